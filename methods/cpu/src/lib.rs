@@ -1,0 +1,15 @@
+//! CPU kernels: the few inner loops that every quantizer, metric and ground truth of the workspace spends its time in.
+//!
+//! A kernel is one generic body of safe Rust over fixed-size arrays, instantiated once per instruction set
+//! ([`Isa`]) and entered through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
+//! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
+
+mod isa;
+mod lookup;
+mod panels;
+mod topk;
+
+pub use isa::Isa;
+pub use lookup::scan_tables;
+pub use panels::{Panels, Score, squared_distance};
+pub use topk::{Neighbor, TopK};

@@ -1,0 +1,139 @@
+//! The few coarse operations that a method does its heavy work with, on matrices that may live on a device.
+//!
+//! A method is written once over [`Backend`] and runs wherever one exists. A tuned kernel becomes one more operation
+//! with a CPU reference beside it, never a second copy of a method.
+
+mod cpu_backend;
+
+pub use cpu_backend::CpuBackend;
+
+use crate::MethodError;
+use ndarray::{Array2, ArrayView2};
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// An immutable row-major f32 matrix wherever its backend keeps matrices, or a window of columns of one.
+#[derive(Clone)]
+pub struct DeviceMatrix {
+    storage: Arc<dyn Any + Send + Sync>,
+    rows: usize,
+    stride: usize,
+    columns: Range<usize>,
+}
+
+impl DeviceMatrix {
+    /// Wraps a backend's storage of `rows×columns` values; for implementors of [`Backend`].
+    pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, rows: usize, columns: usize) -> DeviceMatrix {
+        DeviceMatrix { storage, rows, stride: columns, columns: 0..columns }
+    }
+
+    /// The storage, for the backend that made it.
+    pub fn storage<T: 'static>(&self) -> Option<&T> {
+        self.storage.downcast_ref()
+    }
+
+    /// Number of rows.
+    pub fn nrows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns of this window.
+    pub fn ncols(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Distance between the starts of two rows, in values.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// First column of the window in its storage.
+    pub fn first_column(&self) -> usize {
+        self.columns.start
+    }
+
+    /// A window of this window's columns; shares the storage.
+    ///
+    /// # Panics
+    /// When the range reaches past the last column.
+    pub fn columns(&self, range: Range<usize>) -> DeviceMatrix {
+        assert!(range.start <= range.end && range.end <= self.ncols(), "columns {range:?} of {}", self.ncols());
+        let start = self.columns.start;
+        DeviceMatrix { columns: start + range.start..start + range.end, ..self.clone() }
+    }
+}
+
+impl fmt::Debug for DeviceMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceMatrix({}×{})", self.rows, self.ncols())
+    }
+}
+
+/// The nearest codeword of each row, and how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Index of the nearest codeword per row; the lowest among equals.
+    pub nearest: Vec<u32>,
+    /// `‖x−c‖²` to it, per row.
+    pub squared_distance: Vec<f32>,
+}
+
+impl Assignment {
+    /// Mean of the squared distances, summed in row order in f64.
+    pub fn mean(&self) -> f64 {
+        self.squared_distance.iter().map(|&d| f64::from(d)).sum::<f64>() / self.squared_distance.len().max(1) as f64
+    }
+}
+
+/// Sums and counts of the rows of each cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellSums {
+    /// `K×dim` sums of the rows assigned to each codeword.
+    pub sums: Array2<f64>,
+    /// Rows per codeword.
+    pub counts: Vec<usize>,
+}
+
+/// A place to compute. Results do not depend on the number of threads.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// Name in records, e.g. `cpu`.
+    fn name(&self) -> &'static str;
+
+    /// What kernels run on, for the record: an instruction set, a device model.
+    fn describe(&self) -> String;
+
+    /// Copies rows to the backend.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError>;
+
+    /// Copies a matrix back.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError>;
+
+    /// For each row `x` the codeword `c` that minimizes `‖x−c‖²`.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError>;
+
+    /// Only the indices of [`Backend::assign`].
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
+
+    /// Sums the rows of each of `k` cells.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError>;
+
+    /// Waits until all work handed over has finished.
+    fn synchronize(&self) {}
+}

@@ -1,0 +1,91 @@
+//! What can go wrong with a method, in words that say what would be right.
+
+use thiserror::Error;
+
+/// A parameter that is wrong in itself or for the given dimension.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct ParamError {
+    /// The parameter's name in YAML, when one is to blame.
+    pub param: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl ParamError {
+    /// An error of one parameter.
+    pub fn new(param: &str, message: impl Into<String>, help: impl Into<String>) -> ParamError {
+        ParamError { param: Some(param.into()), message: message.into(), help: Some(help.into()) }
+    }
+
+    /// Checks that a number lies in a closed range.
+    ///
+    /// # Errors
+    /// Says the range.
+    pub fn in_range<T: PartialOrd + std::fmt::Display>(param: &str, value: T, low: T, high: T) -> Result<(), ParamError> {
+        if value >= low && value <= high {
+            return Ok(());
+        }
+        Err(ParamError::new(param, format!("`{param}: {value}` is out of range"), format!("use {low} to {high}")))
+    }
+}
+
+/// A failure while fitting, encoding, decoding or searching.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum MethodError {
+    /// The parameters do not fit.
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    /// Nothing to train on.
+    #[error("there are no training rows; at least one is needed")]
+    NoRows,
+    /// A NaN or an infinity in the data.
+    #[error("row {row} has the non-finite value {value} in column {column}; quantizers need finite vectors")]
+    NonFinite {
+        /// Zero-based row.
+        row: usize,
+        /// Zero-based column.
+        column: usize,
+        /// The value found.
+        value: f32,
+    },
+    /// Rows of the wrong width.
+    #[error("rows have {found} components; this quantizer was trained on {expected}")]
+    Dimension {
+        /// Components of the quantizer.
+        expected: usize,
+        /// Components found.
+        found: usize,
+    },
+    /// A code buffer of the wrong length.
+    #[error("the code buffer holds {found} bytes; {expected} are needed")]
+    CodeLength {
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// A code that no encoder of this quantizer writes.
+    #[error("symbol {symbol} at position {position} is outside its alphabet of {alphabet}")]
+    Symbol {
+        /// The symbol found.
+        symbol: usize,
+        /// Its position in the code.
+        position: usize,
+        /// The size of the alphabet there.
+        alphabet: usize,
+    },
+    /// Numbers that left the range of f32.
+    #[error("{what} overflowed f32: the training values are too large (largest magnitude {magnitude:e}); rescale the data")]
+    Overflow {
+        /// What was being computed.
+        what: &'static str,
+        /// The largest absolute value of the training rows.
+        magnitude: f32,
+    },
+    /// Asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}

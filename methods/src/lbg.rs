@@ -1,0 +1,163 @@
+//! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat.
+
+use crate::kmeans::{Stop, Trained, lloyd};
+use crate::product::ProductQuantizer;
+use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ParamError, Quantizer, check_train};
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::RngExt;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "lbg",
+    summary: "One codebook for whole vectors, grown from the mean by splitting",
+    paper: "Linde, Buzo and Gray, An algorithm for vector quantizer design, 1980",
+    rate: "bits",
+    cost: "fit: O(n · dim · 2^bits) per iteration at the last size; encode: O(dim · 2^bits)",
+    examples: &[r#"{"bits": 4}"#, r#"{"bits": 1}"#, r#"{"bits": 9, "tolerance": 0.01}"#],
+    schema: schema_of::<Lbg>,
+    parse: parse_params::<Lbg>,
+};
+
+/// Parameters of `lbg`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Lbg {
+    /// Bits per vector: the codebook has 2^bits codewords.
+    #[schemars(range(min = 1, max = 16))]
+    pub bits: u8,
+    /// Size of a split, as a share of the standard deviation of the cell.
+    #[schemars(range(min = 0.000001, max = 1.0))]
+    pub epsilon: f64,
+    /// A size is done when the relative drop in distortion falls below this.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub tolerance: f64,
+}
+
+impl Default for Lbg {
+    fn default() -> Lbg {
+        Lbg { bits: 8, epsilon: 0.01, tolerance: 1e-3 }
+    }
+}
+
+/// Lloyd iterations at one size at most; the stop rule ends far earlier on all data seen.
+const MAX_ITERATIONS: usize = 200;
+
+/// Power iterations for the direction of a split.
+const POWER_ITERATIONS: usize = 4;
+
+impl Method for Lbg {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("bits", self.bits, 1, 16)?;
+        ParamError::in_range("epsilon", self.epsilon, 1e-6, 1.0)?;
+        ParamError::in_range("tolerance", self.tolerance, 0.0, 1.0)
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        usize::from(self.bits)
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        // About a dozen iterations per size; the sizes add up to twice the last.
+        12.0 * 2.0 * n as f64 * dim as f64 * f64::from(1u32 << self.bits)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        dim as f64 * f64::from(1u32 << self.bits)
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        check_train(train)?;
+        let train = train.as_standard_layout();
+        let rows = cx.backend.upload(train.view())?;
+        let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };
+        // The mean, in f64: the best codebook of one.
+        let mean = train.mapv(f64::from).mean_axis(Axis(0)).map(|mean| mean.mapv(|v| v as f32));
+        let mut codebook = mean.ok_or(MethodError::NoRows)?.insert_axis(Axis(0));
+        let mut trained = lloyd(&rows, codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 }, cx)?;
+        let mut history = trained.mse.clone();
+        for size in 0..self.bits {
+            codebook = split(train.view(), &trained, self.epsilon, cx, u64::from(size))?;
+            trained = lloyd(&rows, codebook, stop, cx)?;
+            history.extend(&trained.mse);
+        }
+        Ok(Box::new(ProductQuantizer::new(vec![trained.codebook], self.bits, history, cx.backend.clone())))
+    }
+}
+
+/// Replaces each codeword `y` by `y ± ε·σ·v`. The paper leaves the perturbation free. A fixed vector moves so little
+/// distortion in the first iteration in high dimension that the stop rule ends it there, so `v` is the principal
+/// direction of the cell (power iterations from a seeded start) and `σ` the standard deviation along it.
+fn split(
+    train: ArrayView2<'_, f32>,
+    trained: &Trained,
+    epsilon: f64,
+    cx: &Context,
+    stream: u64,
+) -> Result<Array2<f32>, MethodError> {
+    let (k, dim) = trained.codebook.dim();
+    let mut members = vec![Vec::new(); k];
+    for (i, &c) in trained.nearest.iter().enumerate() {
+        members[c as usize].push(i);
+    }
+    let mut rng = cx.rng(stream);
+    let starts: Vec<Vec<f64>> = (0..k).map(|_| (0..dim).map(|_| rng.random::<f64>() - 0.5).collect()).collect();
+    let offsets: Vec<Vec<f64>> = members
+        .into_par_iter()
+        .zip(starts)
+        .enumerate()
+        .map(|(c, (members, start))| {
+            cx.cancel.check()?;
+            let rows = members.iter().map(|&i| train.row(i));
+            let (direction, deviation) = principal(rows, trained.codebook.row(c), start);
+            Ok(direction.into_iter().map(|v| v * epsilon * deviation).collect())
+        })
+        .collect::<Result<_, MethodError>>()?;
+    Ok(Array2::from_shape_fn((2 * k, dim), |(c, j)| {
+        let sign = if c % 2 == 0 { 1.0 } else { -1.0 };
+        (f64::from(trained.codebook[(c / 2, j)]) + sign * offsets[c / 2][j]) as f32
+    }))
+}
+
+/// Unit vector along the largest spread of `rows` about `center`, and the standard deviation along it.
+fn principal<'a>(
+    rows: impl Iterator<Item = ndarray::ArrayView1<'a, f32>> + Clone,
+    center: ndarray::ArrayView1<'_, f32>,
+    start: Vec<f64>,
+) -> (Vec<f64>, f64) {
+    let unit = |mut v: Vec<f64>| {
+        let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
+        v.iter_mut().for_each(|x| *x /= norm.max(f64::MIN_POSITIVE));
+        (v, norm)
+    };
+    let (mut direction, _) = unit(start);
+    let mut deviation = 0.0;
+    for _ in 0..POWER_ITERATIONS {
+        let mut image = vec![0f64; direction.len()];
+        let mut count = 0.0;
+        for row in rows.clone() {
+            let along: f64 = row.iter().zip(center).zip(&direction).map(|((x, y), v)| f64::from(x - y) * v).sum();
+            row.iter().zip(center).zip(&mut image).for_each(|((x, y), w)| *w += along * f64::from(x - y));
+            count += 1.0;
+        }
+        if !image.iter().any(|&w| w != 0.0) {
+            return (direction, 0.0);
+        }
+        let (next, norm) = unit(image);
+        deviation = (norm / count).sqrt();
+        direction = next;
+    }
+    (direction, deviation)
+}

@@ -1,0 +1,184 @@
+//! The contract of a quantization method, and the methods that keep it.
+//!
+//! A method is described by plain data ([`Method`]: its parameters), checked against a dimension before anything runs,
+//! and fitted to training rows into an immutable [`Quantizer`]. Encoding and decoding work on batches of rows, so that
+//! dynamic dispatch is paid per batch and never per vector. What a code is made of is seen through [`Symbols`], how it
+//! is searched through [`Searcher`]. Methods do their heavy work through a [`Backend`], and so run wherever one exists.
+//!
+//! Adding a method is one new file, its `mod` line here, and one line in [`spec::METHODS`].
+
+pub mod backend;
+mod batch;
+mod context;
+mod error;
+pub mod kmeans;
+pub mod lbg;
+pub mod levels;
+mod lookup;
+pub mod pack;
+pub mod pq;
+mod product;
+pub mod scalar;
+pub mod spec;
+pub mod strict;
+
+pub use backend::{Backend, DeviceMatrix};
+pub use context::{Cancel, Context};
+pub use error::{MethodError, ParamError};
+pub use spec::{METHODS, MethodEntry, parse};
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+use std::fmt::Debug;
+
+/// The parameters of a method: plain data, complete and type-checked, not yet tied to any vectors.
+pub trait Method: Debug + Send + Sync {
+    /// Name in YAML, tables and figures, e.g. `pq`.
+    fn name(&self) -> &'static str;
+
+    /// The parameters with every default filled in, as a JSON object.
+    fn params(&self) -> serde_json::Value;
+
+    /// Whether these parameters make sense for vectors of `dim` components.
+    ///
+    /// # Errors
+    /// Names the parameter, what is wrong with it and what would be right.
+    fn check(&self, dim: usize) -> Result<(), ParamError>;
+
+    /// Bits stored per vector: symbols, and whatever else is kept per vector (norms, scales).
+    fn code_bits(&self, dim: usize) -> usize;
+
+    /// Rough cost of fitting, in multiply-adds, for planning and progress only.
+    fn fit_cost(&self, n: usize, dim: usize) -> f64;
+
+    /// Rough cost of encoding one vector, in multiply-adds, for planning and progress only.
+    fn encode_cost(&self, dim: usize) -> f64;
+
+    /// Trains on `train` (`n×dim`). The same seed gives the same quantizer, whatever the thread count.
+    ///
+    /// # Errors
+    /// Parameters that do not fit the dimension, no rows, a non-finite row, cancellation, a backend failure.
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
+}
+
+/// A trained quantizer: maps rows of `dim` f32 to codes of `code_size` bytes and back. Immutable.
+///
+/// `encode_into` and `decode_into` run on the thread pool they are called in and give the same result for any
+/// thread count and any splitting of the rows.
+pub trait Quantizer: Send + Sync {
+    /// Components per vector.
+    fn dim(&self) -> usize;
+
+    /// Bits of information per code: all symbols and all side values. The rate that is reported.
+    fn code_bits(&self) -> usize;
+
+    /// Bytes per code as stored: [`Quantizer::code_bits`] padded to whole bytes per row.
+    fn code_size(&self) -> usize {
+        self.code_bits().div_ceil(8)
+    }
+
+    /// Bytes shared by all vectors: codebooks, levels, rotations, networks.
+    fn model_size(&self) -> usize;
+
+    /// Encodes `rows` (`n×dim`) to `codes` (`n·code_size` bytes).
+    ///
+    /// # Errors
+    /// Shapes that do not fit together; a backend failure.
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError>;
+
+    /// Decodes `codes` (`n·code_size` bytes) to `rows` (`n×dim`).
+    ///
+    /// # Errors
+    /// Shapes that do not fit together; a symbol outside its alphabet.
+    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError>;
+
+    /// Search over codes without decoding them, where the method has such a path for `metric`.
+    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+        let _ = metric;
+        None
+    }
+
+    /// The discrete symbols a code is made of.
+    fn symbols(&self) -> Option<&dyn Symbols>;
+
+    /// Mean squared error per vector on the training rows after each training iteration, where the method iterates.
+    fn training_mse(&self) -> &[f64] {
+        &[]
+    }
+}
+
+/// Scores codes against one raw query (asymmetric distance computation). One per thread: it owns its tables.
+pub trait Searcher: Send {
+    /// Takes the query (`dim` components) that the next scores refer to.
+    fn set_query(&mut self, query: &[f32]);
+
+    /// Writes one score per code. Smaller is nearer: an estimate of `‖q−x‖²` for [`Metric::L2`], of `−q·x` for
+    /// [`Metric::InnerProduct`], on that very scale, equal to the score of the decoded vector up to rounding.
+    ///
+    /// # Errors
+    /// A symbol outside its alphabet; lengths that do not fit together.
+    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError>;
+}
+
+/// The view of a code as a row of symbols, from which usage, perplexity and entropy are measured.
+pub trait Symbols {
+    /// Size of the alphabet at each position.
+    fn alphabets(&self) -> Vec<usize>;
+
+    /// Name of position `p` in tables, e.g. `sub 3`.
+    fn position_name(&self, p: usize) -> String;
+
+    /// Unpacks one code into its symbols, one per position.
+    ///
+    /// # Errors
+    /// A code of the wrong length.
+    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError>;
+
+    /// Bits per vector that are stored beside the symbols (norms, scales).
+    fn side_bits(&self) -> usize {
+        0
+    }
+
+    /// The codebook behind position `p`, `K×dsub` row-major, where there is one.
+    fn codebook(&self, p: usize) -> Option<ArrayView2<'_, f32>> {
+        let _ = p;
+        None
+    }
+}
+
+/// What "near" means in a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Squared Euclidean distance; on unit vectors it orders like the cosine.
+    L2,
+    /// Inner product, larger is nearer; scores are negated.
+    InnerProduct,
+}
+
+/// Checks what every `encode_into` and `decode_into` must check.
+///
+/// # Errors
+/// Says which of the two lengths is off.
+pub fn check_batch(dim: usize, code_size: usize, shape: (usize, usize), codes: usize) -> Result<(), MethodError> {
+    let (n, columns) = shape;
+    if columns != dim {
+        return Err(MethodError::Dimension { expected: dim, found: columns });
+    }
+    if n * code_size != codes {
+        return Err(MethodError::CodeLength { expected: n * code_size, found: codes });
+    }
+    Ok(())
+}
+
+/// Checks what every `fit` must check about its rows: that there are some and that they are finite.
+///
+/// # Errors
+/// Names the first offending row and column.
+pub fn check_train(train: ArrayView2<'_, f32>) -> Result<(), MethodError> {
+    if train.nrows() == 0 || train.ncols() == 0 {
+        return Err(MethodError::NoRows);
+    }
+    match train.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        Some(((row, column), &value)) => Err(MethodError::NonFinite { row, column, value }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,109 @@
+//! A trained codebook per group of consecutive components: the quantizer behind `lbg` (one group) and `pq`.
+
+use crate::backend::Backend;
+use crate::batch::decode_rows;
+use crate::lookup::LookupSearcher;
+use crate::pack::Layout;
+use crate::{MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use std::sync::Arc;
+
+/// Rows encoded at a time: bounds what a device must hold beside the codebooks.
+const ROWS: usize = 8192;
+
+/// `m` codebooks of `K×dsub`, one per group of `dsub` consecutive components. A code is one symbol per group.
+pub struct ProductQuantizer {
+    codebooks: Vec<Array2<f32>>,
+    layout: Layout,
+    training_mse: Vec<f64>,
+    backend: Arc<dyn Backend>,
+}
+
+impl ProductQuantizer {
+    /// From codebooks of `2^bits` codewords each.
+    ///
+    /// # Panics
+    /// When there is none or one has another number of codewords.
+    pub fn new(codebooks: Vec<Array2<f32>>, bits: u8, training_mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
+        assert!(!codebooks.is_empty() && codebooks.iter().all(|c| c.nrows() == 1 << bits), "codebooks of 2^{bits}");
+        ProductQuantizer { layout: Layout::uniform(codebooks.len(), bits), codebooks, training_mse, backend }
+    }
+
+    fn dsub(&self) -> usize {
+        self.codebooks[0].ncols()
+    }
+}
+
+impl Quantizer for ProductQuantizer {
+    fn dim(&self) -> usize {
+        self.codebooks.len() * self.dsub()
+    }
+
+    fn code_bits(&self) -> usize {
+        self.layout.bits()
+    }
+
+    fn model_size(&self) -> usize {
+        self.codebooks.iter().map(|c| 4 * c.len()).sum()
+    }
+
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        let (m, dsub) = (self.codebooks.len(), self.dsub());
+        for (chunk, codes) in codes.chunks_mut(ROWS * self.code_size()).enumerate() {
+            let count = codes.len() / self.code_size();
+            let device = self.backend.upload(rows.slice(s![chunk * ROWS..chunk * ROWS + count, ..]))?;
+            let mut symbols = vec![0u16; count * m];
+            for (j, codebook) in self.codebooks.iter().enumerate() {
+                let window = device.columns(j * dsub..(j + 1) * dsub);
+                let nearest = self.backend.nearest(&window, codebook.view())?;
+                symbols.iter_mut().skip(j).step_by(m).zip(nearest).for_each(|(symbol, c)| *symbol = c as u16);
+            }
+            for (code, symbols) in codes.chunks_exact_mut(self.code_size()).zip(symbols.chunks_exact(m)) {
+                self.layout.pack(symbols, code);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        let scratch = || vec![0u16; self.codebooks.len()];
+        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
+            self.layout.unpack(code, symbols)?;
+            for ((part, codebook), &symbol) in row.chunks_exact_mut(self.dsub()).zip(&self.codebooks).zip(&*symbols) {
+                part.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, &y)| *x = y);
+            }
+            Ok(())
+        })
+    }
+
+    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+        Some(Box::new(LookupSearcher::new(&self.codebooks, &self.layout, metric)))
+    }
+
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        Some(self)
+    }
+
+    fn training_mse(&self) -> &[f64] {
+        &self.training_mse
+    }
+}
+
+impl Symbols for ProductQuantizer {
+    fn alphabets(&self) -> Vec<usize> {
+        self.codebooks.iter().map(Array2::nrows).collect()
+    }
+
+    fn position_name(&self, p: usize) -> String {
+        if self.codebooks.len() == 1 { "codebook".to_owned() } else { format!("sub {p}") }
+    }
+
+    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
+        self.layout.unpack(code, symbols)
+    }
+
+    fn codebook(&self, p: usize) -> Option<ArrayView2<'_, f32>> {
+        self.codebooks.get(p).map(|codebook| codebook.view())
+    }
+}

@@ -1,0 +1,72 @@
+//! The one registration point: every method, with what is known about it before any instance exists.
+//!
+//! YAML, the JSON schema, `xtask methods`, the conformance suite and the documents take the methods from here.
+
+use crate::strict::{self, nearest_name};
+use crate::{Method, ParamError, lbg, pq, scalar};
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Every method. To add one: its file, its `mod` line in `lib.rs`, its line here.
+pub static METHODS: &[MethodEntry] = &[scalar::ENTRY, lbg::ENTRY, pq::ENTRY];
+
+/// What is known about a method by name.
+pub struct MethodEntry {
+    /// Name in YAML.
+    pub name: &'static str,
+    /// One line for listings.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Bits per vector, as a formula in its parameters.
+    pub rate: &'static str,
+    /// Cost of fitting and encoding, as formulas.
+    pub cost: &'static str,
+    /// Parameter objects (JSON) for dimensions divisible by 12; the first is what a user starts with. Tests run all.
+    pub examples: &'static [&'static str],
+    /// Schema of the parameters, with descriptions and defaults.
+    pub schema: fn() -> Schema,
+    /// Reads the parameters.
+    pub parse: fn(Value) -> Result<Box<dyn Method>, ParamError>,
+}
+
+/// Reads a method by name.
+///
+/// # Errors
+/// An unknown name, with the nearest known one; an unknown, missing or ill-typed parameter.
+pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
+    (find(name)?.parse)(params)
+}
+
+/// Finds a method by name.
+///
+/// # Errors
+/// An unknown name, with the nearest known one.
+pub fn find(name: &str) -> Result<&'static MethodEntry, ParamError> {
+    METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| ParamError {
+        param: None,
+        message: format!("unknown method `{name}`"),
+        help: Some(nearest_name(name, METHODS.iter().map(|entry| entry.name), "methods")),
+    })
+}
+
+/// Schema of a parameter struct; for [`MethodEntry::schema`].
+pub fn schema_of<T: JsonSchema>() -> Schema {
+    schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator().into_root_schema_for::<T>()
+}
+
+/// Reads a parameter struct; for [`MethodEntry::parse`].
+///
+/// # Errors
+/// An unknown, missing or ill-typed parameter.
+pub fn parse_params<T: Method + JsonSchema + DeserializeOwned + 'static>(params: Value) -> Result<Box<dyn Method>, ParamError> {
+    let params = if params.is_null() { Value::Object(serde_json::Map::new()) } else { params };
+    Ok(Box::new(strict::from_value::<T>(params)?))
+}
+
+/// A parameter struct as JSON; for [`Method::params`].
+pub fn params_of<T: Serialize>(params: &T) -> Value {
+    serde_json::to_value(params).unwrap_or_default()
+}

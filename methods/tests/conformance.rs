@@ -1,0 +1,278 @@
+//! The laws that every registered method keeps, whatever its parameters: one suite, driven by the registry.
+
+use methods::{Context, METHODS, Method, MethodError, Metric, Quantizer, parse};
+use ndarray::{Array2, ArrayView2, s};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+const DIM: usize = 12;
+
+fn gaussian(n: usize, dim: usize, seed: u64) -> Array2<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    Array2::from_shape_fn((n, dim), |_| StandardNormal.sample(&mut rng))
+}
+
+/// Every registered method with every example it gives.
+fn specimens() -> Vec<(String, Box<dyn Method>)> {
+    METHODS
+        .iter()
+        .flat_map(|entry| {
+            assert!(!entry.examples.is_empty(), "{} gives no example", entry.name);
+            entry.examples.iter().map(|example| {
+                let params = serde_json::from_str(example).expect("an example is JSON");
+                let method = parse(entry.name, params).unwrap_or_else(|e| panic!("{} {example}: {e}", entry.name));
+                (format!("{} {example}", entry.name), method)
+            })
+        })
+        .collect()
+}
+
+fn encode(quantizer: &dyn Quantizer, rows: ArrayView2<'_, f32>) -> Vec<u8> {
+    let mut codes = vec![0xee; rows.nrows() * quantizer.code_size()];
+    quantizer.encode_into(rows, &mut codes).expect("encodes");
+    codes
+}
+
+fn decode(quantizer: &dyn Quantizer, codes: &[u8]) -> Array2<f32> {
+    let mut rows = Array2::from_elem((codes.len() / quantizer.code_size(), quantizer.dim()), f32::NAN);
+    quantizer.decode_into(codes, rows.view_mut()).expect("decodes");
+    rows
+}
+
+fn mse(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>() / a.nrows() as f64
+}
+
+#[test]
+fn codes_have_the_stated_length_and_decode_to_finite_rows_of_the_stated_shape() {
+    let train = gaussian(600, DIM, 1);
+    for (name, method) in specimens() {
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        assert_eq!(quantizer.dim(), DIM, "{name}");
+        assert_eq!(quantizer.code_bits(), method.code_bits(DIM), "{name}: the rate is known before fitting");
+        assert_eq!(quantizer.code_size(), quantizer.code_bits().div_ceil(8), "{name}");
+        let decoded = decode(&*quantizer, &encode(&*quantizer, train.view()));
+        assert!(decoded.iter().all(|v| v.is_finite()), "{name}");
+        assert!(mse(train.view(), decoded.view()) < DIM as f64, "{name}: coding beats guessing the mean");
+    }
+}
+
+#[test]
+fn coding_a_decoded_vector_again_loses_no_more_than_rounding() {
+    let train = gaussian(600, DIM, 1);
+    for (name, method) in specimens() {
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let once = decode(&*quantizer, &encode(&*quantizer, train.view()));
+        let twice = decode(&*quantizer, &encode(&*quantizer, once.view()));
+        let first = mse(train.view(), once.view());
+        let second = mse(once.view(), twice.view());
+        assert!(second <= first * 1.0001 + 1e-9, "{name}: {second} after {first}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_codes_for_any_chunking_and_thread_count() {
+    let (train, base) = (gaussian(700, DIM, 1), gaussian(333, DIM, 2));
+    for (name, method) in specimens() {
+        let codes_on = |threads: usize, chunk: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| {
+                let quantizer = method.fit(train.view(), &Context::cpu(7)).expect("fits");
+                let mut codes = Vec::new();
+                for start in (0..base.nrows()).step_by(chunk) {
+                    let end = (start + chunk).min(base.nrows());
+                    codes.extend(encode(&*quantizer, base.slice(s![start..end, ..])));
+                }
+                codes
+            })
+        };
+        let reference = codes_on(1, 333);
+        for (threads, chunk) in [(2, 333), (3, 100), (1, 1)] {
+            assert_eq!(codes_on(threads, chunk), reference, "{name}: {threads} threads, chunks of {chunk}");
+        }
+    }
+}
+
+#[test]
+fn strided_rows_get_the_codes_of_contiguous_ones() {
+    let wide = gaussian(200, DIM * 2, 4);
+    let view = wide.slice(s![..;2, ..;2]);
+    let owned = view.to_owned();
+    for (name, method) in specimens() {
+        let quantizer = method.fit(owned.view(), &Context::cpu(1)).expect("fits");
+        let codes = encode(&*quantizer, owned.view());
+        assert_eq!(encode(&*quantizer, view), codes, "{name}");
+        let mut target = Array2::zeros((100, DIM * 2));
+        quantizer.decode_into(&codes, target.slice_mut(s![..50, ..DIM])).expect_err("50 rows are not 100");
+        quantizer.decode_into(&codes, target.slice_mut(s![.., ..;2])).expect("decodes into strided rows");
+        assert_eq!(target.slice(s![.., ..;2]), decode(&*quantizer, &codes), "{name}");
+    }
+}
+
+#[test]
+fn symbols_stay_below_their_alphabets_and_account_for_the_rate() {
+    let train = gaussian(600, DIM, 1);
+    for (name, method) in specimens() {
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let symbols = quantizer.symbols().unwrap_or_else(|| panic!("{name} shows its symbols"));
+        let alphabets = symbols.alphabets();
+        let bits: u32 = alphabets.iter().map(|a| a.next_power_of_two().trailing_zeros()).sum();
+        assert_eq!(bits as usize + symbols.side_bits(), quantizer.code_bits(), "{name}");
+        let mut row = vec![0u16; alphabets.len()];
+        for code in encode(&*quantizer, train.view()).chunks_exact(quantizer.code_size()) {
+            symbols.unpack(code, &mut row).expect("unpacks");
+            assert!(row.iter().zip(&alphabets).all(|(&s, &a)| usize::from(s) < a), "{name}");
+        }
+        assert!(symbols.unpack(&[], &mut row).is_err(), "{name}: an empty code is no code");
+    }
+}
+
+#[test]
+fn training_distortion_never_grows() {
+    let train = gaussian(600, DIM, 1);
+    for (name, method) in specimens() {
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        for pair in quantizer.training_mse().windows(2) {
+            assert!(pair[1] <= pair[0] * (1.0 + 1e-4), "{name}: {pair:?}");
+        }
+    }
+}
+
+#[test]
+fn searchers_score_like_decoded_vectors() {
+    let (train, queries) = (gaussian(600, DIM, 1), gaussian(5, DIM, 9));
+    for (name, method) in specimens() {
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let codes = encode(&*quantizer, train.view());
+        let decoded = decode(&*quantizer, &codes);
+        for metric in [Metric::L2, Metric::InnerProduct] {
+            let Some(mut searcher) = quantizer.searcher(metric) else { continue };
+            for query in queries.outer_iter() {
+                let query = query.to_vec();
+                searcher.set_query(&query);
+                let mut scores = vec![f32::NAN; decoded.nrows()];
+                searcher.score_into(&codes, &mut scores).expect("scores");
+                for (row, &score) in decoded.outer_iter().zip(&scores) {
+                    let exact: f64 = match metric {
+                        Metric::L2 => row.iter().zip(&query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
+                        Metric::InnerProduct => -row.iter().zip(&query).map(|(x, q)| f64::from(x * q)).sum::<f64>(),
+                    };
+                    assert!((f64::from(score) - exact).abs() < 1e-4, "{name} {metric:?}: {score} for {exact}");
+                }
+            }
+            let mut short = vec![0.0; decoded.nrows() - 1];
+            assert!(searcher.score_into(&codes, &mut short).is_err(), "{name}: lengths must fit");
+        }
+    }
+}
+
+#[test]
+fn more_bits_never_hurt() {
+    let (train, base) = (gaussian(3000, DIM, 1), gaussian(1000, DIM, 2));
+    for entry in METHODS {
+        let schema = (entry.schema)();
+        let has_bits = schema.get("properties").and_then(|p| p.get("bits")).is_some();
+        if !has_bits {
+            continue;
+        }
+        for example in entry.examples {
+            let mut last = f64::INFINITY;
+            for bits in 1..=6 {
+                let mut params: serde_json::Value = serde_json::from_str(example).expect("JSON");
+                params["bits"] = bits.into();
+                let method = parse(entry.name, params).expect("parses");
+                let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+                let distortion = mse(base.view(), decode(&*quantizer, &encode(&*quantizer, base.view())).view());
+                assert!(distortion < last * 1.01, "{} {example} at {bits} bits: {distortion} after {last}", entry.name);
+                last = distortion;
+            }
+        }
+    }
+}
+
+/// Data at the edges: each gives a finite result that is right, or a clear error; nothing panics.
+#[test]
+fn edge_cases_give_a_right_result_or_a_clear_error() {
+    let one = gaussian(1, DIM, 1);
+    let constant = Array2::from_elem((50, DIM), 0.75f32);
+    let two_rows = Array2::from_shape_fn((60, DIM), |(i, j)| if i % 2 == 0 { j as f32 } else { -1.0 });
+    let tiny = gaussian(100, DIM, 2) * 1e-30f32;
+    let huge = gaussian(100, DIM, 2) * 1e30f32;
+    for (name, method) in specimens() {
+        let cx = Context::cpu(1);
+        let none = Array2::<f32>::zeros((0, DIM));
+        assert!(matches!(method.fit(none.view(), &cx), Err(MethodError::NoRows)), "{name}");
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut rows = gaussian(20, DIM, 3);
+            rows[(13, 5)] = bad;
+            let error = method.fit(rows.view(), &cx).err().unwrap_or_else(|| panic!("{name} takes {bad}"));
+            assert!(matches!(error, MethodError::NonFinite { row: 13, column: 5, .. }), "{name}: {error}");
+        }
+        for (case, rows) in [("one row", &one), ("constant", &constant), ("two distinct rows", &two_rows), ("tiny", &tiny)] {
+            let quantizer = method.fit(rows.view(), &cx).unwrap_or_else(|e| panic!("{name}, {case}: {e}"));
+            let decoded = decode(&*quantizer, &encode(&*quantizer, rows.view()));
+            assert!(decoded.iter().all(|v| v.is_finite()), "{name}, {case}");
+            let power = mse(rows.view(), Array2::zeros(rows.dim()).view());
+            assert!(mse(rows.view(), decoded.view()) <= power, "{name}, {case}");
+            if case == "constant" {
+                assert!(mse(rows.view(), decoded.view()) < 1e-10, "{name} loses nothing on constant rows");
+            }
+            assert!(encode(&*quantizer, Array2::zeros((0, DIM)).view()).is_empty(), "{name}: no rows, no codes");
+        }
+        match method.fit(huge.view(), &cx) {
+            Ok(quantizer) => {
+                let decoded = decode(&*quantizer, &encode(&*quantizer, huge.view()));
+                assert!(decoded.iter().all(|v| v.is_finite()), "{name}, huge");
+            }
+            Err(error) => assert!(matches!(error, MethodError::Overflow { .. }), "{name}, huge: {error}"),
+        }
+        let quantizer = method.fit(two_rows.view(), &cx).expect("fits");
+        let narrow = quantizer.encode_into(Array2::zeros((2, DIM - 1)).view(), &mut [0; 64]);
+        assert_eq!(narrow, Err(MethodError::Dimension { expected: DIM, found: DIM - 1 }), "{name}");
+    }
+}
+
+#[test]
+fn one_dimension_is_enough() {
+    let rows = gaussian(200, 1, 1);
+    for (name, method) in specimens() {
+        match method.check(1) {
+            Ok(()) => {
+                let quantizer = method.fit(rows.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let decoded = decode(&*quantizer, &encode(&*quantizer, rows.view()));
+                assert!(mse(rows.view(), decoded.view()) < 1.0, "{name}");
+            }
+            Err(error) => assert!(error.help.is_some(), "{name}: {error} tells no way out"),
+        }
+    }
+}
+
+#[test]
+fn cancellation_is_honoured() {
+    let rows = gaussian(200, DIM, 1);
+    for (name, method) in specimens() {
+        let cx = Context::cpu(1);
+        cx.cancel.cancel();
+        match method.fit(rows.view(), &cx) {
+            Err(error) => assert_eq!(error, MethodError::Cancelled, "{name}"),
+            Ok(_) => assert!(method.fit_cost(rows.nrows(), DIM) < 1e6, "{name} is long enough to be cancelled"),
+        }
+    }
+}
+
+#[test]
+fn every_parameter_is_described_and_misspelt_ones_are_told() {
+    for entry in METHODS {
+        let schema = (entry.schema)();
+        let properties = schema.get("properties").and_then(|p| p.as_object()).expect("parameters are an object");
+        for (key, property) in properties {
+            assert!(property.get("description").is_some(), "{}: `{key}` has no description", entry.name);
+        }
+        let mut params: serde_json::Value = serde_json::from_str(entry.examples[0]).expect("JSON");
+        params["bitz"] = 8.into();
+        let error = parse(entry.name, params).err().expect("`bitz` is unknown");
+        assert_eq!(error.param.as_deref(), Some("bitz"));
+        assert!(error.help.as_deref().is_some_and(|help| help.contains("did you mean `bits`?")), "{error:?}");
+    }
+}
