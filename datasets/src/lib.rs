@@ -1,1 +1,120 @@
-//! stub
+//! Vectors in: file formats, a catalog of named sets, synthetic sources, and the exact neighbours to compare with.
+//!
+//! A [`Source`] is what a user writes; [`Source::resolve`] looks at headers only and says what it would give, and
+//! [`Resolved::load`] reads it into a [`Dataset`]: disjoint train, base and query rows, all finite.
+
+pub mod catalog;
+mod error;
+pub mod format;
+mod source;
+pub mod split;
+pub mod synthetic;
+pub mod truth;
+
+pub use catalog::SearchPath;
+pub use error::DatasetError;
+pub use source::{FileSource, Resolved, Source};
+pub use split::Split;
+pub use synthetic::SyntheticSource;
+
+use ndarray::Array2;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What "near" means for a set of vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Squared Euclidean distance.
+    #[default]
+    L2,
+    /// Cosine: rows are scaled to unit length when loaded, and then compared by squared distance.
+    Cosine,
+    /// Inner product, larger is nearer.
+    Ip,
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Metric::L2 => "l2",
+            Metric::Cosine => "cosine",
+            Metric::Ip => "ip",
+        })
+    }
+}
+
+/// Loaded vectors: disjoint parts, all finite, unit rows where the metric is the cosine.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Name in tables and figures.
+    pub name: String,
+    /// How rows are compared.
+    pub metric: Metric,
+    /// Rows to fit on, `n×dim`.
+    pub train: Array2<f32>,
+    /// Rows to encode, measure distortion on, and search in.
+    pub base: Array2<f32>,
+    /// Rows to search for.
+    pub queries: Array2<f32>,
+    /// Classes of base and query rows, where known.
+    pub labels: Option<Labels>,
+}
+
+/// Classes of the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// One per base row.
+    pub base: Vec<u32>,
+    /// One per query row.
+    pub queries: Vec<u32>,
+}
+
+/// What a dataset will be, known without reading its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name in tables and figures.
+    pub name: String,
+    /// Components per vector.
+    pub dim: usize,
+    /// Training rows.
+    pub train: usize,
+    /// Base rows.
+    pub base: usize,
+    /// Query rows.
+    pub queries: usize,
+    /// How rows are compared.
+    pub metric: Metric,
+    /// Whether classes are known.
+    pub labelled: bool,
+    /// Changes whenever the vectors change: digests of the files, or the parameters of the generator.
+    pub fingerprint: String,
+}
+
+impl Dataset {
+    /// Components per vector.
+    pub fn dim(&self) -> usize {
+        self.base.ncols()
+    }
+
+    /// Checks that all values are finite, and scales rows to unit length where the metric asks for it.
+    fn finish(mut self) -> Result<Dataset, DatasetError> {
+        let name = self.name.clone();
+        for (part, rows) in [("train", &mut self.train), ("base", &mut self.base), ("queries", &mut self.queries)] {
+            for (i, mut row) in rows.outer_iter_mut().enumerate() {
+                if let Some((column, &value)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+                    return Err(DatasetError::NonFinite { name, part, row: i, column, value });
+                }
+                if self.metric == Metric::Cosine {
+                    let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+                    if norm == 0.0 {
+                        return Err(DatasetError::ZeroRow { name, part, row: i });
+                    }
+                    row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
+                }
+            }
+        }
+        Ok(self)
+    }
+}

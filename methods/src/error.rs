@@ -24,7 +24,12 @@ impl ParamError {
     ///
     /// # Errors
     /// Says the range.
-    pub fn in_range<T: PartialOrd + std::fmt::Display>(param: &str, value: T, low: T, high: T) -> Result<(), ParamError> {
+    pub fn in_range<T: PartialOrd + std::fmt::Display>(
+        param: &str,
+        value: T,
+        low: T,
+        high: T,
+    ) -> Result<(), ParamError> {
         if value >= low && value <= high {
             return Ok(());
         }
@@ -78,7 +83,9 @@ pub enum MethodError {
         alphabet: usize,
     },
     /// Numbers that left the range of f32.
-    #[error("{what} overflowed f32: the training values are too large (largest magnitude {magnitude:e}); rescale the data")]
+    #[error(
+        "{what} overflowed f32: the training values are too large (largest magnitude {magnitude:e}); rescale the data"
+    )]
     Overflow {
         /// What was being computed.
         what: &'static str,

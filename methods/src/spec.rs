@@ -54,14 +54,19 @@ pub fn find(name: &str) -> Result<&'static MethodEntry, ParamError> {
 
 /// Schema of a parameter struct; for [`MethodEntry::schema`].
 pub fn schema_of<T: JsonSchema>() -> Schema {
-    schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator().into_root_schema_for::<T>()
+    schemars::generate::SchemaSettings::draft2020_12()
+        .with(|s| s.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>()
 }
 
 /// Reads a parameter struct; for [`MethodEntry::parse`].
 ///
 /// # Errors
 /// An unknown, missing or ill-typed parameter.
-pub fn parse_params<T: Method + JsonSchema + DeserializeOwned + 'static>(params: Value) -> Result<Box<dyn Method>, ParamError> {
+pub fn parse_params<T: Method + JsonSchema + DeserializeOwned + 'static>(
+    params: Value,
+) -> Result<Box<dyn Method>, ParamError> {
     let params = if params.is_null() { Value::Object(serde_json::Map::new()) } else { params };
     Ok(Box::new(strict::from_value::<T>(params)?))
 }

@@ -21,7 +21,8 @@ pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, P
         return Err(ParamError::new(unknown, format!("unknown key `{unknown}`"), help));
     }
     serde_path_to_error::deserialize::<_, T>(value).map_err(|error| {
-        let path: Vec<String> = error.path().iter().map(|segment| segment.to_string().trim_matches(['[', ']']).to_owned()).collect();
+        let path: Vec<String> =
+            error.path().iter().map(|segment| segment.to_string().trim_matches(['[', ']']).to_owned()).collect();
         let text = error.inner().to_string();
         let key = path.first().map(String::as_str).filter(|key| *key != ".");
         let help = match text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {

@@ -209,7 +209,9 @@ fn edge_cases_give_a_right_result_or_a_clear_error() {
             let error = method.fit(rows.view(), &cx).err().unwrap_or_else(|| panic!("{name} takes {bad}"));
             assert!(matches!(error, MethodError::NonFinite { row: 13, column: 5, .. }), "{name}: {error}");
         }
-        for (case, rows) in [("one row", &one), ("constant", &constant), ("two distinct rows", &two_rows), ("tiny", &tiny)] {
+        for (case, rows) in
+            [("one row", &one), ("constant", &constant), ("two distinct rows", &two_rows), ("tiny", &tiny)]
+        {
             let quantizer = method.fit(rows.view(), &cx).unwrap_or_else(|e| panic!("{name}, {case}: {e}"));
             let decoded = decode(&*quantizer, &encode(&*quantizer, rows.view()));
             assert!(decoded.iter().all(|v| v.is_finite()), "{name}, {case}");

@@ -1,1 +1,237 @@
-//! stub
+//! What a run leaves behind: the schema that experiments write and reports read. Depends on no method.
+
+mod store;
+pub mod table;
+
+pub use store::{RecordError, RunFolder, write_atomically};
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the files below; a reader refuses a newer one.
+pub const SCHEMA: u32 = 1;
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All measurements were made.
+    Ok,
+    /// It stopped with an error, or its process died.
+    Failed,
+    /// It was ended at its time limit.
+    Timeout,
+}
+
+impl Status {
+    /// As in the tidy table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Ok => "ok",
+            Status::Failed => "failed",
+            Status::Timeout => "timeout",
+        }
+    }
+}
+
+/// One measured value, with the columns of the tidy table that tell it from its siblings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Metric name, e.g. `nmse`.
+    pub metric: String,
+    /// Position of the code it belongs to; none for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Neighbours asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub k: Option<usize>,
+    /// How the search went: `adc`, `decode`, `rerank4`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Number of the repetition, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<usize>,
+    /// The value; finite.
+    pub value: f64,
+    /// Its unit; `1` for plain ratios.
+    pub unit: String,
+}
+
+impl Measured {
+    /// A value of the whole trial.
+    pub fn new(metric: &str, value: f64, unit: &str) -> Measured {
+        Measured { metric: metric.into(), stage: None, k: None, path: None, repeat: None, value, unit: unit.into() }
+    }
+
+    /// Of one position of the code.
+    pub fn stage(self, stage: impl Into<String>) -> Measured {
+        Measured { stage: Some(stage.into()), ..self }
+    }
+
+    /// For `k` neighbours.
+    pub fn k(self, k: usize) -> Measured {
+        Measured { k: Some(k), ..self }
+    }
+
+    /// Over a search path.
+    pub fn path(self, path: impl Into<String>) -> Measured {
+        Measured { path: Some(path.into()), ..self }
+    }
+
+    /// Of one repetition.
+    pub fn repeat(self, repeat: usize) -> Measured {
+        Measured { repeat: Some(repeat), ..self }
+    }
+}
+
+/// What identifies a trial, and the columns it has in every row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Hash of everything that determines the result.
+    pub id: String,
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Components per vector.
+    pub dim: usize,
+    /// Base rows.
+    pub n: usize,
+    /// `l2`, `cosine` or `ip`.
+    pub metric_space: String,
+    /// Name of the method.
+    pub method: String,
+    /// All its parameters.
+    pub params: serde_json::Value,
+    /// Name in tables.
+    pub label: String,
+    /// Name shared by the points of one curve.
+    pub series: String,
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// Threads it may use.
+    pub threads: usize,
+    /// Seed of the fit.
+    pub seed: u64,
+    /// Bits stored per vector.
+    pub bits_per_vector: usize,
+}
+
+/// Limits a trial ran under; a failure is only final under the limits that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Seconds.
+    pub timeout_seconds: f64,
+    /// Bytes of data memory, if limited.
+    pub memory_bytes: Option<u64>,
+}
+
+/// A trial that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What was tried.
+    pub trial: Trial,
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not succeed.
+    pub reason: Option<String>,
+    /// Under which limits.
+    pub limits: Limits,
+    /// Seconds from start to end of its process.
+    pub wall_seconds: f64,
+    /// Everything measured.
+    pub values: Vec<Measured>,
+}
+
+/// Where a run took place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor model.
+    pub cpu: String,
+    /// Logical cores.
+    pub cores: usize,
+    /// Instruction set that the kernels used.
+    pub simd: String,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// GPU model, if one is used.
+    pub gpu: Option<String>,
+    /// Operating system and version.
+    pub os: String,
+    /// Compiler of the program.
+    pub rustc: String,
+    /// Version of vqbench.
+    pub version: String,
+    /// Revision of the source tree, if known.
+    pub git_revision: Option<String>,
+    /// Whether the source tree had uncommitted changes.
+    pub git_dirty: Option<bool>,
+}
+
+/// What is known of a dataset before any method sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetFacts {
+    /// Name in tables and figures.
+    pub name: String,
+    /// Components per vector.
+    pub dim: usize,
+    /// Training rows.
+    pub train: usize,
+    /// Base rows.
+    pub base: usize,
+    /// Query rows.
+    pub queries: usize,
+    /// `l2`, `cosine` or `ip`.
+    pub metric_space: String,
+    /// Digest of the vectors.
+    pub fingerprint: String,
+    /// `mean ‖x−mean‖²` of the base rows.
+    pub variance: f64,
+    /// Eigenvalues of the covariance of the base rows, largest first.
+    pub spectrum: Vec<f64>,
+    /// Gaussian rate–distortion bound for that covariance: bits per vector and normalized MSE, by ascending rate.
+    pub bound: Vec<(f64, f64)>,
+    /// Accuracy of k-nearest-neighbour classification on the raw vectors, by `k`.
+    pub knn_accuracy: Vec<(usize, f64)>,
+}
+
+/// A plan that was carried out: the experiment with all defaults filled in, and its trials.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the experiment.
+    pub name: String,
+    /// What to look for.
+    pub analysis: String,
+    /// The experiment as it was resolved.
+    pub experiment: serde_json::Value,
+    /// Where it ran.
+    pub machine: Machine,
+    /// Its datasets.
+    pub datasets: Vec<DatasetFacts>,
+    /// Its trials, in order.
+    pub trials: Vec<Trial>,
+}
+
+/// A run as it was read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The plan.
+    pub info: RunInfo,
+    /// Records of the plan's trials that have ended, in the plan's order.
+    pub records: Vec<TrialRecord>,
+}
+
+impl Run {
+    /// Trials that have not ended.
+    pub fn missing(&self) -> usize {
+        self.info.trials.len() - self.records.len()
+    }
+
+    /// Records that did not succeed.
+    pub fn failures(&self) -> impl Iterator<Item = &TrialRecord> {
+        self.records.iter().filter(|record| record.status != Status::Ok)
+    }
+}

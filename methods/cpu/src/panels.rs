@@ -133,7 +133,11 @@ fn run_avx2<T: TileTask>(task: T, panels: &Panels) {
 
 /// `bias[c] − Σ_j x_j·c_j` for `R` rows and one panel of `W` vectors.
 #[inline(always)]
-fn tile<const R: usize, const W: usize, const FMA: bool>(rows: [&[f32]; R], panel: &[f32], bias: &[f32]) -> [[f32; W]; R] {
+fn tile<const R: usize, const W: usize, const FMA: bool>(
+    rows: [&[f32]; R],
+    panel: &[f32],
+    bias: &[f32],
+) -> [[f32; W]; R] {
     let mut sums = [[0f32; W]; R];
     let (columns, _) = panel.as_chunks::<W>();
     for (j, column) in columns.iter().enumerate() {

@@ -64,7 +64,11 @@ impl TopK {
 
     /// A score above which nothing can enter any more.
     fn bound(&self) -> f32 {
-        if self.worst_first.len() < self.k { f32::INFINITY } else { self.worst_first.peek().map_or(f32::INFINITY, |n| n.score) }
+        if self.worst_first.len() < self.k {
+            f32::INFINITY
+        } else {
+            self.worst_first.peek().map_or(f32::INFINITY, |n| n.score)
+        }
     }
 
     /// The neighbours kept, nearest first; the selection is empty afterwards and can be used again.

@@ -1,0 +1,162 @@
+//! Named datasets: where their files are looked for, and what they must be.
+
+use crate::split::Split;
+use crate::{DatasetError, Metric};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+const TEXT: &str = include_str!("../catalog.toml");
+
+/// Folders in which named datasets are looked for, in order.
+#[derive(Clone, Debug, Default)]
+pub struct SearchPath {
+    /// Folders of embedded datasets; each dataset in a folder of its own name.
+    pub embedded: Vec<PathBuf>,
+    /// The user's folders (`VQBENCH_DATA`), then the download cache.
+    pub folders: Vec<PathBuf>,
+}
+
+impl SearchPath {
+    /// The folder `embedded` of this source tree (or of `VQBENCH_EMBEDDED`), the folders of `VQBENCH_DATA`, and the
+    /// download cache.
+    pub fn from_env() -> SearchPath {
+        let list = |name: &str| {
+            std::env::var_os(name).map(|v| std::env::split_paths(&v).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let mut embedded = list("VQBENCH_EMBEDDED");
+        embedded.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded"));
+        let mut folders = list("VQBENCH_DATA");
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        if let Some(cache) = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"))) {
+            folders.push(cache.join("vqbench"));
+        }
+        SearchPath { embedded, folders }
+    }
+}
+
+/// A named dataset.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Name in YAML.
+    pub name: String,
+    /// What it is.
+    pub summary: String,
+    /// Whether its files are part of the repository.
+    #[serde(default)]
+    pub embedded: bool,
+    /// How rows are compared.
+    pub metric: Metric,
+    /// Components per vector.
+    pub dim: usize,
+    /// Licence of the data.
+    pub licence: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Base rows, or all rows when split.
+    pub base: FileEntry,
+    /// Training rows; default: split from the base file.
+    pub train: Option<FileEntry>,
+    /// Query rows; default: split from the base file.
+    pub queries: Option<FileEntry>,
+    /// Classes of the base file's rows.
+    pub base_labels: Option<FileEntry>,
+    /// Classes of the query file's rows.
+    pub queries_labels: Option<FileEntry>,
+    /// How the base file is divided.
+    #[serde(default)]
+    pub split: Split,
+}
+
+/// One file of a dataset.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Path below one of the folders searched.
+    pub path: String,
+    /// Digest of its content.
+    pub sha256: String,
+}
+
+#[derive(Deserialize)]
+struct Catalog {
+    dataset: Vec<Entry>,
+}
+
+/// All entries of the catalog.
+pub fn entries() -> &'static [Entry] {
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    ENTRIES.get_or_init(|| {
+        toml::from_str::<Catalog>(TEXT).map(|c| c.dataset).unwrap_or_else(|e| unreachable!("catalog.toml: {e}"))
+    })
+}
+
+/// Finds an entry by name.
+///
+/// # Errors
+/// An unknown name, with the nearest known one.
+pub fn find(name: &str) -> Result<&'static Entry, DatasetError> {
+    entries().iter().find(|e| e.name == name).ok_or_else(|| {
+        let near = entries().iter().map(|e| (strsim::damerau_levenshtein(name, &e.name), &e.name)).min();
+        let hint =
+            near.filter(|(d, known)| *d <= 1 + known.len() / 3).map(|(_, known)| format!("did you mean `{known}`? "));
+        let known: Vec<&str> = entries().iter().map(|e| e.name.as_str()).collect();
+        let help =
+            format!("{}datasets: {}; or give `path:` or `synthetic:`", hint.unwrap_or_default(), known.join(", "));
+        DatasetError::Unknown { name: name.to_owned(), help }
+    })
+}
+
+impl Entry {
+    /// Where a file of this dataset is.
+    ///
+    /// # Errors
+    /// [`DatasetError::Absent`] with the folders searched.
+    pub fn locate(&self, file: &FileEntry, search: &SearchPath) -> Result<PathBuf, DatasetError> {
+        let embedded = search.embedded.iter().filter(|_| self.embedded).map(|folder| folder.join(&self.name));
+        let candidates: Vec<PathBuf> = embedded.chain(search.folders.iter().cloned()).collect();
+        candidates.iter().map(|folder| folder.join(&file.path)).find(|path| path.is_file()).ok_or_else(|| {
+            DatasetError::Absent {
+                name: self.name.clone(),
+                file: file.path.clone(),
+                searched: candidates.iter().map(|c| c.display().to_string()).collect(),
+                source_note: format!("source: {}", self.source),
+            }
+        })
+    }
+
+    /// All files with their digests.
+    pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        [
+            Some(&self.base),
+            self.train.as_ref(),
+            self.queries.as_ref(),
+            self.base_labels.as_ref(),
+            self.queries_labels.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalog_parses_and_names_are_unique() {
+        let mut names: Vec<&str> = entries().iter().map(|e| e.name.as_str()).collect();
+        names.sort_unstable();
+        assert!(!names.is_empty() && names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
+        for file in entries().iter().flat_map(Entry::files) {
+            assert!(file.sha256.len() == 64 && file.sha256.chars().all(|c| c.is_ascii_hexdigit()), "{}", file.path);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_gets_a_suggestion() {
+        let error = find("wordnet-minilm-385").expect_err("unknown");
+        assert!(error.help().is_some_and(|h| h.starts_with("did you mean `wordnet-minilm-384`?")), "{error:?}");
+    }
+}

@@ -1,0 +1,120 @@
+//! What can be wrong with vectors, in words that say where and what would be right.
+
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A dataset that cannot be used.
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    /// No such name.
+    #[error("unknown dataset `{name}`")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Names that exist, nearest first where one is near.
+        help: String,
+    },
+    /// A known name whose files are not here.
+    #[error("dataset `{name}` is not on this machine: `{file}` was not found in {}", if .searched.is_empty() { "any folder".to_owned() } else { .searched.join(", ") })]
+    Absent {
+        /// The dataset.
+        name: String,
+        /// The file that is missing.
+        file: String,
+        /// Folders that were searched.
+        searched: Vec<String>,
+        /// Where it comes from.
+        source_note: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// A file whose content is not what its format promises.
+    #[error("{} is not a usable {format} file: {reason}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The format it was read as.
+        format: &'static str,
+        /// What is off.
+        reason: String,
+    },
+    /// A file name that no format claims.
+    #[error("{} has no known format", .path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// Extensions that are known.
+        known: String,
+    },
+    /// A file that is not the one the catalog knows.
+    #[error("{} is damaged or not the original: its sha256 is {found}, the catalog says {expected}", .path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// The digest found.
+        found: String,
+        /// The digest in the catalog.
+        expected: String,
+    },
+    /// Parts that do not fit together.
+    #[error("dataset `{name}`: {reason}")]
+    Shape {
+        /// The dataset.
+        name: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A NaN or an infinity.
+    #[error("dataset `{name}`: {part} row {row} has the non-finite value {value} in column {column}")]
+    NonFinite {
+        /// The dataset.
+        name: String,
+        /// train, base or queries.
+        part: &'static str,
+        /// Zero-based row within the part.
+        row: usize,
+        /// Zero-based column.
+        column: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A row of zeros under the cosine.
+    #[error("dataset `{name}`: {part} row {row} is all zeros and has no direction, but the metric is cosine")]
+    ZeroRow {
+        /// The dataset.
+        name: String,
+        /// train, base or queries.
+        part: &'static str,
+        /// Zero-based row within the part.
+        row: usize,
+    },
+}
+
+impl DatasetError {
+    /// What would be right, beyond the message.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            DatasetError::Unknown { help, .. } => help.clone(),
+            DatasetError::Absent { source_note, .. } => {
+                format!(
+                    "put the files into a folder and name it in VQBENCH_DATA (several are separated by `:`); {source_note}"
+                )
+            }
+            DatasetError::Io { .. } => "paths are relative to the folder of the experiment file".to_owned(),
+            DatasetError::Malformed { .. } => return None,
+            DatasetError::UnknownFormat { known, .. } => format!("known extensions: {known}"),
+            DatasetError::Digest { .. } => {
+                "restore the file (`git checkout` for an embedded one) or fetch it again".to_owned()
+            }
+            DatasetError::Shape { .. } => return None,
+            DatasetError::NonFinite { .. } => "quantizers need finite vectors: drop or repair the row".to_owned(),
+            DatasetError::ZeroRow { .. } => "drop the row, or use `metric: l2`".to_owned(),
+        })
+    }
+}

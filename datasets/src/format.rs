@@ -1,0 +1,95 @@
+//! File formats of vectors. To add one: its file, its `mod` line, its line in [`FORMATS`].
+
+mod npy;
+mod vecs;
+
+use crate::DatasetError;
+use ndarray::Array2;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+/// A format that vectors come in. Readers trust nothing: a header is checked against the file before memory is taken.
+pub trait Format: Sync {
+    /// Name in messages.
+    fn name(&self) -> &'static str;
+    /// File extensions, without the dot.
+    fn extensions(&self) -> &'static [&'static str];
+    /// Rows and columns, from the header.
+    ///
+    /// # Errors
+    /// A reason in words, without the path.
+    fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String>;
+    /// All rows.
+    ///
+    /// # Errors
+    /// A reason in words, without the path.
+    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String>;
+}
+
+/// Every format.
+pub static FORMATS: &[&dyn Format] = &[&npy::Npy, &vecs::FVECS, &vecs::BVECS, &vecs::IVECS];
+
+/// A file being read, with the extension it is read by and its length.
+pub struct OpenFile {
+    /// Buffered content from the start.
+    pub reader: BufReader<File>,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let Some(format) = FORMATS.iter().find(|f| f.extensions().contains(&extension.as_str())) else {
+        let known: Vec<&str> = FORMATS.iter().flat_map(|f| f.extensions()).copied().collect();
+        return Err(DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") });
+    };
+    let io = |error| DatasetError::Io { path: path.to_owned(), error };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(io(std::io::Error::other("it is not a file")));
+    }
+    Ok((*format, OpenFile { reader: BufReader::with_capacity(1 << 16, file), length: metadata.len() }))
+}
+
+/// Rows and columns of a file of vectors, from its header.
+///
+/// # Errors
+/// A missing file, an unknown extension, a malformed header.
+pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
+    let (format, mut file) = open(path)?;
+    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: format.name(), reason };
+    let (n, dim) = format.shape(&mut file).map_err(malformed)?;
+    if n == 0 || dim == 0 {
+        return Err(malformed(format!("it holds {n} rows of {dim} components")));
+    }
+    Ok((n, dim))
+}
+
+/// All rows of a file of vectors, as f32.
+///
+/// # Errors
+/// As [`shape`], and content that ends early.
+pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
+    let (format, mut file) = open(path)?;
+    format.read(&mut file).map_err(|reason| DatasetError::Malformed {
+        path: path.to_owned(),
+        format: format.name(),
+        reason,
+    })
+}
+
+/// Class labels: a one-dimensional npy of integers.
+///
+/// # Errors
+/// A missing file, another shape or type, a negative label.
+pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
+    let (format, mut file) = open(path)?;
+    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: format.name(), reason };
+    npy::read_labels(&mut file).map_err(malformed)
+}
+
+fn read_exact(file: &mut OpenFile, bytes: &mut [u8]) -> Result<(), String> {
+    file.reader.read_exact(bytes).map_err(|_| "it ends early".to_owned())
+}

@@ -1,0 +1,291 @@
+//! Sources with known statistics, where theory says what a quantizer can reach.
+
+use crate::{Dataset, DatasetError, Labels, Metric, Summary};
+use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A seeded random source. Train, base and query rows come from disjoint streams of the seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyntheticSource {
+    /// What to draw.
+    pub synthetic: Kind,
+    /// Components per vector.
+    #[schemars(range(min = 1))]
+    pub dim: usize,
+    /// Base rows.
+    #[schemars(range(min = 1))]
+    pub n: usize,
+    /// Training rows; default: as many as base rows.
+    #[serde(default)]
+    pub train: Option<usize>,
+    /// Query rows.
+    #[serde(default = "default_queries")]
+    #[schemars(range(min = 1))]
+    pub queries: usize,
+    /// Seed of all draws.
+    #[serde(default)]
+    pub seed: u64,
+    /// Correlation of neighbouring samples, for `ar1`; default 0.9.
+    #[serde(default)]
+    #[schemars(range(min = -0.999999, max = 0.999999))]
+    pub rho: Option<f64>,
+    /// Number of clusters, for `mixture`; default 16.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 65536))]
+    pub components: Option<usize>,
+    /// Name in tables and figures; default: made from the parameters.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+fn default_queries() -> usize {
+    1000
+}
+
+/// Kinds of source; all have unit variance per component except the sphere, whose rows have unit length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Independent standard normal components.
+    Gaussian,
+    /// Independent Laplacian components of unit variance.
+    Laplacian,
+    /// `dim` consecutive samples of a stationary first-order autoregression with correlation `rho`.
+    Ar1,
+    /// Uniform on the unit sphere.
+    Sphere,
+    /// Equally likely Gaussian clusters; nine tenths of the variance lies between their centres.
+    Mixture,
+}
+
+/// Share of a mixture's variance that lies between the cluster centres.
+const BETWEEN: f64 = 0.9;
+
+/// Streams of the seed; each row starts its own position, so that rows can be drawn in any order.
+const PARTS: [(&str, u64); 3] = [("train", 1), ("base", 2), ("queries", 3)];
+const CENTRES: u64 = 4;
+
+impl SyntheticSource {
+    /// Name in tables, e.g. `gaussian-16` or `ar1-8-rho0.9`.
+    pub fn name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let kind = format!("{:?}", self.synthetic).to_lowercase();
+        match self.synthetic {
+            Kind::Ar1 => format!("{kind}-{}-rho{}", self.dim, self.rho()),
+            Kind::Mixture => format!("{kind}{}-{}", self.components(), self.dim),
+            _ => format!("{kind}-{}", self.dim),
+        }
+    }
+
+    fn rho(&self) -> f64 {
+        self.rho.unwrap_or(0.9)
+    }
+
+    fn components(&self) -> usize {
+        self.components.unwrap_or(16)
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        [self.train.unwrap_or(self.n), self.n, self.queries]
+    }
+
+    /// What it will give.
+    ///
+    /// # Errors
+    /// A parameter that is out of range or does not belong to the kind.
+    pub fn summary(&self) -> Result<Summary, DatasetError> {
+        let wrong = |reason: String| Err(DatasetError::Shape { name: self.name(), reason });
+        let [train, base, queries] = self.counts();
+        if self.dim == 0 || train == 0 || base == 0 || queries == 0 {
+            return wrong("dim, n, train and queries must be at least 1".into());
+        }
+        if [train, base, queries].into_iter().any(|n| n.checked_mul(self.dim).is_none_or(|v| v > 1 << 40)) {
+            return wrong(format!("{base} rows of {} components are more than this program can address", self.dim));
+        }
+        if self.rho.is_some() && self.synthetic != Kind::Ar1 {
+            return wrong("`rho` belongs to `synthetic: ar1` only".into());
+        }
+        if self.components.is_some() && self.synthetic != Kind::Mixture {
+            return wrong("`components` belongs to `synthetic: mixture` only".into());
+        }
+        if self.rho().abs() >= 1.0 {
+            return wrong(format!("`rho: {}` must lie between -1 and 1, both excluded", self.rho()));
+        }
+        if !(1..=65536).contains(&self.components()) {
+            return wrong(format!("`components: {}` must lie between 1 and 65536", self.components()));
+        }
+        Ok(Summary {
+            name: self.name(),
+            dim: self.dim,
+            train,
+            base,
+            queries,
+            metric: Metric::L2,
+            labelled: self.synthetic == Kind::Mixture,
+            fingerprint: format!("synthetic-1 {self:?}"),
+        })
+    }
+
+    /// Draws all rows.
+    ///
+    /// # Errors
+    /// As [`SyntheticSource::summary`].
+    pub fn load(&self) -> Result<Dataset, DatasetError> {
+        let summary = self.summary()?;
+        let [train, base, queries] = [0, 1, 2].map(|part| self.draw(PARTS[part].1, self.counts()[part]));
+        let labels = (self.synthetic == Kind::Mixture).then(|| Labels { base: base.1, queries: queries.1 });
+        Ok(Dataset {
+            name: summary.name,
+            metric: summary.metric,
+            train: train.0,
+            base: base.0,
+            queries: queries.0,
+            labels,
+        })
+    }
+
+    fn rng(&self, stream: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(stream);
+        rng
+    }
+
+    /// `n` rows and their clusters.
+    fn draw(&self, stream: u64, n: usize) -> (Array2<f32>, Vec<u32>) {
+        let centres: Vec<f32> = match self.synthetic {
+            Kind::Mixture => {
+                let mut rng = self.rng(CENTRES);
+                (0..self.components() * self.dim).map(|_| normal(&mut rng) as f32 * BETWEEN.sqrt() as f32).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut rows = vec![0f32; n * self.dim];
+        let mut labels = vec![0u32; n];
+        rows.par_chunks_mut(self.dim).zip(&mut labels).enumerate().for_each(|(i, (row, label))| {
+            // A generator per row (its number mixed into the seed's stream) makes rows independent of their order.
+            let mut rng = self.rng((stream << 48) | i as u64);
+            self.draw_row(row, label, &centres, &mut rng);
+        });
+        let rows = Array2::from_shape_vec((n, self.dim), rows);
+        (rows.unwrap_or_else(|_| unreachable!("n rows of dim values")), labels)
+    }
+
+    fn draw_row(&self, row: &mut [f32], label: &mut u32, centres: &[f32], rng: &mut ChaCha8Rng) {
+        match self.synthetic {
+            Kind::Gaussian => row.iter_mut().for_each(|x| *x = normal(rng) as f32),
+            Kind::Laplacian => row.iter_mut().for_each(|x| *x = laplacian(rng) as f32),
+            Kind::Ar1 => {
+                let (rho, innovation) = (self.rho(), (1.0 - self.rho().powi(2)).sqrt());
+                let mut state = normal(rng);
+                for x in row {
+                    *x = state as f32;
+                    state = rho * state + innovation * normal(rng);
+                }
+            }
+            Kind::Sphere => {
+                let draws: Vec<f64> = row.iter().map(|_| normal(rng)).collect();
+                let norm = draws.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+                row.iter_mut().zip(draws).for_each(|(x, v)| *x = (v / norm) as f32);
+            }
+            Kind::Mixture => {
+                *label = rng.random_range(0..self.components()) as u32;
+                let centre = &centres[*label as usize * self.dim..][..self.dim];
+                row.iter_mut().zip(centre).for_each(|(x, c)| *x = c + (normal(rng) * (1.0 - BETWEEN).sqrt()) as f32);
+            }
+        }
+    }
+}
+
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    StandardNormal.sample(rng)
+}
+
+/// Unit variance, by inversion: `−sgn(u)·ln(1−2|u|)/√2` for uniform `u` in `(−½, ½)`.
+fn laplacian(rng: &mut ChaCha8Rng) -> f64 {
+    let u = rng.random::<f64>() - 0.5;
+    -u.signum() * (1.0 - 2.0 * u.abs()).max(f64::MIN_POSITIVE).ln() / std::f64::consts::SQRT_2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(kind: Kind, dim: usize, n: usize) -> SyntheticSource {
+        SyntheticSource {
+            synthetic: kind,
+            dim,
+            n,
+            train: Some(10),
+            queries: 10,
+            seed: 5,
+            rho: None,
+            components: None,
+            name: None,
+        }
+    }
+
+    fn moments(rows: &Array2<f32>) -> (f64, f64, f64) {
+        let n = rows.len() as f64;
+        let mean = rows.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let moment = |p: i32| rows.iter().map(|&x| (f64::from(x) - mean).powi(p)).sum::<f64>() / n;
+        (mean, moment(2), moment(4) / moment(2).powi(2))
+    }
+
+    #[test]
+    fn each_source_has_its_known_moments() {
+        for (kind, kurtosis) in [(Kind::Gaussian, 3.0), (Kind::Laplacian, 6.0), (Kind::Ar1, 3.0)] {
+            let (mean, variance, found) = moments(&source(kind, 8, 50_000).load().expect("draws").base);
+            assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{kind:?}: {mean} {variance}");
+            assert!((found - kurtosis).abs() < 0.05 * kurtosis, "{kind:?}: kurtosis {found}");
+        }
+    }
+
+    #[test]
+    fn neighbouring_samples_of_ar1_correlate_by_rho() {
+        let mut ar1 = source(Kind::Ar1, 6, 50_000);
+        ar1.rho = Some(0.7);
+        let base = ar1.load().expect("draws").base;
+        for (lag, expected) in [(1, 0.7), (2, 0.49), (5, 0.7f64.powi(5))] {
+            let found = base.outer_iter().map(|r| f64::from(r[0] * r[lag])).sum::<f64>() / 50_000.0;
+            assert!((found - expected).abs() < 0.02, "lag {lag}: {found}");
+        }
+    }
+
+    #[test]
+    fn sphere_rows_have_unit_length_and_clusters_are_labelled() {
+        let sphere = source(Kind::Sphere, 5, 100).load().expect("draws");
+        assert!(sphere.base.outer_iter().all(|r| (r.dot(&r) - 1.0).abs() < 1e-5));
+        let mixture = source(Kind::Mixture, 5, 1000).load().expect("draws");
+        let labels = mixture.labels.expect("clusters");
+        assert!(labels.base.iter().all(|&l| l < 16) && labels.base.contains(&15));
+    }
+
+    #[test]
+    fn parts_are_different_and_seeds_decide() {
+        let a = source(Kind::Gaussian, 3, 10).load().expect("draws");
+        let b = source(Kind::Gaussian, 3, 10).load().expect("draws");
+        assert_eq!(a.base, b.base);
+        assert_ne!(a.base, a.train);
+        assert_ne!(a.base, a.queries);
+        let mut other = source(Kind::Gaussian, 3, 10);
+        other.seed = 6;
+        assert_ne!(other.load().expect("draws").base, a.base);
+    }
+
+    #[test]
+    fn parameters_of_another_kind_are_refused() {
+        let mut gaussian = source(Kind::Gaussian, 3, 10);
+        gaussian.rho = Some(0.5);
+        assert!(gaussian.summary().expect_err("no rho").to_string().contains("ar1"));
+        assert!(source(Kind::Gaussian, 0, 10).summary().is_err());
+        assert!(source(Kind::Gaussian, usize::MAX, 10).summary().is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! Readers against files that lie: each is refused with a reason, and none makes the reader panic or take memory that
+//! the file does not justify.
+
+use datasets::{DatasetError, FileSource, SearchPath, Source, format};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).expect("a temporary file");
+    path
+}
+
+fn npy(header: &str, values: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values);
+    bytes
+}
+
+fn reason(path: &Path) -> String {
+    format::shape(path).and_then(|_| format::read(path).map(drop)).expect_err("refused").to_string()
+}
+
+#[test]
+fn npy_files_that_lie_are_refused_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let header =
+        |descr: &str, shape: &str| format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        ("empty.npy", vec![], "bad header"),
+        ("text.npy", b"not numpy at all".to_vec(), "bad header"),
+        ("huge.npy", npy(&header("<f4", "(1000000000000, 384)"), &[0; 64]), "promises"),
+        ("overflow.npy", npy(&header("<f4", "(9223372036854775807, 9223372036854775807)"), &[]), "overflows"),
+        ("short.npy", npy(&header("<f4", "(4, 4)"), &[0; 10]), "promises 64 bytes of values, 10 follow"),
+        ("flat.npy", npy(&header("<f4", "(4,)"), &[0; 16]), "two-dimensional"),
+        ("complex.npy", npy(&header("<c8", "(1, 2)"), &[0; 16]), "cannot be vectors"),
+        ("none.npy", npy(&header("<f4", "(0, 4)"), &[]), "0 rows"),
+    ];
+    for (name, bytes, expected) in cases {
+        let path = write(dir.path(), name, &bytes);
+        assert!(reason(&path).contains(expected), "{name}: {}", reason(&path));
+    }
+}
+
+#[test]
+fn vecs_files_that_lie_are_refused_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let row = |dim: i32, values: &[f32]| {
+        [dim.to_le_bytes().to_vec(), values.iter().flat_map(|v| v.to_le_bytes()).collect()].concat()
+    };
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("empty.fvecs", vec![], "ends early"),
+        ("negative.fvecs", row(-1, &[]), "claims -1 components"),
+        ("huge.fvecs", row(i32::MAX, &[1.0]), "no whole number of rows"),
+        ("short.fvecs", [row(2, &[1.0, 2.0]), vec![2, 0, 0]].concat(), "no whole number of rows"),
+        ("mixed.fvecs", [row(2, &[1.0, 2.0]), row(3, &[1.0, 2.0])].concat(), "row 1 has 3 components"),
+    ];
+    for (name, bytes, expected) in cases {
+        let path = write(dir.path(), name, &bytes);
+        assert!(reason(&path).contains(expected), "{name}: {}", reason(&path));
+    }
+    let good = write(dir.path(), "good.fvecs", &[row(2, &[1.0, 2.0]), row(2, &[3.0, 4.0])].concat());
+    assert_eq!(format::read(&good).expect("reads"), ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]));
+    let bytes = write(dir.path(), "good.bvecs", &[2, 0, 0, 0, 7, 255]);
+    assert_eq!(format::read(&bytes).expect("reads"), ndarray::arr2(&[[7.0, 255.0]]));
+}
+
+#[test]
+fn npy_values_arrive_in_both_orders_and_all_types() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let header =
+        |descr: &str, fortran: &str| format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': (2, 3), }}\n");
+    let expected = ndarray::arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    let row_major = [1u8, 2, 3, 4, 5, 6];
+    let cases = [
+        ("u1.npy", npy(&header("|u1", "False"), &row_major)),
+        ("f.npy", npy(&header("|u1", "True"), &[1, 4, 2, 5, 3, 6])),
+        (
+            "f4.npy",
+            npy(
+                &header("<f4", "False"),
+                &row_major.iter().flat_map(|&v| f32::from(v).to_le_bytes()).collect::<Vec<_>>(),
+            ),
+        ),
+        (
+            "b8.npy",
+            npy(
+                &header(">f8", "False"),
+                &row_major.iter().flat_map(|&v| f64::from(v).to_be_bytes()).collect::<Vec<_>>(),
+            ),
+        ),
+    ];
+    for (name, bytes) in cases {
+        assert_eq!(format::read(&write(dir.path(), name, &bytes)).expect("reads"), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_non_finite_value_is_named_by_row_and_column() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut values = vec![1.0f32; 300];
+    values[3 * 250 / 3 + 1] = f32::NAN;
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let path =
+        write(dir.path(), "x.npy", &npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100, 3), }\n", &bytes));
+    let source: FileSource = toml::from_str(&format!("path = {path:?}")).expect("a source");
+    let resolved = Source::File(source).resolve(Path::new("/"), &SearchPath::default()).expect("headers are fine");
+    let error = resolved.load().expect_err("NaN");
+    assert!(matches!(error, DatasetError::NonFinite { column: 2, .. }), "{error}");
+}
+
+#[test]
+fn the_embedded_dataset_loads_as_the_catalog_says() {
+    let resolved = Source::Named("wordnet-minilm-384".into())
+        .resolve(Path::new("."), &SearchPath::from_env())
+        .expect("it is embedded");
+    let data = resolved.load().expect("loads");
+    assert_eq!((data.train.dim(), data.base.dim(), data.queries.dim()), ((10_000, 384), (10_000, 384), (500, 384)));
+    let labels = data.labels.expect("labelled");
+    assert_eq!((labels.base.len(), labels.queries.len()), (10_000, 500));
+    assert!(labels.base.iter().chain(&labels.queries).all(|&l| l < 45));
+    for row in data.base.outer_iter() {
+        assert!((row.dot(&row) - 1.0).abs() < 1e-5, "unit rows");
+    }
+}
+
+#[test]
+fn a_damaged_embedded_file_is_noticed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let from = SearchPath::from_env().embedded.pop().expect("the source tree").join("wordnet-minilm-384");
+    let to = dir.path().join("wordnet-minilm-384");
+    std::fs::create_dir(&to).expect("a folder");
+    for file in std::fs::read_dir(from).expect("files").flatten() {
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("copies");
+    }
+    let mut bytes = std::fs::read(to.join("base.npy")).expect("reads");
+    bytes[5000] ^= 1;
+    std::fs::write(to.join("base.npy"), bytes).expect("writes");
+    let search = SearchPath { embedded: vec![dir.path().to_owned()], folders: vec![] };
+    let error = Source::Named("wordnet-minilm-384".into()).resolve(Path::new("."), &search).expect_err("damaged");
+    assert!(matches!(error, DatasetError::Digest { .. }), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone())] {
+            let path = write(dir.path(), name, &content);
+            let _ = format::shape(&path);
+            let _ = format::read(&path);
+            let _ = format::read_labels(&path);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The run folder: where each file is, and how it gets there without ever being half-written.
+
+use crate::{Run, RunInfo, SCHEMA, TrialRecord};
+use serde::de::DeserializeOwned;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A run folder that cannot be used.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The system refused.
+    #[error("cannot {action} {}: {error}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// A folder without a run in it.
+    #[error("{} is no run folder: it has no run.json", .path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that holds something else.
+    #[error("{} is not empty and holds no run", .path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that is not what it should be.
+    #[error("{} is damaged: {reason}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is off.
+        reason: String,
+    },
+    /// A file of a later version of this program.
+    #[error("{} has schema {found}; this program reads up to {SCHEMA}", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+    },
+    /// Another process is at work here.
+    #[error("another run is using {}", .path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl RecordError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
+        move |error| RecordError::Io { action, path: path.to_owned(), error }
+    }
+}
+
+/// Writes a file so that it is there whole or not at all: to a neighbour, flushed to disk, then renamed.
+///
+/// # Errors
+/// The system's refusal, with the path.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.partial", std::process::id()));
+    let partial = PathBuf::from(partial);
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&partial);
+        RecordError::Io { action: "write", path: path.to_owned(), error }
+    })
+}
+
+/// The folder of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+/// Held while a process writes to a run folder.
+#[derive(Debug)]
+pub struct RunLock(#[allow(dead_code)] File);
+
+impl RunFolder {
+    /// Names a folder, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> RunFolder {
+        RunFolder { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the plan is kept as data.
+    pub fn run_file(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// Where the record of a trial is kept.
+    pub fn trial_file(&self, id: &str) -> PathBuf {
+        self.root.join("trials").join(format!("{id}.json"))
+    }
+
+    /// Where what is known of a dataset is kept; `extension` tells facts from neighbours.
+    pub fn dataset_file(&self, key: &str, extension: &str) -> PathBuf {
+        self.root.join("datasets").join(format!("{key}.{extension}"))
+    }
+
+    /// Where reports go.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report")
+    }
+
+    /// Makes the folder ready for a run and keeps other processes out of it.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to, holds something else, or is in use.
+    pub fn prepare(&self) -> Result<RunLock, RecordError> {
+        if let Ok(mut entries) = fs::read_dir(&self.root)
+            && !self.run_file().exists()
+            && entries.any(|entry| entry.is_ok_and(|e| !self.is_ours(&e.file_name().to_string_lossy())))
+        {
+            return Err(RecordError::Foreign { path: self.root.clone() });
+        }
+        for folder in [self.root.clone(), self.root.join("trials"), self.root.join("datasets")] {
+            fs::create_dir_all(&folder).map_err(RecordError::io("create", &folder))?;
+        }
+        let path = self.root.join(".lock");
+        let file = File::create(&path).map_err(RecordError::io("write to", &self.root))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock(file)),
+            Err(TryLockError::WouldBlock) => Err(RecordError::Busy { path: self.root.clone() }),
+            Err(TryLockError::Error(error)) => Err(RecordError::Io { action: "lock", path, error }),
+        }
+    }
+
+    /// What a run that was killed before its plan was written may leave.
+    fn is_ours(&self, name: &str) -> bool {
+        matches!(name, ".lock" | "trials" | "datasets" | "experiment.yaml" | "machine.json") || name.ends_with(".partial")
+    }
+
+    /// The record of a trial, if it has ended. A damaged record counts as none: the trial runs again.
+    pub fn trial(&self, id: &str) -> Option<TrialRecord> {
+        read_json::<TrialRecord>(&self.trial_file(id)).ok().filter(|record| record.trial.id == id)
+    }
+
+    /// Saves the record of a trial.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn save_trial(&self, record: &TrialRecord) -> Result<(), RecordError> {
+        write_json(&self.trial_file(&record.trial.id), record)
+    }
+
+    /// Saves the plan.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn save_run(&self, info: &RunInfo) -> Result<(), RecordError> {
+        write_json(&self.run_file(), info)?;
+        write_json(&self.root.join("machine.json"), &info.machine)
+    }
+
+    /// Reads the run back.
+    ///
+    /// # Errors
+    /// No run here, or a damaged or newer file, by name.
+    pub fn load(&self) -> Result<Run, RecordError> {
+        if !self.run_file().is_file() {
+            return Err(RecordError::NoRun { path: self.root.clone() });
+        }
+        let info: RunInfo = read_json(&self.run_file())?;
+        let ended = info.trials.iter().map(|t| self.trial_file(&t.id)).filter(|path| path.is_file());
+        let records = ended.map(|path| read_json(&path)).collect::<Result<_, _>>()?;
+        Ok(Run { info, records })
+    }
+}
+
+/// Writes a value as JSON.
+fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    let bytes = serde_json::to_vec_pretty(value)
+        .map_err(|e| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
+    write_atomically(path, &bytes)
+}
+
+/// Reads a value that carries its schema version.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let bytes = fs::read(path).map_err(RecordError::io("read", path))?;
+    let damaged = |e: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() };
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        Some(found) if found > u64::from(SCHEMA) => Err(RecordError::Newer { path: path.to_owned(), found }),
+        _ => serde_json::from_value(value).map_err(damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::*;
+
+    fn record(id: &str) -> TrialRecord {
+        TrialRecord {
+            schema: SCHEMA,
+            trial: Trial {
+                id: id.into(),
+                experiment: "e".into(),
+                dataset: "d".into(),
+                dim: 2,
+                n: 3,
+                metric_space: "l2".into(),
+                method: "m".into(),
+                params: serde_json::json!({}),
+                label: "l".into(),
+                series: "s".into(),
+                device: "cpu".into(),
+                threads: 1,
+                seed: 1,
+                bits_per_vector: 8,
+            },
+            status: Status::Ok,
+            reason: None,
+            limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
+            wall_seconds: 0.5,
+            values: vec![Measured::new("nmse", 0.25, "1")],
+        }
+    }
+
+    #[test]
+    fn a_run_comes_back_as_it_was_written_and_damage_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(dir.path().join("run"));
+        let lock = folder.prepare().expect("fresh");
+        assert!(matches!(folder.prepare(), Err(RecordError::Busy { .. })), "one writer at a time");
+        drop(lock);
+        let info = RunInfo {
+            schema: SCHEMA,
+            name: "e".into(),
+            analysis: String::new(),
+            experiment: serde_json::json!({}),
+            machine: Machine::default(),
+            datasets: vec![],
+            trials: vec![record("a").trial, record("b").trial],
+        };
+        folder.save_run(&info).expect("saves");
+        folder.save_trial(&record("a")).expect("saves");
+        let run = folder.load().expect("loads");
+        assert_eq!((run.missing(), &run.records[..]), (1, &[record("a")][..]));
+
+        fs::write(folder.trial_file("b"), "{\"half").expect("writes");
+        assert!(folder.trial("b").is_none(), "a damaged record does not count");
+        assert!(folder.load().expect_err("damaged").to_string().contains("b.json is damaged"));
+        fs::write(folder.trial_file("b"), "{\"schema\": 99}").expect("writes");
+        assert!(matches!(folder.load(), Err(RecordError::Newer { found: 99, .. })));
+    }
+
+    #[test]
+    fn folders_of_others_are_left_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("thesis.tex"), "years of work").expect("writes");
+        assert!(matches!(RunFolder::new(dir.path()).prepare(), Err(RecordError::Foreign { .. })));
+        assert!(matches!(RunFolder::new(dir.path()).load(), Err(RecordError::NoRun { .. })));
+    }
+}
