@@ -90,6 +90,24 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
     npy::read_labels(&mut file).map_err(malformed)
 }
 
+/// Row numbers, as ground truth comes: ivecs.
+///
+/// # Errors
+/// A missing or malformed file, a negative number.
+pub fn read_ids(path: &Path) -> Result<Array2<u32>, DatasetError> {
+    let (_, mut file) = open(path)?;
+    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: "ivecs", reason };
+    vecs::read_ids(&mut file).map_err(malformed)
+}
+
+/// Row numbers as the bytes of an ivecs file.
+pub fn ids_to_ivecs(rows: &[Vec<u32>]) -> Vec<u8> {
+    rows.iter()
+        .flat_map(|row| std::iter::once(row.len() as u32).chain(row.iter().copied()))
+        .flat_map(u32::to_le_bytes)
+        .collect()
+}
+
 fn read_exact(file: &mut OpenFile, bytes: &mut [u8]) -> Result<(), String> {
     file.reader.read_exact(bytes).map_err(|_| "it ends early".to_owned())
 }

@@ -1,1 +1,26 @@
-//! stub
+//! From YAML to results: an experiment file becomes a checked plan, the plan becomes trials, each in a process of its
+//! own, and every trial leaves one record.
+//!
+//! [`Document`] keeps the position of every value, so that an error found late still points at its cause.
+//! [`Plan::new`] checks everything that can be checked before anything runs. [`engine::run`] carries the plan out;
+//! [`trial::run`] is the other end, in the child process.
+
+pub mod document;
+pub mod engine;
+pub mod experiment;
+mod facts;
+mod fault;
+mod machine;
+pub mod metrics;
+pub mod plan;
+mod search;
+pub mod trial;
+mod units;
+
+pub use document::Document;
+pub use engine::{Launcher, Observer, Outcome};
+pub use experiment::{Experiment, schema};
+pub use fault::Fault;
+pub use machine::describe as describe_machine;
+pub use plan::{Overrides, Plan};
+pub use units::{ByteSize, Seconds};

@@ -5,7 +5,7 @@ use crate::ParamError;
 use crate::spec::schema_of;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Reads `T` from a JSON value.
 ///
@@ -17,23 +17,91 @@ pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, P
     if let (Some(object), Some(properties)) = (value.as_object(), properties)
         && let Some(unknown) = object.keys().find(|key| !properties.contains_key(*key))
     {
-        let help = nearest_name(unknown, properties.keys().map(String::as_str), "keys here");
-        return Err(ParamError::new(unknown, format!("unknown key `{unknown}`"), help));
+        return Err(unknown_key(unknown, String::new(), properties.keys().map(String::as_str)));
     }
     serde_path_to_error::deserialize::<_, T>(value).map_err(|error| {
-        let path: Vec<String> =
-            error.path().iter().map(|segment| segment.to_string().trim_matches(['[', ']']).to_owned()).collect();
-        let text = error.inner().to_string();
-        let key = path.first().map(String::as_str).filter(|key| *key != ".");
-        let help = match text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-            Some(missing) => describe(properties, missing),
-            None => unknown_variant_help(&text).or_else(|| key.and_then(|key| describe(properties, key))),
-        };
-        ParamError { param: key.map(|_| path.join("/")), message: plain_words(key, &text), help }
+        let segments = error.path().iter().map(|s| s.to_string().trim_matches(['[', ']']).to_owned());
+        let path: Vec<String> = segments.filter(|segment| segment != ".").collect();
+        explain(&path, &error.inner().to_string(), properties)
     })
 }
 
-/// Tells the nearest of `names` to a misspelt one, or all of them.
+/// Turns serde's message into one that needs no Rust.
+fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>) -> ParamError {
+    let param = (!path.is_empty()).then(|| path.join("/"));
+    let quoted = |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let described = |key: &str| describe(properties, key);
+    let first = path.first().map(String::as_str);
+    if text.starts_with("unknown field `") {
+        let names = quoted(text);
+        let known = names.iter().skip(1).map(String::as_str);
+        let prefix = param.map(|p| p + "/").unwrap_or_default();
+        return unknown_key(names.first().map_or("", String::as_str), prefix, known);
+    }
+    if text.starts_with("missing field `") {
+        let missing = quoted(text).into_iter().next().unwrap_or_default();
+        return ParamError { param, message: format!("the key `{missing}` is missing"), help: described(&missing) };
+    }
+    if text.starts_with("unknown variant `") {
+        let names = quoted(text);
+        let wrong = names.first().map_or("", String::as_str);
+        let help = Some(nearest_name(wrong, names.iter().skip(1).map(String::as_str), "values"));
+        let key = path
+            .iter()
+            .rev()
+            .find(|s| s.parse::<usize>().is_err())
+            .map(|key| format!(" for `{key}`"))
+            .unwrap_or_default();
+        return ParamError { param, message: format!("unknown value `{wrong}`{key}"), help };
+    }
+    let key = path.last().map(|key| format!("`{key}`: ")).unwrap_or_default();
+    let invalid = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: "));
+    let message = match invalid.and_then(|rest| rest.split_once(", expected ")) {
+        Some((found, expected)) => format!("{key}{} is needed, this is {}", needed(expected), found_words(found)),
+        None => format!("{key}{text}"),
+    };
+    ParamError { param, message, help: first.and_then(described) }
+}
+
+fn unknown_key<'a>(unknown: &str, prefix: String, known: impl Iterator<Item = &'a str>) -> ParamError {
+    let help = Some(nearest_name(unknown, known, "keys here"));
+    ParamError { param: Some(prefix + unknown), message: format!("unknown key `{unknown}`"), help }
+}
+
+fn needed(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or above,",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" | "a borrowed string" | "path string" => "a text",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        other if other.starts_with("struct") || other.starts_with("a map") => "a mapping of keys to values",
+        other if other.starts_with("unit variant") || other.starts_with("enum") || other.contains("variant") => {
+            "one of the known names"
+        }
+        other => other,
+    }
+}
+
+fn found_words(found: &str) -> String {
+    for (rust, plain) in
+        [("string ", "the text "), ("integer ", "the number "), ("floating point ", "the number "), ("boolean ", "")]
+    {
+        if let Some(value) = found.strip_prefix(rust) {
+            return format!("{plain}{}", value.trim_matches('`'));
+        }
+    }
+    match found {
+        "map" => "a mapping",
+        "sequence" => "a list",
+        "null" | "unit value" => "empty",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// Tells the nearest of `names` to a misspelt one, and all of them.
 pub fn nearest_name<'a>(wrong: &str, names: impl Iterator<Item = &'a str>, what: &str) -> String {
     let names: Vec<&str> = names.collect();
     let closest = names
@@ -48,53 +116,77 @@ pub fn nearest_name<'a>(wrong: &str, names: impl Iterator<Item = &'a str>, what:
     }
 }
 
-/// `key`: its description, range and default, from the schema.
-fn describe(properties: Option<&serde_json::Map<String, Value>>, key: &str) -> Option<String> {
+/// `key`: its description and range, from the schema.
+fn describe(properties: Option<&Map<String, Value>>, key: &str) -> Option<String> {
     let property = properties?.get(key)?;
-    let mut text = format!("`{key}`: {}", property.get("description")?.as_str()?);
-    if let (Some(low), Some(high)) = (property.get("minimum"), property.get("maximum")) {
-        text += &format!(" From {low} to {high}.");
-    }
-    Some(text)
+    let text = property.get("description")?.as_str()?.replace('\n', " ");
+    let bound = |name: &str| property.get(name).filter(|b| b.is_number());
+    let range = match (bound("minimum"), bound("maximum")) {
+        (Some(low), Some(high)) => format!(" From {low} to {high}."),
+        _ => String::new(),
+    };
+    Some(format!("`{key}`: {text}{range}"))
 }
 
-/// serde lists the variants in backticks after the wrong one.
-fn unknown_variant_help(text: &str) -> Option<String> {
-    let rest = text.strip_prefix("unknown variant `")?;
-    let mut quoted = rest.split('`').step_by(2);
-    let wrong = quoted.next()?;
-    let names: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    Some(nearest_name(wrong, names.into_iter(), "values"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::json;
 
-/// serde's message in words that do not need Rust.
-fn plain_words(key: Option<&str>, text: &str) -> String {
-    let mut text = text.split(", expected one of").next().unwrap_or(text).to_owned();
-    for (rust, plain) in [
-        ("missing field", "missing key"),
-        ("unknown variant", "unknown value"),
-        ("invalid type: ", ""),
-        ("invalid value: ", ""),
-        ("floating point ", "the number "),
-        ("integer ", "the number "),
-        ("string ", "the text "),
-        ("boolean ", "the flag "),
-        ("map", "a mapping"),
-        ("sequence", "a list"),
-        ("expected a string", "a text is needed"),
-        ("expected a boolean", "true or false is needed"),
-        ("expected usize", "a whole number is needed"),
-        ("expected u8", "a whole number from 0 to 255 is needed"),
-        ("expected u32", "a whole number is needed"),
-        ("expected u64", "a whole number is needed"),
-        ("expected f64", "a number is needed"),
-        ("expected a sequence", "a list is needed"),
-        ("expected ", "needed is "),
-    ] {
-        text = text.replace(rust, plain);
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Sample {
+        /// Bits per component.
+        #[schemars(range(min = 1, max = 8))]
+        bits: u8,
+        #[serde(default)]
+        inner: Option<Inner>,
     }
-    match key {
-        Some(key) => format!("`{key}`: {text}"),
-        None => text,
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Inner {
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(rename_all = "kebab-case")]
+    enum Kind {
+        LloydMax,
+        Uniform,
+    }
+
+    #[test]
+    fn each_mistake_names_its_key_and_the_way_out() {
+        for (value, param, message, help) in [
+            (json!({"bitz": 1}), Some("bitz"), "unknown key `bitz`", "did you mean `bits`? keys here: bits, inner"),
+            (json!({}), None, "the key `bits` is missing", "`bits`: Bits per component. From 1 to 8."),
+            (
+                json!({"bits": "eight"}),
+                Some("bits"),
+                "`bits`: a whole number, zero or above, is needed, this is the text \"eight\"",
+                "`bits`: Bits per component. From 1 to 8.",
+            ),
+            (
+                json!({"bits": 1, "inner": {"kind": "lloydmax"}}),
+                Some("inner/kind"),
+                "unknown value `lloydmax` for `kind`",
+                "did you mean `lloyd-max`? values: lloyd-max, uniform",
+            ),
+            (
+                json!({"bits": 1, "inner": {"kind": "uniform", "knd": 1}}),
+                Some("inner/knd"),
+                "unknown key `knd`",
+                "did you mean `kind`? keys here: kind",
+            ),
+        ] {
+            let error = from_value::<Sample>(value.clone()).expect_err("wrong");
+            assert_eq!(error.param.as_deref(), param, "{value}");
+            assert_eq!(error.message, message, "{value}");
+            assert_eq!(error.help.as_deref(), Some(help), "{value}");
+        }
     }
 }

@@ -1,1 +1,118 @@
-//! stub
+//! From records to pages: pure functions to bytes. Knows the result schema and no method, so that old results render
+//! again without building a quantizer.
+
+mod figure;
+mod html;
+mod latex;
+mod markdown;
+mod number;
+mod png;
+pub mod stats;
+pub mod summary;
+mod table;
+
+use record::Run;
+use summary::summarize;
+use thiserror::Error;
+
+/// Formats by name, as in `report: { formats: […] }`.
+pub const FORMATS: [&str; 6] = ["html", "svg", "png", "markdown", "latex", "csv"];
+
+/// A file of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Path below the report folder.
+    pub path: String,
+    /// Content.
+    pub bytes: Vec<u8>,
+}
+
+/// A report that could not be rendered.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// A figure could not be drawn.
+    #[error("the figure {name} could not be drawn: {reason}")]
+    Figure {
+        /// Its file name.
+        name: String,
+        /// What the drawing library says.
+        reason: String,
+    },
+    /// The tidy table could not be written.
+    #[error("the results table could not be written: {0}")]
+    Table(String),
+}
+
+/// A drawn figure.
+pub(crate) struct Drawn {
+    /// File name without extension.
+    name: String,
+    /// Name of the dataset it is about.
+    dataset: String,
+    /// What it shows, as a sentence or two.
+    caption: String,
+    /// As SVG.
+    svg: String,
+}
+
+/// The tidy table of a run, as `results.csv` and `results.parquet`.
+///
+/// # Errors
+/// The table library refuses.
+pub fn tidy(run: &Run) -> Result<Vec<(&'static str, Vec<u8>)>, ReportError> {
+    let rows = record::table::rows(run);
+    let csv = record::table::to_csv(&rows).map_err(|e| ReportError::Table(e.to_string()))?;
+    let parquet = record::table::to_parquet(&rows).map_err(|e| ReportError::Table(e.to_string()))?;
+    Ok(vec![("results.csv", csv), ("results.parquet", parquet)])
+}
+
+/// Renders runs together in the given formats.
+///
+/// # Errors
+/// A figure cannot be drawn.
+pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
+    let wanted = |format: &str| formats.iter().any(|f| f == format);
+    let datasets = summarize(runs);
+    let mut figures = Vec::new();
+    for dataset in &datasets {
+        figures.extend(figure::draw_all(dataset)?);
+    }
+    let mut artifacts = Vec::new();
+    for drawn in &figures {
+        if wanted("svg") || wanted("markdown") {
+            artifacts
+                .push(Artifact { path: format!("figures/{}.svg", drawn.name), bytes: drawn.svg.clone().into_bytes() });
+        }
+        if wanted("png") {
+            artifacts.push(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
+        }
+    }
+    for dataset in &datasets {
+        let name = file_name(&dataset.name);
+        if wanted("latex") {
+            artifacts.push(Artifact { path: format!("tables/{name}.tex"), bytes: latex::table(dataset).into_bytes() });
+        }
+        if wanted("csv") {
+            artifacts.push(Artifact { path: format!("tables/{name}.csv"), bytes: table::to_csv(dataset)? });
+        }
+    }
+    if wanted("markdown") {
+        artifacts
+            .push(Artifact { path: "report.md".into(), bytes: markdown::page(runs, &datasets, &figures).into_bytes() });
+    }
+    if wanted("html") {
+        artifacts
+            .push(Artifact { path: "index.html".into(), bytes: html::page(runs, &datasets, &figures).into_bytes() });
+    }
+    Ok(artifacts)
+}
+
+/// A dataset's name as part of a file name.
+pub(crate) fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+}
+
+/// Names of the experiments, for titles.
+pub(crate) fn title(runs: &[Run]) -> String {
+    runs.iter().map(|r| r.info.name.as_str()).collect::<Vec<_>>().join(" + ")
+}

@@ -1,1 +1,83 @@
-fn main() {}
+//! `cargo xtask`: the command line of vqbench. One file per verb; what they do lives in the libraries.
+
+mod ci;
+mod datasets_verb;
+mod errors;
+mod experiments_verb;
+mod methods_verb;
+mod progress;
+mod report;
+mod schema;
+mod test;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Benchmark vector quantizers: distortion, codebook use, recall and speed at equal rate, with reports.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all well, 1 a trial failed or a gate tripped, 2 the request itself is wrong.
+Named datasets are looked for among the embedded ones, in the folders of VQBENCH_DATA, and in the download cache.";
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run experiments and render their reports
+    Experiments(experiments_verb::Arguments),
+    /// Render the report of one run again, or of several runs together
+    Report(report::Arguments),
+    /// List the datasets of the catalog, or show one
+    Datasets(datasets_verb::Arguments),
+    /// List the methods, or show one: parameters, defaults, rate, cost, paper
+    Methods(methods_verb::Arguments),
+    /// Write the JSON schema of experiment files
+    Schema(schema::Arguments),
+    /// Run all tests
+    Test(test::Arguments),
+    /// Check everything that continuous integration checks
+    Ci,
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Run one trial: reads a request on standard input (started by `experiments`)
+    #[command(hide = true)]
+    Trial,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.verb {
+        Verb::Experiments(arguments) => experiments_verb::run(arguments),
+        Verb::Report(arguments) => report::run(arguments),
+        Verb::Datasets(arguments) => datasets_verb::run(arguments),
+        Verb::Methods(arguments) => methods_verb::run(arguments),
+        Verb::Schema(arguments) => schema::run(arguments),
+        Verb::Test(arguments) => test::run(arguments),
+        Verb::Ci => ci::run(),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout()) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(_) => Ok(ExitCode::FAILURE),
+        },
+    };
+    result.unwrap_or_else(|mistakes| {
+        mistakes.print();
+        ExitCode::from(2)
+    })
+}
+
+/// Root of the source tree: where the verbs that work on it work, and where runs go by default.
+fn source_tree() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}

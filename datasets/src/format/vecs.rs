@@ -57,6 +57,21 @@ impl Format for Vecs {
     }
 
     fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
+        self.rows(file, self.decode)
+    }
+}
+
+/// Row numbers: ivecs whose values are not negative. They stay integers, since f32 is exact only up to 2^24.
+pub fn read_ids(file: &mut OpenFile) -> Result<Array2<u32>, String> {
+    let ids = IVECS.rows(file, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))?;
+    match ids.iter().find(|id| **id < 0) {
+        Some(id) => Err(format!("{id} is no row number")),
+        None => Ok(ids.mapv(i32::cast_unsigned)),
+    }
+}
+
+impl Vecs {
+    fn rows<T>(&self, file: &mut OpenFile, decode: fn(&[u8]) -> T) -> Result<Array2<T>, String> {
         let first = Self::dimension(file)?;
         let (n, dim) = self.shape_from(first, file.length)?;
         let mut row = vec![0u8; dim * self.value_bytes];
@@ -67,7 +82,7 @@ impl Format for Vecs {
                 return Err(format!("row {i} has {found} components, row 0 has {dim}"));
             }
             read_exact(file, &mut row)?;
-            values.extend(row.chunks_exact(self.value_bytes).map(self.decode));
+            values.extend(row.chunks_exact(self.value_bytes).map(decode));
         }
         Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string())
     }

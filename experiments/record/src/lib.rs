@@ -192,8 +192,6 @@ pub struct DatasetFacts {
     pub spectrum: Vec<f64>,
     /// Gaussian rate–distortion bound for that covariance: bits per vector and normalized MSE, by ascending rate.
     pub bound: Vec<(f64, f64)>,
-    /// Accuracy of k-nearest-neighbour classification on the raw vectors, by `k`.
-    pub knn_accuracy: Vec<(usize, f64)>,
 }
 
 /// A plan that was carried out: the experiment with all defaults filled in, and its trials.

@@ -148,7 +148,8 @@ impl RunFolder {
 
     /// What a run that was killed before its plan was written may leave.
     fn is_ours(&self, name: &str) -> bool {
-        matches!(name, ".lock" | "trials" | "datasets" | "experiment.yaml" | "machine.json") || name.ends_with(".partial")
+        matches!(name, ".lock" | "trials" | "datasets" | "experiment.yaml" | "machine.json")
+            || name.ends_with(".partial")
     }
 
     /// The record of a trial, if it has ended. A damaged record counts as none: the trial runs again.

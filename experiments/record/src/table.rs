@@ -196,7 +196,11 @@ mod tests {
     fn csv_quotes_what_needs_quoting() {
         let text = String::from_utf8(to_csv(&[row(0.5)]).expect("memory")).expect("utf-8");
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].starts_with("experiment,trial,dataset,dim,n,metric_space,method,params,label,device,threads,seed,status"));
+        assert!(
+            lines[0].starts_with(
+                "experiment,trial,dataset,dim,n,metric_space,method,params,label,device,threads,seed,status"
+            )
+        );
         assert_eq!(lines[1], "\"an \"\"odd\"\", name\",,,384,,,,,,,,,,,,,,,,0.5,,");
     }
 

@@ -1,0 +1,211 @@
+//! What the user writes: the experiment file, as types and as a JSON schema.
+
+use crate::metrics::MEASURES;
+use crate::units::{ByteSize, Seconds};
+use datasets::{FileSource, SyntheticSource, catalog};
+use methods::METHODS;
+use methods::spec::schema_of;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// An experiment file. Datasets, methods and measurements are read by their registries.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name of the experiment and of its run folder: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// What to look for in the figures, in two or three sentences.
+    #[serde(default)]
+    pub analysis: String,
+    /// Every method is retrained with each of these.
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// Where to compute: cpu, cuda, auto, or a list of them.
+    #[serde(default)]
+    pub device: Devices,
+    /// Threads per trial; default: all cores.
+    #[serde(default)]
+    pub threads: Option<usize>,
+    /// Time limit of one trial, such as 10m.
+    #[serde(default = "default_timeout")]
+    pub timeout: Seconds,
+    /// Limit on the data memory of one trial, such as 2GiB; default: none.
+    #[serde(default)]
+    pub memory: Option<ByteSize>,
+    /// Vectors: names from the catalog, files, or synthetic sources.
+    pub datasets: Vec<Value>,
+    /// Quantizers: each a method with its parameters, and optionally `sweep` and `label`.
+    pub methods: Vec<Map<String, Value>>,
+    /// What to measure; default: everything, with default settings.
+    #[serde(default)]
+    pub measure: Option<Map<String, Value>>,
+    /// What to render.
+    #[serde(default)]
+    pub report: ReportSettings,
+}
+
+/// One device or several.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Devices {
+    /// One device.
+    One(Device),
+    /// Every trial on each.
+    Several(Vec<Device>),
+}
+
+impl Default for Devices {
+    fn default() -> Devices {
+        Devices::One(Device::Cpu)
+    }
+}
+
+impl Devices {
+    /// As a list.
+    pub fn list(&self) -> Vec<Device> {
+        match self {
+            Devices::One(device) => vec![*device],
+            Devices::Several(devices) => devices.clone(),
+        }
+    }
+}
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+    /// The GPU if there is one, else the processor.
+    Auto,
+}
+
+/// What to render.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSettings {
+    /// Formats of the report.
+    pub formats: Vec<ReportFormat>,
+}
+
+/// A format of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportFormat {
+    /// One self-contained page.
+    Html,
+    /// Figures as vectors.
+    Svg,
+    /// Figures as pixels.
+    Png,
+    /// The report as text.
+    Markdown,
+    /// Tables for papers.
+    Latex,
+    /// Tables as data.
+    Csv,
+}
+
+impl ReportFormat {
+    /// As in YAML.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReportFormat::Html => "html",
+            ReportFormat::Svg => "svg",
+            ReportFormat::Png => "png",
+            ReportFormat::Markdown => "markdown",
+            ReportFormat::Latex => "latex",
+            ReportFormat::Csv => "csv",
+        }
+    }
+}
+
+impl Default for ReportSettings {
+    fn default() -> ReportSettings {
+        use ReportFormat::*;
+        ReportSettings { formats: vec![Html, Svg, Png, Markdown, Latex, Csv] }
+    }
+}
+
+fn default_seeds() -> Vec<u64> {
+    vec![1, 2, 3]
+}
+
+fn default_timeout() -> Seconds {
+    Seconds(600.0)
+}
+
+/// The JSON schema of experiment files, assembled from the registries of methods, measurements and datasets.
+pub fn schema() -> Value {
+    let mut schema = Value::from(schema_of::<Experiment>());
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("title".into(), json!("vqbench experiment"));
+        object.insert("$comment".into(), json!("written by `cargo xtask schema`"));
+    }
+    let properties = &mut schema["properties"];
+    let names: Vec<&str> = catalog::entries().iter().map(|e| e.name.as_str()).collect();
+    properties["datasets"]["items"] = json!({ "anyOf": [
+        { "enum": names, "description": "A dataset of the catalog (`cargo xtask datasets`)." },
+        without_meta(schema_of::<FileSource>().into()),
+        without_meta(schema_of::<SyntheticSource>().into()),
+    ]});
+    let methods: Vec<Value> = METHODS
+        .iter()
+        .map(|entry| {
+            let mut params = without_meta((entry.schema)().into());
+            let swept: Map<String, Value> = params["properties"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, property)| (name.clone(), json!({ "type": "array", "items": property, "minItems": 1 })))
+                .collect();
+            // A required parameter may come from the sweep instead.
+            if let Some(params) = params.as_object_mut() {
+                params.remove("required");
+            }
+            json!({
+                "type": "object",
+                "description": format!("{}. {}.", entry.summary, entry.paper),
+                "properties": {
+                    entry.name: { "anyOf": [params, { "type": "null" }] },
+                    "sweep": {
+                        "type": "object",
+                        "description": "Lists of values; one method for each combination.",
+                        "properties": swept,
+                        "additionalProperties": false
+                    },
+                    "label": { "type": "string", "description": "Name in figures and tables; {param} is replaced by its value." }
+                },
+                "required": [entry.name],
+                "additionalProperties": false
+            })
+        })
+        .collect();
+    properties["methods"]["items"] = json!({ "anyOf": methods });
+    let measures: Map<String, Value> = MEASURES
+        .iter()
+        .map(|entry| {
+            let mut params = without_meta((entry.schema)().into());
+            params["description"] = json!(entry.summary);
+            (entry.name.to_owned(), json!({ "anyOf": [params, { "type": "null" }] }))
+        })
+        .collect();
+    properties["measure"] = json!({
+        "type": "object",
+        "description": "What to measure; default: everything, with default settings.",
+        "properties": measures,
+        "additionalProperties": false
+    });
+    schema
+}
+
+fn without_meta(mut schema: Value) -> Value {
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("$schema");
+        object.remove("title");
+    }
+    schema
+}

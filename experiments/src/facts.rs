@@ -1,0 +1,73 @@
+//! What is known of a dataset before any method sees it: its variance, its Gaussian bound, its exact neighbours.
+//! Computed once per run and kept in the run folder.
+
+use crate::metrics::bound;
+use cpu::Isa;
+use datasets::Dataset;
+use nalgebra::DMatrix;
+use ndarray::{ArrayView2, Axis};
+use record::DatasetFacts;
+
+/// Points of the bound that are kept for drawing.
+const BOUND_POINTS: usize = 160;
+
+/// The exact neighbours of each query, by row number, nearest first.
+pub type Truth = Vec<Vec<u32>>;
+
+/// Computes facts and the `depth` nearest neighbours of each query.
+pub fn compute(data: &Dataset, fingerprint: &str, depth: usize) -> (DatasetFacts, Truth) {
+    let (variance, spectrum) = spectrum(data.base.view());
+    let neighbors =
+        datasets::truth::exact_neighbors(data.base.view(), data.queries.view(), data.metric, depth, Isa::detect());
+    let truth: Truth = neighbors.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect();
+    let facts = DatasetFacts {
+        name: data.name.clone(),
+        dim: data.dim(),
+        train: data.train.nrows(),
+        base: data.base.nrows(),
+        queries: data.queries.nrows(),
+        metric_space: data.metric.to_string(),
+        fingerprint: fingerprint.to_owned(),
+        variance,
+        bound: bound::curve(&spectrum, BOUND_POINTS),
+        spectrum,
+    };
+    (facts, truth)
+}
+
+/// `mean ‖x−mean‖²` and the eigenvalues of the covariance, largest first.
+fn spectrum(rows: ArrayView2<'_, f32>) -> (f64, Vec<f64>) {
+    let (n, dim) = rows.dim();
+    let mean: Vec<f64> =
+        (0..dim).map(|j| rows.column(j).iter().map(|&v| f64::from(v)).sum::<f64>() / n as f64).collect();
+    let mut covariance = DMatrix::<f64>::zeros(dim, dim);
+    // In blocks, so that the centred copy in f64 stays small.
+    for block in rows.axis_chunks_iter(Axis(0), 4096) {
+        let centred = DMatrix::from_fn(block.nrows(), dim, |i, j| f64::from(block[(i, j)]) - mean[j]);
+        covariance.gemm_tr(1.0 / n as f64, &centred, &centred, 1.0);
+    }
+    let variance = covariance.trace();
+    let mut eigenvalues: Vec<f64> = covariance.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
+    eigenvalues.sort_by(|a, b| b.total_cmp(a));
+    (variance, eigenvalues)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn the_spectrum_of_scaled_axes_is_their_variances() {
+        // Each axis takes ±its scale equally often, independently of the others.
+        let rows = Array2::from_shape_fn((64, 3), |(i, j)| {
+            let sign = if i >> j & 1 == 0 { 1.0 } else { -1.0 };
+            10.0 + sign * [1.0f32, 3.0, 2.0][j]
+        });
+        let (variance, spectrum) = spectrum(rows.view());
+        assert!((variance - 14.0).abs() < 1e-9, "{variance}");
+        for (found, expected) in spectrum.iter().zip([9.0, 4.0, 1.0]) {
+            assert!((found - expected).abs() < 1e-9, "{spectrum:?}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Where a run takes place: what a reader of its figures must know.
+
+use cpu::Isa;
+use record::Machine;
+use std::path::Path;
+use std::process::Command;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+/// Describes this machine, and the source tree at `root` if it is one.
+pub fn describe(root: &Path) -> Machine {
+    let wanted =
+        RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()).with_memory(MemoryRefreshKind::everything());
+    let system = System::new_with_specifics(wanted).ok();
+    let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    Machine {
+        cpu: cpus.first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
+        cores: cpus.len(),
+        simd: Isa::detect().to_string(),
+        memory_bytes: system.as_ref().map_or(0, System::total_memory),
+        gpu: None,
+        os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned()),
+        rustc: env!("VQBENCH_RUSTC").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_revision: git(&["rev-parse", "HEAD"]),
+        git_dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
+    }
+}

@@ -1,0 +1,194 @@
+//! What can be measured of a trained quantizer, one file per question. To add one: its file, its `mod` line, its line
+//! in [`MEASURES`].
+
+pub mod bound;
+mod distortion;
+pub mod knn;
+mod memory;
+mod rate;
+mod recall;
+mod throughput;
+mod utilization;
+
+use crate::facts::Truth;
+use crate::search::CodeSearch;
+use cpu::Isa;
+use datasets::Dataset;
+use methods::strict::{self, nearest_name};
+use methods::{Backend, MethodError, ParamError, Quantizer};
+use ndarray::Array2;
+use record::{DatasetFacts, Measured};
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::fmt::Debug;
+use std::sync::OnceLock;
+
+/// Every measurement, in the order they are taken.
+pub static MEASURES: &[MeasureEntry] =
+    &[rate::ENTRY, distortion::ENTRY, utilization::ENTRY, recall::ENTRY, knn::ENTRY, throughput::ENTRY, memory::ENTRY];
+
+/// A measurement with its settings.
+pub trait Measure: Debug + Send + Sync {
+    /// The settings with every default filled in.
+    fn params(&self) -> Value;
+
+    /// Exact neighbours per query that it compares with.
+    fn truth_depth(&self) -> usize {
+        0
+    }
+
+    /// Seconds of timing per trial; 0 when it measures no speed.
+    fn seconds(&self) -> f64 {
+        0.0
+    }
+
+    /// Takes the measurement.
+    ///
+    /// # Errors
+    /// What the method reports.
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError>;
+}
+
+/// What is known of a measurement by name.
+pub struct MeasureEntry {
+    /// Key in YAML.
+    pub name: &'static str,
+    /// One line for listings.
+    pub summary: &'static str,
+    /// Taken in every trial, whether named or not.
+    pub always: bool,
+    /// Schema of the settings.
+    pub schema: fn() -> Schema,
+    /// Reads the settings.
+    pub parse: fn(Value) -> Result<Box<dyn Measure>, ParamError>,
+}
+
+/// A trained quantizer with the base rows encoded and decoded, and all there is to compare with.
+pub struct Subject<'a> {
+    /// The vectors.
+    pub data: &'a Dataset,
+    /// What is known of them.
+    pub facts: &'a DatasetFacts,
+    /// Exact neighbours of the queries.
+    pub truth: &'a Truth,
+    /// The quantizer.
+    pub quantizer: &'a dyn Quantizer,
+    /// Codes of the base rows.
+    pub codes: &'a [u8],
+    /// The base rows, decoded.
+    pub decoded: &'a Array2<f32>,
+    /// Where it was fitted.
+    pub backend: &'a dyn Backend,
+    /// Instruction set of the runner's own kernels.
+    pub isa: Isa,
+    /// How long fitting took.
+    pub fit_seconds: f64,
+    histograms: OnceLock<Option<Histograms>>,
+}
+
+/// How often each symbol occurs at each position of the codes of the base rows.
+pub struct Histograms {
+    /// Name of each position.
+    pub names: Vec<String>,
+    /// Counts by position and symbol.
+    pub counts: Vec<Vec<u32>>,
+    /// Bits per vector beside the symbols.
+    pub side_bits: usize,
+}
+
+impl<'a> Subject<'a> {
+    /// Puts together what was prepared.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        data: &'a Dataset,
+        facts: &'a DatasetFacts,
+        truth: &'a Truth,
+        quantizer: &'a dyn Quantizer,
+        codes: &'a [u8],
+        decoded: &'a Array2<f32>,
+        backend: &'a dyn Backend,
+        fit_seconds: f64,
+    ) -> Subject<'a> {
+        let isa = Isa::detect();
+        Subject {
+            data,
+            facts,
+            truth,
+            quantizer,
+            codes,
+            decoded,
+            backend,
+            isa,
+            fit_seconds,
+            histograms: OnceLock::new(),
+        }
+    }
+
+    /// Search over the codes.
+    pub fn search(&self) -> CodeSearch<'a> {
+        CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.isa)
+    }
+
+    /// Symbol counts, made on first use; none for a method without symbols.
+    pub fn histograms(&self) -> Option<&Histograms> {
+        self.histograms.get_or_init(|| self.count_symbols()).as_ref()
+    }
+
+    fn count_symbols(&self) -> Option<Histograms> {
+        let symbols = self.quantizer.symbols()?;
+        let alphabets = symbols.alphabets();
+        let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
+        let mut row = vec![0u16; alphabets.len()];
+        for code in self.codes.chunks_exact(self.quantizer.code_size()) {
+            symbols.unpack(code, &mut row).ok()?;
+            for (count, &symbol) in counts.iter_mut().zip(&row) {
+                count[usize::from(symbol)] += 1;
+            }
+        }
+        let names = (0..alphabets.len()).map(|p| symbols.position_name(p)).collect();
+        Some(Histograms { names, counts, side_bits: symbols.side_bits() })
+    }
+}
+
+/// Entropy in bits of a histogram: `−Σ p·log2 p` with observed frequencies. With few rows per symbol it is too low.
+pub fn entropy_bits(counts: &[u32]) -> f64 {
+    let total: f64 = counts.iter().map(|&c| f64::from(c)).sum();
+    let terms = counts.iter().filter(|&&c| c > 0).map(|&c| {
+        let p = f64::from(c) / total;
+        -p * p.log2()
+    });
+    terms.sum()
+}
+
+/// Reads a measurement by name.
+///
+/// # Errors
+/// An unknown name, with the nearest known one; unknown or ill-typed settings.
+pub fn parse(name: &str, params: Value) -> Result<Box<dyn Measure>, ParamError> {
+    match MEASURES.iter().find(|entry| entry.name == name) {
+        Some(entry) => (entry.parse)(params),
+        None => Err(ParamError {
+            param: None,
+            message: format!("unknown measurement `{name}`"),
+            help: Some(nearest_name(name, MEASURES.iter().map(|entry| entry.name), "measurements")),
+        }),
+    }
+}
+
+/// Every measurement with default settings.
+pub fn defaults() -> Map<String, Value> {
+    MEASURES.iter().map(|entry| (entry.name.to_owned(), Value::Null)).collect()
+}
+
+fn parse_params<T: Measure + JsonSchema + DeserializeOwned + 'static>(
+    params: Value,
+) -> Result<Box<dyn Measure>, ParamError> {
+    let params = if params.is_null() { Value::Object(Map::new()) } else { params };
+    Ok(Box::new(strict::from_value::<T>(params)?))
+}
+
+fn params_of<T: Serialize>(params: &T) -> Value {
+    serde_json::to_value(params).unwrap_or_default()
+}

@@ -1,0 +1,152 @@
+//! How far are decoded vectors from the originals, on rows not trained on?
+
+use super::{Measure, MeasureEntry, Subject, bound, params_of, parse_params};
+use cpu::{Panels, Score};
+use methods::MethodError;
+use methods::spec::schema_of;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
+use record::Measured;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub const ENTRY: MeasureEntry = MeasureEntry {
+    name: "distortion",
+    summary: "MSE, normalized MSE, SQNR, cosine, bias and spread of inner products; the Gaussian bound and the gap to it",
+    always: false,
+    schema: schema_of::<Distortion>,
+    parse: parse_params::<Distortion>,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Distortion {}
+
+/// Queries whose inner products with all base rows are compared.
+const QUERIES: usize = 100;
+
+/// Rows per task; sums are added in order of tasks, so they do not depend on the thread count.
+const ROWS: usize = 1024;
+
+#[derive(Default)]
+struct Sums {
+    squared_error: f64,
+    power: f64,
+    cosine: f64,
+}
+
+impl Measure for Distortion {
+    fn params(&self) -> Value {
+        params_of(self)
+    }
+
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let base = subject.data.base.view();
+        let n = base.nrows() as f64;
+        let sums = compare(base, subject.decoded.view());
+        let mse = sums.squared_error / n;
+        let mut out = vec![Measured::new("mse", mse, "1"), Measured::new("cosine", sums.cosine / n, "1")];
+        if sums.squared_error > 0.0 && sums.power > 0.0 {
+            out.push(Measured::new("sqnr_db", 10.0 * (sums.power / sums.squared_error).log10(), "dB"));
+        }
+        let variance = subject.facts.variance;
+        if variance > 0.0 {
+            let nmse = mse / variance;
+            out.push(Measured::new("nmse", nmse, "1"));
+            if let Some(bound) = bound::at_rate(&subject.facts.spectrum, subject.quantizer.code_bits() as f64) {
+                out.push(Measured::new("gaussian_bound_nmse", bound, "1"));
+                if nmse > 0.0 {
+                    out.push(Measured::new("gap_to_bound_db", 10.0 * (nmse / bound).log10(), "dB"));
+                }
+            }
+        }
+        let (bias, deviation) = inner_product_errors(subject);
+        out.push(Measured::new("ip_bias", bias, "1"));
+        out.push(Measured::new("ip_std", deviation, "1"));
+        if let Some(train_nmse) = train_nmse(subject)? {
+            out.push(Measured::new("train_nmse", train_nmse, "1"));
+        }
+        Ok(out)
+    }
+}
+
+fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
+    let tasks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).zip(decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
+    let parts: Vec<Sums> = tasks
+        .into_par_iter()
+        .map(|(rows, decoded)| {
+            let mut sums = Sums::default();
+            for (x, y) in rows.outer_iter().zip(decoded.outer_iter()) {
+                let (mut error, mut xx, mut yy, mut xy) = (0f64, 0f64, 0f64, 0f64);
+                for (&x, &y) in x.iter().zip(y) {
+                    let (x, y) = (f64::from(x), f64::from(y));
+                    error += (x - y) * (x - y);
+                    xx += x * x;
+                    yy += y * y;
+                    xy += x * y;
+                }
+                sums.squared_error += error;
+                sums.power += xx;
+                // A vector decoded to zero has no direction: it counts as orthogonal.
+                sums.cosine += if xx > 0.0 && yy > 0.0 { xy / (xx * yy).sqrt() } else { 0.0 };
+            }
+            sums
+        })
+        .collect();
+    parts.into_iter().fold(Sums::default(), |a, b| Sums {
+        squared_error: a.squared_error + b.squared_error,
+        power: a.power + b.power,
+        cosine: a.cosine + b.cosine,
+    })
+}
+
+/// Mean and standard deviation of `⟨q, x̂⟩ − ⟨q, x⟩ = ⟨q, x̂ − x⟩` over queries and base rows.
+fn inner_product_errors(subject: &Subject<'_>) -> (f64, f64) {
+    let queries = subject.data.queries.slice(s![..subject.data.queries.nrows().min(QUERIES), ..]).to_owned();
+    let queries_flat = queries.as_slice().unwrap_or_default();
+    let base = subject.data.base.view();
+    let tasks: Vec<_> =
+        base.axis_chunks_iter(Axis(0), ROWS).zip(subject.decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
+    let parts: Vec<(f64, f64)> = tasks
+        .into_par_iter()
+        .map(|(rows, decoded)| {
+            let errors = &rows - &decoded;
+            let panels =
+                Panels::new(subject.isa, errors.as_slice().unwrap_or_default(), base.ncols(), Score::NegatedDot);
+            let mut products = vec![0f32; queries.nrows() * panels.len()];
+            // Negated products with x − x̂ are products with x̂ − x.
+            panels.scores(queries_flat, &mut products);
+            products.iter().fold((0.0, 0.0), |(sum, squares), &p| (sum + f64::from(p), squares + f64::from(p).powi(2)))
+        })
+        .collect();
+    let (sum, squares) = parts.into_iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let count = (queries.nrows() * base.nrows()) as f64;
+    let mean = sum / count;
+    (mean, (squares / count - mean * mean).max(0.0).sqrt())
+}
+
+/// Distortion on the training rows over their own variance: a far lower value than `nmse` means overfitting.
+fn train_nmse(subject: &Subject<'_>) -> Result<Option<f64>, MethodError> {
+    let train = subject.data.train.view();
+    let quantizer = subject.quantizer;
+    let mut squared_error = 0.0;
+    // In blocks, so that the decoded training rows are never all in memory.
+    for start in (0..train.nrows()).step_by(16 * ROWS) {
+        let block = train.slice(s![start..(start + 16 * ROWS).min(train.nrows()), ..]);
+        let mut codes = vec![0u8; block.nrows() * quantizer.code_size()];
+        quantizer.encode_into(block, &mut codes)?;
+        let mut decoded = Array2::zeros(block.dim());
+        quantizer.decode_into(&codes, decoded.view_mut())?;
+        squared_error += compare(block, decoded.view()).squared_error;
+    }
+    let n = train.nrows() as f64;
+    let variance: f64 = (0..train.ncols())
+        .map(|j| {
+            let column = train.column(j);
+            let mean = column.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+            column.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n
+        })
+        .sum();
+    Ok((variance > 0.0).then(|| squared_error / n / variance))
+}

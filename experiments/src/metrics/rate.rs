@@ -1,0 +1,43 @@
+//! How many bits does a vector cost, and what is shared by all?
+
+use super::{Measure, MeasureEntry, Subject, entropy_bits, params_of, parse_params};
+use methods::MethodError;
+use methods::spec::schema_of;
+use record::Measured;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub const ENTRY: MeasureEntry = MeasureEntry {
+    name: "rate",
+    summary: "Bits per vector and per dimension, nominal and entropy-coded; bytes of the model",
+    always: true,
+    schema: schema_of::<Rate>,
+    parse: parse_params::<Rate>,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Rate {}
+
+impl Measure for Rate {
+    fn params(&self) -> Value {
+        params_of(self)
+    }
+
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let quantizer = subject.quantizer;
+        let bits = quantizer.code_bits() as f64;
+        let mut out = vec![
+            Measured::new("bits_per_vector", bits, "bit"),
+            Measured::new("bits_per_dim", bits / quantizer.dim() as f64, "bit"),
+            Measured::new("code_bytes", quantizer.code_size() as f64, "B"),
+            Measured::new("model_bytes", quantizer.model_size() as f64, "B"),
+        ];
+        if let Some(histograms) = subject.histograms() {
+            let symbols: f64 = histograms.counts.iter().map(|counts| entropy_bits(counts)).sum();
+            out.push(Measured::new("entropy_bits_per_vector", symbols + histograms.side_bits as f64, "bit"));
+        }
+        Ok(out)
+    }
+}

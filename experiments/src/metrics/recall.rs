@@ -1,0 +1,131 @@
+//! Does compressed search find the true neighbours?
+
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use crate::facts::Truth;
+use crate::search::rerank;
+use methods::spec::schema_of;
+use methods::{MethodError, ParamError};
+use rayon::prelude::*;
+use record::Measured;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub const ENTRY: MeasureEntry = MeasureEntry {
+    name: "recall",
+    summary: "1-recall@R and k-recall@k of search over codes, with and without re-ranking by raw vectors",
+    always: false,
+    schema: schema_of::<Recall>,
+    parse,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Recall {
+    /// Neighbours to return.
+    k: Vec<usize>,
+    /// Candidates per neighbour that are re-ranked by their raw vectors; 0 for none.
+    rerank: Vec<usize>,
+}
+
+impl Default for Recall {
+    fn default() -> Recall {
+        Recall { k: vec![1, 10, 100], rerank: vec![0, 4] }
+    }
+}
+
+fn parse(params: Value) -> Result<Box<dyn Measure>, ParamError> {
+    let measure = parse_params::<Recall>(params.clone())?;
+    let list = |key: &str| params.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    if measure.truth_depth() == 0 || list("k").contains(&0.into()) {
+        return Err(ParamError::new("k", "`k` must list numbers of neighbours from 1", "such as [1, 10, 100]"));
+    }
+    for (key, limit) in [("k", 10_000), ("rerank", 1000)] {
+        if let Some(value) = list(key).into_iter().find(|v| v.as_u64().is_some_and(|v| v > limit)) {
+            return Err(ParamError::new(key, format!("`{key}: {value}` is more than {limit}"), "use a smaller number"));
+        }
+    }
+    if params.get("rerank").is_some() && list("rerank").is_empty() {
+        return Err(ParamError::new("rerank", "`rerank` is empty", "such as [0, 4]; 0 stands for no re-ranking"));
+    }
+    Ok(measure)
+}
+
+impl Measure for Recall {
+    fn params(&self) -> Value {
+        params_of(self)
+    }
+
+    fn truth_depth(&self) -> usize {
+        self.k.iter().copied().max().unwrap_or(0)
+    }
+
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let search = subject.search();
+        let deepest = self.rerank.iter().copied().max().unwrap_or(0).max(1);
+        let (base, queries) = (subject.data.base.view(), subject.data.queries.view());
+        let found = search.search(queries, self.truth_depth() * deepest)?;
+        let mut out = Vec::new();
+        for &factor in &self.rerank {
+            let path = if factor == 0 { search.path().to_owned() } else { format!("rerank{factor}") };
+            for &k in &self.k {
+                let returned: Truth = if factor == 0 {
+                    found.iter().map(|row| row.iter().take(k).map(|n| n.id).collect()).collect()
+                } else {
+                    found
+                        .par_iter()
+                        .enumerate()
+                        .map(|(q, row)| {
+                            let query = queries.row(q).to_vec();
+                            rerank(&query, base, subject.data.metric, &row[..row.len().min(k * factor)], k)
+                        })
+                        .collect()
+                };
+                out.push(Measured::new("recall_1_at_r", one_recall(subject.truth, &returned), "1").k(k).path(&path));
+                out.push(Measured::new("recall_k_at_k", k_recall(subject.truth, &returned, k), "1").k(k).path(&path));
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// 1-recall@R: how often the true nearest neighbour is among those returned.
+fn one_recall(truth: &Truth, returned: &Truth) -> f64 {
+    let hits = truth.iter().zip(returned).filter(|(t, r)| t.first().is_some_and(|nearest| r.contains(nearest))).count();
+    hits as f64 / truth.len().max(1) as f64
+}
+
+/// k-recall@k: the share of the true k among the k returned.
+fn k_recall(truth: &Truth, returned: &Truth, k: usize) -> f64 {
+    let share = |(truth, returned): (&Vec<u32>, &Vec<u32>)| {
+        let true_k = &truth[..k.min(truth.len())];
+        true_k.iter().filter(|id| returned.contains(id)).count() as f64 / true_k.len().max(1) as f64
+    };
+    truth.iter().zip(returned).map(share).sum::<f64>() / truth.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_recalls_by_hand() {
+        let truth = vec![vec![1, 2, 3, 4], vec![9, 8, 7, 6]];
+        let returned = vec![vec![2, 1], vec![5, 7]];
+        assert_eq!(one_recall(&truth, &returned), 0.5, "1 is returned, 9 is not");
+        assert_eq!(k_recall(&truth, &returned, 2), 0.5, "{{1,2}} of {{1,2}}, nothing of {{9,8}}");
+        assert_eq!(k_recall(&truth, &truth, 4), 1.0);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        for (params, key) in [
+            (serde_json::json!({"k": []}), "k"),
+            (serde_json::json!({"k": [0, 1]}), "k"),
+            (serde_json::json!({"rerank": []}), "rerank"),
+            (serde_json::json!({"k": [1_000_000]}), "k"),
+        ] {
+            assert_eq!(parse(params).err().and_then(|e| e.param).as_deref(), Some(key));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! How fast is it, on this machine, alone?
+
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use crate::units::Seconds;
+use methods::spec::schema_of;
+use methods::{MethodError, ParamError};
+use ndarray::{Array2, s};
+use record::Measured;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Instant;
+
+pub const ENTRY: MeasureEntry = MeasureEntry {
+    name: "throughput",
+    summary: "Seconds to train; vectors encoded and decoded, queries answered per second; latency of single queries",
+    always: false,
+    schema: schema_of::<Throughput>,
+    parse: |params| {
+        let measure = parse_params::<Throughput>(params)?;
+        let settings = measure.params();
+        for (key, low, high) in [("repeats", 1, 1000), ("k", 1, 10_000)] {
+            let value = settings[key].as_u64().unwrap_or(0);
+            ParamError::in_range(key, value, low, high)?;
+        }
+        Ok(measure)
+    },
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Throughput {
+    /// Each repeat lasts at least this long.
+    min_time: Seconds,
+    /// Repeats of each timing; all are kept.
+    #[schemars(range(min = 1, max = 1000))]
+    repeats: usize,
+    /// Neighbours returned by each query.
+    #[schemars(range(min = 1, max = 10000))]
+    k: usize,
+}
+
+impl Default for Throughput {
+    fn default() -> Throughput {
+        Throughput { min_time: Seconds(0.2), repeats: 5, k: 10 }
+    }
+}
+
+/// Single queries timed per repeat, at most.
+const LATENCY_QUERIES: usize = 200;
+
+impl Measure for Throughput {
+    fn params(&self) -> Value {
+        params_of(self)
+    }
+
+    fn seconds(&self) -> f64 {
+        // Encoding, decoding, searching, single queries; one warm-up each.
+        4.0 * (self.repeats + 1) as f64 * self.min_time.0
+    }
+
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let (quantizer, data) = (subject.quantizer, subject.data);
+        let mut out = vec![Measured::new("train_seconds", subject.fit_seconds, "s").repeat(0)];
+        let n = data.base.nrows();
+
+        let mut codes = vec![0u8; subject.codes.len()];
+        self.repeat(&mut out, "encode_vectors_per_second", n, subject, || {
+            quantizer.encode_into(data.base.view(), &mut codes)
+        })?;
+
+        let mut decoded = Array2::<f32>::zeros(data.base.dim());
+        self.repeat(&mut out, "decode_vectors_per_second", n, subject, || {
+            quantizer.decode_into(subject.codes, decoded.view_mut())
+        })?;
+
+        let search = subject.search();
+        let before = out.len();
+        self.repeat(&mut out, "search_queries_per_second", data.queries.nrows(), subject, || {
+            search.search(data.queries.view(), self.k).map(drop)
+        })?;
+
+        // One query at a time, on one thread, as a service with a single caller sees it.
+        let count = data.queries.nrows().min(LATENCY_QUERIES);
+        for repeat in 0..self.repeats {
+            let mut micros = Vec::with_capacity(count);
+            let begin = Instant::now();
+            for q in 0..count {
+                let start = Instant::now();
+                search.search_sequential(data.queries.slice(s![q..q + 1, ..]), self.k)?;
+                subject.backend.synchronize();
+                micros.push(start.elapsed().as_secs_f64() * 1e6);
+                if begin.elapsed().as_secs_f64() > self.min_time.0.max(0.05) && micros.len() >= 20 {
+                    break;
+                }
+            }
+            micros.sort_by(f64::total_cmp);
+            for (name, share) in [("p50", 0.50), ("p95", 0.95), ("p99", 0.99)] {
+                let at = ((micros.len() as f64 * share).ceil() as usize).clamp(1, micros.len()) - 1;
+                out.push(Measured::new(&format!("search_latency_{name}_us"), micros[at], "µs").repeat(repeat));
+            }
+        }
+        for value in &mut out[before..] {
+            (value.k, value.path) = (Some(self.k), Some(search.path().to_owned()));
+        }
+        Ok(out)
+    }
+}
+
+impl Throughput {
+    /// Times `work` on `items`: one warm-up, then each repeat runs until `min_time` has passed. The device is
+    /// synchronized before the clock stops.
+    fn repeat(
+        &self,
+        out: &mut Vec<Measured>,
+        metric: &str,
+        items: usize,
+        subject: &Subject<'_>,
+        mut work: impl FnMut() -> Result<(), MethodError>,
+    ) -> Result<(), MethodError> {
+        work()?;
+        subject.backend.synchronize();
+        for repeat in 0..self.repeats {
+            let start = Instant::now();
+            let mut rounds = 0usize;
+            loop {
+                work()?;
+                rounds += 1;
+                subject.backend.synchronize();
+                if start.elapsed().as_secs_f64() >= self.min_time.0 {
+                    break;
+                }
+            }
+            let rate = (rounds * items) as f64 / start.elapsed().as_secs_f64();
+            out.push(Measured::new(metric, rate, "1/s").repeat(repeat));
+        }
+        Ok(())
+    }
+}

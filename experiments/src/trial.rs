@@ -1,0 +1,139 @@
+//! One trial, in a process of its own: fit, encode, decode, measure. Reads a request, writes its progress and its
+//! result as lines of JSON.
+
+use crate::facts::Truth;
+use crate::metrics::{self, MEASURES, Subject};
+use crate::plan;
+use datasets::{SearchPath, format};
+use methods::{Cancel, Context, backend::CpuBackend};
+use ndarray::Array2;
+use record::{DatasetFacts, Limits, Measured, Trial};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the parent asks for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// What to try.
+    pub trial: Trial,
+    /// The dataset as written.
+    pub dataset: Value,
+    /// Folder that relative paths start from.
+    pub root: PathBuf,
+    /// What is known of the dataset.
+    pub facts: PathBuf,
+    /// Exact neighbours of its queries (ivecs), when some measurement needs them.
+    pub truth: Option<PathBuf>,
+    /// Measurements with their settings.
+    pub measure: Map<String, Value>,
+    /// Limits to run under.
+    pub limits: Limits,
+}
+
+/// What the child answers, one per line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Message {
+    /// What it is doing now.
+    Phase(String),
+    /// It is done.
+    Values(Vec<Measured>),
+    /// It cannot go on.
+    Failed(String),
+}
+
+/// Reads one [`Request`] from `input` and answers on `output`. Whatever goes wrong is an answer too.
+///
+/// # Errors
+/// Only when the answer cannot be written.
+pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Result<()> {
+    let mut text = String::new();
+    let mut say = |message: &Message| {
+        writeln!(output, "{}", serde_json::to_string(message).unwrap_or_default())?;
+        output.flush()
+    };
+    let answer = input
+        .read_to_string(&mut text)
+        .map_err(|e| e.to_string())
+        .and_then(|_| serde_json::from_str::<Request>(&text).map_err(|e| format!("not a request: {e}")))
+        .and_then(|request| {
+            confine(&request.limits);
+            perform(&request, &mut |phase| {
+                let _ = say(&Message::Phase(phase.to_owned()));
+            })
+        });
+    say(&answer.map_or_else(Message::Failed, Message::Values))
+}
+
+/// Limits the data memory of this process, and ties its life to its parent's.
+fn confine(limits: &Limits) {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::{prctl, resource, signal};
+        let _ = prctl::set_pdeathsig(signal::Signal::SIGKILL);
+        if let Some(bytes) = limits.memory_bytes {
+            let _ = resource::setrlimit(resource::Resource::RLIMIT_DATA, bytes, bytes);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = limits;
+}
+
+fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<Measured>, String> {
+    let trial = &request.trial;
+    phase("load");
+    let source = plan::parse_source(&request.dataset).map_err(|e| e.to_string())?;
+    let resolved = source.resolve(&request.root, &SearchPath::from_env()).map_err(|e| e.to_string())?;
+    let data = resolved.load().map_err(|e| e.to_string())?;
+    let facts: DatasetFacts = read_facts(&request.facts)?;
+    let truth: Truth = match &request.truth {
+        Some(path) => {
+            let ids = format::read_ids(path).map_err(|e| e.to_string())?;
+            ids.outer_iter().map(|row| row.to_vec()).collect()
+        }
+        None => Vec::new(),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(trial.threads).build().map_err(|e| e.to_string())?;
+    pool.install(|| {
+        let backend = Arc::new(CpuBackend::detect());
+        let cx = Context { seed: trial.seed, backend: backend.clone(), cancel: Cancel::default() };
+        let method = methods::parse(&trial.method, trial.params.clone()).map_err(|e| e.to_string())?;
+
+        phase("fit");
+        let start = Instant::now();
+        let quantizer = method.fit(data.train.view(), &cx).map_err(|e| format!("fit: {e}"))?;
+        let fit_seconds = start.elapsed().as_secs_f64();
+
+        phase("encode");
+        let mut codes = vec![0u8; data.base.nrows() * quantizer.code_size()];
+        quantizer.encode_into(data.base.view(), &mut codes).map_err(|e| format!("encode: {e}"))?;
+        let mut decoded = Array2::<f32>::zeros(data.base.dim());
+        quantizer.decode_into(&codes, decoded.view_mut()).map_err(|e| format!("decode: {e}"))?;
+
+        let subject = Subject::new(&data, &facts, &truth, &*quantizer, &codes, &decoded, &*backend, fit_seconds);
+        let mut values = Vec::new();
+        for entry in MEASURES {
+            let settings = request.measure.get(entry.name);
+            if settings.is_none() && !entry.always {
+                continue;
+            }
+            phase(entry.name);
+            let measure =
+                metrics::parse(entry.name, settings.cloned().unwrap_or_default()).map_err(|e| e.to_string())?;
+            values.extend(measure.measure(&subject).map_err(|e| format!("{}: {e}", entry.name))?);
+        }
+        match values.iter().find(|v| !v.value.is_finite()) {
+            Some(v) => Err(format!("{} came out as {}, which is no measurement", v.metric, v.value)),
+            None => Ok(values),
+        }
+    })
+}
+
+fn read_facts(path: &PathBuf) -> Result<DatasetFacts, String> {
+    let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", path.display()))
+}

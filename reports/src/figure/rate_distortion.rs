@@ -1,0 +1,37 @@
+//! Distortion against rate, with the Gaussian bound of the data's own covariance.
+
+use super::Sketch;
+use super::axis::Axis;
+use super::chart::{Chart, Curve, Reference};
+use crate::ReportError;
+use crate::summary::{DatasetSummary, Which};
+
+pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
+    let curves: Vec<Curve> = dataset.curves(|point| point.quality(Which::metric("nmse")).filter(|e| e.value > 0.0));
+    let points = || curves.iter().flat_map(|c| &c.points);
+    let Some(x) = Axis::log2(points().map(|(x, _)| *x)) else { return Ok(None) };
+    // An interval of few seeds can reach below zero, where a logarithmic axis has no place; only values set the range.
+    let top = points().map(|(_, e)| e.value).fold(0.0, f64::max);
+    let bound_inside = dataset.facts.bound.iter().filter(|(b, _)| (x.low()..=x.high()).contains(b)).map(|(_, d)| *d);
+    let lowest = points().map(|(_, e)| e.value).fold(f64::INFINITY, f64::min);
+    let floor = bound_inside.fold(lowest, f64::min).max(lowest / 20.0);
+    let Some(y) = Axis::log10([floor, top].into_iter()) else { return Ok(None) };
+    let svg = Chart {
+        title: dataset.name.clone(),
+        x_title: "rate, bits per vector".into(),
+        y_title: "normalized MSE".into(),
+        x,
+        y,
+        curves,
+        references: vec![Reference { name: "Gaussian bound".into(), points: dataset.facts.bound.clone() }],
+        secondary_name: None,
+    }
+    .draw()?;
+    let caption = format!(
+        "Distortion against rate on {}. Points are means over seeds with 95% intervals; the dashed line is the \
+         rate–distortion function of a Gaussian with the covariance of the base vectors, which a good code for real \
+         data may undercut.",
+        dataset.name
+    );
+    Ok(Some(Sketch { caption, svg }))
+}

@@ -1,0 +1,87 @@
+//! What all figures share: the font, the palette, the markers.
+
+use plotters::prelude::*;
+use plotters::style::FontFamily;
+use std::sync::Once;
+
+/// Inter Regular and SemiBold (SIL Open Font License, see `fonts/OFL.txt`), cut down to the signs that figures use.
+pub const REGULAR: &[u8] = include_bytes!("../../fonts/Inter-Regular-subset.otf");
+/// See [`REGULAR`].
+pub const SEMIBOLD: &[u8] = include_bytes!("../../fonts/Inter-SemiBold-subset.otf");
+
+/// The font and what a viewer may take instead.
+pub const FONT: &str = "Inter, Helvetica, Arial, sans-serif";
+
+/// The drawing library works on whole units; figures are drawn this much larger and scaled back by their view box.
+pub const SCALE: i32 = 10;
+
+/// Ink of text and axes, of grid lines, and of what stands back.
+pub const INK: RGBColor = RGBColor(34, 34, 34);
+pub const GRID: RGBColor = RGBColor(230, 230, 230);
+pub const MUTED: RGBColor = RGBColor(120, 120, 120);
+
+/// Okabe and Ito's colours, told apart by all common kinds of colour vision; the yellow is left out as too light.
+const PALETTE: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
+/// Colour of the `i`-th series.
+pub fn colour(i: usize) -> RGBColor {
+    PALETTE[i % PALETTE.len()]
+}
+
+/// Makes the embedded font known to the drawing library, once per process.
+pub fn register_fonts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // A font that does not parse would show as an error on the first text.
+        let _ = plotters::style::register_font(FONT, FontStyle::Normal, REGULAR);
+        let _ = plotters::style::register_font(FONT, FontStyle::Bold, SEMIBOLD);
+    });
+}
+
+/// Text of a size in figure units.
+pub fn font(size: f64) -> FontDesc<'static> {
+    FontDesc::new(FontFamily::Name(FONT), size * f64::from(SCALE), FontStyle::Normal)
+}
+
+/// The same, semi-bold.
+pub fn bold(size: f64) -> FontDesc<'static> {
+    FontDesc::new(FontFamily::Name(FONT), size * f64::from(SCALE), FontStyle::Bold)
+}
+
+/// Width of a text in figure units.
+pub fn text_width(text: &str, size: f64) -> f64 {
+    font(size).box_size(text).map_or(0.0, |(width, _)| f64::from(width) / f64::from(SCALE))
+}
+
+/// Outline of the `i`-th series' marker about the origin, in drawing units: circle, square, triangle, diamond, ….
+pub fn marker(i: usize, radius: f64) -> Vec<(i32, i32)> {
+    let r = radius * f64::from(SCALE);
+    let at = |turn: f64, r: f64| {
+        let angle = turn * std::f64::consts::TAU;
+        ((r * angle.sin()).round() as i32, (-r * angle.cos()).round() as i32)
+    };
+    let polygon =
+        |corners: usize, start: f64, r: f64| (0..corners).map(|c| at(start + c as f64 / corners as f64, r)).collect();
+    match i % 6 {
+        0 => polygon(24, 0.0, r),
+        1 => polygon(4, 0.125, r * 1.25),
+        2 => polygon(3, 0.0, r * 1.4),
+        3 => polygon(4, 0.0, r * 1.3),
+        4 => polygon(3, 0.5, r * 1.4),
+        _ => polygon(5, 0.0, r * 1.25),
+    }
+}
+
+/// Scales a drawing of `width×height` figure units back to its size.
+pub fn finish(svg: String, width: i32, height: i32) -> String {
+    let drawn = format!("width=\"{}\" height=\"{}\"", width * SCALE, height * SCALE);
+    svg.replacen(&drawn, &format!("width=\"{width}\" height=\"{height}\""), 1)
+}

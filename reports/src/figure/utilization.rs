@@ -1,0 +1,48 @@
+//! How much of each codebook is in use.
+
+use super::Sketch;
+use super::bars::{Bars, Panel};
+use crate::ReportError;
+use crate::stats::Estimate;
+use crate::summary::{DatasetSummary, Which};
+
+fn percent(value: f64) -> String {
+    format!("{:.1}%", 100.0 * value)
+}
+
+pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
+    let usage: Vec<Option<Estimate>> = dataset.points.iter().map(|p| p.quality(Which::metric("usage"))).collect();
+    if usage.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    // Entropy over nominal bits: how evenly the codewords are used, comparable across codebook sizes.
+    let evenness = dataset
+        .points
+        .iter()
+        .map(|p| {
+            let entropy = p.quality(Which::metric("entropy_bits_per_vector"))?;
+            let bits = p.bits as f64;
+            Some(Estimate {
+                value: entropy.value / bits,
+                low: entropy.low / bits,
+                high: entropy.high / bits,
+                ..entropy
+            })
+        })
+        .collect();
+    let svg = Bars {
+        title: format!("{}: use of the codebooks", dataset.name),
+        rows: dataset.coloured_rows(),
+        panels: vec![
+            Panel { title: "codewords in use".into(), values: usage, show: percent, full: Some(1.0) },
+            Panel { title: "entropy / nominal bits".into(), values: evenness, show: percent, full: Some(1.0) },
+        ],
+    }
+    .draw()?;
+    let caption = format!(
+        "Use of the codebooks on the base vectors of {}: share of codewords hit at least once, and entropy of the symbols \
+         over the bits spent on them (100%: all codewords equally often).",
+        dataset.name
+    );
+    Ok(Some(Sketch { caption, svg }))
+}

@@ -1,0 +1,157 @@
+//! The report as one page that needs nothing else: figures inline, the font embedded, a small script for sorting.
+
+use crate::figure::style::REGULAR;
+use crate::markdown::machine;
+use crate::number::significant;
+use crate::summary::DatasetSummary;
+use crate::table::columns;
+use crate::{Drawn, title};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use record::Run;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The whole page.
+pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> String {
+    let title = title(runs);
+    let font =
+        format!("@font-face{{font-family:Inter;src:url(data:font/otf;base64,{}) format('opentype')}}", base64(REGULAR));
+    let failures: Vec<_> = runs.iter().flat_map(Run::failures).collect();
+    let succeeded: usize = runs.iter().map(|r| r.records.len()).sum::<usize>() - failures.len();
+    let missing: usize = runs.iter().map(Run::missing).sum();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " – vqbench" }
+                style { (PreEscaped(font)) (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (title) }
+                    @for run in runs {
+                        @if !run.info.analysis.is_empty() { p.analysis { (run.info.analysis) } }
+                    }
+                    p.counts {
+                        (succeeded) " trials succeeded"
+                        @if !failures.is_empty() { ", " a href="#failures" { (failures.len()) " did not" } }
+                        @if missing > 0 { ", " (missing) " not run" }
+                        ". All bits stored per vector are counted; distortion is measured on vectors not trained on; every seed was trained anew."
+                    }
+                    @if datasets.len() > 1 {
+                        nav { @for (i, d) in datasets.iter().enumerate() { a href=(format!("#d{i}")) { (d.name) } " " } }
+                    }
+                }
+                main {
+                    @for (i, dataset) in datasets.iter().enumerate() {
+                        section id=(format!("d{i}")) {
+                            h2 { (dataset.name) }
+                            p.facts {
+                                (dataset.facts.train) " training, " (dataset.facts.base) " base and " (dataset.facts.queries)
+                                " query vectors of " (dataset.facts.dim) " components, metric " (dataset.facts.metric_space)
+                                ", variance " (significant(dataset.facts.variance, 4)) "."
+                            }
+                            (leaderboard(dataset))
+                            div.figures {
+                                @for figure in figures.iter().filter(|f| f.dataset == dataset.name) {
+                                    figure { (PreEscaped(&figure.svg)) figcaption { (figure.caption) } }
+                                }
+                            }
+                        }
+                    }
+                    @if !failures.is_empty() {
+                        section id="failures" {
+                            h2 { "Trials that did not succeed" }
+                            div.scroll { table {
+                                thead { tr { th { "dataset" } th { "method" } th { "device" } th { "seed" } th { "status" } th { "reason" } } }
+                                tbody { @for record in &failures { tr {
+                                    td { (record.trial.dataset) } td { (record.trial.label) } td { (record.trial.device) }
+                                    td { (record.trial.seed) } td { (record.status.as_str()) } td.reason { (record.reason.as_deref().unwrap_or("")) }
+                                } } }
+                            } }
+                        }
+                    }
+                }
+                footer {
+                    @for run in runs {
+                        p {
+                            strong { (run.info.name) } ": " (machine(&run.info.machine)) ". "
+                            (run.info.trials.iter().map(|t| t.threads).max().unwrap_or(0)) " threads per trial, seeds "
+                            (seeds(run)) "."
+                        }
+                    }
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn seeds(run: &Run) -> String {
+    let mut seeds: Vec<u64> = run.info.trials.iter().map(|t| t.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn leaderboard(dataset: &DatasetSummary) -> Markup {
+    let columns = columns(dataset);
+    let front = dataset.rate_distortion_front();
+    html! {
+        p.hint { "Click a heading to sort. " span.front { "●" } " marks methods that no other beats in distortion at the same rate or a lower one. Hover over a value for its 95% interval." }
+        div.scroll {
+            table.sortable {
+                thead { tr {
+                    th data-kind="text" aria-sort="none" { button { "method" } }
+                    @for column in &columns {
+                        th data-kind="number" aria-sort="none" title=(column.meaning) { button { (column.title) } }
+                    }
+                } }
+                tbody {
+                    @for (point, on_front) in dataset.points.iter().zip(front) {
+                        tr {
+                            th scope="row" title=(format!("{} seeds, {}, {} threads", point.seed_count(), point.device, point.threads)) {
+                                span.front { @if on_front { "●" } } " " (point.label)
+                            }
+                            @for column in &columns {
+                                @let cell = column.cell(point);
+                                @match cell.estimate {
+                                    Some(e) => td data-value=(e.value) title=(format!("{} to {} ({} observations)", significant(e.low, 4), significant(e.high, 4), e.count)) { (cell.text) },
+                                    None => td { (cell.text) },
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Standard base64 with padding.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().enumerate().fold(0u32, |word, (i, &b)| word | u32::from(b) << (16 - 8 * i));
+        for i in 0..4 {
+            let digit = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn base64_of_known_texts() {
+        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(super::base64(text.as_bytes()), expected);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Estimates with intervals: what several seeds and repeats say together.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A central value with a 95% interval around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Mean or median.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// Observations behind it.
+    pub count: usize,
+}
+
+/// Two-sided 95% quantiles of Student's t for 1 to 30 degrees of freedom.
+const T95: [f64; 30] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+];
+
+/// Mean of independent repetitions (seeds) with Student's 95% interval. A single one has no interval.
+pub fn mean(values: &[f64]) -> Option<Estimate> {
+    let n = values.len();
+    if n == 0 {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / n as f64;
+    let half = if n < 2 {
+        0.0
+    } else {
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+        T95.get(n - 2).copied().unwrap_or(1.96) * (variance / n as f64).sqrt()
+    };
+    Some(Estimate { value: mean, low: mean - half, high: mean + half, count: n })
+}
+
+/// The middle value; of an even number, the mean of the two in the middle.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    match n {
+        0 => None,
+        _ if n % 2 == 1 => Some(sorted[n / 2]),
+        _ => Some(0.5 * (sorted[n / 2 - 1] + sorted[n / 2])),
+    }
+}
+
+const RESAMPLES: usize = 1000;
+
+/// Median of timings with the 95% percentile-bootstrap interval (Efron 1979), from a fixed seed.
+pub fn median_bootstrap(values: &[f64]) -> Option<Estimate> {
+    let value = median(values)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(0x5eed);
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| {
+            let resample: Vec<f64> = (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).collect();
+            median(&resample)
+        })
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    let at = |share: f64| medians[((RESAMPLES - 1) as f64 * share).round() as usize];
+    Some(Estimate { value, low: at(0.025), high: at(0.975), count: values.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_three_seeds_is_students() {
+        let e = mean(&[1.0, 2.0, 3.0]).expect("values");
+        assert_eq!(e.value, 2.0);
+        assert!((e.high - (2.0 + 4.303 / 3f64.sqrt())).abs() < 1e-12);
+        assert_eq!(mean(&[5.0]).map(|e| (e.low, e.high)), Some((5.0, 5.0)));
+        assert_eq!(mean(&[]), None);
+    }
+
+    #[test]
+    fn the_bootstrap_interval_holds_the_median_and_ignores_an_outlier() {
+        let values = [10.0, 10.1, 9.9, 10.05, 9.95, 10.02, 9.98, 100.0];
+        let e = median_bootstrap(&values).expect("values");
+        assert!(e.low <= e.value && e.value <= e.high && e.high < 11.0, "{e:?}");
+        assert_eq!(median_bootstrap(&values), Some(e), "deterministic");
+        assert_eq!(median(&[1.0, 2.0, 3.0, 10.0]), Some(2.5));
+    }
+}

@@ -1,0 +1,223 @@
+//! Records put together: one point per method, parameters and device on each dataset, over all its seeds.
+
+use crate::stats::{Estimate, mean, median_bootstrap};
+use record::{DatasetFacts, Measured, Run, Status};
+
+/// Everything a report says about one dataset.
+pub struct DatasetSummary {
+    /// Name.
+    pub name: String,
+    /// What is known of the vectors.
+    pub facts: DatasetFacts,
+    /// One per method, parameters and device, by ascending rate within a series.
+    pub points: Vec<Point>,
+}
+
+/// What the seeds of one configuration measured.
+pub struct Point {
+    /// Name of its curve.
+    pub series: String,
+    /// Its own name.
+    pub label: String,
+    /// Where it ran.
+    pub device: String,
+    /// Threads it used.
+    pub threads: usize,
+    /// Bits stored per vector.
+    pub bits: usize,
+    /// Values of each seed.
+    seeds: Vec<Vec<Measured>>,
+}
+
+/// Which values: a metric, and what tells them from their siblings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Which<'a> {
+    /// Metric name.
+    pub metric: &'a str,
+    /// Neighbours asked for.
+    pub k: Option<usize>,
+    /// Search path; `None` takes any.
+    pub path: Option<Path<'a>>,
+}
+
+/// A search path, or any without re-ranking.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'a> {
+    /// Exactly this one.
+    Named(&'a str),
+    /// The method's own path: `adc` or `decode`.
+    Native,
+}
+
+impl<'a> Which<'a> {
+    /// All values of a metric.
+    pub fn metric(metric: &'a str) -> Which<'a> {
+        Which { metric, ..Which::default() }
+    }
+
+    /// Of a search for `k` neighbours over the method's own path.
+    pub fn native(metric: &'a str, k: usize) -> Which<'a> {
+        Which { metric, k: Some(k), path: Some(Path::Native) }
+    }
+
+    fn fits(&self, value: &Measured) -> bool {
+        let path = value.path.as_deref();
+        value.metric == self.metric
+            && value.stage.is_none()
+            && (self.k.is_none() || self.k == value.k)
+            && match self.path {
+                None => true,
+                Some(Path::Named(name)) => path == Some(name),
+                Some(Path::Native) => matches!(path, Some("adc" | "decode")),
+            }
+    }
+}
+
+impl Point {
+    /// Mean over seeds, each seed the mean of its own values.
+    pub fn quality(&self, which: Which<'_>) -> Option<Estimate> {
+        let per_seed: Vec<f64> = self
+            .seeds
+            .iter()
+            .filter_map(|values| {
+                let found: Vec<f64> = values.iter().filter(|v| which.fits(v)).map(|v| v.value).collect();
+                mean(&found).map(|e| e.value)
+            })
+            .collect();
+        mean(&per_seed)
+    }
+
+    /// Median over all repeats of all seeds.
+    pub fn timing(&self, which: Which<'_>) -> Option<Estimate> {
+        let all: Vec<f64> = self.seeds.iter().flatten().filter(|v| which.fits(v)).map(|v| v.value).collect();
+        median_bootstrap(&all)
+    }
+
+    /// Seeds that succeeded.
+    pub fn seed_count(&self) -> usize {
+        self.seeds.len()
+    }
+
+    /// Search paths with re-ranking, by name.
+    fn rerank_paths(&self) -> impl Iterator<Item = &str> {
+        self.seeds.iter().flatten().filter_map(|v| v.path.as_deref()).filter(|p| p.starts_with("rerank"))
+    }
+}
+
+impl DatasetSummary {
+    /// Names of the curves, in order of first appearance.
+    pub fn series(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for point in &self.points {
+            if !names.contains(&point.series.as_str()) {
+                names.push(&point.series);
+            }
+        }
+        names
+    }
+
+    /// The `k` that recall is shown at: 10 if it was measured, else the largest.
+    pub fn recall_k(&self) -> Option<usize> {
+        let values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
+        let ks: Vec<usize> = values.filter(|v| v.metric == "recall_k_at_k").filter_map(|v| v.k).collect();
+        if ks.contains(&10) { Some(10) } else { ks.into_iter().max() }
+    }
+
+    /// The largest re-ranking that was measured, by the name of its path.
+    pub fn rerank_path(&self) -> Option<String> {
+        let factor = |path: &str| path.trim_start_matches("rerank").parse::<usize>().unwrap_or(0);
+        self.points.iter().flat_map(Point::rerank_paths).max_by_key(|path| factor(path)).map(str::to_owned)
+    }
+
+    /// Points that no other point of at most their rate beats in distortion.
+    pub fn rate_distortion_front(&self) -> Vec<bool> {
+        let nmse: Vec<Option<f64>> =
+            self.points.iter().map(|p| p.quality(Which::metric("nmse")).map(|e| e.value)).collect();
+        let coordinates: Vec<Option<(f64, f64)>> =
+            self.points.iter().zip(&nmse).map(|(p, nmse)| Some((-(p.bits as f64), -(*nmse)?))).collect();
+        pareto(&coordinates)
+    }
+}
+
+/// Marks the points that no other point equals or beats in both coordinates while beating it in one; larger is better.
+pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
+    points
+        .iter()
+        .map(|point| {
+            let Some((x, y)) = *point else { return false };
+            !points.iter().flatten().any(|&(a, b)| a >= x && b >= y && (a > x || b > y))
+        })
+        .collect()
+}
+
+/// Puts the successful trials of all runs together.
+pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
+    let mut datasets: Vec<DatasetSummary> = Vec::new();
+    let several_devices = {
+        let mut devices: Vec<&str> = runs.iter().flat_map(|r| &r.info.trials).map(|t| t.device.as_str()).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices.len() > 1
+    };
+    for run in runs {
+        for facts in &run.info.datasets {
+            // Equal names with other vectors behind them are other datasets.
+            let position = datasets.iter().position(|d| d.facts.fingerprint == facts.fingerprint);
+            let index = position.unwrap_or_else(|| {
+                let taken = datasets.iter().any(|d| d.name == facts.name);
+                let name = if taken { format!("{} ({})", facts.name, run.info.name) } else { facts.name.clone() };
+                datasets.push(DatasetSummary { name, facts: facts.clone(), points: Vec::new() });
+                datasets.len() - 1
+            });
+            let points = &mut datasets[index].points;
+            // Points of another run stay points of their own, told apart by the name of their run.
+            let first = points.len();
+            let suffix = |name: &str| {
+                let mut name = name.to_owned();
+                if first > 0 {
+                    name += &format!(" [{}]", run.info.name);
+                }
+                name
+            };
+            for record in run.records.iter().filter(|r| r.status == Status::Ok && r.trial.dataset == facts.name) {
+                let trial = &record.trial;
+                let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
+                let (label, series) = (suffix(&trial.label) + &device, suffix(&trial.series) + &device);
+                let same = |p: &&mut Point| {
+                    p.label == label
+                        && p.device == trial.device
+                        && p.threads == trial.threads
+                        && p.bits == trial.bits_per_vector
+                };
+                match points[first..].iter_mut().find(same) {
+                    Some(point) => point.seeds.push(record.values.clone()),
+                    None => points.push(Point {
+                        series,
+                        label,
+                        device: trial.device.clone(),
+                        threads: trial.threads,
+                        bits: trial.bits_per_vector,
+                        seeds: vec![record.values.clone()],
+                    }),
+                }
+            }
+        }
+    }
+    for dataset in &mut datasets {
+        let order: Vec<String> = dataset.series().into_iter().map(str::to_owned).collect();
+        let rank = |series: &str| order.iter().position(|s| s == series);
+        dataset.points.sort_by(|a, b| rank(&a.series).cmp(&rank(&b.series)).then(a.bits.cmp(&b.bits)));
+    }
+    datasets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_keeps_what_nothing_beats() {
+        let points = [Some((1.0, 5.0)), Some((2.0, 4.0)), Some((2.0, 3.0)), None, Some((0.5, 5.0)), Some((1.0, 5.0))];
+        assert_eq!(pareto(&points), [true, true, false, false, false, true]);
+    }
+}

@@ -1,0 +1,135 @@
+//! `ci`: what continuous integration checks beside the tests, in the order of cost; all are run, then judged.
+
+use crate::errors::Mistakes;
+use crate::schema;
+use crate::test::cargo;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+type Check = fn() -> Result<Vec<String>, Mistakes>;
+
+/// Name and check; a check returns what is wrong, one line each.
+const CHECKS: &[(&str, Check)] = &[
+    ("every source file opens with a //! line", module_headers),
+    ("reports and records depend on no method", dependencies),
+    ("unsafe code stays in the kernel crates, each use with its SAFETY line", unsafe_code),
+    ("nothing outside methods/ names a method", method_names),
+    ("the schema is up to date", schema_is_current),
+    ("formatting", || tool(&["fmt", "--all", "--check"])),
+    ("clippy, warnings denied", || {
+        tool(&["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"])
+    }),
+    ("documentation, warnings denied", documentation),
+];
+
+pub fn run() -> Result<ExitCode, Mistakes> {
+    let mut failed = 0;
+    for (name, check) in CHECKS {
+        eprintln!("checking: {name}");
+        let problems = check()?;
+        for problem in &problems {
+            eprintln!("  {problem}");
+        }
+        failed += usize::from(!problems.is_empty());
+    }
+    println!("{} checks passed, {failed} failed", CHECKS.len() - failed);
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+fn tool(arguments: &[&str]) -> Result<Vec<String>, Mistakes> {
+    let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+    Ok(if cargo(&arguments)? { vec![] } else { vec![format!("`cargo {}` failed", arguments.join(" "))] })
+}
+
+fn documentation() -> Result<Vec<String>, Mistakes> {
+    // Through the configuration, so that the environment of this process stays as it is.
+    tool(&["--config", "build.rustdocflags=[\"-D\",\"warnings\"]", "doc", "--workspace", "--no-deps", "--release"])
+}
+
+fn schema_is_current() -> Result<Vec<String>, Mistakes> {
+    let current = schema::is_current(&schema::default_path());
+    Ok(if current { vec![] } else { vec!["experiments/schema.json is out of date: run `cargo xtask schema`".into()] })
+}
+
+/// Every Rust source file of the workspace, relative to its root, with its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, root: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if path.is_dir() && !["target", "runs"].contains(&&*name) && !name.starts_with('.') {
+                walk(&path, root, found);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && let (Ok(relative), Ok(text)) = (path.strip_prefix(root), fs::read_to_string(&path))
+            {
+                found.push((relative.to_owned(), text));
+            }
+        }
+    }
+    let root = crate::source_tree();
+    let mut found = Vec::new();
+    walk(&root, &root, &mut found);
+    found.sort();
+    found
+}
+
+fn module_headers() -> Result<Vec<String>, Mistakes> {
+    let without = sources().into_iter().filter(|(_, text)| !text.starts_with("//! "));
+    Ok(without.map(|(path, _)| format!("{} does not say why it exists", path.display())).collect())
+}
+
+fn dependencies() -> Result<Vec<String>, Mistakes> {
+    let mut problems = Vec::new();
+    for (package, forbidden) in [
+        ("reports", &["methods", "experiments", "datasets", "cpu"][..]),
+        ("experiments/record", &["methods", "experiments", "datasets", "cpu"]),
+    ] {
+        let text = fs::read_to_string(crate::source_tree().join(package).join("Cargo.toml")).unwrap_or_default();
+        for name in forbidden {
+            let named =
+                |line: &str| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
+            if text.is_empty() || text.lines().any(|line| named(line) && !line.starts_with("name")) {
+                problems.push(format!("{package}/Cargo.toml depends on {name}"));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+fn unsafe_code() -> Result<Vec<String>, Mistakes> {
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        let allowed = path.starts_with("methods/cpu") || path.starts_with("methods/cuda");
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            // The word as code opens a block or a function; this file speaks of it only in text.
+            let opens =
+                ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|form| line.contains(form)) && !line.contains('"');
+            let excused = lines[i.saturating_sub(6)..i].iter().any(|l| l.contains("// SAFETY:"));
+            if opens && !(allowed && excused) {
+                problems.push(format!("{}:{}: {}", path.display(), i + 1, line.trim()));
+            }
+        }
+        if !allowed && text.contains(concat!("allow(", "unsafe_code")) {
+            problems.push(format!("{} allows unsafe code", path.display()));
+        }
+    }
+    Ok(problems)
+}
+
+/// A method's name as a string outside methods/ would be a second registration.
+fn method_names() -> Result<Vec<String>, Mistakes> {
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        let product = !path.starts_with("methods") && !path.components().any(|c| c.as_os_str() == "tests");
+        let code = text.split("#[cfg(test)]").next().unwrap_or("");
+        for entry in methods::METHODS.iter().filter(|_| product) {
+            if code.contains(&format!("\"{}\"", entry.name)) {
+                problems.push(format!("{} names the method {}", path.display(), entry.name));
+            }
+        }
+    }
+    Ok(problems)
+}

@@ -1,0 +1,80 @@
+//! `datasets`: what the catalog knows, and what of it is here.
+
+use crate::errors::Mistakes;
+use clap::{Args, Subcommand};
+use datasets::{SearchPath, Source, catalog};
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the datasets of the catalog and whether they are here [default]
+    List,
+    /// Show one dataset: files, digests, source, licence, split
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+    let search = SearchPath::from_env();
+    match arguments.action.unwrap_or(Action::List) {
+        Action::List => list(&search),
+        Action::Show { name } => show(&name, &search)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(search: &SearchPath) {
+    let width = catalog::entries().iter().map(|e| e.name.len()).max().unwrap_or(0);
+    for entry in catalog::entries() {
+        let here = entry.files().all(|file| entry.locate(file, search).is_ok());
+        let state = match (entry.embedded, here) {
+            (true, true) => "embedded",
+            (_, true) => "here",
+            (_, false) => "not here",
+        };
+        println!(
+            "{:<width$}  {:<8}  d={:<4} {:<6}  {}",
+            entry.name,
+            state,
+            entry.dim,
+            entry.metric.to_string(),
+            entry.summary
+        );
+    }
+    println!(
+        "\nsynthetic sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
+    );
+    println!("own files: {{ path: vectors.npy }}, with .npy, .fvecs, .bvecs or .ivecs");
+}
+
+fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
+    let entry =
+        catalog::find(name).map_err(|error| Mistakes::new(error.to_string(), error.help().unwrap_or_default()))?;
+    println!("{}\n{}\n", entry.name, entry.summary);
+    println!(
+        "metric   {}\ndim      {}\nlicence  {}\nsource   {}\n",
+        entry.metric, entry.dim, entry.licence, entry.source
+    );
+    for file in entry.files() {
+        let place =
+            entry.locate(file, search).map_or_else(|_| "not found".to_owned(), |path| path.display().to_string());
+        println!("{}\n  sha256 {}\n  {place}", file.path, file.sha256);
+    }
+    match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
+        Ok(resolved) => {
+            let s = resolved.summary;
+            println!("\n{} training, {} base and {} query rows; digests are right", s.train, s.base, s.queries);
+        }
+        Err(error) => println!("\nnot usable: {error}\n{}", error.help().unwrap_or_default()),
+    }
+    Ok(())
+}

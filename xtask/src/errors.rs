@@ -1,0 +1,62 @@
+//! How mistakes are shown: each with its place in the file, and what would be right.
+
+use experiments::Fault;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use std::io::IsTerminal;
+
+/// One or more mistakes in a request; ends the program with exit code 2.
+pub struct Mistakes(Vec<Fault>);
+
+impl Mistakes {
+    /// A mistake without a place in a file.
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Mistakes {
+        Mistakes(vec![Fault::new(message, help)])
+    }
+
+    /// Prints all of them to standard error.
+    pub fn print(&self) {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).without_cause_chain();
+        for fault in &self.0 {
+            let mut text = String::new();
+            match handler.render_report(&mut text, fault) {
+                Ok(()) => eprintln!("error: {}", text.trim_start().trim_start_matches(['×', ' '])),
+                Err(_) => eprintln!("error: {fault}"),
+            }
+        }
+    }
+}
+
+impl From<Fault> for Mistakes {
+    fn from(fault: Fault) -> Mistakes {
+        Mistakes(vec![fault])
+    }
+}
+
+impl From<Vec<Fault>> for Mistakes {
+    fn from(faults: Vec<Fault>) -> Mistakes {
+        Mistakes(faults)
+    }
+}
+
+impl From<record::RecordError> for Mistakes {
+    fn from(error: record::RecordError) -> Mistakes {
+        use record::RecordError::*;
+        let help = match &error {
+            Io { .. } => "choose another folder with `--out`, or make this one writable",
+            NoRun { .. } => "name a folder that `cargo xtask experiments` has written, such as runs/quickstart",
+            Foreign { .. } => "choose an empty or new folder with `--out`",
+            Damaged { .. } => "delete the file; the next run makes it again",
+            Newer { .. } => "use the version of vqbench that wrote it, or a later one",
+            Busy { .. } => "wait for it, or choose another folder with `--out`",
+        };
+        Mistakes::new(error.to_string(), help)
+    }
+}
+
+impl From<reports::ReportError> for Mistakes {
+    fn from(error: reports::ReportError) -> Mistakes {
+        Mistakes::new(error.to_string(), "this is a fault of vqbench: please report it with the run folder")
+    }
+}

@@ -1,0 +1,161 @@
+//! `experiments`: check, run, report.
+
+use crate::errors::Mistakes;
+use crate::progress::{Progress, roughly};
+use clap::Args;
+use datasets::SearchPath;
+use experiments::engine::{EngineError, Settings};
+use experiments::experiment::Device;
+use experiments::{Document, Launcher, Overrides, Plan, Seconds, engine};
+use record::RunFolder;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by Ctrl-C, for every run of this process.
+static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Experiment files [default: experiments/quickstart.yaml]
+    files: Vec<PathBuf>,
+    /// Folder of the run; with several files, one folder for each below it [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Check everything and list the trials with their rate and estimated cost, without running
+    #[arg(long)]
+    dry_run: bool,
+    /// Run only the trials whose description contains TEXT (dataset · label · device · seed)
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Run trials again that have already ended
+    #[arg(long)]
+    force: bool,
+    /// Compute on this device instead of the experiment's: cpu, cuda or auto
+    #[arg(long, value_parser = device)]
+    device: Option<Device>,
+    /// Use this seed instead of the experiment's; may be given several times
+    #[arg(long = "seed", value_name = "SEED")]
+    seeds: Vec<u64>,
+    /// Time limit of one trial instead of the experiment's, such as 10m
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Seconds>,
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    match text {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Ok(Device::Cuda),
+        "auto" => Ok(Device::Auto),
+        other => Err(format!("`{other}` is no device; use cpu, cuda or auto")),
+    }
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+    let files = match &arguments.files[..] {
+        [] => vec![crate::source_tree().join("experiments/quickstart.yaml")],
+        files => files.to_vec(),
+    };
+    // Every file is checked before the first runs.
+    let mut checked = Vec::new();
+    for file in &files {
+        checked.push(check(file, &arguments)?);
+    }
+    let mut failed = false;
+    for (document, plan) in checked {
+        if arguments.dry_run {
+            dry_run(plan, arguments.filter.as_deref());
+            continue;
+        }
+        failed |= run_one(document, plan, &arguments, files.len() > 1)?;
+        if INTERRUPT.load(Ordering::SeqCst) {
+            return Ok(ExitCode::from(1));
+        }
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+fn check(file: &Path, arguments: &Arguments) -> Result<(Document, Plan), Mistakes> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Mistakes::new(
+            format!("cannot read {}: {error}", file.display()),
+            "name an experiment file, such as experiments/quickstart.yaml",
+        )
+    })?;
+    let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
+    let document = Document::parse(&shown.display().to_string(), &text)?;
+    let root = file.parent().unwrap_or(Path::new("."));
+    let overrides = Overrides { device: arguments.device, seeds: arguments.seeds.clone(), timeout: arguments.timeout };
+    let plan = Plan::new(&document, root, &SearchPath::from_env(), &overrides)?;
+    Ok((document, plan))
+}
+
+fn dry_run(mut plan: Plan, filter: Option<&str>) {
+    println!("experiment {}", plan.experiment.name);
+    for dataset in &plan.datasets {
+        let s = &dataset.resolved.summary;
+        let labels = if s.labelled { ", labelled" } else { "" };
+        println!(
+            "dataset {}: {} train, {} base, {} queries, d={}, {}{labels}",
+            s.name, s.train, s.base, s.queries, s.dim, s.metric
+        );
+    }
+    if let Some(text) = filter {
+        plan.filter(text);
+    }
+    let width = plan.trials.iter().map(|t| t.trial.label.chars().count()).max().unwrap_or(0).max(6);
+    println!("\n{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  estimated", "method", "bits/vec", "bits/dim", "seed", "device");
+    for planned in &plan.trials {
+        let t = &planned.trial;
+        println!(
+            "{:<width$}  {:>8}  {:>9.3}  {:>5}  {:<8}  {}  ({})",
+            t.label,
+            t.bits_per_vector,
+            t.bits_per_vector as f64 / t.dim as f64,
+            t.seed,
+            t.device,
+            roughly(planned.estimated_seconds),
+            t.dataset
+        );
+    }
+    let total: f64 = plan.trials.iter().map(|t| t.estimated_seconds).sum();
+    println!("\n{} trials, about {} in all; nothing was run", plan.trials.len(), roughly(total));
+}
+
+/// Runs one experiment; tells whether a trial failed.
+fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: bool) -> Result<bool, Mistakes> {
+    let name = plan.experiment.name.clone();
+    let root = match &arguments.out {
+        Some(out) if several => out.join(&name),
+        Some(out) => out.clone(),
+        None => PathBuf::from("runs").join(&name),
+    };
+    let program = std::env::current_exe()
+        .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
+    // Only the first run of a process installs the handler; later ones find it there.
+    let _ = ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::SeqCst));
+    let settings = Settings {
+        folder: RunFolder::new(&root),
+        launcher: Launcher { program, arguments: vec!["trial".into()] },
+        filter: arguments.filter.clone(),
+        force: arguments.force,
+        interrupt: &INTERRUPT,
+        source_tree: crate::source_tree(),
+    };
+    eprintln!("experiment {name}");
+    let mut progress = Progress::new();
+    let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
+    progress.finish();
+    let outcome = outcome.map_err(|error| match error {
+        EngineError::Record(error) => Mistakes::from(error),
+        EngineError::Dataset(fault) => Mistakes::from(*fault),
+    })?;
+    let report = crate::report::render(&[root], None, &plan.report_formats())?;
+    let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
+    println!("{name}: {} trials succeeded, {} failed{left}", outcome.ok, outcome.failed);
+    if outcome.interrupted {
+        println!("interrupted: the same command goes on where this run stopped");
+    }
+    println!("report: {}", report.display());
+    Ok(outcome.failed > 0 || outcome.interrupted)
+}

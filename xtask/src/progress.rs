@@ -1,0 +1,118 @@
+//! Progress of a run: a bar with the time left on a terminal, one plain line per trial elsewhere.
+
+use experiments::Observer;
+use experiments::plan::{PlannedTrial, describe};
+use indicatif::{ProgressBar, ProgressStyle};
+use record::{Status, TrialRecord};
+use std::io::IsTerminal;
+
+/// Shows progress on standard error.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    terminal: bool,
+    done: usize,
+    total: usize,
+}
+
+impl Progress {
+    /// Looks whether standard error is a terminal.
+    pub fn new() -> Progress {
+        Progress { bar: None, terminal: std::io::stderr().is_terminal(), done: 0, total: 0 }
+    }
+
+    /// Prints a line above the bar.
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `8 s`, `3 min`, `2 h`: as much precision as an estimate deserves.
+pub fn roughly(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "less than 1 s".to_owned(),
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// What a record says at a glance.
+fn headline(record: &TrialRecord) -> String {
+    let value = |metric: &str, k: Option<usize>| {
+        record
+            .values
+            .iter()
+            .find(|v| v.metric == metric && v.stage.is_none() && (k.is_none() || v.k == k))
+            .map(|v| v.value)
+    };
+    let mut words = Vec::new();
+    if let Some(nmse) = value("nmse", None) {
+        words.push(format!("nmse {nmse:.4}"));
+    }
+    if let Some(recall) = value("recall_k_at_k", Some(10)) {
+        words.push(format!("10-recall@10 {recall:.3}"));
+    }
+    words.join(", ")
+}
+
+impl Observer for Progress {
+    fn preparing(&mut self, dataset: &str) {
+        self.line(&format!("preparing {dataset}: checking values, exact neighbours, Gaussian bound"));
+    }
+
+    fn begin(&mut self, to_run: usize, reused: usize, estimated_seconds: f64) {
+        self.total = to_run;
+        let reuse = if reused > 0 { format!(", {reused} ended before and are kept") } else { String::new() };
+        let estimate = if to_run > 0 { format!(", about {}", roughly(estimated_seconds)) } else { String::new() };
+        self.line(&format!("{to_run} trials to run{reuse}{estimate}"));
+        if self.terminal && to_run > 0 {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar = Some(ProgressBar::new(to_run as u64).with_style(style));
+        }
+    }
+
+    fn phase(&mut self, trial: &PlannedTrial, phase: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {phase}", describe(&trial.trial)));
+        }
+    }
+
+    fn ended(&mut self, trial: &PlannedTrial, record: &TrialRecord, remaining_seconds: f64) {
+        self.done += 1;
+        let width = self.total.to_string().len();
+        let result = match (&record.reason, record.status) {
+            (None, _) => headline(record),
+            (Some(reason), Status::Timeout) => format!("TIMEOUT: {reason}"),
+            (Some(reason), _) => format!("FAILED: {reason}"),
+        };
+        let left =
+            if self.done < self.total { format!(", {} left", roughly(remaining_seconds)) } else { String::new() };
+        let line = format!(
+            "[{:>width$}/{}] {} · {result} ({:.1} s{left})",
+            self.done,
+            self.total,
+            describe(&trial.trial),
+            record.wall_seconds
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done as u64);
+            // On a terminal the bar carries the news; what went wrong deserves a line of its own.
+            if record.status == Status::Ok {
+                bar.set_message(format!("{} left", roughly(remaining_seconds)));
+                return;
+            }
+        }
+        self.line(&line);
+    }
+}
