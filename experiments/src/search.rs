@@ -11,6 +11,9 @@ const CODES: usize = 4096;
 /// Queries that share one decoding of the base.
 const QUERIES: usize = 64;
 
+/// Fewer queries than this do not pay for packing the decoded rows.
+const FEW: usize = 8;
+
 /// A trained quantizer and the codes of the base rows.
 pub struct CodeSearch<'a> {
     quantizer: &'a dyn Quantizer,
@@ -83,6 +86,20 @@ impl<'a> CodeSearch<'a> {
         for (block, codes) in self.codes.chunks(BLOCK * size).enumerate() {
             let mut decoded = Array2::<f32>::zeros((codes.len() / size, dim));
             self.quantizer.decode_into(codes, decoded.view_mut())?;
+            if tops.len() < FEW {
+                let query = |q: usize| &queries_flat[q * dim..][..dim];
+                for (q, top) in tops.iter_mut().enumerate() {
+                    for (i, row) in decoded.outer_iter().enumerate() {
+                        let row = row.to_slice().unwrap_or_default();
+                        let score = match self.metric {
+                            Metric::InnerProduct => -row.iter().zip(query(q)).map(|(a, b)| a * b).sum::<f32>(),
+                            Metric::L2 => cpu::squared_distance(query(q), row),
+                        };
+                        top.push(score, (block * BLOCK + i) as u32);
+                    }
+                }
+                continue;
+            }
             let panels = Panels::new(self.isa, decoded.as_slice().unwrap_or_default(), dim, score);
             let mut scores = vec![0f32; tops.len() * panels.len()];
             panels.scores(queries_flat, &mut scores);

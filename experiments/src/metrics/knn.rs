@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The registration of this measurement.
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "knn",
     summary: "Accuracy of k-nearest-neighbour classification over codes, and the share kept of that on raw vectors",

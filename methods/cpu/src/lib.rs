@@ -1,10 +1,11 @@
 //! CPU kernels: the few inner loops that every quantizer, metric and ground truth of the workspace spends its time in.
 //!
-//! A kernel is one generic body of safe Rust over fixed-size arrays, instantiated once per instruction set
-//! ([`Isa`]) and entered through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
+//! A kernel is one generic body over registers of f32, instantiated once per instruction set ([`Isa`]) and entered
+//! through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
 //! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
 
 mod isa;
+mod lanes;
 mod lookup;
 mod panels;
 mod topk;

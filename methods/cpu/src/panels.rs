@@ -6,6 +6,9 @@
 //! contiguous `c_j`; a tile of `R×W` sums stays in registers over the whole dimension.
 
 use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{Avx2, Avx512};
+use crate::lanes::{Lanes, Portable};
 use crate::topk::TopK;
 use rayon::prelude::*;
 
@@ -103,57 +106,87 @@ impl Panels {
     fn dispatch<T: TileTask>(&self, task: T) {
         match self.isa {
             // SAFETY: `Panels::new` refuses an instruction set that the processor lacks.
-            // Gain, 2 cores, 10k×8 to 256: portable 1×, AVX2 3.6×, AVX-512 6.2× (`cargo bench -p vqbench-cpu`).
+            // Measured gain over the portable path: see `cargo bench -p vqbench-cpu`.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { run_avx512(task, self) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { run_avx2(task, self) },
-            _ => task.run::<4, 8, false>(self),
+            _ => run::<Portable, 4, T>(task, self),
         }
     }
 }
 
-/// A consumer of score tiles; the trait exists so that each is compiled for each instruction set.
+/// A consumer of score tiles, compiled for each instruction set.
 trait TileTask {
-    fn run<const R: usize, const W: usize, const FMA: bool>(self, panels: &Panels);
+    /// Number of rows.
+    fn rows(&self, dim: usize) -> usize;
+    /// Components of one row.
+    fn row(&self, i: usize, dim: usize) -> &[f32];
+    /// Handles rows `first..first + R`, whose components are interleaved in `xs`.
+    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 fn run_avx512<T: TileTask>(task: T, panels: &Panels) {
-    task.run::<6, 32, true>(panels);
+    run::<Avx512, 8, T>(task, panels);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<T: TileTask>(task: T, panels: &Panels) {
-    task.run::<6, 16, true>(panels);
+    run::<Avx2, 6, T>(task, panels);
 }
 
-/// `bias[c] − Σ_j x_j·c_j` for `R` rows and one panel of `W` vectors.
+/// Takes `R` rows at a time, the last ones singly.
 #[inline(always)]
-fn tile<const R: usize, const W: usize, const FMA: bool>(
-    rows: [&[f32]; R],
-    panel: &[f32],
-    bias: &[f32],
-) -> [[f32; W]; R] {
-    let mut sums = [[0f32; W]; R];
-    let (columns, _) = panel.as_chunks::<W>();
-    for (j, column) in columns.iter().enumerate() {
+fn run<L: Lanes, const R: usize, T: TileTask>(mut task: T, panels: &Panels) {
+    let (n, dim) = (task.rows(panels.dim), panels.dim);
+    let whole = n / R * R;
+    let mut xs = vec![[0f32; R]; dim];
+    for first in (0..whole).step_by(R) {
         for r in 0..R {
-            let x = rows[r][j];
-            for w in 0..W {
-                sums[r][w] = if FMA { x.mul_add(column[w], sums[r][w]) } else { sums[r][w] + x * column[w] };
+            for (x, &value) in xs.iter_mut().zip(task.row(first + r, dim)) {
+                x[r] = value;
             }
         }
+        task.block::<L, R>(panels, &xs, first);
     }
-    for sum in &mut sums {
-        for w in 0..W {
-            sum[w] = bias[w] - sum[w];
+    let mut xs = vec![[0f32; 1]; dim];
+    for first in whole..n {
+        for (x, &value) in xs.iter_mut().zip(task.row(first, dim)) {
+            x[0] = value;
+        }
+        task.block::<L, 1>(panels, &xs, first);
+    }
+}
+
+/// `bias[c] − Σ_j x_j·c_j` for `R` rows and one panel of two registers of vectors.
+#[inline(always)]
+fn tile<L: Lanes, const R: usize>(xs: &[[f32; R]], panel: &[f32], bias: &[f32]) -> [[L; 2]; R] {
+    let mut sums = [[L::splat(0.0); 2]; R];
+    for (x, column) in xs.iter().zip(panel.chunks_exact(2 * L::N)) {
+        let c = [L::load(column), L::load(&column[L::N..])];
+        for r in 0..R {
+            let value = L::splat(x[r]);
+            sums[r][0] = value.mul_add(c[0], sums[r][0]);
+            sums[r][1] = value.mul_add(c[1], sums[r][1]);
         }
     }
+    let bias = [L::load(bias), L::load(&bias[L::N..])];
+    for sum in &mut sums {
+        *sum = [bias[0].sub(sum[0]), bias[1].sub(sum[1])];
+    }
     sums
+}
+
+impl Panels {
+    /// Each panel with its biases.
+    #[inline(always)]
+    fn panels(&self, width: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
+        self.packed.chunks_exact(width * self.dim).zip(self.bias.chunks_exact(width))
+    }
 }
 
 struct Argmin<'a> {
@@ -162,27 +195,40 @@ struct Argmin<'a> {
     nearest: &'a mut [u32],
 }
 
-impl Argmin<'_> {
+impl TileTask for Argmin<'_> {
     #[inline(always)]
-    fn block<const R: usize, const W: usize, const FMA: bool>(&mut self, panels: &Panels, first: usize) {
-        let dim = panels.dim;
-        let rows: [&[f32]; R] = std::array::from_fn(|r| &self.rows[(first + r) * self.stride..][..dim]);
-        let mut best = [[f32::INFINITY; W]; R];
-        let mut best_panel = [[0u32; W]; R];
-        for (p, (panel, bias)) in panels.packed.chunks_exact(W * dim).zip(panels.bias.chunks_exact(W)).enumerate() {
-            let scores = tile::<R, W, FMA>(rows, panel, bias);
+    fn rows(&self, _dim: usize) -> usize {
+        self.nearest.len()
+    }
+
+    #[inline(always)]
+    fn row(&self, i: usize, dim: usize) -> &[f32] {
+        &self.rows[i * self.stride..][..dim]
+    }
+
+    #[inline(always)]
+    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize) {
+        // Lane by lane the best score so far and the panel it came from; earlier panels win ties.
+        let mut best = [[L::splat(f32::INFINITY); 2]; R];
+        let mut from = [[L::splat_index(0); 2]; R];
+        for (p, (panel, bias)) in panels.panels(2 * L::N).enumerate() {
+            let scores = tile::<L, R>(xs, panel, bias);
+            let index = L::splat_index(p as u32);
             for r in 0..R {
-                for w in 0..W {
-                    let closer = scores[r][w] < best[r][w];
-                    best[r][w] = if closer { scores[r][w] } else { best[r][w] };
-                    best_panel[r][w] = if closer { p as u32 } else { best_panel[r][w] };
+                for half in 0..2 {
+                    scores[r][half].keep_smaller(&mut best[r][half], &mut from[r][half], index);
                 }
             }
         }
+        let (mut scores, mut origins) = ([0f32; 32], [0u32; 32]);
         for r in 0..R {
+            for half in 0..2 {
+                best[r][half].store(&mut scores[half * L::N..]);
+                L::store_index(from[r][half], &mut origins[half * L::N..]);
+            }
             let mut winner = (f32::INFINITY, 0u32);
-            for w in 0..W {
-                let candidate = (best[r][w], best_panel[r][w] * W as u32 + w as u32);
+            for w in 0..2 * L::N {
+                let candidate = (scores[w], origins[w] * 2 * L::N as u32 + w as u32);
                 if candidate.0 < winner.0 || (candidate.0 == winner.0 && candidate.1 < winner.1) {
                     winner = candidate;
                 }
@@ -192,50 +238,34 @@ impl Argmin<'_> {
     }
 }
 
-impl TileTask for Argmin<'_> {
-    #[inline(always)]
-    fn run<const R: usize, const W: usize, const FMA: bool>(mut self, panels: &Panels) {
-        let n = self.nearest.len();
-        let whole = n / R * R;
-        for first in (0..whole).step_by(R) {
-            self.block::<R, W, FMA>(panels, first);
-        }
-        for first in whole..n {
-            self.block::<1, W, FMA>(panels, first);
-        }
-    }
-}
-
 struct WriteScores<'a> {
     rows: &'a [f32],
     scores: &'a mut [f32],
 }
 
-impl WriteScores<'_> {
-    #[inline(always)]
-    fn block<const R: usize, const W: usize, const FMA: bool>(&mut self, panels: &Panels, first: usize) {
-        let (dim, k) = (panels.dim, panels.k);
-        let rows: [&[f32]; R] = std::array::from_fn(|r| &self.rows[(first + r) * dim..][..dim]);
-        for (p, (panel, bias)) in panels.packed.chunks_exact(W * dim).zip(panels.bias.chunks_exact(W)).enumerate() {
-            let scores = tile::<R, W, FMA>(rows, panel, bias);
-            let count = W.min(k - p * W);
-            for r in 0..R {
-                self.scores[(first + r) * k + p * W..][..count].copy_from_slice(&scores[r][..count]);
-            }
-        }
-    }
-}
-
 impl TileTask for WriteScores<'_> {
     #[inline(always)]
-    fn run<const R: usize, const W: usize, const FMA: bool>(mut self, panels: &Panels) {
-        let n = self.rows.len() / panels.dim;
-        let whole = n / R * R;
-        for first in (0..whole).step_by(R) {
-            self.block::<R, W, FMA>(panels, first);
-        }
-        for first in whole..n {
-            self.block::<1, W, FMA>(panels, first);
+    fn rows(&self, dim: usize) -> usize {
+        self.rows.len() / dim
+    }
+
+    #[inline(always)]
+    fn row(&self, i: usize, dim: usize) -> &[f32] {
+        &self.rows[i * dim..][..dim]
+    }
+
+    #[inline(always)]
+    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize) {
+        let (k, width) = (panels.k, 2 * L::N);
+        let mut buffer = [0f32; 32];
+        for (p, (panel, bias)) in panels.panels(width).enumerate() {
+            let scores = tile::<L, R>(xs, panel, bias);
+            let count = width.min(k - p * width);
+            for r in 0..R {
+                scores[r][0].store(&mut buffer);
+                scores[r][1].store(&mut buffer[L::N..]);
+                self.scores[(first + r) * k + p * width..][..count].copy_from_slice(&buffer[..count]);
+            }
         }
     }
 }

@@ -1,0 +1,222 @@
+//! Registers of f32 for each instruction set, with the few operations that the kernels need.
+//!
+//! Arrays of plain f32 were tried first: the compiler kept a 6×32 tile of them in memory and multiplied one by one,
+//! at a twentieth of the speed of these registers (10,000×8 to 256 codewords, AVX-512).
+
+/// One register of f32, and one of as many u32.
+pub(crate) trait Lanes: Copy {
+    /// Values per register.
+    const N: usize;
+    /// A register of as many u32.
+    type Index: Copy;
+
+    /// All lanes alike.
+    fn splat(value: f32) -> Self;
+    /// From the first `N` values of a slice.
+    fn load(values: &[f32]) -> Self;
+    /// Into the first `N` values of a slice.
+    fn store(self, values: &mut [f32]);
+    /// `self·a + b`; fused where the set can.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// `self − other`.
+    fn sub(self, other: Self) -> Self;
+    /// All lanes alike.
+    fn splat_index(value: u32) -> Self::Index;
+    /// Into the first `N` values of a slice.
+    fn store_index(index: Self::Index, values: &mut [u32]);
+    /// Where `self` is smaller than `best`, replaces `best` by it and `best_index` by `index`.
+    fn keep_smaller(self, best: &mut Self, best_index: &mut Self::Index, index: Self::Index);
+}
+
+/// Four values without any particular instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; 4]);
+
+impl Lanes for Portable {
+    const N: usize = 4;
+    type Index = [u32; 4];
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Portable([value; 4])
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32]) -> Self {
+        Portable([values[0], values[1], values[2], values[3]])
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut [f32]) {
+        values[..4].copy_from_slice(&self.0);
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        Portable(std::array::from_fn(|l| self.0[l] * a.0[l] + b.0[l]))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|l| self.0[l] - other.0[l]))
+    }
+
+    #[inline(always)]
+    fn splat_index(value: u32) -> [u32; 4] {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    fn store_index(index: [u32; 4], values: &mut [u32]) {
+        values[..4].copy_from_slice(&index);
+    }
+
+    #[inline(always)]
+    fn keep_smaller(self, best: &mut Self, best_index: &mut [u32; 4], index: [u32; 4]) {
+        for l in 0..4 {
+            let closer = self.0[l] < best.0[l];
+            best.0[l] = if closer { self.0[l] } else { best.0[l] };
+            best_index[l] = if closer { index[l] } else { best_index[l] };
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! Every operation here is inlined into a function that `Panels::dispatch` enters only after `Isa::is_available`
+    //! has found the instruction set; loads and stores go through slices whose length is checked first.
+
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    /// AVX2 with FMA.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(__m256);
+
+    impl Lanes for Avx2 {
+        const N: usize = 8;
+        type Index = __m256i;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2(unsafe { _mm256_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        fn load(values: &[f32]) -> Self {
+            let values = &values[..8];
+            // SAFETY: AVX2 is present, and eight values are readable.
+            Avx2(unsafe { _mm256_loadu_ps(values.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, values: &mut [f32]) {
+            let values = &mut values[..8];
+            // SAFETY: AVX2 is present, and eight values are writable.
+            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: FMA is present, see the module.
+            Avx2(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
+        }
+
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn splat_index(value: u32) -> __m256i {
+            // SAFETY: AVX2 is present, see the module.
+            unsafe { _mm256_set1_epi32(value.cast_signed()) }
+        }
+
+        #[inline(always)]
+        fn store_index(index: __m256i, values: &mut [u32]) {
+            let values = &mut values[..8];
+            // SAFETY: AVX2 is present, and eight values are writable.
+            unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), index) }
+        }
+
+        #[inline(always)]
+        fn keep_smaller(self, best: &mut Self, best_index: &mut __m256i, index: __m256i) {
+            // SAFETY: AVX2 is present, see the module.
+            unsafe {
+                let closer = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, best.0);
+                best.0 = _mm256_blendv_ps(best.0, self.0, closer);
+                *best_index = _mm256_blendv_epi8(*best_index, index, _mm256_castps_si256(closer));
+            }
+        }
+    }
+
+    /// AVX-512 F, BW, DQ and VL.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(__m512);
+
+    impl Lanes for Avx512 {
+        const N: usize = 16;
+        type Index = __m512i;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        fn load(values: &[f32]) -> Self {
+            let values = &values[..16];
+            // SAFETY: AVX-512 is present, and sixteen values are readable.
+            Avx512(unsafe { _mm512_loadu_ps(values.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, values: &mut [f32]) {
+            let values = &mut values[..16];
+            // SAFETY: AVX-512 is present, and sixteen values are writable.
+            unsafe { _mm512_storeu_ps(values.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_fmadd_ps(self.0, a.0, b.0) })
+        }
+
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn splat_index(value: u32) -> __m512i {
+            // SAFETY: AVX-512 is present, see the module.
+            unsafe { _mm512_set1_epi32(value.cast_signed()) }
+        }
+
+        #[inline(always)]
+        fn store_index(index: __m512i, values: &mut [u32]) {
+            let values = &mut values[..16];
+            // SAFETY: AVX-512 is present, and sixteen values are writable.
+            unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), index) }
+        }
+
+        #[inline(always)]
+        fn keep_smaller(self, best: &mut Self, best_index: &mut __m512i, index: __m512i) {
+            // SAFETY: AVX-512 is present, see the module.
+            unsafe {
+                let closer = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, best.0);
+                best.0 = _mm512_mask_mov_ps(best.0, closer, self.0);
+                *best_index = _mm512_mask_mov_epi32(*best_index, closer, index);
+            }
+        }
+    }
+}
