@@ -187,9 +187,6 @@ impl Plan {
             "threads": threads,
             "seed": seed,
             "measure": self.experiment.measure,
-            "label": method.label,
-            "series": method.series,
-            "experiment": self.experiment.name,
         });
         let multiply_adds = method.method.fit_cost(summary.train, dim)
             + 2.0 * method.method.encode_cost(dim) * (n + summary.train) as f64;
@@ -582,6 +579,11 @@ mod tests {
         let ids = |text: &str| plan(text).expect("valid").trials.iter().map(|t| t.trial.id.clone()).collect::<Vec<_>>();
         let base = ids(&format!("{HEAD}methods: [{{ lbg: {{ bits: 3 }} }}]"));
         assert_eq!(base.len(), 2);
+        assert_eq!(
+            ids(&format!("{HEAD}methods: [{{ lbg: {{ bits: 3 }}, label: mine }}]")),
+            base,
+            "names do not matter"
+        );
         assert_ne!(base[0], base[1], "seeds differ");
         assert_eq!(ids(&format!("{HEAD}timeout: 3m\nmethods: [{{ lbg: {{ bits: 3, epsilon: 0.01 }} }}]"))[0].len(), 16);
         assert_eq!(

@@ -153,14 +153,24 @@ fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
 /// # Errors
 /// [`MethodError::Overflow`] when the span leaves the range of f32.
 pub fn uniform_min_max(samples: &Samples, count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
-    let (mut low, mut high) = (samples.min() + samples.center, samples.max() + samples.center);
+    span(samples.min() + samples.center, samples.max() + samples.center, count, symmetric)
+}
+
+/// [`uniform_min_max`] of values whose smallest and largest are known.
+///
+/// # Errors
+/// [`MethodError::Overflow`] when the span leaves the range of f32.
+pub fn span(mut low: f64, mut high: f64, count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
+    let magnitude = high.abs().max(low.abs()) as f32;
     if symmetric {
         high = high.abs().max(low.abs());
         low = -high;
     }
     let step = (high - low) / count as f64;
-    finite((high - low) as f32, samples)?;
-    Ok(UniformLevels { offset: finite((low + 0.5 * step) as f32, samples)?, step: finite(step as f32, samples)? })
+    if ((high - low) as f32).is_finite() {
+        return Ok(UniformLevels { offset: (low + 0.5 * step) as f32, step: step as f32 });
+    }
+    Err(MethodError::Overflow { what: "a quantization level", magnitude })
 }
 
 /// Uniform levels of least MSE. For fixed cells the best `offset` and `step` are the linear regression of the samples

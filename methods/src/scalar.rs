@@ -1,7 +1,7 @@
 //! Scalar quantization: each component on its own, on uniform or minimum-MSE levels.
 
 use crate::batch::{decode_rows, encode_rows};
-use crate::levels::{Samples, UniformLevels, lloyd_max, uniform_min_max, uniform_min_mse};
+use crate::levels::{Samples, UniformLevels, lloyd_max, span, uniform_min_max, uniform_min_mse};
 use crate::pack::Layout;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ParamError, Quantizer, Symbols, check_train};
@@ -118,6 +118,10 @@ impl Scalar {
     /// Scale of one vector: offset and step of its uniform grid, or mean and RMS deviation for shared levels.
     fn vector_scale(&self, row: &[f32]) -> Result<UniformLevels, MethodError> {
         match self.levels {
+            Levels::Uniform if self.range == Range::Minmax => {
+                let (low, high) = row.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+                span(f64::from(low), f64::from(high), self.level_count(), self.symmetric)
+            }
             Levels::Uniform => self.uniform(&Samples::new(row.iter().copied())),
             Levels::LloydMax => {
                 let n = row.len() as f64;

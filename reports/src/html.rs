@@ -6,17 +6,21 @@ use crate::number::significant;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
 use crate::{Drawn, title};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::Run;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The whole page.
-pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> String {
+/// The whole page; `files` are the extensions that the figures are also written with.
+pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files: &[&str]) -> String {
     let title = title(runs);
-    let font =
-        format!("@font-face{{font-family:Inter;src:url(data:font/otf;base64,{}) format('opentype')}}", base64(REGULAR));
+    let font = format!(
+        "@font-face{{font-family:Inter;src:url(data:font/otf;base64,{}) format('opentype')}}",
+        STANDARD.encode(REGULAR)
+    );
     let failures: Vec<_> = runs.iter().flat_map(Run::failures).collect();
     let succeeded: usize = runs.iter().map(|r| r.records.len()).sum::<usize>() - failures.len();
     let missing: usize = runs.iter().map(Run::missing).sum();
@@ -57,7 +61,13 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
                             (leaderboard(dataset))
                             div.figures {
                                 @for figure in figures.iter().filter(|f| f.dataset == dataset.name) {
-                                    figure { (PreEscaped(&figure.svg)) figcaption { (figure.caption) } }
+                                    figure {
+                                        (PreEscaped(&figure.svg))
+                                        figcaption {
+                                            (figure.caption)
+                                            @for file in files { " " a href=(format!("figures/{}.{file}", figure.name)) { (file.to_uppercase()) } }
+                                        }
+                                    }
                                 }
                             }
                         }
@@ -128,30 +138,6 @@ fn leaderboard(dataset: &DatasetSummary) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Standard base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |word, (i, &b)| word | u32::from(b) << (16 - 8 * i));
-        for i in 0..4 {
-            let digit = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_of_known_texts() {
-        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(super::base64(text.as_bytes()), expected);
         }
     }
 }

@@ -101,8 +101,11 @@ pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportE
             .push(Artifact { path: "report.md".into(), bytes: markdown::page(runs, &datasets, &figures).into_bytes() });
     }
     if wanted("html") {
-        artifacts
-            .push(Artifact { path: "index.html".into(), bytes: html::page(runs, &datasets, &figures).into_bytes() });
+        let files: Vec<&str> = ["svg", "png"].into_iter().filter(|f| wanted(f)).collect();
+        artifacts.push(Artifact {
+            path: "index.html".into(),
+            bytes: html::page(runs, &datasets, &figures, &files).into_bytes(),
+        });
     }
     Ok(artifacts)
 }

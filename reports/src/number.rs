@@ -37,10 +37,11 @@ pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    let exponent = value.abs().log10().floor() as i32;
+    // Of the rounded value: 0.9996 with three digits is 1.00, not 1.000.
+    let scientific = format!("{value:.*e}", digits - 1);
+    let exponent: i32 = scientific.rsplit('e').next().and_then(|e| e.parse().ok()).unwrap_or(0);
     if exponent < -4 {
-        let mantissa = value / 10f64.powi(exponent);
-        return format!("{mantissa:.*}e{exponent}", digits - 1);
+        return scientific;
     }
     let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
     format!("{value:.decimals$}")
@@ -83,7 +84,7 @@ mod tests {
         );
         assert_eq!(
             (engineering(1_290_000.0), engineering(999.9), engineering(12.0)),
-            ("1.29 M".into(), "1.000 k".into(), "12.0".into())
+            ("1.29 M".into(), "1.00 k".into(), "12.0".into())
         );
         assert_eq!((bytes(393_216.0), bytes(8.0)), ("384 KiB".into(), "8 B".into()));
     }

@@ -183,8 +183,14 @@ impl RunFolder {
             return Err(RecordError::NoRun { path: self.root.clone() });
         }
         let info: RunInfo = read_json(&self.run_file())?;
-        let ended = info.trials.iter().map(|t| self.trial_file(&t.id)).filter(|path| path.is_file());
-        let records = ended.map(|path| read_json(&path)).collect::<Result<_, _>>()?;
+        let mut records = Vec::new();
+        for trial in &info.trials {
+            let path = self.trial_file(&trial.id);
+            if path.is_file() {
+                // Names may have changed since the trial ended: those of the plan count.
+                records.push(TrialRecord { trial: trial.clone(), ..read_json(&path)? });
+            }
+        }
         Ok(Run { info, records })
     }
 }

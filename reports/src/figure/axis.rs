@@ -77,6 +77,11 @@ impl Axis {
         }
     }
 
+    /// The value a share of the way from `a` to `b`, as the axis draws them.
+    pub fn between(&self, a: f64, b: f64, share: f64) -> f64 {
+        if self.log { a * (b / a).powf(share) } else { a + (b - a) * share }
+    }
+
     /// Labels of the ticks, for measuring.
     pub fn labels(&self) -> Vec<String> {
         self.ticks.iter().map(|t| (self.format)(*t)).collect()

@@ -15,6 +15,7 @@ const PLOT_HEIGHT: i32 = 280;
 const TEXT: f64 = 12.0;
 const SMALL: f64 = 11.0;
 const ROW: i32 = 18;
+const LEGEND_GAP: i32 = 6;
 
 /// A curve, or a cloud of points.
 pub struct Curve {
@@ -38,6 +39,17 @@ pub struct Reference {
     pub name: String,
     /// Points by ascending x.
     pub points: Vec<(f64, f64)>,
+    /// On which side of the line its name stands.
+    pub side: Side,
+}
+
+/// A side of a falling line that curves leave free.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Side {
+    /// Below and to the left: the line is a lower envelope.
+    Below,
+    /// Above and to the right: the line is an upper envelope.
+    Above,
 }
 
 /// A chart ready to be drawn.
@@ -67,14 +79,14 @@ impl Chart {
     pub fn draw(&self) -> Result<String, ReportError> {
         register_fonts();
         let legend = self.legend_rows();
-        let height = PLOT_HEIGHT + ROW * legend.len() as i32 + 10;
+        let height = PLOT_HEIGHT + ROW * legend.len() as i32 + LEGEND_GAP + 6;
         let mut svg = String::new();
         {
             let root = SVGBackend::with_string(&mut svg, ((WIDTH * SCALE) as u32, (height * SCALE) as u32))
                 .into_drawing_area();
             root.fill(&WHITE).map_err(refused)?;
-            let (plot, below) = root.split_vertically(PLOT_HEIGHT * SCALE);
-            self.draw_plot(&plot)?;
+            let (plot, below) = root.split_vertically((PLOT_HEIGHT + LEGEND_GAP) * SCALE);
+            self.draw_plot(&plot.margin(0, LEGEND_GAP * SCALE, 0, 0))?;
             self.draw_legend(&below, &legend)?;
             root.present().map_err(refused)?;
         }
@@ -90,7 +102,7 @@ impl Chart {
             .margin_top(32 * s)
             .margin_right(16 * s)
             .margin_left(6 * s)
-            .x_label_area_size(42 * s)
+            .x_label_area_size(35 * s)
             .y_label_area_size((label_width as i32 + 30) * s)
             .build_cartesian_2d(self.x.clone(), self.y.clone())
             .map_err(refused)?;
@@ -119,14 +131,14 @@ impl Chart {
                     MUTED.stroke_width((1.4 * f64::from(s)) as u32),
                 ))
                 .map_err(refused)?;
-            // Named along the line, a third of the way, on the side away from the curves.
-            if let Some(&at) = points.get(points.len() / 4) {
-                let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(Pos::new(HPos::Right, VPos::Top));
-                let label = EmptyElement::at(at) + Text::new(reference.name.clone(), (-6 * s, 4 * s), style);
-                let fits = self.x.map(&at.0, (0, WIDTH)) as f64 > text_width(&reference.name, SMALL) + 8.0;
-                if fits {
-                    chart.draw_series(std::iter::once(label)).map_err(refused)?;
-                }
+            if let Some(at) = self.half_way_down(&points) {
+                let (pos, shift) = match reference.side {
+                    Side::Below => (Pos::new(HPos::Right, VPos::Top), (-5 * s, 3 * s)),
+                    Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
+                };
+                let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
+                let label = EmptyElement::at(at) + Text::new(reference.name.clone(), shift, style);
+                chart.draw_series(std::iter::once(label)).map_err(refused)?;
             }
         }
         for curve in &self.curves {
@@ -166,6 +178,16 @@ impl Chart {
             }
         }
         Ok(())
+    }
+
+    /// A point on a line, half of its fall across the plot from its start.
+    fn half_way_down(&self, points: &[(f64, f64)]) -> Option<(f64, f64)> {
+        let height = |y: f64| f64::from(self.y.map(&y, (0, 10_000)));
+        let (first, last) = (points.first()?, points.last()?);
+        let middle = 0.5 * (height(first.1) + height(last.1));
+        let pair = points.windows(2).find(|pair| (height(pair[0].1) - middle) * (height(pair[1].1) - middle) <= 0.0)?;
+        let share = (height(pair[0].1) - middle).abs() / (height(pair[0].1) - height(pair[1].1)).abs().max(1.0);
+        Some((self.x.between(pair[0].0, pair[1].0, share), self.y.between(pair[0].1, pair[1].1, share)))
     }
 
     /// Entries of the legend, in rows that fit the width.

@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve, Reference};
+use super::chart::{Chart, Curve, Reference, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 
@@ -23,7 +23,11 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         x,
         y,
         curves,
-        references: vec![Reference { name: "Gaussian bound".into(), points: dataset.facts.bound.clone() }],
+        references: vec![Reference {
+            name: "Gaussian bound".into(),
+            points: dataset.facts.bound.clone(),
+            side: Side::Below,
+        }],
         secondary_name: None,
     }
     .draw()?;

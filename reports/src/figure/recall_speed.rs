@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve, Reference};
+use super::chart::{Chart, Curve, Reference, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which, pareto};
 
@@ -44,7 +44,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         x: Axis::linear(0.0, 1.02),
         y,
         curves,
-        references: vec![Reference { name: "Pareto front".into(), points: line }],
+        references: vec![Reference { name: "Pareto front".into(), points: line, side: Side::Above }],
         secondary_name: None,
     }
     .draw()?;
