@@ -123,7 +123,7 @@ impl Plan {
         let datasets = resolve_datasets(&experiment, root, search, &mut checker);
         let measures = resolve_measures(&mut experiment, &mut checker);
         let methods = resolve_methods(&experiment, &mut checker);
-        for (method, pointer) in &methods {
+        for (method, place) in &methods {
             // The same parameter can be wrong for several datasets; its author needs to hear each dimension once.
             let mut dims = HashSet::new();
             for dataset in &datasets {
@@ -131,7 +131,7 @@ impl Plan {
                 if dims.insert(dim)
                     && let Err(error) = method.method.check(dim)
                 {
-                    checker.param(pointer, &error);
+                    place.report(&error, &mut checker);
                 }
             }
         }
@@ -377,8 +377,8 @@ struct LabelledMethod {
     series: String,
 }
 
-/// Reads the methods, one for each combination of swept values, with the pointer that errors of parameters refer to.
-fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, String)> {
+/// Reads the methods, one for each combination of swept values, with the place where it is written.
+fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, Place)> {
     let mut methods = Vec::new();
     for (i, entry) in experiment.methods.iter().enumerate() {
         let pointer = format!("/methods/{i}");
@@ -426,9 +426,18 @@ fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(L
                 }
                 (other, false) => other.clone(),
             };
+            let position = |key: &str, value: &Value| {
+                let list = entry.get("sweep").and_then(|sweep| sweep.get(key)).and_then(Value::as_array);
+                list.and_then(|list| list.iter().position(|v| v == value)).unwrap_or(0)
+            };
+            let place = Place {
+                entry: pointer.clone(),
+                method: below.clone(),
+                swept: swept.iter().map(|(key, value)| (key.clone(), position(key, value))).collect(),
+            };
             match methods::parse(name, params) {
                 Err(error) => {
-                    checker.param(&place_of(&error, &below, &pointer, &swept), &error);
+                    place.report(&error, checker);
                     break;
                 }
                 Ok(method) => {
@@ -441,8 +450,7 @@ fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(L
                         }
                     };
                     let series = template.map_or_else(|| name.clone(), series);
-                    let named = error_param_pointer(&below, &pointer, &swept);
-                    methods.push((LabelledMethod { method, label, series }, named));
+                    methods.push((LabelledMethod { method, label, series }, place));
                 }
             }
         }
@@ -450,14 +458,34 @@ fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(L
     methods
 }
 
-/// Where errors of a method's parameters point: below the method, or, when a swept value may be to blame, the sweep.
-fn error_param_pointer(below: &str, pointer: &str, swept: &Map<String, Value>) -> String {
-    if swept.is_empty() { below.to_owned() } else { format!("{pointer}/sweep") }
+/// Where a method and its parameters are written.
+struct Place {
+    /// The entry of the list.
+    entry: String,
+    /// The method's key.
+    method: String,
+    /// Values that come from the sweep, with their position in their list.
+    swept: Vec<(String, usize)>,
 }
 
-fn place_of(error: &ParamError, below: &str, pointer: &str, swept: &Map<String, Value>) -> String {
-    let first = error.param.as_deref().and_then(|param| param.split('/').next());
-    if first.is_some_and(|param| swept.contains_key(param)) { format!("{pointer}/sweep") } else { below.to_owned() }
+impl Place {
+    /// Reports an error of a parameter: at the swept value if it comes from the sweep, else below the method.
+    fn report(&self, error: &ParamError, checker: &mut Checker<'_>) {
+        let first = error.param.as_deref().and_then(|param| param.split('/').next()).unwrap_or("");
+        match self.swept.iter().find(|(name, _)| name == first) {
+            Some((name, _)) if error.message.starts_with("unknown key") => {
+                checker.param(
+                    &format!("{}/sweep", self.entry),
+                    &ParamError { param: Some(name.clone()), ..error.clone() },
+                );
+            }
+            Some((name, index)) => {
+                let pointer = format!("{}/sweep/{}/{index}", self.entry, escape(name));
+                checker.fault(&pointer, error.message.clone(), error.help.clone());
+            }
+            None => checker.param(&self.method, error),
+        }
+    }
 }
 
 /// Combinations of a sweep, the last key varying fastest; one empty combination without a sweep.

@@ -35,8 +35,9 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
     if text.starts_with("unknown field `") {
         let names = quoted(text);
         let known = names.iter().skip(1).map(String::as_str);
-        let prefix = param.map(|p| p + "/").unwrap_or_default();
-        return unknown_key(names.first().map_or("", String::as_str), prefix, known);
+        // The path ends with the unknown key itself.
+        let prefix = path.split_last().map(|(_, parents)| parents.iter().map(|p| format!("{p}/")).collect());
+        return unknown_key(names.first().map_or("", String::as_str), prefix.unwrap_or_default(), known);
     }
     if text.starts_with("missing field `") {
         let missing = quoted(text).into_iter().next().unwrap_or_default();
@@ -54,11 +55,13 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
             .unwrap_or_default();
         return ParamError { param, message: format!("unknown value `{wrong}`{key}"), help };
     }
-    let key = path.last().map(|key| format!("`{key}`: ")).unwrap_or_default();
+    let key = path.last().map(|key| format!("`{key}`"));
     let invalid = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: "));
     let message = match invalid.and_then(|rest| rest.split_once(", expected ")) {
-        Some((found, expected)) => format!("{key}{} is needed, this is {}", needed(expected), found_words(found)),
-        None => format!("{key}{text}"),
+        Some((found, expected)) => {
+            format!("{} must be {}, not {}", key.as_deref().unwrap_or("this"), needed(expected), found_words(found))
+        }
+        None => key.map_or_else(|| text.to_owned(), |key| format!("{key}: {text}")),
     };
     ParamError { param, message, help: first.and_then(described) }
 }
@@ -70,7 +73,7 @@ fn unknown_key<'a>(unknown: &str, prefix: String, known: impl Iterator<Item = &'
 
 fn needed(expected: &str) -> &str {
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or above,",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
         "i8" | "i16" | "i32" | "i64" => "a whole number",
         "f32" | "f64" => "a number",
         "a string" | "a borrowed string" | "path string" => "a text",
@@ -167,7 +170,7 @@ mod tests {
             (
                 json!({"bits": "eight"}),
                 Some("bits"),
-                "`bits`: a whole number, zero or above, is needed, this is the text \"eight\"",
+                "`bits` must be a whole number, not the text \"eight\"",
                 "`bits`: Bits per component. From 1 to 8.",
             ),
             (

@@ -1,0 +1,48 @@
+//! Running the real executable on files in a temporary folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The executable, in `folder`, without what the environment might add.
+pub fn xtask(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .current_dir(folder)
+        .env_remove("VQBENCH_DATA")
+        .env("NO_COLOR", "1")
+        .env("HOME", folder)
+        .env_remove("XDG_CACHE_HOME");
+    command
+}
+
+/// Writes a file and returns its path.
+#[allow(dead_code)]
+pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, content).expect("a temporary file");
+    path
+}
+
+/// Both streams, with the folder's own path replaced.
+#[allow(dead_code)]
+pub fn words(output: &Output, folder: &Path) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    text.replace(&folder.display().to_string(), "FOLDER")
+}
+
+/// A small .npy of f32.
+#[allow(dead_code)]
+pub fn npy(rows: usize, columns: usize, values: impl Fn(usize, usize) -> f32) -> Vec<u8> {
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(
+        (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).flat_map(|(i, j)| values(i, j).to_le_bytes()),
+    );
+    bytes
+}

@@ -1,0 +1,180 @@
+//! What a person sees who made a mistake: golden texts, exit code 2, and nothing half-written.
+//!
+//! `INSTA_UPDATE=always cargo xtask test` rewrites the texts after a deliberate change.
+
+mod common;
+
+use common::{npy, words, write, xtask};
+use std::path::Path;
+
+const HEAD: &str = "name: t
+seeds: [1]
+threads: 1
+datasets: [{ synthetic: gaussian, dim: 12, n: 50, queries: 5 }]
+measure: { distortion: {} }
+";
+
+/// Runs an experiment that must be refused, and returns what was said.
+fn refused(folder: &Path, yaml: &str, arguments: &[&str]) -> String {
+    write(folder, "e.yaml", yaml);
+    let output = xtask(folder).args(["experiments", "e.yaml"]).args(arguments).output().expect("starts");
+    let text = words(&output, folder);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        !folder.join("runs/t/trials").exists()
+            || folder.join("runs/t/trials").read_dir().expect("a folder").next().is_none()
+    );
+    text
+}
+
+#[test]
+fn mistakes_in_the_file() {
+    let methods = |text: &str| format!("{HEAD}methods:\n{text}");
+    let cases = [
+        ("unknown top-level key", format!("{HEAD}metods: [{{ lbg: {{}} }}]\n")),
+        ("unknown method", methods("  - pqq: { m: 4 }\n")),
+        ("unknown parameter", methods("  - pq: { m: 4, bitz: 8 }\n")),
+        ("wrong type", methods("  - pq: { m: four }\n")),
+        ("negative number", methods("  - pq: { m: -4 }\n")),
+        ("impossible value", methods("  - scalar: { bits: 9 }\n")),
+        ("unknown variant", methods("  - scalar: { levels: lloydmax }\n")),
+        ("missing parameter", methods("  - pq: { bits: 4 }\n")),
+        ("m does not divide d", methods("  - pq: { m: 5 }\n")),
+        ("a swept value does not fit", methods("  - pq: { bits: 4 }\n    sweep: { m: [3, 5] }\n")),
+        ("unknown swept parameter", methods("  - pq: { m: 4 }\n    sweep: { bitz: [3, 5] }\n")),
+        ("sweep is no list", methods("  - pq: { m: 4 }\n    sweep: { bits: 4 }\n")),
+        ("label names nothing", methods("  - pq: { m: 4 }\n    label: \"PQ {n}\"\n")),
+        ("two methods in one entry", methods("  - pq: { m: 4 }\n    lbg: {}\n")),
+        ("no method in an entry", methods("  - label: nothing\n")),
+        ("broken YAML", format!("{HEAD}methods: [{{ lbg: {{}} \n")),
+        ("duplicate key", format!("{HEAD}name: u\nmethods: [{{ lbg: {{}} }}]\n")),
+        ("unknown measurement", HEAD.replace("distortion", "distorsion") + "methods: [{ lbg: {} }]\n"),
+        (
+            "unknown setting of a measurement",
+            HEAD.replace("distortion: {}", "recall: { ks: [1] }") + "methods: [{ lbg: {} }]\n",
+        ),
+        ("no unit", format!("{HEAD}timeout: 600\nmethods: [{{ lbg: {{}} }}]\n")),
+        ("cuda", format!("{HEAD}device: cuda\nmethods: [{{ lbg: {{}} }}]\n")),
+        ("unknown report format", format!("{HEAD}report: {{ formats: [html, pdf] }}\nmethods: [{{ lbg: {{}} }}]\n")),
+        ("name is a path", HEAD.replace("name: t", "name: ../t") + "methods: [{ lbg: {} }]\n"),
+        ("empty seeds", HEAD.replace("[1]", "[]") + "methods: [{ lbg: {} }]\n"),
+        ("a setting of another source", HEAD.replace("n: 50", "n: 50, rho: 0.5") + "methods: [{ lbg: {} }]\n"),
+        ("not an experiment", "- just\n- a list\n".to_owned()),
+        ("empty file", String::new()),
+    ];
+    let mut golden = String::new();
+    for (name, yaml) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        golden += &format!("=== {name}\n{}", refused(folder.path(), &yaml, &[]));
+        assert!(!folder.path().join("runs").exists(), "{name}: nothing is written");
+    }
+    insta::assert_snapshot!("mistakes_in_the_file", golden);
+}
+
+#[test]
+fn mistakes_in_the_data() {
+    let with = |dataset: &str| {
+        format!(
+            "name: t\nseeds: [1]\nthreads: 1\ndatasets:\n  - {dataset}\nmethods: [{{ lbg: {{ bits: 2 }} }}]\nmeasure: {{ distortion: {{}} }}\n"
+        )
+    };
+    let cases = [
+        ("unknown dataset", with("wordnet-minilm-348")),
+        ("known but absent", with("siftsmall")),
+        ("missing file", with("{ path: nowhere.npy }")),
+        ("unknown format", with("{ path: x.docx }")),
+        ("corrupt file", with("{ path: corrupt.npy }")),
+        ("truncated file", with("{ path: short.npy }")),
+        ("NaN in the data", with("{ path: nan.npy, split: { train: 0..20, base: 20..40, queries: 40..50 } }")),
+        (
+            "zero row under the cosine",
+            with("{ path: zero.npy, metric: cosine, split: { train: 0..20, base: 20..40, queries: 40..50 } }"),
+        ),
+        ("split asks for too much", with("{ path: good.npy, split: { train: 100 } }")),
+        ("overlapping ranges", with("{ path: good.npy, split: { train: 0..20, base: 10..30 } }")),
+        ("misspelt key of a file", with("{ path: good.npy, metrik: l2 }")),
+        ("queries of another width", with("{ path: good.npy, queries: wide.npy }")),
+        ("labels of another length", with("{ path: good.npy, labels: labels.npy }")),
+        ("unknown synthetic source", with("{ synthetic: gausian, dim: 4, n: 10 }")),
+        ("two datasets of one name", with("{ path: good.npy }\n  - { path: good.npy }")),
+        ("a number", with("7")),
+    ];
+    let mut golden = String::new();
+    for (name, yaml) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let value = |i: usize, j: usize| (i * 7 + j * 3) as f32 % 11.0 + 1.0;
+        write(folder.path(), "good.npy", npy(50, 4, value));
+        write(folder.path(), "wide.npy", npy(5, 6, value));
+        write(folder.path(), "nan.npy", npy(50, 4, |i, j| if (i, j) == (33, 2) { f32::NAN } else { value(i, j) }));
+        write(folder.path(), "zero.npy", npy(50, 4, |i, j| if i == 3 { 0.0 } else { value(i, j) }));
+        write(
+            folder.path(),
+            "labels.npy",
+            b"\x93NUMPY\x01\x00\x36\x00{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}\n\x01\x02\x03",
+        );
+        write(folder.path(), "corrupt.npy", "this is no array");
+        let whole = npy(50, 4, value);
+        write(folder.path(), "short.npy", &whole[..whole.len() - 100]);
+        write(folder.path(), "x.docx", "words");
+        golden += &format!("=== {name}\n{}", refused(folder.path(), &yaml, &[]));
+    }
+    insta::assert_snapshot!("mistakes_in_the_data", golden);
+}
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "file", "in the way");
+    std::fs::create_dir(folder.path().join("thesis")).expect("a folder");
+    write(folder.path(), "thesis/chapter1.tex", "years of work");
+    let good = format!("{HEAD}methods: [{{ lbg: {{ bits: 2 }} }}]\n");
+    let mut golden = String::new();
+    for (name, arguments) in [
+        ("an output folder that cannot be made", ["--out", "file/run"]),
+        ("an output folder of somebody else", ["--out", "thesis"]),
+        ("a device that is not there", ["--device", "cuda"]),
+    ] {
+        golden += &format!("=== {name}\n{}", refused(folder.path(), &good, &arguments));
+    }
+    for (name, arguments) in [
+        ("no such experiment", &["experiments", "nowhere.yaml"][..]),
+        ("no such method", &["methods", "pqq"]),
+        ("no such dataset", &["datasets", "show", "siftsmal"]),
+        ("no run", &["report", "thesis"]),
+        ("unknown verb", &["experiment"]),
+        ("bad duration", &["experiments", "e.yaml", "--timeout", "10"]),
+    ] {
+        let output = xtask(folder.path()).args(arguments).output().expect("starts");
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        golden += &format!("=== {name}\n{}", words(&output, folder.path()));
+    }
+    insta::assert_snapshot!("mistakes_on_the_command_line", golden);
+    assert_eq!(std::fs::read_dir(folder.path().join("thesis")).expect("a folder").count(), 1, "nothing was added");
+}
+
+#[test]
+fn dry_run_and_listings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "e.yaml",
+        format!(
+            "{HEAD}methods:\n  - pq: {{ bits: 4 }}\n    sweep: {{ m: [3, 4] }}\n    label: \"PQ m={{m}}\"\n  - scalar: {{ bits: 2 }}\n"
+        ),
+    );
+    let mut golden = String::new();
+    for arguments in [
+        &["experiments", "e.yaml", "--dry-run"][..],
+        &["experiments", "e.yaml", "--dry-run", "--filter", "pq m=4", "--seed", "5", "--seed", "6"],
+        &["methods"],
+        &["methods", "scalar"],
+        &["methods", "pq"],
+        &["datasets"],
+    ] {
+        let output = xtask(folder.path()).args(arguments).output().expect("starts");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        golden += &format!("=== {}\n{}", arguments.join(" "), words(&output, folder.path()));
+    }
+    assert!(!folder.path().join("runs").exists(), "nothing is written");
+    insta::assert_snapshot!("dry_run_and_listings", golden);
+}

@@ -1,0 +1,317 @@
+//! Runs of the real executable: what they leave behind, and that nothing finished is lost whatever happens.
+
+mod common;
+
+use common::{words, write, xtask};
+use record::{RunFolder, Status, TrialRecord};
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+const SMALL: &str = "name: t
+analysis: A small run.
+seeds: [1, 2]
+threads: 1
+datasets: [{ synthetic: mixture, dim: 12, n: 400, queries: 20 }]
+methods:
+  - pq: { bits: 3, iterations: 4 }
+    sweep: { m: [2, 4] }
+  - scalar: { bits: 2 }
+measure: { distortion: {}, utilization: {}, recall: { k: [1, 5], rerank: [0, 2] }, knn: { k: 3 }, throughput: { min_time: 1ms, repeats: 3 } }
+";
+
+fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = xtask(folder).args(["experiments", "e.yaml"]).args(arguments).output().expect("starts");
+    (output.status.code(), words(&output, folder))
+}
+
+fn records(folder: &Path) -> Vec<TrialRecord> {
+    RunFolder::new(folder.join("runs/t")).load().expect("a run").records
+}
+
+/// When each record was written.
+fn written(folder: &Path) -> HashMap<String, SystemTime> {
+    let entries = std::fs::read_dir(folder.join("runs/t/trials")).into_iter().flatten().flatten();
+    entries
+        .filter(|e| e.file_name().to_string_lossy().ends_with(".json"))
+        .map(|e| {
+            (e.file_name().to_string_lossy().into_owned(), e.metadata().and_then(|m| m.modified()).expect("a time"))
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_leaves_everything_it_promises() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", SMALL);
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("t: 6 trials succeeded, 0 failed"), "{text}");
+    let root = folder.path().join("runs/t");
+    for file in [
+        "experiment.yaml",
+        "machine.json",
+        "run.json",
+        "results.csv",
+        "results.parquet",
+        "report/index.html",
+        "report/report.md",
+    ] {
+        assert!(root.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    for kind in ["rate-distortion", "recall-rate", "recall-speed", "utilization", "throughput"] {
+        for extension in ["svg", "png"] {
+            assert!(
+                root.join(format!("report/figures/mixture16-12-{kind}.{extension}")).is_file(),
+                "{kind}.{extension}"
+            );
+        }
+    }
+    assert!(
+        root.join("report/tables/mixture16-12.tex").is_file() && root.join("report/tables/mixture16-12.csv").is_file()
+    );
+    let leftovers: Vec<_> = walk(&root).into_iter().filter(|p| p.contains("partial")).collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+
+    // Every metric of the schema, with the columns that tell it from its siblings.
+    for record in records(folder.path()) {
+        let count = |metric: &str| record.values.iter().filter(|v| v.metric == metric).count();
+        for metric in [
+            "mse",
+            "nmse",
+            "sqnr_db",
+            "cosine",
+            "ip_bias",
+            "ip_std",
+            "train_nmse",
+            "gaussian_bound_nmse",
+            "gap_to_bound_db",
+        ] {
+            assert_eq!(count(metric), 1, "{metric}");
+        }
+        for metric in [
+            "bits_per_vector",
+            "bits_per_dim",
+            "entropy_bits_per_vector",
+            "model_bytes",
+            "code_bytes",
+            "train_seconds",
+            "peak_rss_bytes",
+        ] {
+            assert_eq!(count(metric), 1, "{metric}");
+        }
+        for metric in ["recall_1_at_r", "recall_k_at_k"] {
+            assert_eq!(count(metric), 4, "two k, two paths");
+        }
+        for metric in [
+            "encode_vectors_per_second",
+            "decode_vectors_per_second",
+            "search_queries_per_second",
+            "search_latency_p50_us",
+            "search_latency_p99_us",
+        ] {
+            assert_eq!(count(metric), 3, "{metric}: every repeat is kept");
+        }
+        assert_eq!((count("knn_accuracy"), count("knn_accuracy_retention")), (2, 1));
+        let stages = record.values.iter().filter(|v| v.metric == "perplexity" && v.stage.is_some()).count();
+        let positions =
+            if record.trial.method == "pq" { record.trial.params["m"].as_u64().expect("m") as usize } else { 12 };
+        assert_eq!((stages, count("usage")), (positions, positions + 1));
+    }
+
+    // Quality of one seed is the same whenever it is computed.
+    let quality = |records: &[TrialRecord]| -> Vec<f64> {
+        let is_quality = |m: &str| ["nmse", "recall_k_at_k", "perplexity", "knn_accuracy"].contains(&m);
+        records.iter().flat_map(|r| &r.values).filter(|v| is_quality(&v.metric)).map(|v| v.value).collect()
+    };
+    let before = quality(&records(folder.path()));
+    let (code, text) = run(folder.path(), &["--force"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(quality(&records(folder.path())), before);
+
+    // Rendering again needs no trial; two runs render together.
+    std::fs::remove_dir_all(root.join("report")).expect("removes");
+    let output = xtask(folder.path()).args(["report", "runs/t"]).output().expect("starts");
+    assert!(output.status.success() && root.join("report/index.html").is_file());
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            found.extend(walk(&entry.path()));
+        } else {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn finished_trials_are_not_run_again_unless_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", SMALL);
+    let (code, text) = run(folder.path(), &["--filter", "scalar"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("2 trials succeeded, 0 failed, 4 not run"), "{text}");
+    let first = written(folder.path());
+    assert_eq!(first.len(), 2);
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("4 trials to run, 2 ended before and are kept"), "{text}");
+    let second = written(folder.path());
+    assert!(first.iter().all(|(name, time)| second[name] == *time), "earlier records are untouched");
+    // Another label is another name, not another result.
+    write(
+        folder.path(),
+        "e.yaml",
+        SMALL.replace("- scalar: { bits: 2 }", "- scalar: { bits: 2 }\n    label: two bits"),
+    );
+    let (_, text) = run(folder.path(), &[]);
+    assert!(text.contains("0 trials to run, 6 ended before"), "{text}");
+    assert!(records(folder.path()).iter().any(|r| r.trial.label == "two bits"));
+    let (_, text) = run(folder.path(), &["--force", "--filter", "two bits"]);
+    assert!(text.contains("2 trials to run"), "{text}");
+}
+
+#[test]
+fn failures_and_timeouts_are_rows_with_their_reason_and_end_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The 2^15 codewords on 40,000 × 64 take seconds; everything else is done in milliseconds.
+    write(
+        folder.path(),
+        "e.yaml",
+        "name: t\nseeds: [1]\nthreads: 1\ntimeout: 1s\ndatasets: [{ synthetic: gaussian, dim: 64, n: 40000, queries: 10 }]\nmethods: [{ lbg: { bits: 15, tolerance: 0 } }, { scalar: { bits: 1, scope: tensor } }]\nmeasure: { utilization: {} }\n",
+    );
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("TIMEOUT: it was still running after 1s"), "{text}");
+    let statuses: Vec<Status> = records(folder.path()).iter().map(|r| r.status).collect();
+    assert_eq!(statuses, [Status::Timeout, Status::Ok]);
+    let page = std::fs::read_to_string(folder.path().join("runs/t/report/index.html")).expect("a page");
+    assert!(page.contains("Trials that did not succeed") && page.contains("it was still running after 1s"));
+    let table = std::fs::read_to_string(folder.path().join("runs/t/results.csv")).expect("a table");
+    assert!(table.lines().any(|l| l.contains(",timeout,") && l.ends_with("it was still running after 1s")), "{table}");
+    // The same limits give the same end: it is kept. Other limits give it another chance.
+    let (_, text) = run(folder.path(), &[]);
+    assert!(text.contains("0 trials to run, 2 ended before"), "{text}");
+    let (_, text) = run(folder.path(), &["--timeout", "900ms"]);
+    assert!(text.contains("1 trials to run, 1 ended before"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_trial_out_of_memory_aborts_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // 200,000 × 64 floats are 49 MiB a part; the limit leaves no room for a second copy, which uploading makes.
+    write(
+        folder.path(),
+        "e.yaml",
+        "name: t\nseeds: [1]\nthreads: 1\nmemory: 160MiB\ndatasets: [{ synthetic: gaussian, dim: 64, n: 200000, queries: 10 }, { synthetic: gaussian, dim: 8, n: 100, queries: 10 }]\nmethods: [{ lbg: { bits: 2 } }]\nmeasure: { utilization: {} }\n",
+    );
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(1), "{text}");
+    let records = records(folder.path());
+    assert_eq!(records.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Failed, Status::Ok]);
+    let reason = records[0].reason.as_deref().unwrap_or("");
+    assert!(reason.starts_with("out of memory under the limit of 160MiB: memory allocation of"), "{reason}");
+}
+
+/// Starts a run and waits until it has finished `count` trials.
+#[cfg(unix)]
+fn start_and_wait(folder: &Path, count: usize) -> std::process::Child {
+    let child = xtask(folder)
+        .args(["experiments", "e.yaml"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while written(folder).len() < count {
+        assert!(Instant::now() < patience, "no trial has ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+#[cfg(unix)]
+const LONGER: &str = "name: t
+seeds: [1, 2, 3, 4, 5, 6]
+threads: 1
+datasets: [{ synthetic: gaussian, dim: 32, n: 4000, queries: 20 }]
+methods: [{ pq: { m: 4, bits: 6 } }, { lbg: { bits: 6 } }]
+measure: { distortion: {}, throughput: { min_time: 10ms, repeats: 2 } }
+";
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_continues_where_it_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", LONGER);
+    let mut child = start_and_wait(folder.path(), 3);
+    child.kill().expect("kill -9");
+    child.wait().expect("dies");
+    let before = written(folder.path());
+    assert!((3..12).contains(&before.len()), "{}", before.len());
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains(&format!("{} trials to run, {} ended before and are kept", 12 - before.len(), before.len())),
+        "{text}"
+    );
+    let after = written(folder.path());
+    assert!(before.iter().all(|(name, time)| after[name] == *time), "nothing finished is repeated");
+    assert_eq!((after.len(), records(folder.path()).len()), (12, 12));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_cleanly_with_a_report_and_resumes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", LONGER);
+    let child = start_and_wait(folder.path(), 2);
+    let interrupt = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(interrupt.success());
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(1), "it ends by itself, not by the signal");
+    let done = written(folder.path()).len();
+    assert!((2..12).contains(&done), "{done}");
+    assert!(records(folder.path()).iter().all(|r| r.status == Status::Ok), "the trial cut short left no row");
+    assert!(folder.path().join("runs/t/report/index.html").is_file());
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("{done} ended before and are kept")), "{text}");
+}
+
+#[test]
+fn one_run_at_a_time_in_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", SMALL);
+    let run_folder = RunFolder::new(folder.path().join("runs/t"));
+    let lock = run_folder.prepare().expect("fresh");
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("another run is using"), "{text}");
+    drop(lock);
+    assert_eq!(run(folder.path(), &["--filter", "scalar"]).0, Some(0));
+}
+
+#[test]
+fn a_report_of_two_runs_shows_both() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a", "b"] {
+        write(folder.path(), "e.yaml", SMALL.replace("name: t", &format!("name: {name}")));
+        assert_eq!(run(folder.path(), &["--filter", "scalar"]).0, Some(0));
+    }
+    let output = xtask(folder.path())
+        .args(["report", "runs/a", "runs/b", "--out", "both", "--format", "markdown"])
+        .output()
+        .expect("starts");
+    assert!(output.status.success(), "{}", words(&output, folder.path()));
+    let text = std::fs::read_to_string(folder.path().join("both/report.md")).expect("a report");
+    assert!(
+        text.contains("# a + b") && text.contains("| scalar bits=2 |") && text.contains("| scalar bits=2 [b] |"),
+        "{text}"
+    );
+}
