@@ -141,7 +141,7 @@ impl SyntheticSource {
     pub fn load(&self) -> Result<Dataset, DatasetError> {
         let summary = self.summary()?;
         let [train, base, queries] = [0, 1, 2].map(|part| self.draw(PARTS[part].1, self.counts()[part]));
-        let labels = (self.synthetic == Kind::Mixture).then(|| Labels { base: base.1, queries: queries.1 });
+        let labels = (self.synthetic == Kind::Mixture).then_some(Labels { base: base.1, queries: queries.1 });
         Ok(Dataset {
             name: summary.name,
             metric: summary.metric,

@@ -65,8 +65,8 @@ pub enum EngineError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A dataset cannot be used.
-    #[error("{0}")]
-    Dataset(Box<Fault>),
+    #[error(transparent)]
+    Dataset(#[from] Fault),
 }
 
 /// Settings of a run beside its plan.
@@ -97,7 +97,13 @@ pub fn run(
 ) -> Result<Outcome, EngineError> {
     let folder = &settings.folder;
     let _lock = folder.prepare()?;
-    let prepared = prepare_datasets(plan, document, folder, observer)?;
+    let prepared = match prepare_datasets(plan, document, folder, observer) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            folder.withdraw();
+            return Err(error);
+        }
+    };
     let all: Vec<record::Trial> = plan.trials.iter().map(|t| t.trial.clone()).collect();
     save_plan(plan, folder, &prepared, machine::describe(&settings.source_tree), &all)?;
     if let Some(text) = &settings.filter {
@@ -170,12 +176,7 @@ fn prepare_datasets(
             None => {
                 observer.preparing(&summary.name);
                 let data = dataset.resolved.load().map_err(|error| {
-                    EngineError::Dataset(Box::new(Fault::at(
-                        document,
-                        &dataset.pointer,
-                        error.to_string(),
-                        error.help(),
-                    )))
+                    EngineError::Dataset(Fault::at(document, &dataset.pointer, error.to_string(), error.help()))
                 })?;
                 let (facts, truth) = facts::compute(&data, &summary.fingerprint, depth);
                 if let Some(file) = &truth_file {

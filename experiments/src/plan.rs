@@ -329,7 +329,11 @@ fn resolve_datasets(
                     let help = "give one of them a `name:` of its own".to_owned();
                     checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
                 }
-                Ok(resolved) => datasets.push(PlannedDataset { written: written.clone(), resolved, pointer }),
+                Ok(resolved) => datasets.push(PlannedDataset {
+                    written: written.clone(),
+                    resolved,
+                    pointer: pointer_of_file(&pointer, written),
+                }),
             },
         }
     }

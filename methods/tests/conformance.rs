@@ -273,7 +273,7 @@ fn every_parameter_is_described_and_misspelt_ones_are_told() {
         }
         let mut params: serde_json::Value = serde_json::from_str(entry.examples[0]).expect("JSON");
         params["bitz"] = 8.into();
-        let error = parse(entry.name, params).err().expect("`bitz` is unknown");
+        let error = parse(entry.name, params).expect_err("`bitz` is unknown");
         assert_eq!(error.param.as_deref(), Some("bitz"));
         assert!(error.help.as_deref().is_some_and(|help| help.contains("did you mean `bits`?")), "{error:?}");
     }

@@ -1,6 +1,7 @@
-//! The leaderboard as a LaTeX table (booktabs), the best of each column in bold.
+//! The leaderboard as a LaTeX table (booktabs). Bold is the best among several methods at one rate: across rates there is
+//! no best.
 
-use crate::summary::DatasetSummary;
+use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 
 /// A complete `table` environment.
@@ -20,7 +21,6 @@ pub fn table(dataset: &DatasetSummary) -> String {
     out += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n", "r".repeat(columns.len()));
     let titles: Vec<String> = columns.iter().map(|c| escape(&c.title)).collect();
     out += &format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));
-    let best: Vec<Option<f64>> = columns.iter().map(|c| best(c, dataset)).collect();
     let mut last_series = None;
     for point in &dataset.points {
         if last_series.is_some_and(|series| series != &point.series) {
@@ -29,15 +29,9 @@ pub fn table(dataset: &DatasetSummary) -> String {
         last_series = Some(&point.series);
         let cells: Vec<String> = columns
             .iter()
-            .zip(&best)
-            .map(|(column, best)| {
-                let cell = column.cell(point);
-                let text = escape(&cell.text);
-                if cell.estimate.map(|e| e.value) == *best && best.is_some() {
-                    format!("\\textbf{{{text}}}")
-                } else {
-                    text
-                }
+            .map(|column| {
+                let text = escape(&column.cell(point).text);
+                if is_best(column, point, dataset) { format!("\\textbf{{{text}}}") } else { text }
             })
             .collect();
         out += &format!("{} & {} \\\\\n", escape(&point.label), cells.join(" & "));
@@ -45,10 +39,14 @@ pub fn table(dataset: &DatasetSummary) -> String {
     out + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
 }
 
-fn best(column: &Column, dataset: &DatasetSummary) -> Option<f64> {
-    let larger = column.larger_is_better?;
-    let values = dataset.points.iter().filter_map(|p| column.cell(p).estimate).map(|e| e.value);
-    values.max_by(|a, b| if larger { a.total_cmp(b) } else { b.total_cmp(a) })
+/// Whether nothing else at the same rate reads as well or better.
+fn is_best(column: &Column, point: &Point, dataset: &DatasetSummary) -> bool {
+    let (Some(larger), Some(own)) = (column.larger_is_better, column.cell(point).estimate) else { return false };
+    let rivals = dataset.points.iter().filter(|p| p.bits == point.bits && p.label != point.label);
+    let mut rivals = rivals.map(|p| column.cell(p)).filter(|c| c.estimate.is_some()).peekable();
+    let beaten = |value: f64| if larger { value < own.value } else { value > own.value };
+    let text = column.cell(point).text;
+    rivals.peek().is_some() && rivals.all(|c| c.estimate.is_some_and(|e| beaten(e.value)) && c.text != text)
 }
 
 fn escape(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! From records to pages: pure functions to bytes. Knows the result schema and no method, so that old results render
 //! again without building a quantizer.
 
+pub mod compare;
 mod figure;
 mod html;
 mod latex;

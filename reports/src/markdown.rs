@@ -39,7 +39,12 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
     }
     for run in runs {
         if run.missing() > 0 {
-            out += &format!("\n{} trials of {} have not been run.\n", run.missing(), run.info.name);
+            out += &format!(
+                "\n{} of the {} trials of {} have not been run.\n",
+                run.missing(),
+                run.info.trials.len(),
+                run.info.name
+            );
         }
         out += &format!("\n---\n{}: {}\n", run.info.name, machine(&run.info.machine));
     }

@@ -52,19 +52,38 @@ pub fn median(values: &[f64]) -> Option<f64> {
 
 const RESAMPLES: usize = 1000;
 
+/// Seed of all resampling: the same data gives the same interval.
+const SEED: u64 = 0x5eed;
+
+/// Draws as many values as there are, with replacement, and takes their median.
+fn resampled_median(values: &[f64], rng: &mut ChaCha8Rng) -> Option<f64> {
+    let resample: Vec<f64> = (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).collect();
+    median(&resample)
+}
+
+/// The middle 95% of resampled statistics around the value itself.
+fn percentile_interval(value: f64, mut resampled: Vec<f64>, count: usize) -> Estimate {
+    resampled.sort_by(f64::total_cmp);
+    let at = |share: f64| resampled[((resampled.len() - 1) as f64 * share).round() as usize];
+    Estimate { value, low: at(0.025), high: at(0.975), count }
+}
+
+/// Quotient of the medians of two sets of timings with its 95% percentile-bootstrap interval.
+pub fn ratio_of_medians(numerator: &[f64], denominator: &[f64]) -> Option<Estimate> {
+    let value = median(numerator)? / median(denominator)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let ratios: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| Some(resampled_median(numerator, &mut rng)? / resampled_median(denominator, &mut rng)?))
+        .collect();
+    Some(percentile_interval(value, ratios, numerator.len() + denominator.len()))
+}
+
 /// Median of timings with the 95% percentile-bootstrap interval (Efron 1979), from a fixed seed.
 pub fn median_bootstrap(values: &[f64]) -> Option<Estimate> {
     let value = median(values)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(0x5eed);
-    let mut medians: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| {
-            let resample: Vec<f64> = (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).collect();
-            median(&resample)
-        })
-        .collect();
-    medians.sort_by(f64::total_cmp);
-    let at = |share: f64| medians[((RESAMPLES - 1) as f64 * share).round() as usize];
-    Some(Estimate { value, low: at(0.025), high: at(0.975), count: values.len() })
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let medians = (0..RESAMPLES).filter_map(|_| resampled_median(values, &mut rng)).collect();
+    Some(percentile_interval(value, medians, values.len()))
 }
 
 #[cfg(test)]

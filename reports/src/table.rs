@@ -13,6 +13,9 @@ pub struct Cell {
     pub estimate: Option<Estimate>,
 }
 
+/// Finds a column's value of a point.
+type Find = Box<dyn Fn(&Point) -> Option<Estimate>>;
+
 /// A column of the leaderboard.
 pub struct Column {
     /// Heading.
@@ -25,7 +28,7 @@ pub struct Column {
     pub larger_is_better: Option<bool>,
     /// Whether it belongs into a narrow table for a paper.
     pub essential: bool,
-    estimate: Box<dyn Fn(&Point) -> Option<Estimate>>,
+    estimate: Find,
     show: fn(f64) -> String,
 }
 
@@ -137,7 +140,7 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
         };
         columns.push(recall(format!("{k}-recall@{k}"), format!("recall_{k}_at_{k}"), None));
         if let Some(path) = dataset.rerank_path() {
-            let title = format!("… {}", path.replace("rerank", "rerank ×"));
+            let title = format!("… {}", path.replace("rerank", "re-ranked ×"));
             columns.push(recall(title, format!("recall_{k}_at_{k}_{path}"), Some(path)));
         }
     }

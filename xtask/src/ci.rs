@@ -33,7 +33,7 @@ pub fn run() -> Result<ExitCode, Mistakes> {
         }
         failed += usize::from(!problems.is_empty());
     }
-    println!("{} checks passed, {failed} failed", CHECKS.len() - failed);
+    say!("{} checks passed, {failed} failed", CHECKS.len() - failed);
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 

@@ -14,7 +14,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the datasets of the catalog and whether they are here [default]
+    /// List the datasets of the catalog and whether they are here (the default)
     List,
     /// Show one dataset: files, digests, source, licence, split
     Show {
@@ -41,7 +41,7 @@ fn list(search: &SearchPath) {
             (_, true) => "here",
             (_, false) => "not here",
         };
-        println!(
+        say!(
             "{:<width$}  {:<8}  d={:<4} {:<6}  {}",
             entry.name,
             state,
@@ -50,31 +50,28 @@ fn list(search: &SearchPath) {
             entry.summary
         );
     }
-    println!(
+    say!(
         "\nsynthetic sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
     );
-    println!("own files: {{ path: vectors.npy }}, with .npy, .fvecs, .bvecs or .ivecs");
+    say!("own files: {{ path: vectors.npy }}, with .npy, .fvecs, .bvecs or .ivecs");
 }
 
 fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     let entry =
         catalog::find(name).map_err(|error| Mistakes::new(error.to_string(), error.help().unwrap_or_default()))?;
-    println!("{}\n{}\n", entry.name, entry.summary);
-    println!(
-        "metric   {}\ndim      {}\nlicence  {}\nsource   {}\n",
-        entry.metric, entry.dim, entry.licence, entry.source
-    );
+    say!("{}\n{}\n", entry.name, entry.summary);
+    say!("metric   {}\ndim      {}\nlicence  {}\nsource   {}\n", entry.metric, entry.dim, entry.licence, entry.source);
     for file in entry.files() {
         let place =
             entry.locate(file, search).map_or_else(|_| "not found".to_owned(), |path| path.display().to_string());
-        println!("{}\n  sha256 {}\n  {place}", file.path, file.sha256);
+        say!("{}\n  sha256 {}\n  {place}", file.path, file.sha256);
     }
     match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Ok(resolved) => {
             let s = resolved.summary;
-            println!("\n{} training, {} base and {} query rows; digests are right", s.train, s.base, s.queries);
+            say!("\n{} training, {} base and {} query rows; digests are right", s.train, s.base, s.queries);
         }
-        Err(error) => println!("\nnot usable: {error}\n{}", error.help().unwrap_or_default()),
+        Err(error) => say!("\nnot usable: {error}\n{}", error.help().unwrap_or_default()),
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `experiments`: check, run, report.
 
 use crate::errors::Mistakes;
-use crate::progress::{Progress, roughly};
+use crate::progress::{Progress, roughly, trials};
 use clap::Args;
 use datasets::SearchPath;
 use experiments::engine::{EngineError, Settings};
@@ -91,23 +91,28 @@ fn check(file: &Path, arguments: &Arguments) -> Result<(Document, Plan), Mistake
 }
 
 fn dry_run(mut plan: Plan, filter: Option<&str>) {
-    println!("experiment {}", plan.experiment.name);
+    say!("experiment {}", plan.experiment.name);
     for dataset in &plan.datasets {
         let s = &dataset.resolved.summary;
         let labels = if s.labelled { ", labelled" } else { "" };
-        println!(
+        say!(
             "dataset {}: {} train, {} base, {} queries, d={}, {}{labels}",
-            s.name, s.train, s.base, s.queries, s.dim, s.metric
+            s.name,
+            s.train,
+            s.base,
+            s.queries,
+            s.dim,
+            s.metric
         );
     }
     if let Some(text) = filter {
         plan.filter(text);
     }
     let width = plan.trials.iter().map(|t| t.trial.label.chars().count()).max().unwrap_or(0).max(6);
-    println!("\n{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  estimated", "method", "bits/vec", "bits/dim", "seed", "device");
+    say!("\n{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  estimated", "method", "bits/vec", "bits/dim", "seed", "device");
     for planned in &plan.trials {
         let t = &planned.trial;
-        println!(
+        say!(
             "{:<width$}  {:>8}  {:>9.3}  {:>5}  {:<8}  {}  ({})",
             t.label,
             t.bits_per_vector,
@@ -119,7 +124,7 @@ fn dry_run(mut plan: Plan, filter: Option<&str>) {
         );
     }
     let total: f64 = plan.trials.iter().map(|t| t.estimated_seconds).sum();
-    println!("\n{} trials, about {} in all; nothing was run", plan.trials.len(), roughly(total));
+    say!("\n{}, {} in all; nothing was run", trials(plan.trials.len()), roughly(total));
 }
 
 /// Runs one experiment; tells whether a trial failed.
@@ -148,14 +153,14 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
     progress.finish();
     let outcome = outcome.map_err(|error| match error {
         EngineError::Record(error) => Mistakes::from(error),
-        EngineError::Dataset(fault) => Mistakes::from(*fault),
+        EngineError::Dataset(fault) => Mistakes::from(fault),
     })?;
     let report = crate::report::render(&[root], None, &plan.report_formats())?;
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
-    println!("{name}: {} trials succeeded, {} failed{left}", outcome.ok, outcome.failed);
+    say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     if outcome.interrupted {
-        println!("interrupted: the same command goes on where this run stopped");
+        say!("interrupted: the same command goes on where this run stopped");
     }
-    println!("report: {}", report.display());
+    say!("report: {}", report.display());
     Ok(outcome.failed > 0 || outcome.interrupted)
 }

@@ -1,6 +1,10 @@
 //! `cargo xtask`: the command line of vqbench. One file per verb; what they do lives in the libraries.
 
+#[macro_use]
+mod say;
+
 mod ci;
+mod compare;
 mod datasets_verb;
 mod errors;
 mod experiments_verb;
@@ -31,6 +35,8 @@ enum Verb {
     Experiments(experiments_verb::Arguments),
     /// Render the report of one run again, or of several runs together
     Report(report::Arguments),
+    /// Compare two runs: exit code 0 no regression, 1 regression, 2 cannot tell
+    Compare(compare::Arguments),
     /// List the datasets of the catalog, or show one
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
@@ -56,6 +62,7 @@ fn main() -> ExitCode {
     let result = match arguments.verb {
         Verb::Experiments(arguments) => experiments_verb::run(arguments),
         Verb::Report(arguments) => report::run(arguments),
+        Verb::Compare(arguments) => compare::run(arguments),
         Verb::Datasets(arguments) => datasets_verb::run(arguments),
         Verb::Methods(arguments) => methods_verb::run(arguments),
         Verb::Schema(arguments) => schema::run(arguments),

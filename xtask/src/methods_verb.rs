@@ -19,14 +19,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
         None => {
             let width = METHODS.iter().map(|m| m.name.len()).max().unwrap_or(0);
             for entry in METHODS {
-                println!("{:<width$}  {}", entry.name, entry.summary);
+                say!("{:<width$}  {}", entry.name, entry.summary);
             }
-            println!("\n`cargo xtask methods NAME` shows parameters, defaults, rate, cost and paper");
+            say!("\n`cargo xtask methods NAME` shows parameters, defaults, rate, cost and paper");
         }
         Some(name) => {
             let entry =
                 find(&name).map_err(|e| Mistakes::from(Fault::new(e.message.clone(), e.help.unwrap_or_default())))?;
-            print!("{}", describe(entry));
+            say!("{}", describe(entry).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -35,10 +35,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 /// Everything known of a method, as text.
 fn describe(entry: &MethodEntry) -> String {
     let mut out = format!("{}\n{}\n\n", entry.name, entry.summary);
-    out += &format!(
-        "paper  {}\nrate   {} bits per vector\ncost   {}\n\nparameters\n",
-        entry.paper, entry.rate, entry.cost
-    );
+    out +=
+        &format!("paper  {}\nbits   {} (per vector)\ncost   {}\n\nparameters\n", entry.paper, entry.rate, entry.cost);
     let schema = Value::from((entry.schema)());
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {

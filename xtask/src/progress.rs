@@ -36,14 +36,19 @@ impl Progress {
     }
 }
 
-/// `8 s`, `3 min`, `2 h`: as much precision as an estimate deserves.
+/// `about 8 s`, `about 3 min`, `about 2.5 h`: as much precision as an estimate deserves.
 pub fn roughly(seconds: f64) -> String {
     match seconds {
-        s if s < 1.0 => "less than 1 s".to_owned(),
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
+        s if s < 0.95 => "under 1 s".to_owned(),
+        s if s < 90.0 => format!("about {s:.0} s"),
+        s if s < 5400.0 => format!("about {:.0} min", s / 60.0),
+        s => format!("about {:.1} h", s / 3600.0),
     }
+}
+
+/// `1 trial`, `2 trials`.
+pub fn trials(count: usize) -> String {
+    if count == 1 { "1 trial".to_owned() } else { format!("{count} trials") }
 }
 
 /// What a record says at a glance.
@@ -73,8 +78,8 @@ impl Observer for Progress {
     fn begin(&mut self, to_run: usize, reused: usize, estimated_seconds: f64) {
         self.total = to_run;
         let reuse = if reused > 0 { format!(", {reused} ended before and are kept") } else { String::new() };
-        let estimate = if to_run > 0 { format!(", about {}", roughly(estimated_seconds)) } else { String::new() };
-        self.line(&format!("{to_run} trials to run{reuse}{estimate}"));
+        let estimate = if to_run > 0 { format!(", {}", roughly(estimated_seconds)) } else { String::new() };
+        self.line(&format!("{} to run{reuse}{estimate}", trials(to_run)));
         if self.terminal && to_run > 0 {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());

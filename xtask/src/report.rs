@@ -23,7 +23,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let all: Vec<String> = reports::FORMATS.iter().map(|f| (*f).to_owned()).collect();
     let formats = if arguments.formats.is_empty() { all } else { arguments.formats };
     let report = render(&arguments.runs, arguments.out, &formats)?;
-    println!("report: {}", report.display());
+    say!("report: {}", report.display());
     Ok(ExitCode::SUCCESS)
 }
 

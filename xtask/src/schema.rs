@@ -19,20 +19,16 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let path = arguments.out.unwrap_or_else(default_path);
     if path.as_os_str() == "-" {
-        print!("{}", text());
+        say!("{}", text().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.check {
         let current = is_current(&path);
-        println!(
-            "{} is {}",
-            path.display(),
-            if current { "up to date" } else { "out of date: run `cargo xtask schema`" }
-        );
+        say!("{} is {}", path.display(), if current { "up to date" } else { "out of date: run `cargo xtask schema`" });
         return Ok(ExitCode::from(u8::from(!current)));
     }
     write_atomically(&path, text().as_bytes())?;
-    println!("{}", path.display());
+    say!("{}", path.display());
     Ok(ExitCode::SUCCESS)
 }
 

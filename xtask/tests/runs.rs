@@ -197,7 +197,7 @@ fn failures_and_timeouts_are_rows_with_their_reason_and_end_nothing_else() {
     let (_, text) = run(folder.path(), &[]);
     assert!(text.contains("0 trials to run, 2 ended before"), "{text}");
     let (_, text) = run(folder.path(), &["--timeout", "900ms"]);
-    assert!(text.contains("1 trials to run, 1 ended before"), "{text}");
+    assert!(text.contains("1 trial to run, 1 ended before"), "{text}");
 }
 
 #[cfg(target_os = "linux")]

@@ -12,8 +12,8 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 /// Reads the header and checks that the file holds as many values as it promises.
 fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
     use std::io::{Read, Seek};
-    let header =
-        NpyHeader::from_reader(file.reader.by_ref().take(MAX_HEADER_BYTES)).map_err(|e| format!("bad header: {e}"))?;
+    let header = NpyHeader::from_reader(file.reader.by_ref().take(MAX_HEADER_BYTES))
+        .map_err(|e| format!("bad header: {}", e.to_string().lines().next().unwrap_or("unreadable").trim()))?;
     let item = header.dtype().num_bytes().filter(|&size| size > 0).ok_or("its values have no fixed size")?;
     let values = header.shape().iter().try_fold(1u64, |product, &n| product.checked_mul(n));
     let needed = values.and_then(|n| n.checked_mul(item as u64)).ok_or("its shape overflows")?;

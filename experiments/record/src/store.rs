@@ -146,6 +146,20 @@ impl RunFolder {
         }
     }
 
+    /// Takes back what [`RunFolder::prepare`] made, where nothing has been put into it since.
+    pub fn withdraw(&self) {
+        if self.run_file().exists() {
+            return;
+        }
+        let _ = fs::remove_dir(self.root.join("trials"));
+        let _ = fs::remove_dir(self.root.join("datasets"));
+        // The lock is the only thing left, or there is more and the folder stays.
+        if fs::read_dir(&self.root).is_ok_and(|entries| entries.count() == 1) {
+            let _ = fs::remove_file(self.root.join(".lock"));
+            let _ = fs::remove_dir(&self.root);
+        }
+    }
+
     /// What a run that was killed before its plan was written may leave.
     fn is_ours(&self, name: &str) -> bool {
         matches!(name, ".lock" | "trials" | "datasets" | "experiment.yaml" | "machine.json")

@@ -261,9 +261,9 @@ impl TileTask for WriteScores<'_> {
         for (p, (panel, bias)) in panels.panels(width).enumerate() {
             let scores = tile::<L, R>(xs, panel, bias);
             let count = width.min(k - p * width);
-            for r in 0..R {
-                scores[r][0].store(&mut buffer);
-                scores[r][1].store(&mut buffer[L::N..]);
+            for (r, halves) in scores.iter().enumerate() {
+                halves[0].store(&mut buffer);
+                halves[1].store(&mut buffer[L::N..]);
                 self.scores[(first + r) * k + p * width..][..count].copy_from_slice(&buffer[..count]);
             }
         }

@@ -129,7 +129,7 @@ mod tests {
         let narrow = Axis::log10([0.3, 0.8].into_iter()).expect("values");
         assert_eq!(narrow.labels(), ["0.5"]);
         let rates = Axis::log2([8.0, 3072.0].into_iter()).expect("values");
-        assert_eq!(rates.labels(), ["8", "16", "32", "64", "128", "256", "512", "1024", "2048", "4096"][..9].to_vec());
+        assert_eq!(rates.labels(), ["16", "64", "256", "1024", "4096"]);
         assert_eq!(Axis::linear(0.0, 1.0).labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert!(Axis::log10([0.0, -1.0].into_iter()).is_none());
     }

@@ -8,8 +8,9 @@ use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Which};
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let quantities: [(&str, &str, fn(f64) -> String); 4] = [
-        ("training, s", "train_seconds", |v| significant(v, 2)),
+    let seconds: fn(f64) -> String = |v| significant(v, 2);
+    let quantities = [
+        ("training, s", "train_seconds", seconds),
         ("encoded vectors/s", "encode_vectors_per_second", engineering),
         ("decoded vectors/s", "decode_vectors_per_second", engineering),
         ("queries/s", "search_queries_per_second", engineering),

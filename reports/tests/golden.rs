@@ -1,0 +1,234 @@
+//! What a report says of a known run: texts word for word, pages and pictures by what they must hold.
+
+use record::{DatasetFacts, Limits, Machine, Measured, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use reports::compare::{Tolerances, Verdict, compare};
+use reports::{FORMATS, render, tidy};
+use serde_json::json;
+
+fn trial(label: &str, series: &str, bits: usize, seed: u64) -> Trial {
+    Trial {
+        id: format!("{label}-{seed}").replace(' ', ""),
+        experiment: "golden".into(),
+        dataset: "vectors_16".into(),
+        dim: 16,
+        n: 1000,
+        metric_space: "l2".into(),
+        method: series.to_lowercase(),
+        params: json!({ "bits": bits }),
+        label: label.into(),
+        series: series.into(),
+        device: "cpu".into(),
+        threads: 2,
+        seed,
+        bits_per_vector: bits,
+    }
+}
+
+fn record(trial: Trial, nmse: f64) -> TrialRecord {
+    // Seeds differ a little in quality; repeats differ in speed.
+    let shift = 1.0 + 0.01 * (trial.seed as f64 - 2.0);
+    let bits = trial.bits_per_vector as f64;
+    let mut values = vec![
+        Measured::new("bits_per_vector", bits, "bit"),
+        Measured::new("bits_per_dim", bits / 16.0, "bit"),
+        Measured::new("entropy_bits_per_vector", 0.95 * bits, "bit"),
+        Measured::new("nmse", nmse * shift, "1"),
+        Measured::new("gap_to_bound_db", 1.5, "dB"),
+        Measured::new("usage", 0.98, "1"),
+        Measured::new("usage", 0.5, "1").stage("sub 0"),
+        Measured::new("recall_k_at_k", 1.0 - nmse, "1").k(10).path("adc"),
+        Measured::new("recall_k_at_k", 1.0 - nmse / 2.0, "1").k(10).path("rerank4"),
+        Measured::new("recall_k_at_k", 0.1, "1").k(1).path("adc"),
+        Measured::new("knn_accuracy_retention", 0.9, "1").k(10).path("adc"),
+        Measured::new("train_seconds", 0.5, "s").repeat(0),
+        Measured::new("model_bytes", 16384.0, "B"),
+    ];
+    for repeat in 0..5 {
+        let speed = 1e6 / bits * (1.0 + 0.002 * repeat as f64);
+        values.push(Measured::new("encode_vectors_per_second", speed, "1/s").repeat(repeat));
+        values.push(Measured::new("search_queries_per_second", speed / 100.0, "1/s").k(10).path("adc").repeat(repeat));
+    }
+    TrialRecord {
+        schema: SCHEMA,
+        trial,
+        status: Status::Ok,
+        reason: None,
+        limits: Limits { timeout_seconds: 600.0, memory_bytes: None },
+        wall_seconds: 1.0,
+        values,
+    }
+}
+
+fn run() -> Run {
+    let mut records = Vec::new();
+    for (label, series, bits, nmse) in [
+        ("PQ m=2", "PQ", 16, 0.4),
+        ("PQ m=4", "PQ", 32, 0.1),
+        ("Scalar 2 bit", "Scalar", 32, 0.12),
+        ("Scalar 4 bit", "Scalar", 64, 0.01),
+    ] {
+        for seed in 1..=3 {
+            records.push(record(trial(label, series, bits, seed), nmse));
+        }
+    }
+    let failed = TrialRecord {
+        status: Status::Timeout,
+        reason: Some("it was still running after 10m | and <more>".into()),
+        values: vec![],
+        ..record(trial("LBG & co", "LBG", 20, 1), 0.5)
+    };
+    records.push(failed);
+    let facts = DatasetFacts {
+        name: "vectors_16".into(),
+        dim: 16,
+        train: 1000,
+        base: 1000,
+        queries: 100,
+        metric_space: "l2".into(),
+        fingerprint: "f".into(),
+        variance: 16.0,
+        spectrum: vec![1.0; 16],
+        bound: (1..200).map(|i| (f64::from(i), 4f64.powf(-f64::from(i) / 16.0))).collect(),
+    };
+    let info = RunInfo {
+        schema: SCHEMA,
+        name: "golden".into(),
+        analysis: "What to look for.".into(),
+        experiment: json!({}),
+        machine: Machine {
+            cpu: "A Processor".into(),
+            cores: 2,
+            simd: "avx512".into(),
+            memory_bytes: 24 << 30,
+            os: "An OS 1".into(),
+            rustc: "rustc 1.95.0".into(),
+            version: "0.1.0".into(),
+            git_revision: Some("0123456789abcdef".into()),
+            git_dirty: Some(true),
+            ..Machine::default()
+        },
+        datasets: vec![facts],
+        trials: records.iter().map(|r| r.trial.clone()).chain([trial("PQ m=8", "PQ", 64, 1)]).collect(),
+    };
+    Run { info, records }
+}
+
+fn all_formats() -> Vec<String> {
+    FORMATS.iter().map(|f| (*f).to_owned()).collect()
+}
+
+fn text(run: &Run, path: &str) -> String {
+    let artifacts = render(std::slice::from_ref(run), &all_formats()).expect("renders");
+    let found = artifacts.into_iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}"));
+    String::from_utf8(found.bytes).expect("text")
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!("report.md", text(&run(), "report.md"));
+}
+
+#[test]
+fn latex() {
+    insta::assert_snapshot!("table.tex", text(&run(), "tables/vectors_16.tex"));
+}
+
+#[test]
+fn csv() {
+    insta::assert_snapshot!("table.csv", text(&run(), "tables/vectors_16.csv"));
+}
+
+#[test]
+fn the_page_needs_nothing_else() {
+    let page = text(&run(), "index.html");
+    for outside in ["<link", "src=\"", "@import", "url(http", "<script src"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let addresses: Vec<&str> = page.match_indices("http").map(|(i, _)| &page[i..(i + 40).min(page.len())]).collect();
+    assert!(addresses.iter().all(|a| a.starts_with("http://www.w3.org/")), "{addresses:?}");
+    for expected in [
+        "What to look for.",
+        "LBG &amp; co",
+        "and &lt;more&gt;",
+        "A Processor",
+        "0123456789ab with uncommitted changes",
+        "1 not run",
+        "<svg",
+    ] {
+        assert!(page.contains(expected), "{expected}");
+    }
+    assert_eq!(page.matches("<svg").count(), 5, "all five figures");
+}
+
+#[test]
+fn figures_are_pictures_of_column_width_with_their_words() {
+    let artifacts = render(&[run()], &all_formats()).expect("renders");
+    for kind in ["rate-distortion", "recall-rate", "recall-speed", "utilization", "throughput"] {
+        let find = |extension: &str| {
+            let path = format!("figures/vectors_16-{kind}.{extension}");
+            artifacts.iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}")).bytes.clone()
+        };
+        let svg = String::from_utf8(find("svg")).expect("text");
+        assert!(svg.contains("PQ") && svg.contains("vectors_16"), "{kind}");
+        assert!(svg.contains("#0072B2"), "{kind}: the first colour of the palette");
+        let png = find("png");
+        assert!(png.starts_with(b"\x89PNG") && png.len() > 5_000, "{kind}");
+        // Width in the header: three pixels per unit.
+        let width = u32::from_be_bytes([png[16], png[17], png[18], png[19]]);
+        assert!((900..4000).contains(&width), "{kind}: {width}");
+    }
+    let bound = String::from_utf8(
+        artifacts.iter().find(|a| a.path.ends_with("rate-distortion.svg")).expect("drawn").bytes.clone(),
+    );
+    assert!(bound.expect("text").contains("Gaussian bound"));
+}
+
+#[test]
+fn rendering_is_reproducible_and_survives_empty_runs() {
+    assert_eq!(render(&[run()], &all_formats()).expect("renders"), render(&[run()], &all_formats()).expect("renders"));
+    let mut empty = run();
+    empty.records.clear();
+    let artifacts = render(&[empty.clone()], &all_formats()).expect("renders");
+    assert!(artifacts.iter().any(|a| a.path == "index.html"));
+    assert_eq!(tidy(&empty).expect("a table").len(), 2);
+}
+
+#[test]
+fn comparisons_find_what_is_worse() {
+    let base = run();
+    let same = compare(&base, &base, &Tolerances::default(), true);
+    assert_eq!(
+        (same.verdict(), same.regressions.len(), same.improvements.len()),
+        (Verdict::NoRegression, 0, 0),
+        "{same:?}"
+    );
+
+    let mut worse = run();
+    let change = |run: &mut Run, metric: &str, factor: f64| {
+        run.records[0].values.iter_mut().filter(|v| v.metric == metric).for_each(|v| v.value *= factor);
+    };
+    change(&mut worse, "nmse", 1.01);
+    let found = compare(&base, &worse, &Tolerances::default(), true);
+    assert_eq!(found.verdict(), Verdict::Regression);
+    assert_eq!(found.regressions[0].metric, "nmse");
+    assert_eq!(compare(&worse, &base, &Tolerances::default(), true).verdict(), Verdict::NoRegression, "better is fine");
+    let lenient = Tolerances { quality: [("nmse".to_owned(), 0.02)].into(), ..Tolerances::default() };
+    assert_eq!(compare(&base, &worse, &lenient, true).verdict(), Verdict::NoRegression);
+
+    let mut slow = run();
+    for record in &mut slow.records {
+        record.values.iter_mut().filter(|v| v.metric == "encode_vectors_per_second").for_each(|v| v.value *= 0.8);
+    }
+    assert_eq!(compare(&base, &slow, &Tolerances::default(), true).verdict(), Verdict::Regression);
+    assert_eq!(compare(&base, &slow, &Tolerances::default(), false).verdict(), Verdict::NoRegression, "quality only");
+    slow.info.machine.cpu = "Another".into();
+    assert_eq!(compare(&base, &slow, &Tolerances::default(), true).verdict(), Verdict::CannotTell, "another machine");
+
+    let mut failed = run();
+    failed.records[3].status = Status::Failed;
+    assert_eq!(compare(&base, &failed, &Tolerances::default(), true).verdict(), Verdict::Regression);
+    let mut fewer = run();
+    fewer.records.remove(0);
+    assert_eq!(compare(&base, &fewer, &Tolerances::default(), true).verdict(), Verdict::CannotTell);
+    insta::assert_snapshot!("compare.md", compare(&base, &worse, &Tolerances::default(), true).to_markdown());
+}

@@ -1,0 +1,62 @@
+//! `compare`: the gate for continuous integration.
+
+use crate::errors::Mistakes;
+use clap::Args;
+use record::{RunFolder, write_atomically};
+use reports::compare::{Tolerances, Verdict, compare};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Args)]
+#[command(
+    after_help = "Quality (distortion, recall, label accuracy, rate, model size) is deterministic: any loss beyond 1e-6 of the value is a
+regression. Speed is compared by medians over all repeats and seeds: it has regressed when the whole 95% bootstrap interval
+of the ratio lies beyond 5%, or beyond the spread between the seeds of the base run where that is larger.
+
+A tolerances file sets shares of the value by metric name:
+  [quality]
+  nmse = 0.001
+  [speed]
+  encode_vectors_per_second = 0.1"
+)]
+pub struct Arguments {
+    /// Folder of the run to compare with
+    base: PathBuf,
+    /// Folder of the run in question
+    new: PathBuf,
+    /// TOML file with tolerances
+    #[arg(long, value_name = "FILE")]
+    tolerances: Option<PathBuf>,
+    /// Also write the result as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Leave speed out, as between different machines
+    #[arg(long)]
+    quality_only: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+    let tolerances = match &arguments.tolerances {
+        None => Tolerances::default(),
+        Some(path) => {
+            let help = "see `cargo xtask compare --help` for what it may hold";
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
+            toml::from_str(&text)
+                .map_err(|e| Mistakes::new(format!("{}: {}", path.display(), e.to_string().trim()), help))?
+        }
+    };
+    let base = RunFolder::new(&arguments.base).load()?;
+    let new = RunFolder::new(&arguments.new).load()?;
+    let comparison = compare(&base, &new, &tolerances, !arguments.quality_only);
+    let text = comparison.to_markdown();
+    say!("{}", text.trim_end());
+    if let Some(path) = &arguments.markdown {
+        write_atomically(path, text.as_bytes())?;
+    }
+    Ok(ExitCode::from(match comparison.verdict() {
+        Verdict::NoRegression => 0,
+        Verdict::Regression => 1,
+        Verdict::CannotTell => 2,
+    }))
+}
