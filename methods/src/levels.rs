@@ -184,17 +184,12 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
     if full.step == 0.0 {
         return Ok(full);
     }
-    let deviation = (samples.squares / samples.len() + if symmetric { samples.center.powi(2) } else { 0.0 }).sqrt();
     let middle = (count - 1) as f64 / 2.0;
     let anchor = if symmetric { -samples.center } else { 0.0 };
     let mut best = (f64::INFINITY, full);
-    // Spans of 1.5 to 9 deviations, and the full span: the optimum of a light tail and of a heavy one lie among them.
-    let spans = [1.5, 2.2, 3.0, 4.0, 5.0, 6.5, 9.0].map(|k| k * deviation).into_iter();
-    for span in spans.chain([f64::from(full.step) * middle * 2.0]) {
-        let mut step = span / (count - 1) as f64;
-        let mut offset = anchor - middle * step;
+    for (mut offset, mut step) in starting_grids(samples, count, full, symmetric) {
         let mut error = f64::INFINITY;
-        for _ in 0..60 {
+        for _ in 0..MAX_REGRESSIONS {
             let starts = samples.cells((0..count).map(|i| offset + i as f64 * step));
             let fit = regress(samples, &starts, middle, symmetric.then_some(anchor));
             let done = error - fit.error <= 1e-5 * fit.error;
@@ -212,6 +207,29 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
         }
     }
     Ok(best.1)
+}
+
+const MAX_REGRESSIONS: usize = 60;
+
+/// Offsets (relative to the mean) and steps to start from. The full span is among them, so that the result is never
+/// worse than it; spans of 1.5 to 9 deviations about the middle hold the optimum of light and heavy tails, and shares of
+/// the full span from either end that of lopsided samples.
+fn starting_grids(samples: &Samples, count: usize, full: UniformLevels, symmetric: bool) -> Vec<(f64, f64)> {
+    let middle = (count - 1) as f64 / 2.0;
+    let low = f64::from(full.offset) - samples.center;
+    let span = f64::from(full.step) * (count - 1) as f64;
+    let spread = (samples.squares / samples.len() + if symmetric { samples.center.powi(2) } else { 0.0 }).sqrt();
+    let anchor = if symmetric { -samples.center } else { 0.0 };
+    let about = |span: f64| (anchor - 0.5 * span, span / (2.0 * middle));
+    let mut grids = vec![(low, f64::from(full.step))];
+    grids.extend([1.5, 2.2, 3.0, 4.0, 5.0, 6.5, 9.0].map(|k| about(k * spread)));
+    if !symmetric {
+        for share in [0.75, 0.5, 0.3] {
+            let step = share * span / (2.0 * middle);
+            grids.extend([(low, step), (low + (1.0 - share) * span, step)]);
+        }
+    }
+    grids
 }
 
 struct Regression {
@@ -255,6 +273,7 @@ fn finite(value: f32, samples: &Samples) -> Result<f32, MethodError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn constant_samples_give_their_value_as_every_level() {
@@ -280,6 +299,28 @@ mod tests {
         let (near, far) = (lloyd_max(&near, 4).expect("finite"), lloyd_max(&far, 4).expect("finite"));
         for (a, b) in near.iter().zip(&far) {
             assert!((a + 1e6 - b).abs() <= 0.0625, "{a} and {b}");
+        }
+    }
+
+    fn squared_error(samples: &[f32], levels: UniformLevels, count: usize) -> f64 {
+        let nearest = |x: f32| ((x - levels.offset) / levels.step).round().clamp(0.0, (count - 1) as f32);
+        samples.iter().map(|&x| f64::from(x - levels.offset - levels.step * nearest(x)).powi(2)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn the_fitted_span_is_never_worse_than_the_full_one(
+            samples in prop::collection::vec(-3.0f32..3.0, 2..300), power in 1i32..6, bits in 1u32..6, symmetric in any::<bool>()
+        ) {
+            // Odd and even powers give heavy tails and lopsided samples.
+            let samples: Vec<f32> = samples.into_iter().map(|x| x.powi(power)).collect();
+            let count = 1 << bits;
+            let sorted = Samples::new(samples.iter().copied());
+            let full = uniform_min_max(&sorted, count, symmetric).expect("finite");
+            let fitted = uniform_min_mse(&sorted, count, symmetric).expect("finite");
+            prop_assume!(full.step > 0.0);
+            let (full, fitted) = (squared_error(&samples, full, count), squared_error(&samples, fitted, count));
+            prop_assert!(fitted <= full * 1.0001 + 1e-6, "{fitted} after {full}");
         }
     }
 
