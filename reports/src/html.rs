@@ -118,7 +118,7 @@ fn leaderboard(dataset: &DatasetSummary) -> Markup {
                 thead { tr {
                     th data-kind="text" aria-sort="none" { button { "method" } }
                     @for column in &columns {
-                        th data-kind="number" aria-sort="none" title=(column.meaning) { button { (column.title) } }
+                        th data-kind="number" data-first=(if column.larger_is_better == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button { (column.title) } }
                     }
                 } }
                 tbody {

@@ -1,10 +1,10 @@
-// Sorts a leaderboard by the column whose heading is clicked: first descending for numbers, ascending for text, then the reverse.
+// Sorts a leaderboard by the column whose heading is clicked: first the better values, then the reverse.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
     const number = head.dataset.kind === "number";
     const now = head.getAttribute("aria-sort");
-    const next = now === "none" ? (number ? "descending" : "ascending") : now === "ascending" ? "descending" : "ascending";
+    const next = now === "none" ? (head.dataset.first ?? "ascending") : now === "ascending" ? "descending" : "ascending";
     heads.forEach(other => other.setAttribute("aria-sort", "none"));
     head.setAttribute("aria-sort", next);
     const sign = next === "ascending" ? 1 : -1;

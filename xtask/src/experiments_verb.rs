@@ -159,7 +159,8 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     if outcome.interrupted {
-        say!("interrupted: the same command goes on where this run stopped");
+        let how = if arguments.force { "without --force, the same command" } else { "the same command" };
+        say!("interrupted: {how} goes on where this run stopped");
     }
     say!("report: {}", report.display());
     Ok(outcome.failed > 0 || outcome.interrupted)

@@ -51,6 +51,11 @@ pub fn trials(count: usize) -> String {
     if count == 1 { "1 trial".to_owned() } else { format!("{count} trials") }
 }
 
+/// Three significant digits, however small the value.
+fn three_digits(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.2e}") } else { format!("{value:.4}") }
+}
+
 /// What a record says at a glance.
 fn headline(record: &TrialRecord) -> String {
     let value = |metric: &str, k: Option<usize>| {
@@ -62,7 +67,7 @@ fn headline(record: &TrialRecord) -> String {
     };
     let mut words = Vec::new();
     if let Some(nmse) = value("nmse", None) {
-        words.push(format!("nmse {nmse:.4}"));
+        words.push(format!("nmse {}", three_digits(nmse)));
     }
     if let Some(recall) = value("recall_k_at_k", Some(10)) {
         words.push(format!("10-recall@10 {recall:.3}"));
@@ -81,9 +86,11 @@ impl Observer for Progress {
         let estimate = if to_run > 0 { format!(", {}", roughly(estimated_seconds)) } else { String::new() };
         self.line(&format!("{} to run{reuse}{estimate}", trials(to_run)));
         if self.terminal && to_run > 0 {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {prefix}  {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-            self.bar = Some(ProgressBar::new(to_run as u64).with_style(style));
+            let bar = ProgressBar::new(to_run as u64).with_style(style);
+            bar.set_prefix(format!("{} left", roughly(estimated_seconds)));
+            self.bar = Some(bar);
         }
     }
 
@@ -114,7 +121,7 @@ impl Observer for Progress {
             bar.set_position(self.done as u64);
             // On a terminal the bar carries the news; what went wrong deserves a line of its own.
             if record.status == Status::Ok {
-                bar.set_message(format!("{} left", roughly(remaining_seconds)));
+                bar.set_prefix(format!("{} left", roughly(remaining_seconds)));
                 return;
             }
         }
