@@ -79,7 +79,7 @@ impl Method for Lbg {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
-        check_train(train)?;
+        check_train(train, cx)?;
         let train = train.as_standard_layout();
         let rows = cx.backend.upload(train.view())?;
         let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };

@@ -1,6 +1,6 @@
 //! Levels of a scalar quantizer, fitted to samples of one variable.
 //!
-//! Samples are sorted once, with prefix sums of `x` and `x²`; the sums of any cell then cost two binary searches, so
+//! Samples are sorted once, with prefix sums; the count and sum of any cell then cost two binary searches, so
 //! Lloyd's iteration runs on thresholds alone, exactly and fast.
 
 use crate::MethodError;
@@ -91,8 +91,9 @@ const RELATIVE_DROP: f64 = 1e-6;
 const MAX_ITERATIONS: usize = 2000;
 
 /// Minimum-MSE levels for the samples: the conditions of Lloyd (1957) and Max (1960), each level the centroid of its
-/// cell, each threshold half-way between levels, iterated from the companding density `f^(1/3)` of Panter and Dite.
-/// For log-concave densities the optimum is unique (Fleischer 1964). Ascending.
+/// cell, each threshold half-way between levels, iterated from the companding density `f^(1/3)` of Panter and Dite. A
+/// level without samples splits the worst cell. For log-concave densities the optimum is unique (Fleischer 1964).
+/// Ascending.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when a level leaves the range of f32.
@@ -103,16 +104,20 @@ pub fn lloyd_max(samples: &Samples, count: usize) -> Result<Vec<f32>, MethodErro
         let starts = samples.cells(levels.iter().copied());
         // Σ(x−l)² = Σx² − Σ_cells (Σ_cell x)²/n once levels are centroids.
         let mut explained = 0.0;
-        for (level, edge) in levels.iter_mut().zip(starts.windows(2)) {
+        let mut empty = Vec::new();
+        for (i, edge) in starts.windows(2).enumerate() {
             let (n, sum) = samples.cell(edge[0], edge[1]);
             if n > 0.0 {
-                *level = sum / n;
+                levels[i] = sum / n;
                 explained += sum * sum / n;
+            } else {
+                empty.push(i);
             }
         }
+        let moved = split_worst_cells(samples, &starts, &empty, &mut levels);
         levels.sort_unstable_by(f64::total_cmp);
         let squared_error = (samples.squares - explained).max(0.0);
-        if previous - squared_error <= RELATIVE_DROP * squared_error {
+        if !moved && previous - squared_error <= RELATIVE_DROP * squared_error {
             break;
         }
         previous = squared_error;
@@ -120,32 +125,67 @@ pub fn lloyd_max(samples: &Samples, count: usize) -> Result<Vec<f32>, MethodErro
     levels.into_iter().map(|level| finite((level + samples.center) as f32, samples)).collect()
 }
 
-/// Quantiles of the density `f^(1/3)`, estimated on a histogram.
+/// Moves the `empty` levels into the cells of largest squared error, half-way between level and far edge. Tells whether
+/// any moved.
+fn split_worst_cells(samples: &Samples, starts: &[usize], empty: &[usize], levels: &mut [f64]) -> bool {
+    if empty.is_empty() {
+        return false;
+    }
+    let spread = |i: usize| {
+        let values = &samples.values[starts[i]..starts[i + 1]];
+        // The range of a cell bounds its error; exact sums of squares are not needed to rank cells.
+        values.last().zip(values.first()).map_or(0.0, |(high, low)| (high - low).powi(2) * values.len() as f64)
+    };
+    let mut worst: Vec<(f64, usize)> = (0..levels.len()).map(|i| (spread(i), i)).filter(|(s, _)| *s > 0.0).collect();
+    worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (&target, &(_, cell)) in empty.iter().zip(&worst) {
+        let (low, high) = (samples.values[starts[cell]], samples.values[starts[cell + 1] - 1]);
+        let far = if high - levels[cell] > levels[cell] - low { high } else { low };
+        levels[target] = 0.5 * (levels[cell] + far);
+    }
+    !worst.is_empty()
+}
+
+/// Quantiles of the density `f^(1/3)`, estimated on a histogram; without the last thousandth at either end where that
+/// stretches the bins tenfold, as outliers do.
 fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
-    let (low, high) = (samples.min(), samples.max());
+    let n = samples.values.len();
+    let inner = |trimmed: usize| (samples.values[trimmed], samples.values[n - 1 - trimmed]);
+    let (trimmed_low, trimmed_high) = inner(n / 1000);
+    let stretched = samples.max() - samples.min() > 10.0 * (trimmed_high - trimmed_low);
+    let trimmed = if stretched { n / 1000 } else { 0 };
+    let (low, high) = inner(trimmed);
     if low == high {
         return vec![low; count];
     }
-    let bins = 1024.min(samples.values.len()).max(2 * count);
+    // Bins of equal width, joined until each holds a few samples: ∫f^(1/3) over a bin of width w with c samples is
+    // w^(2/3)·c^(1/3), and the cube root of a tiny count would be far too small on average.
+    let bins = 1024.min(n).max(2 * count);
     let width = (high - low) / bins as f64;
-    let mut below = Vec::with_capacity(bins + 1);
-    below.push(0.0f64);
-    let mut from = 0;
+    let mut edges = vec![(low, 0.0f64)];
+    let (mut from, mut left, mut mass) = (trimmed, low, 0.0);
     for b in 1..=bins {
-        let to = if b == bins { samples.values.len() } else { samples.rank(low + b as f64 * width) };
-        below.push(below[b - 1] + ((to - from) as f64).cbrt());
-        from = to;
+        let last = b == bins;
+        let right = if last { high } else { low + b as f64 * width };
+        let to = if last { n - trimmed } else { samples.rank(right).max(from) };
+        if to - from >= MIN_BIN_SAMPLES || last {
+            mass += (right - left).powi(2).cbrt() * ((to - from) as f64).cbrt();
+            edges.push((right, mass));
+            (from, left) = (to, right);
+        }
     }
-    let total = below[bins];
     (0..count)
         .map(|i| {
-            let target = total * (i as f64 + 0.5) / count as f64;
-            let b = below.partition_point(|&m| m < target).clamp(1, bins);
-            let within = (target - below[b - 1]) / (below[b] - below[b - 1]).max(f64::MIN_POSITIVE);
-            low + (b as f64 - 1.0 + within) * width
+            let target = mass * (i as f64 + 0.5) / count as f64;
+            let b = edges.partition_point(|(_, below)| *below < target).clamp(1, edges.len() - 1);
+            let ((x0, m0), (x1, m1)) = (edges[b - 1], edges[b]);
+            x0 + (x1 - x0) * (target - m0) / (m1 - m0).max(f64::MIN_POSITIVE)
         })
         .collect()
 }
+
+/// Samples that a bin of the companding density holds at least.
+const MIN_BIN_SAMPLES: usize = 12;
 
 /// Uniform levels that span the samples: `count` equal cells from the smallest to the largest, or from `−max|x|` to
 /// `max|x|`, each with its level in the middle.
@@ -153,29 +193,26 @@ fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
 /// # Errors
 /// [`MethodError::Overflow`] when the span leaves the range of f32.
 pub fn uniform_min_max(samples: &Samples, count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
-    span(samples.min() + samples.center, samples.max() + samples.center, count, symmetric)
+    let levels = span(samples.min() + samples.center, samples.max() + samples.center, count, symmetric);
+    // The top level is computed from the others, so the whole span must be a number.
+    finite(levels.step * (count - 1) as f32, samples)?;
+    Ok(levels)
 }
 
 /// [`uniform_min_max`] of values whose smallest and largest are known.
-///
-/// # Errors
-/// [`MethodError::Overflow`] when the span leaves the range of f32.
-pub fn span(mut low: f64, mut high: f64, count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
-    let magnitude = high.abs().max(low.abs()) as f32;
+pub fn span(mut low: f64, mut high: f64, count: usize, symmetric: bool) -> UniformLevels {
     if symmetric {
         high = high.abs().max(low.abs());
         low = -high;
     }
     let step = (high - low) / count as f64;
-    if ((high - low) as f32).is_finite() {
-        return Ok(UniformLevels { offset: (low + 0.5 * step) as f32, step: step as f32 });
-    }
-    Err(MethodError::Overflow { what: "a quantization level", magnitude })
+    UniformLevels { offset: (low + 0.5 * step) as f32, step: step as f32 }
 }
 
 /// Uniform levels of least MSE. For fixed cells the best `offset` and `step` are the linear regression of the samples
-/// on their indices; regression and nearest-level cells alternate until the MSE stands still, from several spans,
-/// and the best is kept. `symmetric` holds the levels at `±step/2, ±3·step/2, …`.
+/// on their indices, which alternates with nearest-level cells and never grows the MSE, but creeps where levels are many.
+/// So: a few regressions from several spans, then a golden-section search over the step (and the middle) of the best,
+/// then regressions to the end. `symmetric` holds the levels at `±step/2, ±3·step/2, …`.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when a level leaves the range of f32.
@@ -184,49 +221,124 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
     if full.step == 0.0 {
         return Ok(full);
     }
-    let middle = (count - 1) as f64 / 2.0;
-    let anchor = if symmetric { -samples.center } else { 0.0 };
-    let mut best = (f64::INFINITY, full);
-    for (mut offset, mut step) in starting_grids(samples, count, full, symmetric) {
-        let mut error = f64::INFINITY;
-        for _ in 0..MAX_REGRESSIONS {
-            let starts = samples.cells((0..count).map(|i| offset + i as f64 * step));
-            let fit = regress(samples, &starts, middle, symmetric.then_some(anchor));
-            let done = error - fit.error <= 1e-5 * fit.error;
-            (error, offset, step) = (fit.error, fit.offset, fit.step);
-            if done {
-                break;
-            }
-        }
-        if error < best.0 && step > 0.0 {
-            let levels = UniformLevels {
-                offset: finite((offset + samples.center) as f32, samples)?,
-                step: finite(step as f32, samples)?,
-            };
-            best = (error, levels);
+    let anchor = symmetric.then_some(-samples.center);
+    let mut best = (f64::INFINITY, UniformGrid { low: 0.0, step: 0.0 });
+    for start in starting_grids(samples, count, full, symmetric) {
+        let (error, grid) = regressions(samples, start, count, anchor, 8);
+        if error < best.0 && grid.step > 0.0 {
+            best = (error, grid);
         }
     }
-    Ok(best.1)
+    if best.1.step == 0.0 {
+        return Ok(full);
+    }
+    for _ in 0..3 {
+        let before = best.0;
+        let middle = best.1.low + 0.5 * best.1.step * (count - 1) as f64;
+        let about = |step: f64, middle: f64| UniformGrid { low: middle - 0.5 * step * (count - 1) as f64, step };
+        let step =
+            golden_section(0.5 * best.1.step, 2.0 * best.1.step, |step| about(step, middle).error(samples, count));
+        let mut candidates = vec![about(step, middle)];
+        if anchor.is_none() {
+            let reach = 0.25 * step * (count - 1) as f64;
+            let shift = golden_section(-reach, reach, |shift| about(step, middle + shift).error(samples, count));
+            candidates.push(about(step, middle + shift));
+        }
+        for candidate in candidates {
+            let (error, grid) = regressions(samples, candidate, count, anchor, 60);
+            if error < best.0 && grid.step > 0.0 {
+                best = (error, grid);
+            }
+        }
+        if before - best.0 <= 1e-4 * best.0 {
+            break;
+        }
+    }
+    let UniformGrid { low, step } = best.1;
+    Ok(UniformLevels { offset: finite((low + samples.center) as f32, samples)?, step: finite(step as f32, samples)? })
 }
 
-const MAX_REGRESSIONS: usize = 60;
+/// Levels `low + i·step`, relative to the mean of the samples.
+#[derive(Clone, Copy, Debug)]
+struct UniformGrid {
+    low: f64,
+    step: f64,
+}
 
-/// Offsets (relative to the mean) and steps to start from. The full span is among them, so that the result is never
-/// worse than it; spans of 1.5 to 9 deviations about the middle hold the optimum of light and heavy tails, and shares of
-/// the full span from either end that of lopsided samples.
-fn starting_grids(samples: &Samples, count: usize, full: UniformLevels, symmetric: bool) -> Vec<(f64, f64)> {
-    let middle = (count - 1) as f64 / 2.0;
+impl UniformGrid {
+    fn cells(&self, samples: &Samples, count: usize) -> Vec<usize> {
+        samples.cells((0..count).map(|i| self.low + i as f64 * self.step))
+    }
+
+    /// `Σ(x−l)² = Σx² − 2·Σ l·Σ_cell x + Σ n·l²`.
+    fn error(&self, samples: &Samples, count: usize) -> f64 {
+        let starts = self.cells(samples, count);
+        let terms = starts.windows(2).enumerate().map(|(i, edge)| {
+            let (n, sum) = samples.cell(edge[0], edge[1]);
+            let level = self.low + i as f64 * self.step;
+            level * (n * level - 2.0 * sum)
+        });
+        samples.squares + terms.sum::<f64>()
+    }
+}
+
+/// Alternates cells and regression until the error stands still.
+fn regressions(
+    samples: &Samples,
+    start: UniformGrid,
+    count: usize,
+    anchor: Option<f64>,
+    most: usize,
+) -> (f64, UniformGrid) {
+    let (mut grid, mut error) = (start, f64::INFINITY);
+    for _ in 0..most {
+        let fit = regress(samples, &grid.cells(samples, count), (count - 1) as f64 / 2.0, anchor);
+        let done = error - fit.error <= 1e-5 * fit.error;
+        (error, grid) = (fit.error, UniformGrid { low: fit.offset, step: fit.step });
+        if done {
+            break;
+        }
+    }
+    (error, grid)
+}
+
+/// Where a function of one variable is least between `low` and `high`, to a thousandth of the interval, if it has one dip.
+fn golden_section(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let ratio = 0.5 * (5f64.sqrt() - 1.0);
+    let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
+    let (mut fa, mut fb) = (f(a), f(b));
+    for _ in 0..16 {
+        if fa < fb {
+            (high, b, fb) = (b, a, fa);
+            a = high - ratio * (high - low);
+            fa = f(a);
+        } else {
+            (low, a, fa) = (a, b, fb);
+            b = low + ratio * (high - low);
+            fb = f(b);
+        }
+    }
+    0.5 * (low + high)
+}
+
+/// Grids to start from. The full span is among them, so that the result is never worse than it; spans of 1.5 to 9
+/// deviations about the middle hold the optimum of light and heavy tails, and shares of the full span from either end that
+/// of lopsided samples.
+fn starting_grids(samples: &Samples, count: usize, full: UniformLevels, symmetric: bool) -> Vec<UniformGrid> {
+    let intervals = (count - 1) as f64;
     let low = f64::from(full.offset) - samples.center;
-    let span = f64::from(full.step) * (count - 1) as f64;
+    let span = f64::from(full.step) * intervals;
     let spread = (samples.squares / samples.len() + if symmetric { samples.center.powi(2) } else { 0.0 }).sqrt();
     let anchor = if symmetric { -samples.center } else { 0.0 };
-    let about = |span: f64| (anchor - 0.5 * span, span / (2.0 * middle));
-    let mut grids = vec![(low, f64::from(full.step))];
-    grids.extend([1.5, 2.2, 3.0, 4.0, 5.0, 6.5, 9.0].map(|k| about(k * spread)));
+    let mut grids = vec![UniformGrid { low, step: f64::from(full.step) }];
+    grids.extend([1.5, 2.2, 3.0, 4.0, 5.0, 6.5, 9.0].map(|k| {
+        let span = k * spread;
+        UniformGrid { low: anchor - 0.5 * span, step: span / intervals }
+    }));
     if !symmetric {
         for share in [0.75, 0.5, 0.3] {
-            let step = share * span / (2.0 * middle);
-            grids.extend([(low, step), (low + (1.0 - share) * span, step)]);
+            let step = share * span / intervals;
+            grids.extend([UniformGrid { low, step }, UniformGrid { low: low + (1.0 - share) * span, step }]);
         }
     }
     grids
@@ -293,6 +405,23 @@ mod tests {
     }
 
     #[test]
+    fn an_outlier_costs_one_level_at_most() {
+        // Quantiles of the logistic density, which is log-concave, and one value far away.
+        let logit = |u: f32| (u / (1.0 - u)).ln();
+        let mut values: Vec<f32> = (0..20_000).map(|i| logit((i as f32 + 0.5) / 20_000.0)).collect();
+        let without = Samples::new(values.iter().copied());
+        let near = lloyd_max(&without, 15).expect("finite");
+        values.push(1e5);
+        let with = lloyd_max(&Samples::new(values.iter().copied()), 16).expect("finite");
+        assert_eq!(with[15], 1e5);
+        let error = |levels: &[f32]| -> f64 {
+            let nearest = |x: f32| levels.iter().map(|l| f64::from((x - l).powi(2))).fold(f64::INFINITY, f64::min);
+            values[..20_000].iter().map(|&x| nearest(x)).sum()
+        };
+        assert!(error(&with) <= 1.02 * error(&near), "{} and {}", error(&with), error(&near));
+    }
+
+    #[test]
     fn a_far_offset_does_not_cost_precision() {
         let near = Samples::new((0..1000).map(|i| (i % 16) as f32));
         let far = Samples::new((0..1000).map(|i| (i % 16) as f32 + 1e6));
@@ -327,7 +456,7 @@ mod tests {
     #[test]
     fn a_span_beyond_f32_is_an_error() {
         let samples = Samples::new([-3.0e38, 3.0e38]);
-        let error = uniform_min_max(&samples, 2, false).expect_err("6e38 is no f32");
+        let error = uniform_min_max(&samples, 16, false).expect_err("5.6e38 is no f32");
         assert!(error.to_string().contains("rescale"), "{error}");
     }
 }

@@ -169,11 +169,12 @@ pub fn check_batch(dim: usize, code_size: usize, shape: (usize, usize), codes: u
     Ok(())
 }
 
-/// Checks what every `fit` must check about its rows: that there are some and that they are finite.
+/// Checks what every `fit` must check first: that there are rows, that they are finite, and that nobody has cancelled.
 ///
 /// # Errors
 /// Names the first offending row and column.
-pub fn check_train(train: ArrayView2<'_, f32>) -> Result<(), MethodError> {
+pub fn check_train(train: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
+    cx.cancel.check()?;
     if train.nrows() == 0 || train.ncols() == 0 {
         return Err(MethodError::NoRows);
     }

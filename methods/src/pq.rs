@@ -82,7 +82,7 @@ impl Method for Pq {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let dim = train.ncols();
-        check_train(train)?;
+        check_train(train, cx)?;
         self.check(dim)?;
         let dsub = dim / self.m;
         let rows = cx.backend.upload(train)?;

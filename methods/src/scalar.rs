@@ -115,19 +115,24 @@ impl Scalar {
         }
     }
 
-    /// Scale of one vector: offset and step of its uniform grid, or mean and RMS deviation for shared levels.
-    fn vector_scale(&self, row: &[f32]) -> Result<UniformLevels, MethodError> {
-        match self.levels {
-            Levels::Uniform if self.range == Range::Minmax => {
-                let (low, high) = row.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
-                span(f64::from(low), f64::from(high), self.level_count(), self.symmetric)
-            }
-            Levels::Uniform => self.uniform(&Samples::new(row.iter().copied())),
-            Levels::LloydMax => {
+    /// Scale of one vector: offset and step of its uniform grid, or mean and RMS deviation for shared levels. Values
+    /// beyond half the range of f32 are clipped, so that every level can be stored and computed.
+    fn vector_scale(&self, row: &[f32]) -> UniformLevels {
+        const LIMIT: f32 = 0.5 * f32::MAX;
+        let values = row.iter().map(|x| x.clamp(-LIMIT, LIMIT));
+        let full = || {
+            let (low, high) = values.clone().fold((LIMIT, -LIMIT), |(l, h), x| (l.min(x), h.max(x)));
+            span(f64::from(low), f64::from(high), self.level_count(), self.symmetric)
+        };
+        match (self.levels, self.range) {
+            (Levels::Uniform, Range::Minmax) => full(),
+            (Levels::Uniform, Range::Mse) => self.uniform(&Samples::new(values.clone())).unwrap_or_else(|_| full()),
+            (Levels::LloydMax, _) => {
                 let n = row.len() as f64;
-                let mean = if self.symmetric { 0.0 } else { row.iter().map(|&x| f64::from(x)).sum::<f64>() / n };
-                let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-                Ok(UniformLevels { offset: mean as f32, step: variance.sqrt() as f32 })
+                let values = values.map(f64::from);
+                let mean = if self.symmetric { 0.0 } else { values.clone().sum::<f64>() / n };
+                let variance = values.map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+                UniformLevels { offset: mean as f32, step: variance.sqrt() as f32 }
             }
         }
     }
@@ -177,7 +182,7 @@ impl Method for Scalar {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let (n, dim) = train.dim();
         self.check(dim)?;
-        check_train(train)?;
+        check_train(train, cx)?;
         let grids = match self.scope {
             Scope::Tensor => {
                 let picked = pick(n * dim, cx, 0).into_iter().map(|i| train[(i / dim, i % dim)]);
@@ -194,7 +199,7 @@ impl Method for Scalar {
             Scope::Vector => {
                 let rows = pick_at_most(n, MAX_SAMPLES.div_ceil(dim), cx, 0);
                 let scales: Vec<UniformLevels> =
-                    rows.iter().map(|&i| self.vector_scale(&train.row(i).to_vec())).collect::<Result<_, _>>()?;
+                    rows.iter().map(|&i| self.vector_scale(&train.row(i).to_vec())).collect();
                 let normalized = rows.iter().zip(&scales).flat_map(|(&i, scale)| {
                     train.row(i).into_iter().map(|&x| normalize(x, scale)).collect::<Vec<f32>>()
                 });
@@ -287,8 +292,7 @@ impl ScalarQuantizer {
         let count = self.spec.level_count();
         let (side, packed) = code.split_at_mut(self.side_bytes());
         if self.spec.scope == Scope::Vector {
-            // A scale fails only by leaving f32; the largest finite scale is then the nearest that can be stored.
-            let scale = self.spec.vector_scale(row).unwrap_or(UniformLevels { offset: 0.0, step: f32::MAX });
+            let scale = self.spec.vector_scale(row);
             let stored = if self.spec.symmetric { vec![scale.step] } else { vec![scale.offset, scale.step] };
             side.copy_from_slice(bytemuck::cast_slice(&stored.iter().map(|v| v.to_le_bytes()).collect::<Vec<_>>()));
             let scale = self.scale_of(side);
@@ -327,7 +331,7 @@ impl ScalarQuantizer {
             let scale = self.scale_of(side);
             for (x, &symbol) in row.iter_mut().zip(&*symbols) {
                 let unit = self.grids.first().map_or(f32::from(symbol), |grid| grid.decode(symbol));
-                *x = scale.offset + unit * scale.step;
+                *x = (scale.offset + unit * scale.step).clamp(f32::MIN, f32::MAX);
             }
         } else {
             row.iter_mut().zip(&*symbols).enumerate().for_each(|(j, (x, &s))| *x = self.grid(j).decode(s));

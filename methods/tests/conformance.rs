@@ -256,10 +256,7 @@ fn cancellation_is_honoured() {
     for (name, method) in specimens() {
         let cx = Context::cpu(1);
         cx.cancel.cancel();
-        match method.fit(rows.view(), &cx) {
-            Err(error) => assert_eq!(error, MethodError::Cancelled, "{name}"),
-            Ok(_) => assert!(method.fit_cost(rows.nrows(), DIM) < 1e6, "{name} is long enough to be cancelled"),
-        }
+        assert_eq!(method.fit(rows.view(), &cx).err(), Some(MethodError::Cancelled), "{name}");
     }
 }
 

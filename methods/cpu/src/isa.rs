@@ -1,7 +1,6 @@
 //! Which instruction set a kernel is entered with; chosen once, passed in, and recorded with every result.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,18 +60,5 @@ impl fmt::Display for Isa {
             Isa::Avx2 => "avx2",
             Isa::Portable => "portable",
         })
-    }
-}
-
-impl FromStr for Isa {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Isa, String> {
-        match s {
-            "avx512" => Ok(Isa::Avx512),
-            "avx2" => Ok(Isa::Avx2),
-            "portable" => Ok(Isa::Portable),
-            other => Err(format!("unknown instruction set `{other}`; use avx512, avx2 or portable")),
-        }
     }
 }

@@ -1,21 +1,20 @@
 //! Dense products of rows with a packed set of vectors, fused with what follows: argmin for k-means and encoding,
 //! a block of scores for exact search.
 //!
-//! The squared distance splits as `‖x−c‖² = ‖x‖² + 2·(½‖c‖² − x·c)`, so the nearest `c` minimizes
-//! `s(x,c) = ½‖c‖² − x·c`. Vectors are packed column-wise in panels of `W` so that one broadcast of `x_j` meets `W`
+//! The squared distance splits as `½‖x−c‖² = ½‖x‖² + (½‖c‖² − x·c)`, so the nearest `c` minimizes `½‖c‖² − x·c`. The
+//! split cancels when data sits far from zero, so rows and vectors are taken relative to the mean of the vectors. Vectors are packed column-wise in panels of `W` so that one broadcast of `x_j` meets `W`
 //! contiguous `c_j`; a tile of `R×W` sums stays in registers over the whole dimension.
 
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
-use crate::topk::TopK;
 use rayon::prelude::*;
 
 /// What the scores of [`Panels::scores`] mean; smaller is nearer in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
-    /// `½‖c‖² − x·c`: orders like the squared distance to `x`.
+    /// `½‖x−c‖²`.
     HalfDistance,
     /// `−x·c`.
     NegatedDot,
@@ -30,6 +29,9 @@ pub struct Panels {
     isa: Isa,
     k: usize,
     dim: usize,
+    score: Score,
+    /// What rows and vectors are relative to: the mean of the vectors, or zero for products.
+    center: Vec<f32>,
     /// `⌈k/W⌉` panels of `dim×W`; missing columns are zero.
     packed: Vec<f32>,
     /// What is added to `−x·c`; infinite for missing columns, so that they never win.
@@ -49,17 +51,21 @@ impl Panels {
         let panels = k.div_ceil(width);
         let mut packed = vec![0f32; panels * width * dim];
         let mut bias = vec![f32::INFINITY; panels * width];
+        let center = match score {
+            Score::HalfDistance => mean(vectors, dim),
+            Score::NegatedDot => vec![0.0; dim],
+        };
         for (c, vector) in vectors.chunks_exact(dim).enumerate() {
             let panel = &mut packed[c / width * width * dim..][..width * dim];
-            for (j, &v) in vector.iter().enumerate() {
+            let mut norm = 0f32;
+            for (j, (&v, &m)) in vector.iter().zip(&center).enumerate() {
+                let v = v - m;
                 panel[j * width + c % width] = v;
+                norm += v * v;
             }
-            bias[c] = match score {
-                Score::HalfDistance => 0.5 * vector.iter().map(|v| v * v).sum::<f32>(),
-                Score::NegatedDot => 0.0,
-            };
+            bias[c] = if score == Score::HalfDistance { 0.5 * norm } else { 0.0 };
         }
-        Panels { isa, k, dim, packed, bias }
+        Panels { isa, k, dim, score, center, packed, bias }
     }
 
     /// Number of packed vectors.
@@ -92,15 +98,6 @@ impl Panels {
     pub fn scores(&self, rows: &[f32], scores: &mut [f32]) {
         assert_eq!(rows.len() / self.dim * self.k, scores.len(), "one score per row and vector");
         self.dispatch(WriteScores { rows, scores });
-    }
-
-    /// The `k` packed vectors with the smallest scores for one row, nearest first.
-    pub fn top_k(&self, row: &[f32], k: usize) -> Vec<crate::Neighbor> {
-        let mut scores = vec![0f32; self.k];
-        self.scores(row, &mut scores);
-        let mut top = TopK::new(k);
-        top.push_block(&scores, 0);
-        top.drain_sorted()
     }
 
     fn dispatch<T: TileTask>(&self, task: T) {
@@ -147,16 +144,16 @@ fn run<L: Lanes, const R: usize, T: TileTask>(mut task: T, panels: &Panels) {
     let mut xs = vec![[0f32; R]; dim];
     for first in (0..whole).step_by(R) {
         for r in 0..R {
-            for (x, &value) in xs.iter_mut().zip(task.row(first + r, dim)) {
-                x[r] = value;
+            for ((x, &value), &m) in xs.iter_mut().zip(task.row(first + r, dim)).zip(&panels.center) {
+                x[r] = value - m;
             }
         }
         task.block::<L, R>(panels, &xs, first);
     }
     let mut xs = vec![[0f32; 1]; dim];
     for first in whole..n {
-        for (x, &value) in xs.iter_mut().zip(task.row(first, dim)) {
-            x[0] = value;
+        for ((x, &value), &m) in xs.iter_mut().zip(task.row(first, dim)).zip(&panels.center) {
+            x[0] = value - m;
         }
         task.block::<L, 1>(panels, &xs, first);
     }
@@ -258,16 +255,36 @@ impl TileTask for WriteScores<'_> {
     fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize) {
         let (k, width) = (panels.k, 2 * L::N);
         let mut buffer = [0f32; 32];
+        // What the split leaves out, so that scores of different packings compare.
+        let mut half_norm = [0f32; R];
+        if panels.score == Score::HalfDistance {
+            for x in xs {
+                for r in 0..R {
+                    half_norm[r] += 0.5 * x[r] * x[r];
+                }
+            }
+        }
         for (p, (panel, bias)) in panels.panels(width).enumerate() {
             let scores = tile::<L, R>(xs, panel, bias);
             let count = width.min(k - p * width);
             for (r, halves) in scores.iter().enumerate() {
                 halves[0].store(&mut buffer);
                 halves[1].store(&mut buffer[L::N..]);
-                self.scores[(first + r) * k + p * width..][..count].copy_from_slice(&buffer[..count]);
+                let out = &mut self.scores[(first + r) * k + p * width..][..count];
+                out.iter_mut().zip(&buffer).for_each(|(score, b)| *score = b + half_norm[r]);
             }
         }
     }
+}
+
+/// Mean of the rows of `vectors`.
+fn mean(vectors: &[f32], dim: usize) -> Vec<f32> {
+    let mut sums = vec![0f64; dim];
+    for vector in vectors.chunks_exact(dim) {
+        sums.iter_mut().zip(vector).for_each(|(s, &v)| *s += f64::from(v));
+    }
+    let count = (vectors.len() / dim).max(1) as f64;
+    sums.into_iter().map(|s| (s / count) as f32).collect()
 }
 
 /// `‖a−b‖²`, summed directly: exact where the split form cancels. Eight partial sums let the compiler vectorize.
@@ -298,9 +315,9 @@ mod tests {
 
     fn plain_score(x: &[f32], c: &[f32], score: Score) -> f64 {
         let dot: f64 = x.iter().zip(c).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-        let norm: f64 = c.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let squared: f64 = x.iter().zip(c).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
         match score {
-            Score::HalfDistance => norm / 2.0 - dot,
+            Score::HalfDistance => squared / 2.0,
             Score::NegatedDot => -dot,
         }
     }
@@ -346,6 +363,24 @@ mod tests {
                         prop_assert!((f64::from(scores[i * k + c]) - plain).abs() < 1e-5 * dim as f64);
                     }
                 }
+            }
+        }
+    }
+
+    /// Far from zero the plain split would lose the differences entirely: at 10⁴ squares are 10⁸, whose f32 spacing is 8.
+    #[test]
+    fn data_far_from_zero_keeps_its_neighbours() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let far = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(|v| v + 1e4).collect() };
+        let (rows, vectors) = (far(random(&mut rng, 50 * 16)), far(random(&mut rng, 40 * 16)));
+        for isa in Isa::available() {
+            let panels = Panels::new(isa, &vectors, 16, Score::HalfDistance);
+            let mut nearest = vec![0; 50];
+            panels.assign(&rows, 16, &mut nearest);
+            for (row, &found) in rows.chunks_exact(16).zip(&nearest) {
+                let score = |c: usize| plain_score(row, &vectors[c * 16..][..16], Score::HalfDistance);
+                let best = (0..40).map(score).fold(f64::INFINITY, f64::min);
+                assert!(score(found as usize) <= best + 1e-3, "{isa}");
             }
         }
     }

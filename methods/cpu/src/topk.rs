@@ -36,7 +36,7 @@ pub struct TopK {
 impl TopK {
     /// An empty selection of at most `k` neighbours.
     pub fn new(k: usize) -> TopK {
-        TopK { k, worst_first: BinaryHeap::with_capacity(k + 1) }
+        TopK { k, worst_first: BinaryHeap::with_capacity(k.min(4096) + 1) }
     }
 
     /// Offers one row.
