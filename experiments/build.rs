@@ -1,5 +1,5 @@
-//! Fingerprints the sources that determine results, so that a finished trial is reused exactly as long as they stand,
-//! and records the compiler.
+//! Fingerprints what determines results (sources, dependencies, compiler and its flags), so that a finished trial is reused
+//! exactly as long as it stands, and records the compiler.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,15 +22,25 @@ fn main() {
         sources(Path::new(folder), &mut files);
     }
     files.sort();
-    // FNV-1a, 64 bits: the same on every platform and compiler.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for file in &files {
-        for byte in std::fs::read(file).unwrap_or_default().into_iter().filter(|b| *b != b'\r') {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    println!("cargo:rustc-env=VQBENCH_SOURCES={hash:016x}");
+    println!("cargo:rerun-if-changed=../Cargo.lock");
+    println!("cargo:rerun-if-changed=../Cargo.toml");
+    files.extend(["../Cargo.lock", "../Cargo.toml"].map(PathBuf::from));
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().ok().and_then(|o| String::from_utf8(o.stdout).ok());
-    println!("cargo:rustc-env=VQBENCH_RUSTC={}", version.as_deref().unwrap_or("unknown").trim());
+    let version = version.as_deref().unwrap_or("unknown").trim().to_owned();
+
+    // FNV-1a, 64 bits: the same on every platform and compiler.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes.iter().filter(|b| **b != b'\r') {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    files.iter().for_each(|file| add(&std::fs::read(file).unwrap_or_default()));
+    add(version.as_bytes());
+    for setting in ["CARGO_ENCODED_RUSTFLAGS", "OPT_LEVEL", "TARGET"] {
+        add(std::env::var(setting).unwrap_or_default().as_bytes());
+    }
+    println!("cargo:rustc-env=VQBENCH_SOURCES={hash:016x}");
+    println!("cargo:rustc-env=VQBENCH_RUSTC={version}");
 }

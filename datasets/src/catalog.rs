@@ -64,6 +64,9 @@ pub struct Entry {
     pub base_labels: Option<FileEntry>,
     /// Classes of the query file's rows.
     pub queries_labels: Option<FileEntry>,
+    /// Files that belong to it and are not read as vectors or classes of base and query rows.
+    #[serde(default)]
+    pub others: Vec<FileEntry>,
     /// How the base file is divided.
     #[serde(default)]
     pub split: Split,

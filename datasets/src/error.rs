@@ -70,14 +70,12 @@ pub enum DatasetError {
         /// What does not fit.
         reason: String,
     },
-    /// A NaN or an infinity.
-    #[error("dataset `{name}`: {part} row {row} has the non-finite value {value} in column {column}")]
+    /// A NaN, an infinity, or a value beyond f32.
+    #[error("{}: row {row} has the value {value} in column {column}, which is not finite as f32", .path.display())]
     NonFinite {
-        /// The dataset.
-        name: String,
-        /// train, base or queries.
-        part: &'static str,
-        /// Zero-based row within the part.
+        /// The file.
+        path: PathBuf,
+        /// Zero-based row of the file.
         row: usize,
         /// Zero-based column.
         column: usize,

@@ -73,11 +73,10 @@ pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
 /// As [`shape`], and content that ends early.
 pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
     let (format, mut file) = open(path)?;
-    format.read(&mut file).map_err(|reason| DatasetError::Malformed {
-        path: path.to_owned(),
-        format: format.name(),
-        reason,
-    })
+    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: format.name(), reason };
+    let rows = format.read(&mut file).map_err(malformed)?;
+    // Row-major, whatever the order in the file: everything that follows walks rows.
+    Ok(if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() })
 }
 
 /// Class labels: a one-dimensional npy of integers.

@@ -98,21 +98,19 @@ impl Dataset {
         self.base.ncols()
     }
 
-    /// Checks that all values are finite, and scales rows to unit length where the metric asks for it.
+    /// Scales rows to unit length where the metric asks for it.
     fn finish(mut self) -> Result<Dataset, DatasetError> {
+        if self.metric != Metric::Cosine {
+            return Ok(self);
+        }
         let name = self.name.clone();
         for (part, rows) in [("train", &mut self.train), ("base", &mut self.base), ("queries", &mut self.queries)] {
             for (i, mut row) in rows.outer_iter_mut().enumerate() {
-                if let Some((column, &value)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-                    return Err(DatasetError::NonFinite { name, part, row: i, column, value });
+                let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+                if norm == 0.0 {
+                    return Err(DatasetError::ZeroRow { name, part, row: i });
                 }
-                if self.metric == Metric::Cosine {
-                    let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-                    if norm == 0.0 {
-                        return Err(DatasetError::ZeroRow { name, part, row: i });
-                    }
-                    row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
-                }
+                row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
             }
         }
         Ok(self)

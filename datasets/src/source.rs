@@ -104,8 +104,16 @@ impl Source {
                     base_labels: optional(&entry.base_labels)?,
                     query_labels: optional(&entry.queries_labels)?,
                 };
-                let fingerprint = entry.files().map(|f| f.sha256.as_str()).collect::<Vec<_>>().join(" ");
-                paths.check(name, entry.metric, &entry.split, fingerprint)
+                for file in &entry.others {
+                    locate(file)?;
+                }
+                let resolved = paths.check(name, entry.metric, &entry.split)?;
+                if resolved.summary.dim != entry.dim {
+                    let reason =
+                        format!("its rows have {} components, the catalog says {}", resolved.summary.dim, entry.dim);
+                    return Err(DatasetError::Shape { name: name.clone(), reason });
+                }
+                Ok(resolved)
             }
             Source::File(source) => {
                 let at = |path: &PathBuf| root.join(path);
@@ -116,10 +124,9 @@ impl Source {
                     base_labels: source.labels.as_ref().map(at),
                     query_labels: source.query_labels.as_ref().map(at),
                 };
-                let fingerprint = paths.all().map(sha256).collect::<Result<Vec<_>, _>>()?.join(" ");
                 let stem = source.path.file_stem().map(|s| s.to_string_lossy().into_owned());
                 let name = source.name.clone().or(stem).unwrap_or_default();
-                paths.check(&name, source.metric, &source.split.clone().unwrap_or_default(), fingerprint)
+                paths.check(&name, source.metric, &source.split.clone().unwrap_or_default())
             }
         }
     }
@@ -134,19 +141,21 @@ struct Paths {
 }
 
 impl Paths {
-    fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [
-            Some(&self.base),
-            self.train.as_ref(),
-            self.queries.as_ref(),
-            self.base_labels.as_ref(),
-            self.query_labels.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
+    /// Each file's part and digest.
+    fn fingerprint(&self) -> Result<String, DatasetError> {
+        let parts = [
+            ("base", Some(&self.base)),
+            ("train", self.train.as_ref()),
+            ("queries", self.queries.as_ref()),
+            ("labels", self.base_labels.as_ref()),
+            ("query_labels", self.query_labels.as_ref()),
+        ];
+        let named = parts.into_iter().filter_map(|(part, path)| Some((part, path?)));
+        let digests = named.map(|(part, path)| Ok(format!("{part}:{}", sha256(path)?)));
+        Ok(digests.collect::<Result<Vec<_>, DatasetError>>()?.join(" "))
     }
 
-    fn check(self, name: &str, metric: Metric, split: &Split, fingerprint: String) -> Result<Resolved, DatasetError> {
+    fn check(self, name: &str, metric: Metric, split: &Split) -> Result<Resolved, DatasetError> {
         let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
         let (n, dim) = format::shape(&self.base)?;
         let other = |path: &Option<PathBuf>| -> Result<Option<usize>, DatasetError> {
@@ -173,6 +182,19 @@ impl Paths {
             return Err(wrong(
                 "`query_labels` needs a `queries` file; split queries take their classes from `labels`".into(),
             ));
+        }
+        if self.query_labels.is_some() && self.base_labels.is_none() {
+            return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
+        }
+        let fingerprint = self.fingerprint()?;
+        let digests: Vec<&str> = fingerprint
+            .split(' ')
+            .filter_map(|p| p.split_once(':'))
+            .filter(|(part, _)| !part.contains("labels"))
+            .map(|(_, d)| d)
+            .collect();
+        if (1..digests.len()).any(|i| digests[..i].contains(&digests[i])) {
+            return Err(wrong("two of its files are the same; train, base and query rows must be disjoint".into()));
         }
         let summary = Summary {
             name: name.to_owned(),
@@ -211,9 +233,9 @@ impl Resolved {
 
 impl Files {
     fn load(&self, summary: &Summary) -> Result<Dataset, DatasetError> {
-        let all = format::read(&self.base)?;
+        let all = read_finite(&self.base)?;
         let part = |file: &Option<PathBuf>, rows: &[usize]| match file {
-            Some(path) => format::read(path),
+            Some(path) => read_finite(path),
             None => Ok(select(&all, rows)),
         };
         let train = part(&self.train, &self.parts.train)?;
@@ -238,6 +260,15 @@ impl Files {
             None => self.parts.queries.iter().map(|&i| all[i]).collect(),
         };
         Ok(Some(Labels { base: self.parts.base.iter().map(|&i| all[i]).collect(), queries }))
+    }
+}
+
+/// Reads a file whose values must all be numbers.
+fn read_finite(path: &Path) -> Result<Array2<f32>, DatasetError> {
+    let rows = format::read(path)?;
+    match rows.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        Some(((row, column), &value)) => Err(DatasetError::NonFinite { path: path.to_owned(), row, column, value }),
+        None => Ok(rows),
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Split {
 
 /// A number of rows, or which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write a number of rows, or a range such as 0..20000")]
 pub enum Rows {
     /// So many, drawn by the shuffle.
     Count(usize),

@@ -108,7 +108,7 @@ fn a_non_finite_value_is_named_by_row_and_column() {
     let source: FileSource = toml::from_str(&format!("path = {path:?}")).expect("a source");
     let resolved = Source::File(source).resolve(Path::new("/"), &SearchPath::default()).expect("headers are fine");
     let error = resolved.load().expect_err("NaN");
-    assert!(matches!(error, DatasetError::NonFinite { column: 2, .. }), "{error}");
+    assert!(matches!(error, DatasetError::NonFinite { row: 83, column: 2, .. }), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::document::to_yaml;
 use crate::facts;
 use crate::fault::Fault;
 use crate::machine;
-use crate::plan::{Plan, PlannedTrial, hash};
+use crate::plan::{Plan, PlannedTrial, SOURCES, hash};
 use crate::trial::{Message, Request};
 use datasets::format;
 use record::{
@@ -105,12 +105,19 @@ pub fn run(
         }
     };
     let all: Vec<record::Trial> = plan.trials.iter().map(|t| t.trial.clone()).collect();
-    save_plan(plan, folder, &prepared, machine::describe(&settings.source_tree), &all)?;
+    let machine = machine::describe(&settings.source_tree);
+    save_plan(plan, folder, &prepared, machine.clone(), &all)?;
     if let Some(text) = &settings.filter {
         plan.filter(text);
     }
 
-    let ended = |id: &str| folder.trial(id).filter(|r| r.status == Status::Ok || r.limits == plan.limits);
+    // A failure is final under its limits; a timing, on its machine.
+    let timed = plan.timed();
+    let ended = |id: &str| {
+        let record = folder.trial(id)?;
+        let final_here = record.status == Status::Ok || record.limits == plan.limits;
+        (final_here && (!timed || record.machine.is_like(&machine))).then_some(record)
+    };
     let before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
         plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(&t.trial.id) })).collect();
     let reused = before.iter().filter(|(_, record)| record.is_some()).count();
@@ -120,11 +127,12 @@ pub fn run(
     // Timed trials run alone; the others side by side as far as their threads fit.
     let threads = plan.experiment.threads.unwrap_or(1);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let lanes = if plan.timed() { 1 } else { (cores / threads).max(1) };
+    let lanes = if timed { 1 } else { (cores / threads).max(1) };
     let session = Session {
         plan,
         settings,
         prepared: &prepared,
+        machine: &machine,
         to_run: &to_run,
         next: AtomicUsize::new(0),
         progress: Mutex::new(Progress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
@@ -166,8 +174,9 @@ fn prepare_datasets(
     let mut all = Vec::new();
     for dataset in &plan.datasets {
         let summary = &dataset.resolved.summary;
-        let key =
-            hash(&json!({ "facts": 1, "name": summary.name, "fingerprint": summary.fingerprint, "depth": depth }));
+        let key = hash(
+            &json!({ "sources": SOURCES, "name": summary.name, "fingerprint": summary.fingerprint, "depth": depth }),
+        );
         let facts_file = absolute(&folder.dataset_file(&key, "json"));
         let truth_file = (depth > 0).then(|| absolute(&folder.dataset_file(&key, "ivecs")));
         let kept = std::fs::read(&facts_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
@@ -209,7 +218,6 @@ fn save_plan(
     });
     let text =
         format!("# The plan as it was resolved: every default filled in, every trial listed.\n{}", to_yaml(&resolved));
-    write_atomically(&folder.root().join("experiment.yaml"), text.as_bytes())?;
     folder.save_run(&RunInfo {
         schema: SCHEMA,
         name: plan.experiment.name.clone(),
@@ -218,7 +226,9 @@ fn save_plan(
         machine,
         datasets: prepared.iter().map(|p| p.facts.clone()).collect(),
         trials: trials.to_vec(),
-    })
+    })?;
+    // After run.json, which makes the folder known as a run's.
+    write_atomically(&folder.root().join("experiment.yaml"), text.as_bytes())
 }
 
 struct Progress<'a> {
@@ -232,10 +242,14 @@ struct Session<'a> {
     plan: &'a Plan,
     settings: &'a Settings<'a>,
     prepared: &'a [Prepared],
+    machine: &'a Machine,
     to_run: &'a [&'a PlannedTrial],
     next: AtomicUsize,
     progress: Mutex<Progress<'a>>,
 }
+
+/// Bytes kept of what a child writes to standard error.
+const MAX_WORDS: u64 = 1 << 16;
 
 /// How a child came to its end.
 enum End {
@@ -268,6 +282,7 @@ impl<'a> Session<'a> {
                 status,
                 reason,
                 limits: self.plan.limits,
+                machine: self.machine.clone(),
                 wall_seconds: start.elapsed().as_secs_f64(),
                 values,
             };
@@ -324,7 +339,9 @@ impl<'a> Session<'a> {
         let words = std::thread::spawn(move || {
             let mut text = Vec::new();
             if let Some(mut stderr) = stderr {
-                let _ = stderr.read_to_end(&mut text);
+                // The first words say why; what follows a flood is read, so that the child can go on, and dropped.
+                let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut text);
+                let _ = std::io::copy(&mut stderr, &mut std::io::sink());
             }
             String::from_utf8_lossy(&text).into_owned()
         });
@@ -339,7 +356,9 @@ impl<'a> Session<'a> {
             });
         }
 
-        let deadline = Instant::now() + self.plan.experiment.timeout.duration();
+        // A limit beyond what the clock can hold is none.
+        let deadline = Instant::now().checked_add(self.plan.experiment.timeout.duration());
+        let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut answer = None;
         let cut_short = loop {
             match lines.recv_timeout(Duration::from_millis(50)) {
@@ -355,20 +374,30 @@ impl<'a> Session<'a> {
             if self.settings.interrupt.load(Ordering::SeqCst) {
                 break Some(End::Interrupted);
             }
-            if Instant::now() >= deadline {
+            if late() {
                 break Some(End::Timeout);
             }
         };
-        if cut_short.is_some() {
-            let _ = child.kill();
+        // Its output has ended, so its process should: but a driver may hang on the way out.
+        let mut cut_short = cut_short;
+        while cut_short.is_none() && answer.is_none() && matches!(child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+            cut_short = late().then_some(End::Timeout);
         }
+        let _ = child.kill();
         let exit = child.wait();
         let words = words.join().unwrap_or_default();
         // A terminal's Ctrl-C reaches the child too, perhaps before this process has noticed its own.
-        if self.settings.interrupt.load(Ordering::SeqCst) || exit.as_ref().is_ok_and(interrupted) {
+        if exit.as_ref().is_ok_and(interrupted) {
+            self.settings.interrupt.store(true, Ordering::SeqCst);
+        }
+        if let Some(answer) = answer {
+            return answer;
+        }
+        if self.settings.interrupt.load(Ordering::SeqCst) {
             return End::Interrupted;
         }
-        cut_short.or(answer).unwrap_or_else(|| End::Failed(death(exit.ok(), &words, self.plan.limits.memory_bytes)))
+        cut_short.unwrap_or_else(|| End::Failed(death(exit.ok(), &words, self.plan.limits.memory_bytes)))
     }
 }
 

@@ -6,6 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
+/// Bytes of memory; the largest number when the system does not tell.
+pub(crate) fn total_memory_bytes() -> u64 {
+    let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+    System::new_with_specifics(wanted).map_or(u64::MAX, |system| system.total_memory())
+}
+
 /// Describes this machine, and the source tree at `root` if it is one.
 pub fn describe(root: &Path) -> Machine {
     let wanted =

@@ -8,11 +8,12 @@ mod memory;
 mod rate;
 mod recall;
 mod throughput;
+mod training;
 mod utilization;
 
 use crate::facts::Truth;
 use crate::search::CodeSearch;
-use cpu::Isa;
+use cpu::{Isa, Neighbor};
 use datasets::Dataset;
 use methods::strict::{self, nearest_name};
 use methods::{Backend, MethodError, ParamError, Quantizer};
@@ -36,6 +37,11 @@ pub trait Measure: Debug + Send + Sync {
 
     /// Exact neighbours per query that it compares with.
     fn truth_depth(&self) -> usize {
+        0
+    }
+
+    /// Neighbours per query that it looks at in compressed search.
+    fn search_depth(&self) -> usize {
         0
     }
 
@@ -85,6 +91,16 @@ pub struct Subject<'a> {
     pub isa: Isa,
     /// How long fitting took.
     pub fit_seconds: f64,
+    /// Neighbours per query that [`Subject::found`] holds.
+    pub search_depth: usize,
+    /// What several measurements need; empty at first.
+    pub shared: Shared,
+}
+
+/// Results that are computed on first use and shared by the measurements of a trial.
+#[derive(Default)]
+pub struct Shared {
+    found: OnceLock<Result<Vec<Vec<Neighbor>>, MethodError>>,
     histograms: OnceLock<Option<Histograms>>,
 }
 
@@ -99,31 +115,13 @@ pub struct Histograms {
 }
 
 impl<'a> Subject<'a> {
-    /// Puts together what was prepared.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        data: &'a Dataset,
-        facts: &'a DatasetFacts,
-        truth: &'a Truth,
-        quantizer: &'a dyn Quantizer,
-        codes: &'a [u8],
-        decoded: &'a Array2<f32>,
-        backend: &'a dyn Backend,
-        fit_seconds: f64,
-    ) -> Subject<'a> {
-        let isa = Isa::detect();
-        Subject {
-            data,
-            facts,
-            truth,
-            quantizer,
-            codes,
-            decoded,
-            backend,
-            isa,
-            fit_seconds,
-            histograms: OnceLock::new(),
-        }
+    /// What compressed search returns for each query, [`Subject::search_depth`] deep; searched on first use.
+    ///
+    /// # Errors
+    /// What the method reports.
+    pub fn found(&self) -> Result<&[Vec<Neighbor>], MethodError> {
+        let search = || self.search().search(self.data.queries.view(), self.search_depth);
+        self.shared.found.get_or_init(search).as_deref().map_err(Clone::clone)
     }
 
     /// Search over the codes.
@@ -133,7 +131,7 @@ impl<'a> Subject<'a> {
 
     /// Symbol counts, made on first use; none for a method without symbols.
     pub fn histograms(&self) -> Option<&Histograms> {
-        self.histograms.get_or_init(|| self.count_symbols()).as_ref()
+        self.shared.histograms.get_or_init(|| self.count_symbols()).as_ref()
     }
 
     fn count_symbols(&self) -> Option<Histograms> {

@@ -3,6 +3,7 @@
 use crate::document::{Document, escape};
 use crate::experiment::{Device, Experiment, ReportFormat};
 use crate::fault::Fault;
+use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
 use crate::units::Seconds;
 use datasets::{FileSource, Resolved, SearchPath, Source, SyntheticSource, catalog};
@@ -15,7 +16,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Fingerprint of the sources that determine results.
-const SOURCES: &str = env!("VQBENCH_SOURCES");
+pub(crate) const SOURCES: &str = env!("VQBENCH_SOURCES");
 
 /// What the command line may replace.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +67,12 @@ pub struct PlannedTrial {
 
 /// Multiply-adds per second and thread assumed for estimates; they order trials and fill a progress bar, no more.
 const ASSUMED_RATE: f64 = 2e10;
+
+/// Far beyond any machine; a slip of the finger otherwise starts a million threads.
+const MAX_THREADS: usize = 4096;
+
+/// Trials of one experiment; a sweep over many lists multiplies quickly.
+const MAX_TRIALS: usize = 100_000;
 
 /// Starting a process and loading data.
 const OVERHEAD_SECONDS: f64 = 0.3;
@@ -152,6 +159,15 @@ impl Plan {
                 }
             }
         }
+        if plan.trials.len() > MAX_TRIALS {
+            let message = format!("this experiment has {} trials, more than {MAX_TRIALS}", plan.trials.len());
+            return Err(vec![Fault::at(
+                document,
+                "/methods",
+                message,
+                Some("shorten a sweep, or split the experiment".into()),
+            )]);
+        }
         // Two entries that mean the same would count one result twice.
         let mut seen = HashSet::new();
         plan.trials.retain(|t| seen.insert(t.trial.id.clone()));
@@ -215,14 +231,18 @@ impl Plan {
 
     /// Keeps the trials whose description contains `text`, ignoring case.
     pub fn filter(&mut self, text: &str) {
-        let text = text.to_lowercase();
-        self.trials.retain(|t| describe(&t.trial).to_lowercase().contains(&text));
+        self.trials.retain(|t| matches(&t.trial, text));
     }
 }
 
 /// One line that names a trial.
 pub fn describe(trial: &Trial) -> String {
     format!("{} · {} · {} · seed {}", trial.dataset, trial.label, trial.device, trial.seed)
+}
+
+/// Whether the description of a trial contains a text, ignoring case.
+pub fn matches(trial: &Trial, text: &str) -> bool {
+    describe(trial).to_lowercase().contains(&text.to_lowercase())
 }
 
 /// First 16 hexadecimal digits of the SHA-256 of a value as JSON.
@@ -253,8 +273,9 @@ fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>) {
         let help = "it names the run folder: use letters, digits, `-`, `_` and `.`, such as `pq-vs-scalar`".to_owned();
         checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
     }
-    if experiment.threads == Some(0) {
-        checker.fault("/threads", "`threads: 0` leaves nobody to work", Some("leave it out for all cores".into()));
+    if let Some(threads) = experiment.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+        let help = format!("use 1 to {MAX_THREADS}, or leave it out for all {} cores", available_threads());
+        checker.fault("/threads", format!("`threads: {threads}` is out of range"), Some(help));
     }
     for (key, empty, what) in [
         ("/seeds", experiment.seeds.is_empty(), "a seed, such as `seeds: [1, 2, 3]`"),
@@ -272,18 +293,20 @@ fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>) {
     }
 }
 
-/// Devices by name. This build computes on the CPU; `auto` takes what there is.
+/// Devices by the names of their backends, each once.
 fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<String> {
     let devices = experiment.device.list();
     if devices.is_empty() {
-        checker.fault("/device", "`device` is empty", Some("use cpu or auto".into()));
+        checker.fault("/device", "`device` is empty", Some("use cpu, cuda or auto".into()));
     }
-    if devices.contains(&Device::Cuda) {
-        let help = "use `device: cpu`, or `device: auto` for the best that is present".to_owned();
-        checker.fault("/device", "this version of vqbench has no CUDA backend", Some(help));
+    let mut names: Vec<String> = Vec::new();
+    for device in devices {
+        match methods::backend::open(device.name()) {
+            Ok(backend) if names.iter().any(|name| name == backend.name()) => {}
+            Ok(backend) => names.push(backend.name().to_owned()),
+            Err(error) => checker.fault("/device", error.reason, Some(error.help)),
+        }
     }
-    let mut names: Vec<String> = vec!["cpu".to_owned(); devices.len()];
-    names.dedup();
     names
 }
 
@@ -329,6 +352,17 @@ fn resolve_datasets(
                     let help = "give one of them a `name:` of its own".to_owned();
                     checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
                 }
+                Ok(resolved) if bytes_needed(&resolved.summary) > total_memory_bytes() => {
+                    let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
+                    let needed = gib(bytes_needed(&resolved.summary));
+                    let help = "use fewer rows or dimensions; every trial holds all rows as f32".to_owned();
+                    let message = format!(
+                        "dataset `{}` needs {needed} of memory, this machine has {}",
+                        resolved.summary.name,
+                        gib(total_memory_bytes())
+                    );
+                    checker.fault(&pointer_of_file(&pointer, written), message, Some(help));
+                }
                 Ok(resolved) => datasets.push(PlannedDataset {
                     written: written.clone(),
                     resolved,
@@ -338,6 +372,13 @@ fn resolve_datasets(
         }
     }
     datasets
+}
+
+/// Bytes of all rows as f32; the largest number when there are more than that.
+fn bytes_needed(summary: &datasets::Summary) -> u64 {
+    let rows =
+        [summary.train, summary.base, summary.queries].into_iter().try_fold(0u64, |sum, n| sum.checked_add(n as u64));
+    rows.and_then(|rows| rows.checked_mul(4 * summary.dim as u64)).unwrap_or(u64::MAX)
 }
 
 /// Points at the path of a file source, at the kind of a synthetic one.
@@ -453,6 +494,19 @@ fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(L
                             break;
                         }
                     };
+                    let taken = methods.iter().any(|(other, _): &(LabelledMethod, Place)| {
+                        other.label == label
+                            && (other.method.name(), other.method.params()) != (method.name(), params.clone())
+                    });
+                    if taken {
+                        let help = "let the label say what differs, such as \"PQ m={m}\"".to_owned();
+                        checker.fault(
+                            &format!("{pointer}/label"),
+                            format!("several methods are called `{label}`"),
+                            Some(help),
+                        );
+                        break;
+                    }
                     let series = template.map_or_else(|| name.clone(), series);
                     methods.push((LabelledMethod { method, label, series }, place));
                 }
@@ -507,6 +561,12 @@ fn sweep(written: Option<&Value>, pointer: &str, checker: &mut Checker<'_>) -> O
             return None;
         }
     };
+    let product = map.values().map(|v| v.as_array().map_or(1, Vec::len)).try_fold(1usize, |a, b| a.checked_mul(b));
+    if product.is_none_or(|product| product > MAX_TRIALS) {
+        let help = format!("an experiment has at most {MAX_TRIALS} trials; shorten a list");
+        checker.fault(pointer, "this sweep has too many combinations", Some(help));
+        return None;
+    }
     for (key, values) in map {
         let values = match values {
             Value::Array(values) if !values.is_empty() => values,

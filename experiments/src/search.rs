@@ -5,14 +5,8 @@ use methods::{MethodError, Metric, Quantizer};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-/// Codes scored at a time.
-const CODES: usize = 4096;
-
-/// Queries that share one decoding of the base.
-const QUERIES: usize = 64;
-
-/// Fewer queries than this do not pay for packing the decoded rows.
-const FEW: usize = 8;
+/// Queries that share one decoding of the base. A constant, so that no result depends on the number of threads.
+const QUERIES: usize = 32;
 
 /// A trained quantizer and the codes of the base rows.
 pub struct CodeSearch<'a> {
@@ -20,19 +14,20 @@ pub struct CodeSearch<'a> {
     codes: &'a [u8],
     metric: Metric,
     isa: Isa,
-    native: bool,
+    path: &'static str,
 }
 
 impl<'a> CodeSearch<'a> {
     /// Over `codes`, in the dataset's metric.
     pub fn new(quantizer: &'a dyn Quantizer, codes: &'a [u8], metric: datasets::Metric, isa: Isa) -> CodeSearch<'a> {
         let metric = if metric == datasets::Metric::Ip { Metric::InnerProduct } else { Metric::L2 };
-        CodeSearch { quantizer, codes, metric, isa, native: quantizer.searcher(metric).is_some() }
+        let path = quantizer.searcher(metric).map_or("decode", |searcher| searcher.path());
+        CodeSearch { quantizer, codes, metric, isa, path }
     }
 
-    /// `adc` when codes are scored directly, `decode` when decoded vectors are.
+    /// What the method calls its own search over codes (`adc`), or `decode` when decoded vectors are scored.
     pub fn path(&self) -> &'static str {
-        if self.native { "adc" } else { "decode" }
+        self.path
     }
 
     /// The `k` nearest codes of each query, on the current thread pool.
@@ -40,39 +35,20 @@ impl<'a> CodeSearch<'a> {
     /// # Errors
     /// What the method reports.
     pub fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
-        let threads = rayon::current_num_threads();
-        let group = queries.nrows().div_ceil(threads).clamp(1, QUERIES);
-        let groups: Vec<_> = queries.axis_chunks_iter(Axis(0), group).collect();
+        let groups: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERIES).collect();
         let found: Vec<Vec<Vec<Neighbor>>> =
-            groups.into_par_iter().map(|queries| self.search_sequential(queries, k)).collect::<Result<_, _>>()?;
+            groups.into_par_iter().map(|queries| self.search_group(queries, k)).collect::<Result<_, _>>()?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The same on this thread alone.
-    ///
-    /// # Errors
-    /// What the method reports.
-    pub fn search_sequential(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
-        match self.quantizer.searcher(self.metric) {
-            Some(mut searcher) => {
-                let size = self.quantizer.code_size();
-                let mut scores = vec![0f32; CODES];
-                let mut top = TopK::new(k);
-                queries
-                    .outer_iter()
-                    .map(|query| {
-                        searcher.set_query(&query.to_vec());
-                        for (block, codes) in self.codes.chunks(CODES * size).enumerate() {
-                            let scores = &mut scores[..codes.len() / size];
-                            searcher.score_into(codes, scores)?;
-                            top.push_block(scores, (block * CODES) as u32);
-                        }
-                        Ok(top.drain_sorted())
-                    })
-                    .collect()
-            }
-            None => self.search_decoded(queries, k),
-        }
+    fn search_group(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        let Some(mut searcher) = self.quantizer.searcher(self.metric) else { return self.search_decoded(queries, k) };
+        let size = self.quantizer.code_size();
+        let mut answer = |query: ndarray::ArrayView1<'_, f32>| {
+            searcher.set_query(&query.to_vec());
+            searcher.top_k(self.codes, size, k)
+        };
+        queries.outer_iter().map(&mut answer).collect()
     }
 
     /// Decodes block by block and scores decoded rows exactly.
@@ -86,20 +62,6 @@ impl<'a> CodeSearch<'a> {
         for (block, codes) in self.codes.chunks(BLOCK * size).enumerate() {
             let mut decoded = Array2::<f32>::zeros((codes.len() / size, dim));
             self.quantizer.decode_into(codes, decoded.view_mut())?;
-            if tops.len() < FEW {
-                let query = |q: usize| &queries_flat[q * dim..][..dim];
-                for (q, top) in tops.iter_mut().enumerate() {
-                    for (i, row) in decoded.outer_iter().enumerate() {
-                        let row = row.to_slice().unwrap_or_default();
-                        let score = match self.metric {
-                            Metric::InnerProduct => -row.iter().zip(query(q)).map(|(a, b)| a * b).sum::<f32>(),
-                            Metric::L2 => cpu::squared_distance(query(q), row),
-                        };
-                        top.push(score, (block * BLOCK + i) as u32);
-                    }
-                }
-                continue;
-            }
             let panels = Panels::new(self.isa, decoded.as_slice().unwrap_or_default(), dim, score);
             let mut scores = vec![0f32; tops.len() * panels.len()];
             panels.scores(queries_flat, &mut scores);

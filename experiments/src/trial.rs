@@ -2,17 +2,17 @@
 //! result as lines of JSON.
 
 use crate::facts::Truth;
-use crate::metrics::{self, MEASURES, Subject};
+use crate::metrics::{self, MEASURES, Shared, Subject};
 use crate::plan;
+use cpu::Isa;
 use datasets::{SearchPath, format};
-use methods::{Cancel, Context, backend::CpuBackend};
+use methods::{Cancel, Context};
 use ndarray::Array2;
 use record::{DatasetFacts, Limits, Measured, Trial};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What the parent asks for.
@@ -51,6 +51,7 @@ pub enum Message {
 /// # Errors
 /// Only when the answer cannot be written.
 pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Result<()> {
+    follow_parent();
     let mut text = String::new();
     let mut say = |message: &Message| {
         writeln!(output, "{}", serde_json::to_string(message).unwrap_or_default())?;
@@ -69,15 +70,18 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Resu
     say(&answer.map_or_else(Message::Failed, Message::Values))
 }
 
-/// Limits the data memory of this process, and ties its life to its parent's.
+/// Ties the life of this process to its parent's, before anything else is done.
+fn follow_parent() {
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+}
+
+/// Limits the data memory of this process.
 fn confine(limits: &Limits) {
     #[cfg(target_os = "linux")]
-    {
-        use nix::sys::{prctl, resource, signal};
-        let _ = prctl::set_pdeathsig(signal::Signal::SIGKILL);
-        if let Some(bytes) = limits.memory_bytes {
-            let _ = resource::setrlimit(resource::Resource::RLIMIT_DATA, bytes, bytes);
-        }
+    if let Some(bytes) = limits.memory_bytes {
+        use nix::sys::resource::{Resource, setrlimit};
+        let _ = setrlimit(Resource::RLIMIT_DATA, bytes, bytes);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = limits;
@@ -90,6 +94,9 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
     let resolved = source.resolve(&request.root, &SearchPath::from_env()).map_err(|e| e.to_string())?;
     let data = resolved.load().map_err(|e| e.to_string())?;
     let facts: DatasetFacts = read_facts(&request.facts)?;
+    if resolved.summary.fingerprint != facts.fingerprint {
+        return Err(format!("the vectors of {} have changed since this run began", trial.dataset));
+    }
     let truth: Truth = match &request.truth {
         Some(path) => {
             let ids = format::read_ids(path).map_err(|e| e.to_string())?;
@@ -99,13 +106,14 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(trial.threads).build().map_err(|e| e.to_string())?;
     pool.install(|| {
-        let backend = Arc::new(CpuBackend::detect());
+        let backend = methods::backend::open(&trial.device).map_err(|e| e.to_string())?;
         let cx = Context { seed: trial.seed, backend: backend.clone(), cancel: Cancel::default() };
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(|e| e.to_string())?;
 
         phase("fit");
         let start = Instant::now();
         let quantizer = method.fit(data.train.view(), &cx).map_err(|e| format!("fit: {e}"))?;
+        backend.synchronize().map_err(|e| format!("fit: {e}"))?;
         let fit_seconds = start.elapsed().as_secs_f64();
 
         phase("encode");
@@ -114,17 +122,31 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
         let mut decoded = Array2::<f32>::zeros(data.base.dim());
         quantizer.decode_into(&codes, decoded.view_mut()).map_err(|e| format!("decode: {e}"))?;
 
-        let subject = Subject::new(&data, &facts, &truth, &*quantizer, &codes, &decoded, &*backend, fit_seconds);
-        let mut values = Vec::new();
+        let mut measures = Vec::new();
         for entry in MEASURES {
             let settings = request.measure.get(entry.name);
-            if settings.is_none() && !entry.always {
-                continue;
+            if settings.is_some() || entry.always {
+                let settings = settings.cloned().unwrap_or_default();
+                measures.push((entry.name, metrics::parse(entry.name, settings).map_err(|e| e.to_string())?));
             }
-            phase(entry.name);
-            let measure =
-                metrics::parse(entry.name, settings.cloned().unwrap_or_default()).map_err(|e| e.to_string())?;
-            values.extend(measure.measure(&subject).map_err(|e| format!("{}: {e}", entry.name))?);
+        }
+        let subject = Subject {
+            data: &data,
+            facts: &facts,
+            truth: &truth,
+            quantizer: &*quantizer,
+            codes: &codes,
+            decoded: &decoded,
+            backend: &*backend,
+            isa: Isa::detect(),
+            fit_seconds,
+            search_depth: measures.iter().map(|(_, m)| m.search_depth()).max().unwrap_or(0).min(data.base.nrows()),
+            shared: Shared::default(),
+        };
+        let mut values = Vec::new();
+        for (name, measure) in &measures {
+            phase(name);
+            values.extend(measure.measure(&subject).map_err(|e| format!("{name}: {e}"))?);
         }
         match values.iter().find(|v| !v.value.is_finite()) {
             Some(v) => Err(format!("{} came out as {}, which is no measurement", v.metric, v.value)),

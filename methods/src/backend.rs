@@ -13,6 +13,32 @@ use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a device cannot be used, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct Unavailable {
+    /// What is missing.
+    pub reason: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Opens a device by the name that experiments use: `cpu`, `cuda`, or `auto` for the best that is present.
+///
+/// # Errors
+/// A device that is not there, or that this version cannot use.
+pub fn open(device: &str) -> Result<Arc<dyn Backend>, Unavailable> {
+    match device {
+        "cpu" | "auto" => Ok(Arc::new(CpuBackend::detect())),
+        "cuda" => Err(Unavailable {
+            reason: "this version of vqbench has no CUDA backend".into(),
+            help: "use `device: cpu`, or `device: auto` for the best that is present".into(),
+        }),
+        other => Err(Unavailable { reason: format!("`{other}` is no device"), help: "use cpu, cuda or auto".into() }),
+    }
+}
 
 /// An immutable row-major f32 matrix wherever its backend keeps matrices, or a window of columns of one.
 #[derive(Clone)]
@@ -101,9 +127,6 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Name in records, e.g. `cpu`.
     fn name(&self) -> &'static str;
 
-    /// What kernels run on, for the record: an instruction set, a device model.
-    fn describe(&self) -> String;
-
     /// Copies rows to the backend.
     ///
     /// # Errors
@@ -135,5 +158,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError>;
 
     /// Waits until all work handed over has finished.
-    fn synchronize(&self) {}
+    ///
+    /// # Errors
+    /// A failure of that work.
+    fn synchronize(&self) -> Result<(), MethodError> {
+        Ok(())
+    }
 }

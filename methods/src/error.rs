@@ -92,6 +92,20 @@ pub enum MethodError {
         /// The largest absolute value of the training rows.
         magnitude: f32,
     },
+    /// Values whose squared distances f32 cannot hold.
+    #[error(
+        "squared distances in f32 need values between 1e-15 and 1e18 in magnitude, the largest here is {magnitude:e}; rescale the data"
+    )]
+    Scale {
+        /// The largest absolute value of the training rows.
+        magnitude: f32,
+    },
+    /// The place to compute refused or failed.
+    #[error("{0}")]
+    Backend(String),
+    /// Training left the numbers that mean something.
+    #[error("training diverged: {0}")]
+    Diverged(String),
     /// Asked to stop.
     #[error("cancelled")]
     Cancelled,

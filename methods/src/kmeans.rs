@@ -27,6 +27,15 @@ pub struct Trained {
     pub nearest: Vec<u32>,
 }
 
+/// Checks that squared distances between rows neither overflow nor vanish in f32.
+///
+/// # Errors
+/// [`MethodError::Scale`].
+pub fn check_scale(rows: ArrayView2<'_, f32>) -> Result<(), MethodError> {
+    let magnitude = rows.iter().fold(0f32, |m, v| m.max(v.abs()));
+    if magnitude == 0.0 || (1e-15..=1e18).contains(&magnitude) { Ok(()) } else { Err(MethodError::Scale { magnitude }) }
+}
+
 /// k-means++ (Arthur and Vassilvitskii 2007): each next codeword is a row drawn with probability proportional to its
 /// squared distance from those chosen. When every row is already a codeword, rows repeat.
 pub fn plus_plus(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Array2<f32> {
@@ -60,7 +69,7 @@ pub fn plus_plus(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Arr
 /// without rows moves onto the worst row of the cell with the largest total distortion, where it can only help.
 ///
 /// # Errors
-/// Cancellation, a backend failure, distances that overflow f32.
+/// Cancellation, a backend failure.
 pub fn lloyd(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
     let mut mse: Vec<f64> = Vec::new();
@@ -68,9 +77,6 @@ pub fn lloyd(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Co
         cx.cancel.check()?;
         let assignment = cx.backend.assign(rows, codebook.view())?;
         let distortion = assignment.mean();
-        if !distortion.is_finite() {
-            return Err(overflow(rows, cx)?);
-        }
         let settled = mse.last().is_some_and(|&last| last - distortion <= stop.relative_drop * distortion);
         mse.push(distortion);
         if settled || mse.len() > stop.max_iterations {
@@ -115,11 +121,6 @@ fn refill(
         codebook.row_mut(c).assign(&values.row(donor.2));
     }
     Ok(())
-}
-
-fn overflow(rows: &DeviceMatrix, cx: &Context) -> Result<MethodError, MethodError> {
-    let magnitude = cx.backend.download(rows)?.iter().fold(0f32, |m, v| m.max(v.abs()));
-    Ok(MethodError::Overflow { what: "a squared distance", magnitude })
 }
 
 #[cfg(test)]

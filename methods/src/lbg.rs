@@ -1,6 +1,6 @@
 //! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat.
 
-use crate::kmeans::{Stop, Trained, lloyd};
+use crate::kmeans::{Stop, Trained, check_scale, lloyd};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ParamError, Quantizer, check_train};
@@ -80,6 +80,7 @@ impl Method for Lbg {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
         check_train(train, cx)?;
+        check_scale(train)?;
         let train = train.as_standard_layout();
         let rows = cx.backend.upload(train.view())?;
         let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };

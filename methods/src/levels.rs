@@ -187,8 +187,9 @@ fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
 /// Samples that a bin of the companding density holds at least.
 const MIN_BIN_SAMPLES: usize = 12;
 
-/// Uniform levels that span the samples: `count` equal cells from the smallest to the largest, or from `−max|x|` to
-/// `max|x|`, each with its level in the middle.
+/// Uniform levels that span the samples: evenly from the smallest to the largest, or from `−max|x|` to `max|x|`, both
+/// ends included, as in post-training quantization. Two levels at the very ends would say nothing of what lies between, so
+/// with one bit they stand in the middle of the two halves.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when the span leaves the range of f32.
@@ -205,8 +206,11 @@ pub fn span(mut low: f64, mut high: f64, count: usize, symmetric: bool) -> Unifo
         high = high.abs().max(low.abs());
         low = -high;
     }
-    let step = (high - low) / count as f64;
-    UniformLevels { offset: (low + 0.5 * step) as f32, step: step as f32 }
+    if count == 2 {
+        let step = 0.5 * (high - low);
+        return UniformLevels { offset: (low + 0.5 * step) as f32, step: step as f32 };
+    }
+    UniformLevels { offset: low as f32, step: ((high - low) / (count - 1) as f64) as f32 }
 }
 
 /// Uniform levels of least MSE. For fixed cells the best `offset` and `step` are the linear regression of the samples
@@ -456,7 +460,7 @@ mod tests {
     #[test]
     fn a_span_beyond_f32_is_an_error() {
         let samples = Samples::new([-3.0e38, 3.0e38]);
-        let error = uniform_min_max(&samples, 16, false).expect_err("5.6e38 is no f32");
+        let error = uniform_min_max(&samples, 16, false).expect_err("6e38 is no f32");
         assert!(error.to_string().contains("rescale"), "{error}");
     }
 }

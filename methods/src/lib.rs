@@ -24,9 +24,11 @@ pub mod strict;
 
 pub use backend::{Backend, DeviceMatrix};
 pub use context::{Cancel, Context};
+pub use cpu::Neighbor;
 pub use error::{MethodError, ParamError};
 pub use spec::{METHODS, MethodEntry, parse};
 
+use cpu::TopK;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::fmt::Debug;
 
@@ -100,23 +102,61 @@ pub trait Quantizer: Send + Sync {
     /// The discrete symbols a code is made of.
     fn symbols(&self) -> Option<&dyn Symbols>;
 
-    /// Mean squared error per vector on the training rows after each training iteration, where the method iterates.
-    fn training_mse(&self) -> &[f64] {
+    /// What training did, iteration by iteration or epoch by epoch, where the method iterates.
+    fn curves(&self) -> &[Curve] {
         &[]
     }
 }
 
+/// A quantity followed through training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Name in records, after `training_`: `mse`, a loss, `perplexity`.
+    pub name: &'static str,
+    /// One value per iteration or epoch.
+    pub values: Vec<f64>,
+    /// Whether the algorithm promises that it never grows; the conformance suite holds it to that.
+    pub never_grows: bool,
+}
+
 /// Scores codes against one raw query (asymmetric distance computation). One per thread: it owns its tables.
 pub trait Searcher: Send {
+    /// Name of this kind of search in records: `adc` for raw queries against codes.
+    fn path(&self) -> &'static str {
+        "adc"
+    }
+
+    /// Whether scores estimate, with an error of their own, what the decoded vector would score. Otherwise they equal it
+    /// up to rounding.
+    fn is_estimate(&self) -> bool {
+        false
+    }
+
     /// Takes the query (`dim` components) that the next scores refer to.
     fn set_query(&mut self, query: &[f32]);
 
     /// Writes one score per code. Smaller is nearer: an estimate of `‖q−x‖²` for [`Metric::L2`], of `−q·x` for
-    /// [`Metric::InnerProduct`], on that very scale, equal to the score of the decoded vector up to rounding.
+    /// [`Metric::InnerProduct`], on that very scale; see [`Searcher::is_estimate`].
     ///
     /// # Errors
     /// A symbol outside its alphabet; lengths that do not fit together.
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError>;
+
+    /// The `k` codes with the smallest scores, nearest first, ties by number. A fused scan may replace it.
+    ///
+    /// # Errors
+    /// As [`Searcher::score_into`].
+    fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<Neighbor>, MethodError> {
+        const CODES: usize = 4096;
+        let mut scores = [0f32; CODES];
+        let mut top = TopK::new(k);
+        for (block, codes) in codes.chunks(CODES * code_size).enumerate() {
+            let scores = &mut scores[..codes.len() / code_size];
+            self.score_into(codes, scores)?;
+            top.push_block(scores, (block * CODES) as u32);
+        }
+        Ok(top.drain_sorted())
+    }
 }
 
 /// The view of a code as a row of symbols, from which usage, perplexity and entropy are measured.

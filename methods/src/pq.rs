@@ -1,6 +1,6 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
-use crate::kmeans::{Stop, Trained, lloyd, plus_plus};
+use crate::kmeans::{Stop, Trained, check_scale, lloyd, plus_plus};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ParamError, Quantizer, check_train};
@@ -83,6 +83,7 @@ impl Method for Pq {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let dim = train.ncols();
         check_train(train, cx)?;
+        check_scale(train)?;
         self.check(dim)?;
         let dsub = dim / self.m;
         let rows = cx.backend.upload(train)?;

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::batch::decode_rows;
 use crate::lookup::LookupSearcher;
 use crate::pack::Layout;
-use crate::{MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
+use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use std::sync::Arc;
 
@@ -15,18 +15,19 @@ const ROWS: usize = 8192;
 pub struct ProductQuantizer {
     codebooks: Vec<Array2<f32>>,
     layout: Layout,
-    training_mse: Vec<f64>,
+    curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
 }
 
 impl ProductQuantizer {
-    /// From codebooks of `2^bits` codewords each.
+    /// From codebooks of `2^bits` codewords each, and the MSE per vector of each training iteration.
     ///
     /// # Panics
     /// When there is none or one has another number of codewords.
-    pub fn new(codebooks: Vec<Array2<f32>>, bits: u8, training_mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
+    pub fn new(codebooks: Vec<Array2<f32>>, bits: u8, mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
         assert!(!codebooks.is_empty() && codebooks.iter().all(|c| c.nrows() == 1 << bits), "codebooks of 2^{bits}");
-        ProductQuantizer { layout: Layout::uniform(codebooks.len(), bits), codebooks, training_mse, backend }
+        let curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
+        ProductQuantizer { layout: Layout::uniform(codebooks.len(), bits), codebooks, curves, backend }
     }
 
     fn dsub(&self) -> usize {
@@ -85,8 +86,8 @@ impl Quantizer for ProductQuantizer {
         Some(self)
     }
 
-    fn training_mse(&self) -> &[f64] {
-        &self.training_mse
+    fn curves(&self) -> &[Curve] {
+        &self.curves
     }
 }
 

@@ -73,7 +73,7 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Range {
-    /// From the smallest to the largest value.
+    /// Evenly from the smallest to the largest value, both included (with 1 bit: the middles of the two halves).
     Minmax,
     /// The span of least mean squared error; values outside are clipped.
     Mse,

@@ -55,7 +55,12 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
             .unwrap_or_default();
         return ParamError { param, message: format!("unknown value `{wrong}`{key}"), help };
     }
-    let key = path.last().map(|key| format!("`{key}`"));
+    // An element of a list is called by the list's name and its place in it.
+    let named = path.iter().rposition(|segment| segment.parse::<usize>().is_err());
+    let key = named.map(|i| match path[i + 1..].first().and_then(|place| place.parse::<usize>().ok()) {
+        Some(place) => format!("entry {} of `{}`", place + 1, path[i]),
+        None => format!("`{}`", path[i]),
+    });
     let invalid = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: "));
     let message = match invalid.and_then(|rest| rest.split_once(", expected ")) {
         Some((found, expected)) => {

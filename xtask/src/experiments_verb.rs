@@ -6,6 +6,7 @@ use clap::Args;
 use datasets::SearchPath;
 use experiments::engine::{EngineError, Settings};
 use experiments::experiment::Device;
+use experiments::plan::{describe, matches};
 use experiments::{Document, Launcher, Overrides, Plan, Seconds, engine};
 use record::RunFolder;
 use std::path::{Path, PathBuf};
@@ -57,9 +58,22 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
         files => files.to_vec(),
     };
     // Every file is checked before the first runs.
-    let mut checked = Vec::new();
+    let mut checked: Vec<(Document, Plan)> = Vec::new();
     for file in &files {
-        checked.push(check(file, &arguments)?);
+        let (document, plan) = check(file, &arguments)?;
+        let name = &plan.experiment.name;
+        if checked.iter().any(|(_, other)| &other.experiment.name == name) {
+            let message = format!("two of these experiments are called `{name}` and would share a run folder");
+            return Err(Mistakes::new(message, "give each a `name:` of its own"));
+        }
+        if let Some(text) = &arguments.filter
+            && !plan.trials.iter().any(|t| matches(&t.trial, text))
+        {
+            let example = plan.trials.first().map(|t| describe(&t.trial)).unwrap_or_default();
+            let help = format!("a trial is described like this: {example}; `--dry-run` lists them all");
+            return Err(Mistakes::new(format!("no trial of {name} matches `--filter {text}`"), help));
+        }
+        checked.push((document, plan));
     }
     let mut failed = false;
     for (document, plan) in checked {
@@ -138,7 +152,12 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
     let program = std::env::current_exe()
         .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
     // Only the first run of a process installs the handler; later ones find it there.
-    let _ = ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::SeqCst));
+    // The first Ctrl-C ends the run cleanly; a second one does not wait.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPT.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
     let settings = Settings {
         folder: RunFolder::new(&root),
         launcher: Launcher { program, arguments: vec!["trial".into()] },

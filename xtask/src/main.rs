@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Root of the source tree: where the verbs that work on it work, and where runs go by default.
+/// Root of the source tree, which the verbs that work on it work on. Runs go below the current folder.
 fn source_tree() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().map_or(manifest.clone(), PathBuf::from)

@@ -37,7 +37,12 @@ pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Re
             write_atomically(&folder.root().join(name), &bytes)?;
         }
     }
-    for artifact in reports::render(&runs, formats)? {
+    let artifacts = reports::render(&runs, formats)?;
+    // What an earlier report left would be taken for part of this one.
+    for folder in ["figures", "tables"] {
+        let _ = std::fs::remove_dir_all(report.join(folder));
+    }
+    for artifact in artifacts {
         let path = report.join(&artifact.path);
         if let Some(folder) = path.parent() {
             create(folder)?;

@@ -1,4 +1,4 @@
-//! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32-bit integers, C or Fortran order.
+//! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
 use super::{Format, OpenFile};
 use ndarray::{Array2, ShapeBuilder};
@@ -76,6 +76,8 @@ impl Format for Npy {
             Some((TypeChar::Int, 2)) => values(header, file, |v: i16| f32::from(v))?,
             Some((TypeChar::Uint, 4)) => values(header, file, |v: u32| v as f32)?,
             Some((TypeChar::Int, 4)) => values(header, file, |v: i32| v as f32)?,
+            Some((TypeChar::Uint, 8)) => values(header, file, |v: u64| v as f32)?,
+            Some((TypeChar::Int, 8)) => values(header, file, |v: i64| v as f32)?,
             _ => {
                 return Err(format!(
                     "values of type {} cannot be vectors; use float16, float32, float64 or integers",

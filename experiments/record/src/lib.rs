@@ -138,6 +138,8 @@ pub struct TrialRecord {
     pub reason: Option<String>,
     /// Under which limits.
     pub limits: Limits,
+    /// Where it ran.
+    pub machine: Machine,
     /// Seconds from start to end of its process.
     pub wall_seconds: f64,
     /// Everything measured.
@@ -167,6 +169,13 @@ pub struct Machine {
     pub git_revision: Option<String>,
     /// Whether the source tree had uncommitted changes.
     pub git_dirty: Option<bool>,
+}
+
+impl Machine {
+    /// Whether speed measured on one says something about the other.
+    pub fn is_like(&self, other: &Machine) -> bool {
+        (&self.cpu, self.cores, &self.simd, &self.gpu) == (&other.cpu, other.cores, &other.simd, &other.gpu)
+    }
 }
 
 /// What is known of a dataset before any method sees it.
@@ -226,6 +235,17 @@ impl Run {
     /// Trials that have not ended.
     pub fn missing(&self) -> usize {
         self.info.trials.len() - self.records.len()
+    }
+
+    /// The machines that the records come from, each once; that of the plan when there is no record.
+    pub fn machines(&self) -> Vec<&Machine> {
+        let mut machines: Vec<&Machine> = Vec::new();
+        for record in &self.records {
+            if !machines.contains(&&record.machine) {
+                machines.push(&record.machine);
+            }
+        }
+        if machines.is_empty() { vec![&self.info.machine] } else { machines }
     }
 
     /// Records that did not succeed.

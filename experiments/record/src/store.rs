@@ -140,9 +140,23 @@ impl RunFolder {
         let path = self.root.join(".lock");
         let file = File::create(&path).map_err(RecordError::io("write to", &self.root))?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock(file)),
+            Ok(()) => {
+                self.remove_partial_files();
+                Ok(RunLock(file))
+            }
             Err(TryLockError::WouldBlock) => Err(RecordError::Busy { path: self.root.clone() }),
             Err(TryLockError::Error(error)) => Err(RecordError::Io { action: "lock", path, error }),
+        }
+    }
+
+    /// What a killed run was about to write.
+    fn remove_partial_files(&self) {
+        for folder in [self.root.clone(), self.root.join("trials"), self.root.join("datasets")] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().ends_with(".partial") {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
         }
     }
 
@@ -162,8 +176,7 @@ impl RunFolder {
 
     /// What a run that was killed before its plan was written may leave.
     fn is_ours(&self, name: &str) -> bool {
-        matches!(name, ".lock" | "trials" | "datasets" | "experiment.yaml" | "machine.json")
-            || name.ends_with(".partial")
+        matches!(name, ".lock" | "trials" | "datasets") || name.ends_with(".partial")
     }
 
     /// The record of a trial, if it has ended. A damaged record counts as none: the trial runs again.
@@ -254,6 +267,7 @@ mod tests {
             status: Status::Ok,
             reason: None,
             limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
+            machine: Machine::default(),
             wall_seconds: 0.5,
             values: vec![Measured::new("nmse", 0.25, "1")],
         }

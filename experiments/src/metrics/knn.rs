@@ -48,11 +48,15 @@ impl Measure for Knn {
         self.k
     }
 
+    fn search_depth(&self) -> usize {
+        self.k
+    }
+
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let Some(labels) = &subject.data.labels else { return Ok(Vec::new()) };
         let search = subject.search();
-        let found = search.search(subject.data.queries.view(), self.k)?;
-        let found: Truth = found.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect();
+        let found = subject.found()?.iter();
+        let found: Truth = found.map(|row| row.iter().take(self.k).map(|n| n.id).collect()).collect();
         let raw = accuracy(subject.truth, labels, self.k);
         let coded = accuracy(&found, labels, self.k);
         let mut out = vec![

@@ -30,11 +30,20 @@ impl Measure for Memory {
     }
 }
 
-/// Peak resident set size of this process, where the system tells it.
-#[cfg(unix)]
+/// Peak resident set size of this process. Linux keeps it per program image; what `getrusage` says there starts from the
+/// size of the process that spawned this one.
+#[cfg(target_os = "linux")]
+fn peak_rss_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024.0)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
 fn peak_rss_bytes() -> Option<f64> {
     use nix::sys::resource::{UsageWho, getrusage};
-    // Linux counts in KiB, Apple's systems in bytes.
+    // Apple's systems count in bytes, the others in KiB.
     let unit = if cfg!(target_vendor = "apple") { 1.0 } else { 1024.0 };
     getrusage(UsageWho::RUSAGE_SELF).ok().map(|usage| usage.max_rss() as f64 * unit)
 }

@@ -60,15 +60,19 @@ impl Measure for Recall {
         self.k.iter().copied().max().unwrap_or(0)
     }
 
+    fn search_depth(&self) -> usize {
+        self.truth_depth() * self.rerank.iter().copied().max().unwrap_or(0).max(1)
+    }
+
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let search = subject.search();
-        let deepest = self.rerank.iter().copied().max().unwrap_or(0).max(1);
         let (base, queries) = (subject.data.base.view(), subject.data.queries.view());
-        let found = search.search(queries, self.truth_depth() * deepest)?;
+        let found = subject.found()?;
         let mut out = Vec::new();
         for &factor in &self.rerank {
             let path = if factor == 0 { search.path().to_owned() } else { format!("rerank{factor}") };
-            for &k in &self.k {
+            // More neighbours than there are rows is no question.
+            for &k in self.k.iter().filter(|k| **k <= base.nrows()) {
                 let returned: Truth = if factor == 0 {
                     found.iter().map(|row| row.iter().take(k).map(|n| n.id).collect()).collect()
                 } else {

@@ -1,6 +1,7 @@
 //! How fast is it, on this machine, alone?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use crate::search::CodeSearch;
 use crate::units::Seconds;
 use methods::spec::schema_of;
 use methods::{MethodError, ParamError};
@@ -81,19 +82,10 @@ impl Measure for Throughput {
         })?;
 
         // One query at a time, on one thread, as a service with a single caller sees it.
-        let count = data.queries.nrows().min(LATENCY_QUERIES);
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let single = single.map_err(|e| MethodError::Backend(format!("no thread for single queries: {e}")))?;
         for repeat in 0..self.repeats {
-            let mut micros = Vec::with_capacity(count);
-            let begin = Instant::now();
-            for q in 0..count {
-                let start = Instant::now();
-                search.search_sequential(data.queries.slice(s![q..q + 1, ..]), self.k)?;
-                subject.backend.synchronize();
-                micros.push(start.elapsed().as_secs_f64() * 1e6);
-                if begin.elapsed().as_secs_f64() > self.min_time.0.max(0.05) && micros.len() >= 20 {
-                    break;
-                }
-            }
+            let mut micros = single.install(|| self.latencies(subject, &search))?;
             micros.sort_by(f64::total_cmp);
             for (name, share) in [("p50", 0.50), ("p95", 0.95), ("p99", 0.99)] {
                 let at = ((micros.len() as f64 * share).ceil() as usize).clamp(1, micros.len()) - 1;
@@ -108,6 +100,23 @@ impl Measure for Throughput {
 }
 
 impl Throughput {
+    /// Microseconds of single queries: at least twenty, and then until the time of a repeat is up.
+    fn latencies(&self, subject: &Subject<'_>, search: &CodeSearch<'_>) -> Result<Vec<f64>, MethodError> {
+        let queries = &subject.data.queries;
+        let begin = Instant::now();
+        let mut micros = Vec::new();
+        for q in 0..queries.nrows().min(LATENCY_QUERIES) {
+            let start = Instant::now();
+            search.search(queries.slice(s![q..q + 1, ..]), self.k)?;
+            subject.backend.synchronize()?;
+            micros.push(start.elapsed().as_secs_f64() * 1e6);
+            if begin.elapsed().as_secs_f64() > self.min_time.0 && micros.len() >= 20 {
+                break;
+            }
+        }
+        Ok(micros)
+    }
+
     /// Times `work` on `items`: one warm-up, then each repeat runs until `min_time` has passed. The device is
     /// synchronized before the clock stops.
     fn repeat(
@@ -119,14 +128,14 @@ impl Throughput {
         mut work: impl FnMut() -> Result<(), MethodError>,
     ) -> Result<(), MethodError> {
         work()?;
-        subject.backend.synchronize();
+        subject.backend.synchronize()?;
         for repeat in 0..self.repeats {
             let start = Instant::now();
             let mut rounds = 0usize;
             loop {
                 work()?;
                 rounds += 1;
-                subject.backend.synchronize();
+                subject.backend.synchronize()?;
                 if start.elapsed().as_secs_f64() >= self.min_time.0 {
                     break;
                 }

@@ -42,10 +42,6 @@ impl Backend for CpuBackend {
         "cpu"
     }
 
-    fn describe(&self) -> String {
-        self.isa.to_string()
-    }
-
     fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError> {
         let (n, dim) = rows.dim();
         let values: Vec<f32> = rows.iter().copied().collect();

@@ -1,0 +1,37 @@
+//! How did training go?
+
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use methods::MethodError;
+use methods::spec::schema_of;
+use record::Measured;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The registration of this measurement.
+pub const ENTRY: MeasureEntry = MeasureEntry {
+    name: "training",
+    summary: "What training did, one row per iteration or epoch (`repeat` is its number), where the method iterates",
+    always: false,
+    schema: schema_of::<Training>,
+    parse: parse_params::<Training>,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Training {}
+
+impl Measure for Training {
+    fn params(&self) -> Value {
+        params_of(self)
+    }
+
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let curves = subject.quantizer.curves().iter();
+        let rows = curves.flat_map(|curve| {
+            let name = format!("training_{}", curve.name);
+            curve.values.iter().enumerate().map(move |(i, &value)| Measured::new(&name, value, "1").repeat(i))
+        });
+        Ok(rows.collect())
+    }
+}
