@@ -67,6 +67,9 @@ pub enum EngineError {
     /// A dataset cannot be used.
     #[error(transparent)]
     Dataset(#[from] Fault),
+    /// No threads to work on.
+    #[error("threads could not be started: {0}")]
+    Threads(String),
 }
 
 /// Settings of a run beside its plan.
@@ -97,7 +100,12 @@ pub fn run(
 ) -> Result<Outcome, EngineError> {
     let folder = &settings.folder;
     let _lock = folder.prepare()?;
-    let prepared = match prepare_datasets(plan, document, folder, observer) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.experiment.threads.unwrap_or(0)).build();
+    let prepared = match pool {
+        Ok(pool) => pool.install(|| prepare_datasets(plan, document, folder, observer)),
+        Err(error) => Err(EngineError::Threads(error.to_string())),
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             folder.withdraw();
@@ -322,6 +330,7 @@ impl<'a> Session<'a> {
         let launcher = &self.settings.launcher;
         let child = Command::new(&launcher.program)
             .args(&launcher.arguments)
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -14,18 +14,21 @@ use serde_json::{Map, Value, json};
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// Name of the experiment and of its run folder: letters, digits, `-`, `_` and `.`.
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
     pub name: String,
     /// What to look for in the figures, in two or three sentences.
     #[serde(default)]
     pub analysis: String,
     /// Every method is retrained with each of these.
     #[serde(default = "default_seeds")]
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
     /// Where to compute: cpu, cuda, auto, or a list of them.
     #[serde(default)]
     pub device: Devices,
     /// Threads per trial; default: all cores.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 4096))]
     pub threads: Option<usize>,
     /// Time limit of one trial, such as 10m.
     #[serde(default = "default_timeout")]
@@ -34,8 +37,10 @@ pub struct Experiment {
     #[serde(default)]
     pub memory: Option<ByteSize>,
     /// Vectors: names from the catalog, files, or synthetic sources.
+    #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
     /// Quantizers: each a method with its parameters, and optionally `sweep` and `label`.
+    #[schemars(length(min = 1))]
     pub methods: Vec<Map<String, Value>>,
     /// What to measure; default: everything, with default settings.
     #[serde(default)]
@@ -99,6 +104,7 @@ impl Device {
 #[serde(deny_unknown_fields, default)]
 pub struct ReportSettings {
     /// Formats of the report.
+    #[schemars(length(min = 1))]
     pub formats: Vec<ReportFormat>,
 }
 
@@ -205,7 +211,7 @@ pub fn schema() -> Value {
         })
         .collect();
     properties["measure"] = json!({
-        "type": "object",
+        "type": ["object", "null"],
         "description": "What to measure; default: everything, with default settings.",
         "properties": measures,
         "additionalProperties": false

@@ -27,8 +27,16 @@ use std::fmt::Debug;
 use std::sync::OnceLock;
 
 /// Every measurement, in the order they are taken.
-pub static MEASURES: &[MeasureEntry] =
-    &[rate::ENTRY, distortion::ENTRY, utilization::ENTRY, recall::ENTRY, knn::ENTRY, throughput::ENTRY, memory::ENTRY];
+pub static MEASURES: &[MeasureEntry] = &[
+    rate::ENTRY,
+    distortion::ENTRY,
+    utilization::ENTRY,
+    recall::ENTRY,
+    knn::ENTRY,
+    training::ENTRY,
+    throughput::ENTRY,
+    memory::ENTRY,
+];
 
 /// A measurement with its settings.
 pub trait Measure: Debug + Send + Sync {
@@ -43,6 +51,11 @@ pub trait Measure: Debug + Send + Sync {
     /// Neighbours per query that it looks at in compressed search.
     fn search_depth(&self) -> usize {
         0
+    }
+
+    /// Whether it has nothing to say of rows without classes.
+    fn needs_labels(&self) -> bool {
+        false
     }
 
     /// Seconds of timing per trial; 0 when it measures no speed.

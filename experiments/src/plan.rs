@@ -142,9 +142,11 @@ impl Plan {
                 }
             }
         }
+        check_questions(&datasets, &measures, &mut checker);
         if !checker.faults.is_empty() {
             return Err(checker.faults);
         }
+        let measures: Vec<Box<dyn Measure>> = measures.into_iter().map(|(_, measure)| measure).collect();
         let threads = experiment.threads.unwrap_or_else(available_threads);
         experiment.threads = Some(threads);
         let limits = Limits { timeout_seconds: experiment.timeout.0, memory_bytes: experiment.memory.map(|m| m.0) };
@@ -269,8 +271,9 @@ fn apply(experiment: &mut Experiment, overrides: &Overrides) {
 fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>) {
     let name = &experiment.name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || !name.chars().all(allowed) || name.starts_with('.') {
-        let help = "it names the run folder: use letters, digits, `-`, `_` and `.`, such as `pq-vs-scalar`".to_owned();
+    if name.is_empty() || name.len() > 100 || !name.chars().all(allowed) || name.starts_with('.') {
+        let help = "it names the run folder: use up to 100 letters, digits, `-`, `_` and `.`, such as `pq-vs-scalar`"
+            .to_owned();
         checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
     }
     if let Some(threads) = experiment.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
@@ -281,9 +284,14 @@ fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>) {
         ("/seeds", experiment.seeds.is_empty(), "a seed, such as `seeds: [1, 2, 3]`"),
         ("/datasets", experiment.datasets.is_empty(), "a dataset, such as `- wordnet-minilm-384`"),
         ("/methods", experiment.methods.is_empty(), "a method, such as `- pq: { m: 48 }`"),
+        ("/report/formats", experiment.report.formats.is_empty(), "a format, such as html"),
     ] {
         if empty {
-            checker.fault(key, format!("`{}` is empty", &key[1..]), Some(format!("name at least {what}")));
+            checker.fault(
+                key,
+                format!("`{}` is empty", key.rsplit('/').next().unwrap_or(key)),
+                Some(format!("name at least {what}")),
+            );
         }
     }
     let mut seen = HashSet::new();
@@ -389,7 +397,7 @@ fn pointer_of_file(pointer: &str, written: &Value) -> String {
         .map_or(pointer.to_owned(), |key| format!("{pointer}/{key}"))
 }
 
-fn resolve_measures(experiment: &mut Experiment, checker: &mut Checker<'_>) -> Vec<Box<dyn Measure>> {
+fn resolve_measures(experiment: &mut Experiment, checker: &mut Checker<'_>) -> Vec<(String, Box<dyn Measure>)> {
     let written = experiment.measure.clone().unwrap_or_else(metrics::defaults);
     let mut measures = Vec::new();
     let mut resolved = Map::new();
@@ -406,13 +414,39 @@ fn resolve_measures(experiment: &mut Experiment, checker: &mut Checker<'_>) -> V
                     let help = "use `cargo xtask`, which builds with optimization".to_owned();
                     checker.fault(&pointer, format!("`{name}` measures time, and this is a debug build"), Some(help));
                 }
-                resolved.insert(name, measure.params());
-                measures.push(measure);
+                resolved.insert(name.clone(), measure.params());
+                measures.push((name, measure));
             }
         }
     }
     experiment.measure = Some(resolved);
     measures
+}
+
+/// Whether what was written, not what a default says, can be asked of the datasets.
+fn check_questions(datasets: &[PlannedDataset], measures: &[(String, Box<dyn Measure>)], checker: &mut Checker<'_>) {
+    for (name, measure) in measures {
+        let written = |key: &str| checker.document.value().pointer(&format!("/measure/{name}{key}")).is_some();
+        let fewest = datasets.iter().map(|d| &d.resolved.summary).min_by_key(|summary| summary.base);
+        if let Some(summary) = fewest.filter(|summary| measure.truth_depth() > summary.base && written("/k")) {
+            let message = format!(
+                "`{name}` asks for {} neighbours, dataset `{}` has {} base rows",
+                measure.truth_depth(),
+                summary.name,
+                summary.base
+            );
+            checker.fault(&format!("/measure/{name}/k"), message, Some("use a smaller k, or more rows".into()));
+        } else if measure.needs_labels()
+            && written("")
+            && !datasets.is_empty()
+            && datasets.iter().all(|d| !d.resolved.summary.labelled)
+        {
+            let range = checker.document.locate_key(&format!("/measure/{name}"));
+            let message = format!("`{name}` needs classes, and no dataset here has any");
+            let help = "give a file dataset `labels:`, or leave this out".to_owned();
+            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some(help)));
+        }
+    }
 }
 
 /// A method with its names.
@@ -452,11 +486,23 @@ fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(L
             continue;
         }
         let Some(combinations) = sweep(entry.get("sweep"), &format!("{pointer}/sweep"), checker) else { continue };
+        let fixed = |key: &String| entry[name].get(key).is_some();
+        let twice = entry.get("sweep").and_then(Value::as_object).and_then(|sweep| sweep.keys().find(|key| fixed(key)));
+        if let Some(key) = twice {
+            let range = checker.document.locate_key(&format!("{pointer}/sweep/{}", escape(key)));
+            let message = format!("`{key}` stands both in the parameters and in the sweep");
+            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some("keep one of the two".into())));
+            continue;
+        }
         let template = match entry.get("label") {
             None => None,
-            Some(Value::String(text)) => Some(text.as_str()),
+            Some(Value::String(text)) if !text.trim().is_empty() => Some(text.as_str()),
             Some(_) => {
-                checker.fault(&format!("{pointer}/label"), "`label` is a text", Some("such as \"PQ m={m}\"".into()));
+                checker.fault(
+                    &format!("{pointer}/label"),
+                    "`label` must be a text that says something",
+                    Some("such as \"PQ m={m}\"".into()),
+                );
                 continue;
             }
         };
@@ -507,7 +553,7 @@ fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(L
                         );
                         break;
                     }
-                    let series = template.map_or_else(|| name.clone(), series);
+                    let series = template.map_or_else(|| plain_series(name, &entry[name]), series);
                     methods.push((LabelledMethod { method, label, series }, place));
                 }
             }
@@ -630,6 +676,16 @@ fn label(
 fn series(template: &str) -> String {
     let words: Vec<&str> = template.split_whitespace().filter(|word| !word.contains('{')).collect();
     if words.is_empty() { template.to_owned() } else { words.join(" ") }
+}
+
+/// The name of a curve without a template: the method and those of its written parameters that are no numbers, since
+/// numbers are what changes along a curve.
+fn plain_series(name: &str, written: &Value) -> String {
+    let kinds = written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_number());
+    let words: Vec<String> = kinds
+        .map(|(key, value)| format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    if words.is_empty() { name.to_owned() } else { format!("{name} {}", words.join(" ")) }
 }
 
 #[cfg(test)]

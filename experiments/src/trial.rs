@@ -52,6 +52,9 @@ pub enum Message {
 /// Only when the answer cannot be written.
 pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Result<()> {
     follow_parent();
+    // Plain words, one line: under a memory limit, collecting a backtrace would need memory that is not there, while
+    // holding the lock that reporting its absence needs.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let mut text = String::new();
     let mut say = |message: &Message| {
         writeln!(output, "{}", serde_json::to_string(message).unwrap_or_default())?;
@@ -89,23 +92,26 @@ fn confine(limits: &Limits) {
 
 fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<Measured>, String> {
     let trial = &request.trial;
-    phase("load");
-    let source = plan::parse_source(&request.dataset).map_err(|e| e.to_string())?;
-    let resolved = source.resolve(&request.root, &SearchPath::from_env()).map_err(|e| e.to_string())?;
-    let data = resolved.load().map_err(|e| e.to_string())?;
-    let facts: DatasetFacts = read_facts(&request.facts)?;
-    if resolved.summary.fingerprint != facts.fingerprint {
-        return Err(format!("the vectors of {} have changed since this run began", trial.dataset));
-    }
-    let truth: Truth = match &request.truth {
-        Some(path) => {
-            let ids = format::read_ids(path).map_err(|e| e.to_string())?;
-            ids.outer_iter().map(|row| row.to_vec()).collect()
-        }
-        None => Vec::new(),
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(trial.threads).build().map_err(|e| e.to_string())?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(trial.threads)
+        .build()
+        .map_err(|e| format!("threads could not be started: {e}"))?;
     pool.install(|| {
+        phase("load");
+        let source = plan::parse_source(&request.dataset).map_err(|e| e.to_string())?;
+        let resolved = source.resolve(&request.root, &SearchPath::from_env()).map_err(|e| e.to_string())?;
+        let data = resolved.load().map_err(|e| e.to_string())?;
+        let facts: DatasetFacts = read_facts(&request.facts)?;
+        if resolved.summary.fingerprint != facts.fingerprint {
+            return Err(format!("the vectors of {} have changed since this run began", trial.dataset));
+        }
+        let truth: Truth = match &request.truth {
+            Some(path) => {
+                let ids = format::read_ids(path).map_err(|e| e.to_string())?;
+                ids.outer_iter().map(|row| row.to_vec()).collect()
+            }
+            None => Vec::new(),
+        };
         let backend = methods::backend::open(&trial.device).map_err(|e| e.to_string())?;
         let cx = Context { seed: trial.seed, backend: backend.clone(), cancel: Cancel::default() };
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(|e| e.to_string())?;

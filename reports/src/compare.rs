@@ -40,8 +40,8 @@ const SPEED: [(&str, bool); 5] = [
 const QUALITY_TOLERANCE: f64 = 1e-6;
 const SPEED_TOLERANCE: f64 = 0.05;
 
-/// Timings below this many say nothing.
-const MIN_REPEATS: usize = 3;
+/// Processes that a timing must come from: one alone cannot tell noise from change.
+const MIN_PROCESSES: usize = 2;
 
 /// What a comparison says as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +72,10 @@ pub struct Comparison {
     pub regressions: Vec<Finding>,
     /// What is better by more than its tolerance.
     pub improvements: Vec<Finding>,
-    /// Why something could not be compared.
+    /// Why something could not be compared that should be.
     pub unknown: Vec<String>,
+    /// What was left out on purpose.
+    pub notes: Vec<String>,
     /// Values compared.
     pub compared: usize,
 }
@@ -106,9 +108,11 @@ impl Comparison {
                 }
             }
         }
-        if !self.unknown.is_empty() {
-            out += "\n## Not comparable\n\n";
-            self.unknown.iter().for_each(|reason| out += &format!("- {reason}\n"));
+        for (title, lines) in [("Not comparable", &self.unknown), ("Left out", &self.notes)] {
+            if !lines.is_empty() {
+                out += &format!("\n## {title}\n\n");
+                lines.iter().for_each(|line| out += &format!("- {line}\n"));
+            }
         }
         out
     }
@@ -117,7 +121,7 @@ impl Comparison {
 /// What two runs must share for their trials to be compared.
 fn key(record: &TrialRecord, fingerprint: &str) -> String {
     let t = &record.trial;
-    format!("{fingerprint} {} {} {} {} {}", t.method, t.params, t.device, t.threads, t.seed)
+    format!("{fingerprint} {} {} {} {}", t.method, t.params, t.device, t.seed)
 }
 
 fn by_key(run: &Run) -> BTreeMap<String, &TrialRecord> {
@@ -159,13 +163,8 @@ pub fn compare(base: &Run, new: &Run, tolerances: &Tolerances, speed: bool) -> C
         out.unknown.push("the base run has no trials".into());
     }
     if speed {
-        let (a, b) = (&base.info.machine, &new.info.machine);
-        if (&a.cpu, a.cores, &a.simd) != (&b.cpu, b.cores, &b.simd) {
-            out.unknown.push(format!("speed was measured on different machines: {} and {}", a.cpu, b.cpu));
-        } else {
-            for (subject, (old, fresh)) in &timed {
-                timing(subject, old, fresh, tolerances, &mut out);
-            }
+        for (subject, (old, fresh)) in &timed {
+            timing(subject, old, fresh, tolerances, &mut out);
         }
     }
     out
@@ -192,28 +191,43 @@ fn quality(subject: &str, old: &TrialRecord, fresh: &TrialRecord, tolerances: &T
 }
 
 fn values(records: &[&TrialRecord], metric: &str) -> Vec<Vec<f64>> {
-    records.iter().map(|r| r.values.iter().filter(|v| v.metric == metric).map(|v| v.value).collect()).collect()
+    let of = |r: &&TrialRecord| r.values.iter().filter(|v| v.metric == metric).map(|v| v.value).collect();
+    records.iter().map(of).filter(|values: &Vec<f64>| !values.is_empty()).collect()
 }
 
-/// Compares pooled repeats. The floor is how far medians of single seeds of the base run lie from that of all: the same
-/// code, measured again.
+/// How far medians of single processes lie from that of all of them: the same code, measured again.
+fn noise_floor(groups: &[Vec<f64>]) -> f64 {
+    let Some(center) = median(&groups.concat()) else { return 0.0 };
+    groups.iter().filter_map(|group| median(group)).map(|m| (m / center - 1.0).abs()).fold(0.0, f64::max)
+}
+
+/// Compares timings of all seeds, each from a process of its own.
 fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerances: &Tolerances, out: &mut Comparison) {
+    let like = |a: &&TrialRecord, b: &&TrialRecord| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
+    let measured = SPEED.iter().any(|(metric, _)| !values(old, metric).is_empty());
+    if !measured {
+        return;
+    }
+    if let Some((a, b)) = old.iter().flat_map(|a| fresh.iter().map(move |b| (a, b))).find(|(a, b)| !like(a, b)) {
+        let place = |r: &TrialRecord| format!("{} ({} threads)", r.machine.cpu, r.trial.threads);
+        out.unknown.push(format!("{subject}: speed was measured on {} and on {}", place(a), place(b)));
+        return;
+    }
     for (metric, larger_is_better) in SPEED {
-        let (per_seed, new_per_seed) = (values(old, metric), values(fresh, metric));
-        let (all, new_all) = (per_seed.concat(), new_per_seed.concat());
-        if all.is_empty() {
+        let (before, after) = (values(old, metric), values(fresh, metric));
+        if before.is_empty() {
             continue;
         }
-        if all.len() < MIN_REPEATS || new_all.len() < MIN_REPEATS {
-            let count = all.len().min(new_all.len());
-            out.unknown.push(format!("{subject}: {metric} has {count} timings, {MIN_REPEATS} are needed"));
+        if before.len() < MIN_PROCESSES || after.len() < MIN_PROCESSES {
+            let count = before.len().min(after.len());
+            out.notes.push(format!(
+                "{subject}: {metric} comes from {count} process, {MIN_PROCESSES} are needed to know its noise"
+            ));
             continue;
         }
-        let Some(center) = median(&all) else { continue };
-        let floor =
-            per_seed.iter().filter_map(|seed| median(seed)).map(|m| (m / center - 1.0).abs()).fold(0.0, f64::max);
+        let floor = noise_floor(&before).max(noise_floor(&after));
         let tolerance = tolerances.speed.get(metric).copied().unwrap_or(SPEED_TOLERANCE).max(floor);
-        let Some(ratio) = ratio_of_medians(&new_all, &all) else { continue };
+        let Some(ratio) = ratio_of_medians(&after, &before) else { continue };
         out.compared += 1;
         // The whole interval must lie beyond the tolerance.
         let (slower, faster) = if larger_is_better {
@@ -232,5 +246,26 @@ fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerance
             let finding = Finding { subject: subject.to_owned(), metric: metric.to_owned(), detail };
             if slower { out.regressions.push(finding) } else { out.improvements.push(finding) }
         }
+    }
+}
+
+impl Tolerances {
+    /// Checks names and values.
+    ///
+    /// # Errors
+    /// Says which is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        for (table, given, known) in [("quality", &self.quality, &QUALITY[..]), ("speed", &self.speed, &SPEED[..])] {
+            for (name, value) in given {
+                if !known.iter().any(|(metric, _)| metric == name) {
+                    let names: Vec<&str> = known.iter().map(|(metric, _)| *metric).collect();
+                    return Err(format!("[{table}] has no metric `{name}`; it compares {}", names.join(", ")));
+                }
+                if !(0.0..f64::INFINITY).contains(value) {
+                    return Err(format!("[{table}] {name} = {value} is no tolerance; use a share such as 0.05"));
+                }
+            }
+        }
+        Ok(())
     }
 }

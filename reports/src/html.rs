@@ -58,7 +58,8 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
                                 " query vectors of " (dataset.facts.dim) " components, metric " (dataset.facts.metric_space)
                                 ", variance " (significant(dataset.facts.variance, 4)) "."
                             }
-                            (leaderboard(dataset))
+                            @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
+                            @else { (leaderboard(dataset)) }
                             div.figures {
                                 @for figure in figures.iter().filter(|f| f.dataset == dataset.name) {
                                     figure {
@@ -88,7 +89,8 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
                 footer {
                     @for run in runs {
                         p {
-                            strong { (run.info.name) } ": " (machine(&run.info.machine)) ". "
+                            strong { (run.info.name) } ": "
+                            @for found in run.machines() { (machine(found)) ". " }
                             (run.info.trials.iter().map(|t| t.threads).max().unwrap_or(0)) " threads per trial, seeds "
                             (seeds(run)) "."
                         }

@@ -34,7 +34,8 @@ pub fn table(dataset: &DatasetSummary) -> String {
                 if is_best(column, point, dataset) { format!("\\textbf{{{text}}}") } else { text }
             })
             .collect();
-        out += &format!("{} & {} \\\\\n", escape(&point.label), cells.join(" & "));
+        // The empty group keeps a label that begins with a bracket from being read as an option of the line before.
+        out += &format!("{{}}{} & {} \\\\\n", escape(&point.label), cells.join(" & "));
     }
     out + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
 }
@@ -57,6 +58,10 @@ fn escape(text: &str) -> String {
             '~' => out += "\\textasciitilde{}",
             '^' => out += "\\textasciicircum{}",
             '\\' => out += "\\textbackslash{}",
+            '<' => out += "\\textless{}",
+            '>' => out += "\\textgreater{}",
+            '|' => out += "\\textbar{}",
+            '"' => out += "\\textquotedbl{}",
             '×' => out += "$\\times$",
             'µ' => out += "$\\mu$",
             '…' => out += "\\dots{}",

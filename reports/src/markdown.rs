@@ -17,6 +17,10 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
             "\n## {}\n\n{} training, {} base, {} query vectors, d={}, metric {}.\n\n",
             dataset.name, f.train, f.base, f.queries, f.dim, f.metric_space
         );
+        if dataset.points.is_empty() {
+            out += "No trial on these vectors has succeeded.\n";
+            continue;
+        }
         out += &leaderboard(dataset);
         for figure in figures.iter().filter(|figure| figure.dataset == dataset.name) {
             out += &format!("\n![{0}](figures/{1}.svg)\n\n{0}\n", figure.caption, figure.name);
@@ -46,7 +50,10 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
                 run.info.name
             );
         }
-        out += &format!("\n---\n{}: {}\n", run.info.name, machine(&run.info.machine));
+        out += "\n---\n";
+        for found in run.machines() {
+            out += &format!("{}: {}\n\n", run.info.name, machine(found));
+        }
     }
     out
 }
@@ -84,6 +91,15 @@ pub fn machine(m: &Machine) -> String {
     )
 }
 
+/// Keeps what a label says from being read as Markdown, HTML or the end of a cell.
 fn escape(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '|' | '<' | '[' | '*' | '`' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
 }

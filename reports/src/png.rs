@@ -1,6 +1,6 @@
 //! Figures as pixels, with the embedded font: the same on every machine.
 
-use crate::figure::style::{REGULAR, SEMIBOLD};
+use crate::figure::style::{REGULAR, SEMIBOLD, has_glyph};
 use crate::{Drawn, ReportError};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
@@ -16,7 +16,9 @@ pub fn render(drawn: &Drawn) -> Result<Vec<u8>, ReportError> {
     fonts.load_font_data(REGULAR.to_vec());
     fonts.load_font_data(SEMIBOLD.to_vec());
     fonts.set_sans_serif_family("Inter");
-    let tree = Tree::from_str(&drawn.svg, &options).map_err(|e| fail(e.to_string()))?;
+    // A viewer of the SVG finds other fonts for what the embedded one lacks; here it becomes a box instead of nothing.
+    let svg: String = drawn.svg.chars().map(|c| if has_glyph(c) || c.is_control() { c } else { '□' }).collect();
+    let tree = Tree::from_str(&svg, &options).map_err(|e| fail(e.to_string()))?;
     let size = tree.size();
     let (width, height) = ((size.width() * ZOOM).ceil() as u32, (size.height() * ZOOM).ceil() as u32);
     let mut pixels = Pixmap::new(width, height).ok_or_else(|| fail(format!("{width}×{height} pixels")))?;

@@ -55,9 +55,14 @@ const RESAMPLES: usize = 1000;
 /// Seed of all resampling: the same data gives the same interval.
 const SEED: u64 = 0x5eed;
 
-/// Draws as many values as there are, with replacement, and takes their median.
-fn resampled_median(values: &[f64], rng: &mut ChaCha8Rng) -> Option<f64> {
-    let resample: Vec<f64> = (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).collect();
+/// The median of a resample in two steps, as the values came about: processes with replacement, then repeats of each.
+/// Repeats of one process are alike; drawing them as if they were independent would make intervals too narrow.
+fn resampled_median(groups: &[Vec<f64>], rng: &mut ChaCha8Rng) -> Option<f64> {
+    let mut resample = Vec::new();
+    for _ in groups {
+        let group = &groups[rng.random_range(0..groups.len())];
+        resample.extend((0..group.len()).map(|_| group[rng.random_range(0..group.len())]));
+    }
     median(&resample)
 }
 
@@ -68,22 +73,30 @@ fn percentile_interval(value: f64, mut resampled: Vec<f64>, count: usize) -> Est
     Estimate { value, low: at(0.025), high: at(0.975), count }
 }
 
-/// Quotient of the medians of two sets of timings with its 95% percentile-bootstrap interval.
-pub fn ratio_of_medians(numerator: &[f64], denominator: &[f64]) -> Option<Estimate> {
-    let value = median(numerator)? / median(denominator)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    let ratios: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| Some(resampled_median(numerator, &mut rng)? / resampled_median(denominator, &mut rng)?))
-        .collect();
-    Some(percentile_interval(value, ratios, numerator.len() + denominator.len()))
+fn without_empty(groups: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    groups.iter().filter(|group| !group.is_empty()).cloned().collect()
 }
 
-/// Median of timings with the 95% percentile-bootstrap interval (Efron 1979), from a fixed seed.
-pub fn median_bootstrap(values: &[f64]) -> Option<Estimate> {
-    let value = median(values)?;
+/// Quotient of the medians of two sets of timings, grouped by process, with its 95% percentile-bootstrap interval.
+pub fn ratio_of_medians(numerator: &[Vec<f64>], denominator: &[Vec<f64>]) -> Option<Estimate> {
+    let (numerator, denominator) = (without_empty(numerator), without_empty(denominator));
+    let (above, below) = (numerator.concat(), denominator.concat());
+    let value = median(&above)? / median(&below)?;
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    let medians = (0..RESAMPLES).filter_map(|_| resampled_median(values, &mut rng)).collect();
-    Some(percentile_interval(value, medians, values.len()))
+    let ratios = (0..RESAMPLES)
+        .filter_map(|_| Some(resampled_median(&numerator, &mut rng)? / resampled_median(&denominator, &mut rng)?))
+        .collect();
+    Some(percentile_interval(value, ratios, above.len() + below.len()))
+}
+
+/// Median of timings, grouped by process, with the 95% percentile-bootstrap interval (Efron 1979), from a fixed seed.
+pub fn median_bootstrap(groups: &[Vec<f64>]) -> Option<Estimate> {
+    let groups = without_empty(groups);
+    let all = groups.concat();
+    let value = median(&all)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let medians = (0..RESAMPLES).filter_map(|_| resampled_median(&groups, &mut rng)).collect();
+    Some(percentile_interval(value, medians, all.len()))
 }
 
 #[cfg(test)]
@@ -102,9 +115,14 @@ mod tests {
     #[test]
     fn the_bootstrap_interval_holds_the_median_and_ignores_an_outlier() {
         let values = [10.0, 10.1, 9.9, 10.05, 9.95, 10.02, 9.98, 100.0];
-        let e = median_bootstrap(&values).expect("values");
+        let one = [values.to_vec()];
+        let e = median_bootstrap(&one).expect("values");
         assert!(e.low <= e.value && e.value <= e.high && e.high < 11.0, "{e:?}");
-        assert_eq!(median_bootstrap(&values), Some(e), "deterministic");
+        assert_eq!(median_bootstrap(&one), Some(e), "deterministic");
+        // Processes that differ widen the interval, however alike the repeats of each are.
+        let apart = [vec![10.0; 20], vec![11.0; 20], vec![12.0; 20]];
+        let e = median_bootstrap(&apart).expect("values");
+        assert_eq!((e.low, e.value, e.high), (10.0, 11.0, 12.0));
         assert_eq!(median(&[1.0, 2.0, 3.0, 10.0]), Some(2.5));
     }
 }

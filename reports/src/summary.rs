@@ -25,6 +25,8 @@ pub struct Point {
     pub threads: usize,
     /// Bits stored per vector.
     pub bits: usize,
+    /// Method and parameters.
+    identity: String,
     /// Values of each seed.
     seeds: Vec<Vec<Measured>>,
 }
@@ -45,7 +47,7 @@ pub struct Which<'a> {
 pub enum Path<'a> {
     /// Exactly this one.
     Named(&'a str),
-    /// The method's own path: `adc` or `decode`.
+    /// The method's own path: neither re-ranked nor on raw vectors.
     Native,
 }
 
@@ -68,7 +70,7 @@ impl<'a> Which<'a> {
             && match self.path {
                 None => true,
                 Some(Path::Named(name)) => path == Some(name),
-                Some(Path::Native) => matches!(path, Some("adc" | "decode")),
+                Some(Path::Native) => path.is_some_and(|path| path != "raw" && !path.starts_with("rerank")),
             }
     }
 }
@@ -84,13 +86,19 @@ impl Point {
                 mean(&found).map(|e| e.value)
             })
             .collect();
-        mean(&per_seed)
+        let estimate = mean(&per_seed)?;
+        if !is_share(which.metric) {
+            return Some(estimate);
+        }
+        // Student's interval knows no bounds; a share does.
+        Some(Estimate { low: estimate.low.max(0.0), high: estimate.high.min(1.0), ..estimate })
     }
 
     /// Median over all repeats of all seeds.
     pub fn timing(&self, which: Which<'_>) -> Option<Estimate> {
-        let all: Vec<f64> = self.seeds.iter().flatten().filter(|v| which.fits(v)).map(|v| v.value).collect();
-        median_bootstrap(&all)
+        let of_seed = |values: &Vec<Measured>| values.iter().filter(|v| which.fits(v)).map(|v| v.value).collect();
+        let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
+        median_bootstrap(&groups)
     }
 
     /// Seeds that succeeded.
@@ -102,6 +110,11 @@ impl Point {
     fn rerank_paths(&self) -> impl Iterator<Item = &str> {
         self.seeds.iter().flatten().filter_map(|v| v.path.as_deref()).filter(|p| p.starts_with("rerank"))
     }
+}
+
+/// Whether a metric lies between 0 and 1 by definition.
+fn is_share(metric: &str) -> bool {
+    ["usage", "knn_accuracy"].contains(&metric) || metric.starts_with("recall_")
 }
 
 impl DatasetSummary {
@@ -121,6 +134,18 @@ impl DatasetSummary {
         let values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
         let ks: Vec<usize> = values.filter(|v| v.metric == "recall_k_at_k").filter_map(|v| v.k).collect();
         if ks.contains(&10) { Some(10) } else { ks.into_iter().max() }
+    }
+
+    /// The `k` that search was timed with.
+    pub fn timed_k(&self) -> Option<usize> {
+        let mut values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
+        values.find(|v| v.metric == "search_queries_per_second").and_then(|v| v.k)
+    }
+
+    /// Whether k-recall@k was measured for this `k`.
+    pub fn has_recall_at(&self, k: usize) -> bool {
+        let mut values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
+        values.any(|v| v.metric == "recall_k_at_k" && v.k == Some(k))
     }
 
     /// The largest re-ranking that was measured, by the name of its path.
@@ -170,25 +195,17 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
                 datasets.len() - 1
             });
             let points = &mut datasets[index].points;
-            // Points of another run stay points of their own, told apart by the name of their run.
+            // Points of several runs stay apart, told by the names of their runs.
             let first = points.len();
-            let suffix = |name: &str| {
-                let mut name = name.to_owned();
-                if first > 0 {
-                    name += &format!(" [{}]", run.info.name);
-                }
-                name
-            };
+            let suffix =
+                |name: &str| if runs.len() > 1 { format!("{name} [{}]", run.info.name) } else { name.to_owned() };
             for record in run.records.iter().filter(|r| r.status == Status::Ok && r.trial.dataset == facts.name) {
                 let trial = &record.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
                 let (label, series) = (suffix(&trial.label) + &device, suffix(&trial.series) + &device);
-                let same = |p: &&mut Point| {
-                    p.label == label
-                        && p.device == trial.device
-                        && p.threads == trial.threads
-                        && p.bits == trial.bits_per_vector
-                };
+                let identity = format!("{} {}", trial.method, trial.params);
+                let same =
+                    |p: &&mut Point| p.identity == identity && p.device == trial.device && p.threads == trial.threads;
                 match points[first..].iter_mut().find(same) {
                     Some(point) => point.seeds.push(record.values.clone()),
                     None => points.push(Point {
@@ -197,6 +214,7 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
                         device: trial.device.clone(),
                         threads: trial.threads,
                         bits: trial.bits_per_vector,
+                        identity,
                         seeds: vec![record.values.clone()],
                     }),
                 }

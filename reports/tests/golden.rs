@@ -24,6 +24,21 @@ fn trial(label: &str, series: &str, bits: usize, seed: u64) -> Trial {
     }
 }
 
+fn machine() -> Machine {
+    Machine {
+        cpu: "A Processor".into(),
+        cores: 2,
+        simd: "avx512".into(),
+        memory_bytes: 24 << 30,
+        os: "An OS 1".into(),
+        rustc: "rustc 1.95.0".into(),
+        version: "0.1.0".into(),
+        git_revision: Some("0123456789abcdef".into()),
+        git_dirty: Some(true),
+        ..Machine::default()
+    }
+}
+
 fn record(trial: Trial, nmse: f64) -> TrialRecord {
     // Seeds differ a little in quality; repeats differ in speed.
     let shift = 1.0 + 0.01 * (trial.seed as f64 - 2.0);
@@ -54,6 +69,7 @@ fn record(trial: Trial, nmse: f64) -> TrialRecord {
         status: Status::Ok,
         reason: None,
         limits: Limits { timeout_seconds: 600.0, memory_bytes: None },
+        machine: machine(),
         wall_seconds: 1.0,
         values,
     }
@@ -95,18 +111,7 @@ fn run() -> Run {
         name: "golden".into(),
         analysis: "What to look for.".into(),
         experiment: json!({}),
-        machine: Machine {
-            cpu: "A Processor".into(),
-            cores: 2,
-            simd: "avx512".into(),
-            memory_bytes: 24 << 30,
-            os: "An OS 1".into(),
-            rustc: "rustc 1.95.0".into(),
-            version: "0.1.0".into(),
-            git_revision: Some("0123456789abcdef".into()),
-            git_dirty: Some(true),
-            ..Machine::default()
-        },
+        machine: machine(),
         datasets: vec![facts],
         trials: records.iter().map(|r| r.trial.clone()).chain([trial("PQ m=8", "PQ", 64, 1)]).collect(),
     };
@@ -221,7 +226,7 @@ fn comparisons_find_what_is_worse() {
     }
     assert_eq!(compare(&base, &slow, &Tolerances::default(), true).verdict(), Verdict::Regression);
     assert_eq!(compare(&base, &slow, &Tolerances::default(), false).verdict(), Verdict::NoRegression, "quality only");
-    slow.info.machine.cpu = "Another".into();
+    slow.records.iter_mut().for_each(|r| r.machine.cpu = "Another".into());
     assert_eq!(compare(&base, &slow, &Tolerances::default(), true).verdict(), Verdict::CannotTell, "another machine");
 
     let mut failed = run();
@@ -230,5 +235,23 @@ fn comparisons_find_what_is_worse() {
     let mut fewer = run();
     fewer.records.remove(0);
     assert_eq!(compare(&base, &fewer, &Tolerances::default(), true).verdict(), Verdict::CannotTell);
+    // One seed cannot tell noise from change: its speed is left out, its quality compared.
+    let mut one = run();
+    one.records.retain(|r| r.trial.seed == 1);
+    let alone = compare(&one, &one, &Tolerances::default(), true);
+    assert!(alone.verdict() == Verdict::NoRegression && !alone.notes.is_empty(), "{alone:?}");
+
+    for (table, name, value) in
+        [("quality", "nmes", 0.1), ("speed", "nmse", 0.1), ("quality", "nmse", -1.0), ("quality", "nmse", f64::NAN)]
+    {
+        let given = [(name.to_owned(), value)].into();
+        let wrong = if table == "speed" {
+            Tolerances { speed: given, ..Tolerances::default() }
+        } else {
+            Tolerances { quality: given, ..Tolerances::default() }
+        };
+        assert!(wrong.check().is_err(), "{table} {name} = {value}");
+    }
+    assert!(lenient.check().is_ok());
     insta::assert_snapshot!("compare.md", compare(&base, &worse, &Tolerances::default(), true).to_markdown());
 }

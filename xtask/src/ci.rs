@@ -26,10 +26,10 @@ const CHECKS: &[(&str, Check)] = &[
 pub fn run() -> Result<ExitCode, Mistakes> {
     let mut failed = 0;
     for (name, check) in CHECKS {
-        eprintln!("checking: {name}");
+        say_aside!("checking: {name}");
         let problems = check()?;
         for problem in &problems {
-            eprintln!("  {problem}");
+            say_aside!("  {problem}");
         }
         failed += usize::from(!problems.is_empty());
     }

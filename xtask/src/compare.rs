@@ -11,7 +11,7 @@ use std::process::ExitCode;
 #[command(
     after_help = "Quality (distortion, recall, label accuracy, rate, model size) is deterministic: any loss beyond 1e-6 of the value is a
 regression. Speed is compared by medians over all repeats and seeds: it has regressed when the whole 95% bootstrap interval
-of the ratio lies beyond 5%, or beyond the spread between the seeds of the base run where that is larger.
+of the ratio lies beyond 5%, or beyond the spread between the seeds of either run where that is larger.
 
 A tolerances file sets shares of the value by metric name:
   [quality]
@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
-    let tolerances = match &arguments.tolerances {
+    let tolerances: Tolerances = match &arguments.tolerances {
         None => Tolerances::default(),
         Some(path) => {
             let help = "see `cargo xtask compare --help` for what it may hold";
@@ -46,6 +46,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
                 .map_err(|e| Mistakes::new(format!("{}: {}", path.display(), e.to_string().trim()), help))?
         }
     };
+    if let Err(mistake) = tolerances.check() {
+        let path = arguments.tolerances.as_deref().unwrap_or(std::path::Path::new("the tolerances"));
+        return Err(Mistakes::new(
+            format!("{}: {mistake}", path.display()),
+            "see `cargo xtask compare --help` for what it may hold",
+        ));
+    }
     let base = RunFolder::new(&arguments.base).load()?;
     let new = RunFolder::new(&arguments.new).load()?;
     let comparison = compare(&base, &new, &tolerances, !arguments.quality_only);

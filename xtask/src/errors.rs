@@ -21,8 +21,8 @@ impl Mistakes {
         for fault in &self.0 {
             let mut text = String::new();
             match handler.render_report(&mut text, fault) {
-                Ok(()) => eprintln!("error: {}", text.trim_start().trim_start_matches(['×', ' '])),
-                Err(_) => eprintln!("error: {fault}"),
+                Ok(()) => say_aside!("error: {}", text.trim_start().trim_start_matches(['×', ' '])),
+                Err(_) => say_aside!("error: {fault}"),
             }
         }
     }

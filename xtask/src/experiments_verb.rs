@@ -166,13 +166,14 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
         interrupt: &INTERRUPT,
         source_tree: crate::source_tree(),
     };
-    eprintln!("experiment {name}");
+    say_aside!("experiment {name}");
     let mut progress = Progress::new();
     let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
     progress.finish();
     let outcome = outcome.map_err(|error| match error {
         EngineError::Record(error) => Mistakes::from(error),
         EngineError::Dataset(fault) => Mistakes::from(fault),
+        EngineError::Threads(_) => Mistakes::new(error.to_string(), "lower `threads`, or the load of this machine"),
     })?;
     let report = crate::report::render(&[root], None, &plan.report_formats())?;
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };

@@ -69,7 +69,9 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Ci => ci::run(),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout()) {

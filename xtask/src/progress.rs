@@ -23,8 +23,8 @@ impl Progress {
     /// Prints a line above the bar.
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say_aside!("{text}")),
+            None => say_aside!("{text}"),
         }
     }
 

@@ -29,6 +29,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 
 /// Renders runs together and writes every file; returns what to open.
 pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Result<PathBuf, Mistakes> {
+    let paths: Vec<PathBuf> = roots.iter().map(|r| r.canonicalize().unwrap_or_else(|_| r.clone())).collect();
+    if let Some(i) = (1..paths.len()).find(|&i| paths[..i].contains(&paths[i])) {
+        return Err(Mistakes::new(format!("{} is named twice", roots[i].display()), "name each run once"));
+    }
     let folders: Vec<RunFolder> = roots.iter().map(RunFolder::new).collect();
     let runs = folders.iter().map(RunFolder::load).collect::<Result<Vec<_>, _>>()?;
     let report = out.unwrap_or_else(|| folders[0].report());

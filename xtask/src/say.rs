@@ -1,4 +1,12 @@
-//! Words for standard output. A reader that stops listening (`… | head`) ends them quietly instead of with a panic.
+//! Words for the two output streams. A reader that stops listening (`… | head`) ends them quietly, not with a panic.
+
+/// Prints a line to standard error.
+macro_rules! say_aside {
+    ($($words:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
 
 /// Prints a line to standard output.
 macro_rules! say {

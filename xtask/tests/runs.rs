@@ -182,21 +182,21 @@ fn failures_and_timeouts_are_rows_with_their_reason_and_end_nothing_else() {
     write(
         folder.path(),
         "e.yaml",
-        "name: t\nseeds: [1]\nthreads: 1\ntimeout: 1s\ndatasets: [{ synthetic: gaussian, dim: 64, n: 40000, queries: 10 }]\nmethods: [{ lbg: { bits: 15, tolerance: 0 } }, { scalar: { bits: 1, scope: tensor } }]\nmeasure: { utilization: {} }\n",
+        "name: t\nseeds: [1]\nthreads: 1\ntimeout: 2s\ndatasets: [{ synthetic: gaussian, dim: 64, n: 40000, queries: 10 }]\nmethods: [{ lbg: { bits: 15, tolerance: 0 } }, { scalar: { bits: 1, scope: tensor } }]\nmeasure: { utilization: {} }\n",
     );
     let (code, text) = run(folder.path(), &[]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("TIMEOUT: it was still running after 1s"), "{text}");
+    assert!(text.contains("TIMEOUT: it was still running after 2s"), "{text}");
     let statuses: Vec<Status> = records(folder.path()).iter().map(|r| r.status).collect();
     assert_eq!(statuses, [Status::Timeout, Status::Ok]);
     let page = std::fs::read_to_string(folder.path().join("runs/t/report/index.html")).expect("a page");
-    assert!(page.contains("Trials that did not succeed") && page.contains("it was still running after 1s"));
+    assert!(page.contains("Trials that did not succeed") && page.contains("it was still running after 2s"));
     let table = std::fs::read_to_string(folder.path().join("runs/t/results.csv")).expect("a table");
-    assert!(table.lines().any(|l| l.contains(",timeout,") && l.ends_with("it was still running after 1s")), "{table}");
+    assert!(table.lines().any(|l| l.contains(",timeout,") && l.ends_with("it was still running after 2s")), "{table}");
     // The same limits give the same end: it is kept. Other limits give it another chance.
     let (_, text) = run(folder.path(), &[]);
     assert!(text.contains("0 trials to run, 2 ended before"), "{text}");
-    let (_, text) = run(folder.path(), &["--timeout", "900ms"]);
+    let (_, text) = run(folder.path(), &["--timeout", "1900ms"]);
     assert!(text.contains("1 trial to run, 1 ended before"), "{text}");
 }
 
@@ -311,7 +311,65 @@ fn a_report_of_two_runs_shows_both() {
     assert!(output.status.success(), "{}", words(&output, folder.path()));
     let text = std::fs::read_to_string(folder.path().join("both/report.md")).expect("a report");
     assert!(
-        text.contains("# a + b") && text.contains("| scalar bits=2 |") && text.contains("| scalar bits=2 [b] |"),
+        text.contains("# a + b")
+            && text.contains("| scalar bits=2 \\[a] |")
+            && text.contains("| scalar bits=2 \\[b] |"),
         "{text}"
     );
+}
+
+#[test]
+fn compare_is_a_gate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", SMALL);
+    assert_eq!(run(folder.path(), &["--filter", "pq", "--out", "base"]).0, Some(0));
+    let compare = |arguments: &[&str]| {
+        let output = xtask(folder.path()).arg("compare").args(arguments).output().expect("starts");
+        (output.status.code(), words(&output, folder.path()))
+    };
+    let (code, text) = compare(&["base", "base", "--markdown", "verdict.md"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(std::fs::read_to_string(folder.path().join("verdict.md")).is_ok_and(|t| t.contains("no regression")));
+    // A worse quantizer under the same parameters: the distortion of one record is raised by hand.
+    copy(&folder.path().join("base"), &folder.path().join("worse"));
+    let worse = RunFolder::new(folder.path().join("worse"));
+    let mut record = worse.load().expect("a run").records.remove(0);
+    record.values.iter_mut().filter(|v| v.metric == "nmse").for_each(|v| v.value *= 1.01);
+    worse.save_trial(&record).expect("saves");
+    let (code, text) = compare(&["base", "worse", "--quality-only"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("regression") && text.contains("nmse"), "{text}");
+    write(folder.path(), "lenient.toml", "[quality]\nnmse = 0.02\n");
+    assert_eq!(compare(&["base", "worse", "--quality-only", "--tolerances", "lenient.toml"]).0, Some(0));
+    write(folder.path(), "wrong.toml", "[quality]\nnmes = 0.02\n");
+    let (code, text) = compare(&["base", "worse", "--tolerances", "wrong.toml"]);
+    assert!(code == Some(2) && text.contains("has no metric `nmes`"), "{text}");
+    std::fs::remove_file(worse.trial_file(&record.trial.id)).expect("removes");
+    assert_eq!(compare(&["base", "worse", "--quality-only"]).0, Some(2), "a missing trial cannot be judged");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_memory_limit_too_small_for_anything_ends_the_trial_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "e.yaml",
+        "name: t\nseeds: [1]\nthreads: 1\nmemory: 1MiB\ntimeout: 1m\ndatasets: [{ synthetic: gaussian, dim: 8, n: 100, queries: 10 }]\nmethods: [{ lbg: { bits: 2 } }]\nmeasure: { utilization: {} }\n",
+    );
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(records(folder.path())[0].status, Status::Failed, "not a time-out: {text}");
 }

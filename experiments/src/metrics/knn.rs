@@ -48,6 +48,10 @@ impl Measure for Knn {
         self.k
     }
 
+    fn needs_labels(&self) -> bool {
+        true
+    }
+
     fn search_depth(&self) -> usize {
         self.k
     }

@@ -23,8 +23,10 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[serde(deny_unknown_fields, default)]
 struct Recall {
     /// Neighbours to return.
+    #[schemars(length(min = 1), inner(range(min = 1, max = 10000)))]
     k: Vec<usize>,
     /// Candidates per neighbour that are re-ranked by their raw vectors; 0 for none.
+    #[schemars(length(min = 1), inner(range(min = 0, max = 1000)))]
     rerank: Vec<usize>,
 }
 

@@ -26,7 +26,11 @@ impl Axis {
         let (low, high) = finite_range(values.filter(|v| *v > 0.0))?;
         let (low, high) = widen(low, high, 0.07);
         let decades = (high / low).log10();
-        let steps: &[f64] = if decades < 1.6 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let steps: &[f64] = match decades {
+            d if d < 0.7 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
+            d if d < 1.6 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
         let every = (decades / 7.0).ceil().max(1.0) as i32;
         let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
         let ticks = (first..=last)
@@ -127,7 +131,7 @@ mod tests {
         let axis = Axis::log10([3e-5, 0.8].into_iter()).expect("values");
         assert_eq!(axis.labels(), ["10⁻⁴", "10⁻³", "0.01", "0.1", "1"]);
         let narrow = Axis::log10([0.3, 0.8].into_iter()).expect("values");
-        assert_eq!(narrow.labels(), ["0.5"]);
+        assert_eq!(narrow.labels(), ["0.3", "0.4", "0.5", "0.6", "0.8"]);
         let rates = Axis::log2([8.0, 3072.0].into_iter()).expect("values");
         assert_eq!(rates.labels(), ["16", "64", "256", "1024", "4096"]);
         assert_eq!(Axis::linear(0.0, 1.0).labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);

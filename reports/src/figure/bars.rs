@@ -2,7 +2,7 @@
 //! and with its value written at its end.
 
 use super::refused;
-use super::style::{GRID, INK, SCALE, bold, colour, finish, font, register_fonts, text_width};
+use super::style::{GRID, INK, SCALE, bold, colour, finish, font, register_fonts, shorten, text_width};
 use crate::ReportError;
 use crate::stats::Estimate;
 use plotters::prelude::*;
@@ -12,6 +12,8 @@ const ROW: f64 = 17.0;
 const TOP: f64 = 50.0;
 const TEXT: f64 = 11.0;
 const PANEL: f64 = 150.0;
+/// Room for the names of rows at most.
+const NAMES: f64 = 260.0;
 
 /// A quantity.
 pub struct Panel {
@@ -40,7 +42,7 @@ impl Bars {
     pub fn draw(&self) -> Result<String, ReportError> {
         register_fonts();
         let s = f64::from(SCALE);
-        let names = self.rows.iter().map(|(name, _)| text_width(name, TEXT)).fold(0.0, f64::max) + 16.0;
+        let names = self.rows.iter().map(|(name, _)| text_width(name, TEXT)).fold(0.0, f64::max).min(NAMES) + 16.0;
         let width = (names + self.panels.len() as f64 * PANEL + 8.0) as i32;
         let height = (TOP + ROW * self.rows.len() as f64 + 10.0) as i32;
         let mut svg = String::new();
@@ -57,7 +59,7 @@ impl Bars {
             text(&self.title, 10.0, 16.0, TextStyle::from(bold(13.0)).color(&INK).pos(left))?;
             for (r, (name, _)) in self.rows.iter().enumerate() {
                 let y = TOP + ROW * (r as f64 + 0.5);
-                text(name, names - 6.0, y, TextStyle::from(font(TEXT)).color(&INK).pos(right))?;
+                text(&shorten(name, TEXT, NAMES), names - 6.0, y, TextStyle::from(font(TEXT)).color(&INK).pos(right))?;
             }
             for (p, panel) in self.panels.iter().enumerate() {
                 let x0 = names + p as f64 * PANEL;

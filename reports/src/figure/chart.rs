@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::refused;
-use super::style::{GRID, INK, MUTED, SCALE, bold, colour, finish, font, marker, register_fonts, text_width};
+use super::style::{GRID, INK, MUTED, SCALE, bold, colour, finish, font, marker, register_fonts, shorten, text_width};
 use crate::ReportError;
 use crate::stats::Estimate;
 use plotters::coord::Shift;
@@ -16,6 +16,8 @@ const TEXT: f64 = 12.0;
 const SMALL: f64 = 11.0;
 const ROW: i32 = 18;
 const LEGEND_GAP: i32 = 6;
+/// The longest name that a row of the legend holds.
+const LEGEND_TEXT: f64 = 370.0;
 
 /// A curve, or a cloud of points.
 pub struct Curve {
@@ -134,6 +136,10 @@ impl Chart {
             if let Some(at) = self.half_way_down(&points) {
                 let (pos, shift) = match reference.side {
                     Side::Below => (Pos::new(HPos::Right, VPos::Top), (-5 * s, 3 * s)),
+                    // Near the right edge there is no room on that side.
+                    Side::Above if self.x.map(&at.0, (0, 100)) > 70 => {
+                        (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s))
+                    }
                     Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
                 };
                 let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
@@ -194,7 +200,7 @@ impl Chart {
     fn legend_rows(&self) -> Vec<Vec<(String, usize, bool)>> {
         let mut entries: Vec<(String, usize, bool)> = Vec::new();
         for curve in self.curves.iter().filter(|c| !c.secondary) {
-            entries.push((curve.name.clone(), curve.index, false));
+            entries.push((shorten(&curve.name, SMALL, LEGEND_TEXT), curve.index, false));
         }
         if let Some(name) = &self.secondary_name {
             entries.push((name.clone(), 6, true));

@@ -6,8 +6,14 @@ use super::chart::{Chart, Curve, Reference, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 
+/// Below this distortion f32 has nothing left to lose, and a logarithmic axis no end.
+const LOSSLESS: f64 = 1e-10;
+
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let curves: Vec<Curve> = dataset.curves(|point| point.quality(Which::metric("nmse")).filter(|e| e.value > 0.0));
+    let curves: Vec<Curve> =
+        dataset.curves(|point| point.quality(Which::metric("nmse")).filter(|e| e.value > LOSSLESS));
+    let drawn: usize = curves.iter().map(|c| c.points.len()).sum();
+    let lossless = dataset.points.iter().filter(|p| p.quality(Which::metric("nmse")).is_some()).count() - drawn;
     let points = || curves.iter().flat_map(|c| &c.points);
     let Some(x) = Axis::log2(points().map(|(x, _)| *x)) else { return Ok(None) };
     // An interval of few seeds can reach below zero, where a logarithmic axis has no place; only values set the range.
@@ -31,10 +37,15 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         secondary_name: None,
     }
     .draw()?;
+    let left_out = match lossless {
+        0 => String::new(),
+        1 => " One configuration that loses nothing is left out.".to_owned(),
+        n => format!(" {n} configurations that lose nothing are left out."),
+    };
     let caption = format!(
         "Distortion against rate on {}. Points are means over seeds with 95% intervals; the dashed line is the \
          rate–distortion function of a Gaussian with the covariance of the base vectors, which a good code for real \
-         data may undercut.",
+         data may undercut.{left_out}",
         dataset.name
     );
     Ok(Some(Sketch { caption, svg }))

@@ -7,7 +7,9 @@ use crate::ReportError;
 use crate::summary::{DatasetSummary, Which, pareto};
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let Some(k) = dataset.recall_k() else { return Ok(None) };
+    // Recall at the k that was timed, where it was measured.
+    let timed = dataset.timed_k();
+    let Some(k) = timed.filter(|k| dataset.has_recall_at(*k)).or_else(|| dataset.recall_k()) else { return Ok(None) };
     let coordinates: Vec<Option<(f64, f64)>> = dataset
         .points
         .iter()
@@ -49,9 +51,13 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     }
     .draw()?;
     let threads = dataset.points.iter().map(|p| p.threads).max().unwrap_or(1);
+    let other = match timed {
+        Some(timed) if timed != k => format!(" Speed was measured for {timed} neighbours."),
+        _ => String::new(),
+    };
     let caption = format!(
         "Search over all {} codes of {} on {threads} thread{}: queries per second (median of all repeats, 95% bootstrap \
-         interval) against recall. The dashed line joins the Pareto front; points that another one beats in both are pale.",
+         interval) against recall. The dashed line joins the Pareto front; points that another one beats in both are pale.{other}",
         dataset.facts.base,
         dataset.name,
         if threads == 1 { "" } else { "s" }

@@ -20,7 +20,8 @@ pub const INK: RGBColor = RGBColor(34, 34, 34);
 pub const GRID: RGBColor = RGBColor(230, 230, 230);
 pub const MUTED: RGBColor = RGBColor(120, 120, 120);
 
-/// Okabe and Ito's colours, told apart by all common kinds of colour vision; the yellow is left out as too light.
+/// Okabe and Ito's colours, told apart by all common kinds of colour vision; the yellow is left out as too light, and black, the ink of
+/// whiskers, is a grey.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -28,7 +29,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(204, 121, 167),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
+    RGBColor(110, 110, 110),
 ];
 
 /// Colour of the `i`-th series.
@@ -54,6 +55,24 @@ pub fn font(size: f64) -> FontDesc<'static> {
 /// The same, semi-bold.
 pub fn bold(size: f64) -> FontDesc<'static> {
     FontDesc::new(FontFamily::Name(FONT), size * f64::from(SCALE), FontStyle::Bold)
+}
+
+/// Whether the embedded font has a sign for a character.
+pub fn has_glyph(c: char) -> bool {
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{ff}' | 'Δ' | 'Σ' | 'α'..='ω' | '‐'..='…' | '‰' | '⁰' | '⁴'..='₎' | '←'..='↓')
+        || matches!(c, '∂' | '∆' | '∑' | '−' | '√' | '∞' | '≈' | '≠' | '≤' | '≥' | '‖' | '′' | '■'..='●' | '✓' | '✗')
+}
+
+/// A text cut to a width, with an ellipsis where something is missing.
+pub fn shorten(text: &str, size: f64, width: f64) -> String {
+    if text_width(text, size) <= width {
+        return text.to_owned();
+    }
+    let mut kept: Vec<char> = text.chars().collect();
+    while !kept.is_empty() && text_width(&format!("{}…", kept.iter().collect::<String>()), size) > width {
+        kept.pop();
+    }
+    format!("{}…", kept.into_iter().collect::<String>().trim_end())
 }
 
 /// Width of a text in figure units.
