@@ -47,7 +47,7 @@ impl Searcher for LookupSearcher<'_> {
             return Err(MethodError::CodeLength { expected: size * scores.len(), found: codes.len() });
         }
         if self.layout.common_width() == Some(8) {
-            cpu::scan_tables(&self.tables, self.alphabet, codes, scores);
+            cpu::scan_byte_tables(&self.tables, codes, scores);
             return Ok(());
         }
         let m = self.layout.positions();

@@ -11,6 +11,6 @@ mod panels;
 mod topk;
 
 pub use isa::Isa;
-pub use lookup::scan_tables;
+pub use lookup::{scan_byte_tables, scan_tables};
 pub use panels::{Panels, Score, squared_distance};
 pub use topk::{Neighbor, TopK};
