@@ -108,7 +108,7 @@ pub fn rerank(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datasets::{Metric as Space, Source};
+    use datasets::Metric as Space;
     use methods::{Context, parse};
     use serde_json::json;
     use std::path::Path;
