@@ -360,6 +360,13 @@ fn resolve_datasets(
                     let help = "give one of them a `name:` of its own".to_owned();
                     checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
                 }
+                Ok(resolved) if resolved.summary.name.trim().is_empty() => {
+                    checker.fault(
+                        &format!("{pointer}/name"),
+                        "a dataset needs a name",
+                        Some("such as `name: my-vectors`".into()),
+                    );
+                }
                 Ok(resolved) if bytes_needed(&resolved.summary) > total_memory_bytes() => {
                     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
                     let needed = gib(bytes_needed(&resolved.summary));
@@ -649,6 +656,10 @@ fn label(
     swept: &Map<String, Value>,
 ) -> Result<String, ParamError> {
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if let (None, Some(text)) = (template, written.as_str()) {
+        // Parameters that are one text name themselves.
+        return Ok(text.to_owned());
+    }
     let Some(template) = template else {
         let written: Vec<&String> =
             written.as_object().into_iter().flatten().map(|(k, _)| k).chain(swept.keys()).collect();
@@ -681,6 +692,9 @@ fn series(template: &str) -> String {
 /// The name of a curve without a template: the method and those of its written parameters that are no numbers, since
 /// numbers are what changes along a curve.
 fn plain_series(name: &str, written: &Value) -> String {
+    if let Some(text) = written.as_str() {
+        return text.to_owned();
+    }
     let kinds = written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_number());
     let words: Vec<String> = kinds
         .map(|(key, value)| format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))

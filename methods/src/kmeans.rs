@@ -38,7 +38,15 @@ pub fn check_scale(rows: ArrayView2<'_, f32>) -> Result<(), MethodError> {
 
 /// k-means++ (Arthur and Vassilvitskii 2007): each next codeword is a row drawn with probability proportional to its
 /// squared distance from those chosen. When every row is already a codeword, rows repeat.
-pub fn plus_plus(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Array2<f32> {
+///
+/// # Errors
+/// Cancellation.
+pub fn plus_plus(
+    rows: ArrayView2<'_, f32>,
+    k: usize,
+    rng: &mut impl Rng,
+    cx: &Context,
+) -> Result<Array2<f32>, MethodError> {
     let (n, dim) = rows.dim();
     let rows = rows.as_standard_layout();
     let row = |i: usize| rows.slice(s![i, ..]);
@@ -46,6 +54,7 @@ pub fn plus_plus(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Arr
     let mut distance = vec![f32::INFINITY; n];
     let mut chosen = rng.random_range(0..n);
     for c in 0..k {
+        cx.cancel.check()?;
         codebook.row_mut(c).assign(&row(chosen));
         let codeword = row(chosen);
         let codeword = codeword.as_slice().unwrap_or_default();
@@ -62,7 +71,7 @@ pub fn plus_plus(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Arr
         });
         chosen = next.unwrap_or_else(|| rng.random_range(0..n));
     }
-    codebook
+    Ok(codebook)
 }
 
 /// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, and a codeword
@@ -137,7 +146,8 @@ mod tests {
         let rows = Array2::from_shape_fn((400, 2), |(i, _)| (i % 4 * 100) as f32 + rng.random::<f32>());
         let cx = Context::cpu(1);
         let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained = lloyd(&device, plus_plus(rows.view(), 4, &mut cx.rng(0)), STOP, &cx).expect("trains");
+        let trained =
+            lloyd(&device, plus_plus(rows.view(), 4, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
         assert!(trained.mse.windows(2).all(|w| w[1] <= w[0]), "{:?}", trained.mse);
         let last = trained.mse[trained.mse.len() - 1];
         assert!(last < 0.2, "each cluster is two unit intervals of variance 1/12: {last}");
@@ -161,7 +171,8 @@ mod tests {
         let rows = Array2::from_shape_fn((10, 3), |(i, j)| (i % 2 * 5 + j) as f32);
         let cx = Context::cpu(3);
         let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained = lloyd(&device, plus_plus(rows.view(), 16, &mut cx.rng(0)), STOP, &cx).expect("trains");
+        let trained = lloyd(&device, plus_plus(rows.view(), 16, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx)
+            .expect("trains");
         assert_eq!(trained.mse.last(), Some(&0.0));
     }
 }

@@ -92,7 +92,7 @@ impl Method for Pq {
             .into_par_iter()
             .map(|j| {
                 let window = j * dsub..(j + 1) * dsub;
-                let start = plus_plus(train.slice(s![.., window.clone()]), 1 << self.bits, &mut cx.rng(j as u64));
+                let start = plus_plus(train.slice(s![.., window.clone()]), 1 << self.bits, &mut cx.rng(j as u64), cx)?;
                 lloyd(&rows.columns(window), start, stop, cx)
             })
             .collect::<Result<_, _>>()?;

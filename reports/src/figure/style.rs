@@ -59,7 +59,7 @@ pub fn bold(size: f64) -> FontDesc<'static> {
 
 /// Whether the embedded font has a sign for a character.
 pub fn has_glyph(c: char) -> bool {
-    matches!(c, ' '..='~' | '\u{a0}'..='\u{ff}' | 'Δ' | 'Σ' | 'α'..='ω' | '‐'..='…' | '‰' | '⁰' | '⁴'..='₎' | '←'..='↓')
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{ff}' | 'Α'..='Ω' | 'α'..='ω' | 'Ѐ'..='џ' | '‐'..='…' | '‰' | '⁰' | '⁴'..='₎' | '←'..='↓')
         || matches!(c, '∂' | '∆' | '∑' | '−' | '√' | '∞' | '≈' | '≠' | '≤' | '≥' | '‖' | '′' | '■'..='●' | '✓' | '✗')
 }
 
