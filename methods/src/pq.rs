@@ -3,8 +3,8 @@
 use crate::kmeans::{Stop, Trained, check_scale, lloyd, plus_plus};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ParamError, Quantizer, check_train};
-use ndarray::{ArrayView2, s};
+use crate::{Context, DeviceMatrix, Method, MethodError, ParamError, Quantizer, check_train};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ fn default_iterations() -> usize {
 }
 
 /// Iterations that change the distortion less than this have converged.
-const RELATIVE_DROP: f64 = 1e-6;
+pub(crate) const RELATIVE_DROP: f64 = 1e-6;
 
 impl Method for Pq {
     fn name(&self) -> &'static str {
@@ -61,11 +61,7 @@ impl Method for Pq {
     fn check(&self, dim: usize) -> Result<(), ParamError> {
         ParamError::in_range("bits", self.bits, 1, 16)?;
         ParamError::in_range("iterations", self.iterations, 0, 10_000)?;
-        if self.m == 0 || !dim.is_multiple_of(self.m) {
-            let help = format!("m must divide the dimension; try {}", nearest_divisors(dim, self.m));
-            return Err(ParamError::new("m", format!("d={dim} is not divisible by m={}", self.m), help));
-        }
-        Ok(())
+        check_groups(self.m, dim)
     }
 
     fn code_bits(&self, _dim: usize) -> usize {
@@ -81,28 +77,60 @@ impl Method for Pq {
     }
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        let dim = train.ncols();
         check_train(train, cx)?;
         check_scale(train)?;
-        self.check(dim)?;
-        let dsub = dim / self.m;
+        self.check(train.ncols())?;
         let rows = cx.backend.upload(train)?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
-        let trained: Vec<Trained> = (0..self.m)
-            .into_par_iter()
-            .map(|j| {
-                let window = j * dsub..(j + 1) * dsub;
-                let start = plus_plus(train.slice(s![.., window.clone()]), 1 << self.bits, &mut cx.rng(j as u64), cx)?;
-                lloyd(&rows.columns(window), start, stop, cx)
-            })
-            .collect::<Result<_, _>>()?;
-        // Groups may stop at different iterations; a group that has stopped keeps its last distortion.
-        let longest = trained.iter().map(|t| t.mse.len()).max().unwrap_or(0);
-        let at = |t: &Trained, i: usize| t.mse[i.min(t.mse.len() - 1)];
-        let history = (0..longest).map(|i| trained.iter().map(|t| at(t, i)).sum()).collect();
+        let trained = train_groups(train, &rows, None, self.m, self.bits, stop, cx)?;
+        let history = total_mse(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         Ok(Box::new(ProductQuantizer::new(codebooks, self.bits, history, cx.backend.clone())))
     }
+}
+
+/// Trains the codebook of each of `m` groups of components, from `starts` or from k-means++.
+pub(crate) fn train_groups(
+    train: ArrayView2<'_, f32>,
+    rows: &DeviceMatrix,
+    starts: Option<Vec<Array2<f32>>>,
+    m: usize,
+    bits: u8,
+    stop: Stop,
+    cx: &Context,
+) -> Result<Vec<Trained>, MethodError> {
+    let dsub = train.ncols() / m;
+    (0..m)
+        .into_par_iter()
+        .map(|j| {
+            let window = j * dsub..(j + 1) * dsub;
+            let start = match &starts {
+                Some(starts) => starts[j].clone(),
+                None => plus_plus(train.slice(s![.., window.clone()]), 1 << bits, &mut cx.rng(j as u64), cx)?,
+            };
+            lloyd(&rows.columns(window), start, stop, cx)
+        })
+        .collect()
+}
+
+/// MSE per whole vector at each iteration. Groups may stop at different iterations; a group that has stopped keeps its last
+/// distortion.
+pub(crate) fn total_mse(trained: &[Trained]) -> Vec<f64> {
+    let longest = trained.iter().map(|t| t.mse.len()).max().unwrap_or(0);
+    let at = |t: &Trained, i: usize| t.mse[i.min(t.mse.len() - 1)];
+    (0..longest).map(|i| trained.iter().map(|t| at(t, i)).sum()).collect()
+}
+
+/// Checks that `m` groups of equal size make up a vector.
+///
+/// # Errors
+/// Names the divisors around `m`.
+pub(crate) fn check_groups(m: usize, dim: usize) -> Result<(), ParamError> {
+    if m > 0 && dim.is_multiple_of(m) {
+        return Ok(());
+    }
+    let help = format!("m must divide the dimension; try {}", nearest_divisors(dim, m));
+    Err(ParamError::new("m", format!("d={dim} is not divisible by m={m}"), help))
 }
 
 /// Up to three divisors of `dim` around `m`, as text.

@@ -1,0 +1,216 @@
+//! Orthonormal rotations: how they are found, and a quantizer that works behind one.
+
+use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
+use nalgebra::DMatrix;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+
+/// Rows multiplied by one task; a constant, so that no result depends on the thread count.
+const ROWS: usize = 256;
+
+/// `rows · matrix`, on the current thread pool.
+pub fn multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
+    let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
+    tasks.for_each(|(mut out, rows)| ndarray::linalg::general_mat_mul(1.0, &rows, &matrix, 0.0, &mut out));
+    out
+}
+
+/// A uniformly random orthonormal matrix: the polar factor of a Gaussian one.
+pub fn random(dim: usize, rng: &mut impl Rng) -> Array2<f32> {
+    let gaussian = Array2::from_shape_fn((dim, dim), |_| StandardNormal.sample(rng));
+    polar(&gaussian, &Array2::eye(dim))
+}
+
+/// The orthonormal `R` that maximizes `tr(Rᵀ·M)`, which for `M = U·S·Vᵀ` is `U·Vᵀ` (Schönemann 1966).
+///
+/// Computed by the Newton–Schulz iteration `X ← 1.5·X − 0.5·X·Xᵀ·X`, which is products alone and pulls every singular
+/// value in `(0, √3)` to 1. `fallback`, orthonormal itself, decides directions about which `M` says nothing.
+pub fn polar(matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
+    // ‖M‖₂² ≤ ‖M‖₁·‖M‖_∞.
+    let largest_sum =
+        |axis: Axis| matrix.map_axis(axis, |v| v.iter().map(|x| x.abs()).sum::<f32>()).into_iter().fold(0.0, f32::max);
+    let bound = (f64::from(largest_sum(Axis(0))) * f64::from(largest_sum(Axis(1)))).sqrt() as f32;
+    if bound <= 0.0 || !bound.is_finite() {
+        return fallback.clone();
+    }
+    let mut x = matrix / bound + fallback * 1e-6;
+    for _ in 0..MAX_ITERATIONS {
+        let gram = x.t().dot(&x);
+        let error =
+            gram.indexed_iter().map(|((i, j), g)| (g - if i == j { 1.0 } else { 0.0 }).abs()).fold(0.0, f32::max);
+        x = &x * 1.5 - x.dot(&gram) * 0.5;
+        if error < 1e-4 {
+            // One more step has squared what was left of the error.
+            break;
+        }
+    }
+    x
+}
+
+/// From singular values of 1e-6 of the bound: `ln(1e6)/ln(1.5)` and a few to settle.
+const MAX_ITERATIONS: usize = 45;
+
+/// Principal axes of `rows` (centred), dealt to `groups` groups of equal size so that the products of their variances are
+/// as equal as can be (Ge, He, Ke and Sun 2013, eigenvalue allocation). Columns are the new axes, group by group.
+pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
+    let (n, dim) = rows.dim();
+    let mean = rows.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_default();
+    let mut covariance = DMatrix::<f64>::zeros(dim, dim);
+    for block in rows.axis_chunks_iter(Axis(0), 4096) {
+        let centred = DMatrix::from_fn(block.nrows(), dim, |i, j| f64::from(block[(i, j)]) - mean[j]);
+        covariance.gemm_tr(1.0 / n as f64, &centred, &centred, 1.0);
+    }
+    let floor = 1e-12 * covariance.trace().max(f64::MIN_POSITIVE);
+    let eigen = covariance.symmetric_eigen();
+    let mut order: Vec<usize> = (0..dim).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]).then(a.cmp(&b)));
+    let size = dim / groups;
+    let mut dealt: Vec<(f64, Vec<usize>)> = vec![(0.0, Vec::new()); groups];
+    for axis in order {
+        // The open group whose product of variances is smallest so far.
+        let open = dealt.iter_mut().filter(|(_, axes)| axes.len() < size);
+        if let Some(group) = open.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            group.0 += eigen.eigenvalues[axis].max(floor).ln();
+            group.1.push(axis);
+        }
+    }
+    let axes: Vec<usize> = dealt.into_iter().flat_map(|(_, axes)| axes).collect();
+    Array2::from_shape_fn((dim, dim), |(i, j)| eigen.eigenvectors[(i, axes[j])] as f32)
+}
+
+/// A quantizer of `x·R` for an orthonormal `R`: codes, search and distortion are those of the inner one.
+pub struct RotatedQuantizer {
+    rotation: Array2<f32>,
+    inner: Box<dyn Quantizer>,
+}
+
+impl RotatedQuantizer {
+    /// Puts `rotation` (`dim×dim`) before `inner`.
+    pub fn new(rotation: Array2<f32>, inner: Box<dyn Quantizer>) -> RotatedQuantizer {
+        RotatedQuantizer { rotation, inner }
+    }
+}
+
+impl Quantizer for RotatedQuantizer {
+    fn dim(&self) -> usize {
+        self.rotation.nrows()
+    }
+
+    fn code_bits(&self) -> usize {
+        self.inner.code_bits()
+    }
+
+    fn model_size(&self) -> usize {
+        4 * self.rotation.len() + self.inner.model_size()
+    }
+
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        self.inner.encode_into(multiply(rows, self.rotation.view()).view(), codes)
+    }
+
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        let mut rotated = Array2::zeros(rows.dim());
+        self.inner.decode_into(codes, rotated.view_mut())?;
+        rows.assign(&multiply(rotated.view(), self.rotation.t()));
+        Ok(())
+    }
+
+    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+        // Distances and products are those of the rotated vectors.
+        let inner = self.inner.searcher(metric)?;
+        Some(Box::new(RotatedSearcher { rotation: &self.rotation, inner }))
+    }
+
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        self.inner.symbols()
+    }
+
+    fn curves(&self) -> &[Curve] {
+        self.inner.curves()
+    }
+}
+
+struct RotatedSearcher<'a> {
+    rotation: &'a Array2<f32>,
+    inner: Box<dyn Searcher + 'a>,
+}
+
+impl Searcher for RotatedSearcher<'_> {
+    fn path(&self) -> &'static str {
+        self.inner.path()
+    }
+
+    fn is_estimate(&self) -> bool {
+        self.inner.is_estimate()
+    }
+
+    fn set_query(&mut self, query: &[f32]) {
+        let query = ndarray::ArrayView1::from(query);
+        self.inner.set_query(&query.dot(self.rotation).to_vec());
+    }
+
+    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+        self.inner.score_into(codes, scores)
+    }
+
+    fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<crate::Neighbor>, MethodError> {
+        self.inner.top_k(codes, code_size, k)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn distance_from_orthonormal(r: &Array2<f32>) -> f32 {
+        (r.t().dot(r) - Array2::<f32>::eye(r.ncols())).iter().fold(0.0, |m, v| m.max(v.abs()))
+    }
+
+    #[test]
+    fn the_polar_factor_of_a_stretched_rotation_is_the_rotation() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let rotation = random(20, &mut rng);
+        assert!(distance_from_orthonormal(&rotation) < 1e-5);
+        // R·S with S symmetric positive definite has the polar factor R.
+        let half = random(20, &mut rng);
+        let scales = Array2::from_diag(&ndarray::Array1::from_shape_fn(20, |i| 10f32.powi(i as i32 % 4 - 2)));
+        let stretch = half.dot(&scales).dot(&half.t());
+        let found = polar(&rotation.dot(&stretch), &Array2::eye(20));
+        let gap = (&found - &rotation).iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(gap < 1e-3, "{gap}");
+    }
+
+    #[test]
+    fn a_matrix_that_says_nothing_leaves_the_fallback() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let fallback = random(7, &mut rng);
+        assert_eq!(polar(&Array2::zeros((7, 7)), &fallback), fallback);
+        let mut rank_one = Array2::zeros((7, 7));
+        rank_one[(0, 0)] = 3.0;
+        assert!(distance_from_orthonormal(&polar(&rank_one, &Array2::eye(7))) < 1e-4);
+    }
+
+    #[test]
+    fn balanced_axes_are_orthonormal_and_share_the_variance() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let rows = Array2::from_shape_fn((2000, 8), |(_, j)| {
+            let x: f32 = StandardNormal.sample(&mut rng);
+            x * 2f32.powi(j as i32)
+        });
+        let axes = balanced_axes(rows.view(), 4);
+        assert!(distance_from_orthonormal(&axes) < 1e-5);
+        let rotated = multiply(rows.view(), axes.view());
+        let variance = |j: usize| rotated.column(j).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / 2000.0;
+        let products: Vec<f64> = (0..4).map(|g| variance(2 * g) * variance(2 * g + 1)).collect();
+        let spread =
+            products.iter().fold(0f64, |m, p| m.max(*p)) / products.iter().fold(f64::INFINITY, |m, p| m.min(*p));
+        assert!(spread < 1.5, "variances 4^0 … 4^7 pair up to 4^7 each: {products:?}");
+    }
+}
