@@ -7,7 +7,7 @@ mod cpu_backend;
 
 pub use cpu_backend::CpuBackend;
 
-use crate::MethodError;
+use crate::{MethodError, Neighbor};
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
 use std::fmt;
@@ -150,6 +150,18 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// A device failure.
     fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
+
+    /// The `count` codewords of least `‖x−c‖²` for each row, nearest first, ties by index; `rows·min(count, K)` in all. The
+    /// score is that squared distance.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest_few(
+        &self,
+        rows: &DeviceMatrix,
+        codebook: ArrayView2<'_, f32>,
+        count: usize,
+    ) -> Result<Vec<Neighbor>, MethodError>;
 
     /// Sums the rows of each of `k` cells.
     ///

@@ -20,6 +20,7 @@ pub mod pack;
 pub mod pq;
 mod product;
 pub mod rotation;
+pub mod rvq;
 pub mod scalar;
 pub mod spec;
 pub mod strict;

@@ -33,7 +33,7 @@ pub struct Opq {
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
-    /// Times that rotation and codebooks are fitted to each other.
+    /// Times that rotation and codebooks are fitted to each other, at most: it ends when the distortion stands still.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 1000))]
     pub iterations: usize,
@@ -58,8 +58,11 @@ fn default_bits() -> u8 {
 }
 
 fn default_iterations() -> usize {
-    20
+    50
 }
+
+/// Relative drop of the distortion below which another rotation is not worth its time.
+const SETTLED: f64 = 1e-4;
 
 /// k-means iterations between two rotations, and before the first and after the last.
 const INNER_ITERATIONS: usize = 4;
@@ -115,7 +118,9 @@ impl Method for Opq {
             let rows = cx.backend.upload(rotated.view())?;
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
             let trained = train_groups(rotated.view(), &rows, codebooks, self.m, self.bits, stop(inner), cx)?;
+            let before = history.last().copied();
             history.extend(total_mse(&trained));
+            let settled = before.zip(history.last()).is_some_and(|(before, now)| before - now <= SETTLED * now);
             let dsub = dim / self.m;
             let mut decoded = Array2::<f32>::zeros(rotated.dim());
             for (j, group) in trained.iter().enumerate() {
@@ -126,6 +131,9 @@ impl Method for Opq {
             }
             rotation = polar(&train.t().dot(&decoded), &rotation);
             codebooks = Some(trained.into_iter().map(|t| t.codebook).collect());
+            if settled {
+                break;
+            }
         }
         let rotated = multiply(train, rotation.view());
         let rows = cx.backend.upload(rotated.view())?;

@@ -3,14 +3,14 @@
 //! YAML, the JSON schema, `xtask methods`, the conformance suite and the documents take the methods from here.
 
 use crate::strict::{self, nearest_name};
-use crate::{Method, ParamError, lbg, opq, pq, scalar};
+use crate::{Method, ParamError, lbg, opq, pq, rvq, scalar};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Every method. To add one: its file, its `mod` line in `lib.rs`, its line here.
-pub static METHODS: &[MethodEntry] = &[scalar::ENTRY, lbg::ENTRY, pq::ENTRY, opq::ENTRY];
+pub static METHODS: &[MethodEntry] = &[scalar::ENTRY, lbg::ENTRY, pq::ENTRY, opq::ENTRY, rvq::ENTRY];
 
 /// What is known about a method by name.
 pub struct MethodEntry {

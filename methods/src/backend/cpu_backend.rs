@@ -2,10 +2,13 @@
 
 use super::{Assignment, Backend, CellSums, DeviceMatrix};
 use crate::MethodError;
-use cpu::{Isa, Panels, Score};
+use cpu::{Isa, Neighbor, Panels, Score, TopK};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::sync::Arc;
+
+/// Rows per task where scores of a whole codebook are held for each.
+const ROWS: usize = 64;
 
 /// Computes on the processor.
 #[derive(Clone, Debug)]
@@ -71,6 +74,37 @@ impl Backend for CpuBackend {
         let mut nearest = vec![0u32; rows.nrows()];
         panels.assign(self.values(rows), rows.stride(), &mut nearest);
         Ok(nearest)
+    }
+
+    fn nearest_few(
+        &self,
+        rows: &DeviceMatrix,
+        codebook: ArrayView2<'_, f32>,
+        count: usize,
+    ) -> Result<Vec<Neighbor>, MethodError> {
+        let (n, dim, k) = (rows.nrows(), rows.ncols(), codebook.nrows());
+        let count = count.min(k);
+        let codewords: Vec<f32> = codebook.iter().copied().collect();
+        let panels = Panels::new(self.isa, &codewords, dim, Score::HalfDistance);
+        let mut found = vec![Neighbor { score: 0.0, id: 0 }; n * count];
+        found.par_chunks_mut(ROWS * count).enumerate().for_each(|(task, found)| {
+            let rows: Vec<f32> =
+                (0..found.len() / count).flat_map(|i| self.row(rows, task * ROWS + i).iter().copied()).collect();
+            let mut scores = vec![0f32; found.len() / count * k];
+            panels.scores(&rows, &mut scores);
+            let mut top = TopK::new(count);
+            for ((found, scores), row) in
+                found.chunks_exact_mut(count).zip(scores.chunks_exact(k)).zip(rows.chunks_exact(dim))
+            {
+                top.push_block(scores, 0);
+                for (slot, neighbor) in found.iter_mut().zip(top.drain_sorted()) {
+                    // Summed directly, as `assign` does.
+                    let codeword = &codewords[neighbor.id as usize * dim..][..dim];
+                    *slot = Neighbor { score: cpu::squared_distance(row, codeword), id: neighbor.id };
+                }
+            }
+        });
+        Ok(found)
     }
 
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
