@@ -4,6 +4,7 @@ use crate::batch::decode_rows;
 use crate::kmeans::{Stop, check_scale, lloyd, plus_plus};
 use crate::lookup::AdditiveSearcher;
 use crate::pack::Layout;
+use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Backend, Context, Curve, Method, MethodError, Metric, ParamError, Quantizer, Searcher, Symbols};
 use crate::{check_batch, check_train};
@@ -63,7 +64,7 @@ fn default_beam() -> usize {
 }
 
 fn default_iterations() -> usize {
-    25
+    10
 }
 
 /// Rows coded at a time; their residuals are held once per partial code.
@@ -110,12 +111,11 @@ impl Method for Rvq {
         let mut codebooks: Vec<Array2<f32>> = Vec::new();
         let mut mse = Vec::new();
         for stage in 0..self.stages {
-            let residuals = beams.best_residuals();
-            let start = plus_plus(residuals.view(), 1 << self.bits, &mut cx.rng(stage as u64), cx)?;
-            let trained = lloyd(&cx.backend.upload(residuals.view())?, start, stop, cx)?;
-            beams.extend(trained.codebook.view(), self.beam, &*cx.backend)?;
+            // All partial codes of a row lend their residuals: the search will meet all of them.
+            let codebook = progressive(beams.view(), 1 << self.bits, stop, stage as u64, cx)?;
+            beams.extend(codebook.view(), self.beam, &*cx.backend)?;
             mse.push(beams.mean_error());
-            codebooks.push(trained.codebook);
+            codebooks.push(codebook);
         }
         let mut best = ResidualQuantizer::new(codebooks, self.bits, self.beam, cx.backend.clone());
         let mut codes = beams.best_codes();
@@ -136,6 +136,44 @@ impl Method for Rvq {
         Ok(Box::new(best))
     }
 }
+
+/// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
+/// poor optima and follows the noise of late stages; cells found where the variance is are good cells to start from
+/// (progressive-dimension clustering, as in FAISS).
+fn progressive(
+    rows: ArrayView2<'_, f32>,
+    k: usize,
+    stop: Stop,
+    stream: u64,
+    cx: &Context,
+) -> Result<Array2<f32>, MethodError> {
+    let (n, dim) = rows.dim();
+    let every = n.div_ceil(AXES_ROWS) as isize;
+    let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
+    let rotated = multiply(rows, axes.view());
+    let device = cx.backend.upload(rotated.view())?;
+    let mut dims = dim.min(FIRST_DIMS);
+    let mut codebook = plus_plus(rotated.slice(s![.., ..dims]), k, &mut cx.rng(stream), cx)?;
+    loop {
+        let last = dims == dim;
+        let step = if last { stop } else { Stop { max_iterations: stop.max_iterations.min(10), ..stop } };
+        let trained = lloyd(&device.columns(0..dims), codebook, step, cx)?;
+        if last {
+            return Ok(trained.codebook.dot(&axes.t()));
+        }
+        // The same cells, seen in twice as many dimensions.
+        dims = (2 * dims).min(dim);
+        let cells = cx.backend.cell_sums(&device.columns(0..dims), &trained.nearest, k)?;
+        codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
+            0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
+            count => (cells.sums[(c, j)] / count as f64) as f32,
+        });
+    }
+}
+
+/// Principal components that clustering begins with, and rows that they are found from.
+const FIRST_DIMS: usize = 4;
+const AXES_ROWS: usize = 20_000;
 
 /// The partial codes of a batch of rows, the best first, each with what it leaves.
 struct Beams {
@@ -163,10 +201,6 @@ impl Beams {
     fn view(&self) -> ArrayView2<'_, f32> {
         // The lengths are kept in step by construction.
         ArrayView2::from_shape((self.n * self.width, self.dim), &self.residuals).unwrap_or_else(|_| unreachable!())
-    }
-
-    fn best_residuals(&self) -> Array2<f32> {
-        self.view().slice(s![..;self.width, ..]).to_owned()
     }
 
     fn best_codes(&self) -> Vec<Vec<u16>> {
