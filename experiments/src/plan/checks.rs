@@ -1,0 +1,249 @@
+//! The checks of everything but the methods: settings, devices, datasets, measurements. Each reports what is wrong at its
+//! place and goes on, so that an author hears of all mistakes at once.
+
+use super::{Overrides, PlannedDataset, available_threads};
+use crate::document::{Document, escape};
+use crate::experiment::{Devices, Experiment};
+use crate::fault::Fault;
+use crate::machine::total_memory_bytes;
+use crate::metrics::{self, Measure};
+use datasets::{FileSource, SearchPath, Source, SyntheticSource, catalog};
+use methods::ParamError;
+use methods::strict;
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Far beyond any machine; a slip of the finger otherwise starts a million threads.
+const MAX_THREADS: usize = 4096;
+
+/// Collects faults.
+pub(super) struct Checker<'d> {
+    pub(super) document: &'d Document,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Checker<'_> {
+    pub(super) fn fault(&mut self, pointer: &str, message: impl Into<String>, help: Option<String>) {
+        self.faults.push(Fault::at(self.document, pointer, message, help));
+    }
+
+    /// A fault of a parameter below `pointer`: at the parameter if it stands in the document, else at its parent. An
+    /// unknown or merely present key is marked itself.
+    pub(super) fn param(&mut self, pointer: &str, error: &ParamError) {
+        let below = error.param.as_ref().map_or(pointer.to_owned(), |param| format!("{pointer}/{param}"));
+        let range = if error.message.starts_with("unknown key") {
+            self.document.locate_key(&below)
+        } else {
+            self.document.locate(&below)
+        };
+        self.faults.push(Fault::at_bytes(self.document, range, error.message.clone(), error.help.clone()));
+    }
+}
+
+pub(super) fn apply(experiment: &mut Experiment, overrides: &Overrides) {
+    if let Some(device) = overrides.device {
+        experiment.device = Devices::One(device);
+    }
+    if !overrides.seeds.is_empty() {
+        experiment.seeds.clone_from(&overrides.seeds);
+    }
+    if let Some(timeout) = overrides.timeout {
+        experiment.timeout = timeout;
+    }
+}
+
+pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>) {
+    let name = &experiment.name;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 100 || !name.chars().all(allowed) || name.starts_with('.') {
+        let help = "it names the run folder: use up to 100 letters, digits, `-`, `_` and `.`, such as `pq-vs-scalar`"
+            .to_owned();
+        checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
+    }
+    if let Some(threads) = experiment.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+        let help = format!("use 1 to {MAX_THREADS}, or leave it out for all {} cores", available_threads());
+        checker.fault("/threads", format!("`threads: {threads}` is out of range"), Some(help));
+    }
+    for (key, empty, what) in [
+        ("/seeds", experiment.seeds.is_empty(), "a seed, such as `seeds: [1, 2, 3]`"),
+        ("/datasets", experiment.datasets.is_empty(), "a dataset, such as `- wordnet-minilm-384`"),
+        ("/methods", experiment.methods.is_empty(), "a method, such as `- pq: { m: 48 }`"),
+        ("/report/formats", experiment.report.formats.is_empty(), "a format, such as html"),
+    ] {
+        if empty {
+            checker.fault(
+                key,
+                format!("`{}` is empty", key.rsplit('/').next().unwrap_or(key)),
+                Some(format!("name at least {what}")),
+            );
+        }
+    }
+    let mut seen = HashSet::new();
+    if let Some((i, seed)) = experiment.seeds.iter().enumerate().find(|(_, seed)| !seen.insert(**seed)) {
+        let help = "each seed stands for one independent repetition".to_owned();
+        checker.fault(&format!("/seeds/{i}"), format!("seed {seed} is listed twice"), Some(help));
+    }
+}
+
+/// Devices by the names of their backends, each once.
+pub(super) fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<String> {
+    let devices = experiment.device.list();
+    if devices.is_empty() {
+        checker.fault("/device", "`device` is empty", Some("use cpu, cuda or auto".into()));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for device in devices {
+        match methods::backend::open(device.name()) {
+            Ok(backend) if names.iter().any(|name| name == backend.name()) => {}
+            Ok(backend) => names.push(backend.name().to_owned()),
+            Err(error) => checker.fault("/device", error.reason, Some(error.help)),
+        }
+    }
+    names
+}
+
+/// Reads a dataset as it is written in an experiment.
+///
+/// # Errors
+/// Names the key to blame.
+pub fn parse_source(written: &Value) -> Result<Source, ParamError> {
+    match written {
+        Value::String(name) => Ok(Source::Named(name.clone())),
+        Value::Object(map) if map.contains_key("synthetic") => {
+            strict::from_value::<SyntheticSource>(written.clone()).map(Source::Synthetic)
+        }
+        Value::Object(map) if map.contains_key("path") => {
+            strict::from_value::<FileSource>(written.clone()).map(Source::File)
+        }
+        _ => Err(ParamError {
+            param: None,
+            message: "this is no dataset".into(),
+            help: Some(format!(
+                "write a name ({}), or a mapping with `path:` or `synthetic:`",
+                catalog::entries().iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
+            )),
+        }),
+    }
+}
+
+pub(super) fn resolve_datasets(
+    experiment: &Experiment,
+    root: &Path,
+    search: &SearchPath,
+    checker: &mut Checker<'_>,
+) -> Vec<PlannedDataset> {
+    let mut datasets: Vec<PlannedDataset> = Vec::new();
+    for (i, written) in experiment.datasets.iter().enumerate() {
+        let pointer = format!("/datasets/{i}");
+        match parse_source(written) {
+            Err(error) => checker.param(&pointer, &error),
+            Ok(source) => match source.resolve(root, search) {
+                Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
+                Ok(resolved) if datasets.iter().any(|d| d.resolved.summary.name == resolved.summary.name) => {
+                    let name = &resolved.summary.name;
+                    let help = "give one of them a `name:` of its own".to_owned();
+                    checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
+                }
+                Ok(resolved) if resolved.summary.name.trim().is_empty() => {
+                    checker.fault(
+                        &format!("{pointer}/name"),
+                        "a dataset needs a name",
+                        Some("such as `name: my-vectors`".into()),
+                    );
+                }
+                Ok(resolved) if bytes_needed(&resolved.summary) > total_memory_bytes() => {
+                    let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
+                    let needed = gib(bytes_needed(&resolved.summary));
+                    let help = "use fewer rows or dimensions; every trial holds all rows as f32".to_owned();
+                    let message = format!(
+                        "dataset `{}` needs {needed} of memory, this machine has {}",
+                        resolved.summary.name,
+                        gib(total_memory_bytes())
+                    );
+                    checker.fault(&pointer_of_file(&pointer, written), message, Some(help));
+                }
+                Ok(resolved) => datasets.push(PlannedDataset {
+                    written: written.clone(),
+                    resolved,
+                    pointer: pointer_of_file(&pointer, written),
+                }),
+            },
+        }
+    }
+    datasets
+}
+
+/// Bytes of all rows as f32; the largest number when there are more than that.
+fn bytes_needed(summary: &datasets::Summary) -> u64 {
+    let rows =
+        [summary.train, summary.base, summary.queries].into_iter().try_fold(0u64, |sum, n| sum.checked_add(n as u64));
+    rows.and_then(|rows| rows.checked_mul(4 * summary.dim as u64)).unwrap_or(u64::MAX)
+}
+
+/// Points at the path of a file source, at the kind of a synthetic one.
+fn pointer_of_file(pointer: &str, written: &Value) -> String {
+    ["path", "synthetic"]
+        .into_iter()
+        .find(|key| written.get(key).is_some())
+        .map_or(pointer.to_owned(), |key| format!("{pointer}/{key}"))
+}
+
+pub(super) fn resolve_measures(
+    experiment: &mut Experiment,
+    checker: &mut Checker<'_>,
+) -> Vec<(String, Box<dyn Measure>)> {
+    let written = experiment.measure.clone().unwrap_or_else(metrics::defaults);
+    let mut measures = Vec::new();
+    let mut resolved = Map::new();
+    for (name, params) in written {
+        let pointer = format!("/measure/{}", escape(&name));
+        match metrics::parse(&name, params) {
+            Err(error) if error.param.is_none() && error.message.starts_with("unknown measurement") => {
+                let range = checker.document.locate_key(&pointer);
+                checker.faults.push(Fault::at_bytes(checker.document, range, error.message, error.help));
+            }
+            Err(error) => checker.param(&pointer, &error),
+            Ok(measure) => {
+                if measure.seconds() > 0.0 && cfg!(debug_assertions) {
+                    let help = "use `cargo xtask`, which builds with optimization".to_owned();
+                    checker.fault(&pointer, format!("`{name}` measures time, and this is a debug build"), Some(help));
+                }
+                resolved.insert(name.clone(), measure.params());
+                measures.push((name, measure));
+            }
+        }
+    }
+    experiment.measure = Some(resolved);
+    measures
+}
+
+/// Whether what was written, not what a default says, can be asked of the datasets.
+pub(super) fn check_questions(
+    datasets: &[PlannedDataset],
+    measures: &[(String, Box<dyn Measure>)],
+    checker: &mut Checker<'_>,
+) {
+    for (name, measure) in measures {
+        let written = |key: &str| checker.document.value().pointer(&format!("/measure/{name}{key}")).is_some();
+        let fewest = datasets.iter().map(|d| &d.resolved.summary).min_by_key(|summary| summary.base);
+        if let Some(summary) = fewest.filter(|summary| measure.truth_depth() > summary.base && written("/k")) {
+            let message = format!(
+                "`{name}` asks for {} neighbours, dataset `{}` has {} base rows",
+                measure.truth_depth(),
+                summary.name,
+                summary.base
+            );
+            checker.fault(&format!("/measure/{name}/k"), message, Some("use a smaller k, or more rows".into()));
+        } else if measure.needs_labels()
+            && written("")
+            && !datasets.is_empty()
+            && datasets.iter().all(|d| !d.resolved.summary.labelled)
+        {
+            let range = checker.document.locate_key(&format!("/measure/{name}"));
+            let message = format!("`{name}` needs classes, and no dataset here has any");
+            let help = "give a file dataset `labels:`, or leave this out".to_owned();
+            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some(help)));
+        }
+    }
+}
