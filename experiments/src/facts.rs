@@ -4,8 +4,8 @@
 use crate::metrics::bound;
 use cpu::Isa;
 use datasets::Dataset;
-use nalgebra::DMatrix;
-use ndarray::{ArrayView2, Axis};
+use methods::moments;
+use ndarray::ArrayView2;
 use record::DatasetFacts;
 
 /// Points of the bound that are kept for drawing.
@@ -40,21 +40,11 @@ const MAX_SPECTRUM_DIM: usize = 2048;
 
 /// `mean ‖x−mean‖²` and the eigenvalues of the covariance, largest first; none in very high dimension.
 fn spectrum(rows: ArrayView2<'_, f32>) -> (f64, Vec<f64>) {
-    let (n, dim) = rows.dim();
-    let mean: Vec<f64> =
-        (0..dim).map(|j| rows.column(j).iter().map(|&v| f64::from(v)).sum::<f64>() / n as f64).collect();
-    if dim > MAX_SPECTRUM_DIM {
-        let row_error = |row: ndarray::ArrayView1<'_, f32>| -> f64 {
-            row.iter().zip(&mean).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum()
-        };
-        return (rows.outer_iter().map(row_error).sum::<f64>() / n as f64, Vec::new());
+    let mean = moments::mean(rows);
+    if rows.ncols() > MAX_SPECTRUM_DIM {
+        return (moments::variance(rows, &mean), Vec::new());
     }
-    let mut covariance = DMatrix::<f64>::zeros(dim, dim);
-    // In blocks, so that the centred copy in f64 stays small.
-    for block in rows.axis_chunks_iter(Axis(0), 4096) {
-        let centred = DMatrix::from_fn(block.nrows(), dim, |i, j| f64::from(block[(i, j)]) - mean[j]);
-        covariance.gemm_tr(1.0 / n as f64, &centred, &centred, 1.0);
-    }
+    let covariance = moments::covariance(rows, &mean);
     let variance = covariance.trace();
     let mut eigenvalues: Vec<f64> = covariance.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
     eigenvalues.sort_by(|a, b| b.total_cmp(a));

@@ -21,6 +21,5 @@ pub use document::Document;
 pub use engine::{Launcher, Observer, Outcome};
 pub use experiment::{Experiment, schema};
 pub use fault::Fault;
-pub use machine::describe as describe_machine;
 pub use plan::{Overrides, Plan};
 pub use units::{ByteSize, Seconds};

@@ -1,10 +1,11 @@
 //! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat.
 
 use crate::kmeans::{Stop, Trained, check_scale, lloyd};
+use crate::moments::mean;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ParamError, Quantizer, check_train};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -85,8 +86,8 @@ impl Method for Lbg {
         let rows = cx.backend.upload(train.view())?;
         let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };
         // The mean, in f64: the best codebook of one.
-        let mean = train.mapv(f64::from).mean_axis(Axis(0)).map(|mean| mean.mapv(|v| v as f32));
-        let mut codebook = mean.ok_or(MethodError::NoRows)?.insert_axis(Axis(0));
+        let mean = mean(train.view());
+        let mut codebook = Array2::from_shape_fn((1, train.ncols()), |(_, j)| mean[j] as f32);
         let mut trained = lloyd(&rows, codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 }, cx)?;
         let mut history = trained.mse.clone();
         for size in 0..self.bits {

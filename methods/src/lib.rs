@@ -9,12 +9,14 @@
 
 pub mod backend;
 mod batch;
+mod codebooks;
 mod context;
 mod error;
 pub mod kmeans;
 pub mod lbg;
 pub mod levels;
 mod lookup;
+pub mod moments;
 pub mod opq;
 pub mod pack;
 pub mod pq;

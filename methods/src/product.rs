@@ -2,8 +2,8 @@
 
 use crate::backend::Backend;
 use crate::batch::decode_rows;
+use crate::codebooks::Codebooks;
 use crate::lookup::LookupSearcher;
-use crate::pack::Layout;
 use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use std::sync::Arc;
@@ -13,8 +13,7 @@ const ROWS: usize = 8192;
 
 /// `m` codebooks of `K×dsub`, one per group of `dsub` consecutive components. A code is one symbol per group.
 pub struct ProductQuantizer {
-    codebooks: Vec<Array2<f32>>,
-    layout: Layout,
+    codebooks: Codebooks,
     curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
 }
@@ -25,53 +24,51 @@ impl ProductQuantizer {
     /// # Panics
     /// When there is none or one has another number of codewords.
     pub fn new(codebooks: Vec<Array2<f32>>, bits: u8, mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
-        assert!(!codebooks.is_empty() && codebooks.iter().all(|c| c.nrows() == 1 << bits), "codebooks of 2^{bits}");
+        let position = |p: usize, of: usize| if of == 1 { "codebook".to_owned() } else { format!("sub {p}") };
         let curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
-        ProductQuantizer { layout: Layout::uniform(codebooks.len(), bits), codebooks, curves, backend }
-    }
-
-    fn dsub(&self) -> usize {
-        self.codebooks[0].ncols()
+        ProductQuantizer { codebooks: Codebooks::new(codebooks, bits, position), curves, backend }
     }
 }
 
 impl Quantizer for ProductQuantizer {
     fn dim(&self) -> usize {
-        self.codebooks.len() * self.dsub()
+        self.codebooks.books.len() * self.codebooks.dsub()
     }
 
     fn code_bits(&self) -> usize {
-        self.layout.bits()
+        self.codebooks.layout.bits()
     }
 
     fn model_size(&self) -> usize {
-        self.codebooks.iter().map(|c| 4 * c.len()).sum()
+        self.codebooks.model_size()
     }
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        let (m, dsub) = (self.codebooks.len(), self.dsub());
+        let (m, dsub) = (self.codebooks.books.len(), self.codebooks.dsub());
         for (chunk, codes) in codes.chunks_mut(ROWS * self.code_size()).enumerate() {
             let count = codes.len() / self.code_size();
             let device = self.backend.upload(rows.slice(s![chunk * ROWS..chunk * ROWS + count, ..]))?;
             let mut symbols = vec![0u16; count * m];
-            for (j, codebook) in self.codebooks.iter().enumerate() {
+            for (j, codebook) in self.codebooks.books.iter().enumerate() {
                 let window = device.columns(j * dsub..(j + 1) * dsub);
                 let nearest = self.backend.nearest(&window, codebook.view())?;
                 symbols.iter_mut().skip(j).step_by(m).zip(nearest).for_each(|(symbol, c)| *symbol = c as u16);
             }
             for (code, symbols) in codes.chunks_exact_mut(self.code_size()).zip(symbols.chunks_exact(m)) {
-                self.layout.pack(symbols, code);
+                self.codebooks.layout.pack(symbols, code);
             }
         }
         Ok(())
     }
 
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.codebooks.len()];
+        let scratch = || vec![0u16; self.codebooks.books.len()];
         decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.layout.unpack(code, symbols)?;
-            for ((part, codebook), &symbol) in row.chunks_exact_mut(self.dsub()).zip(&self.codebooks).zip(&*symbols) {
+            self.codebooks.layout.unpack(code, symbols)?;
+            for ((part, codebook), &symbol) in
+                row.chunks_exact_mut(self.codebooks.dsub()).zip(&self.codebooks.books).zip(&*symbols)
+            {
                 part.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, &y)| *x = y);
             }
             Ok(())
@@ -79,32 +76,14 @@ impl Quantizer for ProductQuantizer {
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        Some(Box::new(LookupSearcher::new(&self.codebooks, &self.layout, metric)))
+        Some(Box::new(LookupSearcher::new(&self.codebooks.books, &self.codebooks.layout, metric)))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.codebooks)
     }
 
     fn curves(&self) -> &[Curve] {
         &self.curves
-    }
-}
-
-impl Symbols for ProductQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        self.codebooks.iter().map(Array2::nrows).collect()
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        if self.codebooks.len() == 1 { "codebook".to_owned() } else { format!("sub {p}") }
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        self.layout.unpack(code, symbols)
-    }
-
-    fn codebook(&self, p: usize) -> Option<ArrayView2<'_, f32>> {
-        self.codebooks.get(p).map(|codebook| codebook.view())
     }
 }

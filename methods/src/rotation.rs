@@ -1,7 +1,7 @@
 //! Orthonormal rotations: how they are found, and a quantizer that works behind one.
 
+use crate::moments::{covariance, mean};
 use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
-use nalgebra::DMatrix;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -56,13 +56,8 @@ const MAX_ITERATIONS: usize = 45;
 /// Principal axes of `rows` (centred), dealt to `groups` groups of equal size so that the products of their variances are
 /// as equal as can be (Ge, He, Ke and Sun 2013, eigenvalue allocation). Columns are the new axes, group by group.
 pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
-    let (n, dim) = rows.dim();
-    let mean = rows.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_default();
-    let mut covariance = DMatrix::<f64>::zeros(dim, dim);
-    for block in rows.axis_chunks_iter(Axis(0), 4096) {
-        let centred = DMatrix::from_fn(block.nrows(), dim, |i, j| f64::from(block[(i, j)]) - mean[j]);
-        covariance.gemm_tr(1.0 / n as f64, &centred, &centred, 1.0);
-    }
+    let dim = rows.ncols();
+    let covariance = covariance(rows, &mean(rows));
     let floor = 1e-12 * covariance.trace().max(f64::MIN_POSITIVE);
     let eigen = covariance.symmetric_eigen();
     let mut order: Vec<usize> = (0..dim).collect();

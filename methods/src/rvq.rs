@@ -1,9 +1,9 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
 use crate::batch::decode_rows;
+use crate::codebooks::Codebooks;
 use crate::kmeans::{Stop, check_scale, lloyd, plus_plus};
 use crate::lookup::AdditiveSearcher;
-use crate::pack::Layout;
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Backend, Context, Curve, Method, MethodError, Metric, ParamError, Quantizer, Searcher, Symbols};
@@ -122,7 +122,7 @@ impl Method for Rvq {
         let mut error = *mse.last().unwrap_or(&f64::INFINITY);
         for _ in 0..self.refit {
             cx.cancel.check()?;
-            let codebooks = least_squares(train.view(), &codes, &best.codebooks, &*cx.backend)?;
+            let codebooks = least_squares(train.view(), &codes, &best.codebooks.books, &*cx.backend)?;
             let candidate = ResidualQuantizer::new(codebooks, self.bits, self.beam, cx.backend.clone());
             let again = candidate.search(train.view())?;
             // A beam search is a heuristic: codebooks that it uses worse are not better.
@@ -308,8 +308,7 @@ fn least_squares(
 /// A trained residual quantizer. A code is one symbol per stage; a vector is the sum of its codewords, so the first stages
 /// of a code are a code of lower rate.
 struct ResidualQuantizer {
-    codebooks: Vec<Array2<f32>>,
-    layout: Layout,
+    codebooks: Codebooks,
     beam: usize,
     curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
@@ -317,13 +316,13 @@ struct ResidualQuantizer {
 
 impl ResidualQuantizer {
     fn new(codebooks: Vec<Array2<f32>>, bits: u8, beam: usize, backend: Arc<dyn Backend>) -> ResidualQuantizer {
-        let layout = Layout::uniform(codebooks.len(), bits);
-        ResidualQuantizer { codebooks, layout, beam, curves: Vec::new(), backend }
+        let codebooks = Codebooks::new(codebooks, bits, |p, _| format!("stage {p}"));
+        ResidualQuantizer { codebooks, beam, curves: Vec::new(), backend }
     }
 
     fn search(&self, rows: ArrayView2<'_, f32>) -> Result<Beams, MethodError> {
         let mut beams = Beams::new(rows);
-        for codebook in &self.codebooks {
+        for codebook in &self.codebooks.books {
             beams.extend(codebook.view(), self.beam, &*self.backend)?;
         }
         Ok(beams)
@@ -332,15 +331,15 @@ impl ResidualQuantizer {
 
 impl Quantizer for ResidualQuantizer {
     fn dim(&self) -> usize {
-        self.codebooks[0].ncols()
+        self.codebooks.dsub()
     }
 
     fn code_bits(&self) -> usize {
-        self.layout.bits()
+        self.codebooks.layout.bits()
     }
 
     fn model_size(&self) -> usize {
-        self.codebooks.iter().map(|c| 4 * c.len()).sum()
+        self.codebooks.model_size()
     }
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
@@ -350,18 +349,18 @@ impl Quantizer for ResidualQuantizer {
             let count = codes.len() / size;
             let beams = self.search(rows.slice(s![chunk * ROWS..chunk * ROWS + count, ..]))?;
             for (code, symbols) in codes.chunks_exact_mut(size).zip(beams.codes.iter().step_by(beams.width)) {
-                self.layout.pack(symbols, code);
+                self.codebooks.layout.pack(symbols, code);
             }
         }
         Ok(())
     }
 
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.codebooks.len()];
+        let scratch = || vec![0u16; self.codebooks.books.len()];
         decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.layout.unpack(code, symbols)?;
+            self.codebooks.layout.unpack(code, symbols)?;
             row.fill(0.0);
-            for (codebook, &symbol) in self.codebooks.iter().zip(&*symbols) {
+            for (codebook, &symbol) in self.codebooks.books.iter().zip(&*symbols) {
                 row.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, y)| *x += y);
             }
             Ok(())
@@ -370,34 +369,17 @@ impl Quantizer for ResidualQuantizer {
 
     /// Inner products add up over stages; distances would need the norm of the sum, which the code does not hold.
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        (metric == Metric::InnerProduct)
-            .then(|| Box::new(AdditiveSearcher::new(&self.codebooks, &self.layout)) as Box<dyn Searcher>)
+        (metric == Metric::InnerProduct).then(|| {
+            Box::new(AdditiveSearcher::new(&self.codebooks.books, &self.codebooks.layout)) as Box<dyn Searcher>
+        })
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.codebooks)
     }
 
     fn curves(&self) -> &[Curve] {
         &self.curves
-    }
-}
-
-impl Symbols for ResidualQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        self.codebooks.iter().map(Array2::nrows).collect()
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("stage {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        self.layout.unpack(code, symbols)
-    }
-
-    fn codebook(&self, p: usize) -> Option<ArrayView2<'_, f32>> {
-        self.codebooks.get(p).map(|codebook| codebook.view())
     }
 }
 

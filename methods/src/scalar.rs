@@ -293,8 +293,11 @@ impl ScalarQuantizer {
         let (side, packed) = code.split_at_mut(self.side_bytes());
         if self.spec.scope == Scope::Vector {
             let scale = self.spec.vector_scale(row);
-            let stored = if self.spec.symmetric { vec![scale.step] } else { vec![scale.offset, scale.step] };
-            side.copy_from_slice(bytemuck::cast_slice(&stored.iter().map(|v| v.to_le_bytes()).collect::<Vec<_>>()));
+            // The offset of a symmetric grid follows from its step.
+            let values = &[scale.offset, scale.step][usize::from(self.spec.symmetric)..];
+            for (stored, value) in side.chunks_exact_mut(4).zip(values) {
+                stored.copy_from_slice(&value.to_le_bytes());
+            }
             let scale = self.scale_of(side);
             for (symbol, &x) in symbols.iter_mut().zip(row) {
                 *symbol = match self.grids.first() {

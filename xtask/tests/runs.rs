@@ -208,14 +208,14 @@ fn a_trial_out_of_memory_aborts_alone() {
     write(
         folder.path(),
         "e.yaml",
-        "name: t\nseeds: [1]\nthreads: 1\nmemory: 160MiB\ndatasets: [{ synthetic: gaussian, dim: 64, n: 200000, queries: 10 }, { synthetic: gaussian, dim: 8, n: 100, queries: 10 }]\nmethods: [{ lbg: { bits: 2 } }]\nmeasure: { utilization: {} }\n",
+        "name: t\nseeds: [1]\nthreads: 1\nmemory: 110MiB\ndatasets: [{ synthetic: gaussian, dim: 64, n: 200000, queries: 10 }, { synthetic: gaussian, dim: 8, n: 100, queries: 10 }]\nmethods: [{ lbg: { bits: 2 } }]\nmeasure: { utilization: {} }\n",
     );
     let (code, text) = run(folder.path(), &[]);
     assert_eq!(code, Some(1), "{text}");
     let records = records(folder.path());
     assert_eq!(records.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Failed, Status::Ok]);
     let reason = records[0].reason.as_deref().unwrap_or("");
-    assert!(reason.starts_with("out of memory under the limit of 160MiB: memory allocation of"), "{reason}");
+    assert!(reason.starts_with("out of memory under the limit of 110MiB: memory allocation of"), "{reason}");
 }
 
 /// Starts a run and waits until it has finished `count` trials.

@@ -3,6 +3,7 @@
 use super::{Measure, MeasureEntry, Subject, bound, params_of, parse_params};
 use cpu::{Panels, Score};
 use methods::MethodError;
+use methods::moments;
 use methods::spec::schema_of;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
@@ -140,13 +141,6 @@ fn train_nmse(subject: &Subject<'_>) -> Result<Option<f64>, MethodError> {
         quantizer.decode_into(&codes, decoded.view_mut())?;
         squared_error += compare(block, decoded.view()).squared_error;
     }
-    let n = train.nrows() as f64;
-    let variance: f64 = (0..train.ncols())
-        .map(|j| {
-            let column = train.column(j);
-            let mean = column.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-            column.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n
-        })
-        .sum();
-    Ok((variance > 0.0).then(|| squared_error / n / variance))
+    let variance = moments::variance(train, &moments::mean(train));
+    Ok((variance > 0.0).then(|| squared_error / train.nrows() as f64 / variance))
 }

@@ -1,0 +1,50 @@
+//! Mean, variance and covariance of rows, in f64 and without a copy of the rows in it.
+
+use nalgebra::DMatrix;
+use ndarray::{ArrayView2, Axis};
+
+/// Rows centred at a time, so that the copy in f64 stays small.
+const ROWS: usize = 4096;
+
+/// Mean of the rows; zeros when there is none.
+pub fn mean(rows: ArrayView2<'_, f32>) -> Vec<f64> {
+    let mut sums = vec![0f64; rows.ncols()];
+    for row in rows.outer_iter() {
+        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    let count = rows.nrows().max(1) as f64;
+    sums.into_iter().map(|sum| sum / count).collect()
+}
+
+/// `mean ‖x − mean‖²`: the trace of [`covariance`] without its cost.
+pub fn variance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> f64 {
+    let squares =
+        rows.outer_iter().map(|row| row.iter().zip(mean).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum::<f64>());
+    squares.sum::<f64>() / rows.nrows().max(1) as f64
+}
+
+/// `mean (x − mean)·(x − mean)ᵀ`, `dim×dim`.
+pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> DMatrix<f64> {
+    let (n, dim) = rows.dim();
+    let mut covariance = DMatrix::<f64>::zeros(dim, dim);
+    for block in rows.axis_chunks_iter(Axis(0), ROWS) {
+        let centred = DMatrix::from_fn(block.nrows(), dim, |i, j| f64::from(block[(i, j)]) - mean[j]);
+        covariance.gemm_tr(1.0 / n as f64, &centred, &centred, 1.0);
+    }
+    covariance
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_by_hand() {
+        let rows = ndarray::arr2(&[[1.0f32, 10.0], [3.0, 10.0], [1.0, 14.0], [3.0, 14.0]]);
+        let mean = mean(rows.view());
+        assert_eq!(mean, [2.0, 12.0]);
+        assert_eq!(variance(rows.view(), &mean), 5.0);
+        let covariance = covariance(rows.view(), &mean);
+        assert_eq!((covariance[(0, 0)], covariance[(1, 1)], covariance[(0, 1)]), (1.0, 4.0, 0.0));
+    }
+}
