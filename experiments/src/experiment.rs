@@ -172,7 +172,7 @@ pub fn schema() -> Value {
     let methods: Vec<Value> = METHODS
         .iter()
         .map(|entry| {
-            let mut params = without_meta((entry.schema)().into());
+            let mut params = without_meta(entry.params_schema().into());
             let swept: Map<String, Value> = params["properties"]
                 .as_object()
                 .into_iter()

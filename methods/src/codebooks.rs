@@ -1,10 +1,11 @@
 //! The codebooks of a code and its layout: what quantizers that select codewords share, however they combine them.
 
 use crate::pack::Layout;
+use crate::state::{State, StateError};
 use crate::{MethodError, Symbols};
 use ndarray::{Array2, ArrayView2};
 
-/// One codebook per symbol of a code.
+/// One codebook per symbol of a code, all of the same shape.
 pub(crate) struct Codebooks {
     /// `K×dsub` each.
     pub(crate) books: Vec<Array2<f32>>,
@@ -14,14 +15,39 @@ pub(crate) struct Codebooks {
     position: fn(usize, usize) -> String,
 }
 
+/// Bits of a symbol that selects one of `codewords`.
+pub(crate) fn symbol_bits(codewords: usize) -> u8 {
+    codewords.next_power_of_two().trailing_zeros().max(1) as u8
+}
+
 impl Codebooks {
-    /// Codebooks of `2^bits` codewords each.
+    /// Codebooks of the same shape.
     ///
     /// # Panics
-    /// When there is none or one has another number of codewords.
-    pub(crate) fn new(books: Vec<Array2<f32>>, bits: u8, position: fn(usize, usize) -> String) -> Codebooks {
-        assert!(!books.is_empty() && books.iter().all(|b| b.nrows() == 1 << bits), "codebooks of 2^{bits}");
-        Codebooks { layout: Layout::uniform(books.len(), bits), books, position }
+    /// When there is none, they differ in shape, or have more than 2^16 codewords.
+    pub(crate) fn new(books: Vec<Array2<f32>>, position: fn(usize, usize) -> String) -> Codebooks {
+        assert!(!books.is_empty() && books.iter().all(|b| b.dim() == books[0].dim()), "codebooks of one shape");
+        Codebooks { layout: Layout::uniform(books.len(), symbol_bits(books[0].nrows())), books, position }
+    }
+
+    /// Adds them to the state of a quantizer.
+    pub(crate) fn save(&self, state: &mut State) {
+        self.books.iter().enumerate().for_each(|(j, book)| state.put_matrix(format!("codebook {j}"), book.view()));
+    }
+
+    /// Takes `count` codebooks of `codewords×dsub` out of a state.
+    pub(crate) fn take(
+        state: &mut State,
+        count: usize,
+        codewords: usize,
+        dsub: usize,
+    ) -> Result<Vec<Array2<f32>>, StateError> {
+        (0..count).map(|j| state.take_matrix(&format!("codebook {j}"), codewords, dsub)).collect()
+    }
+
+    /// Codewords per codebook.
+    pub(crate) fn codewords(&self) -> usize {
+        self.books[0].nrows()
     }
 
     /// Components of each codeword.
@@ -32,6 +58,23 @@ impl Codebooks {
     /// Bytes of all codewords.
     pub(crate) fn model_size(&self) -> usize {
         self.books.iter().map(|book| 4 * book.len()).sum()
+    }
+
+    /// Unpacks a code and checks that every symbol names a codeword.
+    pub(crate) fn select(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
+        self.layout.unpack(code, symbols)?;
+        check_symbols(symbols, self.codewords())
+    }
+}
+
+/// Checks that symbols stay below their alphabet, which those of a power of two always do.
+pub(crate) fn check_symbols(symbols: &[u16], alphabet: usize) -> Result<(), MethodError> {
+    if alphabet.is_power_of_two() && alphabet > 1 {
+        return Ok(());
+    }
+    match symbols.iter().position(|&s| usize::from(s) >= alphabet) {
+        Some(position) => Err(MethodError::Symbol { symbol: symbols[position].into(), position, alphabet }),
+        None => Ok(()),
     }
 }
 

@@ -82,6 +82,16 @@ pub enum MethodError {
         /// The size of the alphabet there.
         alphabet: usize,
     },
+    /// A norm, scale or factor that no encoder writes.
+    #[error(
+        "the value {value} at place {position} before a code's symbols is not finite; this is no code of this quantizer"
+    )]
+    Side {
+        /// Which of the values before the symbols.
+        position: usize,
+        /// The value found.
+        value: f32,
+    },
     /// Numbers that left the range of f32.
     #[error(
         "{what} overflowed f32: the training values are too large (largest magnitude {magnitude:e}); rescale the data"

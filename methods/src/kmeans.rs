@@ -1,178 +1,115 @@
-//! k-means, shared by every method that trains a codebook: a seeded start and Lloyd's iteration over a [`Backend`].
-//!
-//! [`Backend`]: crate::Backend
+//! k-means as a method of its own: one codebook for whole vectors, from a random start.
 
-use crate::backend::DeviceMatrix;
-use crate::{Context, MethodError};
-use ndarray::{Array2, ArrayView2, s};
-use rand::{Rng, RngExt};
+use crate::codebooks::symbol_bits;
+use crate::lloyd::{Stop, Trained, check_scale, lloyd, plus_plus, random_rows};
+use crate::pq::RELATIVE_DROP;
+use crate::product::ProductQuantizer;
+use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use ndarray::ArrayView2;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// When Lloyd's iteration ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stop {
-    /// After this many iterations at the latest.
-    pub max_iterations: usize,
-    /// When `(D_{i−1} − D_i) / D_i` falls below this.
-    pub relative_drop: f64,
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "kmeans",
+    summary: "One codebook for whole vectors, by k-means from a random or k-means++ start",
+    paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Arthur and Vassilvitskii, k-means++, 2007",
+    rate: "log2(codewords), rounded up",
+    cost: "fit: O(n · dim · codewords) per iteration and restart; encode: O(dim · codewords)",
+    examples: &[
+        r#"{"codewords": 16}"#,
+        r#"{"codewords": 37, "init": "random", "restarts": 3}"#,
+        r#"{"codewords": 2, "iterations": 3}"#,
+    ],
+    schema: schema_of::<Kmeans>,
+    parse: parse_params::<Kmeans>,
+};
+
+/// Parameters of `kmeans`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Kmeans {
+    /// Number of codewords.
+    #[schemars(range(min = 2, max = 65536))]
+    pub codewords: usize,
+    /// Where it starts.
+    pub init: Init,
+    /// Iterations at most; it ends earlier when the distortion stands still.
+    #[schemars(range(min = 0, max = 10000))]
+    pub iterations: usize,
+    /// Starts, of which the best end is kept.
+    #[schemars(range(min = 1, max = 1000))]
+    pub restarts: usize,
 }
 
-/// A codebook and how training got there.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// `K×dim`.
-    pub codebook: Array2<f32>,
-    /// Mean squared error per row before each update; never grows.
-    pub mse: Vec<f64>,
-    /// Nearest codeword of each row at the last assignment.
-    pub nearest: Vec<u32>,
+/// Where k-means starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Init {
+    /// Rows chosen at random, each at most once while there are enough.
+    #[serde(rename = "random")]
+    Random,
+    /// Rows chosen one after the other, far ones more likely.
+    #[serde(rename = "kmeans++")]
+    PlusPlus,
 }
 
-/// Checks that squared distances between rows neither overflow nor vanish in f32.
-///
-/// # Errors
-/// [`MethodError::Scale`].
-pub fn check_scale(rows: ArrayView2<'_, f32>) -> Result<(), MethodError> {
-    let magnitude = rows.iter().fold(0f32, |m, v| m.max(v.abs()));
-    if magnitude == 0.0 || (1e-15..=1e18).contains(&magnitude) { Ok(()) } else { Err(MethodError::Scale { magnitude }) }
-}
-
-/// k-means++ (Arthur and Vassilvitskii 2007): each next codeword is a row drawn with probability proportional to its
-/// squared distance from those chosen. When every row is already a codeword, rows repeat.
-///
-/// # Errors
-/// Cancellation.
-pub fn plus_plus(
-    rows: ArrayView2<'_, f32>,
-    k: usize,
-    rng: &mut impl Rng,
-    cx: &Context,
-) -> Result<Array2<f32>, MethodError> {
-    let (n, dim) = rows.dim();
-    let rows = rows.as_standard_layout();
-    let row = |i: usize| rows.slice(s![i, ..]);
-    let mut codebook = Array2::<f32>::zeros((k, dim));
-    let mut distance = vec![f32::INFINITY; n];
-    let mut chosen = rng.random_range(0..n);
-    for c in 0..k {
-        cx.cancel.check()?;
-        codebook.row_mut(c).assign(&row(chosen));
-        let codeword = row(chosen);
-        let codeword = codeword.as_slice().unwrap_or_default();
-        let mut total = 0f64;
-        for (values, d) in rows.outer_iter().zip(&mut distance) {
-            *d = d.min(cpu::squared_distance(values.as_slice().unwrap_or_default(), codeword));
-            total += f64::from(*d);
-        }
-        // A point on [0, total) falls into the stretch of the row it chooses.
-        let mut point = rng.random::<f64>() * total;
-        let next = distance.iter().position(|&d| {
-            point -= f64::from(d);
-            point < 0.0
-        });
-        chosen = next.unwrap_or_else(|| rng.random_range(0..n));
+impl Default for Kmeans {
+    fn default() -> Kmeans {
+        Kmeans { codewords: 256, init: Init::PlusPlus, iterations: 25, restarts: 1 }
     }
-    Ok(codebook)
 }
 
-/// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, and a codeword
-/// without rows moves onto the worst row of the cell with the largest total distortion, where it can only help.
-///
-/// # Errors
-/// Cancellation, a backend failure.
-pub fn lloyd(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
-    let k = codebook.nrows();
-    let mut mse: Vec<f64> = Vec::new();
-    loop {
-        cx.cancel.check()?;
-        let assignment = cx.backend.assign(rows, codebook.view())?;
-        let distortion = assignment.mean();
-        let settled = mse.last().is_some_and(|&last| last - distortion <= stop.relative_drop * distortion);
-        mse.push(distortion);
-        if settled || mse.len() > stop.max_iterations {
-            return Ok(Trained { codebook, mse, nearest: assignment.nearest });
-        }
-        let cells = cx.backend.cell_sums(rows, &assignment.nearest, k)?;
-        for (c, &count) in cells.counts.iter().enumerate() {
-            if count > 0 {
-                let scale = 1.0 / count as f64;
-                codebook.row_mut(c).iter_mut().zip(cells.sums.row(c)).for_each(|(y, sum)| *y = (sum * scale) as f32);
+impl Method for Kmeans {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
+        ParamError::in_range("iterations", self.iterations, 0, 10_000)?;
+        ParamError::in_range("restarts", self.restarts, 1, 1000)
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        symbol_bits(self.codewords).into()
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        (self.restarts * (self.iterations + 2)) as f64 * n as f64 * self.encode_cost(dim)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        dim as f64 * self.codewords as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        check_train(train, cx)?;
+        check_scale(train)?;
+        let rows = cx.backend.upload(train)?;
+        let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
+        let mut best: Option<Trained> = None;
+        for restart in 0..self.restarts {
+            let rng = &mut cx.rng(restart as u64);
+            let start = match self.init {
+                Init::Random => random_rows(train, self.codewords, rng),
+                Init::PlusPlus => plus_plus(train, self.codewords, rng, cx)?,
+            };
+            let trained = lloyd(&rows, start, stop, cx)?;
+            if best.as_ref().is_none_or(|best| trained.mse.last() < best.mse.last()) {
+                best = Some(trained);
             }
         }
-        if cells.counts.contains(&0) {
-            refill(&mut codebook, &cells.counts, &assignment.nearest, &assignment.squared_distance, rows, cx)?;
-        }
-    }
-}
-
-/// Moves codewords without rows onto the worst rows of the worst cells, one per cell.
-fn refill(
-    codebook: &mut Array2<f32>,
-    counts: &[usize],
-    nearest: &[u32],
-    squared_distance: &[f32],
-    rows: &DeviceMatrix,
-    cx: &Context,
-) -> Result<(), MethodError> {
-    // Per cell: its total distortion, and the row that is worst off.
-    let mut cells = vec![(0f64, 0f32, 0usize); counts.len()];
-    for (i, (&c, &d)) in nearest.iter().zip(squared_distance).enumerate() {
-        let cell = &mut cells[c as usize];
-        cell.0 += f64::from(d);
-        if d > cell.1 {
-            (cell.1, cell.2) = (d, i);
-        }
-    }
-    let mut donors: Vec<_> = cells.into_iter().filter(|cell| cell.1 > 0.0).collect();
-    donors.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
-    let values = cx.backend.download(rows)?;
-    let empty = counts.iter().enumerate().filter(|(_, count)| **count == 0).map(|(c, _)| c);
-    for (c, donor) in empty.zip(donors) {
-        codebook.row_mut(c).assign(&values.row(donor.2));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    const STOP: Stop = Stop { max_iterations: 30, relative_drop: 0.0 };
-
-    #[test]
-    fn distortion_never_grows_and_well_separated_clusters_are_found() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let rows = Array2::from_shape_fn((400, 2), |(i, _)| (i % 4 * 100) as f32 + rng.random::<f32>());
-        let cx = Context::cpu(1);
-        let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained =
-            lloyd(&device, plus_plus(rows.view(), 4, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
-        assert!(trained.mse.windows(2).all(|w| w[1] <= w[0]), "{:?}", trained.mse);
-        let last = trained.mse[trained.mse.len() - 1];
-        assert!(last < 0.2, "each cluster is two unit intervals of variance 1/12: {last}");
+        let Some(best) = best else { return Err(MethodError::NoRows) };
+        Ok(Box::new(ProductQuantizer::trained(vec![best.codebook], best.mse, cx.backend.clone())))
     }
 
-    #[test]
-    fn codewords_without_rows_are_moved_where_they_help() {
-        let rows = Array2::from_shape_fn((64, 1), |(i, _)| i as f32);
-        let cx = Context::cpu(1);
-        let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained = lloyd(&device, Array2::zeros((8, 1)), STOP, &cx).expect("trains");
-        let mut used: Vec<u32> = trained.nearest.clone();
-        used.sort_unstable();
-        used.dedup();
-        assert_eq!(used.len(), 8, "all eight codewords serve rows");
-        assert!(trained.mse.windows(2).all(|w| w[1] <= w[0]), "{:?}", trained.mse);
-    }
-
-    #[test]
-    fn fewer_distinct_rows_than_codewords_lose_nothing() {
-        let rows = Array2::from_shape_fn((10, 3), |(i, j)| (i % 2 * 5 + j) as f32);
-        let cx = Context::cpu(3);
-        let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained = lloyd(&device, plus_plus(rows.view(), 16, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx)
-            .expect("trains");
-        assert_eq!(trained.mse.last(), Some(&0.0));
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        Ok(ProductQuantizer::restore(state, 1, self.codewords, dim, cx.backend.clone())?)
     }
 }

@@ -48,6 +48,12 @@ impl Samples {
         Samples { center, values, sums, squares }
     }
 
+    /// The middle value, or the mean of the two in the middle.
+    pub fn median(&self) -> f32 {
+        let n = self.values.len();
+        (self.center + 0.5 * (self.values[(n - 1) / 2] + self.values[n / 2])) as f32
+    }
+
     fn len(&self) -> f64 {
         self.values.len() as f64
     }
@@ -260,6 +266,84 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
     }
     let UniformGrid { low, step } = best.1;
     Ok(UniformLevels { offset: finite((low + samples.center) as f32, samples)?, step: finite(step as f32, samples)? })
+}
+
+/// Uniform levels from quantile to quantile: `share` percent of the samples are inside. With `symmetric`, of their absolute
+/// values from zero on.
+///
+/// # Errors
+/// [`MethodError::Overflow`] when the span leaves the range of f32.
+pub fn uniform_percentile(
+    samples: &Samples,
+    count: usize,
+    symmetric: bool,
+    share: f64,
+) -> Result<UniformLevels, MethodError> {
+    let quantile = |sorted: &[f64], p: f64| {
+        let place = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+        let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+        below + (above - below) * place.fract()
+    };
+    let outside = 1.0 - share / 100.0;
+    let (low, high) = if symmetric {
+        let mut magnitudes: Vec<f64> = samples.values.iter().map(|v| (v + samples.center).abs()).collect();
+        magnitudes.sort_unstable_by(f64::total_cmp);
+        let high = quantile(&magnitudes, 1.0 - outside);
+        (-high, high)
+    } else {
+        let at = |p| quantile(&samples.values, p) + samples.center;
+        (at(0.5 * outside), at(1.0 - 0.5 * outside))
+    };
+    let levels = span(low, high, count, symmetric);
+    finite(levels.offset + levels.step * (count - 1) as f32, samples)?;
+    Ok(levels)
+}
+
+/// Uniform levels of least MSE on values not seen: [`uniform_min_mse`], with its span moved towards the full one, or beyond
+/// it, by the share that does best on the other half of the samples. Where levels are many the tails decide, and few samples
+/// say little about them: the span that is best for the samples themselves then clips what comes later.
+///
+/// # Errors
+/// [`MethodError::Overflow`] when a level leaves the range of f32.
+pub fn generalizing(values: &[f32], count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
+    let all = Samples::new(values.iter().copied());
+    let best = uniform_min_mse(&all, count, symmetric)?;
+    if count < MANY_LEVELS || values.len() < MANY_LEVELS {
+        return Ok(best);
+    }
+    let half = |parity: usize| Samples::new(values.iter().copied().skip(parity).step_by(2));
+    let halves = [half(0), half(1)];
+    let mut errors = [0f64; SHARES.len()];
+    for (mine, other) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
+        let (best, full) = (uniform_min_mse(mine, count, symmetric)?, uniform_min_max(mine, count, symmetric)?);
+        for (error, share) in errors.iter_mut().zip(SHARES) {
+            let levels = between(best, full, count, share);
+            let grid = UniformGrid { low: f64::from(levels.offset) - other.center, step: f64::from(levels.step) };
+            *error += grid.error(other, count);
+        }
+    }
+    let least = (0..SHARES.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b])).unwrap_or(0);
+    let levels = between(best, uniform_min_max(&all, count, symmetric)?, count, SHARES[least]);
+    finite(levels.offset + levels.step * (count - 1) as f32, &all)?;
+    Ok(levels)
+}
+
+/// Levels, or samples, below which the span of least MSE needs no second opinion.
+const MANY_LEVELS: usize = 32;
+
+/// How far the span may be moved from the best for the samples (0) to the full one (1).
+const SHARES: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.15, 1.3];
+
+/// The levels whose ends lie between those of two others.
+fn between(a: UniformLevels, b: UniformLevels, count: usize, share: f64) -> UniformLevels {
+    if share == 0.0 {
+        return a;
+    }
+    let intervals = (count - 1) as f64;
+    let ends = |l: UniformLevels| (f64::from(l.offset), f64::from(l.offset) + f64::from(l.step) * intervals);
+    let ((a0, a1), (b0, b1)) = (ends(a), ends(b));
+    let (low, high) = (a0 + share * (b0 - a0), a1 + share * (b1 - a1));
+    UniformLevels { offset: low as f32, step: ((high - low) / intervals) as f32 }
 }
 
 /// Levels `low + i·step`, relative to the mean of the samples.

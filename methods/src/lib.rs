@@ -7,31 +7,49 @@
 //!
 //! Adding a method is one new file, its `mod` line here, and one line in [`spec::METHODS`].
 
+mod additive;
 pub mod backend;
 mod batch;
+pub mod binary;
 mod codebooks;
 mod context;
 mod error;
+pub mod factory;
+mod hadamard;
 pub mod kmeans;
+pub mod lattice;
 pub mod lbg;
+mod level_dot;
 pub mod levels;
+pub mod lloyd;
+mod local_search;
 mod lookup;
+pub mod lsq;
+pub mod model;
 pub mod moments;
 pub mod opq;
 pub mod pack;
 pub mod pq;
 mod product;
+pub mod rabitq;
 pub mod rotation;
 pub mod rvq;
 pub mod scalar;
+mod side;
 pub mod spec;
+pub mod state;
 pub mod strict;
+pub mod transform;
+pub mod turboquant;
+pub mod vq;
 
 pub use backend::{Backend, DeviceMatrix};
 pub use context::{Cancel, Context};
 pub use cpu::Neighbor;
 pub use error::{MethodError, ParamError};
+pub use model::{Model, ModelError};
 pub use spec::{METHODS, MethodEntry, parse};
+pub use state::{State, StateError};
 
 use cpu::TopK;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -65,6 +83,13 @@ pub trait Method: Debug + Send + Sync {
     /// # Errors
     /// Parameters that do not fit the dimension, no rows, a non-finite row, cancellation, a backend failure.
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
+
+    /// Builds the quantizer for vectors of `dim` components that put down `state` by [`Quantizer::save`]. It gives the same
+    /// codes. `dim` has passed [`Method::check`].
+    ///
+    /// # Errors
+    /// Arrays that are missing, of other shapes, or not finite.
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError>;
 }
 
 /// A trained quantizer: maps rows of `dim` f32 to codes of `code_size` bytes and back. Immutable.
@@ -107,6 +132,9 @@ pub trait Quantizer: Send + Sync {
     /// The discrete symbols a code is made of.
     fn symbols(&self) -> Option<&dyn Symbols>;
 
+    /// Adds everything to `state` that [`Method::restore`] needs beside the parameters to build this quantizer again.
+    fn save(&self, state: &mut State);
+
     /// What training did, iteration by iteration or epoch by epoch, where the method iterates.
     fn curves(&self) -> &[Curve] {
         &[]
@@ -134,6 +162,11 @@ pub trait Searcher: Send {
     /// Whether scores estimate, with an error of their own, what the decoded vector would score. Otherwise they equal it
     /// up to rounding.
     fn is_estimate(&self) -> bool {
+        false
+    }
+
+    /// Whether an estimate of inner products, or of distances, is right on average over the random choices of the fit.
+    fn is_unbiased(&self) -> bool {
         false
     }
 

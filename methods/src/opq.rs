@@ -1,11 +1,12 @@
 //! Optimized product quantization: a rotation fitted together with the codebooks behind it.
 
-use crate::kmeans::{Stop, check_scale};
+use crate::lloyd::{Stop, check_scale};
 use crate::pq::{RELATIVE_DROP, check_groups, total_mse, train_groups};
 use crate::product::ProductQuantizer;
-use crate::rotation::{RotatedQuantizer, balanced_axes, multiply, polar, random};
+use crate::rotation::{balanced_axes, multiply, polar, random};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ParamError, Quantizer, check_train};
+use crate::transform::{Affine, TransformedQuantizer};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
 use ndarray::{Array2, ArrayView2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,7 @@ pub enum Start {
     Random,
 }
 
-fn default_bits() -> u8 {
+pub(crate) fn default_bits() -> u8 {
     8
 }
 
@@ -98,9 +99,45 @@ impl Method for Opq {
         (dim * dim) as f64 + dim as f64 * f64::from(1u32 << self.bits)
     }
 
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let Fitted { rotation, codebooks, mut history } = self.fit_rotation(train, cx)?;
+        let rotated = multiply(train, rotation.view());
+        let rows = cx.backend.upload(rotated.view())?;
+        let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
+        let trained = train_groups(rotated.view(), &rows, codebooks, self.m, self.bits, stop, cx)?;
+        history.extend(total_mse(&trained));
+        let codebooks = trained.into_iter().map(|t| t.codebook).collect();
+        let product = ProductQuantizer::trained(codebooks, history, cx.backend.clone());
+        Ok(Box::new(TransformedQuantizer::new(train.ncols(), rotated_by(rotation), Box::new(product))))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let rotation = state.take_matrix("transform axes", dim, dim)?;
+        let product = ProductQuantizer::restore(state, self.m, 1 << self.bits, dim, cx.backend.clone())?;
+        Ok(Box::new(TransformedQuantizer::new(dim, rotated_by(rotation), product)))
+    }
+}
+
+fn rotated_by(rotation: Array2<f32>) -> Affine {
+    Affine { mean: None, axes: Some(rotation) }
+}
+
+/// A rotation, the codebooks last seen behind it, and the MSE on the way.
+pub(crate) struct Fitted {
+    pub(crate) rotation: Array2<f32>,
+    codebooks: Option<Vec<Array2<f32>>>,
+    history: Vec<f64>,
+}
+
+impl Opq {
+    /// With `m` sub-quantizers and every default.
+    pub fn of(m: usize) -> Opq {
+        Opq { m, bits: default_bits(), iterations: default_iterations(), start: Start::default() }
+    }
+
     /// The non-parametric algorithm of the paper: `min ‖X·R − Y‖` over codebooks for a fixed `R`, then over `R` for fixed
     /// codes, which is the polar factor of `Xᵀ·Y`.
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    pub(crate) fn fit_rotation(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
         let dim = train.ncols();
         check_train(train, cx)?;
         check_scale(train)?;
@@ -135,12 +172,6 @@ impl Method for Opq {
                 break;
             }
         }
-        let rotated = multiply(train, rotation.view());
-        let rows = cx.backend.upload(rotated.view())?;
-        let trained = train_groups(rotated.view(), &rows, codebooks, self.m, self.bits, stop(OUTER_ITERATIONS), cx)?;
-        history.extend(total_mse(&trained));
-        let codebooks = trained.into_iter().map(|t| t.codebook).collect();
-        let product = ProductQuantizer::new(codebooks, self.bits, history, cx.backend.clone());
-        Ok(Box::new(RotatedQuantizer::new(rotation, Box::new(product))))
+        Ok(Fitted { rotation, codebooks, history })
     }
 }

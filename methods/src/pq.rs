@@ -1,9 +1,9 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
-use crate::kmeans::{Stop, Trained, check_scale, lloyd, plus_plus};
+use crate::lloyd::{Stop, Trained, check_scale, lloyd, plus_plus};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, DeviceMatrix, Method, MethodError, ParamError, Quantizer, check_train};
+use crate::{Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -85,7 +85,11 @@ impl Method for Pq {
         let trained = train_groups(train, &rows, None, self.m, self.bits, stop, cx)?;
         let history = total_mse(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
-        Ok(Box::new(ProductQuantizer::new(codebooks, self.bits, history, cx.backend.clone())))
+        Ok(Box::new(ProductQuantizer::trained(codebooks, history, cx.backend.clone())))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        Ok(ProductQuantizer::restore(state, self.m, 1 << self.bits, dim, cx.backend.clone())?)
     }
 }
 

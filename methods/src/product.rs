@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::batch::decode_rows;
 use crate::codebooks::Codebooks;
 use crate::lookup::LookupSearcher;
+use crate::state::{State, StateError};
 use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use std::sync::Arc;
@@ -19,14 +20,30 @@ pub struct ProductQuantizer {
 }
 
 impl ProductQuantizer {
-    /// From codebooks of `2^bits` codewords each, and the MSE per vector of each training iteration.
+    /// From codebooks of one shape, with the curves of their training.
     ///
     /// # Panics
-    /// When there is none or one has another number of codewords.
-    pub fn new(codebooks: Vec<Array2<f32>>, bits: u8, mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
+    /// When there is none, or they differ in shape.
+    pub fn new(codebooks: Vec<Array2<f32>>, curves: Vec<Curve>, backend: Arc<dyn Backend>) -> Self {
         let position = |p: usize, of: usize| if of == 1 { "codebook".to_owned() } else { format!("sub {p}") };
-        let curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
-        ProductQuantizer { codebooks: Codebooks::new(codebooks, bits, position), curves, backend }
+        ProductQuantizer { codebooks: Codebooks::new(codebooks, position), curves, backend }
+    }
+
+    /// From codebooks that Lloyd's iteration ended with, and the MSE per vector of each of its iterations.
+    pub fn trained(codebooks: Vec<Array2<f32>>, mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
+        ProductQuantizer::new(codebooks, vec![Curve { name: "mse", values: mse, never_grows: true }], backend)
+    }
+
+    /// From what [`Quantizer::save`] put down: `m` codebooks of `codewords×(dim/m)`.
+    pub fn restore(
+        state: &mut State,
+        m: usize,
+        codewords: usize,
+        dim: usize,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Box<dyn Quantizer>, StateError> {
+        let books = Codebooks::take(state, m, codewords, dim / m)?;
+        Ok(Box::new(ProductQuantizer::new(books, Vec::new(), backend)))
     }
 }
 
@@ -65,7 +82,7 @@ impl Quantizer for ProductQuantizer {
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
         let scratch = || vec![0u16; self.codebooks.books.len()];
         decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.codebooks.layout.unpack(code, symbols)?;
+            self.codebooks.select(code, symbols)?;
             for ((part, codebook), &symbol) in
                 row.chunks_exact_mut(self.codebooks.dsub()).zip(&self.codebooks.books).zip(&*symbols)
             {
@@ -76,7 +93,7 @@ impl Quantizer for ProductQuantizer {
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        Some(Box::new(LookupSearcher::new(&self.codebooks.books, &self.codebooks.layout, metric)))
+        Some(Box::new(LookupSearcher::new(&self.codebooks, metric)))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
@@ -85,5 +102,9 @@ impl Quantizer for ProductQuantizer {
 
     fn curves(&self) -> &[Curve] {
         &self.curves
+    }
+
+    fn save(&self, state: &mut State) {
+        self.codebooks.save(state);
     }
 }

@@ -1,8 +1,7 @@
-//! Orthonormal rotations: how they are found, and a quantizer that works behind one.
+//! Orthonormal rotations, and how they are found.
 
 use crate::moments::{covariance, mean};
-use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -74,88 +73,6 @@ pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
     }
     let axes: Vec<usize> = dealt.into_iter().flat_map(|(_, axes)| axes).collect();
     Array2::from_shape_fn((dim, dim), |(i, j)| eigen.eigenvectors[(i, axes[j])] as f32)
-}
-
-/// A quantizer of `x·R` for an orthonormal `R`: codes, search and distortion are those of the inner one.
-pub struct RotatedQuantizer {
-    rotation: Array2<f32>,
-    inner: Box<dyn Quantizer>,
-}
-
-impl RotatedQuantizer {
-    /// Puts `rotation` (`dim×dim`) before `inner`.
-    pub fn new(rotation: Array2<f32>, inner: Box<dyn Quantizer>) -> RotatedQuantizer {
-        RotatedQuantizer { rotation, inner }
-    }
-}
-
-impl Quantizer for RotatedQuantizer {
-    fn dim(&self) -> usize {
-        self.rotation.nrows()
-    }
-
-    fn code_bits(&self) -> usize {
-        self.inner.code_bits()
-    }
-
-    fn model_size(&self) -> usize {
-        4 * self.rotation.len() + self.inner.model_size()
-    }
-
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        self.inner.encode_into(multiply(rows, self.rotation.view()).view(), codes)
-    }
-
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        let mut rotated = Array2::zeros(rows.dim());
-        self.inner.decode_into(codes, rotated.view_mut())?;
-        rows.assign(&multiply(rotated.view(), self.rotation.t()));
-        Ok(())
-    }
-
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        // Distances and products are those of the rotated vectors.
-        let inner = self.inner.searcher(metric)?;
-        Some(Box::new(RotatedSearcher { rotation: &self.rotation, inner }))
-    }
-
-    fn symbols(&self) -> Option<&dyn Symbols> {
-        self.inner.symbols()
-    }
-
-    fn curves(&self) -> &[Curve] {
-        self.inner.curves()
-    }
-}
-
-struct RotatedSearcher<'a> {
-    rotation: &'a Array2<f32>,
-    inner: Box<dyn Searcher + 'a>,
-}
-
-impl Searcher for RotatedSearcher<'_> {
-    fn path(&self) -> &'static str {
-        self.inner.path()
-    }
-
-    fn is_estimate(&self) -> bool {
-        self.inner.is_estimate()
-    }
-
-    fn set_query(&mut self, query: &[f32]) {
-        let query = ndarray::ArrayView1::from(query);
-        self.inner.set_query(&query.dot(self.rotation).to_vec());
-    }
-
-    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
-        self.inner.score_into(codes, scores)
-    }
-
-    fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<crate::Neighbor>, MethodError> {
-        self.inner.top_k(codes, code_size, k)
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,13 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
-use crate::batch::decode_rows;
-use crate::codebooks::Codebooks;
-use crate::kmeans::{Stop, check_scale, lloyd, plus_plus};
-use crate::lookup::AdditiveSearcher;
+use crate::additive::{AdditiveQuantizer, Beams, least_squares};
+use crate::lloyd::{Stop, check_scale, lloyd, plus_plus};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Backend, Context, Curve, Method, MethodError, Metric, ParamError, Quantizer, Searcher, Symbols};
-use crate::{check_batch, check_train};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
-use rayon::prelude::*;
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use ndarray::{Array2, ArrayView2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -67,9 +62,6 @@ fn default_iterations() -> usize {
     10
 }
 
-/// Rows coded at a time; their residuals are held once per partial code.
-const ROWS: usize = 2048;
-
 impl Method for Rvq {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -106,25 +98,15 @@ impl Method for Rvq {
         check_scale(train)?;
         self.check(train.ncols())?;
         let train = train.as_standard_layout();
-        let stop = Stop { max_iterations: self.iterations, relative_drop: 1e-6 };
-        let mut beams = Beams::new(train.view());
-        let mut codebooks: Vec<Array2<f32>> = Vec::new();
-        let mut mse = Vec::new();
-        for stage in 0..self.stages {
-            // All partial codes of a row lend their residuals: the search will meet all of them.
-            let codebook = progressive(beams.view(), 1 << self.bits, stop, stage as u64, cx)?;
-            beams.extend(codebook.view(), self.beam, &*cx.backend)?;
-            mse.push(beams.mean_error());
-            codebooks.push(codebook);
-        }
-        let mut best = ResidualQuantizer::new(codebooks, self.bits, self.beam, cx.backend.clone());
-        let mut codes = beams.best_codes();
-        let mut error = *mse.last().unwrap_or(&f64::INFINITY);
+        let Stages { codebooks, codes, mut mse } =
+            train_stages(train.view(), self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
+        let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone());
+        let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
         for _ in 0..self.refit {
             cx.cancel.check()?;
-            let codebooks = least_squares(train.view(), &codes, &best.codebooks.books, &*cx.backend)?;
-            let candidate = ResidualQuantizer::new(codebooks, self.bits, self.beam, cx.backend.clone());
-            let again = candidate.search(train.view())?;
+            let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
+            let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone());
+            let again = candidate.beams(train.view())?;
             // A beam search is a heuristic: codebooks that it uses worse are not better.
             if again.mean_error() >= error {
                 break;
@@ -135,6 +117,43 @@ impl Method for Rvq {
         best.curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
         Ok(Box::new(best))
     }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let shape = (self.stages, 1 << self.bits, dim);
+        Ok(AdditiveQuantizer::restore(state, shape, self.beam, |_| None, cx.backend.clone())?)
+    }
+}
+
+/// Iterations of the least-squares solver between two searches.
+const REFIT_ITERATIONS: usize = 30;
+
+/// Codebooks trained stage by stage, the codes they gave on the way, and the MSE after each stage.
+pub(crate) struct Stages {
+    pub(crate) codebooks: Vec<Array2<f32>>,
+    pub(crate) codes: Vec<Vec<u16>>,
+    pub(crate) mse: Vec<f64>,
+}
+
+/// Trains `stages` codebooks of `codewords`, each on what the `beam` best partial codes of every row have left.
+pub(crate) fn train_stages(
+    train: ArrayView2<'_, f32>,
+    stages: usize,
+    codewords: usize,
+    beam: usize,
+    iterations: usize,
+    cx: &Context,
+) -> Result<Stages, MethodError> {
+    let stop = Stop { max_iterations: iterations, relative_drop: 1e-6 };
+    let mut beams = Beams::new(train);
+    let (mut codebooks, mut mse) = (Vec::new(), Vec::new());
+    for stage in 0..stages {
+        // All partial codes of a row lend their residuals: the search will meet all of them.
+        let codebook = progressive(beams.view(), codewords, stop, stage as u64, cx)?;
+        beams.extend(codebook.view(), beam, &*cx.backend)?;
+        mse.push(beams.mean_error());
+        codebooks.push(codebook);
+    }
+    Ok(Stages { codebooks, codes: beams.best_codes(), mse })
 }
 
 /// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
@@ -175,214 +194,6 @@ fn progressive(
 const FIRST_DIMS: usize = 4;
 const AXES_ROWS: usize = 20_000;
 
-/// The partial codes of a batch of rows, the best first, each with what it leaves.
-struct Beams {
-    n: usize,
-    dim: usize,
-    /// Partial codes per row.
-    width: usize,
-    /// `n·width` residuals of `dim`.
-    residuals: Vec<f32>,
-    /// `n·width` partial codes.
-    codes: Vec<Vec<u16>>,
-    /// `‖residual‖²` of each.
-    errors: Vec<f32>,
-}
-
-impl Beams {
-    fn new(rows: ArrayView2<'_, f32>) -> Beams {
-        let (n, dim) = rows.dim();
-        let residuals: Vec<f32> = rows.iter().copied().collect();
-        let zero = vec![0f32; dim];
-        let errors = residuals.chunks_exact(dim).map(|r| cpu::squared_distance(r, &zero)).collect();
-        Beams { n, dim, width: 1, residuals, codes: vec![Vec::new(); n], errors }
-    }
-
-    fn view(&self) -> ArrayView2<'_, f32> {
-        // The lengths are kept in step by construction.
-        ArrayView2::from_shape((self.n * self.width, self.dim), &self.residuals).unwrap_or_else(|_| unreachable!())
-    }
-
-    fn best_codes(&self) -> Vec<Vec<u16>> {
-        self.codes.iter().step_by(self.width).cloned().collect()
-    }
-
-    fn mean_error(&self) -> f64 {
-        let best = self.errors.iter().step_by(self.width).map(|&e| f64::from(e));
-        best.sum::<f64>() / self.n.max(1) as f64
-    }
-
-    /// Adds a stage: of the `width·K` continuations of each row's partial codes, the `beam` with the least `‖residual‖²`
-    /// stay. The best `beam` of all are among the best `beam` of each.
-    fn extend(&mut self, codebook: ArrayView2<'_, f32>, beam: usize, backend: &dyn Backend) -> Result<(), MethodError> {
-        let few = beam.min(codebook.nrows());
-        let found = backend.nearest_few(&backend.upload(self.view())?, codebook, few)?;
-        let (width, dim) = (self.width, self.dim);
-        let next = beam.min(width * few);
-        let mut residuals = vec![0f32; self.n * next * dim];
-        let mut codes = vec![Vec::new(); self.n * next];
-        let mut errors = vec![0f32; self.n * next];
-        residuals
-            .par_chunks_mut(next * dim)
-            .zip(codes.par_chunks_mut(next))
-            .zip(errors.par_chunks_mut(next))
-            .enumerate()
-            .for_each(|(i, ((residuals, codes), errors))| {
-                let found = &found[i * width * few..][..width * few];
-                let mut order: Vec<usize> = (0..found.len()).collect();
-                order.sort_by(|&a, &b| found[a].score.total_cmp(&found[b].score).then(a.cmp(&b)));
-                for (slot, &pick) in order.iter().take(next).enumerate() {
-                    let from = i * width + pick / few;
-                    let codeword = codebook.row(found[pick].id as usize);
-                    let old = &self.residuals[from * dim..][..dim];
-                    let new = &mut residuals[slot * dim..][..dim];
-                    new.iter_mut().zip(old).zip(codeword).for_each(|((r, o), c)| *r = o - c);
-                    codes[slot] = self.codes[from].iter().copied().chain([found[pick].id as u16]).collect();
-                    errors[slot] = found[pick].score;
-                }
-            });
-        (self.width, self.residuals, self.codes, self.errors) = (next, residuals, codes, errors);
-        Ok(())
-    }
-}
-
-/// Codebooks that minimize `‖X − Σ_s C_s[codes_s]‖²` for given codes: the normal equations `(AᵀA + λI)·C = AᵀX` by
-/// conjugate gradients, one system per component, all at once, from the present codebooks. `A` selects codewords, so its
-/// products are sums of rows and sums over cells.
-fn least_squares(
-    rows: ArrayView2<'_, f32>,
-    codes: &[Vec<u16>],
-    codebooks: &[Array2<f32>],
-    backend: &dyn Backend,
-) -> Result<Vec<Array2<f32>>, MethodError> {
-    const ITERATIONS: usize = 30;
-    const RIDGE: f64 = 1e-3;
-    let (k, dim) = codebooks[0].dim();
-    let picks: Vec<Vec<u32>> = (0..codebooks.len()).map(|s| codes.iter().map(|c| u32::from(c[s])).collect()).collect();
-    // Aᵀ·Y, stages one below the other.
-    let gather = |y: ArrayView2<'_, f32>| -> Result<Array2<f64>, MethodError> {
-        let y = backend.upload(y)?;
-        let mut out = Array2::zeros((codebooks.len() * k, dim));
-        for (stage, picks) in picks.iter().enumerate() {
-            out.slice_mut(s![stage * k..(stage + 1) * k, ..]).assign(&backend.cell_sums(&y, picks, k)?.sums);
-        }
-        Ok(out)
-    };
-    // A·C.
-    let decode = |c: &Array2<f64>| -> Array2<f32> {
-        let mut out = Array2::<f32>::zeros(rows.dim());
-        out.outer_iter_mut().into_par_iter().zip(codes.par_iter()).with_min_len(256).for_each(|(mut row, code)| {
-            for (stage, &symbol) in code.iter().enumerate() {
-                row.iter_mut().zip(c.row(stage * k + usize::from(symbol))).for_each(|(x, y)| *x += *y as f32);
-            }
-        });
-        out
-    };
-    let mut solution = Array2::<f64>::zeros((codebooks.len() * k, dim));
-    for (stage, codebook) in codebooks.iter().enumerate() {
-        solution.slice_mut(s![stage * k..(stage + 1) * k, ..]).assign(&codebook.mapv(f64::from));
-    }
-    let start = solution.clone();
-    // The ridge pulls towards the present codewords, so that one without rows stays where it is.
-    let mut residual = gather((&rows - &decode(&solution)).view())?;
-    let mut direction = residual.clone();
-    let column_sums = |a: &Array2<f64>, b: &Array2<f64>| (a * b).sum_axis(ndarray::Axis(0));
-    let mut square = column_sums(&residual, &residual);
-    for _ in 0..ITERATIONS {
-        let image = gather(decode(&direction).view())? + &direction * RIDGE;
-        let curvature = column_sums(&direction, &image);
-        let step = ndarray::Zip::from(&square).and(&curvature).map_collect(|r, c| if *c > 0.0 { r / c } else { 0.0 });
-        solution += &(&direction * &step);
-        residual -= &(&image * &step);
-        let next = column_sums(&residual, &residual);
-        let keep = ndarray::Zip::from(&next).and(&square).map_collect(|n, s| if *s > 0.0 { n / s } else { 0.0 });
-        direction = &residual + &(&direction * &keep);
-        square = next;
-    }
-    if solution.iter().any(|v| !v.is_finite()) {
-        solution = start;
-    }
-    Ok((0..codebooks.len()).map(|s| solution.slice(s![s * k..(s + 1) * k, ..]).mapv(|v| v as f32)).collect())
-}
-
-/// A trained residual quantizer. A code is one symbol per stage; a vector is the sum of its codewords, so the first stages
-/// of a code are a code of lower rate.
-struct ResidualQuantizer {
-    codebooks: Codebooks,
-    beam: usize,
-    curves: Vec<Curve>,
-    backend: Arc<dyn Backend>,
-}
-
-impl ResidualQuantizer {
-    fn new(codebooks: Vec<Array2<f32>>, bits: u8, beam: usize, backend: Arc<dyn Backend>) -> ResidualQuantizer {
-        let codebooks = Codebooks::new(codebooks, bits, |p, _| format!("stage {p}"));
-        ResidualQuantizer { codebooks, beam, curves: Vec::new(), backend }
-    }
-
-    fn search(&self, rows: ArrayView2<'_, f32>) -> Result<Beams, MethodError> {
-        let mut beams = Beams::new(rows);
-        for codebook in &self.codebooks.books {
-            beams.extend(codebook.view(), self.beam, &*self.backend)?;
-        }
-        Ok(beams)
-    }
-}
-
-impl Quantizer for ResidualQuantizer {
-    fn dim(&self) -> usize {
-        self.codebooks.dsub()
-    }
-
-    fn code_bits(&self) -> usize {
-        self.codebooks.layout.bits()
-    }
-
-    fn model_size(&self) -> usize {
-        self.codebooks.model_size()
-    }
-
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let size = self.code_size();
-        check_batch(self.dim(), size, rows.dim(), codes.len())?;
-        for (chunk, codes) in codes.chunks_mut(ROWS * size).enumerate() {
-            let count = codes.len() / size;
-            let beams = self.search(rows.slice(s![chunk * ROWS..chunk * ROWS + count, ..]))?;
-            for (code, symbols) in codes.chunks_exact_mut(size).zip(beams.codes.iter().step_by(beams.width)) {
-                self.codebooks.layout.pack(symbols, code);
-            }
-        }
-        Ok(())
-    }
-
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.codebooks.books.len()];
-        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.codebooks.layout.unpack(code, symbols)?;
-            row.fill(0.0);
-            for (codebook, &symbol) in self.codebooks.books.iter().zip(&*symbols) {
-                row.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, y)| *x += y);
-            }
-            Ok(())
-        })
-    }
-
-    /// Inner products add up over stages; distances would need the norm of the sum, which the code does not hold.
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        (metric == Metric::InnerProduct).then(|| {
-            Box::new(AdditiveSearcher::new(&self.codebooks.books, &self.codebooks.layout)) as Box<dyn Searcher>
-        })
-    }
-
-    fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(&self.codebooks)
-    }
-
-    fn curves(&self) -> &[Curve] {
-        &self.curves
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,8 +210,8 @@ mod tests {
         let codebooks: Vec<Array2<f32>> = (0..3).map(|_| random(&mut rng, 4, 5)).collect();
         let rows = random(&mut rng, 40, 5);
         let cx = Context::cpu(1);
-        let quantizer = ResidualQuantizer::new(codebooks.clone(), 2, 16, cx.backend.clone());
-        let found = quantizer.search(rows.view()).expect("searches");
+        let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone());
+        let found = quantizer.beams(rows.view()).expect("searches");
         for (i, row) in rows.outer_iter().enumerate() {
             let error = |code: usize| -> f32 {
                 let sum = &codebooks[0].row(code % 4) + &codebooks[1].row(code / 4 % 4) + codebooks[2].row(code / 16);
@@ -408,23 +219,6 @@ mod tests {
             };
             let best = (0..64).map(error).fold(f32::INFINITY, f32::min);
             assert!((found.errors[i * found.width] - best).abs() < 1e-5, "row {i}");
-        }
-    }
-
-    #[test]
-    fn least_squares_recovers_codebooks_from_their_codes() {
-        let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let truth: Vec<Array2<f32>> = (0..2).map(|_| random(&mut rng, 4, 3)).collect();
-        let codes: Vec<Vec<u16>> = (0..200).map(|_| vec![rng.random_range(0..4), rng.random_range(0..4)]).collect();
-        let rows =
-            Array2::from_shape_fn((200, 3), |(i, j)| (0..2).map(|s| truth[s][(usize::from(codes[i][s]), j)]).sum());
-        let start = vec![Array2::zeros((4, 3)); 2];
-        let fitted = least_squares(rows.view(), &codes, &start, &*Context::cpu(1).backend).expect("solves");
-        for (i, code) in codes.iter().enumerate() {
-            for j in 0..3 {
-                let value: f32 = (0..2).map(|s| fitted[s][(usize::from(code[s]), j)]).sum();
-                assert!((value - rows[(i, j)]).abs() < 1e-3, "row {i}: {value} for {}", rows[(i, j)]);
-            }
         }
     }
 

@@ -1,22 +1,27 @@
 //! Scalar quantization: each component on its own, on uniform or minimum-MSE levels.
 
-use crate::batch::{decode_rows, encode_rows};
-use crate::levels::{Samples, UniformLevels, lloyd_max, span, uniform_min_max, uniform_min_mse};
-use crate::pack::Layout;
+mod quantizer;
+
+use crate::levels::{
+    Samples, UniformLevels, generalizing, lloyd_max, span, uniform_min_max, uniform_min_mse, uniform_percentile,
+};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ParamError, Quantizer, Symbols, check_train};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use crate::state::StateError;
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use ndarray::ArrayView2;
+use quantizer::{Grid, ScalarQuantizer};
 use rand::seq::index;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "scalar",
     summary: "Scalar quantizer: every component rounded to one of 2^bits levels",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Max, Quantizing for minimum distortion, 1960",
-    rate: "dim × bits, plus 64 (affine) or 32 (symmetric) with scope: vector",
+    rate: "dim × bits, plus 64 (affine) or 32 (symmetric) per vector or per block with such a scope",
     cost: "fit: a sort of the samples, at most 2^20 per scale; encode: O(dim), times log(levels) for lloyd-max",
     examples: &[
         r#"{"bits": 8}"#,
@@ -25,23 +30,32 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 2, "scope": "vector", "symmetric": true}"#,
         r#"{"bits": 1, "scope": "dimension", "range": "minmax"}"#,
         r#"{"bits": 5, "scope": "vector", "range": "minmax"}"#,
+        r#"{"bits": 4, "scope": {"block": 5}, "symmetric": true}"#,
+        r#"{"bits": 3, "scope": {"block": 4}, "levels": "lloyd-max"}"#,
+        r#"{"bits": 6, "scope": "tensor", "range": {"percentile": 99.9}}"#,
+        r#"{"preset": "int8"}"#,
+        r#"{"preset": "binary"}"#,
     ],
     schema: schema_of::<Scalar>,
-    parse: parse_params::<Scalar>,
+    parse,
 };
 
 /// Parameters of `scalar`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Scalar {
+    /// Values that are usual together, for every parameter that is not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// Bits per component.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
     /// How the levels are placed: evenly, or where the mean squared error is least.
     pub levels: Levels,
-    /// What shares one set of levels: all components, each dimension, or each vector (whose scale is stored with it).
+    /// What shares one set of levels: all components, each dimension, or each vector or block of one (whose scale is stored
+    /// with it).
     pub scope: Scope,
-    /// What a uniform grid spans: all training values, or the span of least mean squared error.
+    /// What a uniform grid spans: all training values, most of them, or the span of least mean squared error.
     pub range: Range,
     /// Levels symmetric about zero; otherwise an offset (zero point) is fitted as well.
     pub symmetric: bool,
@@ -67,21 +81,68 @@ pub enum Scope {
     Dimension,
     /// Each vector its own scale, stored with its code.
     Vector,
+    /// Each run of so many components of a vector its own scale, stored with its code; the last may be shorter.
+    Block(#[schemars(range(min = 1))] usize),
 }
 
 /// Span of a uniform grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Range {
     /// Evenly from the smallest to the largest value, both included (with 1 bit: the middles of the two halves).
     Minmax,
     /// The span of least mean squared error; values outside are clipped.
     Mse,
+    /// From quantile to quantile, so that this share of the values, in percent, is inside; those outside are clipped.
+    Percentile(#[schemars(range(min = 1.0, max = 100.0))] f64),
+}
+
+/// Usual settings by the names they go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// 8 bits, each dimension evenly from its smallest to its largest training value (zero point and scale).
+    Int8,
+    /// 4 bits, each dimension on the span of least mean squared error.
+    Int4,
+    /// The sign of each component, at one magnitude for all.
+    Binary,
+}
+
+impl Preset {
+    fn values(self) -> Value {
+        match self {
+            Preset::Int8 => serde_json::json!({ "bits": 8, "scope": "dimension", "range": "minmax" }),
+            Preset::Int4 => serde_json::json!({ "bits": 4, "scope": "dimension", "range": "mse" }),
+            Preset::Binary => serde_json::json!({ "bits": 1, "scope": "tensor", "symmetric": true }),
+        }
+    }
+}
+
+/// Reads the parameters; a preset stands in for what is not written.
+fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
+    let written = params.as_object().and_then(|params| params.get("preset")).cloned();
+    let preset = written.and_then(|preset| serde_json::from_value::<Preset>(preset).ok());
+    let params = match (preset.map(Preset::values), params) {
+        (Some(Value::Object(mut values)), Value::Object(written)) => {
+            values.extend(written);
+            Value::Object(values)
+        }
+        (_, params) => params,
+    };
+    parse_params::<Scalar>(params)
 }
 
 impl Default for Scalar {
     fn default() -> Scalar {
-        Scalar { bits: 8, levels: Levels::Uniform, scope: Scope::Dimension, range: Range::Mse, symmetric: false }
+        Scalar {
+            preset: None,
+            bits: 8,
+            levels: Levels::Uniform,
+            scope: Scope::Dimension,
+            range: Range::Mse,
+            symmetric: false,
+        }
     }
 }
 
@@ -93,42 +154,53 @@ impl Scalar {
         1 << self.bits
     }
 
-    fn side_values(&self) -> usize {
-        match (self.scope, self.symmetric) {
-            (Scope::Vector, false) => 2,
-            (Scope::Vector, true) => 1,
-            _ => 0,
+    /// Components that share a scale stored with the code, if any do.
+    fn block(&self, dim: usize) -> Option<usize> {
+        match self.scope {
+            Scope::Tensor | Scope::Dimension => None,
+            Scope::Vector => Some(dim),
+            Scope::Block(size) => Some(size.min(dim)),
         }
+    }
+
+    /// Values stored per vector beside the symbols: offset unless symmetric, and step, of each block.
+    fn side_values(&self, dim: usize) -> usize {
+        self.block(dim).map_or(0, |size| dim.div_ceil(size) * if self.symmetric { 1 } else { 2 })
     }
 
     fn uniform(&self, samples: &Samples) -> Result<UniformLevels, MethodError> {
+        let count = self.level_count();
         match self.range {
-            Range::Minmax => uniform_min_max(samples, self.level_count(), self.symmetric),
-            Range::Mse => uniform_min_mse(samples, self.level_count(), self.symmetric),
+            Range::Minmax => uniform_min_max(samples, count, self.symmetric),
+            Range::Mse => uniform_min_mse(samples, count, self.symmetric),
+            Range::Percentile(share) => uniform_percentile(samples, count, self.symmetric, share),
         }
     }
 
-    fn grid(&self, samples: &Samples) -> Result<Grid, MethodError> {
-        match self.levels {
-            Levels::Uniform => Ok(Grid::Uniform(self.uniform(samples)?)),
-            Levels::LloydMax => Ok(Grid::from_levels(lloyd_max(samples, self.level_count())?)),
+    /// Levels for values like `samples`, which come in no particular order.
+    fn grid(&self, samples: &[f32]) -> Result<Grid, MethodError> {
+        let count = self.level_count();
+        match (self.levels, self.range) {
+            (Levels::Uniform, Range::Mse) => Ok(Grid::Uniform(generalizing(samples, count, self.symmetric)?)),
+            (Levels::Uniform, _) => Ok(Grid::Uniform(self.uniform(&Samples::new(samples.iter().copied()))?)),
+            (Levels::LloydMax, _) => Ok(Grid::from_levels(lloyd_max(&Samples::new(samples.iter().copied()), count)?)),
         }
     }
 
-    /// Scale of one vector: offset and step of its uniform grid, or mean and RMS deviation for shared levels. Values
+    /// Scale of one vector or block: offset and step of its uniform grid, or mean and RMS deviation for shared levels. Values
     /// beyond half the range of f32 are clipped, so that every level can be stored and computed.
-    fn vector_scale(&self, row: &[f32]) -> UniformLevels {
+    fn own_scale(&self, values: &[f32]) -> UniformLevels {
         const LIMIT: f32 = 0.5 * f32::MAX;
-        let values = row.iter().map(|x| x.clamp(-LIMIT, LIMIT));
+        let n = values.len() as f64;
+        let values = values.iter().map(|x| x.clamp(-LIMIT, LIMIT));
         let full = || {
             let (low, high) = values.clone().fold((LIMIT, -LIMIT), |(l, h), x| (l.min(x), h.max(x)));
             span(f64::from(low), f64::from(high), self.level_count(), self.symmetric)
         };
         match (self.levels, self.range) {
             (Levels::Uniform, Range::Minmax) => full(),
-            (Levels::Uniform, Range::Mse) => self.uniform(&Samples::new(values.clone())).unwrap_or_else(|_| full()),
+            (Levels::Uniform, _) => self.uniform(&Samples::new(values.clone())).unwrap_or_else(|_| full()),
             (Levels::LloydMax, _) => {
-                let n = row.len() as f64;
                 let values = values.map(f64::from);
                 let mean = if self.symmetric { 0.0 } else { values.clone().sum::<f64>() / n };
                 let variance = values.map(|x| (x - mean).powi(2)).sum::<f64>() / n;
@@ -143,13 +215,19 @@ impl Method for Scalar {
         ENTRY.name
     }
 
-    fn params(&self) -> serde_json::Value {
+    fn params(&self) -> Value {
         params_of(self)
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
         ParamError::in_range("bits", self.bits, 1, 8)?;
-        if self.levels == Levels::LloydMax && self.symmetric && self.scope != Scope::Vector {
+        if let Range::Percentile(share) = self.range {
+            ParamError::in_range("range/percentile", share, 1.0, 100.0)?;
+        }
+        if self.scope == Scope::Block(0) {
+            ParamError::in_range("scope/block", 0, 1, usize::MAX)?;
+        }
+        if self.levels == Levels::LloydMax && self.symmetric && self.block(1).is_none() {
             return Err(ParamError::new(
                 "symmetric",
                 "`symmetric: true` has no meaning for lloyd-max levels, which follow the data",
@@ -160,7 +238,7 @@ impl Method for Scalar {
     }
 
     fn code_bits(&self, dim: usize) -> usize {
-        dim * usize::from(self.bits) + 32 * self.side_values()
+        dim * usize::from(self.bits) + 32 * self.side_values(dim)
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
@@ -173,7 +251,7 @@ impl Method for Scalar {
 
     fn encode_cost(&self, dim: usize) -> f64 {
         match (self.scope, self.levels) {
-            (Scope::Vector, Levels::Uniform) if self.range == Range::Mse => dim as f64 * 600.0,
+            (Scope::Vector | Scope::Block(_), Levels::Uniform) if self.range == Range::Mse => dim as f64 * 600.0,
             (_, Levels::LloydMax) => dim as f64 * (4.0 + 2.0 * f64::from(self.bits)),
             _ => dim as f64 * 4.0,
         }
@@ -185,28 +263,58 @@ impl Method for Scalar {
         check_train(train, cx)?;
         let grids = match self.scope {
             Scope::Tensor => {
-                let picked = pick(n * dim, cx, 0).into_iter().map(|i| train[(i / dim, i % dim)]);
-                vec![self.grid(&Samples::new(picked))?]
+                let picked: Vec<f32> = pick(n * dim, cx, 0).into_iter().map(|i| train[(i / dim, i % dim)]).collect();
+                vec![self.grid(&picked)?]
             }
             Scope::Dimension => (0..dim)
                 .into_par_iter()
                 .map(|j| {
                     cx.cancel.check()?;
-                    self.grid(&Samples::new(pick(n, cx, j as u64).into_iter().map(|i| train[(i, j)])))
+                    let picked: Vec<f32> = pick(n, cx, j as u64).into_iter().map(|i| train[(i, j)]).collect();
+                    self.grid(&picked)
                 })
                 .collect::<Result<_, _>>()?,
-            Scope::Vector if self.levels == Levels::Uniform => Vec::new(),
-            Scope::Vector => {
+            Scope::Vector | Scope::Block(_) if self.levels == Levels::Uniform => Vec::new(),
+            Scope::Vector | Scope::Block(_) => {
                 let rows = pick_at_most(n, MAX_SAMPLES.div_ceil(dim), cx, 0);
-                let scales: Vec<UniformLevels> =
-                    rows.iter().map(|&i| self.vector_scale(&train.row(i).to_vec())).collect();
-                let normalized = rows.iter().zip(&scales).flat_map(|(&i, scale)| {
-                    train.row(i).into_iter().map(|&x| normalize(x, scale)).collect::<Vec<f32>>()
-                });
-                vec![self.grid(&Samples::new(normalized))?]
+                let size = self.block(dim).unwrap_or(dim);
+                let normalized: Vec<f32> = rows
+                    .iter()
+                    .flat_map(|&i| {
+                        let row = train.row(i).to_vec();
+                        let of_block = |block: &[f32]| {
+                            let scale = self.own_scale(block);
+                            block.iter().map(|&x| normalize(x, &scale)).collect::<Vec<f32>>()
+                        };
+                        row.chunks(size).flat_map(of_block).collect::<Vec<f32>>()
+                    })
+                    .collect();
+                vec![self.grid(&normalized)?]
             }
         };
-        Ok(Box::new(ScalarQuantizer { layout: Layout::uniform(dim, self.bits), spec: self.clone(), grids }))
+        Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids)))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let count = match (self.scope, self.levels) {
+            (Scope::Dimension, _) => dim,
+            (Scope::Vector | Scope::Block(_), Levels::Uniform) => 0,
+            _ => 1,
+        };
+        let grids = match self.levels {
+            Levels::Uniform => {
+                let grids = state.take_matrix("offset and step", count, 2)?;
+                grids.outer_iter().map(|g| Grid::Uniform(UniformLevels { offset: g[0], step: g[1] })).collect()
+            }
+            Levels::LloydMax => {
+                let levels = state.take_matrix("levels", count, self.level_count())?;
+                if levels.outer_iter().any(|row| row.iter().zip(row.iter().skip(1)).any(|(a, b)| a > b)) {
+                    return Err(StateError::Value("levels".into()).into());
+                }
+                levels.outer_iter().map(|row| Grid::from_levels(row.to_vec())).collect()
+            }
+        };
+        Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids)))
     }
 }
 
@@ -221,173 +329,4 @@ fn pick_at_most(n: usize, most: usize, cx: &Context, stream: u64) -> Vec<usize> 
 
 fn normalize(x: f32, scale: &UniformLevels) -> f32 {
     if scale.step > 0.0 { (x - scale.offset) / scale.step } else { 0.0 }
-}
-
-/// Levels in the form that encoding uses.
-#[derive(Clone, Debug)]
-enum Grid {
-    Uniform(UniformLevels),
-    /// Ascending levels and the thresholds half-way between them.
-    Levels {
-        levels: Vec<f32>,
-        thresholds: Vec<f32>,
-    },
-}
-
-impl Grid {
-    fn from_levels(levels: Vec<f32>) -> Grid {
-        let thresholds = levels.windows(2).map(|pair| 0.5 * pair[0] + 0.5 * pair[1]).collect();
-        Grid::Levels { levels, thresholds }
-    }
-
-    #[inline]
-    fn encode(&self, x: f32, count: usize) -> u16 {
-        match self {
-            Grid::Uniform(grid) => encode_uniform(x, grid, count),
-            Grid::Levels { thresholds, .. } => thresholds.partition_point(|&t| t < x) as u16,
-        }
-    }
-
-    #[inline]
-    fn decode(&self, symbol: u16) -> f32 {
-        match self {
-            Grid::Uniform(grid) => grid.offset + f32::from(symbol) * grid.step,
-            Grid::Levels { levels, .. } => levels[usize::from(symbol)],
-        }
-    }
-
-    fn model_size(&self) -> usize {
-        match self {
-            Grid::Uniform(_) => 8,
-            Grid::Levels { levels, .. } => 4 * levels.len(),
-        }
-    }
-}
-
-/// `clamp(round((x − offset)/step), 0, count−1)`; the conversion saturates and sends 0/0 to 0.
-#[inline]
-fn encode_uniform(x: f32, grid: &UniformLevels, count: usize) -> u16 {
-    (((x - grid.offset) / grid.step + 0.5) as u16).min((count - 1) as u16)
-}
-
-/// A fitted scalar quantizer. A code is the side values of its vector, if any (f32, little-endian: offset or mean
-/// unless symmetric, then step or deviation), followed by the packed symbols.
-struct ScalarQuantizer {
-    spec: Scalar,
-    layout: Layout,
-    /// One grid, or one per dimension; none when each vector brings its own uniform grid.
-    grids: Vec<Grid>,
-}
-
-impl ScalarQuantizer {
-    fn side_bytes(&self) -> usize {
-        4 * self.spec.side_values()
-    }
-
-    fn grid(&self, j: usize) -> &Grid {
-        if self.grids.len() == 1 { &self.grids[0] } else { &self.grids[j] }
-    }
-
-    fn encode_row(&self, row: &[f32], code: &mut [u8], symbols: &mut [u16]) {
-        let count = self.spec.level_count();
-        let (side, packed) = code.split_at_mut(self.side_bytes());
-        if self.spec.scope == Scope::Vector {
-            let scale = self.spec.vector_scale(row);
-            // The offset of a symmetric grid follows from its step.
-            let values = &[scale.offset, scale.step][usize::from(self.spec.symmetric)..];
-            for (stored, value) in side.chunks_exact_mut(4).zip(values) {
-                stored.copy_from_slice(&value.to_le_bytes());
-            }
-            let scale = self.scale_of(side);
-            for (symbol, &x) in symbols.iter_mut().zip(row) {
-                *symbol = match self.grids.first() {
-                    Some(grid) => grid.encode(normalize(x, &scale), count),
-                    None => encode_uniform(x, &scale, count),
-                };
-            }
-        } else if let [grid] = &self.grids[..] {
-            symbols.iter_mut().zip(row).for_each(|(symbol, &x)| *symbol = grid.encode(x, count));
-        } else {
-            symbols.iter_mut().zip(row).zip(&self.grids).for_each(|((s, &x), grid)| *s = grid.encode(x, count));
-        }
-        self.layout.pack(symbols, packed);
-    }
-
-    /// Reads the scale of a vector back from its side bytes.
-    fn scale_of(&self, side: &[u8]) -> UniformLevels {
-        let (values, _) = side.as_chunks::<4>();
-        match *values {
-            [offset, step] => UniformLevels { offset: f32::from_le_bytes(offset), step: f32::from_le_bytes(step) },
-            [step] => {
-                let step = f32::from_le_bytes(step);
-                let levels_start = -0.5 * step * (self.spec.level_count() - 1) as f32;
-                UniformLevels { offset: if self.grids.is_empty() { levels_start } else { 0.0 }, step }
-            }
-            _ => UniformLevels { offset: 0.0, step: 0.0 },
-        }
-    }
-
-    fn decode_row(&self, code: &[u8], row: &mut [f32], symbols: &mut [u16]) -> Result<(), MethodError> {
-        let (side, packed) = code.split_at(self.side_bytes());
-        self.layout.unpack(packed, symbols)?;
-        if self.spec.scope == Scope::Vector {
-            let scale = self.scale_of(side);
-            for (x, &symbol) in row.iter_mut().zip(&*symbols) {
-                let unit = self.grids.first().map_or(f32::from(symbol), |grid| grid.decode(symbol));
-                *x = (scale.offset + unit * scale.step).clamp(f32::MIN, f32::MAX);
-            }
-        } else {
-            row.iter_mut().zip(&*symbols).enumerate().for_each(|(j, (x, &s))| *x = self.grid(j).decode(s));
-        }
-        Ok(())
-    }
-}
-
-impl Quantizer for ScalarQuantizer {
-    fn dim(&self) -> usize {
-        self.layout.positions()
-    }
-
-    fn code_bits(&self) -> usize {
-        self.spec.code_bits(self.dim())
-    }
-
-    fn model_size(&self) -> usize {
-        self.grids.iter().map(Grid::model_size).sum()
-    }
-
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let dim = self.dim();
-        encode_rows(dim, self.code_size(), rows, codes, || vec![0; dim], |r, c, s| self.encode_row(r, c, s))
-    }
-
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let dim = self.dim();
-        decode_rows(dim, self.code_size(), codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
-    }
-
-    fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
-    }
-}
-
-impl Symbols for ScalarQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        vec![self.spec.level_count(); self.dim()]
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("dim {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        if code.len() != self.code_size() {
-            return Err(MethodError::CodeLength { expected: self.code_size(), found: code.len() });
-        }
-        self.layout.unpack(&code[self.side_bytes()..], symbols)
-    }
-
-    fn side_bits(&self) -> usize {
-        8 * self.side_bytes()
-    }
 }

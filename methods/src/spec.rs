@@ -3,14 +3,30 @@
 //! YAML, the JSON schema, `xtask methods`, the conformance suite and the documents take the methods from here.
 
 use crate::strict::{self, nearest_name};
-use crate::{Method, ParamError, lbg, opq, pq, rvq, scalar};
+use crate::transform::{self, Transform, Transformed};
+use crate::{Method, ParamError};
+use crate::{binary, factory, kmeans, lattice, lbg, lsq, opq, pq, rabitq, rvq, scalar, turboquant, vq};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Every method. To add one: its file, its `mod` line in `lib.rs`, its line here.
-pub static METHODS: &[MethodEntry] = &[scalar::ENTRY, lbg::ENTRY, pq::ENTRY, opq::ENTRY, rvq::ENTRY];
+pub static METHODS: &[MethodEntry] = &[
+    scalar::ENTRY,
+    binary::ENTRY,
+    lbg::ENTRY,
+    kmeans::ENTRY,
+    vq::ENTRY,
+    pq::ENTRY,
+    opq::ENTRY,
+    rvq::ENTRY,
+    lsq::ENTRY,
+    rabitq::ENTRY,
+    turboquant::ENTRY,
+    lattice::ENTRY,
+    factory::ENTRY,
+];
 
 /// What is known about a method by name.
 pub struct MethodEntry {
@@ -32,12 +48,36 @@ pub struct MethodEntry {
     pub parse: fn(Value) -> Result<Box<dyn Method>, ParamError>,
 }
 
-/// Reads a method by name.
+impl MethodEntry {
+    /// Schema of everything that may be written below the method's name: its own parameters, and a transform.
+    pub fn params_schema(&self) -> Schema {
+        let mut schema = (self.schema)();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            let mut transform = schema_of::<Transform>().to_value();
+            if let Some(transform) = transform.as_object_mut() {
+                transform.shift_remove("$schema");
+                transform.shift_remove("title");
+            }
+            properties.insert(transform::KEY.to_owned(), transform);
+        }
+        schema
+    }
+}
+
+/// Reads a method by name, with a transform before it if the parameters name one.
 ///
 /// # Errors
 /// An unknown name, with the nearest known one; an unknown, missing or ill-typed parameter.
 pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
-    (find(name)?.parse)(params)
+    let mut params = params;
+    let entry = find(name)?;
+    strict::check_keys(&params, &entry.params_schema())?;
+    let transform = Transform::take(&mut params)?;
+    let inner = (entry.parse)(params)?;
+    Ok(match transform {
+        Some(transform) => Box::new(Transformed { transform, inner }),
+        None => inner,
+    })
 }
 
 /// Finds a method by name.

@@ -3,7 +3,7 @@
 
 use crate::ParamError;
 use crate::spec::schema_of;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -13,17 +13,26 @@ use serde_json::{Map, Value};
 /// Names the key to blame (as a `/`-separated path below the value), what is wrong and what would be right.
 pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, ParamError> {
     let schema = schema_of::<T>();
+    check_keys(&value, &schema)?;
     let properties = schema.get("properties").and_then(Value::as_object);
-    if let (Some(object), Some(properties)) = (value.as_object(), properties)
-        && let Some(unknown) = object.keys().find(|key| !properties.contains_key(*key))
-    {
-        return Err(unknown_key(unknown, String::new(), properties.keys().map(String::as_str)));
-    }
     serde_path_to_error::deserialize::<_, T>(value).map_err(|error| {
         let segments = error.path().iter().map(|s| s.to_string().trim_matches(['[', ']']).to_owned());
         let path: Vec<String> = segments.filter(|segment| segment != ".").collect();
         explain(&path, &error.inner().to_string(), properties)
     })
+}
+
+/// Checks that an object has no key that its schema does not know.
+///
+/// # Errors
+/// Names the first, and the nearest that is known.
+pub fn check_keys(value: &Value, schema: &Schema) -> Result<(), ParamError> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let (Some(object), Some(properties)) = (value.as_object(), properties) else { return Ok(()) };
+    match object.keys().find(|key| !properties.contains_key(*key)) {
+        Some(unknown) => Err(unknown_key(unknown, String::new(), properties.keys().map(String::as_str))),
+        None => Ok(()),
+    }
 }
 
 /// Turns serde's message into one that needs no Rust.

@@ -37,8 +37,11 @@ fn describe(entry: &MethodEntry) -> String {
     let mut out = format!("{}\n{}\n\n", entry.name, entry.summary);
     out +=
         &format!("paper  {}\nbits   {} (per vector)\ncost   {}\n\nparameters\n", entry.paper, entry.rate, entry.cost);
-    let schema = Value::from((entry.schema)());
+    let schema = Value::from(entry.params_schema());
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if schema["properties"].is_null() {
+        out += &format!("  {}\n", schema["description"].as_str().unwrap_or(""));
+    }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let default = match property.get("default") {
             Some(default) => format!("default {}", default.as_str().map_or_else(|| default.to_string(), str::to_owned)),
@@ -82,8 +85,28 @@ fn plain(value: &Value) -> String {
     value.as_f64().map_or_else(|| value.to_string(), |v| v.to_string())
 }
 
-/// Names of an enumeration with their meanings.
+/// Names of an enumeration with their meanings; one that takes values is shown with them.
 fn variants(property: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    property["oneOf"].as_array().into_iter().flatten().map(|v| (text(&v["const"]), text(&v["description"]))).collect()
+    let named = |variant: &Value| match variant["const"].as_str() {
+        Some(name) => name.to_owned(),
+        None => written(variant),
+    };
+    // A parameter that may be left out has its names one level down.
+    let alternatives = property["anyOf"].as_array().into_iter().flatten().flat_map(|any| any["oneOf"].as_array());
+    let names = property["oneOf"].as_array().into_iter().chain(alternatives).flatten();
+    names.map(|v| (named(v), text(&v["description"]))).collect()
+}
+
+/// How a value of a schema is written: `{ pca: { dim: N } }`.
+fn written(schema: &Value) -> String {
+    match schema["properties"].as_object() {
+        Some(properties) => {
+            let keys: Vec<String> =
+                properties.iter().map(|(key, value)| format!("{key}: {}", written(value))).collect();
+            format!("{{ {} }}", keys.join(", "))
+        }
+        None if schema["type"] == "integer" || schema["type"] == "number" => "N".into(),
+        None => "…".into(),
+    }
 }

@@ -4,12 +4,14 @@
 //! through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
 //! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
 
+mod hamming;
 mod isa;
 mod lanes;
 mod lookup;
 mod panels;
 mod topk;
 
+pub use hamming::hamming;
 pub use isa::Isa;
 pub use lookup::{scan_byte_tables, scan_tables};
 pub use panels::{Panels, Score, squared_distance};

@@ -1,0 +1,181 @@
+//! FAISS factory strings as names for methods here, for those who know what they want by that name.
+
+use crate::spec::MethodEntry;
+use crate::{Method, ParamError, spec};
+use schemars::Schema;
+use serde_json::{Value, json};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "factory",
+    summary: "A FAISS factory string, read as the method here that codes the same way",
+    paper: "Douze et al., The Faiss library, 2024 (the notation)",
+    rate: "that of the method it names",
+    cost: "that of the method it names",
+    examples: &[r#""PQ4x8""#, r#""OPQ4,PQ4x5""#, r#""PCA6,SQ8""#],
+    schema,
+    parse,
+};
+
+/// What can be named, for messages.
+const FORMS: &str =
+    "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or RaBitQ4, with PCA64, RR64 or OPQ16 and a comma before it";
+
+fn schema() -> Schema {
+    schemars::json_schema!({
+        "type": "string",
+        "description": format!("A FAISS factory string: {FORMS}."),
+        "examples": ["PQ16x8", "OPQ16,PQ16x8", "RQ8x8", "SQ8"],
+    })
+}
+
+fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
+    let Some(text) = params.as_str() else {
+        let message = "`factory` takes a FAISS factory string";
+        return Err(ParamError { param: None, message: message.into(), help: Some(format!("write {FORMS}")) });
+    };
+    let (name, params) = translate(text)?;
+    spec::parse(name, params)
+}
+
+fn refuse(message: String, help: &str) -> ParamError {
+    ParamError { param: None, message, help: Some(help.into()) }
+}
+
+/// The method and the parameters that a factory string stands for.
+fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let (transforms, codec) = parts.split_at(parts.len() - 1);
+    let codec = codec[0];
+    for part in &parts {
+        explain_foreign(text, part)?;
+    }
+    let [transform] = transforms else {
+        return match transforms {
+            [] => self::codec(text, codec),
+            _ => Err(refuse(
+                format!("`{text}` chains several transforms"),
+                "one transform before the codec is what there is",
+            )),
+        };
+    };
+    let (name, mut params) = self::codec(text, codec)?;
+    let number = |prefix: &str| transform.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
+    let written = if let Some(m) = number("OPQ") {
+        // The rotation and the codebooks behind it are one method here.
+        if name == "pq" && params["m"] == m {
+            return Ok(("opq", params));
+        }
+        json!({ "opq": { "m": m } })
+    } else if let Some(dim) = number("PCA") {
+        json!({ "pca": { "dim": dim } })
+    } else if *transform == "RR" || number("RR").is_some() {
+        json!("random-rotation")
+    } else {
+        return Err(refuse(
+            format!("`{transform}` in `{text}` is no transform known here"),
+            "PCA64, OPQ16 and RR64 are (a number after RR is taken to be the dimension of the vectors)",
+        ));
+    };
+    params["transform"] = written;
+    Ok((name, params))
+}
+
+/// The codec at the end of a factory string.
+fn codec(text: &str, codec: &str) -> Result<(&'static str, Value), ParamError> {
+    let unknown = || refuse(format!("`{codec}` in `{text}` is no codec known here"), &format!("write {FORMS}"));
+    if let Some(bits) = codec.strip_prefix("SQ") {
+        return match bits {
+            "8" | "6" | "4" => Ok(("scalar", json!({ "bits": bits.parse::<u8>().unwrap_or(8) }))),
+            _ => Err(refuse(
+                format!("`{codec}` in `{text}` is no scalar quantizer known here"),
+                "SQ8, SQ6 and SQ4 are; `scalar` itself takes 1 to 8 bits",
+            )),
+        };
+    }
+    if let Some(bits) = codec.strip_prefix("RaBitQ") {
+        let bits: u8 = if bits.is_empty() { 1 } else { bits.parse().map_err(|_| unknown())? };
+        return Ok(("rabitq", json!({ "bits": bits })));
+    }
+    for (prefix, name, count) in [("PQ", "pq", "m"), ("RQ", "rvq", "stages"), ("LSQ", "lsq", "m")] {
+        let Some(numbers) = codec.strip_prefix(prefix) else { continue };
+        // A fast-scan layout holds the same codes.
+        let numbers = numbers.strip_suffix("fs").unwrap_or(numbers);
+        let (groups, bits) = numbers.split_once('x').unwrap_or((numbers, "8"));
+        let (groups, bits) = groups.parse::<usize>().ok().zip(bits.parse::<u8>().ok()).ok_or_else(unknown)?;
+        return Ok((name, json!({ count: groups, "bits": bits })));
+    }
+    Err(unknown())
+}
+
+/// Says what a known part of FAISS is that has no place here.
+fn explain_foreign(text: &str, part: &str) -> Result<(), ParamError> {
+    let because = |what: &str, help: &str| Err(refuse(format!("`{part}` in `{text}` {what}"), help));
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| part.starts_with(prefix));
+    if starts(&["IVF", "IMI", "HNSW", "NSG", "NNDescent", "IDMap"]) {
+        return because(
+            "is an index structure, not a quantizer",
+            "vqbench compares codes; name the codec alone, such as PQ16x8",
+        );
+    }
+    if starts(&["Flat"]) {
+        return because("stores vectors as they are", "there is no code to measure; leave it out");
+    }
+    if starts(&["PRQ", "PLSQ", "ZnLattice", "LSH", "ITQ", "PCAW", "PCAR", "L2norm", "SQfp16", "SQbf16", "Refine"]) {
+        return because("has no counterpart here", &format!("write {FORMS}"));
+    }
+    if part.contains('_') {
+        return because("rotates into another dimension", "OPQ16,PQ16x8 keeps it; PCA64 before a codec reduces it");
+    }
+    if part.contains("Np") || part.contains('+') {
+        return because("carries an option that has no counterpart here", &format!("write {FORMS}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_name_the_methods_they_should() {
+        for (text, name, params) in [
+            ("PQ16x8", "pq", json!({ "m": 16, "bits": 8 })),
+            ("PQ32", "pq", json!({ "m": 32, "bits": 8 })),
+            ("PQ32x4fs", "pq", json!({ "m": 32, "bits": 4 })),
+            ("OPQ16,PQ16x8", "opq", json!({ "m": 16, "bits": 8 })),
+            ("OPQ8,PQ16x8", "pq", json!({ "m": 16, "bits": 8, "transform": { "opq": { "m": 8 } } })),
+            ("RQ8x8", "rvq", json!({ "stages": 8, "bits": 8 })),
+            ("LSQ8x8", "lsq", json!({ "m": 8, "bits": 8 })),
+            ("SQ8", "scalar", json!({ "bits": 8 })),
+            ("PCA64,SQ4", "scalar", json!({ "bits": 4, "transform": { "pca": { "dim": 64 } } })),
+            ("RR128, SQ8", "scalar", json!({ "bits": 8, "transform": "random-rotation" })),
+            ("RaBitQ4", "rabitq", json!({ "bits": 4 })),
+        ] {
+            assert_eq!(translate(text), Ok((name, params)), "{text}");
+            parse(json!(text)).unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("IVF1024,PQ16x8", "`IVF1024` in `IVF1024,PQ16x8` is an index structure, not a quantizer"),
+            ("HNSW32", "is an index structure"),
+            ("Flat", "stores vectors as they are"),
+            ("OPQ16_64,PQ16x8", "rotates into another dimension"),
+            ("ITQ64,LSH", "has no counterpart here"),
+            ("PQ16xx8", "is no codec known here"),
+            ("PQ", "is no codec known here"),
+            ("", "is no codec known here"),
+            ("SQ5", "is no scalar quantizer known here"),
+            ("XY8,PQ16x8", "is no transform known here"),
+            ("PCA64,OPQ8,PQ8", "chains several transforms"),
+        ] {
+            let error = parse(json!(text)).expect_err(text);
+            assert!(error.message.contains(reason), "{text}: {}", error.message);
+            assert!(error.help.is_some(), "{text}");
+        }
+        assert!(parse(json!({ "m": 8 })).is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! Local-search additive quantization: codebooks of whole vectors that are fitted jointly, and codes found by local search.
+
+use crate::additive::{AdditiveQuantizer, least_squares};
+use crate::lloyd::check_scale;
+use crate::local_search::LocalSearch;
+use crate::rvq::{Stages, train_stages};
+use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "lsq",
+    summary: "Additive quantizer: sums of m codewords of whole vectors, found by local search and fitted jointly",
+    paper: "Martinez, Clement, Hoos and Little, Revisiting additive quantization, 2016; Martinez, Zakhmi, Hoos and Little, LSQ++, 2018",
+    rate: "m × bits",
+    cost: "fit: per iteration, O(n · training-rounds · m² · 2^bits) and a solve of (m · 2^bits)² · dim; encode: O(dim · m · 2^bits + rounds · m² · 2^bits)",
+    examples: &[r#"{"m": 3, "bits": 4}"#, r#"{"m": 1, "bits": 5, "iterations": 2}"#],
+    schema: schema_of::<Lsq>,
+    parse: parse_params::<Lsq>,
+};
+
+/// Parameters of `lsq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lsq {
+    /// Number of codebooks.
+    #[schemars(range(min = 1, max = 64))]
+    pub m: usize,
+    /// Bits per codebook: each has 2^bits codewords; m × 2^bits is at most 8192.
+    #[serde(default = "default_bits")]
+    #[schemars(range(min = 1, max = 12))]
+    pub bits: u8,
+    /// Times that codebooks and codes are fitted to each other.
+    #[serde(default = "default_iterations")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub iterations: usize,
+    /// Rounds of the local search in each of these.
+    #[serde(default = "default_training_rounds")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub training_rounds: usize,
+    /// Rounds of the local search when encoding.
+    #[serde(default = "default_rounds")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub rounds: usize,
+    /// Partial codes kept in the beam search that the local search starts from.
+    #[serde(default = "default_beam")]
+    #[schemars(range(min = 1, max = 256))]
+    pub beam: usize,
+}
+
+fn default_bits() -> u8 {
+    8
+}
+
+fn default_iterations() -> usize {
+    25
+}
+
+fn default_training_rounds() -> usize {
+    8
+}
+
+fn default_rounds() -> usize {
+    16
+}
+
+fn default_beam() -> usize {
+    5
+}
+
+/// Codewords in all: the pair terms are a matrix of this size squared.
+const MAX_CODEWORDS: usize = 8192;
+
+/// Iterations of k-means per codebook before the joint fit, which needs no more than a start.
+const STAGE_ITERATIONS: usize = 5;
+
+/// Iterations of the least-squares solver from the codebooks of the round before.
+const SOLVER_ITERATIONS: usize = 10;
+
+/// Seed of the encoder's local search: part of the method, so that a restored quantizer gives the same codes.
+const ENCODER_SEED: u64 = 0x5eed;
+
+impl Method for Lsq {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("m", self.m, 1, 64)?;
+        ParamError::in_range("bits", self.bits, 1, 12)?;
+        ParamError::in_range("iterations", self.iterations, 0, 1000)?;
+        ParamError::in_range("training-rounds", self.training_rounds, 0, 1000)?;
+        ParamError::in_range("rounds", self.rounds, 0, 10_000)?;
+        ParamError::in_range("beam", self.beam, 1, 256)?;
+        let codewords = self.m << self.bits;
+        if codewords > MAX_CODEWORDS {
+            let message = format!("m × 2^bits is {codewords}; the local search holds a matrix of that size squared");
+            return Err(ParamError::new("m", message, format!("keep m × 2^bits at {MAX_CODEWORDS} or below")));
+        }
+        Ok(())
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.m * usize::from(self.bits)
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        let codewords = (self.m << self.bits) as f64;
+        let start = n as f64 * self.beam as f64 * dim as f64 * codewords * (STAGE_ITERATIONS + 1) as f64;
+        let search = n as f64 * self.search_cost(dim, self.training_rounds);
+        let solve = SOLVER_ITERATIONS as f64 * codewords * codewords * dim as f64;
+        start + self.iterations as f64 * (search + solve)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        self.search_cost(dim, self.rounds) + (self.beam * dim * (self.m << self.bits)) as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        check_train(train, cx)?;
+        check_scale(train)?;
+        self.check(train.ncols())?;
+        let train = train.as_standard_layout();
+        let Stages { mut codebooks, mut codes, mse } =
+            train_stages(train.view(), self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
+        let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
+        for iteration in 0..self.iterations {
+            cx.cancel.check()?;
+            codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
+            let search = LocalSearch::new(&codebooks, self.training_rounds, cx.seed ^ ((iteration as u64) << 32));
+            search.improve(train.view(), &mut codes);
+            history.push(mean_error(train.view(), &codebooks, &codes));
+        }
+        let search = LocalSearch::new(&codebooks, self.rounds, ENCODER_SEED);
+        let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, Some(search), cx.backend.clone());
+        quantizer.curves = vec![Curve { name: "mse", values: history, never_grows: true }];
+        Ok(Box::new(quantizer))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let shape = (self.m, 1 << self.bits, dim);
+        let search = |books: &[ndarray::Array2<f32>]| Some(LocalSearch::new(books, self.rounds, ENCODER_SEED));
+        Ok(AdditiveQuantizer::restore(state, shape, self.beam, search, cx.backend.clone())?)
+    }
+}
+
+impl Lsq {
+    /// Multiply-adds per row: the unary terms, and `rounds` of up to four sweeps.
+    fn search_cost(&self, dim: usize, rounds: usize) -> f64 {
+        let alphabet = f64::from(1u32 << self.bits);
+        let m = self.m as f64;
+        m * alphabet * dim as f64 + 4.0 * (rounds + 1) as f64 * m * m * alphabet
+    }
+}
+
+/// `mean ‖x − Σ_s C_s[codes_s]‖²`.
+fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[ndarray::Array2<f32>], codes: &[Vec<u16>]) -> f64 {
+    let errors: Vec<f64> = codes
+        .par_iter()
+        .enumerate()
+        .map(|(i, code)| {
+            let mut left = rows.row(i).to_owned();
+            code.iter().zip(codebooks).for_each(|(&c, book)| left -= &book.row(usize::from(c)));
+            left.iter().map(|v| f64::from(v * v)).sum()
+        })
+        .collect();
+    errors.iter().sum::<f64>() / codes.len().max(1) as f64
+}

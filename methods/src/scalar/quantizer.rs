@@ -1,0 +1,214 @@
+//! The fitted scalar quantizer: grids, and codes by them.
+
+use super::{Levels, Scalar, normalize};
+use crate::batch::{decode_rows, encode_rows};
+use crate::levels::UniformLevels;
+use crate::pack::Layout;
+use crate::{Method, MethodError, Quantizer, State, Symbols};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+/// Levels in the form that encoding uses.
+#[derive(Clone, Debug)]
+pub(super) enum Grid {
+    Uniform(UniformLevels),
+    /// Ascending levels and the thresholds half-way between them.
+    Levels {
+        levels: Vec<f32>,
+        thresholds: Vec<f32>,
+    },
+}
+
+impl Grid {
+    pub(super) fn from_levels(levels: Vec<f32>) -> Grid {
+        let thresholds = levels.windows(2).map(|pair| 0.5 * pair[0] + 0.5 * pair[1]).collect();
+        Grid::Levels { levels, thresholds }
+    }
+
+    #[inline]
+    fn encode(&self, x: f32, count: usize) -> u16 {
+        match self {
+            Grid::Uniform(grid) => encode_uniform(x, grid, count),
+            Grid::Levels { thresholds, .. } => thresholds.partition_point(|&t| t < x) as u16,
+        }
+    }
+
+    #[inline]
+    fn decode(&self, symbol: u16) -> f32 {
+        match self {
+            Grid::Uniform(grid) => grid.offset + f32::from(symbol) * grid.step,
+            Grid::Levels { levels, .. } => levels[usize::from(symbol)],
+        }
+    }
+
+    fn model_size(&self) -> usize {
+        match self {
+            Grid::Uniform(_) => 8,
+            Grid::Levels { levels, .. } => 4 * levels.len(),
+        }
+    }
+}
+
+/// `clamp(round((x − offset)/step), 0, count−1)`; the conversion saturates and sends 0/0 to 0.
+#[inline]
+fn encode_uniform(x: f32, grid: &UniformLevels, count: usize) -> u16 {
+    (((x - grid.offset) / grid.step + 0.5) as u16).min((count - 1) as u16)
+}
+
+/// A fitted scalar quantizer. A code is the side values of its blocks, if any (f32, little-endian: offset or mean
+/// unless symmetric, then step or deviation), followed by the packed symbols.
+pub(super) struct ScalarQuantizer {
+    spec: Scalar,
+    layout: Layout,
+    /// One grid, or one per dimension; none when each vector brings its own uniform grid.
+    grids: Vec<Grid>,
+}
+
+impl ScalarQuantizer {
+    pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>) -> ScalarQuantizer {
+        ScalarQuantizer { layout: Layout::uniform(dim, spec.bits), spec, grids }
+    }
+
+    fn side_bytes(&self) -> usize {
+        4 * self.spec.side_values(self.dim())
+    }
+
+    fn grid(&self, j: usize) -> &Grid {
+        if self.grids.len() == 1 { &self.grids[0] } else { &self.grids[j] }
+    }
+
+    fn encode_row(&self, row: &[f32], code: &mut [u8], symbols: &mut [u16]) {
+        let count = self.spec.level_count();
+        let (side, packed) = code.split_at_mut(self.side_bytes());
+        if let Some(size) = self.spec.block(self.dim()) {
+            let values = if self.spec.symmetric { 1 } else { 2 };
+            let blocks = row.chunks(size).zip(symbols.chunks_mut(size)).zip(side.chunks_exact_mut(4 * values));
+            for ((row, symbols), side) in blocks {
+                let scale = self.spec.own_scale(row);
+                // The offset of a symmetric grid follows from its step.
+                for (stored, value) in side.chunks_exact_mut(4).zip(&[scale.offset, scale.step][2 - values..]) {
+                    stored.copy_from_slice(&value.to_le_bytes());
+                }
+                let scale = self.scale_of(side);
+                for (symbol, &x) in symbols.iter_mut().zip(row) {
+                    *symbol = match self.grids.first() {
+                        Some(grid) => grid.encode(normalize(x, &scale), count),
+                        None => encode_uniform(x, &scale, count),
+                    };
+                }
+            }
+        } else if let [grid] = &self.grids[..] {
+            symbols.iter_mut().zip(row).for_each(|(symbol, &x)| *symbol = grid.encode(x, count));
+        } else {
+            symbols.iter_mut().zip(row).zip(&self.grids).for_each(|((s, &x), grid)| *s = grid.encode(x, count));
+        }
+        self.layout.pack(symbols, packed);
+    }
+
+    /// Reads the scale of a block back from its side bytes.
+    fn scale_of(&self, side: &[u8]) -> UniformLevels {
+        let (values, _) = side.as_chunks::<4>();
+        match *values {
+            [offset, step] => UniformLevels { offset: f32::from_le_bytes(offset), step: f32::from_le_bytes(step) },
+            [step] => {
+                let step = f32::from_le_bytes(step);
+                let levels_start = -0.5 * step * (self.spec.level_count() - 1) as f32;
+                UniformLevels { offset: if self.grids.is_empty() { levels_start } else { 0.0 }, step }
+            }
+            _ => UniformLevels { offset: 0.0, step: 0.0 },
+        }
+    }
+
+    fn decode_row(&self, code: &[u8], row: &mut [f32], symbols: &mut [u16]) -> Result<(), MethodError> {
+        let (side, packed) = code.split_at(self.side_bytes());
+        self.layout.unpack(packed, symbols)?;
+        if let Some(size) = self.spec.block(self.dim()) {
+            let values = if self.spec.symmetric { 1 } else { 2 };
+            for ((row, symbols), side) in
+                row.chunks_mut(size).zip(symbols.chunks(size)).zip(side.chunks_exact(4 * values))
+            {
+                let scale = self.scale_of(side);
+                for (x, &symbol) in row.iter_mut().zip(symbols) {
+                    let unit = self.grids.first().map_or(f32::from(symbol), |grid| grid.decode(symbol));
+                    *x = (scale.offset + unit * scale.step).clamp(f32::MIN, f32::MAX);
+                }
+            }
+        } else {
+            row.iter_mut().zip(&*symbols).enumerate().for_each(|(j, (x, &s))| *x = self.grid(j).decode(s));
+        }
+        Ok(())
+    }
+}
+
+impl Quantizer for ScalarQuantizer {
+    fn dim(&self) -> usize {
+        self.layout.positions()
+    }
+
+    fn code_bits(&self) -> usize {
+        self.spec.code_bits(self.dim())
+    }
+
+    fn model_size(&self) -> usize {
+        self.grids.iter().map(Grid::model_size).sum()
+    }
+
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        let dim = self.dim();
+        encode_rows(dim, self.code_size(), rows, codes, || vec![0; dim], |r, c, s| self.encode_row(r, c, s))
+    }
+
+    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        let dim = self.dim();
+        decode_rows(dim, self.code_size(), codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
+    }
+
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        Some(self)
+    }
+
+    fn save(&self, state: &mut State) {
+        let rows: Vec<&[f32]> = self
+            .grids
+            .iter()
+            .map(|grid| match grid {
+                Grid::Uniform(_) => &[][..],
+                Grid::Levels { levels, .. } => levels,
+            })
+            .collect();
+        let uniform = |i: usize| match self.grids[i] {
+            Grid::Uniform(UniformLevels { offset, step }) => [offset, step],
+            Grid::Levels { .. } => [0.0; 2],
+        };
+        match self.spec.levels {
+            Levels::Uniform => {
+                let grids = Array2::from_shape_fn((rows.len(), 2), |(i, j)| uniform(i)[j]);
+                state.put_matrix("offset and step", grids.view());
+            }
+            Levels::LloydMax => {
+                let levels = Array2::from_shape_fn((rows.len(), self.spec.level_count()), |(i, j)| rows[i][j]);
+                state.put_matrix("levels", levels.view());
+            }
+        }
+    }
+}
+
+impl Symbols for ScalarQuantizer {
+    fn alphabets(&self) -> Vec<usize> {
+        vec![self.spec.level_count(); self.dim()]
+    }
+
+    fn position_name(&self, p: usize) -> String {
+        format!("dim {p}")
+    }
+
+    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
+        if code.len() != self.code_size() {
+            return Err(MethodError::CodeLength { expected: self.code_size(), found: code.len() });
+        }
+        self.layout.unpack(&code[self.side_bytes()..], symbols)
+    }
+
+    fn side_bits(&self) -> usize {
+        8 * self.side_bytes()
+    }
+}

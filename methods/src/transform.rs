@@ -1,0 +1,371 @@
+//! Transforms that any method can work behind: centring, principal components, rotations. They are part of the model and
+//! counted in its size.
+
+use crate::moments::mean;
+use crate::opq::{self, Opq};
+use crate::rotation::{balanced_axes, multiply, random};
+use crate::state::{State, StateError};
+use crate::strict;
+use crate::{
+    Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Symbols,
+    check_batch, check_train,
+};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The key that any method's parameters may hold.
+pub const KEY: &str = "transform";
+
+/// What is done to vectors before they are encoded, and undone after decoding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Transform {
+    /// Nothing.
+    None,
+    /// The mean of the training rows is subtracted.
+    Center,
+    /// A random rotation, uniform over all.
+    RandomRotation,
+    /// The mean is subtracted and the first principal components are kept (Pearson 1901; Hotelling 1933).
+    Pca(Pca),
+    /// The rotation that optimized product quantization finds (Ge, He, Ke and Sun 2013).
+    Opq(OpqRotation),
+}
+
+/// Principal components.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pca {
+    /// Components kept.
+    #[schemars(range(min = 1))]
+    pub dim: usize,
+}
+
+/// The product quantizer that a rotation is fitted for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpqRotation {
+    /// Number of its sub-quantizers; must divide the dimension.
+    #[schemars(range(min = 1))]
+    pub m: usize,
+    /// Bits of each.
+    #[serde(default = "opq::default_bits")]
+    #[schemars(range(min = 1, max = 16))]
+    pub bits: u8,
+}
+
+/// The parameters of a transform in a struct of its own, for errors that name the key.
+#[derive(Deserialize, JsonSchema)]
+struct Keyed {
+    transform: Transform,
+}
+
+impl Transform {
+    /// Takes the transform out of a method's parameters, if they name one.
+    ///
+    /// # Errors
+    /// An unknown transform, a misspelt or missing key of one.
+    pub fn take(params: &mut Value) -> Result<Option<Transform>, ParamError> {
+        let Some(mut written) = params.as_object_mut().and_then(|params| params.shift_remove(KEY)) else {
+            return Ok(None);
+        };
+        // A product quantizer's own rotation needs no second mention of its groups.
+        if written == "opq"
+            && let Some(m) = params.get("m")
+        {
+            let mut keys = Map::from_iter([("m".to_owned(), m.clone())]);
+            keys.extend(params.get("bits").map(|bits| ("bits".to_owned(), bits.clone())));
+            written = Value::Object(Map::from_iter([("opq".to_owned(), Value::Object(keys))]));
+        }
+        let needs = match written.as_str() {
+            Some("pca") => Some(("pca", "transform: { pca: { dim: 64 } }")),
+            Some("opq") => Some(("opq", "transform: { opq: { m: 16 } }")),
+            _ => None,
+        };
+        if let Some((name, example)) = needs {
+            return Err(ParamError::new(
+                KEY,
+                format!("the transform `{name}` needs a parameter"),
+                format!("write {example}"),
+            ));
+        }
+        let keyed = Value::Object(Map::from_iter([(KEY.to_owned(), written)]));
+        strict::from_value::<Keyed>(keyed).map(|keyed| Some(keyed.transform))
+    }
+
+    /// Components after the transform of `dim` components.
+    fn dim_after(&self, dim: usize) -> usize {
+        match self {
+            Transform::Pca(pca) => pca.dim,
+            _ => dim,
+        }
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        match self {
+            Transform::Pca(pca) if pca.dim == 0 || pca.dim > dim => {
+                let message = format!("`dim: {}` principal components of vectors of {dim}", pca.dim);
+                Err(ParamError::new("transform/pca/dim", message, format!("use 1 to {dim}")))
+            }
+            Transform::Opq(rotation) => {
+                let below = |error: ParamError| ParamError {
+                    param: error.param.map(|p| format!("transform/opq/{p}")),
+                    ..error
+                };
+                rotation.method().check(dim).map_err(below)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Affine, MethodError> {
+        let dim = train.ncols();
+        let mean = || mean(train).into_iter().map(|m| m as f32).collect();
+        Ok(match self {
+            Transform::None => Affine { mean: None, axes: None },
+            Transform::Center => Affine { mean: Some(mean()), axes: None },
+            // A stream that no method uses.
+            Transform::RandomRotation => Affine { mean: None, axes: Some(random(dim, &mut cx.rng(u64::MAX - 1))) },
+            Transform::Pca(pca) => {
+                let axes = balanced_axes(train, 1).slice(s![.., ..pca.dim]).to_owned();
+                Affine { mean: Some(mean()), axes: Some(axes) }
+            }
+            Transform::Opq(rotation) => {
+                Affine { mean: None, axes: Some(rotation.method().fit_rotation(train, cx)?.rotation) }
+            }
+        })
+    }
+
+    fn restore(&self, dim: usize, state: &mut State) -> Result<Affine, StateError> {
+        let mean = match self {
+            Transform::Center | Transform::Pca(_) => Some(state.take("transform mean", dim)?),
+            _ => None,
+        };
+        let axes = match self {
+            Transform::RandomRotation | Transform::Pca(_) | Transform::Opq(_) => {
+                Some(state.take_matrix("transform axes", dim, self.dim_after(dim))?)
+            }
+            _ => None,
+        };
+        Ok(Affine { mean, axes })
+    }
+}
+
+impl OpqRotation {
+    fn method(&self) -> Opq {
+        Opq { bits: self.bits, ..Opq::of(self.m) }
+    }
+}
+
+/// `y = (x − mean)·axes` and back, `x = y·axesᵀ + mean`, where the columns of `axes` are orthonormal.
+#[derive(Clone, Debug)]
+pub(crate) struct Affine {
+    pub(crate) mean: Option<Vec<f32>>,
+    /// `dim×dim_after`.
+    pub(crate) axes: Option<Array2<f32>>,
+}
+
+impl Affine {
+    fn forward(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let centred = self.mean.as_ref().map(|mean| &rows - &ArrayView1::from(mean));
+        let rows = centred.as_ref().map_or(rows, |rows| rows.view());
+        self.axes.as_ref().map_or_else(|| rows.to_owned(), |axes| multiply(rows, axes.view()))
+    }
+
+    fn save(&self, state: &mut State) {
+        if let Some(mean) = &self.mean {
+            state.put("transform mean", mean.clone());
+        }
+        if let Some(axes) = &self.axes {
+            state.put_matrix("transform axes", axes.view());
+        }
+    }
+}
+
+/// A method behind a transform.
+#[derive(Debug)]
+pub(crate) struct Transformed {
+    pub(crate) transform: Transform,
+    pub(crate) inner: Box<dyn Method>,
+}
+
+impl Method for Transformed {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn params(&self) -> Value {
+        let mut params = self.inner.params();
+        if let Some(params) = params.as_object_mut() {
+            params.insert(KEY.to_owned(), serde_json::to_value(&self.transform).unwrap_or_default());
+        }
+        params
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        self.transform.check(dim)?;
+        self.inner.check(self.transform.dim_after(dim))
+    }
+
+    fn code_bits(&self, dim: usize) -> usize {
+        self.inner.code_bits(self.transform.dim_after(dim))
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        let fit = match &self.transform {
+            Transform::None | Transform::Center | Transform::RandomRotation => 0.0,
+            Transform::Pca(_) => (n * dim * dim) as f64,
+            Transform::Opq(rotation) => rotation.method().fit_cost(n, dim),
+        };
+        let after = self.transform.dim_after(dim);
+        fit + (n * dim * after) as f64 + self.inner.fit_cost(n, after)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        let after = self.transform.dim_after(dim);
+        (dim * after) as f64 + self.inner.encode_cost(after)
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        check_train(train, cx)?;
+        self.check(train.ncols())?;
+        let affine = self.transform.fit(train, cx)?;
+        let rows = affine.forward(train);
+        if rows.iter().any(|v| !v.is_finite()) {
+            let magnitude = train.iter().fold(0f32, |m, v| m.max(v.abs()));
+            return Err(MethodError::Overflow { what: "the transform of a training row", magnitude });
+        }
+        let inner = self.inner.fit(rows.view(), cx)?;
+        Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, inner)))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let affine = self.transform.restore(dim, state)?;
+        let inner = self.inner.restore(self.transform.dim_after(dim), state, cx)?;
+        Ok(Box::new(TransformedQuantizer::new(dim, affine, inner)))
+    }
+}
+
+/// A quantizer of transformed vectors. Codes and symbols are those of the inner one.
+pub(crate) struct TransformedQuantizer {
+    dim: usize,
+    affine: Affine,
+    inner: Box<dyn Quantizer>,
+}
+
+impl TransformedQuantizer {
+    pub(crate) fn new(dim: usize, affine: Affine, inner: Box<dyn Quantizer>) -> TransformedQuantizer {
+        TransformedQuantizer { dim, affine, inner }
+    }
+}
+
+impl Quantizer for TransformedQuantizer {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn code_bits(&self) -> usize {
+        self.inner.code_bits()
+    }
+
+    fn model_size(&self) -> usize {
+        let values = self.affine.mean.as_ref().map_or(0, Vec::len) + self.affine.axes.as_ref().map_or(0, Array2::len);
+        4 * values + self.inner.model_size()
+    }
+
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        check_batch(self.dim, self.code_size(), rows.dim(), codes.len())?;
+        self.inner.encode_into(self.affine.forward(rows).view(), codes)
+    }
+
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        check_batch(self.dim, self.code_size(), rows.dim(), codes.len())?;
+        let mut decoded = Array2::zeros((rows.nrows(), self.inner.dim()));
+        self.inner.decode_into(codes, decoded.view_mut())?;
+        match &self.affine.axes {
+            Some(axes) => rows.assign(&multiply(decoded.view(), axes.t())),
+            None => rows.assign(&decoded),
+        }
+        if let Some(mean) = &self.affine.mean {
+            rows += &ArrayView1::from(mean);
+        }
+        Ok(())
+    }
+
+    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+        let inner = self.inner.searcher(metric)?;
+        Some(Box::new(TransformedSearcher { affine: &self.affine, metric, inner, offset: 0.0 }))
+    }
+
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        self.inner.symbols()
+    }
+
+    fn save(&self, state: &mut State) {
+        self.affine.save(state);
+        self.inner.save(state);
+    }
+
+    fn curves(&self) -> &[Curve] {
+        self.inner.curves()
+    }
+}
+
+/// With `x̂ = y·Aᵀ + μ` and `A` orthonormal, the score of `x̂` is that of `y` and a constant of the query:
+/// `‖q−x̂‖² = ‖(q−μ)A − y‖² + ‖q−μ‖² − ‖(q−μ)A‖²` and `−q·x̂ = −(qA)·y − q·μ`.
+struct TransformedSearcher<'a> {
+    affine: &'a Affine,
+    metric: Metric,
+    inner: Box<dyn Searcher + 'a>,
+    offset: f32,
+}
+
+impl Searcher for TransformedSearcher<'_> {
+    fn path(&self) -> &'static str {
+        self.inner.path()
+    }
+
+    fn is_estimate(&self) -> bool {
+        self.inner.is_estimate()
+    }
+
+    fn is_unbiased(&self) -> bool {
+        self.inner.is_unbiased()
+    }
+
+    fn set_query(&mut self, query: &[f32]) {
+        let Affine { mean, axes } = self.affine;
+        let mut seen = query.to_vec();
+        if let (Metric::L2, Some(mean)) = (self.metric, mean) {
+            seen.iter_mut().zip(mean).for_each(|(q, m)| *q -= m);
+        }
+        let power = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        let outside = power(&seen);
+        if let Some(axes) = axes {
+            seen = ArrayView1::from(&seen).dot(axes).to_vec();
+        }
+        self.offset = match (self.metric, mean, axes) {
+            // Axes that span everything leave nothing outside.
+            (Metric::L2, _, Some(axes)) if axes.ncols() < axes.nrows() => (outside - power(&seen)).max(0.0) as f32,
+            (Metric::InnerProduct, Some(mean), _) => {
+                -query.iter().zip(mean).map(|(q, m)| f64::from(*q) * f64::from(*m)).sum::<f64>() as f32
+            }
+            _ => 0.0,
+        };
+        self.inner.set_query(&seen);
+    }
+
+    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+        self.inner.score_into(codes, scores)?;
+        scores.iter_mut().for_each(|score| *score += self.offset);
+        Ok(())
+    }
+
+    fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<Neighbor>, MethodError> {
+        let mut found = self.inner.top_k(codes, code_size, k)?;
+        found.iter_mut().for_each(|neighbor| neighbor.score += self.offset);
+        Ok(found)
+    }
+}

@@ -1,0 +1,267 @@
+//! The codebook of a VQ-VAE without its network: online updates from mini-batches, and what becomes of unused codewords.
+
+use crate::codebooks::symbol_bits;
+use crate::lloyd::{check_scale, random_rows};
+use crate::moments::variance;
+use crate::product::ProductQuantizer;
+use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "vq",
+    summary: "One codebook learned online from mini-batches by moving averages, with reset of dead codewords",
+    paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017 (appendix A.1); Dhariwal et al., Jukebox, 2020 (random restarts)",
+    rate: "log2(codewords), rounded up",
+    cost: "fit: O(n · dim · codewords) per epoch, twice; encode: O(dim · codewords)",
+    examples: &[r#"{"codewords": 16}"#, r#"{"codewords": 20, "reset-below": 0, "init": "rows", "batch": 50}"#],
+    schema: schema_of::<Vq>,
+    parse: parse_params::<Vq>,
+};
+
+/// Parameters of `vq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Vq {
+    /// Number of codewords.
+    #[schemars(range(min = 2, max = 65536))]
+    pub codewords: usize,
+    /// What is kept of the moving averages at each batch.
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    pub decay: f64,
+    /// A codeword whose moving use falls below this share of an even use is moved onto a row of the batch; 0 leaves dead
+    /// codewords dead.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub reset_below: f64,
+    /// Weight of the commitment loss, which is followed through training. There is no encoder here that it could pull.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub commitment: f64,
+    /// Rows per batch.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub batch: usize,
+    /// Passes over the training rows, each in a new order.
+    #[schemars(range(min = 1, max = 10000))]
+    pub epochs: usize,
+    /// Codewords to start from.
+    pub init: Init,
+}
+
+/// Codewords to start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// Close together about zero: uniform within ±1/codewords, times the size of a component, as VQ-VAEs start.
+    Uniform,
+    /// Rows chosen at random.
+    Rows,
+}
+
+impl Default for Vq {
+    fn default() -> Vq {
+        let (decay, reset_below, commitment) = (0.99, 0.1, 0.25);
+        Vq { codewords: 256, decay, reset_below, commitment, batch: 256, epochs: 20, init: Init::Uniform }
+    }
+}
+
+/// ε of the Laplace smoothing.
+const SMOOTHING: f64 = 1e-5;
+
+impl Method for Vq {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
+        ParamError::in_range("decay", self.decay, 0.0, 0.99999)?;
+        ParamError::in_range("reset-below", self.reset_below, 0.0, 1.0)?;
+        ParamError::in_range("commitment", self.commitment, 0.0, 100.0)?;
+        ParamError::in_range("batch", self.batch, 1, 1_000_000)?;
+        ParamError::in_range("epochs", self.epochs, 1, 10_000)
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        symbol_bits(self.codewords).into()
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        2.0 * self.epochs as f64 * n as f64 * self.encode_cost(dim)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        dim as f64 * self.codewords as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        check_train(train, cx)?;
+        check_scale(train)?;
+        let mut rng = cx.rng(0);
+        let mut book = MovingCodebook::new(self.start(train, cx), self.decay);
+        let all = cx.backend.upload(train)?;
+        let mut order: Vec<usize> = (0..train.nrows()).collect();
+        let names = ["mse", "commitment_loss", "usage", "perplexity"];
+        let mut curves = names.map(|name| Curve { name, values: Vec::new(), never_grows: false });
+        for _ in 0..self.epochs {
+            order.shuffle(&mut rng);
+            for batch in order.chunks(self.batch) {
+                cx.cancel.check()?;
+                let rows = train.select(Axis(0), batch);
+                let device = cx.backend.upload(rows.view())?;
+                let nearest = cx.backend.nearest(&device, book.codewords.view())?;
+                let cells = cx.backend.cell_sums(&device, &nearest, self.codewords)?;
+                book.update(&cells.counts, &cells.sums);
+                let even = batch.len() as f64 / self.codewords as f64;
+                for dead in book.used_less_than(self.reset_below * even) {
+                    book.reset(dead, rows.row(rng.random_range(0..batch.len())), even);
+                }
+            }
+            if book.codewords.iter().any(|v| !v.is_finite()) {
+                return Err(MethodError::Diverged("a codeword is no longer a number; lower `decay`".into()));
+            }
+            let assignment = cx.backend.assign(&all, book.codewords.view())?;
+            let (usage, perplexity) = use_of(&assignment.nearest, self.codewords);
+            let mse = assignment.mean();
+            let values = [mse, self.commitment * mse, usage, perplexity];
+            curves.iter_mut().zip(values).for_each(|(curve, value)| curve.values.push(value));
+        }
+        Ok(Box::new(ProductQuantizer::new(vec![book.codewords], curves.into(), cx.backend.clone())))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        Ok(ProductQuantizer::restore(state, 1, self.codewords, dim, cx.backend.clone())?)
+    }
+}
+
+impl Vq {
+    fn start(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Array2<f32> {
+        let mut rng = cx.rng(1);
+        match self.init {
+            Init::Rows => random_rows(train, self.codewords, &mut rng),
+            Init::Uniform => {
+                let power = variance(train, &vec![0.0; train.ncols()]) / train.ncols() as f64;
+                let reach = power.sqrt() / self.codewords as f64;
+                Array2::from_shape_fn((self.codewords, train.ncols()), |_| {
+                    (reach * (2.0 * rng.random::<f64>() - 1.0)) as f32
+                })
+            }
+        }
+    }
+}
+
+/// Share of the codewords that some row goes to, and `exp(−Σ p·ln p)`.
+fn use_of(nearest: &[u32], codewords: usize) -> (f64, f64) {
+    let mut counts = vec![0usize; codewords];
+    nearest.iter().for_each(|&c| counts[c as usize] += 1);
+    let used: Vec<f64> = counts.iter().filter(|c| **c > 0).map(|&c| c as f64 / nearest.len() as f64).collect();
+    let entropy: f64 = used.iter().map(|p| -p * p.ln()).sum();
+    (used.len() as f64 / codewords as f64, entropy.exp())
+}
+
+/// A codebook as moving averages:
+///
+/// ```text
+/// N ← γ·N + (1−γ)·n      m ← γ·m + (1−γ)·Σx      N̂ = (N+ε)/(ΣN+K·ε)·ΣN      e = m/N̂
+/// ```
+///
+/// Both averages start at nothing; a codeword stays where it is until its first row. The smoothing sees counts without the
+/// share that the start still has in them, `1/(1−γᵗ)` times `N`, so that it weighs the same at the first batch as later.
+struct MovingCodebook {
+    codewords: Array2<f32>,
+    decay: f64,
+    steps: i32,
+    counts: Vec<f64>,
+    sums: Array2<f64>,
+}
+
+impl MovingCodebook {
+    fn new(codewords: Array2<f32>, decay: f64) -> MovingCodebook {
+        let (counts, sums) = (vec![0.0; codewords.nrows()], Array2::zeros(codewords.dim()));
+        MovingCodebook { codewords, decay, steps: 0, counts, sums }
+    }
+
+    fn update(&mut self, counts: &[usize], sums: &Array2<f64>) {
+        let keep = self.decay;
+        self.steps = self.steps.saturating_add(1);
+        self.counts.iter_mut().zip(counts).for_each(|(n, &new)| *n = keep * *n + (1.0 - keep) * new as f64);
+        self.sums.zip_mut_with(sums, |m, new| *m = keep * *m + (1.0 - keep) * new);
+        let whole = 1.0 - keep.powi(self.steps);
+        let total: f64 = self.counts.iter().sum::<f64>() / whole;
+        let smoothed = total + self.counts.len() as f64 * SMOOTHING;
+        for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > f64::MIN_POSITIVE) {
+            let count = (count / whole + SMOOTHING) / smoothed * total;
+            let mut codeword = self.codewords.row_mut(c);
+            codeword.iter_mut().zip(self.sums.row(c)).for_each(|(e, m)| *e = (m / whole / count) as f32);
+        }
+    }
+
+    fn used_less_than(&self, threshold: f64) -> Vec<usize> {
+        let whole = 1.0 - self.decay.powi(self.steps);
+        (0..self.counts.len()).filter(|&c| self.counts[c] / whole < threshold).collect()
+    }
+
+    /// Puts a codeword onto a row, as if it had had even use.
+    fn reset(&mut self, c: usize, row: ndarray::ArrayView1<'_, f32>, count: f64) {
+        let count = count * (1.0 - self.decay.powi(self.steps));
+        self.codewords.row_mut(c).assign(&row);
+        self.counts[c] = count;
+        self.sums.row_mut(c).iter_mut().zip(row).for_each(|(m, &x)| *m = count * f64::from(x));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two updates by hand: γ = ½, one codeword used twice and one never.
+    #[test]
+    fn moving_averages_follow_the_formula() {
+        let mut book = MovingCodebook::new(ndarray::arr2(&[[9.0f32], [5.0]]), 0.5);
+        book.update(&[2, 0], &ndarray::arr2(&[[2.0], [0.0]]));
+        // N = 1, m = 1; without the start's share N = 2, m = 2; N̂ = (2+ε)/(2+2ε)·2.
+        let expected = 2.0 / ((2.0 + 1e-5) / (2.0 + 2e-5) * 2.0);
+        assert!((f64::from(book.codewords[(0, 0)]) - expected).abs() < 1e-6);
+        assert_eq!(book.codewords[(1, 0)], 5.0, "no row, no move");
+        book.update(&[1, 1], &ndarray::arr2(&[[3.0], [7.0]]));
+        // N = (1, ½), m = (2, 3.5); over 1 − ¼: N = (4/3, 2/3), m = (8/3, 14/3).
+        let total = 2.0;
+        let smoothed = |n: f64| (n + 1e-5) / (total + 2e-5) * total;
+        assert!((f64::from(book.codewords[(0, 0)]) - 8.0 / 3.0 / smoothed(4.0 / 3.0)).abs() < 1e-6);
+        assert!((f64::from(book.codewords[(1, 0)]) - 14.0 / 3.0 / smoothed(2.0 / 3.0)).abs() < 1e-5);
+        assert_eq!(book.used_less_than(1.0), [1]);
+        book.reset(1, ndarray::arr1(&[-2.0f32]).view(), 1.5);
+        assert_eq!((book.codewords[(1, 0)], book.used_less_than(1.0).len()), (-2.0, 0));
+    }
+
+    #[test]
+    fn use_of_codewords_by_hand() {
+        assert_eq!(use_of(&[3, 3, 3], 4), (0.25, 1.0));
+        let (usage, perplexity) = use_of(&[0, 1, 2, 3], 8);
+        assert!((usage, (perplexity - 4.0).abs() < 1e-12) == (0.5, true));
+    }
+
+    /// The collapse of an online codebook, and its cure.
+    #[test]
+    fn dead_codewords_stay_dead_without_reset_and_come_to_use_with_it() {
+        use rand_distr::{Distribution, StandardNormal};
+        let mut rng = Context::cpu(5).rng(9);
+        let rows = Array2::from_shape_fn((4000, 8), |_| StandardNormal.sample(&mut rng));
+        let usage = |reset_below: f64| {
+            let method = Vq { codewords: 512, reset_below, epochs: 8, ..Vq::default() };
+            let quantizer = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
+            let curve = quantizer.curves().iter().find(|c| c.name == "usage").expect("followed").values.clone();
+            *curve.last().expect("epochs")
+        };
+        let (off, on) = (usage(0.0), usage(0.1));
+        assert!(off < 0.7 && on > 0.95, "usage {off} without reset, {on} with it");
+    }
+}
