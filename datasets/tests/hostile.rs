@@ -68,6 +68,43 @@ fn vecs_files_that_lie_are_refused_with_a_reason() {
 }
 
 #[test]
+fn bin_files_that_lie_are_refused_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bin = |n: u32, dim: u32, values: &[u8]| [&n.to_le_bytes(), &dim.to_le_bytes(), values].concat();
+    let floats: Vec<u8> = [1f32, -2.5, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        ("empty.fbin", vec![], "ends early"),
+        ("header.u8bin", vec![2, 0, 0, 0, 3], "ends early"),
+        ("huge.fbin", bin(u32::MAX, u32::MAX, &[0; 64]), "promises 4294967295 rows of 4294967295 components"),
+        ("short.fbin", bin(2, 2, &floats[..15]), "that is 16 bytes of values; 15 follow"),
+        ("long.u8bin", bin(1, 3, &[1, 2, 3, 4]), "that is 3 bytes of values; 4 follow"),
+        ("floats.u8bin", bin(2, 2, &floats), "that is 4 bytes of values; 16 follow"),
+        ("none.fbin", bin(0, 4, &[]), "0 rows of 4"),
+        ("flat.i8bin", bin(4, 0, &[]), "4 rows of 0"),
+    ];
+    for (name, bytes, expected) in cases {
+        let path = write(dir.path(), name, &bytes);
+        assert!(reason(&path).contains(expected), "{name}: {}", reason(&path));
+    }
+    let read = |name: &str, bytes: Vec<u8>| format::read(&write(dir.path(), name, &bytes)).expect("reads");
+    assert_eq!(read("good.fbin", bin(2, 2, &floats)), ndarray::arr2(&[[1.0, -2.5], [3.0, 4.0]]));
+    assert_eq!(read("good.u8bin", bin(1, 2, &[7, 255])), ndarray::arr2(&[[7.0, 255.0]]));
+    assert_eq!(read("good.i8bin", bin(2, 1, &[7, 255])), ndarray::arr2(&[[7.0], [-1.0]]));
+    assert_eq!(read("good.ibin", bin(1, 1, &(-3i32).to_le_bytes())), ndarray::arr2(&[[-3.0]]));
+}
+
+#[test]
+fn a_part_of_a_file_without_parts_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    write(dir.path(), "good.u8bin", &[1, 0, 0, 0, 2, 0, 0, 0, 7, 255]);
+    let error = format::read(&dir.path().join("good.u8bin#train")).expect_err("no parts").to_string();
+    assert!(
+        error.contains("good.u8bin#train is not a usable u8bin file: a u8bin file holds one array only"),
+        "{error}"
+    );
+}
+
+#[test]
 fn npy_values_arrive_in_both_orders_and_all_types() {
     let dir = tempfile::tempdir().expect("a folder");
     let header =
@@ -148,7 +185,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
         let dir = tempfile::tempdir().expect("a folder");
-        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone())] {
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone())] {
             let path = write(dir.path(), name, &content);
             let _ = format::shape(&path);
             let _ = format::read(&path);
