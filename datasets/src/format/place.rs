@@ -26,11 +26,6 @@ impl Place {
             .find(|(file, _)| known(extension(Path::new(file)).as_str()))
             .map_or_else(whole, |(file, part)| Place { file: file.into(), part: Some(part.to_owned()) })
     }
-
-    /// The file's name without its extension.
-    pub fn stem(&self) -> Option<&OsStr> {
-        self.file.file_stem()
-    }
 }
 
 impl fmt::Display for Place {
