@@ -1,7 +1,10 @@
 //! File formats of vectors. To add one: its file, its `mod` line, its line in [`FORMATS`].
 
 mod bigann;
+mod contain;
+mod hdf5;
 mod npy;
+mod parquet;
 mod place;
 mod vecs;
 
@@ -52,6 +55,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &bigann::U8BIN,
     &bigann::I8BIN,
     &bigann::IBIN,
+    &hdf5::Hdf5,
+    &parquet::Parquet,
 ];
 
 /// A file being read.
