@@ -1,8 +1,8 @@
 //! Files that other tools wrote, read value by value: fixtures of h5py and pyarrow (`fixtures/make.py`), and the real sets
 //! of the catalog where `VQBENCH_DATA` names a folder that has them.
 
-use datasets::{SearchPath, Source, format};
-use ndarray::Array2;
+use datasets::{SearchPath, Source, catalog, format};
+use ndarray::{Array2, s};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
@@ -32,7 +32,10 @@ fn hdf5_arrays_are_read_by_name_and_by_default() {
     holds("ann.hdf5#test", &rows(7, 6, 100.0));
     holds("ann.hdf5#/neighbors", &Array2::zeros((7, 3)));
     holds("one.h5", &rows(5, 3, 0.0));
-    refused("ann.hdf5#tests", "it has no dataset `tests`; its two-dimensional datasets are #distances (7×3), #neighbors");
+    refused(
+        "ann.hdf5#tests",
+        "it has no dataset `tests`; its two-dimensional datasets are #distances (7×3), #neighbors",
+    );
     refused("types.h5", "its two-dimensional datasets are #bytes (3×4), #integers (3×4), #more/big_endian (9×4)");
     refused("types.h5#flat", "`flat` has shape [4]; its two-dimensional datasets are");
     refused("types.h5#more", "it has no dataset `more`");
@@ -116,4 +119,77 @@ fn parts_of_one_hdf5_file_make_a_dataset() {
     // The default array by its name is still the same rows.
     let same = load(&format!("queries = {:?}", fixture("ann.hdf5#train"))).expect_err("the same rows").to_string();
     assert!(same.contains("must be disjoint"), "{same}");
+}
+
+/// What NumPy, h5py and pyarrow say of a set of the catalog.
+struct Known {
+    name: &'static str,
+    /// Rows of all of `path`, and their length.
+    shape: (usize, usize),
+    /// Rows of train, base and queries.
+    rows: [usize; 3],
+    /// Sums over train, base and queries, in f64.
+    sums: [f64; 3],
+    /// Part, row, column, and the values from there on.
+    values: [(usize, usize, usize, &'static [f32]); 2],
+    /// Sums of the labels of base and query rows.
+    labels: Option<[u32; 2]>,
+}
+
+const KNOWN: [Known; 3] = [
+    Known {
+        name: "fashion-mnist-784",
+        shape: (60_000, 784),
+        rows: [20_000, 10_000, 1000],
+        sums: [1_142_624_448.0, 570_787_141.0, 58_034_149.0],
+        values: [(0, 12_345, 400, &[191.0, 185.0, 187.0, 193.0]), (2, 999, 400, &[177.0, 178.0, 170.0, 176.0])],
+        labels: Some([44_784, 4363]),
+    },
+    Known {
+        name: "glove-6b-100d",
+        shape: (36_000, 100),
+        rows: [15_000, 20_000, 1000],
+        sums: [-4836.108045483626, -4875.259819680074, -496.26301058734225],
+        values: [(0, 0, 0, &[0.41829, 0.14874, -0.01255]), (2, 0, 0, &[-0.095099, -0.19547, -0.15543])],
+        labels: None,
+    },
+    Known {
+        name: "sift-kodak-128",
+        shape: (49_012, 128),
+        rows: [20_000, 20_000, 1000],
+        sums: [68_450_978.0, 69_936_238.0, 3_519_523.0],
+        values: [(0, 0, 0, &[0.0, 0.0, 0.0, 0.0, 1.0, 0.0]), (2, 0, 0, &[5.0, 29.0, 43.0, 12.0, 0.0, 0.0])],
+        labels: None,
+    },
+];
+
+#[test]
+fn real_sets_are_read_as_other_tools_read_them() {
+    if std::env::var_os("VQBENCH_DATA").is_none() {
+        eprintln!("skipped: VQBENCH_DATA names no folder of real sets");
+        return;
+    }
+    let search = SearchPath::from_env();
+    for known in KNOWN {
+        let name = known.name;
+        let entry = catalog::find(name).expect(name);
+        let Ok(path) = entry.locate(&entry.base, &search) else {
+            eprintln!("skipped: {name} is not in VQBENCH_DATA");
+            continue;
+        };
+        assert_eq!(format::shape(&path).expect(name), known.shape, "{name}");
+        let data = Source::Named(name.into()).resolve(Path::new("."), &search).expect(name).load().expect(name);
+        let parts = [&data.train, &data.base, &data.queries];
+        assert_eq!(parts.map(|rows| rows.nrows()), known.rows, "{name}");
+        for (part, expected) in parts.into_iter().zip(known.sums) {
+            let sum: f64 = part.iter().map(|&v| f64::from(v)).sum();
+            assert!((sum - expected).abs() <= 1e-9 * expected.abs(), "{name}: {sum}, not {expected}");
+        }
+        for (part, row, column, expected) in known.values {
+            let found = parts[part].row(row).slice(s![column..column + expected.len()]).to_vec();
+            assert_eq!(found, expected, "{name}: row {row} of part {part}");
+        }
+        let labels = data.labels.map(|labels| [labels.base.iter().sum::<u32>(), labels.queries.iter().sum()]);
+        assert_eq!(labels, known.labels, "{name}");
+    }
 }
