@@ -197,7 +197,7 @@ const FIXTURES: [(&str, &[&str]); 9] = [
 
 /// Mutants per file; `VQBENCH_FUZZ_ROUNDS` asks for more.
 fn rounds() -> usize {
-    std::env::var("VQBENCH_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+    std::env::var("VQBENCH_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150)
 }
 
 /// Far more values than any mutant of a file of some kilobytes can justify.

@@ -11,6 +11,9 @@ pub struct Hdf5;
 /// The dataset that is read when none is named and there is one of this name, as in files of ann-benchmarks.
 const DEFAULT: &str = "train";
 
+/// Datasets that a message lists; some files hold thousands.
+const MOST_LISTED: usize = 12;
+
 /// Values decoded at a time, unless a row of chunks has more.
 const VALUES_PER_BLOCK: usize = 1 << 20;
 
@@ -40,7 +43,7 @@ fn rows_and_columns(dataset: &H5Dataset) -> Option<[usize; 2]> {
 fn candidates(file: &H5File) -> Vec<(String, [usize; 2])> {
     let mut names = file.dataset_names();
     names.sort_unstable();
-    let shape = |name: &String| dataset(file, name).ok().as_ref().and_then(rows_and_columns);
+    let shape = |name: &String| file.dataset(name).ok().as_ref().and_then(rows_and_columns);
     names.into_iter().filter_map(|name| shape(&name).map(|shape| (name, shape))).collect()
 }
 
@@ -48,8 +51,11 @@ fn listed(candidates: &[(String, [usize; 2])]) -> String {
     if candidates.is_empty() {
         return "it has no two-dimensional dataset".to_owned();
     }
-    let named: Vec<String> = candidates.iter().map(|(name, [n, dim])| format!("#{name} ({n}×{dim})")).collect();
-    format!("its two-dimensional datasets are {}", named.join(", "))
+    let named: Vec<String> =
+        candidates.iter().take(MOST_LISTED).map(|(name, [n, dim])| format!("#{name} ({n}×{dim})")).collect();
+    let more = candidates.len().saturating_sub(MOST_LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("its two-dimensional datasets are {}{more}", named.join(", "))
 }
 
 /// How the values of a dataset become f32.
