@@ -1,5 +1,6 @@
 //! Named datasets: where their files are looked for, and what they must be.
 
+use crate::format::Place;
 use crate::split::Split;
 use crate::{DatasetError, Metric};
 use serde::Deserialize;
@@ -56,9 +57,9 @@ pub struct Entry {
     pub source: String,
     /// Base rows, or all rows when split.
     pub base: FileEntry,
-    /// Training rows; default: split from the base file.
+    /// Training rows, all unless the split takes some; default: split from the base file.
     pub train: Option<FileEntry>,
-    /// Query rows; default: split from the base file.
+    /// Query rows, all unless the split takes some; default: split from the base file.
     pub queries: Option<FileEntry>,
     /// Classes of the base file's rows.
     pub base_labels: Option<FileEntry>,
@@ -67,7 +68,7 @@ pub struct Entry {
     /// Files that belong to it and are not read as vectors or classes of base and query rows.
     #[serde(default)]
     pub others: Vec<FileEntry>,
-    /// How the base file is divided.
+    /// How the base file is divided, and which rows are taken of parts with a file of their own.
     #[serde(default)]
     pub split: Split,
 }
@@ -76,9 +77,9 @@ pub struct Entry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// Path below one of the folders searched.
+    /// Path below one of the folders searched; `#` and a name choose one of several arrays in it.
     pub path: String,
-    /// Digest of its content.
+    /// Digest of the whole file's content.
     pub sha256: String,
 }
 
@@ -119,14 +120,14 @@ impl Entry {
     pub fn locate(&self, file: &FileEntry, search: &SearchPath) -> Result<PathBuf, DatasetError> {
         let embedded = search.embedded.iter().filter(|_| self.embedded).map(|folder| folder.join(&self.name));
         let candidates: Vec<PathBuf> = embedded.chain(search.folders.iter().cloned()).collect();
-        candidates.iter().map(|folder| folder.join(&file.path)).find(|path| path.is_file()).ok_or_else(|| {
-            DatasetError::Absent {
+        candidates.iter().map(|folder| folder.join(&file.path)).find(|path| Place::of(path).file.is_file()).ok_or_else(
+            || DatasetError::Absent {
                 name: self.name.clone(),
                 file: file.path.clone(),
                 searched: candidates.iter().map(|c| c.display().to_string()).collect(),
                 source_note: format!("source: {}", self.source),
-            }
-        })
+            },
+        )
     }
 
     /// All files with their digests.

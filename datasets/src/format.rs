@@ -1,7 +1,14 @@
 //! File formats of vectors. To add one: its file, its `mod` line, its line in [`FORMATS`].
 
+mod bigann;
+mod contain;
+mod hdf5;
 mod npy;
+mod parquet;
+mod place;
 mod vecs;
+
+pub use place::Place;
 
 use crate::DatasetError;
 use ndarray::Array2;
@@ -15,6 +22,17 @@ pub trait Format: Sync {
     fn name(&self) -> &'static str;
     /// File extensions, without the dot.
     fn extensions(&self) -> &'static [&'static str];
+    /// The array to read, where a file may hold several: the one asked for, else the format's default. By default a file
+    /// holds one array, and to ask for another is an error.
+    ///
+    /// # Errors
+    /// A reason in words, without the path, that names the arrays there are.
+    fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
+        match &file.place.part {
+            None => Ok(None),
+            Some(part) => Err(format!("a {} file holds one array only; leave out `#{part}`", self.name())),
+        }
+    }
     /// Rows and columns, from the header.
     ///
     /// # Errors
@@ -28,10 +46,23 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&npy::Npy, &vecs::FVECS, &vecs::BVECS, &vecs::IVECS];
+pub static FORMATS: &[&dyn Format] = &[
+    &npy::Npy,
+    &vecs::FVECS,
+    &vecs::BVECS,
+    &vecs::IVECS,
+    &bigann::FBIN,
+    &bigann::U8BIN,
+    &bigann::I8BIN,
+    &bigann::IBIN,
+    &hdf5::Hdf5,
+    &parquet::Parquet,
+];
 
-/// A file being read, with the extension it is read by and its length.
+/// A file being read.
 pub struct OpenFile {
+    /// Where it is, and the array in it that is meant; readers find the choice of [`Format::choose`] here.
+    pub place: Place,
     /// Buffered content from the start.
     pub reader: BufReader<File>,
     /// Length in bytes.
@@ -39,28 +70,44 @@ pub struct OpenFile {
 }
 
 fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let place = Place::of(path);
+    let extension = place::extension(&place.file);
     let Some(format) = FORMATS.iter().find(|f| f.extensions().contains(&extension.as_str())) else {
         let known: Vec<&str> = FORMATS.iter().flat_map(|f| f.extensions()).copied().collect();
         return Err(DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") });
     };
-    let io = |error| DatasetError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(io)?;
+    let io = |error| DatasetError::Io { path: place.file.clone(), error };
+    let file = File::open(&place.file).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() {
         return Err(io(std::io::Error::other("it is not a file")));
     }
-    Ok((*format, OpenFile { reader: BufReader::with_capacity(1 << 16, file), length: metadata.len() }))
+    let reader = BufReader::with_capacity(1 << 16, file);
+    let mut file = OpenFile { place, reader, length: metadata.len() };
+    file.place.part = format.choose(&mut file).map_err(malformed(path, format.name()))?;
+    Ok((*format, file))
+}
+
+fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetError {
+    move |reason| DatasetError::Malformed { path: path.to_owned(), format, reason }
+}
+
+/// The file and the array in it that a path means, with the format's default filled in.
+///
+/// # Errors
+/// A missing file, an unknown extension, no such array, or several and none asked for.
+pub fn resolve(path: &Path) -> Result<Place, DatasetError> {
+    open(path).map(|(_, file)| file.place)
 }
 
 /// Rows and columns of a file of vectors, from its header.
 ///
 /// # Errors
-/// A missing file, an unknown extension, a malformed header.
+/// As [`resolve`], and a malformed header.
 pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
     let (format, mut file) = open(path)?;
-    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: format.name(), reason };
-    let (n, dim) = format.shape(&mut file).map_err(malformed)?;
+    let malformed = malformed(path, format.name());
+    let (n, dim) = format.shape(&mut file).map_err(&malformed)?;
     if n == 0 || dim == 0 {
         return Err(malformed(format!("it holds {n} rows of {dim} components")));
     }
@@ -73,8 +120,7 @@ pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
 /// As [`shape`], and content that ends early.
 pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
     let (format, mut file) = open(path)?;
-    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: format.name(), reason };
-    let rows = format.read(&mut file).map_err(malformed)?;
+    let rows = format.read(&mut file).map_err(malformed(path, format.name()))?;
     // Row-major, whatever the order in the file: everything that follows walks rows.
     Ok(if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() })
 }
@@ -85,8 +131,7 @@ pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
 /// A missing file, another shape or type, a negative label.
 pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
     let (format, mut file) = open(path)?;
-    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: format.name(), reason };
-    npy::read_labels(&mut file).map_err(malformed)
+    npy::read_labels(&mut file).map_err(malformed(path, format.name()))
 }
 
 /// Row numbers, as ground truth comes: ivecs.
@@ -95,8 +140,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
 /// A missing or malformed file, a negative number.
 pub fn read_ids(path: &Path) -> Result<Array2<u32>, DatasetError> {
     let (_, mut file) = open(path)?;
-    let malformed = |reason| DatasetError::Malformed { path: path.to_owned(), format: "ivecs", reason };
-    vecs::read_ids(&mut file).map_err(malformed)
+    vecs::read_ids(&mut file).map_err(malformed(path, "ivecs"))
 }
 
 /// Row numbers as the bytes of an ivecs file.

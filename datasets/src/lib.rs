@@ -6,6 +6,7 @@
 pub mod catalog;
 mod error;
 pub mod format;
+mod permutation;
 mod source;
 pub mod split;
 pub mod synthetic;

@@ -1,12 +1,14 @@
 //! What a user may write where vectors are wanted, and what becomes of it.
 
 use crate::catalog::{self, SearchPath};
-use crate::split::Parts;
+use crate::format::Place;
+use crate::split::{Holdings, Parts};
 use crate::{Dataset, DatasetError, Labels, Metric, Split, Summary, SyntheticSource, format};
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -21,11 +23,13 @@ pub enum Source {
     Synthetic(SyntheticSource),
 }
 
-/// Files of vectors. Parts without a file of their own are split from `path`.
+/// Files of vectors. Parts without a file of their own are split from `path`. In a file that holds several arrays, `#` and
+/// a name say which: `set.hdf5#test`, `words.parquet#embedding`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// Base rows, or all rows: .npy, .fvecs, .bvecs or .ivecs, relative to the experiment file.
+    /// Base rows, or all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5, .h5 or .parquet, relative
+    /// to the experiment file.
     pub path: PathBuf,
     /// File of training rows; default: split from `path`.
     #[serde(default)]
@@ -36,13 +40,13 @@ pub struct FileSource {
     /// Classes of the rows of `path`: a one-dimensional .npy of integers.
     #[serde(default)]
     pub labels: Option<PathBuf>,
-    /// Classes of the rows of `queries`.
+    /// Classes of the rows of `queries`, of all of them even if the split takes some.
     #[serde(default)]
     pub query_labels: Option<PathBuf>,
     /// How rows are compared: l2, cosine or ip.
     #[serde(default)]
     pub metric: Metric,
-    /// How `path` is divided into parts.
+    /// How `path` is divided into parts, and which rows are taken of parts with a file of their own.
     #[serde(default)]
     pub split: Option<Split>,
     /// Name in tables and figures; default: the file's name.
@@ -71,6 +75,7 @@ struct Files {
     queries: Option<PathBuf>,
     base_labels: Option<PathBuf>,
     query_labels: Option<PathBuf>,
+    holdings: Holdings,
     parts: Parts,
 }
 
@@ -87,27 +92,27 @@ impl Source {
             }
             Source::Named(name) => {
                 let entry = catalog::find(name)?;
-                let locate = |file: &catalog::FileEntry| {
+                let mut digests = Digests::default();
+                let mut locate = |file: &catalog::FileEntry| {
                     let path = entry.locate(file, search)?;
-                    let found = sha256(&path)?;
+                    let found = digests.of(&path)?;
                     if found == file.sha256 {
                         Ok(path)
                     } else {
                         Err(DatasetError::Digest { path, found, expected: file.sha256.clone() })
                     }
                 };
-                let optional = |file: &Option<catalog::FileEntry>| file.as_ref().map(locate).transpose();
                 let paths = Paths {
                     base: locate(&entry.base)?,
-                    train: optional(&entry.train)?,
-                    queries: optional(&entry.queries)?,
-                    base_labels: optional(&entry.base_labels)?,
-                    query_labels: optional(&entry.queries_labels)?,
+                    train: entry.train.as_ref().map(&mut locate).transpose()?,
+                    queries: entry.queries.as_ref().map(&mut locate).transpose()?,
+                    base_labels: entry.base_labels.as_ref().map(&mut locate).transpose()?,
+                    query_labels: entry.queries_labels.as_ref().map(&mut locate).transpose()?,
                 };
                 for file in &entry.others {
                     locate(file)?;
                 }
-                let resolved = paths.check(name, entry.metric, &entry.split)?;
+                let resolved = paths.check(name, entry.metric, &entry.split, &mut digests)?;
                 if resolved.summary.dim != entry.dim {
                     let reason =
                         format!("its rows have {} components, the catalog says {}", resolved.summary.dim, entry.dim);
@@ -124,9 +129,10 @@ impl Source {
                     base_labels: source.labels.as_ref().map(at),
                     query_labels: source.query_labels.as_ref().map(at),
                 };
-                let stem = source.path.file_stem().map(|s| s.to_string_lossy().into_owned());
+                let stem = Place::of(&source.path).file.file_stem().map(|s| s.to_string_lossy().into_owned());
                 let name = source.name.clone().or(stem).unwrap_or_default();
-                paths.check(&name, source.metric, &source.split.clone().unwrap_or_default())
+                let split = source.split.clone().unwrap_or_default();
+                paths.check(&name, source.metric, &split, &mut Digests::default())
             }
         }
     }
@@ -141,21 +147,20 @@ struct Paths {
 }
 
 impl Paths {
-    /// Each file's part and digest.
-    fn fingerprint(&self) -> Result<String, DatasetError> {
-        let parts = [
-            ("base", Some(&self.base)),
-            ("train", self.train.as_ref()),
-            ("queries", self.queries.as_ref()),
-            ("labels", self.base_labels.as_ref()),
-            ("query_labels", self.query_labels.as_ref()),
-        ];
-        let named = parts.into_iter().filter_map(|(part, path)| Some((part, path?)));
-        let digests = named.map(|(part, path)| Ok(format!("{part}:{}", sha256(path)?)));
-        Ok(digests.collect::<Result<Vec<_>, DatasetError>>()?.join(" "))
+    /// What each part is read from: the digest of the file, and the array in it where it may hold several.
+    fn contents(&self, digests: &mut Digests) -> Result<Vec<(&'static str, String)>, DatasetError> {
+        let rows = [("base", Some(&self.base)), ("train", self.train.as_ref()), ("queries", self.queries.as_ref())];
+        let labels = [("labels", self.base_labels.as_ref()), ("query_labels", self.query_labels.as_ref())];
+        let named = rows.into_iter().chain(labels).filter_map(|(part, path)| Some((part, path?)));
+        let content = |(part, path): (_, &PathBuf)| {
+            let digest = digests.of(path)?;
+            let array = format::resolve(path)?.part.map_or_else(String::new, |array| format!("#{array}"));
+            Ok((part, format!("{digest}{array}")))
+        };
+        named.map(content).collect()
     }
 
-    fn check(self, name: &str, metric: Metric, split: &Split) -> Result<Resolved, DatasetError> {
+    fn check(self, name: &str, metric: Metric, split: &Split, digests: &mut Digests) -> Result<Resolved, DatasetError> {
         let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
         let (n, dim) = format::shape(&self.base)?;
         let other = |path: &Option<PathBuf>| -> Result<Option<usize>, DatasetError> {
@@ -168,16 +173,8 @@ impl Paths {
             Ok(Some(rows))
         };
         let (train, queries) = (other(&self.train)?, other(&self.queries)?);
-        let parts = match (train, queries) {
-            (Some(_), Some(_)) => Parts { train: Vec::new(), base: (0..n).collect(), queries: Vec::new() },
-            (Some(_), None) => {
-                let (queries, base) = (split.queries.clone(), split.base.clone());
-                return Err(wrong(format!(
-                    "a `train` file without a `queries` file is not supported; name both, or split both from `path` (asked: {queries:?}, {base:?})"
-                )));
-            }
-            (None, separate) => split.parts(n, separate.is_some()).map_err(wrong)?,
-        };
+        let holdings = Holdings { base: n, train, queries };
+        let parts = split.parts(holdings).map_err(wrong)?;
         if self.query_labels.is_some() && self.queries.is_none() {
             return Err(wrong(
                 "`query_labels` needs a `queries` file; split queries take their classes from `labels`".into(),
@@ -186,25 +183,24 @@ impl Paths {
         if self.query_labels.is_some() && self.base_labels.is_none() {
             return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
         }
-        let fingerprint = self.fingerprint()?;
-        let digests: Vec<&str> = fingerprint
-            .split(' ')
-            .filter_map(|p| p.split_once(':'))
-            .filter(|(part, _)| !part.contains("labels"))
-            .map(|(_, d)| d)
-            .collect();
-        if (1..digests.len()).any(|i| digests[..i].contains(&digests[i])) {
+        let contents = self.contents(digests)?;
+        let mut rows: Vec<&String> =
+            contents.iter().filter(|(part, _)| !part.contains("labels")).map(|(_, content)| content).collect();
+        rows.sort_unstable();
+        if rows.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(wrong("two of its files are the same; train, base and query rows must be disjoint".into()));
         }
+        let fingerprint: Vec<String> =
+            contents.into_iter().map(|(part, content)| format!("{part}:{content}")).collect();
         let summary = Summary {
             name: name.to_owned(),
             dim,
-            train: train.unwrap_or(parts.train.len()),
+            train: parts.train.len(),
             base: parts.base.len(),
-            queries: queries.unwrap_or(parts.queries.len()),
+            queries: parts.queries.len(),
             metric,
             labelled: self.base_labels.is_some() && (self.query_labels.is_some() || self.queries.is_none()),
-            fingerprint: format!("{fingerprint} {metric} {split:?}"),
+            fingerprint: format!("{} {metric} {split:?}", fingerprint.join(" ")),
         };
         let files = Files {
             base: self.base,
@@ -212,6 +208,7 @@ impl Paths {
             queries: self.queries,
             base_labels: self.base_labels,
             query_labels: self.query_labels,
+            holdings,
             parts,
         };
         Ok(Resolved { summary, plan: Plan::Files(files) })
@@ -233,33 +230,43 @@ impl Resolved {
 
 impl Files {
     fn load(&self, summary: &Summary) -> Result<Dataset, DatasetError> {
-        let all = read_finite(&self.base)?;
-        let part = |file: &Option<PathBuf>, rows: &[usize]| match file {
-            Some(path) => read_finite(path),
-            None => Ok(select(&all, rows)),
-        };
-        let train = part(&self.train, &self.parts.train)?;
-        let queries = part(&self.queries, &self.parts.queries)?;
-        let labels = self.labels(summary, all.nrows(), queries.nrows())?;
-        let base = if self.parts.base.len() == all.nrows() { all } else { select(&all, &self.parts.base) };
-        Ok(Dataset { name: summary.name.clone(), metric: summary.metric, train, base, queries, labels })
-    }
-
-    fn labels(&self, summary: &Summary, rows: usize, queries: usize) -> Result<Option<Labels>, DatasetError> {
-        let Some(path) = self.base_labels.as_ref().filter(|_| summary.labelled) else { return Ok(None) };
-        let expect = |labels: Vec<u32>, rows: usize, path: &Path| {
-            if labels.len() == rows {
-                return Ok(labels);
+        let expect = |path: &Path, found: usize, expected: usize, what: &str| {
+            if found == expected {
+                return Ok(());
             }
-            let reason = format!("{} has {} labels for {rows} rows", path.display(), labels.len());
+            let reason = format!("{} has {found} {what} for {expected} rows", path.display());
             Err(DatasetError::Shape { name: summary.name.clone(), reason })
         };
-        let all = expect(format::read_labels(path)?, rows, path)?;
-        let queries = match &self.query_labels {
-            Some(path) => expect(format::read_labels(path)?, queries, path)?,
-            None => self.parts.queries.iter().map(|&i| all[i]).collect(),
+        let rows = |path: &Path, expected: usize| {
+            let rows = read_finite(path)?;
+            expect(path, rows.nrows(), expected, "rows").map(|()| rows)
         };
-        Ok(Some(Labels { base: self.parts.base.iter().map(|&i| all[i]).collect(), queries }))
+        let labels = |path: &Path, expected: usize| {
+            let labels = format::read_labels(path)?;
+            expect(path, labels.len(), expected, "labels").map(|()| labels)
+        };
+        let Files { holdings, parts, .. } = self;
+        let all = rows(&self.base, holdings.base)?;
+        let part = |file: &Option<PathBuf>, held: Option<usize>, which: &[usize]| match (file, held) {
+            (Some(path), Some(held)) => rows(path, held).map(|rows| taken(rows, which)),
+            _ => Ok(select(&all, which)),
+        };
+        let train = part(&self.train, holdings.train, &parts.train)?;
+        let queries = part(&self.queries, holdings.queries, &parts.queries)?;
+        let labels = match self.base_labels.as_ref().filter(|_| summary.labelled) {
+            None => None,
+            Some(path) => {
+                let of = |labels: &[u32], rows: &[usize]| rows.iter().map(|&i| labels[i]).collect();
+                let all = labels(path, holdings.base)?;
+                let queries = match (&self.query_labels, holdings.queries) {
+                    (Some(path), Some(held)) => of(&labels(path, held)?, &parts.queries),
+                    _ => of(&all, &parts.queries),
+                };
+                Some(Labels { base: of(&all, &parts.base), queries })
+            }
+        };
+        let base = taken(all, &parts.base);
+        Ok(Dataset { name: summary.name.clone(), metric: summary.metric, train, base, queries, labels })
     }
 }
 
@@ -272,8 +279,30 @@ fn read_finite(path: &Path) -> Result<Array2<f32>, DatasetError> {
     }
 }
 
+/// The rows `which`, which may be all of them.
+fn taken(rows: Array2<f32>, which: &[usize]) -> Array2<f32> {
+    if which.iter().copied().eq(0..rows.nrows()) { rows } else { select(&rows, which) }
+}
+
 fn select(rows: &Array2<f32>, which: &[usize]) -> Array2<f32> {
     rows.select(Axis(0), which).as_standard_layout().into_owned()
+}
+
+/// Digests of files; each file is read once, however many parts come from it.
+#[derive(Default)]
+struct Digests(HashMap<PathBuf, String>);
+
+impl Digests {
+    /// Of the file that a path means, whichever array in it.
+    fn of(&mut self, path: &Path) -> Result<String, DatasetError> {
+        let file = Place::of(path).file;
+        if let Some(known) = self.0.get(&file) {
+            return Ok(known.clone());
+        }
+        let digest = sha256(&file)?;
+        self.0.insert(file, digest.clone());
+        Ok(digest)
+    }
 }
 
 /// Digest of a file's content, in lower-case hexadecimal.

@@ -1,5 +1,6 @@
 //! Disjoint train, base and query rows out of one file.
 
+use crate::permutation;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How one file becomes three parts. Counts are drawn by a seeded shuffle; ranges are taken as they stand.
+/// How one file becomes three parts. Counts are drawn by a seeded shuffle; ranges are taken as they stand. A part that has
+/// a file of its own takes its rows from that file, by default all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
@@ -19,6 +21,9 @@ pub struct Split {
     pub queries: Option<Rows>,
     /// Seed of the shuffle for counts.
     pub seed: u64,
+    /// Puts the rows of `path` into the order of `numpy.random.RandomState(numpy_seed).permutation(n)` before they are
+    /// divided, as many published splits do. Rows stay in that order; files of parts of their own keep theirs.
+    pub numpy_seed: Option<u32>,
 }
 
 /// A number of rows, or which.
@@ -27,11 +32,11 @@ pub struct Split {
 pub enum Rows {
     /// So many, drawn by the shuffle.
     Count(usize),
-    /// "start..end", end exclusive, in file order.
+    /// "start..end", end exclusive, in file order, or in that of `numpy_seed`.
     Range(String),
 }
 
-/// Which file rows go where.
+/// Which file rows go where. Numbers of rows in `path`, or in the part's own file where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// Rows to train on.
@@ -40,6 +45,17 @@ pub struct Parts {
     pub base: Vec<usize>,
     /// Rows to search for.
     pub queries: Vec<usize>,
+}
+
+/// How many rows the files hold that are divided.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holdings {
+    /// Rows of the file that base rows come from.
+    pub base: usize,
+    /// Rows of the file of training rows, where there is one.
+    pub train: Option<usize>,
+    /// Rows of the file of query rows, where there is one.
+    pub queries: Option<usize>,
 }
 
 fn parse_range(text: &str, n: usize) -> Result<Range<usize>, String> {
@@ -54,19 +70,43 @@ fn parse_range(text: &str, n: usize) -> Result<Range<usize>, String> {
     Ok(start..end)
 }
 
+/// `wanted` of the rows `free`, in ascending order; they are taken out of it.
+fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize) -> Result<Vec<usize>, String> {
+    if wanted > free.len() {
+        return Err(format!("{wanted} {part} rows are asked for, {} of {n} are left", free.len()));
+    }
+    let mut rows = free.split_off(free.len() - wanted);
+    rows.sort_unstable();
+    Ok(rows)
+}
+
 impl Split {
-    /// Divides `n` rows. With `separate_queries` the query part is empty, since it comes from elsewhere.
+    fn shuffled(&self, mut rows: Vec<usize>) -> Vec<usize> {
+        rows.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        rows
+    }
+
+    /// Rows of a file that holds one part only.
+    fn own(&self, rows: &Option<Rows>, n: usize, part: &str) -> Result<Vec<usize>, String> {
+        match rows {
+            None => Ok((0..n).collect()),
+            Some(Rows::Range(text)) => parse_range(text, n).map(Range::collect),
+            Some(Rows::Count(count)) => draw(&mut self.shuffled((0..n).collect()), *count, part, n),
+        }
+    }
+
+    /// Divides the rows of the files.
     ///
     /// # Errors
     /// Parts that overlap, are empty, or ask for more rows than there are.
-    pub fn parts(&self, n: usize, separate_queries: bool) -> Result<Parts, String> {
-        let ranges: Vec<Option<Range<usize>>> = [&self.train, &self.base, &self.queries]
-            .into_iter()
-            .map(|rows| match rows {
-                Some(Rows::Range(text)) => parse_range(text, n).map(Some),
-                _ => Ok(None),
-            })
-            .collect::<Result<_, _>>()?;
+    pub fn parts(&self, files: Holdings) -> Result<Parts, String> {
+        let n = files.base;
+        let shared = |rows, own: Option<usize>| match (rows, own) {
+            (&Some(Rows::Range(ref text)), None) => parse_range(text, n).map(Some),
+            _ => Ok(None),
+        };
+        let ranges =
+            [shared(&self.train, files.train)?, shared(&self.base, None)?, shared(&self.queries, files.queries)?];
         let mut taken = vec![false; n];
         for range in ranges.iter().flatten() {
             if taken[range.clone()].contains(&true) {
@@ -77,42 +117,49 @@ impl Split {
             }
             taken[range.clone()].fill(true);
         }
-        let mut free: Vec<usize> = (0..n).filter(|&i| !taken[i]).collect();
-        free.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let [train_range, base_range, query_range] = ranges;
+        let mut free = self.shuffled((0..n).filter(|&i| !taken[i]).collect());
         let count = |rows: &Option<Rows>, default: usize| match rows {
             Some(Rows::Count(count)) => *count,
             _ => default,
         };
-        let mut draw = |range: &Option<Range<usize>>, wanted: usize, part: &str| -> Result<Vec<usize>, String> {
-            if let Some(range) = range {
-                return Ok(range.clone().collect());
-            }
-            if wanted > free.len() {
-                return Err(format!("{wanted} {part} rows are asked for, {} of {n} are left", free.len()));
-            }
-            let mut rows = free.split_off(free.len() - wanted);
-            rows.sort_unstable();
-            Ok(rows)
+        let mut left = n - base_range.as_ref().map_or(0, Range::len);
+        let mut choose = |range: Option<Range<usize>>, wanted: usize, part: &str| match range {
+            Some(range) => Ok(range.collect()),
+            None => draw(&mut free, wanted, part, n),
         };
-        let queries = if separate_queries {
-            Vec::new()
-        } else {
-            draw(&ranges[2], count(&self.queries, (n / 10).min(1000)), "query")?
+        let queries = match files.queries {
+            Some(own) => self.own(&self.queries, own, "query")?,
+            None => {
+                let rows: Vec<usize> = choose(query_range, count(&self.queries, (n / 10).min(1000)), "query")?;
+                left -= rows.len();
+                rows
+            }
         };
-        let left = n - queries.len() - ranges[1].as_ref().map_or(0, Range::len);
-        let train =
-            draw(&ranges[0], count(&self.train, if ranges[1].is_some() { left } else { left / 2 }), "training")?;
-        let left = n.saturating_sub(queries.len() + train.len());
-        let base = draw(&ranges[1], count(&self.base, left), "base")?;
-        for (part, rows) in [("train", &train), ("base", &base)] {
+        let train = match files.train {
+            Some(own) => self.own(&self.train, own, "training")?,
+            None => {
+                let default = if base_range.is_some() { left } else { left / 2 };
+                let rows: Vec<usize> = choose(train_range, count(&self.train, default), "training")?;
+                left -= rows.len();
+                rows
+            }
+        };
+        let base = choose(base_range, count(&self.base, left), "base")?;
+        for (part, rows) in [("train", &train), ("base", &base), ("queries", &queries)] {
             if rows.is_empty() {
                 return Err(format!("no rows are left for {part} out of {n}"));
             }
         }
-        if queries.is_empty() && !separate_queries {
-            return Err(format!("no rows are left for queries out of {n}"));
+        let mut parts = Parts { train, base, queries };
+        if let Some(seed) = self.numpy_seed {
+            let order = permutation::numpy(seed, n);
+            let own = [(&mut parts.train, files.train), (&mut parts.base, None), (&mut parts.queries, files.queries)];
+            for rows in own.into_iter().filter(|(_, own)| own.is_none()).flat_map(|(rows, _)| rows) {
+                *rows = order[*rows];
+            }
         }
-        Ok(Parts { train, base, queries })
+        Ok(parts)
     }
 }
 
@@ -125,29 +172,77 @@ mod tests {
         Some(Rows::Count(n))
     }
 
+    fn range(text: &str) -> Option<Rows> {
+        Some(Rows::Range(text.to_owned()))
+    }
+
+    fn one_file(n: usize) -> Holdings {
+        Holdings { base: n, ..Holdings::default() }
+    }
+
     proptest! {
         #[test]
         fn parts_are_disjoint_and_reproducible(n in 20usize..300, train in 1usize..9, queries in 1usize..9, seed in any::<u64>()) {
             let split = Split { train: count(train), queries: count(queries), seed, ..Split::default() };
-            let parts = split.parts(n, false).expect("enough rows");
+            let parts = split.parts(one_file(n)).expect("enough rows");
             let mut all: Vec<usize> = [&parts.train[..], &parts.base, &parts.queries].concat();
             all.sort_unstable();
             prop_assert_eq!(all, (0..n).collect::<Vec<_>>());
-            prop_assert_eq!(split.parts(n, false), Ok(parts));
+            prop_assert_eq!(split.parts(one_file(n)), Ok(parts));
         }
     }
 
     #[test]
     fn ranges_are_taken_as_they_stand() {
-        let range = |text: &str| Some(Rows::Range(text.to_owned()));
-        let split = Split { train: range("0..4"), base: range("4..8"), queries: range("8..10"), seed: 0 };
-        let parts = split.parts(10, false).expect("fits");
+        let split = Split { train: range("0..4"), base: range("4..8"), queries: range("8..10"), ..Split::default() };
+        let parts = split.parts(one_file(10)).expect("fits");
         assert_eq!((parts.train, parts.base, parts.queries), (vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]));
         let overlap = Split { train: range("0..4"), base: range("3..8"), ..Split::default() };
-        assert!(overlap.parts(10, false).expect_err("overlap").contains("two parts"));
+        assert!(overlap.parts(one_file(10)).expect_err("overlap").contains("two parts"));
         for bad in ["5", "5..3", "0..11", "a..b"] {
-            assert!(Split { train: range(bad), ..Split::default() }.parts(10, false).is_err(), "{bad}");
+            assert!(Split { train: range(bad), ..Split::default() }.parts(one_file(10)).is_err(), "{bad}");
         }
-        assert!(Split { train: count(11), ..Split::default() }.parts(10, true).is_err());
+        let queries_apart = Holdings { base: 10, train: None, queries: Some(4) };
+        assert!(Split { train: count(11), ..Split::default() }.parts(queries_apart).is_err());
+    }
+
+    #[test]
+    fn a_part_with_its_own_file_takes_its_rows_from_there() {
+        let files = Holdings { base: 10, train: None, queries: Some(4) };
+        let all = Split { train: range("0..6"), ..Split::default() }.parts(files).expect("fits");
+        assert_eq!((all.train, all.base, all.queries), ((0..6).collect(), vec![6, 7, 8, 9], vec![0, 1, 2, 3]));
+        // The same numbers in two files are different rows.
+        let some = Split { train: range("0..6"), base: range("6..8"), queries: range("1..3"), ..Split::default() };
+        let parts = some.parts(files).expect("fits");
+        assert_eq!((parts.train, parts.base, parts.queries), ((0..6).collect(), vec![6, 7], vec![1, 2]));
+        let drawn = Split { queries: count(3), ..Split::default() }.parts(files).expect("fits").queries;
+        assert!(drawn.len() == 3 && drawn.windows(2).all(|w| w[0] < w[1]) && drawn[2] < 4, "{drawn:?}");
+        for bad in [range("1..5"), count(5), count(0)] {
+            assert!(Split { queries: bad.clone(), ..Split::default() }.parts(files).is_err(), "{bad:?}");
+        }
+        let files = Holdings { base: 10, train: Some(5), queries: Some(4) };
+        let parts =
+            Split { train: range("2..5"), base: range("8..10"), ..Split::default() }.parts(files).expect("fits");
+        assert_eq!((parts.train, parts.base, parts.queries), (vec![2, 3, 4], vec![8, 9], vec![0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn ranges_may_refer_to_the_order_numpy_gives() {
+        // numpy.random.RandomState(1).permutation(10)
+        let order = [2, 9, 6, 4, 0, 3, 1, 7, 8, 5];
+        let numpy_seed = Some(1);
+        let split = Split {
+            train: range("0..4"),
+            base: range("4..8"),
+            queries: range("8..10"),
+            numpy_seed,
+            ..Split::default()
+        };
+        let parts = split.parts(one_file(10)).expect("fits");
+        assert_eq!([parts.train, parts.base, parts.queries].concat(), order);
+        let files = Holdings { base: 10, train: None, queries: Some(4) };
+        let split = Split { train: range("0..4"), numpy_seed, ..Split::default() };
+        let parts = split.parts(files).expect("fits");
+        assert_eq!((&parts.train[..], &parts.queries[..]), (&order[..4], &[0, 1, 2, 3][..]));
     }
 }

@@ -3,6 +3,8 @@
 
 use datasets::{DatasetError, FileSource, SearchPath, Source, format};
 use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
@@ -65,6 +67,43 @@ fn vecs_files_that_lie_are_refused_with_a_reason() {
     assert_eq!(format::read(&good).expect("reads"), ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]));
     let bytes = write(dir.path(), "good.bvecs", &[2, 0, 0, 0, 7, 255]);
     assert_eq!(format::read(&bytes).expect("reads"), ndarray::arr2(&[[7.0, 255.0]]));
+}
+
+#[test]
+fn bin_files_that_lie_are_refused_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bin = |n: u32, dim: u32, values: &[u8]| [&n.to_le_bytes(), &dim.to_le_bytes(), values].concat();
+    let floats: Vec<u8> = [1f32, -2.5, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        ("empty.fbin", vec![], "ends early"),
+        ("header.u8bin", vec![2, 0, 0, 0, 3], "ends early"),
+        ("huge.fbin", bin(u32::MAX, u32::MAX, &[0; 64]), "promises 4294967295 rows of 4294967295 components"),
+        ("short.fbin", bin(2, 2, &floats[..15]), "that is 16 bytes of values; 15 follow"),
+        ("long.u8bin", bin(1, 3, &[1, 2, 3, 4]), "that is 3 bytes of values; 4 follow"),
+        ("floats.u8bin", bin(2, 2, &floats), "that is 4 bytes of values; 16 follow"),
+        ("none.fbin", bin(0, 4, &[]), "0 rows of 4"),
+        ("flat.i8bin", bin(4, 0, &[]), "4 rows of 0"),
+    ];
+    for (name, bytes, expected) in cases {
+        let path = write(dir.path(), name, &bytes);
+        assert!(reason(&path).contains(expected), "{name}: {}", reason(&path));
+    }
+    let read = |name: &str, bytes: Vec<u8>| format::read(&write(dir.path(), name, &bytes)).expect("reads");
+    assert_eq!(read("good.fbin", bin(2, 2, &floats)), ndarray::arr2(&[[1.0, -2.5], [3.0, 4.0]]));
+    assert_eq!(read("good.u8bin", bin(1, 2, &[7, 255])), ndarray::arr2(&[[7.0, 255.0]]));
+    assert_eq!(read("good.i8bin", bin(2, 1, &[7, 255])), ndarray::arr2(&[[7.0], [-1.0]]));
+    assert_eq!(read("good.ibin", bin(1, 1, &(-3i32).to_le_bytes())), ndarray::arr2(&[[-3.0]]));
+}
+
+#[test]
+fn a_part_of_a_file_without_parts_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    write(dir.path(), "good.u8bin", &[1, 0, 0, 0, 2, 0, 0, 0, 7, 255]);
+    let error = format::read(&dir.path().join("good.u8bin#train")).expect_err("no parts").to_string();
+    assert!(
+        error.contains("good.u8bin#train is not a usable u8bin file: a u8bin file holds one array only"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -143,12 +182,85 @@ fn a_damaged_embedded_file_is_noticed() {
     assert!(matches!(error, DatasetError::Digest { .. }), "{error}");
 }
 
+/// `fixtures/make.py` wrote these; arrays that are asked for in each.
+const FIXTURES: [(&str, &[&str]); 9] = [
+    ("ann.hdf5", &["", "#test", "#neighbors"]),
+    ("types.h5", &["#more/double", "#more/half", "#more/big_endian", "#integers", "#text"]),
+    ("elsewhere.h5", &["#linked", "#external", "#virtual", "#sparse"]),
+    ("none.parquet", &[""]),
+    ("snappy.parquet", &[""]),
+    ("zstd.parquet", &[""]),
+    ("gzip.parquet", &[""]),
+    ("lz4.parquet", &[""]),
+    ("lists.parquet", &["#double", "#required", "#bytes", "#long"]),
+];
+
+/// Mutants per file; `VQBENCH_FUZZ_ROUNDS` asks for more.
+fn rounds() -> usize {
+    std::env::var("VQBENCH_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150)
+}
+
+/// Far more values than any mutant of a file of some kilobytes can justify.
+const MOST_VALUES: usize = 1 << 25;
+
+#[test]
+fn damaged_files_of_other_tools_are_read_or_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    for (name, parts) in FIXTURES {
+        let original =
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect(name);
+        for round in 0..rounds() {
+            let mut bytes = original.clone();
+            let at = rng.random_range(0..bytes.len());
+            match round % 5 {
+                0 => bytes[at] ^= 1 << rng.random_range(0..8),
+                1 => bytes[at] = [0, 0x7f, 0x80, 0xff][rng.random_range(0..4)],
+                2 => (0..8).for_each(|_| bytes[rng.random_range(0..original.len())] = rng.random()),
+                3 => bytes.iter_mut().skip(at).take(rng.random_range(2..=8)).for_each(|byte| *byte = 0xff),
+                _ => bytes.truncate(at),
+            }
+            write(dir.path(), name, &bytes);
+            for part in parts {
+                let path = dir.path().join(format!("{name}{part}"));
+                for n in [
+                    format::shape(&path).map_or(0, |(n, dim)| n * dim),
+                    format::read(&path).map_or(0, |rows| rows.len()),
+                ] {
+                    assert!(n <= MOST_VALUES, "{name}{part}, round {round}: {n} values");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_one_format_under_the_name_of_another_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for (from, extension) in [
+        ("one.h5", "parquet"),
+        ("zstd.parquet", "h5"),
+        ("one.h5", "npy"),
+        ("zstd.parquet", "fbin"),
+        ("make.py", "hdf5"),
+        ("make.py", "parquet"),
+        ("one.h5", "u8bin"),
+    ] {
+        let path = write(dir.path(), &format!("x.{extension}"), &std::fs::read(fixtures.join(from)).expect(from));
+        assert!(reason(&path).contains("is not a usable"), "{from} as {extension}: {}", reason(&path));
+    }
+    for extension in ["h5", "parquet"] {
+        assert!(reason(&write(dir.path(), &format!("empty.{extension}"), &[])).contains("is not a usable"));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
         let dir = tempfile::tempdir().expect("a folder");
-        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone())] {
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone())] {
             let path = write(dir.path(), name, &content);
             let _ = format::shape(&path);
             let _ = format::read(&path);

@@ -1,0 +1,190 @@
+//! HDF5, laid out as ann-benchmarks does (`train`, `test`, `neighbors`, `distances`) or in any other way: one dataset of
+//! two dimensions is read, contiguous or chunked, compressed or not.
+
+use super::contain::{contained, plausible};
+use super::{Format, OpenFile};
+use ndarray::Array2;
+use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, StorageLayout};
+
+pub struct Hdf5;
+
+/// The dataset that is read when none is named and there is one of this name, as in files of ann-benchmarks.
+const DEFAULT: &str = "train";
+
+/// Datasets that a message lists; some files hold thousands.
+const MOST_LISTED: usize = 12;
+
+/// Values decoded at a time, unless a row of chunks has more.
+const VALUES_PER_BLOCK: usize = 1 << 20;
+
+fn words(error: Hdf5Error) -> String {
+    error.to_string()
+}
+
+fn open(file: &OpenFile) -> Result<H5File, String> {
+    // Locks serve writers beside readers; on folders that are read-only or on a network they fail for no gain.
+    H5File::options().locking(FileLocking::Disabled).open(&file.place.file).map_err(words)
+}
+
+/// Opens a dataset. Only names that lie in the file itself are opened: a link could lead to any file of the machine.
+fn dataset(file: &H5File, name: &str) -> Result<H5Dataset, String> {
+    let name = name.trim_start_matches('/');
+    if !file.dataset_names().iter().any(|known| known == name) {
+        return Err(format!("it has no dataset `{name}`"));
+    }
+    file.dataset(name).map_err(words)
+}
+
+fn rows_and_columns(dataset: &H5Dataset) -> Option<[usize; 2]> {
+    dataset.shape().try_into().ok()
+}
+
+/// The datasets of two dimensions, as a user would name them, with their shapes.
+fn candidates(file: &H5File) -> Vec<(String, [usize; 2])> {
+    let mut names = file.dataset_names();
+    names.sort_unstable();
+    let shape = |name: &String| file.dataset(name).ok().as_ref().and_then(rows_and_columns);
+    names.into_iter().filter_map(|name| shape(&name).map(|shape| (name, shape))).collect()
+}
+
+fn listed(candidates: &[(String, [usize; 2])]) -> String {
+    if candidates.is_empty() {
+        return "it has no two-dimensional dataset".to_owned();
+    }
+    let named: Vec<String> =
+        candidates.iter().take(MOST_LISTED).map(|(name, [n, dim])| format!("#{name} ({n}×{dim})")).collect();
+    let more = candidates.len().saturating_sub(MOST_LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("its two-dimensional datasets are {}{more}", named.join(", "))
+}
+
+/// How the values of a dataset become f32.
+#[derive(Clone, Copy)]
+enum Values {
+    Half,
+    Single,
+    Double,
+    Signed,
+    Unsigned,
+}
+
+fn values(dataset: &H5Dataset) -> Result<Values, String> {
+    match dataset.datatype().map_err(words)? {
+        DatatypeMessage::FloatingPoint { size: 2, .. } => Ok(Values::Half),
+        DatatypeMessage::FloatingPoint { size: 4, .. } => Ok(Values::Single),
+        DatatypeMessage::FloatingPoint { size: 8, .. } => Ok(Values::Double),
+        DatatypeMessage::FixedPoint { signed: true, .. } => Ok(Values::Signed),
+        DatatypeMessage::FixedPoint { signed: false, .. } => Ok(Values::Unsigned),
+        other => Err(format!("values of type {other} cannot be vectors; use float16, float32, float64 or integers")),
+    }
+}
+
+/// What is known of a dataset before its values are read, checked against the file.
+struct Header {
+    dataset: H5Dataset,
+    values: Values,
+    rows: usize,
+    columns: usize,
+    /// Rows read at a time: whole chunks, since a chunk is decoded as one.
+    block: usize,
+}
+
+fn header(file: &OpenFile) -> Result<Header, String> {
+    let name = file.place.part.as_deref().unwrap_or(DEFAULT);
+    let dataset = dataset(&open(file)?, name)?;
+    let [rows, columns] = rows_and_columns(&dataset).ok_or("it changed while it was read")?;
+    let values = values(&dataset)?;
+    let layout = dataset.storage_layout().map_err(words)?;
+    if layout == StorageLayout::Virtual || !dataset.external_files().map_err(words)?.is_empty() {
+        return Err(format!("the values of `{name}` lie in another file; copy them into one"));
+    }
+    let compressed = !dataset.filters().map_err(words)?.is_empty();
+    plausible([rows, columns], dataset.element_size(), file.length, compressed)?;
+    let mut chunk_rows = 1;
+    if let Some(chunk) = dataset.chunk_dims() {
+        let chunk: [usize; 2] =
+            chunk.try_into().map_err(|chunk| format!("`{name}` has two dimensions, its chunks are {chunk:?}"))?;
+        plausible(chunk, dataset.element_size(), file.length, compressed).map_err(|e| format!("in a chunk, {e}"))?;
+        chunk_rows = chunk[0].max(1);
+    }
+    let block = (VALUES_PER_BLOCK / columns.max(1)).next_multiple_of(chunk_rows).max(chunk_rows);
+    Ok(Header { dataset, values, rows, columns, block })
+}
+
+impl Header {
+    /// Rows `start..start + count`, appended to `out`.
+    fn append(&self, start: usize, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let (starts, counts) = ([start, 0], [count, self.columns]);
+        let before = out.len();
+        match self.values {
+            Values::Half | Values::Single => {
+                out.extend(self.dataset.read_numeric_slice_as::<f32>(&starts, &counts).map_err(words)?);
+            }
+            Values::Double => {
+                let values = self.dataset.read_numeric_slice_as::<f64>(&starts, &counts).map_err(words)?;
+                out.extend(values.into_iter().map(|v| v as f32));
+            }
+            Values::Signed => {
+                let values = self.dataset.read_numeric_slice_as::<i64>(&starts, &counts).map_err(words)?;
+                out.extend(values.into_iter().map(|v| v as f32));
+            }
+            Values::Unsigned => {
+                let values = self.dataset.read_numeric_slice_as::<u64>(&starts, &counts).map_err(words)?;
+                out.extend(values.into_iter().map(|v| v as f32));
+            }
+        }
+        let found = out.len() - before;
+        if found == count * self.columns {
+            Ok(())
+        } else {
+            Err(format!("row {start} and those after it are cut short"))
+        }
+    }
+}
+
+impl Format for Hdf5 {
+    fn name(&self) -> &'static str {
+        "hdf5"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["hdf5", "h5"]
+    }
+
+    fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
+        contained(|| {
+            let opened = open(file)?;
+            if let Some(name) = &file.place.part {
+                let name = name.trim_start_matches('/');
+                let with_list = |reason| format!("{reason}; {}", listed(&candidates(&opened)));
+                let found = dataset(&opened, name).map_err(with_list)?;
+                return match rows_and_columns(&found) {
+                    Some(_) => Ok(Some(name.to_owned())),
+                    None => Err(with_list(format!("`{name}` has shape {:?}", found.shape()))),
+                };
+            }
+            let candidates = candidates(&opened);
+            match &candidates[..] {
+                [(only, _)] => Ok(Some(only.clone())),
+                several if several.iter().any(|(name, _)| name == DEFAULT) => Ok(Some(DEFAULT.to_owned())),
+                [] => Err(listed(&candidates)),
+                _ => Err(format!("{}; write one of them after its name", listed(&candidates))),
+            }
+        })
+    }
+
+    fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
+        contained(|| header(file).map(|header| (header.rows, header.columns)))
+    }
+
+    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
+        contained(|| {
+            let header = header(file)?;
+            let mut out = Vec::with_capacity(header.rows * header.columns);
+            for start in (0..header.rows).step_by(header.block) {
+                header.append(start, header.block.min(header.rows - start), &mut out)?;
+            }
+            Array2::from_shape_vec((header.rows, header.columns), out).map_err(|e| e.to_string())
+        })
+    }
+}

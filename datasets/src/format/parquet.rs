@@ -1,0 +1,277 @@
+//! Parquet tables with a column of lists of numbers, as embeddings are often kept; every list is a row.
+
+use super::contain::{contained, plausible};
+use super::{Format, OpenFile};
+use ndarray::Array2;
+use parquet::basic::{ConvertedType, Type};
+use parquet::column::page::{Page, PageMetadata, PageReader};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
+use parquet::data_type::DataType;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::SchemaDescriptor;
+use std::fs::File;
+
+pub struct Parquet;
+
+/// Rows decoded at a time.
+const ROWS_PER_BATCH: usize = 1024;
+
+fn words(error: ParquetError) -> String {
+    error.to_string()
+}
+
+fn open(file: &OpenFile) -> Result<SerializedFileReader<File>, String> {
+    let file = file.reader.get_ref().try_clone().map_err(|e| e.to_string())?;
+    SerializedFileReader::new(file).map_err(words)
+}
+
+/// A column of the table, and which of the leaves of the schema holds its numbers if they are lists.
+struct Column {
+    name: String,
+    kind: String,
+    leaf: Option<usize>,
+}
+
+fn columns(schema: &SchemaDescriptor) -> Vec<Column> {
+    let roots: Vec<usize> = (0..schema.num_columns()).map(|leaf| schema.get_column_root_idx(leaf)).collect();
+    let column = |(leaf, &root): (usize, &usize)| {
+        let only = roots.iter().filter(|&&other| other == root).count() == 1;
+        let found = schema.column(leaf);
+        let integer = matches!(
+            found.converted_type(),
+            ConvertedType::NONE
+                | ConvertedType::INT_8
+                | ConvertedType::INT_16
+                | ConvertedType::INT_32
+                | ConvertedType::INT_64
+                | ConvertedType::UINT_8
+                | ConvertedType::UINT_16
+        );
+        let number = match found.physical_type() {
+            Type::FLOAT | Type::DOUBLE => true,
+            Type::INT32 | Type::INT64 => integer,
+            _ => false,
+        };
+        Column {
+            name: schema.get_column_root(leaf).name().to_owned(),
+            kind: format!("{}{}", if found.max_rep_level() > 0 { "list of " } else { "" }, found.physical_type()),
+            leaf: (only && number && found.max_rep_level() == 1).then_some(leaf),
+        }
+    };
+    roots.iter().enumerate().map(column).collect()
+}
+
+fn listed(columns: &[Column]) -> String {
+    let named = |lists: bool| {
+        let chosen = columns.iter().filter(|c| c.leaf.is_some() || !lists);
+        let names: Vec<String> =
+            chosen.map(|c| if lists { format!("#{}", c.name) } else { format!("{} ({})", c.name, c.kind) }).collect();
+        names.join(", ")
+    };
+    if columns.iter().any(|c| c.leaf.is_some()) {
+        format!("its columns of lists of numbers are {}", named(true))
+    } else {
+        format!("it has no column of lists of float, double or integers; its columns are {}", named(false))
+    }
+}
+
+/// What is known of the column before its values are read, checked against the file.
+struct Header {
+    reader: SerializedFileReader<File>,
+    leaf: usize,
+    rows: usize,
+    /// Numbers in the column, as the header counts them: a null or an empty list counts as one.
+    values: usize,
+}
+
+fn header(file: &OpenFile) -> Result<Header, String> {
+    let reader = open(file)?;
+    let named = columns(reader.metadata().file_metadata().schema_descr());
+    let leaf = named.iter().find(|c| Some(&c.name) == file.place.part.as_ref()).and_then(|c| c.leaf);
+    let leaf = leaf.ok_or("it changed while it was read")?;
+    let (mut rows, mut values) = (0usize, 0usize);
+    for group in reader.metadata().row_groups() {
+        let column = group.columns().get(leaf).ok_or("a row group lacks the column")?;
+        let add = |sum: usize, more: i64| usize::try_from(more).ok().and_then(|more| sum.checked_add(more));
+        rows = add(rows, group.num_rows()).ok_or("its numbers of rows make no sense")?;
+        values = add(values, column.num_values()).ok_or("its numbers of values make no sense")?;
+    }
+    plausible([values, 1], size_of::<f32>(), file.length, true)?;
+    Ok(Header { reader, leaf, rows, values })
+}
+
+/// Passes pages on as long as they hold no more values than the header of the file promised: a page of a few bytes may
+/// claim billions.
+struct Watched {
+    pages: Box<dyn PageReader>,
+    left: usize,
+}
+
+impl PageReader for Watched {
+    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
+        let Some(page) = self.pages.get_next_page()? else { return Ok(None) };
+        let held = page.num_values() as usize;
+        if held > self.left {
+            return Err(ParquetError::General(format!("a page claims {held} values where {} are left", self.left)));
+        }
+        if !matches!(page, Page::DictionaryPage { .. }) {
+            self.left -= held;
+        }
+        Ok(Some(page))
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
+        self.pages.skip_next_page()
+    }
+
+    fn at_record_boundary(&mut self) -> Result<bool, ParquetError> {
+        self.pages.at_record_boundary()
+    }
+}
+
+impl Iterator for Watched {
+    type Item = Result<Page, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+/// Rows gathered so far, all of the length of the first.
+struct Rows {
+    values: Vec<f32>,
+    finished: usize,
+    dim: Option<usize>,
+    /// Length of the row being gathered.
+    current: Option<usize>,
+}
+
+impl Rows {
+    fn finish_row(&mut self) -> Result<(), String> {
+        let Some(length) = self.current.take() else { return Ok(()) };
+        let dim = *self.dim.get_or_insert(length);
+        if length != dim {
+            return Err(format!("row {} has {length} components, row 0 has {dim}", self.finished));
+        }
+        self.finished += 1;
+        Ok(())
+    }
+
+    /// Takes one value or the absence of one. `starts` says that it opens a row.
+    fn level(&mut self, starts: bool, present: bool) -> Result<(), String> {
+        if starts {
+            self.finish_row()?;
+            self.current = Some(0);
+        }
+        let row = self.finished;
+        if !present {
+            return Err(format!("row {row} is null, empty, or holds a null; drop it or fill it"));
+        }
+        *self.current.as_mut().ok_or_else(|| format!("row {row} begins in its middle"))? += 1;
+        Ok(())
+    }
+
+    fn read<T: DataType>(
+        &mut self,
+        mut column: ColumnReaderImpl<T>,
+        present: i16,
+        convert: fn(&T::T) -> f32,
+    ) -> Result<(), String> {
+        let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let (d, r) = (Some(&mut definitions), Some(&mut repetitions));
+            let (_, _, levels) = column.read_records(ROWS_PER_BATCH, d, r, &mut values).map_err(words)?;
+            if levels == 0 {
+                return Ok(());
+            }
+            // A column whose lists and elements cannot be null still repeats, so both kinds of level are there.
+            for (&definition, &repetition) in definitions.iter().zip(&repetitions) {
+                self.level(repetition == 0, definition == present)?;
+            }
+            self.values.extend(values.iter().map(convert));
+            definitions.clear();
+            repetitions.clear();
+            values.clear();
+        }
+    }
+}
+
+fn read(header: &Header) -> Result<Rows, String> {
+    let mut rows = Rows { values: Vec::with_capacity(header.values), finished: 0, dim: None, current: None };
+    for i in 0..header.reader.num_row_groups() {
+        let group = header.reader.get_row_group(i).map_err(words)?;
+        let column = group.metadata().column(header.leaf);
+        let descriptor = column.column_descr_ptr();
+        let present = descriptor.max_def_level();
+        let left = usize::try_from(column.num_values()).unwrap_or_default();
+        let pages = group.get_column_page_reader(header.leaf).map_err(words)?;
+        match get_column_reader(descriptor, Box::new(Watched { pages, left })) {
+            ColumnReader::FloatColumnReader(c) => rows.read(c, present, |v| *v)?,
+            ColumnReader::DoubleColumnReader(c) => rows.read(c, present, |v| *v as f32)?,
+            ColumnReader::Int32ColumnReader(c) => rows.read(c, present, |v| *v as f32)?,
+            ColumnReader::Int64ColumnReader(c) => rows.read(c, present, |v| *v as f32)?,
+            _ => return Err("its row groups disagree about the type of the column".to_owned()),
+        }
+        rows.finish_row()?;
+    }
+    if rows.finished != header.rows {
+        return Err(format!("its header promises {} rows, {} are there", header.rows, rows.finished));
+    }
+    Ok(rows)
+}
+
+impl Format for Parquet {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["parquet"]
+    }
+
+    fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
+        contained(|| {
+            let reader = open(file)?;
+            let columns = columns(reader.metadata().file_metadata().schema_descr());
+            let lists: Vec<&str> = columns.iter().filter(|c| c.leaf.is_some()).map(|c| c.name.as_str()).collect();
+            match (&file.place.part, &lists[..]) {
+                (Some(name), _) if lists.contains(&name.as_str()) => Ok(Some(name.clone())),
+                (Some(name), _) => match columns.iter().find(|c| c.name == *name) {
+                    Some(column) => Err(format!("its column `{name}` is {}; {}", column.kind, listed(&columns))),
+                    None => Err(format!("it has no column `{name}`; {}", listed(&columns))),
+                },
+                (None, [only]) => Ok(Some((*only).to_owned())),
+                (None, []) => Err(listed(&columns)),
+                (None, _) => Err(format!("{}; write one of them after its name", listed(&columns))),
+            }
+        })
+    }
+
+    fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
+        contained(|| {
+            let header = header(file)?;
+            if header.rows == 0 {
+                return Ok((0, 0));
+            }
+            if !header.values.is_multiple_of(header.rows) {
+                // Some row is not like the others; reading finds out which.
+                read(&header)?;
+                return Err(format!("{} values make no {} rows of one length", header.values, header.rows));
+            }
+            Ok((header.rows, header.values / header.rows))
+        })
+    }
+
+    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
+        contained(|| {
+            let rows = read(&header(file)?)?;
+            Array2::from_shape_vec((rows.finished, rows.dim.unwrap_or_default()), rows.values)
+                .map_err(|e| e.to_string())
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Files that other tools wrote, read value by value: fixtures of h5py and pyarrow (`fixtures/make.py`), and the real sets
+//! of the catalog where `VQBENCH_DATA` names a folder that has them.
+
+use datasets::{SearchPath, Source, catalog, format};
+use ndarray::{Array2, s};
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// What `make.py` wrote.
+fn rows(n: usize, dim: usize, offset: f32) -> Array2<f32> {
+    Array2::from_shape_fn((n, dim), |(i, j)| i as f32 + j as f32 / 8.0 + offset)
+}
+
+fn holds(name: &str, expected: &Array2<f32>) {
+    assert_eq!(format::shape(&fixture(name)).expect(name), expected.dim(), "{name}");
+    assert_eq!(format::read(&fixture(name)).expect(name), expected, "{name}");
+}
+
+fn refused(name: &str, expected: &str) {
+    let path = fixture(name);
+    let reason = format::shape(&path).and_then(|_| format::read(&path).map(drop)).expect_err(name).to_string();
+    assert!(reason.contains(expected), "{name}: {reason}");
+}
+
+#[test]
+fn hdf5_arrays_are_read_by_name_and_by_default() {
+    holds("ann.hdf5", &rows(50, 6, 0.0));
+    holds("ann.hdf5#train", &rows(50, 6, 0.0));
+    holds("ann.hdf5#test", &rows(7, 6, 100.0));
+    holds("ann.hdf5#/neighbors", &Array2::zeros((7, 3)));
+    holds("one.h5", &rows(5, 3, 0.0));
+    refused(
+        "ann.hdf5#tests",
+        "it has no dataset `tests`; its two-dimensional datasets are #distances (7×3), #neighbors",
+    );
+    refused("types.h5", "its two-dimensional datasets are #bytes (3×4), #integers (3×4), #more/big_endian (9×4)");
+    refused("types.h5#flat", "`flat` has shape [4]; its two-dimensional datasets are");
+    refused("types.h5#more", "it has no dataset `more`");
+}
+
+#[test]
+fn hdf5_numbers_of_every_kind_become_f32() {
+    for name in ["types.h5#more/double", "types.h5#more/half", "types.h5#more/big_endian"] {
+        holds(name, &rows(9, 4, 0.0));
+    }
+    let counted = Array2::from_shape_fn((3, 4), |(i, j)| (4 * i + j) as f32);
+    holds("types.h5#bytes", &counted);
+    holds("types.h5#integers", &-counted);
+    holds("types.h5#wide", &Array2::from_elem((2, 2), 2f32.powi(63)));
+    refused("types.h5#text", "cannot be vectors; use float16, float32, float64 or integers");
+}
+
+#[test]
+fn hdf5_links_are_not_followed_and_empty_promises_not_believed() {
+    refused("elsewhere.h5#linked", "it has no dataset `linked`");
+    refused("elsewhere.h5#external", "lie in another file");
+    refused("elsewhere.h5#virtual", "lie in another file");
+    refused("elsewhere.h5#sparse", "promises 1000000000 rows of 1000 components");
+    refused("elsewhere.h5#sparse_plain", "promises 1000000 rows of 1000 components");
+}
+
+#[test]
+fn parquet_lists_are_read_in_every_compression() {
+    for codec in ["none", "snappy", "zstd", "gzip", "lz4"] {
+        holds(&format!("{codec}.parquet"), &rows(50, 6, 0.0));
+        holds(&format!("{codec}.parquet#embedding"), &rows(50, 6, 0.0));
+    }
+    refused("zstd.parquet#word", "its column `word` is BYTE_ARRAY; its columns of lists of numbers are #embedding");
+    refused("zstd.parquet#embeddings", "it has no column `embeddings`; its columns of lists of numbers are #embedding");
+}
+
+#[test]
+fn parquet_numbers_of_every_kind_become_f32() {
+    let counted = Array2::from_shape_fn((9, 4), |(i, j)| (4 * i + j) as f32);
+    holds("lists.parquet#double", &rows(9, 4, 0.0));
+    holds("lists.parquet#required", &rows(9, 4, 0.0));
+    holds("lists.parquet#bytes", &counted);
+    holds("lists.parquet#long", &counted);
+    refused("lists.parquet", "lists of numbers are #double, #bytes, #long, #required; write one of them");
+    refused("lists.parquet#number", "its column `number` is INT64");
+    refused("lists.parquet#texts", "its column `texts` is list of BYTE_ARRAY");
+    refused("plain.parquet", "no column of lists of float, double or integers; its columns are x (DOUBLE), y (DOUBLE)");
+}
+
+#[test]
+fn parquet_rows_that_are_not_alike_are_named() {
+    refused("ragged.parquet", "row 2 has 1 components, row 0 has 2");
+    refused("uneven.parquet", "row 2 has 1 components, row 0 has 2");
+    refused("null_row.parquet", "row 1 is null, empty, or holds a null");
+    refused("null_value.parquet", "row 2 is null, empty, or holds a null");
+    refused("empty_row.parquet", "row 1 is null, empty, or holds a null");
+    refused("none_at_all.parquet", "0 rows");
+}
+
+#[test]
+fn parts_of_one_hdf5_file_make_a_dataset() {
+    let load = |more: &str| {
+        let text = format!("path = {:?}\n{more}", fixture("ann.hdf5"));
+        let source = Source::File(toml::from_str(&text).expect("a source"));
+        source.resolve(Path::new("/"), &SearchPath::default()).and_then(|resolved| {
+            let data = resolved.load()?;
+            assert_eq!(resolved.summary.queries, data.queries.nrows());
+            Ok((resolved.summary, data))
+        })
+    };
+    let test = fixture("ann.hdf5#test");
+    let split = "split = { train = \"0..20\", base = \"30..50\", queries = \"2..5\" }";
+    let (summary, data) = load(&format!("queries = {test:?}\n{split}")).expect("loads");
+    assert_eq!((summary.name.as_str(), summary.train, summary.base, summary.queries), ("ann", 20, 20, 3));
+    assert_eq!(data.train, rows(20, 6, 0.0));
+    assert_eq!(data.base, rows(20, 6, 30.0));
+    assert_eq!(data.queries, rows(3, 6, 102.0));
+    let (all, _) = load(&format!("queries = {test:?}")).expect("loads");
+    assert_eq!((all.train, all.base, all.queries), (25, 25, 7));
+    assert_ne!(all.fingerprint, summary.fingerprint);
+    // The default array by its name is still the same rows.
+    let same = load(&format!("queries = {:?}", fixture("ann.hdf5#train"))).expect_err("the same rows").to_string();
+    assert!(same.contains("must be disjoint"), "{same}");
+}
+
+/// What NumPy, h5py and pyarrow say of a set of the catalog.
+struct Known {
+    name: &'static str,
+    /// Rows of all of `path`, and their length.
+    shape: (usize, usize),
+    /// Rows of train, base and queries.
+    rows: [usize; 3],
+    /// Sums over train, base and queries, in f64.
+    sums: [f64; 3],
+    /// Part, row, column, and the values from there on.
+    values: [(usize, usize, usize, &'static [f32]); 2],
+    /// Sums of the labels of base and query rows.
+    labels: Option<[u32; 2]>,
+}
+
+const KNOWN: [Known; 3] = [
+    Known {
+        name: "fashion-mnist-784",
+        shape: (60_000, 784),
+        rows: [20_000, 10_000, 1000],
+        sums: [1_142_624_448.0, 570_787_141.0, 58_034_149.0],
+        values: [(0, 12_345, 400, &[191.0, 185.0, 187.0, 193.0]), (2, 999, 400, &[177.0, 178.0, 170.0, 176.0])],
+        labels: Some([44_784, 4363]),
+    },
+    Known {
+        name: "glove-6b-100d",
+        shape: (36_000, 100),
+        rows: [15_000, 20_000, 1000],
+        sums: [-4836.108045483626, -4875.259819680074, -496.26301058734225],
+        values: [(0, 0, 0, &[0.41829, 0.14874, -0.01255]), (2, 0, 0, &[-0.095099, -0.19547, -0.15543])],
+        labels: None,
+    },
+    Known {
+        name: "sift-kodak-128",
+        shape: (49_012, 128),
+        rows: [20_000, 20_000, 1000],
+        sums: [68_450_978.0, 69_936_238.0, 3_519_523.0],
+        values: [(0, 0, 0, &[0.0, 0.0, 0.0, 0.0, 1.0, 0.0]), (2, 0, 0, &[5.0, 29.0, 43.0, 12.0, 0.0, 0.0])],
+        labels: None,
+    },
+];
+
+#[test]
+fn real_sets_are_read_as_other_tools_read_them() {
+    if std::env::var_os("VQBENCH_DATA").is_none() {
+        eprintln!("skipped: VQBENCH_DATA names no folder of real sets");
+        return;
+    }
+    let search = SearchPath::from_env();
+    for known in KNOWN {
+        let name = known.name;
+        let entry = catalog::find(name).expect(name);
+        let Ok(path) = entry.locate(&entry.base, &search) else {
+            eprintln!("skipped: {name} is not in VQBENCH_DATA");
+            continue;
+        };
+        assert_eq!(format::shape(&path).expect(name), known.shape, "{name}");
+        let data = Source::Named(name.into()).resolve(Path::new("."), &search).expect(name).load().expect(name);
+        let parts = [&data.train, &data.base, &data.queries];
+        assert_eq!(parts.map(|rows| rows.nrows()), known.rows, "{name}");
+        for (part, expected) in parts.into_iter().zip(known.sums) {
+            let sum: f64 = part.iter().map(|&v| f64::from(v)).sum();
+            assert!((sum - expected).abs() <= 1e-9 * expected.abs(), "{name}: {sum}, not {expected}");
+        }
+        for (part, row, column, expected) in known.values {
+            let found = parts[part].row(row).slice(s![column..column + expected.len()]).to_vec();
+            assert_eq!(found, expected, "{name}: row {row} of part {part}");
+        }
+        let labels = data.labels.map(|labels| [labels.base.iter().sum::<u32>(), labels.queries.iter().sum()]);
+        assert_eq!(labels, known.labels, "{name}");
+    }
+}
