@@ -7,8 +7,10 @@ mod npy;
 mod parquet;
 mod place;
 mod vecs;
+mod write;
 
 pub use place::Place;
+pub use write::{codes_to_bytes, vectors_to_bytes};
 
 use crate::DatasetError;
 use ndarray::Array2;

@@ -124,7 +124,8 @@ pub fn run(
     let ended = |id: &str| {
         let record = folder.trial(id)?;
         let final_here = record.status == Status::Ok || record.limits == plan.limits;
-        (final_here && (!timed || record.machine.is_like(&machine))).then_some(record)
+        let kept = !plan.experiment.keep_models || record.status != Status::Ok || folder.model_file(id).is_file();
+        (final_here && kept && (!timed || record.machine.is_like(&machine))).then_some(record)
     };
     let before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
         plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(&t.trial.id) })).collect();
@@ -315,12 +316,14 @@ impl<'a> Session<'a> {
 
     fn request(&self, planned: &PlannedTrial) -> Request {
         let prepared = &self.prepared[planned.dataset];
+        let keep = self.plan.experiment.keep_models;
         Request {
             trial: planned.trial.clone(),
             dataset: self.plan.datasets[planned.dataset].written.clone(),
             root: absolute(&self.plan.root),
             facts: prepared.facts_file.clone(),
             truth: prepared.truth_file.clone(),
+            model: keep.then(|| absolute(&self.settings.folder.model_file(&planned.trial.id))),
             measure: self.plan.experiment.measure.clone().unwrap_or_default(),
             limits: self.plan.limits,
         }

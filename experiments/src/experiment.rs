@@ -36,6 +36,9 @@ pub struct Experiment {
     /// Limit on the data memory of one trial, such as 2GiB; default: none.
     #[serde(default)]
     pub memory: Option<ByteSize>,
+    /// Whether every trained quantizer is saved, in the folder `models` of the run, for `cargo xtask encode` and `decode`.
+    #[serde(default)]
+    pub keep_models: bool,
     /// Vectors: names from the catalog, files, or synthetic sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,

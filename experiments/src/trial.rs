@@ -28,6 +28,9 @@ pub struct Request {
     pub facts: PathBuf,
     /// Exact neighbours of its queries (ivecs), when some measurement needs them.
     pub truth: Option<PathBuf>,
+    /// Where to save the trained quantizer, when it is to be kept.
+    #[serde(default)]
+    pub model: Option<PathBuf>,
     /// Measurements with their settings.
     pub measure: Map<String, Value>,
     /// Limits to run under.
@@ -121,6 +124,9 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
         let quantizer = method.fit(data.train.view(), &cx).map_err(|e| format!("fit: {e}"))?;
         backend.synchronize().map_err(|e| format!("fit: {e}"))?;
         let fit_seconds = start.elapsed().as_secs_f64();
+        if let Some(path) = &request.model {
+            save_model(path, &methods::model::write(&*method, &*quantizer))?;
+        }
 
         phase("encode");
         let mut codes = vec![0u8; data.base.nrows() * quantizer.code_size()];
@@ -159,6 +165,13 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
             None => Ok(values),
         }
     })
+}
+
+fn save_model(path: &std::path::Path, file: &[u8]) -> Result<(), String> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    record::write_atomically(path, file).map_err(|e| e.to_string())
 }
 
 fn read_facts(path: &PathBuf) -> Result<DatasetFacts, String> {

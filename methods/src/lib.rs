@@ -48,7 +48,7 @@ pub use context::{Cancel, Context};
 pub use cpu::Neighbor;
 pub use error::{MethodError, ParamError};
 pub use model::{Model, ModelError};
-pub use spec::{METHODS, MethodEntry, parse};
+pub use spec::{METHODS, MethodEntry, parse, parse_text};
 pub use state::{State, StateError};
 
 use cpu::TopK;

@@ -80,6 +80,18 @@ pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
     })
 }
 
+/// Reads a method that is written as one text: its name, for every default, or a FAISS factory string.
+///
+/// # Errors
+/// Neither of the two; a method that has parameters without default.
+pub fn parse_text(text: &str) -> Result<Box<dyn Method>, ParamError> {
+    // Methods have small letters in their names, factory strings have capitals.
+    if text.contains(|c: char| c.is_ascii_uppercase()) {
+        return parse(factory::ENTRY.name, Value::String(text.to_owned()));
+    }
+    parse(find(text)?.name, Value::Null)
+}
+
 /// Finds a method by name.
 ///
 /// # Errors

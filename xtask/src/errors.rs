@@ -55,6 +55,18 @@ impl From<record::RecordError> for Mistakes {
     }
 }
 
+impl From<datasets::DatasetError> for Mistakes {
+    fn from(error: datasets::DatasetError) -> Mistakes {
+        Mistakes::new(error.to_string(), error.help().unwrap_or_default())
+    }
+}
+
+impl From<methods::ParamError> for Mistakes {
+    fn from(error: methods::ParamError) -> Mistakes {
+        Mistakes::new(error.message, error.help.unwrap_or_default())
+    }
+}
+
 impl From<reports::ReportError> for Mistakes {
     fn from(error: reports::ReportError) -> Mistakes {
         Mistakes::new(error.to_string(), "this is a fault of vqbench: please report it with the run folder")

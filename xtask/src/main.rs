@@ -6,9 +6,13 @@ mod say;
 mod ci;
 mod compare;
 mod datasets_verb;
+mod decode;
+mod encode;
 mod errors;
 mod experiments_verb;
+mod fit;
 mod methods_verb;
+mod model_file;
 mod progress;
 mod report;
 mod schema;
@@ -41,6 +45,12 @@ enum Verb {
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
     Methods(methods_verb::Arguments),
+    /// Train a quantizer on a file of vectors, or on a dataset's training rows, and save it
+    Fit(fit::Arguments),
+    /// Encode a file of vectors with a saved quantizer
+    Encode(encode::Arguments),
+    /// Decode a file of codes with a saved quantizer
+    Decode(decode::Arguments),
     /// Write the JSON schema of experiment files
     Schema(schema::Arguments),
     /// Run all tests
@@ -65,6 +75,9 @@ fn main() -> ExitCode {
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::Datasets(arguments) => datasets_verb::run(arguments),
         Verb::Methods(arguments) => methods_verb::run(arguments),
+        Verb::Fit(arguments) => fit::run(arguments),
+        Verb::Encode(arguments) => encode::run(arguments),
+        Verb::Decode(arguments) => decode::run(arguments),
         Verb::Schema(arguments) => schema::run(arguments),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Ci => ci::run(),

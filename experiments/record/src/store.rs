@@ -113,6 +113,11 @@ impl RunFolder {
         self.root.join("trials").join(format!("{id}.json"))
     }
 
+    /// Where the trained quantizer of a trial is kept, when it is.
+    pub fn model_file(&self, id: &str) -> PathBuf {
+        self.root.join("models").join(format!("{id}.vqb"))
+    }
+
     /// Where what is known of a dataset is kept; `extension` tells facts from neighbours.
     pub fn dataset_file(&self, key: &str, extension: &str) -> PathBuf {
         self.root.join("datasets").join(format!("{key}.{extension}"))
@@ -151,7 +156,7 @@ impl RunFolder {
 
     /// What a killed run was about to write.
     fn remove_partial_files(&self) {
-        for folder in [self.root.clone(), self.root.join("trials"), self.root.join("datasets")] {
+        for folder in [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")] {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().ends_with(".partial") {
                     let _ = fs::remove_file(entry.path());

@@ -1,0 +1,67 @@
+//! What the verbs that work with saved quantizers share: reading models and vectors, threads, results.
+
+use crate::errors::Mistakes;
+use clap::Args;
+use datasets::format;
+use methods::{Context, MethodError, Model};
+use ndarray::Array2;
+use std::path::Path;
+
+/// Where and how wide to compute.
+#[derive(Args)]
+pub struct Resources {
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Device: cpu, cuda or auto
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+impl Resources {
+    /// A context on the device, with `seed`.
+    pub fn context(&self, seed: u64) -> Result<Context, Mistakes> {
+        let backend = methods::backend::open(&self.device).map_err(|e| Mistakes::new(e.reason, e.help))?;
+        Ok(Context { seed, backend, cancel: methods::Cancel::default() })
+    }
+
+    /// Runs `work` on a pool of so many threads.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T, Mistakes> + Send) -> Result<T, Mistakes> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.map_or(0, usize::from)).build();
+        pool.map_err(|e| Mistakes::new(format!("threads could not be started: {e}"), "use fewer `--threads`"))?
+            .install(work)
+    }
+}
+
+/// Reads a saved quantizer.
+pub fn read_model(path: &Path, cx: &Context) -> Result<Model, Mistakes> {
+    let help = "name a file that `cargo xtask fit` or an experiment with `keep_models: true` has written";
+    let file = std::fs::read(path).map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
+    methods::model::read(&file, cx).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))
+}
+
+/// Reads vectors that a quantizer of `dim` components can take.
+pub fn read_vectors(path: &Path, dim: Option<usize>) -> Result<Array2<f32>, Mistakes> {
+    let (_, found) = format::shape(path)?;
+    if let Some(expected) = dim.filter(|&dim| dim != found) {
+        let message = format!("{} holds vectors of {found} components; the model is for {expected}", path.display());
+        return Err(Mistakes::new(message, "encode vectors of the kind that the model was trained on"));
+    }
+    let rows = format::read(path)?;
+    match rows.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        Some(((row, column), &value)) => {
+            Err(datasets::DatasetError::NonFinite { path: path.to_owned(), row, column, value }.into())
+        }
+        None => Ok(rows),
+    }
+}
+
+/// A failure of a method at work on a file.
+pub fn failed(path: &Path) -> impl Fn(MethodError) -> Mistakes {
+    move |error| Mistakes::new(format!("{}: {error}", path.display()), "")
+}
+
+/// Writes a result in one go: there is no half of it.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Mistakes> {
+    Ok(record::write_atomically(path, bytes)?)
+}
