@@ -299,6 +299,25 @@ pub fn uniform_percentile(
     Ok(levels)
 }
 
+/// Centroids of evenly spaced cells, `step` RMS deviations wide and the mean in the middle of one, and the thresholds between
+/// them; the outermost cells are open. A cell without samples has its middle for a level.
+///
+/// # Errors
+/// [`MethodError::Overflow`] when a threshold leaves the range of f32.
+pub fn uniform_threshold(samples: &Samples, count: usize, step: f64) -> Result<(Vec<f32>, Vec<f32>), MethodError> {
+    let width = step * (samples.squares / samples.len()).sqrt();
+    let edge = |i: usize| (i as f64 + 0.5 - (count / 2) as f64) * width;
+    let edges: Vec<f64> = (0..count - 1).map(edge).collect();
+    let ranks = edges.iter().map(|&t| samples.rank(t));
+    let starts: Vec<usize> = std::iter::once(0).chain(ranks).chain([samples.values.len()]).collect();
+    let levels = starts.windows(2).enumerate().map(|(i, edge)| {
+        let (n, sum) = samples.cell(edge[0], edge[1]);
+        if n > 0.0 { sum / n } else { (i as f64 - (count / 2) as f64) * width }
+    });
+    let place = |value: f64| finite((value + samples.center) as f32, samples);
+    Ok((levels.map(place).collect::<Result<_, _>>()?, edges.iter().map(|&t| place(t)).collect::<Result<_, _>>()?))
+}
+
 /// Uniform levels of least MSE on values not seen: [`uniform_min_mse`], with its span moved towards the full one, or beyond
 /// it, by the share that does best on the other half of the samples. Where levels are many the tails decide, and few samples
 /// say little about them: the span that is best for the samples themselves then clips what comes later.

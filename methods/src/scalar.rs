@@ -4,11 +4,12 @@ mod quantizer;
 
 use crate::levels::{
     Samples, UniformLevels, generalizing, lloyd_max, span, uniform_min_max, uniform_min_mse, uniform_percentile,
+    uniform_threshold,
 };
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::state::StateError;
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
 use rand::seq::index;
 use rayon::prelude::*;
@@ -33,6 +34,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 4, "scope": {"block": 5}, "symmetric": true}"#,
         r#"{"bits": 3, "scope": {"block": 4}, "levels": "lloyd-max"}"#,
         r#"{"bits": 6, "scope": "tensor", "range": {"percentile": 99.9}}"#,
+        r#"{"bits": 4, "scope": "tensor", "levels": {"uniform-threshold": 0.5}}"#,
         r#"{"preset": "int8"}"#,
         r#"{"preset": "binary"}"#,
     ],
@@ -62,13 +64,16 @@ pub struct Scalar {
 }
 
 /// Placement of levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Levels {
     /// Evenly spaced.
     Uniform,
     /// Minimum mean squared error for the training values.
     LloydMax,
+    /// Thresholds evenly spaced, so many deviations of the training values apart, with zero deviation in the middle of a
+    /// cell, and the centroid of each cell as its level: nearly optimal once symbols are entropy-coded (Gish and Pierce 1968).
+    UniformThreshold(#[schemars(range(min = 0.001, max = 10.0))] f64),
 }
 
 /// What shares one set of levels.
@@ -184,6 +189,10 @@ impl Scalar {
             (Levels::Uniform, Range::Mse) => Ok(Grid::Uniform(generalizing(samples, count, self.symmetric)?)),
             (Levels::Uniform, _) => Ok(Grid::Uniform(self.uniform(&Samples::new(samples.iter().copied()))?)),
             (Levels::LloydMax, _) => Ok(Grid::from_levels(lloyd_max(&Samples::new(samples.iter().copied()), count)?)),
+            (Levels::UniformThreshold(step), _) => {
+                let (levels, thresholds) = uniform_threshold(&Samples::new(samples.iter().copied()), count, step)?;
+                Ok(Grid::Levels { levels, thresholds })
+            }
         }
     }
 
@@ -200,7 +209,7 @@ impl Scalar {
         match (self.levels, self.range) {
             (Levels::Uniform, Range::Minmax) => full(),
             (Levels::Uniform, _) => self.uniform(&Samples::new(values.clone())).unwrap_or_else(|_| full()),
-            (Levels::LloydMax, _) => {
+            (Levels::LloydMax | Levels::UniformThreshold(_), _) => {
                 let values = values.map(f64::from);
                 let mean = if self.symmetric { 0.0 } else { values.clone().sum::<f64>() / n };
                 let variance = values.map(|x| (x - mean).powi(2)).sum::<f64>() / n;
@@ -227,10 +236,13 @@ impl Method for Scalar {
         if self.scope == Scope::Block(0) {
             ParamError::in_range("scope/block", 0, 1, usize::MAX)?;
         }
-        if self.levels == Levels::LloydMax && self.symmetric && self.block(1).is_none() {
+        if let Levels::UniformThreshold(step) = self.levels {
+            ParamError::in_range("levels/uniform-threshold", step, 0.001, 10.0)?;
+        }
+        if self.levels != Levels::Uniform && self.symmetric && self.block(1).is_none() {
             return Err(ParamError::new(
                 "symmetric",
-                "`symmetric: true` has no meaning for lloyd-max levels, which follow the data",
+                "`symmetric: true` has no meaning for levels that follow the data",
                 "leave it out, or use `levels: uniform`",
             ));
         }
@@ -252,7 +264,7 @@ impl Method for Scalar {
     fn encode_cost(&self, dim: usize) -> f64 {
         match (self.scope, self.levels) {
             (Scope::Vector | Scope::Block(_), Levels::Uniform) if self.range == Range::Mse => dim as f64 * 600.0,
-            (_, Levels::LloydMax) => dim as f64 * (4.0 + 2.0 * f64::from(self.bits)),
+            (_, Levels::LloydMax | Levels::UniformThreshold(_)) => dim as f64 * (4.0 + 2.0 * f64::from(self.bits)),
             _ => dim as f64 * 4.0,
         }
     }
@@ -301,6 +313,10 @@ impl Method for Scalar {
             (Scope::Vector | Scope::Block(_), Levels::Uniform) => 0,
             _ => 1,
         };
+        let ascending = |name: &str, rows: &Array2<f32>| {
+            let falls = rows.outer_iter().any(|row| row.iter().zip(row.iter().skip(1)).any(|(a, b)| a > b));
+            if falls { Err(StateError::Value(name.to_owned())) } else { Ok(()) }
+        };
         let grids = match self.levels {
             Levels::Uniform => {
                 let grids = state.take_matrix("offset and step", count, 2)?;
@@ -308,10 +324,15 @@ impl Method for Scalar {
             }
             Levels::LloydMax => {
                 let levels = state.take_matrix("levels", count, self.level_count())?;
-                if levels.outer_iter().any(|row| row.iter().zip(row.iter().skip(1)).any(|(a, b)| a > b)) {
-                    return Err(StateError::Value("levels".into()).into());
-                }
+                ascending("levels", &levels)?;
                 levels.outer_iter().map(|row| Grid::from_levels(row.to_vec())).collect()
+            }
+            Levels::UniformThreshold(_) => {
+                let levels = state.take_matrix("levels", count, self.level_count())?;
+                let thresholds = state.take_matrix("thresholds", count, self.level_count() - 1)?;
+                ascending("thresholds", &thresholds)?;
+                let rows = levels.outer_iter().zip(thresholds.outer_iter());
+                rows.map(|(l, t)| Grid::Levels { levels: l.to_vec(), thresholds: t.to_vec() }).collect()
             }
         };
         Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids)))

@@ -141,10 +141,16 @@ fn each_refusal_says_what_is_wrong() {
         (forged(&pq(1, book), &[0.0]), "this model ends early"),
         (forged(&pq(1, book), &[0.0, 1.0, 2.0]), "its arrays are not what the file holds"),
         (forged(&pq(0, book), &[0.0, 1.0]), "vectors of 0 components"),
-        (forged(&pq(1, &format!(r#"{book},{{"name":"more","shape":[0]}}"#)), &[0.0, 1.0]), "the array `more` belongs to no"),
+        (
+            forged(&pq(1, &format!(r#"{book},{{"name":"more","shape":[0]}}"#)), &[0.0, 1.0]),
+            "the array `more` belongs to no",
+        ),
         (forged(r#"{"method":"nq","params":{},"dim":1,"arrays":[]}"#, &[]), "unknown method `nq`"),
         (forged(r#"{"method":"pq","params":{"m":3},"dim":4,"arrays":[]}"#, &[]), "d=4 is not divisible by m=3"),
-        (forged(r#"{"method":"pq","params":{"m":1,"bits":60},"dim":4,"arrays":[]}"#, &[]), "`bits: 60` is out of range"),
+        (
+            forged(r#"{"method":"pq","params":{"m":1,"bits":60},"dim":4,"arrays":[]}"#, &[]),
+            "`bits: 60` is out of range",
+        ),
         (forged("not JSON", &[]), "the header of this model is malformed"),
         (
             forged(&pq(1, r#"{"name":"codebook 0","shape":[9223372036854775807,9223372036854775807]}"#), &[0.0]),

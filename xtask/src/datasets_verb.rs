@@ -53,7 +53,9 @@ fn list(search: &SearchPath) {
     say!(
         "\nsynthetic sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
     );
-    say!("own files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column");
+    say!(
+        "own files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column"
+    );
 }
 
 fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {

@@ -156,7 +156,9 @@ impl RunFolder {
 
     /// What a killed run was about to write.
     fn remove_partial_files(&self) {
-        for folder in [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")] {
+        for folder in
+            [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")]
+        {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().ends_with(".partial") {
                     let _ = fs::remove_file(entry.path());

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 #[derive(Clone, Debug)]
 pub(super) enum Grid {
     Uniform(UniformLevels),
-    /// Ascending levels and the thresholds half-way between them.
+    /// Ascending levels and the thresholds between them.
     Levels {
         levels: Vec<f32>,
         thresholds: Vec<f32>,
@@ -43,6 +43,7 @@ impl Grid {
     fn model_size(&self) -> usize {
         match self {
             Grid::Uniform(_) => 8,
+            // Thresholds follow from the levels, or from a start and a step.
             Grid::Levels { levels, .. } => 4 * levels.len(),
         }
     }
@@ -149,7 +150,8 @@ impl Quantizer for ScalarQuantizer {
     }
 
     fn model_size(&self) -> usize {
-        self.grids.iter().map(Grid::model_size).sum()
+        let thresholds = if matches!(self.spec.levels, Levels::UniformThreshold(_)) { 8 * self.grids.len() } else { 0 };
+        self.grids.iter().map(Grid::model_size).sum::<usize>() + thresholds
     }
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
@@ -167,27 +169,25 @@ impl Quantizer for ScalarQuantizer {
     }
 
     fn save(&self, state: &mut State) {
-        let rows: Vec<&[f32]> = self
-            .grids
-            .iter()
-            .map(|grid| match grid {
-                Grid::Uniform(_) => &[][..],
-                Grid::Levels { levels, .. } => levels,
-            })
-            .collect();
-        let uniform = |i: usize| match self.grids[i] {
-            Grid::Uniform(UniformLevels { offset, step }) => [offset, step],
-            Grid::Levels { .. } => [0.0; 2],
+        if self.spec.levels == Levels::Uniform {
+            let pair = |grid: &Grid| match grid {
+                Grid::Uniform(UniformLevels { offset, step }) => [*offset, *step],
+                Grid::Levels { .. } => [0.0; 2],
+            };
+            let grids = Array2::from_shape_fn((self.grids.len(), 2), |(i, j)| pair(&self.grids[i])[j]);
+            return state.put_matrix("offset and step", grids.view());
+        }
+        let of_grid = |grid: &Grid| match grid {
+            Grid::Levels { levels, thresholds } => (levels.clone(), thresholds.clone()),
+            Grid::Uniform(_) => Default::default(),
         };
-        match self.spec.levels {
-            Levels::Uniform => {
-                let grids = Array2::from_shape_fn((rows.len(), 2), |(i, j)| uniform(i)[j]);
-                state.put_matrix("offset and step", grids.view());
-            }
-            Levels::LloydMax => {
-                let levels = Array2::from_shape_fn((rows.len(), self.spec.level_count()), |(i, j)| rows[i][j]);
-                state.put_matrix("levels", levels.view());
-            }
+        let (levels, thresholds): (Vec<Vec<f32>>, Vec<Vec<f32>>) = self.grids.iter().map(of_grid).unzip();
+        let count = self.spec.level_count();
+        let shape = (self.grids.len(), count);
+        state.put_matrix("levels", Array2::from_shape_fn(shape, |(i, j)| levels[i][j]).view());
+        if let Levels::UniformThreshold(_) = self.spec.levels {
+            let shape = (self.grids.len(), count - 1);
+            state.put_matrix("thresholds", Array2::from_shape_fn(shape, |(i, j)| thresholds[i][j]).view());
         }
     }
 }
