@@ -1,6 +1,7 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
-use crate::lloyd::{Stop, Trained, check_scale, lloyd, plus_plus};
+use crate::kmeans::Init;
+use crate::lloyd::{Stop, Trained, check_scale, lloyd};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -36,6 +37,9 @@ pub struct Pq {
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,
+    /// Where k-means starts.
+    #[serde(default)]
+    pub init: Init,
 }
 
 fn default_bits() -> u8 {
@@ -82,7 +86,7 @@ impl Method for Pq {
         self.check(train.ncols())?;
         let rows = cx.backend.upload(train)?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
-        let trained = train_groups(train, &rows, None, self.m, self.bits, stop, cx)?;
+        let trained = train_groups(train, &rows, Starts::From(self.init), self.m, self.bits, stop, cx)?;
         let history = total_mse(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         Ok(Box::new(ProductQuantizer::trained(codebooks, history, cx.backend.clone())))
@@ -93,11 +97,19 @@ impl Method for Pq {
     }
 }
 
-/// Trains the codebook of each of `m` groups of components, from `starts` or from k-means++.
+/// Codebooks that k-means starts from.
+pub(crate) enum Starts {
+    /// These, one per group.
+    Given(Vec<Array2<f32>>),
+    /// Rows, chosen so.
+    From(Init),
+}
+
+/// Trains the codebook of each of `m` groups of components.
 pub(crate) fn train_groups(
     train: ArrayView2<'_, f32>,
     rows: &DeviceMatrix,
-    starts: Option<Vec<Array2<f32>>>,
+    starts: Starts,
     m: usize,
     bits: u8,
     stop: Stop,
@@ -108,9 +120,10 @@ pub(crate) fn train_groups(
         .into_par_iter()
         .map(|j| {
             let window = j * dsub..(j + 1) * dsub;
+            let group = train.slice(s![.., window.clone()]);
             let start = match &starts {
-                Some(starts) => starts[j].clone(),
-                None => plus_plus(train.slice(s![.., window.clone()]), 1 << bits, &mut cx.rng(j as u64), cx)?,
+                Starts::Given(starts) => starts[j].clone(),
+                Starts::From(init) => init.codebook(group, 1 << bits, &mut cx.rng(j as u64), cx)?,
             };
             lloyd(&rows.columns(window), start, stop, cx)
         })
@@ -155,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_bad_m_names_the_divisors_around_it() {
-        let error = Pq { m: 16, bits: 8, iterations: 25 }.check(100).expect_err("16 does not divide 100");
+        let error =
+            Pq { m: 16, bits: 8, iterations: 25, init: Init::Random }.check(100).expect_err("16 does not divide 100");
         assert_eq!(error.message, "d=100 is not divisible by m=16");
         assert_eq!(error.help.as_deref(), Some("m must divide the dimension; try 10, 20 or 25"));
         assert_eq!(nearest_divisors(7, 0), "1 or 7");

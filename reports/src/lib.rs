@@ -7,6 +7,7 @@ mod html;
 mod latex;
 mod markdown;
 mod number;
+pub mod parity;
 mod png;
 pub mod stats;
 pub mod summary;

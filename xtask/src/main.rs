@@ -13,6 +13,7 @@ mod experiments_verb;
 mod fit;
 mod methods_verb;
 mod model_file;
+mod parity;
 mod progress;
 mod report;
 mod schema;
@@ -41,6 +42,8 @@ enum Verb {
     Report(report::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 cannot tell
     Compare(compare::Arguments),
+    /// Set runs of experiments/parity beside FAISS: exit code 0 as good, 1 short of it
+    Parity(parity::Arguments),
     /// List the datasets of the catalog, or show one
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Experiments(arguments) => experiments_verb::run(arguments),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
+        Verb::Parity(arguments) => parity::run(arguments),
         Verb::Datasets(arguments) => datasets_verb::run(arguments),
         Verb::Methods(arguments) => methods_verb::run(arguments),
         Verb::Fit(arguments) => fit::run(arguments),

@@ -1,0 +1,189 @@
+//! Our methods beside another library's at the same rate on the same rows: is the distortion as low, the recall as high?
+
+use crate::number::significant;
+use record::{Run, Status, TrialRecord};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// What the other library reached with one codec on one dataset.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Reference {
+    /// Name of the dataset, as in the catalog here.
+    pub dataset: String,
+    /// Name of the codec; the label of a method here.
+    pub codec: String,
+    /// Bytes per vector.
+    pub bytes: f64,
+    /// Normalized MSE on the base rows.
+    pub nmse: f64,
+    /// 10-recall@10 of decoded base rows against raw queries.
+    pub recall_10_at_10: f64,
+}
+
+/// What is allowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowance {
+    /// Our normalized MSE over theirs, at most.
+    pub nmse_ratio: f64,
+    /// Their recall less ours, at most.
+    pub recall_loss: f64,
+}
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance { nmse_ratio: 1.005, recall_loss: 0.01 }
+    }
+}
+
+/// One codec on one dataset, here and there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// Dataset and codec.
+    pub reference: Reference,
+    /// Our normalized MSE, a mean over seeds.
+    pub nmse: f64,
+    /// Our 10-recall@10, a mean over seeds.
+    pub recall: f64,
+    /// Bits per vector.
+    pub bits: usize,
+    /// Seeds behind the means.
+    pub seeds: usize,
+}
+
+impl Cell {
+    fn ratio(&self) -> f64 {
+        self.nmse / self.reference.nmse
+    }
+
+    fn gain(&self) -> f64 {
+        self.recall - self.reference.recall_10_at_10
+    }
+
+    /// Whether both are as good as they have to be.
+    pub fn holds(&self, allowance: Allowance) -> bool {
+        self.ratio() <= allowance.nmse_ratio && self.gain() >= -allowance.recall_loss
+    }
+}
+
+/// The two libraries side by side.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parity {
+    /// In the order of the reference.
+    pub cells: Vec<Cell>,
+    /// What could not be set side by side.
+    pub missing: Vec<String>,
+}
+
+/// Reads the reference table.
+///
+/// # Errors
+/// A malformed line, with its number.
+pub fn read_references(csv_text: &str) -> Result<Vec<Reference>, String> {
+    csv::Reader::from_reader(csv_text.as_bytes()).deserialize().collect::<Result<_, _>>().map_err(|e| e.to_string())
+}
+
+/// Sets runs beside the reference, for the datasets that the runs cover.
+pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
+    let records: Vec<&TrialRecord> = runs.iter().flat_map(|run| &run.records).collect();
+    let covered: BTreeSet<&str> = records.iter().map(|r| r.trial.dataset.as_str()).collect();
+    let mut parity = Parity::default();
+    for reference in references.iter().filter(|r| covered.contains(r.dataset.as_str())) {
+        let mine: Vec<&&TrialRecord> = records
+            .iter()
+            .filter(|r| r.trial.dataset == reference.dataset && r.trial.label == reference.codec)
+            .filter(|r| r.status == Status::Ok)
+            .collect();
+        let mean = |metric: &str, k: Option<usize>| -> Option<f64> {
+            let of_trial = |r: &&&TrialRecord| {
+                let found = |v: &&record::Measured| {
+                    let raw = v.path.as_deref().is_none_or(|path| !path.starts_with("rerank"));
+                    v.metric == metric && v.k == k && v.stage.is_none() && raw
+                };
+                r.values.iter().find(found).map(|v| v.value)
+            };
+            let values: Option<Vec<f64>> = mine.iter().map(of_trial).collect();
+            values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
+        };
+        let name = format!("{}, {}", reference.dataset, reference.codec);
+        match (mean("nmse", None), mean("recall_k_at_k", Some(10)), mine.first()) {
+            (Some(nmse), Some(recall), Some(first)) if first.trial.bits_per_vector as f64 == 8.0 * reference.bytes => {
+                let (bits, seeds) = (first.trial.bits_per_vector, mine.len());
+                parity.cells.push(Cell { reference: reference.clone(), nmse, recall, bits, seeds });
+            }
+            (Some(_), Some(_), Some(first)) => parity.missing.push(format!(
+                "{name}: {} bits here, {} there",
+                first.trial.bits_per_vector,
+                8.0 * reference.bytes
+            )),
+            (_, _, Some(_)) => parity.missing.push(format!("{name}: the run has no nmse or no 10-recall@10")),
+            (_, _, None) => parity.missing.push(format!("{name}: the run has no method of that label")),
+        }
+    }
+    parity
+}
+
+impl Parity {
+    /// Whether every cell holds and none is missing.
+    pub fn holds(&self, allowance: Allowance) -> bool {
+        !self.cells.is_empty() && self.missing.is_empty() && self.cells.iter().all(|cell| cell.holds(allowance))
+    }
+
+    /// As Markdown, `there` being the name of the other library.
+    pub fn to_markdown(&self, there: &str, allowance: Allowance) -> String {
+        let mut out = format!(
+            "| dataset | codec | bits | nmse | {there} | ratio | 10-recall@10 | {there} | gain | |\n|--|--|--:|--:|--:|--:|--:|--:|--:|--|\n"
+        );
+        for cell in &self.cells {
+            let Reference { dataset, codec, nmse, recall_10_at_10, .. } = &cell.reference;
+            out += &format!(
+                "| {dataset} | {codec} | {} | {} | {} | {:.3} | {:.4} | {:.4} | {:+.4} | {} |\n",
+                cell.bits,
+                significant(cell.nmse, 4),
+                significant(*nmse, 4),
+                cell.ratio(),
+                cell.recall,
+                recall_10_at_10,
+                cell.gain(),
+                if cell.holds(allowance) { "" } else { "**short**" },
+            );
+        }
+        for missing in &self.missing {
+            out += &format!("\nnot compared: {missing}\n");
+        }
+        let seeds = self.cells.iter().map(|cell| cell.seeds).min().unwrap_or(0);
+        let short = self.cells.iter().filter(|cell| !cell.holds(allowance)).count();
+        out + &format!(
+            "\n{} cells, means over {seeds} seed{} here; {short} short of the aim: nmse at most {} of theirs, recall at most {} below.\n",
+            self.cells.len(),
+            if seeds == 1 { "" } else { "s" },
+            allowance.nmse_ratio,
+            allowance.recall_loss
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_holds_up_to_its_allowance() {
+        let text =
+            "dataset,codec,bytes,mse,nmse,recall_1_at_1,recall_1_at_10,recall_10_at_10\nd,PQ8x8,8,2.0,0.2,.1,.2,0.5\n";
+        let reference = read_references(text).expect("a table").remove(0);
+        let cell = |nmse, recall| Cell { reference: reference.clone(), nmse, recall, bits: 64, seeds: 1 };
+        let allowance = Allowance::default();
+        assert!(cell(0.2009, 0.4901).holds(allowance));
+        assert!(!cell(0.2012, 0.6).holds(allowance), "distortion");
+        assert!(!cell(0.1, 0.489).holds(allowance), "recall");
+        let parity = Parity { cells: vec![cell(0.1, 0.489)], missing: vec!["d, SQ8: gone".into()] };
+        assert!(!parity.holds(allowance));
+        let text = parity.to_markdown("FAISS", allowance);
+        assert!(
+            text.contains("| d | PQ8x8 | 64 | 0.1000 | 0.2000 | 0.500 | 0.4890 | 0.5000 | -0.0110 | **short** |"),
+            "{text}"
+        );
+        assert!(text.contains("not compared: d, SQ8: gone"));
+        assert!(read_references("dataset,codec\nx,y\n").is_err());
+    }
+}
