@@ -3,10 +3,12 @@
 use crate::additive::{AdditiveQuantizer, least_squares};
 use crate::lloyd::check_scale;
 use crate::local_search::LocalSearch;
+use crate::moments::mean;
 use crate::rvq::{Stages, train_stages};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
+use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     paper: "Martinez, Clement, Hoos and Little, Revisiting additive quantization, 2016; Martinez, Zakhmi, Hoos and Little, LSQ++, 2018",
     rate: "m × bits",
     cost: "fit: per iteration, O(n · training-rounds · m² · 2^bits) and a solve of (m · 2^bits)² · dim; encode: O(dim · m · 2^bits + rounds · m² · 2^bits)",
-    examples: &[r#"{"m": 3, "bits": 4}"#, r#"{"m": 1, "bits": 5, "iterations": 2}"#],
+    examples: &[r#"{"m": 3, "bits": 4, "iterations": 10}"#, r#"{"m": 1, "bits": 5, "iterations": 2, "relaxation": 0}"#],
     schema: schema_of::<Lsq>,
     parse: parse_params::<Lsq>,
 };
@@ -46,6 +48,11 @@ pub struct Lsq {
     #[serde(default = "default_rounds")]
     #[schemars(range(min = 0, max = 10000))]
     pub rounds: usize,
+    /// Noise on the codebooks that codes are found with in training, falling to nothing, as a multiple of what LSQ++ takes: it
+    /// carries the search out of poor optima. 0 for none.
+    #[serde(default = "default_relaxation")]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub relaxation: f64,
     /// Partial codes kept in the beam search that the local search starts from.
     #[serde(default = "default_beam")]
     #[schemars(range(min = 1, max = 256))]
@@ -57,7 +64,7 @@ fn default_bits() -> u8 {
 }
 
 fn default_iterations() -> usize {
-    25
+    50
 }
 
 fn default_training_rounds() -> usize {
@@ -65,7 +72,11 @@ fn default_training_rounds() -> usize {
 }
 
 fn default_rounds() -> usize {
-    16
+    32
+}
+
+fn default_relaxation() -> f64 {
+    1.0
 }
 
 fn default_beam() -> usize {
@@ -80,6 +91,9 @@ const STAGE_ITERATIONS: usize = 5;
 
 /// Iterations of the least-squares solver from the codebooks of the round before.
 const SOLVER_ITERATIONS: usize = 10;
+
+/// Streams of the noise begin here, above those of the stages.
+const NOISE_STREAM: u64 = 1 << 32;
 
 /// Seed of the encoder's local search: part of the method, so that a restored quantizer gives the same codes.
 const ENCODER_SEED: u64 = 0x5eed;
@@ -99,6 +113,7 @@ impl Method for Lsq {
         ParamError::in_range("iterations", self.iterations, 0, 1000)?;
         ParamError::in_range("training-rounds", self.training_rounds, 0, 1000)?;
         ParamError::in_range("rounds", self.rounds, 0, 10_000)?;
+        ParamError::in_range("relaxation", self.relaxation, 0.0, 100.0)?;
         ParamError::in_range("beam", self.beam, 1, 256)?;
         let codewords = self.m << self.bits;
         if codewords > MAX_CODEWORDS {
@@ -132,27 +147,53 @@ impl Method for Lsq {
         let Stages { mut codebooks, mut codes, mse } =
             train_stages(train.view(), self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
         let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
+        let mean = mean(train.view());
+        let deviation: Vec<f64> = train
+            .columns()
+            .into_iter()
+            .zip(&mean)
+            .map(|(c, m)| (c.iter().map(|x| (f64::from(*x) - m).powi(2)).sum::<f64>() / c.len() as f64).sqrt())
+            .collect();
         for iteration in 0..self.iterations {
             cx.cancel.check()?;
             codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
-            let search = LocalSearch::new(&codebooks, self.training_rounds, cx.seed ^ ((iteration as u64) << 32));
+            let relaxed = self.relax(&codebooks, &deviation, iteration, cx);
+            let search = LocalSearch::new(&relaxed, self.training_rounds, cx.seed ^ ((iteration as u64) << 32));
             search.improve(train.view(), &mut codes);
             history.push(mean_error(train.view(), &codebooks, &codes));
         }
         let search = LocalSearch::new(&codebooks, self.rounds, ENCODER_SEED);
         let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, Some(search), cx.backend.clone());
-        quantizer.curves = vec![Curve { name: "mse", values: history, never_grows: true }];
+        quantizer.curves = vec![Curve { name: "mse", values: history, never_grows: self.relaxation == 0.0 }];
         Ok(Box::new(quantizer))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let shape = (self.m, 1 << self.bits, dim);
-        let search = |books: &[ndarray::Array2<f32>]| Some(LocalSearch::new(books, self.rounds, ENCODER_SEED));
+        let search = |books: &[Array2<f32>]| Some(LocalSearch::new(books, self.rounds, ENCODER_SEED));
         Ok(AdditiveQuantizer::restore(state, shape, self.beam, search, cx.backend.clone())?)
     }
 }
 
 impl Lsq {
+    /// Codebooks with Gaussian noise of `T·σ_j/m` on component `j`, where `T = relaxation·√(1 − (i+1)/iterations)` (Martinez,
+    /// Zakhmi, Hoos and Little 2018, SR-D). None in the last iteration.
+    fn relax(&self, codebooks: &[Array2<f32>], deviation: &[f64], iteration: usize, cx: &Context) -> Vec<Array2<f32>> {
+        let left = 1.0 - (iteration + 1) as f64 / self.iterations as f64;
+        let scale = self.relaxation * left.max(0.0).sqrt() / self.m as f64;
+        let mut rng = cx.rng(NOISE_STREAM + iteration as u64);
+        let mut noisy = codebooks.to_vec();
+        if scale > 0.0 {
+            for mut codeword in noisy.iter_mut().flat_map(|book| book.outer_iter_mut()) {
+                for (c, deviation) in codeword.iter_mut().zip(deviation) {
+                    let noise: f64 = StandardNormal.sample(&mut rng);
+                    *c += (scale * deviation * noise) as f32;
+                }
+            }
+        }
+        noisy
+    }
+
     /// Multiply-adds per row: the unary terms, and `rounds` of up to four sweeps.
     fn search_cost(&self, dim: usize, rounds: usize) -> f64 {
         let alphabet = f64::from(1u32 << self.bits);
@@ -162,7 +203,7 @@ impl Lsq {
 }
 
 /// `mean ‖x − Σ_s C_s[codes_s]‖²`.
-fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[ndarray::Array2<f32>], codes: &[Vec<u16>]) -> f64 {
+fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], codes: &[Vec<u16>]) -> f64 {
     let errors: Vec<f64> = codes
         .par_iter()
         .enumerate()

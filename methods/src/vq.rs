@@ -6,7 +6,7 @@ use crate::moments::variance;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "vq",
     summary: "One codebook learned online from mini-batches by moving averages, with reset of dead codewords",
-    paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017 (appendix A.1); Dhariwal et al., Jukebox, 2020 (random restarts)",
+    paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017 (appendix A.1); Dhariwal et al., Jukebox, 2020 (restarts of dead codewords)",
     rate: "log2(codewords), rounded up",
     cost: "fit: O(n · dim · codewords) per epoch, twice; encode: O(dim · codewords)",
     examples: &[r#"{"codewords": 16}"#, r#"{"codewords": 20, "reset-below": 0, "init": "rows", "batch": 50}"#],
@@ -34,7 +34,7 @@ pub struct Vq {
     /// What is kept of the moving averages at each batch.
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub decay: f64,
-    /// A codeword whose moving use falls below this share of an even use is moved onto a row of the batch; 0 leaves dead
+    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used; 0 leaves dead
     /// codewords dead.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reset_below: f64,
@@ -122,7 +122,8 @@ impl Method for Vq {
                 book.update(&cells.counts, &cells.sums);
                 let even = batch.len() as f64 / self.codewords as f64;
                 for dead in book.used_less_than(self.reset_below * even) {
-                    book.reset(dead, rows.row(rng.random_range(0..batch.len())), even);
+                    let row = rng.random_range(0..batch.len());
+                    book.reset(dead, rows.row(row), nearest[row] as usize);
                 }
             }
             if book.codewords.iter().any(|v| !v.is_finite()) {
@@ -209,12 +210,22 @@ impl MovingCodebook {
         (0..self.counts.len()).filter(|&c| self.counts[c] / whole < threshold).collect()
     }
 
-    /// Puts a codeword onto a row, as if it had had even use.
-    fn reset(&mut self, c: usize, row: ndarray::ArrayView1<'_, f32>, count: f64) {
-        let count = count * (1.0 - self.decay.powi(self.steps));
-        self.codewords.row_mut(c).assign(&row);
-        self.counts[c] = count;
-        self.sums.row_mut(c).iter_mut().zip(row).for_each(|(m, &x)| *m = count * f64::from(x));
+    /// Puts codeword `c` beside `source`, the codeword of a row, a little of the way to that row, and shares the use of
+    /// `source` between the two. On the row itself, where vectors are long, it would stand far from all other rows and stay
+    /// unused: the mean of a cell is nearer to them.
+    fn reset(&mut self, c: usize, row: ArrayView1<'_, f32>, source: usize) {
+        const TOWARD_ROW: f32 = 0.1;
+        if c == source {
+            return;
+        }
+        let moved = &self.codewords.row(source) * (1.0 - TOWARD_ROW) + &row * TOWARD_ROW;
+        self.counts[source] *= 0.5;
+        self.counts[c] = self.counts[source];
+        let halved = &self.sums.row(source) * 0.5;
+        self.sums.row_mut(source).assign(&halved);
+        let count = self.counts[c];
+        self.sums.row_mut(c).iter_mut().zip(&moved).for_each(|(m, &x)| *m = count * f64::from(x));
+        self.codewords.row_mut(c).assign(&moved);
     }
 }
 
@@ -238,8 +249,10 @@ mod tests {
         assert!((f64::from(book.codewords[(0, 0)]) - 8.0 / 3.0 / smoothed(4.0 / 3.0)).abs() < 1e-6);
         assert!((f64::from(book.codewords[(1, 0)]) - 14.0 / 3.0 / smoothed(2.0 / 3.0)).abs() < 1e-5);
         assert_eq!(book.used_less_than(1.0), [1]);
-        book.reset(1, ndarray::arr1(&[-2.0f32]).view(), 1.5);
-        assert_eq!((book.codewords[(1, 0)], book.used_less_than(1.0).len()), (-2.0, 0));
+        let source = book.codewords[(0, 0)];
+        book.reset(1, ndarray::arr1(&[12.0f32]).view(), 0);
+        assert!((book.codewords[(1, 0)] - (0.9 * source + 1.2)).abs() < 1e-6, "a tenth of the way to the row");
+        assert_eq!(book.used_less_than(0.66), [0usize; 0], "half of 4/3 each");
     }
 
     #[test]
