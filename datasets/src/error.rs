@@ -104,7 +104,9 @@ impl DatasetError {
                     "put the files into a folder and name it in VQBENCH_DATA (several are separated by `:`); {source_note}"
                 )
             }
-            DatasetError::Io { .. } => "paths are relative to the folder of the experiment file".to_owned(),
+            DatasetError::Io { .. } => {
+                "paths in an experiment are relative to its file, on the command line to the current folder".to_owned()
+            }
             DatasetError::Malformed { .. } => return None,
             DatasetError::UnknownFormat { known, .. } => format!("known extensions: {known}"),
             DatasetError::Digest { .. } => {

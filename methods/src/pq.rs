@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_bad_m_names_the_divisors_around_it() {
         let error =
-            Pq { m: 16, bits: 8, iterations: 25, init: Init::Random }.check(100).expect_err("16 does not divide 100");
+            Pq { m: 16, bits: 8, iterations: 25, init: Init::Auto }.check(100).expect_err("16 does not divide 100");
         assert_eq!(error.message, "d=100 is not divisible by m=16");
         assert_eq!(error.help.as_deref(), Some("m must divide the dimension; try 10, 20 or 25"));
         assert_eq!(nearest_divisors(7, 0), "1 or 7");

@@ -185,7 +185,7 @@ fn optimal_uniform_levels_of_a_laplacian() {
     let table = [0.5, 0.196302, 0.0717478, 0.0253510, 0.00871322, 2.91343e-3, 9.48597e-4, 3.01420e-4];
     let params = json!({"levels": "uniform", "scope": "tensor", "symmetric": true});
     let found = LAPLACIAN.check(&params, &table);
-    for (found, step) in found.iter().zip([1.414214, 1.087393, 0.730933, 0.460995]) {
+    for (found, step) in found.iter().zip([std::f64::consts::SQRT_2, 1.087393, 0.730933, 0.460995]) {
         within(found.state[1].into(), step, 0.01, "step, Laplacian");
     }
 }
