@@ -126,7 +126,7 @@ mod tests {
         assert!(distance_from_orthonormal(&rotation) < 1e-5);
         // R·S with S symmetric positive definite has the polar factor R.
         let half = random(20, &mut rng);
-        let scales = Array2::from_diag(&ndarray::Array1::from_shape_fn(20, |i| 10f32.powi(i as i32 % 4 - 2)));
+        let scales = Array2::from_diag(&Array1::from_shape_fn(20, |i| 10f32.powi(i as i32 % 4 - 2)));
         let stretch = half.dot(&scales).dot(&half.t());
         let found = polar(&rotation.dot(&stretch), &Array2::eye(20));
         let gap = (&found - &rotation).iter().fold(0f32, |m, v| m.max(v.abs()));
