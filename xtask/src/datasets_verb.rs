@@ -58,6 +58,11 @@ fn list(search: &SearchPath) {
     );
 }
 
+/// A text without its quotes.
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     let entry =
         catalog::find(name).map_err(|error| Mistakes::new(error.to_string(), error.help().unwrap_or_default()))?;
@@ -71,6 +76,12 @@ fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Ok(resolved) => {
             let s = resolved.summary;
+            if entry.split != datasets::Split::default() {
+                let written = serde_json::to_value(&entry.split).unwrap_or_default();
+                let keys = written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && **value != 0);
+                let words: Vec<String> = keys.map(|(key, value)| format!("{key} {}", plain(value))).collect();
+                say!("\nsplit    {}", words.join(", "));
+            }
             say!("\n{} training, {} base and {} query rows; digests are right", s.train, s.base, s.queries);
         }
         Err(error) => say!("\nnot usable: {error}\n{}", error.help().unwrap_or_default()),
