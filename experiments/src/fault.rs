@@ -18,7 +18,8 @@ pub struct Fault {
 impl Fault {
     /// A fault without a place in a file.
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Fault {
-        Fault { message: message.into(), help: Some(help.into()), place: None }
+        // An empty help is none.
+        Fault { message: message.into(), help: Some(help.into()).filter(|help| !help.is_empty()), place: None }
     }
 
     /// A fault at a place in a document, named by JSON pointer: at the key if the value is a container.

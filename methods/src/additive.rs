@@ -11,8 +11,9 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Rows coded at a time; their residuals are held once per partial code.
+/// Rows coded at a time, at most, and values of their residuals, which are held once per partial code.
 const ROWS: usize = 2048;
+const VALUES: usize = 1 << 24;
 
 /// A trained additive quantizer. A code is one symbol per codebook; a vector is the sum of its codewords.
 pub(crate) struct AdditiveQuantizer {
@@ -75,9 +76,10 @@ impl Quantizer for AdditiveQuantizer {
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         let size = self.code_size();
         check_batch(self.dim(), size, rows.dim(), codes.len())?;
-        for (chunk, codes) in codes.chunks_mut(ROWS * size).enumerate() {
+        let at_once = (VALUES / (self.beam * self.dim())).clamp(1, ROWS);
+        for (chunk, codes) in codes.chunks_mut(at_once * size).enumerate() {
             let count = codes.len() / size;
-            let rows = rows.slice(s![chunk * ROWS..chunk * ROWS + count, ..]);
+            let rows = rows.slice(s![chunk * at_once..chunk * at_once + count, ..]);
             let mut found = self.beams(rows)?.best_codes();
             if let Some(search) = &self.search {
                 search.improve(rows, &mut found);

@@ -122,7 +122,11 @@ impl Method for Lattice {
             center.iter_mut().zip(&anywhere).for_each(|(c, x)| *c = x - *c);
         }
         let code = best.1;
-        let spread = unit.spread.iter().map(|d| d * code.scale as f32).collect();
+        let spread: Vec<f32> = unit.spread.iter().map(|d| d * code.scale as f32).collect();
+        if spread.iter().chain(&unit.offset).any(|v| !v.is_finite()) {
+            let magnitude = train.iter().fold(0f32, |m, v| m.max(v.abs()));
+            return Err(MethodError::Overflow { what: "the spacing of the lattice", magnitude });
+        }
         let center = code.center.iter().map(|c| *c as f32).collect();
         Ok(Box::new(LatticeQuantizer::new(self.clone(), unit.offset, spread, center)))
     }

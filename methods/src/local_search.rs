@@ -8,7 +8,8 @@
 //! ‖x − Σ_i c_i‖² = ‖x‖² + Σ_i u_i[c_i] + Σ_{i<j} g_ij[c_i, c_j]
 //! ```
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, s};
+use crate::moments::mean;
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, Axis, s};
 use rayon::prelude::*;
 
 /// Rows searched by one task: their unary terms and codes share a pass over the pair terms.
@@ -22,6 +23,8 @@ const SWEEPS: usize = 4;
 
 /// Codebooks prepared for the search.
 pub(crate) struct LocalSearch {
+    /// Sum of the means of all codebooks, which rows and codewords are taken relative to.
+    center: Array1<f32>,
     /// Codebooks side by side, `dim×(m·K)`, times −2.
     columns: Array2<f32>,
     /// `‖c‖²` of each codeword.
@@ -41,19 +44,24 @@ impl LocalSearch {
         let (k, dim) = codebooks[0].dim();
         let m = codebooks.len();
         let mut stacked = Array2::<f32>::zeros((m * k, dim));
+        let mut center = Array1::<f32>::zeros(dim);
         for (i, codebook) in codebooks.iter().enumerate() {
-            stacked.slice_mut(s![i * k..(i + 1) * k, ..]).assign(codebook);
+            // About the mean of each codebook, so that nothing cancels where the data is far from zero.
+            let mean: Array1<f32> = mean(codebook.view()).into_iter().map(|m| m as f32).collect();
+            stacked.slice_mut(s![i * k..(i + 1) * k, ..]).assign(&(codebook - &mean));
+            center += &mean;
         }
         let norms = stacked.outer_iter().map(|c| c.iter().map(|v| v * v).sum()).collect();
         let columns = stacked.t().mapv(|v| -2.0 * v);
         let pairs = crate::rotation::multiply(stacked.view(), columns.view()).mapv_into(|v| -v);
-        LocalSearch { columns, norms, pairs, m, k, rounds, seed }
+        LocalSearch { center, columns, norms, pairs, m, k, rounds, seed }
     }
 
     /// Improves `codes`, one per row; none becomes worse.
     pub(crate) fn improve(&self, rows: ArrayView2<'_, f32>, codes: &mut [Vec<u16>]) {
         codes.par_chunks_mut(ROWS).zip(rows.axis_chunks_iter(Axis(0), ROWS)).for_each(|(codes, rows)| {
             let mut unary = Array2::zeros((rows.nrows(), self.m * self.k));
+            let rows = &rows - &self.center;
             ndarray::linalg::general_mat_mul(1.0, &rows, &self.columns, 0.0, &mut unary);
             for mut row in unary.outer_iter_mut() {
                 row.iter_mut().zip(&self.norms).for_each(|(u, norm)| *u += norm);

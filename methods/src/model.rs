@@ -93,7 +93,7 @@ struct ArrayHeader {
 pub fn write(method: &dyn Method, quantizer: &dyn Quantizer) -> Vec<u8> {
     let mut state = State::default();
     quantizer.save(&mut state);
-    let arrays = state.arrays().iter().map(|a| ArrayHeader { name: a.name.clone(), shape: a.shape.clone() }).collect();
+    let arrays = state.arrays().map(|a| ArrayHeader { name: a.name.clone(), shape: a.shape.clone() }).collect();
     let header = Header { method: method.name().into(), params: method.params(), dim: quantizer.dim(), arrays };
     let header = serde_json::to_vec(&header).unwrap_or_default();
     let mut file = Vec::new();

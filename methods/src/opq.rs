@@ -2,13 +2,14 @@
 
 use crate::kmeans::Init;
 use crate::lloyd::{Stop, Trained, check_scale};
+use crate::moments::mean;
 use crate::pq::{RELATIVE_DROP, Starts, check_groups, total_mse, train_groups};
 use crate::product::ProductQuantizer;
 use crate::rotation::{balanced_axes, multiply, polar, random};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::transform::{Affine, TransformedQuantizer};
 use crate::{Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,21 +117,21 @@ impl Method for Opq {
     }
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        let Fitted { rotation, codebooks, mut history } = self.fit_rotation(train, cx)?;
-        let rotated = multiply(train, rotation.view());
+        let Fitted { affine, codebooks, mut history } = self.fit_rotation(train, cx)?;
+        let rotated = affine.forward(train);
         let rows = cx.backend.upload(rotated.view())?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
         let trained = train_groups(rotated.view(), &rows, starts(codebooks), self.m, self.bits, stop, cx)?;
         history.extend(total_mse(&trained));
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         let product = ProductQuantizer::trained(codebooks, history, cx.backend.clone());
-        Ok(Box::new(TransformedQuantizer::new(train.ncols(), rotated_by(rotation), Box::new(product))))
+        Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, Box::new(product))))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
-        let rotation = state.take_matrix("transform axes", dim, dim)?;
+        let affine = Affine::take(state, dim, dim, true, true)?;
         let product = ProductQuantizer::restore(state, self.m, 1 << self.bits, dim, cx.backend.clone())?;
-        Ok(Box::new(TransformedQuantizer::new(dim, rotated_by(rotation), product)))
+        Ok(Box::new(TransformedQuantizer::new(dim, affine, product)))
     }
 }
 
@@ -150,13 +151,9 @@ fn correlation(rows: &DeviceMatrix, groups: &[Trained], cx: &Context) -> Result<
     ndarray::concatenate(Axis(1), &views).map_err(|e| MethodError::Backend(e.to_string()))
 }
 
-fn rotated_by(rotation: Array2<f32>) -> Affine {
-    Affine { mean: None, axes: Some(rotation) }
-}
-
-/// A rotation, the codebooks last seen behind it, and the MSE on the way.
+/// A rotation of rows about their mean, the codebooks last seen behind it, and the MSE on the way.
 pub(crate) struct Fitted {
-    pub(crate) rotation: Array2<f32>,
+    pub(crate) affine: Affine,
     codebooks: Option<Vec<Array2<f32>>>,
     history: Vec<f64>,
 }
@@ -195,6 +192,10 @@ impl Opq {
         if self.start == Start::Auto {
             return Opq { start: self.best_start(train, cx)?, ..self.clone() }.fit_rotation(train, cx);
         }
+        // About the mean: it says nothing about which directions belong together, and would drown those that do.
+        let mean: Vec<f32> = mean(train).into_iter().map(|m| m as f32).collect();
+        let centred = &train - &ArrayView1::from(&mean);
+        let train = centred.view();
         let mut rotation = match self.start {
             Start::Identity => Array2::eye(dim),
             Start::Pca => balanced_axes(train, self.m),
@@ -220,6 +221,6 @@ impl Opq {
                 break;
             }
         }
-        Ok(Fitted { rotation, codebooks, history })
+        Ok(Fitted { affine: Affine { mean: Some(mean), axes: Some(rotation) }, codebooks, history })
     }
 }

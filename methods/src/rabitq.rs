@@ -137,7 +137,7 @@ impl RabitqQuantizer {
             // ⟨ō,o⟩·ō with ō = ū/‖ū‖.
             Decode::Mse => norm * (product / power),
             // ō/⟨ō,o⟩; a zero residual has no direction.
-            Decode::Unbiased if product > 0.0 => norm / product,
+            Decode::Unbiased if product > 0.0 => (norm / product).min(f32::MAX),
             Decode::Unbiased => 0.0,
         };
         self.rotation.backward(row);

@@ -127,6 +127,9 @@ impl Method for Rvq {
 /// Iterations of the least-squares solver between two searches.
 const REFIT_ITERATIONS: usize = 30;
 
+/// Residuals of all partial codes of the training rows, at most; there are up to four copies of them at a time.
+const MAX_BEAM_BYTES: f64 = 4.0 * (1u64 << 30) as f64;
+
 /// Codebooks trained stage by stage, the codes they gave on the way, and the MSE after each stage.
 pub(crate) struct Stages {
     pub(crate) codebooks: Vec<Array2<f32>>,
@@ -143,6 +146,12 @@ pub(crate) fn train_stages(
     iterations: usize,
     cx: &Context,
 ) -> Result<Stages, MethodError> {
+    let bytes = 4.0 * train.len() as f64 * beam as f64;
+    if bytes > MAX_BEAM_BYTES {
+        let gib = bytes / f64::from(1 << 30);
+        let message = format!("`beam: {beam}` holds {gib:.0} GiB of residuals of {} training rows", train.nrows());
+        return Err(ParamError::new("beam", message, "use a narrower beam or fewer training rows").into());
+    }
     let stop = Stop { max_iterations: iterations, relative_drop: 1e-6 };
     let mut beams = Beams::new(train);
     let (mut codebooks, mut mse) = (Vec::new(), Vec::new());

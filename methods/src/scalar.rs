@@ -9,7 +9,7 @@ use crate::levels::{
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::state::StateError;
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
 use rand::seq::index;
 use rayon::prelude::*;
@@ -320,6 +320,10 @@ impl Method for Scalar {
         let grids = match self.levels {
             Levels::Uniform => {
                 let grids = state.take_matrix("offset and step", count, 2)?;
+                let top = |g: ArrayView1<'_, f32>| g[0] + g[1] * (self.level_count() - 1) as f32;
+                if grids.outer_iter().any(|g| g[1] < 0.0 || !top(g).is_finite()) {
+                    return Err(StateError::Value("offset and step".into()).into());
+                }
                 grids.outer_iter().map(|g| Grid::Uniform(UniformLevels { offset: g[0], step: g[1] })).collect()
             }
             Levels::LloydMax => {
@@ -339,13 +343,14 @@ impl Method for Scalar {
     }
 }
 
-/// Indices of the samples to fit to: all, or a seeded choice of [`MAX_SAMPLES`].
+/// Indices of the samples to fit to, shuffled: all, or [`MAX_SAMPLES`] of them.
 fn pick(n: usize, cx: &Context, stream: u64) -> Vec<usize> {
     pick_at_most(n, MAX_SAMPLES, cx, stream)
 }
 
 fn pick_at_most(n: usize, most: usize, cx: &Context, stream: u64) -> Vec<usize> {
-    if n <= most { (0..n).collect() } else { index::sample(&mut cx.rng(stream), n, most).into_vec() }
+    // In no order of their own, so that any part of them is like the rest.
+    index::sample(&mut cx.rng(stream), n, n.min(most)).into_vec()
 }
 
 fn normalize(x: f32, scale: &UniformLevels) -> f32 {

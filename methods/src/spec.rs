@@ -72,7 +72,7 @@ pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
     let mut params = params;
     let entry = find(name)?;
     strict::check_keys(&params, &entry.params_schema())?;
-    let transform = Transform::take(&mut params)?;
+    let transform = Transform::take(entry.name, &mut params)?;
     let inner = (entry.parse)(params)?;
     Ok(match transform {
         Some(transform) => Box::new(Transformed { transform, inner }),

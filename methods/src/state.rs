@@ -2,12 +2,13 @@
 //! again.
 
 use ndarray::{Array2, ArrayView2};
+use std::collections::VecDeque;
 use thiserror::Error;
 
 /// The arrays of a trained quantizer, in the order in which they were put.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    arrays: Vec<NamedArray>,
+    arrays: VecDeque<NamedArray>,
 }
 
 /// An array of f32, row-major.
@@ -48,25 +49,25 @@ pub enum StateError {
 impl State {
     /// From arrays as they were stored.
     pub fn from_arrays(arrays: Vec<NamedArray>) -> State {
-        State { arrays }
+        State { arrays: arrays.into() }
     }
 
     /// The arrays, in order.
-    pub fn arrays(&self) -> &[NamedArray] {
-        &self.arrays
+    pub fn arrays(&self) -> impl Iterator<Item = &NamedArray> {
+        self.arrays.iter()
     }
 
     /// Adds a list of values.
     pub fn put(&mut self, name: impl Into<String>, values: Vec<f32>) {
         let shape = vec![values.len()];
-        self.arrays.push(NamedArray { name: name.into(), shape, values });
+        self.arrays.push_back(NamedArray { name: name.into(), shape, values });
     }
 
     /// Adds a matrix.
     pub fn put_matrix(&mut self, name: impl Into<String>, matrix: ArrayView2<'_, f32>) {
         let (rows, columns) = matrix.dim();
         let values = matrix.iter().copied().collect();
-        self.arrays.push(NamedArray { name: name.into(), shape: vec![rows, columns], values });
+        self.arrays.push_back(NamedArray { name: name.into(), shape: vec![rows, columns], values });
     }
 
     /// Takes out a list of `length` finite values.
@@ -88,8 +89,9 @@ impl State {
 
     fn take_shaped(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, StateError> {
         let missing = || StateError::Missing(name.to_owned());
+        // Mostly the first: they are taken in the order in which they were put.
         let at = self.arrays.iter().position(|array| array.name == name).ok_or_else(missing)?;
-        let array = self.arrays.remove(at);
+        let array = self.arrays.remove(at).ok_or_else(missing)?;
         if array.shape != expected {
             let (name, found) = (array.name, array.shape);
             return Err(StateError::Shape { name, found, expected: expected.to_vec() });

@@ -64,6 +64,14 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
             .unwrap_or_default();
         return ParamError { param, message: format!("unknown value `{wrong}`{key}"), help };
     }
+    let property = properties.zip(first).and_then(|(properties, key)| properties.get(key));
+    let forms = property.map(forms).unwrap_or_default();
+    if !forms.is_empty()
+        && (text.contains("variant") || text.contains("string or map") || text.contains("expected unit"))
+    {
+        let message = format!("`{}` is not written in a way that is known here", first.unwrap_or_default());
+        return ParamError { param, message, help: Some(format!("write one of: {}", forms.join("; "))) };
+    }
     // An element of a list is called by the list's name and its place in it.
     let named = path.iter().rposition(|segment| segment.parse::<usize>().is_err());
     let key = named.map(|i| match path[i + 1..].first().and_then(|place| place.parse::<usize>().ok()) {
@@ -83,6 +91,33 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
 fn unknown_key<'a>(unknown: &str, prefix: String, known: impl Iterator<Item = &'a str>) -> ParamError {
     let help = Some(nearest_name(unknown, known, "keys here"));
     ParamError { param: Some(prefix + unknown), message: format!("unknown key `{unknown}`"), help }
+}
+
+/// How the values of an enumeration are written: `vector`, `{ block: N }`. Empty for anything else.
+pub fn forms(property: &Value) -> Vec<String> {
+    variants(property).into_iter().map(|(form, _)| form).collect()
+}
+
+/// Values of an enumeration as they are written, with their descriptions.
+pub fn variants(property: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    // A parameter that may be left out has its values one level down.
+    let alternatives = property["anyOf"].as_array().into_iter().flatten().flat_map(|any| any["oneOf"].as_array());
+    let values = property["oneOf"].as_array().into_iter().chain(alternatives).flatten();
+    values.map(|v| (v["const"].as_str().map_or_else(|| written(v), str::to_owned), text(&v["description"]))).collect()
+}
+
+/// How a value of a schema is written: `{ pca: { dim: N } }`.
+fn written(schema: &Value) -> String {
+    match schema["properties"].as_object() {
+        Some(properties) => {
+            let keys: Vec<String> =
+                properties.iter().map(|(key, value)| format!("{key}: {}", written(value))).collect();
+            format!("{{ {} }}", keys.join(", "))
+        }
+        None if schema["type"] == "integer" || schema["type"] == "number" => "N".into(),
+        None => "…".into(),
+    }
 }
 
 fn needed(expected: &str) -> &str {

@@ -3,6 +3,7 @@
 
 use crate::moments::mean;
 use crate::opq::{self, Opq};
+use crate::pq;
 use crate::rotation::{balanced_axes, multiply, random};
 use crate::state::{State, StateError};
 use crate::strict;
@@ -63,16 +64,17 @@ struct Keyed {
 }
 
 impl Transform {
-    /// Takes the transform out of a method's parameters, if they name one.
+    /// Takes the transform out of the parameters of `method`, if they name one.
     ///
     /// # Errors
     /// An unknown transform, a misspelt or missing key of one.
-    pub fn take(params: &mut Value) -> Result<Option<Transform>, ParamError> {
+    pub fn take(method: &str, params: &mut Value) -> Result<Option<Transform>, ParamError> {
         let Some(mut written) = params.as_object_mut().and_then(|params| params.shift_remove(KEY)) else {
             return Ok(None);
         };
         // A product quantizer's own rotation needs no second mention of its groups.
         if written == "opq"
+            && [pq::ENTRY.name, opq::ENTRY.name].contains(&method)
             && let Some(m) = params.get("m")
         {
             let mut keys = Map::from_iter([("m".to_owned(), m.clone())]);
@@ -132,24 +134,14 @@ impl Transform {
                 let axes = balanced_axes(train, 1).slice(s![.., ..pca.dim]).to_owned();
                 Affine { mean: Some(mean()), axes: Some(axes) }
             }
-            Transform::Opq(rotation) => {
-                Affine { mean: None, axes: Some(rotation.method().fit_rotation(train, cx)?.rotation) }
-            }
+            Transform::Opq(rotation) => rotation.method().fit_rotation(train, cx)?.affine,
         })
     }
 
     fn restore(&self, dim: usize, state: &mut State) -> Result<Affine, StateError> {
-        let mean = match self {
-            Transform::Center | Transform::Pca(_) => Some(state.take("transform mean", dim)?),
-            _ => None,
-        };
-        let axes = match self {
-            Transform::RandomRotation | Transform::Pca(_) | Transform::Opq(_) => {
-                Some(state.take_matrix("transform axes", dim, self.dim_after(dim))?)
-            }
-            _ => None,
-        };
-        Ok(Affine { mean, axes })
+        let mean = matches!(self, Transform::Center | Transform::Pca(_) | Transform::Opq(_));
+        let axes = matches!(self, Transform::RandomRotation | Transform::Pca(_) | Transform::Opq(_));
+        Affine::take(state, dim, self.dim_after(dim), mean, axes)
     }
 }
 
@@ -168,10 +160,30 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
-    fn forward(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    pub(crate) fn forward(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let centred = self.mean.as_ref().map(|mean| &rows - &ArrayView1::from(mean));
         let rows = centred.as_ref().map_or(rows, |rows| rows.view());
         self.axes.as_ref().map_or_else(|| rows.to_owned(), |axes| multiply(rows, axes.view()))
+    }
+
+    /// From what [`Affine::save`] put down, of a mean and axes those that there are.
+    pub(crate) fn take(
+        state: &mut State,
+        dim: usize,
+        dim_after: usize,
+        mean: bool,
+        axes: bool,
+    ) -> Result<Affine, StateError> {
+        let mean = if mean { Some(state.take("transform mean", dim)?) } else { None };
+        let axes = if axes { Some(state.take_matrix("transform axes", dim, dim_after)?) } else { None };
+        let unit = |axis: ArrayView1<'_, f32>| {
+            let power: f64 = axis.iter().map(|v| f64::from(*v).powi(2)).sum();
+            (power - 1.0).abs() < 0.01
+        };
+        match &axes {
+            Some(axes) if !axes.columns().into_iter().all(unit) => Err(StateError::Value("transform axes".into())),
+            _ => Ok(Affine { mean, axes }),
+        }
     }
 
     fn save(&self, state: &mut State) {
@@ -332,7 +344,8 @@ impl Searcher for TransformedSearcher<'_> {
     }
 
     fn is_unbiased(&self) -> bool {
-        self.inner.is_unbiased()
+        // What lies outside of the axes is in no code.
+        self.inner.is_unbiased() && self.affine.axes.as_ref().is_none_or(|axes| axes.nrows() == axes.ncols())
     }
 
     fn set_query(&mut self, query: &[f32]) {

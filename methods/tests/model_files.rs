@@ -45,9 +45,11 @@ fn exercise(quantizer: &dyn Quantizer) {
     for fill in [0x00, 0x5a, 0xff] {
         codes.fill(fill);
         let _ = quantizer.decode_into(&codes, decoded.view_mut());
-        if let Some(mut searcher) = quantizer.searcher(Metric::L2) {
-            searcher.set_query(&vec![0.1; quantizer.dim()]);
-            let _ = searcher.score_into(&codes, &mut [0.0; 2]);
+        for metric in [Metric::L2, Metric::InnerProduct] {
+            if let Some(mut searcher) = quantizer.searcher(metric) {
+                searcher.set_query(&vec![0.1; quantizer.dim()]);
+                let _ = searcher.score_into(&codes, &mut [0.0; 2]);
+            }
         }
     }
 }
@@ -83,7 +85,7 @@ fn a_damaged_byte_is_told_wherever_it_is() {
     }
 }
 
-/// Made up on purpose, with a checksum that fits: anything but a panic or a huge allocation.
+/// Made up on purpose, with a checksum that fits: anything but a panic, in reading or in what follows.
 #[test]
 fn a_forged_file_is_refused_or_works() {
     let cx = Context::cpu(1);

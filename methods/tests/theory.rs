@@ -113,7 +113,7 @@ impl Source {
         let entropy_bits = masses.iter().filter(|p| **p > 0.0).map(|p| -p * p.log2()).sum();
         let mut state = State::default();
         quantizer.save(&mut state);
-        Measured { mse, entropy_bits, state: state.arrays()[0].values.clone() }
+        Measured { mse, entropy_bits, state: state.arrays().next().expect("an array").values.clone() }
     }
 
     /// Holds the MSE at 1 bit, 2 bits, … to the table; gives back what was measured.
@@ -246,7 +246,7 @@ fn lattices_stand_where_high_resolution_theory_puts_them() {
 /// Unit vectors behind a random rotation, at 128 components: normalized MSE of RaBitQ decoded either way, and of TurboQuant.
 #[test]
 fn rotation_based_codes_of_unit_vectors() {
-    let mut rows = iid(4000, 128, 51, gaussian);
+    let mut rows = iid(12_000, 128, 51, gaussian);
     for mut row in rows.outer_iter_mut() {
         let norm = row.dot(&row).sqrt();
         row /= norm;

@@ -84,15 +84,23 @@ pub fn read_references(csv_text: &str) -> Result<Vec<Reference>, String> {
 
 /// Sets runs beside the reference, for the datasets that the runs cover.
 pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
-    let records: Vec<&TrialRecord> = runs.iter().flat_map(|run| &run.records).collect();
+    // A trial that several runs share counts once.
+    let mut seen = BTreeSet::new();
+    let records: Vec<&TrialRecord> =
+        runs.iter().flat_map(|run| &run.records).filter(|r| seen.insert(r.trial.id.as_str())).collect();
     let covered: BTreeSet<&str> = records.iter().map(|r| r.trial.dataset.as_str()).collect();
     let mut parity = Parity::default();
     for reference in references.iter().filter(|r| covered.contains(r.dataset.as_str())) {
         let mine: Vec<&&TrialRecord> = records
             .iter()
             .filter(|r| r.trial.dataset == reference.dataset && r.trial.label == reference.codec)
-            .filter(|r| r.status == Status::Ok)
             .collect();
+        let name = format!("{}, {}", reference.dataset, reference.codec);
+        if let Some(failed) = mine.iter().find(|r| r.status != Status::Ok) {
+            let reason = failed.reason.as_deref().unwrap_or("no reason was recorded");
+            parity.missing.push(format!("{name}: seed {} did not succeed: {reason}", failed.trial.seed));
+            continue;
+        }
         let mean = |metric: &str, k: Option<usize>| -> Option<f64> {
             let of_trial = |r: &&&TrialRecord| {
                 let found = |v: &&record::Measured| {
@@ -104,7 +112,6 @@ pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
             let values: Option<Vec<f64>> = mine.iter().map(of_trial).collect();
             values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
         };
-        let name = format!("{}, {}", reference.dataset, reference.codec);
         match (mean("nmse", None), mean("recall_k_at_k", Some(10)), mine.first()) {
             (Some(nmse), Some(recall), Some(first)) if first.trial.bits_per_vector as f64 == 8.0 * reference.bytes => {
                 let (bits, seeds) = (first.trial.bits_per_vector, mine.len());

@@ -78,7 +78,8 @@ fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
             let s = resolved.summary;
             if entry.split != datasets::Split::default() {
                 let written = serde_json::to_value(&entry.split).unwrap_or_default();
-                let keys = written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && **value != 0);
+                let keys =
+                    written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && **value != 0);
                 let words: Vec<String> = keys.map(|(key, value)| format!("{key} {}", plain(value))).collect();
                 say!("\nsplit    {}", words.join(", "));
             }

@@ -1,7 +1,7 @@
 //! `decode`: codes back to vectors by a saved quantizer.
 
 use crate::errors::Mistakes;
-use crate::model_file::{Resources, failed, read_model, write};
+use crate::model_file::{Resources, check_target, failed, read_model, write};
 use clap::Args;
 use datasets::format::{self, vectors_to_bytes};
 use ndarray::Array2;
@@ -25,6 +25,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let Arguments { model, codes, out, resources } = arguments;
     vectors_to_bytes(&out, Array2::zeros((0, 0)).view())?;
+    check_target(&out)?;
     let cx = resources.context(0)?;
     let quantizer = read_model(&model, &cx)?.quantizer;
     let (n, found) = format::shape(&codes)?;
@@ -42,6 +43,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let mut rows = Array2::<f32>::zeros((n, quantizer.dim()));
     let start = Instant::now();
     resources.run(|| quantizer.decode_into(&bytes, rows.view_mut()).map_err(failed(&codes)))?;
+    if let Some(((row, _), value)) = rows.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        let message = format!("code {row} of {} decodes to {value}, which is no vector", codes.display());
+        return Err(Mistakes::new(message, "name codes that `encode` wrote with the same model"));
+    }
     let seconds = start.elapsed().as_secs_f64();
     write(&out, &vectors_to_bytes(&out, rows.view())?)?;
     say!("{}: {n} vectors of {} components, in {seconds:.2} s", out.display(), rows.ncols());

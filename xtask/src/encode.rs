@@ -1,7 +1,7 @@
 //! `encode`: vectors to codes by a saved quantizer.
 
 use crate::errors::Mistakes;
-use crate::model_file::{Resources, failed, read_model, read_vectors, write};
+use crate::model_file::{Resources, check_target, failed, read_model, read_vectors, write};
 use clap::Args;
 use datasets::format::codes_to_bytes;
 use ndarray::Array2;
@@ -27,6 +27,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let Arguments { model, vectors, out, resources } = arguments;
     // A name that cannot be written to is told before the work.
     codes_to_bytes(&out, Array2::zeros((0, 0)).view())?;
+    check_target(&out)?;
     let cx = resources.context(0)?;
     let quantizer = read_model(&model, &cx)?.quantizer;
     let rows = read_vectors(&vectors, Some(quantizer.dim()))?;

@@ -1,7 +1,7 @@
 //! `fit`: a quantizer trained outside an experiment, for use outside the harness.
 
 use crate::errors::Mistakes;
-use crate::model_file::{Resources, failed, read_vectors, write};
+use crate::model_file::{Resources, check_target, failed, read_vectors, write};
 use clap::Args;
 use datasets::{SearchPath, Source, catalog};
 use experiments::Document;
@@ -33,6 +33,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let Arguments { method, vectors, model, seed, resources } = arguments;
     let method = read_method(&method)?;
+    check_target(&model)?;
     let cx = resources.context(seed)?;
     let rows = training_rows(&vectors)?;
     method.check(rows.ncols())?;

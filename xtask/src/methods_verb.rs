@@ -4,6 +4,7 @@ use crate::errors::Mistakes;
 use clap::Args;
 use experiments::Fault;
 use methods::spec::find;
+use methods::strict::variants;
 use methods::{METHODS, MethodEntry};
 use serde_json::Value;
 use std::process::ExitCode;
@@ -83,30 +84,4 @@ fn kind(property: &Value) -> String {
 /// Whole numbers without a decimal point.
 fn plain(value: &Value) -> String {
     value.as_f64().map_or_else(|| value.to_string(), |v| v.to_string())
-}
-
-/// Names of an enumeration with their meanings; one that takes values is shown with them.
-fn variants(property: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    let named = |variant: &Value| match variant["const"].as_str() {
-        Some(name) => name.to_owned(),
-        None => written(variant),
-    };
-    // A parameter that may be left out has its names one level down.
-    let alternatives = property["anyOf"].as_array().into_iter().flatten().flat_map(|any| any["oneOf"].as_array());
-    let names = property["oneOf"].as_array().into_iter().chain(alternatives).flatten();
-    names.map(|v| (named(v), text(&v["description"]))).collect()
-}
-
-/// How a value of a schema is written: `{ pca: { dim: N } }`.
-fn written(schema: &Value) -> String {
-    match schema["properties"].as_object() {
-        Some(properties) => {
-            let keys: Vec<String> =
-                properties.iter().map(|(key, value)| format!("{key}: {}", written(value))).collect();
-            format!("{{ {} }}", keys.join(", "))
-        }
-        None if schema["type"] == "integer" || schema["type"] == "number" => "N".into(),
-        None => "…".into(),
-    }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 #[derive(Args)]
 pub struct Resources {
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Device: cpu, cuda or auto
     #[arg(long, default_value = "auto")]
@@ -58,10 +58,31 @@ pub fn read_vectors(path: &Path, dim: Option<usize>) -> Result<Array2<f32>, Mist
 
 /// A failure of a method at work on a file.
 pub fn failed(path: &Path) -> impl Fn(MethodError) -> Mistakes {
-    move |error| Mistakes::new(format!("{}: {error}", path.display()), "")
+    move |error| {
+        let help = match &error {
+            MethodError::Param(param) => param.help.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        Mistakes::new(format!("{}: {error}", path.display()), help)
+    }
+}
+
+/// Checks that a result can be written, before the work for it is done.
+pub fn check_target(path: &Path) -> Result<(), Mistakes> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        let message = format!("{} is a folder", path.display());
+        return Err(Mistakes::new(message, "name a file to write to"));
+    }
+    if !folder.is_dir() {
+        let message = format!("cannot write {}: there is no folder {}", path.display(), folder.display());
+        return Err(Mistakes::new(message, "make the folder first"));
+    }
+    Ok(())
 }
 
 /// Writes a result in one go: there is no half of it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Mistakes> {
-    Ok(record::write_atomically(path, bytes)?)
+    record::write_atomically(path, bytes)
+        .map_err(|error| Mistakes::new(error.to_string(), "write to another folder, or make room in this one"))
 }

@@ -128,6 +128,11 @@ impl ScalarQuantizer {
                 row.chunks_mut(size).zip(symbols.chunks(size)).zip(side.chunks_exact(4 * values))
             {
                 let scale = self.scale_of(side);
+                if let Some((position, value)) =
+                    [scale.offset, scale.step].into_iter().enumerate().find(|(_, v)| !v.is_finite())
+                {
+                    return Err(MethodError::Side { position, value });
+                }
                 for (x, &symbol) in row.iter_mut().zip(symbols) {
                     let unit = self.grids.first().map_or(f32::from(symbol), |grid| grid.decode(symbol));
                     *x = (scale.offset + unit * scale.step).clamp(f32::MIN, f32::MAX);
