@@ -1,10 +1,10 @@
 //! One bit per component, searched by Hamming distance or with the raw query.
 
 use crate::batch::{decode_rows, encode_rows};
+use crate::components::Components;
 use crate::level_dot::LevelDot;
 use crate::levels::Samples;
 use crate::moments::mean;
-use crate::pack::Layout;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
@@ -126,7 +126,7 @@ impl Method for Binary {
 /// A code is one bit per component: whether it exceeds its threshold.
 struct BinaryQuantizer {
     spec: Binary,
-    layout: Layout,
+    components: Components,
     thresholds: Vec<f32>,
     low: Vec<f32>,
     high: Vec<f32>,
@@ -138,7 +138,7 @@ impl BinaryQuantizer {
     fn new(spec: Binary, thresholds: Vec<f32>, low: Vec<f32>, high: Vec<f32>) -> BinaryQuantizer {
         let gaps = low.iter().zip(&high).map(|(l, h)| (f64::from(*h) - f64::from(*l)).powi(2));
         let gap = (gaps.sum::<f64>() / low.len() as f64).min(f64::from(f32::MAX)) as f32;
-        BinaryQuantizer { layout: Layout::uniform(thresholds.len(), 1), spec, thresholds, low, high, gap }
+        BinaryQuantizer { components: Components::new(thresholds.len(), 1, 0, "dim"), spec, thresholds, low, high, gap }
     }
 
     fn encode_row(&self, row: &[f32], code: &mut [u8]) {
@@ -199,34 +199,20 @@ impl Quantizer for BinaryQuantizer {
             Search::Asymmetric => Box::new(AsymmetricSearcher {
                 quantizer: self,
                 metric,
-                dot: LevelDot::new(&self.layout, &[0.0, 1.0]),
+                dot: LevelDot::new(&self.components.layout, &[0.0, 1.0]),
                 constant: 0.0,
             }),
         })
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.components)
     }
 
     fn save(&self, state: &mut State) {
         for (name, values) in [("thresholds", &self.thresholds), ("low", &self.low), ("high", &self.high)] {
             state.put(name, values.clone());
         }
-    }
-}
-
-impl Symbols for BinaryQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        vec![2; self.dim()]
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("dim {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        self.layout.unpack(code, symbols)
     }
 }
 

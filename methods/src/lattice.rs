@@ -5,8 +5,8 @@ mod points;
 pub use points::Kind;
 
 use crate::batch::{decode_rows, encode_rows};
+use crate::components::Components;
 use crate::moments::mean;
-use crate::pack::Layout;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_train};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -264,7 +264,7 @@ const PULLS: usize = 14;
 /// last block is filled up with zeros.
 struct LatticeQuantizer {
     spec: Lattice,
-    layout: Layout,
+    components: Components,
     offset: Vec<f32>,
     spread: Vec<f32>,
     code: Code,
@@ -272,9 +272,10 @@ struct LatticeQuantizer {
 
 impl LatticeQuantizer {
     fn new(spec: Lattice, offset: Vec<f32>, spread: Vec<f32>, center: Vec<f32>) -> LatticeQuantizer {
-        let layout = Layout::uniform(offset.len().next_multiple_of(spec.kind.dim()), spec.bits);
+        let count = offset.len().next_multiple_of(spec.kind.dim());
+        let components = Components::new(count, spec.bits, 0, "coordinate");
         let code = Code::new(spec.kind, spec.bits, center.into_iter().map(f64::from).collect(), 1.0);
-        LatticeQuantizer { spec, layout, offset, spread, code }
+        LatticeQuantizer { spec, components, offset, spread, code }
     }
 
     /// Block `b` of a row, made alike.
@@ -295,11 +296,11 @@ impl LatticeQuantizer {
             self.code.encode(&self.block(row, b)[..k], &mut z[..k]);
             symbols.iter_mut().zip(&z).for_each(|(symbol, z)| *symbol = *z as u16);
         }
-        self.layout.pack(symbols, code);
+        self.components.layout.pack(symbols, code);
     }
 
     fn decode_row(&self, code: &[u8], row: &mut [f32], symbols: &mut [u16]) -> Result<(), MethodError> {
-        self.layout.unpack(code, symbols)?;
+        self.components.layout.unpack(code, symbols)?;
         let k = self.spec.kind.dim();
         let (mut z, mut point) = ([0i64; MAX_DIM], [0f64; MAX_DIM]);
         let scales = self.offset.chunks(k).zip(self.spread.chunks(k));
@@ -321,7 +322,7 @@ impl Quantizer for LatticeQuantizer {
     }
 
     fn code_bits(&self) -> usize {
-        self.layout.bits()
+        self.components.layout.bits()
     }
 
     fn model_size(&self) -> usize {
@@ -329,37 +330,23 @@ impl Quantizer for LatticeQuantizer {
     }
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.layout.positions()];
+        let scratch = || vec![0u16; self.components.layout.positions()];
         encode_rows(self.dim(), self.code_size(), rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
     }
 
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.layout.positions()];
+        let scratch = || vec![0u16; self.components.layout.positions()];
         decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |c, r, s| self.decode_row(c, r, s))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.components)
     }
 
     fn save(&self, state: &mut State) {
         state.put("offset", self.offset.clone());
         state.put("spread", self.spread.clone());
         state.put("center", self.code.center.iter().map(|c| *c as f32).collect());
-    }
-}
-
-impl Symbols for LatticeQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        vec![1 << self.spec.bits; self.layout.positions()]
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("coordinate {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        self.layout.unpack(code, symbols)
     }
 }
 

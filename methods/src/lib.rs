@@ -12,6 +12,7 @@ pub mod backend;
 mod batch;
 pub mod binary;
 mod codebooks;
+mod components;
 mod context;
 mod error;
 pub mod factory;

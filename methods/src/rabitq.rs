@@ -1,11 +1,11 @@
 //! RaBitQ: a random rotation, a grid point of best cosine per vector, and an unbiased estimate of inner products.
 
 use crate::batch::{decode_rows, encode_rows};
+use crate::components::Components;
 use crate::hadamard::FastRotation;
 use crate::level_dot::LevelDot;
 use crate::lloyd::check_scale;
 use crate::moments::mean;
-use crate::pack::Layout;
 use crate::side::{read_side, unit_residual, write_side};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
@@ -104,7 +104,7 @@ struct RabitqQuantizer {
     spec: Rabitq,
     center: Vec<f32>,
     rotation: FastRotation,
-    layout: Layout,
+    components: Components,
     /// Value of each symbol on the grid.
     grid: Vec<f32>,
 }
@@ -113,7 +113,13 @@ impl RabitqQuantizer {
     fn new(spec: Rabitq, center: Vec<f32>, rotation: FastRotation) -> RabitqQuantizer {
         let count = 1usize << spec.bits;
         let grid = (0..count).map(|u| u as f32 - 0.5 * (count - 1) as f32).collect();
-        RabitqQuantizer { layout: Layout::uniform(center.len(), spec.bits), grid, spec, center, rotation }
+        RabitqQuantizer {
+            components: Components::new(center.len(), spec.bits, SIDE, "dim"),
+            grid,
+            spec,
+            center,
+            rotation,
+        }
     }
 
     fn encode_row(&self, row: &[f32], code: &mut [u8], scratch: &mut Scratch) {
@@ -122,15 +128,15 @@ impl RabitqQuantizer {
         self.rotation.forward(direction);
         best_cosine(direction, self.spec.bits, symbols, trial);
         let product: f32 = symbols.iter().zip(&*direction).map(|(&u, o)| self.grid[usize::from(u)] * o).sum();
-        let (side, packed) = code.split_at_mut(4 * SIDE);
+        let (side, packed) = code.split_at_mut(self.components.side_bytes());
         write_side(side, &[norm, product]);
-        self.layout.pack(symbols, packed);
+        self.components.layout.pack(symbols, packed);
     }
 
     fn decode_row(&self, code: &[u8], row: &mut [f32], symbols: &mut [u16]) -> Result<(), MethodError> {
-        let (side, packed) = code.split_at(4 * SIDE);
+        let (side, packed) = code.split_at(self.components.side_bytes());
         let [norm, product] = read_side(side)?;
-        self.layout.unpack(packed, symbols)?;
+        self.components.layout.unpack(packed, symbols)?;
         row.iter_mut().zip(&*symbols).for_each(|(x, &u)| *x = self.grid[usize::from(u)]);
         let power: f32 = row.iter().map(|x| x * x).sum();
         let length = match self.spec.decode {
@@ -248,7 +254,7 @@ impl Quantizer for RabitqQuantizer {
     }
 
     fn code_bits(&self) -> usize {
-        self.spec.code_bits(self.dim())
+        self.components.code_bits()
     }
 
     fn model_size(&self) -> usize {
@@ -267,38 +273,17 @@ impl Quantizer for RabitqQuantizer {
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        let dot = LevelDot::new(&self.layout, &self.grid);
+        let dot = LevelDot::new(&self.components.layout, &self.grid);
         Some(Box::new(RabitqSearcher { quantizer: self, metric, dot, constant: 0.0 }))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.components)
     }
 
     fn save(&self, state: &mut State) {
         state.put("center", self.center.clone());
         self.rotation.save("rotation", state);
-    }
-}
-
-impl Symbols for RabitqQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        vec![self.grid.len(); self.dim()]
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("dim {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        if code.len() != self.code_size() {
-            return Err(MethodError::CodeLength { expected: self.code_size(), found: code.len() });
-        }
-        self.layout.unpack(&code[4 * SIDE..], symbols)
-    }
-
-    fn side_bits(&self) -> usize {
-        32 * SIDE
     }
 }
 
@@ -346,7 +331,7 @@ impl Searcher for RabitqSearcher<'_> {
             return Err(MethodError::CodeLength { expected: size * scores.len(), found: codes.len() });
         }
         for (code, score) in codes.chunks_exact(size).zip(scores) {
-            let (side, packed) = code.split_at(4 * SIDE);
+            let (side, packed) = code.split_at(self.quantizer.components.side_bytes());
             let [norm, product] = read_side(side)?;
             let along = if product > 0.0 { norm * (self.dot.dot(packed)? / product) } else { 0.0 };
             *score = match self.metric {

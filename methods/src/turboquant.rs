@@ -1,11 +1,11 @@
 //! TurboQuant: a random rotation makes every component alike, and levels fixed beforehand are nearly optimal for it.
 
 use crate::batch::{decode_rows, encode_rows};
+use crate::components::Components;
 use crate::hadamard::FastRotation;
 use crate::level_dot::LevelDot;
 use crate::levels::{Samples, lloyd_max};
 use crate::lloyd::check_scale;
-use crate::pack::Layout;
 use crate::side::{read_side, unit_residual, write_side};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
@@ -179,7 +179,7 @@ struct TurboQuantizer {
     /// On the scale of `√d·y`.
     levels: Vec<f32>,
     thresholds: Vec<f32>,
-    layout: Layout,
+    components: Components,
     /// Level of each symbol, and sign of each.
     level_of: Vec<f32>,
     sign_of: Vec<f32>,
@@ -198,7 +198,7 @@ impl TurboQuantizer {
         let shift = usize::from(signs.is_some());
         TurboQuantizer {
             thresholds: levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect(),
-            layout: Layout::uniform(dim, spec.bits),
+            components: Components::new(dim, spec.bits, spec.side_values(), "dim"),
             level_of: (0..1usize << spec.bits).map(|u| levels[u >> shift]).collect(),
             sign_of: (0..1usize << spec.bits).map(|u| if u & 1 == 1 { 1.0 } else { -1.0 }).collect(),
             cosine: cosine_of_signs(dim) as f32,
@@ -208,10 +208,6 @@ impl TurboQuantizer {
             signs,
             levels,
         }
-    }
-
-    fn side_bytes(&self) -> usize {
-        4 * self.spec.side_values()
     }
 
     fn root_dim(&self) -> f32 {
@@ -232,13 +228,13 @@ impl TurboQuantizer {
             signs.forward(y);
             symbols.iter_mut().zip(&*y).for_each(|(u, v)| *u = *u << 1 | u16::from(*v >= 0.0));
         }
-        let (side, packed) = code.split_at_mut(self.side_bytes());
+        let (side, packed) = code.split_at_mut(self.components.side_bytes());
         write_side(side, &[norm, gamma][..self.spec.side_values()]);
-        self.layout.pack(symbols, packed);
+        self.components.layout.pack(symbols, packed);
     }
 
     fn side(&self, code: &[u8]) -> Result<(f32, f32), MethodError> {
-        let side = &code[..self.side_bytes()];
+        let side = &code[..self.components.side_bytes()];
         Ok(match self.spec.variant {
             Variant::Mse => (read_side::<1>(side)?[0], 0.0),
             Variant::Product => read_side::<2>(side)?.into(),
@@ -252,7 +248,7 @@ impl TurboQuantizer {
         (residual, symbols): &mut (Vec<f32>, Vec<u16>),
     ) -> Result<(), MethodError> {
         let (norm, gamma) = self.side(code)?;
-        self.layout.unpack(&code[self.side_bytes()..], symbols)?;
+        self.components.layout.unpack(&code[self.components.side_bytes()..], symbols)?;
         let root = self.root_dim();
         row.iter_mut().zip(&*symbols).for_each(|(x, &u)| *x = self.level_of[usize::from(u)] / root);
         if let Some(signs) = &self.signs {
@@ -278,7 +274,7 @@ impl Quantizer for TurboQuantizer {
     }
 
     fn code_bits(&self) -> usize {
-        self.spec.code_bits(self.dim)
+        self.components.code_bits()
     }
 
     fn model_size(&self) -> usize {
@@ -300,13 +296,14 @@ impl Quantizer for TurboQuantizer {
         if metric != Metric::InnerProduct {
             return None;
         }
-        let levels = LevelDot::new(&self.layout, &self.level_of);
-        let signs = self.signs.as_ref().map(|rotation| (rotation, LevelDot::new(&self.layout, &self.sign_of)));
+        let levels = LevelDot::new(&self.components.layout, &self.level_of);
+        let signs =
+            self.signs.as_ref().map(|rotation| (rotation, LevelDot::new(&self.components.layout, &self.sign_of)));
         Some(Box::new(TurboSearcher { quantizer: self, levels, signs }))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.components)
     }
 
     fn save(&self, state: &mut State) {
@@ -315,27 +312,6 @@ impl Quantizer for TurboQuantizer {
             signs.save("rotation of the residual", state);
         }
         state.put("levels", self.levels.clone());
-    }
-}
-
-impl Symbols for TurboQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        vec![1 << self.spec.bits; self.dim]
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("dim {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        if code.len() != self.code_size() {
-            return Err(MethodError::CodeLength { expected: self.code_size(), found: code.len() });
-        }
-        self.layout.unpack(&code[self.side_bytes()..], symbols)
-    }
-
-    fn side_bits(&self) -> usize {
-        32 * self.spec.side_values()
     }
 }
 
@@ -375,7 +351,7 @@ impl Searcher for TurboSearcher<'_> {
         let root = quantizer.root_dim();
         for (code, score) in codes.chunks_exact(size).zip(scores) {
             let (norm, gamma) = quantizer.side(code)?;
-            let packed = &code[quantizer.side_bytes()..];
+            let packed = &code[quantizer.components.side_bytes()..];
             let mut product = self.levels.dot(packed)?;
             if let Some((_, signs)) = &mut self.signs {
                 product += gamma / quantizer.cosine * signs.dot(packed)?;

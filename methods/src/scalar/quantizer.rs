@@ -2,9 +2,9 @@
 
 use super::{Levels, Scalar, normalize};
 use crate::batch::{decode_rows, encode_rows};
+use crate::components::Components;
 use crate::levels::UniformLevels;
-use crate::pack::Layout;
-use crate::{Method, MethodError, Quantizer, State, Symbols};
+use crate::{MethodError, Quantizer, State, Symbols};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 /// Levels in the form that encoding uses.
@@ -59,18 +59,14 @@ fn encode_uniform(x: f32, grid: &UniformLevels, count: usize) -> u16 {
 /// unless symmetric, then step or deviation), followed by the packed symbols.
 pub(super) struct ScalarQuantizer {
     spec: Scalar,
-    layout: Layout,
+    components: Components,
     /// One grid, or one per dimension; none when each vector brings its own uniform grid.
     grids: Vec<Grid>,
 }
 
 impl ScalarQuantizer {
     pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>) -> ScalarQuantizer {
-        ScalarQuantizer { layout: Layout::uniform(dim, spec.bits), spec, grids }
-    }
-
-    fn side_bytes(&self) -> usize {
-        4 * self.spec.side_values(self.dim())
+        ScalarQuantizer { components: Components::new(dim, spec.bits, spec.side_values(dim), "dim"), spec, grids }
     }
 
     fn grid(&self, j: usize) -> &Grid {
@@ -79,7 +75,7 @@ impl ScalarQuantizer {
 
     fn encode_row(&self, row: &[f32], code: &mut [u8], symbols: &mut [u16]) {
         let count = self.spec.level_count();
-        let (side, packed) = code.split_at_mut(self.side_bytes());
+        let (side, packed) = code.split_at_mut(self.components.side_bytes());
         if let Some(size) = self.spec.block(self.dim()) {
             let values = if self.spec.symmetric { 1 } else { 2 };
             let blocks = row.chunks(size).zip(symbols.chunks_mut(size)).zip(side.chunks_exact_mut(4 * values));
@@ -102,7 +98,7 @@ impl ScalarQuantizer {
         } else {
             symbols.iter_mut().zip(row).zip(&self.grids).for_each(|((s, &x), grid)| *s = grid.encode(x, count));
         }
-        self.layout.pack(symbols, packed);
+        self.components.layout.pack(symbols, packed);
     }
 
     /// Reads the scale of a block back from its side bytes.
@@ -120,8 +116,8 @@ impl ScalarQuantizer {
     }
 
     fn decode_row(&self, code: &[u8], row: &mut [f32], symbols: &mut [u16]) -> Result<(), MethodError> {
-        let (side, packed) = code.split_at(self.side_bytes());
-        self.layout.unpack(packed, symbols)?;
+        let (side, packed) = code.split_at(self.components.side_bytes());
+        self.components.layout.unpack(packed, symbols)?;
         if let Some(size) = self.spec.block(self.dim()) {
             let values = if self.spec.symmetric { 1 } else { 2 };
             for ((row, symbols), side) in
@@ -147,11 +143,11 @@ impl ScalarQuantizer {
 
 impl Quantizer for ScalarQuantizer {
     fn dim(&self) -> usize {
-        self.layout.positions()
+        self.components.layout.positions()
     }
 
     fn code_bits(&self) -> usize {
-        self.spec.code_bits(self.dim())
+        self.components.code_bits()
     }
 
     fn model_size(&self) -> usize {
@@ -170,7 +166,7 @@ impl Quantizer for ScalarQuantizer {
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(self)
+        Some(&self.components)
     }
 
     fn save(&self, state: &mut State) {
@@ -194,26 +190,5 @@ impl Quantizer for ScalarQuantizer {
             let shape = (self.grids.len(), count - 1);
             state.put_matrix("thresholds", Array2::from_shape_fn(shape, |(i, j)| thresholds[i][j]).view());
         }
-    }
-}
-
-impl Symbols for ScalarQuantizer {
-    fn alphabets(&self) -> Vec<usize> {
-        vec![self.spec.level_count(); self.dim()]
-    }
-
-    fn position_name(&self, p: usize) -> String {
-        format!("dim {p}")
-    }
-
-    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        if code.len() != self.code_size() {
-            return Err(MethodError::CodeLength { expected: self.code_size(), found: code.len() });
-        }
-        self.layout.unpack(&code[self.side_bytes()..], symbols)
-    }
-
-    fn side_bits(&self) -> usize {
-        8 * self.side_bytes()
     }
 }
