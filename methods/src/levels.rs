@@ -318,21 +318,22 @@ pub fn uniform_threshold(samples: &Samples, count: usize, step: f64) -> Result<(
     Ok((levels.map(place).collect::<Result<_, _>>()?, edges.iter().map(|&t| place(t)).collect::<Result<_, _>>()?))
 }
 
-/// Uniform levels of least MSE on values not seen: [`uniform_min_mse`], with its span moved towards the full one, or beyond
-/// it, by the share that does best on the other half of the samples. Where levels are many the tails decide, and few samples
-/// say little about them: the span that is best for the samples themselves then clips what comes later.
+/// Squared errors, summed, of uniform levels fitted to one half of the values at the other, and the other way round, for each
+/// of [`SHARES`]: how far the span of least MSE is moved towards the full one, or beyond it. Where levels are many the tails
+/// decide, and few samples say little about them: the span that is best for the samples themselves then clips what comes
+/// later. One variable alone leaves the choice to a few outliers; sums over several variables tell more.
+///
+/// `values` come in no particular order. All zeros where levels or values are few and need no second opinion.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when a level leaves the range of f32.
-pub fn generalizing(values: &[f32], count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
-    let all = Samples::new(values.iter().copied());
-    let best = uniform_min_mse(&all, count, symmetric)?;
+pub fn span_errors(values: &[f32], count: usize, symmetric: bool) -> Result<[f64; SHARES.len()], MethodError> {
+    let mut errors = [0f64; SHARES.len()];
     if count < MANY_LEVELS || values.len() < MANY_LEVELS {
-        return Ok(best);
+        return Ok(errors);
     }
     let half = |parity: usize| Samples::new(values.iter().copied().skip(parity).step_by(2));
     let halves = [half(0), half(1)];
-    let mut errors = [0f64; SHARES.len()];
     for (mine, other) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
         let (best, full) = (uniform_min_mse(mine, count, symmetric)?, uniform_min_max(mine, count, symmetric)?);
         for (error, share) in errors.iter_mut().zip(SHARES) {
@@ -341,9 +342,28 @@ pub fn generalizing(values: &[f32], count: usize, symmetric: bool) -> Result<Uni
             *error += grid.error(other, count);
         }
     }
-    let least = (0..SHARES.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b])).unwrap_or(0);
-    let levels = between(best, uniform_min_max(&all, count, symmetric)?, count, SHARES[least]);
-    finite(levels.offset + levels.step * (count - 1) as f32, &all)?;
+    Ok(errors)
+}
+
+/// The share of least error, the first among equals.
+pub fn best_share(errors: &[f64; SHARES.len()]) -> f64 {
+    let least = errors.iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(b.0));
+    least.map_or(0.0, |(_, share)| share)
+}
+
+/// [`uniform_min_mse`] with its span moved by `share` towards the full one.
+///
+/// # Errors
+/// [`MethodError::Overflow`] when a level leaves the range of f32.
+pub fn uniform_moved(
+    samples: &Samples,
+    count: usize,
+    symmetric: bool,
+    share: f64,
+) -> Result<UniformLevels, MethodError> {
+    let best = uniform_min_mse(samples, count, symmetric)?;
+    let levels = between(best, uniform_min_max(samples, count, symmetric)?, count, share);
+    finite(levels.offset + levels.step * (count - 1) as f32, samples)?;
     Ok(levels)
 }
 
@@ -351,7 +371,7 @@ pub fn generalizing(values: &[f32], count: usize, symmetric: bool) -> Result<Uni
 const MANY_LEVELS: usize = 32;
 
 /// How far the span may be moved from the best for the samples (0) to the full one (1).
-const SHARES: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.15, 1.3];
+pub const SHARES: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.15, 1.3];
 
 /// The levels whose ends lie between those of two others.
 fn between(a: UniformLevels, b: UniformLevels, count: usize, share: f64) -> UniformLevels {

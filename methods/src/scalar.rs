@@ -3,8 +3,8 @@
 mod quantizer;
 
 use crate::levels::{
-    Samples, UniformLevels, generalizing, lloyd_max, span, uniform_min_max, uniform_min_mse, uniform_percentile,
-    uniform_threshold,
+    SHARES, Samples, UniformLevels, best_share, lloyd_max, span, span_errors, uniform_min_max, uniform_min_mse,
+    uniform_moved, uniform_percentile, uniform_threshold,
 };
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::state::StateError;
@@ -182,11 +182,39 @@ impl Scalar {
         }
     }
 
-    /// Levels for values like `samples`, which come in no particular order.
-    fn grid(&self, samples: &[f32]) -> Result<Grid, MethodError> {
+    /// One set of levels for each of `sets` variables; `values` gives theirs, in no particular order.
+    fn grids(
+        &self,
+        sets: usize,
+        values: impl Fn(usize) -> Vec<f32> + Sync,
+        cx: &Context,
+    ) -> Result<Vec<Grid>, MethodError> {
+        let mut share = 0.0;
+        if (self.levels, self.range) == (Levels::Uniform, Range::Mse) {
+            let errors = (0..sets).into_par_iter().map(|set| {
+                cx.cancel.check()?;
+                span_errors(&values(set), self.level_count(), self.symmetric)
+            });
+            // In order, so that the sum does not depend on the threads.
+            let errors = errors.collect::<Result<Vec<_>, MethodError>>()?;
+            let sum = errors.iter().fold([0.0; SHARES.len()], |sum, e| std::array::from_fn(|i| sum[i] + e[i]));
+            share = best_share(&sum);
+        }
+        let grids = (0..sets).into_par_iter().map(|set| {
+            cx.cancel.check()?;
+            self.grid(&values(set), share)
+        });
+        grids.collect()
+    }
+
+    /// Levels for values like `samples`.
+    fn grid(&self, samples: &[f32], share: f64) -> Result<Grid, MethodError> {
         let count = self.level_count();
         match (self.levels, self.range) {
-            (Levels::Uniform, Range::Mse) => Ok(Grid::Uniform(generalizing(samples, count, self.symmetric)?)),
+            (Levels::Uniform, Range::Mse) => {
+                let samples = Samples::new(samples.iter().copied());
+                Ok(Grid::Uniform(uniform_moved(&samples, count, self.symmetric, share)?))
+            }
             (Levels::Uniform, _) => Ok(Grid::Uniform(self.uniform(&Samples::new(samples.iter().copied()))?)),
             (Levels::LloydMax, _) => Ok(Grid::from_levels(lloyd_max(&Samples::new(samples.iter().copied()), count)?)),
             (Levels::UniformThreshold(step), _) => {
@@ -275,17 +303,13 @@ impl Method for Scalar {
         check_train(train, cx)?;
         let grids = match self.scope {
             Scope::Tensor => {
-                let picked: Vec<f32> = pick(n * dim, cx, 0).into_iter().map(|i| train[(i / dim, i % dim)]).collect();
-                vec![self.grid(&picked)?]
+                let picked = || pick(n * dim, cx, 0).into_iter().map(|i| train[(i / dim, i % dim)]).collect();
+                self.grids(1, |_| picked(), cx)?
             }
-            Scope::Dimension => (0..dim)
-                .into_par_iter()
-                .map(|j| {
-                    cx.cancel.check()?;
-                    let picked: Vec<f32> = pick(n, cx, j as u64).into_iter().map(|i| train[(i, j)]).collect();
-                    self.grid(&picked)
-                })
-                .collect::<Result<_, _>>()?,
+            Scope::Dimension => {
+                let picked = |j: usize| pick(n, cx, j as u64).into_iter().map(|i| train[(i, j)]).collect();
+                self.grids(dim, picked, cx)?
+            }
             Scope::Vector | Scope::Block(_) if self.levels == Levels::Uniform => Vec::new(),
             Scope::Vector | Scope::Block(_) => {
                 let rows = pick_at_most(n, MAX_SAMPLES.div_ceil(dim), cx, 0);
@@ -301,7 +325,7 @@ impl Method for Scalar {
                         row.chunks(size).flat_map(of_block).collect::<Vec<f32>>()
                     })
                     .collect();
-                vec![self.grid(&normalized)?]
+                self.grids(1, |_| normalized.clone(), cx)?
             }
         };
         Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids)))
