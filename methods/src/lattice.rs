@@ -6,7 +6,7 @@ pub use points::Kind;
 
 use crate::batch::{decode_rows, encode_rows};
 use crate::components::Components;
-use crate::moments::mean;
+use crate::moments::{deviations, mean};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_train};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -88,12 +88,8 @@ impl Method for Lattice {
         self.check(dim)?;
         check_train(train, cx)?;
         let mean = mean(train);
-        let mut deviation = vec![0f64; dim];
-        for row in train.outer_iter() {
-            row.iter().zip(&mean).zip(&mut deviation).for_each(|((x, m), d)| *d += (f64::from(*x) - m).powi(2));
-        }
         let offset: Vec<f32> = mean.iter().map(|m| *m as f32).collect();
-        let deviation: Vec<f32> = deviation.iter().map(|d| (d / n as f64).sqrt() as f32).collect();
+        let deviation: Vec<f32> = deviations(train, &mean).into_iter().map(|d| d as f32).collect();
         let k = self.kind.dim();
         let per_row = dim.div_ceil(k);
         let unit = LatticeQuantizer::new(self.clone(), offset, deviation, vec![0.0; k]);

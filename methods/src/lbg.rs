@@ -50,6 +50,9 @@ impl Default for Lbg {
     }
 }
 
+/// Bits when neither they nor codewords are written.
+const DEFAULT_BITS: u8 = 8;
+
 /// Lloyd iterations at one size at most; the stop rule ends far earlier on all data seen.
 const MAX_ITERATIONS: usize = 200;
 
@@ -59,7 +62,7 @@ const POWER_ITERATIONS: usize = 4;
 impl Lbg {
     /// Codewords in the end.
     fn codeword_count(&self) -> usize {
-        self.codewords.unwrap_or_else(|| 1 << self.bits.unwrap_or(8))
+        self.codewords.unwrap_or_else(|| 1 << self.bits.unwrap_or(DEFAULT_BITS))
     }
 }
 
@@ -69,7 +72,9 @@ impl Method for Lbg {
     }
 
     fn params(&self) -> serde_json::Value {
-        params_of(self)
+        // Written out when neither is.
+        let bits = self.bits.or(self.codewords.is_none().then_some(DEFAULT_BITS));
+        params_of(&Lbg { bits, ..self.clone() })
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
@@ -77,7 +82,7 @@ impl Method for Lbg {
             let message = "`bits` and `codewords` say the same thing twice";
             return Err(ParamError::new("codewords", message, format!("keep `bits`, or `codewords: {codewords}`")));
         }
-        ParamError::in_range("bits", self.bits.unwrap_or(8), 1, 16)?;
+        ParamError::in_range("bits", self.bits.unwrap_or(DEFAULT_BITS), 1, 16)?;
         ParamError::in_range("codewords", self.codewords.unwrap_or(2), 2, 1 << 16)?;
         ParamError::in_range("epsilon", self.epsilon, 1e-6, 1.0)?;
         ParamError::in_range("tolerance", self.tolerance, 0.0, 1.0)
@@ -133,23 +138,6 @@ fn split(
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
     let (k, dim) = trained.codebook.dim();
-    let mut members = vec![Vec::new(); k];
-    for (i, &c) in trained.nearest.iter().enumerate() {
-        members[c as usize].push(i);
-    }
-    let mut rng = cx.rng(k as u64);
-    let starts: Vec<Vec<f64>> = (0..k).map(|_| (0..dim).map(|_| rng.random::<f64>() - 0.5).collect()).collect();
-    let offsets: Vec<Vec<f64>> = members
-        .into_par_iter()
-        .zip(starts)
-        .enumerate()
-        .map(|(c, (members, start))| {
-            cx.cancel.check()?;
-            let rows = members.iter().map(|&i| train.row(i));
-            let (direction, deviation) = principal(rows, trained.codebook.row(c), start);
-            Ok(direction.into_iter().map(|v| v * epsilon * deviation).collect())
-        })
-        .collect::<Result<_, MethodError>>()?;
     let mut order: Vec<usize> = (0..k).collect();
     if more < k {
         let mut distortion = vec![0f64; k];
@@ -163,6 +151,26 @@ fn split(
         split[c] = true;
         split
     });
+    let mut members = vec![Vec::new(); k];
+    for (i, &c) in trained.nearest.iter().enumerate() {
+        members[c as usize].push(i);
+    }
+    let mut rng = cx.rng(k as u64);
+    let starts: Vec<Vec<f64>> = (0..k).map(|_| (0..dim).map(|_| rng.random::<f64>() - 0.5).collect()).collect();
+    let offsets: Vec<Vec<f64>> = members
+        .into_par_iter()
+        .zip(starts)
+        .enumerate()
+        .map(|(c, (members, start))| {
+            cx.cancel.check()?;
+            if !split[c] {
+                return Ok(vec![0.0; dim]);
+            }
+            let rows = members.iter().map(|&i| train.row(i));
+            let (direction, deviation) = principal(rows, trained.codebook.row(c), start);
+            Ok(direction.into_iter().map(|v| v * epsilon * deviation).collect())
+        })
+        .collect::<Result<_, MethodError>>()?;
     // What each new codeword comes of, and which way it is moved.
     let sources: Vec<(usize, f64)> =
         (0..k).flat_map(|c| if split[c] { vec![(c, 1.0), (c, -1.0)] } else { vec![(c, 0.0)] }).collect();

@@ -3,7 +3,7 @@
 use crate::additive::{AdditiveQuantizer, least_squares};
 use crate::lloyd::check_scale;
 use crate::local_search::LocalSearch;
-use crate::moments::mean;
+use crate::moments::{deviations, mean};
 use crate::rvq::{Stages, train_stages};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -147,13 +147,7 @@ impl Method for Lsq {
         let Stages { mut codebooks, mut codes, mse } =
             train_stages(train.view(), self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
         let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
-        let mean = mean(train.view());
-        let deviation: Vec<f64> = train
-            .columns()
-            .into_iter()
-            .zip(&mean)
-            .map(|(c, m)| (c.iter().map(|x| (f64::from(*x) - m).powi(2)).sum::<f64>() / c.len() as f64).sqrt())
-            .collect();
+        let deviation = deviations(train.view(), &mean(train.view()));
         for iteration in 0..self.iterations {
             cx.cancel.check()?;
             codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;

@@ -23,6 +23,16 @@ pub fn variance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> f64 {
     squares.sum::<f64>() / rows.nrows().max(1) as f64
 }
 
+/// Standard deviation of each component about `mean`.
+pub fn deviations(rows: ArrayView2<'_, f32>, mean: &[f64]) -> Vec<f64> {
+    let mut squares = vec![0f64; mean.len()];
+    for row in rows.outer_iter() {
+        row.iter().zip(mean).zip(&mut squares).for_each(|((&x, m), sum)| *sum += (f64::from(x) - m).powi(2));
+    }
+    let count = rows.nrows().max(1) as f64;
+    squares.into_iter().map(|sum| (sum / count).sqrt()).collect()
+}
+
 /// `mean (x − mean)·(x − mean)ᵀ`, `dim×dim`.
 pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> DMatrix<f64> {
     let (n, dim) = rows.dim();
@@ -44,6 +54,7 @@ mod tests {
         let mean = mean(rows.view());
         assert_eq!(mean, [2.0, 12.0]);
         assert_eq!(variance(rows.view(), &mean), 5.0);
+        assert_eq!(deviations(rows.view(), &mean), [1.0, 2.0]);
         let covariance = covariance(rows.view(), &mean);
         assert_eq!((covariance[(0, 0)], covariance[(1, 1)], covariance[(0, 1)]), (1.0, 4.0, 0.0));
     }

@@ -170,7 +170,11 @@ impl Scalar {
 
     /// Values stored per vector beside the symbols: offset unless symmetric, and step, of each block.
     fn side_values(&self, dim: usize) -> usize {
-        self.block(dim).map_or(0, |size| dim.div_ceil(size) * if self.symmetric { 1 } else { 2 })
+        self.block(dim).map_or(0, |size| dim.div_ceil(size) * self.values_per_block())
+    }
+
+    fn values_per_block(&self) -> usize {
+        if self.symmetric { 1 } else { 2 }
     }
 
     fn uniform(&self, samples: &Samples) -> Result<UniformLevels, MethodError> {

@@ -4,6 +4,7 @@ use super::{Levels, Scalar, normalize};
 use crate::batch::{decode_rows, encode_rows};
 use crate::components::Components;
 use crate::levels::UniformLevels;
+use crate::side::write_side;
 use crate::{MethodError, Quantizer, State, Symbols};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
@@ -77,14 +78,12 @@ impl ScalarQuantizer {
         let count = self.spec.level_count();
         let (side, packed) = code.split_at_mut(self.components.side_bytes());
         if let Some(size) = self.spec.block(self.dim()) {
-            let values = if self.spec.symmetric { 1 } else { 2 };
+            let values = self.spec.values_per_block();
             let blocks = row.chunks(size).zip(symbols.chunks_mut(size)).zip(side.chunks_exact_mut(4 * values));
             for ((row, symbols), side) in blocks {
                 let scale = self.spec.own_scale(row);
                 // The offset of a symmetric grid follows from its step.
-                for (stored, value) in side.chunks_exact_mut(4).zip(&[scale.offset, scale.step][2 - values..]) {
-                    stored.copy_from_slice(&value.to_le_bytes());
-                }
+                write_side(side, &[scale.offset, scale.step][2 - values..]);
                 let scale = self.scale_of(side);
                 for (symbol, &x) in symbols.iter_mut().zip(row) {
                     *symbol = match self.grids.first() {
@@ -119,7 +118,7 @@ impl ScalarQuantizer {
         let (side, packed) = code.split_at(self.components.side_bytes());
         self.components.layout.unpack(packed, symbols)?;
         if let Some(size) = self.spec.block(self.dim()) {
-            let values = if self.spec.symmetric { 1 } else { 2 };
+            let values = self.spec.values_per_block();
             for ((row, symbols), side) in
                 row.chunks_mut(size).zip(symbols.chunks(size)).zip(side.chunks_exact(4 * values))
             {
