@@ -1,21 +1,18 @@
 //! Exact nearest neighbours: the ground truth of every recall.
 
 use crate::Metric;
-use cpu::{Isa, Neighbor, Panels, Score, TopK};
-use ndarray::{ArrayView2, s};
+use cpu::{Isa, Nearest, Neighbor, Score, Shortlist};
+use ndarray::{ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 
-/// Base rows packed at a time; bounds memory beside the base itself.
-const BASE_BLOCK: usize = 8192;
+/// Base rows packed at a time: bounds memory beside the base itself, and stays in the second-level cache.
+const BASE_BLOCK: usize = 4096;
 
-/// Queries per task.
-const QUERY_BLOCK: usize = 24;
+/// Queries per task. A constant, so that no result depends on the number of threads.
+const QUERY_BLOCK: usize = 120;
 
-/// Candidates kept beyond `k` before the exact pass, for ties that the fast pass may order differently.
-const MARGIN: usize = 32;
-
-/// The `k` nearest base rows of each query, nearest first, ties by row number. A fast pass in f32 selects candidates,
-/// whose scores are then computed in f64: `‖q−x‖²` ([`Metric::L2`] and [`Metric::Cosine`]) or `−q·x`.
+/// The `k` nearest base rows of each query, nearest first, ties by row number. A fast pass selects all that may be among them;
+/// their scores are then computed in f64: `‖q−x‖²` ([`Metric::L2`] and [`Metric::Cosine`]) or `−q·x`.
 pub fn exact_neighbors(
     base: ArrayView2<'_, f32>,
     queries: ArrayView2<'_, f32>,
@@ -28,29 +25,21 @@ pub fn exact_neighbors(
     let score = if metric == Metric::Ip { Score::NegatedDot } else { Score::HalfDistance };
     let queries = queries.as_standard_layout();
     let queries = queries.as_slice().unwrap_or_default();
-    let mut selections: Vec<TopK> = (0..queries.len() / dim).map(|_| TopK::new(k + MARGIN)).collect();
+    let mut lists: Vec<Shortlist> = (0..queries.len() / dim).map(|_| Shortlist::new(k)).collect();
     for start in (0..base.nrows()).step_by(BASE_BLOCK) {
         let end = (start + BASE_BLOCK).min(base.nrows());
         let block = base.slice(s![start..end, ..]);
-        let block = block.as_standard_layout();
-        let panels = Panels::new(isa, block.as_slice().unwrap_or_default(), dim, score);
-        selections.par_chunks_mut(QUERY_BLOCK).zip(queries.par_chunks(QUERY_BLOCK * dim)).for_each(
-            |(tops, queries)| {
-                let mut scores = vec![0f32; tops.len() * panels.len()];
-                panels.scores(queries, &mut scores);
-                for (top, scores) in tops.iter_mut().zip(scores.chunks_exact(panels.len())) {
-                    top.push_block(scores, start as u32);
-                }
-            },
-        );
+        let block = block.as_slice().map_or_else(|| block.iter().copied().collect(), <[f32]>::to_vec);
+        let packed = Nearest::new(isa, block, dim, score);
+        let tasks = lists.par_chunks_mut(QUERY_BLOCK).zip(queries.par_chunks(QUERY_BLOCK * dim));
+        tasks.for_each(|(lists, queries)| packed.shortlist(queries, start as u32, lists));
     }
-    selections
+    lists
         .into_par_iter()
         .zip(queries.par_chunks_exact(dim))
-        .map(|(mut top, query)| {
-            let candidates = top.drain_sorted().into_iter().map(|n| n.id);
-            let mut exact: Vec<(f64, u32)> =
-                candidates.map(|id| (exact_score(query, base.row(id as usize).iter(), metric), id)).collect();
+        .map(|(mut list, query)| {
+            let score = |id: u32| (exact_score(query, base.row(id as usize), metric), id);
+            let mut exact: Vec<(f64, u32)> = list.drain().into_iter().map(score).collect();
             exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             exact.truncate(k);
             exact.into_iter().map(|(score, id)| Neighbor { score: score as f32, id }).collect()
@@ -58,13 +47,34 @@ pub fn exact_neighbors(
         .collect()
 }
 
-/// The score of one pair in f64; smaller is nearer.
-pub fn exact_score<'a>(query: &[f32], row: impl Iterator<Item = &'a f32>, metric: Metric) -> f64 {
-    let pairs = query.iter().zip(row).map(|(&q, &x)| (f64::from(q), f64::from(x)));
+/// The score of one pair in f64; smaller is nearer. Eight partial sums let the compiler vectorize.
+pub fn exact_score(query: &[f32], row: ArrayView1<'_, f32>, metric: Metric) -> f64 {
+    let copy;
+    let row = match row.as_slice() {
+        Some(row) => row,
+        None => {
+            copy = row.to_vec();
+            &copy
+        }
+    };
     match metric {
-        Metric::Ip => -pairs.map(|(q, x)| q * x).sum::<f64>(),
-        Metric::L2 | Metric::Cosine => pairs.map(|(q, x)| (q - x).powi(2)).sum(),
+        Metric::Ip => -sum_of_pairs(query, row, |q, x| q * x),
+        Metric::L2 | Metric::Cosine => sum_of_pairs(query, row, |q, x| (q - x) * (q - x)),
     }
+}
+
+#[inline(always)]
+fn sum_of_pairs(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let (a8, a_tail) = a.as_chunks::<8>();
+    let (b8, b_tail) = b.as_chunks::<8>();
+    let mut sums = [0f64; 8];
+    for (a, b) in a8.iter().zip(b8) {
+        for l in 0..8 {
+            sums[l] += term(f64::from(a[l]), f64::from(b[l]));
+        }
+    }
+    let tail: f64 = a_tail.iter().zip(b_tail).map(|(a, b)| term(f64::from(*a), f64::from(*b))).sum();
+    sums.iter().sum::<f64>() + tail
 }
 
 #[cfg(test)]
@@ -88,11 +98,8 @@ mod tests {
                 let found = exact_neighbors(base.view(), queries.view(), metric, 10, isa);
                 for (query, found) in queries.outer_iter().zip(&found) {
                     let query = query.to_vec();
-                    let mut all: Vec<(f64, u32)> = base
-                        .outer_iter()
-                        .zip(0..)
-                        .map(|(row, id)| (exact_score(&query, row.iter(), metric), id))
-                        .collect();
+                    let mut all: Vec<(f64, u32)> =
+                        base.outer_iter().zip(0..).map(|(row, id)| (exact_score(&query, row, metric), id)).collect();
                     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                     let expected: Vec<u32> = all[..10].iter().map(|(_, id)| *id).collect();
                     assert_eq!(found.iter().map(|n| n.id).collect::<Vec<_>>(), expected, "{metric} {isa}");

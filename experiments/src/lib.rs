@@ -13,7 +13,7 @@ mod fault;
 mod machine;
 pub mod metrics;
 pub mod plan;
-mod search;
+pub mod search;
 pub mod trial;
 mod units;
 

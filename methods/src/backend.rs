@@ -80,6 +80,14 @@ impl DeviceMatrix {
         self.columns.start
     }
 
+    /// Every `step`-th row from the first on; shares the storage.
+    ///
+    /// # Panics
+    /// When `step` is 0.
+    pub fn every(&self, step: usize) -> DeviceMatrix {
+        DeviceMatrix { rows: self.rows.div_ceil(step), stride: self.stride * step, ..self.clone() }
+    }
+
     /// A window of this window's columns; shares the storage.
     ///
     /// # Panics
@@ -150,6 +158,18 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// A device failure.
     fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
+
+    /// For each row and each of `codebooks`, which share out its components in groups of equal size, the nearest codeword of the group:
+    /// one symbol per row and codebook, row by row. Codebooks have at most 2^16 codewords.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest_in_groups(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        codebooks: &[Array2<f32>],
+        symbols: &mut [u16],
+    ) -> Result<(), MethodError>;
 
     /// The `count` codewords of least `‖x−c‖²` for each row, nearest first, ties by index; `rows·min(count, K)` in all. The
     /// score is that squared distance.

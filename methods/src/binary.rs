@@ -5,10 +5,12 @@ use crate::components::Components;
 use crate::level_dot::LevelDot;
 use crate::levels::Samples;
 use crate::moments::mean;
+use crate::scan::CodeLayout;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
 };
+use cpu::ScanTables;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -287,6 +289,14 @@ impl Searcher for AsymmetricSearcher<'_> {
             *score = self.constant + self.dot.dot(code)?;
         }
         Ok(())
+    }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.dot.code_layout(0, false)
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.dot.scan_tables(self.constant)
     }
 }
 

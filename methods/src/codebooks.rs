@@ -27,6 +27,8 @@ impl Codebooks {
     /// When there is none, they differ in shape, or have more than 2^16 codewords.
     pub(crate) fn new(books: Vec<Array2<f32>>, position: fn(usize, usize) -> String) -> Codebooks {
         assert!(!books.is_empty() && books.iter().all(|b| b.dim() == books[0].dim()), "codebooks of one shape");
+        // Row by row, as decoding reads them.
+        let books: Vec<Array2<f32>> = books.into_iter().map(|book| book.as_standard_layout().into_owned()).collect();
         Codebooks { layout: Layout::uniform(books.len(), symbol_bits(books[0].nrows())), books, position }
     }
 

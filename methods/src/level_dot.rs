@@ -3,6 +3,8 @@
 
 use crate::MethodError;
 use crate::pack::Layout;
+use crate::scan::CodeLayout;
+use cpu::{ScanTables, SymbolWidth};
 
 /// `Σ_j q_j·levels[u_j]` over packed symbols `u`. Where symbols do not straddle bytes, a table of 256 sums per byte does
 /// the work of all the symbols in it.
@@ -44,6 +46,32 @@ impl<'a> LevelDot<'a> {
                 table[..1 << (bits * place)].iter_mut().for_each(|sum| *sum += q * self.levels[0]);
             }
         }
+    }
+
+    /// How codes whose symbols begin after `skip` bytes are laid out, where they can be scanned many at a time.
+    pub(crate) fn code_layout(&self, skip: usize, has_factors: bool) -> Option<CodeLayout> {
+        let (width, positions) = match self.layout.common_width()? {
+            1 | 2 | 4 => (SymbolWidth::Nibble, 2 * self.layout.bytes()),
+            8 => (SymbolWidth::Byte, self.layout.bytes()),
+            _ => return None,
+        };
+        Some(CodeLayout { width, positions, skip, has_factors })
+    }
+
+    /// The tables of the present query for such a scan: those of bytes, or of their halves.
+    pub(crate) fn scan_tables(&self, constant: f32) -> Option<ScanTables> {
+        let layout = self.code_layout(0, false)?;
+        let entries = match layout.width {
+            SymbolWidth::Byte => self.tables.clone(),
+            SymbolWidth::Nibble => {
+                let bytes = self.tables.as_chunks::<256>().0.iter();
+                let halves = |table: &[f32; 256]| -> [f32; 32] {
+                    std::array::from_fn(|v| if v < 16 { table[v] } else { table[(v - 16) << 4] - table[0] })
+                };
+                bytes.flat_map(halves).collect()
+            }
+        };
+        Some(ScanTables::new(layout.width, entries, constant))
     }
 
     /// Bytes beyond the last symbol's bits must be zero, as the encoder leaves them.

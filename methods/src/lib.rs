@@ -36,6 +36,7 @@ pub mod rabitq;
 pub mod rotation;
 pub mod rvq;
 pub mod scalar;
+pub mod scan;
 mod side;
 pub mod spec;
 pub mod state;
@@ -52,8 +53,9 @@ pub use model::{Model, ModelError};
 pub use spec::{METHODS, MethodEntry, parse, parse_text};
 pub use state::{State, StateError};
 
-use cpu::TopK;
+use cpu::{ScanTables, TopK};
 use ndarray::{ArrayView2, ArrayViewMut2};
+use rayon::prelude::*;
 use std::fmt::Debug;
 
 /// The parameters of a method: plain data, complete and type-checked, not yet tied to any vectors.
@@ -181,6 +183,31 @@ pub trait Searcher: Send {
     /// A symbol outside its alphabet; lengths that do not fit together.
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError>;
 
+    /// How codes are made of the symbols of tables, where a score is
+    ///
+    /// ```text
+    /// constant + offset_i + slope_i·Σ_p table_p[symbol p of code i]
+    /// ```
+    ///
+    /// so that many codes can be scanned for several queries at a time ([`scan::top_k_of_many`]).
+    fn code_layout(&self) -> Option<scan::CodeLayout> {
+        None
+    }
+
+    /// The tables and the constant of the present query; there when [`Searcher::code_layout`] is.
+    fn scan_tables(&self) -> Option<ScanTables> {
+        None
+    }
+
+    /// `offset_i` and `slope_i` of a code.
+    ///
+    /// # Errors
+    /// Side values that no encoder writes.
+    fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
+        let _ = code;
+        Ok([0.0, 1.0])
+    }
+
     /// The `k` codes with the smallest scores, nearest first, ties by number. A fused scan may replace it.
     ///
     /// # Errors
@@ -257,8 +284,22 @@ pub fn check_train(train: ArrayView2<'_, f32>, cx: &Context) -> Result<(), Metho
     if train.nrows() == 0 || train.ncols() == 0 {
         return Err(MethodError::NoRows);
     }
+    if largest_magnitude(train).is_finite() {
+        return Ok(());
+    }
     match train.indexed_iter().find(|(_, v)| !v.is_finite()) {
         Some(((row, column), &value)) => Err(MethodError::NonFinite { row, column, value }),
         None => Ok(()),
     }
+}
+
+/// Largest `|v|` of all values; no number when one of them is none. Compared as bits, which order like magnitudes and which
+/// the compiler vectorizes.
+pub(crate) fn largest_magnitude(rows: ArrayView2<'_, f32>) -> f32 {
+    let of = |values: &[f32]| values.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff));
+    let largest = match rows.as_slice() {
+        Some(values) => values.par_chunks(1 << 16).map(of).max().unwrap_or(0),
+        None => rows.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff)),
+    };
+    f32::from_bits(largest)
 }

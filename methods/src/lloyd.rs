@@ -3,9 +3,11 @@
 //! [`Backend`]: crate::Backend
 
 use crate::backend::DeviceMatrix;
-use crate::{Context, MethodError};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use crate::{Context, MethodError, largest_magnitude};
+use cpu::Isa;
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 
 /// When Lloyd's iteration ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +34,7 @@ pub struct Trained {
 /// # Errors
 /// [`MethodError::Scale`].
 pub fn check_scale(rows: ArrayView2<'_, f32>) -> Result<(), MethodError> {
-    let magnitude = rows.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let magnitude = largest_magnitude(rows);
     if magnitude == 0.0 || (1e-15..=1e18).contains(&magnitude) { Ok(()) } else { Err(MethodError::Scale { magnitude }) }
 }
 
@@ -43,6 +45,9 @@ pub fn random_rows(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> A
     chosen.extend((chosen.len()..k).map(|_| rng.random_range(0..n)));
     rows.select(Axis(0), &chosen)
 }
+
+/// Rows per task of k-means++; a constant, so that no result depends on the number of threads.
+const PLUS_PLUS_ROWS: usize = 8192;
 
 /// k-means++ (Arthur and Vassilvitskii 2007): each next codeword is a row drawn with probability proportional to its
 /// squared distance from those chosen. When every row is already a codeword, rows repeat.
@@ -56,30 +61,62 @@ pub fn plus_plus(
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
     let (n, dim) = rows.dim();
-    let rows = rows.as_standard_layout();
-    let row = |i: usize| rows.slice(s![i, ..]);
+    let isa = Isa::detect();
+    // Component by component, in blocks that the tasks share.
+    let blocks: Vec<Vec<f32>> =
+        rows.axis_chunks_iter(Axis(0), PLUS_PLUS_ROWS).map(|block| block.t().iter().copied().collect()).collect();
     let mut codebook = Array2::<f32>::zeros((k, dim));
     let mut distance = vec![f32::INFINITY; n];
     let mut chosen = rng.random_range(0..n);
     for c in 0..k {
         cx.cancel.check()?;
-        codebook.row_mut(c).assign(&row(chosen));
-        let codeword = row(chosen);
-        let codeword = codeword.as_slice().unwrap_or_default();
-        let mut total = 0f64;
-        for (values, d) in rows.outer_iter().zip(&mut distance) {
-            *d = d.min(cpu::squared_distance(values.as_slice().unwrap_or_default(), codeword));
-            total += f64::from(*d);
-        }
+        codebook.row_mut(c).assign(&rows.row(chosen));
+        let codeword = rows.row(chosen).to_vec();
+        let blocks = distance.par_chunks_mut(PLUS_PLUS_ROWS).zip(&blocks);
+        let totals: Vec<f64> = blocks
+            .map_init(
+                || vec![0f32; PLUS_PLUS_ROWS],
+                |fresh, (distance, block)| {
+                    let fresh = &mut fresh[..distance.len()];
+                    cpu::squared_distances_to_columns(isa, &codeword, block, fresh);
+                    distance.iter_mut().zip(&*fresh).for_each(|(d, f)| *d = if *f < *d { *f } else { *d });
+                    sum(distance)
+                },
+            )
+            .collect();
+        let total: f64 = totals.iter().sum();
         // A point on [0, total) falls into the stretch of the row it chooses.
         let mut point = rng.random::<f64>() * total;
-        let next = distance.iter().position(|&d| {
-            point -= f64::from(d);
-            point < 0.0
+        let block = stretch(totals.iter().copied(), &mut point);
+        let next = block.and_then(|block| {
+            let first = block * PLUS_PLUS_ROWS;
+            let block = &distance[first..n.min(first + PLUS_PLUS_ROWS)];
+            stretch(block.iter().map(|&d| f64::from(d)), &mut point).map(|i| first + i)
         });
         chosen = next.unwrap_or_else(|| rng.random_range(0..n));
     }
     Ok(codebook)
+}
+
+/// The stretch that `point` falls into, of stretches laid end to end; `point` is then relative to its start.
+fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize> {
+    for (i, length) in lengths.enumerate() {
+        if *point < length {
+            return Some(i);
+        }
+        *point -= length;
+    }
+    None
+}
+
+/// In f64; eight partial sums keep additions apart from each other.
+fn sum(values: &[f32]) -> f64 {
+    let (chunks, tail) = values.as_chunks::<8>();
+    let mut sums = [0f64; 8];
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, v)| *sum += f64::from(*v));
+    }
+    sums.iter().sum::<f64>() + tail.iter().map(|v| f64::from(*v)).sum::<f64>()
 }
 
 /// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, and a codeword

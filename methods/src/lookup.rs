@@ -2,7 +2,9 @@
 
 use crate::codebooks::{Codebooks, check_symbols};
 use crate::pack::Layout;
+use crate::scan::CodeLayout;
 use crate::{MethodError, Metric, Searcher};
+use cpu::{Isa, ScanTables, SymbolWidth};
 
 /// Rows unpacked at a time, when symbols are not whole bytes.
 const ROWS: usize = 256;
@@ -18,6 +20,21 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) fn new(positions: usize, alphabet: usize) -> Tables {
         Tables { entries: vec![0.0; positions * alphabet], alphabet, symbols: Vec::new() }
+    }
+
+    /// How codes by these tables are laid out, where they can be scanned many at a time.
+    pub(crate) fn code_layout(&self, layout: &Layout) -> Option<CodeLayout> {
+        let width = match (layout.common_width()?, self.alphabet) {
+            (4, 16) => SymbolWidth::Nibble,
+            (8, 256) => SymbolWidth::Byte,
+            _ => return None,
+        };
+        Some(CodeLayout { width, positions: layout.positions(), skip: 0, has_factors: false })
+    }
+
+    /// The tables of the present query for such a scan.
+    pub(crate) fn scan_tables(&self, layout: &Layout) -> Option<ScanTables> {
+        Some(ScanTables::new(self.code_layout(layout)?.width, self.entries.clone(), 0.0))
     }
 
     /// `scores[i] = Σ_j table_j[symbol j of code i]`. A code is `offset` bytes of something else, then the packed symbols.
@@ -48,46 +65,74 @@ impl Tables {
     }
 }
 
-/// `−q·c`, the inner product turned so that smaller is nearer.
-fn negated_product(query: &[f32], codeword: &[f32]) -> f32 {
-    -query.iter().zip(codeword).map(|(a, b)| a * b).sum::<f32>()
+/// Codebooks component by component, as the tables of queries are computed from them.
+struct Columns {
+    isa: Isa,
+    /// `dsub×K` each.
+    books: Vec<Vec<f32>>,
+}
+
+impl Columns {
+    fn new(codebooks: &Codebooks) -> Columns {
+        let books = codebooks.books.iter().map(|book| book.t().iter().copied().collect()).collect();
+        Columns { isa: Isa::detect(), books }
+    }
+
+    /// The table of `part` of a query and codebook `j`.
+    fn table(&self, j: usize, part: &[f32], metric: Metric, table: &mut [f32]) {
+        match metric {
+            Metric::L2 => cpu::squared_distances_to_columns(self.isa, part, &self.books[j], table),
+            Metric::InnerProduct => cpu::negated_products_with_columns(self.isa, part, &self.books[j], table),
+        }
+    }
 }
 
 /// Inner products with sums of codewords, one from each codebook: tables `t_s[c] = −q·c` of whole vectors.
 pub(crate) struct AdditiveSearcher<'a> {
     codebooks: &'a Codebooks,
+    columns: Columns,
     tables: Tables,
 }
 
 impl<'a> AdditiveSearcher<'a> {
     pub(crate) fn new(codebooks: &'a Codebooks) -> AdditiveSearcher<'a> {
-        AdditiveSearcher { codebooks, tables: Tables::new(codebooks.books.len(), codebooks.codewords()) }
+        let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
+        AdditiveSearcher { codebooks, columns: Columns::new(codebooks), tables }
     }
 }
 
 impl Searcher for AdditiveSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
-        let codewords = self.codebooks.books.iter().flat_map(|codebook| codebook.outer_iter());
-        for (entry, codeword) in self.tables.entries.iter_mut().zip(codewords) {
-            *entry = negated_product(query, codeword.to_slice().unwrap_or_default());
+        for (j, table) in self.tables.entries.chunks_exact_mut(self.codebooks.codewords()).enumerate() {
+            self.columns.table(j, query, Metric::InnerProduct, table);
         }
     }
 
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
         self.tables.scan(&self.codebooks.layout, 0, codes, scores)
     }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.tables.code_layout(&self.codebooks.layout)
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.tables.scan_tables(&self.codebooks.layout)
+    }
 }
 
 /// Tables `t_j[c] = ‖q_j − c‖²` or `−q_j·c` of one query, one per group of consecutive components.
 pub(crate) struct LookupSearcher<'a> {
     codebooks: &'a Codebooks,
+    columns: Columns,
     metric: Metric,
     tables: Tables,
 }
 
 impl<'a> LookupSearcher<'a> {
     pub(crate) fn new(codebooks: &'a Codebooks, metric: Metric) -> LookupSearcher<'a> {
-        LookupSearcher { codebooks, metric, tables: Tables::new(codebooks.books.len(), codebooks.codewords()) }
+        let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
+        LookupSearcher { codebooks, columns: Columns::new(codebooks), metric, tables }
     }
 }
 
@@ -95,18 +140,20 @@ impl Searcher for LookupSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
         let (alphabet, dsub) = (self.codebooks.codewords(), self.codebooks.dsub());
         let tables = self.tables.entries.chunks_exact_mut(alphabet);
-        for ((table, part), codebook) in tables.zip(query.chunks_exact(dsub)).zip(&self.codebooks.books) {
-            for (entry, codeword) in table.iter_mut().zip(codebook.outer_iter()) {
-                let codeword = codeword.to_slice().unwrap_or_default();
-                *entry = match self.metric {
-                    Metric::L2 => cpu::squared_distance(part, codeword),
-                    Metric::InnerProduct => negated_product(part, codeword),
-                };
-            }
+        for (j, (table, part)) in tables.zip(query.chunks_exact(dsub)).enumerate() {
+            self.columns.table(j, part, self.metric, table);
         }
     }
 
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
         self.tables.scan(&self.codebooks.layout, 0, codes, scores)
+    }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.tables.code_layout(&self.codebooks.layout)
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.tables.scan_tables(&self.codebooks.layout)
     }
 }

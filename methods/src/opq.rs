@@ -119,9 +119,8 @@ impl Method for Opq {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let Fitted { affine, codebooks, mut history } = self.fit_rotation(train, cx)?;
         let rotated = affine.forward(train);
-        let rows = cx.backend.upload(rotated.view())?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
-        let trained = train_groups(rotated.view(), &rows, starts(codebooks), self.m, self.bits, stop, cx)?;
+        let trained = train_groups(rotated.view(), starts(codebooks), self.m, self.bits, stop, cx)?;
         history.extend(total_mse(&trained));
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         let product = ProductQuantizer::trained(codebooks, history, cx.backend.clone());
@@ -208,10 +207,9 @@ impl Opq {
         let mut codebooks: Option<Vec<Array2<f32>>> = None;
         for _ in 0..self.iterations {
             let rotated = multiply(train, rotation.view());
-            let rows = cx.backend.upload(rotated.view())?;
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
             let starts = starts(codebooks);
-            let trained = train_groups(rotated.view(), &rows, starts, self.m, self.bits, stop(inner), cx)?;
+            let trained = train_groups(rotated.view(), starts, self.m, self.bits, stop(inner), cx)?;
             let before = history.last().copied();
             history.extend(total_mse(&trained));
             let settled = before.zip(history.last()).is_some_and(|(before, now)| before - now <= SETTLED * now);

@@ -4,7 +4,7 @@ use crate::kmeans::Init;
 use crate::lloyd::{Stop, Trained, check_scale, lloyd};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -84,9 +84,8 @@ impl Method for Pq {
         check_train(train, cx)?;
         check_scale(train)?;
         self.check(train.ncols())?;
-        let rows = cx.backend.upload(train)?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
-        let trained = train_groups(train, &rows, Starts::From(self.init), self.m, self.bits, stop, cx)?;
+        let trained = train_groups(train, Starts::From(self.init), self.m, self.bits, stop, cx)?;
         let history = total_mse(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         Ok(Box::new(ProductQuantizer::trained(codebooks, history, cx.backend.clone())))
@@ -108,7 +107,6 @@ pub(crate) enum Starts {
 /// Trains the codebook of each of `m` groups of components.
 pub(crate) fn train_groups(
     train: ArrayView2<'_, f32>,
-    rows: &DeviceMatrix,
     starts: Starts,
     m: usize,
     bits: u8,
@@ -120,12 +118,13 @@ pub(crate) fn train_groups(
         .into_par_iter()
         .map(|j| {
             let window = j * dsub..(j + 1) * dsub;
-            let group = train.slice(s![.., window.clone()]);
+            let group = train.slice(s![.., window]);
             let start = match &starts {
                 Starts::Given(starts) => starts[j].clone(),
                 Starts::From(init) => init.codebook(group, 1 << bits, &mut cx.rng(j as u64), cx)?,
             };
-            lloyd(&rows.columns(window), start, stop, cx)
+            // A copy of its own: rows of a few components lie closer together than they do in whole vectors.
+            lloyd(&cx.backend.upload(group)?, start, stop, cx)
         })
         .collect()
 }

@@ -6,11 +6,11 @@ use crate::codebooks::Codebooks;
 use crate::lookup::LookupSearcher;
 use crate::state::{State, StateError};
 use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use std::sync::Arc;
 
 /// Rows encoded at a time: bounds what a device must hold beside the codebooks.
-const ROWS: usize = 8192;
+const ROWS: usize = 1 << 16;
 
 /// `m` codebooks of `K×dsub`, one per group of `dsub` consecutive components. A code is one symbol per group.
 pub struct ProductQuantizer {
@@ -62,17 +62,12 @@ impl Quantizer for ProductQuantizer {
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        let (m, dsub) = (self.codebooks.books.len(), self.codebooks.dsub());
-        for (chunk, codes) in codes.chunks_mut(ROWS * self.code_size()).enumerate() {
-            let count = codes.len() / self.code_size();
-            let device = self.backend.upload(rows.slice(s![chunk * ROWS..chunk * ROWS + count, ..]))?;
-            let mut symbols = vec![0u16; count * m];
-            for (j, codebook) in self.codebooks.books.iter().enumerate() {
-                let window = device.columns(j * dsub..(j + 1) * dsub);
-                let nearest = self.backend.nearest(&window, codebook.view())?;
-                symbols.iter_mut().skip(j).step_by(m).zip(nearest).for_each(|(symbol, c)| *symbol = c as u16);
-            }
-            for (code, symbols) in codes.chunks_exact_mut(self.code_size()).zip(symbols.chunks_exact(m)) {
+        let (m, size) = (self.codebooks.books.len(), self.code_size());
+        let mut symbols = vec![0u16; ROWS.min(rows.nrows()) * m];
+        for (rows, codes) in rows.axis_chunks_iter(Axis(0), ROWS).zip(codes.chunks_mut(ROWS * size)) {
+            let symbols = &mut symbols[..rows.nrows() * m];
+            self.backend.nearest_in_groups(rows, &self.codebooks.books, symbols)?;
+            for (code, symbols) in codes.chunks_exact_mut(size).zip(symbols.chunks_exact(m)) {
                 self.codebooks.layout.pack(symbols, code);
             }
         }
@@ -80,6 +75,31 @@ impl Quantizer for ProductQuantizer {
     }
 
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        let dsub = self.codebooks.dsub();
+        if let (Some(8), 256) = (self.codebooks.layout.common_width(), self.codebooks.codewords()) {
+            // One byte per symbol: nothing to unpack and nothing that could be wrong.
+            let books: Vec<&[f32]> = self.codebooks.books.iter().filter_map(|book| book.as_slice()).collect();
+            return decode_rows(
+                self.dim(),
+                self.code_size(),
+                codes,
+                rows,
+                || (),
+                |code, row, ()| {
+                    match dsub {
+                        4 => select::<4>(&books, code, row),
+                        8 => select::<8>(&books, code, row),
+                        16 => select::<16>(&books, code, row),
+                        _ => {
+                            for ((part, book), &symbol) in row.chunks_exact_mut(dsub).zip(&books).zip(code) {
+                                part.copy_from_slice(&book[usize::from(symbol) * dsub..][..dsub]);
+                            }
+                        }
+                    }
+                    Ok(())
+                },
+            );
+        }
         let scratch = || vec![0u16; self.codebooks.books.len()];
         decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
             self.codebooks.select(code, symbols)?;
@@ -106,5 +126,12 @@ impl Quantizer for ProductQuantizer {
 
     fn save(&self, state: &mut State) {
         self.codebooks.save(state);
+    }
+}
+
+/// Puts the codewords of whole-byte symbols side by side; of a length that the compiler knows.
+fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
+    for ((part, book), &symbol) in row.as_chunks_mut::<D>().0.iter_mut().zip(books).zip(code) {
+        *part = book.as_chunks::<D>().0[usize::from(symbol)];
     }
 }

@@ -6,11 +6,13 @@ use crate::hadamard::FastRotation;
 use crate::level_dot::LevelDot;
 use crate::lloyd::check_scale;
 use crate::moments::mean;
+use crate::scan::CodeLayout;
 use crate::side::{read_side, unit_residual, write_side};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
 };
+use cpu::ScanTables;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -331,15 +333,29 @@ impl Searcher for RabitqSearcher<'_> {
             return Err(MethodError::CodeLength { expected: size * scores.len(), found: codes.len() });
         }
         for (code, score) in codes.chunks_exact(size).zip(scores) {
-            let (side, packed) = code.split_at(self.quantizer.components.side_bytes());
-            let [norm, product] = read_side(side)?;
-            let along = if product > 0.0 { norm * (self.dot.dot(packed)? / product) } else { 0.0 };
-            *score = match self.metric {
-                Metric::L2 => norm * norm + self.constant - 2.0 * along,
-                Metric::InnerProduct => self.constant - along,
-            };
+            let [offset, slope] = self.row_factors(code)?;
+            *score =
+                self.constant + (offset + slope * self.dot.dot(&code[self.quantizer.components.side_bytes()..])?);
         }
         Ok(())
+    }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.dot.code_layout(self.quantizer.components.side_bytes(), true)
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.dot.scan_tables(self.constant)
+    }
+
+    /// `‖x−c‖²` and `−2·‖x−c‖/⟨ū,o⟩`, or 0 and half of that.
+    fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
+        let [norm, product] = read_side(&code[..self.quantizer.components.side_bytes()])?;
+        let slope = if product > 0.0 { -norm / product } else { 0.0 };
+        Ok(match self.metric {
+            Metric::L2 => [norm * norm, 2.0 * slope],
+            Metric::InnerProduct => [0.0, slope],
+        })
     }
 }
 

@@ -6,12 +6,14 @@ use crate::hadamard::FastRotation;
 use crate::level_dot::LevelDot;
 use crate::levels::{Samples, lloyd_max};
 use crate::lloyd::check_scale;
+use crate::scan::CodeLayout;
 use crate::side::{read_side, unit_residual, write_side};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, StateError, Symbols,
     check_train,
 };
+use cpu::ScanTables;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -359,6 +361,21 @@ impl Searcher for TurboSearcher<'_> {
             *score = -norm * (product / root);
         }
         Ok(())
+    }
+
+    /// Signs of the residual have a slope of their own.
+    fn code_layout(&self) -> Option<CodeLayout> {
+        let layout = self.levels.code_layout(self.quantizer.components.side_bytes(), true);
+        layout.filter(|_| self.signs.is_none())
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.levels.scan_tables(0.0)
+    }
+
+    fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
+        let (norm, _) = self.quantizer.side(code)?;
+        Ok([0.0, -norm / self.quantizer.root_dim()])
     }
 }
 

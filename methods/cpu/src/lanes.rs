@@ -20,12 +20,37 @@ pub(crate) trait Lanes: Copy {
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// `self − other`.
     fn sub(self, other: Self) -> Self;
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// From fewer than `N` values; zero where there is none.
+    fn load_few(values: &[f32]) -> Self;
+    /// The sum of all lanes, by halves: lane `l` with `l + N/2`, then with `l + N/4`, and so on.
+    fn sum(self) -> f32;
     /// All lanes alike.
     fn splat_index(value: u32) -> Self::Index;
     /// Into the first `N` values of a slice.
     fn store_index(index: Self::Index, values: &mut [u32]);
     /// Where `self` is smaller than `best`, replaces `best` by it and `best_index` by `index`.
     fn keep_smaller(self, best: &mut Self, best_index: &mut Self::Index, index: Self::Index);
+
+    /// Of two registers of best scores of columns, and the panels of two registers that they came from: the column of the smallest, the
+    /// lowest among equals.
+    #[inline(always)]
+    fn winner(best: [Self; 2], panels: [Self::Index; 2]) -> u32 {
+        let (mut scores, mut origins) = ([0f32; 32], [0u32; 32]);
+        for half in 0..2 {
+            best[half].store(&mut scores[half * Self::N..]);
+            Self::store_index(panels[half], &mut origins[half * Self::N..]);
+        }
+        let mut winner = (f32::INFINITY, 0u32);
+        for w in 0..2 * Self::N {
+            let candidate = (scores[w], origins[w] * 2 * Self::N as u32 + w as u32);
+            if candidate.0 < winner.0 || (candidate.0 == winner.0 && candidate.1 < winner.1) {
+                winner = candidate;
+            }
+        }
+        winner.1
+    }
 }
 
 /// Four values without any particular instruction set.
@@ -62,6 +87,21 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|l| self.0[l] + other.0[l]))
+    }
+
+    #[inline(always)]
+    fn load_few(values: &[f32]) -> Self {
+        Portable(std::array::from_fn(|l| values.get(l).copied().unwrap_or(0.0)))
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
+    }
+
+    #[inline(always)]
     fn splat_index(value: u32) -> [u32; 4] {
         [value; 4]
     }
@@ -91,6 +131,16 @@ mod x86 {
 
     use super::Lanes;
     use std::arch::x86_64::*;
+
+    /// Lane `l` with `l+2`, then with `l+1`.
+    #[inline(always)]
+    fn sum_of_four(values: __m128) -> f32 {
+        // SAFETY: SSE is part of x86-64.
+        unsafe {
+            let twos = _mm_add_ps(values, _mm_movehl_ps(values, values));
+            _mm_cvtss_f32(_mm_add_ss(twos, _mm_shuffle_ps::<1>(twos, twos)))
+        }
+    }
 
     /// AVX2 with FMA.
     #[derive(Clone, Copy)]
@@ -130,6 +180,25 @@ mod x86 {
         fn sub(self, other: Self) -> Self {
             // SAFETY: AVX2 is present, see the module.
             Avx2(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn load_few(values: &[f32]) -> Self {
+            let mut padded = [0f32; 8];
+            padded.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+            Avx2::load(&padded)
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            // SAFETY: AVX2 is present, see the module.
+            unsafe { sum_of_four(_mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0))) }
         }
 
         #[inline(always)]
@@ -197,6 +266,26 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn load_few(values: &[f32]) -> Self {
+            let count = values.len().min(16);
+            // SAFETY: AVX-512 is present, and only lanes that exist are read.
+            Avx512(unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, values.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            // SAFETY: AVX-512 is present, see the module.
+            let halves = unsafe { _mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0)) };
+            Avx2(halves).sum()
+        }
+
+        #[inline(always)]
         fn splat_index(value: u32) -> __m512i {
             // SAFETY: AVX-512 is present, see the module.
             unsafe { _mm512_set1_epi32(value.cast_signed()) }
@@ -207,6 +296,24 @@ mod x86 {
             let values = &mut values[..16];
             // SAFETY: AVX-512 is present, and sixteen values are writable.
             unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), index) }
+        }
+
+        #[inline(always)]
+        fn winner(best: [Self; 2], panels: [__m512i; 2]) -> u32 {
+            // SAFETY: AVX-512 is present, see the module.
+            unsafe {
+                let least = _mm512_set1_ps(_mm512_reduce_min_ps(_mm512_min_ps(best[0].0, best[1].0)));
+                let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+                let low = _mm512_or_si512(_mm512_slli_epi32::<5>(panels[0]), lane);
+                let high =
+                    _mm512_or_si512(_mm512_slli_epi32::<5>(panels[1]), _mm512_or_si512(lane, _mm512_set1_epi32(16)));
+                let none = _mm512_set1_epi32(-1);
+                let low = _mm512_mask_mov_epi32(none, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(best[0].0, least), low);
+                let high = _mm512_mask_mov_epi32(none, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(best[1].0, least), high);
+                let column = _mm512_reduce_min_epu32(_mm512_min_epu32(low, high));
+                // Nothing was smaller than infinity.
+                if column == u32::MAX { 0 } else { column }
+            }
         }
 
         #[inline(always)]

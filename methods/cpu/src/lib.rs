@@ -4,15 +4,36 @@
 //! through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
 //! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
 
+mod cells;
+mod columns;
+mod distance;
+mod entry;
 mod hamming;
 mod isa;
 mod lanes;
 mod lookup;
+mod nearest;
 mod panels;
+mod shortlist;
+#[cfg(target_arch = "x86_64")]
+mod sieve;
+#[cfg(target_arch = "x86_64")]
+mod sieve_vnni;
+mod table_scan;
+#[cfg(target_arch = "x86_64")]
+mod table_scan_vbmi;
 mod topk;
+mod uniform;
 
+pub use cells::cell_sums;
+pub use columns::{negated_products_with_columns, squared_distances_to_columns};
+pub use distance::{negated_products, squared_distance, squared_distances};
 pub use hamming::hamming;
-pub use isa::Isa;
+pub use isa::{ISA_VARIABLE, Isa};
 pub use lookup::{scan_byte_tables, scan_tables};
-pub use panels::{Panels, Score, squared_distance};
+pub use nearest::Nearest;
+pub use panels::{Panels, Score};
+pub use shortlist::Shortlist;
+pub use table_scan::{CodeBlock, ScanTables, SymbolWidth};
 pub use topk::{Neighbor, TopK};
+pub use uniform::{decode_uniform_bytes, encode_uniform_bytes};

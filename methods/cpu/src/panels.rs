@@ -32,10 +32,12 @@ pub struct Panels {
     score: Score,
     /// What rows and vectors are relative to: the mean of the vectors, or zero for products.
     center: Vec<f32>,
-    /// `⌈k/W⌉` panels of `dim×W`; missing columns are zero.
+    /// `⌈k/W⌉` panels of `dim×W` with the signs turned; missing columns are zero.
     packed: Vec<f32>,
     /// What is added to `−x·c`; infinite for missing columns, so that they never win.
     bias: Vec<f32>,
+    /// Largest `‖c‖²` relative to the center.
+    largest_square: f32,
 }
 
 impl Panels {
@@ -55,17 +57,19 @@ impl Panels {
             Score::HalfDistance => mean(vectors, dim),
             Score::NegatedDot => vec![0.0; dim],
         };
+        let mut largest_square = 0f32;
         for (c, vector) in vectors.chunks_exact(dim).enumerate() {
             let panel = &mut packed[c / width * width * dim..][..width * dim];
             let mut norm = 0f32;
             for (j, (&v, &m)) in vector.iter().zip(&center).enumerate() {
                 let v = v - m;
-                panel[j * width + c % width] = v;
+                panel[j * width + c % width] = -v;
                 norm += v * v;
             }
+            largest_square = largest_square.max(norm);
             bias[c] = if score == Score::HalfDistance { 0.5 * norm } else { 0.0 };
         }
-        Panels { isa, k, dim, score, center, packed, bias }
+        Panels { isa, k, dim, score, center, packed, bias, largest_square }
     }
 
     /// Number of packed vectors.
@@ -91,6 +95,11 @@ impl Panels {
         });
     }
 
+    /// [`Panels::assign`] on the current thread.
+    pub(crate) fn assign_here(&self, rows: &[f32], stride: usize, nearest: &mut [u32]) {
+        self.dispatch(Argmin { rows, stride, nearest });
+    }
+
     /// Writes the `n×k` scores of `n` rows of `dim` components, row-major, on the current thread.
     ///
     /// # Panics
@@ -100,12 +109,22 @@ impl Panels {
         self.dispatch(WriteScores { rows, scores });
     }
 
+    /// [`Panels::scores`], and how far any of them may be from the score of exact arithmetic.
+    pub(crate) fn scores_with_margin(&self, rows: &[f32], scores: &mut [f32]) -> f32 {
+        self.scores(rows, scores);
+        // Products and norms are sums of `dim` terms, each at most as large as the two squared norms together.
+        let square_of = |x: &[f32]| x.iter().zip(&self.center).map(|(x, m)| (x - m) * (x - m)).sum::<f32>();
+        let largest = rows.chunks_exact(self.dim).map(square_of).fold(self.largest_square, f32::max);
+        let margin = 2.0 * largest * (self.dim + 64) as f32 * f32::EPSILON;
+        if margin.is_nan() { f32::INFINITY } else { margin }
+    }
+
     fn dispatch<T: TileTask>(&self, task: T) {
         match self.isa {
             // SAFETY: `Panels::new` refuses an instruction set that the processor lacks.
             // Measured gain over the portable path: see `cargo bench -p vqbench-cpu`.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { run_avx512(task, self) },
+            Isa::Avx512Vnni | Isa::Avx512 => unsafe { run_avx512(task, self) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { run_avx2(task, self) },
@@ -120,15 +139,20 @@ trait TileTask {
     fn rows(&self, dim: usize) -> usize;
     /// Components of one row.
     fn row(&self, i: usize, dim: usize) -> &[f32];
-    /// Handles rows `first..first + R`, whose components are interleaved in `xs`.
-    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize);
+    /// Handles rows `first..first + R`, which are `xs` relative to the center.
+    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: [&[f32]; R], first: usize);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 fn run_avx512<T: TileTask>(task: T, panels: &Panels) {
-    run::<Avx512, 8, T>(task, panels);
+    // Where rows are short, what follows the products weighs more: four rows leave registers for it.
+    if panels.dim <= SHORT { run::<Avx512, 4, T>(task, panels) } else { run::<Avx512, 8, T>(task, panels) }
 }
+
+/// Components up to which a row is short.
+#[cfg(target_arch = "x86_64")]
+const SHORT: usize = 32;
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
@@ -141,39 +165,39 @@ fn run_avx2<T: TileTask>(task: T, panels: &Panels) {
 fn run<L: Lanes, const R: usize, T: TileTask>(mut task: T, panels: &Panels) {
     let (n, dim) = (task.rows(panels.dim), panels.dim);
     let whole = n / R * R;
-    let mut xs = vec![[0f32; R]; dim];
+    let mut centred = vec![0f32; R * dim];
+    let center = |task: &T, i: usize, centred: &mut [f32]| {
+        let (row, center) = (&task.row(i, dim)[..dim], &panels.center[..dim]);
+        for ((x, value), m) in centred[..dim].iter_mut().zip(row).zip(center) {
+            *x = value - m;
+        }
+    };
     for first in (0..whole).step_by(R) {
-        for r in 0..R {
-            for ((x, &value), &m) in xs.iter_mut().zip(task.row(first + r, dim)).zip(&panels.center) {
-                x[r] = value - m;
-            }
+        for (r, x) in centred.chunks_exact_mut(dim).enumerate() {
+            center(&task, first + r, x);
         }
-        task.block::<L, R>(panels, &xs, first);
+        task.block::<L, R>(panels, std::array::from_fn(|r| &centred[r * dim..][..dim]), first);
     }
-    let mut xs = vec![[0f32; 1]; dim];
-    for first in whole..n {
-        for ((x, &value), &m) in xs.iter_mut().zip(task.row(first, dim)).zip(&panels.center) {
-            x[0] = value - m;
-        }
-        task.block::<L, 1>(panels, &xs, first);
+    for i in whole..n {
+        center(&task, i, &mut centred[..dim]);
+        task.block::<L, 1>(panels, [&centred[..dim]], i);
     }
 }
 
-/// `bias[c] − Σ_j x_j·c_j` for `R` rows and one panel of two registers of vectors.
+/// `bias[c] − Σ_j x_j·c_j` for `R` rows and one panel of two registers of vectors, which is packed with its sign turned.
 #[inline(always)]
-fn tile<L: Lanes, const R: usize>(xs: &[[f32; R]], panel: &[f32], bias: &[f32]) -> [[L; 2]; R] {
-    let mut sums = [[L::splat(0.0); 2]; R];
-    for (x, column) in xs.iter().zip(panel.chunks_exact(2 * L::N)) {
+fn tile<L: Lanes, const R: usize>(xs: &[&[f32]; R], panel: &[f32], bias: &[f32]) -> [[L; 2]; R] {
+    let mut sums = [[L::load(bias), L::load(&bias[L::N..])]; R];
+    let dim = xs[0].len();
+    // Once here, so that the loop below needs no checks.
+    assert!(xs.iter().all(|x| x.len() == dim));
+    for (j, column) in panel.chunks_exact(2 * L::N).take(dim).enumerate() {
         let c = [L::load(column), L::load(&column[L::N..])];
         for r in 0..R {
-            let value = L::splat(x[r]);
+            let value = L::splat(xs[r][j]);
             sums[r][0] = value.mul_add(c[0], sums[r][0]);
             sums[r][1] = value.mul_add(c[1], sums[r][1]);
         }
-    }
-    let bias = [L::load(bias), L::load(&bias[L::N..])];
-    for sum in &mut sums {
-        *sum = [bias[0].sub(sum[0]), bias[1].sub(sum[1])];
     }
     sums
 }
@@ -204,12 +228,12 @@ impl TileTask for Argmin<'_> {
     }
 
     #[inline(always)]
-    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize) {
+    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: [&[f32]; R], first: usize) {
         // Lane by lane the best score so far and the panel it came from; earlier panels win ties.
         let mut best = [[L::splat(f32::INFINITY); 2]; R];
         let mut from = [[L::splat_index(0); 2]; R];
         for (p, (panel, bias)) in panels.panels(2 * L::N).enumerate() {
-            let scores = tile::<L, R>(xs, panel, bias);
+            let scores = tile::<L, R>(&xs, panel, bias);
             let index = L::splat_index(p as u32);
             for r in 0..R {
                 for half in 0..2 {
@@ -217,20 +241,8 @@ impl TileTask for Argmin<'_> {
                 }
             }
         }
-        let (mut scores, mut origins) = ([0f32; 32], [0u32; 32]);
         for r in 0..R {
-            for half in 0..2 {
-                best[r][half].store(&mut scores[half * L::N..]);
-                L::store_index(from[r][half], &mut origins[half * L::N..]);
-            }
-            let mut winner = (f32::INFINITY, 0u32);
-            for w in 0..2 * L::N {
-                let candidate = (scores[w], origins[w] * 2 * L::N as u32 + w as u32);
-                if candidate.0 < winner.0 || (candidate.0 == winner.0 && candidate.1 < winner.1) {
-                    winner = candidate;
-                }
-            }
-            self.nearest[first + r] = winner.1;
+            self.nearest[first + r] = L::winner(best[r], from[r]);
         }
     }
 }
@@ -252,20 +264,18 @@ impl TileTask for WriteScores<'_> {
     }
 
     #[inline(always)]
-    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: &[[f32; R]], first: usize) {
+    fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: [&[f32]; R], first: usize) {
         let (k, width) = (panels.k, 2 * L::N);
         let mut buffer = [0f32; 32];
         // What the split leaves out, so that scores of different packings compare.
         let mut half_norm = [0f32; R];
         if panels.score == Score::HalfDistance {
-            for x in xs {
-                for r in 0..R {
-                    half_norm[r] += 0.5 * x[r] * x[r];
-                }
+            for (half_norm, x) in half_norm.iter_mut().zip(&xs) {
+                *half_norm = half_square(x);
             }
         }
         for (p, (panel, bias)) in panels.panels(width).enumerate() {
-            let scores = tile::<L, R>(xs, panel, bias);
+            let scores = tile::<L, R>(&xs, panel, bias);
             let count = width.min(k - p * width);
             for (r, halves) in scores.iter().enumerate() {
                 halves[0].store(&mut buffer);
@@ -277,29 +287,27 @@ impl TileTask for WriteScores<'_> {
     }
 }
 
+/// `½‖x‖²`; partial sums let the compiler vectorize.
+#[inline(always)]
+fn half_square(x: &[f32]) -> f32 {
+    let (chunks, tail) = x.as_chunks::<8>();
+    let mut sums = [0f32; 8];
+    for chunk in chunks {
+        for l in 0..8 {
+            sums[l] += chunk[l] * chunk[l];
+        }
+    }
+    0.5 * (sums.iter().sum::<f32>() + tail.iter().map(|v| v * v).sum::<f32>())
+}
+
 /// Mean of the rows of `vectors`.
-fn mean(vectors: &[f32], dim: usize) -> Vec<f32> {
+pub(crate) fn mean(vectors: &[f32], dim: usize) -> Vec<f32> {
     let mut sums = vec![0f64; dim];
     for vector in vectors.chunks_exact(dim) {
         sums.iter_mut().zip(vector).for_each(|(s, &v)| *s += f64::from(v));
     }
     let count = (vectors.len() / dim).max(1) as f64;
     sums.into_iter().map(|s| (s / count) as f32).collect()
-}
-
-/// `‖a−b‖²`, summed directly: exact where the split form cancels. Eight partial sums let the compiler vectorize.
-pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let (a8, a_tail) = a.as_chunks::<8>();
-    let (b8, b_tail) = b.as_chunks::<8>();
-    let mut sums = [0f32; 8];
-    for (x, y) in a8.iter().zip(b8) {
-        for l in 0..8 {
-            let delta = x[l] - y[l];
-            sums[l] += delta * delta;
-        }
-    }
-    let tail: f32 = a_tail.iter().zip(b_tail).map(|(x, y)| (x - y) * (x - y)).sum();
-    sums.iter().sum::<f32>() + tail
 }
 
 #[cfg(test)]
@@ -409,15 +417,5 @@ mod tests {
             })
             .collect();
         assert!(scores.windows(2).all(|pair| pair[0] == pair[1]));
-    }
-
-    #[test]
-    fn squared_distance_covers_every_tail() {
-        for n in 0..40 {
-            let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            let b: Vec<f32> = (0..n).map(|i| (i * 2) as f32).collect();
-            let plain: f32 = (0..n).map(|i| (i * i) as f32).sum();
-            assert_eq!(squared_distance(&a, &b), plain);
-        }
     }
 }

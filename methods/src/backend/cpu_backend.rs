@@ -2,13 +2,16 @@
 
 use super::{Assignment, Backend, CellSums, DeviceMatrix};
 use crate::MethodError;
-use cpu::{Isa, Neighbor, Panels, Score, TopK};
+use cpu::{Isa, Nearest, Neighbor, Panels, Score, TopK};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Rows per task where scores of a whole codebook are held for each.
 const ROWS: usize = 64;
+
+/// Rows per task where all groups of their components are coded: few enough to stay in the second-level cache.
+const GROUP_ROWS: usize = 240;
 
 /// Computes on the processor.
 #[derive(Clone, Debug)]
@@ -35,6 +38,10 @@ impl CpuBackend {
         }
     }
 
+    fn pack(&self, codebook: ArrayView2<'_, f32>) -> Nearest {
+        Nearest::new(self.isa, codebook.iter().copied().collect(), codebook.ncols(), Score::HalfDistance)
+    }
+
     fn row<'m>(&self, matrix: &'m DeviceMatrix, i: usize) -> &'m [f32] {
         &self.values(matrix)[i * matrix.stride()..][..matrix.ncols()]
     }
@@ -47,7 +54,19 @@ impl Backend for CpuBackend {
 
     fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError> {
         let (n, dim) = rows.dim();
-        let values: Vec<f32> = rows.iter().copied().collect();
+        let values = match rows.as_slice() {
+            Some(values) => values.to_vec(),
+            None => {
+                let mut values = Vec::with_capacity(rows.len());
+                for row in rows.outer_iter() {
+                    match row.as_slice() {
+                        Some(row) => values.extend_from_slice(row),
+                        None => values.extend(row),
+                    }
+                }
+                values
+            }
+        };
         Ok(DeviceMatrix::from_storage(Arc::new(values), n, dim))
     }
 
@@ -56,24 +75,40 @@ impl Backend for CpuBackend {
     }
 
     fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
-        let (n, dim) = (rows.nrows(), rows.ncols());
-        let nearest = self.nearest(rows, codebook)?;
-        let codewords = codebook.as_standard_layout();
-        let codewords = codewords.as_slice().unwrap_or_default();
-        // The kernel orders by ½‖c‖²−x·c, which cancels; the distance itself is summed directly.
-        let mut squared_distance = vec![0f32; n];
-        squared_distance.par_iter_mut().with_min_len(256).enumerate().for_each(|(i, d)| {
-            *d = cpu::squared_distance(self.row(rows, i), &codewords[nearest[i] as usize * dim..][..dim]);
-        });
+        let mut nearest = vec![0u32; rows.nrows()];
+        let mut squared_distance = vec![0f32; rows.nrows()];
+        let packed = self.pack(codebook);
+        packed.assign(self.values(rows), rows.stride(), &mut nearest, Some(&mut squared_distance));
         Ok(Assignment { nearest, squared_distance })
     }
 
     fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
-        let codewords: Vec<f32> = codebook.iter().copied().collect();
-        let panels = Panels::new(self.isa, &codewords, rows.ncols(), Score::HalfDistance);
         let mut nearest = vec![0u32; rows.nrows()];
-        panels.assign(self.values(rows), rows.stride(), &mut nearest);
+        self.pack(codebook).assign(self.values(rows), rows.stride(), &mut nearest, None);
         Ok(nearest)
+    }
+
+    fn nearest_in_groups(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        codebooks: &[Array2<f32>],
+        symbols: &mut [u16],
+    ) -> Result<(), MethodError> {
+        let (m, dsub) = (codebooks.len(), codebooks[0].ncols());
+        let packed: Vec<Nearest> = codebooks.iter().map(|codebook| self.pack(codebook.view())).collect();
+        let rows = rows.as_standard_layout();
+        let values = rows.as_slice().unwrap_or_default();
+        symbols.par_chunks_mut(GROUP_ROWS * m).zip(values.par_chunks(GROUP_ROWS * m * dsub)).for_each(
+            |(symbols, rows)| {
+                let mut nearest = [0u32; GROUP_ROWS];
+                let nearest = &mut nearest[..symbols.len() / m];
+                for (j, packed) in packed.iter().enumerate() {
+                    packed.assign_here(&rows[j * dsub..], m * dsub, nearest);
+                    symbols.iter_mut().skip(j).step_by(m).zip(&*nearest).for_each(|(symbol, &c)| *symbol = c as u16);
+                }
+            },
+        );
+        Ok(())
     }
 
     fn nearest_few(
@@ -109,32 +144,8 @@ impl Backend for CpuBackend {
 
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
         let dim = rows.ncols();
-        let mut counts = vec![0usize; k];
-        for &c in nearest {
-            counts[c as usize] += 1;
-        }
-        // Members of each cell in row order: every sum has one order of additions, whatever the thread count.
-        let mut starts = Vec::with_capacity(k + 1);
-        starts.push(0usize);
-        for &count in &counts {
-            starts.push(starts[starts.len() - 1] + count);
-        }
-        let mut next = starts.clone();
-        let mut members = vec![0u32; nearest.len()];
-        for (i, &c) in nearest.iter().enumerate() {
-            members[next[c as usize]] = i as u32;
-            next[c as usize] += 1;
-        }
-        let mut sums = Array2::<f64>::zeros((k, dim));
-        if let Some(values) = sums.as_slice_mut() {
-            values.par_chunks_mut(dim.max(1)).with_min_len(16).enumerate().for_each(|(c, sum)| {
-                for &i in &members[starts[c]..starts[c + 1]] {
-                    for (s, &x) in sum.iter_mut().zip(self.row(rows, i as usize)) {
-                        *s += f64::from(x);
-                    }
-                }
-            });
-        }
+        let (sums, counts) = cpu::cell_sums(self.isa, self.values(rows), rows.stride(), dim, nearest, k);
+        let sums = Array2::from_shape_vec((k, dim), sums).map_err(|e| MethodError::Backend(e.to_string()))?;
         Ok(CellSums { sums, counts })
     }
 }

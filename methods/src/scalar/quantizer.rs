@@ -5,8 +5,10 @@ use crate::batch::{decode_rows, encode_rows};
 use crate::components::Components;
 use crate::levels::UniformLevels;
 use crate::side::write_side;
-use crate::{MethodError, Quantizer, State, Symbols};
+use crate::{MethodError, Quantizer, State, Symbols, check_batch};
+use cpu::Isa;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use rayon::prelude::*;
 
 /// Levels in the form that encoding uses.
 #[derive(Clone, Debug)]
@@ -63,11 +65,23 @@ pub(super) struct ScalarQuantizer {
     components: Components,
     /// One grid, or one per dimension; none when each vector brings its own uniform grid.
     grids: Vec<Grid>,
+    /// Offset and step of each component, where codes are one byte of a uniform grid each.
+    bytes: Option<(Vec<f32>, Vec<f32>)>,
 }
+
+/// Rows per task where codes are bytes.
+const BYTE_ROWS: usize = 1024;
 
 impl ScalarQuantizer {
     pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>) -> ScalarQuantizer {
-        ScalarQuantizer { components: Components::new(dim, spec.bits, spec.side_values(dim), "dim"), spec, grids }
+        let components = Components::new(dim, spec.bits, spec.side_values(dim), "dim");
+        let uniform = |j: usize| match grids.get(if grids.len() == 1 { 0 } else { j }) {
+            Some(Grid::Uniform(grid)) => Some((grid.offset, grid.step)),
+            _ => None,
+        };
+        let plain = spec.bits == 8 && spec.level_count() == 256 && components.side_bytes() == 0;
+        let bytes = if plain { (0..dim).map(uniform).collect::<Option<Vec<_>>>() } else { None };
+        ScalarQuantizer { components, spec, bytes: bytes.map(|pairs| pairs.into_iter().unzip()), grids }
     }
 
     fn grid(&self, j: usize) -> &Grid {
@@ -156,11 +170,26 @@ impl Quantizer for ScalarQuantizer {
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         let dim = self.dim();
+        if let (Some((offsets, steps)), Some(values)) = (&self.bytes, rows.as_slice()) {
+            check_batch(dim, dim, rows.dim(), codes.len())?;
+            let tasks = codes.par_chunks_mut(BYTE_ROWS * dim).zip(values.par_chunks(BYTE_ROWS * dim));
+            let isa = Isa::detect();
+            tasks.for_each(|(codes, rows)| cpu::encode_uniform_bytes(isa, rows, offsets, steps, codes));
+            return Ok(());
+        }
         encode_rows(dim, self.code_size(), rows, codes, || vec![0; dim], |r, c, s| self.encode_row(r, c, s))
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
         let dim = self.dim();
+        let shape = rows.dim();
+        if let (Some((offsets, steps)), Some(values)) = (&self.bytes, rows.as_slice_mut()) {
+            check_batch(dim, dim, shape, codes.len())?;
+            let tasks = values.par_chunks_mut(BYTE_ROWS * dim).zip(codes.par_chunks(BYTE_ROWS * dim));
+            let isa = Isa::detect();
+            tasks.for_each(|(rows, codes)| cpu::decode_uniform_bytes(isa, codes, offsets, steps, rows));
+            return Ok(());
+        }
         decode_rows(dim, self.code_size(), codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
     }
 

@@ -1,0 +1,264 @@
+//! The nearest of a set of vectors, exactly: a fast pass over all of them, then distances of the few that it leaves.
+
+use crate::distance::squared_distance_on;
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{Avx2, Avx512};
+use crate::lanes::{Lanes, Portable};
+use crate::panels::{Panels, Score};
+use crate::shortlist::Shortlist;
+#[cfg(target_arch = "x86_64")]
+use crate::sieve::{ByteRows, MAX_DIM, Rows, Sieve};
+#[cfg(target_arch = "x86_64")]
+use crate::sieve_vnni;
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Rows handled by one task: whole tiles of every kernel, and a constant, so that no result depends on the number of threads.
+const ROWS_PER_TASK: usize = 240;
+
+/// Vectors and components from which on products of bytes pay.
+const SIEVE_FROM: (usize, usize) = (48, 24);
+
+/// `k` vectors of `dim` components, packed for one instruction set, whose nearest are sought.
+#[derive(Clone, Debug)]
+pub struct Nearest {
+    isa: Isa,
+    vectors: Vec<f32>,
+    k: usize,
+    dim: usize,
+    score: Score,
+    #[cfg(target_arch = "x86_64")]
+    sieve: Option<Sieve>,
+    panels: OnceLock<Panels>,
+}
+
+impl Nearest {
+    /// Packs `vectors` (`k×dim`, row-major) for `isa`.
+    ///
+    /// # Panics
+    /// When the length is no multiple of `dim`, or `isa` is not available here.
+    pub fn new(isa: Isa, vectors: Vec<f32>, dim: usize, score: Score) -> Nearest {
+        assert!(dim > 0 && vectors.len().is_multiple_of(dim), "vectors must hold whole rows of {dim}");
+        assert!(isa.is_available(), "{isa} is not available on this processor");
+        let k = vectors.len() / dim;
+        #[cfg(target_arch = "x86_64")]
+        let sieve = (isa == Isa::Avx512Vnni && k >= SIEVE_FROM.0 && (SIEVE_FROM.1..=MAX_DIM).contains(&dim))
+            // SAFETY: the instruction set is available, as asserted above.
+            .then(|| unsafe { sieve_vnni::pack(&vectors, dim, score) });
+        Nearest {
+            isa,
+            vectors,
+            k,
+            dim,
+            score,
+            #[cfg(target_arch = "x86_64")]
+            sieve,
+            panels: OnceLock::new(),
+        }
+    }
+
+    /// Number of packed vectors.
+    pub fn len(&self) -> usize {
+        self.k
+    }
+
+    /// Whether no vector is packed.
+    pub fn is_empty(&self) -> bool {
+        self.k == 0
+    }
+
+    fn vector(&self, id: u32) -> &[f32] {
+        &self.vectors[id as usize * self.dim..][..self.dim]
+    }
+
+    fn panels(&self) -> &Panels {
+        self.panels.get_or_init(|| Panels::new(self.isa, &self.vectors, self.dim, self.score))
+    }
+
+    /// Writes to `nearest[i]` the vector of least `‖x−c‖²` for row `i`, the lowest index among equals, and to `squared_distance[i]`
+    /// how far it is, where wanted. Row `i` is `rows[i·stride..][..dim]`. Runs on the current thread pool.
+    ///
+    /// # Panics
+    /// When nothing is packed, `rows` is too short, or the vectors were packed for products.
+    pub fn assign(&self, rows: &[f32], stride: usize, nearest: &mut [u32], distances: Option<&mut [f32]>) {
+        assert!(self.k > 0, "no vectors to assign to");
+        assert!(self.score == Score::HalfDistance, "packed for products");
+        let task_of = |task: usize| &rows[task * ROWS_PER_TASK * stride..];
+        match distances {
+            None => nearest
+                .par_chunks_mut(ROWS_PER_TASK)
+                .enumerate()
+                .for_each(|(task, nearest)| self.assign_task(task_of(task), stride, nearest, None)),
+            Some(distances) => {
+                assert_eq!(nearest.len(), distances.len(), "a distance per row");
+                let tasks = nearest.par_chunks_mut(ROWS_PER_TASK).zip(distances.par_chunks_mut(ROWS_PER_TASK));
+                tasks.enumerate().for_each(|(task, (nearest, distances))| {
+                    self.assign_task(task_of(task), stride, nearest, Some(distances));
+                });
+            }
+        }
+    }
+
+    /// [`Nearest::assign`] without distances, on the current thread.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn assign_here(&self, rows: &[f32], stride: usize, nearest: &mut [u32]) {
+        assert!(self.k > 0, "no vectors to assign to");
+        self.assign_task(rows, stride, nearest, None);
+    }
+
+    fn assign_task(&self, rows: &[f32], stride: usize, nearest: &mut [u32], distances: Option<&mut [f32]>) {
+        let task = Rows { rows, stride, dim: self.dim };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(sieve) = &self.sieve {
+            // SAFETY: a sieve is there only when its instruction set is available.
+            return unsafe { self.assign_by_sieve(sieve, task, nearest, distances) };
+        }
+        self.panels().assign_here(rows, stride, nearest);
+        if let Some(distances) = distances {
+            self.dispatch_distances(task, nearest, distances);
+        }
+    }
+
+    /// `distances[i] = ‖x_i − c_{nearest[i]}‖²`, summed directly: the score that assignment orders by cancels.
+    fn dispatch_distances(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
+        match self.isa {
+            // SAFETY: `Nearest::new` refuses an instruction set that the processor lacks.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx512 => unsafe { self.distances_avx512(task, nearest, distances) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { self.distances_avx2(task, nearest, distances) },
+            _ => self.distances::<Portable>(task, nearest, distances),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+    fn distances_avx512(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
+        self.distances::<Avx512>(task, nearest, distances);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn distances_avx2(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
+        self.distances::<Avx2>(task, nearest, distances);
+    }
+
+    #[inline(always)]
+    fn distances<L: Lanes>(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
+        for (i, (distance, &id)) in distances.iter_mut().zip(nearest).enumerate() {
+            *distance = squared_distance_on::<L>(task.row(i), self.vector(id));
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+    fn assign_by_sieve(&self, sieve: &Sieve, task: Rows<'_>, nearest: &mut [u32], mut distances: Option<&mut [f32]>) {
+        let n = nearest.len();
+        let mut bytes = ByteRows::default();
+        sieve_vnni::round_rows(sieve, n, task, &mut bytes);
+        // More than this, and a pass in f32 costs less than their distances one by one.
+        let many = (self.k / 8).max(16);
+        let (mut scores, mut hard) = (Vec::new(), Vec::new());
+        sieve_vnni::near_best(sieve, &bytes, &mut scores, |i, near| {
+            if i >= n {
+                return;
+            }
+            match near {
+                [only] if distances.is_none() => nearest[i] = *only,
+                _ if near.len() > many => hard.push(i),
+                _ => {
+                    let mut best = (f32::INFINITY, near[0]);
+                    for &id in near {
+                        let distance = squared_distance_on::<Avx512>(task.row(i), self.vector(id));
+                        if distance < best.0 {
+                            best = (distance, id);
+                        }
+                    }
+                    nearest[i] = best.1;
+                    if let Some(distances) = &mut distances {
+                        distances[i] = best.0;
+                    }
+                }
+            }
+        });
+        for i in hard {
+            let (distance, id) = self.nearest_by_floats::<Avx512>(task.row(i), &mut scores);
+            nearest[i] = id;
+            if let Some(distances) = &mut distances {
+                distances[i] = distance;
+            }
+        }
+    }
+
+    /// By scores in f32, and the distances of those that their rounding cannot tell apart.
+    #[inline(always)]
+    fn nearest_by_floats<L: Lanes>(&self, row: &[f32], scores: &mut Vec<f32>) -> (f32, u32) {
+        scores.resize(self.k, 0.0);
+        let margin = self.panels().scores_with_margin(row, scores);
+        let least = scores.iter().fold(f32::INFINITY, |m, s| if *s < m { *s } else { m });
+        let mut best = (f32::INFINITY, 0);
+        for (id, score) in scores.iter().enumerate() {
+            // What is no number is decided by its distance.
+            if score.partial_cmp(&(least + 2.0 * margin)) != Some(std::cmp::Ordering::Greater) {
+                let distance = squared_distance_on::<L>(row, self.vector(id as u32));
+                if distance < best.0 {
+                    best = (distance, id as u32);
+                }
+            }
+        }
+        best
+    }
+
+    /// Offers each packed vector that may be among the nearest of a query to the query's list, under the number `first_id` plus its own.
+    /// `queries` are rows of `dim`. Runs on the current thread.
+    ///
+    /// # Panics
+    /// When there is not one list per query.
+    pub fn shortlist(&self, queries: &[f32], first_id: u32, lists: &mut [Shortlist]) {
+        assert_eq!(queries.len(), lists.len() * self.dim, "a list per query");
+        #[cfg(target_arch = "x86_64")]
+        if let Some(sieve) = &self.sieve
+            && !lists.iter().any(Shortlist::is_crowded)
+        {
+            // SAFETY: a sieve is there only when its instruction set is available.
+            return unsafe { self.shortlist_by_sieve(sieve, queries, first_id, lists) };
+        }
+        const QUERIES: usize = 24;
+        let mut scores = vec![0f32; QUERIES.min(lists.len()) * self.k];
+        for (queries, lists) in queries.chunks(QUERIES * self.dim).zip(lists.chunks_mut(QUERIES)) {
+            let scores = &mut scores[..lists.len() * self.k];
+            let margin = self.panels().scores_with_margin(queries, scores);
+            for (list, scores) in lists.iter_mut().zip(scores.chunks_exact(self.k.max(1))) {
+                list.offer_block(scores, first_id, margin);
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+    fn shortlist_by_sieve(&self, sieve: &Sieve, queries: &[f32], first_id: u32, lists: &mut [Shortlist]) {
+        let mut bytes = ByteRows::default();
+        let mut limits = [0f32; ROWS_PER_TASK];
+        for (queries, lists) in queries.chunks(ROWS_PER_TASK * self.dim).zip(lists.chunks_mut(ROWS_PER_TASK)) {
+            sieve_vnni::round_rows(
+                sieve,
+                lists.len(),
+                Rows { rows: queries, stride: self.dim, dim: self.dim },
+                &mut bytes,
+            );
+            let limits = &mut limits[..lists.len()];
+            for (limit, (list, margin)) in limits.iter_mut().zip(lists.iter().zip(&bytes.margin)) {
+                *limit = list.limit() + margin;
+            }
+            sieve_vnni::below_limit(sieve, &bytes, limits, |i, id, score, limit| {
+                let margin = bytes.margin[i];
+                lists[i].offer(score, margin, first_id + id);
+                *limit = lists[i].limit() + margin;
+            });
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What may be among the k best of a stream of scores that are known within a margin.
+
+/// A row whose score lies between `low` and `high`.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    low: f32,
+    high: f32,
+    id: u32,
+}
+
+/// The rows that may be among the `k` of smallest score. At least `k` rows score at most the limit; whatever must score more is
+/// left out.
+#[derive(Clone, Debug)]
+pub struct Shortlist {
+    k: usize,
+    limit: f32,
+    candidates: Vec<Candidate>,
+    /// Candidates to gather before the limit is lowered.
+    room: usize,
+}
+
+impl Shortlist {
+    /// An empty list for the `k` best.
+    pub fn new(k: usize) -> Shortlist {
+        Shortlist {
+            k,
+            limit: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY },
+            candidates: Vec::new(),
+            room: 2 * k + 32,
+        }
+    }
+
+    /// A score above which nothing can be among the best any more.
+    pub fn limit(&self) -> f32 {
+        self.limit
+    }
+
+    /// Offers a row whose score is `score` give or take `margin`.
+    #[inline]
+    pub fn offer(&mut self, score: f32, margin: f32, id: u32) {
+        let (low, high) = (score - margin, score + margin);
+        // Neither bound of what is no number says anything.
+        let low = if low.is_nan() { f32::NEG_INFINITY } else { low };
+        let high = if high.is_nan() { f32::INFINITY } else { high };
+        if low <= self.limit && self.k > 0 {
+            self.candidates.push(Candidate { low, high, id });
+            if self.candidates.len() >= self.room {
+                self.lower_limit();
+            }
+        }
+    }
+
+    /// Offers the rows `first_id..`, whose scores are known within one margin.
+    pub fn offer_block(&mut self, scores: &[f32], first_id: u32, margin: f32) {
+        let mut bound = self.limit + margin;
+        for (offset, &score) in scores.iter().enumerate() {
+            // Not greater, so that what is no number comes in.
+            if score.partial_cmp(&bound) != Some(std::cmp::Ordering::Greater) {
+                self.offer(score, margin, first_id + offset as u32);
+                bound = self.limit + margin;
+            }
+        }
+    }
+
+    /// The k-th smallest upper bound is the new limit; what lies above it goes.
+    fn lower_limit(&mut self) {
+        if self.candidates.len() > self.k {
+            let (_, kth, _) = self.candidates.select_nth_unstable_by(self.k - 1, |a, b| a.high.total_cmp(&b.high));
+            self.limit = self.limit.min(kth.high);
+            let limit = self.limit;
+            self.candidates.retain(|candidate| candidate.low <= limit);
+        }
+        // Room for as many again, so that the work per row stays constant even if all of them stay.
+        self.room = (2 * self.candidates.len()).max(2 * self.k + 32);
+    }
+
+    /// Whether margins are so wide that far more rows stay than are wanted.
+    pub fn is_crowded(&self) -> bool {
+        self.candidates.len() > 16 * self.k + 1024
+    }
+
+    /// The rows that may be among the best, by number; the list is empty afterwards and can be used again.
+    pub fn drain(&mut self) -> Vec<u32> {
+        self.lower_limit();
+        let mut ids: Vec<u32> = self.candidates.drain(..).map(|candidate| candidate.id).collect();
+        ids.sort_unstable();
+        *self = Shortlist { candidates: std::mem::take(&mut self.candidates), ..Shortlist::new(self.k) };
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_that_may_be_among_the_best_is_left_out(
+            rows in prop::collection::vec((0u8..50, -2i8..=2), 0..300), k in 0usize..20
+        ) {
+            // True scores, and what is known of them: off by at most 2.
+            let mut list = Shortlist::new(k);
+            let mut all: Vec<(u8, u32)> = Vec::new();
+            for (id, (score, off)) in rows.into_iter().enumerate() {
+                list.offer(f32::from(score) + f32::from(off), 2.0, id as u32);
+                all.push((score, id as u32));
+            }
+            let short = list.drain();
+            all.sort();
+            for &(score, id) in all.iter().take(k) {
+                prop_assert!(short.contains(&id), "{id} of score {score}");
+            }
+            if k > 0 && all.len() > k {
+                let worst = all[k - 1].0 + 8;
+                prop_assert!(short.iter().all(|id| all.iter().any(|(s, i)| i == id && *s <= worst)));
+            }
+        }
+    }
+}

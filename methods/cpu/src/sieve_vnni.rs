@@ -1,0 +1,242 @@
+//! The products of bytes of a [`Sieve`] on AVX-512 VNNI.
+//!
+//! Every function here is inlined into one that is entered only after `Isa::Avx512Vnni` was found available. The gain that
+//! justifies it is a quarter of the time of f32 (`cargo bench -p vqbench-cpu`).
+
+use crate::sieve::{ByteRows, Rounded, Rounding, Rows, Sieve, TILE_ROWS, WIDTH};
+use std::arch::x86_64::*;
+
+/// Approximate scores of a tile: rows × two registers of sixteen vectors.
+type Tile = [[__m512; 2]; TILE_ROWS];
+
+/// `bias − s·t·Σ u_j·v_j` for the rows of a tile and the vectors of a panel.
+#[inline(always)]
+fn tile(rows: &[u8], scales: &[f32], panel: &Panel<'_>) -> Tile {
+    // Checked once, so that the loop below reads without checks.
+    let groups = rows.len() / (4 * TILE_ROWS);
+    assert!(scales.len() >= TILE_ROWS && panel.packed.len() >= groups * 4 * WIDTH);
+    assert!(panel.start.len() >= WIDTH && panel.scale.len() >= WIDTH && panel.bias.len() >= WIDTH);
+    // SAFETY: AVX-512 VNNI is present, see the module; offsets stay below the lengths asserted above.
+    unsafe {
+        let start = panel.start.as_ptr();
+        let start = [_mm512_loadu_si512(start.cast()), _mm512_loadu_si512(start.add(16).cast())];
+        let mut sums = [start; TILE_ROWS];
+        let (mut column, mut row) = (panel.packed.as_ptr(), rows.as_ptr().cast::<i32>());
+        for _ in 0..groups {
+            let c = [_mm512_loadu_si512(column.cast()), _mm512_loadu_si512(column.add(64).cast())];
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let x = _mm512_set1_epi32(row.add(r).read_unaligned());
+                sum[0] = _mm512_dpbusd_epi32(sum[0], x, c[0]);
+                sum[1] = _mm512_dpbusd_epi32(sum[1], x, c[1]);
+            }
+            column = column.add(4 * WIDTH);
+            row = row.add(TILE_ROWS);
+        }
+        let (scale, bias) = (panel.scale.as_ptr(), panel.bias.as_ptr());
+        let scale = [_mm512_loadu_ps(scale), _mm512_loadu_ps(scale.add(16))];
+        let bias = [_mm512_loadu_ps(bias), _mm512_loadu_ps(bias.add(16))];
+        let mut scores = [[_mm512_setzero_ps(); 2]; TILE_ROWS];
+        // Written out row by row: in a loop, the compiler would address sums by number and so keep them in memory all along.
+        macro_rules! scores {
+            ($($r:literal)*) => {
+                $(
+                    let s = _mm512_set1_ps(scales[$r]);
+                    for half in 0..2 {
+                        let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[$r][half]), scale[half]);
+                        scores[$r][half] = _mm512_fnmadd_ps(product, s, bias[half]);
+                    }
+                )*
+            };
+        }
+        scores!(0 1 2 3 4 5 6 7 8 9 10 11);
+        scores
+    }
+}
+
+/// What a panel of vectors consists of.
+struct Panel<'a> {
+    packed: &'a [i8],
+    start: &'a [i32],
+    scale: &'a [f32],
+    bias: &'a [f32],
+}
+
+impl Sieve {
+    #[inline(always)]
+    fn panels(&self) -> impl Iterator<Item = Panel<'_>> {
+        let size = self.dim.div_ceil(4) * 4;
+        let packed = self.packed.chunks_exact(size * WIDTH).zip(self.start.chunks_exact(WIDTH));
+        let factors = self.scale.chunks_exact(WIDTH).zip(self.bias.chunks_exact(WIDTH));
+        packed.zip(factors).map(|((packed, start), (scale, bias))| Panel { packed, start, scale, bias })
+    }
+}
+
+/// Calls `found(row, ids)` with the packed vectors that may be nearest to a row, in ascending order: their scores are at most
+/// twice the margin above the best. The scores of one tile of rows are held in `scores`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+pub(crate) fn near_best(sieve: &Sieve, rows: &ByteRows, scores: &mut Vec<f32>, mut found: impl FnMut(usize, &[u32])) {
+    let size = sieve.dim.div_ceil(4) * 4;
+    let columns = sieve.bias.len();
+    scores.resize(TILE_ROWS * columns, 0.0);
+    let mut near: Vec<u32> = Vec::with_capacity(64);
+    for (t, bytes) in rows.bytes.chunks_exact(TILE_ROWS * size).enumerate() {
+        let scales = &rows.scale[t * TILE_ROWS..][..TILE_ROWS];
+        let mut best = [[f32::INFINITY; 16]; TILE_ROWS];
+        for (p, panel) in sieve.panels().enumerate() {
+            let tile = tile(bytes, scales, &panel);
+            for (r, halves) in tile.into_iter().enumerate() {
+                let out = &mut scores[r * columns + p * WIDTH..][..WIDTH];
+                // SAFETY: AVX-512 is present; `out` holds two registers, `best[r]` one.
+                unsafe {
+                    _mm512_storeu_ps(out.as_mut_ptr(), halves[0]);
+                    _mm512_storeu_ps(out.as_mut_ptr().add(16), halves[1]);
+                    let best = best[r].as_mut_ptr();
+                    let least = _mm512_min_ps(halves[0], halves[1]);
+                    _mm512_storeu_ps(best, _mm512_min_ps(_mm512_loadu_ps(best), least));
+                }
+            }
+        }
+        for r in 0..TILE_ROWS {
+            // SAFETY: AVX-512 is present, and `best[r]` holds a register.
+            let best = unsafe { _mm512_reduce_min_ps(_mm512_loadu_ps(best[r].as_ptr())) };
+            let limit = best + 2.0 * rows.margin[t * TILE_ROWS + r];
+            near.clear();
+            for (block, scores) in scores[r * columns..][..columns].as_chunks::<WIDTH>().0.iter().enumerate() {
+                // SAFETY: AVX-512 is present, and a block holds two registers.
+                let mut within = unsafe {
+                    let limit = _mm512_set1_ps(limit);
+                    let low = _mm512_loadu_ps(scores.as_ptr());
+                    let high = _mm512_loadu_ps(scores.as_ptr().add(16));
+                    u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(low, limit))
+                        | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(high, limit)) << 16
+                };
+                while within != 0 {
+                    near.push((block * WIDTH) as u32 + within.trailing_zeros());
+                    within &= within - 1;
+                }
+            }
+            // Columns that are missing come in when nothing can be decided.
+            while near.last().is_some_and(|&id| id as usize >= sieve.k) {
+                near.pop();
+            }
+            found(t * TILE_ROWS + r, &near);
+        }
+    }
+}
+
+/// Calls `found(row, id, score)` for every packed vector whose score, with the constant of the row, is at most `limit[row]`;
+/// `found` may lower that limit.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+pub(crate) fn below_limit(
+    sieve: &Sieve,
+    rows: &ByteRows,
+    limits: &mut [f32],
+    mut found: impl FnMut(usize, u32, f32, &mut f32),
+) {
+    let size = sieve.dim.div_ceil(4) * 4;
+    for (t, bytes) in rows.bytes.chunks_exact(TILE_ROWS * size).enumerate() {
+        let scales = &rows.scale[t * TILE_ROWS..][..TILE_ROWS];
+        let constants = &rows.constant[t * TILE_ROWS..][..TILE_ROWS];
+        let count = TILE_ROWS.min(limits.len() - t * TILE_ROWS);
+        let limits = &mut limits[t * TILE_ROWS..][..count];
+        for (p, panel) in sieve.panels().enumerate() {
+            let tile = tile(bytes, scales, &panel);
+            for ((r, limit), halves) in limits.iter_mut().enumerate().zip(tile) {
+                let constant = _mm512_set1_ps(constants[r]);
+                let scores = [_mm512_add_ps(halves[0], constant), _mm512_add_ps(halves[1], constant)];
+                let highest = _mm512_set1_ps(*limit);
+                let within = u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(scores[0], highest))
+                    | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(scores[1], highest)) << 16;
+                if within != 0 {
+                    let mut values = [0f32; WIDTH];
+                    // SAFETY: AVX-512 is present, and `values` holds two registers.
+                    unsafe {
+                        _mm512_storeu_ps(values.as_mut_ptr(), scores[0]);
+                        _mm512_storeu_ps(values.as_mut_ptr().add(16), scores[1]);
+                    }
+                    let mut left = within;
+                    while left != 0 {
+                        let column = left.trailing_zeros() as usize;
+                        left &= left - 1;
+                        let id = p * WIDTH + column;
+                        if id < sieve.k {
+                            found(r + t * TILE_ROWS, id as u32, values[column], limit);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sixteen components of `x − center` from component `i` on, or as many as there are, and a mask of them.
+///
+/// # Safety
+/// AVX-512 is present, and both slices hold `n` values.
+#[inline(always)]
+unsafe fn centred(x: &[f32], center: &[f32], i: usize, n: usize) -> (__m512, u16) {
+    let lanes = ((1u32 << (n - i).min(16)) - 1) as u16;
+    // SAFETY: as promised by the caller; the mask keeps both reads below `n`.
+    unsafe {
+        let x = _mm512_maskz_loadu_ps(lanes, x.as_ptr().add(i));
+        (_mm512_sub_ps(x, _mm512_maskz_loadu_ps(lanes, center.as_ptr().add(i))), lanes)
+    }
+}
+
+/// Rounds `x − center` to whole multiples of `max|x − center|/127` and writes them with 128 added; bytes beyond them are 128.
+struct Registers;
+
+impl Rounding for Registers {
+    #[inline(always)]
+    fn round(x: &[f32], center: &[f32], bytes: &mut [u8]) -> Rounded {
+        assert!(x.len() == center.len() && bytes.len() >= x.len());
+        let n = x.len();
+        // SAFETY: AVX-512 is present, see the module; masks keep every access below the lengths asserted above.
+        unsafe {
+            let (mut largest, mut square) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+            for i in (0..n).step_by(16) {
+                let (v, _) = centred(x, center, i, n);
+                largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
+                square = _mm512_fmadd_ps(v, v, square);
+            }
+            let square = _mm512_reduce_add_ps(square);
+            let scale = _mm512_reduce_max_ps(largest) / 127.0;
+            // Too small or too large to divide by, or no number, which its square tells: everything is error.
+            if !(1e-30..=1e30).contains(&scale) || square.is_nan() {
+                bytes.fill(128);
+                return Rounded { scale: 0.0, square, norm: 0.0, error: square.sqrt() };
+            }
+            let (s, inverse) = (_mm512_set1_ps(scale), _mm512_set1_ps(1.0 / scale));
+            let (mut norm, mut error) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+            bytes[n..].fill(128);
+            for i in (0..n).step_by(16) {
+                let (v, lanes) = centred(x, center, i, n);
+                let whole = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+                let stored = _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, _mm512_set1_epi32(128)));
+                _mm_mask_storeu_epi8(bytes.as_mut_ptr().add(i).cast(), lanes, stored);
+                let back = _mm512_mul_ps(_mm512_cvtepi32_ps(whole), s);
+                let left = _mm512_sub_ps(v, back);
+                norm = _mm512_fmadd_ps(back, back, norm);
+                error = _mm512_fmadd_ps(left, left, error);
+            }
+            Rounded {
+                scale,
+                square,
+                norm: _mm512_reduce_add_ps(norm).sqrt(),
+                error: _mm512_reduce_add_ps(error).sqrt(),
+            }
+        }
+    }
+}
+
+/// [`Sieve::new`] on wide registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+pub(crate) fn pack(vectors: &[f32], dim: usize, score: crate::Score) -> Sieve {
+    Sieve::new::<Registers>(vectors, dim, score)
+}
+
+/// [`Sieve::round_rows`] on wide registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+pub(crate) fn round_rows(sieve: &Sieve, n: usize, source: Rows<'_>, rows: &mut ByteRows) {
+    sieve.round_rows::<Registers>(n, source, rows);
+}

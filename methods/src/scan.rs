@@ -1,0 +1,76 @@
+//! Several queries at a time over many codes, where scores are sums of table entries.
+
+use crate::{MethodError, Neighbor, Searcher};
+use cpu::{CodeBlock, Isa, ScanTables, Shortlist, SymbolWidth, TopK};
+use ndarray::ArrayView2;
+
+/// How codes are made of the symbols that tables are read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeLayout {
+    /// Of each symbol.
+    pub width: SymbolWidth,
+    /// Symbols of a code, packed least significant first.
+    pub positions: usize,
+    /// Bytes of a code before its symbols.
+    pub skip: usize,
+    /// Whether a row has an offset and a slope of its own, see [`Searcher::row_factors`].
+    pub has_factors: bool,
+}
+
+/// Codes laid out at a time: few enough to stay in the second-level cache while queries pass.
+const BLOCK: usize = 2048;
+
+/// Fewer queries than this do not pay for laying codes out anew.
+const FEW: usize = 4;
+
+/// The `k` codes of smallest score for each query, nearest first, ties by number: what [`Searcher::top_k`] finds query by query, up to
+/// the rounding of scores.
+///
+/// # Errors
+/// What the searcher reports.
+pub fn top_k_of_many(
+    searcher: &mut dyn Searcher,
+    queries: ArrayView2<'_, f32>,
+    codes: &[u8],
+    code_size: usize,
+    k: usize,
+    isa: Isa,
+) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+    let layout = searcher.code_layout().filter(|_| queries.nrows() >= FEW);
+    let block = layout.and_then(|layout| Some((layout, CodeBlock::new(isa, layout.width, layout.positions)?)));
+    let mut tables: Vec<ScanTables> = Vec::new();
+    if block.is_some() {
+        for query in queries.outer_iter() {
+            searcher.set_query(&query.to_vec());
+            tables.extend(searcher.scan_tables());
+        }
+    }
+    let Some((layout, mut block)) = block.filter(|_| tables.len() == queries.nrows()) else {
+        let mut one = |query: ndarray::ArrayView1<'_, f32>| {
+            searcher.set_query(&query.to_vec());
+            searcher.top_k(codes, code_size, k)
+        };
+        return queries.outer_iter().map(&mut one).collect();
+    };
+    let mut lists = vec![Shortlist::new(k); tables.len()];
+    for (b, codes) in codes.chunks(BLOCK * code_size).enumerate() {
+        let factors: Vec<[f32; 2]> = match layout.has_factors {
+            true => codes.chunks_exact(code_size).map(|code| searcher.row_factors(code)).collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
+        block.fill(codes, code_size, layout.skip, &factors);
+        for (tables, list) in tables.iter().zip(&mut lists) {
+            block.scan(tables, (b * BLOCK) as u32, list);
+        }
+    }
+    let best = |(tables, mut list): (&ScanTables, Shortlist)| {
+        let mut top = TopK::new(k);
+        for id in list.drain() {
+            let code = &codes[id as usize * code_size..][..code_size];
+            let factors = if layout.has_factors { searcher.row_factors(code)? } else { [0.0, 1.0] };
+            top.push(tables.score(&code[layout.skip..], factors), id);
+        }
+        Ok(top.drain_sorted())
+    };
+    tables.iter().zip(lists).map(best).collect()
+}
