@@ -28,6 +28,8 @@ pub(crate) trait Lanes: Copy {
     fn sum(self) -> f32;
     /// All lanes alike.
     fn splat_index(value: u32) -> Self::Index;
+    /// One more in every lane.
+    fn next_index(index: Self::Index) -> Self::Index;
     /// Into the first `N` values of a slice.
     fn store_index(index: Self::Index, values: &mut [u32]);
     /// Where `self` is smaller than `best`, replaces `best` by it and `best_index` by `index`.
@@ -104,6 +106,11 @@ impl Lanes for Portable {
     #[inline(always)]
     fn splat_index(value: u32) -> [u32; 4] {
         [value; 4]
+    }
+
+    #[inline(always)]
+    fn next_index(index: [u32; 4]) -> [u32; 4] {
+        index.map(|i| i + 1)
     }
 
     #[inline(always)]
@@ -208,6 +215,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn next_index(index: __m256i) -> __m256i {
+            // SAFETY: AVX2 is present, see the module.
+            unsafe { _mm256_add_epi32(index, _mm256_set1_epi32(1)) }
+        }
+
+        #[inline(always)]
         fn store_index(index: __m256i, values: &mut [u32]) {
             let values = &mut values[..8];
             // SAFETY: AVX2 is present, and eight values are writable.
@@ -289,6 +302,12 @@ mod x86 {
         fn splat_index(value: u32) -> __m512i {
             // SAFETY: AVX-512 is present, see the module.
             unsafe { _mm512_set1_epi32(value.cast_signed()) }
+        }
+
+        #[inline(always)]
+        fn next_index(index: __m512i) -> __m512i {
+            // SAFETY: AVX-512 is present, see the module.
+            unsafe { _mm512_add_epi32(index, _mm512_set1_epi32(1)) }
         }
 
         #[inline(always)]

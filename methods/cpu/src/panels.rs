@@ -168,9 +168,15 @@ fn run<L: Lanes, const R: usize, T: TileTask>(mut task: T, panels: &Panels) {
     let mut centred = vec![0f32; R * dim];
     let center = |task: &T, i: usize, centred: &mut [f32]| {
         let (row, center) = (&task.row(i, dim)[..dim], &panels.center[..dim]);
-        for ((x, value), m) in centred[..dim].iter_mut().zip(row).zip(center) {
-            *x = value - m;
+        // Eight at a time, so that short rows are vectorized too.
+        let (whole, tail) = centred[..dim].as_chunks_mut::<8>();
+        for ((x, value), m) in whole.iter_mut().zip(row.as_chunks::<8>().0).zip(center.as_chunks::<8>().0) {
+            for l in 0..8 {
+                x[l] = value[l] - m[l];
+            }
         }
+        let first = dim - tail.len();
+        tail.iter_mut().zip(&row[first..]).zip(&center[first..]).for_each(|((x, value), m)| *x = value - m);
     };
     for first in (0..whole).step_by(R) {
         for (r, x) in centred.chunks_exact_mut(dim).enumerate() {
@@ -232,14 +238,15 @@ impl TileTask for Argmin<'_> {
         // Lane by lane the best score so far and the panel it came from; earlier panels win ties.
         let mut best = [[L::splat(f32::INFINITY); 2]; R];
         let mut from = [[L::splat_index(0); 2]; R];
-        for (p, (panel, bias)) in panels.panels(2 * L::N).enumerate() {
+        let mut index = L::splat_index(0);
+        for (panel, bias) in panels.panels(2 * L::N) {
             let scores = tile::<L, R>(&xs, panel, bias);
-            let index = L::splat_index(p as u32);
             for r in 0..R {
                 for half in 0..2 {
                     scores[r][half].keep_smaller(&mut best[r][half], &mut from[r][half], index);
                 }
             }
+            index = L::next_index(index);
         }
         for r in 0..R {
             self.nearest[first + r] = L::winner(best[r], from[r]);
