@@ -10,10 +10,10 @@ pub mod engine;
 pub mod experiment;
 mod facts;
 mod fault;
-mod machine;
+pub mod machine;
 pub mod metrics;
 pub mod plan;
-mod search;
+pub mod search;
 pub mod trial;
 mod units;
 

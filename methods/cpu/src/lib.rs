@@ -9,6 +9,7 @@ mod isa;
 mod lanes;
 mod lookup;
 mod panels;
+pub mod peak;
 mod topk;
 
 pub use hamming::hamming;
