@@ -23,7 +23,7 @@ use peer::PeerError;
 use record::{RecordError, RunFolder, RunInfo, SCHEMA, TrialRecord, write_atomically};
 use rows::Row;
 use serde_json::json;
-use session::{SCRIPT, SCRIPT_TEXT, Session};
+use session::{Greeting, SCRIPT, SCRIPT_TEXT, Session};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,29 +127,24 @@ fn compare(
     let _lock = folder.prepare()?;
     let scratch = Scratch::new(folder.root())?;
     let mut session = Session::new(python, scratch.0.clone(), threads, arguments.timeout.duration(), &INTERRUPT);
-    let greeting = session.greet().map_err(|error| {
+    let greeting = greet(&mut session).inspect_err(|_| {
+        scratch.remove();
         folder.withdraw();
-        Mistakes::new(
-            format!("FAISS cannot be used: {error}"),
-            "name a Python with a working faiss-cpu with `--python PATH`",
-        )
     })?;
-    if greeting.version != python::pinned_version() {
-        let message = format!("FAISS is {}, and {} is compared with", greeting.version, python::pinned_version());
-        return Err(Mistakes::new(message, "leave `--python` out, and an environment is made"));
-    }
     say_aside!("measuring what this machine can do at most");
+    let (limits, processor_share) = limits::measure(isa, quick);
     let machine = machine::describe(&crate::source_tree());
     let setting = Setting {
         machine: machine.clone(),
         threads,
         peer: format!("FAISS {} ({})", greeting.version, greeting.options),
-        limits: limits::measure(isa, quick),
+        limits,
+        processor_share,
         quick,
     };
     let common = tidy::Common {
         machine: &machine,
-        limits: setting.limits,
+        limits,
         threads,
         peer_version: &greeting.version,
         seed: SEED,
@@ -193,6 +188,19 @@ fn compare(
         End::Failed(_) => false,
     };
     Ok(ExitCode::from(u8::from(!results.outcomes.iter().all(fine))))
+}
+
+/// Starts the peer and sees that it is the one to compare with.
+fn greet(session: &mut Session<'_>) -> Result<Greeting, Mistakes> {
+    let greeting = session.greet().map_err(|error| {
+        let help = "name a Python with a working faiss-cpu with `--python PATH`";
+        Mistakes::new(format!("FAISS cannot be used: {error}"), help)
+    })?;
+    if greeting.version == python::pinned_version() {
+        return Ok(greeting);
+    }
+    let message = format!("FAISS is {}, and {} is compared with", greeting.version, python::pinned_version());
+    Err(Mistakes::new(message, "leave `--python` out, and an environment is made"))
 }
 
 /// A row on a dataset; none when interrupted.
@@ -277,8 +285,14 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.remove();
     }
 }

@@ -72,42 +72,56 @@ fn multiply_adds_on<L: Lanes>(rounds: u64) -> MultiplyAdds {
     MultiplyAdds { operations: rounds * 2 * (SUMS * L::N) as u64, value }
 }
 
-/// The sum of all words, wrapping: reads each once, in order, on this thread.
-pub fn read_words(isa: Isa, words: &[u64]) -> u64 {
+/// The sum of all values: reads each once, in order, on this thread.
+///
+/// # Panics
+/// When `isa` is not available here.
+pub fn read(isa: Isa, values: &[f32]) -> f32 {
+    assert!(isa.is_available(), "{isa} is not available on this processor");
     match isa {
-        // SAFETY: the instruction set is there. Gain: wide loads keep more of the memory's bandwidth busy.
+        // SAFETY: the instruction set is there, as asserted. Gain: wide loads keep more of the memory's bandwidth busy.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if isa.is_available() => unsafe { read_words_avx512(words) },
+        Isa::Avx512 => unsafe { read_avx512(values) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if isa.is_available() => unsafe { read_words_avx2(words) },
-        _ => read_words_plainly(words),
+        Isa::Avx2 => unsafe { read_avx2(values) },
+        _ => read_on::<Portable>(values),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn read_words_avx512(words: &[u64]) -> u64 {
-    read_words_plainly(words)
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+fn read_avx512(values: &[f32]) -> f32 {
+    read_on::<Avx512>(values)
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn read_words_avx2(words: &[u64]) -> u64 {
-    read_words_plainly(words)
+#[target_feature(enable = "avx2,fma")]
+fn read_avx2(values: &[f32]) -> f32 {
+    read_on::<Avx2>(values)
 }
 
-/// Thirty-two sums side by side, which the compiler keeps in registers of whatever width there is.
+/// Eight registers of sums, written out: arrays of plain integers were taken apart by the compiler, and read at a tenth of
+/// the speed.
 #[inline(always)]
-fn read_words_plainly(words: &[u64]) -> u64 {
-    let (blocks, rest) = words.as_chunks::<32>();
-    let mut sums = [0u64; 32];
+fn read_on<L: Lanes>(values: &[f32]) -> f32 {
+    const REGISTERS: usize = 8;
+    let one = L::splat(1.0);
+    let mut sums = [L::splat(0.0); REGISTERS];
+    let blocks = values.chunks_exact(REGISTERS * L::N);
+    let rest = blocks.remainder();
     for block in blocks {
-        for (sum, word) in sums.iter_mut().zip(block) {
-            *sum = sum.wrapping_add(*word);
+        for (r, sum) in sums.iter_mut().enumerate() {
+            *sum = L::load(&block[r * L::N..]).mul_add(one, *sum);
         }
     }
-    sums.iter().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word))
+    let mut lanes = [0f32; 16];
+    let mut total: f32 = rest.iter().sum();
+    for sum in sums {
+        sum.store(&mut lanes);
+        total += lanes[..L::N].iter().sum::<f32>();
+    }
+    total
 }
 
 #[cfg(test)]
@@ -127,12 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn every_word_is_read_once() {
-        for n in (0..100).chain([1000, 1023]) {
-            let words: Vec<u64> = (0..n).map(|i| 0x9E37_79B9_7F4A_7C15u64.wrapping_mul(i + 1)).collect();
-            let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
+    fn every_value_is_read_once() {
+        for n in (0..300).chain([1000, 1023]) {
+            // Whole numbers: exact in any order.
+            let values: Vec<f32> = (0..n).map(|i| (i * 37 % 101) as f32).collect();
+            let sum: f32 = values.iter().sum();
             for isa in Isa::available() {
-                assert_eq!(read_words(isa, &words), sum, "{isa}, {n}");
+                assert_eq!(read(isa, &values), sum, "{isa}, {n}");
             }
         }
     }

@@ -17,21 +17,26 @@ pub struct Limits {
 /// Best of so many tries: a limit is what nothing disturbed.
 const TRIES: usize = 7;
 
-/// Measures both on the current thread pool; a quick look reads less.
-pub fn measure(isa: Isa, quick: bool) -> Limits {
+/// Measures both on the current thread pool; a quick look reads less. Also how much of the processor was to be had, where the
+/// system tells: less than all of it, and other programs were at work.
+pub fn measure(isa: Isa, quick: bool) -> (Limits, Option<f64>) {
     let rounds = if quick { 1_000_000 } else { 20_000_000 };
+    let (before, start) = (cpu_seconds(), Instant::now());
     let flops = best(|| {
         let done = rayon::broadcast(|_| peak::multiply_adds(isa, black_box(rounds)));
         done.iter().map(|done| black_box(*done).operations as f64).sum()
     });
-    // Far more than any cache holds.
-    let words = vec![1u64; if quick { 1 << 21 } else { 1 << 26 }];
-    let share = words.len().div_ceil(rayon::current_num_threads());
+    let possible = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
+    let share = before.zip(cpu_seconds()).map(|(before, after)| (after - before) / possible);
+    // Far more than any cache holds, and written once, so that every page is there.
+    let mut values = vec![0f32; if quick { 1 << 22 } else { 1 << 27 }];
+    values.fill(1e-9);
+    let part = values.len().div_ceil(rayon::current_num_threads());
     let bytes = best(|| {
-        black_box(words.par_chunks(share).map(|words| peak::read_words(isa, words)).sum::<u64>());
-        size_of_val(&words[..]) as f64
+        black_box(values.par_chunks(part).map(|values| peak::read(isa, values)).sum::<f32>());
+        size_of_val(&values[..]) as f64
     });
-    Limits { flops, bytes }
+    (Limits { flops, bytes }, share)
 }
 
 /// The highest rate of an amount of work per second.
@@ -41,4 +46,18 @@ fn best(mut work: impl FnMut() -> f64) -> f64 {
         work() / start.elapsed().as_secs_f64()
     };
     (0..TRIES).map(&mut rate).fold(0.0, f64::max)
+}
+
+/// Processor time of all threads of this process so far.
+#[cfg(unix)]
+fn cpu_seconds() -> Option<f64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 * 1e-6;
+    Some(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+#[cfg(not(unix))]
+fn cpu_seconds() -> Option<f64> {
+    None
 }

@@ -17,6 +17,8 @@ pub struct Setting {
     pub peer: String,
     /// What the machine can do at most.
     pub limits: Limits,
+    /// How much of the processor time of so many threads was to be had, where the system tells.
+    pub processor_share: Option<f64>,
     /// Whether the sizes are too small to judge by.
     pub quick: bool,
 }
@@ -45,9 +47,12 @@ its recall at most 0.01 below: codebooks start at random on both sides.
 OPQ: theirs is the training of the rotation alone, ours with the codebooks. Exact search is judged by a plain scan of 50 queries.
 ";
 
+/// With less of the processor than this, other programs disturb what is measured.
+const UNDISTURBED: f64 = 0.9;
+
 /// The whole page.
 pub fn to_markdown(setting: &Setting, headings: &[Heading], outcomes: &[Outcome]) -> String {
-    let Setting { machine, threads, peer, limits, quick } = setting;
+    let Setting { machine, threads, peer, limits, processor_share, quick } = setting;
     let mut out = format!(
         "# Beside FAISS\n\n{}, {} threads on each side, {}; {peer}.\nPeaks in this run: {}FLOP/s of f32 multiply-adds, {}B/s of \
          reads.\n",
@@ -57,6 +62,14 @@ pub fn to_markdown(setting: &Setting, headings: &[Heading], outcomes: &[Outcome]
         engineering(limits.flops),
         engineering(limits.bytes),
     );
+    if let Some(share) = processor_share.filter(|share| *share < UNDISTURBED) {
+        out += &format!(
+            "\n**Other programs were at work**: of the processor time that {threads} threads can have, {:.0}% was to be had when \
+             the peaks were measured. Peaks are too low and times too long, FAISS's more so, because its threads wait for each \
+             other. Measure again on a quiet machine.\n",
+            100.0 * share
+        );
+    }
     if *quick {
         out += "\nA quick look at few rows: these figures say nothing about speed.\n";
     }
@@ -161,6 +174,7 @@ mod tests {
             threads: 2,
             peer: "FAISS 1.15.1 (AVX512)".into(),
             limits: Limits { flops: 496e9, bytes: 35e9 },
+            processor_share: Some(0.42),
             quick: false,
         };
         let comparison = |ours: &[f64], theirs: &[f64], items: f64, work: Work, quality: Quality| {
