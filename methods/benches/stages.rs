@@ -66,7 +66,8 @@ fn stages(c: &mut Criterion) {
             b.iter(|| quantizer.decode_into(black_box(&codes), decoded.view_mut()).expect("decodes"));
         });
         // Methods without a search of their own are searched by decoding.
-        if let Some(mut searcher) = quantizer.searcher(Metric::L2) {
+        let searcher = quantizer.searcher(Metric::L2).or_else(|| quantizer.searcher(Metric::InnerProduct));
+        if let Some(mut searcher) = searcher {
             let size = quantizer.code_size();
             let mut search = |k: usize| {
                 let mut found = Vec::new();

@@ -153,8 +153,11 @@ class PqFastScan(Index):
 
 
 class RaBitQ(Index):
+    """As published: behind a random rotation."""
+
     def make(self, d, codec):
-        return faiss.IndexRaBitQ(d)
+        self.rotation, self.codes = faiss.RandomRotationMatrix(d, d), faiss.IndexRaBitQ(d)
+        return faiss.IndexPreTransform(self.rotation, self.codes)
 
 
 class Flat(Index):
