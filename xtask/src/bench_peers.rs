@@ -41,21 +41,23 @@ const SCRATCH: &str = "peer";
 
 #[derive(Args)]
 #[command(
-    after_help = "FAISS is compared in the version that xtask/peers/requirements.txt pins. The first run makes a Python environment for
-it in the user's cache folder, from PyPI; that needs Python 3.10 or later with `venv`, and the network, once.
+    after_help = "FAISS is compared in the version that xtask/peers/requirements.txt pins. The first run makes a Python environment for it \
+in the user's cache folder, from PyPI; that needs Python 3.10 or later with `venv`, and the network, once.
 
-Both sides work in turn on the same vectors with as many threads: 100,000 uniform rows of 128 components, the embedded
-wordnet-minilm-384, and siftsmall where VQBENCH_DATA has it. All rows take some fifteen minutes; `--only` chooses some:
+Both sides work in turn on the same vectors with as many threads: 100,000 uniform rows of 128 components, the embedded \
+wordnet-minilm-384, and siftsmall where VQBENCH_DATA has it. The slowest rows take minutes; `--only` chooses some:
   cargo xtask bench-peers --only search --data synthetic
 
-DIR holds peers.md, and results.csv and results.parquet with every repeat; rows are written as they end.
-Exit codes: 0 every row reaches its aim (of a quick look: every row could be measured), 1 one does not or failed, 2 Python or
+DIR holds peers.md, and results.csv and results.parquet with every repeat; rows are written as they end. METHODOLOGY.md says \
+how they are measured.
+
+Exit codes: 0 every row reaches its aim (of a quick look: every row could be measured), 1 one does not, or failed, 2 Python or \
 FAISS is missing, or the request is wrong."
 )]
 pub struct Arguments {
     /// Only the rows whose name contains TEXT, such as pq16x8 or search
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    only: String,
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Vectors: `synthetic`, or a dataset of the catalog; may be given several times [default: synthetic, wordnet-minilm-384, siftsmall]
     #[arg(long = "data", value_name = "NAME")]
     data: Vec<String>,
@@ -80,13 +82,14 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
-    let rows = rows::read(&arguments.only).map_err(|e| {
+    let only = arguments.only.as_deref().unwrap_or_default();
+    let rows = rows::read(only).map_err(|e| {
         Mistakes::new(format!("xtask/peers/rows.toml: {e}"), "this is a fault of vqbench: please report it")
     })?;
     if rows.is_empty() {
         let all = rows::read("").unwrap_or_default();
         let names: Vec<&str> = all.iter().map(|row| row.name.as_str()).collect();
-        let message = format!("no row matches `--only {}`", arguments.only);
+        let message = format!("no row matches `--only {only}`");
         return Err(Mistakes::new(message, format!("rows are {}", names.join(", "))));
     }
     let rows: Vec<Row> = if arguments.quick { rows.into_iter().map(Row::quick).collect() } else { rows };
