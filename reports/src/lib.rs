@@ -6,7 +6,7 @@ mod figure;
 mod html;
 mod latex;
 mod markdown;
-mod number;
+pub mod number;
 pub mod parity;
 mod png;
 pub mod stats;

@@ -3,6 +3,7 @@
 #[macro_use]
 mod say;
 
+mod bench_peers;
 mod ci;
 mod compare;
 mod datasets_verb;
@@ -44,6 +45,8 @@ enum Verb {
     Compare(compare::Arguments),
     /// Set runs of experiments/parity beside FAISS: exit code 0 as good, 1 short of it
     Parity(parity::Arguments),
+    /// Time our methods and FAISS in turn on the same vectors: exit code 0 every aim reached
+    BenchPeers(bench_peers::Arguments),
     /// List the datasets of the catalog, or show one
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Report(arguments) => report::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::Parity(arguments) => parity::run(arguments),
+        Verb::BenchPeers(arguments) => bench_peers::run(arguments),
         Verb::Datasets(arguments) => datasets_verb::run(arguments),
         Verb::Methods(arguments) => methods_verb::run(arguments),
         Verb::Fit(arguments) => fit::run(arguments),

@@ -14,6 +14,7 @@ mod lanes;
 mod lookup;
 mod nearest;
 mod panels;
+pub mod peak;
 mod shortlist;
 #[cfg(target_arch = "x86_64")]
 mod sieve;

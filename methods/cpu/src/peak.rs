@@ -1,0 +1,154 @@
+//! What this processor can do at most: multiply-adds on registers alone, and reads of memory alone. Speeds of everything
+//! else are shares of these two.
+
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{Avx2, Avx512};
+use crate::lanes::{Lanes, Portable};
+use std::hint::black_box;
+
+/// Independent sums, so that no multiply-add waits for the one before: more than latency times units on any processor, and
+/// few enough to stay in sixteen registers.
+const SUMS: usize = 12;
+
+/// Work done by [`multiply_adds`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MultiplyAdds {
+    /// Floating-point operations, two per multiply-add and lane.
+    pub operations: u64,
+    /// The value that every lane of every sum ends with.
+    pub value: f32,
+}
+
+/// `rounds` times `s ← s·a + b` for twelve registers of sums, on this thread, without touching memory:
+///
+/// ```text
+/// a = 0.5, b = 1, from s = 0: after r rounds s = 2 − 2^(1−r)
+/// ```
+///
+/// # Panics
+/// When `isa` is not available here.
+pub fn multiply_adds(isa: Isa, rounds: u64) -> MultiplyAdds {
+    assert!(isa.is_available(), "{isa} is not available on this processor");
+    match isa {
+        // SAFETY: the instruction set is there, as asserted. Gain: it is what is measured.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { multiply_adds_avx512(rounds) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { multiply_adds_avx2(rounds) },
+        _ => multiply_adds_on::<Portable>(rounds),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+fn multiply_adds_avx512(rounds: u64) -> MultiplyAdds {
+    multiply_adds_on::<Avx512>(rounds)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_adds_avx2(rounds: u64) -> MultiplyAdds {
+    multiply_adds_on::<Avx2>(rounds)
+}
+
+#[inline(always)]
+fn multiply_adds_on<L: Lanes>(rounds: u64) -> MultiplyAdds {
+    let (a, b) = (L::splat(black_box(0.5)), L::splat(black_box(1.0)));
+    let mut sums = [L::splat(black_box(0.0)); SUMS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = sum.mul_add(a, b);
+        }
+    }
+    // The largest of all, so that none can be left out.
+    let mut value = f32::NEG_INFINITY;
+    for sum in sums {
+        let mut lanes = [0f32; 16];
+        sum.store(&mut lanes);
+        value = lanes[..L::N].iter().copied().fold(value, f32::max);
+    }
+    MultiplyAdds { operations: rounds * 2 * (SUMS * L::N) as u64, value }
+}
+
+/// The sum of all values: reads each once, in order, on this thread.
+///
+/// # Panics
+/// When `isa` is not available here.
+pub fn read(isa: Isa, values: &[f32]) -> f32 {
+    assert!(isa.is_available(), "{isa} is not available on this processor");
+    match isa {
+        // SAFETY: the instruction set is there, as asserted. Gain: wide loads keep more of the memory's bandwidth busy.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { read_avx512(values) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { read_avx2(values) },
+        _ => read_on::<Portable>(values),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+fn read_avx512(values: &[f32]) -> f32 {
+    read_on::<Avx512>(values)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn read_avx2(values: &[f32]) -> f32 {
+    read_on::<Avx2>(values)
+}
+
+/// Eight registers of sums, written out: arrays of plain integers were taken apart by the compiler, and read at a tenth of
+/// the speed.
+#[inline(always)]
+fn read_on<L: Lanes>(values: &[f32]) -> f32 {
+    const REGISTERS: usize = 8;
+    let one = L::splat(1.0);
+    let mut sums = [L::splat(0.0); REGISTERS];
+    let blocks = values.chunks_exact(REGISTERS * L::N);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            *sum = L::load(&block[r * L::N..]).mul_add(one, *sum);
+        }
+    }
+    let mut lanes = [0f32; 16];
+    let mut total: f32 = rest.iter().sum();
+    for sum in sums {
+        sum.store(&mut lanes);
+        total += lanes[..L::N].iter().sum::<f32>();
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiply_adds_end_where_the_series_does() {
+        for isa in Isa::available() {
+            for rounds in [0, 1, 2, 3, 7, 30] {
+                let done = multiply_adds(isa, rounds);
+                assert_eq!(done.value, (2.0 - 2f64.powi(1 - rounds as i32)) as f32, "{isa}, {rounds}");
+                assert_eq!(done.operations % (2 * SUMS as u64), 0);
+                assert_eq!(done.operations == 0, rounds == 0);
+            }
+        }
+    }
+
+    #[test]
+    fn every_value_is_read_once() {
+        for n in (0..300).chain([1000, 1023]) {
+            // Whole numbers: exact in any order.
+            let values: Vec<f32> = (0..n).map(|i| (i * 37 % 101) as f32).collect();
+            let sum: f32 = values.iter().sum();
+            for isa in Isa::available() {
+                assert_eq!(read(isa, &values), sum, "{isa}, {n}");
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What came of one row on one dataset, and what follows from it: rates, ratios, shares of the limit, a verdict.
+
+use super::limits::Limits;
+use super::rows::{Row, Stage};
+use reports::stats::median;
+
+/// A row on a dataset, at its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Name of the row.
+    pub name: String,
+    /// What was timed.
+    pub stage: Stage,
+    /// Our throughput over theirs, at least.
+    pub aim: f64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a row ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// Both sides were measured.
+    Measured(Comparison),
+    /// It has no place on this dataset, and why.
+    Skipped(String),
+    /// One side failed, and why.
+    Failed(String),
+}
+
+/// Both sides of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// Our seconds, one per repeat.
+    pub ours: Vec<f64>,
+    /// Their seconds, one per repeat, each taken right after ours.
+    pub theirs: Vec<f64>,
+    /// Rows or queries that one such time is for.
+    pub items: f64,
+    /// What the machine limits, and how much of it a plain computation of one repeat takes.
+    pub work: Work,
+    /// How good the results are.
+    pub quality: Quality,
+    /// How our search went: `adc`, `decode`, `exact`.
+    pub path: Option<String>,
+}
+
+/// Work of one repeat.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Work {
+    /// Floating-point operations of a dense computation.
+    Flops(f64),
+    /// Bytes that pass through memory.
+    Bytes(f64),
+}
+
+/// How good results are, ours first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Quality {
+    /// Mean squared error per vector.
+    Distortion([f64; 2]),
+    /// Share of the true neighbours that were found.
+    Overlap([f64; 2]),
+}
+
+/// Their distortion times this is as good: codebooks start at random.
+const DISTORTION_ALLOWANCE: f64 = 1.005;
+
+/// A recall may be so much lower for the same reason.
+const OVERLAP_ALLOWANCE: f64 = 0.01;
+
+impl Quality {
+    /// Whether ours is as good as theirs.
+    pub fn holds(&self) -> bool {
+        match *self {
+            Quality::Distortion([ours, theirs]) => ours <= theirs * DISTORTION_ALLOWANCE,
+            Quality::Overlap([ours, theirs]) => ours >= theirs - OVERLAP_ALLOWANCE,
+        }
+    }
+}
+
+impl Work {
+    /// Of a row, for `trained` and `rows` vectors of `dim` components and `queries` queries.
+    pub fn of(row: &Row, trained: usize, rows: usize, queries: usize, dim: usize) -> Work {
+        let items = match row.stage {
+            Stage::Train => trained as f64,
+            Stage::Encode | Stage::Decode => rows as f64,
+            Stage::Search => rows as f64 * queries as f64,
+        };
+        match row.bytes {
+            Some(bytes) => Work::Bytes(items * bytes.at(dim)),
+            None => Work::Flops(items * row.flops.unwrap_or_default().at(dim)),
+        }
+    }
+
+    /// Its amount.
+    pub fn amount(self) -> f64 {
+        let (Work::Flops(amount) | Work::Bytes(amount)) = self;
+        amount
+    }
+
+    /// The limit that applies, per second.
+    pub fn limit(self, limits: Limits) -> f64 {
+        match self {
+            Work::Flops(_) => limits.flops,
+            Work::Bytes(_) => limits.bytes,
+        }
+    }
+
+    /// Its unit per second.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Work::Flops(_) => "FLOP/s",
+            Work::Bytes(_) => "B/s",
+        }
+    }
+}
+
+/// The middle of some times.
+pub fn middle(seconds: &[f64]) -> f64 {
+    median(seconds).unwrap_or(f64::NAN)
+}
+
+/// Half the distance between the shortest and the longest, as a share of the middle.
+pub fn spread(seconds: &[f64]) -> f64 {
+    let (low, high) = range(seconds.iter().copied());
+    0.5 * (high - low) / middle(seconds)
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
+impl Comparison {
+    /// Our throughput over theirs, by medians.
+    pub fn ratio(&self) -> f64 {
+        middle(&self.theirs) / middle(&self.ours)
+    }
+
+    /// The lowest and the highest ratio of two times taken one after the other.
+    pub fn ratio_range(&self) -> (f64, f64) {
+        range(self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| theirs / ours))
+    }
+
+    /// Whether it is as fast and as good as it has to be.
+    pub fn reaches(&self, aim: f64) -> bool {
+        self.ratio() >= aim && self.quality.holds()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_of_throughput_and_by_medians() {
+        let comparison = Comparison {
+            ours: vec![1.0, 1.2, 9.0],
+            theirs: vec![3.0, 2.4, 2.7],
+            items: 10.0,
+            work: Work::Flops(100.0),
+            quality: Quality::Distortion([1.0, 1.0]),
+            path: None,
+        };
+        assert_eq!(comparison.ratio(), 2.7 / 1.2);
+        assert_eq!(comparison.ratio_range(), (2.7 / 9.0, 3.0));
+        assert!(comparison.reaches(2.25) && !comparison.reaches(2.3));
+        let worse = Comparison { quality: Quality::Distortion([1.01, 1.0]), ..comparison.clone() };
+        assert!(!worse.reaches(1.0), "fast, but not as good");
+        assert_eq!(spread(&[1.0, 2.0, 3.0]), 0.5);
+        assert!(Quality::Overlap([0.5, 0.509]).holds() && !Quality::Overlap([0.5, 0.52]).holds());
+    }
+}
