@@ -124,7 +124,20 @@ fn sum(values: &[f32]) -> f64 {
 ///
 /// # Errors
 /// Cancellation, a backend failure.
-pub fn lloyd(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
+pub fn lloyd(rows: &DeviceMatrix, codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
+    let envf=|n:&str,d:f64|std::env::var(n).ok().and_then(|v|v.parse().ok()).unwrap_or(d);
+    let per=envf("VQ_THIN",1e9); let share=envf("VQ_SHARE",0.6);
+    let step = (rows.nrows() as f64 / (per*codebook.nrows() as f64)) as usize;
+    if step >= 2 && stop.max_iterations >= 8 {
+        let early = (stop.max_iterations as f64 * share) as usize;
+        let first = Stop { max_iterations: early, ..stop };
+        let codebook = iterate(&rows.every(step), codebook, first, cx)?.codebook;
+        return iterate(rows, codebook, Stop { max_iterations: stop.max_iterations - early, ..stop }, cx);
+    }
+    iterate(rows, codebook, stop, cx)
+}
+
+fn iterate(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
     let mut mse: Vec<f64> = Vec::new();
     loop {

@@ -33,7 +33,7 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> MultiplyAdds {
     match isa {
         // SAFETY: the instruction set is there, as asserted. Gain: it is what is measured.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { multiply_adds_avx512(rounds) },
+        Isa::Avx512Vnni | Isa::Avx512 => unsafe { multiply_adds_avx512(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { multiply_adds_avx2(rounds) },
@@ -81,7 +81,7 @@ pub fn read(isa: Isa, values: &[f32]) -> f32 {
     match isa {
         // SAFETY: the instruction set is there, as asserted. Gain: wide loads keep more of the memory's bandwidth busy.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { read_avx512(values) },
+        Isa::Avx512Vnni | Isa::Avx512 => unsafe { read_avx512(values) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { read_avx2(values) },

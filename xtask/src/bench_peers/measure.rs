@@ -280,7 +280,7 @@ fn overlap(truth: &[Vec<u32>], found: &[Vec<u32>]) -> f64 {
 /// By a full sort of the scores of all rows in f64.
 fn nearest_plainly(query: &[f32], base: ArrayView2<'_, f32>, k: usize) -> Vec<u32> {
     let mut all: Vec<(f64, u32)> =
-        base.outer_iter().zip(0..).map(|(row, id)| (exact_score(query, row.iter(), Metric::L2), id)).collect();
+        base.outer_iter().zip(0..).map(|(row, id)| (exact_score(query, row, Metric::L2), id)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     all.iter().take(k).map(|(_, id)| *id).collect()
 }
