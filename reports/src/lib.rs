@@ -13,6 +13,7 @@ pub mod stats;
 pub mod summary;
 mod table;
 
+use rayon::prelude::*;
 use record::Run;
 use summary::summarize;
 use thiserror::Error;
@@ -80,14 +81,15 @@ pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportE
         figures.extend(figure::draw_all(dataset)?);
     }
     let mut artifacts = Vec::new();
-    for drawn in &figures {
-        if wanted("svg") || wanted("markdown") {
-            artifacts
-                .push(Artifact { path: format!("figures/{}.svg", drawn.name), bytes: drawn.svg.clone().into_bytes() });
-        }
-        if wanted("png") {
-            artifacts.push(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
-        }
+    if wanted("svg") || wanted("markdown") {
+        let file = |drawn: &Drawn| (format!("figures/{}.svg", drawn.name), drawn.svg.clone().into_bytes());
+        artifacts.extend(figures.iter().map(file).map(|(path, bytes)| Artifact { path, bytes }));
+    }
+    if wanted("png") {
+        // Pixels take longer than all else together.
+        let file =
+            |drawn: &Drawn| Ok(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
+        artifacts.extend(figures.par_iter().map(file).collect::<Result<Vec<_>, ReportError>>()?);
     }
     for dataset in &datasets {
         let name = file_name(&dataset.name);
