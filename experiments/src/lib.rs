@@ -10,7 +10,7 @@ pub mod engine;
 pub mod experiment;
 mod facts;
 mod fault;
-mod machine;
+pub mod machine;
 pub mod metrics;
 pub mod plan;
 mod search;
