@@ -50,8 +50,8 @@ pub enum ReportError {
 pub(crate) struct Drawn {
     /// File name without extension.
     name: String,
-    /// Name of the dataset it is about.
-    dataset: String,
+    /// Name of the dataset it is about; none when it is about all.
+    dataset: Option<String>,
     /// What it shows, as a sentence or two.
     caption: String,
     /// As SVG.
@@ -76,10 +76,7 @@ pub fn tidy(run: &Run) -> Result<Vec<(&'static str, Vec<u8>)>, ReportError> {
 pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
     let wanted = |format: &str| formats.iter().any(|f| f == format);
     let datasets = summarize(runs);
-    let mut figures = Vec::new();
-    for dataset in &datasets {
-        figures.extend(figure::draw_all(dataset)?);
-    }
+    let figures = figure::draw_all(&datasets)?;
     let mut artifacts = Vec::new();
     if wanted("svg") || wanted("markdown") {
         let file = |drawn: &Drawn| (format!("figures/{}.svg", drawn.name), drawn.svg.clone().into_bytes());
