@@ -116,7 +116,7 @@ fn what_is_wrong_is_found_in_its_block() {
         |dims: &[u32]| -> Vec<u8> { dims.iter().flat_map(|d| [d.to_le_bytes(), [0; 4], [0; 4]].concat()).collect() };
     refused(&write("mixed.fvecs", &rows(&[2, 2, 2, 2, 2, 3, 2])), "row 5 has 3 components, row 0 has 2");
     refused(&write("short.fbin", &[3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]), "that is 12 bytes of values; 3 follow it");
-    let mut values = vec![0f32; 30];
+    let mut values = [0f32; 30];
     values[17] = f32::INFINITY;
     let bytes =
         [[10u32, 3].map(u32::to_le_bytes).concat(), values.iter().flat_map(|v| v.to_le_bytes()).collect()].concat();
