@@ -9,14 +9,15 @@ use ndarray::ArrayView2;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Args)]
-#[command(
-    after_help = "Each row of OUT is one code: all its bits, padded to whole bytes. VECTORS are read in blocks, one ahead by a thread
-of its own, so that they may be larger than the memory. OUT appears when it is complete: until then it is written under
-a name that ends in .partial.
+const AFTER_HELP: &str = "\
+Each row of OUT is one code: all its bits, padded to whole bytes. VECTORS are read in blocks, one ahead by a thread of its \
+own, so that they may be larger than the memory. OUT appears when it is complete; until then it is written under a name that \
+ends in .partial.
 
-Example: cargo xtask encode pq.vqb vectors.npy codes.npy --memory 512MiB"
-)]
+Example: cargo xtask encode pq.vqb vectors.npy codes.npy --memory 512MiB";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Arguments {
     /// A saved quantizer
     model: PathBuf,

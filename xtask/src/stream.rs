@@ -117,7 +117,7 @@ impl Budget {
                 work(Block { first: done, count, values: &values }, &mut output)?;
                 done += count;
                 progress.advance(count);
-                self.keep(&mut pace)?;
+                self.keep(&mut pace, count)?;
                 let _ = ask.send((pace.rows, values));
             }
             Ok(true)
@@ -154,17 +154,17 @@ impl Budget {
         let most = (LARGEST_BLOCK / width).clamp(1, n.max(1));
         // Where the system does not tell what is taken, a method is trusted to take no more than the rows do.
         let blind = ((self.memory.0 - before.min(self.memory.0)) / 4 / row_bytes.max(1)) as usize;
-        Ok(Pace { rows: first, most, blind: blind.max(first), base: before })
+        Ok(Pace { rows: first, tried: 0, most, blind: blind.max(first), base: before })
     }
 
     /// Sees to it that the next block fits too.
-    fn keep(self, pace: &mut Pace) -> Result<(), Mistakes> {
+    fn keep(self, pace: &mut Pace, worked_on: usize) -> Result<(), Mistakes> {
         let peak = machine::peak_rss_bytes();
         if let Some(peak) = peak.filter(|peak| *peak > self.memory.0) {
-            let message = format!("`--memory {}` is too little: this model takes {}", self.memory, mebibytes(peak));
+            let message = format!("`--memory {}` is too little: {} were taken", self.memory, mebibytes(peak));
             return Err(Mistakes::new(message, enough(peak)));
         }
-        pace.adapt(peak, self.memory.0);
+        pace.adapt(worked_on, peak, self.memory.0);
         Ok(())
     }
 }
@@ -175,6 +175,8 @@ impl Budget {
 struct Pace {
     /// Rows of the next block.
     rows: usize,
+    /// Blocks of that size that were worked on.
+    tried: usize,
     /// Rows of the largest.
     most: usize,
     /// The same where memory cannot be measured.
@@ -184,14 +186,17 @@ struct Pace {
 }
 
 impl Pace {
-    /// Doubles blocks if what they have taken so far could double within nine tenths of the budget.
-    fn adapt(&mut self, peak: Option<u64>, budget: u64) {
+    /// After a block: doubles its size if what blocks have taken so far could double within nine tenths of the budget. That
+    /// is known when as many of the present size were worked on as there are at a time.
+    fn adapt(&mut self, worked_on: usize, peak: Option<u64>, budget: u64) {
+        self.tried += usize::from(worked_on == self.rows);
         let fits = match peak {
             Some(peak) => peak.saturating_add(peak.saturating_sub(self.base)) <= budget / 10 * 9,
             None => 2 * self.rows <= self.blind,
         };
-        if fits {
+        if fits && self.tried >= BLOCKS && self.rows < self.most {
             self.rows = (2 * self.rows).min(self.most);
+            self.tried = 0;
         }
     }
 }
@@ -252,12 +257,17 @@ mod tests {
     #[test]
     fn blocks_grow_while_what_they_take_could_double() {
         const MIB: u64 = 1 << 20;
-        let mut pace = Pace { rows: 100, most: 1000, blind: 150, base: 20 * MIB };
+        let mut pace = Pace { rows: 100, tried: 0, most: 1000, blind: 150, base: 20 * MIB };
         let rows = |pace: &mut Pace, peak| {
-            pace.adapt(peak, 100 * MIB);
+            for _ in 0..BLOCKS {
+                pace.adapt(pace.rows, peak, 100 * MIB);
+            }
             pace.rows
         };
         assert_eq!(rows(&mut pace, Some(30 * MIB)), 200);
+        pace.adapt(100, Some(30 * MIB), 100 * MIB);
+        pace.adapt(200, Some(30 * MIB), 100 * MIB);
+        assert_eq!(pace.rows, 200, "one of them was asked for before");
         assert_eq!(rows(&mut pace, Some(54 * MIB)), 400, "34 more would make 88");
         assert_eq!(rows(&mut pace, Some(56 * MIB)), 400, "36 more would make 92");
         assert_eq!(rows(&mut pace, Some(u64::MAX)), 400);

@@ -279,16 +279,23 @@ impl Rows for Groups {
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
         let dim = self.shape().1;
         contained(|| {
-            self.taken += count;
-            while self.gathered.finished < self.taken {
-                if !self.gather()? {
-                    self.complete()?;
+            let mut left = count;
+            while left > 0 {
+                let ready = left.min(self.gathered.finished - self.taken);
+                if ready == 0 {
+                    if !self.gather()? {
+                        self.complete()?;
+                    }
+                    continue;
                 }
+                if let Some(found) = self.gathered.dim.filter(|found| *found != dim) {
+                    return Err(format!("row 0 has {found} components, its header promises {dim}"));
+                }
+                // Taken as they come, so that no more than a batch waits here.
+                out.extend(self.gathered.values.drain(..ready * dim));
+                self.taken += ready;
+                left -= ready;
             }
-            if self.gathered.dim != Some(dim) {
-                return Err(format!("row 0 has {:?} components, the header promises {dim}", self.gathered.dim));
-            }
-            out.extend(self.gathered.values.drain(..count * dim));
             if self.taken == self.header.rows { self.check() } else { Ok(()) }
         })
     }
