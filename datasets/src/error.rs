@@ -52,6 +52,14 @@ pub enum DatasetError {
         /// Extensions that are known.
         known: String,
     },
+    /// Rows that the format of a file to be written has no room for.
+    #[error("{} cannot be written: {reason}", .path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// A file that is not the one the catalog knows.
     #[error("{} is damaged or not the original: its sha256 is {found}, the catalog says {expected}", .path.display())]
     Digest {
@@ -109,6 +117,7 @@ impl DatasetError {
             }
             DatasetError::Malformed { .. } => return None,
             DatasetError::UnknownFormat { known, .. } => format!("known extensions: {known}"),
+            DatasetError::Unwritable { .. } => "write .npy, which knows no such limit".to_owned(),
             DatasetError::Digest { .. } => {
                 "restore the file (`git checkout` for an embedded one) or fetch it again".to_owned()
             }

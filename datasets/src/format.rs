@@ -1,16 +1,19 @@
 //! File formats of vectors. To add one: its file, its `mod` line, its line in [`FORMATS`].
 
 mod bigann;
+mod blocks;
 mod contain;
 mod hdf5;
 mod npy;
+mod number;
 mod parquet;
 mod place;
 mod vecs;
 mod write;
 
+pub use blocks::Blocks;
 pub use place::Place;
-pub use write::{codes_to_bytes, vectors_to_bytes};
+pub use write::{Layout, Written, layout};
 
 use crate::DatasetError;
 use ndarray::Array2;
@@ -40,11 +43,37 @@ pub trait Format: Sync {
     /// # Errors
     /// A reason in words, without the path.
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String>;
-    /// All rows.
+    /// The rows in order, to be taken in blocks of any size.
     ///
     /// # Errors
     /// A reason in words, without the path.
-    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String>;
+    fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String>;
+    /// What a file with rows of such values has beside them; `None`: it is not written in this format. By default none is.
+    ///
+    /// # Errors
+    /// A shape that the format has no room for, in words.
+    fn layout(&self, values: Written, shape: (usize, usize)) -> Option<Result<Layout, String>> {
+        let _ = (values, shape);
+        None
+    }
+}
+
+/// The rows of an open file, from the first to the last.
+pub trait Rows {
+    /// Rows and columns.
+    fn shape(&self) -> (usize, usize);
+    /// Appends the next `count` rows to `out`; no more are asked for than are left.
+    ///
+    /// # Errors
+    /// A reason in words, without the path. Nothing is read after it.
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String>;
+    /// Bytes held at most beside the rows that were asked for: what the format makes a reader take at one go.
+    ///
+    /// # Errors
+    /// A reason in words, without the path.
+    fn working_bytes(&mut self) -> Result<u64, String> {
+        Ok(number::BUFFER_BYTES as u64)
+    }
 }
 
 /// Every format.
@@ -116,15 +145,20 @@ pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
     Ok((n, dim))
 }
 
-/// All rows of a file of vectors, as f32.
+/// All rows of a file of vectors, as f32, row-major.
 ///
 /// # Errors
-/// As [`shape`], and content that ends early.
+/// As [`resolve`], a malformed header, and content that ends early.
 pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
-    let (format, mut file) = open(path)?;
-    let rows = format.read(&mut file).map_err(malformed(path, format.name()))?;
-    // Row-major, whatever the order in the file: everything that follows walks rows.
-    Ok(if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() })
+    let (format, file) = open(path)?;
+    let all = || {
+        let mut rows = format.rows(file)?;
+        let (n, dim) = rows.shape();
+        let mut values = Vec::with_capacity(n * dim);
+        rows.append(n, &mut values)?;
+        Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string())
+    };
+    all().map_err(malformed(path, format.name()))
 }
 
 /// Class labels: a one-dimensional npy of integers.
@@ -141,8 +175,8 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
 /// # Errors
 /// A missing or malformed file, a negative number.
 pub fn read_ids(path: &Path) -> Result<Array2<u32>, DatasetError> {
-    let (_, mut file) = open(path)?;
-    vecs::read_ids(&mut file).map_err(malformed(path, "ivecs"))
+    let (_, file) = open(path)?;
+    vecs::read_ids(file).map_err(malformed(path, "ivecs"))
 }
 
 /// Row numbers as the bytes of an ivecs file.

@@ -100,7 +100,7 @@ pub fn run(
 ) -> Result<Outcome, EngineError> {
     let folder = &settings.folder;
     let _lock = folder.prepare()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.experiment.threads.unwrap_or(0)).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.most_threads()).build();
     let prepared = match pool {
         Ok(pool) => pool.install(|| prepare_datasets(plan, document, folder, observer)),
         Err(error) => Err(EngineError::Threads(error.to_string())),
@@ -134,7 +134,7 @@ pub fn run(
     observer.begin(to_run.len(), reused, to_run.iter().map(|t| t.estimated_seconds).sum());
 
     // Timed trials run alone; the others side by side as far as their threads fit.
-    let threads = plan.experiment.threads.unwrap_or(1);
+    let threads = plan.most_threads();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = if timed { 1 } else { (cores / threads).max(1) };
     let session = Session {

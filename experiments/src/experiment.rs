@@ -26,10 +26,9 @@ pub struct Experiment {
     /// Where to compute: cpu, cuda, auto, or a list of them.
     #[serde(default)]
     pub device: Devices,
-    /// Threads per trial; default: all cores.
+    /// Threads per trial, or a list: every trial with each; default: all cores.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 4096))]
-    pub threads: Option<usize>,
+    pub threads: Option<Threads>,
     /// Time limit of one trial, such as 10m.
     #[serde(default = "default_timeout")]
     pub timeout: Seconds,
@@ -76,6 +75,39 @@ impl Devices {
             Devices::One(device) => vec![*device],
             Devices::Several(devices) => devices.clone(),
         }
+    }
+}
+
+/// One number of threads or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Threads {
+    /// One number.
+    One(#[schemars(range(min = 1, max = 4096))] usize),
+    /// Every trial with each.
+    Several(#[schemars(length(min = 1), inner(range(min = 1, max = 4096)))] Vec<usize>),
+}
+
+impl Threads {
+    /// As a list.
+    pub fn list(&self) -> Vec<usize> {
+        match self {
+            Threads::One(threads) => vec![*threads],
+            Threads::Several(threads) => threads.clone(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Threads, D::Error> {
+        use serde::de::Error;
+        let value = Value::deserialize(deserializer)?;
+        let read = |value: &Value| value.as_u64().and_then(|threads| usize::try_from(threads).ok());
+        let threads = match &value {
+            Value::Array(all) => all.iter().map(read).collect::<Option<_>>().map(Threads::Several),
+            one => read(one).map(Threads::One),
+        };
+        threads.ok_or_else(|| D::Error::custom(format!("{value} is no number of threads; write `2`, or `[1, 2]`")))
     }
 }
 

@@ -12,6 +12,49 @@ pub(crate) fn total_memory_bytes() -> u64 {
     System::new_with_specifics(wanted).map_or(u64::MAX, |system| system.total_memory())
 }
 
+/// Peak resident set size of this process. Linux keeps it per program image; what `getrusage` says there starts from the
+/// size of the process that spawned this one.
+#[cfg(target_os = "linux")]
+pub fn peak_rss_bytes() -> Option<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// Resident set size of this process now; where the system does not tell, its peak.
+#[cfg(target_os = "linux")]
+pub fn rss_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+#[cfg(target_os = "linux")]
+fn status_bytes(key: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Peak resident set size of this process.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn peak_rss_bytes() -> Option<u64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    // Apple's systems count in bytes, the others in KiB.
+    let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from(usage.max_rss()).ok().map(|size| size * unit)
+}
+
+/// Peak resident set size of this process; this system does not tell.
+#[cfg(not(unix))]
+pub fn peak_rss_bytes() -> Option<u64> {
+    None
+}
+
+/// Resident set size of this process now; where the system does not tell, its peak.
+#[cfg(not(target_os = "linux"))]
+pub fn rss_bytes() -> Option<u64> {
+    peak_rss_bytes()
+}
+
 /// Describes this machine, and the source tree at `root` if it is one.
 pub fn describe(root: &Path) -> Machine {
     let wanted =

@@ -6,7 +6,7 @@ mod entries;
 pub use checks::parse_source;
 
 use crate::document::Document;
-use crate::experiment::{Device, Experiment, ReportFormat};
+use crate::experiment::{Device, Experiment, ReportFormat, Threads};
 use crate::fault::Fault;
 use crate::metrics::Measure;
 use crate::units::Seconds;
@@ -126,20 +126,30 @@ impl Plan {
             return Err(checker.faults);
         }
         let measures: Vec<Box<dyn Measure>> = measures.into_iter().map(|(_, measure)| measure).collect();
-        let threads = experiment.threads.unwrap_or_else(available_threads);
-        experiment.threads = Some(threads);
+        let threads = experiment.threads.get_or_insert_with(|| Threads::One(available_threads())).list();
         let limits = Limits { timeout_seconds: experiment.timeout.0, memory_bytes: experiment.memory.map(|m| m.0) };
+        // What differs is part of the name.
+        let several = threads.len() > 1;
+        let mut trials = Vec::new();
         let mut plan = Plan { experiment, root: root.to_owned(), datasets, measures, trials: Vec::new(), limits };
         for dataset in 0..plan.datasets.len() {
             for (method, _) in &methods {
                 for device in &devices {
-                    for seed in plan.experiment.seeds.clone() {
-                        let trial = plan.trial(dataset, method, device, threads, seed);
-                        plan.trials.push(trial);
+                    for (&threads, seed) in
+                        threads.iter().flat_map(|t| plan.experiment.seeds.iter().map(move |s| (t, *s)))
+                    {
+                        let mut planned = plan.trial(dataset, method, device, threads, seed);
+                        if several {
+                            let suffix = format!(", {threads} thread{}", if threads == 1 { "" } else { "s" });
+                            planned.trial.label += &suffix;
+                            planned.trial.series += &suffix;
+                        }
+                        trials.push(planned);
                     }
                 }
             }
         }
+        plan.trials = trials;
         if plan.trials.len() > MAX_TRIALS {
             let message = format!("this experiment has {} trials, more than {MAX_TRIALS}", plan.trials.len());
             return Err(vec![Fault::at(
@@ -163,6 +173,11 @@ impl Plan {
     /// Whether some measurement is of speed, so that trials must run alone.
     pub fn timed(&self) -> bool {
         self.measures.iter().any(|m| m.seconds() > 0.0)
+    }
+
+    /// The most threads that a trial uses.
+    pub fn most_threads(&self) -> usize {
+        self.trials.iter().map(|t| t.trial.threads).max().unwrap_or(1)
     }
 
     /// Formats of the report, by name.
@@ -299,6 +314,30 @@ mod tests {
             .err()
             .expect("four mistakes");
         assert_eq!(faults.len(), 4, "{faults:?}");
+    }
+
+    #[test]
+    fn every_trial_runs_with_each_number_of_threads() {
+        let text = |threads: &str| HEAD.replace("threads: 1", threads) + "methods: [{ lbg: { bits: 3 } }]";
+        let found = plan(&text("threads: [1, 4]")).expect("valid");
+        let trials: Vec<_> =
+            found.trials.iter().map(|t| (t.trial.label.as_str(), t.trial.threads, t.trial.seed)).collect();
+        let (one, four) = ("lbg bits=3, 1 thread", "lbg bits=3, 4 threads");
+        assert_eq!(trials, [(one, 1, 1), (one, 1, 2), (four, 4, 1), (four, 4, 2)]);
+        let ids = |threads: &str| {
+            plan(&text(threads)).expect("valid").trials.into_iter().map(|t| t.trial.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids("threads: 4"), ids("threads: [1, 4]")[2..], "the same trials under either name");
+        for (threads, expected) in [
+            ("threads: []", "`threads` is empty"),
+            ("threads: [1, 0]", "`threads: 0` is out of range"),
+            ("threads: [2, 2]", "2 threads are listed twice"),
+            ("threads: two", "\"two\" is no number of threads"),
+            ("threads: [1.5]", "[1.5] is no number of threads"),
+        ] {
+            let faults = plan(&text(threads)).err().expect(threads);
+            assert!(faults[0].contains(expected), "{faults:?}");
+        }
     }
 
     #[test]

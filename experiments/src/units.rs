@@ -12,12 +12,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seconds(pub f64);
 
-/// A number of bytes, written as a number and a unit: MiB or GiB.
+/// A number of bytes, written as a number and a unit: KiB, MiB and GiB count by 1024, KB, MB and GB by 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 
 const DURATIONS: [(&str, f64); 4] = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-const SIZES: [(&str, f64); 3] = [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0)];
+const SIZES: [(&str, f64); 6] =
+    [("KB", 1e3), ("KiB", 1024.0), ("MB", 1e6), ("MiB", 1048576.0), ("GB", 1e9), ("GiB", 1073741824.0)];
 
 /// Splits `1.5GiB` into its number times its unit.
 fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
@@ -67,8 +68,12 @@ impl fmt::Display for Seconds {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, scale) = SIZES.into_iter().rev().find(|(_, scale)| self.0 as f64 >= *scale).unwrap_or(SIZES[0]);
-        write!(f, "{}{name}", self.0 as f64 / scale)
+        let bytes = self.0 as f64;
+        // The unit that says it in the fewest signs, the largest of those that do.
+        let written = |(name, scale): (&str, f64)| format!("{}{name}", bytes / scale);
+        let fitting = SIZES.into_iter().filter(|(_, scale)| bytes >= *scale);
+        let best = fitting.rev().map(written).min_by_key(String::len);
+        f.write_str(&best.unwrap_or_else(|| written(SIZES[1])))
     }
 }
 
@@ -102,7 +107,7 @@ macro_rules! as_text {
 }
 
 as_text!(Seconds, "Duration", r"^[0-9.]+ *(ms|s|m|h)$", "10m");
-as_text!(ByteSize, "Size", r"^[0-9.]+ *(KiB|MiB|GiB)$", "2GiB");
+as_text!(ByteSize, "Size", r"^[0-9.]+ *[KMG]i?B$", "2GiB");
 
 #[cfg(test)]
 mod tests {
@@ -113,7 +118,13 @@ mod tests {
         for (text, seconds) in [("30ms", 0.03), ("1.5s", 1.5), ("10m", 600.0), ("2 h", 7200.0)] {
             assert!((text.parse::<Seconds>().expect(text).0 - seconds).abs() < 1e-12, "{text}");
         }
-        assert_eq!("2GiB".parse(), Ok(ByteSize(2 << 30)));
+        for (text, bytes) in [("2GiB", 2 << 30), ("512MiB", 512 << 20), ("2GB", 2_000_000_000), ("1.5 MB", 1_500_000)] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+            assert_eq!(ByteSize(bytes).to_string(), text.replace(' ', ""));
+        }
+        for bad in ["512", "512mib", "MiB", "-1MiB", "0MiB", "1e3MiB", "2G", "64KiB or so"] {
+            assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
+        }
         for bad in ["", "10", "s", "-1s", "10 minutes", "0s", "1e3s"] {
             assert!(bad.parse::<Seconds>().is_err(), "{bad}");
         }

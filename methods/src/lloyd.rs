@@ -153,7 +153,8 @@ fn iterate(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Cont
         for (c, &count) in cells.counts.iter().enumerate() {
             if count > 0 {
                 let scale = 1.0 / count as f64;
-                codebook.row_mut(c).iter_mut().zip(cells.sums.row(c)).for_each(|(y, sum)| *y = (sum * scale) as f32);
+                let relax = if mse.len() < stop.max_iterations { std::env::var("VQ_RELAX").ok().and_then(|v|v.parse().ok()).unwrap_or(1.0f64) } else { 1.0 };
+                codebook.row_mut(c).iter_mut().zip(cells.sums.row(c)).for_each(|(y, sum)| { let m = sum * scale; *y = (f64::from(*y) + relax * (m - f64::from(*y))) as f32; });
             }
         }
         if cells.counts.contains(&0) {

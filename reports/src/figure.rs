@@ -1,4 +1,5 @@
-//! The figures. To add one: its file, its `mod` line, its line in [`FIGURES`].
+//! The figures. To add one: its file, its `mod` line, its line in [`FIGURES`], or in [`OVERVIEWS`] if it is about several
+//! datasets.
 
 mod axis;
 mod bars;
@@ -6,12 +7,14 @@ mod chart;
 mod rate_distortion;
 mod recall_rate;
 mod recall_speed;
+mod scaling;
 pub mod style;
 mod throughput;
 mod utilization;
 
 use crate::summary::DatasetSummary;
 use crate::{Drawn, ReportError, file_name};
+use scaling::{Against, Work};
 
 /// A figure about one dataset; none when nothing it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
@@ -25,29 +28,56 @@ static FIGURES: &[(&str, Figure)] = &[
     ("throughput", throughput::draw),
 ];
 
+/// A figure about all datasets together; none when nothing it needs was measured.
+type Overview = fn(&[DatasetSummary]) -> Result<Option<Sketch>, ReportError>;
+
+/// Every figure about all datasets, in the order of the page.
+static OVERVIEWS: &[(&str, Overview)] = &[
+    ("training-vectors", |all| scaling::draw(all, Work::Training, Against::Vectors)),
+    ("encoding-vectors", |all| scaling::draw(all, Work::Encoding, Against::Vectors)),
+    ("search-vectors", |all| scaling::draw(all, Work::Search, Against::Vectors)),
+    ("training-codewords", |all| scaling::draw(all, Work::Training, Against::Codewords)),
+    ("encoding-codewords", |all| scaling::draw(all, Work::Encoding, Against::Codewords)),
+    ("training-threads", |all| scaling::draw(all, Work::Training, Against::Threads)),
+    ("encoding-threads", |all| scaling::draw(all, Work::Encoding, Against::Threads)),
+    ("search-threads", |all| scaling::draw(all, Work::Search, Against::Threads)),
+];
+
 /// A figure before it has a name.
 struct Sketch {
     caption: String,
     svg: String,
 }
 
-/// Draws what there is to draw of a dataset.
-pub fn draw_all(dataset: &DatasetSummary) -> Result<Vec<Drawn>, ReportError> {
+/// Draws what there is to draw of all datasets together, and then of each.
+pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> {
     let mut drawn = Vec::new();
-    for (kind, figure) in FIGURES {
-        let name = format!("{}-{kind}", file_name(&dataset.name));
-        let sketch = figure(dataset).map_err(|error| match error {
-            ReportError::Figure { reason, .. } => ReportError::Figure { name: name.clone(), reason },
-            other => other,
-        })?;
-        if let Some(Sketch { caption, svg }) = sketch {
-            drawn.push(Drawn { name, dataset: dataset.name.clone(), caption, svg });
+    for (kind, overview) in OVERVIEWS {
+        drawn.extend(named(format!("time-{kind}"), None, overview(datasets))?);
+    }
+    for dataset in datasets {
+        for (kind, figure) in FIGURES {
+            let name = format!("{}-{kind}", file_name(&dataset.name));
+            drawn.extend(named(name, Some(dataset.name.clone()), figure(dataset))?);
         }
     }
     Ok(drawn)
 }
 
-/// An error of the drawing library; the name is filled in by [`draw_all`].
+/// A sketch, or what went wrong with it, under its name.
+fn named(
+    name: String,
+    dataset: Option<String>,
+    sketch: Result<Option<Sketch>, ReportError>,
+) -> Result<Option<Drawn>, ReportError> {
+    match sketch {
+        Ok(sketch) => Ok(sketch.map(|Sketch { caption, svg }| Drawn { name, dataset, caption, svg })),
+        Err(ReportError::Figure { reason, .. }) => Err(ReportError::Figure { name, reason }),
+        Err(other) => Err(other),
+    }
+}
+
+/// An error of the drawing library; the name is filled in by [`named`].
 fn refused(error: impl std::fmt::Display) -> ReportError {
     ReportError::Figure { name: String::new(), reason: error.to_string() }
 }

@@ -9,7 +9,7 @@ use crate::{Drawn, title};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use record::Run;
+use record::{Run, Trial};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -50,6 +50,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
                     }
                 }
                 main {
+                    (shown(figures, None, files))
                     @for (i, dataset) in datasets.iter().enumerate() {
                         section id=(format!("d{i}")) {
                             h2 { (dataset.name) }
@@ -60,17 +61,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
                             }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
                             @else { (leaderboard(dataset)) }
-                            div.figures {
-                                @for figure in figures.iter().filter(|f| f.dataset == dataset.name) {
-                                    figure {
-                                        (PreEscaped(&figure.svg))
-                                        figcaption {
-                                            (figure.caption)
-                                            @for file in files { " " a href=(format!("figures/{}.{file}", figure.name)) { (file.to_uppercase()) } }
-                                        }
-                                    }
-                                }
-                            }
+                            (shown(figures, Some(&dataset.name), files))
                         }
                     }
                     @if !failures.is_empty() {
@@ -91,8 +82,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
                         p {
                             strong { (run.info.name) } ": "
                             @for found in run.machines() { (machine(found)) ". " }
-                            (run.info.trials.iter().map(|t| t.threads).max().unwrap_or(0)) " threads per trial, seeds "
-                            (seeds(run)) "."
+                            (listed(run, |t| t.threads as u64)) " threads per trial, seeds " (listed(run, |t| t.seed)) "."
                         }
                     }
                 }
@@ -103,11 +93,29 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
     .into_string()
 }
 
-fn seeds(run: &Run) -> String {
-    let mut seeds: Vec<u64> = run.info.trials.iter().map(|t| t.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+/// The figures about a dataset, or about all together.
+fn shown(figures: &[Drawn], about: Option<&str>, files: &[&str]) -> Markup {
+    html! {
+        div.figures {
+            @for figure in figures.iter().filter(|f| f.dataset.as_deref() == about) {
+                figure {
+                    (PreEscaped(&figure.svg))
+                    figcaption {
+                        (figure.caption)
+                        @for file in files { " " a href=(format!("figures/{}.{file}", figure.name)) { (file.to_uppercase()) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The different values of the trials, in order.
+fn listed(run: &Run, of: fn(&Trial) -> u64) -> String {
+    let mut values: Vec<u64> = run.info.trials.iter().map(of).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn leaderboard(dataset: &DatasetSummary) -> Markup {

@@ -13,6 +13,7 @@ pub mod stats;
 pub mod summary;
 mod table;
 
+use rayon::prelude::*;
 use record::Run;
 use summary::summarize;
 use thiserror::Error;
@@ -49,8 +50,8 @@ pub enum ReportError {
 pub(crate) struct Drawn {
     /// File name without extension.
     name: String,
-    /// Name of the dataset it is about.
-    dataset: String,
+    /// Name of the dataset it is about; none when it is about all.
+    dataset: Option<String>,
     /// What it shows, as a sentence or two.
     caption: String,
     /// As SVG.
@@ -75,19 +76,17 @@ pub fn tidy(run: &Run) -> Result<Vec<(&'static str, Vec<u8>)>, ReportError> {
 pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
     let wanted = |format: &str| formats.iter().any(|f| f == format);
     let datasets = summarize(runs);
-    let mut figures = Vec::new();
-    for dataset in &datasets {
-        figures.extend(figure::draw_all(dataset)?);
-    }
+    let figures = figure::draw_all(&datasets)?;
     let mut artifacts = Vec::new();
-    for drawn in &figures {
-        if wanted("svg") || wanted("markdown") {
-            artifacts
-                .push(Artifact { path: format!("figures/{}.svg", drawn.name), bytes: drawn.svg.clone().into_bytes() });
-        }
-        if wanted("png") {
-            artifacts.push(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
-        }
+    if wanted("svg") || wanted("markdown") {
+        let file = |drawn: &Drawn| (format!("figures/{}.svg", drawn.name), drawn.svg.clone().into_bytes());
+        artifacts.extend(figures.iter().map(file).map(|(path, bytes)| Artifact { path, bytes }));
+    }
+    if wanted("png") {
+        // Pixels take longer than all else together.
+        let file =
+            |drawn: &Drawn| Ok(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
+        artifacts.extend(figures.par_iter().map(file).collect::<Result<Vec<_>, ReportError>>()?);
     }
     for dataset in &datasets {
         let name = file_name(&dataset.name);

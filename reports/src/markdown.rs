@@ -11,6 +11,11 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
     for run in runs.iter().filter(|r| !r.info.analysis.is_empty()) {
         out += &format!("\n{}\n", run.info.analysis);
     }
+    let shown = |about: Option<&str>| -> String {
+        let chosen = figures.iter().filter(|figure| figure.dataset.as_deref() == about);
+        chosen.map(|figure| format!("\n![{0}](figures/{1}.svg)\n\n{0}\n", figure.caption, figure.name)).collect()
+    };
+    out += &shown(None);
     for dataset in datasets {
         let f = &dataset.facts;
         out += &format!(
@@ -22,9 +27,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
             continue;
         }
         out += &leaderboard(dataset);
-        for figure in figures.iter().filter(|figure| figure.dataset == dataset.name) {
-            out += &format!("\n![{0}](figures/{1}.svg)\n\n{0}\n", figure.caption, figure.name);
-        }
+        out += &shown(Some(&dataset.name));
     }
     let failures: Vec<_> = runs.iter().flat_map(Run::failures).collect();
     if !failures.is_empty() {

@@ -40,14 +40,20 @@ pub fn mean(values: &[f64]) -> Option<Estimate> {
 
 /// The middle value; of an even number, the mean of the two in the middle.
 pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    match n {
-        0 => None,
-        _ if n % 2 == 1 => Some(sorted[n / 2]),
-        _ => Some(0.5 * (sorted[n / 2 - 1] + sorted[n / 2])),
+    median_in_place(&mut values.to_vec())
+}
+
+/// [`median`], which leaves the values in another order: selection takes linear time, where sorting does not.
+fn median_in_place(values: &mut [f64]) -> Option<f64> {
+    let n = values.len();
+    if n == 0 {
+        return None;
     }
+    let (below, &mut middle, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
+    if n % 2 == 1 {
+        return Some(middle);
+    }
+    below.iter().copied().max_by(f64::total_cmp).map(|left| 0.5 * (left + middle))
 }
 
 const RESAMPLES: usize = 1000;
@@ -57,13 +63,14 @@ const SEED: u64 = 0x5eed;
 
 /// The median of a resample in two steps, as the values came about: processes with replacement, then repeats of each.
 /// Repeats of one process are alike; drawing them as if they were independent would make intervals too narrow.
-fn resampled_median(groups: &[Vec<f64>], rng: &mut ChaCha8Rng) -> Option<f64> {
-    let mut resample = Vec::new();
+/// `resample` is scratch.
+fn resampled_median(groups: &[Vec<f64>], rng: &mut ChaCha8Rng, resample: &mut Vec<f64>) -> Option<f64> {
+    resample.clear();
     for _ in groups {
         let group = &groups[rng.random_range(0..groups.len())];
         resample.extend((0..group.len()).map(|_| group[rng.random_range(0..group.len())]));
     }
-    median(&resample)
+    median_in_place(resample)
 }
 
 /// The middle 95% of resampled statistics around the value itself.
@@ -83,9 +90,9 @@ pub fn ratio_of_medians(numerator: &[Vec<f64>], denominator: &[Vec<f64>]) -> Opt
     let (above, below) = (numerator.concat(), denominator.concat());
     let value = median(&above)? / median(&below)?;
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    let ratios = (0..RESAMPLES)
-        .filter_map(|_| Some(resampled_median(&numerator, &mut rng)? / resampled_median(&denominator, &mut rng)?))
-        .collect();
+    let mut scratch = Vec::new();
+    let mut draw = |groups: &[Vec<f64>]| resampled_median(groups, &mut rng, &mut scratch);
+    let ratios = (0..RESAMPLES).filter_map(|_| Some(draw(&numerator)? / draw(&denominator)?)).collect();
     Some(percentile_interval(value, ratios, above.len() + below.len()))
 }
 
@@ -95,7 +102,8 @@ pub fn median_bootstrap(groups: &[Vec<f64>]) -> Option<Estimate> {
     let all = groups.concat();
     let value = median(&all)?;
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    let medians = (0..RESAMPLES).filter_map(|_| resampled_median(&groups, &mut rng)).collect();
+    let mut scratch = Vec::new();
+    let medians = (0..RESAMPLES).filter_map(|_| resampled_median(&groups, &mut rng, &mut scratch)).collect();
     Some(percentile_interval(value, medians, all.len()))
 }
 
@@ -123,6 +131,7 @@ mod tests {
         let apart = [vec![10.0; 20], vec![11.0; 20], vec![12.0; 20]];
         let e = median_bootstrap(&apart).expect("values");
         assert_eq!((e.low, e.value, e.high), (10.0, 11.0, 12.0));
-        assert_eq!(median(&[1.0, 2.0, 3.0, 10.0]), Some(2.5));
+        assert_eq!(median(&[10.0, 2.0, 1.0, 3.0]), Some(2.5));
+        assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[7.0]), median(&[])), (Some(2.0), Some(7.0), None));
     }
 }

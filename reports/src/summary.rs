@@ -1,7 +1,9 @@
 //! Records put together: one point per method, parameters and device on each dataset, over all its seeds.
 
 use crate::stats::{Estimate, mean, median_bootstrap};
-use record::{DatasetFacts, Measured, Run, Status};
+use record::{DatasetFacts, Measured, Run, Status, TrialRecord};
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 
 /// Everything a report says about one dataset.
 pub struct DatasetSummary {
@@ -25,10 +27,10 @@ pub struct Point {
     pub threads: usize,
     /// Bits stored per vector.
     pub bits: usize,
-    /// Method and parameters.
-    identity: String,
     /// Values of each seed.
     seeds: Vec<Vec<Measured>>,
+    /// Estimates made so far: a report asks for each of them several times, and a bootstrap is work.
+    estimates: Mutex<HashMap<String, Option<Estimate>>>,
 }
 
 /// Which values: a metric, and what tells them from their siblings.
@@ -76,8 +78,18 @@ impl<'a> Which<'a> {
 }
 
 impl Point {
+    /// What `estimate` finds, once for each `key`.
+    fn once(&self, key: String, estimate: impl FnOnce() -> Option<Estimate>) -> Option<Estimate> {
+        let mut known = self.estimates.lock().unwrap_or_else(|e| e.into_inner());
+        *known.entry(key).or_insert_with(estimate)
+    }
+
     /// Mean over seeds, each seed the mean of its own values.
     pub fn quality(&self, which: Which<'_>) -> Option<Estimate> {
+        self.once(format!("mean {which:?}"), || self.mean_over_seeds(which))
+    }
+
+    fn mean_over_seeds(&self, which: Which<'_>) -> Option<Estimate> {
         let per_seed: Vec<f64> = self
             .seeds
             .iter()
@@ -97,8 +109,10 @@ impl Point {
     /// Median over all repeats of all seeds.
     pub fn timing(&self, which: Which<'_>) -> Option<Estimate> {
         let of_seed = |values: &Vec<Measured>| values.iter().filter(|v| which.fits(v)).map(|v| v.value).collect();
-        let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
-        median_bootstrap(&groups)
+        self.once(format!("median {which:?}"), || {
+            let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
+            median_bootstrap(&groups)
+        })
     }
 
     /// Seeds that succeeded.
@@ -120,13 +134,8 @@ fn is_share(metric: &str) -> bool {
 impl DatasetSummary {
     /// Names of the curves, in order of first appearance.
     pub fn series(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for point in &self.points {
-            if !names.contains(&point.series.as_str()) {
-                names.push(&point.series);
-            }
-        }
-        names
+        let mut seen = HashSet::new();
+        self.points.iter().map(|point| point.series.as_str()).filter(|name| seen.insert(*name)).collect()
     }
 
     /// The `k` that recall is shown at: 10 if it was measured, else the largest.
@@ -196,35 +205,36 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
             });
             let points = &mut datasets[index].points;
             // Points of several runs stay apart, told by the names of their runs.
-            let first = points.len();
+            let mut known: HashMap<(String, &str, usize), usize> = HashMap::new();
             let suffix =
                 |name: &str| if runs.len() > 1 { format!("{name} [{}]", run.info.name) } else { name.to_owned() };
-            for record in run.records.iter().filter(|r| r.status == Status::Ok && r.trial.dataset == facts.name) {
+            let succeeded = |r: &&TrialRecord| r.status == Status::Ok && r.trial.dataset == facts.name;
+            for record in run.records.iter().filter(succeeded) {
                 let trial = &record.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
                 let (label, series) = (suffix(&trial.label) + &device, suffix(&trial.series) + &device);
-                let identity = format!("{} {}", trial.method, trial.params);
-                let same =
-                    |p: &&mut Point| p.identity == identity && p.device == trial.device && p.threads == trial.threads;
-                match points[first..].iter_mut().find(same) {
-                    Some(point) => point.seeds.push(record.values.clone()),
-                    None => points.push(Point {
+                // Method, parameters, device and threads make a point; its seeds are put together.
+                let identity = (format!("{} {}", trial.method, trial.params), trial.device.as_str(), trial.threads);
+                let at = *known.entry(identity).or_insert(points.len());
+                if at == points.len() {
+                    points.push(Point {
                         series,
                         label,
                         device: trial.device.clone(),
                         threads: trial.threads,
                         bits: trial.bits_per_vector,
-                        identity,
-                        seeds: vec![record.values.clone()],
-                    }),
+                        seeds: Vec::new(),
+                        estimates: Mutex::default(),
+                    });
                 }
+                points[at].seeds.push(record.values.clone());
             }
         }
     }
     for dataset in &mut datasets {
-        let order: Vec<String> = dataset.series().into_iter().map(str::to_owned).collect();
-        let rank = |series: &str| order.iter().position(|s| s == series);
-        dataset.points.sort_by(|a, b| rank(&a.series).cmp(&rank(&b.series)).then(a.bits.cmp(&b.bits)));
+        let order: HashMap<String, usize> =
+            dataset.series().into_iter().enumerate().map(|(rank, name)| (name.to_owned(), rank)).collect();
+        dataset.points.sort_by_key(|point| (order.get(&point.series).copied(), point.bits));
     }
     datasets
 }

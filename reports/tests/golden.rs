@@ -189,6 +189,47 @@ fn figures_are_pictures_of_column_width_with_their_words() {
 }
 
 #[test]
+fn time_is_drawn_against_what_varies() {
+    // Three sizes of one set, five sizes of codebooks, two numbers of threads.
+    let mut run = run();
+    run.records.clear();
+    let facts = run.info.datasets[0].clone();
+    run.info.datasets.clear();
+    for n in [1000, 10_000, 100_000] {
+        let name = format!("vectors-{n}");
+        run.info.datasets.push(DatasetFacts {
+            train: n,
+            base: n,
+            name: name.clone(),
+            fingerprint: name.clone(),
+            ..facts.clone()
+        });
+        for (bits, threads) in [(4, 2), (6, 2), (8, 1), (8, 2), (10, 2), (12, 2)] {
+            let label = format!("LBG {bits}, {threads} thread{}", if threads == 1 { "" } else { "s" });
+            let mut record = record(Trial { dataset: name.clone(), n, threads, ..trial(&label, "LBG", bits, 1) }, 0.5);
+            record.values.push(Measured::new("codewords", f64::from(1 << bits), "1"));
+            run.records.push(record);
+        }
+    }
+    run.info.trials = run.records.iter().map(|r| r.trial.clone()).collect();
+    let artifacts = render(&[run.clone()], &all_formats()).expect("renders");
+    let names: Vec<&str> =
+        artifacts.iter().filter_map(|a| a.path.strip_prefix("figures/time-")?.strip_suffix(".svg")).collect();
+    let over = |what: &str, works: &[&str]| works.iter().map(|work| format!("{work}-{what}")).collect::<Vec<_>>();
+    let all = ["training", "encoding", "search"];
+    assert_eq!(names, [over("vectors", &all), over("codewords", &all[..2]), over("threads", &all)].concat());
+    let text = |path: &str| {
+        let found = artifacts.iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}"));
+        String::from_utf8(found.bytes.clone()).expect("text")
+    };
+    let threads = text("figures/time-training-threads.svg");
+    assert!(threads.contains("LBG 8, vectors-1000") && !threads.contains("LBG 4"), "one number is no curve");
+    assert!(text("figures/time-encoding-vectors.svg").contains("in proportion"));
+    assert!(text("index.html").contains("Time of training against training vectors"));
+    assert!(text("report.md").contains("](figures/time-search-threads.svg)"));
+}
+
+#[test]
 fn rendering_is_reproducible_and_survives_empty_runs() {
     assert_eq!(render(&[run()], &all_formats()).expect("renders"), render(&[run()], &all_formats()).expect("renders"));
     let mut empty = run();

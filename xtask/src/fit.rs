@@ -94,5 +94,5 @@ fn training_rows(vectors: &str) -> Result<Array2<f32>, Mistakes> {
         // More likely a misspelt name than a file.
         catalog::find(vectors)?;
     }
-    read_vectors(path, None)
+    read_vectors(path)
 }

@@ -18,6 +18,7 @@ mod parity;
 mod progress;
 mod report;
 mod schema;
+mod stream;
 mod test;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -2,7 +2,7 @@
 
 use crate::errors::Mistakes;
 use clap::Args;
-use datasets::format;
+use datasets::format::Blocks;
 use methods::{Context, MethodError, Model};
 use ndarray::Array2;
 use std::path::Path;
@@ -40,20 +40,13 @@ pub fn read_model(path: &Path, cx: &Context) -> Result<Model, Mistakes> {
     methods::model::read(&file, cx).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))
 }
 
-/// Reads vectors that a quantizer of `dim` components can take.
-pub fn read_vectors(path: &Path, dim: Option<usize>) -> Result<Array2<f32>, Mistakes> {
-    let (_, found) = format::shape(path)?;
-    if let Some(expected) = dim.filter(|&dim| dim != found) {
-        let message = format!("{} holds vectors of {found} components; the model is for {expected}", path.display());
-        return Err(Mistakes::new(message, "encode vectors of the kind that the model was trained on"));
-    }
-    let rows = format::read(path)?;
-    match rows.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        Some(((row, column), &value)) => {
-            Err(datasets::DatasetError::NonFinite { path: path.to_owned(), row, column, value }.into())
-        }
-        None => Ok(rows),
-    }
+/// Reads vectors to train on.
+pub fn read_vectors(path: &Path) -> Result<Array2<f32>, Mistakes> {
+    let mut blocks = Blocks::open(path)?;
+    let shape = blocks.shape();
+    let mut values = Vec::new();
+    blocks.next(shape.0, &mut values)?;
+    Array2::from_shape_vec(shape, values).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), ""))
 }
 
 /// A failure of a method at work on a file.

@@ -5,6 +5,7 @@ use experiments::plan::{PlannedTrial, describe};
 use indicatif::{ProgressBar, ProgressStyle};
 use record::{Status, TrialRecord};
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 /// Shows progress on standard error.
 pub struct Progress {
@@ -30,6 +31,60 @@ impl Progress {
 
     /// Removes the bar.
     pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How often a line tells of progress where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Shows how many rows of a file have been worked on: a bar on a terminal, elsewhere a line now and then.
+pub struct RowProgress {
+    bar: Option<ProgressBar>,
+    done: usize,
+    total: usize,
+    begun: Instant,
+    told: Instant,
+}
+
+impl RowProgress {
+    /// Of `total` rows none is done.
+    pub fn new(total: usize) -> RowProgress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} rows, {per_sec}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total as u64).with_style(style)
+        });
+        let now = Instant::now();
+        RowProgress { bar, done: 0, total, begun: now, told: now }
+    }
+
+    /// So many more are done.
+    pub fn advance(&mut self, rows: usize) {
+        self.done += rows;
+        match &self.bar {
+            Some(bar) => bar.set_position(self.done as u64),
+            None if self.told.elapsed() >= BETWEEN_LINES && self.done < self.total => {
+                let (done, total) = (self.done as f64, self.total as f64);
+                let left = self.begun.elapsed().as_secs_f64() * (total - done) / done;
+                say_aside!(
+                    "{} of {} rows ({:.0}%), {} left",
+                    self.done,
+                    self.total,
+                    100.0 * done / total,
+                    roughly(left)
+                );
+                self.told = Instant::now();
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for RowProgress {
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -2,8 +2,7 @@
 //! two dimensions is read, contiguous or chunked, compressed or not.
 
 use super::contain::{contained, plausible};
-use super::{Format, OpenFile};
-use ndarray::Array2;
+use super::{Format, OpenFile, Rows};
 use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, StorageLayout};
 
 pub struct Hdf5;
@@ -15,7 +14,7 @@ const DEFAULT: &str = "train";
 const MOST_LISTED: usize = 12;
 
 /// Values decoded at a time, unless a row of chunks has more.
-const VALUES_PER_BLOCK: usize = 1 << 20;
+const VALUES_PER_BLOCK: usize = 1 << 18;
 
 fn words(error: Hdf5Error) -> String {
     error.to_string()
@@ -177,14 +176,50 @@ impl Format for Hdf5 {
         contained(|| header(file).map(|header| (header.rows, header.columns)))
     }
 
-    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
-        contained(|| {
-            let header = header(file)?;
-            let mut out = Vec::with_capacity(header.rows * header.columns);
-            for start in (0..header.rows).step_by(header.block) {
-                header.append(start, header.block.min(header.rows - start), &mut out)?;
+    fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String> {
+        let header = contained(|| header(&file))?;
+        Ok(Box::new(Blocks { header, next: 0, decoded: Vec::new(), taken: 0 }))
+    }
+}
+
+/// Goes through a dataset, whole chunks at a time, whatever number of rows is asked for.
+struct Blocks {
+    header: Header,
+    /// First row that has not been decoded.
+    next: usize,
+    /// The block that rows are being taken from.
+    decoded: Vec<f32>,
+    /// Values taken of it.
+    taken: usize,
+}
+
+impl Rows for Blocks {
+    fn shape(&self) -> (usize, usize) {
+        (self.header.rows, self.header.columns)
+    }
+
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let mut left = count * self.header.columns;
+        while left > 0 {
+            if self.taken == self.decoded.len() {
+                let rows = self.header.block.min(self.header.rows - self.next);
+                self.decoded.clear();
+                self.taken = 0;
+                contained(|| self.header.append(self.next, rows, &mut self.decoded))?;
+                self.next += rows;
             }
-            Array2::from_shape_vec((header.rows, header.columns), out).map_err(|e| e.to_string())
-        })
+            let values = left.min(self.decoded.len() - self.taken);
+            out.extend_from_slice(&self.decoded[self.taken..self.taken + values]);
+            self.taken += values;
+            left -= values;
+        }
+        Ok(())
+    }
+
+    fn working_bytes(&mut self) -> Result<u64, String> {
+        let Header { dataset, columns, block, rows, .. } = &self.header;
+        // As stored, put together from chunks, as numbers of up to 8 bytes, and as f32.
+        let per_value = 2 * dataset.element_size() as u64 + 8 + 4;
+        Ok((*block.min(rows) * columns) as u64 * per_value)
     }
 }

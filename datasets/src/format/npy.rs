@@ -1,8 +1,9 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
-use super::{Format, OpenFile};
-use ndarray::{Array2, ShapeBuilder};
-use npyz::{DType, NpyFile, NpyHeader, Order, TypeChar};
+use super::number::{Kind, Number, Packed};
+use super::{Format, Layout, OpenFile, Rows, Written};
+use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar};
+use std::io::{Read, Seek, SeekFrom};
 
 pub struct Npy;
 
@@ -11,7 +12,6 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 /// Reads the header and checks that the file holds as many values as it promises.
 fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
-    use std::io::{Read, Seek};
     let header = NpyHeader::from_reader(file.reader.by_ref().take(MAX_HEADER_BYTES))
         .map_err(|e| format!("bad header: {}", e.to_string().lines().next().unwrap_or("unreadable").trim()))?;
     let item = header.dtype().num_bytes().filter(|&size| size > 0).ok_or("its values have no fixed size")?;
@@ -62,30 +62,95 @@ impl Format for Npy {
         shape_of(&header(file)?)
     }
 
-    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
-        let header = header(file)?;
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+        let header = header(&mut file)?;
         let shape = shape_of(&header)?;
-        let fortran = header.order() == Order::Fortran;
-        let values = match kind(&header) {
-            Some((TypeChar::Float, 2)) => values(header, file, npyz::half::f16::to_f32)?,
-            Some((TypeChar::Float, 4)) => values(header, file, |v: f32| v)?,
-            Some((TypeChar::Float, 8)) => values(header, file, |v: f64| v as f32)?,
-            Some((TypeChar::Uint, 1)) => values(header, file, |v: u8| f32::from(v))?,
-            Some((TypeChar::Int, 1)) => values(header, file, |v: i8| f32::from(v))?,
-            Some((TypeChar::Uint, 2)) => values(header, file, |v: u16| f32::from(v))?,
-            Some((TypeChar::Int, 2)) => values(header, file, |v: i16| f32::from(v))?,
-            Some((TypeChar::Uint, 4)) => values(header, file, |v: u32| v as f32)?,
-            Some((TypeChar::Int, 4)) => values(header, file, |v: i32| v as f32)?,
-            Some((TypeChar::Uint, 8)) => values(header, file, |v: u64| v as f32)?,
-            Some((TypeChar::Int, 8)) => values(header, file, |v: i64| v as f32)?,
-            _ => {
-                return Err(format!(
-                    "values of type {} cannot be vectors; use float16, float32, float64 or integers",
-                    header.dtype().descr()
-                ));
-            }
+        let number = number(&header).ok_or_else(|| {
+            let found = header.dtype().descr();
+            format!("values of type {found} cannot be vectors; use float16, float32, float64 or integers")
+        })?;
+        if header.order() == Order::Fortran {
+            let start = file.reader.stream_position().map_err(|e| e.to_string())?;
+            return Ok(Box::new(Columns { file, number, shape, start, next: 0, buffer: Vec::new() }));
+        }
+        Ok(Box::new(Packed { file, number, shape, buffer: Vec::new() }))
+    }
+
+    fn layout(&self, values: Written, (n, dim): (usize, usize)) -> Option<Result<Layout, String>> {
+        let descr = match values {
+            Written::F32 => "<f4",
+            Written::U8 => "|u1",
         };
-        Array2::from_shape_vec(shape.set_f(fortran), values).map_err(|e| e.to_string())
+        // The header of version 1.0, filled up with spaces so that values begin at a multiple of 64 bytes.
+        let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n}, {dim}), }}");
+        let length = (10 + dict.len() + 1).next_multiple_of(64) - 10;
+        let text = format!("{dict:<width$}\n", width = length - 1);
+        let head = [b"\x93NUMPY\x01\x00".as_slice(), &(length as u16).to_le_bytes(), text.as_bytes()].concat();
+        Some(Ok(Layout { head, row_head: Vec::new() }))
+    }
+}
+
+/// The type of the values, where it is one that vectors are made of.
+fn number(header: &NpyHeader) -> Option<Number> {
+    let DType::Plain(ty) = header.dtype() else { return None };
+    let kind = match (ty.type_char(), ty.size_field()) {
+        (TypeChar::Float, 2) => Kind::F16,
+        (TypeChar::Float, 4) => Kind::F32,
+        (TypeChar::Float, 8) => Kind::F64,
+        (TypeChar::Uint, 1) => Kind::U8,
+        (TypeChar::Int, 1) => Kind::I8,
+        (TypeChar::Uint, 2) => Kind::U16,
+        (TypeChar::Int, 2) => Kind::I16,
+        (TypeChar::Uint, 4) => Kind::U32,
+        (TypeChar::Int, 4) => Kind::I32,
+        (TypeChar::Uint, 8) => Kind::U64,
+        (TypeChar::Int, 8) => Kind::I64,
+        _ => return None,
+    };
+    Some(Number { kind, big_endian: ty.endianness() == Endianness::Big })
+}
+
+/// Fortran order: a column after the other. A block of rows is a piece of each of them.
+struct Columns {
+    file: OpenFile,
+    number: Number,
+    shape: (usize, usize),
+    /// Where the values begin.
+    start: u64,
+    next: usize,
+    buffer: Vec<u8>,
+}
+
+/// Rows taken at a time: pieces of columns that are long enough to be read at one go, and few enough to be put together in
+/// the cache.
+const ROWS_PER_PIECE: usize = 4096;
+
+impl Rows for Columns {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let (n, dim) = self.shape;
+        let item = self.number.bytes();
+        let mut left = count;
+        while left > 0 {
+            let rows = left.min(ROWS_PER_PIECE);
+            let begin = out.len();
+            out.resize(begin + rows * dim, 0.0);
+            self.buffer.resize(rows * item, 0);
+            // Past the buffer of the reader, which would be filled anew for every piece.
+            let file = self.file.reader.get_mut();
+            for column in 0..dim {
+                let at = self.start + ((column * n + self.next) * item) as u64;
+                file.seek(SeekFrom::Start(at)).map_err(|e| e.to_string())?;
+                file.read_exact(&mut self.buffer).map_err(|_| "it ends early".to_owned())?;
+                self.number.fill(&self.buffer, out[begin + column..].iter_mut().step_by(dim));
+            }
+            self.next += rows;
+            left -= rows;
+        }
+        Ok(())
     }
 }
 

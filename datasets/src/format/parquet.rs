@@ -1,8 +1,7 @@
 //! Parquet tables with a column of lists of numbers, as embeddings are often kept; every list is a row.
 
 use super::contain::{contained, plausible};
-use super::{Format, OpenFile};
-use ndarray::Array2;
+use super::{Format, OpenFile, Rows};
 use parquet::basic::{ConvertedType, Type};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
@@ -11,6 +10,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
+use std::mem::take;
 
 pub struct Parquet;
 
@@ -142,16 +142,20 @@ impl Iterator for Watched {
     }
 }
 
-/// Rows gathered so far, all of the length of the first.
-struct Rows {
+/// Rows gathered and not yet taken, all of the length of the first of the file.
+struct Gathered {
     values: Vec<f32>,
+    /// Rows of the file that are complete.
     finished: usize,
     dim: Option<usize>,
     /// Length of the row being gathered.
     current: Option<usize>,
+    /// What the last batch left in place of values: scratch.
+    definitions: Vec<i16>,
+    repetitions: Vec<i16>,
 }
 
-impl Rows {
+impl Gathered {
     fn finish_row(&mut self) -> Result<(), String> {
         let Some(length) = self.current.take() else { return Ok(()) };
         let dim = *self.dim.get_or_insert(length);
@@ -176,53 +180,145 @@ impl Rows {
         Ok(())
     }
 
-    fn read<T: DataType>(
+    /// Reads the next batch of a column; tells whether there was one.
+    fn batch<T: DataType>(
         &mut self,
-        mut column: ColumnReaderImpl<T>,
+        column: &mut ColumnReaderImpl<T>,
         present: i16,
         convert: fn(&T::T) -> f32,
-    ) -> Result<(), String> {
-        let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
-        loop {
-            let (d, r) = (Some(&mut definitions), Some(&mut repetitions));
-            let (_, _, levels) = column.read_records(ROWS_PER_BATCH, d, r, &mut values).map_err(words)?;
-            if levels == 0 {
-                return Ok(());
-            }
-            // A column whose lists and elements cannot be null still repeats, so both kinds of level are there.
-            for (&definition, &repetition) in definitions.iter().zip(&repetitions) {
-                self.level(repetition == 0, definition == present)?;
-            }
-            self.values.extend(values.iter().map(convert));
-            definitions.clear();
-            repetitions.clear();
-            values.clear();
+    ) -> Result<bool, String> {
+        let (mut definitions, mut repetitions) = (take(&mut self.definitions), take(&mut self.repetitions));
+        definitions.clear();
+        repetitions.clear();
+        let mut values = Vec::new();
+        let (d, r) = (Some(&mut definitions), Some(&mut repetitions));
+        let (_, _, levels) = column.read_records(ROWS_PER_BATCH, d, r, &mut values).map_err(words)?;
+        // A column whose lists and elements cannot be null still repeats, so both kinds of level are there.
+        for (&definition, &repetition) in definitions.iter().zip(&repetitions) {
+            self.level(repetition == 0, definition == present)?;
         }
+        self.values.extend(values.iter().map(convert));
+        (self.definitions, self.repetitions) = (definitions, repetitions);
+        Ok(levels > 0)
     }
 }
 
-fn read(header: &Header) -> Result<Rows, String> {
-    let mut rows = Rows { values: Vec::with_capacity(header.values), finished: 0, dim: None, current: None };
-    for i in 0..header.reader.num_row_groups() {
-        let group = header.reader.get_row_group(i).map_err(words)?;
-        let column = group.metadata().column(header.leaf);
-        let descriptor = column.column_descr_ptr();
-        let present = descriptor.max_def_level();
-        let left = usize::try_from(column.num_values()).unwrap_or_default();
-        let pages = group.get_column_page_reader(header.leaf).map_err(words)?;
-        match get_column_reader(descriptor, Box::new(Watched { pages, left })) {
-            ColumnReader::FloatColumnReader(c) => rows.read(c, present, |v| *v)?,
-            ColumnReader::DoubleColumnReader(c) => rows.read(c, present, |v| *v as f32)?,
-            ColumnReader::Int32ColumnReader(c) => rows.read(c, present, |v| *v as f32)?,
-            ColumnReader::Int64ColumnReader(c) => rows.read(c, present, |v| *v as f32)?,
+/// Goes through the row groups.
+struct Groups {
+    header: Header,
+    /// The next row group to open.
+    next: usize,
+    /// The column in the row group being read, and the definition level of a value that is there.
+    column: Option<(ColumnReader, i16)>,
+    gathered: Gathered,
+    /// Rows taken.
+    taken: usize,
+}
+
+impl Groups {
+    fn new(header: Header) -> Groups {
+        let (values, definitions, repetitions) = (Vec::new(), Vec::new(), Vec::new());
+        let gathered = Gathered { values, finished: 0, dim: None, current: None, definitions, repetitions };
+        Groups { header, next: 0, column: None, gathered, taken: 0 }
+    }
+
+    fn pages(&self, group: usize) -> Result<Box<dyn PageReader>, String> {
+        let group = self.header.reader.get_row_group(group).map_err(words)?;
+        group.get_column_page_reader(self.header.leaf).map_err(words)
+    }
+
+    /// Gathers more; tells whether there was more.
+    fn gather(&mut self) -> Result<bool, String> {
+        let Some((column, present)) = &mut self.column else {
+            if self.next == self.header.reader.num_row_groups() {
+                return Ok(false);
+            }
+            let column = self.header.reader.metadata().row_group(self.next).column(self.header.leaf);
+            let descriptor = column.column_descr_ptr();
+            let present = descriptor.max_def_level();
+            let left = usize::try_from(column.num_values()).unwrap_or_default();
+            let pages = Watched { pages: self.pages(self.next)?, left };
+            self.column = Some((get_column_reader(descriptor, Box::new(pages)), present));
+            self.next += 1;
+            return Ok(true);
+        };
+        let (rows, present) = (&mut self.gathered, *present);
+        let more = match column {
+            ColumnReader::FloatColumnReader(c) => rows.batch(c, present, |v| *v)?,
+            ColumnReader::DoubleColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
+            ColumnReader::Int32ColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
+            ColumnReader::Int64ColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
             _ => return Err("its row groups disagree about the type of the column".to_owned()),
+        };
+        if !more {
+            self.column = None;
+            self.gathered.finish_row()?;
         }
-        rows.finish_row()?;
+        Ok(true)
     }
-    if rows.finished != header.rows {
-        return Err(format!("its header promises {} rows, {} are there", header.rows, rows.finished));
+
+    /// Goes through everything that is left and tells what is off with it.
+    fn check(&mut self) -> Result<(), String> {
+        while self.gather()? {
+            self.gathered.values.clear();
+        }
+        self.complete()
     }
-    Ok(rows)
+
+    fn complete(&self) -> Result<(), String> {
+        let (promised, found) = (self.header.rows, self.gathered.finished);
+        if found == promised { Ok(()) } else { Err(format!("its header promises {promised} rows, {found} are there")) }
+    }
+}
+
+impl Rows for Groups {
+    fn shape(&self) -> (usize, usize) {
+        (self.header.rows, self.header.values / self.header.rows.max(1))
+    }
+
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let dim = self.shape().1;
+        contained(|| {
+            let mut left = count;
+            while left > 0 {
+                let ready = left.min(self.gathered.finished - self.taken);
+                if ready == 0 {
+                    if !self.gather()? {
+                        self.complete()?;
+                    }
+                    continue;
+                }
+                if let Some(found) = self.gathered.dim.filter(|found| *found != dim) {
+                    return Err(format!("row 0 has {found} components, its header promises {dim}"));
+                }
+                // Taken as they come, so that no more than a batch waits here.
+                out.extend(self.gathered.values.drain(..ready * dim));
+                self.taken += ready;
+                left -= ready;
+            }
+            if self.taken == self.header.rows { self.check() } else { Ok(()) }
+        })
+    }
+
+    fn working_bytes(&mut self) -> Result<u64, String> {
+        contained(|| {
+            let (mut largest, mut dictionary) = (0, 0);
+            for i in 0..self.header.reader.num_row_groups() {
+                let mut pages = self.pages(i)?;
+                while let Some(page) = pages.peek_next_page().map_err(words)? {
+                    largest = largest.max(page.num_levels.or(page.num_rows).unwrap_or(0) as u64);
+                    pages.skip_next_page().map_err(words)?;
+                }
+                let column = self.header.reader.metadata().row_group(i).column(self.header.leaf);
+                let bytes = column.dictionary_page_offset().map_or(0, |offset| column.data_page_offset() - offset);
+                let expansion = column.uncompressed_size() / column.compressed_size().max(1) + 1;
+                dictionary = dictionary.max(u64::try_from(bytes.saturating_mul(expansion)).unwrap_or(0));
+            }
+            // A page compressed and not, as levels and numbers; and the rows gathered of it, as read and as f32.
+            let dim = self.shape().1 as u64;
+            Ok(3 * dictionary + largest * (8 + 8 + 4) + ROWS_PER_BATCH as u64 * dim * (8 + 4 + 4))
+        })
+    }
 }
 
 impl Format for Parquet {
@@ -260,18 +356,16 @@ impl Format for Parquet {
             }
             if !header.values.is_multiple_of(header.rows) {
                 // Some row is not like the others; reading finds out which.
-                read(&header)?;
-                return Err(format!("{} values make no {} rows of one length", header.values, header.rows));
+                let (values, rows) = (header.values, header.rows);
+                Groups::new(header).check()?;
+                return Err(format!("{values} values make no {rows} rows of one length"));
             }
             Ok((header.rows, header.values / header.rows))
         })
     }
 
-    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
-        contained(|| {
-            let rows = read(&header(file)?)?;
-            Array2::from_shape_vec((rows.finished, rows.dim.unwrap_or_default()), rows.values)
-                .map_err(|e| e.to_string())
-        })
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+        self.shape(&mut file)?;
+        contained(|| Ok(Box::new(Groups::new(header(&file)?)) as Box<dyn Rows>))
     }
 }

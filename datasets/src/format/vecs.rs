@@ -1,45 +1,37 @@
 //! TEXMEX `.fvecs`, `.bvecs`, `.ivecs`: each row is its dimension (i32, little-endian) and that many values.
 
-use super::{Format, OpenFile, read_exact};
+use super::number::{BUFFER_BYTES, Kind, Number};
+use super::{Format, Layout, OpenFile, Rows, Written, read_exact};
 use ndarray::Array2;
 
 pub struct Vecs {
     name: &'static str,
     extensions: &'static [&'static str],
-    value_bytes: usize,
-    decode: fn(&[u8]) -> f32,
+    number: Number,
 }
 
-pub const FVECS: Vecs = Vecs {
-    name: "fvecs",
-    extensions: &["fvecs"],
-    value_bytes: 4,
-    decode: |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-};
-pub const BVECS: Vecs = Vecs { name: "bvecs", extensions: &["bvecs"], value_bytes: 1, decode: |b| f32::from(b[0]) };
-pub const IVECS: Vecs = Vecs {
-    name: "ivecs",
-    extensions: &["ivecs"],
-    value_bytes: 4,
-    decode: |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32,
-};
+const fn vecs(name: &'static str, extensions: &'static [&'static str], kind: Kind) -> Vecs {
+    Vecs { name, extensions, number: Number::little_endian(kind) }
+}
+
+pub const FVECS: Vecs = vecs("fvecs", &["fvecs"], Kind::F32);
+pub const BVECS: Vecs = vecs("bvecs", &["bvecs"], Kind::U8);
+pub const IVECS: Vecs = vecs("ivecs", &["ivecs"], Kind::I32);
+
+/// Bytes of the dimension before each row.
+const HEAD: usize = 4;
 
 impl Vecs {
-    fn dimension(file: &mut OpenFile) -> Result<usize, String> {
-        let mut bytes = [0; 4];
-        read_exact(file, &mut bytes)?;
-        let dim = i32::from_le_bytes(bytes);
+    fn dimension(head: [u8; HEAD]) -> Result<usize, String> {
+        let dim = i32::from_le_bytes(head);
         usize::try_from(dim).ok().filter(|&d| d > 0).ok_or_else(|| format!("a row claims {dim} components"))
     }
 
-    fn shape_from(&self, dim: usize, length: u64) -> Result<(usize, usize), String> {
-        let row_bytes = (4 + dim * self.value_bytes) as u64;
-        if !length.is_multiple_of(row_bytes) {
-            return Err(format!(
-                "{length} bytes are no whole number of rows of {dim} components ({row_bytes} bytes each)"
-            ));
-        }
-        Ok(((length / row_bytes) as usize, dim))
+    fn walker(&self, mut file: OpenFile) -> Result<Walker, String> {
+        use std::io::Seek;
+        let shape = self.shape(&mut file)?;
+        file.reader.rewind().map_err(|e| e.to_string())?;
+        Ok(Walker { file, number: self.number, shape, next: 0, buffer: Vec::new() })
     }
 }
 
@@ -53,37 +45,91 @@ impl Format for Vecs {
     }
 
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
-        self.shape_from(Self::dimension(file)?, file.length)
+        let mut head = [0; HEAD];
+        read_exact(file, &mut head)?;
+        let dim = Self::dimension(head)?;
+        let row_bytes = (HEAD + dim * self.number.bytes()) as u64;
+        if !file.length.is_multiple_of(row_bytes) {
+            return Err(format!(
+                "{} bytes are no whole number of rows of {dim} components ({row_bytes} bytes each)",
+                file.length
+            ));
+        }
+        Ok(((file.length / row_bytes) as usize, dim))
     }
 
-    fn read(&self, file: &mut OpenFile) -> Result<Array2<f32>, String> {
-        self.rows(file, self.decode)
+    fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String> {
+        Ok(Box::new(self.walker(file)?))
+    }
+
+    fn layout(&self, values: Written, (_, dim): (usize, usize)) -> Option<Result<Layout, String>> {
+        (values.kind() == self.number.kind).then(|| match i32::try_from(dim) {
+            Ok(dim) => Ok(Layout { head: Vec::new(), row_head: dim.to_le_bytes().to_vec() }),
+            Err(_) => Err(format!("rows of a {} file have fewer than 2^31 components", self.name)),
+        })
+    }
+}
+
+/// Goes through rows, whose dimensions must all be that of the first.
+struct Walker {
+    file: OpenFile,
+    number: Number,
+    shape: (usize, usize),
+    next: usize,
+    buffer: Vec<u8>,
+}
+
+impl Walker {
+    /// Hands over the bytes of the values of each of the next rows.
+    fn each(&mut self, count: usize, mut take: impl FnMut(&[u8])) -> Result<(), String> {
+        let dim = self.shape.1;
+        let row_bytes = HEAD + dim * self.number.bytes();
+        let at_once = (BUFFER_BYTES / row_bytes).clamp(1, count.max(1));
+        self.buffer.resize(at_once * row_bytes, 0);
+        let mut left = count;
+        while left > 0 {
+            let rows = left.min(at_once);
+            read_exact(&mut self.file, &mut self.buffer[..rows * row_bytes])?;
+            for row in self.buffer[..rows * row_bytes].chunks_exact(row_bytes) {
+                let (head, values) = row.split_first_chunk().ok_or("it ends early")?;
+                let found = Vecs::dimension(*head)?;
+                if found != dim {
+                    return Err(format!("row {} has {found} components, row 0 has {dim}", self.next));
+                }
+                take(values);
+                self.next += 1;
+            }
+            left -= rows;
+        }
+        Ok(())
+    }
+}
+
+impl Rows for Walker {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let number = self.number;
+        self.each(count, |values| number.append(values, out))
+    }
+
+    fn working_bytes(&mut self) -> Result<u64, String> {
+        Ok(BUFFER_BYTES.max(HEAD + self.shape.1 * self.number.bytes()) as u64)
     }
 }
 
 /// Row numbers: ivecs whose values are not negative. They stay integers, since f32 is exact only up to 2^24.
-pub fn read_ids(file: &mut OpenFile) -> Result<Array2<u32>, String> {
-    let ids = IVECS.rows(file, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))?;
+pub fn read_ids(file: OpenFile) -> Result<Array2<u32>, String> {
+    let mut rows = IVECS.walker(file)?;
+    let shape = rows.shape;
+    let mut ids: Vec<i32> = Vec::with_capacity(shape.0 * shape.1);
+    rows.each(shape.0, |values| ids.extend(values.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes))))?;
     match ids.iter().find(|id| **id < 0) {
         Some(id) => Err(format!("{id} is no row number")),
-        None => Ok(ids.mapv(i32::cast_unsigned)),
-    }
-}
-
-impl Vecs {
-    fn rows<T>(&self, file: &mut OpenFile, decode: fn(&[u8]) -> T) -> Result<Array2<T>, String> {
-        let first = Self::dimension(file)?;
-        let (n, dim) = self.shape_from(first, file.length)?;
-        let mut row = vec![0u8; dim * self.value_bytes];
-        let mut values = Vec::with_capacity(n * dim);
-        for i in 0..n {
-            let found = if i == 0 { dim } else { Self::dimension(file)? };
-            if found != dim {
-                return Err(format!("row {i} has {found} components, row 0 has {dim}"));
-            }
-            read_exact(file, &mut row)?;
-            values.extend(row.chunks_exact(self.value_bytes).map(decode));
+        None => {
+            Array2::from_shape_vec(shape, ids.into_iter().map(i32::cast_unsigned).collect()).map_err(|e| e.to_string())
         }
-        Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string())
     }
 }

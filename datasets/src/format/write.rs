@@ -1,52 +1,85 @@
-//! Vectors and codes as the bytes of a file, for other programs to read.
+//! Vectors and codes as files for other programs to read, written row after row.
 
+use super::number::Kind;
+use super::{FORMATS, place::extension};
 use crate::DatasetError;
-use ndarray::ArrayView2;
+use std::io::{self, Write};
 use std::path::Path;
 
-/// Rows of f32 in the format of the path's extension: `.npy`, `.fvecs` or `.fbin`.
-///
-/// # Errors
-/// Another extension.
-pub fn vectors_to_bytes(path: &Path, rows: ArrayView2<'_, f32>) -> Result<Vec<u8>, DatasetError> {
-    let values = || rows.iter().flat_map(|v| v.to_le_bytes());
-    match super::place::extension(path).as_str() {
-        "npy" => Ok(npy("<f4", rows.dim()).chain(values()).collect()),
-        "fbin" => Ok(bin(rows.dim()).chain(values()).collect()),
-        "fvecs" => Ok(vecs(rows, |v| v.to_le_bytes())),
-        _ => Err(DatasetError::UnknownFormat { path: path.to_owned(), known: "npy, fvecs, fbin".into() }),
+/// Values that files are written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Vectors.
+    F32,
+    /// Codes.
+    U8,
+}
+
+impl Written {
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Written::F32 => Kind::F32,
+            Written::U8 => Kind::U8,
+        }
     }
 }
 
-/// Rows of bytes in the format of the path's extension: `.npy` (uint8), `.bvecs` or `.u8bin`.
+/// What stands in a file beside the values of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Before all rows.
+    pub head: Vec<u8>,
+    /// Before each row.
+    pub row_head: Vec<u8>,
+}
+
+/// The layout of a file with `shape` rows and columns of `values`, in the format of the path's extension: `.npy` for both,
+/// `.fvecs` or `.fbin` for vectors, `.bvecs` or `.u8bin` for codes.
 ///
 /// # Errors
-/// Another extension.
-pub fn codes_to_bytes(path: &Path, rows: ArrayView2<'_, u8>) -> Result<Vec<u8>, DatasetError> {
-    match super::place::extension(path).as_str() {
-        "npy" => Ok(npy("|u1", rows.dim()).chain(rows.iter().copied()).collect()),
-        "u8bin" => Ok(bin(rows.dim()).chain(rows.iter().copied()).collect()),
-        "bvecs" => Ok(vecs(rows, |v| [*v])),
-        _ => Err(DatasetError::UnknownFormat { path: path.to_owned(), known: "npy, bvecs, u8bin".into() }),
+/// Another extension; a shape that the format has no room for.
+pub fn layout(path: &Path, values: Written, shape: (usize, usize)) -> Result<Layout, DatasetError> {
+    let written = extension(path);
+    let format = FORMATS.iter().find(|f| f.extensions().contains(&written.as_str()));
+    match format.and_then(|format| format.layout(values, shape)) {
+        Some(layout) => layout.map_err(|reason| DatasetError::Unwritable { path: path.to_owned(), reason }),
+        None => {
+            let able = FORMATS.iter().filter(|f| f.layout(values, (0, 0)).is_some());
+            let known: Vec<&str> = able.flat_map(|f| f.extensions()).copied().collect();
+            Err(DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") })
+        }
     }
 }
 
-/// The header of version 1.0, filled up with spaces so that values begin at a multiple of 64 bytes.
-fn npy(descr: &str, (n, dim): (usize, usize)) -> impl Iterator<Item = u8> + use<> {
-    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n}, {dim}), }}");
-    let length = (10 + dict.len() + 1).next_multiple_of(64) - 10;
-    let header = format!("{dict:<width$}\n", width = length - 1);
-    let start = b"\x93NUMPY\x01\x00".iter().copied().chain((length as u16).to_le_bytes());
-    start.chain(header.into_bytes())
-}
+/// Numbers turned into bytes at a time.
+const VALUES: usize = 1 << 14;
 
-fn bin((n, dim): (usize, usize)) -> impl Iterator<Item = u8> + use<> {
-    (n as u32).to_le_bytes().into_iter().chain((dim as u32).to_le_bytes())
-}
+impl Layout {
+    /// Writes rows of `size` bytes each; [`Layout::head`] comes first, once.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn write_codes(&self, codes: &[u8], size: usize, out: &mut impl Write) -> io::Result<()> {
+        if self.row_head.is_empty() {
+            return out.write_all(codes);
+        }
+        codes.chunks_exact(size).try_for_each(|code| out.write_all(&self.row_head).and_then(|()| out.write_all(code)))
+    }
 
-fn vecs<T, const N: usize>(rows: ArrayView2<'_, T>, bytes: fn(&T) -> [u8; N]) -> Vec<u8> {
-    let head = (rows.ncols() as u32).to_le_bytes();
-    rows.outer_iter().flat_map(|row| head.into_iter().chain(row.into_iter().flat_map(bytes))).collect()
+    /// Writes rows of `dim` components each; [`Layout::head`] comes first, once.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn write_vectors(&self, values: &[f32], dim: usize, out: &mut impl Write) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(4 * VALUES);
+        let rows_at_once = (VALUES / dim.max(1)).max(1);
+        for rows in values.chunks(rows_at_once * dim.max(1)) {
+            bytes.clear();
+            bytes.extend(rows.iter().flat_map(|v| v.to_le_bytes()));
+            self.write_codes(&bytes, 4 * dim, out)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -57,19 +90,34 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let folder = tempfile::tempdir().expect("a folder");
-        let rows = Array2::from_shape_fn((7, 5), |(i, j)| (i * 5 + j) as f32 + 0.25);
-        let codes = Array2::from_shape_fn((7, 5), |(i, j)| (i * 37 + j * 11) as u8);
-        for extension in ["npy", "fvecs", "fbin"] {
-            let path = folder.path().join("rows").with_extension(extension);
-            std::fs::write(&path, vectors_to_bytes(&path, rows.view()).expect("a known format")).expect("writes");
-            assert_eq!(crate::format::read(&path).expect("reads"), rows, "{extension}");
+        let rows = Array2::from_shape_fn((7000, 5), |(i, j)| (i * 5 + j) as f32 + 0.25);
+        let codes = Array2::from_shape_fn((7000, 5), |(i, j)| (i * 37 + j * 11) as u8);
+        for name in ["rows.npy", "rows.fvecs", "rows.fbin"] {
+            let path = folder.path().join(name);
+            let layout = layout(&path, Written::F32, rows.dim()).expect("a known format");
+            let mut bytes = layout.head.clone();
+            layout.write_vectors(rows.as_slice().expect("rows"), 5, &mut bytes).expect("writes");
+            std::fs::write(&path, bytes).expect("writes");
+            assert_eq!(crate::format::read(&path).expect("reads"), rows, "{name}");
         }
-        for extension in ["npy", "bvecs", "u8bin"] {
-            let path = folder.path().join("codes").with_extension(extension);
-            std::fs::write(&path, codes_to_bytes(&path, codes.view()).expect("a known format")).expect("writes");
-            assert_eq!(crate::format::read(&path).expect("reads"), codes.mapv(f32::from), "{extension}");
+        for name in ["codes.npy", "codes.bvecs", "codes.u8bin"] {
+            let path = folder.path().join(name);
+            let layout = layout(&path, Written::U8, codes.dim()).expect("a known format");
+            let mut bytes = layout.head.clone();
+            layout.write_codes(codes.as_slice().expect("codes"), 5, &mut bytes).expect("writes");
+            std::fs::write(&path, bytes).expect("writes");
+            assert_eq!(crate::format::read(&path).expect("reads"), codes.mapv(f32::from), "{name}");
         }
-        let error = vectors_to_bytes(Path::new("x.csv"), rows.view()).expect_err("no such format");
-        assert_eq!(error.help().as_deref(), Some("known extensions: npy, fvecs, fbin"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told() {
+        let help = |name: &str, values, shape| layout(Path::new(name), values, shape).expect_err(name).help();
+        for name in ["x.csv", "x.u8bin", "x.parquet", "x"] {
+            assert_eq!(help(name, Written::F32, (1, 1)).as_deref(), Some("known extensions: npy, fvecs, fbin"));
+        }
+        assert_eq!(help("x.fbin", Written::U8, (1, 1)).as_deref(), Some("known extensions: npy, bvecs, u8bin"));
+        let much = layout(Path::new("x.u8bin"), Written::U8, (1 << 32, 1)).expect_err("too many").to_string();
+        assert_eq!(much, "x.u8bin cannot be written: a u8bin file holds fewer than 2^32 rows");
     }
 }

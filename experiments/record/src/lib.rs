@@ -1,9 +1,11 @@
 //! What a run leaves behind: the schema that experiments write and reports read. Depends on no method.
 
+mod atomic;
 mod store;
 pub mod table;
 
-pub use store::{RecordError, RunFolder, write_atomically};
+pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
+pub use store::{RecordError, RunFolder};
 
 use serde::{Deserialize, Serialize};
 

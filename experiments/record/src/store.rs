@@ -1,9 +1,10 @@
 //! The run folder: where each file is, and how it gets there without ever being half-written.
 
+use crate::atomic::{PARTIAL, write_atomically};
 use crate::{Run, RunInfo, SCHEMA, TrialRecord};
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -57,29 +58,9 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
         move |error| RecordError::Io { action, path: path.to_owned(), error }
     }
-}
-
-/// Writes a file so that it is there whole or not at all: to a neighbour, flushed to disk, then renamed.
-///
-/// # Errors
-/// The system's refusal, with the path.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let write = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        RecordError::Io { action: "write", path: path.to_owned(), error }
-    })
 }
 
 /// The folder of one run.
@@ -160,7 +141,7 @@ impl RunFolder {
             [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")]
         {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().ends_with(".partial") {
+                if entry.file_name().to_string_lossy().ends_with(PARTIAL) {
                     let _ = fs::remove_file(entry.path());
                 }
             }
@@ -183,7 +164,7 @@ impl RunFolder {
 
     /// What a run that was killed before its plan was written may leave.
     fn is_ours(&self, name: &str) -> bool {
-        matches!(name, ".lock" | "trials" | "datasets") || name.ends_with(".partial")
+        matches!(name, ".lock" | "trials" | "datasets") || name.ends_with(PARTIAL)
     }
 
     /// The record of a trial, if it has ended. A damaged record counts as none: the trial runs again.

@@ -1,6 +1,7 @@
 //! How much memory did the whole trial take?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use crate::machine;
 use methods::MethodError;
 use methods::spec::schema_of;
 use record::Measured;
@@ -26,29 +27,7 @@ impl Measure for Memory {
     }
 
     fn measure(&self, _subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        Ok(peak_rss_bytes().map(|bytes| Measured::new("peak_rss_bytes", bytes, "B")).into_iter().collect())
+        let bytes = machine::peak_rss_bytes();
+        Ok(bytes.map(|bytes| Measured::new("peak_rss_bytes", bytes as f64, "B")).into_iter().collect())
     }
-}
-
-/// Peak resident set size of this process. Linux keeps it per program image; what `getrusage` says there starts from the
-/// size of the process that spawned this one.
-#[cfg(target_os = "linux")]
-fn peak_rss_bytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024.0)
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn peak_rss_bytes() -> Option<f64> {
-    use nix::sys::resource::{UsageWho, getrusage};
-    // Apple's systems count in bytes, the others in KiB.
-    let unit = if cfg!(target_vendor = "apple") { 1.0 } else { 1024.0 };
-    getrusage(UsageWho::RUSAGE_SELF).ok().map(|usage| usage.max_rss() as f64 * unit)
-}
-
-#[cfg(not(unix))]
-fn peak_rss_bytes() -> Option<f64> {
-    None
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "rate",
-    summary: "Bits per vector and per dimension, nominal and entropy-coded; bytes of the model",
+    summary: "Bits per vector and per dimension, nominal and entropy-coded; codewords of the largest codebook; bytes of the model",
     always: true,
     schema: schema_of::<Rate>,
     parse: parse_params::<Rate>,
@@ -37,6 +37,8 @@ impl Measure for Rate {
         if let Some(histograms) = subject.histograms() {
             let symbols: f64 = histograms.counts.iter().map(|counts| entropy_bits(counts)).sum();
             out.push(Measured::new("entropy_bits_per_vector", symbols + histograms.side_bits as f64, "bit"));
+            let largest = histograms.counts.iter().map(Vec::len).max().unwrap_or(0);
+            out.push(Measured::new("codewords", largest as f64, "1"));
         }
         Ok(out)
     }

@@ -3,7 +3,7 @@
 
 use super::{Overrides, PlannedDataset, available_threads};
 use crate::document::{Document, escape};
-use crate::experiment::{Devices, Experiment};
+use crate::experiment::{Devices, Experiment, Threads};
 use crate::fault::Fault;
 use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
@@ -61,14 +61,26 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
             .to_owned();
         checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
     }
-    if let Some(threads) = experiment.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
-        let help = format!("use 1 to {MAX_THREADS}, or leave it out for all {} cores", available_threads());
-        checker.fault("/threads", format!("`threads: {threads}` is out of range"), Some(help));
+    let threads = experiment.threads.as_ref().map_or_else(Vec::new, Threads::list);
+    for (i, count) in threads.iter().enumerate() {
+        let place = if matches!(experiment.threads, Some(Threads::One(_))) { String::new() } else { format!("/{i}") };
+        if !(1..=MAX_THREADS).contains(count) {
+            let help = format!("use 1 to {MAX_THREADS}, or leave it out for all {} cores", available_threads());
+            checker.fault(&format!("/threads{place}"), format!("`threads: {count}` is out of range"), Some(help));
+        } else if threads[..i].contains(count) {
+            let help = "name each number of threads once".to_owned();
+            checker.fault(&format!("/threads{place}"), format!("{count} threads are listed twice"), Some(help));
+        }
     }
     for (key, empty, what) in [
         ("/seeds", experiment.seeds.is_empty(), "a seed, such as `seeds: [1, 2, 3]`"),
         ("/datasets", experiment.datasets.is_empty(), "a dataset, such as `- wordnet-minilm-384`"),
         ("/methods", experiment.methods.is_empty(), "a method, such as `- pq: { m: 48 }`"),
+        (
+            "/threads",
+            experiment.threads.is_some() && threads.is_empty(),
+            "a number of threads, such as `threads: [1, 2]`",
+        ),
         ("/report/formats", experiment.report.formats.is_empty(), "a format, such as html"),
     ] {
         if empty {

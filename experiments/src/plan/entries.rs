@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use methods::strict::nearest_name;
 use methods::{METHODS, Method, ParamError};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 /// A method with its names.
 pub(super) struct LabelledMethod {
@@ -19,6 +20,8 @@ pub(super) struct LabelledMethod {
 /// Reads the methods, one for each combination of swept values, with the place where it is written.
 pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, Place)> {
     let mut methods = Vec::new();
+    // What each label stands for.
+    let mut meanings: HashMap<String, (&'static str, Value)> = HashMap::new();
     for (i, entry) in experiment.methods.iter().enumerate() {
         let pointer = format!("/methods/{i}");
         let names: Vec<&String> = entry.keys().filter(|key| !["sweep", "label"].contains(&key.as_str())).collect();
@@ -100,11 +103,8 @@ pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>
                             break;
                         }
                     };
-                    let taken = methods.iter().any(|(other, _): &(LabelledMethod, Place)| {
-                        other.label == label
-                            && (other.method.name(), other.method.params()) != (method.name(), params.clone())
-                    });
-                    if taken {
+                    let meaning = (method.name(), params);
+                    if *meanings.entry(label.clone()).or_insert_with(|| meaning.clone()) != meaning {
                         let help = "let the label say what differs, such as \"PQ m={m}\"".to_owned();
                         checker.fault(
                             &format!("{pointer}/label"),

@@ -45,13 +45,15 @@ pub struct Reference {
     pub side: Side,
 }
 
-/// A side of a falling line that curves leave free.
+/// A side of a line that curves leave free.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Side {
     /// Below and to the left: the line is a lower envelope.
     Below,
     /// Above and to the right: the line is an upper envelope.
     Above,
+    /// Below and to the right of a line that rises.
+    Rising,
 }
 
 /// A chart ready to be drawn.
@@ -140,6 +142,7 @@ impl Chart {
                     Side::Above if self.x.map(&at.0, (0, 100)) > 70 => {
                         (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s))
                     }
+                    Side::Rising => (Pos::new(HPos::Left, VPos::Top), (6 * s, 3 * s)),
                     Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
                 };
                 let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);

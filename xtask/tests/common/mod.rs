@@ -1,5 +1,7 @@
 //! Running the real executable on files in a temporary folder.
 
+use datasets::format::{self, Written};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -45,4 +47,24 @@ pub fn npy(rows: usize, columns: usize, values: impl Fn(usize, usize) -> f32) ->
         (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).flat_map(|(i, j)| values(i, j).to_le_bytes()),
     );
     bytes
+}
+
+/// `n` rows of `dim` values between −1 and 1, the same thousand over and over, as an fbin file.
+#[allow(dead_code)]
+pub fn write_rows(path: &Path, n: usize, dim: usize) {
+    let layout = format::layout(path, Written::F32, (n, dim)).expect("a known format");
+    let mut file = BufWriter::new(std::fs::File::create(path).expect("a file"));
+    file.write_all(&layout.head).expect("writes");
+    // A linear congruential generator does.
+    let mut state = 1u32;
+    let mut draw = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let block: Vec<f32> = (0..1000 * dim).map(|_| draw()).collect();
+    for start in (0..n).step_by(1000) {
+        let rows = (n - start).min(1000);
+        layout.write_vectors(&block[..rows * dim], dim, &mut file).expect("writes");
+    }
+    file.flush().expect("writes");
 }

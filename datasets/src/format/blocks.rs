@@ -1,0 +1,70 @@
+//! The rows of a file a block at a time: what does not fit into memory passes through it.
+
+use super::{Rows, malformed, open};
+use crate::DatasetError;
+use std::path::{Path, PathBuf};
+
+/// A file of vectors, read from its first row to its last in blocks of any size.
+pub struct Blocks {
+    path: PathBuf,
+    format: &'static str,
+    rows: Box<dyn Rows>,
+    /// Rows taken.
+    taken: usize,
+}
+
+impl Blocks {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// As [`super::shape`].
+    pub fn open(path: &Path) -> Result<Blocks, DatasetError> {
+        let (format, file) = open(path)?;
+        let malformed = malformed(path, format.name());
+        let rows = format.rows(file).map_err(&malformed)?;
+        let (n, dim) = rows.shape();
+        if n == 0 || dim == 0 {
+            return Err(malformed(format!("it holds {n} rows of {dim} components")));
+        }
+        Ok(Blocks { path: path.to_owned(), format: format.name(), rows, taken: 0 })
+    }
+
+    /// Rows and columns of the whole file.
+    pub fn shape(&self) -> (usize, usize) {
+        self.rows.shape()
+    }
+
+    /// Bytes that reading holds at most beside the blocks: the largest piece that the format makes a reader take at one
+    /// go, such as a chunk of HDF5 or a page of Parquet.
+    ///
+    /// # Errors
+    /// Content that is malformed.
+    pub fn working_bytes(&mut self) -> Result<u64, DatasetError> {
+        self.rows.working_bytes().map_err(malformed(&self.path, self.format))
+    }
+
+    /// Puts the next `count` rows into `block`, row-major, in place of what it holds; fewer at the end of the file. Tells
+    /// how many there are, none after the last.
+    ///
+    /// # Errors
+    /// Content that is malformed or ends early; a value that is not finite, by its row in the file.
+    pub fn next(&mut self, count: usize, block: &mut Vec<f32>) -> Result<usize, DatasetError> {
+        let (n, dim) = self.shape();
+        let count = count.min(n - self.taken);
+        block.clear();
+        block.reserve_exact(count * dim);
+        if count == 0 {
+            return Ok(0);
+        }
+        self.rows.append(count, block).map_err(malformed(&self.path, self.format))?;
+        // Without a branch per value; the place is looked for only when there is one.
+        if !block.iter().fold(true, |finite, v| finite & v.is_finite())
+            && let Some((at, &value)) = block.iter().enumerate().find(|(_, v)| !v.is_finite())
+        {
+            let (row, column) = (self.taken + at / dim, at % dim);
+            return Err(DatasetError::NonFinite { path: self.path.clone(), row, column, value });
+        }
+        self.taken += count;
+        Ok(count)
+    }
+}

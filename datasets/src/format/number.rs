@@ -1,0 +1,142 @@
+//! Numbers in files as f32: every type that formats store, in both byte orders, and rows of them without anything between.
+
+use super::{OpenFile, Rows, read_exact};
+use npyz::half::f16;
+
+/// Kinds of number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    F16,
+    F32,
+    F64,
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    I64,
+    U64,
+}
+
+/// A kind of number in one of the byte orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    pub kind: Kind,
+    pub big_endian: bool,
+}
+
+impl Number {
+    pub const fn little_endian(kind: Kind) -> Number {
+        Number { kind, big_endian: false }
+    }
+
+    /// Bytes of one.
+    pub const fn bytes(self) -> usize {
+        match self.kind {
+            Kind::I8 | Kind::U8 => 1,
+            Kind::F16 | Kind::I16 | Kind::U16 => 2,
+            Kind::F32 | Kind::I32 | Kind::U32 => 4,
+            Kind::F64 | Kind::I64 | Kind::U64 => 8,
+        }
+    }
+
+    /// Puts the numbers in `bytes` into `places`, as far as there are both.
+    pub fn fill<'a>(self, bytes: &[u8], places: impl Iterator<Item = &'a mut f32>) {
+        macro_rules! walk {
+            ($type:ty, $convert:expr) => {{
+                let pairs = places.zip(bytes.as_chunks::<{ size_of::<$type>() }>().0);
+                if self.big_endian {
+                    pairs.for_each(|(place, b)| *place = $convert(<$type>::from_be_bytes(*b)));
+                } else {
+                    pairs.for_each(|(place, b)| *place = $convert(<$type>::from_le_bytes(*b)));
+                }
+            }};
+        }
+        match self.kind {
+            Kind::F16 => walk!(f16, f16::to_f32),
+            Kind::F32 => walk!(f32, |v: f32| v),
+            Kind::F64 => walk!(f64, |v: f64| v as f32),
+            Kind::I8 => walk!(i8, f32::from),
+            Kind::U8 => walk!(u8, f32::from),
+            Kind::I16 => walk!(i16, f32::from),
+            Kind::U16 => walk!(u16, f32::from),
+            Kind::I32 => walk!(i32, |v: i32| v as f32),
+            Kind::U32 => walk!(u32, |v: u32| v as f32),
+            Kind::I64 => walk!(i64, |v: i64| v as f32),
+            Kind::U64 => walk!(u64, |v: u64| v as f32),
+        }
+    }
+
+    /// Appends every number in `bytes` to `out`.
+    pub fn append(self, bytes: &[u8], out: &mut Vec<f32>) {
+        let start = out.len();
+        out.resize(start + bytes.len() / self.bytes(), 0.0);
+        self.fill(bytes, out[start..].iter_mut());
+    }
+}
+
+/// Bytes that pass from the file into numbers at a time.
+pub const BUFFER_BYTES: usize = 1 << 18;
+
+/// Rows whose numbers follow each other from the present position of the file on.
+pub struct Packed {
+    pub file: OpenFile,
+    pub number: Number,
+    pub shape: (usize, usize),
+    pub buffer: Vec<u8>,
+}
+
+impl Rows for Packed {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let mut left = count * self.shape.1 * self.number.bytes();
+        self.buffer.resize(left.min(BUFFER_BYTES), 0);
+        while left > 0 {
+            let bytes = left.min(BUFFER_BYTES);
+            read_exact(&mut self.file, &mut self.buffer[..bytes])?;
+            self.number.append(&self.buffer[..bytes], out);
+            left -= bytes;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_becomes_f32_in_both_byte_orders() {
+        let read = |kind, bytes: &[u8], big_endian| {
+            let mut out = vec![7.0];
+            Number { kind, big_endian }.append(bytes, &mut out);
+            out
+        };
+        macro_rules! check {
+            ($kind:ident, $type:ty, $($value:expr),+) => {{
+                let expected: Vec<f32> = [7.0].into_iter().chain([$($value as f32),+]).collect();
+                let little: Vec<u8> = [$($value as $type),+].iter().flat_map(|v| v.to_le_bytes()).collect();
+                let big: Vec<u8> = [$($value as $type),+].iter().flat_map(|v| v.to_be_bytes()).collect();
+                assert_eq!(Number::little_endian(Kind::$kind).bytes(), size_of::<$type>());
+                assert_eq!(read(Kind::$kind, &little, false), expected, "{}", stringify!($kind));
+                assert_eq!(read(Kind::$kind, &big, true), expected, "{}", stringify!($kind));
+            }};
+        }
+        check!(F32, f32, 1.5, -2.25, 1e30);
+        check!(F64, f64, 1.5, -2.25, 1e30);
+        check!(I8, i8, 1, -128, 127);
+        check!(U8, u8, 1, 0, 255);
+        check!(I16, i16, 1, -300, 300);
+        check!(U16, u16, 1, 0, 65535);
+        check!(I32, i32, 1, -70000, i32::MAX);
+        check!(U32, u32, 1, 0, u32::MAX);
+        check!(I64, i64, 1, -70000, i64::MAX);
+        check!(U64, u64, 1, 0, u64::MAX);
+        let half: Vec<u8> = [1.5, -2.25].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        assert_eq!(read(Kind::F16, &half, false), [7.0, 1.5, -2.25]);
+    }
+}

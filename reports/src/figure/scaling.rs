@@ -1,0 +1,176 @@
+//! How time grows: with vectors, with codewords, with threads. These figures are about all datasets together, since the number of vectors
+//! is a property of a dataset.
+
+use super::Sketch;
+use super::axis::Axis;
+use super::chart::{Chart, Curve, Reference, Side};
+use crate::ReportError;
+use crate::stats::Estimate;
+use crate::summary::{DatasetSummary, Point, Which};
+
+/// What takes time.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Work {
+    Training,
+    Encoding,
+    Search,
+}
+
+/// What time is shown against.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Against {
+    Vectors,
+    Codewords,
+    Threads,
+}
+
+impl Work {
+    fn title(self) -> &'static str {
+        match self {
+            Work::Training => "training",
+            Work::Encoding => "encoding all base vectors",
+            Work::Search => "searching for one query",
+        }
+    }
+
+    fn seconds(self, dataset: &DatasetSummary, point: &Point) -> Option<Estimate> {
+        let per = |items: usize, metric: &str| {
+            let rate = point.timing(Which::metric(metric)).filter(|rate| rate.low > 0.0)?;
+            let time = |rate: f64| items as f64 / rate;
+            Some(Estimate { value: time(rate.value), low: time(rate.high), high: time(rate.low), ..rate })
+        };
+        match self {
+            Work::Training => point.timing(Which::metric("train_seconds")),
+            Work::Encoding => per(dataset.facts.base, "encode_vectors_per_second"),
+            Work::Search => per(1, "search_queries_per_second"),
+        }
+    }
+}
+
+impl Against {
+    fn title(self, work: Work) -> &'static str {
+        match (self, work) {
+            (Against::Vectors, Work::Training) => "training vectors",
+            (Against::Vectors, _) => "base vectors",
+            (Against::Codewords, _) => "codewords of a codebook",
+            (Against::Threads, _) => "threads",
+        }
+    }
+
+    fn place(self, work: Work, dataset: &DatasetSummary, point: &Point) -> Option<f64> {
+        Some(match (self, work) {
+            (Against::Vectors, Work::Training) => dataset.facts.train as f64,
+            (Against::Vectors, _) => dataset.facts.base as f64,
+            (Against::Codewords, _) => point.quality(Which::metric("codewords"))?.value,
+            (Against::Threads, _) => point.threads as f64,
+        })
+    }
+
+    /// The least factor between the ends of a curve that shows how time grows. What varies for other reasons, such as the
+    /// codewords of codes at different rates, stays below.
+    fn least_span(self) -> f64 {
+        match self {
+            Against::Vectors => 50.0,
+            Against::Codewords => 200.0,
+            Against::Threads => 2.0,
+        }
+    }
+
+    /// How time changes at best, as the power of what it is shown against, and in words.
+    fn ideal(self) -> (f64, &'static str, Side) {
+        match self {
+            Against::Vectors | Against::Codewords => (1.0, "in proportion", Side::Rising),
+            Against::Threads => (-1.0, "in inverse proportion", Side::Below),
+        }
+    }
+
+    /// Name of the curve that a point belongs to: of all that differ only in what time is shown against.
+    fn curve(self, dataset: &DatasetSummary, point: &Point, several: bool) -> String {
+        // Of several datasets, the name says which; but it is their size that vectors are about.
+        let of = |name: &str| if several { format!("{name}, {}", dataset.name) } else { name.to_owned() };
+        match self {
+            Against::Vectors if several => format!("{}, d={}", point.label, dataset.facts.dim),
+            Against::Vectors => point.label.clone(),
+            Against::Codewords => {
+                let codewords = point.quality(Which::metric("codewords")).map_or(2.0, |e| e.value);
+                match (point.bits as f64 / codewords.log2()).round() {
+                    1.0 => of(&point.series),
+                    positions => of(&format!("{}, {positions} codebooks", point.series)),
+                }
+            }
+            Against::Threads => {
+                let all = [format!(", {} threads", point.threads), format!(", {} thread", point.threads)];
+                of(all.iter().fold(point.label.as_str(), |label, end| label.trim_end_matches(end.as_str())))
+            }
+        }
+    }
+}
+
+/// Points of the line that shows how time changes at best.
+const LINE_POINTS: i32 = 100;
+
+pub fn draw(datasets: &[DatasetSummary], work: Work, against: Against) -> Result<Option<Sketch>, ReportError> {
+    let mut curves: Vec<(String, Vec<(f64, Estimate)>)> = Vec::new();
+    let several = datasets.windows(2).any(|pair| match against {
+        Against::Vectors => pair[0].facts.dim != pair[1].facts.dim,
+        _ => true,
+    });
+    for dataset in datasets {
+        for point in &dataset.points {
+            let place = against.place(work, dataset, point);
+            let Some((x, seconds)) = place.zip(work.seconds(dataset, point)) else { continue };
+            let name = against.curve(dataset, point, several);
+            match curves.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, points)) => points.push((x, seconds)),
+                None => curves.push((name, vec![(x, seconds)])),
+            }
+        }
+    }
+    for (_, points) in &mut curves {
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    curves.retain(|(_, points)| {
+        let (first, last) = (points.first().map_or(1.0, |p| p.0), points.last().map_or(1.0, |p| p.0));
+        last / first >= against.least_span()
+    });
+    let all = || curves.iter().flat_map(|(_, points)| points);
+    let places = || all().map(|(x, _)| *x);
+    let x = if against == Against::Vectors { Axis::log10(places()) } else { Axis::log2(places()) };
+    let y = Axis::log10(all().flat_map(|(_, e)| [0.6 * e.low, e.value, e.high]));
+    let (Some(x), Some(y)) = (x, y) else { return Ok(None) };
+    let (power, words, side) = against.ideal();
+    // Just below all curves, which it so never crosses.
+    let factor = all().map(|(x, e)| e.low.min(e.value) / x.powf(power)).fold(f64::INFINITY, f64::min);
+    let at = |i: i32| x.between(x.low(), x.high(), f64::from(i) / f64::from(LINE_POINTS));
+    let line = (0..=LINE_POINTS).map(at).map(|x| (x, 0.75 * factor * x.powf(power))).collect();
+    let names = curves.len();
+    let drawn = Chart {
+        title: format!("Time of {}", work.title()),
+        x_title: against.title(work).into(),
+        y_title: "seconds".into(),
+        x,
+        y,
+        curves: curves
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, points))| Curve {
+                name,
+                index,
+                points,
+                joined: true,
+                secondary: false,
+                strong: Vec::new(),
+            })
+            .collect(),
+        references: vec![Reference { name: words.into(), points: line, side }],
+        secondary_name: None,
+    };
+    let caption = format!(
+        "Time of {} against {}, on logarithmic axes: medians of all repeats with 95% bootstrap intervals, {names} curve{}. Along \
+         the dashed line time changes {words}.",
+        work.title(),
+        against.title(work),
+        if names == 1 { "" } else { "s" }
+    );
+    Ok(Some(Sketch { caption, svg: drawn.draw()? }))
+}
