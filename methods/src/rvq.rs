@@ -1,6 +1,6 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
-use crate::additive::{AdditiveQuantizer, Beams, least_squares};
+use crate::additive::{AdditiveQuantizer, Beams, least_squares, mean_error};
 use crate::lloyd::{Stop, check_scale, lloyd, plus_plus};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -100,18 +100,19 @@ impl Method for Rvq {
         let train = train.as_standard_layout();
         let Stages { codebooks, codes, mut mse } =
             train_stages(train.view(), self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
-        let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone());
+        let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
         let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
         for _ in 0..self.refit {
             cx.cancel.check()?;
             let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
-            let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone());
-            let again = candidate.beams(train.view())?;
+            let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone())?;
+            let again = candidate.codes(train.view())?;
+            let left = mean_error(train.view(), &candidate.codebooks.books, &again);
             // A beam search is a heuristic: codebooks that it uses worse are not better.
-            if again.mean_error() >= error {
+            if left >= error {
                 break;
             }
-            (codes, error, best) = (again.best_codes(), again.mean_error(), candidate);
+            (codes, error, best) = (again, left, candidate);
             mse.push(error);
         }
         best.curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
@@ -120,7 +121,7 @@ impl Method for Rvq {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let shape = (self.stages, 1 << self.bits, dim);
-        Ok(AdditiveQuantizer::restore(state, shape, self.beam, |_| None, cx.backend.clone())?)
+        AdditiveQuantizer::restore(state, shape, self.beam, None, cx.backend.clone())
     }
 }
 
@@ -133,7 +134,7 @@ const MAX_BEAM_BYTES: f64 = 4.0 * (1u64 << 30) as f64;
 /// Codebooks trained stage by stage, the codes they gave on the way, and the MSE after each stage.
 pub(crate) struct Stages {
     pub(crate) codebooks: Vec<Array2<f32>>,
-    pub(crate) codes: Vec<Vec<u16>>,
+    pub(crate) codes: Vec<u16>,
     pub(crate) mse: Vec<f64>,
 }
 
@@ -179,9 +180,9 @@ fn progressive(
     let every = n.div_ceil(AXES_ROWS) as isize;
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
     let rotated = multiply(rows, axes.view());
-    let device = cx.backend.upload(rotated.view())?;
     let mut dims = dim.min(FIRST_DIMS);
     let mut codebook = plus_plus(rotated.slice(s![.., ..dims]), k, &mut cx.rng(stream), cx)?;
+    let device = cx.backend.upload_owned(rotated)?;
     loop {
         let last = dims == dim;
         let step = if last { stop } else { Stop { max_iterations: stop.max_iterations.min(10), ..stop } };
@@ -219,15 +220,18 @@ mod tests {
         let codebooks: Vec<Array2<f32>> = (0..3).map(|_| random(&mut rng, 4, 5)).collect();
         let rows = random(&mut rng, 40, 5);
         let cx = Context::cpu(1);
-        let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone());
-        let found = quantizer.beams(rows.view()).expect("searches");
+        let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone()).expect("prepares");
+        let found = quantizer.codes(rows.view()).expect("searches");
+        let mut beams = Beams::new(rows.view());
+        codebooks.iter().for_each(|book| beams.extend(book.view(), 16, &*cx.backend).expect("extends"));
+        assert_eq!(found, beams.best_codes(), "by tables and by residuals");
         for (i, row) in rows.outer_iter().enumerate() {
             let error = |code: usize| -> f32 {
                 let sum = &codebooks[0].row(code % 4) + &codebooks[1].row(code / 4 % 4) + codebooks[2].row(code / 16);
                 (&row - &sum).mapv(|v| v * v).sum()
             };
             let best = (0..64).map(error).fold(f32::INFINITY, f32::min);
-            assert!((found.errors[i * found.width] - best).abs() < 1e-5, "row {i}");
+            assert!((beams.errors[i * beams.width] - best).abs() < 1e-5, "row {i}");
         }
     }
 

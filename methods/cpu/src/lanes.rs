@@ -20,6 +20,10 @@ pub(crate) trait Lanes: Copy {
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// `self − other`.
     fn sub(self, other: Self) -> Self;
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// One bit per lane: whether `self` is smaller than `bound`.
+    fn below(self, bound: Self) -> u32;
     /// All lanes alike.
     fn splat_index(value: u32) -> Self::Index;
     /// Into the first `N` values of a slice.
@@ -62,6 +66,16 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|l| self.0[l] + other.0[l]))
+    }
+
+    #[inline(always)]
+    fn below(self, bound: Self) -> u32 {
+        (0..4).map(|l| u32::from(self.0[l] < bound.0[l]) << l).sum()
+    }
+
+    #[inline(always)]
     fn splat_index(value: u32) -> [u32; 4] {
         [value; 4]
     }
@@ -86,8 +100,8 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! Every operation here is inlined into a function that `Panels::dispatch` enters only after `Isa::is_available`
-    //! has found the instruction set; loads and stores go through slices whose length is checked first.
+    //! Every operation here is inlined into a function that `Panels::dispatch` or `dispatch` enters only after
+    //! `Isa::is_available` has found the instruction set; loads and stores go through slices whose length is checked first.
 
     use super::Lanes;
     use std::arch::x86_64::*;
@@ -130,6 +144,18 @@ mod x86 {
         fn sub(self, other: Self) -> Self {
             // SAFETY: AVX2 is present, see the module.
             Avx2(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn below(self, bound: Self) -> u32 {
+            // SAFETY: AVX2 is present, see the module.
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, bound.0)).cast_unsigned() }
         }
 
         #[inline(always)]
@@ -194,6 +220,18 @@ mod x86 {
         fn sub(self, other: Self) -> Self {
             // SAFETY: AVX-512 is present, see the module.
             Avx512(unsafe { _mm512_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn below(self, bound: Self) -> u32 {
+            // SAFETY: AVX-512 is present, see the module.
+            u32::from(unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, bound.0) })
         }
 
         #[inline(always)]

@@ -4,6 +4,8 @@
 //! through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
 //! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
 
+mod additive;
+mod dispatch;
 mod hamming;
 mod isa;
 mod lanes;
@@ -11,6 +13,7 @@ mod lookup;
 mod panels;
 mod topk;
 
+pub use additive::{BeamScratch, MAX_DESCENT, SumTables, least_few};
 pub use hamming::hamming;
 pub use isa::Isa;
 pub use lookup::{scan_byte_tables, scan_tables};
