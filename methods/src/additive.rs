@@ -9,7 +9,7 @@ use crate::rotation::multiply;
 use crate::state::State;
 use crate::{Curve, MethodError, Metric, ModelError, Quantizer, Searcher, Symbols, check_batch};
 use cpu::SumTables;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -306,26 +306,48 @@ pub(crate) fn least_squares(
         solution.slice_mut(s![stage * k..(stage + 1) * k, ..]).assign(&codebook.mapv(f64::from));
     }
     let start = solution.clone();
-    // The ridge pulls towards the present codewords, so that one without rows stays where it is.
+    // Each codebook's own part of AᵀA is diagonal, how many rows a codeword has: preconditioned by it, two steps do the work
+    // of three. The ridge pulls towards the present codewords, so that one without rows stays where it is.
+    let mut inverse = Array2::from_elem((size, 1), RIDGE);
+    for (stage, picks) in picks.iter().enumerate() {
+        picks.iter().for_each(|&c| inverse[(stage * k + c as usize, 0)] += 1.0);
+    }
+    inverse.mapv_inplace(f64::recip);
     let mut residual = gather((&rows - &decode(&solution)).view())?;
-    let mut direction = residual.clone();
-    let column_sums = |a: &Array2<f64>, b: &Array2<f64>| (a * b).sum_axis(Axis(0));
-    let mut square = column_sums(&residual, &residual);
+    let mut direction = &residual * &inverse;
+    let mut square = column_sums(&residual, &direction);
     for _ in 0..iterations {
-        let image = normal(&direction)? + &direction * RIDGE;
+        let mut image = normal(&direction)?;
+        image.scaled_add(RIDGE, &direction);
         let curvature = column_sums(&direction, &image);
         let step = Zip::from(&square).and(&curvature).map_collect(|r, c| if *c > 0.0 { r / c } else { 0.0 });
-        solution += &(&direction * &step);
-        residual -= &(&image * &step);
-        let next = column_sums(&residual, &residual);
+        for (mut row, direction) in solution.outer_iter_mut().zip(direction.outer_iter()) {
+            Zip::from(&mut row).and(&direction).and(&step).for_each(|s, d, a| *s += d * a);
+        }
+        for (mut row, image) in residual.outer_iter_mut().zip(image.outer_iter()) {
+            Zip::from(&mut row).and(&image).and(&step).for_each(|r, i, a| *r -= i * a);
+        }
+        let scaled = &residual * &inverse;
+        let next = column_sums(&residual, &scaled);
         let keep = Zip::from(&next).and(&square).map_collect(|n, s| if *s > 0.0 { n / s } else { 0.0 });
-        direction = &residual + &(&direction * &keep);
+        for (mut direction, scaled) in direction.outer_iter_mut().zip(scaled.outer_iter()) {
+            Zip::from(&mut direction).and(&scaled).and(&keep).for_each(|d, z, b| *d = z + *d * b);
+        }
         square = next;
     }
     if solution.iter().any(|v| !v.is_finite()) {
         solution = start;
     }
     Ok((0..codebooks.len()).map(|s| solution.slice(s![s * k..(s + 1) * k, ..]).mapv(|v| v as f32)).collect())
+}
+
+/// Sums of the products of each column of `a` with its own of `b`.
+fn column_sums(a: &Array2<f64>, b: &Array2<f64>) -> Array1<f64> {
+    let mut sums = Array1::zeros(a.ncols());
+    for (a, b) in a.outer_iter().zip(b.outer_iter()) {
+        Zip::from(&mut sums).and(&a).and(&b).for_each(|sum, a, b| *sum += a * b);
+    }
+    sums
 }
 
 /// Codewords in all up to which the counts of pairs are held as a matrix (64 MiB).

@@ -88,7 +88,7 @@ const MAX_CODEWORDS: usize = 8192;
 const STAGE_ITERATIONS: usize = 5;
 
 /// Iterations of the least-squares solver from the codebooks of the round before.
-const SOLVER_ITERATIONS: usize = 10;
+const SOLVER_ITERATIONS: usize = 5;
 
 /// Streams of the noise begin here, above those of the stages.
 const NOISE_STREAM: u64 = 1 << 32;

@@ -1,7 +1,7 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
 use crate::additive::{AdditiveQuantizer, Beams, least_squares, mean_error};
-use crate::lloyd::{Stop, check_scale, lloyd, plus_plus};
+use crate::lloyd::{Stop, check_scale, lloyd, plus_plus, random_rows};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -15,7 +15,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Residual quantizer: stages of codebooks, each for what the stages before have left, with beam search",
     paper: "Juang and Gray, Multiple stage vector quantization for speech coding, 1982; Chen, Guan and Wang, Approximate nearest neighbor search by residual vector quantization, 2010",
     rate: "stages × bits",
-    cost: "fit: O(n · dim · 2^bits) per stage and iteration, and once per stage and beam; encode: O(stages · beam · dim · 2^bits)",
+    cost: "fit: O(n · beam · dim · 2^bits) per stage and iteration; encode: O(stages · dim · 2^bits) products and O(stages² · beam · 2^bits) additions, or O(stages · beam · dim · 2^bits) where tables would pass 64 MiB",
     examples: &[
         r#"{"stages": 3, "bits": 4}"#,
         r#"{"stages": 1, "bits": 5}"#,
@@ -84,13 +84,15 @@ impl Method for Rvq {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        let stage = dim as f64 * f64::from(1u32 << self.bits);
-        n as f64 * self.stages as f64 * stage * (self.iterations + 1) as f64
-            + n as f64 * self.encode_cost(dim) * (1 + self.refit) as f64
+        // Each k-means is over the residuals of all partial codes.
+        let stages = (self.stages * self.beam) as f64 * dim as f64 * f64::from(1u32 << self.bits);
+        n as f64 * (stages * (self.iterations + 2) as f64 + self.encode_cost(dim) * self.refit as f64)
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
-        (self.stages * self.beam) as f64 * dim as f64 * f64::from(1u32 << self.bits)
+        let (stages, beam, codewords) = (self.stages as f64, self.beam as f64, f64::from(1u32 << self.bits));
+        // Products with all codewords and sums of table rows, or products with each residual.
+        stages * codewords * (dim as f64 + 0.5 * beam * stages).min(beam * dim as f64)
     }
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
@@ -168,7 +170,7 @@ pub(crate) fn train_stages(
 
 /// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
 /// poor optima and follows the noise of late stages; cells found where the variance is are good cells to start from
-/// (progressive-dimension clustering, as in FAISS).
+/// (progressive-dimension clustering, as in FAISS). Below half of the dimensions a sample of rows finds them as well.
 fn progressive(
     rows: ArrayView2<'_, f32>,
     k: usize,
@@ -180,25 +182,31 @@ fn progressive(
     let every = n.div_ceil(AXES_ROWS) as isize;
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
     let rotated = multiply(rows, axes.view());
+    let mut rng = cx.rng(stream);
     let mut dims = dim.min(FIRST_DIMS);
-    let mut codebook = plus_plus(rotated.slice(s![.., ..dims]), k, &mut cx.rng(stream), cx)?;
-    let device = cx.backend.upload_owned(rotated)?;
-    loop {
-        let last = dims == dim;
-        let step = if last { stop } else { Stop { max_iterations: stop.max_iterations.min(10), ..stop } };
-        let trained = lloyd(&device.columns(0..dims), codebook, step, cx)?;
-        if last {
-            return Ok(trained.codebook.dot(&axes.t()));
-        }
+    let sample = (n > SAMPLE * k).then(|| random_rows(rotated.view(), SAMPLE * k, &mut rng));
+    let start = sample.as_ref().unwrap_or(&rotated);
+    let mut codebook = plus_plus(start.slice(s![.., ..dims]), k, &mut rng, cx)?;
+    let sample = sample.map(|rows| cx.backend.upload_owned(rows)).transpose()?;
+    let all = cx.backend.upload_owned(rotated)?;
+    while dims < dim {
+        let rows = sample.as_ref().filter(|_| 2 * dims < dim).unwrap_or(&all);
+        let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
+        let trained = lloyd(&rows.columns(0..dims), codebook, step, cx)?;
         // The same cells, seen in twice as many dimensions.
         dims = (2 * dims).min(dim);
-        let cells = cx.backend.cell_sums(&device.columns(0..dims), &trained.nearest, k)?;
+        let cells = cx.backend.cell_sums(&rows.columns(0..dims), &trained.nearest, k)?;
         codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
             0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
             count => (cells.sums[(c, j)] / count as f64) as f32,
         });
     }
+    let trained = lloyd(&all, codebook, stop, cx)?;
+    Ok(multiply(trained.codebook.view(), axes.t()))
 }
+
+/// Rows per codeword that the first dimensions are clustered on.
+const SAMPLE: usize = 64;
 
 /// Principal components that clustering begins with, and rows that they are found from.
 const FIRST_DIMS: usize = 4;

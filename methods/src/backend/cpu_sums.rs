@@ -52,25 +52,47 @@ impl CpuSums {
         });
     }
 
-    fn improve_row(&self, unary: &[f32], rounds: usize, seed: u64, code: &mut [u16], trial: &mut Vec<u16>) {
+    fn improve_row(&self, unary: &[f32], rounds: usize, seed: u64, code: &mut [u16], scratch: &mut Trial) {
         let (m, k) = (self.tables.codebooks(), self.tables.codewords());
         let mut random = SplitMix(code.iter().fold(seed, |h, &c| SplitMix(h ^ u64::from(c)).next()));
         self.tables.descend(unary, SWEEPS, code);
         let mut best = self.tables.error(unary, code);
-        for _ in 0..rounds {
+        let Trial { code: trial, short } = scratch;
+        let quick = rounds > 0 && self.tables.shorten(unary, short);
+        let mut found_quickly = false;
+        for round in 0..=rounds {
             trial.clear();
             trial.extend_from_slice(code);
-            for _ in 0..THROWN.min(m) {
-                trial[random.below(m)] = random.below(k) as u16;
+            if round == rounds {
+                // What was decided in whole numbers is looked at once more.
+                if !found_quickly {
+                    break;
+                }
+                self.tables.descend(unary, SWEEPS, trial);
+            } else {
+                for _ in 0..THROWN.min(m) {
+                    trial[random.below(m)] = random.below(k) as u16;
+                }
+                match quick {
+                    true => self.tables.descend_quickly(short, SWEEPS, trial),
+                    false => self.tables.descend(unary, SWEEPS, trial),
+                }
             }
-            self.tables.descend(unary, SWEEPS, trial);
             let error = self.tables.error(unary, trial);
             if error < best {
                 best = error;
                 code.copy_from_slice(trial);
+                found_quickly |= quick;
             }
         }
     }
+}
+
+/// Room for local searches, kept from row to row.
+#[derive(Default)]
+struct Trial {
+    code: Vec<u16>,
+    short: Vec<i16>,
 }
 
 impl SumSearch for CpuSums {
