@@ -594,7 +594,15 @@ impl Work for BeamWork<'_> {
             let mut bound = f32::INFINITY;
             for (b, (&score, code)) in scores.iter().zip(codes.chunks_exact(m)).enumerate() {
                 offsets.clear();
-                offsets.extend(code[..i].iter().enumerate().map(|(j, &c)| tables.offset(i, j, c)));
+                for (j, &c) in code[..i].iter().enumerate() {
+                    offsets.push(tables.offset(i, j, c));
+                }
+                // Asks for the rows of the next partial code while this one is summed.
+                for (j, &c) in codes.get((b + 1) * m..(b + 1) * m + i).unwrap_or_default().iter().enumerate() {
+                    for line in tables.pairs[tables.offset(i, j, c)..][..width].chunks(16).take(PREFETCHED) {
+                        L::prefetch(line);
+                    }
+                }
                 let base = L::splat(score);
                 let first = (b * width) as u32;
                 let registers = width / L::N;
