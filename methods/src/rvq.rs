@@ -190,8 +190,11 @@ fn progressive(
     let sample = sample.map(|rows| cx.backend.upload_owned(rows)).transpose()?;
     let all = cx.backend.upload_owned(rotated)?;
     while dims < dim {
-        let rows = sample.as_ref().filter(|_| 2 * dims < dim).unwrap_or(&all);
-        let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
+        let sample = sample.as_ref().filter(|_| 2 * dims < dim);
+        // What a sample leaves to do is done where it costs half.
+        let few = stop.max_iterations.min(10);
+        let most = if sample.is_some() { few } else { few + few / 2 };
+        let (rows, step) = (sample.unwrap_or(&all), Stop { max_iterations: most, ..stop });
         let trained = lloyd(&rows.columns(0..dims), codebook, step, cx)?;
         // The same cells, seen in twice as many dimensions.
         dims = (2 * dims).min(dim);
