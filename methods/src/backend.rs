@@ -4,6 +4,7 @@
 //! with a CPU reference beside it, never a second copy of a method.
 
 mod cpu_backend;
+mod cpu_sums;
 
 pub use cpu_backend::CpuBackend;
 
@@ -130,6 +131,29 @@ pub struct CellSums {
     pub counts: Vec<usize>,
 }
 
+/// Searches for the sum of codewords, one from each of `m` codebooks, that is nearest to a row. What is found for a row does
+/// not depend on the rows beside it.
+pub trait SumSearch: Send + Sync {
+    /// Codes of `m` symbols per row by a beam search over the codebooks in order, which keeps `beam` partial codes.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn beam(&self, rows: ArrayView2<'_, f32>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError>;
+
+    /// Improves codes by `rounds` of iterated local search; none becomes worse. The random numbers of a row depend on `seed`
+    /// and its code alone.
+    ///
+    /// # Errors
+    /// A device failure, or a search that was not prepared for this.
+    fn improve(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        rounds: usize,
+        seed: u64,
+        codes: &mut [u16],
+    ) -> Result<(), MethodError>;
+}
+
 /// A place to compute. Results do not depend on the number of threads.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Name in records, e.g. `cpu`.
@@ -140,6 +164,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// Out of device memory.
     fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError>;
+
+    /// Hands a matrix over, without a copy where that is possible.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix, MethodError> {
+        self.upload(rows.view())
+    }
 
     /// Copies a matrix back.
     ///
@@ -171,17 +203,25 @@ pub trait Backend: Send + Sync + fmt::Debug {
         symbols: &mut [u16],
     ) -> Result<(), MethodError>;
 
-    /// The `count` codewords of least `‖x−c‖²` for each row, nearest first, ties by index; `rows·min(count, K)` in all. The
-    /// score is that squared distance.
+    /// For each `group` of consecutive rows the `count` pairs of a row `x_b` of the group and a codeword `c` with the least
+    /// `‖x_b−c‖²`, nearest first, ties by id; `rows/group · min(count, group·K)` in all. The id is `b·K + c`, the score
+    /// that squared distance.
     ///
     /// # Errors
     /// A device failure.
-    fn nearest_few(
+    fn nearest_of_groups(
         &self,
         rows: &DeviceMatrix,
+        group: usize,
         codebook: ArrayView2<'_, f32>,
         count: usize,
     ) -> Result<Vec<Neighbor>, MethodError>;
+
+    /// Prepares searches over sums of codewords, one from each codebook; `local` ones too if asked for.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError>;
 
     /// Sums the rows of each of `k` cells.
     ///

@@ -23,7 +23,6 @@ pub mod lbg;
 mod level_dot;
 pub mod levels;
 pub mod lloyd;
-mod local_search;
 mod lookup;
 pub mod lsq;
 pub mod model;

@@ -2,7 +2,7 @@
 //!
 //! [`Backend`]: crate::Backend
 
-use crate::backend::DeviceMatrix;
+use crate::backend::{Assignment, CellSums, DeviceMatrix};
 use crate::{Context, MethodError, largest_magnitude};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -119,25 +119,56 @@ fn sum(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + tail.iter().map(|v| f64::from(*v)).sum::<f64>()
 }
 
-/// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, and a codeword
-/// without rows moves onto the worst row of the cell with the largest total distortion, where it can only help.
+/// Rows per codeword that the first of many iterations look at, and the share of all iterations that are such: the cells of a sample
+/// move to about the same places at a fraction of the cost.
+const EARLY_ROWS: usize = 64;
+const EARLY_SHARE: f64 = 0.72;
+
+/// Iterations from which on there are early ones, and from which on centroids are overshot.
+const MANY: usize = 20;
+const SEVERAL: usize = 8;
+
+/// How far a codeword goes towards the centroid of its cell and beyond: with any factor below 2 the distortion still never grows, and
+/// near 1.8 fewer iterations reach better optima (Lee, Baek and Sung 1997). PQ16x8 on uniform rows after 25 iterations: 2.629 with 1,
+/// 2.617 with 1.7, 2.615 with 1.9.
+const OVERSHOOT: f64 = 1.9;
+
+/// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, going beyond them by less than
+/// the way there loses nothing, and a codeword without rows moves onto the worst row of the cell with the largest total distortion,
+/// where it can only help.
 ///
 /// # Errors
 /// Cancellation, a backend failure.
 pub fn lloyd(rows: &DeviceMatrix, codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
-    let envf=|n:&str,d:f64|std::env::var(n).ok().and_then(|v|v.parse().ok()).unwrap_or(d);
-    let per=envf("VQ_THIN",1e9); let share=envf("VQ_SHARE",0.6);
-    let step = (rows.nrows() as f64 / (per*codebook.nrows() as f64)) as usize;
-    if step >= 2 && stop.max_iterations >= 8 {
-        let early = (stop.max_iterations as f64 * share) as usize;
-        let first = Stop { max_iterations: early, ..stop };
-        let codebook = iterate(&rows.every(step), codebook, first, cx)?.codebook;
-        return iterate(rows, codebook, Stop { max_iterations: stop.max_iterations - early, ..stop }, cx);
+    let k = codebook.nrows();
+    let step = rows.nrows() / (EARLY_ROWS * k).max(1);
+    if stop.max_iterations < MANY || step < 2 {
+        return iterate(rows, codebook, stop, 2, cx);
     }
-    iterate(rows, codebook, stop, cx)
+    let early = (stop.max_iterations as f64 * EARLY_SHARE) as usize;
+    let sample = rows.every(step);
+    let mut codebook = codebook;
+    for iteration in 0..early {
+        cx.cancel.check()?;
+        let nearest = cx.backend.nearest(&sample, codebook.view())?;
+        let cells = cx.backend.cell_sums(&sample, &nearest, k)?;
+        update(&mut codebook, &cells, if (1..early - 1).contains(&iteration) { OVERSHOOT } else { 1.0 });
+        if cells.counts.contains(&0) {
+            let Assignment { nearest, squared_distance } = cx.backend.assign(&sample, codebook.view())?;
+            refill(&mut codebook, &cells.counts, &nearest, &squared_distance, &sample, cx)?;
+        }
+    }
+    iterate(rows, codebook, Stop { max_iterations: stop.max_iterations - early, ..stop }, 1, cx)
 }
 
-fn iterate(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
+/// Lloyd's iteration over all rows, with overshoot from the given iteration on (the first is 1).
+fn iterate(
+    rows: &DeviceMatrix,
+    mut codebook: Array2<f32>,
+    stop: Stop,
+    overshoot_from: usize,
+    cx: &Context,
+) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
     let mut mse: Vec<f64> = Vec::new();
     loop {
@@ -150,15 +181,25 @@ fn iterate(rows: &DeviceMatrix, mut codebook: Array2<f32>, stop: Stop, cx: &Cont
             return Ok(Trained { codebook, mse, nearest: assignment.nearest });
         }
         let cells = cx.backend.cell_sums(rows, &assignment.nearest, k)?;
-        for (c, &count) in cells.counts.iter().enumerate() {
-            if count > 0 {
-                let scale = 1.0 / count as f64;
-                let relax = if mse.len() < stop.max_iterations { std::env::var("VQ_RELAX").ok().and_then(|v|v.parse().ok()).unwrap_or(1.0f64) } else { 1.0 };
-                codebook.row_mut(c).iter_mut().zip(cells.sums.row(c)).for_each(|(y, sum)| { let m = sum * scale; *y = (f64::from(*y) + relax * (m - f64::from(*y))) as f32; });
-            }
-        }
+        // The last codewords are to be centroids.
+        let between = (overshoot_from..stop.max_iterations).contains(&mse.len());
+        let several = stop.max_iterations >= SEVERAL || overshoot_from == 1;
+        update(&mut codebook, &cells, if several && between { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
             refill(&mut codebook, &cells.counts, &assignment.nearest, &assignment.squared_distance, rows, cx)?;
+        }
+    }
+}
+
+/// `c ← c + factor·(centroid − c)` for every codeword with rows.
+fn update(codebook: &mut Array2<f32>, cells: &CellSums, factor: f64) {
+    for (c, &count) in cells.counts.iter().enumerate() {
+        if count > 0 {
+            let scale = 1.0 / count as f64;
+            for (y, sum) in codebook.row_mut(c).iter_mut().zip(cells.sums.row(c)) {
+                let old = f64::from(*y);
+                *y = (old + factor * (sum * scale - old)) as f32;
+            }
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Local-search additive quantization: codebooks of whole vectors that are fitted jointly, and codes found by local search.
 
-use crate::additive::{AdditiveQuantizer, least_squares};
+use crate::additive::{AdditiveQuantizer, LocalSearch, least_squares, mean_error};
 use crate::lloyd::check_scale;
-use crate::local_search::LocalSearch;
 use crate::moments::{deviations, mean};
 use crate::rvq::{Stages, train_stages};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
 use ndarray::{Array2, ArrayView2};
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +88,7 @@ const MAX_CODEWORDS: usize = 8192;
 const STAGE_ITERATIONS: usize = 5;
 
 /// Iterations of the least-squares solver from the codebooks of the round before.
-const SOLVER_ITERATIONS: usize = 10;
+const SOLVER_ITERATIONS: usize = 5;
 
 /// Streams of the noise begin here, above those of the stages.
 const NOISE_STREAM: u64 = 1 << 32;
@@ -152,20 +150,20 @@ impl Method for Lsq {
             cx.cancel.check()?;
             codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
             let relaxed = self.relax(&codebooks, &deviation, iteration, cx);
-            let search = LocalSearch::new(&relaxed, self.training_rounds, cx.seed ^ ((iteration as u64) << 32));
-            search.improve(train.view(), &mut codes);
+            let search = cx.backend.sum_search(&relaxed, true)?;
+            search.improve(train.view(), self.training_rounds, cx.seed ^ ((iteration as u64) << 32), &mut codes)?;
             history.push(mean_error(train.view(), &codebooks, &codes));
         }
-        let search = LocalSearch::new(&codebooks, self.rounds, ENCODER_SEED);
-        let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, Some(search), cx.backend.clone());
+        let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });
+        let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, local, cx.backend.clone())?;
         quantizer.curves = vec![Curve { name: "mse", values: history, never_grows: self.relaxation == 0.0 }];
         Ok(Box::new(quantizer))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let shape = (self.m, 1 << self.bits, dim);
-        let search = |books: &[Array2<f32>]| Some(LocalSearch::new(books, self.rounds, ENCODER_SEED));
-        Ok(AdditiveQuantizer::restore(state, shape, self.beam, search, cx.backend.clone())?)
+        let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });
+        AdditiveQuantizer::restore(state, shape, self.beam, local, cx.backend.clone())
     }
 }
 
@@ -194,18 +192,4 @@ impl Lsq {
         let m = self.m as f64;
         m * alphabet * dim as f64 + 4.0 * (rounds + 1) as f64 * m * m * alphabet
     }
-}
-
-/// `mean ‖x − Σ_s C_s[codes_s]‖²`.
-fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], codes: &[Vec<u16>]) -> f64 {
-    let errors: Vec<f64> = codes
-        .par_iter()
-        .enumerate()
-        .map(|(i, code)| {
-            let mut left = rows.row(i).to_owned();
-            code.iter().zip(codebooks).for_each(|(&c, book)| left -= &book.row(usize::from(c)));
-            left.iter().map(|v| f64::from(v * v)).sum()
-        })
-        .collect();
-    errors.iter().sum::<f64>() / codes.len().max(1) as f64
 }

@@ -1,6 +1,7 @@
 //! Orthonormal rotations, and how they are found.
 
 use crate::moments::{covariance, mean};
+use cpu::{Isa, Panels, Score};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -9,8 +10,29 @@ use rayon::prelude::*;
 /// Rows multiplied by one task; a constant, so that no result depends on the thread count.
 const ROWS: usize = 256;
 
-/// `rows · matrix`, on the current thread pool.
+/// `rows · matrix`, on the current thread pool. Where the processor has wide registers the columns of `matrix` are packed once
+/// for the kernel that scores rows; elsewhere it is the product of `ndarray`, which is the reference.
 pub fn multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
+    let isa = Isa::detect();
+    if isa == Isa::Portable || rows.ncols() == 0 || matrix.ncols() == 0 {
+        return plain_multiply(rows, matrix);
+    }
+    let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
+    // The kernel gives products turned to negative.
+    let columns: Vec<f32> = matrix.t().iter().map(|v| -v).collect();
+    let panels = Panels::new(isa, &columns, rows.ncols(), Score::NegatedDot);
+    let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
+    tasks.for_each(|(mut out, rows)| {
+        let rows = rows.as_standard_layout();
+        if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
+            panels.scores(rows, out);
+        }
+    });
+    out
+}
+
+/// [`multiply`] without packing.
+fn plain_multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
     let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
     tasks.for_each(|(mut out, rows)| ndarray::linalg::general_mat_mul(1.0, &rows, &matrix, 0.0, &mut out));
@@ -117,6 +139,17 @@ mod tests {
 
     fn distance_from_orthonormal(r: &Array2<f32>) -> f32 {
         (r.t().dot(r) - Array2::<f32>::eye(r.ncols())).iter().fold(0.0, |m, v| m.max(v.abs()))
+    }
+
+    #[test]
+    fn the_packed_product_is_the_plain_one() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        for (n, inner, columns) in [(0, 3, 2), (1, 1, 1), (3, 0, 4), (300, 7, 33), (513, 40, 5)] {
+            let mut random = |n: usize, m: usize| Array2::from_shape_fn((n, m), |_| StandardNormal.sample(&mut rng));
+            let (a, b): (Array2<f32>, Array2<f32>) = (random(inner, n), random(inner, columns));
+            let gap = multiply(a.t(), b.view()) - plain_multiply(a.t(), b.view());
+            assert!(gap.iter().all(|v| v.abs() < 1e-4), "{n}×{inner} by {inner}×{columns}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
-use crate::additive::{AdditiveQuantizer, Beams, least_squares};
-use crate::lloyd::{Stop, check_scale, lloyd, plus_plus};
+use crate::additive::{AdditiveQuantizer, Beams, least_squares, mean_error};
+use crate::lloyd::{Stop, check_scale, lloyd, plus_plus, random_rows};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -15,7 +15,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Residual quantizer: stages of codebooks, each for what the stages before have left, with beam search",
     paper: "Juang and Gray, Multiple stage vector quantization for speech coding, 1982; Chen, Guan and Wang, Approximate nearest neighbor search by residual vector quantization, 2010",
     rate: "stages × bits",
-    cost: "fit: O(n · dim · 2^bits) per stage and iteration, and once per stage and beam; encode: O(stages · beam · dim · 2^bits)",
+    cost: "fit: O(n · beam · dim · 2^bits) per stage and iteration; encode: O(stages · dim · 2^bits) products and O(stages² · beam · 2^bits) additions, or O(stages · beam · dim · 2^bits) where tables would pass 64 MiB",
     examples: &[
         r#"{"stages": 3, "bits": 4}"#,
         r#"{"stages": 1, "bits": 5}"#,
@@ -84,13 +84,15 @@ impl Method for Rvq {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        let stage = dim as f64 * f64::from(1u32 << self.bits);
-        n as f64 * self.stages as f64 * stage * (self.iterations + 1) as f64
-            + n as f64 * self.encode_cost(dim) * (1 + self.refit) as f64
+        // Each k-means is over the residuals of all partial codes.
+        let stages = (self.stages * self.beam) as f64 * dim as f64 * f64::from(1u32 << self.bits);
+        n as f64 * (stages * (self.iterations + 2) as f64 + self.encode_cost(dim) * self.refit as f64)
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
-        (self.stages * self.beam) as f64 * dim as f64 * f64::from(1u32 << self.bits)
+        let (stages, beam, codewords) = (self.stages as f64, self.beam as f64, f64::from(1u32 << self.bits));
+        // Products with all codewords and sums of table rows, or products with each residual.
+        stages * codewords * (dim as f64 + 0.5 * beam * stages).min(beam * dim as f64)
     }
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
@@ -100,18 +102,19 @@ impl Method for Rvq {
         let train = train.as_standard_layout();
         let Stages { codebooks, codes, mut mse } =
             train_stages(train.view(), self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
-        let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone());
+        let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
         let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
         for _ in 0..self.refit {
             cx.cancel.check()?;
             let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
-            let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone());
-            let again = candidate.beams(train.view())?;
+            let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone())?;
+            let again = candidate.codes(train.view())?;
+            let left = mean_error(train.view(), &candidate.codebooks.books, &again);
             // A beam search is a heuristic: codebooks that it uses worse are not better.
-            if again.mean_error() >= error {
+            if left >= error {
                 break;
             }
-            (codes, error, best) = (again.best_codes(), again.mean_error(), candidate);
+            (codes, error, best) = (again, left, candidate);
             mse.push(error);
         }
         best.curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
@@ -120,7 +123,7 @@ impl Method for Rvq {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let shape = (self.stages, 1 << self.bits, dim);
-        Ok(AdditiveQuantizer::restore(state, shape, self.beam, |_| None, cx.backend.clone())?)
+        AdditiveQuantizer::restore(state, shape, self.beam, None, cx.backend.clone())
     }
 }
 
@@ -133,7 +136,7 @@ const MAX_BEAM_BYTES: f64 = 4.0 * (1u64 << 30) as f64;
 /// Codebooks trained stage by stage, the codes they gave on the way, and the MSE after each stage.
 pub(crate) struct Stages {
     pub(crate) codebooks: Vec<Array2<f32>>,
-    pub(crate) codes: Vec<Vec<u16>>,
+    pub(crate) codes: Vec<u16>,
     pub(crate) mse: Vec<f64>,
 }
 
@@ -167,7 +170,7 @@ pub(crate) fn train_stages(
 
 /// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
 /// poor optima and follows the noise of late stages; cells found where the variance is are good cells to start from
-/// (progressive-dimension clustering, as in FAISS).
+/// (progressive-dimension clustering, as in FAISS). Below half of the dimensions a sample of rows finds them as well.
 fn progressive(
     rows: ArrayView2<'_, f32>,
     k: usize,
@@ -179,25 +182,34 @@ fn progressive(
     let every = n.div_ceil(AXES_ROWS) as isize;
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
     let rotated = multiply(rows, axes.view());
-    let device = cx.backend.upload(rotated.view())?;
+    let mut rng = cx.rng(stream);
     let mut dims = dim.min(FIRST_DIMS);
-    let mut codebook = plus_plus(rotated.slice(s![.., ..dims]), k, &mut cx.rng(stream), cx)?;
-    loop {
-        let last = dims == dim;
-        let step = if last { stop } else { Stop { max_iterations: stop.max_iterations.min(10), ..stop } };
-        let trained = lloyd(&device.columns(0..dims), codebook, step, cx)?;
-        if last {
-            return Ok(trained.codebook.dot(&axes.t()));
-        }
+    let sample = (n > SAMPLE * k).then(|| random_rows(rotated.view(), SAMPLE * k, &mut rng));
+    let start = sample.as_ref().unwrap_or(&rotated);
+    let mut codebook = plus_plus(start.slice(s![.., ..dims]), k, &mut rng, cx)?;
+    let sample = sample.map(|rows| cx.backend.upload_owned(rows)).transpose()?;
+    let all = cx.backend.upload_owned(rotated)?;
+    while dims < dim {
+        let sample = sample.as_ref().filter(|_| 2 * dims < dim);
+        // What a sample leaves to do is done where it costs half.
+        let few = stop.max_iterations.min(10);
+        let most = if sample.is_some() { few } else { few + few / 2 };
+        let (rows, step) = (sample.unwrap_or(&all), Stop { max_iterations: most, ..stop });
+        let trained = lloyd(&rows.columns(0..dims), codebook, step, cx)?;
         // The same cells, seen in twice as many dimensions.
         dims = (2 * dims).min(dim);
-        let cells = cx.backend.cell_sums(&device.columns(0..dims), &trained.nearest, k)?;
+        let cells = cx.backend.cell_sums(&rows.columns(0..dims), &trained.nearest, k)?;
         codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
             0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
             count => (cells.sums[(c, j)] / count as f64) as f32,
         });
     }
+    let trained = lloyd(&all, codebook, stop, cx)?;
+    Ok(multiply(trained.codebook.view(), axes.t()))
 }
+
+/// Rows per codeword that the first dimensions are clustered on.
+const SAMPLE: usize = 64;
 
 /// Principal components that clustering begins with, and rows that they are found from.
 const FIRST_DIMS: usize = 4;
@@ -219,15 +231,18 @@ mod tests {
         let codebooks: Vec<Array2<f32>> = (0..3).map(|_| random(&mut rng, 4, 5)).collect();
         let rows = random(&mut rng, 40, 5);
         let cx = Context::cpu(1);
-        let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone());
-        let found = quantizer.beams(rows.view()).expect("searches");
+        let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone()).expect("prepares");
+        let found = quantizer.codes(rows.view()).expect("searches");
+        let mut beams = Beams::new(rows.view());
+        codebooks.iter().for_each(|book| beams.extend(book.view(), 16, &*cx.backend).expect("extends"));
+        assert_eq!(found, beams.best_codes(), "by tables and by residuals");
         for (i, row) in rows.outer_iter().enumerate() {
             let error = |code: usize| -> f32 {
                 let sum = &codebooks[0].row(code % 4) + &codebooks[1].row(code / 4 % 4) + codebooks[2].row(code / 16);
                 (&row - &sum).mapv(|v| v * v).sum()
             };
             let best = (0..64).map(error).fold(f32::INFINITY, f32::min);
-            assert!((found.errors[i * found.width] - best).abs() < 1e-5, "row {i}");
+            assert!((beams.errors[i * beams.width] - best).abs() < 1e-5, "row {i}");
         }
     }
 

@@ -9,6 +9,8 @@ pub(crate) trait Lanes: Copy {
     const N: usize;
     /// A register of as many u32.
     type Index: Copy;
+    /// A register of i16 of the same set.
+    type Short: ShortLanes;
 
     /// All lanes alike.
     fn splat(value: f32) -> Self;
@@ -26,6 +28,10 @@ pub(crate) trait Lanes: Copy {
     fn load_few(values: &[f32]) -> Self;
     /// The sum of all lanes, by halves: lane `l` with `l + N/2`, then with `l + N/4`, and so on.
     fn sum(self) -> f32;
+    /// One bit per lane: whether `self` is smaller than `bound`.
+    fn below(self, bound: Self) -> u32;
+    /// Asks for the cache line of the first value of a slice, for soon.
+    fn prefetch<T>(values: &[T]);
     /// All lanes alike.
     fn splat_index(value: u32) -> Self::Index;
     /// One more in every lane.
@@ -55,6 +61,63 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
+/// One register of i16.
+pub(crate) trait ShortLanes: Copy {
+    /// Values per register.
+    const N: usize;
+
+    /// All lanes alike.
+    fn splat(value: i16) -> Self;
+    /// From the first `N` values of a slice.
+    fn load(values: &[i16]) -> Self;
+    /// `self + other`, which stays at the end of the range instead of passing it.
+    fn add(self, other: Self) -> Self;
+    /// The smaller in each lane.
+    fn min(self, other: Self) -> Self;
+    /// The smallest of all lanes.
+    fn least(self) -> i16;
+    /// The first lane in which both are equal; `N` or more where none is.
+    fn first_equal(self, other: Self) -> usize;
+}
+
+/// Eight i16 without any particular instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct PortableShort([i16; 8]);
+
+impl ShortLanes for PortableShort {
+    const N: usize = 8;
+
+    #[inline(always)]
+    fn splat(value: i16) -> Self {
+        PortableShort([value; 8])
+    }
+
+    #[inline(always)]
+    fn load(values: &[i16]) -> Self {
+        PortableShort(std::array::from_fn(|l| values[l]))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        PortableShort(std::array::from_fn(|l| self.0[l].saturating_add(other.0[l])))
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        PortableShort(std::array::from_fn(|l| self.0[l].min(other.0[l])))
+    }
+
+    #[inline(always)]
+    fn least(self) -> i16 {
+        self.0.into_iter().fold(i16::MAX, i16::min)
+    }
+
+    #[inline(always)]
+    fn first_equal(self, other: Self) -> usize {
+        (0..8).find(|&l| self.0[l] == other.0[l]).unwrap_or(8)
+    }
+}
+
 /// Four values without any particular instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
@@ -62,6 +125,7 @@ pub(crate) struct Portable([f32; 4]);
 impl Lanes for Portable {
     const N: usize = 4;
     type Index = [u32; 4];
+    type Short = PortableShort;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -103,6 +167,13 @@ impl Lanes for Portable {
         (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
     }
 
+    fn below(self, bound: Self) -> u32 {
+        (0..4).map(|l| u32::from(self.0[l] < bound.0[l]) << l).sum()
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(_values: &[T]) {}
+
     #[inline(always)]
     fn splat_index(value: u32) -> [u32; 4] {
         [value; 4]
@@ -133,10 +204,10 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! Every operation here is inlined into a function that `Panels::dispatch` enters only after `Isa::is_available`
-    //! has found the instruction set; loads and stores go through slices whose length is checked first.
+    //! Every operation here is inlined into a function that `Panels::dispatch` or `dispatch` enters only after
+    //! `Isa::is_available` has found the instruction set; loads and stores go through slices whose length is checked first.
 
-    use super::Lanes;
+    use super::{Lanes, ShortLanes};
     use std::arch::x86_64::*;
 
     /// Lane `l` with `l+2`, then with `l+1`.
@@ -156,6 +227,7 @@ mod x86 {
     impl Lanes for Avx2 {
         const N: usize = 8;
         type Index = __m256i;
+        type Short = Avx2Short;
 
         #[inline(always)]
         fn splat(value: f32) -> Self {
@@ -209,6 +281,18 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn below(self, bound: Self) -> u32 {
+            // SAFETY: AVX2 is present, see the module.
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, bound.0)).cast_unsigned() }
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(values: &[T]) {
+            // SAFETY: a hint, which reads nothing; SSE is present on every x86-64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
         fn splat_index(value: u32) -> __m256i {
             // SAFETY: AVX2 is present, see the module.
             unsafe { _mm256_set1_epi32(value.cast_signed()) }
@@ -238,6 +322,105 @@ mod x86 {
         }
     }
 
+    /// i16 of AVX2.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2Short(__m256i);
+
+    impl ShortLanes for Avx2Short {
+        const N: usize = 16;
+
+        #[inline(always)]
+        fn splat(value: i16) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2Short(unsafe { _mm256_set1_epi16(value) })
+        }
+
+        #[inline(always)]
+        fn load(values: &[i16]) -> Self {
+            let values = &values[..16];
+            // SAFETY: AVX2 is present, and sixteen values are readable.
+            Avx2Short(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2Short(unsafe { _mm256_adds_epi16(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2Short(unsafe { _mm256_min_epi16(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn least(self) -> i16 {
+            // SAFETY: AVX2, and so SSE4.1, is present, see the module.
+            unsafe {
+                let half = _mm_min_epi16(_mm256_castsi256_si128(self.0), _mm256_extracti128_si256::<1>(self.0));
+                // The instruction takes the least of unsigned values: the sign is turned over on both sides.
+                let turned = _mm_minpos_epu16(_mm_xor_si128(half, _mm_set1_epi16(i16::MIN)));
+                (_mm_extract_epi16::<0>(turned) as u16 ^ 0x8000).cast_signed()
+            }
+        }
+
+        #[inline(always)]
+        fn first_equal(self, other: Self) -> usize {
+            // SAFETY: AVX2 is present, see the module. The mask has two bits per lane.
+            let mask = unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi16(self.0, other.0)) };
+            mask.trailing_zeros() as usize / 2
+        }
+    }
+
+    /// i16 of AVX-512 BW.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512Short(__m512i);
+
+    impl ShortLanes for Avx512Short {
+        const N: usize = 32;
+
+        #[inline(always)]
+        fn splat(value: i16) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512Short(unsafe { _mm512_set1_epi16(value) })
+        }
+
+        #[inline(always)]
+        fn load(values: &[i16]) -> Self {
+            let values = &values[..32];
+            // SAFETY: AVX-512 is present, and thirty-two values are readable.
+            Avx512Short(unsafe { _mm512_loadu_si512(values.as_ptr().cast()) })
+        }
+
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512Short(unsafe { _mm512_adds_epi16(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512Short(unsafe { _mm512_min_epi16(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn least(self) -> i16 {
+            // SAFETY: AVX-512, and so AVX2, is present, see the module.
+            let half =
+                unsafe { _mm256_min_epi16(_mm512_castsi512_si256(self.0), _mm512_extracti64x4_epi64::<1>(self.0)) };
+            Avx2Short(half).least()
+        }
+
+        #[inline(always)]
+        fn first_equal(self, other: Self) -> usize {
+            // SAFETY: AVX-512 is present, see the module.
+            let mask = unsafe { _mm512_cmpeq_epi16_mask(self.0, other.0) };
+            mask.trailing_zeros() as usize
+        }
+    }
+
     /// AVX-512 F, BW, DQ and VL.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512(__m512);
@@ -245,6 +428,7 @@ mod x86 {
     impl Lanes for Avx512 {
         const N: usize = 16;
         type Index = __m512i;
+        type Short = Avx512Short;
 
         #[inline(always)]
         fn splat(value: f32) -> Self {
@@ -296,6 +480,18 @@ mod x86 {
             // SAFETY: AVX-512 is present, see the module.
             let halves = unsafe { _mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0)) };
             Avx2(halves).sum()
+        }
+
+        #[inline(always)]
+        fn below(self, bound: Self) -> u32 {
+            // SAFETY: AVX-512 is present, see the module.
+            u32::from(unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, bound.0) })
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(values: &[T]) {
+            // SAFETY: a hint, which reads nothing; SSE is present on every x86-64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
         }
 
         #[inline(always)]

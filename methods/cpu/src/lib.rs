@@ -4,8 +4,10 @@
 //! through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
 //! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
 
+mod additive;
 mod cells;
 mod columns;
+mod dispatch;
 mod distance;
 mod entry;
 mod hamming;
@@ -26,6 +28,7 @@ mod table_scan_vbmi;
 mod topk;
 mod uniform;
 
+pub use additive::{BeamScratch, MAX_DESCENT, SumTables, least_few};
 pub use cells::cell_sums;
 pub use columns::{negated_products_with_columns, squared_distances_to_columns};
 pub use distance::{negated_products, squared_distance, squared_distances};

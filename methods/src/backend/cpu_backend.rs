@@ -1,14 +1,12 @@
 //! The reference backend: matrices in memory, kernels of `vqbench-cpu`, the thread pool it is called in.
 
-use super::{Assignment, Backend, CellSums, DeviceMatrix};
+use super::cpu_sums::{self, CpuSums};
+use super::{Assignment, Backend, CellSums, DeviceMatrix, SumSearch};
 use crate::MethodError;
-use cpu::{Isa, Nearest, Neighbor, Panels, Score, TopK};
+use cpu::{Isa, Nearest, Neighbor, Score};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// Rows per task where scores of a whole codebook are held for each.
-const ROWS: usize = 64;
 
 /// Rows per task where all groups of their components are coded: few enough to stay in the second-level cache.
 const GROUP_ROWS: usize = 240;
@@ -70,6 +68,17 @@ impl Backend for CpuBackend {
         Ok(DeviceMatrix::from_storage(Arc::new(values), n, dim))
     }
 
+    fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix, MethodError> {
+        let (n, dim) = rows.dim();
+        if !rows.is_standard_layout() || rows.len() != n * dim {
+            return self.upload(rows.view());
+        }
+        match rows.into_raw_vec_and_offset() {
+            (values, None | Some(0)) => Ok(DeviceMatrix::from_storage(Arc::new(values), n, dim)),
+            (values, Some(offset)) => Ok(DeviceMatrix::from_storage(Arc::new(values[offset..].to_vec()), n, dim)),
+        }
+    }
+
     fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError> {
         Ok(Array2::from_shape_fn((matrix.nrows(), matrix.ncols()), |(i, j)| self.row(matrix, i)[j]))
     }
@@ -111,35 +120,19 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn nearest_few(
+    fn nearest_of_groups(
         &self,
         rows: &DeviceMatrix,
+        group: usize,
         codebook: ArrayView2<'_, f32>,
         count: usize,
     ) -> Result<Vec<Neighbor>, MethodError> {
-        let (n, dim, k) = (rows.nrows(), rows.ncols(), codebook.nrows());
-        let count = count.min(k);
-        let codewords: Vec<f32> = codebook.iter().copied().collect();
-        let panels = Panels::new(self.isa, &codewords, dim, Score::HalfDistance);
-        let mut found = vec![Neighbor { score: 0.0, id: 0 }; n * count];
-        found.par_chunks_mut(ROWS * count).enumerate().for_each(|(task, found)| {
-            let rows: Vec<f32> =
-                (0..found.len() / count).flat_map(|i| self.row(rows, task * ROWS + i).iter().copied()).collect();
-            let mut scores = vec![0f32; found.len() / count * k];
-            panels.scores(&rows, &mut scores);
-            let mut top = TopK::new(count);
-            for ((found, scores), row) in
-                found.chunks_exact_mut(count).zip(scores.chunks_exact(k)).zip(rows.chunks_exact(dim))
-            {
-                top.push_block(scores, 0);
-                for (slot, neighbor) in found.iter_mut().zip(top.drain_sorted()) {
-                    // Summed directly, as `assign` does.
-                    let codeword = &codewords[neighbor.id as usize * dim..][..dim];
-                    *slot = Neighbor { score: cpu::squared_distance(row, codeword), id: neighbor.id };
-                }
-            }
-        });
-        Ok(found)
+        let row = |i: usize| self.row(rows, i);
+        Ok(cpu_sums::nearest_of_groups(self.isa, (rows.nrows(), row), group, codebook, count))
+    }
+
+    fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError> {
+        Ok(Box::new(CpuSums::new(self.isa, codebooks, local)))
     }
 
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {

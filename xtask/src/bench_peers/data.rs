@@ -5,6 +5,7 @@ use datasets::{DatasetError, Metric, SearchPath, Source, catalog, format};
 use ndarray::{Array2, ArrayView2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::io::Write;
 use std::path::Path;
 
 /// Name of the random vectors on the command line.
@@ -55,8 +56,15 @@ impl Data {
     pub fn write(&self, folder: &Path) -> Result<(), Mistakes> {
         for (part, rows) in [("train", &self.train), ("base", &self.base), ("queries", &self.queries)] {
             let path = folder.join(part).with_extension("npy");
-            let bytes = format::vectors_to_bytes(&path, rows.view())?;
-            std::fs::write(&path, bytes).map_err(|error| {
+            let layout = format::layout(&path, format::Written::F32, rows.dim())?;
+            let rows = rows.as_standard_layout();
+            let write = || {
+                let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
+                file.write_all(&layout.head)?;
+                layout.write_vectors(rows.as_slice().unwrap_or_default(), rows.ncols(), &mut file)?;
+                file.flush()
+            };
+            write().map_err(|error: std::io::Error| {
                 let help = "choose another folder with `--out`, or make room in this one";
                 Mistakes::new(format!("cannot write {}: {error}", path.display()), help)
             })?;
