@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 /// Rows multiplied by one task; a constant, so that no result depends on the thread count.
-const ROWS: usize = 256;
+const ROWS: usize = 64;
 
 /// `rows · matrix`, on the current thread pool. Where the processor has wide registers the columns of `matrix` are packed once
 /// for the kernel that scores rows; elsewhere it is the product of `ndarray`, which is the reference.
