@@ -8,6 +8,7 @@ mod cpu_sums;
 
 pub use cpu_backend::CpuBackend;
 
+use crate::moments::sum;
 use crate::{MethodError, Neighbor};
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
@@ -116,9 +117,9 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Mean of the squared distances, summed in row order in f64.
+    /// Mean of the squared distances, in f64.
     pub fn mean(&self) -> f64 {
-        self.squared_distance.iter().map(|&d| f64::from(d)).sum::<f64>() / self.squared_distance.len().max(1) as f64
+        sum(&self.squared_distance) / self.squared_distance.len().max(1) as f64
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Backend`]: crate::Backend
 
 use crate::backend::{Assignment, CellSums, DeviceMatrix};
+use crate::moments::sum;
 use crate::{Context, MethodError, largest_magnitude};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -109,16 +110,6 @@ fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize>
     None
 }
 
-/// In f64; eight partial sums keep additions apart from each other.
-fn sum(values: &[f32]) -> f64 {
-    let (chunks, tail) = values.as_chunks::<8>();
-    let mut sums = [0f64; 8];
-    for chunk in chunks {
-        sums.iter_mut().zip(chunk).for_each(|(sum, v)| *sum += f64::from(*v));
-    }
-    sums.iter().sum::<f64>() + tail.iter().map(|v| f64::from(*v)).sum::<f64>()
-}
-
 /// Rows per codeword that the first of many iterations look at, and the share of all iterations that are such: the cells of a sample
 /// move to about the same places at a fraction of the cost.
 const EARLY_ROWS: usize = 64;
@@ -140,12 +131,27 @@ const OVERSHOOT: f64 = 1.9;
 /// # Errors
 /// Cancellation, a backend failure.
 pub fn lloyd(rows: &DeviceMatrix, codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
+    let share = if stop.max_iterations < MANY { 0.0 } else { EARLY_SHARE };
+    lloyd_from_sample(rows, codebook, stop, share, cx)
+}
+
+/// [`lloyd`] with a given share of iterations on a sample, where there are rows enough for one.
+///
+/// # Errors
+/// As there.
+pub fn lloyd_from_sample(
+    rows: &DeviceMatrix,
+    codebook: Array2<f32>,
+    stop: Stop,
+    share: f64,
+    cx: &Context,
+) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
     let step = rows.nrows() / (EARLY_ROWS * k).max(1);
-    if stop.max_iterations < MANY || step < 2 {
+    let early = (stop.max_iterations as f64 * share) as usize;
+    if early == 0 || step < 2 {
         return iterate(rows, codebook, stop, 2, cx);
     }
-    let early = (stop.max_iterations as f64 * EARLY_SHARE) as usize;
     let sample = rows.every(step);
     let mut codebook = codebook;
     for iteration in 0..early {
@@ -170,25 +176,38 @@ fn iterate(
     cx: &Context,
 ) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
+    // The least distortion so far, and what gave it: codewords rounded to f32 may by chance do better than centroids so rounded.
     let mut mse: Vec<f64> = Vec::new();
-    loop {
+    let mut best = (codebook.clone(), Vec::new());
+    // The last codewords are to be centroids.
+    let several = stop.max_iterations >= SEVERAL || overshoot_from == 1;
+    let mut overshoot = if several { overshoot_from..stop.max_iterations } else { 0..0 };
+    for iteration in 1.. {
         cx.cancel.check()?;
         let assignment = cx.backend.assign(rows, codebook.view())?;
         let distortion = assignment.mean();
+        let Assignment { nearest, squared_distance } = assignment;
         let settled = mse.last().is_some_and(|&last| last - distortion <= stop.relative_drop * distortion);
-        mse.push(distortion);
-        if settled || mse.len() > stop.max_iterations {
-            return Ok(Trained { codebook, mse, nearest: assignment.nearest });
+        let last = iteration > stop.max_iterations || (settled && overshoot.is_empty());
+        if mse.last().is_none_or(|&least| distortion <= least) {
+            mse.push(distortion);
+            if last {
+                return Ok(Trained { codebook, mse, nearest });
+            }
+            best = (codebook.clone(), nearest.clone());
+        } else if last {
+            return Ok(Trained { codebook: best.0, mse, nearest: best.1 });
         }
-        let cells = cx.backend.cell_sums(rows, &assignment.nearest, k)?;
-        // The last codewords are to be centroids.
-        let between = (overshoot_from..stop.max_iterations).contains(&mse.len());
-        let several = stop.max_iterations >= SEVERAL || overshoot_from == 1;
-        update(&mut codebook, &cells, if several && between { OVERSHOOT } else { 1.0 });
+        if settled {
+            overshoot = 0..0;
+        }
+        let cells = cx.backend.cell_sums(rows, &nearest, k)?;
+        update(&mut codebook, &cells, if overshoot.contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
-            refill(&mut codebook, &cells.counts, &assignment.nearest, &assignment.squared_distance, rows, cx)?;
+            refill(&mut codebook, &cells.counts, &nearest, &squared_distance, rows, cx)?;
         }
     }
+    unreachable!("the last iteration returns")
 }
 
 /// `c ← c + factor·(centroid − c)` for every codeword with rows.

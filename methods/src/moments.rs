@@ -6,6 +6,16 @@ use ndarray::{ArrayView2, Axis};
 /// Rows centred at a time, so that the copy in f64 stays small.
 const ROWS: usize = 4096;
 
+/// Sum of values, in f64. Eight partial sums keep additions apart from each other.
+pub fn sum(values: &[f32]) -> f64 {
+    let (chunks, tail) = values.as_chunks::<8>();
+    let mut sums = [0f64; 8];
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, v)| *sum += f64::from(*v));
+    }
+    sums.iter().sum::<f64>() + tail.iter().map(|v| f64::from(*v)).sum::<f64>()
+}
+
 /// Mean of the rows; zeros when there is none.
 pub fn mean(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     let mut sums = vec![0f64; rows.ncols()];

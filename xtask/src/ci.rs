@@ -2,7 +2,8 @@
 
 use crate::errors::Mistakes;
 use crate::schema;
-use crate::test::cargo;
+use crate::test::{cargo, cargo_with};
+use cpu::{ISA_VARIABLE, Isa};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ const CHECKS: &[(&str, Check)] = &[
         tool(&["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"])
     }),
     ("documentation, warnings denied", documentation),
+    ("the methods keep their laws on every narrower instruction set", narrower_sets),
 ];
 
 pub fn run() -> Result<ExitCode, Mistakes> {
@@ -35,6 +37,22 @@ pub fn run() -> Result<ExitCode, Mistakes> {
     }
     say!("{} checks passed, {failed} failed", CHECKS.len() - failed);
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// The tests that reach the kernels through methods, datasets and experiments, on each instruction set that this processor would
+/// not choose by itself. (The kernels' own tests walk through all of them.)
+fn narrower_sets() -> Result<Vec<String>, Mistakes> {
+    let packages = ["-p", "vqbench-methods", "-p", "vqbench-datasets", "-p", "vqbench-experiments"];
+    let arguments = ["test", "--release", "--lib", "--test", "conformance"].into_iter().chain(packages);
+    let arguments: Vec<String> = arguments.map(str::to_owned).collect();
+    let mut problems = Vec::new();
+    for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::detect()) {
+        say_aside!("  {isa}");
+        if !cargo_with(&arguments, &[(ISA_VARIABLE, &isa.to_string())])? {
+            problems.push(format!("`{ISA_VARIABLE}={isa} cargo {}` failed", arguments.join(" ")));
+        }
+    }
+    Ok(problems)
 }
 
 fn tool(arguments: &[&str]) -> Result<Vec<String>, Mistakes> {

@@ -22,6 +22,7 @@ mod stream;
 mod test;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use errors::Mistakes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +35,8 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all well, 1 a trial failed or a gate tripped, 2 the request itself is wrong.
-Named datasets are looked for among the embedded ones, in the folders of VQBENCH_DATA, and in the download cache.";
+Named datasets are looked for among the embedded ones, in the folders of VQBENCH_DATA, and in the download cache.
+VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2 or portable.";
 
 #[derive(Subcommand)]
 enum Verb {
@@ -76,6 +78,10 @@ enum Verb {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(reason) = cpu::Isa::forced() {
+        Mistakes::new(reason, format!("leave {} unset for the widest", cpu::ISA_VARIABLE)).print();
+        return ExitCode::from(2);
+    }
     let result = match arguments.verb {
         Verb::Experiments(arguments) => experiments_verb::run(arguments),
         Verb::Report(arguments) => report::run(arguments),

@@ -19,8 +19,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 
 /// Runs cargo in the source tree; tells whether it succeeded.
 pub fn cargo(arguments: &[String]) -> Result<bool, Mistakes> {
+    cargo_with(arguments, &[])
+}
+
+/// Runs cargo in the source tree with environment variables of its own; tells whether it succeeded.
+pub fn cargo_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<bool, Mistakes> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(arguments).current_dir(crate::source_tree()).status();
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(crate::source_tree()).envs(variables.iter().copied());
+    let status = command.status();
     status
         .map(|status| status.success())
         .map_err(|e| Mistakes::new(format!("cargo could not be started: {e}"), "run this through `cargo xtask`"))

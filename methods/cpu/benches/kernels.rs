@@ -3,7 +3,10 @@
 //!
 //! Each kernel gives the right answer once before it is timed. A new kernel is one function here and one name in the group.
 
-use cpu::{Isa, Panels, Score, TopK, hamming, peak, scan_byte_tables, scan_tables, squared_distance};
+use cpu::{
+    CodeBlock, Isa, Nearest, Panels, ScanTables, Score, Shortlist, SymbolWidth, TopK, cell_sums, decode_uniform_bytes,
+    encode_uniform_bytes, hamming, peak, scan_byte_tables, scan_tables, squared_distance, squared_distances_to_columns,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -57,6 +60,140 @@ fn assign(c: &mut Criterion) {
                 b.iter(|| pool.install(|| panels.assign(black_box(&rows), d, &mut nearest)));
             });
         }
+    }
+    group.finish();
+}
+
+/// Nearest of 256 and of 4096 vectors by bytes and a check, with how far it is; an element is one row.
+fn nearest(c: &mut Criterion) {
+    let pool = one_thread();
+    let mut group = c.benchmark_group("nearest");
+    for (n, k, d) in [(4096, 256, 8), (1024, 256, 128), (512, 256, 384), (256, 4096, 128)] {
+        let (rows, vectors) = (floats(1, n * d), floats(2, k * d));
+        for isa in Isa::available() {
+            let packed = Nearest::new(isa, vectors.clone(), d, Score::HalfDistance);
+            let (mut found, mut distances) = (vec![0u32; n], vec![0f32; n]);
+            pool.install(|| packed.assign(&rows, d, &mut found, Some(&mut distances)));
+            for (row, &distance) in rows.chunks_exact(d).zip(&distances) {
+                let least = vectors.chunks_exact(d).map(|v| squared_distance(row, v)).fold(f32::INFINITY, f32::min);
+                close(distance, least, "the nearest");
+            }
+            group.throughput(Throughput::Elements(n as u64));
+            group.bench_function(BenchmarkId::new(isa.to_string(), format!("k{k}/d{d}")), |b| {
+                b.iter(|| pool.install(|| packed.assign(black_box(&rows), d, &mut found, Some(&mut distances))));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// What may be among the 10 nearest of a block of rows, for each of 120 queries; an element is one pair.
+fn shortlists(c: &mut Criterion) {
+    const N: usize = 4096;
+    const QUERIES: usize = 120;
+    const K: usize = 10;
+    let mut group = c.benchmark_group("shortlist-120x4096");
+    for d in [128, 384] {
+        let (queries, base) = (floats(1, QUERIES * d), floats(2, N * d));
+        for isa in Isa::available() {
+            let packed = Nearest::new(isa, base.clone(), d, Score::HalfDistance);
+            let select = |queries: &[f32]| {
+                let mut lists = vec![Shortlist::new(K); QUERIES];
+                packed.shortlist(queries, 0, &mut lists);
+                lists.iter_mut().map(Shortlist::drain).collect::<Vec<_>>()
+            };
+            for (query, list) in queries.chunks_exact(d).zip(select(&queries)) {
+                let best = (0..N).min_by(|a, b| {
+                    let distance = |i: &usize| squared_distance(query, &base[i * d..][..d]);
+                    distance(a).total_cmp(&distance(b))
+                });
+                assert!(best.is_some_and(|best| list.contains(&(best as u32))), "the nearest is on the list");
+            }
+            group.throughput(Throughput::Elements((N * QUERIES) as u64));
+            group.bench_function(BenchmarkId::new(isa.to_string(), format!("d{d}")), |b| {
+                b.iter(|| select(black_box(&queries)));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Codes scanned by tables in registers; an element is one code and query.
+fn table_scans(c: &mut Criterion) {
+    const N: usize = 8192;
+    const K: usize = 10;
+    let mut group = c.benchmark_group("table-scan");
+    group.throughput(Throughput::Elements(N as u64));
+    for (name, width, positions) in [("32x4", SymbolWidth::Nibble, 32), ("16x8", SymbolWidth::Byte, 16)] {
+        let Some(mut block) = CodeBlock::new(Isa::detect(), width, positions) else { continue };
+        let (codes, entries) = (bytes(1, N * 16), floats(2, positions * width.alphabet()));
+        for (kind, factors) in [("sums", vec![]), ("factors", vec![[1.0, -0.5]; N])] {
+            block.fill(&codes, 16, 0, &factors);
+            let tables = ScanTables::new(width, entries.clone(), 0.0);
+            let select = |tables: &ScanTables| {
+                let mut list = Shortlist::new(K);
+                block.scan(tables, 0, &mut list);
+                list.drain()
+            };
+            let score = |i: usize| tables.score(&codes[i * 16..][..16], *factors.get(i).unwrap_or(&[0.0, 1.0]));
+            let best = (0..N).min_by(|a, b| score(*a).total_cmp(&score(*b)));
+            assert!(best.is_some_and(|best| select(&tables).contains(&(best as u32))), "the best is on the list");
+            group.bench_function(BenchmarkId::new(name, kind), |b| b.iter(|| select(black_box(&tables))));
+        }
+        group.bench_function(BenchmarkId::new(name, "lay out"), |b| {
+            b.iter(|| block.fill(black_box(&codes), 16, 0, &[]));
+        });
+    }
+    group.finish();
+}
+
+/// Sums of the rows of each cell; an element is one row.
+fn cells(c: &mut Criterion) {
+    const K: usize = 256;
+    let pool = one_thread();
+    let mut group = c.benchmark_group("cell-sums-256");
+    for (n, d) in [(16_384, 8), (4096, 128)] {
+        let rows = floats(1, n * d);
+        let nearest: Vec<u32> = bytes(2, n).into_iter().map(u32::from).collect();
+        for isa in Isa::available() {
+            let (sums, counts) = pool.install(|| cell_sums(isa, &rows, d, d, &nearest, K));
+            assert_eq!(counts.iter().sum::<usize>(), n);
+            let all: f64 = rows.iter().map(|v| f64::from(*v)).sum();
+            assert!((sums.iter().sum::<f64>() - all).abs() < 1e-6 * all, "every row is in one sum");
+            group.throughput(Throughput::Elements(n as u64));
+            group.bench_function(BenchmarkId::new(isa.to_string(), format!("d{d}")), |b| {
+                b.iter(|| pool.install(|| cell_sums(isa, black_box(&rows), d, d, &nearest, K)));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// The table of a query and a codebook of 256, and uniform quantization to bytes; an element is one value.
+fn loops(c: &mut Criterion) {
+    let mut group = c.benchmark_group("loops");
+    let (query, columns) = (floats(1, 8), floats(2, 8 * 256));
+    let (rows, offsets, steps) = (floats(3, 128 * 1024), floats(4, 128), vec![1.0 / 255.0; 128]);
+    for isa in Isa::available() {
+        let mut table = [0f32; 256];
+        squared_distances_to_columns(isa, &query, &columns, &mut table);
+        let first: f32 = (0..8).map(|j| (query[j] - columns[j * 256]).powi(2)).sum();
+        close(table[0], first, "an entry");
+        group.throughput(Throughput::Elements(256));
+        group.bench_function(BenchmarkId::new("table-256/d8", isa.to_string()), |b| {
+            b.iter(|| squared_distances_to_columns(isa, black_box(&query), &columns, &mut table));
+        });
+        let mut codes = vec![0u8; rows.len()];
+        encode_uniform_bytes(isa, &rows, &offsets, &steps, &mut codes);
+        assert_eq!(codes[0], ((rows[0] - offsets[0]) / steps[0] + 0.5) as u8);
+        group.throughput(Throughput::Elements(rows.len() as u64));
+        group.bench_function(BenchmarkId::new("uniform-bytes/encode", isa.to_string()), |b| {
+            b.iter(|| encode_uniform_bytes(isa, black_box(&rows), &offsets, &steps, &mut codes));
+        });
+        let mut back = vec![0f32; rows.len()];
+        group.bench_function(BenchmarkId::new("uniform-bytes/decode", isa.to_string()), |b| {
+            b.iter(|| decode_uniform_bytes(isa, black_box(&codes), &offsets, &steps, &mut back));
+        });
     }
     group.finish();
 }
@@ -194,6 +331,6 @@ fn peaks(c: &mut Criterion) {
 criterion_group! {
     name = kernels;
     config = settings();
-    targets = assign, scores, distance, scans, bits, top_k, peaks
+    targets = assign, nearest, shortlists, scores, distance, scans, table_scans, cells, loops, bits, top_k, peaks
 }
 criterion_main!(kernels);

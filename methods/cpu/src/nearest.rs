@@ -262,3 +262,134 @@ impl Nearest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn exact(a: &[f32], b: &[f32]) -> f64 {
+        a.iter().zip(b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+    }
+
+    fn product(a: &[f32], b: &[f32]) -> f64 {
+        -a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
+    }
+
+    /// Rows and vectors of some kind: far from zero, with one component a hundred times the others, many of them equal.
+    fn values(rng: &mut ChaCha8Rng, n: usize, dim: usize, kind: u8) -> Vec<f32> {
+        let mut draw = |i: usize| {
+            let v = rng.random::<f32>() * 2.0 - 1.0;
+            match kind {
+                1 => v + 1e4,
+                2 if i.is_multiple_of(dim) => v * 100.0,
+                3 => (v * 1.5).round(),
+                4 => v * 1e-12,
+                5 => v * 1e12,
+                _ => v,
+            }
+        };
+        (0..n * dim).map(&mut draw).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn the_nearest_is_found_whatever_decides_first(
+            n in 0usize..60, k in 1usize..150, dim in 1usize..70, slack in 0usize..3, kind in 0u8..6, seed in any::<u64>()
+        ) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let stride = dim + slack;
+            let rows = values(&mut rng, n, stride, kind);
+            let vectors = values(&mut rng, k, dim, kind);
+            for isa in Isa::available() {
+                let packed = Nearest::new(isa, vectors.clone(), dim, Score::HalfDistance);
+                let (mut nearest, mut distances) = (vec![u32::MAX; n], vec![f32::NAN; n]);
+                packed.assign(&rows, stride, &mut nearest, Some(&mut distances));
+                let mut alone = vec![u32::MAX; n];
+                packed.assign(&rows, stride, &mut alone, None);
+                prop_assert_eq!(&alone, &nearest, "{} with and without distances", isa);
+                for i in 0..n {
+                    let x = &rows[i * stride..][..dim];
+                    let score = |c: usize| exact(x, &vectors[c * dim..][..dim]);
+                    let best = (0..k).map(score).fold(f64::INFINITY, f64::min);
+                    let found = score(nearest[i] as usize);
+                    // What f32 can tell apart at this size.
+                    let size: f64 = x.iter().chain(&vectors).map(|v| f64::from(*v).powi(2)).fold(0.0, f64::max);
+                    let spread = if kind == 1 { dim as f64 } else { size * dim as f64 };
+                    prop_assert!(found <= best + 1e-5 * spread, "{isa} row {i}: {found} for {best}");
+                    prop_assert!((f64::from(distances[i]) - found).abs() <= 1e-5 * found + 1e-30, "{isa} row {i}");
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_among_the_nearest_is_on_the_list(
+            queries in 1usize..40, n in 0usize..200, dim in 1usize..60, k in 0usize..12, kind in 0u8..6, dot in any::<bool>(),
+            seed in any::<u64>()
+        ) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let asked = values(&mut rng, queries, dim, kind);
+            let base = values(&mut rng, n, dim, kind);
+            let score = if dot { Score::NegatedDot } else { Score::HalfDistance };
+            for isa in Isa::available() {
+                let mut lists = vec![Shortlist::new(k); queries];
+                for (b, block) in base.chunks(70 * dim).enumerate() {
+                    Nearest::new(isa, block.to_vec(), dim, score).shortlist(&asked, b as u32 * 70, &mut lists);
+                }
+                for (query, list) in asked.chunks_exact(dim).zip(&mut lists) {
+                    let short = list.drain();
+                    let of = |id: usize| {
+                        let row = &base[id * dim..][..dim];
+                        if dot { product(query, row) } else { exact(query, row) }
+                    };
+                    let mut all: Vec<(f64, u32)> = (0..n).map(|id| (of(id), id as u32)).collect();
+                    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                    // Beyond the k-th, those that tie with it need not come in.
+                    for (score, id) in all.iter().take(k) {
+                        let ties = all.get(k).is_some_and(|next| next.0 == *score);
+                        prop_assert!(ties || short.contains(id), "{isa}: row {id} of score {score}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_do_no_harm() {
+        for isa in Isa::available() {
+            let mut vectors = vec![0.5f32; 64 * 32];
+            vectors[3] = f32::NAN;
+            vectors[32 + 5] = f32::INFINITY;
+            let mut rows = vec![0.5f32; 4 * 32];
+            (rows[0], rows[33], rows[66]) = (f32::NAN, f32::INFINITY, f32::MAX);
+            let mut nearest = [u32::MAX; 4];
+            let mut distances = [0f32; 4];
+            Nearest::new(isa, vectors, 32, Score::HalfDistance).assign(&rows, 32, &mut nearest, Some(&mut distances));
+            assert!(nearest.iter().all(|&c| c < 64), "{isa}: {nearest:?}");
+        }
+    }
+
+    /// Where every vector is as near as every other, the bytes decide nothing.
+    #[test]
+    fn rows_that_bytes_cannot_decide_are_decided_in_f32() {
+        let (k, dim) = (256, 32);
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        // Far apart in one component that all share, and close together in the others.
+        let mut draw =
+            |i: usize| if i.is_multiple_of(dim) { 1000.0 * rng.random::<f32>() } else { 0.01 * rng.random::<f32>() };
+        let vectors: Vec<f32> = (0..k * dim).map(&mut draw).map(|v| if v > 0.01 { 500.0 } else { v }).collect();
+        let rows: Vec<f32> = (0..20 * dim).map(&mut draw).collect();
+        for isa in Isa::available() {
+            let mut nearest = [0; 20];
+            Nearest::new(isa, vectors.clone(), dim, Score::HalfDistance).assign(&rows, dim, &mut nearest, None);
+            for (row, &found) in rows.chunks_exact(dim).zip(&nearest) {
+                let best = vectors.chunks_exact(dim).map(|v| exact(row, v)).fold(f64::INFINITY, f64::min);
+                let found = exact(row, &vectors[found as usize * dim..][..dim]);
+                assert!(found <= best * (1.0 + 1e-6), "{isa}: {found} for {best}");
+            }
+        }
+    }
+}
