@@ -115,6 +115,10 @@ fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize>
 const EARLY_ROWS: usize = 64;
 const EARLY_SHARE: f64 = 0.72;
 
+/// Components up to which all rows are looked at all the time: it costs little there, and 256 codewords on a plane end 0.3% worse from a
+/// sample.
+const FEW_DIMS: usize = 4;
+
 /// Iterations from which on there are early ones, and from which on centroids are overshot.
 const MANY: usize = 20;
 const SEVERAL: usize = 8;
@@ -131,7 +135,7 @@ const OVERSHOOT: f64 = 1.9;
 /// # Errors
 /// Cancellation, a backend failure.
 pub fn lloyd(rows: &DeviceMatrix, codebook: Array2<f32>, stop: Stop, cx: &Context) -> Result<Trained, MethodError> {
-    let share = if stop.max_iterations < MANY { 0.0 } else { EARLY_SHARE };
+    let share = if stop.max_iterations < MANY || rows.ncols() <= FEW_DIMS { 0.0 } else { EARLY_SHARE };
     lloyd_from_sample(rows, codebook, stop, share, cx)
 }
 
