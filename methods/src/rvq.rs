@@ -181,28 +181,25 @@ fn progressive(
     let (n, dim) = rows.dim();
     let every = n.div_ceil(AXES_ROWS.max(8 * dim)) as isize;
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
-    let rotated = multiply(rows, axes.view());
     let mut rng = cx.rng(stream);
+    let sample = (n > SAMPLE * k).then(|| random_rows(rows, SAMPLE * k, &mut rng));
+    let rotated = multiply(sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
     let mut dims = dim.min(FIRST_DIMS);
-    let sample = (n > SAMPLE * k).then(|| random_rows(rotated.view(), SAMPLE * k, &mut rng));
-    let start = sample.as_ref().unwrap_or(&rotated);
-    let mut codebook = plus_plus(start.slice(s![.., ..dims]), k, &mut rng, cx)?;
-    let sample = sample.map(|rows| cx.backend.upload_owned(rows)).transpose()?;
-    let all = cx.backend.upload_owned(rotated)?;
+    let mut codebook = plus_plus(rotated.slice(s![.., ..dims]), k, &mut rng, cx)?;
+    let rotated = cx.backend.upload_owned(rotated)?;
     while dims < dim {
-        let rows = sample.as_ref().unwrap_or(&all);
         let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
-        let trained = lloyd(&rows.columns(0..dims), codebook, step, cx)?;
+        let trained = lloyd(&rotated.columns(0..dims), codebook, step, cx)?;
         // The same cells, seen in twice as many dimensions.
         dims = (2 * dims).min(dim);
-        let cells = cx.backend.cell_sums(&rows.columns(0..dims), &trained.nearest, k)?;
+        let cells = cx.backend.cell_sums(&rotated.columns(0..dims), &trained.nearest, k)?;
         codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
             0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
             count => (cells.sums[(c, j)] / count as f64) as f32,
         });
     }
-    let trained = lloyd_from_sample(&all, codebook, stop, EARLY_SHARE, cx)?;
-    Ok(multiply(trained.codebook.view(), axes.t()))
+    let all = cx.backend.upload(rows)?;
+    Ok(lloyd_from_sample(&all, multiply(codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
 }
 
 /// Rows per codeword that all but the last dimensions are clustered on.
