@@ -156,19 +156,45 @@ pub fn lloyd_from_sample(
     if early == 0 || step < 2 {
         return iterate(rows, codebook, stop, 2, cx);
     }
-    let sample = rows.every(step);
-    let mut codebook = codebook;
-    for iteration in 0..early {
+    let codebook = without_distances(&rows.every(step), codebook, early, cx)?;
+    iterate(rows, codebook, Stop { max_iterations: stop.max_iterations - early, ..stop }, 1, cx)
+}
+
+/// So many iterations from a codebook that is nearly right, and the distortion at their end alone: distances to codewords that will
+/// move anyway are not worth their time.
+///
+/// # Errors
+/// Cancellation, a backend failure.
+pub fn refine(
+    rows: &DeviceMatrix,
+    codebook: Array2<f32>,
+    iterations: usize,
+    cx: &Context,
+) -> Result<Trained, MethodError> {
+    let codebook = without_distances(rows, codebook, iterations, cx)?;
+    let assignment = cx.backend.assign(rows, codebook.view())?;
+    Ok(Trained { codebook, mse: vec![assignment.mean()], nearest: assignment.nearest })
+}
+
+/// Iterations with overshoot between the first and the last.
+fn without_distances(
+    rows: &DeviceMatrix,
+    mut codebook: Array2<f32>,
+    iterations: usize,
+    cx: &Context,
+) -> Result<Array2<f32>, MethodError> {
+    let k = codebook.nrows();
+    for iteration in 1..=iterations {
         cx.cancel.check()?;
-        let nearest = cx.backend.nearest(&sample, codebook.view())?;
-        let cells = cx.backend.cell_sums(&sample, &nearest, k)?;
-        update(&mut codebook, &cells, if (1..early - 1).contains(&iteration) { OVERSHOOT } else { 1.0 });
+        let nearest = cx.backend.nearest(rows, codebook.view())?;
+        let cells = cx.backend.cell_sums(rows, &nearest, k)?;
+        update(&mut codebook, &cells, if (2..iterations).contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
-            let Assignment { nearest, squared_distance } = cx.backend.assign(&sample, codebook.view())?;
-            refill(&mut codebook, &cells.counts, &nearest, &squared_distance, &sample, cx)?;
+            let Assignment { nearest, squared_distance } = cx.backend.assign(rows, codebook.view())?;
+            refill(&mut codebook, &cells.counts, &nearest, &squared_distance, rows, cx)?;
         }
     }
-    iterate(rows, codebook, Stop { max_iterations: stop.max_iterations - early, ..stop }, 1, cx)
+    Ok(codebook)
 }
 
 /// Lloyd's iteration over all rows, with overshoot from the given iteration on (the first is 1).

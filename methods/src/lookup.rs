@@ -12,14 +12,22 @@ const ROWS: usize = 256;
 /// Tables of one query, one per symbol of a code, and the room to read codes by them.
 pub(crate) struct Tables {
     /// One after the other, `alphabet` entries each.
-    pub(crate) entries: Vec<f32>,
+    entries: Vec<f32>,
     alphabet: usize,
+    /// Where symbols are half bytes, the sums of two entries for each value of a byte: 256 entries per byte of a code.
+    pairs: Vec<f32>,
     symbols: Vec<u16>,
 }
 
 impl Tables {
     pub(crate) fn new(positions: usize, alphabet: usize) -> Tables {
-        Tables { entries: vec![0.0; positions * alphabet], alphabet, symbols: Vec::new() }
+        Tables { entries: vec![0.0; positions * alphabet], alphabet, pairs: Vec::new(), symbols: Vec::new() }
+    }
+
+    /// One table after the other, to be filled for another query.
+    pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.pairs.clear();
+        self.entries.chunks_exact_mut(self.alphabet)
     }
 
     /// How codes by these tables are laid out, where they can be scanned many at a time.
@@ -51,6 +59,19 @@ impl Tables {
         }
         if layout.common_width() == Some(8) && self.alphabet == 256 && offset == 0 {
             cpu::scan_byte_tables(&self.entries, codes, scores);
+            return Ok(());
+        }
+        if layout.common_width() == Some(4) && self.alphabet == 16 && offset == 0 {
+            if self.pairs.is_empty() {
+                // The last of an odd number of symbols shares its byte with zeros.
+                let none = [0f32; 16];
+                for pair in self.entries.chunks(32) {
+                    let (low, high) = pair.split_at(16);
+                    let high = if high.is_empty() { &none[..] } else { high };
+                    self.pairs.extend(high.iter().flat_map(|h| low.iter().map(move |l| l + h)));
+                }
+            }
+            cpu::scan_byte_tables(&self.pairs, codes, scores);
             return Ok(());
         }
         for (codes, scores) in codes.chunks(ROWS * size).zip(scores.chunks_mut(ROWS)) {
@@ -103,7 +124,7 @@ impl<'a> AdditiveSearcher<'a> {
 
 impl Searcher for AdditiveSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
-        for (j, table) in self.tables.entries.chunks_exact_mut(self.codebooks.codewords()).enumerate() {
+        for (j, table) in self.tables.tables_mut().enumerate() {
             self.columns.table(j, query, Metric::InnerProduct, table);
         }
     }
@@ -138,9 +159,8 @@ impl<'a> LookupSearcher<'a> {
 
 impl Searcher for LookupSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
-        let (alphabet, dsub) = (self.codebooks.codewords(), self.codebooks.dsub());
-        let tables = self.tables.entries.chunks_exact_mut(alphabet);
-        for (j, (table, part)) in tables.zip(query.chunks_exact(dsub)).enumerate() {
+        let parts = query.chunks_exact(self.codebooks.dsub());
+        for (j, (table, part)) in self.tables.tables_mut().zip(parts).enumerate() {
             self.columns.table(j, part, self.metric, table);
         }
     }

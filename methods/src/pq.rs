@@ -1,7 +1,7 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
 use crate::kmeans::Init;
-use crate::lloyd::{Stop, Trained, check_scale, lloyd};
+use crate::lloyd::{Stop, Trained, check_scale, lloyd, refine};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -100,6 +100,8 @@ impl Method for Pq {
 pub(crate) enum Starts {
     /// These, one per group.
     Given(Vec<Array2<f32>>),
+    /// These, which are nearly right: all iterations are done, and the distortion is known at their end alone.
+    Near(Vec<Array2<f32>>),
     /// Rows, chosen so.
     From(Init),
 }
@@ -120,11 +122,15 @@ pub(crate) fn train_groups(
             let window = j * dsub..(j + 1) * dsub;
             let group = train.slice(s![.., window]);
             let start = match &starts {
-                Starts::Given(starts) => starts[j].clone(),
+                Starts::Given(starts) | Starts::Near(starts) => starts[j].clone(),
                 Starts::From(init) => init.codebook(group, 1 << bits, &mut cx.rng(j as u64), cx)?,
             };
             // A copy of its own: rows of a few components lie closer together than they do in whole vectors.
-            lloyd(&cx.backend.upload(group)?, start, stop, cx)
+            let rows = cx.backend.upload(group)?;
+            match &starts {
+                Starts::Near(_) => refine(&rows, start, stop.max_iterations, cx),
+                Starts::Given(_) | Starts::From(_) => lloyd(&rows, start, stop, cx),
+            }
         })
         .collect()
 }

@@ -6,7 +6,9 @@
 //!
 //! Rows are added in order and in f64, so that a sum is the same whichever way it is computed.
 
+use crate::dispatch::{Work, dispatch};
 use crate::isa::Isa;
+use crate::lanes::Lanes;
 use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -32,7 +34,8 @@ pub fn cell_sums(
     let mut sums = vec![0f64; k * dim];
     let row = |i: usize| &rows[i * stride..][..dim];
     if size_of_val(&sums[..]) <= DIRECT {
-        add_rows(isa, nearest.iter().enumerate().map(|(i, &c)| (row(i), c as usize)), &mut sums, dim);
+        let rows = nearest.iter().enumerate().map(|(i, &c)| (row(i), c as usize));
+        dispatch(isa, AddRows { rows, sums: &mut sums, dim });
         return (sums, counts);
     }
     // Members of each cell in row order.
@@ -52,42 +55,26 @@ pub fn cell_sums(
 }
 
 /// Adds each row to the sum of its cell.
-fn add_rows<'r>(isa: Isa, rows: impl Iterator<Item = (&'r [f32], usize)>, sums: &mut [f64], dim: usize) {
-    match isa {
-        // SAFETY: the callers' packing refuses an instruction set that the processor lacks; so does `is_available` here.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::Avx512 if isa.is_available() => unsafe { add_rows_avx512(rows, sums, dim) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if isa.is_available() => unsafe { add_rows_avx2(rows, sums, dim) },
-        _ => add_rows_plain(rows, sums, dim),
-    }
+struct AddRows<'a, I> {
+    rows: I,
+    sums: &'a mut [f64],
+    dim: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn add_rows_avx512<'r>(rows: impl Iterator<Item = (&'r [f32], usize)>, sums: &mut [f64], dim: usize) {
-    add_rows_plain(rows, sums, dim);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn add_rows_avx2<'r>(rows: impl Iterator<Item = (&'r [f32], usize)>, sums: &mut [f64], dim: usize) {
-    add_rows_plain(rows, sums, dim);
-}
-
-#[inline(always)]
-fn add_rows_plain<'r>(rows: impl Iterator<Item = (&'r [f32], usize)>, sums: &mut [f64], dim: usize) {
-    for (row, cell) in rows {
-        let sum = &mut sums[cell * dim..][..dim];
-        let (sum8, sum_tail) = sum.as_chunks_mut::<8>();
-        let (row8, row_tail) = row.as_chunks::<8>();
-        for (sum, row) in sum8.iter_mut().zip(row8) {
-            for l in 0..8 {
-                sum[l] += f64::from(row[l]);
+impl<'r, I: Iterator<Item = (&'r [f32], usize)>> Work for AddRows<'_, I> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (row, cell) in self.rows {
+            let sum = &mut self.sums[cell * self.dim..][..self.dim];
+            let (sum8, sum_tail) = sum.as_chunks_mut::<8>();
+            let (row8, row_tail) = row.as_chunks::<8>();
+            for (sum, row) in sum8.iter_mut().zip(row8) {
+                for l in 0..8 {
+                    sum[l] += f64::from(row[l]);
+                }
             }
+            sum_tail.iter_mut().zip(row_tail).for_each(|(s, x)| *s += f64::from(*x));
         }
-        sum_tail.iter_mut().zip(row_tail).for_each(|(s, x)| *s += f64::from(*x));
     }
 }
 
@@ -101,7 +88,8 @@ fn add_members(isa: Isa, rows: &[f32], stride: usize, members: &[u32], sum: &mut
         },
         _ => {
             let dim = sum.len();
-            add_rows(isa, members.iter().map(|&i| (&rows[i as usize * stride..][..dim], 0)), sum, dim);
+            let rows = members.iter().map(|&i| (&rows[i as usize * stride..][..dim], 0));
+            dispatch(isa, AddRows { rows, sums: sum, dim });
         }
     }
 }

@@ -1,34 +1,52 @@
 //! Scores of one short vector against many, stored component by component: the tables of a query, the distances of k-means++.
 
-use crate::entry::dispatched;
+use crate::dispatch::{Work, dispatch};
+use crate::isa::Isa;
+use crate::lanes::Lanes;
 
 /// Columns whose sums stay in registers or the first-level cache while components pass.
 const COLUMNS: usize = 512;
 
-dispatched! {
-    /// `scores[c] = Σ_j (q_j − columns[j·n + c])²` for `n` vectors stored as `dim×n`.
-    ///
-    /// # Panics
-    /// When the lengths do not fit together.
-    pub fn squared_distances_to_columns(query: &[f32], columns: &[f32], scores: &mut [f32]) = squared_distances
+/// `scores[c] = Σ_j (q_j − columns[j·n + c])²` for `n` vectors stored as `dim×n`.
+///
+/// # Panics
+/// When the lengths do not fit together.
+pub fn squared_distances_to_columns(isa: Isa, query: &[f32], columns: &[f32], scores: &mut [f32]) {
+    dispatch(isa, SquaredDistances { query, columns, scores });
 }
 
-dispatched! {
-    /// `scores[c] = −Σ_j q_j·columns[j·n + c]` for `n` vectors stored as `dim×n`.
-    ///
-    /// # Panics
-    /// When the lengths do not fit together.
-    pub fn negated_products_with_columns(query: &[f32], columns: &[f32], scores: &mut [f32]) = negated_products
+/// `scores[c] = −Σ_j q_j·columns[j·n + c]` for `n` vectors stored as `dim×n`.
+///
+/// # Panics
+/// When the lengths do not fit together.
+pub fn negated_products_with_columns(isa: Isa, query: &[f32], columns: &[f32], scores: &mut [f32]) {
+    dispatch(isa, NegatedProducts { query, columns, scores });
 }
 
-#[inline(always)]
-fn squared_distances(query: &[f32], columns: &[f32], scores: &mut [f32]) {
-    each(query, columns, scores, |q, c, sum| sum + (q - c) * (q - c));
+struct SquaredDistances<'a> {
+    query: &'a [f32],
+    columns: &'a [f32],
+    scores: &'a mut [f32],
 }
 
-#[inline(always)]
-fn negated_products(query: &[f32], columns: &[f32], scores: &mut [f32]) {
-    each(query, columns, scores, |q, c, sum| sum - q * c);
+impl Work for SquaredDistances<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        each(self.query, self.columns, self.scores, |q, c, sum| sum + (q - c) * (q - c));
+    }
+}
+
+struct NegatedProducts<'a> {
+    query: &'a [f32],
+    columns: &'a [f32],
+    scores: &'a mut [f32],
+}
+
+impl Work for NegatedProducts<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        each(self.query, self.columns, self.scores, |q, c, sum| sum - q * c);
+    }
 }
 
 #[inline(always)]
@@ -47,7 +65,6 @@ fn each(query: &[f32], columns: &[f32], scores: &mut [f32], term: impl Fn(f32, f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
 
     #[test]
     fn columns_are_scored_as_defined_by_every_set() {

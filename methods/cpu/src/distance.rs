@@ -1,9 +1,9 @@
 //! `‖a−b‖²` of two vectors, summed directly: exact where `‖a‖² + ‖b‖² − 2·a·b` cancels.
 
+use crate::dispatch::{Work, dispatch};
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
-use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
+use std::marker::PhantomData;
 
 /// `Σ_j (a_j − b_j)²` on the registers of one instruction set. Sixteen components at a time go to two sets of sixteen partial sums in
 /// turn, so that the order of additions is the same for every set.
@@ -111,33 +111,22 @@ pub fn negated_products(isa: Isa, query: &[f32], rows: &[f32], scores: &mut [f32
 
 fn each<P: Pair>(isa: Isa, query: &[f32], rows: &[f32], scores: &mut [f32]) {
     assert_eq!(rows.len(), query.len() * scores.len(), "one score per row");
-    match isa {
-        // SAFETY: the instruction set is available.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::Avx512 if isa.is_available() => unsafe { each_avx512::<P>(query, rows, scores) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if isa.is_available() => unsafe { each_avx2::<P>(query, rows, scores) },
-        _ => each_on::<Portable, P>(query, rows, scores),
-    }
+    dispatch(isa, Each::<P> { query, rows, scores, pair: PhantomData });
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn each_avx512<P: Pair>(query: &[f32], rows: &[f32], scores: &mut [f32]) {
-    each_on::<Avx512, P>(query, rows, scores);
+struct Each<'a, P> {
+    query: &'a [f32],
+    rows: &'a [f32],
+    scores: &'a mut [f32],
+    pair: PhantomData<P>,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn each_avx2<P: Pair>(query: &[f32], rows: &[f32], scores: &mut [f32]) {
-    each_on::<Avx2, P>(query, rows, scores);
-}
-
-#[inline(always)]
-fn each_on<L: Lanes, P: Pair>(query: &[f32], rows: &[f32], scores: &mut [f32]) {
-    for (score, row) in scores.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
-        *score = P::of::<L>(query, row);
+impl<P: Pair> Work for Each<'_, P> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (score, row) in self.scores.iter_mut().zip(self.rows.chunks_exact(self.query.len().max(1))) {
+            *score = P::of::<L>(self.query, row);
+        }
     }
 }
 

@@ -9,7 +9,6 @@ mod cells;
 mod columns;
 mod dispatch;
 mod distance;
-mod entry;
 mod hamming;
 mod isa;
 mod lanes;

@@ -1,14 +1,15 @@
 //! The nearest of a set of vectors, exactly: a fast pass over all of them, then distances of the few that it leaves.
 
+use crate::dispatch::{Work, dispatch};
 use crate::distance::squared_distance_on;
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Lanes, Portable};
+use crate::lanes::Avx512;
+use crate::lanes::Lanes;
 use crate::panels::{Panels, Score};
 use crate::shortlist::Shortlist;
 #[cfg(target_arch = "x86_64")]
-use crate::sieve::{ByteRows, MAX_DIM, Rows, Sieve};
+use crate::sieve::{ByteRows, MAX_DIM, Sieve};
 #[cfg(target_arch = "x86_64")]
 use crate::sieve_vnni;
 use rayon::prelude::*;
@@ -118,39 +119,7 @@ impl Nearest {
         }
         self.panels().assign_here(rows, stride, nearest);
         if let Some(distances) = distances {
-            self.dispatch_distances(task, nearest, distances);
-        }
-    }
-
-    /// `distances[i] = ‖x_i − c_{nearest[i]}‖²`, summed directly: the score that assignment orders by cancels.
-    fn dispatch_distances(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
-        match self.isa {
-            // SAFETY: `Nearest::new` refuses an instruction set that the processor lacks.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::Avx512 => unsafe { self.distances_avx512(task, nearest, distances) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { self.distances_avx2(task, nearest, distances) },
-            _ => self.distances::<Portable>(task, nearest, distances),
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-    fn distances_avx512(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
-        self.distances::<Avx512>(task, nearest, distances);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn distances_avx2(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
-        self.distances::<Avx2>(task, nearest, distances);
-    }
-
-    #[inline(always)]
-    fn distances<L: Lanes>(&self, task: Rows<'_>, nearest: &[u32], distances: &mut [f32]) {
-        for (i, (distance, &id)) in distances.iter_mut().zip(nearest).enumerate() {
-            *distance = squared_distance_on::<L>(task.row(i), self.vector(id));
+            dispatch(self.isa, Distances { packed: self, task, nearest, distances });
         }
     }
 
@@ -259,6 +228,38 @@ impl Nearest {
                 lists[i].offer(score, margin, first_id + id);
                 *limit = lists[i].limit() + margin;
             });
+        }
+    }
+}
+
+/// Rows with a stride.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) rows: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) dim: usize,
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [f32] {
+        &self.rows[i * self.stride..][..self.dim]
+    }
+}
+
+/// `distances[i] = ‖x_i − c_{nearest[i]}‖²`, summed directly: the score that assignment orders by cancels.
+struct Distances<'a> {
+    packed: &'a Nearest,
+    task: Rows<'a>,
+    nearest: &'a [u32],
+    distances: &'a mut [f32],
+}
+
+impl Work for Distances<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (i, (distance, &id)) in self.distances.iter_mut().zip(self.nearest).enumerate() {
+            *distance = squared_distance_on::<L>(self.task.row(i), self.packed.vector(id));
         }
     }
 }

@@ -10,6 +10,7 @@
 //! A vector whose score is above the best by more than twice that bound is not the nearest. The few that remain, one or two
 //! of hundreds as a rule, are measured in f32. So the sieve decides nothing by itself: it only says where to look.
 
+use crate::nearest::Rows;
 use crate::panels::{Score, mean};
 
 /// Columns of a panel: two registers of sixteen sums.
@@ -75,21 +76,6 @@ pub(crate) struct Rounded {
 pub(crate) trait Rounding {
     /// Rounds `x − center` to whole multiples of `max|x − center|/127` and writes them with 128 added; bytes beyond are 128.
     fn round(x: &[f32], center: &[f32], bytes: &mut [u8]) -> Rounded;
-}
-
-/// Rows with a stride.
-#[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub(crate) rows: &'a [f32],
-    pub(crate) stride: usize,
-    pub(crate) dim: usize,
-}
-
-impl<'a> Rows<'a> {
-    #[inline(always)]
-    pub(crate) fn row(&self, i: usize) -> &'a [f32] {
-        &self.rows[i * self.stride..][..self.dim]
-    }
 }
 
 impl Sieve {

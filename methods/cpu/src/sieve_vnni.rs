@@ -3,7 +3,8 @@
 //! Every function here is inlined into one that is entered only after `Isa::Avx512Vnni` was found available. The gain that
 //! justifies it is a quarter of the time of f32 (`cargo bench -p vqbench-cpu`).
 
-use crate::sieve::{ByteRows, Rounded, Rounding, Rows, Sieve, TILE_ROWS, WIDTH};
+use crate::nearest::Rows;
+use crate::sieve::{ByteRows, Rounded, Rounding, Sieve, TILE_ROWS, WIDTH};
 use std::arch::x86_64::*;
 
 /// Approximate scores of a tile: rows × two registers of sixteen vectors.

@@ -4,22 +4,52 @@
 //! code_j = clamp(⌊(x_j − offset_j)/step_j + ½⌋, 0, 255)
 //! ```
 
-use crate::entry::dispatched;
+use crate::dispatch::{Work, dispatch};
+use crate::isa::Isa;
+use crate::lanes::Lanes;
 
-dispatched! {
-    /// Codes of rows of `offsets.len()` components, one byte each; `0/0` becomes 0.
-    ///
-    /// # Panics
-    /// When the lengths do not fit together.
-    pub fn encode_uniform_bytes(rows: &[f32], offsets: &[f32], steps: &[f32], codes: &mut [u8]) = encode
+/// Codes of rows of `offsets.len()` components, one byte each; `0/0` becomes 0.
+///
+/// # Panics
+/// When the lengths do not fit together.
+pub fn encode_uniform_bytes(isa: Isa, rows: &[f32], offsets: &[f32], steps: &[f32], codes: &mut [u8]) {
+    dispatch(isa, Encode { rows, offsets, steps, codes });
 }
 
-dispatched! {
-    /// `x_j = offset_j + step_j·code_j`.
-    ///
-    /// # Panics
-    /// When the lengths do not fit together.
-    pub fn decode_uniform_bytes(codes: &[u8], offsets: &[f32], steps: &[f32], rows: &mut [f32]) = decode
+/// `x_j = offset_j + step_j·code_j`.
+///
+/// # Panics
+/// When the lengths do not fit together.
+pub fn decode_uniform_bytes(isa: Isa, codes: &[u8], offsets: &[f32], steps: &[f32], rows: &mut [f32]) {
+    dispatch(isa, Decode { codes, offsets, steps, rows });
+}
+
+struct Encode<'a> {
+    rows: &'a [f32],
+    offsets: &'a [f32],
+    steps: &'a [f32],
+    codes: &'a mut [u8],
+}
+
+impl Work for Encode<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        encode(self.rows, self.offsets, self.steps, self.codes);
+    }
+}
+
+struct Decode<'a> {
+    codes: &'a [u8],
+    offsets: &'a [f32],
+    steps: &'a [f32],
+    rows: &'a mut [f32],
+}
+
+impl Work for Decode<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        decode(self.codes, self.offsets, self.steps, self.rows);
+    }
 }
 
 #[inline(always)]
@@ -52,7 +82,6 @@ fn decode(codes: &[u8], offsets: &[f32], steps: &[f32], rows: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
     use proptest::prelude::*;
 
     proptest! {
