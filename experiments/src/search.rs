@@ -3,7 +3,7 @@
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist, TopK};
 use methods::scan::top_k_of_many;
 use methods::{MethodError, Metric, Quantizer};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 /// Queries that share one decoding of the base, or one laying out of its codes, at most.
@@ -42,9 +42,11 @@ impl<'a> CodeSearch<'a> {
     /// # Errors
     /// What the method reports.
     pub fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
-        // Work for every thread. Nothing that is found depends on it.
-        let group = queries.nrows().div_ceil(2 * rayon::current_num_threads()).clamp(1, QUERIES);
-        let groups: Vec<_> = queries.axis_chunks_iter(Axis(0), group).collect();
+        // Work for every thread. Nothing that is found depends on it: either all groups are large enough for what several queries
+        // share, or none is.
+        let n = queries.nrows();
+        let groups = if n < FEW { n } else { (2 * rayon::current_num_threads()).min(n / FEW).max(n.div_ceil(QUERIES)) };
+        let groups: Vec<_> = (0..groups).map(|g| queries.slice(s![g * n / groups..(g + 1) * n / groups, ..])).collect();
         let found: Vec<Vec<Vec<Neighbor>>> =
             groups.into_par_iter().map(|queries| self.search_group(queries, k)).collect::<Result<_, _>>()?;
         Ok(found.into_iter().flatten().collect())
@@ -147,9 +149,12 @@ mod tests {
             crate::plan::parse_source(&json!({ "synthetic": "gaussian", "dim": 12, "n": 3000, "queries": 70 }));
         let resolved = source.expect("a source").resolve(Path::new("."), &datasets::SearchPath::default());
         let data = resolved.expect("resolves").load().expect("draws");
-        for (name, params, path) in
-            [("pq", json!({ "m": 4, "bits": 5 }), "adc"), ("scalar", json!({ "bits": 3 }), "decode")]
-        {
+        for (name, params, path) in [
+            ("pq", json!({ "m": 4, "bits": 5 }), "adc"),
+            ("pq", json!({ "m": 4, "bits": 4 }), "adc"),
+            ("binary", json!({ "search": "asymmetric" }), "adc"),
+            ("scalar", json!({ "bits": 3 }), "decode"),
+        ] {
             let method = parse(name, params).expect("parses");
             let quantizer = method.fit(data.train.view(), &Context::cpu(1)).expect("fits");
             let mut codes = vec![0; data.base.nrows() * quantizer.code_size()];
@@ -172,6 +177,29 @@ mod tests {
                     let limit = exact[9].score + 1e-4 * exact[9].score.abs().max(1.0);
                     assert!(found.iter().all(|n| n.score <= limit), "{name} {space}");
                 }
+            }
+        }
+    }
+
+    /// Few queries, so that groups of a thread are few as well: all of them are searched in the same way.
+    #[test]
+    fn few_queries_are_answered_alike_by_any_number_of_threads() {
+        let source =
+            crate::plan::parse_source(&json!({ "synthetic": "gaussian", "dim": 16, "n": 5000, "queries": 17 }));
+        let resolved = source.expect("a source").resolve(Path::new("."), &datasets::SearchPath::default());
+        let data = resolved.expect("resolves").load().expect("draws");
+        for (name, params) in [("pq", json!({ "m": 8, "bits": 4 })), ("rabitq", json!({ "bits": 1 }))] {
+            let quantizer =
+                parse(name, params).expect("parses").fit(data.train.view(), &Context::cpu(1)).expect("fits");
+            let mut codes = vec![0; data.base.nrows() * quantizer.code_size()];
+            quantizer.encode_into(data.base.view(), &mut codes).expect("encodes");
+            let search = CodeSearch::new(&*quantizer, &codes, Space::L2, Isa::detect());
+            for count in [1, 7, 8, 9, 17] {
+                let on = |threads: usize| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                    pool.install(|| search.search(data.queries.slice(s![..count, ..]), 10)).expect("finds")
+                };
+                assert_eq!(on(1), on(5), "{name}: {count} queries");
             }
         }
     }

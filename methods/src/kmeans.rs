@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "kmeans",
     summary: "One codebook for whole vectors, by k-means from a random or k-means++ start",
-    paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Arthur and Vassilvitskii, k-means++, 2007",
+    paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Arthur and Vassilvitskii, k-means++, 2007; Lee, Baek and Sung, Modified K-means algorithm for vector quantizer design, 1997",
     rate: "log2(codewords), rounded up",
     cost: "fit: O(n · dim · codewords) per iteration and restart; encode: O(dim · codewords)",
     examples: &[
@@ -36,7 +36,8 @@ pub struct Kmeans {
     pub codewords: usize,
     /// Where it starts.
     pub init: Init,
-    /// Iterations at most; it ends earlier when the distortion stands still.
+    /// Iterations at most; it ends earlier when the distortion stands still. Of 20 or more, the first 72% look at some 64
+    /// rows per codeword, all of these, where rows have more than 4 components and are twice as many.
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,
     /// Starts, of which the best end is kept.

@@ -190,8 +190,11 @@ fn without_distances(
         let cells = cx.backend.cell_sums(rows, &nearest, k)?;
         update(&mut codebook, &cells, if (2..iterations).contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
+            // As they are now: a codeword that was empty may have rows by this time.
             let Assignment { nearest, squared_distance } = cx.backend.assign(rows, codebook.view())?;
-            refill(&mut codebook, &cells.counts, &nearest, &squared_distance, rows, cx)?;
+            let mut counts = vec![0; k];
+            nearest.iter().for_each(|&c| counts[c as usize] += 1);
+            refill(&mut codebook, &counts, &nearest, &squared_distance, rows, cx)?;
         }
     }
     Ok(codebook)

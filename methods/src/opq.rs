@@ -20,7 +20,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Optimized product quantizer: a rotation that makes product quantization lose least, then pq",
     paper: "Ge, He, Ke and Sun, Optimized product quantization for approximate nearest neighbor search, 2013",
     rate: "m × bits",
-    cost: "fit: iterations × (pq with 4 iterations, and O(n · dim²)); encode: O(dim² + dim · 2^bits)",
+    cost: "fit: iterations × (pq with 3 iterations, and O(n · dim²)); encode: O(dim² + dim · 2^bits)",
     examples: &[
         r#"{"m": 4}"#,
         r#"{"m": 2, "bits": 5, "start": "random", "iterations": 5}"#,
@@ -218,9 +218,13 @@ impl Opq {
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
             let starts = codebooks.map_or(Starts::From(Init::default()), Starts::Near);
             let trained = train_groups(rotated.view(), starts, self.m, self.bits, stop(inner), cx)?;
-            let before = history.last().copied();
-            history.extend(total_mse(&trained));
-            let settled = before.zip(history.last()).is_some_and(|(before, now)| before - now <= SETTLED * now);
+            let seen = total_mse(&trained);
+            let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, SETTLED * now));
+            // What rounding adds to a distortion that stands still is no part of its history.
+            if drop.is_none_or(|(drop, _)| drop >= 0.0) {
+                history.extend(seen);
+            }
+            let settled = drop.is_some_and(|(drop, least)| drop <= least);
             rotation = polar(&correlation(train, &trained), &rotation);
             codebooks = Some(trained.into_iter().map(|t| t.codebook).collect());
             if settled {

@@ -33,7 +33,7 @@ pub struct Pq {
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
-    /// Iterations of k-means.
+    /// Iterations of k-means, as `kmeans` has them.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,

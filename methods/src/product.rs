@@ -87,9 +87,14 @@ impl Quantizer for ProductQuantizer {
                 || (),
                 |code, row, ()| {
                     match dsub {
+                        2 => select::<2>(&books, code, row),
                         4 => select::<4>(&books, code, row),
+                        6 => select::<6>(&books, code, row),
                         8 => select::<8>(&books, code, row),
+                        12 => select::<12>(&books, code, row),
                         16 => select::<16>(&books, code, row),
+                        24 => select::<24>(&books, code, row),
+                        32 => select::<32>(&books, code, row),
                         _ => {
                             for ((part, book), &symbol) in row.chunks_exact_mut(dsub).zip(&books).zip(code) {
                                 part.copy_from_slice(&book[usize::from(symbol) * dsub..][..dsub]);

@@ -36,7 +36,12 @@ pub fn top_k_of_many(
     k: usize,
     isa: Isa,
 ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
-    let layout = searcher.code_layout().filter(|_| queries.nrows() >= FEW);
+    if code_size == 0 || !codes.len().is_multiple_of(code_size) {
+        let expected = code_size * (codes.len() / code_size.max(1));
+        return Err(MethodError::CodeLength { expected, found: codes.len() });
+    }
+    let fits = |layout: &CodeLayout| code_size == layout.skip + layout.width.bytes(layout.positions);
+    let layout = searcher.code_layout().filter(|layout| queries.nrows() >= FEW && fits(layout));
     let block = layout.and_then(|layout| Some((layout, CodeBlock::new(isa, layout.width, layout.positions)?)));
     let mut tables: Vec<ScanTables> = Vec::new();
     if block.is_some() {
@@ -68,7 +73,11 @@ pub fn top_k_of_many(
         for id in list.drain() {
             let code = &codes[id as usize * code_size..][..code_size];
             let factors = if layout.has_factors { searcher.row_factors(code)? } else { [0.0, 1.0] };
-            top.push(tables.score(&code[layout.skip..], factors), id);
+            // What is no number is no neighbour.
+            let score = tables.score(&code[layout.skip..], factors);
+            if !score.is_nan() {
+                top.push(score, id);
+            }
         }
         Ok(top.drain_sorted())
     };

@@ -5,12 +5,14 @@ use crate::moments::mean;
 use crate::opq::{self, Opq};
 use crate::pq;
 use crate::rotation::{balanced_axes, multiply, random};
+use crate::scan::CodeLayout;
 use crate::state::{State, StateError};
 use crate::strict;
 use crate::{
     Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Symbols,
     check_batch, check_train,
 };
+use cpu::ScanTables;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -374,6 +376,18 @@ impl Searcher for TransformedSearcher<'_> {
         self.inner.score_into(codes, scores)?;
         scores.iter_mut().for_each(|score| *score += self.offset);
         Ok(())
+    }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.inner.code_layout()
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        Some(self.inner.scan_tables()?.plus(self.offset))
+    }
+
+    fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
+        self.inner.row_factors(code)
     }
 
     fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<Neighbor>, MethodError> {

@@ -46,7 +46,7 @@ fn narrower_sets() -> Result<Vec<String>, Mistakes> {
     let arguments = ["test", "--release", "--lib", "--test", "conformance"].into_iter().chain(packages);
     let arguments: Vec<String> = arguments.map(str::to_owned).collect();
     let mut problems = Vec::new();
-    for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::detect()) {
+    for isa in Isa::available().into_iter().skip(1) {
         say_aside!("  {isa}");
         if !cargo_with(&arguments, &[(ISA_VARIABLE, &isa.to_string())])? {
             problems.push(format!("`{ISA_VARIABLE}={isa} cargo {}` failed", arguments.join(" ")));

@@ -6,8 +6,8 @@ use crate::isa::Isa;
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
 
-/// Work that is compiled for each instruction set; `run` must be inlined, and hold no closure that uses `L`: closures are not
-/// compiled for the set.
+/// Work that is compiled for each instruction set; `run` must be inlined. A closure within it is compiled for the set only if it is
+/// inlined too.
 pub(crate) trait Work {
     /// Does it with registers `L`.
     fn run<L: Lanes>(self);

@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 const ROWS_PER_TASK: usize = 240;
 
 /// Vectors and components from which on products of bytes pay.
+#[cfg(target_arch = "x86_64")]
 const SIEVE_FROM: (usize, usize) = (48, 24);
 
 /// `k` vectors of `dim` components, packed for one instruction set, whose nearest are sought.
@@ -107,6 +108,7 @@ impl Nearest {
     /// As there.
     pub fn assign_here(&self, rows: &[f32], stride: usize, nearest: &mut [u32]) {
         assert!(self.k > 0, "no vectors to assign to");
+        assert!(self.score == Score::HalfDistance, "packed for products");
         self.assign_task(rows, stride, nearest, None);
     }
 
@@ -164,6 +166,7 @@ impl Nearest {
     }
 
     /// By scores in f32, and the distances of those that their rounding cannot tell apart.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn nearest_by_floats<L: Lanes>(&self, row: &[f32], scores: &mut Vec<f32>) -> (f32, u32) {
         scores.resize(self.k, 0.0);
@@ -303,14 +306,16 @@ mod tests {
         ) {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let stride = dim + slack;
-            let rows = values(&mut rng, n, stride, kind);
+            let rows = values(&mut rng, n + 1, stride, kind);
+            // Not where an allocation begins.
+            let rows = &rows[slack.min(stride)..];
             let vectors = values(&mut rng, k, dim, kind);
             for isa in Isa::available() {
                 let packed = Nearest::new(isa, vectors.clone(), dim, Score::HalfDistance);
                 let (mut nearest, mut distances) = (vec![u32::MAX; n], vec![f32::NAN; n]);
-                packed.assign(&rows, stride, &mut nearest, Some(&mut distances));
+                packed.assign(rows, stride, &mut nearest, Some(&mut distances));
                 let mut alone = vec![u32::MAX; n];
-                packed.assign(&rows, stride, &mut alone, None);
+                packed.assign(rows, stride, &mut alone, None);
                 prop_assert_eq!(&alone, &nearest, "{} with and without distances", isa);
                 for i in 0..n {
                     let x = &rows[i * stride..][..dim];

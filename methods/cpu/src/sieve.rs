@@ -43,6 +43,8 @@ pub(crate) struct Sieve {
     pub(crate) scale: Vec<f32>,
     /// What is added to `−x̃·c̃`; infinite for missing columns.
     pub(crate) bias: Vec<f32>,
+    /// `‖m‖` of the mean, where scores contain products with it.
+    center_norm: f32,
     /// Largest `‖c̃‖`, `‖c−c̃‖` and `|bias|`.
     largest: [f32; 3],
 }
@@ -94,6 +96,10 @@ impl Sieve {
             start: vec![0; columns],
             scale: vec![0.0; columns],
             bias: vec![f32::INFINITY; columns],
+            center_norm: match score {
+                Score::HalfDistance => 0.0,
+                Score::NegatedDot => center.iter().map(|m| m * m).sum::<f32>().sqrt(),
+            },
             largest: [0.0; 3],
             row_center: if score == Score::HalfDistance { center.clone() } else { vec![0.0; dim] },
             center,
@@ -150,7 +156,7 @@ impl Sieve {
                 Score::NegatedDot => -x.iter().zip(&self.center).map(|(x, m)| x * m).sum::<f32>(),
             };
             let bound = rounded.error * norm + length * error;
-            let sizes = length * (norm + error) + bias + rows.constant[i].abs();
+            let sizes = length * (norm + error + self.center_norm) + bias + rows.constant[i].abs();
             let margin = bound * (1.0 + slack) + sizes * slack;
             rows.margin[i] = if margin.is_nan() { f32::INFINITY } else { margin };
         }
