@@ -166,28 +166,31 @@ fn run<L: Lanes, const R: usize, T: TileTask>(mut task: T, panels: &Panels) {
     let (n, dim) = (task.rows(panels.dim), panels.dim);
     let whole = n / R * R;
     let mut centred = vec![0f32; R * dim];
-    let center = |task: &T, i: usize, centred: &mut [f32]| {
-        let (row, center) = (&task.row(i, dim)[..dim], &panels.center[..dim]);
-        // Eight at a time, so that short rows are vectorized too.
-        let (whole, tail) = centred[..dim].as_chunks_mut::<8>();
-        for ((x, value), m) in whole.iter_mut().zip(row.as_chunks::<8>().0).zip(center.as_chunks::<8>().0) {
-            for l in 0..8 {
-                x[l] = value[l] - m[l];
-            }
-        }
-        let first = dim - tail.len();
-        tail.iter_mut().zip(&row[first..]).zip(&center[first..]).for_each(|((x, value), m)| *x = value - m);
-    };
     for first in (0..whole).step_by(R) {
         for (r, x) in centred.chunks_exact_mut(dim).enumerate() {
-            center(&task, first + r, x);
+            centre(task.row(first + r, dim), &panels.center, x);
         }
         task.block::<L, R>(panels, std::array::from_fn(|r| &centred[r * dim..][..dim]), first);
     }
     for i in whole..n {
-        center(&task, i, &mut centred[..dim]);
+        centre(task.row(i, dim), &panels.center, &mut centred[..dim]);
         task.block::<L, 1>(panels, [&centred[..dim]], i);
     }
+}
+
+/// `x − m`, eight components at a time, so that short rows are vectorized too. A function, since closures are not compiled for the set.
+#[inline(always)]
+fn centre(row: &[f32], center: &[f32], centred: &mut [f32]) {
+    let dim = centred.len();
+    let (row, center) = (&row[..dim], &center[..dim]);
+    let (whole, tail) = centred.as_chunks_mut::<8>();
+    for ((x, value), m) in whole.iter_mut().zip(row.as_chunks::<8>().0).zip(center.as_chunks::<8>().0) {
+        for l in 0..8 {
+            x[l] = value[l] - m[l];
+        }
+    }
+    let first = dim - tail.len();
+    tail.iter_mut().zip(&row[first..]).zip(&center[first..]).for_each(|((x, value), m)| *x = value - m);
 }
 
 /// `bias[c] − Σ_j x_j·c_j` for `R` rows and one panel of two registers of vectors, which is packed with its sign turned.
