@@ -1,8 +1,8 @@
 //! CPU kernels: the few inner loops that every quantizer, metric and ground truth of the workspace spends its time in.
 //!
 //! A kernel is one generic body over registers of f32, instantiated once per instruction set ([`Isa`]) and entered
-//! through one run-time dispatch per batch of rows. AVX-512 and AVX2 perform the same
-//! operations in the same order and so agree to the last bit; the portable build rounds twice where they fuse.
+//! through one run-time dispatch per batch of rows. Where bytes do more per instruction than f32, a first pass over bytes with a bound
+//! on its error leaves out what cannot win, and f32 decides the rest (`nearest`, `table_scan`).
 
 mod additive;
 mod cells;

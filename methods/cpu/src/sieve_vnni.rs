@@ -174,6 +174,7 @@ pub(crate) fn below_limit(
 ///
 /// # Safety
 /// AVX-512 is present, and both slices hold `n` values.
+// SAFETY: masks keep every read below `n`, which the only caller takes from the slices it has checked.
 #[inline(always)]
 unsafe fn centred(x: &[f32], center: &[f32], i: usize, n: usize) -> (__m512, u16) {
     let lanes = ((1u32 << (n - i).min(16)) - 1) as u16;

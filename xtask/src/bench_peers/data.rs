@@ -76,7 +76,7 @@ impl Data {
 /// Names what will be measured: those asked for, or the default. What is asked for must be there.
 ///
 /// # Errors
-/// An unknown name.
+/// An unknown name, or files that are not there.
 pub fn names(asked: &[String], quick: bool) -> Result<Vec<String>, Mistakes> {
     if asked.is_empty() {
         let count = if quick { 1 } else { DEFAULT.len() };
@@ -88,6 +88,8 @@ pub fn names(asked: &[String], quick: bool) -> Result<Vec<String>, Mistakes> {
             let message = format!("`{name}` is compared by inner products, and the rows here search by distance");
             return Err(Mistakes::new(message, "name a dataset with the metric l2 or cosine"));
         }
+        // What is missing is told now and not after minutes of other rows.
+        Source::Named(name.clone()).resolve(Path::new("."), &SearchPath::from_env())?;
     }
     Ok(asked.to_vec())
 }
