@@ -4,11 +4,14 @@ use crate::pack::Layout;
 use crate::state::{State, StateError};
 use crate::{MethodError, Symbols};
 use ndarray::{Array2, ArrayView2};
+use std::sync::OnceLock;
 
 /// One codebook per symbol of a code, all of the same shape.
 pub(crate) struct Codebooks {
     /// `K×dsub` each.
     pub(crate) books: Vec<Array2<f32>>,
+    /// The same component by component, `dsub×K` each, once a search has asked for them.
+    columns: OnceLock<Vec<Vec<f32>>>,
     /// How their symbols are packed.
     pub(crate) layout: Layout,
     /// Name of a position: of which, out of how many.
@@ -29,7 +32,8 @@ impl Codebooks {
         assert!(!books.is_empty() && books.iter().all(|b| b.dim() == books[0].dim()), "codebooks of one shape");
         // Row by row, as decoding reads them.
         let books: Vec<Array2<f32>> = books.into_iter().map(|book| book.as_standard_layout().into_owned()).collect();
-        Codebooks { layout: Layout::uniform(books.len(), symbol_bits(books[0].nrows())), books, position }
+        let layout = Layout::uniform(books.len(), symbol_bits(books[0].nrows()));
+        Codebooks { layout, books, columns: OnceLock::new(), position }
     }
 
     /// Adds them to the state of a quantizer.
@@ -45,6 +49,11 @@ impl Codebooks {
         dsub: usize,
     ) -> Result<Vec<Array2<f32>>, StateError> {
         (0..count).map(|j| state.take_matrix(&format!("codebook {j}"), codewords, dsub)).collect()
+    }
+
+    /// Codebooks component by component, as the tables of queries are computed from them: `dsub×K` each.
+    pub(crate) fn columns(&self) -> &[Vec<f32>] {
+        self.columns.get_or_init(|| self.books.iter().map(|book| book.t().iter().copied().collect()).collect())
     }
 
     /// Codewords per codebook.

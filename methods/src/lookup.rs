@@ -45,39 +45,42 @@ impl Tables {
         Some(ScanTables::new(self.code_layout(layout)?.width, self.entries.clone(), 0.0))
     }
 
-    /// `scores[i] = Σ_j table_j[symbol j of code i]`. A code is `offset` bytes of something else, then the packed symbols.
-    pub(crate) fn scan(
-        &mut self,
-        layout: &Layout,
-        offset: usize,
-        codes: &[u8],
-        scores: &mut [f32],
-    ) -> Result<(), MethodError> {
-        let (size, m) = (layout.bytes() + offset, layout.positions());
+    /// Fills `pairs` for the present query, unless they are.
+    fn add_pairs(&mut self) {
+        if !self.pairs.is_empty() {
+            return;
+        }
+        // The last of an odd number of symbols shares its byte with zeros.
+        let none = [0f32; 16];
+        for pair in self.entries.chunks(32) {
+            let (low, high) = pair.split_at(16);
+            let high = if high.is_empty() { &none[..] } else { high };
+            self.pairs.extend(high.iter().flat_map(|h| low.iter().map(move |l| l + h)));
+        }
+    }
+
+    /// `scores[i] = Σ_j table_j[symbol j of code i]`.
+    pub(crate) fn scan(&mut self, layout: &Layout, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+        let (size, m) = (layout.bytes(), layout.positions());
         if codes.len() != size * scores.len() {
             return Err(MethodError::CodeLength { expected: size * scores.len(), found: codes.len() });
         }
-        if layout.common_width() == Some(8) && self.alphabet == 256 && offset == 0 {
-            cpu::scan_byte_tables(&self.entries, codes, scores);
-            return Ok(());
-        }
-        if layout.common_width() == Some(4) && self.alphabet == 16 && offset == 0 {
-            if self.pairs.is_empty() {
-                // The last of an odd number of symbols shares its byte with zeros.
-                let none = [0f32; 16];
-                for pair in self.entries.chunks(32) {
-                    let (low, high) = pair.split_at(16);
-                    let high = if high.is_empty() { &none[..] } else { high };
-                    self.pairs.extend(high.iter().flat_map(|h| low.iter().map(move |l| l + h)));
-                }
+        match self.code_layout(layout).map(|layout| layout.width) {
+            Some(SymbolWidth::Byte) => {
+                cpu::scan_byte_tables(&self.entries, codes, scores);
+                return Ok(());
             }
-            cpu::scan_byte_tables(&self.pairs, codes, scores);
-            return Ok(());
+            Some(SymbolWidth::Nibble) => {
+                self.add_pairs();
+                cpu::scan_byte_tables(&self.pairs, codes, scores);
+                return Ok(());
+            }
+            None => {}
         }
         for (codes, scores) in codes.chunks(ROWS * size).zip(scores.chunks_mut(ROWS)) {
             self.symbols.resize(scores.len() * m, 0);
             for (code, symbols) in codes.chunks_exact(size).zip(self.symbols.chunks_exact_mut(m)) {
-                layout.unpack(&code[offset..], symbols)?;
+                layout.unpack(code, symbols)?;
                 check_symbols(symbols, self.alphabet)?;
             }
             cpu::scan_tables(&self.entries, self.alphabet, &self.symbols, scores);
@@ -86,51 +89,37 @@ impl Tables {
     }
 }
 
-/// Codebooks component by component, as the tables of queries are computed from them.
-struct Columns {
-    isa: Isa,
-    /// `dsub×K` each.
-    books: Vec<Vec<f32>>,
-}
-
-impl Columns {
-    fn new(codebooks: &Codebooks) -> Columns {
-        let books = codebooks.books.iter().map(|book| book.t().iter().copied().collect()).collect();
-        Columns { isa: Isa::detect(), books }
-    }
-
-    /// The table of `part` of a query and codebook `j`.
-    fn table(&self, j: usize, part: &[f32], metric: Metric, table: &mut [f32]) {
-        match metric {
-            Metric::L2 => cpu::squared_distances_to_columns(self.isa, part, &self.books[j], table),
-            Metric::InnerProduct => cpu::negated_products_with_columns(self.isa, part, &self.books[j], table),
-        }
+/// The table of `part` of a query and a codebook given by its columns.
+fn fill(isa: Isa, part: &[f32], columns: &[f32], metric: Metric, table: &mut [f32]) {
+    match metric {
+        Metric::L2 => cpu::squared_distances_to_columns(isa, part, columns, table),
+        Metric::InnerProduct => cpu::negated_products_with_columns(isa, part, columns, table),
     }
 }
 
 /// Inner products with sums of codewords, one from each codebook: tables `t_s[c] = −q·c` of whole vectors.
 pub(crate) struct AdditiveSearcher<'a> {
     codebooks: &'a Codebooks,
-    columns: Columns,
+    isa: Isa,
     tables: Tables,
 }
 
 impl<'a> AdditiveSearcher<'a> {
     pub(crate) fn new(codebooks: &'a Codebooks) -> AdditiveSearcher<'a> {
         let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
-        AdditiveSearcher { codebooks, columns: Columns::new(codebooks), tables }
+        AdditiveSearcher { codebooks, isa: Isa::detect(), tables }
     }
 }
 
 impl Searcher for AdditiveSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
-        for (j, table) in self.tables.tables_mut().enumerate() {
-            self.columns.table(j, query, Metric::InnerProduct, table);
+        for (columns, table) in self.codebooks.columns().iter().zip(self.tables.tables_mut()) {
+            fill(self.isa, query, columns, Metric::InnerProduct, table);
         }
     }
 
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
-        self.tables.scan(&self.codebooks.layout, 0, codes, scores)
+        self.tables.scan(&self.codebooks.layout, codes, scores)
     }
 
     fn code_layout(&self) -> Option<CodeLayout> {
@@ -145,7 +134,7 @@ impl Searcher for AdditiveSearcher<'_> {
 /// Tables `t_j[c] = ‖q_j − c‖²` or `−q_j·c` of one query, one per group of consecutive components.
 pub(crate) struct LookupSearcher<'a> {
     codebooks: &'a Codebooks,
-    columns: Columns,
+    isa: Isa,
     metric: Metric,
     tables: Tables,
 }
@@ -153,20 +142,20 @@ pub(crate) struct LookupSearcher<'a> {
 impl<'a> LookupSearcher<'a> {
     pub(crate) fn new(codebooks: &'a Codebooks, metric: Metric) -> LookupSearcher<'a> {
         let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
-        LookupSearcher { codebooks, columns: Columns::new(codebooks), metric, tables }
+        LookupSearcher { codebooks, isa: Isa::detect(), metric, tables }
     }
 }
 
 impl Searcher for LookupSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
         let parts = query.chunks_exact(self.codebooks.dsub());
-        for (j, (table, part)) in self.tables.tables_mut().zip(parts).enumerate() {
-            self.columns.table(j, part, self.metric, table);
+        for ((columns, table), part) in self.codebooks.columns().iter().zip(self.tables.tables_mut()).zip(parts) {
+            fill(self.isa, part, columns, self.metric, table);
         }
     }
 
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
-        self.tables.scan(&self.codebooks.layout, 0, codes, scores)
+        self.tables.scan(&self.codebooks.layout, codes, scores)
     }
 
     fn code_layout(&self) -> Option<CodeLayout> {

@@ -14,7 +14,7 @@
 use crate::dispatch::{Work, dispatch};
 use crate::isa::Isa;
 use crate::lanes::{Lanes, ShortLanes};
-use crate::panels::{Panels, Score};
+use crate::panels::{Panels, Score, mean};
 
 /// Values per stretch of a table row: whole registers of every set.
 const ALIGN: usize = 32;
@@ -80,11 +80,7 @@ impl SumTables {
         let mut doubled = vec![0f32; m * width * dim];
         let mut norms = vec![f32::INFINITY; m * width];
         for (i, codebook) in codebooks.chunks_exact(k * dim).enumerate() {
-            let mut mean = vec![0f64; dim];
-            for codeword in codebook.chunks_exact(dim) {
-                mean.iter_mut().zip(codeword).for_each(|(sum, &v)| *sum += f64::from(v));
-            }
-            let mean: Vec<f32> = mean.iter().map(|sum| (sum / k as f64) as f32).collect();
+            let mean = mean(codebook, dim);
             center.iter_mut().zip(&mean).for_each(|(c, m)| *c += m);
             for (c, codeword) in codebook.chunks_exact(dim).enumerate() {
                 let out = &mut doubled[(i * width + c) * dim..][..dim];

@@ -119,7 +119,7 @@ impl Nearest {
             // SAFETY: a sieve is there only when its instruction set is available.
             return unsafe { self.assign_by_sieve(sieve, task, nearest, distances) };
         }
-        self.panels().assign_here(rows, stride, nearest);
+        self.panels().assign(rows, stride, nearest);
         if let Some(distances) = distances {
             dispatch(self.isa, Distances { packed: self, task, nearest, distances });
         }

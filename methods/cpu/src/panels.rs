@@ -9,7 +9,6 @@ use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
-use rayon::prelude::*;
 
 /// What the scores of [`Panels::scores`] mean; smaller is nearer in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +18,6 @@ pub enum Score {
     /// `−x·c`.
     NegatedDot,
 }
-
-/// Rows handled by one task: a constant, so that no result depends on the number of threads.
-const ROWS_PER_TASK: usize = 256;
 
 /// `k` vectors of `dim` components, packed for one instruction set.
 #[derive(Clone, Debug)]
@@ -83,20 +79,12 @@ impl Panels {
     }
 
     /// Writes to `nearest[i]` the packed vector with the smallest score for row `i`, the lowest index among equals.
-    /// Row `i` is `rows[i·stride..][..dim]`. Runs on the current thread pool.
+    /// Row `i` is `rows[i·stride..][..dim]`. Runs on the current thread.
     ///
     /// # Panics
     /// When nothing is packed or `rows` is too short.
     pub fn assign(&self, rows: &[f32], stride: usize, nearest: &mut [u32]) {
         assert!(self.k > 0, "no vectors to assign to");
-        nearest.par_chunks_mut(ROWS_PER_TASK).enumerate().for_each(|(task, nearest)| {
-            let rows = &rows[task * ROWS_PER_TASK * stride..];
-            self.dispatch(Argmin { rows, stride, nearest });
-        });
-    }
-
-    /// [`Panels::assign`] on the current thread.
-    pub(crate) fn assign_here(&self, rows: &[f32], stride: usize, nearest: &mut [u32]) {
         self.dispatch(Argmin { rows, stride, nearest });
     }
 
