@@ -17,7 +17,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn main() {
     let mut files = Vec::new();
-    for folder in ["../datasets/src", "../methods/src", "../methods/cpu/src", "src"] {
+    for folder in ["../datasets/src", "../methods/src", "../methods/cpu/src", "../methods/gradients/src", "src"] {
         println!("cargo:rerun-if-changed={folder}");
         sources(Path::new(folder), &mut files);
     }

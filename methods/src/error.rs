@@ -116,6 +116,17 @@ pub enum MethodError {
     /// Training left the numbers that mean something.
     #[error("training diverged: {0}")]
     Diverged(String),
+    /// Training ended with a code that says nothing.
+    #[error(
+        "the codebook collapsed: after {epochs} epochs all {rows} training rows have the same code; start from rows, reset \
+         unused codewords, or lower the learning rate"
+    )]
+    Collapsed {
+        /// Epochs of training.
+        epochs: usize,
+        /// Training rows.
+        rows: usize,
+    },
     /// Asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -108,27 +108,45 @@ const QUINTIC_STEPS: usize = 6;
 /// Each step squares the error of values near 1; from 1e-6 there, `ln(1e6/1700)/ln(1.5)` and a few to settle.
 const CUBIC_STEPS: usize = 24;
 
-/// Principal axes of `rows` (centred), dealt to `groups` groups of equal size so that the products of their variances are
-/// as equal as can be (Ge, He, Ke and Sun 2013, eigenvalue allocation). Columns are the new axes, group by group.
-pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
+/// The principal axes of `rows` (centred), largest variance first.
+pub struct PrincipalAxes {
+    /// Variance of the rows along each.
+    pub variances: Vec<f64>,
+    /// `dim×dim`; columns are the axes.
+    pub axes: Array2<f32>,
+}
+
+/// Principal axes of `rows`, which need not be centred.
+pub fn principal_axes(rows: ArrayView2<'_, f32>) -> PrincipalAxes {
     let dim = rows.ncols();
-    let covariance = covariance(rows, &mean(rows));
-    let floor = 1e-12 * covariance.trace().max(f64::MIN_POSITIVE);
-    let eigen = covariance.symmetric_eigen();
+    let eigen = covariance(rows, &mean(rows)).symmetric_eigen();
     let mut order: Vec<usize> = (0..dim).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]).then(a.cmp(&b)));
-    let size = dim / groups;
+    let axes = Array2::from_shape_fn((dim, dim), |(i, j)| eigen.eigenvectors[(i, order[j])] as f32);
+    PrincipalAxes { variances: order.iter().map(|&j| eigen.eigenvalues[j].max(0.0)).collect(), axes }
+}
+
+/// Deals axes, whose variances fall, to `groups` groups of equal size so that the products of their variances are as equal
+/// as can be (Ge, He, Ke and Sun 2013, eigenvalue allocation). Numbers of axes, group by group.
+pub fn deal(variances: &[f64], groups: usize) -> Vec<usize> {
+    let floor = 1e-12 * variances.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let size = variances.len() / groups;
     let mut dealt: Vec<(f64, Vec<usize>)> = vec![(0.0, Vec::new()); groups];
-    for axis in order {
+    for (axis, variance) in variances.iter().enumerate() {
         // The open group whose product of variances is smallest so far.
         let open = dealt.iter_mut().filter(|(_, axes)| axes.len() < size);
         if let Some(group) = open.min_by(|a, b| a.0.total_cmp(&b.0)) {
-            group.0 += eigen.eigenvalues[axis].max(floor).ln();
+            group.0 += variance.max(floor).ln();
             group.1.push(axis);
         }
     }
-    let axes: Vec<usize> = dealt.into_iter().flat_map(|(_, axes)| axes).collect();
-    Array2::from_shape_fn((dim, dim), |(i, j)| eigen.eigenvectors[(i, axes[j])] as f32)
+    dealt.into_iter().flat_map(|(_, axes)| axes).collect()
+}
+
+/// Principal axes of `rows`, dealt to `groups` by [`deal`]. Columns are the new axes, group by group.
+pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
+    let PrincipalAxes { variances, axes } = principal_axes(rows);
+    axes.select(Axis(1), &deal(&variances, groups)).as_standard_layout().into_owned()
 }
 
 #[cfg(test)]

@@ -251,6 +251,28 @@ impl Scalar {
     }
 }
 
+/// Uniform grids, one per dimension, of least mean squared error: where training them can start from.
+pub(crate) fn uniform_grids(
+    bits: u8,
+    rows: ArrayView2<'_, f32>,
+    cx: &Context,
+) -> Result<Vec<UniformLevels>, MethodError> {
+    let spec = Scalar { bits, ..Scalar::default() };
+    let column = |j: usize| rows.column(j).iter().copied().collect();
+    let levels = |grid| match grid {
+        Grid::Uniform(levels) => Some(levels),
+        Grid::Levels { .. } => None,
+    };
+    Ok(spec.grids(rows.ncols(), column, cx)?.into_iter().filter_map(levels).collect())
+}
+
+/// The quantizer of one uniform grid per dimension.
+pub(crate) fn on_uniform_grids(bits: u8, grids: Vec<UniformLevels>) -> Box<dyn Quantizer> {
+    let spec = Scalar { bits, ..Scalar::default() };
+    let grids: Vec<Grid> = grids.into_iter().map(Grid::Uniform).collect();
+    Box::new(ScalarQuantizer::new(spec, grids.len(), grids))
+}
+
 impl Method for Scalar {
     fn name(&self) -> &'static str {
         ENTRY.name

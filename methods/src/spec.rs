@@ -5,7 +5,10 @@
 use crate::strict::{self, nearest_name};
 use crate::transform::{self, Transform, Transformed};
 use crate::{Method, ParamError};
-use crate::{binary, factory, kmeans, lattice, lbg, lsq, opq, pq, rabitq, rvq, scalar, turboquant, vq};
+use crate::{
+    binary, factory, fsq, gumbel, kmeans, lattice, lbg, lfq, lsq, opq, pq, qat, rabitq, rvq, rvqvae, scalar, simvq,
+    turboquant, vq, vqvae,
+};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +28,13 @@ pub static METHODS: &[MethodEntry] = &[
     rabitq::ENTRY,
     turboquant::ENTRY,
     lattice::ENTRY,
+    qat::ENTRY,
+    fsq::ENTRY,
+    gumbel::ENTRY,
+    vqvae::ENTRY,
+    rvqvae::ENTRY,
+    simvq::ENTRY,
+    lfq::ENTRY,
     factory::ENTRY,
 ];
 

@@ -1,0 +1,264 @@
+//! A codebook that is learned together with an encoder: by gradients or by moving averages, with reset of what is not used.
+
+use super::estimator::{Estimator, gumbel_softmax, largest, rotate};
+use super::training::{Loss, Moment};
+use crate::lloyd::{Stop, lloyd, random_rows};
+use crate::moments::sum;
+use crate::moving_codebook::MovingCodebook;
+use crate::{Context, MethodError, ParamError};
+use gradients::Matrix;
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::{Rng, RngExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How codewords follow the latents that choose them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Update {
+    /// By the gradient of the codebook loss.
+    Gradient,
+    /// By moving averages of the latents in their cells.
+    Ema,
+}
+
+/// Codewords to start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Close together about zero: uniform within ±1/codewords, times the size of a component, as VQ-VAEs start.
+    Uniform,
+    /// Latents of rows chosen at random.
+    Rows,
+    /// A few iterations of k-means on the latents of the training rows.
+    Kmeans,
+}
+
+impl Start {
+    /// `codewords` of the width of `latents`.
+    pub(crate) fn codewords(
+        self,
+        latents: ArrayView2<'_, f32>,
+        codewords: usize,
+        cx: &Context,
+        rng: &mut impl Rng,
+    ) -> Result<Array2<f32>, MethodError> {
+        const ITERATIONS: usize = 10;
+        match self {
+            Start::Rows => Ok(random_rows(latents, codewords, rng)),
+            Start::Kmeans => {
+                let rows = cx.backend.upload(latents)?;
+                let first = random_rows(latents, codewords, rng);
+                Ok(lloyd(&rows, first, Stop { max_iterations: ITERATIONS, relative_drop: 0.0 }, cx)?.codebook)
+            }
+            Start::Uniform => {
+                let squares: Vec<f32> = latents.iter().map(|x| x * x).collect();
+                let size = (sum(&squares) / squares.len().max(1) as f64).sqrt();
+                let reach = size / codewords as f64;
+                Ok(Array2::from_shape_fn((codewords, latents.ncols()), |_| {
+                    (reach * (2.0 * rng.random::<f64>() - 1.0)) as f32
+                }))
+            }
+        }
+    }
+}
+
+/// How a codebook is learned.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) update: Update,
+    pub(crate) estimator: Estimator,
+    /// What is kept of moving averages at each batch.
+    pub(crate) decay: f64,
+    /// Use, as a share of an even use, below which a codeword is moved; 0: never.
+    pub(crate) reset: f64,
+    /// Weight of the commitment loss.
+    pub(crate) beta: f64,
+    /// Whether latents and codewords are brought to unit length.
+    pub(crate) cosine: bool,
+    /// Temperature of the Gumbel estimator, in mean squared distances to the nearest codeword.
+    pub(crate) temperature: super::Temperature,
+}
+
+impl Rules {
+    /// Checks the numbers; parameters have the names that they have here.
+    pub(crate) fn check(&self) -> Result<(), ParamError> {
+        ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
+        ParamError::in_range("decay", self.decay, 0.0, 0.99999)?;
+        ParamError::in_range("reset", self.reset, 0.0, 1.0)?;
+        self.temperature.check("temperature")
+    }
+
+    /// The losses of choices from several codebooks, each the mean over them.
+    pub(crate) fn losses(&self, choices: &[Choice]) -> Vec<Loss> {
+        let share = 1.0 / choices.len().max(1) as f64;
+        let mean = |name, weight, values: Vec<&Matrix>| {
+            let mut values = values.into_iter();
+            let first = values.next()?.clone();
+            let value = values.fold(first, |sum, v| sum.plus(v)).scaled(share as f32);
+            Some(Loss { name, weight, value })
+        };
+        let codebook = choices.iter().filter_map(|c| c.codebook_loss.as_ref()).collect();
+        let commitment = choices.iter().map(|c| &c.commitment_loss).collect();
+        let losses = [mean("codebook_loss", 1.0, codebook), mean("commitment_loss", self.beta, commitment)];
+        losses.into_iter().flatten().collect()
+    }
+}
+
+/// One codebook while it is trained.
+pub(crate) struct LearnedCodebook {
+    rules: Rules,
+    book: MovingCodebook,
+}
+
+/// What a codebook makes of latents.
+pub(crate) struct Choice {
+    /// What takes the place of the latents.
+    pub(crate) output: Matrix,
+    /// The codewords chosen, as plain values.
+    pub(crate) codewords: Array2<f32>,
+    pub(crate) chosen: Vec<u32>,
+    /// Codebook loss, if it is learned by that, and commitment loss.
+    pub(crate) codebook_loss: Option<Matrix>,
+    pub(crate) commitment_loss: Matrix,
+}
+
+impl LearnedCodebook {
+    pub(crate) fn new(codewords: Array2<f32>, rules: Rules) -> LearnedCodebook {
+        let mut book = MovingCodebook::new(codewords, rules.decay);
+        if rules.cosine {
+            to_unit_length(&mut book.codewords);
+        }
+        LearnedCodebook { rules, book }
+    }
+
+    /// The codewords, if gradients train them.
+    pub(crate) fn parameter(&mut self) -> Option<&mut Array2<f32>> {
+        (self.rules.update == Update::Gradient).then_some(&mut self.book.codewords)
+    }
+
+    /// Codewords as they are used.
+    pub(crate) fn codewords(&self) -> Array2<f32> {
+        let mut codewords = self.book.codewords.clone();
+        if self.rules.cosine {
+            to_unit_length(&mut codewords);
+        }
+        codewords
+    }
+
+    /// The nearest codeword of each latent. `parameter` are the codewords, if gradients train them.
+    pub(crate) fn choose(
+        &self,
+        latents: &Matrix,
+        parameter: Option<&Matrix>,
+        moment: &Moment<'_>,
+        rng: &mut impl Rng,
+    ) -> Result<Choice, MethodError> {
+        let latents = if self.rules.cosine { unit_rows(latents) } else { latents.clone() };
+        let values = latents.values();
+        let codewords = self.codewords();
+        let backend = &moment.cx.backend;
+        let mut chosen = backend.nearest(&backend.upload(values.view())?, codewords.view())?;
+        let mut output = None;
+        if self.rules.estimator == Estimator::Gumbel {
+            let all = match parameter {
+                Some(parameter) if self.rules.cosine => unit_rows(parameter),
+                Some(parameter) => parameter.clone(),
+                None => Matrix::constant(codewords.view()),
+            };
+            let weights = self.gumbel_weights(&latents, &values, &codewords, &chosen, moment, rng);
+            chosen = largest(weights.values().view());
+            output = Some(weights.times(&all));
+        }
+        let numbers: Vec<usize> = chosen.iter().map(|&c| c as usize).collect();
+        let q = codewords.select(Axis(0), &numbers);
+        let output = output.unwrap_or_else(|| match self.rules.estimator {
+            Estimator::Rotation => rotate(&latents, q.view()),
+            _ => latents.straight_through(q.view()),
+        });
+        let codebook_loss = parameter.map(|parameter| {
+            let of_rows = parameter.rows(&chosen);
+            let of_rows = if self.rules.cosine { unit_rows(&of_rows) } else { of_rows };
+            squared(&of_rows.minus(&latents.detached()))
+        });
+        let commitment_loss = squared(&latents.minus(&Matrix::constant(q.view())));
+        Ok(Choice { output, codewords: q, chosen, codebook_loss, commitment_loss })
+    }
+
+    /// One-hot going forward, a softmax of `−‖z−e‖²/s` with noise going back, where `s` is the mean of the least of these
+    /// distances, so that temperatures mean the same for any size of latents.
+    fn gumbel_weights(
+        &self,
+        latents: &Matrix,
+        values: &Array2<f32>,
+        codewords: &Array2<f32>,
+        nearest: &[u32],
+        moment: &Moment<'_>,
+        rng: &mut impl Rng,
+    ) -> Matrix {
+        let gaps = values
+            .outer_iter()
+            .zip(nearest)
+            .map(|(z, &c)| z.iter().zip(codewords.row(c as usize)).map(|(z, e)| f64::from(z - e).powi(2)).sum::<f64>());
+        let scale = (gaps.sum::<f64>() / values.nrows().max(1) as f64).max(1e-12);
+        let powers = codewords.map_axis(Axis(1), |e| e.dot(&e)).insert_axis(Axis(0));
+        let columns = Matrix::constant(codewords.t());
+        // ‖z‖² is the same for all codewords and leaves the softmax as it is.
+        let logits =
+            latents.times(&columns).scaled(2.0).minus(&Matrix::constant(powers.view())).scaled((1.0 / scale) as f32);
+        let inverse = Array2::from_elem((1, 1), (1.0 / self.rules.temperature.at(moment.progress)) as f32);
+        gumbel_softmax(&logits, &Matrix::constant(inverse.view()), true, rng)
+    }
+
+    /// Moving averages and resets, from all latents of a batch.
+    pub(crate) fn after_step(
+        &mut self,
+        latents: ArrayView2<'_, f32>,
+        chosen: &[u32],
+        cx: &Context,
+        rng: &mut impl Rng,
+    ) -> Result<(), MethodError> {
+        if self.rules.update == Update::Gradient && self.rules.reset == 0.0 {
+            return Ok(());
+        }
+        let mut rows = latents.to_owned();
+        if self.rules.cosine {
+            to_unit_length(&mut rows);
+        }
+        let codewords = self.book.codewords.nrows();
+        let cells = cx.backend.cell_sums(&cx.backend.upload(rows.view())?, chosen, codewords)?;
+        match self.rules.update {
+            Update::Ema => self.book.update(&cells.counts, &cells.sums),
+            Update::Gradient => self.book.count(&cells.counts),
+        }
+        let even = chosen.len() as f64 / codewords as f64;
+        for dead in self.book.used_less_than(self.rules.reset * even) {
+            let row = rng.random_range(0..chosen.len());
+            self.book.reset(dead, rows.row(row), chosen[row] as usize);
+        }
+        if self.rules.cosine && self.rules.update == Update::Ema {
+            to_unit_length(&mut self.book.codewords);
+        }
+        Ok(())
+    }
+}
+
+fn squared(gap: &Matrix) -> Matrix {
+    gap.by(gap).mean()
+}
+
+/// Keeps the quotient of a zero row and its length finite.
+const LEAST_POWER: f32 = 1e-12;
+
+/// Each row over its length, differentiably.
+pub(crate) fn unit_rows(rows: &Matrix) -> Matrix {
+    rows.over(&rows.by(rows).row_sums().shifted(LEAST_POWER).sqrt())
+}
+
+/// Each row over its length.
+pub(crate) fn to_unit_length(rows: &mut Array2<f32>) {
+    for mut row in rows.outer_iter_mut() {
+        let length = (row.dot(&row) + LEAST_POWER).sqrt();
+        row.mapv_inplace(|x| x / length);
+    }
+}

@@ -1,0 +1,434 @@
+//! What turns vectors into latents and back: nothing, principal axes, or these with a network that corrects them.
+
+use super::network::{Affine, Layer, Network, Windows};
+use crate::moments::{mean, variance};
+use crate::rotation::{PrincipalAxes, deal, principal_axes};
+use crate::state::{State, StateError};
+use crate::{Context, ParamError};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use rand::RngExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What turns vectors into latents, and its counterpart that turns them back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum Encoder {
+    /// Latents are the vectors, centred and divided by one number.
+    Identity,
+    /// An affine map each way, trained from principal axes on.
+    Linear(Linear),
+    /// Principal axes, and beside them a network of one hidden layer that learns to correct them.
+    Mlp(Mlp),
+    /// Principal axes, and beside them two convolutions that learn to correct them; for square patches of pictures.
+    Conv(Conv),
+}
+
+/// An affine map each way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Linear {
+    /// Components of a latent; default: what the bottleneck needs, or at most 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub latent: Option<usize>,
+}
+
+/// A network of one hidden layer each way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mlp {
+    /// Components of the hidden layer.
+    #[schemars(range(min = 1, max = 65536))]
+    pub hidden: usize,
+    /// Components of a latent; default: what the bottleneck needs, or at most 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub latent: Option<usize>,
+}
+
+impl Default for Mlp {
+    fn default() -> Mlp {
+        Mlp { hidden: 256, latent: None }
+    }
+}
+
+/// Two convolutions each way, on patches of `size×size` places of `channels` values each, channels of a place together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conv {
+    /// Places on each side; a multiple of 4.
+    #[schemars(range(min = 4, max = 256))]
+    pub size: usize,
+    /// Values per place: 3 for colour, 1 for grey.
+    #[schemars(range(min = 1, max = 256))]
+    pub channels: usize,
+    /// Channels after the first convolution; twice as many after the second.
+    #[schemars(range(min = 1, max = 1024))]
+    pub features: usize,
+    /// Components of a latent; default: what the bottleneck needs, or at most 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub latent: Option<usize>,
+}
+
+impl Default for Conv {
+    fn default() -> Conv {
+        Conv { size: 8, channels: 3, features: 16, latent: None }
+    }
+}
+
+impl Default for Encoder {
+    fn default() -> Encoder {
+        Encoder::Linear(Linear::default())
+    }
+}
+
+/// How many components of a latent a bottleneck can work with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LatentWidth {
+    /// This number.
+    Exactly(usize),
+    /// Any multiple of this number.
+    MultipleOf(usize),
+}
+
+/// How latents should be spread at the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spread {
+    /// As the rows are along their principal axes, which are dealt to as many groups.
+    Natural(usize),
+    /// Every component with this standard deviation.
+    Even(f64),
+}
+
+/// Components of a latent beyond which the default does not go.
+const LATENT: usize = 128;
+
+impl Encoder {
+    fn asked(&self) -> Option<usize> {
+        match self {
+            Encoder::Identity => None,
+            Encoder::Linear(Linear { latent })
+            | Encoder::Mlp(Mlp { latent, .. })
+            | Encoder::Conv(Conv { latent, .. }) => *latent,
+        }
+    }
+
+    /// Components of a latent of vectors of `dim` components.
+    ///
+    /// # Errors
+    /// A number that the bottleneck cannot work with; an encoder that does not fit the dimension.
+    pub(crate) fn latent(&self, dim: usize, width: LatentWidth) -> Result<usize, ParamError> {
+        if let Encoder::Conv(conv) = self {
+            conv.check(dim)?;
+        }
+        if let Encoder::Mlp(mlp) = self {
+            ParamError::in_range("encoder/mlp/hidden", mlp.hidden, 1, 1 << 16)?;
+        }
+        if let Some(asked) = self.asked() {
+            ParamError::in_range("encoder/latent", asked, 1, 1 << 16)?;
+        }
+        match (self, width, self.asked()) {
+            (Encoder::Identity, LatentWidth::Exactly(needed), _) if needed != dim => {
+                let message = format!("this bottleneck has {needed} components, the vectors have {dim}");
+                Err(ParamError::new("encoder", message, "use `encoder: { linear: {} }`, which maps one to the other"))
+            }
+            (Encoder::Identity, LatentWidth::MultipleOf(groups), _) if !dim.is_multiple_of(groups) => {
+                let message = format!("d={dim} is not divisible by groups={groups}");
+                Err(ParamError::new("groups", message, "use a divisor of the dimension, or an encoder"))
+            }
+            (Encoder::Identity, ..) => Ok(dim),
+            (_, LatentWidth::Exactly(needed), Some(asked)) if asked != needed => {
+                let message = format!("`latent: {asked}`, but this bottleneck has {needed} components");
+                Err(ParamError::new("encoder", message, format!("leave `latent` out, or write `latent: {needed}`")))
+            }
+            (_, LatentWidth::Exactly(needed), _) => Ok(needed),
+            (_, LatentWidth::MultipleOf(groups), Some(asked)) if !asked.is_multiple_of(groups) => {
+                let message = format!("`latent: {asked}` is not divisible by groups={groups}");
+                let near = asked.div_ceil(groups) * groups;
+                Err(ParamError::new("encoder", message, format!("use a multiple of {groups}, e.g. `latent: {near}`")))
+            }
+            (_, LatentWidth::MultipleOf(_), Some(asked)) => Ok(asked),
+            (_, LatentWidth::MultipleOf(groups), None) => Ok((dim.min(LATENT) / groups * groups).max(groups)),
+        }
+    }
+
+    /// Networks of the right shape, all zeros; none where latents are the vectors.
+    fn shape(&self, dim: usize, latent: usize) -> Option<[Network; 2]> {
+        let network = |inputs, outputs, branch| Network { straight: Affine::zeros(inputs, outputs), branch };
+        let affine = |inputs, outputs| Layer::Affine(Affine::zeros(inputs, outputs));
+        let branches = match self {
+            Encoder::Identity => return None,
+            Encoder::Linear(_) => [Vec::new(), Vec::new()],
+            Encoder::Mlp(mlp) => [
+                vec![affine(dim, mlp.hidden), Layer::Rectifier, affine(mlp.hidden, latent)],
+                vec![affine(latent, mlp.hidden), Layer::Rectifier, affine(mlp.hidden, dim)],
+            ],
+            Encoder::Conv(conv) => conv.branches(latent),
+        };
+        let [there, back] = branches;
+        Some([network(dim, latent, there), network(latent, dim, back)])
+    }
+
+    /// Multiply-adds of encoding a row, which are about those of decoding it.
+    pub(crate) fn cost(&self, dim: usize, latent: usize) -> f64 {
+        self.shape(dim, latent).map_or(dim as f64, |[encoder, _]| encoder.cost())
+    }
+
+    /// An encoder and decoder for `rows`, before training.
+    pub(crate) fn start(&self, rows: ArrayView2<'_, f32>, latent: usize, spread: Spread, cx: &Context) -> Autoencoder {
+        let dim = rows.ncols();
+        let centre = mean(rows);
+        let power = variance(rows, &centre) / dim as f64;
+        let scale = if power > 0.0 { power.sqrt() as f32 } else { 1.0 };
+        let centre = centre.into_iter().map(|m| m as f32).collect();
+        let networks = self.shape(dim, latent).map(|[mut encoder, mut decoder]| {
+            let mut rng = cx.rng(START_STREAM);
+            let axes = principal_axes(rows);
+            let power =
+                set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
+            for (network, power) in [(&mut encoder, 1.0), (&mut decoder, power)] {
+                set_branch(&mut network.branch, power, &mut rng);
+            }
+            [encoder, decoder]
+        });
+        Autoencoder { mean: centre, scale, networks }
+    }
+
+    /// From what [`Autoencoder::save`] put down.
+    pub(crate) fn restore(&self, dim: usize, latent: usize, state: &mut State) -> Result<Autoencoder, StateError> {
+        let mean = state.take("mean", dim)?;
+        let scale = state.take("scale", 1)?[0];
+        if scale <= 0.0 {
+            return Err(StateError::Value("scale".into()));
+        }
+        let networks = match self.shape(dim, latent) {
+            None => None,
+            Some([encoder, decoder]) => Some([encoder.restore("encoder", state)?, decoder.restore("decoder", state)?]),
+        };
+        Ok(Autoencoder { mean, scale, networks })
+    }
+}
+
+/// The stream of random numbers that networks start from.
+const START_STREAM: u64 = 1 << 40;
+
+impl Conv {
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("encoder/conv/size", self.size, 4, 256)?;
+        ParamError::in_range("encoder/conv/channels", self.channels, 1, 256)?;
+        ParamError::in_range("encoder/conv/features", self.features, 1, 1024)?;
+        let Conv { size, channels, .. } = *self;
+        if !size.is_multiple_of(4) {
+            let message = format!("`size: {size}` is not a multiple of 4, and it is halved twice");
+            return Err(ParamError::new("encoder", message, format!("use {}", size.next_multiple_of(4))));
+        }
+        if size * size * channels != dim {
+            let message = format!(
+                "patches of {size}×{size} places of {channels} values are {} components, not {dim}",
+                size * size * channels
+            );
+            return Err(ParamError::new("encoder", message, "set `size` and `channels` to those of the patches"));
+        }
+        Ok(())
+    }
+
+    /// There and back: halved twice, and doubled twice.
+    fn branches(&self, latent: usize) -> [Vec<Layer>; 2] {
+        let Conv { size, channels, features, .. } = *self;
+        let convolution = |windows, inputs, outputs| Layer::Convolution(windows, Affine::zeros(9 * inputs, outputs));
+        let smallest = size / 4 * size / 4 * 2 * features;
+        [
+            vec![
+                convolution(Windows::halving(size, channels), channels, features),
+                Layer::Rectifier,
+                convolution(Windows::halving(size / 2, features), features, 2 * features),
+                Layer::Rectifier,
+                Layer::Affine(Affine::zeros(smallest, latent)),
+            ],
+            vec![
+                Layer::Affine(Affine::zeros(latent, smallest)),
+                Layer::Rectifier,
+                convolution(Windows::doubling(size / 4, 2 * features), 2 * features, features),
+                Layer::Rectifier,
+                convolution(Windows::doubling(size / 2, features), features, channels),
+            ],
+        ]
+    }
+}
+
+/// Random weights for every layer but the last, which stays zero: the branch begins as no correction at all.
+fn set_branch(branch: &mut [Layer], power: f64, rng: &mut rand_chacha::ChaCha8Rng) {
+    let last = branch.len().saturating_sub(1);
+    let mut power = power;
+    for layer in branch.iter_mut().take(last) {
+        if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
+            let (inputs, outputs) = affine.weights.dim();
+            *affine = Affine::random(inputs, outputs, power, rng);
+            power = 1.0;
+        }
+    }
+}
+
+/// Sets two affine maps to principal axes and back; returns the mean power of a component of the latents. Where there are
+/// more latents than axes, axes are used again, each time with some noise, so that training can tell their copies apart.
+fn set_axes(
+    there: &mut Affine,
+    back: &mut Affine,
+    axes: &PrincipalAxes,
+    scale: f64,
+    spread: Spread,
+    rng: &mut rand_chacha::ChaCha8Rng,
+) -> f64 {
+    const NOISE: f32 = 0.05;
+    const FLAT: f64 = 1e-6;
+    let (dim, latent) = there.weights.dim();
+    let deviation = |axis: usize| axes.variances[axis].sqrt() / scale;
+    let numbers: Vec<usize> = match spread {
+        Spread::Natural(groups) if latent <= dim => deal(&axes.variances[..latent], groups),
+        _ => (0..latent).map(|j| j % dim).collect(),
+    };
+    let copies = |axis: usize| numbers.iter().filter(|&&n| n == axis).count() as f64;
+    let largest = deviation(0);
+    let mut power = 0.0;
+    for (j, &axis) in numbers.iter().enumerate() {
+        let deviation = deviation(axis);
+        let stretch = match spread {
+            Spread::Natural(_) => 1.0,
+            // An axis along which nothing varies says nothing.
+            Spread::Even(_) if deviation <= FLAT * largest => 0.0,
+            Spread::Even(wanted) => wanted / deviation,
+        };
+        let shrink = if stretch > 0.0 { 1.0 / (stretch * copies(axis)) } else { 0.0 };
+        let again = numbers[..j].contains(&axis);
+        let of_axis = axes.axes.column(axis);
+        for (i, &x) in of_axis.iter().enumerate() {
+            let noise = if again { NOISE * (rng.random::<f32>() - 0.5) } else { 0.0 };
+            there.weights[(i, j)] = (x + noise) * stretch as f32;
+            back.weights[(j, i)] = x * shrink as f32;
+        }
+        power += (stretch * deviation).powi(2) / latent as f64;
+    }
+    if power > 0.0 { power } else { 1.0 }
+}
+
+/// An encoder and a decoder, with the mean and the scale that vectors are brought to before one and back after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Autoencoder {
+    mean: Vec<f32>,
+    scale: f32,
+    /// There and back; none where latents are the standardized vectors.
+    pub(crate) networks: Option<[Network; 2]>,
+}
+
+impl Autoencoder {
+    pub(crate) fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// `(x − mean)/scale`: components of power 1 on the whole.
+    pub(crate) fn standardize(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let inverse = 1.0 / self.scale;
+        let mut out = &rows - &ArrayView1::from(&self.mean).insert_axis(Axis(0));
+        out.mapv_inplace(|v| v * inverse);
+        out
+    }
+
+    /// Latents of rows as they are.
+    pub(crate) fn encode(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let rows = self.standardize(rows);
+        match &self.networks {
+            Some([encoder, _]) => encoder.apply(rows.view()),
+            None => rows,
+        }
+    }
+
+    /// Rows from latents.
+    pub(crate) fn decode(&self, latents: ArrayView2<'_, f32>) -> Array2<f32> {
+        let mut rows = match &self.networks {
+            Some([_, decoder]) => decoder.apply(latents),
+            None => latents.to_owned(),
+        };
+        rows.mapv_inplace(|v| v * self.scale);
+        rows + &ArrayView1::from(&self.mean).insert_axis(Axis(0))
+    }
+
+    pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        self.networks.iter_mut().flatten().flat_map(Network::parameters).collect()
+    }
+
+    pub(crate) fn model_size(&self) -> usize {
+        4 * (self.mean.len() + 1) + self.networks.iter().flatten().map(Network::model_size).sum::<usize>()
+    }
+
+    pub(crate) fn save(&self, state: &mut State) {
+        state.put("mean", self.mean.clone());
+        state.put("scale", vec![self.scale]);
+        if let Some([encoder, decoder]) = &self.networks {
+            encoder.save("encoder", state);
+            decoder.save("decoder", state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    fn stretched(n: usize, dim: usize) -> Array2<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        Array2::from_shape_fn((n, dim), |(_, j)| {
+            let x: f32 = StandardNormal.sample(&mut rng);
+            5.0 + x * (1.0 + j as f32)
+        })
+    }
+
+    fn power(rows: &Array2<f32>) -> f64 {
+        rows.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / rows.nrows() as f64
+    }
+
+    #[test]
+    fn every_encoder_begins_as_principal_axes() {
+        let rows = stretched(500, 16);
+        let conv = Conv { size: 4, channels: 1, features: 2, latent: None };
+        let encoders =
+            [Encoder::Linear(Linear::default()), Encoder::Mlp(Mlp { hidden: 7, latent: None }), Encoder::Conv(conv)];
+        for encoder in encoders {
+            for spread in [Spread::Natural(2), Spread::Even(0.9)] {
+                let all = encoder.start(rows.view(), 16, spread, &Context::cpu(1));
+                let latents = all.encode(rows.view());
+                let back = all.decode(latents.view());
+                assert!(power(&(&back - &rows)) < 1e-6 * power(&rows), "{encoder:?}: all axes lose nothing");
+                if let Spread::Even(wanted) = spread {
+                    let deviation = (power(&latents) / 16.0).sqrt();
+                    assert!((deviation - wanted).abs() < 1e-3, "{encoder:?}: {deviation}");
+                }
+                let few = encoder.start(rows.view(), 4, spread, &Context::cpu(1));
+                let lost = power(&(few.decode(few.encode(rows.view()).view()) - &rows));
+                let expected: f64 = principal_axes(rows.view()).variances[4..].iter().sum();
+                assert!((lost / expected - 1.0).abs() < 0.01, "{encoder:?}: {lost} for {expected}");
+                let more = encoder.start(rows.view(), 40, spread, &Context::cpu(1));
+                let lost = power(&(more.decode(more.encode(rows.view()).view()) - &rows));
+                assert!(lost < 0.02 * power(&rows), "{encoder:?}: axes used again, {lost}");
+            }
+        }
+    }
+
+    #[test]
+    fn widths_that_do_not_fit_are_told_with_those_that_do() {
+        let told = |encoder: &Encoder, width| encoder.latent(12, width).expect_err("wrong").help.expect("a way out");
+        let linear = |latent| Encoder::Linear(Linear { latent: Some(latent) });
+        assert!(told(&Encoder::Identity, LatentWidth::Exactly(3)).contains("linear"));
+        assert!(told(&Encoder::Identity, LatentWidth::MultipleOf(5)).contains("divisor"));
+        assert_eq!(told(&linear(9), LatentWidth::MultipleOf(4)), "use a multiple of 4, e.g. `latent: 12`");
+        assert_eq!(told(&linear(9), LatentWidth::Exactly(8)), "leave `latent` out, or write `latent: 8`");
+        assert!(told(&Encoder::Conv(Conv::default()), LatentWidth::MultipleOf(1)).contains("size"));
+        assert_eq!(Encoder::default().latent(12, LatentWidth::MultipleOf(5)), Ok(10));
+        assert_eq!(Encoder::default().latent(500, LatentWidth::MultipleOf(5)), Ok(125));
+        assert_eq!(Encoder::default().latent(2, LatentWidth::MultipleOf(5)), Ok(5));
+    }
+}

@@ -1,0 +1,74 @@
+//! A trained bottleneck between its encoder and decoder.
+
+use super::encoder::{Autoencoder, Encoder};
+use crate::{Curve, MethodError, ModelError, Quantizer, State, Symbols, check_batch};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+
+/// Encodes latents of rows; codes and symbols are those of the quantizer of latents.
+pub(crate) struct LearnedQuantizer {
+    pub(super) autoencoder: Autoencoder,
+    pub(super) latents: Box<dyn Quantizer>,
+    pub(super) curves: Vec<Curve>,
+}
+
+/// Rows at a time: bounds the latents that are held.
+const ROWS: usize = 1 << 14;
+
+/// The quantizer of vectors of `dim` components whose latents are coded by what `latents` restores.
+pub(crate) fn restore(
+    encoder: &Encoder,
+    dim: usize,
+    latent: usize,
+    state: &mut State,
+    latents: impl FnOnce(&mut State) -> Result<Box<dyn Quantizer>, ModelError>,
+) -> Result<Box<dyn Quantizer>, ModelError> {
+    let autoencoder = encoder.restore(dim, latent, state)?;
+    Ok(Box::new(LearnedQuantizer { autoencoder, latents: latents(state)?, curves: Vec::new() }))
+}
+
+impl Quantizer for LearnedQuantizer {
+    fn dim(&self) -> usize {
+        self.autoencoder.dim()
+    }
+
+    fn code_bits(&self) -> usize {
+        self.latents.code_bits()
+    }
+
+    fn model_size(&self) -> usize {
+        self.autoencoder.model_size() + self.latents.model_size()
+    }
+
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        let size = self.code_size();
+        check_batch(self.dim(), size, rows.dim(), codes.len())?;
+        for (rows, codes) in rows.axis_chunks_iter(Axis(0), ROWS).zip(codes.chunks_mut(ROWS * size)) {
+            self.latents.encode_into(self.autoencoder.encode(rows).view(), codes)?;
+        }
+        Ok(())
+    }
+
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        let size = self.code_size();
+        check_batch(self.dim(), size, rows.dim(), codes.len())?;
+        for (mut rows, codes) in rows.axis_chunks_iter_mut(Axis(0), ROWS).zip(codes.chunks(ROWS * size)) {
+            let mut latents = Array2::zeros((rows.nrows(), self.latents.dim()));
+            self.latents.decode_into(codes, latents.view_mut())?;
+            rows.assign(&self.autoencoder.decode(latents.view()));
+        }
+        Ok(())
+    }
+
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        self.latents.symbols()
+    }
+
+    fn save(&self, state: &mut State) {
+        self.autoencoder.save(state);
+        self.latents.save(state);
+    }
+
+    fn curves(&self) -> &[Curve] {
+        &self.curves
+    }
+}

@@ -1,0 +1,104 @@
+//! A codebook that follows the rows of batches by moving averages (van den Oord, Vinyals and Kavukcuoglu 2017, appendix A.1),
+//! and the way back for codewords that are not used (Dhariwal et al. 2020).
+
+use ndarray::{Array2, ArrayView1};
+
+/// ε of the Laplace smoothing.
+const SMOOTHING: f64 = 1e-5;
+
+/// A codebook as moving averages:
+///
+/// ```text
+/// N ← γ·N + (1−γ)·n      m ← γ·m + (1−γ)·Σx      N̂ = (N+ε)/(ΣN+K·ε)·ΣN      e = m/N̂
+/// ```
+///
+/// Both averages start at nothing; a codeword stays where it is until its first row. The smoothing sees counts without the
+/// share that the start still has in them, `1/(1−γᵗ)` times `N`, so that it weighs the same at the first batch as later.
+pub(crate) struct MovingCodebook {
+    pub(crate) codewords: Array2<f32>,
+    decay: f64,
+    steps: i32,
+    counts: Vec<f64>,
+    sums: Array2<f64>,
+}
+
+impl MovingCodebook {
+    /// From codewords to start with; `decay` is what is kept of the averages at each batch.
+    pub(crate) fn new(codewords: Array2<f32>, decay: f64) -> MovingCodebook {
+        let (counts, sums) = (vec![0.0; codewords.nrows()], Array2::zeros(codewords.dim()));
+        MovingCodebook { codewords, decay, steps: 0, counts, sums }
+    }
+
+    /// Takes in the rows of a batch: how many went to each codeword, and their sums.
+    pub(crate) fn update(&mut self, counts: &[usize], sums: &Array2<f64>) {
+        self.count(counts);
+        let keep = self.decay;
+        self.sums.zip_mut_with(sums, |m, new| *m = keep * *m + (1.0 - keep) * new);
+        let whole = 1.0 - keep.powi(self.steps);
+        let total: f64 = self.counts.iter().sum::<f64>() / whole;
+        let smoothed = total + self.counts.len() as f64 * SMOOTHING;
+        for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > f64::MIN_POSITIVE) {
+            let count = (count / whole + SMOOTHING) / smoothed * total;
+            let mut codeword = self.codewords.row_mut(c);
+            codeword.iter_mut().zip(self.sums.row(c)).for_each(|(e, m)| *e = (m / whole / count) as f32);
+        }
+    }
+
+    /// Only the averages of use, where codewords are learned by other means.
+    pub(crate) fn count(&mut self, counts: &[usize]) {
+        let keep = self.decay;
+        self.steps = self.steps.saturating_add(1);
+        self.counts.iter_mut().zip(counts).for_each(|(n, &new)| *n = keep * *n + (1.0 - keep) * new as f64);
+    }
+
+    /// Codewords whose rows per batch, on average, are fewer than `threshold`.
+    pub(crate) fn used_less_than(&self, threshold: f64) -> Vec<usize> {
+        let whole = 1.0 - self.decay.powi(self.steps);
+        (0..self.counts.len()).filter(|&c| self.counts[c] / whole < threshold).collect()
+    }
+
+    /// Puts codeword `c` beside `source`, the codeword of a row, a little of the way to that row, and shares the use of
+    /// `source` between the two. On the row itself, where vectors are long, it would stand far from all other rows and stay
+    /// unused: the mean of a cell is nearer to them.
+    pub(crate) fn reset(&mut self, c: usize, row: ArrayView1<'_, f32>, source: usize) {
+        const TOWARD_ROW: f32 = 0.1;
+        if c == source {
+            return;
+        }
+        let moved = &self.codewords.row(source) * (1.0 - TOWARD_ROW) + &row * TOWARD_ROW;
+        self.counts[source] *= 0.5;
+        self.counts[c] = self.counts[source];
+        let halved = &self.sums.row(source) * 0.5;
+        self.sums.row_mut(source).assign(&halved);
+        let count = self.counts[c];
+        self.sums.row_mut(c).iter_mut().zip(&moved).for_each(|(m, &x)| *m = count * f64::from(x));
+        self.codewords.row_mut(c).assign(&moved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two updates by hand: γ = ½, one codeword used twice and one never.
+    #[test]
+    fn moving_averages_follow_the_formula() {
+        let mut book = MovingCodebook::new(ndarray::arr2(&[[9.0f32], [5.0]]), 0.5);
+        book.update(&[2, 0], &ndarray::arr2(&[[2.0], [0.0]]));
+        // N = 1, m = 1; without the start's share N = 2, m = 2; N̂ = (2+ε)/(2+2ε)·2.
+        let expected = 2.0 / ((2.0 + 1e-5) / (2.0 + 2e-5) * 2.0);
+        assert!((f64::from(book.codewords[(0, 0)]) - expected).abs() < 1e-6);
+        assert_eq!(book.codewords[(1, 0)], 5.0, "no row, no move");
+        book.update(&[1, 1], &ndarray::arr2(&[[3.0], [7.0]]));
+        // N = (1, ½), m = (2, 3.5); over 1 − ¼: N = (4/3, 2/3), m = (8/3, 14/3).
+        let total = 2.0;
+        let smoothed = |n: f64| (n + 1e-5) / (total + 2e-5) * total;
+        assert!((f64::from(book.codewords[(0, 0)]) - 8.0 / 3.0 / smoothed(4.0 / 3.0)).abs() < 1e-6);
+        assert!((f64::from(book.codewords[(1, 0)]) - 14.0 / 3.0 / smoothed(2.0 / 3.0)).abs() < 1e-5);
+        assert_eq!(book.used_less_than(1.0), [1]);
+        let source = book.codewords[(0, 0)];
+        book.reset(1, ndarray::arr1(&[12.0f32]).view(), 0);
+        assert!((book.codewords[(1, 0)] - (0.9 * source + 1.2)).abs() < 1e-6, "a tenth of the way to the row");
+        assert_eq!(book.used_less_than(0.66), [0usize; 0], "half of 4/3 each");
+    }
+}

@@ -1,0 +1,283 @@
+//! Residual quantization of learned latents, the bottleneck of neural audio codecs.
+
+use crate::additive::AdditiveQuantizer;
+use crate::codebooks::symbol_bits;
+use crate::learned::{
+    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start, Temperature,
+    Training, Update, fit, restore,
+};
+use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use gradients::Matrix;
+use ndarray::{Array2, ArrayView2};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "rvqvae",
+    summary: "Residual VQ of learned latents: stages of codebooks trained with encoder and decoder, with quantizer dropout",
+    paper: "Zeghidour et al., SoundStream: an end-to-end neural audio codec, 2021; Défossez et al., High fidelity neural audio compression (EnCodec), 2022",
+    rate: "stages × log2(codewords), rounded up",
+    cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(stages · beam · latent · codewords)",
+    examples: &[
+        r#"{"stages": 3, "codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
+        r#"{"stages": 2, "codewords": 12, "update": "gradient", "quantizer-dropout": 0.5, "estimator": "rotation", "beam": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
+    ],
+    schema: schema_of::<Rvqvae>,
+    parse: parse_params::<Rvqvae>,
+};
+
+/// Parameters of `rvqvae`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rvqvae {
+    /// Number of stages, each for what the stages before have left.
+    #[schemars(range(min = 1, max = 256))]
+    pub stages: usize,
+    /// Codewords of each stage.
+    #[serde(default = "default_codewords")]
+    #[schemars(range(min = 2, max = 65536))]
+    pub codewords: usize,
+    /// Share of the gradients that are taken with a random number of stages only, so that the first ones carry the most.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub quantizer_dropout: f64,
+    /// Partial codes kept per vector while encoding; 1 is the greedy search that training does.
+    #[serde(default = "default_beam")]
+    #[schemars(range(min = 1, max = 256))]
+    pub beam: usize,
+    /// Weight of the commitment loss of each stage.
+    #[serde(default = "default_beta")]
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub beta: f64,
+    /// How codewords follow the residuals that choose them.
+    #[serde(default = "default_update")]
+    pub update: Update,
+    /// What moving averages keep at each batch.
+    #[serde(default = "default_decay")]
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    pub decay: f64,
+    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used; 0 leaves dead
+    /// codewords dead.
+    #[serde(default = "default_reset")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub reset: f64,
+    /// How the gradient passes the choice of codewords.
+    #[serde(default = "default_estimator")]
+    pub estimator: Estimator,
+    /// Codewords to start from, stage by stage.
+    #[serde(default = "default_start")]
+    pub start: Start,
+    /// What turns vectors into latents and back.
+    #[serde(default)]
+    pub encoder: Encoder,
+    /// How everything is trained.
+    #[serde(default)]
+    pub training: Training,
+}
+
+fn default_codewords() -> usize {
+    256
+}
+
+fn default_beam() -> usize {
+    1
+}
+
+fn default_beta() -> f64 {
+    0.25
+}
+
+fn default_update() -> Update {
+    Update::Ema
+}
+
+fn default_decay() -> f64 {
+    0.99
+}
+
+fn default_reset() -> f64 {
+    0.1
+}
+
+fn default_estimator() -> Estimator {
+    Estimator::StraightThrough
+}
+
+fn default_start() -> Start {
+    Start::Kmeans
+}
+
+const WIDTH: LatentWidth = LatentWidth::MultipleOf(1);
+
+impl Rvqvae {
+    fn rules(&self) -> Rules {
+        Rules {
+            update: self.update,
+            estimator: self.estimator,
+            decay: self.decay,
+            reset: self.reset,
+            beta: self.beta,
+            cosine: false,
+            temperature: Temperature::default(),
+        }
+    }
+}
+
+impl Method for Rvqvae {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("stages", self.stages, 1, 256)?;
+        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
+        ParamError::in_range("quantizer-dropout", self.quantizer_dropout, 0.0, 1.0)?;
+        ParamError::in_range("beam", self.beam, 1, 256)?;
+        self.rules().check()?;
+        self.training.check()?;
+        self.encoder.latent(dim, WIDTH).map(|_| ())
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.stages * usize::from(symbol_bits(self.codewords))
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        let latent = self.encoder.latent(dim, WIDTH).unwrap_or(dim);
+        self.encoder.cost(dim, latent) + (self.stages * self.beam * latent * self.codewords) as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        let bottleneck = Stages { spec: self.clone(), books: Vec::new() };
+        fit(&self.encoder, &self.training, (WIDTH, Spread::Natural(1)), bottleneck, train, cx)
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let latent = self.encoder.latent(dim, WIDTH)?;
+        restore(&self.encoder, dim, latent, state, |state| {
+            let shape = (self.stages, self.codewords, latent);
+            AdditiveQuantizer::restore(state, shape, self.beam, None, cx.backend.clone())
+        })
+    }
+}
+
+/// Streams of random numbers, one per stage, that it starts from.
+const START_STREAM: u64 = 1 << 42;
+
+struct Stages {
+    spec: Rvqvae,
+    books: Vec<LearnedCodebook>,
+}
+
+/// `rows` less the codewords chosen for them.
+fn subtract(rows: &mut Array2<f32>, codewords: ArrayView2<'_, f32>, chosen: &[u32]) {
+    for (mut row, &c) in rows.outer_iter_mut().zip(chosen) {
+        row -= &codewords.row(c as usize);
+    }
+}
+
+impl Bottleneck for Stages {
+    fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
+        let mut residuals = latents.to_owned();
+        for stage in 0..self.spec.stages {
+            cx.cancel.check()?;
+            let mut rng = cx.rng(START_STREAM + stage as u64);
+            let codewords = self.spec.start.codewords(residuals.view(), self.spec.codewords, cx, &mut rng)?;
+            let nearest = cx.backend.nearest(&cx.backend.upload(residuals.view())?, codewords.view())?;
+            subtract(&mut residuals, codewords.view(), &nearest);
+            self.books.push(LearnedCodebook::new(codewords, self.spec.rules()));
+        }
+        Ok(())
+    }
+
+    fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        self.books.iter_mut().filter_map(LearnedCodebook::parameter).collect()
+    }
+
+    /// Each stage sees what the codewords before it have left of the latents. All of them together take the latents' place; the
+    /// losses are the mean over the stages that take part.
+    fn pass(
+        &self,
+        latents: &Matrix,
+        parameters: &[Matrix],
+        moment: &Moment<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Pass, MethodError> {
+        let stages = self.books.len();
+        let dropped = rng.random::<f64>() < self.spec.quantizer_dropout;
+        let taken = if dropped { rng.random_range(1..=stages) } else { stages };
+        let (mut residual, mut output) = (latents.clone(), None::<Matrix>);
+        let mut choices = Vec::with_capacity(taken);
+        for (stage, book) in self.books.iter().enumerate().take(taken) {
+            let choice = book.choose(&residual, parameters.get(stage), moment, rng)?;
+            residual = residual.minus(&Matrix::constant(choice.codewords.view()));
+            output = Some(output.map_or_else(|| choice.output.clone(), |sum| sum.plus(&choice.output)));
+            choices.push(choice);
+        }
+        let sum = choices.iter().fold(Array2::zeros(latents.dim()), |sum: Array2<f32>, c| sum + &c.codewords);
+        // Each stage passes the gradient of its residual, and these all are the gradient of the latents: one of them is enough.
+        let output = match (self.spec.estimator, output) {
+            (Estimator::StraightThrough, _) | (_, None) => latents.straight_through(sum.view()),
+            (Estimator::Rotation, _) => crate::learned::estimator::rotate(latents, sum.view()),
+            (Estimator::Gumbel, Some(output)) => output.scaled(1.0 / taken as f32).straight_through(sum.view()),
+        };
+        let losses = self.spec.rules().losses(&choices);
+        // Stages that are left out have chosen nothing.
+        let mut chosen: Vec<Vec<u32>> = choices.into_iter().map(|choice| choice.chosen).collect();
+        chosen.resize(stages, Vec::new());
+        Ok(Pass { latents: output, losses, chosen })
+    }
+
+    fn after_step(
+        &mut self,
+        latents: ArrayView2<'_, f32>,
+        chosen: &[Vec<u32>],
+        cx: &Context,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), MethodError> {
+        let mut residuals = latents.to_owned();
+        for (book, chosen) in self.books.iter_mut().zip(chosen) {
+            // With dropout a stage has seen some of the rows, and which is not told: all rows choose for it anew.
+            let all = if chosen.len() == residuals.nrows() {
+                chosen.clone()
+            } else {
+                cx.backend.nearest(&cx.backend.upload(residuals.view())?, book.codewords().view())?
+            };
+            let before = book.codewords();
+            book.after_step(residuals.view(), &all, cx, rng)?;
+            subtract(&mut residuals, before.view(), &all);
+        }
+        Ok(())
+    }
+
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let books = self.books.iter().map(LearnedCodebook::codewords).collect();
+        Ok(Box::new(AdditiveQuantizer::new(books, self.spec.beam, None, cx.backend.clone())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::arr2;
+
+    #[test]
+    fn residuals_are_what_codewords_leave() {
+        let mut rows = arr2(&[[1.0f32, 2.0], [3.0, 4.0]]);
+        subtract(&mut rows, arr2(&[[1.0f32, 1.0], [3.0, 5.0]]).view(), &[0, 1]);
+        assert_eq!(rows, arr2(&[[0.0, 1.0], [0.0, -1.0]]));
+    }
+}

@@ -1,0 +1,185 @@
+//! A codebook that moves as a whole: fixed random codewords behind one trained linear map, so that none can be left behind.
+
+use crate::codebooks::symbol_bits;
+use crate::learned::{Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore};
+use crate::product::ProductQuantizer;
+use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use gradients::Matrix;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "simvq",
+    summary: "SimVQ: codewords are fixed at random and trained through one linear map, which moves all of them at once",
+    paper: "Zhu et al., Addressing representation collapse in vector quantized models with one linear layer, 2024",
+    rate: "groups × log2(codewords), rounded up",
+    cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(latent · codewords)",
+    examples: &[
+        r#"{"codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
+        r#"{"codewords": 12, "groups": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
+    ],
+    schema: schema_of::<Simvq>,
+    parse: parse_params::<Simvq>,
+};
+
+/// Parameters of `simvq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Simvq {
+    /// Codewords of each codebook.
+    #[schemars(range(min = 2, max = 65536))]
+    pub codewords: usize,
+    /// Groups of components of a latent, each with a codebook of its own.
+    #[schemars(range(min = 1, max = 4096))]
+    pub groups: usize,
+    /// Weight of the commitment loss, which pulls latents to their codewords.
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub beta: f64,
+    /// What turns vectors into latents and back.
+    pub encoder: Encoder,
+    /// How everything is trained.
+    pub training: Training,
+}
+
+impl Default for Simvq {
+    fn default() -> Simvq {
+        let (encoder, training) = (Encoder::default(), Training::default());
+        Simvq { codewords: 256, groups: 1, beta: 0.25, encoder, training }
+    }
+}
+
+impl Simvq {
+    fn width(&self) -> LatentWidth {
+        LatentWidth::MultipleOf(self.groups)
+    }
+}
+
+impl Method for Simvq {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
+        ParamError::in_range("groups", self.groups, 1, 4096)?;
+        ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
+        self.training.check()?;
+        self.encoder.latent(dim, self.width()).map(|_| ())
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.groups * usize::from(symbol_bits(self.codewords))
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        let latent = self.encoder.latent(dim, self.width()).unwrap_or(dim);
+        self.encoder.cost(dim, latent) + (latent * self.codewords) as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        let shape = (self.width(), Spread::Natural(self.groups));
+        fit(&self.encoder, &self.training, shape, Mapped { spec: self.clone(), books: Vec::new() }, train, cx)
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let latent = self.encoder.latent(dim, self.width())?;
+        restore(&self.encoder, dim, latent, state, |state| {
+            Ok(ProductQuantizer::restore(state, self.groups, self.codewords, latent, cx.backend.clone())?)
+        })
+    }
+}
+
+/// Streams of random numbers, one per codebook, that it starts from.
+const START_STREAM: u64 = 1 << 42;
+
+/// Codewords `C·W`, of which `C` stays as it was drawn.
+struct MappedCodebook {
+    /// `K×size`.
+    fixed: Array2<f32>,
+    /// `size×size`.
+    map: Array2<f32>,
+}
+
+struct Mapped {
+    spec: Simvq,
+    books: Vec<MappedCodebook>,
+}
+
+impl Bottleneck for Mapped {
+    /// Normal codewords, and a map that gives each component the size it has in the latents.
+    fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
+        let size = latents.ncols() / self.spec.groups;
+        for g in 0..self.spec.groups {
+            let part = latents.slice(s![.., g * size..(g + 1) * size]);
+            let mut rng = cx.rng(START_STREAM + g as u64);
+            let fixed = Array2::from_shape_fn((self.spec.codewords, size), |_| StandardNormal.sample(&mut rng));
+            let power = part.map_axis(Axis(0), |x| x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>());
+            let deviation = power.mapv(|p| (p / latents.nrows().max(1) as f64).sqrt() as f32);
+            self.books.push(MappedCodebook { fixed, map: Array2::from_diag(&deviation) });
+        }
+        Ok(())
+    }
+
+    fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        self.books.iter_mut().map(|book| &mut book.map).collect()
+    }
+
+    fn pass(
+        &self,
+        latents: &Matrix,
+        parameters: &[Matrix],
+        moment: &Moment<'_>,
+        _rng: &mut ChaCha8Rng,
+    ) -> Result<Pass, MethodError> {
+        let size = latents.dim().1 / self.books.len();
+        let share = 1.0 / self.books.len() as f32;
+        let mut outputs = Vec::with_capacity(self.books.len());
+        let mut sums: Option<[Matrix; 2]> = None;
+        let backend = &moment.cx.backend;
+        for (g, (book, map)) in self.books.iter().zip(parameters).enumerate() {
+            let part = latents.columns(g * size..(g + 1) * size);
+            let rows = backend.upload(part.values().view())?;
+            let nearest = backend.nearest(&rows, book.codewords().view())?;
+            let numbers: Vec<usize> = nearest.iter().map(|&c| c as usize).collect();
+            let q = Matrix::constant(book.fixed.select(Axis(0), &numbers).view()).times(map);
+            let values = q.values();
+            outputs.push(part.straight_through(values.view()));
+            let squared = |gap: Matrix| gap.by(&gap).mean().scaled(share);
+            let losses = [squared(q.minus(&part.detached())), squared(part.minus(&q.detached()))];
+            sums = Some(match sums {
+                None => losses,
+                Some([a, b]) => [a.plus(&losses[0]), b.plus(&losses[1])],
+            });
+        }
+        let named = [("codebook_loss", 1.0), ("commitment_loss", self.spec.beta)];
+        let losses = sums.into_iter().flatten().zip(named);
+        let losses = losses.map(|(value, (name, weight))| Loss { name, weight, value }).collect();
+        Ok(Pass { latents: Matrix::beside(&outputs), losses, chosen: Vec::new() })
+    }
+
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        // What is stored is the product: the map has done its work when training ends.
+        let books = self.books.iter().map(MappedCodebook::codewords).collect();
+        Ok(Box::new(ProductQuantizer::new(books, Vec::new(), cx.backend.clone())))
+    }
+}
+
+impl MappedCodebook {
+    fn codewords(&self) -> Array2<f32> {
+        crate::rotation::multiply(self.fixed.view(), self.map.view())
+    }
+}
