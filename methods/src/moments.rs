@@ -1,7 +1,9 @@
 //! Mean, variance and covariance of rows, in f64 and without a copy of the rows in it.
 
 use nalgebra::DMatrix;
-use ndarray::{ArrayView2, Axis};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
 
 /// Rows centred at a time, so that the copy in f64 stays small.
 const ROWS: usize = 4096;
@@ -43,15 +45,22 @@ pub fn deviations(rows: ArrayView2<'_, f32>, mean: &[f64]) -> Vec<f64> {
     squares.into_iter().map(|sum| (sum / count).sqrt()).collect()
 }
 
-/// `mean (x − mean)·(x − mean)ᵀ`, `dim×dim`.
+/// Rows of the covariance that one task computes.
+const PANEL: usize = 48;
+
+/// `mean (x − mean)·(x − mean)ᵀ`, `dim×dim`. Runs on the current thread pool.
 pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> DMatrix<f64> {
     let (n, dim) = rows.dim();
-    let mut covariance = DMatrix::<f64>::zeros(dim, dim);
+    let mut covariance = Array2::<f64>::zeros((dim, dim));
     for block in rows.axis_chunks_iter(Axis(0), ROWS) {
-        let centred = DMatrix::from_fn(block.nrows(), dim, |i, j| f64::from(block[(i, j)]) - mean[j]);
-        covariance.gemm_tr(1.0 / n as f64, &centred, &centred, 1.0);
+        let centred = Array2::from_shape_fn(block.dim(), |(i, j)| f64::from(block[(i, j)]) - mean[j]);
+        // Whole sums in each task, so that no result depends on the number of threads.
+        covariance.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter().enumerate().for_each(|(p, mut panel)| {
+            let columns = centred.slice(s![.., p * PANEL..p * PANEL + panel.nrows()]);
+            general_mat_mul(1.0 / n as f64, &columns.t(), &centred, 1.0, &mut panel);
+        });
     }
-    covariance
+    DMatrix::from_row_iterator(dim, dim, covariance)
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ impl Parameter {
 
 fn data(values: ArrayView2<'_, f32>) -> TensorData {
     let (rows, columns) = values.dim();
-    TensorData::new(values.iter().copied().collect::<Vec<f32>>(), [rows, columns])
+    let values = values.as_slice().map_or_else(|| values.iter().copied().collect(), <[f32]>::to_vec);
+    TensorData::new(values, [rows, columns])
 }
 
 fn array(tensor: Inner) -> Array2<f32> {

@@ -3,7 +3,7 @@
 
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
-use rand::{Rng, RngExt};
+use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,10 +58,9 @@ pub(crate) fn rotate(e: &Matrix, q: ArrayView2<'_, f32>) -> Matrix {
 
 /// `n×k` of Gumbel noise, `−ln(−ln u)` with `u` uniform in (0, 1).
 pub(crate) fn gumbel_noise(n: usize, k: usize, rng: &mut impl Rng) -> Array2<f32> {
-    Array2::from_shape_fn((n, k), |_| {
-        let u = (rng.random::<f64>() + f64::from(f32::EPSILON) * 1e-3).min(1.0 - 1e-12);
-        (-(-u.ln()).ln()) as f32
-    })
+    // The middles of 2^23 equal parts of the interval: never 0 or 1, and exact in f32.
+    let mut uniform = || ((rng.next_u32() >> 9) as f32 + 0.5) / (1u32 << 23) as f32;
+    Array2::from_shape_fn((n, k), |_| -(-uniform().ln()).ln())
 }
 
 /// Number of the largest entry of each row, the first among equals.
