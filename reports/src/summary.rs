@@ -258,7 +258,9 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
             for record in run.records.iter().filter(succeeded) {
                 let trial = &record.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
-                let (label, series) = (suffix(&trial.label) + &device, suffix(&trial.series) + &device);
+                // A label such as "VQ, {codewords}" leaves its comma to the series.
+                let named = trial.series.trim_end_matches([',', ';', ':', ' ']);
+                let (label, series) = (suffix(&trial.label) + &device, suffix(named) + &device);
                 // Method, parameters, device and threads make a point; its seeds are put together.
                 let identity = (format!("{} {}", trial.method, trial.params), trial.device.as_str(), trial.threads);
                 let at = *known.entry(identity).or_insert(points.len());

@@ -83,7 +83,7 @@ impl Axis {
     /// Linear where the values are of one magnitude, else logarithmic.
     pub fn fitted(values: impl Iterator<Item = f64> + Clone) -> Option<Axis> {
         let (low, high) = finite_range(values.clone())?;
-        if low > 0.0 && high > 8.0 * low { Axis::log10(values) } else { Axis::around(values) }
+        if low > 0.0 && high > 2.0 * low { Axis::log10(values) } else { Axis::around(values) }
     }
 
     /// Iterations counted from 1; logarithmic when there are many.
@@ -192,7 +192,7 @@ mod tests {
         assert!(Axis::log10([0.0, -1.0].into_iter()).is_none());
         let sizes = Axis::powers_of_two([64.0, 240.0, 4375.0].into_iter()).expect("values");
         assert_eq!(sizes.labels(), ["2⁶", "2⁷", "2⁸", "2⁹", "2¹⁰", "2¹¹", "2¹²"]);
-        assert_eq!(Axis::percent().labels(), ["0%", "20%", "40%", "60%", "80%", "100%"]);
+        assert_eq!(Axis::percent().labels(), ["0%", "25%", "50%", "75%", "100%"]);
         assert_eq!(Axis::counts(3).labels(), ["1", "2", "3"]);
         assert_eq!(Axis::counts(30).labels(), ["1", "5", "10", "15", "20", "25", "30"]);
         assert_eq!(Axis::counts(200).labels(), ["1", "10", "100"]);

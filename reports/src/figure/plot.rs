@@ -127,6 +127,13 @@ impl Plot {
             .set_all_tick_mark_size(4 * s)
             .draw()
             .map_err(refused)?;
+        // Without names of ticks the library leaves out the line of an axis, too.
+        let (left, right, bottom, top) = (self.x.low(), self.x.high(), self.y.low(), self.y.high());
+        let bare = [(frame.below, [(left, bottom), (right, bottom)]), (frame.beside, [(left, bottom), (left, top)])];
+        for (_, ends) in bare.into_iter().filter(|(room, _)| *room == 0) {
+            let axis = PathElement::new(ends.to_vec(), INK.stroke_width(s as u32));
+            chart.draw_series(std::iter::once(axis)).map_err(refused)?;
+        }
         for reference in &self.references {
             self.draw_reference(&mut chart, reference)?;
         }
@@ -230,15 +237,18 @@ impl Plot {
     fn trace_markers(&self, curve: &Curve) -> Vec<usize> {
         let stagger = (curve.index as f64 * 0.381_966 + 0.25).fract();
         let place = |x: f64| f64::from(self.x.map(&x, (0, 10_000)));
+        let end = curve.points.last().map_or(0.0, |(x, _)| place(*x));
         let mut marked: Vec<usize> = (0..TRACE_MARKERS)
-            .filter_map(|m| {
-                let wanted = 10_000.0 * (m as f64 + stagger) / TRACE_MARKERS as f64;
+            .map(|m| 10_000.0 * (m as f64 + stagger) / TRACE_MARKERS as f64)
+            .filter(|wanted| *wanted <= end)
+            .filter_map(|wanted| {
                 let distance = |(_, (x, _)): &(usize, &(f64, Estimate))| (place(*x) - wanted).abs();
                 curve.points.iter().enumerate().min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|(i, _)| i)
             })
             .collect();
         marked.dedup();
-        marked
+        // A short one ends before the first place.
+        if marked.is_empty() { vec![curve.points.len().saturating_sub(1)] } else { marked }
     }
 
     /// A point on a line, half of its fall across the plot from its start.
