@@ -4,7 +4,7 @@ use super::Sketch;
 use super::axis::Axis;
 use super::panels::{Panel, Panels};
 use super::plot::{Curve, Plot, Reference, Side};
-use super::side_by_side::{range, split};
+use super::side_by_side::{about_bits, bits, range, split};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
@@ -66,10 +66,11 @@ pub fn draw(dataset: &DatasetSummary, cost: Cost) -> Result<Option<Sketch>, Repo
     if !asked || points.len() < 2 {
         return Ok(None);
     }
-    // Methods are compared at equal rate, where there are few rates at which to compare them.
-    let rates = split(&points, |p| p.bits as i64);
-    let apart = rates.len() <= MOST_RATES && rates.iter().any(|group| several_series(group));
-    let groups = if apart { rates } else { vec![points.clone()] };
+    // Methods are compared at equal rate, or at nearly equal ones, where there are few rates and several methods at each.
+    let comparable = |groups: &Vec<Vec<&Point>>| groups.len() <= MOST_RATES && groups.iter().all(|g| several_series(g));
+    let at_rates = [split(&points, bits), split(&points, about_bits)].into_iter().find(comparable);
+    let apart = at_rates.is_some();
+    let groups = at_rates.unwrap_or_else(|| vec![points.clone()]);
     let places: Vec<(f64, Estimate)> = points.iter().filter_map(|p| place(p, cost)).collect();
     let x = Axis::log10(places.iter().map(|(x, _)| *x));
     let y = Axis::fitted(places.iter().map(|(_, e)| e.value));
@@ -78,7 +79,8 @@ pub fn draw(dataset: &DatasetSummary, cost: Cost) -> Result<Option<Sketch>, Repo
         .iter()
         .map(|group| {
             let (curves, front) = clouds(dataset, group, cost);
-            let references = vec![Reference { name: "Pareto front".into(), points: front, side: Side::Legend }];
+            let reference = Reference { name: "Pareto front".into(), points: front, side: Side::Legend };
+            let references = if reference.points.len() > 1 { vec![reference] } else { vec![] };
             let name = range(group.iter().map(|p| p.bits as f64), "bit");
             Panel { name, plot: Plot { x: x.clone(), y: y.clone(), curves, references } }
         })
@@ -90,7 +92,7 @@ pub fn draw(dataset: &DatasetSummary, cost: Cost) -> Result<Option<Sketch>, Repo
         panels,
         shared: true,
     };
-    let beside = if apart { ", at each rate" } else { "" };
+    let beside = if apart { " at each rate" } else { ", whatever the rate" };
     let caption = format!(
         "Distortion on {} against {}{beside}; means over seeds with 95% intervals. The dashed line joins the Pareto front; \
          points that another one beats in both are pale.",

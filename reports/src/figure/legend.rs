@@ -19,6 +19,8 @@ const SAMPLE: i32 = 22;
 enum Sample {
     /// Line and marker of the curve with this index.
     Curve(usize),
+    /// Marker of the cloud of points with this index.
+    Cloud(usize),
     /// The dashes and open markers of all second curves.
     Secondary,
     /// The dashes of a line to compare with.
@@ -44,13 +46,17 @@ impl Legend {
         let mut entries: Vec<(String, Sample)> = Vec::new();
         let mut dashes = true;
         for curve in curves {
-            let entry = (shorten(&curve.name, SMALL, LONGEST), Sample::Curve(curve.index));
+            let sample = if curve.joined { Sample::Curve(curve.index) } else { Sample::Cloud(curve.index) };
+            let entry = (shorten(&curve.name, SMALL, LONGEST), sample);
             dashes &= !curve.secondary;
             if !curve.secondary && !entries.contains(&entry) {
                 entries.push(entry);
             }
         }
-        entries.sort_by_key(|(_, sample)| if let Sample::Curve(index) = sample { *index } else { usize::MAX });
+        entries.sort_by_key(|(_, sample)| match sample {
+            Sample::Curve(index) | Sample::Cloud(index) => *index,
+            Sample::Secondary | Sample::Reference => usize::MAX,
+        });
         for reference in references.filter(|r| r.side == Side::Legend) {
             let entry = (shorten(&reference.name, SMALL, LONGEST), Sample::Reference);
             if !entries.contains(&entry) {
@@ -103,8 +109,9 @@ impl Legend {
         let (ink, pieces) = match sample {
             Sample::Curve(index) => {
                 let dashes = if self.dashes { dash(index) } else { None };
-                (colour(index), dashes.map_or_else(|| vec![(0.0, length)], |d| pieces(d)))
+                (colour(index), dashes.map_or_else(|| vec![(0.0, length)], pieces))
             }
+            Sample::Cloud(index) => (colour(index), vec![]),
             Sample::Secondary => (MUTED, vec![(0.0, 5.0), (17.0, 22.0)]),
             Sample::Reference => (MUTED, pieces(Dash { on: 5, off: 4 })),
         };
@@ -114,7 +121,7 @@ impl Legend {
             area.draw(&piece).map_err(refused)?;
         }
         let (index, fill) = match sample {
-            Sample::Curve(index) => (index, ink.filled()),
+            Sample::Curve(index) | Sample::Cloud(index) => (index, ink.filled()),
             Sample::Secondary => (0, WHITE.filled()),
             Sample::Reference => return Ok(()),
         };
@@ -128,10 +135,13 @@ impl Legend {
     }
 }
 
-/// The dashes of a sample.
+/// The dashes of a sample, one of them at its middle.
 fn pieces(dash: Dash) -> Vec<(f64, f64)> {
-    let starts = (0..SAMPLE).step_by((dash.on + dash.off).max(1) as usize);
-    starts.map(|from| (f64::from(from), f64::from((from + dash.on).min(SAMPLE)))).collect()
+    let (on, length) = (f64::from(dash.on), f64::from(SAMPLE));
+    let period = on + f64::from(dash.off);
+    let first = ((length - on) / 2.0).rem_euclid(period) - period;
+    let starts = (0..SAMPLE).map(|i| first + f64::from(i) * period);
+    starts.map(|from| (from.max(0.0), (from + on).min(length))).filter(|(from, to)| from < to).collect()
 }
 
 fn entry_width(name: &str) -> f64 {

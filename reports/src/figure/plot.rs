@@ -137,14 +137,23 @@ impl Plot {
         for reference in &self.references {
             self.draw_reference(&mut chart, reference)?;
         }
+        let curves: Vec<Curve> = self.curves.iter().map(|curve| self.inside(curve)).collect();
         // Bands lie behind all lines.
-        for curve in self.curves.iter().filter(|c| c.trace) {
+        for curve in curves.iter().filter(|c| c.trace) {
             self.draw_band(&mut chart, curve)?;
         }
-        for curve in &self.curves {
+        for curve in &curves {
             self.draw_curve(&mut chart, curve)?;
         }
         Ok(())
+    }
+
+    /// A curve without the points that the axes have no place for, such as zero on a logarithmic one.
+    fn inside(&self, curve: &Curve) -> Curve {
+        let strong = curve.strong.iter().copied().chain(std::iter::repeat(true));
+        let kept = curve.points.iter().zip(strong).filter(|((x, e), _)| self.x.holds(*x) && self.y.holds(e.value));
+        let (points, strong) = kept.map(|(point, strong)| (*point, strong)).unzip();
+        Curve { points, strong, ..curve.clone() }
     }
 
     fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &Reference) -> Result<(), ReportError> {

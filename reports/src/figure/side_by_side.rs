@@ -30,14 +30,12 @@ pub struct Groups<'a> {
 /// round to the same half.
 pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
-    let rate = |p: &Point| (2.0 * (p.bits.max(1) as f64).log2()).round() as i64;
-    let exact = |p: &Point| p.bits as i64;
     let sized = points.iter().all(|p| p.codebooks().is_some());
-    let ways = [(true, split(points, size)), (false, split(points, rate)), (false, split(points, exact))];
+    let ways = [(true, split(points, size)), (false, split(points, about_bits)), (false, split(points, bits))];
     let mut ways = ways.into_iter().filter(|(by_size, _)| sized || !by_size);
     let first = ways.find(|(_, groups)| groups.iter().all(|group| one_per_series(group)));
     let told = first.is_some();
-    let (by_size, chosen) = first.unwrap_or_else(|| (false, split(points, rate)));
+    let (by_size, chosen) = first.unwrap_or_else(|| (false, split(points, about_bits)));
     let found = chosen.len();
     let kept = evenly(found, MOST);
     let all = chosen.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, group)| {
@@ -49,6 +47,16 @@ pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
         }
     });
     Groups { all: all.collect(), apart: told, found }
+}
+
+/// The rate.
+pub fn bits(point: &Point) -> i64 {
+    point.bits as i64
+}
+
+/// The rate, rounded to half a power of two: what rounds the number of codewords up differs by a bit or two.
+pub fn about_bits(point: &Point) -> i64 {
+    (2.0 * (point.bits.max(1) as f64).log2()).round() as i64
 }
 
 /// Points of one key together, by ascending key.

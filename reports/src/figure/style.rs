@@ -50,7 +50,7 @@ pub struct Dash {
 pub fn dash(i: usize) -> Option<Dash> {
     match i / PALETTE.len() {
         0 => None,
-        round if round % 2 == 1 => Some(Dash { on: 7, off: 3 }),
+        round if round % 2 == 1 => Some(Dash { on: 5, off: 3 }),
         _ => Some(Dash { on: 2, off: 2 }),
     }
 }

@@ -46,7 +46,7 @@ impl Course {
         match self {
             Course::Usage => "Share of the codewords that some training vector goes to",
             Course::Perplexity => {
-                "Perplexity of the codewords that the training vectors go to, at most the size of the codebook (dashed)"
+                "Perplexity of the codewords that the training vectors go to, which is at most the size of the codebook"
             }
             Course::Distortion => "Squared error of the training vectors over the variance of the base vectors",
         }
