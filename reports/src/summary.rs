@@ -142,9 +142,9 @@ impl Point {
         names.filter(|name| seen.insert(*name)).collect()
     }
 
-    /// Whether training followed its use of the codewords, as methods do that learn over epochs.
+    /// Whether training wrote more than its distortion, as methods do that learn over epochs; classical ones do not.
     pub fn learns(&self) -> bool {
-        self.courses().contains(&"training_usage")
+        self.courses().iter().any(|name| *name != "training_mse")
     }
 
     /// Codewords of the largest codebook, and how many codebooks of that size the rate pays for.

@@ -205,7 +205,11 @@ fn figures_appear_with_what_they_need_only() {
         names(&run)
     };
     assert!(!without(&["train_seconds"]).iter().any(|n| n.starts_with("distortion-")), "nobody asked for the cost");
-    assert!(!without(&["training_usage"]).iter().any(|n| n.starts_with("distortion-")), "nothing learns");
+    let mut classical = collapse();
+    let of_learning = |v: &Measured| v.metric.starts_with("training_") && v.metric != "training_mse";
+    classical.records.iter_mut().for_each(|r| r.values.retain(|v| !of_learning(v)));
+    assert!(!names(&classical).iter().any(|n| n.starts_with("distortion-")), "nothing learns");
+    assert_eq!(count(&figure(&classical, "training-mse"), "iteration"), 2);
     assert!(!without(&["codewords"]).iter().any(|n| n.ends_with("-codewords")));
     // One size says nothing about sizes, and one epoch nothing about a course.
     let mut one = collapse();
@@ -325,6 +329,13 @@ fn no_value_is_too_odd_to_be_drawn() {
     let mut run = collapse();
     run.records.iter_mut().for_each(|r| r.values.iter_mut().for_each(|v| v.repeat = v.repeat.map(|i| usize::MAX - i)));
     assert!(!names(&run).iter().any(|n| n.starts_with("training-")));
+}
+
+#[test]
+fn captions_say_what_is_seen() {
+    let page = common::text(&collapse(), "report.md");
+    let captions: Vec<&str> = page.lines().filter(|line| line.starts_with("![")).collect();
+    insta::assert_snapshot!("captions", captions.join("\n"));
 }
 
 #[test]

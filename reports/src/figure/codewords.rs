@@ -89,8 +89,8 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     }
     .draw()?;
     let caption = format!(
-        "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. Where curves fall away from \
-         full use, codebooks collapse. No more codewords can be hit than there are base vectors ({}).",
+        "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. A curve that falls away from \
+         full use with size is a codebook that collapses, or one that the vectors are too few to fill ({} base vectors).",
         dataset.name, dataset.facts.base
     );
     Ok(Some(Sketch { caption, svg }))

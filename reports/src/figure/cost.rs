@@ -4,7 +4,7 @@ use super::Sketch;
 use super::axis::Axis;
 use super::panels::{Panel, Panels};
 use super::plot::{Curve, Plot, Reference, Side};
-use super::side_by_side::{about_bits, bits, range, split};
+use super::side_by_side::{bits, by_rate, range, split};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
@@ -68,7 +68,7 @@ pub fn draw(dataset: &DatasetSummary, cost: Cost) -> Result<Option<Sketch>, Repo
     }
     // Methods are compared at equal rate, or at nearly equal ones, where there are few rates and several methods at each.
     let comparable = |groups: &Vec<Vec<&Point>>| groups.len() <= MOST_RATES && groups.iter().all(|g| several_series(g));
-    let at_rates = [split(&points, bits), split(&points, about_bits)].into_iter().find(comparable);
+    let at_rates = [split(&points, bits), by_rate(&points)].into_iter().find(comparable);
     let apart = at_rates.is_some();
     let groups = at_rates.unwrap_or_else(|| vec![points.clone()]);
     let places: Vec<(f64, Estimate)> = points.iter().filter_map(|p| place(p, cost)).collect();

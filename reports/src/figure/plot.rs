@@ -15,6 +15,8 @@ pub const TEXT: f64 = 12.0;
 pub const SMALL: f64 = 11.0;
 /// Markers along a trace.
 const TRACE_MARKERS: usize = 4;
+/// Of more curves, bands are paler, since they lie on each other.
+const MANY: usize = 4;
 
 /// A curve, or a cloud of points.
 #[derive(Clone, Default)]
@@ -185,7 +187,8 @@ impl Plot {
         }
         let high = known.iter().map(|(x, e)| (*x, self.y.clamp(e.high)));
         let low = known.iter().rev().map(|(x, e)| (*x, self.y.clamp(e.low)));
-        let band = Polygon::new(high.chain(low).collect::<Vec<_>>(), colour(curve.index).mix(0.15).filled());
+        let opacity = if self.curves.len() > MANY { 0.09 } else { 0.15 };
+        let band = Polygon::new(high.chain(low).collect::<Vec<_>>(), colour(curve.index).mix(opacity).filled());
         chart.draw_series(std::iter::once(band)).map_err(refused)?;
         Ok(())
     }

@@ -27,15 +27,15 @@ pub struct Groups<'a> {
 }
 
 /// Puts points into groups. Sizes are alike that round to the same power of two (240 codewords stand beside 256), rates that
-/// round to the same half.
+/// differ by a few percent.
 pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
     let sized = points.iter().all(|p| p.codebooks().is_some());
-    let ways = [(true, split(points, size)), (false, split(points, about_bits)), (false, split(points, bits))];
+    let ways = [(true, split(points, size)), (false, by_rate(points)), (false, split(points, bits))];
     let mut ways = ways.into_iter().filter(|(by_size, _)| sized || !by_size);
     let first = ways.find(|(_, groups)| groups.iter().all(|group| one_per_series(group)));
     let told = first.is_some();
-    let (by_size, chosen) = first.unwrap_or_else(|| (false, split(points, about_bits)));
+    let (by_size, chosen) = first.unwrap_or_else(|| (false, by_rate(points)));
     let found = chosen.len();
     let kept = evenly(found, MOST);
     let all = chosen.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, group)| {
@@ -54,9 +54,24 @@ pub fn bits(point: &Point) -> i64 {
     point.bits as i64
 }
 
-/// The rate, rounded to half a power of two: what rounds the number of codewords up differs by a bit or two.
-pub fn about_bits(point: &Point) -> i64 {
-    (2.0 * (point.bits.max(1) as f64).log2()).round() as i64
+/// How much the rates of a group differ at most: what rounds the number of codewords up costs a bit more than its neighbours.
+const NEARLY: f64 = 1.09;
+
+/// Points of nearly one rate together, by ascending rate.
+pub fn by_rate<'a>(points: &[&'a Point]) -> Vec<Vec<&'a Point>> {
+    let mut least = 0.0;
+    let mut groups: Vec<Vec<&Point>> = Vec::new();
+    for group in split(points, bits) {
+        let rate = group.first().map_or(0.0, |p| p.bits as f64);
+        match groups.last_mut().filter(|_| rate <= NEARLY * least) {
+            Some(last) => last.extend(group),
+            None => {
+                least = rate;
+                groups.push(group);
+            }
+        }
+    }
+    groups
 }
 
 /// Points of one key together, by ascending key.

@@ -100,7 +100,7 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
         n => format!(" {n} of {} panels are left out, evenly.", groups.found),
     };
     let caption = format!(
-        "{} of {}, at the end of each {x_title}. Means over seeds with 95% intervals as bands, as far as all seeds went.{left_out}",
+        "{}, on {}, at the end of each {x_title}. Means over seeds with 95% intervals as bands, as far as all seeds went.{left_out}",
         course.meaning(),
         dataset.name
     );
