@@ -254,6 +254,22 @@ fn codes_of_equal_codebooks_are_told_by_their_rate() {
 }
 
 #[test]
+fn two_small_codebooks_stand_beside_one_of_their_rate() {
+    let mut records: Vec<TrialRecord> = [64, 256].map(|codewords| learned("VQ", codewords, 1)).into();
+    for (bits, codewords) in [(6, 8.0), (8, 16.0)] {
+        let mut record = record(trial(&format!("PQ {bits}"), "PQ", bits, 1), 0.5);
+        record.values.push(Measured::new("codewords", codewords, "1"));
+        record.values.extend((0..9).map(|i| Measured::new("training_mse", 8.0 / (i + 1) as f64, "1").repeat(i)));
+        records.push(record);
+    }
+    let run = run_of(records);
+    let svg = figure(&run, "training-mse");
+    assert_eq!((count(&svg, "6 bits"), count(&svg, "8 bits"), count(&svg, "epoch or iteration")), (1, 1, 2));
+    assert_eq!(count(&figure(&run, "training-usage"), "256 codewords"), 1, "of those that have codebooks alike");
+    assert_eq!(count(&figure(&run, "usage-codewords"), "PQ, 2 codebooks"), 1);
+}
+
+#[test]
 fn several_curves_of_a_series_at_one_size_have_names_of_their_own() {
     let mut records = Vec::new();
     for (variant, bits) in [("slow", 8), ("fast", 8)] {
@@ -288,6 +304,15 @@ fn costs_are_compared_at_equal_rate() {
         }
         assert_eq!(count(&svg, "Pareto front"), 1, "{name}: in the legend");
     }
+    // A method alone at its rate compares to nothing; where all are, they stand together.
+    let (mut lonely, mut scattered) = (run.clone(), run);
+    lonely.records.push(record(trial("Scalar 9 bits", "Scalar", 9, 1), 0.9));
+    assert_eq!(count(&figure(&lonely, "distortion-training"), "Scalar"), 0);
+    assert!(common::text(&lonely, "report.md").contains("One point is left out"));
+    for (i, record) in scattered.records.iter_mut().enumerate() {
+        record.trial.bits_per_vector = 8 << (i / 3);
+    }
+    assert_eq!(count(&figure(&scattered, "distortion-training"), "8–67108864 bits"), 1);
 }
 
 #[test]
@@ -336,32 +361,4 @@ fn captions_say_what_is_seen() {
     let page = common::text(&collapse(), "report.md");
     let captions: Vec<&str> = page.lines().filter(|line| line.starts_with("![")).collect();
     insta::assert_snapshot!("captions", captions.join("\n"));
-}
-
-#[test]
-fn dump_scratch() {
-    let Some(dir) = std::env::var_os("SCRATCH") else { return };
-    let crowded = collapse();
-    let mut records = Vec::new();
-    for bits in [32, 64, 128] {
-        for series in SERIES {
-            for seed in 1..=3 {
-                let mut record = learned(series, 256, seed);
-                record.trial = trial(&format!("{series} {bits} bits"), series, bits, seed);
-                record.values.extend([
-                    Measured::new("psnr_db", 20.0 + (bits as f64).log2() + seed as f64 * 0.1, "dB"),
-                    Measured::new("bits_per_pixel", bits as f64 / 64.0, "bit"),
-                ]);
-                record.values.iter_mut().filter(|v| v.metric == "nmse").for_each(|v| v.value *= 10.0 / bits as f64);
-                records.push(record);
-            }
-        }
-    }
-    for (name, run) in [("crowded", crowded), ("cost", run_of(records))] {
-        for a in render(&[run], &["png".to_owned()]).expect("renders") {
-            let path = std::path::Path::new(&dir).join(name).join(a.path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, a.bytes).unwrap();
-        }
-    }
 }

@@ -89,11 +89,10 @@ impl Axis {
     /// Iterations counted from 1; logarithmic when there are many.
     pub fn counts(last: usize) -> Axis {
         let end = last.max(2) as f64;
-        if last > 50 {
-            let ends = [1.0, end];
-            if let Some(axis) = Axis::log10(ends.into_iter()) {
-                return axis;
-            }
+        if let Some(axis) = Axis::log10([1.0, end].into_iter()).filter(|_| last > 50) {
+            // Few decades leave room for ticks between them.
+            let finer = (0..3).flat_map(|e| [1.0, 2.0, 5.0].map(|s| s * 10f64.powi(e))).filter(|t| *t <= end);
+            return if last < 1000 { Axis { ticks: finer.collect(), ..axis } } else { axis };
         }
         let margin = 0.03 * (end - 1.0);
         let step = [1, 2, 5, 10].into_iter().find(|step| last <= 7 * step).unwrap_or(10);
@@ -195,7 +194,8 @@ mod tests {
         assert_eq!(Axis::percent().labels(), ["0%", "25%", "50%", "75%", "100%"]);
         assert_eq!(Axis::counts(3).labels(), ["1", "2", "3"]);
         assert_eq!(Axis::counts(30).labels(), ["1", "5", "10", "15", "20", "25", "30"]);
-        assert_eq!(Axis::counts(200).labels(), ["1", "10", "100"]);
+        assert_eq!(Axis::counts(200).labels(), ["1", "2", "5", "10", "20", "50", "100", "200"]);
+        assert_eq!(Axis::counts(1000).labels(), ["1", "10", "100", "1000"]);
     }
 
     #[test]

@@ -58,19 +58,26 @@ fn place(point: &Point, cost: Cost) -> Option<(f64, Estimate)> {
     Some((cost.of(point)?, nmse))
 }
 
-pub fn draw(dataset: &DatasetSummary, cost: Cost) -> Result<Option<Sketch>, ReportError> {
+pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch>, ReportError> {
     // Where nothing learns over epochs, training takes what it takes and models differ by their codebooks alone.
     let asked = dataset.points.iter().any(Point::learns)
         && dataset.points.iter().any(|p| p.timing(Which::metric("train_seconds")).is_some());
-    let points: Vec<&Point> = dataset.points.iter().filter(|p| place(p, cost).is_some()).collect();
+    let points: Vec<&'a Point> = dataset.points.iter().filter(|p| place(p, cost).is_some()).collect();
     if !asked || points.len() < 2 {
         return Ok(None);
     }
-    // Methods are compared at equal rate, or at nearly equal ones, where there are few rates and several methods at each.
-    let comparable = |groups: &Vec<Vec<&Point>>| groups.len() <= MOST_RATES && groups.iter().all(|g| several_series(g));
-    let at_rates = [split(&points, bits), by_rate(&points)].into_iter().find(comparable);
-    let apart = at_rates.is_some();
-    let groups = at_rates.unwrap_or_else(|| vec![points.clone()]);
+    // Methods are compared at equal rate, or at nearly equal ones, where there are a few rates with several methods.
+    let compared = |mut groups: Vec<Vec<&'a Point>>| {
+        groups.retain(|group| several_series(group));
+        groups
+    };
+    let (equal, nearly) = (compared(split(&points, bits)), compared(by_rate(&points)));
+    let held = |groups: &[Vec<&Point>]| groups.iter().map(Vec::len).sum::<usize>();
+    let rates = if held(&nearly) > held(&equal) { nearly } else { equal };
+    let apart = (1..=MOST_RATES).contains(&rates.len());
+    let groups = if apart { rates } else { vec![points.clone()] };
+    let alone = points.len() - held(&groups);
+    let points: Vec<&Point> = groups.concat();
     let places: Vec<(f64, Estimate)> = points.iter().filter_map(|p| place(p, cost)).collect();
     let x = Axis::log10(places.iter().map(|(x, _)| *x));
     let y = Axis::fitted(places.iter().map(|(_, e)| e.value));
@@ -93,9 +100,14 @@ pub fn draw(dataset: &DatasetSummary, cost: Cost) -> Result<Option<Sketch>, Repo
         shared: true,
     };
     let beside = if apart { " at each rate" } else { ", whatever the rate" };
+    let left_out = match alone {
+        0 => String::new(),
+        1 => " One point is left out, at whose rate nothing compares.".to_owned(),
+        n => format!(" {n} points are left out, at whose rates nothing compares."),
+    };
     let caption = format!(
         "Distortion on {} against {}{beside}; means over seeds with 95% intervals. The dashed line joins the Pareto front; \
-         points that another one beats in both are pale.",
+         points that another one beats in both are pale.{left_out}",
         dataset.name,
         cost.meaning()
     );

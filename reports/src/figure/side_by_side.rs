@@ -27,10 +27,13 @@ pub struct Groups<'a> {
 }
 
 /// Puts points into groups. Sizes are alike that round to the same power of two (240 codewords stand beside 256), rates that
-/// differ by a few percent.
+/// differ by less than a tenth.
 pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
-    let sized = points.iter().all(|p| p.codebooks().is_some());
+    // Several small codebooks are no match for one of their size.
+    let mut numbers = points.iter().map(|p| p.codebooks().map(|(_, number)| number));
+    let number = numbers.next().flatten();
+    let sized = number.is_some() && numbers.all(|n| n == number);
     let ways = [(true, split(points, size)), (false, by_rate(points)), (false, split(points, bits))];
     let mut ways = ways.into_iter().filter(|(by_size, _)| sized || !by_size);
     let first = ways.find(|(_, groups)| groups.iter().all(|group| one_per_series(group)));
