@@ -1,4 +1,5 @@
-//! Use of a codebook against its size: the picture of codebook collapse (Mentzer et al., Finite scalar quantization, 2023, figure 3).
+//! Use of a codebook against its size: the picture of codebook collapse (Mentzer et al., Finite scalar quantization, 2023,
+//! figure 3).
 
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};

@@ -1,5 +1,5 @@
-//! Which methods stand in one panel: those of about one size of codebook, or else of about one rate, so that a panel holds one curve
-//! per series.
+//! Which methods stand in one panel: those of about one size of codebook, or else of about one rate, so that a panel holds
+//! one curve per series.
 
 use crate::summary::Point;
 
