@@ -123,8 +123,8 @@ impl Point {
         found.iter().enumerate().take_while(|(i, (number, _))| i == number).map(|(_, (_, value))| *value).collect()
     }
 
-    /// Mean over seeds at each iteration or epoch, as far as all seeds went: a mean over ever fewer seeds would jump where
-    /// one of them ends.
+    /// Mean over seeds at each iteration or epoch, as far as all seeds went: a mean over ever fewer seeds would jump
+    /// where one of them ends.
     pub fn course(&self, metric: &str) -> Vec<Estimate> {
         let traces: Vec<Vec<f64>> =
             self.seeds.iter().map(|values| Point::trace(values, metric)).filter(|t| !t.is_empty()).collect();

@@ -1,5 +1,5 @@
-//! Use of a codebook against its size: the picture of codebook collapse (Mentzer et al., Finite scalar quantization, 2023,
-//! figure 3).
+//! Use of a codebook against its size: the picture of codebook collapse (Mentzer et al., Finite scalar quantization,
+//! 2023, figure 3).
 
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
@@ -22,8 +22,8 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         Use::Share => "usage",
         Use::Perplexity => "perplexity",
     };
-    // Curves of what differs in nothing but the size of the codebooks. A quantizer of single components has levels, which say
-    // nothing about vectors.
+    // Curves of what differs in nothing but the size of the codebooks. A quantizer of single components has levels,
+    // which say nothing about vectors.
     let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
     let series = dataset.series();
     let mut curves: Vec<Curve> = Vec::new();
@@ -90,8 +90,8 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     }
     .draw()?;
     let caption = format!(
-        "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. A curve that falls away from \
-         full use with size is a codebook that collapses, or one that the vectors are too few to fill ({} base vectors).",
+        "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. A curve that falls \
+         away from full use with size is a codebook that collapses, or one that the vectors are too few to fill ({} base vectors).",
         dataset.name, dataset.facts.base
     );
     Ok(Some(Sketch { caption, svg }))

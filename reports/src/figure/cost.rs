@@ -106,8 +106,8 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
         n => format!(" {n} points are left out, at whose rates nothing compares."),
     };
     let caption = format!(
-        "Distortion on {} against {}{beside}; means over seeds with 95% intervals. The dashed line joins the Pareto front; \
-         points that another one beats in both are pale.{left_out}",
+        "Distortion on {} against {}{beside}; means over seeds with 95% intervals. The dashed line joins the Pareto \
+         front; points that another one beats in both are pale.{left_out}",
         dataset.name,
         cost.meaning()
     );

@@ -1,5 +1,5 @@
-//! One plot area with its axes: curves with intervals and markers, and lines to compare with. A chart is one of these, panels are
-//! several.
+//! One plot area with its axes: curves with intervals and markers, and lines to compare with. A chart is one of
+//! these, panels are several.
 
 use super::axis::Axis;
 use super::refused;

@@ -1,5 +1,5 @@
-//! Which methods stand in one panel: those of about one size of codebook, or else of about one rate, so that a panel holds
-//! one curve per series.
+//! Which methods stand in one panel: those of about one size of codebook, or else of about one rate, so that a panel
+//! holds one curve per series.
 
 use crate::summary::Point;
 
@@ -26,8 +26,8 @@ pub struct Groups<'a> {
     pub found: usize,
 }
 
-/// Puts points into groups. Sizes are alike that round to the same power of two (240 codewords stand beside 256), rates that
-/// differ by less than a tenth.
+/// Puts points into groups. Sizes are alike that round to the same power of two (240 codewords stand beside 256),
+/// rates that differ by less than a tenth.
 pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
     // Several small codebooks are no match for one of their size.
@@ -57,7 +57,8 @@ pub fn bits(point: &Point) -> i64 {
     point.bits as i64
 }
 
-/// How much the rates of a group differ at most: what rounds the number of codewords up costs a bit more than its neighbours.
+/// How much the rates of a group differ at most: what rounds the number of codewords up costs a bit more than its
+/// neighbours.
 const NEARLY: f64 = 1.09;
 
 /// Points of nearly one rate together, by ascending rate.

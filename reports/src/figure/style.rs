@@ -46,7 +46,8 @@ pub struct Dash {
     pub off: i32,
 }
 
-/// How the line of the `i`-th series is dashed: not at all while colours last, then differently each time they start again.
+/// How the line of the `i`-th series is dashed: not at all while colours last, then differently each time they start
+/// again.
 pub fn dash(i: usize) -> Option<Dash> {
     match i / PALETTE.len() {
         0 => None,

@@ -100,7 +100,8 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
         n => format!(" {n} of {} panels are left out, evenly.", groups.found),
     };
     let caption = format!(
-        "{}, on {}, at the end of each {x_title}. Means over seeds with 95% intervals as bands, as far as all seeds went.{left_out}",
+        "{}, on {}, at the end of each {x_title}. Means over seeds with 95% intervals as bands, as far as \
+         all seeds went.{left_out}",
         course.meaning(),
         dataset.name
     );
@@ -149,8 +150,8 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
         shared: false,
     };
     let caption = format!(
-        "What else methods with {} wrote while training on {}, at the end of each {x_title}; each panel has its own scale. \
-         Means over seeds with 95% intervals as bands.{shown}",
+        "What else methods with {} wrote while training on {}, at the end of each {x_title}; each panel has its own \
+         scale. Means over seeds with 95% intervals as bands.{shown}",
         group.name, dataset.name
     );
     Ok(Some(Sketch { caption, svg: panels.draw()? }))
@@ -167,8 +168,8 @@ fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a Curve>) -> (Ax
     (Axis::counts(curves.map(|c| c.points.len()).max().unwrap_or(1)), title)
 }
 
-/// Names and colours of curves: those of the series, as in the other figures, or of the points themselves where a panel has several
-/// of one series.
+/// Names and colours of curves: those of the series, as in the other figures, or of the points themselves where a
+/// panel has several of one series.
 struct Names<'a> {
     series: Option<Vec<&'a str>>,
     labels: Vec<&'a str>,
