@@ -4,17 +4,30 @@
 mod axis;
 mod bars;
 mod chart;
+mod codewords;
+mod cost;
+mod legend;
+mod panels;
+mod plot;
 mod rate_distortion;
 mod recall_rate;
 mod recall_speed;
 mod scaling;
+mod side_by_side;
+mod signal_rate;
 pub mod style;
 mod throughput;
+mod training;
 mod utilization;
 
-use crate::summary::DatasetSummary;
+use crate::stats::Estimate;
+use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
+use chart::Curve;
+use codewords::Use;
+use cost::Cost;
 use scaling::{Against, Work};
+use training::Course;
 
 /// A figure about one dataset; none when nothing it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
@@ -24,8 +37,18 @@ static FIGURES: &[(&str, Figure)] = &[
     ("rate-distortion", rate_distortion::draw),
     ("recall-rate", recall_rate::draw),
     ("recall-speed", recall_speed::draw),
+    ("psnr-rate", |dataset| signal_rate::draw(dataset, &signal_rate::IMAGES)),
+    ("log-mel-rate", |dataset| signal_rate::draw(dataset, &signal_rate::SOUNDS)),
     ("utilization", utilization::draw),
+    ("usage-codewords", |dataset| codewords::draw(dataset, Use::Share)),
+    ("perplexity-codewords", |dataset| codewords::draw(dataset, Use::Perplexity)),
+    ("training-usage", |dataset| training::draw(dataset, Course::Usage)),
+    ("training-perplexity", |dataset| training::draw(dataset, Course::Perplexity)),
+    ("training-mse", |dataset| training::draw(dataset, Course::Distortion)),
+    ("training-losses", training::draw_losses),
     ("throughput", throughput::draw),
+    ("distortion-training", |dataset| cost::draw(dataset, Cost::Training)),
+    ("distortion-model", |dataset| cost::draw(dataset, Cost::Model)),
 ];
 
 /// A figure about all datasets together; none when nothing it needs was measured.
@@ -64,6 +87,14 @@ pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> 
     Ok(drawn)
 }
 
+/// Name of the curve of all that differ only in the size of their codebooks, and not in their number.
+fn codebook_series(point: &Point) -> String {
+    match point.codebooks() {
+        Some((_, codebooks)) if codebooks > 1.0 => format!("{}, {codebooks} codebooks", point.series),
+        _ => point.series.clone(),
+    }
+}
+
 /// A sketch, or what went wrong with it, under its name.
 fn named(
     name: String,
@@ -84,16 +115,21 @@ fn refused(error: impl std::fmt::Display) -> ReportError {
 
 impl DatasetSummary {
     /// One curve per series over the rate, of whatever `value` finds.
-    fn curves(&self, value: impl Fn(&crate::summary::Point) -> Option<crate::stats::Estimate>) -> Vec<chart::Curve> {
+    fn curves(&self, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<Curve> {
+        self.curves_over(|point| Some((point.bits as f64, value(point)?)))
+    }
+
+    /// One curve per series through the places that `at` finds.
+    fn curves_over(&self, at: impl Fn(&Point) -> Option<(f64, Estimate)>) -> Vec<Curve> {
         let series = self.series();
         series
             .iter()
             .enumerate()
             .map(|(index, name)| {
                 let of_series = self.points.iter().filter(|p| p.series == *name);
-                let points = of_series.filter_map(|p| Some((p.bits as f64, value(p)?))).collect();
-                let name = (*name).to_owned();
-                chart::Curve { name, index, points, joined: true, secondary: false, strong: Vec::new() }
+                let mut points: Vec<(f64, Estimate)> = of_series.filter_map(&at).collect();
+                points.sort_by(|a, b| a.0.total_cmp(&b.0));
+                Curve { name: (*name).to_owned(), index, points, joined: true, ..Curve::default() }
             })
             .filter(|curve| !curve.points.is_empty())
             .collect()

@@ -102,8 +102,7 @@ impl Point {
         if !is_share(which.metric) {
             return Some(estimate);
         }
-        // Student's interval knows no bounds; a share does.
-        Some(Estimate { low: estimate.low.max(0.0), high: estimate.high.min(1.0), ..estimate })
+        Some(within_share(estimate))
     }
 
     /// Median over all repeats of all seeds.
@@ -113,6 +112,45 @@ impl Point {
             let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
             median_bootstrap(&groups)
         })
+    }
+
+    /// What one seed wrote at each iteration or epoch, by its number; empty where it wrote nothing.
+    fn trace(values: &[Measured], metric: &str) -> Vec<f64> {
+        let of_metric = values.iter().filter(|v| v.metric == metric && v.stage.is_none() && v.value.is_finite());
+        let mut found: Vec<(usize, f64)> = of_metric.filter_map(|v| Some((v.repeat?, v.value))).collect();
+        found.sort_by_key(|(number, _)| *number);
+        // Up to a number that is missing: what comes after it has no place.
+        found.iter().enumerate().take_while(|(i, (number, _))| i == number).map(|(_, (_, value))| *value).collect()
+    }
+
+    /// Mean over seeds at each iteration or epoch, as far as all seeds went: a mean over ever fewer seeds would jump
+    /// where one of them ends.
+    pub fn course(&self, metric: &str) -> Vec<Estimate> {
+        let traces: Vec<Vec<f64>> =
+            self.seeds.iter().map(|values| Point::trace(values, metric)).filter(|t| !t.is_empty()).collect();
+        let length = traces.iter().map(Vec::len).min().unwrap_or(0);
+        let at = |i: usize| mean(&traces.iter().map(|t| t[i]).collect::<Vec<_>>());
+        let share = |e: Estimate| if is_share(metric) { within_share(e) } else { e };
+        (0..length).filter_map(at).map(share).collect()
+    }
+
+    /// Names of what training wrote at each iteration or epoch, in the order it wrote them.
+    pub fn courses(&self) -> Vec<&str> {
+        let mut seen = HashSet::new();
+        let written = self.seeds.iter().flatten().filter(|v| v.repeat.is_some() && v.stage.is_none());
+        let names = written.map(|v| v.metric.as_str()).filter(|name| name.starts_with(TRAINING));
+        names.filter(|name| seen.insert(*name)).collect()
+    }
+
+    /// Whether training wrote more than its distortion, as methods do that learn over epochs; classical ones do not.
+    pub fn learns(&self) -> bool {
+        self.courses().iter().any(|name| *name != "training_mse")
+    }
+
+    /// Codewords of the largest codebook, and how many codebooks of that size the rate pays for.
+    pub fn codebooks(&self) -> Option<(f64, f64)> {
+        let codewords = self.quality(Which::metric("codewords"))?.value;
+        (codewords >= 2.0).then(|| (codewords, (self.bits as f64 / codewords.log2()).round().max(1.0)))
     }
 
     /// Seeds that succeeded.
@@ -126,9 +164,17 @@ impl Point {
     }
 }
 
+/// How the names of what training wrote begin.
+pub const TRAINING: &str = "training_";
+
+/// Student's interval knows no bounds; a share does.
+fn within_share(estimate: Estimate) -> Estimate {
+    Estimate { low: estimate.low.max(0.0), high: estimate.high.min(1.0), ..estimate }
+}
+
 /// Whether a metric lies between 0 and 1 by definition.
 fn is_share(metric: &str) -> bool {
-    ["usage", "knn_accuracy"].contains(&metric) || metric.starts_with("recall_")
+    ["usage", "training_usage", "knn_accuracy"].contains(&metric) || metric.starts_with("recall_")
 }
 
 impl DatasetSummary {
@@ -212,7 +258,9 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
             for record in run.records.iter().filter(succeeded) {
                 let trial = &record.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
-                let (label, series) = (suffix(&trial.label) + &device, suffix(&trial.series) + &device);
+                // A label such as "VQ, {codewords}" leaves its comma to the series.
+                let named = trial.series.trim_end_matches([',', ';', ':', ' ']);
+                let (label, series) = (suffix(&trial.label) + &device, suffix(named) + &device);
                 // Method, parameters, device and threads make a point; its seeds are put together.
                 let identity = (format!("{} {}", trial.method, trial.params), trial.device.as_str(), trial.threads);
                 let at = *known.entry(identity).or_insert(points.len());

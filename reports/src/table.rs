@@ -146,6 +146,42 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
     }
     columns.extend([
         quality(
+            "PSNR dB",
+            "peak signal-to-noise ratio of the decoded pictures",
+            "psnr_db",
+            Some(true),
+            true,
+            || Which::metric("psnr_db"),
+            decibel,
+        ),
+        quality(
+            "bits/pixel",
+            "bits of a picture over its pixels",
+            "bits_per_pixel",
+            None,
+            false,
+            || Which::metric("bits_per_pixel"),
+            |v| significant(v, 3),
+        ),
+        quality(
+            "log-mel RMSE",
+            "root mean squared error of the decoded log-mel spectra",
+            "log_mel_rmse",
+            Some(false),
+            true,
+            || Which::metric("log_mel_rmse"),
+            |v| significant(v, 3),
+        ),
+        quality(
+            "bits/s",
+            "bits of a sound over its seconds",
+            "bits_per_second",
+            None,
+            false,
+            || Which::metric("bits_per_second"),
+            engineering,
+        ),
+        quality(
             "k-NN kept",
             "k-NN label accuracy over codes, as a share of that on raw vectors",
             "knn_accuracy_retention",

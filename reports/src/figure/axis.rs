@@ -1,6 +1,6 @@
 //! Axes with the ticks that papers use: 1-2-5 or decades, powers of two for rates, and round linear steps.
 
-use crate::number::{log_tick, trim};
+use crate::number::{log_tick, superscript, trim};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
 
@@ -63,6 +63,55 @@ impl Axis {
         Axis { low, high, log: false, ticks, format: trim }
     }
 
+    /// [`Axis::log2`] with ticks written as powers, for sizes of codebooks.
+    pub fn powers_of_two(values: impl Iterator<Item = f64>) -> Option<Axis> {
+        Some(Axis { format: |v| format!("2{}", superscript(v.log2().round() as i32)), ..Axis::log2(values)? })
+    }
+
+    /// Shares from nothing to all, in percent.
+    pub fn percent() -> Axis {
+        Axis { format: |v| format!("{}%", trim(100.0 * v)), ..Axis::linear(0.0, 1.03) }
+    }
+
+    /// Linear over the values with a margin, for what has no meaningful zero.
+    pub fn around(values: impl Iterator<Item = f64>) -> Option<Axis> {
+        let (low, high) = finite_range(values)?;
+        let margin = if high > low { 0.07 * (high - low) } else { 0.5 * high.abs().max(1.0) };
+        Some(Axis::linear(low - margin, high + margin))
+    }
+
+    /// Linear where the values are of one magnitude, else logarithmic.
+    pub fn fitted(values: impl Iterator<Item = f64> + Clone) -> Option<Axis> {
+        let (low, high) = finite_range(values.clone())?;
+        if low > 0.0 && high > 2.0 * low { Axis::log10(values) } else { Axis::around(values) }
+    }
+
+    /// Iterations counted from 1; logarithmic when there are many.
+    pub fn counts(last: usize) -> Axis {
+        let end = last.max(2) as f64;
+        if let Some(axis) = Axis::log10([1.0, end].into_iter()).filter(|_| last > 50) {
+            // Few decades leave room for ticks between them.
+            let finer = (0..3).flat_map(|e| [1.0, 2.0, 5.0].map(|s| s * 10f64.powi(e))).filter(|t| *t <= end);
+            return if last < 1000 { Axis { ticks: finer.collect(), ..axis } } else { axis };
+        }
+        let margin = 0.03 * (end - 1.0);
+        let step = [1, 2, 5, 10].into_iter().find(|step| last <= 7 * step).unwrap_or(10);
+        let ticks = std::iter::once(1).chain((1..=last / step).map(|i| i * step)).map(|tick| tick as f64);
+        let mut ticks: Vec<f64> = ticks.collect();
+        ticks.dedup();
+        Axis { low: 1.0 - margin, high: end + margin, log: false, ticks, format: trim }
+    }
+
+    /// Whether a value lies between the ends.
+    pub fn holds(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
+    /// The nearest value between the ends.
+    pub fn clamp(&self, value: f64) -> f64 {
+        value.max(self.low).min(self.high)
+    }
+
     /// Lower end.
     pub fn low(&self) -> f64 {
         self.low
@@ -94,6 +143,8 @@ impl Axis {
 
 /// A logarithmic range with a margin on both sides; a single value gets a factor of two around it.
 fn widen(low: f64, high: f64, margin: f64) -> (f64, f64) {
+    // Beyond any measurement; quotients of what is left are finite.
+    let (low, high) = (low.clamp(1e-100, 1e100), high.clamp(1e-100, 1e100));
     let (low, high) = if high / low < 1.5 { (low / 1.6, high * 1.6) } else { (low, high) };
     let factor = (high / low).powf(margin);
     (low / factor, high * factor)
@@ -104,7 +155,9 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        limit.0 + (self.share(*value) * f64::from(limit.1 - limit.0)).round() as i32
+        // What a logarithmic axis has no place for ends up outside, and not beyond whole numbers.
+        let share = self.share(*value).clamp(-10.0, 10.0);
+        limit.0 + (share * f64::from(limit.1 - limit.0)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
@@ -136,5 +189,25 @@ mod tests {
         assert_eq!(rates.labels(), ["16", "64", "256", "1024", "4096"]);
         assert_eq!(Axis::linear(0.0, 1.0).labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert!(Axis::log10([0.0, -1.0].into_iter()).is_none());
+        let sizes = Axis::powers_of_two([64.0, 240.0, 4375.0].into_iter()).expect("values");
+        assert_eq!(sizes.labels(), ["2⁶", "2⁷", "2⁸", "2⁹", "2¹⁰", "2¹¹", "2¹²"]);
+        assert_eq!(Axis::percent().labels(), ["0%", "25%", "50%", "75%", "100%"]);
+        assert_eq!(Axis::counts(3).labels(), ["1", "2", "3"]);
+        assert_eq!(Axis::counts(30).labels(), ["1", "5", "10", "15", "20", "25", "30"]);
+        assert_eq!(Axis::counts(200).labels(), ["1", "2", "5", "10", "20", "50", "100", "200"]);
+        assert_eq!(Axis::counts(1000).labels(), ["1", "10", "100", "1000"]);
+    }
+
+    #[test]
+    fn no_value_is_too_odd_for_an_axis() {
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.0, f64::MIN_POSITIVE, f64::MAX];
+        let axes = [Axis::log10(odd.into_iter()), Axis::around(odd.into_iter()), Axis::fitted(odd.into_iter())];
+        let counts = [0, 1, 2, 50, 51, usize::MAX].map(Axis::counts);
+        for axis in axes.into_iter().flatten().chain(counts).chain([Axis::linear(1.0, 1.0), Axis::percent()]) {
+            for value in odd {
+                axis.map(&value, (0, 10_000));
+            }
+            assert!(axis.labels().len() < 50, "{axis:?}");
+        }
     }
 }

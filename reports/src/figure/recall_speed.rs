@@ -31,9 +31,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
             name: series.to_owned(),
             index,
             points: points.collect(),
-            joined: false,
-            secondary: false,
             strong: strong.collect(),
+            ..Curve::default()
         });
     }
     let mut line: Vec<(f64, f64)> =

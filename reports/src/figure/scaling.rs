@@ -1,9 +1,9 @@
 //! How time grows: with vectors, with codewords, with threads. These figures are about all datasets together, since the number of vectors
 //! is a property of a dataset.
 
-use super::Sketch;
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
+use super::{Sketch, codebook_series};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -91,13 +91,7 @@ impl Against {
         match self {
             Against::Vectors if several => format!("{}, d={}", point.label, dataset.facts.dim),
             Against::Vectors => point.label.clone(),
-            Against::Codewords => {
-                let codewords = point.quality(Which::metric("codewords")).map_or(2.0, |e| e.value);
-                match (point.bits as f64 / codewords.log2()).round() {
-                    1.0 => of(&point.series),
-                    positions => of(&format!("{}, {positions} codebooks", point.series)),
-                }
-            }
+            Against::Codewords => of(&codebook_series(point)),
             Against::Threads => {
                 let all = [format!(", {} threads", point.threads), format!(", {} thread", point.threads)];
                 of(all.iter().fold(point.label.as_str(), |label, end| label.trim_end_matches(end.as_str())))
@@ -153,14 +147,7 @@ pub fn draw(datasets: &[DatasetSummary], work: Work, against: Against) -> Result
         curves: curves
             .into_iter()
             .enumerate()
-            .map(|(index, (name, points))| Curve {
-                name,
-                index,
-                points,
-                joined: true,
-                secondary: false,
-                strong: Vec::new(),
-            })
+            .map(|(index, (name, points))| Curve { name, index, points, joined: true, ..Curve::default() })
             .collect(),
         references: vec![Reference { name: words.into(), points: line, side }],
         secondary_name: None,

@@ -37,6 +37,25 @@ pub fn colour(i: usize) -> RGBColor {
     PALETTE[i % PALETTE.len()]
 }
 
+/// A pattern of a line, in figure units.
+#[derive(Clone, Copy)]
+pub struct Dash {
+    /// Length of a dash.
+    pub on: i32,
+    /// Length of a gap.
+    pub off: i32,
+}
+
+/// How the line of the `i`-th series is dashed: not at all while colours last, then differently each time they start
+/// again.
+pub fn dash(i: usize) -> Option<Dash> {
+    match i / PALETTE.len() {
+        0 => None,
+        round if round % 2 == 1 => Some(Dash { on: 5, off: 3 }),
+        _ => Some(Dash { on: 2, off: 2 }),
+    }
+}
+
 /// Makes the embedded font known to the drawing library, once per process.
 pub fn register_fonts() {
     static ONCE: Once = Once::new();

@@ -1,0 +1,98 @@
+//! Use of a codebook against its size: the picture of codebook collapse (Mentzer et al., Finite scalar quantization,
+//! 2023, figure 3).
+
+use super::axis::Axis;
+use super::chart::{Chart, Curve, Reference, Side};
+use super::{Sketch, codebook_series};
+use crate::ReportError;
+use crate::summary::{DatasetSummary, Point, Which};
+
+/// What is shown of the use.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Use {
+    Share,
+    Perplexity,
+}
+
+/// A curve spans at least this factor between its smallest and its largest codebook; less says nothing about size.
+const LEAST_SPAN: f64 = 2.0;
+
+pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, ReportError> {
+    let metric = match what {
+        Use::Share => "usage",
+        Use::Perplexity => "perplexity",
+    };
+    // Curves of what differs in nothing but the size of the codebooks. A quantizer of single components has levels,
+    // which say nothing about vectors.
+    let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
+    let series = dataset.series();
+    let mut curves: Vec<Curve> = Vec::new();
+    let mut numbers: Vec<f64> = Vec::new();
+    for point in dataset.points.iter().filter(has_codebooks) {
+        let found = point.codebooks().zip(point.quality(Which::metric(metric)).filter(|e| e.value > 0.0));
+        let Some(((size, codebooks), estimate)) = found else { continue };
+        let name = codebook_series(point);
+        let at = curves.iter().position(|c| c.name == name).unwrap_or_else(|| {
+            let index = series.iter().position(|s| *s == point.series).unwrap_or(0);
+            curves.push(Curve { name, index, joined: true, ..Curve::default() });
+            numbers.push(codebooks);
+            curves.len() - 1
+        });
+        curves[at].points.push((size, estimate));
+    }
+    for curve in &mut curves {
+        curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    // A single point is drawn beside a curve of as many codebooks, to which it compares.
+    let spans = |curve: &Curve| match (curve.points.first(), curve.points.last()) {
+        (Some(first), Some(last)) => last.0 >= LEAST_SPAN * first.0,
+        _ => false,
+    };
+    let drawn: Vec<f64> = curves.iter().zip(&numbers).filter(|(c, _)| spans(c)).map(|(_, n)| *n).collect();
+    let mut number = numbers.iter();
+    curves.retain(|_| number.next().is_some_and(|n| drawn.contains(n)));
+    let several = curves.windows(2).any(|pair| pair[0].index == pair[1].index);
+    if several {
+        curves.iter_mut().enumerate().for_each(|(i, curve)| curve.index = i);
+    }
+    let sizes = || curves.iter().flat_map(|c| &c.points).map(|(size, _)| *size);
+    let Some(x) = Axis::powers_of_two(sizes()) else { return Ok(None) };
+    let values = || curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value);
+    let (y, y_title, references, meaning) = match what {
+        Use::Share => (
+            Some(Axis::percent()),
+            "codewords in use",
+            vec![],
+            "Share of the codewords that some base vector goes to".to_owned(),
+        ),
+        Use::Perplexity => (
+            Axis::powers_of_two(values().chain(sizes())),
+            "perplexity",
+            vec![Reference {
+                name: "all equally often".into(),
+                points: vec![x.low(), x.high()].into_iter().map(|size| (size, size)).collect(),
+                side: Side::Over,
+            }],
+            "Perplexity of the codewords that the base vectors go to, at most the size of the codebook (dashed)"
+                .to_owned(),
+        ),
+    };
+    let Some(y) = y else { return Ok(None) };
+    let svg = Chart {
+        title: dataset.name.clone(),
+        x_title: "codewords of a codebook".into(),
+        y_title: y_title.into(),
+        x,
+        y,
+        curves,
+        references,
+        secondary_name: None,
+    }
+    .draw()?;
+    let caption = format!(
+        "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. A curve that falls \
+         away from full use with size is a codebook that collapses, or one that the vectors are too few to fill ({} base vectors).",
+        dataset.name, dataset.facts.base
+    );
+    Ok(Some(Sketch { caption, svg }))
+}

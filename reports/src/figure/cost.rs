@@ -1,0 +1,141 @@
+//! What distortion costs beside bits: time to train, or memory for what all vectors share.
+
+use super::Sketch;
+use super::axis::Axis;
+use super::panels::{Panel, Panels};
+use super::plot::{Curve, Plot, Reference, Side};
+use super::side_by_side::{bits, by_rate, range, split};
+use crate::ReportError;
+use crate::stats::Estimate;
+use crate::summary::{DatasetSummary, Point, Which, pareto};
+use std::collections::BTreeSet;
+
+/// What is paid.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Cost {
+    Training,
+    Model,
+}
+
+impl Cost {
+    fn of(self, point: &Point) -> Option<f64> {
+        let found = match self {
+            Cost::Training => point.timing(Which::metric("train_seconds")),
+            Cost::Model => point.quality(Which::metric("model_bytes")),
+        };
+        // Nothing has no place on a logarithmic axis.
+        found.map(|e| e.value).filter(|cost| *cost > 0.0)
+    }
+
+    fn x_title(self) -> &'static str {
+        match self {
+            Cost::Training => "seconds of training",
+            Cost::Model => "bytes of the model",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Cost::Training => "distortion against time of training",
+            Cost::Model => "distortion against size of the model",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Cost::Training => "the time of one training (median)",
+            Cost::Model => "the bytes that all vectors share",
+        }
+    }
+}
+
+/// Panels at most; of more rates, all points stand in one.
+const MOST_RATES: usize = 6;
+
+/// A point's cost and distortion.
+fn place(point: &Point, cost: Cost) -> Option<(f64, Estimate)> {
+    let nmse = point.quality(Which::metric("nmse")).filter(|e| e.value > 0.0)?;
+    Some((cost.of(point)?, nmse))
+}
+
+pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch>, ReportError> {
+    // Where nothing learns over epochs, training takes what it takes and models differ by their codebooks alone.
+    let asked = dataset.points.iter().any(Point::learns)
+        && dataset.points.iter().any(|p| p.timing(Which::metric("train_seconds")).is_some());
+    let points: Vec<&'a Point> = dataset.points.iter().filter(|p| place(p, cost).is_some()).collect();
+    if !asked || points.len() < 2 {
+        return Ok(None);
+    }
+    // Methods are compared at equal rate, or at nearly equal ones, where there are a few rates with several methods.
+    let compared = |mut groups: Vec<Vec<&'a Point>>| {
+        groups.retain(|group| several_series(group));
+        groups
+    };
+    let (equal, nearly) = (compared(split(&points, bits)), compared(by_rate(&points)));
+    let held = |groups: &[Vec<&Point>]| groups.iter().map(Vec::len).sum::<usize>();
+    let rates = if held(&nearly) > held(&equal) { nearly } else { equal };
+    let apart = (1..=MOST_RATES).contains(&rates.len());
+    let groups = if apart { rates } else { vec![points.clone()] };
+    let alone = points.len() - held(&groups);
+    let points: Vec<&Point> = groups.concat();
+    let places: Vec<(f64, Estimate)> = points.iter().filter_map(|p| place(p, cost)).collect();
+    let x = Axis::log10(places.iter().map(|(x, _)| *x));
+    let y = Axis::fitted(places.iter().map(|(_, e)| e.value));
+    let Some((x, y)) = x.zip(y) else { return Ok(None) };
+    let panels: Vec<Panel> = groups
+        .iter()
+        .map(|group| {
+            let (curves, front) = clouds(dataset, group, cost);
+            let reference = Reference { name: "Pareto front".into(), points: front, side: Side::Legend };
+            let references = if reference.points.len() > 1 { vec![reference] } else { vec![] };
+            let name = range(group.iter().map(|p| p.bits as f64), "bit");
+            Panel { name, plot: Plot { x: x.clone(), y: y.clone(), curves, references } }
+        })
+        .collect();
+    let panels = Panels {
+        title: format!("{}: {}", dataset.name, cost.title()),
+        x_title: cost.x_title().into(),
+        y_title: "normalized MSE".into(),
+        panels,
+        shared: true,
+    };
+    let beside = if apart { " at each rate" } else { ", whatever the rate" };
+    let left_out = match alone {
+        0 => String::new(),
+        1 => " One point is left out, at whose rate nothing compares.".to_owned(),
+        n => format!(" {n} points are left out, at whose rates nothing compares."),
+    };
+    let caption = format!(
+        "Distortion on {} against {}{beside}; means over seeds with 95% intervals. The dashed line joins the Pareto \
+         front; points that another one beats in both are pale.{left_out}",
+        dataset.name,
+        cost.meaning()
+    );
+    Ok(Some(Sketch { caption, svg: panels.draw()? }))
+}
+
+fn several_series(group: &[&Point]) -> bool {
+    group.iter().map(|p| &p.series).collect::<BTreeSet<_>>().len() > 1
+}
+
+/// The markers of each series, and the line through those that nothing beats.
+fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<Curve>, Vec<(f64, f64)>) {
+    let places: Vec<Option<(f64, Estimate)>> = group.iter().map(|p| place(p, cost)).collect();
+    let better: Vec<Option<(f64, f64)>> = places.iter().map(|at| at.map(|(x, e)| (-x, -e.value))).collect();
+    let front = pareto(&better);
+    let mut line: Vec<(f64, f64)> =
+        places.iter().zip(&front).filter(|(_, f)| **f).filter_map(|(at, _)| at.map(|(x, e)| (x, e.value))).collect();
+    line.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let series = dataset.series();
+    let curves = series.iter().enumerate().map(|(index, name)| {
+        let of_series = || group.iter().zip(&places).zip(&front).filter(|((p, _), _)| p.series == **name);
+        Curve {
+            name: (*name).to_owned(),
+            index,
+            points: of_series().filter_map(|((_, at), _)| *at).collect(),
+            strong: of_series().filter(|((_, at), _)| at.is_some()).map(|(_, front)| *front).collect(),
+            ..Curve::default()
+        }
+    });
+    (curves.filter(|curve| !curve.points.is_empty()).collect(), line)
+}

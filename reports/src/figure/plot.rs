@@ -1,0 +1,275 @@
+//! One plot area with its axes: curves with intervals and markers, and lines to compare with. A chart is one of
+//! these, panels are several.
+
+use super::axis::Axis;
+use super::refused;
+use super::style::{Dash, GRID, INK, MUTED, SCALE, colour, dash, font, marker, text_width};
+use crate::ReportError;
+use crate::stats::Estimate;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+pub const TEXT: f64 = 12.0;
+pub const SMALL: f64 = 11.0;
+/// Markers along a trace.
+const TRACE_MARKERS: usize = 4;
+/// Of more curves, bands are paler, since they lie on each other.
+const MANY: usize = 4;
+
+/// A curve, or a cloud of points.
+#[derive(Clone, Default)]
+pub struct Curve {
+    /// Name in the legend.
+    pub name: String,
+    /// Index of its colour and marker.
+    pub index: usize,
+    /// By ascending x.
+    pub points: Vec<(f64, Estimate)>,
+    /// Whether points are joined.
+    pub joined: bool,
+    /// Dashed line and open markers, for the second of two related curves.
+    pub secondary: bool,
+    /// Which points stand out; the others are pale. Empty: all stand out.
+    pub strong: Vec<bool>,
+    /// Many points along a line: intervals are a band, and only a few points have a marker.
+    pub trace: bool,
+}
+
+/// A line to compare with, named where it ends.
+#[derive(Clone)]
+pub struct Reference {
+    /// Name.
+    pub name: String,
+    /// Points by ascending x.
+    pub points: Vec<(f64, f64)>,
+    /// On which side of the line its name stands.
+    pub side: Side,
+}
+
+/// A side of a line that curves leave free.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Side {
+    /// Below and to the left: the line is a lower envelope.
+    Below,
+    /// Above and to the right: the line is an upper envelope.
+    Above,
+    /// Below and to the right of a line that rises.
+    Rising,
+    /// Above and to the left of a line that rises: the line is an upper envelope.
+    Over,
+    /// Nowhere: the legend names it.
+    Legend,
+}
+
+/// Axes and what is drawn over them.
+pub struct Plot {
+    /// Horizontal axis.
+    pub x: Axis,
+    /// Vertical axis.
+    pub y: Axis,
+    /// What is drawn.
+    pub curves: Vec<Curve>,
+    /// Behind the curves.
+    pub references: Vec<Reference>,
+}
+
+/// What stands around a plot area.
+#[derive(Default)]
+pub struct Frame<'a> {
+    /// Name and unit of the horizontal axis.
+    pub x_title: &'a str,
+    /// Name and unit of the vertical axis.
+    pub y_title: &'a str,
+    /// Room above.
+    pub top: i32,
+    /// Room to the right.
+    pub right: i32,
+    /// Room to the left, outside the names of ticks.
+    pub left: i32,
+    /// Room for ticks and title below; without, they are left out.
+    pub below: i32,
+    /// Room for ticks and title to the left; without, they are left out.
+    pub beside: i32,
+}
+
+/// Room below a plot area for ticks and title.
+pub const BELOW: i32 = 35;
+
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+
+impl Plot {
+    /// Room that ticks and title need to the left of the plot area.
+    pub fn beside(&self) -> i32 {
+        self.y.labels().iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max) as i32 + 30
+    }
+
+    /// Draws it into an area.
+    pub fn draw(&self, area: &Area<'_>, frame: &Frame<'_>) -> Result<(), ReportError> {
+        let s = SCALE;
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(frame.top * s)
+            .margin_right(frame.right * s)
+            .margin_left(frame.left * s)
+            .x_label_area_size(frame.below * s)
+            .y_label_area_size(frame.beside * s)
+            .build_cartesian_2d(self.x.clone(), self.y.clone())
+            .map_err(refused)?;
+        chart
+            .configure_mesh()
+            .bold_line_style(GRID.stroke_width(s as u32))
+            .light_line_style(TRANSPARENT)
+            .axis_style(INK.stroke_width(s as u32))
+            .label_style(TextStyle::from(font(SMALL)).color(&INK))
+            .axis_desc_style(TextStyle::from(font(TEXT)).color(&INK))
+            .x_desc(frame.x_title)
+            .y_desc(frame.y_title)
+            .set_all_tick_mark_size(4 * s)
+            .draw()
+            .map_err(refused)?;
+        // Without names of ticks the library leaves out the line of an axis, too.
+        let (left, right, bottom, top) = (self.x.low(), self.x.high(), self.y.low(), self.y.high());
+        let bare = [(frame.below, [(left, bottom), (right, bottom)]), (frame.beside, [(left, bottom), (left, top)])];
+        for (_, ends) in bare.into_iter().filter(|(room, _)| *room == 0) {
+            let axis = PathElement::new(ends.to_vec(), INK.stroke_width(s as u32));
+            chart.draw_series(std::iter::once(axis)).map_err(refused)?;
+        }
+        for reference in &self.references {
+            self.draw_reference(&mut chart, reference)?;
+        }
+        let curves: Vec<Curve> = self.curves.iter().map(|curve| self.inside(curve)).collect();
+        // Bands lie behind all lines.
+        for curve in curves.iter().filter(|c| c.trace) {
+            self.draw_band(&mut chart, curve)?;
+        }
+        for curve in &curves {
+            self.draw_curve(&mut chart, curve)?;
+        }
+        Ok(())
+    }
+
+    /// A curve without the points that the axes have no place for, such as zero on a logarithmic one.
+    fn inside(&self, curve: &Curve) -> Curve {
+        let strong = curve.strong.iter().copied().chain(std::iter::repeat(true));
+        let kept = curve.points.iter().zip(strong).filter(|((x, e), _)| self.x.holds(*x) && self.y.holds(e.value));
+        let (points, strong) = kept.map(|(point, strong)| (*point, strong)).unzip();
+        Curve { points, strong, ..curve.clone() }
+    }
+
+    fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &Reference) -> Result<(), ReportError> {
+        let s = SCALE;
+        let inside = |&(x, y): &(f64, f64)| self.x.holds(x) && self.y.holds(y);
+        let points: Vec<(f64, f64)> = reference.points.iter().copied().filter(inside).collect();
+        let stroke = MUTED.stroke_width((1.4 * f64::from(s)) as u32);
+        chart.draw_series(DashedLineSeries::new(points.clone(), 5 * s, 4 * s, stroke)).map_err(refused)?;
+        let Some(at) = self.half_way_down(&points) else { return Ok(()) };
+        let (pos, shift) = match reference.side {
+            Side::Legend => return Ok(()),
+            Side::Below => (Pos::new(HPos::Right, VPos::Top), (-5 * s, 3 * s)),
+            // Near the right edge there is no room on that side.
+            Side::Above if self.x.map(&at.0, (0, 100)) > 70 => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
+            Side::Over => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
+            Side::Rising => (Pos::new(HPos::Left, VPos::Top), (6 * s, 3 * s)),
+            Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
+        };
+        let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
+        let label = EmptyElement::at(at) + Text::new(reference.name.clone(), shift, style);
+        chart.draw_series(std::iter::once(label)).map_err(refused)?;
+        Ok(())
+    }
+
+    fn draw_band(&self, chart: &mut Axes<'_, '_>, curve: &Curve) -> Result<(), ReportError> {
+        let known: Vec<&(f64, Estimate)> = curve.points.iter().filter(|(_, e)| e.count > 1).collect();
+        if known.len() < 2 {
+            return Ok(());
+        }
+        let high = known.iter().map(|(x, e)| (*x, self.y.clamp(e.high)));
+        let low = known.iter().rev().map(|(x, e)| (*x, self.y.clamp(e.low)));
+        let opacity = if self.curves.len() > MANY { 0.09 } else { 0.15 };
+        let band = Polygon::new(high.chain(low).collect::<Vec<_>>(), colour(curve.index).mix(opacity).filled());
+        chart.draw_series(std::iter::once(band)).map_err(refused)?;
+        Ok(())
+    }
+
+    fn draw_curve(&self, chart: &mut Axes<'_, '_>, curve: &Curve) -> Result<(), ReportError> {
+        let s = SCALE;
+        let ink = colour(curve.index);
+        let line: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| (*x, e.value)).collect();
+        let stroke = ink.stroke_width((1.8 * f64::from(s)) as u32);
+        // Second curves are dashed already.
+        let dashes = if curve.secondary { Some(Dash { on: 4, off: 3 }) } else { self.dash(curve) };
+        if curve.joined {
+            match dashes {
+                Some(Dash { on, off }) => {
+                    chart.draw_series(DashedLineSeries::new(line.clone(), on * s, off * s, stroke)).map_err(refused)?
+                }
+                None => chart.draw_series(LineSeries::new(line.clone(), stroke)).map_err(refused)?,
+            };
+        }
+        let marked = if curve.trace { self.trace_markers(curve) } else { (0..curve.points.len()).collect() };
+        for i in marked {
+            let Some((x, e)) = curve.points.get(i) else { continue };
+            let strong = curve.strong.get(i).copied().unwrap_or(true);
+            let (low, high) = (self.y.clamp(e.low), self.y.clamp(e.high));
+            if e.count > 1 && strong && !curve.trace {
+                let whisker = PathElement::new(vec![(*x, low), (*x, high)], ink.stroke_width(s as u32));
+                let cap = |y: f64| {
+                    EmptyElement::at((*x, y))
+                        + PathElement::new(vec![(-3 * s, 0), (3 * s, 0)], ink.stroke_width(s as u32))
+                };
+                chart.draw_series(std::iter::once(whisker)).map_err(refused)?;
+                chart.draw_series([cap(low), cap(high)]).map_err(refused)?;
+            }
+            let outline = marker(curve.index, 3.6);
+            let mut closed = outline.clone();
+            closed.extend(outline.first().copied());
+            let fill = match (curve.secondary, strong) {
+                (true, _) => WHITE.filled(),
+                (false, true) => ink.filled(),
+                (false, false) => ink.mix(0.25).filled(),
+            };
+            let edge = if strong { ink.mix(1.0) } else { ink.mix(0.4) };
+            let shape = EmptyElement::at((*x, e.value))
+                + Polygon::new(outline, fill)
+                + PathElement::new(closed, edge.stroke_width((1.2 * f64::from(s)) as u32));
+            chart.draw_series(std::iter::once(shape)).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// How a line is dashed because its colour is taken by another; not where dashes mean something else.
+    fn dash(&self, curve: &Curve) -> Option<Dash> {
+        if self.curves.iter().any(|c| c.secondary) { None } else { dash(curve.index) }
+    }
+
+    /// The points of a trace that have a marker: spread over the axis, and elsewhere for each curve, so that they do not
+    /// cover each other.
+    fn trace_markers(&self, curve: &Curve) -> Vec<usize> {
+        let stagger = (curve.index as f64 * 0.381_966 + 0.25).fract();
+        let place = |x: f64| f64::from(self.x.map(&x, (0, 10_000)));
+        let end = curve.points.last().map_or(0.0, |(x, _)| place(*x));
+        let mut marked: Vec<usize> = (0..TRACE_MARKERS)
+            .map(|m| 10_000.0 * (m as f64 + stagger) / TRACE_MARKERS as f64)
+            .filter(|wanted| *wanted <= end)
+            .filter_map(|wanted| {
+                let distance = |(_, (x, _)): &(usize, &(f64, Estimate))| (place(*x) - wanted).abs();
+                curve.points.iter().enumerate().min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|(i, _)| i)
+            })
+            .collect();
+        marked.dedup();
+        // A short one ends before the first place.
+        if marked.is_empty() { vec![curve.points.len().saturating_sub(1)] } else { marked }
+    }
+
+    /// A point on a line, half of its fall across the plot from its start.
+    fn half_way_down(&self, points: &[(f64, f64)]) -> Option<(f64, f64)> {
+        let height = |y: f64| f64::from(self.y.map(&y, (0, 10_000)));
+        let (first, last) = (points.first()?, points.last()?);
+        let middle = 0.5 * (height(first.1) + height(last.1));
+        let pair = points.windows(2).find(|pair| (height(pair[0].1) - middle) * (height(pair[1].1) - middle) <= 0.0)?;
+        let share = (height(pair[0].1) - middle).abs() / (height(pair[0].1) - height(pair[1].1)).abs().max(1.0);
+        Some((self.x.between(pair[0].0, pair[1].0, share), self.y.between(pair[0].1, pair[1].1, share)))
+    }
+}

@@ -1,0 +1,106 @@
+//! Which methods stand in one panel: those of about one size of codebook, or else of about one rate, so that a panel
+//! holds one curve per series.
+
+use crate::summary::Point;
+
+/// Panels of one figure at most; of more, some are left out evenly.
+const MOST: usize = 8;
+
+/// What a panel holds.
+pub struct Group<'a> {
+    /// What its points have in common.
+    pub name: String,
+    /// Codewords of its largest codebook, where that is what its points have in common.
+    pub codewords: Option<f64>,
+    /// The points.
+    pub points: Vec<&'a Point>,
+}
+
+/// Points in groups.
+pub struct Groups<'a> {
+    /// By ascending size or rate.
+    pub all: Vec<Group<'a>>,
+    /// Whether a series has one point in each at most. If not, curves need the names of their points.
+    pub apart: bool,
+    /// How many there would be, had not some been left out.
+    pub found: usize,
+}
+
+/// Puts points into groups. Sizes are alike that round to the same power of two (240 codewords stand beside 256),
+/// rates that differ by less than a tenth.
+pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
+    let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
+    // Several small codebooks are no match for one of their size.
+    let mut numbers = points.iter().map(|p| p.codebooks().map(|(_, number)| number));
+    let number = numbers.next().flatten();
+    let sized = number.is_some() && numbers.all(|n| n == number);
+    let ways = [(true, split(points, size)), (false, by_rate(points)), (false, split(points, bits))];
+    let mut ways = ways.into_iter().filter(|(by_size, _)| sized || !by_size);
+    let first = ways.find(|(_, groups)| groups.iter().all(|group| one_per_series(group)));
+    let told = first.is_some();
+    let (by_size, chosen) = first.unwrap_or_else(|| (false, by_rate(points)));
+    let found = chosen.len();
+    let kept = evenly(found, MOST);
+    let all = chosen.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, group)| {
+        let sizes = group.iter().filter_map(|p| p.codebooks()).map(|(codewords, _)| codewords);
+        if by_size {
+            Group { name: range(sizes.clone(), "codeword"), codewords: sizes.reduce(f64::max), points: group }
+        } else {
+            Group { name: range(group.iter().map(|p| p.bits as f64), "bit"), codewords: None, points: group }
+        }
+    });
+    Groups { all: all.collect(), apart: told, found }
+}
+
+/// The rate.
+pub fn bits(point: &Point) -> i64 {
+    point.bits as i64
+}
+
+/// How much the rates of a group differ at most: what rounds the number of codewords up costs a bit more than its
+/// neighbours.
+const NEARLY: f64 = 1.09;
+
+/// Points of nearly one rate together, by ascending rate.
+pub fn by_rate<'a>(points: &[&'a Point]) -> Vec<Vec<&'a Point>> {
+    let mut least = 0.0;
+    let mut groups: Vec<Vec<&Point>> = Vec::new();
+    for group in split(points, bits) {
+        let rate = group.first().map_or(0.0, |p| p.bits as f64);
+        match groups.last_mut().filter(|_| rate <= NEARLY * least) {
+            Some(last) => last.extend(group),
+            None => {
+                least = rate;
+                groups.push(group);
+            }
+        }
+    }
+    groups
+}
+
+/// Points of one key together, by ascending key.
+pub fn split<'a>(points: &[&'a Point], key: impl Fn(&Point) -> i64) -> Vec<Vec<&'a Point>> {
+    let mut groups: std::collections::BTreeMap<i64, Vec<&Point>> = std::collections::BTreeMap::new();
+    for point in points {
+        groups.entry(key(point)).or_default().push(point);
+    }
+    groups.into_values().collect()
+}
+
+fn one_per_series(group: &[&Point]) -> bool {
+    let mut names: Vec<&str> = group.iter().map(|p| p.series.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// Places of `most` out of `count`, the first and the last among them.
+fn evenly(count: usize, most: usize) -> Vec<usize> {
+    if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
+}
+
+/// One value, or the least and the largest, with what they count.
+pub fn range(values: impl Iterator<Item = f64>, what: &str) -> String {
+    let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
+    let plural = if high == 1.0 { "" } else { "s" };
+    if low < high { format!("{low}–{high} {what}{plural}") } else { format!("{high} {what}{plural}") }
+}

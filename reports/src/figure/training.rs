@@ -1,0 +1,197 @@
+//! What training did, epoch by epoch: panels by size of codebook, in each one curve per method.
+
+use super::Sketch;
+use super::axis::Axis;
+use super::panels::{Panel, Panels};
+use super::plot::{Curve, Plot, Reference, Side};
+use super::side_by_side::{Group, Groups, grouped};
+use crate::ReportError;
+use crate::stats::Estimate;
+use crate::summary::{DatasetSummary, Point, TRAINING};
+
+/// What is followed.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Course {
+    Usage,
+    Perplexity,
+    Distortion,
+}
+
+impl Course {
+    fn metric(self) -> &'static str {
+        match self {
+            Course::Usage => "training_usage",
+            Course::Perplexity => "training_perplexity",
+            Course::Distortion => "training_mse",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Course::Usage => "codewords in use while training",
+            Course::Perplexity => "perplexity while training",
+            Course::Distortion => "distortion while training",
+        }
+    }
+
+    fn y_title(self) -> &'static str {
+        match self {
+            Course::Usage => "codewords in use",
+            Course::Perplexity => "perplexity",
+            Course::Distortion => "MSE / variance",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Course::Usage => "Share of the codewords that some training vector goes to",
+            Course::Perplexity => {
+                "Perplexity of the codewords that the training vectors go to, which is at most the size of the codebook"
+            }
+            Course::Distortion => "Squared error of the training vectors over the variance of the base vectors",
+        }
+    }
+}
+
+/// The metrics that have a figure of their own.
+const KNOWN: [Course; 3] = [Course::Usage, Course::Perplexity, Course::Distortion];
+
+/// Loss curves in one figure at most.
+const MOST_LOSSES: usize = 8;
+
+pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, ReportError> {
+    // Distortion is compared across datasets and with the leaderboard, so it is a share of the variance.
+    let unit = if course == Course::Distortion { dataset.facts.variance } else { 1.0 };
+    let points: Vec<&Point> = dataset.points.iter().filter(|p| p.course(course.metric()).len() > 1).collect();
+    if points.is_empty() || !(unit > 0.0 && unit.is_finite()) {
+        return Ok(None);
+    }
+    let groups = grouped(&points);
+    let names = Names::new(dataset, &groups);
+    let curves: Vec<Vec<Curve>> =
+        groups.all.iter().map(|group| names.curves(group, |point| point.course(course.metric()), unit)).collect();
+    let values = || curves.iter().flatten().flat_map(|c| &c.points).map(|(_, e)| e.value);
+    let y = match course {
+        Course::Usage => Some(Axis::percent()),
+        Course::Perplexity => Axis::powers_of_two(values().chain(groups.all.iter().filter_map(|g| g.codewords))),
+        Course::Distortion => Axis::fitted(values()),
+    };
+    let Some(y) = y else { return Ok(None) };
+    let (x, x_title) = epochs(&points, curves.iter().flatten());
+    let panels = groups.all.iter().zip(curves).map(|(group, curves)| {
+        let size = group.codewords.filter(|_| course == Course::Perplexity);
+        let references = size.map(|size| Reference {
+            name: "all codewords equally often".into(),
+            points: vec![(x.low(), size), (x.high(), size)],
+            side: Side::Legend,
+        });
+        let plot = Plot { x: x.clone(), y: y.clone(), curves, references: references.into_iter().collect() };
+        Panel { name: group.name.clone(), plot }
+    });
+    let panels = Panels {
+        title: format!("{}: {}", dataset.name, course.title()),
+        x_title: x_title.into(),
+        y_title: course.y_title().into(),
+        panels: panels.collect(),
+        shared: true,
+    };
+    let left_out = match groups.found - groups.all.len() {
+        0 => String::new(),
+        n => format!(" {n} of {} panels are left out, evenly.", groups.found),
+    };
+    let caption = format!(
+        "{}, on {}, at the end of each {x_title}. Means over seeds with 95% intervals as bands, as far as \
+         all seeds went.{left_out}",
+        course.meaning(),
+        dataset.name
+    );
+    Ok(Some(Sketch { caption, svg: panels.draw()? }))
+}
+
+/// All else that training wrote: a panel per quantity, for the methods of one size of codebook.
+pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
+    let is_loss = |name: &&str| KNOWN.iter().all(|course| course.metric() != *name);
+    let mut names: Vec<&str> = Vec::new();
+    for name in dataset.points.iter().flat_map(|p| p.courses()).filter(is_loss) {
+        if !names.contains(&name) && dataset.points.iter().any(|p| p.course(name).len() > 1) {
+            names.push(name);
+        }
+    }
+    let found = names.len();
+    names.truncate(MOST_LOSSES);
+    let points: Vec<&Point> =
+        dataset.points.iter().filter(|p| names.iter().any(|name| p.course(name).len() > 1)).collect();
+    let groups = grouped(&points);
+    // Of all sizes at once there would be too many curves: the group with the most methods, of several the largest.
+    let Some(group) = groups.all.iter().max_by_key(|group| group.points.len()) else { return Ok(None) };
+    let curves_of = Names::new(dataset, &groups);
+    let curves: Vec<Vec<Curve>> =
+        names.iter().map(|name| curves_of.curves(group, |point| point.course(name), 1.0)).collect();
+    let (x, x_title) = epochs(&group.points, curves.iter().flatten());
+    let panels = names.iter().zip(curves).filter_map(|(name, curves)| {
+        let y = Axis::fitted(curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value))?;
+        let name = name.trim_start_matches(TRAINING).replace('_', " ");
+        Some(Panel { name, plot: Plot { x: x.clone(), y, curves, references: vec![] } })
+    });
+    let panels: Vec<Panel> = panels.collect();
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let shown = if panels.len() < found {
+        format!(" {} of {found} quantities are shown.", panels.len())
+    } else {
+        String::new()
+    };
+    let panels = Panels {
+        title: format!("{}: losses while training, {}", dataset.name, group.name),
+        x_title: x_title.into(),
+        y_title: String::new(),
+        panels,
+        shared: false,
+    };
+    let caption = format!(
+        "What else methods with {} wrote while training on {}, at the end of each {x_title}; each panel has its own \
+         scale. Means over seeds with 95% intervals as bands.{shown}",
+        group.name, dataset.name
+    );
+    Ok(Some(Sketch { caption, svg: panels.draw()? }))
+}
+
+/// The axis of epochs, and what they are called: classical methods iterate.
+fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a Curve>) -> (Axis, &'static str) {
+    let learned = |point: &&&Point| point.learns();
+    let title = match points.iter().filter(learned).count() {
+        0 => "iteration",
+        n if n == points.len() => "epoch",
+        _ => "epoch or iteration",
+    };
+    (Axis::counts(curves.map(|c| c.points.len()).max().unwrap_or(1)), title)
+}
+
+/// Names and colours of curves: those of the series, as in the other figures, or of the points themselves where a
+/// panel has several of one series.
+struct Names<'a> {
+    series: Option<Vec<&'a str>>,
+    labels: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(dataset: &'a DatasetSummary, groups: &Groups<'a>) -> Names<'a> {
+        let points = groups.all.iter().flat_map(|group| &group.points);
+        Names { series: groups.apart.then(|| dataset.series()), labels: points.map(|p| p.label.as_str()).collect() }
+    }
+
+    fn curves(&self, group: &Group<'_>, course: impl Fn(&Point) -> Vec<Estimate>, unit: f64) -> Vec<Curve> {
+        let curve = |point: &&Point| {
+            let (names, name) = match &self.series {
+                Some(series) => (series, &point.series),
+                None => (&self.labels, &point.label),
+            };
+            let index = names.iter().position(|n| n == name).unwrap_or(0);
+            let scaled = |e: Estimate| Estimate { value: e.value / unit, low: e.low / unit, high: e.high / unit, ..e };
+            let points = course(point).into_iter().enumerate().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
+            Curve { name: name.clone(), index, points, joined: true, trace: true, ..Curve::default() }
+        };
+        group.points.iter().map(curve).filter(|curve| curve.points.len() > 1).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! A run made up for tests, and what is needed to make up others.
+
+use record::{DatasetFacts, Limits, Machine, Measured, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use reports::{FORMATS, render};
+use serde_json::json;
+
+pub fn trial(label: &str, series: &str, bits: usize, seed: u64) -> Trial {
+    Trial {
+        id: format!("{label}-{seed}").replace(' ', ""),
+        experiment: "golden".into(),
+        dataset: "vectors_16".into(),
+        dim: 16,
+        n: 1000,
+        metric_space: "l2".into(),
+        method: series.to_lowercase(),
+        params: json!({ "bits": bits }),
+        label: label.into(),
+        series: series.into(),
+        device: "cpu".into(),
+        threads: 2,
+        seed,
+        bits_per_vector: bits,
+    }
+}
+
+pub fn machine() -> Machine {
+    Machine {
+        cpu: "A Processor".into(),
+        cores: 2,
+        simd: "avx512".into(),
+        memory_bytes: 24 << 30,
+        os: "An OS 1".into(),
+        rustc: "rustc 1.95.0".into(),
+        version: "0.1.0".into(),
+        git_revision: Some("0123456789abcdef".into()),
+        git_dirty: Some(true),
+        ..Machine::default()
+    }
+}
+
+pub fn record(trial: Trial, nmse: f64) -> TrialRecord {
+    // Seeds differ a little in quality; repeats differ in speed.
+    let shift = 1.0 + 0.01 * (trial.seed as f64 - 2.0);
+    let bits = trial.bits_per_vector as f64;
+    let mut values = vec![
+        Measured::new("bits_per_vector", bits, "bit"),
+        Measured::new("bits_per_dim", bits / 16.0, "bit"),
+        Measured::new("entropy_bits_per_vector", 0.95 * bits, "bit"),
+        Measured::new("nmse", nmse * shift, "1"),
+        Measured::new("gap_to_bound_db", 1.5, "dB"),
+        Measured::new("usage", 0.98, "1"),
+        Measured::new("usage", 0.5, "1").stage("sub 0"),
+        Measured::new("recall_k_at_k", 1.0 - nmse, "1").k(10).path("adc"),
+        Measured::new("recall_k_at_k", 1.0 - nmse / 2.0, "1").k(10).path("rerank4"),
+        Measured::new("recall_k_at_k", 0.1, "1").k(1).path("adc"),
+        Measured::new("knn_accuracy_retention", 0.9, "1").k(10).path("adc"),
+        Measured::new("train_seconds", 0.5, "s").repeat(0),
+        Measured::new("model_bytes", 16384.0, "B"),
+    ];
+    for repeat in 0..5 {
+        let speed = 1e6 / bits * (1.0 + 0.002 * repeat as f64);
+        values.push(Measured::new("encode_vectors_per_second", speed, "1/s").repeat(repeat));
+        values.push(Measured::new("search_queries_per_second", speed / 100.0, "1/s").k(10).path("adc").repeat(repeat));
+    }
+    TrialRecord {
+        schema: SCHEMA,
+        trial,
+        status: Status::Ok,
+        reason: None,
+        limits: Limits { timeout_seconds: 600.0, memory_bytes: None },
+        machine: machine(),
+        wall_seconds: 1.0,
+        values,
+    }
+}
+
+pub fn run() -> Run {
+    let mut records = Vec::new();
+    for (label, series, bits, nmse) in [
+        ("PQ m=2", "PQ", 16, 0.4),
+        ("PQ m=4", "PQ", 32, 0.1),
+        ("Scalar 2 bit", "Scalar", 32, 0.12),
+        ("Scalar 4 bit", "Scalar", 64, 0.01),
+    ] {
+        for seed in 1..=3 {
+            records.push(record(trial(label, series, bits, seed), nmse));
+        }
+    }
+    let failed = TrialRecord {
+        status: Status::Timeout,
+        reason: Some("it was still running after 10m | and <more>".into()),
+        values: vec![],
+        ..record(trial("LBG & co", "LBG", 20, 1), 0.5)
+    };
+    records.push(failed);
+    let facts = DatasetFacts {
+        name: "vectors_16".into(),
+        dim: 16,
+        train: 1000,
+        base: 1000,
+        queries: 100,
+        metric_space: "l2".into(),
+        fingerprint: "f".into(),
+        variance: 16.0,
+        spectrum: vec![1.0; 16],
+        bound: (1..200).map(|i| (f64::from(i), 4f64.powf(-f64::from(i) / 16.0))).collect(),
+    };
+    let info = RunInfo {
+        schema: SCHEMA,
+        name: "golden".into(),
+        analysis: "What to look for.".into(),
+        experiment: json!({}),
+        machine: machine(),
+        datasets: vec![facts],
+        trials: records.iter().map(|r| r.trial.clone()).chain([trial("PQ m=8", "PQ", 64, 1)]).collect(),
+    };
+    Run { info, records }
+}
+
+pub fn all_formats() -> Vec<String> {
+    FORMATS.iter().map(|f| (*f).to_owned()).collect()
+}
+
+pub fn text(run: &Run, path: &str) -> String {
+    let artifacts = render(std::slice::from_ref(run), &all_formats()).expect("renders");
+    let found = artifacts.into_iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}"));
+    String::from_utf8(found.bytes).expect("text")
+}
