@@ -68,7 +68,7 @@ impl Default for Gumbel {
             learnable_temperature: false,
             hard: false,
             kl_weight: 0.0,
-            start: Start::Rows,
+            start: Start::Kmeans,
             encoder: Encoder::default(),
             training: Training::default(),
         }

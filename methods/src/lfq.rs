@@ -66,7 +66,7 @@ fn default_diversity() -> f64 {
 }
 
 fn default_beta() -> f64 {
-    0.05
+    0.25
 }
 
 /// Bits of a symbol, at most.

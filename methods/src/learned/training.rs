@@ -32,7 +32,7 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Training {
-        Training { epochs: 20, batch: 256, learning_rate: 0.002 }
+        Training { epochs: 20, batch: 256, learning_rate: 0.005 }
     }
 }
 
