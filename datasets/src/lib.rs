@@ -8,7 +8,7 @@ mod error;
 pub mod format;
 mod images;
 mod permutation;
-mod signal;
+pub mod signal;
 mod source;
 pub mod split;
 pub mod synthetic;

@@ -27,6 +27,8 @@ pub struct Point {
     pub threads: usize,
     /// Bits stored per vector.
     pub bits: usize,
+    /// Ids of its trials, one per seed.
+    pub trials: Vec<String>,
     /// Values of each seed.
     seeds: Vec<Vec<Measured>>,
     /// Estimates made so far: a report asks for each of them several times, and a bootstrap is work.
@@ -113,6 +115,11 @@ impl Point {
             let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
             median_bootstrap(&groups)
         })
+    }
+
+    /// Everything that one of [`Point::trials`] measured.
+    pub fn values(&self, trial: usize) -> &[Measured] {
+        self.seeds.get(trial).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Seeds that succeeded.
@@ -223,10 +230,12 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
                         device: trial.device.clone(),
                         threads: trial.threads,
                         bits: trial.bits_per_vector,
+                        trials: Vec::new(),
                         seeds: Vec::new(),
                         estimates: Mutex::default(),
                     });
                 }
+                points[at].trials.push(trial.id.clone());
                 points[at].seeds.push(record.values.clone());
             }
         }
