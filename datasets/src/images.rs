@@ -119,7 +119,11 @@ impl Images {
         let mut files = Vec::new();
         for path in given {
             let path = root.join(path);
-            if path.is_dir() { files.extend(pictures_in(&path)?) } else { files.push(path) }
+            match std::fs::metadata(&path) {
+                Ok(found) if found.is_dir() => files.extend(pictures_in(&path)?),
+                Ok(_) => files.push(path),
+                Err(error) => return Err(DatasetError::Io { path, error }),
+            }
         }
         Ok(files)
     }

@@ -272,7 +272,7 @@ fn sets_of_images_that_cannot_be_are_refused() {
     write(&other, "p0.png", &rgb_png(9, 8, 8));
     write(&other, "copy.webp", &std::fs::read(dir.path().join("p1.webp")).expect("reads"));
     let cases = [
-        ("images = ['absent.png', 'p1.webp', 'p2.PNG']\npatch = 4", "cannot read"),
+        ("images = 'absent'\npatch = 4", "cannot read"),
         ("images = 'nothing'", "holds no .webp and no .png file"),
         ("images = 'p0.PNG'\npatch = 4", "1 image cannot be held out for 3 parts"),
         ("images = ['p0.PNG', 'p1.webp', 'notes.txt']", "has no known format"),

@@ -273,8 +273,8 @@ fn pictures_stand_beside_their_original_by_rising_rate() {
         "alt=\"cliff: PQ m=2, 1.00 bits/pixel, 17.00 dB\"",
         "alt=\"cliff: PQ m=4, 2.00 bits/pixel, 33.00 dB\"",
         "alt=\"cliff: Scalar 4 bit, 4.00 bits/pixel, 65.00 dB\"",
-        "alt=\"sea &amp; &lt;sky>: original\"",
-        "alt=\"sea &amp; &lt;sky>: PQ m=2, 1.00 bits/pixel, exact\"",
+        "alt=\"sea &amp; &lt;sky&gt;: original\"",
+        "alt=\"sea &amp; &lt;sky&gt;: PQ m=2, 1.00 bits/pixel, exact\"",
     ]
     .map(|alt| page.find(alt))
     .to_vec();
