@@ -179,6 +179,45 @@ fn pictures_that_lie_are_refused_with_a_reason() {
     }
 }
 
+/// Mutants of good pictures are read or refused; checksums of PNG are made right again, so that more than those is tried.
+#[test]
+fn damaged_pictures_are_read_or_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rgba = pixels(5, 20, 12, 4).chunks_exact(4).flat_map(|p| [p[0], p[1], p[2], 255]).collect::<Vec<u8>>();
+    let originals = [
+        ("x.png", rgb_png(5, 20, 12)),
+        ("x.webp", webp(20, 12, WebpColor::Rgb8, &pixels(5, 20, 12, 3))),
+        ("y.webp", webp(20, 12, WebpColor::Rgba8, &rgba)),
+    ];
+    let mut state = 1u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for (name, original) in originals {
+        let mut read = 0;
+        for round in 0..400 {
+            let mut bytes = original.clone();
+            for _ in 0..1 + round % 3 {
+                let at = random(bytes.len());
+                bytes[at] = random(256) as u8;
+            }
+            if name.ends_with("png") {
+                let crc = crc(&bytes[12..29]);
+                bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+            }
+            if round % 5 == 0 {
+                bytes.truncate(random(original.len()));
+            }
+            let path = write(dir.path(), name, &bytes);
+            let size = format::shape(&path).map_or(0, |(n, dim)| n * dim);
+            assert!(size <= 1 << 25, "{name}, round {round}: {size} values");
+            read += usize::from(format::read(&path).is_ok());
+        }
+        assert!(read < 400, "{name}: no mutant was refused");
+    }
+}
+
 /// CRC-32 as PNG has it.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
