@@ -2,7 +2,7 @@
 
 use crate::format::Place;
 use crate::split::Split;
-use crate::{DatasetError, Metric};
+use crate::{DatasetError, ImageSplit, Metric};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -55,8 +55,8 @@ pub struct Entry {
     pub licence: String,
     /// Where it comes from.
     pub source: String,
-    /// Base rows, or all rows when split.
-    pub base: FileEntry,
+    /// Base rows, or all rows when split. Left out where rows are patches of `images`.
+    pub base: Option<FileEntry>,
     /// Training rows, all unless the split takes some; default: split from the base file.
     pub train: Option<FileEntry>,
     /// Query rows, all unless the split takes some; default: split from the base file.
@@ -65,12 +65,28 @@ pub struct Entry {
     pub base_labels: Option<FileEntry>,
     /// Classes of the query file's rows.
     pub queries_labels: Option<FileEntry>,
+    /// Images whose patches are the rows.
+    pub images: Option<ImageSet>,
+    /// Rows are log-mel frames of sound, so many per second.
+    pub frames_per_second: Option<f64>,
     /// Files that belong to it and are not read as vectors or classes of base and query rows.
     #[serde(default)]
     pub others: Vec<FileEntry>,
     /// How the base file is divided, and which rows are taken of parts with a file of their own.
     #[serde(default)]
     pub split: Split,
+}
+
+/// Images of a dataset.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSet {
+    /// Side of the square patches in pixels.
+    pub patch: usize,
+    /// Which images belong to which part.
+    pub split: ImageSplit,
+    /// The images, in the order that the split counts.
+    pub files: Vec<FileEntry>,
 }
 
 /// One file of a dataset.
@@ -106,8 +122,11 @@ pub fn find(name: &str) -> Result<&'static Entry, DatasetError> {
         let hint =
             near.filter(|(d, known)| *d <= 1 + known.len() / 3).map(|(_, known)| format!("did you mean `{known}`? "));
         let known: Vec<&str> = entries().iter().map(|e| e.name.as_str()).collect();
-        let help =
-            format!("{}datasets: {}; or give `path:` or `synthetic:`", hint.unwrap_or_default(), known.join(", "));
+        let help = format!(
+            "{}datasets: {}; or give `path:`, `images:` or `synthetic:`",
+            hint.unwrap_or_default(),
+            known.join(", ")
+        );
         DatasetError::Unknown { name: name.to_owned(), help }
     })
 }
@@ -133,7 +152,7 @@ impl Entry {
     /// All files with their digests.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         [
-            Some(&self.base),
+            self.base.as_ref(),
             self.train.as_ref(),
             self.queries.as_ref(),
             self.base_labels.as_ref(),
@@ -141,6 +160,7 @@ impl Entry {
         ]
         .into_iter()
         .flatten()
+        .chain(self.images.iter().flat_map(|set| &set.files))
     }
 }
 
@@ -153,6 +173,9 @@ mod tests {
         let mut names: Vec<&str> = entries().iter().map(|e| e.name.as_str()).collect();
         names.sort_unstable();
         assert!(!names.is_empty() && names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
+        for entry in entries() {
+            assert!(entry.base.is_some() != entry.images.is_some(), "{} has rows from one of the two", entry.name);
+        }
         for file in entries().iter().flat_map(Entry::files) {
             assert!(file.sha256.len() == 64 && file.sha256.chars().all(|c| c.is_ascii_hexdigit()), "{}", file.path);
         }

@@ -7,6 +7,7 @@ mod hdf5;
 mod npy;
 mod number;
 mod parquet;
+pub(crate) mod picture;
 mod place;
 mod vecs;
 mod write;
@@ -88,6 +89,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &bigann::IBIN,
     &hdf5::Hdf5,
     &parquet::Parquet,
+    &picture::WEBP,
+    &picture::PNG,
 ];
 
 /// A file being read.
@@ -101,12 +104,22 @@ pub struct OpenFile {
 }
 
 fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
-    let place = Place::of(path);
+    open_place(Place::of(path), path)
+}
+
+/// Opens a place that errors call `path`.
+fn open_place(place: Place, path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
     let extension = place::extension(&place.file);
     let Some(format) = FORMATS.iter().find(|f| f.extensions().contains(&extension.as_str())) else {
         let known: Vec<&str> = FORMATS.iter().flat_map(|f| f.extensions()).copied().collect();
         return Err(DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") });
     };
+    let mut file = open_file(place)?;
+    file.place.part = format.choose(&mut file).map_err(malformed(path, format.name()))?;
+    Ok((*format, file))
+}
+
+fn open_file(place: Place) -> Result<OpenFile, DatasetError> {
     let io = |error| DatasetError::Io { path: place.file.clone(), error };
     let file = File::open(&place.file).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
@@ -114,9 +127,7 @@ fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
         return Err(io(std::io::Error::other("it is not a file")));
     }
     let reader = BufReader::with_capacity(1 << 16, file);
-    let mut file = OpenFile { place, reader, length: metadata.len() };
-    file.place.part = format.choose(&mut file).map_err(malformed(path, format.name()))?;
-    Ok((*format, file))
+    Ok(OpenFile { place, reader, length: metadata.len() })
 }
 
 fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetError {
@@ -150,7 +161,12 @@ pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
 /// # Errors
 /// As [`resolve`], a malformed header, and content that ends early.
 pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
-    let (format, file) = open(path)?;
+    read_place(Place::of(path), path)
+}
+
+/// As [`read`], of a place that errors call `path`.
+fn read_place(place: Place, path: &Path) -> Result<Array2<f32>, DatasetError> {
+    let (format, file) = open_place(place, path)?;
     let all = || {
         let mut rows = format.rows(file)?;
         let (n, dim) = rows.shape();
@@ -159,6 +175,35 @@ pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
         Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string())
     };
     all().map_err(malformed(path, format.name()))
+}
+
+/// Whether a file is a picture by its name.
+pub(crate) fn is_picture(path: &Path) -> bool {
+    picture::Pictures::of_extension(&place::extension(path)).is_some()
+}
+
+/// Pixels across and down of a picture file, from its header.
+///
+/// # Errors
+/// A missing file, one that is no picture by its name or by its content.
+pub(crate) fn picture_size(path: &Path) -> Result<picture::Size, DatasetError> {
+    let Some(kind) = picture::Pictures::of_extension(&place::extension(path)) else {
+        let known: Vec<&str> = picture::KINDS.iter().flat_map(|kind| kind.extensions()).copied().collect();
+        return Err(DatasetError::UnknownFormat {
+            path: path.to_owned(),
+            known: format!("{} for images", known.join(", ")),
+        });
+    };
+    let mut file = open_file(Place { file: path.to_owned(), part: None })?;
+    kind.size(&mut file).map_err(malformed(path, kind.name()))
+}
+
+/// The patches of a picture file.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_picture(path: &Path, patch: usize) -> Result<Array2<f32>, DatasetError> {
+    read_place(Place { file: path.to_owned(), part: Some(patch.to_string()) }, path)
 }
 
 /// Class labels: a one-dimensional npy of integers.

@@ -6,7 +6,9 @@
 pub mod catalog;
 mod error;
 pub mod format;
+mod images;
 mod permutation;
+pub mod signal;
 mod source;
 pub mod split;
 pub mod synthetic;
@@ -14,6 +16,8 @@ pub mod truth;
 
 pub use catalog::SearchPath;
 pub use error::DatasetError;
+pub use images::{ImageSource, ImageSplit, Images};
+pub use signal::{Picture, Signal};
 pub use source::{FileSource, Resolved, Source};
 pub use split::Split;
 pub use synthetic::SyntheticSource;
@@ -61,6 +65,8 @@ pub struct Dataset {
     pub queries: Array2<f32>,
     /// Classes of base and query rows, where known.
     pub labels: Option<Labels>,
+    /// What the base rows are pieces of, where that is known.
+    pub signal: Option<Signal>,
 }
 
 /// Classes of the rows.
@@ -73,7 +79,7 @@ pub struct Labels {
 }
 
 /// What a dataset will be, known without reading its values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Name in tables and figures.
     pub name: String,
@@ -89,6 +95,8 @@ pub struct Summary {
     pub metric: Metric,
     /// Whether classes are known.
     pub labelled: bool,
+    /// What the base rows are pieces of, where that is known.
+    pub signal: Option<Signal>,
     /// Changes whenever the vectors change: digests of the files, or the parameters of the generator.
     pub fingerprint: String,
 }

@@ -2,8 +2,9 @@
 
 use crate::catalog::{self, SearchPath};
 use crate::format::Place;
+use crate::images::{self, ImagePlan, ImageSource};
 use crate::split::{Holdings, Parts};
-use crate::{Dataset, DatasetError, Labels, Metric, Split, Summary, SyntheticSource, format};
+use crate::{Dataset, DatasetError, Labels, Metric, Signal, Split, Summary, SyntheticSource, format};
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,13 +13,15 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Vectors by catalog name, from files, or from a random source.
+/// Vectors by catalog name, from files, from images, or from a random source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A name in the catalog.
     Named(String),
     /// Files of the user.
     File(FileSource),
+    /// Images of the user, cut into patches.
+    Images(ImageSource),
     /// A random source.
     Synthetic(SyntheticSource),
 }
@@ -28,8 +31,8 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// Base rows, or all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5, .h5 or .parquet, relative
-    /// to the experiment file.
+    /// Base rows, or all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5, .h5, .parquet, or the
+    /// patches of one .webp or .png (`photo.png#8`), relative to the experiment file.
     pub path: PathBuf,
     /// File of training rows; default: split from `path`.
     #[serde(default)]
@@ -49,6 +52,10 @@ pub struct FileSource {
     /// How `path` is divided into parts, and which rows are taken of parts with a file of their own.
     #[serde(default)]
     pub split: Option<Split>,
+    /// Rows are log-mel frames of sound, so many per second.
+    #[serde(default)]
+    #[schemars(range(min = 0.001))]
+    pub frames_per_second: Option<f64>,
     /// Name in tables and figures; default: the file's name.
     #[serde(default)]
     pub name: Option<String>,
@@ -66,6 +73,7 @@ pub struct Resolved {
 enum Plan {
     Synthetic(SyntheticSource),
     Files(Files),
+    Images(ImagePlan),
 }
 
 #[derive(Clone, Debug)]
@@ -102,24 +110,34 @@ impl Source {
                         Err(DatasetError::Digest { path, found, expected: file.sha256.clone() })
                     }
                 };
+                if let Some(set) = &entry.images {
+                    let files = set.files.iter().map(&mut locate).collect::<Result<Vec<_>, _>>()?;
+                    for file in &entry.others {
+                        locate(file)?;
+                    }
+                    let parts = images::Files { base: files, ..images::Files::default() };
+                    let plan = ImagePlan::new(name, parts, set.patch, entry.metric, &set.split, &mut digests)?;
+                    return Resolved::from(plan).of_dim(name, entry.dim);
+                }
+                let Some(base) = &entry.base else {
+                    let reason = "the catalog gives it neither `base` nor `images`".to_owned();
+                    return Err(DatasetError::Shape { name: name.clone(), reason });
+                };
                 let paths = Paths {
-                    base: locate(&entry.base)?,
+                    base: locate(base)?,
                     train: entry.train.as_ref().map(&mut locate).transpose()?,
                     queries: entry.queries.as_ref().map(&mut locate).transpose()?,
                     base_labels: entry.base_labels.as_ref().map(&mut locate).transpose()?,
                     query_labels: entry.queries_labels.as_ref().map(&mut locate).transpose()?,
+                    frames_per_second: entry.frames_per_second,
                 };
                 for file in &entry.others {
                     locate(file)?;
                 }
                 let resolved = paths.check(name, entry.metric, &entry.split, &mut digests)?;
-                if resolved.summary.dim != entry.dim {
-                    let reason =
-                        format!("its rows have {} components, the catalog says {}", resolved.summary.dim, entry.dim);
-                    return Err(DatasetError::Shape { name: name.clone(), reason });
-                }
-                Ok(resolved)
+                resolved.of_dim(name, entry.dim)
             }
+            Source::Images(source) => source.resolve(root, &mut Digests::default()).map(Resolved::from),
             Source::File(source) => {
                 let at = |path: &PathBuf| root.join(path);
                 let paths = Paths {
@@ -128,6 +146,7 @@ impl Source {
                     queries: source.queries.as_ref().map(at),
                     base_labels: source.labels.as_ref().map(at),
                     query_labels: source.query_labels.as_ref().map(at),
+                    frames_per_second: source.frames_per_second,
                 };
                 let stem = Place::of(&source.path).file.file_stem().map(|s| s.to_string_lossy().into_owned());
                 let name = source.name.clone().or(stem).unwrap_or_default();
@@ -144,6 +163,7 @@ struct Paths {
     queries: Option<PathBuf>,
     base_labels: Option<PathBuf>,
     query_labels: Option<PathBuf>,
+    frames_per_second: Option<f64>,
 }
 
 impl Paths {
@@ -183,6 +203,9 @@ impl Paths {
         if self.query_labels.is_some() && self.base_labels.is_none() {
             return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
         }
+        if let Some(rate) = self.frames_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
+        }
         let contents = self.contents(digests)?;
         let mut rows: Vec<&String> =
             contents.iter().filter(|(part, _)| !part.contains("labels")).map(|(_, content)| content).collect();
@@ -192,6 +215,8 @@ impl Paths {
         }
         let fingerprint: Vec<String> =
             contents.into_iter().map(|(part, content)| format!("{part}:{content}")).collect();
+        // Only where it is given, so that what was known of other files stays known.
+        let frames = self.frames_per_second.map_or_else(String::new, |rate| format!(" frames_per_second {rate}"));
         let summary = Summary {
             name: name.to_owned(),
             dim,
@@ -200,7 +225,8 @@ impl Paths {
             queries: parts.queries.len(),
             metric,
             labelled: self.base_labels.is_some() && (self.query_labels.is_some() || self.queries.is_none()),
-            fingerprint: format!("{} {metric} {split:?}", fingerprint.join(" ")),
+            signal: self.frames_per_second.map(|per_second| Signal::Frames { per_second }),
+            fingerprint: format!("{} {metric} {split:?}{frames}", fingerprint.join(" ")),
         };
         let files = Files {
             base: self.base,
@@ -215,7 +241,22 @@ impl Paths {
     }
 }
 
+impl From<ImagePlan> for Resolved {
+    fn from(plan: ImagePlan) -> Resolved {
+        Resolved { summary: plan.summary.clone(), plan: Plan::Images(plan) }
+    }
+}
+
 impl Resolved {
+    /// Checks the dimension that the catalog promises.
+    fn of_dim(self, name: &str, dim: usize) -> Result<Resolved, DatasetError> {
+        if self.summary.dim == dim {
+            return Ok(self);
+        }
+        let reason = format!("its rows have {} components, the catalog says {dim}", self.summary.dim);
+        Err(DatasetError::Shape { name: name.to_owned(), reason })
+    }
+
     /// Reads or draws all rows.
     ///
     /// # Errors
@@ -224,6 +265,7 @@ impl Resolved {
         match &self.plan {
             Plan::Synthetic(source) => source.load(),
             Plan::Files(files) => files.load(&self.summary)?.finish(),
+            Plan::Images(images) => images.load()?.finish(),
         }
     }
 }
@@ -266,7 +308,8 @@ impl Files {
             }
         };
         let base = taken(all, &parts.base);
-        Ok(Dataset { name: summary.name.clone(), metric: summary.metric, train, base, queries, labels })
+        let (name, signal) = (summary.name.clone(), summary.signal.clone());
+        Ok(Dataset { name, metric: summary.metric, train, base, queries, labels, signal })
     }
 }
 
@@ -290,12 +333,16 @@ fn select(rows: &Array2<f32>, which: &[usize]) -> Array2<f32> {
 
 /// Digests of files; each file is read once, however many parts come from it.
 #[derive(Default)]
-struct Digests(HashMap<PathBuf, String>);
+pub(crate) struct Digests(HashMap<PathBuf, String>);
 
 impl Digests {
     /// Of the file that a path means, whichever array in it.
     fn of(&mut self, path: &Path) -> Result<String, DatasetError> {
-        let file = Place::of(path).file;
+        self.of_file(Place::of(path).file)
+    }
+
+    /// Of a file, whatever its name contains.
+    pub(crate) fn of_file(&mut self, file: PathBuf) -> Result<String, DatasetError> {
         if let Some(known) = self.0.get(&file) {
             return Ok(known.clone());
         }

@@ -58,22 +58,37 @@ pub struct Holdings {
     pub queries: Option<usize>,
 }
 
-fn parse_range(text: &str, n: usize) -> Result<Range<usize>, String> {
-    let (start, end) =
-        text.split_once("..").ok_or_else(|| format!("`{text}` is no row range; write it like 0..20000"))?;
-    let number =
-        |s: &str| s.trim().parse::<usize>().map_err(|_| format!("`{text}` is no row range; write it like 0..20000"));
+/// What is counted, in messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Unit {
+    /// One of them.
+    one: &'static str,
+    /// All that a number is compared with.
+    all: &'static str,
+    /// A range of them.
+    example: &'static str,
+}
+
+const ROW: Unit = Unit { one: "row", all: "rows of the file", example: "0..20000" };
+
+/// Splits of whole images count these.
+pub(crate) const IMAGE: Unit = Unit { one: "image", all: "images", example: "0..16" };
+
+fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String> {
+    let no_range = || format!("`{text}` is no {} range; write it like {}", unit.one, unit.example);
+    let (start, end) = text.split_once("..").ok_or_else(no_range)?;
+    let number = |s: &str| s.trim().parse::<usize>().map_err(|_| no_range());
     let (start, end) = (number(start)?, number(end)?);
     if start >= end || end > n {
-        return Err(format!("row range {text} does not lie within the {n} rows of the file"));
+        return Err(format!("{} range {text} does not lie within the {n} {}", unit.one, unit.all));
     }
     Ok(start..end)
 }
 
 /// `wanted` of the rows `free`, in ascending order; they are taken out of it.
-fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize) -> Result<Vec<usize>, String> {
+fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize, unit: Unit) -> Result<Vec<usize>, String> {
     if wanted > free.len() {
-        return Err(format!("{wanted} {part} rows are asked for, {} of {n} are left", free.len()));
+        return Err(format!("{wanted} {part} {}s are asked for, {} of {n} are left", unit.one, free.len()));
     }
     let mut rows = free.split_off(free.len() - wanted);
     rows.sort_unstable();
@@ -87,11 +102,11 @@ impl Split {
     }
 
     /// Rows of a file that holds one part only.
-    fn own(&self, rows: &Option<Rows>, n: usize, part: &str) -> Result<Vec<usize>, String> {
+    fn own(&self, rows: &Option<Rows>, n: usize, part: &str, unit: Unit) -> Result<Vec<usize>, String> {
         match rows {
             None => Ok((0..n).collect()),
-            Some(Rows::Range(text)) => parse_range(text, n).map(Range::collect),
-            Some(Rows::Count(count)) => draw(&mut self.shuffled((0..n).collect()), *count, part, n),
+            Some(Rows::Range(text)) => parse_range(text, n, unit).map(Range::collect),
+            Some(Rows::Count(count)) => draw(&mut self.shuffled((0..n).collect()), *count, part, n, unit),
         }
     }
 
@@ -100,9 +115,14 @@ impl Split {
     /// # Errors
     /// Parts that overlap, are empty, or ask for more rows than there are.
     pub fn parts(&self, files: Holdings) -> Result<Parts, String> {
+        self.parts_of(files, ROW)
+    }
+
+    /// As [`Split::parts`], of anything that can be counted.
+    pub(crate) fn parts_of(&self, files: Holdings, unit: Unit) -> Result<Parts, String> {
         let n = files.base;
         let shared = |rows, own: Option<usize>| match (rows, own) {
-            (&Some(Rows::Range(ref text)), None) => parse_range(text, n).map(Some),
+            (&Some(Rows::Range(ref text)), None) => parse_range(text, n, unit).map(Some),
             _ => Ok(None),
         };
         let ranges =
@@ -111,8 +131,8 @@ impl Split {
         for range in ranges.iter().flatten() {
             if taken[range.clone()].contains(&true) {
                 return Err(format!(
-                    "rows {}..{} are in two parts; train, base and queries must be disjoint",
-                    range.start, range.end
+                    "{}s {}..{} are in two parts; train, base and queries must be disjoint",
+                    unit.one, range.start, range.end
                 ));
             }
             taken[range.clone()].fill(true);
@@ -126,10 +146,10 @@ impl Split {
         let mut left = n - base_range.as_ref().map_or(0, Range::len);
         let mut choose = |range: Option<Range<usize>>, wanted: usize, part: &str| match range {
             Some(range) => Ok(range.collect()),
-            None => draw(&mut free, wanted, part, n),
+            None => draw(&mut free, wanted, part, n, unit),
         };
         let queries = match files.queries {
-            Some(own) => self.own(&self.queries, own, "query")?,
+            Some(own) => self.own(&self.queries, own, "query", unit)?,
             None => {
                 let rows: Vec<usize> = choose(query_range, count(&self.queries, (n / 10).min(1000)), "query")?;
                 left -= rows.len();
@@ -137,7 +157,7 @@ impl Split {
             }
         };
         let train = match files.train {
-            Some(own) => self.own(&self.train, own, "training")?,
+            Some(own) => self.own(&self.train, own, "training", unit)?,
             None => {
                 let default = if base_range.is_some() { left } else { left / 2 };
                 let rows: Vec<usize> = choose(train_range, count(&self.train, default), "training")?;
@@ -148,7 +168,7 @@ impl Split {
         let base = choose(base_range, count(&self.base, left), "base")?;
         for (part, rows) in [("train", &train), ("base", &base), ("queries", &queries)] {
             if rows.is_empty() {
-                return Err(format!("no rows are left for {part} out of {n}"));
+                return Err(format!("no {}s are left for {part} out of {n}", unit.one));
             }
         }
         let mut parts = Parts { train, base, queries };

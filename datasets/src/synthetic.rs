@@ -130,6 +130,7 @@ impl SyntheticSource {
             queries,
             metric: Metric::L2,
             labelled: self.synthetic == Kind::Mixture,
+            signal: None,
             fingerprint: format!("synthetic-1 {self:?}"),
         })
     }
@@ -149,6 +150,7 @@ impl SyntheticSource {
             base: base.0,
             queries: queries.0,
             labels,
+            signal: None,
         })
     }
 

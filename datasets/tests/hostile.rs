@@ -183,7 +183,7 @@ fn a_damaged_embedded_file_is_noticed() {
 }
 
 /// `fixtures/make.py` wrote these; arrays that are asked for in each.
-const FIXTURES: [(&str, &[&str]); 9] = [
+const FIXTURES: [(&str, &[&str]); 10] = [
     ("ann.hdf5", &["", "#test", "#neighbors"]),
     ("types.h5", &["#more/double", "#more/half", "#more/big_endian", "#integers", "#text"]),
     ("elsewhere.h5", &["#linked", "#external", "#virtual", "#sparse"]),
@@ -193,6 +193,7 @@ const FIXTURES: [(&str, &[&str]); 9] = [
     ("gzip.parquet", &[""]),
     ("lz4.parquet", &[""]),
     ("lists.parquet", &["#double", "#required", "#bytes", "#long"]),
+    ("lossy.webp", &["", "#4"]),
 ];
 
 /// Mutants per file; `VQBENCH_FUZZ_ROUNDS` asks for more.
@@ -260,7 +261,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
         let dir = tempfile::tempdir().expect("a folder");
-        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone())] {
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone())] {
             let path = write(dir.path(), name, &content);
             let _ = format::shape(&path);
             let _ = format::read(&path);

@@ -6,6 +6,7 @@ use crate::document::to_yaml;
 use crate::facts;
 use crate::fault::Fault;
 use crate::machine;
+use crate::pictures;
 use crate::plan::{Plan, PlannedTrial, SOURCES, hash};
 use crate::trial::{Message, Request};
 use datasets::format;
@@ -121,14 +122,16 @@ pub fn run(
 
     // A failure is final under its limits; a timing, on its machine.
     let timed = plan.timed();
-    let ended = |id: &str| {
+    let ended = |planned: &PlannedTrial| {
+        let id = &planned.trial.id;
         let record = folder.trial(id)?;
         let final_here = record.status == Status::Ok || record.limits == plan.limits;
         let kept = !plan.experiment.keep_models || record.status != Status::Ok || folder.model_file(id).is_file();
+        let kept = kept && (record.status != Status::Ok || pictures::are_here(plan, folder, planned));
         (final_here && kept && (!timed || record.machine.is_like(&machine))).then_some(record)
     };
     let before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
-        plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(&t.trial.id) })).collect();
+        plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(t) })).collect();
     let reused = before.iter().filter(|(_, record)| record.is_some()).count();
     let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
     observer.begin(to_run.len(), reused, to_run.iter().map(|t| t.estimated_seconds).sum());
@@ -324,6 +327,7 @@ impl<'a> Session<'a> {
             facts: prepared.facts_file.clone(),
             truth: prepared.truth_file.clone(),
             model: keep.then(|| absolute(&self.settings.folder.model_file(&planned.trial.id))),
+            pictures: pictures::wanted(self.plan, &self.settings.folder, planned),
             measure: self.plan.experiment.measure.clone().unwrap_or_default(),
             limits: self.plan.limits,
         }

@@ -2,7 +2,7 @@
 
 use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};
-use datasets::{FileSource, SyntheticSource, catalog};
+use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
 use methods::METHODS;
 use methods::spec::schema_of;
 use schemars::JsonSchema;
@@ -38,7 +38,7 @@ pub struct Experiment {
     /// Whether every trained quantizer is saved, in the folder `models` of the run, for `cargo xtask encode` and `decode`.
     #[serde(default)]
     pub keep_models: bool,
-    /// Vectors: names from the catalog, files, or synthetic sources.
+    /// Vectors: names from the catalog, files, images, or synthetic sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
     /// Quantizers: each a method with its parameters, and optionally `sweep` and `label`.
@@ -202,6 +202,7 @@ pub fn schema() -> Value {
     properties["datasets"]["items"] = json!({ "anyOf": [
         { "enum": names, "description": "A dataset of the catalog (`cargo xtask datasets`)." },
         without_meta(schema_of::<FileSource>().into()),
+        without_meta(schema_of::<ImageSource>().into()),
         without_meta(schema_of::<SyntheticSource>().into()),
     ]});
     let methods: Vec<Value> = METHODS

@@ -31,8 +31,29 @@ pub fn compute(data: &Dataset, fingerprint: &str, depth: usize) -> (DatasetFacts
         variance,
         bound: bound::curve(&spectrum, BOUND_POINTS),
         spectrum,
+        signal: data.signal.as_ref().map(recorded),
     };
     (facts, truth)
+}
+
+/// In the terms of the result schema, which knows nothing of datasets.
+fn recorded(signal: &datasets::Signal) -> record::Signal {
+    match signal {
+        datasets::Signal::Frames { per_second } => record::Signal::Frames { per_second: *per_second },
+        datasets::Signal::Images { patch, channels, pictures } => {
+            let picture = |p: &datasets::Picture| record::Picture {
+                name: p.name.clone(),
+                width: p.width,
+                height: p.height,
+                first_row: p.first_row,
+            };
+            record::Signal::Images {
+                patch: *patch,
+                channels: *channels,
+                pictures: pictures.iter().map(picture).collect(),
+            }
+        }
+    }
 }
 
 /// Beyond this dimension the eigenvalues, whose cost grows with its cube, are left out, and with them the bound.

@@ -12,6 +12,7 @@ mod facts;
 mod fault;
 pub mod machine;
 pub mod metrics;
+pub mod pictures;
 pub mod plan;
 pub mod search;
 pub mod trial;

@@ -7,11 +7,13 @@ pub mod knn;
 mod memory;
 mod rate;
 mod recall;
+mod signal;
 mod throughput;
 mod training;
 mod utilization;
 
 use crate::facts::Truth;
+use crate::pictures;
 use crate::search::CodeSearch;
 use cpu::{Isa, Neighbor};
 use datasets::Dataset;
@@ -33,6 +35,7 @@ pub static MEASURES: &[MeasureEntry] = &[
     utilization::ENTRY,
     recall::ENTRY,
     knn::ENTRY,
+    signal::ENTRY,
     training::ENTRY,
     throughput::ENTRY,
     memory::ENTRY,
@@ -56,6 +59,16 @@ pub trait Measure: Debug + Send + Sync {
     /// Whether it has nothing to say of rows without classes.
     fn needs_labels(&self) -> bool {
         false
+    }
+
+    /// Whether it has nothing to say of rows that are not known to be pieces of pictures or sound.
+    fn needs_signal(&self) -> bool {
+        false
+    }
+
+    /// Which pictures a trial is to leave in the run folder.
+    fn pictures(&self) -> Option<pictures::Settings> {
+        None
     }
 
     /// Seconds of timing per trial; 0 when it measures no speed.

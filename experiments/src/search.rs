@@ -213,6 +213,7 @@ mod tests {
             base: Array2::eye(4),
             queries: Array2::eye(4),
             labels: None,
+            signal: None,
         };
         let method = parse("lbg", json!({ "bits": 2 })).expect("parses");
         let quantizer = method.fit(base.train.view(), &Context::cpu(1)).expect("fits");

@@ -3,6 +3,7 @@
 
 use crate::facts::Truth;
 use crate::metrics::{self, MEASURES, Shared, Subject};
+use crate::pictures;
 use crate::plan;
 use cpu::Isa;
 use datasets::{SearchPath, format};
@@ -31,6 +32,9 @@ pub struct Request {
     /// Where to save the trained quantizer, when it is to be kept.
     #[serde(default)]
     pub model: Option<PathBuf>,
+    /// Which pictures to save, and where, when they are to be kept.
+    #[serde(default)]
+    pub pictures: Option<pictures::Wanted>,
     /// Measurements with their settings.
     pub measure: Map<String, Value>,
     /// Limits to run under.
@@ -160,10 +164,14 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
             phase(name);
             values.extend(measure.measure(&subject).map_err(|e| format!("{name}: {e}"))?);
         }
-        match values.iter().find(|v| !v.value.is_finite()) {
-            Some(v) => Err(format!("{} came out as {}, which is no measurement", v.metric, v.value)),
-            None => Ok(values),
+        if let Some(v) = values.iter().find(|v| !v.value.is_finite()) {
+            return Err(format!("{} came out as {}, which is no measurement", v.metric, v.value));
         }
+        if let Some(wanted) = &request.pictures {
+            phase("pictures");
+            pictures::save(wanted, &data, decoded.view())?;
+        }
+        Ok(values)
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::figure::style::REGULAR;
 use crate::markdown::machine;
 use crate::number::significant;
+use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
 use crate::{Drawn, title};
@@ -15,7 +16,13 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The whole page; `files` are the extensions that the figures are also written with.
-pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files: &[&str]) -> String {
+pub fn page(
+    runs: &[Run],
+    datasets: &[DatasetSummary],
+    figures: &[Drawn],
+    pictures: &[pictures::Row<'_>],
+    files: &[&str],
+) -> String {
     let title = title(runs);
     let font = format!(
         "@font-face{{font-family:Inter;src:url(data:font/otf;base64,{}) format('opentype')}}",
@@ -62,6 +69,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], files:
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
                             @else { (leaderboard(dataset)) }
                             (shown(figures, Some(&dataset.name), files))
+                            (pictures::html(pictures, &dataset.name))
                         }
                     }
                     @if !failures.is_empty() {

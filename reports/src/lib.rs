@@ -8,6 +8,7 @@ mod latex;
 mod markdown;
 pub mod number;
 pub mod parity;
+mod pictures;
 mod png;
 pub mod stats;
 pub mod summary;
@@ -77,6 +78,7 @@ pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportE
     let wanted = |format: &str| formats.iter().any(|f| f == format);
     let datasets = summarize(runs);
     let figures = figure::draw_all(&datasets)?;
+    let pictures = pictures::gather(runs, &datasets);
     let mut artifacts = Vec::new();
     if wanted("svg") || wanted("markdown") {
         let file = |drawn: &Drawn| (format!("figures/{}.svg", drawn.name), drawn.svg.clone().into_bytes());
@@ -98,14 +100,15 @@ pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportE
         }
     }
     if wanted("markdown") {
-        artifacts
-            .push(Artifact { path: "report.md".into(), bytes: markdown::page(runs, &datasets, &figures).into_bytes() });
+        artifacts.extend(pictures::artifacts(&pictures));
+        let page = markdown::page(runs, &datasets, &figures, &pictures);
+        artifacts.push(Artifact { path: "report.md".into(), bytes: page.into_bytes() });
     }
     if wanted("html") {
         let files: Vec<&str> = ["svg", "png"].into_iter().filter(|f| wanted(f)).collect();
         artifacts.push(Artifact {
             path: "index.html".into(),
-            bytes: html::page(runs, &datasets, &figures, &files).into_bytes(),
+            bytes: html::page(runs, &datasets, &figures, &pictures, &files).into_bytes(),
         });
     }
     Ok(artifacts)

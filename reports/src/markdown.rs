@@ -1,12 +1,13 @@
 //! The report as Markdown, for repositories and pull requests.
 
+use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
 use crate::{Drawn, title};
 use record::{Machine, Run};
 
-/// The whole report; figures are linked from `figures/`.
-pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> String {
+/// The whole report; figures are linked from `figures/`, pictures from `pictures/`.
+pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictures: &[pictures::Row<'_>]) -> String {
     let mut out = format!("# {}\n", title(runs));
     for run in runs.iter().filter(|r| !r.info.analysis.is_empty()) {
         out += &format!("\n{}\n", run.info.analysis);
@@ -28,6 +29,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn]) -> Str
         }
         out += &leaderboard(dataset);
         out += &shown(Some(&dataset.name));
+        out += &pictures::markdown(pictures, &dataset.name, escape);
     }
     let failures: Vec<_> = runs.iter().flat_map(Run::failures).collect();
     if !failures.is_empty() {

@@ -27,6 +27,8 @@ pub struct Point {
     pub threads: usize,
     /// Bits stored per vector.
     pub bits: usize,
+    /// Ids of its trials, one per seed.
+    pub trials: Vec<String>,
     /// Values of each seed.
     seeds: Vec<Vec<Measured>>,
     /// Estimates made so far: a report asks for each of them several times, and a bootstrap is work.
@@ -153,6 +155,11 @@ impl Point {
         (codewords >= 2.0).then(|| (codewords, (self.bits as f64 / codewords.log2()).round().max(1.0)))
     }
 
+    /// Everything that one of [`Point::trials`] measured.
+    pub fn values(&self, trial: usize) -> &[Measured] {
+        self.seeds.get(trial).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Seeds that succeeded.
     pub fn seed_count(&self) -> usize {
         self.seeds.len()
@@ -271,10 +278,12 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
                         device: trial.device.clone(),
                         threads: trial.threads,
                         bits: trial.bits_per_vector,
+                        trials: Vec::new(),
                         seeds: Vec::new(),
                         estimates: Mutex::default(),
                     });
                 }
+                points[at].trials.push(trial.id.clone());
                 points[at].seeds.push(record.values.clone());
             }
         }

@@ -124,6 +124,44 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
             decibel,
         ),
     ];
+    columns.extend([
+        quality(
+            "bits/pixel",
+            "bits per vector over the pixels of a patch",
+            "bits_per_pixel",
+            None,
+            true,
+            || Which::metric("bits_per_pixel"),
+            |v| significant(v, 3),
+        ),
+        quality(
+            "PSNR dB",
+            "peak signal-to-noise ratio over all base pictures, of values rounded to 8 bits",
+            "psnr_db",
+            Some(true),
+            true,
+            || Which::metric("psnr_db"),
+            decibel,
+        ),
+        quality(
+            "bits/s",
+            "bits per second of sound",
+            "bits_per_second",
+            None,
+            true,
+            || Which::metric("bits_per_second"),
+            engineering,
+        ),
+        quality(
+            "log-mel RMSE",
+            "root of the mean squared error per log-mel value, in the units of the data",
+            "log_mel_rmse",
+            Some(false),
+            true,
+            || Which::metric("log_mel_rmse"),
+            |v| significant(v, 3),
+        ),
+    ]);
     if let Some(k) = dataset.recall_k() {
         // Without a path: over the method's own search.
         let recall = |title: String, key: String, path: Option<String>| Column {
@@ -145,42 +183,6 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
         }
     }
     columns.extend([
-        quality(
-            "PSNR dB",
-            "peak signal-to-noise ratio of the decoded pictures",
-            "psnr_db",
-            Some(true),
-            true,
-            || Which::metric("psnr_db"),
-            decibel,
-        ),
-        quality(
-            "bits/pixel",
-            "bits of a picture over its pixels",
-            "bits_per_pixel",
-            None,
-            false,
-            || Which::metric("bits_per_pixel"),
-            |v| significant(v, 3),
-        ),
-        quality(
-            "log-mel RMSE",
-            "root mean squared error of the decoded log-mel spectra",
-            "log_mel_rmse",
-            Some(false),
-            true,
-            || Which::metric("log_mel_rmse"),
-            |v| significant(v, 3),
-        ),
-        quality(
-            "bits/s",
-            "bits of a sound over its seconds",
-            "bits_per_second",
-            None,
-            false,
-            || Which::metric("bits_per_second"),
-            engineering,
-        ),
         quality(
             "k-NN kept",
             "k-NN label accuracy over codes, as a share of that on raw vectors",

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{all_formats, record, run, text, trial};
-use record::{DatasetFacts, Measured, Run, Status, Trial};
+use record::{DatasetFacts, Measured, Picture, PictureFile, Run, Signal, Status, Trial};
 use reports::compare::{Tolerances, Verdict, compare};
 use reports::{render, tidy};
 
@@ -174,4 +174,73 @@ fn comparisons_find_what_is_worse() {
     }
     assert!(lenient.check().is_ok());
     insta::assert_snapshot!("compare.md", compare(&base, &worse, &Tolerances::default(), true).to_markdown());
+}
+
+/// The run as one on two pictures: PQ at two rates and the originals are there, one reconstruction is exact.
+fn pictured() -> Run {
+    let mut run = run();
+    let picture = |name: &str, first_row| Picture { name: name.into(), width: 40, height: 40, first_row };
+    let pictures = vec![picture("cliff", 0), picture("sea & <sky>", 100)];
+    run.info.datasets[0].signal = Some(Signal::Images { patch: 4, channels: 1, pictures });
+    for record in run.records.iter_mut().filter(|r| r.status == Status::Ok) {
+        let bits = record.trial.bits_per_vector as f64;
+        record.values.push(Measured::new("bits_per_pixel", bits / 16.0, "bit/pixel"));
+        record.values.push(Measured::new("psnr_db", bits, "dB"));
+        record.values.push(Measured::new("psnr_db", bits + record.trial.seed as f64, "dB").stage("cliff"));
+    }
+    // A header of 40×30 pixels, and something that tells one picture from another.
+    let png = |what: &str| [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x28\0\0\0\x1e", what.as_bytes()].concat();
+    let file = |trial: Option<&str>, name: &str| PictureFile {
+        dataset: "vectors_16".into(),
+        trial: trial.map(str::to_owned),
+        name: name.into(),
+        png: png(&format!("{trial:?} {name}")),
+    };
+    for trial in [None, Some("PQm=4-1"), Some("PQm=2-1"), Some("PQm=4-2"), Some("Scalar4bit-1")] {
+        run.pictures.extend([file(trial, "cliff"), file(trial, "sea & <sky>")]);
+    }
+    run
+}
+
+#[test]
+fn pictures_stand_beside_their_original_by_rising_rate() {
+    let artifacts = render(&[pictured()], &all_formats()).expect("renders");
+    let text = |path: &str| {
+        let found = artifacts.iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}"));
+        String::from_utf8(found.bytes.clone()).expect("text")
+    };
+    let (page, markdown) = (text("index.html"), text("report.md"));
+    assert_eq!(page.matches("data:image/png;base64,").count(), 8, "two rows of the original and three methods");
+    let places: Vec<Option<usize>> = [
+        "alt=\"cliff: original\"",
+        "alt=\"cliff: PQ m=2, 1.00 bits/pixel, 17.00 dB\"",
+        "alt=\"cliff: PQ m=4, 2.00 bits/pixel, 33.00 dB\"",
+        "alt=\"cliff: Scalar 4 bit, 4.00 bits/pixel, 65.00 dB\"",
+        "alt=\"sea &amp; &lt;sky&gt;: original\"",
+        "alt=\"sea &amp; &lt;sky&gt;: PQ m=2, 1.00 bits/pixel, exact\"",
+    ]
+    .map(|alt| page.find(alt))
+    .to_vec();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    assert!(page.contains("<img width=\"40\" height=\"30\""));
+    assert!(
+        markdown.contains("| PQ m=2 | 1.00 | 17.00 dB | ![cliff: PQ m=2, 1.00 bits/pixel, 17.00 dB](pictures/"),
+        "{markdown}"
+    );
+    let links: Vec<&str> = markdown.split("](pictures/").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert_eq!(links.len(), 8);
+    for link in links {
+        assert!(artifacts.iter().any(|a| a.path == format!("pictures/{link}")), "{link}");
+    }
+    assert!(page.contains("PSNR dB") && page.contains("bits/pixel</button>"), "columns of the leaderboard");
+    // Two runs with the same pictures share the rows; a run without pictures has none.
+    let mut other = pictured();
+    other.info.name = "other".into();
+    let page = |runs: &[Run]| {
+        let artifacts = render(runs, &["html".to_owned()]).expect("renders");
+        String::from_utf8(artifacts[0].bytes.clone()).expect("text")
+    };
+    assert_eq!(page(&[pictured(), other.clone()]).matches("data:image/png;base64,").count(), 14);
+    other.pictures.clear();
+    assert!(!page(&[other]).contains("class=\"pictures\""));
 }

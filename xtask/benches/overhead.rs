@@ -124,6 +124,7 @@ fn facts(i: usize) -> DatasetFacts {
         variance: 64.0,
         spectrum: vec![1.0; 64],
         bound: (1..160).map(|b| (f64::from(b) * 3.0, 4f64.powf(-f64::from(b) * 3.0 / 64.0))).collect(),
+        signal: None,
     }
 }
 

@@ -261,7 +261,7 @@ impl Results<'_> {
             trials: self.records.iter().map(|record| record.trial.clone()).collect(),
         };
         self.folder.save_run(&info)?;
-        let run = record::Run { info, records: self.records.clone() };
+        let run = record::Run { info, records: self.records.clone(), pictures: vec![] };
         for (name, bytes) in reports::tidy(&run)? {
             write_atomically(&self.folder.root().join(name), &bytes)?;
         }

@@ -56,6 +56,9 @@ fn list(search: &SearchPath) {
     say!(
         "own files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column"
     );
+    say!(
+        "own images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; one of them: {{ path: photo.png#8 }}"
+    );
 }
 
 /// A text without its quotes.
@@ -76,12 +79,16 @@ fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Ok(resolved) => {
             let s = resolved.summary;
-            if entry.split != datasets::Split::default() {
-                let written = serde_json::to_value(&entry.split).unwrap_or_default();
+            let written = match &entry.images {
+                Some(set) => serde_json::to_value(&set.split).unwrap_or_default(),
+                None => serde_json::to_value(&entry.split).unwrap_or_default(),
+            };
+            if entry.images.is_some() || entry.split != datasets::Split::default() {
                 let keys =
                     written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && **value != 0);
                 let words: Vec<String> = keys.map(|(key, value)| format!("{key} {}", plain(value))).collect();
-                say!("\nsplit    {}", words.join(", "));
+                let unit = if entry.images.is_some() { " (images)" } else { "" };
+                say!("\nsplit    {}{unit}", words.join(", "));
             }
             say!("\n{} training, {} base and {} query rows; digests are right", s.train, s.base, s.queries);
         }

@@ -43,7 +43,7 @@ pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Re
     }
     let artifacts = reports::render(&runs, formats)?;
     // What an earlier report left would be taken for part of this one.
-    for folder in ["figures", "tables"] {
+    for folder in ["figures", "tables", "pictures"] {
         let _ = std::fs::remove_dir_all(report.join(folder));
     }
     for artifact in artifacts {

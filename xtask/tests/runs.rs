@@ -373,3 +373,74 @@ fn a_memory_limit_too_small_for_anything_ends_the_trial_at_once() {
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(records(folder.path())[0].status, Status::Failed, "not a time-out: {text}");
 }
+
+/// A picture of 24×16 pixels in which everything differs, and is different for each `seed`.
+fn picture(path: &Path, seed: u32) {
+    let file = std::fs::File::create(path).expect("a file");
+    let mut encoder = png::Encoder::new(file, 24, 16);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let pixels: Vec<u8> = (0..24 * 16 * 3u32).map(|i| (i * i * (seed + 3) / 7 + i * 11 + seed * 40) as u8).collect();
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels)).expect("encodes");
+}
+
+const PICTURES: &str = "name: t
+seeds: [1, 2]
+threads: 1
+datasets: [{ images: photos/, patch: 4, name: photos, split: { train: 0..3, base: 3..6, queries: 6..7 } }]
+methods: [{ lbg: { bits: 3 } }, { scalar: { bits: 8 } }]
+measure: { signal: { crop: 8 } }
+";
+
+#[test]
+fn pictures_are_kept_of_the_first_seed_and_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("photos")).expect("a folder");
+    (0..7).for_each(|seed| picture(&folder.path().join(format!("photos/p{seed}.png")), seed));
+    write(folder.path(), "e.yaml", PICTURES);
+    let (code, text) = run(folder.path(), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let root = folder.path().join("runs/t");
+    let kept = || {
+        let mut kept = walk(&root.join("pictures"));
+        kept.sort_unstable();
+        kept
+    };
+    let all = kept();
+    assert_eq!(all.len(), 6, "two originals, and two of each method: {all:?}");
+    assert!(
+        root.join("pictures/original/photos/p3.png").is_file()
+            && root.join("pictures/original/photos/p4.png").is_file()
+    );
+    for record in records(folder.path()) {
+        let count = |metric: &str| record.values.iter().filter(|v| v.metric == metric).count();
+        assert_eq!(count("bits_per_pixel"), 1);
+        let first = record.trial.seed == 1;
+        assert_eq!(root.join("pictures").join(&record.trial.id).is_dir(), first, "{}", record.trial.label);
+        if record.trial.method == "lbg" {
+            assert_eq!(count("psnr_db"), 4, "of all three base pictures, and of each");
+        }
+    }
+    let page = |name: &str| std::fs::read_to_string(root.join("report").join(name)).expect("a page");
+    assert_eq!(page("index.html").matches("data:image/png;base64,").count(), 6);
+    assert_eq!(std::fs::read_dir(root.join("report/pictures")).expect("a folder").count(), 6);
+
+    // Nothing runs again, unless a picture is gone.
+    let before = written(folder.path());
+    run(folder.path(), &[]);
+    assert_eq!(written(folder.path()), before);
+    let gone = records(folder.path()).into_iter().find(|r| r.trial.seed == 1).expect("a trial").trial.id;
+    std::fs::remove_dir_all(root.join("pictures").join(&gone)).expect("removes");
+    run(folder.path(), &[]);
+    let after = written(folder.path());
+    let again: Vec<&String> =
+        after.iter().filter(|(name, time)| before.get(*name) != Some(*time)).map(|(n, _)| n).collect();
+    assert_eq!(again, [&format!("{gone}.json")]);
+    assert_eq!(kept(), all);
+
+    // A run without pictures has a page all the same.
+    std::fs::remove_dir_all(root.join("pictures")).expect("removes");
+    let output = xtask(folder.path()).args(["report", "runs/t"]).output().expect("starts");
+    assert!(output.status.success(), "{}", words(&output, folder.path()));
+    assert!(!page("index.html").contains("data:image/png") && !root.join("report/pictures").exists());
+}

@@ -1,10 +1,12 @@
 //! What a run leaves behind: the schema that experiments write and reports read. Depends on no method.
 
 mod atomic;
+mod pictures;
 mod store;
 pub mod table;
 
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
+pub use pictures::{PictureFile, picture_file};
 pub use store::{RecordError, RunFolder};
 
 use serde::{Deserialize, Serialize};
@@ -203,6 +205,42 @@ pub struct DatasetFacts {
     pub spectrum: Vec<f64>,
     /// Gaussian rate–distortion bound for that covariance: bits per vector and normalized MSE, by ascending rate.
     pub bound: Vec<(f64, f64)>,
+    /// What the base rows are pieces of, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+}
+
+/// What base rows are pieces of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// Whole pictures, cut into square patches.
+    Images {
+        /// Side of a patch in pixels.
+        patch: usize,
+        /// Values per pixel.
+        channels: usize,
+        /// The pictures, in the order of their rows.
+        pictures: Vec<Picture>,
+    },
+    /// Frames of sound, each a vector of log-mel energies.
+    Frames {
+        /// How many make a second.
+        per_second: f64,
+    },
+}
+
+/// A picture whose patches are consecutive base rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picture {
+    /// Unique within its dataset.
+    pub name: String,
+    /// Pixels across, of whole patches.
+    pub width: usize,
+    /// Pixels down, of whole patches.
+    pub height: usize,
+    /// The base row of its first patch.
+    pub first_row: usize,
 }
 
 /// A plan that was carried out: the experiment with all defaults filled in, and its trials.
@@ -231,6 +269,8 @@ pub struct Run {
     pub info: RunInfo,
     /// Records of the plan's trials that have ended, in the plan's order.
     pub records: Vec<TrialRecord>,
+    /// Pictures in the run folder, originals first within each dataset.
+    pub pictures: Vec<PictureFile>,
 }
 
 impl Run {

@@ -137,9 +137,9 @@ impl RunFolder {
 
     /// What a killed run was about to write.
     fn remove_partial_files(&self) {
-        for folder in
-            [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")]
-        {
+        let folders =
+            [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")];
+        for folder in folders.into_iter().chain(self.picture_folders()) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().ends_with(PARTIAL) {
                     let _ = fs::remove_file(entry.path());
@@ -206,7 +206,8 @@ impl RunFolder {
                 records.push(TrialRecord { trial: trial.clone(), ..read_json(&path)? });
             }
         }
-        Ok(Run { info, records })
+        let pictures = self.load_pictures(&info, &records);
+        Ok(Run { info, records, pictures })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::experiment::{Devices, Experiment, Threads};
 use crate::fault::Fault;
 use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
-use datasets::{FileSource, SearchPath, Source, SyntheticSource, catalog};
+use datasets::{FileSource, ImageSource, SearchPath, Source, SyntheticSource, catalog};
 use methods::ParamError;
 use methods::strict;
 use serde_json::{Map, Value};
@@ -128,11 +128,14 @@ pub fn parse_source(written: &Value) -> Result<Source, ParamError> {
         Value::Object(map) if map.contains_key("path") => {
             strict::from_value::<FileSource>(written.clone()).map(Source::File)
         }
+        Value::Object(map) if map.contains_key("images") => {
+            strict::from_value::<ImageSource>(written.clone()).map(Source::Images)
+        }
         _ => Err(ParamError {
             param: None,
             message: "this is no dataset".into(),
             help: Some(format!(
-                "write a name ({}), or a mapping with `path:` or `synthetic:`",
+                "write a name ({}), or a mapping with `path:`, `images:` or `synthetic:`",
                 catalog::entries().iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
             )),
         }),
@@ -193,9 +196,9 @@ fn bytes_needed(summary: &datasets::Summary) -> u64 {
     rows.and_then(|rows| rows.checked_mul(4 * summary.dim as u64)).unwrap_or(u64::MAX)
 }
 
-/// Points at the path of a file source, at the kind of a synthetic one.
+/// Points at the path of a file source, at the images of an image source, at the kind of a synthetic one.
 fn pointer_of_file(pointer: &str, written: &Value) -> String {
-    ["path", "synthetic"]
+    ["path", "images", "synthetic"]
         .into_iter()
         .find(|key| written.get(key).is_some())
         .map_or(pointer.to_owned(), |key| format!("{pointer}/{key}"))
@@ -256,6 +259,16 @@ pub(super) fn check_questions(
             let message = format!("`{name}` needs classes, and no dataset here has any");
             let help = "give a file dataset `labels:`, or leave this out".to_owned();
             checker.faults.push(Fault::at_bytes(checker.document, range, message, Some(help)));
+        } else if measure.needs_signal()
+            && written("")
+            && !datasets.is_empty()
+            && datasets.iter().all(|d| d.resolved.summary.signal.is_none())
+        {
+            let range = checker.document.locate_key(&format!("/measure/{name}"));
+            let message = format!("`{name}` is about pictures and sound, and no dataset here is either");
+            let help =
+                "write `images:` in place of `path:`, give frames of sound `frames_per_second:`, or leave this out";
+            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some(help.to_owned())));
         }
     }
 }

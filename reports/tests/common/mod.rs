@@ -103,6 +103,7 @@ pub fn run() -> Run {
         fingerprint: "f".into(),
         variance: 16.0,
         spectrum: vec![1.0; 16],
+        signal: None,
         bound: (1..200).map(|i| (f64::from(i), 4f64.powf(-f64::from(i) / 16.0))).collect(),
     };
     let info = RunInfo {
@@ -114,7 +115,7 @@ pub fn run() -> Run {
         datasets: vec![facts],
         trials: records.iter().map(|r| r.trial.clone()).chain([trial("PQ m=8", "PQ", 64, 1)]).collect(),
     };
-    Run { info, records }
+    Run { info, records, pictures: vec![] }
 }
 
 pub fn all_formats() -> Vec<String> {

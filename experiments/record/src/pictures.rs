@@ -1,0 +1,119 @@
+//! Pictures in a run folder: pieces of the originals, and what trials made of them, as PNG.
+//!
+//! `pictures/original/<dataset>/<picture>.png` and `pictures/<trial id>/<picture>.png`.
+
+use crate::{DatasetFacts, RunFolder, RunInfo, Signal, Status, TrialRecord};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A picture that was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PictureFile {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// The trial that made it; none for an original.
+    pub trial: Option<String>,
+    /// Name of the picture.
+    pub name: String,
+    /// The file.
+    pub png: Vec<u8>,
+}
+
+/// Far larger than what a trial stores; another file under that name does not belong on a page.
+const MAX_BYTES: u64 = 1 << 24;
+
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// A name as one part of a path. Names that had to be changed get a number made from them, so that they stay different.
+fn part(name: &str) -> String {
+    let kept = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && !name.starts_with('.') && name.chars().all(kept) {
+        return name.to_owned();
+    }
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let plain: String = name.trim_start_matches('.').chars().map(|c| if kept(c) { c } else { '-' }).collect();
+    format!("{plain}-{hash:08x}")
+}
+
+impl RunFolder {
+    /// Where the pictures of a trial are kept.
+    pub fn pictures(&self, trial: &str) -> PathBuf {
+        self.root().join("pictures").join(part(trial))
+    }
+
+    /// Where pieces of the original pictures of a dataset are kept.
+    pub fn original_pictures(&self, dataset: &str) -> PathBuf {
+        self.root().join("pictures").join("original").join(part(dataset))
+    }
+
+    /// Whatever pictures there are: of each dataset the originals, then those of its trials, in the order of the plan.
+    pub(crate) fn load_pictures(&self, info: &RunInfo, records: &[TrialRecord]) -> Vec<PictureFile> {
+        let mut found = Vec::new();
+        for facts in &info.datasets {
+            let mut take = |folder: PathBuf, trial: Option<&str>| {
+                let files = names(facts).filter_map(|name| Some((name, read(&picture_file(&folder, name))?)));
+                found.extend(files.map(|(name, png)| PictureFile {
+                    dataset: facts.name.clone(),
+                    trial: trial.map(str::to_owned),
+                    name: name.to_owned(),
+                    png,
+                }));
+            };
+            take(self.original_pictures(&facts.name), None);
+            let succeeded = |record: &&TrialRecord| record.status == Status::Ok && record.trial.dataset == facts.name;
+            for record in records.iter().filter(succeeded) {
+                take(self.pictures(&record.trial.id), Some(&record.trial.id));
+            }
+        }
+        found
+    }
+
+    /// Folders that pictures are written to.
+    pub(crate) fn picture_folders(&self) -> Vec<PathBuf> {
+        let below =
+            |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let all = self.root().join("pictures");
+        below(all.clone()).chain(below(all.join("original"))).filter(|path| path.is_dir()).collect()
+    }
+}
+
+/// The file of a picture in a folder.
+pub fn picture_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{}.png", part(name)))
+}
+
+/// Names of the pictures of a dataset.
+fn names(facts: &DatasetFacts) -> impl Iterator<Item = &str> {
+    let pictures = match &facts.signal {
+        Some(Signal::Images { pictures, .. }) => &pictures[..],
+        _ => &[],
+    };
+    pictures.iter().map(|picture| picture.name.as_str())
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_BYTES + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.starts_with(SIGNATURE) && bytes.len() as u64 <= MAX_BYTES).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_the_folder_and_names_stay_different() {
+        let folder = RunFolder::new("run");
+        let path = |name: &str| picture_file(&folder.pictures("a1"), name).display().to_string();
+        assert_eq!(path("kodim01"), "run/pictures/a1/kodim01.png");
+        for name in ["..", "../../secret", "/etc/passwd", "a/b", "", ".hidden", "a b"] {
+            let below = path(name).strip_prefix("run/pictures/a1/").map(str::to_owned).expect("below the folder");
+            assert!(!below.contains('/') && !below.starts_with('.'), "{name}: {below}");
+            let original = folder.original_pictures(name).display().to_string();
+            assert!(Path::new(&original).components().count() == 4 && !original.ends_with(".."), "{original}");
+        }
+        assert_ne!(path("a b"), path("a-b"));
+        assert_ne!(path("a b"), path("a/b"));
+    }
+}

@@ -1,0 +1,174 @@
+//! What does the distortion mean for the pictures or the sound that the vectors are pieces of, and what is the rate there?
+
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use crate::pictures::Settings;
+use datasets::signal::eight_bits;
+use datasets::{Metric, Picture};
+use methods::spec::schema_of;
+use methods::{MethodError, ParamError};
+use ndarray::{ArrayView2, Axis};
+use rayon::prelude::*;
+use record::Measured;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub const ENTRY: MeasureEntry = MeasureEntry {
+    name: "signal",
+    summary: "Of pictures: bits per pixel, PSNR, and examples in the report; of frames of sound: bits per second, RMSE of log-mel values",
+    always: false,
+    schema: schema_of::<Signal>,
+    parse: |params| {
+        let measure = parse_params::<Signal>(params)?;
+        let settings = measure.params();
+        for (key, low, high) in [("pictures", 0, MAX_PICTURES), ("crop", 8, MAX_CROP)] {
+            ParamError::in_range(key, settings[key].as_u64().unwrap_or(0), low, high)?;
+        }
+        Ok(measure)
+    },
+};
+
+const MAX_PICTURES: u64 = 100;
+const MAX_CROP: u64 = 4096;
+
+/// Base pictures that get values of their own, at most: a table of thousands per trial helps nobody.
+const OWN_VALUES: usize = 100;
+
+/// Rows per task; sums are added in order of tasks, so they do not depend on the thread count.
+const ROWS: usize = 1024;
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Signal {
+    /// Base pictures, from the first on, of which the report shows what each method makes, with the first seed; 0 for none.
+    #[schemars(range(min = 0, max = 100))]
+    pictures: usize,
+    /// Side in pixels of the piece from the middle of each of these that is shown.
+    #[schemars(range(min = 8, max = 4096))]
+    crop: usize,
+}
+
+impl Default for Signal {
+    fn default() -> Signal {
+        Signal { pictures: 2, crop: 256 }
+    }
+}
+
+impl Measure for Signal {
+    fn params(&self) -> Value {
+        params_of(self)
+    }
+
+    fn needs_signal(&self) -> bool {
+        true
+    }
+
+    fn pictures(&self) -> Option<Settings> {
+        (self.pictures > 0).then_some(Settings { count: self.pictures, crop: self.crop })
+    }
+
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let bits = subject.quantizer.code_bits() as f64;
+        let (base, decoded) = (subject.data.base.view(), subject.decoded.view());
+        Ok(match &subject.data.signal {
+            None => Vec::new(),
+            Some(datasets::Signal::Images { patch, pictures, .. }) => {
+                of_pictures(bits, *patch, pictures, base, decoded)
+            }
+            Some(datasets::Signal::Frames { per_second }) => {
+                let mut out = vec![Measured::new("bits_per_second", bits * per_second, "bit/s")];
+                // Rows of unit length are no log-mel values any more.
+                if subject.data.metric != Metric::Cosine {
+                    out.push(Measured::new("log_mel_rmse", rmse(base, decoded), "1"));
+                }
+                out
+            }
+        })
+    }
+}
+
+fn of_pictures(
+    bits: f64,
+    patch: usize,
+    pictures: &[Picture],
+    base: ArrayView2<'_, f32>,
+    decoded: ArrayView2<'_, f32>,
+) -> Vec<Measured> {
+    let mut out = vec![Measured::new("bits_per_pixel", bits / (patch * patch) as f64, "bit/pixel")];
+    // Whole numbers, so that their sum does not depend on the order.
+    let errors: Vec<u64> = (0..base.nrows())
+        .into_par_iter()
+        .map(|row| {
+            let pairs = base.row(row).into_iter().zip(decoded.row(row));
+            pairs.map(|(&x, &y)| u64::from(eight_bits(x).abs_diff(eight_bits(y))).pow(2)).sum()
+        })
+        .collect();
+    let psnr = |errors: &[u64]| psnr_db(errors.iter().sum(), errors.len() * base.ncols());
+    out.extend(psnr(&errors).map(|value| Measured::new("psnr_db", value, "dB")));
+    if pictures.len() <= OWN_VALUES {
+        let own = |picture: &Picture| {
+            psnr(&errors[picture.rows(patch)]).map(|value| Measured::new("psnr_db", value, "dB").stage(&picture.name))
+        };
+        out.extend(pictures.iter().filter_map(own));
+    }
+    out
+}
+
+/// `10·log10(255²/MSE)` of 8-bit values; none where nothing differs, since it is infinite.
+fn psnr_db(squared_error: u64, values: usize) -> Option<f64> {
+    (squared_error > 0).then(|| 10.0 * (255.0 * 255.0 * values as f64 / squared_error as f64).log10())
+}
+
+/// Root of the mean squared error per component.
+fn rmse(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> f64 {
+    let tasks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).zip(decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
+    let parts: Vec<f64> = tasks
+        .into_par_iter()
+        .map(|(rows, decoded)| rows.iter().zip(&decoded).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum())
+        .collect();
+    (parts.iter().sum::<f64>() / rows.len() as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::arr2;
+
+    #[test]
+    fn psnr_is_of_rounded_values_pooled_and_per_picture() {
+        // Two pictures of one 1×1 patch and of two.
+        let base = arr2(&[[0.0, 10.0, 255.0], [5.0, 5.0, 5.0], [7.0, 7.0, 7.0]]);
+        let decoded = arr2(&[[-40.0, 10.4, 300.0], [6.0, 5.0, 5.0], [7.0, 10.0, 7.0]]);
+        let picture = |name: &str, width, first_row| Picture { name: name.into(), width, height: 1, first_row };
+        let pictures = [picture("same", 1, 0), picture("other", 2, 1)];
+        let found = of_pictures(6.0, 1, &pictures, base.view(), decoded.view());
+        let values: Vec<_> = found.iter().map(|v| (&v.metric[..], v.stage.as_deref(), v.value)).collect();
+        let psnr = |mse: f64| 10.0 * (65025.0 / mse).log10();
+        // What lies beyond 0 to 255 or within half a step is no error; a picture without errors has no finite PSNR.
+        let expected = [
+            ("bits_per_pixel", None, 6.0),
+            ("psnr_db", None, psnr(10.0 / 9.0)),
+            ("psnr_db", Some("other"), psnr(10.0 / 6.0)),
+        ];
+        assert_eq!(values.len(), expected.len(), "{values:?}");
+        for (found, expected) in values.iter().zip(expected) {
+            assert_eq!((found.0, found.1), (expected.0, expected.1));
+            assert!((found.2 - expected.2).abs() < 1e-9, "{found:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        for (key, value) in [("pictures", 101), ("crop", 7), ("crop", 5000)] {
+            let error = (ENTRY.parse)(serde_json::json!({ key: value })).expect_err("out of range");
+            assert_eq!(error.param.as_deref(), Some(key));
+        }
+        assert!((ENTRY.parse)(serde_json::json!({ "pictures": 0 })).expect("parses").pictures().is_none());
+    }
+
+    #[test]
+    fn rmse_is_per_component() {
+        let found = rmse(arr2(&[[1.0, 2.0], [3.0, 4.0]]).view(), arr2(&[[1.0, 2.0], [3.0, 6.0]]).view());
+        assert!((found - 1.0).abs() < 1e-12, "{found}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Pieces of pictures, as they were and as a trial decodes them, for the pages of a report.
+
+use crate::plan::{Plan, PlannedTrial};
+use datasets::{Dataset, Signal};
+use ndarray::ArrayView2;
+use record::{RunFolder, picture_file, write_atomically};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// How many pictures, and how much of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Base pictures, from the first on.
+    pub count: usize,
+    /// Side in pixels of the piece from the middle.
+    pub crop: usize,
+}
+
+/// What a trial's process is to save.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Which.
+    pub settings: Settings,
+    /// Where decoded pictures go.
+    pub decoded: PathBuf,
+    /// Where the originals go.
+    pub originals: PathBuf,
+}
+
+/// What a trial is to save: one of the plan's first seed, if a measurement asks for pictures and its vectors are some.
+pub fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> Option<Wanted> {
+    let summary = &plan.datasets[planned.dataset].resolved.summary;
+    let pictured = matches!(summary.signal, Some(Signal::Images { .. }));
+    let first_seed = plan.experiment.seeds.first() == Some(&planned.trial.seed);
+    let settings = plan.measures.iter().find_map(|measure| measure.pictures()).filter(|_| pictured && first_seed)?;
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    Some(Wanted {
+        settings,
+        decoded: absolute(folder.pictures(&planned.trial.id)),
+        originals: absolute(folder.original_pictures(&summary.name)),
+    })
+}
+
+/// Whether everything is there that a trial is to save; a run of a time when less was asked for may have left less.
+pub fn are_here(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> bool {
+    let Some(wanted) = wanted(plan, folder, planned) else { return true };
+    let Some(Signal::Images { pictures, .. }) = &plan.datasets[planned.dataset].resolved.summary.signal else {
+        return true;
+    };
+    pictures
+        .iter()
+        .take(wanted.settings.count)
+        .all(|p| [&wanted.decoded, &wanted.originals].iter().all(|folder| picture_file(folder, &p.name).is_file()))
+}
+
+/// Saves pieces of the decoded pictures, and of the originals unless they are there already.
+///
+/// # Errors
+/// The system's refusal, in words.
+pub fn save(wanted: &Wanted, data: &Dataset, decoded: ArrayView2<'_, f32>) -> Result<(), String> {
+    let Some(Signal::Images { patch, pictures, .. }) = &data.signal else { return Ok(()) };
+    for picture in pictures.iter().take(wanted.settings.count) {
+        for (folder, rows) in [(&wanted.originals, data.base.view()), (&wanted.decoded, decoded)] {
+            let pixels = picture.pixels(rows, *patch);
+            let png = middle(&pixels, picture.width, picture.height, wanted.settings.crop)?;
+            put(folder, &picture_file(folder, &picture.name), &png)?;
+        }
+    }
+    Ok(())
+}
+
+fn put(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), String> {
+    // Trials side by side write the same originals; what is there and right stays.
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    write_atomically(path, bytes).map_err(|e| e.to_string())
+}
+
+/// The middle of an RGB picture as PNG, at most `crop` pixels wide and high.
+fn middle(pixels: &[u8], width: usize, height: usize, crop: usize) -> Result<Vec<u8>, String> {
+    let (across, down) = (width.min(crop), height.min(crop));
+    let (left, top) = ((width - across) / 2, (height - down) / 2);
+    let line = |y: usize| &pixels[(y * width + left) * 3..][..across * 3];
+    let piece: Vec<u8> = (top..top + down).flat_map(line).copied().collect();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, across as u32, down as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::High);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&piece));
+    written.map_err(|e| format!("a picture could not be written: {e}"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datasets::{Metric, Picture};
+    use ndarray::Array2;
+
+    fn decode(path: &Path) -> (u32, u32, Vec<u8>) {
+        let file = std::io::BufReader::new(std::fs::File::open(path).expect("a file"));
+        let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("small")];
+        let found = reader.next_frame(&mut pixels).expect("decodes");
+        (found.width, found.height, pixels)
+    }
+
+    #[test]
+    fn the_middle_of_each_picture_is_saved_and_originals_are_left_alone() {
+        // Two pictures of 6×4 and 2×2 pixels in patches of 1×1; a pixel is its own row number.
+        let base = Array2::from_shape_fn((28, 3), |(row, channel)| (row + 100 * channel) as f32);
+        let picture = |name: &str, width, height, first_row| Picture { name: name.into(), width, height, first_row };
+        let pictures = vec![picture("wide", 6, 4, 0), picture("small", 2, 2, 24)];
+        let data = Dataset {
+            name: "t".into(),
+            metric: Metric::L2,
+            train: base.clone(),
+            queries: base.clone(),
+            base,
+            labels: None,
+            signal: Some(Signal::Images { patch: 1, channels: 3, pictures }),
+        };
+        let dir = tempfile::tempdir().expect("a folder");
+        let wanted = Wanted {
+            settings: Settings { count: 2, crop: 2 },
+            decoded: dir.path().join("pictures/a1"),
+            originals: dir.path().join("pictures/original/t"),
+        };
+        let decoded = data.base.mapv(|v| v + 0.4);
+        save(&wanted, &data, decoded.view()).expect("saves");
+        let pixel = |row: usize| [row as u8, row as u8 + 100, row as u8 + 200];
+        let piece = |rows: [usize; 4]| rows.map(pixel).concat();
+        for folder in [&wanted.originals, &wanted.decoded] {
+            assert_eq!(decode(&folder.join("wide.png")), (2, 2, piece([8, 9, 14, 15])));
+            assert_eq!(decode(&folder.join("small.png")), (2, 2, piece([24, 25, 26, 27])));
+        }
+        let written = |path: &Path| path.metadata().and_then(|m| m.modified()).expect("a time");
+        let original = wanted.originals.join("wide.png");
+        let before = written(&original);
+        save(&wanted, &data, data.base.mapv(|v| v + 7.0).view()).expect("saves");
+        assert_eq!(written(&original), before, "originals do not change");
+        assert_eq!(decode(&wanted.decoded.join("small.png")).2[0], 31, "decoded ones do");
+    }
+}

@@ -1,0 +1,205 @@
+//! What each method makes of a picture, beside the original: the figure that needs no explanation.
+
+use crate::number::significant;
+use crate::summary::{DatasetSummary, Point};
+use crate::{Artifact, file_name};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, html};
+use record::{Measured, PictureFile, Run};
+use std::collections::HashMap;
+
+/// A picture of a dataset with everything that was made of it.
+pub(crate) struct Row<'a> {
+    /// Name of the dataset, as in the report.
+    pub dataset: &'a str,
+    /// Name of the picture.
+    name: &'a str,
+    /// The original.
+    original: Shown<'a>,
+    /// By rising rate.
+    decoded: Vec<Shown<'a>>,
+}
+
+/// One picture on the page.
+struct Shown<'a> {
+    /// The method, or that it is the original.
+    label: &'a str,
+    /// Its rate; none for the original.
+    bits: usize,
+    bits_per_pixel: Option<f64>,
+    /// Signal-to-noise ratio of the whole picture.
+    quality: Option<Quality>,
+    png: &'a [u8],
+    /// File name in a report that links to it.
+    file: String,
+}
+
+#[derive(Clone, Copy)]
+enum Quality {
+    PsnrDb(f64),
+    /// No value differs.
+    Exact,
+}
+
+/// Which pictures of which run.
+type Key<'a> = (usize, &'a str, Option<&'a str>, &'a str);
+
+/// All pictures of the runs, by dataset and in the order of the pictures.
+pub(crate) fn gather<'a>(runs: &'a [Run], datasets: &'a [DatasetSummary]) -> Vec<Row<'a>> {
+    let mut files: HashMap<Key<'a>, &PictureFile> = HashMap::new();
+    for (i, run) in runs.iter().enumerate() {
+        files.extend(run.pictures.iter().map(|p| ((i, &p.dataset[..], p.trial.as_deref(), &p.name[..]), p)));
+    }
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    for dataset in datasets {
+        let first = rows.len();
+        for (i, run) in runs.iter().enumerate() {
+            // A dataset may have other names in other runs.
+            let same = run.info.datasets.iter().filter(|facts| facts.fingerprint == dataset.facts.fingerprint);
+            for facts in same {
+                let originals = run.pictures.iter().filter(|p| p.trial.is_none() && p.dataset == facts.name);
+                for original in originals {
+                    let made = dataset.points.iter().filter_map(|point| {
+                        let file =
+                            |id: &String| files.get(&(i, &facts.name[..], Some(&id[..]), &original.name[..])).copied();
+                        let (at, file) = point.trials.iter().enumerate().find_map(|(at, id)| Some((at, file(id)?)))?;
+                        Some(shown(point, at, file))
+                    });
+                    let made: Vec<Shown<'a>> = made.collect();
+                    // Runs that show the same piece of a picture share its row.
+                    let known =
+                        rows[first..].iter_mut().find(|r| r.name == original.name && r.original.png == original.png);
+                    match known {
+                        Some(row) => row.decoded.extend(made),
+                        None if made.is_empty() => {}
+                        None => rows.push(Row {
+                            dataset: &dataset.name,
+                            name: &original.name,
+                            original: Shown {
+                                label: "original",
+                                bits: 0,
+                                bits_per_pixel: None,
+                                quality: None,
+                                png: &original.png,
+                                file: format!("{}-{}-original", facts.name, original.name),
+                            },
+                            decoded: made,
+                        }),
+                    }
+                }
+            }
+        }
+    }
+    for (number, row) in rows.iter_mut().enumerate() {
+        row.decoded.sort_by(|a, b| (a.bits, a.label).cmp(&(b.bits, b.label)));
+        // Equal trials of several runs are one picture.
+        row.decoded.dedup_by(|a, b| (a.label, &a.file) == (b.label, &b.file));
+        for picture in row.decoded.iter_mut().chain([&mut row.original]) {
+            // The number keeps names apart of which the file system allows the same part.
+            picture.file = format!("pictures/{:02}-{}.png", number + 1, file_name(&picture.file));
+        }
+    }
+    rows
+}
+
+/// The picture of one trial of a point, with what was measured of it.
+fn shown<'a>(point: &'a Point, trial: usize, file: &'a PictureFile) -> Shown<'a> {
+    let values = point.values(trial);
+    let psnr = |stage: Option<&str>| values.iter().find(|v| v.metric == "psnr_db" && v.stage.as_deref() == stage);
+    let own = psnr(Some(&file.name)).map(|v| Quality::PsnrDb(v.value));
+    // A picture without errors has no finite ratio; one of very many has none of its own, and then nothing is known.
+    let others: Vec<&Measured> = values.iter().filter(|v| v.metric == "psnr_db").collect();
+    let exact = others.is_empty() || others.iter().any(|v| v.stage.is_some());
+    let rate = values.iter().find(|v| v.metric == "bits_per_pixel").map(|v| v.value);
+    Shown {
+        label: &point.label,
+        bits: point.bits,
+        bits_per_pixel: rate,
+        quality: own.or_else(|| (exact && rate.is_some()).then_some(Quality::Exact)),
+        png: &file.png,
+        file: format!("{}-{}-{}", file.dataset, file.name, file.trial.as_deref().unwrap_or("original")),
+    }
+}
+
+impl Shown<'_> {
+    fn rate(&self) -> Option<String> {
+        self.bits_per_pixel.map(|bits| significant(bits, 3))
+    }
+
+    fn quality(&self) -> Option<String> {
+        self.quality.map(|quality| match quality {
+            Quality::PsnrDb(value) => format!("{value:.2} dB"),
+            Quality::Exact => "exact".to_owned(),
+        })
+    }
+
+    /// Rate and quality in words.
+    fn facts(&self) -> String {
+        let rate = self.rate().map(|rate| format!("{rate} bits/pixel"));
+        [rate, self.quality()].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Pixels across and down, as its header says.
+    fn size(&self) -> Option<(u32, u32)> {
+        let number = |at: usize| Some(u32::from_be_bytes(self.png.get(at..at + 4)?.try_into().ok()?));
+        Some((number(16)?, number(20)?))
+    }
+}
+
+/// What every page says of them.
+const HINT: &str = "The middle of base pictures, as they are and as each method gives them back with the first seed, by rising \
+                    rate. PSNR is that of the whole picture, of values rounded to 8 bits.";
+
+/// The pictures of a dataset for the page, in it.
+pub(crate) fn html(rows: &[Row<'_>], dataset: &str) -> Markup {
+    let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.dataset == dataset).collect();
+    html! {
+        @if !rows.is_empty() {
+            p.hint { (HINT) }
+            @for row in rows {
+                h3 { (row.name) }
+                div.pictures {
+                    @for picture in std::iter::once(&row.original).chain(&row.decoded) {
+                        figure {
+                            @let (width, height) = picture.size().unzip();
+                            img width=[width] height=[height] alt=(alt(row, picture))
+                                src=(format!("data:image/png;base64,{}", STANDARD.encode(picture.png)));
+                            figcaption { strong { (picture.label) } br; (picture.facts()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn alt(row: &Row<'_>, picture: &Shown<'_>) -> String {
+    let facts = picture.facts();
+    let facts = if facts.is_empty() { facts } else { format!(", {facts}") };
+    format!("{}: {}{facts}", row.name, picture.label)
+}
+
+/// The pictures of a dataset as Markdown, linked from their files.
+pub(crate) fn markdown(rows: &[Row<'_>], dataset: &str, escape: fn(&str) -> String) -> String {
+    let mut out = String::new();
+    for row in rows.iter().filter(|row| row.dataset == dataset) {
+        if out.is_empty() {
+            out += &format!("\n{HINT}\n");
+        }
+        out += &format!("\n### {}\n\n| | bits/pixel | PSNR | picture |\n|:--|--:|--:|:--|\n", escape(row.name));
+        for picture in std::iter::once(&row.original).chain(&row.decoded) {
+            let [rate, quality] =
+                [picture.rate(), picture.quality()].map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+            let (label, alt) = (escape(picture.label), escape(&alt(row, picture)).replace(']', "\\]"));
+            out += &format!("| {label} | {rate} | {quality} | ![{alt}]({}) |\n", picture.file);
+        }
+    }
+    out
+}
+
+/// The files that Markdown links to.
+pub(crate) fn artifacts(rows: &[Row<'_>]) -> Vec<Artifact> {
+    let all = rows.iter().flat_map(|row| std::iter::once(&row.original).chain(&row.decoded));
+    all.map(|picture| Artifact { path: picture.file.clone(), bytes: picture.png.to_vec() }).collect()
+}
