@@ -17,13 +17,14 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Images, cut into square patches: a row is one patch, its pixels line by line, red, green and blue of each in turn, 0 to
-/// 255. Grey images give each value three times; pixels at the right and lower edge that do not fill a patch are left out.
+/// Images, cut into square patches: a row is one patch, its pixels line by line, red, green and blue of each in turn,
+/// 0 to 255. Grey images give each value three times; pixels at the right and lower edge that do not fill a patch are
+/// left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSource {
-    /// Images: a .webp or .png file, a folder (all such files in it, in order of name), or a list of these, relative to the
-    /// experiment file.
+    /// Images: a .webp or .png file, a folder (all such files in it, in order of name), or a list of these, relative
+    /// to the experiment file.
     pub images: Images,
     /// Images to train on; default: split from `images`.
     #[serde(default)]
@@ -60,8 +61,9 @@ pub enum Images {
     Several(Vec<PathBuf>),
 }
 
-/// How whole images become three parts, counted in images, and how many of their patches are taken. Counts are drawn by a
-/// seeded shuffle; ranges are taken as they stand. A part with images of its own takes from those, by default all of them.
+/// How whole images become three parts, counted in images, and how many of their patches are taken. Counts are drawn
+/// by a seeded shuffle; ranges are taken as they stand. A part with images of its own takes from those, by default all
+/// of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageSplit {

@@ -1,5 +1,5 @@
-//! What vectors are pieces of: pictures or sound. From it follow rates per pixel and per second, and pictures put together
-//! again.
+//! What vectors are pieces of: pictures or sound. From it follow rates per pixel and per second, and pictures put
+//! together again.
 
 use crate::format::picture::CHANNELS;
 use ndarray::ArrayView2;

@@ -1,5 +1,5 @@
-//! Pictures as vectors: every kind of file gives the pixels that were put into it, whole images are held out, and files that
-//! lie are refused before memory is taken for them.
+//! Pictures as vectors: every kind of file gives the pixels that were put into it, whole images are held out, and
+//! files that lie are refused before memory is taken for them.
 
 use datasets::{Dataset, DatasetError, ImageSource, SearchPath, Signal, Source, format};
 use image_webp::{ColorType as WebpColor, WebPEncoder};
@@ -179,7 +179,8 @@ fn pictures_that_lie_are_refused_with_a_reason() {
     }
 }
 
-/// Mutants of good pictures are read or refused; checksums of PNG are made right again, so that more than those is tried.
+/// Mutants of good pictures are read or refused; checksums of PNG are made right again, so that more than those is
+/// tried.
 #[test]
 fn damaged_pictures_are_read_or_refused() {
     let dir = tempfile::tempdir().expect("a folder");

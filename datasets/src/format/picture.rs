@@ -1,8 +1,10 @@
-//! Pictures as vectors: WebP (lossless and lossy) and PNG, cut into square patches. `photo.png#8` asks for patches of 8×8.
+//! Pictures as vectors: WebP (lossless and lossy) and PNG, cut into square patches. `photo.png#8` asks for patches of
+//! 8×8.
 //!
-//! A row is one patch: its pixels line by line, red, green and blue of each in turn, 0 to 255. Patches follow each other line
-//! by line too; pixels at the right and lower edge that do not fill a patch are left out. A grey picture gives each value
-//! three times, so that all pictures of a set have rows of one length. Colour profiles are not applied.
+//! A row is one patch: its pixels line by line, red, green and blue of each in turn, 0 to 255. Patches follow each
+//! other line by line too; pixels at the right and lower edge that do not fill a patch are left out. A grey picture
+//! gives each value three times, so that all pictures of a set have rows of one length. Colour profiles are not
+//! applied.
 
 use super::contain::contained;
 use super::{Format, OpenFile, Rows, read_exact};
@@ -70,7 +72,8 @@ impl Pictures {
 /// The smallest file that may hold any picture of up to 16 million values: an even area takes next to no bytes in WebP.
 const SMALL_FILE: u64 = 1 << 14;
 
-/// The most that a picture is believed to grow, values over file bytes: the limit of deflate, beyond what photographs reach.
+/// The most that a picture is believed to grow, values over file bytes: the limit of deflate, beyond what photographs
+/// reach.
 const MAX_EXPANSION: u128 = 1032;
 
 /// Refuses sizes that a file of `length` bytes cannot justify, before memory is taken for them.
@@ -252,8 +255,8 @@ fn webp_size(file: &mut OpenFile) -> Result<Size, String> {
     Ok(size)
 }
 
-/// The picture inside an extended file must be of the size that its outer header says: the decoder takes memory for the inner
-/// one before it compares them.
+/// The picture inside an extended file must be of the size that its outer header says: the decoder takes memory for
+/// the inner one before it compares them.
 fn same_frame(file: &mut OpenFile, size: Size) -> Result<(), String> {
     let mut at = 12;
     while at + 18 <= file.length {

@@ -1,4 +1,5 @@
-//! What does the distortion mean for the pictures or the sound that the vectors are pieces of, and what is the rate there?
+//! What does the distortion mean for the pictures or the sound that the vectors are pieces of, and what is the rate
+//! there?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::Settings;
@@ -40,7 +41,8 @@ const ROWS: usize = 1024;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Signal {
-    /// Base pictures, from the first on, of which the report shows what each method makes, with the first seed; 0 for none.
+    /// Base pictures, from the first on, of which the report shows what each method makes, with the first seed; 0 for
+    /// none.
     #[schemars(range(min = 0, max = 100))]
     pictures: usize,
     /// Side in pixels of the piece from the middle of each of these that is shown.
