@@ -4,7 +4,8 @@ use crate::batch::decode_rows;
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::learned::estimator::{gumbel_softmax, largest};
 use crate::learned::{
-    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Start, Temperature, Training, fit, restore,
+    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, START_STREAM, Spread, Start, Temperature, Training, fit,
+    restore,
 };
 use crate::rotation::multiply;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -44,7 +45,7 @@ pub struct Gumbel {
     pub groups: usize,
     /// Temperature of the softmax, which is annealed.
     pub temperature: Temperature,
-    /// Let the temperature be trained, from its start on, in place of the schedule.
+    /// Let the temperature be trained, from its `start` on; `end` and `schedule` then say nothing.
     pub learnable_temperature: bool,
     /// Choose one codeword going forward already while training, with the gradient of the soft choice.
     pub hard: bool,
@@ -104,7 +105,7 @@ impl Method for Gumbel {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+        self.training.cost(n, self.encode_cost(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -135,9 +136,6 @@ impl Method for Gumbel {
         })
     }
 }
-
-/// Streams of random numbers, one per codebook, that it starts from.
-const START_STREAM: u64 = 1 << 42;
 
 /// The arrays of one group, in the order of parameters.
 struct Group {

@@ -31,13 +31,15 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lfq {
-    /// Components of a latent, one bit each. Up to 16 of them make one symbol.
+    /// Components of a latent, one bit each. Equal groups of up to 16 make one symbol each; with a prime number beyond 16 each bit is
+    /// a symbol of its own.
     #[schemars(range(min = 1, max = 65536))]
     pub bits: usize,
     /// Bring latents to unit length, and signs with them (binary spherical quantization).
     #[serde(default)]
     pub spherical: bool,
-    /// Weight of the entropy loss: how undecided single signs are, less `diversity` times how undecided they are on average.
+    /// Weight of the entropy loss: how undecided single signs are, less `diversity` times how undecided they are on average; in nats
+    /// per component, over the 64 rows of a gradient, at a temperature of one half.
     #[serde(default = "default_entropy_weight")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub entropy_weight: f64,
@@ -100,6 +102,7 @@ impl Method for Lfq {
         ParamError::in_range("diversity", self.diversity, 0.0, 1000.0)?;
         ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
         self.training.check()?;
+        self.encoder.needs_decoder()?;
         self.encoder.latent(dim, LatentWidth::Exactly(self.bits)).map(|_| ())
     }
 
@@ -108,7 +111,7 @@ impl Method for Lfq {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+        self.training.cost(n, self.encode_cost(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -157,6 +160,10 @@ const SHARPNESS: f32 = 8.0;
 impl Bottleneck for LookupFree {
     fn start(&mut self, _latents: ArrayView2<'_, f32>, _cx: &Context) -> Result<(), MethodError> {
         Ok(())
+    }
+
+    fn has_own_scale(&self) -> bool {
+        true
     }
 
     fn parameters(&mut self) -> Vec<&mut Array2<f32>> {

@@ -1,7 +1,8 @@
 //! A codebook that follows the rows of batches by moving averages (van den Oord, Vinyals and Kavukcuoglu 2017, appendix A.1),
 //! and the way back for codewords that are not used (Dhariwal et al. 2020).
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use rand::{Rng, RngExt};
 
 /// ε of the Laplace smoothing.
 const SMOOTHING: f64 = 1e-5;
@@ -51,21 +52,44 @@ impl MovingCodebook {
         self.counts.iter_mut().zip(counts).for_each(|(n, &new)| *n = keep * *n + (1.0 - keep) * new as f64);
     }
 
-    /// Codewords whose rows per batch, on average, are fewer than `threshold`.
-    pub(crate) fn used_less_than(&self, threshold: f64) -> Vec<usize> {
-        let whole = 1.0 - self.decay.powi(self.steps);
-        (0..self.counts.len()).filter(|&c| self.counts[c] / whole < threshold).collect()
+    /// Whether the rows per batch of a codeword, on average, are fewer than `share` of `even`, those of an even use. Every
+    /// codeword starts as if it had met one row in as many batches as that takes an even use: a batch or two tell nothing of
+    /// the codewords of a large codebook that they did not meet.
+    pub(crate) fn is_used_less(&self, c: usize, share: f64, even: f64) -> bool {
+        let start = self.decay.powi(self.steps);
+        let (rows, batches) = (self.counts[c] / (1.0 - self.decay), (1.0 - start) / (1.0 - self.decay));
+        rows + start < share * even * (batches + start / even)
+    }
+
+    /// Moves every codeword that is used less than `share` of an even use beside one that a random row of the batch has chosen, and
+    /// that is used enough itself.
+    pub(crate) fn reset_unused(&mut self, share: f64, rows: ArrayView2<'_, f32>, nearest: &[u32], rng: &mut impl Rng) {
+        if share <= 0.0 || nearest.is_empty() {
+            return;
+        }
+        let even = nearest.len() as f64 / self.counts.len() as f64;
+        for c in 0..self.counts.len() {
+            if !self.is_used_less(c, share, even) {
+                continue;
+            }
+            let row = rng.random_range(0..nearest.len());
+            let source = nearest[row] as usize;
+            if !self.is_used_less(source, 2.0 * share, even) {
+                self.reset(c, rows.row(row), source);
+            }
+        }
     }
 
     /// Puts codeword `c` beside `source`, the codeword of a row, a little of the way to that row, and shares the use of
     /// `source` between the two. On the row itself, where vectors are long, it would stand far from all other rows and stay
     /// unused: the mean of a cell is nearer to them.
-    pub(crate) fn reset(&mut self, c: usize, row: ArrayView1<'_, f32>, source: usize) {
+    fn reset(&mut self, c: usize, row: ArrayView1<'_, f32>, source: usize) {
         const TOWARD_ROW: f32 = 0.1;
         if c == source {
             return;
         }
         let moved = &self.codewords.row(source) * (1.0 - TOWARD_ROW) + &row * TOWARD_ROW;
+        // The share that the start has in the use of either is shared too, by what `is_used_less` adds: it is the same for all.
         self.counts[source] *= 0.5;
         self.counts[c] = self.counts[source];
         let halved = &self.sums.row(source) * 0.5;
@@ -79,6 +103,7 @@ impl MovingCodebook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
 
     /// Two updates by hand: γ = ½, one codeword used twice and one never.
     #[test]
@@ -95,10 +120,33 @@ mod tests {
         let smoothed = |n: f64| (n + 1e-5) / (total + 2e-5) * total;
         assert!((f64::from(book.codewords[(0, 0)]) - 8.0 / 3.0 / smoothed(4.0 / 3.0)).abs() < 1e-6);
         assert!((f64::from(book.codewords[(1, 0)]) - 14.0 / 3.0 / smoothed(2.0 / 3.0)).abs() < 1e-5);
-        assert_eq!(book.used_less_than(1.0), [1]);
+        // 2 and 1 rows in 1½ batches, of an even use of 1, and a quarter of a row and of a batch from the start: 1.29 and .71.
+        assert!(!book.is_used_less(0, 1.0, 1.0) && book.is_used_less(1, 1.0, 1.0) && !book.is_used_less(1, 0.7, 1.0));
         let source = book.codewords[(0, 0)];
         book.reset(1, ndarray::arr1(&[12.0f32]).view(), 0);
         assert!((book.codewords[(1, 0)] - (0.9 * source + 1.2)).abs() < 1e-6, "a tenth of the way to the row");
-        assert_eq!(book.used_less_than(0.66), [0usize; 0], "half of 4/3 each");
+        assert_eq!(book.counts, [0.5, 0.5], "half of 1 each");
+    }
+
+    #[test]
+    fn what_a_large_codebook_has_not_met_yet_is_not_unused() {
+        let rows = Array2::from_shape_fn((16, 2), |(i, j)| (i * 2 + j) as f32);
+        let start = Array2::from_shape_fn((1000, 2), |(i, j)| (i + j) as f32);
+        let mut book = MovingCodebook::new(start.clone(), 0.9);
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let mut batch = |book: &mut MovingCodebook| {
+            let mut counts = vec![0; 1000];
+            counts[..16].fill(1);
+            book.count(&counts);
+            let nearest: Vec<u32> = (0..16).collect();
+            book.reset_unused(0.1, rows.view(), &nearest, &mut rng);
+        };
+        batch(&mut book);
+        assert_eq!(book.codewords, start, "one batch tells nothing of 984 codewords");
+        // An even use is .016 rows per batch: a codeword without rows has a tenth of it after 39 batches.
+        (0..45).for_each(|_| batch(&mut book));
+        let moved = book.codewords.outer_iter().zip(start.outer_iter()).filter(|(a, b)| a != b).count();
+        assert!(moved > 700, "{moved}");
+        assert!(book.codewords.slice(ndarray::s![..16, ..]) == start.slice(ndarray::s![..16, ..]), "used ones stay");
     }
 }

@@ -73,7 +73,7 @@ impl Method for Qat {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+        self.training.cost(n, self.encode_cost(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {

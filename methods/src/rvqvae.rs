@@ -2,9 +2,10 @@
 
 use crate::additive::AdditiveQuantizer;
 use crate::codebooks::symbol_bits;
+use crate::learned::estimator::rotate;
 use crate::learned::{
-    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start, Temperature,
-    Training, Update, fit, restore,
+    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, START_STREAM, Spread, Start,
+    Temperature, Training, Update, fit, restore,
 };
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
@@ -142,6 +143,10 @@ impl Method for Rvqvae {
         ParamError::in_range("quantizer-dropout", self.quantizer_dropout, 0.0, 1.0)?;
         ParamError::in_range("beam", self.beam, 1, 256)?;
         self.rules().check()?;
+        if self.estimator == Estimator::Gumbel {
+            let message = "stages draw no codewords at random: what is left for the next would be noise";
+            return Err(ParamError::new("estimator", message, "use `straight-through` or `rotation`"));
+        }
         self.training.check()?;
         self.encoder.latent(dim, WIDTH).map(|_| ())
     }
@@ -151,7 +156,7 @@ impl Method for Rvqvae {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+        self.training.cost(n, self.encode_cost(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -173,9 +178,6 @@ impl Method for Rvqvae {
         })
     }
 }
-
-/// Streams of random numbers, one per stage, that it starts from.
-const START_STREAM: u64 = 1 << 42;
 
 struct Stages {
     spec: Rvqvae,
@@ -219,20 +221,17 @@ impl Bottleneck for Stages {
         let stages = self.books.len();
         let dropped = rng.random::<f64>() < self.spec.quantizer_dropout;
         let taken = if dropped { rng.random_range(1..=stages) } else { stages };
-        let (mut residual, mut output) = (latents.clone(), None::<Matrix>);
+        let mut residual = latents.clone();
         let mut choices = Vec::with_capacity(taken);
         for (stage, book) in self.books.iter().enumerate().take(taken) {
             let choice = book.choose(&residual, parameters.get(stage), moment, rng)?;
             residual = residual.minus(&Matrix::constant(choice.codewords.view()));
-            output = Some(output.map_or_else(|| choice.output.clone(), |sum| sum.plus(&choice.output)));
             choices.push(choice);
         }
         let sum = choices.iter().fold(Array2::zeros(latents.dim()), |sum: Array2<f32>, c| sum + &c.codewords);
-        // Each stage passes the gradient of its residual, and these all are the gradient of the latents: one of them is enough.
-        let output = match (self.spec.estimator, output) {
-            (Estimator::StraightThrough, _) | (_, None) => latents.straight_through(sum.view()),
-            (Estimator::Rotation, _) => crate::learned::estimator::rotate(latents, sum.view()),
-            (Estimator::Gumbel, Some(output)) => output.scaled(1.0 / taken as f32).straight_through(sum.view()),
+        let output = match self.spec.estimator {
+            Estimator::Rotation => rotate(latents, sum.view()),
+            _ => latents.straight_through(sum.view()),
         };
         let losses = self.spec.rules().losses(&choices);
         // Stages that are left out have chosen nothing.
@@ -248,6 +247,9 @@ impl Bottleneck for Stages {
         cx: &Context,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), MethodError> {
+        if self.spec.update == Update::Gradient && self.spec.reset == 0.0 {
+            return Ok(());
+        }
         let mut residuals = latents.to_owned();
         for (book, chosen) in self.books.iter_mut().zip(chosen) {
             // With dropout a stage has seen some of the rows, and which is not told: all rows choose for it anew.

@@ -1,7 +1,9 @@
 //! A codebook that moves as a whole: fixed random codewords behind one trained linear map, so that none can be left behind.
 
 use crate::codebooks::symbol_bits;
-use crate::learned::{Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore};
+use crate::learned::{
+    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, START_STREAM, Spread, Training, fit, restore,
+};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
@@ -81,7 +83,7 @@ impl Method for Simvq {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+        self.training.cost(n, self.encode_cost(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -102,9 +104,6 @@ impl Method for Simvq {
         })
     }
 }
-
-/// Streams of random numbers, one per codebook, that it starts from.
-const START_STREAM: u64 = 1 << 42;
 
 /// Codewords `C·W`, of which `C` stays as it was drawn.
 struct MappedCodebook {

@@ -118,11 +118,7 @@ impl Method for Vq {
                 let nearest = cx.backend.nearest(&device, book.codewords.view())?;
                 let cells = cx.backend.cell_sums(&device, &nearest, self.codewords)?;
                 book.update(&cells.counts, &cells.sums);
-                let even = batch.len() as f64 / self.codewords as f64;
-                for dead in book.used_less_than(self.reset_below * even) {
-                    let row = rng.random_range(0..batch.len());
-                    book.reset(dead, rows.row(row), nearest[row] as usize);
-                }
+                book.reset_unused(self.reset_below, rows.view(), &nearest, &mut rng);
             }
             if book.codewords.iter().any(|v| !v.is_finite()) {
                 return Err(MethodError::Diverged("a codeword is no longer a number; lower `decay`".into()));

@@ -2,8 +2,8 @@
 
 use crate::codebooks::symbol_bits;
 use crate::learned::{
-    Bottleneck, Choice, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start,
-    Temperature, Training, Update, fit, restore,
+    Bottleneck, Choice, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, START_STREAM, Spread,
+    Start, Temperature, Training, Update, fit, restore, to_unit_length,
 };
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "vqvae",
     summary: "VQ-VAE: codebooks learned with encoder and decoder; moving averages, reset, rotation trick, cosine codes",
-    paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017; Fifty et al., Restructuring vector quantization with the rotation trick, 2024; Yu et al., Vector-quantized image modeling with improved VQGAN, 2021 (cosine)",
+    paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017; Fifty et al., Restructuring vector quantization with the rotation trick, 2024; Dhariwal et al., Jukebox, 2020 (reset); Yu et al., Vector-quantized image modeling with improved VQGAN, 2021 (cosine); Jang, Gu and Poole, 2017 (Gumbel)",
     rate: "groups × log2(codewords), rounded up",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(latent · codewords)",
     examples: &[
@@ -49,8 +49,8 @@ pub struct Vqvae {
     /// What moving averages keep at each batch.
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub decay: f64,
-    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used; 0 leaves dead
-    /// codewords dead.
+    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used (not onto a row, as
+    /// Jukebox does); 0 leaves dead codewords dead.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reset: f64,
     /// How the gradient passes the choice of a codeword.
@@ -122,7 +122,15 @@ impl Method for Vqvae {
             let message = "cosine codes keep no lengths, and without a decoder nothing brings them back";
             return Err(ParamError::new("cosine", message, "use `encoder: { linear: {} }`"));
         }
-        self.encoder.latent(dim, self.width()).map(|_| ())
+        let latent = self.encoder.latent(dim, self.width())?;
+        if self.cosine && latent / self.groups < 2 {
+            let message = format!(
+                "a latent of {latent} components in {} groups leaves one each, which has two directions",
+                self.groups
+            );
+            return Err(ParamError::new("cosine", message, "use fewer groups or more components"));
+        }
+        Ok(())
     }
 
     fn code_bits(&self, _dim: usize) -> usize {
@@ -130,7 +138,7 @@ impl Method for Vqvae {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        6.0 * (self.training.epochs * n) as f64 * self.encode_cost(dim)
+        self.training.cost(n, self.encode_cost(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -153,9 +161,6 @@ impl Method for Vqvae {
     }
 }
 
-/// Streams of random numbers, one per codebook, that it starts from.
-const START_STREAM: u64 = 1 << 42;
-
 struct Grouped {
     spec: Vqvae,
     books: Vec<LearnedCodebook>,
@@ -165,12 +170,19 @@ impl Bottleneck for Grouped {
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
         let size = latents.ncols() / self.spec.groups;
         for g in 0..self.spec.groups {
-            let part = latents.slice(s![.., g * size..(g + 1) * size]).as_standard_layout().into_owned();
+            let mut part = latents.slice(s![.., g * size..(g + 1) * size]).as_standard_layout().into_owned();
+            if self.spec.cosine {
+                to_unit_length(&mut part);
+            }
             let mut rng = cx.rng(START_STREAM + g as u64);
             let codewords = self.spec.start.codewords(part.view(), self.spec.codewords, cx, &mut rng)?;
             self.books.push(LearnedCodebook::new(codewords, self.spec.rules()));
         }
         Ok(())
+    }
+
+    fn has_own_scale(&self) -> bool {
+        self.spec.cosine
     }
 
     fn parameters(&mut self) -> Vec<&mut Array2<f32>> {

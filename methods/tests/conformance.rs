@@ -52,7 +52,7 @@ fn mse(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
 fn codes_have_the_stated_length_and_decode_to_finite_rows_of_the_stated_shape() {
     let train = gaussian(600, DIM, 1);
     for (name, method) in specimens() {
-        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(quantizer.dim(), DIM, "{name}");
         assert_eq!(quantizer.code_bits(), method.code_bits(DIM), "{name}: the rate is known before fitting");
         assert_eq!(quantizer.code_size(), quantizer.code_bits().div_ceil(8), "{name}");
@@ -66,7 +66,7 @@ fn codes_have_the_stated_length_and_decode_to_finite_rows_of_the_stated_shape() 
 fn coding_a_decoded_vector_again_loses_no_more_than_rounding() {
     let train = gaussian(600, DIM, 1);
     for (name, method) in specimens() {
-        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let once = decode(&*quantizer, &encode(&*quantizer, train.view()));
         let twice = decode(&*quantizer, &encode(&*quantizer, once.view()));
         let first = mse(train.view(), once.view());
@@ -118,7 +118,7 @@ fn strided_rows_get_the_codes_of_contiguous_ones() {
 fn symbols_stay_below_their_alphabets_and_account_for_the_rate() {
     let train = gaussian(600, DIM, 1);
     for (name, method) in specimens() {
-        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let symbols = quantizer.symbols().unwrap_or_else(|| panic!("{name} shows its symbols"));
         let alphabets = symbols.alphabets();
         let bits: u32 = alphabets.iter().map(|a| a.next_power_of_two().trailing_zeros()).sum();
@@ -136,7 +136,7 @@ fn symbols_stay_below_their_alphabets_and_account_for_the_rate() {
 fn training_distortion_never_grows() {
     let train = gaussian(600, DIM, 1);
     for (name, method) in specimens() {
-        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         for curve in quantizer.curves().iter().filter(|curve| curve.never_grows) {
             for pair in curve.values.windows(2) {
                 assert!(pair[1] <= pair[0] * (1.0 + 1e-4), "{name}, {}: {pair:?}", curve.name);
@@ -149,7 +149,7 @@ fn training_distortion_never_grows() {
 fn searchers_score_like_decoded_vectors() {
     let (train, queries) = (gaussian(600, DIM, 1), gaussian(5, DIM, 9));
     for (name, method) in specimens() {
-        let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let codes = encode(&*quantizer, train.view());
         let decoded = decode(&*quantizer, &codes);
         for metric in [Metric::L2, Metric::InnerProduct] {

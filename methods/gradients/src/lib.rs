@@ -80,9 +80,8 @@ impl Matrix {
 
     /// `values` going forward, this matrix going back: the straight-through estimator (Bengio, Léonard and Courville 2013).
     pub fn straight_through(&self, values: ArrayView2<'_, f32>) -> Matrix {
-        let gap = &values - &self.values();
-        // Added to this matrix, the gap would give the values up to rounding only, as in any implementation of it.
-        self.plus(&Matrix::constant(gap.view()))
+        // The difference is exactly zero, and the gradient passes through its first part.
+        Matrix::constant(values).plus(&self.minus(&self.detached()))
     }
 
     /// Matrix product.

@@ -12,6 +12,9 @@ use rand::{Rng, RngExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The first of the streams of random numbers, one per codebook, that codewords start from.
+pub(crate) const START_STREAM: u64 = 1 << 42;
+
 /// How codewords follow the latents that choose them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -98,7 +101,7 @@ impl Rules {
             let value = values.fold(first, |sum, v| sum.plus(v)).scaled(share as f32);
             Some(Loss { name, weight, value })
         };
-        let codebook = choices.iter().filter_map(|c| c.codebook_loss.as_ref()).collect();
+        let codebook = choices.iter().map(|c| &c.codebook_loss).collect();
         let commitment = choices.iter().map(|c| &c.commitment_loss).collect();
         let losses = [mean("codebook_loss", 1.0, codebook), mean("commitment_loss", self.beta, commitment)];
         losses.into_iter().flatten().collect()
@@ -118,8 +121,8 @@ pub(crate) struct Choice {
     /// The codewords chosen, as plain values.
     pub(crate) codewords: Array2<f32>,
     pub(crate) chosen: Vec<u32>,
-    /// Codebook loss, if it is learned by that, and commitment loss.
-    pub(crate) codebook_loss: Option<Matrix>,
+    /// Codebook loss, without a gradient where codewords are learned by other means, and commitment loss.
+    pub(crate) codebook_loss: Matrix,
     pub(crate) commitment_loss: Matrix,
 }
 
@@ -176,12 +179,15 @@ impl LearnedCodebook {
             Estimator::Rotation => rotate(&latents, q.view()),
             _ => latents.straight_through(q.view()),
         });
-        let codebook_loss = parameter.map(|parameter| {
-            let of_rows = parameter.rows(&chosen);
-            let of_rows = if self.rules.cosine { unit_rows(&of_rows) } else { of_rows };
-            squared(&of_rows.minus(&latents.detached()))
-        });
         let commitment_loss = squared(&latents.minus(&Matrix::constant(q.view())));
+        let codebook_loss = match parameter {
+            None => commitment_loss.detached(),
+            Some(parameter) => {
+                let of_rows = parameter.rows(&chosen);
+                let of_rows = if self.rules.cosine { unit_rows(&of_rows) } else { of_rows };
+                squared(&of_rows.minus(&latents.detached()))
+            }
+        };
         Ok(Choice { output, codewords: q, chosen, codebook_loss, commitment_loss })
     }
 
@@ -200,7 +206,8 @@ impl LearnedCodebook {
             .outer_iter()
             .zip(nearest)
             .map(|(z, &c)| z.iter().zip(codewords.row(c as usize)).map(|(z, e)| f64::from(z - e).powi(2)).sum::<f64>());
-        let scale = (gaps.sum::<f64>() / values.nrows().max(1) as f64).max(1e-12);
+        let power: f64 = values.iter().map(|z| f64::from(*z).powi(2)).sum();
+        let scale = (gaps.sum::<f64>().max(1e-6 * power) / values.nrows().max(1) as f64).max(1e-12);
         let powers = codewords.map_axis(Axis(1), |e| e.dot(&e)).insert_axis(Axis(0));
         let columns = Matrix::constant(codewords.t());
         // ‖z‖² is the same for all codewords and leaves the softmax as it is.
@@ -231,11 +238,7 @@ impl LearnedCodebook {
             Update::Ema => self.book.update(&cells.counts, &cells.sums),
             Update::Gradient => self.book.count(&cells.counts),
         }
-        let even = chosen.len() as f64 / codewords as f64;
-        for dead in self.book.used_less_than(self.rules.reset * even) {
-            let row = rng.random_range(0..chosen.len());
-            self.book.reset(dead, rows.row(row), chosen[row] as usize);
-        }
+        self.book.reset_unused(self.rules.reset, rows.view(), chosen, rng);
         if self.rules.cosine && self.rules.update == Update::Ema {
             to_unit_length(&mut self.book.codewords);
         }

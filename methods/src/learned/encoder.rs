@@ -4,9 +4,10 @@ use super::network::{Affine, Layer, Network, Windows};
 use crate::moments::{mean, variance};
 use crate::rotation::{PrincipalAxes, deal, principal_axes};
 use crate::state::{State, StateError};
-use crate::{Context, ParamError};
+use crate::{Context, MethodError, ParamError, Quantizer};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +29,9 @@ pub enum Encoder {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Linear {
-    /// Components of a latent; default: what the bottleneck needs, or at most 128.
+    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65536))]
+    #[schemars(range(min = 1, max = 8192))]
     pub latent: Option<usize>,
 }
 
@@ -41,9 +42,9 @@ pub struct Mlp {
     /// Components of the hidden layer.
     #[schemars(range(min = 1, max = 65536))]
     pub hidden: usize,
-    /// Components of a latent; default: what the bottleneck needs, or at most 128.
+    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65536))]
+    #[schemars(range(min = 1, max = 8192))]
     pub latent: Option<usize>,
 }
 
@@ -66,9 +67,9 @@ pub struct Conv {
     /// Channels after the first convolution; twice as many after the second.
     #[schemars(range(min = 1, max = 1024))]
     pub features: usize,
-    /// Components of a latent; default: what the bottleneck needs, or at most 128.
+    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65536))]
+    #[schemars(range(min = 1, max = 8192))]
     pub latent: Option<usize>,
 }
 
@@ -102,8 +103,14 @@ pub(crate) enum Spread {
     Even(f64),
 }
 
-/// Components of a latent beyond which the default does not go.
+/// Components of a latent beyond which the default does not go, unless there are more groups.
 const LATENT: usize = 128;
+
+/// Components of vectors or latents that principal axes are computed for, at most.
+const MAX_WIDTH: usize = 1 << 13;
+
+/// Weights of an encoder, at most: a GiB of them.
+const MAX_VALUES: f64 = (1u64 << 28) as f64;
 
 impl Encoder {
     fn asked(&self) -> Option<usize> {
@@ -127,8 +134,39 @@ impl Encoder {
             ParamError::in_range("encoder/mlp/hidden", mlp.hidden, 1, 1 << 16)?;
         }
         if let Some(asked) = self.asked() {
-            ParamError::in_range("encoder/latent", asked, 1, 1 << 16)?;
+            ParamError::in_range(&format!("encoder/{}/latent", self.key()), asked, 1, MAX_WIDTH)?;
         }
+        let latent = self.width(dim, width)?;
+        if *self != Encoder::Identity && dim.max(latent) > MAX_WIDTH {
+            let message = format!("principal axes of {dim} components for latents of {latent} are too many");
+            return Err(ParamError::new("encoder", message, format!("use at most {MAX_WIDTH} of each, or `identity`")));
+        }
+        if self.values(dim, latent) > MAX_VALUES {
+            let message = format!("this encoder would have {:.1e} weights each way", self.values(dim, latent));
+            return Err(ParamError::new("encoder", message, "use smaller `hidden`, `features` or `latent`"));
+        }
+        Ok(latent)
+    }
+
+    /// Refuses to go without a decoder, for a bottleneck whose values have a size of their own.
+    pub(crate) fn needs_decoder(&self) -> Result<(), ParamError> {
+        if *self != Encoder::Identity {
+            return Ok(());
+        }
+        let message = "the values of this bottleneck have a size of their own, which only a decoder can bring back";
+        Err(ParamError::new("encoder", message, "use `encoder: { linear: {} }`"))
+    }
+
+    fn key(&self) -> &'static str {
+        match self {
+            Encoder::Identity => "identity",
+            Encoder::Linear(_) => "linear",
+            Encoder::Mlp(_) => "mlp",
+            Encoder::Conv(_) => "conv",
+        }
+    }
+
+    fn width(&self, dim: usize, width: LatentWidth) -> Result<usize, ParamError> {
         match (self, width, self.asked()) {
             (Encoder::Identity, LatentWidth::Exactly(needed), _) if needed != dim => {
                 let message = format!("this bottleneck has {needed} components, the vectors have {dim}");
@@ -171,9 +209,30 @@ impl Encoder {
         Some([network(dim, latent, there), network(latent, dim, back)])
     }
 
-    /// Multiply-adds of encoding a row, which are about those of decoding it.
+    /// Multiply-adds of encoding a row, which are about those of decoding it. Nothing is built for it.
     pub(crate) fn cost(&self, dim: usize, latent: usize) -> f64 {
-        self.shape(dim, latent).map_or(dim as f64, |[encoder, _]| encoder.cost())
+        let [dim, latent] = [dim, latent].map(|n| n as f64);
+        match self {
+            Encoder::Identity => dim,
+            Encoder::Linear(_) => dim * latent,
+            Encoder::Mlp(mlp) => dim * latent + mlp.hidden as f64 * (dim + latent),
+            Encoder::Conv(conv) => {
+                let [size, channels, features] = [conv.size, conv.channels, conv.features].map(|n| n as f64);
+                let places = size * size;
+                let convolutions =
+                    places / 4.0 * 9.0 * channels * features + places / 16.0 * 18.0 * features * features;
+                dim * latent + convolutions + places / 8.0 * features * latent
+            }
+        }
+    }
+
+    /// Values of an encoder or decoder, and of what convolutions know of places.
+    fn values(&self, dim: usize, latent: usize) -> f64 {
+        match self {
+            // Every window has its places written down; the decoder's last convolution has the most.
+            Encoder::Conv(conv) => self.cost(dim, latent).min(1e18) + (9 * conv.size.pow(2) * conv.features) as f64,
+            _ => self.cost(dim, latent),
+        }
     }
 
     /// An encoder and decoder for `rows`, before training.
@@ -186,11 +245,9 @@ impl Encoder {
         let networks = self.shape(dim, latent).map(|[mut encoder, mut decoder]| {
             let mut rng = cx.rng(START_STREAM);
             let axes = principal_axes(rows);
-            let power =
-                set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
-            for (network, power) in [(&mut encoder, 1.0), (&mut decoder, power)] {
-                set_branch(&mut network.branch, power, &mut rng);
-            }
+            set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
+            set_branch(&mut encoder.branch, &mut rng);
+            set_branch(&mut decoder.branch, &mut rng);
             [encoder, decoder]
         });
         Autoencoder { mean: centre, scale, networks }
@@ -259,19 +316,17 @@ impl Conv {
 }
 
 /// Random weights for every layer but the last, which stays zero: the branch begins as no correction at all.
-fn set_branch(branch: &mut [Layer], power: f64, rng: &mut rand_chacha::ChaCha8Rng) {
+fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
     let last = branch.len().saturating_sub(1);
-    let mut power = power;
     for layer in branch.iter_mut().take(last) {
         if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
             let (inputs, outputs) = affine.weights.dim();
-            *affine = Affine::random(inputs, outputs, power, rng);
-            power = 1.0;
+            *affine = Affine::random(inputs, outputs, rng);
         }
     }
 }
 
-/// Sets two affine maps to principal axes and back; returns the mean power of a component of the latents. Where there are
+/// Sets two affine maps to principal axes and back. Where there are
 /// more latents than axes, axes are used again, each time with some noise, so that training can tell their copies apart.
 fn set_axes(
     there: &mut Affine,
@@ -279,8 +334,8 @@ fn set_axes(
     axes: &PrincipalAxes,
     scale: f64,
     spread: Spread,
-    rng: &mut rand_chacha::ChaCha8Rng,
-) -> f64 {
+    rng: &mut ChaCha8Rng,
+) {
     const NOISE: f32 = 0.05;
     const FLAT: f64 = 1e-6;
     let (dim, latent) = there.weights.dim();
@@ -291,7 +346,6 @@ fn set_axes(
     };
     let copies = |axis: usize| numbers.iter().filter(|&&n| n == axis).count() as f64;
     let largest = deviation(0);
-    let mut power = 0.0;
     for (j, &axis) in numbers.iter().enumerate() {
         let deviation = deviation(axis);
         let stretch = match spread {
@@ -308,9 +362,7 @@ fn set_axes(
             there.weights[(i, j)] = (x + noise) * stretch as f32;
             back.weights[(j, i)] = x * shrink as f32;
         }
-        power += (stretch * deviation).powi(2) / latent as f64;
     }
-    if power > 0.0 { power } else { 1.0 }
 }
 
 /// An encoder and a decoder, with the mean and the scale that vectors are brought to before one and back after the other.
@@ -323,6 +375,51 @@ pub(crate) struct Autoencoder {
 }
 
 impl Autoencoder {
+    /// Moves latents to `centre`, and fits the decoder to what is left of them: each component by the gain and the offset that
+    /// bring its quantized values nearest to it. A bottleneck that changes the size of latents then starts where principal axes end.
+    pub(crate) fn fit_start(
+        &mut self,
+        rows: ArrayView2<'_, f32>,
+        quantizer: &dyn Quantizer,
+        centre: &[f32],
+    ) -> Result<(), MethodError> {
+        let Some([encoder, _]) = &mut self.networks else { return Ok(()) };
+        encoder.straight.bias += &ArrayView1::from(centre).insert_axis(Axis(0));
+        let latents = self.encode(rows);
+        let mut codes = vec![0u8; latents.nrows() * quantizer.code_size()];
+        quantizer.encode_into(latents.view(), &mut codes)?;
+        let mut quantized = Array2::zeros(latents.dim());
+        quantizer.decode_into(&codes, quantized.view_mut())?;
+        let (means, quantized_means) = (mean(latents.view()), mean(quantized.view()));
+        let n = latents.nrows().max(1) as f64;
+        let Some([_, decoder]) = &mut self.networks else { return Ok(()) };
+        let mut offset = vec![0f64; self.mean.len()];
+        let mut power = 0.0;
+        for j in 0..latents.ncols() {
+            let pairs = latents.column(j).into_iter().zip(quantized.column(j));
+            let (mut shared, mut own) = (0.0, 0.0);
+            for (&z, &q) in pairs {
+                let q = f64::from(q) - quantized_means[j];
+                shared += (f64::from(z) - means[j]) * q;
+                own += q * q;
+            }
+            let gain = if own > 0.0 { shared / own } else { 0.0 };
+            let rest = means[j] - f64::from(centre[j]) - gain * quantized_means[j];
+            let mut row = decoder.straight.weights.row_mut(j);
+            offset.iter_mut().zip(&row).for_each(|(o, w)| *o += rest * f64::from(*w));
+            row.mapv_inplace(|w| w * gain as f32);
+            power += (own / n + quantized_means[j].powi(2)) / latents.ncols() as f64;
+        }
+        decoder.straight.bias.iter_mut().zip(&offset).for_each(|(b, o)| *b += *o as f32);
+        // The branch was drawn for latents of power 1.
+        if power > 0.0
+            && let Some(Layer::Affine(first)) = decoder.branch.first_mut()
+        {
+            first.weights.mapv_inplace(|w| w / power.sqrt() as f32);
+        }
+        Ok(())
+    }
+
     pub(crate) fn dim(&self) -> usize {
         self.mean.len()
     }
@@ -376,7 +473,6 @@ impl Autoencoder {
 mod tests {
     use super::*;
     use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StandardNormal};
 
     fn stretched(n: usize, dim: usize) -> Array2<f32> {

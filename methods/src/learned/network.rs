@@ -23,9 +23,9 @@ impl Affine {
         Affine { weights: Array2::zeros((inputs, outputs)), bias: Array2::zeros((1, outputs)) }
     }
 
-    /// Normal weights that keep the power of what a rectifier lets through (He et al. 2015), for inputs of power `power`.
-    pub(crate) fn random(inputs: usize, outputs: usize, power: f64, rng: &mut impl Rng) -> Affine {
-        let deviation = (2.0 / (inputs as f64 * power.max(f64::MIN_POSITIVE))).sqrt().min(1e3) as f32;
+    /// Normal weights that keep the power of what a rectifier lets through (He et al. 2015), for inputs of power 1.
+    pub(crate) fn random(inputs: usize, outputs: usize, rng: &mut impl Rng) -> Affine {
+        let deviation = (2.0 / inputs as f64).sqrt() as f32;
         let mut draw = || -> f32 { StandardNormal.sample(rng) };
         let weights = Array2::from_shape_fn((inputs, outputs), |_| deviation * draw());
         Affine { weights, bias: Array2::zeros((1, outputs)) }
@@ -134,16 +134,6 @@ impl Network {
         self.affines().map(|affine| 4 * (affine.weights.len() + affine.bias.len())).sum()
     }
 
-    /// Multiply-adds per row.
-    pub(crate) fn cost(&self) -> f64 {
-        let of = |layer: &Layer| match layer {
-            Layer::Affine(affine) => affine.weights.len(),
-            Layer::Convolution(windows, affine) => windows.count() * affine.weights.len(),
-            Layer::Rectifier => 0,
-        };
-        (self.straight.weights.len() + self.branch.iter().map(of).sum::<usize>()) as f64
-    }
-
     /// On differentiable rows, with `parameters` in place of the arrays.
     pub(crate) fn trace(&self, rows: &Matrix, parameters: &[Matrix]) -> Matrix {
         let mut pairs = parameters.chunks_exact(2);
@@ -238,7 +228,7 @@ mod tests {
     fn a_network_gives_the_same_traced_as_on_plain_rows() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let random = |inputs, outputs, rng: &mut ChaCha8Rng| {
-            let affine = Affine::random(inputs, outputs, 1.0, rng);
+            let affine = Affine::random(inputs, outputs, rng);
             Affine { bias: gaussian(1, outputs, rng), ..affine }
         };
         let (first, second, third) = (random(27, 5, &mut rng), random(45, 4, &mut rng), random(16, 7, &mut rng));

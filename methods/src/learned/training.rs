@@ -5,7 +5,7 @@ use super::encoder::{Encoder, LatentWidth, Spread};
 use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
 use crate::lloyd::check_scale;
-use crate::moments::variance;
+use crate::moments::{mean, variance};
 use crate::{Context, Curve, MethodError, ParamError, Quantizer, check_train};
 use gradients::{Matrix, Parameter, gradients};
 use ndarray::{Array2, ArrayView2, Axis};
@@ -44,8 +44,18 @@ impl Training {
     }
 }
 
+impl Training {
+    /// Rough multiply-adds of training on `n` rows: there and back, and twice as much for gradients.
+    pub(crate) fn cost(&self, n: usize, encode_cost: f64) -> f64 {
+        6.0 * (self.epochs * n) as f64 * encode_cost
+    }
+}
+
 /// Rows that one gradient is taken of. A constant, so that no result depends on the number of threads.
 const SHARD: usize = 64;
+
+/// Shards whose gradients are held at a time.
+const WAVE: usize = 16;
 
 /// Share of the steps in which the learning rate rises.
 const WARMUP: f64 = 0.05;
@@ -54,6 +64,18 @@ const WARMUP: f64 = 0.05;
 pub(crate) trait Bottleneck: Sync {
     /// Sets whatever depends on the latents that training starts from.
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError>;
+
+    /// Whether quantized latents have a size of their own, whatever that of the latents, to which the decoder has to be brought
+    /// before training.
+    fn has_own_scale(&self) -> bool {
+        false
+    }
+
+    /// Where component `j` of the latents should lie on average at the start, with a scale of its own.
+    fn centre(&self, j: usize) -> f32 {
+        let _ = j;
+        0.0
+    }
 
     /// Arrays that are trained by gradients, always in the same order.
     fn parameters(&mut self) -> Vec<&mut Array2<f32>>;
@@ -147,13 +169,17 @@ pub(crate) fn fit(
     let mut autoencoder = encoder.start(rows, latent, spread, cx);
     let standardized = autoencoder.standardize(rows);
     bottleneck.start(autoencoder.encode(rows).view(), cx)?;
-    let varies = variance(rows, &crate::moments::mean(rows)) > 0.0;
+    if bottleneck.has_own_scale() {
+        let centre: Vec<f32> = (0..latent).map(|j| bottleneck.centre(j)).collect();
+        autoencoder.fit_start(rows, &*bottleneck.quantizer(cx)?, &centre)?;
+    }
+    let spread_of_rows = variance(rows, &mean(rows));
     let mut adam = Adam::default();
     let mut curves = Curves::default();
     let mut order: Vec<usize> = (0..rows.nrows()).collect();
     let (mut order_rng, mut step_rng) = (cx.rng(ORDER_STREAM), cx.rng(STEP_STREAM));
     // Where all rows are equal there is nothing to learn.
-    let epochs = if varies { training.epochs } else { 0 };
+    let epochs = if spread_of_rows > 0.0 { training.epochs } else { 0 };
     let steps = epochs * rows.nrows().div_ceil(training.batch);
     let mut step = 0;
     for epoch in 0..epochs {
@@ -165,28 +191,34 @@ pub(crate) fn fit(
             let mut arrays = autoencoder.parameters();
             arrays.extend(bottleneck.parameters());
             let parameters: Vec<Parameter> = arrays.into_iter().map(|a| Parameter::new(a.view())).collect();
-            let shards: Vec<Shard> = batch
-                .par_chunks(SHARD)
-                .enumerate()
-                .map(|(s, numbers)| {
+            let mut sum: Vec<Array2<f32>> = Vec::new();
+            let mut shards: Vec<Shard> = Vec::with_capacity(batch.len().div_ceil(SHARD));
+            let first = (step * training.batch.div_ceil(SHARD)) as u64;
+            for wave in batch.chunks(WAVE * SHARD) {
+                cx.cancel.check()?;
+                let done = shards.len();
+                let of_shard = |(s, numbers): (usize, &[usize])| {
                     let rows = standardized.select(Axis(0), numbers);
-                    let mut rng = cx.rng(SHARD_STREAM + (step * training.batch.div_ceil(SHARD) + s) as u64);
+                    let mut rng = cx.rng(SHARD_STREAM + first + (done + s) as u64);
                     shard(&autoencoder.networks, &bottleneck, rows.view(), &parameters, &moment, &mut rng)
-                })
-                .collect::<Result<_, _>>()?;
-            let share = |shard: &Shard| shard.latents.nrows() as f64 / batch.len() as f64;
-            let mut sum: Vec<Array2<f32>> = parameters_like(&shards);
-            for shard in &shards {
-                let weight = share(shard) as f32;
-                sum.iter_mut().zip(&shard.gradients).for_each(|(sum, g)| sum.scaled_add(weight, g));
-                losses.add(&shard.losses, shard.latents.nrows() as f64);
+                };
+                let found: Vec<Shard> = wave.par_chunks(SHARD).enumerate().map(of_shard).collect::<Result<_, _>>()?;
+                for mut shard in found {
+                    let rows = shard.latents.nrows();
+                    let gradients = std::mem::take(&mut shard.gradients);
+                    if sum.is_empty() {
+                        sum = gradients.iter().map(|g| Array2::zeros(g.dim())).collect();
+                    }
+                    let weight = rows as f32 / batch.len() as f32;
+                    sum.iter_mut().zip(&gradients).for_each(|(sum, g)| sum.scaled_add(weight, g));
+                    losses.add(&shard.losses, rows as f64);
+                    shards.push(shard);
+                }
             }
             if losses.diverged() || sum.iter().any(|g| g.iter().any(|v| !v.is_finite())) {
-                return Err(MethodError::Diverged(format!(
-                    "in epoch {} of {epochs} the loss was {:e}, or its gradient no number; lower `learning-rate`",
-                    epoch + 1,
-                    losses.last
-                )));
+                let epoch = epoch + 1;
+                let reason = format!("in epoch {epoch} of {epochs} a loss or a gradient was no number");
+                return Err(MethodError::Diverged(reason + "; lower `learning-rate`"));
             }
             let rate = training.learning_rate * learning_rate_share(step, steps, WARMUP);
             let mut arrays = autoencoder.parameters();
@@ -206,7 +238,7 @@ pub(crate) fn fit(
             curves: Vec::new(),
         };
         let progress = step as f64 / steps as f64;
-        let seen = evaluate(&quantizer, rows)?;
+        let seen = evaluate(&quantizer, rows, cx)?;
         if !seen.mse.is_finite() {
             return Err(MethodError::Diverged(format!(
                 "after epoch {} of {epochs} decoded rows are no numbers; lower `learning-rate`",
@@ -216,6 +248,12 @@ pub(crate) fn fit(
         if epoch + 1 == epochs && seen.largest_use <= 1 && seen.mse > 0.0 {
             return Err(MethodError::Collapsed { epochs, rows: rows.nrows() });
         }
+        if epoch + 1 == epochs && seen.mse > spread_of_rows {
+            let times = seen.mse / spread_of_rows;
+            let reason =
+                format!("the training rows have {times:.3} times the error of their mean; lower `learning-rate`");
+            return Err(MethodError::Diverged(reason));
+        }
         curves.push("mse", seen.mse);
         curves.push("usage", seen.usage);
         curves.push("perplexity", seen.perplexity);
@@ -223,10 +261,6 @@ pub(crate) fn fit(
         bottleneck.followed(progress).into_iter().for_each(|(name, value)| curves.push(name, value));
     }
     Ok(Box::new(LearnedQuantizer { autoencoder, latents: bottleneck.quantizer(cx)?, curves: curves.0 }))
-}
-
-fn parameters_like(shards: &[Shard]) -> Vec<Array2<f32>> {
-    shards.first().map(|s| s.gradients.iter().map(|g| Array2::zeros(g.dim())).collect()).unwrap_or_default()
 }
 
 /// The gradients of the loss of some rows. The first parameters are those of encoder and decoder.
@@ -281,12 +315,10 @@ impl Curves {
 #[derive(Default)]
 struct Means {
     sums: Vec<(&'static str, f64, f64)>,
-    last: f64,
 }
 
 impl Means {
     fn add(&mut self, losses: &[(&'static str, f64)], rows: f64) {
-        self.last = losses.iter().map(|(_, value)| value).sum();
         for &(name, value) in losses {
             match self.sums.iter_mut().find(|sum| sum.0 == name) {
                 Some(sum) => (sum.1, sum.2) = (sum.1 + rows * value, sum.2 + rows),
@@ -315,14 +347,15 @@ struct Seen {
     largest_use: usize,
 }
 
-fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>) -> Result<Seen, MethodError> {
-    const ROWS: usize = 1 << 14;
+fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
+    const ROWS: usize = 1 << 12;
     let symbols = quantizer.symbols();
     let alphabets = symbols.map(|s| s.alphabets()).unwrap_or_default();
     let mut counts: Vec<Vec<usize>> = alphabets.iter().map(|&a| vec![0; a]).collect();
     let mut row_symbols = vec![0u16; alphabets.len()];
     let mut squared_error = 0.0;
     for rows in rows.axis_chunks_iter(Axis(0), ROWS) {
+        cx.cancel.check()?;
         let mut codes = vec![0u8; rows.nrows() * quantizer.code_size()];
         quantizer.encode_into(rows, &mut codes)?;
         let mut decoded = Array2::zeros(rows.dim());
