@@ -100,7 +100,7 @@ impl Measure for Throughput {
 }
 
 impl Throughput {
-    /// Microseconds of single queries: at least twenty, and then until the time of a repeat is up.
+    /// Microseconds of single queries: until the time of a repeat is up, and at least twenty unless these take ten times as long.
     fn latencies(&self, subject: &Subject<'_>, search: &CodeSearch<'_>) -> Result<Vec<f64>, MethodError> {
         let queries = &subject.data.queries;
         let begin = Instant::now();
@@ -110,7 +110,8 @@ impl Throughput {
             search.search(queries.slice(s![q..q + 1, ..]), self.k)?;
             subject.backend.synchronize()?;
             micros.push(start.elapsed().as_secs_f64() * 1e6);
-            if begin.elapsed().as_secs_f64() > self.min_time.0 && micros.len() >= 20 {
+            let elapsed = begin.elapsed().as_secs_f64();
+            if elapsed > self.min_time.0 && (micros.len() >= 20 || elapsed > 10.0 * self.min_time.0) {
                 break;
             }
         }
