@@ -10,17 +10,33 @@ use rayon::prelude::*;
 /// Rows multiplied by one task; a constant, so that no result depends on the thread count.
 const ROWS: usize = 64;
 
-/// `rows · matrix`, on the current thread pool. Where the processor has wide registers the columns of `matrix` are packed once
-/// for the kernel that scores rows; elsewhere it is the product of `ndarray`, which is the reference.
+/// `rows · matrix`, on the current thread pool.
 pub fn multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
-    let isa = Isa::detect();
-    if isa == Isa::Portable || rows.ncols() == 0 || matrix.ncols() == 0 {
-        return plain_multiply(rows, matrix);
+    multiply_packed(rows, matrix, &Packed::new(matrix))
+}
+
+/// The columns of a matrix as the kernel that scores rows wants them, for matrices that many rows are multiplied by.
+#[derive(Clone, Debug)]
+pub struct Packed(Option<Panels>);
+
+impl Packed {
+    /// Packs nothing where the processor has no wide registers.
+    pub fn new(matrix: ArrayView2<'_, f32>) -> Packed {
+        let isa = Isa::detect();
+        if isa == Isa::Portable || matrix.is_empty() {
+            return Packed(None);
+        }
+        // The kernel gives products turned to negative.
+        let columns: Vec<f32> = matrix.t().iter().map(|v| -v).collect();
+        Packed(Some(Panels::new(isa, &columns, matrix.nrows(), Score::NegatedDot)))
     }
+}
+
+/// `rows · matrix` by what [`Packed::new`] made of `matrix`; where that is nothing, it is the product of `ndarray`, which is the
+/// reference.
+pub fn multiply_packed(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &Packed) -> Array2<f32> {
+    let Some(panels) = &packed.0 else { return plain_multiply(rows, matrix) };
     let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
-    // The kernel gives products turned to negative.
-    let columns: Vec<f32> = matrix.t().iter().map(|v| -v).collect();
-    let panels = Panels::new(isa, &columns, rows.ncols(), Score::NegatedDot);
     let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
     tasks.for_each(|(mut out, rows)| {
         let rows = rows.as_standard_layout();
@@ -31,7 +47,7 @@ pub fn multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array
     out
 }
 
-/// [`multiply`] without packing.
+/// [`multiply_packed`] without packing.
 fn plain_multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
     let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));

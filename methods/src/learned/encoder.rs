@@ -320,7 +320,7 @@ fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
     let last = branch.len().saturating_sub(1);
     for layer in branch.iter_mut().take(last) {
         if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
-            let (inputs, outputs) = affine.weights.dim();
+            let (inputs, outputs) = affine.dim();
             *affine = Affine::random(inputs, outputs, rng);
         }
     }
@@ -338,7 +338,8 @@ fn set_axes(
 ) {
     const NOISE: f32 = 0.05;
     const FLAT: f64 = 1e-6;
-    let (dim, latent) = there.weights.dim();
+    let (dim, latent) = there.dim();
+    let ([there, _], [back, _]) = (there.arrays_mut(), back.arrays_mut());
     let deviation = |axis: usize| axes.variances[axis].sqrt() / scale;
     let numbers: Vec<usize> = match spread {
         Spread::Natural(groups) if latent <= dim => deal(&axes.variances[..latent], groups),
@@ -359,8 +360,8 @@ fn set_axes(
         let of_axis = axes.axes.column(axis);
         for (i, &x) in of_axis.iter().enumerate() {
             let noise = if again { NOISE * (rng.random::<f32>() - 0.5) } else { 0.0 };
-            there.weights[(i, j)] = (x + noise) * stretch as f32;
-            back.weights[(j, i)] = x * shrink as f32;
+            there[(i, j)] = (x + noise) * stretch as f32;
+            back[(j, i)] = x * shrink as f32;
         }
     }
 }
@@ -384,7 +385,8 @@ impl Autoencoder {
         centre: &[f32],
     ) -> Result<(), MethodError> {
         let Some([encoder, _]) = &mut self.networks else { return Ok(()) };
-        encoder.straight.bias += &ArrayView1::from(centre).insert_axis(Axis(0));
+        let [_, bias] = encoder.straight.arrays_mut();
+        *bias += &ArrayView1::from(centre).insert_axis(Axis(0));
         let latents = self.encode(rows);
         let mut codes = vec![0u8; latents.nrows() * quantizer.code_size()];
         quantizer.encode_into(latents.view(), &mut codes)?;
@@ -393,6 +395,7 @@ impl Autoencoder {
         let (means, quantized_means) = (mean(latents.view()), mean(quantized.view()));
         let n = latents.nrows().max(1) as f64;
         let Some([_, decoder]) = &mut self.networks else { return Ok(()) };
+        let [weights, bias] = decoder.straight.arrays_mut();
         let mut offset = vec![0f64; self.mean.len()];
         let mut power = 0.0;
         for j in 0..latents.ncols() {
@@ -405,17 +408,17 @@ impl Autoencoder {
             }
             let gain = if own > 0.0 { shared / own } else { 0.0 };
             let rest = means[j] - f64::from(centre[j]) - gain * quantized_means[j];
-            let mut row = decoder.straight.weights.row_mut(j);
+            let mut row = weights.row_mut(j);
             offset.iter_mut().zip(&row).for_each(|(o, w)| *o += rest * f64::from(*w));
             row.mapv_inplace(|w| w * gain as f32);
             power += (own / n + quantized_means[j].powi(2)) / latents.ncols() as f64;
         }
-        decoder.straight.bias.iter_mut().zip(&offset).for_each(|(b, o)| *b += *o as f32);
+        bias.iter_mut().zip(&offset).for_each(|(b, o)| *b += *o as f32);
         // The branch was drawn for latents of power 1.
         if power > 0.0
             && let Some(Layer::Affine(first)) = decoder.branch.first_mut()
         {
-            first.weights.mapv_inplace(|w| w / power.sqrt() as f32);
+            first.arrays_mut()[0].mapv_inplace(|w| w / power.sqrt() as f32);
         }
         Ok(())
     }

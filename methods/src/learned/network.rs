@@ -1,26 +1,29 @@
 //! Small networks: an affine map and, beside it, a branch of layers that corrects it. Each is described once, computed
 //! twice: on differentiable matrices to train, and on plain rows to encode and decode.
 
-use crate::rotation::multiply;
+use crate::rotation::{Packed, multiply_packed};
 use crate::state::{State, StateError};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// `x·weights + bias`.
 #[derive(Clone, Debug)]
 pub(crate) struct Affine {
     /// Inputs × outputs.
-    pub(crate) weights: Array2<f32>,
+    weights: Array2<f32>,
     /// 1 × outputs.
-    pub(crate) bias: Array2<f32>,
+    bias: Array2<f32>,
+    /// The weights as they are multiplied by, once that has happened.
+    packed: OnceLock<Packed>,
 }
 
 impl Affine {
     pub(crate) fn zeros(inputs: usize, outputs: usize) -> Affine {
-        Affine { weights: Array2::zeros((inputs, outputs)), bias: Array2::zeros((1, outputs)) }
+        Affine::new(Array2::zeros((inputs, outputs)), Array2::zeros((1, outputs)))
     }
 
     /// Normal weights that keep the power of what a rectifier lets through (He et al. 2015), for inputs of power 1.
@@ -28,11 +31,27 @@ impl Affine {
         let deviation = (2.0 / inputs as f64).sqrt() as f32;
         let mut draw = || -> f32 { StandardNormal.sample(rng) };
         let weights = Array2::from_shape_fn((inputs, outputs), |_| deviation * draw());
-        Affine { weights, bias: Array2::zeros((1, outputs)) }
+        Affine::new(weights, Array2::zeros((1, outputs)))
+    }
+
+    fn new(weights: Array2<f32>, bias: Array2<f32>) -> Affine {
+        Affine { weights, bias, packed: OnceLock::new() }
+    }
+
+    /// Inputs and outputs.
+    pub(crate) fn dim(&self) -> (usize, usize) {
+        self.weights.dim()
+    }
+
+    /// Weights and bias, to be changed.
+    pub(crate) fn arrays_mut(&mut self) -> [&mut Array2<f32>; 2] {
+        self.packed.take();
+        [&mut self.weights, &mut self.bias]
     }
 
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        multiply(rows, self.weights.view()) + &self.bias
+        let packed = self.packed.get_or_init(|| Packed::new(self.weights.view()));
+        multiply_packed(rows, self.weights.view(), packed) + &self.bias
     }
 }
 
@@ -108,10 +127,10 @@ const ROWS: usize = 256;
 impl Network {
     /// Every trained array, in the order in which [`Network::trace`] expects them.
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
-        let mut found = vec![&mut self.straight.weights, &mut self.straight.bias];
+        let mut found: Vec<&mut Array2<f32>> = self.straight.arrays_mut().into();
         for layer in &mut self.branch {
             if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
-                found.extend([&mut affine.weights, &mut affine.bias]);
+                found.extend(affine.arrays_mut());
             }
         }
         found
@@ -229,15 +248,15 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let random = |inputs, outputs, rng: &mut ChaCha8Rng| {
             let affine = Affine::random(inputs, outputs, rng);
-            Affine { bias: gaussian(1, outputs, rng), ..affine }
+            Affine::new(affine.weights, gaussian(1, outputs, rng))
         };
         let (first, second, third) = (random(27, 5, &mut rng), random(45, 4, &mut rng), random(16, 7, &mut rng));
         let branch = vec![
             Layer::Convolution(Windows::halving(4, 3), first),
             Layer::Rectifier,
-            Layer::Convolution(Windows::doubling(2, 5), Affine { weights: second.weights, bias: second.bias }),
+            Layer::Convolution(Windows::doubling(2, 5), second),
             Layer::Rectifier,
-            Layer::Affine(Affine { weights: random(64, 16, &mut rng).weights, bias: gaussian(1, 16, &mut rng) }),
+            Layer::Affine(random(64, 16, &mut rng)),
             Layer::Rectifier,
             Layer::Affine(third),
         ];
