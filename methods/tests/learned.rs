@@ -30,7 +30,8 @@ fn error(quantizer: &dyn Quantizer, rows: &Array2<f32>) -> f64 {
     rows.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>() / rows.nrows() as f64
 }
 
-/// Patches of 4×4 places, each a soft edge at a random place and angle: few numbers make them, and no linear map finds those.
+/// Patches of 4×4 places, each a soft edge at a random place and angle: few numbers make them, and no linear map finds
+/// those.
 fn patches(n: usize, seed: u64) -> Array2<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut rows = Array2::zeros((n, 16));
@@ -111,8 +112,8 @@ fn skewed(n: usize, dim: usize) -> Array2<f32> {
     own.dot(&shared)
 }
 
-/// Learned step size quantization does not end where the error is least: its gradient by the step is that of the error only
-/// where values spread evenly over a level's cell. On skewed values this costs 1 to 2.5% of the error, and no more.
+/// Learned step size quantization does not end where the error is least: its gradient by the step is that of the error
+/// only where values spread evenly over a level's cell. On skewed values this costs 1 to 2.5% of the error, and no more.
 #[test]
 fn learned_steps_end_near_those_of_least_error() {
     let rows = skewed(600, 6);

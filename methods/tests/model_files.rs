@@ -163,8 +163,8 @@ fn each_refusal_says_what_is_wrong() {
     }
 }
 
-/// Parameters may call for networks of gigabytes; a file that does not hold them must be refused before memory is taken for
-/// them.
+/// Parameters may call for networks of gigabytes; a file that does not hold them must be refused before memory is taken
+/// for them.
 #[test]
 fn a_header_that_calls_for_more_than_the_file_holds_is_refused() {
     let cx = Context::cpu(1);

@@ -193,9 +193,9 @@ impl Encoder {
         }
     }
 
-    /// Networks of the right shape; none where latents are the vectors. `affine` gives the maps, by inputs and outputs: those
-    /// of the encoder before those of the decoder, each in the order of [`Network::save`]. Nothing is built before its maps
-    /// are there, so that a file that does not hold them costs no memory.
+    /// Networks of the right shape; none where latents are the vectors. `affine` gives the maps, by inputs and outputs:
+    /// those of the encoder before those of the decoder, each in the order of [`Network::save`]. Nothing is built before
+    /// its maps are there, so that a file that does not hold them costs no memory.
     fn build<E>(
         &self,
         dim: usize,
