@@ -312,7 +312,91 @@ impl Quantizer for LogitQuantizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gradients::{Parameter, gradients};
     use ndarray::arr2;
+    use rand::SeedableRng;
+
+    /// Two groups of two components, three codewords each.
+    fn relaxed(hard: bool) -> Relaxed {
+        let group = |turn: f32| Group {
+            weights: arr2(&[[0.7f32, -0.4, turn], [0.2, 0.9, -0.8]]),
+            bias: arr2(&[[0.1f32, turn, -0.3]]),
+            codewords: arr2(&[[1.0f32, turn], [-0.5, 2.0], [0.4, -1.2]]),
+        };
+        let spec =
+            Gumbel { codewords: 3, groups: 2, learnable_temperature: true, hard, kl_weight: 0.5, ..Gumbel::default() };
+        Relaxed { spec, groups: vec![group(0.3), group(-0.6)], log_inverse_temperature: arr2(&[[0.4f32]]) }
+    }
+
+    fn latents() -> Array2<f32> {
+        arr2(&[[0.6f32, -0.4, 1.1, 0.2], [-0.9, 0.8, 0.3, -0.7], [0.1, 0.5, -1.2, 0.9]])
+    }
+
+    /// Everything that has a gradient: the parameters in their order, then the latents.
+    fn values(bottleneck: &mut Relaxed) -> Vec<Array2<f32>> {
+        bottleneck.parameters().into_iter().map(|p| p.to_owned()).chain([latents()]).collect()
+    }
+
+    /// `Σ w·latents` and the divergence, always with the same noise.
+    fn losses(bottleneck: &Relaxed, matrices: &[Matrix]) -> [Matrix; 2] {
+        let (latents, parameters) = matrices.split_last().expect("latents come last");
+        let cx = Context::cpu(1);
+        let moment = Moment { progress: 0.5, cx: &cx };
+        let pass = bottleneck.pass(latents, parameters, &moment, &mut ChaCha8Rng::seed_from_u64(6)).expect("passes");
+        assert_eq!(pass.losses.iter().map(|loss| (loss.name, loss.weight)).collect::<Vec<_>>(), [("kl_loss", 0.5)]);
+        let w = Array2::from_shape_fn(pass.latents.dim(), |(i, j)| 1.0 + 0.4 * i as f32 - 0.7 * j as f32);
+        [pass.latents.by(&Matrix::constant(w.view())).mean(), pass.losses[0].value.clone()]
+    }
+
+    #[test]
+    fn every_parameter_and_the_temperature_have_the_gradient_that_differences_show() {
+        let mut bottleneck = relaxed(false);
+        let at = values(&mut bottleneck);
+        assert_eq!(at.len(), 8, "three of each group, the temperature, the latents");
+        for which in 0..2 {
+            let leaves: Vec<Matrix> = at.iter().map(|values| Parameter::new(values.view()).leaf()).collect();
+            let found = gradients(&losses(&bottleneck, &leaves)[which], &leaves);
+            for (p, found) in found.iter().enumerate() {
+                for (ij, &found) in found.indexed_iter() {
+                    let moved = |by: f32| {
+                        let mut at = at.clone();
+                        at[p][ij] += by;
+                        let constants: Vec<Matrix> = at.iter().map(|values| Matrix::constant(values.view())).collect();
+                        losses(&bottleneck, &constants)[which].scalar()
+                    };
+                    let expected = (moved(4e-3) - moved(-4e-3)) / 8e-3;
+                    let gap = (found - expected).abs();
+                    assert!(gap < 5e-4 * (1.0 + expected.abs()), "loss {which}, {p}, {ij:?}: {found} for {expected}");
+                }
+            }
+            if which == 0 {
+                assert!(found[6][(0, 0)].abs() > 1e-3, "the temperature matters: {}", found[6]);
+            } else {
+                assert!([2, 5, 6].iter().all(|&p: &usize| found[p].iter().all(|&v| v == 0.0)), "logits alone diverge");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hard_choice_passes_codewords_and_still_trains_the_temperature() {
+        let mut bottleneck = relaxed(true);
+        let leaves: Vec<Matrix> =
+            values(&mut bottleneck).iter().map(|values| Parameter::new(values.view()).leaf()).collect();
+        let cx = Context::cpu(1);
+        let moment = Moment { progress: 0.5, cx: &cx };
+        let pass = bottleneck.pass(&leaves[7], &leaves[..7], &moment, &mut cx.rng(3)).expect("passes");
+        for row in pass.latents.values().outer_iter() {
+            for (g, group) in bottleneck.groups.iter().enumerate() {
+                let part = row.slice(s![2 * g..2 * g + 2]);
+                assert!(group.codewords.outer_iter().any(|e| (&e - &part).iter().all(|v| v.abs() < 1e-6)), "{part}");
+            }
+        }
+        let found = gradients(&losses(&bottleneck, &leaves)[0], &leaves);
+        assert!(found[6][(0, 0)].abs() > 1e-4, "{}", found[6]);
+        // What is followed is the temperature itself: e^−0.4.
+        assert_eq!(bottleneck.followed(0.0)[0].0, "temperature");
+        assert!((bottleneck.followed(0.0)[0].1 - (-0.4f64).exp()).abs() < 1e-6);
+    }
 
     #[test]
     fn the_divergence_from_a_uniform_choice_by_hand() {

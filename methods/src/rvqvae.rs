@@ -274,7 +274,122 @@ impl Bottleneck for Stages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gradients::{Parameter, gradients};
     use ndarray::arr2;
+    use rand::SeedableRng;
+
+    /// Three stages of three codewords, whose sums f32 holds exactly.
+    fn stages(dropout: f64, estimator: &str, count: usize) -> Stages {
+        let json = serde_json::json!({
+            "stages": count, "codewords": 3, "quantizer-dropout": dropout, "estimator": estimator, "update": "gradient"
+        });
+        let spec: Rvqvae = serde_json::from_value(json).expect("parameters");
+        let books = [
+            arr2(&[[0.0f32, 0.0], [4.0, 4.0], [-4.0, 3.0]]),
+            arr2(&[[0.0f32, 0.5], [1.0, 0.0], [-0.5, -1.0]]),
+            arr2(&[[0.25f32, 0.0], [0.0, 0.25], [-0.25, -0.25]]),
+        ];
+        let books = books.into_iter().take(count).map(|book| LearnedCodebook::new(book, spec.rules())).collect();
+        Stages { spec, books }
+    }
+
+    fn latents() -> Array2<f32> {
+        arr2(&[[0.3f32, -0.2], [4.75, 4.1], [-4.3, 3.75], [3.2, 2.8]])
+    }
+
+    /// What each stage sees, and the codewords it chooses, by plain search.
+    fn by_hand(bottleneck: &Stages) -> Vec<[Array2<f32>; 2]> {
+        let mut residual = latents();
+        let of_stage = |book: &LearnedCodebook| {
+            let (codewords, mut chosen) = (book.codewords(), residual.clone());
+            for (z, mut q) in residual.outer_iter().zip(chosen.outer_iter_mut()) {
+                let distance = |c: &usize| (&z - &codewords.row(*c)).mapv(|v| v * v).sum();
+                let best = (0..3).min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("three codewords");
+                q.assign(&codewords.row(best));
+            }
+            let left = &residual - &chosen;
+            [std::mem::replace(&mut residual, left), chosen]
+        };
+        bottleneck.books.iter().map(of_stage).collect()
+    }
+
+    fn pass(bottleneck: &Stages, seed: u64) -> (Pass, Vec<Matrix>) {
+        let cx = Context::cpu(1);
+        let mut leaves = vec![Parameter::new(latents().view()).leaf()];
+        leaves.extend(bottleneck.books.iter().map(|book| Parameter::new(book.codewords().view()).leaf()));
+        let moment = Moment { progress: 0.0, cx: &cx };
+        let pass = bottleneck.pass(&leaves[0], &leaves[1..], &moment, &mut ChaCha8Rng::seed_from_u64(seed));
+        (pass.expect("passes"), leaves)
+    }
+
+    #[test]
+    fn dropout_takes_the_first_few_stages() {
+        for estimator in ["straight-through", "rotation"] {
+            let bottleneck = stages(1.0, estimator, 3);
+            let expected = by_hand(&bottleneck);
+            let mut times = [0; 4];
+            for seed in 0..60 {
+                let (pass, _) = pass(&bottleneck, seed);
+                assert_eq!(pass.chosen.len(), 3, "stages left out have an empty list");
+                let taken = pass.chosen.iter().take_while(|chosen| !chosen.is_empty()).count();
+                assert!(pass.chosen[taken..].iter().all(Vec::is_empty), "none after one that is left out");
+                let sum = expected[..taken].iter().fold(Array2::<f32>::zeros((4, 2)), |sum, [_, q]| sum + q);
+                assert_eq!(pass.latents.values(), sum, "{taken} stages");
+                let gaps = expected[..taken].iter().map(|[z, q]| (z - q).mapv(|v| v * v).mean().expect("entries"));
+                let mean = gaps.sum::<f32>() / taken as f32;
+                for loss in &pass.losses {
+                    assert!((loss.value.scalar() - mean).abs() < 1e-6, "{}, {taken} stages", loss.name);
+                }
+                times[taken] += 1;
+            }
+            assert!(times[0] == 0 && times[1..].iter().all(|&t| t >= 8), "each number is drawn: {times:?}");
+        }
+    }
+
+    #[test]
+    fn without_dropout_all_stages_are_summed_and_passed_straight_through() {
+        let bottleneck = stages(0.0, "straight-through", 3);
+        let sum = by_hand(&bottleneck).iter().fold(Array2::<f32>::zeros((4, 2)), |sum, [_, q]| sum + q);
+        let w = arr2(&[[1.0f32, -2.0], [0.5, 3.0], [-1.5, 0.7], [0.1, 0.2]]);
+        for seed in 0..5 {
+            let (pass, leaves) = pass(&bottleneck, seed);
+            assert_eq!(pass.latents.values(), sum);
+            let loss = pass.latents.by(&Matrix::constant(w.view())).mean().scaled(w.len() as f32);
+            let found = gradients(&loss, &leaves);
+            assert_eq!(found[0], w, "the identity");
+            assert!(found[1..].iter().all(|g| g.iter().all(|&v| v == 0.0)), "codewords have a loss of their own");
+        }
+    }
+
+    #[test]
+    fn losses_are_means_over_stages_by_hand() {
+        let bottleneck = stages(0.0, "straight-through", 2);
+        let expected = by_hand(&bottleneck);
+        let (found, leaves) = pass(&bottleneck, 1);
+        let told: Vec<_> = found.losses.iter().map(|loss| (loss.name, loss.weight)).collect();
+        assert_eq!(told, [("codebook_loss", 1.0), ("commitment_loss", 0.25)]);
+        // Each is a mean over two stages of means over eight entries.
+        let gaps: Vec<Array2<f32>> = expected.iter().map(|[z, q]| z - q).collect();
+        let value = gaps.iter().flatten().map(|v| v * v).sum::<f32>() / 16.0;
+        assert!(found.losses.iter().all(|loss| (loss.value.scalar() - value).abs() < 1e-6));
+        let near = |found: &Array2<f32>, expected: &Array2<f32>| {
+            let gap = (found - expected).iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(gap < 1e-6, "{found} for {expected}");
+        };
+        let of_commitment = gradients(&found.losses[1].value, &leaves);
+        near(&of_commitment[0], &((&gaps[0] + &gaps[1]) / 8.0));
+        assert!(of_commitment[1..].iter().all(|g| g.iter().all(|&v| v == 0.0)));
+        let (found, leaves) = pass(&bottleneck, 1);
+        let of_codebook = gradients(&found.losses[0].value, &leaves);
+        assert!(of_codebook[0].iter().all(|&v| v == 0.0));
+        for (stage, gap) in gaps.iter().enumerate() {
+            let mut by_codewords = Array2::<f32>::zeros((3, 2));
+            for (gap, &c) in gap.outer_iter().zip(&found.chosen[stage]) {
+                by_codewords.row_mut(c as usize).scaled_add(-1.0 / 8.0, &gap);
+            }
+            near(&of_codebook[1 + stage], &by_codewords);
+        }
+    }
 
     #[test]
     fn residuals_are_what_codewords_leave() {

@@ -182,3 +182,117 @@ impl MappedCodebook {
         crate::rotation::multiply(self.fixed.view(), self.map.view())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learned::Linear;
+    use gradients::{Parameter, gradients};
+    use ndarray::arr2;
+    use rand::SeedableRng;
+
+    /// Two groups of two components, three codewords each.
+    fn mapped() -> Mapped {
+        let first = MappedCodebook {
+            fixed: arr2(&[[1.0f32, 0.0], [-1.0, 2.0], [0.5, -1.5]]),
+            map: arr2(&[[2.0f32, 0.5], [-0.25, 1.0]]),
+        };
+        let second = MappedCodebook {
+            fixed: arr2(&[[0.0f32, 1.0], [1.0, 1.0], [-2.0, 0.5]]),
+            map: arr2(&[[1.0f32, -0.5], [0.25, 0.75]]),
+        };
+        Mapped { spec: Simvq { codewords: 3, groups: 2, ..Simvq::default() }, books: vec![first, second] }
+    }
+
+    fn latents() -> Array2<f32> {
+        arr2(&[[1.7f32, 0.6, 0.3, 0.8], [-2.2, 1.4, -1.8, 1.2], [1.2, -1.1, 1.1, 0.4]])
+    }
+
+    #[test]
+    fn each_loss_moves_one_side_only_and_reconstruction_the_latents() {
+        let mut bottleneck = mapped();
+        let z = latents();
+        let q: Vec<[Array2<f32>; 2]> = (0..2)
+            .map(|g| {
+                let rows = [[0usize, 1, 2], [0, 2, 1]][g];
+                let fixed = bottleneck.books[g].fixed.select(Axis(0), &rows);
+                let values = fixed.dot(&bottleneck.books[g].map);
+                [fixed, values]
+            })
+            .collect();
+        let maps: Vec<Parameter> = bottleneck.parameters().into_iter().map(|map| Parameter::new(map.view())).collect();
+        assert_eq!(maps.len(), 2, "one map for each group, and no codewords");
+        let (cx, w) = (Context::cpu(1), z.mapv(|v| 1.0 + 0.3 * v));
+        let found = |part: usize| {
+            let mut leaves: Vec<Matrix> = maps.iter().map(Parameter::leaf).collect();
+            leaves.push(Parameter::new(z.view()).leaf());
+            let moment = Moment { progress: 0.0, cx: &cx };
+            let pass = bottleneck.pass(&leaves[2], &leaves[..2], &moment, &mut cx.rng(0)).expect("passes");
+            for (g, [_, values]) in q.iter().enumerate() {
+                assert_eq!(pass.latents.columns(2 * g..2 * g + 2).values(), values, "group {g}");
+            }
+            let names: Vec<_> = pass.losses.iter().map(|loss| (loss.name, loss.weight)).collect();
+            assert_eq!(names, [("codebook_loss", 1.0), ("commitment_loss", 0.25)]);
+            let reconstruction = pass.latents.by(&Matrix::constant(w.view())).mean().scaled(w.len() as f32);
+            gradients(pass.losses.get(part).map_or(&reconstruction, |loss| &loss.value), &leaves)
+        };
+        let near = |found: &Array2<f32>, expected: &Array2<f32>| {
+            let gap = (found - expected).iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(gap < 1e-5, "{found} for {expected}");
+        };
+        let zeros = Array2::<f32>::zeros((2, 2));
+        let (codebook, commitment, reconstruction) = (found(0), found(1), found(2));
+        // Both are means over all twelve entries: dW = 2/12·Cᵀ(C·W − z), dz = 2/12·(z − C·W).
+        for (g, [fixed, values]) in q.iter().enumerate() {
+            let gap = values - &z.slice(s![.., 2 * g..2 * g + 2]);
+            near(&codebook[g], &(fixed.t().dot(&gap) / 6.0));
+            near(&commitment[2].slice(s![.., 2 * g..2 * g + 2]).to_owned(), &(gap / -6.0));
+            assert_eq!((&commitment[g], &reconstruction[g]), (&zeros, &zeros));
+        }
+        assert_eq!(codebook[2], Array2::<f32>::zeros((3, 4)));
+        assert_eq!(reconstruction[2], w);
+    }
+
+    #[test]
+    fn what_is_stored_is_the_product() {
+        let bottleneck = mapped();
+        let quantizer = bottleneck.quantizer(&Context::cpu(1)).expect("a quantizer");
+        let mut state = State::default();
+        quantizer.save(&mut state);
+        // By hand: [1, 0]·W is the first row of W, [0.5, −1.5]·W = (1.375, −1.25).
+        let first = state.take_matrix("codebook 0", 3, 2).expect("saved");
+        assert_eq!(first, arr2(&[[2.0, 0.5], [-2.5, 1.5], [1.375, -1.25]]));
+        let second = state.take_matrix("codebook 1", 3, 2).expect("saved");
+        assert_eq!(second, arr2(&[[0.25, 0.75], [1.25, 0.25], [-1.875, 1.375]]));
+    }
+
+    /// After training, codewords still are the drawn ones behind one linear map: the least-squares map leaves nothing.
+    #[test]
+    fn training_moves_codewords_as_a_whole() {
+        let cx = Context::cpu(3);
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let rows = Array2::from_shape_fn((300, 3), |(_, j)| {
+            let x: f32 = StandardNormal.sample(&mut rng);
+            x * (3 - j) as f32
+        });
+        let training = Training { epochs: 5, batch: 64, learning_rate: 0.01 };
+        let encoder = Encoder::Linear(Linear { latent: Some(2) });
+        let method = Simvq { codewords: 20, encoder, training, ..Simvq::default() };
+        let quantizer = method.fit(rows.view(), &cx).expect("fits");
+        let mut state = State::default();
+        quantizer.save(&mut state);
+        let stored = state.take_matrix("codebook 0", 20, 2).expect("saved").mapv(f64::from);
+        let mut rng = cx.rng(START_STREAM);
+        let fixed: Array2<f64> = Array2::from_shape_fn((20, 2), |_| {
+            let x: f32 = StandardNormal.sample(&mut rng);
+            f64::from(x)
+        });
+        let (squares, shared) = (fixed.t().dot(&fixed), fixed.t().dot(&stored));
+        let determinant = squares[(0, 0)] * squares[(1, 1)] - squares[(0, 1)] * squares[(1, 0)];
+        let inverse = arr2(&[[squares[(1, 1)], -squares[(0, 1)]], [-squares[(1, 0)], squares[(0, 0)]]]) / determinant;
+        let map = inverse.dot(&shared);
+        let left = (fixed.dot(&map) - &stored).iter().fold(0f64, |m, v| m.max(v.abs()));
+        assert!(left < 1e-5, "{left}");
+        assert!(map[(0, 1)].abs() > 1e-4, "trained away from the diagonal that it starts as: {map}");
+    }
+}

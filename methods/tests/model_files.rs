@@ -162,3 +162,84 @@ fn each_refusal_says_what_is_wrong() {
         assert!(told(&file).contains(reason), "{}, expected: {reason}", told(&file));
     }
 }
+
+/// Parameters may call for networks of gigabytes; a file that does not hold them must be refused before memory is taken
+/// for them.
+#[test]
+fn a_header_that_calls_for_more_than_the_file_holds_is_refused() {
+    let cx = Context::cpu(1);
+    let file = |method: &str, params: &serde_json::Value, dim: usize, arrays: &[(&str, Vec<usize>)]| {
+        let shapes: Vec<_> =
+            arrays.iter().map(|(name, shape)| serde_json::json!({ "name": name, "shape": shape })).collect();
+        let header =
+            serde_json::json!({ "method": method, "params": params, "dim": dim, "arrays": shapes }).to_string();
+        let mut file = b"VQBMODEL\x01\0\0\0".to_vec();
+        file.extend((header.len() as u64).to_le_bytes());
+        file.extend(header.as_bytes());
+        let values: usize = arrays.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        file.extend(std::iter::repeat_n(1f32.to_le_bytes(), values).flatten());
+        signed(file)
+    };
+    let told = |method: &str, params: serde_json::Value, dim: usize| {
+        // As far as an attacker gets for little: a mean and a scale.
+        let small = if dim < 1 << 16 { dim } else { 1 };
+        let arrays = [("mean", vec![small]), ("scale", vec![1])];
+        match read(&file(method, &params, dim, &arrays), &cx) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{method} {params} takes {dim} components on trust"),
+        }
+    };
+    let big = |encoder: serde_json::Value| serde_json::json!({ "bits": 8, "encoder": encoder });
+    // Too large for anyone.
+    for (method, params, dim, reason) in [
+        ("qat", big(serde_json::json!({ "mlp": { "hidden": 65536, "latent": 8192 } })), 1 << 20, "too many"),
+        ("qat", big(serde_json::json!({ "mlp": { "hidden": 65536, "latent": 8192 } })), 8192, "weights each way"),
+        ("qat", big(serde_json::json!({ "mlp": { "hidden": 1u64 << 63 } })), 8, "out of range"),
+        ("qat", big(serde_json::json!({ "linear": { "latent": u64::MAX } })), 8, "out of range"),
+        (
+            "qat",
+            big(serde_json::json!({ "conv": { "size": 256, "channels": 1, "features": 1024 } })),
+            1 << 16,
+            "too many",
+        ),
+        (
+            "qat",
+            big(serde_json::json!({ "conv": { "size": 88, "channels": 1, "features": 1024 } })),
+            7744,
+            "weights each way",
+        ),
+        ("qat", big(serde_json::json!({ "conv": { "size": 1u64 << 62 } })), 8, "out of range"),
+        ("lfq", serde_json::json!({ "bits": 65536 }), 8, "too many"),
+        ("vqvae", serde_json::json!({ "codewords": u64::MAX, "groups": u64::MAX }), 8, "out of range"),
+        ("fsq", serde_json::json!({ "levels": [2, 2], "groups": u64::MAX }), 8, "out of range"),
+        ("gumbel", serde_json::json!({ "codewords": u64::MAX }), 8, "out of range"),
+        ("rvqvae", serde_json::json!({ "stages": u64::MAX }), 8, "out of range"),
+    ] {
+        let found = told(method, params.clone(), dim);
+        assert!(found.contains(reason), "{method} {params}: {found}");
+    }
+    // Large, and allowed if only the file held it.
+    let mlp = serde_json::json!({ "mlp": { "hidden": 65536, "latent": 4000 } });
+    let conv = serde_json::json!({ "conv": { "size": 88, "channels": 1, "features": 170, "latent": 1 } });
+    let patches = serde_json::json!({ "conv": { "size": 4, "channels": 1, "features": 1024, "latent": 8 } });
+    for (method, params, dim) in [
+        ("qat", big(mlp.clone()), 1),
+        ("qat", big(conv), 7744),
+        ("qat", big(patches), 16),
+        ("qat", big(serde_json::json!({ "linear": { "latent": 8192 } })), 8192),
+        ("vqvae", serde_json::json!({ "codewords": 65536, "groups": 4096 }), 8192),
+        ("simvq", serde_json::json!({ "codewords": 65536, "groups": 4000, "encoder": mlp }), 1),
+        ("gumbel", serde_json::json!({ "codewords": 65536, "groups": 4096 }), 8),
+        ("rvqvae", serde_json::json!({ "stages": 256, "codewords": 65536, "beam": 256 }), 8192),
+        ("fsq", serde_json::json!({ "levels": [256, 256], "groups": 4096 }), 8192),
+        ("lfq", serde_json::json!({ "bits": 8192 }), 8192),
+    ] {
+        let found = told(method, params.clone(), dim);
+        assert!(found.contains("the array `encoder weights 0` is missing"), "{method} {params}: {found}");
+    }
+    // Without a network it is the codebooks that are missing.
+    let params = serde_json::json!({ "codewords": 65536, "groups": 4096, "encoder": "identity" });
+    for method in ["vqvae", "simvq", "gumbel"] {
+        assert!(told(method, params.clone(), 8192).contains("the array `codebook 0` is missing"), "{method}");
+    }
+}

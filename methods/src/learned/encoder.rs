@@ -10,6 +10,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 
 /// What turns vectors into latents, and its counterpart that turns them back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -192,21 +193,35 @@ impl Encoder {
         }
     }
 
-    /// Networks of the right shape, all zeros; none where latents are the vectors.
-    fn shape(&self, dim: usize, latent: usize) -> Option<[Network; 2]> {
-        let network = |inputs, outputs, branch| Network { straight: Affine::zeros(inputs, outputs), branch };
-        let affine = |inputs, outputs| Layer::Affine(Affine::zeros(inputs, outputs));
-        let branches = match self {
-            Encoder::Identity => return None,
-            Encoder::Linear(_) => [Vec::new(), Vec::new()],
-            Encoder::Mlp(mlp) => [
-                vec![affine(dim, mlp.hidden), Layer::Rectifier, affine(mlp.hidden, latent)],
-                vec![affine(latent, mlp.hidden), Layer::Rectifier, affine(mlp.hidden, dim)],
-            ],
-            Encoder::Conv(conv) => conv.branches(latent),
+    /// Networks of the right shape; none where latents are the vectors. `affine` gives the maps, by inputs and outputs:
+    /// those of the encoder before those of the decoder, each in the order of [`Network::save`]. Nothing is built before
+    /// its maps are there, so that a file that does not hold them costs no memory.
+    fn build<E>(
+        &self,
+        dim: usize,
+        latent: usize,
+        mut affine: impl FnMut(Part, usize, usize) -> Result<Affine, E>,
+    ) -> Result<Option<[Network; 2]>, E> {
+        let mut network = |part, inputs, outputs| {
+            let mut affine = |inputs, outputs| affine(part, inputs, outputs);
+            let straight = affine(inputs, outputs)?;
+            let branch = match self {
+                Encoder::Identity | Encoder::Linear(_) => Vec::new(),
+                Encoder::Mlp(mlp) => {
+                    let first = affine(inputs, mlp.hidden)?;
+                    vec![Layer::Affine(first), Layer::Rectifier, Layer::Affine(affine(mlp.hidden, outputs)?)]
+                }
+                Encoder::Conv(conv) => match part {
+                    Part::Encoder => conv.there(outputs, affine)?,
+                    Part::Decoder => conv.back(inputs, affine)?,
+                },
+            };
+            Ok(Network { straight, branch })
         };
-        let [there, back] = branches;
-        Some([network(dim, latent, there), network(latent, dim, back)])
+        if *self == Encoder::Identity {
+            return Ok(None);
+        }
+        Ok(Some([network(Part::Encoder, dim, latent)?, network(Part::Decoder, latent, dim)?]))
     }
 
     /// Multiply-adds of encoding a row, which are about those of decoding it. Nothing is built for it.
@@ -242,7 +257,9 @@ impl Encoder {
         let power = variance(rows, &centre) / dim as f64;
         let scale = if power > 0.0 { power.sqrt() as f32 } else { 1.0 };
         let centre = centre.into_iter().map(|m| m as f32).collect();
-        let networks = self.shape(dim, latent).map(|[mut encoder, mut decoder]| {
+        let zeros = |_, inputs, outputs| Ok::<_, Infallible>(Affine::zeros(inputs, outputs));
+        let Ok(networks) = self.build(dim, latent, zeros);
+        let networks = networks.map(|[mut encoder, mut decoder]| {
             let mut rng = cx.rng(START_STREAM);
             let axes = principal_axes(rows);
             set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
@@ -260,16 +277,25 @@ impl Encoder {
         if scale <= 0.0 {
             return Err(StateError::Value("scale".into()));
         }
-        let networks = match self.shape(dim, latent) {
-            None => None,
-            Some([encoder, decoder]) => Some([encoder.restore("encoder", state)?, decoder.restore("decoder", state)?]),
-        };
+        let mut taken = [0; 2];
+        let networks = self.build(dim, latent, |part, inputs, outputs| {
+            let (name, number) = (["encoder", "decoder"][part as usize], &mut taken[part as usize]);
+            *number += 1;
+            Affine::restore(name, *number - 1, (inputs, outputs), state)
+        })?;
         Ok(Autoencoder { mean, scale, networks })
     }
 }
 
 /// The stream of random numbers that networks start from.
 const START_STREAM: u64 = 1 << 40;
+
+/// One of the two networks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Encoder,
+    Decoder,
+}
 
 impl Conv {
     fn check(&self, dim: usize) -> Result<(), ParamError> {
@@ -291,27 +317,47 @@ impl Conv {
         Ok(())
     }
 
-    /// There and back: halved twice, and doubled twice.
-    fn branches(&self, latent: usize) -> [Vec<Layer>; 2] {
+    /// Halved twice.
+    fn there<E>(
+        &self,
+        latent: usize,
+        mut affine: impl FnMut(usize, usize) -> Result<Affine, E>,
+    ) -> Result<Vec<Layer>, E> {
         let Conv { size, channels, features, .. } = *self;
-        let convolution = |windows, inputs, outputs| Layer::Convolution(windows, Affine::zeros(9 * inputs, outputs));
-        let smallest = size / 4 * size / 4 * 2 * features;
-        [
-            vec![
-                convolution(Windows::halving(size, channels), channels, features),
-                Layer::Rectifier,
-                convolution(Windows::halving(size / 2, features), features, 2 * features),
-                Layer::Rectifier,
-                Layer::Affine(Affine::zeros(smallest, latent)),
-            ],
-            vec![
-                Layer::Affine(Affine::zeros(latent, smallest)),
-                Layer::Rectifier,
-                convolution(Windows::doubling(size / 4, 2 * features), 2 * features, features),
-                Layer::Rectifier,
-                convolution(Windows::doubling(size / 2, features), features, channels),
-            ],
-        ]
+        let first = affine(9 * channels, features)?;
+        let second = affine(9 * features, 2 * features)?;
+        let last = affine(self.smallest(), latent)?;
+        Ok(vec![
+            Layer::Convolution(Windows::halving(size, channels), first),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::halving(size / 2, features), second),
+            Layer::Rectifier,
+            Layer::Affine(last),
+        ])
+    }
+
+    /// Doubled twice.
+    fn back<E>(
+        &self,
+        latent: usize,
+        mut affine: impl FnMut(usize, usize) -> Result<Affine, E>,
+    ) -> Result<Vec<Layer>, E> {
+        let Conv { size, channels, features, .. } = *self;
+        let first = affine(latent, self.smallest())?;
+        let second = affine(18 * features, features)?;
+        let last = affine(9 * features, channels)?;
+        Ok(vec![
+            Layer::Affine(first),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::doubling(size / 4, 2 * features), second),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::doubling(size / 2, features), last),
+        ])
+    }
+
+    /// Values of a patch that has been halved twice.
+    fn smallest(&self) -> usize {
+        self.size / 4 * self.size / 4 * 2 * self.features
     }
 }
 
@@ -451,7 +497,7 @@ impl Autoencoder {
             None => latents.to_owned(),
         };
         rows.mapv_inplace(|v| v * self.scale);
-        rows + &ArrayView1::from(&self.mean).insert_axis(Axis(0))
+        rows + ArrayView1::from(&self.mean).insert_axis(Axis(0))
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
@@ -515,6 +561,26 @@ mod tests {
                 assert!(lost < 0.02 * power(&rows), "{encoder:?}: axes used again, {lost}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_built_before_the_first_array_is_there() {
+        let conv = Conv { size: 88, channels: 1, features: 170, latent: None };
+        for encoder in
+            [Encoder::Linear(Linear::default()), Encoder::Mlp(Mlp { hidden: 65536, latent: None }), Encoder::Conv(conv)]
+        {
+            for reached in 0..2 {
+                let mut asked = Vec::new();
+                let built = encoder.build(7744, 4, |part, inputs, outputs| {
+                    asked.push((part, inputs, outputs));
+                    if asked.len() > reached { Err(()) } else { Ok(Affine::zeros(inputs, outputs)) }
+                });
+                assert!(built.is_err() && asked.len() == reached + 1, "{encoder:?}: {asked:?}");
+                assert_eq!(asked[0], (Part::Encoder, 7744, 4), "{encoder:?}");
+            }
+        }
+        let identity = Encoder::Identity.build(12, 12, |_, _, _| Err(()));
+        assert!(matches!(identity, Ok(None)), "nothing to ask for");
     }
 
     #[test]

@@ -49,6 +49,17 @@ impl Affine {
         [&mut self.weights, &mut self.bias]
     }
 
+    /// Map number `i` of the network `name`, as [`Network::save`] put it down.
+    pub(crate) fn restore(
+        name: &str,
+        i: usize,
+        (inputs, outputs): (usize, usize),
+        state: &mut State,
+    ) -> Result<Affine, StateError> {
+        let weights = state.take_matrix(&format!("{name} weights {i}"), inputs, outputs)?;
+        Ok(Affine { weights, bias: state.take_matrix(&format!("{name} bias {i}"), 1, outputs)? })
+    }
+
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let packed = self.packed.get_or_init(|| Packed::new(self.weights.view()));
         multiply_packed(rows, self.weights.view(), packed) + &self.bias
@@ -206,16 +217,6 @@ impl Network {
             state.put_matrix(format!("{name} weights {i}"), affine.weights.view());
             state.put_matrix(format!("{name} bias {i}"), affine.bias.view());
         }
-    }
-
-    /// Takes the arrays of a network of this shape out of a state.
-    pub(crate) fn restore(mut self, name: &str, state: &mut State) -> Result<Network, StateError> {
-        for (i, array) in self.parameters().into_iter().enumerate() {
-            let which = if i % 2 == 0 { "weights" } else { "bias" };
-            let (rows, columns) = array.dim();
-            *array = state.take_matrix(&format!("{name} {which} {}", i / 2), rows, columns)?;
-        }
-        Ok(self)
     }
 }
 
