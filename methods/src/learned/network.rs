@@ -57,7 +57,7 @@ impl Affine {
         state: &mut State,
     ) -> Result<Affine, StateError> {
         let weights = state.take_matrix(&format!("{name} weights {i}"), inputs, outputs)?;
-        Ok(Affine { weights, bias: state.take_matrix(&format!("{name} bias {i}"), 1, outputs)? })
+        Ok(Affine::new(weights, state.take_matrix(&format!("{name} bias {i}"), 1, outputs)?))
     }
 
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
