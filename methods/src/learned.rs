@@ -4,7 +4,7 @@
 //! rows ─ standardize ─ encoder ─ latents ─ bottleneck ─ latents ─ decoder ─ back to scale ─ rows
 //! ```
 //!
-//! A bottleneck is one file beside this one: it implements [`Bottleneck`] for training, and gives an ordinary quantizer
+//! A bottleneck is one file beside this one: it implements `Bottleneck` for training, and gives an ordinary quantizer
 //! of latents to encode with. Encoder and decoder count in the model's size and in the time of encoding and decoding.
 
 mod adam;
