@@ -250,8 +250,8 @@ pub(crate) fn fit(
         }
         if epoch + 1 == epochs && seen.mse > spread_of_rows {
             let times = seen.mse / spread_of_rows;
-            let reason =
-                format!("the training rows have {times:.3} times the error of their mean; lower `learning-rate`");
+            let times = if times < 1e4 { format!("{times:.3}") } else { format!("{times:.1e}") };
+            let reason = format!("the training rows have {times} times the error of their mean; lower `learning-rate`");
             return Err(MethodError::Diverged(reason));
         }
         curves.push("mse", seen.mse);
