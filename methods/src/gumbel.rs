@@ -1,12 +1,12 @@
 //! The Gumbel-softmax bottleneck: codewords chosen by logits, softly and at random while training, by the largest after.
 
-use crate::batch::decode_rows;
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::learned::estimator::{gumbel_softmax, largest};
 use crate::learned::{
     Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, START_STREAM, Spread, Start, Temperature, Training, fit,
     restore,
 };
+use crate::product::ProductQuantizer;
 use crate::rotation::multiply;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_batch};
@@ -122,7 +122,7 @@ impl Method for Gumbel {
         fit(&self.encoder, &self.training, shape, bottleneck, train, cx)
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let latent = self.encoder.latent(dim, self.width())?;
         restore(&self.encoder, dim, latent, state, |state| {
             let (size, k) = (latent / self.groups, self.codewords);
@@ -132,7 +132,7 @@ impl Method for Gumbel {
                 let weights = state.take_matrix(&format!("logits {g}"), size, k)?;
                 logits.push((weights, state.take_matrix(&format!("logits bias {g}"), 1, k)?));
             }
-            Ok(Box::new(LogitQuantizer::new(books, logits)))
+            Ok(Box::new(LogitQuantizer::new(books, logits, cx)))
         })
     }
 }
@@ -221,10 +221,10 @@ impl Bottleneck for Relaxed {
         vec![("temperature", temperature)]
     }
 
-    fn quantizer(&self, _cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let books = self.groups.iter().map(|group| group.codewords.clone()).collect();
         let logits = self.groups.iter().map(|group| (group.weights.clone(), group.bias.clone())).collect();
-        Ok(Box::new(LogitQuantizer::new(books, logits)))
+        Ok(Box::new(LogitQuantizer::new(books, logits, cx)))
     }
 }
 
@@ -235,9 +235,9 @@ fn from_uniform(logits: &Matrix) -> Matrix {
     log.exp().by(&log).row_sums().mean().shifted((k as f32).ln())
 }
 
-/// Codes latents by the largest of their logits, group by group.
+/// Codes latents by the largest of their logits, group by group; decodes as a product quantizer.
 struct LogitQuantizer {
-    codebooks: Codebooks,
+    product: ProductQuantizer,
     /// `size×K` weights and `1×K` bias of each group.
     logits: Vec<(Array2<f32>, Array2<f32>)>,
 }
@@ -246,30 +246,29 @@ struct LogitQuantizer {
 const ROWS: usize = 256;
 
 impl LogitQuantizer {
-    fn new(books: Vec<Array2<f32>>, logits: Vec<(Array2<f32>, Array2<f32>)>) -> LogitQuantizer {
-        let position = |p: usize, of: usize| if of == 1 { "codebook".to_owned() } else { format!("sub {p}") };
-        LogitQuantizer { codebooks: Codebooks::new(books, position), logits }
+    fn new(books: Vec<Array2<f32>>, logits: Vec<(Array2<f32>, Array2<f32>)>, cx: &Context) -> LogitQuantizer {
+        LogitQuantizer { product: ProductQuantizer::new(books, Vec::new(), cx.backend.clone()), logits }
     }
 }
 
 impl Quantizer for LogitQuantizer {
     fn dim(&self) -> usize {
-        self.logits.len() * self.codebooks.dsub()
+        self.product.dim()
     }
 
     fn code_bits(&self) -> usize {
-        self.codebooks.layout.bits()
+        self.product.code_bits()
     }
 
     fn model_size(&self) -> usize {
         let logits: usize = self.logits.iter().map(|(weights, bias)| 4 * (weights.len() + bias.len())).sum();
-        self.codebooks.model_size() + logits
+        self.product.model_size() + logits
     }
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         let code_size = self.code_size();
         check_batch(self.dim(), code_size, rows.dim(), codes.len())?;
-        let size = self.codebooks.dsub();
+        let size = self.dim() / self.logits.len();
         let blocks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).collect();
         blocks.into_par_iter().zip(codes.par_chunks_mut(ROWS * code_size)).for_each(|(rows, codes)| {
             let mut symbols = Array2::<u16>::zeros((rows.nrows(), self.logits.len()));
@@ -278,30 +277,22 @@ impl Quantizer for LogitQuantizer {
                 symbols.column_mut(g).iter_mut().zip(largest(logits.view())).for_each(|(s, c)| *s = c as u16);
             }
             for (code, symbols) in codes.chunks_exact_mut(code_size).zip(symbols.outer_iter()) {
-                self.codebooks.layout.pack(&symbols.to_vec(), code);
+                self.product.layout().pack(&symbols.to_vec(), code);
             }
         });
         Ok(())
     }
 
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.logits.len()];
-        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.codebooks.select(code, symbols)?;
-            let parts = row.chunks_exact_mut(self.codebooks.dsub()).zip(&self.codebooks.books);
-            for ((part, book), &symbol) in parts.zip(&*symbols) {
-                part.iter_mut().zip(book.row(usize::from(symbol))).for_each(|(x, &y)| *x = y);
-            }
-            Ok(())
-        })
+        self.product.decode_into(codes, rows)
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
-        Some(&self.codebooks)
+        self.product.symbols()
     }
 
     fn save(&self, state: &mut State) {
-        self.codebooks.save(state);
+        self.product.save(state);
         for (g, (weights, bias)) in self.logits.iter().enumerate() {
             state.put_matrix(format!("logits {g}"), weights.view());
             state.put_matrix(format!("logits bias {g}"), bias.view());
@@ -409,7 +400,7 @@ mod tests {
     fn codes_are_the_largest_logits() {
         let book = arr2(&[[1.0f32, 0.0], [0.0, 1.0], [5.0, 5.0]]);
         let weights = arr2(&[[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0]]);
-        let quantizer = LogitQuantizer::new(vec![book], vec![(weights, arr2(&[[0.0f32, 0.0, 0.7]]))]);
+        let quantizer = LogitQuantizer::new(vec![book], vec![(weights, arr2(&[[0.0f32, 0.0, 0.7]]))], &Context::cpu(1));
         let rows = arr2(&[[2.0f32, 1.0], [0.1, 0.9], [0.5, 0.6]]);
         let mut codes = [0; 3];
         quantizer.encode_into(rows.view(), &mut codes).expect("encodes");

@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::batch::decode_rows;
 use crate::codebooks::Codebooks;
 use crate::lookup::LookupSearcher;
+use crate::pack::Layout;
 use crate::state::{State, StateError};
 use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
@@ -32,6 +33,11 @@ impl ProductQuantizer {
     /// From codebooks that Lloyd's iteration ended with, and the MSE per vector of each of its iterations.
     pub fn trained(codebooks: Vec<Array2<f32>>, mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
         ProductQuantizer::new(codebooks, vec![Curve { name: "mse", values: mse, never_grows: true }], backend)
+    }
+
+    /// How the symbols of a code are packed.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.codebooks.layout
     }
 
     /// From what [`Quantizer::save`] put down: `m` codebooks of `codewords×(dim/m)`.
