@@ -125,7 +125,12 @@ fn unsafe_code() -> Result<Vec<String>, Mistakes> {
             // The word as code opens a block or a function; this file speaks of it only in text.
             let opens =
                 ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|form| line.contains(form)) && !line.contains('"');
-            let excused = lines[i.saturating_sub(6)..i].iter().any(|l| l.contains("// SAFETY:"));
+            // A function may state its conditions for callers, or how it keeps those of what it implements.
+            let function = line.contains(concat!("unsafe ", "fn"));
+            let after = if function { (i + 14).min(lines.len()) } else { i };
+            let excused = lines[i.saturating_sub(6)..after]
+                .iter()
+                .any(|l| l.contains("// SAFETY:") || (function && l.contains("# Safety")));
             if opens && !(allowed && excused) {
                 problems.push(format!("{}:{}: {}", path.display(), i + 1, line.trim()));
             }

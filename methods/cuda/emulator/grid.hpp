@@ -1,0 +1,311 @@
+// The thread grid of a device, played on the host: one block after another, its threads as fibers that take turns at barriers. The
+// names are those of kernels/grid.cuh. It exists to test kernels where there is no device, not to be fast.
+//
+// Threads of a block run in ascending order in even blocks and in descending order in odd ones, so that a missing barrier shows; a
+// barrier that not every thread reaches ends the process with a message.
+#include <cmath>
+#include <csetjmp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+typedef short i16;
+
+#define KERNEL static void
+#define DEVICE static inline
+#define BOUNDED(threads, blocks)
+#define SHARED(type, name) type* name = (type*)emulator::shared_memory
+#define FULL_WARP 0xffffffffu
+#define INFINITE __builtin_inff()
+
+struct alignas(16) Words4 { u32 x, y, z, w; };
+struct alignas(16) Floats4 { float x, y, z, w; };
+struct Place { u32 x, y, z; };
+static Place threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+// Fibers begin as contexts and then take turns by jumps, which need no call of the system; sanitizers must be told and see contexts alone.
+struct Fiber {
+    ucontext_t context;
+    jmp_buf here;
+    bool begun = false;
+    std::vector<char> stack;
+    const u32* waits_for = nullptr;
+    u32 seen = 0;
+    bool done = false;
+    u32 warp_step = 0;
+};
+
+// A barrier: who has arrived, and how often it has opened.
+struct Barrier {
+    u32 arrived = 0, opened = 0;
+};
+
+// What lanes of a warp show each other, for two steps in turn: nobody is more than one step ahead.
+struct Warp {
+    Barrier barrier;
+    unsigned char shown[2][32][64];
+};
+
+static std::vector<Fiber> fibers;
+static std::vector<Warp> warps;
+static Barrier block_barrier;
+static u32 current, threads;
+static unsigned char* shared_memory;
+static void (*body)(void**);
+static void** arguments;
+
+#if defined(__SANITIZE_ADDRESS__)
+static ucontext_t scheduler;
+static void* scheduler_fake;
+static const void* scheduler_bottom;
+static size_t scheduler_size;
+#else
+static jmp_buf scheduler_here;
+#endif
+
+[[noreturn]] static void fail(const char* what) {
+    std::fprintf(stderr, "emulated kernel: %s (block %u,%u thread %u)\n", what, blockIdx.x, blockIdx.y, current);
+    std::abort();
+}
+
+static void pause(bool last = false) {
+#if defined(__SANITIZE_ADDRESS__)
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(last ? nullptr : &fake, scheduler_bottom, scheduler_size);
+    swapcontext(&fibers[current].context, &scheduler);
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#else
+    (void)last;
+    if (!_setjmp(fibers[current].here)) _longjmp(scheduler_here, 1);
+#endif
+}
+
+static void arrive(Barrier& barrier, u32 expected) {
+    if (++barrier.arrived == expected) {
+        barrier.arrived = 0;
+        barrier.opened++;
+        return;
+    }
+    Fiber& fiber = fibers[current];
+    fiber.waits_for = &barrier.opened;
+    fiber.seen = barrier.opened;
+    pause();
+}
+
+static void entry() {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &scheduler_bottom, &scheduler_size);
+#endif
+    body(arguments);
+    fibers[current].done = true;
+    pause(true);
+}
+
+static void run_block(bool backwards) {
+    for (Fiber& fiber : fibers) {
+        fiber.waits_for = nullptr;
+        fiber.done = false;
+        fiber.warp_step = 0;
+        fiber.begun = false;
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.data();
+        fiber.context.uc_stack.ss_size = fiber.stack.size();
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, entry, 0);
+    }
+    for (Warp& warp : warps) warp.barrier = Barrier();
+    block_barrier = Barrier();
+    for (u32 left = threads; left > 0;) {
+        bool moved = false;
+        for (u32 t = 0; t < threads; t++) {
+            current = backwards ? threads - 1 - t : t;
+            Fiber& fiber = fibers[current];
+            if (fiber.done || (fiber.waits_for && *fiber.waits_for == fiber.seen)) continue;
+            fiber.waits_for = nullptr;
+            moved = true;
+            threadIdx = {current % blockDim.x, current / blockDim.x, 0};
+#if defined(__SANITIZE_ADDRESS__)
+            __sanitizer_start_switch_fiber(&scheduler_fake, fiber.stack.data(), fiber.stack.size());
+            swapcontext(&scheduler, &fiber.context);
+            __sanitizer_finish_switch_fiber(scheduler_fake, nullptr, nullptr);
+#else
+            if (!_setjmp(scheduler_here)) {
+                if (fiber.begun) _longjmp(fiber.here, 1);
+                fiber.begun = true;
+                setcontext(&fiber.context);
+            }
+#endif
+            if (fiber.done) left--;
+        }
+        if (!moved) fail("threads wait for a barrier that others never reach");
+    }
+    if (block_barrier.arrived) fail("a block ended within a barrier");
+}
+
+// Shows `value` to the warp and returns what every lane shows; valid until the lane's next step but one.
+template <class T>
+static T* show(const T& value) {
+    static_assert(sizeof(T) <= 64, "room of a lane");
+    Warp& warp = warps[current / 32];
+    Fiber& fiber = fibers[current];
+    u32 side = fiber.warp_step++ % 2;
+    std::memcpy(warp.shown[side][current % 32], &value, sizeof(T));
+    u32 lanes = threads - current / 32 * 32;
+    arrive(warp.barrier, lanes < 32 ? lanes : 32);
+    static thread_local T all[32];
+    for (u32 l = 0; l < 32; l++) std::memcpy(&all[l], warp.shown[side][l], sizeof(T));
+    return all;
+}
+
+template <class... A, size_t... I>
+static void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
+    kernel(*(std::remove_reference_t<A>*)arguments[I]...);
+}
+
+template <auto kernel, class... A>
+static void unpack(void (*)(A...), void** arguments) {
+    call<A...>(kernel, arguments, std::index_sequence_for<A...>());
+}
+
+template <auto kernel>
+static void enter(void** arguments) {
+    unpack<kernel>(kernel, arguments);
+}
+
+// Plays a whole grid.
+static void play(void (*kernel)(void**), const u32 grid[3], u32 block, u32 shared_bytes, void** with) {
+    // A stack per fiber, kept; sanitizers want larger ones.
+#if defined(__SANITIZE_ADDRESS__)
+    const size_t stack = 512 << 10;
+#else
+    const size_t stack = 64 << 10;
+#endif
+    threads = block;
+    if (fibers.size() != block) {
+        fibers.clear();
+        fibers.resize(block);
+        for (Fiber& fiber : fibers) fiber.stack.resize(stack);
+        warps.resize((block + 31) / 32);
+    }
+    body = kernel;
+    arguments = with;
+    blockDim = {block, 1, 1};
+    gridDim = {grid[0], grid[1], grid[2]};
+    for (u32 z = 0; z < grid[2]; z++)
+        for (u32 y = 0; y < grid[1]; y++)
+            for (u32 x = 0; x < grid[0]; x++) {
+                blockIdx = {x, y, z};
+                // Exactly as large as asked for, and never clean.
+                void* room = nullptr;
+                if (shared_bytes && posix_memalign(&room, 16, shared_bytes)) fail("no memory");
+                shared_memory = (unsigned char*)room;
+                if (room) std::memset(room, 0xee, shared_bytes);
+                run_block((x + y + z) % 2 == 1);
+                std::free(shared_memory);
+            }
+}
+
+}  // namespace emulator
+
+static inline void __syncthreads() { emulator::arrive(emulator::block_barrier, emulator::threads); }
+static inline void __syncwarp(u32 = FULL_WARP) { emulator::show(0); }
+template <class T>
+static inline T __shfl_xor_sync(u32, T value, int mask) {
+    return emulator::show(value)[(emulator::current % 32) ^ (u32)mask];
+}
+template <class T>
+static inline T __shfl_sync(u32, T value, int lane) {
+    return emulator::show(value)[lane & 31];
+}
+template <class T>
+static inline T __shfl_up_sync(u32, T value, u32 by) {
+    u32 lane = emulator::current % 32;
+    return emulator::show(value)[lane < by ? lane : lane - by];
+}
+static inline u32 __ballot_sync(u32, bool vote) {
+    bool* all = emulator::show(vote);
+    u32 bits = 0;
+    for (u32 l = 0; l < 32; l++) bits |= (u32)all[l] << l;
+    return bits;
+}
+
+// Fibers take turns only at barriers, so that plain operations are atomic.
+template <class T>
+static inline T atomicAdd(T* at, T value) { T before = *at; *at = before + value; return before; }
+template <class T>
+static inline T atomicMax(T* at, T value) { T before = *at; if (value > before) *at = value; return before; }
+template <class T>
+static inline T atomicMin(T* at, T value) { T before = *at; if (value < before) *at = value; return before; }
+template <class T>
+static inline T atomicOr(T* at, T value) { T before = *at; *at = before | value; return before; }
+
+static inline u32 __float_as_uint(float v) { u32 b; std::memcpy(&b, &v, 4); return b; }
+static inline float __uint_as_float(u32 b) { float v; std::memcpy(&v, &b, 4); return v; }
+static inline int __popc(u32 v) { return __builtin_popcount(v); }
+static inline int __popcll(u64 v) { return __builtin_popcountll(v); }
+static inline int __ffs(u32 v) { return __builtin_ffs((int)v); }
+static inline int __clz(u32 v) { return v ? __builtin_clz(v) : 32; }
+static inline u32 __umulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }
+static inline i64 __float2ll_rn(float v) { return std::llrintf(v); }
+static inline i64 __double2ll_rn(double v) { return std::llrint(v); }
+template <class T>
+static inline T min(T a, T b) { return b < a ? b : a; }
+template <class T>
+static inline T max(T a, T b) { return a < b ? b : a; }
+
+static inline float half_value(u16 bits) { _Float16 h; std::memcpy(&h, &bits, 2); return (float)h; }
+static inline u16 half_bits(float v) { _Float16 h = (_Float16)v; u16 b; std::memcpy(&b, &h, 2); return b; }
+static inline u32 two_halves(float low, float high) { return half_bits(low) | (u32)half_bits(high) << 16; }
+
+static inline void load_matrices(u32 (&out)[4], const u16* row) {
+    const u16** rows = emulator::show(row);
+    const u16* mine[4];
+    u32 lane = emulator::current % 32;
+    for (u32 j = 0; j < 4; j++) mine[j] = rows[j * 8 + lane / 4];
+    for (u32 j = 0; j < 4; j++) {
+        if ((uintptr_t)mine[j] % 16) emulator::fail("a row of a matrix does not begin at 16 bytes");
+        out[j] = mine[j][lane % 4 * 2] | (u32)mine[j][lane % 4 * 2 + 1] << 16;
+    }
+    // Nobody writes there before all have read.
+    emulator::show(0);
+}
+
+static inline void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    struct Both { u32 a[4], b[2]; } both = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    Both all[32];
+    std::memcpy(all, emulator::show(both), sizeof all);
+    u32 lane = emulator::current % 32;
+    auto half = [](u32 pair, u32 which) { return half_value((u16)(pair >> (which * 16))); };
+    for (u32 v = 0; v < 4; v++) {
+        u32 row = lane / 4 + v / 2 * 8, column = lane % 4 * 2 + v % 2;
+        float sum = 0;
+        for (u32 k = 0; k < 16; k++) {
+            float x = half(all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], k % 2);
+            float y = half(all[column * 4 + k % 8 / 2].b[k / 8], k % 2);
+            sum += x * y;
+        }
+        c[v] += sum;
+    }
+}
+
+static inline void copy_ahead(void* shared, const void* global, bool there) {
+    if ((uintptr_t)shared % 16 || (uintptr_t)global % 16) emulator::fail("a copy ahead does not begin at 16 bytes");
+    there ? (void)std::memcpy(shared, global, 16) : (void)std::memset(shared, 0, 16);
+}
+static inline void copies_end() {}
+template <int pending>
+static inline void copies_wait() {}

@@ -1,0 +1,338 @@
+// The nearest codeword of each row, by scores ½‖c‖² − x·c with rows and codewords taken relative to the mean of the codebook. No matrix
+// of rows by codewords is ever in memory.
+//
+// Two passes. On tensor cores, in f16 with sums in f32, every row finds its best score and the next; a bound on what rounding to f16 may
+// have changed says whether that decides. The rows it does not decide are listed and searched in f32.
+//
+// |x·c − x̂·ĉ| ≤ ‖x‖·‖c − ĉ‖ + ‖ĉ‖·‖x − x̂‖                     (Cauchy and Schwarz; the norms of what rounding cut off are measured)
+
+#define TILE_ROWS 128
+#define TILE_CODEWORDS 128
+#define DEPTH 16
+#define TILE_STRIDE 132
+
+// norms[c] = ½‖c−μ‖², infinite from k on up to k_padded. One warp per codeword. Where `halves` are wanted, also the codeword in f16,
+// times `scale`, `padded` values with zeros at the end; and the largest norm of what f16 cut off (bounds[0]) and of what it kept (bounds[1]),
+// as bits of a positive f32, which are in the order of its values.
+KERNEL prepare_codewords(const float* codewords, const float* mean, u32 k, u32 k_padded, u32 dim, u32 padded, float scale, float* norms,
+                         u16* halves, u32* bounds) {
+    u32 c = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
+    u32 lane = threadIdx.x % WARP;
+    if (c < k_padded) {
+        float norm = 0, kept = 0, lost = 0;
+        u32 width = halves ? padded : dim;
+        for (u32 j = 2 * lane; j < width; j += 2 * WARP) {
+            float a = c < k && j < dim ? codewords[(u64)c * dim + j] - mean[j] : 0.f;
+            float b = c < k && j + 1 < dim ? codewords[(u64)c * dim + j + 1] - mean[j + 1] : 0.f;
+            norm += a * a + b * b;
+            if (halves) {
+                u32 both = two_halves(a * scale, b * scale);
+                ((u32*)halves)[((u64)c * padded + j) / 2] = both;
+                float ha = half_value((u16)both) / scale, hb = half_value((u16)(both >> 16)) / scale;
+                kept += ha * ha + hb * hb;
+                lost += (a - ha) * (a - ha) + (b - hb) * (b - hb);
+            }
+        }
+        norm = warp_sum(norm);
+        kept = warp_sum(kept);
+        lost = warp_sum(lost);
+        if (lane == 0) {
+            norms[c] = c < k ? 0.5f * norm : INFINITE;
+            if (halves && c < k) {
+                atomicMax(&bounds[0], __float_as_uint(sqrtf(lost)));
+                atomicMax(&bounds[1], __float_as_uint(sqrtf(kept)));
+            }
+        }
+    }
+}
+
+// Rows relative to the mean in f16, each times a power of two of its own; factors[i] turns a product of halves into x·c, margins[i] bounds
+// how far any score of the row may be off. One warp per row.
+KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32 dim, u32 padded, float codeword_scale, const u32* bounds,
+                    u16* halves, float* factors, float* margins) {
+    u32 i = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
+    u32 lane = threadIdx.x % WARP;
+    if (i < n) {
+        const float* row = rows + i * stride;
+        float most = 0, norm = 0;
+        for (u32 j = lane; j < dim; j += WARP) {
+            float x = row[j] - mean[j];
+            most = fmaxf(most, fabsf(x));
+            norm += x * x;
+        }
+        most = warp_max(most);
+        norm = sqrtf(warp_sum(norm));
+        // The power of two that brings the largest value to between 2^11 and 2^12, by its exponent.
+        int exponent = (int)((__float_as_uint(most) >> 23) & 255);
+        int shift = exponent == 0 ? 0 : 127 + 11 - exponent;
+        shift = shift > 100 ? 100 : shift < -100 ? -100 : shift;
+        float scale = __uint_as_float((u32)(127 + shift) << 23);
+        float lost = 0;
+        for (u32 j = 2 * lane; j < padded; j += 2 * WARP) {
+            float a = j < dim ? row[j] - mean[j] : 0.f;
+            float b = j + 1 < dim ? row[j + 1] - mean[j + 1] : 0.f;
+            u32 both = two_halves(a * scale, b * scale);
+            ((u32*)halves)[((u64)i * padded + j) / 2] = both;
+            float da = a - half_value((u16)both) / scale, db = b - half_value((u16)(both >> 16)) / scale;
+            lost += da * da + db * db;
+        }
+        lost = sqrtf(warp_sum(lost));
+        if (lane == 0) {
+            float cut = __uint_as_float(bounds[0]), kept = __uint_as_float(bounds[1]);
+            factors[i] = -1.f / (scale * codeword_scale);
+            // What rounding to f16 changed, what sums in f32 may lose (2^-23 per product), and what the score itself is rounded by.
+            float sums = (float)padded * 1.2e-7f * norm * kept;
+            float whole = 5e-7f * ((kept + cut) * (kept + cut) + norm * (kept + cut));
+            margins[i] = 1.001f * (norm * cut + kept * lost) + sums + whole;
+        }
+    }
+}
+
+// Scores of 128 rows against all codewords, 128 at a time, by eight warps of 32 rows × 64 codewords each. Stages of 32 components are
+// copied ahead; rows of up to `resident` components stay in shared memory. Writes the best codeword of each row, or lists the row in
+// `open` where the next best is too near.
+#define STAGE 32
+#define STAGE_STRIDE 40
+#define STAGES 3
+KERNEL BOUNDED(256, 1) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
+                                     u32 resident, const float* factors, const float* margins, u32* nearest, u32* open, u32* open_count) {
+    SHARED(u16, memory);
+    // Codeword stages, then either row stages or all components of the rows, then one result per row and half of the codewords.
+    u32 row_stride = resident ? padded + 8 : STAGE_STRIDE;
+    u16* codeword_stages = memory;
+    u16* row_stages = codeword_stages + STAGES * TILE_CODEWORDS * STAGE_STRIDE;
+    u32 row_values = resident ? TILE_ROWS * row_stride : STAGES * TILE_ROWS * STAGE_STRIDE;
+    float* best_scores = (float*)(row_stages + row_values);
+    float* next_scores = best_scores + 2 * TILE_ROWS;
+    u32* best_ids = (u32*)(next_scores + 2 * TILE_ROWS);
+
+    u32 thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP;
+    u32 warp_row = (warp % 4) * 32, warp_codeword = (warp / 4) * 64;
+    u32 first_row = blockIdx.x * TILE_ROWS;
+    u32 steps = padded / STAGE, tiles = k_padded / TILE_CODEWORDS;
+    u32 total = steps * tiles;
+
+    if (resident) {
+        u32 pieces = padded / 8;
+        for (u32 p = thread; p < TILE_ROWS * pieces; p += 256) {
+            u32 r = p / pieces, j = p % pieces * 8;
+            bool there = first_row + r < n;
+            copy_ahead(row_stages + r * row_stride + j, rows + (u64)(there ? first_row + r : 0) * padded + j, there);
+        }
+    }
+    // Stage s holds components (s mod steps)·32 … of codeword tile s / steps.
+    auto fetch = [&](u32 s) {
+        if (s < total) {
+            u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
+            u32 from = s % steps * STAGE, codeword = s / steps * TILE_CODEWORDS;
+            for (u32 p = thread; p < TILE_CODEWORDS * (STAGE / 8); p += 256) {
+                u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
+                copy_ahead(codeword_stage + r * STAGE_STRIDE + j, codewords + (u64)(codeword + r) * padded + from + j, true);
+            }
+            if (!resident) {
+                u16* row_stage = row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
+                for (u32 p = thread; p < TILE_ROWS * (STAGE / 8); p += 256) {
+                    u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
+                    bool there = first_row + r < n;
+                    copy_ahead(row_stage + r * STAGE_STRIDE + j, rows + (u64)(there ? first_row + r : 0) * padded + from + j, there);
+                }
+            }
+        }
+        copies_end();
+    };
+
+    // Each thread sees 4 rows of the tile (2 of each 16) and keeps their two best.
+    float best[4], next[4], factor[4];
+    u32 id[4];
+    for (int q = 0; q < 4; q++) {
+        best[q] = INFINITE;
+        next[q] = INFINITE;
+        id[q] = 0;
+        u32 row = first_row + warp_row + (q / 2) * 16 + (q % 2) * 8 + lane / 4;
+        factor[q] = row < n ? factors[row] : 0.f;
+    }
+    float sums[2][8][4];
+    for (int a = 0; a < 2; a++)
+        for (int b = 0; b < 8; b++)
+            for (int v = 0; v < 4; v++) sums[a][b][v] = 0;
+
+    for (u32 s = 0; s + 1 < STAGES; s++) fetch(s);
+    for (u32 s = 0; s < total; s++) {
+        copies_wait<STAGES - 2>();
+        __syncthreads();
+        fetch(s + STAGES - 1);
+        const u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
+        const u16* row_stage = resident ? row_stages + s % steps * STAGE : row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
+#pragma unroll
+        for (int part = 0; part < STAGE; part += 16) {
+            u32 a[2][4];
+#pragma unroll
+            for (int t = 0; t < 2; t++)
+                load_matrices(a[t], row_stage + (warp_row + t * 16 + lane % 16) * row_stride + part + lane / 16 * 8);
+#pragma unroll
+            for (int t = 0; t < 8; t += 2) {
+                u32 b[4];
+                load_matrices(b, codeword_stage + (warp_codeword + t * 8 + lane % 8 + lane / 16 * 8) * STAGE_STRIDE + part +
+                                     lane / 8 % 2 * 8);
+#pragma unroll
+                for (int r = 0; r < 2; r++) {
+                    multiply_add(sums[r][t], a[r], b[0], b[1]);
+                    multiply_add(sums[r][t + 1], a[r], b[2], b[3]);
+                }
+            }
+        }
+        if (s % steps == steps - 1) {
+            u32 first = s / steps * TILE_CODEWORDS + warp_codeword + lane % 4 * 2;
+#pragma unroll
+            for (int t = 0; t < 8; t++) {
+                float norm[2] = {norms[first + t * 8], norms[first + t * 8 + 1]};
+#pragma unroll
+                for (int q = 0; q < 4; q++) {
+#pragma unroll
+                    for (int v = 0; v < 2; v++) {
+                        float score = fmaf(sums[q / 2][t][(q % 2) * 2 + v], factor[q], norm[v]);
+                        next[q] = fminf(next[q], fmaxf(score, best[q]));
+                        if (score < best[q]) {
+                            best[q] = score;
+                            id[q] = first + t * 8 + v;
+                        }
+                        sums[q / 2][t][(q % 2) * 2 + v] = 0;
+                    }
+                }
+            }
+        }
+    }
+    // Four lanes share a row, then the two halves of the codewords.
+#pragma unroll
+    for (int q = 0; q < 4; q++) {
+#pragma unroll
+        for (int step = 1; step < 4; step *= 2) {
+            float other = __shfl_xor_sync(FULL_WARP, best[q], step), other_next = __shfl_xor_sync(FULL_WARP, next[q], step);
+            u32 other_id = __shfl_xor_sync(FULL_WARP, id[q], step);
+            next[q] = fminf(fminf(next[q], other_next), fmaxf(best[q], other));
+            if (other < best[q]) {
+                best[q] = other;
+                id[q] = other_id;
+            }
+        }
+        if (lane % 4 == 0) {
+            u32 place = (warp / 4) * TILE_ROWS + warp_row + (q / 2) * 16 + (q % 2) * 8 + lane / 4;
+            best_scores[place] = best[q];
+            next_scores[place] = next[q];
+            best_ids[place] = id[q];
+        }
+    }
+    __syncthreads();
+    u32 row = first_row + thread;
+    if (thread < TILE_ROWS && row < n) {
+        u32 other = thread + TILE_ROWS;
+        bool second = best_scores[other] < best_scores[thread];
+        float least = fminf(best_scores[thread], best_scores[other]), greater = fmaxf(best_scores[thread], best_scores[other]);
+        float after = fminf(greater, fminf(next_scores[thread], next_scores[other]));
+        nearest[row] = best_ids[second ? other : thread];
+        // Also where something is no number.
+        if (!(after - least > 2.f * margins[row])) open[atomicAdd(open_count, 1u)] = row;
+    }
+}
+
+// The same in f32, for any dimension: all rows, or the `list_count` rows that are listed. 256 threads with 8 rows × 8 codewords each.
+KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const u32* list, const u32* list_count, const float* codewords,
+                                     const float* mean, const float* norms, u32 k, u32 dim, u32* nearest) {
+    SHARED(float, memory);
+    float* row_tile = memory;
+    float* codeword_tile = row_tile + DEPTH * TILE_STRIDE;
+    float* scores = codeword_tile + DEPTH * TILE_STRIDE;
+    u32* ids = (u32*)(scores + 16 * TILE_ROWS);
+    u32 thread = threadIdx.x, tx = thread % 16, ty = thread / 16;
+    u32 count = list ? *list_count : n;
+    for (u32 first_row = blockIdx.x * TILE_ROWS; first_row < count; first_row += gridDim.x * TILE_ROWS) {
+        u64 starts[8];
+        for (int i = 0; i < 8; i++) {
+            u32 r = first_row + ty + i * 16;
+            starts[i] = r < count ? (list ? list[r] : r) * stride : 0;
+        }
+        float best[8];
+        u32 id[8];
+        for (int i = 0; i < 8; i++) {
+            best[i] = INFINITE;
+            id[i] = 0;
+        }
+        for (u32 first = 0; first < k; first += TILE_CODEWORDS) {
+            float sums[8][8];
+            for (int i = 0; i < 8; i++)
+                for (int j = 0; j < 8; j++) sums[i][j] = 0;
+            for (u32 from = 0; from < dim; from += DEPTH) {
+                u32 d = from + tx;
+                float mu = d < dim ? mean[d] : 0.f;
+                __syncthreads();
+#pragma unroll
+                for (int i = 0; i < 8; i++) {
+                    u32 r = ty + i * 16, c = first + r;
+                    row_tile[tx * TILE_STRIDE + r] = d < dim && first_row + r < count ? rows[starts[i] + d] - mu : 0.f;
+                    codeword_tile[tx * TILE_STRIDE + r] = d < dim && c < k ? codewords[(u64)c * dim + d] - mu : 0.f;
+                }
+                __syncthreads();
+#pragma unroll
+                for (int p = 0; p < DEPTH; p++) {
+                    const Floats4* x = (const Floats4*)(row_tile + p * TILE_STRIDE);
+                    const Floats4* y = (const Floats4*)(codeword_tile + p * TILE_STRIDE);
+                    Floats4 x0 = x[ty], x1 = x[16 + ty], y0 = y[tx], y1 = y[16 + tx];
+                    float a[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
+                    float b[8] = {y0.x, y0.y, y0.z, y0.w, y1.x, y1.y, y1.z, y1.w};
+#pragma unroll
+                    for (int i = 0; i < 8; i++)
+#pragma unroll
+                        for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a[i], b[j], sums[i][j]);
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                u32 c = first + j / 4 * 64 + tx * 4 + j % 4;
+                float norm = c < k ? norms[c] : INFINITE;
+#pragma unroll
+                for (int i = 0; i < 8; i++) {
+                    float score = norm - sums[i][j];
+                    if (score < best[i]) {
+                        best[i] = score;
+                        id[i] = c;
+                    }
+                }
+            }
+        }
+        __syncthreads();
+        for (int i = 0; i < 8; i++) {
+            u32 r = i / 4 * 64 + ty * 4 + i % 4;
+            scores[tx * TILE_ROWS + r] = best[i];
+            ids[tx * TILE_ROWS + r] = id[i];
+        }
+        __syncthreads();
+        if (thread < TILE_ROWS && first_row + thread < count) {
+            Found found = {INFINITE, 0xffffffffu};
+            for (u32 t = 0; t < 16; t++)
+                if (better(scores[t * TILE_ROWS + thread], ids[t * TILE_ROWS + thread], found)) {
+                    found.score = scores[t * TILE_ROWS + thread];
+                    found.id = ids[t * TILE_ROWS + thread];
+                }
+            u32 r = first_row + thread;
+            nearest[list ? list[r] : r] = found.id < k ? found.id : 0;
+        }
+        __syncthreads();
+    }
+}
+
+// distances[i] = ‖x_i − c_nearest[i]‖², summed directly: the score that assignment orders by cancels. One warp per row.
+KERNEL distances_to(const float* rows, u64 stride, u32 n, u32 dim, const float* codewords, const u32* nearest, float* distances) {
+    u32 i = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
+    u32 lane = threadIdx.x % WARP;
+    if (i < n) {
+        const float* row = rows + i * stride;
+        const float* codeword = codewords + (u64)nearest[i] * dim;
+        float sum = 0;
+        for (u32 j = lane; j < dim; j += WARP) {
+            float d = row[j] - codeword[j];
+            sum = fmaf(d, d, sum);
+        }
+        sum = warp_sum(sum);
+        if (lane == 0) distances[i] = sum;
+    }
+}

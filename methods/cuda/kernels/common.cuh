@@ -1,0 +1,47 @@
+// What several kernels need: reductions over a warp, orders of scores.
+
+#define WARP 32
+
+// Numbers of threads that lanes of a warp hold, added up; every lane gets the sum.
+DEVICE float warp_sum(float value) {
+    for (int step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(FULL_WARP, value, step);
+    return value;
+}
+
+DEVICE float warp_max(float value) {
+    for (int step = WARP / 2; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(FULL_WARP, value, step));
+    return value;
+}
+
+// A score and what it belongs to. Less is better, and among equals the lower number; what is no number never wins.
+struct Found {
+    float score;
+    u32 id;
+};
+
+DEVICE bool better(float score, u32 id, const Found& than) { return score < than.score || (score == than.score && id < than.id); }
+
+DEVICE Found best_of_warp(Found found) {
+    for (int step = WARP / 2; step > 0; step /= 2) {
+        float score = __shfl_xor_sync(FULL_WARP, found.score, step);
+        u32 id = __shfl_xor_sync(FULL_WARP, found.id, step);
+        if (better(score, id, found)) {
+            found.score = score;
+            found.id = id;
+        }
+    }
+    return found;
+}
+
+// The best of a block of up to 1024 threads, for all of them. `room` holds one entry per warp; a barrier is needed before it is used anew.
+DEVICE Found best_of_block(Found found, Found* room) {
+    found = best_of_warp(found);
+    if (threadIdx.x % WARP == 0) room[threadIdx.x / WARP] = found;
+    __syncthreads();
+    u32 warps = (blockDim.x + WARP - 1) / WARP;
+    found.score = INFINITE;
+    found.id = 0xffffffffu;
+    for (u32 w = 0; w < warps; w++)
+        if (better(room[w].score, room[w].id, found)) found = room[w];
+    return found;
+}

@@ -1,0 +1,89 @@
+// The nearest codeword in each group of components, for codes of many short codebooks. Components of a group stay in registers, four rows
+// a thread; codewords pass through shared memory, a chunk at a time.
+
+#define GROUP_THREADS 128
+#define GROUP_ROWS 4
+#define GROUP_TILE (GROUP_THREADS * GROUP_ROWS)
+
+// symbols[i][g] = argmin_c ½‖c‖² − x·c over the codewords of group g = blockIdx.y, all relative to the group's mean. Codebooks are
+// groups×k×D and already centred, with norms ½‖c‖² of groups×k.
+template <int D>
+DEVICE void nearest_in_group(const float* rows, u64 stride, u32 n, const float* codebooks, const float* means, const float* norms, u32 k,
+                             u32 chunk, u32 groups, u16* symbols) {
+    SHARED(float, memory);
+    // A chunk of codewords begins at 16 bytes, its norms behind it.
+    float* chunk_norms = memory + (chunk * D + 3) / 4 * 4;
+    u32 group = blockIdx.y, first = blockIdx.x * GROUP_TILE + threadIdx.x;
+    const float* codebook = codebooks + (u64)group * k * D;
+    float x[GROUP_ROWS][D], best[GROUP_ROWS];
+    u32 id[GROUP_ROWS];
+#pragma unroll
+    for (int r = 0; r < GROUP_ROWS; r++) {
+        u32 i = first + r * GROUP_THREADS;
+        best[r] = INFINITE;
+        id[r] = 0;
+#pragma unroll
+        for (int j = 0; j < D; j++) x[r][j] = i < n ? rows[i * stride + group * D + j] - means[group * D + j] : 0.f;
+    }
+    for (u32 from = 0; from < k; from += chunk) {
+        u32 here = min(chunk, k - from);
+        __syncthreads();
+        for (u32 e = threadIdx.x; e < here * D; e += GROUP_THREADS) memory[e] = codebook[from * D + e];
+        for (u32 e = threadIdx.x; e < here; e += GROUP_THREADS) chunk_norms[e] = norms[(u64)group * k + from + e];
+        __syncthreads();
+        for (u32 c = 0; c < here; c++) {
+            float score[GROUP_ROWS], codeword[D];
+            if (D % 4 == 0) {
+#pragma unroll
+                for (int j = 0; j < D; j += 4) {
+                    Floats4 part = *(const Floats4*)(memory + c * D + j);
+                    codeword[j] = part.x;
+                    codeword[(j + 1) % D] = part.y;
+                    codeword[(j + 2) % D] = part.z;
+                    codeword[(j + 3) % D] = part.w;
+                }
+            } else {
+#pragma unroll
+                for (int j = 0; j < D; j++) codeword[j] = memory[c * D + j];
+            }
+            float norm = chunk_norms[c];
+#pragma unroll
+            for (int r = 0; r < GROUP_ROWS; r++) {
+                score[r] = norm;
+#pragma unroll
+                for (int j = 0; j < D; j++) score[r] = fmaf(-x[r][j], codeword[j], score[r]);
+                if (score[r] < best[r]) {
+                    best[r] = score[r];
+                    id[r] = from + c;
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < GROUP_ROWS; r++) {
+        u32 i = first + r * GROUP_THREADS;
+        if (i < n) symbols[(u64)i * groups + group] = (u16)id[r];
+    }
+}
+
+#define GROUP_PARAMETERS                                                                                                              \
+    const float *rows, u64 stride, u32 n, const float *codebooks, const float *means, const float *norms, u32 k, u32 chunk, u32 groups, \
+        u16 *symbols
+#define GROUP_ARGUMENTS rows, stride, n, codebooks, means, norms, k, chunk, groups, symbols
+
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_1(GROUP_PARAMETERS) { nearest_in_group<1>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_2(GROUP_PARAMETERS) { nearest_in_group<2>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_3(GROUP_PARAMETERS) { nearest_in_group<3>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_4(GROUP_PARAMETERS) { nearest_in_group<4>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_6(GROUP_PARAMETERS) { nearest_in_group<6>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_8(GROUP_PARAMETERS) { nearest_in_group<8>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_12(GROUP_PARAMETERS) { nearest_in_group<12>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 4) nearest_in_groups_of_16(GROUP_PARAMETERS) { nearest_in_group<16>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 2) nearest_in_groups_of_24(GROUP_PARAMETERS) { nearest_in_group<24>(GROUP_ARGUMENTS); }
+KERNEL BOUNDED(128, 2) nearest_in_groups_of_32(GROUP_PARAMETERS) { nearest_in_group<32>(GROUP_ARGUMENTS); }
+
+// For groups of other sizes, whose nearest codewords were found one group at a time: puts them into their place.
+KERNEL place_symbols(const u32* nearest, u32 n, u32 group, u32 groups, u16* symbols) {
+    u32 i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) symbols[(u64)i * groups + group] = (u16)nearest[i];
+}

@@ -1,0 +1,266 @@
+//! The nearest codeword of each row (`kernels/assign.cu`).
+
+use crate::device::{Argument, Buffer, Device, Launch, launch};
+use crate::{CudaError, Rows};
+
+/// Rows and codewords of a tile, threads of its block; as in the kernels.
+const TILE: usize = 128;
+const TILE_THREADS: u32 = 256;
+const TILE_STRIDE: usize = 132;
+const DEPTH: usize = 16;
+const STAGE: usize = 32;
+const STAGE_STRIDE: usize = 40;
+const STAGES: usize = 3;
+
+/// One warp per row.
+pub(crate) const ROW_THREADS: u32 = 256;
+pub(crate) const ROWS_PER_BLOCK: usize = 8;
+
+/// Components up to which a block keeps its rows in shared memory.
+const RESIDENT: usize = 256;
+
+/// Codewords and components from which on tensor cores pay.
+const TENSOR_FROM: (usize, usize) = (64, 16);
+
+/// Rows of one launch: their halves are in memory beside them.
+const AT_ONCE: usize = 1 << 22;
+
+/// The largest codeword component in f16.
+const LARGEST_HALF: f32 = 4096.0;
+
+/// Shared bytes of kernels with tiles in f32.
+pub(crate) const FLOAT_TILES: usize = 4 * 2 * DEPTH * TILE_STRIDE;
+
+/// What decides between codewords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pass {
+    /// Tensor cores where they pay, f32 elsewhere.
+    #[default]
+    Auto,
+    /// f32 alone.
+    Floats,
+    /// Tensor cores first, then f32 for what they leave open.
+    Halves,
+}
+
+/// A codebook on a device, prepared for assignments.
+#[derive(Debug)]
+pub struct Codewords {
+    device: Device,
+    k: usize,
+    dim: usize,
+    codewords: Buffer<f32>,
+    mean: Buffer<f32>,
+    /// `½‖c−μ‖²`, padded to whole tiles with infinity.
+    norms: Buffer<f32>,
+    halves: Option<Halves>,
+}
+
+/// The codebook in f16, for tensor cores.
+#[derive(Debug)]
+struct Halves {
+    codewords: Buffer<u16>,
+    /// Components with zeros up to whole stages.
+    padded: usize,
+    scale: f32,
+    bounds: Buffer<u32>,
+}
+
+impl Codewords {
+    /// Prepares `k` codewords of `dim` components.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When there is none, or they are not whole.
+    pub fn new(device: &Device, codewords: &[f32], dim: usize, pass: Pass) -> Result<Codewords, CudaError> {
+        assert!(dim > 0 && !codewords.is_empty() && codewords.len().is_multiple_of(dim), "whole codewords of {dim}");
+        let k = codewords.len() / dim;
+        let mean = mean_of(codewords, dim);
+        let tensor = match pass {
+            Pass::Auto => k >= TENSOR_FROM.0 && dim >= TENSOR_FROM.1,
+            Pass::Floats => false,
+            Pass::Halves => true,
+        };
+        let largest = codewords
+            .chunks_exact(dim)
+            .flat_map(|c| c.iter().zip(&mean))
+            .fold(0f32, |most, (v, m)| most.max((v - m).abs()));
+        let padded_k = k.next_multiple_of(TILE);
+        let norms = device.room(padded_k)?;
+        let halves = match tensor {
+            true => {
+                let padded = dim.next_multiple_of(STAGE);
+                let exponent = (LARGEST_HALF / largest.max(f32::MIN_POSITIVE)).log2().floor().clamp(-100.0, 100.0);
+                Some(Halves {
+                    codewords: device.room(padded_k * padded)?,
+                    padded,
+                    scale: exponent.exp2(),
+                    bounds: device.filled(2, 0)?,
+                })
+            }
+            false => None,
+        };
+        let (codewords, mean) = (device.upload(codewords)?, device.upload(&mean)?);
+        let blocks = padded_k.div_ceil(ROWS_PER_BLOCK);
+        // SAFETY: norms and halves have room for `padded_k` rows of `padded` values, the rest is as long as k and dim say.
+        unsafe {
+            launch!(device, prepare_codewords, Launch::of(blocks, ROW_THREADS);
+                &codewords, &mean, k as u32, padded_k as u32, dim as u32, halves.as_ref().map_or(0, |h| h.padded as u32),
+                halves.as_ref().map_or(1.0, |h| h.scale), &norms, halves.as_ref().map(|h| &h.codewords),
+                halves.as_ref().map(|h| &h.bounds))?;
+        }
+        Ok(Codewords { device: device.clone(), k, dim, codewords, mean, norms, halves })
+    }
+
+    /// Codewords.
+    pub fn count(&self) -> usize {
+        self.k
+    }
+
+    /// The device they are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Writes the nearest codeword of each row, the lowest among equals. Codewords that f32 cannot tell apart may stand for each other.
+    /// Returns how many rows tensor cores left open.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When dimensions or lengths do not fit.
+    pub fn assign(&self, rows: Rows<'_>, nearest: &mut Buffer<u32>) -> Result<usize, CudaError> {
+        assert!(rows.dim() == self.dim && nearest.len() >= rows.count(), "rows of {}, a place for each", self.dim);
+        let Some(halves) = &self.halves else {
+            self.assign_floats(rows, nearest, 0, None)?;
+            return Ok(0);
+        };
+        // Halves, factors, margins and the list of each row.
+        let per_row = 2 * halves.padded as u64 + 12;
+        let room = (self.device.spare_bytes()? / 2 / per_row) as usize;
+        let at_once = room.clamp(TILE, AT_ONCE).min(rows.count().max(1));
+        let row_halves = self.device.room(at_once * halves.padded)?;
+        let (factors, margins) = (self.device.room(at_once)?, self.device.room(at_once)?);
+        let (open, open_count) = (self.device.room(at_once)?, self.device.room(1)?);
+        let mut left_open = 0;
+        for from in (0..rows.count()).step_by(at_once) {
+            let rows = rows.part(from, at_once);
+            open_count.fill(0)?;
+            self.prepare(halves, rows, &row_halves, &factors, &margins)?;
+            self.assign_halves(
+                halves,
+                rows.count(),
+                &row_halves,
+                &factors,
+                &margins,
+                (nearest, from),
+                (&open, &open_count),
+            )?;
+            self.assign_floats(rows, nearest, from, Some((&open, &open_count)))?;
+            left_open += open_count.download()?[0] as usize;
+        }
+        Ok(left_open)
+    }
+
+    fn prepare(
+        &self,
+        halves: &Halves,
+        rows: Rows<'_>,
+        row_halves: &Buffer<u16>,
+        factors: &Buffer<f32>,
+        margins: &Buffer<f32>,
+    ) -> Result<(), CudaError> {
+        let blocks = rows.count().div_ceil(ROWS_PER_BLOCK);
+        // SAFETY: there is room for what is written of each row.
+        unsafe {
+            launch!(self.device, prepare_rows, Launch::of(blocks, ROW_THREADS);
+                rows.start(), rows.stride(), rows.n(), &self.mean, self.dim as u32, halves.padded as u32, halves.scale,
+                &halves.bounds, row_halves, factors, margins)
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parameters of a kernel")]
+    fn assign_halves(
+        &self,
+        halves: &Halves,
+        n: usize,
+        row_halves: &Buffer<u16>,
+        factors: &Buffer<f32>,
+        margins: &Buffer<f32>,
+        (nearest, from): (&Buffer<u32>, usize),
+        (open, open_count): (&Buffer<u32>, &Buffer<u32>),
+    ) -> Result<(), CudaError> {
+        let padded = halves.padded;
+        let resident = padded <= RESIDENT;
+        let row_values = if resident { TILE * (padded + 8) } else { STAGES * TILE * STAGE_STRIDE };
+        let shared = 2 * (STAGES * TILE * STAGE_STRIDE + row_values) + 12 * 2 * TILE;
+        // SAFETY: rows beyond the last are not read, codewords are whole tiles, and each row has its place in what is written.
+        unsafe {
+            launch!(self.device, assign_halves, Launch::of(n.div_ceil(TILE), TILE_THREADS).shared(shared);
+                row_halves, n as u32, &halves.codewords, &self.norms, self.k.next_multiple_of(TILE) as u32, padded as u32,
+                u32::from(resident), factors, margins, nearest.at(from), open, open_count)
+        }
+    }
+
+    /// All rows, or those listed.
+    fn assign_floats(
+        &self,
+        rows: Rows<'_>,
+        nearest: &Buffer<u32>,
+        from: usize,
+        list: Option<(&Buffer<u32>, &Buffer<u32>)>,
+    ) -> Result<(), CudaError> {
+        let blocks = rows.count().div_ceil(TILE);
+        // How many are listed is known on the device alone: as many blocks as it runs at a time share them out.
+        let blocks = if list.is_some() { blocks.min(2 * self.device.facts().multiprocessors as usize) } else { blocks };
+        let shared = FLOAT_TILES + 8 * 16 * TILE;
+        let (list, count) = match list {
+            Some((list, count)) => (list.into(), count.into()),
+            None => (Argument::NULL, Argument::NULL),
+        };
+        // SAFETY: listed numbers are those of rows, and each row has its place in `nearest`.
+        unsafe {
+            launch!(self.device, assign_floats, Launch::of(blocks, TILE_THREADS).shared(shared);
+                rows.start(), rows.stride(), rows.n(), list, count, &self.codewords, &self.mean, &self.norms, self.k as u32,
+                self.dim as u32, nearest.at(from))
+        }
+    }
+
+    /// Writes `‖x−c‖²` to the codeword that each row was given.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When dimensions or lengths do not fit.
+    pub fn distances(
+        &self,
+        rows: Rows<'_>,
+        nearest: &Buffer<u32>,
+        distances: &mut Buffer<f32>,
+    ) -> Result<(), CudaError> {
+        assert!(
+            rows.dim() == self.dim && nearest.len() >= rows.count() && distances.len() >= rows.count(),
+            "a place per row"
+        );
+        let blocks = rows.count().div_ceil(ROWS_PER_BLOCK);
+        // SAFETY: every number in `nearest` is that of a codeword, as `assign` wrote it, and each row has its places.
+        unsafe {
+            launch!(self.device, distances_to, Launch::of(blocks, ROW_THREADS);
+                rows.start(), rows.stride(), rows.n(), self.dim as u32, &self.codewords, nearest, &*distances)
+        }
+    }
+}
+
+/// The mean of rows, in f64.
+pub(crate) fn mean_of(rows: &[f32], dim: usize) -> Vec<f32> {
+    let mut sums = vec![0f64; dim];
+    for row in rows.chunks_exact(dim) {
+        sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+    }
+    let scale = 1.0 / (rows.len() / dim).max(1) as f64;
+    sums.into_iter().map(|sum| (sum * scale) as f32).collect()
+}

@@ -1,0 +1,63 @@
+//! Sums of the rows of each cell (`kernels/cells.cu`).
+
+use crate::device::{Buffer, Launch, launch};
+use crate::{CudaError, Rows};
+
+/// Shared bytes in which sums are taken first.
+const SHARED_BYTES: usize = 96 << 10;
+
+const THREADS: u32 = 256;
+
+/// Sums and counts of the rows of each cell, on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellSums {
+    /// `k×dim` sums.
+    pub sums: Vec<f64>,
+    /// Rows per cell.
+    pub counts: Vec<u32>,
+}
+
+/// Sums the rows of each of `k` cells. The same every time: sums are taken in whole numbers.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When there is not one number per row.
+pub fn cell_sums(rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, CudaError> {
+    assert!(nearest.len() >= rows.count(), "a cell for each row");
+    let (device, dim) = (rows.buffer().device(), rows.dim());
+    let facts = device.facts();
+    let resident = facts.multiprocessors as usize * 8;
+    let blocks = (rows.count() * dim).div_ceil(THREADS as usize).clamp(1, resident);
+    let largest = device.filled::<u32>(1, 0)?;
+    // SAFETY: it reads the rows alone.
+    unsafe {
+        launch!(device, largest_magnitude, Launch::of(blocks, THREADS);
+            rows.start(), rows.stride(), rows.n(), dim as u32, &largest)?;
+    }
+    let largest = f32::from_bits(largest.download()?[0]);
+    let scale = step_scale(largest, rows.count());
+    let shared = k * dim * 8 + k.next_multiple_of(2) * 4;
+    let in_shared = shared <= SHARED_BYTES.min(facts.shared_bytes as usize);
+    let (sums, counts) = (device.filled::<u64>(k * dim, 0)?, device.filled::<u32>(k, 0)?);
+    let launch = Launch::of(blocks, THREADS).shared(if in_shared { shared } else { 0 });
+    // SAFETY: cells are below k, as the caller says and the kernel of assignment writes them.
+    unsafe {
+        launch!(device, sum_cells, launch;
+            rows.start(), rows.stride(), rows.n(), dim as u32, nearest, scale.to_bits(), k as u32, u32::from(in_shared),
+            &sums, &counts)?;
+    }
+    let sums = sums.download()?.into_iter().map(|sum| sum as i64 as f64 / scale).collect();
+    Ok(CellSums { sums, counts: counts.download()? })
+}
+
+/// The power of two that takes values to whole numbers of which `count` cannot overflow 63 bits.
+fn step_scale(largest: f32, count: usize) -> f64 {
+    if !(largest > 0.0 && largest.is_finite()) {
+        return 1.0;
+    }
+    let value_bits = f64::from(largest).log2().floor() as i32 + 1;
+    let count_bits = (count.max(1) as f64).log2().ceil() as i32;
+    f64::from(61 - value_bits - count_bits).exp2()
+}

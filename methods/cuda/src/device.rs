@@ -1,0 +1,409 @@
+//! A device as kernels' host sides use it: typed memory that is given back, launches with checked arguments, times.
+
+use crate::emulator::Emulator;
+use crate::machine::{Facts, Machine};
+use crate::nvidia::Nvidia;
+use crate::{CudaError, program};
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Memory is given out in multiples of this many bytes.
+const GRAIN: u64 = 512;
+
+/// Kept free beside what work is split for: the driver and other programs need some.
+const RESERVE_SHARE: f64 = 0.1;
+
+/// An open device. Clones are the same device. Work is done in the order it is handed over.
+#[derive(Clone)]
+pub struct Device {
+    machine: Arc<Shared>,
+}
+
+struct Shared {
+    machine: Box<dyn Machine>,
+    memory: Mutex<Memory>,
+}
+
+/// What was allocated: in use, and kept for the next of the same size, since asking the driver takes long and stops the device.
+#[derive(Default)]
+struct Memory {
+    kept: BTreeMap<u64, Vec<u64>>,
+    kept_bytes: u64,
+    used_bytes: u64,
+    peak_bytes: u64,
+}
+
+/// What can be in the memory of a device.
+pub trait Value: Copy + Send + Sync + 'static + sealed::Plain {}
+
+mod sealed {
+    /// Any bytes are a value, and there is no padding.
+    pub trait Plain {}
+}
+
+macro_rules! values {
+    ($($t:ty),*) => { $(impl sealed::Plain for $t {} impl Value for $t {})* };
+}
+values!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64);
+
+fn bytes_of<T: Value>(values: &[T]) -> &[u8] {
+    // SAFETY: plain values have no padding.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+fn bytes_of_mut<T: Value>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: plain values have no padding, and any bytes are one.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+}
+
+impl Device {
+    /// Opens the device of this number, of those that `CUDA_VISIBLE_DEVICES` leaves, and compiles the kernels for it, unless the user's
+    /// cache has them.
+    ///
+    /// # Errors
+    /// Says what is missing: the driver, a device, the compiler.
+    pub fn open(ordinal: u32) -> Result<Device, CudaError> {
+        Ok(Device::over(Box::new(Nvidia::open(ordinal, program::cache_folder().as_deref())?)))
+    }
+
+    /// A device played on the host by what [`crate::emulator::build`] made, with so much memory; for tests.
+    ///
+    /// # Errors
+    /// When that cannot be loaded.
+    pub fn emulated(library: &Path, memory_bytes: u64) -> Result<Device, CudaError> {
+        Ok(Device::over(Box::new(Emulator::open(library, memory_bytes)?)))
+    }
+
+    fn over(machine: Box<dyn Machine>) -> Device {
+        Device { machine: Arc::new(Shared { machine, memory: Mutex::default() }) }
+    }
+
+    fn machine(&self) -> Result<&dyn Machine, CudaError> {
+        self.machine.machine.enter()?;
+        Ok(&*self.machine.machine)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.machine.memory.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// What it is.
+    pub fn facts(&self) -> &Facts {
+        self.machine.machine.facts()
+    }
+
+    /// Room for `len` values, which are not set.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn room<T: Value>(&self, len: usize) -> Result<Buffer<T>, CudaError> {
+        let bytes = (len as u64 * size_of::<T>() as u64).max(1).next_multiple_of(GRAIN);
+        let machine = self.machine()?;
+        let mut memory = self.memory();
+        let kept = memory.kept.get_mut(&bytes).and_then(Vec::pop);
+        let address = match kept {
+            Some(address) => {
+                memory.kept_bytes -= bytes;
+                address
+            }
+            None => match machine.allocate(bytes) {
+                Err(CudaError::OutOfMemory { .. }) if memory.kept_bytes > 0 => {
+                    memory.give_back(machine);
+                    machine.allocate(bytes)?
+                }
+                other => other?,
+            },
+        };
+        memory.used_bytes += bytes;
+        memory.peak_bytes = memory.peak_bytes.max(memory.used_bytes);
+        drop(memory);
+        Ok(Buffer { device: self.clone(), address, len, bytes, values: PhantomData })
+    }
+
+    /// A copy of `values` on the device.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn upload<T: Value>(&self, values: &[T]) -> Result<Buffer<T>, CudaError> {
+        let mut buffer = self.room(values.len())?;
+        buffer.write(0, values)?;
+        Ok(buffer)
+    }
+
+    /// `len` values whose bytes are all `byte`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn filled<T: Value>(&self, len: usize, byte: u8) -> Result<Buffer<T>, CudaError> {
+        let buffer = self.room(len)?;
+        buffer.fill(byte)?;
+        Ok(buffer)
+    }
+
+    /// Bytes that work may take at a time, by what is free and what is kept.
+    ///
+    /// # Errors
+    /// A device failure.
+    pub fn spare_bytes(&self) -> Result<u64, CudaError> {
+        let (free, total) = self.machine()?.memory()?;
+        let kept = self.memory().kept_bytes;
+        Ok((free + kept).saturating_sub((total as f64 * RESERVE_SHARE) as u64))
+    }
+
+    /// The most bytes in use at a time since the last [`Device::forget_peak`].
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory().peak_bytes
+    }
+
+    /// Begins to count the peak anew, from what is in use now.
+    pub fn forget_peak(&self) {
+        let mut memory = self.memory();
+        memory.peak_bytes = memory.used_bytes;
+    }
+
+    /// Waits until all work handed over is done.
+    ///
+    /// # Errors
+    /// What went wrong with that work.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
+        self.machine()?.synchronize()
+    }
+
+    /// What `work` returns, and the seconds that the device spent on what it handed over.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn timed<R>(&self, work: impl FnOnce() -> Result<R, CudaError>) -> Result<(R, f64), CudaError> {
+        let start = self.machine()?.mark()?;
+        let done = work()?;
+        let machine = self.machine()?;
+        let end = machine.mark()?;
+        Ok((done, machine.seconds_between(start, end)?))
+    }
+
+    /// Hands over a kernel.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel, in order and type, and what it reads and writes by them is there.
+    pub(crate) unsafe fn launch(&self, kernel: &str, launch: Launch, arguments: &[Argument]) -> Result<(), CudaError> {
+        let mut values: Vec<u64> = arguments.iter().map(|a| a.0).collect();
+        let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
+        // SAFETY: of the caller; values of fewer bytes stand at the start of theirs on a little-endian host.
+        unsafe { self.machine()?.launch(kernel, launch.grid, launch.block, launch.shared_bytes as u32, &mut pointers) }
+    }
+}
+
+impl Memory {
+    fn give_back(&mut self, machine: &dyn Machine) {
+        for address in std::mem::take(&mut self.kept).into_values().flatten() {
+            machine.free(address);
+        }
+        self.kept_bytes = 0;
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.machine.enter().is_ok() {
+            self.memory.get_mut().unwrap_or_else(|broken| broken.into_inner()).give_back(&*self.machine);
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.facts().name)
+    }
+}
+
+/// Values in the memory of a device, given back when dropped.
+pub struct Buffer<T: Value> {
+    device: Device,
+    address: u64,
+    len: usize,
+    bytes: u64,
+    values: PhantomData<T>,
+}
+
+impl<T: Value> Buffer<T> {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The device it is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// All values.
+    ///
+    /// # Errors
+    /// A failure of this or of work before it.
+    pub fn download(&self) -> Result<Vec<T>, CudaError>
+    where
+        T: Default,
+    {
+        let mut values = vec![T::default(); self.len];
+        self.read(0, &mut values)?;
+        Ok(values)
+    }
+
+    /// Copies the values from number `first` on.
+    ///
+    /// # Errors
+    /// A failure of this or of work before it.
+    ///
+    /// # Panics
+    /// When there are not as many.
+    pub fn read(&self, first: usize, values: &mut [T]) -> Result<(), CudaError> {
+        assert!(first + values.len() <= self.len, "{} values from {first} on, of {}", values.len(), self.len);
+        if values.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: they are there, as just asserted.
+        unsafe { self.device.machine()?.download(bytes_of_mut(values), self.address + (first * size_of::<T>()) as u64) }
+    }
+
+    /// Sets the values from number `first` on.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When there is no room for as many.
+    pub fn write(&mut self, first: usize, values: &[T]) -> Result<(), CudaError> {
+        assert!(first + values.len() <= self.len, "{} values from {first} on, of {}", values.len(), self.len);
+        if values.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: there is room, as just asserted.
+        unsafe { self.device.machine()?.upload(self.address + (first * size_of::<T>()) as u64, bytes_of(values)) }
+    }
+
+    /// Sets every byte.
+    ///
+    /// # Errors
+    /// A device failure.
+    pub fn fill(&self, byte: u8) -> Result<(), CudaError> {
+        // SAFETY: as many bytes are there.
+        unsafe { self.device.machine()?.fill(self.address, byte, (self.len * size_of::<T>()) as u64) }
+    }
+
+    /// Copies all values of another buffer to the values from number `first` on.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When there is no room for as many.
+    pub fn copy_from(&mut self, first: usize, other: &Buffer<T>) -> Result<(), CudaError> {
+        assert!(first + other.len <= self.len, "{} values from {first} on, of {}", other.len, self.len);
+        let bytes = (other.len * size_of::<T>()) as u64;
+        // SAFETY: there is room, as just asserted.
+        unsafe { self.device.machine()?.copy(self.address + (first * size_of::<T>()) as u64, other.address, bytes) }
+    }
+
+    /// The address of value number `first`, for a kernel.
+    pub(crate) fn at(&self, first: usize) -> Argument {
+        debug_assert!(first <= self.len, "value {first} of {}", self.len);
+        Argument(self.address + (first * size_of::<T>()) as u64)
+    }
+}
+
+impl<T: Value> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let mut memory = self.device.memory();
+        memory.used_bytes -= self.bytes;
+        memory.kept_bytes += self.bytes;
+        memory.kept.entry(self.bytes).or_default().push(self.address);
+    }
+}
+
+impl<T: Value> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} on {:?})", self.len, self.device)
+    }
+}
+
+/// How a kernel is laid out: blocks of threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch {
+    grid: [u32; 3],
+    block: u32,
+    shared_bytes: usize,
+}
+
+impl Launch {
+    /// So many blocks of so many threads; at least one block.
+    pub(crate) fn of(blocks: usize, threads: u32) -> Launch {
+        Launch { grid: [blocks.clamp(1, i32::MAX as usize) as u32, 1, 1], block: threads, shared_bytes: 0 }
+    }
+
+    /// Times so many along the second axis, up to 65,535.
+    pub(crate) fn by(mut self, second: usize) -> Launch {
+        self.grid[1] = second.clamp(1, 65_535) as u32;
+        self
+    }
+
+    /// With so much shared memory for each block.
+    pub(crate) fn shared(self, bytes: usize) -> Launch {
+        Launch { shared_bytes: bytes, ..self }
+    }
+}
+
+/// The value of one parameter of a kernel, in its first bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Argument(u64);
+
+impl Argument {
+    /// No address.
+    pub(crate) const NULL: Argument = Argument(0);
+}
+
+impl<T: Value> From<&Buffer<T>> for Argument {
+    fn from(buffer: &Buffer<T>) -> Argument {
+        buffer.at(0)
+    }
+}
+
+impl<T: Value> From<Option<&Buffer<T>>> for Argument {
+    fn from(buffer: Option<&Buffer<T>>) -> Argument {
+        buffer.map_or(Argument::NULL, Argument::from)
+    }
+}
+
+impl From<u32> for Argument {
+    fn from(value: u32) -> Argument {
+        Argument(value.into())
+    }
+}
+
+impl From<u64> for Argument {
+    fn from(value: u64) -> Argument {
+        Argument(value)
+    }
+}
+
+impl From<f32> for Argument {
+    fn from(value: f32) -> Argument {
+        Argument(value.to_bits().into())
+    }
+}
+
+/// `launch!(device, kernel_name, launch; arguments…)`; to be called within `unsafe`.
+macro_rules! launch {
+    ($device:expr, $kernel:ident, $launch:expr; $($argument:expr),* $(,)?) => {
+        $device.launch(stringify!($kernel), $launch, &[$($crate::device::Argument::from($argument)),*])
+    };
+}
+pub(crate) use launch;

@@ -1,0 +1,196 @@
+//! A device played on the host, to test kernels and everything around them where there is none: the same kernels as C++, one block after
+//! another. It is slow and never chosen by itself.
+
+use crate::CudaError;
+use crate::machine::{Facts, Machine, Moment};
+use crate::program;
+use libloading::{Library, Symbol};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// Set to `address,undefined`, the emulator is compiled with these sanitizers; the process must then begin with their libraries.
+pub const SANITIZE_VARIABLE: &str = "VQBENCH_EMULATOR_SANITIZE";
+
+/// Compiles the emulated device into a folder, with the C++ compiler that `CXX` names, or `c++`.
+///
+/// # Errors
+/// There is no such compiler, or it refuses the text; in words.
+pub fn build(into: &Path) -> Result<PathBuf, String> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    if Command::new(&compiler).arg("--version").output().is_err() {
+        return Err(format!("there is no C++ compiler here (`{compiler}`)"));
+    }
+    std::fs::create_dir_all(into).map_err(|e| format!("{}: {e}", into.display()))?;
+    let names: String = program::kernel_names().iter().map(|name| format!(" each({name})")).collect();
+    let text = format!(
+        "#line 1 \"grid.hpp\"\n{}\n{}\n#define KERNELS(each){names}\n#line 1 \"machine.cpp\"\n{}",
+        include_str!("../emulator/grid.hpp"),
+        program::kernels(),
+        include_str!("../emulator/machine.cpp"),
+    );
+    let (source, library) = (into.join("emulator.cpp"), into.join("libemulator.so"));
+    std::fs::write(&source, text).map_err(|e| format!("{}: {e}", source.display()))?;
+    let mut command = Command::new(&compiler);
+    command.args([
+        "-std=c++17",
+        "-O2",
+        "-g1",
+        "-shared",
+        "-fPIC",
+        "-Wall",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-Wno-unused-function",
+    ]);
+    // Rounding as on a device: products and sums apart unless the text fuses them.
+    command.arg("-ffp-contract=off");
+    if let Ok(sanitizers) = std::env::var(SANITIZE_VARIABLE) {
+        command.args([&format!("-fsanitize={sanitizers}"), "-fno-sanitize-recover=all"]);
+    }
+    let output = command.arg("-o").arg(&library).arg(&source).output().map_err(|e| format!("{compiler}: {e}"))?;
+    match output.status.success() {
+        true => Ok(library),
+        false => Err(format!("{compiler} refuses the kernels: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// The emulated device. One launch at a time.
+pub(crate) struct Emulator {
+    facts: Facts,
+    library: Mutex<Library>,
+    begun: Instant,
+}
+
+impl Emulator {
+    pub(crate) fn open(library: &Path, memory_bytes: u64) -> Result<Emulator, CudaError> {
+        let failed = |e: libloading::Error| CudaError::driver("loading the emulator", e);
+        // SAFETY: it is what `build` made, whose initializers have no conditions.
+        let library = unsafe { Library::new(library) }.map_err(failed)?;
+        // SAFETY: this is how machine.cpp declares it.
+        unsafe {
+            let limit: Symbol<'_, unsafe extern "C" fn(u64)> = library.get(b"emulated_limit").map_err(failed)?;
+            limit(memory_bytes);
+        }
+        let facts = Facts {
+            name: "emulated on the host".into(),
+            capability: (8, 0),
+            multiprocessors: 2,
+            shared_bytes: 160 << 10,
+            cache_bytes: 1 << 20,
+            memory_bytes,
+            driver: "none".into(),
+        };
+        Ok(Emulator { facts, library: Mutex::new(library), begun: Instant::now() })
+    }
+
+    /// Calls a function of the library while no other call runs.
+    fn with<T, F>(&self, name: &[u8], call: impl FnOnce(&F) -> T) -> Result<T, CudaError> {
+        let library = self.library.lock().unwrap_or_else(|broken| broken.into_inner());
+        // SAFETY: every use below names the type that machine.cpp declares.
+        let function: Symbol<'_, F> = unsafe { library.get(name) }.map_err(|e| CudaError::driver("the emulator", e))?;
+        Ok(call(&function))
+    }
+}
+
+impl Machine for Emulator {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn enter(&self) -> Result<(), CudaError> {
+        Ok(())
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<u64, CudaError> {
+        type Allocate = unsafe extern "C" fn(u64) -> *mut c_void;
+        // SAFETY: any length may be asked for.
+        let address = self.with(b"emulated_allocate", |allocate: &Allocate| unsafe { allocate(bytes) } as u64)?;
+        if address == 0 {
+            let (free, total) = self.memory()?;
+            return Err(CudaError::OutOfMemory { wanted: bytes, free, total });
+        }
+        Ok(address)
+    }
+
+    fn free(&self, address: u64) {
+        type Free = unsafe extern "C" fn(*mut c_void);
+        // SAFETY: it was allocated here and is freed once.
+        let _ = self.with(b"emulated_free", |free: &Free| unsafe { free(address as *mut c_void) });
+    }
+
+    fn memory(&self) -> Result<(u64, u64), CudaError> {
+        type Used = unsafe extern "C" fn() -> u64;
+        // SAFETY: it has no conditions.
+        let used = self.with(b"emulated_used", |used: &Used| unsafe { used() })?;
+        Ok((self.facts.memory_bytes.saturating_sub(used), self.facts.memory_bytes))
+    }
+
+    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        // SAFETY: of the caller; the device's memory is the host's.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {
+        // SAFETY: of the caller.
+        unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
+        // SAFETY: of the caller.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
+        Ok(())
+    }
+
+    unsafe fn fill(&self, address: u64, byte: u8, bytes: u64) -> Result<(), CudaError> {
+        // SAFETY: of the caller.
+        unsafe { std::ptr::write_bytes(address as *mut u8, byte, bytes as usize) };
+        Ok(())
+    }
+
+    unsafe fn launch(
+        &self,
+        kernel: &str,
+        grid: [u32; 3],
+        block: u32,
+        shared_bytes: u32,
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), CudaError> {
+        type Launch = unsafe extern "C" fn(*const c_char, *const u32, u32, u32, *mut *mut c_void) -> c_int;
+        if shared_bytes > self.facts.shared_bytes
+            || block > 1024
+            || grid.contains(&0)
+            || grid[1..].iter().any(|&g| g > 65_535)
+        {
+            return Err(CudaError::driver(
+                kernel,
+                format!("no device launches {grid:?} × {block} with {shared_bytes} bytes"),
+            ));
+        }
+        let name = CString::new(kernel).map_err(|e| CudaError::driver(kernel, e))?;
+        let played = self.with(b"emulated_launch", |launch: &Launch| {
+            // SAFETY: of the caller.
+            unsafe { launch(name.as_ptr(), grid.as_ptr(), block, shared_bytes, arguments.as_mut_ptr()) }
+        })?;
+        match played {
+            0 => Ok(()),
+            _ => Err(CudaError::driver(kernel, "there is no such kernel")),
+        }
+    }
+
+    fn synchronize(&self) -> Result<(), CudaError> {
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Moment, CudaError> {
+        Ok(self.begun.elapsed().as_nanos() as u64)
+    }
+
+    fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError> {
+        Ok((end - start) as f64 * 1e-9)
+    }
+}

@@ -1,0 +1,125 @@
+//! The nearest codeword in each group of components (`kernels/groups.cu`).
+
+use crate::assign::{Codewords, Pass, mean_of};
+use crate::device::{Buffer, Device, Launch, launch};
+use crate::{CudaError, Rows};
+
+/// Components that have a kernel of their own; others are assigned one group at a time.
+const SIZES: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
+
+const THREADS: u32 = 128;
+const ROWS_PER_BLOCK: usize = 512;
+
+/// Shared bytes for codewords of a chunk and their norms: several blocks run beside each other.
+const CHUNK_BYTES: usize = 36 << 10;
+
+/// Codebooks of groups of components, on a device.
+#[derive(Debug)]
+pub struct GroupCodebooks {
+    device: Device,
+    groups: usize,
+    k: usize,
+    size: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// All in one: codewords relative to the mean of their group, these means, `½‖c‖²`.
+    Together { codebooks: Buffer<f32>, means: Buffer<f32>, norms: Buffer<f32> },
+    /// Group by group.
+    Apart(Vec<Codewords>),
+}
+
+impl GroupCodebooks {
+    /// Prepares codebooks of `k×size` each, one per group.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When there is none, or they are not whole and of one length.
+    pub fn new(device: &Device, codebooks: &[&[f32]], size: usize) -> Result<GroupCodebooks, CudaError> {
+        assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
+        let k = codebooks[0].len() / size;
+        assert!(k > 0 && codebooks.iter().all(|book| book.len() == k * size), "codebooks of one shape");
+        let kind = match SIZES.contains(&size) {
+            true => {
+                let (mut all, mut means, mut norms) = (Vec::new(), Vec::new(), Vec::new());
+                for book in codebooks {
+                    let mean = mean_of(book, size);
+                    for codeword in book.chunks_exact(size) {
+                        let start = all.len();
+                        all.extend(codeword.iter().zip(&mean).map(|(v, m)| v - m));
+                        norms.push(0.5 * all[start..].iter().map(|v| v * v).sum::<f32>());
+                    }
+                    means.extend(mean);
+                }
+                Kind::Together {
+                    codebooks: device.upload(&all)?,
+                    means: device.upload(&means)?,
+                    norms: device.upload(&norms)?,
+                }
+            }
+            false => {
+                let books = codebooks.iter().map(|book| Codewords::new(device, book, size, Pass::Auto));
+                Kind::Apart(books.collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(GroupCodebooks { device: device.clone(), groups: codebooks.len(), k, size, kind })
+    }
+
+    /// Writes one symbol per row and group, row by row.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When dimensions or lengths do not fit.
+    pub fn nearest(&self, rows: Rows<'_>, symbols: &mut Buffer<u16>) -> Result<(), CudaError> {
+        let groups = self.groups;
+        assert!(rows.dim() == groups * self.size && symbols.len() >= rows.count() * groups, "a symbol per group");
+        if rows.count() == 0 {
+            return Ok(());
+        }
+        match &self.kind {
+            Kind::Together { codebooks, means, norms } => {
+                // A multiple of 4 codewords, so that the norms behind them stay aligned.
+                let chunk = (CHUNK_BYTES / (4 * (self.size + 1)) / 4 * 4).min(self.k.next_multiple_of(4));
+                let shared = 4 * ((chunk * self.size).next_multiple_of(4) + chunk);
+                let grid = Launch::of(rows.count().div_ceil(ROWS_PER_BLOCK), THREADS).by(groups).shared(shared);
+                macro_rules! launch_size {
+                    ($($size:literal $kernel:ident),*) => {
+                        match self.size {
+                            $($size => launch!(self.device, $kernel, grid;
+                                rows.start(), rows.stride(), rows.n(), codebooks, means, norms, self.k as u32, chunk as u32,
+                                groups as u32, &*symbols),)*
+                            _ => unreachable!("sizes with a kernel of their own"),
+                        }
+                    };
+                }
+                // SAFETY: codebooks, means and norms are as long as the kernel reads them, and each row has its symbols.
+                unsafe {
+                    launch_size!(
+                        1 nearest_in_groups_of_1, 2 nearest_in_groups_of_2, 3 nearest_in_groups_of_3,
+                        4 nearest_in_groups_of_4, 6 nearest_in_groups_of_6, 8 nearest_in_groups_of_8,
+                        12 nearest_in_groups_of_12, 16 nearest_in_groups_of_16, 24 nearest_in_groups_of_24,
+                        32 nearest_in_groups_of_32
+                    )
+                }
+            }
+            Kind::Apart(books) => {
+                let mut nearest = self.device.room(rows.count())?;
+                for (group, book) in books.iter().enumerate() {
+                    book.assign(rows.columns(group * self.size, self.size), &mut nearest)?;
+                    // SAFETY: each row has its symbols.
+                    unsafe {
+                        launch!(self.device, place_symbols, Launch::of(rows.count().div_ceil(256), 256);
+                            &nearest, rows.n(), group as u32, groups as u32, &*symbols)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! CUDA kernels: what the CPU kernels do, on whatever device is present at run time.
+//!
+//! The driver and its compiler are looked for when a device is opened, so that one binary runs everywhere and says what is missing.
+//! Kernels are text (`kernels/`), compiled for the device found and kept on disk. The same text is compiled as C++ over a thin emulation
+//! of the thread grid ([`emulator`]), so that kernels and the host code around them are tested where there is no device.
+
+mod assign;
+mod cells;
+mod device;
+pub mod emulator;
+mod error;
+mod groups;
+mod machine;
+mod nvidia;
+mod nvrtc;
+mod products;
+mod program;
+mod rows;
+mod sums;
+
+pub use assign::{Codewords, Pass};
+pub use cells::{CellSums, cell_sums};
+pub use device::{Buffer, Device, Value};
+pub use error::CudaError;
+pub use groups::GroupCodebooks;
+pub use machine::Facts;
+pub use nvrtc::NVRTC_VARIABLE;
+pub use products::{Terms, nearest_of_groups, products};
+pub use program::{ARCHITECTURES, compile};
+pub use rows::Rows;
+pub use sums::SumTables;

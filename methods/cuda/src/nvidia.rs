@@ -1,0 +1,280 @@
+//! A device behind NVIDIA's driver, which is looked for at run time.
+
+use crate::machine::{Facts, Machine, Moment};
+use crate::{CudaError, program};
+use cudarc::driver::{result, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// An opened device: its primary context, one stream, the kernels.
+pub(crate) struct Nvidia {
+    facts: Facts,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    module: sys::CUmodule,
+    functions: Mutex<HashMap<String, Function>>,
+}
+
+#[derive(Clone, Copy)]
+struct Function {
+    handle: sys::CUfunction,
+    /// Shared bytes it may have so far.
+    shared_bytes: u32,
+}
+
+// SAFETY: contexts, streams, modules and functions of the driver may be used from any thread in which the context is current, which
+// `enter` sees to; the map is behind a lock.
+unsafe impl Send for Nvidia {}
+// SAFETY: as above.
+unsafe impl Sync for Nvidia {}
+
+fn told(call: &str) -> impl Fn(result::DriverError) -> CudaError + '_ {
+    move |error| CudaError::driver(call, describe(&error))
+}
+
+fn describe(error: &result::DriverError) -> String {
+    match error.error_string() {
+        Ok(text) => format!("{} ({:?})", text.to_string_lossy(), error.0),
+        Err(_) => format!("{:?}", error.0),
+    }
+}
+
+impl Nvidia {
+    /// Opens the device of this number, of those that `CUDA_VISIBLE_DEVICES` leaves.
+    pub(crate) fn open(ordinal: u32, cache: Option<&Path>) -> Result<Nvidia, CudaError> {
+        let missing = |reason: String, help: &str| CudaError::Missing { reason, help: help.into() };
+        // SAFETY: loading a library runs its initializers; the driver's have no conditions.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(missing(
+                "there is no NVIDIA driver on this machine (libcuda cannot be loaded)".into(),
+                "install the driver, or use `device: cpu`, or `device: auto` for the best that is present",
+            ));
+        }
+        result::init().map_err(|error| match error.0 {
+            sys::CUresult::CUDA_ERROR_NO_DEVICE => no_device(0),
+            _ => missing(
+                format!("the NVIDIA driver does not start: {}", describe(&error)),
+                "see whether `nvidia-smi` works; or use `device: cpu`",
+            ),
+        })?;
+        let mut version = 0;
+        // SAFETY: it points to an integer.
+        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(told("cuDriverGetVersion"))?;
+        let driver = format!("{}.{}", version / 1000, version % 1000 / 10);
+        if version < 12_000 {
+            return Err(missing(
+                format!("the NVIDIA driver is too old: it speaks CUDA {driver}"),
+                "12.0 or newer is needed (driver 525 or newer); or use `device: cpu`",
+            ));
+        }
+        let count = result::device::get_count().map_err(told("cuDeviceGetCount"))?.max(0) as u32;
+        if ordinal >= count {
+            return Err(no_device_of(ordinal, count));
+        }
+        let device = result::device::get(ordinal as i32).map_err(told("cuDeviceGet"))?;
+        let attribute = |which| {
+            // SAFETY: the device was just got.
+            unsafe { result::device::get_attribute(device, which) }
+                .map(|v| v as u32)
+                .map_err(told("cuDeviceGetAttribute"))
+        };
+        use sys::CUdevice_attribute as Attribute;
+        let capability = (
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
+        let name = result::device::get_name(device).map_err(told("cuDeviceGetName"))?;
+        if capability.0 < 8 {
+            return Err(missing(
+                format!("{name} has compute capability {}.{}", capability.0, capability.1),
+                "8.0 (Ampere) or newer is needed; use `device: cpu`",
+            ));
+        }
+        let facts = Facts {
+            name,
+            capability,
+            multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+            shared_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+            cache_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.into(),
+            // SAFETY: as above.
+            memory_bytes: unsafe { result::device::total_mem(device) }.map_err(told("cuDeviceTotalMem"))? as u64,
+            driver,
+        };
+        // Before anything is held that would have to be given back.
+        let code = program::load(facts.capability, &facts.driver, cache)?;
+        // SAFETY: the device was just got.
+        let context = unsafe { result::primary_ctx::retain(device) }.map_err(told("cuDevicePrimaryCtxRetain"))?;
+        let mut opened = Nvidia {
+            facts,
+            device,
+            context,
+            stream: std::ptr::null_mut(),
+            module: std::ptr::null_mut(),
+            functions: Mutex::default(),
+        };
+        opened.enter()?;
+        opened.stream =
+            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("cuStreamCreate"))?;
+        // SAFETY: machine code carries its length; intermediate code ends with a zero, which the compiler writes.
+        opened.module = unsafe { result::module::load_data(code.as_ptr().cast()) }.map_err(|error| {
+            missing(
+                format!("the driver (CUDA {}) refuses the compiled kernels: {}", opened.facts.driver, describe(&error)),
+                "use a driver at least as new as NVRTC, or name an older NVRTC in VQBENCH_NVRTC",
+            )
+        })?;
+        Ok(opened)
+    }
+
+    fn function(&self, kernel: &str, shared_bytes: u32) -> Result<sys::CUfunction, CudaError> {
+        let mut functions = self.functions.lock().unwrap_or_else(|broken| broken.into_inner());
+        let function = match functions.get(kernel) {
+            Some(&function) => function,
+            None => {
+                let name = CString::new(kernel).map_err(|e| CudaError::driver(kernel, e))?;
+                // SAFETY: the module is loaded.
+                let handle = unsafe { result::module::get_function(self.module, name) }.map_err(told(kernel))?;
+                Function { handle, shared_bytes: 48 << 10 }
+            }
+        };
+        let enough = function.shared_bytes.max(shared_bytes);
+        if enough > function.shared_bytes {
+            let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function was got from the loaded module.
+            unsafe { result::function::set_function_attribute(function.handle, attribute, enough as i32) }
+                .map_err(told(kernel))?;
+        }
+        functions.insert(kernel.to_owned(), Function { shared_bytes: enough, ..function });
+        Ok(function.handle)
+    }
+}
+
+fn no_device(count: u32) -> CudaError {
+    no_device_of(0, count)
+}
+
+fn no_device_of(ordinal: u32, count: u32) -> CudaError {
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let hidden = visible.map_or(String::new(), |list| format!(" (CUDA_VISIBLE_DEVICES={list} leaves these)"));
+    let reason = match count {
+        0 => format!("there is no CUDA device on this machine{hidden}"),
+        _ => format!("there is no CUDA device {ordinal}: this machine has {count}, counted from 0{hidden}"),
+    };
+    CudaError::Missing { reason, help: "use `device: cpu`, or `device: auto` for the best that is present".into() }
+}
+
+impl Drop for Nvidia {
+    fn drop(&mut self) {
+        if self.enter().is_err() {
+            return;
+        }
+        // SAFETY: what is not null was created, and nothing uses it any more: buffers keep the device alive.
+        unsafe {
+            if !self.module.is_null() {
+                let _ = result::module::unload(self.module);
+            }
+            if !self.stream.is_null() {
+                let _ = result::stream::destroy(self.stream);
+            }
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
+
+impl Machine for Nvidia {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn enter(&self) -> Result<(), CudaError> {
+        // SAFETY: the context is retained as long as this lives.
+        unsafe { result::ctx::set_current(self.context) }.map_err(told("cuCtxSetCurrent"))
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<u64, CudaError> {
+        // SAFETY: the context is current.
+        match unsafe { result::malloc_sync(bytes as usize) } {
+            Ok(address) => Ok(address),
+            Err(error) if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                let (free, total) = self.memory()?;
+                Err(CudaError::OutOfMemory { wanted: bytes, free, total })
+            }
+            Err(error) => Err(told("cuMemAlloc")(error)),
+        }
+    }
+
+    fn free(&self, address: u64) {
+        // SAFETY: it was allocated here and is freed once. The driver waits for work that uses it.
+        let _ = unsafe { result::free_sync(address) };
+    }
+
+    fn memory(&self) -> Result<(u64, u64), CudaError> {
+        let (free, total) = result::mem_get_info().map_err(told("cuMemGetInfo"))?;
+        Ok((free as u64, total as u64))
+    }
+
+    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        // SAFETY: of the caller. Memory that is not pinned has been read when the call returns.
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }.map_err(told("copying to the device"))
+    }
+
+    unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {
+        // SAFETY: of the caller; the stream is waited for before the borrow ends.
+        unsafe {
+            result::memcpy_dtoh_async(bytes, address, self.stream).map_err(told("copying from the device"))?;
+            result::stream::synchronize(self.stream).map_err(told("copying from the device"))
+        }
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
+        // SAFETY: of the caller.
+        unsafe { result::memcpy_dtod_async(to, from, bytes as usize, self.stream) }
+            .map_err(told("copying on the device"))
+    }
+
+    unsafe fn fill(&self, address: u64, byte: u8, bytes: u64) -> Result<(), CudaError> {
+        // SAFETY: of the caller.
+        unsafe { result::memset_d8_async(address, byte, bytes as usize, self.stream) }.map_err(told("filling memory"))
+    }
+
+    unsafe fn launch(
+        &self,
+        kernel: &str,
+        grid: [u32; 3],
+        block: u32,
+        shared_bytes: u32,
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), CudaError> {
+        let function = self.function(kernel, shared_bytes)?;
+        let grid = (grid[0], grid[1], grid[2]);
+        // SAFETY: of the caller; the driver copies the arguments before it returns.
+        unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared_bytes, self.stream, arguments) }
+            .map_err(told(kernel))
+    }
+
+    fn synchronize(&self) -> Result<(), CudaError> {
+        // SAFETY: the stream lives.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(told("waiting for the device"))
+    }
+
+    fn mark(&self) -> Result<Moment, CudaError> {
+        let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(told("cuEventCreate"))?;
+        // SAFETY: event and stream live.
+        unsafe { result::event::record(event, self.stream) }.map_err(told("cuEventRecord"))?;
+        Ok(event as Moment)
+    }
+
+    fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError> {
+        let (start, end) = (start as sys::CUevent, end as sys::CUevent);
+        // SAFETY: both were made by `mark` and are given back here, once.
+        unsafe {
+            result::event::synchronize(end).map_err(told("cuEventSynchronize"))?;
+            let milliseconds = result::event::elapsed(start, end).map_err(told("cuEventElapsedTime"))?;
+            let _ = result::event::destroy(start);
+            let _ = result::event::destroy(end);
+            Ok(f64::from(milliseconds) / 1e3)
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Products of all rows with all columns of a table, and the least of what they give (`kernels/products.cu`).
+
+use crate::assign::{FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK, mean_of};
+use crate::device::{Buffer, Device, Launch, launch};
+use crate::{CudaError, Rows};
+
+const TILE: usize = 128;
+const TILE_THREADS: u32 = 256;
+const THREADS: u32 = 128;
+
+/// What is added to a product, and taken from its rows before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms<'a> {
+    /// Taken from every row: `dim` values.
+    pub mean: Option<&'a Buffer<f32>>,
+    /// Added to the products with each of the others: `k` values.
+    pub bias: Option<&'a Buffer<f32>>,
+    /// Added to the products of each row: one value per row.
+    pub row_bias: Option<&'a Buffer<f32>>,
+}
+
+/// Writes `out[i][c] = row_bias[i] + bias[c] + factor·(x_i − mean)·y_c` for the `k` rows `y` of `others`.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When dimensions or lengths do not fit.
+pub fn products(
+    rows: Rows<'_>,
+    others: &Buffer<f32>,
+    factor: f32,
+    Terms { mean, bias, row_bias }: Terms<'_>,
+    out: &mut Buffer<f32>,
+) -> Result<(), CudaError> {
+    let (n, dim) = (rows.count(), rows.dim());
+    assert!(dim > 0 && others.len().is_multiple_of(dim), "others of {dim} components");
+    let k = others.len() / dim;
+    assert!(
+        mean.is_none_or(|m| m.len() >= dim) && bias.is_none_or(|b| b.len() >= k),
+        "a mean per component, a bias per other"
+    );
+    assert!(row_bias.is_none_or(|b| b.len() >= n), "a bias per row");
+    assert!(out.len() >= n * k, "a place for each product");
+    if n == 0 || k == 0 {
+        return Ok(());
+    }
+    let device = rows.buffer().device();
+    // SAFETY: all are as long as just asserted.
+    unsafe {
+        launch!(device, products, Launch::of(n.div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE)).shared(FLOAT_TILES);
+            rows.start(), rows.stride(), rows.n(), mean, others, k as u32, dim as u32, factor, bias, row_bias, &*out, k as u64)
+    }
+}
+
+/// For each `group` of consecutive rows the `count` pairs of a row `x_b` of the group and a codeword `c` with the least `‖x_b−c‖²`, nearest
+/// first, ties by place: places `b·k + c` and distances, `min(count, group·k)` of each group.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When dimensions do not fit.
+pub fn nearest_of_groups(
+    device: &Device,
+    rows: Rows<'_>,
+    group: usize,
+    codewords: &[f32],
+    count: usize,
+) -> Result<(Vec<u32>, Vec<f32>), CudaError> {
+    let dim = rows.dim();
+    let k = codewords.len() / dim;
+    assert!(group > 0 && k > 0 && codewords.len() == k * dim, "groups of rows, whole codewords");
+    let (groups, count) = (rows.count() / group, count.min(group * k));
+    let mean = mean_of(codewords, dim);
+    let mut centred = Vec::with_capacity(codewords.len());
+    let mut norms = Vec::with_capacity(k);
+    for codeword in codewords.chunks_exact(dim) {
+        let start = centred.len();
+        centred.extend(codeword.iter().zip(&mean).map(|(v, m)| v - m));
+        norms.push(0.5 * centred[start..].iter().map(|v| v * v).sum::<f32>());
+    }
+    let (centred, mean, norms) = (device.upload(&centred)?, device.upload(&mean)?, device.upload(&norms)?);
+    let codewords = device.upload(codewords)?;
+    let room = (device.spare_bytes()? / 2 / (group * (4 * k + 4) + 8 * count) as u64) as usize;
+    let at_once = room.clamp(1, 1 << 20).min(groups.max(1));
+    let mut scores = device.room(at_once * group * k)?;
+    let row_halves = device.room(at_once * group)?;
+    let (places, distances) = (device.room(at_once * count)?, device.room(at_once * count)?);
+    let (mut all_places, mut all_distances) = (vec![0u32; groups * count], vec![0f32; groups * count]);
+    for from in (0..groups).step_by(at_once) {
+        let here = at_once.min(groups - from);
+        let rows = rows.part(from * group, here * group);
+        // SAFETY: there is room for the rows of this part.
+        unsafe {
+            launch!(device, half_norms, Launch::of((here * group).div_ceil(ROWS_PER_BLOCK), ROW_THREADS);
+                rows.start(), rows.stride(), rows.n(), &mean, dim as u32, &row_halves)?;
+        }
+        let terms = Terms { mean: Some(&mean), bias: Some(&norms), row_bias: Some(&row_halves) };
+        products(rows, &centred, -1.0, terms, &mut scores)?;
+        // SAFETY: scores, places and distances have room for the groups of this part, and places are those of scores.
+        unsafe {
+            launch!(device, least_few, Launch::of(here, THREADS).shared(8 * 32);
+                &scores, here as u32, (group * k) as u64, count as u32, &places)?;
+            launch!(device, order_found, Launch::of(here, THREADS);
+                rows.start(), rows.stride(), group as u32, &codewords, k as u32, dim as u32, here as u32, count as u32, &places,
+                &distances)?;
+        }
+        places.read(0, &mut all_places[from * count..][..here * count])?;
+        distances.read(0, &mut all_distances[from * count..][..here * count])?;
+    }
+    Ok((all_places, all_distances))
+}

@@ -1,0 +1,151 @@
+//! The text of the kernels, and its way to machine code: NVRTC for the device found, kept on disk.
+
+use crate::CudaError;
+use crate::nvrtc;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What kernels call the machine by; the emulator has its own.
+const GRID: (&str, &str) = ("grid.cuh", include_str!("../kernels/grid.cuh"));
+
+/// All kernels, in the order of their needs.
+const SOURCES: &[(&str, &str)] = &[
+    ("common.cuh", include_str!("../kernels/common.cuh")),
+    ("assign.cu", include_str!("../kernels/assign.cu")),
+    ("cells.cu", include_str!("../kernels/cells.cu")),
+    ("groups.cu", include_str!("../kernels/groups.cu")),
+    ("products.cu", include_str!("../kernels/products.cu")),
+    ("sums.cu", include_str!("../kernels/sums.cu")),
+];
+
+const OPTIONS: &[&str] = &["--std=c++17"];
+
+/// The kernels as one text without what is the machine's; messages keep the names of the files.
+pub(crate) fn kernels() -> String {
+    SOURCES.iter().map(|(name, text)| format!("#line 1 \"{name}\"\n{text}\n")).collect()
+}
+
+/// The whole program for a device.
+fn program() -> String {
+    format!("#line 1 \"{}\"\n{}\n{}", GRID.0, GRID.1, kernels())
+}
+
+/// Names of all kernels.
+pub(crate) fn kernel_names() -> Vec<String> {
+    let named = |line: &str| {
+        let rest = line.strip_prefix("KERNEL ")?;
+        let rest = if rest.starts_with("BOUNDED") { rest.split_once(") ")?.1 } else { rest };
+        Some(rest.split_once('(')?.0.trim().to_owned())
+    };
+    SOURCES.iter().flat_map(|(_, text)| text.lines().filter_map(named)).collect()
+}
+
+/// Machine code of the kernels for an architecture such as `sm_90`.
+///
+/// # Errors
+/// No NVRTC here, or one that refuses the text.
+pub fn compile(architecture: &str) -> Result<Vec<u8>, CudaError> {
+    nvrtc::compile(&program(), architecture, OPTIONS)
+}
+
+/// [`compile`] for a device of this compute capability, by what is kept in `cache` if it is there. Where the compiler is older than the
+/// device, code for the newest architecture it knows, which the driver translates.
+pub(crate) fn load(capability: (u32, u32), driver: &str, cache: Option<&Path>) -> Result<Vec<u8>, CudaError> {
+    let compiler = nvrtc::version()?;
+    let number = capability.0 * 10 + capability.1;
+    let known = nvrtc::architectures()?;
+    let architecture = match known.iter().filter(|&&a| a <= number).max() {
+        Some(&best) if best == number => format!("sm_{best}"),
+        Some(best) => format!("compute_{best}"),
+        None => {
+            return Err(CudaError::Missing {
+                reason: format!(
+                    "the device has compute capability {}.{}; NVRTC {compiler} knows none so old",
+                    capability.0, capability.1
+                ),
+                help: "kernels need compute capability 8.0 (Ampere) or newer; use `device: cpu`".into(),
+            });
+        }
+    };
+    let text = program();
+    let mut key = Sha256::new();
+    for part in [text.as_str(), &OPTIONS.join(" "), &architecture, &compiler, driver] {
+        key.update(part.as_bytes());
+        key.update([0]);
+    }
+    let key: String = key.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let kept = cache.map(|folder| folder.join(format!("{architecture}-{key}.bin")));
+    if let Some(code) = kept.as_ref().and_then(|path| fs::read(path).ok())
+        && !code.is_empty()
+    {
+        return Ok(code);
+    }
+    let code = nvrtc::compile(&text, &architecture, OPTIONS)?;
+    if let Some(path) = kept {
+        // A cache that cannot be written costs seconds, not the run.
+        let _ = keep(&path, &code);
+    }
+    Ok(code)
+}
+
+/// Writes a file that appears under its name when it is complete.
+fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(folder)?;
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    fs::write(&part, code)?;
+    fs::rename(&part, path).inspect_err(|_| {
+        let _ = fs::remove_file(&part);
+    })
+}
+
+/// Where compiled kernels are kept: the user's cache.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(cache.join("vqbench/kernels"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_have_one_name_each() {
+        let mut names = kernel_names();
+        assert!(names.contains(&"assign_halves".to_owned()) && names.contains(&"distances_to".to_owned()), "{names:?}");
+        let all = names.len();
+        assert_eq!(all, kernels().lines().filter(|line| line.starts_with("KERNEL")).count());
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn what_is_kept_appears_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a/b.bin");
+        keep(&path, b"code").expect("writes");
+        assert_eq!(fs::read(&path).expect("reads"), b"code");
+        assert_eq!(fs::read_dir(folder.path().join("a")).expect("lists").count(), 1);
+    }
+
+    /// Needs NVRTC: `VQBENCH_NVRTC` names it where the system does not.
+    #[test]
+    fn kernels_compile_for_all_architectures() {
+        match nvrtc::version() {
+            Err(error) => eprintln!("skipped: {error}"),
+            Ok(version) => {
+                for architecture in ARCHITECTURES {
+                    let code = compile(architecture).unwrap_or_else(|e| panic!("NVRTC {version}, {architecture}: {e}"));
+                    assert!(code.len() > 10_000, "{architecture}");
+                }
+                assert!(matches!(nvrtc::compile("no text", "sm_90", OPTIONS), Err(CudaError::Compile { .. })));
+            }
+        }
+    }
+}
+
+/// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.
+pub const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];

@@ -1,0 +1,153 @@
+//! Searches for sums of codewords by tables (`kernels/sums.cu`).
+
+use crate::assign::mean_of;
+use crate::device::{Buffer, Device, Launch, launch};
+use crate::products::{Terms, products};
+use crate::{CudaError, Rows};
+
+const THREADS: u32 = 128;
+
+/// Bytes of what a block of threads reduces in.
+const ROOM: usize = 8 * 32;
+
+/// Rows searched at a time, at most.
+const AT_ONCE: usize = 1 << 16;
+
+/// Codebooks on a device, prepared for searches over their sums.
+#[derive(Debug)]
+pub struct SumTables {
+    device: Device,
+    m: usize,
+    k: usize,
+    /// Sum of the means of the codebooks.
+    center: Buffer<f32>,
+    /// Codewords relative to the mean of their codebook, `m·k` of them, and their `‖c‖²`.
+    centred: Buffer<f32>,
+    norms: Buffer<f32>,
+    /// `2·c·c'`, one slab of `k×k` per pair of codebooks.
+    pairs: Buffer<f32>,
+    whole: bool,
+}
+
+impl SumTables {
+    /// Prepares `m` codebooks of codewords of `dim` components, one after the other. Local searches need `whole` tables.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When the lengths do not fit together, or a symbol would not fit into 16 bits.
+    pub fn new(device: &Device, codebooks: &[f32], m: usize, dim: usize, whole: bool) -> Result<SumTables, CudaError> {
+        assert!(m > 0 && dim > 0 && codebooks.len().is_multiple_of(m * dim), "m codebooks of whole codewords");
+        let k = codebooks.len() / (m * dim);
+        assert!((1..=1 << 16).contains(&k), "1 to 65536 codewords per codebook");
+        let mut center = vec![0f32; dim];
+        let mut centred = Vec::with_capacity(codebooks.len());
+        for codebook in codebooks.chunks_exact(k * dim) {
+            let mean = mean_of(codebook, dim);
+            center.iter_mut().zip(&mean).for_each(|(c, m)| *c += m);
+            centred.extend(codebook.chunks_exact(dim).flat_map(|c| c.iter().zip(&mean)).map(|(v, m)| v - m));
+        }
+        let norms: Vec<f32> = centred.chunks_exact(dim).map(|c| c.iter().map(|v| v * v).sum()).collect();
+        let slabs = if whole { m * m } else { m * (m - 1) / 2 };
+        let mut pairs = device.room(slabs * k * k)?;
+        let mut slab = device.room(k * k)?;
+        let all = device.upload(&centred)?;
+        for i in 0..m {
+            let over = device.upload(&centred[i * k * dim..][..k * dim])?;
+            for j in (0..if whole { m } else { i }).filter(|&j| j != i) {
+                let at = if whole { i * m + j } else { i * (i - 1) / 2 + j };
+                products(Rows::all(&all, dim).part(j * k, k), &over, 2.0, Terms::default(), &mut slab)?;
+                pairs.copy_from(at * k * k, &slab)?;
+            }
+        }
+        let (center, norms) = (device.upload(&center)?, device.upload(&norms)?);
+        Ok(SumTables { device: device.clone(), m, k, center, centred: all, norms, pairs, whole })
+    }
+
+    /// Rows at a time by the bytes that each takes.
+    fn at_once(&self, bytes_per_row: usize) -> Result<usize, CudaError> {
+        Ok(((self.device.spare_bytes()? / 2) as usize / bytes_per_row.max(1)).clamp(1, AT_ONCE))
+    }
+
+    /// `u` of rows: `m·k` values each.
+    fn unary(&self, rows: Rows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
+        let terms = Terms { mean: Some(&self.center), bias: Some(&self.norms), row_bias: None };
+        products(rows, &self.centred, -2.0, terms, out)
+    }
+
+    /// The best code that a beam search finds for each row, `m` symbols each.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit or `beam` is 0.
+    pub fn beam(&self, rows: Rows<'_>, beam: usize, codes: &mut [u16]) -> Result<(), CudaError> {
+        let (m, k) = (self.m, self.k);
+        assert!(beam > 0 && codes.len() == rows.count() * m, "a beam, a code per row");
+        let kept = ROOM + (beam * m * 4).next_multiple_of(8) + 8 * beam;
+        let scores = 4 * beam * k;
+        let in_shared = kept + scores <= 64 << 10;
+        let at_once = self.at_once(4 * m * k)?;
+        let blocks = self.device.facts().multiprocessors as usize * 16;
+        let scratch = match in_shared {
+            true => None,
+            false => Some(self.device.room::<f32>(blocks * beam * k)?),
+        };
+        let mut unary = self.device.room(at_once.min(rows.count()) * m * k)?;
+        let found = self.device.room::<u16>(at_once.min(rows.count()) * m)?;
+        for (part, codes) in codes.chunks_mut(at_once * m).enumerate() {
+            let rows = rows.part(part * at_once, at_once);
+            self.unary(rows, &mut unary)?;
+            let blocks = if in_shared { rows.count() } else { rows.count().min(blocks) };
+            let launch = Launch::of(blocks, THREADS).shared(kept + if in_shared { scores } else { 0 });
+            // SAFETY: tables and rows are as long as the kernel reads them, and each block has its scratch.
+            unsafe {
+                launch!(self.device, search_beam, launch;
+                    &unary, &self.pairs, rows.n(), m as u32, k as u32, beam as u32, u32::from(self.whole),
+                    scratch.as_ref(), &found)?;
+            }
+            found.read(0, codes)?;
+        }
+        Ok(())
+    }
+
+    /// Improves codes by `rounds` of iterated local search, of which each throws `thrown` symbols anew and sweeps over all up to `sweeps`
+    /// times; none becomes worse.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit, a symbol names no codeword, or the tables are not whole.
+    pub fn improve(
+        &self,
+        rows: Rows<'_>,
+        (rounds, sweeps, thrown): (usize, usize, usize),
+        seed: u64,
+        codes: &mut [u16],
+    ) -> Result<(), CudaError> {
+        let (m, k) = (self.m, self.k);
+        assert!(self.whole && codes.len() == rows.count() * m, "whole tables, a code per row");
+        assert!(codes.iter().all(|&c| usize::from(c) < k), "symbols name codewords");
+        let at_once = self.at_once(4 * m * k)?;
+        let mut unary = self.device.room(at_once.min(rows.count()) * m * k)?;
+        let mut found = self.device.room::<u16>(at_once.min(rows.count()) * m)?;
+        for (part, codes) in codes.chunks_mut(at_once * m).enumerate() {
+            let rows = rows.part(part * at_once, at_once);
+            self.unary(rows, &mut unary)?;
+            found.write(0, codes)?;
+            let launch =
+                Launch::of(rows.count(), THREADS).shared(8 * THREADS as usize + ROOM + (4 * m).next_multiple_of(8));
+            // SAFETY: tables and rows are as long as the kernel reads them; symbols name codewords.
+            unsafe {
+                launch!(self.device, search_locally, launch;
+                    &unary, &self.pairs, rows.n(), m as u32, k as u32, rounds as u32, sweeps as u32, thrown as u32, seed,
+                    &found)?;
+            }
+            found.read(0, codes)?;
+        }
+        Ok(())
+    }
+}

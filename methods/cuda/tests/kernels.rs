@@ -1,0 +1,348 @@
+//! Kernels and their host sides against plain loops, on the host's emulation of a device.
+
+use cuda::{
+    Codewords, Device, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, emulator, nearest_of_groups, products,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+/// An emulated device for one test at a time, since there is one memory; none where there is no C++ compiler.
+fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
+    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static ALONE: Mutex<()> = Mutex::new(());
+    let library =
+        LIBRARY.get_or_init(|| match emulator::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels")) {
+            Ok(library) => Some(library),
+            Err(reason) if reason.starts_with("there is no C++ compiler") => {
+                eprintln!("skipped: {reason}");
+                None
+            }
+            Err(reason) => panic!("{reason}"),
+        });
+    let alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
+    library.as_ref().map(|library| (Device::emulated(library, 1 << 30).expect("opens"), alone))
+}
+
+/// Values of some kind: plain, far from zero, one component a hundred times the others, many of them equal, tiny, huge.
+fn values(rng: &mut ChaCha8Rng, len: usize, dim: usize, kind: u8) -> Vec<f32> {
+    (0..len)
+        .map(|i| {
+            let v = rng.random::<f32>() * 2.0 - 1.0;
+            match kind {
+                1 => v + 1e4,
+                2 if i.is_multiple_of(dim) => v * 100.0,
+                3 => (v * 1.5).round(),
+                4 => v * 1e-12,
+                5 => v * 1e12,
+                _ => v,
+            }
+        })
+        .collect()
+}
+
+fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+}
+
+#[test]
+fn the_nearest_codeword_is_found_whatever_decides_first() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let shapes = [(1, 1, 1), (5, 3, 2), (130, 70, 17), (300, 130, 33), (129, 257, 40), (40, 140, 300), (257, 64, 16)];
+    for (n, k, dim) in shapes {
+        for kind in 0..6 {
+            let stride = dim + usize::from(kind) % 3;
+            let rows = values(&mut rng, (n + 1) * stride, stride, kind);
+            let codewords = values(&mut rng, k * dim, dim, kind);
+            let first = usize::from(kind) % 2;
+            let on_device = device.upload(&rows).expect("uploads");
+            let view = Rows::new(&on_device, first, stride, n, dim);
+            for pass in [Pass::Floats, Pass::Halves, Pass::Auto] {
+                let book = Codewords::new(&device, &codewords, dim, pass).expect("prepares");
+                let mut nearest = device.filled(n, 0xff).expect("room");
+                book.assign(view, &mut nearest).expect("assigns");
+                let mut distances = device.filled(n, 0xff).expect("room");
+                book.distances(view, &nearest, &mut distances).expect("measures");
+                let (nearest, distances) = (nearest.download().expect("reads"), distances.download().expect("reads"));
+                for i in 0..n {
+                    let x = &rows[first + i * stride..][..dim];
+                    let all: Vec<f64> = codewords.chunks_exact(dim).map(|c| squared_distance(x, c)).collect();
+                    let best = all.iter().copied().fold(f64::INFINITY, f64::min);
+                    let found = all[nearest[i] as usize];
+                    // What f32 can tell apart at this size.
+                    let size = x.iter().chain(&codewords).map(|v| f64::from(*v).powi(2)).fold(0.0, f64::max);
+                    let spread = if kind == 1 { 4.0 * dim as f64 } else { size * dim as f64 };
+                    assert!(
+                        found <= best + 2e-6 * spread,
+                        "{pass:?} {n}×{dim}, {k}, kind {kind}, row {i}: {found} for {best}"
+                    );
+                    assert!(
+                        (f64::from(distances[i]) - found).abs() <= 1e-5 * found + 1e-6 * spread,
+                        "{pass:?}: its distance"
+                    );
+                    if found == best {
+                        let lowest = all.iter().position(|d| *d == best).expect("it is one of them");
+                        // Codewords that are the same stand for each other by the lowest number.
+                        if codewords[lowest * dim..][..dim] == codewords[nearest[i] as usize * dim..][..dim] {
+                            assert_eq!(nearest[i] as usize, lowest, "the lowest of equals");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tensor_cores_leave_few_rows_open_where_codewords_lie_apart() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let (n, k, dim) = (400, 128, 32);
+    let rows = values(&mut rng, n * dim, dim, 0);
+    let codewords = values(&mut rng, k * dim, dim, 0);
+    let on_device = device.upload(&rows).expect("uploads");
+    let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
+    let open = book.assign(Rows::all(&on_device, dim), &mut device.room(n).expect("room")).expect("assigns");
+    assert!(open < n / 8, "{open} of {n}");
+    // Codewords that are all the same decide nothing.
+    let same: Vec<f32> = codewords[..dim].iter().copied().cycle().take(k * dim).collect();
+    let book = Codewords::new(&device, &same, dim, Pass::Halves).expect("prepares");
+    let mut nearest = device.filled(n, 0xff).expect("room");
+    assert_eq!(book.assign(Rows::all(&on_device, dim), &mut nearest).expect("assigns"), n);
+    assert!(nearest.download().expect("reads").iter().all(|&c| c == 0));
+}
+
+#[test]
+fn cell_sums_are_those_of_f64_and_the_same_every_time() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for (n, k, dim, kind) in [(1, 1, 1, 0), (1000, 7, 5, 0), (700, 256, 8, 1), (900, 300, 48, 5), (300, 20, 3, 4)] {
+        let rows = values(&mut rng, n * dim, dim, kind);
+        let cells: Vec<u32> = (0..n).map(|_| rng.random_range(0..k as u32)).collect();
+        let (on_device, nearest) = (device.upload(&rows).expect("uploads"), device.upload(&cells).expect("uploads"));
+        let found = cell_sums(Rows::all(&on_device, dim), &nearest, k).expect("sums");
+        let largest = rows.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
+        let (mut sums, mut counts) = (vec![0f64; k * dim], vec![0u32; k]);
+        for (row, &c) in rows.chunks_exact(dim).zip(&cells) {
+            counts[c as usize] += 1;
+            sums[c as usize * dim..][..dim].iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v));
+        }
+        assert_eq!(found.counts, counts);
+        for (a, b) in found.sums.iter().zip(&sums) {
+            assert!((a - b).abs() <= 1e-10 * largest * n as f64, "{a} for {b}");
+        }
+        assert_eq!(cell_sums(Rows::all(&on_device, dim), &nearest, k).expect("sums"), found);
+    }
+}
+
+#[test]
+fn each_group_finds_its_nearest() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for (n, groups, size, k) in [
+        (1, 1, 1, 2),
+        (600, 3, 2, 16),
+        (513, 2, 3, 5),
+        (100, 2, 4, 256),
+        (70, 5, 6, 37),
+        (520, 2, 8, 1030),
+        (40, 2, 12, 64),
+        (30, 2, 16, 700),
+        (30, 1, 24, 100),
+        (30, 2, 32, 300),
+        (150, 3, 5, 20),
+        (200, 2, 40, 90),
+    ] {
+        let dim = groups * size;
+        let rows = values(&mut rng, n * dim, dim, (groups % 2) as u8);
+        let books: Vec<Vec<f32>> = (0..groups).map(|_| values(&mut rng, k * size, size, (groups % 2) as u8)).collect();
+        let on_device = device.upload(&rows).expect("uploads");
+        let books_on_device =
+            GroupCodebooks::new(&device, &books.iter().map(Vec::as_slice).collect::<Vec<_>>(), size).expect("prepares");
+        let mut symbols = device.filled(n * groups, 0xff).expect("room");
+        books_on_device.nearest(Rows::all(&on_device, dim), &mut symbols).expect("finds");
+        let symbols = symbols.download().expect("reads");
+        for i in 0..n {
+            for (g, book) in books.iter().enumerate() {
+                let x = &rows[i * dim + g * size..][..size];
+                let score = |c: usize| squared_distance(x, &book[c * size..][..size]);
+                let best = (0..k).map(score).fold(f64::INFINITY, f64::min);
+                let found = score(symbols[i * groups + g].into());
+                assert!(
+                    found <= best + 2e-5 * size as f64,
+                    "{groups}×{size}, {k}: row {i}, group {g}: {found} for {best}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn products_are_those_of_a_loop() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for (n, k, dim) in [(1, 1, 1), (130, 129, 17), (5, 300, 40), (257, 3, 16)] {
+        let (rows, others) = (values(&mut rng, n * dim, dim, 0), values(&mut rng, k * dim, dim, 0));
+        let (mean, bias) = (values(&mut rng, dim, dim, 0), values(&mut rng, k, k, 0));
+        let upload = |values: &[f32]| device.upload(values).expect("uploads");
+        let (on_device, others_there) = (upload(&rows), upload(&others));
+        for with in [false, true] {
+            let (mean_there, bias_there) = (upload(&mean), upload(&bias));
+            let mut out = device.filled(n * k, 0xff).expect("room");
+            let terms = Terms { mean: with.then_some(&mean_there), bias: with.then_some(&bias_there), row_bias: None };
+            products(Rows::all(&on_device, dim), &others_there, -2.0, terms, &mut out).expect("multiplies");
+            for (place, found) in out.download().expect("reads").into_iter().enumerate() {
+                let (i, c) = (place / k, place % k);
+                let sum: f64 = (0..dim)
+                    .map(|j| {
+                        let x = f64::from(rows[i * dim + j]) - if with { f64::from(mean[j]) } else { 0.0 };
+                        x * f64::from(others[c * dim + j])
+                    })
+                    .sum();
+                let exact = -2.0 * sum + if with { f64::from(bias[c]) } else { 0.0 };
+                assert!((f64::from(found) - exact).abs() < 1e-5 * dim as f64, "{n}×{k}×{dim}: {found} for {exact}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_nearest_of_groups_are_those_of_a_sort() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    for (groups, group, k, count) in [(0, 1, 3, 2), (5, 1, 20, 4), (40, 5, 17, 6), (3, 70, 3, 300)] {
+        let dim = 4;
+        let mut draw = |n: usize| (0..n).map(|_| rng.random_range(0i32..4) as f32).collect::<Vec<f32>>();
+        let (rows, book) = (draw(groups * group * dim), draw(k * dim));
+        let on_device = device.upload(&rows).expect("uploads");
+        let (places, distances) =
+            nearest_of_groups(&device, Rows::all(&on_device, dim), group, &book, count).expect("finds");
+        let count = count.min(group * k);
+        assert_eq!(places.len(), groups * count);
+        for g in 0..groups {
+            let score = |place: usize| {
+                squared_distance(&rows[(g * group + place / k) * dim..][..dim], &book[place % k * dim..][..dim])
+            };
+            let mut all: Vec<f64> = (0..group * k).map(score).collect();
+            all.sort_by(f64::total_cmp);
+            let mut seen = std::collections::BTreeSet::new();
+            for p in 0..count {
+                let (place, distance) = (places[g * count + p] as usize, f64::from(distances[g * count + p]));
+                assert_eq!(
+                    (score(place), distance),
+                    (all[p], all[p]),
+                    "{groups}×{group}, {k}, {count}: group {g}, {p}"
+                );
+                assert!(seen.insert(place), "each place once");
+            }
+        }
+    }
+}
+
+/// With a beam that keeps everything the best of all codes is found; a narrow one is what its definition says, step by step.
+#[test]
+fn a_beam_search_keeps_the_best_partial_codes() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let (n, m, k, dim) = (30, 3, 6, 5);
+    let (rows, books) = (values(&mut rng, n * dim, dim, 0), values(&mut rng, m * k * dim, dim, 0));
+    let on_device = device.upload(&rows).expect("uploads");
+    let error = |i: usize, code: &[usize]| {
+        let mut left: Vec<f64> = rows[i * dim..][..dim].iter().map(|&v| v.into()).collect();
+        for (j, &c) in code.iter().enumerate() {
+            left.iter_mut().zip(&books[(j * k + c) * dim..][..dim]).for_each(|(l, &v)| *l -= f64::from(v));
+        }
+        left.iter().map(|v| v * v).sum::<f64>()
+    };
+    // What a partial code scores leaves out what later codebooks' means will add.
+    let means: Vec<Vec<f64>> = (0..m)
+        .map(|j| {
+            (0..dim).map(|d| (0..k).map(|c| f64::from(books[(j * k + c) * dim + d])).sum::<f64>() / k as f64).collect()
+        })
+        .collect();
+    let partial = |i: usize, code: &[usize]| {
+        let mut left: Vec<f64> = rows[i * dim..][..dim].iter().map(|&v| v.into()).collect();
+        for j in 0..m {
+            for d in 0..dim {
+                left[d] -= code.get(j).map_or(means[j][d], |c| f64::from(books[(j * k + c) * dim + d]));
+            }
+        }
+        left.iter().map(|v| v * v).sum::<f64>()
+    };
+    for whole in [false, true] {
+        let tables = SumTables::new(&device, &books, m, dim, whole).expect("prepares");
+        for beam in [1, 4, 36] {
+            let mut codes = vec![u16::MAX; n * m];
+            tables.beam(Rows::all(&on_device, dim), beam, &mut codes).expect("searches");
+            for (i, code) in codes.chunks_exact(m).enumerate() {
+                let code: Vec<usize> = code.iter().map(|&c| c.into()).collect();
+                let mut kept = vec![vec![]];
+                for _ in 0..m {
+                    let mut next: Vec<Vec<usize>> = kept
+                        .iter()
+                        .flat_map(|code: &Vec<usize>| (0..k).map(move |c| code.iter().copied().chain([c]).collect()))
+                        .collect();
+                    next.sort_by(|a, b| partial(i, a).total_cmp(&partial(i, b)));
+                    next.truncate(beam);
+                    kept = next;
+                }
+                assert!(error(i, &code) <= error(i, &kept[0]) + 1e-4, "beam {beam}, row {i}");
+            }
+        }
+    }
+    // Large beams go through scratch in memory.
+    let (m, k) = (2, 700);
+    let books = values(&mut rng, m * k * dim, dim, 0);
+    let tables = SumTables::new(&device, &books, m, dim, false).expect("prepares");
+    let mut codes = vec![u16::MAX; n * m];
+    tables.beam(Rows::all(&on_device, dim).part(0, 5), 30, &mut codes[..5 * m]).expect("searches");
+    assert!(codes[..5 * m].iter().all(|&c| usize::from(c) < k));
+}
+
+#[test]
+fn a_local_search_finds_the_best_code_where_all_can_be_tried() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let (n, m, k, dim) = (40, 3, 6, 5);
+    let (rows, books) = (values(&mut rng, n * dim, dim, 0), values(&mut rng, m * k * dim, dim, 0));
+    let on_device = device.upload(&rows).expect("uploads");
+    let error = |i: usize, code: &[u16]| {
+        let mut left: Vec<f64> = rows[i * dim..][..dim].iter().map(|&v| v.into()).collect();
+        for (j, &c) in code.iter().enumerate() {
+            left.iter_mut().zip(&books[(j * k + usize::from(c)) * dim..][..dim]).for_each(|(l, &v)| *l -= f64::from(v));
+        }
+        left.iter().map(|v| v * v).sum::<f64>()
+    };
+    let tables = SumTables::new(&device, &books, m, dim, true).expect("prepares");
+    let mut codes = vec![0u16; n * m];
+    tables.improve(Rows::all(&on_device, dim), (60, 4, 4), 7, &mut codes).expect("searches");
+    for (i, code) in codes.chunks_exact(m).enumerate() {
+        let all = (0..216u16).map(|c| error(i, &[c % 6, c / 6 % 6, c / 36]));
+        let best = all.fold(f64::INFINITY, f64::min);
+        assert!(error(i, code) <= best + 1e-5, "row {i}: {} of {best}", error(i, code));
+    }
+    let mut again = vec![0u16; n * m];
+    tables.improve(Rows::all(&on_device, dim).part(0, 7), (60, 4, 4), 7, &mut again[..7 * m]).expect("searches");
+    assert_eq!(again[..7 * m], codes[..7 * m], "what is found for a row does not depend on those beside it");
+}
+
+#[test]
+fn memory_is_counted_and_its_end_is_an_error() {
+    let Some((device, _alone)) = device() else { return };
+    device.forget_peak();
+    let before = device.peak_bytes();
+    let buffer = device.upload(&[1f32; 10_000]).expect("uploads");
+    drop(device.room::<u8>(5).expect("room"));
+    assert_eq!(device.peak_bytes() - before, 40_448 + 512);
+    drop(buffer);
+    device.forget_peak();
+    assert_eq!(device.peak_bytes(), before);
+    let error = device.room::<f64>(1 << 30).expect_err("8 GiB of 1");
+    assert!(error.to_string().starts_with("the device is out of memory: 8589934592 bytes more were needed"), "{error}");
+    // What is kept for reuse is given back before that is said.
+    let most = device.spare_bytes().expect("known") as usize;
+    drop(device.room::<u8>(most / 2).expect("room"));
+    drop(device.room::<u8>(most).expect("room"));
+}
