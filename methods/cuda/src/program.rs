@@ -19,6 +19,9 @@ const SOURCES: &[(&str, &str)] = &[
     ("sums.cu", include_str!("../kernels/sums.cu")),
 ];
 
+/// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.
+pub const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
+
 const OPTIONS: &[&str] = &["--std=c++17"];
 
 /// The kernels as one text without what is the machine's; messages keep the names of the files.
@@ -146,6 +149,3 @@ mod tests {
         }
     }
 }
-
-/// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.
-pub const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
