@@ -114,7 +114,7 @@ pub fn run(
         }
     };
     let all: Vec<record::Trial> = plan.trials.iter().map(|t| t.trial.clone()).collect();
-    let machine = machine::describe(&settings.source_tree);
+    let machine = Machine { gpu: plan.gpu.clone(), ..machine::describe(&settings.source_tree) };
     save_plan(plan, folder, &prepared, machine.clone(), &all)?;
     if let Some(text) = &settings.filter {
         plan.filter(text);

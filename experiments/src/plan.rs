@@ -48,6 +48,8 @@ pub struct Plan {
     pub trials: Vec<PlannedTrial>,
     /// Limits of each trial.
     pub limits: Limits,
+    /// The GPU that some of it runs on.
+    pub gpu: Option<String>,
 }
 
 /// A dataset as written and as found.
@@ -105,7 +107,7 @@ impl Plan {
         };
         checks::apply(&mut experiment, overrides);
         checks::check_settings(&experiment, &mut checker);
-        let devices = checks::resolve_devices(&experiment, &mut checker);
+        let (devices, gpu) = checks::resolve_devices(&experiment, &mut checker);
         let datasets = checks::resolve_datasets(&experiment, root, search, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
         let methods = entries::resolve_methods(&experiment, &mut checker);
@@ -131,7 +133,7 @@ impl Plan {
         // What differs is part of the name.
         let several = threads.len() > 1;
         let mut trials = Vec::new();
-        let mut plan = Plan { experiment, root: root.to_owned(), datasets, measures, trials: Vec::new(), limits };
+        let mut plan = Plan { experiment, root: root.to_owned(), datasets, measures, trials: Vec::new(), limits, gpu };
         for dataset in 0..plan.datasets.len() {
             for (method, _) in &methods {
                 for device in &devices {

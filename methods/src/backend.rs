@@ -5,8 +5,10 @@
 
 mod cpu_backend;
 mod cpu_sums;
+mod cuda_backend;
 
 pub use cpu_backend::CpuBackend;
+pub use cuda_backend::CudaBackend;
 
 use crate::moments::sum;
 use crate::{MethodError, Neighbor};
@@ -33,11 +35,12 @@ pub struct Unavailable {
 /// A device that is not there, or that this version cannot use.
 pub fn open(device: &str) -> Result<Arc<dyn Backend>, Unavailable> {
     match device {
-        "cpu" | "auto" => Ok(Arc::new(CpuBackend::detect())),
-        "cuda" => Err(Unavailable {
-            reason: "this version of vqbench has no CUDA backend".into(),
-            help: "use `device: cpu`, or `device: auto` for the best that is present".into(),
-        }),
+        "cpu" => Ok(Arc::new(CpuBackend::detect())),
+        "cuda" => Ok(Arc::new(CudaBackend::open()?)),
+        "auto" => match CudaBackend::open() {
+            Ok(backend) => Ok(Arc::new(backend)),
+            Err(_) => Ok(Arc::new(CpuBackend::detect())),
+        },
         other => Err(Unavailable { reason: format!("`{other}` is no device"), help: "use cpu, cuda or auto".into() }),
     }
 }
@@ -157,8 +160,18 @@ pub trait SumSearch: Send + Sync {
 
 /// A place to compute. Results do not depend on the number of threads.
 pub trait Backend: Send + Sync + fmt::Debug {
-    /// Name in records, e.g. `cpu`.
+    /// Name in records: `cpu` or `cuda`.
     fn name(&self) -> &'static str;
+
+    /// What the device is called, where it is not the processor.
+    fn device_name(&self) -> Option<String> {
+        None
+    }
+
+    /// The most bytes of its memory that were in use at a time, where it has its own.
+    fn peak_device_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Copies rows to the backend.
     ///
@@ -229,6 +242,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// A device failure.
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError>;
+
+    /// [`Backend::cell_sums`] of the cells that [`Backend::nearest`] finds, which need not leave the device in between.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest_cell_sums(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<CellSums, MethodError> {
+        let nearest = self.nearest(rows, codebook)?;
+        self.cell_sums(rows, &nearest, codebook.nrows())
+    }
 
     /// Waits until all work handed over has finished.
     ///

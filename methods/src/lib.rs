@@ -21,6 +21,7 @@ pub mod gumbel;
 mod hadamard;
 pub mod kmeans;
 pub mod lattice;
+pub mod laws;
 pub mod lbg;
 pub mod learned;
 mod level_dot;

@@ -186,8 +186,7 @@ fn without_distances(
     let k = codebook.nrows();
     for iteration in 1..=iterations {
         cx.cancel.check()?;
-        let nearest = cx.backend.nearest(rows, codebook.view())?;
-        let cells = cx.backend.cell_sums(rows, &nearest, k)?;
+        let cells = cx.backend.nearest_cell_sums(rows, codebook.view())?;
         update(&mut codebook, &cells, if (2..iterations).contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
             // As they are now: a codeword that was empty may have rows by this time.

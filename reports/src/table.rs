@@ -232,6 +232,15 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
             || Which::metric("peak_rss_bytes"),
             bytes,
         ),
+        quality(
+            "peak GPU memory",
+            "peak of the device's memory in use by the trial",
+            "peak_device_bytes",
+            Some(false),
+            false,
+            || Which::metric("peak_device_bytes"),
+            bytes,
+        ),
     ]);
     columns.retain(|column| dataset.points.iter().any(|p| (column.estimate)(p).is_some()));
     columns

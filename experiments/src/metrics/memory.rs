@@ -1,4 +1,4 @@
-//! How much memory did the whole trial take?
+//! How much memory did the whole trial take, here and on the device?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::machine;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "memory",
-    summary: "Peak resident memory of the trial's process, data included",
+    summary: "Peak resident memory of the trial's process, data included; on a GPU also the peak of its memory in use",
     always: true,
     schema: schema_of::<Memory>,
     parse: parse_params::<Memory>,
@@ -26,8 +26,10 @@ impl Measure for Memory {
         params_of(self)
     }
 
-    fn measure(&self, _subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let bytes = machine::peak_rss_bytes();
-        Ok(bytes.map(|bytes| Measured::new("peak_rss_bytes", bytes as f64, "B")).into_iter().collect())
+    fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
+        let here = ("peak_rss_bytes", machine::peak_rss_bytes());
+        let there = ("peak_device_bytes", subject.backend.peak_device_bytes());
+        let known = [here, there].into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+        Ok(known.map(|(name, bytes)| Measured::new(name, bytes as f64, "B")).collect())
     }
 }

@@ -98,21 +98,25 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
     }
 }
 
-/// Devices by the names of their backends, each once.
-pub(super) fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<String> {
+/// Devices by the names of their backends, each once; and what the one that is not the processor is called.
+pub(super) fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>) -> (Vec<String>, Option<String>) {
     let devices = experiment.device.list();
     if devices.is_empty() {
         checker.fault("/device", "`device` is empty", Some("use cpu, cuda or auto".into()));
     }
     let mut names: Vec<String> = Vec::new();
+    let mut called = None;
     for device in devices {
         match methods::backend::open(device.name()) {
             Ok(backend) if names.iter().any(|name| name == backend.name()) => {}
-            Ok(backend) => names.push(backend.name().to_owned()),
+            Ok(backend) => {
+                names.push(backend.name().to_owned());
+                called = called.or(backend.device_name());
+            }
             Err(error) => checker.fault("/device", error.reason, Some(error.help)),
         }
     }
-    names
+    (names, called)
 }
 
 /// Reads a dataset as it is written in an experiment.

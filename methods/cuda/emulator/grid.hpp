@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ucontext.h>
+#include <deque>
 #include <utility>
 #include <vector>
 #if defined(__SANITIZE_ADDRESS__)
@@ -60,7 +61,8 @@ struct Warp {
     unsigned char shown[2][32][64];
 };
 
-static std::vector<Fiber> fibers;
+// Where they are, they stay: contexts hold addresses within themselves.
+static std::deque<Fiber> fibers;
 static std::vector<Warp> warps;
 static Barrier block_barrier;
 static u32 current, threads;
@@ -82,14 +84,13 @@ static jmp_buf scheduler_here;
     std::abort();
 }
 
-static void pause(bool last = false) {
+static void pause() {
 #if defined(__SANITIZE_ADDRESS__)
     void* fake = nullptr;
-    __sanitizer_start_switch_fiber(last ? nullptr : &fake, scheduler_bottom, scheduler_size);
+    __sanitizer_start_switch_fiber(&fake, scheduler_bottom, scheduler_size);
     swapcontext(&fibers[current].context, &scheduler);
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #else
-    (void)last;
     if (!_setjmp(fibers[current].here)) _longjmp(scheduler_here, 1);
 #endif
 }
@@ -110,9 +111,12 @@ static void entry() {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_bottom, &scheduler_size);
 #endif
-    body(arguments);
-    fibers[current].done = true;
-    pause(true);
+    // A fiber plays one thread after another.
+    for (;;) {
+        body(arguments);
+        fibers[current].done = true;
+        pause();
+    }
 }
 
 static void run_block(bool backwards) {
@@ -120,12 +124,6 @@ static void run_block(bool backwards) {
         fiber.waits_for = nullptr;
         fiber.done = false;
         fiber.warp_step = 0;
-        fiber.begun = false;
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, entry, 0);
     }
     for (Warp& warp : warps) warp.barrier = Barrier();
     block_barrier = Barrier();
@@ -156,9 +154,20 @@ static void run_block(bool backwards) {
     if (block_barrier.arrived) fail("a block ended within a barrier");
 }
 
-// Shows `value` to the warp and returns what every lane shows; valid until the lane's next step but one.
+// What the lanes of a warp show; valid until the lane's next step but one.
 template <class T>
-static T* show(const T& value) {
+struct Shown {
+    unsigned char (*lanes)[64];
+    T operator[](u32 lane) const {
+        T value;
+        std::memcpy(&value, lanes[lane], sizeof(T));
+        return value;
+    }
+};
+
+// Shows `value` to the warp.
+template <class T>
+static Shown<T> show(const T& value) {
     static_assert(sizeof(T) <= 64, "room of a lane");
     Warp& warp = warps[current / 32];
     Fiber& fiber = fibers[current];
@@ -166,9 +175,7 @@ static T* show(const T& value) {
     std::memcpy(warp.shown[side][current % 32], &value, sizeof(T));
     u32 lanes = threads - current / 32 * 32;
     arrive(warp.barrier, lanes < 32 ? lanes : 32);
-    static thread_local T all[32];
-    for (u32 l = 0; l < 32; l++) std::memcpy(&all[l], warp.shown[side][l], sizeof(T));
-    return all;
+    return Shown<T>{warp.shown[side]};
 }
 
 template <class... A, size_t... I>
@@ -192,15 +199,19 @@ static void play(void (*kernel)(void**), const u32 grid[3], u32 block, u32 share
 #if defined(__SANITIZE_ADDRESS__)
     const size_t stack = 512 << 10;
 #else
-    const size_t stack = 64 << 10;
+    const size_t stack = 32 << 10;
 #endif
     threads = block;
-    if (fibers.size() != block) {
-        fibers.clear();
-        fibers.resize(block);
-        for (Fiber& fiber : fibers) fiber.stack.resize(stack);
-        warps.resize((block + 31) / 32);
+    while (fibers.size() < block) {
+        Fiber& fiber = fibers.emplace_back();
+        fiber.stack.resize(stack);
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.data();
+        fiber.context.uc_stack.ss_size = fiber.stack.size();
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, entry, 0);
     }
+    warps.resize((block + 31) / 32);
     body = kernel;
     arguments = with;
     blockDim = {block, 1, 1};
@@ -237,7 +248,7 @@ static inline T __shfl_up_sync(u32, T value, u32 by) {
     return emulator::show(value)[lane < by ? lane : lane - by];
 }
 static inline u32 __ballot_sync(u32, bool vote) {
-    bool* all = emulator::show(vote);
+    emulator::Shown<bool> all = emulator::show(vote);
     u32 bits = 0;
     for (u32 l = 0; l < 32; l++) bits |= (u32)all[l] << l;
     return bits;
@@ -272,7 +283,7 @@ static inline u16 half_bits(float v) { _Float16 h = (_Float16)v; u16 b; std::mem
 static inline u32 two_halves(float low, float high) { return half_bits(low) | (u32)half_bits(high) << 16; }
 
 static inline void load_matrices(u32 (&out)[4], const u16* row) {
-    const u16** rows = emulator::show(row);
+    emulator::Shown<const u16*> rows = emulator::show(row);
     const u16* mine[4];
     u32 lane = emulator::current % 32;
     for (u32 j = 0; j < 4; j++) mine[j] = rows[j * 8 + lane / 4];
@@ -286,8 +297,9 @@ static inline void load_matrices(u32 (&out)[4], const u16* row) {
 
 static inline void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     struct Both { u32 a[4], b[2]; } both = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    emulator::Shown<Both> shown = emulator::show(both);
     Both all[32];
-    std::memcpy(all, emulator::show(both), sizeof all);
+    for (u32 l = 0; l < 32; l++) all[l] = shown[l];
     u32 lane = emulator::current % 32;
     auto half = [](u32 pair, u32 which) { return half_value((u16)(pair >> (which * 16))); };
     for (u32 v = 0; v < 4; v++) {

@@ -1,0 +1,71 @@
+//! The law that holds backends together: what one has trained, the other codes the same.
+
+use super::{Bench, DIM, decode, encode, gaussian, mse};
+use crate::{Context, Method, Quantizer, model};
+use ndarray::ArrayView2;
+
+/// How far the codes of two backends are apart, for one trained quantizer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Disagreement {
+    /// Rows coded.
+    pub rows: usize,
+    /// Rows whose codes differ.
+    pub differ: usize,
+    /// The most by which the error of a row whose code differs is greater on one side than on the other, relative to the mean error of all
+    /// rows: near 0 where the two codes are as good as each other.
+    pub widest_gap: f64,
+    /// Mean squared error per row on the processor, and on the other backend.
+    pub mse: (f64, f64),
+}
+
+impl Disagreement {
+    /// Whether both are as good as each other: the distortion within 1e-4, relatively, and codes that differ only where two are nearly as near.
+    pub fn is_small(&self) -> bool {
+        let (cpu, other) = self.mse;
+        (cpu - other).abs() <= 1e-4 * cpu.max(1e-12) && self.widest_gap <= 1e-3
+    }
+}
+
+/// Fits on the processor, reads the model on the backend of `bench`, and codes `rows` on both.
+///
+/// # Errors
+/// What goes wrong on the way, in words.
+pub fn disagreements(
+    method: &dyn Method,
+    train: ArrayView2<'_, f32>,
+    rows: ArrayView2<'_, f32>,
+    bench: &Bench,
+) -> Result<Disagreement, String> {
+    let quantizer = method.fit(train, &Context::cpu(1)).map_err(|e| e.to_string())?;
+    let file = model::write(method, &*quantizer);
+    let other = model::read(&file, &bench.context(1)).map_err(|e| e.to_string())?.quantizer;
+    let codes = |quantizer: &dyn Quantizer| encode(quantizer, rows);
+    let (here, there) = (codes(&*quantizer), codes(&*other));
+    let decoded = (decode(&*quantizer, &here), decode(&*other, &there));
+    let size = quantizer.code_size();
+    let mse = (mse(rows, decoded.0.view()), mse(rows, decoded.1.view()));
+    let error = |i: usize, decoded: &ndarray::Array2<f32>| -> f64 {
+        rows.row(i).iter().zip(decoded.row(i)).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+    };
+    let differing = (0..rows.nrows()).filter(|i| here[i * size..][..size] != there[i * size..][..size]);
+    let gaps: Vec<f64> =
+        differing.map(|i| (error(i, &decoded.0) - error(i, &decoded.1)).abs() / mse.0.max(f64::MIN_POSITIVE)).collect();
+    Ok(Disagreement { rows: rows.nrows(), differ: gaps.len(), widest_gap: gaps.into_iter().fold(0.0, f64::max), mse })
+}
+
+/// Methods that encode by a random local search, whose path a single near-tie changes: their codes are as good as each other on average.
+const SEARCHED: &[&str] = &["lsq"];
+
+/// A quantizer trained on the processor codes rows on any other backend as it does there, but for near-ties.
+///
+/// # Panics
+/// Where a method does not.
+pub fn codes_agree_with_those_of_the_processor(bench: &Bench) {
+    let (train, rows) = (gaussian(600, DIM, 1), gaussian(300, DIM, 2));
+    for (name, method) in bench.specimens().into_iter().filter(|(_, method)| bench.is_registered(&**method)) {
+        let found = disagreements(&*method, train.view(), rows.view(), bench).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let (here, there) = found.mse;
+        let similar = SEARCHED.contains(&method.name()) && (here - there).abs() < 5e-3 * here;
+        assert!(found.is_small() || similar, "{name}: {found:?}");
+    }
+}
