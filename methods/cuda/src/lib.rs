@@ -24,7 +24,7 @@ mod sums;
 
 pub use assign::{Codewords, Pass};
 pub use cells::{CellSums, cell_sums};
-pub use codes::Codes;
+pub use codes::{Codebooks, Codes, FiniteScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use device::{Buffer, Device, Value};
 pub use error::CudaError;
 pub use groups::GroupCodebooks;

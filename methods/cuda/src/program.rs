@@ -19,6 +19,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("products.cu", include_str!("../kernels/products.cu")),
     ("sums.cu", include_str!("../kernels/sums.cu")),
     ("scan.cu", include_str!("../kernels/scan.cu")),
+    ("codes.cu", include_str!("../kernels/codes.cu")),
     ("hamming.cu", include_str!("../kernels/hamming.cu")),
 ];
 
