@@ -31,6 +31,7 @@ typedef short i16;
 #define FULL_WARP 0xffffffffu
 #define INFINITE __builtin_inff()
 
+struct alignas(8) Floats2 { float x, y; };
 struct alignas(16) Words4 { u32 x, y, z, w; };
 struct alignas(16) Floats4 { float x, y, z, w; };
 struct Place { u32 x, y, z; };
@@ -50,9 +51,10 @@ struct Fiber {
     u32 warp_step = 0;
 };
 
-// A barrier: who has arrived, and how often it has opened.
+// A barrier: who has arrived, how often it has opened, and whether anyone voted for something on the way and when it opened last.
 struct Barrier {
     u32 arrived = 0, opened = 0;
+    bool vote = false, result = false;
 };
 
 // What lanes of a warp show each other, for two steps in turn: nobody is more than one step ahead.
@@ -95,9 +97,12 @@ static void pause() {
 #endif
 }
 
-static void arrive(Barrier& barrier, u32 expected) {
+static void arrive(Barrier& barrier, u32 expected, bool vote = false) {
+    barrier.vote |= vote;
     if (++barrier.arrived == expected) {
         barrier.arrived = 0;
+        barrier.result = barrier.vote;
+        barrier.vote = false;
         barrier.opened++;
         return;
     }
@@ -233,6 +238,10 @@ static void play(void (*kernel)(void**), const u32 grid[3], u32 block, u32 share
 }  // namespace emulator
 
 static inline void __syncthreads() { emulator::arrive(emulator::block_barrier, emulator::threads); }
+static inline int __syncthreads_or(int vote) {
+    emulator::arrive(emulator::block_barrier, emulator::threads, vote != 0);
+    return emulator::block_barrier.result;
+}
 static inline void __syncwarp(u32 = FULL_WARP) { emulator::show(0); }
 template <class T>
 static inline T __shfl_xor_sync(u32, T value, int mask) {
@@ -270,6 +279,9 @@ static inline int __popc(u32 v) { return __builtin_popcount(v); }
 static inline int __popcll(u64 v) { return __builtin_popcountll(v); }
 static inline int __ffs(u32 v) { return __builtin_ffs((int)v); }
 static inline int __clz(u32 v) { return v ? __builtin_clz(v) : 32; }
+static inline u32 __funnelshift_r(u32 low, u32 high, u32 shift) { return (u32)(((u64)high << 32 | low) >> (shift & 31)); }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline u32 __umulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }
 static inline i64 __float2ll_rn(float v) { return std::llrintf(v); }
 static inline i64 __double2ll_rn(double v) { return std::llrint(v); }

@@ -19,6 +19,7 @@ typedef short i16;
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
+struct __align__(8) Floats2 { float x, y; };
 struct __align__(16) Words4 { u32 x, y, z, w; };
 struct __align__(16) Floats4 { float x, y, z, w; };
 

@@ -6,26 +6,34 @@
 
 mod assign;
 mod cells;
+mod codes;
 mod device;
 pub mod emulator;
 mod error;
 mod groups;
+mod hamming;
 mod machine;
 mod nvidia;
 mod nvrtc;
 mod products;
 mod program;
 mod rows;
+mod scan;
+mod select;
 mod sums;
 
 pub use assign::{Codewords, Pass};
 pub use cells::{CellSums, cell_sums};
+pub use codes::{Codebooks, Codes, FiniteScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use device::{Buffer, Device, Value};
 pub use error::CudaError;
 pub use groups::GroupCodebooks;
+pub use hamming::scan_hamming;
 pub use machine::Facts;
 pub use nvrtc::NVRTC_VARIABLE;
 pub use products::{Terms, nearest_of_groups, products};
 pub use program::{ARCHITECTURES, compile};
 pub use rows::Rows;
+pub use scan::{SymbolWidth, scan_tables};
+pub use select::{MAX_K, Neighbor};
 pub use sums::SumTables;

@@ -12,11 +12,15 @@ const GRID: (&str, &str) = ("grid.cuh", include_str!("../kernels/grid.cuh"));
 /// All kernels, in the order of their needs.
 const SOURCES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../kernels/common.cuh")),
+    ("select.cuh", include_str!("../kernels/select.cuh")),
     ("assign.cu", include_str!("../kernels/assign.cu")),
     ("cells.cu", include_str!("../kernels/cells.cu")),
     ("groups.cu", include_str!("../kernels/groups.cu")),
     ("products.cu", include_str!("../kernels/products.cu")),
     ("sums.cu", include_str!("../kernels/sums.cu")),
+    ("scan.cu", include_str!("../kernels/scan.cu")),
+    ("codes.cu", include_str!("../kernels/codes.cu")),
+    ("hamming.cu", include_str!("../kernels/hamming.cu")),
 ];
 
 /// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.

@@ -1,29 +1,11 @@
 //! Kernels and their host sides against plain loops, on the host's emulation of a device.
 
-use cuda::{
-    Codewords, Device, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, emulator, nearest_of_groups, products,
-};
+mod common;
+
+use common::device;
+use cuda::{Codewords, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, nearest_of_groups, products};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock};
-
-/// An emulated device for one test at a time, since there is one memory; none where there is no C++ compiler.
-fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
-    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    static ALONE: Mutex<()> = Mutex::new(());
-    let library =
-        LIBRARY.get_or_init(|| match emulator::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels")) {
-            Ok(library) => Some(library),
-            Err(reason) if reason.starts_with("there is no C++ compiler") => {
-                eprintln!("skipped: {reason}");
-                None
-            }
-            Err(reason) => panic!("{reason}"),
-        });
-    let alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
-    library.as_ref().map(|library| (Device::emulated(library, 1 << 30).expect("opens"), alone))
-}
 
 /// Values of some kind: plain, far from zero, one component a hundred times the others, many of them equal, tiny, huge.
 fn values(rng: &mut ChaCha8Rng, len: usize, dim: usize, kind: u8) -> Vec<f32> {

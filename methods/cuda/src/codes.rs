@@ -1,0 +1,390 @@
+//! Codes on a device: from rows and symbols, and back (`kernels/codes.cu`).
+
+use crate::device::{Argument, Buffer, Device, Launch, launch};
+use crate::{CudaError, Rows};
+
+const THREADS: u32 = 256;
+
+/// Blocks that a multiprocessor is given to share out places.
+const BLOCKS: usize = 16;
+
+/// Symbols that a thread packs.
+const EIGHT: usize = 8;
+
+/// The widest symbol, in bits.
+const MAX_BITS: u32 = 16;
+
+/// `count` codes of `size` bytes, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes<'a> {
+    bytes: &'a Buffer<u8>,
+    first: usize,
+    count: usize,
+    size: usize,
+}
+
+impl<'a> Codes<'a> {
+    /// All of a buffer.
+    ///
+    /// # Panics
+    /// When they are not whole, or there are 2^32 or more.
+    pub fn all(bytes: &'a Buffer<u8>, size: usize) -> Codes<'a> {
+        assert!(size > 0 && bytes.len().is_multiple_of(size), "whole codes of {size} bytes");
+        let count = bytes.len() / size;
+        assert!(
+            u32::try_from(count).is_ok() && u32::try_from(8 * size).is_ok(),
+            "fewer than 2^32 codes, and bits of each"
+        );
+        Codes { bytes, first: 0, count, size }
+    }
+
+    /// Codes from one on, as many of `count` as there are.
+    pub fn part(&self, from: usize, count: usize) -> Codes<'a> {
+        let from = from.min(self.count);
+        Codes { first: self.first + from * self.size, count: count.min(self.count - from), ..*self }
+    }
+
+    /// Number of codes.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of a code.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The buffer they are in.
+    pub fn buffer(&self) -> &'a Buffer<u8> {
+        self.bytes
+    }
+
+    pub(crate) fn start(&self) -> Argument {
+        self.bytes.at(self.first)
+    }
+
+    pub(crate) fn n(&self) -> u32 {
+        self.count as u32
+    }
+}
+
+/// Bytes of a code of so many symbols, each of so many bits.
+fn code_size(positions: usize, bits: u32) -> usize {
+    let all = positions as u64 * u64::from(bits);
+    assert!((1..=u64::from(u32::MAX)).contains(&all), "codes of 1 to 2^32 bits");
+    all.div_ceil(8) as usize
+}
+
+/// Blocks whose threads share out so many places.
+fn over(device: &Device, places: usize) -> Launch {
+    Launch::of(places.div_ceil(THREADS as usize).min(BLOCKS * device.facts().multiprocessors as usize), THREADS)
+}
+
+/// Packs `n×positions` symbols of 1 to 16 bits: least significant bit first, in order, each code padded to a whole byte. Bits of a symbol
+/// above its width are dropped.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When the width is another, or lengths do not fit.
+pub fn pack_symbols(
+    symbols: &Buffer<u16>,
+    (n, positions): (usize, usize),
+    bits: u32,
+    codes: &mut Buffer<u8>,
+) -> Result<(), CudaError> {
+    assert!((1..=MAX_BITS).contains(&bits) && u32::try_from(n).is_ok(), "1 to 16 bits, fewer than 2^32 codes");
+    let size = code_size(positions, bits);
+    assert!(symbols.len() >= n * positions && codes.len() >= n * size, "{positions} symbols and {size} bytes per code");
+    let device = symbols.device();
+    // SAFETY: both are as long as just asserted.
+    unsafe {
+        launch!(device, pack_symbols, over(device, n * positions.div_ceil(EIGHT));
+            symbols, n as u32, positions as u32, bits, &*codes)
+    }
+}
+
+/// Unpacks what [`pack_symbols`] packed: `positions` symbols per code.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When the width is not 1 to 16, or lengths do not fit.
+pub fn unpack_symbols(
+    codes: Codes<'_>,
+    positions: usize,
+    bits: u32,
+    symbols: &mut Buffer<u16>,
+) -> Result<(), CudaError> {
+    assert!((1..=MAX_BITS).contains(&bits), "1 to 16 bits");
+    assert!(codes.size() == code_size(positions, bits), "codes of {positions} symbols of {bits} bits");
+    assert!(symbols.len() >= codes.count() * positions, "{positions} symbols per code");
+    let device = codes.buffer().device();
+    // SAFETY: both are as long as just asserted.
+    unsafe {
+        launch!(device, unpack_symbols, over(device, codes.count() * positions.div_ceil(EIGHT));
+            codes.start(), codes.n(), positions as u32, bits, &*symbols)
+    }
+}
+
+/// Evenly spaced levels of each component, on a device.
+#[derive(Debug)]
+pub struct UniformScalars {
+    device: Device,
+    offsets: Buffer<f32>,
+    steps: Buffer<f32>,
+    dim: usize,
+    bits: u32,
+}
+
+impl UniformScalars {
+    /// `2^bits` levels from each offset on, so many steps apart; 1 to 8 bits.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When the number of bits is another, or there is not one step per offset.
+    pub fn new(device: &Device, offsets: &[f32], steps: &[f32], bits: u32) -> Result<UniformScalars, CudaError> {
+        assert!((1..=8).contains(&bits) && offsets.len() == steps.len(), "1 to 8 bits, a step per offset");
+        code_size(offsets.len(), bits);
+        let (dim, offsets, steps) = (offsets.len(), device.upload(offsets)?, device.upload(steps)?);
+        Ok(UniformScalars { device: device.clone(), offsets, steps, dim, bits })
+    }
+
+    /// Bytes of a code.
+    pub fn code_size(&self) -> usize {
+        code_size(self.dim, self.bits)
+    }
+
+    /// Writes `clamp(⌊(x_j − offset_j)/step_j + ½⌋, 0, 2^bits − 1)` of all components; `0/0` becomes 0.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When dimensions or lengths do not fit.
+    pub fn encode(&self, rows: Rows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
+        assert!(rows.dim() == self.dim && codes.len() >= rows.count() * self.code_size(), "a code per row");
+        // SAFETY: each row has its code, and each component its offset and step.
+        unsafe {
+            launch!(self.device, encode_uniform, over(&self.device, rows.count() * self.dim.div_ceil(EIGHT));
+                rows.start(), rows.stride(), rows.n(), self.dim as u32, &self.offsets, &self.steps, self.bits, &*codes)
+        }
+    }
+
+    /// Writes `offset_j + step_j·code_j`, row after row.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit.
+    pub fn decode(&self, codes: Codes<'_>, rows: &mut Buffer<f32>) -> Result<(), CudaError> {
+        assert!(codes.size() == self.code_size() && rows.len() >= codes.count() * self.dim, "a row per code");
+        // SAFETY: each code has its row, and each component its offset and step.
+        unsafe {
+            launch!(self.device, decode_uniform, over(&self.device, codes.count() * self.dim.div_ceil(EIGHT));
+                codes.start(), codes.n(), self.dim as u32, &self.offsets, &self.steps, self.bits, &*rows)
+        }
+    }
+}
+
+/// Keeps the outermost levels within reach of the bounded value.
+const MARGIN: f64 = 1e-3;
+
+/// Groups of components on the grid of finite scalar quantization, on a device.
+///
+/// ```text
+/// h = (L−1)(1+η)/2      o = ½ where L is even, 0 elsewhere      z' = tanh(z + atanh(o/h))·h − o
+/// ```
+///
+/// The digit of a component is `round(z') + ⌊L/2⌋`, the symbol of a group `Σ_j digit_j·Π_{i<j} L_i`.
+#[derive(Debug)]
+pub struct FiniteScalars {
+    device: Device,
+    /// L of each component of a group; h, o and atanh(o/h).
+    levels: Buffer<u32>,
+    bounds: Buffer<f32>,
+    width: usize,
+    groups: usize,
+    alphabet: usize,
+}
+
+impl FiniteScalars {
+    /// `groups` groups of as many components as there are `levels`.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When a component has fewer than two levels, or a group more than 2^16 values.
+    pub fn new(device: &Device, levels: &[usize], groups: usize) -> Result<FiniteScalars, CudaError> {
+        let alphabet = levels.iter().try_fold(1usize, |product, &l| product.checked_mul(l));
+        let alphabet = alphabet.filter(|_| !levels.is_empty() && levels.iter().all(|&l| l >= 2));
+        let alphabet = alphabet.filter(|&alphabet| groups > 0 && alphabet <= 1 << MAX_BITS);
+        assert!(alphabet.is_some(), "groups of up to 2^16 values, from two levels of each component on");
+        let alphabet = alphabet.unwrap_or(2);
+        code_size(groups, symbol_bits(alphabet));
+        let bounds: Vec<f32> = levels
+            .iter()
+            .flat_map(|&l| {
+                let half = (l as f64 - 1.0) * (1.0 + MARGIN) / 2.0;
+                let offset: f64 = if l % 2 == 0 { 0.5 } else { 0.0 };
+                // With two levels the offset nearly is the half-width.
+                [half, offset, (offset / half).min(1.0 - 1e-7).atanh()].map(|v| v as f32)
+            })
+            .collect();
+        let on_device: Vec<u32> = levels.iter().map(|&l| l as u32).collect();
+        Ok(FiniteScalars {
+            device: device.clone(),
+            levels: device.upload(&on_device)?,
+            bounds: device.upload(&bounds)?,
+            width: levels.len(),
+            groups,
+            alphabet,
+        })
+    }
+
+    /// Components of a row.
+    pub fn dim(&self) -> usize {
+        self.groups * self.width
+    }
+
+    /// Bytes of a code.
+    pub fn code_size(&self) -> usize {
+        code_size(self.groups, symbol_bits(self.alphabet))
+    }
+
+    /// Writes the code of each row; what is no number takes the first level.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When dimensions or lengths do not fit.
+    pub fn encode(&self, rows: Rows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
+        assert!(rows.dim() == self.dim() && codes.len() >= rows.count() * self.code_size(), "a code per row");
+        // SAFETY: each row has its code; levels and bounds are those of a group.
+        unsafe {
+            launch!(self.device, encode_finite, over(&self.device, rows.count() * self.groups.div_ceil(EIGHT));
+                rows.start(), rows.stride(), rows.n(), self.groups as u32, self.width as u32, &self.levels, &self.bounds,
+                symbol_bits(self.alphabet), &*codes)
+        }
+    }
+
+    /// Writes `(digit_j − ⌊L_j/2⌋)/⌊L_j/2⌋`, row after row. Returns how many symbols name no value of their group, whose components are
+    /// NaN.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit.
+    pub fn decode(&self, codes: Codes<'_>, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
+        assert!(codes.size() == self.code_size() && rows.len() >= codes.count() * self.dim(), "a row per code");
+        let strangers = self.device.filled::<u32>(1, 0)?;
+        // SAFETY: each code has its row; levels are those of a group.
+        unsafe {
+            launch!(self.device, decode_finite, over(&self.device, codes.count() * self.groups);
+                codes.start(), codes.n(), self.groups as u32, self.width as u32, &self.levels, self.alphabet as u32,
+                symbol_bits(self.alphabet), &*rows, &strangers)?;
+        }
+        Ok(strangers.download()?[0] as usize)
+    }
+}
+
+/// Bits of a symbol that selects one of so many.
+fn symbol_bits(alphabet: usize) -> u32 {
+    alphabet.next_power_of_two().trailing_zeros().max(1)
+}
+
+/// Codebooks on a device, to decode symbols by.
+#[derive(Debug)]
+pub struct Codebooks {
+    device: Device,
+    all: Buffer<f32>,
+    m: usize,
+    k: usize,
+    size: usize,
+}
+
+impl Codebooks {
+    /// Codebooks of `k×size` each, one per symbol of a code.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When there is none, or they are not whole and of one length.
+    pub fn new(device: &Device, codebooks: &[&[f32]], size: usize) -> Result<Codebooks, CudaError> {
+        assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
+        let k = codebooks[0].len() / size;
+        assert!(k > 0 && codebooks.iter().all(|book| book.len() == k * size), "codebooks of one shape");
+        assert!(
+            u32::try_from(codebooks.len() * size).is_ok() && u32::try_from(k).is_ok(),
+            "fewer than 2^32 components"
+        );
+        let all = device.upload(&codebooks.concat())?;
+        Ok(Codebooks { device: device.clone(), all, m: codebooks.len(), k, size })
+    }
+
+    /// Writes the codewords of `n` codes beside each other, one symbol per codebook, row after row. Returns how many symbols name no
+    /// codeword, whose components are NaN.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit.
+    pub fn decode_groups(&self, symbols: &Buffer<u16>, n: usize, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
+        let kernels = ["select_codewords_by_1", "select_codewords_by_2", "select_codewords_by_4"];
+        self.decode(kernels, symbols, n, self.m * self.size, rows)
+    }
+
+    /// Writes the sums of the codewords of `n` codes, one symbol per codebook, row after row. Returns how many symbols name no codeword,
+    /// whose rows are NaN.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit.
+    pub fn decode_sums(&self, symbols: &Buffer<u16>, n: usize, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
+        let kernels = ["sum_codewords_by_1", "sum_codewords_by_2", "sum_codewords_by_4"];
+        self.decode(kernels, symbols, n, self.size, rows)
+    }
+
+    fn decode(
+        &self,
+        kernels: [&str; 3],
+        symbols: &Buffer<u16>,
+        n: usize,
+        dim: usize,
+        rows: &mut Buffer<f32>,
+    ) -> Result<usize, CudaError> {
+        assert!(u32::try_from(n).is_ok() && symbols.len() >= n * self.m, "a symbol per code and codebook");
+        assert!(rows.len() >= n * dim, "a row of {dim} per code");
+        let (kernel, values) = match self.size {
+            size if size.is_multiple_of(4) => (kernels[2], 4),
+            size if size.is_multiple_of(2) => (kernels[1], 2),
+            _ => (kernels[0], 1),
+        };
+        let strangers = self.device.filled::<u32>(1, 0)?;
+        let arguments = [
+            Argument::from(symbols),
+            Argument::from(n as u32),
+            Argument::from(self.m as u32),
+            Argument::from(&self.all),
+            Argument::from(self.k as u32),
+            Argument::from(self.size as u32),
+            Argument::from(&*rows),
+            Argument::from(&strangers),
+        ];
+        // SAFETY: each code has its symbols and its row; codewords that symbols do not name are not read.
+        unsafe { self.device.launch(kernel, over(&self.device, n * (dim / values)), &arguments)? };
+        Ok(strangers.download()?[0] as usize)
+    }
+}

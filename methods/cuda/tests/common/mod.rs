@@ -1,0 +1,23 @@
+//! What tests of kernels share.
+
+use cuda::{Device, emulator};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+/// An emulated device for one test at a time, since there is one memory; none where there is no C++ compiler.
+pub fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
+    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static ALONE: Mutex<()> = Mutex::new(());
+    // Files of tests may run at a time.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
+    let library = LIBRARY.get_or_init(|| match emulator::build(&folder) {
+        Ok(library) => Some(library),
+        Err(reason) if reason.starts_with("there is no C++ compiler") => {
+            eprintln!("skipped: {reason}");
+            None
+        }
+        Err(reason) => panic!("{reason}"),
+    });
+    let alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
+    library.as_ref().map(|library| (Device::emulated(library, 1 << 30).expect("opens"), alone))
+}
