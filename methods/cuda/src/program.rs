@@ -19,8 +19,9 @@ const SOURCES: &[(&str, &str)] = &[
     ("products.cu", include_str!("../kernels/products.cu")),
     ("sums.cu", include_str!("../kernels/sums.cu")),
     ("scan.cu", include_str!("../kernels/scan.cu")),
-    ("codes.cu", include_str!("../kernels/codes.cu")),
     ("hamming.cu", include_str!("../kernels/hamming.cu")),
+    ("exact.cu", include_str!("../kernels/exact.cu")),
+    ("codes.cu", include_str!("../kernels/codes.cu")),
 ];
 
 /// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.

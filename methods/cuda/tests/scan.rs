@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{Codes, Neighbor, SymbolWidth, scan_hamming, scan_tables};
+use cuda::{Base, Codes, Neighbor, Proximity, Rows, SymbolWidth, scan_hamming, scan_tables};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,15 +30,15 @@ fn a_scan_by_tables_finds_what_a_sort_finds() {
     let shapes = [
         (SymbolWidth::Byte, 0, 4, 3, 5),
         (SymbolWidth::Byte, 700, 1, 1, 1),
-        (SymbolWidth::Byte, 1500, 16, 5, 10),
+        (SymbolWidth::Byte, 1500, 16, 9, 2),
         (SymbolWidth::Byte, 900, 12, 2, 100),
         (SymbolWidth::Byte, 600, 7, 3, 700),
         (SymbolWidth::Byte, 300, 64, 4, 20),
         (SymbolWidth::Byte, 300, 101, 2, 9),
         (SymbolWidth::Byte, 100, 170, 2, 9),
-        (SymbolWidth::Nibble, 5000, 32, 5, 30),
+        (SymbolWidth::Nibble, 2500, 11, 40, 3),
         (SymbolWidth::Nibble, 1300, 9, 2, 1024),
-        (SymbolWidth::Nibble, 1300, 23, 1, 4),
+        (SymbolWidth::Nibble, 1300, 32, 1, 4),
         (SymbolWidth::Nibble, 600, 1, 3, 300),
         (SymbolWidth::Nibble, 100, 2601, 2, 7),
     ];
@@ -108,7 +108,7 @@ fn a_scan_of_bits_finds_what_a_sort_finds() {
         (5000, 32, 5, 30),
         (900, 1, 1, 10),
         (700, 13, 4, 700),
-        (2000, 12, 1, 1),
+        (2000, 12, 6, 2),
         (300, 6, 3, 1024),
         (20, 50_001, 5, 7),
         (5, 200_003, 2, 3),
@@ -129,6 +129,71 @@ fn a_scan_of_bits_finds_what_a_sort_finds() {
             let distance = |code: &[u8]| code.iter().zip(query).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
             let expected = least(codes.chunks_exact(size).map(distance), k);
             assert!(*found == expected, "{n}×{size}, query {q} of {queries}, {k} least");
+        }
+    }
+}
+
+/// Sums in the order of a warp: 32 lanes, then halves of them.
+fn in_order_of_lanes(terms: impl Iterator<Item = (f32, f32)>) -> f32 {
+    let mut lanes = [0f32; 32];
+    terms.enumerate().for_each(|(j, (a, b))| lanes[j % 32] = a.mul_add(b, lanes[j % 32]));
+    for step in [16, 8, 4, 2, 1] {
+        lanes = std::array::from_fn(|lane| lanes[lane] + lanes[lane ^ step]);
+    }
+    lanes[0]
+}
+
+#[test]
+fn the_nearest_of_a_base_are_those_of_direct_scores() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    // Rows, components, queries, k; kinds of values: plain, far from zero, whole numbers with many ties, tiny, huge, all rows the same,
+    // some that are no number.
+    let shapes = [
+        (0, 3, 2, 4, 0..1),
+        (50, 5, 3, 60, 0..7),
+        (900, 17, 3, 10, 0..7),
+        (300, 40, 130, 1, 1..2),
+        (2200, 3, 1, 1024, 2..3),
+    ];
+    for (n, dim, queries, k, kinds) in shapes {
+        for kind in kinds {
+            let mut value = |i: usize| {
+                let v = rng.random::<f32>() * 2.0 - 1.0;
+                match kind {
+                    1 => v + 1e4,
+                    2 => (v * 1.5).round(),
+                    3 => v * 1e-22,
+                    4 => v * 3e18,
+                    5 => (i % dim) as f32,
+                    6 if i.is_multiple_of(97) => [f32::NAN, f32::INFINITY, f32::MAX][i % 3],
+                    _ => v,
+                }
+            };
+            let stride = dim + kind % 2;
+            let rows: Vec<f32> = (0..n * stride).map(&mut value).collect();
+            let asked: Vec<f32> = (0..queries * dim).map(&mut value).collect();
+            let (rows_there, asked_there) =
+                (device.upload(&rows).expect("uploads"), device.upload(&asked).expect("uploads"));
+            for proximity in [Proximity::SquaredDistance, Proximity::InnerProduct] {
+                let base = Base::new(Rows::new(&rows_there, 0, stride, n, dim), proximity).expect("prepares");
+                let found = base.nearest(Rows::all(&asked_there, dim), k).expect("searches");
+                assert_eq!(found.len(), queries);
+                for (q, (found, query)) in found.iter().zip(asked.chunks_exact(dim)).enumerate() {
+                    let score = |i: usize| {
+                        let pairs = rows[i * stride..][..dim].iter().zip(query);
+                        match proximity {
+                            Proximity::SquaredDistance => in_order_of_lanes(pairs.map(|(x, y)| x - y).map(|d| (d, d))),
+                            Proximity::InnerProduct => -in_order_of_lanes(pairs.map(|(x, y)| (*x, *y))),
+                        }
+                    };
+                    let expected = least((0..n).map(score), k);
+                    assert!(
+                        *found == expected,
+                        "{proximity:?}, {n}×{dim}, kind {kind}, query {q} of {queries}, {k} nearest"
+                    );
+                }
+            }
         }
     }
 }
