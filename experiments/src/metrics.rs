@@ -152,7 +152,7 @@ impl<'a> Subject<'a> {
 
     /// Search over the codes.
     pub fn search(&self) -> CodeSearch<'a> {
-        CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.isa)
+        CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.isa, self.backend)
     }
 
     /// Symbol counts, made on first use; none for a method without symbols.

@@ -1,9 +1,10 @@
 //! Compressed search as the runner performs it: over codes where the method can, over decoded vectors where it cannot.
 
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist, TopK};
-use methods::scan::top_k_of_many;
-use methods::{MethodError, Metric, Quantizer};
-use ndarray::{Array2, ArrayView2, s};
+use methods::backend::CodeScan;
+use methods::scan::{hold, top_k_of_held, top_k_of_many};
+use methods::{Backend, MethodError, Metric, Quantizer};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 /// Queries that share one decoding of the base, or one laying out of its codes, at most.
@@ -22,14 +23,24 @@ pub struct CodeSearch<'a> {
     metric: Metric,
     isa: Isa,
     path: &'static str,
+    /// The codes where a device scans them; or why it cannot hold them.
+    held: Result<Option<Box<dyn CodeScan>>, MethodError>,
 }
 
 impl<'a> CodeSearch<'a> {
-    /// Over `codes`, in the dataset's metric.
-    pub fn new(quantizer: &'a dyn Quantizer, codes: &'a [u8], metric: datasets::Metric, isa: Isa) -> CodeSearch<'a> {
+    /// Over `codes`, in the dataset's metric. Where codes are searched by tables alone, `backend` may scan them.
+    pub fn new(
+        quantizer: &'a dyn Quantizer,
+        codes: &'a [u8],
+        metric: datasets::Metric,
+        isa: Isa,
+        backend: &dyn Backend,
+    ) -> CodeSearch<'a> {
         let metric = if metric == datasets::Metric::Ip { Metric::InnerProduct } else { Metric::L2 };
-        let path = quantizer.searcher(metric).map_or("decode", |searcher| searcher.path());
-        CodeSearch { quantizer, codes, metric, isa, path }
+        let searcher = quantizer.searcher(metric);
+        let path = searcher.as_ref().map_or("decode", |searcher| searcher.path());
+        let held = searcher.map_or(Ok(None), |searcher| hold(&*searcher, codes, quantizer.code_size(), backend));
+        CodeSearch { quantizer, codes, metric, isa, path, held }
     }
 
     /// What the method calls its own search over codes (`adc`), or `decode` when decoded vectors are scored.
@@ -42,6 +53,15 @@ impl<'a> CodeSearch<'a> {
     /// # Errors
     /// What the method reports.
     pub fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        if let Some(held) = self.held.as_ref().map_err(Clone::clone)?
+            && let Some(mut searcher) = self.quantizer.searcher(self.metric)
+        {
+            let groups = queries.axis_chunks_iter(Axis(0), QUERIES);
+            let found = groups.map(|queries| top_k_of_held(&mut *searcher, queries, &**held, k));
+            if let Some(found) = found.collect::<Result<Option<Vec<_>>, _>>()? {
+                return Ok(found.into_iter().flatten().collect());
+            }
+        }
         // Work for every thread. Nothing that is found depends on it: either all groups are large enough for what several queries
         // share, or none is.
         let n = queries.nrows();
@@ -138,6 +158,7 @@ pub fn rerank(
 mod tests {
     use super::*;
     use datasets::Metric as Space;
+    use methods::backend::CpuBackend;
     use methods::{Context, parse};
     use serde_json::json;
     use std::path::Path;
@@ -162,7 +183,7 @@ mod tests {
             let mut decoded = Array2::zeros(data.base.dim());
             quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
             for space in [Space::L2, Space::Ip] {
-                let search = CodeSearch::new(&*quantizer, &codes, space, Isa::detect());
+                let search = CodeSearch::new(&*quantizer, &codes, space, Isa::detect(), &CpuBackend::detect());
                 assert_eq!(search.path(), path);
                 let on = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -170,8 +191,14 @@ mod tests {
                 };
                 let found = on(1);
                 assert_eq!(on(3), found, "{name} {space}: threads decide nothing");
-                let exact =
-                    datasets::truth::exact_neighbors(decoded.view(), data.queries.view(), space, 10, Isa::detect());
+                let exact = datasets::truth::exact_neighbors(
+                    decoded.view(),
+                    data.queries.view(),
+                    space,
+                    10,
+                    Isa::detect(),
+                    &CpuBackend::detect(),
+                );
                 for (found, exact) in found.iter().zip(&exact) {
                     // Equal codes and near ties may swap; nothing farther than the true tenth may come in.
                     let limit = exact[9].score + 1e-4 * exact[9].score.abs().max(1.0);
@@ -193,7 +220,7 @@ mod tests {
                 parse(name, params).expect("parses").fit(data.train.view(), &Context::cpu(1)).expect("fits");
             let mut codes = vec![0; data.base.nrows() * quantizer.code_size()];
             quantizer.encode_into(data.base.view(), &mut codes).expect("encodes");
-            let search = CodeSearch::new(&*quantizer, &codes, Space::L2, Isa::detect());
+            let search = CodeSearch::new(&*quantizer, &codes, Space::L2, Isa::detect(), &CpuBackend::detect());
             for count in [1, 7, 8, 9, 17] {
                 let on = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -219,7 +246,8 @@ mod tests {
         let quantizer = method.fit(base.train.view(), &Context::cpu(1)).expect("fits");
         let mut codes = vec![0; 4];
         quantizer.encode_into(base.base.view(), &mut codes).expect("encodes");
-        let found = CodeSearch::new(&*quantizer, &codes, base.metric, Isa::detect()).search(base.queries.view(), 1);
+        let found = CodeSearch::new(&*quantizer, &codes, base.metric, Isa::detect(), &CpuBackend::detect())
+            .search(base.queries.view(), 1);
         let ids: Vec<u32> = found.expect("finds").iter().map(|row| row[0].id).collect();
         assert_eq!(ids, [0, 1, 2, 3], "four codewords for four rows lose nothing");
     }

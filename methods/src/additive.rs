@@ -1,6 +1,6 @@
 //! Codes whose vector is the sum of one codeword from each codebook: what residual and additive quantizers share.
 
-use crate::backend::{Backend, SumSearch};
+use crate::backend::{Backend, Join, SumSearch};
 use crate::batch::decode_rows;
 use crate::codebooks::Codebooks;
 use crate::lookup::AdditiveSearcher;
@@ -142,7 +142,11 @@ impl Quantizer for AdditiveQuantizer {
         Ok(())
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        if self.codebooks.decode_on(&*self.backend, codes, Join::Added, rows.view_mut())? {
+            return Ok(());
+        }
         let scratch = || vec![0u16; self.codebooks.books.len()];
         decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
             self.codebooks.select(code, symbols)?;

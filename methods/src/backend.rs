@@ -11,7 +11,10 @@ pub use cpu_backend::CpuBackend;
 pub use cuda_backend::CudaBackend;
 
 use crate::moments::sum;
+use crate::rotation;
+use crate::scan::CodeLayout;
 use crate::{MethodError, Neighbor};
+use cpu::ScanTables;
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
 use std::fmt;
@@ -158,6 +161,35 @@ pub trait SumSearch: Send + Sync {
     ) -> Result<(), MethodError>;
 }
 
+/// A uniform grid for each component.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UniformGrid {
+    /// The lowest level of each component.
+    pub offsets: Vec<f32>,
+    /// The distance between its levels.
+    pub steps: Vec<f32>,
+    /// Bits of a symbol, 1 to 8; there are as many levels as these can name.
+    pub bits: u8,
+}
+
+/// How the codewords of a code make a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// One after the other.
+    Beside,
+    /// As their sum.
+    Added,
+}
+
+/// Codes that a backend holds, to be scanned for many queries.
+pub trait CodeScan: Send + Sync {
+    /// The `k` codes of least score for each query's tables, nearest first, ties by number; nothing where it cannot find so many.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
+}
+
 /// A place to compute. Results do not depend on the number of threads.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Name in records: `cpu` or `cuda`.
@@ -236,6 +268,79 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// Out of device memory.
     fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError>;
+
+    /// `rows · matrix`.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn multiply(&self, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
+        Ok(rotation::multiply(rows, matrix))
+    }
+
+    /// Writes the codes of rows on a uniform grid, `clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, packed least significant first.
+    /// Whether it did: where nothing is gained, the caller's own loop is to be used.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn encode_uniform(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        grid: &UniformGrid,
+        codes: &mut [u8],
+    ) -> Result<bool, MethodError> {
+        let _ = (rows, grid, codes);
+        Ok(false)
+    }
+
+    /// Writes `offset_j + step_j·symbol` of such codes, row by row. Whether it did.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn decode_uniform(&self, codes: &[u8], grid: &UniformGrid, rows: &mut [f32]) -> Result<bool, MethodError> {
+        let _ = (codes, grid, rows);
+        Ok(false)
+    }
+
+    /// Writes the codes of rows of `groups` groups on the grid of finite scalar quantization (see [`crate::fsq`]). Whether it did.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn encode_finite(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        levels: &[usize],
+        groups: usize,
+        codes: &mut [u8],
+    ) -> Result<bool, MethodError> {
+        let _ = (rows, levels, groups, codes);
+        Ok(false)
+    }
+
+    /// Writes the codewords that codes select, of one codebook for each symbol of `bits` bits, row by row. Whether it did; not where a
+    /// symbol names no codeword.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn decode_codewords(
+        &self,
+        codes: &[u8],
+        bits: u8,
+        codebooks: &[Array2<f32>],
+        join: Join,
+        rows: &mut [f32],
+    ) -> Result<bool, MethodError> {
+        let _ = (codes, bits, codebooks, join, rows);
+        Ok(false)
+    }
+
+    /// Holds codes of symbols of one width for scans by tables; nothing where the processor's own scan is to be used.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn hold_codes(&self, codes: &[u8], layout: &CodeLayout) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
+        let _ = (codes, layout);
+        Ok(None)
+    }
 
     /// Sums the rows of each of `k` cells.
     ///

@@ -1,9 +1,10 @@
 //! The codebooks of a code and its layout: what quantizers that select codewords share, however they combine them.
 
+use crate::backend::{Backend, Join};
 use crate::pack::Layout;
 use crate::state::{State, StateError};
 use crate::{MethodError, Symbols};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use std::sync::OnceLock;
 
 /// One codebook per symbol of a code, all of the same shape.
@@ -69,6 +70,20 @@ impl Codebooks {
     /// Bytes of all codewords.
     pub(crate) fn model_size(&self) -> usize {
         self.books.iter().map(|book| 4 * book.len()).sum()
+    }
+
+    /// Decodes codes on a backend; whether it did.
+    pub(crate) fn decode_on(
+        &self,
+        backend: &dyn Backend,
+        codes: &[u8],
+        join: Join,
+        mut rows: ArrayViewMut2<'_, f32>,
+    ) -> Result<bool, MethodError> {
+        match (self.layout.common_width(), rows.as_slice_mut()) {
+            (Some(bits), Some(rows)) => backend.decode_codewords(codes, bits, &self.books, join, rows),
+            _ => Ok(false),
+        }
     }
 
     /// Unpacks a code and checks that every symbol names a codeword.

@@ -127,10 +127,10 @@ impl Method for Fsq {
         fit(&self.encoder, &self.training, shape, bottleneck, train, cx)
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let levels = self.levels()?;
         let latent = self.encoder.latent(dim, self.width(&levels))?;
-        let quantizer = GridQuantizer::new(FiniteGrid::new(levels), self.groups);
+        let quantizer = GridQuantizer::new(FiniteGrid::new(levels), self.groups, cx.backend.clone());
         restore(&self.encoder, dim, latent, state, |_| Ok(Box::new(quantizer)))
     }
 }
@@ -174,6 +174,10 @@ impl FiniteGrid {
 impl Grid for FiniteGrid {
     fn levels(&self) -> &[usize] {
         &self.levels
+    }
+
+    fn finite(&self) -> Option<&[usize]> {
+        Some(&self.levels)
     }
 
     fn digits(&self, latents: &[f32], digits: &mut [usize]) {
@@ -239,8 +243,8 @@ impl Bottleneck for FiniteScalars {
         Ok(Pass { latents: self.quantize(latents), losses: Vec::new(), chosen: Vec::new() })
     }
 
-    fn quantizer(&self, _cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        Ok(Box::new(GridQuantizer::new(self.grid.clone(), self.groups)))
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        Ok(Box::new(GridQuantizer::new(self.grid.clone(), self.groups, cx.backend.clone())))
     }
 }
 
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn every_index_of_every_preset_goes_round() {
         for (bits, levels) in PRESETS.into_iter().chain([(3, &[2usize, 3][..]), (1, &[2])]) {
-            let quantizer = GridQuantizer::new(FiniteGrid::new(levels.to_vec()), 1);
+            let quantizer = GridQuantizer::new(FiniteGrid::new(levels.to_vec()), 1, Context::cpu(1).backend);
             let codewords: usize = levels.iter().product();
             // "About": 7·5⁴ is 4375, and takes 13 bits.
             let expected = [(8, 240), (10, 1000), (12, 4375), (14, 15360), (16, 64000), (3, 6), (1, 2)];

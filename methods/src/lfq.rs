@@ -124,8 +124,10 @@ impl Method for Lfq {
         fit(&self.encoder, &self.training, shape, LookupFree { spec: self.clone() }, train, cx)
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
-        restore(&self.encoder, dim, self.bits, state, |_| Ok(Box::new(GridQuantizer::new(self.signs(), self.groups()))))
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        restore(&self.encoder, dim, self.bits, state, |_| {
+            Ok(Box::new(GridQuantizer::new(self.signs(), self.groups(), cx.backend.clone())))
+        })
     }
 }
 
@@ -192,8 +194,8 @@ impl Bottleneck for LookupFree {
         Ok(Pass { latents: latents.straight_through(signs.view()), losses, chosen: Vec::new() })
     }
 
-    fn quantizer(&self, _cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        Ok(Box::new(GridQuantizer::new(self.spec.signs(), self.spec.groups())))
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        Ok(Box::new(GridQuantizer::new(self.spec.signs(), self.spec.groups(), cx.backend.clone())))
     }
 }
 

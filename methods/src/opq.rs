@@ -118,19 +118,19 @@ impl Method for Opq {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let Fitted { affine, codebooks, mut history } = self.fit_rotation(train, cx)?;
-        let rotated = affine.forward(train);
+        let rotated = affine.forward(train, &*cx.backend)?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
         let trained = train_groups(rotated.view(), starts(codebooks), self.m, self.bits, stop, cx)?;
         history.extend(total_mse(&trained));
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         let product = ProductQuantizer::trained(codebooks, history, cx.backend.clone());
-        Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, Box::new(product))))
+        Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, Box::new(product), cx.backend.clone())))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let affine = Affine::take(state, dim, dim, true, true)?;
         let product = ProductQuantizer::restore(state, self.m, 1 << self.bits, dim, cx.backend.clone())?;
-        Ok(Box::new(TransformedQuantizer::new(dim, affine, product)))
+        Ok(Box::new(TransformedQuantizer::new(dim, affine, product, cx.backend.clone())))
     }
 }
 
@@ -214,7 +214,7 @@ impl Opq {
         let mut history: Vec<f64> = Vec::new();
         let mut codebooks: Option<Vec<Array2<f32>>> = None;
         for _ in 0..self.iterations {
-            let rotated = multiply(train, rotation.view());
+            let rotated = cx.backend.multiply(train, rotation.view())?;
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
             let starts = codebooks.map_or(Starts::From(Init::default()), Starts::Near);
             let trained = train_groups(rotated.view(), starts, self.m, self.bits, stop(inner), cx)?;

@@ -1,6 +1,6 @@
 //! A trained codebook per group of consecutive components: the quantizer behind `lbg` (one group) and `pq`.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Join};
 use crate::batch::decode_rows;
 use crate::codebooks::Codebooks;
 use crate::lookup::LookupSearcher;
@@ -80,7 +80,11 @@ impl Quantizer for ProductQuantizer {
         Ok(())
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        if self.codebooks.decode_on(&*self.backend, codes, Join::Beside, rows.view_mut())? {
+            return Ok(());
+        }
         let dsub = self.codebooks.dsub();
         if let (Some(8), 256) = (self.codebooks.layout.common_width(), self.codebooks.codewords()) {
             // One byte per symbol: nothing to unpack and nothing that could be wrong.

@@ -156,12 +156,12 @@ impl Bottleneck for FakeQuantization {
         Ok(Pass { latents: self.quantize(latents, log_step, offset), losses: Vec::new(), chosen: Vec::new() })
     }
 
-    fn quantizer(&self, _cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let grid = |j: usize| {
             let step = self.start[(0, j)] * self.log_step[(0, j)].exp();
             UniformLevels { step, offset: self.start[(1, j)] + self.start[(0, j)] * self.offset[(0, j)] }
         };
-        Ok(on_uniform_grids(self.bits, (0..self.start.ncols()).map(grid).collect()))
+        Ok(on_uniform_grids(self.bits, (0..self.start.ncols()).map(grid).collect(), cx.backend.clone()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod quantizer;
 
+use crate::backend::Backend;
 use crate::levels::{
     SHARES, Samples, UniformLevels, best_share, lloyd_max, span, span_errors, uniform_min_max, uniform_min_mse,
     uniform_moved, uniform_percentile, uniform_threshold,
@@ -16,6 +17,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -267,10 +269,10 @@ pub(crate) fn uniform_grids(
 }
 
 /// The quantizer of one uniform grid per dimension.
-pub(crate) fn on_uniform_grids(bits: u8, grids: Vec<UniformLevels>) -> Box<dyn Quantizer> {
+pub(crate) fn on_uniform_grids(bits: u8, grids: Vec<UniformLevels>, backend: Arc<dyn Backend>) -> Box<dyn Quantizer> {
     let spec = Scalar { bits, ..Scalar::default() };
     let grids: Vec<Grid> = grids.into_iter().map(Grid::Uniform).collect();
-    Box::new(ScalarQuantizer::new(spec, grids.len(), grids))
+    Box::new(ScalarQuantizer::new(spec, grids.len(), grids, backend))
 }
 
 impl Method for Scalar {
@@ -354,10 +356,10 @@ impl Method for Scalar {
                 self.grids(1, |_| normalized.clone(), cx)?
             }
         };
-        Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids)))
+        Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids, cx.backend.clone())))
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let count = match (self.scope, self.levels) {
             (Scope::Dimension, _) => dim,
             (Scope::Vector | Scope::Block(_), Levels::Uniform) => 0,
@@ -389,7 +391,7 @@ impl Method for Scalar {
                 rows.map(|(l, t)| Grid::Levels { levels: l.to_vec(), thresholds: t.to_vec() }).collect()
             }
         };
-        Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids)))
+        Ok(Box::new(ScalarQuantizer::new(self.clone(), dim, grids, cx.backend.clone())))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Several queries at a time over many codes, where scores are sums of table entries.
 
+use crate::backend::{Backend, CodeScan};
 use crate::{MethodError, Neighbor, Searcher};
 use cpu::{CodeBlock, Isa, ScanTables, Shortlist, SymbolWidth, TopK};
 use ndarray::ArrayView2;
@@ -15,6 +16,38 @@ pub struct CodeLayout {
     pub skip: usize,
     /// Whether a row has an offset and a slope of its own, see [`Searcher::row_factors`].
     pub has_factors: bool,
+}
+
+/// Has the backend hold codes, where it scans them itself and they are searched by tables alone.
+///
+/// # Errors
+/// Out of device memory.
+pub fn hold(
+    searcher: &dyn Searcher,
+    codes: &[u8],
+    code_size: usize,
+    backend: &dyn Backend,
+) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
+    let plain = |layout: &CodeLayout| !layout.has_factors && code_size == layout.width.bytes(layout.positions);
+    searcher.code_layout().filter(plain).map_or(Ok(None), |layout| backend.hold_codes(codes, &layout))
+}
+
+/// [`top_k_of_many`] over codes that a backend holds; nothing where it cannot find so many.
+///
+/// # Errors
+/// A device failure.
+pub fn top_k_of_held(
+    searcher: &mut dyn Searcher,
+    queries: ArrayView2<'_, f32>,
+    held: &dyn CodeScan,
+    k: usize,
+) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+    let mut tables: Vec<ScanTables> = Vec::with_capacity(queries.nrows());
+    for query in queries.outer_iter() {
+        searcher.set_query(&query.to_vec());
+        tables.extend(searcher.scan_tables());
+    }
+    if tables.len() == queries.nrows() { held.top_k(&tables, k) } else { Ok(None) }
 }
 
 /// Codes laid out at a time: few enough to stay in the second-level cache while queries pass.

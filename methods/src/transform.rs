@@ -1,10 +1,11 @@
 //! Transforms that any method can work behind: centring, principal components, rotations. They are part of the model and
 //! counted in its size.
 
+use crate::backend::Backend;
 use crate::moments::mean;
 use crate::opq::{self, Opq};
 use crate::pq;
-use crate::rotation::{balanced_axes, multiply, random};
+use crate::rotation::{balanced_axes, random};
 use crate::scan::CodeLayout;
 use crate::state::{State, StateError};
 use crate::strict;
@@ -17,6 +18,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The key that any method's parameters may hold.
 pub const KEY: &str = "transform";
@@ -162,10 +164,10 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
-    pub(crate) fn forward(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    pub(crate) fn forward(&self, rows: ArrayView2<'_, f32>, backend: &dyn Backend) -> Result<Array2<f32>, MethodError> {
         let centred = self.mean.as_ref().map(|mean| &rows - &ArrayView1::from(mean));
         let rows = centred.as_ref().map_or(rows, |rows| rows.view());
-        self.axes.as_ref().map_or_else(|| rows.to_owned(), |axes| multiply(rows, axes.view()))
+        self.axes.as_ref().map_or_else(|| Ok(rows.to_owned()), |axes| backend.multiply(rows, axes.view()))
     }
 
     /// From what [`Affine::save`] put down, of a mean and axes those that there are.
@@ -246,19 +248,19 @@ impl Method for Transformed {
         check_train(train, cx)?;
         self.check(train.ncols())?;
         let affine = self.transform.fit(train, cx)?;
-        let rows = affine.forward(train);
+        let rows = affine.forward(train, &*cx.backend)?;
         if rows.iter().any(|v| !v.is_finite()) {
             let magnitude = train.iter().fold(0f32, |m, v| m.max(v.abs()));
             return Err(MethodError::Overflow { what: "the transform of a training row", magnitude });
         }
         let inner = self.inner.fit(rows.view(), cx)?;
-        Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, inner)))
+        Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, inner, cx.backend.clone())))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let affine = self.transform.restore(dim, state)?;
         let inner = self.inner.restore(self.transform.dim_after(dim), state, cx)?;
-        Ok(Box::new(TransformedQuantizer::new(dim, affine, inner)))
+        Ok(Box::new(TransformedQuantizer::new(dim, affine, inner, cx.backend.clone())))
     }
 }
 
@@ -267,11 +269,17 @@ pub(crate) struct TransformedQuantizer {
     dim: usize,
     affine: Affine,
     inner: Box<dyn Quantizer>,
+    backend: Arc<dyn Backend>,
 }
 
 impl TransformedQuantizer {
-    pub(crate) fn new(dim: usize, affine: Affine, inner: Box<dyn Quantizer>) -> TransformedQuantizer {
-        TransformedQuantizer { dim, affine, inner }
+    pub(crate) fn new(
+        dim: usize,
+        affine: Affine,
+        inner: Box<dyn Quantizer>,
+        backend: Arc<dyn Backend>,
+    ) -> TransformedQuantizer {
+        TransformedQuantizer { dim, affine, inner, backend }
     }
 }
 
@@ -291,7 +299,7 @@ impl Quantizer for TransformedQuantizer {
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         check_batch(self.dim, self.code_size(), rows.dim(), codes.len())?;
-        self.inner.encode_into(self.affine.forward(rows).view(), codes)
+        self.inner.encode_into(self.affine.forward(rows, &*self.backend)?.view(), codes)
     }
 
     fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
@@ -299,7 +307,7 @@ impl Quantizer for TransformedQuantizer {
         let mut decoded = Array2::zeros((rows.nrows(), self.inner.dim()));
         self.inner.decode_into(codes, decoded.view_mut())?;
         match &self.affine.axes {
-            Some(axes) => rows.assign(&multiply(decoded.view(), axes.t())),
+            Some(axes) => rows.assign(&self.backend.multiply(decoded.view(), axes.t())?),
             None => rows.assign(&decoded),
         }
         if let Some(mean) = &self.affine.mean {

@@ -113,6 +113,16 @@ impl ScanTables {
         if steps.is_nan() { u32::MAX } else { steps as u32 }
     }
 
+    /// One table after the other.
+    pub fn entries(&self) -> &[f32] {
+        &self.entries
+    }
+
+    /// What is added to every sum.
+    pub fn constant(&self) -> f32 {
+        self.constant
+    }
+
     /// With `offset` added to every sum.
     pub fn plus(self, offset: f32) -> ScanTables {
         ScanTables { constant: self.constant + offset, ..self }

@@ -1,15 +1,23 @@
 //! Matrices and kernels on an NVIDIA device (`vqbench-cuda`).
 
-use super::{Assignment, Backend, CellSums, DeviceMatrix, SumSearch, Unavailable};
+use super::{Assignment, Backend, CellSums, CodeScan, DeviceMatrix, Join, SumSearch, Unavailable, UniformGrid};
+use crate::scan::CodeLayout;
 use crate::{MethodError, Neighbor};
-use cuda::{Buffer, Codewords, CudaError, Device, GroupCodebooks, Pass, Rows, SumTables};
-use ndarray::{Array2, ArrayView2};
+use cpu::{ScanTables, SymbolWidth};
+use cuda::{
+    Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Rows, SumTables,
+    Terms, UniformScalars,
+};
+use ndarray::{Array2, ArrayView2, Axis};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Of a local search: symbols thrown anew in a round, and sweeps over all symbols, at most; as on the processor.
 const THROWN: usize = 4;
 const SWEEPS: usize = 4;
+
+/// Rows that go to the device at a time, at most.
+const ROWS_AT_ONCE: u64 = 1 << 20;
 
 /// Computes on a device.
 #[derive(Clone, Debug)]
@@ -46,6 +54,52 @@ impl CudaBackend {
             Some(values) => Rows::new(values, matrix.first_column(), matrix.stride(), matrix.nrows(), matrix.ncols()),
             None => unreachable!("a matrix is used with the backend that made it"),
         }
+    }
+
+    /// Codes rows part by part, as many at a time as there is room for.
+    fn encode(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        size: usize,
+        codes: &mut [u8],
+        encode: impl Fn(Rows<'_>, &mut Buffer<u8>) -> Result<(), CudaError>,
+    ) -> Result<bool, MethodError> {
+        let (n, dim) = rows.dim();
+        let at_once = self.at_once(4 * dim + size)?.min(n.max(1));
+        let mut found = self.device.room(at_once * size)?;
+        for (rows, codes) in rows.axis_chunks_iter(Axis(0), at_once).zip(codes.chunks_mut(at_once * size)) {
+            let on_device = self.device.upload(&contiguous(&rows))?;
+            encode(Rows::all(&on_device, dim), &mut found)?;
+            found.read(0, codes)?;
+        }
+        Ok(true)
+    }
+
+    /// Decodes codes part by part; whether none was strange to `decode`, which returns how many were. It takes so many bytes more per code.
+    fn decode(
+        &self,
+        codes: &[u8],
+        size: usize,
+        dim: usize,
+        rows: &mut [f32],
+        bytes_beside: usize,
+        decode: impl Fn(Codes<'_>, &mut Buffer<f32>) -> Result<usize, CudaError>,
+    ) -> Result<bool, MethodError> {
+        let at_once = self.at_once(4 * dim + size + bytes_beside)?.min((codes.len() / size).max(1));
+        let mut found = self.device.room(at_once * dim)?;
+        for (codes, rows) in codes.chunks(at_once * size).zip(rows.chunks_mut(at_once * dim)) {
+            let on_device = self.device.upload(codes)?;
+            if decode(Codes::all(&on_device, size), &mut found)? > 0 {
+                return Ok(false);
+            }
+            found.read(0, rows)?;
+        }
+        Ok(true)
+    }
+
+    /// Rows that there is room for, each with so many bytes.
+    fn at_once(&self, bytes_per_row: usize) -> Result<usize, MethodError> {
+        Ok((self.device.spare_bytes()? / 2 / bytes_per_row.max(1) as u64).clamp(1, ROWS_AT_ONCE) as usize)
     }
 
     fn assign_on_device(
@@ -150,6 +204,96 @@ impl Backend for CudaBackend {
         Ok(Box::new(CudaSums { device: self.device.clone(), tables }))
     }
 
+    fn multiply(&self, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
+        let (n, dim) = rows.dim();
+        let columns = matrix.ncols();
+        let mut out = Array2::zeros((n, columns));
+        if dim == 0 || out.is_empty() {
+            return Ok(out);
+        }
+        let others: Vec<f32> = matrix.t().iter().copied().collect();
+        let others = self.device.upload(&others)?;
+        let at_once = self.at_once(4 * (dim + columns))?.min(n);
+        let mut products = self.device.room(at_once * columns)?;
+        for (rows, mut out) in rows.axis_chunks_iter(Axis(0), at_once).zip(out.axis_chunks_iter_mut(Axis(0), at_once)) {
+            let on_device = self.device.upload(&contiguous(&rows))?;
+            cuda::products(Rows::all(&on_device, dim), &others, 1.0, Terms::default(), &mut products)?;
+            if let Some(out) = out.as_slice_mut() {
+                products.read(0, out)?;
+            }
+        }
+        Ok(out)
+    }
+
+    fn encode_uniform(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        grid: &UniformGrid,
+        codes: &mut [u8],
+    ) -> Result<bool, MethodError> {
+        let scalars = UniformScalars::new(&self.device, &grid.offsets, &grid.steps, grid.bits.into())?;
+        self.encode(rows, scalars.code_size(), codes, |rows, codes| scalars.encode(rows, codes))
+    }
+
+    fn decode_uniform(&self, codes: &[u8], grid: &UniformGrid, rows: &mut [f32]) -> Result<bool, MethodError> {
+        let scalars = UniformScalars::new(&self.device, &grid.offsets, &grid.steps, grid.bits.into())?;
+        self.decode(codes, scalars.code_size(), grid.offsets.len(), rows, 0, |codes, rows| {
+            scalars.decode(codes, rows).map(|()| 0)
+        })
+    }
+
+    fn encode_finite(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        levels: &[usize],
+        groups: usize,
+        codes: &mut [u8],
+    ) -> Result<bool, MethodError> {
+        if levels.iter().any(|&l| l < 2) {
+            return Ok(false);
+        }
+        let scalars = FiniteScalars::new(&self.device, levels, groups)?;
+        self.encode(rows, scalars.code_size(), codes, |rows, codes| scalars.encode(rows, codes))
+    }
+
+    fn decode_codewords(
+        &self,
+        codes: &[u8],
+        bits: u8,
+        codebooks: &[Array2<f32>],
+        join: Join,
+        rows: &mut [f32],
+    ) -> Result<bool, MethodError> {
+        let (m, width) = (codebooks.len(), codebooks[0].ncols());
+        let views: Vec<ArrayView2<'_, f32>> = codebooks.iter().map(|book| book.view()).collect();
+        let books: Vec<Cow<'_, [f32]>> = views.iter().map(contiguous).collect();
+        let books = Codebooks::new(&self.device, &books.iter().map(|book| &**book).collect::<Vec<_>>(), width)?;
+        let size = (m * usize::from(bits)).div_ceil(8);
+        let dim = if join == Join::Beside { m * width } else { width };
+        self.decode(codes, size, dim, rows, 2 * m, |codes, rows| {
+            let n = codes.count();
+            let mut symbols = self.device.room(n * m)?;
+            cuda::unpack_symbols(codes, m, bits.into(), &mut symbols)?;
+            match join {
+                Join::Beside => books.decode_groups(&symbols, n, rows),
+                Join::Added => books.decode_sums(&symbols, n, rows),
+            }
+        })
+    }
+
+    fn hold_codes(&self, codes: &[u8], layout: &CodeLayout) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
+        let size = layout.width.bytes(layout.positions);
+        if layout.has_factors || layout.skip > 0 || codes.is_empty() || !codes.len().is_multiple_of(size) {
+            return Ok(None);
+        }
+        let width = match layout.width {
+            SymbolWidth::Byte => cuda::SymbolWidth::Byte,
+            SymbolWidth::Nibble => cuda::SymbolWidth::Nibble,
+        };
+        let codes = self.device.upload(codes)?;
+        Ok(Some(Box::new(CudaCodes { codes, size, width, positions: layout.positions })))
+    }
+
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
         assert!(nearest.iter().all(|&c| (c as usize) < k), "cells below {k}");
         self.sums(self.rows(rows), &self.device.upload(nearest)?, k)
@@ -163,6 +307,29 @@ impl Backend for CudaBackend {
 
     fn synchronize(&self) -> Result<(), MethodError> {
         Ok(self.device.synchronize()?)
+    }
+}
+
+/// Codes on a device.
+struct CudaCodes {
+    codes: Buffer<u8>,
+    size: usize,
+    width: cuda::SymbolWidth,
+    positions: usize,
+}
+
+impl CodeScan for CudaCodes {
+    fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+        if k > cuda::MAX_K {
+            return Ok(None);
+        }
+        let entries: Vec<f32> = tables.iter().flat_map(|tables| tables.entries().iter().copied()).collect();
+        let found = cuda::scan_tables(Codes::all(&self.codes, self.size), self.width, self.positions, &entries, k)?;
+        let of_query = |(found, tables): (Vec<cuda::Neighbor<f32>>, &ScanTables)| -> Vec<Neighbor> {
+            let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
+            found.into_iter().map(with_constant).collect()
+        };
+        Ok(Some(found.into_iter().zip(tables).map(of_query).collect()))
     }
 }
 

@@ -1,16 +1,23 @@
 //! Codes that are points of a grid: each component of a latent takes one of a few values by itself, and the values of a
 //! group make one symbol.
 
+use crate::backend::Backend;
 use crate::batch::{decode_rows, encode_rows};
 use crate::codebooks::{check_symbols, symbol_bits};
 use crate::pack::Layout;
-use crate::{MethodError, Quantizer, State, Symbols};
+use crate::{MethodError, Quantizer, State, Symbols, check_batch};
 use ndarray::{ArrayView2, ArrayViewMut2};
+use std::sync::Arc;
 
 /// How the components of a group take their values.
 pub(crate) trait Grid: Send + Sync {
     /// Values each component of a group may take.
     fn levels(&self) -> &[usize];
+
+    /// Levels of the grid of finite scalar quantization, if it is one, which backends have a kernel for.
+    fn finite(&self) -> Option<&[usize]> {
+        None
+    }
 
     /// The number of the value that each component takes, for the latents of one group.
     fn digits(&self, latents: &[f32], digits: &mut [usize]);
@@ -25,13 +32,14 @@ pub(crate) struct GridQuantizer<G> {
     groups: usize,
     alphabet: usize,
     layout: Layout,
+    backend: Arc<dyn Backend>,
 }
 
 impl<G: Grid> GridQuantizer<G> {
     /// `groups` groups; the product of the levels is at most 2^16.
-    pub(crate) fn new(grid: G, groups: usize) -> GridQuantizer<G> {
+    pub(crate) fn new(grid: G, groups: usize, backend: Arc<dyn Backend>) -> GridQuantizer<G> {
         let alphabet = grid.levels().iter().product();
-        GridQuantizer { layout: Layout::uniform(groups, symbol_bits(alphabet)), grid, groups, alphabet }
+        GridQuantizer { layout: Layout::uniform(groups, symbol_bits(alphabet)), grid, groups, alphabet, backend }
     }
 
     #[cfg(test)]
@@ -58,6 +66,12 @@ impl<G: Grid> Quantizer for GridQuantizer<G> {
     }
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        if let Some(levels) = self.grid.finite()
+            && self.backend.encode_finite(rows, levels, self.groups, codes)?
+        {
+            return Ok(());
+        }
         let scratch = || (vec![0usize; self.width()], vec![0u16; self.groups]);
         encode_rows(self.dim(), self.code_size(), rows, codes, scratch, |row, code, (digits, symbols)| {
             for (part, symbol) in row.chunks_exact(self.width()).zip(symbols.iter_mut()) {

@@ -1,6 +1,7 @@
 //! The fitted scalar quantizer: grids, and codes by them.
 
 use super::{Levels, Scalar, normalize};
+use crate::backend::{Backend, UniformGrid};
 use crate::batch::{decode_rows, encode_rows};
 use crate::components::Components;
 use crate::levels::UniformLevels;
@@ -9,6 +10,7 @@ use crate::{MethodError, Quantizer, State, Symbols, check_batch};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Levels in the form that encoding uses.
 #[derive(Clone, Debug)]
@@ -65,23 +67,28 @@ pub(super) struct ScalarQuantizer {
     components: Components,
     /// One grid, or one per dimension; none when each vector brings its own uniform grid.
     grids: Vec<Grid>,
-    /// Offset and step of each component, where codes are one byte of a uniform grid each.
-    bytes: Option<(Vec<f32>, Vec<f32>)>,
+    /// The grid of each component, where codes are symbols of uniform grids of all their values, and nothing else.
+    uniform: Option<UniformGrid>,
+    backend: Arc<dyn Backend>,
 }
 
 /// Rows per task where codes are bytes.
 const BYTE_ROWS: usize = 1024;
 
 impl ScalarQuantizer {
-    pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>) -> ScalarQuantizer {
+    pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>, backend: Arc<dyn Backend>) -> ScalarQuantizer {
         let components = Components::new(dim, spec.bits, spec.side_values(dim), "dim");
-        let uniform = |j: usize| match grids.get(if grids.len() == 1 { 0 } else { j }) {
+        let pair = |j: usize| match grids.get(if grids.len() == 1 { 0 } else { j }) {
             Some(Grid::Uniform(grid)) => Some((grid.offset, grid.step)),
             _ => None,
         };
-        let plain = spec.bits == 8 && spec.level_count() == 256 && components.side_bytes() == 0;
-        let bytes = if plain { (0..dim).map(uniform).collect::<Option<Vec<_>>>() } else { None };
-        ScalarQuantizer { components, spec, bytes: bytes.map(|pairs| pairs.into_iter().unzip()), grids }
+        let plain = spec.bits <= 8 && spec.level_count() == 1 << spec.bits && components.side_bytes() == 0;
+        let pairs = if plain { (0..dim).map(pair).collect::<Option<Vec<_>>>() } else { None };
+        let uniform = pairs.map(|pairs| {
+            let (offsets, steps) = pairs.into_iter().unzip();
+            UniformGrid { offsets, steps, bits: spec.bits }
+        });
+        ScalarQuantizer { components, spec, uniform, grids, backend }
     }
 
     fn grid(&self, j: usize) -> &Grid {
@@ -170,8 +177,13 @@ impl Quantizer for ScalarQuantizer {
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         let dim = self.dim();
-        if let (Some((offsets, steps)), Some(values)) = (&self.bytes, rows.as_slice()) {
-            check_batch(dim, dim, rows.dim(), codes.len())?;
+        check_batch(dim, self.code_size(), rows.dim(), codes.len())?;
+        if let Some(grid) = &self.uniform
+            && self.backend.encode_uniform(rows, grid, codes)?
+        {
+            return Ok(());
+        }
+        if let (Some(UniformGrid { offsets, steps, bits: 8 }), Some(values)) = (&self.uniform, rows.as_slice()) {
             let tasks = codes.par_chunks_mut(BYTE_ROWS * dim).zip(values.par_chunks(BYTE_ROWS * dim));
             let isa = Isa::detect();
             tasks.for_each(|(codes, rows)| cpu::encode_uniform_bytes(isa, rows, offsets, steps, codes));
@@ -182,9 +194,13 @@ impl Quantizer for ScalarQuantizer {
 
     fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
         let dim = self.dim();
-        let shape = rows.dim();
-        if let (Some((offsets, steps)), Some(values)) = (&self.bytes, rows.as_slice_mut()) {
-            check_batch(dim, dim, shape, codes.len())?;
+        check_batch(dim, self.code_size(), rows.dim(), codes.len())?;
+        if let (Some(grid), Some(values)) = (&self.uniform, rows.as_slice_mut())
+            && self.backend.decode_uniform(codes, grid, values)?
+        {
+            return Ok(());
+        }
+        if let (Some(UniformGrid { offsets, steps, bits: 8 }), Some(values)) = (&self.uniform, rows.as_slice_mut()) {
             let tasks = values.par_chunks_mut(BYTE_ROWS * dim).zip(codes.par_chunks(BYTE_ROWS * dim));
             let isa = Isa::detect();
             tasks.for_each(|(rows, codes)| cpu::decode_uniform_bytes(isa, codes, offsets, steps, rows));
