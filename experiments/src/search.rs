@@ -191,14 +191,8 @@ mod tests {
                 };
                 let found = on(1);
                 assert_eq!(on(3), found, "{name} {space}: threads decide nothing");
-                let exact = datasets::truth::exact_neighbors(
-                    decoded.view(),
-                    data.queries.view(),
-                    space,
-                    10,
-                    Isa::detect(),
-                    &CpuBackend::detect(),
-                );
+                let exact =
+                    datasets::truth::exact_neighbors(decoded.view(), data.queries.view(), space, 10, Isa::detect());
                 for (found, exact) in found.iter().zip(&exact) {
                     // Equal codes and near ties may swap; nothing farther than the true tenth may come in.
                     let limit = exact[9].score + 1e-4 * exact[9].score.abs().max(1.0);

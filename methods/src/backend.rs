@@ -12,7 +12,7 @@ pub use cuda_backend::CudaBackend;
 
 use crate::moments::sum;
 use crate::rotation;
-use crate::scan::CodeLayout;
+use crate::scan::{BitQuery, Held};
 use crate::{MethodError, Neighbor};
 use cpu::ScanTables;
 use ndarray::{Array2, ArrayView2};
@@ -188,6 +188,12 @@ pub trait CodeScan: Send + Sync {
     /// # Errors
     /// A device failure.
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
+
+    /// The same by the Hamming distance to each query's code.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn top_k_by_bits(&self, queries: &[BitQuery], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
 }
 
 /// A place to compute. Results do not depend on the number of threads.
@@ -333,12 +339,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(false)
     }
 
-    /// Holds codes of symbols of one width for scans by tables; nothing where the processor's own scan is to be used.
+    /// Holds codes for scans; nothing where the processor's own scan is to be used.
     ///
     /// # Errors
     /// Out of device memory.
-    fn hold_codes(&self, codes: &[u8], layout: &CodeLayout) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
-        let _ = (codes, layout);
+    fn hold_codes(&self, codes: &[u8], held: Held) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
+        let _ = (codes, held);
         Ok(None)
     }
 

@@ -5,7 +5,7 @@ use crate::components::Components;
 use crate::level_dot::LevelDot;
 use crate::levels::Samples;
 use crate::moments::mean;
-use crate::scan::CodeLayout;
+use crate::scan::{BitQuery, CodeLayout};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
@@ -254,6 +254,16 @@ impl Searcher for HammingSearcher<'_> {
             };
         }
         Ok(())
+    }
+
+    fn bit_query(&self) -> Option<BitQuery> {
+        let (gap, dim) = (self.quantizer.gap, self.quantizer.dim() as f32);
+        let (offset, slope) = match self.metric {
+            Metric::L2 => (0.0, gap),
+            Metric::InnerProduct => (-0.25 * gap * dim, 0.5 * gap),
+        };
+        // Without gaps all scores are the same, whatever the bits.
+        (slope > 0.0).then(|| BitQuery { code: self.query.clone(), offset, slope })
     }
 }
 

@@ -6,7 +6,9 @@
 mod agreement;
 mod coding;
 
-pub use agreement::{Disagreement, codes_agree_with_those_of_the_processor, disagreements};
+pub use agreement::{
+    Disagreement, codes_agree_with_those_of_the_processor, disagreements, scans_agree_with_those_of_the_processor,
+};
 pub use coding::*;
 
 use crate::backend::{Backend, CpuBackend};
@@ -38,7 +40,8 @@ macro_rules! for_each_law {
             the_model_size_is_no_more_than_its_file,
             distance_from_zero_costs_nothing,
             transforms_go_before_any_method,
-            codes_agree_with_those_of_the_processor
+            codes_agree_with_those_of_the_processor,
+            scans_agree_with_those_of_the_processor
         }
     };
 }

@@ -208,6 +208,11 @@ pub trait Searcher: Send {
         None
     }
 
+    /// The present query where scores are its Hamming distance to codes, in other units; see [`scan::BitQuery`].
+    fn bit_query(&self) -> Option<scan::BitQuery> {
+        None
+    }
+
     /// `offset_i` and `slope_i` of a code.
     ///
     /// # Errors

@@ -18,7 +18,27 @@ pub struct CodeLayout {
     pub has_factors: bool,
 }
 
-/// Has the backend hold codes, where it scans them itself and they are searched by tables alone.
+/// A query that is a code itself: a score is `offset + slope·h`, where `h` is the number of bits in which it differs from a code.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BitQuery {
+    /// As long as a code.
+    pub code: Vec<u8>,
+    /// What is added.
+    pub offset: f32,
+    /// What a bit adds; more than zero.
+    pub slope: f32,
+}
+
+/// What codes are held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Scans by tables.
+    Tables(CodeLayout),
+    /// Scans by Hamming distance, of so many bytes each.
+    Bits(usize),
+}
+
+/// Has the backend hold codes, where it scans them itself and they are searched by tables or by their bits alone.
 ///
 /// # Errors
 /// Out of device memory.
@@ -29,7 +49,9 @@ pub fn hold(
     backend: &dyn Backend,
 ) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
     let plain = |layout: &CodeLayout| !layout.has_factors && code_size == layout.width.bytes(layout.positions);
-    searcher.code_layout().filter(plain).map_or(Ok(None), |layout| backend.hold_codes(codes, &layout))
+    let bits = searcher.bit_query().map(|_| Held::Bits(code_size));
+    let held = bits.or(searcher.code_layout().filter(plain).map(Held::Tables));
+    held.map_or(Ok(None), |held| backend.hold_codes(codes, held))
 }
 
 /// [`top_k_of_many`] over codes that a backend holds; nothing where it cannot find so many.
@@ -42,12 +64,19 @@ pub fn top_k_of_held(
     held: &dyn CodeScan,
     k: usize,
 ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
-    let mut tables: Vec<ScanTables> = Vec::with_capacity(queries.nrows());
+    let (mut tables, mut bits): (Vec<ScanTables>, Vec<BitQuery>) = Default::default();
     for query in queries.outer_iter() {
         searcher.set_query(&query.to_vec());
-        tables.extend(searcher.scan_tables());
+        match searcher.bit_query() {
+            Some(query) => bits.push(query),
+            None => tables.extend(searcher.scan_tables()),
+        }
     }
-    if tables.len() == queries.nrows() { held.top_k(&tables, k) } else { Ok(None) }
+    match queries.nrows() {
+        n if n == tables.len() => held.top_k(&tables, k),
+        n if n == bits.len() => held.top_k_by_bits(&bits, k),
+        _ => Ok(None),
+    }
 }
 
 /// Codes laid out at a time: few enough to stay in the second-level cache while queries pass.

@@ -52,6 +52,8 @@ methods::for_each_law!(tests_of_laws);
 #[test]
 fn what_the_processor_trained_is_coded_the_same() {
     if let Some((bench, false)) = bench() {
-        laws::codes_agree_with_those_of_the_processor(&bench.only(|name| name != "lsq"));
+        let bench = bench.only(|name| name != "lsq");
+        laws::codes_agree_with_those_of_the_processor(&bench);
+        laws::scans_agree_with_those_of_the_processor(&bench);
     }
 }

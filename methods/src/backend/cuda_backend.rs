@@ -1,7 +1,7 @@
 //! Matrices and kernels on an NVIDIA device (`vqbench-cuda`).
 
 use super::{Assignment, Backend, CellSums, CodeScan, DeviceMatrix, Join, SumSearch, Unavailable, UniformGrid};
-use crate::scan::CodeLayout;
+use crate::scan::{BitQuery, CodeLayout, Held};
 use crate::{MethodError, Neighbor};
 use cpu::{ScanTables, SymbolWidth};
 use cuda::{
@@ -281,17 +281,22 @@ impl Backend for CudaBackend {
         })
     }
 
-    fn hold_codes(&self, codes: &[u8], layout: &CodeLayout) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
-        let size = layout.width.bytes(layout.positions);
-        if layout.has_factors || layout.skip > 0 || codes.is_empty() || !codes.len().is_multiple_of(size) {
+    fn hold_codes(&self, codes: &[u8], held: Held) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
+        let (size, tables) = match held {
+            Held::Bits(size) => (size, None),
+            Held::Tables(CodeLayout { width, positions, skip: 0, has_factors: false }) => {
+                let on_device = match width {
+                    SymbolWidth::Byte => cuda::SymbolWidth::Byte,
+                    SymbolWidth::Nibble => cuda::SymbolWidth::Nibble,
+                };
+                (width.bytes(positions), Some((on_device, positions)))
+            }
+            Held::Tables(_) => return Ok(None),
+        };
+        if codes.is_empty() || size == 0 || !codes.len().is_multiple_of(size) {
             return Ok(None);
         }
-        let width = match layout.width {
-            SymbolWidth::Byte => cuda::SymbolWidth::Byte,
-            SymbolWidth::Nibble => cuda::SymbolWidth::Nibble,
-        };
-        let codes = self.device.upload(codes)?;
-        Ok(Some(Box::new(CudaCodes { codes, size, width, positions: layout.positions })))
+        Ok(Some(Box::new(CudaCodes { codes: self.device.upload(codes)?, size, tables })))
     }
 
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
@@ -314,22 +319,34 @@ impl Backend for CudaBackend {
 struct CudaCodes {
     codes: Buffer<u8>,
     size: usize,
-    width: cuda::SymbolWidth,
-    positions: usize,
+    /// How they are made of symbols, where they are searched by tables.
+    tables: Option<(cuda::SymbolWidth, usize)>,
 }
 
 impl CodeScan for CudaCodes {
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
-        if k > cuda::MAX_K {
-            return Ok(None);
-        }
+        let Some((width, positions)) = self.tables.filter(|_| k <= cuda::MAX_K) else { return Ok(None) };
         let entries: Vec<f32> = tables.iter().flat_map(|tables| tables.entries().iter().copied()).collect();
-        let found = cuda::scan_tables(Codes::all(&self.codes, self.size), self.width, self.positions, &entries, k)?;
+        let found = cuda::scan_tables(Codes::all(&self.codes, self.size), width, positions, &entries, k)?;
         let of_query = |(found, tables): (Vec<cuda::Neighbor<f32>>, &ScanTables)| -> Vec<Neighbor> {
             let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
             found.into_iter().map(with_constant).collect()
         };
         Ok(Some(found.into_iter().zip(tables).map(of_query).collect()))
+    }
+
+    fn top_k_by_bits(&self, queries: &[BitQuery], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+        if k > cuda::MAX_K {
+            return Ok(None);
+        }
+        let codes: Vec<u8> = queries.iter().flat_map(|query| query.code.iter().copied()).collect();
+        let found = cuda::scan_hamming(Codes::all(&self.codes, self.size), &codes, k)?;
+        let of_query = |(found, query): (Vec<cuda::Neighbor<u32>>, &BitQuery)| -> Vec<Neighbor> {
+            let scored =
+                |n: cuda::Neighbor<u32>| Neighbor { score: query.offset + query.slope * n.score as f32, id: n.id };
+            found.into_iter().map(scored).collect()
+        };
+        Ok(Some(found.into_iter().zip(queries).map(of_query).collect()))
     }
 }
 

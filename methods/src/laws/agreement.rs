@@ -1,7 +1,7 @@
 //! The law that holds backends together: what one has trained, the other codes the same.
 
 use super::{Bench, DIM, decode, encode, gaussian, mse};
-use crate::{Context, Method, Quantizer, model};
+use crate::{Context, Method, Metric, Quantizer, model, scan};
 use ndarray::ArrayView2;
 
 /// How far the codes of two backends are apart, for one trained quantizer.
@@ -67,5 +67,42 @@ pub fn codes_agree_with_those_of_the_processor(bench: &Bench) {
         let (here, there) = found.mse;
         let similar = SEARCHED.contains(&method.name()) && (here - there).abs() < 5e-3 * here;
         assert!(found.is_small() || similar, "{name}: {found:?}");
+    }
+}
+
+/// Where a backend scans codes itself, it finds what the processor's scan finds, up to the rounding of scores.
+///
+/// # Panics
+/// Where it does not.
+pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
+    const K: usize = 7;
+    let (train, queries) = (gaussian(600, DIM, 1), gaussian(9, DIM, 9));
+    let backend = bench.context(1).backend;
+    for (name, method) in bench.specimens().into_iter().filter(|(_, method)| !SEARCHED.contains(&method.name())) {
+        let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let codes = encode(&*quantizer, train.view());
+        for metric in [Metric::L2, Metric::InnerProduct] {
+            let Some(mut searcher) = quantizer.searcher(metric) else { continue };
+            let size = quantizer.code_size();
+            let held = scan::hold(&*searcher, &codes, size, &*backend).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let Some(held) = held else { continue };
+            let found = scan::top_k_of_held(&mut *searcher, queries.view(), &*held, K);
+            let found = found.unwrap_or_else(|e| panic!("{name}: {e}")).unwrap_or_else(|| panic!("{name} finds {K}"));
+            assert_eq!(found.len(), queries.nrows(), "{name}");
+            for (query, found) in queries.outer_iter().zip(&found) {
+                searcher.set_query(&query.to_vec());
+                let mut scores = vec![0f32; train.nrows()];
+                searcher.score_into(&codes, &mut scores).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let mut sorted = scores.clone();
+                sorted.sort_by(f32::total_cmp);
+                assert_eq!(found.len(), K, "{name} {metric:?}");
+                for (found, best) in found.iter().zip(&sorted) {
+                    let score = scores[found.id as usize];
+                    let near = |a: f32, b: f32| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
+                    assert!(near(score, *best) && near(found.score, score), "{name} {metric:?}: {found:?} for {best}");
+                }
+                assert!(found.windows(2).all(|pair| pair[0] <= pair[1]), "{name} {metric:?}: {found:?} in order");
+            }
+        }
     }
 }
