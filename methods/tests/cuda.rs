@@ -1,32 +1,39 @@
 //! The laws on the CUDA backend: on the device of this machine where there is one, and on the host's emulation of one everywhere else.
 
-use methods::backend::{self, CudaBackend};
+use methods::Context;
+use methods::backend::{self, Backend, CudaBackend};
 use methods::laws::{self, Bench};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// Where the laws are kept, and whether that is a real device: an emulated one where there is none, nothing where there is no C++ compiler
 /// either.
 fn bench() -> Option<(Bench, bool)> {
     static BENCH: OnceLock<Option<(Bench, bool)>> = OnceLock::new();
-    let found = BENCH.get_or_init(|| {
-        match backend::open("cuda") {
-            Ok(backend) => return Some((Bench::on(backend), true)),
-            Err(missing) => eprintln!("emulated: {missing}"),
+    let found = BENCH.get_or_init(|| match backend::open("cuda") {
+        Ok(backend) => Some((Bench::on(backend), true)),
+        Err(missing) => {
+            eprintln!("emulated: {missing}");
+            let device = cuda::Device::emulated(emulator()?, 4 << 30).expect("opens");
+            Some((Bench::on(Arc::new(CudaBackend::on(device))), false))
         }
-        match cuda::emulator::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("laws")) {
-            Ok(library) => {
-                let device = cuda::Device::emulated(&library, 4 << 30).expect("opens");
-                Some((Bench::on(Arc::new(CudaBackend::on(device))), false))
-            }
+    });
+    found.clone()
+}
+
+/// The emulator, built once; nothing where there is no C++ compiler.
+fn emulator() -> Option<&'static Path> {
+    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let library =
+        LIBRARY.get_or_init(|| match cuda::emulator::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("laws")) {
+            Ok(library) => Some(library),
             Err(reason) if reason.starts_with("there is no C++ compiler") => {
                 eprintln!("skipped: {reason}");
                 None
             }
             Err(reason) => panic!("{reason}"),
-        }
-    });
-    found.clone()
+        });
+    library.as_deref()
 }
 
 /// What an emulated device has time for: it takes a second for what a real one does in a millisecond, and each law fits every method
@@ -56,4 +63,28 @@ fn what_the_processor_trained_is_coded_the_same() {
         laws::codes_agree_with_those_of_the_processor(&bench);
         laws::scans_agree_with_those_of_the_processor(&bench);
     }
+}
+
+/// Work that can be split is; what cannot is an error that says what was wanted and what is there.
+#[test]
+fn a_small_memory_splits_work_or_says_so() {
+    let Some(library) = emulator() else { return };
+    // A copy of its own, with a memory of its own.
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("small.so");
+    std::fs::copy(library, &copy).expect("copies");
+    let backend = Arc::new(CudaBackend::on(cuda::Device::emulated(&copy, 300 << 10).expect("opens")));
+    let rows = laws::gaussian(9000, 8, 3);
+    let method = methods::parse("pq", serde_json::json!({ "m": 4, "bits": 3 })).expect("parses");
+    let here = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
+    let file = methods::model::write(&*method, &*here);
+    let there = Context { backend: backend.clone(), ..Context::cpu(1) };
+    let restored = methods::model::read(&file, &there).expect("reads").quantizer;
+    let codes = laws::encode(&*here, rows.view());
+    assert_eq!(laws::encode(&*restored, rows.view()), codes, "288 kB of rows do not fit beside what else there is");
+    assert_eq!(laws::decode(&*restored, &codes), laws::decode(&*here, &codes));
+    assert!(backend.peak_device_bytes().is_some_and(|bytes| (1..=300 << 10).contains(&bytes)));
+    let error = method.fit(laws::gaussian(20_000, 8, 3).view(), &there).err().expect("640 kB of training rows");
+    let text = error.to_string();
+    assert!(text.contains("the device is out of memory") && text.contains("of 307200"), "{text}");
 }

@@ -179,10 +179,15 @@ impl Backend for CudaBackend {
         let books: Vec<Cow<'_, [f32]>> = views.iter().map(contiguous).collect();
         let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
         let books = GroupCodebooks::new(&self.device, &books, codebooks[0].ncols())?;
-        let on_device = self.device.upload(&contiguous(&rows))?;
-        let mut found = self.device.room(symbols.len())?;
-        books.nearest(Rows::new(&on_device, 0, rows.ncols(), rows.nrows(), rows.ncols()), &mut found)?;
-        Ok(found.read(0, symbols)?)
+        let (m, dim) = (codebooks.len(), rows.ncols());
+        let at_once = self.at_once(4 * dim + 2 * m)?.min(rows.nrows().max(1));
+        let mut found = self.device.room(at_once * m)?;
+        for (rows, symbols) in rows.axis_chunks_iter(Axis(0), at_once).zip(symbols.chunks_mut(at_once * m)) {
+            let on_device = self.device.upload(&contiguous(&rows))?;
+            books.nearest(Rows::all(&on_device, dim), &mut found)?;
+            found.read(0, symbols)?;
+        }
+        Ok(())
     }
 
     fn nearest_of_groups(
