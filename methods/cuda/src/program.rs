@@ -21,6 +21,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("scan.cu", include_str!("../kernels/scan.cu")),
     ("codes.cu", include_str!("../kernels/codes.cu")),
     ("hamming.cu", include_str!("../kernels/hamming.cu")),
+    ("random.cu", include_str!("../kernels/random.cu")),
+    ("peak.cu", include_str!("../kernels/peak.cu")),
 ];
 
 /// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.
