@@ -1,8 +1,12 @@
 //! `ci`: what continuous integration checks beside the tests, in the order of cost; all are run, then judged.
 
+mod kernels;
+mod nvrtc;
+
 use crate::errors::Mistakes;
 use crate::schema;
 use crate::test::{cargo, cargo_with};
+use clap::Args;
 use cpu::{ISA_VARIABLE, Isa};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,20 +26,29 @@ const CHECKS: &[(&str, Check)] = &[
         tool(&["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"])
     }),
     ("documentation, warnings denied", documentation),
+    ("the CUDA kernels compile for sm_80, sm_90 and sm_100", kernels::compile),
+    ("the CUDA kernels keep their laws under sanitizers", kernels::sanitized),
     ("the methods keep their laws on every narrower instruction set", narrower_sets),
 ];
 
-pub fn run() -> Result<ExitCode, Mistakes> {
-    let mut failed = 0;
-    for (name, check) in CHECKS {
+#[derive(Args)]
+pub struct Arguments {
+    /// Only the checks whose name contains TEXT, such as CUDA
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+    let (mut passed, mut failed) = (0, 0);
+    for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(&arguments.only)) {
         say_aside!("checking: {name}");
         let problems = check()?;
         for problem in &problems {
             say_aside!("  {problem}");
         }
-        failed += usize::from(!problems.is_empty());
+        *(if problems.is_empty() { &mut passed } else { &mut failed }) += 1;
     }
-    say!("{} checks passed, {failed} failed", CHECKS.len() - failed);
+    say!("{passed} checks passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 

@@ -11,6 +11,7 @@ mod decode;
 mod encode;
 mod errors;
 mod experiments_verb;
+mod fetched;
 mod fit;
 mod methods_verb;
 mod model_file;
@@ -65,7 +66,7 @@ enum Verb {
     /// Run all tests
     Test(test::Arguments),
     /// Check everything that continuous integration checks
-    Ci,
+    Ci(ci::Arguments),
     /// Print shell completions
     Completions {
         /// For which shell
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
         Verb::Decode(arguments) => decode::run(arguments),
         Verb::Schema(arguments) => schema::run(arguments),
         Verb::Test(arguments) => test::run(arguments),
-        Verb::Ci => ci::run(),
+        Verb::Ci(arguments) => ci::run(arguments),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut script);

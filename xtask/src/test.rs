@@ -2,7 +2,7 @@
 
 use crate::errors::Mistakes;
 use clap::Args;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Output};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -24,11 +24,22 @@ pub fn cargo(arguments: &[String]) -> Result<bool, Mistakes> {
 
 /// Runs cargo in the source tree with environment variables of its own; tells whether it succeeded.
 pub fn cargo_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<bool, Mistakes> {
+    command(arguments, variables).status().map(|status| status.success()).map_err(not_started)
+}
+
+/// The same, and what it said instead of letting it speak.
+pub fn cargo_output(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Output, Mistakes> {
+    let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+    command(&arguments, variables).output().map_err(not_started)
+}
+
+fn command(arguments: &[String], variables: &[(&str, &str)]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(arguments).current_dir(crate::source_tree()).envs(variables.iter().copied());
-    let status = command.status();
-    status
-        .map(|status| status.success())
-        .map_err(|e| Mistakes::new(format!("cargo could not be started: {e}"), "run this through `cargo xtask`"))
+    command
+}
+
+fn not_started(error: std::io::Error) -> Mistakes {
+    Mistakes::new(format!("cargo could not be started: {error}"), "run this through `cargo xtask`")
 }

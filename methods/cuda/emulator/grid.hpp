@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -39,11 +40,29 @@ static Place threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
-// Fibers begin as contexts and then take turns by jumps, which need no call of the system; sanitizers must be told and see contexts alone.
+// Fibers take turns without a call of the system, and without jumps, which sanitizers take for an end of what they watch: on x86-64 by
+// exchanging stacks and the registers that a call keeps. Elsewhere they begin as contexts and go on by jumps.
+#if defined(__x86_64__)
+#define EXCHANGED
+extern "C" void exchange(void** from, void* to) __asm__("emulator_exchange");
+__asm__(
+    ".text\n"
+    "emulator_exchange:\n"
+    "  pushq %rbp\n  pushq %rbx\n  pushq %r12\n  pushq %r13\n  pushq %r14\n  pushq %r15\n"
+    "  movq %rsp, (%rdi)\n"
+    "  movq %rsi, %rsp\n"
+    "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
+    "  ret\n");
+#endif
+
 struct Fiber {
+#if defined(EXCHANGED)
+    void* here;
+#else
     ucontext_t context;
     jmp_buf here;
     bool begun = false;
+#endif
     std::vector<char> stack;
     const u32* waits_for = nullptr;
     u32 seen = 0;
@@ -63,7 +82,7 @@ struct Warp {
     unsigned char shown[2][32][64];
 };
 
-// Where they are, they stay: contexts hold addresses within themselves.
+// Where they are, they stay: contexts may hold addresses within themselves.
 static std::deque<Fiber> fibers;
 static std::vector<Warp> warps;
 static Barrier block_barrier;
@@ -72,13 +91,14 @@ static unsigned char* shared_memory;
 static void (*body)(void**);
 static void** arguments;
 
-#if defined(__SANITIZE_ADDRESS__)
-static ucontext_t scheduler;
-static void* scheduler_fake;
-static const void* scheduler_bottom;
-static size_t scheduler_size;
+#if defined(EXCHANGED)
+static void* scheduler_here;
 #else
 static jmp_buf scheduler_here;
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+static const void* scheduler_bottom;
+static size_t scheduler_size;
 #endif
 
 [[noreturn]] static void fail(const char* what) {
@@ -86,14 +106,19 @@ static jmp_buf scheduler_here;
     std::abort();
 }
 
+// Back to the scheduler, until it comes to this fiber again.
 static void pause() {
 #if defined(__SANITIZE_ADDRESS__)
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(&fake, scheduler_bottom, scheduler_size);
-    swapcontext(&fibers[current].context, &scheduler);
-    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+#if defined(EXCHANGED)
+    exchange(&fibers[current].here, scheduler_here);
 #else
     if (!_setjmp(fibers[current].here)) _longjmp(scheduler_here, 1);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, &scheduler_bottom, &scheduler_size);
 #endif
 }
 
@@ -124,6 +149,42 @@ static void entry() {
     }
 }
 
+// Prepares a fiber to begin with `entry`.
+static void prepare(Fiber& fiber) {
+#if defined(EXCHANGED)
+    // As if it had paused there: an address to return to, nothing behind it, the six registers below.
+    void** top = (void**)((uintptr_t)(fiber.stack.data() + fiber.stack.size()) & ~(uintptr_t)15);
+    top[-2] = (void*)entry;
+    fiber.here = top - 8;
+#else
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.data();
+    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, entry, 0);
+#endif
+}
+
+// Lets a fiber go on until it pauses.
+static void go_on(Fiber& fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, fiber.stack.data(), fiber.stack.size());
+#endif
+#if defined(EXCHANGED)
+    exchange(&scheduler_here, fiber.here);
+#else
+    if (!_setjmp(scheduler_here)) {
+        if (fiber.begun) _longjmp(fiber.here, 1);
+        fiber.begun = true;
+        setcontext(&fiber.context);
+    }
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+}
+
 static void run_block(bool backwards) {
     for (Fiber& fiber : fibers) {
         fiber.waits_for = nullptr;
@@ -141,17 +202,7 @@ static void run_block(bool backwards) {
             fiber.waits_for = nullptr;
             moved = true;
             threadIdx = {current % blockDim.x, current / blockDim.x, 0};
-#if defined(__SANITIZE_ADDRESS__)
-            __sanitizer_start_switch_fiber(&scheduler_fake, fiber.stack.data(), fiber.stack.size());
-            swapcontext(&scheduler, &fiber.context);
-            __sanitizer_finish_switch_fiber(scheduler_fake, nullptr, nullptr);
-#else
-            if (!_setjmp(scheduler_here)) {
-                if (fiber.begun) _longjmp(fiber.here, 1);
-                fiber.begun = true;
-                setcontext(&fiber.context);
-            }
-#endif
+            go_on(fiber);
             if (fiber.done) left--;
         }
         if (!moved) fail("threads wait for a barrier that others never reach");
@@ -210,11 +261,7 @@ static void play(void (*kernel)(void**), const u32 grid[3], u32 block, u32 share
     while (fibers.size() < block) {
         Fiber& fiber = fibers.emplace_back();
         fiber.stack.resize(stack);
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, entry, 0);
+        prepare(fiber);
     }
     warps.resize((block + 31) / 32);
     body = kernel;

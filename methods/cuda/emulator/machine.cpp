@@ -35,6 +35,18 @@ void emulated_free(void* memory) {
     std::free(start);
 }
 
+// Of memory so long the first bytes are in use, and all others are out of bounds: the host gives out pieces of a few sizes, and keeps them. A
+// word of memory may be read for one of its bytes.
+void emulated_lend(void* memory, u64 used, u64 bytes) {
+    used = (used + 3) / 4 * 4;
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(memory, used);
+    __asan_poison_memory_region((char*)memory + used, bytes - used);
+#endif
+    (void)bytes;
+    std::memset(memory, 0xee, used);
+}
+
 void emulated_limit(u64 bytes) { memory_limit = bytes; }
 
 u64 emulated_used() { return memory_used; }

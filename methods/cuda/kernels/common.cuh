@@ -45,3 +45,12 @@ DEVICE Found best_of_block(Found found, Found* room) {
         if (better(room[w].score, room[w].id, found)) found = room[w];
     return found;
 }
+
+// SplitMix64 (Steele, Lea and Flood 2014).
+DEVICE u64 split_mix(u64& state) {
+    state += 0x9e3779b97f4a7c15ull;
+    u64 z = state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}

@@ -63,15 +63,6 @@ KERNEL search_beam(const float* unary, const float* pairs, u32 n, u32 m, u32 k, 
     }
 }
 
-// SplitMix64 (Steele, Lea and Flood 2014).
-DEVICE u64 split_mix(u64& state) {
-    state += 0x9e3779b97f4a7c15ull;
-    u64 z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
 // Lets each symbol in turn take its best value for the others as they are, up to `sweeps` times or until nothing changes.
 DEVICE void descend(const float* u, const float* pairs, u32 m, u32 k, u32 sweeps, u16* code, Found* room) {
     for (u32 sweep = 0; sweep < sweeps; sweep++) {

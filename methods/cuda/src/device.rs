@@ -121,6 +121,7 @@ impl Device {
         memory.used_bytes += bytes;
         memory.peak_bytes = memory.peak_bytes.max(memory.used_bytes);
         drop(memory);
+        machine.lend(address, (len * size_of::<T>()) as u64, bytes);
         Ok(Buffer { device: self.clone(), address, len, bytes, values: PhantomData })
     }
 
@@ -322,6 +323,7 @@ impl<T: Value> Buffer<T> {
 
 impl<T: Value> Drop for Buffer<T> {
     fn drop(&mut self) {
+        self.device.machine.machine.lend(self.address, 0, self.bytes);
         let mut memory = self.device.memory();
         memory.used_bytes -= self.bytes;
         memory.kept_bytes += self.bytes;

@@ -53,6 +53,8 @@ pub fn build(into: &Path) -> Result<PathBuf, String> {
     }
     if let Ok(sanitizers) = std::env::var(SANITIZE_VARIABLE) {
         command.args([&format!("-fsanitize={sanitizers}"), "-fno-sanitize-recover=all"]);
+        // Their libraries are for this process, not for the compiler.
+        command.env_remove("LD_PRELOAD");
     }
     let output = command.arg("-o").arg(&library).arg(&source).output().map_err(|e| format!("{compiler}: {e}"))?;
     match output.status.success() {
@@ -123,6 +125,12 @@ impl Machine for Emulator {
         type Free = unsafe extern "C" fn(*mut c_void);
         // SAFETY: it was allocated here and is freed once.
         let _ = self.with(b"emulated_free", |free: &Free| unsafe { free(address as *mut c_void) });
+    }
+
+    fn lend(&self, address: u64, used: u64, bytes: u64) {
+        type Lend = unsafe extern "C" fn(*mut c_void, u64, u64);
+        // SAFETY: it was allocated here, as long as that.
+        let _ = self.with(b"emulated_lend", |lend: &Lend| unsafe { lend(address as *mut c_void, used, bytes) });
     }
 
     fn memory(&self) -> Result<(u64, u64), CudaError> {

@@ -37,6 +37,9 @@ pub(crate) trait Machine: Send + Sync {
 
     fn free(&self, address: u64);
 
+    /// Tells that of memory of so many bytes the first are in use from now on, where somebody watches.
+    fn lend(&self, _address: u64, _used: u64, _bytes: u64) {}
+
     /// Free and all bytes.
     fn memory(&self) -> Result<(u64, u64), CudaError>;
 

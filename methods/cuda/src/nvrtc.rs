@@ -68,8 +68,11 @@ fn load_from(file: &Path) -> bool {
     true
 }
 
-/// Version of the compiler, e.g. `13.0`.
-pub(crate) fn version() -> Result<String, CudaError> {
+/// Version of NVRTC, e.g. `13.0`.
+///
+/// # Errors
+/// There is none here, and what to do.
+pub fn version() -> Result<String, CudaError> {
     find()?;
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both point to integers.

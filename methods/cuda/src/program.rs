@@ -22,6 +22,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("hamming.cu", include_str!("../kernels/hamming.cu")),
     ("exact.cu", include_str!("../kernels/exact.cu")),
     ("codes.cu", include_str!("../kernels/codes.cu")),
+    ("random.cu", include_str!("../kernels/random.cu")),
+    ("peak.cu", include_str!("../kernels/peak.cu")),
 ];
 
 /// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.

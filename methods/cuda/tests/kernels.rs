@@ -3,7 +3,10 @@
 mod common;
 
 use common::device;
-use cuda::{Codewords, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, nearest_of_groups, products};
+use cuda::{
+    Codewords, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, fill_random, fill_random_bytes,
+    nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -327,4 +330,29 @@ fn memory_is_counted_and_its_end_is_an_error() {
     let most = device.spare_bytes().expect("known") as usize;
     drop(device.room::<u8>(most / 2).expect("room"));
     drop(device.room::<u8>(most).expect("room"));
+}
+
+#[test]
+fn random_values_are_those_that_the_host_makes() {
+    let Some((device, _alone)) = device() else { return };
+    for (n, seed) in [(1, 0), (7, 1), (8, 2), (10_000, u64::MAX), (300_001, 3)] {
+        let mut values = device.filled(n, 0xff).expect("room");
+        fill_random(&mut values, seed).expect("fills");
+        let values = values.download().expect("reads");
+        assert!(values.iter().enumerate().all(|(i, &v)| v == random_float(seed, i as u64)), "{n} of {seed}");
+        let mut bytes = device.filled(n + 3, 0xff).expect("room");
+        fill_random_bytes(&mut bytes, seed).expect("fills");
+        let expected = (0..).flat_map(|i| random_bits(seed, i).to_le_bytes());
+        assert!(bytes.download().expect("reads").into_iter().eq(expected.take(n + 3)), "{n} of {seed}");
+    }
+    let moment = |power| (0..100_000).map(|i| f64::from(random_float(9, i)).powi(power)).sum::<f64>() / 1e5;
+    assert!(moment(1).abs() < 0.01 && (moment(2) - 1.0).abs() < 0.02, "{} {}", moment(1), moment(2));
+}
+
+#[test]
+fn peaks_say_how_much_they_did() {
+    let Some((device, _alone)) = device() else { return };
+    // 64 blocks of 256 threads.
+    assert_eq!(peak_floats(&device, 3).expect("runs"), 64.0 * 256.0 * 3.0 * 32.0);
+    assert_eq!(peak_halves(&device, 3).expect("runs"), 64.0 * 8.0 * 3.0 * 8.0 * 4096.0);
 }

@@ -2,9 +2,10 @@
 //! and kept in the user's cache.
 
 use crate::errors::Mistakes;
+use crate::fetched::{self, last_words};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 /// What is installed, in pip's notation.
 const REQUIREMENTS: &str = include_str!("../../peers/requirements.txt");
@@ -113,25 +114,9 @@ fn install(python: &Path, requirements: &Path) -> Result<(), Mistakes> {
     Err(Mistakes::new(message, help))
 }
 
-/// The last line that a program said, of errors if there are any.
-fn last_words(output: &Output) -> String {
-    let said = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        let line = |marked: bool| {
-            let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-            lines().rfind(|line| !marked || line.to_lowercase().starts_with("error")).map(str::to_owned)
-        };
-        line(true).or_else(|| line(false))
-    };
-    said(&output.stderr).or_else(|| said(&output.stdout)).unwrap_or_else(|| output.status.to_string())
-}
-
 /// Where environments are kept.
 fn cache_folder() -> Result<PathBuf, Mistakes> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"));
-    let cache = cache.or_else(|| home().map(|home| Path::new(&home).join(".cache")));
-    cache.map(|cache| cache.join("vqbench").join("peers")).ok_or_else(|| {
+    fetched::cache_folder().map(|cache| cache.join("peers")).ok_or_else(|| {
         Mistakes::new(
             "there is no folder to keep a Python environment in",
             "set HOME or XDG_CACHE_HOME, or name a Python that has FAISS with `--python PATH`",

@@ -1,0 +1,100 @@
+//! What can be known of CUDA kernels where there is no device: that NVRTC takes them, and that sanitizers find nothing in them when they
+//! are played on the host.
+
+use super::nvrtc;
+use crate::errors::Mistakes;
+use crate::test::{cargo_output, cargo_with};
+use cuda::{NVRTC_VARIABLE, emulator};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// What compiled code for each architecture is left to: a test of the kernels' crate, which says so where it finds no NVRTC.
+const COMPILING: [&str; 8] =
+    ["test", "--release", "-p", "vqbench-cuda", "--lib", "kernels_compile_for_all_architectures", "--", "--nocapture"];
+
+/// What the compiler of the emulator watches for.
+const SANITIZERS: &str = "address,undefined";
+
+/// The libraries that a process must begin with for that.
+const RUNTIMES: [&str; 2] = ["libasan.so", "libubsan.so"];
+
+/// Leaks are Rust's and the test's own; who overflowed what is worth its stack.
+const OPTIONS: [&str; 2] =
+    ["ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS=print_stacktrace=1"];
+
+/// Compiles the kernels by the NVRTC of this machine, or by the one of PyPI.
+pub fn compile() -> Result<Vec<String>, Mistakes> {
+    let output = cargo_output(&COMPILING, &[])?;
+    let Some(reason) = skipped(&output) else { return Ok(judged(&output)) };
+    if std::env::var_os(NVRTC_VARIABLE).is_some() {
+        return Ok(vec![reason]);
+    }
+    let library = match nvrtc::from_pypi() {
+        Ok(library) => library,
+        Err(why) => {
+            say_aside!("  skipped: {why}");
+            return Ok(vec![]);
+        }
+    };
+    let output = cargo_output(&COMPILING, &[(NVRTC_VARIABLE, &library.to_string_lossy())])?;
+    Ok(match skipped(&output) {
+        Some(reason) => {
+            say_aside!("  skipped: {reason}");
+            vec![]
+        }
+        None => judged(&output),
+    })
+}
+
+/// What the test says when there is no NVRTC.
+fn skipped(output: &Output) -> Option<String> {
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.lines().find_map(|line| Some(line.split_once("skipped: ")?.1.to_owned()))
+}
+
+/// Passing means that the one test has run.
+fn judged(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && text.contains("1 passed") {
+        return vec![];
+    }
+    say_aside!("{}{}", text, String::from_utf8_lossy(&output.stderr));
+    vec![format!("`cargo {}` failed", COMPILING.join(" "))]
+}
+
+/// Runs the tests of the kernels on an emulator that is compiled with sanitizers.
+pub fn sanitized() -> Result<Vec<String>, Mistakes> {
+    let preload = match runtimes() {
+        Ok(paths) => format!("LD_PRELOAD={}", paths.join(":")),
+        Err(reason) => {
+            say_aside!("  skipped: {reason}");
+            return Ok(vec![]);
+        }
+    };
+    // Only the tests begin with these libraries; cargo and the compilers do not.
+    let runner: Vec<&str> = ["env", &preload].into_iter().chain(OPTIONS).collect();
+    let runner = format!("target.\"cfg(all())\".runner={runner:?}");
+    let arguments = ["--config", &runner, "test", "--release", "-p", "vqbench-cuda", "--tests"];
+    let fine = cargo_with(&arguments.map(str::to_owned), &[(emulator::SANITIZE_VARIABLE, SANITIZERS)])?;
+    let command = format!("{}={SANITIZERS} cargo {}", emulator::SANITIZE_VARIABLE, arguments.join(" "));
+    Ok(if fine { vec![] } else { vec![format!("`{command}` failed")] })
+}
+
+/// The sanitizers' libraries, as the C++ compiler knows them; or why there are none.
+fn runtimes() -> Result<Vec<String>, String> {
+    if !cfg!(target_os = "linux") {
+        return Err("sanitizers are loaded into the tests in the way of Linux".into());
+    }
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let path = |name: &&str| {
+        let output = Command::new(&compiler).arg(format!("-print-file-name={name}")).stdin(Stdio::null()).output();
+        let output = output.map_err(|_| format!("there is no C++ compiler here (`{compiler}`)"))?;
+        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        // What it does not know it repeats.
+        match Path::new(&path).is_absolute() {
+            true => Ok(path),
+            false => Err(format!("`{compiler}` comes without {name}")),
+        }
+    };
+    RUNTIMES.iter().map(path).collect()
+}
