@@ -116,10 +116,10 @@ DEVICE void write_least(const Selection& selection, u32 queries, u64* out, u64 s
         for (u32 e = threadIdx.x; e < selection.k; e += blockDim.x) out[q * stride + e] = selection.keys[q * selection.capacity + e];
 }
 
-// least[q] = the k least of the `count` keys of query q, ascending. One block per query.
-KERNEL BOUNDED(512, 2) merge_keys(const u64* keys, u32 queries, u64 count, u32 k, u32 capacity, u64* least) {
+// least[q] = the k least of the `count` keys of list q, ascending. One block per list.
+KERNEL BOUNDED(512, 2) merge_keys(const u64* keys, u32 lists, u64 count, u32 k, u32 capacity, u64* least) {
     SHARED(u64, memory);
-    for (u32 q = blockIdx.x; q < queries; q += gridDim.x) {
+    for (u32 q = blockIdx.x; q < lists; q += gridDim.x) {
         __syncthreads();
         Selection selection = empty_selection(memory, 1, k, capacity);
         __syncthreads();

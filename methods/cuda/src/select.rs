@@ -22,6 +22,9 @@ const CODES_PER_THREAD: usize = 4;
 /// Blocks per block that the device runs at a time: what begins late knows good bounds from the start.
 const WAVES: usize = 4;
 
+/// Blocks whose finds are merged at a time, where there are more: one block after the other would take longer than the scan.
+const MERGED: usize = 8;
+
 /// Blocks along the second axis of a grid.
 const MOST_SECOND: usize = 65_535;
 
@@ -98,11 +101,17 @@ impl Scan {
         let resident = facts.multiprocessors as usize * beside_each_other;
         let most = n.div_ceil(CODES_PER_THREAD * THREADS as usize);
         let blocks = (WAVES * resident).div_ceil(queries.div_ceil(beside)).clamp(1, most);
-        let per_query = self.bytes_per_query + 8 * (blocks + 1) * k + 8;
+        // Blocks in whole groups; those behind the last code find nothing.
+        let (blocks, groups) = match blocks > MERGED {
+            true => (blocks.next_multiple_of(MERGED), blocks.div_ceil(MERGED)),
+            false => (blocks, 0),
+        };
+        let per_query = self.bytes_per_query + 8 * (blocks + groups + 1) * k + 8;
         let room = (device.spare_bytes()? / 2) as usize / per_query / beside * beside;
         let at_once = room.clamp(beside, MOST_SECOND * beside).min(queries);
         let limits = device.room::<u64>(at_once)?;
         let found = device.room::<u64>(at_once * blocks * k)?;
+        let of_groups = device.room::<u64>(at_once * groups * k)?;
         let merged = device.room::<u64>(if blocks > 1 { at_once * k } else { 0 })?;
         let mut keys = vec![0u64; at_once * k];
         let mut lists = Vec::with_capacity(queries);
@@ -111,10 +120,14 @@ impl Scan {
             limits.fill(0xff)?;
             let launch = Launch::of(blocks, THREADS).by(here.div_ceil(beside)).shared(self.shared_bytes);
             start(from..from + here, launch, &limits, &found)?;
-            if blocks > 1 {
-                merge(device, &found, (here, blocks * k), k, &merged)?;
-            }
-            let least = if blocks > 1 { &merged } else { &found };
+            let least = match (blocks, groups) {
+                (1, _) => &found,
+                (_, 0) => merge(device, &found, (here, blocks * k), k, &merged)?,
+                _ => {
+                    let of_groups = merge(device, &found, (here * groups, MERGED * k), k, &of_groups)?;
+                    merge(device, of_groups, (here, groups * k), k, &merged)?
+                }
+            };
             least.read(0, &mut keys[..here * k])?;
             lists.extend(lists_of(&keys[..here * k], k));
         }
@@ -122,20 +135,21 @@ impl Scan {
     }
 }
 
-/// The `k` least of each query's keys.
-fn merge(
+/// Writes the `k` least of the `count` keys of each list.
+fn merge<'a>(
     device: &Device,
     keys: &Buffer<u64>,
-    (queries, count): (usize, usize),
+    (lists, count): (usize, usize),
     k: usize,
-    least: &Buffer<u64>,
-) -> Result<(), CudaError> {
-    assert!(keys.len() >= queries * count && least.len() >= queries * k, "keys of each query, a place for the least");
+    least: &'a Buffer<u64>,
+) -> Result<&'a Buffer<u64>, CudaError> {
+    assert!(keys.len() >= lists * count && least.len() >= lists * k, "keys of each list, a place for the least");
     // SAFETY: all are as long as just asserted.
     unsafe {
-        launch!(device, merge_keys, Launch::of(queries, THREADS).shared(selection_bytes(1, k));
-            keys, queries as u32, count as u64, k as u32, capacity(k) as u32, least)
+        launch!(device, merge_keys, Launch::of(lists, THREADS).shared(selection_bytes(1, k));
+            keys, lists as u32, count as u64, k as u32, capacity(k) as u32, least)?;
     }
+    Ok(least)
 }
 
 #[cfg(test)]

@@ -26,11 +26,12 @@ fn bytes(rng: &mut ChaCha8Rng, len: usize) -> Vec<u8> {
 fn a_scan_by_tables_finds_what_a_sort_finds() {
     let Some((device, _alone)) = device() else { return };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    // Codes, positions, queries, k; sizes of every alignment, and tables that do not fit beside each other, or not at all.
+    // Codes, positions, queries, k: of every alignment, many blocks, and tables that do not fit beside each other, or not at all.
     let shapes = [
         (SymbolWidth::Byte, 0, 4, 3, 5),
         (SymbolWidth::Byte, 700, 1, 1, 1),
         (SymbolWidth::Byte, 1500, 16, 9, 2),
+        (SymbolWidth::Byte, 19_000, 2, 1, 40),
         (SymbolWidth::Byte, 900, 12, 2, 100),
         (SymbolWidth::Byte, 600, 7, 3, 700),
         (SymbolWidth::Byte, 300, 64, 4, 20),
@@ -196,4 +197,28 @@ fn the_nearest_of_a_base_are_those_of_direct_scores() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_the_memory_left() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let (n, size, queries, k) = (700, 2, 61, 3);
+    let codes = device.upload(&bytes(&mut rng, n * size)).expect("uploads");
+    let query_codes = bytes(&mut rng, queries * size);
+    let tables: Vec<f32> = (0..queries * 256 * size).map(|_| rng.random()).collect();
+    let rows = device.upload(&(0..n * 5).map(|_| rng.random()).collect::<Vec<f32>>()).expect("uploads");
+    let base = Base::new(Rows::all(&rows, 5), Proximity::SquaredDistance).expect("prepares");
+    let all = || {
+        let codes = Codes::all(&codes, size);
+        (
+            scan_tables(codes, SymbolWidth::Byte, size, &tables, k).expect("scans"),
+            scan_hamming(codes, &query_codes, k).expect("scans"),
+            base.nearest(Rows::all(&rows, 5).part(0, 9), k).expect("searches"),
+        )
+    };
+    let found = all();
+    let spare = device.spare_bytes().expect("known") as usize;
+    let _taken = device.room::<u8>(spare - (8 << 10)).expect("room");
+    assert!(all() == found);
 }
