@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// An opened device: its primary context, one stream, the kernels.
 pub(crate) struct Nvidia {
@@ -16,6 +17,8 @@ pub(crate) struct Nvidia {
     stream: sys::CUstream,
     module: sys::CUmodule,
     functions: Mutex<HashMap<String, Function>>,
+    /// Where the driver is too old for the call that times events (before CUDA 12.8), the host's clock is read instead, from here.
+    clock: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -114,6 +117,7 @@ impl Nvidia {
             stream: std::ptr::null_mut(),
             module: std::ptr::null_mut(),
             functions: Mutex::default(),
+            clock: (version < 12_080).then(Instant::now),
         };
         opened.enter()?;
         opened.stream =
@@ -260,6 +264,10 @@ impl Machine for Nvidia {
     }
 
     fn mark(&self) -> Result<Moment, CudaError> {
+        if let Some(clock) = self.clock {
+            self.synchronize()?;
+            return Ok(clock.elapsed().as_nanos() as Moment);
+        }
         let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(told("cuEventCreate"))?;
         // SAFETY: event and stream live.
         unsafe { result::event::record(event, self.stream) }.map_err(told("cuEventRecord"))?;
@@ -267,6 +275,9 @@ impl Machine for Nvidia {
     }
 
     fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError> {
+        if self.clock.is_some() {
+            return Ok(end.saturating_sub(start) as f64 * 1e-9);
+        }
         let (start, end) = (start as sys::CUevent, end as sys::CUevent);
         // SAFETY: both were made by `mark` and are given back here, once.
         unsafe {
