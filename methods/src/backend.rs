@@ -231,6 +231,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// A device failure.
     fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError>;
 
+    /// Copies some rows of a matrix back, by their numbers.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError>;
+
     /// For each row `x` the codeword `c` that minimizes `‖x−c‖²`.
     ///
     /// # Errors

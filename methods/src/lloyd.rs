@@ -275,10 +275,10 @@ fn refill(
     }
     let mut donors: Vec<_> = cells.into_iter().filter(|cell| cell.1 > 0.0).collect();
     donors.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
-    let values = cx.backend.download(rows)?;
     let empty = counts.iter().enumerate().filter(|(_, count)| **count == 0).map(|(c, _)| c);
-    for (c, donor) in empty.zip(donors) {
-        codebook.row_mut(c).assign(&values.row(donor.2));
+    let (empty, numbers): (Vec<usize>, Vec<usize>) = empty.zip(donors.iter().map(|donor| donor.2)).unzip();
+    for (c, row) in empty.into_iter().zip(cx.backend.rows_at(rows, &numbers)?.outer_iter()) {
+        codebook.row_mut(c).assign(&row);
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
         // The power of two that brings the largest value to between 2^11 and 2^12, by its exponent.
         int exponent = (int)((__float_as_uint(most) >> 23) & 255);
         int shift = exponent == 0 ? 0 : 127 + 11 - exponent;
-        shift = shift > 100 ? 100 : shift < -100 ? -100 : shift;
+        shift = shift > 60 ? 60 : shift < -60 ? -60 : shift;
         float scale = __uint_as_float((u32)(127 + shift) << 23);
         float lost = 0;
         for (u32 j = 2 * lane; j < padded; j += 2 * WARP) {
@@ -79,9 +79,10 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
         lost = sqrtf(warp_sum(lost));
         if (lane == 0) {
             float cut = __uint_as_float(bounds[0]), kept = __uint_as_float(bounds[1]);
-            factors[i] = -1.f / (scale * codeword_scale);
-            // What rounding to f16 changed, what sums in f32 may lose (2^-23 per product), and what the score itself is rounded by.
-            float sums = (float)padded * 1.2e-7f * norm * kept;
+            factors[i] = -(1.f / scale) / codeword_scale;
+            // What rounding to f16 changed, what sums in f32 may lose (2^-22 per product: tensor cores may cut off), and what the score
+            // itself is rounded by.
+            float sums = (float)padded * 2.4e-7f * (norm + lost) * kept;
             float whole = 5e-7f * ((kept + cut) * (kept + cut) + norm * (kept + cut));
             margins[i] = 1.001f * (norm * cut + kept * lost) + sums + whole;
         }
@@ -94,7 +95,7 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
 #define STAGE 32
 #define STAGE_STRIDE 40
 #define STAGES 3
-KERNEL BOUNDED(256, 1) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
+KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
                                      u32 resident, const float* factors, const float* margins, u32* nearest, u32* open, u32* open_count) {
     SHARED(u16, memory);
     // Codeword stages, then either row stages or all components of the rows, then one result per row and half of the codewords.
@@ -321,18 +322,20 @@ KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const
 }
 
 // distances[i] = ‖x_i − c_nearest[i]‖², summed directly: the score that assignment orders by cancels. One warp per row.
-KERNEL distances_to(const float* rows, u64 stride, u32 n, u32 dim, const float* codewords, const u32* nearest, float* distances) {
+KERNEL distances_to(const float* rows, u64 stride, u32 n, u32 dim, const float* codewords, u32 k, const u32* nearest, float* distances) {
     u32 i = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     u32 lane = threadIdx.x % WARP;
     if (i < n) {
         const float* row = rows + i * stride;
-        const float* codeword = codewords + (u64)nearest[i] * dim;
+        // What is no codeword is at no distance.
+        bool there = nearest[i] < k;
+        const float* codeword = codewords + (u64)(there ? nearest[i] : 0) * dim;
         float sum = 0;
         for (u32 j = lane; j < dim; j += WARP) {
             float d = row[j] - codeword[j];
             sum = fmaf(d, d, sum);
         }
         sum = warp_sum(sum);
-        if (lane == 0) distances[i] = sum;
+        if (lane == 0) distances[i] = there ? sum : INFINITE;
     }
 }

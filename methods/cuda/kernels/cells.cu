@@ -30,6 +30,8 @@ KERNEL sum_cells(const float* rows, u64 stride, u32 n, u32 dim, const u32* neare
     for (u64 e = (u64)blockIdx.x * blockDim.x + threadIdx.x; e < all; e += (u64)gridDim.x * blockDim.x) {
         u64 i = e / dim;
         u32 j = (u32)(e % dim), c = nearest[i];
+        // What is no cell is nobody's row.
+        if (c >= k) continue;
         atomicAdd(&to[(u64)c * dim + j], (u64)__double2ll_rn((double)rows[i * stride + j] * scale));
         if (j == 0) atomicAdd(&to_counts[c], 1u);
     }

@@ -92,7 +92,7 @@ impl Codewords {
         let halves = match tensor {
             true => {
                 let padded = dim.next_multiple_of(STAGE);
-                let exponent = (LARGEST_HALF / largest.max(f32::MIN_POSITIVE)).log2().floor().clamp(-100.0, 100.0);
+                let exponent = (LARGEST_HALF / largest.max(f32::MIN_POSITIVE)).log2().floor().clamp(-60.0, 60.0);
                 Some(Halves {
                     codewords: device.room(padded_k * padded)?,
                     padded,
@@ -134,6 +134,7 @@ impl Codewords {
     /// When dimensions or lengths do not fit.
     pub fn assign(&self, rows: Rows<'_>, nearest: &mut Buffer<u32>) -> Result<usize, CudaError> {
         assert!(rows.dim() == self.dim && nearest.len() >= rows.count(), "rows of {}, a place for each", self.dim);
+        assert!(rows.buffer().device().is(&self.device), "rows and codewords on one device");
         let Some(halves) = &self.halves else {
             self.assign_floats(rows, nearest, 0, None)?;
             return Ok(0);
@@ -229,7 +230,7 @@ impl Codewords {
         }
     }
 
-    /// Writes `‖x−c‖²` to the codeword that each row was given.
+    /// Writes `‖x−c‖²` to the codeword that each row was given; infinity where that is none.
     ///
     /// # Errors
     /// A device failure.
@@ -247,10 +248,10 @@ impl Codewords {
             "a place per row"
         );
         let blocks = rows.count().div_ceil(ROWS_PER_BLOCK);
-        // SAFETY: every number in `nearest` is that of a codeword, as `assign` wrote it, and each row has its places.
+        // SAFETY: each row has its places, and what is no codeword is not read.
         unsafe {
             launch!(self.device, distances_to, Launch::of(blocks, ROW_THREADS);
-                rows.start(), rows.stride(), rows.n(), self.dim as u32, &self.codewords, nearest, &*distances)
+                rows.start(), rows.stride(), rows.n(), self.dim as u32, &self.codewords, self.k as u32, nearest, &*distances)
         }
     }
 }

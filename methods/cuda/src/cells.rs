@@ -25,7 +25,7 @@ pub struct CellSums {
 /// # Panics
 /// When there is not one number per row.
 pub fn cell_sums(rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, CudaError> {
-    assert!(nearest.len() >= rows.count(), "a cell for each row");
+    assert!(nearest.len() >= rows.count() && nearest.device().is(rows.buffer().device()), "a cell for each row");
     let (device, dim) = (rows.buffer().device(), rows.dim());
     let facts = device.facts();
     let resident = facts.multiprocessors as usize * 8;
@@ -42,7 +42,7 @@ pub fn cell_sums(rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<Cell
     let in_shared = shared <= SHARED_BYTES.min(facts.shared_bytes as usize);
     let (sums, counts) = (device.filled::<u64>(k * dim, 0)?, device.filled::<u32>(k, 0)?);
     let launch = Launch::of(blocks, THREADS).shared(if in_shared { shared } else { 0 });
-    // SAFETY: cells are below k, as the caller says and the kernel of assignment writes them.
+    // SAFETY: there is a number for each row, and those that are no cell are passed over.
     unsafe {
         launch!(device, sum_cells, launch;
             rows.start(), rows.stride(), rows.n(), dim as u32, nearest, scale.to_bits(), k as u32, u32::from(in_shared),

@@ -96,6 +96,11 @@ impl Device {
         self.machine.machine.facts()
     }
 
+    /// Whether both are the same open device: only then is work on what they hold in order.
+    pub fn is(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.machine, &other.machine)
+    }
+
     /// Room for `len` values, which are not set.
     ///
     /// # Errors
@@ -309,6 +314,7 @@ impl<T: Value> Buffer<T> {
     /// When there is no room for as many.
     pub fn copy_from(&mut self, first: usize, other: &Buffer<T>) -> Result<(), CudaError> {
         assert!(first + other.len <= self.len, "{} values from {first} on, of {}", other.len, self.len);
+        assert!(self.device.is(&other.device), "both on one device");
         let bytes = (other.len * size_of::<T>()) as u64;
         // SAFETY: there is room, as just asserted.
         unsafe { self.device.machine()?.copy(self.address + (first * size_of::<T>()) as u64, other.address, bytes) }
@@ -351,9 +357,10 @@ impl Launch {
         Launch { grid: [blocks.clamp(1, i32::MAX as usize) as u32, 1, 1], block: threads, shared_bytes: 0 }
     }
 
-    /// Times so many along the second axis, up to 65,535.
+    /// Times so many along the second axis, 1 to 65,535.
     pub(crate) fn by(mut self, second: usize) -> Launch {
-        self.grid[1] = second.clamp(1, 65_535) as u32;
+        assert!((1..=65_535).contains(&second), "a device takes 1 to 65,535 rows of blocks, not {second}");
+        self.grid[1] = second as u32;
         self
     }
 

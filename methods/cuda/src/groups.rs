@@ -43,7 +43,7 @@ impl GroupCodebooks {
         assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
         let k = codebooks[0].len() / size;
         assert!(k > 0 && codebooks.iter().all(|book| book.len() == k * size), "codebooks of one shape");
-        let kind = match SIZES.contains(&size) {
+        let kind = match SIZES.contains(&size) && codebooks.len() <= 65_535 {
             true => {
                 let (mut all, mut means, mut norms) = (Vec::new(), Vec::new(), Vec::new());
                 for book in codebooks {
@@ -79,6 +79,7 @@ impl GroupCodebooks {
     pub fn nearest(&self, rows: Rows<'_>, symbols: &mut Buffer<u16>) -> Result<(), CudaError> {
         let groups = self.groups;
         assert!(rows.dim() == groups * self.size && symbols.len() >= rows.count() * groups, "a symbol per group");
+        assert!(rows.buffer().device().is(&self.device), "rows and codebooks on one device");
         if rows.count() == 0 {
             return Ok(());
         }

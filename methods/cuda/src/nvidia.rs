@@ -107,7 +107,7 @@ impl Nvidia {
             driver,
         };
         // Before anything is held that would have to be given back.
-        let code = program::load(facts.capability, &facts.driver, cache)?;
+        let (code, kept) = program::load(facts.capability, &facts.driver, cache)?;
         // SAFETY: the device was just got.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(told("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Nvidia {
@@ -123,7 +123,16 @@ impl Nvidia {
         opened.stream =
             result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("cuStreamCreate"))?;
         // SAFETY: machine code carries its length; intermediate code ends with a zero, which the compiler writes.
-        opened.module = unsafe { result::module::load_data(code.as_ptr().cast()) }.map_err(|error| {
+        let load = |code: &[u8]| unsafe { result::module::load_data(code.as_ptr().cast()) };
+        let loaded = match (load(&code), kept) {
+            // What was kept may be damaged.
+            (Err(_), Some(file)) => {
+                let _ = std::fs::remove_file(file);
+                load(&program::load(opened.facts.capability, &opened.facts.driver, cache)?.0)
+            }
+            (loaded, _) => loaded,
+        };
+        opened.module = loaded.map_err(|error| {
             missing(
                 format!("the driver (CUDA {}) refuses the compiled kernels: {}", opened.facts.driver, describe(&error)),
                 "use a driver at least as new as NVRTC, or name an older NVRTC in VQBENCH_NVRTC",
@@ -220,8 +229,11 @@ impl Machine for Nvidia {
     }
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        // SAFETY: of the caller. Memory that is not pinned has been read when the call returns.
-        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }.map_err(told("copying to the device"))
+        // SAFETY: of the caller; the stream is waited for before the borrow ends.
+        unsafe {
+            result::memcpy_htod_async(address, bytes, self.stream).map_err(told("copying to the device"))?;
+            result::stream::synchronize(self.stream).map_err(told("copying to the device"))
+        }
     }
 
     unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {

@@ -1,71 +1,146 @@
 //! The run-time compiler: finding it, and what we ask of it. It needs no device.
+//!
+//! Its few functions are looked up here and not through `cudarc`, which takes the first library of a list of names: which one is used must
+//! be the user's to say.
 
 use crate::CudaError;
-use cudarc::nvrtc::{result, sys};
-use std::ffi::{CString, c_char};
+use libloading::{Library, Symbol};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Names the library file of NVRTC where the system does not find one by itself.
 pub const NVRTC_VARIABLE: &str = "VQBENCH_NVRTC";
 
-/// Loads NVRTC once: from [`NVRTC_VARIABLE`], by the system's search, or from the toolkit's usual folders.
-fn find() -> Result<(), CudaError> {
-    static FOUND: OnceLock<Result<(), CudaError>> = OnceLock::new();
-    FOUND
-        .get_or_init(|| {
-            if let Some(named) = std::env::var_os(NVRTC_VARIABLE).map(PathBuf::from) {
-                if !(load_from(&named) && present()) {
-                    return Err(CudaError::Missing {
-                        reason: format!("{NVRTC_VARIABLE} names {}, which cannot be loaded as NVRTC", named.display()),
-                        help: "name the file libnvrtc.so.13 (or .12), beside which libnvrtc-builtins lies".into(),
-                    });
-                }
-                return Ok(());
-            }
-            let home = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from);
-            let folders = home.chain([PathBuf::from("/usr/local/cuda")]);
-            let mut files = folders.flat_map(|folder| {
-                [13, 12].map(|major| folder.join(format!("lib64/libnvrtc.so.{major}")))
-            });
-            if present() || files.any(|file| load_from(&file) && present()) {
-                return Ok(());
-            }
-            Err(CudaError::Missing {
-                reason: "NVRTC, CUDA's run-time compiler, is not on this machine".into(),
-                help: format!(
-                    "install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc==13.0.88` and name its libnvrtc.so.13 in {NVRTC_VARIABLE}; \
-                     or use `device: cpu`"
-                ),
-            })
-        })
-        .clone()
+/// Versions of the interface that are understood, newest first.
+const MAJORS: [u32; 2] = [13, 12];
+
+type Program = *mut c_void;
+
+/// The library and what is called of it. A result of 0 is success.
+struct Nvrtc {
+    version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int,
+    architecture_count: unsafe extern "C" fn(*mut c_int) -> c_int,
+    architectures: unsafe extern "C" fn(*mut c_int) -> c_int,
+    error_string: unsafe extern "C" fn(c_int) -> *const c_char,
+    create: unsafe extern "C" fn(
+        *mut Program,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *const *const c_char,
+        *const *const c_char,
+    ) -> c_int,
+    destroy: unsafe extern "C" fn(*mut Program) -> c_int,
+    compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int,
+    log_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
+    log: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    cubin_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
+    cubin: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    ptx_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
+    ptx: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    /// Keeps the functions where they are.
+    _library: Library,
 }
 
-fn present() -> bool {
-    // SAFETY: loading a library runs its initializers; NVRTC's have no conditions.
-    unsafe { sys::is_culib_present() }
-}
-
-/// Loads the library and its companion for good, so that later searches by their names find them.
-fn load_from(file: &Path) -> bool {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let companions =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| {
-            path.file_name().is_some_and(|name| {
-                let name = name.to_string_lossy();
-                name.starts_with("libnvrtc-builtins.so") && !name.contains(".alt.")
-            })
-        });
-    for path in companions.chain([file.to_owned()]) {
-        // SAFETY: as in `present`.
-        match unsafe { libloading::Library::new(&path) } {
-            Ok(library) => std::mem::forget(library),
-            Err(_) if path == file => return false,
-            Err(_) => {}
+impl Nvrtc {
+    fn load(library: Library) -> Result<Nvrtc, libloading::Error> {
+        fn function<T: Copy>(library: &Library, name: &str) -> Result<T, libloading::Error> {
+            // SAFETY: the caller names the type that nvrtc.h declares.
+            let symbol: Symbol<'_, T> = unsafe { library.get(name.as_bytes()) }?;
+            Ok(*symbol)
         }
+        Ok(Nvrtc {
+            version: function(&library, "nvrtcVersion")?,
+            architecture_count: function(&library, "nvrtcGetNumSupportedArchs")?,
+            architectures: function(&library, "nvrtcGetSupportedArchs")?,
+            error_string: function(&library, "nvrtcGetErrorString")?,
+            create: function(&library, "nvrtcCreateProgram")?,
+            destroy: function(&library, "nvrtcDestroyProgram")?,
+            compile: function(&library, "nvrtcCompileProgram")?,
+            log_size: function(&library, "nvrtcGetProgramLogSize")?,
+            log: function(&library, "nvrtcGetProgramLog")?,
+            cubin_size: function(&library, "nvrtcGetCUBINSize")?,
+            cubin: function(&library, "nvrtcGetCUBIN")?,
+            ptx_size: function(&library, "nvrtcGetPTXSize")?,
+            ptx: function(&library, "nvrtcGetPTX")?,
+            _library: library,
+        })
     }
-    true
+
+    /// From a file, after its companion, which it would not find by itself.
+    fn from_file(file: &Path) -> Option<Nvrtc> {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in entries.filter(|path| path.file_name().is_some_and(|name| is_companion(&name.to_string_lossy()))) {
+            // SAFETY: loading runs initializers, and the compiler's have no conditions.
+            if let Ok(companion) = unsafe { Library::new(path) } {
+                std::mem::forget(companion);
+            }
+        }
+        // SAFETY: as above.
+        let library = unsafe { Library::new(file) }.ok()?;
+        Nvrtc::load(library).ok()
+    }
+
+    fn check(&self, what: &str, result: c_int) -> Result<(), CudaError> {
+        if result == 0 {
+            return Ok(());
+        }
+        // SAFETY: it returns a constant text for any number.
+        let text = unsafe { std::ffi::CStr::from_ptr((self.error_string)(result)) };
+        Err(CudaError::driver(what, text.to_string_lossy()))
+    }
+
+    /// What a pair of functions for a length and its bytes give.
+    fn bytes(
+        &self,
+        what: &str,
+        program: Program,
+        length_of: unsafe extern "C" fn(Program, *mut usize) -> c_int,
+        read: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
+    ) -> Result<Vec<u8>, CudaError> {
+        let mut length = 0usize;
+        // SAFETY: the program lives, and the length goes to an integer.
+        self.check(what, unsafe { length_of(program, &mut length) })?;
+        let mut bytes = vec![0u8; length];
+        // SAFETY: there is room for as much as was asked for.
+        self.check(what, unsafe { read(program, bytes.as_mut_ptr().cast()) })?;
+        Ok(bytes)
+    }
+}
+
+fn is_companion(name: &str) -> bool {
+    name.starts_with("libnvrtc-builtins.so") && !name.contains(".alt.")
+}
+
+/// NVRTC, loaded once: the file that [`NVRTC_VARIABLE`] names, or what the system's search or the toolkit's usual folders have.
+fn find() -> Result<&'static Nvrtc, CudaError> {
+    static FOUND: OnceLock<Result<Nvrtc, CudaError>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        if let Some(named) = std::env::var_os(NVRTC_VARIABLE).map(PathBuf::from) {
+            return Nvrtc::from_file(&named).ok_or_else(|| CudaError::Missing {
+                reason: format!("{NVRTC_VARIABLE} names {}, which cannot be loaded as NVRTC", named.display()),
+                help: "name the file libnvrtc.so.13 (or .12), beside which libnvrtc-builtins lies".into(),
+            });
+        }
+        let home = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from);
+        let folders: Vec<PathBuf> = home.chain([PathBuf::from("/usr/local/cuda")]).map(|home| home.join("lib64")).collect();
+        let searched = MAJORS.iter().map(|major| PathBuf::from(format!("libnvrtc.so.{major}")));
+        let searched = searched.chain([PathBuf::from("libnvrtc.so")]);
+        let in_folders =
+            folders.iter().flat_map(|folder| MAJORS.map(|major| folder.join(format!("libnvrtc.so.{major}"))));
+        // SAFETY: loading runs initializers, and the compiler's have no conditions.
+        let by_name = searched.filter_map(|name| unsafe { Library::new(name) }.ok()).filter_map(|l| Nvrtc::load(l).ok());
+        by_name.chain(in_folders.filter_map(|file| Nvrtc::from_file(&file))).next().ok_or_else(|| CudaError::Missing {
+            reason: "NVRTC, CUDA's run-time compiler, is not on this machine".into(),
+            help: format!(
+                "install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc==13.0.88` and name its libnvrtc.so.13 in {NVRTC_VARIABLE}; \
+                 or use `device: cpu`"
+            ),
+        })
+    });
+    found.as_ref().map_err(Clone::clone)
 }
 
 /// Version of NVRTC, e.g. `13.0`.
@@ -73,68 +148,62 @@ fn load_from(file: &Path) -> bool {
 /// # Errors
 /// There is none here, and what to do.
 pub fn version() -> Result<String, CudaError> {
-    find()?;
+    let nvrtc = find()?;
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both point to integers.
-    unsafe { sys::nvrtcVersion(&mut major, &mut minor) }.result().map_err(|e| CudaError::driver("nvrtcVersion", e))?;
+    nvrtc.check("nvrtcVersion", unsafe { (nvrtc.version)(&mut major, &mut minor) })?;
     Ok(format!("{major}.{minor}"))
 }
 
 /// Architectures it can compile for: 90 for sm_90.
 pub(crate) fn architectures() -> Result<Vec<u32>, CudaError> {
-    find()?;
-    let failed = |e| CudaError::driver("nvrtcGetSupportedArchs", e);
+    let nvrtc = find()?;
     let mut count = 0;
     // SAFETY: it points to an integer.
-    unsafe { sys::nvrtcGetNumSupportedArchs(&mut count) }.result().map_err(failed)?;
-    let mut known = vec![0i32; count.max(0) as usize];
+    nvrtc.check("nvrtcGetNumSupportedArchs", unsafe { (nvrtc.architecture_count)(&mut count) })?;
+    let mut known = vec![0 as c_int; count.max(0) as usize];
     // SAFETY: there is room for as many as were counted.
-    unsafe { sys::nvrtcGetSupportedArchs(known.as_mut_ptr()) }.result().map_err(failed)?;
+    nvrtc.check("nvrtcGetSupportedArchs", unsafe { (nvrtc.architectures)(known.as_mut_ptr()) })?;
     Ok(known.into_iter().map(|a| a as u32).collect())
 }
 
 /// A program of the compiler, destroyed in the end.
-struct Program(sys::nvrtcProgram);
+struct Open<'n> {
+    nvrtc: &'n Nvrtc,
+    program: Program,
+}
 
-impl Drop for Program {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
         // SAFETY: it was created and not destroyed yet.
-        let _ = unsafe { result::destroy_program(self.0) };
+        let _ = unsafe { (self.nvrtc.destroy)(&mut self.program) };
     }
 }
 
-/// Machine code for `sm_…`; for `compute_…` the intermediate code that a newer driver translates.
+/// Machine code for `sm_…`; for `compute_…` the intermediate code that a newer driver translates, which ends with a zero.
 pub(crate) fn compile(text: &str, architecture: &str, options: &[&str]) -> Result<Vec<u8>, CudaError> {
-    find()?;
+    let nvrtc = find()?;
     let failed = |log: String| CudaError::Compile { architecture: architecture.to_owned(), log };
     let text = CString::new(text).map_err(|e| failed(e.to_string()))?;
-    let program = Program(result::create_program(&text, Some(c"vqbench.cu")).map_err(|e| failed(e.to_string()))?);
-    let mut options: Vec<String> = options.iter().map(|&o| o.to_owned()).collect();
-    options.push(format!("--gpu-architecture={architecture}"));
-    // SAFETY: the program is alive.
-    if let Err(error) = unsafe { result::compile_program(program.0, &options) } {
-        let mut length = 0;
-        // SAFETY: the program is alive, and the log gets the room that was asked for.
-        let log = unsafe {
-            let _ = sys::nvrtcGetProgramLogSize(program.0, &mut length);
-            let mut log = vec![0u8; length];
-            let _ = sys::nvrtcGetProgramLog(program.0, log.as_mut_ptr().cast());
-            log
-        };
+    let mut open = Open { nvrtc, program: std::ptr::null_mut() };
+    // SAFETY: texts end with zeros, and there are no headers.
+    let created = unsafe {
+        (nvrtc.create)(&mut open.program, text.as_ptr(), c"vqbench.cu".as_ptr(), 0, std::ptr::null(), std::ptr::null())
+    };
+    nvrtc.check("nvrtcCreateProgram", created)?;
+    let target = format!("--gpu-architecture={architecture}");
+    let options: Result<Vec<CString>, _> = options.iter().copied().chain([target.as_str()]).map(CString::new).collect();
+    let options = options.map_err(|e| failed(e.to_string()))?;
+    let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
+    // SAFETY: the program lives, and there are as many options as is said.
+    let compiled = unsafe { (nvrtc.compile)(open.program, pointers.len() as c_int, pointers.as_ptr()) };
+    if let Err(error) = nvrtc.check("nvrtcCompileProgram", compiled) {
+        let log = nvrtc.bytes("nvrtcGetProgramLog", open.program, nvrtc.log_size, nvrtc.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         return Err(failed(format!("{error}: {}", log.trim_matches(['\0', '\n', ' ']))));
     }
-    let failed = |e: result::NvrtcError| failed(e.to_string());
-    if !architecture.starts_with("sm_") {
-        // SAFETY: the program is alive and compiled.
-        let code = unsafe { result::get_ptx(program.0) }.map_err(failed)?;
-        return Ok(code.into_iter().map(|c| c as u8).collect());
+    match architecture.starts_with("sm_") {
+        true => nvrtc.bytes("nvrtcGetCUBIN", open.program, nvrtc.cubin_size, nvrtc.cubin),
+        false => nvrtc.bytes("nvrtcGetPTX", open.program, nvrtc.ptx_size, nvrtc.ptx),
     }
-    let mut length = 0usize;
-    // SAFETY: the program is alive and compiled.
-    unsafe { sys::nvrtcGetCUBINSize(program.0, &mut length) }.result().map_err(failed)?;
-    let mut code = vec![0u8; length];
-    // SAFETY: there is room for as much as was asked for.
-    unsafe { sys::nvrtcGetCUBIN(program.0, code.as_mut_ptr().cast::<c_char>()) }.result().map_err(failed)?;
-    Ok(code)
 }

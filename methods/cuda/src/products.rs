@@ -48,7 +48,7 @@ pub fn products(
     let device = rows.buffer().device();
     // SAFETY: all are as long as just asserted.
     unsafe {
-        launch!(device, products, Launch::of(n.div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE)).shared(FLOAT_TILES);
+        launch!(device, products, Launch::of(n.div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE).min(65_535)).shared(FLOAT_TILES);
             rows.start(), rows.stride(), rows.n(), mean, others, k as u32, dim as u32, factor, bias, row_bias, &*out, k as u64)
     }
 }

@@ -5,6 +5,7 @@ use crate::nvrtc;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What kernels call the machine by; the emulator has its own.
 const GRID: (&str, &str) = ("grid.cuh", include_str!("../kernels/grid.cuh"));
@@ -61,7 +62,13 @@ pub fn compile(architecture: &str) -> Result<Vec<u8>, CudaError> {
 
 /// [`compile`] for a device of this compute capability, by what is kept in `cache` if it is there. Where the compiler is older than the
 /// device, code for the newest architecture it knows, which the driver translates.
-pub(crate) fn load(capability: (u32, u32), driver: &str, cache: Option<&Path>) -> Result<Vec<u8>, CudaError> {
+///
+/// Returns also where it was kept before, if it was: a file may be damaged.
+pub(crate) fn load(
+    capability: (u32, u32),
+    driver: &str,
+    cache: Option<&Path>,
+) -> Result<(Vec<u8>, Option<PathBuf>), CudaError> {
     let compiler = nvrtc::version()?;
     let number = capability.0 * 10 + capability.1;
     let known = nvrtc::architectures()?;
@@ -89,22 +96,24 @@ pub(crate) fn load(capability: (u32, u32), driver: &str, cache: Option<&Path>) -
     if let Some(code) = kept.as_ref().and_then(|path| fs::read(path).ok())
         && !code.is_empty()
     {
-        return Ok(code);
+        return Ok((code, kept));
     }
     let code = nvrtc::compile(&text, &architecture, OPTIONS)?;
     if let Some(path) = kept {
         // A cache that cannot be written costs seconds, not the run.
         let _ = keep(&path, &code);
     }
-    Ok(code)
+    Ok((code, None))
 }
 
 /// Writes a file that appears under its name when it is complete.
 fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     fs::create_dir_all(folder)?;
-    let part = path.with_extension(format!("{}.part", std::process::id()));
+    static PARTS: AtomicUsize = AtomicUsize::new(0);
+    let part = path.with_extension(format!("{}-{}.part", std::process::id(), PARTS.fetch_add(1, Ordering::Relaxed)));
     fs::write(&part, code)?;
+    fs::File::open(&part)?.sync_all()?;
     fs::rename(&part, path).inspect_err(|_| {
         let _ = fs::remove_file(&part);
     })

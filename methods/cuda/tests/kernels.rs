@@ -21,6 +21,7 @@ fn values(rng: &mut ChaCha8Rng, len: usize, dim: usize, kind: u8) -> Vec<f32> {
                 3 => (v * 1.5).round(),
                 4 => v * 1e-12,
                 5 => v * 1e12,
+                6 => v * 1e-16,
                 _ => v,
             }
         })
@@ -37,7 +38,7 @@ fn the_nearest_codeword_is_found_whatever_decides_first() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let shapes = [(1, 1, 1), (5, 3, 2), (130, 70, 17), (300, 130, 33), (129, 257, 40), (40, 140, 300), (257, 64, 16)];
     for (n, k, dim) in shapes {
-        for kind in 0..6 {
+        for kind in 0..7 {
             let stride = dim + usize::from(kind) % 3;
             let rows = values(&mut rng, (n + 1) * stride, stride, kind);
             let codewords = values(&mut rng, k * dim, dim, kind);

@@ -83,6 +83,10 @@ impl Backend for CpuBackend {
         Ok(Array2::from_shape_fn((matrix.nrows(), matrix.ncols()), |(i, j)| self.row(matrix, i)[j]))
     }
 
+    fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
+        Ok(Array2::from_shape_fn((numbers.len(), matrix.ncols()), |(i, j)| self.row(matrix, numbers[i])[j]))
+    }
+
     fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
         let mut nearest = vec![0u32; rows.nrows()];
         let mut squared_distance = vec![0f32; rows.nrows()];

@@ -50,7 +50,7 @@ impl CudaBackend {
 
     /// Rows of a matrix of this backend.
     fn rows<'m>(&self, matrix: &'m DeviceMatrix) -> Rows<'m> {
-        match matrix.storage::<Buffer<f32>>() {
+        match matrix.storage::<Buffer<f32>>().filter(|values| values.device().is(&self.device)) {
             Some(values) => Rows::new(values, matrix.first_column(), matrix.stride(), matrix.nrows(), matrix.ncols()),
             None => unreachable!("a matrix is used with the backend that made it"),
         }
@@ -155,6 +155,20 @@ impl Backend for CudaBackend {
         let mut all = vec![0f32; end];
         values.read(matrix.first_column().min(values.len()), &mut all)?;
         Ok(Array2::from_shape_fn((n, dim), |(i, j)| all[i * stride + j]))
+    }
+
+    fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
+        let Some(values) = matrix.storage::<Buffer<f32>>() else {
+            unreachable!("a matrix is used with the backend that made it")
+        };
+        let mut out = Array2::zeros((numbers.len(), matrix.ncols()));
+        for (&i, mut row) in numbers.iter().zip(out.outer_iter_mut()) {
+            assert!(i < matrix.nrows(), "row {i} of {}", matrix.nrows());
+            if let Some(row) = row.as_slice_mut() {
+                values.read(matrix.first_column() + i * matrix.stride(), row)?;
+            }
+        }
+        Ok(out)
     }
 
     fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
@@ -335,7 +349,10 @@ impl CodeScan for CudaCodes {
         let found = cuda::scan_tables(Codes::all(&self.codes, self.size), width, positions, &entries, k)?;
         let of_query = |(found, tables): (Vec<cuda::Neighbor<f32>>, &ScanTables)| -> Vec<Neighbor> {
             let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
-            found.into_iter().map(with_constant).collect()
+            let mut found: Vec<Neighbor> = found.into_iter().map(with_constant).collect();
+            // Two sums may have become one score.
+            found.sort_unstable();
+            found
         };
         Ok(Some(found.into_iter().zip(tables).map(of_query).collect()))
     }
