@@ -1,19 +1,22 @@
 // Sums of the rows of each cell, in whole numbers of 64 bits: their order does not matter, so that a sum is the same every time,
 // however the device orders its atomic additions. With n rows below 2^e in magnitude, a step of 2^(e + ⌈log2 n⌉ − 62) cannot overflow.
 
+// A row is read by 2^shift threads beside each other.
+
 // The largest magnitude of all values, as the bits of a positive f32, which are in the order of its values.
-KERNEL largest_magnitude(const float* rows, u64 stride, u32 n, u32 dim, u32* bits) {
+KERNEL largest_magnitude(const float* rows, u64 stride, u32 n, u32 dim, u32 shift, u32* bits) {
     float most = 0;
-    u64 all = (u64)n * dim;
-    for (u64 e = (u64)blockIdx.x * blockDim.x + threadIdx.x; e < all; e += (u64)gridDim.x * blockDim.x)
-        most = fmaxf(most, fabsf(rows[e / dim * stride + e % dim]));
+    u32 lane = threadIdx.x & ((1u << shift) - 1);
+    u64 step = ((u64)gridDim.x * blockDim.x) >> shift;
+    for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) >> shift; i < n; i += step)
+        for (u32 j = lane; j < dim; j += 1u << shift) most = fmaxf(most, fabsf(rows[i * stride + j]));
     most = warp_max(most);
     if (threadIdx.x % WARP == 0) atomicMax(bits, __float_as_uint(most));
 }
 
 // sums[c][j] += round(x[i][j]·scale) over all rows i with nearest[i] = c; counts[c] is their number. In shared memory first, where the
 // sums of all cells have room there.
-KERNEL sum_cells(const float* rows, u64 stride, u32 n, u32 dim, const u32* nearest, double scale, u32 k, u32 in_shared, u64* sums,
+KERNEL sum_cells(const float* rows, u64 stride, u32 n, u32 dim, u32 shift, const u32* nearest, double scale, u32 k, u32 in_shared, u64* sums,
                  u32* counts) {
     SHARED(u64, memory);
     u32* shared_counts = (u32*)(memory + (u64)k * dim);
@@ -26,14 +29,15 @@ KERNEL sum_cells(const float* rows, u64 stride, u32 n, u32 dim, const u32* neare
         to_counts = shared_counts;
         __syncthreads();
     }
-    u64 all = (u64)n * dim;
-    for (u64 e = (u64)blockIdx.x * blockDim.x + threadIdx.x; e < all; e += (u64)gridDim.x * blockDim.x) {
-        u64 i = e / dim;
-        u32 j = (u32)(e % dim), c = nearest[i];
-        // What is no cell is nobody's row.
+    u32 lane = threadIdx.x & ((1u << shift) - 1);
+    u64 step = ((u64)gridDim.x * blockDim.x) >> shift;
+    for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) >> shift; i < n; i += step) {
+        u32 c = nearest[i];
+        // A row of no cell is nobody's.
         if (c >= k) continue;
-        atomicAdd(&to[(u64)c * dim + j], (u64)__double2ll_rn((double)rows[i * stride + j] * scale));
-        if (j == 0) atomicAdd(&to_counts[c], 1u);
+        for (u32 j = lane; j < dim; j += 1u << shift)
+            atomicAdd(&to[(u64)c * dim + j], (u64)__double2ll_rn((double)rows[i * stride + j] * scale));
+        if (lane == 0) atomicAdd(&to_counts[c], 1u);
     }
     if (in_shared) {
         __syncthreads();

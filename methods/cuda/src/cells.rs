@@ -29,12 +29,13 @@ pub fn cell_sums(rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<Cell
     let (device, dim) = (rows.buffer().device(), rows.dim());
     let facts = device.facts();
     let resident = facts.multiprocessors as usize * 8;
-    let blocks = (rows.count() * dim).div_ceil(THREADS as usize).clamp(1, resident);
+    let shift = dim.next_power_of_two().trailing_zeros().min(5);
+    let blocks = (rows.count() << shift).div_ceil(THREADS as usize).clamp(1, resident);
     let largest = device.filled::<u32>(1, 0)?;
     // SAFETY: it reads the rows alone.
     unsafe {
         launch!(device, largest_magnitude, Launch::of(blocks, THREADS);
-            rows.start(), rows.stride(), rows.n(), dim as u32, &largest)?;
+            rows.start(), rows.stride(), rows.n(), dim as u32, shift, &largest)?;
     }
     let largest = f32::from_bits(largest.download()?[0]);
     let scale = step_scale(largest, rows.count());
@@ -45,7 +46,7 @@ pub fn cell_sums(rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<Cell
     // SAFETY: there is a number for each row, and those that are no cell are passed over.
     unsafe {
         launch!(device, sum_cells, launch;
-            rows.start(), rows.stride(), rows.n(), dim as u32, nearest, scale.to_bits(), k as u32, u32::from(in_shared),
+            rows.start(), rows.stride(), rows.n(), dim as u32, shift, nearest, scale.to_bits(), k as u32, u32::from(in_shared),
             &sums, &counts)?;
     }
     let sums = sums.download()?.into_iter().map(|sum| sum as i64 as f64 / scale).collect();
