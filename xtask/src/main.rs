@@ -13,6 +13,7 @@ mod errors;
 mod experiments_verb;
 mod fetched;
 mod fit;
+mod gpu_check;
 mod methods_verb;
 mod model_file;
 mod parity;
@@ -21,6 +22,7 @@ mod report;
 mod schema;
 mod stream;
 mod test;
+mod times;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use errors::Mistakes;
@@ -51,6 +53,8 @@ enum Verb {
     Parity(parity::Arguments),
     /// Time our methods and FAISS in turn on the same vectors: exit code 0 every aim reached
     BenchPeers(bench_peers::Arguments),
+    /// Prove the CUDA kernels on the GPU of this machine, and time them: exit code 0 all proven, 2 no GPU
+    GpuCheck(gpu_check::Arguments),
     /// List the datasets of the catalog, or show one
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::Parity(arguments) => parity::run(arguments),
         Verb::BenchPeers(arguments) => bench_peers::run(arguments),
+        Verb::GpuCheck(arguments) => gpu_check::run(arguments),
         Verb::Datasets(arguments) => datasets_verb::run(arguments),
         Verb::Methods(arguments) => methods_verb::run(arguments),
         Verb::Fit(arguments) => fit::run(arguments),

@@ -2,7 +2,7 @@
 
 use super::limits::Limits;
 use super::rows::{Row, Stage};
-use reports::stats::median;
+use crate::times::{middle, range};
 
 /// A row on a dataset, at its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,21 +118,6 @@ impl Work {
     }
 }
 
-/// The middle of some times.
-pub fn middle(seconds: &[f64]) -> f64 {
-    median(seconds).unwrap_or(f64::NAN)
-}
-
-/// Half the distance between the shortest and the longest, as a share of the middle.
-pub fn spread(seconds: &[f64]) -> f64 {
-    let (low, high) = range(seconds.iter().copied());
-    0.5 * (high - low) / middle(seconds)
-}
-
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-}
-
 impl Comparison {
     /// Our throughput over theirs, by medians.
     pub fn ratio(&self) -> f64 {
@@ -169,7 +154,6 @@ mod tests {
         assert!(comparison.reaches(2.25) && !comparison.reaches(2.3));
         let worse = Comparison { quality: Quality::Distortion([1.01, 1.0]), ..comparison.clone() };
         assert!(!worse.reaches(1.0), "fast, but not as good");
-        assert_eq!(spread(&[1.0, 2.0, 3.0]), 0.5);
         assert!(Quality::Overlap([0.5, 0.509]).holds() && !Quality::Overlap([0.5, 0.52]).holds());
     }
 }

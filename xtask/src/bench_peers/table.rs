@@ -1,8 +1,9 @@
 //! The comparison as Markdown: a pure function of what was measured.
 
 use super::limits::Limits;
-use super::outcome::{Comparison, End, Outcome, Quality, Work, middle, spread};
+use super::outcome::{Comparison, End, Outcome, Quality, Work};
 use super::rows::Stage;
+use crate::times::{middle, spread};
 use record::Machine;
 use reports::number::{engineering, significant};
 

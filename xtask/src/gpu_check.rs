@@ -1,0 +1,256 @@
+//! `gpu-check`: proves the CUDA kernels on the GPU of this machine and times them. It needs this executable and nothing else: no source tree,
+//! no data, no network.
+
+mod agreement;
+mod inputs;
+mod laws;
+mod limits;
+mod prove;
+mod steps;
+mod sums;
+mod table;
+mod tidy;
+mod torch;
+
+use crate::errors::Mistakes;
+use clap::Args;
+use cpu::Isa;
+use cuda::{CudaError, Device, emulator};
+use experiments::machine;
+use record::{RecordError, RunFolder, RunInfo, SCHEMA, write_atomically};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use table::{Findings, Setting};
+use torch::Torch;
+
+/// What times PyTorch, to be run where that is installed; left in the folder of the results.
+const TORCH: (&str, &str) = ("torch_steps.py", include_str!("../peers/torch_steps.py"));
+
+/// What the device must be and have; the error says what is missing.
+const NEEDED: &str = "this needs an NVIDIA GPU of compute capability 8.0 or newer, a driver that speaks CUDA 12.0 or newer, and NVRTC: the CUDA \
+toolkit has it, or `pip install nvidia-cuda-nvrtc==13.0.88` and VQBENCH_NVRTC, which names its libnvrtc.so.13";
+
+/// Memory of an emulated device.
+const EMULATED_BYTES: u64 = 1 << 30;
+
+#[derive(Args)]
+#[command(
+    after_help = "Proofs compare every kernel, every method and every law of methods with the processor, on fresh random inputs. Steps are \
+timed on vectors that are made on the device, up to 26 GB of them: `--scale 0.1` fits a small device.
+
+DIR holds gpu.md, and results.csv and results.parquet with every repeat; both are written as things end. It also gets torch_steps.py, \
+which times the same steps in PyTorch, where that is installed:
+  xtask gpu-check --out DIR
+  python3 DIR/torch_steps.py --out DIR/torch.csv
+  xtask gpu-check --out DIR --skip law: --skip codes: --torch DIR/torch.csv
+
+Exit codes: 0 everything holds, 1 something does not or failed, 2 there is no device, or the request is wrong."
+)]
+pub struct Arguments {
+    /// Number of the device, of those that CUDA_VISIBLE_DEVICES leaves
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device: u32,
+    /// Only proofs and steps whose name contains TEXT, such as scan; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// No proofs and steps whose name contains TEXT, such as law: or codes:; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    skip: Vec<String>,
+    /// Sizes of the steps times X; below 0.01 codebooks shrink too
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    /// Repeats of each step, after one that does not count
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repeats: u16,
+    /// Seed of all inputs [default: another one each time]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What torch_steps.py wrote, for ratios
+    #[arg(long, value_name = "FILE")]
+    torch: Option<PathBuf>,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR", default_value = "runs/gpu-check")]
+    out: PathBuf,
+    /// Compiles an emulated device into a folder and checks that, with few inputs
+    #[arg(long, value_name = "DIR", hide = true)]
+    emulated: Option<PathBuf>,
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if scale > 0.0 && scale <= 10.0 => Ok(scale),
+        _ => Err("a number above 0, at most 10".into()),
+    }
+}
+
+impl Arguments {
+    fn wants(&self, name: &str) -> bool {
+        let within = |texts: &[String]| texts.iter().any(|text| name.contains(text));
+        (self.only.is_empty() || within(&self.only)) && !within(&self.skip)
+    }
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+    if cfg!(debug_assertions) {
+        let help = "run it as `cargo xtask gpu-check`, which builds with optimization";
+        return Err(Mistakes::new("a debug build measures nothing of use", help));
+    }
+    let torch = arguments.torch.as_deref().map(Torch::read).transpose()?.unwrap_or_default();
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let device = open(&arguments)?;
+    let folder = RunFolder::new(&arguments.out);
+    if folder.load().is_ok_and(|run| run.info.name != tidy::EXPERIMENT) {
+        return Err(RecordError::Foreign { path: arguments.out.clone() }.into());
+    }
+    let _lock = folder.prepare()?;
+    write_atomically(&folder.root().join(TORCH.0), TORCH.1.as_bytes())?;
+    let facts = device.facts().clone();
+    let machine = record::Machine { gpu: Some(facts.name.clone()), ..machine::describe(&crate::source_tree()) };
+    let compiler = compiler(facts.capability);
+    let setting = Setting { machine, facts, compiler, seed, scale: arguments.scale, torch };
+    say!("{}", table::heading(&setting).trim_end());
+    let mut results = Results { folder: &folder, setting: &setting, findings: Findings::default() };
+    results.save()?;
+    prove(&arguments, &device, &mut results)?;
+    time(&arguments, &device, &mut results)?;
+    let Findings { proofs, .. } = &results.findings;
+    for (name, end) in proofs.iter().filter(|(_, end)| !end.as_ref().is_ok_and(agreement::Agreement::holds)) {
+        say!("{}", table::proof_line(name, end).trim_end());
+    }
+    say!("{}", table::times(&setting, &results.findings).trim_end());
+    say!("\n{}: {}", results.findings.summary(), folder.root().join("gpu.md").display());
+    Ok(ExitCode::from(u8::from(!results.findings.hold())))
+}
+
+/// The device asked for.
+fn open(arguments: &Arguments) -> Result<Device, Mistakes> {
+    let failed = |e: CudaError| Mistakes::new(e.to_string(), NEEDED);
+    match &arguments.emulated {
+        None => Device::open(arguments.device).map_err(failed),
+        Some(folder) => {
+            let library = emulator::build(folder).map_err(|e| Mistakes::new(e, "set CXX to a C++ compiler"))?;
+            Device::emulated(&library, EMULATED_BYTES).map_err(failed)
+        }
+    }
+}
+
+/// A seed that no one has chosen.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    cuda::random_bits(now.as_nanos() as u64, std::process::id().into()) >> 32
+}
+
+/// The compiler of kernels and how long it takes, without what is kept of it.
+fn compiler((major, minor): (u32, u32)) -> String {
+    let architecture = format!("sm_{major}{minor}");
+    let start = Instant::now();
+    let compiled = cuda::nvrtc_version().and_then(|version| cuda::compile(&architecture).map(|_| version));
+    match compiled {
+        Ok(version) => format!("NVRTC {version}, {:.1} s for {architecture}", start.elapsed().as_secs_f64()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Makes every proof that is wanted.
+fn prove(arguments: &Arguments, device: &Device, results: &mut Results<'_>) -> Result<(), Mistakes> {
+    let small = arguments.emulated.is_some();
+    let bench = prove::Bench { device, isa: Isa::detect(), seed: results.setting.seed, small };
+    for proof in prove::PROOFS.iter().filter(|proof| arguments.wants(proof.name)) {
+        let end = laws::guarded(|| (proof.run)(&bench).map_err(|e| e.to_string())).unwrap_or_else(Err);
+        results.proven(proof.name.to_owned(), end)?;
+    }
+    let bench = laws::bench(device, small);
+    if arguments.wants("codes:") {
+        for (method, found) in laws::codes(&bench, small) {
+            results.proven(format!("codes: {method}"), Ok(found))?;
+        }
+    }
+    for name in laws::names().filter(|name| arguments.wants(name)) {
+        let found = laws::keep(&name, &bench);
+        results.proven(name, Ok(found))?;
+    }
+    Ok(())
+}
+
+/// Times every step that is wanted.
+fn time(arguments: &Arguments, device: &Device, results: &mut Results<'_>) -> Result<(), Mistakes> {
+    let setting = steps::Setting {
+        device,
+        isa: Isa::detect(),
+        seed: results.setting.seed,
+        scale: arguments.scale,
+        repeats: arguments.repeats.into(),
+    };
+    let wanted: Vec<&steps::Step> = steps::STEPS.iter().filter(|step| arguments.wants(step.name)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    say_aside!("measuring what this device can do at most");
+    results.findings.limits = Some(limits::measure(&setting).map_err(|e| e.to_string()));
+    results.save()?;
+    for step in wanted {
+        device.forget_peak();
+        let end = laws::guarded(|| (step.run)(&setting).map_err(|e| e.to_string())).unwrap_or_else(Err);
+        let end = end.map(|mut timing| {
+            timing.notes.push(("peak_device_bytes", device.peak_bytes() as f64, "B"));
+            timing
+        });
+        say_aside!("{}", if end.is_ok() { format!("{}: timed", step.name) } else { format!("{}: failed", step.name) });
+        results.findings.steps.push((step.name, end));
+        results.save()?;
+    }
+    Ok(())
+}
+
+/// What has been found so far, and where it is kept.
+struct Results<'a> {
+    folder: &'a RunFolder,
+    setting: &'a Setting,
+    findings: Findings,
+}
+
+impl Results<'_> {
+    fn proven(&mut self, name: String, end: Result<agreement::Agreement, String>) -> Result<(), Mistakes> {
+        let words = match &end {
+            Err(reason) => format!("failed, {reason}"),
+            Ok(found) if found.holds() && found.compared == 1 => "holds".to_owned(),
+            Ok(found) if found.holds() => format!("{} answers, {} near-ties", found.compared, found.ties),
+            Ok(found) => format!("{} of {} answers are WRONG", found.wrong, found.compared),
+        };
+        say_aside!("{name}: {words}");
+        self.findings.proofs.push((name, end));
+        self.save()
+    }
+
+    /// Writes everything that has ended.
+    fn save(&self) -> Result<(), Mistakes> {
+        let records = tidy::records(self.setting, &self.findings);
+        if let Some(record) = records.last() {
+            self.folder.save_trial(record)?;
+        }
+        let info = RunInfo {
+            schema: SCHEMA,
+            name: tidy::EXPERIMENT.into(),
+            analysis: "The CUDA kernels beside the processor and the limits of the device: gpu.md has the tables."
+                .into(),
+            experiment: json!({ "name": tidy::EXPERIMENT, "seed": self.setting.seed, "scale": self.setting.scale }),
+            machine: self.setting.machine.clone(),
+            datasets: vec![],
+            trials: records.iter().map(|record| record.trial.clone()).collect(),
+        };
+        self.folder.save_run(&info)?;
+        let run = record::Run { info, records, pictures: vec![] };
+        for (name, bytes) in reports::tidy(&run)? {
+            write_atomically(&self.folder.root().join(name), &bytes)?;
+        }
+        let page = table::to_markdown(self.setting, &self.findings);
+        Ok(write_atomically(&file(self.folder.root()), page.as_bytes())?)
+    }
+}
+
+/// The page of a folder.
+fn file(root: &Path) -> PathBuf {
+    root.join("gpu.md")
+}

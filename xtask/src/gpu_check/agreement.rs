@@ -1,0 +1,98 @@
+//! How a device's answers compare with the processor's: the same, otherwise but as good, or wrong.
+
+/// Distortions may differ by so much, relatively.
+const DISTORTION: f64 = 1e-4;
+
+/// Wrong answers that are described; the others are counted.
+const DESCRIBED: usize = 3;
+
+/// What came of comparing answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Agreement {
+    /// Answers compared.
+    pub compared: usize,
+    /// Answers that differ where f32 cannot tell which is better.
+    pub ties: usize,
+    /// Answers that are wrong.
+    pub wrong: usize,
+    /// The first of them in words.
+    pub reasons: Vec<String>,
+    /// Summed distortion by the device's answers, and by the processor's.
+    pub distortion: [f64; 2],
+}
+
+impl Agreement {
+    /// An answer that is the same.
+    pub fn same(&mut self) {
+        self.compared += 1;
+    }
+
+    /// An answer that differs: a near-tie, or wrong for a reason.
+    pub fn differs(&mut self, is_tie: bool, reason: impl FnOnce() -> String) {
+        self.compared += 1;
+        match is_tie {
+            true => self.ties += 1,
+            false => self.add_wrong(reason),
+        }
+    }
+
+    /// An answer that must hold.
+    pub fn holds_if(&mut self, holds: bool, reason: impl FnOnce() -> String) {
+        self.compared += 1;
+        if !holds {
+            self.add_wrong(reason);
+        }
+    }
+
+    fn add_wrong(&mut self, reason: impl FnOnce() -> String) {
+        self.wrong += 1;
+        if self.reasons.len() < DESCRIBED {
+            self.reasons.push(reason());
+        }
+    }
+
+    /// What both choices for a vector cost.
+    pub fn add_distortion(&mut self, device: f64, processor: f64) {
+        self.distortion[0] += device;
+        self.distortion[1] += processor;
+    }
+
+    /// The device's distortion over the processor's, less 1; none where none was measured.
+    pub fn excess(&self) -> Option<f64> {
+        let [device, processor] = self.distortion;
+        (processor > 0.0).then(|| device / processor - 1.0)
+    }
+
+    /// Whether nothing is wrong.
+    pub fn holds(&self) -> bool {
+        // What is no number is not within.
+        self.wrong == 0 && self.compared > 0 && self.excess().is_none_or(|excess| excess.abs() <= DISTORTION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_are_counted_and_wrong_answers_fail() {
+        let mut found = Agreement::default();
+        assert!(!found.holds(), "nothing compared proves nothing");
+        found.same();
+        found.differs(true, || unreachable!("a tie needs no reason"));
+        found.add_distortion(1.00005, 1.0);
+        assert!(found.holds() && (found.compared, found.ties) == (2, 1));
+        let mut worse = found.clone();
+        worse.add_distortion(1.001, 1.0);
+        assert!(!worse.holds());
+        for i in 0..5 {
+            found.differs(false, || format!("row {i}"));
+        }
+        assert!(!found.holds() && found.wrong == 5);
+        assert_eq!(found.reasons, ["row 0", "row 1", "row 2"]);
+        let mut nothing = Agreement::default();
+        nothing.holds_if(true, String::new);
+        nothing.add_distortion(f64::NAN, 1.0);
+        assert!(!nothing.holds());
+    }
+}

@@ -1,0 +1,56 @@
+//! Fresh random inputs, and plain arithmetic in f64 to judge answers by.
+
+use cuda::random_float;
+
+/// What values look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Mean 0, variance 1.
+    Plain,
+    /// The same far from zero.
+    Far,
+    /// Few different values, so that many vectors are equal.
+    Repeated,
+}
+
+pub const KINDS: [Kind; 3] = [Kind::Plain, Kind::Far, Kind::Repeated];
+
+/// So many values that follow from the seed and the number of their stream.
+pub fn values(seed: u64, stream: u64, len: usize, kind: Kind) -> Vec<f32> {
+    let seed = stream_seed(seed, stream);
+    let of = |i| match (kind, random_float(seed, i)) {
+        (Kind::Plain, v) => v,
+        (Kind::Far, v) => v + 1000.0,
+        (Kind::Repeated, v) => v.round(),
+    };
+    (0..len as u64).map(of).collect()
+}
+
+/// The seed of one of many streams.
+pub fn stream_seed(seed: u64, stream: u64) -> u64 {
+    cuda::random_bits(seed, stream)
+}
+
+/// `‖a − b‖²`.
+pub fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+}
+
+/// The mean of rows.
+pub fn mean(rows: &[f32], dim: usize) -> Vec<f64> {
+    let mut sums = vec![0f64; dim];
+    for row in rows.chunks_exact(dim) {
+        sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+    }
+    let count = (rows.len() / dim).max(1) as f64;
+    sums.into_iter().map(|sum| sum / count).collect()
+}
+
+/// What f32 cannot tell apart, as a share of the squared norms of what is compared: sums of a few hundred products.
+pub const TIE: f64 = 1e-5;
+
+/// Whether two codewords are as near to a row as f32 can tell, computing relative to the codewords' mean.
+pub fn is_tie(row: &[f32], a: &[f32], b: &[f32], mean: &[f64]) -> bool {
+    let norm = |v: &[f32]| v.iter().zip(mean).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum::<f64>();
+    (distance(row, a) - distance(row, b)).abs() <= TIE * (norm(row) + norm(a).max(norm(b)))
+}

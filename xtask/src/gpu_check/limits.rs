@@ -1,0 +1,72 @@
+//! What the device can do at most, measured in the same run: every other speed is a share of one of these.
+
+use super::steps::Setting;
+use cuda::{CudaError, peak_floats, peak_halves};
+
+/// Work per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes read and written by a copy from memory to memory.
+    pub copy: f64,
+    /// Operations in f32, two per multiply-add.
+    pub floats: f64,
+    /// Operations of tensor cores on f16 with sums in f32, by the instruction that our kernels use.
+    pub halves: f64,
+}
+
+/// What bounds a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Work {
+    /// Bytes that must pass through memory.
+    Bytes(f64),
+    /// Operations in f32.
+    Floats(f64),
+    /// Operations of tensor cores.
+    Halves(f64),
+}
+
+impl Work {
+    /// Seconds that it takes at the limit.
+    pub fn seconds(self, limits: Limits) -> f64 {
+        match self {
+            Work::Bytes(bytes) => bytes / limits.copy,
+            Work::Floats(operations) => operations / limits.floats,
+            Work::Halves(operations) => operations / limits.halves,
+        }
+    }
+
+    /// Its limit in words.
+    pub fn bound(self) -> &'static str {
+        match self {
+            Work::Bytes(_) => "copy",
+            Work::Floats(_) => "f32",
+            Work::Halves(_) => "tensor cores",
+        }
+    }
+}
+
+/// Bytes that are copied, and rounds of operations: tens of milliseconds on a large device.
+const COPIED: f64 = (4u64 << 30) as f64;
+const FLOAT_ROUNDS: f64 = 40_000.0;
+const HALF_ROUNDS: f64 = 10_000.0;
+
+/// Measures all three. The best of the repeats: a limit is what nothing disturbed.
+///
+/// # Errors
+/// A device failure.
+pub fn measure(setting: &Setting<'_>) -> Result<Limits, CudaError> {
+    let device = setting.device;
+    let spare = device.spare_bytes()? as f64 / 4.0;
+    let len = ((COPIED * setting.shrink()).min(spare) as usize / 4).max(1 << 10);
+    let (from, mut to) = (device.filled::<f32>(len, 0)?, device.filled::<f32>(len, 0)?);
+    let best = |seconds: Vec<f64>| seconds.into_iter().fold(f64::INFINITY, f64::min);
+    let copy = setting.repeat(|| to.copy_from(0, &from))?.0;
+    let rounds = |rounds: f64| (rounds * setting.shrink()).max(1.0) as u32;
+    let (floats, float_operations) = setting.repeat(|| peak_floats(device, rounds(FLOAT_ROUNDS)))?;
+    let (halves, half_operations) = setting.repeat(|| peak_halves(device, rounds(HALF_ROUNDS)))?;
+    Ok(Limits {
+        copy: 8.0 * len as f64 / best(copy),
+        floats: float_operations / best(floats),
+        halves: half_operations / best(halves),
+    })
+}

@@ -1,0 +1,111 @@
+//! What was found as trials of a run, in the schema of every other result: one for each proof and each step, and one for the limits.
+
+use super::agreement::Agreement;
+use super::limits::Limits;
+use super::steps::Timing;
+use super::table::{Findings, Setting, share};
+use experiments::plan::hash;
+use record::{Limits as TrialLimits, Measured, SCHEMA, Status, Trial, TrialRecord};
+use serde_json::{Value, json};
+
+/// Name of the run.
+pub const EXPERIMENT: &str = "gpu-check";
+
+/// One trial for each finding.
+pub fn records(setting: &Setting, findings: &Findings) -> Vec<TrialRecord> {
+    let limits = findings.limits.as_ref().and_then(|limits| limits.as_ref().ok()).copied();
+    let proofs = findings.proofs.iter().map(|(name, end)| {
+        let status = match end {
+            Ok(found) if found.holds() => Ok(values_of_proof(found)),
+            Ok(found) => Err((found.reasons.join("; "), values_of_proof(found))),
+            Err(reason) => Err((reason.clone(), vec![])),
+        };
+        record(setting, name, (0, 0), json!({}), status)
+    });
+    let measured = findings.limits.iter().map(|measured| {
+        let status = match measured {
+            Ok(limits) => Ok(values_of_limits(*limits)),
+            Err(reason) => Err((reason.clone(), vec![])),
+        };
+        record(setting, "limits", (0, 0), json!({}), status)
+    });
+    let steps = findings.steps.iter().map(|(name, end)| match end {
+        Ok(timing) => {
+            let params = json!({ "k": timing.k, "scale": setting.scale });
+            record(setting, name, (timing.n, timing.dim), params, Ok(values_of_step(setting, name, timing, limits)))
+        }
+        Err(reason) => record(setting, name, (0, 0), json!({ "scale": setting.scale }), Err((reason.clone(), vec![]))),
+    });
+    proofs.chain(measured).chain(steps).collect()
+}
+
+fn record(
+    setting: &Setting,
+    name: &str,
+    (n, dim): (usize, usize),
+    params: Value,
+    end: Result<Vec<Measured>, (String, Vec<Measured>)>,
+) -> TrialRecord {
+    let (status, reason, values) = match end {
+        Ok(values) => (Status::Ok, None, values),
+        Err((reason, values)) => (Status::Failed, Some(reason), values),
+    };
+    TrialRecord {
+        schema: SCHEMA,
+        trial: Trial {
+            id: hash(&json!([setting.facts.name, name, params, setting.seed])),
+            experiment: EXPERIMENT.into(),
+            dataset: "random".into(),
+            dim,
+            n,
+            metric_space: "l2".into(),
+            method: name.into(),
+            params,
+            label: name.into(),
+            series: name.into(),
+            device: "cuda".into(),
+            threads: setting.machine.cores,
+            seed: setting.seed,
+            bits_per_vector: 0,
+        },
+        status,
+        reason,
+        limits: TrialLimits { timeout_seconds: 0.0, memory_bytes: None },
+        machine: setting.machine.clone(),
+        wall_seconds: 0.0,
+        // The table holds numbers alone.
+        values: values.into_iter().filter(|measured| measured.value.is_finite()).collect(),
+    }
+}
+
+fn values_of_proof(found: &Agreement) -> Vec<Measured> {
+    let count = |metric: &str, count: usize| Measured::new(metric, count as f64, "1");
+    let counts = [("compared", found.compared), ("near_ties", found.ties), ("wrong", found.wrong)];
+    let mut values: Vec<Measured> = counts.into_iter().map(|(metric, n)| count(metric, n)).collect();
+    values.extend(found.excess().map(|excess| Measured::new("distortion_excess", excess, "1")));
+    values
+}
+
+fn values_of_limits(limits: Limits) -> Vec<Measured> {
+    let of = |path: &str, value, unit| Measured::new("limit_per_second", value, unit).path(path);
+    vec![of("copy", limits.copy, "B/s"), of("f32", limits.floats, "FLOP/s"), of("tensor", limits.halves, "FLOP/s")]
+}
+
+fn values_of_step(setting: &Setting, name: &str, timing: &Timing, limits: Option<Limits>) -> Vec<Measured> {
+    let mut values = Vec::new();
+    for (repeat, &seconds) in timing.seconds.iter().enumerate() {
+        values.push(Measured::new("step_seconds", seconds, "s").repeat(repeat));
+        values.push(Measured::new("step_vectors_per_second", timing.n as f64 / seconds, "1/s").repeat(repeat));
+        values.extend(
+            limits.map(|limits| Measured::new("limit_share", share(timing, limits, seconds), "1").repeat(repeat)),
+        );
+    }
+    let ratio = setting.torch.ratio(name, timing.n, timing.k, crate::times::middle(&timing.seconds));
+    values.extend(ratio.map(|ratio| Measured::new("peer_speed_ratio", ratio, "1").path("torch")));
+    values.extend(timing.notes.iter().map(|(metric, value, unit)| Measured::new(metric, *value, unit)));
+    let transfers = timing.transfers.iter();
+    values.extend(
+        transfers.map(|(way, bytes, took)| Measured::new("transfer_bytes_per_second", bytes / took, "B/s").path(*way)),
+    );
+    values
+}
