@@ -2,6 +2,7 @@
 
 use super::agreement::Agreement;
 use super::inputs::{KINDS, Kind, TIE, distance, is_tie, mean, values};
+use super::prove_codes;
 use super::sums::Books;
 use cpu::{BeamScratch, Isa, Nearest, Score};
 use cuda::{
@@ -30,6 +31,9 @@ pub const PROOFS: &[Proof] = &[
     Proof { name: "local-search", run: local_search },
     Proof { name: "scan-by-tables", run: table_scan },
     Proof { name: "scan-of-bits", run: bit_scan },
+    Proof { name: "uniform-codes", run: prove_codes::uniform_codes },
+    Proof { name: "decoding", run: prove_codes::decoding },
+    Proof { name: "exact-neighbours", run: prove_codes::exact_neighbours },
     Proof { name: "exact-neighbours", run: neighbours },
 ];
 
@@ -47,7 +51,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     /// Rows of a proof.
-    fn rows(&self, n: usize) -> usize {
+    pub fn rows(&self, n: usize) -> usize {
         if self.small { (n / 100).clamp(1, 150) } else { n }
     }
 
@@ -62,7 +66,7 @@ impl Bench<'_> {
     }
 
     /// Room that holds no number.
-    fn poisoned<T: Value>(&self, len: usize) -> Result<Buffer<T>, CudaError> {
+    pub fn poisoned<T: Value>(&self, len: usize) -> Result<Buffer<T>, CudaError> {
         self.device.filled(len, 0xff)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::inputs::{distance, is_tie, mean, stream_seed};
 use super::limits::Work;
+use super::streams;
 use cpu::{Isa, Nearest, Score};
 use cuda::{
     Buffer, Codes, Codewords, CudaError, Device, GroupCodebooks, Pass, Rows, SumTables, SymbolWidth, cell_sums,
@@ -28,10 +29,15 @@ pub const STEPS: &[Step] = &[
     Step { name: "kmeans-iteration", run: iterate },
     Step { name: "adc-scan", run: |setting| scan(setting, 1) },
     Step { name: "adc-scan-32", run: |setting| scan(setting, 32) },
+    Step { name: "hamming-scan", run: streams::hamming_scan },
+    Step { name: "scalar8-encode", run: streams::scalar_encode },
+    Step { name: "scalar8-decode", run: streams::scalar_decode },
+    Step { name: "pq16x8-decode", run: streams::product_decode },
+    Step { name: "exact-10", run: streams::exact_search },
 ];
 
 /// Components of all vectors.
-const DIM: usize = 128;
+pub const DIM: usize = 128;
 
 /// Streams of random numbers: rows, codewords.
 const ROWS: u64 = 1;
@@ -110,7 +116,7 @@ impl std::fmt::Display for Failure {
 
 impl Setting<'_> {
     /// Of rows so many at this scale.
-    fn rows(&self, n: usize) -> usize {
+    pub fn rows(&self, n: usize) -> usize {
         ((n as f64 * self.scale) as usize).clamp(100, 1 << 31)
     }
 
@@ -139,32 +145,32 @@ impl Setting<'_> {
     }
 
     /// Rows made on the device.
-    fn random_rows(&self, n: usize) -> Result<Buffer<f32>, CudaError> {
+    pub fn random_rows(&self, n: usize) -> Result<Buffer<f32>, CudaError> {
         let mut rows = self.device.room(n * DIM)?;
         fill_random(&mut rows, stream_seed(self.seed, ROWS))?;
         Ok(rows)
     }
 
     /// One of these rows, made again.
-    fn row(&self, i: usize) -> Vec<f32> {
+    pub fn row(&self, i: usize) -> Vec<f32> {
         let seed = stream_seed(self.seed, ROWS);
         (i * DIM..(i + 1) * DIM).map(|place| random_float(seed, place as u64)).collect()
     }
 
-    fn random_codewords(&self, len: usize) -> Vec<f32> {
+    pub fn random_codewords(&self, len: usize) -> Vec<f32> {
         let seed = stream_seed(self.seed, CODEWORDS);
         (0..len as u64).into_par_iter().map(|place| random_float(seed, place)).collect()
     }
 
     /// Some rows from all over, the first and the last among them.
-    fn looked_at(&self, n: usize) -> Vec<usize> {
+    pub fn looked_at(&self, n: usize) -> Vec<usize> {
         let random = |i| (cuda::random_bits(self.seed, i) % n as u64) as usize;
         [0, n - 1].into_iter().chain((0..LOOKED_AT as u64 - 2).map(random)).collect()
     }
 }
 
 /// A number of vectors in few digits.
-fn short(n: usize) -> String {
+pub fn short(n: usize) -> String {
     reports::number::engineering(n as f64).replace(' ', "")
 }
 

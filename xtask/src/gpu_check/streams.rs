@@ -1,0 +1,124 @@
+//! Steps that pass over their input once: their limit is the memory. Timed as those of `steps`.
+
+use super::limits::Work;
+use super::steps::{DIM, Failure, Setting, Timing, short};
+use cuda::{Base, Codebooks, Codes, Proximity, Rows, UniformScalars, fill_random, fill_random_bytes, scan_hamming};
+
+/// Vectors of scalar codes.
+const N: usize = 20_000_000;
+
+/// Codes of one byte per component.
+pub fn scalar_encode(setting: &Setting<'_>) -> Result<Timing, Failure> {
+    let n = setting.rows(N);
+    let rows = setting.random_rows(n)?;
+    let scalars = grid(setting)?;
+    let mut codes = setting.device.filled::<u8>(n * DIM, 0xff)?;
+    let (seconds, ()) = setting.repeat(|| scalars.encode(Rows::all(&rows, DIM), &mut codes))?;
+    for i in setting.looked_at(n) {
+        let mut code = [0u8; DIM];
+        codes.read(i * DIM, &mut code)?;
+        let expected = setting.row(i).into_iter().map(|x| (((x - LOW) / STEP + 0.5) as u32).min(255) as u8);
+        if !expected.eq(code) {
+            return Err(Failure::Wrong(format!("row {i} has another code")));
+        }
+    }
+    Ok(timing(format!("{}×{DIM} to bytes", short(n)), n, seconds, 5 * n * DIM, 4 * n * DIM))
+}
+
+/// And back.
+pub fn scalar_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
+    let n = setting.rows(N);
+    let mut codes = setting.device.room::<u8>(n * DIM)?;
+    fill_random_bytes(&mut codes, setting.seed)?;
+    let scalars = grid(setting)?;
+    let mut rows = setting.device.filled::<f32>(n * DIM, 0xff)?;
+    let (seconds, ()) = setting.repeat(|| scalars.decode(Codes::all(&codes, DIM), &mut rows))?;
+    for i in setting.looked_at(n) {
+        let (mut code, mut row) = ([0u8; DIM], [0f32; DIM]);
+        codes.read(i * DIM, &mut code)?;
+        rows.read(i * DIM, &mut row)?;
+        if !row.iter().zip(code).all(|(x, c)| (x - (LOW + STEP * f32::from(c))).abs() < 1e-5) {
+            return Err(Failure::Wrong(format!("code {i} stands for another row")));
+        }
+    }
+    Ok(timing(format!("{}×{DIM} from bytes", short(n)), n, seconds, 5 * n * DIM, n * DIM))
+}
+
+/// The lowest level and the step of the grid.
+const LOW: f32 = -4.0;
+const STEP: f32 = 8.0 / 255.0;
+
+fn grid(setting: &Setting<'_>) -> Result<UniformScalars, Failure> {
+    Ok(UniformScalars::new(setting.device, &[LOW; DIM], &[STEP; DIM], 8)?)
+}
+
+/// Vectors from symbols of 16 groups of 256 codewords.
+pub fn product_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
+    const GROUPS: usize = 16;
+    let (n, k) = (setting.rows(N), 256);
+    let symbols: Vec<u16> =
+        (0..(n * GROUPS) as u64).map(|i| (cuda::random_bits(setting.seed, i) % k as u64) as u16).collect();
+    let there = setting.device.upload(&symbols)?;
+    let codewords = setting.random_codewords(k * DIM);
+    let split: Vec<&[f32]> = codewords.chunks_exact(k * DIM / GROUPS).collect();
+    let books = Codebooks::new(setting.device, &split, DIM / GROUPS)?;
+    let mut rows = setting.device.filled::<f32>(n * DIM, 0xff)?;
+    let (seconds, _) = setting.repeat(|| books.decode_groups(&there, n, &mut rows))?;
+    for i in setting.looked_at(n) {
+        let mut row = [0f32; DIM];
+        rows.read(i * DIM, &mut row)?;
+        for (g, (part, book)) in row.chunks_exact(DIM / GROUPS).zip(&split).enumerate() {
+            if part != &book[usize::from(symbols[i * GROUPS + g]) * DIM / GROUPS..][..DIM / GROUPS] {
+                return Err(Failure::Wrong(format!("row {i}, group {g} is not its codeword")));
+            }
+        }
+    }
+    let bytes = n * (4 * DIM + 2 * GROUPS);
+    Ok(timing(format!("{}×{DIM} of 16 groups", short(n)), n, seconds, bytes, 2 * n * GROUPS))
+}
+
+/// The ten nearest of 100M codes of 128 bits for one query.
+pub fn hamming_scan(setting: &Setting<'_>) -> Result<Timing, Failure> {
+    const SIZE: usize = 16;
+    let n = setting.rows(100_000_000);
+    let mut bytes = setting.device.room::<u8>(n * SIZE)?;
+    fill_random_bytes(&mut bytes, setting.seed)?;
+    let query: Vec<u8> = (0..SIZE as u64).map(|i| cuda::random_bits(setting.seed ^ 1, i) as u8).collect();
+    let (seconds, lists) = setting.repeat(|| scan_hamming(Codes::all(&bytes, SIZE), &query, 10))?;
+    for found in lists.iter().flatten() {
+        let mut code = [0u8; SIZE];
+        bytes.read(found.id as usize * SIZE, &mut code)?;
+        let differing = code.iter().zip(&query).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+        if differing != found.score {
+            return Err(Failure::Wrong(format!("code {} differs in {differing} bits, not {}", found.id, found.score)));
+        }
+    }
+    Ok(timing(format!("{} codes of 128 bits, 1 query", short(n)), n, seconds, n * SIZE, n * SIZE))
+}
+
+/// The ten nearest of 1M vectors for 10,000 queries.
+pub fn exact_search(setting: &Setting<'_>) -> Result<Timing, Failure> {
+    let (n, queries) = (setting.rows(1_000_000), setting.rows(10_000));
+    let base = setting.random_rows(n)?;
+    let mut asked = setting.device.room(queries * DIM)?;
+    fill_random(&mut asked, setting.seed ^ 2)?;
+    let rows = Base::new(Rows::all(&base, DIM), Proximity::SquaredDistance)?;
+    let (seconds, lists) = setting.repeat(|| rows.nearest(Rows::all(&asked, DIM), 10))?;
+    let mut query = vec![0f32; DIM];
+    asked.read(0, &mut query)?;
+    for found in lists.first().into_iter().flatten() {
+        let exact = super::inputs::distance(&setting.row(found.id as usize), &query);
+        if (exact - f64::from(found.score)).abs() > 1e-4 * exact {
+            return Err(Failure::Wrong(format!("row {} is at {exact}, not {}", found.id, found.score)));
+        }
+    }
+    let work = vec![Work::Floats(2.0 * (n * DIM) as f64 * queries as f64)];
+    let size = format!("{}×{DIM}, {} queries", short(n), short(queries));
+    Ok(Timing { size, k: queries, work, ..timing(String::new(), n, seconds, 0, 4 * n * DIM) })
+}
+
+/// What passes so many bytes through the memory.
+fn timing(size: String, n: usize, seconds: Vec<f64>, bytes: usize, input_bytes: usize) -> Timing {
+    let (work, input_bytes) = (vec![Work::Bytes(bytes as f64)], input_bytes as f64);
+    Timing { size, n, dim: DIM, k: 1, seconds, work, input_bytes, ..Timing::default() }
+}
