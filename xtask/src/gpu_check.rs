@@ -121,8 +121,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     for (name, end) in proofs.iter().filter(|(_, end)| !end.as_ref().is_ok_and(agreement::Agreement::holds)) {
         say!("{}", table::proof_line(name, end).trim_end());
     }
-    say!("{}", table::times(&setting, &results.findings).trim_end());
-    say!("\n{}: {}", results.findings.summary(), folder.root().join("gpu.md").display());
+    let times = table::times(&setting, &results.findings);
+    if !times.is_empty() {
+        say!("{}\n", times.trim());
+    }
+    say!("{}: {}", results.findings.summary(), folder.root().join("gpu.md").display());
     Ok(ExitCode::from(u8::from(!results.findings.hold())))
 }
 
