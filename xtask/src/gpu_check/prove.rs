@@ -33,7 +33,6 @@ pub const PROOFS: &[Proof] = &[
     Proof { name: "scan-of-bits", run: bit_scan },
     Proof { name: "uniform-codes", run: prove_codes::uniform_codes },
     Proof { name: "decoding", run: prove_codes::decoding },
-    Proof { name: "exact-neighbours", run: prove_codes::exact_neighbours },
     Proof { name: "exact-neighbours", run: neighbours },
 ];
 

@@ -1,9 +1,9 @@
-//! What the kernels that make and read codes must show, and exact neighbours: as in `prove`.
+//! What the kernels that make and read codes must show: as in `prove`.
 
 use super::agreement::Agreement;
-use super::inputs::{Kind, TIE, distance, values};
+use super::inputs::{Kind, values};
 use super::prove::Bench;
-use cuda::{Base, Codebooks, Codes, CudaError, Proximity, Rows, UniformScalars};
+use cuda::{Codebooks, Codes, CudaError, Rows, UniformScalars};
 
 /// Codes on uniform levels, and what they stand for, against the formula.
 pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
@@ -65,36 +65,6 @@ pub fn decoding(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
             }
             let near = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs() <= 1e-5 * m as f64;
             found.holds_if(added[i * size..][..size].iter().zip(&sum).all(near), || format!("the sum of row {i}"));
-        }
-    }
-    Ok(found)
-}
-
-/// The nearest rows of a base, against all distances.
-pub fn exact_neighbours(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
-    let mut found = Agreement::default();
-    for (case, (n, queries, dim, k)) in (980..).zip([(20_000, 130, 64, 10), (3000, 9, 130, 100), (50, 3, 7, 60)]) {
-        for kind in [Kind::Plain, Kind::Far, Kind::Repeated] {
-            let (n, queries) =
-                (if bench.small { n.min(400) } else { n }, if bench.small { queries.min(5) } else { queries });
-            let base = values(bench.seed, 2 * case, n * dim, kind);
-            let asked = values(bench.seed, 2 * case + 1, queries * dim, kind);
-            let (there, asked_there) = (bench.device.upload(&base)?, bench.device.upload(&asked)?);
-            let lists = Base::new(Rows::all(&there, dim), Proximity::SquaredDistance)?
-                .nearest(Rows::all(&asked_there, dim), k)?;
-            for (query, list) in asked.chunks_exact(dim).zip(&lists) {
-                let all: Vec<f64> = base.chunks_exact(dim).map(|row| distance(row, query)).collect();
-                let mut sorted = all.clone();
-                sorted.sort_by(f64::total_cmp);
-                let what = || format!("{n}×{dim}, {kind:?}");
-                found.holds_if(list.len() == k.min(n), || format!("{}: {} of {k} found", what(), list.len()));
-                for (at, best) in list.iter().zip(&sorted) {
-                    let score = all.get(at.id as usize).copied().unwrap_or(f64::NAN);
-                    let near = |a: f64, b: f64| (a - b).abs() <= TIE * (1.0 + b);
-                    let right = near(score, *best) && near(at.score.into(), score);
-                    found.holds_if(right, || format!("{}: row {} at {score} for {best}", what(), at.id));
-                }
-            }
         }
     }
     Ok(found)
