@@ -91,7 +91,7 @@ fn what_is_off_is_said_before_anything_is_written() {
         &["encode", "m.vqb", "v.fvecs", "x.csv"],
         &["decode", "m.vqb", "v.fvecs", "x.npy"],
         &["decode", "m.vqb", "none.npy", "x.npy"],
-        &["encode", "m.vqb", "v.fvecs", "x.npy", "--device", "cuda"],
+        &["encode", "m.vqb", "v.fvecs", "x.npy", "--device", "gpu"],
     ] {
         let (code, text) = run(here, arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {text}");
