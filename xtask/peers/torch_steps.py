@@ -186,6 +186,77 @@ def adc_scan(setting, queries):
     return n, positions, queries, setting.time(work)
 
 
+def hamming_scan(setting):
+    size = 16
+    n = setting.rows(100_000_000)
+    codes = torch.empty(n, size, dtype=torch.uint8, device=setting.device).random_(0, 256, generator=setting.generator)
+    query = torch.empty(size, dtype=torch.uint8, device=setting.device).random_(0, 256, generator=setting.generator)
+    bits = torch.tensor([bin(byte).count("1") for byte in range(256)], dtype=torch.uint8, device=setting.device)
+    chunk, count = min(n, 1 << 22), min(10, n)
+
+    def work():
+        best = None
+        for start in range(0, n, chunk):
+            distances = bits[torch.bitwise_xor(codes[start : start + chunk], query).long()].sum(1, dtype=torch.int32)
+            values, ids = distances.topk(min(count, distances.shape[0]), largest=False)
+            found = (values, ids + start)
+            best = found if best is None else tuple(map(torch.cat, zip(best, found)))
+        best[0].topk(count, largest=False)
+
+    return n, DIM, 1, setting.time(work)
+
+
+LOW, STEP = -4.0, 8.0 / 255.0
+
+
+def scalar8_encode(setting):
+    n = setting.rows(20_000_000)
+    rows = setting.normal(n, DIM)
+    codes = torch.empty(n, DIM, dtype=torch.uint8, device=setting.device)
+    chunk = min(n, CHUNK_VALUES // DIM)
+
+    def work():
+        for start in range(0, n, chunk):
+            codes[start : start + chunk] = ((rows[start : start + chunk] - LOW) / STEP + 0.5).floor_().clamp_(0, 255)
+
+    return n, DIM, 1, setting.time(work)
+
+
+def scalar8_decode(setting):
+    n = setting.rows(20_000_000)
+    codes = torch.empty(n, DIM, dtype=torch.uint8, device=setting.device).random_(0, 256, generator=setting.generator)
+    rows = torch.empty(n, DIM, device=setting.device)
+    return n, DIM, 1, setting.time(lambda: rows.copy_(codes).mul_(STEP).add_(LOW))
+
+
+def pq16x8_decode(setting):
+    groups = 16
+    n = setting.rows(20_000_000)
+    symbols = setting.symbols(256, n, groups)
+    books = setting.normal(groups, 256, DIM // groups)
+    rows = torch.empty(n, groups, DIM // groups, device=setting.device)
+
+    def work():
+        for group in range(groups):
+            rows[:, group] = books[group][symbols[:, group]]
+
+    return n, DIM, 1, setting.time(work)
+
+
+def exact_10(setting):
+    n, queries = setting.rows(1_000_000), setting.rows(10_000)
+    base, asked = setting.normal(n, DIM), setting.normal(queries, DIM)
+    chunk = max(1, CHUNK_VALUES // n)
+
+    def work():
+        norms = 0.5 * (base * base).sum(1)
+        for start in range(0, queries, chunk):
+            scores = torch.addmm(norms, asked[start : start + chunk], base.T, alpha=-1.0)
+            scores.topk(min(10, n), dim=1, largest=False)
+
+    return n, DIM, queries, setting.time(work)
+
+
 STEPS = {
     "assign-4k": lambda setting: assign(setting, 4096),
     "assign-64k": lambda setting: assign(setting, 65_536),
@@ -195,6 +266,11 @@ STEPS = {
     "kmeans-iteration": kmeans_iteration,
     "adc-scan": lambda setting: adc_scan(setting, 1),
     "adc-scan-32": lambda setting: adc_scan(setting, 32),
+    "hamming-scan": hamming_scan,
+    "scalar8-encode": scalar8_encode,
+    "scalar8-decode": scalar8_decode,
+    "pq16x8-decode": pq16x8_decode,
+    "exact-10": exact_10,
 }
 
 
