@@ -1,5 +1,6 @@
 //! The laws on the CUDA backend: on the device of this machine where there is one, and on the host's emulation of one everywhere else.
 
+use cuda::emulator::BuildError;
 use methods::Context;
 use methods::backend::{self, Backend, CudaBackend};
 use methods::laws::{self, Bench};
@@ -27,11 +28,11 @@ fn emulator() -> Option<&'static Path> {
     let library =
         LIBRARY.get_or_init(|| match cuda::emulator::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("laws")) {
             Ok(library) => Some(library),
-            Err(reason) if reason.starts_with("there is no C++ compiler") => {
-                eprintln!("skipped: {reason}");
+            Err(missing @ BuildError::NoCompiler(_)) => {
+                eprintln!("skipped: {missing}");
                 None
             }
-            Err(reason) => panic!("{reason}"),
+            Err(error) => panic!("{error}"),
         });
     library.as_deref()
 }

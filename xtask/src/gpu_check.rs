@@ -135,7 +135,8 @@ fn open(arguments: &Arguments) -> Result<Device, Mistakes> {
     match &arguments.emulated {
         None => Device::open(arguments.device).map_err(failed),
         Some(folder) => {
-            let library = emulator::build(folder).map_err(|e| Mistakes::new(e, "set CXX to a C++ compiler"))?;
+            let library =
+                emulator::build(folder).map_err(|e| Mistakes::new(e.to_string(), "set CXX to a C++ compiler"))?;
             Device::emulated(&library, EMULATED_BYTES).map_err(failed)
         }
     }

@@ -6,11 +6,6 @@
 //
 // |x·c − x̂·ĉ| ≤ ‖x‖·‖c − ĉ‖ + ‖ĉ‖·‖x − x̂‖                     (Cauchy and Schwarz; the norms of what rounding cut off are measured)
 
-#define TILE_ROWS 128
-#define TILE_CODEWORDS 128
-#define DEPTH 16
-#define TILE_STRIDE 132
-
 // norms[c] = ½‖c−μ‖², infinite from k on up to k_padded. One warp per codeword. Where `halves` are wanted, also the codeword in f16,
 // times `scale`, `padded` values with zeros at the end; and the largest norm of what f16 cut off (bounds[0]) and of what it kept (bounds[1]),
 // as bits of a positive f32, which are in the order of its values.
@@ -240,9 +235,7 @@ KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codeword
 KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const u32* list, const u32* list_count, const float* codewords,
                                      const float* mean, const float* norms, u32 k, u32 dim, u32* nearest) {
     SHARED(float, memory);
-    float* row_tile = memory;
-    float* codeword_tile = row_tile + DEPTH * TILE_STRIDE;
-    float* scores = codeword_tile + DEPTH * TILE_STRIDE;
+    float* scores = memory + 2 * DEPTH * TILE_STRIDE;
     u32* ids = (u32*)(scores + 16 * TILE_ROWS);
     u32 thread = threadIdx.x, tx = thread % 16, ty = thread / 16;
     u32 count = list ? *list_count : n;
@@ -260,35 +253,13 @@ KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const
         }
         for (u32 first = 0; first < k; first += TILE_CODEWORDS) {
             float sums[8][8];
-            for (int i = 0; i < 8; i++)
-                for (int j = 0; j < 8; j++) sums[i][j] = 0;
-            for (u32 from = 0; from < dim; from += DEPTH) {
-                u32 d = from + tx;
-                float mu = d < dim ? mean[d] : 0.f;
-                __syncthreads();
-#pragma unroll
-                for (int i = 0; i < 8; i++) {
-                    u32 r = ty + i * 16, c = first + r;
-                    row_tile[tx * TILE_STRIDE + r] = d < dim && first_row + r < count ? rows[starts[i] + d] - mu : 0.f;
-                    codeword_tile[tx * TILE_STRIDE + r] = d < dim && c < k ? codewords[(u64)c * dim + d] - mu : 0.f;
-                }
-                __syncthreads();
-#pragma unroll
-                for (int p = 0; p < DEPTH; p++) {
-                    const Floats4* x = (const Floats4*)(row_tile + p * TILE_STRIDE);
-                    const Floats4* y = (const Floats4*)(codeword_tile + p * TILE_STRIDE);
-                    Floats4 x0 = x[ty], x1 = x[16 + ty], y0 = y[tx], y1 = y[16 + tx];
-                    float a[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
-                    float b[8] = {y0.x, y0.y, y0.z, y0.w, y1.x, y1.y, y1.z, y1.w};
-#pragma unroll
-                    for (int i = 0; i < 8; i++)
-#pragma unroll
-                        for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a[i], b[j], sums[i][j]);
-                }
-            }
+            multiply_tile(
+                sums, memory, dim, mean,
+                [&](u32 i, u32 r, u32 d, float mu) { return first_row + r < count ? rows[starts[i] + d] - mu : 0.f; },
+                [&](u32, u32 r, u32 d, float mu) { return first + r < k ? codewords[(u64)(first + r) * dim + d] - mu : 0.f; });
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                u32 c = first + j / 4 * 64 + tx * 4 + j % 4;
+                u32 c = first + place_in_tile(j, tx);
                 float norm = c < k ? norms[c] : INFINITE;
 #pragma unroll
                 for (int i = 0; i < 8; i++) {
@@ -302,7 +273,7 @@ KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const
         }
         __syncthreads();
         for (int i = 0; i < 8; i++) {
-            u32 r = i / 4 * 64 + ty * 4 + i % 4;
+            u32 r = place_in_tile(i, ty);
             scores[tx * TILE_ROWS + r] = best[i];
             ids[tx * TILE_ROWS + r] = id[i];
         }
@@ -330,12 +301,7 @@ KERNEL distances_to(const float* rows, u64 stride, u32 n, u32 dim, const float* 
         // What is no codeword is at no distance.
         bool there = nearest[i] < k;
         const float* codeword = codewords + (u64)(there ? nearest[i] : 0) * dim;
-        float sum = 0;
-        for (u32 j = lane; j < dim; j += WARP) {
-            float d = row[j] - codeword[j];
-            sum = fmaf(d, d, sum);
-        }
-        sum = warp_sum(sum);
+        float sum = warp_squared_distance(row, codeword, dim);
         if (lane == 0) distances[i] = there ? sum : INFINITE;
     }
 }

@@ -54,3 +54,24 @@ DEVICE u64 split_mix(u64& state) {
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
 }
+
+// The least of `count` scores, the first among equals, for all threads of a block; as `best_of_block`.
+DEVICE Found least_of_block(const float* scores, u64 count, Found* room) {
+    Found best = {INFINITE, 0xffffffffu};
+    for (u32 e = threadIdx.x; e < count; e += blockDim.x)
+        if (better(scores[e], e, best)) {
+            best.score = scores[e];
+            best.id = e;
+        }
+    return best_of_block(best, room);
+}
+
+// ‖a − b‖², summed directly by the lanes of a warp; every lane gets it.
+DEVICE float warp_squared_distance(const float* a, const float* b, u32 dim) {
+    float sum = 0;
+    for (u32 j = threadIdx.x % WARP; j < dim; j += WARP) {
+        float d = a[j] - b[j];
+        sum = fmaf(d, d, sum);
+    }
+    return warp_sum(sum);
+}

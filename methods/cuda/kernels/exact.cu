@@ -58,52 +58,28 @@ KERNEL BOUNDED(256, 2) list_near(const float* queries, u64 query_stride, u32 que
                                  const float* mean, u32 dim, const float* halves, const float* norms, const float* weights,
                                  const float* limits, u32* lists, u64 room, u32* counts) {
     SHARED(float, memory);
-    float* query_tile = memory;
-    float* row_tile = query_tile + DEPTH * TILE_STRIDE;
-    u32 thread = threadIdx.x, tx = thread % 16, ty = thread / 16;
+    u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     u32 first_row = blockIdx.x * TILE_ROWS, first_query = blockIdx.y * TILE_ROWS;
     float sums[8][8];
-    for (int i = 0; i < 8; i++)
-        for (int j = 0; j < 8; j++) sums[i][j] = 0;
-    for (u32 from = 0; from < dim; from += DEPTH) {
-        u32 d = from + tx;
-        float mu = mean && d < dim ? mean[d] : 0.f;
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            u32 r = ty + i * 16, q = first_query + r, x = first_row + r;
-            query_tile[tx * TILE_STRIDE + r] = d < dim && q < query_count ? queries[q * query_stride + d] - mu : 0.f;
-            row_tile[tx * TILE_STRIDE + r] = d < dim && x < n ? rows[x * stride + d] - mu : 0.f;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int p = 0; p < DEPTH; p++) {
-            const Floats4* x = (const Floats4*)(query_tile + p * TILE_STRIDE);
-            const Floats4* y = (const Floats4*)(row_tile + p * TILE_STRIDE);
-            Floats4 x0 = x[ty], x1 = x[16 + ty], y0 = y[tx], y1 = y[16 + tx];
-            float a[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
-            float b[8] = {y0.x, y0.y, y0.z, y0.w, y1.x, y1.y, y1.z, y1.w};
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-#pragma unroll
-                for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a[i], b[j], sums[i][j]);
-        }
-    }
+    multiply_tile(
+        sums, memory, dim, mean,
+        [&](u32, u32 r, u32 d, float mu) { return first_query + r < query_count ? queries[(first_query + r) * query_stride + d] - mu : 0.f; },
+        [&](u32, u32 r, u32 d, float mu) { return first_row + r < n ? rows[(first_row + r) * stride + d] - mu : 0.f; });
     float half[8], norm[8];
 #pragma unroll
     for (int j = 0; j < 8; j++) {
-        u32 x = first_row + j / 4 * 64 + tx * 4 + j % 4;
+        u32 x = first_row + place_in_tile(j, tx);
         half[j] = x < n ? halves[x] : 0.f;
         norm[j] = x < n ? norms[x] : 0.f;
     }
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-        u32 q = first_query + i / 4 * 64 + ty * 4 + i % 4;
+        u32 q = first_query + place_in_tile(i, ty);
         if (q < query_count) {
             float weight = weights[q], limit = limits[q];
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                u32 x = first_row + j / 4 * 64 + tx * 4 + j % 4;
+                u32 x = first_row + place_in_tile(j, tx);
                 // Also where something is no number.
                 if (x < n && !(fmaf(-norm[j], weight, half[j] - sums[i][j]) > limit)) lists[q * room + atomicAdd(&counts[q], 1u)] = first + x;
             }

@@ -2,8 +2,6 @@
 //
 // distance_q(i) = popcount(query_q ⊕ code_i)
 
-#define HAMMING_THREADS 512
-
 // The k least distances of Q queries from number blockIdx.y·Q on, over the codes that fall to this block, into
 // found[query][blockIdx.x]. Queries are as long as codes; those that do not fit into shared memory are read where they are.
 template <int Q, bool RESIDENT>
@@ -16,7 +14,7 @@ DEVICE void scan_bits(const u8* codes, u32 n, u32 code_size, const u8* query_cod
     u32* shared_words = (u32*)(memory + Q * selection_bytes(capacity));
     if constexpr (RESIDENT) {
         u32 words = (code_size + 3) / 4;
-        for (u32 e = threadIdx.x; e < words * Q; e += HAMMING_THREADS) {
+        for (u32 e = threadIdx.x; e < words * Q; e += SCAN_THREADS) {
             u32 w = e / Q, q = e % Q, word = 0;
             for (u32 b = 0; b < 4; b++)
                 if (q < here && 4 * w + b < code_size)
@@ -25,40 +23,30 @@ DEVICE void scan_bits(const u8* codes, u32 n, u32 code_size, const u8* query_cod
         }
     }
     __syncthreads();
-    for (u64 from = (u64)blockIdx.x * HAMMING_THREADS; from < n; from += (u64)gridDim.x * HAMMING_THREADS) {
-        u64 i = from + threadIdx.x;
-        u64 limit[Q];
-#pragma unroll
-        for (u32 q = 0; q < Q; q++) limit[q] = q < here ? *(volatile u64*)&limits[first_query + q] : 0;
+    offer_codes<Q>(selection, n, here, limits + first_query, [&](u32 i, u64(&keys)[Q]) {
         u32 distances[Q];
 #pragma unroll
         for (int q = 0; q < Q; q++) distances[q] = 0;
-        if (i < n)
-            words_of(codes + i * code_size, code_size, [&](u32 w, u32 word) {
-                if constexpr (!RESIDENT) {
-                    const u8* query = query_codes + (u64)first_query * code_size;
-                    u32 other = 0;
-                    for (u32 b = 0; b < 4; b++)
-                        if (4 * w + b < code_size) other |= (u32)query[4 * w + b] << (8 * b);
-                    distances[0] += __popc(word ^ other);
-                } else if constexpr (Q == 4) {
-                    Words4 others = ((const Words4*)shared_words)[w];
-                    distances[0] += __popc(word ^ others.x);
-                    distances[1] += __popc(word ^ others.y);
-                    distances[2] += __popc(word ^ others.z);
-                    distances[3] += __popc(word ^ others.w);
-                } else {
-                    distances[0] += __popc(word ^ shared_words[w]);
-                }
-            });
-        u64 keys[Q];
+        words_of(codes + (u64)i * code_size, code_size, [&](u32 w, u32 word) {
+            if constexpr (!RESIDENT) {
+                const u8* query = query_codes + (u64)first_query * code_size;
+                u32 other = 0;
+                for (u32 b = 0; b < 4; b++)
+                    if (4 * w + b < code_size) other |= (u32)query[4 * w + b] << (8 * b);
+                distances[0] += __popc(word ^ other);
+            } else if constexpr (Q == 4) {
+                Words4 others = ((const Words4*)shared_words)[w];
+                distances[0] += __popc(word ^ others.x);
+                distances[1] += __popc(word ^ others.y);
+                distances[2] += __popc(word ^ others.z);
+                distances[3] += __popc(word ^ others.w);
+            } else {
+                distances[0] += __popc(word ^ shared_words[w]);
+            }
+        });
 #pragma unroll
-        for (int q = 0; q < Q; q++) {
-            u64 key = i < n ? (u64)distances[q] << 32 | i : NOTHING;
-            keys[q] = key < limit[q] ? key : NOTHING;
-        }
-        offer<Q>(selection, keys, limits + first_query);
-    }
+        for (int q = 0; q < Q; q++) keys[q] = (u64)distances[q] << 32 | i;
+    });
     write_least<Q>(selection, here, found + ((u64)first_query * gridDim.x + blockIdx.x) * k, (u64)gridDim.x * k, nullptr);
 }
 

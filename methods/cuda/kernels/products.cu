@@ -5,45 +5,21 @@
 KERNEL BOUNDED(256, 2) products(const float* rows, u64 stride, u32 n, const float* mean, const float* others, u32 k, u32 dim, float factor,
                                 const float* bias, const float* row_bias, float* out, u64 out_stride) {
     SHARED(float, memory);
-    float* row_tile = memory;
-    float* other_tile = row_tile + DEPTH * TILE_STRIDE;
-    u32 thread = threadIdx.x, tx = thread % 16, ty = thread / 16;
+    u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     u32 first_row = blockIdx.x * TILE_ROWS;
     for (u32 first = blockIdx.y * TILE_CODEWORDS; first < k; first += gridDim.y * TILE_CODEWORDS) {
         float sums[8][8];
-        for (int i = 0; i < 8; i++)
-            for (int j = 0; j < 8; j++) sums[i][j] = 0;
-        for (u32 from = 0; from < dim; from += DEPTH) {
-            u32 d = from + tx;
-            float mu = mean && d < dim ? mean[d] : 0.f;
-            __syncthreads();
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                u32 r = ty + i * 16;
-                row_tile[tx * TILE_STRIDE + r] = d < dim && first_row + r < n ? rows[(first_row + r) * stride + d] - mu : 0.f;
-                other_tile[tx * TILE_STRIDE + r] = d < dim && first + r < k ? others[(u64)(first + r) * dim + d] : 0.f;
-            }
-            __syncthreads();
-#pragma unroll
-            for (int p = 0; p < DEPTH; p++) {
-                const Floats4* x = (const Floats4*)(row_tile + p * TILE_STRIDE);
-                const Floats4* y = (const Floats4*)(other_tile + p * TILE_STRIDE);
-                Floats4 x0 = x[ty], x1 = x[16 + ty], y0 = y[tx], y1 = y[16 + tx];
-                float a[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
-                float b[8] = {y0.x, y0.y, y0.z, y0.w, y1.x, y1.y, y1.z, y1.w};
-#pragma unroll
-                for (int i = 0; i < 8; i++)
-#pragma unroll
-                    for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a[i], b[j], sums[i][j]);
-            }
-        }
+        multiply_tile(
+            sums, memory, dim, mean,
+            [&](u32, u32 r, u32 d, float mu) { return first_row + r < n ? rows[(first_row + r) * stride + d] - mu : 0.f; },
+            [&](u32, u32 r, u32 d, float) { return first + r < k ? others[(u64)(first + r) * dim + d] : 0.f; });
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            u32 r = first_row + i / 4 * 64 + ty * 4 + i % 4;
+            u32 r = first_row + place_in_tile(i, ty);
             float of_row = row_bias && r < n ? row_bias[r] : 0.f;
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                u32 c = first + j / 4 * 64 + tx * 4 + j % 4;
+                u32 c = first + place_in_tile(j, tx);
                 if (r < n && c < k) out[r * out_stride + c] = of_row + fmaf(factor, sums[i][j], bias ? bias[c] : 0.f);
             }
         }
@@ -55,12 +31,7 @@ KERNEL half_norms(const float* rows, u64 stride, u32 n, const float* mean, u32 d
     u32 i = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     u32 lane = threadIdx.x % WARP;
     if (i < n) {
-        float sum = 0;
-        for (u32 j = lane; j < dim; j += WARP) {
-            float d = rows[i * stride + j] - mean[j];
-            sum = fmaf(d, d, sum);
-        }
-        sum = warp_sum(sum);
+        float sum = warp_squared_distance(rows + i * stride, mean, dim);
         if (lane == 0) halves[i] = 0.5f * sum;
     }
 }
@@ -72,13 +43,7 @@ KERNEL least_few(float* scores, u32 groups, u64 width, u32 count, u32* found) {
     for (u32 g = blockIdx.x; g < groups; g += gridDim.x) {
         float* here = scores + g * width;
         for (u32 p = 0; p < count; p++) {
-            Found best = {INFINITE, 0xffffffffu};
-            for (u32 e = threadIdx.x; e < width; e += blockDim.x)
-                if (better(here[e], e, best)) {
-                    best.score = here[e];
-                    best.id = e;
-                }
-            best = best_of_block(best, room);
+            Found best = least_of_block(here, width, room);
             // Where nothing left is a number, any place will do.
             u32 id = best.id < width ? best.id : p;
             __syncthreads();
@@ -102,12 +67,7 @@ KERNEL order_found(const float* rows, u64 stride, u32 group, const float* codebo
         for (u32 p = threadIdx.x / WARP; p < count; p += blockDim.x / WARP) {
             const float* row = rows + ((u64)g * group + here[p] / k) * stride;
             const float* codeword = codebook + (u64)(here[p] % k) * dim;
-            float sum = 0;
-            for (u32 j = lane; j < dim; j += WARP) {
-                float d = row[j] - codeword[j];
-                sum = fmaf(d, d, sum);
-            }
-            sum = warp_sum(sum);
+            float sum = warp_squared_distance(row, codeword, dim);
             if (lane == 0) distance[p] = sum;
         }
         __syncthreads();

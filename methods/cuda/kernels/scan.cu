@@ -6,8 +6,6 @@
 // bytes 16 entries of two queries are just as wide as shared memory: lanes read them without ever waiting for each other, and faster than
 // the sums of two entries for each value of a byte, of which 256 would lie across one another.
 
-#define SCAN_THREADS 512
-
 // Adds the entry of each query; `half` is where the entries of the second two queries begin, of half bytes.
 template <int BITS, int Q>
 DEVICE void add_entries(float (&sums)[Q], const float* tables, u32 entry, u32 half) {
@@ -55,36 +53,26 @@ DEVICE void scan_codes(const u8* codes, u32 n, u32 code_size, u32 positions, con
                     shared_tables[e * Q + q] = entry;
             }
     __syncthreads();
-    for (u64 from = (u64)blockIdx.x * SCAN_THREADS; from < n; from += (u64)gridDim.x * SCAN_THREADS) {
-        u64 i = from + threadIdx.x;
-        u64 limit[Q];
-#pragma unroll
-        for (u32 q = 0; q < Q; q++) limit[q] = q < here ? *(volatile u64*)&limits[first_query + q] : 0;
+    offer_codes<Q>(selection, n, here, limits + first_query, [&](u32 i, u64(&keys)[Q]) {
         float sums[Q];
 #pragma unroll
         for (int q = 0; q < Q; q++) sums[q] = 0;
-        if (i < n)
-            words_of(codes + i * code_size, code_size, [&](u32 w, u32 word) {
+        words_of(codes + (u64)i * code_size, code_size, [&](u32 w, u32 word) {
 #pragma unroll
-                for (u32 s = 0; s < IN_WORD; s++) {
-                    u32 p = w * IN_WORD + s, symbol = word >> (s * BITS) & (ALPHABET - 1);
-                    if constexpr (RESIDENT) {
-                        // Only the last word can have less than four bytes, and only where no code has whole words.
-                        if (code_size % 4 == 0 || p < shared_positions)
-                            add_entries<BITS, Q>(sums, shared_tables, p * ALPHABET + symbol, half);
-                    } else if (p < positions) {
-                        sums[0] += tables[((u64)first_query * positions + p) * ALPHABET + symbol];
-                    }
+            for (u32 s = 0; s < IN_WORD; s++) {
+                u32 p = w * IN_WORD + s, symbol = word >> (s * BITS) & (ALPHABET - 1);
+                if constexpr (RESIDENT) {
+                    // Only the last word can have less than four bytes, and only where no code has whole words.
+                    if (code_size % 4 == 0 || p < shared_positions)
+                        add_entries<BITS, Q>(sums, shared_tables, p * ALPHABET + symbol, half);
+                } else if (p < positions) {
+                    sums[0] += tables[((u64)first_query * positions + p) * ALPHABET + symbol];
                 }
-            });
-        u64 keys[Q];
+            }
+        });
 #pragma unroll
-        for (int q = 0; q < Q; q++) {
-            u64 key = i < n ? key_of(sums[q], (u32)i) : NOTHING;
-            keys[q] = key < limit[q] ? key : NOTHING;
-        }
-        offer<Q>(selection, keys, limits + first_query);
-    }
+        for (int q = 0; q < Q; q++) keys[q] = key_of(sums[q], i);
+    });
     write_least<Q>(selection, here, found + ((u64)first_query * gridDim.x + blockIdx.x) * k, (u64)gridDim.x * k, nullptr);
 }
 

@@ -4,6 +4,9 @@
 // a bound; when there is no room for more, it sorts them and keeps the k least, of which the last is the new bound. Blocks tell each
 // other their bounds: k keys of one block are enough to know that no greater key is among the k least of all.
 
+// Threads of a block that scans.
+#define SCAN_THREADS 512
+
 // Greater than any key.
 #define NOTHING 0xffffffffffffffffull
 
@@ -158,5 +161,20 @@ DEVICE void words_of(const u8* code, u32 size, F use) {
             use(w, left < 4 ? word & ((1u << 8 * left) - 1) : word);
             low = high;
         }
+    }
+}
+
+// Offers the n codes that fall to this block, a code per thread at a time: keys_of(i, keys) says what code i has for each of the Q
+// queries, of which `here` are real. `limits` are those of the queries. For whole blocks.
+template <int Q, class F>
+DEVICE void offer_codes(const Selection& selection, u32 n, u32 here, u64* limits, F keys_of) {
+    for (u64 from = (u64)blockIdx.x * blockDim.x; from < n; from += (u64)gridDim.x * blockDim.x) {
+        u64 i = from + threadIdx.x, limit[Q], keys[Q];
+#pragma unroll
+        for (u32 q = 0; q < Q; q++) limit[q] = q < here ? *(volatile u64*)&limits[q] : 0;
+        if (i < n) keys_of((u32)i, keys);
+#pragma unroll
+        for (int q = 0; q < Q; q++) keys[q] = i < n && keys[q] < limit[q] ? keys[q] : NOTHING;
+        offer<Q>(selection, keys, limits);
     }
 }

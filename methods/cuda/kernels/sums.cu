@@ -36,13 +36,7 @@ KERNEL search_beam(const float* unary, const float* pairs, u32 n, u32 m, u32 k, 
             __syncthreads();
             u32 all = width * k, stay = beam < all ? beam : all;
             for (u32 p = 0; p < stay; p++) {
-                Found best = {INFINITE, 0xffffffffu};
-                for (u32 e = threadIdx.x; e < all; e += blockDim.x)
-                    if (better(scores[e], e, best)) {
-                        best.score = scores[e];
-                        best.id = e;
-                    }
-                best = best_of_block(best, room);
+                Found best = least_of_block(scores, all, room);
                 u32 id = best.id < all ? best.id : p;
                 __syncthreads();
                 if (threadIdx.x == 0) {

@@ -256,8 +256,26 @@ impl Codewords {
     }
 }
 
+/// Codewords relative to their mean, which products with rows lose less digits to.
+pub(crate) struct Centred {
+    pub(crate) codewords: Vec<f32>,
+    pub(crate) mean: Vec<f32>,
+    /// `½‖c−μ‖²`.
+    pub(crate) half_norms: Vec<f32>,
+}
+
+impl Centred {
+    pub(crate) fn new(codewords: &[f32], dim: usize) -> Centred {
+        let mean = mean_of(codewords, dim);
+        let codewords: Vec<f32> =
+            codewords.chunks_exact(dim).flat_map(|c| c.iter().zip(&mean)).map(|(v, m)| v - m).collect();
+        let half_norms = codewords.chunks_exact(dim).map(|c| 0.5 * c.iter().map(|v| v * v).sum::<f32>()).collect();
+        Centred { codewords, mean, half_norms }
+    }
+}
+
 /// The mean of rows, in f64.
-pub(crate) fn mean_of(rows: &[f32], dim: usize) -> Vec<f32> {
+fn mean_of(rows: &[f32], dim: usize) -> Vec<f32> {
     let mut sums = vec![0f64; dim];
     for row in rows.chunks_exact(dim) {
         sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));

@@ -6,24 +6,51 @@ use crate::machine::{Facts, Machine, Moment};
 use crate::program;
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
+use thiserror::Error;
 
 /// Set to `address,undefined`, the emulator is compiled with these sanitizers; the process must then begin with their libraries.
 pub const SANITIZE_VARIABLE: &str = "VQBENCH_EMULATOR_SANITIZE";
 
+/// Why there is no emulated device.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// Nothing to compile it with.
+    #[error("there is no C++ compiler here (`{0}`)")]
+    NoCompiler(String),
+    /// The text or the flags are not to the compiler's taste.
+    #[error("{compiler} refuses the kernels: {log}")]
+    Refused {
+        /// Its name.
+        compiler: String,
+        /// What it says.
+        log: String,
+    },
+    /// A file cannot be written, or the compiler cannot be run.
+    #[error("{place}: {error}")]
+    Io {
+        /// Which one.
+        place: String,
+        /// Why.
+        error: io::Error,
+    },
+}
+
 /// Compiles the emulated device into a folder, with the C++ compiler that `CXX` names, or `c++`.
 ///
 /// # Errors
-/// There is no such compiler, or it refuses the text; in words.
-pub fn build(into: &Path) -> Result<PathBuf, String> {
+/// There is no such compiler, or it refuses the text.
+pub fn build(into: &Path) -> Result<PathBuf, BuildError> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     if Command::new(&compiler).arg("--version").output().is_err() {
-        return Err(format!("there is no C++ compiler here (`{compiler}`)"));
+        return Err(BuildError::NoCompiler(compiler));
     }
-    std::fs::create_dir_all(into).map_err(|e| format!("{}: {e}", into.display()))?;
+    let failed = |place: String| move |error| BuildError::Io { place, error };
+    std::fs::create_dir_all(into).map_err(failed(into.display().to_string()))?;
     let names: String = program::kernel_names().iter().map(|name| format!(" each({name})")).collect();
     let text = format!(
         "#line 1 \"grid.hpp\"\n{}\n{}\n#define KERNELS(each){names}\n#line 1 \"machine.cpp\"\n{}",
@@ -32,7 +59,7 @@ pub fn build(into: &Path) -> Result<PathBuf, String> {
         include_str!("../emulator/machine.cpp"),
     );
     let (source, library) = (into.join("emulator.cpp"), into.join("libemulator.so"));
-    std::fs::write(&source, text).map_err(|e| format!("{}: {e}", source.display()))?;
+    std::fs::write(&source, text).map_err(failed(source.display().to_string()))?;
     let mut command = Command::new(&compiler);
     command.args([
         "-std=c++17",
@@ -56,10 +83,10 @@ pub fn build(into: &Path) -> Result<PathBuf, String> {
         // Their libraries are for this process, not for the compiler.
         command.env_remove("LD_PRELOAD");
     }
-    let output = command.arg("-o").arg(&library).arg(&source).output().map_err(|e| format!("{compiler}: {e}"))?;
+    let output = command.arg("-o").arg(&library).arg(&source).output().map_err(failed(compiler.clone()))?;
     match output.status.success() {
         true => Ok(library),
-        false => Err(format!("{compiler} refuses the kernels: {}", String::from_utf8_lossy(&output.stderr))),
+        false => Err(BuildError::Refused { compiler, log: String::from_utf8_lossy(&output.stderr).into_owned() }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The nearest codeword in each group of components (`kernels/groups.cu`).
 
-use crate::assign::{Codewords, Pass, mean_of};
+use crate::assign::{Centred, Codewords, Pass};
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::{CudaError, Rows};
 
@@ -47,13 +47,10 @@ impl GroupCodebooks {
             true => {
                 let (mut all, mut means, mut norms) = (Vec::new(), Vec::new(), Vec::new());
                 for book in codebooks {
-                    let mean = mean_of(book, size);
-                    for codeword in book.chunks_exact(size) {
-                        let start = all.len();
-                        all.extend(codeword.iter().zip(&mean).map(|(v, m)| v - m));
-                        norms.push(0.5 * all[start..].iter().map(|v| v * v).sum::<f32>());
-                    }
-                    means.extend(mean);
+                    let book = Centred::new(book, size);
+                    all.extend(book.codewords);
+                    means.extend(book.mean);
+                    norms.extend(book.half_norms);
                 }
                 Kind::Together {
                     codebooks: device.upload(&all)?,

@@ -28,6 +28,7 @@ mod sums;
 pub use assign::{Codewords, Pass};
 pub use cells::{CellSums, cell_sums};
 pub use codes::{Codebooks, Codes, FiniteScalars, UniformScalars, pack_symbols, unpack_symbols};
+pub use cpu::SymbolWidth;
 pub use device::{Buffer, Device, Value};
 pub use error::CudaError;
 pub use exact::{Base, Proximity};
@@ -40,6 +41,7 @@ pub use products::{Terms, nearest_of_groups, products};
 pub use program::{ARCHITECTURES, compile};
 pub use random::{fill_random, fill_random_bytes, random_bits, random_float};
 pub use rows::Rows;
-pub use scan::{SymbolWidth, scan_tables};
+
+pub use scan::scan_tables;
 pub use select::{MAX_K, Neighbor};
 pub use sums::SumTables;

@@ -1,6 +1,6 @@
 //! Products of all rows with all columns of a table, and the least of what they give (`kernels/products.cu`).
 
-use crate::assign::{FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK, mean_of};
+use crate::assign::{Centred, FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK};
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::{CudaError, Rows};
 
@@ -72,15 +72,8 @@ pub fn nearest_of_groups(
     let k = codewords.len() / dim;
     assert!(group > 0 && k > 0 && codewords.len() == k * dim, "groups of rows, whole codewords");
     let (groups, count) = (rows.count() / group, count.min(group * k));
-    let mean = mean_of(codewords, dim);
-    let mut centred = Vec::with_capacity(codewords.len());
-    let mut norms = Vec::with_capacity(k);
-    for codeword in codewords.chunks_exact(dim) {
-        let start = centred.len();
-        centred.extend(codeword.iter().zip(&mean).map(|(v, m)| v - m));
-        norms.push(0.5 * centred[start..].iter().map(|v| v * v).sum::<f32>());
-    }
-    let (centred, mean, norms) = (device.upload(&centred)?, device.upload(&mean)?, device.upload(&norms)?);
+    let Centred { codewords: centred, mean, half_norms } = Centred::new(codewords, dim);
+    let (centred, mean, norms) = (device.upload(&centred)?, device.upload(&mean)?, device.upload(&half_norms)?);
     let codewords = device.upload(codewords)?;
     let room = (device.spare_bytes()? / 2 / (group * (4 * k + 4) + 8 * count) as u64) as usize;
     let at_once = room.clamp(1, 1 << 20).min(groups.max(1));

@@ -14,6 +14,7 @@ const GRID: (&str, &str) = ("grid.cuh", include_str!("../kernels/grid.cuh"));
 const SOURCES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../kernels/common.cuh")),
     ("select.cuh", include_str!("../kernels/select.cuh")),
+    ("tile.cuh", include_str!("../kernels/tile.cuh")),
     ("assign.cu", include_str!("../kernels/assign.cu")),
     ("cells.cu", include_str!("../kernels/cells.cu")),
     ("groups.cu", include_str!("../kernels/groups.cu")),

@@ -3,33 +3,7 @@
 use crate::device::{Argument, Device};
 use crate::select::{Scan, capacity, selection_bytes};
 use crate::{Codes, CudaError, Neighbor};
-
-/// How wide the symbols of a code are, packed least significant first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SymbolWidth {
-    /// Half a byte; tables of 16.
-    Nibble,
-    /// A byte; tables of 256.
-    Byte,
-}
-
-impl SymbolWidth {
-    /// Bytes of so many symbols.
-    pub fn bytes(self, positions: usize) -> usize {
-        match self {
-            SymbolWidth::Nibble => positions.div_ceil(2),
-            SymbolWidth::Byte => positions,
-        }
-    }
-
-    /// Entries of a table.
-    pub fn alphabet(self) -> usize {
-        match self {
-            SymbolWidth::Nibble => 16,
-            SymbolWidth::Byte => 256,
-        }
-    }
-}
+use cpu::SymbolWidth;
 
 /// The `k` codes of least score for each query, ascending, ties by number; fewer where there are fewer codes. A score is
 /// `Σ_p table_p[symbol p]`, summed in f32 in the order of positions; one that is no number is not found. `tables` holds

@@ -1,6 +1,6 @@
 //! Searches for sums of codewords by tables (`kernels/sums.cu`).
 
-use crate::assign::mean_of;
+use crate::assign::Centred;
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::products::{Terms, products};
 use crate::{CudaError, Rows};
@@ -42,13 +42,13 @@ impl SumTables {
         let k = codebooks.len() / (m * dim);
         assert!((1..=1 << 16).contains(&k), "1 to 65536 codewords per codebook");
         let mut center = vec![0f32; dim];
-        let mut centred = Vec::with_capacity(codebooks.len());
+        let (mut centred, mut norms) = (Vec::with_capacity(codebooks.len()), Vec::with_capacity(m * k));
         for codebook in codebooks.chunks_exact(k * dim) {
-            let mean = mean_of(codebook, dim);
-            center.iter_mut().zip(&mean).for_each(|(c, m)| *c += m);
-            centred.extend(codebook.chunks_exact(dim).flat_map(|c| c.iter().zip(&mean)).map(|(v, m)| v - m));
+            let codebook = Centred::new(codebook, dim);
+            center.iter_mut().zip(&codebook.mean).for_each(|(c, m)| *c += m);
+            centred.extend(codebook.codewords);
+            norms.extend(codebook.half_norms.iter().map(|half| 2.0 * half));
         }
-        let norms: Vec<f32> = centred.chunks_exact(dim).map(|c| c.iter().map(|v| v * v).sum()).collect();
         let slabs = if whole { m * m } else { m * (m - 1) / 2 };
         let mut pairs = device.room(slabs * k * k)?;
         let mut slab = device.room(k * k)?;

@@ -15,10 +15,10 @@ const ROWS: usize = 64;
 const VALUES: usize = 1 << 17;
 
 /// Symbols thrown anew in a round.
-const THROWN: usize = 4;
+pub(super) const THROWN: usize = 4;
 
 /// Sweeps over all symbols in a round, at most.
-const SWEEPS: usize = 4;
+pub(super) const SWEEPS: usize = 4;
 
 /// Codebooks prepared for the searches.
 pub(super) struct CpuSums {

@@ -1,5 +1,6 @@
 //! Matrices and kernels on an NVIDIA device (`vqbench-cuda`).
 
+use super::cpu_sums::{SWEEPS, THROWN};
 use super::{Assignment, Backend, CellSums, CodeScan, DeviceMatrix, Join, SumSearch, Unavailable, UniformGrid};
 use crate::scan::{BitQuery, CodeLayout, Held};
 use crate::{MethodError, Neighbor};
@@ -11,10 +12,6 @@ use cuda::{
 use ndarray::{Array2, ArrayView2, Axis};
 use std::borrow::Cow;
 use std::sync::Arc;
-
-/// Of a local search: symbols thrown anew in a round, and sweeps over all symbols, at most; as on the processor.
-const THROWN: usize = 4;
-const SWEEPS: usize = 4;
 
 /// Rows that go to the device at a time, at most.
 const ROWS_AT_ONCE: u64 = 1 << 20;
@@ -304,11 +301,7 @@ impl Backend for CudaBackend {
         let (size, tables) = match held {
             Held::Bits(size) => (size, None),
             Held::Tables(CodeLayout { width, positions, skip: 0, has_factors: false }) => {
-                let on_device = match width {
-                    SymbolWidth::Byte => cuda::SymbolWidth::Byte,
-                    SymbolWidth::Nibble => cuda::SymbolWidth::Nibble,
-                };
-                (width.bytes(positions), Some((on_device, positions)))
+                (width.bytes(positions), Some((width, positions)))
             }
             Held::Tables(_) => return Ok(None),
         };
@@ -339,7 +332,7 @@ struct CudaCodes {
     codes: Buffer<u8>,
     size: usize,
     /// How they are made of symbols, where they are searched by tables.
-    tables: Option<(cuda::SymbolWidth, usize)>,
+    tables: Option<(SymbolWidth, usize)>,
 }
 
 impl CodeScan for CudaCodes {

@@ -1,6 +1,7 @@
 //! What tests of kernels share.
 
-use cuda::{Device, emulator};
+use cuda::Device;
+use cuda::emulator::{self, BuildError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -12,11 +13,11 @@ pub fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
     let library = LIBRARY.get_or_init(|| match emulator::build(&folder) {
         Ok(library) => Some(library),
-        Err(reason) if reason.starts_with("there is no C++ compiler") => {
-            eprintln!("skipped: {reason}");
+        Err(missing @ BuildError::NoCompiler(_)) => {
+            eprintln!("skipped: {missing}");
             None
         }
-        Err(reason) => panic!("{reason}"),
+        Err(error) => panic!("{error}"),
     });
     let alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
     library.as_ref().map(|library| (Device::emulated(library, 1 << 30).expect("opens"), alone))
