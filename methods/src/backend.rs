@@ -13,7 +13,7 @@ pub use cuda_backend::CudaBackend;
 use crate::moments::sum;
 use crate::rotation;
 use crate::scan::{BitQuery, Held};
-use crate::{MethodError, Neighbor};
+use crate::{Cancel, MethodError, Neighbor};
 use cpu::ScanTables;
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
@@ -126,6 +126,36 @@ impl Assignment {
     /// Mean of the squared distances, in f64.
     pub fn mean(&self) -> f64 {
         sum(&self.squared_distance) / self.squared_distance.len().max(1) as f64
+    }
+}
+
+/// An [`Assignment`] wherever its backend keeps it, and the mean of its distances.
+#[derive(Clone)]
+pub struct Assigned {
+    storage: Arc<dyn Any + Send + Sync>,
+    mean: f64,
+}
+
+impl Assigned {
+    /// Wraps what a backend keeps; for implementors of [`Backend`].
+    pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, mean: f64) -> Assigned {
+        Assigned { storage, mean }
+    }
+
+    /// The storage, for the backend that made it.
+    ///
+    /// # Panics
+    /// When another did.
+    pub fn storage<T: 'static>(&self) -> &T {
+        match self.storage.downcast_ref() {
+            Some(storage) => storage,
+            None => unreachable!("an assignment is used with the backend that made it"),
+        }
+    }
+
+    /// Mean of the squared distances.
+    pub fn mean(&self) -> f64 {
+        self.mean
     }
 }
 
@@ -245,6 +275,49 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// A device failure.
     fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError>;
+
+    /// [`Backend::assign`], of which the result stays where the rows are.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn assigned(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assigned, MethodError> {
+        let assignment = self.assign(rows, codebook)?;
+        let mean = assignment.mean();
+        Ok(Assigned::from_storage(Arc::new(assignment), mean))
+    }
+
+    /// Copies an assignment back.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn assignment(&self, assigned: &Assigned) -> Result<Assignment, MethodError> {
+        Ok(assigned.storage::<Assignment>().clone())
+    }
+
+    /// [`Backend::cell_sums`] of rows that were assigned.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn assigned_cell_sums(&self, rows: &DeviceMatrix, assigned: &Assigned, k: usize) -> Result<CellSums, MethodError> {
+        self.cell_sums(rows, &assigned.storage::<Assignment>().nearest, k)
+    }
+
+    /// Numbers of rows for k-means++ to start from (Arthur and Vassilvitskii 2007): `first`, then for each of `points`, shares of 1,
+    /// the row into whose stretch that share falls when the squared distances of all rows to the nearest row so far are laid end to
+    /// end. Ends where no row is at a distance.
+    ///
+    /// # Errors
+    /// Cancellation, a device failure.
+    ///
+    /// # Panics
+    /// When there is no row `first`.
+    fn spread_rows(
+        &self,
+        rows: &DeviceMatrix,
+        first: usize,
+        points: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Vec<usize>, MethodError>;
 
     /// Only the indices of [`Backend::assign`].
     ///

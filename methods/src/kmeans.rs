@@ -1,7 +1,8 @@
 //! k-means as a method of its own: one codebook for whole vectors, from a random start.
 
+use crate::backend::DeviceMatrix;
 use crate::codebooks::symbol_bits;
-use crate::lloyd::{Stop, Trained, check_scale, lloyd, plus_plus, random_rows};
+use crate::lloyd::{Stop, Trained, check_scale, lloyd, plus_plus, random_rows_of};
 use crate::pq::RELATIVE_DROP;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -66,10 +67,10 @@ impl Init {
     /// The codebook to start from.
     ///
     /// # Errors
-    /// Cancellation.
+    /// Cancellation, a backend failure.
     pub fn codebook(
         self,
-        rows: ArrayView2<'_, f32>,
+        rows: &DeviceMatrix,
         codewords: usize,
         rng: &mut impl Rng,
         cx: &Context,
@@ -77,7 +78,7 @@ impl Init {
         const FEW_DIMS: usize = 4;
         match self {
             Init::Auto if rows.ncols() <= FEW_DIMS => plus_plus(rows, codewords, rng, cx),
-            Init::Auto | Init::Random => Ok(random_rows(rows, codewords, rng)),
+            Init::Auto | Init::Random => random_rows_of(rows, codewords, rng, cx),
             Init::PlusPlus => plus_plus(rows, codewords, rng, cx),
         }
     }
@@ -125,7 +126,7 @@ impl Method for Kmeans {
         let mut best: Option<Trained> = None;
         for restart in 0..self.restarts {
             let rng = &mut cx.rng(restart as u64);
-            let start = self.init.codebook(train, self.codewords, rng, cx)?;
+            let start = self.init.codebook(&rows, self.codewords, rng, cx)?;
             let trained = lloyd(&rows, start, stop, cx)?;
             if best.as_ref().is_none_or(|best| trained.mse.last() < best.mse.last()) {
                 best = Some(trained);

@@ -2,13 +2,10 @@
 //!
 //! [`Backend`]: crate::Backend
 
-use crate::backend::{Assignment, CellSums, DeviceMatrix};
-use crate::moments::sum;
+use crate::backend::{Assigned, Assignment, CellSums, DeviceMatrix};
 use crate::{Context, MethodError, largest_magnitude};
-use cpu::Isa;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
-use rayon::prelude::*;
 
 /// When Lloyd's iteration ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,75 +36,43 @@ pub fn check_scale(rows: ArrayView2<'_, f32>) -> Result<(), MethodError> {
     if magnitude == 0.0 || (1e-15..=1e18).contains(&magnitude) { Ok(()) } else { Err(MethodError::Scale { magnitude }) }
 }
 
-/// Rows chosen at random, each at most once while there are enough of them.
-pub fn random_rows(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Array2<f32> {
-    let n = rows.nrows();
+/// Numbers of rows chosen at random, each at most once while there are enough of them.
+fn random_numbers(n: usize, k: usize, rng: &mut impl Rng) -> Vec<usize> {
     let mut chosen = rand::seq::index::sample(rng, n, k.min(n)).into_vec();
     chosen.extend((chosen.len()..k).map(|_| rng.random_range(0..n)));
-    rows.select(Axis(0), &chosen)
+    chosen
 }
 
-/// Rows per task of k-means++; a constant, so that no result depends on the number of threads.
-const PLUS_PLUS_ROWS: usize = 8192;
+/// Rows chosen at random, each at most once while there are enough of them.
+pub fn random_rows(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Array2<f32> {
+    rows.select(Axis(0), &random_numbers(rows.nrows(), k, rng))
+}
+
+/// [`random_rows`] of a matrix wherever it is.
+///
+/// # Errors
+/// A backend failure.
+pub fn random_rows_of(
+    rows: &DeviceMatrix,
+    k: usize,
+    rng: &mut impl Rng,
+    cx: &Context,
+) -> Result<Array2<f32>, MethodError> {
+    cx.backend.rows_at(rows, &random_numbers(rows.nrows(), k, rng))
+}
 
 /// k-means++ (Arthur and Vassilvitskii 2007): each next codeword is a row drawn with probability proportional to its
 /// squared distance from those chosen. When every row is already a codeword, rows repeat.
 ///
 /// # Errors
-/// Cancellation.
-pub fn plus_plus(
-    rows: ArrayView2<'_, f32>,
-    k: usize,
-    rng: &mut impl Rng,
-    cx: &Context,
-) -> Result<Array2<f32>, MethodError> {
-    let (n, dim) = rows.dim();
-    let isa = Isa::detect();
-    // Component by component, in blocks that the tasks share.
-    let blocks: Vec<Vec<f32>> =
-        rows.axis_chunks_iter(Axis(0), PLUS_PLUS_ROWS).map(|block| block.t().iter().copied().collect()).collect();
-    let mut codebook = Array2::<f32>::zeros((k, dim));
-    let mut distance = vec![f32::INFINITY; n];
-    let mut chosen = rng.random_range(0..n);
-    for c in 0..k {
-        cx.cancel.check()?;
-        codebook.row_mut(c).assign(&rows.row(chosen));
-        let codeword = rows.row(chosen).to_vec();
-        let blocks = distance.par_chunks_mut(PLUS_PLUS_ROWS).zip(&blocks);
-        let totals: Vec<f64> = blocks
-            .map_init(
-                || vec![0f32; PLUS_PLUS_ROWS],
-                |fresh, (distance, block)| {
-                    let fresh = &mut fresh[..distance.len()];
-                    cpu::squared_distances_to_columns(isa, &codeword, block, fresh);
-                    distance.iter_mut().zip(&*fresh).for_each(|(d, f)| *d = if *f < *d { *f } else { *d });
-                    sum(distance)
-                },
-            )
-            .collect();
-        let total: f64 = totals.iter().sum();
-        // A point on [0, total) falls into the stretch of the row it chooses.
-        let mut point = rng.random::<f64>() * total;
-        let block = stretch(totals.iter().copied(), &mut point);
-        let next = block.and_then(|block| {
-            let first = block * PLUS_PLUS_ROWS;
-            let block = &distance[first..n.min(first + PLUS_PLUS_ROWS)];
-            stretch(block.iter().map(|&d| f64::from(d)), &mut point).map(|i| first + i)
-        });
-        chosen = next.unwrap_or_else(|| rng.random_range(0..n));
-    }
-    Ok(codebook)
-}
-
-/// The stretch that `point` falls into, of stretches laid end to end; `point` is then relative to its start.
-fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize> {
-    for (i, length) in lengths.enumerate() {
-        if *point < length {
-            return Some(i);
-        }
-        *point -= length;
-    }
-    None
+/// Cancellation, a backend failure.
+pub fn plus_plus(rows: &DeviceMatrix, k: usize, rng: &mut impl Rng, cx: &Context) -> Result<Array2<f32>, MethodError> {
+    let n = rows.nrows();
+    let first = rng.random_range(0..n);
+    let points: Vec<f64> = (1..k).map(|_| rng.random()).collect();
+    let mut chosen = cx.backend.spread_rows(rows, first, &points, &cx.cancel)?;
+    chosen.extend((chosen.len()..k).map(|_| rng.random_range(0..n)));
+    cx.backend.rows_at(rows, &chosen)
 }
 
 /// Rows per codeword that the first of many iterations look at, and the share of all iterations that are such: the cells of a sample
@@ -183,17 +148,14 @@ fn without_distances(
     iterations: usize,
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
-    let k = codebook.nrows();
     for iteration in 1..=iterations {
         cx.cancel.check()?;
         let cells = cx.backend.nearest_cell_sums(rows, codebook.view())?;
         update(&mut codebook, &cells, if (2..iterations).contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
             // As they are now: a codeword that was empty may have rows by this time.
-            let Assignment { nearest, squared_distance } = cx.backend.assign(rows, codebook.view())?;
-            let mut counts = vec![0; k];
-            nearest.iter().for_each(|&c| counts[c as usize] += 1);
-            refill(&mut codebook, &counts, &nearest, &squared_distance, rows, cx)?;
+            let assigned = cx.backend.assigned(rows, codebook.view())?;
+            refill(&mut codebook, &assigned, rows, cx)?;
         }
     }
     Ok(codebook)
@@ -210,33 +172,30 @@ fn iterate(
     let k = codebook.nrows();
     // The least distortion so far, and what gave it: codewords rounded to f32 may by chance do better than centroids so rounded.
     let mut mse: Vec<f64> = Vec::new();
-    let mut best = (codebook.clone(), Vec::new());
+    let mut best: Option<(Array2<f32>, Assigned)> = None;
     // The last codewords are to be centroids.
     let several = stop.max_iterations >= SEVERAL || overshoot_from == 1;
     let mut overshoot = if several { overshoot_from..stop.max_iterations } else { 0..0 };
     for iteration in 1.. {
         cx.cancel.check()?;
-        let assignment = cx.backend.assign(rows, codebook.view())?;
-        let distortion = assignment.mean();
-        let Assignment { nearest, squared_distance } = assignment;
+        let assigned = cx.backend.assigned(rows, codebook.view())?;
+        let distortion = assigned.mean();
         let settled = mse.last().is_some_and(|&last| last - distortion <= stop.relative_drop * distortion);
         let last = iteration > stop.max_iterations || (settled && overshoot.is_empty());
         if mse.last().is_none_or(|&least| distortion <= least) {
             mse.push(distortion);
-            if last {
-                return Ok(Trained { codebook, mse, nearest });
-            }
-            best = (codebook.clone(), nearest.clone());
-        } else if last {
-            return Ok(Trained { codebook: best.0, mse, nearest: best.1 });
+            best = Some((codebook.clone(), assigned.clone()));
+        }
+        if last && let Some((codebook, assigned)) = best {
+            return Ok(Trained { codebook, mse, nearest: cx.backend.assignment(&assigned)?.nearest });
         }
         if settled {
             overshoot = 0..0;
         }
-        let cells = cx.backend.cell_sums(rows, &nearest, k)?;
+        let cells = cx.backend.assigned_cell_sums(rows, &assigned, k)?;
         update(&mut codebook, &cells, if overshoot.contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
-            refill(&mut codebook, &cells.counts, &nearest, &squared_distance, rows, cx)?;
+            refill(&mut codebook, &assigned, rows, cx)?;
         }
     }
     unreachable!("the last iteration returns")
@@ -258,15 +217,16 @@ fn update(codebook: &mut Array2<f32>, cells: &CellSums, factor: f64) {
 /// Moves codewords without rows onto the worst rows of the worst cells, one per cell.
 fn refill(
     codebook: &mut Array2<f32>,
-    counts: &[usize],
-    nearest: &[u32],
-    squared_distance: &[f32],
+    assigned: &Assigned,
     rows: &DeviceMatrix,
     cx: &Context,
 ) -> Result<(), MethodError> {
-    // Per cell: its total distortion, and the row that is worst off.
+    let Assignment { nearest, squared_distance } = cx.backend.assignment(assigned)?;
+    // Per cell: its rows, its total distortion, and the row that is worst off.
+    let mut counts = vec![0usize; codebook.nrows()];
     let mut cells = vec![(0f64, 0f32, 0usize); counts.len()];
-    for (i, (&c, &d)) in nearest.iter().zip(squared_distance).enumerate() {
+    for (i, (&c, &d)) in nearest.iter().zip(&squared_distance).enumerate() {
+        counts[c as usize] += 1;
         let cell = &mut cells[c as usize];
         cell.0 += f64::from(d);
         if d > cell.1 {
@@ -298,7 +258,7 @@ mod tests {
         let cx = Context::cpu(1);
         let device = cx.backend.upload(rows.view()).expect("upload");
         let trained =
-            lloyd(&device, plus_plus(rows.view(), 4, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
+            lloyd(&device, plus_plus(&device, 4, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
         assert!(trained.mse.windows(2).all(|w| w[1] <= w[0]), "{:?}", trained.mse);
         let last = trained.mse[trained.mse.len() - 1];
         assert!(last < 0.2, "each cluster is two unit intervals of variance 1/12: {last}");
@@ -322,8 +282,8 @@ mod tests {
         let rows = Array2::from_shape_fn((10, 3), |(i, j)| (i % 2 * 5 + j) as f32);
         let cx = Context::cpu(3);
         let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained = lloyd(&device, plus_plus(rows.view(), 16, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx)
-            .expect("trains");
+        let trained =
+            lloyd(&device, plus_plus(&device, 16, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
         assert_eq!(trained.mse.last(), Some(&0.0));
     }
 }

@@ -121,12 +121,12 @@ pub(crate) fn train_groups(
         .map(|j| {
             let window = j * dsub..(j + 1) * dsub;
             let group = train.slice(s![.., window]);
-            let start = match &starts {
-                Starts::Given(starts) | Starts::Near(starts) => starts[j].clone(),
-                Starts::From(init) => init.codebook(group, 1 << bits, &mut cx.rng(j as u64), cx)?,
-            };
             // A copy of its own: rows of a few components lie closer together than they do in whole vectors.
             let rows = cx.backend.upload(group)?;
+            let start = match &starts {
+                Starts::Given(starts) | Starts::Near(starts) => starts[j].clone(),
+                Starts::From(init) => init.codebook(&rows, 1 << bits, &mut cx.rng(j as u64), cx)?,
+            };
             match &starts {
                 Starts::Near(_) => refine(&rows, start, stop.max_iterations, cx),
                 Starts::Given(_) | Starts::From(_) => lloyd(&rows, start, stop, cx),

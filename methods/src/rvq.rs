@@ -185,8 +185,8 @@ fn progressive(
     let sample = (n > SAMPLE * k).then(|| random_rows(rows, SAMPLE * k, &mut rng));
     let rotated = multiply(sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
     let mut dims = dim.min(FIRST_DIMS);
-    let mut codebook = plus_plus(rotated.slice(s![.., ..dims]), k, &mut rng, cx)?;
     let rotated = cx.backend.upload_owned(rotated)?;
+    let mut codebook = plus_plus(&rotated.columns(0..dims), k, &mut rng, cx)?;
     while dims < dim {
         let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
         let trained = lloyd(&rotated.columns(0..dims), codebook, step, cx)?;

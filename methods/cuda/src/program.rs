@@ -17,6 +17,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("tile.cuh", include_str!("../kernels/tile.cuh")),
     ("assign.cu", include_str!("../kernels/assign.cu")),
     ("cells.cu", include_str!("../kernels/cells.cu")),
+    ("kmeans.cu", include_str!("../kernels/kmeans.cu")),
     ("groups.cu", include_str!("../kernels/groups.cu")),
     ("products.cu", include_str!("../kernels/products.cu")),
     ("sums.cu", include_str!("../kernels/sums.cu")),

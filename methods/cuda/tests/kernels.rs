@@ -4,8 +4,8 @@ mod common;
 
 use common::device;
 use cuda::{
-    Codewords, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, fill_random, fill_random_bytes,
-    nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float,
+    Codewords, CudaError, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, fill_random, fill_random_bytes,
+    nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float, rows_at, spread_rows, total,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -356,4 +356,75 @@ fn peaks_say_how_much_they_did() {
     // 64 blocks of 256 threads.
     assert_eq!(peak_floats(&device, 3).expect("runs"), 64.0 * 256.0 * 3.0 * 32.0);
     assert_eq!(peak_halves(&device, 3).expect("runs"), 64.0 * 8.0 * 3.0 * 8.0 * 4096.0);
+}
+
+#[test]
+fn totals_are_those_of_f64_and_the_same_every_time() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(21);
+    for n in [0, 1, 1023, 1024, 1025, 70_000] {
+        let values = values(&mut rng, n, 7, 2);
+        let on_device = device.upload(&values).expect("uploads");
+        for count in [n / 2, n] {
+            let expected: f64 = values[..count].iter().map(|&v| f64::from(v)).sum();
+            let found = total(&on_device, count).expect("adds up");
+            assert!((found - expected).abs() <= 1e-9 * n as f64, "{found} for {expected}");
+            assert_eq!(found, total(&on_device, count).expect("adds up"));
+        }
+    }
+}
+
+/// k-means++ as it is written: distances to all rows chosen so far, laid end to end.
+fn spread_by_hand(rows: &[&[f32]], first: usize, points: &[f64]) -> Vec<usize> {
+    let mut chosen = vec![first];
+    for point in points {
+        let distance = |row: &&[f32]| {
+            let to = |&r: &usize| squared_distance(row, rows[r]);
+            chosen.iter().map(to).fold(f64::INFINITY, f64::min)
+        };
+        let distances: Vec<f64> = rows.iter().map(distance).collect();
+        let mut left = point * distances.iter().sum::<f64>();
+        let falls_into = |d: &f64| {
+            let here = left < *d;
+            left -= d;
+            here
+        };
+        match distances.iter().position(falls_into) {
+            Some(row) => chosen.push(row),
+            None => break,
+        }
+    }
+    chosen
+}
+
+#[test]
+fn rows_to_start_from_are_those_whose_stretch_a_point_falls_into() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(22);
+    for (n, dim, stride, k) in [(1, 1, 1, 3), (9, 2, 3, 12), (1500, 3, 3, 20), (2100, 40, 41, 9), (5000, 8, 8, 30)] {
+        // Whole numbers, of which no sum is rounded.
+        let rows: Vec<f32> = (0..n * stride).map(|_| rng.random_range(-9i32..=9) as f32).collect();
+        let points: Vec<f64> = (1..k).map(|_| rng.random()).collect();
+        let first = rng.random_range(0..n);
+        let on_device = device.upload(&rows).expect("uploads");
+        let view = Rows::new(&on_device, 0, stride, n, dim);
+        let here: Vec<&[f32]> = rows.chunks_exact(stride).map(|row| &row[..dim]).collect();
+        let mut asked = 0;
+        let found: Result<_, CudaError> = spread_rows(view, first, &points, || {
+            asked += 1;
+            Ok(())
+        });
+        let found = found.expect("chooses");
+        assert_eq!(found, spread_by_hand(&here, first, &points), "{n}×{dim}");
+        assert!(asked > 0 && (n < k || found.len() == k), "{n} rows, of which {} were chosen", found.len());
+        let gathered = rows_at(view, &found).expect("reads");
+        let expected: Vec<f32> = found.iter().flat_map(|&row| here[row].iter().copied()).collect();
+        assert_eq!(gathered, expected);
+    }
+    let rows = device.upload(&[1f32; 8]).expect("uploads");
+    let stopped = CudaError::Driver { call: "a test".into(), message: "no more".into() };
+    let found: Result<Vec<usize>, CudaError> = spread_rows(Rows::all(&rows, 2), 0, &[0.5], || Err(stopped.clone()));
+    assert_eq!(found, Err(stopped), "who is asked may say no");
+    let none = spread_rows::<CudaError>(Rows::all(&rows, 2), 2, &[0.0, 0.9], || Ok(()));
+    assert_eq!(none.expect("chooses"), [2], "all rows are where the first is");
 }

@@ -2,7 +2,8 @@
 
 use super::cpu_sums::{self, CpuSums};
 use super::{Assignment, Backend, CellSums, DeviceMatrix, SumSearch};
-use crate::MethodError;
+use crate::moments::sum;
+use crate::{Cancel, MethodError};
 use cpu::{Isa, Nearest, Neighbor, Score};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -10,6 +11,9 @@ use std::sync::Arc;
 
 /// Rows per task where all groups of their components are coded: few enough to stay in the second-level cache.
 const GROUP_ROWS: usize = 240;
+
+/// Rows per task of k-means++; a constant, so that no result depends on the number of threads.
+const SPREAD_ROWS: usize = 8192;
 
 /// Computes on the processor.
 #[derive(Clone, Debug)]
@@ -95,6 +99,54 @@ impl Backend for CpuBackend {
         Ok(Assignment { nearest, squared_distance })
     }
 
+    fn spread_rows(
+        &self,
+        rows: &DeviceMatrix,
+        first: usize,
+        points: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Vec<usize>, MethodError> {
+        let n = rows.nrows();
+        // Component by component, in blocks that the tasks share.
+        let block = |from: usize| -> Vec<f32> {
+            let to = n.min(from + SPREAD_ROWS);
+            (0..rows.ncols()).flat_map(|j| (from..to).map(move |i| self.row(rows, i)[j])).collect()
+        };
+        let starts: Vec<usize> = (0..n).step_by(SPREAD_ROWS).collect();
+        let blocks: Vec<Vec<f32>> = starts.into_par_iter().map(block).collect();
+        let mut distance = vec![f32::INFINITY; n];
+        let mut chosen = vec![first];
+        let mut last = first;
+        for point in points {
+            cancel.check()?;
+            let codeword = self.row(rows, last);
+            let parts = distance.par_chunks_mut(SPREAD_ROWS).zip(&blocks);
+            let totals: Vec<f64> = parts
+                .map_init(
+                    || vec![0f32; SPREAD_ROWS],
+                    |fresh, (distance, block)| {
+                        let fresh = &mut fresh[..distance.len()];
+                        cpu::squared_distances_to_columns(self.isa, codeword, block, fresh);
+                        distance.iter_mut().zip(&*fresh).for_each(|(d, f)| *d = if *f < *d { *f } else { *d });
+                        sum(distance)
+                    },
+                )
+                .collect();
+            // A point on [0, total) falls into the stretch of the row it chooses.
+            let mut point = point * totals.iter().sum::<f64>();
+            let block = stretch(totals.iter().copied(), &mut point);
+            let next = block.and_then(|block| {
+                let first = block * SPREAD_ROWS;
+                let block = &distance[first..n.min(first + SPREAD_ROWS)];
+                stretch(block.iter().map(|&d| f64::from(d)), &mut point).map(|i| first + i)
+            });
+            let Some(next) = next else { break };
+            chosen.push(next);
+            last = next;
+        }
+        Ok(chosen)
+    }
+
     fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
         let mut nearest = vec![0u32; rows.nrows()];
         self.pack(codebook).assign(self.values(rows), rows.stride(), &mut nearest, None);
@@ -145,4 +197,15 @@ impl Backend for CpuBackend {
         let sums = Array2::from_shape_vec((k, dim), sums).map_err(|e| MethodError::Backend(e.to_string()))?;
         Ok(CellSums { sums, counts })
     }
+}
+
+/// The stretch that `point` falls into, of stretches laid end to end; `point` is then relative to its start.
+fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize> {
+    for (i, length) in lengths.enumerate() {
+        if *point < length {
+            return Some(i);
+        }
+        *point -= length;
+    }
+    None
 }

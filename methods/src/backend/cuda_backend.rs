@@ -1,9 +1,11 @@
 //! Matrices and kernels on an NVIDIA device (`vqbench-cuda`).
 
 use super::cpu_sums::{SWEEPS, THROWN};
-use super::{Assignment, Backend, CellSums, CodeScan, DeviceMatrix, Join, SumSearch, Unavailable, UniformGrid};
+use super::{
+    Assigned, Assignment, Backend, CellSums, CodeScan, DeviceMatrix, Join, SumSearch, Unavailable, UniformGrid,
+};
 use crate::scan::{BitQuery, CodeLayout, Held};
-use crate::{MethodError, Neighbor};
+use crate::{Cancel, MethodError, Neighbor};
 use cpu::{ScanTables, SymbolWidth};
 use cuda::{
     Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Rows, SumTables,
@@ -110,6 +112,14 @@ impl CudaBackend {
         Ok((codewords, nearest))
     }
 
+    fn assigned_on_device(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<OnDevice, MethodError> {
+        let rows = self.rows(rows);
+        let (codewords, nearest) = self.assign_on_device(rows, codebook)?;
+        let mut distances = self.device.room(rows.count())?;
+        codewords.distances(rows, &nearest, &mut distances)?;
+        Ok(OnDevice { nearest, distances })
+    }
+
     fn sums(&self, rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, MethodError> {
         let cuda::CellSums { sums, counts } = cuda::cell_sums(rows, nearest, k)?;
         let sums = Array2::from_shape_vec((k, rows.dim()), sums).map_err(|e| MethodError::Backend(e.to_string()))?;
@@ -155,25 +165,36 @@ impl Backend for CudaBackend {
     }
 
     fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
-        let Some(values) = matrix.storage::<Buffer<f32>>() else {
-            unreachable!("a matrix is used with the backend that made it")
-        };
-        let mut out = Array2::zeros((numbers.len(), matrix.ncols()));
-        for (&i, mut row) in numbers.iter().zip(out.outer_iter_mut()) {
-            assert!(i < matrix.nrows(), "row {i} of {}", matrix.nrows());
-            if let Some(row) = row.as_slice_mut() {
-                values.read(matrix.first_column() + i * matrix.stride(), row)?;
-            }
-        }
-        Ok(out)
+        let values = cuda::rows_at(self.rows(matrix), numbers)?;
+        Array2::from_shape_vec((numbers.len(), matrix.ncols()), values).map_err(|e| MethodError::Backend(e.to_string()))
     }
 
     fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
-        let rows = self.rows(rows);
-        let (codewords, nearest) = self.assign_on_device(rows, codebook)?;
-        let mut distances = self.device.room(rows.count())?;
-        codewords.distances(rows, &nearest, &mut distances)?;
-        Ok(Assignment { nearest: nearest.download()?, squared_distance: distances.download()? })
+        self.assigned_on_device(rows, codebook)?.download()
+    }
+
+    fn assigned(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assigned, MethodError> {
+        let assigned = self.assigned_on_device(rows, codebook)?;
+        let mean = cuda::total(&assigned.distances, rows.nrows())? / rows.nrows().max(1) as f64;
+        Ok(Assigned::from_storage(Arc::new(assigned), mean))
+    }
+
+    fn assignment(&self, assigned: &Assigned) -> Result<Assignment, MethodError> {
+        assigned.storage::<OnDevice>().download()
+    }
+
+    fn assigned_cell_sums(&self, rows: &DeviceMatrix, assigned: &Assigned, k: usize) -> Result<CellSums, MethodError> {
+        self.sums(self.rows(rows), &assigned.storage::<OnDevice>().nearest, k)
+    }
+
+    fn spread_rows(
+        &self,
+        rows: &DeviceMatrix,
+        first: usize,
+        points: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Vec<usize>, MethodError> {
+        cuda::spread_rows(self.rows(rows), first, points, || cancel.check())
     }
 
     fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
@@ -324,6 +345,18 @@ impl Backend for CudaBackend {
 
     fn synchronize(&self) -> Result<(), MethodError> {
         Ok(self.device.synchronize()?)
+    }
+}
+
+/// An assignment on a device.
+struct OnDevice {
+    nearest: Buffer<u32>,
+    distances: Buffer<f32>,
+}
+
+impl OnDevice {
+    fn download(&self) -> Result<Assignment, MethodError> {
+        Ok(Assignment { nearest: self.nearest.download()?, squared_distance: self.distances.download()? })
     }
 }
 
