@@ -191,6 +191,49 @@ pub trait SumSearch: Send + Sync {
     ) -> Result<(), MethodError>;
 }
 
+/// Finds the nearest codeword in each group of components, by codebooks that share out the components in groups of equal size.
+pub trait GroupSearch: Send + Sync {
+    /// Writes the codes of rows, a symbol of `bits` bits for each group, packed least significant first.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn encode(&self, rows: ArrayView2<'_, f32>, bits: u8, codes: &mut [u8]) -> Result<(), MethodError>;
+}
+
+/// `x·weights + bias`, as a backend is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct AffineMap<'a> {
+    /// Inputs × outputs.
+    pub weights: ArrayView2<'a, f32>,
+    /// 1 × outputs.
+    pub bias: ArrayView2<'a, f32>,
+}
+
+/// A step of a branch of a network.
+#[derive(Clone, Copy, Debug)]
+pub enum BranchLayer<'a> {
+    /// An affine map of everything.
+    Affine(AffineMap<'a>),
+    /// The same affine map of every window; the results side by side.
+    Windows {
+        /// Numbers of inputs, window by window; the number of inputs stands for 0.
+        inputs: &'a [u32],
+        /// The map of a window.
+        map: AffineMap<'a>,
+    },
+    /// `max(x, 0)`.
+    Rectifier,
+}
+
+/// A map of rows to rows that a backend has prepared.
+pub trait RowMap: Send + Sync {
+    /// The images of rows.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError>;
+}
+
 /// A uniform grid for each component.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UniformGrid {
@@ -325,17 +368,24 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// A device failure.
     fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
 
-    /// For each row and each of `codebooks`, which share out its components in groups of equal size, the nearest codeword of the group:
-    /// one symbol per row and codebook, row by row. Codebooks have at most 2^16 codewords.
+    /// Prepares codebooks of one shape and at most 2^16 codewords to code rows by.
     ///
     /// # Errors
-    /// A device failure.
-    fn nearest_in_groups(
+    /// Out of device memory.
+    fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError>;
+
+    /// Prepares `x·A + b + branch(x)` to be computed of many rows; nothing where the caller's own loop is to be used.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn network(
         &self,
-        rows: ArrayView2<'_, f32>,
-        codebooks: &[Array2<f32>],
-        symbols: &mut [u16],
-    ) -> Result<(), MethodError>;
+        straight: AffineMap<'_>,
+        branch: &[BranchLayer<'_>],
+    ) -> Result<Option<Box<dyn RowMap>>, MethodError> {
+        let _ = (straight, branch);
+        Ok(None)
+    }
 
     /// For each `group` of consecutive rows the `count` pairs of a row `x_b` of the group and a codeword `c` with the least
     /// `‖x_b−c‖²`, nearest first, ties by id; `rows/group · min(count, group·K)` in all. The id is `b·K + c`, the score

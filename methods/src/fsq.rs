@@ -131,7 +131,7 @@ impl Method for Fsq {
         let levels = self.levels()?;
         let latent = self.encoder.latent(dim, self.width(&levels))?;
         let quantizer = GridQuantizer::new(FiniteGrid::new(levels), self.groups, cx.backend.clone());
-        restore(&self.encoder, dim, latent, state, |_| Ok(Box::new(quantizer)))
+        restore(&self.encoder, dim, latent, state, cx, |_| Ok(Box::new(quantizer)))
     }
 }
 

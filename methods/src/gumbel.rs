@@ -124,7 +124,7 @@ impl Method for Gumbel {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let latent = self.encoder.latent(dim, self.width())?;
-        restore(&self.encoder, dim, latent, state, |state| {
+        restore(&self.encoder, dim, latent, state, cx, |state| {
             let (size, k) = (latent / self.groups, self.codewords);
             let books = Codebooks::take(state, self.groups, k, size)?;
             let mut logits = Vec::new();

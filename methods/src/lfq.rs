@@ -125,7 +125,7 @@ impl Method for Lfq {
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
-        restore(&self.encoder, dim, self.bits, state, |_| {
+        restore(&self.encoder, dim, self.bits, state, cx, |_| {
             Ok(Box::new(GridQuantizer::new(self.signs(), self.groups(), cx.backend.clone())))
         })
     }

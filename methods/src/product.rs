@@ -1,23 +1,22 @@
 //! A trained codebook per group of consecutive components: the quantizer behind `lbg` (one group) and `pq`.
 
-use crate::backend::{Backend, Join};
+use crate::backend::{Backend, GroupSearch, Join};
 use crate::batch::decode_rows;
-use crate::codebooks::Codebooks;
+use crate::codebooks::{Codebooks, symbol_bits};
 use crate::lookup::LookupSearcher;
 use crate::pack::Layout;
 use crate::state::{State, StateError};
 use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
-use std::sync::Arc;
-
-/// Rows encoded at a time: bounds what a device must hold beside the codebooks.
-const ROWS: usize = 1 << 16;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use std::sync::{Arc, OnceLock};
 
 /// `m` codebooks of `K×dsub`, one per group of `dsub` consecutive components. A code is one symbol per group.
 pub struct ProductQuantizer {
     codebooks: Codebooks,
     curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
+    /// The codebooks as the backend searches them, once rows have been encoded.
+    search: OnceLock<Box<dyn GroupSearch>>,
 }
 
 impl ProductQuantizer {
@@ -27,7 +26,7 @@ impl ProductQuantizer {
     /// When there is none, or they differ in shape.
     pub fn new(codebooks: Vec<Array2<f32>>, curves: Vec<Curve>, backend: Arc<dyn Backend>) -> Self {
         let position = |p: usize, of: usize| if of == 1 { "codebook".to_owned() } else { format!("sub {p}") };
-        ProductQuantizer { codebooks: Codebooks::new(codebooks, position), curves, backend }
+        ProductQuantizer { codebooks: Codebooks::new(codebooks, position), curves, backend, search: OnceLock::new() }
     }
 
     /// From codebooks that Lloyd's iteration ended with, and the MSE per vector of each of its iterations.
@@ -68,16 +67,12 @@ impl Quantizer for ProductQuantizer {
 
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        let (m, size) = (self.codebooks.books.len(), self.code_size());
-        let mut symbols = vec![0u16; ROWS.min(rows.nrows()) * m];
-        for (rows, codes) in rows.axis_chunks_iter(Axis(0), ROWS).zip(codes.chunks_mut(ROWS * size)) {
-            let symbols = &mut symbols[..rows.nrows() * m];
-            self.backend.nearest_in_groups(rows, &self.codebooks.books, symbols)?;
-            for (code, symbols) in codes.chunks_exact_mut(size).zip(symbols.chunks_exact(m)) {
-                self.codebooks.layout.pack(symbols, code);
-            }
+        let bits = symbol_bits(self.codebooks.codewords());
+        if let Some(search) = self.search.get() {
+            return search.encode(rows, bits, codes);
         }
-        Ok(())
+        let prepared = self.backend.group_search(&self.codebooks.books)?;
+        self.search.get_or_init(|| prepared).encode(rows, bits, codes)
     }
 
     fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {

@@ -94,7 +94,7 @@ impl Method for Qat {
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let latent = self.encoder.latent(dim, WIDTH)?;
         let scalar = Scalar { bits: self.bits, ..Scalar::default() };
-        restore(&self.encoder, dim, latent, state, |state| scalar.restore(latent, state, cx))
+        restore(&self.encoder, dim, latent, state, cx, |state| scalar.restore(latent, state, cx))
     }
 }
 

@@ -172,7 +172,7 @@ impl Method for Rvqvae {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let latent = self.encoder.latent(dim, WIDTH)?;
-        restore(&self.encoder, dim, latent, state, |state| {
+        restore(&self.encoder, dim, latent, state, cx, |state| {
             let shape = (self.stages, self.codewords, latent);
             AdditiveQuantizer::restore(state, shape, self.beam, None, cx.backend.clone())
         })

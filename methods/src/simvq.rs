@@ -99,7 +99,7 @@ impl Method for Simvq {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let latent = self.encoder.latent(dim, self.width())?;
-        restore(&self.encoder, dim, latent, state, |state| {
+        restore(&self.encoder, dim, latent, state, cx, |state| {
             Ok(ProductQuantizer::restore(state, self.groups, self.codewords, latent, cx.backend.clone())?)
         })
     }

@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("kmeans.cu", include_str!("../kernels/kmeans.cu")),
     ("groups.cu", include_str!("../kernels/groups.cu")),
     ("products.cu", include_str!("../kernels/products.cu")),
+    ("network.cu", include_str!("../kernels/network.cu")),
     ("sums.cu", include_str!("../kernels/sums.cu")),
     ("scan.cu", include_str!("../kernels/scan.cu")),
     ("hamming.cu", include_str!("../kernels/hamming.cu")),

@@ -4,8 +4,9 @@ mod common;
 
 use common::device;
 use cuda::{
-    Codewords, CudaError, GroupCodebooks, Pass, Rows, SumTables, Terms, cell_sums, fill_random, fill_random_bytes,
-    nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float, rows_at, spread_rows, total,
+    AffineMap, Codewords, CudaError, GroupCodebooks, Layer, Network, Pass, Rows, SumTables, Terms, cell_sums,
+    fill_random, fill_random_bytes, nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float,
+    rows_at, spread_rows, total,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +37,16 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
 fn the_nearest_codeword_is_found_whatever_decides_first() {
     let Some((device, _alone)) = device() else { return };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let shapes = [(1, 1, 1), (5, 3, 2), (130, 70, 17), (300, 130, 33), (129, 257, 40), (40, 140, 300), (257, 64, 16)];
+    let shapes = [
+        (1, 1, 1),
+        (5, 3, 2),
+        (130, 70, 17),
+        (300, 130, 33),
+        (129, 257, 40),
+        (40, 140, 300),
+        (257, 64, 16),
+        (130, 1200, 20),
+    ];
     for (n, k, dim) in shapes {
         for kind in 0..7 {
             let stride = dim + usize::from(kind) % 3;
@@ -427,4 +437,55 @@ fn rows_to_start_from_are_those_whose_stretch_a_point_falls_into() {
     assert_eq!(found, Err(stopped), "who is asked may say no");
     let none = spread_rows::<CudaError>(Rows::all(&rows, 2), 2, &[0.0, 0.9], || Ok(()));
     assert_eq!(none.expect("chooses"), [2], "all rows are where the first is");
+}
+
+#[test]
+fn a_network_is_its_maps_one_after_the_other() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(23);
+    // x·weights + bias of every row; weights are those of one output after the other.
+    let affine = |x: &[f32], weights: &[f32], bias: &[f32]| -> Vec<f32> {
+        let inputs = weights.len() / bias.len();
+        let of_row = |row: &[f32]| -> Vec<f32> {
+            let dot = |w: &[f32]| row.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
+            weights.chunks_exact(inputs).zip(bias).map(|(w, b)| dot(w) + b).collect()
+        };
+        x.chunks_exact(inputs).flat_map(of_row).collect()
+    };
+    let map = |inputs: usize, outputs: usize, rng: &mut ChaCha8Rng| {
+        (values(rng, inputs * outputs, inputs, 0), values(rng, outputs, 1, 0))
+    };
+    for n in [1, 37, 200] {
+        let (dim, stride) = (6, 7);
+        let rows = values(&mut rng, n * stride, stride, 0);
+        let straight = map(dim, 5, &mut rng);
+        // Four windows of three inputs, some of them beyond the edge; then everything.
+        let inputs: Vec<u32> = vec![6, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 6];
+        let (windows, last) = (map(3, 2, &mut rng), map(8, 5, &mut rng));
+        let on_device =
+            |(weights, bias): &(Vec<f32>, Vec<f32>)| AffineMap::new(&device, weights, bias).expect("uploads");
+        let branch = vec![
+            Layer::Windows { inputs: device.upload(&inputs).expect("uploads"), map: on_device(&windows) },
+            Layer::Rectifier,
+            Layer::Affine(on_device(&last)),
+        ];
+        let network = Network::new(on_device(&straight), branch);
+        assert_eq!((network.dim(), network.bytes_per_row()), ((6, 5), 4 * (6 + 12 + 8)));
+        let there = device.upload(&rows).expect("uploads");
+        let mut out = device.filled(n * 5, 0xff).expect("room");
+        network.apply(Rows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
+        let dense: Vec<f32> = rows.chunks_exact(stride).flat_map(|row| row[..dim].to_vec()).collect();
+        let see = |row: &[f32]| inputs.iter().map(|&i| row.get(i as usize).copied().unwrap_or(0.0)).collect::<Vec<_>>();
+        let seen: Vec<f32> = dense.chunks_exact(dim).flat_map(see).collect();
+        let features: Vec<f32> = affine(&seen, &windows.0, &windows.1).into_iter().map(|v| v.max(0.0)).collect();
+        let correction = affine(&features, &last.0, &last.1);
+        let expected = affine(&dense, &straight.0, &straight.1).into_iter().zip(correction).map(|(a, b)| a + b);
+        for (found, expected) in out.download().expect("reads").into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+        }
+        let alone = Network::new(on_device(&straight), Vec::new());
+        alone.apply(Rows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
+        let straight = affine(&dense, &straight.0, &straight.1);
+        assert!(out.download().expect("reads").iter().zip(straight).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
 }

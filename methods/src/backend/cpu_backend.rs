@@ -1,8 +1,9 @@
 //! The reference backend: matrices in memory, kernels of `vqbench-cpu`, the thread pool it is called in.
 
 use super::cpu_sums::{self, CpuSums};
-use super::{Assignment, Backend, CellSums, DeviceMatrix, SumSearch};
+use super::{Assignment, Backend, CellSums, DeviceMatrix, GroupSearch, SumSearch};
 use crate::moments::sum;
+use crate::pack::Layout;
 use crate::{Cancel, MethodError};
 use cpu::{Isa, Nearest, Neighbor, Score};
 use ndarray::{Array2, ArrayView2};
@@ -153,27 +154,9 @@ impl Backend for CpuBackend {
         Ok(nearest)
     }
 
-    fn nearest_in_groups(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        codebooks: &[Array2<f32>],
-        symbols: &mut [u16],
-    ) -> Result<(), MethodError> {
-        let (m, dsub) = (codebooks.len(), codebooks[0].ncols());
-        let packed: Vec<Nearest> = codebooks.iter().map(|codebook| self.pack(codebook.view())).collect();
-        let rows = rows.as_standard_layout();
-        let values = rows.as_slice().unwrap_or_default();
-        symbols.par_chunks_mut(GROUP_ROWS * m).zip(values.par_chunks(GROUP_ROWS * m * dsub)).for_each(
-            |(symbols, rows)| {
-                let mut nearest = [0u32; GROUP_ROWS];
-                let nearest = &mut nearest[..symbols.len() / m];
-                for (j, packed) in packed.iter().enumerate() {
-                    packed.assign_here(&rows[j * dsub..], m * dsub, nearest);
-                    symbols.iter_mut().skip(j).step_by(m).zip(&*nearest).for_each(|(symbol, &c)| *symbol = c as u16);
-                }
-            },
-        );
-        Ok(())
+    fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError> {
+        let packed = codebooks.iter().map(|codebook| self.pack(codebook.view())).collect();
+        Ok(Box::new(CpuGroups { packed, size: codebooks.first().map_or(0, Array2::ncols) }))
     }
 
     fn nearest_of_groups(
@@ -208,4 +191,36 @@ fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize>
         *point -= length;
     }
     None
+}
+
+/// Codebooks of groups of components, as the kernel that scores rows wants them.
+struct CpuGroups {
+    packed: Vec<Nearest>,
+    /// Components of a group.
+    size: usize,
+}
+
+impl GroupSearch for CpuGroups {
+    fn encode(&self, rows: ArrayView2<'_, f32>, bits: u8, codes: &mut [u8]) -> Result<(), MethodError> {
+        let (m, dim) = (self.packed.len(), self.packed.len() * self.size);
+        let layout = Layout::uniform(m, bits);
+        let size = layout.bytes();
+        let rows = rows.as_standard_layout();
+        let values = rows.as_slice().unwrap_or_default();
+        codes.par_chunks_mut(GROUP_ROWS * size).zip(values.par_chunks(GROUP_ROWS * dim)).for_each_init(
+            || (vec![0u16; GROUP_ROWS * m], vec![0u32; GROUP_ROWS]),
+            |(symbols, nearest), (codes, rows)| {
+                let n = rows.len() / dim;
+                let (symbols, nearest) = (&mut symbols[..n * m], &mut nearest[..n]);
+                for (j, packed) in self.packed.iter().enumerate() {
+                    packed.assign_here(&rows[j * self.size..], dim, nearest);
+                    symbols.iter_mut().skip(j).step_by(m).zip(&*nearest).for_each(|(symbol, &c)| *symbol = c as u16);
+                }
+                for (code, symbols) in codes.chunks_exact_mut(size).zip(symbols.chunks_exact(m)) {
+                    layout.pack(symbols, code);
+                }
+            },
+        );
+        Ok(())
+    }
 }

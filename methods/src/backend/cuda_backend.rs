@@ -2,7 +2,8 @@
 
 use super::cpu_sums::{SWEEPS, THROWN};
 use super::{
-    Assigned, Assignment, Backend, CellSums, CodeScan, DeviceMatrix, Join, SumSearch, Unavailable, UniformGrid,
+    AffineMap, Assigned, Assignment, Backend, BranchLayer, CellSums, CodeScan, DeviceMatrix, GroupSearch, Join, RowMap,
+    SumSearch, Unavailable, UniformGrid,
 };
 use crate::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Neighbor};
@@ -55,16 +56,17 @@ impl CudaBackend {
         }
     }
 
-    /// Codes rows part by part, as many at a time as there is room for.
+    /// Codes rows part by part, as many at a time as there is room for; each takes so many bytes more.
     fn encode(
         &self,
         rows: ArrayView2<'_, f32>,
         size: usize,
         codes: &mut [u8],
+        bytes_beside: usize,
         encode: impl Fn(Rows<'_>, &mut Buffer<u8>) -> Result<(), CudaError>,
     ) -> Result<bool, MethodError> {
         let (n, dim) = rows.dim();
-        let at_once = self.at_once(4 * dim + size)?.min(n.max(1));
+        let at_once = self.at_once(4 * dim + size + bytes_beside)?.min(n.max(1));
         let mut found = self.device.room(at_once * size)?;
         for (rows, codes) in rows.axis_chunks_iter(Axis(0), at_once).zip(codes.chunks_mut(at_once * size)) {
             let on_device = self.device.upload(&contiguous(&rows))?;
@@ -94,6 +96,31 @@ impl CudaBackend {
             found.read(0, rows)?;
         }
         Ok(true)
+    }
+
+    /// The images of rows of so many outputs, part by part, as many at a time as there is room for; each takes so many bytes more.
+    fn map(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        outputs: usize,
+        bytes_beside: usize,
+        map: impl Fn(Rows<'_>, &mut Buffer<f32>) -> Result<(), CudaError>,
+    ) -> Result<Array2<f32>, MethodError> {
+        let (n, dim) = rows.dim();
+        let mut out = Array2::zeros((n, outputs));
+        if dim == 0 || out.is_empty() {
+            return Ok(out);
+        }
+        let at_once = self.at_once(4 * (dim + outputs) + bytes_beside)?.min(n);
+        let mut found = self.device.room(at_once * outputs)?;
+        for (rows, mut out) in rows.axis_chunks_iter(Axis(0), at_once).zip(out.axis_chunks_iter_mut(Axis(0), at_once)) {
+            let on_device = self.device.upload(&contiguous(&rows))?;
+            map(Rows::all(&on_device, dim), &mut found)?;
+            if let Some(out) = out.as_slice_mut() {
+                found.read(0, out)?;
+            }
+        }
+        Ok(out)
     }
 
     /// Rows that there is room for, each with so many bytes.
@@ -201,25 +228,35 @@ impl Backend for CudaBackend {
         Ok(self.assign_on_device(self.rows(rows), codebook)?.1.download()?)
     }
 
-    fn nearest_in_groups(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        codebooks: &[Array2<f32>],
-        symbols: &mut [u16],
-    ) -> Result<(), MethodError> {
+    fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError> {
         let views: Vec<ArrayView2<'_, f32>> = codebooks.iter().map(|book| book.view()).collect();
         let books: Vec<Cow<'_, [f32]>> = views.iter().map(contiguous).collect();
         let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
         let books = GroupCodebooks::new(&self.device, &books, codebooks[0].ncols())?;
-        let (m, dim) = (codebooks.len(), rows.ncols());
-        let at_once = self.at_once(4 * dim + 2 * m)?.min(rows.nrows().max(1));
-        let mut found = self.device.room(at_once * m)?;
-        for (rows, symbols) in rows.axis_chunks_iter(Axis(0), at_once).zip(symbols.chunks_mut(at_once * m)) {
-            let on_device = self.device.upload(&contiguous(&rows))?;
-            books.nearest(Rows::all(&on_device, dim), &mut found)?;
-            found.read(0, symbols)?;
-        }
-        Ok(())
+        Ok(Box::new(CudaGroups { backend: self.clone(), books, m: codebooks.len() }))
+    }
+
+    fn network(
+        &self,
+        straight: AffineMap<'_>,
+        branch: &[BranchLayer<'_>],
+    ) -> Result<Option<Box<dyn RowMap>>, MethodError> {
+        let map = |AffineMap { weights, bias }: &AffineMap<'_>| {
+            let weights: Vec<f32> = weights.t().iter().copied().collect();
+            cuda::AffineMap::new(&self.device, &weights, &contiguous(bias))
+        };
+        let layer = |layer: &BranchLayer<'_>| {
+            Ok(match layer {
+                BranchLayer::Affine(affine) => cuda::Layer::Affine(map(affine)?),
+                BranchLayer::Windows { inputs, map: of_window } => {
+                    cuda::Layer::Windows { inputs: self.device.upload(inputs)?, map: map(of_window)? }
+                }
+                BranchLayer::Rectifier => cuda::Layer::Rectifier,
+            })
+        };
+        let branch: Vec<cuda::Layer> = branch.iter().map(layer).collect::<Result<_, CudaError>>()?;
+        let network = cuda::Network::new(map(&straight)?, branch);
+        Ok(Some(Box::new(CudaNetwork { backend: self.clone(), network })))
     }
 
     fn nearest_of_groups(
@@ -242,24 +279,9 @@ impl Backend for CudaBackend {
     }
 
     fn multiply(&self, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
-        let (n, dim) = rows.dim();
-        let columns = matrix.ncols();
-        let mut out = Array2::zeros((n, columns));
-        if dim == 0 || out.is_empty() {
-            return Ok(out);
-        }
         let others: Vec<f32> = matrix.t().iter().copied().collect();
         let others = self.device.upload(&others)?;
-        let at_once = self.at_once(4 * (dim + columns))?.min(n);
-        let mut products = self.device.room(at_once * columns)?;
-        for (rows, mut out) in rows.axis_chunks_iter(Axis(0), at_once).zip(out.axis_chunks_iter_mut(Axis(0), at_once)) {
-            let on_device = self.device.upload(&contiguous(&rows))?;
-            cuda::products(Rows::all(&on_device, dim), &others, 1.0, Terms::default(), &mut products)?;
-            if let Some(out) = out.as_slice_mut() {
-                products.read(0, out)?;
-            }
-        }
-        Ok(out)
+        self.map(rows, matrix.ncols(), 0, |rows, out| cuda::products(rows, &others, 1.0, Terms::default(), out))
     }
 
     fn encode_uniform(
@@ -269,7 +291,7 @@ impl Backend for CudaBackend {
         codes: &mut [u8],
     ) -> Result<bool, MethodError> {
         let scalars = UniformScalars::new(&self.device, &grid.offsets, &grid.steps, grid.bits.into())?;
-        self.encode(rows, scalars.code_size(), codes, |rows, codes| scalars.encode(rows, codes))
+        self.encode(rows, scalars.code_size(), codes, 0, |rows, codes| scalars.encode(rows, codes))
     }
 
     fn decode_uniform(&self, codes: &[u8], grid: &UniformGrid, rows: &mut [f32]) -> Result<bool, MethodError> {
@@ -290,7 +312,7 @@ impl Backend for CudaBackend {
             return Ok(false);
         }
         let scalars = FiniteScalars::new(&self.device, levels, groups)?;
-        self.encode(rows, scalars.code_size(), codes, |rows, codes| scalars.encode(rows, codes))
+        self.encode(rows, scalars.code_size(), codes, 0, |rows, codes| scalars.encode(rows, codes))
     }
 
     fn decode_codewords(
@@ -357,6 +379,38 @@ struct OnDevice {
 impl OnDevice {
     fn download(&self) -> Result<Assignment, MethodError> {
         Ok(Assignment { nearest: self.nearest.download()?, squared_distance: self.distances.download()? })
+    }
+}
+
+/// Codebooks of groups of components on a device.
+struct CudaGroups {
+    backend: CudaBackend,
+    books: GroupCodebooks,
+    m: usize,
+}
+
+impl GroupSearch for CudaGroups {
+    fn encode(&self, rows: ArrayView2<'_, f32>, bits: u8, codes: &mut [u8]) -> Result<(), MethodError> {
+        let (m, size) = (self.m, (self.m * usize::from(bits)).div_ceil(8));
+        self.backend.encode(rows, size, codes, 2 * m, |rows, codes| {
+            let mut symbols = self.backend.device.room(rows.count() * m)?;
+            self.books.nearest(rows, &mut symbols)?;
+            cuda::pack_symbols(&symbols, (rows.count(), m), bits.into(), codes)
+        })?;
+        Ok(())
+    }
+}
+
+/// A network on a device.
+struct CudaNetwork {
+    backend: CudaBackend,
+    network: cuda::Network,
+}
+
+impl RowMap for CudaNetwork {
+    fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
+        let (_, outputs) = self.network.dim();
+        self.backend.map(rows, outputs, self.network.bytes_per_row(), |rows, out| self.network.apply(rows, out))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What turns vectors into latents and back: nothing, principal axes, or these with a network that corrects them.
 
 use super::network::{Affine, Layer, Network, Windows};
+use crate::backend::{Backend, RowMap};
 use crate::moments::{mean, variance};
 use crate::rotation::{PrincipalAxes, deal, principal_axes};
 use crate::state::{State, StateError};
@@ -412,6 +413,9 @@ fn set_axes(
     }
 }
 
+/// Encoder and decoder where a backend computes them itself.
+pub(crate) struct CodersOnBackend([Option<Box<dyn RowMap>>; 2]);
+
 /// An encoder and a decoder, with the mean and the scale that vectors are brought to before one and back after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Autoencoder {
@@ -490,14 +494,39 @@ impl Autoencoder {
         }
     }
 
-    /// Rows from latents.
-    pub(crate) fn decode(&self, latents: ArrayView2<'_, f32>) -> Array2<f32> {
-        let mut rows = match &self.networks {
-            Some([_, decoder]) => decoder.apply(latents),
-            None => latents.to_owned(),
+    /// As `backend` computes encoder and decoder.
+    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<CodersOnBackend, MethodError> {
+        Ok(match &self.networks {
+            Some([encoder, decoder]) => CodersOnBackend([encoder.on(backend)?, decoder.on(backend)?]),
+            None => CodersOnBackend([None, None]),
+        })
+    }
+
+    /// [`Autoencoder::encode`], by what [`Autoencoder::on`] made.
+    pub(crate) fn encode_on(
+        &self,
+        CodersOnBackend([encoder, _]): &CodersOnBackend,
+        rows: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, MethodError> {
+        match encoder {
+            Some(encoder) => encoder.apply(self.standardize(rows).view()),
+            None => Ok(self.encode(rows)),
+        }
+    }
+
+    /// Rows from latents, by what [`Autoencoder::on`] made.
+    pub(crate) fn decode_on(
+        &self,
+        CodersOnBackend([_, on_backend]): &CodersOnBackend,
+        latents: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, MethodError> {
+        let mut rows = match (on_backend, &self.networks) {
+            (Some(decoder), _) => decoder.apply(latents)?,
+            (None, Some([_, decoder])) => decoder.apply(latents),
+            (None, None) => latents.to_owned(),
         };
         rows.mapv_inplace(|v| v * self.scale);
-        rows + ArrayView1::from(&self.mean).insert_axis(Axis(0))
+        Ok(rows + ArrayView1::from(&self.mean).insert_axis(Axis(0)))
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
@@ -536,6 +565,11 @@ mod tests {
         rows.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / rows.nrows() as f64
     }
 
+    /// Rows of all latents.
+    fn decode(coders: &Autoencoder, latents: ArrayView2<'_, f32>) -> Array2<f32> {
+        coders.decode_on(&CodersOnBackend([None, None]), latents).expect("decodes")
+    }
+
     #[test]
     fn every_encoder_begins_as_principal_axes() {
         let rows = stretched(500, 16);
@@ -546,18 +580,18 @@ mod tests {
             for spread in [Spread::Natural(2), Spread::Even(0.9)] {
                 let all = encoder.start(rows.view(), 16, spread, &Context::cpu(1));
                 let latents = all.encode(rows.view());
-                let back = all.decode(latents.view());
+                let back = decode(&all, latents.view());
                 assert!(power(&(&back - &rows)) < 1e-6 * power(&rows), "{encoder:?}: all axes lose nothing");
                 if let Spread::Even(wanted) = spread {
                     let deviation = (power(&latents) / 16.0).sqrt();
                     assert!((deviation - wanted).abs() < 1e-3, "{encoder:?}: {deviation}");
                 }
                 let few = encoder.start(rows.view(), 4, spread, &Context::cpu(1));
-                let lost = power(&(few.decode(few.encode(rows.view()).view()) - &rows));
+                let lost = power(&(decode(&few, few.encode(rows.view()).view()) - &rows));
                 let expected: f64 = principal_axes(rows.view()).variances[4..].iter().sum();
                 assert!((lost / expected - 1.0).abs() < 0.01, "{encoder:?}: {lost} for {expected}");
                 let more = encoder.start(rows.view(), 40, spread, &Context::cpu(1));
-                let lost = power(&(more.decode(more.encode(rows.view()).view()) - &rows));
+                let lost = power(&(decode(&more, more.encode(rows.view()).view()) - &rows));
                 assert!(lost < 0.02 * power(&rows), "{encoder:?}: axes used again, {lost}");
             }
         }

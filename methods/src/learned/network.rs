@@ -1,6 +1,8 @@
 //! Small networks: an affine map and, beside it, a branch of layers that corrects it. Each is described once, computed
 //! twice: on differentiable matrices to train, and on plain rows to encode and decode.
 
+use crate::MethodError;
+use crate::backend::{AffineMap, Backend, BranchLayer, RowMap};
 use crate::rotation::{Packed, multiply_packed};
 use crate::state::{State, StateError};
 use gradients::Matrix;
@@ -58,6 +60,10 @@ impl Affine {
     ) -> Result<Affine, StateError> {
         let weights = state.take_matrix(&format!("{name} weights {i}"), inputs, outputs)?;
         Ok(Affine::new(weights, state.take_matrix(&format!("{name} bias {i}"), 1, outputs)?))
+    }
+
+    fn view(&self) -> AffineMap<'_> {
+        AffineMap { weights: self.weights.view(), bias: self.bias.view() }
     }
 
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
@@ -184,6 +190,21 @@ impl Network {
             };
         }
         if self.branch.is_empty() { straight } else { straight.plus(&x) }
+    }
+
+    /// As `backend` computes it; nothing where [`Network::apply`] is to be used.
+    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<Option<Box<dyn RowMap>>, MethodError> {
+        fn layer(layer: &Layer) -> BranchLayer<'_> {
+            match layer {
+                Layer::Affine(affine) => BranchLayer::Affine(affine.view()),
+                Layer::Convolution(windows, affine) => {
+                    BranchLayer::Windows { inputs: &windows.inputs, map: affine.view() }
+                }
+                Layer::Rectifier => BranchLayer::Rectifier,
+            }
+        }
+        let branch: Vec<BranchLayer<'_>> = self.branch.iter().map(layer).collect();
+        backend.network(self.straight.view(), &branch)
     }
 
     /// On plain rows. The result of a row does not depend on those beside it.

@@ -1,14 +1,38 @@
 //! A trained bottleneck between its encoder and decoder.
 
-use super::encoder::{Autoencoder, Encoder};
-use crate::{Curve, MethodError, ModelError, Quantizer, State, Symbols, check_batch};
+use super::encoder::{Autoencoder, CodersOnBackend, Encoder};
+use crate::backend::Backend;
+use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols, check_batch};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use std::sync::{Arc, OnceLock};
 
 /// Encodes latents of rows; codes and symbols are those of the quantizer of latents.
 pub(crate) struct LearnedQuantizer {
-    pub(super) autoencoder: Autoencoder,
-    pub(super) latents: Box<dyn Quantizer>,
-    pub(super) curves: Vec<Curve>,
+    autoencoder: Autoencoder,
+    latents: Box<dyn Quantizer>,
+    curves: Vec<Curve>,
+    backend: Arc<dyn Backend>,
+    /// Encoder and decoder on the backend, once rows have been coded.
+    on_backend: OnceLock<CodersOnBackend>,
+}
+
+impl LearnedQuantizer {
+    pub(crate) fn new(
+        autoencoder: Autoencoder,
+        latents: Box<dyn Quantizer>,
+        curves: Vec<Curve>,
+        cx: &Context,
+    ) -> LearnedQuantizer {
+        LearnedQuantizer { autoencoder, latents, curves, backend: cx.backend.clone(), on_backend: OnceLock::new() }
+    }
+
+    fn coders(&self) -> Result<&CodersOnBackend, MethodError> {
+        if let Some(coders) = self.on_backend.get() {
+            return Ok(coders);
+        }
+        let coders = self.autoencoder.on(&*self.backend)?;
+        Ok(self.on_backend.get_or_init(|| coders))
+    }
 }
 
 /// Rows at a time: bounds the latents that are held.
@@ -20,10 +44,11 @@ pub(crate) fn restore(
     dim: usize,
     latent: usize,
     state: &mut State,
+    cx: &Context,
     latents: impl FnOnce(&mut State) -> Result<Box<dyn Quantizer>, ModelError>,
 ) -> Result<Box<dyn Quantizer>, ModelError> {
     let autoencoder = encoder.restore(dim, latent, state)?;
-    Ok(Box::new(LearnedQuantizer { autoencoder, latents: latents(state)?, curves: Vec::new() }))
+    Ok(Box::new(LearnedQuantizer::new(autoencoder, latents(state)?, Vec::new(), cx)))
 }
 
 impl Quantizer for LearnedQuantizer {
@@ -42,8 +67,9 @@ impl Quantizer for LearnedQuantizer {
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         let size = self.code_size();
         check_batch(self.dim(), size, rows.dim(), codes.len())?;
+        let coders = self.coders()?;
         for (rows, codes) in rows.axis_chunks_iter(Axis(0), ROWS).zip(codes.chunks_mut(ROWS * size)) {
-            self.latents.encode_into(self.autoencoder.encode(rows).view(), codes)?;
+            self.latents.encode_into(self.autoencoder.encode_on(coders, rows)?.view(), codes)?;
         }
         Ok(())
     }
@@ -51,10 +77,11 @@ impl Quantizer for LearnedQuantizer {
     fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
         let size = self.code_size();
         check_batch(self.dim(), size, rows.dim(), codes.len())?;
+        let coders = self.coders()?;
         for (mut rows, codes) in rows.axis_chunks_iter_mut(Axis(0), ROWS).zip(codes.chunks(ROWS * size)) {
             let mut latents = Array2::zeros((rows.nrows(), self.latents.dim()));
             self.latents.decode_into(codes, latents.view_mut())?;
-            rows.assign(&self.autoencoder.decode(latents.view()));
+            rows.assign(&self.autoencoder.decode_on(coders, latents.view())?);
         }
         Ok(())
     }

@@ -232,11 +232,7 @@ pub(crate) fn fit(
             bottleneck.after_step(latents.view(), &chosen, cx, &mut step_rng)?;
             step += 1;
         }
-        let quantizer = LearnedQuantizer {
-            autoencoder: autoencoder.clone(),
-            latents: bottleneck.quantizer(cx)?,
-            curves: Vec::new(),
-        };
+        let quantizer = LearnedQuantizer::new(autoencoder.clone(), bottleneck.quantizer(cx)?, Vec::new(), cx);
         let progress = step as f64 / steps as f64;
         let seen = evaluate(&quantizer, rows, cx)?;
         if !seen.mse.is_finite() {
@@ -260,7 +256,7 @@ pub(crate) fn fit(
         losses.means().for_each(|(name, value)| curves.push(name, value));
         bottleneck.followed(progress).into_iter().for_each(|(name, value)| curves.push(name, value));
     }
-    Ok(Box::new(LearnedQuantizer { autoencoder, latents: bottleneck.quantizer(cx)?, curves: curves.0 }))
+    Ok(Box::new(LearnedQuantizer::new(autoencoder, bottleneck.quantizer(cx)?, curves.0, cx)))
 }
 
 /// The gradients of the loss of some rows. The first parameters are those of encoder and decoder.
