@@ -75,23 +75,28 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
         if (lane == 0) {
             float cut = __uint_as_float(bounds[0]), kept = __uint_as_float(bounds[1]);
             factors[i] = -(1.f / scale) / codeword_scale;
-            // What rounding to f16 changed, what sums in f32 may lose (2^-22 per product: tensor cores may cut off), and what the score
-            // itself is rounded by.
-            float sums = (float)padded * 2.4e-7f * (norm + lost) * kept;
+            // What rounding to f16 changed, what sums in f32 may lose (2^-22 per product, and of the half norm that they begin as per step
+            // of 16: tensor cores may cut off), and what the score itself is rounded by.
+            float sums = (float)padded * 2.4e-7f * ((norm + lost) * kept + (kept + cut) * (kept + cut) * (0.5f / 16.f));
             float whole = 5e-7f * ((kept + cut) * (kept + cut) + norm * (kept + cut));
             margins[i] = 1.001f * (norm * cut + kept * lost) + sums + whole;
         }
     }
 }
 
-// Scores of 128 rows against all codewords, 128 at a time, by eight warps of 32 rows × 64 codewords each. Stages of 32 components are
+// Scores of 128 rows against all codewords, 128 at a time, by four warps of 64 rows × 64 codewords each. Stages of 32 components are
 // copied ahead; rows of up to `resident` components stay in shared memory. Writes the best codeword of each row, or lists the row in
 // `open` where the next best is too near.
+//
+// A sum begins as the half norm of its codeword, on the scale of its row's products: the greatest sum is the least score then, and one
+// comparison per codeword tells that none of a tile comes near the best so far. Only a tile of which one does is looked at closely.
 #define STAGE 32
 #define STAGE_STRIDE 40
 #define STAGES 3
-KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
-                                     u32 resident, const float* factors, const float* margins, u32* nearest, u32* open, u32* open_count) {
+#define HALF_THREADS 128
+KERNEL BOUNDED(HALF_THREADS, 2) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
+                                              u32 resident, const float* factors, const float* margins, u32* nearest, u32* open,
+                                              u32* open_count) {
     SHARED(u16, memory);
     // Codeword stages, then either row stages or all components of the rows, then one result per row and half of the codewords.
     u32 row_stride = resident ? padded + 8 : STAGE_STRIDE;
@@ -103,14 +108,14 @@ KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codeword
     u32* best_ids = (u32*)(next_scores + 2 * TILE_ROWS);
 
     u32 thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP;
-    u32 warp_row = (warp % 4) * 32, warp_codeword = (warp / 4) * 64;
+    u32 warp_row = warp % 2 * 64, warp_codeword = warp / 2 * 64;
     u32 first_row = blockIdx.x * TILE_ROWS;
     u32 steps = padded / STAGE, tiles = k_padded / TILE_CODEWORDS;
     u32 total = steps * tiles;
 
     if (resident) {
         u32 pieces = padded / 8;
-        for (u32 p = thread; p < TILE_ROWS * pieces; p += 256) {
+        for (u32 p = thread; p < TILE_ROWS * pieces; p += HALF_THREADS) {
             u32 r = p / pieces, j = p % pieces * 8;
             bool there = first_row + r < n;
             copy_ahead(row_stages + r * row_stride + j, rows + (u64)(there ? first_row + r : 0) * padded + j, there);
@@ -121,13 +126,13 @@ KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codeword
         if (s < total) {
             u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
             u32 from = s % steps * STAGE, codeword = s / steps * TILE_CODEWORDS;
-            for (u32 p = thread; p < TILE_CODEWORDS * (STAGE / 8); p += 256) {
+            for (u32 p = thread; p < TILE_CODEWORDS * (STAGE / 8); p += HALF_THREADS) {
                 u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
                 copy_ahead(codeword_stage + r * STAGE_STRIDE + j, codewords + (u64)(codeword + r) * padded + from + j, true);
             }
             if (!resident) {
                 u16* row_stage = row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
-                for (u32 p = thread; p < TILE_ROWS * (STAGE / 8); p += 256) {
+                for (u32 p = thread; p < TILE_ROWS * (STAGE / 8); p += HALF_THREADS) {
                     u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
                     bool there = first_row + r < n;
                     copy_ahead(row_stage + r * STAGE_STRIDE + j, rows + (u64)(there ? first_row + r : 0) * padded + from + j, there);
@@ -137,33 +142,44 @@ KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codeword
         copies_end();
     };
 
-    // Each thread sees 4 rows of the tile (2 of each 16) and keeps their two best.
-    float best[4], next[4], factor[4];
-    u32 id[4];
-    for (int q = 0; q < 4; q++) {
-        best[q] = INFINITE;
-        next[q] = INFINITE;
+    // Each thread sees 8 rows of the tile (2 of each 16): their two greatest sums so far, below what a sum is of no account (as far below
+    // the greatest of the row as near ties reach), and what brings half norms to the scale of sums.
+    float best[8], next[8], bar[8], scale[8];
+    u32 id[8];
+    auto row_of = [&](int q) { return warp_row + q / 2 * 16 + q % 2 * 8 + lane / 4; };
+#pragma unroll
+    for (int q = 0; q < 8; q++) {
+        best[q] = next[q] = bar[q] = -INFINITE;
         id[q] = 0;
-        u32 row = first_row + warp_row + (q / 2) * 16 + (q % 2) * 8 + lane / 4;
-        factor[q] = row < n ? factors[row] : 0.f;
+        u32 row = first_row + row_of(q);
+        scale[q] = row < n ? 1.f / factors[row] : 0.f;
     }
-    float sums[2][8][4];
-    for (int a = 0; a < 2; a++)
-        for (int b = 0; b < 8; b++)
-            for (int v = 0; v < 4; v++) sums[a][b][v] = 0;
+    float sums[4][8][4];
 
     for (u32 s = 0; s + 1 < STAGES; s++) fetch(s);
     for (u32 s = 0; s < total; s++) {
         copies_wait<STAGES - 2>();
         __syncthreads();
         fetch(s + STAGES - 1);
+        u32 first = s / steps * TILE_CODEWORDS + warp_codeword + lane % 4 * 2;
+        if (s % steps == 0) {
+#pragma unroll
+            for (int t = 0; t < 8; t++) {
+                Floats2 norm = *(const Floats2*)(norms + first + t * 8);
+#pragma unroll
+                for (int q = 0; q < 8; q++) {
+                    sums[q / 2][t][q % 2 * 2] = norm.x * scale[q];
+                    sums[q / 2][t][q % 2 * 2 + 1] = norm.y * scale[q];
+                }
+            }
+        }
         const u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
         const u16* row_stage = resident ? row_stages + s % steps * STAGE : row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
 #pragma unroll
         for (int part = 0; part < STAGE; part += 16) {
-            u32 a[2][4];
+            u32 a[4][4];
 #pragma unroll
-            for (int t = 0; t < 2; t++)
+            for (int t = 0; t < 4; t++)
                 load_matrices(a[t], row_stage + (warp_row + t * 16 + lane % 16) * row_stride + part + lane / 16 * 8);
 #pragma unroll
             for (int t = 0; t < 8; t += 2) {
@@ -171,56 +187,64 @@ KERNEL BOUNDED(256, 2) assign_halves(const u16* rows, u32 n, const u16* codeword
                 load_matrices(b, codeword_stage + (warp_codeword + t * 8 + lane % 8 + lane / 16 * 8) * STAGE_STRIDE + part +
                                      lane / 8 % 2 * 8);
 #pragma unroll
-                for (int r = 0; r < 2; r++) {
+                for (int r = 0; r < 4; r++) {
                     multiply_add(sums[r][t], a[r], b[0], b[1]);
                     multiply_add(sums[r][t + 1], a[r], b[2], b[3]);
                 }
             }
         }
         if (s % steps == steps - 1) {
-            u32 first = s / steps * TILE_CODEWORDS + warp_codeword + lane % 4 * 2;
 #pragma unroll
-            for (int t = 0; t < 8; t++) {
-                float norm[2] = {norms[first + t * 8], norms[first + t * 8 + 1]};
+            for (int q = 0; q < 8; q++) {
+                float most = -INFINITE;
 #pragma unroll
-                for (int q = 0; q < 4; q++) {
+                for (int t = 0; t < 8; t++) most = fmaxf(most, fmaxf(sums[q / 2][t][q % 2 * 2], sums[q / 2][t][q % 2 * 2 + 1]));
+                if (__ballot_sync(FULL_WARP, most >= bar[q])) {
 #pragma unroll
-                    for (int v = 0; v < 2; v++) {
-                        float score = fmaf(sums[q / 2][t][(q % 2) * 2 + v], factor[q], norm[v]);
-                        next[q] = fminf(next[q], fmaxf(score, best[q]));
-                        if (score < best[q]) {
-                            best[q] = score;
-                            id[q] = first + t * 8 + v;
+                    for (int t = 0; t < 8; t++) {
+#pragma unroll
+                        for (int v = 0; v < 2; v++) {
+                            float sum = sums[q / 2][t][q % 2 * 2 + v];
+                            next[q] = fmaxf(next[q], fminf(sum, best[q]));
+                            if (sum > best[q]) {
+                                best[q] = sum;
+                                id[q] = first + t * 8 + v;
+                            }
                         }
-                        sums[q / 2][t][(q % 2) * 2 + v] = 0;
                     }
+                    // Four lanes share a row. Twice the margin is a tie; a tenth of it is more than what rounding takes here.
+                    float greatest = fmaxf(best[q], __shfl_xor_sync(FULL_WARP, best[q], 1));
+                    greatest = fmaxf(greatest, __shfl_xor_sync(FULL_WARP, greatest, 2));
+                    u32 row = first_row + row_of(q);
+                    bar[q] = greatest + 2.2f * (row < n ? margins[row] : 0.f) * scale[q];
                 }
             }
         }
     }
     // Four lanes share a row, then the two halves of the codewords.
 #pragma unroll
-    for (int q = 0; q < 4; q++) {
+    for (int q = 0; q < 8; q++) {
 #pragma unroll
         for (int step = 1; step < 4; step *= 2) {
             float other = __shfl_xor_sync(FULL_WARP, best[q], step), other_next = __shfl_xor_sync(FULL_WARP, next[q], step);
             u32 other_id = __shfl_xor_sync(FULL_WARP, id[q], step);
-            next[q] = fminf(fminf(next[q], other_next), fmaxf(best[q], other));
-            if (other < best[q]) {
+            next[q] = fmaxf(fmaxf(next[q], other_next), fminf(best[q], other));
+            if (other > best[q]) {
                 best[q] = other;
                 id[q] = other_id;
             }
         }
         if (lane % 4 == 0) {
-            u32 place = (warp / 4) * TILE_ROWS + warp_row + (q / 2) * 16 + (q % 2) * 8 + lane / 4;
-            best_scores[place] = best[q];
-            next_scores[place] = next[q];
+            u32 row = first_row + row_of(q), place = warp / 2 * TILE_ROWS + row_of(q);
+            float factor = row < n ? factors[row] : 0.f;
+            best_scores[place] = best[q] * factor;
+            next_scores[place] = next[q] * factor;
             best_ids[place] = id[q];
         }
     }
     __syncthreads();
     u32 row = first_row + thread;
-    if (thread < TILE_ROWS && row < n) {
+    if (row < n) {
         u32 other = thread + TILE_ROWS;
         bool second = best_scores[other] < best_scores[thread];
         float least = fminf(best_scores[thread], best_scores[other]), greater = fmaxf(best_scores[thread], best_scores[other]);

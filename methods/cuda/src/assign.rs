@@ -3,9 +3,10 @@
 use crate::device::{Argument, Buffer, Device, Launch, launch};
 use crate::{CudaError, Rows};
 
-/// Rows and codewords of a tile, threads of its block; as in the kernels.
+/// Rows and codewords of a tile, threads of its block in f32 and in f16; as in the kernels.
 const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
+const HALF_THREADS: u32 = 128;
 const TILE_STRIDE: usize = 132;
 const DEPTH: usize = 16;
 const STAGE: usize = 32;
@@ -195,12 +196,13 @@ impl Codewords {
         (open, open_count): (&Buffer<u32>, &Buffer<u32>),
     ) -> Result<(), CudaError> {
         let padded = halves.padded;
-        let resident = padded <= RESIDENT;
-        let row_values = if resident { TILE * (padded + 8) } else { STAGES * TILE * STAGE_STRIDE };
-        let shared = 2 * (STAGES * TILE * STAGE_STRIDE + row_values) + 12 * 2 * TILE;
+        let shared_with = |row_values: usize| 2 * (STAGES * TILE * STAGE_STRIDE + row_values) + 12 * 2 * TILE;
+        let all = shared_with(TILE * (padded + 8));
+        let resident = padded <= RESIDENT && all <= self.device.facts().shared_bytes as usize;
+        let shared = if resident { all } else { shared_with(STAGES * TILE * STAGE_STRIDE) };
         // SAFETY: rows beyond the last are not read, codewords are whole tiles, and each row has its place in what is written.
         unsafe {
-            launch!(self.device, assign_halves, Launch::of(n.div_ceil(TILE), TILE_THREADS).shared(shared);
+            launch!(self.device, assign_halves, Launch::of(n.div_ceil(TILE), HALF_THREADS).shared(shared);
                 row_halves, n as u32, &halves.codewords, &self.norms, self.k.next_multiple_of(TILE) as u32, padded as u32,
                 u32::from(resident), factors, margins, nearest.at(from), open, open_count)
         }
