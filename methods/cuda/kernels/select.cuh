@@ -81,15 +81,16 @@ DEVICE void keep_least(const Selection& selection, u64* limits) {
     __syncthreads();
 }
 
-// Offers one key per thread and query. For whole blocks of whole warps; has a barrier at its end.
-template <int Q>
-DEVICE void offer(const Selection& selection, u64 (&keys)[Q], u64* limits) {
+// Offers keys of each thread, of which number e is for query e mod Q. For whole blocks of whole warps; has a barrier at its end.
+template <int Q, int N>
+DEVICE void offer(const Selection& selection, u64 (&keys)[N], u64* limits) {
     u32 lane = threadIdx.x % WARP;
     for (;;) {
         bool left = false;
 #pragma unroll
-        for (int q = 0; q < Q; q++) {
-            bool wanted = keys[q] < selection.bounds[q];
+        for (int e = 0; e < N; e++) {
+            int q = e % Q;
+            bool wanted = keys[e] < selection.bounds[q];
             u32 votes = __ballot_sync(FULL_WARP, wanted);
             if (votes) {
                 int leader = __ffs(votes) - 1;
@@ -98,8 +99,8 @@ DEVICE void offer(const Selection& selection, u64 (&keys)[Q], u64* limits) {
                 first = __shfl_sync(FULL_WARP, first, leader);
                 u32 place = first + __popc(votes & ((1u << lane) - 1));
                 if (wanted && place < selection.capacity) {
-                    selection.keys[q * selection.capacity + place] = keys[q];
-                    keys[q] = NOTHING;
+                    selection.keys[q * selection.capacity + place] = keys[e];
+                    keys[e] = NOTHING;
                 } else {
                     left |= wanted;
                 }
@@ -164,17 +165,23 @@ DEVICE void words_of(const u8* code, u32 size, F use) {
     }
 }
 
-// Offers the n codes that fall to this block, a code per thread at a time: keys_of(i, keys) says what code i has for each of the Q
-// queries, of which `here` are real. `limits` are those of the queries. For whole blocks.
+// Offers the n codes that fall to this block, several per thread at a time, so that their loads overlap and barriers are few:
+// keys_of(i, keys) says what code i has for each of the Q queries, of which `here` are real. `limits` are those of the queries. For whole
+// blocks.
 template <int Q, class F>
 DEVICE void offer_codes(const Selection& selection, u32 n, u32 here, u64* limits, F keys_of) {
-    for (u64 from = (u64)blockIdx.x * blockDim.x; from < n; from += (u64)gridDim.x * blockDim.x) {
-        u64 i = from + threadIdx.x, limit[Q], keys[Q];
+    constexpr u32 CODES = Q < 4 ? 4 / Q : 1;
+    for (u64 from = (u64)blockIdx.x * blockDim.x * CODES; from < n; from += (u64)gridDim.x * blockDim.x * CODES) {
+        u64 limit[Q], keys[CODES * Q];
 #pragma unroll
         for (u32 q = 0; q < Q; q++) limit[q] = q < here ? *(volatile u64*)&limits[q] : 0;
-        if (i < n) keys_of((u32)i, keys);
 #pragma unroll
-        for (int q = 0; q < Q; q++) keys[q] = i < n && keys[q] < limit[q] ? keys[q] : NOTHING;
+        for (u32 c = 0; c < CODES; c++) {
+            u64 i = from + c * blockDim.x + threadIdx.x, of_code[Q];
+            if (i < n) keys_of((u32)i, of_code);
+#pragma unroll
+            for (u32 q = 0; q < Q; q++) keys[c * Q + q] = i < n && of_code[q] < limit[q] ? of_code[q] : NOTHING;
+        }
         offer<Q>(selection, keys, limits);
     }
 }
