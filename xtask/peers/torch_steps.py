@@ -46,11 +46,11 @@ class Setting:
     def symbols(self, limit, *shape):
         return torch.randint(limit, shape, device=self.device, generator=self.generator)
 
-    def time(self, work):
+    def time(self, work, repeats=None):
         """Seconds of each repeat."""
         work()
         seconds = []
-        for _ in range(self.repeats):
+        for _ in range(min(self.repeats, repeats or self.repeats)):
             if self.device.type != "cuda":
                 start = time.perf_counter()
                 work()
@@ -162,6 +162,37 @@ def kmeans_iteration(setting):
     return n, DIM, k, setting.time(work)
 
 
+def kmeans_fit(setting):
+    """k-means++ and ten iterations, from rows in the host's memory."""
+    n, k = setting.rows(10_000_000), setting.codewords(4096)
+    rows = setting.normal(n, DIM).cpu()
+
+    def work():
+        there = rows.to(setting.device)
+        norms = (there * there).sum(1)
+        centroids = torch.empty(k, DIM, device=setting.device)
+        centroids[0] = there[0]
+        distances = None
+        for start in range(1, k):
+            last = centroids[start - 1]
+            fresh = torch.addmv(norms, there, last, alpha=-2.0).add_(last @ last).clamp_(min=0.0)
+            distances = fresh if distances is None else torch.minimum(distances, fresh, out=distances)
+            # Summed in f64; of a number of weights that torch.multinomial does not take.
+            ends = distances.cumsum(0, dtype=torch.float64)
+            point = torch.rand(1, device=setting.device, generator=setting.generator, dtype=torch.float64) * ends[-1]
+            centroids[start] = there[torch.searchsorted(ends, point).clamp_(max=n - 1)[0]]
+        cells = torch.empty(n, dtype=torch.int64, device=setting.device)
+        sums, counts = torch.empty(k, DIM, device=setting.device), torch.empty(k, device=setting.device)
+        for _ in range(10):
+            nearest(there, centroids, cells)
+            sums_of_cells(there, cells, sums, counts)
+            centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids)
+        nearest(there, centroids, cells)
+        return centroids.cpu()
+
+    return n, DIM, k, setting.time(work, repeats=2)
+
+
 def adc_scan(setting, queries):
     positions = 16
     n = setting.rows(100_000_000)
@@ -264,6 +295,7 @@ STEPS = {
     "rvq8x8-beam5": rvq8x8_beam5,
     "cell-sums": cell_sums,
     "kmeans-iteration": kmeans_iteration,
+    "kmeans-fit": kmeans_fit,
     "adc-scan": lambda setting: adc_scan(setting, 1),
     "adc-scan-32": lambda setting: adc_scan(setting, 32),
     "hamming-scan": hamming_scan,

@@ -2,11 +2,13 @@
 //! no data, no network.
 
 mod agreement;
+mod fit;
 mod inputs;
 mod laws;
 mod limits;
 mod prove;
 mod prove_codes;
+mod prove_training;
 mod steps;
 mod streams;
 mod sums;

@@ -3,6 +3,7 @@
 use super::agreement::Agreement;
 use super::inputs::{KINDS, Kind, TIE, distance, is_tie, mean, values};
 use super::prove_codes;
+use super::prove_training;
 use super::sums::Books;
 use cpu::{BeamScratch, Isa, Nearest, Score};
 use cuda::{
@@ -34,6 +35,8 @@ pub const PROOFS: &[Proof] = &[
     Proof { name: "uniform-codes", run: prove_codes::uniform_codes },
     Proof { name: "decoding", run: prove_codes::decoding },
     Proof { name: "exact-neighbours", run: neighbours },
+    Proof { name: "starts-of-kmeans", run: prove_training::starts },
+    Proof { name: "networks", run: prove_training::networks },
 ];
 
 /// Where proofs are made.

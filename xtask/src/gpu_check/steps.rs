@@ -1,5 +1,6 @@
 //! What is timed: the steps that quantizers spend their time in, at sizes that fill a large device, on inputs made there.
 
+use super::fit;
 use super::inputs::{distance, is_tie, mean, stream_seed};
 use super::limits::Work;
 use super::streams;
@@ -27,6 +28,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "rvq8x8-beam5", run: encode_by_beam },
     Step { name: "cell-sums", run: sum_cells },
     Step { name: "kmeans-iteration", run: iterate },
+    Step { name: "kmeans-fit", run: fit::kmeans },
     Step { name: "adc-scan", run: |setting| scan(setting, 1) },
     Step { name: "adc-scan-32", run: |setting| scan(setting, 32) },
     Step { name: "hamming-scan", run: streams::hamming_scan },
@@ -48,7 +50,7 @@ const LOOKED_AT: usize = 64;
 
 /// Rows that the processor takes for a k-means iteration, and its threads.
 const PROCESSOR_ROWS: usize = 50_000;
-const PROCESSOR_THREADS: usize = 2;
+pub const PROCESSOR_THREADS: usize = 2;
 
 /// How to measure.
 pub struct Setting<'a> {
@@ -125,7 +127,8 @@ impl Setting<'_> {
         (100.0 * self.scale).min(1.0)
     }
 
-    fn codewords(&self, k: usize) -> usize {
+    /// Of codewords so many.
+    pub fn codewords(&self, k: usize) -> usize {
         ((k as f64 * self.shrink()) as usize).max(16)
     }
 
@@ -174,7 +177,8 @@ pub fn short(n: usize) -> String {
     reports::number::engineering(n as f64).replace(' ', "")
 }
 
-fn size(n: usize, k: usize) -> String {
+/// Rows and codewords in few words.
+pub fn size(n: usize, k: usize) -> String {
     format!("{}×{DIM}, K={k}", short(n))
 }
 

@@ -1,0 +1,76 @@
+//! The training of k-means from rows in the host's memory to a codebook, on the device and on two threads of the processor.
+
+use super::limits::Work;
+use super::steps::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, size};
+use cuda::CudaError;
+use methods::backend::CudaBackend;
+use methods::kmeans::{Init, Kmeans};
+use methods::{Cancel, Context, Method, MethodError};
+use ndarray::{Array2, ArrayView2, s};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Too few for any of them to look at a sample of the rows alone: time grows with rows, and the processor may take fewer.
+const ITERATIONS: usize = 10;
+
+/// Repeats, which take seconds each; and rows of which the processor takes one.
+const REPEATS: usize = 2;
+const PROCESSOR_SHARE: usize = 100;
+
+/// k-means++ and ten iterations. Rows begin and the codebook ends in the host's memory.
+pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
+    let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
+    let method = Kmeans { codewords: k, init: Init::PlusPlus, iterations: ITERATIONS, restarts: 1 };
+    let rows = {
+        let values = setting.random_rows(n)?.download()?;
+        Array2::from_shape_vec((n, DIM), values).map_err(|e| Failure::Wrong(e.to_string()))?
+    };
+    let there = Context {
+        seed: setting.seed,
+        backend: Arc::new(CudaBackend::on(setting.device.clone())),
+        cancel: Cancel::default(),
+    };
+    let fit = |rows: ArrayView2<'_, f32>, cx: &Context| -> Result<Vec<f64>, MethodError> {
+        Ok(method.fit(rows, cx)?.curves().first().map(|curve| curve.values.clone()).unwrap_or_default())
+    };
+    let fewer = Setting { repeats: setting.repeats.min(REPEATS), ..*setting };
+    let failed = |error: MethodError| CudaError::Driver { call: "a fit of k-means".into(), message: error.to_string() };
+    let (seconds, mse) = fewer.repeat(|| fit(rows.view(), &there).map_err(failed))?;
+    if mse.is_empty() || !mse.is_sorted_by(|a, b| a >= b) || mse.iter().any(|mse| !mse.is_finite()) {
+        return Err(Failure::Wrong(format!("the distortion of k-means is {mse:?}")));
+    }
+    // The same on fewer rows, on both sides.
+    let part = rows.slice(s![..n.div_ceil(PROCESSOR_SHARE).max(k.min(n)), ..]);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(PROCESSOR_THREADS).build();
+    let pool = pool.map_err(|e| Failure::Wrong(format!("threads could not be started: {e}")))?;
+    let start = Instant::now();
+    let here = pool.install(|| fit(part, &Context::cpu(setting.seed))).map_err(failed)?;
+    let processor = start.elapsed().as_secs_f64() * n as f64 / part.nrows() as f64;
+    let on_device = fit(part, &there).map_err(failed)?;
+    // Near-ties may lead to other codebooks of about the same distortion.
+    let (last, last_there) = (here.last().copied().unwrap_or(f64::NAN), on_device.last().copied().unwrap_or(f64::NAN));
+    let apart = (last_there - last) / last.max(f64::MIN_POSITIVE);
+    if apart.is_nan() || apart.abs() > 0.01 {
+        let rows = part.nrows();
+        return Err(Failure::Wrong(format!(
+            "of {rows} rows the device ends with {last_there}, the processor with {last}"
+        )));
+    }
+    let ratio = processor / crate::times::middle(&seconds);
+    let values = (n * DIM) as f64;
+    Ok(Timing {
+        size: format!("{}, k-means++ and {ITERATIONS} iterations", size(n, k)),
+        n,
+        dim: DIM,
+        k,
+        seconds,
+        work: vec![
+            // A pass over the rows for each start.
+            Work::Bytes((k - 1) as f64 * (4.0 * values + 8.0 * n as f64)),
+            Work::Halves((ITERATIONS + 1) as f64 * 2.0 * values * k as f64),
+        ],
+        input_bytes: 4.0 * values,
+        transfers: vec![],
+        notes: vec![("cpu_seconds", processor, "s"), ("cpu_speed_ratio", ratio, "1"), ("mse_excess", apart, "1")],
+    })
+}
