@@ -1,7 +1,7 @@
 //! Compressed search as the runner performs it: over codes where the method can, over decoded vectors where it cannot.
 
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist, TopK};
-use methods::backend::CodeScan;
+use methods::backend::{CodeScan, RowSearch};
 use methods::scan::{hold, top_k_of_held, top_k_of_many};
 use methods::{Backend, MethodError, Metric, Quantizer};
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -12,6 +12,9 @@ const QUERIES: usize = 256;
 
 /// Codes that are decoded at a time.
 const BLOCK: usize = 4096;
+
+/// Codes that are decoded at a time for a device.
+const PART: usize = 1 << 16;
 
 /// Fewer queries than this do not pay for packing the decoded rows.
 const FEW: usize = 8;
@@ -25,10 +28,12 @@ pub struct CodeSearch<'a> {
     path: &'static str,
     /// The codes where a device scans them; or why it cannot hold them.
     held: Result<Option<Box<dyn CodeScan>>, MethodError>,
+    /// What finds decoded rows on a device.
+    rows: Option<Box<dyn RowSearch>>,
 }
 
 impl<'a> CodeSearch<'a> {
-    /// Over `codes`, in the dataset's metric. Where codes are searched by tables alone, `backend` may scan them.
+    /// Over `codes`, in the dataset's metric. Where codes are searched by tables alone or decoded, `backend` may scan them.
     pub fn new(
         quantizer: &'a dyn Quantizer,
         codes: &'a [u8],
@@ -39,8 +44,9 @@ impl<'a> CodeSearch<'a> {
         let metric = if metric == datasets::Metric::Ip { Metric::InnerProduct } else { Metric::L2 };
         let searcher = quantizer.searcher(metric);
         let path = searcher.as_ref().map_or("decode", |searcher| searcher.path());
+        let rows = if searcher.is_none() { backend.row_search() } else { None };
         let held = searcher.map_or(Ok(None), |searcher| hold(&*searcher, codes, quantizer.code_size(), backend));
-        CodeSearch { quantizer, codes, metric, isa, path, held }
+        CodeSearch { quantizer, codes, metric, isa, path, held, rows }
     }
 
     /// What the method calls its own search over codes (`adc`), or `decode` when decoded vectors are scored.
@@ -62,6 +68,11 @@ impl<'a> CodeSearch<'a> {
                 return Ok(found.into_iter().flatten().collect());
             }
         }
+        if let Some(rows) = &self.rows
+            && let Some(found) = self.search_decoded_by(&**rows, queries, k)?
+        {
+            return Ok(found);
+        }
         // Work for every thread. Nothing that is found depends on it: either all groups are large enough for what several queries
         // share, or none is.
         let n = queries.nrows();
@@ -79,6 +90,26 @@ impl<'a> CodeSearch<'a> {
             }
             None => self.search_decoded(queries, k),
         }
+    }
+
+    /// Decodes part by part, and has the nearest rows of each found.
+    fn search_decoded_by(
+        &self,
+        search: &dyn RowSearch,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+        let (size, dim) = (self.quantizer.code_size(), self.quantizer.dim());
+        let mut tops: Vec<TopK> = (0..queries.nrows()).map(|_| TopK::new(k)).collect();
+        for (part, codes) in self.codes.chunks(PART * size).enumerate() {
+            let mut decoded = Array2::<f32>::zeros((codes.len() / size, dim));
+            self.quantizer.decode_into(codes, decoded.view_mut())?;
+            let Some(found) = search.nearest_rows(decoded.view(), queries, self.metric, k)? else { return Ok(None) };
+            for (top, found) in tops.iter_mut().zip(found) {
+                found.into_iter().for_each(|n| top.push(n.score, (part * PART) as u32 + n.id));
+            }
+        }
+        Ok(Some(tops.iter_mut().map(TopK::drain_sorted).collect()))
     }
 
     /// Decodes block by block, selects what may be among the nearest, and scores that exactly.

@@ -13,7 +13,7 @@ pub use cuda_backend::CudaBackend;
 use crate::moments::sum;
 use crate::rotation;
 use crate::scan::{BitQuery, Held};
-use crate::{Cancel, MethodError, Neighbor};
+use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::ScanTables;
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
@@ -269,6 +269,22 @@ pub trait CodeScan: Send + Sync {
     fn top_k_by_bits(&self, queries: &[BitQuery], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
 }
 
+/// Finds the nearest of rows that come and go.
+pub trait RowSearch: Send + Sync {
+    /// The `k` rows of `base` that are nearest to each query, nearest first, ties by number; scores are those of searches by decoding.
+    /// Nothing where it cannot find so many.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest_rows(
+        &self,
+        base: ArrayView2<'_, f32>,
+        queries: ArrayView2<'_, f32>,
+        metric: Metric,
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
+}
+
 /// A place to compute. Results do not depend on the number of threads.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Name in records: `cpu` or `cuda`.
@@ -478,6 +494,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn hold_codes(&self, codes: &[u8], held: Held) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
         let _ = (codes, held);
         Ok(None)
+    }
+
+    /// Finds nearest rows; nothing where the processor's own search is to be used.
+    fn row_search(&self) -> Option<Box<dyn RowSearch>> {
+        None
     }
 
     /// Sums the rows of each of `k` cells.

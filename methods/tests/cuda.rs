@@ -66,6 +66,31 @@ fn what_the_processor_trained_is_coded_the_same() {
     }
 }
 
+/// Encoders, decoders and codewords on the device, gradients on the processor: training ends as well as with all of it there.
+#[test]
+fn a_learned_bottleneck_trains_as_well() {
+    let Some((bench, false)) = bench() else { return };
+    let (train, rows) = (laws::gaussian(300, 8, 4), laws::gaussian(100, 8, 5));
+    let training = serde_json::json!({ "epochs": 2, "batch": 100 });
+    let encoder = serde_json::json!({ "mlp": { "hidden": 6, "latent": 4 } });
+    for (name, mut params) in [
+        ("fsq", serde_json::json!({ "levels": [5, 5] , "groups": 2 })),
+        ("vqvae", serde_json::json!({ "codewords": 16, "groups": 2 })),
+        ("rvqvae", serde_json::json!({ "stages": 2, "codewords": 16 })),
+    ] {
+        params["training"] = training.clone();
+        params["encoder"] = encoder.clone();
+        let method = methods::parse(name, params).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mse = |cx: &Context| {
+            let quantizer = method.fit(train.view(), cx).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let codes = laws::encode(&*quantizer, rows.view());
+            laws::mse(rows.view(), laws::decode(&*quantizer, &codes).view())
+        };
+        let (here, there) = (mse(&Context::cpu(1)), mse(&bench.context(1)));
+        assert!((here - there).abs() <= 1e-3 * here, "{name}: {there} for {here}");
+    }
+}
+
 /// Work that can be split is; what cannot is an error that says what was wanted and what is there.
 #[test]
 fn a_small_memory_splits_work_or_says_so() {

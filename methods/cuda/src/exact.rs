@@ -23,7 +23,7 @@ const SAMPLES: usize = 4096;
 const ROUNDING: f64 = 1.02 / (1 << 24) as f64;
 
 /// The most components for which that is enough.
-const MAX_DIM: usize = 1 << 18;
+pub const MAX_DIM: usize = 1 << 18;
 
 /// What is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

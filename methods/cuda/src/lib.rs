@@ -33,7 +33,7 @@ pub use codes::{Codebooks, Codes, FiniteScalars, UniformScalars, pack_symbols, u
 pub use cpu::SymbolWidth;
 pub use device::{Buffer, Device, Value};
 pub use error::CudaError;
-pub use exact::{Base, Proximity};
+pub use exact::{Base, MAX_DIM, Proximity};
 pub use groups::GroupCodebooks;
 pub use hamming::scan_hamming;
 pub use kmeans::{rows_at, spread_rows, total};

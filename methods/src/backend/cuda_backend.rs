@@ -3,14 +3,14 @@
 use super::cpu_sums::{SWEEPS, THROWN};
 use super::{
     AffineMap, Assigned, Assignment, Backend, BranchLayer, CellSums, CodeScan, DeviceMatrix, GroupSearch, Join, RowMap,
-    SumSearch, Unavailable, UniformGrid,
+    RowSearch, SumSearch, Unavailable, UniformGrid,
 };
 use crate::scan::{BitQuery, CodeLayout, Held};
-use crate::{Cancel, MethodError, Neighbor};
+use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{ScanTables, SymbolWidth};
 use cuda::{
-    Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Rows, SumTables,
-    Terms, UniformScalars,
+    Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Proximity, Rows,
+    SumTables, Terms, UniformScalars,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 use std::borrow::Cow;
@@ -354,6 +354,10 @@ impl Backend for CudaBackend {
         Ok(Some(Box::new(CudaCodes { codes: self.device.upload(codes)?, size, tables })))
     }
 
+    fn row_search(&self) -> Option<Box<dyn RowSearch>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
         assert!(nearest.iter().all(|&c| (c as usize) < k), "cells below {k}");
         self.sums(self.rows(rows), &self.device.upload(nearest)?, k)
@@ -367,6 +371,29 @@ impl Backend for CudaBackend {
 
     fn synchronize(&self) -> Result<(), MethodError> {
         Ok(self.device.synchronize()?)
+    }
+}
+
+impl RowSearch for CudaBackend {
+    fn nearest_rows(
+        &self,
+        base: ArrayView2<'_, f32>,
+        queries: ArrayView2<'_, f32>,
+        metric: Metric,
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+        let dim = base.ncols();
+        if k > cuda::MAX_K || !(1..=cuda::MAX_DIM).contains(&dim) {
+            return Ok(None);
+        }
+        let proximity = match metric {
+            Metric::L2 => Proximity::SquaredDistance,
+            Metric::InnerProduct => Proximity::InnerProduct,
+        };
+        let (base, queries) = (self.device.upload(&contiguous(&base))?, self.device.upload(&contiguous(&queries))?);
+        let found = Base::new(Rows::all(&base, dim), proximity)?.nearest(Rows::all(&queries, dim), k)?;
+        let neighbor = |n: cuda::Neighbor<f32>| Neighbor { score: n.score, id: n.id };
+        Ok(Some(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()).collect()))
     }
 }
 

@@ -70,7 +70,7 @@ pub fn codes_agree_with_those_of_the_processor(bench: &Bench) {
     }
 }
 
-/// Where a backend scans codes itself, it finds what the processor's scan finds, up to the rounding of scores.
+/// Where a backend scans codes or rows itself, it finds what the processor finds, up to the rounding of scores.
 ///
 /// # Panics
 /// Where it does not.
@@ -78,6 +78,26 @@ pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
     const K: usize = 7;
     let (train, queries) = (gaussian(600, DIM, 1), gaussian(9, DIM, 9));
     let backend = bench.context(1).backend;
+    for (metric, search) in
+        [Metric::L2, Metric::InnerProduct].into_iter().filter_map(|m| Some((m, backend.row_search()?)))
+    {
+        let found = search.nearest_rows(train.view(), queries.view(), metric, K).expect("searches").expect("finds");
+        for (query, found) in queries.outer_iter().zip(&found) {
+            let score = |row: ndarray::ArrayView1<'_, f32>| match metric {
+                Metric::L2 => (&row - &query).mapv(|v| v * v).sum(),
+                Metric::InnerProduct => -row.dot(&query),
+            };
+            let scores: Vec<f32> = train.outer_iter().map(score).collect();
+            let mut sorted = scores.clone();
+            sorted.sort_by(f32::total_cmp);
+            assert_eq!(found.len(), K, "{metric:?}");
+            for (found, best) in found.iter().zip(&sorted) {
+                let near = |a: f32, b: f32| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
+                let score = scores[found.id as usize];
+                assert!(near(score, *best) && near(found.score, score), "{metric:?}: {found:?} for {best}");
+            }
+        }
+    }
     for (name, method) in bench.specimens().into_iter().filter(|(_, method)| !SEARCHED.contains(&method.name())) {
         let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let codes = encode(&*quantizer, train.view());
