@@ -12,15 +12,18 @@ DEVICE u64 pair_row(u32 i, u32 j, u32 symbol, u32 m, u32 k, u32 whole) {
 }
 
 // Beam search over the codebooks in order: of all continuations of the partial codes kept, the `beam` with the least error stay, the
-// first of equals. `scores` has beam·k values per block, in shared memory where `scratch` is null.
-KERNEL search_beam(const float* unary, const float* pairs, u32 n, u32 m, u32 k, u32 beam, u32 whole, float* scratch, u16* codes) {
+// first of equals. Each block has beam·k scores, in shared memory where `scratch` is null; where `far`, all that is kept is behind them in
+// `scratch` too.
+KERNEL search_beam(const float* unary, const float* pairs, u32 n, u32 m, u32 k, u32 beam, u32 whole, float* scratch, u32 far, u16* codes) {
     SHARED(Found, room);
     // 32 places of reductions; kept partial codes and the next ones; their scores; all scores of a step.
-    u16* kept = (u16*)(room + 32);
+    u64 each = (u64)beam * k + (far ? (u64)beam * (m + 2) : 0);
+    float* own = scratch ? scratch + blockIdx.x * each : nullptr;
+    u16* kept = far ? (u16*)(own + (u64)beam * k) : (u16*)(room + 32);
     u16* next = kept + beam * m;
-    float* kept_scores = (float*)(room + 32 + (beam * m * 4 + 7) / 8);
+    float* kept_scores = far ? own + (u64)beam * (k + m) : (float*)(room + 32 + (beam * m * 4 + 7) / 8);
     float* next_scores = kept_scores + beam;
-    float* scores = scratch ? scratch + (u64)blockIdx.x * beam * k : next_scores + beam;
+    float* scores = scratch ? own : next_scores + beam;
     for (u32 row = blockIdx.x; row < n; row += gridDim.x) {
         const float* u = unary + (u64)row * m * k;
         u32 width = 1;

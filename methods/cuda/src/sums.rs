@@ -10,6 +10,10 @@ const THREADS: u32 = 128;
 /// Bytes of what a block of threads reduces in.
 const ROOM: usize = 8 * 32;
 
+/// Shared bytes up to which what a beam keeps is there, and its scores too.
+const KEPT_BYTES: usize = 32 << 10;
+const BEAM_BYTES: usize = 64 << 10;
+
 /// Rows searched at a time, at most.
 const AT_ONCE: usize = 1 << 16;
 
@@ -86,14 +90,16 @@ impl SumTables {
     pub fn beam(&self, rows: Rows<'_>, beam: usize, codes: &mut [u16]) -> Result<(), CudaError> {
         let (m, k) = (self.m, self.k);
         assert!(beam > 0 && codes.len() == rows.count() * m, "a beam, a code per row");
-        let kept = ROOM + (beam * m * 4).next_multiple_of(8) + 8 * beam;
+        let kept = (beam * m * 4).next_multiple_of(8) + 8 * beam;
         let scores = 4 * beam * k;
-        let in_shared = kept + scores <= 64 << 10;
+        let far = kept > KEPT_BYTES;
+        let in_shared = !far && kept + scores <= BEAM_BYTES;
+        let per_block = beam * k + if far { beam * (m + 2) } else { 0 };
         let at_once = self.at_once(4 * m * k)?;
         let blocks = self.device.facts().multiprocessors as usize * 16;
         let scratch = match in_shared {
             true => None,
-            false => Some(self.device.room::<f32>(blocks * beam * k)?),
+            false => Some(self.device.room::<f32>(blocks * per_block)?),
         };
         let mut unary = self.device.room(at_once.min(rows.count()) * m * k)?;
         let found = self.device.room::<u16>(at_once.min(rows.count()) * m)?;
@@ -101,12 +107,13 @@ impl SumTables {
             let rows = rows.part(part * at_once, at_once);
             self.unary(rows, &mut unary)?;
             let blocks = if in_shared { rows.count() } else { rows.count().min(blocks) };
-            let launch = Launch::of(blocks, THREADS).shared(kept + if in_shared { scores } else { 0 });
+            let shared = ROOM + if far { 0 } else { kept } + if in_shared { scores } else { 0 };
+            let launch = Launch::of(blocks, THREADS).shared(shared);
             // SAFETY: tables and rows are as long as the kernel reads them, and each block has its scratch.
             unsafe {
                 launch!(self.device, search_beam, launch;
                     &unary, &self.pairs, rows.n(), m as u32, k as u32, beam as u32, u32::from(self.whole),
-                    scratch.as_ref(), &found)?;
+                    scratch.as_ref(), u32::from(far), &found)?;
             }
             found.read(0, codes)?;
         }

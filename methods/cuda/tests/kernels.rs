@@ -237,64 +237,63 @@ fn the_nearest_of_groups_are_those_of_a_sort() {
     }
 }
 
+/// The code that a beam search ends with by its definition, for a row and `m` codebooks of `k` codewords.
+fn beam_by_hand(row: &[f32], books: &[f32], (m, k): (usize, usize), beam: usize) -> Vec<usize> {
+    let dim = row.len();
+    let codeword = |j: usize, c: usize| books[(j * k + c) * dim..][..dim].iter().map(|&v| f64::from(v));
+    // What a partial code scores leaves out what later codebooks' means will add.
+    let mean = |j: usize, d: usize| (0..k).map(|c| f64::from(books[(j * k + c) * dim + d])).sum::<f64>() / k as f64;
+    let means: Vec<Vec<f64>> = (0..m).map(|j| (0..dim).map(|d| mean(j, d)).collect()).collect();
+    let partial = |code: &[usize]| {
+        let mut left: Vec<f64> = row.iter().map(|&v| v.into()).collect();
+        for (j, mean) in means.iter().enumerate() {
+            match code.get(j) {
+                Some(&c) => left.iter_mut().zip(codeword(j, c)).for_each(|(l, v)| *l -= v),
+                None => left.iter_mut().zip(mean).for_each(|(l, v)| *l -= v),
+            }
+        }
+        left.iter().map(|v| v * v).sum::<f64>()
+    };
+    let mut kept: Vec<Vec<usize>> = vec![vec![]];
+    for _ in 0..m {
+        let longer = kept.iter().flat_map(|code| (0..k).map(|c| code.iter().copied().chain([c]).collect()));
+        let mut next: Vec<(f64, Vec<usize>)> = longer.map(|code: Vec<usize>| (partial(&code), code)).collect();
+        next.sort_by(|a, b| a.0.total_cmp(&b.0));
+        kept = next.into_iter().take(beam).map(|(_, code)| code).collect();
+    }
+    kept.swap_remove(0)
+}
+
 /// With a beam that keeps everything the best of all codes is found; a narrow one is what its definition says, step by step.
 #[test]
 fn a_beam_search_keeps_the_best_partial_codes() {
     let Some((device, _alone)) = device() else { return };
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let (n, m, k, dim) = (30, 3, 6, 5);
-    let (rows, books) = (values(&mut rng, n * dim, dim, 0), values(&mut rng, m * k * dim, dim, 0));
-    let on_device = device.upload(&rows).expect("uploads");
-    let error = |i: usize, code: &[usize]| {
-        let mut left: Vec<f64> = rows[i * dim..][..dim].iter().map(|&v| v.into()).collect();
-        for (j, &c) in code.iter().enumerate() {
-            left.iter_mut().zip(&books[(j * k + c) * dim..][..dim]).for_each(|(l, &v)| *l -= f64::from(v));
-        }
-        left.iter().map(|v| v * v).sum::<f64>()
-    };
-    // What a partial code scores leaves out what later codebooks' means will add.
-    let means: Vec<Vec<f64>> = (0..m)
-        .map(|j| {
-            (0..dim).map(|d| (0..k).map(|c| f64::from(books[(j * k + c) * dim + d])).sum::<f64>() / k as f64).collect()
-        })
-        .collect();
-    let partial = |i: usize, code: &[usize]| {
-        let mut left: Vec<f64> = rows[i * dim..][..dim].iter().map(|&v| v.into()).collect();
-        for j in 0..m {
-            for d in 0..dim {
-                left[d] -= code.get(j).map_or(means[j][d], |c| f64::from(books[(j * k + c) * dim + d]));
+    let dim = 5;
+    // In shared memory; scores in scratch; all in scratch.
+    for (n, m, k, beams) in [(30, 3, 6, vec![1, 4, 36]), (5, 2, 700, vec![30]), (1, 40, 3, vec![256])] {
+        let (rows, books) = (values(&mut rng, n * dim, dim, 0), values(&mut rng, m * k * dim, dim, 0));
+        let on_device = device.upload(&rows).expect("uploads");
+        let error = |row: &[f32], code: &[usize]| {
+            let mut left: Vec<f64> = row.iter().map(|&v| v.into()).collect();
+            for (j, &c) in code.iter().enumerate() {
+                left.iter_mut().zip(&books[(j * k + c) * dim..][..dim]).for_each(|(l, &v)| *l -= f64::from(v));
             }
-        }
-        left.iter().map(|v| v * v).sum::<f64>()
-    };
-    for whole in [false, true] {
-        let tables = SumTables::new(&device, &books, m, dim, whole).expect("prepares");
-        for beam in [1, 4, 36] {
-            let mut codes = vec![u16::MAX; n * m];
-            tables.beam(Rows::all(&on_device, dim), beam, &mut codes).expect("searches");
-            for (i, code) in codes.chunks_exact(m).enumerate() {
-                let code: Vec<usize> = code.iter().map(|&c| c.into()).collect();
-                let mut kept = vec![vec![]];
-                for _ in 0..m {
-                    let mut next: Vec<Vec<usize>> = kept
-                        .iter()
-                        .flat_map(|code: &Vec<usize>| (0..k).map(move |c| code.iter().copied().chain([c]).collect()))
-                        .collect();
-                    next.sort_by(|a, b| partial(i, a).total_cmp(&partial(i, b)));
-                    next.truncate(beam);
-                    kept = next;
+            left.iter().map(|v| v * v).sum::<f64>()
+        };
+        for whole in [false, true] {
+            let tables = SumTables::new(&device, &books, m, dim, whole).expect("prepares");
+            for &beam in &beams {
+                let mut codes = vec![u16::MAX; n * m];
+                tables.beam(Rows::all(&on_device, dim), beam, &mut codes).expect("searches");
+                for (row, code) in rows.chunks_exact(dim).zip(codes.chunks_exact(m)) {
+                    let code: Vec<usize> = code.iter().map(|&c| c.into()).collect();
+                    let (found, by_hand) = (error(row, &code), error(row, &beam_by_hand(row, &books, (m, k), beam)));
+                    assert!(found <= by_hand + 1e-4, "{m}×{k}, beam {beam}: {found} for {by_hand}");
                 }
-                assert!(error(i, &code) <= error(i, &kept[0]) + 1e-4, "beam {beam}, row {i}");
             }
         }
     }
-    // Large beams go through scratch in memory.
-    let (m, k) = (2, 700);
-    let books = values(&mut rng, m * k * dim, dim, 0);
-    let tables = SumTables::new(&device, &books, m, dim, false).expect("prepares");
-    let mut codes = vec![u16::MAX; n * m];
-    tables.beam(Rows::all(&on_device, dim).part(0, 5), 30, &mut codes[..5 * m]).expect("searches");
-    assert!(codes[..5 * m].iter().all(|&c| usize::from(c) < k));
 }
 
 #[test]
