@@ -1,8 +1,9 @@
 // The nearest codeword of each row, by scores ½‖c‖² − x·c with rows and codewords taken relative to the mean of the codebook. No matrix
 // of rows by codewords is ever in memory.
 //
-// Two passes. On tensor cores, in f16 with sums in f32, every row finds its best score and the next; a bound on what rounding to f16 may
-// have changed says whether that decides. The rows it does not decide are listed and searched in f32.
+// On tensor cores, in f16 with sums in f32, every row finds its best score and the next; a bound on what rounding to f16 may have changed
+// says whether that decides. The rows it does not decide are listed, and the codewords that may be nearest to them found by a second look
+// at the same scores; these few are compared in f32. Rows with too many of them are searched in f32 from the start.
 //
 // |x·c − x̂·ĉ| ≤ ‖x‖·‖c − ĉ‖ + ‖ĉ‖·‖x − x̂‖                     (Cauchy and Schwarz; the norms of what rounding cut off are measured)
 
@@ -85,8 +86,10 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
 }
 
 // Scores of 128 rows against all codewords, 128 at a time, by four warps of 64 rows × 64 codewords each. Stages of 32 components are
-// copied ahead; rows of up to `resident` components stay in shared memory. Writes the best codeword of each row, or lists the row in
-// `open` where the next best is too near.
+// copied ahead; rows stay in shared memory where `resident`. All `n` rows, of which it writes the best codeword, or lists in `open` those
+// whose next best is too near, with the score up to which a codeword may be the nearest in place of their margin; or, `LISTING`, the first
+// n rows that are listed in `open`, of which it lists the codewords up to that score: counts[e] of them for open[e], of which the first
+// CANDIDATES have a place.
 //
 // A sum begins as the half norm of its codeword, on the scale of its row's products: the greatest sum is the least score then, and one
 // comparison per codeword tells that none of a tile comes near the best so far. Only a tile of which one does is looked at closely.
@@ -94,9 +97,10 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
 #define STAGE_STRIDE 40
 #define STAGES 3
 #define HALF_THREADS 128
-KERNEL BOUNDED(HALF_THREADS, 2) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
-                                              u32 resident, const float* factors, const float* margins, u32* nearest, u32* open,
-                                              u32* open_count) {
+#define CANDIDATES 32
+template <bool LISTING>
+DEVICE void score_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded, u32 resident,
+                         const float* factors, float* margins, u32* nearest, u32* open, u32* open_count, u32* candidates, u32* counts) {
     SHARED(u16, memory);
     // Codeword stages, then either row stages or all components of the rows, then one result per row and half of the codewords.
     u32 row_stride = resident ? padded + 8 : STAGE_STRIDE;
@@ -109,149 +113,211 @@ KERNEL BOUNDED(HALF_THREADS, 2) assign_halves(const u16* rows, u32 n, const u16*
 
     u32 thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP;
     u32 warp_row = warp % 2 * 64, warp_codeword = warp / 2 * 64;
-    u32 first_row = blockIdx.x * TILE_ROWS;
     u32 steps = padded / STAGE, tiles = k_padded / TILE_CODEWORDS;
     u32 total = steps * tiles;
-
-    if (resident) {
-        u32 pieces = padded / 8;
-        for (u32 p = thread; p < TILE_ROWS * pieces; p += HALF_THREADS) {
-            u32 r = p / pieces, j = p % pieces * 8;
-            bool there = first_row + r < n;
-            copy_ahead(row_stages + r * row_stride + j, rows + (u64)(there ? first_row + r : 0) * padded + j, there);
-        }
-    }
-    // Stage s holds components (s mod steps)·32 … of codeword tile s / steps.
-    auto fetch = [&](u32 s) {
-        if (s < total) {
-            u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
-            u32 from = s % steps * STAGE, codeword = s / steps * TILE_CODEWORDS;
-            for (u32 p = thread; p < TILE_CODEWORDS * (STAGE / 8); p += HALF_THREADS) {
-                u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
-                copy_ahead(codeword_stage + r * STAGE_STRIDE + j, codewords + (u64)(codeword + r) * padded + from + j, true);
+    for (u32 first_row = blockIdx.x * TILE_ROWS; first_row < n; first_row += gridDim.x * TILE_ROWS) {
+        __syncthreads();
+        // The number of a row of the tile; of one behind the last, that of any.
+        auto number = [&](u32 r) { return first_row + r >= n ? 0 : LISTING ? open[first_row + r] : first_row + r; };
+        if (resident) {
+            u32 pieces = padded / 8;
+            for (u32 p = thread; p < TILE_ROWS * pieces; p += HALF_THREADS) {
+                u32 r = p / pieces, j = p % pieces * 8;
+                copy_ahead(row_stages + r * row_stride + j, rows + (u64)number(r) * padded + j, first_row + r < n);
             }
-            if (!resident) {
-                u16* row_stage = row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
-                for (u32 p = thread; p < TILE_ROWS * (STAGE / 8); p += HALF_THREADS) {
+        }
+        // Stage s holds components (s mod steps)·32 … of codeword tile s / steps.
+        auto fetch = [&](u32 s) {
+            if (s < total) {
+                u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
+                u32 from = s % steps * STAGE, codeword = s / steps * TILE_CODEWORDS;
+                for (u32 p = thread; p < TILE_CODEWORDS * (STAGE / 8); p += HALF_THREADS) {
                     u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
-                    bool there = first_row + r < n;
-                    copy_ahead(row_stage + r * STAGE_STRIDE + j, rows + (u64)(there ? first_row + r : 0) * padded + from + j, there);
+                    copy_ahead(codeword_stage + r * STAGE_STRIDE + j, codewords + (u64)(codeword + r) * padded + from + j, true);
+                }
+                if (!resident) {
+                    u16* row_stage = row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
+                    for (u32 p = thread; p < TILE_ROWS * (STAGE / 8); p += HALF_THREADS) {
+                        u32 r = p / (STAGE / 8), j = p % (STAGE / 8) * 8;
+                        copy_ahead(row_stage + r * STAGE_STRIDE + j, rows + (u64)number(r) * padded + from + j, first_row + r < n);
+                    }
                 }
             }
+            copies_end();
+        };
+
+        // Each thread sees 8 rows of the tile (2 of each 16): their two greatest sums so far, below what a sum is of no account (as far below
+        // the greatest of the row as near ties reach), and what brings half norms to the scale of sums.
+        float best[8], next[8], bar[8], scale[8];
+        u32 id[8];
+        auto row_of = [&](int q) { return warp_row + q / 2 * 16 + q % 2 * 8 + lane / 4; };
+#pragma unroll
+        for (int q = 0; q < 8; q++) {
+            bool there = first_row + row_of(q) < n;
+            u32 row = number(row_of(q));
+            scale[q] = there ? 1.f / factors[row] : 0.f;
+            best[q] = next[q] = -INFINITE;
+            id[q] = 0;
+            bar[q] = !LISTING ? -INFINITE : there ? margins[row] * scale[q] : INFINITE;
         }
-        copies_end();
-    };
+        float sums[4][8][4];
 
-    // Each thread sees 8 rows of the tile (2 of each 16): their two greatest sums so far, below what a sum is of no account (as far below
-    // the greatest of the row as near ties reach), and what brings half norms to the scale of sums.
-    float best[8], next[8], bar[8], scale[8];
-    u32 id[8];
-    auto row_of = [&](int q) { return warp_row + q / 2 * 16 + q % 2 * 8 + lane / 4; };
+        for (u32 s = 0; s + 1 < STAGES; s++) fetch(s);
+        for (u32 s = 0; s < total; s++) {
+            copies_wait<STAGES - 2>();
+            __syncthreads();
+            fetch(s + STAGES - 1);
+            u32 first = s / steps * TILE_CODEWORDS + warp_codeword + lane % 4 * 2;
+            if (s % steps == 0) {
 #pragma unroll
-    for (int q = 0; q < 8; q++) {
-        best[q] = next[q] = bar[q] = -INFINITE;
-        id[q] = 0;
-        u32 row = first_row + row_of(q);
-        scale[q] = row < n ? 1.f / factors[row] : 0.f;
-    }
-    float sums[4][8][4];
-
-    for (u32 s = 0; s + 1 < STAGES; s++) fetch(s);
-    for (u32 s = 0; s < total; s++) {
-        copies_wait<STAGES - 2>();
-        __syncthreads();
-        fetch(s + STAGES - 1);
-        u32 first = s / steps * TILE_CODEWORDS + warp_codeword + lane % 4 * 2;
-        if (s % steps == 0) {
+                for (int t = 0; t < 8; t++) {
+                    Floats2 norm = *(const Floats2*)(norms + first + t * 8);
 #pragma unroll
-            for (int t = 0; t < 8; t++) {
-                Floats2 norm = *(const Floats2*)(norms + first + t * 8);
+                    for (int q = 0; q < 8; q++) {
+                        sums[q / 2][t][q % 2 * 2] = norm.x * scale[q];
+                        sums[q / 2][t][q % 2 * 2 + 1] = norm.y * scale[q];
+                    }
+                }
+            }
+            const u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
+            const u16* row_stage = resident ? row_stages + s % steps * STAGE : row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
+#pragma unroll
+            for (int part = 0; part < STAGE; part += 16) {
+                u32 a[4][4];
+#pragma unroll
+                for (int t = 0; t < 4; t++)
+                    load_matrices(a[t], row_stage + (warp_row + t * 16 + lane % 16) * row_stride + part + lane / 16 * 8);
+#pragma unroll
+                for (int t = 0; t < 8; t += 2) {
+                    u32 b[4];
+                    load_matrices(b, codeword_stage + (warp_codeword + t * 8 + lane % 8 + lane / 16 * 8) * STAGE_STRIDE + part +
+                                         lane / 8 % 2 * 8);
+#pragma unroll
+                    for (int r = 0; r < 4; r++) {
+                        multiply_add(sums[r][t], a[r], b[0], b[1]);
+                        multiply_add(sums[r][t + 1], a[r], b[2], b[3]);
+                    }
+                }
+            }
+            if (s % steps == steps - 1) {
 #pragma unroll
                 for (int q = 0; q < 8; q++) {
-                    sums[q / 2][t][q % 2 * 2] = norm.x * scale[q];
-                    sums[q / 2][t][q % 2 * 2 + 1] = norm.y * scale[q];
-                }
-            }
-        }
-        const u16* codeword_stage = codeword_stages + s % STAGES * (TILE_CODEWORDS * STAGE_STRIDE);
-        const u16* row_stage = resident ? row_stages + s % steps * STAGE : row_stages + s % STAGES * (TILE_ROWS * STAGE_STRIDE);
+                    float most = -INFINITE;
 #pragma unroll
-        for (int part = 0; part < STAGE; part += 16) {
-            u32 a[4][4];
+                    for (int t = 0; t < 8; t++) most = fmaxf(most, fmaxf(sums[q / 2][t][q % 2 * 2], sums[q / 2][t][q % 2 * 2 + 1]));
+                    if constexpr (LISTING) {
+                        if (most >= bar[q]) {
+                            u32 slot = first_row + row_of(q);
 #pragma unroll
-            for (int t = 0; t < 4; t++)
-                load_matrices(a[t], row_stage + (warp_row + t * 16 + lane % 16) * row_stride + part + lane / 16 * 8);
+                            for (int e = 0; e < 16; e++)
+                                if (sums[q / 2][e / 2][q % 2 * 2 + e % 2] >= bar[q]) {
+                                    u32 place = atomicAdd(&counts[slot], 1u);
+                                    if (place < CANDIDATES) candidates[(u64)slot * CANDIDATES + place] = first + e / 2 * 8 + e % 2;
+                                }
+                        }
+                    } else if (__ballot_sync(FULL_WARP, most >= bar[q])) {
 #pragma unroll
-            for (int t = 0; t < 8; t += 2) {
-                u32 b[4];
-                load_matrices(b, codeword_stage + (warp_codeword + t * 8 + lane % 8 + lane / 16 * 8) * STAGE_STRIDE + part +
-                                     lane / 8 % 2 * 8);
+                        for (int t = 0; t < 8; t++) {
 #pragma unroll
-                for (int r = 0; r < 4; r++) {
-                    multiply_add(sums[r][t], a[r], b[0], b[1]);
-                    multiply_add(sums[r][t + 1], a[r], b[2], b[3]);
-                }
-            }
-        }
-        if (s % steps == steps - 1) {
-#pragma unroll
-            for (int q = 0; q < 8; q++) {
-                float most = -INFINITE;
-#pragma unroll
-                for (int t = 0; t < 8; t++) most = fmaxf(most, fmaxf(sums[q / 2][t][q % 2 * 2], sums[q / 2][t][q % 2 * 2 + 1]));
-                if (__ballot_sync(FULL_WARP, most >= bar[q])) {
-#pragma unroll
-                    for (int t = 0; t < 8; t++) {
-#pragma unroll
-                        for (int v = 0; v < 2; v++) {
-                            float sum = sums[q / 2][t][q % 2 * 2 + v];
-                            next[q] = fmaxf(next[q], fminf(sum, best[q]));
-                            if (sum > best[q]) {
-                                best[q] = sum;
-                                id[q] = first + t * 8 + v;
+                            for (int v = 0; v < 2; v++) {
+                                float sum = sums[q / 2][t][q % 2 * 2 + v];
+                                next[q] = fmaxf(next[q], fminf(sum, best[q]));
+                                if (sum > best[q]) {
+                                    best[q] = sum;
+                                    id[q] = first + t * 8 + v;
+                                }
                             }
                         }
+                        // Four lanes share a row. Twice the margin is a tie; a tenth of it is more than what rounding takes here.
+                        float greatest = fmaxf(best[q], __shfl_xor_sync(FULL_WARP, best[q], 1));
+                        greatest = fmaxf(greatest, __shfl_xor_sync(FULL_WARP, greatest, 2));
+                        u32 row = first_row + row_of(q);
+                        bar[q] = greatest + 2.2f * (row < n ? margins[row] : 0.f) * scale[q];
                     }
-                    // Four lanes share a row. Twice the margin is a tie; a tenth of it is more than what rounding takes here.
-                    float greatest = fmaxf(best[q], __shfl_xor_sync(FULL_WARP, best[q], 1));
-                    greatest = fmaxf(greatest, __shfl_xor_sync(FULL_WARP, greatest, 2));
-                    u32 row = first_row + row_of(q);
-                    bar[q] = greatest + 2.2f * (row < n ? margins[row] : 0.f) * scale[q];
+                }
+            }
+        }
+        if constexpr (!LISTING) {
+            // Four lanes share a row, then the two halves of the codewords.
+#pragma unroll
+            for (int q = 0; q < 8; q++) {
+#pragma unroll
+                for (int step = 1; step < 4; step *= 2) {
+                    float other = __shfl_xor_sync(FULL_WARP, best[q], step), other_next = __shfl_xor_sync(FULL_WARP, next[q], step);
+                    u32 other_id = __shfl_xor_sync(FULL_WARP, id[q], step);
+                    next[q] = fmaxf(fmaxf(next[q], other_next), fminf(best[q], other));
+                    if (other > best[q]) {
+                        best[q] = other;
+                        id[q] = other_id;
+                    }
+                }
+                if (lane % 4 == 0) {
+                    u32 row = first_row + row_of(q), place = warp / 2 * TILE_ROWS + row_of(q);
+                    float factor = row < n ? factors[row] : 0.f;
+                    best_scores[place] = best[q] * factor;
+                    next_scores[place] = next[q] * factor;
+                    best_ids[place] = id[q];
+                }
+            }
+            __syncthreads();
+            u32 row = first_row + thread;
+            if (row < n) {
+                u32 other = thread + TILE_ROWS;
+                bool second = best_scores[other] < best_scores[thread];
+                float least = fminf(best_scores[thread], best_scores[other]), greater = fmaxf(best_scores[thread], best_scores[other]);
+                float after = fminf(greater, fminf(next_scores[thread], next_scores[other]));
+                nearest[row] = best_ids[second ? other : thread];
+                // Also where something is no number.
+                if (!(after - least > 2.f * margins[row])) {
+                    open[atomicAdd(open_count, 1u)] = row;
+                    // As above: what is within twice the margin, and somewhat more for rounding here.
+                    margins[row] = least + 2.2f * margins[row];
                 }
             }
         }
     }
-    // Four lanes share a row, then the two halves of the codewords.
-#pragma unroll
-    for (int q = 0; q < 8; q++) {
-#pragma unroll
-        for (int step = 1; step < 4; step *= 2) {
-            float other = __shfl_xor_sync(FULL_WARP, best[q], step), other_next = __shfl_xor_sync(FULL_WARP, next[q], step);
-            u32 other_id = __shfl_xor_sync(FULL_WARP, id[q], step);
-            next[q] = fmaxf(fmaxf(next[q], other_next), fminf(best[q], other));
-            if (other > best[q]) {
-                best[q] = other;
-                id[q] = other_id;
+}
+
+KERNEL BOUNDED(HALF_THREADS, 2) assign_halves(const u16* rows, u32 n, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
+                                              u32 resident, const float* factors, float* margins, u32* nearest, u32* open,
+                                              u32* open_count) {
+    score_halves<false>(rows, n, codewords, norms, k_padded, padded, resident, factors, margins, nearest, open, open_count, nullptr, nullptr);
+}
+
+// For as many of the rows in `open` as have places for candidates.
+KERNEL BOUNDED(HALF_THREADS, 2) list_candidates(const u16* rows, const u16* codewords, const float* norms, u32 k_padded, u32 padded,
+                                                u32 resident, const float* factors, float* margins, u32* open, u32* open_count, u32 places,
+                                                u32* candidates, u32* counts) {
+    score_halves<true>(rows, min(*open_count, places), codewords, norms, k_padded, padded, resident, factors, margins, nullptr, open,
+                       open_count, candidates, counts);
+}
+
+// The nearest of the candidates of each row in `open`, in f32; rows without any, or with more than have a place, are listed in `rest`. One
+// warp per row.
+KERNEL decide_candidates(const float* rows, u64 stride, u32 dim, const float* codewords, const float* mean, const float* norms, u32 k,
+                         const u32* open, const u32* open_count, u32 places, const u32* candidates, const u32* counts, u32* nearest,
+                         u32* rest, u32* rest_count) {
+    u32 lane = threadIdx.x % WARP, warps = gridDim.x * (blockDim.x / WARP);
+    for (u32 slot = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP; slot < *open_count; slot += warps) {
+        u32 i = open[slot], count = slot < places ? counts[slot] : 0;
+        if (count == 0 || count > CANDIDATES) {
+            if (lane == 0) rest[atomicAdd(rest_count, 1u)] = i;
+            continue;
+        }
+        const float* row = rows + i * stride;
+        Found best = {INFINITE, 0xffffffffu};
+        for (u32 p = 0; p < count; p++) {
+            u32 c = candidates[(u64)slot * CANDIDATES + p];
+            if (c >= k) continue;
+            float sum = 0;
+            for (u32 j = lane; j < dim; j += WARP) sum = fmaf(row[j] - mean[j], codewords[(u64)c * dim + j] - mean[j], sum);
+            float score = norms[c] - warp_sum(sum);
+            if (better(score, c, best)) {
+                best.score = score;
+                best.id = c;
             }
         }
-        if (lane % 4 == 0) {
-            u32 row = first_row + row_of(q), place = warp / 2 * TILE_ROWS + row_of(q);
-            float factor = row < n ? factors[row] : 0.f;
-            best_scores[place] = best[q] * factor;
-            next_scores[place] = next[q] * factor;
-            best_ids[place] = id[q];
-        }
-    }
-    __syncthreads();
-    u32 row = first_row + thread;
-    if (row < n) {
-        u32 other = thread + TILE_ROWS;
-        bool second = best_scores[other] < best_scores[thread];
-        float least = fminf(best_scores[thread], best_scores[other]), greater = fmaxf(best_scores[thread], best_scores[other]);
-        float after = fminf(greater, fminf(next_scores[thread], next_scores[other]));
-        nearest[row] = best_ids[second ? other : thread];
-        // Also where something is no number.
-        if (!(after - least > 2.f * margins[row])) open[atomicAdd(open_count, 1u)] = row;
+        if (lane == 0) nearest[i] = best.id < k ? best.id : 0;
     }
 }
 

@@ -17,6 +17,13 @@ const STAGES: usize = 3;
 pub(crate) const ROW_THREADS: u32 = 256;
 pub(crate) const ROWS_PER_BLOCK: usize = 8;
 
+/// Codewords that may be the nearest which a row has places for, as in the kernels; and rows of which one has such places.
+const CANDIDATES: usize = 32;
+const PLACES_SHARE: usize = 8;
+
+/// Blocks per multiprocessor that share out what only the device knows the number of.
+const SHARING_BLOCKS: usize = 8;
+
 /// Components up to which a block keeps its rows in shared memory.
 const RESIDENT: usize = 256;
 
@@ -44,6 +51,15 @@ pub enum Pass {
     Halves,
 }
 
+/// Rows that a first pass on tensor cores did not decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undecided {
+    /// All of them.
+    pub open: usize,
+    /// Those with so many candidates that all codewords were searched in f32.
+    pub searched: usize,
+}
+
 /// A codebook on a device, prepared for assignments.
 #[derive(Debug)]
 pub struct Codewords {
@@ -55,6 +71,19 @@ pub struct Codewords {
     /// `½‖c−μ‖²`, padded to whole tiles with infinity.
     norms: Buffer<f32>,
     halves: Option<Halves>,
+}
+
+/// Rows that tensor cores left open.
+struct Open {
+    open: Buffer<u32>,
+    open_count: Buffer<u32>,
+    /// How many of them have places for candidates.
+    places: usize,
+    candidates: Buffer<u32>,
+    counts: Buffer<u32>,
+    /// Those that are to be searched in f32.
+    rest: Buffer<u32>,
+    rest_count: Buffer<u32>,
 }
 
 /// The codebook in f16, for tensor cores.
@@ -126,45 +155,48 @@ impl Codewords {
     }
 
     /// Writes the nearest codeword of each row, the lowest among equals. Codewords that f32 cannot tell apart may stand for each other.
-    /// Returns how many rows tensor cores left open.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
     /// When dimensions or lengths do not fit.
-    pub fn assign(&self, rows: Rows<'_>, nearest: &mut Buffer<u32>) -> Result<usize, CudaError> {
+    pub fn assign(&self, rows: Rows<'_>, nearest: &mut Buffer<u32>) -> Result<Undecided, CudaError> {
         assert!(rows.dim() == self.dim && nearest.len() >= rows.count(), "rows of {}, a place for each", self.dim);
         assert!(rows.buffer().device().is(&self.device), "rows and codewords on one device");
         let Some(halves) = &self.halves else {
             self.assign_floats(rows, nearest, 0, None)?;
-            return Ok(0);
+            return Ok(Undecided::default());
         };
-        // Halves, factors, margins and the list of each row.
-        let per_row = 2 * halves.padded as u64 + 12;
+        // Halves, factors, margins and two lists of each row; candidates of some.
+        let per_row = (2 * halves.padded + 16 + 4 * (CANDIDATES + 1) / PLACES_SHARE + 1) as u64;
         let room = (self.device.spare_bytes()? / 2 / per_row) as usize;
         let at_once = room.clamp(TILE, AT_ONCE).min(rows.count().max(1));
         let row_halves = self.device.room(at_once * halves.padded)?;
         let (factors, margins) = (self.device.room(at_once)?, self.device.room(at_once)?);
-        let (open, open_count) = (self.device.room(at_once)?, self.device.room(1)?);
-        let mut left_open = 0;
+        let places = at_once.div_ceil(PLACES_SHARE);
+        let left = Open {
+            open: self.device.room(at_once)?,
+            open_count: self.device.room(1)?,
+            places,
+            candidates: self.device.room(places * CANDIDATES)?,
+            counts: self.device.room(places)?,
+            rest: self.device.room(at_once)?,
+            rest_count: self.device.room(1)?,
+        };
+        let mut undecided = Undecided::default();
         for from in (0..rows.count()).step_by(at_once) {
             let rows = rows.part(from, at_once);
-            open_count.fill(0)?;
+            left.open_count.fill(0)?;
+            left.counts.fill(0)?;
+            left.rest_count.fill(0)?;
             self.prepare(halves, rows, &row_halves, &factors, &margins)?;
-            self.assign_halves(
-                halves,
-                rows.count(),
-                &row_halves,
-                &factors,
-                &margins,
-                (nearest, from),
-                (&open, &open_count),
-            )?;
-            self.assign_floats(rows, nearest, from, Some((&open, &open_count)))?;
-            left_open += open_count.download()?[0] as usize;
+            self.assign_halves(halves, rows, (&row_halves, &factors, &margins), (nearest, from), &left)?;
+            self.assign_floats(rows, nearest, from, Some((&left.rest, &left.rest_count)))?;
+            undecided.open += left.open_count.download()?[0] as usize;
+            undecided.searched += left.rest_count.download()?[0] as usize;
         }
-        Ok(left_open)
+        Ok(undecided)
     }
 
     fn prepare(
@@ -184,17 +216,16 @@ impl Codewords {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parameters of a kernel")]
     fn assign_halves(
         &self,
         halves: &Halves,
-        n: usize,
-        row_halves: &Buffer<u16>,
-        factors: &Buffer<f32>,
-        margins: &Buffer<f32>,
+        rows: Rows<'_>,
+        (row_halves, factors, margins): (&Buffer<u16>, &Buffer<f32>, &Buffer<f32>),
         (nearest, from): (&Buffer<u32>, usize),
-        (open, open_count): (&Buffer<u32>, &Buffer<u32>),
+        left: &Open,
     ) -> Result<(), CudaError> {
+        let n = rows.count();
+        let k_padded = self.k.next_multiple_of(TILE) as u32;
         let padded = halves.padded;
         let shared_with = |row_values: usize| 2 * (STAGES * TILE * STAGE_STRIDE + row_values) + 12 * 2 * TILE;
         let all = shared_with(TILE * (padded + 8));
@@ -203,8 +234,20 @@ impl Codewords {
         // SAFETY: rows beyond the last are not read, codewords are whole tiles, and each row has its place in what is written.
         unsafe {
             launch!(self.device, assign_halves, Launch::of(n.div_ceil(TILE), HALF_THREADS).shared(shared);
-                row_halves, n as u32, &halves.codewords, &self.norms, self.k.next_multiple_of(TILE) as u32, padded as u32,
-                u32::from(resident), factors, margins, nearest.at(from), open, open_count)
+                row_halves, rows.n(), &halves.codewords, &self.norms, k_padded, padded as u32, u32::from(resident), factors,
+                margins, nearest.at(from), &left.open, &left.open_count)?;
+        }
+        let sharing = self.device.facts().multiprocessors as usize * SHARING_BLOCKS;
+        let (tiles, blocks) = (left.places.min(n).div_ceil(TILE), n.div_ceil(ROWS_PER_BLOCK));
+        // SAFETY: only rows that are listed are read, of which the first `places` have room for candidates, and all in the rest.
+        unsafe {
+            launch!(self.device, list_candidates, Launch::of(tiles.min(sharing), HALF_THREADS).shared(shared);
+                row_halves, &halves.codewords, &self.norms, k_padded, padded as u32, u32::from(resident), factors, margins,
+                &left.open, &left.open_count, left.places as u32, &left.candidates, &left.counts)?;
+            launch!(self.device, decide_candidates, Launch::of(blocks.min(sharing), ROW_THREADS);
+                rows.start(), rows.stride(), self.dim as u32, &self.codewords, &self.mean, &self.norms, self.k as u32,
+                &left.open, &left.open_count, left.places as u32, &left.candidates, &left.counts, nearest.at(from), &left.rest,
+                &left.rest_count)
         }
     }
 

@@ -27,7 +27,7 @@ mod scan;
 mod select;
 mod sums;
 
-pub use assign::{Codewords, Pass};
+pub use assign::{Codewords, Pass, Undecided};
 pub use cells::{CellSums, cell_sums};
 pub use codes::{Codebooks, Codes, FiniteScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use cpu::SymbolWidth;

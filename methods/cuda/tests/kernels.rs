@@ -100,14 +100,44 @@ fn tensor_cores_leave_few_rows_open_where_codewords_lie_apart() {
     let codewords = values(&mut rng, k * dim, dim, 0);
     let on_device = device.upload(&rows).expect("uploads");
     let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
-    let open = book.assign(Rows::all(&on_device, dim), &mut device.room(n).expect("room")).expect("assigns");
-    assert!(open < n / 8, "{open} of {n}");
+    let left = book.assign(Rows::all(&on_device, dim), &mut device.room(n).expect("room")).expect("assigns");
+    assert!(left.open < n / 8 && left.searched == 0, "{left:?} of {n}");
     // Codewords that are all the same decide nothing.
     let same: Vec<f32> = codewords[..dim].iter().copied().cycle().take(k * dim).collect();
     let book = Codewords::new(&device, &same, dim, Pass::Halves).expect("prepares");
     let mut nearest = device.filled(n, 0xff).expect("room");
-    assert_eq!(book.assign(Rows::all(&on_device, dim), &mut nearest).expect("assigns"), n);
+    let left = book.assign(Rows::all(&on_device, dim), &mut nearest).expect("assigns");
+    assert_eq!((left.open, left.searched), (n, n), "all are equal");
     assert!(nearest.download().expect("reads").iter().all(|&c| c == 0));
+}
+
+/// Rows between twins among the codewords are open; their few candidates are compared in f32, and no other codeword is looked at again.
+#[test]
+fn candidates_decide_what_tensor_cores_leave_open() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(24);
+    let (n, k, dim) = (400, 300, 33);
+    let mut codewords = values(&mut rng, k * dim, dim, 0);
+    for c in 290..k {
+        // Twins of the first ones, which f16 cannot tell from them.
+        let twin: Vec<f32> = codewords[(c - 290) * dim..][..dim].iter().map(|v| v * (1.0 + 1e-5)).collect();
+        codewords[c * dim..][..dim].copy_from_slice(&twin);
+    }
+    let home = |i: usize| if i.is_multiple_of(10) { i / 10 % 10 } else { 10 + i % 280 };
+    let rows: Vec<f32> = (0..n)
+        .flat_map(|i| codewords[home(i) * dim..][..dim].to_vec())
+        .map(|v| v * 1.000_004 + 1e-3 * (rng.random::<f32>() - 0.5))
+        .collect();
+    let on_device = device.upload(&rows).expect("uploads");
+    let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
+    let mut nearest = device.filled(n, 0xff).expect("room");
+    let left = book.assign(Rows::all(&on_device, dim), &mut nearest).expect("assigns");
+    assert_eq!((left.open, left.searched), (n / 10, 0), "one row in ten lies between twins");
+    for (i, &found) in nearest.download().expect("reads").iter().enumerate() {
+        let distance = |c: usize| squared_distance(&rows[i * dim..][..dim], &codewords[c * dim..][..dim]);
+        let best = (0..k).map(distance).fold(f64::INFINITY, f64::min);
+        assert!(distance(found as usize) <= best + 2e-6 * dim as f64, "row {i}");
+    }
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn assign(setting: &Setting<'_>, k: usize) -> Result<Timing, Failure> {
     let codewords = setting.random_codewords(k * DIM);
     let book = Codewords::new(setting.device, &codewords, DIM, Pass::Auto)?;
     let mut nearest = setting.device.filled(n, 0xff)?;
-    let (seconds, open) = setting.repeat(|| book.assign(Rows::all(&rows, DIM), &mut nearest))?;
+    let (seconds, left) = setting.repeat(|| book.assign(Rows::all(&rows, DIM), &mut nearest))?;
     look(setting, n, &codewords, 0..DIM, |i| one(&nearest, i))?;
     Ok(Timing {
         size: size(n, k),
@@ -223,7 +223,10 @@ fn assign(setting: &Setting<'_>, k: usize) -> Result<Timing, Failure> {
         work: vec![Work::Halves(2.0 * (n * DIM) as f64 * k as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
-        notes: vec![("open_share", open as f64 / n as f64, "1")],
+        notes: vec![
+            ("open_share", left.open as f64 / n as f64, "1"),
+            ("searched_share", left.searched as f64 / n as f64, "1"),
+        ],
     })
 }
 
