@@ -13,8 +13,9 @@ const QUERIES: usize = 256;
 /// Codes that are decoded at a time.
 const BLOCK: usize = 4096;
 
-/// Codes that are decoded at a time for a device.
+/// Codes that are decoded at a time for a device, and values of what they are decoded to, at most.
 const PART: usize = 1 << 16;
+const PART_VALUES: usize = 1 << 26;
 
 /// Fewer queries than this do not pay for packing the decoded rows.
 const FEW: usize = 8;
@@ -68,10 +69,8 @@ impl<'a> CodeSearch<'a> {
                 return Ok(found.into_iter().flatten().collect());
             }
         }
-        if let Some(rows) = &self.rows
-            && let Some(found) = self.search_decoded_by(&**rows, queries, k)?
-        {
-            return Ok(found);
+        if let Some(rows) = self.rows.as_ref().filter(|rows| rows.finds(k, self.quantizer.dim())) {
+            return self.search_decoded_by(&**rows, queries, k);
         }
         // Work for every thread. Nothing that is found depends on it: either all groups are large enough for what several queries
         // share, or none is.
@@ -98,18 +97,19 @@ impl<'a> CodeSearch<'a> {
         search: &dyn RowSearch,
         queries: ArrayView2<'_, f32>,
         k: usize,
-    ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let (size, dim) = (self.quantizer.code_size(), self.quantizer.dim());
+        let part_rows = (PART_VALUES / dim).clamp(1, PART);
         let mut tops: Vec<TopK> = (0..queries.nrows()).map(|_| TopK::new(k)).collect();
-        for (part, codes) in self.codes.chunks(PART * size).enumerate() {
+        for (part, codes) in self.codes.chunks(part_rows * size).enumerate() {
             let mut decoded = Array2::<f32>::zeros((codes.len() / size, dim));
             self.quantizer.decode_into(codes, decoded.view_mut())?;
-            let Some(found) = search.nearest_rows(decoded.view(), queries, self.metric, k)? else { return Ok(None) };
+            let found = search.nearest_rows(decoded.view(), queries, self.metric, k)?;
             for (top, found) in tops.iter_mut().zip(found) {
-                found.into_iter().for_each(|n| top.push(n.score, (part * PART) as u32 + n.id));
+                found.into_iter().for_each(|n| top.push(n.score, (part * part_rows) as u32 + n.id));
             }
         }
-        Ok(Some(tops.iter_mut().map(TopK::drain_sorted).collect()))
+        Ok(tops.iter_mut().map(TopK::drain_sorted).collect())
     }
 
     /// Decodes block by block, selects what may be among the nearest, and scores that exactly.

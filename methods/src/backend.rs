@@ -271,18 +271,23 @@ pub trait CodeScan: Send + Sync {
 
 /// Finds the nearest of rows that come and go.
 pub trait RowSearch: Send + Sync {
+    /// Whether it finds so many among rows of so many components.
+    fn finds(&self, k: usize, dim: usize) -> bool;
+
     /// The `k` rows of `base` that are nearest to each query, nearest first, ties by number; scores are those of searches by decoding.
-    /// Nothing where it cannot find so many.
     ///
     /// # Errors
     /// A device failure.
+    ///
+    /// # Panics
+    /// Where it does not find so many.
     fn nearest_rows(
         &self,
         base: ArrayView2<'_, f32>,
         queries: ArrayView2<'_, f32>,
         metric: Metric,
         k: usize,
-    ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 }
 
 /// A place to compute. Results do not depend on the number of threads.
@@ -349,8 +354,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// A device failure.
-    fn assignment(&self, assigned: &Assigned) -> Result<Assignment, MethodError> {
-        Ok(assigned.storage::<Assignment>().clone())
+    fn assignment(&self, assigned: &Assigned) -> Result<Arc<Assignment>, MethodError> {
+        match assigned.storage.clone().downcast() {
+            Ok(assignment) => Ok(assignment),
+            Err(_) => unreachable!("an assignment is used with the backend that made it"),
+        }
     }
 
     /// [`Backend::cell_sums`] of rows that were assigned.

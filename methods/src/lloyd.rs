@@ -6,6 +6,7 @@ use crate::backend::{Assigned, Assignment, CellSums, DeviceMatrix};
 use crate::{Context, MethodError, largest_magnitude};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
+use std::sync::Arc;
 
 /// When Lloyd's iteration ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,7 +188,9 @@ fn iterate(
             best = Some((codebook.clone(), assigned.clone()));
         }
         if last && let Some((codebook, assigned)) = best {
-            return Ok(Trained { codebook, mse, nearest: cx.backend.assignment(&assigned)?.nearest });
+            let assignment = cx.backend.assignment(&assigned)?;
+            drop(assigned);
+            return Ok(Trained { codebook, mse, nearest: Arc::unwrap_or_clone(assignment).nearest });
         }
         if settled {
             overshoot = 0..0;
@@ -221,11 +224,12 @@ fn refill(
     rows: &DeviceMatrix,
     cx: &Context,
 ) -> Result<(), MethodError> {
-    let Assignment { nearest, squared_distance } = cx.backend.assignment(assigned)?;
+    let assignment = cx.backend.assignment(assigned)?;
+    let Assignment { nearest, squared_distance } = &*assignment;
     // Per cell: its rows, its total distortion, and the row that is worst off.
     let mut counts = vec![0usize; codebook.nrows()];
     let mut cells = vec![(0f64, 0f32, 0usize); counts.len()];
-    for (i, (&c, &d)) in nearest.iter().zip(&squared_distance).enumerate() {
+    for (i, (&c, &d)) in nearest.iter().zip(squared_distance).enumerate() {
         counts[c as usize] += 1;
         let cell = &mut cells[c as usize];
         cell.0 += f64::from(d);

@@ -24,9 +24,10 @@ KERNEL prepare_codewords(const float* codewords, const float* mean, u32 k, u32 k
             if (halves) {
                 u32 both = two_halves(a * scale, b * scale);
                 ((u32*)halves)[((u64)c * padded + j) / 2] = both;
-                float ha = half_value((u16)both) / scale, hb = half_value((u16)(both >> 16)) / scale;
+                // On the scale of halves, where squares do not vanish.
+                float ha = half_value((u16)both), hb = half_value((u16)(both >> 16)), da = a * scale - ha, db = b * scale - hb;
                 kept += ha * ha + hb * hb;
-                lost += (a - ha) * (a - ha) + (b - hb) * (b - hb);
+                lost += da * da + db * db;
             }
         }
         norm = warp_sum(norm);
@@ -35,8 +36,8 @@ KERNEL prepare_codewords(const float* codewords, const float* mean, u32 k, u32 k
         if (lane == 0) {
             norms[c] = c < k ? 0.5f * norm : INFINITE;
             if (halves && c < k) {
-                atomicMax(&bounds[0], __float_as_uint(sqrtf(lost)));
-                atomicMax(&bounds[1], __float_as_uint(sqrtf(kept)));
+                atomicMax(&bounds[0], __float_as_uint(sqrtf(lost) / scale));
+                atomicMax(&bounds[1], __float_as_uint(sqrtf(kept) / scale));
             }
         }
     }
@@ -50,35 +51,33 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
     u32 lane = threadIdx.x % WARP;
     if (i < n) {
         const float* row = rows + i * stride;
-        float most = 0, norm = 0;
-        for (u32 j = lane; j < dim; j += WARP) {
-            float x = row[j] - mean[j];
-            most = fmaxf(most, fabsf(x));
-            norm += x * x;
-        }
+        float most = 0;
+        for (u32 j = lane; j < dim; j += WARP) most = fmaxf(most, fabsf(row[j] - mean[j]));
         most = warp_max(most);
-        norm = sqrtf(warp_sum(norm));
         // The power of two that brings the largest value to between 2^11 and 2^12, by its exponent.
         int exponent = (int)((__float_as_uint(most) >> 23) & 255);
         int shift = exponent == 0 ? 0 : 127 + 11 - exponent;
         shift = shift > 60 ? 60 : shift < -60 ? -60 : shift;
         float scale = __uint_as_float((u32)(127 + shift) << 23);
-        float lost = 0;
+        // On the scale of halves, where squares do not vanish.
+        float norm = 0, lost = 0;
         for (u32 j = 2 * lane; j < padded; j += 2 * WARP) {
-            float a = j < dim ? row[j] - mean[j] : 0.f;
-            float b = j + 1 < dim ? row[j + 1] - mean[j + 1] : 0.f;
-            u32 both = two_halves(a * scale, b * scale);
+            float a = j < dim ? (row[j] - mean[j]) * scale : 0.f;
+            float b = j + 1 < dim ? (row[j + 1] - mean[j + 1]) * scale : 0.f;
+            u32 both = two_halves(a, b);
             ((u32*)halves)[((u64)i * padded + j) / 2] = both;
-            float da = a - half_value((u16)both) / scale, db = b - half_value((u16)(both >> 16)) / scale;
+            float da = a - half_value((u16)both), db = b - half_value((u16)(both >> 16));
+            norm += a * a + b * b;
             lost += da * da + db * db;
         }
-        lost = sqrtf(warp_sum(lost));
+        norm = sqrtf(warp_sum(norm)) / scale;
+        lost = sqrtf(warp_sum(lost)) / scale;
         if (lane == 0) {
             float cut = __uint_as_float(bounds[0]), kept = __uint_as_float(bounds[1]);
             factors[i] = -(1.f / scale) / codeword_scale;
-            // What rounding to f16 changed, what sums in f32 may lose (2^-22 per product, and of the half norm that they begin as per step
-            // of 16: tensor cores may cut off), and what the score itself is rounded by.
-            float sums = (float)padded * 2.4e-7f * ((norm + lost) * kept + (kept + cut) * (kept + cut) * (0.5f / 16.f));
+            // What rounding to f16 changed, what sums in f32 may lose (2^-22 of all there is for each product, the half norm that sums begin
+            // as among it: tensor cores cut off what lies below the greatest), and what the score itself is rounded by.
+            float sums = (float)padded * 2.4e-7f * ((norm + lost) * kept + 0.5f * (kept + cut) * (kept + cut));
             float whole = 5e-7f * ((kept + cut) * (kept + cut) + norm * (kept + cut));
             margins[i] = 1.001f * (norm * cut + kept * lost) + sums + whole;
         }
@@ -329,7 +328,8 @@ KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const
     u32* ids = (u32*)(scores + 16 * TILE_ROWS);
     u32 thread = threadIdx.x, tx = thread % 16, ty = thread / 16;
     u32 count = list ? *list_count : n;
-    for (u32 first_row = blockIdx.x * TILE_ROWS; first_row < count; first_row += gridDim.x * TILE_ROWS) {
+    for (u64 start = (u64)blockIdx.x * TILE_ROWS; start < count; start += (u64)gridDim.x * TILE_ROWS) {
+        u32 first_row = (u32)start;
         u64 starts[8];
         for (int i = 0; i < 8; i++) {
             u32 r = first_row + ty + i * 16;

@@ -139,7 +139,7 @@ impl Network {
                     let Some((values, _)) = &held else { unreachable!("a rectifier behind a map") };
                     // SAFETY: as many values are there.
                     unsafe {
-                        launch!(device, rectify_values, over(values.len()); &*values, values.len() as u64)?;
+                        launch!(device, rectify_values, over(values.len()); values, values.len() as u64)?;
                     }
                 }
             }

@@ -109,9 +109,12 @@ impl Backend for CpuBackend {
     ) -> Result<Vec<usize>, MethodError> {
         let n = rows.nrows();
         // Component by component, in blocks that the tasks share.
+        let (values, stride) = (self.values(rows), rows.stride());
         let block = |from: usize| -> Vec<f32> {
             let to = n.min(from + SPREAD_ROWS);
-            (0..rows.ncols()).flat_map(|j| (from..to).map(move |i| self.row(rows, i)[j])).collect()
+            let mut block = Vec::with_capacity((to - from) * rows.ncols());
+            (0..rows.ncols()).for_each(|j| block.extend((from..to).map(|i| values[i * stride + j])));
+            block
         };
         let starts: Vec<usize> = (0..n).step_by(SPREAD_ROWS).collect();
         let blocks: Vec<Vec<f32>> = starts.into_par_iter().map(block).collect();
@@ -182,15 +185,20 @@ impl Backend for CpuBackend {
     }
 }
 
-/// The stretch that `point` falls into, of stretches laid end to end; `point` is then relative to its start.
+/// The stretch that `point` falls into, of stretches laid end to end; `point` is then relative to its start. Where rounding has brought it
+/// beyond the end, the last of any length.
 fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize> {
+    let mut last = None;
     for (i, length) in lengths.enumerate() {
         if *point < length {
             return Some(i);
         }
         *point -= length;
+        if length > 0.0 {
+            last = Some(i);
+        }
     }
-    None
+    last
 }
 
 /// Codebooks of groups of components, as the kernel that scores rows wants them.

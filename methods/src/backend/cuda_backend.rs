@@ -206,8 +206,8 @@ impl Backend for CudaBackend {
         Ok(Assigned::from_storage(Arc::new(assigned), mean))
     }
 
-    fn assignment(&self, assigned: &Assigned) -> Result<Assignment, MethodError> {
-        assigned.storage::<OnDevice>().download()
+    fn assignment(&self, assigned: &Assigned) -> Result<Arc<Assignment>, MethodError> {
+        Ok(Arc::new(assigned.storage::<OnDevice>().download()?))
     }
 
     fn assigned_cell_sums(&self, rows: &DeviceMatrix, assigned: &Assigned, k: usize) -> Result<CellSums, MethodError> {
@@ -375,25 +375,32 @@ impl Backend for CudaBackend {
 }
 
 impl RowSearch for CudaBackend {
+    fn finds(&self, k: usize, dim: usize) -> bool {
+        k <= cuda::MAX_K && (1..=cuda::MAX_DIM).contains(&dim)
+    }
+
     fn nearest_rows(
         &self,
         base: ArrayView2<'_, f32>,
         queries: ArrayView2<'_, f32>,
         metric: Metric,
         k: usize,
-    ) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let dim = base.ncols();
-        if k > cuda::MAX_K || !(1..=cuda::MAX_DIM).contains(&dim) {
-            return Ok(None);
-        }
         let proximity = match metric {
             Metric::L2 => Proximity::SquaredDistance,
             Metric::InnerProduct => Proximity::InnerProduct,
         };
-        let (base, queries) = (self.device.upload(&contiguous(&base))?, self.device.upload(&contiguous(&queries))?);
-        let found = Base::new(Rows::all(&base, dim), proximity)?.nearest(Rows::all(&queries, dim), k)?;
         let neighbor = |n: cuda::Neighbor<f32>| Neighbor { score: n.score, id: n.id };
-        Ok(Some(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()).collect()))
+        let base = self.device.upload(&contiguous(&base))?;
+        let base = Base::new(Rows::all(&base, dim), proximity)?;
+        let mut all = Vec::with_capacity(queries.nrows());
+        for queries in queries.axis_chunks_iter(Axis(0), self.at_once(4 * dim + 12 * k)?) {
+            let queries = self.device.upload(&contiguous(&queries))?;
+            let found = base.nearest(Rows::all(&queries, dim), k)?;
+            all.extend(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()));
+        }
+        Ok(all)
     }
 }
 

@@ -81,7 +81,8 @@ pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
     for (metric, search) in
         [Metric::L2, Metric::InnerProduct].into_iter().filter_map(|m| Some((m, backend.row_search()?)))
     {
-        let found = search.nearest_rows(train.view(), queries.view(), metric, K).expect("searches").expect("finds");
+        let found = search.nearest_rows(train.view(), queries.view(), metric, K).expect("searches");
+        assert!(search.finds(K, DIM) && !search.finds(usize::MAX, DIM));
         for (query, found) in queries.outer_iter().zip(&found) {
             let score = |row: ndarray::ArrayView1<'_, f32>| match metric {
                 Metric::L2 => (&row - &query).mapv(|v| v * v).sum(),

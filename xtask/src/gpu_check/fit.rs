@@ -13,9 +13,10 @@ use std::time::Instant;
 /// Too few for any of them to look at a sample of the rows alone: time grows with rows, and the processor may take fewer.
 const ITERATIONS: usize = 10;
 
-/// Repeats, which take seconds each; and rows of which the processor takes one.
+/// Repeats, which take seconds each; and rows of which the processor takes one, but so many per codeword.
 const REPEATS: usize = 2;
 const PROCESSOR_SHARE: usize = 100;
+const ROWS_PER_CODEWORD: usize = 24;
 
 /// k-means++ and ten iterations. Rows begin and the codebook ends in the host's memory.
 pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
@@ -34,13 +35,16 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         Ok(method.fit(rows, cx)?.curves().first().map(|curve| curve.values.clone()).unwrap_or_default())
     };
     let fewer = Setting { repeats: setting.repeats.min(REPEATS), ..*setting };
-    let failed = |error: MethodError| CudaError::Driver { call: "a fit of k-means".into(), message: error.to_string() };
+    let failed = |error: MethodError| CudaError::Driver {
+        call: "a fit of k-means".into(),
+        message: format!("{error}; where memory is short, `--scale` makes all sizes smaller"),
+    };
     let (seconds, mse) = fewer.repeat(|| fit(rows.view(), &there).map_err(failed))?;
     if mse.is_empty() || !mse.is_sorted_by(|a, b| a >= b) || mse.iter().any(|mse| !mse.is_finite()) {
         return Err(Failure::Wrong(format!("the distortion of k-means is {mse:?}")));
     }
     // The same on fewer rows, on both sides.
-    let part = rows.slice(s![..n.div_ceil(PROCESSOR_SHARE).max(k.min(n)), ..]);
+    let part = rows.slice(s![..n.div_ceil(PROCESSOR_SHARE).max(ROWS_PER_CODEWORD * k).min(n), ..]);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(PROCESSOR_THREADS).build();
     let pool = pool.map_err(|e| Failure::Wrong(format!("threads could not be started: {e}")))?;
     let start = Instant::now();
@@ -56,10 +60,15 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
             "of {rows} rows the device ends with {last_there}, the processor with {last}"
         )));
     }
+    // More rows leave each a little farther from its codeword.
+    let growth = mse.last().copied().unwrap_or(f64::NAN) / last_there;
+    if part.nrows() >= ROWS_PER_CODEWORD * k && !(0.99..1.2).contains(&growth) {
+        return Err(Failure::Wrong(format!("all rows end with {growth} times the distortion of {}", part.nrows())));
+    }
     let ratio = processor / crate::times::middle(&seconds);
     let values = (n * DIM) as f64;
     Ok(Timing {
-        size: format!("{}, k-means++ and {ITERATIONS} iterations", size(n, k)),
+        size: format!("{} in the host's memory, k-means++ and {ITERATIONS} iterations", size(n, k)),
         n,
         dim: DIM,
         k,
