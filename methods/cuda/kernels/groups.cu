@@ -1,9 +1,11 @@
 // The nearest codeword in each group of components, for codes of many short codebooks. Components of a group stay in registers, four rows
-// a thread; codewords pass through shared memory, a chunk at a time.
+// a thread; codewords pass through shared memory, a chunk at a time. Of a run of codewords only the least score is kept, which is one
+// operation for each; which of the best run it was is found at the end.
 
 #define GROUP_THREADS 128
 #define GROUP_ROWS 4
 #define GROUP_TILE (GROUP_THREADS * GROUP_ROWS)
+#define RUN 4
 
 // symbols[i][g] = argmin_c ½‖c‖² − x·c over the codewords of group g = blockIdx.y, all relative to the group's mean. Codebooks are
 // groups×k×D and already centred, with norms ½‖c‖² of groups×k.
@@ -16,53 +18,70 @@ DEVICE void nearest_in_group(const float* rows, u64 stride, u32 n, const float* 
     u32 group = blockIdx.y, first = blockIdx.x * GROUP_TILE + threadIdx.x;
     const float* codebook = codebooks + (u64)group * k * D;
     float x[GROUP_ROWS][D], best[GROUP_ROWS];
-    u32 id[GROUP_ROWS];
+    u32 run[GROUP_ROWS];
+    auto score_of = [&](int r, const float (&codeword)[D], float norm) {
+        float score = norm;
+#pragma unroll
+        for (int j = 0; j < D; j++) score = fmaf(-x[r][j], codeword[j], score);
+        return score;
+    };
 #pragma unroll
     for (int r = 0; r < GROUP_ROWS; r++) {
         u32 i = first + r * GROUP_THREADS;
         best[r] = INFINITE;
-        id[r] = 0;
+        run[r] = 0;
 #pragma unroll
         for (int j = 0; j < D; j++) x[r][j] = i < n ? rows[i * stride + group * D + j] - means[group * D + j] : 0.f;
     }
     for (u32 from = 0; from < k; from += chunk) {
         u32 here = min(chunk, k - from);
         __syncthreads();
-        for (u32 e = threadIdx.x; e < here * D; e += GROUP_THREADS) memory[e] = codebook[from * D + e];
-        for (u32 e = threadIdx.x; e < here; e += GROUP_THREADS) chunk_norms[e] = norms[(u64)group * k + from + e];
+        // The last run ends with codewords that are infinitely far.
+        u32 whole = (here + RUN - 1) / RUN * RUN;
+        for (u32 e = threadIdx.x; e < whole * D; e += GROUP_THREADS) memory[e] = e < here * D ? codebook[from * D + e] : 0.f;
+        for (u32 e = threadIdx.x; e < whole; e += GROUP_THREADS) chunk_norms[e] = e < here ? norms[(u64)group * k + from + e] : INFINITE;
         __syncthreads();
-        for (u32 c = 0; c < here; c++) {
-            float score[GROUP_ROWS], codeword[D];
-            if (D % 4 == 0) {
+        for (u32 c = 0; c < whole; c += RUN) {
+            float before[GROUP_ROWS];
 #pragma unroll
-                for (int j = 0; j < D; j += 4) {
-                    Floats4 part = *(const Floats4*)(memory + c * D + j);
-                    codeword[j] = part.x;
-                    codeword[(j + 1) % D] = part.y;
-                    codeword[(j + 2) % D] = part.z;
-                    codeword[(j + 3) % D] = part.w;
+            for (int r = 0; r < GROUP_ROWS; r++) before[r] = best[r];
+#pragma unroll
+            for (int p = 0; p < RUN; p++) {
+                float codeword[D];
+                if (D % 4 == 0) {
+#pragma unroll
+                    for (int j = 0; j < D; j += 4) {
+                        Floats4 part = *(const Floats4*)(memory + (c + p) * D + j);
+                        codeword[j] = part.x;
+                        codeword[(j + 1) % D] = part.y;
+                        codeword[(j + 2) % D] = part.z;
+                        codeword[(j + 3) % D] = part.w;
+                    }
+                } else {
+#pragma unroll
+                    for (int j = 0; j < D; j++) codeword[j] = memory[(c + p) * D + j];
                 }
-            } else {
+                float norm = chunk_norms[c + p];
 #pragma unroll
-                for (int j = 0; j < D; j++) codeword[j] = memory[c * D + j];
+                for (int r = 0; r < GROUP_ROWS; r++) best[r] = fminf(best[r], score_of(r, codeword, norm));
             }
-            float norm = chunk_norms[c];
 #pragma unroll
-            for (int r = 0; r < GROUP_ROWS; r++) {
-                score[r] = norm;
-#pragma unroll
-                for (int j = 0; j < D; j++) score[r] = fmaf(-x[r][j], codeword[j], score[r]);
-                if (score[r] < best[r]) {
-                    best[r] = score[r];
-                    id[r] = from + c;
-                }
-            }
+            for (int r = 0; r < GROUP_ROWS; r++)
+                if (best[r] < before[r]) run[r] = from + c;
         }
     }
 #pragma unroll
     for (int r = 0; r < GROUP_ROWS; r++) {
-        u32 i = first + r * GROUP_THREADS;
-        if (i < n) symbols[(u64)i * groups + group] = (u16)id[r];
+        // The same score again, since it is computed in the same way; the first among equals.
+        u32 i = first + r * GROUP_THREADS, id = 0;
+        for (int p = RUN - 1; p >= 0; p--) {
+            u32 c = run[r] + p;
+            float codeword[D];
+#pragma unroll
+            for (int j = 0; j < D; j++) codeword[j] = c < k ? codebook[c * D + j] : 0.f;
+            if (c < k && score_of(r, codeword, norms[(u64)group * k + c]) == best[r]) id = c;
+        }
+        if (i < n) symbols[(u64)i * groups + group] = (u16)id;
     }
 }
 
