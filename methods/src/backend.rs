@@ -191,7 +191,7 @@ pub trait SumSearch: Send + Sync {
     ) -> Result<(), MethodError>;
 }
 
-/// Finds the nearest codeword in each group of components, by codebooks that share out the components in groups of equal size.
+/// Finds a symbol for each group of components, of which all have the same number: that of the nearest codeword, or of the largest logit.
 pub trait GroupSearch: Send + Sync {
     /// Writes the codes of rows, a symbol of `bits` bits for each group, packed least significant first.
     ///
@@ -397,6 +397,16 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// Out of device memory.
     fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError>;
+
+    /// Prepares linear maps of groups of components to code rows by: the symbol of a group is the output that is largest. Nothing where
+    /// the caller's own loop is to be used.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn logit_search(&self, maps: &[AffineMap<'_>]) -> Result<Option<Box<dyn GroupSearch>>, MethodError> {
+        let _ = maps;
+        Ok(None)
+    }
 
     /// Prepares `x·A + b + branch(x)` to be computed of many rows; nothing where the caller's own loop is to be used.
     ///

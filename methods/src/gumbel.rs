@@ -1,5 +1,6 @@
 //! The Gumbel-softmax bottleneck: codewords chosen by logits, softly and at random while training, by the largest after.
 
+use crate::backend::{AffineMap, Backend, GroupSearch};
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::learned::estimator::{gumbel_softmax, largest};
 use crate::learned::{
@@ -16,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::{Arc, OnceLock};
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -240,6 +242,9 @@ struct LogitQuantizer {
     product: ProductQuantizer,
     /// `size×K` weights and `1×K` bias of each group.
     logits: Vec<(Array2<f32>, Array2<f32>)>,
+    backend: Arc<dyn Backend>,
+    /// The logits on the backend, if it takes them, once rows have been encoded.
+    search: OnceLock<Option<Box<dyn GroupSearch>>>,
 }
 
 /// Logits of so many rows are held at a time.
@@ -247,7 +252,17 @@ const ROWS: usize = 256;
 
 impl LogitQuantizer {
     fn new(books: Vec<Array2<f32>>, logits: Vec<(Array2<f32>, Array2<f32>)>, cx: &Context) -> LogitQuantizer {
-        LogitQuantizer { product: ProductQuantizer::new(books, Vec::new(), cx.backend.clone()), logits }
+        let product = ProductQuantizer::new(books, Vec::new(), cx.backend.clone());
+        LogitQuantizer { product, logits, backend: cx.backend.clone(), search: OnceLock::new() }
+    }
+
+    fn search(&self) -> Result<Option<&dyn GroupSearch>, MethodError> {
+        if let Some(search) = self.search.get() {
+            return Ok(search.as_deref());
+        }
+        let maps = self.logits.iter().map(|(weights, bias)| AffineMap { weights: weights.view(), bias: bias.view() });
+        let prepared = self.backend.logit_search(&maps.collect::<Vec<_>>())?;
+        Ok(self.search.get_or_init(|| prepared).as_deref())
     }
 }
 
@@ -268,6 +283,9 @@ impl Quantizer for LogitQuantizer {
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         let code_size = self.code_size();
         check_batch(self.dim(), code_size, rows.dim(), codes.len())?;
+        if let Some(search) = self.search()? {
+            return search.encode(rows, symbol_bits(self.logits[0].1.len()), codes);
+        }
         let size = self.dim() / self.logits.len();
         let blocks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).collect();
         blocks.into_par_iter().zip(codes.par_chunks_mut(ROWS * code_size)).for_each(|(rows, codes)| {

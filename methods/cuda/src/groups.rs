@@ -31,6 +31,10 @@ enum Kind {
     Apart(Vec<Codewords>),
 }
 
+fn has_kernel(size: usize, groups: usize) -> bool {
+    SIZES.contains(&size) && groups <= 65_535
+}
+
 impl GroupCodebooks {
     /// Prepares codebooks of `k×size` each, one per group.
     ///
@@ -43,7 +47,7 @@ impl GroupCodebooks {
         assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
         let k = codebooks[0].len() / size;
         assert!(k > 0 && codebooks.iter().all(|book| book.len() == k * size), "codebooks of one shape");
-        let kind = match SIZES.contains(&size) && codebooks.len() <= 65_535 {
+        let kind = match has_kernel(size, codebooks.len()) {
             true => {
                 let (mut all, mut means, mut norms) = (Vec::new(), Vec::new(), Vec::new());
                 for book in codebooks {
@@ -64,6 +68,36 @@ impl GroupCodebooks {
             }
         };
         Ok(GroupCodebooks { device: device.clone(), groups: codebooks.len(), k, size, kind })
+    }
+
+    /// Prepares linear scores instead: the symbol of a group is that of the largest `x·w_c + b_c`, of `k×size` weights and `k` biases.
+    /// Nothing where groups of that size have no kernel of their own.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When there is none, or they are not whole and of one length.
+    pub fn with_biases(
+        device: &Device,
+        weights: &[&[f32]],
+        biases: &[&[f32]],
+        size: usize,
+    ) -> Result<Option<GroupCodebooks>, CudaError> {
+        let (groups, k) = (weights.len(), biases.first().map_or(0, |bias| bias.len()));
+        assert!(k > 0 && biases.len() == groups && biases.iter().all(|bias| bias.len() == k), "as many biases");
+        assert!(weights.iter().all(|weights| weights.len() == k * size), "weights of one shape");
+        if !has_kernel(size, groups) {
+            return Ok(None);
+        }
+        // −(x·w + b) as the kernel computes it: −b in place of half norms, and nothing taken from rows.
+        let norms: Vec<f32> = biases.iter().flat_map(|bias| bias.iter().map(|b| -b)).collect();
+        let kind = Kind::Together {
+            codebooks: device.upload(&weights.concat())?,
+            means: device.filled(groups * size, 0)?,
+            norms: device.upload(&norms)?,
+        };
+        Ok(Some(GroupCodebooks { device: device.clone(), groups, k, size, kind }))
     }
 
     /// Writes one symbol per row and group, row by row.

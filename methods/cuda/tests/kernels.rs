@@ -518,3 +518,30 @@ fn a_network_is_its_maps_one_after_the_other() {
         assert!(out.download().expect("reads").iter().zip(straight).all(|(a, b)| (a - b).abs() < 1e-5));
     }
 }
+
+#[test]
+fn the_largest_logit_of_each_group_is_found() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(25);
+    for (n, groups, size, k) in [(300, 3, 4, 17), (40, 1, 8, 300), (7, 5, 1, 2)] {
+        let rows = values(&mut rng, n * groups * size, size, 0);
+        let (weights, biases) = (values(&mut rng, groups * k * size, size, 0), values(&mut rng, groups * k, k, 0));
+        let split: Vec<&[f32]> = weights.chunks_exact(k * size).collect();
+        let split_biases: Vec<&[f32]> = biases.chunks_exact(k).collect();
+        let books = GroupCodebooks::with_biases(&device, &split, &split_biases, size).expect("prepares");
+        let there = device.upload(&rows).expect("uploads");
+        let mut symbols = device.filled::<u16>(n * groups, 0xff).expect("room");
+        books.expect("has a kernel").nearest(Rows::all(&there, groups * size), &mut symbols).expect("finds");
+        for (place, symbol) in symbols.download().expect("reads").into_iter().enumerate() {
+            let (row, g) = (&rows[place * size..][..size], place % groups);
+            let logit = |c: usize| -> f64 {
+                let products =
+                    row.iter().zip(&split[g][c * size..][..size]).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                products.sum::<f64>() + f64::from(split_biases[g][c])
+            };
+            let largest = (0..k).map(logit).fold(f64::NEG_INFINITY, f64::max);
+            assert!(usize::from(symbol) < k && logit(symbol.into()) >= largest - 1e-5, "place {place}");
+        }
+    }
+    assert!(GroupCodebooks::with_biases(&device, &[&[1.0; 5]], &[&[0.0]], 5).expect("no failure").is_none());
+}

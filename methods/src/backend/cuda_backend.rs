@@ -236,6 +236,18 @@ impl Backend for CudaBackend {
         Ok(Box::new(CudaGroups { backend: self.clone(), books, m: codebooks.len() }))
     }
 
+    fn logit_search(&self, maps: &[AffineMap<'_>]) -> Result<Option<Box<dyn GroupSearch>>, MethodError> {
+        let weights: Vec<Vec<f32>> = maps.iter().map(|map| map.weights.t().iter().copied().collect()).collect();
+        let biases: Vec<Cow<'_, [f32]>> = maps.iter().map(|map| contiguous(&map.bias)).collect();
+        let weights: Vec<&[f32]> = weights.iter().map(|weights| &**weights).collect();
+        let biases: Vec<&[f32]> = biases.iter().map(|bias| &**bias).collect();
+        let size = maps.first().map_or(0, |map| map.weights.nrows());
+        let books = GroupCodebooks::with_biases(&self.device, &weights, &biases, size)?;
+        Ok(books.map(|books| -> Box<dyn GroupSearch> {
+            Box::new(CudaGroups { backend: self.clone(), books, m: maps.len() })
+        }))
+    }
+
     fn network(
         &self,
         straight: AffineMap<'_>,
