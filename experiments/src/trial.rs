@@ -62,6 +62,10 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Resu
     // Plain words, one line: under a memory limit, collecting a backtrace would need memory that is not there, while
     // holding the lock that reporting its absence needs.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    // The folder that a long run was started from may be gone by now; the autodiff library looks for settings there and panics.
+    if std::env::current_dir().is_err() {
+        let _ = std::env::set_current_dir(std::env::temp_dir());
+    }
     let mut text = String::new();
     let mut say = |message: &Message| {
         writeln!(output, "{}", serde_json::to_string(message).unwrap_or_default())?;

@@ -444,3 +444,29 @@ fn pictures_are_kept_of_the_first_seed_and_shown() {
     assert!(output.status.success(), "{}", words(&output, folder.path()));
     assert!(!page("index.html").contains("data:image/png") && !root.join("report/pictures").exists());
 }
+
+/// Nothing of a run depends on the folder that it was started from, once it goes on: not the learned methods either, whose library
+/// looks for settings there.
+#[cfg(unix)]
+#[test]
+fn a_run_outlives_the_folder_it_was_started_from() {
+    const LEARNED: &str = "name: t
+seeds: [1]
+threads: 1
+datasets: [{ synthetic: mixture, dim: 4, n: 200, queries: 5 }]
+methods: [fsq: { levels: [3, 3], training: { epochs: 1 } }]
+measure: { distortion: {} }
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", LEARNED);
+    let gone = folder.path().join("gone");
+    std::fs::create_dir(&gone).expect("a folder to leave");
+    let executable = xtask(folder.path()).get_program().to_owned();
+    let script = r#"cd "$1" && rmdir "$1" && exec "$2" experiments "$3" --out "$4""#;
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(&gone).arg(executable);
+    let output = command.arg(folder.path().join("e.yaml")).arg(folder.path().join("out")).output().expect("starts");
+    let text = words(&output, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("t: 1 trial succeeded, 0 failed") || text.contains("1 trials succeeded, 0 failed"), "{text}");
+}
