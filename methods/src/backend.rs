@@ -19,7 +19,7 @@ use ndarray::{Array2, ArrayView2};
 use std::any::Any;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 /// Why a device cannot be used, and what would be right.
@@ -232,6 +232,20 @@ pub trait RowMap: Send + Sync {
     /// # Errors
     /// A device failure.
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError>;
+}
+
+/// What a backend has prepared, or prepares now; a failure is tried again the next time.
+pub(crate) fn prepared<T>(
+    once: &OnceLock<T>,
+    prepare: impl FnOnce() -> Result<T, MethodError>,
+) -> Result<&T, MethodError> {
+    match once.get() {
+        Some(prepared) => Ok(prepared),
+        None => {
+            let fresh = prepare()?;
+            Ok(once.get_or_init(|| fresh))
+        }
+    }
 }
 
 /// A uniform grid for each component.

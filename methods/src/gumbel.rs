@@ -1,6 +1,6 @@
 //! The Gumbel-softmax bottleneck: codewords chosen by logits, softly and at random while training, by the largest after.
 
-use crate::backend::{AffineMap, Backend, GroupSearch};
+use crate::backend::{AffineMap, Backend, GroupSearch, prepared};
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::learned::estimator::{gumbel_softmax, largest};
 use crate::learned::{
@@ -257,12 +257,11 @@ impl LogitQuantizer {
     }
 
     fn search(&self) -> Result<Option<&dyn GroupSearch>, MethodError> {
-        if let Some(search) = self.search.get() {
-            return Ok(search.as_deref());
-        }
-        let maps = self.logits.iter().map(|(weights, bias)| AffineMap { weights: weights.view(), bias: bias.view() });
-        let prepared = self.backend.logit_search(&maps.collect::<Vec<_>>())?;
-        Ok(self.search.get_or_init(|| prepared).as_deref())
+        let search = prepared(&self.search, || {
+            let maps = self.logits.iter().map(|(w, b)| AffineMap { weights: w.view(), bias: b.view() });
+            self.backend.logit_search(&maps.collect::<Vec<_>>())
+        })?;
+        Ok(search.as_deref())
     }
 }
 

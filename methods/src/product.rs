@@ -1,6 +1,6 @@
 //! A trained codebook per group of consecutive components: the quantizer behind `lbg` (one group) and `pq`.
 
-use crate::backend::{Backend, GroupSearch, Join};
+use crate::backend::{Backend, GroupSearch, Join, prepared};
 use crate::batch::decode_rows;
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::lookup::LookupSearcher;
@@ -68,11 +68,7 @@ impl Quantizer for ProductQuantizer {
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
         check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
         let bits = symbol_bits(self.codebooks.codewords());
-        if let Some(search) = self.search.get() {
-            return search.encode(rows, bits, codes);
-        }
-        let prepared = self.backend.group_search(&self.codebooks.books)?;
-        self.search.get_or_init(|| prepared).encode(rows, bits, codes)
+        prepared(&self.search, || self.backend.group_search(&self.codebooks.books))?.encode(rows, bits, codes)
     }
 
     fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {

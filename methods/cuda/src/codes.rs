@@ -76,7 +76,7 @@ fn code_size(positions: usize, bits: u32) -> usize {
 }
 
 /// Blocks whose threads share out so many places.
-fn over(device: &Device, places: usize) -> Launch {
+pub(crate) fn over(device: &Device, places: usize) -> Launch {
     Launch::of(places.div_ceil(THREADS as usize).min(BLOCKS * device.facts().multiprocessors as usize), THREADS)
 }
 

@@ -1,13 +1,9 @@
 //! Small networks: affine maps and what is between them (`kernels/network.cu`, `kernels/products.cu`).
 
-use crate::device::{Buffer, Device, Launch, launch};
+use crate::codes::over;
+use crate::device::{Buffer, Device, launch};
 use crate::products::{Terms, products};
 use crate::{CudaError, Rows};
-
-const THREADS: u32 = 256;
-
-/// Blocks that a multiprocessor is given to share out values.
-const BLOCKS: usize = 16;
 
 /// `x·weights + bias` on a device.
 #[derive(Debug)]
@@ -106,10 +102,6 @@ impl Network {
             return Ok(());
         }
         let device = rows.buffer().device();
-        let over = |count: usize| {
-            let most = BLOCKS * device.facts().multiprocessors as usize;
-            Launch::of(count.div_ceil(THREADS as usize).min(most), THREADS)
-        };
         let mut held: Option<(Buffer<f32>, usize)> = None;
         for layer in &self.branch {
             let x = match &held {
@@ -127,7 +119,7 @@ impl Network {
                     let seen = device.room::<f32>(n * inputs.len())?;
                     // SAFETY: there is room for what every row's windows see, and only inputs that there are are read.
                     unsafe {
-                        launch!(device, gather_windows, over(n * inputs.len());
+                        launch!(device, gather_windows, over(device, n * inputs.len());
                             x.start(), x.stride(), x.n(), x.dim() as u32, inputs, inputs.len() as u32, &seen)?;
                     }
                     let width = inputs.len() / map.inputs * map.outputs();
@@ -139,7 +131,7 @@ impl Network {
                     let Some((values, _)) = &held else { unreachable!("a rectifier behind a map") };
                     // SAFETY: as many values are there.
                     unsafe {
-                        launch!(device, rectify_values, over(values.len()); values, values.len() as u64)?;
+                        launch!(device, rectify_values, over(device, values.len()); values, values.len() as u64)?;
                     }
                 }
             }
@@ -148,7 +140,7 @@ impl Network {
             assert!(width == self.straight.outputs(), "a branch as wide as the straight map");
             // SAFETY: `out` has that many values, as the straight map has written them.
             unsafe {
-                launch!(device, add_values, over(values.len()); &*out, &values, values.len() as u64)?;
+                launch!(device, add_values, over(device, values.len()); &*out, &values, values.len() as u64)?;
             }
         }
         Ok(())

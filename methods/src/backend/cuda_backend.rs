@@ -12,7 +12,7 @@ use cuda::{
     Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Proximity, Rows,
     SumTables, Terms, UniformScalars,
 };
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayBase, ArrayView2, Axis, Data, Ix2};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ impl CudaBackend {
 }
 
 /// The values row by row, without a copy where they lie so.
-fn contiguous<'v>(rows: &'v ArrayView2<'_, f32>) -> Cow<'v, [f32]> {
+fn contiguous<S: Data<Elem = f32>>(rows: &ArrayBase<S, Ix2>) -> Cow<'_, [f32]> {
     match rows.as_slice() {
         Some(values) => Cow::Borrowed(values),
         None => Cow::Owned(rows.iter().copied().collect()),
@@ -229,8 +229,7 @@ impl Backend for CudaBackend {
     }
 
     fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError> {
-        let views: Vec<ArrayView2<'_, f32>> = codebooks.iter().map(|book| book.view()).collect();
-        let books: Vec<Cow<'_, [f32]>> = views.iter().map(contiguous).collect();
+        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(contiguous).collect();
         let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
         let books = GroupCodebooks::new(&self.device, &books, codebooks[0].ncols())?;
         Ok(Box::new(CudaGroups { backend: self.clone(), books, m: codebooks.len() }))
@@ -336,8 +335,7 @@ impl Backend for CudaBackend {
         rows: &mut [f32],
     ) -> Result<bool, MethodError> {
         let (m, width) = (codebooks.len(), codebooks[0].ncols());
-        let views: Vec<ArrayView2<'_, f32>> = codebooks.iter().map(|book| book.view()).collect();
-        let books: Vec<Cow<'_, [f32]>> = views.iter().map(contiguous).collect();
+        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(contiguous).collect();
         let books = Codebooks::new(&self.device, &books.iter().map(|book| &**book).collect::<Vec<_>>(), width)?;
         let size = (m * usize::from(bits)).div_ceil(8);
         let dim = if join == Join::Beside { m * width } else { width };

@@ -1,7 +1,7 @@
 //! A trained bottleneck between its encoder and decoder.
 
 use super::encoder::{Autoencoder, CodersOnBackend, Encoder};
-use crate::backend::Backend;
+use crate::backend::{Backend, prepared};
 use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols, check_batch};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use std::sync::{Arc, OnceLock};
@@ -27,11 +27,7 @@ impl LearnedQuantizer {
     }
 
     fn coders(&self) -> Result<&CodersOnBackend, MethodError> {
-        if let Some(coders) = self.on_backend.get() {
-            return Ok(coders);
-        }
-        let coders = self.autoencoder.on(&*self.backend)?;
-        Ok(self.on_backend.get_or_init(|| coders))
+        prepared(&self.on_backend, || self.autoencoder.on(&*self.backend))
     }
 }
 
