@@ -9,7 +9,7 @@ use crate::rotation::multiply;
 use crate::state::State;
 use crate::{Curve, MethodError, Metric, ModelError, Quantizer, Searcher, Symbols, check_batch};
 use cpu::SumTables;
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip, s};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -82,7 +82,9 @@ impl AdditiveQuantizer {
                 _ => codes.copy_from_slice(&self.beams(rows)?.best_codes()),
             }
             if let (Some(search), Some(local)) = (&self.search, self.local) {
+                let before = codes.to_vec();
                 search.improve(rows, local.rounds, local.seed, codes)?;
+                keep_what_errs_less(rows, &self.codebooks.books, &before, codes);
             }
         }
         Ok(codes)
@@ -247,17 +249,35 @@ impl Beams {
     }
 }
 
+/// Puts back the code of each row that errs more than the one `before` it. A search by tables rounds on the scale of the rows, which
+/// may be coarser than what their last codewords decide.
+fn keep_what_errs_less(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], before: &[u16], codes: &mut [u16]) {
+    let m = codebooks.len();
+    let each = codes.par_chunks_exact_mut(m).zip(before.par_chunks_exact(m)).enumerate().with_min_len(64);
+    each.for_each_init(Vec::new, |left, (i, (code, before))| {
+        if *code != *before
+            && squared_error(rows.row(i), codebooks, code, left) > squared_error(rows.row(i), codebooks, before, left)
+        {
+            code.copy_from_slice(before);
+        }
+    });
+}
+
+/// `‖x − Σ_s C_s[code_s]‖²`; what is left of the row is in `left` afterwards.
+fn squared_error(row: ArrayView1<'_, f32>, codebooks: &[Array2<f32>], code: &[u16], left: &mut Vec<f32>) -> f64 {
+    left.clear();
+    left.extend(row.iter().copied());
+    for (&c, book) in code.iter().zip(codebooks) {
+        left.iter_mut().zip(book.row(usize::from(c))).for_each(|(x, y)| *x -= y);
+    }
+    left.iter().map(|v| f64::from(v * v)).sum::<f64>()
+}
+
 /// `mean ‖x − Σ_s C_s[codes_s]‖²`.
 pub(crate) fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], codes: &[u16]) -> f64 {
     let m = codebooks.len();
-    let each = codes.par_chunks_exact(m).enumerate().with_min_len(64).map_init(Vec::new, |left, (i, code)| {
-        left.clear();
-        left.extend(rows.row(i).iter().copied());
-        for (&c, book) in code.iter().zip(codebooks) {
-            left.iter_mut().zip(book.row(usize::from(c))).for_each(|(x, y)| *x -= y);
-        }
-        left.iter().map(|v| f64::from(v * v)).sum::<f64>()
-    });
+    let each = codes.par_chunks_exact(m).enumerate().with_min_len(64);
+    let each = each.map_init(Vec::new, |left, (i, code)| squared_error(rows.row(i), codebooks, code, left));
     let errors: Vec<f64> = each.collect();
     errors.iter().sum::<f64>() / errors.len().max(1) as f64
 }

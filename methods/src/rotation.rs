@@ -144,20 +144,27 @@ pub fn principal_axes(rows: ArrayView2<'_, f32>) -> PrincipalAxes {
 
 /// Deals axes, whose variances fall, to `groups` groups of equal size so that the products of their variances are as equal
 /// as can be (Ge, He, Ke and Sun 2013, eigenvalue allocation). Numbers of axes, group by group.
+///
+/// Each axis goes to the group with room whose product is smallest so far. Variances count in units of the smallest, so that no factor
+/// is below 1: otherwise a group's product would fall with every axis it gets, and the first group would get all the large ones.
+/// So the unit of the rows decides nothing either.
 pub fn deal(variances: &[f64], groups: usize) -> Vec<usize> {
-    let floor = 1e-12 * variances.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let floor = LEAST_SHARE * variances.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let least = variances.iter().copied().fold(f64::INFINITY, f64::min).max(floor);
     let size = variances.len() / groups;
     let mut dealt: Vec<(f64, Vec<usize>)> = vec![(0.0, Vec::new()); groups];
     for (axis, variance) in variances.iter().enumerate() {
-        // The open group whose product of variances is smallest so far.
         let open = dealt.iter_mut().filter(|(_, axes)| axes.len() < size);
         if let Some(group) = open.min_by(|a, b| a.0.total_cmp(&b.0)) {
-            group.0 += variance.max(floor).ln();
+            group.0 += (variance.max(least) / least).ln();
             group.1.push(axis);
         }
     }
     dealt.into_iter().flat_map(|(_, axes)| axes).collect()
 }
+
+/// Smallest share of all variance that an axis counts with: what is below is rounding.
+const LEAST_SHARE: f64 = 1e-12;
 
 /// Principal axes of `rows`, dealt to `groups` by [`deal`]. Columns are the new axes, group by group.
 pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
@@ -217,13 +224,34 @@ mod tests {
             let x: f32 = StandardNormal.sample(&mut rng);
             x * 2f32.powi(j as i32)
         });
-        let axes = balanced_axes(rows.view(), 4);
-        assert!(distance_from_orthonormal(&axes) < 1e-5);
-        let rotated = multiply(rows.view(), axes.view());
-        let variance = |j: usize| rotated.column(j).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / 2000.0;
-        let products: Vec<f64> = (0..4).map(|g| variance(2 * g) * variance(2 * g + 1)).collect();
-        let spread =
-            products.iter().fold(0f64, |m, p| m.max(*p)) / products.iter().fold(f64::INFINITY, |m, p| m.min(*p));
-        assert!(spread < 1.5, "variances 4^0 … 4^7 pair up to 4^7 each: {products:?}");
+        // In any unit: below, about and above 1.
+        for unit in [2f32.powi(-20), 1.0, 2f32.powi(20)] {
+            let rows = &rows * unit;
+            let axes = balanced_axes(rows.view(), 4);
+            assert!(distance_from_orthonormal(&axes) < 1e-5);
+            let rotated = multiply(rows.view(), axes.view());
+            let variance =
+                |j: usize| rotated.column(j).iter().map(|x| f64::from(*x / unit).powi(2)).sum::<f64>() / 2000.0;
+            let products: Vec<f64> = (0..4).map(|g| variance(2 * g) * variance(2 * g + 1)).collect();
+            let spread =
+                products.iter().fold(0f64, |m, p| m.max(*p)) / products.iter().fold(f64::INFINITY, |m, p| m.min(*p));
+            assert!(spread < 1.5, "variances 4^0 … 4^7 pair up to 4^7 each, unit {unit}: {products:?}");
+        }
+    }
+
+    #[test]
+    fn axes_are_dealt_alike_in_any_unit() {
+        // A spectrum that falls by a power law, as those of embeddings do, and one with axes that say nothing.
+        let spectrum: Vec<f64> = (1..=24).map(|j| f64::from(j).powf(-1.2)).collect();
+        let flat: Vec<f64> = (0..24).map(|j| if j < 10 { 1.0 / f64::from(j + 1) } else { 0.0 }).collect();
+        for variances in [spectrum, flat] {
+            let dealt = deal(&variances, 4);
+            for unit in [1e-30, 1e-6, 1e6, 1e30] {
+                let scaled: Vec<f64> = variances.iter().map(|v| v * unit).collect();
+                assert_eq!(deal(&scaled, 4), dealt, "unit {unit}");
+            }
+            // The largest axis of each group is one of the four largest of all.
+            assert!(dealt.chunks_exact(6).all(|group| group.iter().any(|&axis| axis < 4)), "{dealt:?}");
+        }
     }
 }

@@ -49,15 +49,18 @@ fn assign(c: &mut Criterion) {
         let (rows, vectors) = (floats(1, n * d), floats(2, K * d));
         for isa in Isa::available() {
             let panels = Panels::new(isa, &vectors, d, Score::HalfDistance);
-            let mut nearest = vec![0u32; n];
-            pool.install(|| panels.assign(&rows, d, &mut nearest));
+            let (mut nearest, mut open) = (vec![0u32; n], Vec::new());
+            pool.install(|| panels.assign(&rows, d, &mut nearest, &mut open));
             for (row, &found) in rows.chunks_exact(d).zip(&nearest) {
                 let least = vectors.chunks_exact(d).map(|v| squared_distance(row, v)).fold(f32::INFINITY, f32::min);
                 close(squared_distance(row, &vectors[found as usize * d..][..d]), least, "the nearest");
             }
             group.throughput(Throughput::Elements(n as u64));
             group.bench_function(BenchmarkId::new(isa.to_string(), format!("d{d}")), |b| {
-                b.iter(|| pool.install(|| panels.assign(black_box(&rows), d, &mut nearest)));
+                b.iter(|| {
+                    open.clear();
+                    pool.install(|| panels.assign(black_box(&rows), d, &mut nearest, &mut open));
+                });
             });
         }
     }

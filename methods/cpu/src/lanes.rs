@@ -28,6 +28,17 @@ pub(crate) trait Lanes: Copy {
     fn load_few(values: &[f32]) -> Self;
     /// The sum of all lanes, by halves: lane `l` with `l + N/2`, then with `l + N/4`, and so on.
     fn sum(self) -> f32;
+    /// The smaller in each lane; `other` where either is NaN.
+    fn min(self, other: Self) -> Self;
+    /// The greater in each lane; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smallest of all lanes, none of which is NaN.
+    #[inline(always)]
+    fn least(self) -> f32 {
+        let mut values = [f32::INFINITY; 16];
+        self.store(&mut values);
+        values.into_iter().fold(f32::INFINITY, f32::min)
+    }
     /// One bit per lane: whether `self` is smaller than `bound`.
     fn below(self, bound: Self) -> u32;
     /// Asks for the cache line of the first value of a slice, for soon.
@@ -40,25 +51,6 @@ pub(crate) trait Lanes: Copy {
     fn store_index(index: Self::Index, values: &mut [u32]);
     /// Where `self` is smaller than `best`, replaces `best` by it and `best_index` by `index`.
     fn keep_smaller(self, best: &mut Self, best_index: &mut Self::Index, index: Self::Index);
-
-    /// Of two registers of best scores of columns, and the panels of two registers that they came from: the column of the smallest, the
-    /// lowest among equals.
-    #[inline(always)]
-    fn winner(best: [Self; 2], panels: [Self::Index; 2]) -> u32 {
-        let (mut scores, mut origins) = ([0f32; 32], [0u32; 32]);
-        for half in 0..2 {
-            best[half].store(&mut scores[half * Self::N..]);
-            Self::store_index(panels[half], &mut origins[half * Self::N..]);
-        }
-        let mut winner = (f32::INFINITY, 0u32);
-        for w in 0..2 * Self::N {
-            let candidate = (scores[w], origins[w] * 2 * Self::N as u32 + w as u32);
-            if candidate.0 < winner.0 || (candidate.0 == winner.0 && candidate.1 < winner.1) {
-                winner = candidate;
-            }
-        }
-        winner.1
-    }
 }
 
 /// One register of i16.
@@ -165,6 +157,16 @@ impl Lanes for Portable {
     #[inline(always)]
     fn sum(self) -> f32 {
         (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|l| if self.0[l] < other.0[l] { self.0[l] } else { other.0[l] }))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Portable(std::array::from_fn(|l| if self.0[l] > other.0[l] { self.0[l] } else { other.0[l] }))
     }
 
     fn below(self, bound: Self) -> u32 {
@@ -278,6 +280,18 @@ mod x86 {
         fn sum(self) -> f32 {
             // SAFETY: AVX2 is present, see the module.
             unsafe { sum_of_four(_mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0))) }
+        }
+
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2(unsafe { _mm256_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: AVX2 is present, see the module.
+            Avx2(unsafe { _mm256_max_ps(self.0, other.0) })
         }
 
         #[inline(always)]
@@ -483,6 +497,18 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_min_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: AVX-512 is present, see the module.
+            Avx512(unsafe { _mm512_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
         fn below(self, bound: Self) -> u32 {
             // SAFETY: AVX-512 is present, see the module.
             u32::from(unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, bound.0) })
@@ -514,21 +540,9 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn winner(best: [Self; 2], panels: [__m512i; 2]) -> u32 {
+        fn least(self) -> f32 {
             // SAFETY: AVX-512 is present, see the module.
-            unsafe {
-                let least = _mm512_set1_ps(_mm512_reduce_min_ps(_mm512_min_ps(best[0].0, best[1].0)));
-                let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-                let low = _mm512_or_si512(_mm512_slli_epi32::<5>(panels[0]), lane);
-                let high =
-                    _mm512_or_si512(_mm512_slli_epi32::<5>(panels[1]), _mm512_or_si512(lane, _mm512_set1_epi32(16)));
-                let none = _mm512_set1_epi32(-1);
-                let low = _mm512_mask_mov_epi32(none, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(best[0].0, least), low);
-                let high = _mm512_mask_mov_epi32(none, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(best[1].0, least), high);
-                let column = _mm512_reduce_min_epu32(_mm512_min_epu32(low, high));
-                // Nothing was smaller than infinity.
-                if column == u32::MAX { 0 } else { column }
-            }
+            unsafe { _mm512_reduce_min_ps(self.0) }
         }
 
         #[inline(always)]

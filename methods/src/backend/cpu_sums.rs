@@ -9,6 +9,7 @@ use crate::MethodError;
 use cpu::{BeamScratch, Isa, Neighbor, Panels, Score, SumTables, least_few};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
+use std::cmp::Ordering;
 
 /// Rows searched by one task at most, and values of the tables that belong to them.
 const ROWS: usize = 64;
@@ -135,19 +136,33 @@ pub(super) fn nearest_of_groups<'m>(
         panels.scores(&rows, &mut scores);
         let mut few = vec![(0f32, 0u32); found.len()];
         least_few(isa, &scores, group * k, count, &mut few);
-        for ((found, few), rows) in
-            found.chunks_exact_mut(count).zip(few.chunks_exact(count)).zip(rows.chunks_exact(group * dim))
-        {
-            for (found, &(_, id)) in found.iter_mut().zip(few) {
-                // The split form cancels; the distance itself is summed directly, as `assign` does.
+        let mut candidates: Vec<Neighbor> = Vec::with_capacity(count);
+        let each = found.chunks_exact_mut(count).zip(few.chunks_exact(count)).zip(scores.chunks_exact(group * k));
+        for (((found, few), scores), rows) in each.zip(rows.chunks_exact(group * dim)) {
+            // Scores cancel: which of those about the last one belong to the few, and in which order, distances decide.
+            let margin = rows.chunks_exact(dim).map(|row| panels.margin_of(row)).fold(0.0, f32::max);
+            let limit = few[count - 1].0 + 2.0 * margin;
+            let neighbor = |id: u32| {
                 let (b, c) = (id as usize / k, id as usize % k);
-                let score = cpu::squared_distance(&rows[b * dim..][..dim], &codewords[c * dim..][..dim]);
-                *found = Neighbor { score, id };
+                Neighbor { score: cpu::squared_distance(&rows[b * dim..][..dim], &codewords[c * dim..][..dim]), id }
+            };
+            candidates.clear();
+            if scores.iter().filter(|&&score| is_within(score, limit)).count() == count {
+                candidates.extend(few.iter().map(|&(_, id)| neighbor(id)));
+            } else {
+                let within = scores.iter().zip(0..).filter(|&(&score, _)| is_within(score, limit));
+                candidates.extend(within.map(|(_, id)| neighbor(id)));
             }
-            found.sort_unstable();
+            candidates.sort_unstable();
+            found.copy_from_slice(&candidates[..count]);
         }
     });
     found
+}
+
+/// Not above the limit; so is NaN, since it excludes nothing.
+fn is_within(score: f32, limit: f32) -> bool {
+    score.partial_cmp(&limit) != Some(Ordering::Greater)
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): a generator small enough to have one per row.
@@ -215,11 +230,8 @@ mod tests {
                     let mut all: Vec<Neighbor> =
                         (0..group * k).map(|id| Neighbor { score: score(id), id: id as u32 }).collect();
                     all.sort();
-                    // Halves of whole numbers are exact, but the centre is not: ties may fall otherwise.
-                    for (found, plain) in found.iter().zip(&all) {
-                        assert_eq!(found.score, plain.score);
-                        assert_eq!(score(found.id as usize), found.score);
-                    }
+                    // Distances of whole numbers are exact, and the first of equals comes first.
+                    assert_eq!(found, &all[..count]);
                 }
             }
         }
