@@ -101,7 +101,8 @@ impl AdditiveQuantizer {
 }
 
 /// Whether tables serve a beam search: they are not too large, and what they round is small beside what the last codewords
-/// decide. Where a code says more of a vector than f32 can hold of its square, residuals do.
+/// decide, and beside what tells the codewords of one codebook apart. Where a code says more of a vector than f32 can hold of its
+/// square, residuals do.
 fn tables_serve(codebooks: &[Array2<f32>]) -> bool {
     let (m, k) = (codebooks.len(), codebooks[0].nrows());
     if SumTables::bytes(m, k, false) > TABLE_BYTES {
@@ -114,8 +115,31 @@ fn tables_serve(codebooks: &[Array2<f32>]) -> bool {
         squares.sum::<f64>() / k as f64
     };
     let powers: Vec<f64> = codebooks.iter().map(power).filter(|&p| p > 0.0).collect();
-    let all: f64 = powers.iter().sum();
-    powers.iter().all(|p| *p >= 1e-4 * all)
+    let least = LEAST_SHARE * powers.iter().sum::<f64>();
+    powers.iter().all(|p| *p >= least) && codebooks.iter().filter_map(spacing).all(|spacing| spacing >= least)
+}
+
+/// Share of the power of all codebooks that tables still resolve.
+const LEAST_SHARE: f64 = 1e-4;
+
+/// Codewords whose neighbours are looked for to learn how far apart those of a codebook are.
+const SPACING_SAMPLE: usize = 64;
+
+/// The median of `‖c − c'‖²` over some codewords `c` and the nearest other codeword `c'` of each; None if all are equal.
+fn spacing(book: &Array2<f32>) -> Option<f64> {
+    let k = book.nrows();
+    let mut squares: Vec<f64> = (0..k)
+        .step_by(k.div_ceil(SPACING_SAMPLE))
+        .filter_map(|c| {
+            let codeword = book.row(c);
+            let to = |other: ArrayView1<'_, f32>| -> f64 {
+                codeword.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+            };
+            book.outer_iter().map(to).filter(|&square| square > 0.0).min_by(f64::total_cmp)
+        })
+        .collect();
+    squares.sort_unstable_by(f64::total_cmp);
+    squares.get(squares.len() / 2).copied()
 }
 
 impl Quantizer for AdditiveQuantizer {

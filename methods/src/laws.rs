@@ -5,11 +5,13 @@
 
 mod agreement;
 mod coding;
+mod range;
 
 pub use agreement::{
     Disagreement, codes_agree_with_those_of_the_processor, disagreements, scans_agree_with_those_of_the_processor,
 };
 pub use coding::*;
+pub use range::*;
 
 use crate::backend::{Backend, CpuBackend};
 use crate::spec::MethodEntry;
@@ -39,6 +41,8 @@ macro_rules! for_each_law {
             a_saved_quantizer_is_the_same_quantizer,
             the_model_size_is_no_more_than_its_file,
             distance_from_zero_costs_nothing,
+            multiplying_all_rows_by_a_power_of_two_changes_no_code,
+            clusters_far_apart_do_not_hide_the_nearest,
             transforms_go_before_any_method,
             codes_agree_with_those_of_the_processor,
             scans_agree_with_those_of_the_processor

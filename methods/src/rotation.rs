@@ -67,6 +67,9 @@ pub fn random(dim: usize, rng: &mut impl Rng) -> Array2<f32> {
 /// than threefold each and leave none outside of about (0.68, 1.13) (Jordan et al. 2024, Muon); then the Newton–Schulz
 /// iteration `X ← 1.5·X − 0.5·X·G` pulls every value in `(0, √3)` to 1. `fallback`, orthonormal itself, decides directions about which `M` says nothing.
 pub fn polar(matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
+    // Squares of it are taken: in units of its largest entry, or rather of a power of two beside it, they stay in range.
+    let most = matrix.iter().fold(0f32, |most, v| most.max(v.abs()));
+    let matrix = &(matrix * power_of_two_at(most).recip());
     let largest = largest_singular_value(matrix);
     if largest <= 0.0 || !largest.is_finite() {
         return fallback.clone();
@@ -90,6 +93,11 @@ pub fn polar(matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
         }
     }
     x
+}
+
+/// The power of two at or below a positive value, within those whose inverse f32 has; 1 for what is not positive and finite.
+fn power_of_two_at(value: f32) -> f32 {
+    if value > 0.0 && value.is_finite() { value.log2().floor().clamp(-120.0, 120.0).exp2() } else { 1.0 }
 }
 
 /// Largest entry of `|G − I|`.

@@ -1,0 +1,96 @@
+//! The laws of where rows lie and in which unit they are: codes depend on the shape of the data alone.
+
+use super::{Bench, DIM, decode, encode, gaussian};
+use crate::Quantizer;
+use ndarray::Array2;
+
+/// Symbols of codes, row by row, without the values that some methods keep beside them.
+fn symbols(quantizer: &dyn Quantizer, codes: &[u8]) -> Vec<u16> {
+    let symbols = quantizer.symbols().expect("shows its symbols");
+    let mut row = vec![0; symbols.alphabets().len()];
+    let mut all = Vec::new();
+    for code in codes.chunks_exact(quantizer.code_size()) {
+        symbols.unpack(code, &mut row).expect("unpacks");
+        all.extend_from_slice(&row);
+    }
+    all
+}
+
+/// Multiplying all rows by a power of two, which f32 does exactly, changes no symbol, and multiplies what is decoded.
+///
+/// # Panics
+/// Where a method does not.
+pub fn multiplying_all_rows_by_a_power_of_two_changes_no_code(bench: &Bench) {
+    // A spectrum that falls, as that of embeddings does: below variance 1 and above it axes are to be shared out alike.
+    let mut rows = gaussian(600, DIM, 11);
+    rows.columns_mut().into_iter().enumerate().for_each(|(j, mut column)| column /= 1.0 + j as f32);
+    for (name, method) in bench.specimens() {
+        let coded = |unit: f32| {
+            let rows = &rows * unit;
+            let quantizer = method.fit(rows.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}, {unit}: {e}"));
+            let codes = encode(&*quantizer, rows.view());
+            (symbols(&*quantizer, &codes), decode(&*quantizer, &codes) / unit)
+        };
+        let (expected, decoded) = coded(1.0);
+        for power in [-30, -7, 10, 30] {
+            let (found, decoded_there) = coded(2f32.powi(power));
+            let differ = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
+            assert_eq!(differ, 0, "{name}: symbols that change when all rows are multiplied by 2^{power}");
+            assert!(decoded_there == decoded, "{name}: decoded rows are not multiplied by 2^{power}");
+        }
+    }
+}
+
+/// Rows in two clusters, `apart` times their spread from zero on either side.
+fn clusters(apart: f32) -> Array2<f32> {
+    let mut rows = gaussian(600, DIM, 12);
+    rows.rows_mut().into_iter().enumerate().for_each(|(i, mut row)| row += if i % 2 == 0 { apart } else { -apart });
+    rows
+}
+
+/// What f32 itself may take from the length of a difference, of rows whose components are up to `largest`: a few roundings each.
+fn resolution(largest: f32) -> f64 {
+    2.0 * f64::from(largest) * f64::from(f32::EPSILON) * (DIM as f64).sqrt()
+}
+
+/// Rows get the nearest of all decoded rows as often where clusters lie far apart, beside their spread, as where they do not.
+///
+/// A search by `½‖c‖² − x·c` in f32 breaks this: the terms grow with the square of how far clusters are apart, what they differ by does
+/// not.
+///
+/// # Panics
+/// Where a method does not.
+pub fn clusters_far_apart_do_not_hide_the_nearest(bench: &Bench) {
+    // These do not look for the nearest of what they can decode: an encoder, a rotation or a norm comes between.
+    let by_other_means =
+        ["binary", "rabitq", "turboquant", "qat", "fsq", "gumbel", "vqvae", "rvqvae", "simvq", "lfq", "sign"];
+    for (name, method) in bench.specimens() {
+        if by_other_means.contains(&method.name()) {
+            continue;
+        }
+        // Lengths of errors, of the code chosen and of the best code that any row has, as means over the rows.
+        let lengths = |apart: f32| {
+            let rows = clusters(apart);
+            let quantizer = method.fit(rows.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let decoded = decode(&*quantizer, &encode(&*quantizer, rows.view()));
+            let length = |i: usize, j: usize| -> f64 {
+                let differences = rows.row(i).into_iter().zip(decoded.row(j)).map(|(a, b)| f64::from(*a) - f64::from(*b));
+                differences.map(|d| d * d).sum::<f64>().sqrt()
+            };
+            let n = rows.nrows();
+            let chosen = (0..n).map(|i| length(i, i)).sum::<f64>() / n as f64;
+            let best = (0..n).map(|i| (0..n).map(|j| length(i, j)).fold(f64::INFINITY, f64::min)).sum::<f64>() / n as f64;
+            (chosen, best)
+        };
+        // Beams do not find the nearest of all sums; how far they are from it may not grow.
+        let (chosen, best) = lengths(1.0);
+        let usual = chosen / best;
+        for apart in [1e2, 1e4, 1e6] {
+            let (chosen, best) = lengths(apart);
+            assert!(
+                chosen <= 1.005 * usual * best + resolution(apart),
+                "{name}, clusters at ±{apart}: errors of {chosen} where {best} is there, {usual} times as much where they are near"
+            );
+        }
+    }
+}
