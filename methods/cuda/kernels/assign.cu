@@ -3,39 +3,37 @@
 //
 // On tensor cores, in f16 with sums in f32, every row finds its best score and the next; a bound on what rounding to f16 may have changed
 // says whether that decides. The rows it does not decide are listed, and the codewords that may be nearest to them found by a second look
-// at the same scores; these few are compared in f32. Rows with too many of them are searched in f32 from the start.
+// at the same scores; the distances of these few, summed directly in f32, decide. Rows with too many of them are searched by direct
+// distances to all codewords from the start: scores in f32 cancel where codewords lie far from each other.
 //
 // |x·c − x̂·ĉ| ≤ ‖x‖·‖c − ĉ‖ + ‖ĉ‖·‖x − x̂‖                     (Cauchy and Schwarz; the norms of what rounding cut off are measured)
 
-// norms[c] = ½‖c−μ‖², infinite from k on up to k_padded. One warp per codeword. Where `halves` are wanted, also the codeword in f16,
-// times `scale`, `padded` values with zeros at the end; and the largest norm of what f16 cut off (bounds[0]) and of what it kept (bounds[1]),
-// as bits of a positive f32, which are in the order of its values.
+// norms[c] = ½‖c−μ‖², infinite from k on up to k_padded. One warp per codeword. Also the codeword in f16, times `scale`, `padded` values
+// with zeros at the end; and the largest norm of what f16 cut off (bounds[0]) and of what it kept (bounds[1]), as bits of a positive f32,
+// which are in the order of its values.
 KERNEL prepare_codewords(const float* codewords, const float* mean, u32 k, u32 k_padded, u32 dim, u32 padded, float scale, float* norms,
                          u16* halves, u32* bounds) {
     u32 c = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     u32 lane = threadIdx.x % WARP;
     if (c < k_padded) {
         float norm = 0, kept = 0, lost = 0;
-        u32 width = halves ? padded : dim;
-        for (u32 j = 2 * lane; j < width; j += 2 * WARP) {
+        for (u32 j = 2 * lane; j < padded; j += 2 * WARP) {
             float a = c < k && j < dim ? codewords[(u64)c * dim + j] - mean[j] : 0.f;
             float b = c < k && j + 1 < dim ? codewords[(u64)c * dim + j + 1] - mean[j + 1] : 0.f;
             norm += a * a + b * b;
-            if (halves) {
-                u32 both = two_halves(a * scale, b * scale);
-                ((u32*)halves)[((u64)c * padded + j) / 2] = both;
-                // On the scale of halves, where squares do not vanish.
-                float ha = half_value((u16)both), hb = half_value((u16)(both >> 16)), da = a * scale - ha, db = b * scale - hb;
-                kept += ha * ha + hb * hb;
-                lost += da * da + db * db;
-            }
+            u32 both = two_halves(a * scale, b * scale);
+            ((u32*)halves)[((u64)c * padded + j) / 2] = both;
+            // On the scale of halves, where squares do not vanish.
+            float ha = half_value((u16)both), hb = half_value((u16)(both >> 16)), da = a * scale - ha, db = b * scale - hb;
+            kept += ha * ha + hb * hb;
+            lost += da * da + db * db;
         }
         norm = warp_sum(norm);
         kept = warp_sum(kept);
         lost = warp_sum(lost);
         if (lane == 0) {
             norms[c] = c < k ? 0.5f * norm : INFINITE;
-            if (halves && c < k) {
+            if (c < k) {
                 atomicMax(&bounds[0], __float_as_uint(sqrtf(lost) / scale));
                 atomicMax(&bounds[1], __float_as_uint(sqrtf(kept) / scale));
             }
@@ -291,10 +289,9 @@ KERNEL BOUNDED(HALF_THREADS, 2) list_candidates(const u16* rows, const u16* code
                        open_count, candidates, counts);
 }
 
-// The nearest of the candidates of each row in `open`, in f32; rows without any, or with more than have a place, are listed in `rest`. One
+// The nearest of the candidates of each row in `open`; rows without any, or with more than have a place, are listed in `rest`. One
 // warp per row.
-KERNEL decide_candidates(const float* rows, u64 stride, u32 dim, const float* codewords, const float* mean, const float* norms, u32 k,
-                         const u32* open, const u32* open_count, u32 places, const u32* candidates, const u32* counts, u32* nearest,
+KERNEL decide_candidates(const float* rows, u64 stride, u32 dim, const float* codewords, u32 k, const u32* open, const u32* open_count, u32 places, const u32* candidates, const u32* counts, u32* nearest,
                          u32* rest, u32* rest_count) {
     u32 lane = threadIdx.x % WARP, warps = gridDim.x * (blockDim.x / WARP);
     for (u32 slot = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP; slot < *open_count; slot += warps) {
@@ -308,11 +305,9 @@ KERNEL decide_candidates(const float* rows, u64 stride, u32 dim, const float* co
         for (u32 p = 0; p < count; p++) {
             u32 c = candidates[(u64)slot * CANDIDATES + p];
             if (c >= k) continue;
-            float sum = 0;
-            for (u32 j = lane; j < dim; j += WARP) sum = fmaf(row[j] - mean[j], codewords[(u64)c * dim + j] - mean[j], sum);
-            float score = norms[c] - warp_sum(sum);
-            if (better(score, c, best)) {
-                best.score = score;
+            float distance = warp_squared_distance(row, codewords + (u64)c * dim, dim);
+            if (better(distance, c, best)) {
+                best.score = distance;
                 best.id = c;
             }
         }
@@ -320,9 +315,9 @@ KERNEL decide_candidates(const float* rows, u64 stride, u32 dim, const float* co
     }
 }
 
-// The same in f32, for any dimension: all rows, or the `list_count` rows that are listed. 256 threads with 8 rows × 8 codewords each.
+// The nearest codewords by direct distances in f32, for any dimension: all rows, or the `list_count` rows that are listed. 256 threads with 8 rows × 8 codewords each.
 KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const u32* list, const u32* list_count, const float* codewords,
-                                     const float* mean, const float* norms, u32 k, u32 dim, u32* nearest) {
+                                     u32 k, u32 dim, u32* nearest) {
     SHARED(float, memory);
     float* scores = memory + 2 * DEPTH * TILE_STRIDE;
     u32* ids = (u32*)(scores + 16 * TILE_ROWS);
@@ -343,19 +338,17 @@ KERNEL BOUNDED(256, 2) assign_floats(const float* rows, u64 stride, u32 n, const
         }
         for (u32 first = 0; first < k; first += TILE_CODEWORDS) {
             float sums[8][8];
-            multiply_tile(
-                sums, memory, dim, mean,
-                [&](u32 i, u32 r, u32 d, float mu) { return first_row + r < count ? rows[starts[i] + d] - mu : 0.f; },
-                [&](u32, u32 r, u32 d, float mu) { return first + r < k ? codewords[(u64)(first + r) * dim + d] - mu : 0.f; });
+            fill_tile<true>(
+                sums, memory, dim, nullptr,
+                [&](u32 i, u32 r, u32 d, float) { return first_row + r < count ? rows[starts[i] + d] : 0.f; },
+                [&](u32, u32 r, u32 d, float) { return first + r < k ? codewords[(u64)(first + r) * dim + d] : 0.f; });
 #pragma unroll
             for (int j = 0; j < 8; j++) {
                 u32 c = first + place_in_tile(j, tx);
-                float norm = c < k ? norms[c] : INFINITE;
 #pragma unroll
                 for (int i = 0; i < 8; i++) {
-                    float score = norm - sums[i][j];
-                    if (score < best[i]) {
-                        best[i] = score;
+                    if (c < k && sums[i][j] < best[i]) {
+                        best[i] = sums[i][j];
                         id[i] = c;
                     }
                 }

@@ -61,7 +61,7 @@ KERNEL BOUNDED(256, 2) list_near(const float* queries, u64 query_stride, u32 que
     u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     u32 first_row = blockIdx.x * TILE_ROWS, first_query = blockIdx.y * TILE_ROWS;
     float sums[8][8];
-    multiply_tile(
+    fill_tile<false>(
         sums, memory, dim, mean,
         [&](u32, u32 r, u32 d, float mu) { return first_query + r < query_count ? queries[(first_query + r) * query_stride + d] - mu : 0.f; },
         [&](u32, u32 r, u32 d, float mu) { return first_row + r < n ? rows[(first_row + r) * stride + d] - mu : 0.f; });

@@ -1,38 +1,49 @@
 // Products of all rows with all columns of a table, in f32: rotations, and scores where all of them are wanted.
 
-// out[i][c] = row_bias[i] + bias[c] + factor · (x_i − mean)·y_c, for n rows and k others of dim components; mean and biases may be left
-// out. Tiles of 128×128, 256 threads with 8×8 of it each.
+// out[i][c] = bias[c] + factor · (x_i − mean)·y_c, for n rows and k others of dim components; mean and bias may be left out. Tiles of 128×128, 256 threads with 8×8 of it each.
 KERNEL BOUNDED(256, 2) products(const float* rows, u64 stride, u32 n, const float* mean, const float* others, u32 k, u32 dim, float factor,
-                                const float* bias, const float* row_bias, float* out, u64 out_stride) {
+                                const float* bias, float* out, u64 out_stride) {
     SHARED(float, memory);
     u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     u32 first_row = blockIdx.x * TILE_ROWS;
     for (u32 first = blockIdx.y * TILE_CODEWORDS; first < k; first += gridDim.y * TILE_CODEWORDS) {
         float sums[8][8];
-        multiply_tile(
+        fill_tile<false>(
             sums, memory, dim, mean,
             [&](u32, u32 r, u32 d, float mu) { return first_row + r < n ? rows[(first_row + r) * stride + d] - mu : 0.f; },
             [&](u32, u32 r, u32 d, float) { return first + r < k ? others[(u64)(first + r) * dim + d] : 0.f; });
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             u32 r = first_row + place_in_tile(i, ty);
-            float of_row = row_bias && r < n ? row_bias[r] : 0.f;
 #pragma unroll
             for (int j = 0; j < 8; j++) {
                 u32 c = first + place_in_tile(j, tx);
-                if (r < n && c < k) out[r * out_stride + c] = of_row + fmaf(factor, sums[i][j], bias ? bias[c] : 0.f);
+                if (r < n && c < k) out[r * out_stride + c] = fmaf(factor, sums[i][j], bias ? bias[c] : 0.f);
             }
         }
     }
 }
 
-// halves[i] = ½‖x_i − mean‖². One warp per row.
-KERNEL half_norms(const float* rows, u64 stride, u32 n, const float* mean, u32 dim, float* halves) {
-    u32 i = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
-    u32 lane = threadIdx.x % WARP;
-    if (i < n) {
-        float sum = warp_squared_distance(rows + i * stride, mean, dim);
-        if (lane == 0) halves[i] = 0.5f * sum;
+// out[i][c] = ‖x_i − y_c‖², in tiles as above.
+KERNEL BOUNDED(256, 2) distances(const float* rows, u64 stride, u32 n, const float* others, u32 k, u32 dim, float* out) {
+    SHARED(float, memory);
+    u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+    u32 first_row = blockIdx.x * TILE_ROWS;
+    for (u32 first = blockIdx.y * TILE_CODEWORDS; first < k; first += gridDim.y * TILE_CODEWORDS) {
+        float sums[8][8];
+        fill_tile<true>(
+            sums, memory, dim, nullptr,
+            [&](u32, u32 r, u32 d, float) { return first_row + r < n ? rows[(first_row + r) * stride + d] : 0.f; },
+            [&](u32, u32 r, u32 d, float) { return first + r < k ? others[(u64)(first + r) * dim + d] : 0.f; });
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            u32 r = first_row + place_in_tile(i, ty);
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                u32 c = first + place_in_tile(j, tx);
+                if (r < n && c < k) out[(u64)r * k + c] = sums[i][j];
+            }
+        }
     }
 }
 

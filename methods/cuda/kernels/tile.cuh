@@ -1,4 +1,4 @@
-// Tiles of products in f32: 128 rows with 128 others, by 256 threads with 8×8 of them each. What the two are, and what becomes of the
+// Tiles of products, or of squared distances, in f32: 128 rows with 128 others, by 256 threads with 8×8 of them each. What the two are, and what becomes of the
 // products, is the kernel's.
 
 #define TILE_ROWS 128
@@ -9,11 +9,12 @@
 // Where in the tile the i-th of a thread's eight lies: rows go by ty = threadIdx.x / 16, others by tx = threadIdx.x % 16.
 DEVICE u32 place_in_tile(u32 i, u32 t) { return i / 4 * 64 + t * 4 + i % 4; }
 
-// sums[i][j] = Σ_d row(…, d)·other(…, d) over `dim` components. row(i, r, d, mu) is component d of the r-th row of the tile, of which this
+// sums[i][j] = Σ_d row(…, d)·other(…, d) over `dim` components, or Σ_d (row(…, d) − other(…, d))² where DISTANCES: twice the work, and
+// nothing that cancels. row(i, r, d, mu) is component d of the r-th row of the tile, of which this
 // thread reads the i-th of eight; mu is mean[d], or 0 without a mean. `memory` has room for 2·DEPTH·TILE_STRIDE values, and every thread
 // of the block comes here.
-template <class R, class O>
-DEVICE void multiply_tile(float (&sums)[8][8], float* memory, u32 dim, const float* mean, R row, O other) {
+template <bool DISTANCES, class R, class O>
+DEVICE void fill_tile(float (&sums)[8][8], float* memory, u32 dim, const float* mean, R row, O other) {
     float* row_tile = memory;
     float* other_tile = row_tile + DEPTH * TILE_STRIDE;
     u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
@@ -40,7 +41,10 @@ DEVICE void multiply_tile(float (&sums)[8][8], float* memory, u32 dim, const flo
 #pragma unroll
             for (int i = 0; i < 8; i++)
 #pragma unroll
-                for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a[i], b[j], sums[i][j]);
+                for (int j = 0; j < 8; j++) {
+                    float difference = a[i] - b[j];
+                    sums[i][j] = DISTANCES ? fmaf(difference, difference, sums[i][j]) : fmaf(a[i], b[j], sums[i][j]);
+                }
         }
     }
 }

@@ -42,12 +42,12 @@ pub(crate) const FLOAT_TILES: usize = 4 * 2 * DEPTH * TILE_STRIDE;
 /// What decides between codewords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pass {
-    /// Tensor cores where they pay, f32 elsewhere.
+    /// Tensor cores where they pay, distances in f32 elsewhere.
     #[default]
     Auto,
-    /// f32 alone.
+    /// Distances in f32 alone.
     Floats,
-    /// Tensor cores first, then f32 for what they leave open.
+    /// Tensor cores first, then distances in f32 for what they leave open.
     Halves,
 }
 
@@ -67,9 +67,6 @@ pub struct Codewords {
     k: usize,
     dim: usize,
     codewords: Buffer<f32>,
-    mean: Buffer<f32>,
-    /// `½‖c−μ‖²`, padded to whole tiles with infinity.
-    norms: Buffer<f32>,
     halves: Option<Halves>,
 }
 
@@ -90,10 +87,41 @@ struct Open {
 #[derive(Debug)]
 struct Halves {
     codewords: Buffer<u16>,
+    mean: Buffer<f32>,
+    /// `½‖c−μ‖²`, padded to whole tiles with infinity.
+    norms: Buffer<f32>,
     /// Components with zeros up to whole stages.
     padded: usize,
     scale: f32,
     bounds: Buffer<u32>,
+}
+
+impl Halves {
+    fn new(device: &Device, codewords: &[f32], on_device: &Buffer<f32>, dim: usize) -> Result<Halves, CudaError> {
+        let mean = mean_of(codewords, dim);
+        let largest = codewords
+            .chunks_exact(dim)
+            .flat_map(|c| c.iter().zip(&mean))
+            .fold(0f32, |most, (v, m)| most.max((v - m).abs()));
+        let exponent = (LARGEST_HALF / largest.max(f32::MIN_POSITIVE)).log2().floor().clamp(-60.0, 60.0);
+        let (k, padded) = (codewords.len() / dim, dim.next_multiple_of(STAGE));
+        let padded_k = k.next_multiple_of(TILE);
+        let halves = Halves {
+            codewords: device.room(padded_k * padded)?,
+            mean: device.upload(&mean)?,
+            norms: device.room(padded_k)?,
+            padded,
+            scale: exponent.exp2(),
+            bounds: device.filled(2, 0)?,
+        };
+        // SAFETY: norms and halves have room for `padded_k` rows of `padded` values, the rest is as long as k and dim say.
+        unsafe {
+            launch!(device, prepare_codewords, Launch::of(padded_k.div_ceil(ROWS_PER_BLOCK), ROW_THREADS);
+                on_device, &halves.mean, k as u32, padded_k as u32, dim as u32, padded as u32, halves.scale, &halves.norms,
+                &halves.codewords, &halves.bounds)?;
+        }
+        Ok(halves)
+    }
 }
 
 impl Codewords {
@@ -107,41 +135,14 @@ impl Codewords {
     pub fn new(device: &Device, codewords: &[f32], dim: usize, pass: Pass) -> Result<Codewords, CudaError> {
         assert!(dim > 0 && !codewords.is_empty() && codewords.len().is_multiple_of(dim), "whole codewords of {dim}");
         let k = codewords.len() / dim;
-        let mean = mean_of(codewords, dim);
         let tensor = match pass {
             Pass::Auto => k >= TENSOR_FROM.0 && dim >= TENSOR_FROM.1,
             Pass::Floats => false,
             Pass::Halves => true,
         };
-        let largest = codewords
-            .chunks_exact(dim)
-            .flat_map(|c| c.iter().zip(&mean))
-            .fold(0f32, |most, (v, m)| most.max((v - m).abs()));
-        let padded_k = k.next_multiple_of(TILE);
-        let norms = device.room(padded_k)?;
-        let halves = match tensor {
-            true => {
-                let padded = dim.next_multiple_of(STAGE);
-                let exponent = (LARGEST_HALF / largest.max(f32::MIN_POSITIVE)).log2().floor().clamp(-60.0, 60.0);
-                Some(Halves {
-                    codewords: device.room(padded_k * padded)?,
-                    padded,
-                    scale: exponent.exp2(),
-                    bounds: device.filled(2, 0)?,
-                })
-            }
-            false => None,
-        };
-        let (codewords, mean) = (device.upload(codewords)?, device.upload(&mean)?);
-        let blocks = padded_k.div_ceil(ROWS_PER_BLOCK);
-        // SAFETY: norms and halves have room for `padded_k` rows of `padded` values, the rest is as long as k and dim say.
-        unsafe {
-            launch!(device, prepare_codewords, Launch::of(blocks, ROW_THREADS);
-                &codewords, &mean, k as u32, padded_k as u32, dim as u32, halves.as_ref().map_or(0, |h| h.padded as u32),
-                halves.as_ref().map_or(1.0, |h| h.scale), &norms, halves.as_ref().map(|h| &h.codewords),
-                halves.as_ref().map(|h| &h.bounds))?;
-        }
-        Ok(Codewords { device: device.clone(), k, dim, codewords, mean, norms, halves })
+        let on_device = device.upload(codewords)?;
+        let halves = if tensor { Some(Halves::new(device, codewords, &on_device, dim)?) } else { None };
+        Ok(Codewords { device: device.clone(), k, dim, codewords: on_device, halves })
     }
 
     /// Codewords.
@@ -211,7 +212,7 @@ impl Codewords {
         // SAFETY: there is room for what is written of each row.
         unsafe {
             launch!(self.device, prepare_rows, Launch::of(blocks, ROW_THREADS);
-                rows.start(), rows.stride(), rows.n(), &self.mean, self.dim as u32, halves.padded as u32, halves.scale,
+                rows.start(), rows.stride(), rows.n(), &halves.mean, self.dim as u32, halves.padded as u32, halves.scale,
                 &halves.bounds, row_halves, factors, margins)
         }
     }
@@ -234,7 +235,7 @@ impl Codewords {
         // SAFETY: rows beyond the last are not read, codewords are whole tiles, and each row has its place in what is written.
         unsafe {
             launch!(self.device, assign_halves, Launch::of(n.div_ceil(TILE), HALF_THREADS).shared(shared);
-                row_halves, rows.n(), &halves.codewords, &self.norms, k_padded, padded as u32, u32::from(resident), factors,
+                row_halves, rows.n(), &halves.codewords, &halves.norms, k_padded, padded as u32, u32::from(resident), factors,
                 margins, nearest.at(from), &left.open, &left.open_count)?;
         }
         let sharing = self.device.facts().multiprocessors as usize * SHARING_BLOCKS;
@@ -242,12 +243,11 @@ impl Codewords {
         // SAFETY: only rows that are listed are read, of which the first `places` have room for candidates, and all in the rest.
         unsafe {
             launch!(self.device, list_candidates, Launch::of(tiles.min(sharing), HALF_THREADS).shared(shared);
-                row_halves, &halves.codewords, &self.norms, k_padded, padded as u32, u32::from(resident), factors, margins,
+                row_halves, &halves.codewords, &halves.norms, k_padded, padded as u32, u32::from(resident), factors, margins,
                 &left.open, &left.open_count, left.places as u32, &left.candidates, &left.counts)?;
             launch!(self.device, decide_candidates, Launch::of(blocks.min(sharing), ROW_THREADS);
-                rows.start(), rows.stride(), self.dim as u32, &self.codewords, &self.mean, &self.norms, self.k as u32,
-                &left.open, &left.open_count, left.places as u32, &left.candidates, &left.counts, nearest.at(from), &left.rest,
-                &left.rest_count)
+                rows.start(), rows.stride(), self.dim as u32, &self.codewords, self.k as u32, &left.open, &left.open_count,
+                left.places as u32, &left.candidates, &left.counts, nearest.at(from), &left.rest, &left.rest_count)
         }
     }
 
@@ -270,8 +270,8 @@ impl Codewords {
         // SAFETY: listed numbers are those of rows, and each row has its place in `nearest`.
         unsafe {
             launch!(self.device, assign_floats, Launch::of(blocks, TILE_THREADS).shared(shared);
-                rows.start(), rows.stride(), rows.n(), list, count, &self.codewords, &self.mean, &self.norms, self.k as u32,
-                self.dim as u32, nearest.at(from))
+                rows.start(), rows.stride(), rows.n(), list, count, &self.codewords, self.k as u32, self.dim as u32,
+                nearest.at(from))
         }
     }
 

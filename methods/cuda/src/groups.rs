@@ -25,10 +25,22 @@ pub struct GroupCodebooks {
 
 #[derive(Debug)]
 enum Kind {
-    /// All in one: codewords relative to the mean of their group, these means, `½‖c‖²`.
-    Together { codebooks: Buffer<f32>, means: Buffer<f32>, norms: Buffer<f32> },
+    /// All in one.
+    Together(Together),
     /// Group by group.
     Apart(Vec<Codewords>),
+}
+
+#[derive(Debug)]
+struct Together {
+    /// Codewords relative to the mean of their group, these means, `½‖c‖²`.
+    codebooks: Buffer<f32>,
+    means: Buffer<f32>,
+    norms: Buffer<f32>,
+    /// The codewords themselves, where distances decide.
+    codewords: Option<Buffer<f32>>,
+    /// The largest `‖c‖²` of each group.
+    largest: Buffer<f32>,
 }
 
 fn has_kernel(size: usize, groups: usize) -> bool {
@@ -49,18 +61,21 @@ impl GroupCodebooks {
         assert!(k > 0 && codebooks.iter().all(|book| book.len() == k * size), "codebooks of one shape");
         let kind = match has_kernel(size, codebooks.len()) {
             true => {
-                let (mut all, mut means, mut norms) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut all, mut means, mut norms, mut largest) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
                 for book in codebooks {
                     let book = Centred::new(book, size);
                     all.extend(book.codewords);
                     means.extend(book.mean);
+                    largest.push(book.half_norms.iter().fold(0f32, |most, &half| most.max(2.0 * half)));
                     norms.extend(book.half_norms);
                 }
-                Kind::Together {
+                Kind::Together(Together {
                     codebooks: device.upload(&all)?,
                     means: device.upload(&means)?,
                     norms: device.upload(&norms)?,
-                }
+                    codewords: Some(device.upload(&codebooks.concat())?),
+                    largest: device.upload(&largest)?,
+                })
             }
             false => {
                 let books = codebooks.iter().map(|book| Codewords::new(device, book, size, Pass::Auto));
@@ -92,11 +107,13 @@ impl GroupCodebooks {
         }
         // −(x·w + b) as the kernel computes it: −b in place of half norms, and nothing taken from rows.
         let norms: Vec<f32> = biases.iter().flat_map(|bias| bias.iter().map(|b| -b)).collect();
-        let kind = Kind::Together {
+        let kind = Kind::Together(Together {
             codebooks: device.upload(&weights.concat())?,
             means: device.filled(groups * size, 0)?,
             norms: device.upload(&norms)?,
-        };
+            codewords: None,
+            largest: device.filled(groups, 0)?,
+        });
         Ok(Some(GroupCodebooks { device: device.clone(), groups, k, size, kind }))
     }
 
@@ -115,7 +132,7 @@ impl GroupCodebooks {
             return Ok(());
         }
         match &self.kind {
-            Kind::Together { codebooks, means, norms } => {
+            Kind::Together(Together { codebooks, means, norms, codewords, largest }) => {
                 // A multiple of 4 codewords, so that the norms behind them stay aligned.
                 let chunk = (CHUNK_BYTES / (4 * (self.size + 1)) / 4 * 4).min(self.k.next_multiple_of(4));
                 let shared = 4 * ((chunk * self.size).next_multiple_of(4) + chunk);
@@ -124,8 +141,8 @@ impl GroupCodebooks {
                     ($($size:literal $kernel:ident),*) => {
                         match self.size {
                             $($size => launch!(self.device, $kernel, grid;
-                                rows.start(), rows.stride(), rows.n(), codebooks, means, norms, self.k as u32, chunk as u32,
-                                groups as u32, &*symbols),)*
+                                rows.start(), rows.stride(), rows.n(), codebooks, means, norms, codewords.as_ref(), largest,
+                                self.k as u32, chunk as u32, groups as u32, &*symbols),)*
                             _ => unreachable!("sizes with a kernel of their own"),
                         }
                     };

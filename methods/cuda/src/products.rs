@@ -1,6 +1,6 @@
 //! Products of all rows with all columns of a table, and the least of what they give (`kernels/products.cu`).
 
-use crate::assign::{Centred, FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK};
+use crate::assign::FLOAT_TILES;
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::{CudaError, Rows};
 
@@ -15,11 +15,9 @@ pub struct Terms<'a> {
     pub mean: Option<&'a Buffer<f32>>,
     /// Added to the products with each of the others: `k` values.
     pub bias: Option<&'a Buffer<f32>>,
-    /// Added to the products of each row: one value per row.
-    pub row_bias: Option<&'a Buffer<f32>>,
 }
 
-/// Writes `out[i][c] = row_bias[i] + bias[c] + factor·(x_i − mean)·y_c` for the `k` rows `y` of `others`.
+/// Writes `out[i][c] = bias[c] + factor·(x_i − mean)·y_c` for the `k` rows `y` of `others`.
 ///
 /// # Errors
 /// A device failure.
@@ -30,7 +28,7 @@ pub fn products(
     rows: Rows<'_>,
     others: &Buffer<f32>,
     factor: f32,
-    Terms { mean, bias, row_bias }: Terms<'_>,
+    Terms { mean, bias }: Terms<'_>,
     out: &mut Buffer<f32>,
 ) -> Result<(), CudaError> {
     let (n, dim) = (rows.count(), rows.dim());
@@ -40,7 +38,6 @@ pub fn products(
         mean.is_none_or(|m| m.len() >= dim) && bias.is_none_or(|b| b.len() >= k),
         "a mean per component, a bias per other"
     );
-    assert!(row_bias.is_none_or(|b| b.len() >= n), "a bias per row");
     assert!(out.len() >= n * k, "a place for each product");
     if n == 0 || k == 0 {
         return Ok(());
@@ -49,7 +46,7 @@ pub fn products(
     // SAFETY: all are as long as just asserted.
     unsafe {
         launch!(device, products, Launch::of(n.div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE).min(65_535)).shared(FLOAT_TILES);
-            rows.start(), rows.stride(), rows.n(), mean, others, k as u32, dim as u32, factor, bias, row_bias, &*out, k as u64)
+            rows.start(), rows.stride(), rows.n(), mean, others, k as u32, dim as u32, factor, bias, &*out, k as u64)
     }
 }
 
@@ -72,29 +69,22 @@ pub fn nearest_of_groups(
     let k = codewords.len() / dim;
     assert!(group > 0 && k > 0 && codewords.len() == k * dim, "groups of rows, whole codewords");
     let (groups, count) = (rows.count() / group, count.min(group * k));
-    let Centred { codewords: centred, mean, half_norms } = Centred::new(codewords, dim);
-    let (centred, mean, norms) = (device.upload(&centred)?, device.upload(&mean)?, device.upload(&half_norms)?);
     let codewords = device.upload(codewords)?;
-    let room = (device.spare_bytes()? / 2 / (group * (4 * k + 4) + 8 * count) as u64) as usize;
+    let room = (device.spare_bytes()? / 2 / (group * 4 * k + 8 * count) as u64) as usize;
     let at_once = room.clamp(1, 1 << 20).min(groups.max(1));
-    let mut scores = device.room(at_once * group * k)?;
-    let row_halves = device.room(at_once * group)?;
+    let candidates = device.room::<f32>(at_once * group * k)?;
     let (places, distances) = (device.room(at_once * count)?, device.room(at_once * count)?);
     let (mut all_places, mut all_distances) = (vec![0u32; groups * count], vec![0f32; groups * count]);
     for from in (0..groups).step_by(at_once) {
         let here = at_once.min(groups - from);
         let rows = rows.part(from * group, here * group);
-        // SAFETY: there is room for the rows of this part.
+        let tiles = Launch::of(rows.count().div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE).min(65_535));
+        // SAFETY: candidates, places and distances have room for the groups of this part, and places are those of candidates.
         unsafe {
-            launch!(device, half_norms, Launch::of((here * group).div_ceil(ROWS_PER_BLOCK), ROW_THREADS);
-                rows.start(), rows.stride(), rows.n(), &mean, dim as u32, &row_halves)?;
-        }
-        let terms = Terms { mean: Some(&mean), bias: Some(&norms), row_bias: Some(&row_halves) };
-        products(rows, &centred, -1.0, terms, &mut scores)?;
-        // SAFETY: scores, places and distances have room for the groups of this part, and places are those of scores.
-        unsafe {
+            launch!(device, distances, tiles.shared(FLOAT_TILES);
+                rows.start(), rows.stride(), rows.n(), &codewords, k as u32, dim as u32, &candidates)?;
             launch!(device, least_few, Launch::of(here, THREADS).shared(8 * 32);
-                &scores, here as u32, (group * k) as u64, count as u32, &places)?;
+                &candidates, here as u32, (group * k) as u64, count as u32, &places)?;
             launch!(device, order_found, Launch::of(here, THREADS);
                 rows.start(), rows.stride(), group as u32, &codewords, k as u32, dim as u32, here as u32, count as u32, &places,
                 &distances)?;

@@ -76,7 +76,7 @@ impl SumTables {
 
     /// `u` of rows: `m·k` values each.
     fn unary(&self, rows: Rows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
-        let terms = Terms { mean: Some(&self.center), bias: Some(&self.norms), row_bias: None };
+        let terms = Terms { mean: Some(&self.center), bias: Some(&self.norms) };
         products(rows, &self.centred, -2.0, terms, out)
     }
 

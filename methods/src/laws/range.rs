@@ -27,7 +27,8 @@ pub fn multiplying_all_rows_by_a_power_of_two_changes_no_code(bench: &Bench) {
     for (name, method) in bench.specimens() {
         let coded = |unit: f32| {
             let rows = &rows * unit;
-            let quantizer = method.fit(rows.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}, {unit}: {e}"));
+            let quantizer =
+                method.fit(rows.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}, {unit}: {e}"));
             let codes = encode(&*quantizer, rows.view());
             (symbols(&*quantizer, &codes), decode(&*quantizer, &codes) / unit)
         };
@@ -49,7 +50,7 @@ fn clusters(apart: f32) -> Array2<f32> {
 }
 
 /// What f32 itself may take from the length of a difference, of rows whose components are up to `largest`: a few roundings each.
-fn resolution(largest: f32) -> f64 {
+pub(super) fn resolution(largest: f32) -> f64 {
     2.0 * f64::from(largest) * f64::from(f32::EPSILON) * (DIM as f64).sqrt()
 }
 
@@ -74,12 +75,14 @@ pub fn clusters_far_apart_do_not_hide_the_nearest(bench: &Bench) {
             let quantizer = method.fit(rows.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
             let decoded = decode(&*quantizer, &encode(&*quantizer, rows.view()));
             let length = |i: usize, j: usize| -> f64 {
-                let differences = rows.row(i).into_iter().zip(decoded.row(j)).map(|(a, b)| f64::from(*a) - f64::from(*b));
+                let differences =
+                    rows.row(i).into_iter().zip(decoded.row(j)).map(|(a, b)| f64::from(*a) - f64::from(*b));
                 differences.map(|d| d * d).sum::<f64>().sqrt()
             };
             let n = rows.nrows();
             let chosen = (0..n).map(|i| length(i, i)).sum::<f64>() / n as f64;
-            let best = (0..n).map(|i| (0..n).map(|j| length(i, j)).fold(f64::INFINITY, f64::min)).sum::<f64>() / n as f64;
+            let best =
+                (0..n).map(|i| (0..n).map(|j| length(i, j)).fold(f64::INFINITY, f64::min)).sum::<f64>() / n as f64;
             (chosen, best)
         };
         // Beams do not find the nearest of all sums; how far they are from it may not grow.

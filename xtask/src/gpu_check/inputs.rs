@@ -11,17 +11,21 @@ pub enum Kind {
     Far,
     /// Few different values, so that many vectors are equal.
     Repeated,
+    /// In clusters that lie far apart beside their spread: what is compared is small beside what products are of.
+    Clusters,
 }
 
-pub const KINDS: [Kind; 3] = [Kind::Plain, Kind::Far, Kind::Repeated];
+pub const KINDS: [Kind; 4] = [Kind::Plain, Kind::Far, Kind::Repeated, Kind::Clusters];
 
 /// So many values that follow from the seed and the number of their stream.
 pub fn values(seed: u64, stream: u64, len: usize, kind: Kind) -> Vec<f32> {
     let seed = stream_seed(seed, stream);
-    let of = |i| match (kind, random_float(seed, i)) {
+    let of = |i: u64| match (kind, random_float(seed, i)) {
         (Kind::Plain, v) => v,
         (Kind::Far, v) => v + 1000.0,
         (Kind::Repeated, v) => v.round(),
+        // Stretches of values, and so vectors of any dimension, in three places.
+        (Kind::Clusters, v) => v + 1e4 * (i / 64 % 3) as f32,
     };
     (0..len as u64).map(of).collect()
 }
@@ -46,11 +50,11 @@ pub fn mean(rows: &[f32], dim: usize) -> Vec<f64> {
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
-/// What f32 cannot tell apart, as a share of the squared norms of what is compared: sums of a few hundred products.
+/// What f32 cannot tell apart, as a share of what is compared: sums of a few hundred terms.
 pub const TIE: f64 = 1e-5;
 
-/// Whether two codewords are as near to a row as f32 can tell, computing relative to the codewords' mean.
-pub fn is_tie(row: &[f32], a: &[f32], b: &[f32], mean: &[f64]) -> bool {
-    let norm = |v: &[f32]| v.iter().zip(mean).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum::<f64>();
-    (distance(row, a) - distance(row, b)).abs() <= TIE * (norm(row) + norm(a).max(norm(b)))
+/// Whether two codewords are as near to a row as f32 can tell by their distances.
+pub fn is_tie(row: &[f32], a: &[f32], b: &[f32]) -> bool {
+    let (a, b) = (distance(row, a), distance(row, b));
+    (a - b).abs() <= TIE * a.min(b)
 }

@@ -1,7 +1,7 @@
 //! What every family of kernels must show: fresh inputs, outputs poisoned before, answers like the processor's.
 
 use super::agreement::Agreement;
-use super::inputs::{KINDS, Kind, TIE, distance, is_tie, mean, values};
+use super::inputs::{KINDS, Kind, TIE, distance, is_tie, values};
 use super::prove_codes;
 use super::prove_training;
 use super::sums::Books;
@@ -92,7 +92,6 @@ fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
             let processor = Nearest::new(bench.isa, codewords.clone(), dim, Score::HalfDistance);
             let mut expected = vec![0; n];
             processor.assign(&rows, stride, &mut expected, None);
-            let center = mean(&codewords, dim);
             let codeword = |c: u32| &codewords[c as usize * dim..][..dim];
             let what = |i: usize| format!("{n}×{dim} to {k}, {kind:?}, row {i}");
             for i in 0..n {
@@ -107,7 +106,7 @@ fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
                     true => found.same(),
                     // Of equal codewords the first is meant.
                     false => found.differs(
-                        codeword(here) != codeword(there) && is_tie(row, codeword(here), codeword(there), &center),
+                        codeword(here) != codeword(there) && is_tie(row, codeword(here), codeword(there)),
                         || format!("{}: codeword {there} for {here}", what(i)),
                     ),
                 }
@@ -178,7 +177,6 @@ fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
             let mut expected = vec![0u32; n];
             let processor = Nearest::new(bench.isa, book.to_vec(), size, Score::HalfDistance);
             processor.assign(&rows[g * size..], dim, &mut expected, None);
-            let center = mean(book, size);
             for (i, &here) in expected.iter().enumerate() {
                 let row = &rows[i * dim + g * size..][..size];
                 let there = u32::from(symbols[i * groups + g]);
@@ -193,7 +191,7 @@ fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
                 found.add_distortion(distance(row, codeword(there)), distance(row, codeword(here)));
                 match here == there || codeword(here) == codeword(there) {
                     true => found.same(),
-                    false => found.differs(is_tie(row, codeword(here), codeword(there), &center), what),
+                    false => found.differs(is_tie(row, codeword(here), codeword(there)), what),
                 }
             }
         }
@@ -207,11 +205,11 @@ fn all_products(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let (n, k) = (bench.rows(n), bench.codewords(k));
         let of = |stream: u64, len| values(bench.seed, 8 * case + stream, len, Kind::Plain);
         let (rows, others, center) = (of(0, n * dim), of(1, k * dim), of(2, dim));
-        let (bias, row_bias) = (of(3, k), of(4, n));
+        let bias = of(3, k);
         let upload = |values: &[f32]| bench.device.upload(values);
         let (there, others_there, center_there) = (upload(&rows)?, upload(&others)?, upload(&center)?);
-        let (bias_there, row_bias_there) = (upload(&bias)?, upload(&row_bias)?);
-        let terms = Terms { mean: Some(&center_there), bias: Some(&bias_there), row_bias: Some(&row_bias_there) };
+        let bias_there = upload(&bias)?;
+        let terms = Terms { mean: Some(&center_there), bias: Some(&bias_there) };
         let mut out = bench.poisoned(n * k)?;
         products(Rows::all(&there, dim), &others_there, -2.0, terms, &mut out)?;
         for (place, found_there) in out.download()?.into_iter().enumerate() {
@@ -222,7 +220,7 @@ fn all_products(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
                 sum += part;
                 size += part.abs();
             }
-            let exact = f64::from(row_bias[i]) + f64::from(bias[c]) - 2.0 * sum;
+            let exact = f64::from(bias[c]) - 2.0 * sum;
             found.holds_if((f64::from(found_there) - exact).abs() <= TIE * (size + 10.0), || {
                 format!("{n}×{k}×{dim}, place {i}, {c}: {found_there} for {exact}")
             });
@@ -464,7 +462,6 @@ fn neighbours(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
             let (rows_there, asked_there) = (bench.device.upload(&rows)?, bench.device.upload(&asked)?);
             let base = Base::new(Rows::all(&rows_there, dim), Proximity::SquaredDistance)?;
             let lists = base.nearest(Rows::all(&asked_there, dim), k)?;
-            let center = mean(&rows, dim);
             for (q, list) in lists.iter().enumerate() {
                 let query = &asked[q * dim..][..dim];
                 let row = |id: usize| &rows[id * dim..][..dim];
@@ -476,7 +473,7 @@ fn neighbours(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
                     let id = there.id as usize;
                     match id == here {
                         true => found.same(),
-                        false => found.differs(id < n && is_tie(query, row(id), row(here), &center), || {
+                        false => found.differs(id < n && is_tie(query, row(id), row(here)), || {
                             format!("{}: row {id} for {here}", what(place))
                         }),
                     }

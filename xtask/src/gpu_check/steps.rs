@@ -1,7 +1,7 @@
 //! What is timed: the steps that quantizers spend their time in, at sizes that fill a large device, on inputs made there.
 
 use super::fit;
-use super::inputs::{distance, is_tie, mean, stream_seed};
+use super::inputs::{distance, is_tie, stream_seed};
 use super::limits::Work;
 use super::streams;
 use cpu::{Isa, Nearest, Score};
@@ -191,14 +191,13 @@ fn look(
     chosen: impl Fn(usize) -> Result<usize, CudaError>,
 ) -> Result<(), Failure> {
     let size = part.len();
-    let center = mean(codewords, size);
     let codeword = |c: usize| &codewords[c * size..][..size];
     for i in setting.looked_at(n) {
         let (row, there) = (&setting.row(i)[part.clone()], chosen(i)?);
         let count = codewords.len() / size;
         let here = (0..count).into_par_iter().map(|c| (distance(row, codeword(c)), c));
         let here = here.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map_or(0, |(_, c)| c);
-        if there >= count || !(there == here || is_tie(row, codeword(there), codeword(here), &center)) {
+        if there >= count || !(there == here || is_tie(row, codeword(there), codeword(here))) {
             return Err(Failure::Wrong(format!("row {i} of {n} has codeword {there} for {here}")));
         }
     }
