@@ -78,6 +78,16 @@ pub enum DatasetError {
         /// What does not fit.
         reason: String,
     },
+    /// Rows whose squared distances f32 cannot hold.
+    #[error("dataset `{name}`, {part} rows: {reason}")]
+    Range {
+        /// The dataset.
+        name: String,
+        /// `train`, `base` or `queries`.
+        part: &'static str,
+        /// Which bound they leave.
+        reason: cpu::OutOfRange,
+    },
     /// A NaN, an infinity, or a value beyond f32.
     #[error("{}: row {row} has the value {value} in column {column}, which is not finite as f32", .path.display())]
     NonFinite {
@@ -122,6 +132,9 @@ impl DatasetError {
                 "restore the file (`git checkout` for an embedded one) or fetch it again".to_owned()
             }
             DatasetError::Shape { .. } => return None,
+            DatasetError::Range { .. } => {
+                "multiply all vectors by one factor, so that their norms are near 1: no code changes by it".to_owned()
+            }
             DatasetError::NonFinite { .. } => "quantizers need finite vectors: drop or repair the row".to_owned(),
             DatasetError::ZeroRow { .. } => "drop the row, or use `metric: l2`".to_owned(),
         })

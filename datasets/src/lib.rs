@@ -107,6 +107,16 @@ impl Dataset {
         self.base.ncols()
     }
 
+    /// Checks that f32 holds squared distances between the rows of each part.
+    fn check_range(&self) -> Result<(), DatasetError> {
+        for (part, rows) in [("train", &self.train), ("base", &self.base), ("queries", &self.queries)] {
+            let magnitude = rows.iter().fold(0f32, |most, v| most.max(v.abs()));
+            cpu::check_range(rows.nrows(), rows.ncols(), magnitude, |i, j| rows[(i, j)])
+                .map_err(|reason| DatasetError::Range { name: self.name.clone(), part, reason })?;
+        }
+        Ok(())
+    }
+
     /// Scales rows to unit length where the metric asks for it.
     fn finish(mut self) -> Result<Dataset, DatasetError> {
         if self.metric != Metric::Cosine {

@@ -260,13 +260,15 @@ impl Resolved {
     /// Reads or draws all rows.
     ///
     /// # Errors
-    /// Content that is malformed, not finite, or changed since it was resolved.
+    /// Content that is malformed, not finite, beyond what f32 can compare, or changed since it was resolved.
     pub fn load(&self) -> Result<Dataset, DatasetError> {
-        match &self.plan {
-            Plan::Synthetic(source) => source.load(),
-            Plan::Files(files) => files.load(&self.summary)?.finish(),
-            Plan::Images(images) => images.load()?.finish(),
-        }
+        let dataset = match &self.plan {
+            Plan::Synthetic(source) => source.load()?,
+            Plan::Files(files) => files.load(&self.summary)?.finish()?,
+            Plan::Images(images) => images.load()?.finish()?,
+        };
+        dataset.check_range()?;
+        Ok(dataset)
     }
 }
 

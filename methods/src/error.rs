@@ -102,14 +102,9 @@ pub enum MethodError {
         /// The largest absolute value of the training rows.
         magnitude: f32,
     },
-    /// Values whose squared distances f32 cannot hold.
-    #[error(
-        "squared distances in f32 need values between 1e-15 and 1e18 in magnitude, the largest here is {magnitude:e}; rescale the data"
-    )]
-    Scale {
-        /// The largest absolute value of the training rows.
-        magnitude: f32,
-    },
+    /// Rows whose squared distances f32 cannot hold.
+    #[error("{0}")]
+    Range(cpu::OutOfRange),
     /// The place to compute refused or failed.
     #[error("{0}")]
     Backend(String),

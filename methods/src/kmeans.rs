@@ -2,7 +2,7 @@
 
 use crate::backend::DeviceMatrix;
 use crate::codebooks::symbol_bits;
-use crate::lloyd::{Stop, Trained, check_scale, lloyd, plus_plus, random_rows_of};
+use crate::lloyd::{Stop, Trained, lloyd, plus_plus, random_rows_of};
 use crate::pq::RELATIVE_DROP;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -120,7 +120,6 @@ impl Method for Kmeans {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
         check_train(train, cx)?;
-        check_scale(train)?;
         let rows = cx.backend.upload(train)?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
         let mut best: Option<Trained> = None;

@@ -1,7 +1,7 @@
 //! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat.
 
 use crate::codebooks::symbol_bits;
-use crate::lloyd::{Stop, Trained, check_scale, lloyd};
+use crate::lloyd::{Stop, Trained, lloyd};
 use crate::moments::mean;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -104,7 +104,6 @@ impl Method for Lbg {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
         check_train(train, cx)?;
-        check_scale(train)?;
         let train = train.as_standard_layout();
         let rows = cx.backend.upload(train.view())?;
         let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };

@@ -289,22 +289,23 @@ pub fn check_batch(dim: usize, code_size: usize, shape: (usize, usize), codes: u
     Ok(())
 }
 
-/// Checks what every `fit` must check first: that there are rows, that they are finite, and that nobody has cancelled.
+/// Checks what every `fit` must check first: that there are rows, that they are finite and in the range in which f32 holds their squared
+/// distances, and that nobody has cancelled.
 ///
 /// # Errors
-/// Names the first offending row and column.
+/// Names the first offending row and column, or the bound that the rows leave.
 pub fn check_train(train: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
     cx.cancel.check()?;
     if train.nrows() == 0 || train.ncols() == 0 {
         return Err(MethodError::NoRows);
     }
-    if largest_magnitude(train).is_finite() {
-        return Ok(());
+    let magnitude = largest_magnitude(train);
+    if !magnitude.is_finite()
+        && let Some(((row, column), &value)) = train.indexed_iter().find(|(_, v)| !v.is_finite())
+    {
+        return Err(MethodError::NonFinite { row, column, value });
     }
-    match train.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        Some(((row, column), &value)) => Err(MethodError::NonFinite { row, column, value }),
-        None => Ok(()),
-    }
+    cpu::check_range(train.nrows(), train.ncols(), magnitude, |i, j| train[(i, j)]).map_err(MethodError::Range)
 }
 
 /// Largest `|v|` of all values; no number when one of them is none. Compared as bits, which order like magnitudes and which

@@ -3,7 +3,7 @@
 //! [`Backend`]: crate::Backend
 
 use crate::backend::{Assigned, Assignment, CellSums, DeviceMatrix};
-use crate::{Context, MethodError, largest_magnitude};
+use crate::{Context, MethodError};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
 use std::sync::Arc;
@@ -26,15 +26,6 @@ pub struct Trained {
     pub mse: Vec<f64>,
     /// Nearest codeword of each row at the last assignment.
     pub nearest: Vec<u32>,
-}
-
-/// Checks that squared distances between rows neither overflow nor vanish in f32.
-///
-/// # Errors
-/// [`MethodError::Scale`].
-pub fn check_scale(rows: ArrayView2<'_, f32>) -> Result<(), MethodError> {
-    let magnitude = largest_magnitude(rows);
-    if magnitude == 0.0 || (1e-15..=1e18).contains(&magnitude) { Ok(()) } else { Err(MethodError::Scale { magnitude }) }
 }
 
 /// Numbers of rows chosen at random, each at most once while there are enough of them.

@@ -1,7 +1,6 @@
 //! Local-search additive quantization: codebooks of whole vectors that are fitted jointly, and codes found by local search.
 
 use crate::additive::{AdditiveQuantizer, LocalSearch, least_squares, mean_error};
-use crate::lloyd::check_scale;
 use crate::moments::{deviations, mean};
 use crate::rvq::{Stages, train_stages};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -139,7 +138,6 @@ impl Method for Lsq {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         check_train(train, cx)?;
-        check_scale(train)?;
         self.check(train.ncols())?;
         let train = train.as_standard_layout();
         let Stages { mut codebooks, mut codes, mse } =

@@ -1,7 +1,7 @@
 //! Optimized product quantization: a rotation fitted together with the codebooks behind it.
 
 use crate::kmeans::Init;
-use crate::lloyd::{Stop, Trained, check_scale};
+use crate::lloyd::{Stop, Trained};
 use crate::moments::mean;
 use crate::pq::{RELATIVE_DROP, Starts, check_groups, total_mse, train_groups};
 use crate::product::ProductQuantizer;
@@ -195,7 +195,6 @@ impl Opq {
     pub(crate) fn fit_rotation(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
         let dim = train.ncols();
         check_train(train, cx)?;
-        check_scale(train)?;
         self.check(dim)?;
         if self.start == Start::Auto {
             return Opq { start: self.best_start(train, cx)?, ..self.clone() }.fit_rotation(train, cx);

@@ -1,7 +1,7 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
 use crate::kmeans::Init;
-use crate::lloyd::{Stop, Trained, check_scale, lloyd, refine};
+use crate::lloyd::{Stop, Trained, lloyd, refine};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -82,7 +82,6 @@ impl Method for Pq {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         check_train(train, cx)?;
-        check_scale(train)?;
         self.check(train.ncols())?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
         let trained = train_groups(train, Starts::From(self.init), self.m, self.bits, stop, cx)?;

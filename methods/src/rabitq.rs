@@ -4,7 +4,6 @@ use crate::batch::{decode_rows, encode_rows};
 use crate::components::Components;
 use crate::hadamard::FastRotation;
 use crate::level_dot::LevelDot;
-use crate::lloyd::check_scale;
 use crate::moments::mean;
 use crate::scan::CodeLayout;
 use crate::side::{read_side, unit_residual, write_side};
@@ -87,7 +86,6 @@ impl Method for Rabitq {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
         check_train(train, cx)?;
-        check_scale(train)?;
         let center = mean(train).into_iter().map(|m| m as f32).collect();
         let rotation = FastRotation::random(train.ncols(), &mut cx.rng(0));
         Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation)))

@@ -1,7 +1,7 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
 use crate::additive::{AdditiveQuantizer, Beams, least_squares, mean_error};
-use crate::lloyd::{Stop, check_scale, lloyd, lloyd_from_sample, plus_plus, random_rows};
+use crate::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
@@ -97,7 +97,6 @@ impl Method for Rvq {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         check_train(train, cx)?;
-        check_scale(train)?;
         self.check(train.ncols())?;
         let train = train.as_standard_layout();
         let Stages { codebooks, codes, mut mse } =

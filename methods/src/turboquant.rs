@@ -5,7 +5,6 @@ use crate::components::Components;
 use crate::hadamard::FastRotation;
 use crate::level_dot::LevelDot;
 use crate::levels::{Samples, lloyd_max};
-use crate::lloyd::check_scale;
 use crate::scan::CodeLayout;
 use crate::side::{read_side, unit_residual, write_side};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -105,7 +104,6 @@ impl Method for Turboquant {
         let dim = train.ncols();
         self.check(dim)?;
         check_train(train, cx)?;
-        check_scale(train)?;
         let signs = (self.variant == Variant::Product).then(|| FastRotation::random(dim, &mut cx.rng(1)));
         Ok(Box::new(self.quantizer(dim, FastRotation::random(dim, &mut cx.rng(0)), signs)))
     }

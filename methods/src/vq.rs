@@ -1,7 +1,7 @@
 //! The codebook of a VQ-VAE without its network: online updates from mini-batches, and what becomes of unused codewords.
 
 use crate::codebooks::symbol_bits;
-use crate::lloyd::{check_scale, random_rows};
+use crate::lloyd::random_rows;
 use crate::moments::variance;
 use crate::moving_codebook::MovingCodebook;
 use crate::product::ProductQuantizer;
@@ -102,7 +102,6 @@ impl Method for Vq {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
         check_train(train, cx)?;
-        check_scale(train)?;
         let mut rng = cx.rng(0);
         let mut book = MovingCodebook::new(self.start(train, cx), self.decay);
         let all = cx.backend.upload(train)?;

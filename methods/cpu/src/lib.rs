@@ -16,6 +16,7 @@ mod lookup;
 mod nearest;
 mod panels;
 pub mod peak;
+mod range;
 mod shortlist;
 #[cfg(target_arch = "x86_64")]
 mod sieve;
@@ -36,6 +37,7 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use lookup::{scan_byte_tables, scan_tables};
 pub use nearest::Nearest;
 pub use panels::{Panels, Score};
+pub use range::{LARGEST_NORM, LEAST_DIFFERENCE, OutOfRange, check_range};
 pub use shortlist::Shortlist;
 pub use table_scan::{CodeBlock, ScanTables, SymbolWidth};
 pub use topk::{Neighbor, TopK};

@@ -230,24 +230,9 @@ pub fn edge_cases_give_a_right_result_or_a_clear_error(bench: &Bench) {
             assert!(encode(&*quantizer, Array2::zeros((0, DIM)).view()).is_empty(), "{name}: no rows, no codes");
         }
         for (case, rows) in [("huge", &huge), ("tiny", &tiny)] {
-            match method.fit(rows.view(), &cx) {
-                Ok(quantizer) => {
-                    let decoded = decode(&*quantizer, &encode(&*quantizer, rows.view()));
-                    assert!(decoded.iter().all(|v| v.is_finite()), "{name}, {case}");
-                    let unit = f64::from(rows.iter().fold(0f32, |m, v| m.max(v.abs())));
-                    let error = rows
-                        .iter()
-                        .zip(&decoded)
-                        .map(|(x, y)| ((f64::from(*x) - f64::from(*y)) / unit).powi(2))
-                        .sum::<f64>();
-                    let power = rows.iter().map(|x| (f64::from(*x) / unit).powi(2)).sum::<f64>();
-                    assert!(error <= power, "{name}, {case}: {error} of {power}");
-                }
-                Err(error) => {
-                    let clear = matches!(error, MethodError::Overflow { .. } | MethodError::Scale { .. });
-                    assert!(clear && error.to_string().contains("rescale"), "{name}, {case}: {error}");
-                }
-            }
+            let error = method.fit(rows.view(), &cx).err().unwrap_or_else(|| panic!("{name} takes {case} rows"));
+            let clear = matches!(error, MethodError::Range(_)) && error.to_string().contains("rescale");
+            assert!(clear, "{name}, {case}: {error}");
         }
         let quantizer = method.fit(two_rows.view(), &cx).expect("fits");
         let narrow = quantizer.encode_into(Array2::zeros((2, DIM - 1)).view(), &mut [0; 64]);

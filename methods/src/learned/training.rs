@@ -4,7 +4,6 @@ use super::adam::Adam;
 use super::encoder::{Encoder, LatentWidth, Spread};
 use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
-use crate::lloyd::check_scale;
 use crate::moments::{mean, variance};
 use crate::{Context, Curve, MethodError, ParamError, Quantizer, check_train};
 use gradients::{Matrix, Parameter, gradients};
@@ -164,7 +163,6 @@ pub(crate) fn fit(
     cx: &Context,
 ) -> Result<Box<dyn Quantizer>, MethodError> {
     check_train(rows, cx)?;
-    check_scale(rows)?;
     let latent = encoder.latent(rows.ncols(), width)?;
     let mut autoencoder = encoder.start(rows, latent, spread, cx);
     let standardized = autoencoder.standardize(rows);
