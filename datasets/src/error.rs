@@ -133,7 +133,7 @@ impl DatasetError {
             }
             DatasetError::Shape { .. } => return None,
             DatasetError::Range { .. } => {
-                "multiply all vectors by one factor, so that their norms are near 1: no code changes by it".to_owned()
+                "multiply all vectors by one factor so that their norms are near 1; codes do not change".to_owned()
             }
             DatasetError::NonFinite { .. } => "quantizers need finite vectors: drop or repair the row".to_owned(),
             DatasetError::ZeroRow { .. } => "drop the row, or use `metric: l2`".to_owned(),
