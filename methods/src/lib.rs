@@ -51,6 +51,7 @@ pub mod state;
 pub mod strict;
 pub mod transform;
 pub mod turboquant;
+mod utility;
 pub mod vq;
 pub mod vqvae;
 

@@ -283,6 +283,23 @@ fn lbg_at_one_bit_per_dimension() {
     }
 }
 
+/// By splitting alone the same codebooks end up to .08 dB below k-means from ten starts.
+#[test]
+fn lbg_ends_where_the_best_of_ten_starts_of_k_means_ends() {
+    let n = 10_000;
+    for (source, rows) in [("iid Gaussian", iid(n, 4, 61, gaussian)), ("AR(1)", ar1(n, 4, 0.9, 62))] {
+        let error = |name: &str, params: Value| test_mse(name, params, &rows, &rows);
+        for bits in [4, 6, 8] {
+            let lbg = error("lbg", json!({"bits": bits}));
+            let best_of_ten = error("kmeans", json!({"codewords": 1 << bits, "restarts": 10}));
+            let behind_db = 10.0 * (lbg / best_of_ten).log10();
+            assert!(behind_db <= 0.02, "{source}, {bits} bits: {behind_db:.3} dB behind");
+            let classical = error("lbg", json!({"bits": bits, "moves": 0}));
+            assert!(lbg < classical, "{source}, {bits} bits: {lbg} with moves, {classical} without");
+        }
+    }
+}
+
 #[test]
 fn pq_of_an_iid_gaussian() {
     for (dsub, bits, expected) in [(2usize, 4, 0.1079), (2, 8, 0.0079), (4, 8, 0.0973)] {
