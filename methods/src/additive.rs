@@ -441,4 +441,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn least_squares_never_makes_codebooks_worse_for_their_codes() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let rows = random(&mut rng, 300, 5);
+        let start: Vec<Array2<f32>> = (0..3).map(|_| random(&mut rng, 8, 5)).collect();
+        let codes: Vec<u16> = (0..900).map(|_| rng.random_range(0..8)).collect();
+        let backend = &*Context::cpu(1).backend;
+        let mut error = mean_error(rows.view(), &start, &codes);
+        let mut books = start;
+        for iterations in [1, 2, 5, 30] {
+            books = least_squares(rows.view(), &codes, &books, iterations, backend).expect("solves");
+            let after = mean_error(rows.view(), &books, &codes);
+            assert!(after <= error * (1.0 + 1e-6), "{after} after {error}");
+            error = after;
+        }
+    }
 }

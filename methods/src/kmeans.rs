@@ -127,12 +127,12 @@ impl Method for Kmeans {
             let rng = &mut cx.rng(restart as u64);
             let start = self.init.codebook(&rows, self.codewords, rng, cx)?;
             let trained = lloyd(&rows, start, stop, cx)?;
-            if best.as_ref().is_none_or(|best| trained.mse.last() < best.mse.last()) {
+            if best.as_ref().is_none_or(|best| trained.mse < best.mse) {
                 best = Some(trained);
             }
         }
         let Some(best) = best else { return Err(MethodError::NoRows) };
-        Ok(Box::new(ProductQuantizer::trained(vec![best.codebook], best.mse, cx.backend.clone())))
+        Ok(Box::new(ProductQuantizer::trained(vec![best.codebook], best.course, cx.backend.clone())))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {

@@ -1,7 +1,7 @@
 //! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat; then move codewords that do little.
 
 use crate::codebooks::symbol_bits;
-use crate::lloyd::{Stop, Trained, lloyd};
+use crate::lloyd::{Stop, Trained, lloyd_from_sample};
 use crate::moments::mean;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -126,19 +126,24 @@ impl Method for Lbg {
         // The mean, in f64: the best codebook of one.
         let mean = mean(train.view());
         let mut codebook = Array2::from_shape_fn((1, train.ncols()), |(_, j)| mean[j] as f32);
-        let mut trained = lloyd(&rows, codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 }, cx)?;
-        let mut history = trained.mse.clone();
+        // The stop rule is about all rows: none of the iterations looks at a sample.
+        let lloyd = |codebook, stop| lloyd_from_sample(&rows, codebook, stop, 0.0, cx);
+        let mut trained = lloyd(codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 })?;
+        let mut history = trained.course.clone();
         while trained.codebook.nrows() < self.codeword_count() {
             let more = trained.codebook.nrows().min(self.codeword_count() - trained.codebook.nrows());
             codebook = split(train.view(), &trained, more, self.epsilon, cx)?;
-            trained = lloyd(&rows, codebook, stop, cx)?;
-            history.extend(&trained.mse);
+            trained = lloyd(codebook, stop)?;
+            history.advance();
+            history.append(&trained.course);
         }
         if self.moves > 0 {
             let until = |share: f64| Stop { relative_drop: share * self.tolerance, ..stop };
+            trained.course = history;
             let moved = move_codewords(train.view(), &rows, trained, self.moves, until(MOVE_TOLERANCE), cx)?;
-            trained = lloyd(&rows, moved.codebook, until(LAST_TOLERANCE), cx)?;
-            history.extend(&trained.mse);
+            trained = lloyd(moved.codebook, until(LAST_TOLERANCE))?;
+            history = moved.course;
+            history.append(&trained.course);
         }
         Ok(Box::new(ProductQuantizer::trained(vec![trained.codebook], history, cx.backend.clone())))
     }

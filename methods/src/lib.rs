@@ -14,6 +14,7 @@ pub mod binary;
 mod codebooks;
 mod components;
 mod context;
+mod curve;
 mod error;
 pub mod factory;
 pub mod fsq;
@@ -58,6 +59,7 @@ pub mod vqvae;
 pub use backend::{Backend, DeviceMatrix};
 pub use context::{Cancel, Context};
 pub use cpu::Neighbor;
+pub use curve::{Course, Curve, CurvePoint, Seen};
 pub use error::{MethodError, ParamError};
 pub use model::{Model, ModelError};
 pub use spec::{METHODS, MethodEntry, parse, parse_text};
@@ -152,17 +154,6 @@ pub trait Quantizer: Send + Sync {
     fn curves(&self) -> &[Curve] {
         &[]
     }
-}
-
-/// A quantity followed through training.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Curve {
-    /// Name in records, after `training_`: `mse`, a loss, `perplexity`.
-    pub name: &'static str,
-    /// One value per iteration or epoch.
-    pub values: Vec<f64>,
-    /// Whether the algorithm promises that it never grows; the conformance suite holds it to that.
-    pub never_grows: bool,
 }
 
 /// Scores codes against one raw query (asymmetric distance computation). One per thread: it owns its tables.

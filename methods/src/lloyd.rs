@@ -3,6 +3,7 @@
 //! [`Backend`]: crate::Backend
 
 use crate::backend::{Assigned, Assignment, CellSums, DeviceMatrix};
+use crate::curve::{Course, Seen};
 use crate::{Context, MethodError};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
@@ -22,8 +23,10 @@ pub struct Stop {
 pub struct Trained {
     /// `K×dim`.
     pub codebook: Array2<f32>,
-    /// Mean squared error per row before each update; never grows.
-    pub mse: Vec<f64>,
+    /// Mean squared error per row with it.
+    pub mse: f64,
+    /// Mean squared error per row before each iteration and after the last, as it was.
+    pub course: Course,
     /// Nearest codeword of each row at the last assignment.
     pub nearest: Vec<u32>,
 }
@@ -111,14 +114,17 @@ pub fn lloyd_from_sample(
     let step = rows.nrows() / (EARLY_ROWS * k).max(1);
     let early = (stop.max_iterations as f64 * share) as usize;
     if early == 0 || step < 2 {
-        return iterate(rows, codebook, stop, 2, cx);
+        return iterate(rows, codebook, stop, 2, OVERSHOOT, cx);
     }
-    let codebook = without_distances(&rows.every(step), codebook, early, cx)?;
-    iterate(rows, codebook, Stop { max_iterations: stop.max_iterations - early, ..stop }, 1, cx)
+    let (codebook, mut course) = without_distances(&rows.every(step), codebook, early, Seen::Sample, cx)?;
+    let rest = Stop { max_iterations: stop.max_iterations - early, ..stop };
+    let trained = iterate(rows, codebook, rest, 1, OVERSHOOT, cx)?;
+    course.append(&trained.course);
+    Ok(Trained { course, ..trained })
 }
 
-/// So many iterations from a codebook that is nearly right, and the distortion at their end alone: distances to codewords that will
-/// move anyway are not worth their time.
+/// So many iterations from a codebook that is nearly right, without the distances of single rows: to codewords that will move anyway they
+/// are not worth their time.
 ///
 /// # Errors
 /// Cancellation, a backend failure.
@@ -128,21 +134,31 @@ pub fn refine(
     iterations: usize,
     cx: &Context,
 ) -> Result<Trained, MethodError> {
-    let codebook = without_distances(rows, codebook, iterations, cx)?;
+    let (codebook, mut course) = without_distances(rows, codebook, iterations, Seen::AllRows, cx)?;
     let assignment = cx.backend.assign(rows, codebook.view())?;
-    Ok(Trained { codebook, mse: vec![assignment.mean()], nearest: assignment.nearest })
+    course.see(assignment.mean(), Seen::AllRows);
+    Ok(Trained { codebook, mse: assignment.mean(), course, nearest: assignment.nearest })
 }
 
-/// Iterations with overshoot between the first and the last.
+/// Iterations with overshoot between the first and the last. `seen` says what the rows are.
 fn without_distances(
     rows: &DeviceMatrix,
     mut codebook: Array2<f32>,
     iterations: usize,
+    seen: Seen,
     cx: &Context,
-) -> Result<Array2<f32>, MethodError> {
+) -> Result<(Array2<f32>, Course), MethodError> {
+    let mut course = Course::default();
+    let mut scatter = None;
     for iteration in 1..=iterations {
         cx.cancel.check()?;
         let cells = cx.backend.nearest_cell_sums(rows, codebook.view())?;
+        let scatter = match &scatter {
+            Some(scatter) => scatter,
+            None => scatter.insert(Scatter::of(rows, &cells, cx)?),
+        };
+        course.see(scatter.distortion(rows, &cells, &codebook, cx)?, seen);
+        course.advance();
         update(&mut codebook, &cells, if (2..iterations).contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
             // As they are now: a codeword that was empty may have rows by this time.
@@ -150,21 +166,63 @@ fn without_distances(
             refill(&mut codebook, &assigned, rows, cx)?;
         }
     }
-    Ok(codebook)
+    Ok((codebook, course))
 }
 
-/// Lloyd's iteration over all rows, with overshoot from the given iteration on (the first is 1).
+/// The mean of rows and their mean squared distance to it, from which the sums of cells tell the distortion.
+struct Scatter {
+    mean: Array2<f32>,
+    spread: f64,
+}
+
+impl Scatter {
+    /// Share of the spread below which a distortion is no longer told by the difference of two sums of squares, but measured.
+    const LEAST_SHARE: f64 = 1e-3;
+
+    fn of(rows: &DeviceMatrix, cells: &CellSums, cx: &Context) -> Result<Scatter, MethodError> {
+        let n = rows.nrows() as f64;
+        let mean = Array2::from_shape_fn((1, rows.ncols()), |(_, j)| (cells.sums.column(j).sum() / n) as f32);
+        Ok(Scatter { spread: cx.backend.assigned(rows, mean.view())?.mean(), mean })
+    }
+
+    /// The mean squared distance of rows to the codewords of their cells: with `y = c − mean` for each codeword, the spread less
+    /// `Σ 2·y·Σ(x − mean) − n_c·‖y‖²` over the number of rows.
+    fn distortion(
+        &self,
+        rows: &DeviceMatrix,
+        cells: &CellSums,
+        codebook: &Array2<f32>,
+        cx: &Context,
+    ) -> Result<f64, MethodError> {
+        let mut explained = 0.0;
+        for ((codeword, sum), &count) in codebook.outer_iter().zip(cells.sums.outer_iter()).zip(&cells.counts) {
+            for ((c, sum), mean) in codeword.iter().zip(sum).zip(&self.mean) {
+                let (mean, count) = (f64::from(*mean), count as f64);
+                let y = f64::from(*c) - mean;
+                explained += y * (2.0 * (sum - count * mean) - count * y);
+            }
+        }
+        let left = self.spread - explained / rows.nrows() as f64;
+        if left < Scatter::LEAST_SHARE * self.spread {
+            return Ok(cx.backend.assigned(rows, codebook.view())?.mean());
+        }
+        Ok(left)
+    }
+}
+
+/// Lloyd's iteration over all rows, with so much overshoot from the given iteration on (the first is 1).
 fn iterate(
     rows: &DeviceMatrix,
     mut codebook: Array2<f32>,
     stop: Stop,
     overshoot_from: usize,
+    factor: f64,
     cx: &Context,
 ) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
     // The least distortion so far, and what gave it: codewords rounded to f32 may by chance do better than centroids so rounded.
-    let mut mse: Vec<f64> = Vec::new();
-    let mut best: Option<(Array2<f32>, Assigned)> = None;
+    let mut best: Option<(f64, Array2<f32>, Assigned)> = None;
+    let mut course = Course::default();
     // The last codewords are to be centroids.
     let several = stop.max_iterations >= SEVERAL || overshoot_from == 1;
     let mut overshoot = if several { overshoot_from..stop.max_iterations } else { 0..0 };
@@ -172,22 +230,24 @@ fn iterate(
         cx.cancel.check()?;
         let assigned = cx.backend.assigned(rows, codebook.view())?;
         let distortion = assigned.mean();
-        let settled = mse.last().is_some_and(|&last| last - distortion <= stop.relative_drop * distortion);
+        course.see(distortion, Seen::AllRows);
+        let least = best.as_ref().map(|(least, ..)| *least);
+        let settled = least.is_some_and(|least| least - distortion <= stop.relative_drop * distortion);
         let last = iteration > stop.max_iterations || (settled && overshoot.is_empty());
-        if mse.last().is_none_or(|&least| distortion <= least) {
-            mse.push(distortion);
-            best = Some((codebook.clone(), assigned.clone()));
+        if least.is_none_or(|least| distortion <= least) {
+            best = Some((distortion, codebook.clone(), assigned.clone()));
         }
-        if last && let Some((codebook, assigned)) = best {
+        if last && let Some((mse, codebook, assigned)) = best {
             let assignment = cx.backend.assignment(&assigned)?;
             drop(assigned);
-            return Ok(Trained { codebook, mse, nearest: Arc::unwrap_or_clone(assignment).nearest });
+            return Ok(Trained { codebook, mse, course, nearest: Arc::unwrap_or_clone(assignment).nearest });
         }
         if settled {
             overshoot = 0..0;
         }
         let cells = cx.backend.assigned_cell_sums(rows, &assigned, k)?;
-        update(&mut codebook, &cells, if overshoot.contains(&iteration) { OVERSHOOT } else { 1.0 });
+        update(&mut codebook, &cells, if overshoot.contains(&iteration) { factor } else { 1.0 });
+        course.advance();
         if cells.counts.contains(&0) {
             refill(&mut codebook, &assigned, rows, cx)?;
         }
@@ -254,9 +314,8 @@ mod tests {
         let device = cx.backend.upload(rows.view()).expect("upload");
         let trained =
             lloyd(&device, plus_plus(&device, 4, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
-        assert!(trained.mse.windows(2).all(|w| w[1] <= w[0]), "{:?}", trained.mse);
-        let last = trained.mse[trained.mse.len() - 1];
-        assert!(last < 0.2, "each cluster is two unit intervals of variance 1/12: {last}");
+        assert_eq!(trained.course.clone().into_curve(true).first_growth(), None);
+        assert!(trained.mse < 0.2, "each cluster is two unit intervals of variance 1/12: {}", trained.mse);
     }
 
     #[test]
@@ -269,7 +328,7 @@ mod tests {
         used.sort_unstable();
         used.dedup();
         assert_eq!(used.len(), 8, "all eight codewords serve rows");
-        assert!(trained.mse.windows(2).all(|w| w[1] <= w[0]), "{:?}", trained.mse);
+        assert_eq!(trained.course.into_curve(true).first_growth(), None);
     }
 
     #[test]
@@ -279,6 +338,41 @@ mod tests {
         let device = cx.backend.upload(rows.view()).expect("upload");
         let trained =
             lloyd(&device, plus_plus(&device, 16, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
-        assert_eq!(trained.mse.last(), Some(&0.0));
+        assert_eq!(trained.mse, 0.0);
+    }
+
+    /// Beyond twice the way to the centroid the distortion grows, and the course says so.
+    #[test]
+    fn a_step_that_is_too_long_is_seen_in_the_course() {
+        let rows = crate::laws::gaussian(600, 3, 1);
+        let cx = Context::cpu(1);
+        let device = cx.backend.upload(rows.view()).expect("upload");
+        let growth = |factor: f64| {
+            let start = random_rows(rows.view(), 8, &mut cx.rng(0));
+            let trained = iterate(&device, start, STOP, 2, factor, &cx).expect("trains");
+            trained.course.into_curve(true).first_growth()
+        };
+        assert_eq!(growth(OVERSHOOT), None);
+        assert!(growth(2.5).is_some());
+    }
+
+    /// What is told by the sums of cells is the distortion, wherever the rows are.
+    #[test]
+    fn iterations_without_distances_know_their_distortion() {
+        let cx = Context::cpu(1);
+        for offset in [0.0f32, 100.0] {
+            let rows = crate::laws::gaussian(3000, 6, 1) + offset;
+            let device = cx.backend.upload(rows.view()).expect("upload");
+            let sample = device.every(23);
+            let start = random_rows(rows.view(), 2, &mut cx.rng(0));
+            let trained = lloyd(&device, start.clone(), STOP, &cx).expect("trains");
+            let curve = trained.course.into_curve(true);
+            assert_eq!(curve.first_growth(), None);
+            let (first, numbers) = (curve.points[0], curve.points.iter().map(|p| p.iteration));
+            assert_eq!(first.seen, Seen::Sample);
+            assert!(numbers.eq(0..curve.points.len()), "each iteration is there");
+            let measured = cx.backend.assign(&sample, start.view()).expect("assigns").mean();
+            assert!((first.value / measured - 1.0).abs() < 1e-4, "{} for {measured}", first.value);
+        }
     }
 }

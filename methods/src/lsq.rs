@@ -154,7 +154,7 @@ impl Method for Lsq {
         }
         let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });
         let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, local, cx.backend.clone())?;
-        quantizer.curves = vec![Curve { name: "mse", values: history, never_grows: self.relaxation == 0.0 }];
+        quantizer.curves = vec![Curve::of("mse", history, self.relaxation == 0.0)];
         Ok(Box::new(quantizer))
     }
 

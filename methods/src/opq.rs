@@ -1,9 +1,10 @@
 //! Optimized product quantization: a rotation fitted together with the codebooks behind it.
 
+use crate::curve::Course;
 use crate::kmeans::Init;
 use crate::lloyd::{Stop, Trained};
 use crate::moments::mean;
-use crate::pq::{RELATIVE_DROP, Starts, check_groups, total_mse, train_groups};
+use crate::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::ProductQuantizer;
 use crate::rotation::{balanced_axes, multiply, polar, random};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
@@ -121,7 +122,7 @@ impl Method for Opq {
         let rotated = affine.forward(train, &*cx.backend)?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
         let trained = train_groups(rotated.view(), starts(codebooks), self.m, self.bits, stop, cx)?;
-        history.extend(total_mse(&trained));
+        history.append(&course(&trained));
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         let product = ProductQuantizer::trained(codebooks, history, cx.backend.clone());
         Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, Box::new(product), cx.backend.clone())))
@@ -163,7 +164,7 @@ fn correlation(rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
 pub(crate) struct Fitted {
     pub(crate) affine: Affine,
     codebooks: Option<Vec<Array2<f32>>>,
-    history: Vec<f64>,
+    history: Course,
 }
 
 impl Opq {
@@ -210,21 +211,19 @@ impl Opq {
             Start::Random | Start::Auto => random(dim, &mut cx.rng(u64::MAX)),
         };
         let stop = |iterations| Stop { max_iterations: iterations, relative_drop: RELATIVE_DROP };
-        let mut history: Vec<f64> = Vec::new();
+        let mut history = Course::default();
         let mut codebooks: Option<Vec<Array2<f32>>> = None;
         for _ in 0..self.iterations {
             let rotated = cx.backend.multiply(train, rotation.view())?;
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
             let starts = codebooks.map_or(Starts::From(Init::default()), Starts::Near);
             let trained = train_groups(rotated.view(), starts, self.m, self.bits, stop(inner), cx)?;
-            let seen = total_mse(&trained);
+            let seen = course(&trained);
             let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, SETTLED * now));
-            // What rounding adds to a distortion that stands still is no part of its history.
-            if drop.is_none_or(|(drop, _)| drop >= 0.0) {
-                history.extend(seen);
-            }
+            history.append(&seen);
             let settled = drop.is_some_and(|(drop, least)| drop <= least);
             rotation = polar(&correlation(train, &trained), &rotation);
+            history.advance();
             codebooks = Some(trained.into_iter().map(|t| t.codebook).collect());
             if settled {
                 break;

@@ -1,5 +1,6 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
+use crate::curve::Course;
 use crate::kmeans::Init;
 use crate::lloyd::{Stop, Trained, lloyd, refine};
 use crate::product::ProductQuantizer;
@@ -85,7 +86,7 @@ impl Method for Pq {
         self.check(train.ncols())?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
         let trained = train_groups(train, Starts::From(self.init), self.m, self.bits, stop, cx)?;
-        let history = total_mse(&trained);
+        let history = course(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         Ok(Box::new(ProductQuantizer::trained(codebooks, history, cx.backend.clone())))
     }
@@ -99,7 +100,7 @@ impl Method for Pq {
 pub(crate) enum Starts {
     /// These, one per group.
     Given(Vec<Array2<f32>>),
-    /// These, which are nearly right: all iterations are done, and the distortion is known at their end alone.
+    /// These, which are nearly right: all iterations are done, whatever they gain.
     Near(Vec<Array2<f32>>),
     /// Rows, chosen so.
     From(Init),
@@ -136,10 +137,8 @@ pub(crate) fn train_groups(
 
 /// MSE per whole vector at each iteration. Groups may stop at different iterations; a group that has stopped keeps its last
 /// distortion.
-pub(crate) fn total_mse(trained: &[Trained]) -> Vec<f64> {
-    let longest = trained.iter().map(|t| t.mse.len()).max().unwrap_or(0);
-    let at = |t: &Trained, i: usize| t.mse[i.min(t.mse.len() - 1)];
-    (0..longest).map(|i| trained.iter().map(|t| at(t, i)).sum()).collect()
+pub(crate) fn course(trained: &[Trained]) -> Course {
+    Course::sum(trained.iter().map(|t| &t.course))
 }
 
 /// Checks that `m` groups of equal size make up a vector.

@@ -3,6 +3,7 @@
 use crate::backend::{Backend, GroupSearch, Join, prepared};
 use crate::batch::decode_rows;
 use crate::codebooks::{Codebooks, symbol_bits};
+use crate::curve::Course;
 use crate::lookup::LookupSearcher;
 use crate::pack::Layout;
 use crate::state::{State, StateError};
@@ -29,9 +30,9 @@ impl ProductQuantizer {
         ProductQuantizer { codebooks: Codebooks::new(codebooks, position), curves, backend, search: OnceLock::new() }
     }
 
-    /// From codebooks that Lloyd's iteration ended with, and the MSE per vector of each of its iterations.
-    pub fn trained(codebooks: Vec<Array2<f32>>, mse: Vec<f64>, backend: Arc<dyn Backend>) -> Self {
-        ProductQuantizer::new(codebooks, vec![Curve { name: "mse", values: mse, never_grows: true }], backend)
+    /// From codebooks that Lloyd's iteration ended with, and the MSE per vector on its way.
+    pub fn trained(codebooks: Vec<Array2<f32>>, mse: Course, backend: Arc<dyn Backend>) -> Self {
+        ProductQuantizer::new(codebooks, vec![mse.into_curve(true)], backend)
     }
 
     /// How the symbols of a code are packed.

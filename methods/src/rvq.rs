@@ -1,10 +1,11 @@
 //! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
 
 use crate::additive::{AdditiveQuantizer, Beams, least_squares, mean_error};
+use crate::curve::{Course, Seen};
 use crate::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
 use ndarray::{Array2, ArrayView2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,10 +100,15 @@ impl Method for Rvq {
         check_train(train, cx)?;
         self.check(train.ncols())?;
         let train = train.as_standard_layout();
-        let Stages { codebooks, codes, mut mse } =
+        let Stages { codebooks, codes, mse } =
             train_stages(train.view(), self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
         let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
         let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
+        let mut course = Course::default();
+        for after_stage in mse {
+            course.see(after_stage, Seen::AllRows);
+            course.advance();
+        }
         for _ in 0..self.refit {
             cx.cancel.check()?;
             let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
@@ -110,13 +116,15 @@ impl Method for Rvq {
             let again = candidate.codes(train.view())?;
             let left = mean_error(train.view(), &candidate.codebooks.books, &again);
             // A beam search is a heuristic: codebooks that it uses worse are not better.
-            if left >= error {
+            let kept = left < error;
+            course.see(left, if kept { Seen::AllRows } else { Seen::Rejected });
+            course.advance();
+            if !kept {
                 break;
             }
             (codes, error, best) = (again, left, candidate);
-            mse.push(error);
         }
-        best.curves = vec![Curve { name: "mse", values: mse, never_grows: true }];
+        best.curves = vec![course.into_curve(true)];
         Ok(Box::new(best))
     }
 

@@ -5,7 +5,8 @@
 //! the cell that is split at random, moves are tried here in the order of what they promise, so that no random number is needed.
 
 use crate::backend::DeviceMatrix;
-use crate::lloyd::{Stop, Trained, lloyd};
+use crate::curve::Seen;
+use crate::lloyd::{Stop, Trained, lloyd_from_sample};
 use crate::{Context, MethodError};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
@@ -24,7 +25,8 @@ const POWER_ITERATIONS: usize = 4;
 const PAIR_ITERATIONS: usize = 6;
 
 /// Improves a codebook by moves of codewords, each followed by Lloyd's iteration and kept if the distortion over all rows has fallen. Ends
-/// after `in_vain` moves in turn that were not kept. `train` and `rows` are the same rows, here and on the backend.
+/// after `in_vain` moves in turn that were not kept. `train` and `rows` are the same rows, here and on the backend. The course has one
+/// value for each move, where its iterations end.
 ///
 /// # Errors
 /// Cancellation, a backend failure.
@@ -46,9 +48,13 @@ pub(crate) fn move_codewords(
                 break;
             }
             tried += 1;
-            let next = lloyd(rows, cells.moved(&trained.codebook, &moves), stop, cx)?;
-            if error(&next) < error(&trained) * (1.0 - LEAST_GAIN) {
-                (trained, helped, failed) = (next, true, 0);
+            let next = lloyd_from_sample(rows, cells.moved(&trained.codebook, &moves), stop, 0.0, cx)?;
+            helped = next.mse < trained.mse * (1.0 - LEAST_GAIN);
+            trained.course.advance();
+            trained.course.advance_by(&next.course);
+            trained.course.see(next.mse, if helped { Seen::AllRows } else { Seen::Rejected });
+            if helped {
+                (trained, failed) = (Trained { course: trained.course, ..next }, 0);
                 break;
             }
             failed += 1;
@@ -58,10 +64,6 @@ pub(crate) fn move_codewords(
         }
     }
     Ok(trained)
-}
-
-fn error(trained: &Trained) -> f64 {
-    trained.mse.last().copied().unwrap_or(f64::INFINITY)
 }
 
 /// A cell that gives up its codeword.
@@ -275,6 +277,7 @@ pub(crate) fn principal<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lloyd::lloyd;
 
     /// Two codewords share a cluster and one serves two: no iteration moves a codeword from the one place to the other.
     #[test]
@@ -285,11 +288,11 @@ mod tests {
         let start = ndarray::array![[0.2f32], [0.7], [150.0]];
         let stop = Stop { max_iterations: 50, relative_drop: 1e-6 };
         let stuck = lloyd(&device, start, stop, &cx).expect("trains");
-        assert!(error(&stuck) > 1000.0, "{}", error(&stuck));
+        assert!(stuck.mse > 1000.0, "{}", stuck.mse);
         let kept = move_codewords(rows.view(), &device, stuck.clone(), 0, stop, &cx).expect("moves");
         assert_eq!(kept.codebook, stuck.codebook, "no move is tried");
         let moved = move_codewords(rows.view(), &device, stuck, 2, stop, &cx).expect("moves");
-        assert!(error(&moved) < 0.1, "each codeword has a cluster of unit width: {}", error(&moved));
+        assert!(moved.mse < 0.1, "each codeword has a cluster of unit width: {}", moved.mse);
     }
 
     #[test]
@@ -302,7 +305,7 @@ mod tests {
             let start = Array2::from_shape_fn((k, 3), |(c, _)| c as f32);
             let trained = lloyd(&device, start, stop, &cx).expect("trains");
             let moved = move_codewords(rows.view(), &device, trained.clone(), 4, stop, &cx).expect("moves");
-            assert!(error(&moved) <= error(&trained), "{k}");
+            assert!(moved.mse <= trained.mse, "{k}");
         }
     }
 }

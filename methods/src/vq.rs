@@ -39,9 +39,6 @@ pub struct Vq {
     /// codewords dead.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reset_below: f64,
-    /// Weight of the commitment loss, which is followed through training. There is no encoder here that it could pull.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub commitment: f64,
     /// Rows per batch.
     #[schemars(range(min = 1, max = 1000000))]
     pub batch: usize,
@@ -64,8 +61,7 @@ pub enum Init {
 
 impl Default for Vq {
     fn default() -> Vq {
-        let (decay, reset_below, commitment) = (0.99, 0.1, 0.25);
-        Vq { codewords: 256, decay, reset_below, commitment, batch: 256, epochs: 20, init: Init::Uniform }
+        Vq { codewords: 256, decay: 0.99, reset_below: 0.1, batch: 256, epochs: 20, init: Init::Uniform }
     }
 }
 
@@ -82,7 +78,6 @@ impl Method for Vq {
         ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
         ParamError::in_range("decay", self.decay, 0.0, 0.99999)?;
         ParamError::in_range("reset-below", self.reset_below, 0.0, 1.0)?;
-        ParamError::in_range("commitment", self.commitment, 0.0, 100.0)?;
         ParamError::in_range("batch", self.batch, 1, 1_000_000)?;
         ParamError::in_range("epochs", self.epochs, 1, 10_000)
     }
@@ -106,8 +101,7 @@ impl Method for Vq {
         let mut book = MovingCodebook::new(self.start(train, cx), self.decay);
         let all = cx.backend.upload(train)?;
         let mut order: Vec<usize> = (0..train.nrows()).collect();
-        let names = ["mse", "commitment_loss", "usage", "perplexity"];
-        let mut curves = names.map(|name| Curve { name, values: Vec::new(), never_grows: false });
+        let mut followed = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..self.epochs {
             order.shuffle(&mut rng);
             for batch in order.chunks(self.batch) {
@@ -124,11 +118,13 @@ impl Method for Vq {
             }
             let assignment = cx.backend.assign(&all, book.codewords.view())?;
             let (usage, perplexity) = use_of(&assignment.nearest, self.codewords);
-            let mse = assignment.mean();
-            let values = [mse, self.commitment * mse, usage, perplexity];
-            curves.iter_mut().zip(values).for_each(|(curve, value)| curve.values.push(value));
+            let values = [assignment.mean(), usage, perplexity];
+            followed.iter_mut().zip(values).for_each(|(followed, value)| followed.push(value));
         }
-        Ok(Box::new(ProductQuantizer::new(vec![book.codewords], curves.into(), cx.backend.clone())))
+        let [mse, usage, perplexity] = followed;
+        let curves = [("mse", mse), ("usage", usage), ("perplexity", perplexity)];
+        let curves = curves.map(|(name, values)| Curve::of(name, values, false)).into();
+        Ok(Box::new(ProductQuantizer::new(vec![book.codewords], curves, cx.backend.clone())))
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
@@ -181,7 +177,7 @@ mod tests {
         let usage = |reset_below: f64| {
             let method = Vq { codewords: 512, reset_below, epochs: 8, ..Vq::default() };
             let quantizer = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
-            let curve = quantizer.curves().iter().find(|c| c.name == "usage").expect("followed").values.clone();
+            let curve = quantizer.curves().iter().find(|c| c.name == "usage").expect("followed").values();
             *curve.last().expect("epochs")
         };
         let (off, on) = (usage(0.0), usage(0.1));

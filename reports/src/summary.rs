@@ -2,7 +2,7 @@
 
 use crate::stats::{Estimate, mean, median_bootstrap};
 use record::{DatasetFacts, Measured, Run, Status, TrialRecord};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 
 /// Everything a report says about one dataset.
@@ -116,24 +116,25 @@ impl Point {
         })
     }
 
-    /// What one seed wrote at each iteration or epoch, by its number; empty where it wrote nothing.
-    fn trace(values: &[Measured], metric: &str) -> Vec<f64> {
-        let of_metric = values.iter().filter(|v| v.metric == metric && v.stage.is_none() && v.value.is_finite());
-        let mut found: Vec<(usize, f64)> = of_metric.filter_map(|v| Some((v.repeat?, v.value))).collect();
-        found.sort_by_key(|(number, _)| *number);
-        // Up to a number that is missing: what comes after it has no place.
-        found.iter().enumerate().take_while(|(i, (number, _))| i == number).map(|(_, (_, value))| *value).collect()
+    /// What one seed wrote at each iteration or epoch, by its number; empty where it wrote nothing. Values with a mark (`path`) are of a
+    /// sample of the rows or of attempts that were not kept: no part of the way to the quantizer.
+    fn trace(values: &[Measured], metric: &str) -> BTreeMap<usize, f64> {
+        let of_metric = values.iter().filter(|v| v.metric == metric && v.stage.is_none() && v.path.is_none());
+        of_metric.filter(|v| v.value.is_finite()).filter_map(|v| Some((v.repeat?, v.value))).collect()
     }
 
-    /// Mean over seeds at each iteration or epoch, as far as all seeds went: a mean over ever fewer seeds would jump
+    /// Mean over seeds at each iteration or epoch that all seeds wrote of, with its number: a mean over ever fewer seeds would jump
     /// where one of them ends.
-    pub fn course(&self, metric: &str) -> Vec<Estimate> {
-        let traces: Vec<Vec<f64>> =
+    pub fn course(&self, metric: &str) -> Vec<(usize, Estimate)> {
+        let traces: Vec<BTreeMap<usize, f64>> =
             self.seeds.iter().map(|values| Point::trace(values, metric)).filter(|t| !t.is_empty()).collect();
-        let length = traces.iter().map(Vec::len).min().unwrap_or(0);
-        let at = |i: usize| mean(&traces.iter().map(|t| t[i]).collect::<Vec<_>>());
+        let Some(first) = traces.first() else { return Vec::new() };
         let share = |e: Estimate| if is_share(metric) { within_share(e) } else { e };
-        (0..length).filter_map(at).map(share).collect()
+        let at = |number: usize| {
+            let values: Option<Vec<f64>> = traces.iter().map(|trace| trace.get(&number).copied()).collect();
+            mean(&values?).map(|estimate| (number, share(estimate)))
+        };
+        first.keys().filter_map(|&number| at(number)).collect()
     }
 
     /// Names of what training wrote at each iteration or epoch, in the order it wrote them.

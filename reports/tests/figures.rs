@@ -253,6 +253,23 @@ fn codes_of_equal_codebooks_are_told_by_their_rate() {
     assert!(!names(&run).iter().any(|n| n == "training-usage" || n.starts_with("distortion-")));
 }
 
+/// A value over a sample, or of an attempt that was not kept, is in the table; the figure shows the way that was gone.
+#[test]
+fn marked_values_of_training_are_not_drawn() {
+    let svg = |marked: bool| {
+        let mut record = record(trial("PQ", "PQ", 64, 1), 0.5);
+        record.values.push(Measured::new("codewords", 256.0, "1"));
+        let seen = |i: usize| Measured::new("training_mse", 8.0 / (i + 1) as f64, "1").repeat(i);
+        record.values.extend((3..12).map(seen));
+        if marked {
+            record.values.extend((0..3).map(|i| seen(i).path("sample")));
+            record.values.push(seen(20).path("rejected"));
+        }
+        figure(&run_of(vec![record]), "training-mse")
+    };
+    assert_eq!(svg(true), svg(false));
+}
+
 #[test]
 fn two_small_codebooks_stand_beside_one_of_their_rate() {
     let mut records: Vec<TrialRecord> = [64, 256].map(|codewords| learned("VQ", codewords, 1)).into();

@@ -48,10 +48,11 @@ pub struct Measured {
     /// Neighbours asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k: Option<usize>,
-    /// How the search went: `adc`, `decode`, `rerank4`, …
+    /// How the search went: `adc`, `decode`, `rerank4`, …; of what training wrote, that it is of a `sample` of the rows or of an attempt
+    /// that was `rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Number of the repetition, from 0.
+    /// Number of the repetition, iteration or epoch, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<usize>,
     /// The value; finite.

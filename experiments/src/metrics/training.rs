@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The registration of this measurement.
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "training",
-    summary: "What training did, one row per iteration or epoch (`repeat` is its number), where the method iterates",
+    summary: "What training did, one row per iteration or epoch (`repeat` is its number) where the method iterates; `path` marks values over a sample of the rows and of attempts that were not kept",
     always: false,
     schema: schema_of::<Training>,
     parse: parse_params::<Training>,
@@ -30,7 +30,10 @@ impl Measure for Training {
         let curves = subject.quantizer.curves().iter();
         let rows = curves.flat_map(|curve| {
             let name = format!("training_{}", curve.name);
-            curve.values.iter().enumerate().map(move |(i, &value)| Measured::new(&name, value, "1").repeat(i))
+            curve.points.iter().map(move |point| {
+                let value = Measured::new(&name, point.value, "1").repeat(point.iteration);
+                Measured { path: point.seen.mark().map(str::to_owned), ..value }
+            })
         });
         Ok(rows.collect())
     }

@@ -254,7 +254,7 @@ pub(crate) fn fit(
         losses.means().for_each(|(name, value)| curves.push(name, value));
         bottleneck.followed(progress).into_iter().for_each(|(name, value)| curves.push(name, value));
     }
-    Ok(Box::new(LearnedQuantizer::new(autoencoder, bottleneck.quantizer(cx)?, curves.0, cx)))
+    Ok(Box::new(LearnedQuantizer::new(autoencoder, bottleneck.quantizer(cx)?, curves.done(), cx)))
 }
 
 /// The gradients of the loss of some rows. The first parameters are those of encoder and decoder.
@@ -294,14 +294,18 @@ fn shard(
 
 /// Curves in order of their first value.
 #[derive(Default)]
-struct Curves(Vec<Curve>);
+struct Curves(Vec<(&'static str, Vec<f64>)>);
 
 impl Curves {
     fn push(&mut self, name: &'static str, value: f64) {
-        match self.0.iter_mut().find(|curve| curve.name == name) {
-            Some(curve) => curve.values.push(value),
-            None => self.0.push(Curve { name, values: vec![value], never_grows: false }),
+        match self.0.iter_mut().find(|curve| curve.0 == name) {
+            Some((_, values)) => values.push(value),
+            None => self.0.push((name, vec![value])),
         }
+    }
+
+    fn done(self) -> Vec<Curve> {
+        self.0.into_iter().map(|(name, values)| Curve::of(name, values, false)).collect()
     }
 }
 
@@ -511,8 +515,7 @@ mod tests {
             let mut found: Vec<_> = quantizer.curves().iter().map(|curve| curve.name).collect();
             found.sort_unstable();
             assert_eq!(found, names, "{name}");
-            let curve =
-                |wanted: &str| quantizer.curves().iter().find(|c| c.name == wanted).expect("a curve").values.clone();
+            let curve = |wanted: &str| quantizer.curves().iter().find(|c| c.name == wanted).expect("a curve").values();
             for name_of_curve in names {
                 let values = curve(name_of_curve);
                 assert!(values.len() == 5 && values.iter().all(|v| v.is_finite()), "{name}, {name_of_curve}");

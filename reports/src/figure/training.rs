@@ -165,7 +165,8 @@ fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a Curve>) -> (Ax
         n if n == points.len() => "epoch",
         _ => "epoch or iteration",
     };
-    (Axis::counts(curves.map(|c| c.points.len()).max().unwrap_or(1)), title)
+    let last = curves.filter_map(|c| c.points.last()).map(|(number, _)| *number as usize).max();
+    (Axis::counts(last.unwrap_or(1)), title)
 }
 
 /// Names and colours of curves: those of the series, as in the other figures, or of the points themselves where a
@@ -181,7 +182,7 @@ impl<'a> Names<'a> {
         Names { series: groups.apart.then(|| dataset.series()), labels: points.map(|p| p.label.as_str()).collect() }
     }
 
-    fn curves(&self, group: &Group<'_>, course: impl Fn(&Point) -> Vec<Estimate>, unit: f64) -> Vec<Curve> {
+    fn curves(&self, group: &Group<'_>, course: impl Fn(&Point) -> Vec<(usize, Estimate)>, unit: f64) -> Vec<Curve> {
         let curve = |point: &&Point| {
             let (names, name) = match &self.series {
                 Some(series) => (series, &point.series),
@@ -189,7 +190,7 @@ impl<'a> Names<'a> {
             };
             let index = names.iter().position(|n| n == name).unwrap_or(0);
             let scaled = |e: Estimate| Estimate { value: e.value / unit, low: e.low / unit, high: e.high / unit, ..e };
-            let points = course(point).into_iter().enumerate().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
+            let points = course(point).into_iter().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
             Curve { name: name.clone(), index, points, joined: true, trace: true, ..Curve::default() }
         };
         group.points.iter().map(curve).filter(|curve| curve.points.len() > 1).collect()

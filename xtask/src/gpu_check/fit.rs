@@ -5,7 +5,7 @@ use super::steps::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, size};
 use cuda::CudaError;
 use methods::backend::CudaBackend;
 use methods::kmeans::{Init, Kmeans};
-use methods::{Cancel, Context, Method, MethodError};
+use methods::{Cancel, Context, Curve, Method, MethodError};
 use ndarray::{Array2, ArrayView2, s};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,16 +31,19 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         backend: Arc::new(CudaBackend::on(setting.device.clone())),
         cancel: Cancel::default(),
     };
-    let fit = |rows: ArrayView2<'_, f32>, cx: &Context| -> Result<Vec<f64>, MethodError> {
-        Ok(method.fit(rows, cx)?.curves().first().map(|curve| curve.values.clone()).unwrap_or_default())
+    // Without a curve there is nothing to look at, which is told below.
+    let fit = |rows: ArrayView2<'_, f32>, cx: &Context| -> Result<Curve, MethodError> {
+        let followed = method.fit(rows, cx)?.curves().first().cloned();
+        Ok(followed.unwrap_or_else(|| Curve::of("mse", Vec::new(), true)))
     };
     let fewer = Setting { repeats: setting.repeats.min(REPEATS), ..*setting };
     let failed = |error: MethodError| CudaError::Driver {
         call: "a fit of k-means".into(),
         message: format!("{error}; where memory is short, `--scale` makes all sizes smaller"),
     };
-    let (seconds, mse) = fewer.repeat(|| fit(rows.view(), &there).map_err(failed))?;
-    if mse.is_empty() || !mse.is_sorted_by(|a, b| a >= b) || mse.iter().any(|mse| !mse.is_finite()) {
+    let (seconds, curve) = fewer.repeat(|| fit(rows.view(), &there).map_err(failed))?;
+    let mse = curve.values();
+    if mse.is_empty() || curve.first_growth().is_some() || mse.iter().any(|mse| !mse.is_finite()) {
         return Err(Failure::Wrong(format!("the distortion of k-means is {mse:?}")));
     }
     // The same on fewer rows, on both sides.
@@ -48,9 +51,9 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(PROCESSOR_THREADS).build();
     let pool = pool.map_err(|e| Failure::Wrong(format!("threads could not be started: {e}")))?;
     let start = Instant::now();
-    let here = pool.install(|| fit(part, &Context::cpu(setting.seed))).map_err(failed)?;
+    let here = pool.install(|| fit(part, &Context::cpu(setting.seed))).map_err(failed)?.values();
     let processor = start.elapsed().as_secs_f64() * n as f64 / part.nrows() as f64;
-    let on_device = fit(part, &there).map_err(failed)?;
+    let on_device = fit(part, &there).map_err(failed)?.values();
     // Near-ties may lead to other codebooks of about the same distortion.
     let (last, last_there) = (here.last().copied().unwrap_or(f64::NAN), on_device.last().copied().unwrap_or(f64::NAN));
     let apart = (last_there - last) / last.max(f64::MIN_POSITIVE);
