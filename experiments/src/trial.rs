@@ -7,7 +7,7 @@ use crate::pictures;
 use crate::plan;
 use cpu::Isa;
 use datasets::{SearchPath, format};
-use methods::{Cancel, Context};
+use methods::Context;
 use ndarray::Array2;
 use record::{DatasetFacts, Limits, Measured, Trial};
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
             None => Vec::new(),
         };
         let backend = methods::backend::open(&trial.device).map_err(|e| e.to_string())?;
-        let cx = Context { seed: trial.seed, backend: backend.clone(), cancel: Cancel::default() };
+        let cx = Context::on(backend.clone(), trial.seed);
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(|e| e.to_string())?;
 
         phase("fit");

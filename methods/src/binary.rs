@@ -6,7 +6,7 @@ use crate::level_dot::LevelDot;
 use crate::levels::Samples;
 use crate::moments::mean;
 use crate::scan::{BitQuery, CodeLayout};
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
 };
@@ -23,6 +23,18 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "dim",
     cost: "fit: O(n · dim), with a sort for medians; encode: O(dim)",
     examples: &["{}", r#"{"threshold": "median", "search": "asymmetric"}"#, r#"{"threshold": "zero"}"#],
+    exempt: &[
+        Exemption {
+            law: "distance_from_zero_costs_nothing",
+            with: r#"{"threshold": "zero"}"#,
+            why: "the threshold is zero",
+        },
+        Exemption {
+            law: "clusters_far_apart_do_not_hide_the_nearest",
+            with: "{}",
+            why: "a bit is the side of a threshold, not the nearest of what is decoded",
+        },
+    ],
     schema: schema_of::<Binary>,
     parse: parse_params::<Binary>,
 };

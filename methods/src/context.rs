@@ -4,8 +4,8 @@ use crate::MethodError;
 use crate::backend::{Backend, CpuBackend};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A flag that asks long work to stop at its next convenient point.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,75 @@ impl Cancel {
     }
 }
 
+/// A stream of random numbers, by what is drawn from it. Each is independent of all others, so that sub-problems can be solved in any order
+/// and on any number of threads; a fit draws from each in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Of the `n`-th part of a fit: a group, stage, start, size, or the only one.
+    Part(u32),
+    /// Noise of the `n`-th iteration.
+    Noise(u32),
+    /// What networks start from.
+    Networks,
+    /// The `n`-th shard of rows that gradients are taken over, counted through all of training.
+    Shard(u32),
+    /// What the `n`-th learned codebook starts from.
+    LearnedCodebook(u32),
+    /// The order of rows.
+    Order,
+    /// What changes after a step without gradients.
+    AfterStep,
+    /// A rotation.
+    Rotation,
+}
+
+impl Stream {
+    /// Its number: a kind in the upper half, and which of that kind in the lower.
+    fn number(self) -> u64 {
+        let (kind, n) = match self {
+            Stream::Part(n) => (0, n),
+            Stream::Noise(n) => (1, n),
+            Stream::Networks => (1 << 8, 0),
+            Stream::Shard(n) => (1 << 9, n),
+            Stream::LearnedCodebook(n) => (1 << 10, n),
+            Stream::Order => (1 << 11, 0),
+            Stream::AfterStep => (1 << 12, 0),
+            Stream::Rotation => (u64::from(u32::MAX), u32::MAX),
+        };
+        kind << 32 | u64::from(n)
+    }
+}
+
+/// Who draws random numbers: streams of the same name are others for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Drawer {
+    /// A method.
+    #[default]
+    Method,
+    /// A transform before it.
+    Transform,
+}
+
+/// The random numbers of a fit: who draws, and on request what has been drawn from.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    drawer: Drawer,
+    drawn: Option<Arc<Mutex<Vec<(Drawer, Stream)>>>>,
+}
+
+impl Streams {
+    /// Streams that remember what was drawn from them, for tests.
+    pub fn remembered() -> Streams {
+        Streams { drawer: Drawer::default(), drawn: Some(Arc::default()) }
+    }
+
+    /// What was drawn from, in the order of time; nothing unless it is [`Streams::remembered`].
+    pub fn drawn(&self) -> Vec<(Drawer, Stream)> {
+        let drawn = self.drawn.as_ref().map(|drawn| drawn.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        drawn.into_iter().flatten().collect()
+    }
+}
+
 /// Passed to every fit. No method reads a global instead.
 #[derive(Clone)]
 pub struct Context {
@@ -35,19 +104,80 @@ pub struct Context {
     pub backend: Arc<dyn Backend>,
     /// Asked at every iteration.
     pub cancel: Cancel,
+    /// Who draws random numbers.
+    pub streams: Streams,
 }
 
 impl Context {
     /// A context on the CPU, with the widest instruction set found.
     pub fn cpu(seed: u64) -> Context {
-        Context { seed, backend: Arc::new(CpuBackend::detect()), cancel: Cancel::default() }
+        Context::on(Arc::new(CpuBackend::detect()), seed)
     }
 
-    /// A generator for one purpose: streams of different numbers are independent, so that sub-problems can be
-    /// solved in any order and on any number of threads.
-    pub fn rng(&self, stream: u64) -> ChaCha8Rng {
+    /// A context on a backend.
+    pub fn on(backend: Arc<dyn Backend>, seed: u64) -> Context {
+        Context { seed, backend, cancel: Cancel::default(), streams: Streams::default() }
+    }
+
+    /// The same for a transform, whose random numbers are none of the method's behind it.
+    pub fn for_transform(&self) -> Context {
+        let streams = Streams { drawer: Drawer::Transform, ..self.streams.clone() };
+        Context { streams, ..self.clone() }
+    }
+
+    /// A generator of the numbers of a stream.
+    pub fn rng(&self, stream: Stream) -> ChaCha8Rng {
+        let Streams { drawer, drawn } = &self.streams;
+        if let Some(drawn) = drawn {
+            drawn.lock().unwrap_or_else(PoisonError::into_inner).push((*drawer, stream));
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(stream);
+        // No two numbers differ in this bit alone.
+        let of_drawer = match drawer {
+            Drawer::Method => 0,
+            Drawer::Transform => 1 << 62,
+        };
+        rng.set_stream(of_drawer ^ stream.number());
         rng
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngExt;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_two_streams_are_one() {
+        let numbered: [fn(u32) -> Stream; 4] = [Stream::Part, Stream::Noise, Stream::Shard, Stream::LearnedCodebook];
+        let alone = [Stream::Networks, Stream::Order, Stream::AfterStep, Stream::Rotation];
+        let ends = numbered.into_iter().flat_map(|stream| [0, 1, u32::MAX].map(stream));
+        let streams: Vec<Stream> = ends.chain(alone).collect();
+        let cx = Context::cpu(1);
+        let contexts = [&cx, &cx.for_transform()];
+        let draws = contexts.iter().flat_map(|cx| streams.iter().map(|&stream| cx.rng(stream).random::<u64>()));
+        assert_eq!(draws.collect::<HashSet<_>>().len(), 2 * streams.len());
+    }
+
+    /// `transform: opq` trains codebooks of its own, from numbers of its own.
+    #[test]
+    fn a_transform_draws_nothing_that_the_method_behind_it_draws() {
+        let rows = crate::laws::gaussian(200, 12, 1);
+        let drawn = |params: serde_json::Value| {
+            let cx = Context { streams: Streams::remembered(), ..Context::cpu(1) };
+            crate::parse("pq", params).expect("parses").fit(rows.view(), &cx).expect("fits");
+            cx.streams.drawn()
+        };
+        let alone = drawn(serde_json::json!({ "m": 3, "bits": 4 }));
+        let both = drawn(serde_json::json!({ "m": 3, "bits": 4, "transform": "opq" }));
+        let by = |drawer: Drawer| -> HashSet<Stream> { both.iter().filter(|d| d.0 == drawer).map(|d| d.1).collect() };
+        assert_eq!(alone.len(), 3);
+        assert_eq!(by(Drawer::Method), alone.iter().map(|d| d.1).collect());
+        assert_eq!(both.iter().filter(|d| d.0 == Drawer::Method).count(), 3, "each once");
+        assert!(by(Drawer::Transform).contains(&Stream::Rotation));
+        let (method, transform) = (Context::cpu(1), Context::cpu(1).for_transform());
+        let first = |cx: &Context| cx.rng(Stream::Part(0)).random::<u64>();
+        assert_ne!(first(&method), first(&transform));
     }
 }

@@ -1,6 +1,6 @@
 //! FAISS factory strings as names for methods here, for those who know what they want by that name.
 
-use crate::spec::MethodEntry;
+use crate::spec::{Exemption, MethodEntry};
 use crate::{Method, ParamError, spec};
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -13,6 +13,18 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "that of the method it names",
     cost: "that of the method it names",
     examples: &[r#""PQ4x8""#, r#""OPQ4,PQ4x5""#, r#""PCA6,SQ8""#],
+    exempt: &[
+        Exemption {
+            law: "no_stream_is_drawn_from_twice",
+            with: r#"{"start": "auto"}"#,
+            why: "starts are tried with the numbers that the fit then draws: the one that is judged is the one that is used",
+        },
+        Exemption {
+            law: "no_stream_is_drawn_from_twice",
+            with: r#"{"levels": "uniform", "range": "mse"}"#,
+            why: "a span is chosen and then fitted on the same sample, which is drawn again in place of being held",
+        },
+    ],
     schema,
     parse,
 };

@@ -3,7 +3,7 @@
 use crate::learned::{
     Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Moment, Pass, Spread, Training, fit, restore,
 };
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -23,6 +23,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"preset": 8, "groups": 2, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"levels": [4, 3, 2], "groups": 4, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Fsq>,
     parse: parse_params::<Fsq>,
 };

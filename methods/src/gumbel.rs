@@ -4,13 +4,12 @@ use crate::backend::{AffineMap, Backend, GroupSearch, prepared};
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::learned::estimator::{gumbel_softmax, largest};
 use crate::learned::{
-    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, START_STREAM, Spread, Start, Temperature, Training, fit,
-    restore,
+    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Start, Temperature, Training, fit, restore,
 };
 use crate::product::ProductQuantizer;
 use crate::rotation::multiply;
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_batch};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, check_batch};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +30,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 12, "groups": 3, "hard": true, "learnable-temperature": true, "kl-weight": 0.001, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"codewords": 8, "groups": 4, "encoder": "identity", "start": "kmeans", "temperature": {"start": 0.5, "end": 0.1, "schedule": "exponential"}, "training": {"epochs": 4, "batch": 128}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Gumbel>,
     parse: parse_params::<Gumbel>,
 };
@@ -162,7 +166,7 @@ impl Bottleneck for Relaxed {
         let size = latents.ncols() / self.spec.groups;
         for g in 0..self.spec.groups {
             let part = latents.slice(s![.., g * size..(g + 1) * size]).as_standard_layout().into_owned();
-            let mut rng = cx.rng(START_STREAM + g as u64);
+            let mut rng = cx.rng(Stream::LearnedCodebook(g as u32));
             let codewords = self.spec.start.codewords(part.view(), self.spec.codewords, cx, &mut rng)?;
             let assignment = cx.backend.assign(&cx.backend.upload(part.view())?, codewords.view())?;
             let scale = assignment.mean();
@@ -392,7 +396,7 @@ mod tests {
             values(&mut bottleneck).iter().map(|values| Parameter::new(values.view()).leaf()).collect();
         let cx = Context::cpu(1);
         let moment = Moment { progress: 0.5, cx: &cx };
-        let pass = bottleneck.pass(&leaves[7], &leaves[..7], &moment, &mut cx.rng(3)).expect("passes");
+        let pass = bottleneck.pass(&leaves[7], &leaves[..7], &moment, &mut cx.rng(Stream::Part(3))).expect("passes");
         for row in pass.latents.values().outer_iter() {
             for (g, group) in bottleneck.groups.iter().enumerate() {
                 let part = row.slice(s![2 * g..2 * g + 2]);

@@ -6,7 +6,7 @@ use crate::lloyd::{Stop, Trained, lloyd, plus_plus, random_rows_of};
 use crate::pq::RELATIVE_DROP;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use schemars::JsonSchema;
@@ -24,6 +24,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 37, "init": "kmeans++", "restarts": 3}"#,
         r#"{"codewords": 2, "iterations": 3}"#,
     ],
+    exempt: &[],
     schema: schema_of::<Kmeans>,
     parse: parse_params::<Kmeans>,
 };
@@ -124,7 +125,7 @@ impl Method for Kmeans {
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
         let mut best: Option<Trained> = None;
         for restart in 0..self.restarts {
-            let rng = &mut cx.rng(restart as u64);
+            let rng = &mut cx.rng(Stream::Part(restart as u32));
             let start = self.init.codebook(&rows, self.codewords, rng, cx)?;
             let trained = lloyd(&rows, start, stop, cx)?;
             if best.as_ref().is_none_or(|best| trained.mse < best.mse) {

@@ -8,7 +8,7 @@ use crate::batch::{decode_rows, encode_rows};
 use crate::components::Components;
 use crate::moments::{deviations, mean};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, check_train};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use points::{MAX_DIM, squared_distance};
 use rand::RngExt;
@@ -25,6 +25,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "bits × dim, with dim rounded up to a multiple of 2 (a2), 4 (d4) or 8 (e8)",
     cost: "fit: some 50 encodings of at most 4,000 points; encode: O(dim)",
     examples: &[r#"{"kind": "e8", "bits": 4}"#, r#"{"kind": "d4", "bits": 2}"#, r#"{"kind": "a2", "bits": 3}"#],
+    exempt: &[],
     schema: schema_of::<Lattice>,
     parse: parse_params::<Lattice>,
 };
@@ -93,7 +94,7 @@ impl Method for Lattice {
         let k = self.kind.dim();
         let per_row = dim.div_ceil(k);
         let unit = LatticeQuantizer::new(self.clone(), offset, deviation, vec![0.0; k]);
-        let picks = index::sample(&mut cx.rng(0), n * per_row, MAX_BLOCKS.min(n * per_row)).into_vec();
+        let picks = index::sample(&mut cx.rng(Stream::Part(0)), n * per_row, MAX_BLOCKS.min(n * per_row)).into_vec();
         let blocks: Vec<[f64; MAX_DIM]> =
             picks.iter().map(|&i| unit.block(&train.row(i / per_row).to_vec(), i % per_row)).collect();
         let error = |code: &Code| -> f64 {
@@ -101,7 +102,7 @@ impl Method for Lattice {
             errors.iter().sum()
         };
         // Any centre in the cell of the origin will do; that of least error is kept. At few bits it matters.
-        let mut rng = cx.rng(1);
+        let mut rng = cx.rng(Stream::Part(1));
         let mut center = vec![0f64; k];
         let mut best = (f64::INFINITY, Code::new(self.kind, self.bits, center.clone(), 1.0));
         for candidate in 0..CENTERS[usize::from(self.bits > FEW_BITS)] {

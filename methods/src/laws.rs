@@ -1,7 +1,8 @@
 //! The laws that every method keeps, whatever its parameters and wherever it computes: one suite, driven by the registry.
 //!
 //! They are part of the library so that a method of another crate, or a device that no test of ours ever ran on, can be held to them too.
-//! Each law is a function that panics where it is broken; [`for_each_law`](crate::for_each_law) names them all.
+//! Each law is a function that panics where it is broken; [`for_each_law`](crate::for_each_law) names them all. Where a law does not apply to
+//! a method, the entry of the method says so, and why ([`MethodEntry::exempt`]).
 
 mod agreement;
 mod coding;
@@ -14,8 +15,8 @@ pub use coding::*;
 pub use range::*;
 
 use crate::backend::{Backend, CpuBackend};
-use crate::spec::MethodEntry;
-use crate::{Cancel, Context, METHODS, Method, Quantizer};
+use crate::spec::{Exemption, MethodEntry};
+use crate::{Context, METHODS, Method, Quantizer};
 use ndarray::{Array2, ArrayView2};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -40,9 +41,11 @@ macro_rules! for_each_law {
             cancellation_is_honoured,
             a_saved_quantizer_is_the_same_quantizer,
             the_model_size_is_no_more_than_its_file,
+            constant_rows_lose_nothing,
             distance_from_zero_costs_nothing,
             multiplying_all_rows_by_a_power_of_two_changes_no_code,
             clusters_far_apart_do_not_hide_the_nearest,
+            no_stream_is_drawn_from_twice,
             transforms_go_before_any_method,
             codes_agree_with_those_of_the_processor,
             scans_agree_with_those_of_the_processor
@@ -83,7 +86,7 @@ impl Bench {
 
     /// A context of the backend.
     pub fn context(&self, seed: u64) -> Context {
-        Context { seed, backend: self.backend.clone(), cancel: Cancel::default() }
+        Context::on(self.backend.clone(), seed)
     }
 
     fn is_registered(&self, method: &dyn Method) -> bool {
@@ -100,14 +103,47 @@ impl Bench {
     /// # Panics
     /// When one gives no example, or one that is none.
     pub fn specimens(&self) -> Vec<(String, Box<dyn Method>)> {
+        self.with_entries().into_iter().map(|(_, specimen)| specimen).collect()
+    }
+
+    /// Every method with every example it gives that a law applies to.
+    ///
+    /// # Panics
+    /// As [`Bench::specimens`].
+    pub fn held_to(&self, law: &str) -> Vec<(String, Box<dyn Method>)> {
+        let applies = |entry: &MethodEntry, method: &dyn Method| {
+            !entry.exempt.iter().any(|exempt| exempt.law == law && exempt.covers(method))
+        };
+        let specimens = self.with_entries().into_iter();
+        specimens.filter(|(entry, (_, method))| applies(entry, &**method)).map(|(_, specimen)| specimen).collect()
+    }
+
+    /// Every exemption from a law, with the specimens that it covers.
+    ///
+    /// # Panics
+    /// As [`Bench::specimens`].
+    pub fn exemptions(&self) -> Vec<(&'static Exemption, Vec<String>)> {
+        let specimens = self.with_entries();
+        let entries = self.entries().chain(self.extra.iter().copied());
+        let of_entry = |entry: &'static MethodEntry| {
+            let own = specimens.iter().filter(move |(of, _)| of.name == entry.name);
+            entry.exempt.iter().map(move |exempt| {
+                let covered = own.clone().filter(|(_, (_, method))| exempt.covers(&**method));
+                (exempt, covered.map(|(_, (name, _))| name.clone()).collect())
+            })
+        };
+        entries.flat_map(of_entry).collect()
+    }
+
+    fn with_entries(&self) -> Vec<(&'static MethodEntry, (String, Box<dyn Method>))> {
         self.entries()
             .chain(self.extra.iter().copied())
             .flat_map(|entry| {
                 assert!(!entry.examples.is_empty(), "{} gives no example", entry.name);
-                entry.examples.iter().map(|example| {
+                entry.examples.iter().map(move |example| {
                     let params = serde_json::from_str(example).expect("an example is JSON");
                     let method = (entry.parse)(params).unwrap_or_else(|e| panic!("{} {example}: {e}", entry.name));
-                    (format!("{} {example}", entry.name), method)
+                    (entry, (format!("{} {example}", entry.name), method))
                 })
             })
             .collect()

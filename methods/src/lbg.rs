@@ -6,7 +6,7 @@ use crate::moments::mean;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
 use crate::utility::{move_codewords, principal};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
 use rayon::prelude::*;
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 9, "tolerance": 0.01, "moves": 0}"#,
         r#"{"codewords": 11}"#,
     ],
+    exempt: &[],
     schema: schema_of::<Lbg>,
     parse: parse_params::<Lbg>,
 };
@@ -181,7 +182,7 @@ fn split(
     for (i, &c) in trained.nearest.iter().enumerate() {
         members[c as usize].push(i);
     }
-    let mut rng = cx.rng(k as u64);
+    let mut rng = cx.rng(Stream::Part(k as u32));
     let starts: Vec<Vec<f64>> = (0..k).map(|_| (0..dim).map(|_| rng.random::<f64>() - 0.5).collect()).collect();
     let offsets: Vec<Vec<f64>> = members
         .into_par_iter()

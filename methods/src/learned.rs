@@ -17,7 +17,7 @@ mod quantizer;
 mod schedule;
 mod training;
 
-pub(crate) use codebook::{Choice, LearnedCodebook, Rules, START_STREAM, to_unit_length, unit_rows};
+pub(crate) use codebook::{Choice, LearnedCodebook, Rules, to_unit_length, unit_rows};
 pub use codebook::{Start, Update};
 pub use encoder::{Conv, Encoder, Linear, Mlp};
 pub(crate) use encoder::{LatentWidth, Spread};

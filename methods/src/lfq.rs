@@ -4,7 +4,7 @@ use crate::learned::{
     Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore,
     unit_rows,
 };
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -23,6 +23,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 12, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"bits": 8, "spherical": true, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Lfq>,
     parse: parse_params::<Lfq>,
 };

@@ -313,7 +313,8 @@ mod tests {
         let cx = Context::cpu(1);
         let device = cx.backend.upload(rows.view()).expect("upload");
         let trained =
-            lloyd(&device, plus_plus(&device, 4, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
+            lloyd(&device, plus_plus(&device, 4, &mut cx.rng(crate::Stream::Part(0)), &cx).expect("starts"), STOP, &cx)
+                .expect("trains");
         assert_eq!(trained.course.clone().into_curve(true).first_growth(), None);
         assert!(trained.mse < 0.2, "each cluster is two unit intervals of variance 1/12: {}", trained.mse);
     }
@@ -336,8 +337,13 @@ mod tests {
         let rows = Array2::from_shape_fn((10, 3), |(i, j)| (i % 2 * 5 + j) as f32);
         let cx = Context::cpu(3);
         let device = cx.backend.upload(rows.view()).expect("upload");
-        let trained =
-            lloyd(&device, plus_plus(&device, 16, &mut cx.rng(0), &cx).expect("starts"), STOP, &cx).expect("trains");
+        let trained = lloyd(
+            &device,
+            plus_plus(&device, 16, &mut cx.rng(crate::Stream::Part(0)), &cx).expect("starts"),
+            STOP,
+            &cx,
+        )
+        .expect("trains");
         assert_eq!(trained.mse, 0.0);
     }
 
@@ -348,7 +354,7 @@ mod tests {
         let cx = Context::cpu(1);
         let device = cx.backend.upload(rows.view()).expect("upload");
         let growth = |factor: f64| {
-            let start = random_rows(rows.view(), 8, &mut cx.rng(0));
+            let start = random_rows(rows.view(), 8, &mut cx.rng(crate::Stream::Part(0)));
             let trained = iterate(&device, start, STOP, 2, factor, &cx).expect("trains");
             trained.course.into_curve(true).first_growth()
         };
@@ -364,7 +370,7 @@ mod tests {
             let rows = crate::laws::gaussian(3000, 6, 1) + offset;
             let device = cx.backend.upload(rows.view()).expect("upload");
             let sample = device.every(23);
-            let start = random_rows(rows.view(), 2, &mut cx.rng(0));
+            let start = random_rows(rows.view(), 2, &mut cx.rng(crate::Stream::Part(0)));
             let trained = lloyd(&device, start.clone(), STOP, &cx).expect("trains");
             let curve = trained.course.into_curve(true);
             assert_eq!(curve.first_growth(), None);

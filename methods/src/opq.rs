@@ -7,9 +7,9 @@ use crate::moments::mean;
 use crate::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::ProductQuantizer;
 use crate::rotation::{balanced_axes, multiply, polar, random};
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::transform::{Affine, TransformedQuantizer};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -27,6 +27,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"m": 2, "bits": 5, "start": "random", "iterations": 5}"#,
         r#"{"m": 3, "bits": 4, "start": "pca"}"#,
     ],
+    exempt: &[Exemption {
+        law: "no_stream_is_drawn_from_twice",
+        with: r#"{"start": "auto"}"#,
+        why: "starts are tried with the numbers that the fit then draws: the one that is judged is the one that is used",
+    }],
     schema: schema_of::<Opq>,
     parse: parse_params::<Opq>,
 };
@@ -207,8 +212,7 @@ impl Opq {
         let mut rotation = match self.start {
             Start::Identity => Array2::eye(dim),
             Start::Pca => balanced_axes(train, self.m),
-            // A stream that no group uses.
-            Start::Random | Start::Auto => random(dim, &mut cx.rng(u64::MAX)),
+            Start::Random | Start::Auto => random(dim, &mut cx.rng(Stream::Rotation)),
         };
         let stop = |iterations| Stop { max_iterations: iterations, relative_drop: RELATIVE_DROP };
         let mut history = Course::default();

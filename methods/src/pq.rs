@@ -5,7 +5,7 @@ use crate::kmeans::Init;
 use crate::lloyd::{Stop, Trained, lloyd, refine};
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -19,6 +19,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "m × bits",
     cost: "fit: O(n · dim · 2^bits) per iteration; encode: O(dim · 2^bits)",
     examples: &[r#"{"m": 4}"#, r#"{"m": 1, "bits": 5}"#, r#"{"m": 12, "bits": 3}"#],
+    exempt: &[],
     schema: schema_of::<Pq>,
     parse: parse_params::<Pq>,
 };
@@ -125,7 +126,7 @@ pub(crate) fn train_groups(
             let rows = cx.backend.upload(group)?;
             let start = match &starts {
                 Starts::Given(starts) | Starts::Near(starts) => starts[j].clone(),
-                Starts::From(init) => init.codebook(&rows, 1 << bits, &mut cx.rng(j as u64), cx)?,
+                Starts::From(init) => init.codebook(&rows, 1 << bits, &mut cx.rng(Stream::Part(j as u32)), cx)?,
             };
             match &starts {
                 Starts::Near(_) => refine(&rows, start, stop.max_iterations, cx),

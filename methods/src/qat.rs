@@ -3,7 +3,7 @@
 use crate::learned::{Bottleneck, Encoder, LatentWidth, Moment, Pass, Spread, Training, fit, restore};
 use crate::levels::UniformLevels;
 use crate::scalar::{Scalar, on_uniform_grids, uniform_grids};
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -22,6 +22,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 4, "training": {"epochs": 4, "batch": 128}}"#,
         r#"{"bits": 2, "encoder": {"mlp": {"hidden": 16, "latent": 6}}, "training": {"epochs": 5, "batch": 128}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Qat>,
     parse: parse_params::<Qat>,
 };

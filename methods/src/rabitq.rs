@@ -7,9 +7,10 @@ use crate::level_dot::LevelDot;
 use crate::moments::mean;
 use crate::scan::CodeLayout;
 use crate::side::{read_side, unit_residual, write_side};
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{
-    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
+    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Stream, Symbols,
+    check_train,
 };
 use cpu::ScanTables;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -24,6 +25,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "dim × bits, plus 64",
     cost: "fit: O(n · dim), for the mean; encode: O(dim · log(dim))",
     examples: &[r#"{"bits": 4}"#, r#"{"bits": 1}"#, r#"{"bits": 3, "decode": "unbiased"}"#],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "codes are those of directions, each with a length of its own",
+    }],
     schema: schema_of::<Rabitq>,
     parse: parse_params::<Rabitq>,
 };
@@ -87,7 +93,7 @@ impl Method for Rabitq {
         self.check(train.ncols())?;
         check_train(train, cx)?;
         let center = mean(train).into_iter().map(|m| m as f32).collect();
-        let rotation = FastRotation::random(train.ncols(), &mut cx.rng(0));
+        let rotation = FastRotation::random(train.ncols(), &mut cx.rng(Stream::Part(0)));
         Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation)))
     }
 

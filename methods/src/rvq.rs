@@ -5,7 +5,7 @@ use crate::curve::{Course, Seen};
 use crate::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows};
 use crate::rotation::{balanced_axes, multiply};
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"stages": 1, "bits": 5}"#,
         r#"{"stages": 4, "bits": 3, "beam": 1, "refit": 2}"#,
     ],
+    exempt: &[],
     schema: schema_of::<Rvq>,
     parse: parse_params::<Rvq>,
 };
@@ -167,7 +168,7 @@ pub(crate) fn train_stages(
     let (mut codebooks, mut mse) = (Vec::new(), Vec::new());
     for stage in 0..stages {
         // All partial codes of a row lend their residuals: the search will meet all of them.
-        let codebook = progressive(beams.view(), codewords, stop, stage as u64, cx)?;
+        let codebook = progressive(beams.view(), codewords, stop, stage as u32, cx)?;
         beams.extend(codebook.view(), beam, &*cx.backend)?;
         mse.push(beams.mean_error());
         codebooks.push(codebook);
@@ -182,13 +183,13 @@ fn progressive(
     rows: ArrayView2<'_, f32>,
     k: usize,
     stop: Stop,
-    stream: u64,
+    stage: u32,
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
     let (n, dim) = rows.dim();
     let every = n.div_ceil(AXES_ROWS.max(8 * dim)) as isize;
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
-    let mut rng = cx.rng(stream);
+    let mut rng = cx.rng(Stream::Part(stage));
     let sample = (n > SAMPLE * k).then(|| random_rows(rows, SAMPLE * k, &mut rng));
     let rotated = multiply(sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
     let mut dims = dim.min(FIRST_DIMS);

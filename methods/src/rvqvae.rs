@@ -4,11 +4,11 @@ use crate::additive::AdditiveQuantizer;
 use crate::codebooks::symbol_bits;
 use crate::learned::estimator::rotate;
 use crate::learned::{
-    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, START_STREAM, Spread, Start,
-    Temperature, Training, Update, fit, restore,
+    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start, Temperature,
+    Training, Update, fit, restore,
 };
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
@@ -27,6 +27,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"stages": 3, "codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"stages": 2, "codewords": 12, "update": "gradient", "quantizer-dropout": 0.5, "estimator": "rotation", "beam": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Rvqvae>,
     parse: parse_params::<Rvqvae>,
 };
@@ -196,7 +201,7 @@ impl Bottleneck for Stages {
         let mut residuals = latents.to_owned();
         for stage in 0..self.spec.stages {
             cx.cancel.check()?;
-            let mut rng = cx.rng(START_STREAM + stage as u64);
+            let mut rng = cx.rng(Stream::LearnedCodebook(stage as u32));
             let codewords = self.spec.start.codewords(residuals.view(), self.spec.codewords, cx, &mut rng)?;
             let nearest = cx.backend.nearest(&cx.backend.upload(residuals.view())?, codewords.view())?;
             subtract(&mut residuals, codewords.view(), &nearest);

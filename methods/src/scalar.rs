@@ -7,9 +7,9 @@ use crate::levels::{
     SHARES, Samples, UniformLevels, best_share, lloyd_max, span, span_errors, uniform_min_max, uniform_min_mse,
     uniform_moved, uniform_percentile, uniform_threshold,
 };
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::state::StateError;
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
 use rand::seq::index;
@@ -39,6 +39,18 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 4, "scope": "tensor", "levels": {"uniform-threshold": 0.5}}"#,
         r#"{"preset": "int8"}"#,
         r#"{"preset": "binary"}"#,
+    ],
+    exempt: &[
+        Exemption {
+            law: "distance_from_zero_costs_nothing",
+            with: r#"{"symmetric": true}"#,
+            why: "its levels lie about zero",
+        },
+        Exemption {
+            law: "no_stream_is_drawn_from_twice",
+            with: r#"{"levels": "uniform", "range": "mse"}"#,
+            why: "a span is chosen and then fitted on the same sample, which is drawn again in place of being held",
+        },
     ],
     schema: schema_of::<Scalar>,
     parse,
@@ -335,7 +347,7 @@ impl Method for Scalar {
                 self.grids(1, |_| picked(), cx)?
             }
             Scope::Dimension => {
-                let picked = |j: usize| pick(n, cx, j as u64).into_iter().map(|i| train[(i, j)]).collect();
+                let picked = |j: usize| pick(n, cx, j as u32).into_iter().map(|i| train[(i, j)]).collect();
                 self.grids(dim, picked, cx)?
             }
             Scope::Vector | Scope::Block(_) if self.levels == Levels::Uniform => Vec::new(),
@@ -396,13 +408,13 @@ impl Method for Scalar {
 }
 
 /// Indices of the samples to fit to, shuffled: all, or [`MAX_SAMPLES`] of them.
-fn pick(n: usize, cx: &Context, stream: u64) -> Vec<usize> {
-    pick_at_most(n, MAX_SAMPLES, cx, stream)
+fn pick(n: usize, cx: &Context, part: u32) -> Vec<usize> {
+    pick_at_most(n, MAX_SAMPLES, cx, part)
 }
 
-fn pick_at_most(n: usize, most: usize, cx: &Context, stream: u64) -> Vec<usize> {
+fn pick_at_most(n: usize, most: usize, cx: &Context, part: u32) -> Vec<usize> {
     // In no order of their own, so that any part of them is like the rest.
-    index::sample(&mut cx.rng(stream), n, n.min(most)).into_vec()
+    index::sample(&mut cx.rng(Stream::Part(part)), n, n.min(most)).into_vec()
 }
 
 fn normalize(x: f32, scale: &UniformLevels) -> f32 {

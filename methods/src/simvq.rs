@@ -1,12 +1,10 @@
 //! A codebook that moves as a whole: fixed random codewords behind one trained linear map, so that none can be left behind.
 
 use crate::codebooks::symbol_bits;
-use crate::learned::{
-    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, START_STREAM, Spread, Training, fit, restore,
-};
+use crate::learned::{Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore};
 use crate::product::ProductQuantizer;
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -25,6 +23,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"codewords": 12, "groups": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Simvq>,
     parse: parse_params::<Simvq>,
 };
@@ -124,7 +127,7 @@ impl Bottleneck for Mapped {
         let size = latents.ncols() / self.spec.groups;
         for g in 0..self.spec.groups {
             let part = latents.slice(s![.., g * size..(g + 1) * size]);
-            let mut rng = cx.rng(START_STREAM + g as u64);
+            let mut rng = cx.rng(Stream::LearnedCodebook(g as u32));
             let fixed = Array2::from_shape_fn((self.spec.codewords, size), |_| StandardNormal.sample(&mut rng));
             let power = part.map_axis(Axis(0), |x| x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>());
             let deviation = power.mapv(|p| (p / latents.nrows().max(1) as f64).sqrt() as f32);
@@ -227,7 +230,8 @@ mod tests {
             let mut leaves: Vec<Matrix> = maps.iter().map(Parameter::leaf).collect();
             leaves.push(Parameter::new(z.view()).leaf());
             let moment = Moment { progress: 0.0, cx: &cx };
-            let pass = bottleneck.pass(&leaves[2], &leaves[..2], &moment, &mut cx.rng(0)).expect("passes");
+            let pass =
+                bottleneck.pass(&leaves[2], &leaves[..2], &moment, &mut cx.rng(Stream::Part(0))).expect("passes");
             for (g, [_, values]) in q.iter().enumerate() {
                 assert_eq!(pass.latents.columns(2 * g..2 * g + 2).values(), values, "group {g}");
             }
@@ -282,7 +286,7 @@ mod tests {
         let mut state = State::default();
         quantizer.save(&mut state);
         let stored = state.take_matrix("codebook 0", 20, 2).expect("saved").mapv(f64::from);
-        let mut rng = cx.rng(START_STREAM);
+        let mut rng = cx.rng(Stream::LearnedCodebook(0));
         let fixed: Array2<f64> = Array2::from_shape_fn((20, 2), |_| {
             let x: f32 = StandardNormal.sample(&mut rng);
             f64::from(x)

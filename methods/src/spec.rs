@@ -38,6 +38,32 @@ pub static METHODS: &[MethodEntry] = &[
     factory::ENTRY,
 ];
 
+/// A law of [`crate::laws`] that does not apply to a method, all of it or with certain parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Exemption {
+    /// Name of the law.
+    pub law: &'static str,
+    /// Parameters (a JSON object) that a method has for which the law does not apply; `{}` for whatever parameters.
+    pub with: &'static str,
+    /// Why it does not.
+    pub why: &'static str,
+}
+
+impl Exemption {
+    /// Whether the law does not apply to this method.
+    ///
+    /// # Panics
+    /// When [`Exemption::with`] is no JSON object.
+    pub fn covers(&self, method: &dyn Method) -> bool {
+        let with: serde_json::Map<String, Value> = match serde_json::from_str(self.with) {
+            Ok(with) => with,
+            Err(error) => panic!("`{}` is no JSON object: {error}", self.with),
+        };
+        let params = method.params();
+        with.iter().all(|(key, value)| params.get(key) == Some(value))
+    }
+}
+
 /// What is known about a method by name.
 pub struct MethodEntry {
     /// Name in YAML.
@@ -52,6 +78,8 @@ pub struct MethodEntry {
     pub cost: &'static str,
     /// Parameter objects (JSON) for dimensions divisible by 12; the first is what a user starts with. Tests run all.
     pub examples: &'static [&'static str],
+    /// The laws that do not apply to it, and why.
+    pub exempt: &'static [Exemption],
     /// Schema of the parameters, with descriptions and defaults.
     pub schema: fn() -> Schema,
     /// Reads the parameters.

@@ -10,8 +10,8 @@ use crate::scan::CodeLayout;
 use crate::state::{State, StateError};
 use crate::strict;
 use crate::{
-    Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Symbols,
-    check_batch, check_train,
+    Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,
+    Symbols, check_batch, check_train,
 };
 use cpu::ScanTables;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
@@ -132,8 +132,7 @@ impl Transform {
         Ok(match self {
             Transform::None => Affine { mean: None, axes: None },
             Transform::Center => Affine { mean: Some(mean()), axes: None },
-            // A stream that no method uses.
-            Transform::RandomRotation => Affine { mean: None, axes: Some(random(dim, &mut cx.rng(u64::MAX - 1))) },
+            Transform::RandomRotation => Affine { mean: None, axes: Some(random(dim, &mut cx.rng(Stream::Rotation))) },
             Transform::Pca(pca) => {
                 let axes = balanced_axes(train, 1).slice(s![.., ..pca.dim]).to_owned();
                 Affine { mean: Some(mean()), axes: Some(axes) }
@@ -247,7 +246,7 @@ impl Method for Transformed {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         check_train(train, cx)?;
         self.check(train.ncols())?;
-        let affine = self.transform.fit(train, cx)?;
+        let affine = self.transform.fit(train, &cx.for_transform())?;
         let rows = affine.forward(train, &*cx.backend)?;
         if rows.iter().any(|v| !v.is_finite()) {
             let magnitude = train.iter().fold(0f32, |m, v| m.max(v.abs()));

@@ -7,10 +7,10 @@ use crate::level_dot::LevelDot;
 use crate::levels::{Samples, lloyd_max};
 use crate::scan::CodeLayout;
 use crate::side::{read_side, unit_residual, write_side};
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{
-    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, StateError, Symbols,
-    check_train,
+    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, StateError, Stream,
+    Symbols, check_train,
 };
 use cpu::ScanTables;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -25,6 +25,19 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "dim × bits, plus 32 (mse) or 64 (product)",
     cost: "fit: nothing; encode: O(dim · log(dim))",
     examples: &[r#"{"bits": 4}"#, r#"{"bits": 1}"#, r#"{"bits": 3, "variant": "product"}"#],
+    exempt: &[
+        Exemption {
+            law: "distance_from_zero_costs_nothing",
+            with: "{}",
+            why: "nothing is fitted: it codes directions from zero",
+        },
+        Exemption { law: "constant_rows_lose_nothing", with: "{}", why: "nothing is fitted: its levels know no row" },
+        Exemption {
+            law: "clusters_far_apart_do_not_hide_the_nearest",
+            with: "{}",
+            why: "codes are those of directions, each with a length of its own",
+        },
+    ],
     schema: schema_of::<Turboquant>,
     parse: parse_params::<Turboquant>,
 };
@@ -104,8 +117,8 @@ impl Method for Turboquant {
         let dim = train.ncols();
         self.check(dim)?;
         check_train(train, cx)?;
-        let signs = (self.variant == Variant::Product).then(|| FastRotation::random(dim, &mut cx.rng(1)));
-        Ok(Box::new(self.quantizer(dim, FastRotation::random(dim, &mut cx.rng(0)), signs)))
+        let signs = (self.variant == Variant::Product).then(|| FastRotation::random(dim, &mut cx.rng(Stream::Part(1))));
+        Ok(Box::new(self.quantizer(dim, FastRotation::random(dim, &mut cx.rng(Stream::Part(0))), signs)))
     }
 
     fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {

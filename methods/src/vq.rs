@@ -5,8 +5,8 @@ use crate::lloyd::random_rows;
 use crate::moments::variance;
 use crate::moving_codebook::MovingCodebook;
 use crate::product::ProductQuantizer;
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, check_train};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -21,6 +21,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "log2(codewords), rounded up",
     cost: "fit: O(n · dim · codewords) per epoch, twice; encode: O(dim · codewords)",
     examples: &[r#"{"codewords": 16}"#, r#"{"codewords": 20, "reset-below": 0, "init": "rows", "batch": 50}"#],
+    exempt: &[Exemption {
+        law: "distance_from_zero_costs_nothing",
+        with: r#"{"init": "uniform"}"#,
+        why: "codewords start about zero, and moving averages take long to where the rows are",
+    }],
     schema: schema_of::<Vq>,
     parse: parse_params::<Vq>,
 };
@@ -97,7 +102,7 @@ impl Method for Vq {
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
         check_train(train, cx)?;
-        let mut rng = cx.rng(0);
+        let mut rng = cx.rng(Stream::Part(0));
         let mut book = MovingCodebook::new(self.start(train, cx), self.decay);
         let all = cx.backend.upload(train)?;
         let mut order: Vec<usize> = (0..train.nrows()).collect();
@@ -134,7 +139,7 @@ impl Method for Vq {
 
 impl Vq {
     fn start(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Array2<f32> {
-        let mut rng = cx.rng(1);
+        let mut rng = cx.rng(Stream::Part(1));
         match self.init {
             Init::Rows => random_rows(train, self.codewords, &mut rng),
             Init::Uniform => {
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn dead_codewords_stay_dead_without_reset_and_come_to_use_with_it() {
         use rand_distr::{Distribution, StandardNormal};
-        let mut rng = Context::cpu(5).rng(9);
+        let mut rng = Context::cpu(5).rng(Stream::Part(9));
         let rows = Array2::from_shape_fn((4000, 8), |_| StandardNormal.sample(&mut rng));
         let usage = |reset_below: f64| {
             let method = Vq { codewords: 512, reset_below, epochs: 8, ..Vq::default() };

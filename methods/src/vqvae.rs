@@ -2,12 +2,12 @@
 
 use crate::codebooks::symbol_bits;
 use crate::learned::{
-    Bottleneck, Choice, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, START_STREAM, Spread,
-    Start, Temperature, Training, Update, fit, restore, to_unit_length,
+    Bottleneck, Choice, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start,
+    Temperature, Training, Update, fit, restore, to_unit_length,
 };
 use crate::product::ProductQuantizer;
-use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +27,11 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 8, "groups": 2, "cosine": true, "update": "gradient", "start": "kmeans", "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"codewords": 16, "groups": 4, "estimator": "gumbel", "encoder": "identity", "training": {"epochs": 3}}"#,
     ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
     schema: schema_of::<Vqvae>,
     parse: parse_params::<Vqvae>,
 };
@@ -174,7 +179,7 @@ impl Bottleneck for Grouped {
             if self.spec.cosine {
                 to_unit_length(&mut part);
             }
-            let mut rng = cx.rng(START_STREAM + g as u64);
+            let mut rng = cx.rng(Stream::LearnedCodebook(g as u32));
             let codewords = self.spec.start.codewords(part.view(), self.spec.codewords, cx, &mut rng)?;
             self.books.push(LearnedCodebook::new(codewords, self.spec.rules()));
         }

@@ -3,8 +3,10 @@
 mod toy;
 
 use methods::laws::{Bench, decode, encode, gaussian, mse};
+use methods::spec::Exemption;
 use methods::{Context, METHODS, Method, Metric, parse};
 use ndarray::{Array2, s};
+use std::io::Write;
 
 const DIM: usize = 12;
 
@@ -21,6 +23,26 @@ macro_rules! tests_of_laws {
     ($($law:ident),*) => { $(#[test] fn $law() { methods::laws::$law(&bench()); })* };
 }
 methods::for_each_law!(tests_of_laws);
+
+macro_rules! names_of_laws {
+    ($($law:ident),*) => { &[$(stringify!($law)),*] };
+}
+
+/// Whatever is exempt from a law is so by a word of its entry, which covers some specimen. All are printed, so that they are seen.
+#[test]
+fn exemptions_are_declared_and_printed() {
+    let laws: &[&str] = methods::for_each_law!(names_of_laws);
+    let mut list = String::from("exempt from laws:\n");
+    for (exempt, covered) in bench().exemptions() {
+        let Exemption { law, with, why } = exempt;
+        assert!(laws.contains(law), "there is no law `{law}`");
+        assert!(!covered.is_empty(), "`{with}` covers no specimen ({law}: {why})");
+        assert!(why.len() > 10, "{law}: {why}");
+        covered.iter().for_each(|specimen| list += &format!("  {law}: {specimen}: {why}\n"));
+    }
+    // Not by `print!`, of which a test that passes shows nothing.
+    std::io::stderr().write_all(list.as_bytes()).expect("writes");
+}
 
 #[test]
 fn every_parameter_is_described_and_misspelt_ones_are_told() {

@@ -22,7 +22,7 @@ impl Resources {
     /// A context on the device, with `seed`.
     pub fn context(&self, seed: u64) -> Result<Context, Mistakes> {
         let backend = methods::backend::open(&self.device).map_err(|e| Mistakes::new(e.reason, e.help))?;
-        Ok(Context { seed, backend, cancel: methods::Cancel::default() })
+        Ok(Context::on(backend, seed))
     }
 
     /// Runs `work` on a pool of so many threads.

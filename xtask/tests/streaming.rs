@@ -4,7 +4,7 @@ mod common;
 
 use common::{npy, words, write_rows, xtask};
 use datasets::format;
-use methods::{Cancel, Context};
+use methods::Context;
 use ndarray::Array2;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn codes_are_those_of_all_rows_at_once() {
         let (code, text) = run(here, &["fit", method, "few.fbin", "m.vqb"]);
         assert_eq!(code, Some(0), "{method}: {text}");
         let backend = methods::backend::open("cpu").expect("a processor");
-        let cx = Context { seed: 0, backend, cancel: Cancel::default() };
+        let cx = Context::on(backend, 0);
         let model = methods::model::read(&std::fs::read(here.join("m.vqb")).expect("a model"), &cx).expect("reads");
         let size = model.quantizer.code_size();
         let mut codes = vec![0; n * size];

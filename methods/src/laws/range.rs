@@ -62,13 +62,7 @@ pub(super) fn resolution(largest: f32) -> f64 {
 /// # Panics
 /// Where a method does not.
 pub fn clusters_far_apart_do_not_hide_the_nearest(bench: &Bench) {
-    // These do not look for the nearest of what they can decode: an encoder, a rotation or a norm comes between.
-    let by_other_means =
-        ["binary", "rabitq", "turboquant", "qat", "fsq", "gumbel", "vqvae", "rvqvae", "simvq", "lfq", "sign"];
-    for (name, method) in bench.specimens() {
-        if by_other_means.contains(&method.name()) {
-            continue;
-        }
+    for (name, method) in bench.held_to("clusters_far_apart_do_not_hide_the_nearest") {
         // Lengths of errors, of the code chosen and of the best code that any row has, as means over the rows.
         let lengths = |apart: f32| {
             let rows = clusters(apart);

@@ -12,9 +12,6 @@ use rand::{Rng, RngExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The first of the streams of random numbers, one per codebook, that codewords start from.
-pub(crate) const START_STREAM: u64 = 1 << 42;
-
 /// How codewords follow the latents that choose them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -5,7 +5,7 @@ use crate::backend::{Backend, RowMap};
 use crate::moments::{mean, variance};
 use crate::rotation::{PrincipalAxes, deal, principal_axes};
 use crate::state::{State, StateError};
-use crate::{Context, MethodError, ParamError, Quantizer};
+use crate::{Context, MethodError, ParamError, Quantizer, Stream};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -261,7 +261,7 @@ impl Encoder {
         let zeros = |_, inputs, outputs| Ok::<_, Infallible>(Affine::zeros(inputs, outputs));
         let Ok(networks) = self.build(dim, latent, zeros);
         let networks = networks.map(|[mut encoder, mut decoder]| {
-            let mut rng = cx.rng(START_STREAM);
+            let mut rng = cx.rng(Stream::Networks);
             let axes = principal_axes(rows);
             set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
             set_branch(&mut encoder.branch, &mut rng);
@@ -287,9 +287,6 @@ impl Encoder {
         Ok(Autoencoder { mean, scale, networks })
     }
 }
-
-/// The stream of random numbers that networks start from.
-const START_STREAM: u64 = 1 << 40;
 
 /// One of the two networks.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use super::encoder::{Encoder, LatentWidth, Spread};
 use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
 use crate::moments::{mean, variance};
-use crate::{Context, Curve, MethodError, ParamError, Quantizer, check_train};
+use crate::{Context, Curve, MethodError, ParamError, Quantizer, Stream, check_train};
 use gradients::{Matrix, Parameter, gradients};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
@@ -145,11 +145,6 @@ struct Shard {
     chosen: Vec<Vec<u32>>,
 }
 
-/// Streams of random numbers: the order of rows, what follows a step, and each shard's own.
-const ORDER_STREAM: u64 = 0;
-const STEP_STREAM: u64 = 1;
-const SHARD_STREAM: u64 = 1 << 41;
-
 /// Trains `bottleneck` between an encoder and its decoder, by mean squared error and the bottleneck's own losses.
 ///
 /// # Errors
@@ -175,7 +170,7 @@ pub(crate) fn fit(
     let mut adam = Adam::default();
     let mut curves = Curves::default();
     let mut order: Vec<usize> = (0..rows.nrows()).collect();
-    let (mut order_rng, mut step_rng) = (cx.rng(ORDER_STREAM), cx.rng(STEP_STREAM));
+    let (mut order_rng, mut step_rng) = (cx.rng(Stream::Order), cx.rng(Stream::AfterStep));
     // Where all rows are equal there is nothing to learn.
     let epochs = if spread_of_rows > 0.0 { training.epochs } else { 0 };
     let steps = epochs * rows.nrows().div_ceil(training.batch);
@@ -191,13 +186,13 @@ pub(crate) fn fit(
             let parameters: Vec<Parameter> = arrays.into_iter().map(|a| Parameter::new(a.view())).collect();
             let mut sum: Vec<Array2<f32>> = Vec::new();
             let mut shards: Vec<Shard> = Vec::with_capacity(batch.len().div_ceil(SHARD));
-            let first = (step * training.batch.div_ceil(SHARD)) as u64;
+            let first = step * training.batch.div_ceil(SHARD);
             for wave in batch.chunks(WAVE * SHARD) {
                 cx.cancel.check()?;
                 let done = shards.len();
                 let of_shard = |(s, numbers): (usize, &[usize])| {
                     let rows = standardized.select(Axis(0), numbers);
-                    let mut rng = cx.rng(SHARD_STREAM + first + (done + s) as u64);
+                    let mut rng = cx.rng(Stream::Shard((first + done + s) as u32));
                     shard(&autoencoder.networks, &bottleneck, rows.view(), &parameters, &moment, &mut rng)
                 };
                 let found: Vec<Shard> = wave.par_chunks(SHARD).enumerate().map(of_shard).collect::<Result<_, _>>()?;
@@ -223,7 +218,9 @@ pub(crate) fn fit(
             arrays.extend(bottleneck.parameters());
             adam.step(arrays, &sum, rate);
             let latents: Vec<_> = shards.iter().map(|shard| shard.latents.view()).collect();
-            let latents = ndarray::concatenate(Axis(0), &latents).unwrap_or_default();
+            let latents = ndarray::concatenate(Axis(0), &latents).map_err(|e| {
+                MethodError::Backend(format!("latents of the shards of a batch do not fit together: {e}"))
+            })?;
             let codebooks = shards.first().map_or(0, |shard| shard.chosen.len());
             let chosen: Vec<Vec<u32>> =
                 (0..codebooks).map(|b| shards.iter().flat_map(|s| s.chosen[b].iter().copied()).collect()).collect();

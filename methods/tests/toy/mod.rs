@@ -2,7 +2,7 @@
 //! here in full, in one file over the public contract, and the conformance suite holds it to the laws like any other.
 
 use methods::pack::Layout;
-use methods::spec::{MethodEntry, params_of, parse_params, schema_of};
+use methods::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use methods::{
     Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_batch, check_train,
 };
@@ -17,6 +17,18 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate: "dim",
     cost: "fit: O(n · dim); encode: O(dim)",
     examples: &["{}", r#"{"median": true}"#],
+    exempt: &[
+        Exemption {
+            law: "distance_from_zero_costs_nothing",
+            with: "{}",
+            why: "it decodes to plus and minus one magnitude",
+        },
+        Exemption {
+            law: "clusters_far_apart_do_not_hide_the_nearest",
+            with: "{}",
+            why: "it decodes to plus and minus one magnitude",
+        },
+    ],
     schema: schema_of::<Sign>,
     parse: parse_params::<Sign>,
 };

@@ -5,7 +5,7 @@ use super::steps::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, size};
 use cuda::CudaError;
 use methods::backend::CudaBackend;
 use methods::kmeans::{Init, Kmeans};
-use methods::{Cancel, Context, Curve, Method, MethodError};
+use methods::{Context, Curve, Method, MethodError};
 use ndarray::{Array2, ArrayView2, s};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,11 +26,7 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         let values = setting.random_rows(n)?.download()?;
         Array2::from_shape_vec((n, DIM), values).map_err(|e| Failure::Wrong(e.to_string()))?
     };
-    let there = Context {
-        seed: setting.seed,
-        backend: Arc::new(CudaBackend::on(setting.device.clone())),
-        cancel: Cancel::default(),
-    };
+    let there = Context::on(Arc::new(CudaBackend::on(setting.device.clone())), setting.seed);
     // Without a curve there is nothing to look at, which is told below.
     let fit = |rows: ArrayView2<'_, f32>, cx: &Context| -> Result<Curve, MethodError> {
         let followed = method.fit(rows, cx)?.curves().first().cloned();
