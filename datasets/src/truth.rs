@@ -4,6 +4,7 @@ use crate::Metric;
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist};
 use ndarray::{ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Base rows packed at a time: bounds memory beside the base itself, and stays in the second-level cache.
 const BASE_BLOCK: usize = 4096;
@@ -23,8 +24,10 @@ pub fn exact_neighbors(
     let dim = base.ncols();
     let k = k.min(base.nrows());
     let score = if metric == Metric::Ip { Score::NegatedDot } else { Score::HalfDistance };
-    let queries = queries.as_standard_layout();
-    let queries = queries.as_slice().unwrap_or_default();
+    let queries = match queries.as_slice() {
+        Some(values) => Cow::Borrowed(values),
+        None => Cow::Owned(queries.iter().copied().collect()),
+    };
     let mut lists: Vec<Shortlist> = (0..queries.len() / dim).map(|_| Shortlist::new(k)).collect();
     for start in (0..base.nrows()).step_by(BASE_BLOCK) {
         let end = (start + BASE_BLOCK).min(base.nrows());

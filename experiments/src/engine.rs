@@ -13,6 +13,7 @@ use datasets::format;
 use record::{
     DatasetFacts, Machine, Measured, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, write_atomically,
 };
+use serde::Serialize;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -203,13 +204,21 @@ fn prepare_datasets(
                 if let Some(file) = &truth_file {
                     write_atomically(file, &format::ids_to_ivecs(&truth))?;
                 }
-                write_atomically(&facts_file, &serde_json::to_vec(&facts).unwrap_or_default())?;
+                write_atomically(&facts_file, plain_json(&facts).as_bytes())?;
                 facts
             }
         };
         all.push(Prepared { facts, facts_file, truth_file });
     }
     Ok(all)
+}
+
+/// Plain data as JSON. An empty text in its place would be read as a damaged file, or as no request.
+fn plain_json(data: &impl Serialize) -> String {
+    match serde_json::to_string(data) {
+        Ok(text) => text,
+        Err(error) => unreachable!("structs of names and numbers are JSON: {error}"),
+    }
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -223,9 +232,8 @@ fn save_plan(
     machine: Machine,
     trials: &[record::Trial],
 ) -> Result<(), RecordError> {
-    let experiment = serde_json::to_value(&plan.experiment).unwrap_or_default();
     let resolved = json!({
-        "experiment": experiment,
+        "experiment": plan.experiment,
         "trials": trials.iter().map(|t| json!({ "id": t.id, "dataset": t.dataset, "method": t.method, "params": t.params, "label": t.label, "device": t.device, "threads": t.threads, "seed": t.seed, "bits_per_vector": t.bits_per_vector })).collect::<Vec<_>>(),
     });
     let text =
@@ -234,7 +242,7 @@ fn save_plan(
         schema: SCHEMA,
         name: plan.experiment.name.clone(),
         analysis: plan.experiment.analysis.trim().to_owned(),
-        experiment,
+        experiment: resolved["experiment"].clone(),
         machine,
         datasets: prepared.iter().map(|p| p.facts.clone()).collect(),
         trials: trials.to_vec(),
@@ -346,7 +354,7 @@ impl<'a> Session<'a> {
             Ok(child) => child,
             Err(error) => return End::Failed(format!("{} could not be started: {error}", launcher.program.display())),
         };
-        let request = serde_json::to_string(&self.request(planned)).unwrap_or_default();
+        let request = plain_json(&self.request(planned));
         if let Some(mut stdin) = child.stdin.take() {
             // A child that dies before it has read this tells why by its exit.
             let _ = stdin.write_all(request.as_bytes());

@@ -17,12 +17,12 @@ use crate::pictures;
 use crate::search::CodeSearch;
 use cpu::{Isa, Neighbor};
 use datasets::Dataset;
+use methods::spec::params_of;
 use methods::strict::{self, nearest_name};
 use methods::{Backend, MethodError, ParamError, Quantizer};
 use ndarray::Array2;
 use record::{DatasetFacts, Measured};
 use schemars::{JsonSchema, Schema};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::fmt::Debug;
@@ -211,8 +211,4 @@ fn parse_params<T: Measure + JsonSchema + DeserializeOwned + 'static>(
 ) -> Result<Box<dyn Measure>, ParamError> {
     let params = if params.is_null() { Value::Object(Map::new()) } else { params };
     Ok(Box::new(strict::from_value::<T>(params)?))
-}
-
-fn params_of<T: Serialize>(params: &T) -> Value {
-    serde_json::to_value(params).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist, TopK};
 use methods::backend::{CodeScan, RowSearch};
 use methods::scan::{hold, top_k_of_held, top_k_of_many};
-use methods::{Backend, MethodError, Metric, Quantizer};
+use methods::{Backend, MethodError, Metric, Quantizer, row_major};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
@@ -115,8 +115,7 @@ impl<'a> CodeSearch<'a> {
     /// Decodes block by block, selects what may be among the nearest, and scores that exactly.
     fn search_decoded(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let (size, dim) = (self.quantizer.code_size(), self.quantizer.dim());
-        let queries = queries.as_standard_layout();
-        let queries = queries.as_slice().unwrap_or_default();
+        let queries = &*row_major(&queries);
         let mut decoded = Array2::<f32>::zeros((BLOCK.min(self.codes.len() / size), dim));
         if queries.len() < FEW * dim {
             let mut scores = vec![0f32; BLOCK];
@@ -158,7 +157,10 @@ impl<'a> CodeSearch<'a> {
     fn decode<'d>(&self, codes: &[u8], decoded: &'d mut Array2<f32>) -> Result<&'d [f32], MethodError> {
         let count = codes.len() / self.quantizer.code_size();
         self.quantizer.decode_into(codes, decoded.slice_mut(s![..count, ..]))?;
-        Ok(&decoded.as_slice().unwrap_or_default()[..count * self.quantizer.dim()])
+        match decoded.as_slice() {
+            Some(rows) => Ok(&rows[..count * self.quantizer.dim()]),
+            None => unreachable!("the buffer was made row by row"),
+        }
     }
 
     fn score(&self, query: &[f32], rows: &[f32], scores: &mut [f32]) {

@@ -68,7 +68,7 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Resu
     }
     let mut text = String::new();
     let mut say = |message: &Message| {
-        writeln!(output, "{}", serde_json::to_string(message).unwrap_or_default())?;
+        writeln!(output, "{}", serde_json::to_string(message)?)?;
         output.flush()
     };
     let answer = input

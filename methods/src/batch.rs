@@ -1,11 +1,20 @@
 //! Walking a batch of rows and codes in parallel, the same for every method that works row by row.
 
 use crate::{MethodError, check_batch};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Ix2};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Rows per task: long enough to pay for the task, short enough to balance.
 const ROWS: usize = 64;
+
+/// The values of rows one after the other; a copy only where they lie otherwise.
+pub fn row_major<S: Data<Elem = f32>>(rows: &ArrayBase<S, Ix2>) -> Cow<'_, [f32]> {
+    match rows.as_slice() {
+        Some(values) => Cow::Borrowed(values),
+        None => Cow::Owned(rows.iter().copied().collect()),
+    }
+}
 
 /// Calls `encode(row, code, scratch)` for every row; `scratch` is made once per task.
 ///

@@ -57,6 +57,7 @@ pub mod vq;
 pub mod vqvae;
 
 pub use backend::{Backend, DeviceMatrix};
+pub use batch::row_major;
 pub use context::{Cancel, Context, Drawer, Stream, Streams};
 pub use cpu::Neighbor;
 pub use curve::{Course, Curve, CurvePoint, Seen};

@@ -95,7 +95,10 @@ pub fn write(method: &dyn Method, quantizer: &dyn Quantizer) -> Vec<u8> {
     quantizer.save(&mut state);
     let arrays = state.arrays().map(|a| ArrayHeader { name: a.name.clone(), shape: a.shape.clone() }).collect();
     let header = Header { method: method.name().into(), params: method.params(), dim: quantizer.dim(), arrays };
-    let header = serde_json::to_vec(&header).unwrap_or_default();
+    let header = match serde_json::to_vec(&header) {
+        Ok(header) => header,
+        Err(error) => unreachable!("names, numbers and a JSON value are JSON: {error}"),
+    };
     let mut file = Vec::new();
     file.extend(MAGIC);
     file.extend(VERSION.to_le_bytes());
@@ -143,17 +146,17 @@ pub fn read(file: &[u8], cx: &Context) -> Result<Model, ModelError> {
         .iter()
         .map(|array| array.shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis))?.checked_mul(4))
         .collect();
-    let total = lengths.as_ref().and_then(|l| l.iter().try_fold(0usize, |sum, &n| sum.checked_add(n)));
-    match (total, intact) {
-        (Some(total), _) if total > values.len() => {
+    let lengths = lengths.and_then(|l| Some((l.iter().try_fold(0usize, |sum, &n| sum.checked_add(n))?, l)));
+    let lengths = match (lengths, intact) {
+        (Some((total, _)), _) if total > values.len() => {
             return Err(truncated(smallest.saturating_add(length).saturating_add(total as u64)));
         }
-        (Some(total), true) if total == values.len() => (),
+        (Some((total, lengths)), true) if total == values.len() => lengths,
         (_, true) => return Err(ModelError::Header("its arrays are not what the file holds".into())),
         (_, false) => return Err(ModelError::Checksum),
-    }
+    };
     let mut arrays = Vec::with_capacity(header.arrays.len());
-    for (array, length) in header.arrays.into_iter().zip(lengths.unwrap_or_default()) {
+    for (array, length) in header.arrays.into_iter().zip(lengths) {
         let (bytes, after) = values.split_at(length);
         let (floats, _) = bytes.as_chunks::<4>();
         let values_here = floats.iter().map(|&v| f32::from_le_bytes(v)).collect();

@@ -1,7 +1,7 @@
 //! A trained codebook per group of consecutive components: the quantizer behind `lbg` (one group) and `pq`.
 
 use crate::backend::{Backend, GroupSearch, Join, prepared};
-use crate::batch::decode_rows;
+use crate::batch::{decode_rows, row_major};
 use crate::codebooks::{Codebooks, symbol_bits};
 use crate::curve::Course;
 use crate::lookup::LookupSearcher;
@@ -80,7 +80,8 @@ impl Quantizer for ProductQuantizer {
         let dsub = self.codebooks.dsub();
         if let (Some(8), 256) = (self.codebooks.layout.common_width(), self.codebooks.codewords()) {
             // One byte per symbol: nothing to unpack and nothing that could be wrong.
-            let books: Vec<&[f32]> = self.codebooks.books.iter().filter_map(|book| book.as_slice()).collect();
+            let books: Vec<_> = self.codebooks.books.iter().map(row_major).collect();
+            let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
             return decode_rows(
                 self.dim(),
                 self.code_size(),

@@ -274,10 +274,10 @@ pub(crate) fn uniform_grids(
     let spec = Scalar { bits, ..Scalar::default() };
     let column = |j: usize| rows.column(j).iter().copied().collect();
     let levels = |grid| match grid {
-        Grid::Uniform(levels) => Some(levels),
-        Grid::Levels { .. } => None,
+        Grid::Uniform(levels) => levels,
+        Grid::Levels { .. } => unreachable!("uniform levels were asked for"),
     };
-    Ok(spec.grids(rows.ncols(), column, cx)?.into_iter().filter_map(levels).collect())
+    Ok(spec.grids(rows.ncols(), column, cx)?.into_iter().map(levels).collect())
 }
 
 /// The quantizer of one uniform grid per dimension.

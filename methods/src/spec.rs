@@ -162,6 +162,12 @@ pub fn parse_params<T: Method + JsonSchema + DeserializeOwned + 'static>(
 }
 
 /// A parameter struct as JSON; for [`Method::params`].
+///
+/// # Panics
+/// When it is none: a map whose keys are no strings. Such a struct is a mistake in the program.
 pub fn params_of<T: Serialize>(params: &T) -> Value {
-    serde_json::to_value(params).unwrap_or_default()
+    match serde_json::to_value(params) {
+        Ok(value) => value,
+        Err(error) => panic!("parameters are plain data: {error}"),
+    }
 }

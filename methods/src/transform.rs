@@ -7,6 +7,7 @@ use crate::opq::{self, Opq};
 use crate::pq;
 use crate::rotation::{balanced_axes, random};
 use crate::scan::CodeLayout;
+use crate::spec::params_of;
 use crate::state::{State, StateError};
 use crate::strict;
 use crate::{
@@ -214,7 +215,7 @@ impl Method for Transformed {
     fn params(&self) -> Value {
         let mut params = self.inner.params();
         if let Some(params) = params.as_object_mut() {
-            params.insert(KEY.to_owned(), serde_json::to_value(&self.transform).unwrap_or_default());
+            params.insert(KEY.to_owned(), params_of(&self.transform));
         }
         params
     }

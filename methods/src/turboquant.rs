@@ -165,8 +165,10 @@ fn sphere_levels(dim: usize, count: usize) -> Vec<f32> {
     // Symmetric to the last bit.
     let mirrored: Vec<f32> = samples.iter().map(|s| -s).collect();
     samples.extend(mirrored);
-    // Values of order one: nothing overflows.
-    lloyd_max(&Samples::new(samples), count).unwrap_or_else(|_| vec![0.0; count])
+    match lloyd_max(&Samples::new(samples), count) {
+        Ok(levels) => levels,
+        Err(error) => unreachable!("coordinates of unit vectors, of order one, do not overflow: {error}"),
+    }
 }
 
 /// `E⟨sign(o)/√d, o⟩` over the unit sphere: `√d·Γ(d/2)/(√π·Γ((d+1)/2))`.

@@ -83,11 +83,14 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let only = arguments.only.as_deref().unwrap_or_default();
-    let rows = rows::read(only).map_err(|e| {
-        Mistakes::new(format!("xtask/peers/rows.toml: {e}"), "this is a fault of vqbench: please report it")
-    })?;
+    let read = |only: &str| {
+        rows::read(only).map_err(|e| {
+            Mistakes::new(format!("xtask/peers/rows.toml: {e}"), "this is a fault of vqbench: please report it")
+        })
+    };
+    let rows = read(only)?;
     if rows.is_empty() {
-        let all = rows::read("").unwrap_or_default();
+        let all = read("")?;
         let names: Vec<&str> = all.iter().map(|row| row.name.as_str()).collect();
         let message = format!("no row matches `--only {only}`");
         return Err(Mistakes::new(message, format!("rows are {}", names.join(", "))));

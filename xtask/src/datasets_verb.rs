@@ -3,6 +3,7 @@
 use crate::errors::Mistakes;
 use clap::{Args, Subcommand};
 use datasets::{SearchPath, Source, catalog};
+use methods::spec::params_of;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -80,8 +81,8 @@ fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
         Ok(resolved) => {
             let s = resolved.summary;
             let written = match &entry.images {
-                Some(set) => serde_json::to_value(&set.split).unwrap_or_default(),
-                None => serde_json::to_value(&entry.split).unwrap_or_default(),
+                Some(set) => params_of(&set.split),
+                None => params_of(&entry.split),
             };
             if entry.images.is_some() || entry.split != datasets::Split::default() {
                 let keys =

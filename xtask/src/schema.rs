@@ -43,5 +43,8 @@ pub fn is_current(path: &std::path::Path) -> bool {
 }
 
 fn text() -> String {
-    serde_json::to_string_pretty(&experiments::schema()).unwrap_or_default() + "\n"
+    match serde_json::to_string_pretty(&experiments::schema()) {
+        Ok(text) => text + "\n",
+        Err(error) => unreachable!("a JSON value is JSON: {error}"),
+    }
 }

@@ -236,7 +236,8 @@ impl Groups {
             let column = self.header.reader.metadata().row_group(self.next).column(self.header.leaf);
             let descriptor = column.column_descr_ptr();
             let present = descriptor.max_def_level();
-            let left = usize::try_from(column.num_values()).unwrap_or_default();
+            let negative = |_| format!("row group {} says that it holds {} values", self.next, column.num_values());
+            let left = usize::try_from(column.num_values()).map_err(negative)?;
             let pages = Watched { pages: self.pages(self.next)?, left };
             self.column = Some((get_column_reader(descriptor, Box::new(pages)), present));
             self.next += 1;

@@ -4,6 +4,7 @@ use super::{Measure, MeasureEntry, Subject, bound, params_of, parse_params};
 use cpu::{Panels, Score};
 use methods::MethodError;
 use methods::moments;
+use methods::row_major;
 use methods::spec::schema_of;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
@@ -105,7 +106,7 @@ fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
 /// Mean and standard deviation of `⟨q, x̂⟩ − ⟨q, x⟩ = ⟨q, x̂ − x⟩` over queries and base rows.
 fn inner_product_errors(subject: &Subject<'_>) -> (f64, f64) {
     let queries = subject.data.queries.slice(s![..subject.data.queries.nrows().min(QUERIES), ..]).to_owned();
-    let queries_flat = queries.as_slice().unwrap_or_default();
+    let queries_flat = row_major(&queries);
     let base = subject.data.base.view();
     let tasks: Vec<_> =
         base.axis_chunks_iter(Axis(0), ROWS).zip(subject.decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
@@ -113,11 +114,10 @@ fn inner_product_errors(subject: &Subject<'_>) -> (f64, f64) {
         .into_par_iter()
         .map(|(rows, decoded)| {
             let errors = &rows - &decoded;
-            let panels =
-                Panels::new(subject.isa, errors.as_slice().unwrap_or_default(), base.ncols(), Score::NegatedDot);
+            let panels = Panels::new(subject.isa, &row_major(&errors), base.ncols(), Score::NegatedDot);
             let mut products = vec![0f32; queries.nrows() * panels.len()];
             // Negated products with x − x̂ are products with x̂ − x.
-            panels.scores(queries_flat, &mut products);
+            panels.scores(&queries_flat, &mut products);
             products.iter().fold((0.0, 0.0), |(sum, squares), &p| (sum + f64::from(p), squares + f64::from(p).powi(2)))
         })
         .collect();

@@ -38,8 +38,14 @@ fn data(values: ArrayView2<'_, f32>) -> TensorData {
 
 fn array(tensor: Inner) -> Array2<f32> {
     let [rows, columns] = tensor.dims();
-    let values = tensor.into_data().into_vec::<f32>().unwrap_or_default();
-    Array2::from_shape_vec((rows, columns), values).unwrap_or_else(|_| Array2::from_elem((rows, columns), f32::NAN))
+    let values = match tensor.into_data().into_vec::<f32>() {
+        Ok(values) => values,
+        Err(error) => unreachable!("all tensors here are of f32: {error:?}"),
+    };
+    match Array2::from_shape_vec((rows, columns), values) {
+        Ok(array) => array,
+        Err(error) => unreachable!("a tensor has the values that its shape says: {error}"),
+    }
 }
 
 /// The derivatives of `loss` (1×1) by each of `leaves`; zeros for one that it does not depend on.

@@ -2,6 +2,7 @@
 
 use super::cpu_sums::{self, CpuSums};
 use super::{Assignment, Backend, CellSums, DeviceMatrix, GroupSearch, SumSearch};
+use crate::batch::row_major;
 use crate::moments::sum;
 use crate::pack::Layout;
 use crate::{Cancel, MethodError};
@@ -213,8 +214,7 @@ impl GroupSearch for CpuGroups {
         let (m, dim) = (self.packed.len(), self.packed.len() * self.size);
         let layout = Layout::uniform(m, bits);
         let size = layout.bytes();
-        let rows = rows.as_standard_layout();
-        let values = rows.as_slice().unwrap_or_default();
+        let values = row_major(&rows);
         codes.par_chunks_mut(GROUP_ROWS * size).zip(values.par_chunks(GROUP_ROWS * dim)).for_each_init(
             || (vec![0u16; GROUP_ROWS * m], vec![0u32; GROUP_ROWS]),
             |(symbols, nearest), (codes, rows)| {

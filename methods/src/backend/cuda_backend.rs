@@ -5,6 +5,7 @@ use super::{
     AffineMap, Assigned, Assignment, Backend, BranchLayer, CellSums, CodeScan, DeviceMatrix, GroupSearch, Join, RowMap,
     RowSearch, SumSearch, Unavailable, UniformGrid,
 };
+use crate::batch::row_major;
 use crate::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{ScanTables, SymbolWidth};
@@ -12,7 +13,7 @@ use cuda::{
     Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Proximity, Rows,
     SumTables, Terms, UniformScalars,
 };
-use ndarray::{Array2, ArrayBase, ArrayView2, Axis, Data, Ix2};
+use ndarray::{Array2, ArrayView2, Axis};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -69,7 +70,7 @@ impl CudaBackend {
         let at_once = self.at_once(4 * dim + size + bytes_beside)?.min(n.max(1));
         let mut found = self.device.room(at_once * size)?;
         for (rows, codes) in rows.axis_chunks_iter(Axis(0), at_once).zip(codes.chunks_mut(at_once * size)) {
-            let on_device = self.device.upload(&contiguous(&rows))?;
+            let on_device = self.device.upload(&row_major(&rows))?;
             encode(Rows::all(&on_device, dim), &mut found)?;
             found.read(0, codes)?;
         }
@@ -114,7 +115,7 @@ impl CudaBackend {
         let at_once = self.at_once(4 * (dim + outputs) + bytes_beside)?.min(n);
         let mut found = self.device.room(at_once * outputs)?;
         for (rows, mut out) in rows.axis_chunks_iter(Axis(0), at_once).zip(out.axis_chunks_iter_mut(Axis(0), at_once)) {
-            let on_device = self.device.upload(&contiguous(&rows))?;
+            let on_device = self.device.upload(&row_major(&rows))?;
             map(Rows::all(&on_device, dim), &mut found)?;
             if let Some(out) = out.as_slice_mut() {
                 found.read(0, out)?;
@@ -133,7 +134,7 @@ impl CudaBackend {
         rows: Rows<'_>,
         codebook: ArrayView2<'_, f32>,
     ) -> Result<(Codewords, Buffer<u32>), CudaError> {
-        let codewords = Codewords::new(&self.device, &contiguous(&codebook), codebook.ncols(), Pass::Auto)?;
+        let codewords = Codewords::new(&self.device, &row_major(&codebook), codebook.ncols(), Pass::Auto)?;
         let mut nearest = self.device.room(rows.count())?;
         codewords.assign(rows, &mut nearest)?;
         Ok((codewords, nearest))
@@ -154,14 +155,6 @@ impl CudaBackend {
     }
 }
 
-/// The values row by row, without a copy where they lie so.
-fn contiguous<S: Data<Elem = f32>>(rows: &ArrayBase<S, Ix2>) -> Cow<'_, [f32]> {
-    match rows.as_slice() {
-        Some(values) => Cow::Borrowed(values),
-        None => Cow::Owned(rows.iter().copied().collect()),
-    }
-}
-
 impl Backend for CudaBackend {
     fn name(&self) -> &'static str {
         "cuda"
@@ -177,7 +170,7 @@ impl Backend for CudaBackend {
 
     fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError> {
         let (n, dim) = rows.dim();
-        Ok(DeviceMatrix::from_storage(Arc::new(self.device.upload(&contiguous(&rows))?), n, dim))
+        Ok(DeviceMatrix::from_storage(Arc::new(self.device.upload(&row_major(&rows))?), n, dim))
     }
 
     fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError> {
@@ -229,7 +222,7 @@ impl Backend for CudaBackend {
     }
 
     fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError> {
-        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(contiguous).collect();
+        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(row_major).collect();
         let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
         let books = GroupCodebooks::new(&self.device, &books, codebooks[0].ncols())?;
         Ok(Box::new(CudaGroups { backend: self.clone(), books, m: codebooks.len() }))
@@ -237,7 +230,7 @@ impl Backend for CudaBackend {
 
     fn logit_search(&self, maps: &[AffineMap<'_>]) -> Result<Option<Box<dyn GroupSearch>>, MethodError> {
         let weights: Vec<Vec<f32>> = maps.iter().map(|map| map.weights.t().iter().copied().collect()).collect();
-        let biases: Vec<Cow<'_, [f32]>> = maps.iter().map(|map| contiguous(&map.bias)).collect();
+        let biases: Vec<Cow<'_, [f32]>> = maps.iter().map(|map| row_major(&map.bias)).collect();
         let weights: Vec<&[f32]> = weights.iter().map(|weights| &**weights).collect();
         let biases: Vec<&[f32]> = biases.iter().map(|bias| &**bias).collect();
         let size = maps.first().map_or(0, |map| map.weights.nrows());
@@ -254,7 +247,7 @@ impl Backend for CudaBackend {
     ) -> Result<Option<Box<dyn RowMap>>, MethodError> {
         let map = |AffineMap { weights, bias }: &AffineMap<'_>| {
             let weights: Vec<f32> = weights.t().iter().copied().collect();
-            cuda::AffineMap::new(&self.device, &weights, &contiguous(bias))
+            cuda::AffineMap::new(&self.device, &weights, &row_major(bias))
         };
         let layer = |layer: &BranchLayer<'_>| {
             Ok(match layer {
@@ -278,7 +271,7 @@ impl Backend for CudaBackend {
         count: usize,
     ) -> Result<Vec<Neighbor>, MethodError> {
         let (places, distances) =
-            cuda::nearest_of_groups(&self.device, self.rows(rows), group, &contiguous(&codebook), count)?;
+            cuda::nearest_of_groups(&self.device, self.rows(rows), group, &row_major(&codebook), count)?;
         Ok(places.into_iter().zip(distances).map(|(id, score)| Neighbor { score, id }).collect())
     }
 
@@ -335,7 +328,7 @@ impl Backend for CudaBackend {
         rows: &mut [f32],
     ) -> Result<bool, MethodError> {
         let (m, width) = (codebooks.len(), codebooks[0].ncols());
-        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(contiguous).collect();
+        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(row_major).collect();
         let books = Codebooks::new(&self.device, &books.iter().map(|book| &**book).collect::<Vec<_>>(), width)?;
         let size = (m * usize::from(bits)).div_ceil(8);
         let dim = if join == Join::Beside { m * width } else { width };
@@ -402,11 +395,11 @@ impl RowSearch for CudaBackend {
             Metric::InnerProduct => Proximity::InnerProduct,
         };
         let neighbor = |n: cuda::Neighbor<f32>| Neighbor { score: n.score, id: n.id };
-        let base = self.device.upload(&contiguous(&base))?;
+        let base = self.device.upload(&row_major(&base))?;
         let base = Base::new(Rows::all(&base, dim), proximity)?;
         let mut all = Vec::with_capacity(queries.nrows());
         for queries in queries.axis_chunks_iter(Axis(0), self.at_once(4 * dim + 12 * k)?) {
-            let queries = self.device.upload(&contiguous(&queries))?;
+            let queries = self.device.upload(&row_major(&queries))?;
             let found = base.nearest(Rows::all(&queries, dim), k)?;
             all.extend(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()));
         }
@@ -508,7 +501,7 @@ impl CudaSums {
         rows: ArrayView2<'_, f32>,
         search: impl FnOnce(Rows<'_>) -> Result<(), CudaError>,
     ) -> Result<(), MethodError> {
-        let on_device = self.device.upload(&contiguous(&rows))?;
+        let on_device = self.device.upload(&row_major(&rows))?;
         Ok(search(Rows::new(&on_device, 0, rows.ncols(), rows.nrows(), rows.ncols()))?)
     }
 }

@@ -344,8 +344,10 @@ struct Seen {
 
 fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
     const ROWS: usize = 1 << 12;
-    let symbols = quantizer.symbols();
-    let alphabets = symbols.map(|s| s.alphabets()).unwrap_or_default();
+    // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
+    let no_symbols = || MethodError::Backend("the quantizer of latents does not show its symbols".into());
+    let symbols = quantizer.symbols().ok_or_else(no_symbols)?;
+    let alphabets = symbols.alphabets();
     let mut counts: Vec<Vec<usize>> = alphabets.iter().map(|&a| vec![0; a]).collect();
     let mut row_symbols = vec![0u16; alphabets.len()];
     let mut squared_error = 0.0;
@@ -357,10 +359,8 @@ fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Contex
         quantizer.decode_into(&codes, decoded.view_mut())?;
         squared_error += rows.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
         for code in codes.chunks_exact(quantizer.code_size().max(1)) {
-            if let Some(symbols) = symbols {
-                symbols.unpack(code, &mut row_symbols)?;
-                counts.iter_mut().zip(&row_symbols).for_each(|(count, &symbol)| count[usize::from(symbol)] += 1);
-            }
+            symbols.unpack(code, &mut row_symbols)?;
+            counts.iter_mut().zip(&row_symbols).for_each(|(count, &symbol)| count[usize::from(symbol)] += 1);
         }
     }
     let n = rows.nrows() as f64;

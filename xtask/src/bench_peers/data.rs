@@ -2,6 +2,7 @@
 
 use crate::errors::Mistakes;
 use datasets::{DatasetError, Metric, SearchPath, Source, catalog, format};
+use methods::row_major;
 use ndarray::{Array2, ArrayView2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -57,11 +58,10 @@ impl Data {
         for (part, rows) in [("train", &self.train), ("base", &self.base), ("queries", &self.queries)] {
             let path = folder.join(part).with_extension("npy");
             let layout = format::layout(&path, format::Written::F32, rows.dim())?;
-            let rows = rows.as_standard_layout();
             let write = || {
                 let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
                 file.write_all(&layout.head)?;
-                layout.write_vectors(rows.as_slice().unwrap_or_default(), rows.ncols(), &mut file)?;
+                layout.write_vectors(&row_major(rows), rows.ncols(), &mut file)?;
                 file.flush()
             };
             write().map_err(|error: std::io::Error| {

@@ -89,9 +89,10 @@ impl Work {
             Stage::Encode | Stage::Decode => rows as f64,
             Stage::Search => rows as f64 * queries as f64,
         };
-        match row.bytes {
-            Some(bytes) => Work::Bytes(items * bytes.at(dim)),
-            None => Work::Flops(items * row.flops.unwrap_or_default().at(dim)),
+        match (row.bytes, row.flops) {
+            (Some(bytes), _) => Work::Bytes(items * bytes.at(dim)),
+            (None, Some(flops)) => Work::Flops(items * flops.at(dim)),
+            (None, None) => unreachable!("{} has a limit, as a test of the table says of every row", row.name),
         }
     }
 

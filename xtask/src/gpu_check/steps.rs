@@ -447,7 +447,10 @@ fn scan(setting: &Setting<'_>, queries: usize) -> Result<Timing, Failure> {
         let code = words.into_iter().flat_map(u64::to_le_bytes);
         code.enumerate().fold(0f32, |sum, (p, symbol)| sum + tables[p * 256 + usize::from(symbol)])
     };
-    let list = lists.first().map(Vec::as_slice).unwrap_or_default();
+    // An empty list would pass all that follows.
+    let Some(list) = lists.first().filter(|list| list.len() == n.min(10)) else {
+        return Err(Failure::Wrong(format!("a scan for 10 of {n} codes found {:?}", lists.first().map(Vec::len))));
+    };
     for found in list {
         if u64::from(found.id) >= n as u64 || score(found.id.into()) != found.score {
             return Err(Failure::Wrong(format!("code {} has not the score {}", found.id, found.score)));
