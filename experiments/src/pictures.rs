@@ -3,7 +3,7 @@
 use crate::plan::{Plan, PlannedTrial};
 use datasets::{Dataset, Signal};
 use ndarray::ArrayView2;
-use record::{RunFolder, picture_file, write_atomically};
+use record::{RunFolder, is_regular, picture_file, read_regular, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ pub fn are_here(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> bool
     pictures
         .iter()
         .take(wanted.settings.count)
-        .all(|p| [&wanted.decoded, &wanted.originals].iter().all(|folder| picture_file(folder, &p.name).is_file()))
+        .all(|p| [&wanted.decoded, &wanted.originals].iter().all(|folder| is_regular(&picture_file(folder, &p.name))))
 }
 
 /// Saves pieces of the decoded pictures, and of the originals unless they are there already.
@@ -71,7 +71,7 @@ pub fn save(wanted: &Wanted, data: &Dataset, decoded: ArrayView2<'_, f32>) -> Re
 
 fn put(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), String> {
     // Trials side by side write the same originals; what is there and right stays.
-    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+    if read_regular(path, bytes.len() as u64).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;

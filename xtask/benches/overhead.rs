@@ -159,7 +159,7 @@ fn record(d: usize, i: usize, count: usize) -> TrialRecord {
     }
     values.truncate(count);
     let trial = Trial {
-        id: format!("{d}-{i}"),
+        id: format!("{d:04x}{i:08x}"),
         experiment: "made-up".into(),
         dataset: format!("vectors-{d}"),
         dim: 64,

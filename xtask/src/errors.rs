@@ -47,6 +47,7 @@ impl From<record::RecordError> for Mistakes {
             Io { .. } => "choose another folder with `--out`, or make this one writable",
             NoRun { .. } => "name a folder that `cargo xtask experiments` has written, such as runs/quickstart",
             Foreign { .. } => "choose an empty or new folder with `--out`",
+            NotOurs { .. } => "choose another folder with `--out`, or move the file away",
             Damaged { .. } => "delete the file; the next run makes it again",
             Newer { .. } => "use the version of vqbench that wrote it, or a later one",
             Busy { .. } => "wait for it, or choose another folder with `--out`",

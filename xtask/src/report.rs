@@ -2,8 +2,8 @@
 
 use crate::errors::Mistakes;
 use clap::Args;
-use record::{RunFolder, write_atomically};
-use std::path::{Path, PathBuf};
+use record::{Generated, RunFolder, Unlisted, write_atomically, write_generated};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -11,7 +11,7 @@ pub struct Arguments {
     /// Folders of runs
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Folder of the report [default: report/ in the first run]
+    /// Folder of the report; what others have put there stays [default: report/ in the first run]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Formats: html, svg, png, markdown, latex, csv [default: all]
@@ -35,30 +35,24 @@ pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Re
     }
     let folders: Vec<RunFolder> = roots.iter().map(RunFolder::new).collect();
     let runs = folders.iter().map(RunFolder::load).collect::<Result<Vec<_>, _>>()?;
-    let report = out.unwrap_or_else(|| folders[0].report());
+    let (report, unlisted) = match out {
+        Some(out) => (out, Unlisted::Keep),
+        None => (folders[0].report(), Unlisted::Replace),
+    };
+    if unlisted == Unlisted::Replace && report.is_symlink() {
+        let message =
+            format!("{} is a symbolic link, and what it leads to may belong to somebody else", report.display());
+        return Err(Mistakes::new(message, "remove the link, or name the folder with `report --out`"));
+    }
     for (folder, run) in folders.iter().zip(&runs) {
         for (name, bytes) in reports::tidy(run)? {
             write_atomically(&folder.root().join(name), &bytes)?;
         }
     }
     let artifacts = reports::render(&runs, formats)?;
-    // What an earlier report left would be taken for part of this one.
-    for folder in ["figures", "tables", "pictures"] {
-        let _ = std::fs::remove_dir_all(report.join(folder));
-    }
-    for artifact in artifacts {
-        let path = report.join(&artifact.path);
-        if let Some(folder) = path.parent() {
-            create(folder)?;
-        }
-        write_atomically(&path, &artifact.bytes)?;
-    }
-    let page = report.join("index.html");
-    Ok(if page.is_file() { page } else { report })
-}
-
-fn create(folder: &Path) -> Result<(), Mistakes> {
-    std::fs::create_dir_all(folder).map_err(|error| {
-        Mistakes::new(format!("cannot create {}: {error}", folder.display()), "choose another folder with `--out`")
-    })
+    let files: Vec<Generated<'_>> =
+        artifacts.iter().map(|artifact| Generated { path: &artifact.path, bytes: &artifact.bytes }).collect();
+    write_generated(&report, &files, unlisted)?;
+    let page = files.iter().find(|file| file.path == "index.html").map(|file| report.join(file.path));
+    Ok(page.unwrap_or(report))
 }

@@ -318,6 +318,50 @@ fn a_report_of_two_runs_shows_both() {
     );
 }
 
+/// A folder of somebody else, with files where a report has its own, is left as it was; `report` says so, or writes beside them.
+#[test]
+fn a_report_never_touches_the_files_of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "e.yaml", SMALL);
+    assert_eq!(run(folder.path(), &["--filter", "scalar"]).0, Some(0));
+    let report = |out: &str, formats: &[&str]| {
+        let mut command = xtask(folder.path());
+        command.args(["report", "runs/t", "--out", out]);
+        formats.iter().for_each(|format| drop(command.args(["--format", format])));
+        let output = command.output().expect("starts");
+        (output.status.code(), words(&output, folder.path()))
+    };
+    let thesis = folder.path().join("thesis");
+    let theirs = ["figures/chapter-1.svg", "tables/results.tex", "pictures/me.png", "index.html"];
+    for name in theirs {
+        std::fs::create_dir_all(thesis.join(name).parent().expect("a folder")).expect("a folder");
+        std::fs::write(thesis.join(name), "years of work").expect("writes");
+    }
+    let untouched = || theirs.iter().all(|n| std::fs::read(thesis.join(n)).is_ok_and(|text| text == b"years of work"));
+    let (code, text) = report("thesis", &[]);
+    assert!(code == Some(2) && text.contains("thesis/index.html stands where a file is to be written"), "{text}");
+    assert!(untouched() && walk(&thesis).len() == theirs.len(), "nothing was begun");
+    // Without a file of that name it goes beside them, and the next report takes away its own alone.
+    let (code, text) = report("thesis", &["markdown", "csv"]);
+    assert!(code == Some(0) && !text.contains("index.html"), "{text}");
+    assert!(untouched() && thesis.join("report.md").is_file() && thesis.join("tables/mixture16-12.csv").is_file());
+    assert_eq!(report("thesis", &["csv"]).0, Some(0));
+    assert!(untouched() && !thesis.join("report.md").exists() && thesis.join("tables/mixture16-12.csv").is_file());
+    #[cfg(unix)]
+    {
+        std::fs::create_dir(folder.path().join("out")).expect("a folder");
+        std::os::unix::fs::symlink(thesis.join("figures"), folder.path().join("out/figures")).expect("links");
+        let (code, text) = report("out", &[]);
+        assert!(code == Some(2) && text.contains("out/figures: it is a symbolic link"), "{text}");
+        // The report folder of a run may not lead elsewhere either.
+        std::fs::remove_dir_all(folder.path().join("runs/t/report")).expect("removes");
+        std::os::unix::fs::symlink(&thesis, folder.path().join("runs/t/report")).expect("links");
+        let output = xtask(folder.path()).args(["report", "runs/t"]).output().expect("starts");
+        assert_eq!(output.status.code(), Some(2), "{}", words(&output, folder.path()));
+        assert!(untouched());
+    }
+}
+
 #[test]
 fn compare_is_a_gate() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,12 +1,16 @@
 //! Files that are there whole or not at all: written to a neighbour, flushed to disk, then renamed.
 
 use crate::RecordError;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use crate::regular;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Ends the names of files that are being written.
-pub(crate) const PARTIAL: &str = ".partial";
+/// Ends the names of files that are being written: the name of the file, a number, and this.
+const PARTIAL: &str = ".partial";
+
+/// Names that are tried before giving up; each is taken only where killed processes of the same number left files.
+const NAMES: u64 = 1000;
 
 /// A file that appears under its name when it is complete. Dropped before, it leaves nothing.
 #[derive(Debug)]
@@ -23,13 +27,25 @@ impl AtomicFile {
     /// # Errors
     /// The system's refusal, with the path.
     pub fn create(path: &Path) -> Result<AtomicFile, RecordError> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".{}{PARTIAL}", std::process::id()));
-        let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(RecordError::io("write", path))?;
-        // Held as long as the file is open, it tells that somebody is at work. Where files cannot be locked, nobody asks.
-        let _ = file.try_lock();
-        Ok(AtomicFile { file, partial, path: path.to_owned(), committed: false })
+        let first = u64::from(std::process::id());
+        for number in first..first + NAMES {
+            let mut partial = path.as_os_str().to_owned();
+            partial.push(format!(".{number}{PARTIAL}"));
+            let partial = PathBuf::from(partial);
+            // Only a new file: what stands under this name, a link that leads elsewhere perhaps, is not ours to write through.
+            match OpenOptions::new().write(true).create_new(true).open(&partial) {
+                Ok(file) => {
+                    // Held as long as the file is open, it tells that somebody is at work. Where files cannot be locked,
+                    // nobody asks.
+                    let _ = file.try_lock();
+                    return Ok(AtomicFile { file, partial, path: path.to_owned(), committed: false });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(RecordError::io("write", path)(error)),
+            }
+        }
+        let taken = io::Error::new(ErrorKind::AlreadyExists, format!("too many {PARTIAL} files stand beside it"));
+        Err(RecordError::io("write", path)(taken))
     }
 
     /// Makes the file appear under its name.
@@ -75,17 +91,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
 pub fn remove_leftovers(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let ours = |found: &str| {
-        let middle = found.strip_prefix(name).and_then(|rest| rest.strip_suffix(PARTIAL));
-        let number = middle.and_then(|middle| middle.strip_prefix('.'));
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-    };
+    remove_abandoned(folder, |of| of == name);
+}
+
+/// Removes what killed processes left in a folder of files whose names are `wanted`.
+pub(crate) fn remove_abandoned(folder: &Path, wanted: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let abandoned = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if entry.file_name().to_str().is_some_and(ours) && abandoned() {
+        let name = entry.file_name();
+        let ours = name.to_str().and_then(partial_of).is_some_and(&wanted);
+        let abandoned = || regular::open(&entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if ours && abandoned() {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// The name of the file that `name` is the beginning of; `None` if it is not the name of a file that is being written.
+pub(crate) fn partial_of(name: &str) -> Option<&str> {
+    let (of, number) = name.strip_suffix(PARTIAL)?.rsplit_once('.')?;
+    (!of.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(of)
 }
 
 #[cfg(test)]
@@ -114,6 +138,29 @@ mod tests {
         write_atomically(&path, b"after").expect("writes");
         assert_eq!(fs::read(&path).expect("reads"), b"after");
         assert_eq!(names(folder.path()), ["codes.npy"]);
+    }
+
+    /// Whoever may write into a folder knows the names of the files that come into being there.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_under_the_name_of_an_unfinished_file_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let elsewhere = tempfile::tempdir().expect("another folder");
+        let victim = elsewhere.path().join("thesis.tex");
+        fs::write(&victim, "years of work").expect("writes");
+        let path = folder.path().join("run.json");
+        let planted = folder.path().join(format!("run.json.{}{PARTIAL}", std::process::id()));
+        std::os::unix::fs::symlink(&victim, &planted).expect("links");
+        write_atomically(&path, b"{}").expect("writes");
+        assert_eq!(fs::read(&victim).expect("reads"), b"years of work");
+        assert_eq!(fs::read(&path).expect("reads"), b"{}");
+        // A link under the name itself is replaced, and what it leads to stays.
+        fs::remove_file(&path).expect("removes");
+        std::os::unix::fs::symlink(&victim, &path).expect("links");
+        write_atomically(&path, b"{}").expect("writes");
+        remove_leftovers(&path);
+        assert_eq!(fs::read(&victim).expect("reads"), b"years of work");
+        assert!(fs::symlink_metadata(&path).expect("a file").is_file());
     }
 
     #[test]

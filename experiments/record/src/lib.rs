@@ -1,13 +1,17 @@
 //! What a run leaves behind: the schema that experiments write and reports read. Depends on no method.
 
 mod atomic;
+mod generated;
 mod pictures;
+mod regular;
 mod store;
 pub mod table;
 
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
+pub use generated::{Generated, Unlisted, write_generated};
 pub use pictures::{PictureFile, picture_file};
-pub use store::{RecordError, RunFolder};
+pub use regular::{is_regular, read as read_regular};
+pub use store::{RecordError, RunFolder, is_id};
 
 use serde::{Deserialize, Serialize};
 

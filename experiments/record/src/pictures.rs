@@ -2,9 +2,7 @@
 //!
 //! `pictures/original/<dataset>/<picture>.png` and `pictures/<trial id>/<picture>.png`.
 
-use crate::{DatasetFacts, RunFolder, RunInfo, Signal, Status, TrialRecord};
-use std::fs::File;
-use std::io::Read;
+use crate::{DatasetFacts, RunFolder, RunInfo, Signal, Status, TrialRecord, regular};
 use std::path::{Path, PathBuf};
 
 /// A picture that was read back.
@@ -69,7 +67,7 @@ impl RunFolder {
         found
     }
 
-    /// Folders that pictures are written to.
+    /// Folders that pictures are written to; links among them.
     pub(crate) fn picture_folders(&self) -> Vec<PathBuf> {
         let below =
             |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -93,14 +91,24 @@ fn names(facts: &DatasetFacts) -> impl Iterator<Item = &str> {
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_BYTES + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.starts_with(SIGNATURE) && bytes.len() as u64 <= MAX_BYTES).then_some(bytes)
+    regular::read(path, MAX_BYTES).ok().filter(|bytes| bytes.starts_with(SIGNATURE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_linked_picture_is_not_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let picture = [SIGNATURE, b"of somebody else"].concat();
+        std::fs::write(folder.path().join("private.png"), &picture).expect("writes");
+        let link = folder.path().join("shown.png");
+        std::os::unix::fs::symlink(folder.path().join("private.png"), &link).expect("links");
+        assert_eq!(read(&folder.path().join("private.png")), Some(picture));
+        assert_eq!(read(&link), None);
+    }
 
     #[test]
     fn no_name_leads_out_of_the_folder_and_names_stay_different() {

@@ -1,7 +1,7 @@
 //! The run folder: where each file is, and how it gets there without ever being half-written.
 
-use crate::atomic::{PARTIAL, write_atomically};
-use crate::{Run, RunInfo, SCHEMA, TrialRecord};
+use crate::atomic::{partial_of, remove_abandoned, write_atomically};
+use crate::{Run, RunInfo, SCHEMA, TrialRecord, regular};
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -31,6 +31,12 @@ pub enum RecordError {
     #[error("{} is not empty and holds no run", .path.display())]
     Foreign {
         /// The folder.
+        path: PathBuf,
+    },
+    /// A file of somebody else where one is to be written.
+    #[error("{} stands where a file is to be written, and vqbench did not write it", .path.display())]
+    NotOurs {
+        /// The file.
         path: PathBuf,
     },
     /// A file that is not what it should be.
@@ -69,6 +75,17 @@ pub struct RunFolder {
     root: PathBuf,
 }
 
+/// Longest id of a trial; those of this program have 16 digits.
+const MAX_ID: usize = 64;
+
+/// Largest JSON file that is read, in bytes: a thousand times that of a large run.
+const MAX_JSON: u64 = 1 << 32;
+
+/// Whether this is the id of a trial: hexadecimal digits, so that it names a file in its folder and nothing else.
+pub fn is_id(id: &str) -> bool {
+    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 /// Held while a process writes to a run folder.
 #[derive(Debug)]
 pub struct RunLock(#[allow(dead_code)] File);
@@ -89,7 +106,7 @@ impl RunFolder {
         self.root.join("run.json")
     }
 
-    /// Where the record of a trial is kept.
+    /// Where the record of a trial is kept; `id` is one by [`is_id`].
     pub fn trial_file(&self, id: &str) -> PathBuf {
         self.root.join("trials").join(format!("{id}.json"))
     }
@@ -112,8 +129,9 @@ impl RunFolder {
     /// Makes the folder ready for a run and keeps other processes out of it.
     ///
     /// # Errors
-    /// A folder that cannot be written to, holds something else, or is in use.
+    /// A folder that cannot be written to, holds something else, leads elsewhere by symbolic links, or is in use.
     pub fn prepare(&self) -> Result<RunLock, RecordError> {
+        self.refuse_links()?;
         if let Ok(mut entries) = fs::read_dir(&self.root)
             && !self.run_file().exists()
             && entries.any(|entry| entry.is_ok_and(|e| !self.is_ours(&e.file_name().to_string_lossy())))
@@ -124,7 +142,7 @@ impl RunFolder {
             fs::create_dir_all(&folder).map_err(RecordError::io("create", &folder))?;
         }
         let path = self.root.join(".lock");
-        let file = File::create(&path).map_err(RecordError::io("write to", &self.root))?;
+        let file = regular::open_or_create(&path).map_err(RecordError::io("use", &path))?;
         match file.try_lock() {
             Ok(()) => {
                 self.remove_partial_files();
@@ -135,17 +153,21 @@ impl RunFolder {
         }
     }
 
+    /// Refuses folders in this one that are links to others: what is written, read or removed there is not this run's.
+    fn refuse_links(&self) -> Result<(), RecordError> {
+        let pictures = self.root.join("pictures");
+        let fixed = ["trials", "datasets", "models"].map(|name| self.root.join(name));
+        let fixed = fixed.into_iter().chain([pictures.clone(), pictures.join("original")]);
+        let refuse = |path: PathBuf| regular::refuse_link(&path).map_err(RecordError::io("use", &path));
+        fixed.into_iter().try_for_each(refuse)?;
+        self.picture_folders().into_iter().try_for_each(refuse)
+    }
+
     /// What a killed run was about to write.
     fn remove_partial_files(&self) {
         let folders =
             [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")];
-        for folder in folders.into_iter().chain(self.picture_folders()) {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().ends_with(PARTIAL) {
-                    let _ = fs::remove_file(entry.path());
-                }
-            }
-        }
+        folders.into_iter().chain(self.picture_folders()).for_each(|folder| remove_abandoned(&folder, |_| true));
     }
 
     /// Takes back what [`RunFolder::prepare`] made, where nothing has been put into it since.
@@ -164,19 +186,22 @@ impl RunFolder {
 
     /// What a run that was killed before its plan was written may leave.
     fn is_ours(&self, name: &str) -> bool {
-        matches!(name, ".lock" | "trials" | "datasets") || name.ends_with(PARTIAL)
+        // The first file of a run is its plan.
+        matches!(name, ".lock" | "trials" | "datasets") || partial_of(name) == Some("run.json")
     }
 
     /// The record of a trial, if it has ended. A damaged record counts as none: the trial runs again.
     pub fn trial(&self, id: &str) -> Option<TrialRecord> {
+        self.check_id(id).ok()?;
         read_json::<TrialRecord>(&self.trial_file(id)).ok().filter(|record| record.trial.id == id)
     }
 
     /// Saves the record of a trial.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// The system's refusal, and an id that [`is_id`] does not know.
     pub fn save_trial(&self, record: &TrialRecord) -> Result<(), RecordError> {
+        self.check_id(&record.trial.id)?;
         write_json(&self.trial_file(&record.trial.id), record)
     }
 
@@ -192,16 +217,18 @@ impl RunFolder {
     /// Reads the run back.
     ///
     /// # Errors
-    /// No run here, or a damaged or newer file, by name.
+    /// No run here, or a file that is damaged, newer, or no regular file, by name.
     pub fn load(&self) -> Result<Run, RecordError> {
-        if !self.run_file().is_file() {
+        if !is_there(&self.run_file()) {
             return Err(RecordError::NoRun { path: self.root.clone() });
         }
+        self.refuse_links()?;
         let info: RunInfo = read_json(&self.run_file())?;
         let mut records = Vec::new();
         for trial in &info.trials {
+            self.check_id(&trial.id)?;
             let path = self.trial_file(&trial.id);
-            if path.is_file() {
+            if is_there(&path) {
                 // Names may have changed since the trial ended: those of the plan count.
                 records.push(TrialRecord { trial: trial.clone(), ..read_json(&path)? });
             }
@@ -209,6 +236,19 @@ impl RunFolder {
         let pictures = self.load_pictures(&info, &records);
         Ok(Run { info, records, pictures })
     }
+
+    fn check_id(&self, id: &str) -> Result<(), RecordError> {
+        if is_id(id) {
+            return Ok(());
+        }
+        let reason = format!("the trial id {id:?} is not 1 to {MAX_ID} hexadecimal digits");
+        Err(RecordError::Damaged { path: self.run_file(), reason })
+    }
+}
+
+/// Whether something has this name, be it a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// Writes a value as JSON.
@@ -220,7 +260,7 @@ fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), RecordE
 
 /// Reads a value that carries its schema version.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(RecordError::io("read", path))?;
+    let bytes = regular::read(path, MAX_JSON).map_err(RecordError::io("read", path))?;
     let damaged = |e: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
     match value.get("schema").and_then(serde_json::Value::as_u64) {
@@ -296,5 +336,93 @@ mod tests {
         fs::write(dir.path().join("thesis.tex"), "years of work").expect("writes");
         assert!(matches!(RunFolder::new(dir.path()).prepare(), Err(RecordError::Foreign { .. })));
         assert!(matches!(RunFolder::new(dir.path()).load(), Err(RecordError::NoRun { .. })));
+        fs::remove_file(dir.path().join("thesis.tex")).expect("removes");
+        fs::write(dir.path().join("film.mkv.partial"), "half a download").expect("writes");
+        assert!(matches!(RunFolder::new(dir.path()).prepare(), Err(RecordError::Foreign { .. })));
+        assert!(dir.path().join("film.mkv.partial").exists());
+    }
+
+    fn info(ids: &[&str]) -> RunInfo {
+        RunInfo {
+            schema: SCHEMA,
+            name: "e".into(),
+            analysis: String::new(),
+            experiment: serde_json::json!({}),
+            machine: Machine::default(),
+            datasets: vec![],
+            trials: ids.iter().map(|id| record(id).trial).collect(),
+        }
+    }
+
+    /// A run folder may come from a stranger: the ids in it must not lead to files elsewhere.
+    #[test]
+    fn ids_that_are_paths_are_refused_before_anything_is_opened() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(dir.path().join("run"));
+        drop(folder.prepare().expect("fresh"));
+        write_json(&dir.path().join("secret.json"), &record("a")).expect("writes");
+        let absolute = dir.path().join("secret").display().to_string();
+        for id in ["../../secret", &absolute, "", "A0", "a/b", "..", "g1", &"a".repeat(65)] {
+            folder.save_run(&info(&[id])).expect("saves");
+            let error = folder.load().expect_err(id).to_string();
+            assert!(error.contains("run.json is damaged: the trial id"), "{error}");
+            assert!(folder.trial(id).is_none() && folder.save_trial(&record(id)).is_err(), "{id}");
+        }
+        folder.save_run(&info(&["0123456789abcdef"])).expect("saves");
+        assert_eq!(folder.load().expect("loads").missing(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_run_folder_lead_nowhere() {
+        use std::os::unix::fs::symlink;
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let victim = elsewhere.path().join("victim");
+        let fresh = || {
+            fs::write(&victim, "years of work").expect("writes");
+            let dir = tempfile::tempdir().expect("a folder");
+            let folder = RunFolder::new(dir.path().join("run"));
+            drop(folder.prepare().expect("fresh"));
+            folder.save_run(&info(&["a"])).expect("saves");
+            (dir, folder)
+        };
+        // The lock: opening it must not empty what it leads to.
+        let (_dir, folder) = fresh();
+        fs::remove_file(folder.root().join(".lock")).expect("removes");
+        symlink(&victim, folder.root().join(".lock")).expect("links");
+        let error = folder.prepare().expect_err("a link").to_string();
+        assert!(error.contains(".lock: it is a symbolic link"), "{error}");
+        assert_eq!(fs::read(&victim).expect("reads"), b"years of work");
+        // A folder of the run: nothing is read, written or removed behind it.
+        for name in ["trials", "datasets", "models", "pictures"] {
+            let (_dir, folder) = fresh();
+            let behind = elsewhere.path().join("behind");
+            fs::create_dir_all(&behind).expect("a folder");
+            fs::write(behind.join("a.json.1.partial"), "of others").expect("writes");
+            let _ = fs::remove_dir_all(folder.root().join(name));
+            symlink(&behind, folder.root().join(name)).expect("links");
+            assert!(folder.prepare().expect_err(name).to_string().contains("symbolic link"));
+            assert!(folder.load().expect_err(name).to_string().contains("symbolic link"));
+            assert!(behind.join("a.json.1.partial").exists(), "{name}");
+        }
+        // A record.
+        let (_dir, folder) = fresh();
+        write_json(&victim, &record("a")).expect("writes");
+        symlink(&victim, folder.trial_file("a")).expect("links");
+        assert!(folder.trial("a").is_none());
+        assert!(folder.load().expect_err("a link").to_string().contains("a.json: it is a symbolic link"));
+    }
+
+    /// A pipe would be waited for, a device may have no end.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_not_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(dir.path().join("run"));
+        drop(folder.prepare().expect("fresh"));
+        folder.save_run(&info(&["a"])).expect("saves");
+        let made = std::process::Command::new("mkfifo").arg(folder.trial_file("a")).status().expect("mkfifo");
+        assert!(made.success());
+        assert!(folder.load().expect_err("a pipe").to_string().contains("a.json: it is not a regular file"));
     }
 }

@@ -1,0 +1,196 @@
+//! Folders of generated files among which others may stand: a list tells what this program wrote, and only that is ever
+//! replaced or removed.
+
+use crate::{RecordError, regular, write_atomically};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// The list, in the folder itself.
+const LIST: &str = ".vqbench-files.json";
+
+/// Largest list that is read, in bytes.
+const MAX_LIST: u64 = 1 << 26;
+
+#[derive(Default, Serialize, Deserialize)]
+struct List {
+    /// Paths below the folder, with `/` between their parts.
+    files: BTreeSet<String>,
+}
+
+/// A file to be in the folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Generated<'a> {
+    /// Path below the folder, with `/` between its parts.
+    pub path: &'a str,
+    /// Content.
+    pub bytes: &'a [u8],
+}
+
+/// What may be replaced in a folder that has no list yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    /// Nothing: what is there belongs to somebody else.
+    Keep,
+    /// Files under the names of those to be written: the folder is this program's own, of a version that kept no list.
+    Replace,
+}
+
+/// Writes `files` into `folder`, and removes what an earlier call wrote there and this one does not. Everything else in the
+/// folder stays as it is.
+///
+/// # Errors
+/// A file to be written stands there already and is not in the list; a folder on the way is a symbolic link; the list is
+/// damaged; the system refuses. The first three leave everything as it was.
+pub fn write_generated(folder: &Path, files: &[Generated<'_>], unlisted: Unlisted) -> Result<(), RecordError> {
+    let old = read_list(folder)?;
+    let new: BTreeSet<String> = files.iter().map(|file| file.path.to_owned()).collect();
+    let replaceable = old.is_none() && unlisted == Unlisted::Replace;
+    let old = old.unwrap_or_default().files;
+    for path in old.iter().chain(&new) {
+        let path = below(folder, path)?;
+        let between = path.ancestors().skip(1).take_while(|above| *above != folder);
+        between.map(|above| refuse_link(above)).collect::<Result<(), _>>()?;
+    }
+    let foreign = new.difference(&old).map(|path| folder.join(path)).find(|path| path.symlink_metadata().is_ok());
+    if let Some(path) = foreign.filter(|_| !replaceable) {
+        return Err(RecordError::NotOurs { path });
+    }
+    create(folder)?;
+    // Before and after: whenever this process dies, the list holds everything that was written.
+    write_list(folder, old.union(&new).cloned().collect())?;
+    for path in old.difference(&new) {
+        remove(folder, &folder.join(path));
+    }
+    for file in files {
+        let path = folder.join(file.path);
+        path.parent().map_or(Ok(()), create)?;
+        write_atomically(&path, file.bytes)?;
+    }
+    write_list(folder, new)
+}
+
+/// Removes a file, and the folders above it that are empty then.
+fn remove(folder: &Path, path: &Path) {
+    if path.symlink_metadata().is_ok_and(|found| found.is_file()) && fs::remove_file(path).is_ok() {
+        let mut above = path.ancestors().skip(1).take_while(|above| *above != folder);
+        // Ends at the first that holds something else.
+        let _ = above.all(|above| fs::remove_dir(above).is_ok());
+    }
+}
+
+fn create(folder: &Path) -> Result<(), RecordError> {
+    fs::create_dir_all(folder).map_err(RecordError::io("create", folder))
+}
+
+fn refuse_link(path: &Path) -> Result<(), RecordError> {
+    regular::refuse_link(path).map_err(RecordError::io("write into", path))
+}
+
+/// Where a file is; a list may come from a stranger, and must not lead out of the folder.
+fn below(folder: &Path, path: &str) -> Result<PathBuf, RecordError> {
+    let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if inside && path != LIST {
+        return Ok(folder.join(path));
+    }
+    let reason = format!("{path:?} is no path of a file below its folder");
+    Err(RecordError::Damaged { path: folder.join(LIST), reason })
+}
+
+/// The list of a folder; `None` if it has none.
+fn read_list(folder: &Path) -> Result<Option<List>, RecordError> {
+    let path = folder.join(LIST);
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let bytes = regular::read(&path, MAX_LIST).map_err(RecordError::io("read", &path))?;
+    let list = serde_json::from_slice(&bytes);
+    list.map(Some).map_err(|error| RecordError::Damaged { path, reason: error.to_string() })
+}
+
+fn write_list(folder: &Path, files: BTreeSet<String>) -> Result<(), RecordError> {
+    let path = folder.join(LIST);
+    let bytes = serde_json::to_vec_pretty(&List { files });
+    let bytes = bytes.map_err(|e| RecordError::Damaged { path: path.clone(), reason: e.to_string() })?;
+    write_atomically(&path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, paths: &[&str], unlisted: Unlisted) -> Result<(), RecordError> {
+        let files: Vec<Generated<'_>> = paths.iter().map(|path| Generated { path, bytes: path.as_bytes() }).collect();
+        write_generated(folder, &files, unlisted)
+    }
+
+    fn put(path: &Path) {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, "years of work").expect("writes");
+    }
+
+    fn is_untouched(path: &Path) -> bool {
+        fs::read(path).is_ok_and(|content| content == b"years of work")
+    }
+
+    #[test]
+    fn only_what_was_written_before_is_removed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("report");
+        write(&folder, &["index.html", "figures/a.svg", "tables/a.csv"], Unlisted::Keep).expect("writes");
+        let mine = folder.join("figures/mine.svg");
+        put(&mine);
+        write(&folder, &["index.html", "pictures/deep/a.png"], Unlisted::Keep).expect("writes");
+        assert!(is_untouched(&mine) && !folder.join("figures/a.svg").exists());
+        assert!(!folder.join("tables").exists(), "a folder that is empty now goes");
+        assert_eq!(fs::read(folder.join("pictures/deep/a.png")).expect("reads"), b"pictures/deep/a.png");
+    }
+
+    #[test]
+    fn files_of_others_are_never_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (index, figure) = (dir.path().join("index.html"), dir.path().join("figures/chapter-1.svg"));
+        put(&index);
+        put(&figure);
+        let error = write(dir.path(), &["figures/a.svg", "index.html"], Unlisted::Keep).expect_err("foreign");
+        assert!(matches!(&error, RecordError::NotOurs { path } if *path == index), "{error}");
+        assert!(!dir.path().join("figures/a.svg").exists() && !dir.path().join(LIST).exists(), "nothing was begun");
+        // Beside others is fine.
+        write(dir.path(), &["figures/a.svg"], Unlisted::Keep).expect("writes");
+        write(dir.path(), &[], Unlisted::Keep).expect("writes");
+        assert!(is_untouched(&index) && is_untouched(&figure) && !dir.path().join("figures/a.svg").exists());
+    }
+
+    #[test]
+    fn the_folder_of_an_earlier_version_is_taken_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        put(&dir.path().join("index.html"));
+        put(&dir.path().join("notes.txt"));
+        write(dir.path(), &["index.html"], Unlisted::Replace).expect("writes");
+        assert!(!is_untouched(&dir.path().join("index.html")) && is_untouched(&dir.path().join("notes.txt")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_and_no_list_lead_out_of_the_folder() {
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let victim = elsewhere.path().join("a.svg");
+        put(&victim);
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("report");
+        write(&folder, &["figures/a.svg"], Unlisted::Keep).expect("writes");
+        fs::remove_dir_all(folder.join("figures")).expect("removes");
+        std::os::unix::fs::symlink(elsewhere.path(), folder.join("figures")).expect("links");
+        for paths in [&["figures/a.svg"][..], &["index.html"], &[]] {
+            let error = write(&folder, paths, Unlisted::Keep).expect_err("a link").to_string();
+            assert!(error.contains("figures: it is a symbolic link") && is_untouched(&victim), "{error}");
+        }
+        fs::remove_file(folder.join("figures")).expect("removes");
+        for path in ["../a.svg", "/etc/passwd", "figures/../../a.svg", "", LIST] {
+            write_list(&folder, [path.to_owned()].into()).expect("writes");
+            let error = write(&folder, &[], Unlisted::Keep).expect_err(path);
+            assert!(matches!(error, RecordError::Damaged { .. }), "{error}");
+        }
+    }
+}
