@@ -4,11 +4,15 @@
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 
-/// A complete `table` environment.
+/// Share of the width of a text that labels may take before they are broken into lines.
+const LABEL_WIDTH: &str = "0.32\\linewidth";
+
+/// A complete `table` environment that compiles with any of LaTeX's font encodings, and is never wider than a line of text:
+/// headings and labels are broken into lines, and what is still too wide is scaled.
 pub fn table(dataset: &DatasetSummary) -> String {
     let columns: Vec<Column> = columns(dataset).into_iter().filter(|c| c.essential).collect();
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
-    let mut out = String::from("% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n");
+    let mut out = String::from("% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n");
     out += &format!(
         "\\caption{{Quantizers on {} ($d={}$, {} base vectors; mean of {} seed{}).}}\n",
         escape(&dataset.name),
@@ -18,8 +22,9 @@ pub fn table(dataset: &DatasetSummary) -> String {
         if seeds == 1 { "" } else { "s" }
     );
     out += &format!("\\label{{tab:{}}}\n", crate::file_name(&dataset.name));
-    out += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n", "r".repeat(columns.len()));
-    let titles: Vec<String> = columns.iter().map(|c| escape(&c.title)).collect();
+    out += "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\sbox0{%\n";
+    out += &format!("\\begin{{tabular}}{{p{{{LABEL_WIDTH}}}{}}}\n\\toprule\n", "r".repeat(columns.len()));
+    let titles: Vec<String> = columns.iter().map(|c| stacked(&c.title)).collect();
     out += &format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));
     let mut last_series = None;
     for point in &dataset.points {
@@ -34,10 +39,10 @@ pub fn table(dataset: &DatasetSummary) -> String {
                 if is_best(column, point, dataset) { format!("\\textbf{{{text}}}") } else { text }
             })
             .collect();
-        // The empty group keeps a label that begins with a bracket from being read as an option of the line before.
-        out += &format!("{{}}{} & {} \\\\\n", escape(&point.label), cells.join(" & "));
+        out += &format!("\\raggedright {} & {} \\\\\n", breakable(&point.label), cells.join(" & "));
     }
-    out + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+    out += "\\bottomrule\n\\end{tabular}}%\n";
+    out + "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi\n\\end{table}\n"
 }
 
 /// Whether nothing else at the same rate reads as well or better.
@@ -50,23 +55,93 @@ fn is_best(column: &Column, point: &Point, dataset: &DatasetSummary) -> bool {
     rivals.peek().is_some() && rivals.all(|c| c.estimate.is_some_and(|e| beaten(e.value)) && c.text != text)
 }
 
+/// A heading, one word below the other.
+fn stacked(title: &str) -> String {
+    let words: Vec<String> = title.replace('/', "/ ").split_whitespace().map(escape).collect();
+    if words.len() == 1 { words.concat() } else { format!("\\shortstack[r]{{{}}}", words.join("\\\\")) }
+}
+
+/// A label, which may be broken into lines after punctuation too: those made of parameters have no spaces.
+fn breakable(label: &str) -> String {
+    let mut out = String::new();
+    for piece in label.split_inclusive([',', ':', '=', ';', '/', '_', '-']) {
+        out += &escape(piece);
+        if piece.len() < label.len() && !piece.ends_with(char::is_alphanumeric) {
+            out += "\\allowbreak{}";
+        }
+    }
+    out.strip_suffix("\\allowbreak{}").map(str::to_owned).unwrap_or(out)
+}
+
+/// Accented letters that every font encoding of LaTeX has; of others some lack one or the other.
+const LETTERS: &str = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿßŒœŠšŽžČčĆćŃńŚśŹźŻżŁłĚěŘřŮůŐőŰű";
+
+/// What stands for characters that LaTeX takes for commands or has no glyphs for. What is in neither list is named by its number.
+const REPLACEMENTS: &[(char, &str)] = &[
+    ('~', "\\textasciitilde{}"),
+    ('^', "\\textasciicircum{}"),
+    ('\\', "\\textbackslash{}"),
+    ('<', "$<$"),
+    ('>', "$>$"),
+    ('|', "$|$"),
+    ('"', "''"),
+    ('×', "$\\times$"),
+    ('·', "$\\cdot$"),
+    ('±', "$\\pm$"),
+    ('−', "$-$"),
+    ('≤', "$\\leq$"),
+    ('≥', "$\\geq$"),
+    ('≈', "$\\approx$"),
+    ('≠', "$\\neq$"),
+    ('→', "$\\to$"),
+    ('∞', "$\\infty$"),
+    ('√', "$\\surd$"),
+    ('°', "$^\\circ$"),
+    ('²', "$^2$"),
+    ('³', "$^3$"),
+    ('…', "\\dots{}"),
+    ('–', "--"),
+    ('—', "---"),
+    ('‘', "`"),
+    ('’', "'"),
+    ('“', "``"),
+    ('”', "''"),
+    ('\u{a0}', "~"),
+    ('µ', "$\\mu$"),
+    ('α', "$\\alpha$"),
+    ('β', "$\\beta$"),
+    ('γ', "$\\gamma$"),
+    ('δ', "$\\delta$"),
+    ('ε', "$\\epsilon$"),
+    ('η', "$\\eta$"),
+    ('θ', "$\\theta$"),
+    ('κ', "$\\kappa$"),
+    ('λ', "$\\lambda$"),
+    ('μ', "$\\mu$"),
+    ('ν', "$\\nu$"),
+    ('π', "$\\pi$"),
+    ('ρ', "$\\rho$"),
+    ('σ', "$\\sigma$"),
+    ('τ', "$\\tau$"),
+    ('φ', "$\\phi$"),
+    ('χ', "$\\chi$"),
+    ('ψ', "$\\psi$"),
+    ('ω', "$\\omega$"),
+    ('Δ', "$\\Delta$"),
+    ('Σ', "$\\Sigma$"),
+    ('Ω', "$\\Omega$"),
+];
+
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        match c {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
-            '~' => out += "\\textasciitilde{}",
-            '^' => out += "\\textasciicircum{}",
-            '\\' => out += "\\textbackslash{}",
-            '<' => out += "\\textless{}",
-            '>' => out += "\\textgreater{}",
-            '|' => out += "\\textbar{}",
-            '"' => out += "\\textquotedbl{}",
-            '×' => out += "$\\times$",
-            'µ' => out += "$\\mu$",
-            '…' => out += "\\dots{}",
-            '–' => out += "--",
-            c => out.push(c),
+        let replacement = REPLACEMENTS.iter().find(|(from, _)| *from == c).map(|(_, to)| *to);
+        match (c, replacement) {
+            (_, Some(to)) => out += to,
+            ('&' | '%' | '$' | '#' | '_' | '{' | '}', _) => out.extend(['\\', c]),
+            (c, _) if c.is_control() => out.push(' '),
+            (c, _) if c.is_ascii() || LETTERS.contains(c) => out.push(c),
+            (c, _) => out += &format!("[U+{:04X}]", u32::from(c)),
         }
     }
     out
@@ -74,8 +149,33 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn special_characters_are_escaped() {
-        assert_eq!(super::escape("a_b & 5% ×4 {x}"), "a\\_b \\& 5\\% $\\times$4 \\{x\\}");
+        assert_eq!(escape("a_b & 5% ×4 {x}"), "a\\_b \\& 5\\% $\\times$4 \\{x\\}");
+        assert_eq!(escape("\"quoted\" µ ≤ é"), "''quoted'' $\\mu$ $\\leq$ é");
+        assert_eq!(escape("漢 ð\u{7}"), "[U+6F22] [U+00F0] ");
+    }
+
+    /// Every command comes from this file, and needs no other font encoding than that of LaTeX itself.
+    #[test]
+    fn no_text_needs_a_font_encoding_of_its_own() {
+        let all: String = (0..0x3000).filter_map(char::from_u32).collect();
+        let text = escape(&all);
+        assert!(text.chars().all(|c| (' '..='~').contains(&c) || LETTERS.contains(c)));
+        assert!(!text.contains("textquotedbl") && !text.contains("textmu"));
+    }
+
+    #[test]
+    fn headings_are_stacked_and_long_labels_can_be_broken() {
+        assert_eq!(stacked("NMSE"), "NMSE");
+        assert_eq!(stacked("bits/vector"), "\\shortstack[r]{bits/\\\\vector}");
+        let label = r#"fsq levels=[5,5] training={"epochs":2}"#;
+        let expected =
+            "fsq levels=\\allowbreak{}[5,\\allowbreak{}5] training=\\allowbreak{}\\{''epochs'':\\allowbreak{}2\\}";
+        assert_eq!(breakable(label), expected);
+        assert_eq!(breakable("PQ m=2"), "PQ m=\\allowbreak{}2");
+        assert_eq!(breakable("plain"), "plain");
     }
 }

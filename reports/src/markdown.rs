@@ -8,20 +8,29 @@ use record::{Machine, Run};
 
 /// The whole report; figures are linked from `figures/`, pictures from `pictures/`.
 pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictures: &[pictures::Row<'_>]) -> String {
-    let mut out = format!("# {}\n", title(runs));
+    let mut out = format!("# {}\n", escape(&title(runs)));
     for run in runs.iter().filter(|r| !r.info.analysis.is_empty()) {
-        out += &format!("\n{}\n", run.info.analysis);
+        out += &format!("\n{}\n", paragraphs(&run.info.analysis));
     }
     let shown = |about: Option<&str>| -> String {
         let chosen = figures.iter().filter(|figure| figure.dataset.as_deref() == about);
-        chosen.map(|figure| format!("\n![{0}](figures/{1}.svg)\n\n{0}\n", figure.caption, figure.name)).collect()
+        let lines = |figure: &Drawn| {
+            let (alt, file) = (escape(&figure.caption).replace(']', "\\]"), &figure.name);
+            format!("\n![{alt}](figures/{file}.svg)\n\n{}\n", paragraphs(&figure.caption))
+        };
+        chosen.map(lines).collect()
     };
     out += &shown(None);
     for dataset in datasets {
         let f = &dataset.facts;
         out += &format!(
             "\n## {}\n\n{} training, {} base, {} query vectors, d={}, metric {}.\n\n",
-            dataset.name, f.train, f.base, f.queries, f.dim, f.metric_space
+            escape(&dataset.name),
+            f.train,
+            f.base,
+            f.queries,
+            f.dim,
+            escape(&f.metric_space)
         );
         if dataset.points.is_empty() {
             out += "No trial on these vectors has succeeded.\n";
@@ -52,12 +61,12 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictur
                 "\n{} of the {} trials of {} have not been run.\n",
                 run.missing(),
                 run.info.trials.len(),
-                run.info.name
+                escape(&run.info.name)
             );
         }
         out += "\n---\n";
         for found in run.machines() {
-            out += &format!("{}: {}\n\n", run.info.name, machine(found));
+            out += &format!("{}\n\n", paragraphs(&format!("{}: {}", run.info.name, machine(found))));
         }
     }
     out
@@ -76,13 +85,11 @@ fn leaderboard(dataset: &DatasetSummary) -> String {
 
 /// One line that says where a run took place.
 pub fn machine(m: &Machine) -> String {
-    let revision = match (&m.git_revision, m.git_dirty) {
-        (Some(revision), Some(true)) => {
-            format!(", revision {} with uncommitted changes", &revision[..revision.len().min(12)])
-        }
-        (Some(revision), _) => format!(", revision {}", &revision[..revision.len().min(12)]),
-        (None, _) => String::new(),
-    };
+    // Of what a record calls a revision, which may be any text.
+    let short = |revision: &String| revision.chars().take(12).collect::<String>();
+    let changed = if m.git_dirty == Some(true) { " with uncommitted changes" } else { "" };
+    let revision = m.git_revision.as_ref().map(|revision| format!(", revision {}{changed}", short(revision)));
+    let revision = revision.unwrap_or_default();
     format!(
         "{}, {} cores, {}, {} memory{}, {}, {}, vqbench {}{revision}",
         m.cpu,
@@ -96,15 +103,79 @@ pub fn machine(m: &Machine) -> String {
     )
 }
 
-/// Keeps what a label says from being read as Markdown, HTML or the end of a cell.
-fn escape(text: &str) -> String {
+/// Keeps what a text says from being read as Markdown, HTML or the end of a cell, within a line.
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let next = rest.peek().copied().unwrap_or(' ');
         match c {
-            '|' | '<' | '[' | '*' | '`' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push(' '),
+            '|' | '<' | '[' | '*' | '`' | '\\' | '~' | '$' => out.extend(['\\', c]),
+            // Within a word it stands for itself.
+            '_' if !(before.is_alphanumeric() && next.is_alphanumeric()) => out.extend(['\\', c]),
+            '&' if next == '#' || next.is_ascii_alphabetic() => out.extend(['\\', c]),
+            c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
+        before = c;
     }
     out
+}
+
+/// A text of one or more paragraphs: [`escape`], and nothing at the beginning of a line that makes a heading, a list, a quotation
+/// or a rule of it.
+fn paragraphs(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let joined = lines.split(|line| line.is_empty()).filter(|lines| !lines.is_empty()).map(|lines| lines.join(" "));
+    let one = |text: String| {
+        let number = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let listed = number.len() < text.len() && number.starts_with(['.', ')']);
+        if text.starts_with(['#', '>', '-', '+', '=']) {
+            format!("\\{}", escape(&text))
+        } else if listed {
+            let digits = &text[..text.len() - number.len()];
+            format!("{digits}\\{}", escape(number))
+        } else {
+            escape(&text)
+        }
+    };
+    joined.map(one).collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stays_text() {
+        for (text, expected) in [
+            (
+                "a_b [x](y) <img> *b* `c` \\ | ~~d~~ $e$",
+                "a_b \\[x](y) \\<img> \\*b\\* \\`c\\` \\\\ \\| \\~\\~d\\~\\~ \\$e\\$",
+            ),
+            ("_so_ & co, AT&T &lt; &#60;", "\\_so\\_ & co, AT\\&T \\&lt; \\&#60;"),
+            ("two\nlines\r", "two lines "),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+        for (text, expected) in [
+            ("# no heading\n\n- no list\ngoes on\n\n\n> none", "\\# no heading\n\n\\- no list goes on\n\n\\> none"),
+            ("1. no list\n\n2024 is a year", "1\\. no list\n\n2024 is a year"),
+            ("two sentences.\nOf one paragraph.\n", "two sentences. Of one paragraph."),
+            ("---", "\\---"),
+            ("", ""),
+        ] {
+            assert_eq!(paragraphs(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_revision_may_be_any_text() {
+        let of = |revision: &str, dirty| {
+            machine(&Machine { git_revision: Some(revision.into()), git_dirty: dirty, ..Machine::default() })
+        };
+        assert!(of("0123456789abcdef", Some(true)).ends_with("revision 0123456789ab with uncommitted changes"));
+        assert!(of("äöüäöüäöüäöüäöü", None).ends_with("revision äöüäöüäöüäöü"));
+    }
 }

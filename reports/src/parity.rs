@@ -1,5 +1,6 @@
 //! Our methods beside another library's at the same rate on the same rows: is the distortion as low, the recall as high?
 
+use crate::markdown::escape;
 use crate::number::significant;
 use record::{Run, Status, TrialRecord};
 use serde::Deserialize;
@@ -142,6 +143,7 @@ impl Parity {
         );
         for cell in &self.cells {
             let Reference { dataset, codec, nmse, recall_10_at_10, .. } = &cell.reference;
+            let (dataset, codec) = (escape(dataset), escape(codec));
             out += &format!(
                 "| {dataset} | {codec} | {} | {} | {} | {:.3} | {:.4} | {:.4} | {:+.4} | {} |\n",
                 cell.bits,
@@ -155,7 +157,7 @@ impl Parity {
             );
         }
         for missing in &self.missing {
-            out += &format!("\nnot compared: {missing}\n");
+            out += &format!("\nnot compared: {}\n", escape(missing));
         }
         let seeds = self.cells.iter().map(|cell| cell.seeds).min().unwrap_or(0);
         let short = self.cells.iter().filter(|cell| !cell.holds(allowance)).count();

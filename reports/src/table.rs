@@ -4,6 +4,7 @@ use crate::ReportError;
 use crate::number::{bytes, engineering, significant};
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
+use record::table::csv_text;
 
 /// A cell: what is shown, and the number to sort by.
 pub struct Cell {
@@ -261,9 +262,9 @@ pub fn to_csv(dataset: &DatasetSummary) -> Result<Vec<u8>, ReportError> {
     writer.write_record(&head).map_err(refuse)?;
     for point in &dataset.points {
         let mut row = vec![
-            point.label.clone(),
-            point.series.clone(),
-            point.device.clone(),
+            csv_text(&point.label).into_owned(),
+            csv_text(&point.series).into_owned(),
+            csv_text(&point.device).into_owned(),
             point.threads.to_string(),
             point.seed_count().to_string(),
         ];

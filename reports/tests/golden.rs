@@ -176,6 +176,45 @@ fn comparisons_find_what_is_worse() {
     insta::assert_snapshot!("compare.md", compare(&base, &worse, &Tolerances::default(), true).to_markdown());
 }
 
+/// What names and texts of a record say is shown and does nothing: no HTML, no heading, no formula, no LaTeX command.
+#[test]
+fn words_of_a_record_stay_words() {
+    let hostile = "=<img src=x> \"[l](http://x)\" \\input{/etc/passwd} | é 漢\n# h";
+    let mut run = run();
+    run.info.name = hostile.into();
+    run.info.analysis = format!("# A heading?\n\n{hostile}");
+    run.info.datasets[0].name = hostile.into();
+    for record in &mut run.records {
+        let revision = "äöüäöüäöüäöüäöüäöü";
+        record.machine.git_revision = Some(revision.into());
+        record.machine.cpu = hostile.into();
+        record.trial.dataset = hostile.into();
+        record.trial.label = format!("{hostile} {}", record.trial.label);
+    }
+    run.info.trials = run.records.iter().map(|r| r.trial.clone()).collect();
+    let artifacts = render(std::slice::from_ref(&run), &all_formats()).expect("renders");
+    let find = |end: &str| {
+        let found = artifacts.iter().find(|a| a.path.ends_with(end)).unwrap_or_else(|| panic!("{end}"));
+        String::from_utf8(found.bytes.clone()).expect("text")
+    };
+    let page = find("report.md");
+    let plain = |mark: &str| page.match_indices(mark).filter(|(at, _)| !page[..*at].ends_with('\\')).count();
+    assert_eq!((plain("<img"), plain("[l]("), plain("\\input")), (0, 0, 0), "{page}");
+    assert!(
+        !page.contains("\n# A heading") && !page.contains("\n# h") && page.contains("\n\\# A heading?\n"),
+        "{page}"
+    );
+    assert!(!find("index.html").contains("<img src=x>"));
+    let tex = find(".tex");
+    assert!(!tex.contains("\\input{/") && !tex.contains("textquotedbl") && tex.contains("[U+6F22]"), "{tex}");
+    let rows: Vec<&str> = tex.lines().filter(|line| line.starts_with("\\raggedright")).collect();
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row.replace("\\&", "").matches('&').count() == 6), "{tex}");
+    for csv in [find(".csv"), String::from_utf8(tidy(&run).expect("a table")[0].1.clone()).expect("text")] {
+        assert!(csv.contains("'=<img") && !csv.contains(",=") && !csv.contains("\"=") && !csv.contains("\n="), "{csv}");
+    }
+}
+
 /// The run as one on two pictures: PQ at two rates and the originals are there, one reconstruction is exact.
 fn pictured() -> Run {
     let mut run = run();

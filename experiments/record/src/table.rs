@@ -6,6 +6,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Ty
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A cell; null where a column does not apply.
@@ -104,6 +105,13 @@ fn record_rows(info: &RunInfo, record: &TrialRecord) -> Vec<Vec<Cell>> {
     rows
 }
 
+/// A text as a cell of CSV. Spreadsheets take what begins with one of a few characters for a formula, and run it: such a text
+/// gets an apostrophe before it, which they hide. Numbers stay as they are.
+pub fn csv_text(text: &str) -> Cow<'_, str> {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    if formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
 /// The table as CSV, with a header line.
 ///
 /// # Errors
@@ -114,7 +122,7 @@ pub fn to_csv(rows: &[Vec<Cell>]) -> Result<Vec<u8>, csv::Error> {
     for row in rows {
         writer.write_record(row.iter().map(|cell| match cell {
             Cell::Null => String::new(),
-            Cell::Text(text) => text.clone(),
+            Cell::Text(text) => csv_text(text).into_owned(),
             Cell::Integer(n) => n.to_string(),
             Cell::Number(v) => v.to_string(),
         }))?;
@@ -202,6 +210,21 @@ mod tests {
             )
         );
         assert_eq!(lines[1], "\"an \"\"odd\"\", name\",,,384,,,,,,,,,,,,,,,,0.5,,");
+    }
+
+    #[test]
+    fn no_text_is_a_formula_and_numbers_stay_numbers() {
+        for text in ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "=HYPERLINK(\"http://x\")"]
+        {
+            assert_eq!(csv_text(text), format!("'{text}"));
+        }
+        for text in ["-1.5", "+2", "-1e-7", "PQ -2", "", "a=b", "'=1"] {
+            assert_eq!(csv_text(text), text);
+        }
+        let mut cells = row(-1.5);
+        cells[1] = Cell::Text("=1+1".into());
+        let text = String::from_utf8(to_csv(&[cells]).expect("memory")).expect("utf-8");
+        assert!(text.contains(",'=1+1,") && text.contains(",-1.5,"), "{text}");
     }
 
     #[test]
