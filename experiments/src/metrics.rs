@@ -19,6 +19,7 @@ use cpu::{Isa, Neighbor};
 use datasets::Dataset;
 use methods::spec::params_of;
 use methods::strict::{self, nearest_name};
+use methods::usage::Usage;
 use methods::{Backend, MethodError, ParamError, Quantizer};
 use ndarray::Array2;
 use record::{DatasetFacts, Measured};
@@ -140,6 +141,13 @@ pub struct Histograms {
     pub side_bits: usize,
 }
 
+impl Histograms {
+    /// Use of the codewords of each position.
+    pub fn usage(&self) -> Vec<Usage> {
+        self.counts.iter().map(|counts| Usage::of(counts)).collect()
+    }
+}
+
 impl<'a> Subject<'a> {
     /// What compressed search returns for each query, [`Subject::search_depth`] deep; searched on first use.
     ///
@@ -174,16 +182,6 @@ impl<'a> Subject<'a> {
         let names = (0..alphabets.len()).map(|p| symbols.position_name(p)).collect();
         Some(Histograms { names, counts, side_bits: symbols.side_bits() })
     }
-}
-
-/// Entropy in bits of a histogram: `−Σ p·log2 p` with observed frequencies. With few rows per symbol it is too low.
-pub fn entropy_bits(counts: &[u32]) -> f64 {
-    let total: f64 = counts.iter().map(|&c| f64::from(c)).sum();
-    let terms = counts.iter().filter(|&&c| c > 0).map(|&c| {
-        let p = f64::from(c) / total;
-        -p * p.log2()
-    });
-    terms.sum()
 }
 
 /// Reads a measurement by name.

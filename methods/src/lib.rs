@@ -52,6 +52,7 @@ pub mod state;
 pub mod strict;
 pub mod transform;
 pub mod turboquant;
+pub mod usage;
 mod utility;
 pub mod vq;
 pub mod vqvae;

@@ -6,6 +6,7 @@ use crate::moments::variance;
 use crate::moving_codebook::MovingCodebook;
 use crate::product::ProductQuantizer;
 use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::usage::Usage;
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
@@ -122,8 +123,10 @@ impl Method for Vq {
                 return Err(MethodError::Diverged("a codeword is no longer a number; lower `decay`".into()));
             }
             let assignment = cx.backend.assign(&all, book.codewords.view())?;
-            let (usage, perplexity) = use_of(&assignment.nearest, self.codewords);
-            let values = [assignment.mean(), usage, perplexity];
+            let mut counts = vec![0u32; self.codewords];
+            assignment.nearest.iter().for_each(|&codeword| counts[codeword as usize] += 1);
+            let usage = Usage::of(&counts);
+            let values = [assignment.mean(), usage.share(), usage.perplexity()];
             followed.iter_mut().zip(values).for_each(|(followed, value)| followed.push(value));
         }
         let [mse, usage, perplexity] = followed;
@@ -153,25 +156,9 @@ impl Vq {
     }
 }
 
-/// Share of the codewords that some row goes to, and `exp(−Σ p·ln p)`.
-fn use_of(nearest: &[u32], codewords: usize) -> (f64, f64) {
-    let mut counts = vec![0usize; codewords];
-    nearest.iter().for_each(|&c| counts[c as usize] += 1);
-    let used: Vec<f64> = counts.iter().filter(|c| **c > 0).map(|&c| c as f64 / nearest.len() as f64).collect();
-    let entropy: f64 = used.iter().map(|p| -p * p.ln()).sum();
-    (used.len() as f64 / codewords as f64, entropy.exp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn use_of_codewords_by_hand() {
-        assert_eq!(use_of(&[3, 3, 3], 4), (0.25, 1.0));
-        let (usage, perplexity) = use_of(&[0, 1, 2, 3], 8);
-        assert!((usage, (perplexity - 4.0).abs() < 1e-12) == (0.5, true));
-    }
 
     /// The collapse of an online codebook, and its cure.
     #[test]

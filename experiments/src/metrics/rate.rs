@@ -1,6 +1,6 @@
 //! How many bits does a vector cost, and what is shared by all?
 
-use super::{Measure, MeasureEntry, Subject, entropy_bits, params_of, parse_params};
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
 use methods::spec::schema_of;
 use record::Measured;
@@ -35,7 +35,7 @@ impl Measure for Rate {
             Measured::new("model_bytes", quantizer.model_size() as f64, "B"),
         ];
         if let Some(histograms) = subject.histograms() {
-            let symbols: f64 = histograms.counts.iter().map(|counts| entropy_bits(counts)).sum();
+            let symbols: f64 = histograms.usage().iter().map(|usage| usage.entropy_bits).sum();
             out.push(Measured::new("entropy_bits_per_vector", symbols + histograms.side_bits as f64, "bit"));
             let largest = histograms.counts.iter().map(Vec::len).max().unwrap_or(0);
             out.push(Measured::new("codewords", largest as f64, "1"));

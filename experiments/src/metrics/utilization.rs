@@ -1,8 +1,9 @@
 //! How much of the codebook is in use?
 
-use super::{Measure, MeasureEntry, Subject, entropy_bits, params_of, parse_params};
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
 use methods::spec::schema_of;
+use methods::usage::Usage;
 use record::Measured;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,36 +28,18 @@ impl Measure for Utilization {
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let Some(histograms) = subject.histograms() else { return Ok(Vec::new()) };
+        let usage = histograms.usage();
+        let dead = |usage: &Usage| (usage.codewords - usage.used) as f64;
         let mut out = Vec::new();
-        let (mut used, mut size, mut entropy) = (0, 0, 0.0);
-        for (name, counts) in histograms.names.iter().zip(&histograms.counts) {
-            let hit = counts.iter().filter(|&&c| c > 0).count();
-            let bits = entropy_bits(counts);
-            out.push(Measured::new("usage", hit as f64 / counts.len() as f64, "1").stage(name));
-            out.push(Measured::new("perplexity", bits.exp2(), "1").stage(name));
-            out.push(Measured::new("dead_codes", (counts.len() - hit) as f64, "1").stage(name));
-            used += hit;
-            size += counts.len();
-            entropy += bits;
+        for (name, usage) in histograms.names.iter().zip(&usage) {
+            out.push(Measured::new("usage", usage.share(), "1").stage(name));
+            out.push(Measured::new("perplexity", usage.perplexity(), "1").stage(name));
+            out.push(Measured::new("dead_codes", dead(usage), "1").stage(name));
         }
-        // Overall: codewords of all positions pooled; perplexity as the geometric mean over positions.
-        let positions = histograms.counts.len().max(1) as f64;
-        out.push(Measured::new("usage", used as f64 / size.max(1) as f64, "1"));
-        out.push(Measured::new("perplexity", (entropy / positions).exp2(), "1"));
-        out.push(Measured::new("dead_codes", (size - used) as f64, "1"));
+        let overall = Usage::overall(&usage);
+        out.push(Measured::new("usage", overall.share(), "1"));
+        out.push(Measured::new("perplexity", overall.perplexity(), "1"));
+        out.push(Measured::new("dead_codes", dead(&overall), "1"));
         Ok(out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entropy_of_known_histograms() {
-        assert_eq!(entropy_bits(&[5, 5, 5, 5]), 2.0);
-        assert_eq!(entropy_bits(&[7, 0, 0]), 0.0);
-        assert!((entropy_bits(&[1, 3]) - 0.811_278).abs() < 1e-6);
-        assert_eq!(entropy_bits(&[0, 0]), 0.0);
     }
 }

@@ -5,6 +5,7 @@ use super::encoder::{Encoder, LatentWidth, Spread};
 use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
 use crate::moments::{mean, variance};
+use crate::usage::Usage;
 use crate::{Context, Curve, MethodError, ParamError, Quantizer, Stream, check_train};
 use gradients::{Matrix, Parameter, gradients};
 use ndarray::{Array2, ArrayView2, Axis};
@@ -236,7 +237,7 @@ pub(crate) fn fit(
                 epoch + 1
             )));
         }
-        if epoch + 1 == epochs && seen.largest_use <= 1 && seen.mse > 0.0 {
+        if epoch + 1 == epochs && seen.usage.iter().all(|usage| usage.used <= 1) && seen.mse > 0.0 {
             return Err(MethodError::Collapsed { epochs, rows: rows.nrows() });
         }
         if epoch + 1 == epochs && seen.mse > spread_of_rows {
@@ -246,8 +247,9 @@ pub(crate) fn fit(
             return Err(MethodError::Diverged(reason));
         }
         curves.push("mse", seen.mse);
-        curves.push("usage", seen.usage);
-        curves.push("perplexity", seen.perplexity);
+        let usage = Usage::overall(&seen.usage);
+        curves.push("usage", usage.share());
+        curves.push("perplexity", usage.perplexity());
         losses.means().for_each(|(name, value)| curves.push(name, value));
         bottleneck.followed(progress).into_iter().for_each(|(name, value)| curves.push(name, value));
     }
@@ -334,12 +336,8 @@ impl Means {
 /// How well all training rows are coded at the end of an epoch.
 struct Seen {
     mse: f64,
-    /// Share of the codewords in use, of all positions together.
-    usage: f64,
-    /// Geometric mean over positions.
-    perplexity: f64,
-    /// Most codewords in use at any position.
-    largest_use: usize,
+    /// Use of the codewords of each position.
+    usage: Vec<Usage>,
 }
 
 fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
@@ -348,7 +346,7 @@ fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Contex
     let no_symbols = || MethodError::Backend("the quantizer of latents does not show its symbols".into());
     let symbols = quantizer.symbols().ok_or_else(no_symbols)?;
     let alphabets = symbols.alphabets();
-    let mut counts: Vec<Vec<usize>> = alphabets.iter().map(|&a| vec![0; a]).collect();
+    let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
     let mut row_symbols = vec![0u16; alphabets.len()];
     let mut squared_error = 0.0;
     for rows in rows.axis_chunks_iter(Axis(0), ROWS) {
@@ -363,19 +361,8 @@ fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Contex
             counts.iter_mut().zip(&row_symbols).for_each(|(count, &symbol)| count[usize::from(symbol)] += 1);
         }
     }
-    let n = rows.nrows() as f64;
-    let used = |count: &Vec<usize>| count.iter().filter(|&&c| c > 0).count();
-    let entropy = |count: &Vec<usize>| -> f64 {
-        let shares = count.iter().filter(|&&c| c > 0).map(|&c| c as f64 / n);
-        shares.map(|p| -p * p.ln()).sum()
-    };
-    let positions = counts.len().max(1) as f64;
-    Ok(Seen {
-        mse: squared_error / n,
-        usage: counts.iter().map(used).sum::<usize>() as f64 / alphabets.iter().sum::<usize>().max(1) as f64,
-        perplexity: (counts.iter().map(entropy).sum::<f64>() / positions).exp(),
-        largest_use: counts.iter().map(used).max().unwrap_or(0),
-    })
+    let usage = counts.iter().map(|counts| Usage::of(counts)).collect();
+    Ok(Seen { mse: squared_error / rows.nrows() as f64, usage })
 }
 
 #[cfg(test)]
