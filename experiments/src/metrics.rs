@@ -127,8 +127,16 @@ pub struct Subject<'a> {
 /// Results that are computed on first use and shared by the measurements of a trial.
 #[derive(Default)]
 pub struct Shared {
-    found: OnceLock<Result<Vec<Vec<Neighbor>>, MethodError>>,
+    found: OnceLock<Result<Found, MethodError>>,
     histograms: OnceLock<Option<Histograms>>,
+}
+
+/// What compressed search returns.
+pub struct Found {
+    /// How it went, as [`CodeSearch::path`] says.
+    pub path: &'static str,
+    /// The nearest codes of each query, nearest first.
+    pub neighbors: Vec<Vec<Neighbor>>,
 }
 
 /// How often each symbol occurs at each position of the codes of the base rows.
@@ -153,12 +161,16 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// What the method reports.
-    pub fn found(&self) -> Result<&[Vec<Neighbor>], MethodError> {
-        let search = || self.search().search(self.data.queries.view(), self.search_depth);
-        self.shared.found.get_or_init(search).as_deref().map_err(Clone::clone)
+    pub fn found(&self) -> Result<&Found, MethodError> {
+        let search = || {
+            let search = self.search();
+            let neighbors = search.search(self.data.queries.view(), self.search_depth)?;
+            Ok(Found { path: search.path(), neighbors })
+        };
+        self.shared.found.get_or_init(search).as_ref().map_err(Clone::clone)
     }
 
-    /// Search over the codes.
+    /// Search over the codes. To build it may lay them out or take them to a device: [`Subject::found`] has what is shared.
     pub fn search(&self) -> CodeSearch<'a> {
         CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.isa, self.backend)
     }

@@ -171,8 +171,24 @@ impl<'a> CodeSearch<'a> {
     }
 }
 
+/// Re-orders the first `depth` candidates of each query by their exact score against the raw rows and keeps `k`, on the current
+/// thread pool.
+pub fn rerank_all(
+    queries: ArrayView2<'_, f32>,
+    base: ArrayView2<'_, f32>,
+    metric: datasets::Metric,
+    candidates: &[Vec<Neighbor>],
+    depth: usize,
+    k: usize,
+) -> Vec<Vec<u32>> {
+    let one = |(q, row): (usize, &Vec<Neighbor>)| {
+        rerank(&queries.row(q).to_vec(), base, metric, &row[..row.len().min(depth)], k)
+    };
+    candidates.par_iter().enumerate().map(one).collect()
+}
+
 /// Re-orders candidates by their exact score against the raw rows and keeps `k`.
-pub fn rerank(
+fn rerank(
     query: &[f32],
     base: ArrayView2<'_, f32>,
     metric: datasets::Metric,

@@ -1,11 +1,33 @@
 //! Has a run regressed against another one? Quality is deterministic and compared exactly, up to a tolerance; speed is
-//! noisy and compared statistically, against the noise that the base run shows when it is compared with itself.
+//! noisy and compared statistically, against the noise that processes of the same run show.
 
+mod pairs;
+
+use crate::markdown::escape;
 use crate::number::significant;
-use crate::stats::{median, ratio_of_medians};
-use record::{Measured, Run, Status, TrialRecord};
+use crate::stats::{Estimate, median, ratio_of_timings};
+use pairs::{Match, Pairs};
+use record::{Measured, Run, Status, TrialRecord, rerank_factor};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What to compare, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How much worse is allowed.
+    pub tolerances: Tolerances,
+    /// Whether speed is looked at, or only quality.
+    pub speed: bool,
+    /// Whether trials of one label belong together, whatever their parameters; otherwise those of one method with the same
+    /// parameters do, whatever their label.
+    pub by_label: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { tolerances: Tolerances::default(), speed: true, by_label: false }
+    }
+}
 
 /// How much worse a metric may be, as a share of its value; the more specific of the two tables wins over the defaults.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -65,6 +87,18 @@ pub struct Finding {
     pub detail: String,
 }
 
+/// A timing that was compared, and how much worse it would have had to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visible {
+    /// Dataset and method.
+    pub subject: String,
+    /// Metric.
+    pub metric: &'static str,
+    /// The smallest loss that would have been called a regression, as a share of the value of the base run. A true loss of
+    /// this size is found in half of all comparisons, a smaller one less often.
+    pub smallest: f64,
+}
+
 /// The outcome.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
@@ -76,6 +110,8 @@ pub struct Comparison {
     pub unknown: Vec<String>,
     /// What was left out on purpose.
     pub notes: Vec<String>,
+    /// The timings that were compared.
+    pub timings: Vec<Visible>,
     /// Values compared.
     pub compared: usize,
 }
@@ -100,34 +136,48 @@ impl Comparison {
             Verdict::CannotTell => "cannot tell",
         };
         let mut out = format!("# Comparison: {verdict}\n\n{} values compared.\n", self.compared);
+        out += &self.visible();
         for (title, findings) in [("Worse", &self.regressions), ("Better", &self.improvements)] {
             if !findings.is_empty() {
                 out += &format!("\n## {title}\n\n| what | metric | change |\n|--|--|--|\n");
                 for f in findings {
-                    out += &format!("| {} | {} | {} |\n", f.subject, f.metric, f.detail);
+                    let cells = [&f.subject, &f.metric, &f.detail].map(|cell| escape(cell));
+                    out += &format!("| {} |\n", cells.join(" | "));
                 }
             }
         }
         for (title, lines) in [("Not comparable", &self.unknown), ("Left out", &self.notes)] {
             if !lines.is_empty() {
                 out += &format!("\n## {title}\n\n");
-                lines.iter().for_each(|line| out += &format!("- {line}\n"));
+                lines.iter().for_each(|line| out += &format!("- {}\n", escape(line)));
             }
         }
         out
     }
-}
 
-/// What two runs must share for their trials to be compared.
-fn key(record: &TrialRecord, fingerprint: &str) -> String {
-    let t = &record.trial;
-    format!("{fingerprint} {} {} {} {}", t.method, t.params, t.device, t.seed)
-}
-
-fn by_key(run: &Run) -> BTreeMap<String, &TrialRecord> {
-    let fingerprint =
-        |name: &str| run.info.datasets.iter().find(|d| d.name == name).map_or("", |d| d.fingerprint.as_str());
-    run.records.iter().map(|r| (key(r, fingerprint(&r.trial.dataset)), r)).collect()
+    /// What the timings could have told: a gate that sees only large losses says little by not tripping.
+    fn visible(&self) -> String {
+        if self.timings.is_empty() {
+            return String::new();
+        }
+        let mut out = format!(
+            "\nThe smallest loss of speed that could have been seen, over {} timings. True losses of this size are found in half of \
+             all comparisons, smaller ones less often; more seeds make it smaller. Each timing is tested by itself. What makes \
+             a whole run slower (another load, another clock) looks like a regression.\n\n\
+             | metric | timings | best | median | worst | where it is worst |\n|--|--:|--:|--:|--:|--|\n",
+            self.timings.len()
+        );
+        for (metric, _) in SPEED {
+            let mut of_metric: Vec<&Visible> = self.timings.iter().filter(|v| v.metric == metric).collect();
+            of_metric.sort_by(|a, b| a.smallest.total_cmp(&b.smallest));
+            let ([best, ..], [.., worst]) = (&of_metric[..], &of_metric[..]) else { continue };
+            let percent = |v: &Visible| format!("{:.1}%", 100.0 * v.smallest);
+            let middle = of_metric[of_metric.len() / 2];
+            let cells = [percent(best), percent(middle), percent(worst), escape(&worst.subject)];
+            out += &format!("| {metric} | {} | {} |\n", of_metric.len(), cells.join(" | "));
+        }
+        out
+    }
 }
 
 fn name(value: &Measured) -> String {
@@ -136,33 +186,33 @@ fn name(value: &Measured) -> String {
     format!("{}{k}{path}", value.metric)
 }
 
-/// Compares `new` with `base`. Without `speed`, only quality is looked at.
-pub fn compare(base: &Run, new: &Run, tolerances: &Tolerances, speed: bool) -> Comparison {
+/// Compares `new` with `base`.
+pub fn compare(base: &Run, new: &Run, options: &Options) -> Comparison {
     let mut out = Comparison::default();
-    let (base_trials, new_trials) = (by_key(base), by_key(new));
+    let pairs = Pairs::new(base, new, options.by_label);
+    let tolerances = &options.tolerances;
     let mut timed: BTreeMap<String, (Vec<&TrialRecord>, Vec<&TrialRecord>)> = BTreeMap::new();
-    for (key, old) in base_trials.iter().filter(|(_, r)| r.status == Status::Ok) {
-        let t = &old.trial;
-        let subject = format!("{} · {} · seed {}", t.dataset, t.label, t.seed);
-        match new_trials.get(key) {
-            None => out.unknown.push(format!("{subject} is not in the new run")),
-            Some(fresh) if fresh.status != Status::Ok => {
+    for old in base.records.iter().filter(|record| record.status == Status::Ok) {
+        let subject = format!("{} · seed {}", pairs.subject(old), old.trial.seed);
+        match pairs.of(old) {
+            Match::None(reason) => out.unknown.push(format!("{subject} {reason}")),
+            Match::One(fresh) if fresh.status != Status::Ok => {
                 let detail =
                     format!("it {}: {}", fresh.status.as_str(), fresh.reason.as_deref().unwrap_or("no reason"));
                 out.regressions.push(Finding { subject, metric: "status".into(), detail });
             }
-            Some(fresh) => {
+            Match::One(fresh) => {
                 quality(&subject, old, fresh, tolerances, &mut out);
-                let group = timed.entry(format!("{} · {}", t.dataset, t.label)).or_default();
+                let group = timed.entry(pairs.subject(old)).or_default();
                 group.0.push(old);
                 group.1.push(fresh);
             }
         }
     }
-    if base_trials.is_empty() {
+    if base.records.is_empty() {
         out.unknown.push("the base run has no trials".into());
     }
-    if speed {
+    if options.speed {
         for (subject, (old, fresh)) in &timed {
             timing(subject, old, fresh, tolerances, &mut out);
         }
@@ -190,8 +240,10 @@ fn quality(subject: &str, old: &TrialRecord, fresh: &TrialRecord, tolerances: &T
     }
 }
 
-fn values(records: &[&TrialRecord], metric: &str) -> Vec<Vec<f64>> {
-    let of = |r: &&TrialRecord| r.values.iter().filter(|v| v.metric == metric).map(|v| v.value).collect();
+/// Timings by process: of the method's own search, or of one that re-ranks so many times as many candidates.
+fn values(records: &[&TrialRecord], metric: &str, reranked: Option<usize>) -> Vec<Vec<f64>> {
+    let wanted = |v: &&Measured| v.metric == metric && v.path.as_deref().and_then(rerank_factor) == reranked;
+    let of = |r: &&TrialRecord| r.values.iter().filter(wanted).map(|v| v.value).collect();
     records.iter().map(of).filter(|values: &Vec<f64>| !values.is_empty()).collect()
 }
 
@@ -201,11 +253,30 @@ fn noise_floor(groups: &[Vec<f64>]) -> f64 {
     groups.iter().filter_map(|group| median(group)).map(|m| (m / center - 1.0).abs()).fold(0.0, f64::max)
 }
 
+/// The loss, as a share, at which the whole of an interval as wide as this one lies beyond the tolerance.
+fn smallest_loss(ratio: Estimate, tolerance: f64, larger_is_better: bool) -> f64 {
+    if larger_is_better {
+        1.0 - (1.0 - tolerance).max(0.0) * ratio.value / ratio.high
+    } else {
+        (1.0 + tolerance) * ratio.value / ratio.low - 1.0
+    }
+}
+
 /// Compares timings of all seeds, each from a process of its own.
 fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerances: &Tolerances, out: &mut Comparison) {
     let like = |a: &&TrialRecord, b: &&TrialRecord| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
-    let measured = SPEED.iter().any(|(metric, _)| !values(old, metric).is_empty());
-    if !measured {
+    // Everything that was timed, each search by how it went.
+    let timed = |r: &&TrialRecord| {
+        let of = |v: &Measured| (v.metric.clone(), v.path.as_deref().and_then(rerank_factor));
+        r.values.iter().map(of).collect::<Vec<_>>()
+    };
+    let timed: BTreeSet<(String, Option<usize>)> = old.iter().flat_map(timed).collect();
+    let timed = SPEED.iter().flat_map(|(metric, larger_is_better)| {
+        let of_metric = timed.iter().filter(move |(name, _)| name == metric);
+        of_metric.map(move |(_, reranked)| (*metric, *reranked, *larger_is_better))
+    });
+    let timed: Vec<(&'static str, Option<usize>, bool)> = timed.collect();
+    if timed.is_empty() {
         return;
     }
     if let Some((a, b)) = old.iter().flat_map(|a| fresh.iter().map(move |b| (a, b))).find(|(a, b)| !like(a, b)) {
@@ -213,22 +284,26 @@ fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerance
         out.unknown.push(format!("{subject}: speed was measured on {} and on {}", place(a), place(b)));
         return;
     }
-    for (metric, larger_is_better) in SPEED {
-        let (before, after) = (values(old, metric), values(fresh, metric));
-        if before.is_empty() {
+    for (metric, reranked, larger_is_better) in timed {
+        let (before, after) = (values(old, metric, reranked), values(fresh, metric, reranked));
+        let name = reranked.map_or(metric.to_owned(), |factor| format!("{metric}, re-ranked ×{factor}"));
+        if after.is_empty() {
+            out.unknown.push(format!("{subject}: {name} is not in the new run"));
             continue;
         }
         if before.len() < MIN_PROCESSES || after.len() < MIN_PROCESSES {
             let count = before.len().min(after.len());
             out.notes.push(format!(
-                "{subject}: {metric} comes from {count} process, {MIN_PROCESSES} are needed to know its noise"
+                "{subject}: {name} comes from {count} process, {MIN_PROCESSES} are needed to know its noise"
             ));
             continue;
         }
         let floor = noise_floor(&before).max(noise_floor(&after));
         let tolerance = tolerances.speed.get(metric).copied().unwrap_or(SPEED_TOLERANCE).max(floor);
-        let Some(ratio) = ratio_of_medians(&after, &before) else { continue };
+        let Some(ratio) = ratio_of_timings(&after, &before) else { continue };
         out.compared += 1;
+        let smallest = smallest_loss(ratio, tolerance, larger_is_better);
+        out.timings.push(Visible { subject: subject.to_owned(), metric, smallest });
         // The whole interval must lie beyond the tolerance.
         let (slower, faster) = if larger_is_better {
             (ratio.high < 1.0 - tolerance, ratio.low > 1.0 + tolerance)
@@ -243,7 +318,7 @@ fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerance
                 significant(ratio.high, 3),
                 100.0 * tolerance
             );
-            let finding = Finding { subject: subject.to_owned(), metric: metric.to_owned(), detail };
+            let finding = Finding { subject: subject.to_owned(), metric: name, detail };
             if slower { out.regressions.push(finding) } else { out.improvements.push(finding) }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::markdown::escape;
 use crate::number::significant;
-use record::{Run, Status, TrialRecord};
+use record::{Run, Status, TrialRecord, rerank_factor};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -105,8 +105,8 @@ pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
         let mean = |metric: &str, k: Option<usize>| -> Option<f64> {
             let of_trial = |r: &&&TrialRecord| {
                 let found = |v: &&record::Measured| {
-                    let raw = v.path.as_deref().is_none_or(|path| !path.starts_with("rerank"));
-                    v.metric == metric && v.k == k && v.stage.is_none() && raw
+                    let own = v.path.as_deref().and_then(rerank_factor).is_none();
+                    v.metric == metric && v.k == k && v.stage.is_none() && own
                 };
                 r.values.iter().find(found).map(|v| v.value)
             };

@@ -1,8 +1,8 @@
 //! Records put together: one point per method, parameters and device on each dataset, over all its seeds.
 
-use crate::stats::{Estimate, mean, median_bootstrap};
-use record::{DatasetFacts, Measured, Run, Status, TrialRecord};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::stats::{self, Estimate, mean};
+use record::{DatasetFacts, Measured, Run, Status, TrialRecord, rerank_factor};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
 /// Everything a report says about one dataset.
@@ -42,28 +42,29 @@ pub struct Which<'a> {
     pub metric: &'a str,
     /// Neighbours asked for.
     pub k: Option<usize>,
-    /// Search path; `None` takes any.
-    pub path: Option<Path<'a>>,
+    /// Search path, where searches are measured.
+    pub path: Path<'a>,
 }
 
-/// A search path, or any without re-ranking.
-#[derive(Clone, Copy, Debug)]
+/// A search path.
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Path<'a> {
+    /// The method's own path: neither re-ranked nor on raw vectors. Values of no search have this one.
+    #[default]
+    Native,
     /// Exactly this one.
     Named(&'a str),
-    /// The method's own path: neither re-ranked nor on raw vectors.
-    Native,
 }
 
 impl<'a> Which<'a> {
-    /// All values of a metric.
+    /// All values of a metric; of searches, over the method's own path.
     pub fn metric(metric: &'a str) -> Which<'a> {
         Which { metric, ..Which::default() }
     }
 
     /// Of a search for `k` neighbours over the method's own path.
     pub fn native(metric: &'a str, k: usize) -> Which<'a> {
-        Which { metric, k: Some(k), path: Some(Path::Native) }
+        Which { metric, k: Some(k), path: Path::Native }
     }
 
     fn fits(&self, value: &Measured) -> bool {
@@ -72,9 +73,8 @@ impl<'a> Which<'a> {
             && value.stage.is_none()
             && (self.k.is_none() || self.k == value.k)
             && match self.path {
-                None => true,
-                Some(Path::Named(name)) => path == Some(name),
-                Some(Path::Native) => path.is_some_and(|path| path != "raw" && !path.starts_with("rerank")),
+                Path::Named(name) => path == Some(name),
+                Path::Native => path.is_none_or(|path| path != "raw" && rerank_factor(path).is_none()),
             }
     }
 }
@@ -107,12 +107,12 @@ impl Point {
         Some(within_share(estimate))
     }
 
-    /// Median over all repeats of all seeds.
+    /// Centre of the medians of all seeds, each a process of its own.
     pub fn timing(&self, which: Which<'_>) -> Option<Estimate> {
         let of_seed = |values: &Vec<Measured>| values.iter().filter(|v| which.fits(v)).map(|v| v.value).collect();
-        self.once(format!("median {which:?}"), || {
+        self.once(format!("timing {which:?}"), || {
             let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
-            median_bootstrap(&groups)
+            stats::timing(&groups)
         })
     }
 
@@ -166,9 +166,10 @@ impl Point {
         self.seeds.len()
     }
 
-    /// Search paths with re-ranking, by name.
-    fn rerank_paths(&self) -> impl Iterator<Item = &str> {
-        self.seeds.iter().flatten().filter_map(|v| v.path.as_deref()).filter(|p| p.starts_with("rerank"))
+    /// How many times as many candidates a metric was measured with.
+    fn rerank_factors(&self, metric: &str) -> impl Iterator<Item = usize> {
+        let of_metric = self.seeds.iter().flatten().filter(move |v| v.metric == metric);
+        of_metric.filter_map(|v| v.path.as_deref()).filter_map(rerank_factor)
     }
 }
 
@@ -211,10 +212,10 @@ impl DatasetSummary {
         values.any(|v| v.metric == "recall_k_at_k" && v.k == Some(k))
     }
 
-    /// The largest re-ranking that was measured, by the name of its path.
-    pub fn rerank_path(&self) -> Option<String> {
-        let factor = |path: &str| path.trim_start_matches("rerank").parse::<usize>().unwrap_or(0);
-        self.points.iter().flat_map(Point::rerank_paths).max_by_key(|path| factor(path)).map(str::to_owned)
+    /// How many times as many candidates were fetched and re-ranked where a metric was measured, in ascending order.
+    pub fn rerank_factors(&self, metric: &str) -> Vec<usize> {
+        let factors: BTreeSet<usize> = self.points.iter().flat_map(|point| point.rerank_factors(metric)).collect();
+        factors.into_iter().collect()
     }
 
     /// Points that no other point of at most their rate beats in distortion.

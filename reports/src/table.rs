@@ -4,6 +4,7 @@ use crate::ReportError;
 use crate::number::{bytes, engineering, significant};
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
+use record::rerank_path;
 use record::table::csv_text;
 
 /// A cell: what is shown, and the number to sort by.
@@ -165,24 +166,42 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
     ]);
     if let Some(k) = dataset.recall_k() {
         // Without a path: over the method's own search.
-        let recall = |title: String, key: String, path: Option<String>| Column {
+        let recall = |title: String, key: String, path: Option<String>, essential: bool| Column {
             title,
             meaning: "share of the true k nearest neighbours among the k returned",
             key,
             larger_is_better: Some(true),
-            essential: true,
+            essential,
             estimate: Box::new(move |p: &Point| {
-                let path = Some(path.as_deref().map_or(Path::Native, Path::Named));
+                let path = path.as_deref().map_or(Path::Native, Path::Named);
                 p.quality(Which { metric: "recall_k_at_k", k: Some(k), path })
             }),
             show: percent,
         };
-        columns.push(recall(format!("{k}-recall@{k}"), format!("recall_{k}_at_{k}"), None));
-        if let Some(path) = dataset.rerank_path() {
-            let title = format!("… {}", path.replace("rerank", "re-ranked ×"));
-            columns.push(recall(title, format!("recall_{k}_at_{k}_{path}"), Some(path)));
+        columns.push(recall(format!("{k}-recall@{k}"), format!("recall_{k}_at_{k}"), None, true));
+        let factors = dataset.rerank_factors("recall_k_at_k");
+        for factor in &factors {
+            let path = rerank_path(*factor);
+            let (title, key) = (format!("… re-ranked ×{factor}"), format!("recall_{k}_at_{k}_{path}"));
+            columns.push(recall(title, key, Some(path), Some(factor) == factors.last()));
         }
     }
+    let reranked = dataset.rerank_factors("search_queries_per_second").into_iter().map(|factor| {
+        let path = rerank_path(factor);
+        Column {
+            title: format!("… re-ranked ×{factor}"),
+            meaning: "queries answered per second when that many candidates per neighbour are fetched over codes and ordered by \
+                      their raw vectors",
+            key: format!("search_queries_per_second_{path}"),
+            larger_is_better: Some(true),
+            essential: false,
+            estimate: Box::new(move |p: &Point| {
+                p.timing(Which { path: Path::Named(&path), ..Which::metric("search_queries_per_second") })
+            }),
+            show: engineering,
+        }
+    });
+    let reranked: Vec<Column> = reranked.collect();
     columns.extend([
         quality(
             "k-NN kept",
@@ -212,6 +231,9 @@ pub fn columns(dataset: &DatasetSummary) -> Vec<Column> {
             true,
             engineering,
         ),
+    ]);
+    columns.extend(reranked);
+    columns.extend([
         timing("p50 µs", "median latency of a single query on one thread", "search_latency_p50_us", false, |v| {
             significant(v, 3)
         }),

@@ -4,7 +4,7 @@ mod common;
 
 use common::{all_formats, record, run, text, trial};
 use record::{DatasetFacts, Measured, Picture, PictureFile, Run, Signal, Status, Trial};
-use reports::compare::{Tolerances, Verdict, compare};
+use reports::compare::{Options, Tolerances, Verdict, compare};
 use reports::{render, tidy};
 
 #[test]
@@ -121,7 +121,8 @@ fn rendering_is_reproducible_and_survives_empty_runs() {
 #[test]
 fn comparisons_find_what_is_worse() {
     let base = run();
-    let same = compare(&base, &base, &Tolerances::default(), true);
+    let quality_only = Options { speed: false, ..Options::default() };
+    let same = compare(&base, &base, &Options::default());
     assert_eq!(
         (same.verdict(), same.regressions.len(), same.improvements.len()),
         (Verdict::NoRegression, 0, 0),
@@ -133,32 +134,33 @@ fn comparisons_find_what_is_worse() {
         run.records[0].values.iter_mut().filter(|v| v.metric == metric).for_each(|v| v.value *= factor);
     };
     change(&mut worse, "nmse", 1.01);
-    let found = compare(&base, &worse, &Tolerances::default(), true);
+    let found = compare(&base, &worse, &Options::default());
     assert_eq!(found.verdict(), Verdict::Regression);
     assert_eq!(found.regressions[0].metric, "nmse");
-    assert_eq!(compare(&worse, &base, &Tolerances::default(), true).verdict(), Verdict::NoRegression, "better is fine");
+    assert_eq!(compare(&worse, &base, &Options::default()).verdict(), Verdict::NoRegression, "better is fine");
     let lenient = Tolerances { quality: [("nmse".to_owned(), 0.02)].into(), ..Tolerances::default() };
-    assert_eq!(compare(&base, &worse, &lenient, true).verdict(), Verdict::NoRegression);
+    let leniently = Options { tolerances: lenient.clone(), ..Options::default() };
+    assert_eq!(compare(&base, &worse, &leniently).verdict(), Verdict::NoRegression);
 
     let mut slow = run();
     for record in &mut slow.records {
         record.values.iter_mut().filter(|v| v.metric == "encode_vectors_per_second").for_each(|v| v.value *= 0.8);
     }
-    assert_eq!(compare(&base, &slow, &Tolerances::default(), true).verdict(), Verdict::Regression);
-    assert_eq!(compare(&base, &slow, &Tolerances::default(), false).verdict(), Verdict::NoRegression, "quality only");
+    assert_eq!(compare(&base, &slow, &Options::default()).verdict(), Verdict::Regression);
+    assert_eq!(compare(&base, &slow, &quality_only).verdict(), Verdict::NoRegression, "quality only");
     slow.records.iter_mut().for_each(|r| r.machine.cpu = "Another".into());
-    assert_eq!(compare(&base, &slow, &Tolerances::default(), true).verdict(), Verdict::CannotTell, "another machine");
+    assert_eq!(compare(&base, &slow, &Options::default()).verdict(), Verdict::CannotTell, "another machine");
 
     let mut failed = run();
     failed.records[3].status = Status::Failed;
-    assert_eq!(compare(&base, &failed, &Tolerances::default(), true).verdict(), Verdict::Regression);
+    assert_eq!(compare(&base, &failed, &Options::default()).verdict(), Verdict::Regression);
     let mut fewer = run();
     fewer.records.remove(0);
-    assert_eq!(compare(&base, &fewer, &Tolerances::default(), true).verdict(), Verdict::CannotTell);
+    assert_eq!(compare(&base, &fewer, &Options::default()).verdict(), Verdict::CannotTell);
     // One seed cannot tell noise from change: its speed is left out, its quality compared.
     let mut one = run();
     one.records.retain(|r| r.trial.seed == 1);
-    let alone = compare(&one, &one, &Tolerances::default(), true);
+    let alone = compare(&one, &one, &Options::default());
     assert!(alone.verdict() == Verdict::NoRegression && !alone.notes.is_empty(), "{alone:?}");
 
     for (table, name, value) in
@@ -173,7 +175,44 @@ fn comparisons_find_what_is_worse() {
         assert!(wrong.check().is_err(), "{table} {name} = {value}");
     }
     assert!(lenient.check().is_ok());
-    insta::assert_snapshot!("compare.md", compare(&base, &worse, &Tolerances::default(), true).to_markdown());
+    insta::assert_snapshot!("compare.md", compare(&base, &worse, &Options::default()).to_markdown());
+}
+
+#[test]
+fn every_re_ranked_search_is_shown_with_its_recall_and_its_speed() {
+    let mut run = run();
+    for record in run.records.iter_mut().filter(|r| r.status == Status::Ok) {
+        record.values.push(Measured::new("recall_k_at_k", 0.77, "1").k(10).path("rerank2"));
+        for (path, speed) in [("rerank2", 321.0), ("rerank4", 123.0)] {
+            record.values.push(Measured::new("search_queries_per_second", speed, "1/s").k(10).path(path).repeat(0));
+        }
+    }
+    let page = text(&run, "report.md");
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| PQ m=2 |") || line.starts_with("| method |")).collect();
+    let cells: Vec<Vec<&str>> = rows.iter().map(|row| row.split('|').map(str::trim).collect()).collect();
+    let find = |title: &str| -> Vec<&str> {
+        let at = cells[0].iter().enumerate().filter(|(_, cell)| **cell == title);
+        at.map(|(i, _)| cells[1][i]).collect()
+    };
+    assert_eq!(find("10-recall@10"), ["60.0%"]);
+    assert_eq!((find("… re-ranked ×2"), find("… re-ranked ×4")), (vec!["77.0%", "321"], vec!["80.0%", "123"]));
+    assert!(matches!(find("queries/s")[..], ["627" | "628"]), "of the method's own search alone");
+    let csv = text(&run, "tables/vectors_16.csv");
+    assert!(csv.contains("recall_10_at_10_rerank2") && csv.contains("search_queries_per_second_rerank4"));
+    assert!(text(&run, "tables/vectors_16.tex").matches("re-ranked").count() == 1, "a paper has no room for all");
+    assert!(text(&run, "figures/vectors_16-recall-speed.svg").contains("4× candidates re-ranked"));
+
+    // A slower re-ranked search is a regression of its own.
+    let mut slow = run.clone();
+    for record in &mut slow.records {
+        let reranked =
+            record.values.iter_mut().filter(|v| v.metric.starts_with("search") && v.path.as_deref() == Some("rerank2"));
+        reranked.for_each(|v| v.value *= 0.5);
+    }
+    let found = compare(&run, &slow, &Options::default());
+    let metrics: Vec<&str> = found.regressions.iter().map(|f| f.metric.as_str()).collect();
+    assert_eq!(metrics, ["search_queries_per_second, re-ranked ×2"; 4]);
 }
 
 /// What names and texts of a record say is shown and does nothing: no HTML, no heading, no formula, no LaTeX command.
@@ -212,6 +251,98 @@ fn words_of_a_record_stay_words() {
     assert!(rows.iter().all(|row| row.replace("\\&", "").matches('&').count() == 6), "{tex}");
     for csv in [find(".csv"), String::from_utf8(tidy(&run).expect("a table")[0].1.clone()).expect("text")] {
         assert!(csv.contains("'=<img") && !csv.contains(",=") && !csv.contains("\"=") && !csv.contains("\n="), "{csv}");
+    }
+}
+
+/// The run with every trial a second time, in another place: on a device or with a number of threads.
+fn in_two_places(change: impl Fn(&mut Trial)) -> Run {
+    let mut run = run();
+    let mut again = run.records.clone();
+    again.iter_mut().for_each(|record| change(&mut record.trial));
+    run.records.extend(again);
+    run.info.trials = run.records.iter().map(|r| r.trial.clone()).collect();
+    run
+}
+
+#[test]
+fn trials_that_differ_in_threads_or_device_alone_are_all_compared() {
+    let two: [fn(&mut Trial); 2] = [|trial| trial.threads = 8, |trial| trial.device = "cuda".into()];
+    for change in two {
+        let base = in_two_places(change);
+        let same = compare(&base, &base, &Options::default());
+        assert_eq!(
+            (same.verdict(), same.compared),
+            (Verdict::NoRegression, 2 * compare(&run(), &run(), &Options::default()).compared)
+        );
+        // One of each pair alone is worse, in quality and in speed; whichever it is.
+        for which in [0, base.records.len() / 2] {
+            for metric in ["nmse", "encode_vectors_per_second"] {
+                let mut worse = base.clone();
+                let label = base.records[which].trial.label.clone();
+                for record in worse.records[which..].iter_mut().take(13).filter(|r| r.trial.label == label) {
+                    let values = record.values.iter_mut().filter(|v| v.metric == metric);
+                    values.for_each(|v| v.value *= if metric == "nmse" { 1.01 } else { 0.8 });
+                }
+                let found = compare(&base, &worse, &Options::default());
+                assert_eq!(found.verdict(), Verdict::Regression, "{which} {metric}");
+                let place = &base.records[which].trial;
+                let named = format!("{label} · {}, {} threads", place.device, place.threads);
+                assert!(found.regressions.iter().all(|f| f.subject.contains(&named)), "{:?}", found.regressions);
+            }
+        }
+    }
+}
+
+#[test]
+fn quality_is_compared_across_numbers_of_threads_and_speed_is_not() {
+    let mut other = run();
+    other.records.iter_mut().for_each(|record| record.trial.threads = 64);
+    let found = compare(&run(), &other, &Options { speed: false, ..Options::default() });
+    assert_eq!((found.verdict(), found.compared > 0), (Verdict::NoRegression, true), "{found:?}");
+    assert_eq!(compare(&run(), &other, &Options::default()).verdict(), Verdict::CannotTell);
+}
+
+#[test]
+fn other_parameters_under_the_same_label_are_named_and_compared_on_request() {
+    let base = run();
+    let mut other = run();
+    for record in other.records.iter_mut().filter(|r| r.trial.label == "PQ m=2") {
+        record.trial.params = serde_json::json!({ "bits": 12, "init": "rows" });
+    }
+    let found = compare(&base, &other, &Options::default());
+    assert_eq!(found.verdict(), Verdict::CannotTell);
+    let expected = "vectors_16 · PQ m=2 · seed 1 has other parameters in the new run: bits was 16, is 12; init was nothing, is \
+                    \"rows\"; `--by-label` compares them all the same";
+    assert!(found.unknown.contains(&expected.to_owned()), "{:?}", found.unknown);
+    let by_label = Options { by_label: true, ..Options::default() };
+    assert_eq!(compare(&base, &other, &by_label).verdict(), Verdict::NoRegression);
+    other.records.iter_mut().flat_map(|r| &mut r.values).filter(|v| v.metric == "nmse").for_each(|v| v.value *= 2.0);
+    assert_eq!(compare(&base, &other, &by_label).verdict(), Verdict::Regression);
+}
+
+/// The gate says how blind it was: a loss of the size that it states trips it, a slightly smaller one does not.
+#[test]
+fn the_smallest_visible_loss_is_the_one_at_which_the_gate_trips() {
+    let mut base = run();
+    // Processes apart by some percent.
+    for record in &mut base.records {
+        let pace = [1.0, 0.97, 1.02, 1.04][record.trial.seed as usize % 4];
+        record.values.iter_mut().filter(|v| v.repeat.is_some()).for_each(|v| v.value *= pace);
+    }
+    let found = compare(&base, &base, &Options::default());
+    assert!(found.to_markdown().contains("The smallest loss of speed that could have been seen, over 12 timings"));
+    for (metric, larger_is_better) in [("encode_vectors_per_second", true), ("train_seconds", false)] {
+        let visible = found.timings.iter().find(|v| v.metric == metric && v.subject.contains("PQ m=2")).expect("timed");
+        assert!(visible.smallest > 0.08, "three processes apart by 3% see no loss of 8%: {visible:?}");
+        for (share, expected) in [(1.001, Verdict::Regression), (0.999, Verdict::NoRegression)] {
+            let loss = share * visible.smallest;
+            let factor = if larger_is_better { 1.0 - loss } else { 1.0 + loss };
+            let mut slow = base.clone();
+            for record in slow.records.iter_mut().filter(|r| r.trial.label == "PQ m=2") {
+                record.values.iter_mut().filter(|v| v.metric == metric).for_each(|v| v.value *= factor);
+            }
+            assert_eq!(compare(&base, &slow, &Options::default()).verdict(), expected, "{metric} {loss}");
+        }
     }
 }
 

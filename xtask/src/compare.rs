@@ -3,15 +3,16 @@
 use crate::errors::Mistakes;
 use clap::Args;
 use record::{RunFolder, write_atomically};
-use reports::compare::{Tolerances, Verdict, compare};
+use reports::compare::{Options, Tolerances, Verdict, compare};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
 #[command(
     after_help = "Quality (distortion, recall, label accuracy, rate, model size) is deterministic: any loss beyond 1e-6 of the value is a
-regression. Speed is compared by medians over all repeats and seeds: it has regressed when the whole 95% bootstrap interval
-of the ratio lies beyond 5%, or beyond the spread between the seeds of either run where that is larger.
+regression. Speed is compared by the medians of seeds, each a process of its own: it has regressed when the whole 95% interval
+of the ratio lies beyond 5%, or beyond the spread between the seeds of either run where that is larger. The answer says how
+small a loss could have been seen.
 
 A tolerances file sets shares of the value by metric name:
   [quality]
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// Also write the result as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Compare trials of the same label, dataset, device and seed, even if their parameters differ
+    #[arg(long)]
+    by_label: bool,
     /// Leave speed out, as between different machines
     #[arg(long)]
     quality_only: bool,
@@ -55,7 +59,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     }
     let base = RunFolder::new(&arguments.base).load()?;
     let new = RunFolder::new(&arguments.new).load()?;
-    let comparison = compare(&base, &new, &tolerances, !arguments.quality_only);
+    let options = Options { tolerances, speed: !arguments.quality_only, by_label: arguments.by_label };
+    let comparison = compare(&base, &new, &options);
     let text = comparison.to_markdown();
     say!("{}", text.trim_end());
     if let Some(path) = &arguments.markdown {

@@ -104,15 +104,16 @@ fn a_run_leaves_everything_it_promises() {
         for metric in ["recall_1_at_r", "recall_k_at_k"] {
             assert_eq!(count(metric), 4, "two k, two paths");
         }
-        for metric in [
-            "encode_vectors_per_second",
-            "decode_vectors_per_second",
-            "search_queries_per_second",
-            "search_latency_p50_us",
-            "search_latency_p99_us",
-        ] {
+        for metric in
+            ["encode_vectors_per_second", "decode_vectors_per_second", "search_latency_p50_us", "search_latency_p99_us"]
+        {
             assert_eq!(count(metric), 3, "{metric}: every repeat is kept");
         }
+        let searched = |path: Option<usize>| {
+            let timed = record.values.iter().filter(|v| v.metric == "search_queries_per_second");
+            timed.filter(|v| v.path.as_deref().and_then(record::rerank_factor) == path).count()
+        };
+        assert_eq!((searched(None), searched(Some(4))), (3, 3), "every repeat, with re-ranking and without");
         assert_eq!((count("knn_accuracy"), count("knn_accuracy_retention")), (2, 1));
         let stages = record.values.iter().filter(|v| v.metric == "perplexity" && v.stage.is_some()).count();
         let positions =

@@ -92,6 +92,19 @@ impl Measured {
     }
 }
 
+/// How the name of a search path begins whose candidates are re-ranked.
+const RERANK: &str = "rerank";
+
+/// The search path that fetches `factor` times as many candidates and orders them by their raw vectors.
+pub fn rerank_path(factor: usize) -> String {
+    format!("{RERANK}{factor}")
+}
+
+/// How many times as many candidates a search path fetches; `None` if it does not re-rank.
+pub fn rerank_factor(path: &str) -> Option<usize> {
+    path.strip_prefix(RERANK)?.parse().ok()
+}
+
 /// What identifies a trial, and the columns it has in every row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {

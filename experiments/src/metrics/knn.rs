@@ -58,17 +58,16 @@ impl Measure for Knn {
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let Some(labels) = &subject.data.labels else { return Ok(Vec::new()) };
-        let search = subject.search();
-        let found = subject.found()?.iter();
-        let found: Truth = found.map(|row| row.iter().take(self.k).map(|n| n.id).collect()).collect();
+        let search = subject.found()?;
+        let found: Truth = search.neighbors.iter().map(|row| row.iter().take(self.k).map(|n| n.id).collect()).collect();
         let raw = accuracy(subject.truth, labels, self.k);
         let coded = accuracy(&found, labels, self.k);
         let mut out = vec![
             Measured::new("knn_accuracy", raw, "1").k(self.k).path("raw"),
-            Measured::new("knn_accuracy", coded, "1").k(self.k).path(search.path()),
+            Measured::new("knn_accuracy", coded, "1").k(self.k).path(search.path),
         ];
         if raw > 0.0 {
-            out.push(Measured::new("knn_accuracy_retention", coded / raw, "1").k(self.k).path(search.path()));
+            out.push(Measured::new("knn_accuracy_retention", coded / raw, "1").k(self.k).path(search.path));
         }
         Ok(out)
     }

@@ -2,11 +2,10 @@
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
-use crate::search::rerank;
+use crate::search::rerank_all;
 use methods::spec::schema_of;
 use methods::{MethodError, ParamError};
-use rayon::prelude::*;
-use record::Measured;
+use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,25 +66,17 @@ impl Measure for Recall {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let search = subject.search();
         let (base, queries) = (subject.data.base.view(), subject.data.queries.view());
         let found = subject.found()?;
         let mut out = Vec::new();
         for &factor in &self.rerank {
-            let path = if factor == 0 { search.path().to_owned() } else { format!("rerank{factor}") };
+            let path = if factor == 0 { found.path.to_owned() } else { rerank_path(factor) };
             // More neighbours than there are rows is no question.
             for &k in self.k.iter().filter(|k| **k <= base.nrows()) {
                 let returned: Truth = if factor == 0 {
-                    found.iter().map(|row| row.iter().take(k).map(|n| n.id).collect()).collect()
+                    found.neighbors.iter().map(|row| row.iter().take(k).map(|n| n.id).collect()).collect()
                 } else {
-                    found
-                        .par_iter()
-                        .enumerate()
-                        .map(|(q, row)| {
-                            let query = queries.row(q).to_vec();
-                            rerank(&query, base, subject.data.metric, &row[..row.len().min(k * factor)], k)
-                        })
-                        .collect()
+                    rerank_all(queries, base, subject.data.metric, &found.neighbors, k * factor, k)
                 };
                 out.push(Measured::new("recall_1_at_r", one_recall(subject.truth, &returned), "1").k(k).path(&path));
                 out.push(Measured::new("recall_k_at_k", k_recall(subject.truth, &returned, k), "1").k(k).path(&path));

@@ -1,12 +1,12 @@
 //! How fast is it, on this machine, alone?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
-use crate::search::CodeSearch;
+use crate::search::{CodeSearch, rerank_all};
 use crate::units::Seconds;
 use methods::spec::schema_of;
 use methods::{MethodError, ParamError};
 use ndarray::{Array2, s};
-use record::Measured;
+use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,9 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
             let value = settings[key].as_u64().unwrap_or(0);
             ParamError::in_range(key, value, low, high)?;
         }
+        for factor in settings["rerank"].as_array().into_iter().flatten() {
+            ParamError::in_range("rerank", factor.as_u64().unwrap_or(0), 1, 1000)?;
+        }
         Ok(measure)
     },
 };
@@ -39,11 +42,15 @@ struct Throughput {
     /// Neighbours returned by each query.
     #[schemars(range(min = 1, max = 10000))]
     k: usize,
+    /// Search is timed once more for each of these: so many candidates per neighbour are fetched over codes and ordered by their
+    /// raw vectors. The search without re-ranking is timed always.
+    #[schemars(inner(range(min = 1, max = 1000)))]
+    rerank: Vec<usize>,
 }
 
 impl Default for Throughput {
     fn default() -> Throughput {
-        Throughput { min_time: Seconds(0.2), repeats: 5, k: 10 }
+        Throughput { min_time: Seconds(0.2), repeats: 5, k: 10, rerank: vec![4] }
     }
 }
 
@@ -56,8 +63,8 @@ impl Measure for Throughput {
     }
 
     fn seconds(&self) -> f64 {
-        // Encoding, decoding, searching, single queries; one warm-up each.
-        4.0 * (self.repeats + 1) as f64 * self.min_time.0
+        // Encoding, decoding, searching, single queries, and each re-ranked search; one warm-up each.
+        (4 + self.rerank.len()) as f64 * (self.repeats + 1) as f64 * self.min_time.0
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
@@ -94,6 +101,19 @@ impl Measure for Throughput {
         }
         for value in &mut out[before..] {
             (value.k, value.path) = (Some(self.k), Some(search.path().to_owned()));
+        }
+        for &factor in &self.rerank {
+            let before = out.len();
+            let (queries, depth) = (data.queries.view(), (self.k * factor).min(n));
+            self.repeat(&mut out, "search_queries_per_second", queries.nrows(), subject, || {
+                let candidates = search.search(queries, depth)?;
+                let found = rerank_all(queries, data.base.view(), data.metric, &candidates, depth, self.k);
+                std::hint::black_box(found);
+                Ok(())
+            })?;
+            for value in &mut out[before..] {
+                (value.k, value.path) = (Some(self.k), Some(rerank_path(factor)));
+            }
         }
         Ok(out)
     }

@@ -5,18 +5,20 @@ use super::axis::Axis;
 use super::chart::{Chart, Curve};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Which};
+use record::rerank_path;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let Some(k) = dataset.recall_k() else { return Ok(None) };
     let mut curves: Vec<Curve> = dataset.curves(|point| point.quality(Which::native("recall_k_at_k", k)));
-    let rerank = dataset.rerank_path();
-    if let Some(path) = &rerank {
-        let which = Which { metric: "recall_k_at_k", k: Some(k), path: Some(Path::Named(path)) };
+    // One dashed curve for each method can be told from the others; the table has them all.
+    let factor = dataset.rerank_factors("recall_k_at_k").pop();
+    if let Some(factor) = factor {
+        let path = rerank_path(factor);
+        let which = Which { metric: "recall_k_at_k", k: Some(k), path: Path::Named(&path) };
         let reranked = dataset.curves(|point| point.quality(which));
         curves.extend(reranked.into_iter().map(|curve| Curve { secondary: true, ..curve }));
     }
     let Some(x) = Axis::log2(curves.iter().flat_map(|c| &c.points).map(|(x, _)| *x)) else { return Ok(None) };
-    let factor = rerank.as_deref().map(|path| path.trim_start_matches("rerank"));
     let svg = Chart {
         title: dataset.name.clone(),
         x_title: "rate, bits per vector".into(),

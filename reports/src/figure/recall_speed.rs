@@ -4,28 +4,36 @@ use super::Sketch;
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
 use crate::ReportError;
-use crate::summary::{DatasetSummary, Which, pareto};
+use crate::summary::{DatasetSummary, Path, Point, Which, pareto};
+use record::rerank_path;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     // Recall at the k that was timed, where it was measured.
     let timed = dataset.timed_k();
     let Some(k) = timed.filter(|k| dataset.has_recall_at(*k)).or_else(|| dataset.recall_k()) else { return Ok(None) };
-    let coordinates: Vec<Option<(f64, f64)>> = dataset
-        .points
-        .iter()
-        .map(|p| {
-            let recall = p.quality(Which::native("recall_k_at_k", k))?.value;
-            let speed = p.timing(Which::metric("search_queries_per_second"))?.value;
-            Some((recall, speed))
-        })
-        .collect();
-    let Some(y) = Axis::log10(coordinates.iter().flatten().map(|(_, speed)| *speed)) else { return Ok(None) };
+    let place = |p: &Point, path: Path<'_>| {
+        let recall = p.quality(Which { metric: "recall_k_at_k", k: Some(k), path })?.value;
+        Some((recall, p.timing(Which { path, ..Which::metric("search_queries_per_second") })?))
+    };
+    let coordinates: Vec<Option<(f64, f64)>> =
+        dataset.points.iter().map(|p| place(p, Path::Native).map(|(recall, speed)| (recall, speed.value))).collect();
+    // What re-ranking gains and costs, with the most candidates that both were measured with.
+    let timed_factors = dataset.rerank_factors("search_queries_per_second");
+    let factor = dataset.rerank_factors("recall_k_at_k").into_iter().rfind(|factor| timed_factors.contains(factor));
+    let reranked = factor.map(|factor| {
+        let path = rerank_path(factor);
+        let curves = dataset.curves_over(|p| place(p, Path::Named(&path)));
+        curves.into_iter().map(|curve| Curve { secondary: true, joined: false, ..curve }).collect::<Vec<_>>()
+    });
+    let reranked = reranked.unwrap_or_default();
+    let speeds = coordinates.iter().flatten().map(|(_, speed)| *speed);
+    let reranked_speeds = reranked.iter().flat_map(|curve| &curve.points).map(|(_, speed)| speed.value);
+    let Some(y) = Axis::log10(speeds.chain(reranked_speeds)) else { return Ok(None) };
     let front = pareto(&coordinates);
     let mut curves: Vec<Curve> = Vec::new();
     for (index, series) in dataset.series().into_iter().enumerate() {
         let of_series = || dataset.points.iter().enumerate().filter(|(_, p)| p.series == series);
-        let points = of_series()
-            .filter_map(|(i, p)| Some((coordinates[i]?.0, p.timing(Which::metric("search_queries_per_second"))?)));
+        let points = of_series().filter_map(|(_, p)| place(p, Path::Native));
         let strong = of_series().filter(|(i, _)| coordinates[*i].is_some()).map(|(i, _)| front[i]);
         curves.push(Curve {
             name: series.to_owned(),
@@ -35,6 +43,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
             ..Curve::default()
         });
     }
+    curves.extend(reranked);
     let mut line: Vec<(f64, f64)> =
         coordinates.iter().zip(&front).filter(|(_, f)| **f).filter_map(|(c, _)| *c).collect();
     line.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -46,7 +55,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         y,
         curves,
         references: vec![Reference { name: "Pareto front".into(), points: line, side: Side::Above }],
-        secondary_name: None,
+        secondary_name: factor.map(|f| format!("open: {f}× candidates re-ranked")),
     }
     .draw()?;
     let threads = dataset.points.iter().map(|p| p.threads).max().unwrap_or(1);
@@ -54,9 +63,12 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         Some(timed) if timed != k => format!(" Speed was measured for {timed} neighbours."),
         _ => String::new(),
     };
+    let again = factor.map_or(String::new(), |f| {
+        format!(" Open: {f} times as many candidates are fetched and re-ranked by their raw vectors.")
+    });
     let caption = format!(
-        "Search over all {} codes of {} on {threads} thread{}: queries per second (median of all repeats, 95% bootstrap \
-         interval) against recall. The dashed line joins the Pareto front; points that another one beats in both are pale.{other}",
+        "Search over all {} codes of {} on {threads} thread{}: queries per second (median of each seed, 95% interval over \
+         seeds) against recall. The dashed line joins the Pareto front; points that another one beats in both are pale.{again}{other}",
         dataset.facts.base,
         dataset.name,
         if threads == 1 { "" } else { "s" }

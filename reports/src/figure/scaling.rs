@@ -153,7 +153,7 @@ pub fn draw(datasets: &[DatasetSummary], work: Work, against: Against) -> Result
         secondary_name: None,
     };
     let caption = format!(
-        "Time of {} against {}, on logarithmic axes: medians of all repeats with 95% bootstrap intervals, {names} curve{}. Along \
+        "Time of {} against {}, on logarithmic axes: median of each seed with 95% intervals over seeds, {names} curve{}. Along \
          the dashed line time changes {words}.",
         work.title(),
         against.title(work),

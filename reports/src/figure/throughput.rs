@@ -29,7 +29,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     }
     let svg = Bars { title: format!("{}: speed", dataset.name), rows: dataset.coloured_rows(), panels }.draw()?;
     let caption = format!(
-        "Speed on {}: medians of all repeats with 95% bootstrap intervals. Bars start at zero; each panel has its own scale.",
+        "Speed on {}: median of each seed with 95% intervals over seeds. Bars start at zero; each panel has its own scale.",
         dataset.name
     );
     Ok(Some(Sketch { caption, svg }))
