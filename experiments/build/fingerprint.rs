@@ -1,0 +1,88 @@
+//! One number for everything that determines results: the sources, their dependencies, and what compiles them. Part of the
+//! build script, and of the test that holds it to its word.
+
+use std::path::{Path, PathBuf};
+
+/// Where what computes results is written, from the folder of this package. Whole folders, whatever their files are called:
+/// kernels are text of other languages, and the next kind of file is not forgotten.
+pub const SOURCES: [&str; 7] = [
+    "../datasets/src",
+    "../methods/cpu/src",
+    "../methods/cuda/kernels",
+    "../methods/cuda/src",
+    "../methods/gradients/src",
+    "../methods/src",
+    "src",
+];
+
+/// Which dependencies there are, with which features, and how they are compiled.
+pub const MANIFESTS: [&str; 9] = [
+    "../Cargo.lock",
+    "../Cargo.toml",
+    "../datasets/Cargo.toml",
+    "../datasets/catalog.toml",
+    "../methods/Cargo.toml",
+    "../methods/cpu/Cargo.toml",
+    "../methods/cuda/Cargo.toml",
+    "../methods/gradients/Cargo.toml",
+    "Cargo.toml",
+];
+
+/// Everything below [`SOURCES`] and in [`MANIFESTS`], in `package`, in an order that no file system decides. What an editor
+/// leaves (hidden files and backups) is left out.
+pub fn files(package: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = MANIFESTS.iter().map(|name| package.join(name)).collect();
+    SOURCES.iter().for_each(|folder| below(&package.join(folder), &mut found));
+    found.sort();
+    found
+}
+
+fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name.ends_with('~') {
+            continue;
+        }
+        if path.is_dir() {
+            below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// FNV-1a, 64 bits: the same on every platform and compiler.
+pub struct Hash(pub u64);
+
+impl Hash {
+    /// Of nothing.
+    pub fn new() -> Hash {
+        Hash(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Adds bytes and their end, so that nothing can pass from one to the next. Ends of lines may be those of any system.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let plain = bytes.iter().filter(|byte| **byte != b'\r');
+        let mut length = 0u64;
+        for byte in plain {
+            self.byte(*byte);
+            length += 1;
+        }
+        length.to_le_bytes().into_iter().for_each(|byte| self.byte(byte));
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+/// Adds names and contents of all [`files`] of `package`.
+pub fn add_files(package: &Path, hash: &mut Hash) {
+    for file in files(package) {
+        let name = file.strip_prefix(package).unwrap_or(&file);
+        hash.add(name.to_string_lossy().replace('\\', "/").as_bytes());
+        // A file that cannot be read is compiled by nobody.
+        hash.add(&std::fs::read(&file).unwrap_or_default());
+    }
+}
