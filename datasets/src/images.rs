@@ -2,8 +2,8 @@
 
 use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Size};
 use crate::format::{picture_size, read_picture};
+use crate::seen::Digests;
 use crate::signal::{Picture, Signal};
-use crate::source::Digests;
 use crate::split::{Holdings, IMAGE, Parts, Rows};
 use crate::{Dataset, DatasetError, Metric, Split, Summary, format};
 use ndarray::Array2;

@@ -3,14 +3,12 @@
 use crate::catalog::{self, SearchPath};
 use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
+use crate::seen::{Digests, SeenFile};
 use crate::split::{Holdings, Parts};
 use crate::{Dataset, DatasetError, Labels, Metric, Signal, Split, Summary, SyntheticSource, format};
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Vectors by catalog name, from files, from images, or from a random source.
@@ -66,6 +64,8 @@ pub struct FileSource {
 pub struct Resolved {
     /// What loading will give.
     pub summary: Summary,
+    /// Its files as they were found.
+    pub files: Vec<SeenFile>,
     plan: Plan,
 }
 
@@ -94,13 +94,32 @@ impl Source {
     /// # Errors
     /// Whatever would make loading fail, as far as it can be seen without interpreting values.
     pub fn resolve(&self, root: &Path, search: &SearchPath) -> Result<Resolved, DatasetError> {
+        self.resolve_knowing(root, search, &[])
+    }
+
+    /// As [`Source::resolve`], without reading files for their digests that look as they did when they were `seen`.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`].
+    pub fn resolve_knowing(
+        &self,
+        root: &Path,
+        search: &SearchPath,
+        seen: &[SeenFile],
+    ) -> Result<Resolved, DatasetError> {
+        let mut digests = Digests::knowing(seen);
+        let resolved = self.resolve_with(root, search, &mut digests)?;
+        Ok(Resolved { files: digests.into_seen(), ..resolved })
+    }
+
+    fn resolve_with(&self, root: &Path, search: &SearchPath, digests: &mut Digests) -> Result<Resolved, DatasetError> {
         match self {
             Source::Synthetic(source) => {
-                Ok(Resolved { summary: source.summary()?, plan: Plan::Synthetic(source.clone()) })
+                let plan = Plan::Synthetic(source.clone());
+                Ok(Resolved { summary: source.summary()?, files: Vec::new(), plan })
             }
             Source::Named(name) => {
                 let entry = catalog::find(name)?;
-                let mut digests = Digests::default();
                 let mut locate = |file: &catalog::FileEntry| {
                     let path = entry.locate(file, search)?;
                     let found = digests.of(&path)?;
@@ -116,7 +135,7 @@ impl Source {
                         locate(file)?;
                     }
                     let parts = images::Files { base: files, ..images::Files::default() };
-                    let plan = ImagePlan::new(name, parts, set.patch, entry.metric, &set.split, &mut digests)?;
+                    let plan = ImagePlan::new(name, parts, set.patch, entry.metric, &set.split, digests)?;
                     return Resolved::from(plan).of_dim(name, entry.dim);
                 }
                 let Some(base) = &entry.base else {
@@ -134,10 +153,10 @@ impl Source {
                 for file in &entry.others {
                     locate(file)?;
                 }
-                let resolved = paths.check(name, entry.metric, &entry.split, &mut digests)?;
+                let resolved = paths.check(name, entry.metric, &entry.split, digests)?;
                 resolved.of_dim(name, entry.dim)
             }
-            Source::Images(source) => source.resolve(root, &mut Digests::default()).map(Resolved::from),
+            Source::Images(source) => source.resolve(root, digests).map(Resolved::from),
             Source::File(source) => {
                 let at = |path: &PathBuf| root.join(path);
                 let paths = Paths {
@@ -151,7 +170,7 @@ impl Source {
                 let stem = Place::of(&source.path).file.file_stem().map(|s| s.to_string_lossy().into_owned());
                 let name = source.name.clone().or(stem).unwrap_or_default();
                 let split = source.split.clone().unwrap_or_default();
-                paths.check(&name, source.metric, &split, &mut Digests::default())
+                paths.check(&name, source.metric, &split, digests)
             }
         }
     }
@@ -237,13 +256,13 @@ impl Paths {
             holdings,
             parts,
         };
-        Ok(Resolved { summary, plan: Plan::Files(files) })
+        Ok(Resolved { summary, files: Vec::new(), plan: Plan::Files(files) })
     }
 }
 
 impl From<ImagePlan> for Resolved {
     fn from(plan: ImagePlan) -> Resolved {
-        Resolved { summary: plan.summary.clone(), plan: Plan::Images(plan) }
+        Resolved { summary: plan.summary.clone(), files: Vec::new(), plan: Plan::Images(plan) }
     }
 }
 
@@ -331,44 +350,4 @@ fn taken(rows: Array2<f32>, which: &[usize]) -> Array2<f32> {
 
 fn select(rows: &Array2<f32>, which: &[usize]) -> Array2<f32> {
     rows.select(Axis(0), which).as_standard_layout().into_owned()
-}
-
-/// Digests of files; each file is read once, however many parts come from it.
-#[derive(Default)]
-pub(crate) struct Digests(HashMap<PathBuf, String>);
-
-impl Digests {
-    /// Of the file that a path means, whichever array in it.
-    fn of(&mut self, path: &Path) -> Result<String, DatasetError> {
-        self.of_file(Place::of(path).file)
-    }
-
-    /// Of a file, whatever its name contains.
-    pub(crate) fn of_file(&mut self, file: PathBuf) -> Result<String, DatasetError> {
-        if let Some(known) = self.0.get(&file) {
-            return Ok(known.clone());
-        }
-        let digest = sha256(&file)?;
-        self.0.insert(file, digest.clone());
-        Ok(digest)
-    }
-}
-
-/// Digest of a file's content, in lower-case hexadecimal.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn sha256(path: impl AsRef<Path>) -> Result<String, DatasetError> {
-    let path = path.as_ref();
-    let io = |error| DatasetError::Io { path: path.to_owned(), error };
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0u8; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(io)? {
-            0 => break,
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -2,26 +2,26 @@
 //! record the moment its trial ends.
 
 use crate::Document;
+use crate::child::{Child, End};
 use crate::document::to_yaml;
 use crate::facts;
 use crate::fault::Fault;
 use crate::machine;
 use crate::pictures;
 use crate::plan::{Plan, PlannedTrial, SOURCES, hash};
-use crate::trial::{Message, Request};
+use crate::queue::{Needs, Queue};
+use crate::trial::{Failure, Request};
 use datasets::format;
 use record::{
-    DatasetFacts, Machine, Measured, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, write_atomically,
+    Cause, DatasetFacts, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, is_regular,
+    read_regular, write_atomically,
 };
 use serde::Serialize;
 use serde_json::json;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use thiserror::Error;
 
 /// How to start a trial's process: it must answer as [`crate::trial::run`] does.
@@ -52,6 +52,8 @@ pub struct Outcome {
     pub ok: usize,
     /// Trials that failed or timed out, now or before.
     pub failed: usize,
+    /// How many of these failed for something outside of them: the next run tries them again.
+    pub passing: usize,
     /// Trials that had ended before and were not run again.
     pub reused: usize,
     /// Trials left, because the run was interrupted or filtered.
@@ -84,6 +86,8 @@ pub struct Settings<'a> {
     pub filter: Option<String>,
     /// Run trials that have ended again.
     pub force: bool,
+    /// Run trials again that did not succeed, whatever made them fail.
+    pub retry_failed: bool,
     /// Set from outside to end the run.
     pub interrupt: &'a AtomicBool,
     /// Root of the source tree, for its revision.
@@ -121,13 +125,14 @@ pub fn run(
         plan.filter(text);
     }
 
-    // A failure is final under its limits; a timing, on its machine.
+    // A failure is final under its limits unless something outside of the trial was at fault; a timing, on its machine.
     let timed = plan.timed();
     let ended = |planned: &PlannedTrial| {
         let id = &planned.trial.id;
         let record = folder.trial(id)?;
-        let final_here = record.status == Status::Ok || record.limits == plan.limits;
-        let kept = !plan.experiment.keep_models || record.status != Status::Ok || folder.model_file(id).is_file();
+        let again = settings.retry_failed || record.failed_in_passing() || record.limits != plan.limits;
+        let final_here = record.status == Status::Ok || !again;
+        let kept = !plan.experiment.keep_models || record.status != Status::Ok || is_regular(&folder.model_file(id));
         let kept = kept && (record.status != Status::Ok || pictures::are_here(plan, folder, planned));
         (final_here && kept && (!timed || record.machine.is_like(&machine))).then_some(record)
     };
@@ -137,7 +142,7 @@ pub fn run(
     let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
     observer.begin(to_run.len(), reused, to_run.iter().map(|t| t.estimated_seconds).sum());
 
-    // Timed trials run alone; the others side by side as far as their threads fit.
+    // Timed trials run alone; the others side by side as far as their threads and their memory fit.
     let threads = plan.most_threads();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = if timed { 1 } else { (cores / threads).max(1) };
@@ -147,7 +152,7 @@ pub fn run(
         prepared: &prepared,
         machine: &machine,
         to_run: &to_run,
-        next: AtomicUsize::new(0),
+        queue: Queue::new(to_run.iter().map(|t| needs(plan, t)).collect(), machine::available_memory_bytes()),
         progress: Mutex::new(Progress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
     };
     std::thread::scope(|scope| {
@@ -159,16 +164,29 @@ pub fn run(
         return Err(error.into());
     }
 
-    let records: Vec<Status> = all.iter().filter_map(|t| folder.trial(&t.id)).map(|r| r.status).collect();
-    let ok = records.iter().filter(|s| **s == Status::Ok).count();
+    let records: Vec<TrialRecord> = all.iter().filter_map(|t| folder.trial(&t.id)).collect();
+    let ok = records.iter().filter(|r| r.status == Status::Ok).count();
     Ok(Outcome {
         ok,
         failed: records.len() - ok,
+        passing: records.iter().filter(|r| r.failed_in_passing()).count(),
         reused,
         left: all.len() - records.len(),
         interrupted: settings.interrupt.load(Ordering::SeqCst),
     })
 }
+
+/// What a trial takes while it runs; no more than its limit, at which it ends.
+fn needs(plan: &Plan, planned: &PlannedTrial) -> Needs {
+    let bytes = planned.estimated_bytes.min(plan.limits.memory_bytes.unwrap_or(u64::MAX));
+    Needs { bytes, device: planned.trial.device != CPU }
+}
+
+/// The device that every process has for itself.
+const CPU: &str = "cpu";
+
+/// Largest file of facts that is read, in bytes.
+pub(crate) const MAX_FACTS: u64 = 1 << 30;
 
 /// What the trials of a dataset need.
 struct Prepared {
@@ -192,8 +210,8 @@ fn prepare_datasets(
         );
         let facts_file = absolute(&folder.dataset_file(&key, "json"));
         let truth_file = (depth > 0).then(|| absolute(&folder.dataset_file(&key, "ivecs")));
-        let kept = std::fs::read(&facts_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let facts = match kept.filter(|_| truth_file.as_ref().is_none_or(|file| file.is_file())) {
+        let kept = read_regular(&facts_file, MAX_FACTS).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let facts = match kept.filter(|_| truth_file.as_ref().is_none_or(|file| is_regular(file))) {
             Some(facts) => facts,
             None => {
                 observer.preparing(&summary.name);
@@ -214,7 +232,7 @@ fn prepare_datasets(
 }
 
 /// Plain data as JSON. An empty text in its place would be read as a damaged file, or as no request.
-fn plain_json(data: &impl Serialize) -> String {
+pub(crate) fn plain_json(data: &impl Serialize) -> String {
     match serde_json::to_string(data) {
         Ok(text) => text,
         Err(error) => unreachable!("structs of names and numbers are JSON: {error}"),
@@ -264,43 +282,47 @@ struct Session<'a> {
     prepared: &'a [Prepared],
     machine: &'a Machine,
     to_run: &'a [&'a PlannedTrial],
-    next: AtomicUsize,
+    queue: Queue,
     progress: Mutex<Progress<'a>>,
-}
-
-/// Bytes kept of what a child writes to standard error.
-const MAX_WORDS: u64 = 1 << 16;
-
-/// How a child came to its end.
-enum End {
-    Values(Vec<Measured>),
-    Failed(String),
-    Timeout,
-    Interrupted,
 }
 
 impl<'a> Session<'a> {
     /// Takes trials in order until none is left or the run is interrupted.
     fn lane(&self) {
-        while let Some(planned) = self.to_run.get(self.next.fetch_add(1, Ordering::SeqCst)) {
-            if self.settings.interrupt.load(Ordering::SeqCst) || self.with_progress(|p| p.error.is_some()) {
-                return;
-            }
+        let stop = || self.settings.interrupt.load(Ordering::SeqCst) || self.with_progress(|p| p.error.is_some());
+        while let Some(number) = self.queue.take(stop) {
+            let planned = self.to_run[number];
             let start = Instant::now();
-            let (status, reason, values) = match self.child(planned) {
+            let child = Child {
+                launcher: &self.settings.launcher,
+                request: &self.request(planned),
+                timeout: self.plan.experiment.timeout,
+                interrupt: self.settings.interrupt,
+            };
+            let end = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
+            let starved = matches!(&end, End::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
+            // Its neighbours may have had the memory that it needed.
+            let again = starved && self.queue.had_company(number);
+            self.queue.end(number, again);
+            if again {
+                continue;
+            }
+            let (status, failure, values) = match end {
                 End::Values(values) => (Status::Ok, None, values),
-                End::Failed(reason) => (Status::Failed, Some(reason), Vec::new()),
+                End::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
                 End::Timeout => {
-                    let limit = self.plan.experiment.timeout;
-                    (Status::Timeout, Some(format!("it was still running after {limit}")), Vec::new())
+                    let reason = format!("it was still running after {}", self.plan.experiment.timeout);
+                    (Status::Timeout, Some(Failure { reason, cause: Cause::Trial }), Vec::new())
                 }
                 End::Interrupted => return,
             };
+            let (reason, cause) = failure.map(|failure| (failure.reason, failure.cause)).unzip();
             let record = TrialRecord {
                 schema: SCHEMA,
                 trial: planned.trial.clone(),
                 status,
                 reason,
+                cause,
                 limits: self.plan.limits,
                 machine: self.machine.clone(),
                 wall_seconds: start.elapsed().as_secs_f64(),
@@ -332,6 +354,7 @@ impl<'a> Session<'a> {
             trial: planned.trial.clone(),
             dataset: self.plan.datasets[planned.dataset].written.clone(),
             root: absolute(&self.plan.root),
+            files: self.plan.datasets[planned.dataset].resolved.files.clone(),
             facts: prepared.facts_file.clone(),
             truth: prepared.truth_file.clone(),
             model: keep.then(|| absolute(&self.settings.folder.model_file(&planned.trial.id))),
@@ -340,135 +363,4 @@ impl<'a> Session<'a> {
             limits: self.plan.limits,
         }
     }
-
-    fn child(&self, planned: &PlannedTrial) -> End {
-        let launcher = &self.settings.launcher;
-        let child = Command::new(&launcher.program)
-            .args(&launcher.arguments)
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) => return End::Failed(format!("{} could not be started: {error}", launcher.program.display())),
-        };
-        let request = plain_json(&self.request(planned));
-        if let Some(mut stdin) = child.stdin.take() {
-            // A child that dies before it has read this tells why by its exit.
-            let _ = stdin.write_all(request.as_bytes());
-        }
-        let stderr = child.stderr.take();
-        let words = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut stderr) = stderr {
-                // The first words say why; what follows a flood is read, so that the child can go on, and dropped.
-                let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut text);
-                let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        let (sender, lines) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            std::thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    if sender.send(line).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-
-        // A limit beyond what the clock can hold is none.
-        let deadline = Instant::now().checked_add(self.plan.experiment.timeout.duration());
-        let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let mut answer = None;
-        let cut_short = loop {
-            match lines.recv_timeout(Duration::from_millis(50)) {
-                Ok(line) => match serde_json::from_str(&line) {
-                    Ok(Message::Phase(phase)) => self.with_progress(|p| p.observer.phase(planned, &phase)),
-                    Ok(Message::Values(values)) => answer = Some(End::Values(values)),
-                    Ok(Message::Failed(reason)) => answer = Some(End::Failed(reason)),
-                    Err(_) => answer = Some(End::Failed(format!("its process wrote something unexpected: {line}"))),
-                },
-                Err(RecvTimeoutError::Disconnected) => break None,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if self.settings.interrupt.load(Ordering::SeqCst) {
-                break Some(End::Interrupted);
-            }
-            if late() {
-                break Some(End::Timeout);
-            }
-        };
-        // Its output has ended, so its process should: but a driver may hang on the way out.
-        let mut cut_short = cut_short;
-        while cut_short.is_none() && answer.is_none() && matches!(child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(1));
-            cut_short = late().then_some(End::Timeout);
-        }
-        let _ = child.kill();
-        let exit = child.wait();
-        let words = words.join().unwrap_or_default();
-        // A terminal's Ctrl-C reaches the child too, perhaps before this process has noticed its own.
-        if exit.as_ref().is_ok_and(interrupted) {
-            self.settings.interrupt.store(true, Ordering::SeqCst);
-        }
-        if let Some(answer) = answer {
-            return answer;
-        }
-        if self.settings.interrupt.load(Ordering::SeqCst) {
-            return End::Interrupted;
-        }
-        cut_short.unwrap_or_else(|| End::Failed(death(exit.ok(), &words, self.plan.limits.memory_bytes)))
-    }
-}
-
-#[cfg(unix)]
-fn interrupted(exit: &ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    exit.signal() == Some(2)
-}
-
-#[cfg(not(unix))]
-fn interrupted(_: &ExitStatus) -> bool {
-    false
-}
-
-/// Why a process died without an answer, in words.
-fn death(exit: Option<ExitStatus>, stderr: &str, memory_limit: Option<u64>) -> String {
-    let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim();
-    if stderr.contains("memory allocation of") {
-        let asked = stderr.lines().find(|line| line.contains("memory allocation of")).unwrap_or(last).trim();
-        return match memory_limit {
-            Some(bytes) => format!("out of memory under the limit of {}: {asked}", crate::units::ByteSize(bytes)),
-            None => format!("out of memory: {asked}"),
-        };
-    }
-    let how = match exit {
-        Some(exit) => describe_exit(exit),
-        None => "its process was lost".to_owned(),
-    };
-    match stderr.lines().find(|line| line.contains("panicked at")) {
-        Some(line) => format!("{how}; {} {last}", line.trim()),
-        None if last.is_empty() => how,
-        None => format!("{how}; it said: {last}"),
-    }
-}
-
-#[cfg(unix)]
-fn describe_exit(exit: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match exit.signal() {
-        Some(9) => "its process was killed (signal 9), as a system does that runs out of memory".to_owned(),
-        Some(6) => "its process aborted (signal 6)".to_owned(),
-        Some(signal) => format!("its process died from signal {signal}"),
-        None => format!("its process ended without an answer ({exit})"),
-    }
-}
-
-#[cfg(not(unix))]
-fn describe_exit(exit: ExitStatus) -> String {
-    format!("its process ended without an answer ({exit})")
 }

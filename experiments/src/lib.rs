@@ -5,6 +5,7 @@
 //! [`Plan::new`] checks everything that can be checked before anything runs. [`engine::run`] carries the plan out;
 //! [`trial::run`] is the other end, in the child process.
 
+mod child;
 pub mod document;
 pub mod engine;
 pub mod experiment;
@@ -14,6 +15,7 @@ pub mod machine;
 pub mod metrics;
 pub mod pictures;
 pub mod plan;
+mod queue;
 pub mod search;
 pub mod trial;
 mod units;

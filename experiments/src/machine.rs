@@ -12,6 +12,15 @@ pub(crate) fn total_memory_bytes() -> u64 {
     System::new_with_specifics(wanted).map_or(u64::MAX, |system| system.total_memory())
 }
 
+/// Bytes of memory that could be had now, also by what limits this process and its children; the largest number when the
+/// system does not tell.
+pub(crate) fn available_memory_bytes() -> u64 {
+    let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+    let Ok(system) = System::new_with_specifics(wanted) else { return u64::MAX };
+    let confined = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+    system.available_memory().min(confined)
+}
+
 /// Peak resident set size of this process. Linux keeps it per program image; what `getrusage` says there starts from the
 /// size of the process that spawned this one.
 #[cfg(target_os = "linux")]
@@ -62,7 +71,9 @@ pub fn describe(root: &Path) -> Machine {
     let system = System::new_with_specifics(wanted).ok();
     let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+        // Only looked at: `git status` would take a lock in the user's tree to refresh its index.
+        let output =
+            Command::new("git").arg("--no-optional-locks").arg("-C").arg(root).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     Machine {

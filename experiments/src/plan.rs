@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::metrics::Measure;
 use crate::units::Seconds;
 use checks::Checker;
-use datasets::{Resolved, SearchPath};
+use datasets::{Resolved, SearchPath, Summary};
 use entries::LabelledMethod;
 use methods::strict;
 use record::{Limits, Trial};
@@ -70,6 +70,8 @@ pub struct PlannedTrial {
     pub dataset: usize,
     /// Rough expectation.
     pub estimated_seconds: f64,
+    /// Rough expectation of its memory, in bytes.
+    pub estimated_bytes: u64,
 }
 
 /// Multiply-adds per second and thread assumed for estimates; they order trials and fill a progress bar, no more.
@@ -77,6 +79,19 @@ const ASSUMED_RATE: f64 = 2e10;
 
 /// Trials of one experiment; a sweep over many lists multiplies quickly.
 const MAX_TRIALS: usize = 100_000;
+
+/// What a process takes that has loaded nothing.
+const OVERHEAD_BYTES: u64 = 1 << 26;
+
+/// Memory of a trial: all rows as f32, the training rows once more for its method, the base rows once decoded and once more
+/// for what measures them, and the codes. The largest number if it cannot be counted.
+fn expected_bytes(summary: &Summary, code_bits: usize) -> u64 {
+    let (train, base, queries) = (summary.train as u64, summary.base as u64, summary.queries as u64);
+    let rows = || train.checked_mul(2)?.checked_add(base.checked_mul(3)?)?.checked_add(queries);
+    let codes = || base.checked_mul(code_bits.div_ceil(8) as u64);
+    let all = || rows()?.checked_mul(4 * summary.dim as u64)?.checked_add(codes()?)?.checked_add(OVERHEAD_BYTES);
+    all().unwrap_or(u64::MAX)
+}
 
 /// Starting a process and loading data.
 const OVERHEAD_SECONDS: f64 = 0.3;
@@ -223,6 +238,7 @@ impl Plan {
                 bits_per_vector: method.method.code_bits(dim),
             },
             dataset,
+            estimated_bytes: expected_bytes(summary, method.method.code_bits(dim)),
             estimated_seconds: OVERHEAD_SECONDS + multiply_adds / (ASSUMED_RATE * threads as f64) + measuring,
         }
     }

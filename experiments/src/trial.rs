@@ -1,19 +1,20 @@
 //! One trial, in a process of its own: fit, encode, decode, measure. Reads a request, writes its progress and its
 //! result as lines of JSON.
 
+use crate::engine::MAX_FACTS;
 use crate::facts::Truth;
 use crate::metrics::{self, MEASURES, Shared, Subject};
 use crate::pictures;
 use crate::plan;
 use cpu::Isa;
-use datasets::{SearchPath, format};
-use methods::Context;
+use datasets::{Dataset, SearchPath, SeenFile, format};
+use methods::{Context, MethodError};
 use ndarray::Array2;
-use record::{DatasetFacts, Limits, Measured, Trial};
+use record::{Cause, DatasetFacts, Limits, Measured, Trial, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What the parent asks for.
@@ -25,6 +26,9 @@ pub struct Request {
     pub dataset: Value,
     /// Folder that relative paths start from.
     pub root: PathBuf,
+    /// The files of the dataset as the parent found them. Those that look the same are not read for their digests again.
+    #[serde(default)]
+    pub files: Vec<SeenFile>,
     /// What is known of the dataset.
     pub facts: PathBuf,
     /// Exact neighbours of its queries (ivecs), when some measurement needs them.
@@ -50,7 +54,29 @@ pub enum Message {
     /// It is done.
     Values(Vec<Measured>),
     /// It cannot go on.
-    Failed(String),
+    Failed(Failure),
+}
+
+/// Why a trial did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In words.
+    pub reason: String,
+    /// What was at fault, as far as it is known.
+    pub cause: Cause,
+}
+
+/// Puts a cause beside the words of an error.
+fn because<E: std::fmt::Display>(cause: Cause) -> impl Fn(E) -> Failure {
+    move |error| Failure { reason: error.to_string(), cause }
+}
+
+/// A failure of a method or a measurement, at the step named.
+fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
+    move |error| {
+        let cause = if matches!(error, MethodError::Backend(_)) { Cause::Device } else { Cause::Trial };
+        Failure { reason: format!("{step}: {error}"), cause }
+    }
 }
 
 /// Reads one [`Request`] from `input` and answers on `output`. Whatever goes wrong is an answer too.
@@ -67,14 +93,16 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Resu
         let _ = std::env::set_current_dir(std::env::temp_dir());
     }
     let mut text = String::new();
+    // On a line of its own, whatever a library has written before.
     let mut say = |message: &Message| {
-        writeln!(output, "{}", serde_json::to_string(message)?)?;
+        let line = serde_json::to_string(message)?;
+        output.write_all(format!("\n{line}\n").as_bytes())?;
         output.flush()
     };
     let answer = input
         .read_to_string(&mut text)
-        .map_err(|e| e.to_string())
-        .and_then(|_| serde_json::from_str::<Request>(&text).map_err(|e| format!("not a request: {e}")))
+        .map_err(because(Cause::Trial))
+        .and_then(|_| serde_json::from_str::<Request>(&text).map_err(because(Cause::Trial)))
         .and_then(|request| {
             confine(&request.limits);
             perform(&request, &mut |phase| {
@@ -101,53 +129,53 @@ fn confine(limits: &Limits) {
     let _ = limits;
 }
 
-fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<Measured>, String> {
+fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<Measured>, Failure> {
     let trial = &request.trial;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(trial.threads)
         .build()
-        .map_err(|e| format!("threads could not be started: {e}"))?;
+        .map_err(|e| because(Cause::Start)(format!("threads could not be started: {e}")))?;
     pool.install(|| {
         phase("load");
-        let source = plan::parse_source(&request.dataset).map_err(|e| e.to_string())?;
-        let resolved = source.resolve(&request.root, &SearchPath::from_env()).map_err(|e| e.to_string())?;
-        let data = resolved.load().map_err(|e| e.to_string())?;
-        let facts: DatasetFacts = read_facts(&request.facts)?;
+        let source = plan::parse_source(&request.dataset).map_err(because(Cause::Trial))?;
+        // The parent has read these files before: where they are wrong now, they have changed.
+        let search = SearchPath::from_env();
+        let resolved = source.resolve_knowing(&request.root, &search, &request.files).map_err(because(Cause::Files))?;
+        let data = resolved.load().map_err(because(Cause::Files))?;
+        let facts: DatasetFacts = read_facts(&request.facts).map_err(because(Cause::Files))?;
         if resolved.summary.fingerprint != facts.fingerprint {
-            return Err(format!("the vectors of {} have changed since this run began", trial.dataset));
+            let changed = format!("the vectors of {} have changed since this run began", trial.dataset);
+            return Err(because(Cause::Files)(changed));
         }
-        let truth: Truth = match &request.truth {
-            Some(path) => {
-                let ids = format::read_ids(path).map_err(|e| e.to_string())?;
-                ids.outer_iter().map(|row| row.to_vec()).collect()
-            }
-            None => Vec::new(),
+        let truth = match &request.truth {
+            Some(path) => read_truth(path, &data).map_err(because(Cause::Files))?,
+            None => Truth::new(),
         };
-        let backend = methods::backend::open(&trial.device).map_err(|e| e.to_string())?;
+        let backend = methods::backend::open(&trial.device).map_err(because(Cause::Device))?;
         let cx = Context::on(backend.clone(), trial.seed);
-        let method = methods::parse(&trial.method, trial.params.clone()).map_err(|e| e.to_string())?;
+        let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
 
         phase("fit");
         let start = Instant::now();
-        let quantizer = method.fit(data.train.view(), &cx).map_err(|e| format!("fit: {e}"))?;
-        backend.synchronize().map_err(|e| format!("fit: {e}"))?;
+        let quantizer = method.fit(data.train.view(), &cx).map_err(at_step("fit"))?;
+        backend.synchronize().map_err(at_step("fit"))?;
         let fit_seconds = start.elapsed().as_secs_f64();
         if let Some(path) = &request.model {
-            save_model(path, &methods::model::write(&*method, &*quantizer))?;
+            save_model(path, &methods::model::write(&*method, &*quantizer)).map_err(because(Cause::Files))?;
         }
 
         phase("encode");
         let mut codes = vec![0u8; data.base.nrows() * quantizer.code_size()];
-        quantizer.encode_into(data.base.view(), &mut codes).map_err(|e| format!("encode: {e}"))?;
+        quantizer.encode_into(data.base.view(), &mut codes).map_err(at_step("encode"))?;
         let mut decoded = Array2::<f32>::zeros(data.base.dim());
-        quantizer.decode_into(&codes, decoded.view_mut()).map_err(|e| format!("decode: {e}"))?;
+        quantizer.decode_into(&codes, decoded.view_mut()).map_err(at_step("decode"))?;
 
         let mut measures = Vec::new();
         for entry in MEASURES {
             let settings = request.measure.get(entry.name);
             if settings.is_some() || entry.always {
                 let settings = settings.cloned().unwrap_or_default();
-                measures.push((entry.name, metrics::parse(entry.name, settings).map_err(|e| e.to_string())?));
+                measures.push((entry.name, metrics::parse(entry.name, settings).map_err(because(Cause::Trial))?));
             }
         }
         let subject = Subject {
@@ -166,27 +194,38 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
         let mut values = Vec::new();
         for (name, measure) in &measures {
             phase(name);
-            values.extend(measure.measure(&subject).map_err(|e| format!("{name}: {e}"))?);
+            values.extend(measure.measure(&subject).map_err(at_step(name))?);
         }
         if let Some(v) = values.iter().find(|v| !v.value.is_finite()) {
-            return Err(format!("{} came out as {}, which is no measurement", v.metric, v.value));
+            let reason = format!("{} came out as {}, which is no measurement", v.metric, v.value);
+            return Err(because(Cause::Trial)(reason));
         }
         if let Some(wanted) = &request.pictures {
             phase("pictures");
-            pictures::save(wanted, &data, decoded.view())?;
+            pictures::save(wanted, &data, decoded.view()).map_err(because(Cause::Files))?;
         }
         Ok(values)
     })
 }
 
-fn save_model(path: &std::path::Path, file: &[u8]) -> Result<(), String> {
+fn save_model(path: &Path, file: &[u8]) -> Result<(), String> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
     record::write_atomically(path, file).map_err(|e| e.to_string())
 }
 
-fn read_facts(path: &PathBuf) -> Result<DatasetFacts, String> {
-    let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+/// The exact neighbours, which are used as row numbers: a file of another dataset must not lead beyond the rows.
+fn read_truth(path: &Path, data: &Dataset) -> Result<Truth, String> {
+    let ids = format::read_ids(path).map_err(|e| e.to_string())?;
+    let rows = data.base.nrows();
+    if ids.nrows() != data.queries.nrows() || ids.iter().any(|&id| id as usize >= rows) {
+        return Err(format!("{} holds no neighbours of these queries; delete it", path.display()));
+    }
+    Ok(ids.outer_iter().map(|row| row.to_vec()).collect())
+}
+
+fn read_facts(path: &Path) -> Result<DatasetFacts, String> {
+    let text = read_regular(path, MAX_FACTS).map_err(|e| format!("{}: {e}", path.display()))?;
     serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -32,6 +32,10 @@ pub struct Arguments {
     /// Run trials again that have already ended
     #[arg(long)]
     force: bool,
+    /// Run trials again that failed or timed out. Without it only those do that failed for something outside of them: a file
+    /// missing or changed, a signal from outside, no memory, no device
+    #[arg(long)]
+    retry_failed: bool,
     /// Compute on this device instead of the experiment's: cpu, cuda or auto
     #[arg(long, value_parser = device)]
     device: Option<Device>,
@@ -163,6 +167,7 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
         launcher: Launcher { program, arguments: vec!["trial".into()] },
         filter: arguments.filter.clone(),
         force: arguments.force,
+        retry_failed: arguments.retry_failed,
         interrupt: &INTERRUPT,
         source_tree: crate::source_tree(),
     };
@@ -178,6 +183,12 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
     let report = crate::report::render(&[root], None, &plan.report_formats())?;
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
+    if outcome.passing > 0 {
+        say!("{} failed for something outside of them: the same command tries them again", outcome.passing);
+    }
+    if outcome.failed > outcome.passing {
+        say!("{} of the failures are kept; `--retry-failed` tries them again", outcome.failed - outcome.passing);
+    }
     if outcome.interrupted {
         let how = if arguments.force { "without --force, the same command" } else { "the same command" };
         say!("interrupted: {how} goes on where this run stopped");

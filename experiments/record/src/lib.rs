@@ -41,6 +41,31 @@ impl Status {
     }
 }
 
+/// What made a trial fail, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// A file was missing, could not be read or written, or had changed.
+    Files,
+    /// A signal from outside ended its process, as a system sends that runs out of memory.
+    Killed,
+    /// The machine had no memory left for it.
+    Memory,
+    /// The device that it computes on was not there, or failed.
+    Device,
+    /// The system started no process or no threads for it.
+    Start,
+    /// The trial itself: its method, its parameters, its data or its limits, so that it would end in the same way again.
+    Trial,
+}
+
+impl Cause {
+    /// Whether the trial may succeed when it is tried again, because something outside of it was at fault.
+    pub fn passes(self) -> bool {
+        self != Cause::Trial
+    }
+}
+
 /// One measured value, with the columns of the tidy table that tell it from its siblings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -158,6 +183,9 @@ pub struct TrialRecord {
     pub status: Status,
     /// Why it did not succeed.
     pub reason: Option<String>,
+    /// What made it fail; none in records of versions that did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Under which limits.
     pub limits: Limits,
     /// Where it ran.
@@ -166,6 +194,13 @@ pub struct TrialRecord {
     pub wall_seconds: f64,
     /// Everything measured.
     pub values: Vec<Measured>,
+}
+
+impl TrialRecord {
+    /// Whether it failed for something outside of it, and may succeed when it is tried again.
+    pub fn failed_in_passing(&self) -> bool {
+        self.status != Status::Ok && self.cause.is_some_and(Cause::passes)
+    }
 }
 
 /// Where a run took place.

@@ -295,6 +295,7 @@ mod tests {
             },
             status: Status::Ok,
             reason: None,
+            cause: None,
             limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
             machine: Machine::default(),
             wall_seconds: 0.5,

@@ -67,6 +67,7 @@ pub fn record(trial: Trial, nmse: f64) -> TrialRecord {
         trial,
         status: Status::Ok,
         reason: None,
+        cause: None,
         limits: Limits { timeout_seconds: 600.0, memory_bytes: None },
         machine: machine(),
         wall_seconds: 1.0,

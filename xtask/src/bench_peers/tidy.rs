@@ -70,6 +70,7 @@ pub fn records(common: &Common<'_>, data: &Data, row: &Row, outcome: &Outcome, w
             },
             status,
             reason: reason.clone(),
+            cause: None,
             limits: TrialLimits { timeout_seconds: common.timeout_seconds, memory_bytes: None },
             machine: common.machine.clone(),
             wall_seconds,

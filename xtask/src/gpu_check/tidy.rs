@@ -70,6 +70,7 @@ fn record(
         },
         status,
         reason,
+        cause: None,
         limits: TrialLimits { timeout_seconds: 0.0, memory_bytes: None },
         machine: setting.machine.clone(),
         wall_seconds: 0.0,

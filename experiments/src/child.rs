@@ -1,0 +1,208 @@
+//! The process of one trial as its parent sees it: started, listened to, ended in time, and if it dies, why.
+
+use crate::engine::{Launcher, plain_json};
+use crate::trial::{Failure, Message, Request};
+use crate::units::{ByteSize, Seconds};
+use record::{Cause, Measured};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// Bytes kept of what a child writes to standard error.
+const MAX_WORDS: u64 = 1 << 16;
+
+/// How long a child may take to end after its answer; drivers clean up on the way out, and some hang.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How a child came to its end.
+pub(crate) enum End {
+    /// With everything measured.
+    Values(Vec<Measured>),
+    /// Without.
+    Failed(Failure),
+    /// At its time limit.
+    Timeout,
+    /// By an interrupt of the run.
+    Interrupted,
+}
+
+/// A child to be.
+pub(crate) struct Child<'a> {
+    /// How to start it.
+    pub(crate) launcher: &'a Launcher,
+    /// What to ask of it.
+    pub(crate) request: &'a Request,
+    /// When to end it.
+    pub(crate) timeout: Seconds,
+    /// Set from outside to end the run, and here when an interrupt has reached the child first.
+    pub(crate) interrupt: &'a AtomicBool,
+}
+
+impl Child<'_> {
+    /// Runs it to its end; `phase` is told what it says that it does.
+    pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> End {
+        let launcher = self.launcher;
+        let child = Command::new(&launcher.program)
+            .args(&launcher.arguments)
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = match child {
+            Ok(child) => child,
+            Err(error) => {
+                let reason = format!("{} could not be started: {error}", launcher.program.display());
+                return End::Failed(Failure { reason, cause: Cause::Start });
+            }
+        };
+        let request = plain_json(self.request);
+        if let Some(mut stdin) = child.stdin.take() {
+            // A child that dies before it has read this tells why by its exit.
+            let _ = stdin.write_all(request.as_bytes());
+        }
+        let stderr = child.stderr.take();
+        let words = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            if let Some(mut stderr) = stderr {
+                // The first words say why; what follows a flood is read, so that the child can go on, and dropped.
+                let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut text);
+                let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let lines = lines_of(child.stdout.take());
+
+        // A limit beyond what the clock can hold is none.
+        let mut deadline = Instant::now().checked_add(self.timeout.duration());
+        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let mut answer = None;
+        // Its libraries write to standard output too: what is no message decides nothing, and may explain a death.
+        let mut stray = None;
+        let mut cut_short = loop {
+            match lines.recv_timeout(Duration::from_millis(50)) {
+                Ok(line) => match serde_json::from_str(&line) {
+                    Ok(Message::Phase(name)) => phase(&name),
+                    Ok(_) if answer.is_some() => {}
+                    Ok(Message::Values(values)) => answer = Some(End::Values(values)),
+                    Ok(Message::Failed(failure)) => answer = Some(End::Failed(self.under_limits(failure))),
+                    Err(_) => stray = stray.or(Some(line)),
+                },
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if answer.is_some() {
+                let farewell = Instant::now() + FAREWELL;
+                deadline = Some(deadline.map_or(farewell, |deadline| deadline.min(farewell)));
+            }
+            if self.interrupt.load(Ordering::SeqCst) {
+                break Some(End::Interrupted);
+            }
+            if late(deadline) {
+                break Some(End::Timeout);
+            }
+        };
+        // Its output has ended, so its process should: but a driver may hang on the way out.
+        while cut_short.is_none() && answer.is_none() && matches!(child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+            cut_short = late(deadline).then_some(End::Timeout);
+        }
+        let _ = child.kill();
+        let exit = child.wait();
+        let words = words.join().unwrap_or_default();
+        // A terminal's Ctrl-C reaches the child too, perhaps before this process has noticed its own.
+        if exit.as_ref().is_ok_and(interrupted) {
+            self.interrupt.store(true, Ordering::SeqCst);
+        }
+        if let Some(answer) = answer {
+            return answer;
+        }
+        if self.interrupt.load(Ordering::SeqCst) {
+            return End::Interrupted;
+        }
+        let words = stray.map_or(words.clone(), |line| format!("{words}\n{line}"));
+        cut_short.unwrap_or_else(|| End::Failed(self.death(exit.ok(), &words)))
+    }
+
+    /// A memory limit of its own would stop the trial in the same way again.
+    fn under_limits(&self, failure: Failure) -> Failure {
+        let starved = matches!(failure.cause, Cause::Memory | Cause::Start);
+        let cause = if starved && self.request.limits.memory_bytes.is_some() { Cause::Trial } else { failure.cause };
+        Failure { cause, ..failure }
+    }
+
+    /// Why a process died without an answer.
+    fn death(&self, exit: Option<ExitStatus>, words: &str) -> Failure {
+        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim();
+        if let Some(asked) = words.lines().find(|line| line.contains("memory allocation of")) {
+            let limit = self.request.limits.memory_bytes;
+            let under = limit.map(|bytes| format!(" under the limit of {}", ByteSize(bytes))).unwrap_or_default();
+            let reason = format!("out of memory{under}: {}", asked.trim());
+            return self.under_limits(Failure { reason, cause: Cause::Memory });
+        }
+        let (how, cause) = match exit {
+            Some(exit) => describe_exit(exit),
+            None => ("its process was lost".to_owned(), Cause::Killed),
+        };
+        let reason = match words.lines().find(|line| line.contains("panicked at")) {
+            Some(line) => format!("{how}; {} {last}", line.trim()),
+            None if last.is_empty() => how,
+            None => format!("{how}; it said: {last}"),
+        };
+        Failure { reason, cause }
+    }
+}
+
+/// The lines that a child writes, until it closes its output. Bytes that are no text do not end them, and empty lines are
+/// left out.
+fn lines_of(stdout: Option<ChildStdout>) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    if let Some(stdout) = stdout {
+        std::thread::spawn(move || {
+            let (mut stdout, mut line) = (BufReader::new(stdout), Vec::new());
+            while stdout.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line).trim().to_owned();
+                if !text.is_empty() && sender.send(text).is_err() {
+                    return;
+                }
+                line.clear();
+            }
+        });
+    }
+    lines
+}
+
+#[cfg(unix)]
+fn interrupted(exit: &ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    exit.signal() == Some(nix::libc::SIGINT)
+}
+
+#[cfg(not(unix))]
+fn interrupted(_: &ExitStatus) -> bool {
+    false
+}
+
+/// How a process ended, in words, and what that says of the cause.
+#[cfg(unix)]
+fn describe_exit(exit: ExitStatus) -> (String, Cause) {
+    use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSYS, SIGTRAP};
+    use std::os::unix::process::ExitStatusExt;
+    // Signals that a program brings upon itself by what it does.
+    let own = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
+    let cause = if exit.signal().is_some_and(|signal| !own.contains(&signal)) { Cause::Killed } else { Cause::Trial };
+    let words = match exit.signal() {
+        Some(SIGKILL) => "its process was killed (signal 9), as a system does that runs out of memory".to_owned(),
+        Some(SIGABRT) => "its process aborted (signal 6)".to_owned(),
+        Some(signal) => format!("its process died from signal {signal}"),
+        None => format!("its process ended without an answer ({exit})"),
+    };
+    (words, cause)
+}
+
+#[cfg(not(unix))]
+fn describe_exit(exit: ExitStatus) -> (String, Cause) {
+    (format!("its process ended without an answer ({exit})"), Cause::Trial)
+}

@@ -1,0 +1,235 @@
+//! What a run makes of the processes of its trials, whatever these say and however they end. The processes are shell scripts
+//! that play the part of a trial.
+#![cfg(unix)]
+
+use experiments::engine::{self, Settings};
+use experiments::plan::{PlannedTrial, parse_source};
+use experiments::trial::Request;
+use experiments::{Document, Launcher, Observer, Outcome, Overrides, Plan};
+use record::{Cause, RunFolder, Status, TrialRecord};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+const EXPERIMENT: &str = "name: t
+seeds: [1]
+threads: 1
+datasets: [{ synthetic: gaussian, dim: 4, n: 40, queries: 5 }]
+methods: [{ scalar: { bits: 2 } }]
+measure: { distortion: {} }
+";
+
+/// What a child says that has measured something.
+const VALUES: &str = r#"echo '{"values":[{"metric":"nmse","value":0.5,"unit":"1"}]}'"#;
+
+struct Silent;
+
+impl Observer for Silent {
+    fn preparing(&mut self, _: &str) {}
+    fn begin(&mut self, _: usize, _: usize, _: f64) {}
+    fn phase(&mut self, _: &PlannedTrial, _: &str) {}
+    fn ended(&mut self, _: &PlannedTrial, _: &TrialRecord, _: f64) {}
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    experiment: String,
+    retry_failed: bool,
+}
+
+impl Bench {
+    fn new(experiment: impl Into<String>) -> Bench {
+        let folder = tempfile::tempdir().expect("a folder");
+        Bench { folder, experiment: experiment.into(), retry_failed: false }
+    }
+
+    /// Runs the experiment with children that do what a script says.
+    fn run(&self, script: &str) -> (Outcome, Vec<TrialRecord>) {
+        let document = Document::parse("e.yaml", &self.experiment).expect("YAML");
+        let search = datasets::SearchPath::default();
+        let mut plan = Plan::new(&document, self.folder.path(), &search, &Overrides::default()).expect("a plan");
+        let never = AtomicBool::new(false);
+        let script = format!("cat > \"$0/request.$$\"; mv \"$0/request.$$\" \"$0/request\"; {script}");
+        let settings = Settings {
+            folder: RunFolder::new(self.folder.path().join("run")),
+            launcher: Launcher {
+                program: PathBuf::from("sh"),
+                arguments: vec!["-c".into(), script, self.folder.path().display().to_string()],
+            },
+            filter: None,
+            force: false,
+            retry_failed: self.retry_failed,
+            interrupt: &never,
+            source_tree: self.folder.path().to_owned(),
+        };
+        let outcome = engine::run(&mut plan, &document, &settings, &mut Silent).expect("runs");
+        (outcome, settings.folder.load().expect("a run").records)
+    }
+
+    /// How often a child was started, by scripts that say so with [`COUNT`].
+    fn started(&self) -> usize {
+        std::fs::read_to_string(self.folder.path().join("started")).map_or(0, |text| text.lines().count())
+    }
+}
+
+const COUNT: &str = "echo x >> \"$0/started\"";
+
+#[test]
+fn what_libraries_write_to_standard_output_decides_nothing() {
+    let noise = "echo 'a library says hello'; printf '\\377\\376 no text\\n'; echo; echo '{\"values\"'";
+    for script in [
+        format!("{VALUES}; {noise}"),
+        format!("{noise}; {VALUES}"),
+        format!("{noise}; {VALUES}; {noise}; exit 3"),
+        format!("{VALUES}; kill -SEGV $$"),
+    ] {
+        let (outcome, records) = Bench::new(EXPERIMENT).run(&script);
+        assert_eq!((outcome.ok, outcome.failed), (1, 0), "{script}: {:?}", records[0].reason);
+        assert_eq!(records[0].values[0].value, 0.5);
+    }
+    // The first answer counts, and no answer is still a failure, which the noise may explain.
+    let failed = r#"echo '{"failed":{"reason":"it was me","cause":"trial"}}'"#;
+    let (_, records) = Bench::new(EXPERIMENT).run(&format!("{failed}; {VALUES}"));
+    assert_eq!(records[0].reason.as_deref(), Some("it was me"));
+    let (_, records) = Bench::new(EXPERIMENT).run("echo 'a library says goodbye'; exit 3");
+    let reason = records[0].reason.clone().unwrap_or_default();
+    assert!(reason.contains("exit status: 3") && reason.ends_with("it said: a library says goodbye"), "{reason}");
+}
+
+/// Runs a script until its trial has failed, then children that succeed; tells the cause and whether these had a chance.
+fn fails_then(experiment: &str, script: &str, retry_failed: bool) -> (Option<Cause>, bool) {
+    let mut bench = Bench::new(experiment);
+    let (outcome, records) = bench.run(script);
+    assert_eq!((outcome.ok, outcome.failed), (0, 1), "{script}");
+    assert_eq!(outcome.passing, usize::from(records[0].failed_in_passing()));
+    let cause = records[0].cause;
+    bench.retry_failed = retry_failed;
+    let (outcome, _) = bench.run(VALUES);
+    (cause, outcome.ok == 1)
+}
+
+#[test]
+fn what_fails_for_something_outside_of_it_is_tried_again_by_the_same_command() {
+    let says = |cause: &str| format!(r#"echo '{{"failed":{{"reason":"r","cause":"{cause}"}}}}'"#);
+    let aborts = "echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$".to_owned();
+    for (script, cause) in [
+        ("kill -KILL $$".to_owned(), Cause::Killed),
+        ("kill -TERM $$".to_owned(), Cause::Killed),
+        ("kill -HUP $$".to_owned(), Cause::Killed),
+        (aborts.clone(), Cause::Memory),
+        (says("files"), Cause::Files),
+        (says("device"), Cause::Device),
+        (says("start"), Cause::Start),
+    ] {
+        assert_eq!(fails_then(EXPERIMENT, &script, false), (Some(cause), true), "{script}");
+    }
+    let limited = format!("{EXPERIMENT}memory: 1GiB\n");
+    for (experiment, script) in [
+        (EXPERIMENT, "kill -SEGV $$".to_owned()),
+        (EXPERIMENT, "kill -ABRT $$".to_owned()),
+        (EXPERIMENT, "exit 1".to_owned()),
+        (EXPERIMENT, says("trial")),
+        // Under a limit of its own it would run out of memory again.
+        (&limited, aborts),
+        (&limited, says("start")),
+    ] {
+        assert_eq!(fails_then(experiment, &script, false), (Some(Cause::Trial), false), "{script}");
+        assert_eq!(fails_then(experiment, &script, true), (Some(Cause::Trial), true), "{script}");
+    }
+}
+
+#[test]
+fn failures_of_records_without_a_cause_are_kept() {
+    let bench = Bench::new(EXPERIMENT);
+    let (_, records) = bench.run("kill -KILL $$");
+    let file = RunFolder::new(bench.folder.path().join("run")).trial_file(&records[0].trial.id);
+    let text = std::fs::read_to_string(&file).expect("a record");
+    let old: String = text.lines().filter(|line| !line.contains("\"cause\"")).collect();
+    assert!(old.len() < text.len());
+    std::fs::write(&file, old).expect("writes");
+    let (outcome, records) = bench.run(VALUES);
+    assert_eq!((outcome.ok, outcome.reused, outcome.passing, records[0].cause), (0, 1, 0, None));
+}
+
+/// The whole way, from a file that is gone to the same command after it came back.
+#[test]
+fn a_dataset_that_is_gone_or_other_and_comes_back_is_measured_after_all() {
+    let file = "name: t\nseeds: [1]\nthreads: 1\ndatasets: [{ path: rows.fvecs }]\nmethods: [{ scalar: { bits: 2 } }]\nmeasure: { distortion: {} }\n";
+    let bench = Bench::new(file);
+    let path = bench.folder.path().join("rows.fvecs");
+    let rows = |shift: u8| -> Vec<u8> {
+        let row = |i: u8| [vec![2, 0, 0, 0], vec![0, 0, 0x80 + shift, 0x3f, 0, 0, i, 0x40]].concat();
+        (0..100).flat_map(row).collect()
+    };
+    std::fs::write(&path, rows(0)).expect("writes");
+    // What the process of a trial does, with the request as it came.
+    let answer = |request: &Request| {
+        let mut answer = Vec::new();
+        let text = serde_json::to_vec(request).expect("a request");
+        experiments::trial::run(&text[..], &mut answer).expect("answers");
+        String::from_utf8(answer).expect("text")
+    };
+    let (_, _) = bench.run("exit 1");
+    let request: Request =
+        serde_json::from_slice(&std::fs::read(bench.folder.path().join("request")).expect("a request")).expect("JSON");
+    assert!(answer(&request).contains("\"values\""));
+    std::fs::remove_file(&path).expect("removes");
+    assert!(answer(&request).contains("\"cause\":\"files\""), "gone");
+    std::fs::write(&path, rows(1)).expect("writes");
+    let changed = answer(&request);
+    assert!(
+        changed.contains("have changed since this run began") && changed.contains("\"cause\":\"files\""),
+        "{changed}"
+    );
+    std::fs::write(&path, &rows(0)[..600]).expect("writes");
+    assert!(answer(&request).contains("\"cause\":\"files\""), "cut");
+    std::fs::write(&path, rows(0)).expect("writes");
+    assert!(answer(&request).contains("\"values\""), "the same again");
+}
+
+/// A child is told how the files of its dataset looked, and takes their digests from there.
+#[test]
+fn files_that_look_the_same_are_not_read_for_their_digests_again() {
+    let folder = "datasets: [{ path: rows.fvecs, queries: more/queries.fvecs }]";
+    let bench = Bench::new(format!(
+        "name: t\nseeds: [1]\nthreads: 1\n{folder}\nmethods: [{{ scalar: {{ bits: 2 }} }}]\nmeasure: {{ distortion: {{}} }}\n"
+    ));
+    std::fs::create_dir(bench.folder.path().join("more")).expect("a folder");
+    for (name, value) in [("rows.fvecs", 0x3f), ("more/queries.fvecs", 0x40)] {
+        let path = bench.folder.path().join(name);
+        let row = |i: u8| [vec![1, 0, 0, 0], vec![0, 0, i, value]].concat();
+        std::fs::write(&path, (0..100).flat_map(row).collect::<Vec<u8>>()).expect("writes");
+        let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        std::fs::File::options().write(true).open(&path).and_then(|f| f.set_modified(an_hour_ago)).expect("a time");
+    }
+    bench.run(VALUES);
+    let text = std::fs::read_to_string(bench.folder.path().join("request")).expect("a request");
+    let mut request: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let files = request["files"].as_array_mut().expect("files");
+    assert_eq!(files.len(), 2);
+    files.iter_mut().for_each(|file| file["sha256"] = format!("as {}", file["path"]).into());
+    let request: Request = serde_json::from_value(request).expect("a request");
+    let source = parse_source(&request.dataset).expect("a source");
+    let resolve = |files| source.resolve_knowing(&request.root, &datasets::SearchPath::default(), files);
+    let fingerprint = |files| resolve(files).expect("resolves").summary.fingerprint;
+    assert_eq!(fingerprint(&request.files).matches("as \"/").count(), 2, "digests are those that were told");
+    assert!(!fingerprint(&[]).contains("as \"/"));
+}
+
+#[test]
+fn a_trial_that_starves_beside_others_runs_once_more_alone() {
+    let two = Bench::new(EXPERIMENT.replace("seeds: [1]", "seeds: [1, 2]"));
+    // Each child waits until the other one runs, or two seconds; then the first to come is killed, once.
+    let script = format!(
+        "{COUNT}; i=0; while [ $(wc -l < \"$0/started\") -lt 2 ] && [ $i -lt 200 ]; do sleep 0.01; i=$((i+1)); done; \
+         mkdir \"$0/killed\" 2>/dev/null && kill -KILL $$; {VALUES}"
+    );
+    let (outcome, records) = two.run(&script);
+    let side_by_side = std::thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2);
+    if side_by_side {
+        assert_eq!((outcome.ok, two.started()), (2, 3), "{:?}", records.iter().map(|r| &r.reason).collect::<Vec<_>>());
+    }
+    // Alone, it has failed.
+    let one = Bench::new(EXPERIMENT);
+    let (outcome, records) = one.run(&format!("{COUNT}; kill -KILL $$"));
+    assert_eq!((outcome.passing, one.started(), records[0].status), (1, 1, Status::Failed));
+}
