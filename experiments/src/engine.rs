@@ -164,6 +164,7 @@ pub fn run(
         return Err(error.into());
     }
 
+    folder.save_model_index(&all)?;
     let records: Vec<TrialRecord> = all.iter().filter_map(|t| folder.trial(&t.id)).collect();
     let ok = records.iter().filter(|r| r.status == Status::Ok).count();
     Ok(Outcome {

@@ -2,6 +2,7 @@
 
 mod atomic;
 mod generated;
+mod models;
 mod pictures;
 mod regular;
 mod store;

@@ -252,14 +252,14 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// Writes a value as JSON.
-fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
     let bytes = serde_json::to_vec_pretty(value)
         .map_err(|e| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
     write_atomically(path, &bytes)
 }
 
 /// Reads a value that carries its schema version.
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
     let bytes = regular::read(path, MAX_JSON).map_err(RecordError::io("read", path))?;
     let damaged = |e: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
@@ -270,11 +270,11 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::*;
 
-    fn record(id: &str) -> TrialRecord {
+    pub(crate) fn record(id: &str) -> TrialRecord {
         TrialRecord {
             schema: SCHEMA,
             trial: Trial {
