@@ -30,8 +30,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
 };
 
 /// What can be named, for messages.
-const FORMS: &str =
-    "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or RaBitQ4, with PCA64, RR64 or OPQ16 and a comma before it";
+const FORMS: &str = "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or RaBitQ4, with PCA64, RR64, OPQ16 or OPQ16_64 and a comma before it";
 
 fn schema() -> Schema {
     schemars::json_schema!({
@@ -73,6 +72,20 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
     };
     let (name, mut params) = self::codec(text, codec)?;
     let number = |prefix: &str| transform.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
+    // `OPQ64_128`: 64 groups of the 128 components that are kept.
+    if let Some((m, dim)) = transform.strip_prefix("OPQ").and_then(|numbers| numbers.split_once('_')) {
+        let numbers = m.parse::<usize>().ok().zip(dim.parse::<usize>().ok());
+        return match numbers {
+            Some((m, dim)) if name == "pq" && params["m"] == m => {
+                params["dim"] = dim.into();
+                Ok(("opq", params))
+            }
+            _ => Err(refuse(
+                format!("`{transform}` in `{text}` keeps some components for another codec"),
+                "OPQ16_64,PQ16x8 does so for a product quantizer of as many groups; PCA64 does before any codec",
+            )),
+        };
+    }
     let written = if let Some(m) = number("OPQ") {
         // The rotation and the codebooks behind it are one method here.
         if name == "pq" && params["m"] == m {
@@ -136,8 +149,8 @@ fn explain_foreign(text: &str, part: &str) -> Result<(), ParamError> {
     if starts(&["PRQ", "PLSQ", "ZnLattice", "LSH", "ITQ", "PCAW", "PCAR", "L2norm", "SQfp16", "SQbf16", "Refine"]) {
         return because("has no counterpart here", &format!("write {FORMS}"));
     }
-    if part.contains('_') {
-        return because("rotates into another dimension", "OPQ16,PQ16x8 keeps it; PCA64 before a codec reduces it");
+    if part.contains('_') && !part.starts_with("OPQ") {
+        return because("carries a number that has no counterpart here", &format!("write {FORMS}"));
     }
     if part.contains("Np") || part.contains('+') {
         return because("carries an option that has no counterpart here", &format!("write {FORMS}"));
@@ -156,6 +169,7 @@ mod tests {
             ("PQ32", "pq", json!({ "m": 32, "bits": 8 })),
             ("PQ32x4fs", "pq", json!({ "m": 32, "bits": 4 })),
             ("OPQ16,PQ16x8", "opq", json!({ "m": 16, "bits": 8 })),
+            ("OPQ64_128,PQ64", "opq", json!({ "m": 64, "bits": 8, "dim": 128 })),
             ("OPQ8,PQ16x8", "pq", json!({ "m": 16, "bits": 8, "transform": { "opq": { "m": 8 } } })),
             ("RQ8x8", "rvq", json!({ "stages": 8, "bits": 8 })),
             ("LSQ8x8", "lsq", json!({ "m": 8, "bits": 8 })),
@@ -175,7 +189,8 @@ mod tests {
             ("IVF1024,PQ16x8", "`IVF1024` in `IVF1024,PQ16x8` is an index structure, not a quantizer"),
             ("HNSW32", "is an index structure"),
             ("Flat", "stores vectors as they are"),
-            ("OPQ16_64,PQ16x8", "rotates into another dimension"),
+            ("OPQ8_64,PQ16x8", "keeps some components for another codec"),
+            ("OPQ16_x,PQ16x8", "keeps some components for another codec"),
             ("ITQ64,LSH", "has no counterpart here"),
             ("PQ16xx8", "is no codec known here"),
             ("PQ", "is no codec known here"),

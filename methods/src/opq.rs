@@ -6,7 +6,7 @@ use crate::lloyd::{Stop, Trained};
 use crate::moments::mean;
 use crate::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::ProductQuantizer;
-use crate::rotation::{balanced_axes, multiply, polar, random};
+use crate::rotation::{balanced_axes, multiply, polar, principal_axes, random};
 use crate::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::transform::{Affine, TransformedQuantizer};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"m": 4}"#,
         r#"{"m": 2, "bits": 5, "start": "random", "iterations": 5}"#,
         r#"{"m": 3, "bits": 4, "start": "pca"}"#,
+        r#"{"m": 3, "bits": 4, "dim": 6}"#,
     ],
     exempt: &[Exemption {
         law: "no_stream_is_drawn_from_twice",
@@ -40,13 +41,18 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Opq {
-    /// Number of sub-quantizers; must divide the dimension.
+    /// Number of sub-quantizers; must divide the dimension of what they code.
     #[schemars(range(min = 1))]
     pub m: usize,
     /// Bits per sub-quantizer: each codebook has 2^bits codewords.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
+    /// Components that are kept, those of the largest variance; all of them by default. Fewer leave more bits to each, and lose what the
+    /// others hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub dim: Option<usize>,
     /// Times that rotation and codebooks are fitted to each other, at most: it ends when the distortion stands still.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 1000))]
@@ -104,7 +110,10 @@ impl Method for Opq {
     fn check(&self, dim: usize) -> Result<(), ParamError> {
         ParamError::in_range("bits", self.bits, 1, 16)?;
         ParamError::in_range("iterations", self.iterations, 0, 1000)?;
-        check_groups(self.m, dim)
+        if let Some(kept) = self.dim {
+            ParamError::in_range("dim", kept, 1, dim)?;
+        }
+        check_groups(self.m, self.coded(dim))
     }
 
     fn code_bits(&self, _dim: usize) -> usize {
@@ -123,7 +132,7 @@ impl Method for Opq {
     }
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        let Fitted { affine, codebooks, mut history } = self.fit_rotation(train, cx)?;
+        let Fitted { affine, codebooks, mut history } = self.fit_affine(train, cx)?;
         let rotated = affine.forward(train, &*cx.backend)?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
         let trained = train_groups(rotated.view(), starts(codebooks), self.m, self.bits, stop, cx)?;
@@ -134,8 +143,9 @@ impl Method for Opq {
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
-        let affine = Affine::take(state, dim, dim, true, true)?;
-        let product = ProductQuantizer::restore(state, self.m, 1 << self.bits, dim, cx.backend.clone())?;
+        let coded = self.coded(dim);
+        let affine = Affine::take(state, dim, coded, true, true)?;
+        let product = ProductQuantizer::restore(state, self.m, 1 << self.bits, coded, cx.backend.clone())?;
         Ok(Box::new(TransformedQuantizer::new(dim, affine, product, cx.backend.clone())))
     }
 }
@@ -175,7 +185,33 @@ pub(crate) struct Fitted {
 impl Opq {
     /// With `m` sub-quantizers and every default.
     pub fn of(m: usize) -> Opq {
-        Opq { m, bits: default_bits(), iterations: default_iterations(), start: Start::default() }
+        Opq { m, bits: default_bits(), dim: None, iterations: default_iterations(), start: Start::default() }
+    }
+
+    /// Components that the sub-quantizers code, of rows of `dim`.
+    fn coded(&self, dim: usize) -> usize {
+        self.dim.unwrap_or(dim)
+    }
+
+    /// [`Opq::fit_rotation`] behind the projection onto the principal axes that are kept, as one map:
+    /// `((x − μ)·P − ν)·R = (x − μ − ν·Pᵀ)·(P·R)`, since `PᵀP = I`.
+    fn fit_affine(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
+        let Some(kept) = self.dim.filter(|&kept| kept < train.ncols()) else { return self.fit_rotation(train, cx) };
+        check_train(train, cx)?;
+        self.check(train.ncols())?;
+        let axes = principal_axes(train).axes.slice_move(s![.., ..kept]);
+        let mut projection =
+            Affine { mean: Some(mean(train).into_iter().map(|m| m as f32).collect()), axes: Some(axes) };
+        let fitted = self.fit_rotation(projection.forward(train, &*cx.backend)?.view(), cx)?;
+        if let (Some(mean), Some(axes)) = (&mut projection.mean, &mut projection.axes) {
+            if let Some(nu) = &fitted.affine.mean {
+                mean.iter_mut().zip(axes.dot(&ArrayView1::from(nu))).for_each(|(mean, shift)| *mean += shift);
+            }
+            if let Some(rotation) = &fitted.affine.axes {
+                *axes = multiply(axes.view(), rotation.view());
+            }
+        }
+        Ok(Fitted { affine: projection, ..fitted })
     }
 
     /// The start that ends with the least error after a few iterations on some of the rows.
@@ -265,7 +301,7 @@ mod tests {
         {
             for iterations in [0, 10] {
                 let error = |start: Start| {
-                    let opq = Opq { m: 4, bits: 4, iterations, start };
+                    let opq = Opq { bits: 4, iterations, start, ..Opq::of(4) };
                     let quantizer = opq.fit(rows.view(), &Context::cpu(1)).expect("fits");
                     mse(rows.view(), decode(&*quantizer, &encode(&*quantizer, rows.view())).view())
                 };
