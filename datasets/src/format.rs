@@ -16,7 +16,7 @@ pub use blocks::Blocks;
 pub use place::Place;
 pub use write::{Layout, Written, layout};
 
-use crate::DatasetError;
+use crate::{DatasetError, regular};
 use ndarray::Array2;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -121,13 +121,9 @@ fn open_place(place: Place, path: &Path) -> Result<(&'static dyn Format, OpenFil
 
 fn open_file(place: Place) -> Result<OpenFile, DatasetError> {
     let io = |error| DatasetError::Io { path: place.file.clone(), error };
-    let file = File::open(&place.file).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err(io(std::io::Error::other("it is not a file")));
-    }
+    let (file, length) = regular::open(&place.file).map_err(io)?;
     let reader = BufReader::with_capacity(1 << 16, file);
-    Ok(OpenFile { place, reader, length: metadata.len() })
+    Ok(OpenFile { place, reader, length })
 }
 
 fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetError {

@@ -8,6 +8,7 @@ mod error;
 pub mod format;
 mod images;
 mod permutation;
+pub mod regular;
 mod seen;
 pub mod signal;
 mod source;
@@ -35,10 +36,20 @@ use std::fmt;
 pub enum Metric {
     /// Squared Euclidean distance.
     #[default]
+    #[schemars(extend("x-also-called" = [
+        "euclidean", "euclid", "squared_euclidean", "sqeuclidean", "l2_squared", "squared_l2", "metric_l2", "l2_distance",
+    ]))]
     L2,
     /// Cosine: rows are scaled to unit length when loaded, and then compared by squared distance.
+    #[schemars(extend("x-also-called" = [
+        "angular", "cos", "cosine_similarity", "cosine_distance", "cosinesimil", "metric_cosine",
+    ]))]
     Cosine,
     /// Inner product, larger is nearer.
+    #[schemars(extend("x-also-called" = [
+        "dot", "dot_product", "inner", "inner_product", "innerproduct", "metric_inner_product", "max_inner_product",
+        "maximum_inner_product", "mips",
+    ]))]
     Ip,
 }
 

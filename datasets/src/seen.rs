@@ -1,12 +1,12 @@
 //! Files as they were found: their digests, and what tells at a glance that a file is still the same, so that not every
 //! process that uses it has to read it twice.
 
-use crate::DatasetError;
 use crate::format::Place;
+use crate::{DatasetError, regular};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -92,7 +92,7 @@ impl Digests {
 /// Reads a file for its digest, and looks at it before and after.
 fn see(path: &Path) -> Result<SeenFile, DatasetError> {
     let io = |error| DatasetError::Io { path: path.to_owned(), error };
-    let mut file = File::open(path).map_err(io)?;
+    let (mut file, _) = regular::open(path).map_err(io)?;
     let before = file.metadata().map(|found| look(&found)).map_err(io)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 16];
@@ -110,6 +110,7 @@ fn see(path: &Path) -> Result<SeenFile, DatasetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     /// A file that was last written to an hour ago.
     fn old_file(path: &Path, content: &[u8]) {

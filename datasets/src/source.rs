@@ -5,7 +5,7 @@ use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
 use crate::seen::{Digests, SeenFile};
 use crate::split::{Holdings, Parts};
-use crate::{Dataset, DatasetError, Labels, Metric, Signal, Split, Summary, SyntheticSource, format};
+use crate::{Dataset, DatasetError, Labels, Metric, Signal, Split, Summary, SyntheticSource, format, regular};
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -219,6 +219,13 @@ impl Paths {
                 "`query_labels` needs a `queries` file; split queries take their classes from `labels`".into(),
             ));
         }
+        if self.base_labels.is_some() && self.queries.is_some() && self.query_labels.is_none() {
+            return Err(wrong(
+                "`labels` are the classes of the rows of `path`; those of the rows of `queries` are missing: give \
+                 `query_labels` too, or leave out `labels`"
+                    .into(),
+            ));
+        }
         if self.query_labels.is_some() && self.base_labels.is_none() {
             return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
         }
@@ -243,7 +250,7 @@ impl Paths {
             base: parts.base.len(),
             queries: parts.queries.len(),
             metric,
-            labelled: self.base_labels.is_some() && (self.query_labels.is_some() || self.queries.is_none()),
+            labelled: self.base_labels.is_some(),
             signal: self.frames_per_second.map(|per_second| Signal::Frames { per_second }),
             fingerprint: format!("{} {metric} {split:?}{frames}", fingerprint.join(" ")),
         };

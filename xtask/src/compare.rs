@@ -44,7 +44,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
         None => Tolerances::default(),
         Some(path) => {
             let help = "see `cargo xtask compare --help` for what it may hold";
-            let text = std::fs::read_to_string(path)
+            let text = datasets::regular::read_text(path)
                 .map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
             toml::from_str(&text)
                 .map_err(|e| Mistakes::new(format!("{}: {}", path.display(), e.to_string().trim()), help))?

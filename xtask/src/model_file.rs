@@ -3,6 +3,7 @@
 use crate::errors::Mistakes;
 use clap::Args;
 use datasets::format::Blocks;
+use datasets::regular;
 use methods::{Context, MethodError, Model};
 use ndarray::Array2;
 use std::path::Path;
@@ -36,7 +37,8 @@ impl Resources {
 /// Reads a saved quantizer.
 pub fn read_model(path: &Path, cx: &Context) -> Result<Model, Mistakes> {
     let help = "name a file that `cargo xtask fit` or an experiment with `keep_models: true` has written";
-    let file = std::fs::read(path).map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
+    let file = regular::read(path, u64::MAX)
+        .map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
     methods::model::read(&file, cx).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))
 }
 

@@ -26,7 +26,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let path = arguments.reference.unwrap_or_else(|| crate::source_tree().join("experiments/parity/faiss.csv"));
     let help = "a reference is a CSV table with the columns dataset, codec, bytes, nmse and recall_10_at_10";
-    let text = std::fs::read_to_string(&path)
+    let text = datasets::regular::read_text(&path)
         .map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
     let references = read_references(&text).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))?;
     let runs = arguments.runs.iter().map(|run| RunFolder::new(run).load()).collect::<Result<Vec<_>, _>>()?;

@@ -1,17 +1,43 @@
 //! A wall around readers of other people's code.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 /// The most that a compressed file is believed to grow, values over file bytes: the limit of deflate. A header that
 /// promises more is refused before memory is taken for it.
 const MAX_EXPANSION: u128 = 1032;
 
+thread_local! {
+    /// Contained reads that this thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Runs a reader from another crate. Formats as rich as HDF5 and Parquet leave such readers with asserts that hostile bytes
-/// can trip (parquet 60 has some, rust-hdf5 showed none when fuzzed); here that is one more malformed file and ends no run.
-/// Nothing of the reader is used again after a panic. Works as long as the profiles leave `panic = "unwind"`.
+/// can trip (parquet 60 has some, rust-hdf5 showed none when fuzzed); here that is one more malformed file and ends no run,
+/// and nothing is printed of it. Nothing of the reader is used again after a panic. Works as long as the profiles leave
+/// `panic = "unwind"`.
 pub fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err("its parts contradict each other, so that the reader gave up on it".to_owned()))
+    quiet_contained_panics();
+    DEPTH.set(DEPTH.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(read));
+    DEPTH.set(DEPTH.get() - 1);
+    result.unwrap_or_else(|_| Err("its parts contradict each other, so that the reader gave up on it".to_owned()))
+}
+
+/// Puts a hook before the present one that passes on all panics but those of threads inside a contained read: a panic that
+/// becomes an error is no news. The hook belongs to the whole process, so there is one, made once.
+fn quiet_contained_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            // A thread that is being torn down has no depth any more, and is in no read.
+            if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
+                report(panic);
+            }
+        }));
+    });
 }
 
 /// Refuses shapes that a file of `length` bytes cannot justify. Returns the number of values.

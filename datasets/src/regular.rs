@@ -1,0 +1,63 @@
+//! Opening what comes from outside: only a regular file is read, since a named pipe would be waited for, and a device
+//! may never end.
+
+use std::fs::{File, FileType};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Opens a file, and tells its length in bytes.
+///
+/// # Errors
+/// The system's refusal; anything that is not a regular file, without waiting for it.
+pub fn open(path: &Path) -> io::Result<(File, u64)> {
+    // Before it is opened, because to open a pipe waits for whoever writes to it.
+    check(std::fs::metadata(path)?.file_type())?;
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    check(metadata.file_type())?;
+    Ok((file, metadata.len()))
+}
+
+/// The content of a file, and of a longer one the first `most` bytes.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.0.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The whole content of a file of text.
+///
+/// # Errors
+/// As [`open`]; bytes that are not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path, u64::MAX)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::other(format!("it is no text: byte {at} is not UTF-8"))
+    })
+}
+
+fn check(kind: FileType) -> io::Result<()> {
+    if kind.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it is not a regular file but {}", called(kind))))
+}
+
+#[cfg(unix)]
+fn called(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match kind {
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a named pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+#[cfg(not(unix))]
+fn called(kind: FileType) -> &'static str {
+    if kind.is_dir() { "a folder" } else { "something else" }
+}
