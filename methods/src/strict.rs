@@ -1,6 +1,8 @@
 //! Reading plain data strictly: an unknown, missing or ill-typed key is an error that names the key and what would
 //! be right, taken from the type's own schema.
 
+pub mod lists;
+
 use crate::ParamError;
 use crate::spec::schema_of;
 use schemars::{JsonSchema, Schema};
@@ -14,6 +16,7 @@ use serde_json::{Map, Value};
 pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, ParamError> {
     let schema = schema_of::<T>();
     check_keys(&value, &schema)?;
+    let value = lists::wrap(value, schema.as_value());
     let properties = schema.get("properties").and_then(Value::as_object);
     serde_path_to_error::deserialize::<_, T>(value).map_err(|error| {
         let segments = error.path().iter().map(|s| s.to_string().trim_matches(['[', ']']).to_owned());
@@ -55,7 +58,13 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
     if text.starts_with("unknown variant `") {
         let names = quoted(text);
         let wrong = names.first().map_or("", String::as_str);
-        let help = Some(nearest_name(wrong, names.iter().skip(1).map(String::as_str), "values"));
+        let known = || names.iter().skip(1).map(String::as_str);
+        let property = properties.zip(first).and_then(|(properties, key)| properties.get(key));
+        let elsewhere = property.and_then(|property| called_elsewhere(property, wrong));
+        let help = Some(match elsewhere {
+            Some(name) => format!("did you mean `{name}`? values: {}", known().collect::<Vec<_>>().join(", ")),
+            None => nearest_name(wrong, known(), "values"),
+        });
         let key = path
             .iter()
             .rev()
@@ -88,6 +97,27 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
     ParamError { param, message, help: first.and_then(described) }
 }
 
+/// The key of a schema that lists what other programs call a value.
+pub const ALSO_CALLED: &str = "x-also-called";
+
+/// The value that other programs know by a name, whatever its letters and separators look like.
+fn called_elsewhere<'s>(property: &'s Value, name: &str) -> Option<&'s str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
+    let wanted = plain(name);
+    let known = |value: &Value| {
+        let names = value[ALSO_CALLED].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(plain).any(|name| name == wanted)
+    };
+    each_variant(property).find(|value| known(value)).and_then(|value| value["const"].as_str())
+}
+
+/// The alternatives of a property. A parameter that may be left out, and one that may be a list, has them one level down.
+fn each_variant(property: &Value) -> impl Iterator<Item = &Value> {
+    let below = property["anyOf"].as_array().into_iter().flatten().chain([&property["items"]]);
+    let alternatives = below.flat_map(|any| any["oneOf"].as_array());
+    property["oneOf"].as_array().into_iter().chain(alternatives).flatten()
+}
+
 fn unknown_key<'a>(unknown: &str, prefix: String, known: impl Iterator<Item = &'a str>) -> ParamError {
     let help = Some(nearest_name(unknown, known, "keys here"));
     ParamError { param: Some(prefix + unknown), message: format!("unknown key `{unknown}`"), help }
@@ -101,10 +131,9 @@ pub fn forms(property: &Value) -> Vec<String> {
 /// Values of an enumeration as they are written, with their descriptions.
 pub fn variants(property: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    // A parameter that may be left out has its values one level down.
-    let alternatives = property["anyOf"].as_array().into_iter().flatten().flat_map(|any| any["oneOf"].as_array());
-    let values = property["oneOf"].as_array().into_iter().chain(alternatives).flatten();
-    values.map(|v| (v["const"].as_str().map_or_else(|| written(v), str::to_owned), text(&v["description"]))).collect()
+    each_variant(property)
+        .map(|v| (v["const"].as_str().map_or_else(|| written(v), str::to_owned), text(&v["description"])))
+        .collect()
 }
 
 /// How a value of a schema is written: `{ pca: { dim: N } }`.
@@ -208,7 +237,23 @@ mod tests {
     #[serde(rename_all = "kebab-case")]
     enum Kind {
         LloydMax,
+        #[schemars(extend("x-also-called" = ["linear", "even_steps"]))]
         Uniform,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct Named {
+        kind: Kind,
+    }
+
+    #[test]
+    fn names_of_other_programs_lead_to_ours() {
+        for (written, suggested) in [("linear", "uniform"), ("Even-Steps", "uniform"), ("lloydmax", "lloyd-max")] {
+            let error = from_value::<Named>(json!({ "kind": written })).expect_err(written);
+            let help = error.help.expect("a suggestion");
+            assert!(help.starts_with(&format!("did you mean `{suggested}`? values: ")), "{help}");
+        }
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! A value that stands alone where a list is meant is a list of that one value: `k: 10` says what `k: [10]` says.
+//!
+//! Both sides take it from the schema: reading turns the value into a list, and the schema that editors read allows both.
+
+use serde_json::{Value, json};
+
+/// Turns every value that stands alone where `schema` wants a list into a list.
+pub fn wrap(value: Value, schema: &Value) -> Value {
+    if let Some(items) = items(schema)
+        && !value.is_null()
+        && !value.is_array()
+    {
+        return Value::Array(vec![wrap(value, items)]);
+    }
+    match value {
+        Value::Array(values) => match items(schema) {
+            Some(items) => values.into_iter().map(|value| wrap(value, items)).collect(),
+            None => Value::Array(values),
+        },
+        Value::Object(map) => {
+            let below = |(key, value): (String, Value)| {
+                let value = match property(schema, &key) {
+                    Some(schema) => wrap(value, schema),
+                    None => value,
+                };
+                (key, value)
+            };
+            Value::Object(map.into_iter().map(below).collect())
+        }
+        other => other,
+    }
+}
+
+/// The schema of the elements, if `schema` wants a list and nothing that is none.
+fn items(schema: &Value) -> Option<&Value> {
+    let list = |kind: &Value| kind == "array";
+    let list_or_null = |kinds: &Vec<Value>| kinds.iter().any(list) && kinds.iter().all(|k| list(k) || k == "null");
+    let kind = &schema["type"];
+    (list(kind) || kind.as_array().is_some_and(list_or_null)).then(|| &schema["items"])
+}
+
+/// The schema of a key, in a mapping or in one of several forms of it.
+fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
+    if let Some(found) = schema["properties"].get(key) {
+        return Some(found);
+    }
+    let forms = ["anyOf", "oneOf"].into_iter().filter_map(|forms| schema[forms].as_array());
+    forms.flatten().find_map(|form| property(form, key))
+}
+
+/// Allows one value beside every list in a schema.
+pub fn allow_single(schema: &mut Value) {
+    match schema {
+        Value::Array(schemas) => schemas.iter_mut().for_each(allow_single),
+        Value::Object(map) => {
+            map.values_mut().for_each(allow_single);
+            let Some(single) = items(schema).cloned() else { return };
+            let Some(map) = schema.as_object_mut() else { return };
+            // What says how the key is to be understood stays with it; what says how a list is written goes with the list.
+            let mut list = json!({});
+            let nullable = map.get("type").is_some_and(Value::is_array);
+            for key in ["items", "minItems", "maxItems", "uniqueItems"] {
+                if let Some(found) = map.shift_remove(key) {
+                    list[key] = found;
+                }
+            }
+            list["type"] = json!("array");
+            map.shift_remove("type");
+            let null = nullable.then(|| json!({ "type": "null" }));
+            let forms: Vec<Value> = [list, single].into_iter().chain(null).collect();
+            map.insert("anyOf".to_owned(), Value::Array(forms));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::schema_of;
+    use crate::strict::from_value;
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    struct Lists {
+        k: Vec<usize>,
+        #[serde(default)]
+        levels: Option<Vec<u16>>,
+        #[serde(default)]
+        inner: Vec<Inner>,
+        #[serde(default)]
+        either: Option<Either>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    struct Inner {
+        names: Vec<String>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Either {
+        Sizes { of: Vec<usize> },
+        Nothing,
+    }
+
+    #[test]
+    fn one_value_is_a_list_of_one_wherever_a_list_is_meant() {
+        let read = |value: Value| from_value::<Lists>(value).expect("valid");
+        let alone = json!({ "k": 10, "levels": 5, "inner": { "names": "a" }, "either": { "sizes": { "of": 3 } } });
+        let listed =
+            json!({ "k": [10], "levels": [5], "inner": [{ "names": ["a"] }], "either": { "sizes": { "of": [3] } } });
+        assert_eq!(read(alone.clone()), read(listed.clone()));
+        assert_eq!(read(json!({ "k": [], "levels": null, "either": "nothing" })).levels, None);
+        let error = from_value::<Lists>(json!({ "k": "ten" })).expect_err("a text").message;
+        assert!(error.contains("`k` must be a whole number, not the text"), "{error}");
+    }
+
+    #[test]
+    fn the_schema_allows_what_is_read() {
+        let mut schema = Value::from(schema_of::<Lists>());
+        allow_single(&mut schema);
+        let forms = |schema: &Value| schema["anyOf"].as_array().map_or(0, Vec::len);
+        assert_eq!((forms(&schema["properties"]["k"]), forms(&schema["properties"]["levels"])), (2, 3));
+        let inner = &schema["properties"]["inner"]["anyOf"];
+        assert_eq!(inner[0]["items"]["properties"]["names"], inner[1]["properties"]["names"]);
+        assert_eq!(forms(&inner[1]["properties"]["names"]), 2);
+    }
+}
