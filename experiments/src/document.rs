@@ -1,17 +1,25 @@
 //! A YAML document as plain data that remembers where each value stands.
 //!
 //! Values are JSON values; a place is a JSON pointer such as `/methods/1/pq/m`. Every later check, however far from
-//! parsing, can so point at line and column.
+//! parsing, can so point at line and column. What a document takes in memory is bounded before it is taken: by the
+//! length of its text, by the number of its values, and by the bytes that its aliases repeat.
 
 use crate::fault::Fault;
+use crate::units::ByteSize;
+use datasets::regular;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 
-/// Nesting and size beyond which a document is refused: no experiment needs them, a hostile file might.
+/// Length, nesting and size beyond which a document is refused: no experiment needs them, a hostile file might.
+const MAX_TEXT: usize = 1 << 20;
 const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 100_000;
+
+/// Bytes of keys and texts, where what an alias stands for counts each time that it is used.
+const MAX_BYTES: usize = 4 << 20;
 
 /// A parsed document.
 #[derive(Clone, Debug)]
@@ -19,33 +27,86 @@ pub struct Document {
     name: String,
     text: String,
     value: Value,
-    places: HashMap<String, Place>,
+    places: Place,
 }
 
-#[derive(Clone, Debug)]
+/// Where a value stands, and the values below it. A tree, so that what it takes grows with the document and not with
+/// the lengths of pointers.
+#[derive(Clone, Debug, Default)]
 struct Place {
     key: Option<Range<usize>>,
     /// Only for scalars.
     value: Option<Range<usize>>,
     start: usize,
+    below: Below,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Below {
+    #[default]
+    Nothing,
+    Items(Vec<Place>),
+    Keys(HashMap<String, Place>),
+}
+
+impl Place {
+    /// What the segment of a pointer leads to. A value that stands alone where a list is meant is the list's first.
+    fn child(&self, segment: &str) -> Option<&Place> {
+        let found = match &self.below {
+            Below::Nothing => None,
+            Below::Items(items) => items.get(segment.parse::<usize>().ok()?),
+            Below::Keys(keys) => keys.get(&unescape(segment)),
+        };
+        found.or((segment == "0").then_some(self))
+    }
 }
 
 impl Document {
+    /// Reads and parses the file at `path`, which errors call `name`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not a regular file or is too long, and those of [`Document::parse`].
+    pub fn read(path: &Path, name: &str) -> Result<Document, Fault> {
+        let refused = |error| {
+            let help = "name an experiment file, such as experiments/quickstart.yaml";
+            Fault::new(format!("cannot read {}: {error}", path.display()), help)
+        };
+        // A byte more than there may be tells that there are too many.
+        let bytes = regular::read(path, MAX_TEXT as u64 + 1).map_err(refused)?;
+        if bytes.len() > MAX_TEXT {
+            return Err(too_long(name));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Document::parse(name, &text),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                Err(Fault::new(format!("{name} is no text: byte {at} is not UTF-8"), "save it as UTF-8"))
+            }
+        }
+    }
+
     /// Parses one document. `name` is shown in errors.
     ///
     /// # Errors
-    /// Malformed YAML, duplicate keys, merge keys, more than one document, excessive nesting.
+    /// Malformed YAML, duplicate keys, merge keys, more than one document, excessive nesting or size.
     pub fn parse(name: &str, text: &str) -> Result<Document, Fault> {
-        let document = Document { name: name.into(), text: text.into(), value: Value::Null, places: HashMap::new() };
+        if text.len() > MAX_TEXT {
+            return Err(too_long(name));
+        }
+        let mut document =
+            Document { name: name.into(), text: text.into(), value: Value::Null, places: Place::default() };
         let mut builder = Builder {
             parser: Parser::new_from_str(text),
             bytes: text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect(),
-            places: HashMap::new(),
             anchors: HashMap::new(),
             nodes: 0,
+            held: 0,
         };
         match builder.document() {
-            Ok(value) => Ok(Document { value, places: builder.places, ..document }),
+            Ok((value, places)) => {
+                (document.value, document.places) = (value, places);
+                Ok(document)
+            }
             Err(stop) => Err(Fault::at_bytes(&document, stop.bytes, stop.message, stop.help)),
         }
     }
@@ -65,31 +126,49 @@ impl Document {
         &self.value
     }
 
+    /// The place of a pointer or of its nearest known ancestor, and whether it is the former.
+    fn place(&self, pointer: &str) -> (&Place, bool) {
+        let mut place = &self.places;
+        for segment in pointer.split('/').skip(1) {
+            match place.child(segment) {
+                Some(below) => place = below,
+                None => return (place, false),
+            }
+        }
+        (place, true)
+    }
+
     /// Where a pointer stands: a scalar at its value, anything else at its key, an unknown pointer where its nearest
     /// known ancestor stands.
     pub fn locate(&self, pointer: &str) -> Range<usize> {
-        let mut pointer = pointer;
-        loop {
-            if let Some(place) = self.places.get(pointer) {
-                let start = place.start.min(self.text.len());
-                return place.value.clone().or_else(|| place.key.clone()).unwrap_or(start..start);
-            }
-            match pointer.rfind('/') {
-                Some(cut) => pointer = &pointer[..cut],
-                None => return 0..0,
-            }
-        }
+        let (place, _) = self.place(pointer);
+        let start = place.start.min(self.text.len());
+        place.value.clone().or_else(|| place.key.clone()).unwrap_or(start..start)
     }
 
     /// Where the key of a pointer stands.
     pub fn locate_key(&self, pointer: &str) -> Range<usize> {
-        self.places.get(pointer).and_then(|p| p.key.clone()).unwrap_or_else(|| self.locate(pointer))
+        let (place, exact) = self.place(pointer);
+        place.key.clone().filter(|_| exact).unwrap_or_else(|| self.locate(pointer))
     }
+}
+
+fn too_long(name: &str) -> Fault {
+    let help = format!("an experiment file has at most {}; use `sweep` in place of long lists", size(MAX_TEXT));
+    Fault::new(format!("{name} is too long"), help)
+}
+
+fn size(bytes: usize) -> ByteSize {
+    ByteSize(bytes as u64)
 }
 
 /// Escapes a key for use in a pointer.
 pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+fn unescape(segment: &str) -> String {
+    segment.replace("~1", "/").replace("~0", "~")
 }
 
 struct Stop {
@@ -102,9 +181,10 @@ struct Builder<'t> {
     parser: Parser<'t, StrInput<'t>>,
     /// Byte offset of each character.
     bytes: Vec<usize>,
-    places: HashMap<String, Place>,
     anchors: HashMap<usize, Value>,
     nodes: usize,
+    /// Bytes of keys and texts so far.
+    held: usize,
 }
 
 impl<'t> Builder<'t> {
@@ -136,89 +216,103 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn document(&mut self) -> Result<Value, Stop> {
-        let mut value = Value::Null;
+    fn document(&mut self) -> Result<(Value, Place), Stop> {
+        let mut found = (Value::Null, Place::default());
         let mut documents = 0;
         loop {
             let (event, span) = self.next()?;
             match event {
-                Event::StreamEnd => return Ok(value),
+                Event::StreamEnd => return Ok(found),
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
                         return self.stop(span, "a second document starts here", "keep one experiment per file");
                     }
                     let (event, span) = self.next()?;
-                    value = self.node(event, span, String::new(), None, 0)?;
+                    found = self.node(event, span, None, 0)?;
                 }
                 _ => {}
             }
         }
     }
 
+    /// Counts what is about to be held, and refuses what goes beyond the bounds.
+    fn hold(&mut self, span: Span, nodes: usize, bytes: usize) -> Result<(), Stop> {
+        (self.nodes, self.held) = (self.nodes + nodes, self.held + bytes);
+        let aliases = "an alias counts as what it stands for; use `sweep` in place of long lists";
+        if self.nodes > MAX_NODES {
+            return self.stop(span, format!("this document holds more than {MAX_NODES} values"), aliases);
+        }
+        if self.held > MAX_BYTES {
+            return self.stop(span, format!("this document holds more than {} of text", size(MAX_BYTES)), aliases);
+        }
+        Ok(())
+    }
+
     fn node(
         &mut self,
         event: Event<'t>,
         span: Span,
-        pointer: String,
         key: Option<Range<usize>>,
         depth: usize,
-    ) -> Result<Value, Stop> {
-        self.nodes += 1;
-        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            return self.stop(
-                span,
-                "this document is nested too deeply or too large",
-                "an experiment file is small and flat",
-            );
+    ) -> Result<(Value, Place), Stop> {
+        if depth > MAX_DEPTH {
+            let message = format!("this document is nested more than {MAX_DEPTH} levels deep");
+            return self.stop(span, message, "an experiment file is flat");
         }
+        self.hold(span, 1, 0)?;
         let start = self.byte(span.start);
         let scalar = matches!(event, Event::Scalar(..) | Event::Alias(_)).then(|| self.range(span));
-        self.places.insert(pointer.clone(), Place { key, value: scalar, start });
-        let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => (scalar_value(&text, style), anchor),
+        let (value, below, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                self.hold(span, 0, text.len())?;
+                (scalar_value(&text, style), Below::Nothing, anchor)
+            }
             Event::SequenceStart(anchor, _) => {
-                let mut items = Vec::new();
+                let (mut items, mut places) = (Vec::new(), Vec::new());
                 loop {
                     let (event, span) = self.next()?;
                     if event == Event::SequenceEnd {
                         break;
                     }
-                    let pointer = format!("{pointer}/{}", items.len());
-                    items.push(self.node(event, span, pointer, None, depth + 1)?);
+                    let (item, place) = self.node(event, span, None, depth + 1)?;
+                    items.push(item);
+                    places.push(place);
                 }
-                (Value::Array(items), anchor)
+                (Value::Array(items), Below::Items(places), anchor)
             }
-            Event::MappingStart(anchor, _) => (self.mapping(&pointer, depth)?, anchor),
-            Event::Alias(anchor) => match self.anchors.get(&anchor) {
-                Some(value) => {
-                    // An alias costs what it stands for, so that nested aliases cannot multiply without bound.
-                    let value = value.clone();
-                    self.nodes += count(&value);
-                    (value, 0)
-                }
-                None => {
-                    return self.stop(
-                        span,
-                        "this alias refers to itself or to nothing",
-                        "define the anchor before its use",
-                    );
-                }
-            },
+            Event::MappingStart(anchor, _) => {
+                let (map, places) = self.mapping(depth)?;
+                (Value::Object(map), Below::Keys(places), anchor)
+            }
+            Event::Alias(anchor) => {
+                // An alias costs what it stands for, before it is written out: nested ones, and those of long texts,
+                // would multiply without bound.
+                let cost = self.anchors.get(&anchor).map(|value| cost(value));
+                let Some((nodes, bytes)) = cost else {
+                    let help = "define the anchor before its use";
+                    return self.stop(span, "this alias refers to itself or to nothing", help);
+                };
+                self.hold(span, nodes, bytes)?;
+                (self.anchors.get(&anchor).cloned().unwrap_or_default(), Below::Nothing, 0)
+            }
             other => return self.stop(span, format!("unexpected {other:?}"), "this should be a value"),
         };
         if anchor > 0 {
+            // What is kept for aliases is a copy, and counts as one.
+            let (nodes, bytes) = cost(&value);
+            self.hold(span, nodes, bytes)?;
             self.anchors.insert(anchor, value.clone());
         }
-        Ok(value)
+        Ok((value, Place { key, value: scalar, start, below }))
     }
 
-    fn mapping(&mut self, pointer: &str, depth: usize) -> Result<Value, Stop> {
-        let mut map = Map::new();
+    fn mapping(&mut self, depth: usize) -> Result<(Map<String, Value>, HashMap<String, Place>), Stop> {
+        let (mut map, mut places) = (Map::new(), HashMap::new());
         loop {
             let (event, span) = self.next()?;
             let key = match event {
-                Event::MappingEnd => return Ok(Value::Object(map)),
+                Event::MappingEnd => return Ok((map, places)),
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => return self.stop(span, "a key must be plain text", "write `key: value`"),
             };
@@ -232,19 +326,27 @@ impl<'t> Builder<'t> {
                     "keep one of the two",
                 );
             }
+            self.hold(span, 0, key.len())?;
             let range = self.range(span);
             let (event, span) = self.next()?;
-            let value = self.node(event, span, format!("{pointer}/{}", escape(&key)), Some(range), depth + 1)?;
-            map.insert(key, value);
+            let (value, place) = self.node(event, span, Some(range), depth + 1)?;
+            map.insert(key.clone(), value);
+            places.insert(key, place);
         }
     }
 }
 
-fn count(value: &Value) -> usize {
+/// Values, and bytes of keys and texts, in a value.
+pub(crate) fn cost(value: &Value) -> (usize, usize) {
+    let sum = |(nodes, bytes): (usize, usize), (more, key): (&Value, usize)| {
+        let (n, b) = cost(more);
+        (nodes + n, bytes + b + key)
+    };
     match value {
-        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
-        _ => 1,
+        Value::Array(items) => items.iter().map(|item| (item, 0)).fold((1, 0), sum),
+        Value::Object(map) => map.iter().map(|(key, value)| (value, key.len())).fold((1, 0), sum),
+        Value::String(text) => (1, text.len()),
+        _ => (1, 0),
     }
 }
 
@@ -355,13 +457,17 @@ mod tests {
                 })
                 .collect::<String>()
         );
+        let long_alias = format!("a: &a {}\nb: [{}]\n", "s".repeat(100_000), vec!["*a"; 90_000].join(","));
+        let long_text = format!("a: [{}]\n", vec!["0"; 1 << 20].join(","));
         for (text, expected) in [
             ("a: 1\na: 2\n", "second time"),
             ("a: [1, 2\nb: 3", "not valid YAML"),
             ("base: &b {x: 1}\nmore:\n  <<: *b\n", "merge keys"),
             ("a: 1\n---\nb: 2\n", "second document"),
-            (deep.as_str(), "nested too deeply"),
-            (bomb.as_str(), "too large"),
+            (deep.as_str(), "nested more than 32 levels deep"),
+            (bomb.as_str(), "holds more than 100000 values"),
+            (long_alias.as_str(), "holds more than 4MiB of text"),
+            (long_text.as_str(), "is too long"),
             ("a: *nothing", "not valid YAML"),
             ("? [1]\n: 2\n", "a key must be plain text"),
         ] {
@@ -372,6 +478,17 @@ mod tests {
             Document::parse("t", "a: &x [1, 2]\nb: *x").expect("aliases work").value(),
             &json!({"a": [1, 2], "b": [1, 2]})
         );
+    }
+
+    #[test]
+    fn places_take_as_much_as_the_document_whatever_the_length_of_its_keys() {
+        // As pointers, each of the values would hold the key: 9 GB.
+        let key = "k/~".repeat(33_000);
+        let text = format!("? \"{key}\"\n: [{}]\n", vec!["0"; 90_000].join(","));
+        let document = Document::parse("t.yaml", &text).expect("within all bounds");
+        let pointer = format!("/{}/89999", escape(&key));
+        assert_eq!(&text[document.locate(&pointer)], "0");
+        assert_eq!(document.locate(&pointer).end, text.trim_end().len() - 1);
     }
 
     fn plain_data() -> impl Strategy<Value = Value> {

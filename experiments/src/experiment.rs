@@ -5,6 +5,7 @@ use crate::units::{ByteSize, Seconds};
 use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
 use methods::METHODS;
 use methods::spec::schema_of;
+use methods::strict::lists;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -24,11 +25,13 @@ pub struct Experiment {
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
     /// Where to compute: cpu, cuda, auto, or a list of them.
-    #[serde(default)]
-    pub device: Devices,
+    #[serde(default = "default_device")]
+    #[schemars(length(min = 1))]
+    pub device: Vec<Device>,
     /// Threads per trial, or a list: every trial with each; default: all cores.
     #[serde(default)]
-    pub threads: Option<Threads>,
+    #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
+    pub threads: Option<Vec<usize>>,
     /// Time limit of one trial, such as 10m.
     #[serde(default = "default_timeout")]
     pub timeout: Seconds,
@@ -52,65 +55,6 @@ pub struct Experiment {
     pub report: ReportSettings,
 }
 
-/// One device or several.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Devices {
-    /// One device.
-    One(Device),
-    /// Every trial on each.
-    Several(Vec<Device>),
-}
-
-impl Default for Devices {
-    fn default() -> Devices {
-        Devices::One(Device::Cpu)
-    }
-}
-
-impl Devices {
-    /// As a list.
-    pub fn list(&self) -> Vec<Device> {
-        match self {
-            Devices::One(device) => vec![*device],
-            Devices::Several(devices) => devices.clone(),
-        }
-    }
-}
-
-/// One number of threads or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Threads {
-    /// One number.
-    One(#[schemars(range(min = 1, max = 4096))] usize),
-    /// Every trial with each.
-    Several(#[schemars(length(min = 1), inner(range(min = 1, max = 4096)))] Vec<usize>),
-}
-
-impl Threads {
-    /// As a list.
-    pub fn list(&self) -> Vec<usize> {
-        match self {
-            Threads::One(threads) => vec![*threads],
-            Threads::Several(threads) => threads.clone(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Threads {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Threads, D::Error> {
-        use serde::de::Error;
-        let value = Value::deserialize(deserializer)?;
-        let read = |value: &Value| value.as_u64().and_then(|threads| usize::try_from(threads).ok());
-        let threads = match &value {
-            Value::Array(all) => all.iter().map(read).collect::<Option<_>>().map(Threads::Several),
-            one => read(one).map(Threads::One),
-        };
-        threads.ok_or_else(|| D::Error::custom(format!("{value} is no number of threads; write `2`, or `[1, 2]`")))
-    }
-}
-
 /// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -118,6 +62,7 @@ pub enum Device {
     /// The processor.
     Cpu,
     /// An NVIDIA GPU.
+    #[schemars(extend("x-also-called" = ["gpu", "nvidia"]))]
     Cuda,
     /// The GPU if there is one, else the processor.
     Auto,
@@ -180,6 +125,10 @@ impl Default for ReportSettings {
         use ReportFormat::*;
         ReportSettings { formats: vec![Html, Svg, Png, Markdown, Latex, Csv] }
     }
+}
+
+fn default_device() -> Vec<Device> {
+    vec![Device::Cpu]
 }
 
 fn default_seeds() -> Vec<u64> {
@@ -252,6 +201,7 @@ pub fn schema() -> Value {
         "properties": measures,
         "additionalProperties": false
     });
+    lists::allow_single(&mut schema);
     schema
 }
 

@@ -2,11 +2,13 @@
 
 mod checks;
 mod entries;
+mod extent;
+mod labels;
 
 pub use checks::parse_source;
 
 use crate::document::Document;
-use crate::experiment::{Device, Experiment, ReportFormat, Threads};
+use crate::experiment::{Device, Experiment, ReportFormat};
 use crate::fault::Fault;
 use crate::metrics::Measure;
 use crate::units::Seconds;
@@ -77,9 +79,6 @@ pub struct PlannedTrial {
 /// Multiply-adds per second and thread assumed for estimates; they order trials and fill a progress bar, no more.
 const ASSUMED_RATE: f64 = 2e10;
 
-/// Trials of one experiment; a sweep over many lists multiplies quickly.
-const MAX_TRIALS: usize = 100_000;
-
 /// What a process takes that has loaded nothing.
 const OVERHEAD_BYTES: u64 = 1 << 26;
 
@@ -107,7 +106,7 @@ impl Plan {
         search: &SearchPath,
         overrides: &Overrides,
     ) -> Result<Plan, Vec<Fault>> {
-        let mut checker = Checker { document, faults: Vec::new() };
+        let mut checker = Checker::new(document);
         if !document.value().is_object() {
             let help =
                 "an experiment is a mapping with `name`, `datasets` and `methods`; see experiments/quickstart.yaml";
@@ -117,11 +116,14 @@ impl Plan {
             Ok(experiment) => experiment,
             Err(error) => {
                 checker.param("", &error);
-                return Err(checker.faults);
+                return Err(checker.finish().err().unwrap_or_default());
             }
         };
         checks::apply(&mut experiment, overrides);
         checks::check_settings(&experiment, &mut checker);
+        if !extent::check(&experiment, &mut checker) {
+            return Err(checker.finish().err().unwrap_or_default());
+        }
         let (devices, gpu) = checks::resolve_devices(&experiment, &mut checker);
         let datasets = checks::resolve_datasets(&experiment, root, search, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
@@ -139,11 +141,9 @@ impl Plan {
             }
         }
         checks::check_questions(&datasets, &measures, &mut checker);
-        if !checker.faults.is_empty() {
-            return Err(checker.faults);
-        }
+        checker.finish()?;
         let measures: Vec<Box<dyn Measure>> = measures.into_iter().map(|(_, measure)| measure).collect();
-        let threads = experiment.threads.get_or_insert_with(|| Threads::One(available_threads())).list();
+        let threads = experiment.threads.get_or_insert_with(|| vec![available_threads()]).clone();
         let limits = Limits { timeout_seconds: experiment.timeout.0, memory_bytes: experiment.memory.map(|m| m.0) };
         // What differs is part of the name.
         let several = threads.len() > 1;
@@ -167,18 +167,6 @@ impl Plan {
             }
         }
         plan.trials = trials;
-        if plan.trials.len() > MAX_TRIALS {
-            let message = format!("this experiment has {} trials, more than {MAX_TRIALS}", plan.trials.len());
-            return Err(vec![Fault::at(
-                document,
-                "/methods",
-                message,
-                Some("shorten a sweep, or split the experiment".into()),
-            )]);
-        }
-        // Two entries that mean the same would count one result twice.
-        let mut seen = HashSet::new();
-        plan.trials.retain(|t| seen.insert(t.trial.id.clone()));
         Ok(plan)
     }
 
@@ -340,7 +328,7 @@ mod tests {
         let found = plan(&text("threads: [1, 4]")).expect("valid");
         let trials: Vec<_> =
             found.trials.iter().map(|t| (t.trial.label.as_str(), t.trial.threads, t.trial.seed)).collect();
-        let (one, four) = ("lbg bits=3, 1 thread", "lbg bits=3, 4 threads");
+        let (one, four) = ("lbg, 1 thread", "lbg, 4 threads");
         assert_eq!(trials, [(one, 1, 1), (one, 1, 2), (four, 4, 1), (four, 4, 2)]);
         let ids = |threads: &str| {
             plan(&text(threads)).expect("valid").trials.into_iter().map(|t| t.trial.id).collect::<Vec<_>>()
@@ -350,8 +338,8 @@ mod tests {
             ("threads: []", "`threads` is empty"),
             ("threads: [1, 0]", "`threads: 0` is out of range"),
             ("threads: [2, 2]", "2 threads are listed twice"),
-            ("threads: two", "\"two\" is no number of threads"),
-            ("threads: [1.5]", "[1.5] is no number of threads"),
+            ("threads: two", "`threads` must be a whole number, not the text \"two\""),
+            ("threads: [1.5]", "entry 1 of `threads` must be a whole number"),
         ] {
             let faults = plan(&text(threads)).err().expect(threads);
             assert!(faults[0].contains(expected), "{faults:?}");
@@ -359,9 +347,40 @@ mod tests {
     }
 
     #[test]
-    fn equal_entries_are_run_once() {
-        let plan =
-            plan(&format!("{HEAD}methods: [{{ lbg: {{ bits: 3 }} }}, {{ lbg: {{ bits: 3 }} }}]")).expect("valid");
-        assert_eq!(plan.trials.len(), 2);
+    fn equal_methods_are_a_mistake_whatever_they_are_called() {
+        for (methods, expected) in [
+            ("[{ lbg: { bits: 3 } }, { lbg: { bits: 3 } }]", "the same method as `lbg` before it"),
+            ("[{ lbg: { bits: 3 }, label: a }, { lbg: { bits: 3 }, label: b }]", "the same method as `a` before it"),
+            ("[{ pq: { m: 4 } }, { pq: { m: 4, bits: 8 } }]", "the same method as `pq` before it"),
+            ("[{ pq: { m: 4 }, label: a }, { factory: PQ4x8 }]", "the same method as `a` before it"),
+            ("[{ lbg: , sweep: { bits: [3, 4, 3] } }]", "the same method as `lbg bits=3` before it"),
+            ("[{ lbg: { bits: 3 }, label: a }, { lbg: { bits: 4 }, label: a }]", "several methods are called `a`"),
+        ] {
+            let faults = plan(&format!("{HEAD}methods: {methods}")).err().expect(methods);
+            assert!(faults.len() == 1 && faults[0].contains(expected), "{methods}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_small_file_expands_to_is_known_before_it_is_expanded() {
+        let numbers = |n: usize| (1..=n).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+        let fsq = |sweep: String| format!("methods: [{{ fsq: {{ preset: 8 }}, sweep: {{ groups: [{sweep}] }} }}]\n");
+        let entry = format!("  - lbg:\n    sweep: {{ bits: [{}] }}\n", numbers(999));
+        let wide = |n| format!("{{ fsq: {{ levels: [{}] }}, sweep: {{ groups: [{}] }} }}", numbers(n), numbers(n));
+        for (text, expected) in [
+            (
+                HEAD.replace("[1, 2]", &format!("[{}]", numbers(40_000))) + &fsq(numbers(20_000)),
+                "has 800000000 trials, more than 100000: 20000 methods × 40000 seeds",
+            ),
+            (format!("{HEAD}methods: [{{ pq: , sweep: {{ m: [{0}], bits: [{0}] }} }}]", numbers(9999)), "99980001"),
+            (format!("{HEAD}methods:\n{}", entry.repeat(51)), "has 101898 trials"),
+            (format!("{HEAD}methods: [{}]", wide(9000)), "take more than 512MiB"),
+        ] {
+            let faults = plan(&text).err().expect(expected);
+            assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");
+        }
+        let many = format!("{HEAD}methods:\n{}", "  - pqq: {}\n".repeat(5000));
+        let faults = plan(&many).err().expect("5000 mistakes");
+        assert_eq!((faults.len(), faults[50].as_str()), (51, "4950 more mistakes were found"));
     }
 }

@@ -94,14 +94,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 }
 
 fn check(file: &Path, arguments: &Arguments) -> Result<(Document, Plan), Mistakes> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Mistakes::new(
-            format!("cannot read {}: {error}", file.display()),
-            "name an experiment file, such as experiments/quickstart.yaml",
-        )
-    })?;
     let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
-    let document = Document::parse(&shown.display().to_string(), &text)?;
+    let document = Document::read(file, &shown.display().to_string())?;
     let root = file.parent().unwrap_or(Path::new("."));
     let overrides = Overrides { device: arguments.device, seeds: arguments.seeds.clone(), timeout: arguments.timeout };
     let plan = Plan::new(&document, root, &SearchPath::from_env(), &overrides)?;

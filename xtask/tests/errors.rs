@@ -39,7 +39,9 @@ fn mistakes_in_the_file() {
         ("m does not divide d", methods("  - pq: { m: 5 }\n")),
         ("a swept value does not fit", methods("  - pq: { bits: 4 }\n    sweep: { m: [3, 5] }\n")),
         ("unknown swept parameter", methods("  - pq: { m: 4 }\n    sweep: { bitz: [3, 5] }\n")),
-        ("sweep is no list", methods("  - pq: { m: 4 }\n    sweep: { bits: 4 }\n")),
+        ("sweep over nothing", methods("  - pq: { m: 4 }\n    sweep: { bits: [] }\n")),
+        ("the same method twice", methods("  - pq: { m: 4 }\n  - pq: { m: 4, bits: 8 }\n    label: again\n")),
+        ("device of another name", format!("{HEAD}device: gpu\nmethods: [{{ lbg: {{}} }}]\n")),
         ("label names nothing", methods("  - pq: { m: 4 }\n    label: \"PQ {n}\"\n")),
         ("two methods in one entry", methods("  - pq: { m: 4 }\n    lbg: {}\n")),
         ("no method in an entry", methods("  - label: nothing\n")),
@@ -89,6 +91,8 @@ fn mistakes_in_the_data() {
         ("split asks for too much", with("{ path: good.npy, split: { train: 100 } }")),
         ("overlapping ranges", with("{ path: good.npy, split: { train: 0..20, base: 10..30 } }")),
         ("misspelt key of a file", with("{ path: good.npy, metrik: l2 }")),
+        ("a metric of another name", with("{ path: good.npy, metric: dot_product }")),
+        ("labels for half of the rows", with("{ path: good.npy, queries: few.npy, labels: labels.npy }")),
         ("queries of another width", with("{ path: good.npy, queries: wide.npy }")),
         ("labels of another length", with("{ path: good.npy, labels: labels.npy }")),
         ("frames that take no time", with("{ path: good.npy, frames_per_second: 0 }")),
@@ -107,6 +111,7 @@ fn mistakes_in_the_data() {
         let value = |i: usize, j: usize| (i * 7 + j * 3) as f32 % 11.0 + 1.0;
         write(folder.path(), "good.npy", npy(50, 4, value));
         write(folder.path(), "wide.npy", npy(5, 6, value));
+        write(folder.path(), "few.npy", npy(5, 4, value));
         write(folder.path(), "nan.npy", npy(50, 4, |i, j| if (i, j) == (33, 2) { f32::NAN } else { value(i, j) }));
         write(folder.path(), "zero.npy", npy(50, 4, |i, j| if i == 3 { 0.0 } else { value(i, j) }));
         let header = format!("{:<117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}");
@@ -119,6 +124,102 @@ fn mistakes_in_the_data() {
         golden += &format!("=== {name}\n{}", refused(folder.path(), &yaml, &[]));
     }
     insta::assert_snapshot!("mistakes_in_the_data", golden);
+}
+
+/// Small files that ask for much: each is refused at once, within little memory, by a mistake that names the bound.
+#[cfg(unix)]
+#[test]
+fn files_that_ask_for_too_much() {
+    let numbers = |n: usize| (1..n).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+    let good = "name: ok\nseeds: [1]\ndatasets:\n  - { synthetic: gaussian, dim: 4, n: 200 }\nmethods:\n  - scalar: { bits: 4 }\nmeasure: { distortion: {} }\n";
+    let many = format!("  - fsq: {{ preset: 8 }}\n    sweep: {{ groups: [{}] }}", numbers(20_000));
+    let cases = [
+        ("too long a file", format!("z: [{}]\n{good}", vec!["0"; 2_000_000].join(",")), "at most 1MiB"),
+        ("a wide line", format!("z: [{}]\n{good}", vec!["0"; 90_000].join(",")), "unknown key `z`"),
+        ("a wide line, far out", format!("z: [{}{good}", vec!["0"; 90_000].join(",")), "this is not valid YAML"),
+        (
+            "a long label",
+            good.replace("{ bits: 4 }", &format!("{{ bits: 4 }}\n    label: {}", "L".repeat(800_000))),
+            "800000 characters, more than 200",
+        ),
+        (
+            "a long name",
+            good.replace("n: 200", &format!("n: 200, name: {}", "n".repeat(800_000))),
+            "1 to 200 characters",
+        ),
+        ("a long text of another type", good.replace("bits: 4", &format!("bits: {}", "b".repeat(800_000))), "bits"),
+        (
+            "an alias of a long text",
+            format!("x: &a \"{}\"\ny: [{}]\n{good}", "s".repeat(100_000), vec!["*a"; 90_000].join(",")),
+            "more than 4MiB of text",
+        ),
+        (
+            "a long key over many values",
+            format!("? \"{}\"\n: [{}]\n{good}", "k".repeat(100_000), vec!["0"; 90_000].join(",")),
+            "unknown key",
+        ),
+        (
+            "very many trials",
+            good.replace("[1]", &format!("[{}]", numbers(40_000))).replace("  - scalar: { bits: 4 }", &many),
+            "799940001 trials, more than 100000",
+        ),
+    ];
+    for (name, yaml, expected) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "e.yaml", yaml);
+        // In KiB; the program itself and its threads' stacks are most of it.
+        let command = "ulimit -v 600000; exec \"$0\" experiments e.yaml --dry-run";
+        let program = xtask(folder.path()).get_program().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", command]).arg(program).current_dir(folder.path()).env("NO_COLOR", "1");
+        let output = shell.output().expect("starts");
+        let text = words(&output, folder.path());
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", text.chars().take(3000).collect::<String>());
+        assert!(text.contains(expected) && text.len() < 6000, "{name}: {text}");
+    }
+}
+
+/// What is waited for, or never ends, is refused by name wherever a file may be named.
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_regular_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    let pipes = std::process::Command::new("mkfifo").args([path.join("pipe.npy"), path.join("pipe")]).status();
+    assert!(pipes.expect("starts").success());
+    let _socket = std::os::unix::net::UnixListener::bind(path.join("socket.npy")).expect("a socket");
+    std::os::unix::fs::symlink("/dev/zero", path.join("zero.npy")).expect("a link");
+    std::os::unix::fs::symlink("/dev/zero", path.join("zero.png")).expect("a link");
+    std::fs::create_dir(path.join("folder.npy")).expect("a folder");
+    write(path, "good.npy", npy(50, 4, |i, j| (i * 7 + j * 3) as f32 % 11.0));
+    for (dataset, kind) in [
+        ("{ path: pipe.npy }", "a named pipe"),
+        ("{ path: zero.npy }", "a device"),
+        ("{ path: socket.npy }", "a socket"),
+        ("{ path: folder.npy }", "a folder"),
+        ("{ path: good.npy, queries: pipe.npy }", "a named pipe"),
+        ("{ path: good.npy, train: zero.npy }", "a device"),
+        ("{ path: good.npy, labels: pipe.npy }", "a named pipe"),
+        ("{ images: [zero.png], train: zero.png, queries: zero.png }", "a device"),
+    ] {
+        let yaml =
+            format!("name: t\ndatasets: [{dataset}]\nmethods: [{{ lbg: {{}} }}]\nmeasure: {{ distortion: {{}} }}\n");
+        let text = refused(path, &yaml, &["--dry-run"]);
+        assert!(text.contains(&format!("it is not a regular file but {kind}")), "{dataset}: {text}");
+    }
+    for arguments in [
+        &["experiments", "pipe"][..],
+        &["experiments", "/dev/zero"],
+        &["fit", "pq: { m: 2 }", "pipe.npy", "m.vqb"],
+        &["encode", "pipe", "good.npy", "c.npy"],
+        &["parity", "t", "--reference", "pipe"],
+        &["compare", "t", "t", "--tolerances", "pipe"],
+    ] {
+        let output = xtask(path).args(arguments).output().expect("starts");
+        let text = words(&output, path);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains("it is not a regular file but"), "{arguments:?}: {text}");
+    }
 }
 
 /// What is missing differs from machine to machine; that it is said, with its place and a way out, does not.

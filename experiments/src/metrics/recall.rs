@@ -36,8 +36,9 @@ impl Default for Recall {
 }
 
 fn parse(params: Value) -> Result<Box<dyn Measure>, ParamError> {
-    let measure = parse_params::<Recall>(params.clone())?;
-    let list = |key: &str| params.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let measure = parse_params::<Recall>(params)?;
+    let read = measure.params();
+    let list = |key: &str| read[key].as_array().cloned().unwrap_or_default();
     if measure.truth_depth() == 0 || list("k").contains(&0.into()) {
         return Err(ParamError::new("k", "`k` must list numbers of neighbours from 1", "such as [1, 10, 100]"));
     }
@@ -46,7 +47,7 @@ fn parse(params: Value) -> Result<Box<dyn Measure>, ParamError> {
             return Err(ParamError::new(key, format!("`{key}: {value}` is more than {limit}"), "use a smaller number"));
         }
     }
-    if params.get("rerank").is_some() && list("rerank").is_empty() {
+    if list("rerank").is_empty() {
         return Err(ParamError::new("rerank", "`rerank` is empty", "such as [0, 4]; 0 stands for no re-ranking"));
     }
     Ok(measure)

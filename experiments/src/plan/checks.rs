@@ -1,9 +1,10 @@
 //! The checks of everything but the methods: settings, devices, datasets, measurements. Each reports what is wrong at its
 //! place and goes on, so that an author hears of all mistakes at once.
 
+use super::labels::MAX_LABEL;
 use super::{Overrides, PlannedDataset, available_threads};
 use crate::document::{Document, escape};
-use crate::experiment::{Devices, Experiment, Threads};
+use crate::experiment::Experiment;
 use crate::fault::Fault;
 use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
@@ -12,6 +13,7 @@ use methods::ParamError;
 use methods::strict;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 /// Far beyond any machine; a slip of the finger otherwise starts a million threads.
@@ -20,30 +22,60 @@ const MAX_THREADS: usize = 4096;
 /// Collects faults.
 pub(super) struct Checker<'d> {
     pub(super) document: &'d Document,
-    pub(super) faults: Vec<Fault>,
+    faults: Vec<Fault>,
+    /// Faults beyond those.
+    more: usize,
 }
 
-impl Checker<'_> {
+/// Faults that are told at once; a file may have more of them than anybody reads.
+const MAX_FAULTS: usize = 50;
+
+impl<'d> Checker<'d> {
+    pub(super) fn new(document: &'d Document) -> Checker<'d> {
+        Checker { document, faults: Vec::new(), more: 0 }
+    }
+
+    fn push(&mut self, range: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(Fault::at_bytes(self.document, range, message, help));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Fails if there were faults.
+    pub(super) fn finish(mut self) -> Result<(), Vec<Fault>> {
+        if self.more > 0 {
+            self.faults.push(Fault::new(format!("{} more mistakes were found", self.more), "mend these first"));
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
+    }
+
+    /// A fault at the value of a pointer, or at the key of what holds several.
     pub(super) fn fault(&mut self, pointer: &str, message: impl Into<String>, help: Option<String>) {
-        self.faults.push(Fault::at(self.document, pointer, message, help));
+        self.push(self.document.locate(pointer), message, help);
+    }
+
+    /// A fault at the key of a pointer.
+    pub(super) fn fault_at_key(&mut self, pointer: &str, message: impl Into<String>, help: Option<String>) {
+        self.push(self.document.locate_key(pointer), message, help);
     }
 
     /// A fault of a parameter below `pointer`: at the parameter if it stands in the document, else at its parent. An
     /// unknown or merely present key is marked itself.
     pub(super) fn param(&mut self, pointer: &str, error: &ParamError) {
         let below = error.param.as_ref().map_or(pointer.to_owned(), |param| format!("{pointer}/{param}"));
-        let range = if error.message.starts_with("unknown key") {
-            self.document.locate_key(&below)
+        if error.message.starts_with("unknown key") {
+            self.fault_at_key(&below, error.message.clone(), error.help.clone());
         } else {
-            self.document.locate(&below)
-        };
-        self.faults.push(Fault::at_bytes(self.document, range, error.message.clone(), error.help.clone()));
+            self.fault(&below, error.message.clone(), error.help.clone());
+        }
     }
 }
 
 pub(super) fn apply(experiment: &mut Experiment, overrides: &Overrides) {
     if let Some(device) = overrides.device {
-        experiment.device = Devices::One(device);
+        experiment.device = vec![device];
     }
     if !overrides.seeds.is_empty() {
         experiment.seeds.clone_from(&overrides.seeds);
@@ -61,15 +93,15 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
             .to_owned();
         checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
     }
-    let threads = experiment.threads.as_ref().map_or_else(Vec::new, Threads::list);
+    let threads = experiment.threads.as_deref().unwrap_or_default();
+    let mut seen = HashSet::new();
     for (i, count) in threads.iter().enumerate() {
-        let place = if matches!(experiment.threads, Some(Threads::One(_))) { String::new() } else { format!("/{i}") };
         if !(1..=MAX_THREADS).contains(count) {
             let help = format!("use 1 to {MAX_THREADS}, or leave it out for all {} cores", available_threads());
-            checker.fault(&format!("/threads{place}"), format!("`threads: {count}` is out of range"), Some(help));
-        } else if threads[..i].contains(count) {
+            checker.fault(&format!("/threads/{i}"), format!("`threads: {count}` is out of range"), Some(help));
+        } else if !seen.insert(count) {
             let help = "name each number of threads once".to_owned();
-            checker.fault(&format!("/threads{place}"), format!("{count} threads are listed twice"), Some(help));
+            checker.fault(&format!("/threads/{i}"), format!("{count} threads are listed twice"), Some(help));
         }
     }
     for (key, empty, what) in [
@@ -100,7 +132,7 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
 
 /// Devices by the names of their backends, each once; and what the one that is not the processor is called.
 pub(super) fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>) -> (Vec<String>, Option<String>) {
-    let devices = experiment.device.list();
+    let devices = &experiment.device;
     if devices.is_empty() {
         checker.fault("/device", "`device` is empty", Some("use cpu, cuda or auto".into()));
     }
@@ -153,21 +185,22 @@ pub(super) fn resolve_datasets(
     checker: &mut Checker<'_>,
 ) -> Vec<PlannedDataset> {
     let mut datasets: Vec<PlannedDataset> = Vec::new();
+    let mut names = HashSet::new();
     for (i, written) in experiment.datasets.iter().enumerate() {
         let pointer = format!("/datasets/{i}");
         match parse_source(written) {
             Err(error) => checker.param(&pointer, &error),
             Ok(source) => match source.resolve(root, search) {
                 Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
-                Ok(resolved) if datasets.iter().any(|d| d.resolved.summary.name == resolved.summary.name) => {
+                Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
                     let name = &resolved.summary.name;
                     let help = "give one of them a `name:` of its own".to_owned();
                     checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
                 }
-                Ok(resolved) if resolved.summary.name.trim().is_empty() => {
+                Ok(resolved) if !is_name(&resolved.summary.name) => {
                     checker.fault(
                         &format!("{pointer}/name"),
-                        "a dataset needs a name",
+                        format!("a dataset needs a name: one line of 1 to {MAX_LABEL} characters"),
                         Some("such as `name: my-vectors`".into()),
                     );
                 }
@@ -191,6 +224,11 @@ pub(super) fn resolve_datasets(
         }
     }
     datasets
+}
+
+/// Whether a text can stand in tables and legends.
+fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= MAX_LABEL && !text.contains(char::is_control)
 }
 
 /// Bytes of all rows as f32; the largest number when there are more than that.
@@ -219,8 +257,7 @@ pub(super) fn resolve_measures(
         let pointer = format!("/measure/{}", escape(&name));
         match metrics::parse(&name, params) {
             Err(error) if error.param.is_none() && error.message.starts_with("unknown measurement") => {
-                let range = checker.document.locate_key(&pointer);
-                checker.faults.push(Fault::at_bytes(checker.document, range, error.message, error.help));
+                checker.fault_at_key(&pointer, error.message, error.help);
             }
             Err(error) => checker.param(&pointer, &error),
             Ok(measure) => {
@@ -259,20 +296,18 @@ pub(super) fn check_questions(
             && !datasets.is_empty()
             && datasets.iter().all(|d| !d.resolved.summary.labelled)
         {
-            let range = checker.document.locate_key(&format!("/measure/{name}"));
             let message = format!("`{name}` needs classes, and no dataset here has any");
             let help = "give a file dataset `labels:`, or leave this out".to_owned();
-            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some(help)));
+            checker.fault_at_key(&format!("/measure/{name}"), message, Some(help));
         } else if measure.needs_signal()
             && written("")
             && !datasets.is_empty()
             && datasets.iter().all(|d| d.resolved.summary.signal.is_none())
         {
-            let range = checker.document.locate_key(&format!("/measure/{name}"));
             let message = format!("`{name}` is about pictures and sound, and no dataset here is either");
             let help =
                 "write `images:` in place of `path:`, give frames of sound `frames_per_second:`, or leave this out";
-            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some(help.to_owned())));
+            checker.fault_at_key(&format!("/measure/{name}"), message, Some(help.to_owned()));
         }
     }
 }

@@ -1,14 +1,12 @@
 //! The methods of an experiment: parameters, sweeps, and the names that figures and tables show.
 
-use super::MAX_TRIALS;
 use super::checks::Checker;
+use super::labels::{self, Written};
 use crate::document::escape;
 use crate::experiment::Experiment;
-use crate::fault::Fault;
-use methods::strict::nearest_name;
 use methods::{METHODS, Method, ParamError};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A method with its names.
 pub(super) struct LabelledMethod {
@@ -17,109 +15,125 @@ pub(super) struct LabelledMethod {
     pub(super) series: String,
 }
 
+/// An entry whose method is known and whose sweep is sound.
+struct Entry<'e> {
+    pointer: String,
+    name: &'e str,
+    params: &'e Value,
+    template: Option<&'e str>,
+    combinations: Vec<Combination<'e>>,
+}
+
 /// Reads the methods, one for each combination of swept values, with the place where it is written.
 pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, Place)> {
+    let entries: Vec<Entry<'_>> =
+        experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
+    let mut written = Written::default();
+    for entry in &entries {
+        for combination in &entry.combinations {
+            written.note(entry.name, &labels::combined(entry.params, &swept(combination)));
+        }
+    }
     let mut methods = Vec::new();
-    // What each label stands for.
-    let mut meanings: HashMap<String, (&'static str, Value)> = HashMap::new();
-    for (i, entry) in experiment.methods.iter().enumerate() {
-        let pointer = format!("/methods/{i}");
-        let names: Vec<&String> = entry.keys().filter(|key| !["sweep", "label"].contains(&key.as_str())).collect();
-        let [name] = names[..] else {
-            let found = names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
-            let message = if found.is_empty() {
-                "no method is named here".into()
-            } else {
-                format!("this entry names several methods: {found}")
-            };
-            let known = METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
-            checker.fault(
-                &pointer,
-                message,
-                Some(format!(
-                    "each entry is one method ({known}) with its parameters, and optionally `sweep` and `label`"
-                )),
-            );
-            continue;
-        };
-        let below = format!("{pointer}/{}", escape(name));
-        if let Err(error) = methods::spec::find(name) {
-            let range = checker.document.locate_key(&below);
-            checker.faults.push(Fault::at_bytes(checker.document, range, error.message, error.help));
-            continue;
-        }
-        let Some(combinations) = sweep(entry.get("sweep"), &format!("{pointer}/sweep"), checker) else { continue };
-        let fixed = |key: &String| entry[name].get(key).is_some();
-        let twice = entry.get("sweep").and_then(Value::as_object).and_then(|sweep| sweep.keys().find(|key| fixed(key)));
-        if let Some(key) = twice {
-            let range = checker.document.locate_key(&format!("{pointer}/sweep/{}", escape(key)));
-            let message = format!("`{key}` stands both in the parameters and in the sweep");
-            checker.faults.push(Fault::at_bytes(checker.document, range, message, Some("keep one of the two".into())));
-            continue;
-        }
-        let template = match entry.get("label") {
-            None => None,
-            Some(Value::String(text)) if !text.trim().is_empty() => Some(text.as_str()),
-            Some(_) => {
-                checker.fault(
-                    &format!("{pointer}/label"),
-                    "`label` must be a text that says something",
-                    Some("such as \"PQ m={m}\"".into()),
-                );
-                continue;
-            }
-        };
-        for swept in combinations {
-            let params = match (&entry[name], swept.is_empty()) {
-                (params, true) => params.clone(),
-                (Value::Null, false) => Value::Object(swept.clone()),
-                (Value::Object(params), false) => {
-                    let mut params = params.clone();
-                    params.extend(swept.clone());
-                    Value::Object(params)
-                }
-                (other, false) => other.clone(),
-            };
-            let position = |key: &str, value: &Value| {
-                let list = entry.get("sweep").and_then(|sweep| sweep.get(key)).and_then(Value::as_array);
-                list.and_then(|list| list.iter().position(|v| v == value)).unwrap_or(0)
-            };
+    // What each label stands for, and what each method is called.
+    let mut meanings: HashSet<String> = HashSet::new();
+    let mut names: HashMap<(&'static str, String), String> = HashMap::new();
+    for Entry { pointer, name, params, template, combinations } in &entries {
+        for combination in combinations {
+            let below = format!("{pointer}/{}", escape(name));
             let place = Place {
                 entry: pointer.clone(),
-                method: below.clone(),
-                swept: swept.iter().map(|(key, value)| (key.clone(), position(key, value))).collect(),
+                method: below,
+                swept: combination.iter().map(|(key, position, _)| ((*key).clone(), *position)).collect(),
             };
-            match methods::parse(name, params) {
+            let given = labels::combined(params, &swept(combination));
+            let method = match methods::parse(name, given.clone()) {
+                Ok(method) => method,
                 Err(error) => {
                     place.report(&error, checker);
                     break;
                 }
-                Ok(method) => {
-                    let params = method.params();
-                    let label = match label(template, name, &params, &entry[name], &swept) {
-                        Ok(label) => label,
-                        Err(error) => {
-                            checker.fault(&format!("{pointer}/label"), error.message, error.help);
-                            break;
-                        }
-                    };
-                    let meaning = (method.name(), params);
-                    if *meanings.entry(label.clone()).or_insert_with(|| meaning.clone()) != meaning {
-                        let help = "let the label say what differs, such as \"PQ m={m}\"".to_owned();
-                        checker.fault(
-                            &format!("{pointer}/label"),
-                            format!("several methods are called `{label}`"),
-                            Some(help),
-                        );
-                        break;
-                    }
-                    let series = template.map_or_else(|| plain_series(name, &entry[name]), series);
-                    methods.push((LabelledMethod { method, label, series }, place));
+            };
+            let filled = match template {
+                None => Ok((written.label(name, &given), written.series(name, &given))),
+                Some(template) => {
+                    labels::fill(template, name, &method.params()).map(|label| (label, labels::series(template)))
                 }
+            };
+            let (label, series) = match filled {
+                Ok(filled) => filled,
+                Err(error) => {
+                    checker.fault(&format!("{pointer}/label"), error.message, error.help);
+                    break;
+                }
+            };
+            // The same trials would be counted twice, or one of two names would be lost.
+            let meaning = (method.name(), method.params().to_string());
+            if let Some(other) = names.get(&meaning) {
+                let message = format!("this is the same method as `{other}` before it");
+                let help = "leave one of the two out; a parameter that is not written has its default";
+                checker.fault(&place.last(), message, Some(help.to_owned()));
+                break;
             }
+            if !meanings.insert(label.clone()) {
+                let help = "let the label say what differs, such as \"PQ m={m}\"".to_owned();
+                checker.fault(&format!("{pointer}/label"), format!("several methods are called `{label}`"), Some(help));
+                break;
+            }
+            names.insert(meaning, label.clone());
+            methods.push((LabelledMethod { method, label, series }, place));
         }
     }
     methods
+}
+
+/// The swept values of a combination, by parameter.
+fn swept(combination: &Combination<'_>) -> Map<String, Value> {
+    combination.iter().map(|(key, _, value)| ((*key).clone(), (*value).clone())).collect()
+}
+
+/// Reads what stands beside the parameters of an entry: its method's name, sweep and label.
+fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker<'_>) -> Option<Entry<'e>> {
+    let pointer = format!("/methods/{i}");
+    let names: Vec<&String> = entry.keys().filter(|key| !["sweep", "label"].contains(&key.as_str())).collect();
+    let [name] = names[..] else {
+        let found = names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
+        let message = if found.is_empty() {
+            "no method is named here".into()
+        } else {
+            format!("this entry names several methods: {found}")
+        };
+        let known = METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
+        let help =
+            format!("each entry is one method ({known}) with its parameters, and optionally `sweep` and `label`");
+        checker.fault(&pointer, message, Some(help));
+        return None;
+    };
+    if let Err(error) = methods::spec::find(name) {
+        checker.fault_at_key(&format!("{pointer}/{}", escape(name)), error.message, error.help);
+        return None;
+    }
+    let combinations = sweep(entry.get("sweep"), &format!("{pointer}/sweep"), checker)?;
+    let fixed = |key: &String| entry[name].get(key).is_some();
+    let twice = entry.get("sweep").and_then(Value::as_object).and_then(|sweep| sweep.keys().find(|key| fixed(key)));
+    if let Some(key) = twice {
+        let message = format!("`{key}` stands both in the parameters and in the sweep");
+        checker.fault_at_key(&format!("{pointer}/sweep/{}", escape(key)), message, Some("keep one of the two".into()));
+        return None;
+    }
+    let template = match entry.get("label") {
+        None => None,
+        Some(Value::String(text)) if !text.trim().is_empty() => Some(text.as_str()),
+        Some(_) => {
+            checker.fault(
+                &format!("{pointer}/label"),
+                "`label` must be a text that says something",
+                Some("such as \"PQ m={m}\"".into()),
+            );
+            return None;
+        }
+    };
+    Some(Entry { pointer, name, params: &entry[name], template, combinations })
 }
 
 /// Where a method and its parameters are written.
@@ -133,6 +147,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Where the last of the swept values stands, or the method.
+    fn last(&self) -> String {
+        match self.swept.last() {
+            Some((name, position)) => format!("{}/sweep/{}/{position}", self.entry, escape(name)),
+            None => self.method.clone(),
+        }
+    }
+
     /// Reports an error of a parameter: at the swept value if it comes from the sweep, else below the method.
     pub(super) fn report(&self, error: &ParamError, checker: &mut Checker<'_>) {
         let first = error.param.as_deref().and_then(|param| param.split('/').next()).unwrap_or("");
@@ -152,9 +174,13 @@ impl Place {
     }
 }
 
-/// Combinations of a sweep, the last key varying fastest; one empty combination without a sweep.
-fn sweep(written: Option<&Value>, pointer: &str, checker: &mut Checker<'_>) -> Option<Vec<Map<String, Value>>> {
-    let mut combinations = vec![Map::new()];
+/// A combination of swept values: the key and the value of each, and the value's position in its list.
+type Combination<'e> = Vec<(&'e String, usize, &'e Value)>;
+
+/// Combinations of a sweep, the last key varying fastest; one empty combination without a sweep. There are not too many:
+/// [`super::extent`] has seen to it.
+fn sweep<'e>(written: Option<&'e Value>, pointer: &str, checker: &mut Checker<'_>) -> Option<Vec<Combination<'e>>> {
+    let mut combinations = vec![Vec::new()];
     let map = match written {
         None => return Some(combinations),
         Some(Value::Object(map)) if !map.is_empty() => map,
@@ -167,15 +193,11 @@ fn sweep(written: Option<&Value>, pointer: &str, checker: &mut Checker<'_>) -> O
             return None;
         }
     };
-    let product = map.values().map(|v| v.as_array().map_or(1, Vec::len)).try_fold(1usize, |a, b| a.checked_mul(b));
-    if product.is_none_or(|product| product > MAX_TRIALS) {
-        let help = format!("an experiment has at most {MAX_TRIALS} trials; shorten a list");
-        checker.fault(pointer, "this sweep has too many combinations", Some(help));
-        return None;
-    }
     for (key, values) in map {
         let values = match values {
-            Value::Array(values) if !values.is_empty() => values,
+            Value::Array(values) if !values.is_empty() => &values[..],
+            // As everywhere, one value is a list of one.
+            value if !value.is_null() && !value.is_array() => std::slice::from_ref(value),
             _ => {
                 let pointer = format!("{pointer}/{}", escape(key));
                 checker.fault(
@@ -186,71 +208,15 @@ fn sweep(written: Option<&Value>, pointer: &str, checker: &mut Checker<'_>) -> O
                 return None;
             }
         };
-        combinations = combinations
-            .into_iter()
-            .flat_map(|combination| {
-                values.iter().map(move |value| {
-                    let mut combination = combination.clone();
-                    combination.insert(key.clone(), value.clone());
-                    combination
-                })
-            })
-            .collect();
+        let mut longer = Vec::with_capacity(combinations.len() * values.len());
+        for combination in &combinations {
+            for (position, value) in values.iter().enumerate() {
+                let mut combination: Combination<'e> = combination.clone();
+                combination.push((key, position, value));
+                longer.push(combination);
+            }
+        }
+        combinations = longer;
     }
     Some(combinations)
-}
-
-/// The name of one point: the template with `{param}` replaced, or the method with the parameters that were written.
-fn label(
-    template: Option<&str>,
-    name: &str,
-    params: &Value,
-    written: &Value,
-    swept: &Map<String, Value>,
-) -> Result<String, ParamError> {
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if let (None, Some(text)) = (template, written.as_str()) {
-        // Parameters that are one text name themselves.
-        return Ok(text.to_owned());
-    }
-    let Some(template) = template else {
-        let written: Vec<&String> =
-            written.as_object().into_iter().flatten().map(|(k, _)| k).chain(swept.keys()).collect();
-        let given = params.as_object().into_iter().flatten().filter(|(key, _)| written.contains(key));
-        let words: Vec<String> = given.map(|(key, value)| format!("{key}={}", plain(value))).collect();
-        return Ok(if words.is_empty() { name.to_owned() } else { format!("{name} {}", words.join(" ")) });
-    };
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (key, after) = after.split_once('}').unwrap_or((after, ""));
-        let Some(value) = params.get(key) else {
-            let known = params.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-            let help = nearest_name(key, known, "parameters");
-            return Err(ParamError::new("label", format!("`{{{key}}}` in the label is no parameter of {name}"), help));
-        };
-        text += before;
-        text += &plain(value);
-        rest = after;
-    }
-    Ok(text + rest)
-}
-
-/// The name of a curve: the template without the words that change from point to point.
-fn series(template: &str) -> String {
-    let words: Vec<&str> = template.split_whitespace().filter(|word| !word.contains('{')).collect();
-    if words.is_empty() { template.to_owned() } else { words.join(" ") }
-}
-
-/// The name of a curve without a template: the method and those of its written parameters that are no numbers, since
-/// numbers are what changes along a curve.
-fn plain_series(name: &str, written: &Value) -> String {
-    if let Some(text) = written.as_str() {
-        return text.to_owned();
-    }
-    let kinds = written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_number());
-    let words: Vec<String> = kinds
-        .map(|(key, value)| format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    if words.is_empty() { name.to_owned() } else { format!("{name} {}", words.join(" ")) }
 }

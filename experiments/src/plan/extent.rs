@@ -1,0 +1,95 @@
+//! How much an experiment expands to, known before it is expanded: lists multiply, and a small file can ask for more trials
+//! than any memory holds.
+
+use super::checks::Checker;
+use crate::document::cost;
+use crate::experiment::Experiment;
+use crate::units::ByteSize;
+use serde_json::{Map, Value};
+
+/// Trials of one experiment.
+pub(super) const MAX_TRIALS: u64 = 100_000;
+
+/// Bytes that the parameters and settings of all trials may take together, as they are written.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// Bytes of a value beside its text, roughly.
+const VALUE_BYTES: u64 = 64;
+
+/// Refuses what expands to too much; tells whether it may be expanded.
+pub(super) fn check(experiment: &Experiment, checker: &mut Checker<'_>) -> bool {
+    let count = |n: usize| n as u64;
+    let datasets = count(experiment.datasets.len());
+    let devices = count(experiment.device.len());
+    let threads = count(experiment.threads.as_ref().map_or(1, Vec::len));
+    let seeds = count(experiment.seeds.len());
+    let mut methods = 0u64;
+    let mut bytes = 0u64;
+    for (i, entry) in experiment.methods.iter().enumerate() {
+        let combinations = combinations(entry);
+        if combinations > MAX_TRIALS {
+            let message = format!("this sweep has {combinations} combinations");
+            let help = format!("an experiment has at most {MAX_TRIALS} trials; shorten a list");
+            checker.fault(&format!("/methods/{i}/sweep"), message, Some(help));
+            return false;
+        }
+        methods = methods.saturating_add(combinations);
+        bytes = bytes.saturating_add(combined_bytes(entry, combinations));
+    }
+    let each = [datasets, devices, threads, seeds].into_iter().fold(1u64, u64::saturating_mul);
+    let trials = methods.saturating_mul(each);
+    if trials > MAX_TRIALS {
+        let factors = [
+            (methods, "methods"),
+            (datasets, "datasets"),
+            (seeds, "seeds"),
+            (devices, "devices"),
+            (threads, "numbers of threads"),
+        ];
+        let factors = factors.into_iter().filter(|(count, _)| *count > 1);
+        let factors: Vec<String> = factors.map(|(count, what)| format!("{count} {what}")).collect();
+        let message = format!("this experiment has {trials} trials, more than {MAX_TRIALS}: {}", factors.join(" × "));
+        checker.fault("/methods", message, Some("shorten a sweep or the seeds, or split the experiment".into()));
+        return false;
+    }
+    let settings = experiment.measure.as_ref().map_or(0, map_bytes).saturating_mul(trials);
+    if bytes.saturating_mul(each).saturating_add(settings) > MAX_BYTES {
+        let message = format!(
+            "the parameters and settings of the {trials} trials of this experiment take more than {}",
+            ByteSize(MAX_BYTES)
+        );
+        checker.fault("/methods", message, Some("shorten the longest lists and texts, or a sweep".into()));
+        return false;
+    }
+    true
+}
+
+/// The lists of a sweep. What is no list counts as one value; its mistake is told where it is read.
+fn lists(entry: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value, u64)> {
+    let sweep = entry.get("sweep").and_then(Value::as_object);
+    sweep.into_iter().flatten().map(|(key, list)| (key, list, list.as_array().map_or(1, Vec::len).max(1) as u64))
+}
+
+fn combinations(entry: &Map<String, Value>) -> u64 {
+    lists(entry).fold(1, |product, (_, _, values)| product.saturating_mul(values))
+}
+
+/// Bytes of the parameters of all combinations: what is fixed in each, and each swept value in its share of them.
+fn combined_bytes(entry: &Map<String, Value>, combinations: u64) -> u64 {
+    let fixed = entry.iter().filter(|(key, _)| *key != "sweep").map(|(key, value)| bytes(key, value));
+    let fixed = fixed.sum::<u64>().saturating_mul(combinations);
+    let swept = lists(entry).map(|(key, list, values)| {
+        let share = combinations / values;
+        (bytes(key, list) + key.len() as u64 * values).saturating_mul(share)
+    });
+    swept.fold(fixed, u64::saturating_add)
+}
+
+fn map_bytes(map: &Map<String, Value>) -> u64 {
+    map.iter().map(|(key, value)| bytes(key, value)).sum()
+}
+
+fn bytes(key: &str, value: &Value) -> u64 {
+    let (values, text) = cost(value);
+    (key.len() + text) as u64 + values as u64 * VALUE_BYTES
+}
