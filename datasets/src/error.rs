@@ -101,18 +101,27 @@ pub enum DatasetError {
         value: f32,
     },
     /// A row of zeros under the cosine.
-    #[error("dataset `{name}`: {part} row {row} is all zeros and has no direction, but the metric is cosine")]
+    #[error("dataset `{name}`: {row} is all zeros and has no direction, but the metric is cosine{}", if *.count > 1 { format!(" ({count} such rows in all)") } else { String::new() })]
     ZeroRow {
         /// The dataset.
         name: String,
-        /// train, base or queries.
-        part: &'static str,
-        /// Zero-based row within the part.
-        row: usize,
+        /// Where the first of them is, with its zero-based number in its file: `row 3 of words.npy`.
+        row: String,
+        /// How many there are.
+        count: usize,
     },
 }
 
 impl DatasetError {
+    /// Whether the files are not here, and nothing else is wrong with them.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            DatasetError::Absent { .. } => true,
+            DatasetError::Io { error, .. } => error.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// What would be right, beyond the message.
     pub fn help(&self) -> Option<String> {
         Some(match self {
@@ -136,7 +145,7 @@ impl DatasetError {
                 "multiply all vectors by one factor so that their norms are near 1; codes do not change".to_owned()
             }
             DatasetError::NonFinite { .. } => "quantizers need finite vectors: drop or repair the row".to_owned(),
-            DatasetError::ZeroRow { .. } => "drop the row, or use `metric: l2`".to_owned(),
+            DatasetError::ZeroRow { .. } => "drop such rows, or use `metric: l2`".to_owned(),
         })
     }
 }

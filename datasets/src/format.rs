@@ -39,6 +39,14 @@ pub trait Format: Sync {
             Some(part) => Err(format!("a {} file holds one array only; leave out `#{part}`", self.name())),
         }
     }
+    /// What else a file says of the rows that it gives when no array is asked for. By default nothing.
+    ///
+    /// # Errors
+    /// A reason in words, without the path.
+    fn companions(&self, file: &mut OpenFile) -> Result<Option<Companions>, String> {
+        let _ = file;
+        Ok(None)
+    }
     /// Rows and columns, from the header.
     ///
     /// # Errors
@@ -57,6 +65,17 @@ pub trait Format: Sync {
         let _ = (values, shape);
         None
     }
+}
+
+/// What a file holds that is a whole benchmark: other arrays beside the rows, and how rows are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Companions {
+    /// The array of queries.
+    pub queries: String,
+    /// The array of the nearest rows of each query.
+    pub neighbours: Option<String>,
+    /// What the file calls its metric.
+    pub metric: Option<String>,
 }
 
 /// The rows of an open file, from the first to the last.
@@ -136,6 +155,18 @@ fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetErr
 /// A missing file, an unknown extension, no such array, or several and none asked for.
 pub fn resolve(path: &Path) -> Result<Place, DatasetError> {
     open(path).map(|(_, file)| file.place)
+}
+
+/// What a file holds beside the rows that it gives when no array is asked for; nothing where one is.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn companions(path: &Path) -> Result<Option<Companions>, DatasetError> {
+    if Place::of(path).part.is_some() {
+        return Ok(None);
+    }
+    let (format, mut file) = open(path)?;
+    format.companions(&mut file).map_err(malformed(path, format.name()))
 }
 
 /// Rows and columns of a file of vectors, from its header.

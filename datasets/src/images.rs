@@ -199,6 +199,7 @@ impl ImagePlan {
             base: files.base.len(),
             train: files.train.as_ref().map(Vec::len),
             queries: files.queries.as_ref().map(Vec::len),
+            train_on_base: false,
         };
         let parts = split.parts(holdings).map_err(wrong)?;
         let all = |files: Vec<PathBuf>, digests: &mut Digests| {

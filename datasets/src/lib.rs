@@ -5,8 +5,10 @@
 
 pub mod catalog;
 mod error;
+mod file_truth;
 pub mod format;
 mod images;
+pub mod outliers;
 mod permutation;
 pub mod regular;
 mod seen;
@@ -18,6 +20,7 @@ pub mod truth;
 
 pub use catalog::SearchPath;
 pub use error::DatasetError;
+pub use file_truth::TruthCheck;
 pub use images::{ImageSource, ImageSplit, Images};
 pub use seen::SeenFile;
 pub use signal::{Picture, Signal};
@@ -36,21 +39,52 @@ use std::fmt;
 pub enum Metric {
     /// Squared Euclidean distance.
     #[default]
-    #[schemars(extend("x-also-called" = [
-        "euclidean", "euclid", "squared_euclidean", "sqeuclidean", "l2_squared", "squared_l2", "metric_l2", "l2_distance",
-    ]))]
+    #[schemars(extend("x-also-called" = Metric::L2.other_names()))]
     L2,
     /// Cosine: rows are scaled to unit length when loaded, and then compared by squared distance.
-    #[schemars(extend("x-also-called" = [
-        "angular", "cos", "cosine_similarity", "cosine_distance", "cosinesimil", "metric_cosine",
-    ]))]
+    #[schemars(extend("x-also-called" = Metric::Cosine.other_names()))]
     Cosine,
     /// Inner product, larger is nearer.
-    #[schemars(extend("x-also-called" = [
-        "dot", "dot_product", "inner", "inner_product", "innerproduct", "metric_inner_product", "max_inner_product",
-        "maximum_inner_product", "mips",
-    ]))]
+    #[schemars(extend("x-also-called" = Metric::Ip.other_names()))]
     Ip,
+}
+
+impl Metric {
+    /// What ann-benchmarks, FAISS, Lucene, Milvus and others call it.
+    pub fn other_names(self) -> &'static [&'static str] {
+        match self {
+            Metric::L2 => &[
+                "euclidean",
+                "euclid",
+                "squared_euclidean",
+                "sqeuclidean",
+                "l2_squared",
+                "squared_l2",
+                "metric_l2",
+                "l2_distance",
+            ],
+            Metric::Cosine => {
+                &["angular", "cos", "cosine_similarity", "cosine_distance", "cosinesimil", "metric_cosine"]
+            }
+            Metric::Ip => &[
+                "dot",
+                "dot_product",
+                "inner",
+                "inner_product",
+                "metric_inner_product",
+                "max_inner_product",
+                "maximum_inner_product",
+                "mips",
+            ],
+        }
+    }
+
+    /// The metric that goes by a name, ours or another program's.
+    pub fn of_name(name: &str) -> Option<Metric> {
+        let name = name.to_lowercase();
+        let known = |metric: &Metric| metric.to_string() == name || metric.other_names().contains(&name.as_str());
+        [Metric::L2, Metric::Cosine, Metric::Ip].into_iter().find(known)
+    }
 }
 
 impl fmt::Display for Metric {
@@ -80,6 +114,31 @@ pub struct Dataset {
     pub labels: Option<Labels>,
     /// What the base rows are pieces of, where that is known.
     pub signal: Option<Signal>,
+}
+
+/// The parts of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Rows to fit on.
+    Train,
+    /// Rows to encode and to search in.
+    Base,
+    /// Rows to search for.
+    Queries,
+}
+
+/// Rows without a direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct ZeroRows {
+    first: Option<(Part, usize)>,
+    count: usize,
+}
+
+impl ZeroRows {
+    fn add(&mut self, part: Part, row: usize) {
+        self.first.get_or_insert((part, row));
+        self.count += 1;
+    }
 }
 
 /// Classes of the rows.
@@ -131,20 +190,22 @@ impl Dataset {
     }
 
     /// Scales rows to unit length where the metric asks for it.
-    fn finish(mut self) -> Result<Dataset, DatasetError> {
+    fn finish(mut self) -> Result<Dataset, ZeroRows> {
         if self.metric != Metric::Cosine {
             return Ok(self);
         }
-        let name = self.name.clone();
-        for (part, rows) in [("train", &mut self.train), ("base", &mut self.base), ("queries", &mut self.queries)] {
+        let mut zeros = ZeroRows::default();
+        for (part, rows) in
+            [(Part::Train, &mut self.train), (Part::Base, &mut self.base), (Part::Queries, &mut self.queries)]
+        {
             for (i, mut row) in rows.outer_iter_mut().enumerate() {
                 let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
                 if norm == 0.0 {
-                    return Err(DatasetError::ZeroRow { name, part, row: i });
+                    zeros.add(part, i);
                 }
                 row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
             }
         }
-        Ok(self)
+        if zeros.count == 0 { Ok(self) } else { Err(zeros) }
     }
 }

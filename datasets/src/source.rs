@@ -5,7 +5,10 @@ use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
 use crate::seen::{Digests, SeenFile};
 use crate::split::{Holdings, Parts};
-use crate::{Dataset, DatasetError, Labels, Metric, Signal, Split, Summary, SyntheticSource, format, regular};
+use crate::{
+    Dataset, DatasetError, Labels, Metric, Part, Signal, Split, Summary, SyntheticSource, TruthCheck, ZeroRows,
+    file_truth, format, regular,
+};
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,14 +28,15 @@ pub enum Source {
 }
 
 /// Files of vectors. Parts without a file of their own are split from `path`. In a file that holds several arrays, `#` and
-/// a name say which: `set.hdf5#test`, `words.parquet#embedding`.
+/// a name say which: `set.hdf5#test`, `words.parquet#embedding`. An HDF5 file of ann-benchmarks without a name gives base
+/// rows (`train`), queries (`test`) and metric at once, and the base rows are trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
     /// Base rows, or all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5, .h5, .parquet, or the
     /// patches of one .webp or .png (`photo.png#8`), relative to the experiment file.
     pub path: PathBuf,
-    /// File of training rows; default: split from `path`.
+    /// File of training rows, or `base` to train on the base rows themselves, as databases do; default: split from `path`.
     #[serde(default)]
     pub train: Option<PathBuf>,
     /// File of query rows; default: split from `path`.
@@ -44,9 +48,9 @@ pub struct FileSource {
     /// Classes of the rows of `queries`, of all of them even if the split takes some.
     #[serde(default)]
     pub query_labels: Option<PathBuf>,
-    /// How rows are compared: l2, cosine or ip.
+    /// How rows are compared: l2, cosine or ip; default: as the file says if it is an HDF5 file of ann-benchmarks, else l2.
     #[serde(default)]
-    pub metric: Metric,
+    pub metric: Option<Metric>,
     /// How `path` is divided into parts, and which rows are taken of parts with a file of their own.
     #[serde(default)]
     pub split: Option<Split>,
@@ -83,6 +87,7 @@ struct Files {
     queries: Option<PathBuf>,
     base_labels: Option<PathBuf>,
     query_labels: Option<PathBuf>,
+    truth: Option<PathBuf>,
     holdings: Holdings,
     parts: Parts,
 }
@@ -149,6 +154,8 @@ impl Source {
                     base_labels: entry.base_labels.as_ref().map(&mut locate).transpose()?,
                     query_labels: entry.queries_labels.as_ref().map(&mut locate).transpose()?,
                     frames_per_second: entry.frames_per_second,
+                    train_on_base: false,
+                    truth: None,
                 };
                 for file in &entry.others {
                     locate(file)?;
@@ -157,21 +164,60 @@ impl Source {
                 resolved.of_dim(name, entry.dim)
             }
             Source::Images(source) => source.resolve(root, digests).map(Resolved::from),
-            Source::File(source) => {
-                let at = |path: &PathBuf| root.join(path);
-                let paths = Paths {
-                    base: at(&source.path),
-                    train: source.train.as_ref().map(at),
-                    queries: source.queries.as_ref().map(at),
-                    base_labels: source.labels.as_ref().map(at),
-                    query_labels: source.query_labels.as_ref().map(at),
-                    frames_per_second: source.frames_per_second,
-                };
-                let stem = Place::of(&source.path).file.file_stem().map(|s| s.to_string_lossy().into_owned());
-                let name = source.name.clone().or(stem).unwrap_or_default();
-                let split = source.split.clone().unwrap_or_default();
-                paths.check(&name, source.metric, &split, digests)
+            Source::File(source) => source.resolve(root, digests),
+        }
+    }
+}
+
+/// In place of a file of training rows: the base rows.
+const BASE: &str = "base";
+
+impl FileSource {
+    fn resolve(&self, root: &Path, digests: &mut Digests) -> Result<Resolved, DatasetError> {
+        let stem = Place::of(&self.path).file.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let name = self.name.clone().or(stem).unwrap_or_default();
+        let split = self.split.clone().unwrap_or_default();
+        let at = |path: &PathBuf| root.join(path);
+        let train_on_base = self.train.as_deref() == Some(Path::new(BASE));
+        let mut paths = Paths {
+            base: at(&self.path),
+            train: self.train.as_ref().filter(|_| !train_on_base).map(at),
+            queries: self.queries.as_ref().map(at),
+            base_labels: self.labels.as_ref().map(at),
+            query_labels: self.query_labels.as_ref().map(at),
+            frames_per_second: self.frames_per_second,
+            train_on_base,
+            truth: None,
+        };
+        let mut metric = self.metric;
+        if let Some(companions) = format::companions(&paths.base)? {
+            let array = |name: &str| PathBuf::from(format!("{}#{name}", paths.base.display()));
+            // What is written goes before what the file says, but for the metric, where one of the two must be a mistake.
+            if self.queries.is_none() {
+                paths.truth = companions.neighbours.as_deref().map(array);
+                paths.queries = Some(array(&companions.queries));
+                paths.train_on_base |= self.train.is_none() && split.train.is_none() && split.base.is_none();
             }
+            metric = self.metric_of(&name, &paths.base, companions.metric.as_deref())?;
+        }
+        paths.check(&name, metric.unwrap_or_default(), &split, digests)
+    }
+
+    /// The metric where the file names one too.
+    fn metric_of(&self, name: &str, file: &Path, said: Option<&str>) -> Result<Option<Metric>, DatasetError> {
+        let Some(said) = said else { return Ok(self.metric) };
+        let wrong = |reason: String| Err(DatasetError::Shape { name: name.to_owned(), reason });
+        let file = file.display();
+        match (self.metric, Metric::of_name(said)) {
+            (Some(written), Some(found)) if written != found => wrong(format!(
+                "`metric: {written}` contradicts {file}, whose attribute `distance` is `{said}` (`metric: {found}`); leave \
+                 `metric` out, or name the arrays to take them without what the file says: `path: …#train` and \
+                 `queries: …#test`"
+            )),
+            (None, None) => wrong(format!(
+                "{file} says that its distance is `{said}`, which is not known here; write `metric: l2`, `cosine` or `ip`"
+            )),
+            (written, found) => Ok(written.or(found)),
         }
     }
 }
@@ -183,6 +229,9 @@ struct Paths {
     base_labels: Option<PathBuf>,
     query_labels: Option<PathBuf>,
     frames_per_second: Option<f64>,
+    train_on_base: bool,
+    /// Neighbours that come with the vectors.
+    truth: Option<PathBuf>,
 }
 
 impl Paths {
@@ -212,7 +261,7 @@ impl Paths {
             Ok(Some(rows))
         };
         let (train, queries) = (other(&self.train)?, other(&self.queries)?);
-        let holdings = Holdings { base: n, train, queries };
+        let holdings = Holdings { base: n, train, queries, train_on_base: self.train_on_base };
         let parts = split.parts(holdings).map_err(wrong)?;
         if self.query_labels.is_some() && self.queries.is_none() {
             return Err(wrong(
@@ -252,7 +301,11 @@ impl Paths {
             metric,
             labelled: self.base_labels.is_some(),
             signal: self.frames_per_second.map(|per_second| Signal::Frames { per_second }),
-            fingerprint: format!("{} {metric} {split:?}{frames}", fingerprint.join(" ")),
+            fingerprint: format!(
+                "{} {metric} {split:?}{frames}{}",
+                fingerprint.join(" "),
+                if self.train_on_base { " train:base" } else { "" }
+            ),
         };
         let files = Files {
             base: self.base,
@@ -260,6 +313,7 @@ impl Paths {
             queries: self.queries,
             base_labels: self.base_labels,
             query_labels: self.query_labels,
+            truth: self.truth,
             holdings,
             parts,
         };
@@ -288,33 +342,95 @@ impl Resolved {
     /// # Errors
     /// Content that is malformed, not finite, beyond what f32 can compare, or changed since it was resolved.
     pub fn load(&self) -> Result<Dataset, DatasetError> {
-        let dataset = match &self.plan {
+        let data = match &self.plan {
             Plan::Synthetic(source) => source.load()?,
-            Plan::Files(files) => files.load(&self.summary)?.finish()?,
-            Plan::Images(images) => images.load()?.finish()?,
+            Plan::Files(files) => files.load(&self.summary)?.finish().map_err(|zeros| self.refuse(zeros))?,
+            Plan::Images(images) => images.load()?.finish().map_err(|zeros| self.refuse(zeros))?,
         };
-        dataset.check_range()?;
-        Ok(dataset)
+        data.check_range()?;
+        Ok(data)
+    }
+
+    /// Reads all values and tells what [`Resolved::load`] would refuse; what is drawn at random is sound. Takes as much memory
+    /// as a run does, and gives it back.
+    ///
+    /// # Errors
+    /// As [`Resolved::load`].
+    pub fn check(&self) -> Result<(), DatasetError> {
+        if matches!(self.plan, Plan::Synthetic(_)) { Ok(()) } else { self.load().map(drop) }
+    }
+
+    /// Whether the base rows are trained on.
+    pub fn trains_on_base(&self) -> bool {
+        matches!(&self.plan, Plan::Files(files) if files.holdings.train_on_base)
+    }
+
+    /// Compares the neighbours that come with the vectors, if there are some, with the exact ones of a sample.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn check_truth(&self) -> Result<Option<TruthCheck>, DatasetError> {
+        let Plan::Files(Files { base, queries: Some(queries), truth: Some(truth), .. }) = &self.plan else {
+            return Ok(None);
+        };
+        file_truth::check(base, queries, truth, self.summary.metric)
+    }
+
+    /// Where a row of a part stands: `row 3 of words.npy`, counted from 0 in its file; or its number in the part, where rows
+    /// come from no file of vectors.
+    pub fn place(&self, part: Part, row: usize) -> String {
+        if let Plan::Files(files) = &self.plan {
+            let (path, rows) = files.rows_of(part);
+            let place = Place::of(path);
+            let file = place.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let array = place.part.map_or_else(String::new, |part| format!("#{part}"));
+            return format!("row {} of {file}{array}", rows.get(row).copied().unwrap_or(row));
+        }
+        let part = match part {
+            Part::Train => "training",
+            Part::Base => "base",
+            Part::Queries => "query",
+        };
+        format!("{part} row {row}")
+    }
+
+    fn refuse(&self, zeros: ZeroRows) -> DatasetError {
+        let row = zeros.first.map_or_else(String::new, |(part, row)| self.place(part, row));
+        DatasetError::ZeroRow { name: self.summary.name.clone(), row, count: zeros.count }
     }
 }
 
+/// Fails unless there are as many as there should be.
+fn expect(summary: &Summary, path: &Path, found: usize, expected: usize, what: &str) -> Result<(), DatasetError> {
+    if found == expected {
+        return Ok(());
+    }
+    let reason = format!("{} has {found} {what} for {expected} rows", path.display());
+    Err(DatasetError::Shape { name: summary.name.clone(), reason })
+}
+
+fn read_labels(summary: &Summary, path: &Path, expected: usize) -> Result<Vec<u32>, DatasetError> {
+    let labels = format::read_labels(path)?;
+    expect(summary, path, labels.len(), expected, "labels").map(|()| labels)
+}
+
 impl Files {
-    fn load(&self, summary: &Summary) -> Result<Dataset, DatasetError> {
-        let expect = |path: &Path, found: usize, expected: usize, what: &str| {
-            if found == expected {
-                return Ok(());
-            }
-            let reason = format!("{} has {found} {what} for {expected} rows", path.display());
-            Err(DatasetError::Shape { name: summary.name.clone(), reason })
+    /// The file that a part comes from, and the rows that are taken of it.
+    fn rows_of(&self, part: Part) -> (&Path, &[usize]) {
+        let own = match part {
+            Part::Train => (&self.train, &self.parts.train),
+            Part::Base => (&None, &self.parts.base),
+            Part::Queries => (&self.queries, &self.parts.queries),
         };
+        (own.0.as_deref().unwrap_or(&self.base), own.1)
+    }
+
+    fn load(&self, summary: &Summary) -> Result<Dataset, DatasetError> {
         let rows = |path: &Path, expected: usize| {
             let rows = read_finite(path)?;
-            expect(path, rows.nrows(), expected, "rows").map(|()| rows)
+            expect(summary, path, rows.nrows(), expected, "rows").map(|()| rows)
         };
-        let labels = |path: &Path, expected: usize| {
-            let labels = format::read_labels(path)?;
-            expect(path, labels.len(), expected, "labels").map(|()| labels)
-        };
+        let labels = |path: &Path, expected: usize| read_labels(summary, path, expected);
         let Files { holdings, parts, .. } = self;
         let all = rows(&self.base, holdings.base)?;
         let part = |file: &Option<PathBuf>, held: Option<usize>, which: &[usize]| match (file, held) {

@@ -56,6 +56,8 @@ pub struct Holdings {
     pub train: Option<usize>,
     /// Rows of the file of query rows, where there is one.
     pub queries: Option<usize>,
+    /// Whether the base rows are what is trained on.
+    pub train_on_base: bool,
 }
 
 /// What is counted, in messages.
@@ -156,7 +158,14 @@ impl Split {
                 rows
             }
         };
+        if files.train_on_base && self.train.is_some() {
+            return Err(format!(
+                "`train: base` trains on all base {}s; leave out `train` in `split`, or `train: base`",
+                unit.one
+            ));
+        }
         let train = match files.train {
+            _ if files.train_on_base => Vec::new(),
             Some(own) => self.own(&self.train, own, "training", unit)?,
             None => {
                 let default = if base_range.is_some() { left } else { left / 2 };
@@ -166,6 +175,7 @@ impl Split {
             }
         };
         let base = choose(base_range, count(&self.base, left), "base")?;
+        let train = if files.train_on_base { base.clone() } else { train };
         for (part, rows) in [("train", &train), ("base", &base), ("queries", &queries)] {
             if rows.is_empty() {
                 return Err(format!("no {}s are left for {part} out of {n}", unit.one));
@@ -222,13 +232,13 @@ mod tests {
         for bad in ["5", "5..3", "0..11", "a..b"] {
             assert!(Split { train: range(bad), ..Split::default() }.parts(one_file(10)).is_err(), "{bad}");
         }
-        let queries_apart = Holdings { base: 10, train: None, queries: Some(4) };
+        let queries_apart = Holdings { base: 10, train: None, queries: Some(4), ..Holdings::default() };
         assert!(Split { train: count(11), ..Split::default() }.parts(queries_apart).is_err());
     }
 
     #[test]
     fn a_part_with_its_own_file_takes_its_rows_from_there() {
-        let files = Holdings { base: 10, train: None, queries: Some(4) };
+        let files = Holdings { base: 10, train: None, queries: Some(4), ..Holdings::default() };
         let all = Split { train: range("0..6"), ..Split::default() }.parts(files).expect("fits");
         assert_eq!((all.train, all.base, all.queries), ((0..6).collect(), vec![6, 7, 8, 9], vec![0, 1, 2, 3]));
         // The same numbers in two files are different rows.
@@ -240,10 +250,19 @@ mod tests {
         for bad in [range("1..5"), count(5), count(0)] {
             assert!(Split { queries: bad.clone(), ..Split::default() }.parts(files).is_err(), "{bad:?}");
         }
-        let files = Holdings { base: 10, train: Some(5), queries: Some(4) };
+        let files = Holdings { base: 10, train: Some(5), queries: Some(4), ..Holdings::default() };
         let parts =
             Split { train: range("2..5"), base: range("8..10"), ..Split::default() }.parts(files).expect("fits");
         assert_eq!((parts.train, parts.base, parts.queries), (vec![2, 3, 4], vec![8, 9], vec![0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn base_rows_may_be_trained_on_by_a_word() {
+        let files = Holdings { train_on_base: true, ..one_file(100) };
+        let parts = Split { numpy_seed: Some(1), ..Split::default() }.parts(files).expect("fits");
+        assert_eq!((parts.base.len(), parts.queries.len()), (90, 10));
+        assert_eq!(parts.train, parts.base);
+        assert!(Split { train: count(5), ..Split::default() }.parts(files).expect_err("both").contains("leave out"));
     }
 
     #[test]
@@ -260,7 +279,7 @@ mod tests {
         };
         let parts = split.parts(one_file(10)).expect("fits");
         assert_eq!([parts.train, parts.base, parts.queries].concat(), order);
-        let files = Holdings { base: 10, train: None, queries: Some(4) };
+        let files = Holdings { base: 10, train: None, queries: Some(4), ..Holdings::default() };
         let split = Split { train: range("0..4"), numpy_seed, ..Split::default() };
         let parts = split.parts(files).expect("fits");
         assert_eq!((&parts.train[..], &parts.queries[..]), (&order[..4], &[0, 1, 2, 3][..]));

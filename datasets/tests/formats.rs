@@ -1,7 +1,7 @@
 //! Files that other tools wrote, read value by value: fixtures of h5py and pyarrow (`fixtures/make.py`), and the real sets
 //! of the catalog where `VQBENCH_DATA` names a folder that has them.
 
-use datasets::{SearchPath, Source, catalog, format};
+use datasets::{DatasetError, Metric, Resolved, SearchPath, Source, catalog, format};
 use ndarray::{Array2, s};
 use std::path::{Path, PathBuf};
 
@@ -79,10 +79,14 @@ fn parquet_numbers_of_every_kind_become_f32() {
     holds("lists.parquet#required", &rows(9, 4, 0.0));
     holds("lists.parquet#bytes", &counted);
     holds("lists.parquet#long", &counted);
+    holds("half.parquet", &rows(9, 4, 0.0));
     refused("lists.parquet", "lists of numbers are #double, #bytes, #long, #required; write one of them");
     refused("lists.parquet#number", "its column `number` is INT64");
     refused("lists.parquet#texts", "its column `texts` is list of BYTE_ARRAY");
-    refused("plain.parquet", "no column of lists of float, double or integers; its columns are x (DOUBLE), y (DOUBLE)");
+    refused(
+        "plain.parquet",
+        "no column of lists of float16, float, double or integers; its columns are x (DOUBLE), y (DOUBLE)",
+    );
 }
 
 #[test]
@@ -119,6 +123,108 @@ fn parts_of_one_hdf5_file_make_a_dataset() {
     // The default array by its name is still the same rows.
     let same = load(&format!("queries = {:?}", fixture("ann.hdf5#train"))).expect_err("the same rows").to_string();
     assert!(same.contains("must be disjoint"), "{same}");
+}
+
+fn resolve(text: &str) -> Result<Resolved, DatasetError> {
+    let source = Source::File(toml::from_str(text).expect("a source"));
+    source.resolve(Path::new("/"), &SearchPath::default())
+}
+
+#[test]
+fn a_benchmark_in_one_file_is_rows_queries_metric_and_truth_at_once() {
+    let file = |name: &str, more: &str| format!("path = {:?}\n{more}", fixture(name));
+    let euclidean = resolve(&file("euclidean.hdf5", "")).expect("resolves");
+    let s = &euclidean.summary;
+    assert_eq!((s.train, s.base, s.queries, s.metric), (300, 300, 20, Metric::L2));
+    assert!(euclidean.trains_on_base());
+    let data = euclidean.load().expect("loads");
+    assert_eq!(
+        (&data.train, &data.queries),
+        (&data.base, &format::read(&fixture("euclidean.hdf5#test")).expect("reads"))
+    );
+    let truth = euclidean.check_truth().expect("reads").expect("there is one");
+    assert!(truth.agreement == 1.0 && !truth.contradicts() && truth.explained_by.is_none(), "{truth:?}");
+
+    // The same neighbours in a file that says something else.
+    let angular = resolve(&file("angular.hdf5", "")).expect("resolves");
+    assert_eq!(angular.summary.metric, Metric::Cosine);
+    let truth = angular.check_truth().expect("reads").expect("there is one");
+    assert!(truth.contradicts() && truth.explained_by == Some(Metric::L2), "{truth:?}");
+    let error = resolve(&file("angular.hdf5", "metric = \"l2\"")).expect_err("contradicts").to_string();
+    assert!(error.contains("`metric: l2` contradicts") && error.contains("`angular` (`metric: cosine`)"), "{error}");
+    assert!(resolve(&file("angular.hdf5", "metric = \"cosine\"")).is_ok());
+
+    // What is written goes before what the file says.
+    let split = resolve(&file("angular.hdf5", "split = { train = 100 }")).expect("resolves");
+    assert_eq!((split.summary.train, split.summary.base, split.trains_on_base()), (100, 200, false));
+    let named = format!(
+        "path = {:?}\nqueries = {:?}\nmetric = \"l2\"\ntrain = \"base\"",
+        fixture("angular.hdf5#train"),
+        fixture("angular.hdf5#test")
+    );
+    let named = resolve(&named).expect("resolves");
+    assert_eq!((named.summary.metric, named.trains_on_base()), (Metric::L2, true));
+    assert!(named.check_truth().expect("reads").is_none());
+    assert_ne!(named.summary.fingerprint, euclidean.summary.fingerprint);
+}
+
+#[test]
+fn both_headers_of_fbin_are_told_apart_by_the_length_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let values: Vec<u8> = rows(7, 3, 0.5).iter().flat_map(|v| v.to_le_bytes()).collect();
+    let wide = [7u64.to_le_bytes(), 3u64.to_le_bytes()].concat();
+    let narrow = [7u32.to_le_bytes(), 3u32.to_le_bytes()].concat();
+    for (head, expected) in [(&narrow, true), (&wide, true), (&wide[..12].to_vec(), false)] {
+        let path = folder.path().join("x.fbin");
+        std::fs::write(&path, [&head[..], &values].concat()).expect("writes");
+        match format::shape(&path).and_then(|_| format::read(&path)) {
+            Ok(found) => assert!(expected && found == rows(7, 3, 0.5)),
+            Err(error) => assert!(!expected && error.to_string().contains("two 64-bit numbers"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_a_run_would_refuse_is_found_by_a_dry_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, bytes: Vec<u8>| std::fs::write(folder.path().join(name), bytes).expect("writes");
+    let fvecs = |n: usize, value: fn(usize, usize) -> f32| {
+        let row = |i: usize| (0..2).flat_map(move |j| value(i, j).to_le_bytes());
+        (0..n).flat_map(|i| 2i32.to_le_bytes().into_iter().chain(row(i))).collect::<Vec<u8>>()
+    };
+    let labels = |n: usize| {
+        let head = format!("{:<117}\n", format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({n},)}}"));
+        [b"\x93NUMPY\x01\x00\x76\x00", head.as_bytes(), &vec![1; n]].concat()
+    };
+    write("good.fvecs", fvecs(6000, |i, j| (i + j + 1) as f32));
+    write("nan.fvecs", fvecs(6000, |i, j| if (i, j) == (5000, 1) { f32::NAN } else { 1.0 }));
+    write("zero.fvecs", fvecs(6000, |i, _| if i >= 5500 { 0.0 } else { 1.0 }));
+    write("few.npy", labels(3));
+    write("all.npy", labels(6000));
+    let split = "split = { train = \"0..1000\", base = \"1000..5990\", queries = \"5990..6000\" }";
+    for (more, expected) in [
+        ("path = \"good.fvecs\"\nlabels = \"all.npy\"", None),
+        ("path = \"nan.fvecs\"", Some("nan.fvecs: row 5000 has the value NaN in column 1")),
+        ("path = \"good.fvecs\"\nqueries = \"nan.fvecs\"", Some("nan.fvecs: row 5000 has the value NaN")),
+        ("path = \"good.fvecs\"\nlabels = \"few.npy\"", Some("has 3 labels for 6000 rows")),
+        ("path = \"zero.fvecs\"\nmetric = \"l2\"", None),
+        // Counted in the file, and not within its part.
+        (
+            "path = \"zero.fvecs\"\nmetric = \"cosine\"",
+            Some(
+                "row 5500 of zero.fvecs is all zeros and has no direction, but the metric is cosine (500 such rows in all)",
+            ),
+        ),
+    ] {
+        let source = Source::File(toml::from_str(&format!("{more}\n{split}")).expect("a source"));
+        let resolved = source.resolve(folder.path(), &SearchPath::default()).expect(more);
+        let found = [resolved.check(), resolved.load().map(drop)].map(|result| result.err().map(|e| e.to_string()));
+        assert_eq!(found[0], found[1], "{more}");
+        match (&found[0], expected) {
+            (Some(error), Some(expected)) => assert!(error.contains(expected), "{error}"),
+            (found, expected) => assert!(found.is_none() && expected.is_none(), "{more}: {found:?}"),
+        }
+    }
 }
 
 /// What NumPy, h5py and pyarrow say of a set of the catalog.

@@ -183,7 +183,7 @@ fn a_damaged_embedded_file_is_noticed() {
 }
 
 /// `fixtures/make.py` wrote these; arrays that are asked for in each.
-const FIXTURES: [(&str, &[&str]); 10] = [
+const FIXTURES: [(&str, &[&str]); 11] = [
     ("ann.hdf5", &["", "#test", "#neighbors"]),
     ("types.h5", &["#more/double", "#more/half", "#more/big_endian", "#integers", "#text"]),
     ("elsewhere.h5", &["#linked", "#external", "#virtual", "#sparse"]),
@@ -193,6 +193,7 @@ const FIXTURES: [(&str, &[&str]); 10] = [
     ("gzip.parquet", &[""]),
     ("lz4.parquet", &[""]),
     ("lists.parquet", &["#double", "#required", "#bytes", "#long"]),
+    ("half.parquet", &[""]),
     ("lossy.webp", &["", "#4"]),
 ];
 

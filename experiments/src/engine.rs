@@ -37,6 +37,8 @@ pub struct Launcher {
 pub trait Observer: Send {
     /// A dataset is being looked at.
     fn preparing(&mut self, dataset: &str);
+    /// Something about the vectors of a dataset that whoever reads its figures should know.
+    fn remark(&mut self, dataset: &str, remark: &str);
     /// Trials are about to run; `reused` of them had ended before.
     fn begin(&mut self, to_run: usize, reused: usize, estimated_seconds: f64);
     /// A trial has reached a phase.
@@ -212,14 +214,14 @@ fn prepare_datasets(
         let facts_file = absolute(&folder.dataset_file(&key, "json"));
         let truth_file = (depth > 0).then(|| absolute(&folder.dataset_file(&key, "ivecs")));
         let kept = read_regular(&facts_file, MAX_FACTS).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let facts = match kept.filter(|_| truth_file.as_ref().is_none_or(|file| is_regular(file))) {
+        let facts: DatasetFacts = match kept.filter(|_| truth_file.as_ref().is_none_or(|file| is_regular(file))) {
             Some(facts) => facts,
             None => {
                 observer.preparing(&summary.name);
-                let data = dataset.resolved.load().map_err(|error| {
+                let computed = dataset.resolved.load().and_then(|data| facts::compute(&data, &dataset.resolved, depth));
+                let (facts, truth) = computed.map_err(|error| {
                     EngineError::Dataset(Fault::at(document, &dataset.pointer, error.to_string(), error.help()))
                 })?;
-                let (facts, truth) = facts::compute(&data, &summary.fingerprint, depth);
                 if let Some(file) = &truth_file {
                     write_atomically(file, &format::ids_to_ivecs(&truth))?;
                 }
@@ -227,6 +229,7 @@ fn prepare_datasets(
                 facts
             }
         };
+        facts.remarks().iter().for_each(|remark| observer.remark(&summary.name, remark));
         all.push(Prepared { facts, facts_file, truth_file });
     }
     Ok(all)
@@ -265,6 +268,7 @@ fn save_plan(
         machine,
         datasets: prepared.iter().map(|p| p.facts.clone()).collect(),
         trials: trials.to_vec(),
+        skipped: plan.skipped.clone(),
     })?;
     // After run.json, which makes the folder known as a run's.
     write_atomically(&folder.root().join("experiment.yaml"), text.as_bytes())

@@ -3,10 +3,11 @@
 
 use crate::metrics::bound;
 use cpu::Isa;
-use datasets::Dataset;
+use datasets::outliers::{self, FAR};
+use datasets::{Dataset, DatasetError, Part, Resolved};
 use methods::moments;
 use ndarray::ArrayView2;
-use record::DatasetFacts;
+use record::{DatasetFacts, Outliers, WrongTruth};
 
 /// Points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
@@ -14,8 +15,11 @@ const BOUND_POINTS: usize = 160;
 /// The exact neighbours of each query, by row number, nearest first.
 pub type Truth = Vec<Vec<u32>>;
 
-/// Computes facts and the `depth` nearest neighbours of each query.
-pub fn compute(data: &Dataset, fingerprint: &str, depth: usize) -> (DatasetFacts, Truth) {
+/// Computes facts and the `depth` nearest neighbours of each query. `resolved` is what the vectors were loaded from.
+///
+/// # Errors
+/// Neighbours that come with the vectors and cannot be read.
+pub fn compute(data: &Dataset, resolved: &Resolved, depth: usize) -> Result<(DatasetFacts, Truth), DatasetError> {
     let (variance, spectrum) = spectrum(data.base.view());
     let neighbors =
         datasets::truth::exact_neighbors(data.base.view(), data.queries.view(), data.metric, depth, Isa::detect());
@@ -27,13 +31,32 @@ pub fn compute(data: &Dataset, fingerprint: &str, depth: usize) -> (DatasetFacts
         base: data.base.nrows(),
         queries: data.queries.nrows(),
         metric_space: data.metric.to_string(),
-        fingerprint: fingerprint.to_owned(),
+        fingerprint: resolved.summary.fingerprint.clone(),
         variance,
         bound: bound::curve(&spectrum, BOUND_POINTS),
         spectrum,
         signal: data.signal.as_ref().map(recorded),
+        train_on_base: resolved.trains_on_base(),
+        outliers: outliers(data, resolved),
+        wrong_truth: wrong_truth(resolved)?,
     };
-    (facts, truth)
+    Ok((facts, truth))
+}
+
+/// Training rows that are much longer than the others.
+fn outliers(data: &Dataset, resolved: &Resolved) -> Option<Outliers> {
+    let found = outliers::find(data.train.view())?;
+    let first = resolved.place(Part::Train, found.first);
+    Some(Outliers { count: found.count, first, factor: found.factor, from: FAR })
+}
+
+/// What is off with the neighbours that come with the vectors.
+pub(crate) fn wrong_truth(resolved: &Resolved) -> Result<Option<WrongTruth>, DatasetError> {
+    let check = resolved.check_truth()?.filter(|check| check.contradicts());
+    Ok(check.map(|check| WrongTruth {
+        agreement: check.agreement,
+        explained_by: check.explained_by.map(|metric| metric.to_string()),
+    }))
 }
 
 /// In the terms of the result schema, which knows nothing of datasets.

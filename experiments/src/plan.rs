@@ -9,6 +9,7 @@ pub use checks::parse_source;
 
 use crate::document::Document;
 use crate::experiment::{Device, Experiment, ReportFormat};
+use crate::facts;
 use crate::fault::Fault;
 use crate::metrics::Measure;
 use crate::units::Seconds;
@@ -16,7 +17,7 @@ use checks::Checker;
 use datasets::{Resolved, SearchPath, Summary};
 use entries::LabelledMethod;
 use methods::strict;
-use record::{Limits, Trial};
+use record::{DatasetFacts, Limits, Trial};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -34,6 +35,8 @@ pub struct Overrides {
     pub seeds: Vec<u64>,
     /// Instead of `timeout`.
     pub timeout: Option<Seconds>,
+    /// Leave out datasets whose files are not there, if there are others.
+    pub skip_missing: bool,
 }
 
 /// A checked experiment.
@@ -52,6 +55,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The GPU that some of it runs on.
     pub gpu: Option<String>,
+    /// Datasets that were left out because they are not there, each with the reason.
+    pub skipped: Vec<String>,
 }
 
 /// A dataset as written and as found.
@@ -125,7 +130,8 @@ impl Plan {
             return Err(checker.finish().err().unwrap_or_default());
         }
         let (devices, gpu) = checks::resolve_devices(&experiment, &mut checker);
-        let datasets = checks::resolve_datasets(&experiment, root, search, &mut checker);
+        let (datasets, skipped) =
+            checks::resolve_datasets(&experiment, root, search, overrides.skip_missing, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
         let methods = entries::resolve_methods(&experiment, &mut checker);
         for (method, place) in &methods {
@@ -148,7 +154,8 @@ impl Plan {
         // What differs is part of the name.
         let several = threads.len() > 1;
         let mut trials = Vec::new();
-        let mut plan = Plan { experiment, root: root.to_owned(), datasets, measures, trials: Vec::new(), limits, gpu };
+        let mut plan =
+            Plan { experiment, root: root.to_owned(), datasets, measures, trials: Vec::new(), limits, gpu, skipped };
         for dataset in 0..plan.datasets.len() {
             for (method, _) in &methods {
                 for device in &devices {
@@ -168,6 +175,24 @@ impl Plan {
         }
         plan.trials = trials;
         Ok(plan)
+    }
+
+    /// Reads all values of the datasets, one after the other, and gives every mistake in them; and what whoever reads their
+    /// figures should know, each with the name of the dataset.
+    pub fn check_values(&self, document: &Document) -> (Vec<Fault>, Vec<(String, String)>) {
+        let (mut faults, mut remarks) = (Vec::new(), Vec::new());
+        for PlannedDataset { resolved, pointer, .. } in &self.datasets {
+            match resolved.check().and_then(|()| facts::wrong_truth(resolved)) {
+                Err(error) => faults.push(Fault::at(document, pointer, error.to_string(), error.help())),
+                Ok(wrong_truth) => {
+                    let (name, metric_space) = (resolved.summary.name.clone(), resolved.summary.metric.to_string());
+                    let train_on_base = resolved.trains_on_base();
+                    let facts = DatasetFacts { metric_space, train_on_base, wrong_truth, ..DatasetFacts::default() };
+                    remarks.extend(facts.remarks().into_iter().map(|remark| (name.clone(), remark)));
+                }
+            }
+        }
+        (faults, remarks)
     }
 
     /// Neighbours that the ground truth must hold.

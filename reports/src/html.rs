@@ -45,6 +45,7 @@ pub fn page(
                     h1 { (title) }
                     @for run in runs {
                         @if !run.info.analysis.is_empty() { p.analysis { (run.info.analysis) } }
+                        @for reason in &run.info.skipped { p.facts { strong { "Left out: " } (reason) } }
                     }
                     p.counts {
                         (succeeded) " trials succeeded"
@@ -66,6 +67,7 @@ pub fn page(
                                 " query vectors of " (dataset.facts.dim) " components, metric " (dataset.facts.metric_space)
                                 ", variance " (significant(dataset.facts.variance, 4)) "."
                             }
+                            @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
                             @else { (leaderboard(dataset)) }
                             (shown(figures, Some(&dataset.name), files))

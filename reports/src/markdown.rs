@@ -12,6 +12,9 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictur
     for run in runs.iter().filter(|r| !r.info.analysis.is_empty()) {
         out += &format!("\n{}\n", paragraphs(&run.info.analysis));
     }
+    for reason in runs.iter().flat_map(|run| &run.info.skipped) {
+        out += &format!("\n**Left out:** {}\n", escape(reason));
+    }
     let shown = |about: Option<&str>| -> String {
         let chosen = figures.iter().filter(|figure| figure.dataset.as_deref() == about);
         let lines = |figure: &Drawn| {
@@ -32,6 +35,9 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictur
             f.dim,
             escape(&f.metric_space)
         );
+        for remark in f.remarks() {
+            out += &format!("**Note:** {}\n\n", escape(&remark));
+        }
         if dataset.points.is_empty() {
             out += "No trial on these vectors has succeeded.\n";
             continue;

@@ -100,6 +100,7 @@ fn write_run(root: &Path, trials: usize, values: usize) -> Result<usize, Box<dyn
         machine: Machine::default(),
         datasets: (0..5).map(facts).collect(),
         trials: Vec::new(),
+        skipped: Vec::new(),
     };
     let mut rows = 0;
     for (d, i) in (0..5).flat_map(|d| (0..trials).map(move |i| (d, i))) {
@@ -124,7 +125,7 @@ fn facts(i: usize) -> DatasetFacts {
         variance: 64.0,
         spectrum: vec![1.0; 64],
         bound: (1..160).map(|b| (f64::from(b) * 3.0, 4f64.powf(-f64::from(b) * 3.0 / 64.0))).collect(),
-        signal: None,
+        ..DatasetFacts::default()
     }
 }
 

@@ -262,6 +262,7 @@ impl Results<'_> {
             machine: self.setting.machine.clone(),
             datasets: vec![],
             trials: self.records.iter().map(|record| record.trial.clone()).collect(),
+            skipped: vec![],
         };
         self.folder.save_run(&info)?;
         let run = record::Run { info, records: self.records.clone(), pictures: vec![] };

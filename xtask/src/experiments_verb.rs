@@ -23,9 +23,13 @@ pub struct Arguments {
     /// Folder of the run; with several files, one folder for each below it [default: runs/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Check everything and list the trials with their rate and estimated cost, without running
+    /// Check everything, all values of the vectors included, and list the trials with their rate and estimated cost, without
+    /// running
     #[arg(long)]
     dry_run: bool,
+    /// Leave out datasets whose files are not on this machine, and say so in the report
+    #[arg(long)]
+    skip_missing: bool,
     /// Run only the trials whose description contains TEXT (dataset · label · device · seed)
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -82,7 +86,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let mut failed = false;
     for (document, plan) in checked {
         if arguments.dry_run {
-            dry_run(plan, arguments.filter.as_deref());
+            dry_run(plan, &document, arguments.filter.as_deref())?;
             continue;
         }
         failed |= run_one(document, plan, &arguments, files.len() > 1)?;
@@ -97,13 +101,23 @@ fn check(file: &Path, arguments: &Arguments) -> Result<(Document, Plan), Mistake
     let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
     let document = Document::read(file, &shown.display().to_string())?;
     let root = file.parent().unwrap_or(Path::new("."));
-    let overrides = Overrides { device: arguments.device, seeds: arguments.seeds.clone(), timeout: arguments.timeout };
+    let overrides = Overrides {
+        device: arguments.device,
+        seeds: arguments.seeds.clone(),
+        timeout: arguments.timeout,
+        skip_missing: arguments.skip_missing,
+    };
     let plan = Plan::new(&document, root, &SearchPath::from_env(), &overrides)?;
     Ok((document, plan))
 }
 
-fn dry_run(mut plan: Plan, filter: Option<&str>) {
+fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<(), Mistakes> {
+    let (faults, remarks) = plan.check_values(document);
+    if !faults.is_empty() {
+        return Err(faults.into());
+    }
     say!("experiment {}", plan.experiment.name);
+    plan.skipped.iter().for_each(|reason| say!("left out: {reason}"));
     for dataset in &plan.datasets {
         let s = &dataset.resolved.summary;
         let labels = if s.labelled { ", labelled" } else { "" };
@@ -116,6 +130,9 @@ fn dry_run(mut plan: Plan, filter: Option<&str>) {
             s.dim,
             s.metric
         );
+        for (_, remark) in remarks.iter().filter(|(name, _)| *name == s.name) {
+            say!("  note: {remark}");
+        }
     }
     if let Some(text) = filter {
         plan.filter(text);
@@ -137,6 +154,7 @@ fn dry_run(mut plan: Plan, filter: Option<&str>) {
     }
     let total: f64 = plan.trials.iter().map(|t| t.estimated_seconds).sum();
     say!("\n{}, {} in all; nothing was run", trials(plan.trials.len()), roughly(total));
+    Ok(())
 }
 
 /// Runs one experiment; tells whether a trial failed.
@@ -166,6 +184,7 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
         source_tree: crate::source_tree(),
     };
     say_aside!("experiment {name}");
+    plan.skipped.iter().for_each(|reason| say_aside!("left out: {reason}"));
     let mut progress = Progress::new();
     let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
     progress.finish();

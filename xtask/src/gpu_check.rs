@@ -247,6 +247,7 @@ impl Results<'_> {
             machine: self.setting.machine.clone(),
             datasets: vec![],
             trials: records.iter().map(|record| record.trial.clone()).collect(),
+            skipped: vec![],
         };
         self.folder.save_run(&info)?;
         let run = record::Run { info, records, pictures: vec![] };

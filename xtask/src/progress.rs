@@ -135,6 +135,10 @@ impl Observer for Progress {
         self.line(&format!("preparing {dataset}: checking values, exact neighbours, Gaussian bound"));
     }
 
+    fn remark(&mut self, dataset: &str, remark: &str) {
+        self.line(&format!("note on {dataset}: {remark}"));
+    }
+
     fn begin(&mut self, to_run: usize, reused: usize, estimated_seconds: f64) {
         self.total = to_run;
         let reuse = if reused > 0 { format!(", {reused} ended before and are kept") } else { String::new() };

@@ -1,4 +1,5 @@
-//! The `.fbin` family of big-ann-benchmarks: rows and columns (u32, little-endian), then all values, row by row.
+//! The `.fbin` family of big-ann-benchmarks: rows and columns (u32, little-endian), then all values, row by row. cuVS writes
+//! the two numbers as u64; which of the two headers a file has, its length tells.
 
 use super::number::{Kind, Number, Packed};
 use super::{Format, Layout, OpenFile, Rows, Written, read_exact};
@@ -18,7 +19,9 @@ pub const U8BIN: Bin = bin("u8bin", &["u8bin"], Kind::U8);
 pub const I8BIN: Bin = bin("i8bin", &["i8bin"], Kind::I8);
 pub const IBIN: Bin = bin("ibin", &["ibin"], Kind::I32);
 
+/// Bytes of the header of two u32, and of that of two u64.
 const HEADER_BYTES: u64 = 8;
+const WIDE_HEADER_BYTES: u64 = 16;
 
 impl Format for Bin {
     fn name(&self) -> &'static str {
@@ -30,18 +33,36 @@ impl Format for Bin {
     }
 
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
-        let mut bytes = [0; 4];
-        let mut number = || read_exact(file, &mut bytes).map(|()| u32::from_le_bytes(bytes));
-        let (n, dim) = (number()?, number()?);
-        // Two 32-bit numbers and a size of at most 4 multiply without overflow in 128 bits.
-        let needed = u128::from(n) * u128::from(dim) * self.number.bytes() as u128;
-        let present = u128::from(file.length.saturating_sub(HEADER_BYTES));
-        if needed != present {
-            return Err(format!(
-                "its header promises {n} rows of {dim} components, that is {needed} bytes of values; {present} follow it"
-            ));
+        let mut bytes = [0; HEADER_BYTES as usize];
+        read_exact(file, &mut bytes)?;
+        let first = u64::from_le_bytes(bytes);
+        let (n, dim) = (first & u64::from(u32::MAX), first >> 32);
+        // The values that a shape needs, and those that follow a header; products beyond 128 bits fit no file.
+        let needed = |n: u64, dim: u64| {
+            let rows = u128::from(n).checked_mul(u128::from(dim));
+            rows.and_then(|rows| rows.checked_mul(self.number.bytes() as u128)).unwrap_or(u128::MAX)
+        };
+        let length = file.length;
+        let present = |header: u64| u128::from(length.saturating_sub(header));
+        if needed(n, dim) == present(HEADER_BYTES) {
+            return Ok((n as usize, dim as usize));
         }
-        Ok((n as usize, dim as usize))
+        let wide = if length < WIDE_HEADER_BYTES {
+            None
+        } else {
+            read_exact(file, &mut bytes)?;
+            let dim = u64::from_le_bytes(bytes);
+            let fits = needed(first, dim) == present(WIDE_HEADER_BYTES);
+            usize::try_from(first).ok().zip(usize::try_from(dim).ok()).filter(|_| fits)
+        };
+        wide.ok_or_else(|| {
+            format!(
+                "its header promises {n} rows of {dim} components, that is {} bytes of values; {} follow it (nor does it fit \
+                 as a header of two 64-bit numbers)",
+                needed(n, dim),
+                present(HEADER_BYTES)
+            )
+        })
     }
 
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {

@@ -2,13 +2,18 @@
 //! two dimensions is read, contiguous or chunked, compressed or not.
 
 use super::contain::{contained, plausible};
-use super::{Format, OpenFile, Rows};
+use super::{Companions, Format, OpenFile, Rows};
 use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, StorageLayout};
 
 pub struct Hdf5;
 
 /// The dataset that is read when none is named and there is one of this name, as in files of ann-benchmarks.
 const DEFAULT: &str = "train";
+
+/// What stands beside it there: the queries, the nearest rows of each, and an attribute of the file that names the metric.
+const QUERIES: &str = "test";
+const NEIGHBOURS: &str = "neighbors";
+const METRIC: &str = "distance";
 
 /// Datasets that a message lists; some files hold thousands.
 const MOST_LISTED: usize = 12;
@@ -169,6 +174,18 @@ impl Format for Hdf5 {
                 [] => Err(listed(&candidates)),
                 _ => Err(format!("{}; write one of them after its name", listed(&candidates))),
             }
+        })
+    }
+
+    fn companions(&self, file: &mut OpenFile) -> Result<Option<Companions>, String> {
+        contained(|| {
+            let opened = open(file)?;
+            let candidates = candidates(&opened);
+            let named = |name: &str| candidates.iter().any(|(known, _)| known == name).then(|| name.to_owned());
+            let (Some(_), Some(queries)) = (named(DEFAULT), named(QUERIES)) else { return Ok(None) };
+            // An attribute of another type than text names nothing that is known here.
+            let metric = opened.attr_string(METRIC).ok().map(|text| text.trim_end_matches('\0').to_owned());
+            Ok(Some(Companions { queries, neighbours: named(NEIGHBOURS), metric }))
         })
     }
 

@@ -2,10 +2,11 @@
 
 use super::contain::{contained, plausible};
 use super::{Format, OpenFile, Rows};
-use parquet::basic::{ConvertedType, Type};
+use npyz::half::f16;
+use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
-use parquet::data_type::DataType;
+use parquet::data_type::{DataType, FixedLenByteArray};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::SchemaDescriptor;
@@ -38,6 +39,7 @@ fn columns(schema: &SchemaDescriptor) -> Vec<Column> {
     let column = |(leaf, &root): (usize, &usize)| {
         let only = roots.iter().filter(|&&other| other == root).count() == 1;
         let found = schema.column(leaf);
+        let half = matches!(found.logical_type_ref(), Some(LogicalType::Float16));
         let integer = matches!(
             found.converted_type(),
             ConvertedType::NONE
@@ -51,15 +53,25 @@ fn columns(schema: &SchemaDescriptor) -> Vec<Column> {
         let number = match found.physical_type() {
             Type::FLOAT | Type::DOUBLE => true,
             Type::INT32 | Type::INT64 => integer,
+            Type::FIXED_LEN_BYTE_ARRAY => half,
             _ => false,
         };
         Column {
             name: schema.get_column_root(leaf).name().to_owned(),
-            kind: format!("{}{}", if found.max_rep_level() > 0 { "list of " } else { "" }, found.physical_type()),
+            kind: format!(
+                "{}{}",
+                if found.max_rep_level() > 0 { "list of " } else { "" },
+                if half { "FLOAT16".to_owned() } else { found.physical_type().to_string() }
+            ),
             leaf: (only && number && found.max_rep_level() == 1).then_some(leaf),
         }
     };
     roots.iter().enumerate().map(column).collect()
+}
+
+/// A number of two bytes; what is none becomes NaN, which no vector may hold.
+fn half(bytes: &FixedLenByteArray) -> f32 {
+    bytes.data().first_chunk().map_or(f32::NAN, |bytes| f16::from_le_bytes(*bytes).to_f32())
 }
 
 fn listed(columns: &[Column]) -> String {
@@ -72,7 +84,7 @@ fn listed(columns: &[Column]) -> String {
     if columns.iter().any(|c| c.leaf.is_some()) {
         format!("its columns of lists of numbers are {}", named(true))
     } else {
-        format!("it has no column of lists of float, double or integers; its columns are {}", named(false))
+        format!("it has no column of lists of float16, float, double or integers; its columns are {}", named(false))
     }
 }
 
@@ -247,6 +259,7 @@ impl Groups {
         let more = match column {
             ColumnReader::FloatColumnReader(c) => rows.batch(c, present, |v| *v)?,
             ColumnReader::DoubleColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
+            ColumnReader::FixedLenByteArrayColumnReader(c) => rows.batch(c, present, half)?,
             ColumnReader::Int32ColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
             ColumnReader::Int64ColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
             _ => return Err("its row groups disagree about the type of the column".to_owned()),

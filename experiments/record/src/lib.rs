@@ -237,7 +237,7 @@ impl Machine {
 }
 
 /// What is known of a dataset before any method sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
     /// Name in tables and figures.
     pub name: String,
@@ -262,6 +262,69 @@ pub struct DatasetFacts {
     /// What the base rows are pieces of, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
+    /// Whether the base rows are what was trained on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub train_on_base: bool,
+    /// Training rows whose norm is far from that of the others, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<Outliers>,
+    /// What is off with the neighbours that came with the vectors, if something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_truth: Option<WrongTruth>,
+}
+
+/// Training rows that are much longer than the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outliers {
+    /// How many there are.
+    pub count: usize,
+    /// Where the first is: `row 5 of words.npy`, counted from 0.
+    pub first: String,
+    /// The largest norm over the median of all.
+    pub factor: f64,
+    /// Norms over their median from which on a row counts.
+    pub from: f64,
+}
+
+/// Neighbours that came with vectors and are not their nearest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WrongTruth {
+    /// The share of the neighbours of a sample that are nearest by the dataset's metric.
+    pub agreement: f64,
+    /// The metric by which they are, if there is one.
+    pub explained_by: Option<String>,
+}
+
+impl DatasetFacts {
+    /// What a reader of the figures should know of the vectors, a sentence or two each.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.train_on_base {
+            remarks.push(
+                "Methods are trained on the base rows, which they then encode: distortions are those of rows that were \
+                 trained on."
+                    .to_owned(),
+            );
+        }
+        if let Some(Outliers { count, first, factor, from }) = &self.outliers {
+            let (are, rows) = if *count == 1 { ("is", "the row") } else { ("are", "the first") };
+            remarks.push(format!(
+                "{count} of {} training rows {are} at least {from} times as long as the median ({rows} is {first}; the longest \
+                 has {factor:.3e} times the median norm). Such rows can decide every figure.",
+                self.train
+            ));
+        }
+        if let Some(WrongTruth { agreement, explained_by }) = &self.wrong_truth {
+            let but = explained_by.as_ref().map_or_else(String::new, |metric| format!("; they are those by {metric}"));
+            remarks.push(format!(
+                "The neighbours in the file are not the nearest by {}: {:.0}% of a sample are{but}. Figures here stand on \
+                 neighbours computed anew.",
+                self.metric_space,
+                100.0 * agreement
+            ));
+        }
+        remarks
+    }
 }
 
 /// What base rows are pieces of.
@@ -314,6 +377,9 @@ pub struct RunInfo {
     pub datasets: Vec<DatasetFacts>,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
+    /// Datasets that were left out because they were not there, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// A run as it was read back.

@@ -318,6 +318,7 @@ pub(crate) mod tests {
             machine: Machine::default(),
             datasets: vec![],
             trials: vec![record("a").trial, record("b").trial],
+            skipped: vec![],
         };
         folder.save_run(&info).expect("saves");
         folder.save_trial(&record("a")).expect("saves");

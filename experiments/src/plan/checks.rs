@@ -182,15 +182,18 @@ pub(super) fn resolve_datasets(
     experiment: &Experiment,
     root: &Path,
     search: &SearchPath,
+    skip_missing: bool,
     checker: &mut Checker<'_>,
-) -> Vec<PlannedDataset> {
+) -> (Vec<PlannedDataset>, Vec<String>) {
     let mut datasets: Vec<PlannedDataset> = Vec::new();
+    let mut missing = Vec::new();
     let mut names = HashSet::new();
     for (i, written) in experiment.datasets.iter().enumerate() {
         let pointer = format!("/datasets/{i}");
         match parse_source(written) {
             Err(error) => checker.param(&pointer, &error),
             Ok(source) => match source.resolve(root, search) {
+                Err(error) if error.is_missing() => missing.push((pointer_of_file(&pointer, written), error)),
                 Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
                 Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
                     let name = &resolved.summary.name;
@@ -223,7 +226,14 @@ pub(super) fn resolve_datasets(
             },
         }
     }
-    datasets
+    let skip = skip_missing && !datasets.is_empty();
+    let skipped = if skip { missing.iter().map(|(_, error)| error.to_string()).collect() } else { Vec::new() };
+    for (pointer, error) in missing.into_iter().filter(|_| !skip) {
+        let others = experiment.datasets.len() > 1;
+        let way_out = if others { "; `--skip-missing` leaves out what is not here" } else { "" };
+        checker.fault(&pointer, error.to_string(), error.help().map(|help| help + way_out));
+    }
+    (datasets, skipped)
 }
 
 /// Whether a text can stand in tables and legends.

@@ -48,27 +48,44 @@ fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     forms.flatten().find_map(|form| property(form, key))
 }
 
-/// Allows one value beside every list in a schema.
+/// Bytes of a schema from which on it is referred to and not repeated.
+const LONG: usize = 400;
+
+/// Allows one value beside every list in the schema of a document.
 pub fn allow_single(schema: &mut Value) {
-    match schema {
-        Value::Array(schemas) => schemas.iter_mut().for_each(allow_single),
-        Value::Object(map) => {
-            map.values_mut().for_each(allow_single);
-            let Some(single) = items(schema).cloned() else { return };
-            let Some(map) = schema.as_object_mut() else { return };
-            // What says how the key is to be understood stays with it; what says how a list is written goes with the list.
-            let mut list = json!({});
-            let nullable = map.get("type").is_some_and(Value::is_array);
-            for key in ["items", "minItems", "maxItems", "uniqueItems"] {
-                if let Some(found) = map.shift_remove(key) {
-                    list[key] = found;
-                }
+    allow(schema, "#");
+}
+
+/// As [`allow_single`], of a part of the schema that stands at `pointer`.
+fn allow(schema: &mut Value, pointer: &str) {
+    if let Some(single) = items(schema).cloned()
+        && let Some(map) = schema.as_object_mut()
+    {
+        // What says how the key is to be understood stays with it; what says how a list is written goes with the list.
+        let mut list = json!({});
+        let nullable = map.get("type").is_some_and(Value::is_array);
+        for key in ["items", "minItems", "maxItems", "uniqueItems"] {
+            if let Some(found) = map.shift_remove(key) {
+                list[key] = found;
             }
-            list["type"] = json!("array");
-            map.shift_remove("type");
-            let null = nullable.then(|| json!({ "type": "null" }));
-            let forms: Vec<Value> = [list, single].into_iter().chain(null).collect();
-            map.insert("anyOf".to_owned(), Value::Array(forms));
+        }
+        list["type"] = json!("array");
+        map.shift_remove("type");
+        let reference = json!({ "$ref": format!("{pointer}/anyOf/0/items") });
+        let single = if single.to_string().len() < LONG { single } else { reference };
+        let null = nullable.then(|| json!({ "type": "null" }));
+        let forms: Vec<Value> = [list, single].into_iter().chain(null).collect();
+        map.insert("anyOf".to_owned(), Value::Array(forms));
+        // The list is one now, and must stay it.
+        allow(&mut schema["anyOf"][0]["items"], &format!("{pointer}/anyOf/0/items"));
+        return;
+    }
+    match schema {
+        Value::Array(schemas) => {
+            schemas.iter_mut().enumerate().for_each(|(i, schema)| allow(schema, &format!("{pointer}/{i}")));
+        }
+        Value::Object(map) => {
+            map.iter_mut().for_each(|(key, schema)| allow(schema, &format!("{pointer}/{key}")));
         }
         _ => {}
     }
@@ -124,7 +141,11 @@ mod tests {
         let forms = |schema: &Value| schema["anyOf"].as_array().map_or(0, Vec::len);
         assert_eq!((forms(&schema["properties"]["k"]), forms(&schema["properties"]["levels"])), (2, 3));
         let inner = &schema["properties"]["inner"]["anyOf"];
-        assert_eq!(inner[0]["items"]["properties"]["names"], inner[1]["properties"]["names"]);
-        assert_eq!(forms(&inner[1]["properties"]["names"]), 2);
+        assert_eq!(forms(&inner[0]["items"]["properties"]["names"]), 2);
+        let mut long =
+            json!({ "properties": { "a": { "type": "array", "items": { "description": "x".repeat(LONG) } } } });
+        allow_single(&mut long);
+        let reference = long["properties"]["a"]["anyOf"][1]["$ref"].as_str().expect("a reference");
+        assert!(long.pointer(reference.trim_start_matches('#')).is_some_and(|found| found["description"].is_string()));
     }
 }

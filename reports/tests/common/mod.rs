@@ -104,8 +104,8 @@ pub fn run() -> Run {
         fingerprint: "f".into(),
         variance: 16.0,
         spectrum: vec![1.0; 16],
-        signal: None,
         bound: (1..200).map(|i| (f64::from(i), 4f64.powf(-f64::from(i) / 16.0))).collect(),
+        ..DatasetFacts::default()
     };
     let info = RunInfo {
         schema: SCHEMA,
@@ -115,6 +115,7 @@ pub fn run() -> Run {
         machine: machine(),
         datasets: vec![facts],
         trials: records.iter().map(|r| r.trial.clone()).chain([trial("PQ m=8", "PQ", 64, 1)]).collect(),
+        skipped: vec![],
     };
     Run { info, records, pictures: vec![] }
 }

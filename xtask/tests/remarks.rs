@@ -1,0 +1,54 @@
+//! What whoever reads the figures should know of the vectors: said while it runs, and on the pages.
+
+mod common;
+
+use common::{npy, words, write, xtask};
+use std::path::Path;
+
+/// Runs an experiment and returns what was said, with the page.
+fn run(folder: &Path, datasets: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let rest = "seeds: 1\nmethods: { scalar: { bits: 4 } }\nmeasure: { distortion: {} }\n";
+    write(folder, "e.yaml", format!("name: t\ndatasets:\n{datasets}{rest}report: {{ formats: [html, markdown] }}\n"));
+    let output = xtask(folder).args(["experiments", "e.yaml"]).args(arguments).output().expect("starts");
+    let page = std::fs::read_to_string(folder.join("runs/t/report/report.md")).unwrap_or_default();
+    let html = std::fs::read_to_string(folder.join("runs/t/report/index.html")).unwrap_or_default();
+    (output.status.code(), words(&output, folder), page + &html)
+}
+
+#[test]
+fn rows_far_from_the_others_and_rows_trained_on_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let value = |i: usize, j: usize| ((i * 7 + j * 3) % 11) as f32 - 5.0;
+    write(folder.path(), "far.npy", npy(200, 4, |i, j| if i == 5 { 1e6 } else { value(i, j) }));
+    write(folder.path(), "plain.npy", npy(200, 4, value));
+    let datasets = "  - { path: far.npy, split: { train: 0..100, base: 100..190, queries: 190..200 } }\n  \
+                    - { path: plain.npy, train: base }\n";
+    for round in ["computed", "kept from the run before"] {
+        let (code, text, page) = run(folder.path(), datasets, &[]);
+        assert_eq!(code, Some(0), "{text}");
+        for said in [
+            "1 of 100 training rows is at least 10 times as long as the median (the row is row 5 of far.npy; the longest has",
+            "Methods are trained on the base rows, which they then encode",
+        ] {
+            assert_eq!(text.matches(said).count(), 1, "{round}: {text}");
+            assert_eq!(page.matches(said).count(), 2, "{round}: on both pages: {page}");
+        }
+    }
+}
+
+#[test]
+fn datasets_that_are_not_there_are_left_out_on_request_and_that_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "here.npy", npy(50, 4, |i, j| (i * 7 + j * 3) as f32 % 11.0));
+    let datasets = "  - siftsmall\n  - { path: nowhere.npy }\n  - { path: here.npy }\n";
+    let (code, text, _) = run(folder.path(), datasets, &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(text.replace("\n  │", "").matches("--skip-missing").count(), 2, "{text}");
+    let (code, text, page) = run(folder.path(), datasets, &["--skip-missing"]);
+    assert_eq!(code, Some(0), "{text}");
+    for said in ["is not on this machine", "nowhere.npy: No such file"] {
+        assert!(text.contains(said) && page.matches(said).count() == 2, "{said}: {text}\n{page}");
+    }
+    let (code, text, _) = run(folder.path(), "  - siftsmall\n", &["--skip-missing"]);
+    assert_eq!(code, Some(2), "nothing would be left: {text}");
+}
