@@ -104,11 +104,13 @@ pub const ALSO_CALLED: &str = "x-also-called";
 fn called_elsewhere<'s>(property: &'s Value, name: &str) -> Option<&'s str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
     let wanted = plain(name);
-    let known = |value: &Value| {
-        let names = value[ALSO_CALLED].as_array().into_iter().flatten().filter_map(Value::as_str);
-        names.map(plain).any(|name| name == wanted)
-    };
+    let known = |value: &Value| called_elsewhere_names(value).into_iter().map(plain).any(|name| name == wanted);
     each_variant(property).find(|value| known(value)).and_then(|value| value["const"].as_str())
+}
+
+/// What other programs call a value of an enumeration.
+pub fn called_elsewhere_names(value: &Value) -> Vec<&str> {
+    value[ALSO_CALLED].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// The alternatives of a property. A parameter that may be left out, and one that may be a list, has them one level down.
@@ -124,16 +126,13 @@ fn unknown_key<'a>(unknown: &str, prefix: String, known: impl Iterator<Item = &'
 }
 
 /// How the values of an enumeration are written: `vector`, `{ block: N }`. Empty for anything else.
-pub fn forms(property: &Value) -> Vec<String> {
-    variants(property).into_iter().map(|(form, _)| form).collect()
+fn forms(property: &Value) -> Vec<String> {
+    variants_with_schemas(property).into_iter().map(|(form, _)| form).collect()
 }
 
-/// Values of an enumeration as they are written, with their descriptions.
-pub fn variants(property: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    each_variant(property)
-        .map(|v| (v["const"].as_str().map_or_else(|| written(v), str::to_owned), text(&v["description"])))
-        .collect()
+/// Values of an enumeration as they are written, with their schemas.
+pub fn variants_with_schemas(property: &Value) -> Vec<(String, &Value)> {
+    each_variant(property).map(|v| (v["const"].as_str().map_or_else(|| written(v), str::to_owned), v)).collect()
 }
 
 /// How a value of a schema is written: `{ pca: { dim: N } }`.

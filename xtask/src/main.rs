@@ -6,6 +6,7 @@ mod say;
 mod bench_peers;
 mod ci;
 mod compare;
+mod completions;
 mod datasets_verb;
 mod decode;
 mod encode;
@@ -14,10 +15,12 @@ mod experiments_verb;
 mod fetched;
 mod fit;
 mod gpu_check;
+mod keys;
 mod methods_verb;
 mod model_file;
 mod parity;
 mod progress;
+mod reference;
 mod report;
 mod schema;
 mod stream;
@@ -65,17 +68,14 @@ enum Verb {
     Encode(encode::Arguments),
     /// Decode a file of codes with a saved quantizer
     Decode(decode::Arguments),
-    /// Write the JSON schema of experiment files
+    /// Write the JSON schema of experiment files, and the reference of their keys
     Schema(schema::Arguments),
     /// Run all tests
     Test(test::Arguments),
     /// Check everything that continuous integration checks
     Ci(ci::Arguments),
     /// Print shell completions
-    Completions {
-        /// For which shell
-        shell: clap_complete::Shell,
-    },
+    Completions(completions::Arguments),
     /// Run one trial: reads a request on standard input (started by `experiments`)
     #[command(hide = true)]
     Trial,
@@ -102,12 +102,7 @@ fn main() -> ExitCode {
         Verb::Schema(arguments) => schema::run(arguments),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Ci(arguments) => ci::run(arguments),
-        Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut script);
-            say!("{}", String::from_utf8_lossy(&script).trim_end());
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
         Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(_) => Ok(ExitCode::FAILURE),

@@ -1,6 +1,8 @@
-//! `schema`: the JSON schema that editors complete experiment files from.
+//! `schema`: what is written from the types of experiment files: the JSON schema that editors complete them from, and the
+//! reference of their keys.
 
 use crate::errors::Mistakes;
+use crate::reference;
 use clap::Args;
 use record::write_atomically;
 use std::path::PathBuf;
@@ -8,41 +10,58 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Where to write it [default: experiments/schema.json]; `-` for standard output
+    /// Write the JSON schema alone, to this file; `-` for standard output [default: experiments/schema.json and
+    /// docs/experiment-keys.md]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Only tell whether the file is up to date
+    /// Only tell whether the files are up to date
     #[arg(long)]
     check: bool,
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
-    let path = arguments.out.unwrap_or_else(default_path);
-    if path.as_os_str() == "-" {
-        say!("{}", text().trim_end());
-        return Ok(ExitCode::SUCCESS);
+    let files = match arguments.out {
+        Some(path) if path.as_os_str() == "-" => {
+            say!("{}", schema().trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(path) => vec![(path, schema())],
+        None => files(),
+    };
+    let mut stale = false;
+    for (path, text) in files {
+        if arguments.check {
+            let current = is_current(&path, &text);
+            stale |= !current;
+            say!(
+                "{} is {}",
+                path.display(),
+                if current { "up to date" } else { "out of date: run `cargo xtask schema`" }
+            );
+        } else {
+            write_atomically(&path, text.as_bytes())?;
+            say!("{}", path.display());
+        }
     }
-    if arguments.check {
-        let current = is_current(&path);
-        say!("{} is {}", path.display(), if current { "up to date" } else { "out of date: run `cargo xtask schema`" });
-        return Ok(ExitCode::from(u8::from(!current)));
-    }
-    write_atomically(&path, text().as_bytes())?;
-    say!("{}", path.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(stale)))
 }
 
-/// Where the shipped experiments refer to it.
-pub fn default_path() -> PathBuf {
-    crate::source_tree().join("experiments/schema.json")
+/// The files of the source tree that are not what this build would write.
+pub fn stale() -> Vec<PathBuf> {
+    files().into_iter().filter(|(path, text)| !is_current(path, text)).map(|(path, _)| path).collect()
 }
 
-/// Whether the file holds the schema of this build.
-pub fn is_current(path: &std::path::Path) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|found| found.replace("\r\n", "\n") == text())
+/// Where the shipped experiments and the documents refer to them, and what they should hold.
+fn files() -> Vec<(PathBuf, String)> {
+    let at = |path: &str| crate::source_tree().join(path);
+    vec![(at("experiments/schema.json"), schema()), (at("docs/experiment-keys.md"), reference::page())]
 }
 
-fn text() -> String {
+fn is_current(path: &std::path::Path, text: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|found| found.replace("\r\n", "\n") == text)
+}
+
+fn schema() -> String {
     match serde_json::to_string_pretty(&experiments::schema()) {
         Ok(text) => text + "\n",
         Err(error) => unreachable!("a JSON value is JSON: {error}"),

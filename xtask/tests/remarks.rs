@@ -52,3 +52,20 @@ fn datasets_that_are_not_there_are_left_out_on_request_and_that_is_told() {
     let (code, text, _) = run(folder.path(), "  - siftsmall\n", &["--skip-missing"]);
     assert_eq!(code, Some(2), "nothing would be left: {text}");
 }
+
+/// Bash completes what follows `cargo xtask`.
+#[cfg(unix)]
+#[test]
+fn completions_are_for_cargo_xtask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = xtask(folder.path()).args(["completions", "bash"]).output().expect("starts");
+    write(folder.path(), "completions.bash", &output.stdout);
+    let script = "source completions.bash; COMP_WORDS=(cargo xtask exp); COMP_CWORD=2; \
+                  _cargo_xtask cargo exp xtask; echo \"${COMPREPLY[@]}\"; complete -p cargo";
+    let Ok(output) = std::process::Command::new("bash").args(["-c", script]).current_dir(folder.path()).output() else {
+        eprintln!("skipped: there is no bash");
+        return;
+    };
+    let text = words(&output, folder.path());
+    assert!(text.starts_with("experiments\n") && text.contains("_cargo_xtask cargo"), "{text}");
+}
