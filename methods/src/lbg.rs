@@ -3,9 +3,10 @@
 use crate::codebooks::symbol_bits;
 use crate::lloyd::{Stop, Trained, lloyd_from_sample};
 use crate::moments::mean;
+use crate::pq::RELATIVE_DROP;
 use crate::product::ProductQuantizer;
 use crate::spec::{MethodEntry, params_of, parse_params, schema_of};
-use crate::utility::{move_codewords, principal};
+use crate::utility::{LEAST_GAIN, move_codewords, principal};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
@@ -139,10 +140,12 @@ impl Method for Lbg {
             history.append(&trained.course);
         }
         if self.moves > 0 {
-            let until = |share: f64| Stop { relative_drop: share * self.tolerance, ..stop };
+            // However fine the tolerance: a move has to gain more than the former, and k-means ends at the latter.
+            let until = |share: f64, least: f64| Stop { relative_drop: (share * self.tolerance).max(least), ..stop };
             trained.course = history;
-            let moved = move_codewords(train.view(), &rows, trained, self.moves, until(MOVE_TOLERANCE), cx)?;
-            trained = lloyd(moved.codebook, until(LAST_TOLERANCE))?;
+            let moved =
+                move_codewords(train.view(), &rows, trained, self.moves, until(MOVE_TOLERANCE, LEAST_GAIN), cx)?;
+            trained = lloyd(moved.codebook, until(LAST_TOLERANCE, RELATIVE_DROP))?;
             history = moved.course;
             history.append(&trained.course);
         }

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 const MOST_CELLS: usize = 512;
 
 /// Relative drop of the distortion below which a move has not helped.
-const LEAST_GAIN: f64 = 1e-4;
+pub(crate) const LEAST_GAIN: f64 = 1e-4;
 
 /// Moves tried at most, in multiples of those that may fail in turn.
 const MOST_TRIED: usize = 8;
