@@ -128,7 +128,7 @@ pub struct Subject<'a> {
 #[derive(Default)]
 pub struct Shared {
     found: OnceLock<Result<Found, MethodError>>,
-    histograms: OnceLock<Option<Histograms>>,
+    histograms: OnceLock<Result<Option<Histograms>, MethodError>>,
 }
 
 /// What compressed search returns.
@@ -176,23 +176,27 @@ impl<'a> Subject<'a> {
     }
 
     /// Symbol counts, made on first use; none for a method without symbols.
-    pub fn histograms(&self) -> Option<&Histograms> {
-        self.shared.histograms.get_or_init(|| self.count_symbols()).as_ref()
+    ///
+    /// # Errors
+    /// A code that its own quantizer cannot unpack.
+    pub fn histograms(&self) -> Result<Option<&Histograms>, MethodError> {
+        let found = self.shared.histograms.get_or_init(|| self.count_symbols());
+        found.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
-    fn count_symbols(&self) -> Option<Histograms> {
-        let symbols = self.quantizer.symbols()?;
+    fn count_symbols(&self) -> Result<Option<Histograms>, MethodError> {
+        let Some(symbols) = self.quantizer.symbols() else { return Ok(None) };
         let alphabets = symbols.alphabets();
         let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
         let mut row = vec![0u16; alphabets.len()];
         for code in self.codes.chunks_exact(self.quantizer.code_size()) {
-            symbols.unpack(code, &mut row).ok()?;
+            symbols.unpack(code, &mut row)?;
             for (count, &symbol) in counts.iter_mut().zip(&row) {
                 count[usize::from(symbol)] += 1;
             }
         }
         let names = (0..alphabets.len()).map(|p| symbols.position_name(p)).collect();
-        Some(Histograms { names, counts, side_bits: symbols.side_bits() })
+        Ok(Some(Histograms { names, counts, side_bits: symbols.side_bits() }))
     }
 }
 

@@ -34,7 +34,7 @@ impl Measure for Rate {
             Measured::new("code_bytes", quantizer.code_size() as f64, "B"),
             Measured::new("model_bytes", quantizer.model_size() as f64, "B"),
         ];
-        if let Some(histograms) = subject.histograms() {
+        if let Some(histograms) = subject.histograms()? {
             let symbols: f64 = histograms.usage().iter().map(|usage| usage.entropy_bits).sum();
             out.push(Measured::new("entropy_bits_per_vector", symbols + histograms.side_bits as f64, "bit"));
             let largest = histograms.counts.iter().map(Vec::len).max().unwrap_or(0);

@@ -27,7 +27,7 @@ impl Measure for Utilization {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let Some(histograms) = subject.histograms() else { return Ok(Vec::new()) };
+        let Some(histograms) = subject.histograms()? else { return Ok(Vec::new()) };
         let usage = histograms.usage();
         let dead = |usage: &Usage| (usage.codewords - usage.used) as f64;
         let mut out = Vec::new();
