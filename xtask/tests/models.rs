@@ -55,14 +55,22 @@ fn a_run_keeps_its_models_when_asked() {
     assert_eq!(code, Some(0), "{text}");
     let models = || {
         let entries = std::fs::read_dir(here.join("runs/t/models")).expect("a folder").flatten();
-        entries.map(|e| e.path()).collect::<Vec<_>>()
+        entries.map(|e| e.path()).filter(|path| path.extension().is_some_and(|e| e == "vqb")).collect::<Vec<_>>()
     };
-    assert_eq!(models().len(), 2);
+    let indexed = || {
+        let text = std::fs::read_to_string(here.join("runs/t/models/index.json")).expect("an index");
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).expect("JSON")
+    };
+    assert_eq!((models().len(), indexed().len()), (2, 2));
+    for model in models() {
+        let name = model.file_name().expect("a name").to_string_lossy().into_owned();
+        assert_eq!((&indexed()[&name]["method"], &indexed()[&name]["dim"]), (&"pq".into(), &8.into()));
+    }
     // One that is lost is made again, and nothing else is.
     std::fs::remove_file(&models()[0]).expect("removes");
     let (code, text) = run(here, &["experiments", "e.yaml"]);
     assert!(code == Some(0) && text.contains("1 ended before"), "{text}");
-    assert_eq!(models().len(), 2);
+    assert_eq!((models().len(), indexed().len()), (2, 2));
     std::fs::write(here.join("v.fvecs"), vectors(20)).expect("writes");
     let model = models()[0].display().to_string();
     let (code, text) = run(here, &["encode", &model, "v.fvecs", "c.npy"]);

@@ -328,7 +328,9 @@ fn a_report_never_touches_the_files_of_others() {
     let report = |out: &str, formats: &[&str]| {
         let mut command = xtask(folder.path());
         command.args(["report", "runs/t", "--out", out]);
-        formats.iter().for_each(|format| drop(command.args(["--format", format])));
+        for format in formats {
+            command.args(["--format", format]);
+        }
         let output = command.output().expect("starts");
         (output.status.code(), words(&output, folder.path()))
     };
