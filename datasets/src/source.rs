@@ -7,7 +7,7 @@ use crate::seen::{Digests, SeenFile};
 use crate::split::{Holdings, Parts};
 use crate::{
     Dataset, DatasetError, Labels, Metric, Part, Signal, Split, Summary, SyntheticSource, TruthCheck, ZeroRows,
-    file_truth, format, regular,
+    file_truth, format,
 };
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
