@@ -120,7 +120,9 @@ impl Point {
     /// sample of the rows or of attempts that were not kept: no part of the way to the quantizer.
     fn trace(values: &[Measured], metric: &str) -> BTreeMap<usize, f64> {
         let of_metric = values.iter().filter(|v| v.metric == metric && v.stage.is_none() && v.path.is_none());
-        of_metric.filter(|v| v.value.is_finite()).filter_map(|v| Some((v.repeat?, v.value))).collect()
+        // A run folder may say anything; nothing here goes on for so long.
+        let numbered = of_metric.filter(|v| v.value.is_finite()).filter_map(|v| Some((v.repeat?, v.value)));
+        numbered.filter(|(number, _)| *number < MOST_ITERATIONS).collect()
     }
 
     /// Mean over seeds at each iteration or epoch that all seeds wrote of, with its number: a mean over ever fewer seeds would jump
@@ -172,6 +174,9 @@ impl Point {
         of_metric.filter_map(|v| v.path.as_deref()).filter_map(rerank_factor)
     }
 }
+
+/// Iterations of a training, at most.
+const MOST_ITERATIONS: usize = 1_000_000_000;
 
 /// How the names of what training wrote begin.
 pub const TRAINING: &str = "training_";
