@@ -18,7 +18,7 @@ type Check = fn() -> Result<Vec<String>, Mistakes>;
 const CHECKS: &[(&str, Check)] = &[
     ("every source file opens with a //! line", module_headers),
     ("reports and records depend on no method", dependencies),
-    ("unsafe code stays in the kernel crates, each use with its SAFETY line", unsafe_code),
+    ("unsafe code stays in the kernel crates, and clippy looks at each use there", unsafe_code),
     ("nothing outside methods/ names a method", method_names),
     ("the schema and the reference of keys are up to date", schema_is_current),
     ("formatting", || tool(&["fmt", "--all", "--check"])),
@@ -84,30 +84,34 @@ fn schema_is_current() -> Result<Vec<String>, Mistakes> {
 }
 
 /// Every Rust source file of the workspace, relative to its root, with its text.
-fn sources() -> Vec<(PathBuf, String)> {
-    fn walk(folder: &Path, root: &Path, found: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let name = entry.file_name();
+fn sources() -> Result<Vec<(PathBuf, String)>, Mistakes> {
+    fn walk(folder: &Path, root: &Path, found: &mut Vec<(PathBuf, String)>) -> Result<(), Mistakes> {
+        let unreadable =
+            |e: std::io::Error| Mistakes::new(format!("cannot list {}: {e}", folder.display()), "look at the folder");
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
-            if path.is_dir() && !["target", "runs"].contains(&&*name) && !name.starts_with('.') {
-                walk(&path, root, found);
-            } else if path.extension().is_some_and(|e| e == "rs")
-                && let (Ok(relative), Ok(text)) = (path.strip_prefix(root), fs::read_to_string(&path))
-            {
-                found.push((relative.to_owned(), text));
+            if path.is_dir() {
+                if !["target", "runs"].contains(&&*name) && !name.starts_with('.') {
+                    walk(&path, root, found)?;
+                }
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = read(&path)?;
+                found.push((path.strip_prefix(root).unwrap_or(&path).to_owned(), text));
             }
         }
+        Ok(())
     }
     let root = crate::source_tree();
     let mut found = Vec::new();
-    walk(&root, &root, &mut found);
+    walk(&root, &root, &mut found)?;
     found.sort();
-    found
+    Ok(found)
 }
 
 fn module_headers() -> Result<Vec<String>, Mistakes> {
-    let without = sources().into_iter().filter(|(_, text)| !text.starts_with("//! "));
+    let without = sources()?.into_iter().filter(|(_, text)| !text.starts_with("//! "));
     Ok(without.map(|(path, _)| format!("{} does not say why it exists", path.display())).collect())
 }
 
@@ -117,11 +121,11 @@ fn dependencies() -> Result<Vec<String>, Mistakes> {
         ("reports", &["methods", "experiments", "datasets", "cpu"][..]),
         ("experiments/record", &["methods", "experiments", "datasets", "cpu"]),
     ] {
-        let text = fs::read_to_string(crate::source_tree().join(package).join("Cargo.toml")).unwrap_or_default();
+        let text = read(&crate::source_tree().join(package).join("Cargo.toml"))?;
         for name in forbidden {
             let named =
                 |line: &str| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
-            if text.is_empty() || text.lines().any(|line| named(line) && !line.starts_with("name")) {
+            if text.lines().any(|line| named(line) && !line.starts_with("name")) {
                 problems.push(format!("{package}/Cargo.toml depends on {name}"));
             }
         }
@@ -129,36 +133,72 @@ fn dependencies() -> Result<Vec<String>, Mistakes> {
     Ok(problems)
 }
 
+/// The packages that may hold unsafe code, and what their lints must deny of it: clippy then sees to it that each use is one operation
+/// and says why it is sound. All other packages take their lints from the workspace, which denies unsafe code.
+const UNSAFE_PACKAGES: [&str; 2] = ["methods/cpu", "methods/cuda"];
+const UNSAFE_LINTS: [(&str, &str); 3] = [
+    ("rust", "unsafe_op_in_unsafe_fn"),
+    ("clippy", "undocumented_unsafe_blocks"),
+    ("clippy", "multiple_unsafe_ops_per_block"),
+];
+
 fn unsafe_code() -> Result<Vec<String>, Mistakes> {
-    let mut problems = Vec::new();
-    for (path, text) in sources() {
-        let allowed = path.starts_with("methods/cpu") || path.starts_with("methods/cuda");
-        let lines: Vec<&str> = text.lines().collect();
-        for (i, line) in lines.iter().enumerate() {
-            // The word as code opens a block or a function; this file speaks of it only in text.
-            let opens =
-                ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|form| line.contains(form)) && !line.contains('"');
-            // A function may state its conditions for callers, or how it keeps those of what it implements.
-            let function = line.contains(concat!("unsafe ", "fn"));
-            let after = if function { (i + 14).min(lines.len()) } else { i };
-            let excused = lines[i.saturating_sub(6)..after]
-                .iter()
-                .any(|l| l.contains("// SAFETY:") || (function && l.contains("# Safety")));
-            if opens && !(allowed && excused) {
-                problems.push(format!("{}:{}: {}", path.display(), i + 1, line.trim()));
-            }
-        }
-        if !allowed && text.contains(concat!("allow(", "unsafe_code")) {
-            problems.push(format!("{} allows unsafe code", path.display()));
-        }
+    let workspace = manifest(Path::new(""))?;
+    let members = workspace["workspace"]["members"].as_array().into_iter().flatten().filter_map(|m| m.as_str());
+    let mut problems = unsafe_lints(".", &workspace["workspace"]["lints"], true);
+    for member in members {
+        problems.extend(unsafe_lints(member, &manifest(Path::new(member))?["lints"], false));
     }
+    problems.extend(sources()?.iter().filter_map(|(path, text)| allows_unsafe(path, text)));
     Ok(problems)
+}
+
+/// What is wrong with the lints of a package, or of the workspace.
+fn unsafe_lints(package: &str, lints: &toml::Value, workspace: bool) -> Vec<String> {
+    let level = |group: &str, lint: &str| lints.get(group).and_then(|group| group.get(lint)).and_then(|l| l.as_str());
+    let mut problems = Vec::new();
+    if workspace && !matches!(level("rust", "unsafe_code"), Some("deny" | "forbid")) {
+        problems.push("the workspace does not deny `unsafe_code`".to_owned());
+    }
+    if UNSAFE_PACKAGES.contains(&package) || workspace {
+        let missing = UNSAFE_LINTS.iter().filter(|(group, lint)| level(group, lint) != Some("deny"));
+        problems.extend(missing.map(|(_, lint)| format!("{package}/Cargo.toml does not deny `{lint}`")));
+    } else if lints.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
+        problems.push(format!("{package}/Cargo.toml does not take the lints of the workspace"));
+    }
+    problems
+}
+
+/// Whether a file takes back what its package denies, or what all packages do.
+fn allows_unsafe(path: &Path, text: &str) -> Option<String> {
+    let may = UNSAFE_PACKAGES.iter().any(|package| path.starts_with(package));
+    let lints = UNSAFE_LINTS.iter().map(|(_, lint)| *lint).chain((!may).then_some("unsafe_code"));
+    let taken_back = |lint: &&str| {
+        let mut levels = ["allow", "warn", "expect"].iter();
+        levels
+            .any(|level| text.contains(&format!("{level}({lint}")) || text.contains(&format!("{level}(clippy::{lint}")))
+    };
+    lints.into_iter().find(taken_back).map(|lint| format!("{} takes back `{lint}`", path.display()))
+}
+
+fn manifest(package: &Path) -> Result<toml::Value, Mistakes> {
+    let path = crate::source_tree().join(package).join("Cargo.toml");
+    let text = read(&path)?;
+    let table = toml::from_str::<toml::Table>(&text);
+    let table = table.map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), "mend the manifest"))?;
+    Ok(toml::Value::Table(table))
+}
+
+fn read(path: &Path) -> Result<String, Mistakes> {
+    let unreadable =
+        |e: std::io::Error| Mistakes::new(format!("cannot read {}: {e}", path.display()), "look at the file");
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// A method's name as a string outside methods/ would be a second registration.
 fn method_names() -> Result<Vec<String>, Mistakes> {
     let mut problems = Vec::new();
-    for (path, text) in sources() {
+    for (path, text) in sources()? {
         let product = !path.starts_with("methods") && !path.components().any(|c| c.as_os_str() == "tests");
         let code = text.split("#[cfg(test)]").next().unwrap_or("");
         for entry in methods::METHODS.iter().filter(|_| product) {
@@ -168,4 +208,30 @@ fn method_names() -> Result<Vec<String>, Mistakes> {
         }
     }
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_code_is_where_it_may_be() {
+        assert_eq!(unsafe_code().map_err(|_| "unreadable").expect("reads"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn packages_that_do_not_deny_it_and_files_that_take_it_back_are_told() {
+        let lints = |text: &str| toml::Value::Table(toml::from_str(text).expect("toml"));
+        assert_eq!(unsafe_lints("reports", &lints("workspace = true"), false), Vec::<String>::new());
+        assert_eq!(unsafe_lints("reports", &lints("rust = { unsafe_code = 'allow' }"), false).len(), 1);
+        let documented = "rust = { unsafe_op_in_unsafe_fn = 'deny' }\nclippy = { undocumented_unsafe_blocks = 'deny' }";
+        let problems = unsafe_lints("methods/cpu", &lints(documented), false);
+        assert_eq!(problems, ["methods/cpu/Cargo.toml does not deny `multiple_unsafe_ops_per_block`"]);
+        assert_eq!(unsafe_lints(".", &lints(documented), true).len(), 2);
+        // In pieces, so that this file does not say it itself; a quotation mark on the line changes nothing.
+        let allow = |lint: &str| format!("#![{}({lint})] // \"\n", "allow");
+        let told = |path: &str, lint: &str| allows_unsafe(Path::new(path), &allow(lint)).is_some();
+        assert!(told("xtask/src/a.rs", "unsafe_code") && !told("methods/cpu/src/a.rs", "unsafe_code"));
+        assert!(told("methods/cpu/src/a.rs", "clippy::undocumented_unsafe_blocks"));
+    }
 }

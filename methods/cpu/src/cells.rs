@@ -109,7 +109,7 @@ fn add_members_avx512(rows: &[f32], stride: usize, members: &[u32], sum: &mut [f
                 let row = &rows[i as usize * stride..][..dim][b * 8 * REGISTERS..][..8 * REGISTERS];
                 for (r, register) in registers.iter_mut().enumerate() {
                     // SAFETY: `row` holds eight values for every register.
-                    let values = unsafe { _mm256_loadu_ps(row.as_ptr().add(8 * r)) };
+                    let values = unsafe { _mm256_loadu_ps(row.as_ptr().wrapping_add(8 * r)) };
                     *register = _mm512_add_pd(*register, _mm512_cvtps_pd(values));
                 }
             }

@@ -216,10 +216,15 @@ mod x86 {
     #[inline(always)]
     fn sum_of_four(values: __m128) -> f32 {
         // SAFETY: SSE is part of x86-64.
-        unsafe {
-            let twos = _mm_add_ps(values, _mm_movehl_ps(values, values));
-            _mm_cvtss_f32(_mm_add_ss(twos, _mm_shuffle_ps::<1>(twos, twos)))
-        }
+        let others = unsafe { _mm_movehl_ps(values, values) };
+        // SAFETY: as above.
+        let twos = unsafe { _mm_add_ps(values, others) };
+        // SAFETY: as above.
+        let others = unsafe { _mm_shuffle_ps::<1>(twos, twos) };
+        // SAFETY: as above.
+        let one = unsafe { _mm_add_ss(twos, others) };
+        // SAFETY: as above.
+        unsafe { _mm_cvtss_f32(one) }
     }
 
     /// AVX2 with FMA.
@@ -279,7 +284,11 @@ mod x86 {
         #[inline(always)]
         fn sum(self) -> f32 {
             // SAFETY: AVX2 is present, see the module.
-            unsafe { sum_of_four(_mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0))) }
+            let low = unsafe { _mm256_castps256_ps128(self.0) };
+            // SAFETY: as above.
+            let high = unsafe { _mm256_extractf128_ps::<1>(self.0) };
+            // SAFETY: SSE is part of x86-64.
+            sum_of_four(unsafe { _mm_add_ps(low, high) })
         }
 
         #[inline(always)]
@@ -297,7 +306,9 @@ mod x86 {
         #[inline(always)]
         fn below(self, bound: Self) -> u32 {
             // SAFETY: AVX2 is present, see the module.
-            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, bound.0)).cast_unsigned() }
+            let below = unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, bound.0) };
+            // SAFETY: as above.
+            unsafe { _mm256_movemask_ps(below) }.cast_unsigned()
         }
 
         #[inline(always)]
@@ -315,7 +326,9 @@ mod x86 {
         #[inline(always)]
         fn next_index(index: __m256i) -> __m256i {
             // SAFETY: AVX2 is present, see the module.
-            unsafe { _mm256_add_epi32(index, _mm256_set1_epi32(1)) }
+            let one = unsafe { _mm256_set1_epi32(1) };
+            // SAFETY: as above.
+            unsafe { _mm256_add_epi32(index, one) }
         }
 
         #[inline(always)]
@@ -328,11 +341,13 @@ mod x86 {
         #[inline(always)]
         fn keep_smaller(self, best: &mut Self, best_index: &mut __m256i, index: __m256i) {
             // SAFETY: AVX2 is present, see the module.
-            unsafe {
-                let closer = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, best.0);
-                best.0 = _mm256_blendv_ps(best.0, self.0, closer);
-                *best_index = _mm256_blendv_epi8(*best_index, index, _mm256_castps_si256(closer));
-            }
+            let closer = unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, best.0) };
+            // SAFETY: as above.
+            best.0 = unsafe { _mm256_blendv_ps(best.0, self.0, closer) };
+            // SAFETY: as above.
+            let closer = unsafe { _mm256_castps_si256(closer) };
+            // SAFETY: as above.
+            *best_index = unsafe { _mm256_blendv_epi8(*best_index, index, closer) };
         }
     }
 
@@ -371,18 +386,29 @@ mod x86 {
         #[inline(always)]
         fn least(self) -> i16 {
             // SAFETY: AVX2, and so SSE4.1, is present, see the module.
-            unsafe {
-                let half = _mm_min_epi16(_mm256_castsi256_si128(self.0), _mm256_extracti128_si256::<1>(self.0));
-                // The instruction takes the least of unsigned values: the sign is turned over on both sides.
-                let turned = _mm_minpos_epu16(_mm_xor_si128(half, _mm_set1_epi16(i16::MIN)));
-                (_mm_extract_epi16::<0>(turned) as u16 ^ 0x8000).cast_signed()
-            }
+            let low = unsafe { _mm256_castsi256_si128(self.0) };
+            // SAFETY: as above.
+            let high = unsafe { _mm256_extracti128_si256::<1>(self.0) };
+            // SAFETY: as above.
+            let half = unsafe { _mm_min_epi16(low, high) };
+            // The instruction takes the least of unsigned values: the sign is turned over on both sides.
+            // SAFETY: as above.
+            let signs = unsafe { _mm_set1_epi16(i16::MIN) };
+            // SAFETY: as above.
+            let turned = unsafe { _mm_xor_si128(half, signs) };
+            // SAFETY: as above.
+            let least = unsafe { _mm_minpos_epu16(turned) };
+            // SAFETY: as above.
+            let least = unsafe { _mm_extract_epi16::<0>(least) };
+            (least as u16 ^ 0x8000).cast_signed()
         }
 
         #[inline(always)]
         fn first_equal(self, other: Self) -> usize {
             // SAFETY: AVX2 is present, see the module. The mask has two bits per lane.
-            let mask = unsafe { _mm256_movemask_epi8(_mm256_cmpeq_epi16(self.0, other.0)) };
+            let equal = unsafe { _mm256_cmpeq_epi16(self.0, other.0) };
+            // SAFETY: as above.
+            let mask = unsafe { _mm256_movemask_epi8(equal) };
             mask.trailing_zeros() as usize / 2
         }
     }
@@ -422,9 +448,11 @@ mod x86 {
         #[inline(always)]
         fn least(self) -> i16 {
             // SAFETY: AVX-512, and so AVX2, is present, see the module.
-            let half =
-                unsafe { _mm256_min_epi16(_mm512_castsi512_si256(self.0), _mm512_extracti64x4_epi64::<1>(self.0)) };
-            Avx2Short(half).least()
+            let low = unsafe { _mm512_castsi512_si256(self.0) };
+            // SAFETY: as above.
+            let high = unsafe { _mm512_extracti64x4_epi64::<1>(self.0) };
+            // SAFETY: as above.
+            Avx2Short(unsafe { _mm256_min_epi16(low, high) }).least()
         }
 
         #[inline(always)]
@@ -492,8 +520,11 @@ mod x86 {
         #[inline(always)]
         fn sum(self) -> f32 {
             // SAFETY: AVX-512 is present, see the module.
-            let halves = unsafe { _mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0)) };
-            Avx2(halves).sum()
+            let low = unsafe { _mm512_castps512_ps256(self.0) };
+            // SAFETY: as above.
+            let high = unsafe { _mm512_extractf32x8_ps::<1>(self.0) };
+            // SAFETY: as above.
+            Avx2(unsafe { _mm256_add_ps(low, high) }).sum()
         }
 
         #[inline(always)]
@@ -529,7 +560,9 @@ mod x86 {
         #[inline(always)]
         fn next_index(index: __m512i) -> __m512i {
             // SAFETY: AVX-512 is present, see the module.
-            unsafe { _mm512_add_epi32(index, _mm512_set1_epi32(1)) }
+            let one = unsafe { _mm512_set1_epi32(1) };
+            // SAFETY: as above.
+            unsafe { _mm512_add_epi32(index, one) }
         }
 
         #[inline(always)]
@@ -548,11 +581,11 @@ mod x86 {
         #[inline(always)]
         fn keep_smaller(self, best: &mut Self, best_index: &mut __m512i, index: __m512i) {
             // SAFETY: AVX-512 is present, see the module.
-            unsafe {
-                let closer = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, best.0);
-                best.0 = _mm512_mask_mov_ps(best.0, closer, self.0);
-                *best_index = _mm512_mask_mov_epi32(*best_index, closer, index);
-            }
+            let closer = unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, best.0) };
+            // SAFETY: as above.
+            best.0 = unsafe { _mm512_mask_mov_ps(best.0, closer, self.0) };
+            // SAFETY: as above.
+            *best_index = unsafe { _mm512_mask_mov_epi32(*best_index, closer, index) };
         }
     }
 }

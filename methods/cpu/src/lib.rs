@@ -27,6 +27,8 @@ mod table_scan;
 mod table_scan_vbmi;
 mod topk;
 mod uniform;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use additive::{BeamScratch, MAX_DESCENT, SumTables, least_few};
 pub use cells::cell_sums;

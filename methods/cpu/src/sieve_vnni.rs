@@ -5,6 +5,7 @@
 
 use crate::nearest::Rows;
 use crate::sieve::{ByteRows, Rounded, Rounding, Sieve, TILE_ROWS, WIDTH};
+use crate::wide;
 use std::arch::x86_64::*;
 
 /// Approximate scores of a tile: rows × two registers of sixteen vectors.
@@ -17,41 +18,56 @@ fn tile(rows: &[u8], scales: &[f32], panel: &Panel<'_>) -> Tile {
     let groups = rows.len() / (4 * TILE_ROWS);
     assert!(scales.len() >= TILE_ROWS && panel.packed.len() >= groups * 4 * WIDTH);
     assert!(panel.start.len() >= WIDTH && panel.scale.len() >= WIDTH && panel.bias.len() >= WIDTH);
-    // SAFETY: AVX-512 VNNI is present, see the module; offsets stay below the lengths asserted above.
-    unsafe {
-        let start = panel.start.as_ptr();
-        let start = [_mm512_loadu_si512(start.cast()), _mm512_loadu_si512(start.add(16).cast())];
-        let mut sums = [start; TILE_ROWS];
-        let (mut column, mut row) = (panel.packed.as_ptr(), rows.as_ptr().cast::<i32>());
-        for _ in 0..groups {
-            let c = [_mm512_loadu_si512(column.cast()), _mm512_loadu_si512(column.add(64).cast())];
-            for (r, sum) in sums.iter_mut().enumerate() {
-                let x = _mm512_set1_epi32(row.add(r).read_unaligned());
-                sum[0] = _mm512_dpbusd_epi32(sum[0], x, c[0]);
-                sum[1] = _mm512_dpbusd_epi32(sum[1], x, c[1]);
-            }
-            column = column.add(4 * WIDTH);
-            row = row.add(TILE_ROWS);
+    // What all the reads below rest on: AVX-512 VNNI is present, see the module, and offsets stay below the lengths asserted above.
+    let start = panel.start.as_ptr();
+    // SAFETY: the first sixteen of `WIDTH` constants.
+    let low = unsafe { _mm512_loadu_si512(start.cast()) };
+    // SAFETY: the last sixteen.
+    let high = unsafe { _mm512_loadu_si512(start.wrapping_add(16).cast()) };
+    let mut sums = [[low, high]; TILE_ROWS];
+    let (mut column, mut row) = (panel.packed.as_ptr(), rows.as_ptr().cast::<i32>());
+    for _ in 0..groups {
+        // SAFETY: the first half of the `4·WIDTH` bytes of a group.
+        let low = unsafe { _mm512_loadu_si512(column.cast()) };
+        // SAFETY: the second half.
+        let high = unsafe { _mm512_loadu_si512(column.wrapping_add(64).cast()) };
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: four bytes of row `r` of the `TILE_ROWS` of a group.
+            let x = wide::splat_whole(unsafe { row.wrapping_add(r).read_unaligned() });
+            sum[0] = wide::plus_products(sum[0], x, low);
+            sum[1] = wide::plus_products(sum[1], x, high);
         }
-        let (scale, bias) = (panel.scale.as_ptr(), panel.bias.as_ptr());
-        let scale = [_mm512_loadu_ps(scale), _mm512_loadu_ps(scale.add(16))];
-        let bias = [_mm512_loadu_ps(bias), _mm512_loadu_ps(bias.add(16))];
-        let mut scores = [[_mm512_setzero_ps(); 2]; TILE_ROWS];
-        // Written out row by row: in a loop, the compiler would address sums by number and so keep them in memory all along.
-        macro_rules! scores {
-            ($($r:literal)*) => {
-                $(
-                    let s = _mm512_set1_ps(scales[$r]);
-                    for half in 0..2 {
-                        let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[$r][half]), scale[half]);
-                        scores[$r][half] = _mm512_fnmadd_ps(product, s, bias[half]);
-                    }
-                )*
-            };
-        }
-        scores!(0 1 2 3 4 5 6 7 8 9 10 11);
-        scores
+        column = column.wrapping_add(4 * WIDTH);
+        row = row.wrapping_add(TILE_ROWS);
     }
+    let scale = halves(panel.scale);
+    let bias = halves(panel.bias);
+    let mut scores = [[wide::zeros(); 2]; TILE_ROWS];
+    // Written out row by row: in a loop, the compiler would address sums by number and so keep them in memory all along.
+    macro_rules! scores {
+        ($($r:literal)*) => {
+            $(
+                let s = wide::splat(scales[$r]);
+                for half in 0..2 {
+                    let product = wide::times(wide::values(sums[$r][half]), scale[half]);
+                    scores[$r][half] = wide::less_product(product, s, bias[half]);
+                }
+            )*
+        };
+    }
+    scores!(0 1 2 3 4 5 6 7 8 9 10 11);
+    scores
+}
+
+/// The first `WIDTH` values.
+#[inline(always)]
+fn halves(values: &[f32]) -> [__m512; 2] {
+    let values = values[..WIDTH].as_ptr();
+    // SAFETY: AVX-512 is present, see the module; the first sixteen of `WIDTH` values.
+    let low = unsafe { _mm512_loadu_ps(values) };
+    // SAFETY: as above; the last sixteen.
+    let high = unsafe { _mm512_loadu_ps(values.wrapping_add(16)) };
+    [low, high]
 }
 
 /// What a panel of vectors consists of.
@@ -87,30 +103,28 @@ pub(crate) fn near_best(sieve: &Sieve, rows: &ByteRows, scores: &mut Vec<f32>, m
             let tile = tile(bytes, scales, &panel);
             for (r, halves) in tile.into_iter().enumerate() {
                 let out = &mut scores[r * columns + p * WIDTH..][..WIDTH];
-                // SAFETY: AVX-512 is present; `out` holds two registers, `best[r]` one.
-                unsafe {
-                    _mm512_storeu_ps(out.as_mut_ptr(), halves[0]);
-                    _mm512_storeu_ps(out.as_mut_ptr().add(16), halves[1]);
-                    let best = best[r].as_mut_ptr();
-                    let least = _mm512_min_ps(halves[0], halves[1]);
-                    _mm512_storeu_ps(best, _mm512_min_ps(_mm512_loadu_ps(best), least));
-                }
+                // SAFETY: AVX-512 is present; the first half of `out`, which holds two registers.
+                unsafe { _mm512_storeu_ps(out.as_mut_ptr(), halves[0]) };
+                // SAFETY: the second half.
+                unsafe { _mm512_storeu_ps(out.as_mut_ptr().wrapping_add(16), halves[1]) };
+                let best = best[r].as_mut_ptr();
+                // SAFETY: `best[r]` holds a register.
+                let before = unsafe { _mm512_loadu_ps(best) };
+                let least = _mm512_min_ps(before, _mm512_min_ps(halves[0], halves[1]));
+                // SAFETY: as above.
+                unsafe { _mm512_storeu_ps(best, least) };
             }
         }
         for r in 0..TILE_ROWS {
             // SAFETY: AVX-512 is present, and `best[r]` holds a register.
-            let best = unsafe { _mm512_reduce_min_ps(_mm512_loadu_ps(best[r].as_ptr())) };
-            let limit = best + 2.0 * rows.margin[t * TILE_ROWS + r];
+            let best = unsafe { _mm512_loadu_ps(best[r].as_ptr()) };
+            let limit = _mm512_reduce_min_ps(best) + 2.0 * rows.margin[t * TILE_ROWS + r];
             near.clear();
             for (block, scores) in scores[r * columns..][..columns].as_chunks::<WIDTH>().0.iter().enumerate() {
-                // SAFETY: AVX-512 is present, and a block holds two registers.
-                let mut within = unsafe {
-                    let limit = _mm512_set1_ps(limit);
-                    let low = _mm512_loadu_ps(scores.as_ptr());
-                    let high = _mm512_loadu_ps(scores.as_ptr().add(16));
-                    u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(low, limit))
-                        | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(high, limit)) << 16
-                };
+                let [low, high] = halves(scores);
+                let limit = _mm512_set1_ps(limit);
+                let mut within = u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(low, limit))
+                    | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(high, limit)) << 16;
                 while within != 0 {
                     near.push((block * WIDTH) as u32 + within.trailing_zeros());
                     within &= within - 1;
@@ -150,11 +164,10 @@ pub(crate) fn below_limit(
                     | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(scores[1], highest)) << 16;
                 if within != 0 {
                     let mut values = [0f32; WIDTH];
-                    // SAFETY: AVX-512 is present, and `values` holds two registers.
-                    unsafe {
-                        _mm512_storeu_ps(values.as_mut_ptr(), scores[0]);
-                        _mm512_storeu_ps(values.as_mut_ptr().add(16), scores[1]);
-                    }
+                    // SAFETY: AVX-512 is present; the first half of `values`, which holds two registers.
+                    unsafe { _mm512_storeu_ps(values.as_mut_ptr(), scores[0]) };
+                    // SAFETY: the second half.
+                    unsafe { _mm512_storeu_ps(values.as_mut_ptr().wrapping_add(16), scores[1]) };
                     let mut left = within;
                     while left != 0 {
                         let column = left.trailing_zeros() as usize;
@@ -171,18 +184,15 @@ pub(crate) fn below_limit(
 }
 
 /// Sixteen components of `x − center` from component `i` on, or as many as there are, and a mask of them.
-///
-/// # Safety
-/// AVX-512 is present, and both slices hold `n` values.
-// SAFETY: masks keep every read below `n`, which the only caller takes from the slices it has checked.
 #[inline(always)]
-unsafe fn centred(x: &[f32], center: &[f32], i: usize, n: usize) -> (__m512, u16) {
-    let lanes = ((1u32 << (n - i).min(16)) - 1) as u16;
-    // SAFETY: as promised by the caller; the mask keeps both reads below `n`.
-    unsafe {
-        let x = _mm512_maskz_loadu_ps(lanes, x.as_ptr().add(i));
-        (_mm512_sub_ps(x, _mm512_maskz_loadu_ps(lanes, center.as_ptr().add(i))), lanes)
-    }
+fn centred(x: &[f32], center: &[f32], i: usize) -> (__m512, u16) {
+    let n = x.len().min(center.len());
+    let lanes = ((1u32 << n.saturating_sub(i).min(16)) - 1) as u16;
+    // SAFETY: AVX-512 is present, see the module; the mask keeps the read below `n`.
+    let x = unsafe { _mm512_maskz_loadu_ps(lanes, x.as_ptr().wrapping_add(i)) };
+    // SAFETY: as above.
+    let center = unsafe { _mm512_maskz_loadu_ps(lanes, center.as_ptr().wrapping_add(i)) };
+    (wide::minus(x, center), lanes)
 }
 
 /// Rounds `x − center` to whole multiples of `max|x − center|/127` and writes them with 128 added; bytes beyond them are 128.
@@ -193,41 +203,34 @@ impl Rounding for Registers {
     fn round(x: &[f32], center: &[f32], bytes: &mut [u8]) -> Rounded {
         assert!(x.len() == center.len() && bytes.len() >= x.len());
         let n = x.len();
-        // SAFETY: AVX-512 is present, see the module; masks keep every access below the lengths asserted above.
-        unsafe {
-            let (mut largest, mut square) = (_mm512_setzero_ps(), _mm512_setzero_ps());
-            for i in (0..n).step_by(16) {
-                let (v, _) = centred(x, center, i, n);
-                largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
-                square = _mm512_fmadd_ps(v, v, square);
-            }
-            let square = _mm512_reduce_add_ps(square);
-            let scale = _mm512_reduce_max_ps(largest) / 127.0;
-            // Too small or too large to divide by, or no number, which its square tells: everything is error.
-            if !(1e-30..=1e30).contains(&scale) || square.is_nan() {
-                bytes.fill(128);
-                return Rounded { scale: 0.0, square, norm: 0.0, error: square.sqrt() };
-            }
-            let (s, inverse) = (_mm512_set1_ps(scale), _mm512_set1_ps(1.0 / scale));
-            let (mut norm, mut error) = (_mm512_setzero_ps(), _mm512_setzero_ps());
-            bytes[n..].fill(128);
-            for i in (0..n).step_by(16) {
-                let (v, lanes) = centred(x, center, i, n);
-                let whole = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-                let stored = _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, _mm512_set1_epi32(128)));
-                _mm_mask_storeu_epi8(bytes.as_mut_ptr().add(i).cast(), lanes, stored);
-                let back = _mm512_mul_ps(_mm512_cvtepi32_ps(whole), s);
-                let left = _mm512_sub_ps(v, back);
-                norm = _mm512_fmadd_ps(back, back, norm);
-                error = _mm512_fmadd_ps(left, left, error);
-            }
-            Rounded {
-                scale,
-                square,
-                norm: _mm512_reduce_add_ps(norm).sqrt(),
-                error: _mm512_reduce_add_ps(error).sqrt(),
-            }
+        let (mut largest, mut square) = (wide::zeros(), wide::zeros());
+        for i in (0..n).step_by(16) {
+            let (v, _) = centred(x, center, i);
+            largest = wide::larger(largest, wide::magnitude(v));
+            square = wide::times_plus(v, v, square);
         }
+        let square = wide::sum(square);
+        let scale = wide::largest(largest) / 127.0;
+        // Too small or too large to divide by, or no number, which its square tells: everything is error.
+        if !(1e-30..=1e30).contains(&scale) || square.is_nan() {
+            bytes.fill(128);
+            return Rounded { scale: 0.0, square, norm: 0.0, error: square.sqrt() };
+        }
+        let (s, inverse) = (wide::splat(scale), wide::splat(1.0 / scale));
+        let (mut norm, mut error) = (wide::zeros(), wide::zeros());
+        bytes[n..].fill(128);
+        for i in (0..n).step_by(16) {
+            let (v, lanes) = centred(x, center, i);
+            let whole = wide::rounded(wide::times(v, inverse));
+            let stored = wide::low_bytes(wide::plus_whole(whole, wide::splat_whole(128)));
+            // SAFETY: AVX-512 is present, see the module; the mask keeps the bytes written below `n`, of which there are as many.
+            unsafe { _mm_mask_storeu_epi8(bytes.as_mut_ptr().wrapping_add(i).cast(), lanes, stored) };
+            let back = wide::times(wide::values(whole), s);
+            let left = wide::minus(v, back);
+            norm = wide::times_plus(back, back, norm);
+            error = wide::times_plus(left, left, error);
+        }
+        Rounded { scale, square, norm: wide::sum(norm).sqrt(), error: wide::sum(error).sqrt() }
     }
 }
 

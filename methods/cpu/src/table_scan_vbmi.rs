@@ -18,13 +18,13 @@ pub(crate) fn nibble_sums(symbols: &[u8], steps: &[u8], sums: &mut [u32; LANE_RO
         let table = unsafe { _mm512_loadu_si512(steps.as_ptr().cast()) };
         for (r, register) in registers.iter_mut().enumerate() {
             // SAFETY: as above.
-            let index = unsafe { _mm512_loadu_si512(symbols.as_ptr().add(64 * r).cast()) };
+            let index = unsafe { _mm512_loadu_si512(symbols.as_ptr().wrapping_add(64 * r).cast()) };
             *register = _mm512_dpbusd_epi32(*register, _mm512_permutexvar_epi8(index, table), ones);
         }
     }
     for (r, register) in registers.into_iter().enumerate() {
         // SAFETY: `sums` holds `REGISTERS` registers.
-        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().add(16 * r).cast(), register) };
+        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().wrapping_add(16 * r).cast(), register) };
     }
 }
 
@@ -39,11 +39,11 @@ pub(crate) fn byte_sums(symbols: &[u8], steps: &[u8], sums: &mut [u32; LANE_ROWS
         let mut table = [_mm512_setzero_si512(); 4];
         for (quarter, table) in table.iter_mut().enumerate() {
             // SAFETY: `steps` holds four registers.
-            *table = unsafe { _mm512_loadu_si512(steps.as_ptr().add(64 * quarter).cast()) };
+            *table = unsafe { _mm512_loadu_si512(steps.as_ptr().wrapping_add(64 * quarter).cast()) };
         }
         for h in 0..HALVES {
             // SAFETY: `symbols` holds `HALVES` registers.
-            let index = unsafe { _mm512_loadu_si512(symbols.as_ptr().add(64 * h).cast()) };
+            let index = unsafe { _mm512_loadu_si512(symbols.as_ptr().wrapping_add(64 * h).cast()) };
             let low = _mm512_permutex2var_epi8(table[0], index, table[1]);
             let high = _mm512_permutex2var_epi8(table[2], index, table[3]);
             let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
@@ -54,11 +54,10 @@ pub(crate) fn byte_sums(symbols: &[u8], steps: &[u8], sums: &mut [u32; LANE_ROWS
     for h in 0..HALVES {
         let even = _mm512_sub_epi16(both[h], _mm512_slli_epi16::<8>(odd[h]));
         let (mut evens, mut odds) = ([0u16; 32], [0u16; 32]);
-        // SAFETY: each holds one register.
-        unsafe {
-            _mm512_storeu_si512(evens.as_mut_ptr().cast(), even);
-            _mm512_storeu_si512(odds.as_mut_ptr().cast(), odd[h]);
-        }
+        // SAFETY: `evens` holds a register.
+        unsafe { _mm512_storeu_si512(evens.as_mut_ptr().cast(), even) };
+        // SAFETY: `odds` holds a register.
+        unsafe { _mm512_storeu_si512(odds.as_mut_ptr().cast(), odd[h]) };
         for (pair, (even, odd)) in sums[64 * h..][..64].as_chunks_mut::<2>().0.iter_mut().zip(evens.iter().zip(&odds)) {
             *pair = [u32::from(*even), u32::from(*odd)];
         }
@@ -86,11 +85,12 @@ pub(crate) fn at_most_with(sums: &[u32; LANE_ROWS], factors: &Factors<'_>, bound
     let (margin, rounding) = (_mm512_set1_ps(bounds.margin), _mm512_set1_ps(bounds.rounding));
     let mut within = 0u128;
     for (r, ((sums, offsets), slopes)) in sums.as_chunks::<16>().0.iter().zip(offsets).zip(slopes).enumerate() {
-        // SAFETY: each chunk is one register.
-        let (sums, offset, slope) = unsafe {
-            let sums = _mm512_loadu_si512(sums.as_ptr().cast());
-            (sums, _mm512_loadu_ps(offsets.as_ptr()), _mm512_loadu_ps(slopes.as_ptr()))
-        };
+        // SAFETY: a chunk is one register.
+        let sums = unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) };
+        // SAFETY: as above.
+        let offset = unsafe { _mm512_loadu_ps(offsets.as_ptr()) };
+        // SAFETY: as above.
+        let slope = unsafe { _mm512_loadu_ps(slopes.as_ptr()) };
         let sum = _mm512_fmadd_ps(_mm512_cvtepu32_ps(sums), step, middle);
         let score = _mm512_fmadd_ps(slope, sum, offset);
         let rounding = _mm512_fmadd_ps(_mm512_abs_ps(offset), _mm512_set1_ps(ROUNDED_OFF), rounding);

@@ -245,6 +245,9 @@ impl Codewords {
             launch!(self.device, list_candidates, Launch::of(tiles.min(sharing), HALF_THREADS).shared(shared);
                 row_halves, &halves.codewords, &halves.norms, k_padded, padded as u32, u32::from(resident), factors, margins,
                 &left.open, &left.open_count, left.places as u32, &left.candidates, &left.counts)?;
+        }
+        // SAFETY: as above.
+        unsafe {
             launch!(self.device, decide_candidates, Launch::of(blocks.min(sharing), ROW_THREADS);
                 rows.start(), rows.stride(), self.dim as u32, &self.codewords, self.k as u32, &left.open, &left.open_count,
                 left.places as u32, &left.candidates, &left.counts, nearest.at(from), &left.rest, &left.rest_count)

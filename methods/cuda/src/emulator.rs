@@ -103,10 +103,9 @@ impl Emulator {
         // SAFETY: it is what `build` made, whose initializers have no conditions.
         let library = unsafe { Library::new(library) }.map_err(failed)?;
         // SAFETY: this is how machine.cpp declares it.
-        unsafe {
-            let limit: Symbol<'_, unsafe extern "C" fn(u64)> = library.get(b"emulated_limit").map_err(failed)?;
-            limit(memory_bytes);
-        }
+        let limit: Symbol<'_, unsafe extern "C" fn(u64)> = unsafe { library.get(b"emulated_limit") }.map_err(failed)?;
+        // SAFETY: it takes any number.
+        unsafe { limit(memory_bytes) };
         let facts = Facts {
             name: "emulated on the host".into(),
             capability: (8, 0),

@@ -66,6 +66,9 @@ pub fn spread_rows<E: From<CudaError>>(
         unsafe {
             launch!(device, nearer_to_chosen, Launch::of(blocks, THREADS).shared(ROOM);
                 rows.start(), rows.stride(), rows.n(), dim as u32, shift, &chosen, c as u32, &distances, &totals)?;
+        }
+        // SAFETY: as above.
+        unsafe {
             launch!(device, choose_row, Launch::of(1, THREADS).shared(CHOICE);
                 &totals, &distances, rows.n(), &on_device, c as u32, &chosen)?;
         }

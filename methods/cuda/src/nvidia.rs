@@ -183,16 +183,16 @@ impl Drop for Nvidia {
         if self.enter().is_err() {
             return;
         }
-        // SAFETY: what is not null was created, and nothing uses it any more: buffers keep the device alive.
-        unsafe {
-            if !self.module.is_null() {
-                let _ = result::module::unload(self.module);
-            }
-            if !self.stream.is_null() {
-                let _ = result::stream::destroy(self.stream);
-            }
-            let _ = result::primary_ctx::release(self.device);
+        if !self.module.is_null() {
+            // SAFETY: it was loaded, and nothing uses it any more: buffers keep the device alive.
+            let _ = unsafe { result::module::unload(self.module) };
         }
+        if !self.stream.is_null() {
+            // SAFETY: it was created, and nothing uses it any more.
+            let _ = unsafe { result::stream::destroy(self.stream) };
+        }
+        // SAFETY: it was retained, once.
+        let _ = unsafe { result::primary_ctx::release(self.device) };
     }
 }
 
@@ -230,18 +230,16 @@ impl Machine for Nvidia {
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
         // SAFETY: of the caller; the stream is waited for before the borrow ends.
-        unsafe {
-            result::memcpy_htod_async(address, bytes, self.stream).map_err(told("copying to the device"))?;
-            result::stream::synchronize(self.stream).map_err(told("copying to the device"))
-        }
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }.map_err(told("copying to the device"))?;
+        // SAFETY: the stream lives.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(told("copying to the device"))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {
         // SAFETY: of the caller; the stream is waited for before the borrow ends.
-        unsafe {
-            result::memcpy_dtoh_async(bytes, address, self.stream).map_err(told("copying from the device"))?;
-            result::stream::synchronize(self.stream).map_err(told("copying from the device"))
-        }
+        unsafe { result::memcpy_dtoh_async(bytes, address, self.stream) }.map_err(told("copying from the device"))?;
+        // SAFETY: the stream lives.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(told("copying from the device"))
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
@@ -291,13 +289,14 @@ impl Machine for Nvidia {
             return Ok(end.saturating_sub(start) as f64 * 1e-9);
         }
         let (start, end) = (start as sys::CUevent, end as sys::CUevent);
-        // SAFETY: both were made by `mark` and are given back here, once.
-        unsafe {
-            result::event::synchronize(end).map_err(told("cuEventSynchronize"))?;
-            let milliseconds = result::event::elapsed(start, end).map_err(told("cuEventElapsedTime"))?;
-            let _ = result::event::destroy(start);
-            let _ = result::event::destroy(end);
-            Ok(f64::from(milliseconds) / 1e3)
+        // SAFETY: it was made by `mark`.
+        unsafe { result::event::synchronize(end) }.map_err(told("cuEventSynchronize"))?;
+        // SAFETY: both were made by `mark`.
+        let milliseconds = unsafe { result::event::elapsed(start, end) }.map_err(told("cuEventElapsedTime"))?;
+        for event in [start, end] {
+            // SAFETY: it was made by `mark` and is given back here, once.
+            let _ = unsafe { result::event::destroy(event) };
         }
+        Ok(f64::from(milliseconds) / 1e3)
     }
 }

@@ -87,8 +87,10 @@ impl Nvrtc {
         if result == 0 {
             return Ok(());
         }
-        // SAFETY: it returns a constant text for any number.
-        let text = unsafe { std::ffi::CStr::from_ptr((self.error_string)(result)) };
+        // SAFETY: it takes any number.
+        let text = unsafe { (self.error_string)(result) };
+        // SAFETY: what it returns is a constant text.
+        let text = unsafe { std::ffi::CStr::from_ptr(text) };
         Err(CudaError::driver(what, text.to_string_lossy()))
     }
 

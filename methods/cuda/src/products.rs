@@ -83,8 +83,14 @@ pub fn nearest_of_groups(
         unsafe {
             launch!(device, distances, tiles.shared(FLOAT_TILES);
                 rows.start(), rows.stride(), rows.n(), &codewords, k as u32, dim as u32, &candidates)?;
+        }
+        // SAFETY: as above.
+        unsafe {
             launch!(device, least_few, Launch::of(here, THREADS).shared(8 * 32);
                 &candidates, here as u32, (group * k) as u64, count as u32, &places)?;
+        }
+        // SAFETY: as above.
+        unsafe {
             launch!(device, order_found, Launch::of(here, THREADS);
                 rows.start(), rows.stride(), group as u32, &codewords, k as u32, dim as u32, here as u32, count as u32, &places,
                 &distances)?;
