@@ -24,6 +24,7 @@ const VALUES: &str = r#"echo '{"values":[{"metric":"nmse","value":0.5,"unit":"1"
 struct Silent;
 
 impl Observer for Silent {
+    fn remark(&mut self, _: &str, _: &str) {}
     fn preparing(&mut self, _: &str) {}
     fn begin(&mut self, _: usize, _: usize, _: f64) {}
     fn phase(&mut self, _: &PlannedTrial, _: &str) {}

@@ -352,6 +352,7 @@ pub(crate) mod tests {
             experiment: serde_json::json!({}),
             machine: Machine::default(),
             datasets: vec![],
+            skipped: vec![],
             trials: ids.iter().map(|id| record(id).trial).collect(),
         }
     }
