@@ -313,8 +313,8 @@ fn a_report_of_two_runs_shows_both() {
     let text = std::fs::read_to_string(folder.path().join("both/report.md")).expect("a report");
     assert!(
         text.contains("# a + b")
-            && text.contains("| scalar bits=2 \\[a] |")
-            && text.contains("| scalar bits=2 \\[b] |"),
+            && text.contains("| scalar \\[a] |")
+            && text.contains("| scalar \\[b] |"),
         "{text}"
     );
 }
