@@ -187,6 +187,9 @@ struct Builder<'t> {
     held: usize,
 }
 
+/// Values of a mapping, and where they stand.
+type Mapping = (Map<String, Value>, HashMap<String, Place>);
+
 impl<'t> Builder<'t> {
     fn byte(&self, marker: Marker) -> usize {
         self.bytes[marker.index().min(self.bytes.len() - 1)]
@@ -288,7 +291,7 @@ impl<'t> Builder<'t> {
             Event::Alias(anchor) => {
                 // An alias costs what it stands for, before it is written out: nested ones, and those of long texts,
                 // would multiply without bound.
-                let cost = self.anchors.get(&anchor).map(|value| cost(value));
+                let cost = self.anchors.get(&anchor).map(cost);
                 let Some((nodes, bytes)) = cost else {
                     let help = "define the anchor before its use";
                     return self.stop(span, "this alias refers to itself or to nothing", help);
@@ -307,7 +310,7 @@ impl<'t> Builder<'t> {
         Ok((value, Place { key, value: scalar, start, below }))
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<(Map<String, Value>, HashMap<String, Place>), Stop> {
+    fn mapping(&mut self, depth: usize) -> Result<Mapping, Stop> {
         let (mut map, mut places) = (Map::new(), HashMap::new());
         loop {
             let (event, span) = self.next()?;

@@ -92,9 +92,9 @@ fn every_package_that_computes_is_fingerprinted() {
     }
     let schema = package().join("record");
     assert!(seen.remove(&schema) && seen.len() >= 6, "{seen:?}");
-    let listed = |name: &&str| package().join(name).canonicalize().expect("it is there");
-    let sources: BTreeSet<PathBuf> = SOURCES.iter().map(|name| listed(&name)).collect();
-    let manifests: BTreeSet<PathBuf> = MANIFESTS.iter().map(|name| listed(&name)).collect();
+    let listed = |name: &str| package().join(name).canonicalize().expect("it is there");
+    let sources: BTreeSet<PathBuf> = SOURCES.iter().map(|name| listed(name)).collect();
+    let manifests: BTreeSet<PathBuf> = MANIFESTS.iter().map(|name| listed(name)).collect();
     for folder in seen {
         assert!(sources.contains(&folder.join("src")), "{} is not fingerprinted", folder.join("src").display());
         assert!(manifests.contains(&folder.join("Cargo.toml")), "{} is not", folder.join("Cargo.toml").display());

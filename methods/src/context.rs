@@ -79,8 +79,11 @@ pub enum Drawer {
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     drawer: Drawer,
-    drawn: Option<Arc<Mutex<Vec<(Drawer, Stream)>>>>,
+    drawn: Option<Arc<Mutex<Drawn>>>,
 }
+
+/// Who drew from what, in the order of time.
+type Drawn = Vec<(Drawer, Stream)>;
 
 impl Streams {
     /// Streams that remember what was drawn from them, for tests.

@@ -1,5 +1,7 @@
 //! What training did, as it was seen: nothing is left out because it does not look well.
 
+use std::cmp::Ordering;
+
 /// A quantity followed through training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
@@ -67,7 +69,10 @@ impl Curve {
         let all = || self.points.iter().filter(|p| p.seen == Seen::AllRows);
         let sampled = self.points.iter().zip(self.points.iter().skip(1));
         let sampled = sampled.filter(|(a, b)| (a.seen, b.seen) == (Seen::Sample, Seen::Sample));
-        let grows = |(a, b): &(&CurvePoint, &CurvePoint)| !(b.value <= a.value * (1.0 + ROUNDING));
+        // What is NaN has grown.
+        let grows = |(a, b): &(&CurvePoint, &CurvePoint)| {
+            matches!(b.value.partial_cmp(&(a.value * (1.0 + ROUNDING))), None | Some(Ordering::Greater))
+        };
         all().zip(all().skip(1)).chain(sampled).find(grows).map(|(a, b)| (*a, *b))
     }
 }

@@ -53,6 +53,9 @@ macro_rules! for_each_law {
     };
 }
 
+/// A method with one of the examples of its entry, under the name of both.
+type Specimen = (String, Box<dyn Method>);
+
 /// Where methods are held to the laws.
 #[derive(Clone)]
 pub struct Bench {
@@ -135,7 +138,7 @@ impl Bench {
         entries.flat_map(of_entry).collect()
     }
 
-    fn with_entries(&self) -> Vec<(&'static MethodEntry, (String, Box<dyn Method>))> {
+    fn with_entries(&self) -> Vec<(&'static MethodEntry, Specimen)> {
         self.entries()
             .chain(self.extra.iter().copied())
             .flat_map(|entry| {

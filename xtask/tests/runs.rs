@@ -312,9 +312,7 @@ fn a_report_of_two_runs_shows_both() {
     assert!(output.status.success(), "{}", words(&output, folder.path()));
     let text = std::fs::read_to_string(folder.path().join("both/report.md")).expect("a report");
     assert!(
-        text.contains("# a + b")
-            && text.contains("| scalar \\[a] |")
-            && text.contains("| scalar \\[b] |"),
+        text.contains("# a + b") && text.contains("| scalar \\[a] |") && text.contains("| scalar \\[b] |"),
         "{text}"
     );
 }

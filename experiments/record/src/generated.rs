@@ -50,8 +50,9 @@ pub fn write_generated(folder: &Path, files: &[Generated<'_>], unlisted: Unliste
     let old = old.unwrap_or_default().files;
     for path in old.iter().chain(&new) {
         let path = below(folder, path)?;
-        let between = path.ancestors().skip(1).take_while(|above| *above != folder);
-        between.map(|above| refuse_link(above)).collect::<Result<(), _>>()?;
+        for above in path.ancestors().skip(1).take_while(|above| *above != folder) {
+            refuse_link(above)?;
+        }
     }
     let foreign = new.difference(&old).map(|path| folder.join(path)).find(|path| path.symlink_metadata().is_ok());
     if let Some(path) = foreign.filter(|_| !replaceable) {
