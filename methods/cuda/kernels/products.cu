@@ -1,14 +1,16 @@
 // Products of all rows with all columns of a table, in f32: rotations, and scores where all of them are wanted.
 
-// out[i][c] = bias[c] + factor · (x_i − mean)·y_c, for n rows and k others of dim components; mean and bias may be left out. Tiles of 128×128, 256 threads with 8×8 of it each.
-KERNEL BOUNDED(256, 2) products(const float* rows, u64 stride, u32 n, const float* mean, const float* others, u32 k, u32 dim, float factor,
-                                const float* bias, float* out, u64 out_stride) {
+// out[i][c] = finish(Σ_d (x_i − mean)_d·(y_c)_d, c), or of the sum of squared differences where DISTANCES, for n rows and k others of dim
+// components. Tiles of 128×128, 256 threads with 8×8 of it each.
+template <bool DISTANCES, class F>
+DEVICE void all_pairs(const float* rows, u64 stride, u32 n, const float* mean, const float* others, u32 k, u32 dim, float* out,
+                      u64 out_stride, F finish) {
     SHARED(float, memory);
     u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     u32 first_row = blockIdx.x * TILE_ROWS;
     for (u32 first = blockIdx.y * TILE_CODEWORDS; first < k; first += gridDim.y * TILE_CODEWORDS) {
         float sums[8][8];
-        fill_tile<false>(
+        fill_tile<DISTANCES>(
             sums, memory, dim, mean,
             [&](u32, u32 r, u32 d, float mu) { return first_row + r < n ? rows[(first_row + r) * stride + d] - mu : 0.f; },
             [&](u32, u32 r, u32 d, float) { return first + r < k ? others[(u64)(first + r) * dim + d] : 0.f; });
@@ -18,33 +20,22 @@ KERNEL BOUNDED(256, 2) products(const float* rows, u64 stride, u32 n, const floa
 #pragma unroll
             for (int j = 0; j < 8; j++) {
                 u32 c = first + place_in_tile(j, tx);
-                if (r < n && c < k) out[r * out_stride + c] = fmaf(factor, sums[i][j], bias ? bias[c] : 0.f);
+                if (r < n && c < k) out[r * out_stride + c] = finish(sums[i][j], c);
             }
         }
     }
 }
 
-// out[i][c] = ‖x_i − y_c‖², in tiles as above.
+// out[i][c] = bias[c] + factor · (x_i − mean)·y_c; mean and bias may be left out.
+KERNEL BOUNDED(256, 2) products(const float* rows, u64 stride, u32 n, const float* mean, const float* others, u32 k, u32 dim, float factor,
+                                const float* bias, float* out, u64 out_stride) {
+    all_pairs<false>(rows, stride, n, mean, others, k, dim, out, out_stride,
+                     [&](float sum, u32 c) { return fmaf(factor, sum, bias ? bias[c] : 0.f); });
+}
+
+// out[i][c] = ‖x_i − y_c‖².
 KERNEL BOUNDED(256, 2) distances(const float* rows, u64 stride, u32 n, const float* others, u32 k, u32 dim, float* out) {
-    SHARED(float, memory);
-    u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    u32 first_row = blockIdx.x * TILE_ROWS;
-    for (u32 first = blockIdx.y * TILE_CODEWORDS; first < k; first += gridDim.y * TILE_CODEWORDS) {
-        float sums[8][8];
-        fill_tile<true>(
-            sums, memory, dim, nullptr,
-            [&](u32, u32 r, u32 d, float) { return first_row + r < n ? rows[(first_row + r) * stride + d] : 0.f; },
-            [&](u32, u32 r, u32 d, float) { return first + r < k ? others[(u64)(first + r) * dim + d] : 0.f; });
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            u32 r = first_row + place_in_tile(i, ty);
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                u32 c = first + place_in_tile(j, tx);
-                if (r < n && c < k) out[(u64)r * k + c] = sums[i][j];
-            }
-        }
-    }
+    all_pairs<true>(rows, stride, n, nullptr, others, k, dim, out, k, [](float sum, u32) { return sum; });
 }
 
 // Of each group's `width` scores (group after group), the `count` least, ties by place: found[g][p] is the place of the p-th. Destroys the
