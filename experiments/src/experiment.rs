@@ -4,7 +4,7 @@ use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};
 use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
 use methods::METHODS;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use methods::strict::lists;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use crate::metrics::bound;
 use cpu::Isa;
 use datasets::outliers::{self, FAR};
 use datasets::{Dataset, DatasetError, Part, Resolved};
-use methods::moments;
+use methods::algorithms::moments;
 use ndarray::ArrayView2;
 use record::{DatasetFacts, Outliers, WrongTruth};
 

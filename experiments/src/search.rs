@@ -2,7 +2,7 @@
 
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist, TopK};
 use methods::backend::{CodeScan, RowSearch};
-use methods::scan::{hold, top_k_of_held, top_k_of_many};
+use methods::search::scan::{hold, top_k_of_held, top_k_of_many};
 use methods::{Backend, MethodError, Metric, Quantizer, row_major};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;

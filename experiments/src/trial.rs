@@ -161,7 +161,7 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
         backend.synchronize().map_err(at_step("fit"))?;
         let fit_seconds = start.elapsed().as_secs_f64();
         if let Some(path) = &request.model {
-            save_model(path, &methods::model::write(&*method, &*quantizer)).map_err(because(Cause::Files))?;
+            save_model(path, &methods::contract::model::write(&*method, &*quantizer)).map_err(because(Cause::Files))?;
         }
 
         phase("encode");

@@ -10,9 +10,9 @@ mod cuda_backend;
 pub use cpu_backend::CpuBackend;
 pub use cuda_backend::CudaBackend;
 
-use crate::moments::sum;
-use crate::rotation;
-use crate::scan::{BitQuery, Held};
+use crate::algorithms::moments::sum;
+use crate::algorithms::rotation;
+use crate::search::scan::{BitQuery, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::ScanTables;
 use ndarray::{Array2, ArrayView2};
@@ -487,7 +487,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(false)
     }
 
-    /// Writes the codes of rows of `groups` groups on the grid of finite scalar quantization (see [`crate::fsq`]). Whether it did.
+    /// Writes the codes of rows of `groups` groups on the grid of finite scalar quantization (see [`crate::learned::fsq`]). Whether it did.
     ///
     /// # Errors
     /// A device failure.

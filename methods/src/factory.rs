@@ -1,7 +1,7 @@
 //! FAISS factory strings as names for methods here, for those who know what they want by that name.
 
-use crate::spec::{Exemption, MethodEntry};
-use crate::{Method, ParamError, spec};
+use crate::registry::{Exemption, MethodEntry};
+use crate::{Method, ParamError, registry};
 use schemars::Schema;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
         return Err(ParamError { param: None, message: message.into(), help: Some(format!("write {FORMS}")) });
     };
     let (name, params) = translate(text)?;
-    spec::parse(name, params)
+    registry::parse(name, params)
 }
 
 fn refuse(message: String, help: &str) -> ParamError {

@@ -15,7 +15,7 @@ pub use coding::*;
 pub use range::*;
 
 use crate::backend::{Backend, CpuBackend};
-use crate::spec::{Exemption, MethodEntry};
+use crate::registry::{Exemption, MethodEntry};
 use crate::{Context, METHODS, Method, Quantizer};
 use ndarray::{Array2, ArrayView2};
 use rand::SeedableRng;

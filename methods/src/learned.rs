@@ -1,30 +1,10 @@
-//! What every learned bottleneck shares: an encoder and a decoder around it, one training loop, one trained quantizer.
-//!
-//! ```text
-//! rows ─ standardize ─ encoder ─ latents ─ bottleneck ─ latents ─ decoder ─ back to scale ─ rows
-//! ```
-//!
-//! A bottleneck is one file beside this one: it implements `Bottleneck` for training, and gives an ordinary quantizer
-//! of latents to encode with. Encoder and decoder count in the model's size and in the time of encoding and decoding.
+//! Methods trained by gradients: a bottleneck between an encoder and a decoder. One file per bottleneck; `shared` has what they share.
 
-mod adam;
-mod codebook;
-mod encoder;
-pub(crate) mod estimator;
-mod grid;
-mod network;
-mod quantizer;
-mod schedule;
-mod training;
-
-pub(crate) use codebook::{Choice, LearnedCodebook, Rules, to_unit_length, unit_rows};
-pub use codebook::{Start, Update};
-pub use encoder::{Conv, Encoder, Linear, Mlp};
-pub(crate) use encoder::{LatentWidth, Spread};
-pub use estimator::Estimator;
-pub(crate) use grid::{Grid, GridQuantizer};
-pub(crate) use network::Network;
-pub(crate) use quantizer::restore;
-pub use schedule::{Decay, Temperature};
-pub use training::Training;
-pub(crate) use training::{Bottleneck, Loss, Moment, Pass, fit};
+pub mod fsq;
+pub mod gumbel;
+pub mod lfq;
+pub mod qat;
+pub mod rvqvae;
+pub mod shared;
+pub mod simvq;
+pub mod vqvae;

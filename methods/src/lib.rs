@@ -5,67 +5,34 @@
 //! dynamic dispatch is paid per batch and never per vector. What a code is made of is seen through [`Symbols`], how it
 //! is searched through [`Searcher`]. Methods do their heavy work through a [`Backend`], and so run wherever one exists.
 //!
-//! Adding a method is one new file, its `mod` line here, and one line in [`spec::METHODS`].
+//! Methods live in rooms by family: [`classical`], [`product`], [`additive`], [`rotated`], [`learned`]. What several of them share is in
+//! [`algorithms`] and [`search`], which hold no methods. Adding a method is one new file in its family, its `mod` line there, and one line
+//! in [`registry::METHODS`].
 
-mod additive;
+pub mod additive;
+pub mod algorithms;
 pub mod backend;
-mod batch;
-pub mod binary;
-mod codebooks;
-mod components;
-mod context;
-mod curve;
-mod error;
+pub mod classical;
+pub mod contract;
 pub mod factory;
-pub mod fsq;
-pub mod gumbel;
-mod hadamard;
-pub mod kmeans;
-pub mod lattice;
 pub mod laws;
-pub mod lbg;
 pub mod learned;
-mod level_dot;
-pub mod levels;
-pub mod lfq;
-pub mod lloyd;
-mod lookup;
-pub mod lsq;
-pub mod model;
-pub mod moments;
-mod moving_codebook;
-pub mod opq;
-pub mod pack;
-pub mod pq;
-mod product;
-pub mod qat;
-pub mod rabitq;
-pub mod rotation;
-pub mod rvq;
-pub mod rvqvae;
-pub mod scalar;
-pub mod scan;
-mod side;
-pub mod simvq;
-pub mod spec;
-pub mod state;
+pub mod product;
+pub mod registry;
+pub mod rotated;
+pub mod search;
 pub mod strict;
 pub mod transform;
-pub mod turboquant;
-pub mod usage;
-mod utility;
-pub mod vq;
-pub mod vqvae;
 
 pub use backend::{Backend, DeviceMatrix};
-pub use batch::row_major;
-pub use context::{Cancel, Context, Drawer, Stream, Streams};
+pub use contract::batch::row_major;
+pub use contract::context::{Cancel, Context, Drawer, Stream, Streams};
+pub use contract::curve::{Course, Curve, CurvePoint, Seen};
+pub use contract::error::{MethodError, ParamError};
+pub use contract::model::{Model, ModelError};
+pub use contract::state::{State, StateError};
 pub use cpu::Neighbor;
-pub use curve::{Course, Curve, CurvePoint, Seen};
-pub use error::{MethodError, ParamError};
-pub use model::{Model, ModelError};
-pub use spec::{METHODS, MethodEntry, parse, parse_text};
-pub use state::{State, StateError};
+pub use registry::{METHODS, MethodEntry, parse, parse_text};
 
 use cpu::{ScanTables, TopK};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -192,8 +159,8 @@ pub trait Searcher: Send {
     /// constant + offset_i + slope_i·Σ_p table_p[symbol p of code i]
     /// ```
     ///
-    /// so that many codes can be scanned for several queries at a time ([`scan::top_k_of_many`]).
-    fn code_layout(&self) -> Option<scan::CodeLayout> {
+    /// so that many codes can be scanned for several queries at a time ([`search::scan::top_k_of_many`]).
+    fn code_layout(&self) -> Option<search::scan::CodeLayout> {
         None
     }
 
@@ -202,8 +169,8 @@ pub trait Searcher: Send {
         None
     }
 
-    /// The present query where scores are its Hamming distance to codes, in other units; see [`scan::BitQuery`].
-    fn bit_query(&self) -> Option<scan::BitQuery> {
+    /// The present query where scores are its Hamming distance to codes, in other units; see [`search::scan::BitQuery`].
+    fn bit_query(&self) -> Option<search::scan::BitQuery> {
         None
     }
 

@@ -4,7 +4,7 @@
 pub mod lists;
 
 use crate::ParamError;
-use crate::spec::schema_of;
+use crate::registry::schema_of;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -1,14 +1,14 @@
 //! Transforms that any method can work behind: centring, principal components, rotations. They are part of the model and
 //! counted in its size.
 
+use crate::algorithms::moments::mean;
+use crate::algorithms::rotation::{balanced_axes, random};
 use crate::backend::Backend;
-use crate::moments::mean;
-use crate::opq::{self, Opq};
-use crate::pq;
-use crate::rotation::{balanced_axes, random};
-use crate::scan::CodeLayout;
-use crate::spec::params_of;
-use crate::state::{State, StateError};
+use crate::contract::state::{State, StateError};
+use crate::product::opq::{self, Opq};
+use crate::product::pq;
+use crate::registry::params_of;
+use crate::search::scan::CodeLayout;
 use crate::strict;
 use crate::{
     Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,

@@ -3,7 +3,7 @@
 mod toy;
 
 use methods::laws::{Bench, decode, encode, gaussian, mse};
-use methods::spec::Exemption;
+use methods::registry::Exemption;
 use methods::{Context, METHODS, Method, Metric, parse};
 use ndarray::{Array2, s};
 use std::io::Write;

@@ -103,9 +103,9 @@ fn a_small_memory_splits_work_or_says_so() {
     let rows = laws::gaussian(9000, 8, 3);
     let method = methods::parse("pq", serde_json::json!({ "m": 4, "bits": 3 })).expect("parses");
     let here = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
-    let file = methods::model::write(&*method, &*here);
+    let file = methods::contract::model::write(&*method, &*here);
     let there = Context { backend: backend.clone(), ..Context::cpu(1) };
-    let restored = methods::model::read(&file, &there).expect("reads").quantizer;
+    let restored = methods::contract::model::read(&file, &there).expect("reads").quantizer;
     let codes = laws::encode(&*here, rows.view());
     assert_eq!(laws::encode(&*restored, rows.view()), codes, "288 kB of rows do not fit beside what else there is");
     assert_eq!(laws::decode(&*restored, &codes), laws::decode(&*here, &codes));

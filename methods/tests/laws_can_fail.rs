@@ -1,8 +1,8 @@
 //! The laws are no formality: where a step of an algorithm is wrong, they say so.
 
+use methods::additive::rvq::Rvq;
 use methods::backend::{Assignment, Backend, CellSums, CpuBackend, DeviceMatrix, GroupSearch, SumSearch};
 use methods::laws::{Bench, gaussian, training_distortion_never_grows};
-use methods::rvq::Rvq;
 use methods::{Cancel, Context, Method, MethodError, Neighbor, Seen};
 use ndarray::{Array2, ArrayView2};
 use std::panic::{AssertUnwindSafe, catch_unwind};

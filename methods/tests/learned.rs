@@ -85,8 +85,8 @@ fn a_trained_network_codes_the_same_wherever_it_is() {
         let codes = encode(&*quantizer, base.view());
         let decoded = decode(&*quantizer, &codes);
         assert!(codes.chunks(quantizer.code_size()).any(|code| code != &codes[..quantizer.code_size()]), "{name}");
-        let file = methods::model::write(&*method, &*quantizer);
-        let model = methods::model::read(&file, &Context::cpu(9)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let file = methods::contract::model::write(&*method, &*quantizer);
+        let model = methods::contract::model::read(&file, &Context::cpu(9)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(encode(&*model.quantizer, base.view()), codes, "{name}: after saving and restoring");
         assert_eq!(decode(&*model.quantizer, &codes), decoded, "{name}: after saving and restoring");
         assert_eq!(model.quantizer.model_size(), quantizer.model_size(), "{name}");

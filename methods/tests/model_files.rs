@@ -1,6 +1,6 @@
 //! Model files from outside: damaged, cut short, foreign, or made up; each is refused in clear words, and nothing panics.
 
-use methods::model::{ModelError, read, write};
+use methods::contract::model::{ModelError, read, write};
 use methods::{Context, METHODS, Metric, Quantizer, parse};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};

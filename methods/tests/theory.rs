@@ -1,7 +1,7 @@
 //! Distortions that theory or a published table fixes, reproduced on seeded samples. Tolerances are those of the
 //! sources and are never widened to pass.
 
-use methods::lattice::Kind;
+use methods::classical::lattice::Kind;
 use methods::{Context, State, parse};
 use ndarray::Array2;
 use rand::seq::SliceRandom;

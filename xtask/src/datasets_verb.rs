@@ -3,7 +3,7 @@
 use crate::errors::Mistakes;
 use clap::{Args, Subcommand};
 use datasets::{SearchPath, Source, catalog};
-use methods::spec::params_of;
+use methods::registry::params_of;
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -5,7 +5,8 @@ use crate::model_file::{Resources, check_target, failed, read_vectors, write};
 use clap::Args;
 use datasets::{SearchPath, Source, catalog};
 use experiments::Document;
-use methods::{Method, ParamError, moments};
+use methods::algorithms::moments;
+use methods::{Method, ParamError};
 use ndarray::Array2;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
         Ok((quantizer, errors.sum::<f64>() / rows.nrows() as f64))
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    write(&model, &methods::model::write(&*method, &*quantizer))?;
+    write(&model, &methods::contract::model::write(&*method, &*quantizer))?;
     let variance = moments::variance(rows.view(), &moments::mean(rows.view()));
     say!(
         "{}: {}, trained on {} rows of {} components in {seconds:.1} s",

@@ -4,7 +4,7 @@ use crate::errors::Mistakes;
 use crate::keys::{keys, to_text};
 use clap::Args;
 use experiments::Fault;
-use methods::spec::find;
+use methods::registry::find;
 use methods::{METHODS, MethodEntry};
 use serde_json::Value;
 use std::process::ExitCode;

@@ -39,7 +39,7 @@ pub fn read_model(path: &Path, cx: &Context) -> Result<Model, Mistakes> {
     let help = "name a file that `cargo xtask fit` or an experiment with `keep_models: true` has written";
     let file = regular::read(path, u64::MAX)
         .map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
-    methods::model::read(&file, cx).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))
+    methods::contract::model::read(&file, cx).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))
 }
 
 /// Reads vectors to train on.

@@ -5,7 +5,7 @@ use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
 use experiments::Experiment;
 use experiments::metrics::MEASURES;
 use methods::METHODS;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use serde_json::Value;
 
 const HEAD: &str = "# Every key of an experiment file

@@ -34,7 +34,8 @@ fn codes_are_those_of_all_rows_at_once() {
         assert_eq!(code, Some(0), "{method}: {text}");
         let backend = methods::backend::open("cpu").expect("a processor");
         let cx = Context::on(backend, 0);
-        let model = methods::model::read(&std::fs::read(here.join("m.vqb")).expect("a model"), &cx).expect("reads");
+        let model =
+            methods::contract::model::read(&std::fs::read(here.join("m.vqb")).expect("a model"), &cx).expect("reads");
         let size = model.quantizer.code_size();
         let mut codes = vec![0; n * size];
         model.quantizer.encode_into(rows.view(), &mut codes).expect("encodes");

@@ -3,9 +3,9 @@
 use super::{Measure, MeasureEntry, Subject, bound, params_of, parse_params};
 use cpu::{Panels, Score};
 use methods::MethodError;
-use methods::moments;
+use methods::algorithms::moments;
+use methods::registry::schema_of;
 use methods::row_major;
-use methods::spec::schema_of;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use record::Measured;

@@ -4,7 +4,7 @@ use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
 use datasets::Labels;
 use methods::MethodError;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use record::Measured;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::machine;
 use methods::MethodError;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use record::Measured;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use record::Measured;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

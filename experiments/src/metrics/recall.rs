@@ -3,7 +3,7 @@
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
 use crate::search::rerank_all;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use methods::{MethodError, ParamError};
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;

@@ -5,7 +5,7 @@ use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::Settings;
 use datasets::signal::eight_bits;
 use datasets::{Metric, Picture};
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use methods::{MethodError, ParamError};
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;

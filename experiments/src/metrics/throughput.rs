@@ -3,7 +3,7 @@
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::search::{CodeSearch, rerank_all};
 use crate::units::Seconds;
-use methods::spec::schema_of;
+use methods::registry::schema_of;
 use methods::{MethodError, ParamError};
 use ndarray::{Array2, s};
 use record::{Measured, rerank_path};

@@ -109,7 +109,7 @@ fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker
         checker.fault(&pointer, message, Some(help));
         return None;
     };
-    if let Err(error) = methods::spec::find(name) {
+    if let Err(error) = methods::registry::find(name) {
         checker.fault_at_key(&format!("{pointer}/{}", escape(name)), error.message, error.help);
         return None;
     }

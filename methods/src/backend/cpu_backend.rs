@@ -2,9 +2,9 @@
 
 use super::cpu_sums::{self, CpuSums};
 use super::{Assignment, Backend, CellSums, DeviceMatrix, GroupSearch, SumSearch};
-use crate::batch::row_major;
-use crate::moments::sum;
-use crate::pack::Layout;
+use crate::algorithms::moments::sum;
+use crate::algorithms::pack::Layout;
+use crate::contract::batch::row_major;
 use crate::{Cancel, MethodError};
 use cpu::{Isa, Nearest, Neighbor, Score};
 use ndarray::{Array2, ArrayView2};

@@ -5,8 +5,8 @@ use super::{
     AffineMap, Assigned, Assignment, Backend, BranchLayer, CellSums, CodeScan, DeviceMatrix, GroupSearch, Join, RowMap,
     RowSearch, SumSearch, Unavailable, UniformGrid,
 };
-use crate::batch::row_major;
-use crate::scan::{BitQuery, CodeLayout, Held};
+use crate::contract::batch::row_major;
+use crate::search::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{ScanTables, SymbolWidth};
 use cuda::{

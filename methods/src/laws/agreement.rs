@@ -1,7 +1,9 @@
 //! The law that holds backends together: what one has trained, the other codes the same.
 
 use super::{Bench, DIM, decode, encode, gaussian, mse};
-use crate::{Context, Method, Metric, Quantizer, model, scan};
+use crate::contract::model;
+use crate::search::scan;
+use crate::{Context, Method, Metric, Quantizer};
 use ndarray::ArrayView2;
 use std::collections::HashSet;
 

@@ -267,7 +267,7 @@ pub fn a_saved_quantizer_is_the_same_quantizer(bench: &Bench) {
     let cx = bench.context(3);
     for (name, method) in bench.specimens() {
         let quantizer = method.fit(train.view(), &cx).expect("fits");
-        let file = crate::model::write(&*method, &*quantizer);
+        let file = crate::contract::model::write(&*method, &*quantizer);
         // Another seed: nothing of it may matter.
         let other = bench.context(99);
         let restored = if !bench.is_registered(&*method) {
@@ -275,7 +275,7 @@ pub fn a_saved_quantizer_is_the_same_quantizer(bench: &Bench) {
             quantizer.save(&mut state);
             method.restore(DIM, &mut state, &other).unwrap_or_else(|e| panic!("{name}: {e}"))
         } else {
-            let model = crate::model::read(&file, &other).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let model = crate::contract::model::read(&file, &other).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(model.method.params(), method.params(), "{name}");
             model.quantizer
         };
@@ -298,7 +298,7 @@ pub fn a_saved_quantizer_is_the_same_quantizer(bench: &Bench) {
             };
             assert_eq!(score(&*restored), score(&*quantizer), "{name} {metric:?}");
         }
-        assert_eq!(crate::model::write(&*method, &*restored), file, "{name}: the file of the restored one");
+        assert_eq!(crate::contract::model::write(&*method, &*restored), file, "{name}: the file of the restored one");
     }
 }
 
@@ -310,7 +310,7 @@ pub fn the_model_size_is_no_more_than_its_file(bench: &Bench) {
     let train = gaussian(300, DIM, 1);
     for (name, method) in bench.specimens() {
         let quantizer = method.fit(train.view(), &bench.context(3)).expect("fits");
-        let file = crate::model::write(&*method, &*quantizer);
+        let file = crate::contract::model::write(&*method, &*quantizer);
         assert!(quantizer.model_size() <= file.len(), "{name}");
     }
 }
@@ -410,8 +410,9 @@ pub fn transforms_go_before_any_method(bench: &Bench) {
             let centred = &base - &base.mean_axis(ndarray::Axis(0)).expect("rows");
             let power = mse(centred.view(), Array2::zeros(base.dim()).view());
             assert!(mse(base.view(), decoded.view()) < 1.3 * power + 1.0, "{name}: no worse than the mean, by much");
-            let file = crate::model::write(&*method, &*quantizer);
-            let model = crate::model::read(&file, &bench.context(9)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let file = crate::contract::model::write(&*method, &*quantizer);
+            let model =
+                crate::contract::model::read(&file, &bench.context(9)).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(encode(&*model.quantizer, base.view()), codes, "{name}");
             for metric in [Metric::L2, Metric::InnerProduct] {
                 let Some(mut searcher) = quantizer.searcher(metric).filter(|s| !s.is_estimate()) else { continue };

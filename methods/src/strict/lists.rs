@@ -94,7 +94,7 @@ fn allow(schema: &mut Value, pointer: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::schema_of;
+    use crate::registry::schema_of;
     use crate::strict::from_value;
     use schemars::JsonSchema;
     use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! Sign quantization, the method that CONTRIBUTING.md adds step by step: one bit per component, one magnitude for all. It is
 //! here in full, in one file over the public contract, and the conformance suite holds it to the laws like any other.
 
-use methods::pack::Layout;
-use methods::spec::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use methods::algorithms::pack::Layout;
+use methods::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use methods::{
     Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_batch, check_train,
 };

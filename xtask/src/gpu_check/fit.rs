@@ -4,7 +4,7 @@ use super::limits::Work;
 use super::steps::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, size};
 use cuda::CudaError;
 use methods::backend::CudaBackend;
-use methods::kmeans::{Init, Kmeans};
+use methods::classical::kmeans::{Init, Kmeans};
 use methods::{Context, Curve, Method, MethodError};
 use ndarray::{Array2, ArrayView2, s};
 use std::sync::Arc;

@@ -1,0 +1,202 @@
+//! Local-search additive quantization: codebooks of whole vectors that are fitted jointly, and codes found by local search.
+
+use crate::additive::quantizer::{AdditiveQuantizer, LocalSearch, least_squares, mean_error};
+use crate::additive::rvq::{Stages, train_stages};
+use crate::algorithms::moments::{deviations, mean};
+use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use ndarray::{Array2, ArrayView2};
+use rand_distr::{Distribution, StandardNormal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "lsq",
+    summary: "Additive quantizer: sums of m codewords of whole vectors, found by local search and fitted jointly",
+    paper: "Martinez, Clement, Hoos and Little, Revisiting additive quantization, 2016; Martinez, Zakhmi, Hoos and Little, LSQ++, 2018",
+    rate: "m × bits",
+    cost: "fit: per iteration, O(n · training-rounds · m² · 2^bits) and a solve of (m · 2^bits)² · dim; encode: O(dim · m · 2^bits + rounds · m² · 2^bits)",
+    examples: &[r#"{"m": 3, "bits": 4, "iterations": 10}"#, r#"{"m": 1, "bits": 5, "iterations": 2, "relaxation": 0}"#],
+    exempt: &[
+        Exemption {
+            law: "codes_agree_with_those_of_the_processor",
+            with: "{}",
+            why: "encoding is a random local search, which one near-tie leads elsewhere; the distortion is held to agree",
+        },
+        Exemption {
+            law: "scans_agree_with_those_of_the_processor",
+            with: "{}",
+            why: "encoding is a random local search, which one near-tie leads elsewhere",
+        },
+    ],
+    schema: schema_of::<Lsq>,
+    parse: parse_params::<Lsq>,
+};
+
+/// Parameters of `lsq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lsq {
+    /// Number of codebooks.
+    #[schemars(range(min = 1, max = 64))]
+    pub m: usize,
+    /// Bits per codebook: each has 2^bits codewords; m × 2^bits is at most 8192.
+    #[serde(default = "default_bits")]
+    #[schemars(range(min = 1, max = 12))]
+    pub bits: u8,
+    /// Times that codebooks and codes are fitted to each other.
+    #[serde(default = "default_iterations")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub iterations: usize,
+    /// Rounds of the local search in each of these.
+    #[serde(default = "default_training_rounds")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub training_rounds: usize,
+    /// Rounds of the local search when encoding.
+    #[serde(default = "default_rounds")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub rounds: usize,
+    /// Noise on the codebooks that codes are found with in training, falling to nothing, as a multiple of what LSQ++ takes: it
+    /// carries the search out of poor optima. 0 for none.
+    #[serde(default = "default_relaxation")]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub relaxation: f64,
+    /// Partial codes kept in the beam search that the local search starts from.
+    #[serde(default = "default_beam")]
+    #[schemars(range(min = 1, max = 256))]
+    pub beam: usize,
+}
+
+fn default_bits() -> u8 {
+    8
+}
+
+fn default_iterations() -> usize {
+    50
+}
+
+fn default_training_rounds() -> usize {
+    8
+}
+
+fn default_rounds() -> usize {
+    32
+}
+
+fn default_relaxation() -> f64 {
+    1.0
+}
+
+fn default_beam() -> usize {
+    5
+}
+
+/// Codewords in all: the pair terms are a matrix of this size squared.
+const MAX_CODEWORDS: usize = 8192;
+
+/// Iterations of k-means per codebook before the joint fit, which needs no more than a start.
+const STAGE_ITERATIONS: usize = 5;
+
+/// Iterations of the least-squares solver from the codebooks of the round before.
+const SOLVER_ITERATIONS: usize = 5;
+
+/// Seed of the encoder's local search: part of the method, so that a restored quantizer gives the same codes.
+const ENCODER_SEED: u64 = 0x5eed;
+
+impl Method for Lsq {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("m", self.m, 1, 64)?;
+        ParamError::in_range("bits", self.bits, 1, 12)?;
+        ParamError::in_range("iterations", self.iterations, 0, 1000)?;
+        ParamError::in_range("training-rounds", self.training_rounds, 0, 1000)?;
+        ParamError::in_range("rounds", self.rounds, 0, 10_000)?;
+        ParamError::in_range("relaxation", self.relaxation, 0.0, 100.0)?;
+        ParamError::in_range("beam", self.beam, 1, 256)?;
+        let codewords = self.m << self.bits;
+        if codewords > MAX_CODEWORDS {
+            let message = format!("m × 2^bits is {codewords}; the local search holds a matrix of that size squared");
+            return Err(ParamError::new("m", message, format!("keep m × 2^bits at {MAX_CODEWORDS} or below")));
+        }
+        Ok(())
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.m * usize::from(self.bits)
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        let codewords = (self.m << self.bits) as f64;
+        let start = n as f64 * self.beam as f64 * dim as f64 * codewords * (STAGE_ITERATIONS + 1) as f64;
+        let search = n as f64 * self.search_cost(dim, self.training_rounds);
+        let solve = SOLVER_ITERATIONS as f64 * codewords * codewords * dim as f64;
+        start + self.iterations as f64 * (search + solve)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        self.search_cost(dim, self.rounds) + (self.beam * dim * (self.m << self.bits)) as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        check_train(train, cx)?;
+        self.check(train.ncols())?;
+        let train = train.as_standard_layout();
+        let Stages { mut codebooks, mut codes, mse } =
+            train_stages(train.view(), self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
+        let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
+        let deviation = deviations(train.view(), &mean(train.view()));
+        for iteration in 0..self.iterations {
+            cx.cancel.check()?;
+            codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
+            let relaxed = self.relax(&codebooks, &deviation, iteration, cx);
+            let search = cx.backend.sum_search(&relaxed, true)?;
+            search.improve(train.view(), self.training_rounds, cx.seed ^ ((iteration as u64) << 32), &mut codes)?;
+            history.push(mean_error(train.view(), &codebooks, &codes));
+        }
+        let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });
+        let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, local, cx.backend.clone())?;
+        quantizer.curves = vec![Curve::of("mse", history, self.relaxation == 0.0)];
+        Ok(Box::new(quantizer))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let shape = (self.m, 1 << self.bits, dim);
+        let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });
+        AdditiveQuantizer::restore(state, shape, self.beam, local, cx.backend.clone())
+    }
+}
+
+impl Lsq {
+    /// Codebooks with Gaussian noise of `T·σ_j/m` on component `j`, where `T = relaxation·√(1 − (i+1)/iterations)` (Martinez,
+    /// Zakhmi, Hoos and Little 2018, SR-D). None in the last iteration.
+    fn relax(&self, codebooks: &[Array2<f32>], deviation: &[f64], iteration: usize, cx: &Context) -> Vec<Array2<f32>> {
+        let left = 1.0 - (iteration + 1) as f64 / self.iterations as f64;
+        let scale = self.relaxation * left.max(0.0).sqrt() / self.m as f64;
+        let mut rng = cx.rng(Stream::Noise(iteration as u32));
+        let mut noisy = codebooks.to_vec();
+        if scale > 0.0 {
+            for mut codeword in noisy.iter_mut().flat_map(|book| book.outer_iter_mut()) {
+                for (c, deviation) in codeword.iter_mut().zip(deviation) {
+                    let noise: f64 = StandardNormal.sample(&mut rng);
+                    *c += (scale * deviation * noise) as f32;
+                }
+            }
+        }
+        noisy
+    }
+
+    /// Multiply-adds per row: the unary terms, and `rounds` of up to four sweeps.
+    fn search_cost(&self, dim: usize, rounds: usize) -> f64 {
+        let alphabet = f64::from(1u32 << self.bits);
+        let m = self.m as f64;
+        m * alphabet * dim as f64 + 4.0 * (rounds + 1) as f64 * m * m * alphabet
+    }
+}

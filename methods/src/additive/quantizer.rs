@@ -1,0 +1,461 @@
+//! Codes whose vector is the sum of one codeword from each codebook: what residual and additive quantizers share.
+
+use crate::algorithms::codebooks::Codebooks;
+use crate::algorithms::moments::mean;
+use crate::algorithms::rotation::multiply;
+use crate::backend::{Backend, Join, SumSearch};
+use crate::contract::batch::decode_rows;
+use crate::contract::state::State;
+use crate::search::lookup::AdditiveSearcher;
+use crate::{Curve, MethodError, Metric, ModelError, Quantizer, Searcher, Symbols, check_batch};
+use cpu::SumTables;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip, s};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Rows coded at a time, at most, and values of their residuals, where they are held once per partial code.
+const ROWS: usize = 4096;
+const VALUES: usize = 1 << 24;
+
+/// Bytes of tables up to which a beam search uses them.
+const TABLE_BYTES: usize = 64 << 20;
+
+/// The local search that improves what the beam search has found.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalSearch {
+    pub(crate) rounds: usize,
+    pub(crate) seed: u64,
+}
+
+/// A trained additive quantizer. A code is one symbol per codebook; a vector is the sum of its codewords.
+pub(crate) struct AdditiveQuantizer {
+    pub(crate) codebooks: Codebooks,
+    beam: usize,
+    local: Option<LocalSearch>,
+    pub(crate) curves: Vec<Curve>,
+    backend: Arc<dyn Backend>,
+    /// Prepared where a search uses it.
+    search: Option<Box<dyn SumSearch>>,
+    /// Whether the beam search goes by tables.
+    tables: bool,
+}
+
+impl AdditiveQuantizer {
+    /// Encodes by a beam search over the codebooks in order, then by a `local` search if there is one.
+    pub(crate) fn new(
+        codebooks: Vec<Array2<f32>>,
+        beam: usize,
+        local: Option<LocalSearch>,
+        backend: Arc<dyn Backend>,
+    ) -> Result<AdditiveQuantizer, MethodError> {
+        let tables = tables_serve(&codebooks);
+        let search = match tables || local.is_some() {
+            true => Some(backend.sum_search(&codebooks, local.is_some())?),
+            false => None,
+        };
+        let codebooks = Codebooks::new(codebooks, |p, _| format!("stage {p}"));
+        Ok(AdditiveQuantizer { codebooks, beam, local, curves: Vec::new(), backend, search, tables })
+    }
+
+    /// From what [`Quantizer::save`] put down.
+    pub(crate) fn restore(
+        state: &mut State,
+        shape: (usize, usize, usize),
+        beam: usize,
+        local: Option<LocalSearch>,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Box<dyn Quantizer>, ModelError> {
+        let (count, codewords, dim) = shape;
+        let books = Codebooks::take(state, count, codewords, dim)?;
+        Ok(Box::new(AdditiveQuantizer::new(books, beam, local, backend)?))
+    }
+
+    /// The codes of `rows`, one symbol per codebook each.
+    pub(crate) fn codes(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<u16>, MethodError> {
+        let m = self.codebooks.books.len();
+        let mut codes = vec![0u16; rows.nrows() * m];
+        let plain = (VALUES / (self.beam * self.dim())).clamp(1, ROWS);
+        let at_once = if self.tables { ROWS } else { plain };
+        for (codes, rows) in codes.chunks_mut(at_once * m).zip(rows.axis_chunks_iter(Axis(0), at_once)) {
+            match &self.search {
+                Some(search) if self.tables => search.beam(rows, self.beam, codes)?,
+                _ => codes.copy_from_slice(&self.beams(rows)?.best_codes()),
+            }
+            if let (Some(search), Some(local)) = (&self.search, self.local) {
+                let before = codes.to_vec();
+                search.improve(rows, local.rounds, local.seed, codes)?;
+                keep_what_errs_less(rows, &self.codebooks.books, &before, codes);
+            }
+        }
+        Ok(codes)
+    }
+
+    /// The partial codes that a beam search by residuals ends with.
+    fn beams(&self, rows: ArrayView2<'_, f32>) -> Result<Beams, MethodError> {
+        let mut beams = Beams::new(rows);
+        for codebook in &self.codebooks.books {
+            beams.extend(codebook.view(), self.beam, &*self.backend)?;
+        }
+        Ok(beams)
+    }
+}
+
+/// Whether tables serve a beam search: they are not too large, and what they round is small beside what the last codewords
+/// decide, and beside what tells the codewords of one codebook apart. Where a code says more of a vector than f32 can hold of its
+/// square, residuals do.
+fn tables_serve(codebooks: &[Array2<f32>]) -> bool {
+    let (m, k) = (codebooks.len(), codebooks[0].nrows());
+    if SumTables::bytes(m, k, false) > TABLE_BYTES {
+        return false;
+    }
+    let power = |book: &Array2<f32>| -> f64 {
+        let mean = mean(book.view());
+        let squares =
+            book.outer_iter().map(|c| c.iter().zip(&mean).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>());
+        squares.sum::<f64>() / k as f64
+    };
+    let powers: Vec<f64> = codebooks.iter().map(power).filter(|&p| p > 0.0).collect();
+    let least = LEAST_SHARE * powers.iter().sum::<f64>();
+    powers.iter().all(|p| *p >= least) && codebooks.iter().filter_map(spacing).all(|spacing| spacing >= least)
+}
+
+/// Share of the power of all codebooks that tables still resolve.
+const LEAST_SHARE: f64 = 1e-4;
+
+/// Codewords whose neighbours are looked for to learn how far apart those of a codebook are.
+const SPACING_SAMPLE: usize = 64;
+
+/// The median of `‖c − c'‖²` over some codewords `c` and the nearest other codeword `c'` of each; None if all are equal.
+fn spacing(book: &Array2<f32>) -> Option<f64> {
+    let k = book.nrows();
+    let mut squares: Vec<f64> = (0..k)
+        .step_by(k.div_ceil(SPACING_SAMPLE))
+        .filter_map(|c| {
+            let codeword = book.row(c);
+            let to = |other: ArrayView1<'_, f32>| -> f64 {
+                codeword.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+            };
+            book.outer_iter().map(to).filter(|&square| square > 0.0).min_by(f64::total_cmp)
+        })
+        .collect();
+    squares.sort_unstable_by(f64::total_cmp);
+    squares.get(squares.len() / 2).copied()
+}
+
+impl Quantizer for AdditiveQuantizer {
+    fn dim(&self) -> usize {
+        self.codebooks.dsub()
+    }
+
+    fn code_bits(&self) -> usize {
+        self.codebooks.layout.bits()
+    }
+
+    fn model_size(&self) -> usize {
+        self.codebooks.model_size()
+    }
+
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        let size = self.code_size();
+        check_batch(self.dim(), size, rows.dim(), codes.len())?;
+        let (m, rows_of) = (self.codebooks.books.len(), |first: usize, n: usize| rows.slice(s![first..first + n, ..]));
+        for (chunk, codes) in codes.chunks_mut(ROWS * size).enumerate() {
+            let found = self.codes(rows_of(chunk * ROWS, codes.len() / size))?;
+            for (code, symbols) in codes.chunks_exact_mut(size).zip(found.chunks_exact(m)) {
+                self.codebooks.layout.pack(symbols, code);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
+        if self.codebooks.decode_on(&*self.backend, codes, Join::Added, rows.view_mut())? {
+            return Ok(());
+        }
+        let scratch = || vec![0u16; self.codebooks.books.len()];
+        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
+            self.codebooks.select(code, symbols)?;
+            row.fill(0.0);
+            for (codebook, &symbol) in self.codebooks.books.iter().zip(&*symbols) {
+                row.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, y)| *x += y);
+            }
+            Ok(())
+        })
+    }
+
+    /// Inner products add up over codebooks; distances would need the norm of the sum, which the code does not hold.
+    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+        (metric == Metric::InnerProduct).then(|| Box::new(AdditiveSearcher::new(&self.codebooks)) as Box<dyn Searcher>)
+    }
+
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        Some(&self.codebooks)
+    }
+
+    fn save(&self, state: &mut State) {
+        self.codebooks.save(state);
+    }
+
+    fn curves(&self) -> &[Curve] {
+        &self.curves
+    }
+}
+
+/// The partial codes of a batch of rows, the best first, each with what it leaves.
+pub(crate) struct Beams {
+    n: usize,
+    dim: usize,
+    /// Partial codes per row, and symbols of each.
+    pub(crate) width: usize,
+    stages: usize,
+    /// `n·width` residuals of `dim`.
+    residuals: Vec<f32>,
+    /// `n·width` partial codes.
+    codes: Vec<u16>,
+    /// `‖residual‖²` of each.
+    pub(crate) errors: Vec<f32>,
+}
+
+impl Beams {
+    pub(crate) fn new(rows: ArrayView2<'_, f32>) -> Beams {
+        let (n, dim) = rows.dim();
+        let residuals: Vec<f32> = rows.iter().copied().collect();
+        let zero = vec![0f32; dim];
+        let errors = residuals.chunks_exact(dim).map(|r| cpu::squared_distance(r, &zero)).collect();
+        Beams { n, dim, width: 1, stages: 0, residuals, codes: Vec::new(), errors }
+    }
+
+    pub(crate) fn view(&self) -> ArrayView2<'_, f32> {
+        // The lengths are kept in step by construction.
+        ArrayView2::from_shape((self.n * self.width, self.dim), &self.residuals).unwrap_or_else(|_| unreachable!())
+    }
+
+    pub(crate) fn best_codes(&self) -> Vec<u16> {
+        let each = self.codes.chunks_exact(self.stages.max(1)).step_by(self.width);
+        each.flatten().copied().collect()
+    }
+
+    pub(crate) fn mean_error(&self) -> f64 {
+        let best = self.errors.iter().step_by(self.width).map(|&e| f64::from(e));
+        best.sum::<f64>() / self.n.max(1) as f64
+    }
+
+    /// Adds a stage: of the `width·K` continuations of each row's partial codes, the `beam` with the least `‖residual‖²`
+    /// stay.
+    pub(crate) fn extend(
+        &mut self,
+        codebook: ArrayView2<'_, f32>,
+        beam: usize,
+        backend: &dyn Backend,
+    ) -> Result<(), MethodError> {
+        let (width, dim, stages, k) = (self.width, self.dim, self.stages, codebook.nrows());
+        let next = beam.min(width * k);
+        let found = backend.nearest_of_groups(&backend.upload(self.view())?, width, codebook, next)?;
+        let mut residuals = vec![0f32; self.n * next * dim];
+        let mut codes = vec![0u16; self.n * next * (stages + 1)];
+        let targets = residuals.par_chunks_mut(next * dim).zip(codes.par_chunks_mut(next * (stages + 1)));
+        targets.zip(found.par_chunks(next)).enumerate().with_min_len(64).for_each(
+            |(i, ((residuals, codes), found))| {
+                let slots = residuals.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(stages + 1));
+                for ((residual, code), pick) in slots.zip(found) {
+                    let (from, symbol) = (i * width + pick.id as usize / k, pick.id as usize % k);
+                    let old = &self.residuals[from * dim..][..dim];
+                    residual.iter_mut().zip(old).zip(codebook.row(symbol)).for_each(|((r, o), c)| *r = o - c);
+                    code[..stages].copy_from_slice(&self.codes[from * stages..][..stages]);
+                    code[stages] = symbol as u16;
+                }
+            },
+        );
+        self.errors = found.iter().map(|pick| pick.score).collect();
+        (self.width, self.stages, self.residuals, self.codes) = (next, stages + 1, residuals, codes);
+        Ok(())
+    }
+}
+
+/// Puts back the code of each row that errs more than the one `before` it. A search by tables rounds on the scale of the rows, which
+/// may be coarser than what their last codewords decide.
+fn keep_what_errs_less(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], before: &[u16], codes: &mut [u16]) {
+    let m = codebooks.len();
+    let each = codes.par_chunks_exact_mut(m).zip(before.par_chunks_exact(m)).enumerate().with_min_len(64);
+    each.for_each_init(Vec::new, |left, (i, (code, before))| {
+        if *code != *before
+            && squared_error(rows.row(i), codebooks, code, left) > squared_error(rows.row(i), codebooks, before, left)
+        {
+            code.copy_from_slice(before);
+        }
+    });
+}
+
+/// `‖x − Σ_s C_s[code_s]‖²`; what is left of the row is in `left` afterwards.
+fn squared_error(row: ArrayView1<'_, f32>, codebooks: &[Array2<f32>], code: &[u16], left: &mut Vec<f32>) -> f64 {
+    left.clear();
+    left.extend(row.iter().copied());
+    for (&c, book) in code.iter().zip(codebooks) {
+        left.iter_mut().zip(book.row(usize::from(c))).for_each(|(x, y)| *x -= y);
+    }
+    left.iter().map(|v| f64::from(v * v)).sum::<f64>()
+}
+
+/// `mean ‖x − Σ_s C_s[codes_s]‖²`.
+pub(crate) fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], codes: &[u16]) -> f64 {
+    let m = codebooks.len();
+    let each = codes.par_chunks_exact(m).enumerate().with_min_len(64);
+    let each = each.map_init(Vec::new, |left, (i, code)| squared_error(rows.row(i), codebooks, code, left));
+    let errors: Vec<f64> = each.collect();
+    errors.iter().sum::<f64>() / errors.len().max(1) as f64
+}
+
+/// Codebooks that minimize `‖X − Σ_s C_s[codes_s]‖²` for given codes: the normal equations `(AᵀA + λI)·C = AᵀX` by
+/// conjugate gradients, one system per component, all at once, from the present codebooks. `A` selects codewords: `AᵀA`
+/// counts how often two go together, `AᵀX` sums rows over cells. The error never grows.
+pub(crate) fn least_squares(
+    rows: ArrayView2<'_, f32>,
+    codes: &[u16],
+    codebooks: &[Array2<f32>],
+    iterations: usize,
+    backend: &dyn Backend,
+) -> Result<Vec<Array2<f32>>, MethodError> {
+    const RIDGE: f64 = 1e-3;
+    let (k, dim) = codebooks[0].dim();
+    let m = codebooks.len();
+    let size = m * k;
+    let picks: Vec<Vec<u32>> =
+        (0..m).map(|s| codes.iter().skip(s).step_by(m).map(|&c| u32::from(c)).collect()).collect();
+    // Aᵀ·Y, codebooks one below the other.
+    let gather = |y: ArrayView2<'_, f32>| -> Result<Array2<f64>, MethodError> {
+        let y = backend.upload(y)?;
+        let mut out = Array2::zeros((size, dim));
+        for (stage, picks) in picks.iter().enumerate() {
+            out.slice_mut(s![stage * k..(stage + 1) * k, ..]).assign(&backend.cell_sums(&y, picks, k)?.sums);
+        }
+        Ok(out)
+    };
+    // A·C.
+    let decode = |c: &Array2<f64>| -> Array2<f32> {
+        let mut out = Array2::<f32>::zeros(rows.dim());
+        out.outer_iter_mut().into_par_iter().zip(codes.par_chunks_exact(m)).with_min_len(256).for_each(
+            |(mut row, code)| {
+                for (stage, &symbol) in code.iter().enumerate() {
+                    row.iter_mut().zip(c.row(stage * k + usize::from(symbol))).for_each(|(x, y)| *x += *y as f32);
+                }
+            },
+        );
+        out
+    };
+    let counts = (size <= DENSE).then(|| pair_counts(codes, m, k));
+    // AᵀA·C, by the counts of pairs where they fit into memory, else by way of the rows.
+    let normal = |c: &Array2<f64>| match &counts {
+        Some(counts) => Ok(multiply(counts.view(), c.mapv(|v| v as f32).view()).mapv(f64::from)),
+        None => gather(decode(c).view()),
+    };
+    let mut solution = Array2::<f64>::zeros((size, dim));
+    for (stage, codebook) in codebooks.iter().enumerate() {
+        solution.slice_mut(s![stage * k..(stage + 1) * k, ..]).assign(&codebook.mapv(f64::from));
+    }
+    let start = solution.clone();
+    // Each codebook's own part of AᵀA is diagonal, how many rows a codeword has: preconditioned by it, two steps do the work
+    // of three. The ridge pulls towards the present codewords, so that one without rows stays where it is.
+    let mut inverse = Array2::from_elem((size, 1), RIDGE);
+    for (stage, picks) in picks.iter().enumerate() {
+        picks.iter().for_each(|&c| inverse[(stage * k + c as usize, 0)] += 1.0);
+    }
+    inverse.mapv_inplace(f64::recip);
+    let mut residual = gather((&rows - &decode(&solution)).view())?;
+    let mut direction = &residual * &inverse;
+    let mut square = column_sums(&residual, &direction);
+    for _ in 0..iterations {
+        let mut image = normal(&direction)?;
+        image.scaled_add(RIDGE, &direction);
+        let curvature = column_sums(&direction, &image);
+        let step = Zip::from(&square).and(&curvature).map_collect(|r, c| if *c > 0.0 { r / c } else { 0.0 });
+        for (mut row, direction) in solution.outer_iter_mut().zip(direction.outer_iter()) {
+            Zip::from(&mut row).and(&direction).and(&step).for_each(|s, d, a| *s += d * a);
+        }
+        for (mut row, image) in residual.outer_iter_mut().zip(image.outer_iter()) {
+            Zip::from(&mut row).and(&image).and(&step).for_each(|r, i, a| *r -= i * a);
+        }
+        let scaled = &residual * &inverse;
+        let next = column_sums(&residual, &scaled);
+        let keep = Zip::from(&next).and(&square).map_collect(|n, s| if *s > 0.0 { n / s } else { 0.0 });
+        for (mut direction, scaled) in direction.outer_iter_mut().zip(scaled.outer_iter()) {
+            Zip::from(&mut direction).and(&scaled).and(&keep).for_each(|d, z, b| *d = z + *d * b);
+        }
+        square = next;
+    }
+    if solution.iter().any(|v| !v.is_finite()) {
+        solution = start;
+    }
+    Ok((0..codebooks.len()).map(|s| solution.slice(s![s * k..(s + 1) * k, ..]).mapv(|v| v as f32)).collect())
+}
+
+/// Sums of the products of each column of `a` with its own of `b`.
+fn column_sums(a: &Array2<f64>, b: &Array2<f64>) -> Array1<f64> {
+    let mut sums = Array1::zeros(a.ncols());
+    for (a, b) in a.outer_iter().zip(b.outer_iter()) {
+        Zip::from(&mut sums).and(&a).and(&b).for_each(|sum, a, b| *sum += a * b);
+    }
+    sums
+}
+
+/// Codewords in all up to which the counts of pairs are held as a matrix (64 MiB).
+const DENSE: usize = 4096;
+
+/// `AᵀA`: how many codes of `m` symbols hold both of two codewords.
+fn pair_counts(codes: &[u16], m: usize, k: usize) -> Array2<f32> {
+    let mut counts = Array2::zeros((m * k, m * k));
+    counts.axis_chunks_iter_mut(Axis(0), k).into_par_iter().enumerate().for_each(|(stage, mut counts)| {
+        for code in codes.chunks_exact(m) {
+            let mut row = counts.row_mut(usize::from(code[stage]));
+            code.iter().enumerate().for_each(|(other, &symbol)| row[other * k + usize::from(symbol)] += 1.0);
+        }
+    });
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Context;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn random(rng: &mut ChaCha8Rng, n: usize, dim: usize) -> Array2<f32> {
+        Array2::from_shape_fn((n, dim), |_| rng.random::<f32>() - 0.5)
+    }
+
+    #[test]
+    fn least_squares_recovers_codebooks_from_their_codes() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let truth: Vec<Array2<f32>> = (0..2).map(|_| random(&mut rng, 4, 3)).collect();
+        let codes: Vec<u16> = (0..400).map(|_| rng.random_range(0..4)).collect();
+        let rows = Array2::from_shape_fn((200, 3), |(i, j)| {
+            (0..2).map(|s| truth[s][(usize::from(codes[2 * i + s]), j)]).sum()
+        });
+        let start = vec![Array2::zeros((4, 3)); 2];
+        let fitted = least_squares(rows.view(), &codes, &start, 30, &*Context::cpu(1).backend).expect("solves");
+        for (i, code) in codes.chunks_exact(2).enumerate() {
+            for j in 0..3 {
+                let value: f32 = (0..2).map(|s| fitted[s][(usize::from(code[s]), j)]).sum();
+                assert!((value - rows[(i, j)]).abs() < 1e-3, "row {i}: {value} for {}", rows[(i, j)]);
+            }
+        }
+    }
+
+    #[test]
+    fn least_squares_never_makes_codebooks_worse_for_their_codes() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let rows = random(&mut rng, 300, 5);
+        let start: Vec<Array2<f32>> = (0..3).map(|_| random(&mut rng, 8, 5)).collect();
+        let codes: Vec<u16> = (0..900).map(|_| rng.random_range(0..8)).collect();
+        let backend = &*Context::cpu(1).backend;
+        let mut error = mean_error(rows.view(), &start, &codes);
+        let mut books = start;
+        for iterations in [1, 2, 5, 30] {
+            books = least_squares(rows.view(), &codes, &books, iterations, backend).expect("solves");
+            let after = mean_error(rows.view(), &books, &codes);
+            assert!(after <= error * (1.0 + 1e-6), "{after} after {error}");
+            error = after;
+        }
+    }
+}

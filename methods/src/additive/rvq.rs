@@ -1,0 +1,278 @@
+//! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
+
+use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_error};
+use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows};
+use crate::algorithms::rotation::{balanced_axes, multiply};
+use crate::contract::curve::{Course, Seen};
+use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use ndarray::{Array2, ArrayView2, s};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "rvq",
+    summary: "Residual quantizer: stages of codebooks, each for what the stages before have left, with beam search",
+    paper: "Juang and Gray, Multiple stage vector quantization for speech coding, 1982; Chen, Guan and Wang, Approximate nearest neighbor search by residual vector quantization, 2010",
+    rate: "stages × bits",
+    cost: "fit: O(n · beam · dim · 2^bits) per stage and iteration; encode: O(stages · dim · 2^bits) products and O(stages² · beam · 2^bits) additions, or O(stages · beam · dim · 2^bits) where tables would pass 64 MiB",
+    examples: &[
+        r#"{"stages": 3, "bits": 4}"#,
+        r#"{"stages": 1, "bits": 5}"#,
+        r#"{"stages": 4, "bits": 3, "beam": 1, "refit": 2}"#,
+    ],
+    exempt: &[],
+    schema: schema_of::<Rvq>,
+    parse: parse_params::<Rvq>,
+};
+
+/// Parameters of `rvq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rvq {
+    /// Number of stages.
+    #[schemars(range(min = 1, max = 256))]
+    pub stages: usize,
+    /// Bits per stage: each codebook has 2^bits codewords.
+    #[serde(default = "default_bits")]
+    #[schemars(range(min = 1, max = 16))]
+    pub bits: u8,
+    /// Partial codes kept per vector while encoding and while training; 1 is the greedy search.
+    #[serde(default = "default_beam")]
+    #[schemars(range(min = 1, max = 256))]
+    pub beam: usize,
+    /// Iterations of k-means per stage.
+    #[serde(default = "default_iterations")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub iterations: usize,
+    /// Rounds in which all codebooks are fitted together by least squares and the training rows coded again.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub refit: usize,
+}
+
+fn default_bits() -> u8 {
+    8
+}
+
+fn default_beam() -> usize {
+    5
+}
+
+fn default_iterations() -> usize {
+    10
+}
+
+impl Method for Rvq {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("stages", self.stages, 1, 256)?;
+        ParamError::in_range("bits", self.bits, 1, 16)?;
+        ParamError::in_range("beam", self.beam, 1, 256)?;
+        ParamError::in_range("iterations", self.iterations, 0, 10_000)?;
+        ParamError::in_range("refit", self.refit, 0, 100)
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.stages * usize::from(self.bits)
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        // Each k-means is over the residuals of all partial codes.
+        let stages = (self.stages * self.beam) as f64 * dim as f64 * f64::from(1u32 << self.bits);
+        n as f64 * (stages * (self.iterations + 2) as f64 + self.encode_cost(dim) * self.refit as f64)
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        let (stages, beam, codewords) = (self.stages as f64, self.beam as f64, f64::from(1u32 << self.bits));
+        // Products with all codewords and sums of table rows, or products with each residual.
+        stages * codewords * (dim as f64 + 0.5 * beam * stages).min(beam * dim as f64)
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        check_train(train, cx)?;
+        self.check(train.ncols())?;
+        let train = train.as_standard_layout();
+        let Stages { codebooks, codes, mse } =
+            train_stages(train.view(), self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
+        let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
+        let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
+        let mut course = Course::default();
+        for after_stage in mse {
+            course.see(after_stage, Seen::AllRows);
+            course.advance();
+        }
+        for _ in 0..self.refit {
+            cx.cancel.check()?;
+            let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
+            let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone())?;
+            let again = candidate.codes(train.view())?;
+            let left = mean_error(train.view(), &candidate.codebooks.books, &again);
+            // A beam search is a heuristic: codebooks that it uses worse are not better.
+            let kept = left < error;
+            course.see(left, if kept { Seen::AllRows } else { Seen::Rejected });
+            course.advance();
+            if !kept {
+                break;
+            }
+            (codes, error, best) = (again, left, candidate);
+        }
+        best.curves = vec![course.into_curve(true)];
+        Ok(Box::new(best))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let shape = (self.stages, 1 << self.bits, dim);
+        AdditiveQuantizer::restore(state, shape, self.beam, None, cx.backend.clone())
+    }
+}
+
+/// Iterations of the least-squares solver between two searches.
+const REFIT_ITERATIONS: usize = 30;
+
+/// Residuals of all partial codes of the training rows, at most; there are up to four copies of them at a time.
+const MAX_BEAM_BYTES: f64 = 4.0 * (1u64 << 30) as f64;
+
+/// Codebooks trained stage by stage, the codes they gave on the way, and the MSE after each stage.
+pub(crate) struct Stages {
+    pub(crate) codebooks: Vec<Array2<f32>>,
+    pub(crate) codes: Vec<u16>,
+    pub(crate) mse: Vec<f64>,
+}
+
+/// Trains `stages` codebooks of `codewords`, each on what the `beam` best partial codes of every row have left.
+pub(crate) fn train_stages(
+    train: ArrayView2<'_, f32>,
+    stages: usize,
+    codewords: usize,
+    beam: usize,
+    iterations: usize,
+    cx: &Context,
+) -> Result<Stages, MethodError> {
+    let bytes = 4.0 * train.len() as f64 * beam as f64;
+    if bytes > MAX_BEAM_BYTES {
+        let gib = bytes / f64::from(1 << 30);
+        let message = format!("`beam: {beam}` holds {gib:.0} GiB of residuals of {} training rows", train.nrows());
+        return Err(ParamError::new("beam", message, "use a narrower beam or fewer training rows").into());
+    }
+    let stop = Stop { max_iterations: iterations, relative_drop: 1e-6 };
+    let mut beams = Beams::new(train);
+    let (mut codebooks, mut mse) = (Vec::new(), Vec::new());
+    for stage in 0..stages {
+        // All partial codes of a row lend their residuals: the search will meet all of them.
+        let codebook = progressive(beams.view(), codewords, stop, stage as u32, cx)?;
+        beams.extend(codebook.view(), beam, &*cx.backend)?;
+        mse.push(beams.mean_error());
+        codebooks.push(codebook);
+    }
+    Ok(Stages { codebooks, codes: beams.best_codes(), mse })
+}
+
+/// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
+/// poor optima and follows the noise of late stages; cells found where the variance is are good cells to start from
+/// (progressive-dimension clustering, as in FAISS). A sample of rows finds these as well.
+fn progressive(
+    rows: ArrayView2<'_, f32>,
+    k: usize,
+    stop: Stop,
+    stage: u32,
+    cx: &Context,
+) -> Result<Array2<f32>, MethodError> {
+    let (n, dim) = rows.dim();
+    let every = n.div_ceil(AXES_ROWS.max(8 * dim)) as isize;
+    let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
+    let mut rng = cx.rng(Stream::Part(stage));
+    let sample = (n > SAMPLE * k).then(|| random_rows(rows, SAMPLE * k, &mut rng));
+    let rotated = multiply(sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
+    let mut dims = dim.min(FIRST_DIMS);
+    let rotated = cx.backend.upload_owned(rotated)?;
+    let mut codebook = plus_plus(&rotated.columns(0..dims), k, &mut rng, cx)?;
+    while dims < dim {
+        let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
+        let trained = lloyd(&rotated.columns(0..dims), codebook, step, cx)?;
+        // The same cells, seen in twice as many dimensions.
+        dims = (2 * dims).min(dim);
+        let cells = cx.backend.cell_sums(&rotated.columns(0..dims), &trained.nearest, k)?;
+        codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
+            0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
+            count => (cells.sums[(c, j)] / count as f64) as f32,
+        });
+    }
+    let all = cx.backend.upload(rows)?;
+    Ok(lloyd_from_sample(&all, multiply(codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
+}
+
+/// Rows per codeword that all but the last dimensions are clustered on.
+const SAMPLE: usize = 128;
+
+/// Share of the iterations in all dimensions that look at a sample. With 8 stages of 8 bits the training error is 1.5% above that of all
+/// rows all the time, at 0.7 of the time, and still 1 to 2% below that of FAISS (uniform, SIFT, MiniLM).
+const EARLY_SHARE: f64 = 0.6;
+
+/// Principal components that clustering begins with, and rows that they are found from.
+const FIRST_DIMS: usize = 4;
+const AXES_ROWS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn random(rng: &mut ChaCha8Rng, n: usize, dim: usize) -> Array2<f32> {
+        Array2::from_shape_fn((n, dim), |_| rng.random::<f32>() - 0.5)
+    }
+
+    #[test]
+    fn a_beam_as_wide_as_all_codes_finds_the_best_code() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let codebooks: Vec<Array2<f32>> = (0..3).map(|_| random(&mut rng, 4, 5)).collect();
+        let rows = random(&mut rng, 40, 5);
+        let cx = Context::cpu(1);
+        let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone()).expect("prepares");
+        let found = quantizer.codes(rows.view()).expect("searches");
+        let mut beams = Beams::new(rows.view());
+        codebooks.iter().for_each(|book| beams.extend(book.view(), 16, &*cx.backend).expect("extends"));
+        assert_eq!(found, beams.best_codes(), "by tables and by residuals");
+        for (i, row) in rows.outer_iter().enumerate() {
+            let error = |code: usize| -> f32 {
+                let sum = &codebooks[0].row(code % 4) + &codebooks[1].row(code / 4 % 4) + codebooks[2].row(code / 16);
+                (&row - &sum).mapv(|v| v * v).sum()
+            };
+            let best = (0..64).map(error).fold(f32::INFINITY, f32::min);
+            assert!((beams.errors[i * beams.width] - best).abs() < 1e-5, "row {i}");
+        }
+    }
+
+    #[test]
+    fn the_first_stages_of_a_code_are_a_coarser_code() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let rows = random(&mut rng, 500, 6);
+        let method = Rvq { stages: 4, bits: 3, beam: 4, iterations: 10, refit: 0 };
+        let quantizer = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
+        let symbols = quantizer.symbols().expect("has symbols");
+        let mut codes = vec![0; 500 * quantizer.code_size()];
+        quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
+        let error_after = |stages: usize| -> f64 {
+            let mut unpacked = [0u16; 4];
+            let each = rows.outer_iter().zip(codes.chunks_exact(quantizer.code_size())).map(|(row, code)| {
+                symbols.unpack(code, &mut unpacked).expect("unpacks");
+                let mut left = row.to_owned();
+                (0..stages)
+                    .for_each(|s| left -= &symbols.codebook(s).expect("a codebook").row(usize::from(unpacked[s])));
+                f64::from(left.mapv(|v| v * v).sum())
+            });
+            each.sum()
+        };
+        let errors: Vec<f64> = (0..=4).map(error_after).collect();
+        assert!(errors.windows(2).all(|pair| pair[1] < pair[0]), "{errors:?}");
+    }
+}

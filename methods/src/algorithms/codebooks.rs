@@ -1,0 +1,123 @@
+//! The codebooks of a code and its layout: what quantizers that select codewords share, however they combine them.
+
+use crate::algorithms::pack::Layout;
+use crate::backend::{Backend, Join};
+use crate::contract::state::{State, StateError};
+use crate::{MethodError, Symbols};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use std::sync::OnceLock;
+
+/// One codebook per symbol of a code, all of the same shape.
+pub(crate) struct Codebooks {
+    /// `K×dsub` each.
+    pub(crate) books: Vec<Array2<f32>>,
+    /// The same component by component, `dsub×K` each, once a search has asked for them.
+    columns: OnceLock<Vec<Vec<f32>>>,
+    /// How their symbols are packed.
+    pub(crate) layout: Layout,
+    /// Name of a position: of which, out of how many.
+    position: fn(usize, usize) -> String,
+}
+
+/// Bits of a symbol that selects one of `codewords`.
+pub(crate) fn symbol_bits(codewords: usize) -> u8 {
+    codewords.next_power_of_two().trailing_zeros().max(1) as u8
+}
+
+impl Codebooks {
+    /// Codebooks of the same shape.
+    ///
+    /// # Panics
+    /// When there is none, they differ in shape, or have more than 2^16 codewords.
+    pub(crate) fn new(books: Vec<Array2<f32>>, position: fn(usize, usize) -> String) -> Codebooks {
+        assert!(!books.is_empty() && books.iter().all(|b| b.dim() == books[0].dim()), "codebooks of one shape");
+        // Row by row, as decoding reads them.
+        let books: Vec<Array2<f32>> = books.into_iter().map(|book| book.as_standard_layout().into_owned()).collect();
+        let layout = Layout::uniform(books.len(), symbol_bits(books[0].nrows()));
+        Codebooks { layout, books, columns: OnceLock::new(), position }
+    }
+
+    /// Adds them to the state of a quantizer.
+    pub(crate) fn save(&self, state: &mut State) {
+        self.books.iter().enumerate().for_each(|(j, book)| state.put_matrix(format!("codebook {j}"), book.view()));
+    }
+
+    /// Takes `count` codebooks of `codewords×dsub` out of a state.
+    pub(crate) fn take(
+        state: &mut State,
+        count: usize,
+        codewords: usize,
+        dsub: usize,
+    ) -> Result<Vec<Array2<f32>>, StateError> {
+        (0..count).map(|j| state.take_matrix(&format!("codebook {j}"), codewords, dsub)).collect()
+    }
+
+    /// Codebooks component by component, as the tables of queries are computed from them: `dsub×K` each.
+    pub(crate) fn columns(&self) -> &[Vec<f32>] {
+        self.columns.get_or_init(|| self.books.iter().map(|book| book.t().iter().copied().collect()).collect())
+    }
+
+    /// Codewords per codebook.
+    pub(crate) fn codewords(&self) -> usize {
+        self.books[0].nrows()
+    }
+
+    /// Components of each codeword.
+    pub(crate) fn dsub(&self) -> usize {
+        self.books[0].ncols()
+    }
+
+    /// Bytes of all codewords.
+    pub(crate) fn model_size(&self) -> usize {
+        self.books.iter().map(|book| 4 * book.len()).sum()
+    }
+
+    /// Decodes codes on a backend; whether it did.
+    pub(crate) fn decode_on(
+        &self,
+        backend: &dyn Backend,
+        codes: &[u8],
+        join: Join,
+        mut rows: ArrayViewMut2<'_, f32>,
+    ) -> Result<bool, MethodError> {
+        match (self.layout.common_width(), rows.as_slice_mut()) {
+            (Some(bits), Some(rows)) => backend.decode_codewords(codes, bits, &self.books, join, rows),
+            _ => Ok(false),
+        }
+    }
+
+    /// Unpacks a code and checks that every symbol names a codeword.
+    pub(crate) fn select(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
+        self.layout.unpack(code, symbols)?;
+        check_symbols(symbols, self.codewords())
+    }
+}
+
+/// Checks that symbols stay below their alphabet, which those of a power of two always do.
+pub(crate) fn check_symbols(symbols: &[u16], alphabet: usize) -> Result<(), MethodError> {
+    if alphabet.is_power_of_two() && alphabet > 1 {
+        return Ok(());
+    }
+    match symbols.iter().position(|&s| usize::from(s) >= alphabet) {
+        Some(position) => Err(MethodError::Symbol { symbol: symbols[position].into(), position, alphabet }),
+        None => Ok(()),
+    }
+}
+
+impl Symbols for Codebooks {
+    fn alphabets(&self) -> Vec<usize> {
+        self.books.iter().map(Array2::nrows).collect()
+    }
+
+    fn position_name(&self, p: usize) -> String {
+        (self.position)(p, self.books.len())
+    }
+
+    fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
+        self.layout.unpack(code, symbols)
+    }
+
+    fn codebook(&self, p: usize) -> Option<ArrayView2<'_, f32>> {
+        self.books.get(p).map(|book| book.view())
+    }
+}

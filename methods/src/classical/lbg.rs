@@ -1,0 +1,211 @@
+//! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat; then move codewords that do little.
+
+use crate::algorithms::codebooks::symbol_bits;
+use crate::algorithms::lloyd::{Stop, Trained, lloyd_from_sample};
+use crate::algorithms::moments::mean;
+use crate::algorithms::utility::{LEAST_GAIN, move_codewords, principal};
+use crate::product::pq::RELATIVE_DROP;
+use crate::product::quantizer::ProductQuantizer;
+use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use ndarray::{Array2, ArrayView2};
+use rand::RngExt;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "lbg",
+    summary: "One codebook for whole vectors, grown from the mean by splitting; codewords that do little are moved",
+    paper: "Linde, Buzo and Gray, An algorithm for vector quantizer design, 1980; Patanè and Russo, The enhanced LBG algorithm, 2001",
+    rate: "bits, or log2(codewords) rounded up",
+    cost: "fit: O(n · dim · codewords) per iteration at the last size, some 30 without moves and up to 200 with; encode: O(dim · codewords)",
+    examples: &[
+        r#"{"bits": 4}"#,
+        r#"{"bits": 1}"#,
+        r#"{"bits": 9, "tolerance": 0.01, "moves": 0}"#,
+        r#"{"codewords": 11}"#,
+    ],
+    exempt: &[],
+    schema: schema_of::<Lbg>,
+    parse: parse_params::<Lbg>,
+};
+
+/// Parameters of `lbg`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Lbg {
+    /// Bits per vector: the codebook has 2^bits codewords. 8 when `codewords` is not written either.
+    #[schemars(range(min = 1, max = 16))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u8>,
+    /// Codewords, when they are to be another number than a power of two.
+    #[schemars(range(min = 2, max = 65536))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codewords: Option<usize>,
+    /// Size of a split, as a share of the standard deviation of the cell.
+    #[schemars(range(min = 0.000001, max = 1.0))]
+    pub epsilon: f64,
+    /// A size is done when the relative drop in distortion falls below this; where codewords are moved, the last size goes on to a
+    /// hundredth of it.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub tolerance: f64,
+    /// How often in turn a move of a codeword that does little to where it is needed more may fail to lower the distortion, before the fit
+    /// ends (Patanè and Russo 2001). With 0 it ends with the last size, as the classical algorithm of 1980 does.
+    #[schemars(range(min = 0, max = 1000))]
+    pub moves: usize,
+}
+
+impl Default for Lbg {
+    fn default() -> Lbg {
+        Lbg { bits: None, codewords: None, epsilon: 0.01, tolerance: 1e-3, moves: 8 }
+    }
+}
+
+/// Bits when neither they nor codewords are written.
+const DEFAULT_BITS: u8 = 8;
+
+/// Lloyd iterations at one size at most; the stop rule ends far earlier on all data seen.
+const MAX_ITERATIONS: usize = 200;
+
+/// Share of the tolerance to which codewords that have been moved settle, and to which all do in the end.
+const MOVE_TOLERANCE: f64 = 0.3;
+const LAST_TOLERANCE: f64 = 0.01;
+
+/// Power iterations for the direction of a split.
+const POWER_ITERATIONS: usize = 4;
+
+impl Lbg {
+    /// Codewords in the end.
+    fn codeword_count(&self) -> usize {
+        self.codewords.unwrap_or_else(|| 1 << self.bits.unwrap_or(DEFAULT_BITS))
+    }
+}
+
+impl Method for Lbg {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        // Written out when neither is.
+        let bits = self.bits.or(self.codewords.is_none().then_some(DEFAULT_BITS));
+        params_of(&Lbg { bits, ..self.clone() })
+    }
+
+    fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        if let (Some(_), Some(codewords)) = (self.bits, self.codewords) {
+            let message = "`bits` and `codewords` say the same thing twice";
+            return Err(ParamError::new("codewords", message, format!("keep `bits`, or `codewords: {codewords}`")));
+        }
+        ParamError::in_range("bits", self.bits.unwrap_or(DEFAULT_BITS), 1, 16)?;
+        ParamError::in_range("codewords", self.codewords.unwrap_or(2), 2, 1 << 16)?;
+        ParamError::in_range("epsilon", self.epsilon, 1e-6, 1.0)?;
+        ParamError::in_range("tolerance", self.tolerance, 0.0, 1.0)?;
+        ParamError::in_range("moves", self.moves, 0, 1000)
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        symbol_bits(self.codeword_count()).into()
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        // About a dozen iterations per size, and the sizes add up to twice the last; as many for a move, of which some are kept.
+        12.0 * (2 + self.moves) as f64 * n as f64 * dim as f64 * self.codeword_count() as f64
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        dim as f64 * self.codeword_count() as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        check_train(train, cx)?;
+        let train = train.as_standard_layout();
+        let rows = cx.backend.upload(train.view())?;
+        let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };
+        // The mean, in f64: the best codebook of one.
+        let mean = mean(train.view());
+        let mut codebook = Array2::from_shape_fn((1, train.ncols()), |(_, j)| mean[j] as f32);
+        // The stop rule is about all rows: none of the iterations looks at a sample.
+        let lloyd = |codebook, stop| lloyd_from_sample(&rows, codebook, stop, 0.0, cx);
+        let mut trained = lloyd(codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 })?;
+        let mut history = trained.course.clone();
+        while trained.codebook.nrows() < self.codeword_count() {
+            let more = trained.codebook.nrows().min(self.codeword_count() - trained.codebook.nrows());
+            codebook = split(train.view(), &trained, more, self.epsilon, cx)?;
+            trained = lloyd(codebook, stop)?;
+            history.advance();
+            history.append(&trained.course);
+        }
+        if self.moves > 0 {
+            // However fine the tolerance: a move has to gain more than the former, and k-means ends at the latter.
+            let until = |share: f64, least: f64| Stop { relative_drop: (share * self.tolerance).max(least), ..stop };
+            trained.course = history;
+            let moved =
+                move_codewords(train.view(), &rows, trained, self.moves, until(MOVE_TOLERANCE, LEAST_GAIN), cx)?;
+            trained = lloyd(moved.codebook, until(LAST_TOLERANCE, RELATIVE_DROP))?;
+            history = moved.course;
+            history.append(&trained.course);
+        }
+        Ok(Box::new(ProductQuantizer::trained(vec![trained.codebook], history, cx.backend.clone())))
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        Ok(ProductQuantizer::restore(state, 1, self.codeword_count(), dim, cx.backend.clone())?)
+    }
+}
+
+/// Replaces each of the `more` codewords with the largest distortion, all of them if need be, by `y ± ε·σ·v`. The paper leaves the perturbation free. A fixed vector moves so little
+/// distortion in the first iteration in high dimension that the stop rule ends it there, so `v` is the principal
+/// direction of the cell (power iterations from a seeded start) and `σ` the standard deviation along it.
+fn split(
+    train: ArrayView2<'_, f32>,
+    trained: &Trained,
+    more: usize,
+    epsilon: f64,
+    cx: &Context,
+) -> Result<Array2<f32>, MethodError> {
+    let (k, dim) = trained.codebook.dim();
+    let mut order: Vec<usize> = (0..k).collect();
+    if more < k {
+        let mut distortion = vec![0f64; k];
+        for (row, &c) in train.outer_iter().zip(&trained.nearest) {
+            let errors = row.into_iter().zip(trained.codebook.row(c as usize)).map(|(x, y)| f64::from(x - y).powi(2));
+            distortion[c as usize] += errors.sum::<f64>();
+        }
+        order.sort_by(|&a, &b| distortion[b].total_cmp(&distortion[a]).then(a.cmp(&b)));
+    }
+    let split: Vec<bool> = order.iter().take(more).fold(vec![false; k], |mut split, &c| {
+        split[c] = true;
+        split
+    });
+    let mut members = vec![Vec::new(); k];
+    for (i, &c) in trained.nearest.iter().enumerate() {
+        members[c as usize].push(i);
+    }
+    let mut rng = cx.rng(Stream::Part(k as u32));
+    let starts: Vec<Vec<f64>> = (0..k).map(|_| (0..dim).map(|_| rng.random::<f64>() - 0.5).collect()).collect();
+    let offsets: Vec<Vec<f64>> = members
+        .into_par_iter()
+        .zip(starts)
+        .enumerate()
+        .map(|(c, (members, start))| {
+            cx.cancel.check()?;
+            if !split[c] {
+                return Ok(vec![0.0; dim]);
+            }
+            let rows = members.iter().map(|&i| train.row(i));
+            let (direction, deviation) = principal(rows, trained.codebook.row(c), start, POWER_ITERATIONS);
+            Ok(direction.into_iter().map(|v| v * epsilon * deviation).collect())
+        })
+        .collect::<Result<_, MethodError>>()?;
+    // What each new codeword comes of, and which way it is moved.
+    let sources: Vec<(usize, f64)> =
+        (0..k).flat_map(|c| if split[c] { vec![(c, 1.0), (c, -1.0)] } else { vec![(c, 0.0)] }).collect();
+    Ok(Array2::from_shape_fn((k + more, dim), |(i, j)| {
+        let (c, sign) = sources[i];
+        (f64::from(trained.codebook[(c, j)]) + sign * offsets[c][j]) as f32
+    }))
+}

@@ -1,0 +1,272 @@
+//! Codes that are signs of a few learned components: lookup-free quantization, and binary spherical quantization.
+
+use crate::learned::shared::{
+    Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore,
+    unit_rows,
+};
+use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use gradients::Matrix;
+use ndarray::{Array2, ArrayView2};
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "lfq",
+    summary: "Lookup-free quantization: the sign of each latent component, kept in balance by entropies; spherical if asked",
+    paper: "Yu et al., Language model beats diffusion: tokenizer is key to visual generation (MAGVIT-v2), 2023; Zhao, Xiong and Krähenbühl, Image and video tokenization with binary spherical quantization, 2024",
+    rate: "bits",
+    cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
+    examples: &[
+        r#"{"bits": 12, "training": {"epochs": 6, "batch": 128}}"#,
+        r#"{"bits": 8, "spherical": true, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
+    ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
+    schema: schema_of::<Lfq>,
+    parse: parse_params::<Lfq>,
+};
+
+/// Parameters of `lfq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lfq {
+    /// Components of a latent, one bit each. Equal groups of up to 16 make one symbol each; with a prime number beyond 16 each bit is
+    /// a symbol of its own.
+    #[schemars(range(min = 1, max = 65536))]
+    pub bits: usize,
+    /// Bring latents to unit length, and signs with them (binary spherical quantization).
+    #[serde(default)]
+    pub spherical: bool,
+    /// Weight of the entropy loss: how undecided single signs are, less `diversity` times how undecided they are on average; in nats
+    /// per component, over the 64 rows of a gradient, at a temperature of one half.
+    #[serde(default = "default_entropy_weight")]
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub entropy_weight: f64,
+    /// What an even use of both signs counts against the decidedness of single ones.
+    #[serde(default = "default_diversity")]
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub diversity: f64,
+    /// Weight of the commitment loss, which pulls latents to their signs.
+    #[serde(default = "default_beta")]
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub beta: f64,
+    /// What turns vectors into latents and back.
+    #[serde(default)]
+    pub encoder: Encoder,
+    /// How everything is trained.
+    #[serde(default)]
+    pub training: Training,
+}
+
+fn default_entropy_weight() -> f64 {
+    0.02
+}
+
+fn default_diversity() -> f64 {
+    1.0
+}
+
+fn default_beta() -> f64 {
+    0.25
+}
+
+/// Bits of a symbol, at most.
+const SYMBOL_BITS: usize = 16;
+
+impl Lfq {
+    /// Groups of equal size, as few as symbols allow.
+    fn groups(&self) -> usize {
+        (self.bits.div_ceil(SYMBOL_BITS)..=self.bits).find(|g| self.bits.is_multiple_of(*g)).unwrap_or(1)
+    }
+
+    fn signs(&self) -> Signs {
+        let size = self.bits / self.groups();
+        let value = if self.spherical { (self.bits as f32).sqrt().recip() } else { 1.0 };
+        Signs { levels: vec![2; size], value }
+    }
+}
+
+impl Method for Lfq {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("bits", self.bits, 1, 1 << 16)?;
+        ParamError::in_range("entropy-weight", self.entropy_weight, 0.0, 1000.0)?;
+        ParamError::in_range("diversity", self.diversity, 0.0, 1000.0)?;
+        ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
+        self.training.check()?;
+        self.encoder.needs_decoder()?;
+        self.encoder.latent(dim, LatentWidth::Exactly(self.bits)).map(|_| ())
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.bits
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        self.training.cost(n, self.encode_cost(dim))
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        self.encoder.cost(dim, self.bits)
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        let shape = (LatentWidth::Exactly(self.bits), Spread::Even(1.0));
+        fit(&self.encoder, &self.training, shape, LookupFree { spec: self.clone() }, train, cx)
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        restore(&self.encoder, dim, self.bits, state, cx, |_| {
+            Ok(Box::new(GridQuantizer::new(self.signs(), self.groups(), cx.backend.clone())))
+        })
+    }
+}
+
+/// One bit per component; `+value` or `−value`.
+struct Signs {
+    levels: Vec<usize>,
+    value: f32,
+}
+
+impl Grid for Signs {
+    fn levels(&self) -> &[usize] {
+        &self.levels
+    }
+
+    fn digits(&self, latents: &[f32], digits: &mut [usize]) {
+        digits.iter_mut().zip(latents).for_each(|(digit, z)| *digit = usize::from(*z > 0.0));
+    }
+
+    fn value(&self, _j: usize, digit: usize) -> f32 {
+        if digit == 1 { self.value } else { -self.value }
+    }
+}
+
+struct LookupFree {
+    spec: Lfq,
+}
+
+/// `4/τ`, where codewords are chosen with probabilities `∝ exp(−‖z−c‖²/τ)`: of two signs `±1` the positive one then has
+/// the probability `σ(4z/τ)`.
+const SHARPNESS: f32 = 8.0;
+
+impl Bottleneck for LookupFree {
+    fn start(&mut self, _latents: ArrayView2<'_, f32>, _cx: &Context) -> Result<(), MethodError> {
+        Ok(())
+    }
+
+    fn has_own_scale(&self) -> bool {
+        true
+    }
+
+    fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        Vec::new()
+    }
+
+    fn pass(
+        &self,
+        latents: &Matrix,
+        _parameters: &[Matrix],
+        _moment: &Moment<'_>,
+        _rng: &mut ChaCha8Rng,
+    ) -> Result<Pass, MethodError> {
+        let (latents, value) = match self.spec.spherical {
+            true => (unit_rows(latents), self.spec.signs().value),
+            false => (latents.clone(), 1.0),
+        };
+        let signs = latents.values().mapv(|z| if z > 0.0 { value } else { -value });
+        let gap = latents.minus(&Matrix::constant(signs.view()));
+        let commitment = gap.by(&gap).mean().scaled(1.0 / (value * value));
+        let entropy = entropy_loss(&latents.scaled(1.0 / value), self.spec.diversity as f32);
+        let losses = vec![
+            Loss { name: "entropy_loss", weight: self.spec.entropy_weight, value: entropy },
+            Loss { name: "commitment_loss", weight: self.spec.beta, value: commitment },
+        ];
+        Ok(Pass { latents: latents.straight_through(signs.view()), losses, chosen: Vec::new() })
+    }
+
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        Ok(Box::new(GridQuantizer::new(self.spec.signs(), self.spec.groups(), cx.backend.clone())))
+    }
+}
+
+/// `E[H(p(c|z))] − γ·H(E[p(c|z)])` per component, in nats. The components of a code choose independently given the latent, so
+/// that the first entropy is a sum over them; for the second that holds on average only, and the sum is an upper bound (Zhao, Xiong
+/// and Krähenbühl 2024). Averages are over the rows that a gradient is taken of.
+fn entropy_loss(latents: &Matrix, diversity: f32) -> Matrix {
+    let positive = latents.scaled(SHARPNESS).sigmoid();
+    binary_entropy(&positive).mean().minus(&binary_entropy(&positive.column_means()).mean().scaled(diversity))
+}
+
+/// `−p·ln p − (1−p)·ln(1−p)` of each entry.
+fn binary_entropy(p: &Matrix) -> Matrix {
+    // Away from 0 and 1, where the logarithm has no value.
+    const EDGE: f32 = 1e-6;
+    let p = p.scaled(1.0 - 2.0 * EDGE).shifted(EDGE);
+    let rest = p.scaled(-1.0).shifted(1.0);
+    p.by(&p.ln()).plus(&rest.by(&rest.ln())).scaled(-1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gradients::{Parameter, gradients};
+    use ndarray::arr2;
+
+    #[test]
+    fn entropies_by_hand() {
+        // One component undecided in both rows, one decided and even, one decided and the same.
+        let latents = arr2(&[[0.0f32, 9.0, 9.0], [0.0, -9.0, 9.0]]);
+        let found = entropy_loss(&Matrix::constant(latents.view()), 1.0).scalar();
+        let expected = (2f32.ln() - (2f32.ln() + 2f32.ln())) / 3.0;
+        assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+    }
+
+    #[test]
+    fn the_entropy_loss_decides_single_signs_and_evens_them_out() {
+        let of = |z: Array2<f32>, diversity| {
+            let leaf = Parameter::new(z.view()).leaf();
+            gradients(&entropy_loss(&leaf, diversity), &[leaf]).remove(0)
+        };
+        let single = of(arr2(&[[0.05f32], [-0.05]]), 0.0);
+        assert!(single[(0, 0)] < 0.0 && single[(1, 0)] > 0.0, "descending moves both away from zero: {single}");
+        let even = of(arr2(&[[0.3f32], [0.02]]), 10.0);
+        assert!(even[(1, 0)] > 0.0, "descending turns the less decided of two equal signs: {even}");
+        // By hand, at one row without diversity: dH/dz = s·p(1−p)·ln((1−p)/p) with p = σ(s·z), ln((1−p)/p) = −s·z.
+        let z = 0.1f32;
+        let p = 1.0 / (1.0 + (-SHARPNESS * z).exp());
+        let expected = SHARPNESS * p * (1.0 - p) * (-SHARPNESS * z);
+        let found = of(arr2(&[[z]]), 0.0)[(0, 0)];
+        assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+    }
+
+    #[test]
+    fn bits_are_shared_out_evenly() {
+        for (bits, groups) in [(1, 1), (16, 1), (17, 17), (18, 2), (32, 2), (64, 4), (100, 10), (384, 24)] {
+            let lfq = Lfq {
+                bits,
+                spherical: false,
+                entropy_weight: 0.0,
+                diversity: 0.0,
+                beta: 0.0,
+                encoder: Encoder::default(),
+                training: Training::default(),
+            };
+            assert_eq!(lfq.groups(), groups, "{bits} bits");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Residual quantization of learned latents, the bottleneck of neural audio codecs.
+
+use crate::additive::quantizer::AdditiveQuantizer;
+use crate::algorithms::codebooks::symbol_bits;
+use crate::learned::shared::estimator::rotate;
+use crate::learned::shared::{
+    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start, Temperature,
+    Training, Update, fit, restore,
+};
+use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
+use gradients::Matrix;
+use ndarray::{Array2, ArrayView2};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The registration of this method.
+pub const ENTRY: MethodEntry = MethodEntry {
+    name: "rvqvae",
+    summary: "Residual VQ of learned latents: stages of codebooks trained with encoder and decoder, with quantizer dropout",
+    paper: "Zeghidour et al., SoundStream: an end-to-end neural audio codec, 2021; Défossez et al., High fidelity neural audio compression (EnCodec), 2022",
+    rate: "stages × log2(codewords), rounded up",
+    cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(stages · beam · latent · codewords)",
+    examples: &[
+        r#"{"stages": 3, "codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
+        r#"{"stages": 2, "codewords": 12, "update": "gradient", "quantizer-dropout": 0.5, "estimator": "rotation", "beam": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
+    ],
+    exempt: &[Exemption {
+        law: "clusters_far_apart_do_not_hide_the_nearest",
+        with: "{}",
+        why: "what is nearest is decided among latents, which an encoder has made",
+    }],
+    schema: schema_of::<Rvqvae>,
+    parse: parse_params::<Rvqvae>,
+};
+
+/// Parameters of `rvqvae`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rvqvae {
+    /// Number of stages, each for what the stages before have left.
+    #[schemars(range(min = 1, max = 256))]
+    pub stages: usize,
+    /// Codewords of each stage.
+    #[serde(default = "default_codewords")]
+    #[schemars(range(min = 2, max = 65536))]
+    pub codewords: usize,
+    /// Share of the gradients that are taken with a random number of stages only, so that the first ones carry the most.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub quantizer_dropout: f64,
+    /// Partial codes kept per vector while encoding; 1 is the greedy search that training does.
+    #[serde(default = "default_beam")]
+    #[schemars(range(min = 1, max = 256))]
+    pub beam: usize,
+    /// Weight of the commitment loss of each stage.
+    #[serde(default = "default_beta")]
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub beta: f64,
+    /// How codewords follow the residuals that choose them.
+    #[serde(default = "default_update")]
+    pub update: Update,
+    /// What moving averages keep at each batch.
+    #[serde(default = "default_decay")]
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    pub decay: f64,
+    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used; 0 leaves dead
+    /// codewords dead.
+    #[serde(default = "default_reset")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub reset: f64,
+    /// How the gradient passes the choice of codewords.
+    #[serde(default = "default_estimator")]
+    pub estimator: Estimator,
+    /// Codewords to start from, stage by stage.
+    #[serde(default = "default_start")]
+    pub start: Start,
+    /// What turns vectors into latents and back.
+    #[serde(default)]
+    pub encoder: Encoder,
+    /// How everything is trained.
+    #[serde(default)]
+    pub training: Training,
+}
+
+fn default_codewords() -> usize {
+    256
+}
+
+fn default_beam() -> usize {
+    1
+}
+
+fn default_beta() -> f64 {
+    0.25
+}
+
+fn default_update() -> Update {
+    Update::Ema
+}
+
+fn default_decay() -> f64 {
+    0.99
+}
+
+fn default_reset() -> f64 {
+    0.1
+}
+
+fn default_estimator() -> Estimator {
+    Estimator::StraightThrough
+}
+
+fn default_start() -> Start {
+    Start::Kmeans
+}
+
+const WIDTH: LatentWidth = LatentWidth::MultipleOf(1);
+
+impl Rvqvae {
+    fn rules(&self) -> Rules {
+        Rules {
+            update: self.update,
+            estimator: self.estimator,
+            decay: self.decay,
+            reset: self.reset,
+            beta: self.beta,
+            cosine: false,
+            temperature: Temperature::default(),
+        }
+    }
+}
+
+impl Method for Rvqvae {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn params(&self) -> serde_json::Value {
+        params_of(self)
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("stages", self.stages, 1, 256)?;
+        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
+        ParamError::in_range("quantizer-dropout", self.quantizer_dropout, 0.0, 1.0)?;
+        ParamError::in_range("beam", self.beam, 1, 256)?;
+        self.rules().check()?;
+        if self.estimator == Estimator::Gumbel {
+            let message = "stages draw no codewords at random: what is left for the next would be noise";
+            return Err(ParamError::new("estimator", message, "use `straight-through` or `rotation`"));
+        }
+        self.training.check()?;
+        self.encoder.latent(dim, WIDTH).map(|_| ())
+    }
+
+    fn code_bits(&self, _dim: usize) -> usize {
+        self.stages * usize::from(symbol_bits(self.codewords))
+    }
+
+    fn fit_cost(&self, n: usize, dim: usize) -> f64 {
+        self.training.cost(n, self.encode_cost(dim))
+    }
+
+    fn encode_cost(&self, dim: usize) -> f64 {
+        let latent = self.encoder.latent(dim, WIDTH).unwrap_or(dim);
+        self.encoder.cost(dim, latent) + (self.stages * self.beam * latent * self.codewords) as f64
+    }
+
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        self.check(train.ncols())?;
+        let bottleneck = Stages { spec: self.clone(), books: Vec::new() };
+        fit(&self.encoder, &self.training, (WIDTH, Spread::Natural(1)), bottleneck, train, cx)
+    }
+
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+        let latent = self.encoder.latent(dim, WIDTH)?;
+        restore(&self.encoder, dim, latent, state, cx, |state| {
+            let shape = (self.stages, self.codewords, latent);
+            AdditiveQuantizer::restore(state, shape, self.beam, None, cx.backend.clone())
+        })
+    }
+}
+
+struct Stages {
+    spec: Rvqvae,
+    books: Vec<LearnedCodebook>,
+}
+
+/// `rows` less the codewords chosen for them.
+fn subtract(rows: &mut Array2<f32>, codewords: ArrayView2<'_, f32>, chosen: &[u32]) {
+    for (mut row, &c) in rows.outer_iter_mut().zip(chosen) {
+        row -= &codewords.row(c as usize);
+    }
+}
+
+impl Bottleneck for Stages {
+    fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
+        let mut residuals = latents.to_owned();
+        for stage in 0..self.spec.stages {
+            cx.cancel.check()?;
+            let mut rng = cx.rng(Stream::LearnedCodebook(stage as u32));
+            let codewords = self.spec.start.codewords(residuals.view(), self.spec.codewords, cx, &mut rng)?;
+            let nearest = cx.backend.nearest(&cx.backend.upload(residuals.view())?, codewords.view())?;
+            subtract(&mut residuals, codewords.view(), &nearest);
+            self.books.push(LearnedCodebook::new(codewords, self.spec.rules()));
+        }
+        Ok(())
+    }
+
+    fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        self.books.iter_mut().filter_map(LearnedCodebook::parameter).collect()
+    }
+
+    /// Each stage sees what the codewords before it have left of the latents. All of them together take the latents' place; the
+    /// losses are the mean over the stages that take part.
+    fn pass(
+        &self,
+        latents: &Matrix,
+        parameters: &[Matrix],
+        moment: &Moment<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Pass, MethodError> {
+        let stages = self.books.len();
+        let dropped = rng.random::<f64>() < self.spec.quantizer_dropout;
+        let taken = if dropped { rng.random_range(1..=stages) } else { stages };
+        let mut residual = latents.clone();
+        let mut choices = Vec::with_capacity(taken);
+        for (stage, book) in self.books.iter().enumerate().take(taken) {
+            let choice = book.choose(&residual, parameters.get(stage), moment, rng)?;
+            residual = residual.minus(&Matrix::constant(choice.codewords.view()));
+            choices.push(choice);
+        }
+        let sum = choices.iter().fold(Array2::zeros(latents.dim()), |sum: Array2<f32>, c| sum + &c.codewords);
+        let output = match self.spec.estimator {
+            Estimator::Rotation => rotate(latents, sum.view()),
+            _ => latents.straight_through(sum.view()),
+        };
+        let losses = self.spec.rules().losses(&choices);
+        // Stages that are left out have chosen nothing.
+        let mut chosen: Vec<Vec<u32>> = choices.into_iter().map(|choice| choice.chosen).collect();
+        chosen.resize(stages, Vec::new());
+        Ok(Pass { latents: output, losses, chosen })
+    }
+
+    fn after_step(
+        &mut self,
+        latents: ArrayView2<'_, f32>,
+        chosen: &[Vec<u32>],
+        cx: &Context,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), MethodError> {
+        if self.spec.update == Update::Gradient && self.spec.reset == 0.0 {
+            return Ok(());
+        }
+        let mut residuals = latents.to_owned();
+        for (book, chosen) in self.books.iter_mut().zip(chosen) {
+            // With dropout a stage has seen some of the rows, and which is not told: all rows choose for it anew.
+            let all = if chosen.len() == residuals.nrows() {
+                chosen.clone()
+            } else {
+                cx.backend.nearest(&cx.backend.upload(residuals.view())?, book.codewords().view())?
+            };
+            let before = book.codewords();
+            book.after_step(residuals.view(), &all, cx, rng)?;
+            subtract(&mut residuals, before.view(), &all);
+        }
+        Ok(())
+    }
+
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let books = self.books.iter().map(LearnedCodebook::codewords).collect();
+        Ok(Box::new(AdditiveQuantizer::new(books, self.spec.beam, None, cx.backend.clone())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gradients::{Parameter, gradients};
+    use ndarray::arr2;
+    use rand::SeedableRng;
+
+    /// Three stages of three codewords, whose sums f32 holds exactly.
+    fn stages(dropout: f64, estimator: &str, count: usize) -> Stages {
+        let json = serde_json::json!({
+            "stages": count, "codewords": 3, "quantizer-dropout": dropout, "estimator": estimator, "update": "gradient"
+        });
+        let spec: Rvqvae = serde_json::from_value(json).expect("parameters");
+        let books = [
+            arr2(&[[0.0f32, 0.0], [4.0, 4.0], [-4.0, 3.0]]),
+            arr2(&[[0.0f32, 0.5], [1.0, 0.0], [-0.5, -1.0]]),
+            arr2(&[[0.25f32, 0.0], [0.0, 0.25], [-0.25, -0.25]]),
+        ];
+        let books = books.into_iter().take(count).map(|book| LearnedCodebook::new(book, spec.rules())).collect();
+        Stages { spec, books }
+    }
+
+    fn latents() -> Array2<f32> {
+        arr2(&[[0.3f32, -0.2], [4.75, 4.1], [-4.3, 3.75], [3.2, 2.8]])
+    }
+
+    /// What each stage sees, and the codewords it chooses, by plain search.
+    fn by_hand(bottleneck: &Stages) -> Vec<[Array2<f32>; 2]> {
+        let mut residual = latents();
+        let of_stage = |book: &LearnedCodebook| {
+            let (codewords, mut chosen) = (book.codewords(), residual.clone());
+            for (z, mut q) in residual.outer_iter().zip(chosen.outer_iter_mut()) {
+                let distance = |c: &usize| (&z - &codewords.row(*c)).mapv(|v| v * v).sum();
+                let best = (0..3).min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("three codewords");
+                q.assign(&codewords.row(best));
+            }
+            let left = &residual - &chosen;
+            [std::mem::replace(&mut residual, left), chosen]
+        };
+        bottleneck.books.iter().map(of_stage).collect()
+    }
+
+    fn pass(bottleneck: &Stages, seed: u64) -> (Pass, Vec<Matrix>) {
+        let cx = Context::cpu(1);
+        let mut leaves = vec![Parameter::new(latents().view()).leaf()];
+        leaves.extend(bottleneck.books.iter().map(|book| Parameter::new(book.codewords().view()).leaf()));
+        let moment = Moment { progress: 0.0, cx: &cx };
+        let pass = bottleneck.pass(&leaves[0], &leaves[1..], &moment, &mut ChaCha8Rng::seed_from_u64(seed));
+        (pass.expect("passes"), leaves)
+    }
+
+    #[test]
+    fn dropout_takes_the_first_few_stages() {
+        for estimator in ["straight-through", "rotation"] {
+            let bottleneck = stages(1.0, estimator, 3);
+            let expected = by_hand(&bottleneck);
+            let mut times = [0; 4];
+            for seed in 0..60 {
+                let (pass, _) = pass(&bottleneck, seed);
+                assert_eq!(pass.chosen.len(), 3, "stages left out have an empty list");
+                let taken = pass.chosen.iter().take_while(|chosen| !chosen.is_empty()).count();
+                assert!(pass.chosen[taken..].iter().all(Vec::is_empty), "none after one that is left out");
+                let sum = expected[..taken].iter().fold(Array2::<f32>::zeros((4, 2)), |sum, [_, q]| sum + q);
+                assert_eq!(pass.latents.values(), sum, "{taken} stages");
+                let gaps = expected[..taken].iter().map(|[z, q]| (z - q).mapv(|v| v * v).mean().expect("entries"));
+                let mean = gaps.sum::<f32>() / taken as f32;
+                for loss in &pass.losses {
+                    assert!((loss.value.scalar() - mean).abs() < 1e-6, "{}, {taken} stages", loss.name);
+                }
+                times[taken] += 1;
+            }
+            assert!(times[0] == 0 && times[1..].iter().all(|&t| t >= 8), "each number is drawn: {times:?}");
+        }
+    }
+
+    #[test]
+    fn without_dropout_all_stages_are_summed_and_passed_straight_through() {
+        let bottleneck = stages(0.0, "straight-through", 3);
+        let sum = by_hand(&bottleneck).iter().fold(Array2::<f32>::zeros((4, 2)), |sum, [_, q]| sum + q);
+        let w = arr2(&[[1.0f32, -2.0], [0.5, 3.0], [-1.5, 0.7], [0.1, 0.2]]);
+        for seed in 0..5 {
+            let (pass, leaves) = pass(&bottleneck, seed);
+            assert_eq!(pass.latents.values(), sum);
+            let loss = pass.latents.by(&Matrix::constant(w.view())).mean().scaled(w.len() as f32);
+            let found = gradients(&loss, &leaves);
+            assert_eq!(found[0], w, "the identity");
+            assert!(found[1..].iter().all(|g| g.iter().all(|&v| v == 0.0)), "codewords have a loss of their own");
+        }
+    }
+
+    #[test]
+    fn losses_are_means_over_stages_by_hand() {
+        let bottleneck = stages(0.0, "straight-through", 2);
+        let expected = by_hand(&bottleneck);
+        let (found, leaves) = pass(&bottleneck, 1);
+        let told: Vec<_> = found.losses.iter().map(|loss| (loss.name, loss.weight)).collect();
+        assert_eq!(told, [("codebook_loss", 1.0), ("commitment_loss", 0.25)]);
+        // Each is a mean over two stages of means over eight entries.
+        let gaps: Vec<Array2<f32>> = expected.iter().map(|[z, q]| z - q).collect();
+        let value = gaps.iter().flatten().map(|v| v * v).sum::<f32>() / 16.0;
+        assert!(found.losses.iter().all(|loss| (loss.value.scalar() - value).abs() < 1e-6));
+        let near = |found: &Array2<f32>, expected: &Array2<f32>| {
+            let gap = (found - expected).iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(gap < 1e-6, "{found} for {expected}");
+        };
+        let of_commitment = gradients(&found.losses[1].value, &leaves);
+        near(&of_commitment[0], &((&gaps[0] + &gaps[1]) / 8.0));
+        assert!(of_commitment[1..].iter().all(|g| g.iter().all(|&v| v == 0.0)));
+        let (found, leaves) = pass(&bottleneck, 1);
+        let of_codebook = gradients(&found.losses[0].value, &leaves);
+        assert!(of_codebook[0].iter().all(|&v| v == 0.0));
+        for (stage, gap) in gaps.iter().enumerate() {
+            let mut by_codewords = Array2::<f32>::zeros((3, 2));
+            for (gap, &c) in gap.outer_iter().zip(&found.chosen[stage]) {
+                by_codewords.row_mut(c as usize).scaled_add(-1.0 / 8.0, &gap);
+            }
+            near(&of_codebook[1 + stage], &by_codewords);
+        }
+    }
+
+    #[test]
+    fn residuals_are_what_codewords_leave() {
+        let mut rows = arr2(&[[1.0f32, 2.0], [3.0, 4.0]]);
+        subtract(&mut rows, arr2(&[[1.0f32, 1.0], [3.0, 5.0]]).view(), &[0, 1]);
+        assert_eq!(rows, arr2(&[[0.0, 1.0], [0.0, -1.0]]));
+    }
+}

@@ -1,0 +1,630 @@
+//! What turns vectors into latents and back: nothing, principal axes, or these with a network that corrects them.
+
+use super::network::{Affine, Layer, Network, Windows};
+use crate::algorithms::moments::{mean, variance};
+use crate::algorithms::rotation::{PrincipalAxes, deal, principal_axes};
+use crate::backend::{Backend, RowMap};
+use crate::contract::state::{State, StateError};
+use crate::{Context, MethodError, ParamError, Quantizer, Stream};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+
+/// What turns vectors into latents, and its counterpart that turns them back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum Encoder {
+    /// Latents are the vectors, centred and divided by one number.
+    Identity,
+    /// An affine map each way, trained from principal axes on.
+    Linear(Linear),
+    /// Principal axes, and beside them a network of one hidden layer that learns to correct them.
+    Mlp(Mlp),
+    /// Principal axes, and beside them two convolutions that learn to correct them; for square patches of pictures.
+    Conv(Conv),
+}
+
+/// An affine map each way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Linear {
+    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8192))]
+    pub latent: Option<usize>,
+}
+
+/// A network of one hidden layer each way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mlp {
+    /// Components of the hidden layer.
+    #[schemars(range(min = 1, max = 65536))]
+    pub hidden: usize,
+    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8192))]
+    pub latent: Option<usize>,
+}
+
+impl Default for Mlp {
+    fn default() -> Mlp {
+        Mlp { hidden: 256, latent: None }
+    }
+}
+
+/// Two convolutions each way, on patches of `size×size` places of `channels` values each, channels of a place together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conv {
+    /// Places on each side; a multiple of 4.
+    #[schemars(range(min = 4, max = 256))]
+    pub size: usize,
+    /// Values per place: 3 for colour, 1 for grey.
+    #[schemars(range(min = 1, max = 256))]
+    pub channels: usize,
+    /// Channels after the first convolution; twice as many after the second.
+    #[schemars(range(min = 1, max = 1024))]
+    pub features: usize,
+    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8192))]
+    pub latent: Option<usize>,
+}
+
+impl Default for Conv {
+    fn default() -> Conv {
+        Conv { size: 8, channels: 3, features: 16, latent: None }
+    }
+}
+
+impl Default for Encoder {
+    fn default() -> Encoder {
+        Encoder::Linear(Linear::default())
+    }
+}
+
+/// How many components of a latent a bottleneck can work with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LatentWidth {
+    /// This number.
+    Exactly(usize),
+    /// Any multiple of this number.
+    MultipleOf(usize),
+}
+
+/// How latents should be spread at the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spread {
+    /// As the rows are along their principal axes, which are dealt to as many groups.
+    Natural(usize),
+    /// Every component with this standard deviation.
+    Even(f64),
+}
+
+/// Components of a latent beyond which the default does not go, unless there are more groups.
+const LATENT: usize = 128;
+
+/// Components of vectors or latents that principal axes are computed for, at most.
+const MAX_WIDTH: usize = 1 << 13;
+
+/// Weights of an encoder, at most: a GiB of them.
+const MAX_VALUES: f64 = (1u64 << 28) as f64;
+
+impl Encoder {
+    fn asked(&self) -> Option<usize> {
+        match self {
+            Encoder::Identity => None,
+            Encoder::Linear(Linear { latent })
+            | Encoder::Mlp(Mlp { latent, .. })
+            | Encoder::Conv(Conv { latent, .. }) => *latent,
+        }
+    }
+
+    /// Components of a latent of vectors of `dim` components.
+    ///
+    /// # Errors
+    /// A number that the bottleneck cannot work with; an encoder that does not fit the dimension.
+    pub(crate) fn latent(&self, dim: usize, width: LatentWidth) -> Result<usize, ParamError> {
+        if let Encoder::Conv(conv) = self {
+            conv.check(dim)?;
+        }
+        if let Encoder::Mlp(mlp) = self {
+            ParamError::in_range("encoder/mlp/hidden", mlp.hidden, 1, 1 << 16)?;
+        }
+        if let Some(asked) = self.asked() {
+            ParamError::in_range(&format!("encoder/{}/latent", self.key()), asked, 1, MAX_WIDTH)?;
+        }
+        let latent = self.width(dim, width)?;
+        if *self != Encoder::Identity && dim.max(latent) > MAX_WIDTH {
+            let message = format!("principal axes of {dim} components for latents of {latent} are too many");
+            return Err(ParamError::new("encoder", message, format!("use at most {MAX_WIDTH} of each, or `identity`")));
+        }
+        if self.values(dim, latent) > MAX_VALUES {
+            let message = format!("this encoder would have {:.1e} weights each way", self.values(dim, latent));
+            return Err(ParamError::new("encoder", message, "use smaller `hidden`, `features` or `latent`"));
+        }
+        Ok(latent)
+    }
+
+    /// Refuses to go without a decoder, for a bottleneck whose values have a size of their own.
+    pub(crate) fn needs_decoder(&self) -> Result<(), ParamError> {
+        if *self != Encoder::Identity {
+            return Ok(());
+        }
+        let message = "the values of this bottleneck have a size of their own, which only a decoder can bring back";
+        Err(ParamError::new("encoder", message, "use `encoder: { linear: {} }`"))
+    }
+
+    fn key(&self) -> &'static str {
+        match self {
+            Encoder::Identity => "identity",
+            Encoder::Linear(_) => "linear",
+            Encoder::Mlp(_) => "mlp",
+            Encoder::Conv(_) => "conv",
+        }
+    }
+
+    fn width(&self, dim: usize, width: LatentWidth) -> Result<usize, ParamError> {
+        match (self, width, self.asked()) {
+            (Encoder::Identity, LatentWidth::Exactly(needed), _) if needed != dim => {
+                let message = format!("this bottleneck has {needed} components, the vectors have {dim}");
+                Err(ParamError::new("encoder", message, "use `encoder: { linear: {} }`, which maps one to the other"))
+            }
+            (Encoder::Identity, LatentWidth::MultipleOf(groups), _) if !dim.is_multiple_of(groups) => {
+                let message = format!("d={dim} is not divisible by groups={groups}");
+                Err(ParamError::new("groups", message, "use a divisor of the dimension, or an encoder"))
+            }
+            (Encoder::Identity, ..) => Ok(dim),
+            (_, LatentWidth::Exactly(needed), Some(asked)) if asked != needed => {
+                let message = format!("`latent: {asked}`, but this bottleneck has {needed} components");
+                Err(ParamError::new("encoder", message, format!("leave `latent` out, or write `latent: {needed}`")))
+            }
+            (_, LatentWidth::Exactly(needed), _) => Ok(needed),
+            (_, LatentWidth::MultipleOf(groups), Some(asked)) if !asked.is_multiple_of(groups) => {
+                let message = format!("`latent: {asked}` is not divisible by groups={groups}");
+                let near = asked.div_ceil(groups) * groups;
+                Err(ParamError::new("encoder", message, format!("use a multiple of {groups}, e.g. `latent: {near}`")))
+            }
+            (_, LatentWidth::MultipleOf(_), Some(asked)) => Ok(asked),
+            (_, LatentWidth::MultipleOf(groups), None) => Ok((dim.min(LATENT) / groups * groups).max(groups)),
+        }
+    }
+
+    /// Networks of the right shape; none where latents are the vectors. `affine` gives the maps, by inputs and outputs:
+    /// those of the encoder before those of the decoder, each in the order of [`Network::save`]. Nothing is built before
+    /// its maps are there, so that a file that does not hold them costs no memory.
+    fn build<E>(
+        &self,
+        dim: usize,
+        latent: usize,
+        mut affine: impl FnMut(Part, usize, usize) -> Result<Affine, E>,
+    ) -> Result<Option<[Network; 2]>, E> {
+        let mut network = |part, inputs, outputs| {
+            let mut affine = |inputs, outputs| affine(part, inputs, outputs);
+            let straight = affine(inputs, outputs)?;
+            let branch = match self {
+                Encoder::Identity | Encoder::Linear(_) => Vec::new(),
+                Encoder::Mlp(mlp) => {
+                    let first = affine(inputs, mlp.hidden)?;
+                    vec![Layer::Affine(first), Layer::Rectifier, Layer::Affine(affine(mlp.hidden, outputs)?)]
+                }
+                Encoder::Conv(conv) => match part {
+                    Part::Encoder => conv.there(outputs, affine)?,
+                    Part::Decoder => conv.back(inputs, affine)?,
+                },
+            };
+            Ok(Network { straight, branch })
+        };
+        if *self == Encoder::Identity {
+            return Ok(None);
+        }
+        Ok(Some([network(Part::Encoder, dim, latent)?, network(Part::Decoder, latent, dim)?]))
+    }
+
+    /// Multiply-adds of encoding a row, which are about those of decoding it. Nothing is built for it.
+    pub(crate) fn cost(&self, dim: usize, latent: usize) -> f64 {
+        let [dim, latent] = [dim, latent].map(|n| n as f64);
+        match self {
+            Encoder::Identity => dim,
+            Encoder::Linear(_) => dim * latent,
+            Encoder::Mlp(mlp) => dim * latent + mlp.hidden as f64 * (dim + latent),
+            Encoder::Conv(conv) => {
+                let [size, channels, features] = [conv.size, conv.channels, conv.features].map(|n| n as f64);
+                let places = size * size;
+                let convolutions =
+                    places / 4.0 * 9.0 * channels * features + places / 16.0 * 18.0 * features * features;
+                dim * latent + convolutions + places / 8.0 * features * latent
+            }
+        }
+    }
+
+    /// Values of an encoder or decoder, and of what convolutions know of places.
+    fn values(&self, dim: usize, latent: usize) -> f64 {
+        match self {
+            // Every window has its places written down; the decoder's last convolution has the most.
+            Encoder::Conv(conv) => self.cost(dim, latent).min(1e18) + (9 * conv.size.pow(2) * conv.features) as f64,
+            _ => self.cost(dim, latent),
+        }
+    }
+
+    /// An encoder and decoder for `rows`, before training.
+    pub(crate) fn start(&self, rows: ArrayView2<'_, f32>, latent: usize, spread: Spread, cx: &Context) -> Autoencoder {
+        let dim = rows.ncols();
+        let centre = mean(rows);
+        let power = variance(rows, &centre) / dim as f64;
+        let scale = if power > 0.0 { power.sqrt() as f32 } else { 1.0 };
+        let centre = centre.into_iter().map(|m| m as f32).collect();
+        let zeros = |_, inputs, outputs| Ok::<_, Infallible>(Affine::zeros(inputs, outputs));
+        let Ok(networks) = self.build(dim, latent, zeros);
+        let networks = networks.map(|[mut encoder, mut decoder]| {
+            let mut rng = cx.rng(Stream::Networks);
+            let axes = principal_axes(rows);
+            set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
+            set_branch(&mut encoder.branch, &mut rng);
+            set_branch(&mut decoder.branch, &mut rng);
+            [encoder, decoder]
+        });
+        Autoencoder { mean: centre, scale, networks }
+    }
+
+    /// From what [`Autoencoder::save`] put down.
+    pub(crate) fn restore(&self, dim: usize, latent: usize, state: &mut State) -> Result<Autoencoder, StateError> {
+        let mean = state.take("mean", dim)?;
+        let scale = state.take("scale", 1)?[0];
+        if scale <= 0.0 {
+            return Err(StateError::Value("scale".into()));
+        }
+        let mut taken = [0; 2];
+        let networks = self.build(dim, latent, |part, inputs, outputs| {
+            let (name, number) = (["encoder", "decoder"][part as usize], &mut taken[part as usize]);
+            *number += 1;
+            Affine::restore(name, *number - 1, (inputs, outputs), state)
+        })?;
+        Ok(Autoencoder { mean, scale, networks })
+    }
+}
+
+/// One of the two networks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Encoder,
+    Decoder,
+}
+
+impl Conv {
+    fn check(&self, dim: usize) -> Result<(), ParamError> {
+        ParamError::in_range("encoder/conv/size", self.size, 4, 256)?;
+        ParamError::in_range("encoder/conv/channels", self.channels, 1, 256)?;
+        ParamError::in_range("encoder/conv/features", self.features, 1, 1024)?;
+        let Conv { size, channels, .. } = *self;
+        if !size.is_multiple_of(4) {
+            let message = format!("`size: {size}` is not a multiple of 4, and it is halved twice");
+            return Err(ParamError::new("encoder", message, format!("use {}", size.next_multiple_of(4))));
+        }
+        if size * size * channels != dim {
+            let message = format!(
+                "patches of {size}×{size} places of {channels} values are {} components, not {dim}",
+                size * size * channels
+            );
+            return Err(ParamError::new("encoder", message, "set `size` and `channels` to those of the patches"));
+        }
+        Ok(())
+    }
+
+    /// Halved twice.
+    fn there<E>(
+        &self,
+        latent: usize,
+        mut affine: impl FnMut(usize, usize) -> Result<Affine, E>,
+    ) -> Result<Vec<Layer>, E> {
+        let Conv { size, channels, features, .. } = *self;
+        let first = affine(9 * channels, features)?;
+        let second = affine(9 * features, 2 * features)?;
+        let last = affine(self.smallest(), latent)?;
+        Ok(vec![
+            Layer::Convolution(Windows::halving(size, channels), first),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::halving(size / 2, features), second),
+            Layer::Rectifier,
+            Layer::Affine(last),
+        ])
+    }
+
+    /// Doubled twice.
+    fn back<E>(
+        &self,
+        latent: usize,
+        mut affine: impl FnMut(usize, usize) -> Result<Affine, E>,
+    ) -> Result<Vec<Layer>, E> {
+        let Conv { size, channels, features, .. } = *self;
+        let first = affine(latent, self.smallest())?;
+        let second = affine(18 * features, features)?;
+        let last = affine(9 * features, channels)?;
+        Ok(vec![
+            Layer::Affine(first),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::doubling(size / 4, 2 * features), second),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::doubling(size / 2, features), last),
+        ])
+    }
+
+    /// Values of a patch that has been halved twice.
+    fn smallest(&self) -> usize {
+        self.size / 4 * self.size / 4 * 2 * self.features
+    }
+}
+
+/// Random weights for every layer but the last, which stays zero: the branch begins as no correction at all.
+fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
+    let last = branch.len().saturating_sub(1);
+    for layer in branch.iter_mut().take(last) {
+        if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
+            let (inputs, outputs) = affine.dim();
+            *affine = Affine::random(inputs, outputs, rng);
+        }
+    }
+}
+
+/// Sets two affine maps to principal axes and back. Where there are
+/// more latents than axes, axes are used again, each time with some noise, so that training can tell their copies apart.
+fn set_axes(
+    there: &mut Affine,
+    back: &mut Affine,
+    axes: &PrincipalAxes,
+    scale: f64,
+    spread: Spread,
+    rng: &mut ChaCha8Rng,
+) {
+    const NOISE: f32 = 0.05;
+    const FLAT: f64 = 1e-6;
+    let (dim, latent) = there.dim();
+    let ([there, _], [back, _]) = (there.arrays_mut(), back.arrays_mut());
+    let deviation = |axis: usize| axes.variances[axis].sqrt() / scale;
+    let numbers: Vec<usize> = match spread {
+        Spread::Natural(groups) if latent <= dim => deal(&axes.variances[..latent], groups),
+        _ => (0..latent).map(|j| j % dim).collect(),
+    };
+    let copies = |axis: usize| numbers.iter().filter(|&&n| n == axis).count() as f64;
+    let largest = deviation(0);
+    for (j, &axis) in numbers.iter().enumerate() {
+        let deviation = deviation(axis);
+        let stretch = match spread {
+            Spread::Natural(_) => 1.0,
+            // An axis along which nothing varies says nothing.
+            Spread::Even(_) if deviation <= FLAT * largest => 0.0,
+            Spread::Even(wanted) => wanted / deviation,
+        };
+        let shrink = if stretch > 0.0 { 1.0 / (stretch * copies(axis)) } else { 0.0 };
+        let again = numbers[..j].contains(&axis);
+        let of_axis = axes.axes.column(axis);
+        for (i, &x) in of_axis.iter().enumerate() {
+            let noise = if again { NOISE * (rng.random::<f32>() - 0.5) } else { 0.0 };
+            there[(i, j)] = (x + noise) * stretch as f32;
+            back[(j, i)] = x * shrink as f32;
+        }
+    }
+}
+
+/// Encoder and decoder where a backend computes them itself.
+pub(crate) struct CodersOnBackend([Option<Box<dyn RowMap>>; 2]);
+
+/// An encoder and a decoder, with the mean and the scale that vectors are brought to before one and back after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Autoencoder {
+    mean: Vec<f32>,
+    scale: f32,
+    /// There and back; none where latents are the standardized vectors.
+    pub(crate) networks: Option<[Network; 2]>,
+}
+
+impl Autoencoder {
+    /// Moves latents to `centre`, and fits the decoder to what is left of them: each component by the gain and the offset that
+    /// bring its quantized values nearest to it. A bottleneck that changes the size of latents then starts where principal axes end.
+    pub(crate) fn fit_start(
+        &mut self,
+        rows: ArrayView2<'_, f32>,
+        quantizer: &dyn Quantizer,
+        centre: &[f32],
+    ) -> Result<(), MethodError> {
+        let Some([encoder, _]) = &mut self.networks else { return Ok(()) };
+        let [_, bias] = encoder.straight.arrays_mut();
+        *bias += &ArrayView1::from(centre).insert_axis(Axis(0));
+        let latents = self.encode(rows);
+        let mut codes = vec![0u8; latents.nrows() * quantizer.code_size()];
+        quantizer.encode_into(latents.view(), &mut codes)?;
+        let mut quantized = Array2::zeros(latents.dim());
+        quantizer.decode_into(&codes, quantized.view_mut())?;
+        let (means, quantized_means) = (mean(latents.view()), mean(quantized.view()));
+        let n = latents.nrows().max(1) as f64;
+        let Some([_, decoder]) = &mut self.networks else { return Ok(()) };
+        let [weights, bias] = decoder.straight.arrays_mut();
+        let mut offset = vec![0f64; self.mean.len()];
+        let mut power = 0.0;
+        for j in 0..latents.ncols() {
+            let pairs = latents.column(j).into_iter().zip(quantized.column(j));
+            let (mut shared, mut own) = (0.0, 0.0);
+            for (&z, &q) in pairs {
+                let q = f64::from(q) - quantized_means[j];
+                shared += (f64::from(z) - means[j]) * q;
+                own += q * q;
+            }
+            let gain = if own > 0.0 { shared / own } else { 0.0 };
+            let rest = means[j] - f64::from(centre[j]) - gain * quantized_means[j];
+            let mut row = weights.row_mut(j);
+            offset.iter_mut().zip(&row).for_each(|(o, w)| *o += rest * f64::from(*w));
+            row.mapv_inplace(|w| w * gain as f32);
+            power += (own / n + quantized_means[j].powi(2)) / latents.ncols() as f64;
+        }
+        bias.iter_mut().zip(&offset).for_each(|(b, o)| *b += *o as f32);
+        // The branch was drawn for latents of power 1.
+        if power > 0.0
+            && let Some(Layer::Affine(first)) = decoder.branch.first_mut()
+        {
+            first.arrays_mut()[0].mapv_inplace(|w| w / power.sqrt() as f32);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// `(x − mean)/scale`: components of power 1 on the whole.
+    pub(crate) fn standardize(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let inverse = 1.0 / self.scale;
+        let mut out = &rows - &ArrayView1::from(&self.mean).insert_axis(Axis(0));
+        out.mapv_inplace(|v| v * inverse);
+        out
+    }
+
+    /// Latents of rows as they are.
+    pub(crate) fn encode(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let rows = self.standardize(rows);
+        match &self.networks {
+            Some([encoder, _]) => encoder.apply(rows.view()),
+            None => rows,
+        }
+    }
+
+    /// As `backend` computes encoder and decoder.
+    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<CodersOnBackend, MethodError> {
+        Ok(match &self.networks {
+            Some([encoder, decoder]) => CodersOnBackend([encoder.on(backend)?, decoder.on(backend)?]),
+            None => CodersOnBackend([None, None]),
+        })
+    }
+
+    /// [`Autoencoder::encode`], by what [`Autoencoder::on`] made.
+    pub(crate) fn encode_on(
+        &self,
+        CodersOnBackend([encoder, _]): &CodersOnBackend,
+        rows: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, MethodError> {
+        match encoder {
+            Some(encoder) => encoder.apply(self.standardize(rows).view()),
+            None => Ok(self.encode(rows)),
+        }
+    }
+
+    /// Rows from latents, by what [`Autoencoder::on`] made.
+    pub(crate) fn decode_on(
+        &self,
+        CodersOnBackend([_, on_backend]): &CodersOnBackend,
+        latents: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, MethodError> {
+        let mut rows = match (on_backend, &self.networks) {
+            (Some(decoder), _) => decoder.apply(latents)?,
+            (None, Some([_, decoder])) => decoder.apply(latents),
+            (None, None) => latents.to_owned(),
+        };
+        rows.mapv_inplace(|v| v * self.scale);
+        Ok(rows + ArrayView1::from(&self.mean).insert_axis(Axis(0)))
+    }
+
+    pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        self.networks.iter_mut().flatten().flat_map(Network::parameters).collect()
+    }
+
+    pub(crate) fn model_size(&self) -> usize {
+        4 * (self.mean.len() + 1) + self.networks.iter().flatten().map(Network::model_size).sum::<usize>()
+    }
+
+    pub(crate) fn save(&self, state: &mut State) {
+        state.put("mean", self.mean.clone());
+        state.put("scale", vec![self.scale]);
+        if let Some([encoder, decoder]) = &self.networks {
+            encoder.save("encoder", state);
+            decoder.save("decoder", state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    fn stretched(n: usize, dim: usize) -> Array2<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        Array2::from_shape_fn((n, dim), |(_, j)| {
+            let x: f32 = StandardNormal.sample(&mut rng);
+            5.0 + x * (1.0 + j as f32)
+        })
+    }
+
+    fn power(rows: &Array2<f32>) -> f64 {
+        rows.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / rows.nrows() as f64
+    }
+
+    /// Rows of all latents.
+    fn decode(coders: &Autoencoder, latents: ArrayView2<'_, f32>) -> Array2<f32> {
+        coders.decode_on(&CodersOnBackend([None, None]), latents).expect("decodes")
+    }
+
+    #[test]
+    fn every_encoder_begins_as_principal_axes() {
+        let rows = stretched(500, 16);
+        let conv = Conv { size: 4, channels: 1, features: 2, latent: None };
+        let encoders =
+            [Encoder::Linear(Linear::default()), Encoder::Mlp(Mlp { hidden: 7, latent: None }), Encoder::Conv(conv)];
+        for encoder in encoders {
+            for spread in [Spread::Natural(2), Spread::Even(0.9)] {
+                let all = encoder.start(rows.view(), 16, spread, &Context::cpu(1));
+                let latents = all.encode(rows.view());
+                let back = decode(&all, latents.view());
+                assert!(power(&(&back - &rows)) < 1e-6 * power(&rows), "{encoder:?}: all axes lose nothing");
+                if let Spread::Even(wanted) = spread {
+                    let deviation = (power(&latents) / 16.0).sqrt();
+                    assert!((deviation - wanted).abs() < 1e-3, "{encoder:?}: {deviation}");
+                }
+                let few = encoder.start(rows.view(), 4, spread, &Context::cpu(1));
+                let lost = power(&(decode(&few, few.encode(rows.view()).view()) - &rows));
+                let expected: f64 = principal_axes(rows.view()).variances[4..].iter().sum();
+                assert!((lost / expected - 1.0).abs() < 0.01, "{encoder:?}: {lost} for {expected}");
+                let more = encoder.start(rows.view(), 40, spread, &Context::cpu(1));
+                let lost = power(&(decode(&more, more.encode(rows.view()).view()) - &rows));
+                assert!(lost < 0.02 * power(&rows), "{encoder:?}: axes used again, {lost}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_built_before_the_first_array_is_there() {
+        let conv = Conv { size: 88, channels: 1, features: 170, latent: None };
+        for encoder in
+            [Encoder::Linear(Linear::default()), Encoder::Mlp(Mlp { hidden: 65536, latent: None }), Encoder::Conv(conv)]
+        {
+            for reached in 0..2 {
+                let mut asked = Vec::new();
+                let built = encoder.build(7744, 4, |part, inputs, outputs| {
+                    asked.push((part, inputs, outputs));
+                    if asked.len() > reached { Err(()) } else { Ok(Affine::zeros(inputs, outputs)) }
+                });
+                assert!(built.is_err() && asked.len() == reached + 1, "{encoder:?}: {asked:?}");
+                assert_eq!(asked[0], (Part::Encoder, 7744, 4), "{encoder:?}");
+            }
+        }
+        let identity = Encoder::Identity.build(12, 12, |_, _, _| Err(()));
+        assert!(matches!(identity, Ok(None)), "nothing to ask for");
+    }
+
+    #[test]
+    fn widths_that_do_not_fit_are_told_with_those_that_do() {
+        let told = |encoder: &Encoder, width| encoder.latent(12, width).expect_err("wrong").help.expect("a way out");
+        let linear = |latent| Encoder::Linear(Linear { latent: Some(latent) });
+        assert!(told(&Encoder::Identity, LatentWidth::Exactly(3)).contains("linear"));
+        assert!(told(&Encoder::Identity, LatentWidth::MultipleOf(5)).contains("divisor"));
+        assert_eq!(told(&linear(9), LatentWidth::MultipleOf(4)), "use a multiple of 4, e.g. `latent: 12`");
+        assert_eq!(told(&linear(9), LatentWidth::Exactly(8)), "leave `latent` out, or write `latent: 8`");
+        assert!(told(&Encoder::Conv(Conv::default()), LatentWidth::MultipleOf(1)).contains("size"));
+        assert_eq!(Encoder::default().latent(12, LatentWidth::MultipleOf(5)), Ok(10));
+        assert_eq!(Encoder::default().latent(500, LatentWidth::MultipleOf(5)), Ok(125));
+        assert_eq!(Encoder::default().latent(2, LatentWidth::MultipleOf(5)), Ok(5));
+    }
+}

@@ -1,0 +1,314 @@
+//! Small networks: an affine map and, beside it, a branch of layers that corrects it. Each is described once, computed
+//! twice: on differentiable matrices to train, and on plain rows to encode and decode.
+
+use crate::MethodError;
+use crate::algorithms::rotation::{Packed, multiply_packed};
+use crate::backend::{AffineMap, Backend, BranchLayer, RowMap};
+use crate::contract::state::{State, StateError};
+use gradients::Matrix;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// `x·weights + bias`.
+#[derive(Clone, Debug)]
+pub(crate) struct Affine {
+    /// Inputs × outputs.
+    weights: Array2<f32>,
+    /// 1 × outputs.
+    bias: Array2<f32>,
+    /// The weights as they are multiplied by, once that has happened.
+    packed: OnceLock<Packed>,
+}
+
+impl Affine {
+    pub(crate) fn zeros(inputs: usize, outputs: usize) -> Affine {
+        Affine::new(Array2::zeros((inputs, outputs)), Array2::zeros((1, outputs)))
+    }
+
+    /// Normal weights that keep the power of what a rectifier lets through (He et al. 2015), for inputs of power 1.
+    pub(crate) fn random(inputs: usize, outputs: usize, rng: &mut impl Rng) -> Affine {
+        let deviation = (2.0 / inputs as f64).sqrt() as f32;
+        let mut draw = || -> f32 { StandardNormal.sample(rng) };
+        let weights = Array2::from_shape_fn((inputs, outputs), |_| deviation * draw());
+        Affine::new(weights, Array2::zeros((1, outputs)))
+    }
+
+    fn new(weights: Array2<f32>, bias: Array2<f32>) -> Affine {
+        Affine { weights, bias, packed: OnceLock::new() }
+    }
+
+    /// Inputs and outputs.
+    pub(crate) fn dim(&self) -> (usize, usize) {
+        self.weights.dim()
+    }
+
+    /// Weights and bias, to be changed.
+    pub(crate) fn arrays_mut(&mut self) -> [&mut Array2<f32>; 2] {
+        self.packed.take();
+        [&mut self.weights, &mut self.bias]
+    }
+
+    /// Map number `i` of the network `name`, as [`Network::save`] put it down.
+    pub(crate) fn restore(
+        name: &str,
+        i: usize,
+        (inputs, outputs): (usize, usize),
+        state: &mut State,
+    ) -> Result<Affine, StateError> {
+        let weights = state.take_matrix(&format!("{name} weights {i}"), inputs, outputs)?;
+        Ok(Affine::new(weights, state.take_matrix(&format!("{name} bias {i}"), 1, outputs)?))
+    }
+
+    fn view(&self) -> AffineMap<'_> {
+        AffineMap { weights: self.weights.view(), bias: self.bias.view() }
+    }
+
+    fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let packed = self.packed.get_or_init(|| Packed::new(self.weights.view()));
+        multiply_packed(rows, self.weights.view(), packed) + &self.bias
+    }
+}
+
+/// The 3×3 windows of a picture: for each place of the result, the nine places that it sees, all channels of each.
+#[derive(Clone, Debug)]
+pub(crate) struct Windows {
+    /// Numbers of inputs, window by window; the number of inputs stands for a zero beyond the edge.
+    inputs: Vec<u32>,
+    /// Inputs per window.
+    taps: usize,
+}
+
+impl Windows {
+    /// Of a picture of `size×size` places of `channels` each, around every second place.
+    pub(crate) fn halving(size: usize, channels: usize) -> Windows {
+        let picture = |y: usize, x: usize| Some((y, x)).filter(|_| y < size && x < size);
+        Windows::new(size.div_ceil(2), channels, size, |y, x| (2 * y, 2 * x), picture)
+    }
+
+    /// Of a picture of `size×size` places that is first doubled by repeating each place, around every place of that.
+    pub(crate) fn doubling(size: usize, channels: usize) -> Windows {
+        let picture = |y: usize, x: usize| Some((y / 2, x / 2)).filter(|_| y < 2 * size && x < 2 * size);
+        Windows::new(2 * size, channels, size, |y, x| (y, x), picture)
+    }
+
+    /// `picture` maps a place that a window sees to one of the `size×size` places there are.
+    fn new(
+        out: usize,
+        channels: usize,
+        size: usize,
+        centre: impl Fn(usize, usize) -> (usize, usize),
+        picture: impl Fn(usize, usize) -> Option<(usize, usize)>,
+    ) -> Windows {
+        let mut inputs = Vec::with_capacity(out * out * 9 * channels);
+        for (y, x) in (0..out).flat_map(|y| (0..out).map(move |x| (y, x))) {
+            let (y, x) = centre(y, x);
+            for (dy, dx) in (0..3).flat_map(|dy| (0..3).map(move |dx| (dy, dx))) {
+                // One is added before one is taken away: places are not negative.
+                let seen = (y + dy).checked_sub(1).zip((x + dx).checked_sub(1)).and_then(|(y, x)| picture(y, x));
+                let first = seen.map(|(y, x)| (y * size + x) * channels);
+                inputs.extend((0..channels).map(|c| first.map_or(size * size * channels, |first| first + c) as u32));
+            }
+        }
+        Windows { inputs, taps: 9 * channels }
+    }
+
+    fn count(&self) -> usize {
+        self.inputs.len() / self.taps
+    }
+}
+
+/// A step of a branch.
+#[derive(Clone, Debug)]
+pub(crate) enum Layer {
+    /// An affine map of everything.
+    Affine(Affine),
+    /// The same affine map of every window; the results side by side.
+    Convolution(Windows, Affine),
+    /// `max(x, 0)`.
+    Rectifier,
+}
+
+/// `x·A + b + branch(x)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) straight: Affine,
+    pub(crate) branch: Vec<Layer>,
+}
+
+/// Rows that one task takes through all layers.
+const ROWS: usize = 256;
+
+impl Network {
+    /// Every trained array, in the order in which [`Network::trace`] expects them.
+    pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+        let mut found: Vec<&mut Array2<f32>> = self.straight.arrays_mut().into();
+        for layer in &mut self.branch {
+            if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
+                found.extend(affine.arrays_mut());
+            }
+        }
+        found
+    }
+
+    /// Length of [`Network::parameters`].
+    pub(crate) fn parameter_count(&self) -> usize {
+        2 * self.affines().count()
+    }
+
+    fn affines(&self) -> impl Iterator<Item = &Affine> {
+        std::iter::once(&self.straight).chain(self.branch.iter().filter_map(|layer| match layer {
+            Layer::Affine(affine) | Layer::Convolution(_, affine) => Some(affine),
+            Layer::Rectifier => None,
+        }))
+    }
+
+    /// Bytes of all weights.
+    pub(crate) fn model_size(&self) -> usize {
+        self.affines().map(|affine| 4 * (affine.weights.len() + affine.bias.len())).sum()
+    }
+
+    /// On differentiable rows, with `parameters` in place of the arrays.
+    pub(crate) fn trace(&self, rows: &Matrix, parameters: &[Matrix]) -> Matrix {
+        let mut pairs = parameters.chunks_exact(2);
+        let mut affine = |x: &Matrix| match pairs.next() {
+            Some([weights, bias]) => x.times(weights).plus(bias),
+            _ => unreachable!("as many parameters as Network::parameters gives"),
+        };
+        let straight = affine(rows);
+        let mut x = rows.clone();
+        for layer in &self.branch {
+            x = match layer {
+                Layer::Affine(_) => affine(&x),
+                Layer::Rectifier => x.rectified(),
+                Layer::Convolution(windows, of_window) => {
+                    let seen = x.gather_columns(&windows.inputs).reshaped(windows.taps);
+                    affine(&seen).reshaped(windows.count() * of_window.bias.len())
+                }
+            };
+        }
+        if self.branch.is_empty() { straight } else { straight.plus(&x) }
+    }
+
+    /// As `backend` computes it; nothing where [`Network::apply`] is to be used.
+    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<Option<Box<dyn RowMap>>, MethodError> {
+        fn layer(layer: &Layer) -> BranchLayer<'_> {
+            match layer {
+                Layer::Affine(affine) => BranchLayer::Affine(affine.view()),
+                Layer::Convolution(windows, affine) => {
+                    BranchLayer::Windows { inputs: &windows.inputs, map: affine.view() }
+                }
+                Layer::Rectifier => BranchLayer::Rectifier,
+            }
+        }
+        let branch: Vec<BranchLayer<'_>> = self.branch.iter().map(layer).collect();
+        backend.network(self.straight.view(), &branch)
+    }
+
+    /// On plain rows. The result of a row does not depend on those beside it.
+    pub(crate) fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let mut out = Array2::zeros((rows.nrows(), self.straight.bias.len()));
+        let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
+        tasks.for_each(|(mut out, rows)| out.assign(&self.apply_block(rows)));
+        out
+    }
+
+    fn apply_block(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let straight = self.straight.apply(rows);
+        let mut x: Option<Array2<f32>> = None;
+        for layer in &self.branch {
+            let input = x.as_ref().map_or(rows, |x| x.view());
+            x = Some(match layer {
+                Layer::Affine(affine) => affine.apply(input),
+                Layer::Rectifier => input.mapv(|v| v.max(0.0)),
+                Layer::Convolution(windows, affine) => convolve(input, windows, affine),
+            });
+        }
+        match x {
+            Some(correction) => straight + correction,
+            None => straight,
+        }
+    }
+
+    /// Adds all arrays to `state`, under names that begin with `name`.
+    pub(crate) fn save(&self, name: &str, state: &mut State) {
+        for (i, affine) in self.affines().enumerate() {
+            state.put_matrix(format!("{name} weights {i}"), affine.weights.view());
+            state.put_matrix(format!("{name} bias {i}"), affine.bias.view());
+        }
+    }
+}
+
+fn convolve(rows: ArrayView2<'_, f32>, windows: &Windows, affine: &Affine) -> Array2<f32> {
+    let mut seen = Array2::zeros((rows.nrows() * windows.count(), windows.taps));
+    for (i, row) in rows.outer_iter().enumerate() {
+        let mut of_row = seen.slice_mut(s![i * windows.count()..(i + 1) * windows.count(), ..]);
+        for (to, &from) in of_row.iter_mut().zip(&windows.inputs) {
+            *to = row.get(from as usize).copied().unwrap_or(0.0);
+        }
+    }
+    let out = affine.apply(seen.view());
+    let shape = (rows.nrows(), windows.count() * affine.bias.len());
+    match out.into_shape_with_order(shape) {
+        Ok(out) => out,
+        Err(error) => unreachable!("the windows of a row lie one after the other: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gradients::Parameter;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn gaussian(n: usize, dim: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
+        Array2::from_shape_fn((n, dim), |_| StandardNormal.sample(rng))
+    }
+
+    #[test]
+    fn a_network_gives_the_same_traced_as_on_plain_rows() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let random = |inputs, outputs, rng: &mut ChaCha8Rng| {
+            let affine = Affine::random(inputs, outputs, rng);
+            Affine::new(affine.weights, gaussian(1, outputs, rng))
+        };
+        let (first, second, third) = (random(27, 5, &mut rng), random(45, 4, &mut rng), random(16, 7, &mut rng));
+        let branch = vec![
+            Layer::Convolution(Windows::halving(4, 3), first),
+            Layer::Rectifier,
+            Layer::Convolution(Windows::doubling(2, 5), second),
+            Layer::Rectifier,
+            Layer::Affine(random(64, 16, &mut rng)),
+            Layer::Rectifier,
+            Layer::Affine(third),
+        ];
+        let mut network = Network { straight: random(48, 7, &mut rng), branch };
+        let rows = gaussian(300, 48, &mut rng);
+        let parameters: Vec<Matrix> =
+            network.parameters().into_iter().map(|p| Parameter::new(p.view()).leaf()).collect();
+        let traced = network.trace(&Matrix::constant(rows.view()), &parameters).values();
+        let plain = network.apply(rows.view());
+        let gap = (&traced - &plain).iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(gap < 1e-3, "{gap}");
+        let one = network.apply(rows.slice(s![17..18, ..]));
+        assert_eq!(one.row(0), plain.row(17), "a row alone");
+        let mut state = State::default();
+        network.save("encoder", &mut state);
+        assert_eq!(state.arrays().map(|a| 4 * a.values.len()).sum::<usize>(), network.model_size());
+    }
+
+    #[test]
+    fn windows_by_hand() {
+        // A picture of 2×2 places of one channel: around every second place there is one window, around place 0.
+        assert_eq!(Windows::halving(2, 1).inputs, [4, 4, 4, 4, 0, 1, 4, 2, 3]);
+        // One place doubled is four places, all of them that one.
+        let doubled = Windows::doubling(1, 1);
+        assert_eq!(doubled.inputs[..9], [1, 1, 1, 1, 0, 0, 1, 0, 0]);
+        assert_eq!((doubled.count(), doubled.taps), (4, 9));
+        // Channels of a place stay together.
+        assert_eq!(Windows::halving(1, 2).inputs[8..10], [0, 1]);
+    }
+}

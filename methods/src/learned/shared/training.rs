@@ -1,0 +1,556 @@
+//! The training loop of every learned bottleneck: batches, gradients, Adam, and what is followed from epoch to epoch.
+
+use super::adam::Adam;
+use super::encoder::{Encoder, LatentWidth, Spread};
+use super::quantizer::LearnedQuantizer;
+use super::schedule::learning_rate_share;
+use crate::algorithms::moments::{mean, variance};
+use crate::contract::usage::Usage;
+use crate::{Context, Curve, MethodError, ParamError, Quantizer, Stream, check_train};
+use gradients::{Matrix, Parameter, gradients};
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How encoder, bottleneck and decoder are trained together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Training {
+    /// Passes over the training rows, each in a new order.
+    #[schemars(range(min = 1, max = 10000))]
+    pub epochs: usize,
+    /// Rows per step. Gradients are taken of 64 rows at a time and averaged.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub batch: usize,
+    /// Largest step of Adam; it rises to that over the first twentieth of all steps and falls as a cosine.
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub learning_rate: f64,
+}
+
+impl Default for Training {
+    fn default() -> Training {
+        Training { epochs: 20, batch: 256, learning_rate: 0.005 }
+    }
+}
+
+impl Training {
+    pub(crate) fn check(&self) -> Result<(), ParamError> {
+        ParamError::in_range("training/epochs", self.epochs, 1, 10_000)?;
+        ParamError::in_range("training/batch", self.batch, 1, 1_000_000)?;
+        ParamError::in_range("training/learning-rate", self.learning_rate, 0.0, 1000.0)
+    }
+}
+
+impl Training {
+    /// Rough multiply-adds of training on `n` rows: there and back, and twice as much for gradients.
+    pub(crate) fn cost(&self, n: usize, encode_cost: f64) -> f64 {
+        6.0 * (self.epochs * n) as f64 * encode_cost
+    }
+}
+
+/// Rows that one gradient is taken of. A constant, so that no result depends on the number of threads.
+const SHARD: usize = 64;
+
+/// Shards whose gradients are held at a time.
+const WAVE: usize = 16;
+
+/// Share of the steps in which the learning rate rises.
+const WARMUP: f64 = 0.05;
+
+/// What stands between encoder and decoder, while it is trained.
+pub(crate) trait Bottleneck: Sync {
+    /// Sets whatever depends on the latents that training starts from.
+    fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError>;
+
+    /// Whether quantized latents have a size of their own, whatever that of the latents, to which the decoder has to be brought
+    /// before training.
+    fn has_own_scale(&self) -> bool {
+        false
+    }
+
+    /// Where component `j` of the latents should lie on average at the start, with a scale of its own.
+    fn centre(&self, j: usize) -> f32 {
+        let _ = j;
+        0.0
+    }
+
+    /// Arrays that are trained by gradients, always in the same order.
+    fn parameters(&mut self) -> Vec<&mut Array2<f32>>;
+
+    /// Passes latents through. `parameters` are those of [`Bottleneck::parameters`].
+    fn pass(
+        &self,
+        latents: &Matrix,
+        parameters: &[Matrix],
+        moment: &Moment<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Pass, MethodError>;
+
+    /// Whatever is learned without gradients, from all latents of the batch and the codewords chosen for them.
+    fn after_step(
+        &mut self,
+        latents: ArrayView2<'_, f32>,
+        chosen: &[Vec<u32>],
+        cx: &Context,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), MethodError> {
+        let _ = (latents, chosen, cx, rng);
+        Ok(())
+    }
+
+    /// Numbers to follow beside the losses, e.g. a temperature.
+    fn followed(&self, progress: f64) -> Vec<(&'static str, f64)> {
+        let _ = progress;
+        Vec::new()
+    }
+
+    /// The quantizer of latents that has been learned so far.
+    fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
+}
+
+/// Where training is.
+pub(crate) struct Moment<'a> {
+    /// Share of all steps that are done.
+    pub(crate) progress: f64,
+    /// The backend for what needs no gradient.
+    pub(crate) cx: &'a Context,
+}
+
+/// What came of passing latents through a bottleneck.
+pub(crate) struct Pass {
+    /// What the decoder gets.
+    pub(crate) latents: Matrix,
+    /// Losses beside that of reconstruction.
+    pub(crate) losses: Vec<Loss>,
+    /// For each codebook the codeword chosen for each row; empty where [`Bottleneck::after_step`] does not ask.
+    pub(crate) chosen: Vec<Vec<u32>>,
+}
+
+/// A loss with its weight in the sum.
+pub(crate) struct Loss {
+    pub(crate) name: &'static str,
+    pub(crate) weight: f64,
+    /// 1×1.
+    pub(crate) value: Matrix,
+}
+
+/// What one shard of a batch gives.
+struct Shard {
+    gradients: Vec<Array2<f32>>,
+    /// The loss of reconstruction, then those of the bottleneck, without their weights.
+    losses: Vec<(&'static str, f64)>,
+    latents: Array2<f32>,
+    chosen: Vec<Vec<u32>>,
+}
+
+/// Trains `bottleneck` between an encoder and its decoder, by mean squared error and the bottleneck's own losses.
+///
+/// # Errors
+/// What every fit reports; training that diverges, or ends with one codeword for all rows.
+pub(crate) fn fit(
+    encoder: &Encoder,
+    training: &Training,
+    (width, spread): (LatentWidth, Spread),
+    mut bottleneck: impl Bottleneck,
+    rows: ArrayView2<'_, f32>,
+    cx: &Context,
+) -> Result<Box<dyn Quantizer>, MethodError> {
+    check_train(rows, cx)?;
+    let latent = encoder.latent(rows.ncols(), width)?;
+    let mut autoencoder = encoder.start(rows, latent, spread, cx);
+    let standardized = autoencoder.standardize(rows);
+    bottleneck.start(autoencoder.encode(rows).view(), cx)?;
+    if bottleneck.has_own_scale() {
+        let centre: Vec<f32> = (0..latent).map(|j| bottleneck.centre(j)).collect();
+        autoencoder.fit_start(rows, &*bottleneck.quantizer(cx)?, &centre)?;
+    }
+    let spread_of_rows = variance(rows, &mean(rows));
+    let mut adam = Adam::default();
+    let mut curves = Curves::default();
+    let mut order: Vec<usize> = (0..rows.nrows()).collect();
+    let (mut order_rng, mut step_rng) = (cx.rng(Stream::Order), cx.rng(Stream::AfterStep));
+    // Where all rows are equal there is nothing to learn.
+    let epochs = if spread_of_rows > 0.0 { training.epochs } else { 0 };
+    let steps = epochs * rows.nrows().div_ceil(training.batch);
+    let mut step = 0;
+    for epoch in 0..epochs {
+        order.shuffle(&mut order_rng);
+        let mut losses = Means::default();
+        for batch in order.chunks(training.batch) {
+            cx.cancel.check()?;
+            let moment = Moment { progress: step as f64 / steps as f64, cx };
+            let mut arrays = autoencoder.parameters();
+            arrays.extend(bottleneck.parameters());
+            let parameters: Vec<Parameter> = arrays.into_iter().map(|a| Parameter::new(a.view())).collect();
+            let mut sum: Vec<Array2<f32>> = Vec::new();
+            let mut shards: Vec<Shard> = Vec::with_capacity(batch.len().div_ceil(SHARD));
+            let first = step * training.batch.div_ceil(SHARD);
+            for wave in batch.chunks(WAVE * SHARD) {
+                cx.cancel.check()?;
+                let done = shards.len();
+                let of_shard = |(s, numbers): (usize, &[usize])| {
+                    let rows = standardized.select(Axis(0), numbers);
+                    let mut rng = cx.rng(Stream::Shard((first + done + s) as u32));
+                    shard(&autoencoder.networks, &bottleneck, rows.view(), &parameters, &moment, &mut rng)
+                };
+                let found: Vec<Shard> = wave.par_chunks(SHARD).enumerate().map(of_shard).collect::<Result<_, _>>()?;
+                for mut shard in found {
+                    let rows = shard.latents.nrows();
+                    let gradients = std::mem::take(&mut shard.gradients);
+                    if sum.is_empty() {
+                        sum = gradients.iter().map(|g| Array2::zeros(g.dim())).collect();
+                    }
+                    let weight = rows as f32 / batch.len() as f32;
+                    sum.iter_mut().zip(&gradients).for_each(|(sum, g)| sum.scaled_add(weight, g));
+                    losses.add(&shard.losses, rows as f64);
+                    shards.push(shard);
+                }
+            }
+            if losses.diverged() || sum.iter().any(|g| g.iter().any(|v| !v.is_finite())) {
+                let epoch = epoch + 1;
+                let reason = format!("in epoch {epoch} of {epochs} a loss or a gradient was no number");
+                return Err(MethodError::Diverged(reason + "; lower `learning-rate`"));
+            }
+            let rate = training.learning_rate * learning_rate_share(step, steps, WARMUP);
+            let mut arrays = autoencoder.parameters();
+            arrays.extend(bottleneck.parameters());
+            adam.step(arrays, &sum, rate);
+            let latents: Vec<_> = shards.iter().map(|shard| shard.latents.view()).collect();
+            let latents = ndarray::concatenate(Axis(0), &latents).map_err(|e| {
+                MethodError::Backend(format!("latents of the shards of a batch do not fit together: {e}"))
+            })?;
+            let codebooks = shards.first().map_or(0, |shard| shard.chosen.len());
+            let chosen: Vec<Vec<u32>> =
+                (0..codebooks).map(|b| shards.iter().flat_map(|s| s.chosen[b].iter().copied()).collect()).collect();
+            bottleneck.after_step(latents.view(), &chosen, cx, &mut step_rng)?;
+            step += 1;
+        }
+        let quantizer = LearnedQuantizer::new(autoencoder.clone(), bottleneck.quantizer(cx)?, Vec::new(), cx);
+        let progress = step as f64 / steps as f64;
+        let seen = evaluate(&quantizer, rows, cx)?;
+        if !seen.mse.is_finite() {
+            return Err(MethodError::Diverged(format!(
+                "after epoch {} of {epochs} decoded rows are no numbers; lower `learning-rate`",
+                epoch + 1
+            )));
+        }
+        if epoch + 1 == epochs && seen.usage.iter().all(|usage| usage.used <= 1) && seen.mse > 0.0 {
+            return Err(MethodError::Collapsed { epochs, rows: rows.nrows() });
+        }
+        if epoch + 1 == epochs && seen.mse > spread_of_rows {
+            let times = seen.mse / spread_of_rows;
+            let times = if times < 1e4 { format!("{times:.3}") } else { format!("{times:.1e}") };
+            let reason = format!("the training rows have {times} times the error of their mean; lower `learning-rate`");
+            return Err(MethodError::Diverged(reason));
+        }
+        curves.push("mse", seen.mse);
+        let usage = Usage::overall(&seen.usage);
+        curves.push("usage", usage.share());
+        curves.push("perplexity", usage.perplexity());
+        losses.means().for_each(|(name, value)| curves.push(name, value));
+        bottleneck.followed(progress).into_iter().for_each(|(name, value)| curves.push(name, value));
+    }
+    Ok(Box::new(LearnedQuantizer::new(autoencoder, bottleneck.quantizer(cx)?, curves.done(), cx)))
+}
+
+/// The gradients of the loss of some rows. The first parameters are those of encoder and decoder.
+fn shard(
+    networks: &Option<[super::Network; 2]>,
+    bottleneck: &impl Bottleneck,
+    rows: ArrayView2<'_, f32>,
+    parameters: &[Parameter],
+    moment: &Moment<'_>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Shard, MethodError> {
+    let leaves: Vec<Matrix> = parameters.iter().map(Parameter::leaf).collect();
+    let counts = networks.as_ref().map_or([0; 2], |pair| [0, 1].map(|i| pair[i].parameter_count()));
+    let (of_encoder, others) = leaves.split_at(counts[0]);
+    let (of_decoder, of_bottleneck) = others.split_at(counts[1]);
+    let x = Matrix::constant(rows);
+    let latents = networks.as_ref().map_or_else(|| x.clone(), |[encoder, _]| encoder.trace(&x, of_encoder));
+    let values = latents.values();
+    if values.iter().any(|v| !v.is_finite()) {
+        return Err(MethodError::Diverged("latents are no numbers; lower `learning-rate`".into()));
+    }
+    let pass = bottleneck.pass(&latents, of_bottleneck, moment, rng)?;
+    let decoded =
+        networks.as_ref().map_or_else(|| pass.latents.clone(), |[_, decoder]| decoder.trace(&pass.latents, of_decoder));
+    let gap = decoded.minus(&x);
+    let reconstruction = gap.by(&gap).mean();
+    let mut losses = vec![("reconstruction_loss", f64::from(reconstruction.scalar()))];
+    let mut total = reconstruction;
+    for Loss { name, weight, value } in &pass.losses {
+        losses.push((name, f64::from(value.scalar())));
+        total = total.plus(&value.scaled(*weight as f32));
+    }
+    // Nothing to differentiate where no leaf has a part in the loss.
+    let gradients = if leaves.is_empty() { Vec::new() } else { gradients(&total, &leaves) };
+    Ok(Shard { gradients, losses, latents: values, chosen: pass.chosen })
+}
+
+/// Curves in order of their first value.
+#[derive(Default)]
+struct Curves(Vec<(&'static str, Vec<f64>)>);
+
+impl Curves {
+    fn push(&mut self, name: &'static str, value: f64) {
+        match self.0.iter_mut().find(|curve| curve.0 == name) {
+            Some((_, values)) => values.push(value),
+            None => self.0.push((name, vec![value])),
+        }
+    }
+
+    fn done(self) -> Vec<Curve> {
+        self.0.into_iter().map(|(name, values)| Curve::of(name, values, false)).collect()
+    }
+}
+
+/// Means of losses over the rows of an epoch.
+#[derive(Default)]
+struct Means {
+    sums: Vec<(&'static str, f64, f64)>,
+}
+
+impl Means {
+    fn add(&mut self, losses: &[(&'static str, f64)], rows: f64) {
+        for &(name, value) in losses {
+            match self.sums.iter_mut().find(|sum| sum.0 == name) {
+                Some(sum) => (sum.1, sum.2) = (sum.1 + rows * value, sum.2 + rows),
+                None => self.sums.push((name, rows * value, rows)),
+            }
+        }
+    }
+
+    fn diverged(&self) -> bool {
+        self.sums.iter().any(|sum| !sum.1.is_finite())
+    }
+
+    fn means(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        self.sums.iter().map(|&(name, sum, rows)| (name, sum / rows))
+    }
+}
+
+/// How well all training rows are coded at the end of an epoch.
+struct Seen {
+    mse: f64,
+    /// Use of the codewords of each position.
+    usage: Vec<Usage>,
+}
+
+fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
+    const ROWS: usize = 1 << 12;
+    // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
+    let no_symbols = || MethodError::Backend("the quantizer of latents does not show its symbols".into());
+    let symbols = quantizer.symbols().ok_or_else(no_symbols)?;
+    let alphabets = symbols.alphabets();
+    let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
+    let mut row_symbols = vec![0u16; alphabets.len()];
+    let mut squared_error = 0.0;
+    for rows in rows.axis_chunks_iter(Axis(0), ROWS) {
+        cx.cancel.check()?;
+        let mut codes = vec![0u8; rows.nrows() * quantizer.code_size()];
+        quantizer.encode_into(rows, &mut codes)?;
+        let mut decoded = Array2::zeros(rows.dim());
+        quantizer.decode_into(&codes, decoded.view_mut())?;
+        squared_error += rows.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
+        for code in codes.chunks_exact(quantizer.code_size().max(1)) {
+            symbols.unpack(code, &mut row_symbols)?;
+            counts.iter_mut().zip(&row_symbols).for_each(|(count, &symbol)| count[usize::from(symbol)] += 1);
+        }
+    }
+    let usage = counts.iter().map(|counts| Usage::of(counts)).collect();
+    Ok(Seen { mse: squared_error / rows.nrows() as f64, usage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::state::State;
+    use crate::product::quantizer::ProductQuantizer;
+    use rand::SeedableRng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    fn gaussian(n: usize, dim: usize) -> Array2<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        Array2::from_shape_fn((n, dim), |(_, j)| {
+            let x: f32 = StandardNormal.sample(&mut rng);
+            3.0 + x / (1.0 + j as f32)
+        })
+    }
+
+    fn trained(name: &str, params: serde_json::Value, rows: &Array2<f32>) -> Result<Box<dyn Quantizer>, MethodError> {
+        crate::parse(name, params).expect("parses").fit(rows.view(), &Context::cpu(1))
+    }
+
+    fn state(quantizer: &dyn Quantizer) -> State {
+        let mut state = State::default();
+        quantizer.save(&mut state);
+        state
+    }
+
+    /// Error per row.
+    fn error(quantizer: &dyn Quantizer, rows: &Array2<f32>) -> f64 {
+        let mut codes = vec![0; rows.nrows() * quantizer.code_size()];
+        quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
+        let mut decoded = Array2::zeros(rows.dim());
+        quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
+        rows.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>() / rows.nrows() as f64
+    }
+
+    /// Two codewords that nothing moves.
+    struct Still {
+        codewords: Array2<f32>,
+        /// Times the latents, as the loss; infinite where a loss shall be no number.
+        loss: f32,
+    }
+
+    impl Bottleneck for Still {
+        fn start(&mut self, _latents: ArrayView2<'_, f32>, _cx: &Context) -> Result<(), MethodError> {
+            Ok(())
+        }
+
+        fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
+            Vec::new()
+        }
+
+        fn pass(
+            &self,
+            latents: &Matrix,
+            _parameters: &[Matrix],
+            _moment: &Moment<'_>,
+            _rng: &mut ChaCha8Rng,
+        ) -> Result<Pass, MethodError> {
+            let loss = Loss { name: "loss", weight: 1.0, value: latents.by(latents).mean().scaled(self.loss) };
+            Ok(Pass { latents: latents.clone(), losses: vec![loss], chosen: Vec::new() })
+        }
+
+        fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+            Ok(Box::new(ProductQuantizer::new(vec![self.codewords.clone()], Vec::new(), cx.backend.clone())))
+        }
+    }
+
+    fn still(far: f32, near: f32, loss: f32) -> Result<Box<dyn Quantizer>, MethodError> {
+        let training = Training { epochs: 2, ..Training::default() };
+        let codewords = Array2::from_shape_fn((2, 3), |(i, _)| if i == 0 { near } else { far });
+        let shape = (LatentWidth::MultipleOf(1), Spread::Natural(1));
+        fit(&Encoder::Identity, &training, shape, Still { codewords, loss }, gaussian(100, 3).view(), &Context::cpu(1))
+    }
+
+    #[test]
+    fn one_code_for_all_rows_is_told() {
+        assert_eq!(still(1e3, 0.0, 0.0).err(), Some(MethodError::Collapsed { epochs: 2, rows: 100 }));
+        assert_eq!(still(1e3, 0.5, 0.0).err(), Some(MethodError::Collapsed { epochs: 2, rows: 100 }));
+        still(0.8, -0.8, 0.0).expect("two codewords in use");
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_told() {
+        let told = still(0.8, -0.8, f32::INFINITY).err();
+        assert!(matches!(&told, Some(MethodError::Diverged(reason)) if reason.contains("epoch 1 of 2")), "{told:?}");
+        let told = still(9.0, -9.0, 0.0).err();
+        let reason = "times the error of their mean";
+        assert!(matches!(&told, Some(MethodError::Diverged(said)) if said.contains(reason)), "{told:?}");
+    }
+
+    #[test]
+    fn steps_that_are_far_too_long_are_told() {
+        let rows = gaussian(200, 6);
+        for (name, params) in [
+            ("vqvae", serde_json::json!({ "codewords": 8 })),
+            ("vqvae", serde_json::json!({ "codewords": 8, "update": "gradient", "encoder": "identity" })),
+            ("rvqvae", serde_json::json!({ "stages": 2, "codewords": 8 })),
+            ("qat", serde_json::json!({ "bits": 3 })),
+            ("qat", serde_json::json!({ "bits": 3, "encoder": { "mlp": { "hidden": 8 } } })),
+            ("fsq", serde_json::json!({ "levels": [8, 5] })),
+            ("lfq", serde_json::json!({ "bits": 6 })),
+            ("simvq", serde_json::json!({ "codewords": 8 })),
+            ("gumbel", serde_json::json!({ "codewords": 8 })),
+        ] {
+            let mut params = params;
+            params["training"] = serde_json::json!({ "epochs": 3, "batch": 64, "learning-rate": 1000.0 });
+            let told = trained(name, params.clone(), &rows).err();
+            // Codewords without an encoder that are all thrown out of reach but one are told as what they are.
+            let collapsed = params["encoder"] == "identity" && matches!(told, Some(MethodError::Collapsed { .. }));
+            assert!(collapsed || matches!(told, Some(MethodError::Diverged(_))), "{name} {params}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn curves_have_a_value_for_each_epoch_and_end_with_the_error_of_the_quantizer() {
+        let rows = gaussian(300, 6);
+        let losses = ["codebook_loss", "commitment_loss", "mse", "perplexity", "reconstruction_loss", "usage"];
+        for (name, params, names) in [
+            ("vqvae", serde_json::json!({ "codewords": 8, "groups": 2 }), &losses[..]),
+            ("rvqvae", serde_json::json!({ "stages": 2, "codewords": 8, "beam": 2 }), &losses),
+            ("simvq", serde_json::json!({ "codewords": 8 }), &losses),
+            ("qat", serde_json::json!({ "bits": 2 }), &["mse", "perplexity", "reconstruction_loss", "usage"]),
+            (
+                "gumbel",
+                serde_json::json!({ "codewords": 8, "kl-weight": 0.01 }),
+                &["kl_loss", "mse", "perplexity", "reconstruction_loss", "temperature", "usage"],
+            ),
+        ] {
+            let mut params = params;
+            params["training"] = serde_json::json!({ "epochs": 5, "batch": 64 });
+            let quantizer = trained(name, params, &rows).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let mut found: Vec<_> = quantizer.curves().iter().map(|curve| curve.name).collect();
+            found.sort_unstable();
+            assert_eq!(found, names, "{name}");
+            let curve = |wanted: &str| quantizer.curves().iter().find(|c| c.name == wanted).expect("a curve").values();
+            for name_of_curve in names {
+                let values = curve(name_of_curve);
+                assert!(values.len() == 5 && values.iter().all(|v| v.is_finite()), "{name}, {name_of_curve}");
+            }
+            let (last, own) = (curve("mse")[4], error(&*quantizer, &rows));
+            assert!((last / own - 1.0).abs() < 1e-6, "{name}: {last} for {own}");
+            assert!(curve("usage").iter().all(|u| (0.0..=1.0).contains(u)), "{name}");
+            assert!(curve("perplexity").iter().all(|&p| (1.0..=8.0 + 1e-9).contains(&p)), "{name}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_rows_and_any_batch_will_do() {
+        for (n, batch) in [(40, 256), (40, 1), (1, 1), (63, 64), (65, 64), (130, 100)] {
+            let rows = gaussian(n, 4);
+            let training = serde_json::json!({ "epochs": 2, "batch": batch });
+            let params = serde_json::json!({ "bits": 3, "encoder": { "linear": {} }, "training": training });
+            let quantizer = trained("qat", params, &rows).unwrap_or_else(|e| panic!("{n} rows, {batch}: {e}"));
+            let power = variance(rows.view(), &mean(rows.view()));
+            assert!(error(&*quantizer, &rows) <= 0.2 * power, "{n} rows in batches of {batch}");
+        }
+    }
+
+    /// More rows in a batch than a wave of shards holds.
+    #[test]
+    fn waves_of_shards_give_the_same_for_any_number_of_threads() {
+        let rows = gaussian(WAVE * SHARD + 2 * SHARD + 7, 4);
+        for params in [
+            serde_json::json!({ "codewords": 8, "training": { "epochs": 2, "batch": 5000 } }),
+            serde_json::json!({
+                "codewords": 8, "update": "gradient", "estimator": "gumbel", "training": { "epochs": 2, "batch": 1050 }
+            }),
+        ] {
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                pool.install(|| state(&*trained("vqvae", params.clone(), &rows).expect("fits")))
+            };
+            let one = on(1);
+            assert!([2, 3].into_iter().all(|threads| on(threads) == one), "{params}");
+        }
+    }
+
+    /// A gradient is the mean over the rows of a batch, however unequal its shards are.
+    #[test]
+    fn every_row_of_a_batch_weighs_the_same() {
+        let mut means = Means::default();
+        means.add(&[("loss", 1.0)], 64.0);
+        means.add(&[("loss", 4.0)], 32.0);
+        assert_eq!(means.means().collect::<Vec<_>>(), [("loss", 2.0)]);
+        assert!(!means.diverged());
+        means.add(&[("loss", f64::NAN)], 1.0);
+        assert!(means.diverged());
+    }
+}

@@ -1,0 +1,175 @@
+//! The one registration point: every method, with what is known about it before any instance exists.
+//!
+//! YAML, the JSON schema, `xtask methods`, the conformance suite and the documents take the methods from here.
+
+use crate::additive::{lsq, rvq};
+use crate::classical::{binary, kmeans, lattice, lbg, scalar, vq};
+use crate::factory;
+use crate::learned::{fsq, gumbel, lfq, qat, rvqvae, simvq, vqvae};
+use crate::product::{opq, pq};
+use crate::rotated::{rabitq, turboquant};
+use crate::strict::{self, nearest_name};
+use crate::transform::{self, Transform, Transformed};
+use crate::{Method, ParamError};
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Every method. To add one: its file in the room of its family, its `mod` line there, its line here.
+pub static METHODS: &[MethodEntry] = &[
+    scalar::ENTRY,
+    binary::ENTRY,
+    lbg::ENTRY,
+    kmeans::ENTRY,
+    vq::ENTRY,
+    pq::ENTRY,
+    opq::ENTRY,
+    rvq::ENTRY,
+    lsq::ENTRY,
+    rabitq::ENTRY,
+    turboquant::ENTRY,
+    lattice::ENTRY,
+    qat::ENTRY,
+    fsq::ENTRY,
+    gumbel::ENTRY,
+    vqvae::ENTRY,
+    rvqvae::ENTRY,
+    simvq::ENTRY,
+    lfq::ENTRY,
+    factory::ENTRY,
+];
+
+/// A law of [`crate::laws`] that does not apply to a method, all of it or with certain parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Exemption {
+    /// Name of the law.
+    pub law: &'static str,
+    /// Parameters (a JSON object) that a method has for which the law does not apply; `{}` for whatever parameters.
+    pub with: &'static str,
+    /// Why it does not.
+    pub why: &'static str,
+}
+
+impl Exemption {
+    /// Whether the law does not apply to this method.
+    ///
+    /// # Panics
+    /// When [`Exemption::with`] is no JSON object.
+    pub fn covers(&self, method: &dyn Method) -> bool {
+        let with: serde_json::Map<String, Value> = match serde_json::from_str(self.with) {
+            Ok(with) => with,
+            Err(error) => panic!("`{}` is no JSON object: {error}", self.with),
+        };
+        let params = method.params();
+        with.iter().all(|(key, value)| params.get(key) == Some(value))
+    }
+}
+
+/// What is known about a method by name.
+pub struct MethodEntry {
+    /// Name in YAML.
+    pub name: &'static str,
+    /// One line for listings.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Bits per vector, as a formula in its parameters.
+    pub rate: &'static str,
+    /// Cost of fitting and encoding, as formulas.
+    pub cost: &'static str,
+    /// Parameter objects (JSON) for dimensions divisible by 12; the first is what a user starts with. Tests run all.
+    pub examples: &'static [&'static str],
+    /// The laws that do not apply to it, and why.
+    pub exempt: &'static [Exemption],
+    /// Schema of the parameters, with descriptions and defaults.
+    pub schema: fn() -> Schema,
+    /// Reads the parameters.
+    pub parse: fn(Value) -> Result<Box<dyn Method>, ParamError>,
+}
+
+impl MethodEntry {
+    /// Schema of everything that may be written below the method's name: its own parameters, and a transform.
+    pub fn params_schema(&self) -> Schema {
+        let mut schema = (self.schema)();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            let mut transform = schema_of::<Transform>().to_value();
+            if let Some(transform) = transform.as_object_mut() {
+                transform.shift_remove("$schema");
+                transform.shift_remove("title");
+            }
+            properties.insert(transform::KEY.to_owned(), transform);
+        }
+        schema
+    }
+}
+
+/// Reads a method by name, with a transform before it if the parameters name one.
+///
+/// # Errors
+/// An unknown name, with the nearest known one; an unknown, missing or ill-typed parameter.
+pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
+    let mut params = params;
+    let entry = find(name)?;
+    strict::check_keys(&params, &entry.params_schema())?;
+    let transform = Transform::take(entry.name, &mut params)?;
+    let inner = (entry.parse)(params)?;
+    Ok(match transform {
+        Some(transform) => Box::new(Transformed { transform, inner }),
+        None => inner,
+    })
+}
+
+/// Reads a method that is written as one text: its name, for every default, or a FAISS factory string.
+///
+/// # Errors
+/// Neither of the two; a method that has parameters without default.
+pub fn parse_text(text: &str) -> Result<Box<dyn Method>, ParamError> {
+    // Methods have small letters in their names, factory strings have capitals.
+    if text.contains(|c: char| c.is_ascii_uppercase()) {
+        return parse(factory::ENTRY.name, Value::String(text.to_owned()));
+    }
+    parse(find(text)?.name, Value::Null)
+}
+
+/// Finds a method by name.
+///
+/// # Errors
+/// An unknown name, with the nearest known one.
+pub fn find(name: &str) -> Result<&'static MethodEntry, ParamError> {
+    METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| ParamError {
+        param: None,
+        message: format!("unknown method `{name}`"),
+        help: Some(nearest_name(name, METHODS.iter().map(|entry| entry.name), "methods")),
+    })
+}
+
+/// Schema of a parameter struct; for [`MethodEntry::schema`].
+pub fn schema_of<T: JsonSchema>() -> Schema {
+    schemars::generate::SchemaSettings::draft2020_12()
+        .with(|s| s.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
+
+/// Reads a parameter struct; for [`MethodEntry::parse`].
+///
+/// # Errors
+/// An unknown, missing or ill-typed parameter.
+pub fn parse_params<T: Method + JsonSchema + DeserializeOwned + 'static>(
+    params: Value,
+) -> Result<Box<dyn Method>, ParamError> {
+    let params = if params.is_null() { Value::Object(serde_json::Map::new()) } else { params };
+    Ok(Box::new(strict::from_value::<T>(params)?))
+}
+
+/// A parameter struct as JSON; for [`Method::params`].
+///
+/// # Panics
+/// When it is none: a map whose keys are no strings. Such a struct is a mistake in the program.
+pub fn params_of<T: Serialize>(params: &T) -> Value {
+    match serde_json::to_value(params) {
+        Ok(value) => value,
+        Err(error) => panic!("parameters are plain data: {error}"),
+    }
+}

@@ -1,0 +1,4 @@
+//! Methods that rotate at random first, so that components are alike and no codebook needs training: RaBitQ, TurboQuant.
+
+pub mod rabitq;
+pub mod turboquant;

@@ -1,0 +1,5 @@
+//! Search over codes without decoding them: tables per query, scans for several queries at a time, inner products with levels.
+
+pub(crate) mod level_dot;
+pub(crate) mod lookup;
+pub mod scan;

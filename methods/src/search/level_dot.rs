@@ -1,0 +1,124 @@
+//! Inner products of a query with packed symbols that each stand for one of a few levels: the inner loop of search over
+//! binary, RaBitQ and TurboQuant codes.
+
+use crate::MethodError;
+use crate::algorithms::pack::Layout;
+use crate::search::scan::CodeLayout;
+use cpu::{ScanTables, SymbolWidth};
+
+/// `Σ_j q_j·levels[u_j]` over packed symbols `u`. Where symbols do not straddle bytes, a table of 256 sums per byte does
+/// the work of all the symbols in it.
+pub(crate) struct LevelDot<'a> {
+    layout: &'a Layout,
+    levels: &'a [f32],
+    /// 256 entries per byte of a code; empty where symbols straddle bytes.
+    tables: Vec<f32>,
+    query: Vec<f32>,
+    symbols: Vec<u16>,
+}
+
+impl<'a> LevelDot<'a> {
+    pub(crate) fn new(layout: &'a Layout, levels: &'a [f32]) -> LevelDot<'a> {
+        LevelDot { layout, levels, tables: Vec::new(), query: Vec::new(), symbols: vec![0; layout.positions()] }
+    }
+
+    pub(crate) fn set_query(&mut self, query: &[f32]) {
+        let bits = usize::from(self.layout.common_width().unwrap_or(0));
+        if ![1, 2, 4, 8].contains(&bits) {
+            self.query.clear();
+            self.query.extend(query);
+            return;
+        }
+        let mask = (1usize << bits) - 1;
+        self.tables.clear();
+        self.tables.resize(256 * self.layout.bytes(), 0.0);
+        for (table, part) in self.tables.chunks_exact_mut(256).zip(query.chunks(8 / bits)) {
+            // Each symbol in turn, over the sums of those below it.
+            for (place, q) in part.iter().enumerate() {
+                for value in 0..1usize << (bits * (place + 1)) {
+                    let symbol = value >> (bits * place) & mask;
+                    let below = value & ((1 << (bits * place)) - 1);
+                    // Entries of this symbol's value 0 hold the sums below and are read first, so they change last.
+                    if symbol > 0 {
+                        table[value] = table[below] + q * self.levels[symbol];
+                    }
+                }
+                table[..1 << (bits * place)].iter_mut().for_each(|sum| *sum += q * self.levels[0]);
+            }
+        }
+    }
+
+    /// How codes whose symbols begin after `skip` bytes are laid out, where they can be scanned many at a time.
+    pub(crate) fn code_layout(&self, skip: usize, has_factors: bool) -> Option<CodeLayout> {
+        let (width, positions) = match self.layout.common_width()? {
+            1 | 2 | 4 => (SymbolWidth::Nibble, 2 * self.layout.bytes()),
+            8 => (SymbolWidth::Byte, self.layout.bytes()),
+            _ => return None,
+        };
+        Some(CodeLayout { width, positions, skip, has_factors })
+    }
+
+    /// The tables of the present query for such a scan: those of bytes, or of their halves.
+    pub(crate) fn scan_tables(&self, constant: f32) -> Option<ScanTables> {
+        let layout = self.code_layout(0, false)?;
+        let entries = match layout.width {
+            SymbolWidth::Byte => self.tables.clone(),
+            SymbolWidth::Nibble => {
+                let bytes = self.tables.as_chunks::<256>().0.iter();
+                let halves = |table: &[f32; 256]| -> [f32; 32] {
+                    std::array::from_fn(|v| if v < 16 { table[v] } else { table[(v - 16) << 4] - table[0] })
+                };
+                bytes.flat_map(halves).collect()
+            }
+        };
+        Some(ScanTables::new(layout.width, entries, constant))
+    }
+
+    /// Bytes beyond the last symbol's bits must be zero, as the encoder leaves them.
+    pub(crate) fn dot(&mut self, packed: &[u8]) -> Result<f32, MethodError> {
+        if self.tables.is_empty() {
+            self.layout.unpack(packed, &mut self.symbols)?;
+            return Ok(self.symbols.iter().zip(&self.query).map(|(&u, q)| q * self.levels[usize::from(u)]).sum());
+        }
+        let (tables, _) = self.tables.as_chunks::<256>();
+        // Four sums keep the loads apart from each other.
+        let mut sums = [0f32; 4];
+        let (quads, rest) = packed.as_chunks::<4>();
+        let (table_quads, table_rest) = tables.as_chunks::<4>();
+        for (bytes, tables) in quads.iter().zip(table_quads) {
+            for ((sum, &byte), table) in sums.iter_mut().zip(bytes).zip(tables) {
+                *sum += table[usize::from(byte)];
+            }
+        }
+        let tail: f32 = rest.iter().zip(table_rest).map(|(&byte, table)| table[usize::from(byte)]).sum();
+        Ok(sums.iter().sum::<f32>() + tail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tables_give_the_plain_sum(
+            bits in 1u8..=8,
+            row in prop::collection::vec((any::<u8>(), -2f32..2.0), 1..70),
+            first in -1f32..1.0,
+        ) {
+            let levels: Vec<f32> = (0..1usize << bits).map(|i| first + i as f32 * 0.37).collect();
+            let layout = Layout::uniform(row.len(), bits);
+            let symbols: Vec<u16> = row.iter().map(|(u, _)| u16::from(*u) & ((1 << bits) - 1)).collect();
+            let query: Vec<f32> = row.iter().map(|(_, q)| *q).collect();
+            let mut packed = vec![0; layout.bytes()];
+            layout.pack(&symbols, &mut packed);
+            let mut dot = LevelDot::new(&layout, &levels);
+            dot.set_query(&query);
+            let plain: f64 = symbols.iter().zip(&query).map(|(&u, q)| f64::from(q * levels[usize::from(u)])).sum();
+            let found = f64::from(dot.dot(&packed).expect("right length"));
+            let size: f64 = symbols.iter().zip(&query).map(|(&u, q)| f64::from((q * levels[usize::from(u)]).abs())).sum();
+            prop_assert!((found - plain).abs() <= 1e-5 * size + 1e-6, "{} for {}", found, plain);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Search over codes whose score is a sum of one table entry per symbol (Jégou, Douze and Schmid 2011, ADC).
+
+use crate::algorithms::codebooks::{Codebooks, check_symbols};
+use crate::algorithms::pack::Layout;
+use crate::search::scan::CodeLayout;
+use crate::{MethodError, Metric, Searcher};
+use cpu::{Isa, ScanTables, SymbolWidth};
+
+/// Rows unpacked at a time, when symbols are not whole bytes.
+const ROWS: usize = 256;
+
+/// Tables of one query, one per symbol of a code, and the room to read codes by them.
+pub(crate) struct Tables {
+    /// One after the other, `alphabet` entries each.
+    entries: Vec<f32>,
+    alphabet: usize,
+    /// Where symbols are half bytes, the sums of two entries for each value of a byte: 256 entries per byte of a code.
+    pairs: Vec<f32>,
+    symbols: Vec<u16>,
+}
+
+impl Tables {
+    pub(crate) fn new(positions: usize, alphabet: usize) -> Tables {
+        Tables { entries: vec![0.0; positions * alphabet], alphabet, pairs: Vec::new(), symbols: Vec::new() }
+    }
+
+    /// One table after the other, to be filled for another query.
+    pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.pairs.clear();
+        self.entries.chunks_exact_mut(self.alphabet)
+    }
+
+    /// How codes by these tables are laid out, where they can be scanned many at a time.
+    pub(crate) fn code_layout(&self, layout: &Layout) -> Option<CodeLayout> {
+        let width = match (layout.common_width()?, self.alphabet) {
+            (4, 16) => SymbolWidth::Nibble,
+            (8, 256) => SymbolWidth::Byte,
+            _ => return None,
+        };
+        Some(CodeLayout { width, positions: layout.positions(), skip: 0, has_factors: false })
+    }
+
+    /// The tables of the present query for such a scan.
+    pub(crate) fn scan_tables(&self, layout: &Layout) -> Option<ScanTables> {
+        Some(ScanTables::new(self.code_layout(layout)?.width, self.entries.clone(), 0.0))
+    }
+
+    /// Fills `pairs` for the present query, unless they are.
+    fn add_pairs(&mut self) {
+        if !self.pairs.is_empty() {
+            return;
+        }
+        // The last of an odd number of symbols shares its byte with zeros.
+        let none = [0f32; 16];
+        for pair in self.entries.chunks(32) {
+            let (low, high) = pair.split_at(16);
+            let high = if high.is_empty() { &none[..] } else { high };
+            self.pairs.extend(high.iter().flat_map(|h| low.iter().map(move |l| l + h)));
+        }
+    }
+
+    /// `scores[i] = Σ_j table_j[symbol j of code i]`.
+    pub(crate) fn scan(&mut self, layout: &Layout, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+        let (size, m) = (layout.bytes(), layout.positions());
+        if codes.len() != size * scores.len() {
+            return Err(MethodError::CodeLength { expected: size * scores.len(), found: codes.len() });
+        }
+        match self.code_layout(layout).map(|layout| layout.width) {
+            Some(SymbolWidth::Byte) => {
+                cpu::scan_byte_tables(&self.entries, codes, scores);
+                return Ok(());
+            }
+            Some(SymbolWidth::Nibble) => {
+                self.add_pairs();
+                cpu::scan_byte_tables(&self.pairs, codes, scores);
+                return Ok(());
+            }
+            None => {}
+        }
+        for (codes, scores) in codes.chunks(ROWS * size).zip(scores.chunks_mut(ROWS)) {
+            self.symbols.resize(scores.len() * m, 0);
+            for (code, symbols) in codes.chunks_exact(size).zip(self.symbols.chunks_exact_mut(m)) {
+                layout.unpack(code, symbols)?;
+                check_symbols(symbols, self.alphabet)?;
+            }
+            cpu::scan_tables(&self.entries, self.alphabet, &self.symbols, scores);
+        }
+        Ok(())
+    }
+}
+
+/// The table of `part` of a query and a codebook given by its columns.
+fn fill(isa: Isa, part: &[f32], columns: &[f32], metric: Metric, table: &mut [f32]) {
+    match metric {
+        Metric::L2 => cpu::squared_distances_to_columns(isa, part, columns, table),
+        Metric::InnerProduct => cpu::negated_products_with_columns(isa, part, columns, table),
+    }
+}
+
+/// Inner products with sums of codewords, one from each codebook: tables `t_s[c] = −q·c` of whole vectors.
+pub(crate) struct AdditiveSearcher<'a> {
+    codebooks: &'a Codebooks,
+    isa: Isa,
+    tables: Tables,
+}
+
+impl<'a> AdditiveSearcher<'a> {
+    pub(crate) fn new(codebooks: &'a Codebooks) -> AdditiveSearcher<'a> {
+        let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
+        AdditiveSearcher { codebooks, isa: Isa::detect(), tables }
+    }
+}
+
+impl Searcher for AdditiveSearcher<'_> {
+    fn set_query(&mut self, query: &[f32]) {
+        for (columns, table) in self.codebooks.columns().iter().zip(self.tables.tables_mut()) {
+            fill(self.isa, query, columns, Metric::InnerProduct, table);
+        }
+    }
+
+    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+        self.tables.scan(&self.codebooks.layout, codes, scores)
+    }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.tables.code_layout(&self.codebooks.layout)
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.tables.scan_tables(&self.codebooks.layout)
+    }
+}
+
+/// Tables `t_j[c] = ‖q_j − c‖²` or `−q_j·c` of one query, one per group of consecutive components.
+pub(crate) struct LookupSearcher<'a> {
+    codebooks: &'a Codebooks,
+    isa: Isa,
+    metric: Metric,
+    tables: Tables,
+}
+
+impl<'a> LookupSearcher<'a> {
+    pub(crate) fn new(codebooks: &'a Codebooks, metric: Metric) -> LookupSearcher<'a> {
+        let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
+        LookupSearcher { codebooks, isa: Isa::detect(), metric, tables }
+    }
+}
+
+impl Searcher for LookupSearcher<'_> {
+    fn set_query(&mut self, query: &[f32]) {
+        let parts = query.chunks_exact(self.codebooks.dsub());
+        for ((columns, table), part) in self.codebooks.columns().iter().zip(self.tables.tables_mut()).zip(parts) {
+            fill(self.isa, part, columns, self.metric, table);
+        }
+    }
+
+    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+        self.tables.scan(&self.codebooks.layout, codes, scores)
+    }
+
+    fn code_layout(&self) -> Option<CodeLayout> {
+        self.tables.code_layout(&self.codebooks.layout)
+    }
+
+    fn scan_tables(&self) -> Option<ScanTables> {
+        self.tables.scan_tables(&self.codebooks.layout)
+    }
+}
