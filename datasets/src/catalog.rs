@@ -14,25 +14,14 @@ const TEXT: &str = include_str!("../catalog.toml");
 pub struct SearchPath {
     /// Folders of embedded datasets; each dataset in a folder of its own name.
     pub embedded: Vec<PathBuf>,
-    /// The user's folders (`VQBENCH_DATA`), then the download cache.
+    /// The user's folders, then the download cache.
     pub folders: Vec<PathBuf>,
 }
 
 impl SearchPath {
-    /// The folder `embedded` of this source tree (or of `VQBENCH_EMBEDDED`), the folders of `VQBENCH_DATA`, and the
-    /// download cache.
-    pub fn from_env() -> SearchPath {
-        let list = |name: &str| {
-            std::env::var_os(name).map(|v| std::env::split_paths(&v).collect::<Vec<_>>()).unwrap_or_default()
-        };
-        let mut embedded = list("VQBENCH_EMBEDDED");
-        embedded.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded"));
-        let mut folders = list("VQBENCH_DATA");
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        if let Some(cache) = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"))) {
-            folders.push(cache.join("vqbench"));
-        }
-        SearchPath { embedded, folders }
+    /// The folder `embedded` of the source tree that this was built from, and no other.
+    pub fn of_source_tree() -> SearchPath {
+        SearchPath { embedded: vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded")], folders: vec![] }
     }
 }
 

@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn fewer_rows_than_k_are_all_returned() {
         let base = Array2::from_shape_fn((3, 2), |(i, _)| i as f32);
-        let found = exact_neighbors(base.view(), base.view(), Metric::L2, 10, Isa::detect());
+        let found = exact_neighbors(base.view(), base.view(), Metric::L2, 10, Isa::widest());
         assert_eq!(found[2].iter().map(|n| n.id).collect::<Vec<_>>(), [2, 1, 0]);
     }
 }

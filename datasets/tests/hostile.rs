@@ -153,7 +153,7 @@ fn a_non_finite_value_is_named_by_row_and_column() {
 #[test]
 fn the_embedded_dataset_loads_as_the_catalog_says() {
     let resolved = Source::Named("wordnet-minilm-384".into())
-        .resolve(Path::new("."), &SearchPath::from_env())
+        .resolve(Path::new("."), &SearchPath::of_source_tree())
         .expect("it is embedded");
     let data = resolved.load().expect("loads");
     assert_eq!((data.train.dim(), data.base.dim(), data.queries.dim()), ((10_000, 384), (10_000, 384), (500, 384)));
@@ -168,7 +168,7 @@ fn the_embedded_dataset_loads_as_the_catalog_says() {
 #[test]
 fn a_damaged_embedded_file_is_noticed() {
     let dir = tempfile::tempdir().expect("a folder");
-    let from = SearchPath::from_env().embedded.pop().expect("the source tree").join("wordnet-minilm-384");
+    let from = SearchPath::of_source_tree().embedded.pop().expect("the source tree").join("wordnet-minilm-384");
     let to = dir.path().join("wordnet-minilm-384");
     std::fs::create_dir(&to).expect("a folder");
     for file in std::fs::read_dir(from).expect("files").flatten() {

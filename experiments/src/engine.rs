@@ -10,7 +10,9 @@ use crate::machine;
 use crate::pictures;
 use crate::plan::{Plan, PlannedTrial, SOURCES, hash};
 use crate::queue::{Needs, Queue};
+use crate::surroundings::Surroundings;
 use crate::trial::{Failure, Request};
+use cpu::Isa;
 use datasets::format;
 use record::{
     Cause, DatasetFacts, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, is_regular,
@@ -92,6 +94,8 @@ pub struct Settings<'a> {
     pub retry_failed: bool,
     /// Set from outside to end the run.
     pub interrupt: &'a AtomicBool,
+    /// What this process computes facts with. The processes of trials find their own.
+    pub surroundings: &'a Surroundings,
     /// Root of the source tree, for its revision.
     pub source_tree: PathBuf,
 }
@@ -110,7 +114,9 @@ pub fn run(
     let _lock = folder.prepare()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.most_threads()).build();
     let prepared = match pool {
-        Ok(pool) => pool.install(|| prepare_datasets(plan, document, folder, observer)),
+        Ok(pool) => {
+            pool.install(|| prepare_datasets(plan, document, folder, settings.surroundings.devices.isa, observer))
+        }
         Err(error) => Err(EngineError::Threads(error.to_string())),
     };
     let prepared = match prepared {
@@ -121,7 +127,10 @@ pub fn run(
         }
     };
     let all: Vec<record::Trial> = plan.trials.iter().map(|t| t.trial.clone()).collect();
-    let machine = Machine { gpu: plan.gpu.clone(), ..machine::describe(&settings.source_tree) };
+    let machine = Machine {
+        gpu: plan.gpu.clone(),
+        ..machine::describe(&settings.source_tree, settings.surroundings.devices.isa)
+    };
     save_plan(plan, folder, &prepared, machine.clone(), &all)?;
     if let Some(text) = &settings.filter {
         plan.filter(text);
@@ -202,6 +211,7 @@ fn prepare_datasets(
     plan: &Plan,
     document: &Document,
     folder: &RunFolder,
+    isa: Isa,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Prepared>, EngineError> {
     let depth = plan.truth_depth();
@@ -218,7 +228,8 @@ fn prepare_datasets(
             Some(facts) => facts,
             None => {
                 observer.preparing(&summary.name);
-                let computed = dataset.resolved.load().and_then(|data| facts::compute(&data, &dataset.resolved, depth));
+                let computed =
+                    dataset.resolved.load().and_then(|data| facts::compute(&data, &dataset.resolved, depth, isa));
                 let (facts, truth) = computed.map_err(|error| {
                     EngineError::Dataset(Fault::at(document, &dataset.pointer, error.to_string(), error.help()))
                 })?;

@@ -15,14 +15,18 @@ const BOUND_POINTS: usize = 160;
 /// The exact neighbours of each query, by row number, nearest first.
 pub type Truth = Vec<Vec<u32>>;
 
-/// Computes facts and the `depth` nearest neighbours of each query. `resolved` is what the vectors were loaded from.
+/// Computes facts and the `depth` nearest neighbours of each query, by kernels of `isa`. `resolved` is what the vectors were loaded from.
 ///
 /// # Errors
 /// Neighbours that come with the vectors and cannot be read.
-pub fn compute(data: &Dataset, resolved: &Resolved, depth: usize) -> Result<(DatasetFacts, Truth), DatasetError> {
+pub fn compute(
+    data: &Dataset,
+    resolved: &Resolved,
+    depth: usize,
+    isa: Isa,
+) -> Result<(DatasetFacts, Truth), DatasetError> {
     let (variance, spectrum) = spectrum(data.base.view());
-    let neighbors =
-        datasets::truth::exact_neighbors(data.base.view(), data.queries.view(), data.metric, depth, Isa::detect());
+    let neighbors = datasets::truth::exact_neighbors(data.base.view(), data.queries.view(), data.metric, depth, isa);
     let truth: Truth = neighbors.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect();
     let facts = DatasetFacts {
         name: data.name.clone(),

@@ -17,6 +17,7 @@ pub mod pictures;
 pub mod plan;
 mod queue;
 pub mod search;
+mod surroundings;
 pub mod trial;
 mod units;
 
@@ -25,4 +26,5 @@ pub use engine::{Launcher, Observer, Outcome};
 pub use experiment::{Experiment, schema};
 pub use fault::Fault;
 pub use plan::{Overrides, Plan};
+pub use surroundings::Surroundings;
 pub use units::{ByteSize, Seconds};

@@ -64,8 +64,8 @@ pub fn rss_bytes() -> Option<u64> {
     peak_rss_bytes()
 }
 
-/// Describes this machine, and the source tree at `root` if it is one.
-pub fn describe(root: &Path) -> Machine {
+/// Describes this machine, the instruction set that kernels use, and the source tree at `root` if it is one.
+pub fn describe(root: &Path, isa: Isa) -> Machine {
     let wanted =
         RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()).with_memory(MemoryRefreshKind::everything());
     let system = System::new_with_specifics(wanted).ok();
@@ -79,7 +79,7 @@ pub fn describe(root: &Path) -> Machine {
     Machine {
         cpu: cpus.first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
         cores: cpus.len(),
-        simd: Isa::detect().to_string(),
+        simd: isa.to_string(),
         memory_bytes: system.as_ref().map_or(0, System::total_memory),
         gpu: None,
         os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned()),

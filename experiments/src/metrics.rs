@@ -15,7 +15,7 @@ mod utilization;
 use crate::facts::Truth;
 use crate::pictures;
 use crate::search::CodeSearch;
-use cpu::{Isa, Neighbor};
+use cpu::Neighbor;
 use datasets::Dataset;
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
@@ -114,8 +114,6 @@ pub struct Subject<'a> {
     pub decoded: &'a Array2<f32>,
     /// Where it was fitted.
     pub backend: &'a dyn Backend,
-    /// Instruction set of the runner's own kernels.
-    pub isa: Isa,
     /// How long fitting took.
     pub fit_seconds: f64,
     /// Neighbours per query that [`Subject::found`] holds.
@@ -172,7 +170,7 @@ impl<'a> Subject<'a> {
 
     /// Search over the codes. To build it may lay them out or take them to a device: [`Subject::found`] has what is shared.
     pub fn search(&self) -> CodeSearch<'a> {
-        CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.isa, self.backend)
+        CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.backend)
     }
 
     /// Symbol counts, made on first use; none for a method without symbols.

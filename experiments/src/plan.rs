@@ -12,9 +12,10 @@ use crate::experiment::{Device, Experiment, ReportFormat};
 use crate::facts;
 use crate::fault::Fault;
 use crate::metrics::Measure;
+use crate::surroundings::Surroundings;
 use crate::units::Seconds;
 use checks::Checker;
-use datasets::{Resolved, SearchPath, Summary};
+use datasets::{Resolved, Summary};
 use entries::LabelledMethod;
 use methods::strict;
 use record::{DatasetFacts, Limits, Trial};
@@ -108,7 +109,7 @@ impl Plan {
     pub fn new(
         document: &Document,
         root: &Path,
-        search: &SearchPath,
+        surroundings: &Surroundings,
         overrides: &Overrides,
     ) -> Result<Plan, Vec<Fault>> {
         let mut checker = Checker::new(document);
@@ -129,9 +130,9 @@ impl Plan {
         if !extent::check(&experiment, &mut checker) {
             return Err(checker.finish().err().unwrap_or_default());
         }
-        let (devices, gpu) = checks::resolve_devices(&experiment, &mut checker);
+        let (devices, gpu) = checks::resolve_devices(&experiment, &surroundings.devices, &mut checker);
         let (datasets, skipped) =
-            checks::resolve_datasets(&experiment, root, search, overrides.skip_missing, &mut checker);
+            checks::resolve_datasets(&experiment, root, &surroundings.search, overrides.skip_missing, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
         let methods = entries::resolve_methods(&experiment, &mut checker);
         for (method, place) in &methods {
@@ -287,7 +288,7 @@ mod tests {
 
     fn plan(text: &str) -> Result<Plan, Vec<String>> {
         let document = Document::parse("t.yaml", text).map_err(|f| vec![f.to_string()])?;
-        Plan::new(&document, Path::new("."), &SearchPath::from_env(), &Overrides::default())
+        Plan::new(&document, Path::new("."), &Surroundings::default(), &Overrides::default())
             .map_err(|faults| faults.iter().map(ToString::to_string).collect())
     }
 

@@ -39,9 +39,9 @@ impl<'a> CodeSearch<'a> {
         quantizer: &'a dyn Quantizer,
         codes: &'a [u8],
         metric: datasets::Metric,
-        isa: Isa,
         backend: &dyn Backend,
     ) -> CodeSearch<'a> {
+        let isa = backend.isa();
         let metric = if metric == datasets::Metric::Ip { Metric::InnerProduct } else { Metric::L2 };
         let searcher = quantizer.searcher(metric);
         let path = searcher.as_ref().map_or("decode", |searcher| searcher.path());
@@ -232,7 +232,7 @@ mod tests {
             let mut decoded = Array2::zeros(data.base.dim());
             quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
             for space in [Space::L2, Space::Ip] {
-                let search = CodeSearch::new(&*quantizer, &codes, space, Isa::detect(), &CpuBackend::detect());
+                let search = CodeSearch::new(&*quantizer, &codes, space, &CpuBackend::detect());
                 assert_eq!(search.path(), path);
                 let on = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -241,7 +241,7 @@ mod tests {
                 let found = on(1);
                 assert_eq!(on(3), found, "{name} {space}: threads decide nothing");
                 let exact =
-                    datasets::truth::exact_neighbors(decoded.view(), data.queries.view(), space, 10, Isa::detect());
+                    datasets::truth::exact_neighbors(decoded.view(), data.queries.view(), space, 10, Isa::widest());
                 for (found, exact) in found.iter().zip(&exact) {
                     // Equal codes and near ties may swap; nothing farther than the true tenth may come in.
                     let limit = exact[9].score + 1e-4 * exact[9].score.abs().max(1.0);
@@ -263,7 +263,7 @@ mod tests {
                 parse(name, params).expect("parses").fit(data.train.view(), &Context::cpu(1)).expect("fits");
             let mut codes = vec![0; data.base.nrows() * quantizer.code_size()];
             quantizer.encode_into(data.base.view(), &mut codes).expect("encodes");
-            let search = CodeSearch::new(&*quantizer, &codes, Space::L2, Isa::detect(), &CpuBackend::detect());
+            let search = CodeSearch::new(&*quantizer, &codes, Space::L2, &CpuBackend::detect());
             for count in [1, 7, 8, 9, 17] {
                 let on = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -289,8 +289,8 @@ mod tests {
         let quantizer = method.fit(base.train.view(), &Context::cpu(1)).expect("fits");
         let mut codes = vec![0; 4];
         quantizer.encode_into(base.base.view(), &mut codes).expect("encodes");
-        let found = CodeSearch::new(&*quantizer, &codes, base.metric, Isa::detect(), &CpuBackend::detect())
-            .search(base.queries.view(), 1);
+        let found =
+            CodeSearch::new(&*quantizer, &codes, base.metric, &CpuBackend::detect()).search(base.queries.view(), 1);
         let ids: Vec<u32> = found.expect("finds").iter().map(|row| row[0].id).collect();
         assert_eq!(ids, [0, 1, 2, 3], "four codewords for four rows lose nothing");
     }

@@ -6,8 +6,8 @@ use crate::facts::Truth;
 use crate::metrics::{self, MEASURES, Shared, Subject};
 use crate::pictures;
 use crate::plan;
-use cpu::Isa;
-use datasets::{Dataset, SearchPath, SeenFile, format};
+use crate::surroundings::Surroundings;
+use datasets::{Dataset, SeenFile, format};
 use methods::{Context, MethodError};
 use ndarray::Array2;
 use record::{Cause, DatasetFacts, Limits, Measured, Trial, read_regular};
@@ -83,7 +83,7 @@ fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
 ///
 /// # Errors
 /// Only when the answer cannot be written.
-pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Result<()> {
+pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &Surroundings) -> std::io::Result<()> {
     follow_parent();
     // Plain words, one line: under a memory limit, collecting a backtrace would need memory that is not there, while
     // holding the lock that reporting its absence needs.
@@ -105,7 +105,7 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send) -> std::io::Resu
         .and_then(|_| serde_json::from_str::<Request>(&text).map_err(because(Cause::Trial)))
         .and_then(|request| {
             confine(&request.limits);
-            perform(&request, &mut |phase| {
+            perform(&request, surroundings, &mut |phase| {
                 let _ = say(&Message::Phase(phase.to_owned()));
             })
         });
@@ -129,7 +129,11 @@ fn confine(limits: &Limits) {
     let _ = limits;
 }
 
-fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<Measured>, Failure> {
+fn perform(
+    request: &Request,
+    surroundings: &Surroundings,
+    phase: &mut (dyn FnMut(&str) + Send),
+) -> Result<Vec<Measured>, Failure> {
     let trial = &request.trial;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(trial.threads)
@@ -139,8 +143,9 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
         phase("load");
         let source = plan::parse_source(&request.dataset).map_err(because(Cause::Trial))?;
         // The parent has read these files before: where they are wrong now, they have changed.
-        let search = SearchPath::from_env();
-        let resolved = source.resolve_knowing(&request.root, &search, &request.files).map_err(because(Cause::Files))?;
+        let resolved = source
+            .resolve_knowing(&request.root, &surroundings.search, &request.files)
+            .map_err(because(Cause::Files))?;
         let data = resolved.load().map_err(because(Cause::Files))?;
         let facts: DatasetFacts = read_facts(&request.facts).map_err(because(Cause::Files))?;
         if resolved.summary.fingerprint != facts.fingerprint {
@@ -151,7 +156,7 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
             Some(path) => read_truth(path, &data).map_err(because(Cause::Files))?,
             None => Truth::new(),
         };
-        let backend = methods::backend::open(&trial.device).map_err(because(Cause::Device))?;
+        let backend = surroundings.devices.open(&trial.device).map_err(because(Cause::Device))?;
         let cx = Context::on(backend.clone(), trial.seed);
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
 
@@ -186,7 +191,6 @@ fn perform(request: &Request, phase: &mut (dyn FnMut(&str) + Send)) -> Result<Ve
             codes: &codes,
             decoded: &decoded,
             backend: &*backend,
-            isa: Isa::detect(),
             fit_seconds,
             search_depth: measures.iter().map(|(_, m)| m.search_depth()).max().unwrap_or(0).min(data.base.nrows()),
             shared: Shared::default(),

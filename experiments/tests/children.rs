@@ -5,7 +5,7 @@
 use experiments::engine::{self, Settings};
 use experiments::plan::{PlannedTrial, parse_source};
 use experiments::trial::Request;
-use experiments::{Document, Launcher, Observer, Outcome, Overrides, Plan};
+use experiments::{Document, Launcher, Observer, Outcome, Overrides, Plan, Surroundings};
 use record::{Cause, RunFolder, Status, TrialRecord};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -46,8 +46,8 @@ impl Bench {
     /// Runs the experiment with children that do what a script says.
     fn run(&self, script: &str) -> (Outcome, Vec<TrialRecord>) {
         let document = Document::parse("e.yaml", &self.experiment).expect("YAML");
-        let search = datasets::SearchPath::default();
-        let mut plan = Plan::new(&document, self.folder.path(), &search, &Overrides::default()).expect("a plan");
+        let surroundings = Surroundings::default();
+        let mut plan = Plan::new(&document, self.folder.path(), &surroundings, &Overrides::default()).expect("a plan");
         let never = AtomicBool::new(false);
         let script = format!("cat > \"$0/request.$$\"; mv \"$0/request.$$\" \"$0/request\"; {script}");
         let settings = Settings {
@@ -60,6 +60,7 @@ impl Bench {
             force: false,
             retry_failed: self.retry_failed,
             interrupt: &never,
+            surroundings: &surroundings,
             source_tree: self.folder.path().to_owned(),
         };
         let outcome = engine::run(&mut plan, &document, &settings, &mut Silent).expect("runs");
@@ -166,7 +167,7 @@ fn a_dataset_that_is_gone_or_other_and_comes_back_is_measured_after_all() {
     let answer = |request: &Request| {
         let mut answer = Vec::new();
         let text = serde_json::to_vec(request).expect("a request");
-        experiments::trial::run(&text[..], &mut answer).expect("answers");
+        experiments::trial::run(&text[..], &mut answer, &Surroundings::default()).expect("answers");
         String::from_utf8(answer).expect("text")
     };
     let (_, _) = bench.run("exit 1");

@@ -14,7 +14,7 @@ use crate::algorithms::moments::sum;
 use crate::algorithms::rotation;
 use crate::search::scan::{BitQuery, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
-use cpu::ScanTables;
+use cpu::{Isa, ScanTables};
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
 use std::fmt;
@@ -32,19 +32,40 @@ pub struct Unavailable {
     pub help: String,
 }
 
-/// Opens a device by the name that experiments use: `cpu`, `cuda`, or `auto` for the best that is present.
-///
-/// # Errors
-/// A device that is not there, or that this version cannot use.
-pub fn open(device: &str) -> Result<Arc<dyn Backend>, Unavailable> {
-    match device {
-        "cpu" => Ok(Arc::new(CpuBackend::detect())),
-        "cuda" => Ok(Arc::new(CudaBackend::open()?)),
-        "auto" => match CudaBackend::open() {
-            Ok(backend) => Ok(Arc::new(backend)),
-            Err(_) => Ok(Arc::new(CpuBackend::detect())),
-        },
-        other => Err(Unavailable { reason: format!("`{other}` is no device"), help: "use cpu, cuda or auto".into() }),
+/// What a process computes on, chosen where it starts and passed down from there: nothing below looks around by itself.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    /// The instruction set of the processor's kernels.
+    pub isa: Isa,
+    /// Where the parts of CUDA are.
+    pub toolkit: cuda::Toolkit,
+}
+
+impl Default for Devices {
+    /// The widest instruction set of this processor.
+    fn default() -> Devices {
+        Devices { isa: Isa::widest(), toolkit: cuda::Toolkit::default() }
+    }
+}
+
+impl Devices {
+    /// Opens a device by the name that experiments use: `cpu`, `cuda`, or `auto` for the best that is present.
+    ///
+    /// # Errors
+    /// A device that is not there, or that this version cannot use.
+    pub fn open(&self, device: &str) -> Result<Arc<dyn Backend>, Unavailable> {
+        let isa = self.isa;
+        match device {
+            "cpu" => Ok(Arc::new(CpuBackend::new(isa))),
+            "cuda" => Ok(Arc::new(CudaBackend::open(isa, &self.toolkit)?)),
+            "auto" => match CudaBackend::open(isa, &self.toolkit) {
+                Ok(backend) => Ok(Arc::new(backend)),
+                Err(_) => Ok(Arc::new(CpuBackend::new(isa))),
+            },
+            other => {
+                Err(Unavailable { reason: format!("`{other}` is no device"), help: "use cpu, cuda or auto".into() })
+            }
+        }
     }
 }
 
@@ -309,6 +330,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Name in records: `cpu` or `cuda`.
     fn name(&self) -> &'static str;
 
+    /// The instruction set of what is computed on the processor.
+    fn isa(&self) -> Isa;
+
     /// What the device is called, where it is not the processor.
     fn device_name(&self) -> Option<String> {
         None
@@ -460,7 +484,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// A device failure.
     fn multiply(&self, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
-        Ok(rotation::multiply(rows, matrix))
+        Ok(rotation::multiply(self.isa(), rows, matrix))
     }
 
     /// Writes the codes of rows on a uniform grid, `clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, packed least significant first.

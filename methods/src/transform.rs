@@ -7,9 +7,9 @@ use crate::backend::Backend;
 use crate::contract::state::{State, StateError};
 use crate::product::opq::{self, Opq};
 use crate::product::pq;
+use crate::strict;
 use crate::registry::params_of;
 use crate::search::scan::CodeLayout;
-use crate::strict;
 use crate::{
     Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,
     Symbols, check_batch, check_train,
@@ -133,7 +133,9 @@ impl Transform {
         Ok(match self {
             Transform::None => Affine { mean: None, axes: None },
             Transform::Center => Affine { mean: Some(mean()), axes: None },
-            Transform::RandomRotation => Affine { mean: None, axes: Some(random(dim, &mut cx.rng(Stream::Rotation))) },
+            Transform::RandomRotation => {
+                Affine { mean: None, axes: Some(random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation))) }
+            }
             Transform::Pca(pca) => {
                 let axes = balanced_axes(train, 1).slice(s![.., ..pca.dim]).to_owned();
                 Affine { mean: Some(mean()), axes: Some(axes) }

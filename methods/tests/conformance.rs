@@ -2,11 +2,14 @@
 
 mod toy;
 
+use cpu::Isa;
+use methods::backend::CpuBackend;
 use methods::laws::{Bench, decode, encode, gaussian, mse};
 use methods::registry::Exemption;
 use methods::{Context, METHODS, Method, Metric, parse};
 use ndarray::{Array2, s};
 use std::io::Write;
+use std::sync::Arc;
 
 const DIM: usize = 12;
 
@@ -15,12 +18,17 @@ fn bench() -> Bench {
     Bench::default().with(&toy::ENTRY)
 }
 
+/// The same on each instruction set that this processor has, widest first.
+fn benches() -> impl Iterator<Item = Bench> {
+    Isa::available().into_iter().map(|isa| Bench::on(Arc::new(CpuBackend::new(isa))).with(&toy::ENTRY))
+}
+
 fn specimens() -> Vec<(String, Box<dyn Method>)> {
     bench().specimens()
 }
 
 macro_rules! tests_of_laws {
-    ($($law:ident),*) => { $(#[test] fn $law() { methods::laws::$law(&bench()); })* };
+    ($($law:ident),*) => { $(#[test] fn $law() { benches().for_each(|bench| methods::laws::$law(&bench)); })* };
 }
 methods::for_each_law!(tests_of_laws);
 

@@ -1,8 +1,9 @@
 //! The laws on the CUDA backend: on the device of this machine where there is one, and on the host's emulation of one everywhere else.
 
-use cuda::emulator::BuildError;
+use cpu::Isa;
+use cuda::emulator::{BuildError, Compiler, build};
 use methods::Context;
-use methods::backend::{self, Backend, CudaBackend};
+use methods::backend::{Backend, CudaBackend, Devices};
 use methods::laws::{self, Bench};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -11,12 +12,12 @@ use std::sync::{Arc, OnceLock};
 /// either.
 fn bench() -> Option<(Bench, bool)> {
     static BENCH: OnceLock<Option<(Bench, bool)>> = OnceLock::new();
-    let found = BENCH.get_or_init(|| match backend::open("cuda") {
+    let found = BENCH.get_or_init(|| match Devices::default().open("cuda") {
         Ok(backend) => Some((Bench::on(backend), true)),
         Err(missing) => {
             eprintln!("emulated: {missing}");
             let device = cuda::Device::emulated(emulator()?, 4 << 30).expect("opens");
-            Some((Bench::on(Arc::new(CudaBackend::on(device))), false))
+            Some((Bench::on(Arc::new(CudaBackend::on(device, Isa::widest()))), false))
         }
     });
     found.clone()
@@ -25,8 +26,10 @@ fn bench() -> Option<(Bench, bool)> {
 /// The emulator, built once; nothing where there is no C++ compiler.
 fn emulator() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let usual = Compiler::default();
+    let compiler = Compiler { program: std::env::var("CXX").unwrap_or(usual.program.clone()), ..usual };
     let library =
-        LIBRARY.get_or_init(|| match cuda::emulator::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("laws")) {
+        LIBRARY.get_or_init(|| match build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("laws"), &compiler) {
             Ok(library) => Some(library),
             Err(missing @ BuildError::NoCompiler(_)) => {
                 eprintln!("skipped: {missing}");
@@ -99,7 +102,7 @@ fn a_small_memory_splits_work_or_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("small.so");
     std::fs::copy(library, &copy).expect("copies");
-    let backend = Arc::new(CudaBackend::on(cuda::Device::emulated(&copy, 300 << 10).expect("opens")));
+    let backend = Arc::new(CudaBackend::on(cuda::Device::emulated(&copy, 300 << 10).expect("opens"), Isa::widest()));
     let rows = laws::gaussian(9000, 8, 3);
     let method = methods::parse("pq", serde_json::json!({ "m": 4, "bits": 3 })).expect("parses");
     let here = method.fit(rows.view(), &Context::cpu(1)).expect("fits");

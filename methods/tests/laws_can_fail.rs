@@ -13,6 +13,10 @@ use std::sync::Arc;
 struct Misled(CpuBackend);
 
 impl Backend for Misled {
+    fn isa(&self) -> cpu::Isa {
+        self.0.isa()
+    }
+
     fn name(&self) -> &'static str {
         self.0.name()
     }

@@ -13,10 +13,10 @@ mod tidy;
 
 use crate::errors::Mistakes;
 use clap::Args;
-use cpu::Isa;
 use data::Data;
-use experiments::{Seconds, machine};
+use experiments::{Seconds, Surroundings, machine};
 use measure::{Failure, Ours, Timing};
+use methods::backend::CpuBackend;
 use methods::{Cancel, Context};
 use outcome::{End, Outcome};
 use peer::PeerError;
@@ -26,6 +26,7 @@ use serde_json::json;
 use session::{Greeting, SCRIPT, SCRIPT_TEXT, Session};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use table::{Heading, Setting};
@@ -81,7 +82,7 @@ pub struct Arguments {
     out: PathBuf,
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let only = arguments.only.as_deref().unwrap_or_default();
     let read = |only: &str| {
         rows::read(only).map_err(|e| {
@@ -96,7 +97,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
         return Err(Mistakes::new(message, format!("rows are {}", names.join(", "))));
     }
     let rows: Vec<Row> = if arguments.quick { rows.into_iter().map(Row::quick).collect() } else { rows };
-    let names = data::names(&arguments.data, arguments.quick)?;
+    let names = data::names(&arguments.data, arguments.quick, &here.search)?;
     if cfg!(debug_assertions) {
         let help = "run it as `cargo xtask bench-peers`, which builds with optimization";
         return Err(Mistakes::new("a debug build measures nothing of use", help));
@@ -114,7 +115,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
             std::process::exit(130);
         }
     });
-    pool.install(|| compare(&arguments, &rows, &names, python, cancel))
+    pool.install(|| compare(&arguments, &rows, &names, python, cancel, here))
 }
 
 /// Everything after the checks, on the pool that ours is to run on.
@@ -124,8 +125,9 @@ fn compare(
     names: &[String],
     python: PathBuf,
     cancel: Cancel,
+    here: &Surroundings,
 ) -> Result<ExitCode, Mistakes> {
-    let (threads, isa, quick) = (rayon::current_num_threads(), Isa::detect(), arguments.quick);
+    let (threads, isa, quick) = (rayon::current_num_threads(), here.devices.isa, arguments.quick);
     let folder = RunFolder::new(&arguments.out);
     if folder.load().is_ok_and(|run| run.info.name != tidy::EXPERIMENT) {
         return Err(RecordError::Foreign { path: arguments.out.clone() }.into());
@@ -139,7 +141,7 @@ fn compare(
     })?;
     say_aside!("measuring what this machine can do at most");
     let (limits, processor_share) = limits::measure(isa, quick);
-    let machine = machine::describe(&crate::source_tree());
+    let machine = machine::describe(&crate::source_tree(), isa);
     let setting = Setting {
         machine: machine.clone(),
         threads,
@@ -161,13 +163,13 @@ fn compare(
     results.save()?;
     let timing = Timing { repeats: usize::from(arguments.repeats), min_seconds: if quick { 0.0 } else { 0.2 } };
     for name in names {
-        let Some(data) = data::load(name, !arguments.data.is_empty(), quick)? else { continue };
+        let Some(data) = data::load(name, !arguments.data.is_empty(), quick, &here.search)? else { continue };
         let heading =
             Heading { name: data.name.clone(), n: data.base.nrows(), dim: data.dim(), queries: data.queries.nrows() };
         results.headings.push(heading);
         data.write(&scratch.0)?;
         session.forget();
-        let mut cx = Context::cpu(SEED);
+        let mut cx = Context::on(Arc::new(CpuBackend::new(isa)), SEED);
         cx.cancel = cancel.clone();
         let mut ours = Ours::new(&data, cx, isa, timing);
         for row in rows {

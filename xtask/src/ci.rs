@@ -5,9 +5,8 @@ mod nvrtc;
 
 use crate::errors::Mistakes;
 use crate::schema;
-use crate::test::{cargo, cargo_with};
+use crate::test::cargo;
 use clap::Args;
-use cpu::{ISA_VARIABLE, Isa};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +27,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("documentation, warnings denied", documentation),
     ("the CUDA kernels compile for sm_80, sm_90 and sm_100", kernels::compile),
     ("the CUDA kernels keep their laws under sanitizers", kernels::sanitized),
-    ("the methods keep their laws on every narrower instruction set", narrower_sets),
 ];
 
 #[derive(Args)]
@@ -50,22 +48,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     }
     say!("{passed} checks passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
-}
-
-/// The tests that reach the kernels through methods, datasets and experiments, on each instruction set that this processor would
-/// not choose by itself. (The kernels' own tests walk through all of them.)
-fn narrower_sets() -> Result<Vec<String>, Mistakes> {
-    let packages = ["-p", "vqbench-methods", "-p", "vqbench-datasets", "-p", "vqbench-experiments"];
-    let arguments = ["test", "--release", "--lib", "--test", "conformance"].into_iter().chain(packages);
-    let arguments: Vec<String> = arguments.map(str::to_owned).collect();
-    let mut problems = Vec::new();
-    for isa in Isa::available().into_iter().skip(1) {
-        say_aside!("  {isa}");
-        if !cargo_with(&arguments, &[(ISA_VARIABLE, &isa.to_string())])? {
-            problems.push(format!("`{ISA_VARIABLE}={isa} cargo {}` failed", arguments.join(" ")));
-        }
-    }
-    Ok(problems)
 }
 
 fn tool(arguments: &[&str]) -> Result<Vec<String>, Mistakes> {

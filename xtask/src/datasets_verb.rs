@@ -3,6 +3,7 @@
 use crate::errors::Mistakes;
 use clap::{Args, Subcommand};
 use datasets::{SearchPath, Source, catalog};
+use experiments::Surroundings;
 use methods::registry::params_of;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,11 +25,10 @@ enum Action {
     },
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
-    let search = SearchPath::from_env();
+pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     match arguments.action.unwrap_or(Action::List) {
-        Action::List => list(&search),
-        Action::Show { name } => show(&name, &search)?,
+        Action::List => list(&here.search),
+        Action::Show { name } => show(&name, &here.search)?,
     }
     Ok(ExitCode::SUCCESS)
 }

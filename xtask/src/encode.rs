@@ -5,6 +5,7 @@ use crate::model_file::{Resources, check_target, failed, read_model};
 use crate::stream::{Budget, Job, interrupted, unwritten};
 use clap::Args;
 use datasets::format::{self, Written};
+use experiments::Surroundings;
 use ndarray::ArrayView2;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,12 +32,12 @@ pub struct Arguments {
     resources: Resources,
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let Arguments { model, vectors, out, budget, resources } = arguments;
     // A name that cannot be written to is told before the work.
     format::layout(&out, Written::U8, (0, 0))?;
     check_target(&out)?;
-    let cx = resources.context(0)?;
+    let cx = resources.context(0, &here.devices)?;
     let quantizer = read_model(&model, &cx)?.quantizer;
     let (n, found) = format::shape(&vectors)?;
     let (dim, size) = (quantizer.dim(), quantizer.code_size());

@@ -3,11 +3,10 @@
 use crate::errors::Mistakes;
 use crate::progress::{Progress, roughly, trials};
 use clap::Args;
-use datasets::SearchPath;
 use experiments::engine::{EngineError, Settings};
 use experiments::experiment::Device;
 use experiments::plan::{describe, matches};
-use experiments::{Document, Launcher, Overrides, Plan, Seconds, engine};
+use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine};
 use record::RunFolder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,7 +59,7 @@ fn device(text: &str) -> Result<Device, String> {
     }
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let files = match &arguments.files[..] {
         [] => vec![crate::source_tree().join("experiments/quickstart.yaml")],
         files => files.to_vec(),
@@ -68,7 +67,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     // Every file is checked before the first runs.
     let mut checked: Vec<(Document, Plan)> = Vec::new();
     for file in &files {
-        let (document, plan) = check(file, &arguments)?;
+        let (document, plan) = check(file, &arguments, here)?;
         let name = &plan.experiment.name;
         if checked.iter().any(|(_, other)| &other.experiment.name == name) {
             let message = format!("two of these experiments are called `{name}` and would share a run folder");
@@ -89,7 +88,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
             dry_run(plan, &document, arguments.filter.as_deref())?;
             continue;
         }
-        failed |= run_one(document, plan, &arguments, files.len() > 1)?;
+        failed |= run_one(document, plan, &arguments, here, files.len() > 1)?;
         if INTERRUPT.load(Ordering::SeqCst) {
             return Ok(ExitCode::from(1));
         }
@@ -97,7 +96,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn check(file: &Path, arguments: &Arguments) -> Result<(Document, Plan), Mistakes> {
+fn check(file: &Path, arguments: &Arguments, here: &Surroundings) -> Result<(Document, Plan), Mistakes> {
     let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
     let document = Document::read(file, &shown.display().to_string())?;
     let root = file.parent().unwrap_or(Path::new("."));
@@ -107,7 +106,7 @@ fn check(file: &Path, arguments: &Arguments) -> Result<(Document, Plan), Mistake
         timeout: arguments.timeout,
         skip_missing: arguments.skip_missing,
     };
-    let plan = Plan::new(&document, root, &SearchPath::from_env(), &overrides)?;
+    let plan = Plan::new(&document, root, here, &overrides)?;
     Ok((document, plan))
 }
 
@@ -158,7 +157,13 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
 }
 
 /// Runs one experiment; tells whether a trial failed.
-fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: bool) -> Result<bool, Mistakes> {
+fn run_one(
+    document: Document,
+    mut plan: Plan,
+    arguments: &Arguments,
+    here: &Surroundings,
+    several: bool,
+) -> Result<bool, Mistakes> {
     let name = plan.experiment.name.clone();
     let root = match &arguments.out {
         Some(out) if several => out.join(&name),
@@ -181,6 +186,7 @@ fn run_one(document: Document, mut plan: Plan, arguments: &Arguments, several: b
         force: arguments.force,
         retry_failed: arguments.retry_failed,
         interrupt: &INTERRUPT,
+        surroundings: here,
         source_tree: crate::source_tree(),
     };
     say_aside!("experiment {name}");

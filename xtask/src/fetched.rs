@@ -1,15 +1,6 @@
-//! What verbs fetch from elsewhere: where the user keeps it, and what the programs that fetch it last said.
+//! What the programs that fetch something for a verb say last.
 
-use std::path::{Path, PathBuf};
 use std::process::Output;
-
-/// The part of the user's cache that is ours; none where the user has none.
-pub fn cache_folder() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"));
-    let cache = cache.or_else(|| home().map(|home| Path::new(&home).join(".cache")));
-    cache.map(|cache| cache.join("vqbench"))
-}
 
 /// The last line that a program said, of errors if there are any.
 pub fn last_words(output: &Output) -> String {

@@ -4,7 +4,7 @@ use crate::errors::Mistakes;
 use crate::model_file::{Resources, check_target, failed, read_vectors, write};
 use clap::Args;
 use datasets::{SearchPath, Source, catalog};
-use experiments::Document;
+use experiments::{Document, Surroundings};
 use methods::algorithms::moments;
 use methods::{Method, ParamError};
 use ndarray::Array2;
@@ -31,12 +31,12 @@ pub struct Arguments {
     resources: Resources,
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let Arguments { method, vectors, model, seed, resources } = arguments;
     let method = read_method(&method)?;
     check_target(&model)?;
-    let cx = resources.context(seed)?;
-    let rows = training_rows(&vectors)?;
+    let cx = resources.context(seed, &here.devices)?;
+    let rows = training_rows(&vectors, &here.search)?;
     method.check(rows.ncols())?;
     let start = Instant::now();
     let path = Path::new(&vectors);
@@ -85,9 +85,9 @@ fn read_method(text: &str) -> Result<Box<dyn Method>, Mistakes> {
 }
 
 /// The rows of a file, or the training rows of a dataset.
-fn training_rows(vectors: &str) -> Result<Array2<f32>, Mistakes> {
+fn training_rows(vectors: &str, search: &SearchPath) -> Result<Array2<f32>, Mistakes> {
     if catalog::entries().iter().any(|entry| entry.name == vectors) {
-        let resolved = Source::Named(vectors.to_owned()).resolve(Path::new("."), &SearchPath::from_env())?;
+        let resolved = Source::Named(vectors.to_owned()).resolve(Path::new("."), search)?;
         return Ok(resolved.load()?.train);
     }
     let path = Path::new(vectors);

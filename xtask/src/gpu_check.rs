@@ -19,8 +19,8 @@ mod torch;
 use crate::errors::Mistakes;
 use clap::Args;
 use cpu::Isa;
-use cuda::{CudaError, Device, emulator};
-use experiments::machine;
+use cuda::{CudaError, Device, Toolkit, emulator};
+use experiments::{Surroundings, machine};
 use record::{RecordError, RunFolder, RunInfo, SCHEMA, write_atomically};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -96,14 +96,14 @@ impl Arguments {
     }
 }
 
-pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
+pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     if cfg!(debug_assertions) {
         let help = "run it as `cargo xtask gpu-check`, which builds with optimization";
         return Err(Mistakes::new("a debug build measures nothing of use", help));
     }
     let torch = arguments.torch.as_deref().map(Torch::read).transpose()?.unwrap_or_default();
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
-    let device = open(&arguments)?;
+    let device = open(&arguments, &here.devices.toolkit)?;
     let folder = RunFolder::new(&arguments.out);
     if folder.load().is_ok_and(|run| run.info.name != tidy::EXPERIMENT) {
         return Err(RecordError::Foreign { path: arguments.out.clone() }.into());
@@ -111,14 +111,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let _lock = folder.prepare()?;
     write_atomically(&folder.root().join(TORCH.0), TORCH.1.as_bytes())?;
     let facts = device.facts().clone();
-    let machine = record::Machine { gpu: Some(facts.name.clone()), ..machine::describe(&crate::source_tree()) };
-    let compiler = compiler(facts.capability);
+    let machine =
+        record::Machine { gpu: Some(facts.name.clone()), ..machine::describe(&crate::source_tree(), here.devices.isa) };
+    let compiler = compiler(facts.capability, &here.devices.toolkit);
     let setting = Setting { machine, facts, compiler, seed, scale: arguments.scale, torch };
     say!("{}", table::heading(&setting).trim_end());
     let mut results = Results { folder: &folder, setting: &setting, findings: Findings::default() };
     results.save()?;
-    prove(&arguments, &device, &mut results)?;
-    time(&arguments, &device, &mut results)?;
+    prove(&arguments, &device, here.devices.isa, &mut results)?;
+    time(&arguments, &device, here.devices.isa, &mut results)?;
     let Findings { proofs, .. } = &results.findings;
     for (name, end) in proofs.iter().filter(|(_, end)| !end.as_ref().is_ok_and(agreement::Agreement::holds)) {
         say!("{}", table::proof_line(name, end).trim_end());
@@ -132,16 +133,22 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 }
 
 /// The device asked for.
-fn open(arguments: &Arguments) -> Result<Device, Mistakes> {
+fn open(arguments: &Arguments, toolkit: &Toolkit) -> Result<Device, Mistakes> {
     let failed = |e: CudaError| Mistakes::new(e.to_string(), NEEDED);
     match &arguments.emulated {
-        None => Device::open(arguments.device).map_err(failed),
+        None => Device::open(arguments.device, toolkit).map_err(failed),
         Some(folder) => {
-            let library =
-                emulator::build(folder).map_err(|e| Mistakes::new(e.to_string(), "set CXX to a C++ compiler"))?;
+            let library = emulator::build(folder, &cxx())
+                .map_err(|e| Mistakes::new(e.to_string(), "set CXX to a C++ compiler"))?;
             Device::emulated(&library, EMULATED_BYTES).map_err(failed)
         }
     }
+}
+
+/// The C++ compiler that `CXX` names, or the system's.
+fn cxx() -> emulator::Compiler {
+    let usual = emulator::Compiler::default();
+    emulator::Compiler { program: std::env::var("CXX").unwrap_or(usual.program.clone()), ..usual }
 }
 
 /// A seed that no one has chosen.
@@ -151,10 +158,11 @@ fn fresh_seed() -> u64 {
 }
 
 /// The compiler of kernels and how long it takes, without what is kept of it.
-fn compiler((major, minor): (u32, u32)) -> String {
+fn compiler((major, minor): (u32, u32), toolkit: &Toolkit) -> String {
     let architecture = format!("sm_{major}{minor}");
     let start = Instant::now();
-    let compiled = cuda::nvrtc_version().and_then(|version| cuda::compile(&architecture).map(|_| version));
+    let compiled =
+        cuda::nvrtc_version(toolkit).and_then(|version| cuda::compile(toolkit, &architecture).map(|_| version));
     match compiled {
         Ok(version) => format!("NVRTC {version}, {:.1} s for {architecture}", start.elapsed().as_secs_f64()),
         Err(error) => error.to_string(),
@@ -162,14 +170,14 @@ fn compiler((major, minor): (u32, u32)) -> String {
 }
 
 /// Makes every proof that is wanted.
-fn prove(arguments: &Arguments, device: &Device, results: &mut Results<'_>) -> Result<(), Mistakes> {
+fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
     let small = arguments.emulated.is_some();
-    let bench = prove::Bench { device, isa: Isa::detect(), seed: results.setting.seed, small };
+    let bench = prove::Bench { device, isa, seed: results.setting.seed, small };
     for proof in prove::PROOFS.iter().filter(|proof| arguments.wants(proof.name)) {
         let end = laws::guarded(|| (proof.run)(&bench).map_err(|e| e.to_string())).unwrap_or_else(Err);
         results.proven(proof.name.to_owned(), end)?;
     }
-    let bench = laws::bench(device, small);
+    let bench = laws::bench(device, isa, small);
     if arguments.wants("codes:") {
         for (method, found) in laws::codes(&bench, small) {
             results.proven(format!("codes: {method}"), Ok(found))?;
@@ -183,10 +191,10 @@ fn prove(arguments: &Arguments, device: &Device, results: &mut Results<'_>) -> R
 }
 
 /// Times every step that is wanted.
-fn time(arguments: &Arguments, device: &Device, results: &mut Results<'_>) -> Result<(), Mistakes> {
+fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
     let setting = steps::Setting {
         device,
-        isa: Isa::detect(),
+        isa,
         seed: results.setting.seed,
         scale: arguments.scale,
         repeats: arguments.repeats.into(),

@@ -10,6 +10,7 @@ mod completions;
 mod datasets_verb;
 mod decode;
 mod encode;
+mod environment;
 mod errors;
 mod experiments_verb;
 mod fetched;
@@ -28,7 +29,6 @@ mod test;
 mod times;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use errors::Mistakes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,27 +83,31 @@ enum Verb {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(reason) = cpu::Isa::forced() {
-        Mistakes::new(reason, format!("leave {} unset for the widest", cpu::ISA_VARIABLE)).print();
-        return ExitCode::from(2);
-    }
+    let surroundings = match environment::read() {
+        Ok(surroundings) => surroundings,
+        Err(mistakes) => {
+            mistakes.print();
+            return ExitCode::from(2);
+        }
+    };
+    let here = &surroundings;
     let result = match arguments.verb {
-        Verb::Experiments(arguments) => experiments_verb::run(arguments),
+        Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::Parity(arguments) => parity::run(arguments),
-        Verb::BenchPeers(arguments) => bench_peers::run(arguments),
-        Verb::GpuCheck(arguments) => gpu_check::run(arguments),
-        Verb::Datasets(arguments) => datasets_verb::run(arguments),
+        Verb::BenchPeers(arguments) => bench_peers::run(arguments, here),
+        Verb::GpuCheck(arguments) => gpu_check::run(arguments, here),
+        Verb::Datasets(arguments) => datasets_verb::run(arguments, here),
         Verb::Methods(arguments) => methods_verb::run(arguments),
-        Verb::Fit(arguments) => fit::run(arguments),
-        Verb::Encode(arguments) => encode::run(arguments),
-        Verb::Decode(arguments) => decode::run(arguments),
+        Verb::Fit(arguments) => fit::run(arguments, here),
+        Verb::Encode(arguments) => encode::run(arguments, here),
+        Verb::Decode(arguments) => decode::run(arguments, here),
         Verb::Schema(arguments) => schema::run(arguments),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Ci(arguments) => ci::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
-        Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout()) {
+        Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout(), here) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(_) => Ok(ExitCode::FAILURE),
         },

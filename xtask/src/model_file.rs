@@ -4,6 +4,7 @@ use crate::errors::Mistakes;
 use clap::Args;
 use datasets::format::Blocks;
 use datasets::regular;
+use methods::backend::Devices;
 use methods::{Context, MethodError, Model};
 use ndarray::Array2;
 use std::path::Path;
@@ -21,8 +22,8 @@ pub struct Resources {
 
 impl Resources {
     /// A context on the device, with `seed`.
-    pub fn context(&self, seed: u64) -> Result<Context, Mistakes> {
-        let backend = methods::backend::open(&self.device).map_err(|e| Mistakes::new(e.reason, e.help))?;
+    pub fn context(&self, seed: u64, devices: &Devices) -> Result<Context, Mistakes> {
+        let backend = devices.open(&self.device).map_err(|e| Mistakes::new(e.reason, e.help))?;
         Ok(Context::on(backend, seed))
     }
 

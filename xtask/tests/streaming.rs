@@ -32,7 +32,7 @@ fn codes_are_those_of_all_rows_at_once() {
     for method in ["PQ3x4", "rabitq: { bits: 2 }", "scalar: { bits: 3, scope: vector }"] {
         let (code, text) = run(here, &["fit", method, "few.fbin", "m.vqb"]);
         assert_eq!(code, Some(0), "{method}: {text}");
-        let backend = methods::backend::open("cpu").expect("a processor");
+        let backend = methods::backend::Devices::default().open("cpu").expect("a processor");
         let cx = Context::on(backend, 0);
         let model =
             methods::contract::model::read(&std::fs::read(here.join("m.vqb")).expect("a model"), &cx).expect("reads");

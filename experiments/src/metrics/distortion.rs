@@ -114,7 +114,7 @@ fn inner_product_errors(subject: &Subject<'_>) -> (f64, f64) {
         .into_par_iter()
         .map(|(rows, decoded)| {
             let errors = &rows - &decoded;
-            let panels = Panels::new(subject.isa, &row_major(&errors), base.ncols(), Score::NegatedDot);
+            let panels = Panels::new(subject.backend.isa(), &row_major(&errors), base.ncols(), Score::NegatedDot);
             let mut products = vec![0f32; queries.nrows() * panels.len()];
             // Negated products with x − x̂ are products with x̂ − x.
             panels.scores(&queries_flat, &mut products);

@@ -10,6 +10,7 @@ use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
 use datasets::{FileSource, ImageSource, SearchPath, Source, SyntheticSource, catalog};
 use methods::ParamError;
+use methods::backend::Devices;
 use methods::strict;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -131,7 +132,11 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
 }
 
 /// Devices by the names of their backends, each once; and what the one that is not the processor is called.
-pub(super) fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>) -> (Vec<String>, Option<String>) {
+pub(super) fn resolve_devices(
+    experiment: &Experiment,
+    here: &Devices,
+    checker: &mut Checker<'_>,
+) -> (Vec<String>, Option<String>) {
     let devices = &experiment.device;
     if devices.is_empty() {
         checker.fault("/device", "`device` is empty", Some("use cpu, cuda or auto".into()));
@@ -139,7 +144,7 @@ pub(super) fn resolve_devices(experiment: &Experiment, checker: &mut Checker<'_>
     let mut names: Vec<String> = Vec::new();
     let mut called = None;
     for device in devices {
-        match methods::backend::open(device.name()) {
+        match here.open(device.name()) {
             Ok(backend) if names.iter().any(|name| name == backend.name()) => {}
             Ok(backend) => {
                 names.push(backend.name().to_owned());

@@ -128,7 +128,7 @@ fn table_scans(c: &mut Criterion) {
     let mut group = c.benchmark_group("table-scan");
     group.throughput(Throughput::Elements(N as u64));
     for (name, width, positions) in [("32x4", SymbolWidth::Nibble, 32), ("16x8", SymbolWidth::Byte, 16)] {
-        let Some(mut block) = CodeBlock::new(Isa::detect(), width, positions) else { continue };
+        let Some(mut block) = CodeBlock::new(Isa::widest(), width, positions) else { continue };
         let (codes, entries) = (bytes(1, N * 16), floats(2, positions * width.alphabet()));
         for (kind, factors) in [("sums", vec![]), ("factors", vec![[1.0, -0.5]; N])] {
             block.fill(&codes, 16, 0, &factors);

@@ -69,7 +69,7 @@ impl SumTables {
     /// Prepares `m` codebooks of `k` codewords of `dim`, one after the other. The descent needs `whole` tables.
     ///
     /// # Panics
-    /// When the lengths do not fit together, a symbol would not fit into 16 bits, or `isa` is not available here.
+    /// When the lengths do not fit together, a symbol would not fit into 16 bits.
     pub fn new(isa: Isa, codebooks: &[f32], m: usize, dim: usize, whole: bool) -> SumTables {
         assert!(m > 0 && dim > 0 && codebooks.len().is_multiple_of(m * dim), "m codebooks of whole codewords");
         let k = codebooks.len() / (m * dim);
@@ -640,7 +640,6 @@ impl Work for BeamWork<'_> {
 /// # Panics
 /// When the lengths do not fit together, or a group is smaller than `count`.
 pub fn least_few(isa: Isa, scores: &[f32], group: usize, count: usize, found: &mut [(f32, u32)]) {
-    assert!(isa.is_available(), "{isa} is not available on this processor");
     assert!(count <= group && (count > 0 || found.is_empty()), "a group holds as many as are asked for");
     assert!(count == 0 || scores.len() / group * count == found.len(), "one place per score found");
     dispatch(isa, LeastFew { scores, group, count, found });

@@ -7,7 +7,7 @@
 //! Rows are added in order and in f64, so that a sum is the same whichever way it is computed.
 
 use crate::dispatch::{Work, dispatch};
-use crate::isa::Isa;
+use crate::isa::{Isa, Set};
 use crate::lanes::Lanes;
 use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
@@ -80,12 +80,10 @@ impl<'r, I: Iterator<Item = (&'r [f32], usize)>> Work for AddRows<'_, I> {
 
 /// Adds the rows of one cell to its sum.
 fn add_members(isa: Isa, rows: &[f32], stride: usize, members: &[u32], sum: &mut [f64]) {
-    match isa {
-        // SAFETY: the instruction set is available.
+    match isa.set() {
+        // SAFETY: an `Isa` exists only for a set that the processor has.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::Avx512 if isa.is_available() => unsafe {
-            add_members_avx512(rows, stride, members, sum)
-        },
+        Set::Avx512Vnni | Set::Avx512 => unsafe { add_members_avx512(rows, stride, members, sum) },
         _ => {
             let dim = sum.len();
             let rows = members.iter().map(|&i| (&rows[i as usize * stride..][..dim], 0));

@@ -163,7 +163,7 @@ mod tests {
                 squared_distances(isa, &a, &b, &mut scores);
                 scores[0].to_bits()
             };
-            let wide: Vec<u32> = Isa::available().into_iter().filter(|isa| *isa != Isa::Portable).map(of).collect();
+            let wide: Vec<u32> = Isa::available().into_iter().filter(|isa| *isa != Isa::PORTABLE).map(of).collect();
             assert!(wide.windows(2).all(|pair| pair[0] == pair[1]), "{n}");
         }
     }

@@ -1,11 +1,19 @@
-//! Which instruction set a kernel is entered with; chosen once, passed in, and recorded with every result.
+//! Which instruction set a kernel is entered with. A value of [`Isa`] proves that the processor has the set, so that entering a
+//! kernel compiled for it is sound; it is chosen by the caller, passed in, and recorded with every result.
 
 use std::fmt;
 
-/// An instruction set that the kernels are compiled for.
+/// An instruction set that the kernels are compiled for and that this processor has.
+///
+/// There is no way to make one for a set that the processor lacks: the kernels rely on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Set);
+
+/// The sets there are, whether this processor has them or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// [`Isa::Avx512`] with VNNI and VBMI: products of bytes, and tables of bytes held in registers (Ice Lake, Zen 4 and later).
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub(crate) enum Set {
+    /// [`Set::Avx512`] with VNNI and VBMI: products of bytes, and tables of bytes held in registers (Ice Lake, Zen 4 and later).
     Avx512Vnni,
     /// AVX-512 F/BW/DQ/VL with FMA, 16 lanes of f32.
     Avx512,
@@ -16,53 +24,80 @@ pub enum Isa {
 }
 
 /// Widest first.
-const ALL: [Isa; 4] = [Isa::Avx512Vnni, Isa::Avx512, Isa::Avx2, Isa::Portable];
-
-/// Environment variable that forces an instruction set by name, to test or to compare narrower ones.
-pub const ISA_VARIABLE: &str = "VQBENCH_ISA";
+const ALL: [Set; 4] = [Set::Avx512Vnni, Set::Avx512, Set::Avx2, Set::Portable];
 
 impl Isa {
-    /// The set that [`ISA_VARIABLE`] names; otherwise, or where that cannot be run, the widest that this processor has.
-    pub fn detect() -> Isa {
-        Isa::forced().ok().flatten().unwrap_or_else(Isa::widest)
+    /// What every processor of the build's target has.
+    pub const PORTABLE: Isa = Isa(Set::Portable);
+
+    /// The widest set that this processor has.
+    pub fn widest() -> Isa {
+        ALL.into_iter().find_map(Isa::if_available).unwrap_or(Isa::PORTABLE)
     }
 
-    fn widest() -> Isa {
-        ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
+    /// All sets that this processor has, widest first.
+    pub fn available() -> Vec<Isa> {
+        ALL.into_iter().filter_map(Isa::if_available).collect()
     }
 
-    /// The set that [`ISA_VARIABLE`] names, if it is set.
+    /// The set of that name: `avx512vnni`, `avx512`, `avx2` or `portable`.
     ///
     /// # Errors
-    /// A name that is none, or a set that this processor lacks; says what would be right.
-    pub fn forced() -> Result<Option<Isa>, String> {
-        match std::env::var_os(ISA_VARIABLE) {
-            None => Ok(None),
-            Some(name) => Isa::named(&name.to_string_lossy()).map(Some),
+    /// A name that is none, or a set that this processor lacks; says which it has.
+    pub fn named(name: &str) -> Result<Isa, String> {
+        let known = ALL.into_iter().find(|set| set.name() == name);
+        if let Some(isa) = known.and_then(Isa::if_available) {
+            return Ok(isa);
         }
-    }
-
-    fn named(name: &str) -> Result<Isa, String> {
         let usable: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
         let usable = usable.join(", ");
-        match ALL.into_iter().find(|isa| isa.to_string() == name) {
-            Some(isa) if isa.is_available() => Ok(isa),
-            Some(isa) => Err(format!("{ISA_VARIABLE}={isa}: this processor lacks it; it can run {usable}")),
-            None => Err(format!("{ISA_VARIABLE}={name} is no instruction set; this processor can run {usable}")),
+        Err(match known {
+            Some(_) => format!("this processor lacks {name}; it has {usable}"),
+            None => format!("`{name}` is not an instruction set; this processor has {usable}"),
+        })
+    }
+
+    /// The only place that makes a value: after the processor was asked.
+    fn if_available(set: Set) -> Option<Isa> {
+        set.is_available().then_some(Isa(set))
+    }
+
+    /// Which set it is, for the kernels to choose their bodies by.
+    pub(crate) fn set(self) -> Set {
+        self.0
+    }
+
+    /// f32 columns in one packed panel: two registers of the set.
+    pub(crate) fn panel_width(self) -> usize {
+        match self.0 {
+            Set::Avx512Vnni | Set::Avx512 => 32,
+            Set::Avx2 => 16,
+            Set::Portable => 8,
+        }
+    }
+}
+
+impl Set {
+    fn name(self) -> &'static str {
+        match self {
+            Set::Avx512Vnni => "avx512vnni",
+            Set::Avx512 => "avx512",
+            Set::Avx2 => "avx2",
+            Set::Portable => "portable",
         }
     }
 
-    /// Whether this processor can run it.
-    pub fn is_available(self) -> bool {
+    /// Whether this processor has it.
+    fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => {
-                Isa::Avx512.is_available()
+            Set::Avx512Vnni => {
+                Set::Avx512.is_available()
                     && is_x86_feature_detected!("avx512vnni")
                     && is_x86_feature_detected!("avx512vbmi")
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => {
+            Set::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
@@ -70,36 +105,23 @@ impl Isa {
                     && is_x86_feature_detected!("fma")
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Isa::Portable => true,
+            Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Set::Portable => true,
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
-        }
-    }
-
-    /// All sets that this processor can run, widest first.
-    pub fn available() -> Vec<Isa> {
-        ALL.into_iter().filter(|isa| isa.is_available()).collect()
-    }
-
-    /// f32 columns in one packed panel: two registers of the set.
-    pub(crate) fn panel_width(self) -> usize {
-        match self {
-            Isa::Avx512Vnni | Isa::Avx512 => 32,
-            Isa::Avx2 => 16,
-            Isa::Portable => 8,
         }
     }
 }
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Isa::Avx512Vnni => "avx512vnni",
-            Isa::Avx512 => "avx512",
-            Isa::Avx2 => "avx2",
-            Isa::Portable => "portable",
-        })
+        f.write_str(self.0.name())
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
     }
 }
 
@@ -114,5 +136,12 @@ mod tests {
         }
         let error = Isa::named("sse9").expect_err("no such set");
         assert!(error.contains("sse9") && error.contains("portable"), "{error}");
+    }
+
+    #[test]
+    fn a_set_that_the_processor_lacks_cannot_be_had() {
+        for set in ALL {
+            assert_eq!(Isa::named(set.name()).is_ok(), set.is_available(), "{set:?}");
+        }
     }
 }

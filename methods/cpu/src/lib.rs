@@ -35,7 +35,7 @@ pub use cells::cell_sums;
 pub use columns::{negated_products_with_columns, squared_distances_to_columns};
 pub use distance::{negated_products, squared_distance, squared_distances};
 pub use hamming::hamming;
-pub use isa::{ISA_VARIABLE, Isa};
+pub use isa::Isa;
 pub use lookup::{scan_byte_tables, scan_tables};
 pub use nearest::Nearest;
 pub use panels::{Panels, Score};

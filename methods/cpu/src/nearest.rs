@@ -2,7 +2,7 @@
 
 use crate::dispatch::{Work, dispatch};
 use crate::distance::squared_distance_on;
-use crate::isa::Isa;
+use crate::isa::{Isa, Set};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Avx512;
 use crate::lanes::Lanes;
@@ -39,14 +39,13 @@ impl Nearest {
     /// Packs `vectors` (`k×dim`, row-major) for `isa`.
     ///
     /// # Panics
-    /// When the length is no multiple of `dim`, or `isa` is not available here.
+    /// When the length is no multiple of `dim`.
     pub fn new(isa: Isa, vectors: Vec<f32>, dim: usize, score: Score) -> Nearest {
         assert!(dim > 0 && vectors.len().is_multiple_of(dim), "vectors must hold whole rows of {dim}");
-        assert!(isa.is_available(), "{isa} is not available on this processor");
         let k = vectors.len() / dim;
         #[cfg(target_arch = "x86_64")]
-        let sieve = (isa == Isa::Avx512Vnni && k >= SIEVE_FROM.0 && (SIEVE_FROM.1..=MAX_DIM).contains(&dim))
-            // SAFETY: the instruction set is available, as asserted above.
+        let sieve = (isa.set() == Set::Avx512Vnni && k >= SIEVE_FROM.0 && (SIEVE_FROM.1..=MAX_DIM).contains(&dim))
+            // SAFETY: an `Isa` exists only for a set that the processor has.
             .then(|| unsafe { sieve_vnni::pack(&vectors, dim, score) });
         Nearest {
             isa,

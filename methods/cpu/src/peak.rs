@@ -1,7 +1,7 @@
 //! What this processor can do at most: multiply-adds on registers alone, and reads of memory alone. Speeds of everything
 //! else are shares of these two.
 
-use crate::isa::Isa;
+use crate::isa::{Isa, Set};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
@@ -25,18 +25,14 @@ pub struct MultiplyAdds {
 /// ```text
 /// a = 0.5, b = 1, from s = 0: after r rounds s = 2 − 2^(1−r)
 /// ```
-///
-/// # Panics
-/// When `isa` is not available here.
 pub fn multiply_adds(isa: Isa, rounds: u64) -> MultiplyAdds {
-    assert!(isa.is_available(), "{isa} is not available on this processor");
-    match isa {
-        // SAFETY: the instruction set is there, as asserted. Gain: it is what is measured.
+    match isa.set() {
+        // SAFETY: an `Isa` exists only for a set that the processor has. Gain: it is what is measured.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::Avx512 => unsafe { multiply_adds_avx512(rounds) },
+        Set::Avx512Vnni | Set::Avx512 => unsafe { multiply_adds_avx512(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { multiply_adds_avx2(rounds) },
+        Set::Avx2 => unsafe { multiply_adds_avx2(rounds) },
         _ => multiply_adds_on::<Portable>(rounds),
     }
 }
@@ -73,18 +69,14 @@ fn multiply_adds_on<L: Lanes>(rounds: u64) -> MultiplyAdds {
 }
 
 /// The sum of all values: reads each once, in order, on this thread.
-///
-/// # Panics
-/// When `isa` is not available here.
 pub fn read(isa: Isa, values: &[f32]) -> f32 {
-    assert!(isa.is_available(), "{isa} is not available on this processor");
-    match isa {
-        // SAFETY: the instruction set is there, as asserted. Gain: wide loads keep more of the memory's bandwidth busy.
+    match isa.set() {
+        // SAFETY: an `Isa` exists only for a set that the processor has. Gain: wide loads keep more of the memory's bandwidth busy.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::Avx512 => unsafe { read_avx512(values) },
+        Set::Avx512Vnni | Set::Avx512 => unsafe { read_avx512(values) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { read_avx2(values) },
+        Set::Avx2 => unsafe { read_avx2(values) },
         _ => read_on::<Portable>(values),
     }
 }

@@ -1,6 +1,6 @@
 //! The products of bytes of a [`Sieve`] on AVX-512 VNNI.
 //!
-//! Every function here is inlined into one that is entered only after `Isa::Avx512Vnni` was found available. The gain that
+//! Every function here is inlined into one that is entered only after an `Isa` of AVX-512 VNNI and VBMI was given. The gain that
 //! justifies it is a quarter of the time of f32 (`cargo bench -p vqbench-cpu`).
 
 use crate::nearest::Rows;

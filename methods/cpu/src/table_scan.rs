@@ -10,7 +10,7 @@
 //! Codes whose lower bound lies above the k-th smallest upper bound are not among the best (André, Kermarrec and Le Scouarnec 2015
 //! hold tables in registers; here the bounds make the result exact). The rest are summed in f32.
 
-use crate::isa::Isa;
+use crate::isa::{Isa, Set};
 use crate::shortlist::Shortlist;
 #[cfg(target_arch = "x86_64")]
 use crate::table_scan_vbmi as vbmi;
@@ -172,8 +172,7 @@ pub struct CodeBlock {
 impl CodeBlock {
     /// A block of codes of so many symbols, still empty; none where the processor or the code does not suit this scan.
     pub fn new(isa: Isa, width: SymbolWidth, positions: usize) -> Option<CodeBlock> {
-        let suits =
-            isa == Isa::Avx512Vnni && isa.is_available() && (width == SymbolWidth::Nibble || positions <= MAX_BYTES);
+        let suits = isa.set() == Set::Avx512Vnni && (width == SymbolWidth::Nibble || positions <= MAX_BYTES);
         let empty =
             CodeBlock { isa, width, positions, rows: 0, symbols: Vec::new(), offsets: Vec::new(), slopes: Vec::new() };
         (suits && positions > 0).then_some(empty)
@@ -262,32 +261,32 @@ impl CodeBlock {
 
     /// Rows whose sum is at most `highest`, a bit each.
     fn at_most(&self, sums: &[u32; LANE_ROWS], highest: u32) -> u128 {
-        match self.isa {
-            // SAFETY: `CodeBlock::new` refuses an instruction set that the processor lacks.
+        match self.isa.set() {
+            // SAFETY: an `Isa` exists only for a set that the processor has.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { vbmi::at_most(sums, highest) },
+            Set::Avx512Vnni => unsafe { vbmi::at_most(sums, highest) },
             _ => plain_at_most(sums, highest),
         }
     }
 
     /// Rows whose lower bound is not above the limit, a bit each.
     fn at_most_with(&self, sums: &[u32; LANE_ROWS], factors: &Factors<'_>, bounds: &Bounds) -> u128 {
-        match self.isa {
-            // SAFETY: `CodeBlock::new` refuses an instruction set that the processor lacks.
+        match self.isa.set() {
+            // SAFETY: an `Isa` exists only for a set that the processor has.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { vbmi::at_most_with(sums, factors, bounds) },
+            Set::Avx512Vnni => unsafe { vbmi::at_most_with(sums, factors, bounds) },
             _ => plain_at_most_with(sums, factors, bounds),
         }
     }
 
     fn sums(&self, symbols: &[u8], steps: &[u8], sums: &mut [u32; LANE_ROWS]) {
-        match (self.isa, self.width) {
-            // SAFETY: `CodeBlock::new` refuses an instruction set that the processor lacks.
+        match (self.isa.set(), self.width) {
+            // SAFETY: an `Isa` exists only for a set that the processor has.
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512Vnni, SymbolWidth::Nibble) => unsafe { vbmi::nibble_sums(symbols, steps, sums) },
+            (Set::Avx512Vnni, SymbolWidth::Nibble) => unsafe { vbmi::nibble_sums(symbols, steps, sums) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512Vnni, SymbolWidth::Byte) => unsafe { vbmi::byte_sums(symbols, steps, sums) },
+            (Set::Avx512Vnni, SymbolWidth::Byte) => unsafe { vbmi::byte_sums(symbols, steps, sums) },
             _ => plain_sums(self.width, symbols, steps, sums),
         }
     }
@@ -380,7 +379,7 @@ mod tests {
             nibble in any::<bool>(), positions in 1usize..70, rows in 0usize..300, skip in 0usize..5, seed in any::<u64>()
         ) {
             let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
-            let Some(mut block) = CodeBlock::new(Isa::detect(), width, positions) else { return Ok(()) };
+            let Some(mut block) = CodeBlock::new(Isa::widest(), width, positions) else { return Ok(()) };
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let bytes = if nibble { positions.div_ceil(2) } else { positions };
             let size = skip + bytes;
@@ -414,7 +413,7 @@ mod tests {
             with_factors in any::<bool>(), size_of_terms in prop_oneof![4 => -10i32..10, 1 => -140i32..-100], constant in -1e3f32..1e3, seed in any::<u64>()
         ) {
             let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
-            let Some(mut block) = CodeBlock::new(Isa::detect(), width, positions) else { return Ok(()) };
+            let Some(mut block) = CodeBlock::new(Isa::widest(), width, positions) else { return Ok(()) };
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let size = if nibble { positions.div_ceil(2) } else { positions };
             let codes: Vec<u8> = (0..rows * size).map(|_| rng.random()).collect();

@@ -1,6 +1,6 @@
 //! Sums of bytes from tables that are held in registers, on AVX-512 VBMI.
 //!
-//! Entered only after `Isa::Avx512Vnni` was found available; 64 look-ups take two or seven instructions (`cargo bench -p vqbench-cpu`).
+//! Entered only after an `Isa` of AVX-512 VNNI and VBMI was given; 64 look-ups take two or seven instructions (`cargo bench -p vqbench-cpu`).
 
 use crate::table_scan::{Bounds, Factors, LANE_ROWS, QUAD, ROUNDED_OFF};
 use std::arch::x86_64::*;

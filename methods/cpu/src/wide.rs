@@ -1,6 +1,6 @@
 //! Operations of AVX-512 on registers alone, one to a function, so that what is unsafe about them is said in one place.
 //!
-//! All are inlined into functions that are entered only after `Isa::is_available` has found the instruction set.
+//! All are inlined into functions that are entered only with an [`Isa`](crate::Isa) of its set.
 
 use std::arch::x86_64::*;
 

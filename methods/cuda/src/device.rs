@@ -3,7 +3,7 @@
 use crate::emulator::Emulator;
 use crate::machine::{Facts, Machine};
 use crate::nvidia::Nvidia;
-use crate::{CudaError, program};
+use crate::{CudaError, Toolkit};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fmt;
@@ -66,8 +66,8 @@ impl Device {
     ///
     /// # Errors
     /// Says what is missing: the driver, a device, the compiler.
-    pub fn open(ordinal: u32) -> Result<Device, CudaError> {
-        Ok(Device::over(Box::new(Nvidia::open(ordinal, program::cache_folder().as_deref())?)))
+    pub fn open(ordinal: u32, toolkit: &Toolkit) -> Result<Device, CudaError> {
+        Ok(Device::over(Box::new(Nvidia::open(ordinal, toolkit)?)))
     }
 
     /// A device played on the host by what [`crate::emulator::build`] made, with so much memory; for tests.

@@ -13,8 +13,24 @@ use std::sync::Mutex;
 use std::time::Instant;
 use thiserror::Error;
 
-/// Set to `address,undefined`, the emulator is compiled with these sanitizers; the process must then begin with their libraries.
+/// The environment variable by which tests ask for [`Compiler::sanitizers`].
 pub const SANITIZE_VARIABLE: &str = "VQBENCH_EMULATOR_SANITIZE";
+
+/// What the emulator is compiled with.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    /// The C++ compiler.
+    pub program: String,
+    /// Sanitizers to compile with, such as `address,undefined`; the process must then begin with their libraries.
+    pub sanitizers: Option<String>,
+}
+
+impl Default for Compiler {
+    /// The system's `c++`, without sanitizers.
+    fn default() -> Compiler {
+        Compiler { program: "c++".into(), sanitizers: None }
+    }
+}
 
 /// Why there is no emulated device.
 #[derive(Debug, Error)]
@@ -40,14 +56,13 @@ pub enum BuildError {
     },
 }
 
-/// Compiles the emulated device into a folder, with the C++ compiler that `CXX` names, or `c++`.
+/// Compiles the emulated device into a folder.
 ///
 /// # Errors
 /// There is no such compiler, or it refuses the text.
-pub fn build(into: &Path) -> Result<PathBuf, BuildError> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    if Command::new(&compiler).arg("--version").output().is_err() {
-        return Err(BuildError::NoCompiler(compiler));
+pub fn build(into: &Path, Compiler { program: compiler, sanitizers }: &Compiler) -> Result<PathBuf, BuildError> {
+    if Command::new(compiler).arg("--version").output().is_err() {
+        return Err(BuildError::NoCompiler(compiler.clone()));
     }
     let failed = |place: String| move |error| BuildError::Io { place, error };
     std::fs::create_dir_all(into).map_err(failed(into.display().to_string()))?;
@@ -60,7 +75,7 @@ pub fn build(into: &Path) -> Result<PathBuf, BuildError> {
     );
     let (source, library) = (into.join("emulator.cpp"), into.join("libemulator.so"));
     std::fs::write(&source, text).map_err(failed(source.display().to_string()))?;
-    let mut command = Command::new(&compiler);
+    let mut command = Command::new(compiler);
     command.args([
         "-std=c++17",
         "-O2",
@@ -78,7 +93,7 @@ pub fn build(into: &Path) -> Result<PathBuf, BuildError> {
         // What is fused in the text is one instruction then, and not a call.
         command.arg("-march=native");
     }
-    if let Ok(sanitizers) = std::env::var(SANITIZE_VARIABLE) {
+    if let Some(sanitizers) = sanitizers {
         command.args([&format!("-fsanitize={sanitizers}"), "-fno-sanitize-recover=all"]);
         // Their libraries are for this process, not for the compiler.
         command.env_remove("LD_PRELOAD");
@@ -86,7 +101,10 @@ pub fn build(into: &Path) -> Result<PathBuf, BuildError> {
     let output = command.arg("-o").arg(&library).arg(&source).output().map_err(failed(compiler.clone()))?;
     match output.status.success() {
         true => Ok(library),
-        false => Err(BuildError::Refused { compiler, log: String::from_utf8_lossy(&output.stderr).into_owned() }),
+        false => Err(BuildError::Refused {
+            compiler: compiler.clone(),
+            log: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }),
     }
 }
 

@@ -26,6 +26,7 @@ mod rows;
 mod scan;
 mod select;
 mod sums;
+mod toolkit;
 
 pub use assign::{Codewords, Pass, Undecided};
 pub use cells::{CellSums, cell_sums};
@@ -45,6 +46,7 @@ pub use products::{Terms, nearest_of_groups, products};
 pub use program::{ARCHITECTURES, compile};
 pub use random::{fill_random, fill_random_bytes, random_bits, random_float};
 pub use rows::Rows;
+pub use toolkit::Toolkit;
 
 pub use scan::scan_tables;
 pub use select::{MAX_K, Neighbor};

@@ -1,11 +1,11 @@
 //! A device behind NVIDIA's driver, which is looked for at run time.
 
+use crate::Toolkit;
 use crate::machine::{Facts, Machine, Moment};
 use crate::{CudaError, program};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -47,7 +47,7 @@ fn describe(error: &result::DriverError) -> String {
 
 impl Nvidia {
     /// Opens the device of this number, of those that `CUDA_VISIBLE_DEVICES` leaves.
-    pub(crate) fn open(ordinal: u32, cache: Option<&Path>) -> Result<Nvidia, CudaError> {
+    pub(crate) fn open(ordinal: u32, toolkit: &Toolkit) -> Result<Nvidia, CudaError> {
         let missing = |reason: String, help: &str| CudaError::Missing { reason, help: help.into() };
         // SAFETY: loading a library runs its initializers; the driver's have no conditions.
         if !unsafe { sys::is_culib_present() } {
@@ -57,7 +57,7 @@ impl Nvidia {
             ));
         }
         result::init().map_err(|error| match error.0 {
-            sys::CUresult::CUDA_ERROR_NO_DEVICE => no_device(0),
+            sys::CUresult::CUDA_ERROR_NO_DEVICE => no_device_of(0, 0, toolkit),
             _ => missing(
                 format!("the NVIDIA driver does not start: {}", describe(&error)),
                 "see whether `nvidia-smi` works; or use `device: cpu`",
@@ -75,7 +75,7 @@ impl Nvidia {
         }
         let count = result::device::get_count().map_err(told("cuDeviceGetCount"))?.max(0) as u32;
         if ordinal >= count {
-            return Err(no_device_of(ordinal, count));
+            return Err(no_device_of(ordinal, count, toolkit));
         }
         let device = result::device::get(ordinal as i32).map_err(told("cuDeviceGet"))?;
         let attribute = |which| {
@@ -107,7 +107,7 @@ impl Nvidia {
             driver,
         };
         // Before anything is held that would have to be given back.
-        let (code, kept) = program::load(facts.capability, &facts.driver, cache)?;
+        let (code, kept) = program::load(facts.capability, &facts.driver, toolkit)?;
         // SAFETY: the device was just got.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(told("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Nvidia {
@@ -128,7 +128,7 @@ impl Nvidia {
             // What was kept may be damaged.
             (Err(_), Some(file)) => {
                 let _ = std::fs::remove_file(file);
-                load(&program::load(opened.facts.capability, &opened.facts.driver, cache)?.0)
+                load(&program::load(opened.facts.capability, &opened.facts.driver, toolkit)?.0)
             }
             (loaded, _) => loaded,
         };
@@ -164,12 +164,8 @@ impl Nvidia {
     }
 }
 
-fn no_device(count: u32) -> CudaError {
-    no_device_of(0, count)
-}
-
-fn no_device_of(ordinal: u32, count: u32) -> CudaError {
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+fn no_device_of(ordinal: u32, count: u32, toolkit: &Toolkit) -> CudaError {
+    let visible = toolkit.visible_devices.as_ref();
     let hidden = visible.map_or(String::new(), |list| format!(" (CUDA_VISIBLE_DEVICES={list} leaves these)"));
     let reason = match count {
         0 => format!("there is no CUDA device on this machine{hidden}"),

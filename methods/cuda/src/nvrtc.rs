@@ -3,13 +3,12 @@
 //! Its few functions are looked up here and not through `cudarc`, which takes the first library of a list of names: which one is used must
 //! be the user's to say.
 
-use crate::CudaError;
+use crate::{CudaError, Toolkit};
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-/// Names the library file of NVRTC where the system does not find one by itself.
+/// The environment variable of which users are told to name the library file of NVRTC; see [`Toolkit::nvrtc`].
 pub const NVRTC_VARIABLE: &str = "VQBENCH_NVRTC";
 
 /// Versions of the interface that are understood, newest first.
@@ -18,7 +17,7 @@ const MAJORS: [u32; 2] = [13, 12];
 type Program = *mut c_void;
 
 /// The library and what is called of it. A result of 0 is success.
-struct Nvrtc {
+pub(crate) struct Nvrtc {
     version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int,
     architecture_count: unsafe extern "C" fn(*mut c_int) -> c_int,
     architectures: unsafe extern "C" fn(*mut c_int) -> c_int,
@@ -116,24 +115,27 @@ fn is_companion(name: &str) -> bool {
     name.starts_with("libnvrtc-builtins.so") && !name.contains(".alt.")
 }
 
-/// NVRTC, loaded once: the file that [`NVRTC_VARIABLE`] names, or what the system's search or the toolkit's usual folders have.
-fn find() -> Result<&'static Nvrtc, CudaError> {
-    static FOUND: OnceLock<Result<Nvrtc, CudaError>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        if let Some(named) = std::env::var_os(NVRTC_VARIABLE).map(PathBuf::from) {
-            return Nvrtc::from_file(&named).ok_or_else(|| CudaError::Missing {
+impl Nvrtc {
+    /// The file that the toolkit names, or what the system's search or the toolkit's usual folders have.
+    ///
+    /// # Errors
+    /// There is none here, and what to do.
+    pub(crate) fn find(toolkit: &Toolkit) -> Result<Nvrtc, CudaError> {
+        if let Some(named) = &toolkit.nvrtc {
+            return Nvrtc::from_file(named).ok_or_else(|| CudaError::Missing {
                 reason: format!("{NVRTC_VARIABLE} names {}, which cannot be loaded as NVRTC", named.display()),
                 help: "name the file libnvrtc.so.13 (or .12), beside which libnvrtc-builtins lies".into(),
             });
         }
-        let home = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from);
-        let folders: Vec<PathBuf> = home.chain([PathBuf::from("/usr/local/cuda")]).map(|home| home.join("lib64")).collect();
+        let usual = PathBuf::from("/usr/local/cuda");
+        let folders: Vec<PathBuf> = toolkit.homes.iter().chain([&usual]).map(|home| home.join("lib64")).collect();
         let searched = MAJORS.iter().map(|major| PathBuf::from(format!("libnvrtc.so.{major}")));
         let searched = searched.chain([PathBuf::from("libnvrtc.so")]);
         let in_folders =
             folders.iter().flat_map(|folder| MAJORS.map(|major| folder.join(format!("libnvrtc.so.{major}"))));
         // SAFETY: loading runs initializers, and the compiler's have no conditions.
-        let by_name = searched.filter_map(|name| unsafe { Library::new(name) }.ok()).filter_map(|l| Nvrtc::load(l).ok());
+        let by_name =
+            searched.filter_map(|name| unsafe { Library::new(name) }.ok()).filter_map(|l| Nvrtc::load(l).ok());
         by_name.chain(in_folders.filter_map(|file| Nvrtc::from_file(&file))).next().ok_or_else(|| CudaError::Missing {
             reason: "NVRTC, CUDA's run-time compiler, is not on this machine".into(),
             help: format!(
@@ -141,32 +143,62 @@ fn find() -> Result<&'static Nvrtc, CudaError> {
                  or use `device: cpu`"
             ),
         })
-    });
-    found.as_ref().map_err(Clone::clone)
-}
+    }
 
-/// Version of NVRTC, e.g. `13.0`.
-///
-/// # Errors
-/// There is none here, and what to do.
-pub fn version() -> Result<String, CudaError> {
-    let nvrtc = find()?;
-    let (mut major, mut minor) = (0, 0);
-    // SAFETY: both point to integers.
-    nvrtc.check("nvrtcVersion", unsafe { (nvrtc.version)(&mut major, &mut minor) })?;
-    Ok(format!("{major}.{minor}"))
-}
+    /// Its version, e.g. `13.0`.
+    pub(crate) fn version(&self) -> Result<String, CudaError> {
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: both point to integers.
+        self.check("nvrtcVersion", unsafe { (self.version)(&mut major, &mut minor) })?;
+        Ok(format!("{major}.{minor}"))
+    }
 
-/// Architectures it can compile for: 90 for sm_90.
-pub(crate) fn architectures() -> Result<Vec<u32>, CudaError> {
-    let nvrtc = find()?;
-    let mut count = 0;
-    // SAFETY: it points to an integer.
-    nvrtc.check("nvrtcGetNumSupportedArchs", unsafe { (nvrtc.architecture_count)(&mut count) })?;
-    let mut known = vec![0 as c_int; count.max(0) as usize];
-    // SAFETY: there is room for as many as were counted.
-    nvrtc.check("nvrtcGetSupportedArchs", unsafe { (nvrtc.architectures)(known.as_mut_ptr()) })?;
-    Ok(known.into_iter().map(|a| a as u32).collect())
+    /// Architectures it can compile for: 90 for sm_90.
+    pub(crate) fn architectures(&self) -> Result<Vec<u32>, CudaError> {
+        let mut count = 0;
+        // SAFETY: it points to an integer.
+        self.check("nvrtcGetNumSupportedArchs", unsafe { (self.architecture_count)(&mut count) })?;
+        let mut known = vec![0 as c_int; count.max(0) as usize];
+        // SAFETY: there is room for as many as were counted.
+        self.check("nvrtcGetSupportedArchs", unsafe { (self.architectures)(known.as_mut_ptr()) })?;
+        Ok(known.into_iter().map(|a| a as u32).collect())
+    }
+
+    /// Machine code for `sm_…`; for `compute_…` the intermediate code that a newer driver translates, which ends with a zero.
+    pub(crate) fn compile(&self, text: &str, architecture: &str, options: &[&str]) -> Result<Vec<u8>, CudaError> {
+        let nvrtc = self;
+        let failed = |log: String| CudaError::Compile { architecture: architecture.to_owned(), log };
+        let text = CString::new(text).map_err(|e| failed(e.to_string()))?;
+        let mut open = Open { nvrtc, program: std::ptr::null_mut() };
+        // SAFETY: texts end with zeros, and there are no headers.
+        let created = unsafe {
+            (nvrtc.create)(
+                &mut open.program,
+                text.as_ptr(),
+                c"vqbench.cu".as_ptr(),
+                0,
+                std::ptr::null(),
+                std::ptr::null(),
+            )
+        };
+        nvrtc.check("nvrtcCreateProgram", created)?;
+        let target = format!("--gpu-architecture={architecture}");
+        let options: Result<Vec<CString>, _> =
+            options.iter().copied().chain([target.as_str()]).map(CString::new).collect();
+        let options = options.map_err(|e| failed(e.to_string()))?;
+        let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
+        // SAFETY: the program lives, and there are as many options as is said.
+        let compiled = unsafe { (nvrtc.compile)(open.program, pointers.len() as c_int, pointers.as_ptr()) };
+        if let Err(error) = nvrtc.check("nvrtcCompileProgram", compiled) {
+            let log = nvrtc.bytes("nvrtcGetProgramLog", open.program, nvrtc.log_size, nvrtc.log).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            return Err(failed(format!("{error}: {}", log.trim_matches(['\0', '\n', ' ']))));
+        }
+        match architecture.starts_with("sm_") {
+            true => nvrtc.bytes("nvrtcGetCUBIN", open.program, nvrtc.cubin_size, nvrtc.cubin),
+            false => nvrtc.bytes("nvrtcGetPTX", open.program, nvrtc.ptx_size, nvrtc.ptx),
+        }
+    }
 }
 
 /// A program of the compiler, destroyed in the end.
@@ -182,30 +214,10 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Machine code for `sm_…`; for `compute_…` the intermediate code that a newer driver translates, which ends with a zero.
-pub(crate) fn compile(text: &str, architecture: &str, options: &[&str]) -> Result<Vec<u8>, CudaError> {
-    let nvrtc = find()?;
-    let failed = |log: String| CudaError::Compile { architecture: architecture.to_owned(), log };
-    let text = CString::new(text).map_err(|e| failed(e.to_string()))?;
-    let mut open = Open { nvrtc, program: std::ptr::null_mut() };
-    // SAFETY: texts end with zeros, and there are no headers.
-    let created = unsafe {
-        (nvrtc.create)(&mut open.program, text.as_ptr(), c"vqbench.cu".as_ptr(), 0, std::ptr::null(), std::ptr::null())
-    };
-    nvrtc.check("nvrtcCreateProgram", created)?;
-    let target = format!("--gpu-architecture={architecture}");
-    let options: Result<Vec<CString>, _> = options.iter().copied().chain([target.as_str()]).map(CString::new).collect();
-    let options = options.map_err(|e| failed(e.to_string()))?;
-    let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
-    // SAFETY: the program lives, and there are as many options as is said.
-    let compiled = unsafe { (nvrtc.compile)(open.program, pointers.len() as c_int, pointers.as_ptr()) };
-    if let Err(error) = nvrtc.check("nvrtcCompileProgram", compiled) {
-        let log = nvrtc.bytes("nvrtcGetProgramLog", open.program, nvrtc.log_size, nvrtc.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        return Err(failed(format!("{error}: {}", log.trim_matches(['\0', '\n', ' ']))));
-    }
-    match architecture.starts_with("sm_") {
-        true => nvrtc.bytes("nvrtcGetCUBIN", open.program, nvrtc.cubin_size, nvrtc.cubin),
-        false => nvrtc.bytes("nvrtcGetPTX", open.program, nvrtc.ptx_size, nvrtc.ptx),
-    }
+/// Version of the NVRTC that `toolkit` leads to, e.g. `13.0`.
+///
+/// # Errors
+/// There is none here, and what to do.
+pub fn version(toolkit: &Toolkit) -> Result<String, CudaError> {
+    Nvrtc::find(toolkit)?.version()
 }

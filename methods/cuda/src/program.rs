@@ -1,7 +1,8 @@
 //! The text of the kernels, and its way to machine code: NVRTC for the device found, kept on disk.
 
 use crate::CudaError;
-use crate::nvrtc;
+use crate::Toolkit;
+use crate::nvrtc::Nvrtc;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,22 +60,23 @@ pub(crate) fn kernel_names() -> Vec<String> {
 ///
 /// # Errors
 /// No NVRTC here, or one that refuses the text.
-pub fn compile(architecture: &str) -> Result<Vec<u8>, CudaError> {
-    nvrtc::compile(&program(), architecture, OPTIONS)
+pub fn compile(toolkit: &Toolkit, architecture: &str) -> Result<Vec<u8>, CudaError> {
+    Nvrtc::find(toolkit)?.compile(&program(), architecture, OPTIONS)
 }
 
-/// [`compile`] for a device of this compute capability, by what is kept in `cache` if it is there. Where the compiler is older than the
+/// [`compile`] for a device of this compute capability, by what the toolkit's cache holds if it is there. Where the compiler is older than the
 /// device, code for the newest architecture it knows, which the driver translates.
 ///
 /// Returns also where it was kept before, if it was: a file may be damaged.
 pub(crate) fn load(
     capability: (u32, u32),
     driver: &str,
-    cache: Option<&Path>,
+    toolkit: &Toolkit,
 ) -> Result<(Vec<u8>, Option<PathBuf>), CudaError> {
-    let compiler = nvrtc::version()?;
+    let nvrtc = Nvrtc::find(toolkit)?;
+    let compiler = nvrtc.version()?;
     let number = capability.0 * 10 + capability.1;
-    let known = nvrtc::architectures()?;
+    let known = nvrtc.architectures()?;
     let architecture = match known.iter().filter(|&&a| a <= number).max() {
         Some(&best) if best == number => format!("sm_{best}"),
         Some(best) => format!("compute_{best}"),
@@ -95,13 +97,13 @@ pub(crate) fn load(
         key.update([0]);
     }
     let key: String = key.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let kept = cache.map(|folder| folder.join(format!("{architecture}-{key}.bin")));
+    let kept = toolkit.cache.as_ref().map(|folder| folder.join(format!("{architecture}-{key}.bin")));
     if let Some(code) = kept.as_ref().and_then(|path| fs::read(path).ok())
         && !code.is_empty()
     {
         return Ok((code, kept));
     }
-    let code = nvrtc::compile(&text, &architecture, OPTIONS)?;
+    let code = nvrtc.compile(&text, &architecture, OPTIONS)?;
     if let Some(path) = kept {
         // A cache that cannot be written costs seconds, not the run.
         let _ = keep(&path, &code);
@@ -120,13 +122,6 @@ fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
     fs::rename(&part, path).inspect_err(|_| {
         let _ = fs::remove_file(&part);
     })
-}
-
-/// Where compiled kernels are kept: the user's cache.
-pub(crate) fn cache_folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-    Some(cache.join("vqbench/kernels"))
 }
 
 #[cfg(test)]
@@ -156,14 +151,18 @@ mod tests {
     /// Needs NVRTC: `VQBENCH_NVRTC` names it where the system does not.
     #[test]
     fn kernels_compile_for_all_architectures() {
-        match nvrtc::version() {
+        let toolkit =
+            Toolkit { nvrtc: std::env::var_os(crate::NVRTC_VARIABLE).map(PathBuf::from), ..Toolkit::default() };
+        match Nvrtc::find(&toolkit) {
             Err(error) => eprintln!("skipped: {error}"),
-            Ok(version) => {
+            Ok(nvrtc) => {
+                let version = nvrtc.version().expect("a version");
                 for architecture in ARCHITECTURES {
-                    let code = compile(architecture).unwrap_or_else(|e| panic!("NVRTC {version}, {architecture}: {e}"));
+                    let code = compile(&toolkit, architecture)
+                        .unwrap_or_else(|e| panic!("NVRTC {version}, {architecture}: {e}"));
                     assert!(code.len() > 10_000, "{architecture}");
                 }
-                assert!(matches!(nvrtc::compile("no text", "sm_90", OPTIONS), Err(CudaError::Compile { .. })));
+                assert!(matches!(nvrtc.compile("no text", "sm_90", OPTIONS), Err(CudaError::Compile { .. })));
             }
         }
     }

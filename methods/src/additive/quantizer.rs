@@ -186,7 +186,8 @@ impl Quantizer for AdditiveQuantizer {
 
     /// Inner products add up over codebooks; distances would need the norm of the sum, which the code does not hold.
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        (metric == Metric::InnerProduct).then(|| Box::new(AdditiveSearcher::new(&self.codebooks)) as Box<dyn Searcher>)
+        (metric == Metric::InnerProduct)
+            .then(|| Box::new(AdditiveSearcher::new(&self.codebooks, self.backend.isa())) as Box<dyn Searcher>)
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
@@ -346,7 +347,7 @@ pub(crate) fn least_squares(
     let counts = (size <= DENSE).then(|| pair_counts(codes, m, k));
     // AᵀA·C, by the counts of pairs where they fit into memory, else by way of the rows.
     let normal = |c: &Array2<f64>| match &counts {
-        Some(counts) => Ok(multiply(counts.view(), c.mapv(|v| v as f32).view()).mapv(f64::from)),
+        Some(counts) => Ok(multiply(backend.isa(), counts.view(), c.mapv(|v| v as f32).view()).mapv(f64::from)),
         None => gather(decode(c).view()),
     };
     let mut solution = Array2::<f64>::zeros((size, dim));

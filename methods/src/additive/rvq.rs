@@ -191,7 +191,7 @@ fn progressive(
     let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
     let mut rng = cx.rng(Stream::Part(stage));
     let sample = (n > SAMPLE * k).then(|| random_rows(rows, SAMPLE * k, &mut rng));
-    let rotated = multiply(sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
+    let rotated = multiply(cx.backend.isa(), sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
     let mut dims = dim.min(FIRST_DIMS);
     let rotated = cx.backend.upload_owned(rotated)?;
     let mut codebook = plus_plus(&rotated.columns(0..dims), k, &mut rng, cx)?;
@@ -207,7 +207,7 @@ fn progressive(
         });
     }
     let all = cx.backend.upload(rows)?;
-    Ok(lloyd_from_sample(&all, multiply(codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
+    Ok(lloyd_from_sample(&all, multiply(cx.backend.isa(), codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
 }
 
 /// Rows per codeword that all but the last dimensions are clustered on.

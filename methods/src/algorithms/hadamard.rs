@@ -2,6 +2,7 @@
 
 use crate::algorithms::rotation::random;
 use crate::contract::state::{State, StateError};
+use cpu::Isa;
 use ndarray::{Array2, ArrayView1};
 use rand::{Rng, RngExt};
 
@@ -24,9 +25,9 @@ const DENSE: usize = 64;
 const ROUNDS: usize = 4;
 
 impl FastRotation {
-    pub(crate) fn random(dim: usize, rng: &mut impl Rng) -> FastRotation {
+    pub(crate) fn random(isa: Isa, dim: usize, rng: &mut impl Rng) -> FastRotation {
         if dim <= DENSE {
-            return FastRotation::Dense(random(dim, rng));
+            return FastRotation::Dense(random(isa, dim, rng));
         }
         FastRotation::Hadamard(Array2::from_shape_fn((ROUNDS, dim), |_| if rng.random() { 1.0 } else { -1.0 }))
     }
@@ -126,7 +127,7 @@ mod tests {
     fn rotations_keep_lengths_spread_axes_and_come_back() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for dim in [1, 2, 12, 64, 65, 96, 100, 128, 384, 1000] {
-            let rotation = FastRotation::random(dim, &mut rng);
+            let rotation = FastRotation::random(Isa::widest(), dim, &mut rng);
             for axis in [0, dim / 2, dim - 1] {
                 let mut x = vec![0f32; dim];
                 x[axis] = 3.0;

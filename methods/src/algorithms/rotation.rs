@@ -11,8 +11,8 @@ use rayon::prelude::*;
 const ROWS: usize = 64;
 
 /// `rows · matrix`, on the current thread pool.
-pub fn multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
-    multiply_packed(rows, matrix, &Packed::new(matrix))
+pub fn multiply(isa: Isa, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
+    multiply_packed(rows, matrix, &Packed::new(isa, matrix))
 }
 
 /// The columns of a matrix as the kernel that scores rows wants them, for matrices that many rows are multiplied by.
@@ -21,9 +21,8 @@ pub struct Packed(Option<Panels>);
 
 impl Packed {
     /// Packs nothing where the processor has no wide registers.
-    pub fn new(matrix: ArrayView2<'_, f32>) -> Packed {
-        let isa = Isa::detect();
-        if isa == Isa::Portable || matrix.is_empty() {
+    pub fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> Packed {
+        if isa == Isa::PORTABLE || matrix.is_empty() {
             return Packed(None);
         }
         // The kernel gives products turned to negative.
@@ -56,9 +55,9 @@ fn plain_multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Arr
 }
 
 /// A uniformly random orthonormal matrix: the polar factor of a Gaussian one.
-pub fn random(dim: usize, rng: &mut impl Rng) -> Array2<f32> {
+pub fn random(isa: Isa, dim: usize, rng: &mut impl Rng) -> Array2<f32> {
     let gaussian = Array2::from_shape_fn((dim, dim), |_| StandardNormal.sample(rng));
-    polar(&gaussian, &Array2::eye(dim))
+    polar(isa, &gaussian, &Array2::eye(dim))
 }
 
 /// The orthonormal `R` that maximizes `tr(Rᵀ·M)`, which for `M = U·S·Vᵀ` is `U·Vᵀ` (Schönemann 1966).
@@ -66,7 +65,7 @@ pub fn random(dim: usize, rng: &mut impl Rng) -> Array2<f32> {
 /// Computed by products alone: steps `X ← X·(3.4445 − 4.775·G + 2.0315·G²)` with `G = XᵀX` raise small singular values more
 /// than threefold each and leave none outside of about (0.68, 1.13) (Jordan et al. 2024, Muon); then the Newton–Schulz
 /// iteration `X ← 1.5·X − 0.5·X·G` pulls every value in `(0, √3)` to 1. `fallback`, orthonormal itself, decides directions about which `M` says nothing.
-pub fn polar(matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
+pub fn polar(isa: Isa, matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
     // Squares of it are taken: in units of its largest entry, or rather of a power of two beside it, they stay in range.
     let most = matrix.iter().fold(0f32, |most, v| most.max(v.abs()));
     let matrix = &(matrix * power_of_two_at(most).recip());
@@ -76,17 +75,18 @@ pub fn polar(matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
     }
     // The estimate may be too small by a little.
     let mut x = matrix / (1.1 * largest) + fallback * 1e-6;
-    let gram_of = |x: &Array2<f32>| multiply(x.t(), x.view());
+    let gram_of = |x: &Array2<f32>| multiply(isa, x.t(), x.view());
     for _ in 0..QUINTIC_STEPS {
         let gram = gram_of(&x);
-        let factor =
-            &gram * -4.775 + multiply(gram.view(), gram.view()) * 2.0315 + Array2::<f32>::eye(gram.nrows()) * 3.4445;
-        x = multiply(x.view(), factor.view());
+        let factor = &gram * -4.775
+            + multiply(isa, gram.view(), gram.view()) * 2.0315
+            + Array2::<f32>::eye(gram.nrows()) * 3.4445;
+        x = multiply(isa, x.view(), factor.view());
     }
     for _ in 0..CUBIC_STEPS {
         let gram = gram_of(&x);
         let error = distance_from_identity(&gram);
-        x = &x * 1.5 - multiply(x.view(), gram.view()) * 0.5;
+        x = &x * 1.5 - multiply(isa, x.view(), gram.view()) * 0.5;
         if error < 1e-4 {
             // One more step has squared what was left of the error.
             break;
@@ -196,7 +196,7 @@ mod tests {
         for (n, inner, columns) in [(0, 3, 2), (1, 1, 1), (3, 0, 4), (300, 7, 33), (513, 40, 5)] {
             let mut random = |n: usize, m: usize| Array2::from_shape_fn((n, m), |_| StandardNormal.sample(&mut rng));
             let (a, b): (Array2<f32>, Array2<f32>) = (random(inner, n), random(inner, columns));
-            let gap = multiply(a.t(), b.view()) - plain_multiply(a.t(), b.view());
+            let gap = multiply(Isa::widest(), a.t(), b.view()) - plain_multiply(a.t(), b.view());
             assert!(gap.iter().all(|v| v.abs() < 1e-4), "{n}×{inner} by {inner}×{columns}");
         }
     }
@@ -204,13 +204,13 @@ mod tests {
     #[test]
     fn the_polar_factor_of_a_stretched_rotation_is_the_rotation() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let rotation = random(20, &mut rng);
+        let rotation = random(Isa::widest(), 20, &mut rng);
         assert!(distance_from_orthonormal(&rotation) < 1e-5);
         // R·S with S symmetric positive definite has the polar factor R.
-        let half = random(20, &mut rng);
+        let half = random(Isa::widest(), 20, &mut rng);
         let scales = Array2::from_diag(&Array1::from_shape_fn(20, |i| 10f32.powi(i as i32 % 4 - 2)));
         let stretch = half.dot(&scales).dot(&half.t());
-        let found = polar(&rotation.dot(&stretch), &Array2::eye(20));
+        let found = polar(Isa::widest(), &rotation.dot(&stretch), &Array2::eye(20));
         let gap = (&found - &rotation).iter().fold(0f32, |m, v| m.max(v.abs()));
         assert!(gap < 1e-3, "{gap}");
     }
@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn a_matrix_that_says_nothing_leaves_the_fallback() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let fallback = random(7, &mut rng);
-        assert_eq!(polar(&Array2::zeros((7, 7)), &fallback), fallback);
+        let fallback = random(Isa::widest(), 7, &mut rng);
+        assert_eq!(polar(Isa::widest(), &Array2::zeros((7, 7)), &fallback), fallback);
         let mut rank_one = Array2::zeros((7, 7));
         rank_one[(0, 0)] = 3.0;
-        assert!(distance_from_orthonormal(&polar(&rank_one, &Array2::eye(7))) < 1e-4);
+        assert!(distance_from_orthonormal(&polar(Isa::widest(), &rank_one, &Array2::eye(7))) < 1e-4);
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
             let rows = &rows * unit;
             let axes = balanced_axes(rows.view(), 4);
             assert!(distance_from_orthonormal(&axes) < 1e-5);
-            let rotated = multiply(rows.view(), axes.view());
+            let rotated = multiply(Isa::widest(), rows.view(), axes.view());
             let variance =
                 |j: usize| rotated.column(j).iter().map(|x| f64::from(*x / unit).powi(2)).sum::<f64>() / 2000.0;
             let products: Vec<f64> = (0..4).map(|g| variance(2 * g) * variance(2 * g + 1)).collect();

@@ -31,7 +31,7 @@ impl CpuBackend {
 
     /// With the widest instruction set that this processor has.
     pub fn detect() -> CpuBackend {
-        CpuBackend::new(Isa::detect())
+        CpuBackend::new(Isa::widest())
     }
 
     /// The values from the first value of the window on; row `i` starts at `i·stride`.
@@ -54,6 +54,10 @@ impl CpuBackend {
 impl Backend for CpuBackend {
     fn name(&self) -> &'static str {
         "cpu"
+    }
+
+    fn isa(&self) -> Isa {
+        self.isa
     }
 
     fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError> {

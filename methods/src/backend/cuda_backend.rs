@@ -8,7 +8,7 @@ use super::{
 use crate::contract::batch::row_major;
 use crate::search::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
-use cpu::{ScanTables, SymbolWidth};
+use cpu::{Isa, ScanTables, SymbolWidth};
 use cuda::{
     Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Proximity, Rows,
     SumTables, Terms, UniformScalars,
@@ -24,6 +24,7 @@ const ROWS_AT_ONCE: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct CudaBackend {
     device: Device,
+    isa: Isa,
 }
 
 impl From<CudaError> for MethodError {
@@ -33,20 +34,20 @@ impl From<CudaError> for MethodError {
 }
 
 impl CudaBackend {
-    /// On the first of the devices that this machine shows.
+    /// On the first of the devices that this machine shows; what is left to the processor uses `isa`.
     ///
     /// # Errors
     /// Says what is missing.
-    pub fn open() -> Result<CudaBackend, Unavailable> {
-        match Device::open(0) {
-            Ok(device) => Ok(CudaBackend { device }),
+    pub fn open(isa: Isa, toolkit: &cuda::Toolkit) -> Result<CudaBackend, Unavailable> {
+        match Device::open(0, toolkit) {
+            Ok(device) => Ok(CudaBackend { device, isa }),
             Err(error) => Err(Unavailable { help: error.help().to_owned(), reason: error.to_string() }),
         }
     }
 
     /// On a device that is open.
-    pub fn on(device: Device) -> CudaBackend {
-        CudaBackend { device }
+    pub fn on(device: Device, isa: Isa) -> CudaBackend {
+        CudaBackend { device, isa }
     }
 
     /// Rows of a matrix of this backend.
@@ -158,6 +159,10 @@ impl CudaBackend {
 impl Backend for CudaBackend {
     fn name(&self) -> &'static str {
         "cuda"
+    }
+
+    fn isa(&self) -> Isa {
+        self.isa
     }
 
     fn device_name(&self) -> Option<String> {

@@ -294,7 +294,8 @@ impl Quantizer for LogitQuantizer {
         blocks.into_par_iter().zip(codes.par_chunks_mut(ROWS * code_size)).for_each(|(rows, codes)| {
             let mut symbols = Array2::<u16>::zeros((rows.nrows(), self.logits.len()));
             for (g, (weights, bias)) in self.logits.iter().enumerate() {
-                let logits = multiply(rows.slice(s![.., g * size..(g + 1) * size]), weights.view()) + bias;
+                let logits =
+                    multiply(self.backend.isa(), rows.slice(s![.., g * size..(g + 1) * size]), weights.view()) + bias;
                 symbols.column_mut(g).iter_mut().zip(largest(logits.view())).for_each(|(s, c)| *s = c as u16);
             }
             for (code, symbols) in codes.chunks_exact_mut(code_size).zip(symbols.outer_iter()) {

@@ -5,6 +5,7 @@ use crate::learned::shared::{Bottleneck, Encoder, LatentWidth, Loss, Moment, Pas
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
+use cpu::Isa;
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -155,7 +156,7 @@ impl Bottleneck for Mapped {
         for (g, (book, map)) in self.books.iter().zip(parameters).enumerate() {
             let part = latents.columns(g * size..(g + 1) * size);
             let rows = backend.upload(part.values().view())?;
-            let nearest = backend.nearest(&rows, book.codewords().view())?;
+            let nearest = backend.nearest(&rows, book.codewords(backend.isa()).view())?;
             let numbers: Vec<usize> = nearest.iter().map(|&c| c as usize).collect();
             let q = Matrix::constant(book.fixed.select(Axis(0), &numbers).view()).times(map);
             let values = q.values();
@@ -175,14 +176,14 @@ impl Bottleneck for Mapped {
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         // What is stored is the product: the map has done its work when training ends.
-        let books = self.books.iter().map(MappedCodebook::codewords).collect();
+        let books = self.books.iter().map(|book| book.codewords(cx.backend.isa())).collect();
         Ok(Box::new(ProductQuantizer::new(books, Vec::new(), cx.backend.clone())))
     }
 }
 
 impl MappedCodebook {
-    fn codewords(&self) -> Array2<f32> {
-        crate::algorithms::rotation::multiply(self.fixed.view(), self.map.view())
+    fn codewords(&self, isa: Isa) -> Array2<f32> {
+        crate::algorithms::rotation::multiply(isa, self.fixed.view(), self.map.view())
     }
 }
 

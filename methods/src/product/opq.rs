@@ -10,6 +10,7 @@ use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::transform::{Affine, TransformedQuantizer};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use cpu::Isa;
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -159,7 +160,7 @@ const CORRELATION_ROWS: usize = 2048;
 
 /// `Xᵀ·Y` for the decoded rows `Y`. A dense product costs `n·d²` multiply-adds; to sum rows with the same codeword first, `n·d·m` additions,
 /// takes five times as long at 384 components in 48 groups, because it reads all rows once per group.
-fn correlation(rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
+fn correlation(isa: Isa, rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
     let dim = rows.ncols();
     let mut sum = Array2::<f64>::zeros((dim, dim));
     for start in (0..rows.nrows()).step_by(CORRELATION_ROWS) {
@@ -169,7 +170,7 @@ fn correlation(rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
             let parts = row.exact_chunks_mut(dim / groups.len()).into_iter().zip(groups);
             parts.for_each(|(mut part, group)| part.assign(&group.codebook.row(group.nearest[start + i] as usize)));
         });
-        let product = multiply(rows.slice(s![start..end, ..]).t(), decoded.view());
+        let product = multiply(isa, rows.slice(s![start..end, ..]).t(), decoded.view());
         sum.zip_mut_with(&product, |sum, &p| *sum += f64::from(p));
     }
     sum.mapv(|v| v as f32)
@@ -208,7 +209,7 @@ impl Opq {
                 mean.iter_mut().zip(axes.dot(&ArrayView1::from(nu))).for_each(|(mean, shift)| *mean += shift);
             }
             if let Some(rotation) = &fitted.affine.axes {
-                *axes = multiply(axes.view(), rotation.view());
+                *axes = multiply(cx.backend.isa(), axes.view(), rotation.view());
             }
         }
         Ok(Fitted { affine: projection, ..fitted })
@@ -247,7 +248,7 @@ impl Opq {
         let mut rotation = match self.start {
             Start::Identity => Array2::eye(dim),
             Start::Pca => balanced_axes(train, self.m),
-            Start::Random | Start::Auto => random(dim, &mut cx.rng(Stream::Rotation)),
+            Start::Random | Start::Auto => random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation)),
         };
         let stop = |iterations| Stop { max_iterations: iterations, relative_drop: RELATIVE_DROP };
         let mut history = Course::default();
@@ -261,7 +262,7 @@ impl Opq {
             let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, SETTLED * now));
             history.append(&seen);
             let settled = drop.is_some_and(|(drop, least)| drop <= least);
-            rotation = polar(&correlation(train, &trained), &rotation);
+            rotation = polar(cx.backend.isa(), &correlation(cx.backend.isa(), train, &trained), &rotation);
             history.advance();
             codebooks = Some(trained.into_iter().map(|t| t.codebook).collect());
             if settled {
@@ -279,9 +280,10 @@ mod tests {
 
     /// `n×16` rows far from zero whose principal axes, of falling variance, lie anywhere.
     fn with_a_spectrum(n: usize) -> Array2<f32> {
+        let isa = Isa::widest();
         let mut rows = gaussian(n, 16, 1);
         rows.columns_mut().into_iter().zip(1u8..).for_each(|(mut column, j)| column /= f32::from(j));
-        multiply(rows.view(), random(16, &mut Context::cpu(2).rng(Stream::Rotation)).view()) + 3.0
+        multiply(isa, rows.view(), random(isa, 16, &mut Context::cpu(2).rng(Stream::Rotation)).view()) + 3.0
     }
 
     /// `n×16` rows in groups of four components that depend on each other, each group on a ring about its mean.

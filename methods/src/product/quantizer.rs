@@ -121,7 +121,7 @@ impl Quantizer for ProductQuantizer {
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        Some(Box::new(LookupSearcher::new(&self.codebooks, metric)))
+        Some(Box::new(LookupSearcher::new(&self.codebooks, metric, self.backend.isa())))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

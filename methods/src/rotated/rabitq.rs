@@ -93,7 +93,7 @@ impl Method for Rabitq {
         self.check(train.ncols())?;
         check_train(train, cx)?;
         let center = mean(train).into_iter().map(|m| m as f32).collect();
-        let rotation = FastRotation::random(train.ncols(), &mut cx.rng(Stream::Part(0)));
+        let rotation = FastRotation::random(cx.backend.isa(), train.ncols(), &mut cx.rng(Stream::Part(0)));
         Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation)))
     }
 

@@ -117,8 +117,13 @@ impl Method for Turboquant {
         let dim = train.ncols();
         self.check(dim)?;
         check_train(train, cx)?;
-        let signs = (self.variant == Variant::Product).then(|| FastRotation::random(dim, &mut cx.rng(Stream::Part(1))));
-        Ok(Box::new(self.quantizer(dim, FastRotation::random(dim, &mut cx.rng(Stream::Part(0))), signs)))
+        let signs = (self.variant == Variant::Product)
+            .then(|| FastRotation::random(cx.backend.isa(), dim, &mut cx.rng(Stream::Part(1))));
+        Ok(Box::new(self.quantizer(
+            dim,
+            FastRotation::random(cx.backend.isa(), dim, &mut cx.rng(Stream::Part(0))),
+            signs,
+        )))
     }
 
     fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {

@@ -105,9 +105,9 @@ pub(crate) struct AdditiveSearcher<'a> {
 }
 
 impl<'a> AdditiveSearcher<'a> {
-    pub(crate) fn new(codebooks: &'a Codebooks) -> AdditiveSearcher<'a> {
+    pub(crate) fn new(codebooks: &'a Codebooks, isa: Isa) -> AdditiveSearcher<'a> {
         let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
-        AdditiveSearcher { codebooks, isa: Isa::detect(), tables }
+        AdditiveSearcher { codebooks, isa, tables }
     }
 }
 
@@ -140,9 +140,9 @@ pub(crate) struct LookupSearcher<'a> {
 }
 
 impl<'a> LookupSearcher<'a> {
-    pub(crate) fn new(codebooks: &'a Codebooks, metric: Metric) -> LookupSearcher<'a> {
+    pub(crate) fn new(codebooks: &'a Codebooks, metric: Metric, isa: Isa) -> LookupSearcher<'a> {
         let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
-        LookupSearcher { codebooks, isa: Isa::detect(), metric, tables }
+        LookupSearcher { codebooks, isa, metric, tables }
     }
 }
 

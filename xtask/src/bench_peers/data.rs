@@ -77,7 +77,7 @@ impl Data {
 ///
 /// # Errors
 /// An unknown name, or files that are not there.
-pub fn names(asked: &[String], quick: bool) -> Result<Vec<String>, Mistakes> {
+pub fn names(asked: &[String], quick: bool, search: &SearchPath) -> Result<Vec<String>, Mistakes> {
     if asked.is_empty() {
         let count = if quick { 1 } else { DEFAULT.len() };
         return Ok(DEFAULT[..count].iter().map(|name| (*name).to_owned()).collect());
@@ -89,7 +89,7 @@ pub fn names(asked: &[String], quick: bool) -> Result<Vec<String>, Mistakes> {
             return Err(Mistakes::new(message, "name a dataset with the metric l2 or cosine"));
         }
         // What is missing is told now and not after minutes of other rows.
-        Source::Named(name.clone()).resolve(Path::new("."), &SearchPath::from_env())?;
+        Source::Named(name.clone()).resolve(Path::new("."), search)?;
     }
     Ok(asked.to_vec())
 }
@@ -98,11 +98,11 @@ pub fn names(asked: &[String], quick: bool) -> Result<Vec<String>, Mistakes> {
 ///
 /// # Errors
 /// Files that are not there or not what they should be.
-pub fn load(name: &str, asked: bool, quick: bool) -> Result<Option<Data>, Mistakes> {
+pub fn load(name: &str, asked: bool, quick: bool, search: &SearchPath) -> Result<Option<Data>, Mistakes> {
     if name == SYNTHETIC {
         return Ok(Some(uniform(quick)));
     }
-    let resolved = match Source::Named(name.to_owned()).resolve(Path::new("."), &SearchPath::from_env()) {
+    let resolved = match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Err(DatasetError::Absent { .. }) if !asked => {
             say_aside!(
                 "{name}: skipped, its files are not here (`cargo xtask datasets show {name}` says where they belong)"

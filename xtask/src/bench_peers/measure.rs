@@ -9,7 +9,6 @@ use cpu::Isa;
 use datasets::Metric;
 use datasets::truth::{exact_neighbors, exact_score};
 use experiments::search::CodeSearch;
-use methods::backend::CpuBackend;
 use methods::{Context, Method, MethodError, Neighbor, ParamError, Quantizer};
 use ndarray::{Array2, ArrayView2, s};
 use serde_json::json;
@@ -164,7 +163,7 @@ impl<'a> Ours<'a> {
         let quantizer = self.quantizer(row, method)?;
         let mut codes = vec![0; base.nrows() * quantizer.code_size()];
         quantizer.encode_into(base, &mut codes)?;
-        let search = CodeSearch::new(&*quantizer, &codes, Metric::L2, self.isa, &CpuBackend::detect());
+        let search = CodeSearch::new(&*quantizer, &codes, Metric::L2, &*self.cx.backend);
         let mut found = Vec::new();
         let times = self.alternate(row, session, &mut || {
             found = search.search(self.data.queries.view(), row.k)?;

@@ -1,8 +1,9 @@
 //! A Python with the pinned peer in it: the user's own where it has one, otherwise an environment made from PyPI on demand
 //! and kept in the user's cache.
 
+use crate::environment;
 use crate::errors::Mistakes;
-use crate::fetched::{self, last_words};
+use crate::fetched::last_words;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -116,7 +117,7 @@ fn install(python: &Path, requirements: &Path) -> Result<(), Mistakes> {
 
 /// Where environments are kept.
 fn cache_folder() -> Result<PathBuf, Mistakes> {
-    fetched::cache_folder().map(|cache| cache.join("peers")).ok_or_else(|| {
+    environment::cache().map(|cache| cache.join("peers")).ok_or_else(|| {
         Mistakes::new(
             "there is no folder to keep a Python environment in",
             "set HOME or XDG_CACHE_HOME, or name a Python that has FAISS with `--python PATH`",

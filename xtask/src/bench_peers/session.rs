@@ -61,7 +61,7 @@ impl<'a> Session<'a> {
             let mut command = Command::new(&self.python);
             command.arg(self.folder.join(SCRIPT)).env("OMP_NUM_THREADS", self.threads.to_string());
             // OpenBLAS takes some virtual machines with AVX-512 for processors without, and halves the speed of FAISS's k-means.
-            if Isa::Avx512.is_available() && std::env::var_os("OPENBLAS_CORETYPE").is_none() {
+            if Isa::named("avx512").is_ok() && std::env::var_os("OPENBLAS_CORETYPE").is_none() {
                 command.env("OPENBLAS_CORETYPE", "SkylakeX");
             }
             self.peer = Some(Peer::start(command, self.limit)?);

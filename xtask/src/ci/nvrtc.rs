@@ -1,6 +1,7 @@
 //! NVRTC for machines without CUDA: the wheel of PyPI, unpacked once into the user's cache. It compiles without a device.
 
-use crate::fetched::{cache_folder, last_words};
+use crate::environment;
+use crate::fetched::last_words;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +17,8 @@ pub fn from_pypi() -> Result<PathBuf, String> {
     if !cfg!(target_os = "linux") {
         return Err(format!("there is no NVRTC here, and the wheel of {PACKAGE} is used on Linux alone"));
     }
-    let folder = cache_folder().ok_or("there is no NVRTC here, and no folder to keep one in (HOME is not set)")?;
+    let folder =
+        environment::cache().ok_or("there is no NVRTC here, and no folder to keep one in (HOME is not set)")?;
     let folder = folder.join(format!("{PACKAGE}-{VERSION}"));
     let library = folder.join(LIBRARY);
     let unwritable = |path: &Path| {

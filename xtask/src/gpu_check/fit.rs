@@ -3,7 +3,7 @@
 use super::limits::Work;
 use super::steps::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, size};
 use cuda::CudaError;
-use methods::backend::CudaBackend;
+use methods::backend::{CpuBackend, CudaBackend};
 use methods::classical::kmeans::{Init, Kmeans};
 use methods::{Context, Curve, Method, MethodError};
 use ndarray::{Array2, ArrayView2, s};
@@ -26,7 +26,7 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         let values = setting.random_rows(n)?.download()?;
         Array2::from_shape_vec((n, DIM), values).map_err(|e| Failure::Wrong(e.to_string()))?
     };
-    let there = Context::on(Arc::new(CudaBackend::on(setting.device.clone())), setting.seed);
+    let there = Context::on(Arc::new(CudaBackend::on(setting.device.clone(), setting.isa)), setting.seed);
     // Without a curve there is nothing to look at, which is told below.
     let fit = |rows: ArrayView2<'_, f32>, cx: &Context| -> Result<Curve, MethodError> {
         let followed = method.fit(rows, cx)?.curves().first().cloned();
@@ -47,7 +47,10 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(PROCESSOR_THREADS).build();
     let pool = pool.map_err(|e| Failure::Wrong(format!("threads could not be started: {e}")))?;
     let start = Instant::now();
-    let here = pool.install(|| fit(part, &Context::cpu(setting.seed))).map_err(failed)?.values();
+    let here = pool
+        .install(|| fit(part, &Context::on(Arc::new(CpuBackend::new(setting.isa)), setting.seed)))
+        .map_err(failed)?
+        .values();
     let processor = start.elapsed().as_secs_f64() * n as f64 / part.nrows() as f64;
     let on_device = fit(part, &there).map_err(failed)?.values();
     // Near-ties may lead to other codebooks of about the same distortion.

@@ -1,6 +1,7 @@
 //! The laws of every method on the device, and how far codes of both backends are apart.
 
 use super::agreement::Agreement;
+use cpu::Isa;
 use methods::METHODS;
 use methods::backend::CudaBackend;
 use methods::laws::{self, Bench, disagreements, gaussian};
@@ -35,8 +36,8 @@ fn named(law: &str) -> String {
 }
 
 /// All methods on this device; where it is emulated, the first one.
-pub fn bench(device: &cuda::Device, small: bool) -> Bench {
-    let bench = Bench::on(Arc::new(CudaBackend::on(device.clone())));
+pub fn bench(device: &cuda::Device, isa: Isa, small: bool) -> Bench {
+    let bench = Bench::on(Arc::new(CudaBackend::on(device.clone(), isa)));
     match small {
         true => bench.only(|name| METHODS.first().is_some_and(|first| first.name == name)),
         false => bench,

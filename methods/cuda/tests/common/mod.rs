@@ -1,7 +1,7 @@
 //! What tests of kernels share.
 
 use cuda::Device;
-use cuda::emulator::{self, BuildError};
+use cuda::emulator::{self, BuildError, Compiler};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -11,7 +11,7 @@ pub fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
     static ALONE: Mutex<()> = Mutex::new(());
     // Files of tests may run at a time.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
-    let library = LIBRARY.get_or_init(|| match emulator::build(&folder) {
+    let library = LIBRARY.get_or_init(|| match emulator::build(&folder, &compiler()) {
         Ok(library) => Some(library),
         Err(missing @ BuildError::NoCompiler(_)) => {
             eprintln!("skipped: {missing}");
@@ -21,4 +21,13 @@ pub fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
     });
     let alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
     library.as_ref().map(|library| (Device::emulated(library, 1 << 30).expect("opens"), alone))
+}
+
+/// The compiler that `CXX` names, with the sanitizers that `cargo xtask ci` asks for.
+fn compiler() -> Compiler {
+    let usual = Compiler::default();
+    Compiler {
+        program: std::env::var("CXX").unwrap_or(usual.program),
+        sanitizers: std::env::var(emulator::SANITIZE_VARIABLE).ok(),
+    }
 }

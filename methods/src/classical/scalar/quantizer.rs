@@ -7,7 +7,6 @@ use crate::algorithms::side::write_side;
 use crate::backend::{Backend, UniformGrid};
 use crate::contract::batch::{decode_rows, encode_rows};
 use crate::{MethodError, Quantizer, State, Symbols, check_batch};
-use cpu::Isa;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -185,7 +184,7 @@ impl Quantizer for ScalarQuantizer {
         }
         if let (Some(UniformGrid { offsets, steps, bits: 8 }), Some(values)) = (&self.uniform, rows.as_slice()) {
             let tasks = codes.par_chunks_mut(BYTE_ROWS * dim).zip(values.par_chunks(BYTE_ROWS * dim));
-            let isa = Isa::detect();
+            let isa = self.backend.isa();
             tasks.for_each(|(codes, rows)| cpu::encode_uniform_bytes(isa, rows, offsets, steps, codes));
             return Ok(());
         }
@@ -202,7 +201,7 @@ impl Quantizer for ScalarQuantizer {
         }
         if let (Some(UniformGrid { offsets, steps, bits: 8 }), Some(values)) = (&self.uniform, rows.as_slice_mut()) {
             let tasks = values.par_chunks_mut(BYTE_ROWS * dim).zip(codes.par_chunks(BYTE_ROWS * dim));
-            let isa = Isa::detect();
+            let isa = self.backend.isa();
             tasks.for_each(|(rows, codes)| cpu::decode_uniform_bytes(isa, codes, offsets, steps, rows));
             return Ok(());
         }

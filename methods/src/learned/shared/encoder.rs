@@ -6,6 +6,7 @@ use crate::algorithms::rotation::{PrincipalAxes, deal, principal_axes};
 use crate::backend::{Backend, RowMap};
 use crate::contract::state::{State, StateError};
 use crate::{Context, MethodError, ParamError, Quantizer, Stream};
+use cpu::Isa;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -410,8 +411,8 @@ fn set_axes(
     }
 }
 
-/// Encoder and decoder where a backend computes them itself.
-pub(crate) struct CodersOnBackend([Option<Box<dyn RowMap>>; 2]);
+/// Encoder and decoder where a backend computes them itself, and the instruction set for where it does not.
+pub(crate) struct CodersOnBackend([Option<Box<dyn RowMap>>; 2], Isa);
 
 /// An encoder and a decoder, with the mean and the scale that vectors are brought to before one and back after the other.
 #[derive(Clone, Debug)]
@@ -428,13 +429,14 @@ impl Autoencoder {
     pub(crate) fn fit_start(
         &mut self,
         rows: ArrayView2<'_, f32>,
+        isa: Isa,
         quantizer: &dyn Quantizer,
         centre: &[f32],
     ) -> Result<(), MethodError> {
         let Some([encoder, _]) = &mut self.networks else { return Ok(()) };
         let [_, bias] = encoder.straight.arrays_mut();
         *bias += &ArrayView1::from(centre).insert_axis(Axis(0));
-        let latents = self.encode(rows);
+        let latents = self.encode(isa, rows);
         let mut codes = vec![0u8; latents.nrows() * quantizer.code_size()];
         quantizer.encode_into(latents.view(), &mut codes)?;
         let mut quantized = Array2::zeros(latents.dim());
@@ -483,10 +485,10 @@ impl Autoencoder {
     }
 
     /// Latents of rows as they are.
-    pub(crate) fn encode(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    pub(crate) fn encode(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let rows = self.standardize(rows);
         match &self.networks {
-            Some([encoder, _]) => encoder.apply(rows.view()),
+            Some([encoder, _]) => encoder.apply(isa, rows.view()),
             None => rows,
         }
     }
@@ -494,32 +496,32 @@ impl Autoencoder {
     /// As `backend` computes encoder and decoder.
     pub(crate) fn on(&self, backend: &dyn Backend) -> Result<CodersOnBackend, MethodError> {
         Ok(match &self.networks {
-            Some([encoder, decoder]) => CodersOnBackend([encoder.on(backend)?, decoder.on(backend)?]),
-            None => CodersOnBackend([None, None]),
+            Some([encoder, decoder]) => CodersOnBackend([encoder.on(backend)?, decoder.on(backend)?], backend.isa()),
+            None => CodersOnBackend([None, None], backend.isa()),
         })
     }
 
     /// [`Autoencoder::encode`], by what [`Autoencoder::on`] made.
     pub(crate) fn encode_on(
         &self,
-        CodersOnBackend([encoder, _]): &CodersOnBackend,
+        CodersOnBackend([encoder, _], isa): &CodersOnBackend,
         rows: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, MethodError> {
         match encoder {
             Some(encoder) => encoder.apply(self.standardize(rows).view()),
-            None => Ok(self.encode(rows)),
+            None => Ok(self.encode(*isa, rows)),
         }
     }
 
     /// Rows from latents, by what [`Autoencoder::on`] made.
     pub(crate) fn decode_on(
         &self,
-        CodersOnBackend([_, on_backend]): &CodersOnBackend,
+        CodersOnBackend([_, on_backend], isa): &CodersOnBackend,
         latents: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, MethodError> {
         let mut rows = match (on_backend, &self.networks) {
             (Some(decoder), _) => decoder.apply(latents)?,
-            (None, Some([_, decoder])) => decoder.apply(latents),
+            (None, Some([_, decoder])) => decoder.apply(*isa, latents),
             (None, None) => latents.to_owned(),
         };
         rows.mapv_inplace(|v| v * self.scale);
@@ -564,7 +566,7 @@ mod tests {
 
     /// Rows of all latents.
     fn decode(coders: &Autoencoder, latents: ArrayView2<'_, f32>) -> Array2<f32> {
-        coders.decode_on(&CodersOnBackend([None, None]), latents).expect("decodes")
+        coders.decode_on(&CodersOnBackend([None, None], Isa::widest()), latents).expect("decodes")
     }
 
     #[test]
@@ -576,7 +578,7 @@ mod tests {
         for encoder in encoders {
             for spread in [Spread::Natural(2), Spread::Even(0.9)] {
                 let all = encoder.start(rows.view(), 16, spread, &Context::cpu(1));
-                let latents = all.encode(rows.view());
+                let latents = all.encode(Isa::widest(), rows.view());
                 let back = decode(&all, latents.view());
                 assert!(power(&(&back - &rows)) < 1e-6 * power(&rows), "{encoder:?}: all axes lose nothing");
                 if let Spread::Even(wanted) = spread {
@@ -584,11 +586,11 @@ mod tests {
                     assert!((deviation - wanted).abs() < 1e-3, "{encoder:?}: {deviation}");
                 }
                 let few = encoder.start(rows.view(), 4, spread, &Context::cpu(1));
-                let lost = power(&(decode(&few, few.encode(rows.view()).view()) - &rows));
+                let lost = power(&(decode(&few, few.encode(Isa::widest(), rows.view()).view()) - &rows));
                 let expected: f64 = principal_axes(rows.view()).variances[4..].iter().sum();
                 assert!((lost / expected - 1.0).abs() < 0.01, "{encoder:?}: {lost} for {expected}");
                 let more = encoder.start(rows.view(), 40, spread, &Context::cpu(1));
-                let lost = power(&(decode(&more, more.encode(rows.view()).view()) - &rows));
+                let lost = power(&(decode(&more, more.encode(Isa::widest(), rows.view()).view()) - &rows));
                 assert!(lost < 0.02 * power(&rows), "{encoder:?}: axes used again, {lost}");
             }
         }

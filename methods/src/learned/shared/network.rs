@@ -5,6 +5,7 @@ use crate::MethodError;
 use crate::algorithms::rotation::{Packed, multiply_packed};
 use crate::backend::{AffineMap, Backend, BranchLayer, RowMap};
 use crate::contract::state::{State, StateError};
+use cpu::Isa;
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand::Rng;
@@ -66,8 +67,8 @@ impl Affine {
         AffineMap { weights: self.weights.view(), bias: self.bias.view() }
     }
 
-    fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let packed = self.packed.get_or_init(|| Packed::new(self.weights.view()));
+    fn apply(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let packed = self.packed.get_or_init(|| Packed::new(isa, self.weights.view()));
         multiply_packed(rows, self.weights.view(), packed) + &self.bias
     }
 }
@@ -208,22 +209,22 @@ impl Network {
     }
 
     /// On plain rows. The result of a row does not depend on those beside it.
-    pub(crate) fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    pub(crate) fn apply(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut out = Array2::zeros((rows.nrows(), self.straight.bias.len()));
         let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
-        tasks.for_each(|(mut out, rows)| out.assign(&self.apply_block(rows)));
+        tasks.for_each(|(mut out, rows)| out.assign(&self.apply_block(isa, rows)));
         out
     }
 
-    fn apply_block(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let straight = self.straight.apply(rows);
+    fn apply_block(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let straight = self.straight.apply(isa, rows);
         let mut x: Option<Array2<f32>> = None;
         for layer in &self.branch {
             let input = x.as_ref().map_or(rows, |x| x.view());
             x = Some(match layer {
-                Layer::Affine(affine) => affine.apply(input),
+                Layer::Affine(affine) => affine.apply(isa, input),
                 Layer::Rectifier => input.mapv(|v| v.max(0.0)),
-                Layer::Convolution(windows, affine) => convolve(input, windows, affine),
+                Layer::Convolution(windows, affine) => convolve(isa, input, windows, affine),
             });
         }
         match x {
@@ -241,7 +242,7 @@ impl Network {
     }
 }
 
-fn convolve(rows: ArrayView2<'_, f32>, windows: &Windows, affine: &Affine) -> Array2<f32> {
+fn convolve(isa: Isa, rows: ArrayView2<'_, f32>, windows: &Windows, affine: &Affine) -> Array2<f32> {
     let mut seen = Array2::zeros((rows.nrows() * windows.count(), windows.taps));
     for (i, row) in rows.outer_iter().enumerate() {
         let mut of_row = seen.slice_mut(s![i * windows.count()..(i + 1) * windows.count(), ..]);
@@ -249,7 +250,7 @@ fn convolve(rows: ArrayView2<'_, f32>, windows: &Windows, affine: &Affine) -> Ar
             *to = row.get(from as usize).copied().unwrap_or(0.0);
         }
     }
-    let out = affine.apply(seen.view());
+    let out = affine.apply(isa, seen.view());
     let shape = (rows.nrows(), windows.count() * affine.bias.len());
     match out.into_shape_with_order(shape) {
         Ok(out) => out,
@@ -290,10 +291,10 @@ mod tests {
         let parameters: Vec<Matrix> =
             network.parameters().into_iter().map(|p| Parameter::new(p.view()).leaf()).collect();
         let traced = network.trace(&Matrix::constant(rows.view()), &parameters).values();
-        let plain = network.apply(rows.view());
+        let plain = network.apply(Isa::widest(), rows.view());
         let gap = (&traced - &plain).iter().fold(0f32, |m, v| m.max(v.abs()));
         assert!(gap < 1e-3, "{gap}");
-        let one = network.apply(rows.slice(s![17..18, ..]));
+        let one = network.apply(Isa::widest(), rows.slice(s![17..18, ..]));
         assert_eq!(one.row(0), plain.row(17), "a row alone");
         let mut state = State::default();
         network.save("encoder", &mut state);

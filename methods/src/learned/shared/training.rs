@@ -162,10 +162,10 @@ pub(crate) fn fit(
     let latent = encoder.latent(rows.ncols(), width)?;
     let mut autoencoder = encoder.start(rows, latent, spread, cx);
     let standardized = autoencoder.standardize(rows);
-    bottleneck.start(autoencoder.encode(rows).view(), cx)?;
+    bottleneck.start(autoencoder.encode(cx.backend.isa(), rows).view(), cx)?;
     if bottleneck.has_own_scale() {
         let centre: Vec<f32> = (0..latent).map(|j| bottleneck.centre(j)).collect();
-        autoencoder.fit_start(rows, &*bottleneck.quantizer(cx)?, &centre)?;
+        autoencoder.fit_start(rows, cx.backend.isa(), &*bottleneck.quantizer(cx)?, &centre)?;
     }
     let spread_of_rows = variance(rows, &mean(rows));
     let mut adam = Adam::default();

@@ -1,0 +1,21 @@
+//! What a process finds where it runs. The command line reads it once and passes it in: no library of the workspace looks at the
+//! environment by itself.
+
+use datasets::SearchPath;
+use methods::backend::Devices;
+
+/// Where named datasets are looked for, and what is computed on.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Folders of named datasets.
+    pub search: SearchPath,
+    /// The instruction set of the processor, and how devices are opened.
+    pub devices: Devices,
+}
+
+impl Default for Surroundings {
+    /// The datasets of the source tree, and the widest instruction set of this processor.
+    fn default() -> Surroundings {
+        Surroundings { search: SearchPath::of_source_tree(), devices: Devices::default() }
+    }
+}

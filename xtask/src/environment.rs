@@ -1,0 +1,55 @@
+//! The one place that reads the environment for the libraries: where vectors, CUDA's parts and the cache are, which instruction set to use.
+
+use crate::errors::Mistakes;
+use cpu::Isa;
+use cuda::{NVRTC_VARIABLE, Toolkit};
+use datasets::SearchPath;
+use experiments::Surroundings;
+use methods::backend::Devices;
+use std::env::{split_paths, var_os};
+use std::path::PathBuf;
+
+/// Forces an instruction set by name, to test or to compare narrower ones.
+const ISA_VARIABLE: &str = "VQBENCH_ISA";
+
+/// What the variables say, and what holds without them.
+pub fn read() -> Result<Surroundings, Mistakes> {
+    Ok(Surroundings { search: search(), devices: Devices { isa: isa()?, toolkit: toolkit() } })
+}
+
+/// The set that `VQBENCH_ISA` names, or the widest.
+fn isa() -> Result<Isa, Mistakes> {
+    let Some(name) = var_os(ISA_VARIABLE) else { return Ok(Isa::widest()) };
+    Isa::named(&name.to_string_lossy())
+        .map_err(|reason| Mistakes::new(format!("{ISA_VARIABLE}: {reason}"), "leave it unset for the widest"))
+}
+
+/// The folder `embedded` of the source tree and of `VQBENCH_EMBEDDED`, the folders of `VQBENCH_DATA`, and the cache.
+fn search() -> SearchPath {
+    let of_source_tree = SearchPath::of_source_tree();
+    let mut search = SearchPath { embedded: folders("VQBENCH_EMBEDDED"), folders: folders("VQBENCH_DATA") };
+    search.embedded.extend(of_source_tree.embedded);
+    search.folders.extend(cache());
+    search
+}
+
+fn toolkit() -> Toolkit {
+    Toolkit {
+        nvrtc: var_os(NVRTC_VARIABLE).map(PathBuf::from),
+        homes: ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(var_os).map(PathBuf::from).collect(),
+        cache: cache().map(|cache| cache.join("kernels")),
+        visible_devices: std::env::var("CUDA_VISIBLE_DEVICES").ok(),
+    }
+}
+
+/// The user's cache: `vqbench` below `XDG_CACHE_HOME`, or below `.cache` in the home folder. None if neither is an absolute path.
+pub fn cache() -> Option<PathBuf> {
+    let absolute = |name: &str| var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").or_else(|| absolute("USERPROFILE"));
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")))?;
+    Some(cache.join("vqbench"))
+}
+
+fn folders(variable: &str) -> Vec<PathBuf> {
+    var_os(variable).map_or(vec![], |list| split_paths(&list).collect())
+}
