@@ -107,16 +107,11 @@ pub fn entries() -> &'static [Entry] {
 /// An unknown name, with the nearest known one.
 pub fn find(name: &str) -> Result<&'static Entry, DatasetError> {
     entries().iter().find(|e| e.name == name).ok_or_else(|| {
-        let near = entries().iter().map(|e| (strsim::damerau_levenshtein(name, &e.name), &e.name)).min();
-        let hint =
-            near.filter(|(d, known)| *d <= 1 + known.len() / 3).map(|(_, known)| format!("did you mean `{known}`? "));
-        let known: Vec<&str> = entries().iter().map(|e| e.name.as_str()).collect();
-        let help = format!(
-            "{}datasets: {}; or give `path:`, `images:` or `synthetic:`",
-            hint.unwrap_or_default(),
-            known.join(", ")
-        );
-        DatasetError::Unknown { name: name.to_owned(), help }
+        let near = strict::nearest_name(name, entries().iter().map(|e| e.name.as_str()), "datasets");
+        DatasetError::Unknown {
+            name: name.to_owned(),
+            help: format!("{near}; or give `path:`, `images:` or `synthetic:`"),
+        }
     })
 }
 

@@ -7,6 +7,7 @@ pub mod catalog;
 mod error;
 mod file_truth;
 pub mod format;
+pub mod gaussian_bound;
 mod images;
 pub mod outliers;
 mod permutation;

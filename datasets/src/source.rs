@@ -12,7 +12,9 @@ use crate::{
 use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
+use strict::ParamError;
 
 /// Vectors by catalog name, from files, from images, or from a random source.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +95,33 @@ struct Files {
 }
 
 impl Source {
+    /// Reads a dataset as an experiment writes it: a name of the catalog, or a mapping with `path:`, `images:` or `synthetic:`.
+    ///
+    /// # Errors
+    /// Names the key to blame.
+    pub fn parse(written: &Value) -> Result<Source, ParamError> {
+        match written {
+            Value::String(name) => Ok(Source::Named(name.clone())),
+            Value::Object(map) if map.contains_key("synthetic") => {
+                strict::from_value::<SyntheticSource>(written.clone()).map(Source::Synthetic)
+            }
+            Value::Object(map) if map.contains_key("path") => {
+                strict::from_value::<FileSource>(written.clone()).map(Source::File)
+            }
+            Value::Object(map) if map.contains_key("images") => {
+                strict::from_value::<ImageSource>(written.clone()).map(Source::Images)
+            }
+            _ => Err(ParamError {
+                param: None,
+                message: "this is no dataset".into(),
+                help: Some(format!(
+                    "write a name ({}), or a mapping with `path:`, `images:` or `synthetic:`",
+                    catalog::entries().iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
+                )),
+            }),
+        }
+    }
+
     /// Finds the files, reads their headers and digests, and checks that the parts fit together. `root` is the folder
     /// that relative paths start from.
     ///

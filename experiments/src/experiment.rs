@@ -5,10 +5,10 @@ use crate::units::{ByteSize, Seconds};
 use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
 use methods::METHODS;
 use methods::registry::schema_of;
-use methods::strict::lists;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use strict::lists;
 
 /// An experiment file. Datasets, methods and measurements are read by their registries.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

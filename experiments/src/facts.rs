@@ -1,8 +1,8 @@
 //! What is known of a dataset before any method sees it: its variance, its Gaussian bound, its exact neighbours.
 //! Computed once per run and kept in the run folder.
 
-use crate::metrics::bound;
 use cpu::Isa;
+use datasets::gaussian_bound;
 use datasets::outliers::{self, FAR};
 use datasets::{Dataset, DatasetError, Part, Resolved};
 use methods::algorithms::moments;
@@ -37,7 +37,7 @@ pub fn compute(
         metric_space: data.metric.to_string(),
         fingerprint: resolved.summary.fingerprint.clone(),
         variance,
-        bound: bound::curve(&spectrum, BOUND_POINTS),
+        bound: gaussian_bound::curve(&spectrum, BOUND_POINTS),
         spectrum,
         signal: data.signal.as_ref().map(recorded),
         train_on_base: resolved.trains_on_base(),

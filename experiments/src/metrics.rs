@@ -1,7 +1,6 @@
 //! What can be measured of a trained quantizer, one file per question. To add one: its file, its `mod` line, its line
 //! in [`MEASURES`].
 
-pub mod bound;
 mod distortion;
 pub mod knn;
 mod memory;
@@ -19,7 +18,6 @@ use cpu::Neighbor;
 use datasets::Dataset;
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
-use methods::strict::{self, nearest_name};
 use methods::{Backend, MethodError, ParamError, Quantizer};
 use ndarray::Array2;
 use record::{DatasetFacts, Measured};
@@ -28,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::fmt::Debug;
 use std::sync::OnceLock;
+use strict::nearest_name;
 
 /// Every measurement, in the order they are taken.
 pub static MEASURES: &[MeasureEntry] = &[

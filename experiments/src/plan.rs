@@ -5,8 +5,6 @@ mod entries;
 mod extent;
 mod labels;
 
-pub use checks::parse_source;
-
 use crate::document::Document;
 use crate::experiment::{Device, Experiment, ReportFormat};
 use crate::facts;
@@ -17,7 +15,6 @@ use crate::units::Seconds;
 use checks::Checker;
 use datasets::{Resolved, Summary};
 use entries::LabelledMethod;
-use methods::strict;
 use record::{DatasetFacts, Limits, Trial};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

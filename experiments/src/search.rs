@@ -215,8 +215,7 @@ mod tests {
     /// What a search finds depends on codes alone: not on the number of threads, nor on how queries come in.
     #[test]
     fn searches_agree_over_threads_batches_and_a_full_sort() {
-        let source =
-            crate::plan::parse_source(&json!({ "synthetic": "gaussian", "dim": 12, "n": 3000, "queries": 70 }));
+        let source = datasets::Source::parse(&json!({ "synthetic": "gaussian", "dim": 12, "n": 3000, "queries": 70 }));
         let resolved = source.expect("a source").resolve(Path::new("."), &datasets::SearchPath::default());
         let data = resolved.expect("resolves").load().expect("draws");
         for (name, params, path) in [
@@ -254,8 +253,7 @@ mod tests {
     /// Few queries, so that groups of a thread are few as well: all of them are searched in the same way.
     #[test]
     fn few_queries_are_answered_alike_by_any_number_of_threads() {
-        let source =
-            crate::plan::parse_source(&json!({ "synthetic": "gaussian", "dim": 16, "n": 5000, "queries": 17 }));
+        let source = datasets::Source::parse(&json!({ "synthetic": "gaussian", "dim": 16, "n": 5000, "queries": 17 }));
         let resolved = source.expect("a source").resolve(Path::new("."), &datasets::SearchPath::default());
         let data = resolved.expect("resolves").load().expect("draws");
         for (name, params) in [("pq", json!({ "m": 8, "bits": 4 })), ("rabitq", json!({ "bits": 1 }))] {

@@ -5,9 +5,8 @@ use crate::engine::MAX_FACTS;
 use crate::facts::Truth;
 use crate::metrics::{self, MEASURES, Shared, Subject};
 use crate::pictures;
-use crate::plan;
 use crate::surroundings::Surroundings;
-use datasets::{Dataset, SeenFile, format};
+use datasets::{Dataset, SeenFile, Source, format};
 use methods::{Context, MethodError};
 use ndarray::Array2;
 use record::{Cause, DatasetFacts, Limits, Measured, Trial, read_regular};
@@ -141,7 +140,7 @@ fn perform(
         .map_err(|e| because(Cause::Start)(format!("threads could not be started: {e}")))?;
     pool.install(|| {
         phase("load");
-        let source = plan::parse_source(&request.dataset).map_err(because(Cause::Trial))?;
+        let source = Source::parse(&request.dataset).map_err(because(Cause::Trial))?;
         // The parent has read these files before: where they are wrong now, they have changed.
         let resolved = source
             .resolve_knowing(&request.root, &surroundings.search, &request.files)

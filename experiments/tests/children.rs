@@ -3,7 +3,7 @@
 #![cfg(unix)]
 
 use experiments::engine::{self, Settings};
-use experiments::plan::{PlannedTrial, parse_source};
+use experiments::plan::PlannedTrial;
 use experiments::trial::Request;
 use experiments::{Document, Launcher, Observer, Outcome, Overrides, Plan, Surroundings};
 use record::{Cause, RunFolder, Status, TrialRecord};
@@ -210,7 +210,7 @@ fn files_that_look_the_same_are_not_read_for_their_digests_again() {
     assert_eq!(files.len(), 2);
     files.iter_mut().for_each(|file| file["sha256"] = format!("as {}", file["path"]).into());
     let request: Request = serde_json::from_value(request).expect("a request");
-    let source = parse_source(&request.dataset).expect("a source");
+    let source = datasets::Source::parse(&request.dataset).expect("a source");
     let resolve = |files| source.resolve_knowing(&request.root, &datasets::SearchPath::default(), files);
     let fingerprint = |files| resolve(files).expect("resolves").summary.fingerprint;
     assert_eq!(fingerprint(&request.files).matches("as \"/").count(), 2, "digests are those that were told");

@@ -21,18 +21,18 @@ pub mod product;
 pub mod registry;
 pub mod rotated;
 pub mod search;
-pub mod strict;
 pub mod transform;
 
 pub use backend::{Backend, DeviceMatrix};
 pub use contract::batch::row_major;
 pub use contract::context::{Cancel, Context, Drawer, Stream, Streams};
 pub use contract::curve::{Course, Curve, CurvePoint, Seen};
-pub use contract::error::{MethodError, ParamError};
+pub use contract::error::MethodError;
 pub use contract::model::{Model, ModelError};
 pub use contract::state::{State, StateError};
 pub use cpu::Neighbor;
 pub use registry::{METHODS, MethodEntry, parse, parse_text};
+pub use strict::ParamError;
 
 use cpu::{ScanTables, TopK};
 use ndarray::{ArrayView2, ArrayViewMut2};

@@ -8,13 +8,14 @@ use crate::factory;
 use crate::learned::{fsq, gumbel, lfq, qat, rvqvae, simvq, vqvae};
 use crate::product::{opq, pq};
 use crate::rotated::{rabitq, turboquant};
-use crate::strict::{self, nearest_name};
 use crate::transform::{self, Transform, Transformed};
 use crate::{Method, ParamError};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use strict::nearest_name;
+pub use strict::schema_of;
 
 /// Every method. To add one: its file in the room of its family, its `mod` line there, its line here.
 pub static METHODS: &[MethodEntry] = &[
@@ -142,14 +143,6 @@ pub fn find(name: &str) -> Result<&'static MethodEntry, ParamError> {
         message: format!("unknown method `{name}`"),
         help: Some(nearest_name(name, METHODS.iter().map(|entry| entry.name), "methods")),
     })
-}
-
-/// Schema of a parameter struct; for [`MethodEntry::schema`].
-pub fn schema_of<T: JsonSchema>() -> Schema {
-    schemars::generate::SchemaSettings::draft2020_12()
-        .with(|s| s.inline_subschemas = true)
-        .into_generator()
-        .into_root_schema_for::<T>()
 }
 
 /// Reads a parameter struct; for [`MethodEntry::parse`].

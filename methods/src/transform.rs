@@ -7,7 +7,6 @@ use crate::backend::Backend;
 use crate::contract::state::{State, StateError};
 use crate::product::opq::{self, Opq};
 use crate::product::pq;
-use crate::strict;
 use crate::registry::params_of;
 use crate::search::scan::CodeLayout;
 use crate::{

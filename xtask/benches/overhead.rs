@@ -183,7 +183,7 @@ fn record(d: usize, i: usize, count: usize) -> TrialRecord {
 /// What an experiment asks a trial's process for: an untrained method on `n` synthetic rows of 16 components.
 fn request(folder: &Path, n: usize) -> Result<String, Box<dyn Error>> {
     let dataset = json!({ "synthetic": "gaussian", "dim": 16, "n": n, "train": 10, "queries": 1 });
-    let source = experiments::plan::parse_source(&dataset).map_err(|error| error.message)?;
+    let source = datasets::Source::parse(&dataset).map_err(|error| error.message)?;
     let summary = source.resolve(folder, &datasets::SearchPath::default())?.summary;
     let path = folder.join(format!("facts-{n}.json"));
     let facts = DatasetFacts { fingerprint: summary.fingerprint, name: summary.name, dim: 16, base: n, ..facts(0) };

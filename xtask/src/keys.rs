@@ -1,8 +1,8 @@
 //! The keys of a JSON schema for people: name, type, range, default and meaning of each, nested ones included. What
 //! `methods NAME` shows and the reference of experiment files are both made of it, so that neither can go stale.
 
-use methods::strict::{called_elsewhere_names, variants_with_schemas};
 use serde_json::Value;
+use strict::{called_elsewhere_names, variants_with_schemas};
 
 /// A key, and the keys below it.
 pub struct Key {

@@ -1,7 +1,8 @@
 //! How far are decoded vectors from the originals, on rows not trained on?
 
-use super::{Measure, MeasureEntry, Subject, bound, params_of, parse_params};
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use cpu::{Panels, Score};
+use datasets::gaussian_bound;
 use methods::MethodError;
 use methods::algorithms::moments;
 use methods::registry::schema_of;
@@ -56,7 +57,8 @@ impl Measure for Distortion {
         if variance > 0.0 {
             let nmse = mse / variance;
             out.push(Measured::new("nmse", nmse, "1"));
-            if let Some(bound) = bound::at_rate(&subject.facts.spectrum, subject.quantizer.code_bits() as f64) {
+            if let Some(bound) = gaussian_bound::at_rate(&subject.facts.spectrum, subject.quantizer.code_bits() as f64)
+            {
                 out.push(Measured::new("gaussian_bound_nmse", bound, "1"));
                 if nmse > 0.0 {
                     out.push(Measured::new("gap_to_bound_db", 10.0 * (nmse / bound).log10(), "dB"));

@@ -16,13 +16,7 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     summary: "Accuracy of k-nearest-neighbour classification over codes, and the share kept of that on raw vectors",
     always: false,
     schema: schema_of::<Knn>,
-    parse: |params| {
-        let measure = parse_params::<Knn>(params)?;
-        if measure.truth_depth() == 0 {
-            return Err(methods::ParamError::new("k", "`k: 0` leaves nobody to vote", "such as k: 10"));
-        }
-        Ok(measure)
-    },
+    parse: parse_params::<Knn>,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -3,8 +3,8 @@
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
 use crate::search::rerank_all;
+use methods::MethodError;
 use methods::registry::schema_of;
-use methods::{MethodError, ParamError};
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     summary: "1-recall@R and k-recall@k of search over codes, with and without re-ranking by raw vectors",
     always: false,
     schema: schema_of::<Recall>,
-    parse,
+    parse: parse_params::<Recall>,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,24 +33,6 @@ impl Default for Recall {
     fn default() -> Recall {
         Recall { k: vec![1, 10, 100], rerank: vec![0, 4] }
     }
-}
-
-fn parse(params: Value) -> Result<Box<dyn Measure>, ParamError> {
-    let measure = parse_params::<Recall>(params)?;
-    let read = measure.params();
-    let list = |key: &str| read[key].as_array().cloned().unwrap_or_default();
-    if measure.truth_depth() == 0 || list("k").contains(&0.into()) {
-        return Err(ParamError::new("k", "`k` must list numbers of neighbours from 1", "such as [1, 10, 100]"));
-    }
-    for (key, limit) in [("k", 10_000), ("rerank", 1000)] {
-        if let Some(value) = list(key).into_iter().find(|v| v.as_u64().is_some_and(|v| v > limit)) {
-            return Err(ParamError::new(key, format!("`{key}: {value}` is more than {limit}"), "use a smaller number"));
-        }
-    }
-    if list("rerank").is_empty() {
-        return Err(ParamError::new("rerank", "`rerank` is empty", "such as [0, 4]; 0 stands for no re-ranking"));
-    }
-    Ok(measure)
 }
 
 impl Measure for Recall {
@@ -123,7 +105,7 @@ mod tests {
             (serde_json::json!({"rerank": []}), "rerank"),
             (serde_json::json!({"k": [1_000_000]}), "k"),
         ] {
-            assert_eq!(parse(params).err().and_then(|e| e.param).as_deref(), Some(key));
+            assert_eq!(parse_params::<Recall>(params).err().and_then(|e| e.param).as_deref(), Some(key));
         }
     }
 }

@@ -5,8 +5,8 @@ use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::Settings;
 use datasets::signal::eight_bits;
 use datasets::{Metric, Picture};
+use methods::MethodError;
 use methods::registry::schema_of;
-use methods::{MethodError, ParamError};
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 use record::Measured;
@@ -19,18 +19,8 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     summary: "Of pictures: bits per pixel, PSNR, and examples in the report; of frames of sound: bits per second, RMSE of log-mel values",
     always: false,
     schema: schema_of::<Signal>,
-    parse: |params| {
-        let measure = parse_params::<Signal>(params)?;
-        let settings = measure.params();
-        for (key, low, high) in [("pictures", 0, MAX_PICTURES), ("crop", 8, MAX_CROP)] {
-            ParamError::in_range(key, settings[key].as_u64().unwrap_or(0), low, high)?;
-        }
-        Ok(measure)
-    },
+    parse: parse_params::<Signal>,
 };
-
-const MAX_PICTURES: u64 = 100;
-const MAX_CROP: u64 = 4096;
 
 /// Base pictures that get values of their own, at most: a table of thousands per trial helps nobody.
 const OWN_VALUES: usize = 100;

@@ -3,8 +3,8 @@
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::search::{CodeSearch, rerank_all};
 use crate::units::Seconds;
+use methods::MethodError;
 use methods::registry::schema_of;
-use methods::{MethodError, ParamError};
 use ndarray::{Array2, s};
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
@@ -17,18 +17,7 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     summary: "Seconds to train; vectors encoded and decoded, queries answered per second; latency of single queries",
     always: false,
     schema: schema_of::<Throughput>,
-    parse: |params| {
-        let measure = parse_params::<Throughput>(params)?;
-        let settings = measure.params();
-        for (key, low, high) in [("repeats", 1, 1000), ("k", 1, 10_000)] {
-            let value = settings[key].as_u64().unwrap_or(0);
-            ParamError::in_range(key, value, low, high)?;
-        }
-        for factor in settings["rerank"].as_array().into_iter().flatten() {
-            ParamError::in_range("rerank", factor.as_u64().unwrap_or(0), 1, 1000)?;
-        }
-        Ok(measure)
-    },
+    parse: parse_params::<Throughput>,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -8,10 +8,9 @@ use crate::experiment::Experiment;
 use crate::fault::Fault;
 use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
-use datasets::{FileSource, ImageSource, SearchPath, Source, SyntheticSource, catalog};
+use datasets::{SearchPath, Source};
 use methods::ParamError;
 use methods::backend::Devices;
-use methods::strict;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -156,33 +155,6 @@ pub(super) fn resolve_devices(
     (names, called)
 }
 
-/// Reads a dataset as it is written in an experiment.
-///
-/// # Errors
-/// Names the key to blame.
-pub fn parse_source(written: &Value) -> Result<Source, ParamError> {
-    match written {
-        Value::String(name) => Ok(Source::Named(name.clone())),
-        Value::Object(map) if map.contains_key("synthetic") => {
-            strict::from_value::<SyntheticSource>(written.clone()).map(Source::Synthetic)
-        }
-        Value::Object(map) if map.contains_key("path") => {
-            strict::from_value::<FileSource>(written.clone()).map(Source::File)
-        }
-        Value::Object(map) if map.contains_key("images") => {
-            strict::from_value::<ImageSource>(written.clone()).map(Source::Images)
-        }
-        _ => Err(ParamError {
-            param: None,
-            message: "this is no dataset".into(),
-            help: Some(format!(
-                "write a name ({}), or a mapping with `path:`, `images:` or `synthetic:`",
-                catalog::entries().iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
-            )),
-        }),
-    }
-}
-
 pub(super) fn resolve_datasets(
     experiment: &Experiment,
     root: &Path,
@@ -195,7 +167,7 @@ pub(super) fn resolve_datasets(
     let mut names = HashSet::new();
     for (i, written) in experiment.datasets.iter().enumerate() {
         let pointer = format!("/datasets/{i}");
-        match parse_source(written) {
+        match Source::parse(written) {
             Err(error) => checker.param(&pointer, &error),
             Ok(source) => match source.resolve(root, search) {
                 Err(error) if error.is_missing() => missing.push((pointer_of_file(&pointer, written), error)),

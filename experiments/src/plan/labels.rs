@@ -5,9 +5,9 @@
 //! `fsq training.epochs=2`.
 
 use methods::ParamError;
-use methods::strict::nearest_name;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
+use strict::nearest_name;
 
 /// Characters of the longest label: names stand in tables, legends and file names.
 pub(super) const MAX_LABEL: usize = 200;

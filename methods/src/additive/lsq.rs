@@ -9,6 +9,7 @@ use ndarray::{Array2, ArrayView2};
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -114,13 +115,7 @@ impl Method for Lsq {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("m", self.m, 1, 64)?;
-        ParamError::in_range("bits", self.bits, 1, 12)?;
-        ParamError::in_range("iterations", self.iterations, 0, 1000)?;
-        ParamError::in_range("training-rounds", self.training_rounds, 0, 1000)?;
-        ParamError::in_range("rounds", self.rounds, 0, 10_000)?;
-        ParamError::in_range("relaxation", self.relaxation, 0.0, 100.0)?;
-        ParamError::in_range("beam", self.beam, 1, 256)?;
+        check_ranges(self)?;
         let codewords = self.m << self.bits;
         if codewords > MAX_CODEWORDS {
             let message = format!("m × 2^bits is {codewords}; the local search holds a matrix of that size squared");

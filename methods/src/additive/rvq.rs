@@ -9,6 +9,7 @@ use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, Sta
 use ndarray::{Array2, ArrayView2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -74,11 +75,7 @@ impl Method for Rvq {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("stages", self.stages, 1, 256)?;
-        ParamError::in_range("bits", self.bits, 1, 16)?;
-        ParamError::in_range("beam", self.beam, 1, 256)?;
-        ParamError::in_range("iterations", self.iterations, 0, 10_000)?;
-        ParamError::in_range("refit", self.refit, 0, 100)
+        check_ranges(self)
     }
 
     fn code_bits(&self, _dim: usize) -> usize {

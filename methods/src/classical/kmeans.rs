@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -101,9 +102,7 @@ impl Method for Kmeans {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
-        ParamError::in_range("iterations", self.iterations, 0, 10_000)?;
-        ParamError::in_range("restarts", self.restarts, 1, 1000)
+        check_ranges(self)
     }
 
     fn code_bits(&self, _dim: usize) -> usize {

@@ -16,6 +16,7 @@ use rand::seq::index;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -67,7 +68,7 @@ impl Method for Lattice {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 8)
+        check_ranges(self)
     }
 
     fn code_bits(&self, dim: usize) -> usize {

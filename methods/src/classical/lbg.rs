@@ -13,6 +13,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -95,15 +96,12 @@ impl Method for Lbg {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
+        check_ranges(self)?;
         if let (Some(_), Some(codewords)) = (self.bits, self.codewords) {
             let message = "`bits` and `codewords` say the same thing twice";
             return Err(ParamError::new("codewords", message, format!("keep `bits`, or `codewords: {codewords}`")));
         }
-        ParamError::in_range("bits", self.bits.unwrap_or(DEFAULT_BITS), 1, 16)?;
-        ParamError::in_range("codewords", self.codewords.unwrap_or(2), 2, 1 << 16)?;
-        ParamError::in_range("epsilon", self.epsilon, 1e-6, 1.0)?;
-        ParamError::in_range("tolerance", self.tolerance, 0.0, 1.0)?;
-        ParamError::in_range("moves", self.moves, 0, 1000)
+        Ok(())
     }
 
     fn code_bits(&self, _dim: usize) -> usize {

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -297,16 +298,7 @@ impl Method for Scalar {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 8)?;
-        if let Range::Percentile(share) = self.range {
-            ParamError::in_range("range/percentile", share, 1.0, 100.0)?;
-        }
-        if self.scope == Scope::Block(0) {
-            ParamError::in_range("scope/block", 0, 1, usize::MAX)?;
-        }
-        if let Levels::UniformThreshold(step) = self.levels {
-            ParamError::in_range("levels/uniform-threshold", step, 0.001, 10.0)?;
-        }
+        check_ranges(self)?;
         if self.levels != Levels::Uniform && self.symmetric && self.block(1).is_none() {
             return Err(ParamError::new(
                 "symmetric",

@@ -13,6 +13,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -81,11 +82,7 @@ impl Method for Vq {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
-        ParamError::in_range("decay", self.decay, 0.0, 0.99999)?;
-        ParamError::in_range("reset-below", self.reset_below, 0.0, 1.0)?;
-        ParamError::in_range("batch", self.batch, 1, 1_000_000)?;
-        ParamError::in_range("epochs", self.epochs, 1, 10_000)
+        check_ranges(self)
     }
 
     fn code_bits(&self, _dim: usize) -> usize {

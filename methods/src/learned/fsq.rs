@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -95,8 +96,8 @@ impl Method for Fsq {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
+        check_ranges(self)?;
         let levels = self.levels()?;
-        ParamError::in_range("groups", self.groups, 1, 4096)?;
         if levels.is_empty() || levels.iter().any(|l| !(2..=256).contains(l)) {
             let message = format!("`levels: {levels:?}` are not 2 to 256 for each of one or more components");
             return Err(ParamError::new("levels", message, "use for example [8, 5, 5, 5]"));
@@ -106,7 +107,6 @@ impl Method for Fsq {
             let message = format!("`levels: {levels:?}` make more than 65536 codewords");
             return Err(ParamError::new("levels", message, "use fewer components, and `groups` for more bits"));
         }
-        self.training.check()?;
         self.encoder.needs_decoder()?;
         self.encoder.latent(dim, self.width(&levels)).map(|_| ())
     }

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -98,11 +99,7 @@ impl Method for Gumbel {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
-        ParamError::in_range("groups", self.groups, 1, 4096)?;
-        ParamError::in_range("kl-weight", self.kl_weight, 0.0, 1000.0)?;
-        self.temperature.check("temperature")?;
-        self.training.check()?;
+        check_ranges(self)?;
         self.encoder.latent(dim, self.width()).map(|_| ())
     }
 

@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -102,11 +103,7 @@ impl Method for Lfq {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 1 << 16)?;
-        ParamError::in_range("entropy-weight", self.entropy_weight, 0.0, 1000.0)?;
-        ParamError::in_range("diversity", self.diversity, 0.0, 1000.0)?;
-        ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
-        self.training.check()?;
+        check_ranges(self)?;
         self.encoder.needs_decoder()?;
         self.encoder.latent(dim, LatentWidth::Exactly(self.bits)).map(|_| ())
     }

@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -68,8 +69,7 @@ impl Method for Qat {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 8)?;
-        self.training.check()?;
+        check_ranges(self)?;
         self.encoder.latent(dim, WIDTH).map(|_| ())
     }
 

@@ -15,6 +15,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -143,16 +144,11 @@ impl Method for Rvqvae {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("stages", self.stages, 1, 256)?;
-        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
-        ParamError::in_range("quantizer-dropout", self.quantizer_dropout, 0.0, 1.0)?;
-        ParamError::in_range("beam", self.beam, 1, 256)?;
-        self.rules().check()?;
+        check_ranges(self)?;
         if self.estimator == Estimator::Gumbel {
             let message = "stages draw no codewords at random: what is left for the next would be noise";
             return Err(ParamError::new("estimator", message, "use `straight-through` or `rotation`"));
         }
-        self.training.check()?;
         self.encoder.latent(dim, WIDTH).map(|_| ())
     }
 

@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -75,10 +76,7 @@ impl Method for Simvq {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
-        ParamError::in_range("groups", self.groups, 1, 4096)?;
-        ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
-        self.training.check()?;
+        check_ranges(self)?;
         self.encoder.latent(dim, self.width()).map(|_| ())
     }
 

@@ -13,6 +13,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -119,10 +120,7 @@ impl Method for Vqvae {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("codewords", self.codewords, 2, 1 << 16)?;
-        ParamError::in_range("groups", self.groups, 1, 4096)?;
-        self.rules().check()?;
-        self.training.check()?;
+        check_ranges(self)?;
         if self.cosine && self.encoder == Encoder::Identity {
             let message = "cosine codes keep no lengths, and without a decoder nothing brings them back";
             return Err(ParamError::new("cosine", message, "use `encoder: { linear: {} }`"));

@@ -15,6 +15,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -109,8 +110,7 @@ impl Method for Opq {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 16)?;
-        ParamError::in_range("iterations", self.iterations, 0, 1000)?;
+        check_ranges(self)?;
         if let Some(kept) = self.dim {
             ParamError::in_range("dim", kept, 1, dim)?;
         }

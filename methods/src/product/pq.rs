@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -65,8 +66,7 @@ impl Method for Pq {
     }
 
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 16)?;
-        ParamError::in_range("iterations", self.iterations, 0, 10_000)?;
+        check_ranges(self)?;
         check_groups(self.m, dim)
     }
 

@@ -16,6 +16,7 @@ use cpu::ScanTables;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strict::check_ranges;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -74,7 +75,7 @@ impl Method for Rabitq {
     }
 
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("bits", self.bits, 1, 8)
+        check_ranges(self)
     }
 
     fn code_bits(&self, dim: usize) -> usize {

@@ -5,7 +5,7 @@ use super::training::{Loss, Moment};
 use crate::algorithms::lloyd::{Stop, lloyd, random_rows};
 use crate::algorithms::moments::sum;
 use crate::algorithms::moving_codebook::MovingCodebook;
-use crate::{Context, MethodError, ParamError};
+use crate::{Context, MethodError};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
@@ -81,14 +81,6 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Checks the numbers; parameters have the names that they have here.
-    pub(crate) fn check(&self) -> Result<(), ParamError> {
-        ParamError::in_range("beta", self.beta, 0.0, 1000.0)?;
-        ParamError::in_range("decay", self.decay, 0.0, 0.99999)?;
-        ParamError::in_range("reset", self.reset, 0.0, 1.0)?;
-        self.temperature.check("temperature")
-    }
-
     /// The losses of choices from several codebooks, each the mean over them.
     pub(crate) fn losses(&self, choices: &[Choice]) -> Vec<Loss> {
         let share = 1.0 / choices.len().max(1) as f64;

@@ -133,12 +133,6 @@ impl Encoder {
         if let Encoder::Conv(conv) = self {
             conv.check(dim)?;
         }
-        if let Encoder::Mlp(mlp) = self {
-            ParamError::in_range("encoder/mlp/hidden", mlp.hidden, 1, 1 << 16)?;
-        }
-        if let Some(asked) = self.asked() {
-            ParamError::in_range(&format!("encoder/{}/latent", self.key()), asked, 1, MAX_WIDTH)?;
-        }
         let latent = self.width(dim, width)?;
         if *self != Encoder::Identity && dim.max(latent) > MAX_WIDTH {
             let message = format!("principal axes of {dim} components for latents of {latent} are too many");
@@ -158,15 +152,6 @@ impl Encoder {
         }
         let message = "the values of this bottleneck have a size of their own, which only a decoder can bring back";
         Err(ParamError::new("encoder", message, "use `encoder: { linear: {} }`"))
-    }
-
-    fn key(&self) -> &'static str {
-        match self {
-            Encoder::Identity => "identity",
-            Encoder::Linear(_) => "linear",
-            Encoder::Mlp(_) => "mlp",
-            Encoder::Conv(_) => "conv",
-        }
     }
 
     fn width(&self, dim: usize, width: LatentWidth) -> Result<usize, ParamError> {
@@ -298,9 +283,6 @@ enum Part {
 
 impl Conv {
     fn check(&self, dim: usize) -> Result<(), ParamError> {
-        ParamError::in_range("encoder/conv/size", self.size, 4, 256)?;
-        ParamError::in_range("encoder/conv/channels", self.channels, 1, 256)?;
-        ParamError::in_range("encoder/conv/features", self.features, 1, 1024)?;
         let Conv { size, channels, .. } = *self;
         if !size.is_multiple_of(4) {
             let message = format!("`size: {size}` is not a multiple of 4, and it is halved twice");

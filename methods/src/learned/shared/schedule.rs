@@ -1,6 +1,5 @@
 //! How a quantity moves over training.
 
-use crate::ParamError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -39,11 +38,6 @@ impl Default for Temperature {
 }
 
 impl Temperature {
-    pub(crate) fn check(&self, param: &str) -> Result<(), ParamError> {
-        ParamError::in_range(&format!("{param}/start"), self.start, 0.001, 1000.0)?;
-        ParamError::in_range(&format!("{param}/end"), self.end, 0.001, 1000.0)
-    }
-
     /// After the share `progress` of training.
     pub(crate) fn at(&self, progress: f64) -> f64 {
         self.schedule.between(self.start, self.end, progress.clamp(0.0, 1.0))

@@ -6,7 +6,7 @@ use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
 use crate::algorithms::moments::{mean, variance};
 use crate::contract::usage::Usage;
-use crate::{Context, Curve, MethodError, ParamError, Quantizer, Stream, check_train};
+use crate::{Context, Curve, MethodError, Quantizer, Stream, check_train};
 use gradients::{Matrix, Parameter, gradients};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
@@ -33,14 +33,6 @@ pub struct Training {
 impl Default for Training {
     fn default() -> Training {
         Training { epochs: 20, batch: 256, learning_rate: 0.005 }
-    }
-}
-
-impl Training {
-    pub(crate) fn check(&self) -> Result<(), ParamError> {
-        ParamError::in_range("training/epochs", self.epochs, 1, 10_000)?;
-        ParamError::in_range("training/batch", self.batch, 1, 1_000_000)?;
-        ParamError::in_range("training/learning-rate", self.learning_rate, 0.0, 1000.0)
     }
 }
 

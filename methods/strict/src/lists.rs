@@ -94,8 +94,8 @@ fn allow(schema: &mut Value, pointer: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::schema_of;
-    use crate::strict::from_value;
+    use crate::from_value;
+    use crate::schema_of;
     use schemars::JsonSchema;
     use serde::Deserialize;
 

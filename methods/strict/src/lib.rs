@@ -1,13 +1,24 @@
-//! Reading plain data strictly: an unknown, missing or ill-typed key is an error that names the key and what would
-//! be right, taken from the type's own schema.
+//! Reading plain data strictly: a key that is unknown, missing, ill-typed or out of range is an error that names the key and what
+//! would be right. Everything is taken from the schema of the type, so that a range stands in one place.
 
+mod error;
 pub mod lists;
+mod range;
 
-use crate::ParamError;
-use crate::registry::schema_of;
+pub use error::ParamError;
+pub use range::check_ranges;
+
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+/// Schema of a type, with everything it refers to inside of it.
+pub fn schema_of<T: JsonSchema>() -> Schema {
+    schemars::generate::SchemaSettings::draft2020_12()
+        .with(|s| s.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
 
 /// Reads `T` from a JSON value.
 ///
@@ -18,11 +29,14 @@ pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, P
     check_keys(&value, &schema)?;
     let value = lists::wrap(value, schema.as_value());
     let properties = schema.get("properties").and_then(Value::as_object);
-    serde_path_to_error::deserialize::<_, T>(value).map_err(|error| {
+    let read = serde_path_to_error::deserialize::<_, T>(value.clone()).map_err(|error| {
         let segments = error.path().iter().map(|s| s.to_string().trim_matches(['[', ']']).to_owned());
         let path: Vec<String> = segments.filter(|segment| segment != ".").collect();
         explain(&path, &error.inner().to_string(), properties)
-    })
+    })?;
+    // After the types: a text where a number is meant is told as that.
+    range::check(&value, schema.as_value())?;
+    Ok(read)
 }
 
 /// Checks that an object has no key that its schema does not know.
