@@ -6,6 +6,7 @@
 
 mod agreement;
 mod coding;
+pub mod device;
 mod range;
 
 pub use agreement::{

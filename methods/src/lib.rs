@@ -21,6 +21,7 @@ pub mod product;
 pub mod registry;
 pub mod rotated;
 pub mod search;
+pub mod steps;
 pub mod transform;
 
 pub use backend::{Backend, DeviceMatrix};

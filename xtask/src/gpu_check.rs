@@ -1,17 +1,6 @@
 //! `gpu-check`: proves the CUDA kernels on the GPU of this machine and times them. It needs this executable and nothing else: no source tree,
 //! no data, no network.
 
-mod agreement;
-mod fit;
-mod inputs;
-mod laws;
-mod limits;
-mod prove;
-mod prove_codes;
-mod prove_training;
-mod steps;
-mod streams;
-mod sums;
 mod table;
 mod tidy;
 mod torch;
@@ -19,8 +8,11 @@ mod torch;
 use crate::errors::Mistakes;
 use clap::Args;
 use cpu::Isa;
+use cuda::proofs::{self, Agreement};
 use cuda::{CudaError, Device, Toolkit, emulator};
 use experiments::{Surroundings, machine};
+use methods::laws::device as laws;
+use methods::steps;
 use record::{RecordError, RunFolder, RunInfo, SCHEMA, write_atomically};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -121,7 +113,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     prove(&arguments, &device, here.devices.isa, &mut results)?;
     time(&arguments, &device, here.devices.isa, &mut results)?;
     let Findings { proofs, .. } = &results.findings;
-    for (name, end) in proofs.iter().filter(|(_, end)| !end.as_ref().is_ok_and(agreement::Agreement::holds)) {
+    for (name, end) in proofs.iter().filter(|(_, end)| !end.as_ref().is_ok_and(Agreement::holds)) {
         say!("{}", table::proof_line(name, end).trim_end());
     }
     let times = table::times(&setting, &results.findings);
@@ -172,8 +164,8 @@ fn compiler((major, minor): (u32, u32), toolkit: &Toolkit) -> String {
 /// Makes every proof that is wanted.
 fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
     let small = arguments.emulated.is_some();
-    let bench = prove::Bench { device, isa, seed: results.setting.seed, small };
-    for proof in prove::PROOFS.iter().filter(|proof| arguments.wants(proof.name)) {
+    let bench = proofs::Bench { device, isa, seed: results.setting.seed, small };
+    for proof in proofs::PROOFS.iter().filter(|proof| arguments.wants(proof.name)) {
         let end = laws::guarded(|| (proof.run)(&bench).map_err(|e| e.to_string())).unwrap_or_else(Err);
         results.proven(proof.name.to_owned(), end)?;
     }
@@ -204,7 +196,7 @@ fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<
         return Ok(());
     }
     say_aside!("measuring what this device can do at most");
-    results.findings.limits = Some(limits::measure(&setting).map_err(|e| e.to_string()));
+    results.findings.limits = Some(steps::measure(&setting).map_err(|e| e.to_string()));
     results.save()?;
     for step in wanted {
         device.forget_peak();
@@ -228,7 +220,7 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
-    fn proven(&mut self, name: String, end: Result<agreement::Agreement, String>) -> Result<(), Mistakes> {
+    fn proven(&mut self, name: String, end: Result<Agreement, String>) -> Result<(), Mistakes> {
         let words = match &end {
             Err(reason) => format!("failed, {reason}"),
             Ok(found) if found.holds() && found.compared == 1 => "holds".to_owned(),

@@ -21,6 +21,7 @@ mod nvrtc;
 mod peak;
 mod products;
 mod program;
+pub mod proofs;
 mod random;
 mod rows;
 mod scan;

@@ -1,11 +1,10 @@
 //! The check as Markdown: a pure function of what was found.
 
-use super::agreement::Agreement;
-use super::limits::{Limits, Work};
-use super::steps::Timing;
 use super::torch::Torch;
 use crate::times::{middle, spread};
 use cuda::Facts;
+use cuda::proofs::Agreement;
+use methods::steps::{Limits, Timing, Work};
 use record::Machine;
 use reports::number::{bytes, engineering, significant};
 
@@ -153,7 +152,7 @@ fn step_line(setting: &Setting, limits: Option<Limits>, name: &str, end: &Result
     }
     format!(
         "| {name} | {} | {}s ±{:.0}% | {}/s | {} | {} | {} | {} |\n",
-        timing.size,
+        size(timing),
         scaled(seconds),
         100.0 * spread(&timing.seconds),
         engineering(timing.n as f64 / seconds),
@@ -167,6 +166,13 @@ fn step_line(setting: &Setting, limits: Option<Limits>, name: &str, end: &Result
 /// Seconds that the work would take at the limits, over those that it took.
 pub fn share(timing: &Timing, limits: Limits, seconds: f64) -> f64 {
     timing.work.iter().map(|work: &Work| work.seconds(limits)).sum::<f64>() / seconds
+}
+
+/// How much a repeat is.
+fn size(timing: &Timing) -> String {
+    let short = |n: usize| engineering(n as f64).replace(' ', "");
+    let queries = timing.queries.map_or(String::new(), |queries| format!(", {} queries", short(queries)));
+    format!("{}{}{queries}", short(timing.n), timing.size)
 }
 
 fn note(what: &str, value: f64, unit: &str) -> String {
@@ -224,7 +230,8 @@ mod tests {
         let mut wrong = Agreement { compared: 10, ties: 1, ..Agreement::default() };
         wrong.holds_if(false, || "row 3: codeword 9\nfor 2".into());
         let timing = Timing {
-            size: "10.0M×128, K=4096".into(),
+            size: "×128, K=4096".into(),
+            queries: None,
             n: 10_000_000,
             dim: 128,
             k: 4096,

@@ -1,10 +1,9 @@
 //! What was found as trials of a run, in the schema of every other result: one for each proof and each step, and one for the limits.
 
-use super::agreement::Agreement;
-use super::limits::Limits;
-use super::steps::Timing;
 use super::table::{Findings, Setting, share};
+use cuda::proofs::Agreement;
 use experiments::plan::hash;
+use methods::steps::{Limits, Timing};
 use record::{Limits as TrialLimits, Measured, SCHEMA, Status, Trial, TrialRecord};
 use serde_json::{Value, json};
 

@@ -1,10 +1,13 @@
 //! What is timed: the steps that quantizers spend their time in, at sizes that fill a large device, on inputs made there.
 
-use super::fit;
-use super::inputs::{distance, is_tie, stream_seed};
-use super::limits::Work;
-use super::streams;
+mod fit;
+mod limits;
+mod streams;
+
+pub use limits::{Limits, Work, measure};
+
 use cpu::{Isa, Nearest, Score};
+use cuda::proofs::{distance, is_tie, stream_seed};
 use cuda::{
     Buffer, Codes, Codewords, CudaError, Device, GroupCodebooks, Pass, Rows, SumTables, SymbolWidth, cell_sums,
     fill_random, fill_random_bytes, pack_symbols, random_float, scan_tables,
@@ -39,7 +42,7 @@ pub const STEPS: &[Step] = &[
 ];
 
 /// Components of all vectors.
-pub const DIM: usize = 128;
+const DIM: usize = 128;
 
 /// Streams of random numbers: rows, codewords.
 const ROWS: u64 = 1;
@@ -50,7 +53,7 @@ const LOOKED_AT: usize = 64;
 
 /// Rows that the processor takes for a k-means iteration, and its threads.
 const PROCESSOR_ROWS: usize = 50_000;
-pub const PROCESSOR_THREADS: usize = 2;
+const PROCESSOR_THREADS: usize = 2;
 
 /// How to measure.
 pub struct Setting<'a> {
@@ -69,8 +72,10 @@ pub struct Setting<'a> {
 /// Times of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timing {
-    /// How much a repeat is, in words.
+    /// What a repeat works on, as words that follow the number of vectors: `×128, K=4096`.
     pub size: String,
+    /// How many queries are asked, where that is not among these words.
+    pub queries: Option<usize>,
     /// Vectors or codes of a repeat.
     pub n: usize,
     /// Components, or bytes of a code.
@@ -160,6 +165,7 @@ impl Setting<'_> {
         (i * DIM..(i + 1) * DIM).map(|place| random_float(seed, place as u64)).collect()
     }
 
+    /// As many values of codewords.
     pub fn random_codewords(&self, len: usize) -> Vec<f32> {
         let seed = stream_seed(self.seed, CODEWORDS);
         (0..len as u64).into_par_iter().map(|place| random_float(seed, place)).collect()
@@ -172,14 +178,17 @@ impl Setting<'_> {
     }
 }
 
-/// A number of vectors in few digits.
-pub fn short(n: usize) -> String {
-    reports::number::engineering(n as f64).replace(' ', "")
+/// Components and codewords in few words.
+fn size(k: usize) -> String {
+    format!("×{DIM}, K={k}")
 }
 
-/// Rows and codewords in few words.
-pub fn size(n: usize, k: usize) -> String {
-    format!("{}×{DIM}, K={k}", short(n))
+/// The middle of some times.
+fn middle(seconds: &[f64]) -> f64 {
+    let mut seconds = seconds.to_vec();
+    seconds.sort_by(f64::total_cmp);
+    let (low, high) = (seconds.get(seconds.len().saturating_sub(1) / 2), seconds.get(seconds.len() / 2));
+    low.zip(high).map_or(f64::NAN, |(low, high)| 0.5 * (low + high))
 }
 
 /// Judges the choice of a few rows.
@@ -214,7 +223,8 @@ fn assign(setting: &Setting<'_>, k: usize) -> Result<Timing, Failure> {
     let (seconds, left) = setting.repeat(|| book.assign(Rows::all(&rows, DIM), &mut nearest))?;
     look(setting, n, &codewords, 0..DIM, |i| one(&nearest, i))?;
     Ok(Timing {
-        size: size(n, k),
+        size: size(k),
+        queries: None,
         n,
         dim: DIM,
         k,
@@ -282,7 +292,8 @@ fn encode_in_groups(setting: &Setting<'_>) -> Result<Timing, Failure> {
     codes.read(0, &mut back)?;
     let ((), down) = device.timed(|| codes.read(0, &mut back))?;
     Ok(Timing {
-        size: size(n, k),
+        size: size(k),
+        queries: None,
         n,
         dim: DIM,
         k,
@@ -314,7 +325,8 @@ fn encode_by_beam(setting: &Setting<'_>) -> Result<Timing, Failure> {
     // Products of a row with all codewords, then sums of what is kept with what may follow.
     let sums: usize = (1..STAGES).map(|stage| (BEAM * k) * (stage + 1)).sum();
     Ok(Timing {
-        size: size(n, k),
+        size: size(k),
+        queries: None,
         n,
         dim: DIM,
         k,
@@ -350,7 +362,8 @@ fn sum_cells(setting: &Setting<'_>) -> Result<Timing, Failure> {
         return Err(Failure::Wrong(format!("the sum of a cell is {apart:e} off")));
     }
     Ok(Timing {
-        size: size(n, k),
+        size: size(k),
+        queries: None,
         n,
         dim: DIM,
         k,
@@ -381,9 +394,10 @@ fn iterate(setting: &Setting<'_>) -> Result<Timing, Failure> {
         return Err(Failure::Wrong(format!("cells have {counted} rows of {n}")));
     }
     let processor = processor_seconds(setting, &rows, &centroids)? * n as f64 / PROCESSOR_ROWS.min(n) as f64;
-    let ratio = processor / crate::times::middle(&seconds);
+    let ratio = processor / middle(&seconds);
     Ok(Timing {
-        size: size(n, k),
+        size: size(k),
+        queries: None,
         n,
         dim: DIM,
         k,
@@ -417,7 +431,7 @@ fn processor_seconds(setting: &Setting<'_>, rows: &Buffer<f32>, centroids: &[f32
         start.elapsed().as_secs_f64()
     };
     let seconds: Vec<f64> = pool.install(|| (0..=setting.repeats.min(5)).map(|_| work()).collect());
-    Ok(crate::times::middle(&seconds[1..]))
+    Ok(middle(&seconds[1..]))
 }
 
 /// Centroids in the middle of their rows; those without rows stay.
@@ -464,7 +478,8 @@ fn scan(setting: &Setting<'_>, queries: usize) -> Result<Timing, Failure> {
         return Err(Failure::Wrong(format!("code {i} is among the ten least and was not found")));
     }
     Ok(Timing {
-        size: format!("{} codes of {POSITIONS} bytes, {queries} queries", short(n)).replace(" 1 queries", " 1 query"),
+        size: format!(" codes of {POSITIONS} bytes, {queries} queries").replace(" 1 queries", " 1 query"),
+        queries: None,
         n,
         dim: POSITIONS,
         k: queries,

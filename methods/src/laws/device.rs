@@ -1,10 +1,10 @@
-//! The laws of every method on the device, and how far codes of both backends are apart.
+//! The laws of every method on a device, by name, and how far codes of both backends are apart.
 
-use super::agreement::Agreement;
+use crate::METHODS;
+use crate::backend::CudaBackend;
+use crate::laws::{self, Bench, disagreements, gaussian};
 use cpu::Isa;
-use methods::METHODS;
-use methods::backend::CudaBackend;
-use methods::laws::{self, Bench, disagreements, gaussian};
+use cuda::proofs::Agreement;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ macro_rules! all {
 /// Name and law, which panics where it is broken.
 type Law = (&'static str, fn(&Bench));
 
-static LAWS: &[Law] = methods::for_each_law!(all);
+static LAWS: &[Law] = crate::for_each_law!(all);
 
 /// Rows and components of the codes that are compared.
 const TRAINED: usize = 600;

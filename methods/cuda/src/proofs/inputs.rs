@@ -1,6 +1,6 @@
 //! Fresh random inputs, and plain arithmetic in f64 to judge answers by.
 
-use cuda::random_float;
+use crate::random_float;
 
 /// What values look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub fn values(seed: u64, stream: u64, len: usize, kind: Kind) -> Vec<f32> {
 
 /// The seed of one of many streams.
 pub fn stream_seed(seed: u64, stream: u64) -> u64 {
-    cuda::random_bits(seed, stream)
+    crate::random_bits(seed, stream)
 }
 
 /// `‖a − b‖²`.

@@ -1,9 +1,9 @@
 //! What training needs beside assignments must show: rows that k-means starts from, totals, networks.
 
+use super::Bench;
 use super::agreement::Agreement;
 use super::inputs::{Kind, TIE, distance, values};
-use super::prove::Bench;
-use cuda::{AffineMap, CudaError, Layer, Network, Rows, rows_at, spread_rows, total};
+use crate::{AffineMap, CudaError, Layer, Network, Rows, rows_at, spread_rows, total};
 
 /// k-means++: the point that chose a row falls into that row's stretch, as f64 lays distances end to end.
 pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
@@ -14,7 +14,7 @@ pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         // Whole numbers, so that every distance is exact and only totals are rounded.
         let rows: Vec<f32> = values(bench.seed, case, n * dim, Kind::Plain).iter().map(|v| (4.0 * v).round()).collect();
         let points: Vec<f64> =
-            (0..k).map(|i| cuda::random_bits(bench.seed ^ case, i) as f64 / (u64::MAX as f64 + 1.0)).collect();
+            (0..k).map(|i| crate::random_bits(bench.seed ^ case, i) as f64 / (u64::MAX as f64 + 1.0)).collect();
         let row = |i: usize| &rows[i * dim..][..dim];
         let there = bench.device.upload(&rows)?;
         let view = Rows::all(&there, dim);

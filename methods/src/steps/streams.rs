@@ -1,7 +1,6 @@
 //! Steps that pass over their input once: their limit is the memory. Timed as those of `steps`.
 
-use super::limits::Work;
-use super::steps::{DIM, Failure, Setting, Timing, short};
+use super::{DIM, Failure, Setting, Timing, Work};
 use cuda::{Base, Codebooks, Codes, Proximity, Rows, UniformScalars, fill_random, fill_random_bytes, scan_hamming};
 
 /// Vectors of scalar codes.
@@ -22,7 +21,7 @@ pub fn scalar_encode(setting: &Setting<'_>) -> Result<Timing, Failure> {
             return Err(Failure::Wrong(format!("row {i} has another code")));
         }
     }
-    Ok(timing(format!("{}×{DIM} to bytes", short(n)), n, seconds, 5 * n * DIM, 4 * n * DIM))
+    Ok(timing(format!("×{DIM} to bytes"), n, seconds, 5 * n * DIM, 4 * n * DIM))
 }
 
 /// And back.
@@ -41,7 +40,7 @@ pub fn scalar_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
             return Err(Failure::Wrong(format!("code {i} stands for another row")));
         }
     }
-    Ok(timing(format!("{}×{DIM} from bytes", short(n)), n, seconds, 5 * n * DIM, n * DIM))
+    Ok(timing(format!("×{DIM} from bytes"), n, seconds, 5 * n * DIM, n * DIM))
 }
 
 /// The lowest level and the step of the grid.
@@ -74,7 +73,7 @@ pub fn product_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
         }
     }
     let bytes = n * (4 * DIM + 2 * GROUPS);
-    Ok(timing(format!("{}×{DIM} of 16 groups", short(n)), n, seconds, bytes, 2 * n * GROUPS))
+    Ok(timing(format!("×{DIM} of 16 groups"), n, seconds, bytes, 2 * n * GROUPS))
 }
 
 /// The ten nearest of 100M codes of 128 bits for one query.
@@ -93,7 +92,7 @@ pub fn hamming_scan(setting: &Setting<'_>) -> Result<Timing, Failure> {
             return Err(Failure::Wrong(format!("code {} differs in {differing} bits, not {}", found.id, found.score)));
         }
     }
-    Ok(timing(format!("{} codes of 128 bits, 1 query", short(n)), n, seconds, n * SIZE, n * SIZE))
+    Ok(timing(" codes of 128 bits, 1 query".into(), n, seconds, n * SIZE, n * SIZE))
 }
 
 /// The ten nearest of 1M vectors for 10,000 queries.
@@ -107,14 +106,14 @@ pub fn exact_search(setting: &Setting<'_>) -> Result<Timing, Failure> {
     let mut query = vec![0f32; DIM];
     asked.read(0, &mut query)?;
     for found in lists.first().into_iter().flatten() {
-        let exact = super::inputs::distance(&setting.row(found.id as usize), &query);
+        let exact = cuda::proofs::distance(&setting.row(found.id as usize), &query);
         if (exact - f64::from(found.score)).abs() > 1e-4 * exact {
             return Err(Failure::Wrong(format!("row {} is at {exact}, not {}", found.id, found.score)));
         }
     }
     let work = vec![Work::Floats(2.0 * (n * DIM) as f64 * queries as f64)];
-    let size = format!("{}×{DIM}, {} queries", short(n), short(queries));
-    Ok(Timing { size, k: queries, work, ..timing(String::new(), n, seconds, 0, 4 * n * DIM) })
+    let timing = timing(format!("×{DIM}"), n, seconds, 0, 4 * n * DIM);
+    Ok(Timing { queries: Some(queries), k: queries, work, ..timing })
 }
 
 /// What passes so many bytes through the memory.

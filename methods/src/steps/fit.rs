@@ -1,11 +1,10 @@
 //! The training of k-means from rows in the host's memory to a codebook, on the device and on two threads of the processor.
 
-use super::limits::Work;
-use super::steps::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, size};
+use super::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, Work, middle, size};
+use crate::backend::{CpuBackend, CudaBackend};
+use crate::classical::kmeans::{Init, Kmeans};
+use crate::{Context, Curve, Method, MethodError};
 use cuda::CudaError;
-use methods::backend::{CpuBackend, CudaBackend};
-use methods::classical::kmeans::{Init, Kmeans};
-use methods::{Context, Curve, Method, MethodError};
 use ndarray::{Array2, ArrayView2, s};
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,10 +66,11 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
     if part.nrows() >= ROWS_PER_CODEWORD * k && !(0.99..1.2).contains(&growth) {
         return Err(Failure::Wrong(format!("all rows end with {growth} times the distortion of {}", part.nrows())));
     }
-    let ratio = processor / crate::times::middle(&seconds);
+    let ratio = processor / middle(&seconds);
     let values = (n * DIM) as f64;
     Ok(Timing {
-        size: format!("{} in the host's memory, k-means++ and {ITERATIONS} iterations", size(n, k)),
+        size: format!("{} in the host's memory, k-means++ and {ITERATIONS} iterations", size(k)),
+        queries: None,
         n,
         dim: DIM,
         k,

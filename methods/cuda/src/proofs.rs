@@ -1,15 +1,21 @@
 //! What every family of kernels must show: fresh inputs, outputs poisoned before, answers like the processor's.
 
-use super::agreement::Agreement;
-use super::inputs::{KINDS, Kind, TIE, distance, is_tie, values};
-use super::prove_codes;
-use super::prove_training;
-use super::sums::Books;
-use cpu::{BeamScratch, Isa, Nearest, Score};
-use cuda::{
+mod agreement;
+mod codes;
+mod inputs;
+mod sums;
+mod training;
+
+pub use agreement::Agreement;
+pub use inputs::{distance, is_tie, stream_seed};
+
+use crate::{
     Base, Buffer, Codes, Codewords, CudaError, Device, GroupCodebooks, Pass, Proximity, Rows, SumTables, SymbolWidth,
     Terms, Value, cell_sums, nearest_of_groups, products, scan_hamming, scan_tables,
 };
+use cpu::{BeamScratch, Isa, Nearest, Score};
+use inputs::{KINDS, Kind, TIE, values};
+use sums::Books;
 
 /// One family of kernels.
 pub struct Proof {
@@ -32,11 +38,11 @@ pub const PROOFS: &[Proof] = &[
     Proof { name: "local-search", run: local_search },
     Proof { name: "scan-by-tables", run: table_scan },
     Proof { name: "scan-of-bits", run: bit_scan },
-    Proof { name: "uniform-codes", run: prove_codes::uniform_codes },
-    Proof { name: "decoding", run: prove_codes::decoding },
+    Proof { name: "uniform-codes", run: codes::uniform_codes },
+    Proof { name: "decoding", run: codes::decoding },
     Proof { name: "exact-neighbours", run: neighbours },
-    Proof { name: "starts-of-kmeans", run: prove_training::starts },
-    Proof { name: "networks", run: prove_training::networks },
+    Proof { name: "starts-of-kmeans", run: training::starts },
+    Proof { name: "networks", run: training::networks },
 ];
 
 /// Where proofs are made.
@@ -134,7 +140,7 @@ fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
             let (n, k) = (bench.rows(n), bench.codewords(k));
             let rows = values(bench.seed, stream, n * dim, kind);
             let cells: Vec<u32> =
-                (0..n as u64).map(|i| (cuda::random_bits(bench.seed ^ stream, i) % k as u64) as u32).collect();
+                (0..n as u64).map(|i| (crate::random_bits(bench.seed ^ stream, i) % k as u64) as u32).collect();
             let (there, nearest) = (bench.device.upload(&rows)?, bench.device.upload(&cells)?);
             bench.poison::<u64>(k * dim)?;
             bench.poison::<u32>(k)?;
@@ -320,7 +326,7 @@ fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let rows = values(bench.seed, 2 * case, n * dim, Kind::Plain);
         let books = values(bench.seed, 2 * case + 1, m * k * dim, Kind::Plain);
         let start: Vec<u16> =
-            (0..(n * m) as u64).map(|i| (cuda::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
+            (0..(n * m) as u64).map(|i| (crate::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
         let there = bench.device.upload(&rows)?;
         let view = Rows::all(&there, dim);
         let tables = SumTables::new(bench.device, &books, m, dim, true)?;
@@ -396,7 +402,7 @@ fn table_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     for (case, (n, positions, k, queries, width)) in (700..).zip(shapes) {
         let n = if bench.small { n.min(700) } else { n };
         let (size, alphabet) = (width.bytes(positions), width.alphabet());
-        let codes: Vec<u8> = (0..(n * size) as u64).map(|i| cuda::random_bits(bench.seed ^ case, i) as u8).collect();
+        let codes: Vec<u8> = (0..(n * size) as u64).map(|i| crate::random_bits(bench.seed ^ case, i) as u8).collect();
         let tables = values(bench.seed, case, queries * positions * alphabet, Kind::Plain);
         let there = bench.device.upload(&codes)?;
         let lists = scan_tables(Codes::all(&there, size), width, positions, &tables, k)?;
@@ -429,7 +435,7 @@ fn bit_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     for (case, (n, size, k, queries)) in (800..).zip([(50_000, 48, 10, 3), (20_000, 16, 100, 9), (300, 5, 300, 1)]) {
         let n = if bench.small { n.min(700) } else { n };
         let bytes = |stream: u64, len: usize| -> Vec<u8> {
-            (0..len as u64).map(|i| cuda::random_bits(bench.seed ^ (2 * case + stream), i) as u8).collect()
+            (0..len as u64).map(|i| crate::random_bits(bench.seed ^ (2 * case + stream), i) as u8).collect()
         };
         let (codes, asked) = (bytes(0, n * size), bytes(1, queries * size));
         let there = bench.device.upload(&codes)?;

@@ -1,9 +1,9 @@
-//! What the kernels that make and read codes must show: as in `prove`.
+//! What the kernels that make and read codes must show: as in `proofs`.
 
+use super::Bench;
 use super::agreement::Agreement;
 use super::inputs::{Kind, values};
-use super::prove::Bench;
-use cuda::{Codebooks, Codes, CudaError, Rows, UniformScalars};
+use crate::{Codebooks, Codes, CudaError, Rows, UniformScalars};
 
 /// Codes on uniform levels, and what they stand for, against the formula.
 pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
@@ -48,7 +48,7 @@ pub fn decoding(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let books = values(bench.seed, case, m * k * size, Kind::Plain);
         let split: Vec<&[f32]> = books.chunks_exact(k * size).collect();
         let symbols: Vec<u16> =
-            (0..(n * m) as u64).map(|i| (cuda::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
+            (0..(n * m) as u64).map(|i| (crate::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
         let (there, on_device) = (Codebooks::new(bench.device, &split, size)?, bench.device.upload(&symbols)?);
         let mut beside = bench.poisoned::<f32>(n * m * size)?;
         let mut added = bench.poisoned::<f32>(n * size)?;

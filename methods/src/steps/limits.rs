@@ -1,6 +1,6 @@
 //! What the device can do at most, measured in the same run: every other speed is a share of one of these.
 
-use super::steps::Setting;
+use super::Setting;
 use cuda::{CudaError, peak_floats, peak_halves};
 
 /// Work per second.
