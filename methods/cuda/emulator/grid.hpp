@@ -9,10 +9,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ucontext.h>
 #include <deque>
 #include <utility>
 #include <vector>
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#include <ucontext.h>
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -40,11 +42,16 @@ static Place threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
-// Fibers take turns without a call of the system, and without jumps, which sanitizers take for an end of what they watch: on x86-64 by
-// exchanging stacks and the registers that a call keeps. Elsewhere they begin as contexts and go on by jumps.
-#if defined(__x86_64__)
+// Fibers take turns without a call of the system, and without jumps, which sanitizers take for an end of what they watch: on x86-64 and on
+// AArch64 by exchanging stacks and the registers that a call keeps. Elsewhere they begin as contexts and go on by jumps.
+#if defined(__x86_64__) || defined(__aarch64__)
 #define EXCHANGED
 extern "C" void exchange(void** from, void* to) __asm__("emulator_exchange");
+#endif
+#if defined(__x86_64__)
+// What a fiber finds on its stack: six registers and the address to return to. Above them a caller would have pushed that address, so that
+// the stack is 8 bytes off a multiple of 16 where a function begins.
+static const size_t saved_words = 8, address_word = 6;
 __asm__(
     ".text\n"
     "emulator_exchange:\n"
@@ -52,6 +59,25 @@ __asm__(
     "  movq %rsp, (%rdi)\n"
     "  movq %rsi, %rsp\n"
     "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
+    "  ret\n");
+#elif defined(__aarch64__)
+// What a fiber finds on its stack: x29, the address to return to (x30), x19 to x28, and d8 to d15.
+static const size_t saved_words = 20, address_word = 1;
+__asm__(
+    ".text\n"
+    ".p2align 2\n"
+    "emulator_exchange:\n"
+    "  stp x29, x30, [sp, #-160]!\n"
+    "  stp x19, x20, [sp, #16]\n  stp x21, x22, [sp, #32]\n  stp x23, x24, [sp, #48]\n"
+    "  stp x25, x26, [sp, #64]\n  stp x27, x28, [sp, #80]\n"
+    "  stp d8, d9, [sp, #96]\n  stp d10, d11, [sp, #112]\n  stp d12, d13, [sp, #128]\n  stp d14, d15, [sp, #144]\n"
+    "  mov x9, sp\n"
+    "  str x9, [x0]\n"
+    "  mov sp, x1\n"
+    "  ldp x19, x20, [sp, #16]\n  ldp x21, x22, [sp, #32]\n  ldp x23, x24, [sp, #48]\n"
+    "  ldp x25, x26, [sp, #64]\n  ldp x27, x28, [sp, #80]\n"
+    "  ldp d8, d9, [sp, #96]\n  ldp d10, d11, [sp, #112]\n  ldp d12, d13, [sp, #128]\n  ldp d14, d15, [sp, #144]\n"
+    "  ldp x29, x30, [sp], #160\n"
     "  ret\n");
 #endif
 
@@ -152,10 +178,12 @@ static void entry() {
 // Prepares a fiber to begin with `entry`.
 static void prepare(Fiber& fiber) {
 #if defined(EXCHANGED)
-    // As if it had paused there: an address to return to, nothing behind it, the six registers below.
+    // As if it had paused where `entry` begins, with zeros in all registers.
     void** top = (void**)((uintptr_t)(fiber.stack.data() + fiber.stack.size()) & ~(uintptr_t)15);
-    top[-2] = (void*)entry;
-    fiber.here = top - 8;
+    void** saved = top - saved_words;
+    std::memset((void*)saved, 0, saved_words * sizeof(void*));
+    saved[address_word] = (void*)entry;
+    fiber.here = saved;
 #else
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.data();
