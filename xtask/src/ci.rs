@@ -1,19 +1,23 @@
 //! `ci`: what continuous integration checks beside the tests, in the order of cost; all are run, then judged.
 
 mod kernels;
+mod left_out;
 mod nvrtc;
+mod outcome;
 
 use crate::errors::Mistakes;
 use crate::schema;
 use crate::test::cargo;
 use clap::Args;
+use cpu::Isa;
+use outcome::{Outcome, Summary};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-type Check = fn() -> Result<Vec<String>, Mistakes>;
+type Check = fn() -> Result<Outcome, Mistakes>;
 
-/// Name and check; a check returns what is wrong, one line each.
+/// Name and check.
 const CHECKS: &[(&str, Check)] = &[
     ("every source file opens with a //! line", module_headers),
     ("reports and records depend on no method", dependencies),
@@ -37,32 +41,36 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
-    let (mut passed, mut failed) = (0, 0);
+    let mut checks = Vec::new();
     for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(&arguments.only)) {
         say_aside!("checking: {name}");
-        let problems = check()?;
-        for problem in &problems {
-            say_aside!("  {problem}");
-        }
-        *(if problems.is_empty() { &mut passed } else { &mut failed }) += 1;
+        checks.push((*name, check()?));
     }
-    say!("{passed} checks passed, {failed} failed");
-    Ok(ExitCode::from(u8::from(failed > 0)))
+    let sets: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
+    let (system, processor) = (std::env::consts::OS, std::env::consts::ARCH);
+    let machine = format!("{system} {processor} with the instruction sets {}", sets.join(", "));
+    let summary = Summary { machine, checks, left_out: left_out::left_out() };
+    say!("{}", summary.text());
+    let unwritten = |e| Mistakes::new(format!("cannot write the summary of the workflow's step: {e}"), "");
+    summary.publish().map_err(unwritten)?;
+    Ok(ExitCode::from(u8::from(summary.has_failed())))
 }
 
-fn tool(arguments: &[&str]) -> Result<Vec<String>, Mistakes> {
+fn tool(arguments: &[&str]) -> Result<Outcome, Mistakes> {
     let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-    Ok(if cargo(&arguments)? { vec![] } else { vec![format!("`cargo {}` failed", arguments.join(" "))] })
+    let problems = if cargo(&arguments)? { vec![] } else { vec![format!("`cargo {}` failed", arguments.join(" "))] };
+    Ok(problems.into())
 }
 
-fn documentation() -> Result<Vec<String>, Mistakes> {
+fn documentation() -> Result<Outcome, Mistakes> {
     // Through the configuration, so that the environment of this process stays as it is.
     tool(&["--config", "build.rustdocflags=[\"-D\",\"warnings\"]", "doc", "--workspace", "--no-deps", "--release"])
 }
 
-fn schema_is_current() -> Result<Vec<String>, Mistakes> {
+fn schema_is_current() -> Result<Outcome, Mistakes> {
     let stale = schema::stale().into_iter();
-    Ok(stale.map(|path| format!("{} is out of date: run `cargo xtask schema`", path.display())).collect())
+    let stale = stale.map(|path| format!("{} is out of date: run `cargo xtask schema`", path.display()));
+    Ok(stale.collect::<Vec<_>>().into())
 }
 
 /// Every Rust source file of the workspace, relative to its root, with its text.
@@ -92,12 +100,13 @@ fn sources() -> Result<Vec<(PathBuf, String)>, Mistakes> {
     Ok(found)
 }
 
-fn module_headers() -> Result<Vec<String>, Mistakes> {
+fn module_headers() -> Result<Outcome, Mistakes> {
     let without = sources()?.into_iter().filter(|(_, text)| !text.starts_with("//! "));
-    Ok(without.map(|(path, _)| format!("{} does not say why it exists", path.display())).collect())
+    let without = without.map(|(path, _)| format!("{} does not say why it exists", path.display()));
+    Ok(without.collect::<Vec<_>>().into())
 }
 
-fn dependencies() -> Result<Vec<String>, Mistakes> {
+fn dependencies() -> Result<Outcome, Mistakes> {
     let mut problems = Vec::new();
     for (package, forbidden) in [
         ("reports", &["methods", "experiments", "datasets", "cpu"][..]),
@@ -112,7 +121,7 @@ fn dependencies() -> Result<Vec<String>, Mistakes> {
             }
         }
     }
-    Ok(problems)
+    Ok(problems.into())
 }
 
 /// The packages that may hold unsafe code, and what their lints must deny of it: clippy then sees to it that each use is one operation
@@ -124,7 +133,7 @@ const UNSAFE_LINTS: [(&str, &str); 3] = [
     ("clippy", "multiple_unsafe_ops_per_block"),
 ];
 
-fn unsafe_code() -> Result<Vec<String>, Mistakes> {
+fn unsafe_code() -> Result<Outcome, Mistakes> {
     let workspace = manifest(Path::new(""))?;
     let members = workspace["workspace"]["members"].as_array().into_iter().flatten().filter_map(|m| m.as_str());
     let mut problems = unsafe_lints(".", &workspace["workspace"]["lints"], true);
@@ -132,7 +141,7 @@ fn unsafe_code() -> Result<Vec<String>, Mistakes> {
         problems.extend(unsafe_lints(member, &manifest(Path::new(member))?["lints"], false));
     }
     problems.extend(sources()?.iter().filter_map(|(path, text)| allows_unsafe(path, text)));
-    Ok(problems)
+    Ok(problems.into())
 }
 
 /// What is wrong with the lints of a package, or of the workspace.
@@ -178,7 +187,7 @@ fn read(path: &Path) -> Result<String, Mistakes> {
 }
 
 /// A method's name as a string outside methods/ would be a second registration.
-fn method_names() -> Result<Vec<String>, Mistakes> {
+fn method_names() -> Result<Outcome, Mistakes> {
     let mut problems = Vec::new();
     for (path, text) in sources()? {
         let product = !path.starts_with("methods") && !path.components().any(|c| c.as_os_str() == "tests");
@@ -189,7 +198,7 @@ fn method_names() -> Result<Vec<String>, Mistakes> {
             }
         }
     }
-    Ok(problems)
+    Ok(problems.into())
 }
 
 #[cfg(test)]
@@ -198,7 +207,19 @@ mod tests {
 
     #[test]
     fn unsafe_code_is_where_it_may_be() {
-        assert_eq!(unsafe_code().map_err(|_| "unreadable").expect("reads"), Vec::<String>::new());
+        assert_eq!(unsafe_code().map_err(|_| "unreadable").expect("reads"), Outcome::default());
+    }
+
+    #[test]
+    fn the_workflow_of_github_runs_the_same_commands() {
+        let commands = |file: &str, prefix: &str| -> Vec<String> {
+            let text = read(&crate::source_tree().join(file)).map_err(|_| file).expect("reads");
+            let commands = text.lines().filter_map(|line| line.trim().strip_prefix(prefix));
+            commands.filter(|command| command.starts_with("cargo xtask")).map(str::to_owned).collect()
+        };
+        let here = commands(".ci/run", "");
+        assert_eq!(here.len(), 2);
+        assert_eq!(commands(".github/workflows/ci.yml", "run: "), here);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::errors::Mistakes;
 use cpu::Isa;
+use cuda::emulator::Compiler;
 use cuda::{NVRTC_VARIABLE, Toolkit};
 use datasets::SearchPath;
 use experiments::Surroundings;
@@ -40,6 +41,12 @@ fn toolkit() -> Toolkit {
         cache: cache().map(|cache| cache.join("kernels")),
         visible_devices: std::env::var("CUDA_VISIBLE_DEVICES").ok(),
     }
+}
+
+/// The C++ compiler of the emulated device: the one that `CXX` names, or the system's.
+pub fn compiler() -> Compiler {
+    let usual = Compiler::default();
+    Compiler { program: std::env::var("CXX").unwrap_or(usual.program), ..Compiler::default() }
 }
 
 /// The user's cache: `vqbench` below `XDG_CACHE_HOME`, or below `.cache` in the home folder. None if neither is an absolute path.

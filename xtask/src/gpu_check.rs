@@ -5,6 +5,7 @@ mod table;
 mod tidy;
 mod torch;
 
+use crate::environment;
 use crate::errors::Mistakes;
 use clap::Args;
 use cpu::Isa;
@@ -130,17 +131,11 @@ fn open(arguments: &Arguments, toolkit: &Toolkit) -> Result<Device, Mistakes> {
     match &arguments.emulated {
         None => Device::open(arguments.device, toolkit).map_err(failed),
         Some(folder) => {
-            let library = emulator::build(folder, &cxx())
+            let library = emulator::build(folder, &environment::compiler())
                 .map_err(|e| Mistakes::new(e.to_string(), "set CXX to a C++ compiler"))?;
             Device::emulated(&library, EMULATED_BYTES).map_err(failed)
         }
     }
-}
-
-/// The C++ compiler that `CXX` names, or the system's.
-fn cxx() -> emulator::Compiler {
-    let usual = emulator::Compiler::default();
-    emulator::Compiler { program: std::env::var("CXX").unwrap_or(usual.program.clone()), ..usual }
 }
 
 /// A seed that no one has chosen.

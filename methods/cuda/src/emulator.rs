@@ -32,6 +32,19 @@ impl Default for Compiler {
     }
 }
 
+impl Compiler {
+    /// Whether it can be started.
+    ///
+    /// # Errors
+    /// [`BuildError::NoCompiler`] if not.
+    pub fn find(&self) -> Result<(), BuildError> {
+        match Command::new(&self.program).arg("--version").output() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(BuildError::NoCompiler(self.program.clone())),
+        }
+    }
+}
+
 /// Why there is no emulated device.
 #[derive(Debug, Error)]
 pub enum BuildError {
@@ -60,10 +73,9 @@ pub enum BuildError {
 ///
 /// # Errors
 /// There is no such compiler, or it refuses the text.
-pub fn build(into: &Path, Compiler { program: compiler, sanitizers }: &Compiler) -> Result<PathBuf, BuildError> {
-    if Command::new(compiler).arg("--version").output().is_err() {
-        return Err(BuildError::NoCompiler(compiler.clone()));
-    }
+pub fn build(into: &Path, compiler: &Compiler) -> Result<PathBuf, BuildError> {
+    compiler.find()?;
+    let Compiler { program: compiler, sanitizers } = compiler;
     let failed = |place: String| move |error| BuildError::Io { place, error };
     std::fs::create_dir_all(into).map_err(failed(into.display().to_string()))?;
     let names: String = program::kernel_names().iter().map(|name| format!(" each({name})")).collect();

@@ -2,6 +2,8 @@
 //! are played on the host.
 
 use super::nvrtc;
+use super::outcome::Outcome;
+use crate::environment;
 use crate::errors::Mistakes;
 use crate::test::{cargo_output, cargo_with};
 use cuda::{NVRTC_VARIABLE, emulator};
@@ -23,25 +25,19 @@ const OPTIONS: [&str; 2] =
     ["ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS=print_stacktrace=1"];
 
 /// Compiles the kernels by the NVRTC of this machine, or by the one of PyPI.
-pub fn compile() -> Result<Vec<String>, Mistakes> {
+pub fn compile() -> Result<Outcome, Mistakes> {
     let output = cargo_output(&COMPILING, &[])?;
     let Some(reason) = skipped(&output) else { return Ok(judged(&output)) };
     if std::env::var_os(NVRTC_VARIABLE).is_some() {
-        return Ok(vec![reason]);
+        return Ok(vec![reason].into());
     }
     let library = match nvrtc::from_pypi() {
         Ok(library) => library,
-        Err(why) => {
-            say_aside!("  skipped: {why}");
-            return Ok(vec![]);
-        }
+        Err(reason) => return Ok(Outcome::skipped(reason)),
     };
     let output = cargo_output(&COMPILING, &[(NVRTC_VARIABLE, &library.to_string_lossy())])?;
     Ok(match skipped(&output) {
-        Some(reason) => {
-            say_aside!("  skipped: {reason}");
-            vec![]
-        }
+        Some(reason) => Outcome::skipped(reason),
         None => judged(&output),
     })
 }
@@ -53,23 +49,20 @@ fn skipped(output: &Output) -> Option<String> {
 }
 
 /// Passing means that the one test has run.
-fn judged(output: &Output) -> Vec<String> {
+fn judged(output: &Output) -> Outcome {
     let text = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && text.contains("1 passed") {
-        return vec![];
+        return Outcome::default();
     }
     say_aside!("{}{}", text, String::from_utf8_lossy(&output.stderr));
-    vec![format!("`cargo {}` failed", COMPILING.join(" "))]
+    vec![format!("`cargo {}` failed", COMPILING.join(" "))].into()
 }
 
 /// Runs the tests of the kernels on an emulator that is compiled with sanitizers.
-pub fn sanitized() -> Result<Vec<String>, Mistakes> {
+pub fn sanitized() -> Result<Outcome, Mistakes> {
     let preload = match runtimes() {
         Ok(paths) => format!("LD_PRELOAD={}", paths.join(":")),
-        Err(reason) => {
-            say_aside!("  skipped: {reason}");
-            return Ok(vec![]);
-        }
+        Err(reason) => return Ok(Outcome::skipped(reason)),
     };
     // Only the tests begin with these libraries; cargo and the compilers do not.
     let runner: Vec<&str> = ["env", &preload].into_iter().chain(OPTIONS).collect();
@@ -77,7 +70,7 @@ pub fn sanitized() -> Result<Vec<String>, Mistakes> {
     let arguments = ["--config", &runner, "test", "--release", "-p", "vqbench-cuda", "--tests"];
     let fine = cargo_with(&arguments.map(str::to_owned), &[(emulator::SANITIZE_VARIABLE, SANITIZERS)])?;
     let command = format!("{}={SANITIZERS} cargo {}", emulator::SANITIZE_VARIABLE, arguments.join(" "));
-    Ok(if fine { vec![] } else { vec![format!("`{command}` failed")] })
+    Ok(if fine { vec![] } else { vec![format!("`{command}` failed")] }.into())
 }
 
 /// The sanitizers' libraries, as the C++ compiler knows them; or why there are none.
@@ -85,7 +78,9 @@ fn runtimes() -> Result<Vec<String>, String> {
     if !cfg!(target_os = "linux") {
         return Err("sanitizers are loaded into the tests in the way of Linux".into());
     }
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let compiler = environment::compiler();
+    compiler.find().map_err(|e| e.to_string())?;
+    let compiler = compiler.program;
     let path = |name: &&str| {
         let output = Command::new(&compiler).arg(format!("-print-file-name={name}")).stdin(Stdio::null()).output();
         let output = output.map_err(|_| format!("there is no C++ compiler here (`{compiler}`)"))?;

@@ -25,11 +25,13 @@ pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// Both streams, with the folder's own path replaced.
+/// Both streams, with the folder's own path replaced; first as the system resolves it, since folders of temporary files may be behind a
+/// link.
 #[allow(dead_code)]
 pub fn words(output: &Output, folder: &Path) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    text.replace(&folder.display().to_string(), "FOLDER")
+    let resolved = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    text.replace(&resolved.display().to_string(), "FOLDER").replace(&folder.display().to_string(), "FOLDER")
 }
 
 /// A small .npy of f32.

@@ -1,0 +1,40 @@
+//! What the tests leave out on a machine that lacks something, asked in the way in which the tests ask. A test that passes cannot say it:
+//! `cargo test` shows nothing of what it printed.
+
+use crate::environment;
+use cuda::{Device, Toolkit};
+use std::process::Command;
+
+/// What is left out, and why.
+pub fn left_out() -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    if let Err(error) = Device::open(0, &Toolkit::default()) {
+        all.push((
+            "the laws of the methods on a GPU, which are kept on the emulated device instead",
+            error.to_string(),
+        ));
+    }
+    if let Err(error) = environment::compiler().find() {
+        all.push(("all tests on the emulated device", error.to_string()));
+    }
+    if !cfg!(target_os = "linux") {
+        all.push((
+            "limits of memory, and the peak of memory that `encode` and `decode` reach",
+            format!("{} neither sets nor tells them", std::env::consts::OS),
+        ));
+    }
+    if !cfg!(unix) {
+        let reason = format!("{} has neither of them", std::env::consts::OS);
+        all.push(("signals, links and scripts that play a peer", reason));
+    }
+    if Command::new("bash").arg("--version").output().is_err() {
+        all.push(("completions in bash", "there is no bash".to_owned()));
+    }
+    if std::env::var_os(DATA_VARIABLE).is_none() {
+        all.push(("reading the data sets of the catalog that are not embedded", format!("{DATA_VARIABLE} is not set")));
+    }
+    all
+}
+
+/// Names the folders of data sets.
+const DATA_VARIABLE: &str = "VQBENCH_DATA";

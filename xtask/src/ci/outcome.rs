@@ -1,0 +1,148 @@
+//! How checks ended, and the summary of all of them: for a terminal, and in Markdown for the page of a GitHub workflow.
+
+/// Names the file to which a step of a GitHub workflow adds its summary.
+const SUMMARY_VARIABLE: &str = "GITHUB_STEP_SUMMARY";
+
+/// How a check ended. It passed if nothing is wrong and nothing was skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What is wrong, one line each.
+    pub problems: Vec<String>,
+    /// Why the check could not be made here.
+    pub skipped: Option<String>,
+}
+
+impl Outcome {
+    /// A check that could not be made here.
+    pub fn skipped(reason: impl Into<String>) -> Outcome {
+        Outcome { problems: vec![], skipped: Some(reason.into()) }
+    }
+
+    fn word(&self) -> &'static str {
+        match (self.problems.is_empty(), &self.skipped) {
+            (false, _) => "failed",
+            (true, Some(_)) => "skipped",
+            (true, None) => "passed",
+        }
+    }
+
+    fn details(&self) -> impl Iterator<Item = &String> {
+        self.problems.iter().chain(&self.skipped)
+    }
+}
+
+impl From<Vec<String>> for Outcome {
+    fn from(problems: Vec<String>) -> Outcome {
+        Outcome { problems, skipped: None }
+    }
+}
+
+/// What all checks came to.
+pub struct Summary {
+    /// The machine: system, processor, instruction sets.
+    pub machine: String,
+    /// Name and outcome of each check, in their order.
+    pub checks: Vec<(&'static str, Outcome)>,
+    /// What the tests leave out on this machine, and why.
+    pub left_out: Vec<(&'static str, String)>,
+}
+
+impl Summary {
+    fn count(&self, word: &str) -> usize {
+        self.checks.iter().filter(|(_, outcome)| outcome.word() == word).count()
+    }
+
+    /// Whether a check found something wrong.
+    pub fn has_failed(&self) -> bool {
+        self.count("failed") > 0
+    }
+
+    /// One line for each check and for each thing left out, and the counts.
+    pub fn text(&self) -> String {
+        let mut lines = vec![format!("on {}:", self.machine)];
+        for (name, outcome) in &self.checks {
+            lines.push(format!("  {:7}  {name}", outcome.word()));
+            lines.extend(outcome.details().map(|detail| format!("           {detail}")));
+        }
+        if !self.left_out.is_empty() {
+            lines.push("`cargo xtask test` leaves out on this machine:".to_owned());
+            lines.extend(self.left_out.iter().map(|(what, reason)| format!("  {what}: {reason}")));
+        }
+        lines.push(self.counts());
+        lines.join("\n")
+    }
+
+    fn counts(&self) -> String {
+        let [passed, failed, skipped] = ["passed", "failed", "skipped"].map(|word| self.count(word));
+        format!("{passed} checks passed, {failed} failed, {skipped} skipped")
+    }
+
+    /// The same as tables.
+    pub fn markdown(&self) -> String {
+        let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let mut page = format!("### `cargo xtask ci` on {}\n\n{}\n\n", self.machine, self.counts());
+        page += "| check | outcome | |\n|--|--|--|\n";
+        for (name, outcome) in &self.checks {
+            let details: Vec<String> = outcome.details().map(|detail| cell(detail)).collect();
+            page += &format!("| {} | {} | {} |\n", cell(name), outcome.word(), details.join("<br>"));
+        }
+        if !self.left_out.is_empty() {
+            page += "\n| `cargo xtask test` leaves out on this machine | because |\n|--|--|\n";
+            self.left_out.iter().for_each(|(what, reason)| page += &format!("| {what} | {} |\n", cell(reason)));
+        }
+        page + "\n"
+    }
+
+    /// Adds the Markdown to the summary of a GitHub workflow's step, where there is one.
+    ///
+    /// # Errors
+    /// The file cannot be written to.
+    pub fn publish(&self) -> std::io::Result<()> {
+        use std::io::Write;
+        match std::env::var_os(SUMMARY_VARIABLE).filter(|path| !path.is_empty()) {
+            Some(path) => {
+                let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+                file.write_all(self.markdown().as_bytes())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_failed_and_was_skipped_is_told_with_its_reasons() {
+        let summary = Summary {
+            machine: "linux x86_64".into(),
+            checks: vec![
+                ("formatting", Outcome::default()),
+                ("clippy", vec!["`cargo clippy | x` failed".to_owned(), "again".to_owned()].into()),
+                ("kernels", Outcome::skipped("there is no NVRTC here")),
+            ],
+            left_out: vec![("laws on a GPU", "there is no driver".into())],
+        };
+        assert!(summary.has_failed());
+        let text = summary.text();
+        for line in [
+            "  passed   formatting",
+            "  failed   clippy\n           `cargo clippy | x` failed\n           again",
+            "  skipped  kernels\n           there is no NVRTC here",
+            "  laws on a GPU: there is no driver",
+            "1 checks passed, 1 failed, 1 skipped",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        let page = summary.markdown();
+        for line in [
+            "| formatting | passed |  |",
+            "| clippy | failed | `cargo clippy \\| x` failed<br>again |",
+            "| kernels | skipped | there is no NVRTC here |",
+            "| laws on a GPU | there is no driver |",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}: {page}");
+        }
+    }
+}
