@@ -3,9 +3,10 @@
 //!
 //! [`Document`] keeps the position of every value, so that an error found late still points at its cause.
 //! [`Plan::new`] checks everything that can be checked before anything runs. [`engine::run`] carries the plan out;
-//! [`trial::run`] is the other end, in the child process.
+//! [`trial::run`] is the other end, in the child process. [`coding`] puts a trained quantizer to use on files outside of experiments.
 
 mod child;
+pub mod coding;
 pub mod document;
 pub mod engine;
 pub mod experiment;

@@ -1,12 +1,10 @@
 //! `encode`: vectors to codes by a saved quantizer, block by block.
 
 use crate::errors::Mistakes;
-use crate::model_file::{Resources, check_target, failed, read_model};
-use crate::stream::{Budget, Job, interrupted, unwritten};
+use crate::model_file::{Budget, INTERRUPTED, Resources, check_target, read_model, summary};
 use clap::Args;
 use datasets::format::{self, Written};
 use experiments::Surroundings;
-use ndarray::ArrayView2;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,25 +37,9 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     check_target(&out)?;
     let cx = resources.context(0, &here.devices)?;
     let quantizer = read_model(&model, &cx)?.quantizer;
-    let (n, found) = format::shape(&vectors)?;
-    let (dim, size) = (quantizer.dim(), quantizer.code_size());
-    if found != dim {
-        let message = format!("{} holds vectors of {found} components; the model is for {dim}", vectors.display());
-        return Err(Mistakes::new(message, "encode vectors of the kind that the model was trained on"));
-    }
-    let layout = format::layout(&out, Written::U8, (n, size))?;
-    let job = Job { input: &vectors, shape: (n, dim), output: &out, head: &layout.head, made_bytes: size };
-    let mut codes = Vec::new();
-    let done = resources.run(|| {
-        budget.stream(&job, |block, file| {
-            codes.resize(block.count * size, 0);
-            let rows = ArrayView2::from_shape((block.count, dim), block.values);
-            let rows = rows.map_err(|e| Mistakes::new(format!("{}: {e}", vectors.display()), ""))?;
-            quantizer.encode_into(rows, &mut codes).map_err(failed(&vectors))?;
-            layout.write_codes(&codes, size, file).map_err(unwritten(&out))
-        })
-    })?;
-    let Some(summary) = done else { return Ok(interrupted(&out)) };
-    say!("{}: {n} codes of {size} bytes, {}", out.display(), summary.words());
+    let size = quantizer.code_size();
+    let done = budget.code(&vectors, &out, &resources, |coding| coding.encode(&*quantizer))?;
+    let Some(coded) = done else { return Ok(ExitCode::from(INTERRUPTED)) };
+    say!("{}: {} codes of {size} bytes, {}", out.display(), coded.rows, summary(&coded));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,8 @@
 //! How mistakes are shown: each with its place in the file, and what would be right.
 
 use experiments::Fault;
+use experiments::coding::CodingError;
+use methods::MethodError;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::io::IsTerminal;
 
@@ -53,6 +55,34 @@ impl From<record::RecordError> for Mistakes {
             Busy { .. } => "wait for it, or choose another folder with `--out`",
         };
         Mistakes::new(error.to_string(), help)
+    }
+}
+
+impl From<CodingError> for Mistakes {
+    fn from(error: CodingError) -> Mistakes {
+        let help = match &error {
+            CodingError::Dataset(_) | CodingError::Record(_) => "",
+            CodingError::Write { .. } => "write to another folder, or make room in this one",
+            CodingError::Method { error: MethodError::Param(param), .. } => param.help.as_deref().unwrap_or_default(),
+            CodingError::Method { .. } | CodingError::Interrupted { .. } => "",
+            CodingError::Changed { .. } => "run this again when nobody writes to it",
+            CodingError::Dimension { .. } => "encode vectors of the kind that the model was trained on",
+            CodingError::CodeSize { .. } | CodingError::NotFinite { .. } => {
+                "name codes that `encode` wrote with the same model"
+            }
+            CodingError::NotBytes { .. } => "codes are whole numbers from 0 to 255",
+            CodingError::Budget { needed, .. } | CodingError::Exceeded { needed, .. } => {
+                // A quarter more, so that blocks have room to grow, in whole steps of 16 MiB.
+                let enough = (needed + needed / 4).div_ceil(1 << 20).next_multiple_of(16);
+                return Mistakes::new(error.to_string(), format!("give at least `--memory {enough}MiB`"));
+            }
+        };
+        let help = help.to_owned();
+        match error {
+            CodingError::Dataset(error) => error.into(),
+            CodingError::Record(error) => error.into(),
+            error => Mistakes::new(error.to_string(), help),
+        }
     }
 }
 

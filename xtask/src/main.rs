@@ -24,7 +24,6 @@ mod progress;
 mod reference;
 mod report;
 mod schema;
-mod stream;
 mod test;
 mod times;
 

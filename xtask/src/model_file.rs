@@ -1,13 +1,66 @@
 //! What the verbs that work with saved quantizers share: reading models and vectors, threads, results.
 
 use crate::errors::Mistakes;
+use crate::progress::RowProgress;
 use clap::Args;
 use datasets::format::Blocks;
 use datasets::regular;
+use experiments::ByteSize;
+use experiments::coding::{Coded, Coding, CodingError, mebibytes};
 use methods::backend::Devices;
 use methods::{Context, MethodError, Model};
 use ndarray::Array2;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How much memory to take.
+#[derive(Args, Clone, Copy)]
+pub struct Budget {
+    /// Memory that this process stays below, such as 512MiB or 2GB, whatever the size of the file
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    memory: ByteSize,
+}
+
+/// The exit code of what Ctrl-C has ended.
+pub const INTERRUPTED: u8 = 130;
+
+/// Set by Ctrl-C and by the end of a session.
+static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+impl Budget {
+    /// Encodes or decodes a file within the budget; None if it was interrupted, which is said here.
+    pub fn code(
+        self,
+        input: &Path,
+        output: &Path,
+        resources: &Resources,
+        work: impl FnOnce(Coding<'_>) -> Result<Coded, CodingError> + Send,
+    ) -> Result<Option<Coded>, Mistakes> {
+        // Whoever cannot install it was here before.
+        let _ = ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::SeqCst));
+        let mut bar = None;
+        let mut progress = |done, total| bar.get_or_insert_with(|| RowProgress::new(total)).reach(done);
+        let coding = Coding { input, output, memory: self.memory, interrupt: &INTERRUPT, progress: &mut progress };
+        let end = resources.run(|| Ok(work(coding)))?;
+        drop(bar);
+        match end {
+            Ok(coded) => Ok(Some(coded)),
+            Err(interrupted @ CodingError::Interrupted { .. }) => {
+                say_aside!("{interrupted}");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How long it took, and how much memory.
+pub fn summary(coded: &Coded) -> String {
+    let rate = coded.rows as f64 / coded.seconds.max(1e-9);
+    let peak =
+        coded.peak_bytes.map_or_else(String::new, |bytes| format!(", in at most {} of memory", mebibytes(bytes)));
+    format!("in {:.2} s ({rate:.0} per second){peak}", coded.seconds)
+}
 
 /// Where and how wide to compute.
 #[derive(Args)]
@@ -54,13 +107,7 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, Mistakes> {
 
 /// A failure of a method at work on a file.
 pub fn failed(path: &Path) -> impl Fn(MethodError) -> Mistakes {
-    move |error| {
-        let help = match &error {
-            MethodError::Param(param) => param.help.clone().unwrap_or_default(),
-            _ => String::new(),
-        };
-        Mistakes::new(format!("{}: {error}", path.display()), help)
-    }
+    move |error| CodingError::Method { path: path.to_owned(), error }.into()
 }
 
 /// Checks that a result can be written, before the work for it is done.

@@ -61,9 +61,9 @@ impl RowProgress {
         RowProgress { bar, done: 0, total, begun: now, told: now }
     }
 
-    /// So many more are done.
-    pub fn advance(&mut self, rows: usize) {
-        self.done += rows;
+    /// So many are done.
+    pub fn reach(&mut self, rows: usize) {
+        self.done = rows;
         match &self.bar {
             Some(bar) => bar.set_position(self.done as u64),
             None if self.told.elapsed() >= BETWEEN_LINES && self.done < self.total => {

@@ -1,0 +1,217 @@
+//! Files of vectors to files of codes by a trained quantizer, and back, within a budget of memory. A file may be larger than the budget, and
+//! than the machine's memory: one thread reads ahead, the others compute, and what they make is written as it comes.
+
+mod pace;
+mod stream;
+
+use crate::units::ByteSize;
+use datasets::DatasetError;
+use datasets::format::{self, Written};
+use methods::{MethodError, Quantizer};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use record::RecordError;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use stream::{Job, stream};
+use thiserror::Error;
+
+/// A file to encode or to decode, and what that may take. It runs on the thread pool that it is called in.
+pub struct Coding<'a> {
+    /// The file to read.
+    pub input: &'a Path,
+    /// The file to write, which appears under its name when it is complete. The extension says its format.
+    pub output: &'a Path,
+    /// Memory that this process stays below.
+    pub memory: ByteSize,
+    /// Ends the work soon after it is set.
+    pub interrupt: &'a AtomicBool,
+    /// Gets the number of rows that are done, and of all, before the first block and after each.
+    pub progress: &'a mut (dyn FnMut(usize, usize) + Send),
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coded {
+    /// Vectors encoded, or codes decoded.
+    pub rows: usize,
+    /// Seconds that this took, without the check of the budget.
+    pub seconds: f64,
+    /// Peak of this process's memory in bytes, where the system tells it.
+    pub peak_bytes: Option<u64>,
+}
+
+/// Why a file was not encoded or decoded. Its output does not exist, or is what it was before.
+#[derive(Debug, Error)]
+pub enum CodingError {
+    /// The input cannot be read, or the output has a name that says no format.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The output cannot be created or renamed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The output cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The output.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The quantizer refuses rows or codes.
+    #[error("{}: {error}", path.display())]
+    Method {
+        /// The input.
+        path: PathBuf,
+        /// The quantizer's reason.
+        error: MethodError,
+    },
+    /// The input has other rows than at the beginning.
+    #[error("{} changed while it was read", path.display())]
+    Changed {
+        /// The input.
+        path: PathBuf,
+    },
+    /// Vectors of another dimension than the quantizer's.
+    #[error("{} holds vectors of {found} components; the model is for {dim}", path.display())]
+    Dimension {
+        /// The input.
+        path: PathBuf,
+        /// Components of its vectors.
+        found: usize,
+        /// Components of the quantizer's.
+        dim: usize,
+    },
+    /// Codes of another size than the quantizer's.
+    #[error("{} holds codes of {found} bytes; those of this model have {size}", path.display())]
+    CodeSize {
+        /// The input.
+        path: PathBuf,
+        /// Bytes of each of its codes.
+        found: usize,
+        /// Bytes of the quantizer's.
+        size: usize,
+    },
+    /// Codes with a value that is not a whole number from 0 to 255.
+    #[error("{} holds values that are no bytes", path.display())]
+    NotBytes {
+        /// The input.
+        path: PathBuf,
+    },
+    /// A code that decodes to NaN or to an infinity.
+    #[error("code {code} of {} decodes to {value}, which is no vector", path.display())]
+    NotFinite {
+        /// The input.
+        path: PathBuf,
+        /// Number of the code, from 0.
+        code: usize,
+        /// The value.
+        value: f32,
+    },
+    /// There is no room even for small blocks.
+    #[error(
+        "a memory budget of {budget} is too little: the program and the model take {}, reading {} takes {}, blocks of rows at least {}",
+        mebibytes(*program), path.display(), mebibytes(*reading), mebibytes(*blocks)
+    )]
+    Budget {
+        /// The input.
+        path: PathBuf,
+        /// The budget.
+        budget: ByteSize,
+        /// Bytes that are taken already.
+        program: u64,
+        /// Bytes that the reader of the input takes.
+        reading: u64,
+        /// Bytes of the first blocks.
+        blocks: u64,
+        /// Bytes that would be enough.
+        needed: u64,
+    },
+    /// The quantizer has taken more than there was.
+    #[error("a memory budget of {budget} is too little: {} were taken", mebibytes(*needed))]
+    Exceeded {
+        /// The budget.
+        budget: ByteSize,
+        /// Bytes that were taken.
+        needed: u64,
+    },
+    /// [`Coding::interrupt`] was set.
+    #[error("interrupted: {} was not written", path.display())]
+    Interrupted {
+        /// The output.
+        path: PathBuf,
+    },
+}
+
+/// Bytes as people read them.
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+impl Coding<'_> {
+    /// Encodes the vectors of the input. Each row of the output is one code: all its bits, padded to whole bytes.
+    ///
+    /// # Errors
+    /// See [`CodingError`].
+    pub fn encode(self, quantizer: &dyn Quantizer) -> Result<Coded, CodingError> {
+        let (vectors, output) = (self.input, self.output);
+        let (n, found) = format::shape(vectors)?;
+        let (dim, size) = (quantizer.dim(), quantizer.code_size());
+        if found != dim {
+            return Err(CodingError::Dimension { path: vectors.to_owned(), found, dim });
+        }
+        let layout = format::layout(output, Written::U8, (n, size))?;
+        let job = Job { shape: (n, dim), head: &layout.head, made_bytes: size };
+        let mut codes = Vec::new();
+        stream(self, &job, |block, file| {
+            codes.resize(block.count * size, 0);
+            let shape = (block.count, dim);
+            let rows = ArrayView2::from_shape(shape, block.values).map_err(|_| changed(vectors))?;
+            quantizer.encode_into(rows, &mut codes).map_err(refused(vectors))?;
+            layout.write_codes(&codes, size, file).map_err(unwritten(output))
+        })
+    }
+
+    /// Decodes the codes of the input to vectors.
+    ///
+    /// # Errors
+    /// See [`CodingError`].
+    pub fn decode(self, quantizer: &dyn Quantizer) -> Result<Coded, CodingError> {
+        let (codes, output) = (self.input, self.output);
+        let (n, found) = format::shape(codes)?;
+        let (dim, size) = (quantizer.dim(), quantizer.code_size());
+        if found != size {
+            return Err(CodingError::CodeSize { path: codes.to_owned(), found, size });
+        }
+        let layout = format::layout(output, Written::F32, (n, dim))?;
+        let job = Job { shape: (n, size), head: &layout.head, made_bytes: size + 4 * dim };
+        let (mut bytes, mut decoded) = (Vec::new(), Vec::new());
+        stream(self, &job, |block, file| {
+            bytes.clear();
+            bytes.extend(block.values.iter().map(|v| *v as u8));
+            if block.values.iter().zip(&bytes).any(|(value, byte)| *value != f32::from(*byte)) {
+                return Err(CodingError::NotBytes { path: codes.to_owned() });
+            }
+            decoded.resize(block.count * dim, 0.0);
+            let shape = (block.count, dim);
+            let rows = ArrayViewMut2::from_shape(shape, &mut decoded).map_err(|_| changed(codes))?;
+            quantizer.decode_into(&bytes, rows).map_err(refused(codes))?;
+            if let Some((at, &value)) = decoded.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+                return Err(CodingError::NotFinite { path: codes.to_owned(), code: block.first + at / dim, value });
+            }
+            layout.write_vectors(&decoded, dim, file).map_err(unwritten(output))
+        })
+    }
+}
+
+fn refused(path: &Path) -> impl Fn(MethodError) -> CodingError {
+    move |error| CodingError::Method { path: path.to_owned(), error }
+}
+
+fn unwritten(path: &Path) -> impl Fn(io::Error) -> CodingError {
+    move |error| CodingError::Write { path: path.to_owned(), error }
+}
+
+fn changed(path: &Path) -> CodingError {
+    CodingError::Changed { path: path.to_owned() }
+}

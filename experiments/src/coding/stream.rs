@@ -1,0 +1,98 @@
+//! Rows of a file through some work, block by block: one thread reads ahead.
+
+use super::pace::{BLOCKS, Pace};
+use super::{Coded, Coding, CodingError, changed, unwritten};
+use crate::machine;
+use datasets::DatasetError;
+use datasets::format::Blocks;
+use record::{AtomicFile, remove_leftovers};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Instant;
+
+/// Rows to be turned into other rows.
+pub(super) struct Job<'a> {
+    /// Rows and columns of the input.
+    pub(super) shape: (usize, usize),
+    /// What the output begins with.
+    pub(super) head: &'a [u8],
+    /// Bytes per row that are held beside the row itself while the others are made.
+    pub(super) made_bytes: usize,
+}
+
+/// Rows as they are handed to the work.
+pub(super) struct Block<'a> {
+    /// Number of the first, in the file.
+    pub(super) first: usize,
+    /// How many there are.
+    pub(super) count: usize,
+    /// Their values, row-major.
+    pub(super) values: &'a [f32],
+}
+
+/// Passes every row of the input through `work` and puts what it writes into the output, which appears when all is done.
+pub(super) fn stream(
+    coding: Coding<'_>,
+    job: &Job<'_>,
+    mut work: impl FnMut(Block<'_>, &mut BufWriter<AtomicFile>) -> Result<(), CodingError>,
+) -> Result<Coded, CodingError> {
+    let Coding { input, output, memory, interrupt, progress } = coding;
+    let (n, dim) = job.shape;
+    let mut pace = Pace::new(input, job.shape, job.made_bytes, memory)?;
+    remove_leftovers(output);
+    let mut file = BufWriter::with_capacity(1 << 16, AtomicFile::create(output)?);
+    let begun = Instant::now();
+    progress(0, n);
+    file.write_all(job.head).map_err(unwritten(output))?;
+    std::thread::scope(|scope| {
+        let (ask, asked) = mpsc::channel::<(usize, Vec<f32>)>();
+        let (give, given) = mpsc::channel();
+        scope.spawn(move || read_ahead(input, &asked, &give));
+        for _ in 0..BLOCKS {
+            let _ = ask.send((pace.rows(), Vec::new()));
+        }
+        let mut done = 0;
+        while done < n {
+            if interrupt.load(Ordering::SeqCst) {
+                return Err(CodingError::Interrupted { path: output.to_owned() });
+            }
+            let (count, values) = given.recv().map_err(|_| changed(input))??;
+            if count == 0 || values.len() != count * dim {
+                return Err(changed(input));
+            }
+            work(Block { first: done, count, values: &values }, &mut file)?;
+            done += count;
+            progress(done, n);
+            pace.keep(count)?;
+            let _ = ask.send((pace.rows(), values));
+        }
+        Ok(())
+    })?;
+    let file = file.into_inner().map_err(|error| unwritten(output)(error.into_error()))?;
+    file.commit()?;
+    Ok(Coded { rows: n, seconds: begun.elapsed().as_secs_f64(), peak_bytes: machine::peak_rss_bytes() })
+}
+
+/// Answers every wish for a block with the next one, until there is none left or nobody asks.
+fn read_ahead(
+    path: &Path,
+    asked: &mpsc::Receiver<(usize, Vec<f32>)>,
+    give: &mpsc::Sender<Result<(usize, Vec<f32>), DatasetError>>,
+) {
+    let mut blocks = match Blocks::open(path) {
+        Ok(blocks) => blocks,
+        Err(error) => {
+            let _ = give.send(Err(error));
+            return;
+        }
+    };
+    for (rows, mut values) in asked {
+        let block = blocks.next(rows, &mut values).map(|count| (count, values));
+        let more = block.as_ref().is_ok_and(|(count, _)| *count > 0);
+        if give.send(block).is_err() || !more {
+            return;
+        }
+    }
+}
