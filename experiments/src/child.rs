@@ -1,10 +1,11 @@
 //! The process of one trial as its parent sees it: started, listened to, ended in time, and if it dies, why.
 
-use crate::engine::{Launcher, plain_json};
+use crate::json::plain_json;
 use crate::trial::{Failure, Message, Request};
 use crate::units::{ByteSize, Seconds};
 use record::{Cause, Measured};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -15,6 +16,15 @@ const MAX_WORDS: u64 = 1 << 16;
 
 /// How long a child may take to end after its answer; drivers clean up on the way out, and some hang.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How to start a trial's process: it must answer as [`crate::trial::run`] does.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
 
 /// How a child came to its end.
 pub(crate) enum End {

@@ -4,7 +4,7 @@
 //! parsing, can so point at line and column. What a document takes in memory is bounded before it is taken: by the
 //! length of its text, by the number of its values, and by the bytes that its aliases repeat.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Located};
 use crate::units::ByteSize;
 use datasets::regular;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
@@ -150,6 +150,20 @@ impl Document {
     pub fn locate_key(&self, pointer: &str) -> Range<usize> {
         let (place, exact) = self.place(pointer);
         place.key.clone().filter(|_| exact).unwrap_or_else(|| self.locate(pointer))
+    }
+}
+
+impl Located for Document {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn text(&self) -> &str {
+        self.text()
+    }
+
+    fn locate(&self, pointer: &str) -> Range<usize> {
+        self.locate(pointer)
     }
 }
 

@@ -1,13 +1,17 @@
 //! Carrying out a plan: prepare the datasets, run what has not ended yet, one child process per trial, and save every
 //! record the moment its trial ends.
 
+mod saved_pictures;
+
+pub use crate::child::Launcher;
+
 use crate::Document;
 use crate::child::{Child, End};
 use crate::document::to_yaml;
-use crate::facts;
+use crate::facts::{self, MAX_FACTS};
 use crate::fault::Fault;
+use crate::json::plain_json;
 use crate::machine;
-use crate::pictures;
 use crate::plan::{Plan, PlannedTrial, SOURCES, hash};
 use crate::queue::{Needs, Queue};
 use crate::surroundings::Surroundings;
@@ -18,22 +22,12 @@ use record::{
     Cause, DatasetFacts, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, is_regular,
     read_regular, write_atomically,
 };
-use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use thiserror::Error;
-
-/// How to start a trial's process: it must answer as [`crate::trial::run`] does.
-#[derive(Clone, Debug)]
-pub struct Launcher {
-    /// The executable.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-}
 
 /// Told what happens, for progress. Calls come one at a time.
 pub trait Observer: Send {
@@ -144,7 +138,7 @@ pub fn run(
         let again = settings.retry_failed || record.failed_in_passing() || record.limits != plan.limits;
         let final_here = record.status == Status::Ok || !again;
         let kept = !plan.experiment.keep_models || record.status != Status::Ok || is_regular(&folder.model_file(id));
-        let kept = kept && (record.status != Status::Ok || pictures::are_here(plan, folder, planned));
+        let kept = kept && (record.status != Status::Ok || saved_pictures::are_here(plan, folder, planned));
         (final_here && kept && (!timed || record.machine.is_like(&machine))).then_some(record)
     };
     let before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
@@ -197,9 +191,6 @@ fn needs(plan: &Plan, planned: &PlannedTrial) -> Needs {
 /// The device that every process has for itself.
 const CPU: &str = "cpu";
 
-/// Largest file of facts that is read, in bytes.
-pub(crate) const MAX_FACTS: u64 = 1 << 30;
-
 /// What the trials of a dataset need.
 struct Prepared {
     facts: DatasetFacts,
@@ -244,14 +235,6 @@ fn prepare_datasets(
         all.push(Prepared { facts, facts_file, truth_file });
     }
     Ok(all)
-}
-
-/// Plain data as JSON. An empty text in its place would be read as a damaged file, or as no request.
-pub(crate) fn plain_json(data: &impl Serialize) -> String {
-    match serde_json::to_string(data) {
-        Ok(text) => text,
-        Err(error) => unreachable!("structs of names and numbers are JSON: {error}"),
-    }
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -374,7 +357,7 @@ impl<'a> Session<'a> {
             facts: prepared.facts_file.clone(),
             truth: prepared.truth_file.clone(),
             model: keep.then(|| absolute(&self.settings.folder.model_file(&planned.trial.id))),
-            pictures: pictures::wanted(self.plan, &self.settings.folder, planned),
+            pictures: saved_pictures::wanted(self.plan, &self.settings.folder, planned),
             measure: self.plan.experiment.measure.clone().unwrap_or_default(),
             limits: self.plan.limits,
         }

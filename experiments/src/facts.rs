@@ -12,6 +12,9 @@ use record::{DatasetFacts, Outliers, WrongTruth};
 /// Points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
 
+/// Largest file of facts that is read, in bytes.
+pub(crate) const MAX_FACTS: u64 = 1 << 30;
+
 /// The exact neighbours of each query, by row number, nearest first.
 pub type Truth = Vec<Vec<u32>>;
 

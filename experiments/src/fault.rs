@@ -1,10 +1,21 @@
 //! A mistake in a request: what is wrong, where it stands, what would be right.
 
-use crate::document::Document;
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use std::fmt::Display;
 use std::ops::Range;
 use thiserror::Error;
+
+/// A text whose places a fault can point at.
+pub trait Located {
+    /// Its name in messages.
+    fn name(&self) -> &str;
+
+    /// The text itself.
+    fn text(&self) -> &str;
+
+    /// The bytes of the value that a JSON pointer names: of its key if the value is a container.
+    fn locate(&self, pointer: &str) -> Range<usize>;
+}
 
 /// An error that its author can mend by editing one place.
 #[derive(Clone, Debug, Error)]
@@ -27,13 +38,13 @@ impl Fault {
     }
 
     /// A fault at a place in a document, named by JSON pointer: at the key if the value is a container.
-    pub fn at(document: &Document, pointer: &str, message: impl Into<String>, help: Option<String>) -> Fault {
+    pub fn at(document: &dyn Located, pointer: &str, message: impl Into<String>, help: Option<String>) -> Fault {
         Fault::at_bytes(document, document.locate(pointer), message, help)
     }
 
     /// A fault at a range of bytes of a document.
     pub fn at_bytes(
-        document: &Document,
+        document: &dyn Located,
         bytes: Range<usize>,
         message: impl Into<String>,
         help: Option<String>,
@@ -93,7 +104,7 @@ const AROUND: usize = 2;
 const GAP: &str = "…";
 
 impl Excerpt {
-    fn new(document: &Document, bytes: Range<usize>) -> Excerpt {
+    fn new(document: &dyn Located, bytes: Range<usize>) -> Excerpt {
         let text = document.text();
         let start = text.floor_char_boundary(bytes.start.min(text.len()));
         let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
@@ -159,6 +170,7 @@ impl SourceCode for Excerpt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Document;
 
     #[test]
     fn of_a_line_of_any_width_the_surroundings_of_the_place_are_kept() {

@@ -1,9 +1,8 @@
 //! Pieces of pictures, as they were and as a trial decodes them, for the pages of a report.
 
-use crate::plan::{Plan, PlannedTrial};
 use datasets::{Dataset, Signal};
 use ndarray::ArrayView2;
-use record::{RunFolder, is_regular, picture_file, read_regular, write_atomically};
+use record::{picture_file, read_regular, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -25,32 +24,6 @@ pub struct Wanted {
     pub decoded: PathBuf,
     /// Where the originals go.
     pub originals: PathBuf,
-}
-
-/// What a trial is to save: one of the plan's first seed, if a measurement asks for pictures and its vectors are some.
-pub fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> Option<Wanted> {
-    let summary = &plan.datasets[planned.dataset].resolved.summary;
-    let pictured = matches!(summary.signal, Some(Signal::Images { .. }));
-    let first_seed = plan.experiment.seeds.first() == Some(&planned.trial.seed);
-    let settings = plan.measures.iter().find_map(|measure| measure.pictures()).filter(|_| pictured && first_seed)?;
-    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-    Some(Wanted {
-        settings,
-        decoded: absolute(folder.pictures(&planned.trial.id)),
-        originals: absolute(folder.original_pictures(&summary.name)),
-    })
-}
-
-/// Whether everything is there that a trial is to save; a run of a time when less was asked for may have left less.
-pub fn are_here(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> bool {
-    let Some(wanted) = wanted(plan, folder, planned) else { return true };
-    let Some(Signal::Images { pictures, .. }) = &plan.datasets[planned.dataset].resolved.summary.signal else {
-        return true;
-    };
-    pictures
-        .iter()
-        .take(wanted.settings.count)
-        .all(|p| [&wanted.decoded, &wanted.originals].iter().all(|folder| is_regular(&picture_file(folder, &p.name))))
 }
 
 /// Saves pieces of the decoded pictures, and of the originals unless they are there already.

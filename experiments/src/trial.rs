@@ -1,8 +1,7 @@
 //! One trial, in a process of its own: fit, encode, decode, measure. Reads a request, writes its progress and its
 //! result as lines of JSON.
 
-use crate::engine::MAX_FACTS;
-use crate::facts::Truth;
+use crate::facts::{MAX_FACTS, Truth};
 use crate::metrics::{self, MEASURES, Shared, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
