@@ -17,32 +17,32 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Images, cut into square patches: a row is one patch, its pixels line by line, red, green and blue of each in turn,
-/// 0 to 255. Grey images give each value three times; pixels at the right and lower edge that do not fill a patch are
-/// left out.
+/// Images, cut into square patches. A row is one patch: its pixels line by line, red, green and blue of each pixel in
+/// turn, 0 to 255. A grey image gives each value three times. Pixels at the right and lower edges that do not fill a
+/// patch are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSource {
-    /// Images: a .webp or .png file, a folder (all such files in it, in order of name), or a list of these, relative
-    /// to the experiment file.
+    /// A .webp or .png file, a folder (all such files in it, ordered by name), or a list of these. Relative paths start
+    /// at the folder of the experiment file.
     pub images: Images,
-    /// Images to train on; default: split from `images`.
+    /// Images to train on. Default: split from `images`.
     #[serde(default)]
     pub train: Option<Images>,
-    /// Images that queries come from; default: split from `images`.
+    /// Images whose patches are the queries. Default: split from `images`.
     #[serde(default)]
     pub queries: Option<Images>,
-    /// Side of the square patches in pixels.
+    /// Height and width of a patch, in pixels. A row has 3·patch² components.
     #[serde(default = "default_patch")]
     #[schemars(range(min = 1, max = 256))]
     pub patch: usize,
-    /// How rows are compared: l2, cosine or ip.
+    /// How vectors are compared, which decides the true nearest neighbours.
     #[serde(default)]
     pub metric: Metric,
-    /// How whole images are divided into parts.
+    /// How images are divided into parts. Whole images are held out, because neighbouring patches are alike.
     #[serde(default)]
     pub split: ImageSplit,
-    /// Name in tables and figures; default: the name of the folder or of the first file.
+    /// Name in tables and figures. Default: the name of the folder or of the first file.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -61,25 +61,25 @@ pub enum Images {
     Several(Vec<PathBuf>),
 }
 
-/// How whole images become three parts, counted in images, and how many of their patches are taken. Counts are drawn
-/// by a seeded shuffle; ranges are taken as they stand. A part with images of its own takes from those, by default all
-/// of them.
+/// How whole images are divided into three parts, and how many of their patches are used. Counts are drawn by a seeded
+/// shuffle; ranges are taken in order. A part with images of its own takes from those, by default all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageSplit {
-    /// Training images: a number, or a range such as "0..16". Default: half of what is not for queries.
+    /// Training images: a number, or a range such as "0..16". Default: half of the images that are not for queries.
     pub train: Option<Rows>,
-    /// Base images, of which every patch is taken: a number or a range. Default: all that remain.
+    /// Base images: a number or a range. Every patch of them is used. Default: all remaining images.
     pub base: Option<Rows>,
-    /// Images that queries come from: a number or a range. Default: a tenth, at least one.
+    /// Images whose patches are the queries: a number or a range. Default: a tenth of the images, at least one.
     pub queries: Option<Rows>,
-    /// Patches of the training images that are taken, drawn from all of them. Default: every patch.
+    /// Number of training patches, drawn at random from all training images. Default: every patch. Set it to shorten
+    /// training.
     #[schemars(range(min = 1))]
     pub train_patches: Option<usize>,
-    /// Patches of the query images that are taken, drawn from all of them. Default: at most 1000.
+    /// Number of query patches, drawn at random from all query images. Default: at most 1000.
     #[schemars(range(min = 1))]
     pub query_patches: Option<usize>,
-    /// Seed of all draws.
+    /// Seed of the random draws of images and patches.
     pub seed: u64,
 }
 

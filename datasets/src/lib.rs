@@ -34,7 +34,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What "near" means for a set of vectors.
+/// How vectors are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -42,10 +42,10 @@ pub enum Metric {
     #[default]
     #[schemars(extend("x-also-called" = Metric::L2.other_names()))]
     L2,
-    /// Cosine: rows are scaled to unit length when loaded, and then compared by squared distance.
+    /// Cosine similarity: rows are scaled to unit length when they are loaded, and then compared by squared distance.
     #[schemars(extend("x-also-called" = Metric::Cosine.other_names()))]
     Cosine,
-    /// Inner product, larger is nearer.
+    /// Inner product; a larger product is nearer.
     #[schemars(extend("x-also-called" = Metric::Ip.other_names()))]
     Ip,
 }

@@ -16,51 +16,57 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use strict::ParamError;
 
-/// Vectors by catalog name, from files, from images, or from a random source.
+/// Where vectors come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// A name in the catalog.
+    /// A dataset of the catalog, by name.
     Named(String),
-    /// Files of the user.
+    /// Files of vectors.
     File(FileSource),
-    /// Images of the user, cut into patches.
+    /// Images, cut into patches.
     Images(ImageSource),
     /// A random source.
     Synthetic(SyntheticSource),
 }
 
-/// Files of vectors. Parts without a file of their own are split from `path`. In a file that holds several arrays, `#` and
-/// a name say which: `set.hdf5#test`, `words.parquet#embedding`. An HDF5 file of ann-benchmarks without a name gives base
-/// rows (`train`), queries (`test`) and metric at once, and the base rows are trained on.
+/// Files of vectors. Parts (train, base or query rows) without a file of their own are split from `path`. If a file
+/// holds several arrays, write `#` and the name of one: `set.hdf5#test`, `words.parquet#embedding`. An HDF5 file in the
+/// layout of ann-benchmarks, written without a name, gives base rows (`train`), queries (`test`) and metric at once;
+/// methods are then trained on the base rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// Base rows, or all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5, .h5, .parquet, or the
-    /// patches of one .webp or .png (`photo.png#8`), relative to the experiment file.
+    /// File with the base rows, or with all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5,
+    /// .h5, .parquet, or one .webp or .png image, whose patches are the rows (`photo.png#8` for 8×8 pixels). Relative
+    /// paths start at the folder of the experiment file.
     pub path: PathBuf,
-    /// File of training rows, or `base` to train on the base rows themselves, as databases do; default: split from `path`.
+    /// File with the training rows, or `base` to train on the base rows themselves, as databases do. Default: split
+    /// from `path`.
     #[serde(default)]
     pub train: Option<PathBuf>,
-    /// File of query rows; default: split from `path`.
+    /// File with the query rows. Default: split from `path`.
     #[serde(default)]
     pub queries: Option<PathBuf>,
-    /// Classes of the rows of `path`: a one-dimensional .npy of integers.
+    /// File with the class of each row of `path`, for the measurement `knn`: a one-dimensional .npy array of integers.
     #[serde(default)]
     pub labels: Option<PathBuf>,
-    /// Classes of the rows of `queries`, of all of them even if the split takes some.
+    /// File with the class of each row of `queries`, for the measurement `knn`. It has one label for every row of that
+    /// file, even if `split` uses only some of them.
     #[serde(default)]
     pub query_labels: Option<PathBuf>,
-    /// How rows are compared: l2, cosine or ip; default: as the file says if it is an HDF5 file of ann-benchmarks, else l2.
+    /// How vectors are compared, which decides the true nearest neighbours. Default: the metric that an HDF5 file of
+    /// ann-benchmarks names; otherwise `l2`.
     #[serde(default)]
     pub metric: Option<Metric>,
-    /// How `path` is divided into parts, and which rows are taken of parts with a file of their own.
+    /// How the rows of `path` are divided into parts, and which rows are used of a part that has a file of its own.
     #[serde(default)]
     pub split: Option<Split>,
-    /// Rows are log-mel frames of sound, so many per second.
+    /// States that rows are log-mel frames of sound, and how many frames make one second. The measurement `signal` then
+    /// reports bits per second.
     #[serde(default)]
     #[schemars(range(min = 0.001))]
     pub frames_per_second: Option<f64>,
-    /// Name in tables and figures; default: the file's name.
+    /// Name in tables and figures. Default: the name of the file.
     #[serde(default)]
     pub name: Option<String>,
 }

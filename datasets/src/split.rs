@@ -8,55 +8,55 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How one file becomes three parts. Counts are drawn by a seeded shuffle; ranges are taken as they stand. A part that has
-/// a file of its own takes its rows from that file, by default all of them.
+/// How one file is divided into three parts. Counts are drawn by a seeded shuffle; ranges are taken in order. A part
+/// that has a file of its own takes its rows from that file, by default all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
-    /// Training rows: a count, or a range such as "0..20000". Default: half of what is not a query.
+    /// Training rows: a number, or a range such as "0..20000". Default: half of the rows that are not queries.
     pub train: Option<Rows>,
-    /// Base rows: a count or a range. Default: all that remain.
+    /// Base rows: a number or a range. Default: all remaining rows.
     pub base: Option<Rows>,
-    /// Query rows: a count or a range. Default: a tenth of the rows, at most 1000.
+    /// Query rows: a number or a range. Default: a tenth of the rows, at most 1000.
     pub queries: Option<Rows>,
-    /// Seed of the shuffle for counts.
+    /// Seed of the shuffle that draws numbers of rows.
     pub seed: u64,
-    /// Puts the rows of `path` into the order of `numpy.random.RandomState(numpy_seed).permutation(n)` before they are
-    /// divided, as many published splits do. Rows stay in that order; files of parts of their own keep theirs.
+    /// Reorders the rows of `path` by `numpy.random.RandomState(numpy_seed).permutation(n)` before they are divided, as
+    /// many published splits do. The parts keep that order. Files of other parts are not reordered.
     pub numpy_seed: Option<u32>,
 }
 
-/// A number of rows, or which.
+/// A number of rows, or a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "write a number of rows, or a range such as 0..20000")]
 pub enum Rows {
-    /// So many, drawn by the shuffle.
+    /// This many rows, drawn by the shuffle.
     Count(usize),
-    /// "start..end", end exclusive, in file order, or in that of `numpy_seed`.
+    /// "start..end" without the end, in file order, or in the order that `numpy_seed` gives.
     Range(String),
 }
 
-/// Which file rows go where. Numbers of rows in `path`, or in the part's own file where it has one.
+/// Row numbers of each part, in `path`, or in the part's own file if it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// Rows to train on.
+    /// Training rows.
     pub train: Vec<usize>,
-    /// Rows to encode and search.
+    /// Base rows, which are encoded and searched.
     pub base: Vec<usize>,
-    /// Rows to search for.
+    /// Query rows.
     pub queries: Vec<usize>,
 }
 
-/// How many rows the files hold that are divided.
+/// How many rows the files hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Holdings {
     /// Rows of the file that base rows come from.
     pub base: usize,
-    /// Rows of the file of training rows, where there is one.
+    /// Rows of the file of training rows, if there is one.
     pub train: Option<usize>,
-    /// Rows of the file of query rows, where there is one.
+    /// Rows of the file of query rows, if there is one.
     pub queries: Option<usize>,
-    /// Whether the base rows are what is trained on.
+    /// Whether methods are trained on the base rows.
     pub train_on_base: bool,
 }
 

@@ -9,37 +9,38 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A seeded random source. Train, base and query rows come from disjoint streams of the seed.
+/// A random source with known statistics. Train, base and query rows come from separate random streams of the seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyntheticSource {
-    /// What to draw.
+    /// The distribution that rows are drawn from. Components have unit variance, except those of `sphere`, whose rows
+    /// have unit length.
     pub synthetic: Kind,
     /// Components per vector.
     #[schemars(range(min = 1))]
     pub dim: usize,
-    /// Base rows.
+    /// Number of base rows.
     #[schemars(range(min = 1))]
     pub n: usize,
-    /// Training rows; default: as many as base rows.
+    /// Number of training rows. Default: the number of base rows.
     #[serde(default)]
     pub train: Option<usize>,
-    /// Query rows.
+    /// Number of query rows.
     #[serde(default = "default_queries")]
     #[schemars(range(min = 1))]
     pub queries: usize,
-    /// Seed of all draws.
+    /// Seed of the random draws.
     #[serde(default)]
     pub seed: u64,
-    /// Correlation of neighbouring samples, for `ar1`; default 0.9.
+    /// Correlation of neighbouring components, for `ar1`. Default: 0.9.
     #[serde(default)]
     #[schemars(range(min = -0.999999, max = 0.999999))]
     pub rho: Option<f64>,
-    /// Number of clusters, for `mixture`; default 16.
+    /// Number of clusters, for `mixture`. Default: 16.
     #[serde(default)]
     #[schemars(range(min = 1, max = 65536))]
     pub components: Option<usize>,
-    /// Name in tables and figures; default: made from the parameters.
+    /// Name in tables and figures. Default: made from the parameters.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -48,19 +49,19 @@ fn default_queries() -> usize {
     1000
 }
 
-/// Kinds of source; all have unit variance per component except the sphere, whose rows have unit length.
+/// Distributions. Components have unit variance, except those of the sphere, whose rows have unit length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Independent standard normal components.
     Gaussian,
-    /// Independent Laplacian components of unit variance.
+    /// Independent Laplacian components.
     Laplacian,
-    /// `dim` consecutive samples of a stationary first-order autoregression with correlation `rho`.
+    /// `dim` consecutive samples of a stationary first-order autoregressive process with correlation `rho`.
     Ar1,
     /// Uniform on the unit sphere.
     Sphere,
-    /// Equally likely Gaussian clusters; nine tenths of the variance lies between their centres.
+    /// A mixture of equally likely Gaussian clusters; 90% of the variance lies between the cluster centres.
     Mixture,
 }
 

@@ -10,47 +10,47 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use strict::lists;
 
-/// An experiment file. Datasets, methods and measurements are read by their registries.
+/// An experiment file. The registries read its datasets, methods and measurements.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// Name of the experiment and of its run folder: letters, digits, `-`, `_` and `.`.
+    /// Name of the experiment and of its run folder. It consists of letters, digits, `-`, `_` and `.`.
     #[schemars(length(min = 1, max = 100), regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
     pub name: String,
-    /// What to look for in the figures, in two or three sentences.
+    /// Two or three sentences that say what to look for in the figures. They open the report.
     #[serde(default)]
     pub analysis: String,
-    /// Every method is retrained with each of these.
+    /// Seeds. Every method is trained again for each of them; intervals in reports come from the spread over seeds.
     #[serde(default = "default_seeds")]
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
-    /// Where to compute: cpu, cuda, auto, or a list of them.
+    /// Devices to run on. With a list, every trial runs on each of them.
     #[serde(default = "default_device")]
     #[schemars(length(min = 1))]
     pub device: Vec<Device>,
-    /// Threads per trial, or a list: every trial with each; default: all cores.
+    /// Threads per trial. With a list, every trial runs with each number. Default: one thread per core.
     #[serde(default)]
     #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
     pub threads: Option<Vec<usize>>,
-    /// Time limit of one trial, such as 10m.
+    /// Time limit of one trial, such as `10m`. A trial that exceeds it is recorded as a timeout.
     #[serde(default = "default_timeout")]
     pub timeout: Seconds,
-    /// Limit on the data memory of one trial, such as 2GiB; default: none.
+    /// Memory limit of one trial, such as `2GiB`. Default: none.
     #[serde(default)]
     pub memory: Option<ByteSize>,
-    /// Whether every trained quantizer is saved, in the folder `models` of the run, for `cargo xtask encode` and `decode`.
+    /// Saves every trained quantizer in the folder `models` of the run, for `cargo xtask encode` and `decode`.
     #[serde(default)]
     pub keep_models: bool,
-    /// Vectors: names from the catalog, files, images, or synthetic sources.
+    /// The vectors: names of the catalog, files, images, or random sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
-    /// Quantizers: each a method with its parameters, and optionally `sweep` and `label`.
+    /// The quantizers: each entry is a method with its parameters, and optionally `sweep` and `label`.
     #[schemars(length(min = 1))]
     pub methods: Vec<Map<String, Value>>,
-    /// What to measure; default: everything, with default settings.
+    /// What to measure. Default: everything, with default settings.
     #[serde(default)]
     pub measure: Option<Map<String, Value>>,
-    /// What to render.
+    /// What the report contains.
     #[serde(default)]
     pub report: ReportSettings,
 }
@@ -59,12 +59,12 @@ pub struct Experiment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     Cpu,
     /// An NVIDIA GPU.
     #[schemars(extend("x-also-called" = ["gpu", "nvidia"]))]
     Cuda,
-    /// The GPU if there is one, else the processor.
+    /// The GPU if there is one, otherwise the CPU.
     Auto,
 }
 
@@ -79,11 +79,11 @@ impl Device {
     }
 }
 
-/// What to render.
+/// What the report contains.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportSettings {
-    /// Formats of the report.
+    /// File formats to write. Fewer formats render faster.
     #[schemars(length(min = 1))]
     pub formats: Vec<ReportFormat>,
 }
@@ -92,13 +92,13 @@ pub struct ReportSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportFormat {
-    /// One self-contained page.
+    /// The report as one self-contained page.
     Html,
-    /// Figures as vectors.
+    /// Figures as vector graphics.
     Svg,
-    /// Figures as pixels.
+    /// Figures as bitmaps.
     Png,
-    /// The report as text.
+    /// The report as Markdown.
     Markdown,
     /// Tables for papers.
     Latex,
@@ -175,11 +175,11 @@ pub fn schema() -> Value {
                     entry.name: { "anyOf": [params, { "type": "null" }] },
                     "sweep": {
                         "type": "object",
-                        "description": "Lists of values; one method for each combination.",
+                        "description": "Lists of parameter values. Every combination becomes a method of its own.",
                         "properties": swept,
                         "additionalProperties": false
                     },
-                    "label": { "type": "string", "description": "Name in figures and tables; {param} is replaced by its value." }
+                    "label": { "type": "string", "description": "Name in figures and tables. {param} is replaced by the value of that parameter." }
                 },
                 "required": [entry.name],
                 "additionalProperties": false
@@ -197,7 +197,7 @@ pub fn schema() -> Value {
         .collect();
     properties["measure"] = json!({
         "type": ["object", "null"],
-        "description": "What to measure; default: everything, with default settings.",
+        "description": "What to measure. Default: everything, with default settings.",
         "properties": measures,
         "additionalProperties": false
     });

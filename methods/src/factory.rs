@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "factory",
-    summary: "A FAISS factory string, read as the method here that codes the same way",
+    summary: "FAISS factory string: names the method here that encodes in the same way",
     paper: "Douze et al., The Faiss library, 2024 (the notation)",
-    rate: "that of the method it names",
-    cost: "that of the method it names",
+    rate: "the rate of the method it names",
+    cost: "the cost of the method it names",
     examples: &[r#""PQ4x8""#, r#""OPQ4,PQ4x5""#, r#""PCA6,SQ8""#],
     exempt: &[
         Exemption {
@@ -30,7 +30,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
 };
 
 /// What can be named, for messages.
-const FORMS: &str = "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or RaBitQ4, with PCA64, RR64, OPQ16 or OPQ16_64 and a comma before it";
+const FORMS: &str = "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or RaBitQ4, optionally after PCA64, RR64, OPQ16 or OPQ16_64 and a comma";
 
 fn schema() -> Schema {
     schemars::json_schema!({

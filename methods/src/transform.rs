@@ -23,19 +23,20 @@ use std::sync::Arc;
 /// The key that any method's parameters may hold.
 pub const KEY: &str = "transform";
 
-/// What is done to vectors before they are encoded, and undone after decoding.
+/// A transform that is applied to vectors before encoding and undone after decoding. It works with every method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Transform {
-    /// Nothing.
+    /// No transform.
     None,
-    /// The mean of the training rows is subtracted.
+    /// Subtracts the mean of the training rows.
     Center,
-    /// A random rotation, uniform over all.
+    /// Multiplies by a random rotation, which spreads the variance evenly over the components.
     RandomRotation,
-    /// The mean is subtracted and the first principal components are kept (Pearson 1901; Hotelling 1933).
+    /// Subtracts the mean and keeps the first principal components (Pearson 1901; Hotelling 1933).
     Pca(Pca),
-    /// The rotation that optimized product quantization finds (Ge, He, Ke and Sun 2013).
+    /// Subtracts the mean and multiplies by the rotation that optimized product quantization learns (Ge, He, Ke and Sun
+    /// 2013).
     Opq(OpqRotation),
 }
 
@@ -43,19 +44,19 @@ pub enum Transform {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pca {
-    /// Components kept.
+    /// Number of principal components that are kept; at most the dimension.
     #[schemars(range(min = 1))]
     pub dim: usize,
 }
 
-/// The product quantizer that a rotation is fitted for.
+/// The product quantizer that the rotation is learned for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpqRotation {
     /// Number of its sub-quantizers; must divide the dimension.
     #[schemars(range(min = 1))]
     pub m: usize,
-    /// Bits of each.
+    /// Bits per sub-quantizer.
     #[serde(default = "opq::default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,

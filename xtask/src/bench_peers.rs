@@ -42,39 +42,39 @@ const SCRATCH: &str = "peer";
 
 #[derive(Args)]
 #[command(
-    after_help = "FAISS is compared in the version that xtask/peers/requirements.txt pins. The first run makes a Python environment for it \
-in the user's cache folder, from PyPI; that needs Python 3.10 or later with `venv`, and the network, once.
+    after_help = "The peer is FAISS in the version that xtask/peers/requirements.txt pins. The first run creates a Python environment for it \
+in the user's cache folder, from PyPI. That needs Python 3.10 or later with `venv`, and the network, once.
 
-Both sides work in turn on the same vectors with as many threads: 100,000 uniform rows of 128 components, the embedded \
-wordnet-minilm-384, and siftsmall where VQBENCH_DATA has it. The slowest rows take minutes; `--only` chooses some:
+Both sides run alternately, on the same vectors and with the same number of threads: 100,000 uniform rows of 128 components, the \
+embedded wordnet-minilm-384, and siftsmall if VQBENCH_DATA has it. The slowest rows take minutes; `--only` selects some:
   cargo xtask bench-peers --only search --data synthetic
 
-DIR holds peers.md, and results.csv and results.parquet with every repeat; rows are written as they end. METHODOLOGY.md says \
-how they are measured.
+The output folder gets peers.md, and results.csv and results.parquet with every repeat; each row is written when it ends. METHODOLOGY.md \
+explains how rows are measured.
 
-Exit codes: 0 every row reaches its aim (of a quick look: every row could be measured), 1 one does not, or failed, 2 Python or \
+Exit codes: 0 every row reaches its aim (with `--quick`: every row could be measured), 1 a row misses its aim or failed, 2 Python or \
 FAISS is missing, or the request is wrong."
 )]
 pub struct Arguments {
-    /// Only the rows whose name contains TEXT, such as pq16x8 or search
+    /// Run only the rows whose name contains TEXT, such as pq16x8 or search
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Vectors: `synthetic`, or a dataset of the catalog; may be given several times [default: synthetic, wordnet-minilm-384, siftsmall]
+    /// Vectors: `synthetic`, or a dataset of the catalog; repeat the flag for several [default: synthetic, wordnet-minilm-384, siftsmall]
     #[arg(long = "data", value_name = "NAME")]
     data: Vec<String>,
-    /// Repeats of each side; slow rows have fewer
+    /// Timings of each side; slow rows take fewer
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeats: u16,
     /// Threads of each side [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Few rows, to see whether everything works
+    /// Use few vectors, to see whether everything works
     #[arg(long)]
     quick: bool,
-    /// Python to use if it has FAISS, and to make an environment with otherwise
+    /// Python interpreter; if it lacks FAISS, an environment is created with it
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// Time that FAISS may take for one repeat of a row
+    /// Time limit for one timing of FAISS
     #[arg(long, value_name = "DURATION", default_value = "20m")]
     timeout: Seconds,
     /// Folder of the results

@@ -1,4 +1,4 @@
-//! `ci`: what continuous integration checks beside the tests, in the order of cost; all are run, then judged.
+//! `ci`: the checks of continuous integration other than tests, cheapest first. All of them run before it decides.
 
 mod kernels;
 mod left_out;
@@ -35,7 +35,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Only the checks whose name contains TEXT, such as CUDA
+    /// Run only the checks whose name contains TEXT, such as CUDA
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     only: String,
 }

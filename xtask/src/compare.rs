@@ -9,21 +9,21 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 #[command(
-    after_help = "Quality (distortion, recall, label accuracy, rate, model size) is deterministic: any loss beyond 1e-6 of the value is a
-regression. Speed is compared by the medians of seeds, each a process of its own: it has regressed when the whole 95% interval
-of the ratio lies beyond 5%, or beyond the spread between the seeds of either run where that is larger. The answer says how
-small a loss could have been seen.
+    after_help = "Quality (distortion, recall, label accuracy, rate, model size) is deterministic: any loss of more than 1e-6 of the value is a
+regression. Speed is compared by the medians of the seeds, each of which is a process of its own. It has regressed when the
+whole 95% interval of the ratio lies beyond 5%, or beyond the spread between the seeds of either run if that is larger. The
+output states the smallest loss that could have been detected.
 
-A tolerances file sets shares of the value by metric name:
+A tolerance file sets the allowed loss of each metric, as a fraction of its value:
   [quality]
   nmse = 0.001
   [speed]
   encode_vectors_per_second = 0.1"
 )]
 pub struct Arguments {
-    /// Folder of the run to compare with
+    /// Run folder of the baseline
     base: PathBuf,
-    /// Folder of the run in question
+    /// Run folder to check
     new: PathBuf,
     /// TOML file with tolerances
     #[arg(long, value_name = "FILE")]
@@ -34,7 +34,7 @@ pub struct Arguments {
     /// Compare trials of the same label, dataset, device and seed, even if their parameters differ
     #[arg(long)]
     by_label: bool,
-    /// Leave speed out, as between different machines
+    /// Compare quality only; use it for runs of different machines
     #[arg(long)]
     quality_only: bool,
 }

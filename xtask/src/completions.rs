@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// For which shell; in Bash and Zsh `cargo xtask` is completed, in the others a program or alias `xtask`
+    /// Shell. Bash and Zsh complete `cargo xtask`; the others complete a program or alias `xtask`
     shell: Shell,
 }
 

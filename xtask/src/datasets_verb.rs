@@ -1,4 +1,4 @@
-//! `datasets`: what the catalog knows, and what of it is here.
+//! `datasets`: lists the catalog, and says which of its files are on this machine.
 
 use crate::errors::Mistakes;
 use clap::{Args, Subcommand};
@@ -16,11 +16,11 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the datasets of the catalog and whether they are here (the default)
+    /// List the datasets of the catalog, and say which are on this machine (the default)
     List,
     /// Show one dataset: files, digests, source, licence, split
     Show {
-        /// Its name
+        /// Name of the dataset
         name: String,
     },
 }

@@ -9,15 +9,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
-#[command(after_help = "CODES are read in blocks, and OUT appears when it is complete, as with `encode`.
+#[command(
+    after_help = "CODES are read in blocks, so they may be larger than the memory. OUT appears when it is complete.
 
-Example: cargo xtask decode pq.vqb codes.npy decoded.npy")]
+Example: cargo xtask decode pq.vqb codes.npy decoded.npy"
+)]
 pub struct Arguments {
-    /// The quantizer that wrote the codes
+    /// File of the quantizer that wrote the codes
     model: PathBuf,
-    /// Codes, as `encode` writes them: .npy (uint8), .u8bin or .bvecs
+    /// File of codes, as `encode` writes them: .npy (uint8), .u8bin or .bvecs
     codes: PathBuf,
-    /// Where to write the vectors: .npy (float32), .fvecs or .fbin
+    /// File to write the vectors to: .npy (float32), .fvecs or .fbin
     out: PathBuf,
     #[command(flatten)]
     budget: Budget,

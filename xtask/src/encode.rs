@@ -9,20 +9,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
-Each row of OUT is one code: all its bits, padded to whole bytes. VECTORS are read in blocks, one ahead by a thread of its \
-own, so that they may be larger than the memory. OUT appears when it is complete; until then it is written under a name that \
-ends in .partial.
+Each row of OUT is the code of one vector, padded to whole bytes. VECTORS are read in blocks, so they may be larger than the \
+memory. OUT appears when it is complete; until then its name ends in .partial.
 
 Example: cargo xtask encode pq.vqb vectors.npy codes.npy --memory 512MiB";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A saved quantizer
+    /// File of a saved quantizer
     model: PathBuf,
-    /// Vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin, .hdf5#dataset, .parquet#column
+    /// File of vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin, .hdf5#dataset, .parquet#column
     vectors: PathBuf,
-    /// Where to write the codes: .npy (uint8), .u8bin or .bvecs
+    /// File to write the codes to: .npy (uint8), .u8bin or .bvecs
     out: PathBuf,
     #[command(flatten)]
     budget: Budget,

@@ -19,30 +19,30 @@ static INTERRUPT: AtomicBool = AtomicBool::new(false);
 pub struct Arguments {
     /// Experiment files [default: experiments/quickstart.yaml]
     files: Vec<PathBuf>,
-    /// Folder of the run; with several files, one folder for each below it [default: runs/NAME]
+    /// Folder of the run; with several files, each gets a folder below it [default: runs/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Check everything, all values of the vectors included, and list the trials with their rate and estimated cost, without
-    /// running
+    /// Check everything, including all values of the vectors, and list the trials with rate and estimated cost; run
+    /// nothing
     #[arg(long)]
     dry_run: bool,
-    /// Leave out datasets whose files are not on this machine, and say so in the report
+    /// Skip datasets whose files are not on this machine; the report lists them
     #[arg(long)]
     skip_missing: bool,
     /// Run only the trials whose description contains TEXT (dataset · label · device · seed)
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Run trials again that have already ended
+    /// Run all trials again, including those that have already ended
     #[arg(long)]
     force: bool,
-    /// Run trials again that failed or timed out. Without it only those do that failed for something outside of them: a file
-    /// missing or changed, a signal from outside, no memory, no device
+    /// Run all failed and timed-out trials again. Without this flag, only trials that failed for an external reason run
+    /// again: a missing or changed file, a signal from outside, no memory, no device
     #[arg(long)]
     retry_failed: bool,
-    /// Compute on this device instead of the experiment's: cpu, cuda or auto
+    /// Device to use instead of the experiment's: cpu, cuda or auto
     #[arg(long, value_parser = device)]
     device: Option<Device>,
-    /// Use this seed instead of the experiment's; may be given several times
+    /// Seed to use instead of the experiment's; repeat the flag for several
     #[arg(long = "seed", value_name = "SEED")]
     seeds: Vec<u64>,
     /// Time limit of one trial instead of the experiment's, such as 10m
@@ -55,7 +55,7 @@ fn device(text: &str) -> Result<Device, String> {
         "cpu" => Ok(Device::Cpu),
         "cuda" => Ok(Device::Cuda),
         "auto" => Ok(Device::Auto),
-        other => Err(format!("`{other}` is no device; use cpu, cuda or auto")),
+        other => Err(format!("unknown device `{other}`; use cpu, cuda or auto")),
     }
 }
 

@@ -14,17 +14,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 #[derive(Args)]
-#[command(after_help = "METHOD is what stands after the dash in an experiment, or a FAISS factory string:
+#[command(after_help = "METHOD is written as in the list `methods` of an experiment, or as a FAISS factory string:
   cargo xtask fit 'pq: { m: 48 }' vectors.npy pq.vqb
   cargo xtask fit OPQ16,PQ16x8 wordnet-minilm-384 opq.vqb")]
 pub struct Arguments {
-    /// The method with its parameters
+    /// Method with its parameters
     method: String,
-    /// Vectors to train on: a file, or a dataset of the catalog for its training rows
+    /// Vectors to train on: a file, or a dataset of the catalog, whose training rows are used
     vectors: String,
-    /// Where to save the quantizer
+    /// File to save the quantizer to
     model: PathBuf,
-    /// Seed of everything random in the training
+    /// Seed of the training
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[command(flatten)]

@@ -26,51 +26,51 @@ use torch::Torch;
 const TORCH: (&str, &str) = ("torch_steps.py", include_str!("../peers/torch_steps.py"));
 
 /// What the device must be and have; the error says what is missing.
-const NEEDED: &str = "this needs an NVIDIA GPU of compute capability 8.0 or newer, a driver that speaks CUDA 12.0 or newer, and NVRTC: the CUDA \
-toolkit has it, or `pip install nvidia-cuda-nvrtc==13.0.88` and VQBENCH_NVRTC, which names its libnvrtc.so.13";
+const NEEDED: &str = "this needs an NVIDIA GPU of compute capability 8.0 or newer, a driver that supports CUDA 12.0 or newer, and NVRTC. NVRTC is part of the CUDA \
+toolkit; or run `pip install nvidia-cuda-nvrtc==13.0.88` and set VQBENCH_NVRTC to the path of its libnvrtc.so.13";
 
 /// Memory of an emulated device.
 const EMULATED_BYTES: u64 = 1 << 30;
 
 #[derive(Args)]
 #[command(
-    after_help = "Proofs compare every kernel, every method and every law of methods with the processor, on fresh random inputs. Steps are \
-timed on vectors that are made on the device, up to 26 GB of them: `--scale 0.1` fits a small device.
+    after_help = "Proofs compare every kernel, every method and every law with the CPU, on new random inputs. Steps are timed on vectors that \
+are generated on the device, at most 26 GB of them: `--scale 0.1` suits a small device.
 
-DIR holds gpu.md, and results.csv and results.parquet with every repeat; both are written as things end. It also gets torch_steps.py, \
-which times the same steps in PyTorch, where that is installed:
+The output folder gets gpu.md, and results.csv and results.parquet with every repeat; they are updated as checks end. It also gets \
+torch_steps.py, which times the same steps in PyTorch if that is installed:
   xtask gpu-check --out DIR
   python3 DIR/torch_steps.py --out DIR/torch.csv
   xtask gpu-check --out DIR --skip law: --skip codes: --torch DIR/torch.csv
 
-Exit codes: 0 everything holds, 1 something does not or failed, 2 there is no device, or the request is wrong."
+Exit codes: 0 all checks passed, 1 a check failed, 2 there is no device, or the request is wrong."
 )]
 pub struct Arguments {
-    /// Number of the device, of those that CUDA_VISIBLE_DEVICES leaves
+    /// Number of the device among those that CUDA_VISIBLE_DEVICES makes visible
     #[arg(long, value_name = "N", default_value_t = 0)]
     device: u32,
-    /// Only proofs and steps whose name contains TEXT, such as scan; may be given several times
+    /// Run only proofs and steps whose name contains TEXT, such as scan; repeat the flag for several
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// No proofs and steps whose name contains TEXT, such as law: or codes:; may be given several times
+    /// Skip proofs and steps whose name contains TEXT, such as law: or codes:; repeat the flag for several
     #[arg(long, value_name = "TEXT")]
     skip: Vec<String>,
-    /// Sizes of the steps times X; below 0.01 codebooks shrink too
+    /// Multiply the sizes of the steps by X; below 0.01 codebooks shrink too
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = scale)]
     scale: f64,
-    /// Repeats of each step, after one that does not count
+    /// Timings of each step, after one warm-up
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeats: u16,
-    /// Seed of all inputs [default: another one each time]
+    /// Seed of all inputs [default: a new one each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What torch_steps.py wrote, for ratios
+    /// Output file of torch_steps.py, to show ratios
     #[arg(long, value_name = "FILE")]
     torch: Option<PathBuf>,
     /// Folder of the results
     #[arg(long, value_name = "DIR", default_value = "runs/gpu-check")]
     out: PathBuf,
-    /// Compiles an emulated device into a folder and checks that, with few inputs
+    /// Compile an emulated device into this folder and check it with few inputs
     #[arg(long, value_name = "DIR", hide = true)]
     emulated: Option<PathBuf>,
 }

@@ -1,13 +1,13 @@
-//! The keys of a JSON schema for people: name, type, range, default and meaning of each, nested ones included. What
-//! `methods NAME` shows and the reference of experiment files are both made of it, so that neither can go stale.
+//! The keys of a JSON schema as text for people: name, type, range, default and meaning of each key, including nested
+//! keys. `methods NAME` and the reference of experiment files are both made from it, so neither can go stale.
 
 use serde_json::Value;
 use strict::{called_elsewhere_names, variants_with_schemas};
 
-/// A key, and the keys below it.
+/// A key, with the keys nested in it.
 pub struct Key {
     name: String,
-    /// Type and range, in words.
+    /// Type and range as text.
     kind: String,
     /// `default 8`, `required` or `optional`.
     default: String,
@@ -18,7 +18,7 @@ pub struct Key {
     below: Vec<Key>,
 }
 
-/// A value of an enumeration, with the keys below it.
+/// A value of an enumeration, with the keys nested in it.
 struct Form {
     written: String,
     meaning: String,
@@ -36,7 +36,7 @@ fn key(name: &str, property: &Value, required: bool) -> Key {
     let inner = without_null(property);
     let below = keys(inner);
     let default = match property.get("default").filter(|default| !default.is_null() && *default != "") {
-        // Each of the keys below says its own.
+        // Each nested key states its own default.
         Some(_) if !below.is_empty() => "optional".to_owned(),
         Some(default) => format!("default {}", yaml(default)),
         None if required => "required".to_owned(),
@@ -44,7 +44,8 @@ fn key(name: &str, property: &Value, required: bool) -> Key {
     };
     let form = |(written, value): (String, &Value)| {
         let others = called_elsewhere_names(value);
-        let others = if others.is_empty() { String::new() } else { format!(" Elsewhere: {}.", others.join(", ")) };
+        let others =
+            if others.is_empty() { String::new() } else { format!(" Other programs call it {}.", others.join(", ")) };
         let meaning = format!("{}{others}", sentence(&value["description"]));
         let below = value["properties"].as_object().into_iter().flatten().flat_map(|(_, inner)| keys(inner)).collect();
         Form { written, meaning, below }
@@ -65,7 +66,7 @@ fn sentence(text: &Value) -> String {
     text.as_str().unwrap_or("").replace('\n', " ")
 }
 
-/// The schema of a value that may be left out, when it is not.
+/// The schema of an optional value without its `null` case.
 fn without_null(schema: &Value) -> &Value {
     let forms: Vec<&Value> =
         schema["anyOf"].as_array().into_iter().flatten().filter(|form| form["type"] != "null").collect();
@@ -75,10 +76,10 @@ fn without_null(schema: &Value) -> &Value {
     }
 }
 
-/// Type and range in words.
+/// Type and range as text.
 fn kind(schema: &Value) -> String {
     if !variants_with_schemas(schema).is_empty() {
-        return if schema["items"].is_object() { "list of those below" } else { "one of those below" }.into();
+        return if schema["items"].is_object() { "list of the values below" } else { "one of the values below" }.into();
     }
     let forms: Vec<String> = schema["anyOf"].as_array().into_iter().flatten().map(kind).collect();
     if !forms.is_empty() {
@@ -86,21 +87,21 @@ fn kind(schema: &Value) -> String {
     }
     let named = schema["type"].as_array().into_iter().flatten().chain([&schema["type"]]).filter_map(Value::as_str);
     let base = match named.into_iter().find(|name| *name != "null") {
-        Some("integer") => "whole number",
+        Some("integer") => "integer",
         Some("number") => "number",
         Some("boolean") => "true or false",
         Some("object") => "mapping",
-        Some("array") if schema["items"].is_object() => return format!("list; each: {}", kind(&schema["items"])),
+        Some("array") if schema["items"].is_object() => return format!("list; each item: {}", kind(&schema["items"])),
         Some("array") => "list",
         Some("string") if schema["enum"].is_array() => return alternatives(&schema["enum"]),
-        Some("string") => "text",
+        Some("string") => "string",
         _ => return "anything".into(),
     };
     let bound = |name: &str| schema.get(name).filter(|bound| bound.is_number()).map(plain);
     match (bound("minimum"), bound("maximum")) {
         (Some(low), Some(high)) => format!("{base}, {low} to {high}"),
-        (Some(low), None) => format!("{base} from {low}"),
-        (None, Some(high)) => format!("{base} up to {high}"),
+        (Some(low), None) => format!("{base}, at least {low}"),
+        (None, Some(high)) => format!("{base}, at most {high}"),
         (None, None) => base.into(),
     }
 }
@@ -119,7 +120,7 @@ fn yaml(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
-        // A form without parameters of its own.
+        // A variant without parameters.
         Value::Object(map) if map.len() == 1 && map.values().all(|inner| *inner == serde_json::json!({})) => {
             map.keys().cloned().collect()
         }
@@ -131,7 +132,7 @@ fn yaml(value: &Value) -> String {
     }
 }
 
-/// Keys for a terminal, indented by `depth` steps.
+/// Keys as text for a terminal, indented by `depth` steps.
 pub fn to_text(keys: &[Key], depth: usize) -> String {
     let pad = "  ".repeat(depth);
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! `cargo xtask`: the command line of vqbench. One file per verb; what they do lives in the libraries.
+//! `cargo xtask`: the command line of vqbench. One file per verb; the work is done in the libraries.
 
 #[macro_use]
 mod say;
@@ -31,7 +31,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Benchmark vector quantizers: distortion, codebook use, recall and speed at equal rate, with reports.
+/// Benchmark vector quantizers at equal rate: distortion, codebook usage, recall and speed, with reports.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -39,43 +39,43 @@ struct Arguments {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all well, 1 a trial failed or a gate tripped, 2 the request itself is wrong.
-Named datasets are looked for among the embedded ones, in the folders of VQBENCH_DATA, and in the download cache.
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 a trial failed or a gate tripped, 2 the request is wrong.
+Datasets of the catalog are searched for among the embedded ones, in the folders of VQBENCH_DATA, and in the download cache.
 VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2 or portable.";
 
 #[derive(Subcommand)]
 enum Verb {
     /// Run experiments and render their reports
     Experiments(experiments_verb::Arguments),
-    /// Render the report of one run again, or of several runs together
+    /// Render the report of a run again, or one report of several runs
     Report(report::Arguments),
-    /// Compare two runs: exit code 0 no regression, 1 regression, 2 cannot tell
+    /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
     Compare(compare::Arguments),
-    /// Set runs of experiments/parity beside FAISS: exit code 0 as good, 1 short of it
+    /// Compare runs of experiments/parity with FAISS: exit code 0 at least as good, 1 worse
     Parity(parity::Arguments),
-    /// Time our methods and FAISS in turn on the same vectors: exit code 0 every aim reached
+    /// Time our methods and FAISS alternately on the same vectors: exit code 0 every aim reached
     BenchPeers(bench_peers::Arguments),
-    /// Prove the CUDA kernels on the GPU of this machine, and time them: exit code 0 all proven, 2 no GPU
+    /// Check the CUDA kernels on the GPU of this machine, and time them: exit code 0 all correct, 2 no GPU
     GpuCheck(gpu_check::Arguments),
     /// List the datasets of the catalog, or show one
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
     Methods(methods_verb::Arguments),
-    /// Train a quantizer on a file of vectors, or on a dataset's training rows, and save it
+    /// Train a quantizer on a file of vectors, or on the training rows of a dataset, and save it
     Fit(fit::Arguments),
     /// Encode a file of vectors with a saved quantizer
     Encode(encode::Arguments),
     /// Decode a file of codes with a saved quantizer
     Decode(decode::Arguments),
-    /// Write the JSON schema of experiment files, and the reference of their keys
+    /// Write the JSON schema of experiment files and the reference of their keys
     Schema(schema::Arguments),
     /// Run all tests
     Test(test::Arguments),
-    /// Check everything that continuous integration checks
+    /// Run the checks of continuous integration
     Ci(ci::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
-    /// Run one trial: reads a request on standard input (started by `experiments`)
+    /// Run one trial, requested on standard input (started by `experiments`)
     #[command(hide = true)]
     Trial,
 }
@@ -117,7 +117,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Root of the source tree, which the verbs that work on it work on. Runs go below the current folder.
+/// Root of the source tree, for the verbs that need it. Runs go below the current folder.
 fn source_tree() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().map_or(manifest.clone(), PathBuf::from)

@@ -1,4 +1,4 @@
-//! `methods`: what the registry knows of each method.
+//! `methods`: lists the methods, or shows everything the registry knows about one.
 
 use crate::errors::Mistakes;
 use crate::keys::{keys, to_text};
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Show this method with its parameters
+    /// Name of a method to show with its parameters
     name: Option<String>,
 }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How much memory to take.
 #[derive(Args, Clone, Copy)]
 pub struct Budget {
-    /// Memory that this process stays below, such as 512MiB or 2GB, whatever the size of the file
+    /// Memory limit of this process, such as 512MiB or 2GB; files may be larger
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     memory: ByteSize,
 }
@@ -65,7 +65,7 @@ pub fn summary(coded: &Coded) -> String {
 /// Where and how wide to compute.
 #[derive(Args)]
 pub struct Resources {
-    /// Threads [default: all cores]
+    /// Threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Device: cpu, cuda or auto

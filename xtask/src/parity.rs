@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
-#[command(after_help = "First run the experiments of experiments/parity, then name their run folders:
+#[command(after_help = "Run the experiments of experiments/parity first, then pass their run folders:
   cargo xtask experiments experiments/parity/*.yaml
   cargo xtask parity runs/parity-*")]
 pub struct Arguments {
     /// Run folders of the experiments in experiments/parity
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// What the other library reached: CSV with dataset, codec, bytes, nmse, recall_10_at_10 [default: experiments/parity/faiss.csv]
+    /// CSV file with the figures of the other library: dataset, codec, bytes, nmse, recall_10_at_10 [default: experiments/parity/faiss.csv]
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
     /// Also write the table as Markdown

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Folders of runs
+    /// Run folders; several are rendered as one report
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Folder of the report; what others have put there stays [default: report/ in the first run]
+    /// Folder of the report; files of others in it are kept [default: report/ in the first run]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Formats: html, svg, png, markdown, latex, csv [default: all]

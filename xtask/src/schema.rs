@@ -10,11 +10,11 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Write the JSON schema alone, to this file; `-` for standard output [default: experiments/schema.json and
+    /// Write only the JSON schema, to this file; `-` for standard output [default: write experiments/schema.json and
     /// docs/experiment-keys.md]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Only tell whether the files are up to date
+    /// Write nothing; check whether the files are up to date
     #[arg(long)]
     check: bool,
 }

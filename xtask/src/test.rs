@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Output};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Passed on to `cargo test`
+    /// Arguments for `cargo test`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }

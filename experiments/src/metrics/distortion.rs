@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "distortion",
-    summary: "MSE, normalized MSE, SQNR, cosine, bias and spread of inner products; the Gaussian bound and the gap to it",
+    summary: "MSE, normalized MSE, SQNR, cosine; bias and standard deviation of inner products; the Gaussian bound and the gap to it",
     always: false,
     schema: schema_of::<Distortion>,
     parse: parse_params::<Distortion>,

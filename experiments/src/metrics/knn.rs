@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The registration of this measurement.
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "knn",
-    summary: "Accuracy of k-nearest-neighbour classification over codes, and the share kept of that on raw vectors",
+    summary: "Accuracy of k-nearest-neighbour classification over codes, and its ratio to the accuracy on raw vectors",
     always: false,
     schema: schema_of::<Knn>,
     parse: parse_params::<Knn>,
@@ -22,7 +22,7 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Knn {
-    /// Neighbours that vote.
+    /// Number of neighbours that vote on the class of a query.
     #[schemars(range(min = 1, max = 10000))]
     k: usize,
 }

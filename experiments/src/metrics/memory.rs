@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "memory",
-    summary: "Peak resident memory of the trial's process, data included; on a GPU also the peak of its memory in use",
+    summary: "Peak resident memory of the trial's process, data included; on a GPU also the peak of allocated GPU memory",
     always: true,
     schema: schema_of::<Memory>,
     parse: parse_params::<Memory>,

@@ -21,10 +21,11 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Recall {
-    /// Neighbours to return.
+    /// Numbers of neighbours k; each gives 1-recall@k and k-recall@k.
     #[schemars(length(min = 1), inner(range(min = 1, max = 10000)))]
     k: Vec<usize>,
-    /// Candidates per neighbour that are re-ranked by their raw vectors; 0 for none.
+    /// Re-ranking factors. A factor f fetches f·k candidates over codes and orders them by their raw vectors; 0 means
+    /// no re-ranking.
     #[schemars(length(min = 1), inner(range(min = 0, max = 1000)))]
     rerank: Vec<usize>,
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "signal",
-    summary: "Of pictures: bits per pixel, PSNR, and examples in the report; of frames of sound: bits per second, RMSE of log-mel values",
+    summary: "For images: bits per pixel, PSNR, and examples in the report; for frames of sound: bits per second, RMSE of log-mel values",
     always: false,
     schema: schema_of::<Signal>,
     parse: parse_params::<Signal>,
@@ -31,11 +31,10 @@ const ROWS: usize = 1024;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Signal {
-    /// Base pictures, from the first on, of which the report shows what each method makes, with the first seed; 0 for
-    /// none.
+    /// Number of base images, from the first, whose reconstructions the report shows for the first seed. 0 for none.
     #[schemars(range(min = 0, max = 100))]
     pictures: usize,
-    /// Side in pixels of the piece from the middle of each of these that is shown.
+    /// Height and width in pixels of the central crop that the report shows of each image.
     #[schemars(range(min = 8, max = 4096))]
     crop: usize,
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "throughput",
-    summary: "Seconds to train; vectors encoded and decoded, queries answered per second; latency of single queries",
+    summary: "Training time; vectors encoded and decoded per second; queries per second; latency of single queries",
     always: false,
     schema: schema_of::<Throughput>,
     parse: parse_params::<Throughput>,
@@ -23,16 +23,17 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Throughput {
-    /// Each repeat lasts at least this long.
+    /// Minimum duration of one repeat. Short work is repeated until this time has passed. Raise it for steadier
+    /// timings.
     min_time: Seconds,
-    /// Repeats of each timing; all are kept.
+    /// Repeats of each timing. The tidy table keeps every one.
     #[schemars(range(min = 1, max = 1000))]
     repeats: usize,
-    /// Neighbours returned by each query.
+    /// Neighbours that each query returns.
     #[schemars(range(min = 1, max = 10000))]
     k: usize,
-    /// Search is timed once more for each of these: so many candidates per neighbour are fetched over codes and ordered by their
-    /// raw vectors. The search without re-ranking is timed always.
+    /// Re-ranking factors for which search is timed as well: a factor f fetches f·k candidates over codes and orders
+    /// them by their raw vectors. Search without re-ranking is always timed.
     #[schemars(inner(range(min = 1, max = 1000)))]
     rerank: Vec<usize>,
 }

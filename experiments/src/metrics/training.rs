@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The registration of this measurement.
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "training",
-    summary: "What training did, one row per iteration or epoch (`repeat` is its number) where the method iterates; `path` marks values over a sample of the rows and of attempts that were not kept",
+    summary: "Training curves: one row per iteration or epoch, numbered in the column `repeat`, for methods that iterate. The column `path` marks values over a sample of the rows (`sample`) and results that were discarded (`rejected`)",
     always: false,
     schema: schema_of::<Training>,
     parse: parse_params::<Training>,

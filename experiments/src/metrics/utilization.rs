@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "utilization",
-    summary: "Share of codewords in use, perplexity and dead codewords, per position of the code and overall",
+    summary: "Usage (share of codewords in use), perplexity and dead codewords, per position of the code and overall",
     always: false,
     schema: schema_of::<Utilization>,
     parse: parse_params::<Utilization>,

@@ -14,7 +14,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lsq",
-    summary: "Additive quantizer: sums of m codewords of whole vectors, found by local search and fitted jointly",
+    summary: "Additive quantizer (LSQ++): a sum of m codewords of full dimension, found by local search, with jointly fitted codebooks",
     paper: "Martinez, Clement, Hoos and Little, Revisiting additive quantization, 2016; Martinez, Zakhmi, Hoos and Little, LSQ++, 2018",
     rate: "m × bits",
     cost: "fit: per iteration, O(n · training-rounds · m² · 2^bits) and a solve of (m · 2^bits)² · dim; encode: O(dim · m · 2^bits + rounds · m² · 2^bits)",
@@ -39,31 +39,31 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lsq {
-    /// Number of codebooks.
+    /// Number of codebooks. A vector is decoded to the sum of one codeword from each.
     #[schemars(range(min = 1, max = 64))]
     pub m: usize,
-    /// Bits per codebook: each has 2^bits codewords; m × 2^bits is at most 8192.
+    /// Bits per codebook; each has 2^bits codewords. m × 2^bits must be at most 8192.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 12))]
     pub bits: u8,
-    /// Times that codebooks and codes are fitted to each other.
+    /// Alternations between fitting the codebooks and encoding the training rows.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 1000))]
     pub iterations: usize,
-    /// Rounds of the local search in each of these.
+    /// Rounds of local search per iteration of training.
     #[serde(default = "default_training_rounds")]
     #[schemars(range(min = 0, max = 1000))]
     pub training_rounds: usize,
-    /// Rounds of the local search when encoding.
+    /// Rounds of local search when encoding. More rounds lower the distortion; encoding time grows in proportion.
     #[serde(default = "default_rounds")]
     #[schemars(range(min = 0, max = 10000))]
     pub rounds: usize,
-    /// Noise on the codebooks that codes are found with in training, falling to nothing, as a multiple of what LSQ++ takes: it
-    /// carries the search out of poor optima. 0 for none.
+    /// Strength of the noise that is added to the codebooks while training rows are encoded, as a multiple of that of
+    /// LSQ++; it falls to zero over the iterations. The noise helps the search out of poor local optima. 0 for none.
     #[serde(default = "default_relaxation")]
     #[schemars(range(min = 0.0, max = 100.0))]
     pub relaxation: f64,
-    /// Partial codes kept in the beam search that the local search starts from.
+    /// Beam width of the beam search that gives the local search its initial codes.
     #[serde(default = "default_beam")]
     #[schemars(range(min = 1, max = 256))]
     pub beam: usize,

@@ -14,10 +14,10 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "rvq",
-    summary: "Residual quantizer: stages of codebooks, each for what the stages before have left, with beam search",
+    summary: "Residual quantizer: each stage codes the residual of the stages before it, with beam search",
     paper: "Juang and Gray, Multiple stage vector quantization for speech coding, 1982; Chen, Guan and Wang, Approximate nearest neighbor search by residual vector quantization, 2010",
     rate: "stages × bits",
-    cost: "fit: O(n · beam · dim · 2^bits) per stage and iteration; encode: O(stages · dim · 2^bits) products and O(stages² · beam · 2^bits) additions, or O(stages · beam · dim · 2^bits) where tables would pass 64 MiB",
+    cost: "fit: O(n · beam · dim · 2^bits) per stage and iteration; encode: O(stages · dim · 2^bits) products and O(stages² · beam · 2^bits) additions, or O(stages · beam · dim · 2^bits) where tables would exceed 64 MiB",
     examples: &[
         r#"{"stages": 3, "bits": 4}"#,
         r#"{"stages": 1, "bits": 5}"#,
@@ -32,14 +32,15 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rvq {
-    /// Number of stages.
+    /// Number of stages. Each stage codes the residual that the stages before it leave.
     #[schemars(range(min = 1, max = 256))]
     pub stages: usize,
-    /// Bits per stage: each codebook has 2^bits codewords.
+    /// Bits per stage; each codebook has 2^bits codewords.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
-    /// Partial codes kept per vector while encoding and while training; 1 is the greedy search.
+    /// Beam width: partial codes kept per vector, in encoding and in training. 1 is greedy search. A wider beam lowers
+    /// the distortion and takes more time.
     #[serde(default = "default_beam")]
     #[schemars(range(min = 1, max = 256))]
     pub beam: usize,
@@ -47,7 +48,8 @@ pub struct Rvq {
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,
-    /// Rounds in which all codebooks are fitted together by least squares and the training rows coded again.
+    /// Rounds of joint refinement after the last stage: all codebooks are fitted together by least squares, then the
+    /// training rows are encoded again. 0 for none.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub refit: usize,

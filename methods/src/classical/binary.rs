@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "binary",
-    summary: "One bit per component, searched by Hamming distance; re-rank by raw vectors with `recall: { rerank: … }`",
+    summary: "Sign quantizer: one bit per component, searched by Hamming distance; `recall: { rerank: … }` re-ranks by raw vectors",
     paper: "Charikar, Similarity estimation techniques from rounding algorithms, 2002; Yamada, Asai and Hajishirzi, Efficient passage retrieval with hashing, 2021 (re-ranking)",
     rate: "dim",
     cost: "fit: O(n · dim), with a sort for medians; encode: O(dim)",
@@ -43,21 +43,21 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Binary {
-    /// What a component must exceed for its bit to be set.
+    /// The threshold of each component: its bit is 1 if the component is larger.
     pub threshold: Threshold,
-    /// How codes are searched.
+    /// How codes are searched. `hamming` is faster, `asymmetric` finds more of the true neighbours.
     pub search: Search,
 }
 
-/// What a component must exceed for its bit to be set.
+/// The threshold of each component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Threshold {
-    /// The mean of its dimension.
+    /// The mean of the dimension over the training rows.
     Mean,
-    /// The median of its dimension: every bit is set half of the time.
+    /// The median of the dimension over the training rows: each bit is 1 for half of the rows.
     Median,
-    /// Zero, as for embeddings trained for it.
+    /// Zero, for embeddings that were trained for sign codes.
     Zero,
 }
 
@@ -65,9 +65,9 @@ pub enum Threshold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Search {
-    /// The query becomes a code as well; codes that differ in fewer bits are nearer.
+    /// The query is encoded too; results are ordered by the number of differing bits.
     Hamming,
-    /// The raw query against decoded components.
+    /// The raw query is compared with decoded vectors.
     Asymmetric,
 }
 

@@ -16,7 +16,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "kmeans",
-    summary: "One codebook for whole vectors, by k-means from a random or k-means++ start",
+    summary: "k-means: one codebook for whole vectors",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Arthur and Vassilvitskii, k-means++, 2007; Lee, Baek and Sung, Modified K-means algorithm for vector quantizer design, 1997",
     rate: "log2(codewords), rounded up",
     cost: "fit: O(n · dim · codewords) per iteration and restart; encode: O(dim · codewords)",
@@ -34,33 +34,35 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Kmeans {
-    /// Number of codewords.
+    /// Number of codewords. A code takes log2 of it bits, rounded up.
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
-    /// Where it starts.
+    /// How the initial codewords are chosen.
     pub init: Init,
-    /// Iterations at most; it ends earlier when the distortion stands still. Of 20 or more, the first 72% look at some 64
-    /// rows per codeword, all of these, where rows have more than 4 components and are twice as many.
+    /// Iterations, at most. Training ends earlier when the distortion no longer falls. With 20 or more, the first 72%
+    /// of the iterations use a sample of about 64 rows per codeword; this applies to rows of more than 4 components,
+    /// and only if there are at least twice as many rows as the sample needs.
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,
-    /// Starts, of which the best end is kept.
+    /// Number of independent starts; the one with the lowest distortion is kept. Training time grows in proportion.
     #[schemars(range(min = 1, max = 1000))]
     pub restarts: usize,
 }
 
-/// Where k-means starts.
+/// How the initial codewords of k-means are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Init {
-    /// `kmeans++` for up to 4 components, where it ends with a tenth less error on SIFT; `random` above, where it makes no
-    /// difference to the error and random starts find more true neighbours.
+    /// `kmeans++` for at most 4 components, where it ends with 10% less error on SIFT; `random` for more, where the
+    /// error is the same and random starts find more of the true neighbours.
     #[default]
     #[serde(rename = "auto")]
     Auto,
-    /// Rows chosen at random, each at most once while there are enough.
+    /// Training rows drawn at random, without repetition while there are enough.
     #[serde(rename = "random")]
     Random,
-    /// Rows chosen one after the other, far ones more likely (Arthur and Vassilvitskii 2007): surer to find clusters that lie
-    /// apart, but where there are none it spends codewords on outliers.
+    /// Training rows drawn one after the other, each with a probability proportional to its squared distance from those
+    /// already drawn (Arthur and Vassilvitskii 2007). It finds well-separated clusters more reliably; without clusters
+    /// it spends codewords on outliers.
     #[serde(rename = "kmeans++")]
     PlusPlus,
 }

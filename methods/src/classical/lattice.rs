@@ -21,10 +21,10 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lattice",
-    summary: "Points of a fixed lattice, several components at a time, with exact nearest-point search",
+    summary: "Lattice quantizer: points of a scaled A2, D4 or E8 lattice, with exact nearest-point search",
     paper: "Conway and Sloane, Fast quantizing and decoding algorithms for lattice quantizers and codes, 1982; A fast encoding method for lattice codes and quantizers, 1983",
     rate: "bits × dim, with dim rounded up to a multiple of 2 (a2), 4 (d4) or 8 (e8)",
-    cost: "fit: some 50 encodings of at most 4,000 points; encode: O(dim)",
+    cost: "fit: about 50 encodings of at most 4,000 points; encode: O(dim)",
     examples: &[r#"{"kind": "e8", "bits": 4}"#, r#"{"kind": "d4", "bits": 2}"#, r#"{"kind": "a2", "bits": 3}"#],
     exempt: &[],
     schema: schema_of::<Lattice>,
@@ -35,9 +35,9 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Lattice {
-    /// Which lattice.
+    /// The lattice. More components per point give a lower distortion at the same rate.
     pub kind: Kind,
-    /// Bits per component.
+    /// Bits per component. The code of one point takes this times the dimension of the lattice.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
 }

@@ -18,10 +18,10 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lbg",
-    summary: "One codebook for whole vectors, grown from the mean by splitting; codewords that do little are moved",
+    summary: "LBG: one codebook for whole vectors, grown from the mean by splitting; codewords of low utility are then moved",
     paper: "Linde, Buzo and Gray, An algorithm for vector quantizer design, 1980; Patanè and Russo, The enhanced LBG algorithm, 2001",
     rate: "bits, or log2(codewords) rounded up",
-    cost: "fit: O(n · dim · codewords) per iteration at the last size, some 30 without moves and up to 200 with; encode: O(dim · codewords)",
+    cost: "fit: O(n · dim · codewords) per iteration at the last size, about 30 iterations without moves and up to 200 with; encode: O(dim · codewords)",
     examples: &[
         r#"{"bits": 4}"#,
         r#"{"bits": 1}"#,
@@ -37,23 +37,25 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Lbg {
-    /// Bits per vector: the codebook has 2^bits codewords. 8 when `codewords` is not written either.
+    /// Bits per vector; the codebook has 2^bits codewords. Default: 8, unless `codewords` is given.
     #[schemars(range(min = 1, max = 16))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<u8>,
-    /// Codewords, when they are to be another number than a power of two.
+    /// Number of codewords, instead of `bits`, when it is not a power of two.
     #[schemars(range(min = 2, max = 65536))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codewords: Option<usize>,
-    /// Size of a split, as a share of the standard deviation of the cell.
+    /// How far the two halves of a split codeword are moved apart, in each direction, as a fraction of the standard
+    /// deviation along the principal axis of its cell.
     #[schemars(range(min = 0.000001, max = 1.0))]
     pub epsilon: f64,
-    /// A size is done when the relative drop in distortion falls below this; where codewords are moved, the last size goes on to a
-    /// hundredth of it.
+    /// Iterations at one codebook size end when the distortion falls by less than this fraction. With `moves`, the
+    /// final iterations use a hundredth of it. Lower it for a slightly lower distortion at more training time.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub tolerance: f64,
-    /// How often in turn a move of a codeword that does little to where it is needed more may fail to lower the distortion, before the fit
-    /// ends (Patanè and Russo 2001). With 0 it ends with the last size, as the classical algorithm of 1980 does.
+    /// After the last split, codewords of low utility are moved to cells with a large distortion (Patanè and Russo
+    /// 2001). Training ends after this many consecutive moves that do not lower the distortion. 0 turns moves off,
+    /// which gives the classical algorithm of 1980 and trains several times faster.
     #[schemars(range(min = 0, max = 1000))]
     pub moves: usize,
 }

@@ -23,7 +23,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "scalar",
-    summary: "Scalar quantizer: every component rounded to one of 2^bits levels",
+    summary: "Scalar quantizer: rounds every component to one of 2^bits levels",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Max, Quantizing for minimum distortion, 1960",
     rate: "dim × bits, plus 64 (affine) or 32 (symmetric) per vector or per block with such a scope",
     cost: "fit: a sort of the samples, at most 2^20 per scale; encode: O(dim), times log(levels) for lloyd-max",
@@ -61,47 +61,51 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Scalar {
-    /// Values that are usual together, for every parameter that is not written.
+    /// A common combination of settings under its usual name. Parameters written beside it take precedence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Bits per component.
+    /// Bits per component; every component is rounded to one of 2^bits levels.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
-    /// How the levels are placed: evenly, or where the mean squared error is least.
+    /// How the levels are placed. `uniform` needs no table of levels; `lloyd-max` has the least distortion at a fixed
+    /// rate; `uniform-threshold` is for codes that will be entropy-coded.
     pub levels: Levels,
-    /// What shares one set of levels: all components, each dimension, or each vector or block of one (whose scale is stored
-    /// with it).
+    /// Which values share one set of levels. `tensor` and `dimension` store nothing per vector. `vector` and `block`
+    /// store a scale with every vector or block: 64 bits, or 32 with `symmetric: true`.
     pub scope: Scope,
-    /// What a uniform grid spans: all training values, most of them, or the span of least mean squared error.
+    /// The span of a uniform grid. Used by `levels: uniform` only.
     pub range: Range,
-    /// Levels symmetric about zero; otherwise an offset (zero point) is fitted as well.
+    /// Whether levels are symmetric about zero. If false, an offset (zero point) is fitted as well. Use it for data
+    /// centred on zero, or to save the 32 bits of the offset with `scope: vector` or `block`.
     pub symmetric: bool,
 }
 
-/// Placement of levels.
+/// How levels are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Levels {
-    /// Evenly spaced.
+    /// Evenly spaced levels.
     Uniform,
-    /// Minimum mean squared error for the training values.
+    /// The levels that minimize the mean squared error on the training values (Lloyd–Max).
     LloydMax,
-    /// Thresholds evenly spaced, so many deviations of the training values apart, with zero deviation in the middle of a
-    /// cell, and the centroid of each cell as its level: nearly optimal once symbols are entropy-coded (Gish and Pierce 1968).
+    /// Evenly spaced decision thresholds; each level is the centroid of its cell. The value N is the distance between
+    /// thresholds in standard deviations of the training values, and the mean lies in the middle of a cell. Nearly
+    /// optimal when symbols are entropy-coded (Gish and Pierce 1968).
     UniformThreshold(#[schemars(range(min = 0.001, max = 10.0))] f64),
 }
 
-/// What shares one set of levels.
+/// Which values share one set of levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// All components of all vectors.
+    /// One set of levels for all components of all vectors.
     Tensor,
-    /// Each dimension its own.
+    /// One set of levels per dimension.
     Dimension,
-    /// Each vector its own scale, stored with its code.
+    /// One scale per vector, stored with its code.
     Vector,
-    /// Each run of so many components of a vector its own scale, stored with its code; the last may be shorter.
+    /// One scale per block of N consecutive components of a vector, stored with its code. The last block of a vector
+    /// may be shorter.
     Block(#[schemars(range(min = 1))] usize),
 }
 
@@ -109,23 +113,25 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Range {
-    /// Evenly from the smallest to the largest value, both included (with 1 bit: the middles of the two halves).
+    /// From the smallest to the largest training value, both of which are levels. With 1 bit, the levels are the
+    /// midpoints of the two halves of this span.
     Minmax,
-    /// The span of least mean squared error; values outside are clipped.
+    /// The span that minimizes the mean squared error; values outside are clipped.
     Mse,
-    /// From quantile to quantile, so that this share of the values, in percent, is inside; those outside are clipped.
+    /// The middle N percent of the training values; values outside are clipped.
     Percentile(#[schemars(range(min = 1.0, max = 100.0))] f64),
 }
 
-/// Usual settings by the names they go by.
+/// Common settings by the names they go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// 8 bits, each dimension evenly from its smallest to its largest training value (zero point and scale).
+    /// 8 bits; each dimension has a uniform grid from its smallest to its largest training value (zero point and
+    /// scale).
     Int8,
-    /// 4 bits, each dimension on the span of least mean squared error.
+    /// 4 bits; each dimension has the uniform grid that minimizes its mean squared error.
     Int4,
-    /// The sign of each component, at one magnitude for all.
+    /// The sign of each component, decoded to plus or minus one magnitude shared by all components.
     Binary,
 }
 

@@ -18,7 +18,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "vq",
-    summary: "One codebook learned online from mini-batches by moving averages, with reset of dead codewords",
+    summary: "VQ-EMA: one codebook for whole vectors, learned from mini-batches by moving averages, with reset of dead codewords",
     paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017 (appendix A.1); Dhariwal et al., Jukebox, 2020 (restarts of dead codewords)",
     rate: "log2(codewords), rounded up",
     cost: "fit: O(n · dim · codewords) per epoch, twice; encode: O(dim · codewords)",
@@ -36,33 +36,35 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Vq {
-    /// Number of codewords.
+    /// Number of codewords. A code takes log2 of it bits, rounded up.
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
-    /// What is kept of the moving averages at each batch.
+    /// Decay γ of the moving averages: after each batch, average ← γ·average + (1−γ)·batch. A higher value averages
+    /// over more batches.
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub decay: f64,
-    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used; 0 leaves dead
-    /// codewords dead.
+    /// Resets a codeword whose average usage falls below this fraction of even usage (each codeword used equally
+    /// often): it is placed next to a codeword that is in use. 0 turns resets off, so that dead codewords stay dead.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reset_below: f64,
-    /// Rows per batch.
+    /// Rows per batch. The codebook is updated after each batch.
     #[schemars(range(min = 1, max = 1000000))]
     pub batch: usize,
-    /// Passes over the training rows, each in a new order.
+    /// Passes over the training rows, each in a new random order.
     #[schemars(range(min = 1, max = 10000))]
     pub epochs: usize,
-    /// Codewords to start from.
+    /// The initial codewords. With `uniform` and `reset-below: 0` the codebook tends to collapse.
     pub init: Init,
 }
 
-/// Codewords to start from.
+/// The initial codewords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
-    /// Close together about zero: uniform within ±1/codewords, times the size of a component, as VQ-VAEs start.
+    /// Uniform within ±s/codewords in each component, where s is the root mean square of the components of the training
+    /// rows: close together around zero, as in the original VQ-VAE.
     Uniform,
-    /// Rows chosen at random.
+    /// Training rows drawn at random.
     Rows,
 }
 

@@ -15,7 +15,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "fsq",
-    summary: "Finite scalar quantization: latents bounded and rounded to a few levels per component, trained straight through",
+    summary: "Finite scalar quantization: bounds each latent component and rounds it to a few fixed levels; no codebook, straight-through gradients",
     paper: "Mentzer, Minnen, Agustsson and Tschannen, Finite scalar quantization: VQ-VAE made simple, 2023",
     rate: "groups × log2(product of levels), rounded up",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
@@ -37,19 +37,20 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Fsq {
-    /// Levels of each component of a group, from 2 to 256; five or more each are advised.
+    /// Number of levels of each component in a group, 2 to 256 each; the paper advises at least 5. A group has as many
+    /// codewords as the product of its levels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<Vec<usize>>,
-    /// Advised levels for about 2^preset codewords per group: 8, 10, 12, 14 or 16; 8 when no levels are given either. Those of
-    /// 12 make 4375 codewords, whose symbols take 13 bits.
+    /// The levels that the paper advises for about 2^preset codewords per group: 8, 10, 12, 14 or 16. Default: 8,
+    /// unless `levels` is given. Preset 12 has 4375 codewords, which take 13 bits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<u8>,
-    /// Groups of components, one symbol each.
+    /// Number of groups of latent components; each gives one symbol. More groups raise the rate.
     #[schemars(range(min = 1, max = 4096))]
     pub groups: usize,
-    /// What turns vectors into latents and back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, bottleneck and decoder are trained.
     pub training: Training,
 }
 

@@ -22,7 +22,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "gumbel",
-    summary: "Gumbel-softmax: a relaxed random choice of codewords, annealed towards a hard one",
+    summary: "Gumbel-softmax: a random soft choice of codewords, annealed to a hard choice",
     paper: "Jang, Gu and Poole, Categorical reparameterization with Gumbel-softmax, 2017; Maddison, Mnih and Teh, The concrete distribution, 2017; Ramesh et al., Zero-shot text-to-image generation, 2021 (schedules)",
     rate: "groups × log2(codewords), rounded up",
     cost: "fit: epochs × n × 3 times encoding and decoding, with O(latent · codewords) for all logits; encode: the encoder and O(latent · codewords)",
@@ -44,26 +44,30 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Gumbel {
-    /// Codewords of each codebook.
+    /// Codewords per codebook. A symbol takes log2 of it bits, rounded up.
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
-    /// Groups of components of a latent, each with logits and a codebook of its own.
+    /// Number of groups that the components of a latent are divided into. Each group has its own logits and codebook,
+    /// and gives one symbol. More groups raise the rate.
     #[schemars(range(min = 1, max = 4096))]
     pub groups: usize,
-    /// Temperature of the softmax, which is annealed.
+    /// Temperature of the softmax during training. A low temperature makes the choice close to one codeword, with
+    /// noisier gradients.
     pub temperature: Temperature,
-    /// Let the temperature be trained, from its `start` on; `end` and `schedule` then say nothing.
+    /// Learns the temperature by gradients, starting at `temperature.start`. `temperature.end` and
+    /// `temperature.schedule` then have no effect.
     pub learnable_temperature: bool,
-    /// Choose one codeword going forward already while training, with the gradient of the soft choice.
+    /// Chooses a single codeword in the forward pass of training and uses the gradient of the soft choice (the
+    /// straight-through variant).
     pub hard: bool,
-    /// Weight of the divergence of the choice from a uniform one, `KL(softmax(logits) ‖ uniform)` in nats per group.
+    /// Weight of the loss KL(softmax(logits) ‖ uniform), in nats per group. Raise it if codewords go unused.
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub kl_weight: f64,
-    /// Codewords to start from; logits start as those of the nearest codeword.
+    /// The initial codewords. The initial logits choose the nearest of them.
     pub start: Start,
-    /// What turns vectors into latents and back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, bottleneck and decoder are trained.
     pub training: Training,
 }
 

@@ -16,7 +16,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lfq",
-    summary: "Lookup-free quantization: the sign of each latent component, kept in balance by entropies; spherical if asked",
+    summary: "Lookup-free quantization: the sign of each latent component, with an entropy loss that keeps both signs in use; optionally spherical (BSQ)",
     paper: "Yu et al., Language model beats diffusion: tokenizer is key to visual generation (MAGVIT-v2), 2023; Zhao, Xiong and Krähenbühl, Image and video tokenization with binary spherical quantization, 2024",
     rate: "bits",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
@@ -37,30 +37,32 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lfq {
-    /// Components of a latent, one bit each. Equal groups of up to 16 make one symbol each; with a prime number beyond 16 each bit is
-    /// a symbol of its own.
+    /// Bits per vector: the number of latent components, one bit each. Bits are packed into equal groups of at most 16,
+    /// and each group is one symbol. If the number is a prime above 16, each bit is a symbol of its own.
     #[schemars(range(min = 1, max = 65536))]
     pub bits: usize,
-    /// Bring latents to unit length, and signs with them (binary spherical quantization).
+    /// Scales latents, and the vectors of signs, to unit length (binary spherical quantization).
     #[serde(default)]
     pub spherical: bool,
-    /// Weight of the entropy loss: how undecided single signs are, less `diversity` times how undecided they are on average; in nats
-    /// per component, over the 64 rows of a gradient, at a temperature of one half.
+    /// Weight of the entropy loss H(row) − diversity · H(mean). H(row) is the entropy of each sign, averaged over rows;
+    /// H(mean) is the entropy of the average sign. Both are in nats per component, over the 64 rows of one gradient, at
+    /// temperature 1/2. Raise it if bits stay undecided or always have the same value; 0 turns the loss off.
     #[serde(default = "default_entropy_weight")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub entropy_weight: f64,
-    /// What an even use of both signs counts against the decidedness of single ones.
+    /// Weight of the second term of the entropy loss, which rewards using both signs equally often. Raise it if some
+    /// bits almost always have the same value.
     #[serde(default = "default_diversity")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub diversity: f64,
-    /// Weight of the commitment loss, which pulls latents to their signs.
+    /// Weight β of the commitment loss, which keeps latents close to their signs.
     #[serde(default = "default_beta")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub beta: f64,
-    /// What turns vectors into latents and back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     #[serde(default)]
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, bottleneck and decoder are trained.
     #[serde(default)]
     pub training: Training,
 }

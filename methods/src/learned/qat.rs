@@ -15,7 +15,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "qat",
-    summary: "Quantization-aware training: a scalar quantizer of latents whose steps and offsets are learned with all else",
+    summary: "Quantization-aware training: a scalar quantizer of latents; its steps and offsets are learned together with encoder and decoder",
     paper: "Esser et al., Learned step size quantization, 2020; Bhalgat et al., LSQ+, 2020 (learned offsets)",
     rate: "latent × bits",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
@@ -36,12 +36,12 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Qat {
-    /// Bits per component of a latent.
+    /// Bits per latent component; each is rounded to one of 2^bits levels.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
-    /// What turns vectors into latents and back; with `identity` only steps and offsets are learned.
+    /// The encoder and decoder. With `identity`, only the steps and offsets of the levels are learned.
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, steps, offsets and decoder are trained.
     pub training: Training,
 }
 

@@ -20,7 +20,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "rvqvae",
-    summary: "Residual VQ of learned latents: stages of codebooks trained with encoder and decoder, with quantizer dropout",
+    summary: "RVQ-VAE: a residual quantizer of latents, learned together with encoder and decoder; optional quantizer dropout",
     paper: "Zeghidour et al., SoundStream: an end-to-end neural audio codec, 2021; Défossez et al., High fidelity neural audio compression (EnCodec), 2022",
     rate: "stages × log2(codewords), rounded up",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(stages · beam · latent · codewords)",
@@ -41,47 +41,51 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rvqvae {
-    /// Number of stages, each for what the stages before have left.
+    /// Number of stages. Each stage codes the residual that the stages before it leave.
     #[schemars(range(min = 1, max = 256))]
     pub stages: usize,
-    /// Codewords of each stage.
+    /// Codewords per stage. A symbol takes log2 of it bits, rounded up.
     #[serde(default = "default_codewords")]
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
-    /// Share of the gradients that are taken with a random number of stages only, so that the first ones carry the most.
+    /// Fraction of the gradients (each covers 64 rows) that are computed with only the first few stages; their number
+    /// is random. A higher value puts more information into the first stages, so that codes can be cut short.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub quantizer_dropout: f64,
-    /// Partial codes kept per vector while encoding; 1 is the greedy search that training does.
+    /// Beam width: partial codes kept per vector when encoding. 1 is greedy search, which training always uses. A wider
+    /// beam lowers the distortion and slows down encoding.
     #[serde(default = "default_beam")]
     #[schemars(range(min = 1, max = 256))]
     pub beam: usize,
-    /// Weight of the commitment loss of each stage.
+    /// Weight β of the commitment loss, which keeps the input of each stage close to its codeword.
     #[serde(default = "default_beta")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub beta: f64,
-    /// How codewords follow the residuals that choose them.
+    /// How codewords are learned.
     #[serde(default = "default_update")]
     pub update: Update,
-    /// What moving averages keep at each batch.
+    /// Decay γ of the moving averages: after each batch, average ← γ·average + (1−γ)·batch. Used with `update: ema`,
+    /// and to track usage for `reset`.
     #[serde(default = "default_decay")]
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub decay: f64,
-    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used; 0 leaves dead
-    /// codewords dead.
+    /// Resets a codeword whose average usage falls below this fraction of even usage (each codeword used equally
+    /// often): it is placed next to a codeword that is in use, a tenth of the way to a row (Jukebox places it on the
+    /// row). 0 turns resets off, so that dead codewords stay dead.
     #[serde(default = "default_reset")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reset: f64,
-    /// How the gradient passes the choice of codewords.
+    /// How gradients pass through the choice of codewords. `gumbel` is not available here.
     #[serde(default = "default_estimator")]
     pub estimator: Estimator,
-    /// Codewords to start from, stage by stage.
+    /// The initial codewords of each stage.
     #[serde(default = "default_start")]
     pub start: Start,
-    /// What turns vectors into latents and back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     #[serde(default)]
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, bottleneck and decoder are trained.
     #[serde(default)]
     pub training: Training,
 }

@@ -17,7 +17,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "simvq",
-    summary: "SimVQ: codewords are fixed at random and trained through one linear map, which moves all of them at once",
+    summary: "SimVQ: random fixed vectors, mapped to codewords by one learned linear map, which moves all codewords together",
     paper: "Zhu et al., Addressing representation collapse in vector quantized models with one linear layer, 2024",
     rate: "groups × log2(codewords), rounded up",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(latent · codewords)",
@@ -38,18 +38,19 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Simvq {
-    /// Codewords of each codebook.
+    /// Codewords per codebook. A symbol takes log2 of it bits, rounded up.
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
-    /// Groups of components of a latent, each with a codebook of its own.
+    /// Number of groups that the components of a latent are divided into. Each group has its own codebook and gives one
+    /// symbol. More groups raise the rate.
     #[schemars(range(min = 1, max = 4096))]
     pub groups: usize,
-    /// Weight of the commitment loss, which pulls latents to their codewords.
+    /// Weight β of the commitment loss, which keeps latents close to their codewords.
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub beta: f64,
-    /// What turns vectors into latents and back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, bottleneck and decoder are trained.
     pub training: Training,
 }
 

@@ -18,7 +18,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "vqvae",
-    summary: "VQ-VAE: codebooks learned with encoder and decoder; moving averages, reset, rotation trick, cosine codes",
+    summary: "VQ-VAE: codebooks learned together with encoder and decoder; optional moving averages, resets, rotation trick and cosine codes",
     paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017; Fifty et al., Restructuring vector quantization with the rotation trick, 2024; Dhariwal et al., Jukebox, 2020 (reset); Yu et al., Vector-quantized image modeling with improved VQGAN, 2021 (cosine); Jang, Gu and Poole, 2017 (Gumbel)",
     rate: "groups × log2(codewords), rounded up",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(latent · codewords)",
@@ -41,35 +41,38 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Vqvae {
-    /// Codewords of each codebook.
+    /// Codewords per codebook. A symbol takes log2 of it bits, rounded up.
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
-    /// Groups of components of a latent, each with a codebook of its own.
+    /// Number of groups that the components of a latent are divided into. Each group has its own codebook and gives one
+    /// symbol. More groups raise the rate.
     #[schemars(range(min = 1, max = 4096))]
     pub groups: usize,
-    /// Weight of the commitment loss, which pulls latents to their codewords.
+    /// Weight β of the commitment loss, which keeps latents close to their codewords.
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub beta: f64,
-    /// How codewords follow the latents that choose them.
+    /// How codewords are learned.
     pub update: Update,
-    /// What moving averages keep at each batch.
+    /// Decay γ of the moving averages: after each batch, average ← γ·average + (1−γ)·batch. Used with `update: ema`,
+    /// and to track usage for `reset`.
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub decay: f64,
-    /// A codeword whose moving use falls below this share of an even use is moved beside one that is used (not onto a row, as
-    /// Jukebox does); 0 leaves dead codewords dead.
+    /// Resets a codeword whose average usage falls below this fraction of even usage (each codeword used equally
+    /// often): it is placed next to a codeword that is in use, a tenth of the way to a row (Jukebox places it on the
+    /// row). 0 turns resets off, so that dead codewords stay dead.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reset: f64,
-    /// How the gradient passes the choice of a codeword.
+    /// How gradients pass through the choice of a codeword.
     pub estimator: Estimator,
-    /// Temperature of the Gumbel estimator, in units of the mean squared distance to the nearest codeword.
+    /// Temperature with `estimator: gumbel`, in units of the mean squared distance to the nearest codeword.
     pub temperature: Temperature,
-    /// Bring latents and codewords to unit length, so that codewords are chosen by their cosine.
+    /// Scales latents and codewords to unit length, so that codewords are chosen by cosine similarity.
     pub cosine: bool,
-    /// Codewords to start from.
+    /// The initial codewords.
     pub start: Start,
-    /// What turns vectors into latents and back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     pub encoder: Encoder,
-    /// How everything is trained.
+    /// How encoder, bottleneck and decoder are trained.
     pub training: Training,
 }
 

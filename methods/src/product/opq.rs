@@ -20,7 +20,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "opq",
-    summary: "Optimized product quantizer: a rotation that makes product quantization lose least, then pq",
+    summary: "Optimized product quantizer: a learned rotation that minimizes the distortion of the product quantizer behind it",
     paper: "Ge, He, Ke and Sun, Optimized product quantization for approximate nearest neighbor search, 2013",
     rate: "m × bits",
     cost: "fit: iterations × (pq with 3 iterations, and O(n · dim²)); encode: O(dim² + dim · 2^bits)",
@@ -43,37 +43,40 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Opq {
-    /// Number of sub-quantizers; must divide the dimension of what they code.
+    /// Number of sub-quantizers; must divide the number of components that are coded (`dim`, or the dimension of the
+    /// vectors).
     #[schemars(range(min = 1))]
     pub m: usize,
-    /// Bits per sub-quantizer: each codebook has 2^bits codewords.
+    /// Bits per sub-quantizer; each codebook has 2^bits codewords.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
-    /// Components that are kept, those of the largest variance; all of them by default. Fewer leave more bits to each, and lose what the
-    /// others hold.
+    /// Number of components that are coded: those of the largest variance along principal axes. Default: all. A smaller
+    /// number leaves more bits per component, but loses the variance of the components that are dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub dim: Option<usize>,
-    /// Times that rotation and codebooks are fitted to each other, at most: it ends when the distortion stands still.
+    /// Alternations between fitting the rotation and fitting the codebooks, at most. Training ends earlier when the
+    /// distortion no longer falls.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 1000))]
     pub iterations: usize,
-    /// Rotation to start from.
+    /// The initial rotation.
     #[serde(default)]
     pub start: Start,
 }
 
-/// Rotation to start from.
+/// The initial rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
-    /// Whichever of the others ends with the least error after four iterations on some of the training rows.
+    /// Tries the other three for four iterations on a sample of the training rows, and keeps the one with the least
+    /// error.
     #[default]
     Auto,
-    /// None: the components as they come, which suits those that belong together by their order.
+    /// No rotation. It suits vectors whose neighbouring components belong together, such as SIFT.
     Identity,
-    /// Principal axes, dealt to the groups so that each gets an equal share of the variance.
+    /// Principal axes, assigned to the groups so that each group gets an equal share of the variance.
     Pca,
     /// A random rotation.
     Random,

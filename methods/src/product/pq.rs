@@ -15,7 +15,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "pq",
-    summary: "Product quantizer: m groups of components, each with its own codebook of 2^bits",
+    summary: "Product quantizer: m groups of components, each with its own codebook of 2^bits codewords",
     paper: "Jégou, Douze and Schmid, Product quantization for nearest neighbor search, 2011",
     rate: "m × bits",
     cost: "fit: O(n · dim · 2^bits) per iteration; encode: O(dim · 2^bits)",
@@ -29,18 +29,18 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Pq {
-    /// Number of sub-quantizers; must divide the dimension.
+    /// Number of sub-quantizers (groups of consecutive components); must divide the dimension.
     #[schemars(range(min = 1))]
     pub m: usize,
-    /// Bits per sub-quantizer: each codebook has 2^bits codewords.
+    /// Bits per sub-quantizer; each codebook has 2^bits codewords.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
-    /// Iterations of k-means, as `kmeans` has them.
+    /// Iterations of k-means per codebook, at most; see `iterations` of `kmeans`.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,
-    /// Where k-means starts.
+    /// How the initial codewords of k-means are chosen.
     #[serde(default)]
     pub init: Init,
 }

@@ -21,7 +21,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "rabitq",
-    summary: "Random rotation and 1 to 8 bits per component, with an unbiased estimate of distances",
+    summary: "RaBitQ: a random rotation, then 1 to 8 bits per component, with unbiased distance estimates",
     paper: "Gao and Long, RaBitQ, 2024; Gao, Gou, Xu, Yang, Long and Wong, Practical and asymptotically optimal quantization of high-dimensional vectors, 2024",
     rate: "dim × bits, plus 64",
     cost: "fit: O(n · dim), for the mean; encode: O(dim · log(dim))",
@@ -42,17 +42,17 @@ pub struct Rabitq {
     /// Bits per component.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
-    /// How long decoded vectors are. Search does not depend on it.
+    /// The length of decoded vectors. It affects distortion, not search.
     pub decode: Decode,
 }
 
-/// How long decoded vectors are.
+/// The length of decoded vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decode {
-    /// As the least squared error wants it: shorter than the original.
+    /// The length that minimizes the squared error: shorter than the original vector.
     Mse,
-    /// So that inner products with them are right on average: longer than the original.
+    /// The length that makes inner products with decoded vectors unbiased: longer than the original vector.
     Unbiased,
 }
 

@@ -21,7 +21,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "turboquant",
-    summary: "Random rotation and Lloyd–Max levels of the sphere, untrained; with unbiased inner products on request",
+    summary: "TurboQuant: a random rotation, then Lloyd–Max levels for uniform points on the sphere; not trained; optionally unbiased inner products",
     paper: "Zandieh, Daliri, Hadian and Mirrokni, TurboQuant: online vector quantization with near-optimal distortion rate, 2025",
     rate: "dim × bits, plus 32 (mse) or 64 (product)",
     cost: "fit: nothing; encode: O(dim · log(dim))",
@@ -50,17 +50,18 @@ pub struct Turboquant {
     /// Bits per component.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
-    /// What the code is made for.
+    /// What the code is optimized for.
     pub variant: Variant,
 }
 
-/// What the code is made for.
+/// What the code is optimized for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// Least squared error: all bits go into the levels.
+    /// Least squared error: all bits choose levels.
     Mse,
-    /// Unbiased inner products: one bit per component is the sign of a rotated residual.
+    /// Unbiased inner products: one bit per component is spent on the signs of a rotated residual, the others choose
+    /// levels.
     Product,
 }
 

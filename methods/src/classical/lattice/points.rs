@@ -3,15 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A lattice of high packing density in its dimension.
+/// A lattice with a low quantization error in its dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The hexagonal lattice, 2 components at a time: second moment .0801875.
+    /// The hexagonal lattice, 2 components per point. Normalized second moment 0.0801875 (a uniform scalar quantizer
+    /// has 1/12 = 0.0833).
     A2,
-    /// Integer vectors of even sum, 4 components at a time: .0766032.
+    /// Integer vectors with an even sum, 4 components per point. Normalized second moment 0.0766032.
     D4,
-    /// The Gosset lattice, 8 components at a time: .0716821.
+    /// The Gosset lattice, 8 components per point. Normalized second moment 0.0716821.
     E8,
 }
 

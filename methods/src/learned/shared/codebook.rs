@@ -12,25 +12,26 @@ use rand::{Rng, RngExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How codewords follow the latents that choose them.
+/// How codewords are learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Update {
-    /// By the gradient of the codebook loss.
+    /// By gradients of the codebook loss.
     Gradient,
-    /// By moving averages of the latents in their cells.
+    /// As moving averages of the latents that are assigned to them.
     Ema,
 }
 
-/// Codewords to start from.
+/// The initial codewords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
-    /// Close together about zero: uniform within ±1/codewords, times the size of a component, as VQ-VAEs start.
+    /// Uniform within ±s/codewords in each component, where s is the root mean square of the latent components: close
+    /// together around zero, as in the original VQ-VAE. Codebooks that start here tend to collapse.
     Uniform,
-    /// Latents of rows chosen at random.
+    /// Latents of training rows drawn at random.
     Rows,
-    /// A few iterations of k-means on the latents of the training rows.
+    /// 10 iterations of k-means on the latents of the training rows.
     Kmeans,
 }
 

@@ -14,17 +14,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
-/// What turns vectors into latents, and its counterpart that turns them back.
+/// The encoder, which maps vectors to latents, and the decoder, which maps latents back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
 pub enum Encoder {
-    /// Latents are the vectors, centred and divided by one number.
+    /// No network. Latents are the vectors, centred and divided by one common scale.
     Identity,
-    /// An affine map each way, trained from principal axes on.
+    /// An affine map each way. It starts as the projection onto principal axes.
     Linear(Linear),
-    /// Principal axes, and beside them a network of one hidden layer that learns to correct them.
+    /// The linear encoder plus a network with one hidden layer that learns a correction to it.
     Mlp(Mlp),
-    /// Principal axes, and beside them two convolutions that learn to correct them; for square patches of pictures.
+    /// The linear encoder plus two convolutions that learn a correction to it; for square image patches.
     Conv(Conv),
 }
 
@@ -32,7 +32,8 @@ pub enum Encoder {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Linear {
-    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
+    /// Components of a latent. Default: the number that the bottleneck requires; if it accepts any, the smaller of 128
+    /// and the dimension, rounded down to a multiple of `groups`, but at least `groups`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 8192))]
     pub latent: Option<usize>,
@@ -42,10 +43,11 @@ pub struct Linear {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mlp {
-    /// Components of the hidden layer.
+    /// Units of the hidden layer. More units fit better, and train and encode more slowly.
     #[schemars(range(min = 1, max = 65536))]
     pub hidden: usize,
-    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
+    /// Components of a latent. Default: the number that the bottleneck requires; if it accepts any, the smaller of 128
+    /// and the dimension, rounded down to a multiple of `groups`, but at least `groups`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 8192))]
     pub latent: Option<usize>,
@@ -57,20 +59,22 @@ impl Default for Mlp {
     }
 }
 
-/// Two convolutions each way, on patches of `size×size` places of `channels` values each, channels of a place together.
+/// Two convolutions each way, on patches of `size×size` positions with `channels` values each; the channels of a
+/// position are adjacent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Conv {
-    /// Places on each side; a multiple of 4.
+    /// Height and width of the patches, in pixels; a multiple of 4.
     #[schemars(range(min = 4, max = 256))]
     pub size: usize,
-    /// Values per place: 3 for colour, 1 for grey.
+    /// Values per pixel: 3 for colour, 1 for grey.
     #[schemars(range(min = 1, max = 256))]
     pub channels: usize,
-    /// Channels after the first convolution; twice as many after the second.
+    /// Channels after the first convolution; the second has twice as many.
     #[schemars(range(min = 1, max = 1024))]
     pub features: usize,
-    /// Components of a latent; default: what the bottleneck needs, else 128 or fewer, and no fewer than groups.
+    /// Components of a latent. Default: the number that the bottleneck requires; if it accepts any, the smaller of 128
+    /// and the dimension, rounded down to a multiple of `groups`, but at least `groups`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 8192))]
     pub latent: Option<usize>,

@@ -7,16 +7,17 @@ use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the gradient passes the choice of a codeword.
+/// How gradients pass through the choice of a codeword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Estimator {
-    /// As if nothing had happened (Bengio, Léonard and Courville 2013).
+    /// The gradient at the codeword is copied to the latent unchanged (Bengio, Léonard and Courville 2013).
     StraightThrough,
-    /// Turned and stretched as the latent is to become its codeword (Fifty et al. 2024, the rotation trick).
+    /// The gradient is rotated and scaled so that it makes the same angle with the latent as it made with the codeword:
+    /// the rotation trick (Fifty et al. 2024).
     Rotation,
-    /// As that of a mean of codewords, weighted by a softmax of negative squared distances with Gumbel noise (Jang, Gu and
-    /// Poole 2017; Maddison, Mnih and Teh 2017).
+    /// The gradient of a weighted mean of codewords. The weights are a softmax of negative squared distances with
+    /// Gumbel noise (Jang, Gu and Poole 2017; Maddison, Mnih and Teh 2017).
     Gumbel,
 }
 

@@ -4,29 +4,29 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// A temperature that falls while training goes on.
+/// A temperature that changes during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Temperature {
-    /// At the first step.
+    /// Temperature at the first step.
     #[schemars(range(min = 0.001, max = 1000.0))]
     pub start: f64,
-    /// At the last step.
+    /// Temperature at the last step.
     #[schemars(range(min = 0.001, max = 1000.0))]
     pub end: f64,
-    /// On which way it goes from one to the other.
+    /// How the temperature moves from `start` to `end`.
     pub schedule: Decay,
 }
 
-/// A way from one value to another.
+/// How a value moves from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
-    /// Half a period of the cosine: slow, fast, slow.
+    /// Half a period of a cosine: slow at both ends, fast in the middle.
     Cosine,
-    /// The same factor at every step.
+    /// By the same factor at every step.
     Exponential,
-    /// The same difference at every step.
+    /// By the same difference at every step.
     Linear,
 }
 

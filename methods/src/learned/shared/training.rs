@@ -19,13 +19,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Training {
-    /// Passes over the training rows, each in a new order.
+    /// Passes over the training rows, each in a new random order. More epochs lower the distortion and take
+    /// proportionally more time.
     #[schemars(range(min = 1, max = 10000))]
     pub epochs: usize,
-    /// Rows per step. Gradients are taken of 64 rows at a time and averaged.
+    /// Rows per step of Adam. The gradient of a batch is the average of gradients over 64 rows each.
     #[schemars(range(min = 1, max = 1000000))]
     pub batch: usize,
-    /// Largest step of Adam; it rises to that over the first twentieth of all steps and falls as a cosine.
+    /// Peak learning rate of Adam. The rate rises linearly over the first 5% of the steps, then falls along a cosine to
+    /// 1% of the peak. Lower it if training diverges.
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub learning_rate: f64,
 }
