@@ -45,7 +45,7 @@ pub enum DatasetError {
         reason: String,
     },
     /// A file name that no format claims.
-    #[error("{} has no known format", .path.display())]
+    #[error("the format of {} is unknown", .path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum DatasetError {
         reason: String,
     },
     /// A file that is not the one the catalog knows.
-    #[error("{} is damaged or not the original: its sha256 is {found}, the catalog says {expected}", .path.display())]
+    #[error("{} is damaged or not the original: its SHA-256 is {found}; the catalog states {expected}", .path.display())]
     Digest {
         /// The file.
         path: PathBuf,
@@ -101,7 +101,7 @@ pub enum DatasetError {
         value: f32,
     },
     /// A row of zeros under the cosine.
-    #[error("dataset `{name}`: {row} is all zeros and has no direction, but the metric is cosine{}", if *.count > 1 { format!(" ({count} such rows in all)") } else { String::new() })]
+    #[error("dataset `{name}`: {row} is all zeros; the metric cosine needs nonzero rows{}", if *.count > 1 { format!(" ({count} such rows)") } else { String::new() })]
     ZeroRow {
         /// The dataset.
         name: String,
@@ -132,7 +132,7 @@ impl DatasetError {
                 )
             }
             DatasetError::Io { .. } => {
-                "paths in an experiment are relative to its file, on the command line to the current folder".to_owned()
+                "relative paths start at the experiment file, or at the current folder on the command line".to_owned()
             }
             DatasetError::Malformed { .. } => return None,
             DatasetError::UnknownFormat { known, .. } => format!("known extensions: {known}"),
@@ -144,8 +144,8 @@ impl DatasetError {
             DatasetError::Range { .. } => {
                 "multiply all vectors by one factor so that their norms are near 1; codes do not change".to_owned()
             }
-            DatasetError::NonFinite { .. } => "quantizers need finite vectors: drop or repair the row".to_owned(),
-            DatasetError::ZeroRow { .. } => "drop such rows, or use `metric: l2`".to_owned(),
+            DatasetError::NonFinite { .. } => "quantizers need finite vectors: remove or fix the row".to_owned(),
+            DatasetError::ZeroRow { .. } => "remove such rows, or use `metric: l2`".to_owned(),
         })
     }
 }

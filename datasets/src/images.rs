@@ -221,7 +221,7 @@ impl ImagePlan {
                 None => Ok(rows.min(default)),
                 Some(wanted) if (1..=rows).contains(&wanted) => Ok(wanted),
                 Some(wanted) => Err(wrong(format!(
-                    "{wanted} {part} patches are asked for, its images hold {rows}; use 1 to {rows}"
+                    "{wanted} {part} patches are requested, but its images have {rows}; use 1 to {rows}"
                 ))),
             }
         };

@@ -35,7 +35,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path, u64::MAX)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        io::Error::other(format!("it is no text: byte {at} is not UTF-8"))
+        io::Error::other(format!("it is not text: byte {at} is not UTF-8"))
     })
 }
 

@@ -119,7 +119,7 @@ impl Source {
             }
             _ => Err(ParamError {
                 param: None,
-                message: "this is no dataset".into(),
+                message: "this is not a dataset".into(),
                 help: Some(format!(
                     "write a name ({}), or a mapping with `path:`, `images:` or `synthetic:`",
                     catalog::entries().iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
@@ -179,7 +179,7 @@ impl Source {
                     return Resolved::from(plan).of_dim(name, entry.dim);
                 }
                 let Some(base) = &entry.base else {
-                    let reason = "the catalog gives it neither `base` nor `images`".to_owned();
+                    let reason = "its catalog entry has neither `base` nor `images`".to_owned();
                     return Err(DatasetError::Shape { name: name.clone(), reason });
                 };
                 let paths = Paths {
@@ -368,7 +368,7 @@ impl Resolved {
         if self.summary.dim == dim {
             return Ok(self);
         }
-        let reason = format!("its rows have {} components, the catalog says {dim}", self.summary.dim);
+        let reason = format!("its rows have {} components; the catalog states {dim}", self.summary.dim);
         Err(DatasetError::Shape { name: name.to_owned(), reason })
     }
 

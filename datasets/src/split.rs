@@ -77,7 +77,7 @@ const ROW: Unit = Unit { one: "row", all: "rows of the file", example: "0..20000
 pub(crate) const IMAGE: Unit = Unit { one: "image", all: "images", example: "0..16" };
 
 fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String> {
-    let no_range = || format!("`{text}` is no {} range; write it like {}", unit.one, unit.example);
+    let no_range = || format!("`{text}` is not a {} range; write it like {}", unit.one, unit.example);
     let (start, end) = text.split_once("..").ok_or_else(no_range)?;
     let number = |s: &str| s.trim().parse::<usize>().map_err(|_| no_range());
     let (start, end) = (number(start)?, number(end)?);
@@ -90,7 +90,7 @@ fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String>
 /// `wanted` of the rows `free`, in ascending order; they are taken out of it.
 fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize, unit: Unit) -> Result<Vec<usize>, String> {
     if wanted > free.len() {
-        return Err(format!("{wanted} {part} {}s are asked for, {} of {n} are left", unit.one, free.len()));
+        return Err(format!("{wanted} {part} {}s are requested, but only {} of {n} are left", unit.one, free.len()));
     }
     let mut rows = free.split_off(free.len() - wanted);
     rows.sort_unstable();

@@ -211,9 +211,7 @@ fn what_a_run_would_refuse_is_found_by_a_dry_run() {
         // Counted in the file, and not within its part.
         (
             "path = \"zero.fvecs\"\nmetric = \"cosine\"",
-            Some(
-                "row 5500 of zero.fvecs is all zeros and has no direction, but the metric is cosine (500 such rows in all)",
-            ),
+            Some("row 5500 of zero.fvecs is all zeros; the metric cosine needs nonzero rows (500 such rows)"),
         ),
     ] {
         let source = Source::File(toml::from_str(&format!("{more}\n{split}")).expect("a source"));

@@ -55,8 +55,8 @@ fn vecs_files_that_lie_are_refused_with_a_reason() {
     let cases: [(&str, Vec<u8>, &str); 5] = [
         ("empty.fvecs", vec![], "ends early"),
         ("negative.fvecs", row(-1, &[]), "claims -1 components"),
-        ("huge.fvecs", row(i32::MAX, &[1.0]), "no whole number of rows"),
-        ("short.fvecs", [row(2, &[1.0, 2.0]), vec![2, 0, 0]].concat(), "no whole number of rows"),
+        ("huge.fvecs", row(i32::MAX, &[1.0]), "not a multiple of a row"),
+        ("short.fvecs", [row(2, &[1.0, 2.0]), vec![2, 0, 0]].concat(), "not a multiple of a row"),
         ("mixed.fvecs", [row(2, &[1.0, 2.0]), row(3, &[1.0, 2.0])].concat(), "row 1 has 3 components"),
     ];
     for (name, bytes, expected) in cases {

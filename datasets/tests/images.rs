@@ -175,7 +175,7 @@ fn pictures_that_lie_are_refused_with_a_reason() {
     let path = write(dir.path(), "good.png", &photo).display().to_string();
     for part in ["", "0", "257", "x", "-1"] {
         let reason = reason(&format!("{path}#{part}"));
-        assert!(reason.contains("is no size of patches; write their side in pixels"), "{part}: {reason}");
+        assert!(reason.contains("is not a patch size; write the side of a patch in pixels"), "{part}: {reason}");
     }
 }
 
@@ -315,7 +315,7 @@ fn sets_of_images_that_cannot_be_are_refused() {
         ("images = 'absent'\npatch = 4", "cannot read"),
         ("images = 'nothing'", "holds no .webp and no .png file"),
         ("images = 'p0.PNG'\npatch = 4", "1 image cannot be held out for 3 parts"),
-        ("images = ['p0.PNG', 'p1.webp', 'notes.txt']", "has no known format"),
+        ("images = ['p0.PNG', 'p1.webp', 'notes.txt']", "is unknown"),
         ("images = ['p0.PNG', 'p1.webp', 'p2.PNG']", "p2.PNG is not a usable picture file: its 8×4 pixels do not fill"),
         ("images = ['p0.PNG', 'p1.webp', 'p0.PNG']\npatch = 4", "two of its images are called `p0`"),
         ("images = ['p0.PNG', 'p1.webp', 'other/p0.png']\npatch = 4", "two of its images are called `p0`"),
@@ -323,10 +323,10 @@ fn sets_of_images_that_cannot_be_are_refused() {
         ("images = ['p2.PNG', 'p3.webp']\ntrain = 'p3.webp'\npatch = 4", "p3.webp is there twice"),
         ("images = '.'\npatch = 0", "`patch: 0` is out of range"),
         ("images = '.'\npatch = 4\nsplit = { train = '0..9' }", "image range 0..9 does not lie within the 5 images"),
-        ("images = '.'\npatch = 4\nsplit = { train = 5 }", "5 training images are asked for, 4 of 5 are left"),
+        ("images = '.'\npatch = 4\nsplit = { train = 5 }", "5 training images are requested, but only 4 of 5 are left"),
         ("images = '.'\npatch = 4\nsplit = { train = '0..2', base = '1..3' }", "images 1..3 are in two parts"),
         ("images = '.'\npatch = 4\nsplit = { train = '0..2', train_patches = 99 }", "its images hold 10"),
-        ("images = '.'\npatch = 4\nsplit = { query_patches = 0 }", "0 query patches are asked for"),
+        ("images = '.'\npatch = 4\nsplit = { query_patches = 0 }", "0 query patches are requested"),
     ];
     for (text, expected) in cases {
         let error = resolve(dir.path(), text).expect_err(text).to_string();

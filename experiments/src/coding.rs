@@ -73,7 +73,7 @@ pub enum CodingError {
         path: PathBuf,
     },
     /// Vectors of another dimension than the quantizer's.
-    #[error("{} holds vectors of {found} components; the model is for {dim}", path.display())]
+    #[error("{} has vectors of {found} components; the model needs {dim}", path.display())]
     Dimension {
         /// The input.
         path: PathBuf,
@@ -93,13 +93,13 @@ pub enum CodingError {
         size: usize,
     },
     /// Codes with a value that is not a whole number from 0 to 255.
-    #[error("{} holds values that are no bytes", path.display())]
+    #[error("{} holds values that are not bytes", path.display())]
     NotBytes {
         /// The input.
         path: PathBuf,
     },
     /// A code that decodes to NaN or to an infinity.
-    #[error("code {code} of {} decodes to {value}, which is no vector", path.display())]
+    #[error("code {code} of {} decodes to {value}, which is not finite", path.display())]
     NotFinite {
         /// The input.
         path: PathBuf,
@@ -128,11 +128,11 @@ pub enum CodingError {
         needed: u64,
     },
     /// The quantizer has taken more than there was.
-    #[error("a memory budget of {budget} is too little: {} were taken", mebibytes(*needed))]
+    #[error("a memory budget of {budget} is too little: {} were used", mebibytes(*needed))]
     Exceeded {
         /// The budget.
         budget: ByteSize,
-        /// Bytes that were taken.
+        /// Bytes that were used.
         needed: u64,
     },
     /// [`Coding::interrupt`] was set.

@@ -80,7 +80,7 @@ impl Document {
             Ok(text) => Document::parse(name, &text),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
-                Err(Fault::new(format!("{name} is no text: byte {at} is not UTF-8"), "save it as UTF-8"))
+                Err(Fault::new(format!("{name} is not text: byte {at} is not UTF-8"), "save it as UTF-8"))
             }
         }
     }
@@ -168,7 +168,7 @@ impl Located for Document {
 }
 
 fn too_long(name: &str) -> Fault {
-    let help = format!("an experiment file has at most {}; use `sweep` in place of long lists", size(MAX_TEXT));
+    let help = format!("an experiment file has at most {}; use `sweep` instead of long lists", size(MAX_TEXT));
     Fault::new(format!("{name} is too long"), help)
 }
 
@@ -222,7 +222,7 @@ impl<'t> Builder<'t> {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let at = self.byte(*error.marker());
-                let help = "check indentation, brackets and quotes near this place".to_owned();
+                let help = "check indentation, brackets and quotes near here".to_owned();
                 Err(Stop {
                     bytes: at..at,
                     message: format!("this is not valid YAML: {}", error.info()),
@@ -256,7 +256,7 @@ impl<'t> Builder<'t> {
     /// Counts what is about to be held, and refuses what goes beyond the bounds.
     fn hold(&mut self, span: Span, nodes: usize, bytes: usize) -> Result<(), Stop> {
         (self.nodes, self.held) = (self.nodes + nodes, self.held + bytes);
-        let aliases = "an alias counts as what it stands for; use `sweep` in place of long lists";
+        let aliases = "an alias counts as what it stands for; use `sweep` instead of long lists";
         if self.nodes > MAX_NODES {
             return self.stop(span, format!("this document holds more than {MAX_NODES} values"), aliases);
         }
@@ -274,8 +274,8 @@ impl<'t> Builder<'t> {
         depth: usize,
     ) -> Result<(Value, Place), Stop> {
         if depth > MAX_DEPTH {
-            let message = format!("this document is nested more than {MAX_DEPTH} levels deep");
-            return self.stop(span, message, "an experiment file is flat");
+            let message = format!("this document has more than {MAX_DEPTH} levels of nesting");
+            return self.stop(span, message, "an experiment file needs only a few");
         }
         self.hold(span, 1, 0)?;
         let start = self.byte(span.start);
@@ -308,7 +308,7 @@ impl<'t> Builder<'t> {
                 let cost = self.anchors.get(&anchor).map(cost);
                 let Some((nodes, bytes)) = cost else {
                     let help = "define the anchor before its use";
-                    return self.stop(span, "this alias refers to itself or to nothing", help);
+                    return self.stop(span, "this alias refers to itself or to an unknown anchor", help);
                 };
                 self.hold(span, nodes, bytes)?;
                 (self.anchors.get(&anchor).cloned().unwrap_or_default(), Below::Nothing, 0)
@@ -337,11 +337,7 @@ impl<'t> Builder<'t> {
                 return self.stop(span, "merge keys (`<<`) are not supported", "repeat the keys, or use `sweep`");
             }
             if map.contains_key(&key) {
-                return self.stop(
-                    span,
-                    format!("the key `{key}` stands here for the second time"),
-                    "keep one of the two",
-                );
+                return self.stop(span, format!("the key `{key}` is repeated"), "keep one of the two");
             }
             self.hold(span, 0, key.len())?;
             let range = self.range(span);

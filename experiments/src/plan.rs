@@ -113,7 +113,7 @@ impl Plan {
         if !document.value().is_object() {
             let help =
                 "an experiment is a mapping with `name`, `datasets` and `methods`; see experiments/quickstart.yaml";
-            return Err(vec![Fault::at(document, "", "this is no experiment", Some(help.into()))]);
+            return Err(vec![Fault::at(document, "", "this is not an experiment", Some(help.into()))]);
         }
         let mut experiment: Experiment = match strict::from_value(document.value().clone()) {
             Ok(experiment) => experiment,

@@ -199,7 +199,7 @@ fn perform(
             values.extend(measure.measure(&subject).map_err(at_step(name))?);
         }
         if let Some(v) = values.iter().find(|v| !v.value.is_finite()) {
-            let reason = format!("{} came out as {}, which is no measurement", v.metric, v.value);
+            let reason = format!("{} is {}, which is not finite", v.metric, v.value);
             return Err(because(Cause::Trial)(reason));
         }
         if let Some(wanted) = &request.pictures {

@@ -43,7 +43,7 @@ impl FromStr for Seconds {
     fn from_str(text: &str) -> Result<Seconds, String> {
         parse(text, &DURATIONS)
             .map(Seconds)
-            .ok_or_else(|| format!("`{text}` is no duration; write it like 30ms, 10s, 10m or 2h"))
+            .ok_or_else(|| format!("`{text}` is not a duration; write it like 30ms, 10s, 10m or 2h"))
     }
 }
 
@@ -52,7 +52,7 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<ByteSize, String> {
         let bytes = parse(text, &SIZES).map(|bytes| ByteSize(bytes as u64));
-        bytes.ok_or_else(|| format!("`{text}` is no size; write it like 512MiB or 2GiB"))
+        bytes.ok_or_else(|| format!("`{text}` is not a size; write it like 512MiB or 2GiB"))
     }
 }
 

@@ -64,10 +64,7 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
     let [transform] = transforms else {
         return match transforms {
             [] => self::codec(text, codec),
-            _ => Err(refuse(
-                format!("`{text}` chains several transforms"),
-                "one transform before the codec is what there is",
-            )),
+            _ => Err(refuse(format!("`{text}` chains several transforms"), "use one transform before the codec")),
         };
     };
     let (name, mut params) = self::codec(text, codec)?;
@@ -82,7 +79,7 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
             }
             _ => Err(refuse(
                 format!("`{transform}` in `{text}` keeps some components for another codec"),
-                "OPQ16_64,PQ16x8 does so for a product quantizer of as many groups; PCA64 does before any codec",
+                "OPQ16_64 needs a product quantizer with as many groups behind it, such as OPQ16_64,PQ16x8; PCA64 keeps some components for any codec",
             )),
         };
     }
@@ -98,8 +95,8 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
         json!("random-rotation")
     } else {
         return Err(refuse(
-            format!("`{transform}` in `{text}` is no transform known here"),
-            "PCA64, OPQ16 and RR64 are (a number after RR is taken to be the dimension of the vectors)",
+            format!("`{transform}` in `{text}` is not a known transform"),
+            "use PCA64, OPQ16 or RR64 (the number after RR is the dimension of the vectors)",
         ));
     };
     params["transform"] = written;
@@ -108,13 +105,13 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
 
 /// The codec at the end of a factory string.
 fn codec(text: &str, codec: &str) -> Result<(&'static str, Value), ParamError> {
-    let unknown = || refuse(format!("`{codec}` in `{text}` is no codec known here"), &format!("write {FORMS}"));
+    let unknown = || refuse(format!("`{codec}` in `{text}` is not a known codec"), &format!("write {FORMS}"));
     if let Some(bits) = codec.strip_prefix("SQ") {
         return match bits {
             "8" | "6" | "4" => Ok(("scalar", json!({ "bits": bits.parse::<u8>().unwrap_or(8) }))),
             _ => Err(refuse(
-                format!("`{codec}` in `{text}` is no scalar quantizer known here"),
-                "SQ8, SQ6 and SQ4 are; `scalar` itself takes 1 to 8 bits",
+                format!("`{codec}` in `{text}` is not a known scalar quantizer"),
+                "use SQ8, SQ6 or SQ4; the method `scalar` takes 1 to 8 bits",
             )),
         };
     }
@@ -192,11 +189,11 @@ mod tests {
             ("OPQ8_64,PQ16x8", "keeps some components for another codec"),
             ("OPQ16_x,PQ16x8", "keeps some components for another codec"),
             ("ITQ64,LSH", "has no counterpart here"),
-            ("PQ16xx8", "is no codec known here"),
-            ("PQ", "is no codec known here"),
-            ("", "is no codec known here"),
-            ("SQ5", "is no scalar quantizer known here"),
-            ("XY8,PQ16x8", "is no transform known here"),
+            ("PQ16xx8", "is not a known codec"),
+            ("PQ", "is not a known codec"),
+            ("", "is not a known codec"),
+            ("SQ5", "is not a known scalar quantizer"),
+            ("XY8,PQ16x8", "is not a known transform"),
             ("PCA64,OPQ8,PQ8", "chains several transforms"),
         ] {
             let error = parse(json!(text)).expect_err(text);

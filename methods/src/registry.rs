@@ -56,11 +56,11 @@ impl Exemption {
     /// Whether the law does not apply to this method.
     ///
     /// # Panics
-    /// When [`Exemption::with`] is no JSON object.
+    /// When [`Exemption::with`] is not a JSON object.
     pub fn covers(&self, method: &dyn Method) -> bool {
         let with: serde_json::Map<String, Value> = match serde_json::from_str(self.with) {
             Ok(with) => with,
-            Err(error) => panic!("`{}` is no JSON object: {error}", self.with),
+            Err(error) => panic!("`{}` is not a JSON object: {error}", self.with),
         };
         let params = method.params();
         with.iter().all(|(key, value)| params.get(key) == Some(value))

@@ -129,7 +129,7 @@ fn each_refusal_says_what_is_wrong() {
         file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
         signed(file)
     };
-    assert_eq!(told(b"\x93NUMPY"), "this is no vqbench model: it does not begin with `VQBMODEL`");
+    assert_eq!(told(b"\x93NUMPY"), "this is not a vqbench model: it does not begin with `VQBMODEL`");
     assert!(told(b"VQBMODEL\x07\0\0\0").contains("layout 7"));
     let pq = |dim: usize, arrays: &str| {
         format!(r#"{{"method":"pq","params":{{"m":1,"bits":1}},"dim":{dim},"arrays":[{arrays}]}}"#)

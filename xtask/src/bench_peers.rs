@@ -86,7 +86,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let only = arguments.only.as_deref().unwrap_or_default();
     let read = |only: &str| {
         rows::read(only).map_err(|e| {
-            Mistakes::new(format!("xtask/peers/rows.toml: {e}"), "this is a fault of vqbench: please report it")
+            Mistakes::new(format!("xtask/peers/rows.toml: {e}"), "this is a bug in vqbench: please report it")
         })
     };
     let rows = read(only)?;
@@ -100,7 +100,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let names = data::names(&arguments.data, arguments.quick, &here.search)?;
     if cfg!(debug_assertions) {
         let help = "run it as `cargo xtask bench-peers`, which builds with optimization";
-        return Err(Mistakes::new("a debug build measures nothing of use", help));
+        return Err(Mistakes::new("a debug build is too slow for meaningful timings", help));
     }
     let python = python::interpreter(&arguments.python)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.map_or(0, usize::from)).build();
@@ -207,8 +207,9 @@ fn greet(session: &mut Session<'_>) -> Result<Greeting, Mistakes> {
     if greeting.version == python::pinned_version() {
         return Ok(greeting);
     }
-    let message = format!("FAISS is {}, and {} is compared with", greeting.version, python::pinned_version());
-    Err(Mistakes::new(message, "leave `--python` out, and an environment is made"))
+    let message =
+        format!("this FAISS is version {}, but version {} is needed", greeting.version, python::pinned_version());
+    Err(Mistakes::new(message, "leave out `--python`; the command then creates an environment"))
 }
 
 /// A row on a dataset; none when interrupted.

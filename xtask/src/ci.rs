@@ -77,7 +77,7 @@ fn schema_is_current() -> Result<Outcome, Mistakes> {
 fn sources() -> Result<Vec<(PathBuf, String)>, Mistakes> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<(PathBuf, String)>) -> Result<(), Mistakes> {
         let unreadable =
-            |e: std::io::Error| Mistakes::new(format!("cannot list {}: {e}", folder.display()), "look at the folder");
+            |e: std::io::Error| Mistakes::new(format!("cannot list {}: {e}", folder.display()), "check the folder");
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let (path, name) = (entry.path(), entry.file_name());
@@ -176,13 +176,13 @@ fn manifest(package: &Path) -> Result<toml::Value, Mistakes> {
     let path = crate::source_tree().join(package).join("Cargo.toml");
     let text = read(&path)?;
     let table = toml::from_str::<toml::Table>(&text);
-    let table = table.map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), "mend the manifest"))?;
+    let table = table.map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), "fix the manifest"))?;
     Ok(toml::Value::Table(table))
 }
 
 fn read(path: &Path) -> Result<String, Mistakes> {
     let unreadable =
-        |e: std::io::Error| Mistakes::new(format!("cannot read {}: {e}", path.display()), "look at the file");
+        |e: std::io::Error| Mistakes::new(format!("cannot read {}: {e}", path.display()), "check the file");
     fs::read_to_string(path).map_err(unreadable)
 }
 

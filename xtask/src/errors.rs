@@ -65,12 +65,12 @@ impl From<CodingError> for Mistakes {
             CodingError::Write { .. } => "write to another folder, or make room in this one",
             CodingError::Method { error: MethodError::Param(param), .. } => param.help.as_deref().unwrap_or_default(),
             CodingError::Method { .. } | CodingError::Interrupted { .. } => "",
-            CodingError::Changed { .. } => "run this again when nobody writes to it",
-            CodingError::Dimension { .. } => "encode vectors of the kind that the model was trained on",
+            CodingError::Changed { .. } => "run this again when no program writes to it",
+            CodingError::Dimension { .. } => "pass vectors like those that the model was trained on",
             CodingError::CodeSize { .. } | CodingError::NotFinite { .. } => {
-                "name codes that `encode` wrote with the same model"
+                "pass codes that `encode` wrote with the same model"
             }
-            CodingError::NotBytes { .. } => "codes are whole numbers from 0 to 255",
+            CodingError::NotBytes { .. } => "codes are integers from 0 to 255",
             CodingError::Budget { needed, .. } | CodingError::Exceeded { needed, .. } => {
                 // A quarter more, so that blocks have room to grow, in whole steps of 16 MiB.
                 let enough = (needed + needed / 4).div_ceil(1 << 20).next_multiple_of(16);
@@ -100,6 +100,6 @@ impl From<methods::ParamError> for Mistakes {
 
 impl From<reports::ReportError> for Mistakes {
     fn from(error: reports::ReportError) -> Mistakes {
-        Mistakes::new(error.to_string(), "this is a fault of vqbench: please report it with the run folder")
+        Mistakes::new(error.to_string(), "this is a bug in vqbench: please report it with the run folder")
     }
 }

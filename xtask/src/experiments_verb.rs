@@ -71,7 +71,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         let name = &plan.experiment.name;
         if checked.iter().any(|(_, other)| &other.experiment.name == name) {
             let message = format!("two of these experiments are called `{name}` and would share a run folder");
-            return Err(Mistakes::new(message, "give each a `name:` of its own"));
+            return Err(Mistakes::new(message, "give each a different `name:`"));
         }
         if let Some(text) = &arguments.filter
             && !plan.trials.iter().any(|t| matches(&t.trial, text))

@@ -77,7 +77,7 @@ fn read_method(text: &str) -> Result<Box<dyn Method>, Mistakes> {
         (Some((name, params)), _) => methods::parse(name, params.clone())?,
         (None, Value::String(text)) => methods::parse_text(text.trim())?,
         _ => {
-            let message = format!("`{text}` is no method");
+            let message = format!("`{text}` is not a method");
             let help = "write a method as in an experiment, such as 'pq: { m: 48 }', or a FAISS factory string";
             return Err(ParamError { param: None, message, help: Some(help.into()) }.into());
         }

@@ -92,7 +92,7 @@ impl Arguments {
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     if cfg!(debug_assertions) {
         let help = "run it as `cargo xtask gpu-check`, which builds with optimization";
-        return Err(Mistakes::new("a debug build measures nothing of use", help));
+        return Err(Mistakes::new("a debug build is too slow for meaningful timings", help));
     }
     let torch = arguments.torch.as_deref().map(Torch::read).transpose()?.unwrap_or_default();
     let seed = arguments.seed.unwrap_or_else(fresh_seed);

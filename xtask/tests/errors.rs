@@ -97,7 +97,7 @@ fn mistakes_in_the_data() {
         ("labels of another length", with("{ path: good.npy, labels: labels.npy }")),
         ("frames that take no time", with("{ path: good.npy, frames_per_second: 0 }")),
         ("no such folder of images", with("{ images: photos/, patch: 8 }")),
-        ("a file that is no image", with("{ images: [corrupt.npy, nan.npy, good.npy] }")),
+        ("a file that is not an image", with("{ images: [corrupt.npy, nan.npy, good.npy] }")),
         ("one image cannot be three parts", with("{ images: good.npy }")),
         ("misspelt key of images", with("{ images: photos/, patches: 8 }")),
         ("misspelt key of a split of images", with("{ images: photos/, split: { rows: 3 } }")),

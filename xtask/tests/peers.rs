@@ -101,8 +101,11 @@ fn a_peer_that_misbehaves_is_a_failed_row_or_a_clear_refusal() {
             "*'\"time\"'*) echo 'out of memory' >&2; exit 9 ;;",
             "the peer ended before it answered (exit status: 9): out of memory",
         ),
-        ("*'\"time\"'*) echo 'clustering...' ;;", "the peer's answer is not understood: `clustering...`"),
-        ("*'\"time\"'*) echo '{\"seconds\": \"soon\"}' ;;", "the peer's answer is not understood: no number `seconds`"),
+        ("*'\"time\"'*) echo 'clustering...' ;;", "the peer sent an answer that cannot be read: `clustering...`"),
+        (
+            "*'\"time\"'*) echo '{\"seconds\": \"soon\"}' ;;",
+            "the peer sent an answer that cannot be read: no number `seconds`",
+        ),
         ("*'\"prepare\"'*) echo '{\"error\": \"KeyError\"}' ;;", "the peer failed: KeyError"),
         ("*'\"time\"'*) exec sleep 60 ;;", "the peer did not answer within 2 s"),
     ] {

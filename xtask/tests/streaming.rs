@@ -73,7 +73,7 @@ fn nothing_half_done_is_left_behind() {
     let float = [b"\x93NUMPY\x01\x00\x76\x00", values.as_bytes(), &1.5f32.to_le_bytes()].concat();
     std::fs::write(here.join("float.npy"), float).expect("writes");
     let (code, text) = run(here, &["decode", "m.vqb", "float.npy", "d.npy"]);
-    assert!(code == Some(2) && text.contains("holds values that are no bytes"), "{text}");
+    assert!(code == Some(2) && text.contains("holds values that are not bytes"), "{text}");
     assert_eq!(names(here), ["bad.npy", "few.fbin", "float.npy", "m.vqb"]);
     // What a killed process left is in nobody's way.
     std::fs::write(here.join("c.npy.1.partial"), "half").expect("writes");

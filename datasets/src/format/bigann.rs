@@ -57,7 +57,7 @@ impl Format for Bin {
         };
         wide.ok_or_else(|| {
             format!(
-                "its header promises {n} rows of {dim} components, that is {} bytes of values; {} follow it (nor does it fit \
+                "its header states {n} rows of {dim} components, that is {} bytes of values; {} follow it (nor does it fit \
                  as a header of two 64-bit numbers)",
                 needed(n, dim),
                 present(HEADER_BYTES)

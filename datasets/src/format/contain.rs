@@ -48,7 +48,7 @@ pub fn plausible(shape: [usize; 2], value_bytes: usize, length: u64, compressed:
     match usize::try_from(needed) {
         Ok(_) if needed <= most => Ok(n * dim),
         _ => Err(format!(
-            "its header promises {n} rows of {dim} components, that is {needed} bytes of values; a file of {length} bytes can hold {most} at most"
+            "its header states {n} rows of {dim} components, that is {needed} bytes of values; a file of {length} bytes can hold {most} at most"
         )),
     }
 }

@@ -19,7 +19,7 @@ fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
     let needed = values.and_then(|n| n.checked_mul(item as u64)).ok_or("its shape overflows")?;
     let present = file.length.saturating_sub(file.reader.stream_position().map_err(|e| e.to_string())?);
     if needed > present {
-        return Err(format!("its header promises {needed} bytes of values, {present} follow it"));
+        return Err(format!("its header states {needed} bytes of values, {present} follow it"));
     }
     Ok(header)
 }

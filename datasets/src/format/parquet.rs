@@ -281,7 +281,7 @@ impl Groups {
 
     fn complete(&self) -> Result<(), String> {
         let (promised, found) = (self.header.rows, self.gathered.finished);
-        if found == promised { Ok(()) } else { Err(format!("its header promises {promised} rows, {found} are there")) }
+        if found == promised { Ok(()) } else { Err(format!("its header states {promised} rows, {found} are there")) }
     }
 }
 
@@ -303,7 +303,7 @@ impl Rows for Groups {
                     continue;
                 }
                 if let Some(found) = self.gathered.dim.filter(|found| *found != dim) {
-                    return Err(format!("row 0 has {found} components, its header promises {dim}"));
+                    return Err(format!("row 0 has {found} components, its header states {dim}"));
                 }
                 // Taken as they come, so that no more than a batch waits here.
                 out.extend(self.gathered.values.drain(..ready * dim));

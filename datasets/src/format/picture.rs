@@ -79,13 +79,13 @@ const MAX_EXPANSION: u128 = 1032;
 /// Refuses sizes that a file of `length` bytes cannot justify, before memory is taken for them.
 fn plausible(Size { width, height }: Size, length: u64) -> Result<(), String> {
     if width == 0 || height == 0 {
-        return Err(format!("its header promises {width}×{height} pixels"));
+        return Err(format!("its header states {width}×{height} pixels"));
     }
     let needed = (width as u128).saturating_mul(height as u128).saturating_mul(CHANNELS as u128);
     let most = u128::from(length.max(SMALL_FILE)) * MAX_EXPANSION;
     if needed > most || usize::try_from(needed).is_err() {
         return Err(format!(
-            "its header promises {width}×{height} pixels, that is {needed} bytes of values; a file of {length} bytes can \
+            "its header states {width}×{height} pixels, that is {needed} bytes of values; a file of {length} bytes can \
              hold {most} at most"
         ));
     }
@@ -98,7 +98,7 @@ fn patch_of(part: Option<&str>) -> Result<usize, String> {
     let side = part.parse().ok().filter(|side| (1..=MAX_PATCH).contains(side));
     side.ok_or_else(|| {
         format!(
-            "`#{part}` is no size of patches; write their side in pixels, 1 to {MAX_PATCH}, such as `#{DEFAULT_PATCH}`"
+            "`#{part}` is not a patch size; write the side of a patch in pixels, 1 to {MAX_PATCH}, such as `#{DEFAULT_PATCH}`"
         )
     })
 }
@@ -242,7 +242,7 @@ fn webp_size(file: &mut OpenFile) -> Result<Size, String> {
     }
     let promised = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])) + 8;
     if promised > file.length {
-        return Err(format!("it ends early: its header promises {promised} bytes, it has {}", file.length));
+        return Err(format!("it ends early: its header states {promised} bytes, it has {}", file.length));
     }
     rewind(file)?;
     let decoder = image_webp::WebPDecoder::new(&mut file.reader).map_err(words)?;

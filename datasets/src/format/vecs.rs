@@ -51,7 +51,7 @@ impl Format for Vecs {
         let row_bytes = (HEAD + dim * self.number.bytes()) as u64;
         if !file.length.is_multiple_of(row_bytes) {
             return Err(format!(
-                "{} bytes are no whole number of rows of {dim} components ({row_bytes} bytes each)",
+                "{} bytes are not a multiple of a row of {dim} components ({row_bytes} bytes each)",
                 file.length
             ));
         }
@@ -127,7 +127,7 @@ pub fn read_ids(file: OpenFile) -> Result<Array2<u32>, String> {
     let mut ids: Vec<i32> = Vec::with_capacity(shape.0 * shape.1);
     rows.each(shape.0, |values| ids.extend(values.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes))))?;
     match ids.iter().find(|id| **id < 0) {
-        Some(id) => Err(format!("{id} is no row number")),
+        Some(id) => Err(format!("{id} is not a row number")),
         None => {
             Array2::from_shape_vec(shape, ids.into_iter().map(i32::cast_unsigned).collect()).map_err(|e| e.to_string())
         }

@@ -46,7 +46,7 @@ impl<'d> Checker<'d> {
     /// Fails if there were faults.
     pub(super) fn finish(mut self) -> Result<(), Vec<Fault>> {
         if self.more > 0 {
-            self.faults.push(Fault::new(format!("{} more mistakes were found", self.more), "mend these first"));
+            self.faults.push(Fault::new(format!("{} more errors were found", self.more), "fix these first"));
         }
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
     }
@@ -89,18 +89,17 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
     let name = &experiment.name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > 100 || !name.chars().all(allowed) || name.starts_with('.') {
-        let help = "it names the run folder: use up to 100 letters, digits, `-`, `_` and `.`, such as `pq-vs-scalar`"
-            .to_owned();
+        let help = "it is the name of the run folder: use at most 100 letters, digits, `-`, `_` and `.`".to_owned();
         checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
     }
     let threads = experiment.threads.as_deref().unwrap_or_default();
     let mut seen = HashSet::new();
     for (i, count) in threads.iter().enumerate() {
         if !(1..=MAX_THREADS).contains(count) {
-            let help = format!("use 1 to {MAX_THREADS}, or leave it out for all {} cores", available_threads());
+            let help = format!("use 1 to {MAX_THREADS}, or leave it out to use all {} cores", available_threads());
             checker.fault(&format!("/threads/{i}"), format!("`threads: {count}` is out of range"), Some(help));
         } else if !seen.insert(count) {
-            let help = "name each number of threads once".to_owned();
+            let help = "list each number of threads once".to_owned();
             checker.fault(&format!("/threads/{i}"), format!("{count} threads are listed twice"), Some(help));
         }
     }
@@ -125,7 +124,7 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
     }
     let mut seen = HashSet::new();
     if let Some((i, seed)) = experiment.seeds.iter().enumerate().find(|(_, seed)| !seen.insert(**seed)) {
-        let help = "each seed stands for one independent repetition".to_owned();
+        let help = "list each seed once: it stands for one independent repetition".to_owned();
         checker.fault(&format!("/seeds/{i}"), format!("seed {seed} is listed twice"), Some(help));
     }
 }
@@ -174,7 +173,7 @@ pub(super) fn resolve_datasets(
                 Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
                 Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
                     let name = &resolved.summary.name;
-                    let help = "give one of them a `name:` of its own".to_owned();
+                    let help = "give one of them another `name:`".to_owned();
                     checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
                 }
                 Ok(resolved) if !is_name(&resolved.summary.name) => {
@@ -189,7 +188,7 @@ pub(super) fn resolve_datasets(
                     let needed = gib(bytes_needed(&resolved.summary));
                     let help = "use fewer rows or dimensions; every trial holds all rows as f32".to_owned();
                     let message = format!(
-                        "dataset `{}` needs {needed} of memory, this machine has {}",
+                        "dataset `{}` needs {needed} of memory; this machine has {}",
                         resolved.summary.name,
                         gib(total_memory_bytes())
                     );
@@ -272,7 +271,7 @@ pub(super) fn check_questions(
         let fewest = datasets.iter().map(|d| &d.resolved.summary).min_by_key(|summary| summary.base);
         if let Some(summary) = fewest.filter(|summary| measure.truth_depth() > summary.base && written("/k")) {
             let message = format!(
-                "`{name}` asks for {} neighbours, dataset `{}` has {} base rows",
+                "`{name}` needs {} neighbours, but dataset `{}` has {} base rows",
                 measure.truth_depth(),
                 summary.name,
                 summary.base
@@ -283,7 +282,7 @@ pub(super) fn check_questions(
             && !datasets.is_empty()
             && datasets.iter().all(|d| !d.resolved.summary.labelled)
         {
-            let message = format!("`{name}` needs classes, and no dataset here has any");
+            let message = format!("`{name}` needs class labels, and no dataset here has any");
             let help = "give a file dataset `labels:`, or leave this out".to_owned();
             checker.fault_at_key(&format!("/measure/{name}"), message, Some(help));
         } else if measure.needs_signal()
@@ -291,9 +290,9 @@ pub(super) fn check_questions(
             && !datasets.is_empty()
             && datasets.iter().all(|d| d.resolved.summary.signal.is_none())
         {
-            let message = format!("`{name}` is about pictures and sound, and no dataset here is either");
+            let message = format!("`{name}` is for images and sound, and no dataset here is either");
             let help =
-                "write `images:` in place of `path:`, give frames of sound `frames_per_second:`, or leave this out";
+                "write `images:` instead of `path:`, add `frames_per_second:` to frames of sound, or leave this out";
             checker.fault_at_key(&format!("/measure/{name}"), message, Some(help.to_owned()));
         }
     }

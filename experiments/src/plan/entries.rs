@@ -71,12 +71,12 @@ pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>
             let meaning = (method.name(), method.params().to_string());
             if let Some(other) = names.get(&meaning) {
                 let message = format!("this is the same method as `{other}` before it");
-                let help = "leave one of the two out; a parameter that is not written has its default";
+                let help = "remove one of the two; a parameter that is not written has its default value";
                 checker.fault(&place.last(), message, Some(help.to_owned()));
                 break;
             }
             if !meanings.insert(label.clone()) {
-                let help = "let the label say what differs, such as \"PQ m={m}\"".to_owned();
+                let help = "add to the label what differs, such as \"PQ m={m}\"".to_owned();
                 checker.fault(&format!("{pointer}/label"), format!("several methods are called `{label}`"), Some(help));
                 break;
             }
@@ -99,7 +99,7 @@ fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker
     let [name] = names[..] else {
         let found = names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
         let message = if found.is_empty() {
-            "no method is named here".into()
+            "this entry has no method".into()
         } else {
             format!("this entry names several methods: {found}")
         };
@@ -117,7 +117,7 @@ fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker
     let fixed = |key: &String| entry[name].get(key).is_some();
     let twice = entry.get("sweep").and_then(Value::as_object).and_then(|sweep| sweep.keys().find(|key| fixed(key)));
     if let Some(key) = twice {
-        let message = format!("`{key}` stands both in the parameters and in the sweep");
+        let message = format!("`{key}` is given in the parameters and in the sweep");
         checker.fault_at_key(&format!("{pointer}/sweep/{}", escape(key)), message, Some("keep one of the two".into()));
         return None;
     }
@@ -202,7 +202,7 @@ fn sweep<'e>(written: Option<&'e Value>, pointer: &str, checker: &mut Checker<'_
                 let pointer = format!("{pointer}/{}", escape(key));
                 checker.fault(
                     &pointer,
-                    format!("`{key}` is swept over no list"),
+                    format!("`{key}` is swept over an empty list or no list"),
                     Some(format!("write `{key}: [1, 2, 4]`")),
                 );
                 return None;

@@ -116,7 +116,11 @@ pub(super) fn fill(template: &str, name: &str, params: &Value) -> Result<String,
         let Some(value) = params.pointer(&format!("/{}", key.replace('.', "/"))) else {
             let known = params.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
             let help = nearest_name(key, known, "parameters");
-            return Err(ParamError::new("label", format!("`{{{key}}}` in the label is no parameter of {name}"), help));
+            return Err(ParamError::new(
+                "label",
+                format!("`{{{key}}}` in the label is not a parameter of {name}"),
+                help,
+            ));
         };
         text += before;
         text += &words(value);
@@ -126,10 +130,10 @@ pub(super) fn fill(template: &str, name: &str, params: &Value) -> Result<String,
     let length = text.chars().count();
     if length > MAX_LABEL {
         let message = format!("this label has {length} characters, more than {MAX_LABEL}");
-        return Err(ParamError::new("label", message, "tables and legends have room for a short name"));
+        return Err(ParamError::new("label", message, "use a short name; tables and legends have little room"));
     }
     if text.contains(char::is_control) {
-        return Err(ParamError::new("label", "this label is no single line of text", "write it without line breaks"));
+        return Err(ParamError::new("label", "this label has line breaks", "write it without line breaks"));
     }
     Ok(text)
 }
@@ -194,7 +198,7 @@ mod tests {
         let fill = |template: &str| fill(template, "fsq", &params).map_err(|e| e.message);
         assert_eq!(fill("{levels}: {training.epochs} epochs").as_deref(), Ok("[5,5]: 2 epochs"));
         assert_eq!(fill("FSQ {training}").as_deref(), Ok("FSQ {epochs: 2, batch: 64}"));
-        assert!(fill("{training.epoch}").expect_err("unknown").contains("is no parameter of fsq"));
+        assert!(fill("{training.epoch}").expect_err("unknown").contains("is not a parameter of fsq"));
         assert!(fill(&"L".repeat(1_000_000)).expect_err("long").contains("1000000 characters, more than 200"));
         assert!(fill("two\nlines").expect_err("lines").contains("no single line"));
         assert_eq!(cut("ö".repeat(1000)).chars().count(), MAX_LABEL);

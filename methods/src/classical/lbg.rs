@@ -100,7 +100,7 @@ impl Method for Lbg {
     fn check(&self, _dim: usize) -> Result<(), ParamError> {
         check_ranges(self)?;
         if let (Some(_), Some(codewords)) = (self.bits, self.codewords) {
-            let message = "`bits` and `codewords` say the same thing twice";
+            let message = "`bits` and `codewords` both set the size of the codebook";
             return Err(ParamError::new("codewords", message, format!("keep `bits`, or `codewords: {codewords}`")));
         }
         Ok(())

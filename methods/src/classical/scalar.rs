@@ -308,7 +308,7 @@ impl Method for Scalar {
         if self.levels != Levels::Uniform && self.symmetric && self.block(1).is_none() {
             return Err(ParamError::new(
                 "symmetric",
-                "`symmetric: true` has no meaning for levels that follow the data",
+                "`symmetric: true` has no effect on levels that are fitted to the data",
                 "leave it out, or use `levels: uniform`",
             ));
         }

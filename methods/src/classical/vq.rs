@@ -119,7 +119,7 @@ impl Method for Vq {
                 book.reset_unused(self.reset_below, rows.view(), &nearest, &mut rng);
             }
             if book.codewords.iter().any(|v| !v.is_finite()) {
-                return Err(MethodError::Diverged("a codeword is no longer a number; lower `decay`".into()));
+                return Err(MethodError::Diverged("a codeword became NaN or infinite; lower `decay`".into()));
             }
             let assignment = cx.backend.assign(&all, book.codewords.view())?;
             let mut counts = vec![0u32; self.codewords];

@@ -45,13 +45,13 @@ impl std::fmt::Debug for Model {
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// Another kind of file.
-    #[error("this is no vqbench model: it does not begin with `VQBMODEL`")]
+    #[error("this is not a vqbench model: it does not begin with `VQBMODEL`")]
     Foreign,
     /// Written by a later version.
     #[error("this model has layout {0}; this version of vqbench reads layout {VERSION}")]
     Version(u32),
     /// Shorter than it says it is.
-    #[error("this model ends early: it has {found} bytes and says that it has {expected}")]
+    #[error("this model is truncated: it has {found} bytes, and its header states {expected}")]
     Truncated {
         /// Bytes that the header calls for.
         expected: u64,
@@ -59,7 +59,7 @@ pub enum ModelError {
         found: u64,
     },
     /// Content that the checksum does not cover.
-    #[error("this model is damaged: its checksum does not fit its content")]
+    #[error("this model is damaged: its checksum does not match its content")]
     Checksum,
     /// A header that cannot be read.
     #[error("the header of this model is malformed: {0}")]

@@ -29,7 +29,7 @@ pub enum StateError {
     #[error("the array `{0}` is missing")]
     Missing(String),
     /// An array of another shape than the parameters call for.
-    #[error("the array `{name}` has the shape {found:?}; the parameters call for {expected:?}")]
+    #[error("the array `{name}` has the shape {found:?}; the parameters require {expected:?}")]
     Shape {
         /// Its name.
         name: String,
@@ -39,10 +39,10 @@ pub enum StateError {
         expected: Vec<usize>,
     },
     /// A NaN or an infinity, or another value that cannot be.
-    #[error("the array `{0}` holds values that no trained quantizer has")]
+    #[error("the array `{0}` holds values that cannot come from training")]
     Value(String),
     /// Arrays that nothing asked for.
-    #[error("the array `{0}` belongs to no quantizer with these parameters")]
+    #[error("the array `{0}` does not belong to a quantizer with these parameters")]
     Foreign(String),
 }
 

@@ -72,7 +72,7 @@ impl Fsq {
         let advised = |bits: u8| PRESETS.iter().find(|(b, _)| *b == bits).map(|(_, levels)| levels.to_vec());
         match (&self.levels, self.preset) {
             (Some(_), Some(_)) => {
-                Err(ParamError::new("preset", "`levels` and `preset` say the same thing", "write one of them"))
+                Err(ParamError::new("preset", "`levels` and `preset` both set the levels", "write one of them"))
             }
             (Some(levels), None) => Ok(levels.clone()),
             (None, bits) => advised(bits.unwrap_or(8)).ok_or_else(|| {
@@ -100,7 +100,7 @@ impl Method for Fsq {
         check_ranges(self)?;
         let levels = self.levels()?;
         if levels.is_empty() || levels.iter().any(|l| !(2..=256).contains(l)) {
-            let message = format!("`levels: {levels:?}` are not 2 to 256 for each of one or more components");
+            let message = format!("`levels: {levels:?}` must be one or more numbers from 2 to 256");
             return Err(ParamError::new("levels", message, "use for example [8, 5, 5, 5]"));
         }
         let codewords = levels.iter().try_fold(1usize, |product, &l| product.checked_mul(l));

@@ -150,7 +150,7 @@ impl Method for Rvqvae {
     fn check(&self, dim: usize) -> Result<(), ParamError> {
         check_ranges(self)?;
         if self.estimator == Estimator::Gumbel {
-            let message = "stages draw no codewords at random: what is left for the next would be noise";
+            let message = "stages cannot choose codewords at random: the next stage would code noise";
             return Err(ParamError::new("estimator", message, "use `straight-through` or `rotation`"));
         }
         self.encoder.latent(dim, WIDTH).map(|_| ())

@@ -92,7 +92,7 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
     if !forms.is_empty()
         && (text.contains("variant") || text.contains("string or map") || text.contains("expected unit"))
     {
-        let message = format!("`{}` is not written in a way that is known here", first.unwrap_or_default());
+        let message = format!("`{}` is not in a known form", first.unwrap_or_default());
         return ParamError { param, message, help: Some(format!("write one of: {}", forms.join("; "))) };
     }
     // An element of a list is called by the list's name and its place in it.

@@ -85,8 +85,8 @@ pub fn names(asked: &[String], quick: bool, search: &SearchPath) -> Result<Vec<S
     for name in asked.iter().filter(|name| *name != SYNTHETIC) {
         let entry = catalog::find(name)?;
         if entry.metric == Metric::Ip {
-            let message = format!("`{name}` is compared by inner products, and the rows here search by distance");
-            return Err(Mistakes::new(message, "name a dataset with the metric l2 or cosine"));
+            let message = format!("`{name}` has the metric ip, but these rows search by distance");
+            return Err(Mistakes::new(message, "use a dataset with the metric l2 or cosine"));
         }
         // What is missing is told now and not after minutes of other rows.
         Source::Named(name.clone()).resolve(Path::new("."), search)?;

@@ -34,7 +34,7 @@ pub enum PeerError {
     #[error("the peer did not answer within {0} s")]
     Silent(f64),
     /// Its answer is not of the protocol.
-    #[error("the peer's answer is not understood: {0}")]
+    #[error("the peer sent an answer that cannot be read: {0}")]
     Garbage(String),
     /// It says that it failed.
     #[error("the peer failed: {0}")]
@@ -212,7 +212,11 @@ pub fn neighbors(answer: &Value, queries: usize) -> Result<Vec<Vec<u32>>, PeerEr
         let ids = list.as_array()?.iter().map(Value::as_i64).collect::<Option<Vec<i64>>>()?;
         Some(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect())
     };
-    lists.iter().map(list).collect::<Option<_>>().ok_or_else(|| PeerError::Garbage("`ids` that are no numbers".into()))
+    lists
+        .iter()
+        .map(list)
+        .collect::<Option<_>>()
+        .ok_or_else(|| PeerError::Garbage("`ids` holds values that are not numbers".into()))
 }
 
 #[cfg(test)]

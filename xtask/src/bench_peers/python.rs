@@ -119,7 +119,7 @@ fn install(python: &Path, requirements: &Path) -> Result<(), Mistakes> {
 fn cache_folder() -> Result<PathBuf, Mistakes> {
     environment::cache().map(|cache| cache.join("peers")).ok_or_else(|| {
         Mistakes::new(
-            "there is no folder to keep a Python environment in",
+            "there is no folder for a Python environment",
             "set HOME or XDG_CACHE_HOME, or name a Python that has FAISS with `--python PATH`",
         )
     })

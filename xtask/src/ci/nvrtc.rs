@@ -15,10 +15,9 @@ const LIBRARY: &str = "nvidia/cu13/lib/libnvrtc.so.13";
 /// The library, fetched unless it is there; or why it cannot be had.
 pub fn from_pypi() -> Result<PathBuf, String> {
     if !cfg!(target_os = "linux") {
-        return Err(format!("there is no NVRTC here, and the wheel of {PACKAGE} is used on Linux alone"));
+        return Err(format!("NVRTC was not found, and the wheel of {PACKAGE} is only for Linux"));
     }
-    let folder =
-        environment::cache().ok_or("there is no NVRTC here, and no folder to keep one in (HOME is not set)")?;
+    let folder = environment::cache().ok_or("NVRTC was not found, and no folder to keep one in (HOME is not set)")?;
     let folder = folder.join(format!("{PACKAGE}-{VERSION}"));
     let library = folder.join(LIBRARY);
     let unwritable = |path: &Path| {
@@ -59,9 +58,9 @@ pub fn from_pypi() -> Result<PathBuf, String> {
 
 fn python(folder: &Path, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("python3").args(arguments).current_dir(folder).stdin(Stdio::null()).output();
-    let output = output.map_err(|e| format!("there is no NVRTC here, and no Python to fetch it with: {e}"))?;
+    let output = output.map_err(|e| format!("NVRTC was not found, and no Python to fetch it with: {e}"))?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!("there is no NVRTC here, and it could not be fetched: {}", last_words(&output))),
+        false => Err(format!("NVRTC was not found, and it could not be fetched: {}", last_words(&output))),
     }
 }

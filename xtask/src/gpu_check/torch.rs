@@ -47,7 +47,7 @@ fn parse(text: &str) -> Result<Torch, String> {
     }
     let mut torch = Torch::default();
     for (line, number) in lines.zip(2..).filter(|(line, _)| !line.trim().is_empty()) {
-        let wrong = || format!("line {number} is no measurement: {line}");
+        let wrong = || format!("line {number} is not a measurement: {line}");
         let cells: Vec<&str> = line.trim().split(',').collect();
         let [step, n, _, k, _, _, seconds] = cells[..] else { return Err(wrong()) };
         let (n, k) = n.parse().ok().zip(k.parse().ok()).ok_or_else(wrong)?;
@@ -72,8 +72,8 @@ mod tests {
         assert_eq!(torch.ratio("assign-4k", 2000, 4096, 0.6), Some(0.6 / 1000.0 / (0.6 / 2000.0)));
         assert_eq!((torch.ratio("assign-4k", 2000, 16, 0.6), torch.ratio("other", 1, 1, 1.0)), (None, None));
         for (more, reason) in [
-            ("x", "line 5 is no measurement: x"),
-            ("a,1,2,3,cuda,0,-1", "line 5 is no measurement: a,1,2,3,cuda,0,-1"),
+            ("x", "line 5 is not a measurement: x"),
+            ("a,1,2,3,cuda,0,-1", "line 5 is not a measurement: a,1,2,3,cuda,0,-1"),
             (
                 "assign-4k,10,128,4096,cuda,2,0.5",
                 "line 5 has another size than the lines before it: assign-4k,10,128,4096,cuda,2,0.5",

@@ -205,7 +205,7 @@ pub(crate) fn fit(
             }
             if losses.diverged() || sum.iter().any(|g| g.iter().any(|v| !v.is_finite())) {
                 let epoch = epoch + 1;
-                let reason = format!("in epoch {epoch} of {epochs} a loss or a gradient was no number");
+                let reason = format!("in epoch {epoch} of {epochs} a loss or a gradient was NaN or infinite");
                 return Err(MethodError::Diverged(reason + "; lower `learning-rate`"));
             }
             let rate = training.learning_rate * learning_rate_share(step, steps, WARMUP);
@@ -227,7 +227,7 @@ pub(crate) fn fit(
         let seen = evaluate(&quantizer, rows, cx)?;
         if !seen.mse.is_finite() {
             return Err(MethodError::Diverged(format!(
-                "after epoch {} of {epochs} decoded rows are no numbers; lower `learning-rate`",
+                "after epoch {} of {epochs} decoded rows are NaN or infinite; lower `learning-rate`",
                 epoch + 1
             )));
         }
@@ -267,7 +267,7 @@ fn shard(
     let latents = networks.as_ref().map_or_else(|| x.clone(), |[encoder, _]| encoder.trace(&x, of_encoder));
     let values = latents.values();
     if values.iter().any(|v| !v.is_finite()) {
-        return Err(MethodError::Diverged("latents are no numbers; lower `learning-rate`".into()));
+        return Err(MethodError::Diverged("latents are NaN or infinite; lower `learning-rate`".into()));
     }
     let pass = bottleneck.pass(&latents, of_bottleneck, moment, rng)?;
     let decoded =
