@@ -127,7 +127,7 @@ fn mistakes_in_the_data() {
 }
 
 /// Small files that ask for much: each is refused at once, within little memory, by a mistake that names the bound.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn files_that_ask_for_too_much() {
     let numbers = |n: usize| (1..n).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
