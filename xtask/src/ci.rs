@@ -2,6 +2,7 @@
 
 mod kernels;
 mod left_out;
+mod modules;
 mod nvrtc;
 mod outcome;
 
@@ -23,6 +24,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("reports and records depend on no method", dependencies),
     ("unsafe code stays in the kernel crates, and clippy looks at each use there", unsafe_code),
     ("nothing outside methods/ names a method", method_names),
+    ("modules of experiments use each other in one direction", || Ok(modules::circles(&sources()?).into())),
     ("the schema and the reference of keys are up to date", schema_is_current),
     ("formatting", || tool(&["fmt", "--all", "--check"])),
     ("clippy, warnings denied", || {
