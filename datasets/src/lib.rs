@@ -1,7 +1,32 @@
 //! Vectors in: file formats, a catalog of named sets, synthetic sources, and the exact neighbours to compare with.
 //!
 //! A [`Source`] is what a user writes; [`Source::resolve`] looks at headers only and says what it would give, and
-//! [`Resolved::load`] reads it into a [`Dataset`]: disjoint train, base and query rows, all finite.
+//! [`Resolved::load`] reads it into a [`Dataset`]: disjoint train, base and query rows, all finite. [`format`](mod@format) reads and writes single
+//! files:
+//!
+//! ```
+//! use datasets::format::{self, Blocks, Written};
+//! use std::fs::File;
+//! use std::io::Write;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("vectors.fvecs");
+//! let rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // three rows of two components
+//! let layout = format::layout(&path, Written::F32, (3, 2))?;
+//! let mut file = File::create(&path)?;
+//! file.write_all(&layout.head)?;
+//! layout.write_vectors(&rows, 2, &mut file)?;
+//!
+//! assert_eq!(format::read(&path)?[(2, 0)], 5.0);
+//!
+//! // What does not fit into memory is read in blocks.
+//! let (mut blocks, mut block) = (Blocks::open(&path)?, Vec::new());
+//! assert_eq!((blocks.next(2, &mut block)?, &block[..]), (2, &rows[..4]));
+//! assert_eq!((blocks.next(2, &mut block)?, &block[..]), (1, &rows[4..]));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod catalog;
 mod error;

@@ -1,5 +1,28 @@
 //! Files of vectors to files of codes by a trained quantizer, and back, within a budget of memory. A file may be larger than the budget, and
 //! than the machine's memory: one thread reads ahead, the others compute, and what they make is written as it comes.
+//!
+//! ```no_run
+//! use experiments::ByteSize;
+//! use experiments::coding::Coding;
+//! use methods::Context;
+//! use methods::contract::model;
+//! use std::path::Path;
+//! use std::sync::atomic::AtomicBool;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let quantizer = model::read(&std::fs::read("pq.vqb")?, &Context::cpu(0))?.quantizer;
+//! let coded = Coding {
+//!     input: Path::new("vectors.npy"),
+//!     output: Path::new("codes.npy"),
+//!     memory: ByteSize(512 << 20),
+//!     interrupt: &AtomicBool::new(false),
+//!     progress: &mut |done, all| eprintln!("{done} of {all} rows"),
+//! }
+//! .encode(&*quantizer)?;
+//! println!("{} codes in {} s", coded.rows, coded.seconds);
+//! # Ok(())
+//! # }
+//! ```
 
 mod pace;
 mod stream;

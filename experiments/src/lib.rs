@@ -4,6 +4,29 @@
 //! [`Document`] keeps the position of every value, so that an error found late still points at its cause.
 //! [`Plan::new`] checks everything that can be checked before anything runs. [`engine::run`] carries the plan out;
 //! [`trial::run`] is the other end, in the child process. [`coding`] puts a trained quantizer to use on files outside of experiments.
+//!
+//! ```
+//! use experiments::{Document, Overrides, Plan, Surroundings};
+//! use std::path::Path;
+//!
+//! let text = "
+//! name: mine
+//! seeds: [1, 2]
+//! datasets: [{ synthetic: gaussian, dim: 8, n: 1000, queries: 10 }]
+//! methods:
+//!   - pq: { bits: 4 }
+//!     sweep: { m: [2, 4] }
+//! ";
+//! let plan = |text: &str| {
+//!     let document = Document::parse("mine.yaml", text).map_err(|fault| vec![fault])?;
+//!     Plan::new(&document, Path::new("."), &Surroundings::default(), &Overrides::default())
+//! };
+//! assert_eq!(plan(text).map(|plan| plan.trials.len()).ok(), Some(4));
+//!
+//! // A mistake is found before anything runs.
+//! let faults = plan(&text.replace("m: [2, 4]", "m: [2, 3]")).err().unwrap_or_default();
+//! assert!(faults.iter().any(|fault| fault.to_string().contains("m")), "{faults:?}");
+//! ```
 
 mod child;
 pub mod coding;

@@ -8,6 +8,26 @@
 //! Methods live in rooms by family: [`classical`], [`product`], [`additive`], [`rotated`], [`learned`]. What several of them share is in
 //! [`algorithms`] and [`search`], which hold no methods. Adding a method is one new file in its family, its `mod` line there, and one line
 //! in [`registry::METHODS`].
+//!
+//! Fit, encode, search:
+//!
+//! ```
+//! use methods::{Context, Metric, parse_text};
+//! use ndarray::Array2;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let rows = Array2::from_shape_fn((1000, 16), |(i, j)| (i as f32 * (0.1 + j as f32)).sin());
+//! let method = parse_text("PQ8x4")?; // 8 sub-quantizers of 16 codewords
+//! let quantizer = method.fit(rows.view(), &Context::cpu(1))?; // seed 1
+//! let mut codes = vec![0; rows.nrows() * quantizer.code_size()]; // 4 bytes per row
+//! quantizer.encode_into(rows.view(), &mut codes)?;
+//! let mut searcher = quantizer.searcher(Metric::L2).ok_or("no searcher over codes")?;
+//! searcher.set_query(rows.row(7).as_slice().ok_or("not contiguous")?);
+//! let nearest = searcher.top_k(&codes, quantizer.code_size(), 10)?;
+//! assert!(nearest.len() == 10 && nearest[0].score <= nearest[9].score);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod additive;
 pub mod algorithms;

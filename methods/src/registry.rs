@@ -125,6 +125,16 @@ pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
 ///
 /// # Errors
 /// Neither of the two; a method that has parameters without default.
+///
+/// ```
+/// let method = methods::parse_text("OPQ16,PQ16x8")?;
+/// assert_eq!((method.name(), method.code_bits(128)), ("opq", 128));
+/// assert!(method.check(100).is_err(), "16 does not divide 100");
+///
+/// let error = methods::parse_text("rabitk").err().and_then(|error| error.help);
+/// assert!(error.is_some_and(|help| help.contains("rabitq")));
+/// # Ok::<(), methods::ParamError>(())
+/// ```
 pub fn parse_text(text: &str) -> Result<Box<dyn Method>, ParamError> {
     // Methods have small letters in their names, factory strings have capitals.
     if text.contains(|c: char| c.is_ascii_uppercase()) {

@@ -99,6 +99,22 @@ impl Streams {
 }
 
 /// Passed to every fit. No method reads a global instead.
+///
+/// ```
+/// use methods::Context;
+/// use methods::backend::{Backend, Devices};
+///
+/// // On a GPU where there is one, with seed 7.
+/// let backend = Devices::default().open("auto")?;
+/// println!("{}", backend.name());
+/// let context = Context::on(backend, 7);
+///
+/// // A fit ends soon after its context is cancelled from another thread.
+/// let cancel = context.cancel.clone();
+/// cancel.cancel();
+/// assert!(context.cancel.check().is_err());
+/// # Ok::<(), methods::backend::Unavailable>(())
+/// ```
 #[derive(Clone)]
 pub struct Context {
     /// Decides every random choice of the fit.

@@ -12,6 +12,29 @@
 //! | 32 | SHA-256 of everything before |
 //!
 //! The parameters say which arrays there must be and of which shapes; a file with others is refused.
+//!
+//! ```
+//! use methods::contract::model;
+//! use methods::{Context, Quantizer, parse_text};
+//! use ndarray::Array2;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let rows = Array2::from_shape_fn((200, 8), |(i, j)| ((i * (j + 3)) % 17) as f32);
+//! let context = Context::cpu(1);
+//! let method = parse_text("SQ4")?;
+//! let quantizer = method.fit(rows.view(), &context)?;
+//! let file = model::write(&*method, &*quantizer);
+//!
+//! let again = model::read(&file, &context)?.quantizer;
+//! let encode = |quantizer: &dyn Quantizer| {
+//!     let mut codes = vec![0; rows.nrows() * quantizer.code_size()];
+//!     quantizer.encode_into(rows.view(), &mut codes).map(|()| codes)
+//! };
+//! assert_eq!(encode(&*again)?, encode(&*quantizer)?);
+//! assert!(model::read(&file[1..], &context).is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::contract::state::{NamedArray, State, StateError};
 use crate::{Context, Method, MethodError, ParamError, Quantizer, registry};
