@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod pictures;
 pub mod plan;
 mod queue;
+pub mod reference;
 pub mod search;
 mod surroundings;
 pub mod trial;

@@ -1,9 +1,12 @@
 //! The reference of experiment files: every key of the YAML, made from the same schemas that files are checked against.
 
-use crate::keys::{keys, to_markdown};
+mod keys;
+
+pub use keys::{Key, keys, to_markdown, to_text};
+
+use crate::experiment::Experiment;
+use crate::metrics::MEASURES;
 use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
-use experiments::Experiment;
-use experiments::metrics::MEASURES;
 use methods::METHODS;
 use methods::registry::schema_of;
 use serde_json::Value;

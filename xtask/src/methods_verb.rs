@@ -1,9 +1,9 @@
 //! `methods`: lists the methods, or shows everything the registry knows about one.
 
 use crate::errors::Mistakes;
-use crate::keys::{keys, to_text};
 use clap::Args;
 use experiments::Fault;
+use experiments::reference::{keys, to_text};
 use methods::registry::find;
 use methods::{METHODS, MethodEntry};
 use serde_json::Value;

@@ -2,8 +2,8 @@
 //! reference of their keys.
 
 use crate::errors::Mistakes;
-use crate::reference;
 use clap::Args;
+use experiments::reference;
 use record::write_atomically;
 use std::path::PathBuf;
 use std::process::ExitCode;
