@@ -7,7 +7,9 @@
 //! Rows are added in order and in f64, so that a sum is the same whichever way it is computed.
 
 use crate::dispatch::{Work, dispatch};
-use crate::isa::{Isa, Set};
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Set;
 use crate::lanes::Lanes;
 use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]

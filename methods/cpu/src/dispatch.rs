@@ -1,7 +1,9 @@
 //! Entering a piece of work with the registers of an instruction set. Plain loops enter this way too: the compiler vectorizes
 //! them for the set that they are compiled for.
 
-use crate::isa::{Isa, Set};
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Set;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};

@@ -2,7 +2,9 @@
 
 use crate::dispatch::{Work, dispatch};
 use crate::distance::squared_distance_on;
-use crate::isa::{Isa, Set};
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Set;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::Avx512;
 use crate::lanes::Lanes;

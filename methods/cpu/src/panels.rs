@@ -9,7 +9,9 @@
 //! Vectors are packed column-wise in panels of `W` so that one broadcast of `x_j` meets `W` contiguous `c_j`; a tile of `R×W`
 //! sums stays in registers over the whole dimension.
 
-use crate::isa::{Isa, Set};
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Set;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};

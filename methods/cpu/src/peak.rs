@@ -1,7 +1,9 @@
 //! What this processor can do at most: multiply-adds on registers alone, and reads of memory alone. Speeds of everything
 //! else are shares of these two.
 
-use crate::isa::{Isa, Set};
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Set;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
