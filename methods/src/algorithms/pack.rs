@@ -7,6 +7,8 @@ use crate::MethodError;
 pub struct Layout {
     widths: Vec<u8>,
     bits: usize,
+    /// The width that all symbols share, if they do.
+    common: Option<u8>,
 }
 
 /// The widest symbol, in bits.
@@ -20,7 +22,8 @@ impl Layout {
     pub fn new(widths: Vec<u8>) -> Layout {
         assert!(widths.iter().all(|&w| (1..=MAX_BITS).contains(&w)), "symbols are 1 to {MAX_BITS} bits wide");
         let bits = widths.iter().map(|&w| usize::from(w)).sum();
-        Layout { widths, bits }
+        let common = widths.first().copied().filter(|first| widths.iter().all(|w| w == first));
+        Layout { widths, bits, common }
     }
 
     /// `count` symbols of `bits` bits.
@@ -45,8 +48,7 @@ impl Layout {
 
     /// The width that all symbols share, if they do.
     pub fn common_width(&self) -> Option<u8> {
-        let first = *self.widths.first()?;
-        self.widths.iter().all(|&w| w == first).then_some(first)
+        self.common
     }
 
     /// Packs one symbol per position into `code` ([`Layout::bytes`] bytes).
@@ -55,10 +57,15 @@ impl Layout {
     /// When a length is off. Bits of a symbol above its width are dropped.
     pub fn pack(&self, symbols: &[u16], code: &mut [u8]) {
         assert_eq!((symbols.len(), code.len()), (self.positions(), self.bytes()), "symbols and bytes of one row");
-        if self.common_width() == Some(8) {
-            code.iter_mut().zip(symbols).for_each(|(byte, &symbol)| *byte = symbol as u8);
-            return;
+        match self.common {
+            Some(8) => code.iter_mut().zip(symbols).for_each(|(byte, &symbol)| *byte = symbol as u8),
+            Some(width @ (1 | 2 | 4)) => pack_within_bytes(width, symbols, code),
+            _ => self.pack_any(symbols, code),
         }
+    }
+
+    /// Packs symbols of any widths.
+    fn pack_any(&self, symbols: &[u16], code: &mut [u8]) {
         let (mut buffer, mut filled, mut out) = (0u32, 0u32, code.iter_mut());
         let mut emit = |byte: u32| {
             if let Some(slot) = out.next() {
@@ -91,10 +98,18 @@ impl Layout {
         if code.len() != self.bytes() {
             return Err(MethodError::CodeLength { expected: self.bytes(), found: code.len() });
         }
-        if self.common_width() == Some(8) {
-            symbols.iter_mut().zip(code).for_each(|(symbol, &byte)| *symbol = u16::from(byte));
-            return Ok(());
+        match self.common {
+            Some(8) => symbols.iter_mut().zip(code).for_each(|(symbol, &byte)| *symbol = u16::from(byte)),
+            Some(1) => unpack_within_bytes::<1>(code, symbols),
+            Some(2) => unpack_within_bytes::<2>(code, symbols),
+            Some(4) => unpack_within_bytes::<4>(code, symbols),
+            _ => self.unpack_any(code, symbols),
         }
+        Ok(())
+    }
+
+    /// Unpacks symbols of any widths.
+    fn unpack_any(&self, code: &[u8], symbols: &mut [u16]) {
         let (mut buffer, mut filled, mut bytes) = (0u32, 0u32, code.iter());
         for (symbol, &width) in symbols.iter_mut().zip(&self.widths) {
             let width = u32::from(width);
@@ -106,7 +121,27 @@ impl Layout {
             buffer >>= width;
             filled -= width;
         }
-        Ok(())
+    }
+}
+
+/// [`Layout::pack`] for widths that divide 8, so that no symbol lies in two bytes.
+fn pack_within_bytes(width: u8, symbols: &[u16], code: &mut [u8]) {
+    let mask = (1u16 << width) - 1;
+    for (byte, symbols) in code.iter_mut().zip(symbols.chunks(usize::from(8 / width))) {
+        let joined = symbols.iter().rev().fold(0u16, |joined, &symbol| joined << width | symbol & mask);
+        *byte = joined as u8;
+    }
+}
+
+/// [`Layout::unpack`] for widths that divide 8. The width is known when compiled, so the compiler unrolls the loop over a byte.
+fn unpack_within_bytes<const WIDTH: u32>(code: &[u8], symbols: &mut [u16]) {
+    let mask = (1u16 << WIDTH) - 1;
+    for (symbols, &byte) in symbols.chunks_mut((8 / WIDTH) as usize).zip(code) {
+        let mut rest = u16::from(byte);
+        for symbol in symbols {
+            *symbol = rest & mask;
+            rest >>= WIDTH;
+        }
     }
 }
 
@@ -135,6 +170,19 @@ mod tests {
             let mut back = vec![0; symbols.len()];
             layout.unpack(&code, &mut back).expect("right length");
             prop_assert_eq!(back, symbols);
+        }
+
+        #[test]
+        fn symbols_of_one_width_take_the_same_bytes(width in 1u8..=16, symbols in prop::collection::vec(any::<u16>(), 1..70)) {
+            let layout = Layout::uniform(symbols.len(), width);
+            let (mut fast, mut any) = (vec![0xaa; layout.bytes()], vec![0x55; layout.bytes()]);
+            layout.pack(&symbols, &mut fast);
+            layout.pack_any(&symbols, &mut any);
+            prop_assert_eq!(&fast, &any);
+            let (mut back, mut plain) = (vec![1; symbols.len()], vec![2; symbols.len()]);
+            layout.unpack(&fast, &mut back).expect("right length");
+            layout.unpack_any(&fast, &mut plain);
+            prop_assert_eq!(back, plain);
         }
     }
 
