@@ -167,6 +167,11 @@ impl<'a> Subject<'a> {
         self.shared.found.get_or_init(search).as_ref().map_err(Clone::clone)
     }
 
+    /// Whether [`Subject::found`] has searched already.
+    pub fn has_searched(&self) -> bool {
+        self.shared.found.get().is_some()
+    }
+
     /// Search over the codes. To build it may lay them out or take them to a device: [`Subject::found`] has what is shared.
     pub fn search(&self) -> CodeSearch<'a> {
         CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.backend)

@@ -5,7 +5,7 @@ use crate::search::{CodeSearch, rerank_all};
 use crate::units::Seconds;
 use methods::MethodError;
 use methods::registry::schema_of;
-use ndarray::{Array2, s};
+use ndarray::s;
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,19 +62,22 @@ impl Measure for Throughput {
         let mut out = vec![Measured::new("train_seconds", subject.fit_seconds, "s").repeat(0)];
         let n = data.base.nrows();
 
-        let mut codes = vec![0u8; subject.codes.len()];
-        self.repeat(&mut out, "encode_vectors_per_second", n, subject, || {
+        // Copies, so that no page of theirs is touched for the first time while the clock runs.
+        let mut codes = subject.codes.to_vec();
+        // The trial has encoded and decoded the same rows just before: that was the warm-up.
+        self.repeat(&mut out, "encode_vectors_per_second", n, subject, true, || {
             quantizer.encode_into(data.base.view(), &mut codes)
         })?;
 
-        let mut decoded = Array2::<f32>::zeros(data.base.dim());
-        self.repeat(&mut out, "decode_vectors_per_second", n, subject, || {
+        let mut decoded = subject.decoded.clone();
+        self.repeat(&mut out, "decode_vectors_per_second", n, subject, true, || {
             quantizer.decode_into(subject.codes, decoded.view_mut())
         })?;
 
         let search = subject.search();
         let before = out.len();
-        self.repeat(&mut out, "search_queries_per_second", data.queries.nrows(), subject, || {
+        let searched = subject.has_searched();
+        self.repeat(&mut out, "search_queries_per_second", data.queries.nrows(), subject, searched, || {
             search.search(data.queries.view(), self.k).map(drop)
         })?;
 
@@ -95,7 +98,7 @@ impl Measure for Throughput {
         for &factor in &self.rerank {
             let before = out.len();
             let (queries, depth) = (data.queries.view(), (self.k * factor).min(n));
-            self.repeat(&mut out, "search_queries_per_second", queries.nrows(), subject, || {
+            self.repeat(&mut out, "search_queries_per_second", queries.nrows(), subject, false, || {
                 let candidates = search.search(queries, depth)?;
                 let found = rerank_all(queries, data.base.view(), data.metric, &candidates, depth, self.k);
                 std::hint::black_box(found);
@@ -128,18 +131,21 @@ impl Throughput {
         Ok(micros)
     }
 
-    /// Times `work` on `items`: one warm-up, then each repeat runs until `min_time` has passed. The device is
-    /// synchronized before the clock stops.
+    /// Times `work` on `items`: each repeat runs until `min_time` has passed. If this process has not done the same work before (`warm`),
+    /// it is done once without a clock first. The device is synchronized before the clock stops.
     fn repeat(
         &self,
         out: &mut Vec<Measured>,
         metric: &str,
         items: usize,
         subject: &Subject<'_>,
+        warm: bool,
         mut work: impl FnMut() -> Result<(), MethodError>,
     ) -> Result<(), MethodError> {
-        work()?;
-        subject.backend.synchronize()?;
+        if !warm {
+            work()?;
+            subject.backend.synchronize()?;
+        }
         for repeat in 0..self.repeats {
             let start = Instant::now();
             let mut rounds = 0usize;
