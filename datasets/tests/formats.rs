@@ -58,8 +58,8 @@ fn hdf5_links_are_not_followed_and_empty_promises_not_believed() {
     refused("elsewhere.h5#linked", "it has no dataset `linked`");
     refused("elsewhere.h5#external", "lie in another file");
     refused("elsewhere.h5#virtual", "lie in another file");
-    refused("elsewhere.h5#sparse", "promises 1000000000 rows of 1000 components");
-    refused("elsewhere.h5#sparse_plain", "promises 1000000 rows of 1000 components");
+    refused("elsewhere.h5#sparse", "states 1000000000 rows of 1000 components");
+    refused("elsewhere.h5#sparse_plain", "states 1000000 rows of 1000 components");
 }
 
 #[test]

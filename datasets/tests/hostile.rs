@@ -33,9 +33,9 @@ fn npy_files_that_lie_are_refused_with_a_reason() {
     let cases: [(&str, Vec<u8>, &str); 8] = [
         ("empty.npy", vec![], "bad header"),
         ("text.npy", b"not numpy at all".to_vec(), "bad header"),
-        ("huge.npy", npy(&header("<f4", "(1000000000000, 384)"), &[0; 64]), "promises"),
+        ("huge.npy", npy(&header("<f4", "(1000000000000, 384)"), &[0; 64]), "states"),
         ("overflow.npy", npy(&header("<f4", "(9223372036854775807, 9223372036854775807)"), &[]), "overflows"),
-        ("short.npy", npy(&header("<f4", "(4, 4)"), &[0; 10]), "promises 64 bytes of values, 10 follow"),
+        ("short.npy", npy(&header("<f4", "(4, 4)"), &[0; 10]), "states 64 bytes of values, 10 follow"),
         ("flat.npy", npy(&header("<f4", "(4,)"), &[0; 16]), "two-dimensional"),
         ("complex.npy", npy(&header("<c8", "(1, 2)"), &[0; 16]), "cannot be vectors"),
         ("none.npy", npy(&header("<f4", "(0, 4)"), &[]), "0 rows"),
@@ -77,7 +77,7 @@ fn bin_files_that_lie_are_refused_with_a_reason() {
     let cases: [(&str, Vec<u8>, &str); 8] = [
         ("empty.fbin", vec![], "ends early"),
         ("header.u8bin", vec![2, 0, 0, 0, 3], "ends early"),
-        ("huge.fbin", bin(u32::MAX, u32::MAX, &[0; 64]), "promises 4294967295 rows of 4294967295 components"),
+        ("huge.fbin", bin(u32::MAX, u32::MAX, &[0; 64]), "states 4294967295 rows of 4294967295 components"),
         ("short.fbin", bin(2, 2, &floats[..15]), "that is 16 bytes of values; 15 follow"),
         ("long.u8bin", bin(1, 3, &[1, 2, 3, 4]), "that is 3 bytes of values; 4 follow"),
         ("floats.u8bin", bin(2, 2, &floats), "that is 4 bytes of values; 16 follow"),

@@ -473,7 +473,7 @@ mod tests {
         let long_alias = format!("a: &a {}\nb: [{}]\n", "s".repeat(100_000), vec!["*a"; 90_000].join(","));
         let long_text = format!("a: [{}]\n", vec!["0"; 1 << 20].join(","));
         for (text, expected) in [
-            ("a: 1\na: 2\n", "second time"),
+            ("a: 1\na: 2\n", "is repeated"),
             ("a: [1, 2\nb: 3", "not valid YAML"),
             ("base: &b {x: 1}\nmore:\n  <<: *b\n", "merge keys"),
             ("a: 1\n---\nb: 2\n", "second document"),

@@ -138,14 +138,14 @@ fn each_refusal_says_what_is_wrong() {
     read(&forged(&pq(1, book), &[0.0, 1.0]), &cx).expect("a model by hand");
     for (file, reason) in [
         (forged(&pq(1, ""), &[]), "the array `codebook 0` is missing"),
-        (forged(&pq(2, book), &[0.0, 1.0]), "has the shape [2, 1]; the parameters call for [2, 2]"),
-        (forged(&pq(1, book), &[0.0, f32::NAN]), "holds values that no trained quantizer has"),
-        (forged(&pq(1, book), &[0.0]), "this model ends early"),
+        (forged(&pq(2, book), &[0.0, 1.0]), "has the shape [2, 1]; the parameters require [2, 2]"),
+        (forged(&pq(1, book), &[0.0, f32::NAN]), "holds values that cannot come from training"),
+        (forged(&pq(1, book), &[0.0]), "this model is truncated"),
         (forged(&pq(1, book), &[0.0, 1.0, 2.0]), "its arrays are not what the file holds"),
         (forged(&pq(0, book), &[0.0, 1.0]), "vectors of 0 components"),
         (
             forged(&pq(1, &format!(r#"{book},{{"name":"more","shape":[0]}}"#)), &[0.0, 1.0]),
-            "the array `more` belongs to no",
+            "the array `more` does not belong to",
         ),
         (forged(r#"{"method":"nq","params":{},"dim":1,"arrays":[]}"#, &[]), "unknown method `nq`"),
         (forged(r#"{"method":"pq","params":{"m":3},"dim":4,"arrays":[]}"#, &[]), "d=4 is not divisible by m=3"),

@@ -119,7 +119,7 @@ fn a_peer_that_misbehaves_is_a_failed_row_or_a_clear_refusal() {
     }
     for (answers, said) in [
         ("*'\"hello\"'*) exit 0 ;;", "FAISS cannot be used: the peer ended before it answered"),
-        ("*'\"hello\"'*) echo '{\"faiss\": \"1.7.0\", \"options\": \"\"}' ;;", "FAISS is 1.7.0"),
+        ("*'\"hello\"'*) echo '{\"faiss\": \"1.7.0\", \"options\": \"\"}' ;;", "FAISS is version 1.7.0"),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let (code, text) = quick(folder.path(), answers, &[]);

@@ -104,21 +104,21 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
         }
     }
     for (key, empty, what) in [
-        ("/seeds", experiment.seeds.is_empty(), "a seed, such as `seeds: [1, 2, 3]`"),
-        ("/datasets", experiment.datasets.is_empty(), "a dataset, such as `- wordnet-minilm-384`"),
-        ("/methods", experiment.methods.is_empty(), "a method, such as `- pq: { m: 48 }`"),
+        ("/seeds", experiment.seeds.is_empty(), "one seed, such as `seeds: [1, 2, 3]`"),
+        ("/datasets", experiment.datasets.is_empty(), "one dataset, such as `- wordnet-minilm-384`"),
+        ("/methods", experiment.methods.is_empty(), "one method, such as `- pq: { m: 48 }`"),
         (
             "/threads",
             experiment.threads.is_some() && threads.is_empty(),
-            "a number of threads, such as `threads: [1, 2]`",
+            "one number of threads, such as `threads: [1, 2]`",
         ),
-        ("/report/formats", experiment.report.formats.is_empty(), "a format, such as html"),
+        ("/report/formats", experiment.report.formats.is_empty(), "one format, such as html"),
     ] {
         if empty {
             checker.fault(
                 key,
                 format!("`{}` is empty", key.rsplit('/').next().unwrap_or(key)),
-                Some(format!("name at least {what}")),
+                Some(format!("list at least {what}")),
             );
         }
     }

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(fill("FSQ {training}").as_deref(), Ok("FSQ {epochs: 2, batch: 64}"));
         assert!(fill("{training.epoch}").expect_err("unknown").contains("is not a parameter of fsq"));
         assert!(fill(&"L".repeat(1_000_000)).expect_err("long").contains("1000000 characters, more than 200"));
-        assert!(fill("two\nlines").expect_err("lines").contains("no single line"));
+        assert!(fill("two\nlines").expect_err("lines").contains("line breaks"));
         assert_eq!(cut("ö".repeat(1000)).chars().count(), MAX_LABEL);
     }
 }

@@ -120,7 +120,7 @@ mod tests {
             checks: vec![
                 ("formatting", Outcome::default()),
                 ("clippy", vec!["`cargo clippy | x` failed".to_owned(), "again".to_owned()].into()),
-                ("kernels", Outcome::skipped("there is no NVRTC here")),
+                ("kernels", Outcome::skipped("NVRTC was not found")),
             ],
             left_out: vec![("laws on a GPU", "there is no driver".into())],
         };
@@ -129,7 +129,7 @@ mod tests {
         for line in [
             "  passed   formatting",
             "  failed   clippy\n           `cargo clippy | x` failed\n           again",
-            "  skipped  kernels\n           there is no NVRTC here",
+            "  skipped  kernels\n           NVRTC was not found",
             "  laws on a GPU: there is no driver",
             "1 checks passed, 1 failed, 1 skipped",
         ] {
@@ -139,7 +139,7 @@ mod tests {
         for line in [
             "| formatting | passed |  |",
             "| clippy | failed | `cargo clippy \\| x` failed<br>again |",
-            "| kernels | skipped | there is no NVRTC here |",
+            "| kernels | skipped | NVRTC was not found |",
             "| laws on a GPU | there is no driver |",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}: {page}");
