@@ -1,4 +1,4 @@
-//! What can be wrong with vectors, in words that say where and what would be right.
+//! Errors of datasets; each says what is wrong, where, and what would be right.
 
 use std::path::PathBuf;
 use thiserror::Error;

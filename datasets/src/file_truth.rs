@@ -1,5 +1,5 @@
-//! Whether the neighbours that a file brings along are those of its vectors: looked at on a sample, since a file that was
-//! made with another metric than it says is common enough, and spoils whoever relies on it.
+//! Checks, on a sample, that the neighbours in a file are the nearest by its metric. Files whose neighbours were
+//! computed with another metric are common.
 
 use crate::format::{self, Blocks};
 use crate::{DatasetError, Metric};

@@ -1,4 +1,4 @@
-//! Several images as one dataset: whole images are held out, so that those of the base can be put together again.
+//! Several images as one dataset. Whole images are held out, so that base images can be reassembled.
 
 use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Size};
 use crate::format::{picture_size, read_picture};

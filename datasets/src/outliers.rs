@@ -1,5 +1,5 @@
-//! Rows whose norm is far from that of the others: one of them among the training rows decides what a quantizer learns,
-//! and who reads the figures should know.
+//! Finds rows with an exceptional norm: one such training row can decide what a quantizer learns, and readers of the
+//! figures should know.
 
 use ndarray::ArrayView2;
 

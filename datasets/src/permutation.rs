@@ -1,4 +1,4 @@
-//! The order that NumPy's legacy generator gives, so that splits published as Python code can be had exactly.
+//! Permutations of NumPy's legacy generator, so that splits published as Python code can be reproduced exactly.
 
 use rand_mt::Mt;
 

@@ -1,5 +1,4 @@
-//! Opening what comes from outside: only a regular file is read, since a named pipe would be waited for, and a device
-//! may never end.
+//! Opens only regular files: reading from a named pipe would block, and a device may never end.
 
 use std::fs::{File, FileType};
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-//! Files as they were found: their digests, and what tells at a glance that a file is still the same, so that not every
-//! process that uses it has to read it twice.
+//! Files with their digests, and the metadata that shows whether a file is still the same, so that it need not be read
+//! twice.
 
 use crate::format::Place;
 use crate::{DatasetError, regular};

@@ -1,5 +1,5 @@
-//! What vectors are pieces of: pictures or sound. From it follow rates per pixel and per second, and pictures put
-//! together again.
+//! Signals that vectors are pieces of, images or sound: they give rates per pixel and per second, and reassembled
+//! images.
 
 use crate::format::picture::CHANNELS;
 use ndarray::ArrayView2;

@@ -1,4 +1,4 @@
-//! Disjoint train, base and query rows out of one file.
+//! Splits one file into disjoint train, base and query rows.
 
 use crate::permutation;
 use rand::SeedableRng;

@@ -1,4 +1,4 @@
-//! Sources with known statistics, where theory says what a quantizer can reach.
+//! Random sources with known statistics, for which theory gives the limits of a quantizer.
 
 use crate::{Dataset, DatasetError, Labels, Metric, Summary};
 use ndarray::Array2;

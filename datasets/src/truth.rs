@@ -1,4 +1,4 @@
-//! Exact nearest neighbours: the ground truth of every recall.
+//! Exact nearest neighbours: the ground truth of recall.
 
 use crate::Metric;
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist};

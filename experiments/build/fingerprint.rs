@@ -1,5 +1,5 @@
-//! One number for everything that determines results: the sources, their dependencies, and what compiles them. Part of the
-//! build script, and of the test that holds it to its word.
+//! A hash of everything that determines results: sources, dependencies and compiler. Shared by the build script and its
+//! test.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! The process of one trial as its parent sees it: started, listened to, ended in time, and if it dies, why.
+//! The parent's view of the process of one trial: starting it, reading its messages, enforcing its time limit, and
+//! finding out why it died.
 
 use crate::json::plain_json;
 use crate::trial::{Failure, Message, Request};

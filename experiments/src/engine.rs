@@ -1,5 +1,5 @@
-//! Carrying out a plan: prepare the datasets, run what has not ended yet, one child process per trial, and save every
-//! record the moment its trial ends.
+//! Runs a plan: prepares the datasets, runs every trial that has not ended yet in a child process, and saves each
+//! record as soon as its trial ends.
 
 mod saved_pictures;
 

@@ -1,4 +1,4 @@
-//! What the user writes: the experiment file, as types and as a JSON schema.
+//! The experiment file as types and as a JSON schema.
 
 use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};

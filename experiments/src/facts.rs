@@ -1,5 +1,5 @@
-//! What is known of a dataset before any method sees it: its variance, its Gaussian bound, its exact neighbours.
-//! Computed once per run and kept in the run folder.
+//! Facts of a dataset that do not depend on a method: variance, Gaussian bound, exact neighbours. They are computed
+//! once per run and kept in the run folder.
 
 use cpu::Isa;
 use datasets::gaussian_bound;

@@ -1,4 +1,4 @@
-//! A mistake in a request: what is wrong, where it stands, what would be right.
+//! An error in a request: what is wrong, where, and what would be right.
 
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use std::fmt::Display;

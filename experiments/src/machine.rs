@@ -1,4 +1,4 @@
-//! Where a run takes place: what a reader of its figures must know.
+//! Describes the machine of a run, for readers of its figures.
 
 use cpu::Isa;
 use record::Machine;

@@ -1,4 +1,4 @@
-//! Pieces of pictures, as they were and as a trial decodes them, for the pages of a report.
+//! Saves crops of images, original and decoded, for reports.
 
 use datasets::{Dataset, Signal};
 use ndarray::ArrayView2;

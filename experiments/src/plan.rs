@@ -1,4 +1,4 @@
-//! From what was written to what will run: every check that needs no values, and the list of trials.
+//! Turns an experiment file into a plan: all checks that need no vector values, and the list of trials.
 
 mod checks;
 mod entries;

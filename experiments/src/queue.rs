@@ -1,4 +1,4 @@
-//! Which trials run side by side: as many as there are lanes for, as fit into memory together, and one on a device.
+//! Decides which trials run side by side: as many as there are lanes and memory for, and one per device.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};

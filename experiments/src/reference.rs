@@ -1,4 +1,4 @@
-//! The reference of experiment files: every key of the YAML, made from the same schemas that files are checked against.
+//! The reference of experiment files: every key of the YAML, from the schemas that files are checked against.
 
 mod keys;
 

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `10m`, `30ms`, `2GiB`.
+//! Durations and sizes in text form: `10m`, `30ms`, `2GiB`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;

@@ -1,4 +1,4 @@
-//! FAISS factory strings as names for methods here, for those who know what they want by that name.
+//! FAISS factory strings as names for the methods here.
 
 use crate::registry::{Exemption, MethodEntry};
 use crate::{Method, ParamError, registry};

@@ -1,4 +1,4 @@
-//! Product quantization: one codebook per group of components, and the quantizer that such methods train.
+//! Product quantization: one codebook per group of components. Holds the methods, and the quantizer that they train.
 
 pub mod opq;
 pub mod pq;

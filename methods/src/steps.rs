@@ -1,4 +1,4 @@
-//! What is timed: the steps that quantizers spend their time in, at sizes that fill a large device, on inputs made there.
+//! The timed steps: what quantizers spend their time on, at sizes that fill a large device, on inputs generated there.
 
 mod fit;
 mod limits;

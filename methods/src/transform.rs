@@ -1,5 +1,5 @@
-//! Transforms that any method can work behind: centring, principal components, rotations. They are part of the model and
-//! counted in its size.
+//! Transforms that may precede any method: centring, principal components, rotations. They are part of the model and
+//! count in its size.
 
 use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::{balanced_axes, random};

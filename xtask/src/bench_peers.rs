@@ -1,4 +1,5 @@
-//! `bench-peers`: ours and FAISS in turn, on the same vectors, in one run: how fast, how good, how far from the machine's limit.
+//! `bench-peers`: times our methods and FAISS alternately, on the same vectors, in one run, with their quality and
+//! their share of the machine's limits.
 
 mod data;
 mod limits;

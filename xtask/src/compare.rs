@@ -1,4 +1,4 @@
-//! `compare`: the gate for continuous integration.
+//! `compare`: the regression gate for continuous integration.
 
 use crate::errors::Mistakes;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! `decode`: codes back to vectors by a saved quantizer, block by block.
+//! `decode`: decodes a file of codes with a saved quantizer, block by block.
 
 use crate::errors::Mistakes;
 use crate::model_file::{Budget, INTERRUPTED, Resources, check_target, read_model, summary};

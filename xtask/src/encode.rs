@@ -1,4 +1,4 @@
-//! `encode`: vectors to codes by a saved quantizer, block by block.
+//! `encode`: encodes a file of vectors with a saved quantizer, block by block.
 
 use crate::errors::Mistakes;
 use crate::model_file::{Budget, INTERRUPTED, Resources, check_target, read_model, summary};

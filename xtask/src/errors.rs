@@ -1,4 +1,4 @@
-//! How mistakes are shown: each with its place in the file, and what would be right.
+//! Prints errors, each with its place in the file and a suggested fix.
 
 use experiments::Fault;
 use experiments::coding::CodingError;

@@ -1,4 +1,4 @@
-//! `experiments`: check, run, report.
+//! `experiments`: checks, runs and reports experiments.
 
 use crate::errors::Mistakes;
 use crate::progress::{Progress, roughly, trials};

@@ -1,4 +1,4 @@
-//! What the programs that fetch something for a verb say last.
+//! The last output of programs that fetch something for a verb.
 
 use std::process::Output;
 

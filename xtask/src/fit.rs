@@ -1,4 +1,4 @@
-//! `fit`: a quantizer trained outside an experiment, for use outside the harness.
+//! `fit`: trains a quantizer outside an experiment.
 
 use crate::errors::Mistakes;
 use crate::model_file::{Resources, check_target, failed, read_vectors, write};

@@ -1,5 +1,5 @@
-//! `gpu-check`: proves the CUDA kernels on the GPU of this machine and times them. It needs this executable and nothing else: no source tree,
-//! no data, no network.
+//! `gpu-check`: checks the CUDA kernels on the GPU of this machine and times them. It needs only this executable: no
+//! source tree, no data, no network.
 
 mod table;
 mod tidy;

@@ -1,4 +1,4 @@
-//! What the verbs that work with saved quantizers share: reading models and vectors, threads, results.
+//! Shared by the verbs for saved quantizers: reading models and vectors, threads, results.
 
 use crate::errors::Mistakes;
 use crate::progress::RowProgress;

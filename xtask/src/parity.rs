@@ -1,4 +1,4 @@
-//! `parity`: our methods beside FAISS's, at the same rate on the same rows.
+//! `parity`: compares our methods with those of FAISS, at the same rate on the same rows.
 
 use crate::errors::Mistakes;
 use clap::Args;

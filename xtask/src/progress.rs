@@ -1,4 +1,4 @@
-//! Progress of a run: a bar with the time left on a terminal, one plain line per trial elsewhere.
+//! Shows the progress of a run: a bar with the remaining time on a terminal, otherwise one line per trial.
 
 use experiments::Observer;
 use experiments::plan::{PlannedTrial, describe};

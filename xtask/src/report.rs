@@ -1,4 +1,4 @@
-//! `report`: records to figures, tables and pages, without building a quantizer.
+//! `report`: turns records into figures, tables and pages, without building a quantizer.
 
 use crate::errors::Mistakes;
 use clap::Args;

@@ -1,4 +1,5 @@
-//! Words for the two output streams. A reader that stops listening (`… | head`) ends them quietly, not with a panic.
+//! Prints to the two output streams. If the reader has stopped (`… | head`), the program ends quietly and without a
+//! panic.
 
 /// Prints a line to standard error.
 macro_rules! say_aside {

@@ -1,5 +1,4 @@
-//! `schema`: what is written from the types of experiment files: the JSON schema that editors complete them from, and the
-//! reference of their keys.
+//! `schema`: writes the JSON schema of experiment files, which editors use for completion, and the reference of keys.
 
 use crate::errors::Mistakes;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! The middle and the spread of repeated times.
+//! Median and spread of repeated timings.
 
 use reports::stats::median;
 

@@ -1,4 +1,4 @@
-//! The rows of a file a block at a time: what does not fit into memory passes through it.
+//! Reads the rows of a file block by block, so that a file may be larger than the memory.
 
 use super::{Rows, malformed, open};
 use crate::DatasetError;

@@ -1,4 +1,4 @@
-//! A wall around readers of other people's code.
+//! Turns panics of third-party readers into errors.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};

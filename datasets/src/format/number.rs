@@ -1,4 +1,4 @@
-//! Numbers in files as f32: every type that formats store, in both byte orders, and rows of them without anything between.
+//! Numbers in files as f32: every type that formats store, in both byte orders, in rows without gaps.
 
 use super::{OpenFile, Rows, read_exact};
 use npyz::half::f16;

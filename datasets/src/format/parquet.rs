@@ -1,4 +1,4 @@
-//! Parquet tables with a column of lists of numbers, as embeddings are often kept; every list is a row.
+//! Parquet tables with a column of lists of numbers, as embeddings are often stored; every list is a row.
 
 use super::contain::{contained, plausible};
 use super::{Format, OpenFile, Rows};

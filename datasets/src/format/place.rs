@@ -1,4 +1,4 @@
-//! Where vectors lie: a file, and in files that hold several arrays, which of them.
+//! The location of vectors: a file and, if it holds several arrays, the name of one.
 
 use super::FORMATS;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! Vectors and codes as files for other programs to read, written row after row.
+//! Writes vectors and codes as files, row by row.
 
 use super::number::Kind;
 use super::{FORMATS, place::extension};

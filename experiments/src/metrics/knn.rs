@@ -1,4 +1,4 @@
-//! Do the classes of the neighbours found still tell the class of the query?
+//! How accurate is k-NN classification over codes?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;

@@ -1,4 +1,4 @@
-//! How much memory did the whole trial take, here and on the device?
+//! How much memory did the trial use, on the host and on the device?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::machine;

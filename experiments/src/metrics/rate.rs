@@ -1,4 +1,4 @@
-//! How many bits does a vector cost, and what is shared by all?
+//! How many bits does a vector take, and how large is the model?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;

@@ -1,4 +1,4 @@
-//! Does compressed search find the true neighbours?
+//! Does search over codes find the true neighbours?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;

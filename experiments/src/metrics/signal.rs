@@ -1,5 +1,4 @@
-//! What does the distortion mean for the pictures or the sound that the vectors are pieces of, and what is the rate
-//! there?
+//! What are rate and distortion in the units of the images or the sound that vectors are pieces of?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::Settings;

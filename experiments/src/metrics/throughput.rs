@@ -1,4 +1,4 @@
-//! How fast is it, on this machine, alone?
+//! How fast are training, encoding, decoding and search on this machine?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::search::{CodeSearch, rerank_all};

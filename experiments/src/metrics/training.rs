@@ -1,4 +1,4 @@
-//! How did training go?
+//! How did training progress?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;

@@ -1,4 +1,4 @@
-//! How much of the codebook is in use?
+//! How much of each codebook is in use?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;

@@ -1,5 +1,5 @@
-//! The checks of everything but the methods: settings, devices, datasets, measurements. Each reports what is wrong at its
-//! place and goes on, so that an author hears of all mistakes at once.
+//! Checks everything but the methods: settings, devices, datasets, measurements. Each check reports at its place and
+//! continues, so that the author sees all errors at once.
 
 use super::labels::MAX_LABEL;
 use super::{Overrides, PlannedDataset, available_threads};

@@ -1,5 +1,5 @@
-//! How much an experiment expands to, known before it is expanded: lists multiply, and a small file can ask for more trials
-//! than any memory holds.
+//! Bounds the size of an experiment before it is expanded: lists multiply, and a small file can request more trials
+//! than fit in memory.
 
 use super::checks::Checker;
 use crate::document::cost;

@@ -1,4 +1,4 @@
-//! Scores of one short vector against many, stored component by component: the tables of a query, the distances of k-means++.
+//! Scores of one short vector against many vectors stored component by component, for query tables and k-means++.
 
 use crate::dispatch::{Work, dispatch};
 use crate::isa::Isa;

@@ -1,5 +1,5 @@
-//! Entering a piece of work with the registers of an instruction set. Plain loops enter this way too: the compiler vectorizes
-//! them for the set that they are compiled for.
+//! Runs a kernel with a given instruction set. Plain loops are run this way too: the compiler vectorizes them for that
+//! set.
 
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]

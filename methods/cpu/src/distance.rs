@@ -1,4 +1,4 @@
-//! `‖a−b‖²` of two vectors, summed directly: exact where `‖a‖² + ‖b‖² − 2·a·b` cancels.
+//! Squared distances ‖a−b‖² by direct differences, exact where ‖a‖² + ‖b‖² − 2·a·b cancels.
 
 use crate::dispatch::{Work, dispatch};
 use crate::isa::Isa;

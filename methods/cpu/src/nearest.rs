@@ -1,4 +1,4 @@
-//! The nearest of a set of vectors, exactly: a fast pass over all of them, then distances of the few that it leaves.
+//! Exact nearest vectors: a fast pass over all vectors, then direct distances of the few that remain.
 
 use crate::dispatch::{Work, dispatch};
 use crate::distance::squared_distance_on;

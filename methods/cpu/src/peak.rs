@@ -1,5 +1,5 @@
-//! What this processor can do at most: multiply-adds on registers alone, and reads of memory alone. Speeds of everything
-//! else are shares of these two.
+//! Peaks of this processor: multiply-adds on registers alone, and memory reads alone. Other speeds are given as shares
+//! of these.
 
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,5 @@
-//! Which vectors f32 can compare: kernels square differences, and squares must neither overflow nor vanish.
+//! The range of vectors that f32 can compare: kernels square differences, and squares must neither overflow nor
+//! underflow.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What may be among the k best of a stream of scores that are known within a margin.
+//! Candidates for the k smallest of a stream of scores, each of which is known up to an error bound.
 
 /// A row whose score lies between `low` and `high`.
 #[derive(Clone, Copy, Debug)]

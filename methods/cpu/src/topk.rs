@@ -1,4 +1,4 @@
-//! The k best of a stream of scored ids, with ties broken by id, so that every search gives one answer.
+//! The k best of a stream of scored ids. Ties are broken by id, so every search has one answer.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -1,4 +1,4 @@
-//! What every family of kernels must show: fresh inputs, outputs poisoned before, answers like the processor's.
+//! Checks every family of kernels: new inputs, outputs poisoned beforehand, answers like those of the CPU.
 
 mod agreement;
 mod codes;

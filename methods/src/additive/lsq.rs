@@ -1,4 +1,5 @@
-//! Local-search additive quantization: codebooks of whole vectors that are fitted jointly, and codes found by local search.
+//! Local-search additive quantization (LSQ): jointly fitted codebooks of full dimension, and codes found by local
+//! search.
 
 use crate::additive::quantizer::{AdditiveQuantizer, LocalSearch, least_squares, mean_error};
 use crate::additive::rvq::{Stages, train_stages};

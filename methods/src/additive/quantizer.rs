@@ -1,4 +1,5 @@
-//! Codes whose vector is the sum of one codeword from each codebook: what residual and additive quantizers share.
+//! Quantizer whose codes name one codeword from each codebook and decode to their sum; shared by residual and additive
+//! methods.
 
 use crate::algorithms::codebooks::Codebooks;
 use crate::algorithms::moments::mean;

@@ -1,4 +1,4 @@
-//! Residual vector quantization: each stage codes what the stages before it have left, several candidates at a time.
+//! Residual vector quantization: each stage codes the residual of the stages before it, with beam search.
 
 use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_error};
 use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows};

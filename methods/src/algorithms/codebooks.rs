@@ -1,4 +1,4 @@
-//! The codebooks of a code and its layout: what quantizers that select codewords share, however they combine them.
+//! The codebooks of a quantizer and the layout of its codes, for all methods that select codewords.
 
 use crate::algorithms::pack::Layout;
 use crate::backend::{Backend, Join};

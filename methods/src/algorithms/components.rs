@@ -1,5 +1,5 @@
-//! Codes with one symbol of the same width per component, behind the values stored beside them: what quantizers that treat
-//! components alike share.
+//! Layout of codes with one symbol of equal width per component after the side values, for methods that treat
+//! components alike.
 
 use crate::algorithms::pack::Layout;
 use crate::{MethodError, Symbols};

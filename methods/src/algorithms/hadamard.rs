@@ -1,4 +1,4 @@
-//! Rotations that cost O(d·log d) where vectors are long: random signs and fast Hadamard transforms.
+//! Fast random rotations: random signs and fast Hadamard transforms. They cost O(d·log d) for long vectors.
 
 use crate::algorithms::rotation::random;
 use crate::contract::state::{State, StateError};

@@ -1,4 +1,4 @@
-//! Mean, variance and covariance of rows, in f64 and without a copy of the rows in it.
+//! Mean, variance and covariance of rows, in f64 and without an f64 copy of the rows.
 
 use nalgebra::DMatrix;
 use ndarray::linalg::general_mat_mul;

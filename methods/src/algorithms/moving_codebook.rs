@@ -1,5 +1,5 @@
-//! A codebook that follows the rows of batches by moving averages (van den Oord, Vinyals and Kavukcuoglu 2017, appendix A.1),
-//! and the way back for codewords that are not used (Dhariwal et al. 2020).
+//! A codebook learned from batches by moving averages (van den Oord, Vinyals and Kavukcuoglu 2017, appendix A.1), with
+//! reset of unused codewords (Dhariwal et al. 2020).
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rand::{Rng, RngExt};

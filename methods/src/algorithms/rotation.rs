@@ -1,4 +1,4 @@
-//! Orthonormal rotations, and how they are found.
+//! Orthonormal rotations: random ones, principal axes, and fitted ones.
 
 use crate::algorithms::moments::{covariance, mean};
 use cpu::{Isa, Panels, Score};

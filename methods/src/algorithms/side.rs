@@ -1,4 +1,4 @@
-//! What a code holds beside its symbols: norms, scales, factors, as little-endian f32 before the packed symbols.
+//! Side values of a code (norms, scales, factors), stored as little-endian f32 before the packed symbols.
 
 use crate::MethodError;
 

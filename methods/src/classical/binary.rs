@@ -1,4 +1,4 @@
-//! One bit per component, searched by Hamming distance or with the raw query.
+//! Sign quantization: one bit per component, searched by Hamming distance or with the raw query.
 
 use crate::algorithms::components::Components;
 use crate::algorithms::levels::Samples;

@@ -1,4 +1,4 @@
-//! k-means as a method of its own: one codebook for whole vectors, from a random start.
+//! k-means as a method: one codebook for whole vectors.
 
 use crate::algorithms::codebooks::symbol_bits;
 use crate::algorithms::lloyd::{Stop, Trained, lloyd, plus_plus, random_rows_of};

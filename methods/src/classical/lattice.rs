@@ -1,4 +1,5 @@
-//! Fixed lattices as codebooks: nothing to store, and the nearest codeword by arithmetic.
+//! Lattice quantization: a fixed lattice is the codebook, so nothing is stored and arithmetic finds the nearest
+//! codeword.
 
 mod points;
 

@@ -1,4 +1,5 @@
-//! The LBG design of one codebook: split every codeword, improve by Lloyd's iteration, repeat; then move codewords that do little.
+//! LBG design of one codebook: split codewords and run Lloyd's iteration until the size is reached, then move codewords
+//! of low utility.
 
 use crate::algorithms::codebooks::symbol_bits;
 use crate::algorithms::lloyd::{Stop, Trained, lloyd_from_sample};

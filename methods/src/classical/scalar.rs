@@ -1,4 +1,4 @@
-//! Scalar quantization: each component on its own, on uniform or minimum-MSE levels.
+//! Scalar quantization: each component is rounded separately, to uniform or minimum-MSE levels.
 
 mod quantizer;
 

@@ -1,4 +1,5 @@
-//! The codebook of a VQ-VAE without its network: online updates from mini-batches, and what becomes of unused codewords.
+//! VQ-EMA: the codebook of a VQ-VAE without its network, updated online from mini-batches, with reset of unused
+//! codewords.
 
 use crate::algorithms::codebooks::symbol_bits;
 use crate::algorithms::lloyd::random_rows;

@@ -1,4 +1,4 @@
-//! Walking a batch of rows and codes in parallel, the same for every method that works row by row.
+//! Parallel loops over a batch of rows and codes, for methods that work row by row.
 
 use crate::{MethodError, check_batch};
 use ndarray::{ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Ix2};

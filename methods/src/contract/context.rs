@@ -1,4 +1,4 @@
-//! Everything outside its parameters that a fit may depend on: seed, threads, backend, cancellation.
+//! Context of a fit: everything that a result may depend on besides the parameters (seed, backend, cancellation).
 
 use crate::MethodError;
 use crate::backend::{Backend, CpuBackend};

@@ -1,4 +1,4 @@
-//! What training did, as it was seen: nothing is left out because it does not look well.
+//! Training curves: every iteration as it happened, including those that made things worse.
 
 use std::cmp::Ordering;
 

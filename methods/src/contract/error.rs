@@ -1,4 +1,4 @@
-//! What can go wrong with a method, in words that say what would be right.
+//! Errors of methods; each says what is wrong and what would be right.
 
 use strict::ParamError;
 use thiserror::Error;

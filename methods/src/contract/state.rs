@@ -1,5 +1,4 @@
-//! What a trained quantizer knows beyond its parameters: named arrays, from which [`crate::Method::restore`] builds it
-//! again.
+//! Saved state of a trained quantizer: named arrays, from which [`crate::Method::restore`] rebuilds it.
 
 use ndarray::{Array2, ArrayView2};
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! How evenly codewords are used: one definition for the curves of training and the measurements of a trial.
+//! How evenly codewords are used: one definition for training curves and for measurements.
 
 /// Use of the codewords of one position of a code, or of several together.
 #[derive(Clone, Copy, Debug, PartialEq)]

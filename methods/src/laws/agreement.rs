@@ -1,4 +1,4 @@
-//! The law that holds backends together: what one has trained, the other codes the same.
+//! The law that backends agree: what one has trained, the other encodes to the same codes.
 
 use super::{Bench, DIM, decode, encode, gaussian, mse};
 use crate::contract::model;

@@ -1,4 +1,4 @@
-//! The laws of where rows lie and in which unit they are: codes depend on the shape of the data alone.
+//! Laws of position and scale: codes depend on the shape of the data, not on its offset or unit.
 
 use super::{Bench, DIM, decode, encode, gaussian};
 use crate::Quantizer;

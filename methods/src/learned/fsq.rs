@@ -1,4 +1,5 @@
-//! Finite scalar quantization: a few components, each bounded and rounded to a few levels; the codebook is their grid.
+//! Finite scalar quantization: each latent component is bounded and rounded to a few levels; the grid of levels is the
+//! codebook.
 
 use crate::learned::shared::{
     Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Moment, Pass, Spread, Training, fit, restore,

@@ -1,4 +1,5 @@
-//! The Gumbel-softmax bottleneck: codewords chosen by logits, softly and at random while training, by the largest after.
+//! Gumbel-softmax bottleneck: logits choose codewords softly and at random in training, by the largest logit
+//! afterwards.
 
 use crate::algorithms::codebooks::{Codebooks, symbol_bits};
 use crate::algorithms::rotation::multiply;

@@ -1,4 +1,4 @@
-//! Codes that are signs of a few learned components: lookup-free quantization, and binary spherical quantization.
+//! Lookup-free and binary spherical quantization: codes are the signs of learned components.
 
 use crate::learned::shared::{
     Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore,

@@ -1,4 +1,4 @@
-//! Quantization-aware training of the scalar quantizer: fake quantization while training, with learned steps.
+//! Quantization-aware training of the scalar quantizer: fake quantization with learned steps.
 
 use crate::algorithms::levels::UniformLevels;
 use crate::classical::scalar::{Scalar, on_uniform_grids, uniform_grids};

@@ -1,4 +1,4 @@
-//! Residual quantization of learned latents, the bottleneck of neural audio codecs.
+//! Residual quantization of latents, the bottleneck of neural audio codecs.
 
 use crate::additive::quantizer::AdditiveQuantizer;
 use crate::algorithms::codebooks::symbol_bits;

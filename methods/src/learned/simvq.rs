@@ -1,4 +1,5 @@
-//! A codebook that moves as a whole: fixed random codewords behind one trained linear map, so that none can be left behind.
+//! SimVQ: fixed random vectors mapped to codewords by one trained linear map. All codewords move together, so none
+//! dies.
 
 use crate::algorithms::codebooks::symbol_bits;
 use crate::learned::shared::{Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore};

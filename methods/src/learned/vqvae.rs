@@ -1,4 +1,4 @@
-//! Vector quantization of learned latents, the bottleneck of a VQ-VAE, with the remedies against its collapse.
+//! Vector quantization of latents, the bottleneck of a VQ-VAE, with remedies against collapse.
 
 use crate::algorithms::codebooks::symbol_bits;
 use crate::learned::shared::{

@@ -1,4 +1,4 @@
-//! Optimized product quantization: a rotation fitted together with the codebooks behind it.
+//! Optimized product quantization: a rotation fitted together with the codebooks.
 
 use crate::algorithms::lloyd::{Stop, Trained};
 use crate::algorithms::moments::mean;

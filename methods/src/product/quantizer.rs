@@ -1,4 +1,5 @@
-//! A trained codebook per group of consecutive components: the quantizer behind `lbg` (one group) and `pq`.
+//! Trained codebooks, one per group of consecutive components: the quantizer of `pq`, and of `lbg` and `kmeans` (one
+//! group).
 
 use crate::algorithms::codebooks::{Codebooks, symbol_bits};
 use crate::algorithms::pack::Layout;

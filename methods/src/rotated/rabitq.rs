@@ -1,4 +1,4 @@
-//! RaBitQ: a random rotation, a grid point of best cosine per vector, and an unbiased estimate of inner products.
+//! RaBitQ: a random rotation, the grid point of largest cosine per vector, and an unbiased estimate of inner products.
 
 use crate::algorithms::components::Components;
 use crate::algorithms::hadamard::FastRotation;

@@ -1,4 +1,4 @@
-//! TurboQuant: a random rotation makes every component alike, and levels fixed beforehand are nearly optimal for it.
+//! TurboQuant: a random rotation makes all components alike, so that fixed levels are nearly optimal.
 
 use crate::algorithms::components::Components;
 use crate::algorithms::hadamard::FastRotation;

@@ -1,5 +1,5 @@
-//! Inner products of a query with packed symbols that each stand for one of a few levels: the inner loop of search over
-//! binary, RaBitQ and TurboQuant codes.
+//! Inner products of a query with packed symbols that stand for a few levels: the inner loop of search over binary,
+//! RaBitQ and TurboQuant codes.
 
 use crate::MethodError;
 use crate::algorithms::pack::Layout;

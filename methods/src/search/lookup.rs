@@ -1,4 +1,4 @@
-//! Search over codes whose score is a sum of one table entry per symbol (Jégou, Douze and Schmid 2011, ADC).
+//! Search over codes whose score is a sum of table entries, one per symbol (Jégou, Douze and Schmid 2011, ADC).
 
 use crate::algorithms::codebooks::{Codebooks, check_symbols};
 use crate::algorithms::pack::Layout;

@@ -1,4 +1,4 @@
-//! Several queries at a time over many codes, where scores are sums of table entries.
+//! Search of several queries at a time over many codes, where scores are sums of table entries.
 
 use crate::backend::{Backend, CodeScan};
 use crate::{MethodError, Neighbor, Searcher};

@@ -1,4 +1,4 @@
-//! The training of k-means from rows in the host's memory to a codebook, on the device and on two threads of the processor.
+//! Times k-means training, from rows in host memory to a codebook, on the device and on two CPU threads.
 
 use super::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, Work, middle, size};
 use crate::backend::{CpuBackend, CudaBackend};

@@ -1,4 +1,4 @@
-//! What the device can do at most, measured in the same run: every other speed is a share of one of these.
+//! The peaks of the device, measured in the same run. All other speeds are given as shares of these.
 
 use super::Setting;
 use cuda::{CudaError, peak_floats, peak_halves};

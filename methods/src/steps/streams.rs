@@ -1,4 +1,4 @@
-//! Steps that pass over their input once: their limit is the memory. Timed as those of `steps`.
+//! Timed steps that pass over their input once, and are limited by memory bandwidth.
 
 use super::{DIM, Failure, Setting, Timing, Work};
 use cuda::{Base, Codebooks, Codes, Proximity, Rows, UniformScalars, fill_random, fill_random_bytes, scan_hamming};

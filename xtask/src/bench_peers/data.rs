@@ -1,4 +1,4 @@
-//! The vectors that both sides work on: uniform random ones, and those of the catalog.
+//! The vectors of `bench-peers`: uniform random ones, and those of the catalog.
 
 use crate::errors::Mistakes;
 use datasets::{DatasetError, Metric, SearchPath, Source, catalog, format};

@@ -1,4 +1,4 @@
-//! What the machine can do at most, measured in the same run.
+//! The peaks of the machine, measured in the same run.
 
 use cpu::{Isa, peak};
 use rayon::prelude::*;

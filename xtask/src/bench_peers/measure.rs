@@ -1,4 +1,4 @@
-//! One row on one dataset: ours and theirs in turn, and how good both are.
+//! Measures one row on one dataset: both sides alternately, and the quality of both.
 
 use super::data::Data;
 use super::outcome::{Comparison, Quality, Work};

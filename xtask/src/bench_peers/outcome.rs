@@ -1,4 +1,4 @@
-//! What came of one row on one dataset, and what follows from it: rates, ratios, shares of the limit, a verdict.
+//! The result of one row on one dataset, and what follows from it: rates, ratios, shares of the limits, a verdict.
 
 use super::limits::Limits;
 use super::rows::{Row, Stage};

@@ -1,5 +1,5 @@
-//! The other library as a child process: a request is a line of JSON, and so is its answer. A peer that dies, hangs or talks
-//! nonsense is an error with its last words, and is never waited for longer than its time limit.
+//! The peer as a child process; each request and each answer is one line of JSON. A peer that dies, hangs or answers
+//! nonsense is an error with its last output. No request waits longer than its time limit.
 
 use serde_json::Value;
 use std::collections::VecDeque;

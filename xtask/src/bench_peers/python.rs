@@ -1,5 +1,5 @@
-//! A Python with the pinned peer in it: the user's own where it has one, otherwise an environment made from PyPI on demand
-//! and kept in the user's cache.
+//! Finds a Python with the pinned peer: the user's own if it has the peer, otherwise an environment that is created
+//! from PyPI and kept in the user's cache.
 
 use crate::environment;
 use crate::errors::Mistakes;

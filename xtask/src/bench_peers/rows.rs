@@ -1,4 +1,4 @@
-//! What is compared: the rows of peers/rows.toml, checked, and cut down for a quick look.
+//! The rows of peers/rows.toml, checked, and reduced for `--quick`.
 
 use methods::{Method, ParamError};
 use serde::Deserialize;

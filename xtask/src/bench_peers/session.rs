@@ -1,4 +1,4 @@
-//! A peer that is there when it is needed: started on demand, told which vectors to load, started again after it died.
+//! Keeps a peer running: starts it on demand, tells it which vectors to load, and restarts it after it died.
 
 use super::peer::{Peer, PeerError, text};
 use super::rows::Row;

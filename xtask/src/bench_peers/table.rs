@@ -1,4 +1,4 @@
-//! The comparison as Markdown: a pure function of what was measured.
+//! The comparison as Markdown: a pure function of the measurements.
 
 use super::limits::Limits;
 use super::outcome::{Comparison, End, Outcome, Quality, Work};

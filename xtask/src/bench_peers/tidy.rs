@@ -1,4 +1,4 @@
-//! What was measured as trials of a run: two for each row, ours and theirs, in the schema of every other result.
+//! The measurements as trials of a run: two per row, ours and the peer's, in the schema of all results.
 
 use super::data::Data;
 use super::limits::Limits;

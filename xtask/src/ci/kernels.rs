@@ -1,5 +1,5 @@
-//! What can be known of CUDA kernels where there is no device: that NVRTC takes them, and that sanitizers find nothing in them when they
-//! are played on the host.
+//! Checks CUDA kernels without a device: NVRTC compiles them, and sanitizers find no error in them when they run on the
+//! host.
 
 use super::nvrtc;
 use super::outcome::Outcome;

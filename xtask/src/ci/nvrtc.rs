@@ -1,4 +1,5 @@
-//! NVRTC for machines without CUDA: the wheel of PyPI, unpacked once into the user's cache. It compiles without a device.
+//! NVRTC for machines without CUDA: the wheel from PyPI, unpacked once into the user's cache. It compiles without a
+//! device.
 
 use crate::environment;
 use crate::fetched::last_words;

@@ -1,4 +1,4 @@
-//! The check as Markdown: a pure function of what was found.
+//! The check as Markdown: a pure function of its results.
 
 use super::torch::Torch;
 use crate::times::{middle, spread};

@@ -1,4 +1,5 @@
-//! What was found as trials of a run, in the schema of every other result: one for each proof and each step, and one for the limits.
+//! The results as trials of a run, in the schema of all results: one for each proof and each step, and one for the
+//! limits.
 
 use super::table::{Findings, Setting, share};
 use cuda::proofs::Agreement;

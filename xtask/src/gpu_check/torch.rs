@@ -1,4 +1,4 @@
-//! What `torch_steps.py` measured on the same machine, for ratios.
+//! Reads the timings of `torch_steps.py` on the same machine, for ratios.
 
 use crate::errors::Mistakes;
 use crate::times::middle;

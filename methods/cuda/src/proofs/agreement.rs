@@ -1,4 +1,4 @@
-//! How a device's answers compare with the processor's: the same, otherwise but as good, or wrong.
+//! Compares the answers of a device with those of the CPU: equal, different but equally good, or wrong.
 
 /// Distortions may differ by so much, relatively.
 const DISTORTION: f64 = 1e-4;

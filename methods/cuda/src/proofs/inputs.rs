@@ -1,4 +1,4 @@
-//! Fresh random inputs, and plain arithmetic in f64 to judge answers by.
+//! New random inputs, and plain f64 arithmetic that judges answers.
 
 use crate::random_float;
 

@@ -1,4 +1,5 @@
-//! Searches over sums of codewords in f64, step by step, to tell a wrong code from one that a near-tie on the way has led elsewhere.
+//! Searches over sums of codewords in f64, step by step, to tell a wrong code from one that a near-tie has led
+//! elsewhere.
 
 use super::inputs::{TIE, mean};
 

@@ -1,4 +1,4 @@
-//! What training needs beside assignments must show: rows that k-means starts from, totals, networks.
+//! Checks what training needs besides assignments: initial rows of k-means, totals, networks.
 
 use super::Bench;
 use super::agreement::Agreement;

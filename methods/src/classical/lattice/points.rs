@@ -1,4 +1,4 @@
-//! Three lattices: their nearest points, and their points as integer coordinates (Conway and Sloane 1982).
+//! Three lattices: nearest points, and points as integer coordinates (Conway and Sloane 1982).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The fitted scalar quantizer: grids, and codes by them.
+//! The trained scalar quantizer: its grids, encoding and decoding.
 
 use super::{Levels, Scalar, normalize};
 use crate::algorithms::components::Components;

@@ -1,4 +1,4 @@
-//! Adam (Kingma and Ba 2015), over matrices that live with the networks and bottlenecks they belong to.
+//! Adam (Kingma and Ba 2015) over the parameter matrices of networks and bottlenecks.
 
 use ndarray::{Array2, Zip};
 

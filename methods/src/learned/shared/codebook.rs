@@ -1,4 +1,4 @@
-//! A codebook that is learned together with an encoder: by gradients or by moving averages, with reset of what is not used.
+//! A codebook learned together with an encoder, by gradients or moving averages, with reset of unused codewords.
 
 use super::estimator::{Estimator, gumbel_softmax, largest, rotate};
 use super::training::{Loss, Moment};

@@ -1,4 +1,5 @@
-//! What turns vectors into latents and back: nothing, principal axes, or these with a network that corrects them.
+//! Encoder and decoder, between vectors and latents: identity, principal axes, or principal axes plus a network that
+//! corrects them.
 
 use super::network::{Affine, Layer, Network, Windows};
 use crate::algorithms::moments::{mean, variance};

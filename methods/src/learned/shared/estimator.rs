@@ -1,5 +1,5 @@
-//! How a gradient finds its way past a choice that has none: each estimator gives the chosen codewords going forward, and
-//! something differentiable going back.
+//! Gradient estimators for discrete choices: the forward pass gives the chosen codewords, the backward pass something
+//! differentiable.
 
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};

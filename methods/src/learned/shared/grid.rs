@@ -1,5 +1,4 @@
-//! Codes that are points of a grid: each component of a latent takes one of a few values by itself, and the values of a
-//! group make one symbol.
+//! Quantizer on a grid: each latent component takes one of a few values, and the values of a group make one symbol.
 
 use crate::algorithms::codebooks::{check_symbols, symbol_bits};
 use crate::algorithms::pack::Layout;

@@ -1,5 +1,5 @@
-//! Small networks: an affine map and, beside it, a branch of layers that corrects it. Each is described once, computed
-//! twice: on differentiable matrices to train, and on plain rows to encode and decode.
+//! Small networks: an affine map plus a branch of layers that corrects it. Each network is described once and computed
+//! twice: on differentiable matrices for training, on plain rows for encoding and decoding.
 
 use crate::MethodError;
 use crate::algorithms::rotation::{Packed, multiply_packed};

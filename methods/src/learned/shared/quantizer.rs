@@ -1,4 +1,4 @@
-//! A trained bottleneck between its encoder and decoder.
+//! The trained quantizer of a learned method: encoder, quantizer of latents, decoder.
 
 use super::encoder::{Autoencoder, CodersOnBackend, Encoder};
 use crate::backend::{Backend, prepared};

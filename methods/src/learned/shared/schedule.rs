@@ -1,4 +1,4 @@
-//! How a quantity moves over training.
+//! Schedules: how a value changes during training.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The training loop of every learned bottleneck: batches, gradients, Adam, and what is followed from epoch to epoch.
+//! The training loop of every learned method: batches, gradients, Adam, and curves over epochs.
 
 use super::adam::Adam;
 use super::encoder::{Encoder, LatentWidth, Spread};
