@@ -1,9 +1,9 @@
 //! The contract of a quantization method, and the methods that keep it.
 //!
 //! A method is described by plain data ([`Method`]: its parameters), checked against a dimension before anything runs,
-//! and fitted to training rows into an immutable [`Quantizer`]. Encoding and decoding work on batches of rows, so that
-//! dynamic dispatch is paid per batch and never per vector. What a code is made of is seen through [`Symbols`], how it
-//! is searched through [`Searcher`]. Methods do their heavy work through a [`Backend`], and so run wherever one exists.
+//! and fitted to training rows, which gives an immutable [`Quantizer`]. Encoding and decoding work on batches of rows,
+//! so that dynamic dispatch costs once per batch and never per vector. [`Symbols`] shows what a code consists of,
+//! [`Searcher`] searches codes. Methods do their heavy work through a [`Backend`], and so run wherever there is one.
 //!
 //! Methods live in rooms by family: [`classical`], [`product`], [`additive`], [`rotated`], [`learned`]. What several of them share is in
 //! [`algorithms`] and [`search`], which hold no methods. Adding a method is one new file in its family, its `mod` line there, and one line
@@ -60,7 +60,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 use std::fmt::Debug;
 
-/// The parameters of a method: plain data, complete and type-checked, not yet tied to any vectors.
+/// The parameters of a method: plain data, complete and type-checked, independent of any vectors.
 pub trait Method: Debug + Send + Sync {
     /// Name in YAML, tables and figures, e.g. `pq`.
     fn name(&self) -> &'static str;
@@ -74,7 +74,7 @@ pub trait Method: Debug + Send + Sync {
     /// Names the parameter, what is wrong with it and what would be right.
     fn check(&self, dim: usize) -> Result<(), ParamError>;
 
-    /// Bits stored per vector: symbols, and whatever else is kept per vector (norms, scales).
+    /// Bits stored per vector: symbols and side values (norms, scales).
     fn code_bits(&self, dim: usize) -> usize;
 
     /// Rough cost of fitting, in multiply-adds, for planning and progress only.
@@ -83,24 +83,24 @@ pub trait Method: Debug + Send + Sync {
     /// Rough cost of encoding one vector, in multiply-adds, for planning and progress only.
     fn encode_cost(&self, dim: usize) -> f64;
 
-    /// Trains on `train` (`n×dim`). The same seed gives the same quantizer, whatever the thread count.
+    /// Trains on `train` (`n×dim`). The same seed gives the same quantizer for any number of threads.
     ///
     /// # Errors
     /// Parameters that do not fit the dimension, no rows, a non-finite row, cancellation, a backend failure.
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
 
-    /// Builds the quantizer for vectors of `dim` components that put down `state` by [`Quantizer::save`]. It gives the same
-    /// codes. `dim` has passed [`Method::check`].
+    /// Rebuilds a quantizer for vectors of `dim` components from the `state` that [`Quantizer::save`] wrote. It gives
+    /// the same codes. `dim` has passed [`Method::check`].
     ///
     /// # Errors
-    /// Arrays that are missing, of other shapes, or not finite.
+    /// Arrays that are missing, have the wrong shape, or are not finite.
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError>;
 }
 
 /// A trained quantizer: maps rows of `dim` f32 to codes of `code_size` bytes and back. Immutable.
 ///
-/// `encode_into` and `decode_into` run on the thread pool they are called in and give the same result for any
-/// thread count and any splitting of the rows.
+/// `encode_into` and `decode_into` run on the current thread pool and give the same result for any number of threads
+/// and any division of the rows.
 pub trait Quantizer: Send + Sync {
     /// Components per vector.
     fn dim(&self) -> usize;
@@ -119,16 +119,16 @@ pub trait Quantizer: Send + Sync {
     /// Encodes `rows` (`n×dim`) to `codes` (`n·code_size` bytes).
     ///
     /// # Errors
-    /// Shapes that do not fit together; a backend failure.
+    /// Mismatched shapes; a backend failure.
     fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError>;
 
     /// Decodes `codes` (`n·code_size` bytes) to `rows` (`n×dim`).
     ///
     /// # Errors
-    /// Shapes that do not fit together; a symbol outside its alphabet.
+    /// Mismatched shapes; a symbol outside its alphabet.
     fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError>;
 
-    /// Search over codes without decoding them, where the method has such a path for `metric`.
+    /// Search over codes without decoding them; None if the method has no such search for `metric`.
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
         let _ = metric;
         None
@@ -137,29 +137,29 @@ pub trait Quantizer: Send + Sync {
     /// The discrete symbols a code is made of.
     fn symbols(&self) -> Option<&dyn Symbols>;
 
-    /// Adds everything to `state` that [`Method::restore`] needs beside the parameters to build this quantizer again.
+    /// Saves to `state` everything that [`Method::restore`] needs besides the parameters.
     fn save(&self, state: &mut State);
 
-    /// What training did, iteration by iteration or epoch by epoch, where the method iterates.
+    /// Training curves, by iteration or epoch, if the method iterates.
     fn curves(&self) -> &[Curve] {
         &[]
     }
 }
 
-/// Scores codes against one raw query (asymmetric distance computation). One per thread: it owns its tables.
+/// Scores codes against one raw query (asymmetric distance computation). Each thread has its own, because it holds the
+/// tables of a query.
 pub trait Searcher: Send {
     /// Name of this kind of search in records: `adc` for raw queries against codes.
     fn path(&self) -> &'static str {
         "adc"
     }
 
-    /// Whether scores estimate, with an error of their own, what the decoded vector would score. Otherwise they equal it
-    /// up to rounding.
+    /// Whether scores are estimates of the score of the decoded vector. Otherwise they equal it up to rounding.
     fn is_estimate(&self) -> bool {
         false
     }
 
-    /// Whether an estimate of inner products, or of distances, is right on average over the random choices of the fit.
+    /// Whether the estimates are unbiased over the random choices of the fit.
     fn is_unbiased(&self) -> bool {
         false
     }
@@ -168,13 +168,13 @@ pub trait Searcher: Send {
     fn set_query(&mut self, query: &[f32]);
 
     /// Writes one score per code. Smaller is nearer: an estimate of `‖q−x‖²` for [`Metric::L2`], of `−q·x` for
-    /// [`Metric::InnerProduct`], on that very scale; see [`Searcher::is_estimate`].
+    /// [`Metric::InnerProduct`], without any scaling; see [`Searcher::is_estimate`].
     ///
     /// # Errors
-    /// A symbol outside its alphabet; lengths that do not fit together.
+    /// A symbol outside its alphabet; mismatched lengths.
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError>;
 
-    /// How codes are made of the symbols of tables, where a score is
+    /// The layout of codes, if a score is
     ///
     /// ```text
     /// constant + offset_i + slope_i·Σ_p table_p[symbol p of code i]
@@ -185,12 +185,13 @@ pub trait Searcher: Send {
         None
     }
 
-    /// The tables and the constant of the present query; there when [`Searcher::code_layout`] is.
+    /// The tables and the constant of the current query; present if [`Searcher::code_layout`] is.
     fn scan_tables(&self) -> Option<ScanTables> {
         None
     }
 
-    /// The present query where scores are its Hamming distance to codes, in other units; see [`search::scan::BitQuery`].
+    /// The current query as a code, if scores are its Hamming distance to codes up to scale and offset; see
+    /// [`search::scan::BitQuery`].
     fn bit_query(&self) -> Option<search::scan::BitQuery> {
         None
     }
@@ -198,13 +199,14 @@ pub trait Searcher: Send {
     /// `offset_i` and `slope_i` of a code.
     ///
     /// # Errors
-    /// Side values that no encoder writes.
+    /// Side values that an encoder cannot have written.
     fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
         let _ = code;
         Ok([0.0, 1.0])
     }
 
-    /// The `k` codes with the smallest scores, nearest first, ties by number. A fused scan may replace it.
+    /// The `k` codes with the smallest scores, nearest first, ties by number. An implementation may fuse scoring and
+    /// selection.
     ///
     /// # Errors
     /// As [`Searcher::score_into`].
@@ -221,7 +223,7 @@ pub trait Searcher: Send {
     }
 }
 
-/// The view of a code as a row of symbols, from which usage, perplexity and entropy are measured.
+/// A code as a row of symbols, for measuring usage, perplexity and entropy.
 pub trait Symbols {
     /// Size of the alphabet at each position.
     fn alphabets(&self) -> Vec<usize>;
@@ -240,26 +242,26 @@ pub trait Symbols {
         0
     }
 
-    /// The codebook behind position `p`, `K×dsub` row-major, where there is one.
+    /// The codebook of position `p`, `K×dsub` row-major; None if it has none.
     fn codebook(&self, p: usize) -> Option<ArrayView2<'_, f32>> {
         let _ = p;
         None
     }
 }
 
-/// What "near" means in a search.
+/// How vectors are compared in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Squared Euclidean distance; on unit vectors it orders like the cosine.
+    /// Squared Euclidean distance; on unit vectors it gives the same order as cosine similarity.
     L2,
     /// Inner product, larger is nearer; scores are negated.
     InnerProduct,
 }
 
-/// Checks what every `encode_into` and `decode_into` must check.
+/// The check that every `encode_into` and `decode_into` needs: lengths.
 ///
 /// # Errors
-/// Says which of the two lengths is off.
+/// Names the length that is wrong.
 pub fn check_batch(dim: usize, code_size: usize, shape: (usize, usize), codes: usize) -> Result<(), MethodError> {
     let (n, columns) = shape;
     if columns != dim {
@@ -271,11 +273,11 @@ pub fn check_batch(dim: usize, code_size: usize, shape: (usize, usize), codes: u
     Ok(())
 }
 
-/// Checks what every `fit` must check first: that there are rows, that they are finite and in the range in which f32 holds their squared
-/// distances, and that nobody has cancelled.
+/// The check that every `fit` starts with: there are rows, they are finite, f32 can hold their squared distances, and
+/// no stop was requested.
 ///
 /// # Errors
-/// Names the first offending row and column, or the bound that the rows leave.
+/// Names the first wrong row and column, or the bound that the rows exceed.
 pub fn check_train(train: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
     cx.cancel.check()?;
     if train.nrows() == 0 || train.ncols() == 0 {
@@ -290,8 +292,8 @@ pub fn check_train(train: ArrayView2<'_, f32>, cx: &Context) -> Result<(), Metho
     cpu::check_range(train.nrows(), train.ncols(), magnitude, |i, j| train[(i, j)]).map_err(MethodError::Range)
 }
 
-/// Largest `|v|` of all values; no number when one of them is none. Compared as bits, which order like magnitudes and which
-/// the compiler vectorizes.
+/// Largest `|v|` of all values; NaN if a value is NaN. Values are compared as bits, which have the same order as
+/// magnitudes, and which the compiler vectorizes.
 pub(crate) fn largest_magnitude(rows: ArrayView2<'_, f32>) -> f32 {
     let of = |values: &[f32]| values.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff));
     let largest = match rows.as_slice() {

@@ -41,14 +41,14 @@ pub static METHODS: &[MethodEntry] = &[
     factory::ENTRY,
 ];
 
-/// A law of [`crate::laws`] that does not apply to a method, all of it or with certain parameters.
+/// A law of [`crate::laws`] that does not apply to a method, either in general or with certain parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Exemption {
     /// Name of the law.
     pub law: &'static str,
-    /// Parameters (a JSON object) that a method has for which the law does not apply; `{}` for whatever parameters.
+    /// The law does not apply to methods that have these parameters (a JSON object); `{}` matches all.
     pub with: &'static str,
-    /// Why it does not.
+    /// The reason.
     pub why: &'static str,
 }
 
@@ -73,15 +73,16 @@ pub struct MethodEntry {
     pub name: &'static str,
     /// One line for listings.
     pub summary: &'static str,
-    /// Where it comes from.
+    /// The papers.
     pub paper: &'static str,
     /// Bits per vector, as a formula in its parameters.
     pub rate: &'static str,
     /// Cost of fitting and encoding, as formulas.
     pub cost: &'static str,
-    /// Parameter objects (JSON) for dimensions divisible by 12; the first is what a user starts with. Tests run all.
+    /// Parameter objects (JSON) for dimensions divisible by 12. The first is a good start for users; tests run all of
+    /// them.
     pub examples: &'static [&'static str],
-    /// The laws that do not apply to it, and why.
+    /// The laws that do not apply, with reasons.
     pub exempt: &'static [Exemption],
     /// Schema of the parameters, with descriptions and defaults.
     pub schema: fn() -> Schema,
@@ -90,7 +91,7 @@ pub struct MethodEntry {
 }
 
 impl MethodEntry {
-    /// Schema of everything that may be written below the method's name: its own parameters, and a transform.
+    /// Schema of everything that may be written under the name of the method: its parameters and a transform.
     pub fn params_schema(&self) -> Schema {
         let mut schema = (self.schema)();
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
@@ -121,7 +122,7 @@ pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
     })
 }
 
-/// Reads a method that is written as one text: its name, for every default, or a FAISS factory string.
+/// Reads a method that is written as one string: its name, with default parameters, or a FAISS factory string.
 ///
 /// # Errors
 /// Neither of the two; a method that has parameters without default.
@@ -136,7 +137,7 @@ pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
 /// # Ok::<(), methods::ParamError>(())
 /// ```
 pub fn parse_text(text: &str) -> Result<Box<dyn Method>, ParamError> {
-    // Methods have small letters in their names, factory strings have capitals.
+    // Names of methods are lower case; factory strings have capitals.
     if text.contains(|c: char| c.is_ascii_uppercase()) {
         return parse(factory::ENTRY.name, Value::String(text.to_owned()));
     }
@@ -169,7 +170,7 @@ pub fn parse_params<T: Method + JsonSchema + DeserializeOwned + 'static>(
 /// A parameter struct as JSON; for [`Method::params`].
 ///
 /// # Panics
-/// When it is none: a map whose keys are no strings. Such a struct is a mistake in the program.
+/// If it cannot be represented, such as a map whose keys are not strings. Such a struct is a bug.
 pub fn params_of<T: Serialize>(params: &T) -> Value {
     match serde_json::to_value(params) {
         Ok(value) => value,

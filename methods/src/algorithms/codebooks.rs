@@ -7,19 +7,19 @@ use crate::{MethodError, Symbols};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use std::sync::OnceLock;
 
-/// One codebook per symbol of a code, all of the same shape.
+/// One codebook per symbol of a code; all have the same shape.
 pub(crate) struct Codebooks {
     /// `K×dsub` each.
     pub(crate) books: Vec<Array2<f32>>,
-    /// The same component by component, `dsub×K` each, once a search has asked for them.
+    /// The codebooks transposed, `dsub×K` each; computed when a search first needs them.
     columns: OnceLock<Vec<Vec<f32>>>,
     /// How their symbols are packed.
     pub(crate) layout: Layout,
-    /// Name of a position: of which, out of how many.
+    /// Names position `p` of `n`.
     position: fn(usize, usize) -> String,
 }
 
-/// Bits of a symbol that selects one of `codewords`.
+/// Bits of a symbol that selects one of `codewords` codewords.
 pub(crate) fn symbol_bits(codewords: usize) -> u8 {
     codewords.next_power_of_two().trailing_zeros().max(1) as u8
 }
@@ -28,10 +28,10 @@ impl Codebooks {
     /// Codebooks of the same shape.
     ///
     /// # Panics
-    /// When there is none, they differ in shape, or have more than 2^16 codewords.
+    /// If there is no codebook, if shapes differ, or if there are more than 2^16 codewords.
     pub(crate) fn new(books: Vec<Array2<f32>>, position: fn(usize, usize) -> String) -> Codebooks {
         assert!(!books.is_empty() && books.iter().all(|b| b.dim() == books[0].dim()), "codebooks of one shape");
-        // Row by row, as decoding reads them.
+        // Row-major, the layout that decoding reads.
         let books: Vec<Array2<f32>> = books.into_iter().map(|book| book.as_standard_layout().into_owned()).collect();
         let layout = Layout::uniform(books.len(), symbol_bits(books[0].nrows()));
         Codebooks { layout, books, columns: OnceLock::new(), position }
@@ -52,7 +52,7 @@ impl Codebooks {
         (0..count).map(|j| state.take_matrix(&format!("codebook {j}"), codewords, dsub)).collect()
     }
 
-    /// Codebooks component by component, as the tables of queries are computed from them: `dsub×K` each.
+    /// The codebooks transposed, `dsub×K` each, as query tables are computed from them.
     pub(crate) fn columns(&self) -> &[Vec<f32>] {
         self.columns.get_or_init(|| self.books.iter().map(|book| book.t().iter().copied().collect()).collect())
     }
@@ -72,7 +72,7 @@ impl Codebooks {
         self.books.iter().map(|book| 4 * book.len()).sum()
     }
 
-    /// Decodes codes on a backend; whether it did.
+    /// Decodes codes on a backend. Returns whether the backend could.
     pub(crate) fn decode_on(
         &self,
         backend: &dyn Backend,
@@ -93,7 +93,7 @@ impl Codebooks {
     }
 }
 
-/// Checks that symbols stay below their alphabet, which those of a power of two always do.
+/// Checks that symbols are below their alphabet. Nothing to check if the alphabet is a power of two.
 pub(crate) fn check_symbols(symbols: &[u16], alphabet: usize) -> Result<(), MethodError> {
     if alphabet.is_power_of_two() && alphabet > 1 {
         return Ok(());

@@ -18,7 +18,7 @@ pub(crate) enum FastRotation {
     Hadamard(Array2<f32>),
 }
 
-/// Components up to which a matrix is no burden.
+/// Number of components up to which a matrix is used.
 const DENSE: usize = 64;
 
 /// Rounds of signs and transforms.

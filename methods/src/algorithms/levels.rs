@@ -48,7 +48,7 @@ impl Samples {
         Samples { center, values, sums, squares }
     }
 
-    /// The middle value, or the mean of the two in the middle.
+    /// The median.
     pub fn median(&self) -> f32 {
         let n = self.values.len();
         (self.center + 0.5 * (self.values[(n - 1) / 2] + self.values[n / 2])) as f32
@@ -131,8 +131,8 @@ pub fn lloyd_max(samples: &Samples, count: usize) -> Result<Vec<f32>, MethodErro
     levels.into_iter().map(|level| finite((level + samples.center) as f32, samples)).collect()
 }
 
-/// Moves the `empty` levels into the cells of largest squared error, half-way between level and far edge. Tells whether
-/// any moved.
+/// Moves the `empty` levels into the cells of largest squared error, half-way between the level and the far edge.
+/// Returns whether any level moved.
 fn split_worst_cells(samples: &Samples, starts: &[usize], empty: &[usize], levels: &mut [f64]) -> bool {
     if empty.is_empty() {
         return false;
@@ -152,8 +152,8 @@ fn split_worst_cells(samples: &Samples, starts: &[usize], empty: &[usize], level
     !worst.is_empty()
 }
 
-/// Quantiles of the density `f^(1/3)`, estimated on a histogram; without the last thousandth at either end where that
-/// stretches the bins tenfold, as outliers do.
+/// Quantiles of the density `f^(1/3)`, estimated by a histogram. The outermost thousandth at either end is left out if
+/// outliers there would make the bins ten times as wide.
 fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
     let n = samples.values.len();
     let inner = |trimmed: usize| (samples.values[trimmed], samples.values[n - 1 - trimmed]);
@@ -164,8 +164,8 @@ fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
     if low == high {
         return vec![low; count];
     }
-    // Bins of equal width, joined until each holds a few samples: ∫f^(1/3) over a bin of width w with c samples is
-    // w^(2/3)·c^(1/3), and the cube root of a tiny count would be far too small on average.
+    // Bins of equal width are joined until each holds a few samples: ∫f^(1/3) over a bin of width w with c samples is
+    // w^(2/3)·c^(1/3), and with few samples the cube root of the count is far too small on average.
     let bins = 1024.min(n).max(2 * count);
     let width = (high - low) / bins as f64;
     let mut edges = vec![(low, 0.0f64)];
@@ -190,18 +190,18 @@ fn companding_start(samples: &Samples, count: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Samples that a bin of the companding density holds at least.
+/// Minimum number of samples in a bin of the companding density.
 const MIN_BIN_SAMPLES: usize = 12;
 
-/// Uniform levels that span the samples: evenly from the smallest to the largest, or from `−max|x|` to `max|x|`, both
-/// ends included, as in post-training quantization. Two levels at the very ends would say nothing of what lies between, so
-/// with one bit they stand in the middle of the two halves.
+/// Uniform levels that span the samples: from the smallest to the largest, or from `−max|x|` to `max|x|`, both ends
+/// included, as in post-training quantization. With one bit, two levels at the very ends would ignore everything
+/// between, so the levels are the midpoints of the two halves.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when the span leaves the range of f32.
 pub fn uniform_min_max(samples: &Samples, count: usize, symmetric: bool) -> Result<UniformLevels, MethodError> {
     let levels = span(samples.min() + samples.center, samples.max() + samples.center, count, symmetric);
-    // The top level is computed from the others, so the whole span must be a number.
+    // The top level is computed from the others, so the whole span must be finite.
     finite(levels.step * (count - 1) as f32, samples)?;
     Ok(levels)
 }
@@ -219,10 +219,11 @@ pub fn span(mut low: f64, mut high: f64, count: usize, symmetric: bool) -> Unifo
     UniformLevels { offset: low as f32, step: ((high - low) / (count - 1) as f64) as f32 }
 }
 
-/// Uniform levels of least MSE. For fixed cells the best `offset` and `step` are the linear regression of the samples
-/// on their indices, which alternates with nearest-level cells and never grows the MSE, but creeps where levels are many.
-/// So: a few regressions from several spans, then a golden-section search over the step (and the middle) of the best,
-/// then regressions to the end. `symmetric` holds the levels at `±step/2, ±3·step/2, …`.
+/// Uniform levels of least MSE. For fixed cells, the best `offset` and `step` are the linear regression of the samples
+/// on their indices. Alternating regression and nearest-level cells never increases the MSE, but converges slowly when
+/// there are many levels. Therefore: a few regressions from several spans, then a golden-section search over the step
+/// (and the midpoint) of the best, then regressions until they converge. `symmetric` holds the levels at
+/// `±step/2, ±3·step/2, …`.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when a level leaves the range of f32.
@@ -268,8 +269,8 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
     Ok(UniformLevels { offset: finite((low + samples.center) as f32, samples)?, step: finite(step as f32, samples)? })
 }
 
-/// Uniform levels from quantile to quantile: `share` percent of the samples are inside. With `symmetric`, of their absolute
-/// values from zero on.
+/// Uniform levels between two quantiles, so that `share` percent of the samples lie inside. With `symmetric`, between
+/// plus and minus a quantile of the absolute values.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when the span leaves the range of f32.
@@ -299,8 +300,8 @@ pub fn uniform_percentile(
     Ok(levels)
 }
 
-/// Centroids of evenly spaced cells, `step` RMS deviations wide and the mean in the middle of one, and the thresholds between
-/// them; the outermost cells are open. A cell without samples has its middle for a level.
+/// Centroids of evenly spaced cells that are `step` RMS deviations wide, with the mean in the middle of one, and the
+/// thresholds between the cells. The outermost cells are open. The level of a cell without samples is its midpoint.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when a threshold leaves the range of f32.
@@ -318,12 +319,14 @@ pub fn uniform_threshold(samples: &Samples, count: usize, step: f64) -> Result<(
     Ok((levels.map(place).collect::<Result<_, _>>()?, edges.iter().map(|&t| place(t)).collect::<Result<_, _>>()?))
 }
 
-/// Squared errors, summed, of uniform levels fitted to one half of the values at the other, and the other way round, for each
-/// of [`SHARES`]: how far the span of least MSE is moved towards the full one, or beyond it. Where levels are many the tails
-/// decide, and few samples say little about them: the span that is best for the samples themselves then clips what comes
-/// later. One variable alone leaves the choice to a few outliers; sums over several variables tell more.
+/// Cross-validated errors of spans: the summed squared error of uniform levels that are fitted to one half of the
+/// values and applied to the other half, and vice versa, for each of [`SHARES`]. A share says how far the span of least
+/// MSE is moved towards the full span, or beyond it. With many levels the tails decide, and few samples say little
+/// about them: the span that is best for the samples clips later values. A single variable would leave the choice to a
+/// few outliers; sums over several variables are more reliable.
 ///
-/// `values` come in no particular order. All zeros where levels or values are few and need no second opinion.
+/// `values` may have any order. All errors are zero if there are few levels or values, where no cross-validation is
+/// needed.
 ///
 /// # Errors
 /// [`MethodError::Overflow`] when a level leaves the range of f32.
@@ -345,7 +348,7 @@ pub fn span_errors(values: &[f32], count: usize, symmetric: bool) -> Result<[f64
     Ok(errors)
 }
 
-/// The share of least error, the first among equals.
+/// The share of least error; the first one on a tie.
 pub fn best_share(errors: &[f64; SHARES.len()]) -> f64 {
     let least = errors.iter().zip(SHARES).min_by(|a, b| a.0.total_cmp(b.0));
     least.map_or(0.0, |(_, share)| share)
@@ -367,13 +370,13 @@ pub fn uniform_moved(
     Ok(levels)
 }
 
-/// Levels, or samples, below which the span of least MSE needs no second opinion.
+/// Minimum numbers of levels and of samples for cross-validation.
 const MANY_LEVELS: usize = 32;
 
-/// How far the span may be moved from the best for the samples (0) to the full one (1).
+/// Candidates for how far the span is moved from the best span for the samples (0) to the full span (1).
 pub const SHARES: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.15, 1.3];
 
-/// The levels whose ends lie between those of two others.
+/// Interpolates between two sets of levels.
 fn between(a: UniformLevels, b: UniformLevels, count: usize, share: f64) -> UniformLevels {
     if share == 0.0 {
         return a;
@@ -409,7 +412,7 @@ impl UniformGrid {
     }
 }
 
-/// Alternates cells and regression until the error stands still.
+/// Alternates cells and regression until the error no longer falls.
 fn regressions(
     samples: &Samples,
     start: UniformGrid,
@@ -429,7 +432,7 @@ fn regressions(
     (error, grid)
 }
 
-/// Where a function of one variable is least between `low` and `high`, to a thousandth of the interval, if it has one dip.
+/// Golden-section search: the minimum of a unimodal function between `low` and `high`, to a thousandth of the interval.
 fn golden_section(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
     let ratio = 0.5 * (5f64.sqrt() - 1.0);
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
@@ -448,9 +451,9 @@ fn golden_section(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// Grids to start from. The full span is among them, so that the result is never worse than it; spans of 1.5 to 9
-/// deviations about the middle hold the optimum of light and heavy tails, and shares of the full span from either end that
-/// of lopsided samples.
+/// Initial grids. The full span is among them, so the result is never worse than it. Spans of 1.5 to 9 deviations about
+/// the middle cover the optimum for light and heavy tails; fractions of the full span from either end cover skewed
+/// samples.
 fn starting_grids(samples: &Samples, count: usize, full: UniformLevels, symmetric: bool) -> Vec<UniformGrid> {
     let intervals = (count - 1) as f64;
     let low = f64::from(full.offset) - samples.center;
@@ -568,7 +571,7 @@ mod tests {
         fn the_fitted_span_is_never_worse_than_the_full_one(
             samples in prop::collection::vec(-3.0f32..3.0, 2..300), power in 1i32..6, bits in 1u32..6, symmetric in any::<bool>()
         ) {
-            // Odd and even powers give heavy tails and lopsided samples.
+            // Odd and even powers give heavy tails and skewed samples.
             let samples: Vec<f32> = samples.into_iter().map(|x| x.powi(power)).collect();
             let count = 1 << bits;
             let sorted = Samples::new(samples.iter().copied());

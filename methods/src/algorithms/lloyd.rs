@@ -9,41 +9,41 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
 use std::sync::Arc;
 
-/// When Lloyd's iteration ends.
+/// Stopping rule of Lloyd's iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
-    /// After this many iterations at the latest.
+    /// Maximum number of iterations.
     pub max_iterations: usize,
-    /// When `(D_{i−1} − D_i) / D_i` falls below this.
+    /// The iteration stops when `(D_{i−1} − D_i) / D_i` falls below this.
     pub relative_drop: f64,
 }
 
-/// A codebook and how training got there.
+/// A trained codebook and the course of its training.
 #[derive(Clone, Debug)]
 pub struct Trained {
     /// `K×dim`.
     pub codebook: Array2<f32>,
     /// Mean squared error per row with it.
     pub mse: f64,
-    /// Mean squared error per row before each iteration and after the last, as it was.
+    /// Mean squared error per row before each iteration and after the last.
     pub course: Course,
-    /// Nearest codeword of each row at the last assignment.
+    /// Nearest codeword of each row in the last assignment.
     pub nearest: Vec<u32>,
 }
 
-/// Numbers of rows chosen at random, each at most once while there are enough of them.
+/// Indices of rows drawn at random, without repetition while there are enough rows.
 fn random_numbers(n: usize, k: usize, rng: &mut impl Rng) -> Vec<usize> {
     let mut chosen = rand::seq::index::sample(rng, n, k.min(n)).into_vec();
     chosen.extend((chosen.len()..k).map(|_| rng.random_range(0..n)));
     chosen
 }
 
-/// Rows chosen at random, each at most once while there are enough of them.
+/// Rows drawn at random, without repetition while there are enough.
 pub fn random_rows(rows: ArrayView2<'_, f32>, k: usize, rng: &mut impl Rng) -> Array2<f32> {
     rows.select(Axis(0), &random_numbers(rows.nrows(), k, rng))
 }
 
-/// [`random_rows`] of a matrix wherever it is.
+/// [`random_rows`] of a matrix on a backend.
 ///
 /// # Errors
 /// A backend failure.
@@ -70,27 +70,27 @@ pub fn plus_plus(rows: &DeviceMatrix, k: usize, rng: &mut impl Rng, cx: &Context
     cx.backend.rows_at(rows, &chosen)
 }
 
-/// Rows per codeword that the first of many iterations look at, and the share of all iterations that are such: the cells of a sample
-/// move to about the same places at a fraction of the cost.
+/// Early iterations use a sample of this many rows per codeword, and this share of all iterations is early: the cells
+/// of a sample move to about the same places at a fraction of the cost.
 const EARLY_ROWS: usize = 64;
 const EARLY_SHARE: f64 = 0.72;
 
-/// Components up to which all rows are looked at all the time: it costs little there, and 256 codewords on a plane end 0.3% worse from a
-/// sample.
+/// Rows of at most this many components are never sampled: they are cheap, and 256 codewords on a plane end 0.3% worse
+/// from a sample.
 const FEW_DIMS: usize = 4;
 
-/// Iterations from which on there are early ones, and from which on centroids are overshot.
+/// From `MANY` iterations on there are early ones; from `SEVERAL` on, codewords overshoot centroids.
 const MANY: usize = 20;
 const SEVERAL: usize = 8;
 
-/// How far a codeword goes towards the centroid of its cell and beyond: with any factor below 2 the distortion still never grows, and
-/// near 1.8 fewer iterations reach better optima (Lee, Baek and Sung 1997). PQ16x8 on uniform rows after 25 iterations: 2.629 with 1,
-/// 2.617 with 1.7, 2.615 with 1.9.
+/// Overrelaxation: a codeword moves this many times the way to the centroid of its cell. With any factor below 2 the
+/// distortion still never grows, and near 1.8 fewer iterations reach better optima (Lee, Baek and Sung 1997). PQ16x8 on
+/// uniform rows after 25 iterations: 2.629 with factor 1, 2.617 with 1.7, 2.615 with 1.9.
 const OVERSHOOT: f64 = 1.9;
 
-/// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, going beyond them by less than
-/// the way there loses nothing, and a codeword without rows moves onto the worst row of the cell with the largest total distortion,
-/// where it can only help.
+/// Lloyd's iteration from `codebook`. The distortion never grows: centroids are optimal for their cells, moving less
+/// than twice the way to them loses nothing, and a codeword without rows moves onto the worst row of the cell with the
+/// largest total distortion, where it can only help.
 ///
 /// # Errors
 /// Cancellation, a backend failure.
@@ -99,7 +99,7 @@ pub fn lloyd(rows: &DeviceMatrix, codebook: Array2<f32>, stop: Stop, cx: &Contex
     lloyd_from_sample(rows, codebook, stop, share, cx)
 }
 
-/// [`lloyd`] with a given share of iterations on a sample, where there are rows enough for one.
+/// [`lloyd`] with a given share of early iterations on a sample, if there are enough rows for one.
 ///
 /// # Errors
 /// As there.
@@ -123,8 +123,8 @@ pub fn lloyd_from_sample(
     Ok(Trained { course, ..trained })
 }
 
-/// So many iterations from a codebook that is nearly right, without the distances of single rows: to codewords that will move anyway they
-/// are not worth their time.
+/// Runs the given number of iterations from a codebook that is nearly right, without computing the distances of single
+/// rows: codewords that will move anyway do not need them.
 ///
 /// # Errors
 /// Cancellation, a backend failure.
@@ -140,7 +140,7 @@ pub fn refine(
     Ok(Trained { codebook, mse: assignment.mean(), course, nearest: assignment.nearest })
 }
 
-/// Iterations with overshoot between the first and the last. `seen` says what the rows are.
+/// Iterations, with overshoot between the first and the last. `seen` says which rows these are.
 fn without_distances(
     rows: &DeviceMatrix,
     mut codebook: Array2<f32>,
@@ -161,7 +161,7 @@ fn without_distances(
         course.advance();
         update(&mut codebook, &cells, if (2..iterations).contains(&iteration) { OVERSHOOT } else { 1.0 });
         if cells.counts.contains(&0) {
-            // As they are now: a codeword that was empty may have rows by this time.
+            // Checked now: a codeword that was empty may have rows by this time.
             let assigned = cx.backend.assigned(rows, codebook.view())?;
             refill(&mut codebook, &assigned, rows, cx)?;
         }
@@ -169,14 +169,15 @@ fn without_distances(
     Ok((codebook, course))
 }
 
-/// The mean of rows and their mean squared distance to it, from which the sums of cells tell the distortion.
+/// The mean of the rows and their mean squared distance to it. With these, sums over cells give the distortion.
 struct Scatter {
     mean: Array2<f32>,
     spread: f64,
 }
 
 impl Scatter {
-    /// Share of the spread below which a distortion is no longer told by the difference of two sums of squares, but measured.
+    /// Below this share of the spread, the difference of two sums of squares is too inaccurate, and the distortion is
+    /// measured directly.
     const LEAST_SHARE: f64 = 1e-3;
 
     fn of(rows: &DeviceMatrix, cells: &CellSums, cx: &Context) -> Result<Scatter, MethodError> {
@@ -210,7 +211,7 @@ impl Scatter {
     }
 }
 
-/// Lloyd's iteration over all rows, with so much overshoot from the given iteration on (the first is 1).
+/// Lloyd's iteration over all rows, with the given overshoot from the given iteration on (the first is 1).
 fn iterate(
     rows: &DeviceMatrix,
     mut codebook: Array2<f32>,
@@ -220,10 +221,11 @@ fn iterate(
     cx: &Context,
 ) -> Result<Trained, MethodError> {
     let k = codebook.nrows();
-    // The least distortion so far, and what gave it: codewords rounded to f32 may by chance do better than centroids so rounded.
+    // The least distortion so far and its codebook: codewords rounded to f32 may by chance do better than rounded
+    // centroids.
     let mut best: Option<(f64, Array2<f32>, Assigned)> = None;
     let mut course = Course::default();
-    // The last codewords are to be centroids.
+    // The final codewords are centroids.
     let several = stop.max_iterations >= SEVERAL || overshoot_from == 1;
     let mut overshoot = if several { overshoot_from..stop.max_iterations } else { 0..0 };
     for iteration in 1.. {
@@ -277,7 +279,7 @@ fn refill(
 ) -> Result<(), MethodError> {
     let assignment = cx.backend.assignment(assigned)?;
     let Assignment { nearest, squared_distance } = &*assignment;
-    // Per cell: its rows, its total distortion, and the row that is worst off.
+    // For each cell: its number of rows, its total distortion, and its worst row.
     let mut counts = vec![0usize; codebook.nrows()];
     let mut cells = vec![(0f64, 0f32, 0usize); counts.len()];
     for (i, (&c, &d)) in nearest.iter().zip(squared_distance).enumerate() {
@@ -347,7 +349,7 @@ mod tests {
         assert_eq!(trained.mse, 0.0);
     }
 
-    /// Beyond twice the way to the centroid the distortion grows, and the course says so.
+    /// With an overshoot above 2 the distortion grows, and the course shows it.
     #[test]
     fn a_step_that_is_too_long_is_seen_in_the_course() {
         let rows = crate::laws::gaussian(600, 3, 1);
@@ -362,7 +364,7 @@ mod tests {
         assert!(growth(2.5).is_some());
     }
 
-    /// What is told by the sums of cells is the distortion, wherever the rows are.
+    /// The distortion that sums over cells give is right, wherever the rows lie.
     #[test]
     fn iterations_without_distances_know_their_distortion() {
         let cx = Context::cpu(1);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 /// Rows centred at a time, so that the copy in f64 stays small.
 const ROWS: usize = 4096;
 
-/// Sum of values, in f64. Eight partial sums keep additions apart from each other.
+/// Sum of values, in f64. Eight independent partial sums let additions overlap.
 pub fn sum(values: &[f32]) -> f64 {
     let (chunks, tail) = values.as_chunks::<8>();
     let mut sums = [0f64; 8];
@@ -18,7 +18,7 @@ pub fn sum(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + tail.iter().map(|v| f64::from(*v)).sum::<f64>()
 }
 
-/// Mean of the rows; zeros when there is none.
+/// Mean of the rows; zeros if there are no rows.
 pub fn mean(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     let mut sums = vec![0f64; rows.ncols()];
     for row in rows.outer_iter() {
@@ -54,7 +54,7 @@ pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> DMatrix<f64> {
     let mut covariance = Array2::<f64>::zeros((dim, dim));
     for block in rows.axis_chunks_iter(Axis(0), ROWS) {
         let centred = Array2::from_shape_fn(block.dim(), |(i, j)| f64::from(block[(i, j)]) - mean[j]);
-        // Whole sums in each task, so that no result depends on the number of threads.
+        // Each task computes complete sums, so that no result depends on the number of threads.
         covariance.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter().enumerate().for_each(|(p, mut panel)| {
             let columns = centred.slice(s![.., p * PANEL..p * PANEL + panel.nrows()]);
             general_mat_mul(1.0 / n as f64, &columns.t(), &centred, 1.0, &mut panel);

@@ -13,8 +13,8 @@ const SMOOTHING: f64 = 1e-5;
 /// N ← γ·N + (1−γ)·n      m ← γ·m + (1−γ)·Σx      N̂ = (N+ε)/(ΣN+K·ε)·ΣN      e = m/N̂
 /// ```
 ///
-/// Both averages start at nothing; a codeword stays where it is until its first row. The smoothing sees counts without the
-/// share that the start still has in them, `1/(1−γᵗ)` times `N`, so that it weighs the same at the first batch as later.
+/// Both averages start at zero; a codeword stays where it is until it gets its first row. The smoothing uses counts
+/// without the bias of the zero start, `N/(1−γᵗ)`, so that it weighs the same at the first batch as later.
 pub(crate) struct MovingCodebook {
     pub(crate) codewords: Array2<f32>,
     decay: f64,
@@ -24,13 +24,13 @@ pub(crate) struct MovingCodebook {
 }
 
 impl MovingCodebook {
-    /// From codewords to start with; `decay` is what is kept of the averages at each batch.
+    /// Starts from the given codewords; `decay` is γ.
     pub(crate) fn new(codewords: Array2<f32>, decay: f64) -> MovingCodebook {
         let (counts, sums) = (vec![0.0; codewords.nrows()], Array2::zeros(codewords.dim()));
         MovingCodebook { codewords, decay, steps: 0, counts, sums }
     }
 
-    /// Takes in the rows of a batch: how many went to each codeword, and their sums.
+    /// Updates the averages with a batch: the number of rows of each codeword, and the sums of these rows.
     pub(crate) fn update(&mut self, counts: &[usize], sums: &Array2<f64>) {
         self.count(counts);
         let keep = self.decay;
@@ -45,24 +45,24 @@ impl MovingCodebook {
         }
     }
 
-    /// Only the averages of use, where codewords are learned by other means.
+    /// Updates only the counts, if codewords are learned in another way.
     pub(crate) fn count(&mut self, counts: &[usize]) {
         let keep = self.decay;
         self.steps = self.steps.saturating_add(1);
         self.counts.iter_mut().zip(counts).for_each(|(n, &new)| *n = keep * *n + (1.0 - keep) * new as f64);
     }
 
-    /// Whether the rows per batch of a codeword, on average, are fewer than `share` of `even`, those of an even use. Every
-    /// codeword starts as if it had met one row in as many batches as that takes an even use: a batch or two tell nothing of
-    /// the codewords of a large codebook that they did not meet.
+    /// Whether the average rows per batch of codeword `c` are fewer than `share` times `even`, the rows per batch at
+    /// even usage. Every codeword starts with a credit of one row over as many batches as even usage needs for one row,
+    /// because a batch or two say nothing about the unused codewords of a large codebook.
     pub(crate) fn is_used_less(&self, c: usize, share: f64, even: f64) -> bool {
         let start = self.decay.powi(self.steps);
         let (rows, batches) = (self.counts[c] / (1.0 - self.decay), (1.0 - start) / (1.0 - self.decay));
         rows + start < share * even * (batches + start / even)
     }
 
-    /// Moves every codeword that is used less than `share` of an even use beside one that a random row of the batch has chosen, and
-    /// that is used enough itself.
+    /// Moves every codeword that is used less than `share` of even usage next to the codeword of a random row of the
+    /// batch, if that codeword is used enough itself.
     pub(crate) fn reset_unused(&mut self, share: f64, rows: ArrayView2<'_, f32>, nearest: &[u32], rng: &mut impl Rng) {
         if share <= 0.0 || nearest.is_empty() {
             return;
@@ -80,16 +80,16 @@ impl MovingCodebook {
         }
     }
 
-    /// Puts codeword `c` beside `source`, the codeword of a row, a little of the way to that row, and shares the use of
-    /// `source` between the two. On the row itself, where vectors are long, it would stand far from all other rows and stay
-    /// unused: the mean of a cell is nearer to them.
+    /// Places codeword `c` next to `source`, the codeword of a row, slightly towards that row, and divides the count of
+    /// `source` between the two. In high dimension a codeword on the row itself would be far from all other rows and
+    /// stay unused; the mean of a cell is nearer to them.
     fn reset(&mut self, c: usize, row: ArrayView1<'_, f32>, source: usize) {
         const TOWARD_ROW: f32 = 0.1;
         if c == source {
             return;
         }
         let moved = &self.codewords.row(source) * (1.0 - TOWARD_ROW) + &row * TOWARD_ROW;
-        // The share that the start has in the use of either is shared too, by what `is_used_less` adds: it is the same for all.
+        // The initial credit needs no division: `is_used_less` adds the same to every codeword.
         self.counts[source] *= 0.5;
         self.counts[c] = self.counts[source];
         let halved = &self.sums.row(source) * 0.5;
@@ -143,7 +143,7 @@ mod tests {
         };
         batch(&mut book);
         assert_eq!(book.codewords, start, "one batch tells nothing of 984 codewords");
-        // An even use is .016 rows per batch: a codeword without rows has a tenth of it after 39 batches.
+        // Even usage is 0.016 rows per batch: a codeword without rows falls to a tenth of it after 39 batches.
         (0..45).for_each(|_| batch(&mut book));
         let moved = book.codewords.outer_iter().zip(start.outer_iter()).filter(|(a, b)| a != b).count();
         assert!(moved > 700, "{moved}");

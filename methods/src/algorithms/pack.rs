@@ -46,7 +46,7 @@ impl Layout {
         self.bits.div_ceil(8)
     }
 
-    /// The width that all symbols share, if they do.
+    /// The width of the symbols, if all have the same.
     pub fn common_width(&self) -> Option<u8> {
         self.common
     }
@@ -54,7 +54,7 @@ impl Layout {
     /// Packs one symbol per position into `code` ([`Layout::bytes`] bytes).
     ///
     /// # Panics
-    /// When a length is off. Bits of a symbol above its width are dropped.
+    /// If a length is wrong. Bits of a symbol above its width are dropped.
     pub fn pack(&self, symbols: &[u16], code: &mut [u8]) {
         assert_eq!((symbols.len(), code.len()), (self.positions(), self.bytes()), "symbols and bytes of one row");
         match self.common {
@@ -92,7 +92,7 @@ impl Layout {
     /// A code of the wrong length.
     ///
     /// # Panics
-    /// When `symbols` has not one entry per position.
+    /// If `symbols` does not have one entry per position.
     pub fn unpack(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
         assert_eq!(symbols.len(), self.positions(), "one symbol per position");
         if code.len() != self.bytes() {

@@ -15,23 +15,23 @@ pub fn multiply(isa: Isa, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>
     multiply_packed(rows, matrix, &Packed::new(isa, matrix))
 }
 
-/// The columns of a matrix as the kernel that scores rows wants them, for matrices that many rows are multiplied by.
+/// A matrix packed for the scoring kernel, for matrices that many rows are multiplied by.
 #[derive(Clone, Debug)]
 pub struct Packed(Option<Panels>);
 
 impl Packed {
-    /// Packs nothing where the processor has no wide registers.
+    /// Packs nothing if the processor has no wide registers.
     pub fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> Packed {
         if isa == Isa::PORTABLE || matrix.is_empty() {
             return Packed(None);
         }
-        // The kernel gives products turned to negative.
+        // The kernel computes negated products.
         let columns: Vec<f32> = matrix.t().iter().map(|v| -v).collect();
         Packed(Some(Panels::new(isa, &columns, matrix.nrows(), Score::NegatedDot)))
     }
 }
 
-/// `rows · matrix` by what [`Packed::new`] made of `matrix`; where that is nothing, it is the product of `ndarray`, which is the
+/// `rows · matrix` with the result of [`Packed::new`]. If nothing was packed, `ndarray` computes the product; it is the
 /// reference.
 pub fn multiply_packed(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &Packed) -> Array2<f32> {
     let Some(panels) = &packed.0 else { return plain_multiply(rows, matrix) };
@@ -66,14 +66,14 @@ pub fn random(isa: Isa, dim: usize, rng: &mut impl Rng) -> Array2<f32> {
 /// than threefold each and leave none outside of about (0.68, 1.13) (Jordan et al. 2024, Muon); then the Newton–Schulz
 /// iteration `X ← 1.5·X − 0.5·X·G` pulls every value in `(0, √3)` to 1. `fallback`, orthonormal itself, decides directions about which `M` says nothing.
 pub fn polar(isa: Isa, matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f32> {
-    // Squares of it are taken: in units of its largest entry, or rather of a power of two beside it, they stay in range.
+    // Its entries are squared, so they are scaled by a power of two near the largest entry to stay in range.
     let most = matrix.iter().fold(0f32, |most, v| most.max(v.abs()));
     let matrix = &(matrix * power_of_two_at(most).recip());
     let largest = largest_singular_value(matrix);
     if largest <= 0.0 || !largest.is_finite() {
         return fallback.clone();
     }
-    // The estimate may be too small by a little.
+    // The estimate may be slightly too small.
     let mut x = matrix / (1.1 * largest) + fallback * 1e-6;
     let gram_of = |x: &Array2<f32>| multiply(isa, x.t(), x.view());
     for _ in 0..QUINTIC_STEPS {
@@ -88,14 +88,15 @@ pub fn polar(isa: Isa, matrix: &Array2<f32>, fallback: &Array2<f32>) -> Array2<f
         let error = distance_from_identity(&gram);
         x = &x * 1.5 - multiply(isa, x.view(), gram.view()) * 0.5;
         if error < 1e-4 {
-            // One more step has squared what was left of the error.
+            // One more step has squared the remaining error.
             break;
         }
     }
     x
 }
 
-/// The power of two at or below a positive value, within those whose inverse f32 has; 1 for what is not positive and finite.
+/// The largest power of two at most as large as a positive value, restricted to those with an inverse in f32. 1 for
+/// values that are not positive and finite.
 fn power_of_two_at(value: f32) -> f32 {
     if value > 0.0 && value.is_finite() { value.log2().floor().clamp(-120.0, 120.0).exp2() } else { 1.0 }
 }
@@ -150,12 +151,12 @@ pub fn principal_axes(rows: ArrayView2<'_, f32>) -> PrincipalAxes {
     PrincipalAxes { variances: order.iter().map(|&j| eigen.eigenvalues[j].max(0.0)).collect(), axes }
 }
 
-/// Deals axes, whose variances fall, to `groups` groups of equal size so that the products of their variances are as equal
-/// as can be (Ge, He, Ke and Sun 2013, eigenvalue allocation). Numbers of axes, group by group.
+/// Assigns axes, in order of falling variance, to `groups` groups of equal size so that the products of their variances
+/// are as equal as possible (eigenvalue allocation, Ge, He, Ke and Sun 2013). Returns axis numbers, group by group.
 ///
-/// Each axis goes to the group with room whose product is smallest so far. Variances count in units of the smallest, so that no factor
-/// is below 1: otherwise a group's product would fall with every axis it gets, and the first group would get all the large ones.
-/// So the unit of the rows decides nothing either.
+/// Each axis goes to the group with free places whose product is smallest so far. Variances are divided by the smallest
+/// one, so that no factor is below 1. Otherwise the product of a group would fall with every axis, and the first group
+/// would get all the large ones. The unit of the rows thus has no influence.
 pub fn deal(variances: &[f64], groups: usize) -> Vec<usize> {
     let floor = LEAST_SHARE * variances.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     let least = variances.iter().copied().fold(f64::INFINITY, f64::min).max(floor);
@@ -171,10 +172,10 @@ pub fn deal(variances: &[f64], groups: usize) -> Vec<usize> {
     dealt.into_iter().flat_map(|(_, axes)| axes).collect()
 }
 
-/// Smallest share of all variance that an axis counts with: what is below is rounding.
+/// Smallest share of the total variance that counts for an axis: anything below is rounding.
 const LEAST_SHARE: f64 = 1e-12;
 
-/// Principal axes of `rows`, dealt to `groups` by [`deal`]. Columns are the new axes, group by group.
+/// Principal axes of `rows`, assigned to `groups` groups by [`deal`]. Columns are the new axes, group by group.
 pub fn balanced_axes(rows: ArrayView2<'_, f32>, groups: usize) -> Array2<f32> {
     let PrincipalAxes { variances, axes } = principal_axes(rows);
     axes.select(Axis(1), &deal(&variances, groups)).as_standard_layout().into_owned()

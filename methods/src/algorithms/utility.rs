@@ -11,22 +11,22 @@ use crate::{Context, MethodError};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
-/// Cells that may give up their codeword, and cells that may get one, at most: those of the least and of the largest distortion.
+/// Maximum numbers of donor cells (least distortion) and of taker cells (largest distortion).
 const MOST_CELLS: usize = 512;
 
-/// Relative drop of the distortion below which a move has not helped.
+/// A move must lower the distortion by at least this fraction to count as a success.
 pub(crate) const LEAST_GAIN: f64 = 1e-4;
 
-/// Moves tried at most, in multiples of those that may fail in turn.
+/// Maximum number of moves tried, in multiples of the moves that may fail in succession.
 const MOST_TRIED: usize = 8;
 
 /// Power iterations for the direction of a split, and iterations of k-means with its two codewords.
 const POWER_ITERATIONS: usize = 4;
 const PAIR_ITERATIONS: usize = 6;
 
-/// Improves a codebook by moves of codewords, each followed by Lloyd's iteration and kept if the distortion over all rows has fallen. Ends
-/// after `in_vain` moves in turn that were not kept. `train` and `rows` are the same rows, here and on the backend. The course has one
-/// value for each move, where its iterations end.
+/// Improves a codebook by moving codewords. Each move is followed by Lloyd's iteration, and kept if the distortion over
+/// all rows has fallen. Ends after `in_vain` consecutive moves that were not kept. `train` and `rows` are the same
+/// rows, on the host and on the backend. The course has one value for each move, where its iterations end.
 ///
 /// # Errors
 /// Cancellation, a backend failure.
@@ -42,7 +42,7 @@ pub(crate) fn move_codewords(
     while failed < in_vain && tried < MOST_TRIED * in_vain {
         let cells = Cells::new(train, &trained, in_vain, cx)?;
         let mut helped = false;
-        // All that promise something together, as the paper has it, then single ones.
+        // First all promising moves together, as in the paper, then single ones.
         for moves in std::iter::once(cells.together()).filter(|moves| moves.len() > 1).chain(cells.single(in_vain)) {
             if failed == in_vain || tried == MOST_TRIED * in_vain {
                 break;
@@ -72,7 +72,7 @@ struct Donor {
     /// The cell of the nearest codeword, which takes its rows, and the centroid of both.
     heir: usize,
     joint: Vec<f64>,
-    /// By how much the squared error grows.
+    /// Increase of the squared error.
     cost: f64,
 }
 
@@ -80,18 +80,18 @@ struct Donor {
 struct Taker {
     cell: usize,
     pair: [Vec<f64>; 2],
-    /// By how much the squared error falls.
+    /// Decrease of the squared error.
     gain: f64,
 }
 
-/// A donor and a taker, by their places in [`Cells`].
+/// A donor and a taker, by their indices in [`Cells`].
 type Move = (usize, usize);
 
-/// What moves there are, with bounds of what they do to the squared error before any row goes elsewhere.
+/// The possible moves, with bounds on how they change the squared error before any row changes its cell.
 struct Cells {
-    /// By cost.
+    /// Sorted by cost.
     donors: Vec<Donor>,
-    /// By gain, the largest first.
+    /// Sorted by gain, the largest first.
     takers: Vec<Taker>,
 }
 
@@ -120,13 +120,13 @@ impl Cells {
         Ok(Cells { donors, takers })
     }
 
-    /// Whether the three cells of a move are three.
+    /// Whether the three cells of a move are distinct.
     fn is_possible(&self, (donor, taker): Move) -> bool {
         let (donor, taker) = (&self.donors[donor], &self.takers[taker]);
         donor.cell != taker.cell && donor.heir != taker.cell
     }
 
-    /// Moves that each promise a lower error and have no cell in common: cheap donors to takers that gain most.
+    /// Moves that each promise a lower error and share no cell: cheap donors with the takers that gain most.
     fn together(&self) -> Vec<Move> {
         let mut used = std::collections::HashSet::new();
         let mut moves = Vec::new();
@@ -146,7 +146,8 @@ impl Cells {
         moves
     }
 
-    /// Up to `count` moves to try one by one: those that promise most, and of these first such whose cells have been in few before.
+    /// At most `count` moves to try one by one: the most promising, preferring those whose cells occur in few moves
+    /// before.
     fn single(&self, count: usize) -> Vec<Vec<Move>> {
         let takers = self.takers.len().min(2 * count);
         let donors = self.donors.len().min(2 * count);
@@ -184,7 +185,7 @@ impl Cells {
 }
 
 impl Donor {
-    /// None in a codebook of one.
+    /// None if the codebook has one codeword.
     fn new(cell: usize, codebook: ArrayView2<'_, f32>, members: &[Vec<usize>]) -> Option<Donor> {
         let own = codebook.row(cell);
         let others = (0..codebook.nrows()).filter(|&c| c != cell).map(|c| (squared(own, codebook.row(c)), c));
@@ -199,7 +200,7 @@ impl Donor {
 }
 
 impl Taker {
-    /// None where two codewords are no better than one: fewer than two rows, or all alike.
+    /// None if two codewords are no better than one: fewer than two rows, or equal rows.
     fn new(cell: usize, train: ArrayView2<'_, f32>, center: ArrayView1<'_, f32>, members: &[usize]) -> Option<Taker> {
         let rows = || members.iter().map(|&i| train.row(i));
         let spread: f64 = rows().map(|row| squared(row, center)).sum();

@@ -5,10 +5,10 @@ use ndarray::{ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Ix2};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Rows per task: long enough to pay for the task, short enough to balance.
+/// Rows per task: enough to outweigh the cost of a task, few enough to balance the load.
 const ROWS: usize = 64;
 
-/// The values of rows one after the other; a copy only where they lie otherwise.
+/// The values in row-major order; copied only if they are stored in another order.
 pub fn row_major<S: Data<Elem = f32>>(rows: &ArrayBase<S, Ix2>) -> Cow<'_, [f32]> {
     match rows.as_slice() {
         Some(values) => Cow::Borrowed(values),
@@ -19,7 +19,7 @@ pub fn row_major<S: Data<Elem = f32>>(rows: &ArrayBase<S, Ix2>) -> Cow<'_, [f32]
 /// Calls `encode(row, code, scratch)` for every row; `scratch` is made once per task.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// Mismatched shapes.
 pub fn encode_rows<S>(
     dim: usize,
     code_size: usize,
@@ -49,7 +49,7 @@ pub fn encode_rows<S>(
 /// Calls `decode(code, row, scratch)` for every code.
 ///
 /// # Errors
-/// Shapes that do not fit together, and what `decode` reports.
+/// Mismatched shapes, and errors of `decode`.
 pub fn decode_rows<S>(
     dim: usize,
     code_size: usize,

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A flag that asks long work to stop at its next convenient point.
+/// A flag that asks long-running work to stop at its next check.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -17,7 +17,7 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Stops the caller when asked to.
+    /// Returns an error if a stop was requested.
     ///
     /// # Errors
     /// [`MethodError::Cancelled`].
@@ -26,30 +26,30 @@ impl Cancel {
     }
 }
 
-/// A stream of random numbers, by what is drawn from it. Each is independent of all others, so that sub-problems can be solved in any order
-/// and on any number of threads; a fit draws from each in one place.
+/// Names a stream of random numbers by its use. Streams are independent, so sub-problems can be solved in any order and
+/// on any number of threads. A fit draws from each stream in one place only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
-    /// Of the `n`-th part of a fit: a group, stage, start, size, or the only one.
+    /// The `n`-th part of a fit: a group, a stage, a start or a size; 0 if there is only one.
     Part(u32),
-    /// Noise of the `n`-th iteration.
+    /// Noise in the `n`-th iteration.
     Noise(u32),
-    /// What networks start from.
+    /// Initial weights of networks.
     Networks,
-    /// The `n`-th shard of rows that gradients are taken over, counted through all of training.
+    /// The `n`-th shard of rows, counted through all of training.
     Shard(u32),
-    /// What the `n`-th learned codebook starts from.
+    /// Initial codewords of the `n`-th learned codebook.
     LearnedCodebook(u32),
     /// The order of rows.
     Order,
-    /// What changes after a step without gradients.
+    /// Updates after a step that use no gradients.
     AfterStep,
     /// A rotation.
     Rotation,
 }
 
 impl Stream {
-    /// Its number: a kind in the upper half, and which of that kind in the lower.
+    /// The number of the stream: its kind in the upper half, its index in the lower.
     fn number(self) -> u64 {
         let (kind, n) = match self {
             Stream::Part(n) => (0, n),
@@ -65,7 +65,7 @@ impl Stream {
     }
 }
 
-/// Who draws random numbers: streams of the same name are others for each.
+/// Who draws random numbers. Streams of the same name differ between drawers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Drawer {
     /// A method.
@@ -75,23 +75,23 @@ pub enum Drawer {
     Transform,
 }
 
-/// The random numbers of a fit: who draws, and on request what has been drawn from.
+/// The random streams of a fit: who draws and, on request, a log of all draws.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     drawer: Drawer,
     drawn: Option<Arc<Mutex<Drawn>>>,
 }
 
-/// Who drew from what, in the order of time.
+/// Who drew from which stream, in order of time.
 type Drawn = Vec<(Drawer, Stream)>;
 
 impl Streams {
-    /// Streams that remember what was drawn from them, for tests.
+    /// Streams that log all draws, for tests.
     pub fn remembered() -> Streams {
         Streams { drawer: Drawer::default(), drawn: Some(Arc::default()) }
     }
 
-    /// What was drawn from, in the order of time; nothing unless it is [`Streams::remembered`].
+    /// The log of draws, in order of time; empty unless created by [`Streams::remembered`].
     pub fn drawn(&self) -> Vec<(Drawer, Stream)> {
         let drawn = self.drawn.as_ref().map(|drawn| drawn.lock().unwrap_or_else(PoisonError::into_inner).clone());
         drawn.into_iter().flatten().collect()
@@ -121,7 +121,7 @@ pub struct Context {
     pub seed: u64,
     /// Where the heavy operations run. A trained quantizer keeps it for encoding.
     pub backend: Arc<dyn Backend>,
-    /// Asked at every iteration.
+    /// Checked at every iteration.
     pub cancel: Cancel,
     /// Who draws random numbers.
     pub streams: Streams,
@@ -138,20 +138,20 @@ impl Context {
         Context { seed, backend, cancel: Cancel::default(), streams: Streams::default() }
     }
 
-    /// The same for a transform, whose random numbers are none of the method's behind it.
+    /// The context of a transform, whose random numbers differ from those of the method behind it.
     pub fn for_transform(&self) -> Context {
         let streams = Streams { drawer: Drawer::Transform, ..self.streams.clone() };
         Context { streams, ..self.clone() }
     }
 
-    /// A generator of the numbers of a stream.
+    /// The random generator of a stream.
     pub fn rng(&self, stream: Stream) -> ChaCha8Rng {
         let Streams { drawer, drawn } = &self.streams;
         if let Some(drawn) = drawn {
             drawn.lock().unwrap_or_else(PoisonError::into_inner).push((*drawer, stream));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        // No two numbers differ in this bit alone.
+        // No two stream numbers differ in this bit alone.
         let of_drawer = match drawer {
             Drawer::Method => 0,
             Drawer::Transform => 1 << 62,
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(draws.collect::<HashSet<_>>().len(), 2 * streams.len());
     }
 
-    /// `transform: opq` trains codebooks of its own, from numbers of its own.
+    /// `transform: opq` trains its own codebooks, with its own random numbers.
     #[test]
     fn a_transform_draws_nothing_that_the_method_behind_it_draws() {
         let rows = crate::laws::gaussian(200, 12, 1);

@@ -2,42 +2,42 @@
 
 use std::cmp::Ordering;
 
-/// A quantity followed through training.
+/// A quantity recorded during training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     /// Name in records, after `training_`: `mse`, a loss, `perplexity`.
     pub name: &'static str,
-    /// What was seen, in the order in which it happened.
+    /// The values in order of time.
     pub points: Vec<CurvePoint>,
-    /// Whether the algorithm promises that it never grows; the conformance suite holds it to that.
+    /// Whether the algorithm guarantees that the quantity never grows. The conformance suite checks it.
     pub never_grows: bool,
 }
 
 /// A value of a [`Curve`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CurvePoint {
-    /// Iterations done by then, or the number of the epoch, from 0.
+    /// Iterations done so far, or the number of the epoch, from 0.
     pub iteration: usize,
     /// The quantity.
     pub value: f64,
-    /// What it is the value of.
+    /// Which rows the value refers to.
     pub seen: Seen,
 }
 
-/// What a [`CurvePoint`] is the value of.
+/// Which rows a [`CurvePoint`] refers to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Seen {
     /// All training rows.
     #[default]
     AllRows,
-    /// A sample of them, which is all that this iteration looked at.
+    /// A sample of the training rows, which is all that this iteration used.
     Sample,
-    /// All training rows, coded by an attempt that was not kept.
+    /// All training rows, for a result that was discarded.
     Rejected,
 }
 
 impl Seen {
-    /// How records mark it, in the column `path`: `sample`, `rejected`, or nothing.
+    /// The mark in the column `path` of records: `sample`, `rejected`, or none.
     pub fn mark(self) -> Option<&'static str> {
         match self {
             Seen::AllRows => None,
@@ -47,7 +47,7 @@ impl Seen {
     }
 }
 
-/// By how much a value may be above the one before it and not have grown: what rounding does.
+/// Relative increase that rounding can cause, and that does not count as growth.
 const ROUNDING: f64 = 1e-4;
 
 impl Curve {
@@ -58,18 +58,18 @@ impl Curve {
         Curve { name, points, never_grows }
     }
 
-    /// The values over all training rows of what was kept.
+    /// The values over all training rows, without discarded results.
     pub fn values(&self) -> Vec<f64> {
         self.points.iter().filter(|p| p.seen == Seen::AllRows).map(|p| p.value).collect()
     }
 
-    /// The first two neighbours of which the second is larger, or no number. Values over a sample are compared as long as nothing else
-    /// comes between them, since the next sample may be another; what was rejected is no part of the algorithm's way.
+    /// The first two consecutive values of which the second is larger or NaN. Two sample values are compared only if
+    /// nothing lies between them, since the next sample may be different; discarded results are skipped.
     pub fn first_growth(&self) -> Option<(CurvePoint, CurvePoint)> {
         let all = || self.points.iter().filter(|p| p.seen == Seen::AllRows);
         let sampled = self.points.iter().zip(self.points.iter().skip(1));
         let sampled = sampled.filter(|(a, b)| (a.seen, b.seen) == (Seen::Sample, Seen::Sample));
-        // What is NaN has grown.
+        // NaN counts as growth.
         let grows = |(a, b): &(&CurvePoint, &CurvePoint)| {
             matches!(b.value.partial_cmp(&(a.value * (1.0 + ROUNDING))), None | Some(Ordering::Greater))
         };
@@ -77,7 +77,7 @@ impl Curve {
     }
 }
 
-/// A distortion as an algorithm sees it while it goes on, with the number of the iteration.
+/// The course of the distortion while an algorithm runs, with iteration numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Course {
     points: Vec<CurvePoint>,
@@ -85,22 +85,22 @@ pub struct Course {
 }
 
 impl Course {
-    /// Writes down what is seen before the next iteration.
+    /// Records a value before the next iteration.
     pub fn see(&mut self, value: f64, seen: Seen) {
         self.points.push(CurvePoint { iteration: self.iterations, value, seen });
     }
 
-    /// An iteration is done: codewords, rotations or codes have changed.
+    /// Counts an iteration: codewords, rotations or codes have changed.
     pub fn advance(&mut self) {
         self.iterations += 1;
     }
 
-    /// As many iterations as another course went through, of which nothing else is written down.
+    /// Counts as many iterations as another course has, without recording its values.
     pub fn advance_by(&mut self, other: &Course) {
         self.iterations += other.iterations;
     }
 
-    /// Goes on with another course.
+    /// Appends another course.
     pub fn append(&mut self, other: &Course) {
         let moved = |p: &CurvePoint| CurvePoint { iteration: self.iterations + p.iteration, ..*p };
         let points: Vec<CurvePoint> = other.points.iter().map(moved).collect();
@@ -108,12 +108,12 @@ impl Course {
         self.iterations += other.iterations;
     }
 
-    /// The last value over all rows of what was kept.
+    /// The last value over all rows that was kept.
     pub fn last(&self) -> Option<f64> {
         self.points.iter().rev().find(|p| p.seen == Seen::AllRows).map(|p| p.value)
     }
 
-    /// The sum of courses that began alike. Some may have ended before the others: they keep their last value.
+    /// The sum of courses that started together. A course that ended before the others keeps its last value.
     pub fn sum<'a>(courses: impl IntoIterator<Item = &'a Course>) -> Course {
         let courses: Vec<&Course> = courses.into_iter().collect();
         let Some(longest) = courses.iter().max_by_key(|course| course.points.len()) else { return Course::default() };

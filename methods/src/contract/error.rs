@@ -6,10 +6,10 @@ use thiserror::Error;
 /// A failure while fitting, encoding, decoding or searching.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum MethodError {
-    /// The parameters do not fit.
+    /// The parameters are wrong.
     #[error(transparent)]
     Param(#[from] ParamError),
-    /// Nothing to train on.
+    /// There are no training rows.
     #[error("there are no training rows; at least one is needed")]
     NoRows,
     /// A NaN or an infinity in the data.
@@ -38,7 +38,7 @@ pub enum MethodError {
         /// Bytes found.
         found: usize,
     },
-    /// A code that no encoder of this quantizer writes.
+    /// A symbol that this quantizer cannot have written.
     #[error("symbol {symbol} at position {position} is outside its alphabet of {alphabet}")]
     Symbol {
         /// The symbol found.
@@ -48,7 +48,7 @@ pub enum MethodError {
         /// The size of the alphabet there.
         alphabet: usize,
     },
-    /// A norm, scale or factor that no encoder writes.
+    /// A norm, scale or factor that an encoder cannot have written.
     #[error(
         "the value {value} at place {position} before a code's symbols is not finite; this is not a code of this quantizer"
     )]
@@ -58,7 +58,7 @@ pub enum MethodError {
         /// The value found.
         value: f32,
     },
-    /// Numbers that left the range of f32.
+    /// A result outside the range of f32.
     #[error(
         "{what} overflowed f32: the training values are too large (largest magnitude {magnitude:e}); rescale the data"
     )]
@@ -71,13 +71,13 @@ pub enum MethodError {
     /// Rows whose squared distances f32 cannot hold.
     #[error("{0}")]
     Range(cpu::OutOfRange),
-    /// The place to compute refused or failed.
+    /// The backend refused or failed.
     #[error("{0}")]
     Backend(String),
-    /// Training left the numbers that mean something.
+    /// Training diverged.
     #[error("training diverged: {0}")]
     Diverged(String),
-    /// Training ended with a code that says nothing.
+    /// Training ended with the same code for all rows.
     #[error(
         "the codebook collapsed: after {epochs} epochs all {rows} training rows have the same code; start from rows, reset \
          unused codewords, or lower the learning rate"
@@ -88,7 +88,7 @@ pub enum MethodError {
         /// Training rows.
         rows: usize,
     },
-    /// Asked to stop.
+    /// A stop was requested.
     #[error("cancelled")]
     Cancelled,
 }

@@ -47,14 +47,14 @@ const MAGIC: &[u8; 8] = b"VQBMODEL";
 const VERSION: u32 = 1;
 const CHECKSUM: usize = 32;
 
-/// More components than any vector has; a larger number is damage.
+/// Upper bound on the components of a vector; a larger number means that the file is damaged.
 const MAX_DIM: usize = 1 << 24;
 
 /// A trained quantizer with the parameters it was trained with.
 pub struct Model {
     /// The parameters.
     pub method: Box<dyn Method>,
-    /// What came of them.
+    /// The trained quantizer.
     pub quantizer: Box<dyn Quantizer>,
 }
 
@@ -64,24 +64,24 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// Why a file is no model.
+/// Why a file is not a model.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    /// Another kind of file.
+    /// The file is not a model.
     #[error("this is not a vqbench model: it does not begin with `VQBMODEL`")]
     Foreign,
-    /// Written by a later version.
+    /// The file was written by a later version.
     #[error("this model has layout {0}; this version of vqbench reads layout {VERSION}")]
     Version(u32),
-    /// Shorter than it says it is.
+    /// The file is shorter than its header states.
     #[error("this model is truncated: it has {found} bytes, and its header states {expected}")]
     Truncated {
-        /// Bytes that the header calls for.
+        /// Bytes that the header states.
         expected: u64,
-        /// Bytes there are.
+        /// Bytes found.
         found: u64,
     },
-    /// Content that the checksum does not cover.
+    /// The checksum does not match the content.
     #[error("this model is damaged: its checksum does not match its content")]
     Checksum,
     /// A header that cannot be read.
@@ -135,10 +135,11 @@ pub fn write(method: &dyn Method, quantizer: &dyn Quantizer) -> Vec<u8> {
     file
 }
 
-/// Reads the file of a trained quantizer. Nothing is taken on trust: every length is checked before memory is taken for it.
+/// Reads the file of a trained quantizer. Nothing in it is trusted: every length is checked before memory is allocated
+/// for it.
 ///
 /// # Errors
-/// Another kind of file, damage, a method or parameters that this version does not know.
+/// The file is not a model, is damaged, or has a method or parameters that this version does not know.
 pub fn read(file: &[u8], cx: &Context) -> Result<Model, ModelError> {
     let found = file.len() as u64;
     let rest = file.strip_prefix(MAGIC).ok_or(ModelError::Foreign)?;
@@ -160,7 +161,7 @@ pub fn read(file: &[u8], cx: &Context) -> Result<Model, ModelError> {
     let (header, mut values) = rest[..content].split_at(length as usize);
     let header: Header = match serde_json::from_slice(header) {
         Ok(header) => header,
-        // Damage is the likelier reason when the checksum is off as well.
+        // If the checksum is wrong too, damage is the more likely reason.
         Err(_) if !intact => return Err(ModelError::Checksum),
         Err(error) => return Err(ModelError::Header(error.to_string())),
     };

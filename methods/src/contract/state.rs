@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 use std::collections::VecDeque;
 use thiserror::Error;
 
-/// The arrays of a trained quantizer, in the order in which they were put.
+/// The arrays of a trained quantizer, in the order of saving.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     arrays: VecDeque<NamedArray>,
@@ -17,17 +17,17 @@ pub struct NamedArray {
     pub name: String,
     /// Its shape, slowest axis first.
     pub shape: Vec<usize>,
-    /// Its values, as many as the shape says.
+    /// Its values; their number matches the shape.
     pub values: Vec<f32>,
 }
 
-/// Arrays that do not make up the quantizer that the parameters describe.
+/// The arrays do not match the parameters of the quantizer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StateError {
-    /// An array that is needed is not there.
+    /// A required array is missing.
     #[error("the array `{0}` is missing")]
     Missing(String),
-    /// An array of another shape than the parameters call for.
+    /// An array has the wrong shape.
     #[error("the array `{name}` has the shape {found:?}; the parameters require {expected:?}")]
     Shape {
         /// Its name.
@@ -37,10 +37,10 @@ pub enum StateError {
         /// The shape that was expected.
         expected: Vec<usize>,
     },
-    /// A NaN or an infinity, or another value that cannot be.
+    /// An array holds a NaN, an infinity or another impossible value.
     #[error("the array `{0}` holds values that cannot come from training")]
     Value(String),
-    /// Arrays that nothing asked for.
+    /// There is an array that the parameters do not need.
     #[error("the array `{0}` does not belong to a quantizer with these parameters")]
     Foreign(String),
 }
@@ -88,7 +88,7 @@ impl State {
 
     fn take_shaped(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, StateError> {
         let missing = || StateError::Missing(name.to_owned());
-        // Mostly the first: they are taken in the order in which they were put.
+        // Usually the first: arrays are taken in the order of saving.
         let at = self.arrays.iter().position(|array| array.name == name).ok_or_else(missing)?;
         let array = self.arrays.remove(at).ok_or_else(missing)?;
         if array.shape != expected {
@@ -104,7 +104,7 @@ impl State {
     /// Checks that nothing is left over.
     ///
     /// # Errors
-    /// Names an array that is.
+    /// Names an array that is left over.
     pub fn finish(self) -> Result<(), StateError> {
         self.arrays.into_iter().next().map_or(Ok(()), |array| Err(StateError::Foreign(array.name)))
     }

@@ -1,9 +1,9 @@
 //! How evenly codewords are used: one definition for training curves and for measurements.
 
-/// Use of the codewords of one position of a code, or of several together.
+/// Usage of the codewords of one position of a code, or of several positions together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
-    /// Codewords that some row goes to.
+    /// Codewords that at least one row is assigned to.
     pub used: usize,
     /// All codewords.
     pub codewords: usize,
@@ -32,12 +32,12 @@ impl Usage {
         }
     }
 
-    /// Share of the codewords that are used.
+    /// The share of codewords in use.
     pub fn share(&self) -> f64 {
         self.used as f64 / self.codewords.max(1) as f64
     }
 
-    /// `2^entropy`: as many codewords, evenly used, would have the same entropy.
+    /// Perplexity, `2^entropy`: the number of codewords that would have this entropy at even usage.
     pub fn perplexity(&self) -> f64 {
         self.entropy_bits.exp2()
     }

@@ -6,8 +6,8 @@ use crate::algorithms::pack::Layout;
 use crate::search::scan::CodeLayout;
 use cpu::{ScanTables, SymbolWidth};
 
-/// `Σ_j q_j·levels[u_j]` over packed symbols `u`. Where symbols do not straddle bytes, a table of 256 sums per byte does
-/// the work of all the symbols in it.
+/// `Σ_j q_j·levels[u_j]` over packed symbols `u`. If no symbol straddles two bytes, a table of 256 sums per byte covers
+/// all the symbols in it.
 pub(crate) struct LevelDot<'a> {
     layout: &'a Layout,
     levels: &'a [f32],
@@ -48,7 +48,7 @@ impl<'a> LevelDot<'a> {
         }
     }
 
-    /// How codes whose symbols begin after `skip` bytes are laid out, where they can be scanned many at a time.
+    /// The layout of codes whose symbols begin after `skip` bytes, if many of them can be scanned at a time.
     pub(crate) fn code_layout(&self, skip: usize, has_factors: bool) -> Option<CodeLayout> {
         let (width, positions) = match self.layout.common_width()? {
             1 | 2 | 4 => (SymbolWidth::Nibble, 2 * self.layout.bytes()),
@@ -58,7 +58,7 @@ impl<'a> LevelDot<'a> {
         Some(CodeLayout { width, positions, skip, has_factors })
     }
 
-    /// The tables of the present query for such a scan: those of bytes, or of their halves.
+    /// The tables of the current query for such a scan, for bytes or half bytes.
     pub(crate) fn scan_tables(&self, constant: f32) -> Option<ScanTables> {
         let layout = self.code_layout(0, false)?;
         let entries = match layout.width {
@@ -74,14 +74,14 @@ impl<'a> LevelDot<'a> {
         Some(ScanTables::new(layout.width, entries, constant))
     }
 
-    /// Bytes beyond the last symbol's bits must be zero, as the encoder leaves them.
+    /// Bits beyond the last symbol must be zero, as the encoder leaves them.
     pub(crate) fn dot(&mut self, packed: &[u8]) -> Result<f32, MethodError> {
         if self.tables.is_empty() {
             self.layout.unpack(packed, &mut self.symbols)?;
             return Ok(self.symbols.iter().zip(&self.query).map(|(&u, q)| q * self.levels[usize::from(u)]).sum());
         }
         let (tables, _) = self.tables.as_chunks::<256>();
-        // Four sums keep the loads apart from each other.
+        // Four independent sums let the loads overlap.
         let mut sums = [0f32; 4];
         let (quads, rest) = packed.as_chunks::<4>();
         let (table_quads, table_rest) = tables.as_chunks::<4>();

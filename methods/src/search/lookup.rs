@@ -9,12 +9,12 @@ use cpu::{Isa, ScanTables, SymbolWidth};
 /// Rows unpacked at a time, when symbols are not whole bytes.
 const ROWS: usize = 256;
 
-/// Tables of one query, one per symbol of a code, and the room to read codes by them.
+/// The tables of one query, one per symbol of a code, with buffers for reading codes.
 pub(crate) struct Tables {
-    /// One after the other, `alphabet` entries each.
+    /// All tables in sequence, `alphabet` entries each.
     entries: Vec<f32>,
     alphabet: usize,
-    /// Where symbols are half bytes, the sums of two entries for each value of a byte: 256 entries per byte of a code.
+    /// For symbols of half a byte: the sums of two entries for each value of a byte, 256 per byte of a code.
     pairs: Vec<f32>,
     symbols: Vec<u16>,
 }
@@ -24,13 +24,13 @@ impl Tables {
         Tables { entries: vec![0.0; positions * alphabet], alphabet, pairs: Vec::new(), symbols: Vec::new() }
     }
 
-    /// One table after the other, to be filled for another query.
+    /// The tables, to be filled for another query.
     pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         self.pairs.clear();
         self.entries.chunks_exact_mut(self.alphabet)
     }
 
-    /// How codes by these tables are laid out, where they can be scanned many at a time.
+    /// The layout of codes for these tables, if many can be scanned at a time.
     pub(crate) fn code_layout(&self, layout: &Layout) -> Option<CodeLayout> {
         let width = match (layout.common_width()?, self.alphabet) {
             (4, 16) => SymbolWidth::Nibble,
@@ -40,12 +40,12 @@ impl Tables {
         Some(CodeLayout { width, positions: layout.positions(), skip: 0, has_factors: false })
     }
 
-    /// The tables of the present query for such a scan.
+    /// The tables of the current query for such a scan.
     pub(crate) fn scan_tables(&self, layout: &Layout) -> Option<ScanTables> {
         Some(ScanTables::new(self.code_layout(layout)?.width, self.entries.clone(), 0.0))
     }
 
-    /// Fills `pairs` for the present query, unless they are.
+    /// Fills `pairs` for the current query, unless it is filled already.
     fn add_pairs(&mut self) {
         if !self.pairs.is_empty() {
             return;

@@ -5,40 +5,41 @@ use crate::{MethodError, Neighbor, Searcher};
 use cpu::{CodeBlock, Isa, ScanTables, Shortlist, SymbolWidth, TopK};
 use ndarray::ArrayView2;
 
-/// How codes are made of the symbols that tables are read by.
+/// The layout of the symbols in codes that are searched by tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeLayout {
-    /// Of each symbol.
+    /// Bits of each symbol.
     pub width: SymbolWidth,
     /// Symbols of a code, packed least significant first.
     pub positions: usize,
     /// Bytes of a code before its symbols.
     pub skip: usize,
-    /// Whether a row has an offset and a slope of its own, see [`Searcher::row_factors`].
+    /// Whether each row has its own offset and slope, see [`Searcher::row_factors`].
     pub has_factors: bool,
 }
 
-/// A query that is a code itself: a score is `offset + slope·h`, where `h` is the number of bits in which it differs from a code.
+/// A query that is itself a code: a score is `offset + slope·h`, where `h` is the number of bits in which query and
+/// code differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BitQuery {
-    /// As long as a code.
+    /// The code of the query.
     pub code: Vec<u8>,
-    /// What is added.
+    /// The offset.
     pub offset: f32,
-    /// What a bit adds; more than zero.
+    /// The slope, which is positive.
     pub slope: f32,
 }
 
-/// What codes are held for.
+/// How codes that a backend holds will be searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// Scans by tables.
+    /// By tables.
     Tables(CodeLayout),
-    /// Scans by Hamming distance, of so many bytes each.
+    /// By Hamming distance, over this many bytes each.
     Bits(usize),
 }
 
-/// Has the backend hold codes, where it scans them itself and they are searched by tables or by their bits alone.
+/// Lets the backend hold codes if it can scan them and they are searched by tables or Hamming distance alone.
 ///
 /// # Errors
 /// Out of device memory.
@@ -54,7 +55,7 @@ pub fn hold(
     held.map_or(Ok(None), |held| backend.hold_codes(codes, held))
 }
 
-/// [`top_k_of_many`] over codes that a backend holds; nothing where it cannot find so many.
+/// [`top_k_of_many`] over codes that a backend holds; None if it cannot find this many.
 ///
 /// # Errors
 /// A device failure.
@@ -79,14 +80,14 @@ pub fn top_k_of_held(
     }
 }
 
-/// Codes laid out at a time: few enough to stay in the second-level cache while queries pass.
+/// Codes processed at a time: few enough to stay in the second-level cache while all queries pass over them.
 const BLOCK: usize = 2048;
 
-/// Fewer queries than this do not pay for laying codes out anew.
+/// With fewer queries than this, rearranging the codes does not pay off.
 const FEW: usize = 4;
 
-/// The `k` codes of smallest score for each query, nearest first, ties by number: what [`Searcher::top_k`] finds query by query, up to
-/// the rounding of scores.
+/// The `k` codes with the smallest scores for each query, nearest first, ties by number. Equals [`Searcher::top_k`]
+/// query by query, up to the rounding of scores.
 ///
 /// # Errors
 /// What the searcher reports.
@@ -135,7 +136,7 @@ pub fn top_k_of_many(
         for id in list.drain() {
             let code = &codes[id as usize * code_size..][..code_size];
             let factors = if layout.has_factors { searcher.row_factors(code)? } else { [0.0, 1.0] };
-            // What is no number is no neighbour.
+            // NaN is not a neighbour.
             let score = tables.score(&code[layout.skip..], factors);
             if !score.is_nan() {
                 top.push(score, id);
