@@ -29,7 +29,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     parse,
 };
 
-/// What can be named, for messages.
+/// The accepted forms, for messages.
 const FORMS: &str = "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or RaBitQ4, optionally after PCA64, RR64, OPQ16 or OPQ16_64 and a comma";
 
 fn schema() -> Schema {
@@ -69,7 +69,7 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
     };
     let (name, mut params) = self::codec(text, codec)?;
     let number = |prefix: &str| transform.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
-    // `OPQ64_128`: 64 groups of the 128 components that are kept.
+    // `OPQ64_128`: 64 groups over the 128 components that are kept.
     if let Some((m, dim)) = transform.strip_prefix("OPQ").and_then(|numbers| numbers.split_once('_')) {
         let numbers = m.parse::<usize>().ok().zip(dim.parse::<usize>().ok());
         return match numbers {
@@ -84,7 +84,7 @@ fn translate(text: &str) -> Result<(&'static str, Value), ParamError> {
         };
     }
     let written = if let Some(m) = number("OPQ") {
-        // The rotation and the codebooks behind it are one method here.
+        // Here rotation and codebooks are one method.
         if name == "pq" && params["m"] == m {
             return Ok(("opq", params));
         }
@@ -121,7 +121,7 @@ fn codec(text: &str, codec: &str) -> Result<(&'static str, Value), ParamError> {
     }
     for (prefix, name, count) in [("PQ", "pq", "m"), ("RQ", "rvq", "stages"), ("LSQ", "lsq", "m")] {
         let Some(numbers) = codec.strip_prefix(prefix) else { continue };
-        // A fast-scan layout holds the same codes.
+        // A fast-scan layout has the same codes.
         let numbers = numbers.strip_suffix("fs").unwrap_or(numbers);
         let (groups, bits) = numbers.split_once('x').unwrap_or((numbers, "8"));
         let (groups, bits) = groups.parse::<usize>().ok().zip(bits.parse::<u8>().ok()).ok_or_else(unknown)?;
@@ -130,7 +130,7 @@ fn codec(text: &str, codec: &str) -> Result<(&'static str, Value), ParamError> {
     Err(unknown())
 }
 
-/// Says what a known part of FAISS is that has no place here.
+/// Explains parts of FAISS that have no counterpart here.
 fn explain_foreign(text: &str, part: &str) -> Result<(), ParamError> {
     let because = |what: &str, help: &str| Err(refuse(format!("`{part}` in `{text}` {what}"), help));
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| part.starts_with(prefix));

@@ -94,13 +94,13 @@ fn default_beam() -> usize {
     5
 }
 
-/// Codewords in all: the pair terms are a matrix of this size squared.
+/// Maximum number of codewords: the pair terms are a matrix of this size squared.
 const MAX_CODEWORDS: usize = 8192;
 
-/// Iterations of k-means per codebook before the joint fit, which needs no more than a start.
+/// Iterations of k-means per codebook before the joint fit, which needs only a rough start.
 const STAGE_ITERATIONS: usize = 5;
 
-/// Iterations of the least-squares solver from the codebooks of the round before.
+/// Iterations of the least-squares solver, which starts from the previous codebooks.
 const SOLVER_ITERATIONS: usize = 5;
 
 /// Seed of the encoder's local search: part of the method, so that a restored quantizer gives the same codes.

@@ -14,11 +14,11 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip, 
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Rows coded at a time, at most, and values of their residuals, where they are held once per partial code.
+/// Maximum number of rows coded at a time, and of residual values when residuals are stored for every partial code.
 const ROWS: usize = 4096;
 const VALUES: usize = 1 << 24;
 
-/// Bytes of tables up to which a beam search uses them.
+/// Maximum size of tables for a beam search, in bytes.
 const TABLE_BYTES: usize = 64 << 20;
 
 /// The local search that improves what the beam search has found.
@@ -35,9 +35,9 @@ pub(crate) struct AdditiveQuantizer {
     local: Option<LocalSearch>,
     pub(crate) curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
-    /// Prepared where a search uses it.
+    /// Prepared tables; None if no search uses them.
     search: Option<Box<dyn SumSearch>>,
-    /// Whether the beam search goes by tables.
+    /// Whether the beam search uses tables.
     tables: bool,
 }
 
@@ -91,7 +91,7 @@ impl AdditiveQuantizer {
         Ok(codes)
     }
 
-    /// The partial codes that a beam search by residuals ends with.
+    /// The final partial codes of a beam search by residuals.
     fn beams(&self, rows: ArrayView2<'_, f32>) -> Result<Beams, MethodError> {
         let mut beams = Beams::new(rows);
         for codebook in &self.codebooks.books {
@@ -101,9 +101,9 @@ impl AdditiveQuantizer {
     }
 }
 
-/// Whether tables serve a beam search: they are not too large, and what they round is small beside what the last codewords
-/// decide, and beside what tells the codewords of one codebook apart. Where a code says more of a vector than f32 can hold of its
-/// square, residuals do.
+/// Whether a beam search can use tables: they are not too large, and their rounding error is small compared with what
+/// the last codebooks contribute, and with the distances between codewords of one codebook. If a code describes a
+/// vector more finely than f32 can represent its square, residuals are used.
 fn tables_serve(codebooks: &[Array2<f32>]) -> bool {
     let (m, k) = (codebooks.len(), codebooks[0].nrows());
     if SumTables::bytes(m, k, false) > TABLE_BYTES {
@@ -120,10 +120,10 @@ fn tables_serve(codebooks: &[Array2<f32>]) -> bool {
     powers.iter().all(|p| *p >= least) && codebooks.iter().filter_map(spacing).all(|spacing| spacing >= least)
 }
 
-/// Share of the power of all codebooks that tables still resolve.
+/// The smallest share of the power of all codebooks that tables can resolve.
 const LEAST_SHARE: f64 = 1e-4;
 
-/// Codewords whose neighbours are looked for to learn how far apart those of a codebook are.
+/// Number of codewords sampled to estimate the distances within a codebook.
 const SPACING_SAMPLE: usize = 64;
 
 /// The median of `‖c − c'‖²` over some codewords `c` and the nearest other codeword `c'` of each; None if all are equal.
@@ -204,7 +204,7 @@ impl Quantizer for AdditiveQuantizer {
     }
 }
 
-/// The partial codes of a batch of rows, the best first, each with what it leaves.
+/// The partial codes of a batch of rows, best first, with their residuals.
 pub(crate) struct Beams {
     n: usize,
     dim: usize,
@@ -229,7 +229,7 @@ impl Beams {
     }
 
     pub(crate) fn view(&self) -> ArrayView2<'_, f32> {
-        // The lengths are kept in step by construction.
+        // The lengths match by construction.
         ArrayView2::from_shape((self.n * self.width, self.dim), &self.residuals).unwrap_or_else(|_| unreachable!())
     }
 
@@ -243,8 +243,8 @@ impl Beams {
         best.sum::<f64>() / self.n.max(1) as f64
     }
 
-    /// Adds a stage: of the `width·K` continuations of each row's partial codes, the `beam` with the least `‖residual‖²`
-    /// stay.
+    /// Adds a stage: of the `width·K` continuations of each row's partial codes, the `beam` codes with the least
+    /// `‖residual‖²` are kept.
     pub(crate) fn extend(
         &mut self,
         codebook: ArrayView2<'_, f32>,
@@ -275,8 +275,8 @@ impl Beams {
     }
 }
 
-/// Puts back the code of each row that errs more than the one `before` it. A search by tables rounds on the scale of the rows, which
-/// may be coarser than what their last codewords decide.
+/// Restores the code `before` for each row whose new code has a larger error. Rounding in a table search is relative to
+/// the size of the rows, which may be coarser than the contribution of the last codewords.
 fn keep_what_errs_less(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], before: &[u16], codes: &mut [u16]) {
     let m = codebooks.len();
     let each = codes.par_chunks_exact_mut(m).zip(before.par_chunks_exact(m)).enumerate().with_min_len(64);
@@ -289,7 +289,7 @@ fn keep_what_errs_less(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], bef
     });
 }
 
-/// `‖x − Σ_s C_s[code_s]‖²`; what is left of the row is in `left` afterwards.
+/// `‖x − Σ_s C_s[code_s]‖²`; the residual is in `left` afterwards.
 fn squared_error(row: ArrayView1<'_, f32>, codebooks: &[Array2<f32>], code: &[u16], left: &mut Vec<f32>) -> f64 {
     left.clear();
     left.extend(row.iter().copied());
@@ -308,9 +308,9 @@ pub(crate) fn mean_error(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], c
     errors.iter().sum::<f64>() / errors.len().max(1) as f64
 }
 
-/// Codebooks that minimize `‖X − Σ_s C_s[codes_s]‖²` for given codes: the normal equations `(AᵀA + λI)·C = AᵀX` by
-/// conjugate gradients, one system per component, all at once, from the present codebooks. `A` selects codewords: `AᵀA`
-/// counts how often two go together, `AᵀX` sums rows over cells. The error never grows.
+/// Codebooks that minimize `‖X − Σ_s C_s[codes_s]‖²` for given codes: the normal equations `(AᵀA + λI)·C = AᵀX`, solved
+/// by conjugate gradients from the present codebooks, for all components at once. `A` selects codewords: `AᵀA` counts
+/// how often two occur together, `AᵀX` sums rows over cells. The error never grows.
 pub(crate) fn least_squares(
     rows: ArrayView2<'_, f32>,
     codes: &[u16],
@@ -324,7 +324,7 @@ pub(crate) fn least_squares(
     let size = m * k;
     let picks: Vec<Vec<u32>> =
         (0..m).map(|s| codes.iter().skip(s).step_by(m).map(|&c| u32::from(c)).collect()).collect();
-    // Aᵀ·Y, codebooks one below the other.
+    // Aᵀ·Y, with the codebooks stacked.
     let gather = |y: ArrayView2<'_, f32>| -> Result<Array2<f64>, MethodError> {
         let y = backend.upload(y)?;
         let mut out = Array2::zeros((size, dim));
@@ -346,7 +346,7 @@ pub(crate) fn least_squares(
         out
     };
     let counts = (size <= DENSE).then(|| pair_counts(codes, m, k));
-    // AᵀA·C, by the counts of pairs where they fit into memory, else by way of the rows.
+    // AᵀA·C, from the pair counts if they fit into memory, otherwise from the rows.
     let normal = |c: &Array2<f64>| match &counts {
         Some(counts) => Ok(multiply(backend.isa(), counts.view(), c.mapv(|v| v as f32).view()).mapv(f64::from)),
         None => gather(decode(c).view()),
@@ -356,8 +356,9 @@ pub(crate) fn least_squares(
         solution.slice_mut(s![stage * k..(stage + 1) * k, ..]).assign(&codebook.mapv(f64::from));
     }
     let start = solution.clone();
-    // Each codebook's own part of AᵀA is diagonal, how many rows a codeword has: preconditioned by it, two steps do the work
-    // of three. The ridge pulls towards the present codewords, so that one without rows stays where it is.
+    // The diagonal blocks of AᵀA hold the number of rows of each codeword. Used as a preconditioner, they let two steps
+    // do the work of three. The ridge pulls towards the present codewords, so that a codeword without rows stays where
+    // it is.
     let mut inverse = Array2::from_elem((size, 1), RIDGE);
     for (stage, picks) in picks.iter().enumerate() {
         picks.iter().for_each(|&c| inverse[(stage * k + c as usize, 0)] += 1.0);
@@ -391,7 +392,7 @@ pub(crate) fn least_squares(
     Ok((0..codebooks.len()).map(|s| solution.slice(s![s * k..(s + 1) * k, ..]).mapv(|v| v as f32)).collect())
 }
 
-/// Sums of the products of each column of `a` with its own of `b`.
+/// Column-wise inner products of `a` and `b`.
 fn column_sums(a: &Array2<f64>, b: &Array2<f64>) -> Array1<f64> {
     let mut sums = Array1::zeros(a.ncols());
     for (a, b) in a.outer_iter().zip(b.outer_iter()) {
@@ -400,10 +401,10 @@ fn column_sums(a: &Array2<f64>, b: &Array2<f64>) -> Array1<f64> {
     sums
 }
 
-/// Codewords in all up to which the counts of pairs are held as a matrix (64 MiB).
+/// Maximum number of codewords for which pair counts are stored as a matrix (64 MiB).
 const DENSE: usize = 4096;
 
-/// `AᵀA`: how many codes of `m` symbols hold both of two codewords.
+/// `AᵀA`: the number of codes of `m` symbols that contain both of two codewords.
 fn pair_counts(codes: &[u16], m: usize, k: usize) -> Array2<f32> {
     let mut counts = Array2::zeros((m * k, m * k));
     counts.axis_chunks_iter_mut(Axis(0), k).into_par_iter().enumerate().for_each(|(stage, mut counts)| {

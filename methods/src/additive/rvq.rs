@@ -85,14 +85,14 @@ impl Method for Rvq {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        // Each k-means is over the residuals of all partial codes.
+        // Each k-means uses the residuals of all partial codes.
         let stages = (self.stages * self.beam) as f64 * dim as f64 * f64::from(1u32 << self.bits);
         n as f64 * (stages * (self.iterations + 2) as f64 + self.encode_cost(dim) * self.refit as f64)
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
         let (stages, beam, codewords) = (self.stages as f64, self.beam as f64, f64::from(1u32 << self.bits));
-        // Products with all codewords and sums of table rows, or products with each residual.
+        // Products with all codewords plus sums of table rows, or products with each residual.
         stages * codewords * (dim as f64 + 0.5 * beam * stages).min(beam * dim as f64)
     }
 
@@ -115,7 +115,7 @@ impl Method for Rvq {
             let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone())?;
             let again = candidate.codes(train.view())?;
             let left = mean_error(train.view(), &candidate.codebooks.books, &again);
-            // A beam search is a heuristic: codebooks that it uses worse are not better.
+            // Beam search is a heuristic, so better codebooks may still give a larger error.
             let kept = left < error;
             course.see(left, if kept { Seen::AllRows } else { Seen::Rejected });
             course.advance();
@@ -137,17 +137,18 @@ impl Method for Rvq {
 /// Iterations of the least-squares solver between two searches.
 const REFIT_ITERATIONS: usize = 30;
 
-/// Residuals of all partial codes of the training rows, at most; there are up to four copies of them at a time.
+/// Maximum size of the residuals of all partial codes of the training rows; there are up to four copies at a time.
 const MAX_BEAM_BYTES: f64 = 4.0 * (1u64 << 30) as f64;
 
-/// Codebooks trained stage by stage, the codes they gave on the way, and the MSE after each stage.
+/// Codebooks trained stage by stage, the resulting codes, and the MSE after each stage.
 pub(crate) struct Stages {
     pub(crate) codebooks: Vec<Array2<f32>>,
     pub(crate) codes: Vec<u16>,
     pub(crate) mse: Vec<f64>,
 }
 
-/// Trains `stages` codebooks of `codewords`, each on what the `beam` best partial codes of every row have left.
+/// Trains `stages` codebooks of `codewords` codewords, each on the residuals of the `beam` best partial codes of every
+/// row.
 pub(crate) fn train_stages(
     train: ArrayView2<'_, f32>,
     stages: usize,
@@ -166,7 +167,7 @@ pub(crate) fn train_stages(
     let mut beams = Beams::new(train);
     let (mut codebooks, mut mse) = (Vec::new(), Vec::new());
     for stage in 0..stages {
-        // All partial codes of a row lend their residuals: the search will meet all of them.
+        // All partial codes of a row contribute their residuals: the search will meet all of them.
         let codebook = progressive(beams.view(), codewords, stop, stage as u32, cx)?;
         beams.extend(codebook.view(), beam, &*cx.backend)?;
         mse.push(beams.mean_error());
@@ -175,9 +176,9 @@ pub(crate) fn train_stages(
     Ok(Stages { codebooks, codes: beams.best_codes(), mse })
 }
 
-/// k-means from few principal components to all of them. In high dimension k-means from single rows as codewords ends in
-/// poor optima and follows the noise of late stages; cells found where the variance is are good cells to start from
-/// (progressive-dimension clustering, as in FAISS). A sample of rows finds these as well.
+/// k-means in few principal components first, then in more and finally in all (progressive-dimension clustering, as in
+/// FAISS). In high dimension, k-means from single rows ends in poor optima and fits the noise of late stages; cells
+/// found where the variance is are good initial cells. A sample of the rows finds them as well.
 fn progressive(
     rows: ArrayView2<'_, f32>,
     k: usize,
@@ -197,7 +198,7 @@ fn progressive(
     while dims < dim {
         let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
         let trained = lloyd(&rotated.columns(0..dims), codebook, step, cx)?;
-        // The same cells, seen in twice as many dimensions.
+        // The same cells in twice as many dimensions.
         dims = (2 * dims).min(dim);
         let cells = cx.backend.cell_sums(&rotated.columns(0..dims), &trained.nearest, k)?;
         codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
@@ -209,14 +210,15 @@ fn progressive(
     Ok(lloyd_from_sample(&all, multiply(cx.backend.isa(), codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
 }
 
-/// Rows per codeword that all but the last dimensions are clustered on.
+/// Rows per codeword for clustering in all but the last number of dimensions.
 const SAMPLE: usize = 128;
 
-/// Share of the iterations in all dimensions that look at a sample. With 8 stages of 8 bits the training error is 1.5% above that of all
-/// rows all the time, at 0.7 of the time, and still 1 to 2% below that of FAISS (uniform, SIFT, MiniLM).
+/// Share of the iterations in all dimensions that use a sample. With 8 stages of 8 bits the training error is 1.5%
+/// above that of using all rows throughout, at 0.7 times the time, and still 1 to 2% below that of FAISS (uniform,
+/// SIFT, MiniLM).
 const EARLY_SHARE: f64 = 0.6;
 
-/// Principal components that clustering begins with, and rows that they are found from.
+/// Number of principal components at the start, and number of rows that they are computed from.
 const FIRST_DIMS: usize = 4;
 const AXES_ROWS: usize = 4096;
 

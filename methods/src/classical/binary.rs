@@ -144,7 +144,7 @@ struct BinaryQuantizer {
     thresholds: Vec<f32>,
     low: Vec<f32>,
     high: Vec<f32>,
-    /// Mean of `(high − low)²`: what a differing bit adds to a squared distance, on average.
+    /// Mean of `(high − low)²`: how much one differing bit adds to a squared distance on average.
     gap: f32,
 }
 
@@ -230,8 +230,9 @@ impl Quantizer for BinaryQuantizer {
     }
 }
 
-/// Codes against the query's own code (symmetric distance computation): the number `h` of differing bits, as an estimate of
-/// `‖q−x‖² ≈ g·h` and `−q·x ≈ ½·g·h − ¼·g·d`, where `g` is the mean of the squared gaps between levels. Both order alike.
+/// Codes against the code of the query (symmetric distance computation): the number `h` of differing bits, as an
+/// estimate of `‖q−x‖² ≈ g·h` and `−q·x ≈ ½·g·h − ¼·g·d`, where `g` is the mean squared gap between levels. Both give
+/// the same order.
 struct HammingSearcher<'a> {
     quantizer: &'a BinaryQuantizer,
     metric: Metric,
@@ -274,7 +275,7 @@ impl Searcher for HammingSearcher<'_> {
             Metric::L2 => (0.0, gap),
             Metric::InnerProduct => (-0.25 * gap * dim, 0.5 * gap),
         };
-        // Without gaps all scores are the same, whatever the bits.
+        // Without gaps, all scores are equal for any bits.
         (slope > 0.0).then(|| BitQuery { code: self.query.clone(), offset, slope })
     }
 }

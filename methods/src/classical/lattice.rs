@@ -49,14 +49,14 @@ impl Default for Lattice {
     }
 }
 
-/// Blocks that the scale is fitted to.
+/// Number of blocks that the scale is fitted to.
 const MAX_BLOCKS: usize = 4_000;
 
-/// Centres tried for the code, at few bits and at many.
+/// Number of centres tried, at few bits and at many.
 const CENTERS: [usize; 2] = [12, 4];
 const FEW_BITS: u8 = 2;
 
-/// Codes of up to this many bits per block are searched codeword by codeword.
+/// At most this many bits per block are searched exhaustively.
 const SMALL_BITS: usize = 8;
 
 impl Method for Lattice {
@@ -103,7 +103,7 @@ impl Method for Lattice {
             let errors: Vec<f64> = blocks.par_iter().map(|x| code.error(&x[..k])).collect();
             errors.iter().sum()
         };
-        // Any centre in the cell of the origin will do; that of least error is kept. At few bits it matters.
+        // Any centre in the cell of the origin is valid; the one with the least error is kept. It matters at few bits.
         let mut rng = cx.rng(Stream::Part(1));
         let mut center = vec![0f64; k];
         let mut best = (f64::INFINITY, Code::new(self.kind, self.bits, center.clone(), 1.0));
@@ -137,9 +137,9 @@ impl Method for Lattice {
     }
 }
 
-/// The scale of least error: a grid over all that may be, or about a scale known to be good, then a finer one.
+/// The scale of least error: a coarse grid over all plausible scales, or around a known good one, then a finer grid.
 fn best_scale(known: f64, first: bool, bits: u8, error: impl Fn(f64) -> f64) -> f64 {
-    // At b bits a unit-variance source reaches over some 3 to 9 deviations: 2^b steps.
+    // At b bits, 2^b steps cover about 3 to 9 deviations of a unit-variance source.
     let (mut middle, mut ratio, steps) = if first { (5.0 / f64::from(1u32 << bits), 1.35, 7) } else { (known, 1.1, 1) };
     let mut steps = steps;
     for _ in 0..if first { 4 } else { 2 } {
@@ -152,14 +152,14 @@ fn best_scale(known: f64, first: bool, bits: u8, error: impl Fn(f64) -> f64) -> 
     middle
 }
 
-/// A Voronoi code: of each class of `Λ/2^b·Λ` the point nearest to `center`, so that the symbols are the coordinates of a
-/// point modulo `2^b`, and every combination of symbols is a codeword.
+/// A Voronoi code: the point nearest to `center` of each class of `Λ/2^b·Λ`, so that the symbols are the coordinates of
+/// a point modulo `2^b`, and every combination of symbols is a codeword.
 struct Code {
     kind: Kind,
     bits: u8,
     center: Vec<f64>,
     scale: f64,
-    /// All codewords about the center, `k` components each, where they are few.
+    /// All codewords relative to the centre, `k` components each, if there are few.
     all: Vec<f64>,
 }
 
@@ -183,7 +183,7 @@ impl Code {
         (1 << self.bits) - 1
     }
 
-    /// The codeword of symbols `z`, about the center.
+    /// The codeword of symbols `z`, relative to the centre.
     fn decode(&self, z: &[i64], point: &mut [f64]) {
         let k = self.kind.dim();
         let modulus = f64::from(1u32 << self.bits);
@@ -196,8 +196,8 @@ impl Code {
         point.iter_mut().zip(&whole).zip(&self.center).for_each(|((p, w), c)| *p -= modulus * w + c);
     }
 
-    /// Symbols of a codeword for `x`: the nearest where codewords are few or the lattice point nearest to `x` is one; the
-    /// last one met on the way from the center to `x` otherwise.
+    /// Symbols of a codeword for `x`: the nearest codeword if there are few codewords, or if the nearest lattice point
+    /// is a codeword; otherwise the last codeword on the way from the centre to `x`.
     fn encode(&self, x: &[f64], z: &mut [i64]) {
         let k = self.kind.dim();
         if !self.all.is_empty() {
@@ -230,7 +230,7 @@ impl Code {
         }
     }
 
-    /// Symbols of the lattice point nearest to `share·x`; tells whether it is the codeword of its class.
+    /// Symbols of the lattice point nearest to `share·x`. Returns whether it is the codeword of its class.
     fn try_encode(&self, x: &[f64], share: f64, z: &mut [i64]) -> bool {
         const FAR: f64 = 1e9;
         let k = self.kind.dim();
@@ -256,11 +256,11 @@ impl Code {
     }
 }
 
-/// Halvings of the way from the center to a point outside the code.
+/// Bisection steps between the centre and a point outside the code.
 const PULLS: usize = 14;
 
-/// A lattice over components made alike: `y = (x − offset)/spread`. A code is the symbols of each block of components; the
-/// last block is filled up with zeros.
+/// A lattice quantizer over standardized components: `y = (x − offset)/spread`. A code holds the symbols of each block
+/// of components; the last block is padded with zeros.
 struct LatticeQuantizer {
     spec: Lattice,
     components: Components,
@@ -277,7 +277,7 @@ impl LatticeQuantizer {
         LatticeQuantizer { spec, components, offset, spread, code }
     }
 
-    /// Block `b` of a row, made alike.
+    /// Block `b` of a row, standardized.
     fn block(&self, row: &[f32], b: usize) -> [f64; MAX_DIM] {
         let k = self.spec.kind.dim();
         let mut block = [0f64; MAX_DIM];
@@ -353,7 +353,7 @@ impl Quantizer for LatticeQuantizer {
 mod tests {
     use super::*;
 
-    /// Every combination of symbols is a codeword of its own, and each codeword encodes to its symbols.
+    /// Every combination of symbols is a different codeword, and each codeword encodes to its symbols.
     #[test]
     fn codewords_and_symbols_are_one_to_one() {
         for (kind, bits) in [(Kind::A2, 1), (Kind::A2, 4), (Kind::D4, 2), (Kind::D4, 3), (Kind::E8, 1)] {

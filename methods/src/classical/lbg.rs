@@ -67,13 +67,13 @@ impl Default for Lbg {
     }
 }
 
-/// Bits when neither they nor codewords are written.
+/// Default bits, if neither `bits` nor `codewords` is given.
 const DEFAULT_BITS: u8 = 8;
 
-/// Lloyd iterations at one size at most; the stop rule ends far earlier on all data seen.
+/// Maximum number of Lloyd iterations at one size; the stopping rule ends far earlier on all data seen.
 const MAX_ITERATIONS: usize = 200;
 
-/// Share of the tolerance to which codewords that have been moved settle, and to which all do in the end.
+/// Fractions of the tolerance: after a move, and at the end.
 const MOVE_TOLERANCE: f64 = 0.3;
 const LAST_TOLERANCE: f64 = 0.01;
 
@@ -81,7 +81,7 @@ const LAST_TOLERANCE: f64 = 0.01;
 const POWER_ITERATIONS: usize = 4;
 
 impl Lbg {
-    /// Codewords in the end.
+    /// Final number of codewords.
     fn codeword_count(&self) -> usize {
         self.codewords.unwrap_or_else(|| 1 << self.bits.unwrap_or(DEFAULT_BITS))
     }
@@ -93,7 +93,7 @@ impl Method for Lbg {
     }
 
     fn params(&self) -> serde_json::Value {
-        // Written out when neither is.
+        // Written out if neither is given.
         let bits = self.bits.or(self.codewords.is_none().then_some(DEFAULT_BITS));
         params_of(&Lbg { bits, ..self.clone() })
     }
@@ -112,7 +112,8 @@ impl Method for Lbg {
     }
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
-        // About a dozen iterations per size, and the sizes add up to twice the last; as many for a move, of which some are kept.
+        // About twelve iterations per size, and the sizes add up to twice the last; as many for each move, of which
+        // some are kept.
         12.0 * (2 + self.moves) as f64 * n as f64 * dim as f64 * self.codeword_count() as f64
     }
 
@@ -129,7 +130,7 @@ impl Method for Lbg {
         // The mean, in f64: the best codebook of one.
         let mean = mean(train.view());
         let mut codebook = Array2::from_shape_fn((1, train.ncols()), |(_, j)| mean[j] as f32);
-        // The stop rule is about all rows: none of the iterations looks at a sample.
+        // The stopping rule needs all rows: no iteration uses a sample.
         let lloyd = |codebook, stop| lloyd_from_sample(&rows, codebook, stop, 0.0, cx);
         let mut trained = lloyd(codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 })?;
         let mut history = trained.course.clone();
@@ -141,7 +142,7 @@ impl Method for Lbg {
             history.append(&trained.course);
         }
         if self.moves > 0 {
-            // However fine the tolerance: a move has to gain more than the former, and k-means ends at the latter.
+            // Lower bounds on the tolerance: a move must gain more than the first, and k-means ends at the second.
             let until = |share: f64, least: f64| Stop { relative_drop: (share * self.tolerance).max(least), ..stop };
             trained.course = history;
             let moved =
@@ -158,9 +159,10 @@ impl Method for Lbg {
     }
 }
 
-/// Replaces each of the `more` codewords with the largest distortion, all of them if need be, by `y ± ε·σ·v`. The paper leaves the perturbation free. A fixed vector moves so little
-/// distortion in the first iteration in high dimension that the stop rule ends it there, so `v` is the principal
-/// direction of the cell (power iterations from a seeded start) and `σ` the standard deviation along it.
+/// Replaces each of the `more` codewords with the largest distortion (all, if necessary) by the pair `y ± ε·σ·v`. The
+/// paper leaves the perturbation open. In high dimension a fixed vector changes the distortion so little in the first
+/// iteration that the stopping rule ends it there. So `v` is the principal direction of the cell (power iterations from
+/// a seeded start) and `σ` the standard deviation along it.
 fn split(
     train: ArrayView2<'_, f32>,
     trained: &Trained,
@@ -202,7 +204,7 @@ fn split(
             Ok(direction.into_iter().map(|v| v * epsilon * deviation).collect())
         })
         .collect::<Result<_, MethodError>>()?;
-    // What each new codeword comes of, and which way it is moved.
+    // The source of each new codeword, and the sign of its shift.
     let sources: Vec<(usize, f64)> =
         (0..k).flat_map(|c| if split[c] { vec![(c, 1.0), (c, -1.0)] } else { vec![(c, 0.0)] }).collect();
     Ok(Array2::from_shape_fn((k + more, dim), |(i, j)| {

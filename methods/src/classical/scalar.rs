@@ -145,7 +145,7 @@ impl Preset {
     }
 }
 
-/// Reads the parameters; a preset stands in for what is not written.
+/// Reads the parameters; a preset gives those that are not written.
 fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
     let written = params.as_object().and_then(|params| params.get("preset")).cloned();
     let preset = written.and_then(|preset| serde_json::from_value::<Preset>(preset).ok());
@@ -172,7 +172,8 @@ impl Default for Scalar {
     }
 }
 
-/// Samples that a set of levels is fitted to; more would not move the levels at any rate offered here.
+/// Maximum number of samples that a set of levels is fitted to; more would not change the levels at any rate offered
+/// here.
 const MAX_SAMPLES: usize = 1 << 20;
 
 impl Scalar {
@@ -180,7 +181,7 @@ impl Scalar {
         1 << self.bits
     }
 
-    /// Components that share a scale stored with the code, if any do.
+    /// Number of components that share a scale stored with the code; None if the scope stores none.
     fn block(&self, dim: usize) -> Option<usize> {
         match self.scope {
             Scope::Tensor | Scope::Dimension => None,
@@ -189,7 +190,7 @@ impl Scalar {
         }
     }
 
-    /// Values stored per vector beside the symbols: offset unless symmetric, and step, of each block.
+    /// Side values per vector: step and, unless symmetric, offset of each block.
     fn side_values(&self, dim: usize) -> usize {
         self.block(dim).map_or(0, |size| dim.div_ceil(size) * self.values_per_block())
     }
@@ -207,7 +208,7 @@ impl Scalar {
         }
     }
 
-    /// One set of levels for each of `sets` variables; `values` gives theirs, in no particular order.
+    /// One set of levels for each of `sets` variables; `values` returns the samples of a variable in any order.
     fn grids(
         &self,
         sets: usize,
@@ -220,7 +221,7 @@ impl Scalar {
                 cx.cancel.check()?;
                 span_errors(&values(set), self.level_count(), self.symmetric)
             });
-            // In order, so that the sum does not depend on the threads.
+            // Summed in order, so that the sum does not depend on the number of threads.
             let errors = errors.collect::<Result<Vec<_>, MethodError>>()?;
             let sum = errors.iter().fold([0.0; SHARES.len()], |sum, e| std::array::from_fn(|i| sum[i] + e[i]));
             share = best_share(&sum);
@@ -232,7 +233,7 @@ impl Scalar {
         grids.collect()
     }
 
-    /// Levels for values like `samples`.
+    /// Levels fitted to `samples`.
     fn grid(&self, samples: &[f32], share: f64) -> Result<Grid, MethodError> {
         let count = self.level_count();
         match (self.levels, self.range) {
@@ -249,8 +250,8 @@ impl Scalar {
         }
     }
 
-    /// Scale of one vector or block: offset and step of its uniform grid, or mean and RMS deviation for shared levels. Values
-    /// beyond half the range of f32 are clipped, so that every level can be stored and computed.
+    /// The scale of one vector or block: offset and step of its uniform grid, or mean and RMS deviation for shared
+    /// levels. Values beyond half the range of f32 are clipped, so that every level is finite.
     fn own_scale(&self, values: &[f32]) -> UniformLevels {
         const LIMIT: f32 = 0.5 * f32::MAX;
         let n = values.len() as f64;
@@ -272,7 +273,7 @@ impl Scalar {
     }
 }
 
-/// Uniform grids, one per dimension, of least mean squared error: where training them can start from.
+/// Uniform grids of least mean squared error, one per dimension, as a starting point for training.
 pub(crate) fn uniform_grids(
     bits: u8,
     rows: ArrayView2<'_, f32>,
@@ -405,13 +406,13 @@ impl Method for Scalar {
     }
 }
 
-/// Indices of the samples to fit to, shuffled: all, or [`MAX_SAMPLES`] of them.
+/// Indices of the samples to fit to, in random order: all, or [`MAX_SAMPLES`] of them.
 fn pick(n: usize, cx: &Context, part: u32) -> Vec<usize> {
     pick_at_most(n, MAX_SAMPLES, cx, part)
 }
 
 fn pick_at_most(n: usize, most: usize, cx: &Context, part: u32) -> Vec<usize> {
-    // In no order of their own, so that any part of them is like the rest.
+    // In random order, so that any subset is representative.
     index::sample(&mut cx.rng(Stream::Part(part)), n, n.min(most)).into_vec()
 }
 

@@ -65,7 +65,7 @@ impl Default for Fsq {
 const PRESETS: [(u8, &[usize]); 5] =
     [(8, &[8, 6, 5]), (10, &[8, 5, 5, 5]), (12, &[7, 5, 5, 5, 5]), (14, &[8, 8, 8, 6, 5]), (16, &[8, 8, 8, 5, 5, 5])];
 
-/// The standard deviation of latents at the start: that of a variable whose tanh is uniform.
+/// Initial standard deviation of latents: that of a variable whose tanh is uniform.
 const DEVIATION: f64 = 0.9069;
 
 impl Fsq {
@@ -149,7 +149,8 @@ const MARGIN: f64 = 1e-3;
 /// h = (L−1)(1+η)/2      o = ½ where L is even, 0 elsewhere      z' = tanh(z + atanh(o/h))·h − o
 /// ```
 ///
-/// `round(z')` is one of the whole numbers from `−⌊L/2⌋` to `L−1−⌊L/2⌋`; the value of a level is it over `⌊L/2⌋`.
+/// `round(z')` is one of the integers from `−⌊L/2⌋` to `L−1−⌊L/2⌋`; the value of a level is this integer divided by
+/// `⌊L/2⌋`.
 #[derive(Clone)]
 struct FiniteGrid {
     levels: Vec<usize>,
@@ -190,7 +191,7 @@ impl Grid for FiniteGrid {
     fn digits(&self, latents: &[f32], digits: &mut [usize]) {
         for (j, (digit, &z)) in digits.iter_mut().zip(latents).enumerate() {
             let lowest = self.half_width(j) as f32;
-            // A latent that is no number takes the first level: conversion saturates.
+            // A NaN latent takes the first level: conversion saturates.
             *digit = ((self.bounded(j, z).round_ties_even() + lowest) as usize).min(self.levels[j] - 1);
         }
     }
@@ -207,7 +208,7 @@ struct FiniteScalars {
 }
 
 impl FiniteScalars {
-    /// One value per component of a latent, the same for every group.
+    /// One value per component, the same for every group.
     fn per_component(&self, value: impl Fn(usize) -> f32) -> Matrix {
         let width = self.grid.levels.len();
         Matrix::constant(Array2::from_shape_fn((1, self.groups * width), |(_, j)| value(j % width)).view())
@@ -231,7 +232,8 @@ impl Bottleneck for FiniteScalars {
         true
     }
 
-    /// In the middle of the bounds: `tanh` is steepest there, and of an even number of levels as many lie on either side.
+    /// The middle of the bounds: `tanh` is steepest there, and an even number of levels is divided equally on both
+    /// sides.
     fn centre(&self, j: usize) -> f32 {
         -self.grid.bounds[j % self.grid.levels.len()][2]
     }

@@ -162,8 +162,8 @@ struct Relaxed {
 }
 
 impl Bottleneck for Relaxed {
-    /// Logits start as `(2·zᵀe − ‖e‖²)/s`, whose largest is that of the nearest codeword; `s` is the mean squared distance to
-    /// it, so that temperatures mean the same for any size of latents.
+    /// Initial logits are `(2·zᵀe − ‖e‖²)/s`, so that the largest logit is that of the nearest codeword. `s` is the
+    /// mean squared distance to it, so that a temperature means the same for latents of any scale.
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
         let size = latents.ncols() / self.spec.groups;
         for g in 0..self.spec.groups {
@@ -172,7 +172,7 @@ impl Bottleneck for Relaxed {
             let codewords = self.spec.start.codewords(part.view(), self.spec.codewords, cx, &mut rng)?;
             let assignment = cx.backend.assign(&cx.backend.upload(part.view())?, codewords.view())?;
             let scale = assignment.mean();
-            // Latents that all lie on codewords have no scale of their own.
+            // Latents that all lie on codewords have no scale.
             let scale = if scale > 1e-9 { (1.0 / scale) as f32 } else { 1.0 };
             let powers = codewords.map_axis(Axis(1), |e| e.dot(&e)).insert_axis(Axis(0));
             let weights = (&codewords.t() * (2.0 * scale)).as_standard_layout().into_owned();
@@ -243,17 +243,17 @@ fn from_uniform(logits: &Matrix) -> Matrix {
     log.exp().by(&log).row_sums().mean().shifted((k as f32).ln())
 }
 
-/// Codes latents by the largest of their logits, group by group; decodes as a product quantizer.
+/// Encodes latents by the largest logit in each group; decodes like a product quantizer.
 struct LogitQuantizer {
     product: ProductQuantizer,
     /// `size×K` weights and `1×K` bias of each group.
     logits: Vec<(Array2<f32>, Array2<f32>)>,
     backend: Arc<dyn Backend>,
-    /// The logits on the backend, if it takes them, once rows have been encoded.
+    /// The logits on the backend, if it accepts them; prepared at the first encoding.
     search: OnceLock<Option<Box<dyn GroupSearch>>>,
 }
 
-/// Logits of so many rows are held at a time.
+/// Number of rows whose logits are held at a time.
 const ROWS: usize = 256;
 
 impl LogitQuantizer {

@@ -79,11 +79,11 @@ fn default_beta() -> f64 {
     0.25
 }
 
-/// Bits of a symbol, at most.
+/// Maximum number of bits of a symbol.
 const SYMBOL_BITS: usize = 16;
 
 impl Lfq {
-    /// Groups of equal size, as few as symbols allow.
+    /// The smallest number of equal groups that symbols allow.
     fn groups(&self) -> usize {
         (self.bits.div_ceil(SYMBOL_BITS)..=self.bits).find(|g| self.bits.is_multiple_of(*g)).unwrap_or(1)
     }
@@ -159,8 +159,8 @@ struct LookupFree {
     spec: Lfq,
 }
 
-/// `4/τ`, where codewords are chosen with probabilities `∝ exp(−‖z−c‖²/τ)`: of two signs `±1` the positive one then has
-/// the probability `σ(4z/τ)`.
+/// `4/τ`, if codewords are chosen with probabilities `∝ exp(−‖z−c‖²/τ)`: of two signs `±1`, the positive one then has
+/// probability `σ(4z/τ)`.
 const SHARPNESS: f32 = 8.0;
 
 impl Bottleneck for LookupFree {
@@ -203,9 +203,9 @@ impl Bottleneck for LookupFree {
     }
 }
 
-/// `E[H(p(c|z))] − γ·H(E[p(c|z)])` per component, in nats. The components of a code choose independently given the latent, so
-/// that the first entropy is a sum over them; for the second that holds on average only, and the sum is an upper bound (Zhao, Xiong
-/// and Krähenbühl 2024). Averages are over the rows that a gradient is taken of.
+/// `E[H(p(c|z))] − γ·H(E[p(c|z)])` per component, in nats. Given the latent, the components of a code are chosen
+/// independently, so the first entropy is a sum over components. The second is not: the sum is an upper bound of it
+/// (Zhao, Xiong and Krähenbühl 2024). Averages are over the rows of one gradient.
 fn entropy_loss(latents: &Matrix, diversity: f32) -> Matrix {
     let positive = latents.scaled(SHARPNESS).sigmoid();
     binary_entropy(&positive).mean().minus(&binary_entropy(&positive.column_means()).mean().scaled(diversity))
@@ -213,7 +213,7 @@ fn entropy_loss(latents: &Matrix, diversity: f32) -> Matrix {
 
 /// `−p·ln p − (1−p)·ln(1−p)` of each entry.
 fn binary_entropy(p: &Matrix) -> Matrix {
-    // Away from 0 and 1, where the logarithm has no value.
+    // Keeps away from 0 and 1, where the logarithm is not finite.
     const EDGE: f32 = 1e-6;
     let p = p.scaled(1.0 - 2.0 * EDGE).shifted(EDGE);
     let rest = p.scaled(-1.0).shifted(1.0);

@@ -109,8 +109,8 @@ impl Method for Qat {
 /// v = clamp((z − o)/s, 0, 2^bits − 1)      ẑ = s·round(v) + o
 /// ```
 ///
-/// The rounding is passed straight through, so that `∂ẑ/∂s = round(v) − v` inside of the range and the bound outside (Esser
-/// et al. 2020, equation 3).
+/// Gradients pass straight through the rounding, so `∂ẑ/∂s` is `round(v) − v` inside the range and the bound outside
+/// (Esser et al. 2020, equation 3).
 struct FakeQuantization {
     bits: u8,
     /// `s₀` above `o₀`.
@@ -138,7 +138,7 @@ impl FakeQuantization {
 impl Bottleneck for FakeQuantization {
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
         let grids = uniform_grids(self.bits, latents, cx)?;
-        // A component that never varies is at its offset, whatever the step.
+        // A component that never varies is at its offset, for any step.
         let step = |grid: &UniformLevels| if grid.step > 0.0 { grid.step } else { 1e-6 };
         self.start = Array2::from_shape_fn((2, grids.len()), |(i, j)| [step(&grids[j]), grids[j].offset][i]);
         self.log_step = Array2::zeros((1, grids.len()));

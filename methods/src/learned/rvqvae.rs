@@ -189,7 +189,7 @@ struct Stages {
     books: Vec<LearnedCodebook>,
 }
 
-/// `rows` less the codewords chosen for them.
+/// `rows` minus their codewords.
 fn subtract(rows: &mut Array2<f32>, codewords: ArrayView2<'_, f32>, chosen: &[u32]) {
     for (mut row, &c) in rows.outer_iter_mut().zip(chosen) {
         row -= &codewords.row(c as usize);
@@ -214,8 +214,8 @@ impl Bottleneck for Stages {
         self.books.iter_mut().filter_map(LearnedCodebook::parameter).collect()
     }
 
-    /// Each stage sees what the codewords before it have left of the latents. All of them together take the latents' place; the
-    /// losses are the mean over the stages that take part.
+    /// Each stage quantizes the residual that the codewords before it leave of the latents. The sum of all codewords
+    /// replaces the latents; the losses are means over the stages that take part.
     fn pass(
         &self,
         latents: &Matrix,
@@ -239,7 +239,7 @@ impl Bottleneck for Stages {
             _ => latents.straight_through(sum.view()),
         };
         let losses = self.spec.rules().losses(&choices);
-        // Stages that are left out have chosen nothing.
+        // Dropped stages have chosen nothing.
         let mut chosen: Vec<Vec<u32>> = choices.into_iter().map(|choice| choice.chosen).collect();
         chosen.resize(stages, Vec::new());
         Ok(Pass { latents: output, losses, chosen })
@@ -257,7 +257,7 @@ impl Bottleneck for Stages {
         }
         let mut residuals = latents.to_owned();
         for (book, chosen) in self.books.iter_mut().zip(chosen) {
-            // With dropout a stage has seen some of the rows, and which is not told: all rows choose for it anew.
+            // With dropout a stage has seen some of the rows, and it is unknown which: all rows are assigned again.
             let all = if chosen.len() == residuals.nrows() {
                 chosen.clone()
             } else {

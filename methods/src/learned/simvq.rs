@@ -109,7 +109,7 @@ impl Method for Simvq {
     }
 }
 
-/// Codewords `C·W`, of which `C` stays as it was drawn.
+/// Codewords are `C·W`; `C` stays as drawn.
 struct MappedCodebook {
     /// `K×size`.
     fixed: Array2<f32>,
@@ -123,7 +123,7 @@ struct Mapped {
 }
 
 impl Bottleneck for Mapped {
-    /// Normal codewords, and a map that gives each component the size it has in the latents.
+    /// Normal vectors `C`, and a map that gives each component the scale of the latents.
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
         let size = latents.ncols() / self.spec.groups;
         for g in 0..self.spec.groups {
@@ -175,7 +175,7 @@ impl Bottleneck for Mapped {
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        // What is stored is the product: the map has done its work when training ends.
+        // The product is stored; the map is not needed after training.
         let books = self.books.iter().map(|book| book.codewords(cx.backend.isa())).collect();
         Ok(Box::new(ProductQuantizer::new(books, Vec::new(), cx.backend.clone())))
     }

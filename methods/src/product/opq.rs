@@ -90,13 +90,13 @@ fn default_iterations() -> usize {
     50
 }
 
-/// Relative drop of the distortion below which another rotation is not worth its time.
+/// Training ends when the distortion falls by less than this fraction per iteration.
 const SETTLED: f64 = 3e-5;
 
-/// Rows that starts are compared on, or 10 per codeword if that is more.
+/// Number of rows for comparing starts; at least 10 per codeword.
 const TRIAL_ROWS: usize = 2500;
 
-/// Times that rotation and codebooks are fitted to each other in that comparison, at most.
+/// Maximum number of alternations in that comparison.
 const TRIAL_ITERATIONS: usize = 4;
 
 /// k-means iterations between two rotations, and before the first and after the last.
@@ -158,11 +158,12 @@ fn starts(codebooks: Option<Vec<Array2<f32>>>) -> Starts {
     codebooks.map_or(Starts::From(Init::default()), Starts::Given)
 }
 
-/// Rows whose products are summed in f32 before they are added up in f64: few enough to stay in the second-level cache.
+/// Rows whose products are summed in f32 before they are added in f64: few enough for the second-level cache.
 const CORRELATION_ROWS: usize = 2048;
 
-/// `Xᵀ·Y` for the decoded rows `Y`. A dense product costs `n·d²` multiply-adds; to sum rows with the same codeword first, `n·d·m` additions,
-/// takes five times as long at 384 components in 48 groups, because it reads all rows once per group.
+/// `Xᵀ·Y` for the decoded rows `Y`. A dense product costs `n·d²` multiply-adds. Summing rows with the same codeword
+/// first costs only `n·d·m` additions, but takes five times as long at 384 components in 48 groups, because it reads
+/// all rows once per group.
 fn correlation(isa: Isa, rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
     let dim = rows.ncols();
     let mut sum = Array2::<f64>::zeros((dim, dim));
@@ -179,7 +180,7 @@ fn correlation(isa: Isa, rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array
     sum.mapv(|v| v as f32)
 }
 
-/// A rotation of rows about their mean, the codebooks last seen behind it, and the MSE on the way.
+/// A rotation of rows about their mean, the last codebooks behind it, and the course of the MSE.
 pub(crate) struct Fitted {
     pub(crate) affine: Affine,
     codebooks: Option<Vec<Array2<f32>>>,
@@ -187,17 +188,17 @@ pub(crate) struct Fitted {
 }
 
 impl Opq {
-    /// With `m` sub-quantizers and every default.
+    /// `m` sub-quantizers and default parameters.
     pub fn of(m: usize) -> Opq {
         Opq { m, bits: default_bits(), dim: None, iterations: default_iterations(), start: Start::default() }
     }
 
-    /// Components that the sub-quantizers code, of rows of `dim`.
+    /// Number of components that are coded, of rows of `dim`.
     fn coded(&self, dim: usize) -> usize {
         self.dim.unwrap_or(dim)
     }
 
-    /// [`Opq::fit_rotation`] behind the projection onto the principal axes that are kept, as one map:
+    /// [`Opq::fit_rotation`] after the projection onto the kept principal axes, as one map:
     /// `((x − μ)·P − ν)·R = (x − μ − ν·Pᵀ)·(P·R)`, since `PᵀP = I`.
     fn fit_affine(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
         let Some(kept) = self.dim.filter(|&kept| kept < train.ncols()) else { return self.fit_rotation(train, cx) };
@@ -222,7 +223,7 @@ impl Opq {
     fn best_start(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Start, MethodError> {
         let wanted = TRIAL_ROWS.max(10 << self.bits);
         let some = train.slice(s![..;train.nrows().div_ceil(wanted) as isize, ..]);
-        // At least one: its error is that of codebooks behind the start itself.
+        // At least one iteration: its error is that of codebooks behind the start itself.
         let iterations = self.iterations.clamp(1, TRIAL_ITERATIONS);
         let mut best = (f64::INFINITY, Start::Random);
         for start in [Start::Random, Start::Pca, Start::Identity] {
@@ -235,8 +236,8 @@ impl Opq {
         Ok(best.1)
     }
 
-    /// The non-parametric algorithm of the paper: `min ‖X·R − Y‖` over codebooks for a fixed `R`, then over `R` for fixed
-    /// codes, which is the polar factor of `Xᵀ·Y`.
+    /// The non-parametric algorithm of the paper: alternately minimizes `‖X·R − Y‖` over codebooks for fixed `R`, and
+    /// over `R` for fixed codes. The latter solution is the polar factor of `Xᵀ·Y`.
     pub(crate) fn fit_rotation(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
         let dim = train.ncols();
         check_train(train, cx)?;
@@ -244,7 +245,8 @@ impl Opq {
         if self.start == Start::Auto {
             return Opq { start: self.best_start(train, cx)?, ..self.clone() }.fit_rotation(train, cx);
         }
-        // About the mean: it says nothing about which directions belong together, and would drown those that do.
+        // Relative to the mean: the mean says nothing about which directions belong together, and would dominate those
+        // that do.
         let mean: Vec<f32> = mean(train).into_iter().map(|m| m as f32).collect();
         let centred = &train - &ArrayView1::from(&mean);
         let train = centred.view();
@@ -314,7 +316,8 @@ mod tests {
                     [Start::Random, Start::Pca, Start::Identity].map(error).into_iter().fold(f64::INFINITY, f64::min);
                 let auto = error(Start::Auto);
                 assert!(auto <= 1.01 * least, "{name}, {iterations} iterations: {auto} with auto, {least} at best");
-                // What theory says: axes of unequal variance are to be shared out, groups that belong together to be left alone.
+                // Theory: axes of unequal variance must be shared among groups, and dependent groups must stay
+                // together.
                 assert!(error(best) <= 1.01 * least, "{name}, {iterations} iterations: {best:?} does best");
             }
         }

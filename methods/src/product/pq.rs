@@ -53,7 +53,7 @@ fn default_iterations() -> usize {
     25
 }
 
-/// Iterations that change the distortion less than this have converged.
+/// k-means has converged when the distortion changes by less than this fraction.
 pub(crate) const RELATIVE_DROP: f64 = 1e-6;
 
 impl Method for Pq {
@@ -97,13 +97,13 @@ impl Method for Pq {
     }
 }
 
-/// Codebooks that k-means starts from.
+/// The initial codebooks of k-means.
 pub(crate) enum Starts {
-    /// These, one per group.
+    /// The given codebooks, one per group.
     Given(Vec<Array2<f32>>),
-    /// These, which are nearly right: all iterations are done, whatever they gain.
+    /// The given codebooks, which are nearly right: all iterations are run, whatever they gain.
     Near(Vec<Array2<f32>>),
-    /// Rows, chosen so.
+    /// Rows chosen in this way.
     From(Init),
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn train_groups(
         .map(|j| {
             let window = j * dsub..(j + 1) * dsub;
             let group = train.slice(s![.., window]);
-            // A copy of its own: rows of a few components lie closer together than they do in whole vectors.
+            // Copied: rows of a few components lie closer together than in whole vectors.
             let rows = cx.backend.upload(group)?;
             let start = match &starts {
                 Starts::Given(starts) | Starts::Near(starts) => starts[j].clone(),
@@ -136,16 +136,16 @@ pub(crate) fn train_groups(
         .collect()
 }
 
-/// MSE per whole vector at each iteration. Groups may stop at different iterations; a group that has stopped keeps its last
+/// MSE per whole vector at each iteration. Groups may stop at different iterations; a stopped group keeps its last
 /// distortion.
 pub(crate) fn course(trained: &[Trained]) -> Course {
     Course::sum(trained.iter().map(|t| &t.course))
 }
 
-/// Checks that `m` groups of equal size make up a vector.
+/// Checks that a vector divides into `m` groups of equal size.
 ///
 /// # Errors
-/// Names the divisors around `m`.
+/// The dimension is not divisible by `m`; the error names the nearest divisors.
 pub(crate) fn check_groups(m: usize, dim: usize) -> Result<(), ParamError> {
     if m > 0 && dim.is_multiple_of(m) {
         return Ok(());
@@ -154,7 +154,7 @@ pub(crate) fn check_groups(m: usize, dim: usize) -> Result<(), ParamError> {
     Err(ParamError::new("m", format!("d={dim} is not divisible by m={m}"), help))
 }
 
-/// Up to three divisors of `dim` around `m`, as text.
+/// At most three divisors of `dim` near `m`, as text.
 fn nearest_divisors(dim: usize, m: usize) -> String {
     let divisors: Vec<usize> = (1..=dim).filter(|d| dim.is_multiple_of(*d)).collect();
     let above = divisors.partition_point(|&d| d < m);

@@ -17,21 +17,21 @@ pub struct ProductQuantizer {
     codebooks: Codebooks,
     curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
-    /// The codebooks as the backend searches them, once rows have been encoded.
+    /// The codebooks on the backend; prepared at the first encoding.
     search: OnceLock<Box<dyn GroupSearch>>,
 }
 
 impl ProductQuantizer {
-    /// From codebooks of one shape, with the curves of their training.
+    /// Creates a quantizer from codebooks of one shape, with the curves of their training.
     ///
     /// # Panics
-    /// When there is none, or they differ in shape.
+    /// If there is no codebook, or shapes differ.
     pub fn new(codebooks: Vec<Array2<f32>>, curves: Vec<Curve>, backend: Arc<dyn Backend>) -> Self {
         let position = |p: usize, of: usize| if of == 1 { "codebook".to_owned() } else { format!("sub {p}") };
         ProductQuantizer { codebooks: Codebooks::new(codebooks, position), curves, backend, search: OnceLock::new() }
     }
 
-    /// From codebooks that Lloyd's iteration ended with, and the MSE per vector on its way.
+    /// Creates a quantizer from codebooks trained by Lloyd's iteration, with the course of the MSE per vector.
     pub fn trained(codebooks: Vec<Array2<f32>>, mse: Course, backend: Arc<dyn Backend>) -> Self {
         ProductQuantizer::new(codebooks, vec![mse.into_curve(true)], backend)
     }
@@ -41,7 +41,7 @@ impl ProductQuantizer {
         &self.codebooks.layout
     }
 
-    /// From what [`Quantizer::save`] put down: `m` codebooks of `codewords×(dim/m)`.
+    /// Restores what [`Quantizer::save`] stored: `m` codebooks of `codewords×(dim/m)`.
     pub fn restore(
         state: &mut State,
         m: usize,
@@ -80,7 +80,7 @@ impl Quantizer for ProductQuantizer {
         }
         let dsub = self.codebooks.dsub();
         if let (Some(8), 256) = (self.codebooks.layout.common_width(), self.codebooks.codewords()) {
-            // One byte per symbol: nothing to unpack and nothing that could be wrong.
+            // One byte per symbol: nothing to unpack, and every symbol is valid.
             let books: Vec<_> = self.codebooks.books.iter().map(row_major).collect();
             let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
             return decode_rows(
@@ -138,7 +138,7 @@ impl Quantizer for ProductQuantizer {
     }
 }
 
-/// Puts the codewords of whole-byte symbols side by side; of a length that the compiler knows.
+/// Copies the codewords of whole-byte symbols side by side; their length is known at compile time.
 fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
     for ((part, book), &symbol) in row.as_chunks_mut::<D>().0.iter_mut().zip(books).zip(code) {
         *part = book.as_chunks::<D>().0[usize::from(symbol)];

@@ -62,7 +62,7 @@ impl Default for Rabitq {
     }
 }
 
-/// Values stored per vector beside the symbols: `‖x−c‖` and `⟨ū,o⟩`.
+/// Side values per vector: `‖x−c‖` and `⟨ū,o⟩`.
 const SIDE: usize = 2;
 
 impl Method for Rabitq {
@@ -105,8 +105,8 @@ impl Method for Rabitq {
     }
 }
 
-/// With `o = P·(x−c)/‖x−c‖`, a code is `‖x−c‖` and `⟨ū,o⟩` (f32, little-endian), then the symbols `u` of the grid point
-/// `ū = u − (2^B−1)/2` whose cosine with `o` is largest.
+/// With `o = P·(x−c)/‖x−c‖`, a code holds `‖x−c‖` and `⟨ū,o⟩` (f32, little-endian), then the symbols `u` of the grid
+/// point `ū = u − (2^B−1)/2` that has the largest cosine with `o`.
 struct RabitqQuantizer {
     spec: Rabitq,
     center: Vec<f32>,
@@ -165,17 +165,17 @@ struct Scratch {
     trial: Vec<u16>,
 }
 
-/// Changes of magnitude that are few enough to try them all.
+/// If there are at most this many changes of magnitude, all are tried.
 const FEW_EDGES: usize = 2048;
 
-/// Scales of the grid that are tried per vector.
+/// Number of scales tried per vector otherwise.
 const SCALES: usize = 24;
 
-/// The symbols whose grid point has the largest cosine with `o`, or one as good for all that matters.
+/// The symbols whose grid point has the largest cosine with `o`, or practically so.
 ///
-/// The best point for a scale `t` has the magnitudes `min(⌊t·|o_j|⌋, kmax) + ½` and the signs of `o`. The paper walks through
-/// every `t` at which a magnitude changes, `d·2^(B−1)` of them; where these are many, a few scales are tried here. Single
-/// steps of single components improve the best of them until none does.
+/// The best point for a scale `t` has the magnitudes `min(⌊t·|o_j|⌋, kmax) + ½` and the signs of `o`. The paper tries
+/// every `t` at which a magnitude changes, `d·2^(B−1)` of them. If these are many, only a few scales are tried here.
+/// Then single components are changed by single steps until no step improves the cosine.
 fn best_cosine(o: &[f32], bits: u8, symbols: &mut [u16], trial: &mut [u16]) {
     let top = (1u16 << (bits - 1)) - 1;
     let largest = o.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -183,7 +183,8 @@ fn best_cosine(o: &[f32], bits: u8, symbols: &mut [u16], trial: &mut [u16]) {
         symbols.fill(0);
     } else {
         let full = f32::from(top + 1) / largest;
-        // Every scale at which a magnitude changes, or some from 0.4 to 4 times that at which the largest just fits.
+        // Every scale at which a magnitude changes; or some scales from 0.4 to 4 times the largest at which every
+        // magnitude just fits.
         let edges = 1 + o.len() * usize::from(top);
         let edge = |i: usize| i.div_ceil(o.len()) as f32 / o[i % o.len()].abs() * 1.000_001;
         let coarse = |i: usize| full * 0.4 * 10f32.powf(i as f32 / (SCALES - 1) as f32);
@@ -209,7 +210,7 @@ fn best_cosine(o: &[f32], bits: u8, symbols: &mut [u16], trial: &mut [u16]) {
             }
         } else {
             let near = (0..SCALES).fold(0.0, |_, i| attempt(coarse(i), symbols));
-            // Again between the neighbours of the best: each is about a tenth away.
+            // Again around the best scale: its neighbours are about a tenth away.
             for i in 1..SCALES {
                 attempt(near * (0.9 + 0.2 * i as f32 / SCALES as f32), symbols);
             }

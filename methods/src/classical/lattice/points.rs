@@ -19,7 +19,7 @@ pub enum Kind {
 /// √3.
 const ROOT3: f64 = 1.732_050_807_568_877_2;
 
-/// The most components of a lattice here.
+/// Largest number of components per point.
 pub const MAX_DIM: usize = 8;
 
 impl Kind {
@@ -47,7 +47,7 @@ impl Kind {
             Kind::D4 => nearest_even(x, 0.0, point),
             // D8 and D8 moved by ½ in every component.
             Kind::E8 => nearer_of(x, point, |shift, point| nearest_even(x, 0.5 * shift, point)),
-            // A rectangular lattice, and itself moved by half of both sides.
+            // A rectangular lattice and a copy shifted by half of both sides.
             Kind::A2 => nearer_of(x, point, |shift, point| {
                 for ((p, v), side) in point.iter_mut().zip(x).zip([1.0, ROOT3]) {
                     *p = side * ((v / side - 0.5 * shift).round() + 0.5 * shift);
@@ -65,7 +65,7 @@ impl Kind {
             (z[0], z[1]) = ((point[0] - 0.5 * up).round() as i64, up as i64);
             return;
         }
-        // From the last component down: x_i = z_i − z_{i+1} + half·z_{k−1}, with 2·z_0 for z_0.
+        // Solved from the last component down: x_i = z_i − z_{i+1} + half·z_{k−1}, with 2·z_0 for z_0.
         let mut half = 0.0;
         let mut above = 0i64;
         for i in (0..k).rev() {
@@ -102,8 +102,8 @@ impl Kind {
     }
 }
 
-/// Nearest point of even sum to `x − shift`, moved by `shift`: round all; if the sum is odd, round the component that was
-/// nearest to a tie the other way.
+/// Nearest point of even sum to `x − shift`, shifted back: round all components; if the sum is odd, round the component
+/// that was nearest to a tie the other way.
 fn nearest_even(x: &[f64], shift: f64, point: &mut [f64]) {
     let (mut sum, mut worst, mut at, mut toward) = (0i64, -1.0, 0, 1.0);
     for (i, (p, v)) in point.iter_mut().zip(x).enumerate() {
@@ -121,7 +121,7 @@ fn nearest_even(x: &[f64], shift: f64, point: &mut [f64]) {
     }
 }
 
-/// The nearer to `x` of what `find` gives for the shifts 0 and 1.
+/// The nearer to `x` of the two points that `find` gives for the shifts 0 and 1.
 fn nearer_of(x: &[f64], point: &mut [f64], find: impl Fn(f64, &mut [f64])) {
     let mut other = [0f64; MAX_DIM];
     let other = &mut other[..point.len()];

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Levels in the form that encoding uses.
+/// Levels in the form that encoding needs.
 #[derive(Clone, Debug)]
 pub(super) enum Grid {
     Uniform(UniformLevels),
@@ -47,7 +47,7 @@ impl Grid {
     fn model_size(&self) -> usize {
         match self {
             Grid::Uniform(_) => 8,
-            // Thresholds follow from the levels, or from a start and a step.
+            // Thresholds are computed from the levels, or from offset and step.
             Grid::Levels { levels, .. } => 4 * levels.len(),
         }
     }
@@ -59,19 +59,19 @@ fn encode_uniform(x: f32, grid: &UniformLevels, count: usize) -> u16 {
     (((x - grid.offset) / grid.step + 0.5) as u16).min((count - 1) as u16)
 }
 
-/// A fitted scalar quantizer. A code is the side values of its blocks, if any (f32, little-endian: offset or mean
+/// A trained scalar quantizer. A code holds the side values of its blocks, if any (f32, little-endian: offset or mean
 /// unless symmetric, then step or deviation), followed by the packed symbols.
 pub(super) struct ScalarQuantizer {
     spec: Scalar,
     components: Components,
-    /// One grid, or one per dimension; none when each vector brings its own uniform grid.
+    /// One grid, or one per dimension; none if each vector has its own uniform grid.
     grids: Vec<Grid>,
-    /// The grid of each component, where codes are symbols of uniform grids of all their values, and nothing else.
+    /// The grid of each component, if codes hold only symbols of uniform grids.
     uniform: Option<UniformGrid>,
     backend: Arc<dyn Backend>,
 }
 
-/// Rows per task where codes are bytes.
+/// Rows per task if symbols are whole bytes.
 const BYTE_ROWS: usize = 1024;
 
 impl ScalarQuantizer {
@@ -120,7 +120,7 @@ impl ScalarQuantizer {
         self.components.layout.pack(symbols, packed);
     }
 
-    /// Reads the scale of a block back from its side bytes.
+    /// Reads the scale of a block from its side bytes.
     fn scale_of(&self, side: &[u8]) -> UniformLevels {
         let (values, _) = side.as_chunks::<4>();
         match *values {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Zip};
 
-/// Decay of the mean of gradients, and of that of their squares.
+/// Decay of the moving mean of gradients, and of their squares.
 const BETA: [f64; 2] = [0.9, 0.99];
 const EPSILON: f64 = 1e-8;
 

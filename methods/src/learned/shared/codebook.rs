@@ -36,7 +36,7 @@ pub enum Start {
 }
 
 impl Start {
-    /// `codewords` of the width of `latents`.
+    /// `codewords` codewords of the width of `latents`.
     pub(crate) fn codewords(
         self,
         latents: ArrayView2<'_, f32>,
@@ -69,13 +69,13 @@ impl Start {
 pub(crate) struct Rules {
     pub(crate) update: Update,
     pub(crate) estimator: Estimator,
-    /// What is kept of moving averages at each batch.
+    /// Decay of moving averages.
     pub(crate) decay: f64,
-    /// Use, as a share of an even use, below which a codeword is moved; 0: never.
+    /// Usage, as a fraction of even usage, below which a codeword is reset; 0 for never.
     pub(crate) reset: f64,
     /// Weight of the commitment loss.
     pub(crate) beta: f64,
-    /// Whether latents and codewords are brought to unit length.
+    /// Whether latents and codewords are scaled to unit length.
     pub(crate) cosine: bool,
     /// Temperature of the Gumbel estimator, in mean squared distances to the nearest codeword.
     pub(crate) temperature: super::Temperature,
@@ -104,14 +104,14 @@ pub(crate) struct LearnedCodebook {
     book: MovingCodebook,
 }
 
-/// What a codebook makes of latents.
+/// The result of quantizing latents with a codebook.
 pub(crate) struct Choice {
-    /// What takes the place of the latents.
+    /// The replacement of the latents.
     pub(crate) output: Matrix,
     /// The codewords chosen, as plain values.
     pub(crate) codewords: Array2<f32>,
     pub(crate) chosen: Vec<u32>,
-    /// Codebook loss, without a gradient where codewords are learned by other means, and commitment loss.
+    /// Codebook loss (without a gradient if codewords are learned in another way) and commitment loss.
     pub(crate) codebook_loss: Matrix,
     pub(crate) commitment_loss: Matrix,
 }
@@ -139,7 +139,7 @@ impl LearnedCodebook {
         codewords
     }
 
-    /// The nearest codeword of each latent. `parameter` are the codewords, if gradients train them.
+    /// The nearest codeword of each latent. `parameter` holds the codewords if they are trained by gradients.
     pub(crate) fn choose(
         &self,
         latents: &Matrix,
@@ -181,8 +181,8 @@ impl LearnedCodebook {
         Ok(Choice { output, codewords: q, chosen, codebook_loss, commitment_loss })
     }
 
-    /// One-hot going forward, a softmax of `−‖z−e‖²/s` with noise going back, where `s` is the mean of the least of these
-    /// distances, so that temperatures mean the same for any size of latents.
+    /// One-hot in the forward pass, a softmax of `−‖z−e‖²/s` with noise in the backward pass. `s` is the mean of the
+    /// smallest distance per row, so that a temperature means the same for latents of any scale.
     fn gumbel_weights(
         &self,
         latents: &Matrix,
@@ -200,14 +200,14 @@ impl LearnedCodebook {
         let scale = (gaps.sum::<f64>().max(1e-6 * power) / values.nrows().max(1) as f64).max(1e-12);
         let powers = codewords.map_axis(Axis(1), |e| e.dot(&e)).insert_axis(Axis(0));
         let columns = Matrix::constant(codewords.t());
-        // ‖z‖² is the same for all codewords and leaves the softmax as it is.
+        // ‖z‖² is the same for all codewords and cancels in the softmax.
         let logits =
             latents.times(&columns).scaled(2.0).minus(&Matrix::constant(powers.view())).scaled((1.0 / scale) as f32);
         let inverse = Array2::from_elem((1, 1), (1.0 / self.rules.temperature.at(moment.progress)) as f32);
         gumbel_softmax(&logits, &Matrix::constant(inverse.view()), true, rng)
     }
 
-    /// Moving averages and resets, from all latents of a batch.
+    /// Updates moving averages and resets codewords, from all latents of a batch.
     pub(crate) fn after_step(
         &mut self,
         latents: ArrayView2<'_, f32>,
@@ -240,15 +240,15 @@ fn squared(gap: &Matrix) -> Matrix {
     gap.by(gap).mean()
 }
 
-/// Keeps the quotient of a zero row and its length finite.
+/// Keeps the quotient finite for a zero row.
 const LEAST_POWER: f32 = 1e-12;
 
-/// Each row over its length, differentiably.
+/// Each row scaled to unit length, differentiably.
 pub(crate) fn unit_rows(rows: &Matrix) -> Matrix {
     rows.over(&rows.by(rows).row_sums().shifted(LEAST_POWER).sqrt())
 }
 
-/// Each row over its length.
+/// Each row scaled to unit length.
 pub(crate) fn to_unit_length(rows: &mut Array2<f32>) {
     for mut row in rows.outer_iter_mut() {
         let length = (row.dot(&row) + LEAST_POWER).sqrt();

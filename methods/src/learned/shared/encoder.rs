@@ -93,7 +93,7 @@ impl Default for Encoder {
     }
 }
 
-/// How many components of a latent a bottleneck can work with.
+/// The number of latent components that a bottleneck accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LatentWidth {
     /// This number.
@@ -102,22 +102,22 @@ pub(crate) enum LatentWidth {
     MultipleOf(usize),
 }
 
-/// How latents should be spread at the start.
+/// The initial variance of latent components.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Spread {
-    /// As the rows are along their principal axes, which are dealt to as many groups.
+    /// The variances of the rows along their principal axes, which are assigned to this many groups.
     Natural(usize),
     /// Every component with this standard deviation.
     Even(f64),
 }
 
-/// Components of a latent beyond which the default does not go, unless there are more groups.
+/// The default number of latent components is at most this, unless there are more groups.
 const LATENT: usize = 128;
 
-/// Components of vectors or latents that principal axes are computed for, at most.
+/// Maximum number of components of vectors or latents for which principal axes are computed.
 const MAX_WIDTH: usize = 1 << 13;
 
-/// Weights of an encoder, at most: a GiB of them.
+/// Maximum number of weights of an encoder: a GiB.
 const MAX_VALUES: f64 = (1u64 << 28) as f64;
 
 impl Encoder {
@@ -130,10 +130,10 @@ impl Encoder {
         }
     }
 
-    /// Components of a latent of vectors of `dim` components.
+    /// Number of latent components for vectors of `dim` components.
     ///
     /// # Errors
-    /// A number that the bottleneck cannot work with; an encoder that does not fit the dimension.
+    /// A number that the bottleneck does not accept; an encoder that does not fit the dimension.
     pub(crate) fn latent(&self, dim: usize, width: LatentWidth) -> Result<usize, ParamError> {
         if let Encoder::Conv(conv) = self {
             conv.check(dim)?;
@@ -150,7 +150,7 @@ impl Encoder {
         Ok(latent)
     }
 
-    /// Refuses to go without a decoder, for a bottleneck whose values have a size of their own.
+    /// Requires a decoder, for a bottleneck whose values have a scale of their own.
     pub(crate) fn needs_decoder(&self) -> Result<(), ParamError> {
         if *self != Encoder::Identity {
             return Ok(());
@@ -185,9 +185,9 @@ impl Encoder {
         }
     }
 
-    /// Networks of the right shape; none where latents are the vectors. `affine` gives the maps, by inputs and outputs:
-    /// those of the encoder before those of the decoder, each in the order of [`Network::save`]. Nothing is built before
-    /// its maps are there, so that a file that does not hold them costs no memory.
+    /// Networks of the right shape; none if latents are the vectors. `affine` returns the maps for given inputs and
+    /// outputs: first those of the encoder, then those of the decoder, each in the order of [`Network::save`]. Nothing
+    /// is built before its maps are available, so that a file that lacks them costs no memory.
     fn build<E>(
         &self,
         dim: usize,
@@ -216,7 +216,7 @@ impl Encoder {
         Ok(Some([network(Part::Encoder, dim, latent)?, network(Part::Decoder, latent, dim)?]))
     }
 
-    /// Multiply-adds of encoding a row, which are about those of decoding it. Nothing is built for it.
+    /// Multiply-adds of encoding a row; decoding takes about the same. Nothing is built to compute it.
     pub(crate) fn cost(&self, dim: usize, latent: usize) -> f64 {
         let [dim, latent] = [dim, latent].map(|n| n as f64);
         match self {
@@ -233,10 +233,10 @@ impl Encoder {
         }
     }
 
-    /// Values of an encoder or decoder, and of what convolutions know of places.
+    /// Number of values in an encoder or decoder, including the index tables of convolutions.
     fn values(&self, dim: usize, latent: usize) -> f64 {
         match self {
-            // Every window has its places written down; the decoder's last convolution has the most.
+            // Every window stores its positions; the last convolution of the decoder has the most.
             Encoder::Conv(conv) => self.cost(dim, latent).min(1e18) + (9 * conv.size.pow(2) * conv.features) as f64,
             _ => self.cost(dim, latent),
         }
@@ -262,7 +262,7 @@ impl Encoder {
         Autoencoder { mean: centre, scale, networks }
     }
 
-    /// From what [`Autoencoder::save`] put down.
+    /// Restores what [`Autoencoder::save`] wrote.
     pub(crate) fn restore(&self, dim: usize, latent: usize, state: &mut State) -> Result<Autoencoder, StateError> {
         let mean = state.take("mean", dim)?;
         let scale = state.take("scale", 1)?[0];
@@ -347,7 +347,7 @@ impl Conv {
     }
 }
 
-/// Random weights for every layer but the last, which stays zero: the branch begins as no correction at all.
+/// Random weights for every layer but the last, which stays zero: the branch starts as no correction.
 fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
     let last = branch.len().saturating_sub(1);
     for layer in branch.iter_mut().take(last) {
@@ -358,8 +358,8 @@ fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Sets two affine maps to principal axes and back. Where there are
-/// more latents than axes, axes are used again, each time with some noise, so that training can tell their copies apart.
+/// Sets two affine maps to the projection onto principal axes and its inverse. If there are more latent components than
+/// axes, axes are used repeatedly, with some noise, so that training can separate the copies.
 fn set_axes(
     there: &mut Affine,
     back: &mut Affine,
@@ -383,7 +383,7 @@ fn set_axes(
         let deviation = deviation(axis);
         let stretch = match spread {
             Spread::Natural(_) => 1.0,
-            // An axis along which nothing varies says nothing.
+            // An axis without variance is ignored.
             Spread::Even(_) if deviation <= FLAT * largest => 0.0,
             Spread::Even(wanted) => wanted / deviation,
         };
@@ -398,21 +398,23 @@ fn set_axes(
     }
 }
 
-/// Encoder and decoder where a backend computes them itself, and the instruction set for where it does not.
+/// Encoder and decoder on a backend that can compute them, and the instruction set otherwise.
 pub(crate) struct CodersOnBackend([Option<Box<dyn RowMap>>; 2], Isa);
 
-/// An encoder and a decoder, with the mean and the scale that vectors are brought to before one and back after the other.
+/// An encoder and a decoder, with the mean and scale that standardize vectors before encoding and are undone after
+/// decoding.
 #[derive(Clone, Debug)]
 pub(crate) struct Autoencoder {
     mean: Vec<f32>,
     scale: f32,
-    /// There and back; none where latents are the standardized vectors.
+    /// Encoder and decoder networks; None if latents are the standardized vectors.
     pub(crate) networks: Option<[Network; 2]>,
 }
 
 impl Autoencoder {
-    /// Moves latents to `centre`, and fits the decoder to what is left of them: each component by the gain and the offset that
-    /// bring its quantized values nearest to it. A bottleneck that changes the size of latents then starts where principal axes end.
+    /// Moves latents to `centre`, and fits the decoder to the quantized latents: each component gets the gain and
+    /// offset that map its quantized values to it by least squares. A bottleneck that changes the scale of latents then
+    /// starts as good as principal axes.
     pub(crate) fn fit_start(
         &mut self,
         rows: ArrayView2<'_, f32>,
@@ -450,7 +452,7 @@ impl Autoencoder {
             power += (own / n + quantized_means[j].powi(2)) / latents.ncols() as f64;
         }
         bias.iter_mut().zip(&offset).for_each(|(b, o)| *b += *o as f32);
-        // The branch was drawn for latents of power 1.
+        // The branch was initialized for latents of power 1.
         if power > 0.0
             && let Some(Layer::Affine(first)) = decoder.branch.first_mut()
         {
@@ -463,7 +465,7 @@ impl Autoencoder {
         self.mean.len()
     }
 
-    /// `(x − mean)/scale`: components of power 1 on the whole.
+    /// `(x − mean)/scale`: components have power 1 on average.
     pub(crate) fn standardize(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let inverse = 1.0 / self.scale;
         let mut out = &rows - &ArrayView1::from(&self.mean).insert_axis(Axis(0));
@@ -471,7 +473,7 @@ impl Autoencoder {
         out
     }
 
-    /// Latents of rows as they are.
+    /// Latents of raw rows.
     pub(crate) fn encode(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let rows = self.standardize(rows);
         match &self.networks {
@@ -480,7 +482,7 @@ impl Autoencoder {
         }
     }
 
-    /// As `backend` computes encoder and decoder.
+    /// Encoder and decoder as `backend` computes them.
     pub(crate) fn on(&self, backend: &dyn Backend) -> Result<CodersOnBackend, MethodError> {
         Ok(match &self.networks {
             Some([encoder, decoder]) => CodersOnBackend([encoder.on(backend)?, decoder.on(backend)?], backend.isa()),
@@ -488,7 +490,7 @@ impl Autoencoder {
         })
     }
 
-    /// [`Autoencoder::encode`], by what [`Autoencoder::on`] made.
+    /// [`Autoencoder::encode`], with the result of [`Autoencoder::on`].
     pub(crate) fn encode_on(
         &self,
         CodersOnBackend([encoder, _], isa): &CodersOnBackend,
@@ -500,7 +502,7 @@ impl Autoencoder {
         }
     }
 
-    /// Rows from latents, by what [`Autoencoder::on`] made.
+    /// Rows from latents, with the result of [`Autoencoder::on`].
     pub(crate) fn decode_on(
         &self,
         CodersOnBackend([_, on_backend], isa): &CodersOnBackend,

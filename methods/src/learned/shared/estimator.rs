@@ -27,8 +27,8 @@ pub enum Estimator {
 /// out = (‖q‖/‖e‖)·(e − 2·r·(rᵀe) + 2·v·(uᵀe)) = q
 /// ```
 ///
-/// so that the gradient by `e` is turned and stretched the way `e` is. A row whose latent or codeword is zero has no direction and
-/// is passed straight through.
+/// so that the gradient with respect to `e` is rotated and scaled as `e` is. A row whose latent or codeword is zero has
+/// no direction; its gradient passes straight through.
 pub(crate) fn rotate(e: &Matrix, q: ArrayView2<'_, f32>) -> Matrix {
     let values = e.values();
     let (n, dim) = values.dim();
@@ -46,25 +46,25 @@ pub(crate) fn rotate(e: &Matrix, q: ArrayView2<'_, f32>) -> Matrix {
         let length = units.iter().map(|[u, v]| (u + v).powi(2)).sum::<f64>().sqrt();
         for (j, [of_u, of_v]) in units.into_iter().enumerate() {
             (u[(i, j)], v[(i, j)]) = (of_u as f32, of_v as f32);
-            // Opposite directions: turned by half a circle, by the last term alone.
+            // Opposite directions: the last term alone rotates by half a turn.
             r[(i, j)] = if length > 1e-6 { ((of_u + of_v) / length) as f32 } else { 0.0 };
         }
     }
     let [u, v, r, ratio] = [u, v, r, ratio].map(|c| Matrix::constant(c.view()));
     let reflected = r.by(&r.by(e).row_sums()).scaled(-2.0);
     let turned = e.plus(&reflected).plus(&v.by(&u.by(e).row_sums()).scaled(2.0)).by(&ratio);
-    // In place of what rounding would give, and for rows without a direction.
+    // Replaces rounded values by exact ones, also for rows without a direction.
     turned.straight_through(q)
 }
 
 /// `n×k` of Gumbel noise, `−ln(−ln u)` with `u` uniform in (0, 1).
 pub(crate) fn gumbel_noise(n: usize, k: usize, rng: &mut impl Rng) -> Array2<f32> {
-    // The middles of 2^23 equal parts of the interval: never 0 or 1, and exact in f32.
+    // The midpoints of 2^23 equal parts of the interval: never 0 or 1, and exact in f32.
     let mut uniform = || ((rng.next_u32() >> 9) as f32 + 0.5) / (1u32 << 23) as f32;
     Array2::from_shape_fn((n, k), |_| -(-uniform().ln()).ln())
 }
 
-/// Number of the largest entry of each row, the first among equals.
+/// Index of the largest entry of each row; the first on a tie.
 pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
     let of_row = |row: ndarray::ArrayView1<'_, f32>| {
         let best =
@@ -74,14 +74,14 @@ pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
     rows.outer_iter().map(of_row).collect()
 }
 
-/// Rows of `k` with a one where `chosen` says.
+/// One-hot rows of `k` entries, with the one at `chosen`.
 pub(crate) fn one_hot(chosen: &[u32], k: usize) -> Array2<f32> {
     let mut rows = Array2::zeros((chosen.len(), k));
     chosen.iter().enumerate().for_each(|(i, &c)| rows[(i, c as usize)] = 1.0);
     rows
 }
 
-/// `softmax((logits + noise)/τ)`, with `1/τ` as a matrix of one entry; `hard` makes it one-hot going forward.
+/// `softmax((logits + noise)/τ)`, with `1/τ` as a matrix of one entry; `hard` makes it one-hot in the forward pass.
 pub(crate) fn gumbel_softmax(logits: &Matrix, inverse_temperature: &Matrix, hard: bool, rng: &mut impl Rng) -> Matrix {
     let (n, k) = logits.dim();
     let noisy = logits.plus(&Matrix::constant(gumbel_noise(n, k, rng).view()));

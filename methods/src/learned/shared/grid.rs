@@ -8,24 +8,24 @@ use crate::{MethodError, Quantizer, State, Symbols, check_batch};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::sync::Arc;
 
-/// How the components of a group take their values.
+/// A grid for the components of a group.
 pub(crate) trait Grid: Send + Sync {
-    /// Values each component of a group may take.
+    /// Number of values of each component of a group.
     fn levels(&self) -> &[usize];
 
-    /// Levels of the grid of finite scalar quantization, if it is one, which backends have a kernel for.
+    /// Levels of the grid if it is that of finite scalar quantization, for which backends have a kernel.
     fn finite(&self) -> Option<&[usize]> {
         None
     }
 
-    /// The number of the value that each component takes, for the latents of one group.
+    /// The index of the value that each component takes, for the latents of one group.
     fn digits(&self, latents: &[f32], digits: &mut [usize]);
 
-    /// The value of component `j` with this number.
+    /// The value of component `j` at this index.
     fn value(&self, j: usize, digit: usize) -> f32;
 }
 
-/// Groups of components on the same grid. The symbol of a group is `Σ_j digit_j·Π_{i<j} levels_i`.
+/// Quantizer whose groups of components share one grid. The symbol of a group is `Σ_j digit_j·Π_{i<j} levels_i`.
 pub(crate) struct GridQuantizer<G> {
     grid: G,
     groups: usize,

@@ -20,7 +20,7 @@ pub(crate) struct Affine {
     weights: Array2<f32>,
     /// 1 × outputs.
     bias: Array2<f32>,
-    /// The weights as they are multiplied by, once that has happened.
+    /// The packed weights; prepared at the first multiplication.
     packed: OnceLock<Packed>,
 }
 
@@ -29,7 +29,7 @@ impl Affine {
         Affine::new(Array2::zeros((inputs, outputs)), Array2::zeros((1, outputs)))
     }
 
-    /// Normal weights that keep the power of what a rectifier lets through (He et al. 2015), for inputs of power 1.
+    /// Normal weights that preserve the power behind a rectifier (He et al. 2015), for inputs of power 1.
     pub(crate) fn random(inputs: usize, outputs: usize, rng: &mut impl Rng) -> Affine {
         let deviation = (2.0 / inputs as f64).sqrt() as f32;
         let mut draw = || -> f32 { StandardNormal.sample(rng) };
@@ -46,13 +46,13 @@ impl Affine {
         self.weights.dim()
     }
 
-    /// Weights and bias, to be changed.
+    /// Mutable weights and bias.
     pub(crate) fn arrays_mut(&mut self) -> [&mut Array2<f32>; 2] {
         self.packed.take();
         [&mut self.weights, &mut self.bias]
     }
 
-    /// Map number `i` of the network `name`, as [`Network::save`] put it down.
+    /// Map number `i` of the network `name`, as [`Network::save`] stored it.
     pub(crate) fn restore(
         name: &str,
         i: usize,
@@ -73,29 +73,30 @@ impl Affine {
     }
 }
 
-/// The 3×3 windows of a picture: for each place of the result, the nine places that it sees, all channels of each.
+/// The 3×3 windows of an image: for each output position, the nine positions that it sees, with all channels of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
-    /// Numbers of inputs, window by window; the number of inputs stands for a zero beyond the edge.
+    /// Indices of inputs, window by window; the number of inputs stands for a zero outside the image.
     inputs: Vec<u32>,
     /// Inputs per window.
     taps: usize,
 }
 
 impl Windows {
-    /// Of a picture of `size×size` places of `channels` each, around every second place.
+    /// Windows around every second position of an image of `size×size` positions with `channels` channels.
     pub(crate) fn halving(size: usize, channels: usize) -> Windows {
         let picture = |y: usize, x: usize| Some((y, x)).filter(|_| y < size && x < size);
         Windows::new(size.div_ceil(2), channels, size, |y, x| (2 * y, 2 * x), picture)
     }
 
-    /// Of a picture of `size×size` places that is first doubled by repeating each place, around every place of that.
+    /// Windows around every position of an image of `size×size` positions that is first doubled by repeating each
+    /// position.
     pub(crate) fn doubling(size: usize, channels: usize) -> Windows {
         let picture = |y: usize, x: usize| Some((y / 2, x / 2)).filter(|_| y < 2 * size && x < 2 * size);
         Windows::new(2 * size, channels, size, |y, x| (y, x), picture)
     }
 
-    /// `picture` maps a place that a window sees to one of the `size×size` places there are.
+    /// `picture` maps a position that a window sees to one of the `size×size` positions.
     fn new(
         out: usize,
         channels: usize,
@@ -107,7 +108,7 @@ impl Windows {
         for (y, x) in (0..out).flat_map(|y| (0..out).map(move |x| (y, x))) {
             let (y, x) = centre(y, x);
             for (dy, dx) in (0..3).flat_map(|dy| (0..3).map(move |dx| (dy, dx))) {
-                // One is added before one is taken away: places are not negative.
+                // One is added before one is subtracted: positions are unsigned.
                 let seen = (y + dy).checked_sub(1).zip((x + dx).checked_sub(1)).and_then(|(y, x)| picture(y, x));
                 let first = seen.map(|(y, x)| (y * size + x) * channels);
                 inputs.extend((0..channels).map(|c| first.map_or(size * size * channels, |first| first + c) as u32));
@@ -121,12 +122,12 @@ impl Windows {
     }
 }
 
-/// A step of a branch.
+/// A layer of a branch.
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
-    /// An affine map of everything.
+    /// An affine map of all inputs.
     Affine(Affine),
-    /// The same affine map of every window; the results side by side.
+    /// The same affine map of every window; the results are concatenated.
     Convolution(Windows, Affine),
     /// `max(x, 0)`.
     Rectifier,
@@ -139,7 +140,7 @@ pub(crate) struct Network {
     pub(crate) branch: Vec<Layer>,
 }
 
-/// Rows that one task takes through all layers.
+/// Rows per task.
 const ROWS: usize = 256;
 
 impl Network {
@@ -171,7 +172,7 @@ impl Network {
         self.affines().map(|affine| 4 * (affine.weights.len() + affine.bias.len())).sum()
     }
 
-    /// On differentiable rows, with `parameters` in place of the arrays.
+    /// Applies the network to differentiable rows, with `parameters` instead of the arrays.
     pub(crate) fn trace(&self, rows: &Matrix, parameters: &[Matrix]) -> Matrix {
         let mut pairs = parameters.chunks_exact(2);
         let mut affine = |x: &Matrix| match pairs.next() {
@@ -193,7 +194,7 @@ impl Network {
         if self.branch.is_empty() { straight } else { straight.plus(&x) }
     }
 
-    /// As `backend` computes it; nothing where [`Network::apply`] is to be used.
+    /// The network as `backend` computes it; None if [`Network::apply`] must be used.
     pub(crate) fn on(&self, backend: &dyn Backend) -> Result<Option<Box<dyn RowMap>>, MethodError> {
         fn layer(layer: &Layer) -> BranchLayer<'_> {
             match layer {
@@ -208,7 +209,7 @@ impl Network {
         backend.network(self.straight.view(), &branch)
     }
 
-    /// On plain rows. The result of a row does not depend on those beside it.
+    /// Applies the network to plain rows. The result of a row does not depend on the rows beside it.
     pub(crate) fn apply(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut out = Array2::zeros((rows.nrows(), self.straight.bias.len()));
         let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));

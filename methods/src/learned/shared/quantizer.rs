@@ -6,13 +6,13 @@ use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols, 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use std::sync::{Arc, OnceLock};
 
-/// Encodes latents of rows; codes and symbols are those of the quantizer of latents.
+/// Encodes the latents of rows; codes and symbols are those of the quantizer of latents.
 pub(crate) struct LearnedQuantizer {
     autoencoder: Autoencoder,
     latents: Box<dyn Quantizer>,
     curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
-    /// Encoder and decoder on the backend, once rows have been coded.
+    /// Encoder and decoder on the backend; prepared at the first use.
     on_backend: OnceLock<CodersOnBackend>,
 }
 
@@ -31,10 +31,10 @@ impl LearnedQuantizer {
     }
 }
 
-/// Rows at a time: bounds the latents that are held.
+/// Rows processed at a time, which bounds the memory for latents.
 const ROWS: usize = 1 << 14;
 
-/// The quantizer of vectors of `dim` components whose latents are coded by what `latents` restores.
+/// Restores the quantizer of vectors of `dim` components; `latents` restores its quantizer of latents.
 pub(crate) fn restore(
     encoder: &Encoder,
     dim: usize,

@@ -59,8 +59,8 @@ fn cosine(progress: f64) -> f64 {
     0.5 * (1.0 + (PI * progress).cos())
 }
 
-/// The learning rate as a share of its largest: it rises in a straight line over the share `warmup` of all steps, then
-/// falls as a cosine to a hundredth.
+/// The learning rate as a fraction of its peak: it rises linearly over the fraction `warmup` of all steps, then falls
+/// along a cosine to a hundredth.
 pub(crate) fn learning_rate_share(step: usize, steps: usize, warmup: f64) -> f64 {
     const FLOOR: f64 = 0.01;
     let warm = (warmup * steps as f64).ceil();

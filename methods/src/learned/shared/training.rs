@@ -45,27 +45,27 @@ impl Training {
     }
 }
 
-/// Rows that one gradient is taken of. A constant, so that no result depends on the number of threads.
+/// Rows per gradient. A constant, so that no result depends on the number of threads.
 const SHARD: usize = 64;
 
-/// Shards whose gradients are held at a time.
+/// Number of shards whose gradients are held at a time.
 const WAVE: usize = 16;
 
 /// Share of the steps in which the learning rate rises.
 const WARMUP: f64 = 0.05;
 
-/// What stands between encoder and decoder, while it is trained.
+/// A bottleneck between encoder and decoder, during training.
 pub(crate) trait Bottleneck: Sync {
-    /// Sets whatever depends on the latents that training starts from.
+    /// Initializes everything that depends on the initial latents.
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError>;
 
-    /// Whether quantized latents have a size of their own, whatever that of the latents, to which the decoder has to be brought
+    /// Whether quantized latents have a fixed scale, independent of the latents, that the decoder must be fitted to
     /// before training.
     fn has_own_scale(&self) -> bool {
         false
     }
 
-    /// Where component `j` of the latents should lie on average at the start, with a scale of its own.
+    /// The initial mean of component `j` of the latents, for bottlenecks with a fixed scale.
     fn centre(&self, j: usize) -> f32 {
         let _ = j;
         0.0
@@ -74,7 +74,7 @@ pub(crate) trait Bottleneck: Sync {
     /// Arrays that are trained by gradients, always in the same order.
     fn parameters(&mut self) -> Vec<&mut Array2<f32>>;
 
-    /// Passes latents through. `parameters` are those of [`Bottleneck::parameters`].
+    /// The forward pass. `parameters` are those of [`Bottleneck::parameters`].
     fn pass(
         &self,
         latents: &Matrix,
@@ -83,7 +83,7 @@ pub(crate) trait Bottleneck: Sync {
         rng: &mut ChaCha8Rng,
     ) -> Result<Pass, MethodError>;
 
-    /// Whatever is learned without gradients, from all latents of the batch and the codewords chosen for them.
+    /// Updates what is learned without gradients, from all latents of the batch and their codewords.
     fn after_step(
         &mut self,
         latents: ArrayView2<'_, f32>,
@@ -95,31 +95,31 @@ pub(crate) trait Bottleneck: Sync {
         Ok(())
     }
 
-    /// Numbers to follow beside the losses, e.g. a temperature.
+    /// Values to record besides the losses, e.g. a temperature.
     fn followed(&self, progress: f64) -> Vec<(&'static str, f64)> {
         let _ = progress;
         Vec::new()
     }
 
-    /// The quantizer of latents that has been learned so far.
+    /// The current quantizer of latents.
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
 }
 
-/// Where training is.
+/// The state of training.
 pub(crate) struct Moment<'a> {
-    /// Share of all steps that are done.
+    /// Fraction of all steps that are done.
     pub(crate) progress: f64,
     /// The backend for what needs no gradient.
     pub(crate) cx: &'a Context,
 }
 
-/// What came of passing latents through a bottleneck.
+/// The result of a forward pass through a bottleneck.
 pub(crate) struct Pass {
-    /// What the decoder gets.
+    /// The input of the decoder.
     pub(crate) latents: Matrix,
-    /// Losses beside that of reconstruction.
+    /// Losses besides the reconstruction loss.
     pub(crate) losses: Vec<Loss>,
-    /// For each codebook the codeword chosen for each row; empty where [`Bottleneck::after_step`] does not ask.
+    /// The codeword chosen for each row, per codebook; empty if [`Bottleneck::after_step`] does not need it.
     pub(crate) chosen: Vec<Vec<u32>>,
 }
 
@@ -131,10 +131,10 @@ pub(crate) struct Loss {
     pub(crate) value: Matrix,
 }
 
-/// What one shard of a batch gives.
+/// The result of one shard of a batch.
 struct Shard {
     gradients: Vec<Array2<f32>>,
-    /// The loss of reconstruction, then those of the bottleneck, without their weights.
+    /// The reconstruction loss, then the losses of the bottleneck, without their weights.
     losses: Vec<(&'static str, f64)>,
     latents: Array2<f32>,
     chosen: Vec<Vec<u32>>,
@@ -143,7 +143,7 @@ struct Shard {
 /// Trains `bottleneck` between an encoder and its decoder, by mean squared error and the bottleneck's own losses.
 ///
 /// # Errors
-/// What every fit reports; training that diverges, or ends with one codeword for all rows.
+/// The errors of every fit; training that diverges, or ends with the same code for all rows.
 pub(crate) fn fit(
     encoder: &Encoder,
     training: &Training,
@@ -166,7 +166,7 @@ pub(crate) fn fit(
     let mut curves = Curves::default();
     let mut order: Vec<usize> = (0..rows.nrows()).collect();
     let (mut order_rng, mut step_rng) = (cx.rng(Stream::Order), cx.rng(Stream::AfterStep));
-    // Where all rows are equal there is nothing to learn.
+    // If all rows are equal there is nothing to learn.
     let epochs = if spread_of_rows > 0.0 { training.epochs } else { 0 };
     let steps = epochs * rows.nrows().div_ceil(training.batch);
     let mut step = 0;
@@ -250,7 +250,7 @@ pub(crate) fn fit(
     Ok(Box::new(LearnedQuantizer::new(autoencoder, bottleneck.quantizer(cx)?, curves.done(), cx)))
 }
 
-/// The gradients of the loss of some rows. The first parameters are those of encoder and decoder.
+/// The gradients of the loss over some rows. The first parameters are those of encoder and decoder.
 fn shard(
     networks: &Option<[super::Network; 2]>,
     bottleneck: &impl Bottleneck,
@@ -280,7 +280,7 @@ fn shard(
         losses.push((name, f64::from(value.scalar())));
         total = total.plus(&value.scaled(*weight as f32));
     }
-    // Nothing to differentiate where no leaf has a part in the loss.
+    // Nothing to differentiate if the loss depends on no leaf.
     let gradients = if leaves.is_empty() { Vec::new() } else { gradients(&total, &leaves) };
     Ok(Shard { gradients, losses, latents: values, chosen: pass.chosen })
 }
@@ -327,16 +327,16 @@ impl Means {
     }
 }
 
-/// How well all training rows are coded at the end of an epoch.
+/// The quality of the codes of all training rows at the end of an epoch.
 struct Seen {
     mse: f64,
-    /// Use of the codewords of each position.
+    /// Usage of the codewords of each position.
     usage: Vec<Usage>,
 }
 
 fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
     const ROWS: usize = 1 << 12;
-    // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
+    // Without symbols the counts would be empty, and the codebook would seem to have collapsed.
     let no_symbols = || MethodError::Backend("the quantizer of latents does not show its symbols".into());
     let symbols = quantizer.symbols().ok_or_else(no_symbols)?;
     let alphabets = symbols.alphabets();
