@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 
 const TEXT: &str = include_str!("../catalog.toml");
 
-/// Folders in which named datasets are looked for, in order.
+/// Folders that are searched for datasets of the catalog, in order.
 #[derive(Clone, Debug, Default)]
 pub struct SearchPath {
-    /// Folders of embedded datasets; each dataset in a folder of its own name.
+    /// Folders of embedded datasets; each dataset has a folder of its name.
     pub embedded: Vec<PathBuf>,
     /// The user's folders, then the download cache.
     pub folders: Vec<PathBuf>,
@@ -31,7 +31,7 @@ impl SearchPath {
 pub struct Entry {
     /// Name in YAML.
     pub name: String,
-    /// What it is.
+    /// One-line summary.
     pub summary: String,
     /// Whether its files are part of the repository.
     #[serde(default)]
@@ -56,12 +56,12 @@ pub struct Entry {
     pub queries_labels: Option<FileEntry>,
     /// Images whose patches are the rows.
     pub images: Option<ImageSet>,
-    /// Rows are log-mel frames of sound, so many per second.
+    /// Rows are log-mel frames of sound; this many make one second.
     pub frames_per_second: Option<f64>,
-    /// Files that belong to it and are not read as vectors or classes of base and query rows.
+    /// Files that belong to the dataset but hold neither vectors nor classes of base or query rows.
     #[serde(default)]
     pub others: Vec<FileEntry>,
-    /// How the base file is divided, and which rows are taken of parts with a file of their own.
+    /// How the base file is divided, and which rows are used of parts with a file of their own.
     #[serde(default)]
     pub split: Split,
 }
@@ -70,11 +70,11 @@ pub struct Entry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSet {
-    /// Side of the square patches in pixels.
+    /// Height and width of a patch, in pixels.
     pub patch: usize,
     /// Which images belong to which part.
     pub split: ImageSplit,
-    /// The images, in the order that the split counts.
+    /// The images, in the order in which the split counts them.
     pub files: Vec<FileEntry>,
 }
 
@@ -116,7 +116,7 @@ pub fn find(name: &str) -> Result<&'static Entry, DatasetError> {
 }
 
 impl Entry {
-    /// Where a file of this dataset is.
+    /// Finds a file of this dataset.
     ///
     /// # Errors
     /// [`DatasetError::Absent`] with the folders searched.

@@ -6,7 +6,7 @@ use thiserror::Error;
 /// A dataset that cannot be used.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// No such name.
+    /// The name is unknown.
     #[error("unknown dataset `{name}`")]
     Unknown {
         /// The name asked for.
@@ -14,7 +14,7 @@ pub enum DatasetError {
         /// Names that exist, nearest first where one is near.
         help: String,
     },
-    /// A known name whose files are not here.
+    /// The dataset is known, but its files are not on this machine.
     #[error("dataset `{name}` is not on this machine: `{file}` was not found in {}", if .searched.is_empty() { "any folder".to_owned() } else { .searched.join(", ") })]
     Absent {
         /// The dataset.
@@ -34,17 +34,17 @@ pub enum DatasetError {
         /// The system's reason.
         error: std::io::Error,
     },
-    /// A file whose content is not what its format promises.
+    /// The content of a file does not match its format.
     #[error("{} is not a usable {format} file: {reason}", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// The format it was read as.
         format: &'static str,
-        /// What is off.
+        /// What is wrong.
         reason: String,
     },
-    /// A file name that no format claims.
+    /// The extension of a file is unknown.
     #[error("the format of {} is unknown", .path.display())]
     UnknownFormat {
         /// The file.
@@ -52,7 +52,7 @@ pub enum DatasetError {
         /// Extensions that are known.
         known: String,
     },
-    /// Rows that the format of a file to be written has no room for.
+    /// The format of an output file cannot hold the rows.
     #[error("{} cannot be written: {reason}", .path.display())]
     Unwritable {
         /// The file.
@@ -60,7 +60,7 @@ pub enum DatasetError {
         /// What does not fit.
         reason: String,
     },
-    /// A file that is not the one the catalog knows.
+    /// The digest of a file differs from that in the catalog.
     #[error("{} is damaged or not the original: its SHA-256 is {found}; the catalog states {expected}", .path.display())]
     Digest {
         /// The file.
@@ -70,7 +70,7 @@ pub enum DatasetError {
         /// The digest in the catalog.
         expected: String,
     },
-    /// Parts that do not fit together.
+    /// The parts do not fit together.
     #[error("dataset `{name}`: {reason}")]
     Shape {
         /// The dataset.
@@ -85,7 +85,7 @@ pub enum DatasetError {
         name: String,
         /// `train`, `base` or `queries`.
         part: &'static str,
-        /// Which bound they leave.
+        /// The bound that is exceeded.
         reason: cpu::OutOfRange,
     },
     /// A NaN, an infinity, or a value beyond f32.
@@ -100,12 +100,12 @@ pub enum DatasetError {
         /// The value.
         value: f32,
     },
-    /// A row of zeros under the cosine.
+    /// A zero row with the metric cosine.
     #[error("dataset `{name}`: {row} is all zeros; the metric cosine needs nonzero rows{}", if *.count > 1 { format!(" ({count} such rows)") } else { String::new() })]
     ZeroRow {
         /// The dataset.
         name: String,
-        /// Where the first of them is, with its zero-based number in its file: `row 3 of words.npy`.
+        /// The first such row, with its zero-based number in its file: `row 3 of words.npy`.
         row: String,
         /// How many there are.
         count: usize,
@@ -113,7 +113,7 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
-    /// Whether the files are not here, and nothing else is wrong with them.
+    /// Whether the only problem is that the files are not on this machine.
     pub fn is_missing(&self) -> bool {
         match self {
             DatasetError::Absent { .. } => true,
@@ -122,7 +122,7 @@ impl DatasetError {
         }
     }
 
-    /// What would be right, beyond the message.
+    /// A suggested fix, if the message does not contain it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
             DatasetError::Unknown { help, .. } => help.clone(),

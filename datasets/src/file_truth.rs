@@ -6,38 +6,39 @@ use crate::{DatasetError, Metric};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Queries looked at, and neighbours of each.
+/// Number of queries checked, and of neighbours of each.
 const QUERIES: usize = 16;
 const NEIGHBOURS: usize = 10;
 
-/// Shares of neighbours from which on they are not, and are, those of a metric. Rounding in f32 exchanges a few.
+/// Below `CONTRADICTS`, the neighbours contradict the metric; from `EXPLAINS` on, a metric explains them. Rounding in
+/// f32 swaps a few neighbours.
 const CONTRADICTS: f64 = 0.9;
 const EXPLAINS: f64 = 0.99;
 
-/// Scores this much apart, in proportion, may be a tie: files are made in f32.
+/// Scores with a smaller relative difference may be a tie, because files are made in f32.
 const TIE: f64 = 1e-5;
 
-/// Row numbers are read as f32, which holds them up to here.
+/// Row numbers are read as f32, which is exact up to this number.
 const MOST_ROWS: usize = 1 << 24;
 
 /// Rows read at a time.
 const BLOCK_ROWS: usize = 4096;
 
-/// What a look at the neighbours of a file found.
+/// Result of checking the neighbours in a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TruthCheck {
     /// Queries looked at.
     pub queries: usize,
     /// Neighbours of each.
     pub neighbours: usize,
-    /// The share of them that are nearest by the dataset's metric.
+    /// The share of them that are nearest by the metric of the dataset.
     pub agreement: f64,
-    /// The metric by which they are, if it is another.
+    /// Another metric by which they are nearest, if there is one.
     pub explained_by: Option<Metric>,
 }
 
 impl TruthCheck {
-    /// Whether the file says something else than its vectors do.
+    /// Whether the neighbours contradict the vectors.
     pub fn contradicts(&self) -> bool {
         self.agreement < CONTRADICTS
     }
@@ -45,14 +46,14 @@ impl TruthCheck {
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::Ip];
 
-/// Of one query by one metric: the least scores so far, and the scores of the neighbours that the file names.
+/// For one query and one metric: the smallest scores so far, and the scores of the neighbours that the file names.
 #[derive(Clone)]
 struct Scores {
     least: Vec<f64>,
     named: Vec<f64>,
 }
 
-/// Compares the first neighbours of some queries with the exact ones. `None` where there is nothing to compare.
+/// Compares the first neighbours of some queries with the exact ones. Returns None if there is nothing to compare.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -73,7 +74,7 @@ pub fn check(
     }
     let named: Vec<HashSet<usize>> =
         named.outer_iter().take(count).map(|row| row.iter().take(depth).map(|&id| id as usize).collect()).collect();
-    // By query, then by metric.
+    // Indexed by query, then by metric.
     let mut scores = vec![[const { Scores { least: Vec::new(), named: Vec::new() } }; METRICS.len()]; count];
     let (mut first, mut block) = (0, Vec::new());
     while rows.next(BLOCK_ROWS, &mut block)? > 0 {
@@ -125,7 +126,7 @@ fn all_scores(query: &[f32], row: &[f32]) -> [f64; METRICS.len()] {
     [distance, if norms > 0.0 { 1.0 - dot / norms } else { 1.0 }, -dot]
 }
 
-/// Keeps the `depth` least scores in ascending order.
+/// Keeps the `depth` smallest scores in ascending order.
 fn insert(least: &mut Vec<f64>, score: f64, depth: usize) {
     if least.len() == depth && least.last().is_some_and(|last| score >= *last) {
         return;

@@ -22,14 +22,14 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-/// A format that vectors come in. Readers trust nothing: a header is checked against the file before memory is taken.
+/// A file format of vectors. Readers trust nothing: a header is checked against the file before memory is allocated.
 pub trait Format: Sync {
     /// Name in messages.
     fn name(&self) -> &'static str;
     /// File extensions, without the dot.
     fn extensions(&self) -> &'static [&'static str];
-    /// The array to read, where a file may hold several: the one asked for, else the format's default. By default a file
-    /// holds one array, and to ask for another is an error.
+    /// The array to read, if a file may hold several: the requested one, or the default of the format. By default a
+    /// file holds one array, and requesting another is an error.
     ///
     /// # Errors
     /// A reason in words, without the path, that names the arrays there are.
@@ -39,7 +39,7 @@ pub trait Format: Sync {
             Some(part) => Err(format!("a {} file holds one array only; leave out `#{part}`", self.name())),
         }
     }
-    /// What else a file says of the rows that it gives when no array is asked for. By default nothing.
+    /// What else a file holds besides the rows that it gives if no array is requested. By default nothing.
     ///
     /// # Errors
     /// A reason in words, without the path.
@@ -52,22 +52,23 @@ pub trait Format: Sync {
     /// # Errors
     /// A reason in words, without the path.
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String>;
-    /// The rows in order, to be taken in blocks of any size.
+    /// A reader of the rows in order, in blocks of any size.
     ///
     /// # Errors
     /// A reason in words, without the path.
     fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String>;
-    /// What a file with rows of such values has beside them; `None`: it is not written in this format. By default none is.
+    /// What a file of this format holds besides the values of its rows; None if the format cannot be written. By
+    /// default None.
     ///
     /// # Errors
-    /// A shape that the format has no room for, in words.
+    /// A shape that the format cannot hold; the text says why.
     fn layout(&self, values: Written, shape: (usize, usize)) -> Option<Result<Layout, String>> {
         let _ = (values, shape);
         None
     }
 }
 
-/// What a file holds that is a whole benchmark: other arrays beside the rows, and how rows are compared.
+/// The contents of a benchmark file: other arrays besides the rows, and the metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Companions {
     /// The array of queries.
@@ -82,12 +83,13 @@ pub struct Companions {
 pub trait Rows {
     /// Rows and columns.
     fn shape(&self) -> (usize, usize);
-    /// Appends the next `count` rows to `out`; no more are asked for than are left.
+    /// Appends the next `count` rows to `out`. Callers never request more than are left.
     ///
     /// # Errors
     /// A reason in words, without the path. Nothing is read after it.
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String>;
-    /// Bytes held at most beside the rows that were asked for: what the format makes a reader take at one go.
+    /// Maximum number of bytes that a reader holds besides the requested rows, because the format forces it to read
+    /// them at once.
     ///
     /// # Errors
     /// A reason in words, without the path.
@@ -114,7 +116,7 @@ pub static FORMATS: &[&dyn Format] = &[
 
 /// A file being read.
 pub struct OpenFile {
-    /// Where it is, and the array in it that is meant; readers find the choice of [`Format::choose`] here.
+    /// Its path and the array to read; readers find the result of [`Format::choose`] here.
     pub place: Place,
     /// Buffered content from the start.
     pub reader: BufReader<File>,
@@ -149,15 +151,15 @@ fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetErr
     move |reason| DatasetError::Malformed { path: path.to_owned(), format, reason }
 }
 
-/// The file and the array in it that a path means, with the format's default filled in.
+/// The file and the array that a path names, with the default of the format filled in.
 ///
 /// # Errors
-/// A missing file, an unknown extension, no such array, or several and none asked for.
+/// A missing file, an unknown extension, an unknown array, or several arrays and none requested.
 pub fn resolve(path: &Path) -> Result<Place, DatasetError> {
     open(path).map(|(_, file)| file.place)
 }
 
-/// What a file holds beside the rows that it gives when no array is asked for; nothing where one is.
+/// What a file holds besides its rows if no array is requested; None if one is.
 ///
 /// # Errors
 /// As [`resolve`].
@@ -212,7 +214,7 @@ pub(crate) fn is_picture(path: &Path) -> bool {
 /// Pixels across and down of a picture file, from its header.
 ///
 /// # Errors
-/// A missing file, one that is no picture by its name or by its content.
+/// A missing file, or one that is not an image by name or content.
 pub(crate) fn picture_size(path: &Path) -> Result<picture::Size, DatasetError> {
     let Some(kind) = picture::Pictures::of_extension(&place::extension(path)) else {
         let known: Vec<&str> = picture::KINDS.iter().flat_map(|kind| kind.extensions()).copied().collect();

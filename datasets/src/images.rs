@@ -83,7 +83,7 @@ pub struct ImageSplit {
     pub seed: u64,
 }
 
-/// Query patches taken when nothing else is asked for.
+/// Default number of query patches.
 const QUERIES: usize = 1000;
 
 /// Streams of the seed for draws of patches.
@@ -98,7 +98,7 @@ pub(crate) struct Files {
     pub queries: Option<Vec<PathBuf>>,
 }
 
-/// Images whose headers were read, and what becomes of them.
+/// Images whose headers were read, and the parts they belong to.
 #[derive(Clone, Debug)]
 pub(crate) struct ImagePlan {
     /// What loading will give.
@@ -112,7 +112,7 @@ pub(crate) struct ImagePlan {
 }
 
 impl Images {
-    /// The files that are meant, in order.
+    /// The image files, in order.
     fn files(&self, root: &Path) -> Result<Vec<PathBuf>, DatasetError> {
         let given = match self {
             Images::One(path) => std::slice::from_ref(path),
@@ -130,7 +130,7 @@ impl Images {
         Ok(files)
     }
 
-    /// What a set is called that has no name.
+    /// The default name of a dataset.
     fn stem(&self) -> Option<String> {
         let first = match self {
             Images::One(path) => path,
@@ -170,7 +170,7 @@ impl ImageSource {
     }
 }
 
-/// What the header of an image and its file say.
+/// The header and the file metadata of an image.
 struct Found {
     path: PathBuf,
     name: String,
@@ -182,7 +182,7 @@ impl ImagePlan {
     /// Reads headers and digests and divides the images.
     ///
     /// # Errors
-    /// Files that are no pictures or hold no whole patch, images given twice, parts that are empty or overlap.
+    /// Files that are not images or hold no whole patch, images given twice, parts that are empty or overlap.
     pub fn new(
         name: &str,
         files: Files,
@@ -246,7 +246,7 @@ impl ImagePlan {
             queries: query_rows,
             metric,
             labelled: false,
-            // Rows of unit length are no pixels any more.
+            // Rows of unit length are no longer pixels.
             signal: (metric != Metric::Cosine).then_some(Signal::Images { patch, channels: CHANNELS, pictures }),
             fingerprint: format!("images {} patch {patch} {metric} {split:?}", contents.join(" ")),
         };
@@ -254,7 +254,7 @@ impl ImagePlan {
         Ok(ImagePlan { summary, patch, train: train_files, base, queries: query_files, seed: split.seed })
     }
 
-    /// Reads all patches that are taken.
+    /// Reads all patches that are used.
     ///
     /// # Errors
     /// Content that is malformed or has changed since its header was read.

@@ -105,7 +105,7 @@ impl Metric {
         }
     }
 
-    /// The metric that goes by a name, ours or another program's.
+    /// The metric of a name, ours or that of another program.
     pub fn of_name(name: &str) -> Option<Metric> {
         let name = name.to_lowercase();
         let known = |metric: &Metric| metric.to_string() == name || metric.other_names().contains(&name.as_str());
@@ -123,7 +123,7 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Loaded vectors: disjoint parts, all finite, unit rows where the metric is the cosine.
+/// Loaded vectors: disjoint parts, all finite, scaled to unit length with the metric cosine.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// Name in tables and figures.
@@ -153,7 +153,7 @@ pub enum Part {
     Queries,
 }
 
-/// Rows without a direction.
+/// Zero rows.
 #[derive(Clone, Copy, Debug, Default)]
 struct ZeroRows {
     first: Option<(Part, usize)>,
@@ -176,7 +176,7 @@ pub struct Labels {
     pub queries: Vec<u32>,
 }
 
-/// What a dataset will be, known without reading its values.
+/// Description of a dataset, available without reading its values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Name in tables and figures.
@@ -215,7 +215,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Scales rows to unit length where the metric asks for it.
+    /// Scales rows to unit length if the metric requires it.
     fn finish(mut self) -> Result<Dataset, ZeroRows> {
         if self.metric != Metric::Cosine {
             return Ok(self);

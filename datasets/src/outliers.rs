@@ -14,11 +14,11 @@ pub struct Outliers {
     pub factor: f64,
 }
 
-/// Norms over their median from which on a row is far from the others. Embeddings and descriptors stay below 3; this is
-/// beyond what heavy tails give in more than a few dimensions.
+/// From this multiple of the median on, a norm is an outlier. Embeddings and descriptors stay below 3; heavy tails
+/// exceed 10 only in few dimensions.
 pub const FAR: f64 = 10.0;
 
-/// Finds the rows whose norm is at least [`FAR`] times the median; none where the median is zero.
+/// Finds the rows whose norm is at least [`FAR`] times the median; None if the median is zero.
 pub fn find(rows: ArrayView2<'_, f32>) -> Option<Outliers> {
     let norm = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let norms: Vec<f64> = rows.outer_iter().map(norm).collect();

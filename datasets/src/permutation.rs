@@ -2,7 +2,7 @@
 
 use rand_mt::Mt;
 
-/// `numpy.random.RandomState(seed).permutation(n)`: MT19937 and a shuffle from the end, which NumPy promises not to change.
+/// `numpy.random.RandomState(seed).permutation(n)`: MT19937 and a shuffle from the end, which NumPy guarantees to keep.
 ///
 /// ```text
 /// for i = n−1, …, 1:  j uniform in 0..=i;  swap a[i], a[j]
@@ -16,7 +16,7 @@ pub fn numpy(seed: u32, n: usize) -> Vec<usize> {
     order
 }
 
-/// A number in `0..=max`: as many bits as `max` has, drawn until they are no larger.
+/// A number in `0..=max`: as many bits as `max` has, redrawn until they are at most `max`.
 fn up_to(generator: &mut Mt, max: usize) -> usize {
     let mask = usize::MAX >> max.leading_zeros();
     loop {

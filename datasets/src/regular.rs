@@ -4,12 +4,12 @@ use std::fs::{File, FileType};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Opens a file, and tells its length in bytes.
+/// Opens a file and returns its length in bytes.
 ///
 /// # Errors
-/// The system's refusal; anything that is not a regular file, without waiting for it.
+/// A system error; anything that is not a regular file, without blocking on it.
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
-    // Before it is opened, because to open a pipe waits for whoever writes to it.
+    // Checked before it is opened, because opening a pipe blocks until there is a writer.
     check(std::fs::metadata(path)?.file_type())?;
     let file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -17,7 +17,7 @@ pub fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
-/// The content of a file, and of a longer one the first `most` bytes.
+/// The content of a file, at most the first `most` bytes.
 ///
 /// # Errors
 /// As [`open`].

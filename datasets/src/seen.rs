@@ -16,16 +16,16 @@ use std::time::{Duration, SystemTime};
 pub struct SeenFile {
     /// Where it is, as an absolute path: processes may start from different folders.
     path: PathBuf,
-    /// What it looked like from outside, in a form that is only compared; none where a change could go unnoticed.
+    /// Metadata of the file, in a form that is only compared; None if a change could go unnoticed.
     look: Option<String>,
     /// Digest of its content, in lower-case hexadecimal.
     sha256: String,
 }
 
-/// A file that was written to less than so long ago may be written to again within one tick of the clock of its file system.
+/// A file that was modified less than this long ago may change again within one tick of the clock of its file system.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Size, times of the last changes of content and of anything else, and the number of the file in its file system.
+/// Size, modification and change times, and the inode number.
 #[cfg(unix)]
 fn look(found: &Metadata) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -48,24 +48,24 @@ fn settled(found: &Metadata) -> bool {
 /// Digests of files; each file is read once, however many parts come from it.
 #[derive(Default)]
 pub(crate) struct Digests {
-    /// From other processes; a file must look as it did.
+    /// Digests from other processes, valid while the metadata is unchanged.
     before: HashMap<PathBuf, SeenFile>,
     found: HashMap<PathBuf, SeenFile>,
 }
 
 impl Digests {
-    /// Trusts files that look as they did.
+    /// Reuses digests of files with unchanged metadata.
     pub(crate) fn knowing(seen: &[SeenFile]) -> Digests {
         let before = seen.iter().map(|file| (file.path.clone(), file.clone())).collect();
         Digests { before, found: HashMap::new() }
     }
 
-    /// Of the file that a path means, whichever array in it.
+    /// The digest of the file that a path names, for any array in it.
     pub(crate) fn of(&mut self, path: &Path) -> Result<String, DatasetError> {
         self.of_file(Place::of(path).file)
     }
 
-    /// Of a file, whatever its name contains.
+    /// The digest of a file; its name may contain any character.
     pub(crate) fn of_file(&mut self, path: PathBuf) -> Result<String, DatasetError> {
         let place = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         if let Some(known) = self.found.get(&place) {
@@ -81,7 +81,7 @@ impl Digests {
         Ok(digest)
     }
 
-    /// All files that were asked for.
+    /// All files whose digests were requested.
     pub(crate) fn into_seen(self) -> Vec<SeenFile> {
         let mut seen: Vec<SeenFile> = self.found.into_values().collect();
         seen.sort_by(|a, b| a.path.cmp(&b.path));
@@ -89,7 +89,7 @@ impl Digests {
     }
 }
 
-/// Reads a file for its digest, and looks at it before and after.
+/// Computes the digest of a file, and checks its metadata before and after.
 fn see(path: &Path) -> Result<SeenFile, DatasetError> {
     let io = |error| DatasetError::Io { path: path.to_owned(), error };
     let (mut file, _) = regular::open(path).map_err(io)?;

@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What the base rows are pieces of.
+/// The signal that the base rows are pieces of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
@@ -21,7 +21,7 @@ pub enum Signal {
     },
     /// Frames of sound, each a vector of log-mel energies.
     Frames {
-        /// How many make a second.
+        /// Frames per second.
         per_second: f64,
     },
 }
@@ -45,7 +45,7 @@ impl Picture {
         self.first_row..self.first_row + (self.width / patch) * (self.height / patch)
     }
 
-    /// Puts its patches together: `height×width` pixels of red, green and blue, each value rounded to 8 bits.
+    /// Reassembles its patches: `height×width` pixels of red, green and blue, each value rounded to 8 bits.
     pub fn pixels(&self, base: ArrayView2<'_, f32>, patch: usize) -> Vec<u8> {
         let mut pixels = vec![0; self.width * self.height * CHANNELS];
         let (across, line) = (self.width / patch, patch * CHANNELS);
@@ -60,9 +60,9 @@ impl Picture {
     }
 }
 
-/// A value as a picture stores it: the nearest whole number from 0 to 255.
+/// A value as an image stores it: the nearest integer from 0 to 255.
 pub fn eight_bits(value: f32) -> u8 {
-    // The cast is defined for every value: it stops at the ends, and makes 0 of what is no number.
+    // The cast is defined for every value: it saturates, and maps NaN to 0.
     value.round() as u8
 }
 

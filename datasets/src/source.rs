@@ -74,9 +74,9 @@ pub struct FileSource {
 /// A source whose files were found and whose headers were read.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// What loading will give.
+    /// The dataset that loading will give.
     pub summary: Summary,
-    /// Its files as they were found.
+    /// The files that were found.
     pub files: Vec<SeenFile>,
     plan: Plan,
 }
@@ -132,12 +132,13 @@ impl Source {
     /// that relative paths start from.
     ///
     /// # Errors
-    /// Whatever would make loading fail, as far as it can be seen without interpreting values.
+    /// Everything that would make loading fail and can be seen without reading values.
     pub fn resolve(&self, root: &Path, search: &SearchPath) -> Result<Resolved, DatasetError> {
         self.resolve_knowing(root, search, &[])
     }
 
-    /// As [`Source::resolve`], without reading files for their digests that look as they did when they were `seen`.
+    /// Like [`Source::resolve`], but does not read files for their digests if they are unchanged since they were
+    /// `seen`.
     ///
     /// # Errors
     /// As [`Source::resolve`].
@@ -204,7 +205,7 @@ impl Source {
     }
 }
 
-/// In place of a file of training rows: the base rows.
+/// Written instead of a file of training rows: train on the base rows.
 const BASE: &str = "base";
 
 impl FileSource {
@@ -227,7 +228,8 @@ impl FileSource {
         let mut metric = self.metric;
         if let Some(companions) = format::companions(&paths.base)? {
             let array = |name: &str| PathBuf::from(format!("{}#{name}", paths.base.display()));
-            // What is written goes before what the file says, but for the metric, where one of the two must be a mistake.
+            // The experiment takes precedence over the file, except for the metric, where a contradiction must be an
+            // error.
             if self.queries.is_none() {
                 paths.truth = companions.neighbours.as_deref().map(array);
                 paths.queries = Some(array(&companions.queries));
@@ -238,7 +240,7 @@ impl FileSource {
         paths.check(&name, metric.unwrap_or_default(), &split, digests)
     }
 
-    /// The metric where the file names one too.
+    /// The metric, if the file names one too.
     fn metric_of(&self, name: &str, file: &Path, said: Option<&str>) -> Result<Option<Metric>, DatasetError> {
         let Some(said) = said else { return Ok(self.metric) };
         let wrong = |reason: String| Err(DatasetError::Shape { name: name.to_owned(), reason });
@@ -265,12 +267,12 @@ struct Paths {
     query_labels: Option<PathBuf>,
     frames_per_second: Option<f64>,
     train_on_base: bool,
-    /// Neighbours that come with the vectors.
+    /// The file of neighbours, if there is one.
     truth: Option<PathBuf>,
 }
 
 impl Paths {
-    /// What each part is read from: the digest of the file, and the array in it where it may hold several.
+    /// The source of each part: the digest of the file, and the array if there may be several.
     fn contents(&self, digests: &mut Digests) -> Result<Vec<(&'static str, String)>, DatasetError> {
         let rows = [("base", Some(&self.base)), ("train", self.train.as_ref()), ("queries", self.queries.as_ref())];
         let labels = [("labels", self.base_labels.as_ref()), ("query_labels", self.query_labels.as_ref())];
@@ -325,7 +327,7 @@ impl Paths {
         }
         let fingerprint: Vec<String> =
             contents.into_iter().map(|(part, content)| format!("{part}:{content}")).collect();
-        // Only where it is given, so that what was known of other files stays known.
+        // Only if given, so that the fingerprints of other files stay the same.
         let frames = self.frames_per_second.map_or_else(String::new, |rate| format!(" frames_per_second {rate}"));
         let summary = Summary {
             name: name.to_owned(),
@@ -363,7 +365,7 @@ impl From<ImagePlan> for Resolved {
 }
 
 impl Resolved {
-    /// Checks the dimension that the catalog promises.
+    /// Checks the dimension that the catalog states.
     fn of_dim(self, name: &str, dim: usize) -> Result<Resolved, DatasetError> {
         if self.summary.dim == dim {
             return Ok(self);
@@ -386,8 +388,8 @@ impl Resolved {
         Ok(data)
     }
 
-    /// Reads all values and tells what [`Resolved::load`] would refuse; what is drawn at random is sound. Takes as much memory
-    /// as a run does, and gives it back.
+    /// Reads all values and reports what [`Resolved::load`] would refuse. Random sources are always valid. Takes as
+    /// much memory as a run, and frees it.
     ///
     /// # Errors
     /// As [`Resolved::load`].
@@ -395,12 +397,12 @@ impl Resolved {
         if matches!(self.plan, Plan::Synthetic(_)) { Ok(()) } else { self.load().map(drop) }
     }
 
-    /// Whether the base rows are trained on.
+    /// Whether methods are trained on the base rows.
     pub fn trains_on_base(&self) -> bool {
         matches!(&self.plan, Plan::Files(files) if files.holdings.train_on_base)
     }
 
-    /// Compares the neighbours that come with the vectors, if there are some, with the exact ones of a sample.
+    /// Compares the neighbours in the files with the exact ones of a sample.
     ///
     /// # Errors
     /// Files that cannot be read.
@@ -411,8 +413,8 @@ impl Resolved {
         file_truth::check(base, queries, truth, self.summary.metric)
     }
 
-    /// Where a row of a part stands: `row 3 of words.npy`, counted from 0 in its file; or its number in the part, where rows
-    /// come from no file of vectors.
+    /// The location of a row of a part: `row 3 of words.npy`, counted from 0 in its file; or its number in the part, if
+    /// rows do not come from a file of vectors.
     pub fn place(&self, part: Part, row: usize) -> String {
         if let Plan::Files(files) = &self.plan {
             let (path, rows) = files.rows_of(part);
@@ -435,7 +437,7 @@ impl Resolved {
     }
 }
 
-/// Fails unless there are as many as there should be.
+/// Fails unless the numbers match.
 fn expect(summary: &Summary, path: &Path, found: usize, expected: usize, what: &str) -> Result<(), DatasetError> {
     if found == expected {
         return Ok(());
@@ -450,7 +452,7 @@ fn read_labels(summary: &Summary, path: &Path, expected: usize) -> Result<Vec<u3
 }
 
 impl Files {
-    /// The file that a part comes from, and the rows that are taken of it.
+    /// The file of a part, and the rows that are used of it.
     fn rows_of(&self, part: Part) -> (&Path, &[usize]) {
         let own = match part {
             Part::Train => (&self.train, &self.parts.train),
@@ -492,7 +494,7 @@ impl Files {
     }
 }
 
-/// Reads a file whose values must all be numbers.
+/// Reads a file whose values must all be finite.
 fn read_finite(path: &Path) -> Result<Array2<f32>, DatasetError> {
     let rows = format::read(path)?;
     match rows.indexed_iter().find(|(_, v)| !v.is_finite()) {

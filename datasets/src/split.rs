@@ -60,20 +60,20 @@ pub struct Holdings {
     pub train_on_base: bool,
 }
 
-/// What is counted, in messages.
+/// The unit that messages count.
 #[derive(Clone, Copy)]
 pub(crate) struct Unit {
-    /// One of them.
+    /// Singular.
     one: &'static str,
-    /// All that a number is compared with.
+    /// The total that a number is compared with.
     all: &'static str,
-    /// A range of them.
+    /// An example of a range.
     example: &'static str,
 }
 
 const ROW: Unit = Unit { one: "row", all: "rows of the file", example: "0..20000" };
 
-/// Splits of whole images count these.
+/// The unit of splits of whole images.
 pub(crate) const IMAGE: Unit = Unit { one: "image", all: "images", example: "0..16" };
 
 fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String> {
@@ -87,7 +87,7 @@ fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String>
     Ok(start..end)
 }
 
-/// `wanted` of the rows `free`, in ascending order; they are taken out of it.
+/// Draws `wanted` of the rows `free`, in ascending order, and removes them from it.
 fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize, unit: Unit) -> Result<Vec<usize>, String> {
     if wanted > free.len() {
         return Err(format!("{wanted} {part} {}s are requested, but only {} of {n} are left", unit.one, free.len()));
@@ -103,7 +103,7 @@ impl Split {
         rows
     }
 
-    /// Rows of a file that holds one part only.
+    /// Rows of a file of a single part.
     fn own(&self, rows: &Option<Rows>, n: usize, part: &str, unit: Unit) -> Result<Vec<usize>, String> {
         match rows {
             None => Ok((0..n).collect()),
@@ -115,12 +115,12 @@ impl Split {
     /// Divides the rows of the files.
     ///
     /// # Errors
-    /// Parts that overlap, are empty, or ask for more rows than there are.
+    /// Parts that overlap, are empty, or request more rows than there are.
     pub fn parts(&self, files: Holdings) -> Result<Parts, String> {
         self.parts_of(files, ROW)
     }
 
-    /// As [`Split::parts`], of anything that can be counted.
+    /// Like [`Split::parts`], for any unit.
     pub(crate) fn parts_of(&self, files: Holdings, unit: Unit) -> Result<Parts, String> {
         let n = files.base;
         let shared = |rows, own: Option<usize>| match (rows, own) {

@@ -68,7 +68,7 @@ pub enum Kind {
 /// Share of a mixture's variance that lies between the cluster centres.
 const BETWEEN: f64 = 0.9;
 
-/// Streams of the seed; each row starts its own position, so that rows can be drawn in any order.
+/// Streams of the seed; each row has its own position in the stream, so that rows can be drawn in any order.
 const PARTS: [(&str, u64); 3] = [("train", 1), ("base", 2), ("queries", 3)];
 const CENTRES: u64 = 4;
 
@@ -98,10 +98,10 @@ impl SyntheticSource {
         [self.train.unwrap_or(self.n), self.n, self.queries]
     }
 
-    /// What it will give.
+    /// Describes the dataset that it will give.
     ///
     /// # Errors
-    /// A parameter that is out of range or does not belong to the kind.
+    /// A parameter that is out of range or does not belong to the distribution.
     pub fn summary(&self) -> Result<Summary, DatasetError> {
         let wrong = |reason: String| Err(DatasetError::Shape { name: self.name(), reason });
         let [train, base, queries] = self.counts();
@@ -173,7 +173,8 @@ impl SyntheticSource {
         let mut rows = vec![0f32; n * self.dim];
         let mut labels = vec![0u32; n];
         rows.par_chunks_mut(self.dim).zip(&mut labels).enumerate().for_each(|(i, (row, label))| {
-            // A generator per row (its number mixed into the seed's stream) makes rows independent of their order.
+            // One generator per row, with the row number mixed into the seed's stream, makes rows independent of their
+            // order.
             let mut rng = self.rng((stream << 48) | i as u64);
             self.draw_row(row, label, &centres, &mut rng);
         });

@@ -6,14 +6,15 @@ use ndarray::{ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Base rows packed at a time: bounds memory beside the base itself, and stays in the second-level cache.
+/// Base rows packed at a time: limits the memory besides the base rows, and fits the second-level cache.
 const BASE_BLOCK: usize = 4096;
 
 /// Queries per task. A constant, so that no result depends on the number of threads.
 const QUERY_BLOCK: usize = 120;
 
-/// The `k` nearest base rows of each query, nearest first, ties by row number. A fast pass selects all that may be among them;
-/// their scores are then computed in f64: `‖q−x‖²` ([`Metric::L2`] and [`Metric::Cosine`]) or `−q·x`.
+/// The `k` nearest base rows of each query, nearest first, ties by row number. A fast pass selects all candidates that
+/// its error bound cannot rule out; their scores are then computed in f64: `‖q−x‖²` ([`Metric::L2`] and
+/// [`Metric::Cosine`]) or `−q·x`.
 pub fn exact_neighbors(
     base: ArrayView2<'_, f32>,
     queries: ArrayView2<'_, f32>,

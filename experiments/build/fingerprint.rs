@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where what computes results is written, from the folder of this package. Whole folders, whatever their files are called:
-/// kernels are text of other languages, and the next kind of file is not forgotten.
+/// Folders with the code that computes results, relative to this package. Whole folders are used, whatever the names of
+/// their files: kernels are written in other languages, and new kinds of file are included automatically.
 pub const SOURCES: [&str; 7] = [
     "../datasets/src",
     "../methods/cpu/src",
@@ -15,7 +15,7 @@ pub const SOURCES: [&str; 7] = [
     "src",
 ];
 
-/// Which dependencies there are, with which features, and how they are compiled.
+/// The files that fix dependencies, their features and how they are compiled.
 pub const MANIFESTS: [&str; 9] = [
     "../Cargo.lock",
     "../Cargo.toml",
@@ -28,8 +28,8 @@ pub const MANIFESTS: [&str; 9] = [
     "Cargo.toml",
 ];
 
-/// Everything below [`SOURCES`] and in [`MANIFESTS`], in `package`, in an order that no file system decides. What an editor
-/// leaves (hidden files and backups) is left out.
+/// All files below [`SOURCES`] and in [`MANIFESTS`], in an order that does not depend on the file system. Leftovers of
+/// editors (hidden files and backups) are skipped.
 pub fn files(package: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = MANIFESTS.iter().map(|name| package.join(name)).collect();
     SOURCES.iter().for_each(|folder| below(&package.join(folder), &mut found));
@@ -56,12 +56,12 @@ fn below(folder: &Path, found: &mut Vec<PathBuf>) {
 pub struct Hash(pub u64);
 
 impl Hash {
-    /// Of nothing.
+    /// The hash of nothing.
     pub fn new() -> Hash {
         Hash(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Adds bytes and their end, so that nothing can pass from one to the next. Ends of lines may be those of any system.
+    /// Adds bytes and their length, so that bytes cannot move from one item to the next. Line endings are normalized.
     pub fn add(&mut self, bytes: &[u8]) {
         let plain = bytes.iter().filter(|byte| **byte != b'\r');
         let mut length = 0u64;
@@ -82,7 +82,7 @@ pub fn add_files(package: &Path, hash: &mut Hash) {
     for file in files(package) {
         let name = file.strip_prefix(package).unwrap_or(&file);
         hash.add(name.to_string_lossy().replace('\\', "/").as_bytes());
-        // A file that cannot be read is compiled by nobody.
+        // A file that cannot be read cannot be compiled.
         hash.add(&std::fs::read(&file).unwrap_or_default());
     }
 }

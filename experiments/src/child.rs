@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Bytes kept of what a child writes to standard error.
+/// Bytes of standard error that are kept.
 const MAX_WORDS: u64 = 1 << 16;
 
-/// How long a child may take to end after its answer; drivers clean up on the way out, and some hang.
+/// Time that a child may take to exit after its answer; drivers clean up on exit, and some hang.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How to start a trial's process: it must answer as [`crate::trial::run`] does.
@@ -29,30 +29,30 @@ pub struct Launcher {
 
 /// How a child came to its end.
 pub(crate) enum End {
-    /// With everything measured.
+    /// All measurements were made.
     Values(Vec<Measured>),
-    /// Without.
+    /// It failed.
     Failed(Failure),
-    /// At its time limit.
+    /// It reached its time limit.
     Timeout,
-    /// By an interrupt of the run.
+    /// The run was interrupted.
     Interrupted,
 }
 
-/// A child to be.
+/// A child process to start.
 pub(crate) struct Child<'a> {
     /// How to start it.
     pub(crate) launcher: &'a Launcher,
-    /// What to ask of it.
+    /// Its request.
     pub(crate) request: &'a Request,
-    /// When to end it.
+    /// Its time limit.
     pub(crate) timeout: Seconds,
-    /// Set from outside to end the run, and here when an interrupt has reached the child first.
+    /// Set from outside to interrupt the run, or here if an interrupt reached the child first.
     pub(crate) interrupt: &'a AtomicBool,
 }
 
 impl Child<'_> {
-    /// Runs it to its end; `phase` is told what it says that it does.
+    /// Runs the child until it ends. `phase` is called with each phase that it reports.
     pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> End {
         let launcher = self.launcher;
         let child = Command::new(&launcher.program)
@@ -71,14 +71,14 @@ impl Child<'_> {
         };
         let request = plain_json(self.request);
         if let Some(mut stdin) = child.stdin.take() {
-            // A child that dies before it has read this tells why by its exit.
+            // If a child dies before it has read the request, its exit status says why.
             let _ = stdin.write_all(request.as_bytes());
         }
         let stderr = child.stderr.take();
         let words = std::thread::spawn(move || {
             let mut text = Vec::new();
             if let Some(mut stderr) = stderr {
-                // The first words say why; what follows a flood is read, so that the child can go on, and dropped.
+                // The first bytes say why; the rest is read and dropped, so that the child can continue.
                 let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut text);
                 let _ = std::io::copy(&mut stderr, &mut std::io::sink());
             }
@@ -86,11 +86,12 @@ impl Child<'_> {
         });
         let lines = lines_of(child.stdout.take());
 
-        // A limit beyond what the clock can hold is none.
+        // A limit beyond the range of the clock is no limit.
         let mut deadline = Instant::now().checked_add(self.timeout.duration());
         let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut answer = None;
-        // Its libraries write to standard output too: what is no message decides nothing, and may explain a death.
+        // Its libraries write to standard output too. Lines that are not messages decide nothing, but may explain a
+        // death.
         let mut stray = None;
         let mut cut_short = loop {
             match lines.recv_timeout(Duration::from_millis(50)) {
@@ -115,7 +116,7 @@ impl Child<'_> {
                 break Some(End::Timeout);
             }
         };
-        // Its output has ended, so its process should: but a driver may hang on the way out.
+        // Its output has ended, so the process should end; but a driver may hang on exit.
         while cut_short.is_none() && answer.is_none() && matches!(child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(1));
             cut_short = late(deadline).then_some(End::Timeout);
@@ -137,7 +138,7 @@ impl Child<'_> {
         cut_short.unwrap_or_else(|| End::Failed(self.death(exit.ok(), &words)))
     }
 
-    /// A memory limit of its own would stop the trial in the same way again.
+    /// The trial's own memory limit would stop it in the same way again.
     fn under_limits(&self, failure: Failure) -> Failure {
         let starved = matches!(failure.cause, Cause::Memory | Cause::Start);
         let cause = if starved && self.request.limits.memory_bytes.is_some() { Cause::Trial } else { failure.cause };
@@ -166,8 +167,7 @@ impl Child<'_> {
     }
 }
 
-/// The lines that a child writes, until it closes its output. Bytes that are no text do not end them, and empty lines are
-/// left out.
+/// The lines that a child writes until it closes its output. Invalid UTF-8 does not end them; empty lines are skipped.
 fn lines_of(stdout: Option<ChildStdout>) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     if let Some(stdout) = stdout {
@@ -196,12 +196,12 @@ fn interrupted(_: &ExitStatus) -> bool {
     false
 }
 
-/// How a process ended, in words, and what that says of the cause.
+/// How a process ended, as text, and the cause that this implies.
 #[cfg(unix)]
 fn describe_exit(exit: ExitStatus) -> (String, Cause) {
     use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSYS, SIGTRAP};
     use std::os::unix::process::ExitStatusExt;
-    // Signals that a program brings upon itself by what it does.
+    // Signals that a program causes itself.
     let own = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
     let cause = if exit.signal().is_some_and(|signal| !own.contains(&signal)) { Cause::Killed } else { Cause::Trial };
     let words = match exit.signal() {

@@ -13,12 +13,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-/// Length, nesting and size beyond which a document is refused: no experiment needs them, a hostile file might.
+/// Limits on length, nesting and number of values; no experiment needs more, a malicious file might.
 const MAX_TEXT: usize = 1 << 20;
 const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 100_000;
 
-/// Bytes of keys and texts, where what an alias stands for counts each time that it is used.
+/// Limit on the bytes of keys and texts; the expansion of an alias counts at each use.
 const MAX_BYTES: usize = 4 << 20;
 
 /// A parsed document.
@@ -30,8 +30,8 @@ pub struct Document {
     places: Place,
 }
 
-/// Where a value stands, and the values below it. A tree, so that what it takes grows with the document and not with
-/// the lengths of pointers.
+/// The location of a value and of the values below it. A tree, so that its size grows with the document and not with
+/// the length of pointers.
 #[derive(Clone, Debug, Default)]
 struct Place {
     key: Option<Range<usize>>,
@@ -50,7 +50,7 @@ enum Below {
 }
 
 impl Place {
-    /// What the segment of a pointer leads to. A value that stands alone where a list is meant is the list's first.
+    /// The child that a segment of a pointer names. A single value instead of a list is the first item of that list.
     fn child(&self, segment: &str) -> Option<&Place> {
         let found = match &self.below {
             Below::Nothing => None,
@@ -71,7 +71,7 @@ impl Document {
             let help = "name an experiment file, such as experiments/quickstart.yaml";
             Fault::new(format!("cannot read {}: {error}", path.display()), help)
         };
-        // A byte more than there may be tells that there are too many.
+        // One byte above the limit shows that there are too many.
         let bytes = regular::read(path, MAX_TEXT as u64 + 1).map_err(refused)?;
         if bytes.len() > MAX_TEXT {
             return Err(too_long(name));
@@ -126,7 +126,7 @@ impl Document {
         &self.value
     }
 
-    /// The place of a pointer or of its nearest known ancestor, and whether it is the former.
+    /// The location of a pointer, or of its nearest known ancestor, and whether it is the former.
     fn place(&self, pointer: &str) -> (&Place, bool) {
         let mut place = &self.places;
         for segment in pointer.split('/').skip(1) {
@@ -138,15 +138,15 @@ impl Document {
         (place, true)
     }
 
-    /// Where a pointer stands: a scalar at its value, anything else at its key, an unknown pointer where its nearest
-    /// known ancestor stands.
+    /// The location of a pointer: a scalar at its value, anything else at its key, an unknown pointer at its nearest
+    /// known ancestor.
     pub fn locate(&self, pointer: &str) -> Range<usize> {
         let (place, _) = self.place(pointer);
         let start = place.start.min(self.text.len());
         place.value.clone().or_else(|| place.key.clone()).unwrap_or(start..start)
     }
 
-    /// Where the key of a pointer stands.
+    /// The location of the key of a pointer.
     pub fn locate_key(&self, pointer: &str) -> Range<usize> {
         let (place, exact) = self.place(pointer);
         place.key.clone().filter(|_| exact).unwrap_or_else(|| self.locate(pointer))
@@ -253,7 +253,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// Counts what is about to be held, and refuses what goes beyond the bounds.
+    /// Counts what is about to be stored, and refuses what exceeds the limits.
     fn hold(&mut self, span: Span, nodes: usize, bytes: usize) -> Result<(), Stop> {
         (self.nodes, self.held) = (self.nodes + nodes, self.held + bytes);
         let aliases = "an alias counts as what it stands for; use `sweep` instead of long lists";
@@ -303,7 +303,7 @@ impl<'t> Builder<'t> {
                 (Value::Object(map), Below::Keys(places), anchor)
             }
             Event::Alias(anchor) => {
-                // An alias costs what it stands for, before it is written out: nested ones, and those of long texts,
+                // The expansion of an alias counts before it is expanded: nested aliases, and aliases of long texts,
                 // would multiply without bound.
                 let cost = self.anchors.get(&anchor).map(cost);
                 let Some((nodes, bytes)) = cost else {
@@ -316,7 +316,7 @@ impl<'t> Builder<'t> {
             other => return self.stop(span, format!("unexpected {other:?}"), "this should be a value"),
         };
         if anchor > 0 {
-            // What is kept for aliases is a copy, and counts as one.
+            // The copy that is kept for aliases counts too.
             let (nodes, bytes) = cost(&value);
             self.hold(span, nodes, bytes)?;
             self.anchors.insert(anchor, value.clone());
@@ -363,7 +363,7 @@ pub(crate) fn cost(value: &Value) -> (usize, usize) {
     }
 }
 
-/// The core schema of YAML 1.2; infinities and NaN have no place in an experiment and stay text.
+/// The core schema of YAML 1.2, except that infinities and NaN stay text: no experiment needs them.
 fn scalar_value(text: &str, style: ScalarStyle) -> Value {
     if style != ScalarStyle::Plain {
         return Value::String(text.into());

@@ -31,9 +31,9 @@ use thiserror::Error;
 
 /// Told what happens, for progress. Calls come one at a time.
 pub trait Observer: Send {
-    /// A dataset is being looked at.
+    /// A dataset is being prepared.
     fn preparing(&mut self, dataset: &str);
-    /// Something about the vectors of a dataset that whoever reads its figures should know.
+    /// A remark about a dataset that readers of its figures should know.
     fn remark(&mut self, dataset: &str, remark: &str);
     /// Trials are about to run; `reused` of them had ended before.
     fn begin(&mut self, to_run: usize, reused: usize, estimated_seconds: f64);
@@ -50,17 +50,17 @@ pub struct Outcome {
     pub ok: usize,
     /// Trials that failed or timed out, now or before.
     pub failed: usize,
-    /// How many of these failed for something outside of them: the next run tries them again.
+    /// Of these, the number that failed for an external reason: the next run tries them again.
     pub passing: usize,
-    /// Trials that had ended before and were not run again.
+    /// Trials that had ended before and were reused.
     pub reused: usize,
-    /// Trials left, because the run was interrupted or filtered.
+    /// Trials that were not run, because the run was interrupted or filtered.
     pub left: usize,
     /// Whether it was interrupted.
     pub interrupted: bool,
 }
 
-/// A run that could not take place.
+/// A run that could not start.
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// The run folder cannot be used.
@@ -69,12 +69,12 @@ pub enum EngineError {
     /// A dataset cannot be used.
     #[error(transparent)]
     Dataset(#[from] Fault),
-    /// No threads to work on.
+    /// Threads could not be started.
     #[error("threads could not be started: {0}")]
     Threads(String),
 }
 
-/// Settings of a run beside its plan.
+/// Settings of a run besides its plan.
 pub struct Settings<'a> {
     /// Where results go.
     pub folder: RunFolder,
@@ -82,9 +82,9 @@ pub struct Settings<'a> {
     pub launcher: Launcher,
     /// Only trials whose description contains this.
     pub filter: Option<String>,
-    /// Run trials that have ended again.
+    /// Run all trials again, even those that have ended.
     pub force: bool,
-    /// Run trials again that did not succeed, whatever made them fail.
+    /// Run all failed trials again, for any cause.
     pub retry_failed: bool,
     /// Set from outside to end the run.
     pub interrupt: &'a AtomicBool,
@@ -130,7 +130,7 @@ pub fn run(
         plan.filter(text);
     }
 
-    // A failure is final under its limits unless something outside of the trial was at fault; a timing, on its machine.
+    // A failure is final under the same limits, unless its cause was external. A timing is final on the same machine.
     let timed = plan.timed();
     let ended = |planned: &PlannedTrial| {
         let id = &planned.trial.id;
@@ -147,7 +147,7 @@ pub fn run(
     let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
     observer.begin(to_run.len(), reused, to_run.iter().map(|t| t.estimated_seconds).sum());
 
-    // Timed trials run alone; the others side by side as far as their threads and their memory fit.
+    // Timed trials run alone; others run side by side as far as threads and memory allow.
     let threads = plan.most_threads();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = if timed { 1 } else { (cores / threads).max(1) };
@@ -182,13 +182,13 @@ pub fn run(
     })
 }
 
-/// What a trial takes while it runs; no more than its limit, at which it ends.
+/// The resources of a running trial; its memory limit bounds its memory.
 fn needs(plan: &Plan, planned: &PlannedTrial) -> Needs {
     let bytes = planned.estimated_bytes.min(plan.limits.memory_bytes.unwrap_or(u64::MAX));
     Needs { bytes, device: planned.trial.device != CPU }
 }
 
-/// The device that every process has for itself.
+/// A device that processes need not share.
 const CPU: &str = "cpu";
 
 /// What the trials of a dataset need.
@@ -264,7 +264,7 @@ fn save_plan(
         trials: trials.to_vec(),
         skipped: plan.skipped.clone(),
     })?;
-    // After run.json, which makes the folder known as a run's.
+    // Written after run.json, which marks the folder as a run folder.
     write_atomically(&folder.root().join("experiment.yaml"), text.as_bytes())
 }
 
@@ -300,7 +300,7 @@ impl<'a> Session<'a> {
             };
             let end = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
             let starved = matches!(&end, End::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
-            // Its neighbours may have had the memory that it needed.
+            // Its neighbours may have used the memory that it needed.
             let again = starved && self.queue.had_company(number);
             self.queue.end(number, again);
             if again {
@@ -333,7 +333,7 @@ impl<'a> Session<'a> {
                 if let Err(error) = saved {
                     progress.error.get_or_insert(error);
                 }
-                // What is left, scaled by how estimates have fared so far.
+                // The remaining estimate, scaled by the accuracy of estimates so far.
                 let total: f64 = self.to_run.iter().map(|t| t.estimated_seconds).sum();
                 let pace = progress.started.elapsed().as_secs_f64() / progress.done_estimate.max(1e-9);
                 let remaining = (total - progress.done_estimate).max(0.0) * pace;

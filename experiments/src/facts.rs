@@ -9,7 +9,7 @@ use methods::algorithms::moments;
 use ndarray::ArrayView2;
 use record::{DatasetFacts, Outliers, WrongTruth};
 
-/// Points of the bound that are kept for drawing.
+/// Number of points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
 
 /// Largest file of facts that is read, in bytes.
@@ -57,7 +57,7 @@ fn outliers(data: &Dataset, resolved: &Resolved) -> Option<Outliers> {
     Some(Outliers { count: found.count, first, factor: found.factor, from: FAR })
 }
 
-/// What is off with the neighbours that come with the vectors.
+/// What is wrong with the neighbours in the files, if anything.
 pub(crate) fn wrong_truth(resolved: &Resolved) -> Result<Option<WrongTruth>, DatasetError> {
     let check = resolved.check_truth()?.filter(|check| check.contradicts());
     Ok(check.map(|check| WrongTruth {
@@ -66,7 +66,7 @@ pub(crate) fn wrong_truth(resolved: &Resolved) -> Result<Option<WrongTruth>, Dat
     }))
 }
 
-/// In the terms of the result schema, which knows nothing of datasets.
+/// Converted to the result schema, which does not depend on datasets.
 fn recorded(signal: &datasets::Signal) -> record::Signal {
     match signal {
         datasets::Signal::Frames { per_second } => record::Signal::Frames { per_second: *per_second },
@@ -86,10 +86,11 @@ fn recorded(signal: &datasets::Signal) -> record::Signal {
     }
 }
 
-/// Beyond this dimension the eigenvalues, whose cost grows with its cube, are left out, and with them the bound.
+/// Above this dimension, eigenvalues and the bound are not computed, because their cost grows with the cube of the
+/// dimension.
 const MAX_SPECTRUM_DIM: usize = 2048;
 
-/// `mean ‖x−mean‖²` and the eigenvalues of the covariance, largest first; none in very high dimension.
+/// `mean ‖x−mean‖²` and the eigenvalues of the covariance, largest first; no eigenvalues in very high dimension.
 fn spectrum(rows: ArrayView2<'_, f32>) -> (f64, Vec<f64>) {
     let mean = moments::mean(rows);
     if rows.ncols() > MAX_SPECTRUM_DIM {

@@ -26,13 +26,13 @@ pub struct Fault {
     place: Option<Box<Excerpt>>,
 }
 
-/// Bytes of a message or of a help that are shown. They quote what the user wrote, which may be of any length.
+/// Maximum number of bytes shown of a message or a help. They quote user input, which may have any length.
 const MAX_WORDS: usize = 1000;
 
 impl Fault {
     /// A fault without a place in a file.
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Fault {
-        // An empty help is none.
+        // An empty help means no help.
         let help = Some(help.into()).filter(|help| !help.is_empty());
         Fault { message: shorten(message.into()), help: help.map(shorten), place: None }
     }
@@ -54,7 +54,7 @@ impl Fault {
     }
 }
 
-/// Leaves out the middle of a text that is longer than anybody reads.
+/// Removes the middle of a text that is too long.
 fn shorten(text: String) -> String {
     if text.len() <= MAX_WORDS {
         return text;
@@ -79,8 +79,8 @@ impl Diagnostic for Fault {
     }
 }
 
-/// The lines around a place, cut to what fits on a screen: whoever renders a fault pads by the widths of lines, and a line
-/// of a file may have any width.
+/// The lines around a location, cut to the width of a screen: the renderer pads by line width, and a line of a file may
+/// have any width.
 #[derive(Clone, Debug)]
 struct Excerpt {
     name: String,
@@ -89,18 +89,18 @@ struct Excerpt {
     span: SourceSpan,
     /// Number of the excerpt's first line in the document, from 0.
     first_line: usize,
-    /// Bytes by which the place stands further right in the document.
+    /// Number of bytes that were cut before the location.
     cut: usize,
 }
 
-/// Bytes of a line that are shown, and how many of them stand before the place.
+/// Maximum number of bytes shown of a line, and of bytes before the location.
 const MAX_LINE: usize = 160;
 const BEFORE: usize = 40;
 
 /// Lines before and after the line where the place begins.
 const AROUND: usize = 2;
 
-/// Stands where a part of a line was left out.
+/// Marks a cut in a line.
 const GAP: &str = "…";
 
 impl Excerpt {
@@ -121,7 +121,7 @@ impl Excerpt {
         shown += gap(from > 0);
         let cut = from.saturating_sub(gap(from > 0).len());
         let begin = shown.len() + column - from;
-        // A place of several lines is marked as far as its first line is shown.
+        // A location of several lines is marked to the end of its first line.
         let length = bytes.end.min(own + to).saturating_sub(start);
         shown += &line[from..to];
         shown += gap(to < line.len());
@@ -137,7 +137,7 @@ impl Excerpt {
     }
 }
 
-/// A line without what is beyond its width, with its end.
+/// A line cut to the width, with its line ending.
 fn cut_end(line: &str) -> String {
     if line.len() <= MAX_LINE {
         return line.to_owned();

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::process::Command;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-/// Bytes of memory; the largest number when the system does not tell.
+/// Bytes of memory; the largest number if the system does not report it.
 pub(crate) fn total_memory_bytes() -> u64 {
     let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
     System::new_with_specifics(wanted).map_or(u64::MAX, |system| system.total_memory())
 }
 
-/// Bytes of memory that could be had now, also by what limits this process and its children; the largest number when the
-/// system does not tell.
+/// Bytes of memory that are available now, including limits on this process and its children; the largest number if the
+/// system does not report it.
 pub(crate) fn available_memory_bytes() -> u64 {
     let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
     let Ok(system) = System::new_with_specifics(wanted) else { return u64::MAX };
@@ -21,8 +21,8 @@ pub(crate) fn available_memory_bytes() -> u64 {
     system.available_memory().min(confined)
 }
 
-/// Peak resident set size of this process. Linux keeps it per program image; what `getrusage` says there starts from the
-/// size of the process that spawned this one.
+/// Peak resident set size of this process. Linux keeps it per program image; `getrusage` would start from the size of
+/// the process that spawned this one.
 #[cfg(target_os = "linux")]
 pub fn peak_rss_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
@@ -52,7 +52,7 @@ pub fn peak_rss_bytes() -> Option<u64> {
     u64::try_from(usage.max_rss()).ok().map(|size| size * unit)
 }
 
-/// Peak resident set size of this process; this system does not tell.
+/// None: this system does not report the peak resident set size.
 #[cfg(not(unix))]
 pub fn peak_rss_bytes() -> Option<u64> {
     None
@@ -71,7 +71,7 @@ pub fn describe(root: &Path, isa: Isa) -> Machine {
     let system = System::new_with_specifics(wanted).ok();
     let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
     let git = |arguments: &[&str]| {
-        // Only looked at: `git status` would take a lock in the user's tree to refresh its index.
+        // Read-only: `git status` would otherwise take a lock in the user's tree to refresh its index.
         let output =
             Command::new("git").arg("--no-optional-locks").arg("-C").arg(root).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -46,27 +46,27 @@ pub trait Measure: Debug + Send + Sync {
     /// The settings with every default filled in.
     fn params(&self) -> Value;
 
-    /// Exact neighbours per query that it compares with.
+    /// Number of exact neighbours per query that it needs.
     fn truth_depth(&self) -> usize {
         0
     }
 
-    /// Neighbours per query that it looks at in compressed search.
+    /// Number of neighbours per query that it needs from search over codes.
     fn search_depth(&self) -> usize {
         0
     }
 
-    /// Whether it has nothing to say of rows without classes.
+    /// Whether it needs class labels.
     fn needs_labels(&self) -> bool {
         false
     }
 
-    /// Whether it has nothing to say of rows that are not known to be pieces of pictures or sound.
+    /// Whether it needs rows that are pieces of images or sound.
     fn needs_signal(&self) -> bool {
         false
     }
 
-    /// Which pictures a trial is to leave in the run folder.
+    /// Which images a trial saves in the run folder.
     fn pictures(&self) -> Option<pictures::Settings> {
         None
     }
@@ -79,17 +79,17 @@ pub trait Measure: Debug + Send + Sync {
     /// Takes the measurement.
     ///
     /// # Errors
-    /// What the method reports.
+    /// Errors of the method.
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError>;
 }
 
-/// What is known of a measurement by name.
+/// The registry entry of a measurement.
 pub struct MeasureEntry {
     /// Key in YAML.
     pub name: &'static str,
     /// One line for listings.
     pub summary: &'static str,
-    /// Taken in every trial, whether named or not.
+    /// Whether it is always taken, even if not named.
     pub always: bool,
     /// Schema of the settings.
     pub schema: fn() -> Schema,
@@ -97,11 +97,11 @@ pub struct MeasureEntry {
     pub parse: fn(Value) -> Result<Box<dyn Measure>, ParamError>,
 }
 
-/// A trained quantizer with the base rows encoded and decoded, and all there is to compare with.
+/// A trained quantizer with the encoded and decoded base rows, and everything to compare with.
 pub struct Subject<'a> {
     /// The vectors.
     pub data: &'a Dataset,
-    /// What is known of them.
+    /// Facts of the vectors.
     pub facts: &'a DatasetFacts,
     /// Exact neighbours of the queries.
     pub truth: &'a Truth,
@@ -111,13 +111,13 @@ pub struct Subject<'a> {
     pub codes: &'a [u8],
     /// The base rows, decoded.
     pub decoded: &'a Array2<f32>,
-    /// Where it was fitted.
+    /// The backend it was trained on.
     pub backend: &'a dyn Backend,
-    /// How long fitting took.
+    /// Seconds of training.
     pub fit_seconds: f64,
     /// Neighbours per query that [`Subject::found`] holds.
     pub search_depth: usize,
-    /// What several measurements need; empty at first.
+    /// Shared results; empty at first.
     pub shared: Shared,
 }
 
@@ -128,9 +128,9 @@ pub struct Shared {
     histograms: OnceLock<Result<Option<Histograms>, MethodError>>,
 }
 
-/// What compressed search returns.
+/// Results of search over codes.
 pub struct Found {
-    /// How it went, as [`CodeSearch::path`] says.
+    /// The search path, see [`CodeSearch::path`].
     pub path: &'static str,
     /// The nearest codes of each query, nearest first.
     pub neighbors: Vec<Vec<Neighbor>>,
@@ -147,17 +147,17 @@ pub struct Histograms {
 }
 
 impl Histograms {
-    /// Use of the codewords of each position.
+    /// Usage of the codewords of each position.
     pub fn usage(&self) -> Vec<Usage> {
         self.counts.iter().map(|counts| Usage::of(counts)).collect()
     }
 }
 
 impl<'a> Subject<'a> {
-    /// What compressed search returns for each query, [`Subject::search_depth`] deep; searched on first use.
+    /// Search results for each query, [`Subject::search_depth`] deep; computed on first use.
     ///
     /// # Errors
-    /// What the method reports.
+    /// Errors of the method.
     pub fn found(&self) -> Result<&Found, MethodError> {
         let search = || {
             let search = self.search();
@@ -177,7 +177,7 @@ impl<'a> Subject<'a> {
         CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.backend)
     }
 
-    /// Symbol counts, made on first use; none for a method without symbols.
+    /// Symbol counts, computed on first use; None for a method without symbols.
     ///
     /// # Errors
     /// A code that its own quantizer cannot unpack.

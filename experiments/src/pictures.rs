@@ -6,7 +6,7 @@ use record::{picture_file, read_regular, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// How many pictures, and how much of them.
+/// How many images are saved, and how large a crop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Base pictures, from the first on.
@@ -15,7 +15,7 @@ pub struct Settings {
     pub crop: usize,
 }
 
-/// What a trial's process is to save.
+/// What the process of a trial saves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// Which.
@@ -43,7 +43,7 @@ pub fn save(wanted: &Wanted, data: &Dataset, decoded: ArrayView2<'_, f32>) -> Re
 }
 
 fn put(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), String> {
-    // Trials side by side write the same originals; what is there and right stays.
+    // Concurrent trials write the same originals; a correct file is kept.
     if read_regular(path, bytes.len() as u64).is_ok_and(|there| there == bytes) {
         return Ok(());
     }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// Fingerprint of the sources that determine results.
 pub(crate) const SOURCES: &str = env!("VQBENCH_SOURCES");
 
-/// What the command line may replace.
+/// Settings that the command line overrides.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Instead of `device`.
@@ -33,7 +33,7 @@ pub struct Overrides {
     pub seeds: Vec<u64>,
     /// Instead of `timeout`.
     pub timeout: Option<Seconds>,
-    /// Leave out datasets whose files are not there, if there are others.
+    /// Skip datasets whose files are missing, if others remain.
     pub skip_missing: bool,
 }
 
@@ -53,40 +53,40 @@ pub struct Plan {
     pub limits: Limits,
     /// The GPU that some of it runs on.
     pub gpu: Option<String>,
-    /// Datasets that were left out because they are not there, each with the reason.
+    /// Skipped datasets, each with the reason.
     pub skipped: Vec<String>,
 }
 
-/// A dataset as written and as found.
+/// A dataset as written, and resolved.
 pub struct PlannedDataset {
     /// As written, for the child process.
     pub written: Value,
-    /// As found.
+    /// Resolved.
     pub resolved: Resolved,
-    /// Where it is written, for errors found on loading.
+    /// Its location in the file, for errors at loading.
     pub pointer: String,
 }
 
-/// A trial and what it is expected to cost.
+/// A trial and its estimated cost.
 pub struct PlannedTrial {
-    /// What is tried.
+    /// The trial.
     pub trial: Trial,
     /// Index of its dataset.
     pub dataset: usize,
-    /// Rough expectation.
+    /// Rough estimate.
     pub estimated_seconds: f64,
-    /// Rough expectation of its memory, in bytes.
+    /// Rough estimate of its memory, in bytes.
     pub estimated_bytes: u64,
 }
 
-/// Multiply-adds per second and thread assumed for estimates; they order trials and fill a progress bar, no more.
+/// Assumed multiply-adds per second and thread. Estimates only order trials and drive the progress bar.
 const ASSUMED_RATE: f64 = 2e10;
 
-/// What a process takes that has loaded nothing.
+/// Memory of a process that has loaded nothing, in bytes.
 const OVERHEAD_BYTES: u64 = 1 << 26;
 
-/// Memory of a trial: all rows as f32, the training rows once more for its method, the base rows once decoded and once more
-/// for what measures them, and the codes. The largest number if it cannot be counted.
+/// Memory of a trial: all rows as f32, the training rows once more for the method, the base rows once more decoded and
+/// once more for measurements, and the codes. Saturates on overflow.
 fn expected_bytes(summary: &Summary, code_bits: usize) -> u64 {
     let (train, base, queries) = (summary.train as u64, summary.base as u64, summary.queries as u64);
     let rows = || train.checked_mul(2)?.checked_add(base.checked_mul(3)?)?.checked_add(queries);
@@ -95,14 +95,14 @@ fn expected_bytes(summary: &Summary, code_bits: usize) -> u64 {
     all().unwrap_or(u64::MAX)
 }
 
-/// Starting a process and loading data.
+/// Seconds to start a process and load data.
 const OVERHEAD_SECONDS: f64 = 0.3;
 
 impl Plan {
     /// Checks a document. Relative paths in it start from `root`.
     ///
     /// # Errors
-    /// Every fault found, each with its place.
+    /// All faults found, each with its location.
     pub fn new(
         document: &Document,
         root: &Path,
@@ -133,7 +133,7 @@ impl Plan {
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
         let methods = entries::resolve_methods(&experiment, &mut checker);
         for (method, place) in &methods {
-            // The same parameter can be wrong for several datasets; its author needs to hear each dimension once.
+            // A parameter can be wrong for several datasets; each dimension is reported once.
             let mut dims = HashSet::new();
             for dataset in &datasets {
                 let dim = dataset.resolved.summary.dim;
@@ -149,7 +149,7 @@ impl Plan {
         let measures: Vec<Box<dyn Measure>> = measures.into_iter().map(|(_, measure)| measure).collect();
         let threads = experiment.threads.get_or_insert_with(|| vec![available_threads()]).clone();
         let limits = Limits { timeout_seconds: experiment.timeout.0, memory_bytes: experiment.memory.map(|m| m.0) };
-        // What differs is part of the name.
+        // If several thread counts are used, they are part of the name.
         let several = threads.len() > 1;
         let mut trials = Vec::new();
         let mut plan =
@@ -175,8 +175,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Reads all values of the datasets, one after the other, and gives every mistake in them; and what whoever reads their
-    /// figures should know, each with the name of the dataset.
+    /// Reads all values of the datasets, one after the other. Returns all errors in them, and remarks for readers of
+    /// the figures, each with the name of its dataset.
     pub fn check_values(&self, document: &Document) -> (Vec<Fault>, Vec<(String, String)>) {
         let (mut faults, mut remarks) = (Vec::new(), Vec::new());
         for PlannedDataset { resolved, pointer, .. } in &self.datasets {
@@ -193,17 +193,17 @@ impl Plan {
         (faults, remarks)
     }
 
-    /// Neighbours that the ground truth must hold.
+    /// Number of neighbours that the ground truth needs.
     pub fn truth_depth(&self) -> usize {
         self.measures.iter().map(|m| m.truth_depth()).max().unwrap_or(0)
     }
 
-    /// Whether some measurement is of speed, so that trials must run alone.
+    /// Whether a measurement times something, so that trials must run alone.
     pub fn timed(&self) -> bool {
         self.measures.iter().any(|m| m.seconds() > 0.0)
     }
 
-    /// The most threads that a trial uses.
+    /// The largest number of threads of a trial.
     pub fn most_threads(&self) -> usize {
         self.trials.iter().map(|t| t.trial.threads).max().unwrap_or(1)
     }

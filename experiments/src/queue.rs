@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// What a trial takes while it runs.
+/// The resources of a running trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Bytes of memory, roughly.
+    /// Estimated bytes of memory.
     pub(crate) bytes: u64,
-    /// Whether it computes on a device, whose memory is for one process at a time.
+    /// Whether it uses a device, whose memory serves one process at a time.
     pub(crate) device: bool,
 }
 
-/// What a lane is to do next.
+/// The next step of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// Run this trial.
@@ -24,7 +24,7 @@ enum Next {
     End,
 }
 
-/// How often a waiting lane looks whether it should stop.
+/// How often a waiting lane checks whether it should stop.
 const LOOK: Duration = Duration::from_millis(50);
 
 struct Running {
@@ -36,10 +36,10 @@ struct Running {
 struct State {
     /// In order.
     waiting: VecDeque<usize>,
-    /// What is to run when nothing else does.
+    /// Trials to run alone.
     alone: VecDeque<usize>,
     running: Vec<Running>,
-    /// Whether what runs has asked to run alone.
+    /// Whether the running trial must run alone.
     exclusive: bool,
 }
 
@@ -52,13 +52,13 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// One trial for each of `needs`; those that run side by side take at most `budget` bytes together.
+    /// Creates a queue with one trial for each of `needs`; concurrent trials take at most `budget` bytes together.
     pub(crate) fn new(needs: Vec<Needs>, budget: u64) -> Queue {
         let state = State { waiting: (0..needs.len()).collect(), ..State::default() };
         Queue { needs, budget, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// The next trial for a lane, when there is room for it. None when nothing is left, or when `stop` says so.
+    /// Returns the next trial for a lane when there is room for it; None if nothing is left or `stop` returns true.
     pub(crate) fn take(&self, stop: impl Fn() -> bool) -> Option<usize> {
         let mut state = self.state();
         loop {
@@ -87,7 +87,7 @@ impl Queue {
                 }
                 None => return Next::End,
             },
-            // What still runs may have to be run again, which is for the lane that runs it.
+            // Running trials may have to run again; the lane that runs them does that.
             None if state.waiting.is_empty() && state.alone.is_empty() => return Next::End,
             None => return Next::Wait,
         };
@@ -97,7 +97,7 @@ impl Queue {
         Next::Run(trial)
     }
 
-    /// Whether there is room for a trial. Alone it may always run: whether it can is for its process to find out.
+    /// Whether there is room for a trial. A trial may always run alone; its process finds out whether memory suffices.
     fn fits(&self, state: &State, trial: usize) -> bool {
         let running = || state.running.iter().map(|running| self.needs[running.trial]);
         let bytes = running().fold(self.needs[trial].bytes, |sum, needs| sum.saturating_add(needs.bytes));
@@ -110,7 +110,7 @@ impl Queue {
         self.state().running.iter().any(|running| running.trial == trial && running.company)
     }
 
-    /// A trial has ended; with `again`, it is run once more when nothing else runs.
+    /// Marks a trial as ended; with `again`, it runs once more when nothing else runs.
     pub(crate) fn end(&self, trial: usize, again: bool) {
         let mut state = self.state();
         state.running.retain(|running| running.trial != trial);

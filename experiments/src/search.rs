@@ -7,17 +7,17 @@ use methods::{Backend, MethodError, Metric, Quantizer, row_major};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-/// Queries that share one decoding of the base, or one laying out of its codes, at most.
+/// Maximum number of queries that share one decoding of the base rows, or one rearrangement of their codes.
 const QUERIES: usize = 256;
 
-/// Codes that are decoded at a time.
+/// Codes decoded at a time.
 const BLOCK: usize = 4096;
 
-/// Codes that are decoded at a time for a device, and values of what they are decoded to, at most.
+/// Maximum number of codes decoded at a time for a device, and of decoded values.
 const PART: usize = 1 << 16;
 const PART_VALUES: usize = 1 << 26;
 
-/// Fewer queries than this do not pay for packing the decoded rows.
+/// With fewer queries than this, packing the decoded rows does not pay off.
 const FEW: usize = 8;
 
 /// A trained quantizer and the codes of the base rows.
@@ -27,14 +27,15 @@ pub struct CodeSearch<'a> {
     metric: Metric,
     isa: Isa,
     path: &'static str,
-    /// The codes where a device scans them; or why it cannot hold them.
+    /// The codes on a device that scans them, or the reason why it cannot hold them.
     held: Result<Option<Box<dyn CodeScan>>, MethodError>,
-    /// What finds decoded rows on a device.
+    /// Finds the nearest decoded rows on a device.
     rows: Option<Box<dyn RowSearch>>,
 }
 
 impl<'a> CodeSearch<'a> {
-    /// Over `codes`, in the dataset's metric. Where codes are searched by tables alone or decoded, `backend` may scan them.
+    /// Creates a search over `codes` by the metric of the dataset. `backend` may scan codes that are searched by tables
+    /// alone or decoded.
     pub fn new(
         quantizer: &'a dyn Quantizer,
         codes: &'a [u8],
@@ -50,7 +51,7 @@ impl<'a> CodeSearch<'a> {
         CodeSearch { quantizer, codes, metric, isa, path, held, rows }
     }
 
-    /// What the method calls its own search over codes (`adc`), or `decode` when decoded vectors are scored.
+    /// The name of the method's own search over codes (`adc`), or `decode` if decoded vectors are scored.
     pub fn path(&self) -> &'static str {
         self.path
     }
@@ -72,8 +73,8 @@ impl<'a> CodeSearch<'a> {
         if let Some(rows) = self.rows.as_ref().filter(|rows| rows.finds(k, self.quantizer.dim())) {
             return self.search_decoded_by(&**rows, queries, k);
         }
-        // Work for every thread. Nothing that is found depends on it: either all groups are large enough for what several queries
-        // share, or none is.
+        // Work for every thread. Results do not depend on it: either all groups are large enough for the code that
+        // serves several queries, or none is.
         let n = queries.nrows();
         let groups = if n < FEW { n } else { (2 * rayon::current_num_threads()).min(n / FEW).max(n.div_ceil(QUERIES)) };
         let groups: Vec<_> = (0..groups).map(|g| queries.slice(s![g * n / groups..(g + 1) * n / groups, ..])).collect();
@@ -91,7 +92,7 @@ impl<'a> CodeSearch<'a> {
         }
     }
 
-    /// Decodes part by part, and has the nearest rows of each found.
+    /// Decodes part by part, and finds the nearest rows of each part on the device.
     fn search_decoded_by(
         &self,
         search: &dyn RowSearch,
@@ -112,7 +113,7 @@ impl<'a> CodeSearch<'a> {
         Ok(tops.iter_mut().map(TopK::drain_sorted).collect())
     }
 
-    /// Decodes block by block, selects what may be among the nearest, and scores that exactly.
+    /// Decodes block by block, selects the candidates for the nearest rows, and scores these exactly.
     fn search_decoded(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let (size, dim) = (self.quantizer.code_size(), self.quantizer.dim());
         let queries = &*row_major(&queries);
@@ -212,7 +213,7 @@ mod tests {
     use serde_json::json;
     use std::path::Path;
 
-    /// What a search finds depends on codes alone: not on the number of threads, nor on how queries come in.
+    /// Results depend on codes alone: not on the number of threads, nor on the grouping of queries.
     #[test]
     fn searches_agree_over_threads_batches_and_a_full_sort() {
         let source = datasets::Source::parse(&json!({ "synthetic": "gaussian", "dim": 12, "n": 3000, "queries": 70 }));
@@ -242,7 +243,7 @@ mod tests {
                 let exact =
                     datasets::truth::exact_neighbors(decoded.view(), data.queries.view(), space, 10, Isa::widest());
                 for (found, exact) in found.iter().zip(&exact) {
-                    // Equal codes and near ties may swap; nothing farther than the true tenth may come in.
+                    // Equal codes and near-ties may swap; nothing farther than the true tenth may be returned.
                     let limit = exact[9].score + 1e-4 * exact[9].score.abs().max(1.0);
                     assert!(found.iter().all(|n| n.score <= limit), "{name} {space}");
                 }

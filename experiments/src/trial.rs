@@ -15,26 +15,26 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// What the parent asks for.
+/// The request of the parent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
-    /// What to try.
+    /// The trial.
     pub trial: Trial,
     /// The dataset as written.
     pub dataset: Value,
     /// Folder that relative paths start from.
     pub root: PathBuf,
-    /// The files of the dataset as the parent found them. Those that look the same are not read for their digests again.
+    /// The files of the dataset as the parent found them. Unchanged files are not read for their digests again.
     #[serde(default)]
     pub files: Vec<SeenFile>,
-    /// What is known of the dataset.
+    /// Facts of the dataset.
     pub facts: PathBuf,
-    /// Exact neighbours of its queries (ivecs), when some measurement needs them.
+    /// File with the exact neighbours of its queries (ivecs), if a measurement needs them.
     pub truth: Option<PathBuf>,
-    /// Where to save the trained quantizer, when it is to be kept.
+    /// File to save the trained quantizer to, if it is kept.
     #[serde(default)]
     pub model: Option<PathBuf>,
-    /// Which pictures to save, and where, when they are to be kept.
+    /// Which images to save, and where, if they are kept.
     #[serde(default)]
     pub pictures: Option<pictures::Wanted>,
     /// Measurements with their settings.
@@ -43,33 +43,33 @@ pub struct Request {
     pub limits: Limits,
 }
 
-/// What the child answers, one per line.
+/// The messages of the child, one per line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Message {
-    /// What it is doing now.
+    /// It has entered a phase.
     Phase(String),
-    /// It is done.
+    /// It has finished.
     Values(Vec<Measured>),
-    /// It cannot go on.
+    /// It has failed.
     Failed(Failure),
 }
 
-/// Why a trial did not succeed.
+/// Why a trial failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// In words.
+    /// The reason as text.
     pub reason: String,
-    /// What was at fault, as far as it is known.
+    /// The cause, if it is known.
     pub cause: Cause,
 }
 
-/// Puts a cause beside the words of an error.
+/// Adds a cause to the text of an error.
 fn because<E: std::fmt::Display>(cause: Cause) -> impl Fn(E) -> Failure {
     move |error| Failure { reason: error.to_string(), cause }
 }
 
-/// A failure of a method or a measurement, at the step named.
+/// A failure of a method or a measurement in the given step.
 fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
     move |error| {
         let cause = if matches!(error, MethodError::Backend(_)) { Cause::Device } else { Cause::Trial };
@@ -77,21 +77,22 @@ fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
     }
 }
 
-/// Reads one [`Request`] from `input` and answers on `output`. Whatever goes wrong is an answer too.
+/// Reads one [`Request`] from `input` and answers on `output`. Every failure is an answer too.
 ///
 /// # Errors
-/// Only when the answer cannot be written.
+/// The answer cannot be written.
 pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &Surroundings) -> std::io::Result<()> {
     follow_parent();
-    // Plain words, one line: under a memory limit, collecting a backtrace would need memory that is not there, while
-    // holding the lock that reporting its absence needs.
+    // A single line without a backtrace: under a memory limit, collecting a backtrace would need memory that is not
+    // available, while holding the lock that reporting the failure needs.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
-    // The folder that a long run was started from may be gone by now; the autodiff library looks for settings there and panics.
+    // The folder that a run was started from may have been deleted; the autodiff library reads settings there and
+    // panics.
     if std::env::current_dir().is_err() {
         let _ = std::env::set_current_dir(std::env::temp_dir());
     }
     let mut text = String::new();
-    // On a line of its own, whatever a library has written before.
+    // Starts a new line, in case a library has written before.
     let mut say = |message: &Message| {
         let line = serde_json::to_string(message)?;
         output.write_all(format!("\n{line}\n").as_bytes())?;
@@ -110,7 +111,7 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &S
     say(&answer.map_or_else(Message::Failed, Message::Values))
 }
 
-/// Ties the life of this process to its parent's, before anything else is done.
+/// Makes this process end with its parent, before anything else is done.
 fn follow_parent() {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
@@ -217,7 +218,8 @@ fn save_model(path: &Path, file: &[u8]) -> Result<(), String> {
     record::write_atomically(path, file).map_err(|e| e.to_string())
 }
 
-/// The exact neighbours, which are used as row numbers: a file of another dataset must not lead beyond the rows.
+/// Reads the exact neighbours. They are used as row numbers, so a file of another dataset must not exceed the number of
+/// rows.
 fn read_truth(path: &Path, data: &Dataset) -> Result<Truth, String> {
     let ids = format::read_ids(path).map_err(|e| e.to_string())?;
     let rows = data.base.nrows();

@@ -69,7 +69,7 @@ impl fmt::Display for Seconds {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as f64;
-        // The unit that says it in the fewest signs, the largest of those that do.
+        // The unit with the shortest text; the largest of these.
         let written = |(name, scale): (&str, f64)| format!("{}{name}", bytes / scale);
         let fitting = SIZES.into_iter().filter(|(_, scale)| bytes >= *scale);
         let best = fitting.rev().map(written).min_by_key(String::len);

@@ -9,7 +9,7 @@ pub struct Blocks {
     path: PathBuf,
     format: &'static str,
     rows: Box<dyn Rows>,
-    /// Rows taken.
+    /// Rows read so far.
     taken: usize,
 }
 
@@ -34,8 +34,8 @@ impl Blocks {
         self.rows.shape()
     }
 
-    /// Bytes that reading holds at most beside the blocks: the largest piece that the format makes a reader take at one
-    /// go, such as a chunk of HDF5 or a page of Parquet.
+    /// Maximum number of bytes that reading holds besides the blocks: the largest piece that the format forces a reader
+    /// to read at once, such as a chunk of HDF5 or a page of Parquet.
     ///
     /// # Errors
     /// Content that is malformed.
@@ -43,8 +43,8 @@ impl Blocks {
         self.rows.working_bytes().map_err(malformed(&self.path, self.format))
     }
 
-    /// Puts the next `count` rows into `block`, row-major, in place of what it holds; fewer at the end of the file. Tells
-    /// how many there are, none after the last.
+    /// Replaces the content of `block` by the next `count` rows, row-major; fewer at the end of the file. Returns their
+    /// number, 0 after the last row.
     ///
     /// # Errors
     /// Content that is malformed or ends early; a value that is not finite, by its row in the file.
@@ -57,7 +57,7 @@ impl Blocks {
             return Ok(0);
         }
         self.rows.append(count, block).map_err(malformed(&self.path, self.format))?;
-        // Without a branch per value; the place is looked for only when there is one.
+        // No branch per value; the position is searched for only if there is a wrong value.
         if !block.iter().fold(true, |finite, v| finite & v.is_finite())
             && let Some((at, &value)) = block.iter().enumerate().find(|(_, v)| !v.is_finite())
         {

@@ -4,19 +4,19 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-/// The most that a compressed file is believed to grow, values over file bytes: the limit of deflate. A header that
-/// promises more is refused before memory is taken for it.
+/// Largest plausible compression ratio, values over file bytes: the limit of deflate. A header that states more is
+/// refused before memory is allocated.
 const MAX_EXPANSION: u128 = 1032;
 
 thread_local! {
-    /// Contained reads that this thread is in.
+    /// Number of contained reads that this thread is in.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs a reader from another crate. Formats as rich as HDF5 and Parquet leave such readers with asserts that hostile bytes
-/// can trip (parquet 60 has some, rust-hdf5 showed none when fuzzed); here that is one more malformed file and ends no run,
-/// and nothing is printed of it. Nothing of the reader is used again after a panic. Works as long as the profiles leave
-/// `panic = "unwind"`.
+/// Runs a reader from another crate. Readers of rich formats such as HDF5 and Parquet contain assertions that malformed
+/// bytes can trip (parquet 60 has some; fuzzing rust-hdf5 found none). Such a panic becomes an error about a malformed
+/// file, ends no run, and prints nothing. The reader is not used again after a panic. This works as long as the
+/// profiles keep `panic = "unwind"`.
 pub fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     quiet_contained_panics();
     DEPTH.set(DEPTH.get() + 1);
@@ -25,14 +25,14 @@ pub fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, Strin
     result.unwrap_or_else(|_| Err("its parts contradict each other, so that the reader gave up on it".to_owned()))
 }
 
-/// Puts a hook before the present one that passes on all panics but those of threads inside a contained read: a panic that
-/// becomes an error is no news. The hook belongs to the whole process, so there is one, made once.
+/// Installs a panic hook that forwards all panics except those inside a contained read, which become errors. The hook
+/// belongs to the whole process, so it is installed once.
 fn quiet_contained_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            // A thread that is being torn down has no depth any more, and is in no read.
+            // A thread that is being destroyed has no depth, and is in no read.
             if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
                 report(panic);
             }

@@ -7,18 +7,18 @@ use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, Stor
 
 pub struct Hdf5;
 
-/// The dataset that is read when none is named and there is one of this name, as in files of ann-benchmarks.
+/// The dataset that is read if none is named and there is one of this name, as in files of ann-benchmarks.
 const DEFAULT: &str = "train";
 
-/// What stands beside it there: the queries, the nearest rows of each, and an attribute of the file that names the metric.
+/// Other contents of such a file: the queries, the nearest rows of each, and the attribute that names the metric.
 const QUERIES: &str = "test";
 const NEIGHBOURS: &str = "neighbors";
 const METRIC: &str = "distance";
 
-/// Datasets that a message lists; some files hold thousands.
+/// Maximum number of datasets that a message lists; some files hold thousands.
 const MOST_LISTED: usize = 12;
 
-/// Values decoded at a time, unless a row of chunks has more.
+/// Number of values decoded at a time; more if a row of chunks is larger.
 const VALUES_PER_BLOCK: usize = 1 << 18;
 
 fn words(error: Hdf5Error) -> String {
@@ -26,7 +26,7 @@ fn words(error: Hdf5Error) -> String {
 }
 
 fn open(file: &OpenFile) -> Result<H5File, String> {
-    // Locks serve writers beside readers; on folders that are read-only or on a network they fail for no gain.
+    // Locks are for concurrent writers. On read-only and network folders they fail for no benefit.
     H5File::options().locking(FileLocking::Disabled).open(&file.place.file).map_err(words)
 }
 
@@ -43,7 +43,7 @@ fn rows_and_columns(dataset: &H5Dataset) -> Option<[usize; 2]> {
     dataset.shape().try_into().ok()
 }
 
-/// The datasets of two dimensions, as a user would name them, with their shapes.
+/// The two-dimensional datasets by name, with their shapes.
 fn candidates(file: &H5File) -> Vec<(String, [usize; 2])> {
     let mut names = file.dataset_names();
     names.sort_unstable();
@@ -83,7 +83,7 @@ fn values(dataset: &H5Dataset) -> Result<Values, String> {
     }
 }
 
-/// What is known of a dataset before its values are read, checked against the file.
+/// The layout of a dataset, checked against the file before values are read.
 struct Header {
     dataset: H5Dataset,
     values: Values,
@@ -183,7 +183,7 @@ impl Format for Hdf5 {
             let candidates = candidates(&opened);
             let named = |name: &str| candidates.iter().any(|(known, _)| known == name).then(|| name.to_owned());
             let (Some(_), Some(queries)) = (named(DEFAULT), named(QUERIES)) else { return Ok(None) };
-            // An attribute of another type than text names nothing that is known here.
+            // An attribute that is not text names no known metric.
             let metric = opened.attr_string(METRIC).ok().map(|text| text.trim_end_matches('\0').to_owned());
             Ok(Some(Companions { queries, neighbours: named(NEIGHBOURS), metric }))
         })
@@ -199,14 +199,14 @@ impl Format for Hdf5 {
     }
 }
 
-/// Goes through a dataset, whole chunks at a time, whatever number of rows is asked for.
+/// Reads a dataset in whole chunks, for any requested number of rows.
 struct Blocks {
     header: Header,
     /// First row that has not been decoded.
     next: usize,
     /// The block that rows are being taken from.
     decoded: Vec<f32>,
-    /// Values taken of it.
+    /// Number of values used of it.
     taken: usize,
 }
 
@@ -235,7 +235,7 @@ impl Rows for Blocks {
 
     fn working_bytes(&mut self) -> Result<u64, String> {
         let Header { dataset, columns, block, rows, .. } = &self.header;
-        // As stored, put together from chunks, as numbers of up to 8 bytes, and as f32.
+        // The bytes as stored, assembled from chunks, as numbers of up to 8 bytes, and as f32.
         let per_value = 2 * dataset.element_size() as u64 + 8 + 4;
         Ok((*block.min(rows) * columns) as u64 * per_value)
     }

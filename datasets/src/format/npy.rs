@@ -7,10 +7,10 @@ use std::io::{Read, Seek, SeekFrom};
 
 pub struct Npy;
 
-/// Far more than any real header; the length field of a hostile file could ask for 4 GiB.
+/// Far more than any real header has; a malformed length field could ask for 4 GiB.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
-/// Reads the header and checks that the file holds as many values as it promises.
+/// Reads the header and checks that the file holds as many values as it states.
 fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
     let header = NpyHeader::from_reader(file.reader.by_ref().take(MAX_HEADER_BYTES))
         .map_err(|e| format!("bad header: {}", e.to_string().lines().next().unwrap_or("unreadable").trim()))?;
@@ -90,7 +90,7 @@ impl Format for Npy {
     }
 }
 
-/// The type of the values, where it is one that vectors are made of.
+/// The type of the values; None if vectors cannot have it.
 fn number(header: &NpyHeader) -> Option<Number> {
     let DType::Plain(ty) = header.dtype() else { return None };
     let kind = match (ty.type_char(), ty.size_field()) {
@@ -110,7 +110,7 @@ fn number(header: &NpyHeader) -> Option<Number> {
     Some(Number { kind, big_endian: ty.endianness() == Endianness::Big })
 }
 
-/// Fortran order: a column after the other. A block of rows is a piece of each of them.
+/// Reader of Fortran order, which stores one column after another. A block of rows is a piece of each column.
 struct Columns {
     file: OpenFile,
     number: Number,
@@ -121,8 +121,8 @@ struct Columns {
     buffer: Vec<u8>,
 }
 
-/// Rows taken at a time: pieces of columns that are long enough to be read at one go, and few enough to be put together in
-/// the cache.
+/// Rows read at a time: pieces of columns that are long enough to read efficiently, and few enough to assemble in the
+/// cache.
 const ROWS_PER_PIECE: usize = 4096;
 
 impl Rows for Columns {
@@ -139,7 +139,7 @@ impl Rows for Columns {
             let begin = out.len();
             out.resize(begin + rows * dim, 0.0);
             self.buffer.resize(rows * item, 0);
-            // Past the buffer of the reader, which would be filled anew for every piece.
+            // Bypasses the buffer of the reader, which would be refilled for every piece.
             let file = self.file.reader.get_mut();
             for column in 0..dim {
                 let at = self.start + ((column * n + self.next) * item) as u64;

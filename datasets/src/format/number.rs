@@ -41,7 +41,7 @@ impl Number {
         }
     }
 
-    /// Puts the numbers in `bytes` into `places`, as far as there are both.
+    /// Writes the numbers in `bytes` to `places`, as many as both hold.
     pub fn fill<'a>(self, bytes: &[u8], places: impl Iterator<Item = &'a mut f32>) {
         macro_rules! walk {
             ($type:ty, $convert:expr) => {{
@@ -76,10 +76,10 @@ impl Number {
     }
 }
 
-/// Bytes that pass from the file into numbers at a time.
+/// Bytes converted at a time.
 pub const BUFFER_BYTES: usize = 1 << 18;
 
-/// Rows whose numbers follow each other from the present position of the file on.
+/// Reader of rows that are stored contiguously from the current position.
 pub struct Packed {
     pub file: OpenFile,
     pub number: Number,

@@ -27,7 +27,7 @@ fn open(file: &OpenFile) -> Result<SerializedFileReader<File>, String> {
     SerializedFileReader::new(file).map_err(words)
 }
 
-/// A column of the table, and which of the leaves of the schema holds its numbers if they are lists.
+/// A column of the table, and the leaf of the schema that holds its numbers.
 struct Column {
     name: String,
     kind: String,
@@ -69,7 +69,7 @@ fn columns(schema: &SchemaDescriptor) -> Vec<Column> {
     roots.iter().enumerate().map(column).collect()
 }
 
-/// A number of two bytes; what is none becomes NaN, which no vector may hold.
+/// A number of two bytes; anything else becomes NaN, which no vector may contain.
 fn half(bytes: &FixedLenByteArray) -> f32 {
     bytes.data().first_chunk().map_or(f32::NAN, |bytes| f16::from_le_bytes(*bytes).to_f32())
 }
@@ -88,7 +88,7 @@ fn listed(columns: &[Column]) -> String {
     }
 }
 
-/// What is known of the column before its values are read, checked against the file.
+/// The layout of the column, checked against the file before values are read.
 struct Header {
     reader: SerializedFileReader<File>,
     leaf: usize,
@@ -113,8 +113,7 @@ fn header(file: &OpenFile) -> Result<Header, String> {
     Ok(Header { reader, leaf, rows, values })
 }
 
-/// Passes pages on as long as they hold no more values than the header of the file promised: a page of a few bytes may
-/// claim billions.
+/// Passes on pages while they hold no more values than the header states: a page of a few bytes may claim billions.
 struct Watched {
     pages: Box<dyn PageReader>,
     left: usize,
@@ -154,7 +153,7 @@ impl Iterator for Watched {
     }
 }
 
-/// Rows gathered and not yet taken, all of the length of the first of the file.
+/// Rows that are complete and not yet used, all as long as the first row of the file.
 struct Gathered {
     values: Vec<f32>,
     /// Rows of the file that are complete.
@@ -162,7 +161,7 @@ struct Gathered {
     dim: Option<usize>,
     /// Length of the row being gathered.
     current: Option<usize>,
-    /// What the last batch left in place of values: scratch.
+    /// Scratch space for the values of a batch.
     definitions: Vec<i16>,
     repetitions: Vec<i16>,
 }
@@ -178,7 +177,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Takes one value or the absence of one. `starts` says that it opens a row.
+    /// Adds one value, or a missing value. `starts` says whether it begins a row.
     fn level(&mut self, starts: bool, present: bool) -> Result<(), String> {
         if starts {
             self.finish_row()?;
@@ -192,7 +191,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Reads the next batch of a column; tells whether there was one.
+    /// Reads the next batch of a column. Returns whether there was one.
     fn batch<T: DataType>(
         &mut self,
         column: &mut ColumnReaderImpl<T>,
@@ -215,12 +214,12 @@ impl Gathered {
     }
 }
 
-/// Goes through the row groups.
+/// Reads the row groups in order.
 struct Groups {
     header: Header,
     /// The next row group to open.
     next: usize,
-    /// The column in the row group being read, and the definition level of a value that is there.
+    /// The column in the current row group, and the definition level of a present value.
     column: Option<(ColumnReader, i16)>,
     gathered: Gathered,
     /// Rows taken.
@@ -239,7 +238,7 @@ impl Groups {
         group.get_column_page_reader(self.header.leaf).map_err(words)
     }
 
-    /// Gathers more; tells whether there was more.
+    /// Reads more rows. Returns whether there were any.
     fn gather(&mut self) -> Result<bool, String> {
         let Some((column, present)) = &mut self.column else {
             if self.next == self.header.reader.num_row_groups() {
@@ -271,7 +270,7 @@ impl Groups {
         Ok(true)
     }
 
-    /// Goes through everything that is left and tells what is off with it.
+    /// Reads everything that is left and reports what is wrong with it.
     fn check(&mut self) -> Result<(), String> {
         while self.gather()? {
             self.gathered.values.clear();
@@ -305,7 +304,7 @@ impl Rows for Groups {
                 if let Some(found) = self.gathered.dim.filter(|found| *found != dim) {
                     return Err(format!("row 0 has {found} components, its header states {dim}"));
                 }
-                // Taken as they come, so that no more than a batch waits here.
+                // Processed as they come, so that at most one batch is held here.
                 out.extend(self.gathered.values.drain(..ready * dim));
                 self.taken += ready;
                 left -= ready;
@@ -328,7 +327,7 @@ impl Rows for Groups {
                 let expansion = column.uncompressed_size() / column.compressed_size().max(1) + 1;
                 dictionary = dictionary.max(u64::try_from(bytes.saturating_mul(expansion)).unwrap_or(0));
             }
-            // A page compressed and not, as levels and numbers; and the rows gathered of it, as read and as f32.
+            // A page compressed and uncompressed, as levels and numbers; and its rows, as read and as f32.
             let dim = self.shape().1 as u64;
             Ok(3 * dictionary + largest * (8 + 8 + 4) + ROWS_PER_BATCH as u64 * dim * (8 + 4 + 4))
         })
@@ -369,7 +368,7 @@ impl Format for Parquet {
                 return Ok((0, 0));
             }
             if !header.values.is_multiple_of(header.rows) {
-                // Some row is not like the others; reading finds out which.
+                // Some row has another length; reading finds out which.
                 let (values, rows) = (header.values, header.rows);
                 Groups::new(header).check()?;
                 return Err(format!("{values} values make no {rows} rows of one length"));

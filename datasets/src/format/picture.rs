@@ -10,16 +10,16 @@ use super::contain::contained;
 use super::{Format, OpenFile, Rows, read_exact};
 use std::io::{BufRead, Seek, SeekFrom};
 
-/// Values of a pixel.
+/// Values per pixel.
 pub const CHANNELS: usize = 3;
 
-/// Patches that are cut when nothing else is asked for.
+/// Default patch size.
 pub const DEFAULT_PATCH: usize = 8;
 
-/// Beyond this side patches are no vectors that any method here could learn.
+/// Maximum patch size: larger patches are too long for every method here.
 pub const MAX_PATCH: usize = 256;
 
-/// A kind of picture file.
+/// An image file format.
 pub struct Pictures {
     name: &'static str,
     extensions: &'static [&'static str],
@@ -69,14 +69,14 @@ impl Pictures {
     }
 }
 
-/// The smallest file that may hold any picture of up to 16 million values: an even area takes next to no bytes in WebP.
+/// Files of this size may hold an image of up to 16 million values: in WebP, a uniform area takes almost no bytes.
 const SMALL_FILE: u64 = 1 << 14;
 
-/// The most that a picture is believed to grow, values over file bytes: the limit of deflate, beyond what photographs
-/// reach.
+/// Largest plausible compression ratio of larger images, values over file bytes: the limit of deflate, more than
+/// photographs reach.
 const MAX_EXPANSION: u128 = 1032;
 
-/// Refuses sizes that a file of `length` bytes cannot justify, before memory is taken for them.
+/// Refuses image sizes that are implausible for a file of `length` bytes, before memory is allocated.
 fn plausible(Size { width, height }: Size, length: u64) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("its header states {width}×{height} pixels"));
@@ -92,7 +92,7 @@ fn plausible(Size { width, height }: Size, length: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The side of the patches that a place asks for.
+/// The patch size that a path requests.
 fn patch_of(part: Option<&str>) -> Result<usize, String> {
     let Some(part) = part else { return Ok(DEFAULT_PATCH) };
     let side = part.parse().ok().filter(|side| (1..=MAX_PATCH).contains(side));
@@ -135,7 +135,7 @@ impl Format for Pictures {
     }
 }
 
-/// The patches of a picture. Its pixels are decoded all together when the first are asked for.
+/// The patches of an image. All its pixels are decoded at the first request.
 struct Patches {
     file: OpenFile,
     decode: fn(&mut OpenFile, Size) -> Result<Vec<u8>, String>,
@@ -171,13 +171,13 @@ impl Rows for Patches {
         Ok(())
     }
 
-    /// The pixels, and those that a decoder has beside them with their transparency.
+    /// The pixels, and the buffer with transparency that a decoder needs.
     fn working_bytes(&mut self) -> Result<u64, String> {
         Ok(3 * self.size.bytes() as u64)
     }
 }
 
-/// Colours without transparency. What would be seen behind transparent pixels is unknown, so these are refused.
+/// Colours without transparency. Transparent pixels are refused, because the background is unknown.
 fn opaque(pixels: &[u8], channels: usize) -> Result<Vec<u8>, String> {
     let (colours, alpha) = match channels {
         4 => (3, true),
@@ -201,7 +201,7 @@ fn rewind(file: &mut OpenFile) -> Result<(), String> {
     file.reader.rewind().map_err(|e| e.to_string())
 }
 
-/// A decoder's words on one line.
+/// The error message of a decoder on one line.
 fn words(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     if text.contains("failed to fill whole buffer") { "it ends early".to_owned() } else { text }
@@ -255,8 +255,8 @@ fn webp_size(file: &mut OpenFile) -> Result<Size, String> {
     Ok(size)
 }
 
-/// The picture inside an extended file must be of the size that its outer header says: the decoder takes memory for
-/// the inner one before it compares them.
+/// The image inside an extended file must have the size that the outer header states: the decoder allocates memory for
+/// the inner size before it compares them.
 fn same_frame(file: &mut OpenFile, size: Size) -> Result<(), String> {
     let mut at = 12;
     while at + 18 <= file.length {

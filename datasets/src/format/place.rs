@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 pub struct Place {
     /// The file itself.
     pub file: PathBuf,
-    /// The array within it; `None` leaves the choice to the format.
+    /// The array within it; None means the default of the format.
     pub part: Option<String>,
 }
 
 impl Place {
-    /// Reads a path as a user writes it. The first `#` that follows a known extension ends the file's name, so that other
-    /// names may contain the character: `run#3.npy` is a file, `set.h5#group/rows` names an array.
+    /// Parses a path. The first `#` after a known extension ends the name of the file, so that other names may contain
+    /// the character: `run#3.npy` is a file, `set.h5#group/rows` names an array.
     pub fn of(path: &Path) -> Place {
         let whole = || Place { file: path.to_owned(), part: None };
-        // A path that is no Unicode has no part that could be compared with a name.
+        // A path that is not Unicode cannot contain an array name.
         let Some(text) = path.to_str() else { return whole() };
         let mut marks = text.match_indices('#').map(|(at, _)| (&text[..at], &text[at + 1..]));
         marks
@@ -35,7 +35,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The extension in lower case, empty where there is none.
+/// The extension in lower case; empty if there is none.
 pub(super) fn extension(path: &Path) -> String {
     path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase()
 }

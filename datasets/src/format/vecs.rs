@@ -70,7 +70,7 @@ impl Format for Vecs {
     }
 }
 
-/// Goes through rows, whose dimensions must all be that of the first.
+/// Reads rows, all of which must have the dimension of the first.
 struct Walker {
     file: OpenFile,
     number: Number,
@@ -80,7 +80,7 @@ struct Walker {
 }
 
 impl Walker {
-    /// Hands over the bytes of the values of each of the next rows.
+    /// Passes on the bytes of the values of each of the next rows.
     fn each(&mut self, count: usize, mut take: impl FnMut(&[u8])) -> Result<(), String> {
         let dim = self.shape.1;
         let row_bytes = HEAD + dim * self.number.bytes();

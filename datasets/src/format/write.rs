@@ -6,7 +6,7 @@ use crate::DatasetError;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Values that files are written with.
+/// The type of values in an output file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Vectors.
@@ -24,7 +24,7 @@ impl Written {
     }
 }
 
-/// What stands in a file beside the values of its rows.
+/// What a file holds besides the values of its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Before all rows.
@@ -37,7 +37,7 @@ pub struct Layout {
 /// `.fvecs` or `.fbin` for vectors, `.bvecs` or `.u8bin` for codes.
 ///
 /// # Errors
-/// Another extension; a shape that the format has no room for.
+/// An unsuitable extension; a shape that the format cannot hold.
 pub fn layout(path: &Path, values: Written, shape: (usize, usize)) -> Result<Layout, DatasetError> {
     let written = extension(path);
     let format = FORMATS.iter().find(|f| f.extensions().contains(&written.as_str()));
@@ -51,7 +51,7 @@ pub fn layout(path: &Path, values: Written, shape: (usize, usize)) -> Result<Lay
     }
 }
 
-/// Numbers turned into bytes at a time.
+/// Numbers converted to bytes at a time.
 const VALUES: usize = 1 << 14;
 
 impl Layout {

@@ -55,7 +55,7 @@ impl Measure for Recall {
         let mut out = Vec::new();
         for &factor in &self.rerank {
             let path = if factor == 0 { found.path.to_owned() } else { rerank_path(factor) };
-            // More neighbours than there are rows is no question.
+            // A k larger than the number of rows is skipped.
             for &k in self.k.iter().filter(|k| **k <= base.nrows()) {
                 let returned: Truth = if factor == 0 {
                     found.neighbors.iter().map(|row| row.iter().take(k).map(|n| n.id).collect()).collect()

@@ -67,7 +67,7 @@ impl Measure for Signal {
             }
             Some(datasets::Signal::Frames { per_second }) => {
                 let mut out = vec![Measured::new("bits_per_second", bits * per_second, "bit/s")];
-                // Rows of unit length are no log-mel values any more.
+                // Rows of unit length are no longer log-mel values.
                 if subject.data.metric != Metric::Cosine {
                     out.push(Measured::new("log_mel_rmse", rmse(base, decoded), "1"));
                 }
@@ -85,7 +85,7 @@ fn of_pictures(
     decoded: ArrayView2<'_, f32>,
 ) -> Vec<Measured> {
     let mut out = vec![Measured::new("bits_per_pixel", bits / (patch * patch) as f64, "bit/pixel")];
-    // Whole numbers, so that their sum does not depend on the order.
+    // Integers, so that their sum does not depend on the order.
     let errors: Vec<u64> = (0..base.nrows())
         .into_par_iter()
         .map(|row| {
@@ -104,7 +104,7 @@ fn of_pictures(
     out
 }
 
-/// `10·log10(255²/MSE)` of 8-bit values; none where nothing differs, since it is infinite.
+/// `10·log10(255²/MSE)` of 8-bit values; None if nothing differs, because it is infinite.
 fn psnr_db(squared_error: u64, values: usize) -> Option<f64> {
     (squared_error > 0).then(|| 10.0 * (255.0 * 255.0 * values as f64 / squared_error as f64).log10())
 }

@@ -44,7 +44,7 @@ impl Default for Throughput {
     }
 }
 
-/// Single queries timed per repeat, at most.
+/// Maximum number of single queries timed per repeat.
 const LATENCY_QUERIES: usize = 200;
 
 impl Measure for Throughput {
@@ -113,7 +113,8 @@ impl Measure for Throughput {
 }
 
 impl Throughput {
-    /// Microseconds of single queries: until the time of a repeat is up, and at least twenty unless these take ten times as long.
+    /// Microseconds of single queries, until the time of a repeat has passed; at least twenty queries, unless these
+    /// take ten times as long.
     fn latencies(&self, subject: &Subject<'_>, search: &CodeSearch<'_>) -> Result<Vec<f64>, MethodError> {
         let queries = &subject.data.queries;
         let begin = Instant::now();

@@ -16,18 +16,18 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
-/// Far beyond any machine; a slip of the finger otherwise starts a million threads.
+/// Upper bound on threads, far beyond any machine; a typing error would otherwise start a million threads.
 const MAX_THREADS: usize = 4096;
 
 /// Collects faults.
 pub(super) struct Checker<'d> {
     pub(super) document: &'d Document,
     faults: Vec<Fault>,
-    /// Faults beyond those.
+    /// Number of further faults.
     more: usize,
 }
 
-/// Faults that are told at once; a file may have more of them than anybody reads.
+/// Maximum number of faults that are reported; a file may have more than anyone reads.
 const MAX_FAULTS: usize = 50;
 
 impl<'d> Checker<'d> {
@@ -51,7 +51,7 @@ impl<'d> Checker<'d> {
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
     }
 
-    /// A fault at the value of a pointer, or at the key of what holds several.
+    /// A fault at the value of a pointer, or at its key if the value is a container.
     pub(super) fn fault(&mut self, pointer: &str, message: impl Into<String>, help: Option<String>) {
         self.push(self.document.locate(pointer), message, help);
     }
@@ -61,8 +61,8 @@ impl<'d> Checker<'d> {
         self.push(self.document.locate_key(pointer), message, help);
     }
 
-    /// A fault of a parameter below `pointer`: at the parameter if it stands in the document, else at its parent. An
-    /// unknown or merely present key is marked itself.
+    /// A fault of a parameter below `pointer`: at the parameter if the document has it, otherwise at its parent. An
+    /// unknown key, or one without a scalar value, is marked itself.
     pub(super) fn param(&mut self, pointer: &str, error: &ParamError) {
         let below = error.param.as_ref().map_or(pointer.to_owned(), |param| format!("{pointer}/{param}"));
         if error.message.starts_with("unknown key") {
@@ -129,7 +129,7 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
     }
 }
 
-/// Devices by the names of their backends, each once; and what the one that is not the processor is called.
+/// The names of the requested backends without repetition, and the name of the GPU if one is used.
 pub(super) fn resolve_devices(
     experiment: &Experiment,
     here: &Devices,
@@ -212,19 +212,19 @@ pub(super) fn resolve_datasets(
     (datasets, skipped)
 }
 
-/// Whether a text can stand in tables and legends.
+/// Whether a text is usable in tables and legends.
 fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && text.chars().count() <= MAX_LABEL && !text.contains(char::is_control)
 }
 
-/// Bytes of all rows as f32; the largest number when there are more than that.
+/// Bytes of all rows as f32; the largest number on overflow.
 fn bytes_needed(summary: &datasets::Summary) -> u64 {
     let rows =
         [summary.train, summary.base, summary.queries].into_iter().try_fold(0u64, |sum, n| sum.checked_add(n as u64));
     rows.and_then(|rows| rows.checked_mul(4 * summary.dim as u64)).unwrap_or(u64::MAX)
 }
 
-/// Points at the path of a file source, at the images of an image source, at the kind of a synthetic one.
+/// The pointer to the path of a file source, the images of an image source, or the distribution of a random source.
 fn pointer_of_file(pointer: &str, written: &Value) -> String {
     ["path", "images", "synthetic"]
         .into_iter()
@@ -260,7 +260,7 @@ pub(super) fn resolve_measures(
     measures
 }
 
-/// Whether what was written, not what a default says, can be asked of the datasets.
+/// Checks that the datasets can satisfy what the file requests; defaults are not checked.
 pub(super) fn check_questions(
     datasets: &[PlannedDataset],
     measures: &[(String, Box<dyn Measure>)],

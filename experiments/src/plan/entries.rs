@@ -15,7 +15,7 @@ pub(super) struct LabelledMethod {
     pub(super) series: String,
 }
 
-/// An entry whose method is known and whose sweep is sound.
+/// An entry with a known method and a valid sweep.
 struct Entry<'e> {
     pointer: String,
     name: &'e str,
@@ -24,7 +24,7 @@ struct Entry<'e> {
     combinations: Vec<Combination<'e>>,
 }
 
-/// Reads the methods, one for each combination of swept values, with the place where it is written.
+/// Reads the methods, one for each combination of swept values, with its location in the file.
 pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, Place)> {
     let entries: Vec<Entry<'_>> =
         experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
@@ -35,7 +35,7 @@ pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>
         }
     }
     let mut methods = Vec::new();
-    // What each label stands for, and what each method is called.
+    // The method of each label, and the label of each method.
     let mut meanings: HashSet<String> = HashSet::new();
     let mut names: HashMap<(&'static str, String), String> = HashMap::new();
     for Entry { pointer, name, params, template, combinations } in &entries {
@@ -67,7 +67,7 @@ pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>
                     break;
                 }
             };
-            // The same trials would be counted twice, or one of two names would be lost.
+            // Otherwise the same trials would be counted twice, or one of two names would be lost.
             let meaning = (method.name(), method.params().to_string());
             if let Some(other) = names.get(&meaning) {
                 let message = format!("this is the same method as `{other}` before it");
@@ -92,7 +92,7 @@ fn swept(combination: &Combination<'_>) -> Map<String, Value> {
     combination.iter().map(|(key, _, value)| ((*key).clone(), (*value).clone())).collect()
 }
 
-/// Reads what stands beside the parameters of an entry: its method's name, sweep and label.
+/// Reads the keys of an entry: the name of its method, the sweep and the label.
 fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker<'_>) -> Option<Entry<'e>> {
     let pointer = format!("/methods/{i}");
     let names: Vec<&String> = entry.keys().filter(|key| !["sweep", "label"].contains(&key.as_str())).collect();
@@ -136,7 +136,7 @@ fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker
     Some(Entry { pointer, name, params: &entry[name], template, combinations })
 }
 
-/// Where a method and its parameters are written.
+/// The location of a method and its parameters.
 pub(super) struct Place {
     /// The entry of the list.
     entry: String,
@@ -147,7 +147,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Where the last of the swept values stands, or the method.
+    /// The location of the last swept value, or of the method.
     fn last(&self) -> String {
         match self.swept.last() {
             Some((name, position)) => format!("{}/sweep/{}/{position}", self.entry, escape(name)),
@@ -155,7 +155,7 @@ impl Place {
         }
     }
 
-    /// Reports an error of a parameter: at the swept value if it comes from the sweep, else below the method.
+    /// Reports an error of a parameter: at the swept value if it comes from the sweep, otherwise below the method.
     pub(super) fn report(&self, error: &ParamError, checker: &mut Checker<'_>) {
         let first = error.param.as_deref().and_then(|param| param.split('/').next()).unwrap_or("");
         match self.swept.iter().find(|(name, _)| name == first) {
@@ -196,7 +196,7 @@ fn sweep<'e>(written: Option<&'e Value>, pointer: &str, checker: &mut Checker<'_
     for (key, values) in map {
         let values = match values {
             Value::Array(values) if !values.is_empty() => &values[..],
-            // As everywhere, one value is a list of one.
+            // A single value is a list of one, as everywhere.
             value if !value.is_null() && !value.is_array() => std::slice::from_ref(value),
             _ => {
                 let pointer = format!("{pointer}/{}", escape(key));

@@ -7,16 +7,16 @@ use crate::experiment::Experiment;
 use crate::units::ByteSize;
 use serde_json::{Map, Value};
 
-/// Trials of one experiment.
+/// Maximum number of trials of an experiment.
 pub(super) const MAX_TRIALS: u64 = 100_000;
 
-/// Bytes that the parameters and settings of all trials may take together, as they are written.
+/// Maximum number of bytes of the parameters and settings of all trials, as written.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Bytes of a value beside its text, roughly.
+/// Approximate bytes of a value besides its text.
 const VALUE_BYTES: u64 = 64;
 
-/// Refuses what expands to too much; tells whether it may be expanded.
+/// Refuses an experiment that expands to too much. Returns whether it may be expanded.
 pub(super) fn check(experiment: &Experiment, checker: &mut Checker<'_>) -> bool {
     let count = |n: usize| n as u64;
     let datasets = count(experiment.datasets.len());
@@ -64,7 +64,7 @@ pub(super) fn check(experiment: &Experiment, checker: &mut Checker<'_>) -> bool 
     true
 }
 
-/// The lists of a sweep. What is no list counts as one value; its mistake is told where it is read.
+/// The lists of a sweep. A value that is not a list counts as one value; the error is reported where it is read.
 fn lists(entry: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value, u64)> {
     let sweep = entry.get("sweep").and_then(Value::as_object);
     sweep.into_iter().flatten().map(|(key, list)| (key, list, list.as_array().map_or(1, Vec::len).max(1) as u64))
@@ -74,7 +74,8 @@ fn combinations(entry: &Map<String, Value>) -> u64 {
     lists(entry).fold(1, |product, (_, _, values)| product.saturating_mul(values))
 }
 
-/// Bytes of the parameters of all combinations: what is fixed in each, and each swept value in its share of them.
+/// Bytes of the parameters of all combinations: fixed parameters in each of them, and each swept value in its share of
+/// them.
 fn combined_bytes(entry: &Map<String, Value>, combinations: u64) -> u64 {
     let fixed = entry.iter().filter(|(key, _)| *key != "sweep").map(|(key, value)| bytes(key, value));
     let fixed = fixed.sum::<u64>().saturating_mul(combinations);

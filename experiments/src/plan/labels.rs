@@ -9,24 +9,24 @@ use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use strict::nearest_name;
 
-/// Characters of the longest label: names stand in tables, legends and file names.
+/// Maximum number of characters of a label: names appear in tables, legends and file names.
 pub(super) const MAX_LABEL: usize = 200;
 
 /// A parameter as it was written: the path to it, and its value.
 type Leaf = (String, Value);
 
-/// What was written of each method, to tell what differs.
+/// The written parameters of each method, to find out which differ.
 #[derive(Default)]
 pub(super) struct Written {
-    /// By method and path, the values seen.
+    /// The values seen, by method and path.
     seen: HashMap<(String, String), HashSet<String>>,
-    /// By method, how many entries wrote each path, and how many entries there are.
+    /// For each method, the number of entries, and how many of them wrote each path.
     counts: HashMap<String, usize>,
     paths: HashMap<(String, String), usize>,
 }
 
 impl Written {
-    /// Takes note of one method with its parameters, swept ones included.
+    /// Records one method with its parameters, including swept ones.
     pub(super) fn note(&mut self, name: &str, params: &Value) {
         *self.counts.entry(name.to_owned()).or_default() += 1;
         for (path, value) in leaves(params) {
@@ -36,7 +36,7 @@ impl Written {
         }
     }
 
-    /// Whether methods of this name differ in what stands at a path, or in whether something does.
+    /// Whether entries of this method differ in the value at a path, or in whether there is one.
     fn differs(&self, name: &str, path: &str) -> bool {
         let key = (name.to_owned(), path.to_owned());
         let values = self.seen.get(&key).map_or(0, HashSet::len);
@@ -48,13 +48,13 @@ impl Written {
         self.name(name, params, |_| true)
     }
 
-    /// The name of a method's curve without a template: numbers are what changes along a curve, and not part of it.
+    /// The name of a method's curve without a template. Numbers change along a curve, so they are left out.
     pub(super) fn series(&self, name: &str, params: &Value) -> String {
         self.name(name, params, |value| !value.is_number())
     }
 
     fn name(&self, name: &str, params: &Value, wanted: impl Fn(&Value) -> bool) -> String {
-        // Parameters that are one text name themselves.
+        // A parameter that is a single string is its own name.
         if let Some(text) = params.as_str() {
             return cut(text.to_owned());
         }
@@ -64,7 +64,7 @@ impl Written {
     }
 }
 
-/// A label as it is shown; what no screen and no table has room for is left out.
+/// A label as shown; characters that cannot be displayed are removed.
 fn cut(label: String) -> String {
     match label.char_indices().nth(MAX_LABEL) {
         None => label,
@@ -72,7 +72,7 @@ fn cut(label: String) -> String {
     }
 }
 
-/// Every parameter that is no mapping, by its path.
+/// Every parameter that is not a mapping, by path.
 fn leaves(params: &Value) -> Vec<Leaf> {
     fn walk(value: &Value, path: &str, found: &mut Vec<Leaf>) {
         match value.as_object().filter(|map| !map.is_empty()) {
@@ -91,7 +91,7 @@ fn leaves(params: &Value) -> Vec<Leaf> {
     found
 }
 
-/// A value in the words of YAML, on one line.
+/// A value as YAML on one line.
 fn words(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -107,7 +107,7 @@ fn words(value: &Value) -> String {
 /// A template with `{param}` replaced by its value, and `{training.epochs}` by that of a nested one.
 ///
 /// # Errors
-/// A name that is no parameter; a result that is no label.
+/// An unknown parameter name; an invalid label.
 pub(super) fn fill(template: &str, name: &str, params: &Value) -> Result<String, ParamError> {
     let mut text = String::new();
     let mut rest = template;
@@ -138,13 +138,13 @@ pub(super) fn fill(template: &str, name: &str, params: &Value) -> Result<String,
     Ok(text)
 }
 
-/// The name of a curve: the template without the words that change from point to point.
+/// The name of a curve: the template without the parts that change from point to point.
 pub(super) fn series(template: &str) -> String {
     let words: Vec<&str> = template.split_whitespace().filter(|word| !word.contains('{')).collect();
     if words.is_empty() { template.to_owned() } else { words.join(" ") }
 }
 
-/// The parameters of a method with those that come from its sweep.
+/// The parameters of a method, including those of its sweep.
 pub(super) fn combined(params: &Value, swept: &Map<String, Value>) -> Value {
     match (params, swept.is_empty()) {
         (params, true) => params.clone(),
