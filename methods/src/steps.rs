@@ -23,7 +23,7 @@ pub struct Step {
     pub run: fn(&Setting<'_>) -> Result<Timing, Failure>,
 }
 
-/// All of them. Another one is one more line.
+/// All steps. To add one, add a line.
 pub const STEPS: &[Step] = &[
     Step { name: "assign-4k", run: |setting| assign(setting, 4096) },
     Step { name: "assign-64k", run: |setting| assign(setting, 65_536) },
@@ -48,7 +48,7 @@ const DIM: usize = 128;
 const ROWS: u64 = 1;
 const CODEWORDS: u64 = 2;
 
-/// Rows that are looked at after each measurement.
+/// Number of rows that are checked after each measurement.
 const LOOKED_AT: usize = 64;
 
 /// Rows that the processor takes for a k-means iteration, and its threads.
@@ -84,13 +84,13 @@ pub struct Timing {
     pub k: usize,
     /// Seconds by the device's clock, one per repeat.
     pub seconds: Vec<f64>,
-    /// What has to be done one after the other, at least.
+    /// Work that cannot overlap, as a lower bound.
     pub work: Vec<Work>,
-    /// Bytes of the input: those of less than the cache say little.
+    /// Bytes of the input. Inputs smaller than the cache say little.
     pub input_bytes: f64,
-    /// What passes between host and device apart from that: direction, bytes, seconds.
+    /// Further transfers between host and device: direction, bytes, seconds.
     pub transfers: Vec<(&'static str, f64, f64)>,
-    /// Whatever else: metric, value, unit.
+    /// Other values: metric, value, unit.
     pub notes: Vec<(&'static str, f64, &'static str)>,
 }
 
@@ -122,7 +122,7 @@ impl std::fmt::Display for Failure {
 }
 
 impl Setting<'_> {
-    /// Of rows so many at this scale.
+    /// Number of rows at this scale.
     pub fn rows(&self, n: usize) -> usize {
         ((n as f64 * self.scale) as usize).clamp(100, 1 << 31)
     }
@@ -132,7 +132,7 @@ impl Setting<'_> {
         (100.0 * self.scale).min(1.0)
     }
 
-    /// Of codewords so many.
+    /// Number of codewords at this scale.
     pub fn codewords(&self, k: usize) -> usize {
         ((k as f64 * self.shrink()) as usize).max(16)
     }
@@ -191,7 +191,7 @@ fn middle(seconds: &[f64]) -> f64 {
     low.zip(high).map_or(f64::NAN, |(low, high)| 0.5 * (low + high))
 }
 
-/// Judges the choice of a few rows.
+/// Checks the assignment of a few rows.
 fn look(
     setting: &Setting<'_>,
     n: usize,

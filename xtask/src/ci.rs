@@ -126,8 +126,8 @@ fn dependencies() -> Result<Outcome, Mistakes> {
     Ok(problems.into())
 }
 
-/// The packages that may hold unsafe code, and what their lints must deny of it: clippy then sees to it that each use is one operation
-/// and says why it is sound. All other packages take their lints from the workspace, which denies unsafe code.
+/// The packages that may contain unsafe code, and what their lints must deny: clippy then ensures that each use is a
+/// single operation with a safety comment. All other packages use the lints of the workspace, which deny unsafe code.
 const UNSAFE_PACKAGES: [&str; 2] = ["methods/cpu", "methods/cuda"];
 const UNSAFE_LINTS: [(&str, &str); 3] = [
     ("rust", "unsafe_op_in_unsafe_fn"),
@@ -146,7 +146,7 @@ fn unsafe_code() -> Result<Outcome, Mistakes> {
     Ok(problems.into())
 }
 
-/// What is wrong with the lints of a package, or of the workspace.
+/// Problems with the lints of a package or of the workspace.
 fn unsafe_lints(package: &str, lints: &toml::Value, workspace: bool) -> Vec<String> {
     let level = |group: &str, lint: &str| lints.get(group).and_then(|group| group.get(lint)).and_then(|l| l.as_str());
     let mut problems = Vec::new();
@@ -162,7 +162,7 @@ fn unsafe_lints(package: &str, lints: &toml::Value, workspace: bool) -> Vec<Stri
     problems
 }
 
-/// Whether a file takes back what its package denies, or what all packages do.
+/// Finds a file that allows what its package denies.
 fn allows_unsafe(path: &Path, text: &str) -> Option<String> {
     let may = UNSAFE_PACKAGES.iter().any(|package| path.starts_with(package));
     let lints = UNSAFE_LINTS.iter().map(|(_, lint)| *lint).chain((!may).then_some("unsafe_code"));
@@ -233,7 +233,7 @@ mod tests {
         let problems = unsafe_lints("methods/cpu", &lints(documented), false);
         assert_eq!(problems, ["methods/cpu/Cargo.toml does not deny `multiple_unsafe_ops_per_block`"]);
         assert_eq!(unsafe_lints(".", &lints(documented), true).len(), 2);
-        // In pieces, so that this file does not say it itself; a quotation mark on the line changes nothing.
+        // In pieces, so that this file does not contain it itself; a quotation mark on the line changes nothing.
         let allow = |lint: &str| format!("#![{}({lint})] // \"\n", "allow");
         let told = |path: &str, lint: &str| allows_unsafe(Path::new(path), &allow(lint)).is_some();
         assert!(told("xtask/src/a.rs", "unsafe_code") && !told("methods/cpu/src/a.rs", "unsafe_code"));

@@ -6,11 +6,11 @@ use methods::MethodError;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::io::IsTerminal;
 
-/// One or more mistakes in a request; ends the program with exit code 2.
+/// One or more errors in a request; the program ends with exit code 2.
 pub struct Mistakes(Vec<Fault>);
 
 impl Mistakes {
-    /// A mistake without a place in a file.
+    /// An error without a location in a file.
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Mistakes {
         Mistakes(vec![Fault::new(message, help)])
     }

@@ -156,7 +156,7 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
     Ok(())
 }
 
-/// Runs one experiment; tells whether a trial failed.
+/// Runs one experiment. Returns whether a trial failed.
 fn run_one(
     document: Document,
     mut plan: Plan,
@@ -172,8 +172,7 @@ fn run_one(
     };
     let program = std::env::current_exe()
         .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
-    // Only the first run of a process installs the handler; later ones find it there.
-    // The first Ctrl-C ends the run cleanly; a second one does not wait.
+    // Only the first run of a process installs the handler; later runs reuse it.
     let _ = ctrlc::set_handler(|| {
         if INTERRUPT.swap(true, Ordering::SeqCst) {
             std::process::exit(130);

@@ -62,7 +62,7 @@ pub fn summary(coded: &Coded) -> String {
     format!("in {:.2} s ({rate:.0} per second){peak}", coded.seconds)
 }
 
-/// Where and how wide to compute.
+/// Device and threads.
 #[derive(Args)]
 pub struct Resources {
     /// Threads [default: one per core]
@@ -80,7 +80,7 @@ impl Resources {
         Ok(Context::on(backend, seed))
     }
 
-    /// Runs `work` on a pool of so many threads.
+    /// Runs `work` on a pool of the given number of threads.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T, Mistakes> + Send) -> Result<T, Mistakes> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.map_or(0, usize::from)).build();
         pool.map_err(|e| Mistakes::new(format!("threads could not be started: {e}"), "use fewer `--threads`"))?
@@ -105,7 +105,7 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, Mistakes> {
     Array2::from_shape_vec(shape, values).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), ""))
 }
 
-/// A failure of a method at work on a file.
+/// An error of a method while it processes a file.
 pub fn failed(path: &Path) -> impl Fn(MethodError) -> Mistakes {
     move |error| CodingError::Method { path: path.to_owned(), error }.into()
 }
@@ -124,7 +124,7 @@ pub fn check_target(path: &Path) -> Result<(), Mistakes> {
     Ok(())
 }
 
-/// Writes a result in one go: there is no half of it.
+/// Writes a result atomically: it is never incomplete.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Mistakes> {
     record::write_atomically(path, bytes)
         .map_err(|error| Mistakes::new(error.to_string(), "write to another folder, or make room in this one"))

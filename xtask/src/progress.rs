@@ -16,7 +16,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Looks whether standard error is a terminal.
+    /// Detects whether standard error is a terminal.
     pub fn new() -> Progress {
         Progress { bar: None, terminal: std::io::stderr().is_terminal(), done: 0, total: 0 }
     }
@@ -37,10 +37,10 @@ impl Progress {
     }
 }
 
-/// How often a line tells of progress where there is no terminal.
+/// Interval of progress lines without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// Shows how many rows of a file have been worked on: a bar on a terminal, elsewhere a line now and then.
+/// Shows how many rows of a file are done: a bar on a terminal, otherwise a line at intervals.
 pub struct RowProgress {
     bar: Option<ProgressBar>,
     done: usize,
@@ -50,7 +50,7 @@ pub struct RowProgress {
 }
 
 impl RowProgress {
-    /// Of `total` rows none is done.
+    /// Starts at 0 of `total` rows.
     pub fn new(total: usize) -> RowProgress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} rows, {per_sec}, {eta} left")
@@ -111,7 +111,7 @@ fn three_digits(value: f64) -> String {
     if value != 0.0 && value.abs() < 1e-3 { format!("{value:.2e}") } else { format!("{value:.4}") }
 }
 
-/// What a record says at a glance.
+/// One-line summary of a record.
 fn headline(record: &TrialRecord) -> String {
     let value = |metric: &str, k: Option<usize>| {
         record
@@ -178,7 +178,7 @@ impl Observer for Progress {
         );
         if let Some(bar) = &self.bar {
             bar.set_position(self.done as u64);
-            // On a terminal the bar carries the news; what went wrong deserves a line of its own.
+            // On a terminal the bar shows progress; only failures get a line of their own.
             if record.status == Status::Ok {
                 bar.set_prefix(format!("{} left", roughly(remaining_seconds)));
                 return;

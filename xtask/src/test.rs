@@ -17,17 +17,17 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     Ok(if cargo(&command)? { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Runs cargo in the source tree; tells whether it succeeded.
+/// Runs cargo in the source tree. Returns whether it succeeded.
 pub fn cargo(arguments: &[String]) -> Result<bool, Mistakes> {
     cargo_with(arguments, &[])
 }
 
-/// Runs cargo in the source tree with environment variables of its own; tells whether it succeeded.
+/// Runs cargo in the source tree with additional environment variables. Returns whether it succeeded.
 pub fn cargo_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<bool, Mistakes> {
     command(arguments, variables).status().map(|status| status.success()).map_err(not_started)
 }
 
-/// The same, and what it said instead of letting it speak.
+/// The same, but captures the output.
 pub fn cargo_output(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Output, Mistakes> {
     let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
     command(&arguments, variables).output().map_err(not_started)

@@ -2,18 +2,18 @@
 
 use reports::stats::median;
 
-/// The middle of some times.
+/// The median of some times.
 pub fn middle(seconds: &[f64]) -> f64 {
     median(seconds).unwrap_or(f64::NAN)
 }
 
-/// Half the distance between the shortest and the longest, as a share of the middle.
+/// Half the distance between the shortest and the longest, as a fraction of the median.
 pub fn spread(seconds: &[f64]) -> f64 {
     let (low, high) = range(seconds.iter().copied());
     0.5 * (high - low) / middle(seconds)
 }
 
-/// The least and the greatest.
+/// The smallest and the largest.
 pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
 }

@@ -25,7 +25,7 @@ pub struct Proof {
     pub run: fn(&Bench<'_>) -> Result<Agreement, CudaError>,
 }
 
-/// All of them. A new kernel is one more line.
+/// All proofs. A new kernel needs one more line.
 pub const PROOFS: &[Proof] = &[
     Proof { name: "assignment-f32", run: |bench| assignment(bench, Pass::Floats) },
     Proof { name: "assignment-tensor-cores", run: |bench| assignment(bench, Pass::Halves) },
@@ -45,7 +45,7 @@ pub const PROOFS: &[Proof] = &[
     Proof { name: "networks", run: training::networks },
 ];
 
-/// Where proofs are made.
+/// The context of proofs.
 pub struct Bench<'a> {
     /// On this device,
     pub device: &'a Device,
@@ -68,12 +68,13 @@ impl Bench<'_> {
         if self.small { k.min(140) } else { k }
     }
 
-    /// Sets the memory that the next piece of so many values will get to no number: what is not written there is seen.
+    /// Fills the memory that the next allocation of this size will get with NaN, so that values that are not written
+    /// are noticed.
     fn poison<T: Value>(&self, len: usize) -> Result<(), CudaError> {
         self.device.filled::<T>(len, 0xff).map(drop)
     }
 
-    /// Room that holds no number.
+    /// Memory filled with NaN.
     pub fn poisoned<T: Value>(&self, len: usize) -> Result<Buffer<T>, CudaError> {
         self.device.filled(len, 0xff)
     }
@@ -85,7 +86,7 @@ fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
     for (case, (n, k, dim)) in (0..).zip(shapes) {
         for (kind, stream) in KINDS.into_iter().zip(2 * KINDS.len() as u64 * case..) {
             let (n, k) = (bench.rows(n), bench.codewords(k));
-            // Rows do not begin where they end.
+            // Row strides differ from row lengths.
             let stride = dim + usize::from(kind == Kind::Far);
             let rows = values(bench.seed, 2 * stream, n * stride, kind);
             let codewords = values(bench.seed, 2 * stream + 1, k * dim, kind);
@@ -110,7 +111,7 @@ fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
                 found.add_distortion(distance(row, codeword(there)), distance(row, codeword(here)));
                 match here == there {
                     true => found.same(),
-                    // Of equal codewords the first is meant.
+                    // Of equal codewords, the first must be chosen.
                     false => found.differs(
                         codeword(here) != codeword(there) && is_tie(row, codeword(here), codeword(there)),
                         || format!("{}: codeword {there} for {here}", what(i)),
@@ -166,7 +167,7 @@ fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
 
 fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
-    // The sizes that have kernels of their own, and two that do not.
+    // The sizes with specialized kernels, and two without.
     let shapes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 5, 48].map(|size| (8000, 96 / size.min(24), size, 256));
     for (case, (n, groups, size, k)) in (200..).zip(shapes) {
         let kind = KINDS[case as usize % KINDS.len()];
@@ -364,7 +365,8 @@ fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-/// Codes of both sides; one that differs must come from a near-tie, which `meets_a_tie` tells from a row and its number.
+/// Compares the codes of both sides. A code that differs must come from a near-tie, which `meets_a_tie` decides from a
+/// row and its number.
 fn compare_codes(
     found: &mut Agreement,
     (rows, dim): (&[f32], usize),

@@ -14,7 +14,7 @@ pub struct Limits {
     pub halves: f64,
 }
 
-/// What bounds a piece of work.
+/// The work that a step requires, by limiting resource.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
     /// Bytes that must pass through memory.
@@ -35,7 +35,7 @@ impl Work {
         }
     }
 
-    /// Its limit in words.
+    /// The name of its limit.
     pub fn bound(self) -> &'static str {
         match self {
             Work::Bytes(_) => "copy",
@@ -45,12 +45,12 @@ impl Work {
     }
 }
 
-/// Bytes that are copied, and rounds of operations: tens of milliseconds on a large device.
+/// Bytes copied and rounds of operations: tens of milliseconds on a large device.
 const COPIED: f64 = (4u64 << 30) as f64;
 const FLOAT_ROUNDS: f64 = 40_000.0;
 const HALF_ROUNDS: f64 = 10_000.0;
 
-/// Measures all three. The best of the repeats: a limit is what nothing disturbed.
+/// Measures all three peaks, as the best of several repeats, which is the least disturbed one.
 ///
 /// # Errors
 /// A device failure.

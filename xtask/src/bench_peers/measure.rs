@@ -18,19 +18,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Between two timings, so that threads that still spin for work of the side before have gone to sleep.
+/// Pause between two timings, so that spinning threads of the other side have gone to sleep.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Queries whose exact neighbours are found once more by the plainest of scans, to judge the exact searches by.
+/// Number of queries whose exact neighbours a plain scan computes again, to check the exact searches.
 const PLAIN_QUERIES: usize = 50;
 
-/// Why a row has no figures.
+/// Why a row has no result.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Theirs.
+    /// The peer failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// Ours.
+    /// Our method failed.
     #[error("ours failed: {0}")]
     Ours(#[from] MethodError),
     /// Our parameters.
@@ -38,16 +38,16 @@ pub enum Failure {
     Param(ParamError),
 }
 
-/// How often and how long to time.
+/// Number and duration of timings.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// Repeats of each side.
     pub repeats: usize,
-    /// Seconds that a repeat of something short goes on for.
+    /// Minimum seconds of a repeat; short work is repeated.
     pub min_seconds: f64,
 }
 
-/// Times of both sides, what ours found last, and how it went.
+/// Times of both sides, our last search results, and the search path.
 type Searched = ([Vec<f64>; 2], Vec<Vec<Neighbor>>, Option<String>);
 
 /// Our side on one dataset, with what its rows share.
@@ -111,7 +111,7 @@ impl<'a> Ours<'a> {
         Ok(Comparison { ours, theirs, items: items as f64, work, quality, path })
     }
 
-    /// Fits again and again. The distortion is that of the last fit, on rows that it has not seen.
+    /// Repeats the fit. The distortion is that of the last fit, on rows it was not trained on.
     fn train(
         &mut self,
         row: &Row,
@@ -186,7 +186,7 @@ impl<'a> Ours<'a> {
         Ok((times, found, Some("exact".to_owned())))
     }
 
-    /// Ours, theirs, ours, theirs, …: seconds of both, after a warm-up of both.
+    /// Alternates the two sides and returns the seconds of both, after a warm-up of both.
     fn alternate(
         &self,
         row: &Row,
@@ -214,7 +214,7 @@ impl<'a> Ours<'a> {
         Ok(times)
     }
 
-    /// Trained as the row says, once per dataset.
+    /// The trained quantizer of a row, trained once per dataset.
     fn quantizer(&mut self, row: &Row, method: &dyn Method) -> Result<Arc<dyn Quantizer>, MethodError> {
         let key = key(row, method);
         if let Some(quantizer) = self.trained.get(&key) {
@@ -225,7 +225,7 @@ impl<'a> Ours<'a> {
         Ok(quantizer)
     }
 
-    /// The exact neighbours that a search is judged by. An exact search is not judged by itself.
+    /// The exact neighbours that a search is compared with; None for exact search itself.
     fn truth(&mut self, row: &Row, base: ArrayView2<'_, f32>, plainly: bool) -> &[Vec<u32>] {
         let (data, isa) = (self.data, self.isa);
         self.truth.entry((row.k, base.nrows(), plainly)).or_insert_with(|| {
@@ -243,12 +243,12 @@ impl<'a> Ours<'a> {
     }
 }
 
-/// What tells one training from another.
+/// The key of a training.
 fn key(row: &Row, method: &dyn Method) -> String {
     format!("{} {} {}", method.name(), method.params(), row.train)
 }
 
-/// Seconds of one round, of as many as fill `min_seconds`.
+/// Seconds of one round, averaged over as many rounds as fill `min_seconds`.
 fn time(work: &mut dyn FnMut() -> Result<(), MethodError>, min_seconds: f64) -> Result<f64, MethodError> {
     let start = Instant::now();
     let mut rounds = 0u32;
@@ -277,7 +277,7 @@ fn overlap(truth: &[Vec<u32>], found: &[Vec<u32>]) -> f64 {
     truth.iter().zip(found).map(hits).sum::<usize>() as f64 / all.max(1) as f64
 }
 
-/// By a full sort of the scores of all rows in f64.
+/// Exact neighbours by a full sort of all scores in f64.
 fn nearest_plainly(query: &[f32], base: ArrayView2<'_, f32>, k: usize) -> Vec<u32> {
     let mut all: Vec<(f64, u32)> =
         base.outer_iter().zip(0..).map(|(row, id)| (exact_score(query, row, Metric::L2), id)).collect();

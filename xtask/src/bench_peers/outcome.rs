@@ -4,7 +4,7 @@ use super::limits::Limits;
 use super::rows::{Row, Stage};
 use crate::times::{middle, range};
 
-/// A row on a dataset, at its end.
+/// The result of a row on a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Name of the dataset.
@@ -13,7 +13,7 @@ pub struct Outcome {
     pub name: String,
     /// What was timed.
     pub stage: Stage,
-    /// Our throughput over theirs, at least.
+    /// The aim: the least ratio of our throughput to theirs.
     pub aim: f64,
     /// How it ended.
     pub end: End,
@@ -24,9 +24,9 @@ pub struct Outcome {
 pub enum End {
     /// Both sides were measured.
     Measured(Comparison),
-    /// It has no place on this dataset, and why.
+    /// It does not apply to this dataset; the reason.
     Skipped(String),
-    /// One side failed, and why.
+    /// One side failed; the reason.
     Failed(String),
 }
 
@@ -37,9 +37,9 @@ pub struct Comparison {
     pub ours: Vec<f64>,
     /// Their seconds, one per repeat, each taken right after ours.
     pub theirs: Vec<f64>,
-    /// Rows or queries that one such time is for.
+    /// Number of rows or queries per timing.
     pub items: f64,
-    /// What the machine limits, and how much of it a plain computation of one repeat takes.
+    /// The limiting resource, and how much of it a plain computation of one repeat needs.
     pub work: Work,
     /// How good the results are.
     pub quality: Quality,
@@ -56,7 +56,7 @@ pub enum Work {
     Bytes(f64),
 }
 
-/// How good results are, ours first.
+/// Quality of the results, ours first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Quality {
     /// Mean squared error per vector.
@@ -65,10 +65,10 @@ pub enum Quality {
     Overlap([f64; 2]),
 }
 
-/// Their distortion times this is as good: codebooks start at random.
+/// A distortion of at most this many times theirs counts as equal: codebooks start at random.
 const DISTORTION_ALLOWANCE: f64 = 1.005;
 
-/// A recall may be so much lower for the same reason.
+/// A recall may be lower by this much, for the same reason.
 const OVERLAP_ALLOWANCE: f64 = 0.01;
 
 impl Quality {
@@ -130,7 +130,7 @@ impl Comparison {
         range(self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| theirs / ours))
     }
 
-    /// Whether it is as fast and as good as it has to be.
+    /// Whether speed and quality reach the aim.
     pub fn reaches(&self, aim: f64) -> bool {
         self.ratio() >= aim && self.quality.holds()
     }

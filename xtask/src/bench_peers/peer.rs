@@ -12,13 +12,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Longest answer that is read: a hundred neighbours of ten thousand queries.
+/// Maximum length of an answer: a hundred neighbours of ten thousand queries.
 const LONGEST_ANSWER: u64 = 16 << 20;
 
-/// How often a wait looks whether it has been interrupted.
+/// How often a wait checks for an interrupt.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Lines of the peer's standard error that are kept.
+/// Number of lines of standard error that are kept.
 const LAST_LINES: usize = 5;
 
 /// Why there is no answer.
@@ -33,19 +33,19 @@ pub enum PeerError {
     /// It took too long.
     #[error("the peer did not answer within {0} s")]
     Silent(f64),
-    /// Its answer is not of the protocol.
+    /// Its answer violates the protocol.
     #[error("the peer sent an answer that cannot be read: {0}")]
     Garbage(String),
-    /// It says that it failed.
+    /// It reported a failure.
     #[error("the peer failed: {0}")]
     Failed(String),
-    /// Somebody asked to stop.
+    /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl PeerError {
-    /// Whether the process can go on answering.
+    /// Whether the process can still answer.
     pub fn leaves_it_alive(&self) -> bool {
         matches!(self, PeerError::Failed(_))
     }
@@ -100,10 +100,10 @@ impl Peer {
         Ok(Peer { child, requests, answers, words, listener, limit })
     }
 
-    /// Asks and waits for the answer, or until `interrupt` is set.
+    /// Sends a request and waits for the answer, or until `interrupt` is set.
     ///
     /// # Errors
-    /// Any [`PeerError`] but [`PeerError::Start`]. After one that does not leave it alive, the peer has been killed.
+    /// Any [`PeerError`] except [`PeerError::Start`]. Unless the error leaves it alive, the peer has been killed.
     pub fn ask(&mut self, request: &Value, interrupt: &AtomicBool) -> Result<Value, PeerError> {
         let answer = self.exchange(request, interrupt);
         if answer.as_ref().is_err_and(|error| !error.leaves_it_alive()) {
@@ -135,9 +135,9 @@ impl Peer {
         }
     }
 
-    /// That it has ended, with its status and last words.
+    /// The error that it has ended, with its status and last output.
     fn ended(&mut self) -> PeerError {
-        // It may have closed its output without having ended.
+        // It may have closed its output without exiting.
         std::thread::sleep(GLANCE);
         let status = self.child.try_wait().ok().flatten();
         self.kill();
@@ -192,19 +192,19 @@ fn parse_answer(line: &str) -> Result<Value, PeerError> {
     }
 }
 
-/// A number of an answer that must be finite and not negative.
+/// A number in an answer; it must be finite and not negative.
 pub fn number(answer: &Value, key: &str) -> Result<f64, PeerError> {
     let found = answer.get(key).and_then(Value::as_f64).filter(|v| v.is_finite() && *v >= 0.0);
     found.ok_or_else(|| PeerError::Garbage(format!("no number `{key}`")))
 }
 
-/// A text of an answer.
+/// A string in an answer.
 pub fn text(answer: &Value, key: &str) -> Result<String, PeerError> {
     let found = answer.get(key).and_then(Value::as_str).map(str::to_owned);
     found.ok_or_else(|| PeerError::Garbage(format!("no text `{key}`")))
 }
 
-/// Neighbours of an answer: one list per query. Places without a neighbour, which the peer fills with -1, are left out.
+/// Neighbours in an answer: one list per query. The peer fills missing neighbours with -1; these are skipped.
 pub fn neighbors(answer: &Value, queries: usize) -> Result<Vec<Vec<u32>>, PeerError> {
     let lists = answer.get("ids").and_then(Value::as_array).filter(|lists| lists.len() == queries);
     let lists = lists.ok_or_else(|| PeerError::Garbage(format!("no `ids` of {queries} queries")))?;

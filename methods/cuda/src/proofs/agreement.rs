@@ -1,12 +1,12 @@
 //! Compares the answers of a device with those of the CPU: equal, different but equally good, or wrong.
 
-/// Distortions may differ by so much, relatively.
+/// Tolerated relative difference of distortions.
 const DISTORTION: f64 = 1e-4;
 
-/// Wrong answers that are described; the others are counted.
+/// Number of wrong answers that are described; the others are only counted.
 const DESCRIBED: usize = 3;
 
-/// What came of comparing answers.
+/// The result of comparing answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
     /// Answers compared.
@@ -15,7 +15,7 @@ pub struct Agreement {
     pub ties: usize,
     /// Answers that are wrong.
     pub wrong: usize,
-    /// The first of them in words.
+    /// A description of the first ones.
     pub reasons: Vec<String>,
     /// Summed distortion by the device's answers, and by the processor's.
     pub distortion: [f64; 2],
@@ -51,13 +51,13 @@ impl Agreement {
         }
     }
 
-    /// What both choices for a vector cost.
+    /// Adds the costs of both choices for a vector.
     pub fn add_distortion(&mut self, device: f64, processor: f64) {
         self.distortion[0] += device;
         self.distortion[1] += processor;
     }
 
-    /// The device's distortion over the processor's, less 1; none where none was measured.
+    /// The distortion of the device over that of the CPU, minus 1; None if nothing was measured.
     pub fn excess(&self) -> Option<f64> {
         let [device, processor] = self.distortion;
         (processor > 0.0).then(|| device / processor - 1.0)
@@ -65,7 +65,7 @@ impl Agreement {
 
     /// Whether nothing is wrong.
     pub fn holds(&self) -> bool {
-        // What is no number is not within.
+        // NaN is not within the tolerance.
         self.wrong == 0 && self.compared > 0 && self.excess().is_none_or(|excess| excess.abs() <= DISTORTION)
     }
 }

@@ -2,22 +2,23 @@
 
 use crate::random_float;
 
-/// What values look like.
+/// The distribution of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Mean 0, variance 1.
     Plain,
-    /// The same far from zero.
+    /// The same, shifted far from zero.
     Far,
     /// Few different values, so that many vectors are equal.
     Repeated,
-    /// In clusters that lie far apart beside their spread: what is compared is small beside what products are of.
+    /// In clusters whose distances are large relative to their spread, so that differences are small relative to
+    /// products.
     Clusters,
 }
 
 pub const KINDS: [Kind; 4] = [Kind::Plain, Kind::Far, Kind::Repeated, Kind::Clusters];
 
-/// So many values that follow from the seed and the number of their stream.
+/// Values determined by the seed and a stream number.
 pub fn values(seed: u64, stream: u64, len: usize, kind: Kind) -> Vec<f32> {
     let seed = stream_seed(seed, stream);
     let of = |i: u64| match (kind, random_float(seed, i)) {
@@ -50,10 +51,10 @@ pub fn mean(rows: &[f32], dim: usize) -> Vec<f64> {
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
-/// What f32 cannot tell apart, as a share of what is compared: sums of a few hundred terms.
+/// Relative difference that f32 cannot resolve in sums of a few hundred terms.
 pub const TIE: f64 = 1e-5;
 
-/// Whether two codewords are as near to a row as f32 can tell by their distances.
+/// Whether f32 cannot tell which of two codewords is nearer to a row.
 pub fn is_tie(row: &[f32], a: &[f32], b: &[f32]) -> bool {
     let (a, b) = (distance(row, a), distance(row, b));
     (a - b).abs() <= TIE * a.min(b)
