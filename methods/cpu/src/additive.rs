@@ -16,10 +16,10 @@ use crate::isa::Isa;
 use crate::lanes::{Lanes, ShortLanes};
 use crate::panels::{Panels, Score, mean};
 
-/// Values per stretch of a table row: whole registers of every set.
+/// Table rows are padded to a multiple of this many values: whole registers of every set.
 const ALIGN: usize = 32;
 
-/// Registers of sums that one pass over the rows keeps.
+/// Number of registers of sums per pass over the rows.
 const BLOCK: usize = 8;
 
 /// Codebooks prepared for searches over their sums.
@@ -29,7 +29,7 @@ pub struct SumTables {
     m: usize,
     k: usize,
     dim: usize,
-    /// `k` rounded up; the rest never wins.
+    /// `k` rounded up; the padding never wins.
     width: usize,
     /// Sum of the means of the codebooks.
     center: Vec<f32>,
@@ -39,44 +39,44 @@ pub struct SumTables {
     norms: Vec<f32>,
     /// `g`, one slab of `k×width` per pair of codebooks: the row of symbol `c` of codebook `j` over codebook `i`.
     pairs: Vec<f32>,
-    /// `pairs` in whole numbers of 16 bits for a quick descent, where they say enough.
+    /// `pairs` as 16-bit integers for a faster descent, if these are accurate enough.
     short: Option<Vec<i16>>,
-    /// What one is in the terms of each codebook there.
+    /// The scale of the integers, per codebook.
     steps: Vec<f32>,
-    /// Whether slabs with `j > i` are held as well, which the descent needs and the beam search does not.
+    /// Whether slabs with `j > i` are stored as well; the descent needs them, the beam search does not.
     whole: bool,
 }
 
-/// Room for beam searches, kept from row to row.
+/// Buffers for beam searches, reused for every row.
 #[derive(Clone, Debug, Default)]
 pub struct BeamScratch {
-    /// Partial codes of `m` symbols, and what they score.
+    /// Partial codes of `m` symbols, and their scores.
     codes: Vec<u16>,
     scores: Vec<f32>,
     next_codes: Vec<u16>,
-    /// Where in `pairs` the rows of a partial code begin.
+    /// Offsets in `pairs` of the rows of a partial code.
     offsets: Vec<usize>,
     best: Best,
 }
 
 impl SumTables {
-    /// Bytes of the tables of `m` codebooks of `k`, to decide by whether to build them.
+    /// Bytes of the tables of `m` codebooks of `k` codewords, to decide whether to build them.
     pub fn bytes(m: usize, k: usize, whole: bool) -> usize {
         let slabs = if whole { m.saturating_mul(m) } else { m.saturating_mul(m.saturating_sub(1)) / 2 };
         slabs.saturating_mul(k).saturating_mul(k.next_multiple_of(ALIGN)).saturating_mul(4)
     }
 
-    /// Prepares `m` codebooks of `k` codewords of `dim`, one after the other. The descent needs `whole` tables.
+    /// Prepares `m` codebooks of `k` codewords of `dim` components. The descent needs `whole` tables.
     ///
     /// # Panics
-    /// When the lengths do not fit together, a symbol would not fit into 16 bits.
+    /// If lengths do not match, or a symbol does not fit into 16 bits.
     pub fn new(isa: Isa, codebooks: &[f32], m: usize, dim: usize, whole: bool) -> SumTables {
         assert!(m > 0 && dim > 0 && codebooks.len().is_multiple_of(m * dim), "m codebooks of whole codewords");
         let k = codebooks.len() / (m * dim);
         assert!((1..=1 << 16).contains(&k), "1 to 65536 codewords per codebook");
         let width = k.next_multiple_of(ALIGN);
         let mut center = vec![0f32; dim];
-        // Centred codewords times 2, rows of zeros where there is none.
+        // Centred codewords times 2, padded with zero rows.
         let mut doubled = vec![0f32; m * width * dim];
         let mut norms = vec![f32::INFINITY; m * width];
         for (i, codebook) in codebooks.chunks_exact(k * dim).enumerate() {
@@ -109,8 +109,9 @@ impl SumTables {
         tables
     }
 
-    /// Rounds the pairs to 16 bits, with a step of each codebook's own such that no sum of one entry per codebook and a `u`
-    /// of its size passes the range. Not where such a step is coarse beside the power of the codebook.
+    /// Rounds the pairs to 16 bits. Each codebook has its own step, such that the sum of one entry per codebook and a
+    /// `u` of the same size stays in range. Returns None if such a step is coarse relative to the power of the
+    /// codebook.
     fn add_short(&mut self) {
         let (m, k, width) = (self.m, self.k, self.width);
         let largest = |values: &[f32]| values.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -149,7 +150,7 @@ impl SumTables {
         self.m * self.width
     }
 
-    /// `u` of rows of `dim` components, which are centred on the way, [`SumTables::unary_len`] values each.
+    /// `u` of rows of `dim` components, [`SumTables::unary_len`] values each; centres the rows first.
     ///
     /// # Panics
     /// When the lengths do not fit together.
@@ -163,8 +164,8 @@ impl SumTables {
         }
     }
 
-    /// The best code that a beam search finds for a row of [`SumTables::unary`]: of the continuations of the partial codes
-    /// kept, the `beam` with the least error stay, the first of equals.
+    /// The best code that a beam search finds for a row of [`SumTables::unary`]: of the continuations of the kept
+    /// partial codes, the `beam` with the least error are kept; the first on ties.
     ///
     /// # Panics
     /// When the lengths do not fit together or `beam` is 0.
@@ -173,8 +174,8 @@ impl SumTables {
         dispatch(self.isa, BeamWork { tables: self, unary, beam, scratch, code });
     }
 
-    /// Lets each symbol in turn take its best value for the others as they are, the lowest of equals, up to `sweeps` times
-    /// or until nothing changes. A symbol whose others have not changed since it was last looked at is passed over.
+    /// Sets each symbol in turn to its best value for the other symbols (the lowest on ties), in at most `sweeps`
+    /// sweeps or until nothing changes. A symbol is skipped if no other symbol has changed since its last turn.
     ///
     /// # Panics
     /// When the tables are not whole or the lengths do not fit together.
@@ -188,7 +189,7 @@ impl SumTables {
         dispatch(self.isa, DescentWork { tables: self, unary, sweeps, code });
     }
 
-    /// The row of [`SumTables::unary`] for [`SumTables::descend_quickly`]; whether that can take it.
+    /// The row of [`SumTables::unary`] for [`SumTables::descend_quickly`]; None if it does not fit.
     pub fn shorten(&self, unary: &[f32], short: &mut Vec<i16>) -> bool {
         if self.short.is_none() {
             return false;
@@ -199,10 +200,10 @@ impl SumTables {
         fits
     }
 
-    /// [`SumTables::descend`] in whole numbers of 16 bits, at twice the speed: near-ties may be decided otherwise.
+    /// [`SumTables::descend`] in 16-bit integers, at twice the speed: near-ties may be decided differently.
     ///
     /// # Panics
-    /// As `descend`, and when there are no such tables.
+    /// As `descend`, and if there are no such tables.
     pub fn descend_quickly(&self, short: &[i16], sweeps: usize, code: &mut [u16]) {
         assert!(short.len() == self.unary_len() && code.len() == self.m, "one row, one code");
         assert!(self.m <= MAX_DESCENT, "at most {MAX_DESCENT} codebooks");
@@ -227,7 +228,7 @@ impl SumTables {
         error
     }
 
-    /// Where the row of symbol `c` of codebook `j` over codebook `i` begins.
+    /// Offset of the row of symbol `c` of codebook `j` over codebook `i`.
     #[inline(always)]
     fn offset(&self, i: usize, j: usize, c: u16) -> usize {
         let slab = if self.whole { i * self.m + j } else { i * (i - 1) / 2 + j };
@@ -235,13 +236,13 @@ impl SumTables {
     }
 }
 
-/// Half the range of 16 bits, with room for rounding up once per codebook; the other side of zero is as wide.
+/// Half of the 16-bit range, minus one rounding per codebook.
 const SHORT_RANGE: f32 = 32_600.0;
 
-/// Steps of 16 bits are used up to this share of a codebook's mean `‖c‖²`.
+/// Maximum step, as a fraction of a codebook's mean `‖c‖²`.
 const COARSEST: f32 = 0.01;
 
-/// Codebooks that a descent can take.
+/// Maximum number of codebooks of a descent.
 pub const MAX_DESCENT: usize = 64;
 
 /// `R` registers of `start + row + row + …` from value `at` on.
@@ -276,12 +277,12 @@ impl Work for DescentWork<'_> {
     }
 }
 
-/// Entries to sum and compare. Methods, not closures: what is left uninlined of a closure is compiled without the
-/// instruction set.
+/// Sums and compares table entries. These are methods and not closures: a closure that is not inlined is compiled
+/// without the instruction set.
 trait Entries {
-    /// The best symbol of codebook `i`, given where the rows of all others begin.
+    /// The best symbol of codebook `i`, given the row offsets of all others.
     fn least<L: Lanes>(&self, i: usize, offsets: &[usize]) -> u16;
-    /// Asks for the row that begins at `offset`.
+    /// Prefetches the row at `offset`.
     fn prefetch<L: Lanes>(&self, offset: usize);
 }
 
@@ -325,16 +326,16 @@ impl Entries for Shorts<'_> {
     }
 }
 
-/// Cache lines of a row that are asked for ahead; the processor follows by itself.
+/// Number of cache lines of a row to prefetch; the hardware prefetcher does the rest.
 const PREFETCHED: usize = 8;
 
-/// Sweeps over the symbols. Time goes into waiting for rows, so those of the next symbol are asked for before the sums of
-/// this one.
+/// Sweeps over the symbols. Most of the time is spent waiting for rows, so the rows of the next symbol are prefetched
+/// before this one is summed.
 #[inline(always)]
 fn sweep<L: Lanes, E: Entries>(tables: &SumTables, entries: E, sweeps: usize, code: &mut [u16]) {
     let m = tables.m;
     let mut offsets = [0usize; MAX_DESCENT];
-    // Changes made so far, and how many each symbol has answered to.
+    // Number of changes so far, and the number at the last turn of each symbol.
     let mut changes = 1usize;
     let mut answered = [0usize; MAX_DESCENT];
     for _ in 0..sweeps {
@@ -367,7 +368,7 @@ fn sweep<L: Lanes, E: Entries>(tables: &SumTables, entries: E, sweeps: usize, co
     }
 }
 
-/// Index of the least of `start + row + row + …`, the lowest among equals; 0 where nothing is a number.
+/// Index of the smallest value of `start + row + row + …`, the lowest on ties; 0 if all are NaN.
 #[inline(always)]
 fn least_sum<L: Lanes>(start: &[f32], pairs: &[f32], offsets: &[usize]) -> u16 {
     let mut best = L::splat(f32::INFINITY);
@@ -389,7 +390,7 @@ fn least_sum<L: Lanes>(start: &[f32], pairs: &[f32], offsets: &[usize]) -> u16 {
     let (mut scores, mut origins) = ([f32::INFINITY; ALIGN], [0u32; ALIGN]);
     best.store(&mut scores);
     L::store_index(from, &mut origins);
-    // Each lane holds its first least value; of equal lanes the one that came first wins.
+    // Each lane holds its first smallest value; on ties between lanes, the one that came first wins.
     let (mut least, mut found) = (f32::INFINITY, 0u32);
     for l in 0..L::N {
         let index = origins[l] * L::N as u32 + l as u32;
@@ -415,7 +416,7 @@ impl Work for QuickWork<'_> {
     }
 }
 
-/// [`least_sum`] in whole numbers: the least of a block first, then where it is.
+/// [`least_sum`] in integers: first the smallest value of a block, then its index.
 #[inline(always)]
 fn least_short<S: ShortLanes>(start: &[i16], pairs: &[i16], offsets: &[usize]) -> u16 {
     let registers = start.len() / S::N;
@@ -455,7 +456,7 @@ fn take_least<S: ShortLanes, const R: usize>(sums: &[S; R], first: usize, least:
     }
 }
 
-/// [`sums`] in whole numbers.
+/// [`sums`] in integers.
 #[inline(always)]
 fn short_sums<S: ShortLanes, const R: usize>(start: &[i16], pairs: &[i16], offsets: &[usize], at: usize) -> [S; R] {
     let start = &start[at..][..R * S::N];
@@ -486,7 +487,7 @@ impl Work for ShortenWork<'_> {
         let (k, width) = (tables.k, tables.width);
         let each = unary.chunks_exact(width).zip(short.chunks_exact_mut(width));
         for ((unary, short), step) in each.zip(&tables.steps) {
-            // Half of the range is left to the pairs.
+            // Half of the range is reserved for the pairs.
             let mut largest = 0f32;
             for value in &unary[..k] {
                 largest = if value.abs() > largest { value.abs() } else { largest };
@@ -498,15 +499,15 @@ impl Work for ShortenWork<'_> {
     }
 }
 
-/// `values·scale` to the nearest whole number.
+/// `values·scale`, rounded to the nearest integer.
 #[inline(always)]
 fn round(values: &[f32], scale: f32, out: &mut [i16]) {
-    // 1.5·2²³: where f32 are whole numbers, of which the low 16 bits are those of the rounded value.
+    // 1.5·2²³: f32 are integers there, and their low 16 bits are those of the rounded value.
     const WHOLE: f32 = 12_582_912.0;
     out.iter_mut().zip(values).for_each(|(out, v)| *out = (v * scale + WHOLE).to_bits() as i16);
 }
 
-/// The least few of a stream of scores, in order, the first of equals before the others.
+/// The smallest few of a stream of scores, in order; the first on ties.
 #[derive(Clone, Debug, Default)]
 struct Best {
     scores: Vec<f32>,
@@ -522,13 +523,13 @@ impl Best {
         (self.count, self.full) = (0, full);
     }
 
-    /// What a score must be below to enter.
+    /// The bound below which a score enters.
     #[inline(always)]
     fn bound(&self) -> f32 {
         if self.count < self.full { f32::INFINITY } else { self.scores[self.full - 1] }
     }
 
-    /// Enters a score below the bound.
+    /// Inserts a score below the bound.
     #[inline(always)]
     fn insert(&mut self, score: f32, id: u32) {
         let mut at = if self.count < self.full {
@@ -545,7 +546,7 @@ impl Best {
         (self.scores[at], self.ids[at]) = (score, id);
     }
 
-    /// Enters what of a register of scores is below the bound; the ids count up from `first`.
+    /// Inserts the scores of a register that are below the bound; ids count up from `first`.
     #[inline(always)]
     fn offer<L: Lanes>(&mut self, scores: L, first: u32, bound: &mut f32) {
         let mut below = scores.below(L::splat(*bound));
@@ -593,7 +594,7 @@ impl Work for BeamWork<'_> {
                 for (j, &c) in code[..i].iter().enumerate() {
                     offsets.push(tables.offset(i, j, c));
                 }
-                // Asks for the rows of the next partial code while this one is summed.
+                // Prefetches the rows of the next partial code while this one is summed.
                 for (j, &c) in codes.get((b + 1) * m..(b + 1) * m + i).unwrap_or_default().iter().enumerate() {
                     for line in tables.pairs[tables.offset(i, j, c)..][..width].chunks(16).take(PREFETCHED) {
                         L::prefetch(line);
@@ -617,7 +618,7 @@ impl Work for BeamWork<'_> {
                 }
             }
             if best.count == 0 {
-                // Nothing is a finite number: any code is as good as another.
+                // No score is finite: any code is as good as another.
                 best.insert(f32::INFINITY, 0);
             }
             scores.clear();
@@ -635,7 +636,8 @@ impl Work for BeamWork<'_> {
     }
 }
 
-/// For each group of `scores` the `count` least, in order, ties by index: `(score, index in the group)` into `found`.
+/// The `count` smallest scores of each group of `scores`, in order, ties by index: `(score, index in the group)` into
+/// `found`.
 ///
 /// # Panics
 /// When the lengths do not fit together, or a group is smaller than `count`.
@@ -672,7 +674,7 @@ impl Work for LeastFew<'_> {
                     bound = best.bound();
                 }
             }
-            // What is infinite or no number comes last, each index once.
+            // Infinities and NaN come last, each index once.
             let mut index = 0;
             while best.count < self.count {
                 if !best.ids[..best.count].contains(&index) {
@@ -722,7 +724,7 @@ mod tests {
         kept.swap_remove(0)
     }
 
-    /// Codebooks of small whole numbers with a mean of zero: every sum is exact, centred too, and there are ties.
+    /// Codebooks of small integers with mean zero: all sums are exact, even after centring, and there are ties.
     fn whole_numbers(rng: &mut ChaCha8Rng, m: usize, k: usize, dim: usize) -> Vec<f32> {
         let mut books: Vec<f32> = (0..m * k * dim).map(|_| rng.random_range(-3i32..=3) as f32).collect();
         for book in books.chunks_exact_mut(k * dim) {
@@ -842,7 +844,7 @@ mod tests {
         }
     }
 
-    /// Rows that overflow, and those that are no numbers, get some code and stop nothing.
+    /// Rows that overflow or hold NaN get some code and cause no panic.
     #[test]
     fn rows_beyond_all_numbers_get_a_code() {
         let books: Vec<f32> = (0..3 * 20 * 4).map(|i| i as f32).collect();

@@ -15,11 +15,11 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// Bytes of sums up to which rows are added where they belong as they come; more would not stay in the first caches.
+/// Up to this many bytes of sums, rows are added in their given order; more sums would not fit the first-level cache.
 const DIRECT: usize = 64 << 10;
 
-/// Sums of the rows of each of `counts.len()` cells, `k×dim`, and how many they are. Row `i` is `rows[i·stride..][..dim]`. Runs on the
-/// current thread pool.
+/// Sums and counts of the rows of each of `counts.len()` cells, `k×dim`. Row `i` is `rows[i·stride..][..dim]`. Runs on
+/// the current thread pool.
 ///
 /// # Panics
 /// When `rows` is too short, or a cell is not below `k`.
@@ -94,8 +94,8 @@ fn add_members(isa: Isa, rows: &[f32], stride: usize, members: &[u32], sum: &mut
     }
 }
 
-/// Sums stay in registers while the members pass; the last block of components may be narrower. Three times as fast as
-/// sums in memory at 128 components.
+/// Sums stay in registers while the members of a cell pass; the last block of components may be narrower. Three times
+/// as fast as sums in memory at 128 components.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 fn add_members_avx512(rows: &[f32], stride: usize, members: &[u32], sum: &mut [f64]) {

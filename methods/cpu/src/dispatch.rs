@@ -8,14 +8,14 @@ use crate::isa::Set;
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
 
-/// Work that is compiled for each instruction set; `run` must be inlined. A closure within it is compiled for the set only if it is
-/// inlined too.
+/// A kernel that is compiled for each instruction set; `run` must be inlined. A closure inside is compiled for the set
+/// only if it is inlined too.
 pub(crate) trait Work {
-    /// Does it with registers `L`.
+    /// Runs the kernel with registers `L`.
     fn run<L: Lanes>(self);
 }
 
-/// Runs `work` with the registers of `isa`; without any where the processor lacks it.
+/// Runs `work` with the registers of `isa`, or without vector registers for the portable set.
 pub(crate) fn dispatch<W: Work>(isa: Isa, work: W) {
     match isa.set() {
         // SAFETY: an `Isa` exists only for a set that the processor has.

@@ -49,7 +49,7 @@ pub(crate) fn squared_distance_on<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
     }
 }
 
-/// `‖a−b‖²` without any particular instruction set, for the odd pair; kernels have it on wide registers.
+/// `‖a−b‖²` without a particular instruction set, for single pairs; kernels use wide registers.
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     squared_distance_on::<Portable>(a, b)
 }
@@ -70,7 +70,7 @@ fn negated_product_on<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
     -(sum + a_tail.iter().zip(b_tail).map(|(a, b)| a * b).sum::<f32>())
 }
 
-/// What is computed for a query and a row.
+/// The function of a query and a row.
 trait Pair {
     fn of<L: Lanes>(query: &[f32], row: &[f32]) -> f32;
 }
@@ -93,7 +93,7 @@ impl Pair for NegatedProduct {
     }
 }
 
-/// `‖q−x‖²` for each row of `rows`, which are as long as the query.
+/// `‖q−x‖²` for each row of `rows`; rows are as long as the query.
 ///
 /// # Panics
 /// When there is not one score per row.
@@ -101,7 +101,7 @@ pub fn squared_distances(isa: Isa, query: &[f32], rows: &[f32], scores: &mut [f3
     each::<SquaredDistance>(isa, query, rows, scores);
 }
 
-/// `−q·x` for each row of `rows`, which are as long as the query.
+/// `−q·x` for each row of `rows`; rows are as long as the query.
 ///
 /// # Panics
 /// When there is not one score per row.

@@ -3,7 +3,7 @@
 //! Arrays of plain f32 were tried first: the compiler kept a 6×32 tile of them in memory and multiplied one by one,
 //! at a twentieth of the speed of these registers (10,000×8 to 256 codewords, AVX-512).
 
-/// One register of f32, and one of as many u32.
+/// A register of f32, and one of equally many u32.
 pub(crate) trait Lanes: Copy {
     /// Values per register.
     const N: usize;
@@ -24,7 +24,7 @@ pub(crate) trait Lanes: Copy {
     fn sub(self, other: Self) -> Self;
     /// `self + other`.
     fn add(self, other: Self) -> Self;
-    /// From fewer than `N` values; zero where there is none.
+    /// Loads fewer than `N` values; the rest is zero.
     fn load_few(values: &[f32]) -> Self;
     /// The sum of all lanes, by halves: lane `l` with `l + N/2`, then with `l + N/4`, and so on.
     fn sum(self) -> f32;
@@ -41,7 +41,7 @@ pub(crate) trait Lanes: Copy {
     }
     /// One bit per lane: whether `self` is smaller than `bound`.
     fn below(self, bound: Self) -> u32;
-    /// Asks for the cache line of the first value of a slice, for soon.
+    /// Prefetches the cache line of the first value of a slice.
     fn prefetch<T>(values: &[T]);
     /// All lanes alike.
     fn splat_index(value: u32) -> Self::Index;
@@ -62,17 +62,17 @@ pub(crate) trait ShortLanes: Copy {
     fn splat(value: i16) -> Self;
     /// From the first `N` values of a slice.
     fn load(values: &[i16]) -> Self;
-    /// `self + other`, which stays at the end of the range instead of passing it.
+    /// `self + other`, saturating.
     fn add(self, other: Self) -> Self;
     /// The smaller in each lane.
     fn min(self, other: Self) -> Self;
     /// The smallest of all lanes.
     fn least(self) -> i16;
-    /// The first lane in which both are equal; `N` or more where none is.
+    /// The first lane in which both are equal; at least `N` if there is none.
     fn first_equal(self, other: Self) -> usize;
 }
 
-/// Eight i16 without any particular instruction set.
+/// Eight i16 without a particular instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct PortableShort([i16; 8]);
 
@@ -110,7 +110,7 @@ impl ShortLanes for PortableShort {
     }
 }
 
-/// Four values without any particular instruction set.
+/// Four values without a particular instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
 
@@ -391,7 +391,7 @@ mod x86 {
             let high = unsafe { _mm256_extracti128_si256::<1>(self.0) };
             // SAFETY: as above.
             let half = unsafe { _mm_min_epi16(low, high) };
-            // The instruction takes the least of unsigned values: the sign is turned over on both sides.
+            // The instruction computes the minimum of unsigned values: the sign bit is flipped on both sides.
             // SAFETY: as above.
             let signs = unsafe { _mm_set1_epi16(i16::MIN) };
             // SAFETY: as above.

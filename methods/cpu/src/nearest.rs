@@ -17,14 +17,14 @@ use crate::sieve_vnni;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Rows handled by one task: whole tiles of every kernel, and a constant, so that no result depends on the number of threads.
+/// Rows per task: whole tiles of every kernel, and a constant, so that no result depends on the number of threads.
 const ROWS_PER_TASK: usize = 240;
 
-/// Vectors and components from which on products of bytes pay.
+/// Minimum numbers of vectors and components for which byte products pay off.
 #[cfg(target_arch = "x86_64")]
 const SIEVE_FROM: (usize, usize) = (48, 24);
 
-/// `k` vectors of `dim` components, packed for one instruction set, whose nearest are sought.
+/// `k` packed vectors of `dim` components, among which the nearest are searched.
 #[derive(Clone, Debug)]
 pub struct Nearest {
     isa: Isa,
@@ -79,8 +79,9 @@ impl Nearest {
         self.panels.get_or_init(|| Panels::new(self.isa, &self.vectors, self.dim, self.score))
     }
 
-    /// Writes to `nearest[i]` the vector of least `‖x−c‖²` for row `i`, the lowest index among equals, and to `squared_distance[i]`
-    /// how far it is, where wanted. Row `i` is `rows[i·stride..][..dim]`. Runs on the current thread pool.
+    /// Writes to `nearest[i]` the vector with the smallest `‖x−c‖²` for row `i` (the lowest index on ties), and its
+    /// distance to `squared_distance[i]` if requested. Row `i` is `rows[i·stride..][..dim]`. Runs on the current thread
+    /// pool.
     ///
     /// # Panics
     /// When nothing is packed, `rows` is too short, or the vectors were packed for products.
@@ -134,7 +135,7 @@ impl Nearest {
         let n = nearest.len();
         let mut bytes = ByteRows::default();
         sieve_vnni::round_rows(sieve, n, task, &mut bytes);
-        // More than this, and a pass in f32 costs less than their distances one by one.
+        // If there are more candidates, a pass in f32 is cheaper than their single distances.
         let many = (self.k / 8).max(16);
         let (mut scores, mut hard) = (Vec::new(), Vec::new());
         sieve_vnni::near_best(sieve, &bytes, &mut scores, |i, near| {
@@ -167,8 +168,8 @@ impl Nearest {
         });
     }
 
-    /// Calls `found(row, squared_distance, id)` for the rows that are listed in `open`: by scores in f32, and the distances of those
-    /// that their rounding cannot tell apart.
+    /// Calls `found(row, squared_distance, id)` for the rows listed in `open`: by f32 scores, and by distances where
+    /// the rounding of scores leaves a choice.
     #[inline(always)]
     fn nearest_by_floats<L: Lanes>(&self, task: Rows<'_>, open: &[usize], mut found: impl FnMut(usize, f32, u32)) {
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
@@ -182,7 +183,7 @@ impl Nearest {
                 let limit = least + 2.0 * self.panels().margin_of(task.row(i));
                 let mut best = (f32::INFINITY, 0);
                 for (id, score) in scores.iter().enumerate() {
-                    // What is NaN is decided by its distance.
+                    // NaN scores are decided by distances.
                     if score.partial_cmp(&limit) != Some(std::cmp::Ordering::Greater) {
                         let distance = squared_distance_on::<L>(task.row(i), self.vector(id as u32));
                         if distance < best.0 {
@@ -195,8 +196,8 @@ impl Nearest {
         }
     }
 
-    /// Offers each packed vector that may be among the nearest of a query to the query's list, under the number `first_id` plus its own.
-    /// `queries` are rows of `dim`. Runs on the current thread.
+    /// Offers each packed vector that may be among the nearest of a query to the list of that query, with its index
+    /// plus `first_id`. `queries` are rows of `dim`. Runs on the current thread.
     ///
     /// # Panics
     /// When there is not one list per query.
@@ -261,10 +262,10 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Rows whose scores are held at a time for a second look.
+/// Number of rows whose scores are held at a time in the second pass.
 const OPEN_ROWS: usize = 24;
 
-/// A second look at rows that scores left open.
+/// The second pass, for rows that scores left undecided.
 struct Open<'a> {
     packed: &'a Nearest,
     task: Rows<'a>,
@@ -312,7 +313,8 @@ mod tests {
         -a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
     }
 
-    /// By how much the distance of a nearest vector may exceed the least, as a share of it: rounding of sums of `dim` squares in f32.
+    /// Maximum relative excess of the distance of a nearest vector over the smallest distance: the rounding of sums of
+    /// `dim` squares in f32.
     fn bound(dim: usize) -> f64 {
         (dim as f64 / 16.0 + 16.0) * f64::from(f32::EPSILON)
     }
@@ -387,7 +389,7 @@ mod tests {
                     };
                     let mut all: Vec<(f64, u32)> = (0..n).map(|id| (of(id), id as u32)).collect();
                     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                    // Beyond the k-th, those that tie with it need not come in.
+                    // Vectors that tie with the k-th need not be included.
                     for (score, id) in all.iter().take(k) {
                         let ties = all.get(k).is_some_and(|next| next.0 == *score);
                         prop_assert!(ties || short.contains(id), "{isa}: row {id} of score {score}");
@@ -437,7 +439,7 @@ mod tests {
         }
     }
 
-    /// Where every vector is as near as every other, the bytes decide nothing.
+    /// If all vectors are equally near, the bytes decide nothing.
     #[test]
     fn rows_that_bytes_cannot_decide_are_decided_in_f32() {
         let (k, dim) = (256, 32);

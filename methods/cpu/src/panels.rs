@@ -16,7 +16,7 @@ use crate::isa::Set;
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
 
-/// What the scores of [`Panels::scores`] mean; smaller is nearer in each case.
+/// The meaning of the scores of [`Panels::scores`]; smaller is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
     /// `½‖x−c‖²`.
@@ -32,11 +32,11 @@ pub struct Panels {
     k: usize,
     dim: usize,
     score: Score,
-    /// What rows and vectors are relative to: the mean of the vectors, or zero for products.
+    /// The origin: the mean of the vectors, or zero for products.
     center: Vec<f32>,
-    /// `⌈k/W⌉` panels of `dim×W` with the signs turned; missing columns are zero.
+    /// `⌈k/W⌉` negated panels of `dim×W`; missing columns are zero.
     packed: Vec<f32>,
-    /// What is added to `−x·c`; infinite for missing columns, so that they never win.
+    /// The bias added to `−x·c`; infinite for missing columns, so that they never win.
     bias: Vec<f32>,
     /// Largest `‖c‖²` relative to the center.
     largest_square: f32,
@@ -83,9 +83,10 @@ impl Panels {
         self.k == 0
     }
 
-    /// Writes to `nearest[i]` the packed vector with the smallest score for row `i`. Row `i` is `rows[i·stride..][..dim]`.
-    /// Appends to `open` the rows that rounding may have decided wrongly, in ascending order: another vector's score is
-    /// within twice the margin of the smallest, or nothing is finite. Runs on the current thread.
+    /// Writes to `nearest[i]` the packed vector with the smallest score for row `i`. Row `i` is
+    /// `rows[i·stride..][..dim]`. Appends to `open`, in ascending order, the rows that rounding may have decided
+    /// wrongly: the score of another vector is within twice the margin of the smallest, or no score is finite. Runs on
+    /// the current thread.
     ///
     /// # Panics
     /// When nothing is packed or `rows` is too short.
@@ -103,7 +104,7 @@ impl Panels {
         self.dispatch(WriteScores { rows, scores });
     }
 
-    /// How far any score of a row may be from the score of exact arithmetic.
+    /// Bound on the error of every score of a row.
     pub fn margin_of(&self, row: &[f32]) -> f32 {
         let (row, row_tail) = row.as_chunks::<8>();
         let (center, center_tail) = self.center.as_chunks::<8>();
@@ -117,7 +118,7 @@ impl Panels {
         self.margin(sums.iter().sum::<f32>() + tail)
     }
 
-    /// How far scores of a row with `‖x‖² = square`, relative to the center, may be from those of exact arithmetic:
+    /// Bound on the error of the scores of a row with `‖x‖² = square` relative to the centre:
     ///
     /// ```text
     /// (dim + 16)·u·(‖x‖² + 2·max‖c‖²) + dim·2⁻¹⁴⁸        u = 2⁻²⁴
@@ -150,7 +151,7 @@ impl Panels {
 /// Twice the distance between two f32 next to zero.
 const TINIEST_STEP: f32 = f32::from_bits(2);
 
-/// The greater; NaN once there is one, where `f32::max` would pass over it.
+/// The maximum; NaN if one of them is, which `f32::max` would ignore.
 fn larger(most: f32, value: f32) -> f32 {
     if most >= value || most.is_nan() { most } else { value }
 }
@@ -168,11 +169,11 @@ trait TileTask {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 fn run_avx512<T: TileTask>(task: T, panels: &Panels) {
-    // Where rows are short, what follows the products weighs more: four rows leave registers for it.
+    // With short rows, the work after the products weighs more: four rows leave registers for it.
     if panels.dim <= SHORT { run::<Avx512, 4, T>(task, panels) } else { run::<Avx512, 8, T>(task, panels) }
 }
 
-/// Components up to which a row is short.
+/// Maximum number of components of a short row.
 #[cfg(target_arch = "x86_64")]
 const SHORT: usize = 32;
 
@@ -182,7 +183,7 @@ fn run_avx2<T: TileTask>(task: T, panels: &Panels) {
     run::<Avx2, 6, T>(task, panels);
 }
 
-/// Takes `R` rows at a time, the last ones singly.
+/// Processes `R` rows at a time, the last ones singly.
 #[inline(always)]
 fn run<L: Lanes, const R: usize, T: TileTask>(mut task: T, panels: &Panels) {
     let (n, dim) = (task.rows(panels.dim), panels.dim);
@@ -261,7 +262,7 @@ impl TileTask for Argmin<'_> {
 
     #[inline(always)]
     fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: [&[f32]; R], first: usize) {
-        // Lane by lane the least score so far and the panel it came from, and the least of all others.
+        // For each lane the smallest score so far and its panel, and the second smallest score.
         let mut best = [[L::splat(f32::INFINITY); 2]; R];
         let mut from = [[L::splat_index(0); 2]; R];
         let mut next = [L::splat(f32::INFINITY); R];
@@ -285,7 +286,7 @@ impl TileTask for Argmin<'_> {
             L::store_index(from[r][0], &mut origins);
             L::store_index(from[r][1], &mut origins[L::N..]);
             let lane = near.trailing_zeros() as usize % 32;
-            // No vector, where nothing is finite.
+            // No vector if no score is finite.
             self.nearest[first + r] = (origins[lane] * 2 * L::N as u32 + lane as u32).min(panels.k as u32 - 1);
             if near.count_ones() != 1 || next[r].below(limit) != 0 {
                 self.open.push(first + r);
@@ -314,7 +315,7 @@ impl TileTask for WriteScores<'_> {
     fn block<L: Lanes, const R: usize>(&mut self, panels: &Panels, xs: [&[f32]; R], first: usize) {
         let (k, width) = (panels.k, 2 * L::N);
         let mut buffer = [0f32; 32];
-        // What the split leaves out, so that scores of different packings compare.
+        // The term that the split omits, so that scores of different packings are comparable.
         let mut half_norm = [0f32; R];
         if panels.score == Score::HalfDistance {
             for (half_norm, x) in half_norm.iter_mut().zip(&xs) {

@@ -9,8 +9,8 @@ use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
 use std::hint::black_box;
 
-/// Independent sums, so that no multiply-add waits for the one before: more than latency times units on any processor, and
-/// few enough to stay in sixteen registers.
+/// Number of independent sums, so that no multiply-add waits for the one before: more than latency times units on any
+/// processor, and few enough for sixteen registers.
 const SUMS: usize = 12;
 
 /// Work done by [`multiply_adds`].
@@ -18,7 +18,7 @@ const SUMS: usize = 12;
 pub struct MultiplyAdds {
     /// Floating-point operations, two per multiply-add and lane.
     pub operations: u64,
-    /// The value that every lane of every sum ends with.
+    /// The final value of every lane of every sum.
     pub value: f32,
 }
 
@@ -60,7 +60,7 @@ fn multiply_adds_on<L: Lanes>(rounds: u64) -> MultiplyAdds {
             *sum = sum.mul_add(a, b);
         }
     }
-    // The largest of all, so that none can be left out.
+    // The maximum of all sums, so that the compiler cannot drop any.
     let mut value = f32::NEG_INFINITY;
     for sum in sums {
         let mut lanes = [0f32; 16];
@@ -70,7 +70,7 @@ fn multiply_adds_on<L: Lanes>(rounds: u64) -> MultiplyAdds {
     MultiplyAdds { operations: rounds * 2 * (SUMS * L::N) as u64, value }
 }
 
-/// The sum of all values: reads each once, in order, on this thread.
+/// Sums all values: reads each once, in order, on this thread.
 pub fn read(isa: Isa, values: &[f32]) -> f32 {
     match isa.set() {
         // SAFETY: an `Isa` exists only for a set that the processor has. Gain: wide loads keep more of the memory's bandwidth busy.
@@ -95,8 +95,8 @@ fn read_avx2(values: &[f32]) -> f32 {
     read_on::<Avx2>(values)
 }
 
-/// Eight registers of sums, written out: arrays of plain integers were taken apart by the compiler, and read at a tenth of
-/// the speed.
+/// Eight registers of sums, written out: the compiler splits up arrays of plain integers, and reads at a tenth of the
+/// speed.
 #[inline(always)]
 fn read_on<L: Lanes>(values: &[f32]) -> f32 {
     const REGISTERS: usize = 8;

@@ -6,26 +6,26 @@ use std::fmt;
 /// The largest norm of a vector. Distances between two such vectors are at most four times its square, with room for sums of several.
 pub const LARGEST_NORM: f32 = 1e18;
 
-/// The least difference between vectors that are not equal, in the component in which they differ most. Its square, and a millionth of
-/// that, are f32 of full precision.
+/// The smallest difference between different vectors, in the component in which they differ most. Its square, and a
+/// millionth of that, are f32 values of full precision.
 pub const LEAST_DIFFERENCE: f32 = 1e-15;
 
-/// Pairs of vectors that are compared to learn how far apart vectors are.
+/// Number of pairs that are compared to estimate the differences between vectors.
 const PAIRS: usize = 1000;
 
 /// Vectors whose distances f32 cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OutOfRange {
-    /// Too large.
+    /// A vector is too large.
     Large {
         /// The largest absolute value of a component.
         magnitude: f32,
         /// The largest that is allowed in this dimension.
         limit: f32,
     },
-    /// Too close to each other.
+    /// Vectors are too close to each other.
     Close {
-        /// The median, over pairs of vectors that are not equal, of the largest difference between their components.
+        /// The median, over pairs of different vectors, of the largest difference between their components.
         difference: f32,
     },
 }
@@ -49,11 +49,11 @@ impl fmt::Display for OutOfRange {
 
 impl std::error::Error for OutOfRange {}
 
-/// Checks `n` vectors of `dim` components, of which `magnitude` is the largest in absolute value and `value(i, j)` component `j` of
-/// vector `i`. Equal vectors are in range. NaN must have been looked for before.
+/// Checks `n` vectors of `dim` components. `magnitude` is the largest absolute value, and `value(i, j)` returns
+/// component `j` of vector `i`. Equal vectors are in range. Check for NaN beforehand.
 ///
 /// # Errors
-/// Says which of the two bounds the vectors leave.
+/// Names the bound that the vectors exceed.
 pub fn check_range(
     n: usize,
     dim: usize,
@@ -94,7 +94,7 @@ mod tests {
         for unit in [1e-14, 1e-3, 1.0, 1e17] {
             assert_eq!(check(&[[unit, 0.0], [0.0, -unit], [unit, unit]]), Ok(()), "{unit:e}");
         }
-        // Nothing to tell apart.
+        // All vectors are equal.
         for same in [0.0, 1e-40, 1e17] {
             assert_eq!(check(&[[same; 2]; 3]), Ok(()), "{same:e}");
         }

@@ -8,14 +8,14 @@ struct Candidate {
     id: u32,
 }
 
-/// The rows that may be among the `k` of smallest score. At least `k` rows score at most the limit; whatever must score more is
-/// left out.
+/// The rows that may be among the `k` smallest scores. At least `k` rows have a score of at most the limit; rows whose
+/// score must be above it are dropped.
 #[derive(Clone, Debug)]
 pub struct Shortlist {
     k: usize,
     limit: f32,
     candidates: Vec<Candidate>,
-    /// Candidates to gather before the limit is lowered.
+    /// Number of candidates to collect before the limit is lowered.
     room: usize,
 }
 
@@ -30,16 +30,16 @@ impl Shortlist {
         }
     }
 
-    /// A score above which nothing can be among the best any more.
+    /// A score above which no row can be among the best.
     pub fn limit(&self) -> f32 {
         self.limit
     }
 
-    /// Offers a row whose score is `score` give or take `margin`.
+    /// Offers a row whose score is `score` ± `margin`.
     #[inline]
     pub fn offer(&mut self, score: f32, margin: f32, id: u32) {
         let (low, high) = (score - margin, score + margin);
-        // Neither bound of what is no number says anything.
+        // The bounds of NaN are unknown.
         let low = if low.is_nan() { f32::NEG_INFINITY } else { low };
         let high = if high.is_nan() { f32::INFINITY } else { high };
         if low <= self.limit && self.k > 0 {
@@ -50,11 +50,11 @@ impl Shortlist {
         }
     }
 
-    /// Offers the rows `first_id..`, whose scores are known within one margin.
+    /// Offers the rows `first_id..`, whose scores have a common margin.
     pub fn offer_block(&mut self, scores: &[f32], first_id: u32, margin: f32) {
         let mut bound = self.limit + margin;
         for (offset, &score) in scores.iter().enumerate() {
-            // Not greater, so that what is no number comes in.
+            // Negated comparison, so that NaN is included.
             if score.partial_cmp(&bound) != Some(std::cmp::Ordering::Greater) {
                 self.offer(score, margin, first_id + offset as u32);
                 bound = self.limit + margin;
@@ -62,7 +62,7 @@ impl Shortlist {
         }
     }
 
-    /// The k-th smallest upper bound is the new limit; what lies above it goes.
+    /// The k-th smallest upper bound is the new limit; candidates above it are dropped.
     fn lower_limit(&mut self) {
         if self.candidates.len() > self.k {
             let (_, kth, _) = self.candidates.select_nth_unstable_by(self.k - 1, |a, b| a.high.total_cmp(&b.high));
@@ -70,16 +70,16 @@ impl Shortlist {
             let limit = self.limit;
             self.candidates.retain(|candidate| candidate.low <= limit);
         }
-        // Room for as many again, so that the work per row stays constant even if all of them stay.
+        // Doubles the capacity, so that the work per row stays constant even if all candidates stay.
         self.room = (2 * self.candidates.len()).max(2 * self.k + 32);
     }
 
-    /// Whether margins are so wide that far more rows stay than are wanted.
+    /// Whether the margins are so wide that far more than `k` rows remain.
     pub fn is_crowded(&self) -> bool {
         self.candidates.len() > 16 * self.k + 1024
     }
 
-    /// The rows that may be among the best, by number; the list is empty afterwards and can be used again.
+    /// Returns the candidates in order of their number; the list is then empty and can be reused.
     pub fn drain(&mut self) -> Vec<u32> {
         self.lower_limit();
         let mut ids: Vec<u32> = self.candidates.drain(..).map(|candidate| candidate.id).collect();

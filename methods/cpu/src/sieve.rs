@@ -22,7 +22,7 @@ pub(crate) const TILE_ROWS: usize = 12;
 /// Components in the four bytes that are multiplied and summed at once.
 const GROUP: usize = 4;
 
-/// The most components: the sums of products stay below 2^31.
+/// Maximum number of components: sums of products stay below 2^31.
 pub(crate) const MAX_DIM: usize = 65_536;
 
 /// `k` vectors of `dim` components, rounded to bytes and packed.
@@ -31,39 +31,39 @@ pub(crate) struct Sieve {
     pub(crate) k: usize,
     pub(crate) dim: usize,
     score: Score,
-    /// What vectors are relative to: their mean.
+    /// The origin of vectors: their mean.
     center: Vec<f32>,
-    /// What rows are relative to: the same for distances, zero for products.
+    /// The origin of rows: the same for distances, zero for products.
     row_center: Vec<f32>,
     /// `⌈k/WIDTH⌉` panels of `⌈dim/4⌉×WIDTH×4` bytes.
     pub(crate) packed: Vec<i8>,
-    /// `−128·Σ v_j`, which takes back that rows are stored with 128 added.
+    /// `−128·Σ v_j`, which compensates for the 128 added to rows.
     pub(crate) start: Vec<i32>,
     /// `t` of each vector.
     pub(crate) scale: Vec<f32>,
-    /// What is added to `−x̃·c̃`; infinite for missing columns.
+    /// The bias added to `−x̃·c̃`; infinite for missing columns.
     pub(crate) bias: Vec<f32>,
-    /// `‖m‖` of the mean, where scores contain products with it.
+    /// `‖m‖` of the mean, if scores contain products with it.
     center_norm: f32,
     /// Largest `‖c̃‖`, `‖c−c̃‖` and `|bias|`.
     largest: [f32; 3],
 }
 
-/// Rows rounded to bytes, whole tiles of them.
+/// Rows rounded to bytes, padded to whole tiles.
 #[derive(Debug, Default)]
 pub(crate) struct ByteRows {
     /// Tile by tile, `⌈dim/4⌉×TILE_ROWS×4` bytes each, 128 added.
     pub(crate) bytes: Vec<u8>,
     /// `s` of each row.
     pub(crate) scale: Vec<f32>,
-    /// What a score may be off by, for each row.
+    /// Error bound of the scores of each row.
     pub(crate) margin: Vec<f32>,
-    /// What makes scores of different packings compare: `½‖x−m‖²`, or `−x·m` of the mean `m`.
+    /// Constant that makes scores of different packings comparable: `½‖x−m‖²`, or `−x·m` with the mean `m`.
     pub(crate) constant: Vec<f32>,
     row: Vec<u8>,
 }
 
-/// What a vector `x`, taken relative to a center, became when it was rounded to `x̃ = scale·u`.
+/// Norms of a vector `x`, relative to a centre, and of its rounding `x̃ = scale·u`.
 pub(crate) struct Rounded {
     pub(crate) scale: f32,
     /// `‖x‖²`
@@ -74,9 +74,11 @@ pub(crate) struct Rounded {
     pub(crate) error: f32,
 }
 
-/// How a vector is rounded. Types and not closures: those would not be compiled for the instruction set of their caller.
+/// How a vector is rounded. A trait and not a closure: closures are not compiled for the instruction set of their
+/// caller.
 pub(crate) trait Rounding {
-    /// Rounds `x − center` to whole multiples of `max|x − center|/127` and writes them with 128 added; bytes beyond are 128.
+    /// Rounds `x − center` to integer multiples of `max|x − center|/127` and stores them with 128 added; padding bytes
+    /// are 128.
     fn round(x: &[f32], center: &[f32], bytes: &mut [u8]) -> Rounded;
 }
 
@@ -120,7 +122,7 @@ impl Sieve {
             sieve.scale[c] = rounded.scale;
             sieve.bias[c] = if score == Score::HalfDistance { 0.5 * rounded.square } else { 0.0 };
             for (largest, value) in sieve.largest.iter_mut().zip([rounded.norm, rounded.error, sieve.bias[c].abs()]) {
-                // A value that is no number makes the margin infinite, and so decides nothing.
+                // NaN makes the margin infinite, and so decides nothing.
                 *largest = if value.is_nan() { f32::INFINITY } else { largest.max(value) };
             }
         }

@@ -18,7 +18,8 @@ fn tile(rows: &[u8], scales: &[f32], panel: &Panel<'_>) -> Tile {
     let groups = rows.len() / (4 * TILE_ROWS);
     assert!(scales.len() >= TILE_ROWS && panel.packed.len() >= groups * 4 * WIDTH);
     assert!(panel.start.len() >= WIDTH && panel.scale.len() >= WIDTH && panel.bias.len() >= WIDTH);
-    // What all the reads below rest on: AVX-512 VNNI is present, see the module, and offsets stay below the lengths asserted above.
+    // Preconditions of all reads below: AVX-512 VNNI is present, see the module, and offsets stay below the lengths
+    // asserted above.
     let start = panel.start.as_ptr();
     // SAFETY: the first sixteen of `WIDTH` constants.
     let low = unsafe { _mm512_loadu_si512(start.cast()) };
@@ -43,7 +44,7 @@ fn tile(rows: &[u8], scales: &[f32], panel: &Panel<'_>) -> Tile {
     let scale = halves(panel.scale);
     let bias = halves(panel.bias);
     let mut scores = [[wide::zeros(); 2]; TILE_ROWS];
-    // Written out row by row: in a loop, the compiler would address sums by number and so keep them in memory all along.
+    // Written out row by row: in a loop, the compiler would index the sums and keep them in memory.
     macro_rules! scores {
         ($($r:literal)*) => {
             $(
@@ -70,7 +71,7 @@ fn halves(values: &[f32]) -> [__m512; 2] {
     [low, high]
 }
 
-/// What a panel of vectors consists of.
+/// The parts of a panel of vectors.
 struct Panel<'a> {
     packed: &'a [i8],
     start: &'a [i32],
@@ -130,7 +131,7 @@ pub(crate) fn near_best(sieve: &Sieve, rows: &ByteRows, scores: &mut Vec<f32>, m
                     within &= within - 1;
                 }
             }
-            // Columns that are missing come in when nothing can be decided.
+            // Missing columns are included if nothing can be decided.
             while near.last().is_some_and(|&id| id as usize >= sieve.k) {
                 near.pop();
             }
@@ -195,7 +196,8 @@ fn centred(x: &[f32], center: &[f32], i: usize) -> (__m512, u16) {
     (wide::minus(x, center), lanes)
 }
 
-/// Rounds `x − center` to whole multiples of `max|x − center|/127` and writes them with 128 added; bytes beyond them are 128.
+/// Rounds `x − center` to integer multiples of `max|x − center|/127` and stores them with 128 added; padding bytes are
+/// 128.
 struct Registers;
 
 impl Rounding for Registers {
@@ -211,7 +213,7 @@ impl Rounding for Registers {
         }
         let square = wide::sum(square);
         let scale = wide::largest(largest) / 127.0;
-        // Too small or too large to divide by, or no number, which its square tells: everything is error.
+        // Too small or too large to divide by, or NaN: then the whole vector counts as error.
         if !(1e-30..=1e30).contains(&scale) || square.is_nan() {
             bytes.fill(128);
             return Rounded { scale: 0.0, square, norm: 0.0, error: square.sqrt() };

@@ -15,16 +15,16 @@ use crate::shortlist::Shortlist;
 #[cfg(target_arch = "x86_64")]
 use crate::table_scan_vbmi as vbmi;
 
-/// Rows that are summed side by side.
+/// Number of rows summed side by side.
 pub(crate) const LANE_ROWS: usize = 128;
 
-/// Positions summed side by side for nibbles: four tables of 16 entries fill a register.
+/// Number of positions summed side by side for nibbles: four tables of 16 entries fill a register.
 pub(crate) const QUAD: usize = 4;
 
-/// The most positions of bytes: sums of 255 each stay below 2^16.
+/// Maximum number of byte positions: sums of values up to 255 stay below 2^16.
 const MAX_BYTES: usize = 257;
 
-/// How wide the symbols of a code are, packed least significant first.
+/// Width of the symbols of a code, packed least significant first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolWidth {
     /// Half a byte; tables of 16.
@@ -34,7 +34,7 @@ pub enum SymbolWidth {
 }
 
 impl SymbolWidth {
-    /// Bytes of so many symbols.
+    /// Bytes of the given number of symbols.
     pub fn bytes(self, positions: usize) -> usize {
         match self {
             SymbolWidth::Nibble => positions.div_ceil(2),
@@ -57,21 +57,22 @@ pub struct ScanTables {
     width: SymbolWidth,
     /// One after the other.
     entries: Vec<f32>,
-    /// The same in whole steps above the least of each table; with nibbles, tables of zeros fill up the last four.
+    /// The same in integer steps above the minimum of each table; for nibbles, padded with zero tables to a multiple of
+    /// four.
     pub(crate) steps: Vec<u8>,
-    /// Sum of the least entries, and a step.
+    /// Sum of the minima, and the step.
     low: f32,
     step: f32,
-    /// What a sum in f32 may be off by.
+    /// Rounding error bound of a sum in f32.
     rounding: f32,
     constant: f32,
 }
 
 impl ScanTables {
-    /// From tables of [`SymbolWidth::alphabet`] entries, one after the other, and what is added to every sum.
+    /// Creates tables from entries, [`SymbolWidth::alphabet`] per table, and a constant that is added to every sum.
     ///
     /// # Panics
-    /// When the last table is not whole.
+    /// If the last table is incomplete.
     pub fn new(width: SymbolWidth, entries: Vec<f32>, constant: f32) -> ScanTables {
         let alphabet = width.alphabet();
         assert!(entries.len().is_multiple_of(alphabet), "tables must hold {alphabet} entries each");
@@ -80,7 +81,7 @@ impl ScanTables {
         let most = |table: &[f32]| table.iter().fold(f32::NEG_INFINITY, |m, v| m.max(*v));
         let range = tables().map(|table| most(table) - least(table)).fold(0f32, f32::max);
         let largest: f32 = tables().map(|table| most(table).abs().max(least(table).abs())).sum();
-        // Where there is no such step, or none that can be divided by, everything is within one.
+        // If there is no such step, or none that can be divided by, everything is within one step.
         let (step, inverse) = match range / 255.0 {
             step if step > 0.0 && step.is_finite() && (1.0 / step).is_finite() => (step, 1.0 / step),
             _ => (range, 0.0),
@@ -93,7 +94,7 @@ impl ScanTables {
             steps.iter_mut().zip(table).for_each(|(step, v)| *step = ((v - least) * inverse) as u8);
         }
         let low = tables().map(least).sum();
-        // Sums of `positions` terms, and steps that rounding took one too far.
+        // Sums of `positions` terms, and steps that rounding made one too large.
         let rounding = (positions + 8) as f32 * f32::EPSILON * largest + step;
         ScanTables { width, entries, steps, low, step, rounding, constant }
     }
@@ -105,7 +106,7 @@ impl ScanTables {
         Bounds { middle: self.low + half, step: self.step, margin: half + self.rounding, rounding, limit }
     }
 
-    /// The largest sum in steps whose lower bound may be at the limit.
+    /// The largest sum in steps whose lower bound may be at most the limit.
     fn highest_sum(&self, limit: f32) -> u32 {
         let room = limit - self.constant - self.low + 2.0 * (self.rounding + rounded_off(self.constant));
         // The conversion saturates.
@@ -154,7 +155,7 @@ impl ScanTables {
     }
 }
 
-/// A block of codes, laid out for the scan.
+/// A block of codes, rearranged for the scan.
 #[derive(Clone, Debug)]
 pub struct CodeBlock {
     isa: Isa,
@@ -170,7 +171,7 @@ pub struct CodeBlock {
 }
 
 impl CodeBlock {
-    /// A block of codes of so many symbols, still empty; none where the processor or the code does not suit this scan.
+    /// An empty block for codes of this many symbols; None if the processor or the code does not support this scan.
     pub fn new(isa: Isa, width: SymbolWidth, positions: usize) -> Option<CodeBlock> {
         let suits = isa.set() == Set::Avx512Vnni && (width == SymbolWidth::Nibble || positions <= MAX_BYTES);
         let empty =
@@ -178,7 +179,7 @@ impl CodeBlock {
         (suits && positions > 0).then_some(empty)
     }
 
-    /// Takes in the codes of `size` bytes whose symbols begin after `skip` bytes, with an offset and a slope for each or none.
+    /// Adds codes of `size` bytes whose symbols begin after `skip` bytes, with an offset and a slope for each, or none.
     ///
     /// # Panics
     /// When lengths do not fit together.
@@ -224,10 +225,10 @@ impl CodeBlock {
         }
     }
 
-    /// Offers the codes that may be among the best of a query to its list, under the number `first_id` plus their own.
+    /// Offers the codes that may be among the best of a query to its list, with their index plus `first_id`.
     ///
     /// # Panics
-    /// When the tables are of another shape.
+    /// If the tables have another shape.
     pub fn scan(&self, tables: &ScanTables, first_id: u32, list: &mut Shortlist) {
         assert!(tables.width == self.width && tables.positions() == self.positions, "tables for these codes");
         if list.limit() == f32::NEG_INFINITY {
@@ -259,7 +260,7 @@ impl CodeBlock {
         }
     }
 
-    /// Rows whose sum is at most `highest`, a bit each.
+    /// One bit per row: whether its sum is at most `highest`.
     fn at_most(&self, sums: &[u32; LANE_ROWS], highest: u32) -> u128 {
         match self.isa.set() {
             // SAFETY: an `Isa` exists only for a set that the processor has.
@@ -269,7 +270,7 @@ impl CodeBlock {
         }
     }
 
-    /// Rows whose lower bound is not above the limit, a bit each.
+    /// One bit per row: whether its lower bound is at most the limit.
     fn at_most_with(&self, sums: &[u32; LANE_ROWS], factors: &Factors<'_>, bounds: &Bounds) -> u128 {
         match self.isa.set() {
             // SAFETY: an `Isa` exists only for a set that the processor has.
@@ -298,18 +299,18 @@ pub(crate) struct Factors<'a> {
     pub(crate) slopes: &'a [f32],
 }
 
-/// What turns a sum in steps into a bound of a score: `offset + slope·(middle + step·S)`, give or take `|slope|·margin`, the constant
-/// of the query left out, and what adding numbers of these sizes rounds off.
+/// Converts a sum in steps into bounds of a score: `offset + slope·(middle + step·S)` ± `|slope|·margin`, without the
+/// constant of the query, plus the rounding error of adding numbers of these sizes.
 pub(crate) struct Bounds {
     pub(crate) middle: f32,
     pub(crate) step: f32,
     pub(crate) margin: f32,
     pub(crate) rounding: f32,
-    /// Of the list, less the constant.
+    /// The limit of the list, minus the constant.
     pub(crate) limit: f32,
 }
 
-/// Relative size of what adding a number may round off.
+/// Relative rounding error of an addition.
 pub(crate) const ROUNDED_OFF: f32 = 4.0 * f32::EPSILON;
 
 fn rounded_off(value: f32) -> f32 {
@@ -325,7 +326,7 @@ fn plain_at_most_with(sums: &[u32; LANE_ROWS], factors: &Factors<'_>, bounds: &B
         let (offset, slope) = (factors.offsets[r], factors.slopes[r]);
         let score = offset + slope * (bounds.middle + bounds.step * *sum as f32);
         let margin = slope.abs() * bounds.margin + (bounds.rounding + rounded_off(offset));
-        // What is no number is not above.
+        // NaN is not above.
         let above = score - margin > bounds.limit;
         bits | u128::from(!above) << r
     })

@@ -64,7 +64,7 @@ pub(crate) fn byte_sums(symbols: &[u8], steps: &[u8], sums: &mut [u32; LANE_ROWS
     }
 }
 
-/// Rows whose sum is at most `highest`, a bit each.
+/// One bit per row: whether its sum is at most `highest`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
 pub(crate) fn at_most(sums: &[u32; LANE_ROWS], highest: u32) -> u128 {
     let highest = _mm512_set1_epi32(highest.cast_signed());
@@ -77,7 +77,7 @@ pub(crate) fn at_most(sums: &[u32; LANE_ROWS], highest: u32) -> u128 {
     within
 }
 
-/// Rows whose lower bound is not above the limit, a bit each.
+/// One bit per row: whether its lower bound is at most the limit.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
 pub(crate) fn at_most_with(sums: &[u32; LANE_ROWS], factors: &Factors<'_>, bounds: &Bounds) -> u128 {
     let (offsets, slopes) = (factors.offsets.as_chunks::<16>().0, factors.slopes.as_chunks::<16>().0);

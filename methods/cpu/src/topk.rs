@@ -62,7 +62,7 @@ impl TopK {
         }
     }
 
-    /// A score above which nothing can enter any more.
+    /// A score above which no row can enter.
     fn bound(&self) -> f32 {
         if self.worst_first.len() < self.k {
             f32::INFINITY
@@ -71,7 +71,7 @@ impl TopK {
         }
     }
 
-    /// The neighbours kept, nearest first; the selection is empty afterwards and can be used again.
+    /// Returns the neighbours, nearest first; the selection is then empty and can be reused.
     pub fn drain_sorted(&mut self) -> Vec<Neighbor> {
         let mut kept: Vec<Neighbor> = self.worst_first.drain().collect();
         kept.sort_unstable();

@@ -59,7 +59,7 @@ fn encode(rows: &[f32], offsets: &[f32], steps: &[f32], codes: &mut [u8]) {
     for (row, codes) in rows.chunks_exact(dim).zip(codes.chunks_exact_mut(dim)) {
         for (((x, offset), step), code) in row.iter().zip(offsets).zip(steps).zip(codes) {
             let level = (x - offset) / step + 0.5;
-            // What is no number compares as nothing and stays at zero.
+            // NaN compares false and stays at zero.
             let level = if level > 0.0 { level } else { 0.0 };
             let level = if level < 255.0 { level } else { 255.0 };
             // SAFETY: between 0 and 255, both included. Gain: a checked conversion is not vectorized.
@@ -99,7 +99,7 @@ mod tests {
                 let mut codes = vec![7; rows.len()];
                 encode_uniform_bytes(isa, rows, &offsets, &steps, &mut codes);
                 for (i, code) in codes.iter().enumerate() {
-                    // The conversion saturates and sends what is no number to 0.
+                    // The conversion saturates and maps NaN to 0.
                     prop_assert_eq!(*code, ((rows[i] - offsets[i % dim]) / step + 0.5) as u8);
                 }
                 let mut back = vec![f32::NAN; rows.len()];
