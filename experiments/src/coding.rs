@@ -39,35 +39,35 @@ use std::sync::atomic::AtomicBool;
 use stream::{Job, stream};
 use thiserror::Error;
 
-/// A file to encode or to decode, and what that may take. It runs on the thread pool that it is called in.
+/// A file to encode or decode, with its settings. It runs on the current thread pool.
 pub struct Coding<'a> {
     /// The file to read.
     pub input: &'a Path,
-    /// The file to write, which appears under its name when it is complete. The extension says its format.
+    /// The output file, which appears under its name when it is complete. Its extension determines the format.
     pub output: &'a Path,
-    /// Memory that this process stays below.
+    /// Memory limit of this process, in bytes.
     pub memory: ByteSize,
-    /// Ends the work soon after it is set.
+    /// Stops the work soon after it is set.
     pub interrupt: &'a AtomicBool,
-    /// Gets the number of rows that are done, and of all, before the first block and after each.
+    /// Called with the number of finished rows and of all rows, before the first block and after each block.
     pub progress: &'a mut (dyn FnMut(usize, usize) + Send),
 }
 
-/// What was done.
+/// Summary of the work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coded {
     /// Vectors encoded, or codes decoded.
     pub rows: usize,
-    /// Seconds that this took, without the check of the budget.
+    /// Seconds, without the check of the budget.
     pub seconds: f64,
-    /// Peak of this process's memory in bytes, where the system tells it.
+    /// Peak memory of this process in bytes, if the system reports it.
     pub peak_bytes: Option<u64>,
 }
 
-/// Why a file was not encoded or decoded. Its output does not exist, or is what it was before.
+/// Why a file was not encoded or decoded. The output file does not exist, or is unchanged.
 #[derive(Debug, Error)]
 pub enum CodingError {
-    /// The input cannot be read, or the output has a name that says no format.
+    /// The input cannot be read, or the extension of the output names no format.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The output cannot be created or renamed.
@@ -81,7 +81,7 @@ pub enum CodingError {
         /// The system's reason.
         error: io::Error,
     },
-    /// The quantizer refuses rows or codes.
+    /// The quantizer refused rows or codes.
     #[error("{}: {error}", path.display())]
     Method {
         /// The input.
@@ -89,39 +89,39 @@ pub enum CodingError {
         /// The quantizer's reason.
         error: MethodError,
     },
-    /// The input has other rows than at the beginning.
+    /// The number of rows of the input has changed.
     #[error("{} changed while it was read", path.display())]
     Changed {
         /// The input.
         path: PathBuf,
     },
-    /// Vectors of another dimension than the quantizer's.
+    /// The dimension of the vectors differs from that of the quantizer.
     #[error("{} has vectors of {found} components; the model needs {dim}", path.display())]
     Dimension {
         /// The input.
         path: PathBuf,
         /// Components of its vectors.
         found: usize,
-        /// Components of the quantizer's.
+        /// Components that the quantizer needs.
         dim: usize,
     },
-    /// Codes of another size than the quantizer's.
+    /// The size of the codes differs from that of the quantizer.
     #[error("{} holds codes of {found} bytes; those of this model have {size}", path.display())]
     CodeSize {
         /// The input.
         path: PathBuf,
         /// Bytes of each of its codes.
         found: usize,
-        /// Bytes of the quantizer's.
+        /// Bytes that the quantizer needs.
         size: usize,
     },
-    /// Codes with a value that is not a whole number from 0 to 255.
+    /// A code has a value that is not an integer from 0 to 255.
     #[error("{} holds values that are not bytes", path.display())]
     NotBytes {
         /// The input.
         path: PathBuf,
     },
-    /// A code that decodes to NaN or to an infinity.
+    /// A code decodes to NaN or an infinity.
     #[error("code {code} of {} decodes to {value}, which is not finite", path.display())]
     NotFinite {
         /// The input.
@@ -131,7 +131,7 @@ pub enum CodingError {
         /// The value.
         value: f32,
     },
-    /// There is no room even for small blocks.
+    /// The budget is too small even for small blocks.
     #[error(
         "a memory budget of {budget} is too little: the program and the model take {}, reading {} takes {}, blocks of rows at least {}",
         mebibytes(*program), path.display(), mebibytes(*reading), mebibytes(*blocks)
@@ -141,16 +141,16 @@ pub enum CodingError {
         path: PathBuf,
         /// The budget.
         budget: ByteSize,
-        /// Bytes that are taken already.
+        /// Bytes in use.
         program: u64,
-        /// Bytes that the reader of the input takes.
+        /// Bytes that the reader of the input needs.
         reading: u64,
         /// Bytes of the first blocks.
         blocks: u64,
         /// Bytes that would be enough.
         needed: u64,
     },
-    /// The quantizer has taken more than there was.
+    /// The quantizer needed more than the budget.
     #[error("a memory budget of {budget} is too little: {} were used", mebibytes(*needed))]
     Exceeded {
         /// The budget.
@@ -166,13 +166,13 @@ pub enum CodingError {
     },
 }
 
-/// Bytes as people read them.
+/// Formats bytes for people.
 pub fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 impl Coding<'_> {
-    /// Encodes the vectors of the input. Each row of the output is one code: all its bits, padded to whole bytes.
+    /// Encodes the vectors of the input. Each row of the output is the code of one vector, padded to whole bytes.
     ///
     /// # Errors
     /// See [`CodingError`].

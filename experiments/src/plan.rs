@@ -361,8 +361,8 @@ mod tests {
             ("threads: []", "`threads` is empty"),
             ("threads: [1, 0]", "`threads: 0` is out of range"),
             ("threads: [2, 2]", "2 threads are listed twice"),
-            ("threads: two", "`threads` must be a whole number, not the text \"two\""),
-            ("threads: [1.5]", "entry 1 of `threads` must be a whole number"),
+            ("threads: two", "`threads` must be an integer, not the string \"two\""),
+            ("threads: [1.5]", "entry 1 of `threads` must be an integer"),
         ] {
             let faults = plan(&text(threads)).err().expect(threads);
             assert!(faults[0].contains(expected), "{faults:?}");

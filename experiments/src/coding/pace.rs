@@ -1,4 +1,5 @@
-//! The size of blocks, which grows as long as memory allows. How much a method takes per row is not known before: it is seen on small blocks.
+//! The size of blocks, which grows as memory allows. The memory that a method needs per row is unknown in advance, so
+//! it is measured on small blocks.
 
 use super::CodingError;
 use crate::machine;
@@ -6,40 +7,41 @@ use crate::units::ByteSize;
 use datasets::format::Blocks;
 use std::path::Path;
 
-/// Values in the first block, and the most in any: enough to keep all threads busy, and no more, since larger blocks take
-/// memory and win nothing.
+/// Number of values in the first block, and in the largest: enough to keep all threads busy. Larger blocks take memory
+/// and gain nothing.
 const FIRST_BLOCK: usize = 1 << 18;
 const LARGEST_BLOCK: usize = 1 << 23;
 
-/// Blocks in memory at a time: one is read while the other is worked on.
+/// Blocks in memory at a time: one is read while the other is processed.
 pub(super) const BLOCKS: usize = 2;
 
-/// Room for what threads and the allocator take at the beginning.
+/// Allowance for what threads and the allocator take at the start.
 const SLACK: u64 = 6 << 20;
 
-/// The process without a model, where the system does not tell.
+/// Assumed size of the process without a model, if the system does not report it.
 const PROGRAM: u64 = 32 << 20;
 
-/// How many rows the next block has.
+/// Decides the number of rows of the next block.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Memory that this process stays below.
+    /// Memory limit of this process, in bytes.
     budget: ByteSize,
     /// Rows of the next block.
     rows: usize,
-    /// Blocks of that size that were worked on.
+    /// Number of blocks of that size that were processed.
     tried: usize,
-    /// Rows of the largest.
+    /// Maximum number of rows of a block.
     most: usize,
-    /// The same where memory cannot be measured.
+    /// Maximum number of rows if memory cannot be measured.
     blind: usize,
-    /// Bytes taken before the first.
+    /// Bytes in use before the first block.
     base: u64,
 }
 
 impl Pace {
-    /// Begins with a small block; a budget that has no room even for that is told before any work.
-    /// `shape` is that of the input, in rows and columns; `made_bytes` are held per row beside the row itself while it is worked on.
+    /// Starts with a small block. A budget that is too small even for that is an error before any work. `shape` is the
+    /// shape of the input, in rows and columns; `made_bytes` is the memory needed per row besides the row itself while
+    /// it is processed.
     pub(super) fn new(
         input: &Path,
         (n, dim): (usize, usize),
@@ -47,7 +49,7 @@ impl Pace {
         budget: ByteSize,
     ) -> Result<Pace, CodingError> {
         let row_bytes = (BLOCKS * 4 * dim + made_bytes) as u64;
-        // Of what goes in and what comes out, the wider decides.
+        // The wider of input and output rows decides.
         let width = dim.max(made_bytes / 4);
         let reading = Blocks::open(input)?.working_bytes()?;
         let first = (FIRST_BLOCK / width).clamp(1, n.max(1));
@@ -58,7 +60,7 @@ impl Pace {
             return Err(CodingError::Budget { path: input.to_owned(), budget, program, reading, blocks, needed });
         }
         let most = (LARGEST_BLOCK / width).clamp(1, n.max(1));
-        // Where the system does not tell what is taken, a method is trusted to take no more than the rows do.
+        // If the system does not report memory, a method is assumed to take no more than its rows.
         let blind = ((budget.0 - program.min(budget.0)) / 4 / row_bytes.max(1)) as usize;
         Ok(Pace { budget, rows: first, tried: 0, most, blind: blind.max(first), base: program })
     }
@@ -68,7 +70,7 @@ impl Pace {
         self.rows
     }
 
-    /// Sees to it that the next block fits too.
+    /// Makes sure that the next block fits as well.
     pub(super) fn keep(&mut self, worked_on: usize) -> Result<(), CodingError> {
         let peak = machine::peak_rss_bytes();
         if let Some(needed) = peak.filter(|peak| *peak > self.budget.0) {
@@ -78,8 +80,8 @@ impl Pace {
         Ok(())
     }
 
-    /// After a block: doubles its size if what blocks have taken so far could double within nine tenths of the budget. That
-    /// is known when as many of the present size were worked on as there are at a time.
+    /// After a block: doubles the size if twice the memory that blocks have used so far fits into nine tenths of the
+    /// budget. This is known once all block buffers of the present size have been used.
     fn adapt(&mut self, worked_on: usize, peak: Option<u64>) {
         self.tried += usize::from(worked_on == self.rows);
         let fits = match peak {

@@ -1,4 +1,4 @@
-//! Rows of a file through some work, block by block: one thread reads ahead.
+//! Passes the rows of a file through some work, block by block; one thread reads ahead.
 
 use super::pace::{BLOCKS, Pace};
 use super::{Coded, Coding, CodingError, changed, unwritten};
@@ -12,27 +12,28 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Instant;
 
-/// Rows to be turned into other rows.
+/// A conversion of the rows of a file.
 pub(super) struct Job<'a> {
     /// Rows and columns of the input.
     pub(super) shape: (usize, usize),
-    /// What the output begins with.
+    /// The header of the output.
     pub(super) head: &'a [u8],
-    /// Bytes per row that are held beside the row itself while the others are made.
+    /// Bytes needed per row besides the row itself while it is processed.
     pub(super) made_bytes: usize,
 }
 
-/// Rows as they are handed to the work.
+/// A block of rows.
 pub(super) struct Block<'a> {
-    /// Number of the first, in the file.
+    /// Number of the first row, in the file.
     pub(super) first: usize,
-    /// How many there are.
+    /// Number of rows.
     pub(super) count: usize,
     /// Their values, row-major.
     pub(super) values: &'a [f32],
 }
 
-/// Passes every row of the input through `work` and puts what it writes into the output, which appears when all is done.
+/// Passes every row of the input through `work` and writes the results to the output, which appears when it is
+/// complete.
 pub(super) fn stream(
     coding: Coding<'_>,
     job: &Job<'_>,
@@ -75,7 +76,7 @@ pub(super) fn stream(
     Ok(Coded { rows: n, seconds: begun.elapsed().as_secs_f64(), peak_bytes: machine::peak_rss_bytes() })
 }
 
-/// Answers every wish for a block with the next one, until there is none left or nobody asks.
+/// Reader thread: answers each request with the next block, until the file ends or no one requests more.
 fn read_ahead(
     path: &Path,
     asked: &mpsc::Receiver<(usize, Vec<f32>)>,

@@ -1,4 +1,4 @@
-//! Which trials save pieces of pictures, and whether they have.
+//! Decides which trials save crops of images, and whether they have done so.
 
 use crate::pictures::Wanted;
 use crate::plan::{Plan, PlannedTrial};
@@ -6,7 +6,8 @@ use datasets::Signal;
 use record::{RunFolder, is_regular, picture_file};
 use std::path::PathBuf;
 
-/// What a trial is to save: one of the plan's first seed, if a measurement asks for pictures and its vectors are some.
+/// What a trial saves: only trials of the plan's first seed save images, if a measurement requests them and the vectors
+/// are image patches.
 pub(super) fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> Option<Wanted> {
     let summary = &plan.datasets[planned.dataset].resolved.summary;
     let pictured = matches!(summary.signal, Some(Signal::Images { .. }));
@@ -20,7 +21,7 @@ pub(super) fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) ->
     })
 }
 
-/// Whether everything is there that a trial is to save; a run of a time when less was asked for may have left less.
+/// Whether all files that a trial should save exist; an earlier run with other settings may have saved less.
 pub(super) fn are_here(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> bool {
     let Some(wanted) = wanted(plan, folder, planned) else { return true };
     let Some(Signal::Images { pictures, .. }) = &plan.datasets[planned.dataset].resolved.summary.signal else {

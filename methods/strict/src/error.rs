@@ -1,12 +1,12 @@
-//! What is wrong with a key, and what would be right.
+//! An error in a key or its value, with what would be right.
 
 use thiserror::Error;
 
-/// A key, or its value, that is wrong in itself or for the vectors it is meant for.
+/// A key or value that is wrong for every dimension, or for the given vectors.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct ParamError {
-    /// The key to blame, if there is one: a `/`-separated path.
+    /// The wrong key, if there is one: a `/`-separated path.
     pub param: Option<String>,
     /// What is wrong.
     pub message: String,
@@ -23,7 +23,7 @@ impl ParamError {
     /// Checks that a number lies in a closed range.
     ///
     /// # Errors
-    /// Says the range.
+    /// The number is outside the range; the error states the range.
     pub fn in_range<T: PartialOrd + std::fmt::Display>(
         param: &str,
         value: T,

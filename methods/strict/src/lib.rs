@@ -1,5 +1,5 @@
-//! Reading plain data strictly: a key that is unknown, missing, ill-typed or out of range is an error that names the key and what
-//! would be right. Everything is taken from the schema of the type, so that a range stands in one place.
+//! Reads plain data strictly: a key that is unknown, missing, ill-typed or out of range is an error that names the key
+//! and what would be right. Everything comes from the schema of the type, so that each range is written once.
 
 mod error;
 pub mod lists;
@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Schema of a type, with everything it refers to inside of it.
+/// Schema of a type, with all schemas it refers to inlined.
 pub fn schema_of<T: JsonSchema>() -> Schema {
     schemars::generate::SchemaSettings::draft2020_12()
         .with(|s| s.inline_subschemas = true)
@@ -23,7 +23,7 @@ pub fn schema_of<T: JsonSchema>() -> Schema {
 /// Reads `T` from a JSON value.
 ///
 /// # Errors
-/// Names the key to blame (as a `/`-separated path below the value), what is wrong and what would be right.
+/// Names the wrong key (as a `/`-separated path below the value), what is wrong and what would be right.
 pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, ParamError> {
     let schema = schema_of::<T>();
     check_keys(&value, &schema)?;
@@ -34,7 +34,7 @@ pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, P
         let path: Vec<String> = segments.filter(|segment| segment != ".").collect();
         explain(&path, &error.inner().to_string(), properties)
     })?;
-    // After the types: a text where a number is meant is told as that.
+    // Ranges are checked after types: a string instead of a number is reported as such.
     range::check(&value, schema.as_value())?;
     Ok(read)
 }
@@ -42,7 +42,7 @@ pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, P
 /// Checks that an object has no key that its schema does not know.
 ///
 /// # Errors
-/// Names the first, and the nearest that is known.
+/// Names the first unknown key and the nearest known one.
 pub fn check_keys(value: &Value, schema: &Schema) -> Result<(), ParamError> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let (Some(object), Some(properties)) = (value.as_object(), properties) else { return Ok(()) };
@@ -52,7 +52,7 @@ pub fn check_keys(value: &Value, schema: &Schema) -> Result<(), ParamError> {
     }
 }
 
-/// Turns serde's message into one that needs no Rust.
+/// Turns serde's message into one that needs no knowledge of Rust.
 fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>) -> ParamError {
     let param = (!path.is_empty()).then(|| path.join("/"));
     let quoted = |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
@@ -95,7 +95,7 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
         let message = format!("`{}` is not in a known form", first.unwrap_or_default());
         return ParamError { param, message, help: Some(format!("write one of: {}", forms.join("; "))) };
     }
-    // An element of a list is called by the list's name and its place in it.
+    // An item of a list is named by the list and its position.
     let named = path.iter().rposition(|segment| segment.parse::<usize>().is_err());
     let key = named.map(|i| match path[i + 1..].first().and_then(|place| place.parse::<usize>().ok()) {
         Some(place) => format!("entry {} of `{}`", place + 1, path[i]),
@@ -111,10 +111,10 @@ fn explain(path: &[String], text: &str, properties: Option<&Map<String, Value>>)
     ParamError { param, message, help: first.and_then(described) }
 }
 
-/// The key of a schema that lists what other programs call a value.
+/// The schema keyword that lists the names of a value in other programs.
 pub const ALSO_CALLED: &str = "x-also-called";
 
-/// The value that other programs know by a name, whatever its letters and separators look like.
+/// The value that other programs call by a name, in any spelling of case and separators.
 fn called_elsewhere<'s>(property: &'s Value, name: &str) -> Option<&'s str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
     let wanted = plain(name);
@@ -122,12 +122,12 @@ fn called_elsewhere<'s>(property: &'s Value, name: &str) -> Option<&'s str> {
     each_variant(property).find(|value| known(value)).and_then(|value| value["const"].as_str())
 }
 
-/// What other programs call a value of an enumeration.
+/// The names of a value in other programs.
 pub fn called_elsewhere_names(value: &Value) -> Vec<&str> {
     value[ALSO_CALLED].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The alternatives of a property. A parameter that may be left out, and one that may be a list, has them one level down.
+/// The alternatives of a property. An optional parameter, and one that may be a list, has them one level down.
 fn each_variant(property: &Value) -> impl Iterator<Item = &Value> {
     let below = property["anyOf"].as_array().into_iter().flatten().chain([&property["items"]]);
     let alternatives = below.flat_map(|any| any["oneOf"].as_array());
@@ -139,7 +139,7 @@ fn unknown_key<'a>(unknown: &str, prefix: String, known: impl Iterator<Item = &'
     ParamError { param: Some(prefix + unknown), message: format!("unknown key `{unknown}`"), help }
 }
 
-/// How the values of an enumeration are written: `vector`, `{ block: N }`. Empty for anything else.
+/// How the values of an enumeration are written: `vector`, `{ block: N }`. Empty for other types.
 fn forms(property: &Value) -> Vec<String> {
     variants_with_schemas(property).into_iter().map(|(form, _)| form).collect()
 }
@@ -164,10 +164,10 @@ fn written(schema: &Value) -> String {
 
 fn needed(expected: &str) -> &str {
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
-        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "an integer",
+        "i8" | "i16" | "i32" | "i64" => "an integer",
         "f32" | "f64" => "a number",
-        "a string" | "a borrowed string" | "path string" => "a text",
+        "a string" | "a borrowed string" | "path string" => "a string",
         "a boolean" => "true or false",
         "a sequence" => "a list",
         other if other.starts_with("struct") || other.starts_with("a map") => "a mapping of keys to values",
@@ -180,7 +180,7 @@ fn needed(expected: &str) -> &str {
 
 fn found_words(found: &str) -> String {
     for (rust, plain) in
-        [("string ", "the text "), ("integer ", "the number "), ("floating point ", "the number "), ("boolean ", "")]
+        [("string ", "the string "), ("integer ", "the number "), ("floating point ", "the number "), ("boolean ", "")]
     {
         if let Some(value) = found.strip_prefix(rust) {
             return format!("{plain}{}", value.trim_matches('`'));
@@ -195,7 +195,7 @@ fn found_words(found: &str) -> String {
     .to_owned()
 }
 
-/// Tells the nearest of `names` to a misspelt one, and all of them.
+/// Suggests the nearest of `names` to a misspelt one, and lists all of them.
 pub fn nearest_name<'a>(wrong: &str, names: impl Iterator<Item = &'a str>, what: &str) -> String {
     let names: Vec<&str> = names.collect();
     let closest = names
@@ -277,7 +277,7 @@ mod tests {
             (
                 json!({"bits": "eight"}),
                 Some("bits"),
-                "`bits` must be a whole number, not the text \"eight\"",
+                "`bits` must be an integer, not the string \"eight\"",
                 "`bits`: Bits per component. From 1 to 8.",
             ),
             (

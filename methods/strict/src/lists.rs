@@ -1,10 +1,10 @@
-//! A value that stands alone where a list is meant is a list of that one value: `k: 10` says what `k: [10]` says.
+//! A single value instead of a list means a list of that value: `k: 10` is the same as `k: [10]`.
 //!
-//! Both sides take it from the schema: reading turns the value into a list, and the schema that editors read allows both.
+//! Both sides use the schema: reading turns the value into a list, and the schema for editors allows both forms.
 
 use serde_json::{Value, json};
 
-/// Turns every value that stands alone where `schema` wants a list into a list.
+/// Turns every single value into a list where `schema` requires a list.
 pub fn wrap(value: Value, schema: &Value) -> Value {
     if let Some(items) = items(schema)
         && !value.is_null()
@@ -31,7 +31,7 @@ pub fn wrap(value: Value, schema: &Value) -> Value {
     }
 }
 
-/// The schema of the elements, if `schema` wants a list and nothing that is none.
+/// The schema of the items, if `schema` allows only a list.
 fn items(schema: &Value) -> Option<&Value> {
     let list = |kind: &Value| kind == "array";
     let list_or_null = |kinds: &Vec<Value>| kinds.iter().any(list) && kinds.iter().all(|k| list(k) || k == "null");
@@ -39,7 +39,7 @@ fn items(schema: &Value) -> Option<&Value> {
     (list(kind) || kind.as_array().is_some_and(list_or_null)).then(|| &schema["items"])
 }
 
-/// The schema of a key, in a mapping or in one of several forms of it.
+/// The schema of a key, in a mapping or in one of its variants.
 fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     if let Some(found) = schema["properties"].get(key) {
         return Some(found);
@@ -48,20 +48,20 @@ fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     forms.flatten().find_map(|form| property(form, key))
 }
 
-/// Bytes of a schema from which on it is referred to and not repeated.
+/// Schemas larger than this many bytes are referred to instead of repeated.
 const LONG: usize = 400;
 
-/// Allows one value beside every list in the schema of a document.
+/// Allows a single value instead of every list in the schema of a document.
 pub fn allow_single(schema: &mut Value) {
     allow(schema, "#");
 }
 
-/// As [`allow_single`], of a part of the schema that stands at `pointer`.
+/// Like [`allow_single`], for the part of the schema at `pointer`.
 fn allow(schema: &mut Value, pointer: &str) {
     if let Some(single) = items(schema).cloned()
         && let Some(map) = schema.as_object_mut()
     {
-        // What says how the key is to be understood stays with it; what says how a list is written goes with the list.
+        // What describes the key stays with it; what describes the list moves with the list.
         let mut list = json!({});
         let nullable = map.get("type").is_some_and(Value::is_array);
         for key in ["items", "minItems", "maxItems", "uniqueItems"] {
@@ -76,7 +76,7 @@ fn allow(schema: &mut Value, pointer: &str) {
         let null = nullable.then(|| json!({ "type": "null" }));
         let forms: Vec<Value> = [list, single].into_iter().chain(null).collect();
         map.insert("anyOf".to_owned(), Value::Array(forms));
-        // The list is one now, and must stay it.
+        // It is a list now, and must stay one.
         allow(&mut schema["anyOf"][0]["items"], &format!("{pointer}/anyOf/0/items"));
         return;
     }
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(read(alone.clone()), read(listed.clone()));
         assert_eq!(read(json!({ "k": [], "levels": null, "either": "nothing" })).levels, None);
         let error = from_value::<Lists>(json!({ "k": "ten" })).expect_err("a text").message;
-        assert!(error.contains("`k` must be a whole number, not the text"), "{error}");
+        assert!(error.contains("`k` must be an integer, not the string"), "{error}");
     }
 
     #[test]

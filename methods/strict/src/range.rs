@@ -8,10 +8,10 @@ use serde_json::Value;
 /// Checks every number of `value` against the range that the schema of its type gives.
 ///
 /// # Errors
-/// Names the first that is outside (or NaN), and the range.
+/// Names the first number that is out of range or NaN, and the range.
 ///
 /// # Panics
-/// When `T` cannot be written as JSON: a map whose keys are not strings. Such a type is a mistake in the program.
+/// If `T` cannot be represented as JSON, such as a map whose keys are not strings. Such a type is a bug.
 pub fn check_ranges<T: Serialize + JsonSchema>(value: &T) -> Result<(), ParamError> {
     match serde_json::to_value(value) {
         Ok(value) => check(&value, schema_of::<T>().as_value()),
@@ -19,7 +19,7 @@ pub fn check_ranges<T: Serialize + JsonSchema>(value: &T) -> Result<(), ParamErr
     }
 }
 
-/// The same for a value that is JSON already.
+/// The same for a JSON value.
 pub(crate) fn check(value: &Value, schema: &Value) -> Result<(), ParamError> {
     walk(value, schema, &mut Vec::new())
 }
@@ -40,8 +40,8 @@ fn walk<'v>(value: &'v Value, schema: &'v Value, path: &mut Vec<&'v str>) -> Res
         Value::Array(values) => {
             if let Some(least) = schema["minItems"].as_u64().filter(|&least| (values.len() as u64) < least) {
                 let name = path.join("/");
-                let help = if least == 1 { "name at least one".to_owned() } else { format!("name at least {least}") };
-                return Err(ParamError::new(&name, format!("`{name}` is a list of {}", values.len()), help));
+                let help = if least == 1 { "list at least one".to_owned() } else { format!("list at least {least}") };
+                return Err(ParamError::new(&name, format!("`{name}` has {} items", values.len()), help));
             }
             for value in values {
                 walk(value, &schema["items"], path)?;
@@ -52,7 +52,7 @@ fn walk<'v>(value: &'v Value, schema: &'v Value, path: &mut Vec<&'v str>) -> Res
     Ok(())
 }
 
-/// The schema of a property, wherever the alternatives of `schema` have it.
+/// The schema of a property, in any of the alternatives of `schema`.
 fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     let own = schema["properties"].get(key);
     own.or_else(|| alternatives(schema).find_map(|alternative| property(alternative, key)))
@@ -70,7 +70,7 @@ fn within(value: &Value, schema: &Value, path: &[&str]) -> Result<(), ParamError
     if low.is_none() && high.is_none() {
         return Ok(());
     }
-    // JSON has null for what is not finite; where it may also stand for nothing, that is what it says.
+    // JSON represents non-finite numbers as null; if null is a valid value here, it means that.
     let found = match value {
         Value::Number(number) => number.as_f64().unwrap_or(f64::NAN),
         Value::Null if !may_be_null(schema) => f64::NAN,
@@ -144,7 +144,7 @@ mod tests {
             (Sample { bits: 9, ..sample() }, "bits", "`bits: 9` is out of range", "use 1 to 8"),
             (Sample { share: Some(0.1), ..sample() }, "share", "`share: 0.1` is out of range", "use 0.5 to 2"),
             (Sample { list: vec![3, 5], ..sample() }, "list", "`list: 5` is out of range", "use 2 to 4"),
-            (Sample { list: vec![], ..sample() }, "list", "`list` is a list of 0", "name at least one"),
+            (Sample { list: vec![], ..sample() }, "list", "`list` has 0 items", "list at least one"),
             (
                 Sample { scope: Scope::Block(0), ..sample() },
                 "scope/block",
