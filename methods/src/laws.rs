@@ -1,8 +1,8 @@
-//! The laws that every method keeps, whatever its parameters and wherever it computes: one suite, driven by the registry.
+//! The laws that every method must satisfy, for all parameters and on every backend: one suite, driven by the registry.
 //!
-//! They are part of the library so that a method of another crate, or a device that no test of ours ever ran on, can be held to them too.
-//! Each law is a function that panics where it is broken; [`for_each_law`](crate::for_each_law) names them all. Where a law does not apply to
-//! a method, the entry of the method says so, and why ([`MethodEntry::exempt`]).
+//! They are part of the library so that a method of another crate, or a new device, can be tested too. Each law is a
+//! function that panics if the law is violated; [`for_each_law`](crate::for_each_law) lists them all. If a law does not
+//! apply to a method, the entry of the method says so, with the reason ([`MethodEntry::exempt`]).
 
 mod agreement;
 mod coding;
@@ -24,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
-/// Hands the name of every law, which is that of its function here, to a macro.
+/// Passes the name of every law, which is that of its function here, to a macro.
 #[macro_export]
 macro_rules! for_each_law {
     ($each:ident) => {
@@ -57,7 +57,7 @@ macro_rules! for_each_law {
 /// A method with one of the examples of its entry, under the name of both.
 type Specimen = (String, Box<dyn Method>);
 
-/// Where methods are held to the laws.
+/// The setting in which methods are tested.
 #[derive(Clone)]
 pub struct Bench {
     backend: Arc<dyn Backend>,
@@ -83,7 +83,7 @@ impl Bench {
         self
     }
 
-    /// Only those methods whose name is chosen, where all would take too long.
+    /// Only the chosen methods, if all would take too long.
     pub fn only(self, chosen: fn(&str) -> bool) -> Bench {
         Bench { chosen, ..self }
     }
@@ -105,7 +105,7 @@ impl Bench {
     /// Every method with every example it gives.
     ///
     /// # Panics
-    /// When one gives no example, or one that is none.
+    /// If a method gives no example, or an invalid one.
     pub fn specimens(&self) -> Vec<(String, Box<dyn Method>)> {
         self.with_entries().into_iter().map(|(_, specimen)| specimen).collect()
     }
@@ -163,7 +163,7 @@ pub fn gaussian(n: usize, dim: usize, seed: u64) -> Array2<f32> {
     Array2::from_shape_fn((n, dim), |_| StandardNormal.sample(&mut rng))
 }
 
-/// Codes of rows.
+/// Encodes rows.
 ///
 /// # Panics
 /// When the quantizer does not take them.
@@ -173,7 +173,7 @@ pub fn encode(quantizer: &dyn Quantizer, rows: ArrayView2<'_, f32>) -> Vec<u8> {
     codes
 }
 
-/// Rows of codes.
+/// Decodes codes.
 ///
 /// # Panics
 /// When the quantizer does not take them.

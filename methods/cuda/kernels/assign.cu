@@ -1,10 +1,11 @@
-// The nearest codeword of each row, by scores ½‖c‖² − x·c with rows and codewords taken relative to the mean of the codebook. No matrix
-// of rows by codewords is ever in memory.
+// The nearest codeword of each row, by scores ½‖c‖² − x·c with rows and codewords relative to the mean of the codebook.
+// The matrix of rows by codewords is never in memory.
 //
-// On tensor cores, in f16 with sums in f32, every row finds its best score and the next; a bound on what rounding to f16 may have changed
-// says whether that decides. The rows it does not decide are listed, and the codewords that may be nearest to them found by a second look
-// at the same scores; the distances of these few, summed directly in f32, decide. Rows with too many of them are searched by direct
-// distances to all codewords from the start: scores in f32 cancel where codewords lie far from each other.
+// The first pass runs on tensor cores, in f16 with f32 sums. It finds the best and the second-best score of every row;
+// a bound on the rounding to f16 says whether that decides. Undecided rows are listed. A second pass over the same
+// scores lists the codewords that may be nearest to them, and direct f32 distances of these few decide. Rows with too
+// many candidates are searched by direct distances to all codewords: f32 scores cancel if codewords are far from each
+// other.
 //
 // |x·c − x̂·ĉ| ≤ ‖x‖·‖c − ĉ‖ + ‖ĉ‖·‖x − x̂‖                     (Cauchy and Schwarz; the norms of what rounding cut off are measured)
 
@@ -88,8 +89,9 @@ KERNEL prepare_rows(const float* rows, u64 stride, u32 n, const float* mean, u32
 // n rows that are listed in `open`, of which it lists the codewords up to that score: counts[e] of them for open[e], of which the first
 // CANDIDATES have a place.
 //
-// A sum begins as the half norm of its codeword, on the scale of its row's products: the greatest sum is the least score then, and one
-// comparison per codeword tells that none of a tile comes near the best so far. Only a tile of which one does is looked at closely.
+// A sum starts as the half norm of its codeword, on the scale of its row's products. The greatest sum is then the least
+// score, and one comparison per codeword shows that no codeword of a tile comes near the best so far. Only other tiles
+// are examined in detail.
 #define STAGE 32
 #define STAGE_STRIDE 40
 #define STAGES 3
@@ -114,7 +116,7 @@ DEVICE void score_halves(const u16* rows, u32 n, const u16* codewords, const flo
     u32 total = steps * tiles;
     for (u32 first_row = blockIdx.x * TILE_ROWS; first_row < n; first_row += gridDim.x * TILE_ROWS) {
         __syncthreads();
-        // The number of a row of the tile; of one behind the last, that of any.
+        // The number of a row of the tile; rows behind the last repeat an existing one.
         auto number = [&](u32 r) { return first_row + r >= n ? 0 : LISTING ? open[first_row + r] : first_row + r; };
         if (resident) {
             u32 pieces = padded / 8;
@@ -264,7 +266,7 @@ DEVICE void score_halves(const u16* rows, u32 n, const u16* codewords, const flo
                 float least = fminf(best_scores[thread], best_scores[other]), greater = fmaxf(best_scores[thread], best_scores[other]);
                 float after = fminf(greater, fminf(next_scores[thread], next_scores[other]));
                 nearest[row] = best_ids[second ? other : thread];
-                // Also where something is no number.
+                // Also if a score is NaN.
                 if (!(after - least > 2.f * margins[row])) {
                     open[atomicAdd(open_count, 1u)] = row;
                     // As above: what is within twice the margin, and somewhat more for rounding here.
@@ -381,7 +383,7 @@ KERNEL distances_to(const float* rows, u64 stride, u32 n, u32 dim, const float* 
     u32 lane = threadIdx.x % WARP;
     if (i < n) {
         const float* row = rows + i * stride;
-        // What is no codeword is at no distance.
+        // A row without a codeword has distance 0.
         bool there = nearest[i] < k;
         const float* codeword = codewords + (u64)(there ? nearest[i] : 0) * dim;
         float sum = warp_squared_distance(row, codeword, dim);

@@ -1,7 +1,8 @@
-// Sums of the rows of each cell, in whole numbers of 64 bits: their order does not matter, so that a sum is the same every time,
-// however the device orders its atomic additions. With n rows below 2^e in magnitude, a step of 2^(e + ⌈log2 n⌉ − 62) cannot overflow.
+// Sums of the rows of each cell, in 64-bit integers: their order does not matter, so a sum is the same every time, in
+// whatever order the device does its atomic additions. With n rows below 2^e in magnitude, a step of 2^(e + ⌈log2 n⌉ −
+// 62) cannot overflow.
 
-// A row is read by 2^shift threads beside each other.
+// A row is read by 2^shift adjacent threads.
 
 // The largest magnitude of all values, as the bits of a positive f32, which are in the order of its values.
 KERNEL largest_magnitude(const float* rows, u64 stride, u32 n, u32 dim, u32 shift, u32* bits) {
@@ -33,7 +34,7 @@ KERNEL sum_cells(const float* rows, u64 stride, u32 n, u32 dim, u32 shift, const
     u64 step = ((u64)gridDim.x * blockDim.x) >> shift;
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) >> shift; i < n; i += step) {
         u32 c = nearest[i];
-        // A row of no cell is nobody's.
+        // Rows without a cell are skipped.
         if (c >= k) continue;
         for (u32 j = lane; j < dim; j += 1u << shift)
             atomicAdd(&to[(u64)c * dim + j], (u64)__double2ll_rn((double)rows[i * stride + j] * scale));

@@ -1,7 +1,7 @@
 // Codes from rows and symbols, and back. Symbols are packed least significant bit first, in order, each code padded to whole bytes; eight
 // symbols of b bits fill b bytes, so that a thread per eight writes and reads whole bytes.
 
-// Calls use(row, place) for the places that fall to this thread, of `places` in each of n rows.
+// Calls use(row, place) for the places of this thread, out of `places` in each of n rows.
 template <class F>
 DEVICE void for_places(u32 n, u32 places, F use) {
     u64 step = (u64)gridDim.x * blockDim.x, e = (u64)blockIdx.x * blockDim.x + threadIdx.x;
@@ -37,7 +37,7 @@ DEVICE u32 take_symbol(const Eight& eight, u32 at, u32 bits) {
     return (u32)rest & ((1u << bits) - 1);
 }
 
-// Up to 16 bytes, by accesses as wide as their place allows.
+// Up to 16 bytes, by accesses as wide as their alignment allows.
 DEVICE void store_bytes(u8* to, u32 count, const Eight& eight) {
     u64 place = (u64)to | count;
     if (place % 8 == 0)
@@ -64,7 +64,8 @@ DEVICE Eight load_bytes(const u8* from, u32 count) {
 
 DEVICE u64 code_size_of(u32 count, u32 bits) { return ((u64)count * bits + 7) / 8; }
 
-// Packs what symbols(row, first, here, out) says of up to eight symbols from number `first` on: n codes of `count` symbols of `bits` bits.
+// Packs n codes of `count` symbols of `bits` bits; symbols(row, first, here, out) gives up to eight symbols from number
+// `first` on.
 template <class F>
 DEVICE void pack_codes(u32 n, u32 count, u32 bits, u8* codes, F symbols) {
     u64 size = code_size_of(count, bits);
@@ -92,7 +93,8 @@ DEVICE void unpack_codes(const u8* codes, u32 n, u32 count, u32 bits, F use) {
     });
 }
 
-// Up to eight values; all at once where their place allows, since each thread has other sectors of memory than the next.
+// Up to eight values; in one access if their alignment allows, since each thread accesses other memory sectors than the
+// next.
 DEVICE void load_values(const float* from, u32 here, float (&values)[8]) {
     if (here == 8 && (u64)from % 16 == 0) {
         Floats4 a = *(const Floats4*)from, b = *(const Floats4*)(from + 4);
@@ -115,7 +117,7 @@ DEVICE void store_values(float* to, u32 here, const float (&values)[8]) {
     }
 }
 
-// The whole number below a level and at most `most`; 0 for what is negative or no number.
+// The integer below a level, at most `most`; 0 for negative values and NaN.
 DEVICE u32 level_at(float level, u32 most) { return level > 0.f ? level < (float)most ? (u32)level : most : 0; }
 
 // code_j = clamp(⌊(x_j − offset_j)/step_j + ½⌋, 0, 2^bits − 1), where 0/0 becomes 0.

@@ -13,7 +13,7 @@ DEVICE float warp_max(float value) {
     return value;
 }
 
-// A score and what it belongs to. Less is better, and among equals the lower number; what is no number never wins.
+// A score and its index. Less is better; ties go to the lower index; NaN never wins.
 struct Found {
     float score;
     u32 id;
@@ -33,7 +33,8 @@ DEVICE Found best_of_warp(Found found) {
     return found;
 }
 
-// The best of a block of up to 1024 threads, for all of them. `room` holds one entry per warp; a barrier is needed before it is used anew.
+// The best of a block of up to 1024 threads, returned to all of them. `room` holds one entry per warp; a barrier is
+// needed before it is reused.
 DEVICE Found best_of_block(Found found, Found* room) {
     found = best_of_warp(found);
     if (threadIdx.x % WARP == 0) room[threadIdx.x / WARP] = found;
@@ -55,7 +56,7 @@ DEVICE u64 split_mix(u64& state) {
     return z ^ (z >> 31);
 }
 
-// The least of `count` scores, the first among equals, for all threads of a block; as `best_of_block`.
+// The least of `count` scores (the first on ties), returned to all threads of a block; see `best_of_block`.
 DEVICE Found least_of_block(const float* scores, u64 count, Found* room) {
     Found best = {INFINITE, 0xffffffffu};
     for (u32 e = threadIdx.x; e < count; e += blockDim.x)

@@ -1,5 +1,5 @@
-// What kernels know of the machine they run on. The emulator has the same names for the host (emulator/grid.hpp), so that the text of
-// the kernels themselves is the same on both.
+// The machine as kernels see it. The emulator defines the same names for the host (emulator/grid.hpp), so that the text
+// of the kernels is the same for both.
 //
 // A block's shared memory is always sized at launch (SHARED), and no thread leaves a kernel before its block's last barrier.
 

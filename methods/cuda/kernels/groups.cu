@@ -101,9 +101,9 @@ DEVICE void nearest_in_group(const float* rows, u64 stride, u32 n, const float* 
         float square = 0;
 #pragma unroll
         for (int j = 0; j < D; j++) square = fmaf(x[r][j], x[r][j], square);
-        // The last term is what gradual underflow takes.
+        // The last term bounds the loss by gradual underflow.
         float margin = (float)(D + 16) * 5.9604645e-8f * (square + 2.f * largest[group]) + (float)D * 2.8e-45f;
-        // Also where something is NaN.
+        // Also if a score is NaN.
         if (codewords && i < n && !(next[r] - best[r] > 2.f * margin)) {
             const float* row = rows + i * stride + group * D;
             Found nearest = {INFINITE, 0xffffffffu};

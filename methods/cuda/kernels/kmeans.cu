@@ -1,5 +1,5 @@
-// What k-means needs beside assignments and sums of cells: totals of distances, and rows to start from by k-means++ (Arthur and
-// Vassilvitskii 2007). Totals are taken in f64, in an order that depends on nothing but their number.
+// k-means besides assignments and sums of cells: totals of distances, and initial rows by k-means++ (Arthur and
+// Vassilvitskii 2007). Totals are taken in f64, in an order that depends only on their number.
 
 // Values of one block, and its threads.
 #define TOTAL_VALUES 1024
@@ -8,8 +8,8 @@
 // No row.
 #define NO_ROW 0xffffffffu
 
-// The sum of what the threads of a block have, for thread 0. `room` holds one value per thread; a barrier is needed before it is used
-// anew.
+// The sum over the threads of a block, for thread 0. `room` holds one value per thread; a barrier is needed before it
+// is reused.
 DEVICE double block_total(double part, double* room) {
     room[threadIdx.x] = part;
     for (u32 step = TOTAL_THREADS / 2; step > 0; step /= 2) {

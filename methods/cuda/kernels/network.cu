@@ -1,4 +1,5 @@
-// What small networks do between their products (`products.cu`): a rectifier, the windows that a convolution sees, the sum of two branches.
+// Operations of small networks between their products (`products.cu`): a rectifier, the windows of a convolution, the
+// sum of two branches.
 
 // values[e] = max(values[e], 0).
 KERNEL rectify_values(float* values, u64 count) {

@@ -1,5 +1,5 @@
-// What a device can do at most, to set beside what kernels reach: multiply-adds on registers alone. Sums are written, so that nothing of it
-// can be left out.
+// The peak of a device, for comparison with kernels: multiply-adds on registers alone. Sums are written, so that the
+// compiler cannot drop any work.
 
 // 16 chains of multiply-adds a thread: 32·rounds operations, and one value written.
 #define PEAK_CHAINS 16

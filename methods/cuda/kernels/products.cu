@@ -46,7 +46,7 @@ KERNEL least_few(float* scores, u32 groups, u64 width, u32 count, u32* found) {
         float* here = scores + g * width;
         for (u32 p = 0; p < count; p++) {
             Found best = least_of_block(here, width, room);
-            // Where nothing left is a number, any place will do.
+            // If only NaN is left, any place will do.
             u32 id = best.id < width ? best.id : p;
             __syncthreads();
             if (threadIdx.x == 0) {

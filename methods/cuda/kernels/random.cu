@@ -1,5 +1,5 @@
-// Values made where they are needed: measurements want far more of them than are worth sending. Value i follows from the seed and i alone,
-// so that the host can make any of them again (src/random.rs).
+// Values generated on the device: measurements need far more of them than is worth transferring. Value i depends only
+// on the seed and i, so that the host can generate any of them again (src/random.rs).
 
 // 64 random bits of number i.
 DEVICE u64 random_bits(u64 seed, u64 i) {

@@ -1,8 +1,9 @@
 // The k least of a stream of scores, ties by id, without the stream ever being in memory; and the words of codes, for kernels that scan.
 //
-// A score and its id are one key of 64 bits, in the order of scores and then of ids. Of each of its queries a block gathers the keys below
-// a bound; when there is no room for more, it sorts them and keeps the k least, of which the last is the new bound. Blocks tell each
-// other their bounds: k keys of one block are enough to know that no greater key is among the k least of all.
+// A score and its id form one 64-bit key, ordered by score and then by id. For each of its queries a block collects
+// keys below a bound. When its buffer is full, it sorts the keys and keeps the k least, the last of which is the new
+// bound. Blocks share their bounds: k keys of one block are enough to know that no greater key is among the k least of
+// all.
 
 // Threads of a block that scans.
 #define SCAN_THREADS 512
@@ -10,7 +11,7 @@
 // Greater than any key.
 #define NOTHING 0xffffffffffffffffull
 
-// The key of a score. −0 is 0; what is no number is nothing.
+// The key of a score. −0 counts as 0; NaN is never selected.
 DEVICE u64 key_of(float score, u32 id) {
     u32 bits = __float_as_uint(score + 0.f);
     bits ^= bits >> 31 ? 0xffffffffu : 0x80000000u;

@@ -1,9 +1,9 @@
-//! Differentiable matrices: what the learned bottlenecks need of an autodiff library, and the one place that knows which
-//! it is (burn, on its portable CPU backend).
+//! Differentiable matrices for learned methods; the only place that knows the autodiff library (burn, on its portable
+//! CPU backend).
 //!
-//! Everything is a matrix of f32, one row per vector. A [`Matrix`] remembers how it came about; [`gradients`] walks that
-//! back. Each expression runs on the thread it is written on and gives the same result every time, so that a training
-//! step that shares out its rows over threads is as reproducible as one that does not.
+//! Everything is a matrix of f32, one row per vector. A [`Matrix`] records how it was computed; [`gradients`] traverses
+//! this record backwards. Each expression runs on its own thread and gives the same result every time, so that a
+//! training step that distributes its rows over threads is as reproducible as one that does not.
 
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
@@ -24,7 +24,7 @@ impl Parameter {
         Parameter(Inner::from_data(data(values), &FlexDevice))
     }
 
-    /// A leaf that gradients are asked for.
+    /// A leaf for which gradients can be computed.
     pub fn leaf(&self) -> Matrix {
         Matrix(Traced::from_inner(self.0.clone()).require_grad())
     }
@@ -48,7 +48,7 @@ fn array(tensor: Inner) -> Array2<f32> {
     }
 }
 
-/// The derivatives of `loss` (1×1) by each of `leaves`; zeros for one that it does not depend on.
+/// The derivatives of `loss` (1×1) with respect to each of `leaves`; zeros if it does not depend on one.
 pub fn gradients(loss: &Matrix, leaves: &[Matrix]) -> Vec<Array2<f32>> {
     let mut found = loss.0.backward();
     let of = |leaf: &Matrix| {
@@ -58,7 +58,7 @@ pub fn gradients(loss: &Matrix, leaves: &[Matrix]) -> Vec<Array2<f32>> {
     leaves.iter().map(of).collect()
 }
 
-/// A matrix that remembers how it was computed. Shapes that do not fit together are a mistake in the program and panic.
+/// A matrix that records how it was computed. Mismatched shapes are a bug and panic.
 #[derive(Clone, Debug)]
 pub struct Matrix(Traced);
 
@@ -84,7 +84,8 @@ impl Matrix {
         Matrix(Traced::from_inner(self.0.clone().inner()))
     }
 
-    /// `values` going forward, this matrix going back: the straight-through estimator (Bengio, Léonard and Courville 2013).
+    /// `values` in the forward pass, this matrix in the backward pass: the straight-through estimator (Bengio, Léonard
+    /// and Courville 2013).
     pub fn straight_through(&self, values: ArrayView2<'_, f32>) -> Matrix {
         // The difference is exactly zero, and the gradient passes through its first part.
         Matrix::constant(values).plus(&self.minus(&self.detached()))
@@ -100,22 +101,22 @@ impl Matrix {
         Matrix(self.0.clone().transpose())
     }
 
-    /// Sum; a single row or column counts for all.
+    /// Sum; a single row or column is broadcast.
     pub fn plus(&self, other: &Matrix) -> Matrix {
         Matrix(self.0.clone() + other.0.clone())
     }
 
-    /// Difference; a single row or column counts for all.
+    /// Difference; a single row or column is broadcast.
     pub fn minus(&self, other: &Matrix) -> Matrix {
         Matrix(self.0.clone() - other.0.clone())
     }
 
-    /// Product of entries; a single row or column counts for all.
+    /// Product of entries; a single row or column is broadcast.
     pub fn by(&self, other: &Matrix) -> Matrix {
         Matrix(self.0.clone() * other.0.clone())
     }
 
-    /// Quotient of entries; a single row or column counts for all.
+    /// Quotient of entries; a single row or column is broadcast.
     pub fn over(&self, other: &Matrix) -> Matrix {
         Matrix(self.0.clone() / other.0.clone())
     }

@@ -7,22 +7,22 @@ use crate::{Context, Method, Metric, Quantizer};
 use ndarray::ArrayView2;
 use std::collections::HashSet;
 
-/// How far the codes of two backends are apart, for one trained quantizer.
+/// The difference between the codes of two backends, for one trained quantizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disagreement {
-    /// Rows coded.
+    /// Number of rows.
     pub rows: usize,
-    /// Rows whose codes differ.
+    /// Number of rows whose codes differ.
     pub differ: usize,
-    /// The most by which the error of a row whose code differs is greater on one side than on the other, relative to the mean error of all
-    /// rows: near 0 where the two codes are as good as each other.
+    /// The largest difference between the errors of a row whose codes differ, relative to the mean error of all rows:
+    /// near 0 if the two codes are equally good.
     pub widest_gap: f64,
     /// Mean squared error per row on the processor, and on the other backend.
     pub mse: (f64, f64),
 }
 
 impl Disagreement {
-    /// Whether both are as good as each other: the distortion within 1e-4, relatively, and codes that differ only where two are nearly as near.
+    /// Whether both are equally good: distortions within a relative 1e-4, and codes that differ only at near-ties.
     pub fn is_small(&self) -> bool {
         let (cpu, other) = self.mse;
         (cpu - other).abs() <= 1e-4 * cpu.max(1e-12) && self.widest_gap <= 1e-3
@@ -32,7 +32,7 @@ impl Disagreement {
 /// Fits on the processor, reads the model on the backend of `bench`, and codes `rows` on both.
 ///
 /// # Errors
-/// What goes wrong on the way, in words.
+/// The error, as text.
 pub fn disagreements(
     method: &dyn Method,
     train: ArrayView2<'_, f32>,
