@@ -17,12 +17,12 @@ pub const ENTRY: MethodEntry = MethodEntry {
         Exemption {
             law: "no_stream_is_drawn_from_twice",
             with: r#"{"start": "auto"}"#,
-            why: "starts are tried with the numbers that the fit then draws: the one that is judged is the one that is used",
+            why: "starts are tried with the random numbers that the fit then draws, so that the chosen start is the one that is used",
         },
         Exemption {
             law: "no_stream_is_drawn_from_twice",
             with: r#"{"levels": "uniform", "range": "mse"}"#,
-            why: "a span is chosen and then fitted on the same sample, which is drawn again in place of being held",
+            why: "a span is chosen and then fitted on the same sample, which is drawn again instead of stored",
         },
     ],
     schema,

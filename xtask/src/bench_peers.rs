@@ -140,7 +140,7 @@ fn compare(
         scratch.remove();
         folder.withdraw();
     })?;
-    say_aside!("measuring what this machine can do at most");
+    say_aside!("measuring the peaks of this machine");
     let (limits, processor_share) = limits::measure(isa, quick);
     let machine = machine::describe(&crate::source_tree(), isa);
     let setting = Setting {
@@ -177,7 +177,7 @@ fn compare(
             let start = Instant::now();
             let Some(end) = measured(row, &data, &mut ours, &mut session) else {
                 say!("{}", results.page().trim_end());
-                say_aside!("interrupted: {} has the rows that had ended", folder.root().display());
+                say_aside!("interrupted: {} has the finished rows", folder.root().display());
                 return Ok(ExitCode::from(1));
             };
             let outcome =

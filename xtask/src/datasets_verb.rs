@@ -52,13 +52,13 @@ fn list(search: &SearchPath) {
         );
     }
     say!(
-        "\nsynthetic sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
+        "\nrandom sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
     );
     say!(
-        "own files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column"
+        "your files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column"
     );
     say!(
-        "own images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; one of them: {{ path: photo.png#8 }}"
+        "your images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; a single one: {{ path: photo.png#8 }}"
     );
 }
 
@@ -91,7 +91,7 @@ fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
                 let unit = if entry.images.is_some() { " (images)" } else { "" };
                 say!("\nsplit    {}{unit}", words.join(", "));
             }
-            say!("\n{} training, {} base and {} query rows; digests are right", s.train, s.base, s.queries);
+            say!("\n{} training, {} base and {} query rows; digests match", s.train, s.base, s.queries);
         }
         Err(error) => say!("\nnot usable: {error}\n{}", error.help().unwrap_or_default()),
     }

@@ -116,7 +116,7 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
         return Err(faults.into());
     }
     say!("experiment {}", plan.experiment.name);
-    plan.skipped.iter().for_each(|reason| say!("left out: {reason}"));
+    plan.skipped.iter().for_each(|reason| say!("skipped: {reason}"));
     for dataset in &plan.datasets {
         let s = &dataset.resolved.summary;
         let labels = if s.labelled { ", labelled" } else { "" };
@@ -189,7 +189,7 @@ fn run_one(
         source_tree: crate::source_tree(),
     };
     say_aside!("experiment {name}");
-    plan.skipped.iter().for_each(|reason| say_aside!("left out: {reason}"));
+    plan.skipped.iter().for_each(|reason| say_aside!("skipped: {reason}"));
     let mut progress = Progress::new();
     let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
     progress.finish();
@@ -202,14 +202,14 @@ fn run_one(
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     if outcome.passing > 0 {
-        say!("{} failed for something outside of them: the same command tries them again", outcome.passing);
+        say!("{} failed for an external reason: the same command runs them again", outcome.passing);
     }
     if outcome.failed > outcome.passing {
-        say!("{} of the failures are kept; `--retry-failed` tries them again", outcome.failed - outcome.passing);
+        say!("{} of the failures are final; `--retry-failed` runs them again", outcome.failed - outcome.passing);
     }
     if outcome.interrupted {
         let how = if arguments.force { "without --force, the same command" } else { "the same command" };
-        say!("interrupted: {how} goes on where this run stopped");
+        say!("interrupted: {how} continues where this run stopped");
     }
     say!("report: {}", report.display());
     Ok(outcome.failed > 0 || outcome.interrupted)

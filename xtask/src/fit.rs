@@ -60,7 +60,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         rows.ncols()
     );
     say!(
-        "{} bits per vector in {} bytes, {} bytes of model; normalized MSE {:.4} on the rows trained on",
+        "{} bits per vector in {} bytes, {} bytes of model; normalized MSE {:.4} on the training rows",
         quantizer.code_bits(),
         quantizer.code_size(),
         quantizer.model_size(),

@@ -190,7 +190,7 @@ fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<
     if wanted.is_empty() {
         return Ok(());
     }
-    say_aside!("measuring what this device can do at most");
+    say_aside!("measuring the peaks of this device");
     results.findings.limits = Some(steps::measure(&setting).map_err(|e| e.to_string()));
     results.save()?;
     for step in wanted {

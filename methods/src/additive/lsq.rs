@@ -24,12 +24,12 @@ pub const ENTRY: MethodEntry = MethodEntry {
         Exemption {
             law: "codes_agree_with_those_of_the_processor",
             with: "{}",
-            why: "encoding is a random local search, which one near-tie leads elsewhere; the distortion is held to agree",
+            why: "encoding is a random local search, which a single near-tie changes; the law on distortion applies",
         },
         Exemption {
             law: "scans_agree_with_those_of_the_processor",
             with: "{}",
-            why: "encoding is a random local search, which one near-tie leads elsewhere",
+            why: "encoding is a random local search, which a single near-tie changes",
         },
     ],
     schema: schema_of::<Lsq>,

@@ -32,7 +32,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         Exemption {
             law: "clusters_far_apart_do_not_hide_the_nearest",
             with: "{}",
-            why: "a bit is the side of a threshold, not the nearest of what is decoded",
+            why: "a bit says on which side of a threshold a component lies, not which decoded value is nearest",
         },
     ],
     schema: schema_of::<Binary>,

@@ -45,12 +45,12 @@ pub const ENTRY: MethodEntry = MethodEntry {
         Exemption {
             law: "distance_from_zero_costs_nothing",
             with: r#"{"symmetric": true}"#,
-            why: "its levels lie about zero",
+            why: "its levels are symmetric about zero",
         },
         Exemption {
             law: "no_stream_is_drawn_from_twice",
             with: r#"{"levels": "uniform", "range": "mse"}"#,
-            why: "a span is chosen and then fitted on the same sample, which is drawn again in place of being held",
+            why: "a span is chosen and then fitted on the same sample, which is drawn again instead of stored",
         },
     ],
     schema: schema_of::<Scalar>,

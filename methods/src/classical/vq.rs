@@ -27,7 +27,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     exempt: &[Exemption {
         law: "distance_from_zero_costs_nothing",
         with: "{}",
-        why: "the smoothing of counts in moving averages shortens codewords by a share of their length",
+        why: "the smoothing of counts in moving averages shortens codewords by a fraction of their length",
     }],
     schema: schema_of::<Vq>,
     parse: parse_params::<Vq>,

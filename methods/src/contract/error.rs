@@ -50,7 +50,7 @@ pub enum MethodError {
     },
     /// A norm, scale or factor that an encoder cannot have written.
     #[error(
-        "the value {value} at place {position} before a code's symbols is not finite; this is not a code of this quantizer"
+        "the value {value} at position {position} before the symbols of a code is not finite; this is not a code of this quantizer"
     )]
     Side {
         /// Which of the values before the symbols.

@@ -28,7 +28,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",
-        why: "what is nearest is decided among latents, which an encoder has made",
+        why: "the encoder decides which codeword is nearest, since distances are between latents",
     }],
     schema: schema_of::<Fsq>,
     parse: parse_params::<Fsq>,

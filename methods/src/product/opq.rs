@@ -33,7 +33,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     exempt: &[Exemption {
         law: "no_stream_is_drawn_from_twice",
         with: r#"{"start": "auto"}"#,
-        why: "starts are tried with the numbers that the fit then draws: the one that is judged is the one that is used",
+        why: "starts are tried with the random numbers that the fit then draws, so that the chosen start is the one that is used",
     }],
     schema: schema_of::<Opq>,
     parse: parse_params::<Opq>,

@@ -29,7 +29,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",
-        why: "codes are those of directions, each with a length of its own",
+        why: "it codes directions, and stores lengths separately",
     }],
     schema: schema_of::<Rabitq>,
     parse: parse_params::<Rabitq>,

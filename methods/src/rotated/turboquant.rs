@@ -30,13 +30,17 @@ pub const ENTRY: MethodEntry = MethodEntry {
         Exemption {
             law: "distance_from_zero_costs_nothing",
             with: "{}",
-            why: "nothing is fitted: it codes directions from zero",
+            why: "nothing is fitted: it codes directions from the origin",
         },
-        Exemption { law: "constant_rows_lose_nothing", with: "{}", why: "nothing is fitted: its levels know no row" },
+        Exemption {
+            law: "constant_rows_lose_nothing",
+            with: "{}",
+            why: "nothing is fitted: its levels do not depend on rows",
+        },
         Exemption {
             law: "clusters_far_apart_do_not_hide_the_nearest",
             with: "{}",
-            why: "codes are those of directions, each with a length of its own",
+            why: "it codes directions, and stores lengths separately",
         },
     ],
     schema: schema_of::<Turboquant>,

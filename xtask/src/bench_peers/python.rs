@@ -49,7 +49,7 @@ pub fn interpreter(base: &Path) -> Result<PathBuf, Mistakes> {
     if current() && probe(&python).is_ok_and(|version| version == pinned_version()) {
         return Ok(python);
     }
-    say_aside!("making a Python environment with faiss-cpu {} in {}", pinned_version(), environment.display());
+    say_aside!("creating a Python environment with faiss-cpu {} in {}", pinned_version(), environment.display());
     make(base, &environment)?;
     let partial = environment.join("requirements.partial");
     fs::write(&partial, REQUIREMENTS).map_err(|e| unwritable(&partial, &e))?;
