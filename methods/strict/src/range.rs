@@ -41,7 +41,11 @@ fn walk<'v>(value: &'v Value, schema: &'v Value, path: &mut Vec<&'v str>) -> Res
             if let Some(least) = schema["minItems"].as_u64().filter(|&least| (values.len() as u64) < least) {
                 let name = path.join("/");
                 let help = if least == 1 { "list at least one".to_owned() } else { format!("list at least {least}") };
-                return Err(ParamError::new(&name, format!("`{name}` has {} items", values.len()), help));
+                let message = match values.len() {
+                    0 => format!("`{name}` is empty"),
+                    count => format!("`{name}` has only {count} items"),
+                };
+                return Err(ParamError::new(&name, message, help));
             }
             for value in values {
                 walk(value, &schema["items"], path)?;
@@ -144,7 +148,7 @@ mod tests {
             (Sample { bits: 9, ..sample() }, "bits", "`bits: 9` is out of range", "use 1 to 8"),
             (Sample { share: Some(0.1), ..sample() }, "share", "`share: 0.1` is out of range", "use 0.5 to 2"),
             (Sample { list: vec![3, 5], ..sample() }, "list", "`list: 5` is out of range", "use 2 to 4"),
-            (Sample { list: vec![], ..sample() }, "list", "`list` has 0 items", "list at least one"),
+            (Sample { list: vec![], ..sample() }, "list", "`list` is empty", "list at least one"),
             (
                 Sample { scope: Scope::Block(0), ..sample() },
                 "scope/block",
