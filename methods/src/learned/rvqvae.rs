@@ -49,7 +49,7 @@ pub struct Rvqvae {
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
     /// Fraction of the gradients (each covers 64 rows) that are computed with only the first few stages; their number
-    /// is random. A higher value puts more information into the first stages, so that codes can be cut short.
+    /// is random. A higher value puts more information into the first stages.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub quantizer_dropout: f64,
