@@ -65,7 +65,7 @@ pub struct Setting<'a> {
     pub seed: u64,
     /// sizes times this,
     pub scale: f64,
-    /// and so many repeats after one that does not count.
+    /// and this many repeats after one warm-up.
     pub repeats: usize,
 }
 
@@ -445,7 +445,8 @@ fn moved(centroids: &[f32], sums: &[f64], counts: impl Iterator<Item = usize>) -
     moved
 }
 
-/// The ten least of 100M codes of 16 bytes, by the tables of so many queries. What is found comes back within the time.
+/// The ten nearest of 100M codes of 16 bytes, by the tables of several queries. Copying the results back is part of the
+/// time.
 fn scan(setting: &Setting<'_>, queries: usize) -> Result<Timing, Failure> {
     const POSITIONS: usize = 16;
     let n = setting.rows(100_000_000);

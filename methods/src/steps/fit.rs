@@ -9,15 +9,17 @@ use ndarray::{Array2, ArrayView2, s};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Too few for any of them to look at a sample of the rows alone: time grows with rows, and the processor may take fewer.
+/// Too few iterations for any of them to use a sample of the rows: time then grows with rows, and the CPU may take
+/// fewer.
 const ITERATIONS: usize = 10;
 
-/// Repeats, which take seconds each; and rows of which the processor takes one, but so many per codeword.
+/// Number of repeats, which take seconds each; the CPU takes one of this many rows, but at least this many per
+/// codeword.
 const REPEATS: usize = 2;
 const PROCESSOR_SHARE: usize = 100;
 const ROWS_PER_CODEWORD: usize = 24;
 
-/// k-means++ and ten iterations. Rows begin and the codebook ends in the host's memory.
+/// k-means++ and ten iterations. Rows start and the codebook ends in host memory.
 pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let method = Kmeans { codewords: k, init: Init::PlusPlus, iterations: ITERATIONS, restarts: 1 };
@@ -26,7 +28,7 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         Array2::from_shape_vec((n, DIM), values).map_err(|e| Failure::Wrong(e.to_string()))?
     };
     let there = Context::on(Arc::new(CudaBackend::on(setting.device.clone(), setting.isa)), setting.seed);
-    // Without a curve there is nothing to look at, which is told below.
+    // Without a curve there is nothing to compare, which is reported below.
     let fit = |rows: ArrayView2<'_, f32>, cx: &Context| -> Result<Curve, MethodError> {
         let followed = method.fit(rows, cx)?.curves().first().cloned();
         Ok(followed.unwrap_or_else(|| Curve::of("mse", Vec::new(), true)))

@@ -116,7 +116,7 @@ pub fn exact_search(setting: &Setting<'_>) -> Result<Timing, Failure> {
     Ok(Timing { queries: Some(queries), k: queries, work, ..timing })
 }
 
-/// What passes so many bytes through the memory.
+/// Work that passes this many bytes through memory.
 fn timing(size: String, n: usize, seconds: Vec<f64>, bytes: usize, input_bytes: usize) -> Timing {
     let (work, input_bytes) = (vec![Work::Bytes(bytes as f64)], input_bytes as f64);
     Timing { size, n, dim: DIM, k: 1, seconds, work, input_bytes, ..Timing::default() }

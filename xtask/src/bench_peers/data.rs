@@ -9,10 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use std::io::Write;
 use std::path::Path;
 
-/// Name of the random vectors on the command line.
+/// Name of the random vectors for `--data`.
 const SYNTHETIC: &str = "synthetic";
 
-/// What is measured unless something is asked for.
+/// Vectors that are measured by default.
 const DEFAULT: [&str; 3] = [SYNTHETIC, "wordnet-minilm-384", "siftsmall"];
 
 /// Seed of the random vectors.
@@ -22,9 +22,9 @@ const SEED: u64 = 0;
 pub struct Data {
     /// Name in tables.
     pub name: String,
-    /// What identifies them.
+    /// Their fingerprint.
     pub fingerprint: String,
-    /// As the dataset's own metric is called.
+    /// The metric of the dataset, by name.
     pub metric_space: String,
     /// Rows to train on.
     pub train: Array2<f32>,
@@ -73,7 +73,7 @@ impl Data {
     }
 }
 
-/// Names what will be measured: those asked for, or the default. What is asked for must be there.
+/// The names of the vectors to measure: the requested ones, or the default. Requested ones must exist.
 ///
 /// # Errors
 /// An unknown name, or files that are not there.
@@ -88,16 +88,16 @@ pub fn names(asked: &[String], quick: bool, search: &SearchPath) -> Result<Vec<S
             let message = format!("`{name}` has the metric ip, but these rows search by distance");
             return Err(Mistakes::new(message, "use a dataset with the metric l2 or cosine"));
         }
-        // What is missing is told now and not after minutes of other rows.
+        // Missing files are reported now, and not after minutes of other rows.
         Source::Named(name.clone()).resolve(Path::new("."), search)?;
     }
     Ok(asked.to_vec())
 }
 
-/// Loads the vectors of a name; none, with a word, for files that are not there and were not asked for by name.
+/// Loads the vectors of a name. Returns None, with a message, if files are missing that were not requested by name.
 ///
 /// # Errors
-/// Files that are not there or not what they should be.
+/// Files that are missing or damaged.
 pub fn load(name: &str, asked: bool, quick: bool, search: &SearchPath) -> Result<Option<Data>, Mistakes> {
     if name == SYNTHETIC {
         return Ok(Some(uniform(quick)));
@@ -116,7 +116,7 @@ pub fn load(name: &str, asked: bool, quick: bool, search: &SearchPath) -> Result
     Ok(Some(Data { name: name.to_owned(), fingerprint, metric_space, train, base, queries }))
 }
 
-/// Uniform in the unit cube: the hardest case, without any structure to use.
+/// Uniform in the unit cube: the hardest case, without any structure.
 fn uniform(quick: bool) -> Data {
     let (n, dim, queries) = if quick { (5000, 32, 50) } else { (100_000, 128, 1000) };
     let draw = |stream: u64, rows: usize| {

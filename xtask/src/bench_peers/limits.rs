@@ -14,11 +14,11 @@ pub struct Limits {
     pub bytes: f64,
 }
 
-/// Best of so many tries: a limit is what nothing disturbed.
+/// Number of tries, of which the best counts: a peak is what nothing disturbed.
 const TRIES: usize = 7;
 
-/// Measures both on the current thread pool; a quick look reads less. Also how much of the processor was to be had, where the
-/// system tells: less than all of it, and other programs were at work.
+/// Measures both on the current thread pool; `--quick` reads less. Also measures how much of the processor was
+/// available, if the system reports it: less than all of it means that other programs were running.
 pub fn measure(isa: Isa, quick: bool) -> (Limits, Option<f64>) {
     let rounds = if quick { 1_000_000 } else { 20_000_000 };
     let (before, start) = (cpu_seconds(), Instant::now());
@@ -28,7 +28,7 @@ pub fn measure(isa: Isa, quick: bool) -> (Limits, Option<f64>) {
     });
     let possible = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
     let share = before.zip(cpu_seconds()).map(|(before, after)| (after - before) / possible);
-    // Far more than any cache holds, and written once, so that every page is there.
+    // Far more than any cache holds; written once, so that every page exists.
     let mut values = vec![0f32; if quick { 1 << 22 } else { 1 << 27 }];
     values.fill(1e-9);
     let part = values.len().div_ceil(rayon::current_num_threads());

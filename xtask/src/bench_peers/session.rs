@@ -15,9 +15,9 @@ pub struct Session<'a> {
     pub python: PathBuf,
     /// Where its script is, and the vectors.
     pub folder: PathBuf,
-    /// As many as ours.
+    /// Threads, as many as on our side.
     pub threads: usize,
-    /// How long it may take for an answer.
+    /// Time limit of an answer.
     pub limit: Duration,
     /// Set to stop.
     pub interrupt: &'a AtomicBool,
@@ -31,7 +31,7 @@ pub const SCRIPT: &str = "faiss_peer.py";
 /// The peer's script.
 pub const SCRIPT_TEXT: &str = include_str!("../../peers/faiss_peer.py");
 
-/// What the peer says of itself.
+/// What the peer reports about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Greeting {
     /// Version of FAISS.
@@ -60,7 +60,8 @@ impl<'a> Session<'a> {
         if self.peer.is_none() {
             let mut command = Command::new(&self.python);
             command.arg(self.folder.join(SCRIPT)).env("OMP_NUM_THREADS", self.threads.to_string());
-            // OpenBLAS takes some virtual machines with AVX-512 for processors without, and halves the speed of FAISS's k-means.
+            // OpenBLAS mistakes some virtual machines with AVX-512 for processors without it, which halves the speed of
+            // FAISS's k-means.
             if Isa::named("avx512").is_ok() && std::env::var_os("OPENBLAS_CORETYPE").is_none() {
                 command.env("OPENBLAS_CORETYPE", "SkylakeX");
             }
@@ -91,7 +92,7 @@ impl<'a> Session<'a> {
             }))?;
             self.loaded = true;
         }
-        // Of all rows there is no number in Python.
+        // In Python, the number of all rows is None.
         let count = |n: usize| n.min(1 << 40);
         self.ask(&json!({
             "op": "prepare", "codec": row.faiss, "stage": row.stage.as_str(), "train_rows": count(row.train),
@@ -100,7 +101,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Asks a running peer; one that cannot go on is let go of.
+    /// Sends a request to a running peer; a peer that cannot continue is dropped.
     ///
     /// # Errors
     /// Any [`PeerError`].

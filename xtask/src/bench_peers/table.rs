@@ -7,7 +7,7 @@ use crate::times::{middle, spread};
 use record::Machine;
 use reports::number::{engineering, significant};
 
-/// What all rows have in common.
+/// What all rows share.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// Where it ran.
@@ -16,11 +16,11 @@ pub struct Setting {
     pub threads: usize,
     /// Version of FAISS, and what it was compiled for.
     pub peer: String,
-    /// What the machine can do at most.
+    /// The peaks of the machine.
     pub limits: Limits,
-    /// How much of the processor time of so many threads was to be had, where the system tells.
+    /// Fraction of the processor time of this many threads that was available, if the system reports it.
     pub processor_share: Option<f64>,
-    /// Whether the sizes are too small to judge by.
+    /// Whether sizes are too small for a verdict.
     pub quick: bool,
 }
 
@@ -48,7 +48,7 @@ its recall at most 0.01 below: codebooks start at random on both sides.
 OPQ: theirs is the training of the rotation alone, ours with the codebooks. Exact search is judged by a plain scan of 50 queries.
 ";
 
-/// With less of the processor than this, other programs disturb what is measured.
+/// With less of the processor than this, other programs disturb the measurement.
 const UNDISTURBED: f64 = 0.9;
 
 /// The whole page.
@@ -148,7 +148,7 @@ fn spaced(value: f64) -> String {
     if text.ends_with(char::is_alphabetic) { text } else { text + " " }
 }
 
-/// How many rows reach their aim, of those that were measured, and how many failed.
+/// Number of rows that reach their aim, of those measured, and number of failed rows.
 pub fn summary(outcomes: &[Outcome]) -> String {
     let (mut measured, mut reached, mut failed, mut skipped) = (0, 0, 0, 0);
     for outcome in outcomes {

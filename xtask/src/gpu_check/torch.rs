@@ -33,7 +33,7 @@ impl Torch {
         parse(&text).map_err(|reason| Mistakes::new(format!("{}: {reason}", path.display()), help))
     }
 
-    /// Its time per vector over ours, where it has the step with as many codewords.
+    /// Its time per vector over ours, if it has the step with the same number of codewords.
     pub fn ratio(&self, step: &str, n: usize, k: usize, ours: f64) -> Option<f64> {
         let theirs = self.steps.get(step).filter(|theirs| theirs.k == k)?;
         Some(middle(&theirs.seconds) / theirs.n as f64 / (ours / n as f64))
