@@ -2,8 +2,11 @@
 
 mod bigann;
 mod blocks;
+mod columns;
 mod contain;
 mod hdf5;
+mod lists;
+mod nesting;
 mod npy;
 mod number;
 mod parquet;
@@ -122,6 +125,14 @@ pub struct OpenFile {
     pub reader: BufReader<File>,
     /// Length in bytes.
     pub length: u64,
+}
+
+impl OpenFile {
+    /// The same file, to be read apart from this one while this one is not read.
+    fn again(&self) -> Result<OpenFile, String> {
+        let file = self.reader.get_ref().try_clone().map_err(|error| error.to_string())?;
+        Ok(OpenFile { place: self.place.clone(), reader: BufReader::with_capacity(1 << 16, file), length: self.length })
+    }
 }
 
 fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {

@@ -15,7 +15,7 @@ fn a_contained_panic_is_not_reported_and_every_other_is() {
     }));
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/snappy.parquet");
     let mut bytes = std::fs::read(fixture).expect("a fixture");
-    bytes[726] = 0;
+    bytes[682] = 1;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("damaged.parquet");
     std::fs::write(&path, bytes).expect("writes");

@@ -1,290 +1,453 @@
-//! Parquet tables with a column of lists of numbers, as embeddings are often stored; every list is a row.
+//! Parquet tables with a column of lists of numbers, as embeddings are often kept; every list is a row.
+//!
+//! Read page by page with the parts of `polars` that know Parquet: its metadata, compression, levels and decoders. Its own
+//! table reader would hold a whole row group, and take memory for what a page claims before it is known to be true.
 
-use super::contain::{contained, plausible};
-use super::{Format, OpenFile, Rows};
-use npyz::half::f16;
-use parquet::basic::{ConvertedType, LogicalType, Type};
-use parquet::column::page::{Page, PageMetadata, PageReader};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
-use parquet::data_type::{DataType, FixedLenByteArray};
-use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::SchemaDescriptor;
-use std::fs::File;
-use std::mem::take;
+use super::columns::{Column, choose};
+use super::contain::{MAX_EXPANSION, contained, plausible};
+use super::lists::Gathered;
+use super::number::{Kind, Number};
+use super::{Format, OpenFile, Rows, nesting};
+use polars_arrow::array::{Array, FixedSizeBinaryArray, PrimitiveArray};
+use polars_arrow::datatypes::{ArrowDataType, Field};
+use polars_parquet::parquet::compression::{Compression, DecompressionContext, decompress};
+use polars_parquet::parquet::encoding::hybrid_rle::HybridRleDecoder;
+use polars_parquet::parquet::metadata::{ColumnDescriptor, Descriptor};
+use polars_parquet::parquet::page::{EncodedSplitBuffer, split_buffer_v1, split_buffer_v2};
+use polars_parquet::parquet::read::{PageMetaData, PageReader};
+use polars_parquet::parquet::schema::Repetition;
+use polars_parquet::parquet::schema::types::{IntegerType, PhysicalType, PrimitiveConvertedType, PrimitiveLogicalType};
+use polars_parquet::read::{BasicDecompressor, FileMetadata, column_iter_to_arrays, read_metadata};
+use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TCompactOutputProtocol};
+use polars_parquet_format::{DataPageHeader, DictionaryPageHeader, Encoding, PageHeader, PageType};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io::{Cursor, Seek, SeekFrom};
 
 pub struct Parquet;
 
-/// Rows decoded at a time.
-const ROWS_PER_BATCH: usize = 1024;
+/// Bytes that the header of a page may take.
+const MAX_HEADER_BYTES: usize = 1 << 20;
 
-fn words(error: ParquetError) -> String {
+fn reason(error: impl Display) -> String {
     error.to_string()
 }
 
-fn open(file: &OpenFile) -> Result<SerializedFileReader<File>, String> {
-    let file = file.reader.get_ref().try_clone().map_err(|e| e.to_string())?;
-    SerializedFileReader::new(file).map_err(words)
-}
+/// The length of the metadata and the magic number behind them.
+const TAIL_BYTES: usize = 8;
 
-/// A column of the table, and the leaf of the schema that holds its numbers.
-struct Column {
-    name: String,
-    kind: String,
-    leaf: Option<usize>,
-}
-
-fn columns(schema: &SchemaDescriptor) -> Vec<Column> {
-    let roots: Vec<usize> = (0..schema.num_columns()).map(|leaf| schema.get_column_root_idx(leaf)).collect();
-    let column = |(leaf, &root): (usize, &usize)| {
-        let only = roots.iter().filter(|&&other| other == root).count() == 1;
-        let found = schema.column(leaf);
-        let half = matches!(found.logical_type_ref(), Some(LogicalType::Float16));
-        let integer = matches!(
-            found.converted_type(),
-            ConvertedType::NONE
-                | ConvertedType::INT_8
-                | ConvertedType::INT_16
-                | ConvertedType::INT_32
-                | ConvertedType::INT_64
-                | ConvertedType::UINT_8
-                | ConvertedType::UINT_16
-        );
-        let number = match found.physical_type() {
-            Type::FLOAT | Type::DOUBLE => true,
-            Type::INT32 | Type::INT64 => integer,
-            Type::FIXED_LEN_BYTE_ARRAY => half,
-            _ => false,
-        };
-        Column {
-            name: schema.get_column_root(leaf).name().to_owned(),
-            kind: format!(
-                "{}{}",
-                if found.max_rep_level() > 0 { "list of " } else { "" },
-                if half { "FLOAT16".to_owned() } else { found.physical_type().to_string() }
-            ),
-            leaf: (only && number && found.max_rep_level() == 1).then_some(leaf),
-        }
-    };
-    roots.iter().enumerate().map(column).collect()
-}
-
-/// A number of two bytes; anything else becomes NaN, which no vector may contain.
-fn half(bytes: &FixedLenByteArray) -> f32 {
-    bytes.data().first_chunk().map_or(f32::NAN, |bytes| f16::from_le_bytes(*bytes).to_f32())
-}
-
-fn listed(columns: &[Column]) -> String {
-    let named = |lists: bool| {
-        let chosen = columns.iter().filter(|c| c.leaf.is_some() || !lists);
-        let names: Vec<String> =
-            chosen.map(|c| if lists { format!("#{}", c.name) } else { format!("{} ({})", c.name, c.kind) }).collect();
-        names.join(", ")
-    };
-    if columns.iter().any(|c| c.leaf.is_some()) {
-        format!("its columns of lists of numbers are {}", named(true))
-    } else {
-        format!("it has no column of lists of float16, float, double or integers; its columns are {}", named(false))
+fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
+    let mut tail = [0; TAIL_BYTES];
+    file.reader.seek(SeekFrom::End(-(TAIL_BYTES as i64))).map_err(|_| "it is too short".to_owned())?;
+    super::read_exact(file, &mut tail)?;
+    let (length, magic) = tail.split_first_chunk().ok_or("it ends early")?;
+    let length = u32::from_le_bytes(*length);
+    if magic != b"PAR1" || u64::from(length) + TAIL_BYTES as u64 > file.length {
+        return Err("it does not end with metadata and PAR1; it may be cut off".to_owned());
     }
+    let mut bytes = vec![0; length as usize];
+    file.reader.seek(SeekFrom::End(-((TAIL_BYTES + bytes.len()) as i64))).map_err(reason)?;
+    super::read_exact(file, &mut bytes)?;
+    nesting::parquet(&bytes)?;
+    read_metadata(&mut file.reader).map_err(reason)
+}
+
+/// The type of the numbers of a column as the decoder gives them; None if it holds none.
+fn number(column: &ColumnDescriptor) -> Option<(ArrowDataType, Kind)> {
+    let leaf = &column.descriptor.primitive_type;
+    let integer = match (leaf.logical_type, leaf.converted_type) {
+        (Some(PrimitiveLogicalType::Integer(kind)), _) => Some(kind),
+        (Some(_), _) => None,
+        (None, Some(converted)) => match converted {
+            PrimitiveConvertedType::Int8 => Some(IntegerType::Int8),
+            PrimitiveConvertedType::Int16 => Some(IntegerType::Int16),
+            PrimitiveConvertedType::Int32 => Some(IntegerType::Int32),
+            PrimitiveConvertedType::Int64 => Some(IntegerType::Int64),
+            PrimitiveConvertedType::Uint8 => Some(IntegerType::UInt8),
+            PrimitiveConvertedType::Uint16 => Some(IntegerType::UInt16),
+            PrimitiveConvertedType::Uint32 => Some(IntegerType::UInt32),
+            PrimitiveConvertedType::Uint64 => Some(IntegerType::UInt64),
+            _ => None,
+        },
+        (None, None) => Some(IntegerType::Int64),
+    };
+    let unsigned = matches!(integer, Some(IntegerType::UInt32 | IntegerType::UInt64));
+    match leaf.physical_type {
+        PhysicalType::Float => Some((ArrowDataType::Float32, Kind::F32)),
+        PhysicalType::Double => Some((ArrowDataType::Float64, Kind::F64)),
+        PhysicalType::FixedLenByteArray(2) if leaf.logical_type == Some(PrimitiveLogicalType::Float16) => {
+            Some((ArrowDataType::FixedSizeBinary(2), Kind::F16))
+        }
+        PhysicalType::Int32 => integer.map(|_| (ArrowDataType::Int32, if unsigned { Kind::U32 } else { Kind::I32 })),
+        PhysicalType::Int64 => integer.map(|_| (ArrowDataType::Int64, if unsigned { Kind::U64 } else { Kind::I64 })),
+        _ => None,
+    }
+}
+
+/// What Parquet calls the type of a column.
+fn kind(column: &ColumnDescriptor) -> String {
+    let leaf = &column.descriptor.primitive_type;
+    let name = match leaf.physical_type {
+        _ if leaf.logical_type == Some(PrimitiveLogicalType::Float16) => "FLOAT16",
+        PhysicalType::Boolean => "BOOLEAN",
+        PhysicalType::Int32 => "INT32",
+        PhysicalType::Int64 => "INT64",
+        PhysicalType::Int96 => "INT96",
+        PhysicalType::Float => "FLOAT",
+        PhysicalType::Double => "DOUBLE",
+        PhysicalType::ByteArray => "BYTE_ARRAY",
+        PhysicalType::FixedLenByteArray(_) => "FIXED_LEN_BYTE_ARRAY",
+    };
+    format!("{}{name}", if column.descriptor.max_rep_level > 0 { "list of " } else { "" })
+}
+
+/// A column of the table for each leaf of the schema: those of one column of the table follow each other.
+fn columns(metadata: &FileMetadata) -> Vec<Column> {
+    let leaves = metadata.schema().columns();
+    let root = |leaf: &ColumnDescriptor| leaf.path_in_schema.first().map_or_else(String::new, |name| name.to_string());
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for leaf in leaves {
+        *count.entry(root(leaf)).or_default() += 1;
+    }
+    let column = |leaf: &ColumnDescriptor| {
+        let name = root(leaf);
+        let vectors = count.get(&name) == Some(&1) && leaf.descriptor.max_rep_level == 1 && number(leaf).is_some();
+        Column { name, kind: kind(leaf), vectors }
+    };
+    leaves.iter().map(column).collect()
+}
+
+/// The column in one row group.
+struct Chunk {
+    /// Where its first page begins in the file.
+    start: u64,
+    values: usize,
+    compression: Compression,
+    /// Bytes of its dictionary, as its header has them, and as they may be once decompressed.
+    dictionary_bytes: u64,
 }
 
 /// The layout of the column, checked against the file before values are read.
 struct Header {
-    reader: SerializedFileReader<File>,
-    leaf: usize,
+    descriptor: Descriptor,
+    numbers: (ArrowDataType, Kind),
+    chunks: Vec<Chunk>,
     rows: usize,
     /// Numbers in the column, as the header counts them: a null or an empty list counts as one.
     values: usize,
 }
 
-fn header(file: &OpenFile) -> Result<Header, String> {
-    let reader = open(file)?;
-    let named = columns(reader.metadata().file_metadata().schema_descr());
-    let leaf = named.iter().find(|c| Some(&c.name) == file.place.part.as_ref()).and_then(|c| c.leaf);
+fn header(file: &mut OpenFile) -> Result<Header, String> {
+    let metadata = metadata(file)?;
+    let leaf = columns(&metadata).iter().position(|c| Some(&c.name) == file.place.part.as_ref() && c.vectors);
     let leaf = leaf.ok_or("it changed while it was read")?;
-    let (mut rows, mut values) = (0usize, 0usize);
-    for group in reader.metadata().row_groups() {
-        let column = group.columns().get(leaf).ok_or("a row group lacks the column")?;
-        let add = |sum: usize, more: i64| usize::try_from(more).ok().and_then(|more| sum.checked_add(more));
-        rows = add(rows, group.num_rows()).ok_or("its numbers of rows make no sense")?;
-        values = add(values, column.num_values()).ok_or("its numbers of values make no sense")?;
+    let column = &metadata.schema().columns()[leaf];
+    let numbers = number(column).ok_or("it changed while it was read")?;
+    let (mut rows, mut values, mut chunks) = (0usize, 0usize, Vec::new());
+    for (i, group) in metadata.row_groups.iter().enumerate() {
+        let column = group.parquet_columns().get(leaf).ok_or("a row group lacks the column")?;
+        let negative = |_| format!("row group {i} says that it holds {} values", column.num_values());
+        let held = usize::try_from(column.num_values()).map_err(negative)?;
+        rows = rows.checked_add(group.num_rows()).ok_or("its numbers of rows make no sense")?;
+        values = values.checked_add(held).ok_or("its numbers of values make no sense")?;
+        let data = column.data_page_offset();
+        // Some writers give 0 where there is no dictionary.
+        let dictionary = column.dictionary_page_offset().filter(|&offset| 0 < offset && offset < data);
+        let start = u64::try_from(dictionary.unwrap_or(data)).map_err(|_| format!("row group {i} begins nowhere"))?;
+        let expansion = column.uncompressed_size() / column.compressed_size().max(1) + 1;
+        let dictionary_bytes = dictionary.map_or(0, |offset| (data - offset).saturating_mul(expansion));
+        chunks.push(Chunk {
+            start,
+            values: held,
+            compression: column.compression(),
+            dictionary_bytes: u64::try_from(dictionary_bytes).unwrap_or(0),
+        });
     }
     plausible([values, 1], size_of::<f32>(), file.length, true)?;
-    Ok(Header { reader, leaf, rows, values })
+    Ok(Header { descriptor: column.descriptor.clone(), numbers, chunks, rows, values })
 }
 
-/// Passes on pages while they hold no more values than the header states: a page of a few bytes may claim billions.
-struct Watched {
-    pages: Box<dyn PageReader>,
+/// A page of the column, as it lies in the file.
+struct Page {
+    header: PageHeader,
+    compressed: usize,
+    uncompressed: usize,
+}
+
+impl Page {
+    /// Reads the header of the page at the present position of the file.
+    fn next(file: &mut OpenFile) -> Result<Page, String> {
+        let mut protocol = TCompactInputProtocol::new(&mut file.reader, MAX_HEADER_BYTES);
+        let header = PageHeader::read_from_in_protocol(&mut protocol).map_err(reason)?;
+        let size = |bytes: i32| usize::try_from(bytes).map_err(|_| format!("a page has {bytes} bytes"));
+        let (compressed, uncompressed) = (size(header.compressed_page_size)?, size(header.uncompressed_page_size)?);
+        let most = (compressed as u128 + 1) * MAX_EXPANSION;
+        if compressed as u64 > file.length || uncompressed as u128 > most {
+            return Err(format!(
+                "a page claims {uncompressed} bytes out of {compressed}, in a file of {} bytes",
+                file.length
+            ));
+        }
+        Ok(Page { header, compressed, uncompressed })
+    }
+
+    /// Values of a page of data, as its header counts them; None for other pages.
+    fn values(&self) -> Option<i32> {
+        match self.header.type_ {
+            PageType::DATA_PAGE => self.header.data_page_header.as_ref().map(|page| page.num_values),
+            PageType::DATA_PAGE_V2 => self.header.data_page_header_v2.as_ref().map(|page| page.num_values),
+            _ => None,
+        }
+    }
+
+    /// The bytes of the page, decompressed but for the first `plain`.
+    fn content(
+        &self,
+        file: &mut OpenFile,
+        compression: Compression,
+        plain: usize,
+        context: &mut DecompressionContext,
+    ) -> Result<Vec<u8>, String> {
+        let mut bytes = vec![0; self.compressed];
+        super::read_exact(file, &mut bytes)?;
+        if compression == Compression::Uncompressed {
+            return Ok(bytes);
+        }
+        let (Some(packed), true) = (bytes.get(plain..), plain <= self.uncompressed) else {
+            return Err(format!("a page of {} bytes begins with {plain} bytes of levels", self.compressed));
+        };
+        let mut out = vec![0; self.uncompressed];
+        out[..plain].copy_from_slice(&bytes[..plain]);
+        // A page of nulls alone has nothing to decompress.
+        if !packed.is_empty() {
+            decompress(compression, packed, &mut out[plain..], context).map_err(reason)?;
+        }
+        Ok(out)
+    }
+}
+
+/// The column in the row group being read.
+struct Open {
+    compression: Compression,
+    context: DecompressionContext,
+    /// The dictionary as a page of its own, decompressed; empty if there is none.
+    dictionary: Vec<u8>,
+    /// Values in pages that were not yet read.
     left: usize,
+    /// Where the next page begins.
+    next: u64,
 }
 
-impl PageReader for Watched {
-    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
-        let Some(page) = self.pages.get_next_page()? else { return Ok(None) };
-        let held = page.num_values() as usize;
-        if held > self.left {
-            return Err(ParquetError::General(format!("a page claims {held} values where {} are left", self.left)));
-        }
-        if !matches!(page, Page::DictionaryPage { .. }) {
-            self.left -= held;
-        }
-        Ok(Some(page))
-    }
-
-    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
-        self.pages.peek_next_page()
-    }
-
-    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
-        self.pages.skip_next_page()
-    }
-
-    fn at_record_boundary(&mut self) -> Result<bool, ParquetError> {
-        self.pages.at_record_boundary()
-    }
-}
-
-impl Iterator for Watched {
-    type Item = Result<Page, ParquetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.get_next_page().transpose()
-    }
-}
-
-/// Rows that are complete and not yet used, all as long as the first row of the file.
-struct Gathered {
-    values: Vec<f32>,
-    /// Rows of the file that are complete.
-    finished: usize,
-    dim: Option<usize>,
-    /// Length of the row being gathered.
-    current: Option<usize>,
-    /// Scratch space for the values of a batch.
-    definitions: Vec<i16>,
-    repetitions: Vec<i16>,
-}
-
-impl Gathered {
-    fn finish_row(&mut self) -> Result<(), String> {
-        let Some(length) = self.current.take() else { return Ok(()) };
-        let dim = *self.dim.get_or_insert(length);
-        if length != dim {
-            return Err(format!("row {} has {length} components, row 0 has {dim}", self.finished));
-        }
-        self.finished += 1;
-        Ok(())
-    }
-
-    /// Adds one value, or a missing value. `starts` says whether it begins a row.
-    fn level(&mut self, starts: bool, present: bool) -> Result<(), String> {
-        if starts {
-            self.finish_row()?;
-            self.current = Some(0);
-        }
-        let row = self.finished;
-        if !present {
-            return Err(format!("row {row} is null, empty, or holds a null; drop it or fill it"));
-        }
-        *self.current.as_mut().ok_or_else(|| format!("row {row} begins in its middle"))? += 1;
-        Ok(())
-    }
-
-    /// Reads the next batch of a column. Returns whether there was one.
-    fn batch<T: DataType>(
-        &mut self,
-        column: &mut ColumnReaderImpl<T>,
-        present: i16,
-        convert: fn(&T::T) -> f32,
-    ) -> Result<bool, String> {
-        let (mut definitions, mut repetitions) = (take(&mut self.definitions), take(&mut self.repetitions));
-        definitions.clear();
-        repetitions.clear();
-        let mut values = Vec::new();
-        let (d, r) = (Some(&mut definitions), Some(&mut repetitions));
-        let (_, _, levels) = column.read_records(ROWS_PER_BATCH, d, r, &mut values).map_err(words)?;
-        // A column whose lists and elements cannot be null still repeats, so both kinds of level are there.
-        for (&definition, &repetition) in definitions.iter().zip(&repetitions) {
-            self.level(repetition == 0, definition == present)?;
-        }
-        self.values.extend(values.iter().map(convert));
-        (self.definitions, self.repetitions) = (definitions, repetitions);
-        Ok(levels > 0)
-    }
-}
-
-/// Reads the row groups in order.
-struct Groups {
+/// Goes through the pages of all row groups.
+struct Pages {
+    file: OpenFile,
     header: Header,
     /// The next row group to open.
     next: usize,
-    /// The column in the current row group, and the definition level of a present value.
-    column: Option<(ColumnReader, i16)>,
+    open: Option<Open>,
     gathered: Gathered,
-    /// Rows taken.
-    taken: usize,
 }
 
-impl Groups {
-    fn new(header: Header) -> Groups {
-        let (values, definitions, repetitions) = (Vec::new(), Vec::new(), Vec::new());
-        let gathered = Gathered { values, finished: 0, dim: None, current: None, definitions, repetitions };
-        Groups { header, next: 0, column: None, gathered, taken: 0 }
-    }
-
-    fn pages(&self, group: usize) -> Result<Box<dyn PageReader>, String> {
-        let group = self.header.reader.get_row_group(group).map_err(words)?;
-        group.get_column_page_reader(self.header.leaf).map_err(words)
+impl Pages {
+    fn new(file: OpenFile, header: Header) -> Pages {
+        Pages { file, header, next: 0, open: None, gathered: Gathered::default() }
     }
 
     /// Reads more rows. Returns whether there were any.
     fn gather(&mut self) -> Result<bool, String> {
-        let Some((column, present)) = &mut self.column else {
-            if self.next == self.header.reader.num_row_groups() {
-                return Ok(false);
-            }
-            let column = self.header.reader.metadata().row_group(self.next).column(self.header.leaf);
-            let descriptor = column.column_descr_ptr();
-            let present = descriptor.max_def_level();
-            let negative = |_| format!("row group {} says that it holds {} values", self.next, column.num_values());
-            let left = usize::try_from(column.num_values()).map_err(negative)?;
-            let pages = Watched { pages: self.pages(self.next)?, left };
-            self.column = Some((get_column_reader(descriptor, Box::new(pages)), present));
+        let Some(mut open) = self.open.take() else {
+            let Some(chunk) = self.header.chunks.get(self.next) else { return Ok(false) };
+            self.open = Some(Open {
+                compression: chunk.compression,
+                context: DecompressionContext::Unset,
+                dictionary: Vec::new(),
+                left: chunk.values,
+                next: chunk.start,
+            });
             self.next += 1;
             return Ok(true);
         };
-        let (rows, present) = (&mut self.gathered, *present);
-        let more = match column {
-            ColumnReader::FloatColumnReader(c) => rows.batch(c, present, |v| *v)?,
-            ColumnReader::DoubleColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
-            ColumnReader::FixedLenByteArrayColumnReader(c) => rows.batch(c, present, half)?,
-            ColumnReader::Int32ColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
-            ColumnReader::Int64ColumnReader(c) => rows.batch(c, present, |v| *v as f32)?,
-            _ => return Err("its row groups disagree about the type of the column".to_owned()),
-        };
-        if !more {
-            self.column = None;
+        if open.left == 0 {
             self.gathered.finish_row()?;
+            return Ok(true);
         }
+        self.page(&mut open)?;
+        self.open = Some(open);
         Ok(true)
     }
 
-    /// Reads everything that is left and reports what is wrong with it.
+    /// Reads the next page of the row group.
+    fn page(&mut self, open: &mut Open) -> Result<(), String> {
+        self.file.reader.seek(SeekFrom::Start(open.next)).map_err(reason)?;
+        let page = Page::next(&mut self.file)?;
+        let body = self.file.reader.stream_position().map_err(reason)?;
+        open.next = body + page.compressed as u64;
+        match (&page.header.dictionary_page_header, page.header.type_) {
+            (Some(head), PageType::DICTIONARY_PAGE) => {
+                let content = page.content(&mut self.file, open.compression, 0, &mut open.context)?;
+                open.dictionary = dictionary_page(head.num_values, &content)?;
+                return Ok(());
+            }
+            (_, PageType::INDEX_PAGE) => return Ok(()),
+            _ => {}
+        }
+        let claimed = page.values().ok_or("a page is of no known kind")?;
+        let count = usize::try_from(claimed).ok().filter(|count| *count <= open.left);
+        let Some(count) = count else {
+            return Err(format!("a page claims {claimed} values where {} are left", open.left));
+        };
+        open.left -= count;
+        let (max_rep, max_def) = (self.header.descriptor.max_rep_level, self.header.descriptor.max_def_level);
+        let content;
+        let (split, encoding) = if let Some(head) = &page.header.data_page_header {
+            content = page.content(&mut self.file, open.compression, 0, &mut open.context)?;
+            let levels = [(max_rep, head.repetition_level_encoding), (max_def, head.definition_level_encoding)];
+            if levels.iter().any(|&(max, encoding)| max > 0 && encoding != Encoding::RLE) {
+                return Err(
+                    "its levels have the deprecated encoding BIT_PACKED, which is not read; write the file anew"
+                        .to_owned(),
+                );
+            }
+            (split_buffer_v1(&content, max_rep > 0, max_def > 0).map_err(reason)?, head.encoding)
+        } else if let Some(head) = &page.header.data_page_header_v2 {
+            let length = |bytes: i32| usize::try_from(bytes).map_err(|_| format!("levels take {bytes} bytes"));
+            let rep = length(head.repetition_levels_byte_length)?;
+            let def = length(head.definition_levels_byte_length)?;
+            let packed = head.is_compressed.unwrap_or(true);
+            let compression = if packed { open.compression } else { Compression::Uncompressed };
+            content = page.content(&mut self.file, compression, rep + def, &mut open.context)?;
+            if rep + def > content.len() {
+                return Err(format!("a page of {} bytes begins with {} bytes of levels", content.len(), rep + def));
+            }
+            (split_buffer_v2(&content, rep, def).map_err(reason)?, head.encoding)
+        } else {
+            return Err("a page has no header of its kind".to_owned());
+        };
+        let EncodedSplitBuffer { rep, def, values } = split;
+        let repetitions = levels(rep, max_rep, count)?;
+        let definitions = levels(def, max_def, count)?;
+        for (&repetition, &definition) in repetitions.iter().zip(&definitions) {
+            self.gathered.value(repetition == 0, definition == u32::from(max_def.unsigned_abs()))?;
+        }
+        drop((repetitions, definitions));
+        let bytes = values_page(&open.dictionary, count, encoding, values)?;
+        self.decode(bytes, count)
+    }
+
+    /// Decodes pages that hold values alone, as if the column were no list.
+    fn decode(&mut self, pages: Vec<u8>, count: usize) -> Result<(), String> {
+        let mut leaf = self.header.descriptor.primitive_type.clone();
+        leaf.field_info.repetition = Repetition::Required;
+        let descriptor = Descriptor { primitive_type: leaf.clone(), max_def_level: 0, max_rep_level: 0 };
+        let most = pages.len() + 1;
+        let meta = PageMetaData::new(0, count as i64, Compression::Uncompressed, descriptor);
+        let reader = PageReader::new_with_page_meta(Cursor::new(pages.into()), meta, Vec::new(), most);
+        let (kind, number) = &self.header.numbers;
+        let field = Field::new("".into(), kind.clone(), false);
+        let pages = vec![BasicDecompressor::new(reader, Vec::new())];
+        let (arrays, _) = column_iter_to_arrays(pages, vec![&leaf], field, None).map_err(reason)?;
+        let found: usize = arrays.iter().map(|array| array.len()).sum();
+        if found != count {
+            return Err(format!("a page claims {count} values and holds {found}"));
+        }
+        let out = self.gathered.values();
+        for array in &arrays {
+            append(array.as_ref(), *number, out).ok_or("its row groups disagree about the type of the column")?;
+        }
+        Ok(())
+    }
+
+    /// Goes through everything that is left and tells what is wrong with it.
     fn check(&mut self) -> Result<(), String> {
         while self.gather()? {
-            self.gathered.values.clear();
+            self.gathered.forget();
         }
         self.complete()
     }
 
     fn complete(&self) -> Result<(), String> {
-        let (promised, found) = (self.header.rows, self.gathered.finished);
+        let (promised, found) = (self.header.rows, self.gathered.finished());
         if found == promised { Ok(()) } else { Err(format!("its header states {promised} rows, {found} are there")) }
+    }
+
+    /// The most that any page of the column needs, from the headers of all of them.
+    fn largest_page(&mut self) -> Result<u64, String> {
+        let mut largest = 0;
+        for chunk in &self.header.chunks {
+            let (mut left, mut next) = (chunk.values, chunk.start);
+            while left > 0 {
+                self.file.reader.seek(SeekFrom::Start(next)).map_err(reason)?;
+                let page = Page::next(&mut self.file)?;
+                next = self.file.reader.stream_position().map_err(reason)? + page.compressed as u64;
+                let values = page.values().map_or(0, |count| usize::try_from(count).unwrap_or(0));
+                left = left.saturating_sub(values);
+                // Compressed, decompressed, and the values as a page of their own; levels; decoded numbers, and as f32.
+                let bytes = page.compressed + 2 * page.uncompressed + values * (2 * 4 + 8 + 4);
+                largest = largest.max(bytes as u64);
+            }
+        }
+        let dictionary = self.header.chunks.iter().map(|chunk| chunk.dictionary_bytes).max().unwrap_or(0);
+        Ok(largest + 3 * dictionary)
     }
 }
 
-impl Rows for Groups {
+/// The levels of `count` values.
+fn levels(bytes: &[u8], max: i16, count: usize) -> Result<Vec<u32>, String> {
+    let bits = u16::BITS - max.unsigned_abs().leading_zeros();
+    let levels = HybridRleDecoder::new(bytes, bits, count).collect().map_err(reason)?;
+    if levels.len() == count { Ok(levels) } else { Err(format!("{} levels for {count} values", levels.len())) }
+}
+
+fn page(header: &PageHeader, content: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut *out)).map_err(reason)?;
+    out.extend_from_slice(content);
+    Ok(())
+}
+
+/// A dictionary as an uncompressed page.
+fn dictionary_page(values: i32, content: &[u8]) -> Result<Vec<u8>, String> {
+    let bytes = i32::try_from(content.len()).map_err(reason)?;
+    let head = DictionaryPageHeader::new(values, Encoding::PLAIN, None);
+    let mut out = Vec::with_capacity(content.len() + 32);
+    page(&PageHeader::new(PageType::DICTIONARY_PAGE, bytes, bytes, None, None, None, head, None), content, &mut out)?;
+    Ok(out)
+}
+
+/// Values without levels as an uncompressed page, behind the dictionary that they may refer to.
+fn values_page(dictionary: &[u8], count: usize, encoding: Encoding, content: &[u8]) -> Result<Vec<u8>, String> {
+    let size = |bytes: usize| i32::try_from(bytes).map_err(reason);
+    let (count, bytes) = (size(count)?, size(content.len())?);
+    let head = DataPageHeader::new(count, encoding, Encoding::RLE, Encoding::RLE, None);
+    let mut out = Vec::with_capacity(dictionary.len() + content.len() + 64);
+    out.extend_from_slice(dictionary);
+    page(&PageHeader::new(PageType::DATA_PAGE, bytes, bytes, None, head, None, None, None), content, &mut out)?;
+    Ok(out)
+}
+
+/// Appends decoded numbers; None if they are of another type than the schema says.
+fn append(array: &dyn Array, number: Kind, out: &mut Vec<f32>) -> Option<()> {
+    let any = array.as_any();
+    match number {
+        Kind::F32 => out.extend_from_slice(any.downcast_ref::<PrimitiveArray<f32>>()?.values()),
+        Kind::F64 => out.extend(any.downcast_ref::<PrimitiveArray<f64>>()?.values().iter().map(|&v| v as f32)),
+        Kind::F16 => {
+            Number::little_endian(Kind::F16).append(any.downcast_ref::<FixedSizeBinaryArray>()?.values(), out);
+        }
+        Kind::U32 => {
+            let bits = any.downcast_ref::<PrimitiveArray<i32>>()?.values().iter();
+            out.extend(bits.map(|&v| v.cast_unsigned() as f32));
+        }
+        Kind::U64 => {
+            let bits = any.downcast_ref::<PrimitiveArray<i64>>()?.values().iter();
+            out.extend(bits.map(|&v| v.cast_unsigned() as f32));
+        }
+        Kind::I64 => out.extend(any.downcast_ref::<PrimitiveArray<i64>>()?.values().iter().map(|&v| v as f32)),
+        _ => out.extend(any.downcast_ref::<PrimitiveArray<i32>>()?.values().iter().map(|&v| v as f32)),
+    }
+    Some(())
+}
+
+impl Rows for Pages {
     fn shape(&self) -> (usize, usize) {
         (self.header.rows, self.header.values / self.header.rows.max(1))
     }
@@ -294,43 +457,20 @@ impl Rows for Groups {
         contained(|| {
             let mut left = count;
             while left > 0 {
-                let ready = left.min(self.gathered.finished - self.taken);
-                if ready == 0 {
-                    if !self.gather()? {
-                        self.complete()?;
-                    }
-                    continue;
+                // Taken as they come, so that no more than a page waits here.
+                let taken = self.gathered.take(left, dim, out)?;
+                left -= taken;
+                if taken == 0 && !self.gather()? {
+                    return self.complete().and(Err("it ends early".to_owned()));
                 }
-                if let Some(found) = self.gathered.dim.filter(|found| *found != dim) {
-                    return Err(format!("row 0 has {found} components, its header states {dim}"));
-                }
-                // Processed as they come, so that at most one batch is held here.
-                out.extend(self.gathered.values.drain(..ready * dim));
-                self.taken += ready;
-                left -= ready;
             }
-            if self.taken == self.header.rows { self.check() } else { Ok(()) }
+            let all = self.gathered.finished() - self.gathered.ready() == self.header.rows;
+            if all { self.check() } else { Ok(()) }
         })
     }
 
     fn working_bytes(&mut self) -> Result<u64, String> {
-        contained(|| {
-            let (mut largest, mut dictionary) = (0, 0);
-            for i in 0..self.header.reader.num_row_groups() {
-                let mut pages = self.pages(i)?;
-                while let Some(page) = pages.peek_next_page().map_err(words)? {
-                    largest = largest.max(page.num_levels.or(page.num_rows).unwrap_or(0) as u64);
-                    pages.skip_next_page().map_err(words)?;
-                }
-                let column = self.header.reader.metadata().row_group(i).column(self.header.leaf);
-                let bytes = column.dictionary_page_offset().map_or(0, |offset| column.data_page_offset() - offset);
-                let expansion = column.uncompressed_size() / column.compressed_size().max(1) + 1;
-                dictionary = dictionary.max(u64::try_from(bytes.saturating_mul(expansion)).unwrap_or(0));
-            }
-            // A page compressed and uncompressed, as levels and numbers; and its rows, as read and as f32.
-            let dim = self.shape().1 as u64;
-            Ok(3 * dictionary + largest * (8 + 8 + 4) + ROWS_PER_BATCH as u64 * dim * (8 + 4 + 4))
-        })
+        contained(|| self.largest_page())
     }
 }
 
@@ -345,19 +485,8 @@ impl Format for Parquet {
 
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
         contained(|| {
-            let reader = open(file)?;
-            let columns = columns(reader.metadata().file_metadata().schema_descr());
-            let lists: Vec<&str> = columns.iter().filter(|c| c.leaf.is_some()).map(|c| c.name.as_str()).collect();
-            match (&file.place.part, &lists[..]) {
-                (Some(name), _) if lists.contains(&name.as_str()) => Ok(Some(name.clone())),
-                (Some(name), _) => match columns.iter().find(|c| c.name == *name) {
-                    Some(column) => Err(format!("its column `{name}` is {}; {}", column.kind, listed(&columns))),
-                    None => Err(format!("it has no column `{name}`; {}", listed(&columns))),
-                },
-                (None, [only]) => Ok(Some((*only).to_owned())),
-                (None, []) => Err(listed(&columns)),
-                (None, _) => Err(format!("{}; write one of them after its name", listed(&columns))),
-            }
+            let columns = columns(&metadata(file)?);
+            choose(&columns, file.place.part.as_deref()).map(|column| Some(column.name.clone()))
         })
     }
 
@@ -370,7 +499,7 @@ impl Format for Parquet {
             if !header.values.is_multiple_of(header.rows) {
                 // Some row has another length; reading finds out which.
                 let (values, rows) = (header.values, header.rows);
-                Groups::new(header).check()?;
+                Pages::new(file.again()?, header).check()?;
                 return Err(format!("{values} values make no {rows} rows of one length"));
             }
             Ok((header.rows, header.values / header.rows))
@@ -379,6 +508,9 @@ impl Format for Parquet {
 
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
         self.shape(&mut file)?;
-        contained(|| Ok(Box::new(Groups::new(header(&file)?)) as Box<dyn Rows>))
+        contained(|| {
+            let header = header(&mut file)?;
+            Ok(Box::new(Pages::new(file, header)) as Box<dyn Rows>)
+        })
     }
 }

@@ -195,17 +195,22 @@ fn found_words(found: &str) -> String {
     .to_owned()
 }
 
-/// Suggests the nearest of `names` to a misspelt one, and lists all of them.
+/// The nearest of `names` to a misspelt one; None if none is near.
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    names
+        .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Tells the nearest of `names` to a misspelt one, and all of them.
 pub fn nearest_name<'a>(wrong: &str, names: impl Iterator<Item = &'a str>, what: &str) -> String {
     let names: Vec<&str> = names.collect();
-    let closest = names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3)
-        .min();
     let all = names.join(", ");
-    match closest {
-        Some((_, name)) => format!("did you mean `{name}`? {what}: {all}"),
+    match nearest(wrong, names.into_iter()) {
+        Some(name) => format!("did you mean `{name}`? {what}: {all}"),
         None => format!("{what}: {all}"),
     }
 }

@@ -1,0 +1,79 @@
+//! How deep the schema of a table nests, found out before a reader descends into it: readers call themselves for each level,
+//! and a few kilobytes can nest deeper than any stack.
+
+use polars_parquet_format::SchemaElement;
+use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TInputProtocol, TType};
+use std::fmt::Display;
+
+/// Levels beyond which a schema is refused.
+const MAX_DEPTH: usize = 32;
+
+/// The field of the metadata of Parquet that holds the schema.
+const SCHEMA_FIELD: i16 = 2;
+
+fn reason(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn too_deep() -> String {
+    format!("its schema nests more than {MAX_DEPTH} levels deep")
+}
+
+/// Checks the schema in the metadata of a Parquet file.
+///
+/// # Errors
+/// A schema that nests too deep; metadata that are malformed.
+pub fn parquet(metadata: &[u8]) -> Result<(), String> {
+    // A list costs as much as eight bytes for each element, of which each takes one at least.
+    let mut protocol = TCompactInputProtocol::new(metadata, 16 * metadata.len());
+    protocol.read_struct_begin().map_err(reason)?;
+    loop {
+        let field = protocol.read_field_begin().map_err(reason)?;
+        if field.field_type == TType::Stop {
+            return Ok(());
+        }
+        if field.id == Some(SCHEMA_FIELD) && field.field_type == TType::List {
+            let list = protocol.read_list_begin().map_err(reason)?;
+            let mut open: Vec<i32> = Vec::new();
+            for _ in 0..list.size {
+                let element = SchemaElement::read_from_in_protocol(&mut protocol).map_err(reason)?;
+                while open.last() == Some(&0) {
+                    open.pop();
+                }
+                if let Some(children) = open.last_mut() {
+                    *children -= 1;
+                }
+                open.extend(element.num_children.filter(|&children| children > 0));
+                if open.len() > MAX_DEPTH {
+                    return Err(too_deep());
+                }
+            }
+        } else {
+            skip(&mut protocol, field.field_type, MAX_DEPTH)?;
+        }
+        protocol.read_field_end().map_err(reason)?;
+    }
+}
+
+/// Passes over a value, whose texts need not be UTF-8 as the library's own way over them demands.
+fn skip<P: TInputProtocol>(protocol: &mut P, kind: TType, depth: usize) -> Result<(), String> {
+    let deeper = depth.checked_sub(1).ok_or("its metadata nest too deep")?;
+    match kind {
+        TType::String => protocol.read_bytes().map(drop).map_err(reason),
+        TType::List => {
+            let list = protocol.read_list_begin().map_err(reason)?;
+            (0..list.size).try_for_each(|_| skip(protocol, list.element_type, deeper))
+        }
+        TType::Struct => {
+            protocol.read_struct_begin().map_err(reason)?;
+            loop {
+                let field = protocol.read_field_begin().map_err(reason)?;
+                if field.field_type == TType::Stop {
+                    return protocol.read_struct_end().map_err(reason);
+                }
+                skip(protocol, field.field_type, deeper)?;
+            }
+        }
+        other => protocol.skip(other).map_err(reason),
+    }
+}
