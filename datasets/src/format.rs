@@ -1,5 +1,6 @@
 //! File formats of vectors. To add one: its file, its `mod` line, its line in [`FORMATS`].
 
+mod arrow;
 mod bigann;
 mod blocks;
 mod columns;
@@ -113,6 +114,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &bigann::IBIN,
     &hdf5::Hdf5,
     &parquet::Parquet,
+    &arrow::Arrow,
     &picture::WEBP,
     &picture::PNG,
 ];

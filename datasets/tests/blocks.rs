@@ -54,6 +54,23 @@ fn files_of_other_tools_come_in_blocks() {
         "lists.parquet#bytes",
         "lists.parquet#long",
         "lists.parquet#required",
+        "pandas.parquet",
+        "polars.parquet",
+        "polars_lists.parquet",
+        "polars_int.parquet",
+        "brotli.parquet",
+        "split.parquet",
+        "delta.parquet",
+        "unsigned.parquet",
+        "none.arrow",
+        "lz4.arrow",
+        "zstd.arrow",
+        "kinds.arrow#half",
+        "kinds.arrow#double",
+        "kinds.arrow#uint16",
+        "pandas.feather",
+        "polars.ipc",
+        "polars_lists.ipc",
     ] {
         agree(&fixture(name));
     }
@@ -127,7 +144,12 @@ fn what_is_wrong_is_found_in_its_block() {
         ("null_row.parquet", "row 1 is null, empty, or holds a null"),
         ("null_value.parquet", "row 2 is null, empty, or holds a null"),
         ("none_at_all.parquet", "0 rows"),
-        ("elsewhere.h5#sparse", "states 1000000000 rows of 1000 components"),
+        ("ragged.arrow", "row 2 has 1 components, row 0 has 2"),
+        ("uneven.arrow", "row 2 has 1 components, row 0 has 2"),
+        ("null_row.arrow", "row 1 is null, empty, or holds a null"),
+        ("null_value.arrow", "row 2 is null, empty, or holds a null"),
+        ("none_at_all.arrow", "0 rows"),
+        ("elsewhere.h5#sparse", "promises 1000000000 rows of 1000 components"),
     ] {
         refused(&fixture(name), expected);
     }
@@ -155,7 +177,10 @@ mod hostile {
         /// Damage anywhere: an error or rows, the same by blocks as at once, and no panic.
         #[test]
         fn damage_is_an_error_or_rows(
-            file in prop::sample::select(vec!["ann.hdf5", "one.h5", "snappy.parquet", "none.parquet", "zstd.parquet"]),
+            file in prop::sample::select(vec![
+                "ann.hdf5", "one.h5", "snappy.parquet", "none.parquet", "zstd.parquet", "polars_lists.parquet", "none.arrow",
+                "zstd.arrow", "polars_lists.ipc",
+            ]),
             at in any::<prop::sample::Index>(),
             byte in any::<u8>(),
             size in 1usize..60,

@@ -100,6 +100,64 @@ fn parquet_rows_that_are_not_alike_are_named() {
 }
 
 #[test]
+fn parquet_of_other_tools_is_read_in_every_encoding() {
+    for name in ["pandas", "polars", "polars_lists", "brotli", "split"] {
+        holds(&format!("{name}.parquet"), &rows(50, 6, 0.0));
+    }
+    let counted = Array2::from_shape_fn((50, 6), |(i, j)| (6 * i + j) as f32);
+    holds("delta.parquet", &counted);
+    holds("unsigned.parquet", &counted);
+    holds("polars_int.parquet", &Array2::from_shape_fn((50, 6), |(i, _)| i as f32));
+    refused("pandas.parquet#embeding", "lists of numbers are #embedding; did you mean #embedding?");
+}
+
+#[test]
+fn arrow_lists_are_read_in_every_compression() {
+    for name in ["none.arrow", "lz4.arrow", "zstd.arrow", "pandas.feather", "polars.ipc", "polars_lists.ipc"] {
+        holds(name, &rows(50, 6, 0.0));
+        holds(&format!("{name}#embedding"), &rows(50, 6, 0.0));
+    }
+    refused(
+        "none.arrow#word",
+        "its column `word` is dictionary of Utf8; its columns of lists of numbers are #embedding",
+    );
+    refused("polars.ipc#word", "its column `word` is Utf8; its columns of lists of numbers are #embedding");
+    refused("none.arrow#nested", "its column `nested` is struct");
+    refused(
+        "none.arrow#embeding",
+        "it has no column `embeding`; its columns of lists of numbers are #embedding; did you mean",
+    );
+}
+
+#[test]
+fn arrow_numbers_of_every_kind_become_f32() {
+    for name in ["half", "half_fixed", "double", "single"] {
+        holds(&format!("kinds.arrow#{name}"), &rows(9, 4, 0.0));
+    }
+    let counted = Array2::from_shape_fn((9, 4), |(i, j)| (4 * i + j) as f32);
+    for bits in [8, 16, 32, 64] {
+        holds(&format!("kinds.arrow#int{bits}"), &counted);
+        holds(&format!("kinds.arrow#uint{bits}"), &counted);
+    }
+    refused("kinds.arrow", "lists of numbers are #half, #half_fixed, #double, #single, #int8");
+    refused("kinds.arrow#number", "its column `number` is Int64");
+    refused("kinds.arrow#texts", "its column `texts` is list of Utf8");
+}
+
+#[test]
+fn arrow_rows_that_are_not_alike_are_named() {
+    refused("ragged.arrow", "row 2 has 1 components, row 0 has 2");
+    refused("uneven.arrow", "row 2 has 1 components, row 0 has 2");
+    refused("null_row.arrow", "row 1 is null, empty, or holds a null");
+    refused("null_fixed.arrow", "row 1 is null, empty, or holds a null");
+    refused("null_value.arrow", "row 2 is null, empty, or holds a null");
+    refused("empty_row.arrow", "row 1 is null, empty, or holds a null");
+    refused("none_at_all.arrow", "0 rows");
+    refused("stream.arrow", "it is an Arrow stream");
+    refused("first.feather", "it is of the first version of Feather");
+}
+
+#[test]
 fn parts_of_one_hdf5_file_make_a_dataset() {
     let load = |more: &str| {
         let text = format!("path = {:?}\n{more}", fixture("ann.hdf5"));

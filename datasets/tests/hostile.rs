@@ -2,10 +2,18 @@
 //! the file does not justify.
 
 use datasets::{DatasetError, FileSource, SearchPath, Source, format};
+use polars_arrow::datatypes::{ArrowDataType, Field};
+use polars_arrow::io::ipc::write::{FileWriter, WriteOptions};
+use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
+use polars_parquet_format::{
+    ColumnChunk, ColumnMetaData, CompressionCodec, DataPageHeader, Encoding, FieldRepetitionType, FileMetaData,
+    PageHeader, PageType, RowGroup, SchemaElement, Type,
+};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.join(name);
@@ -183,7 +191,7 @@ fn a_damaged_embedded_file_is_noticed() {
 }
 
 /// `fixtures/make.py` wrote these; arrays that are asked for in each.
-const FIXTURES: [(&str, &[&str]); 11] = [
+const FIXTURES: &[(&str, &[&str])] = &[
     ("ann.hdf5", &["", "#test", "#neighbors"]),
     ("types.h5", &["#more/double", "#more/half", "#more/big_endian", "#integers", "#text"]),
     ("elsewhere.h5", &["#linked", "#external", "#virtual", "#sparse"]),
@@ -194,6 +202,18 @@ const FIXTURES: [(&str, &[&str]); 11] = [
     ("lz4.parquet", &[""]),
     ("lists.parquet", &["#double", "#required", "#bytes", "#long"]),
     ("half.parquet", &[""]),
+    ("brotli.parquet", &[""]),
+    ("split.parquet", &[""]),
+    ("delta.parquet", &[""]),
+    ("unsigned.parquet", &[""]),
+    ("polars.parquet", &[""]),
+    ("polars_lists.parquet", &[""]),
+    ("none.arrow", &["", "#embedding"]),
+    ("lz4.arrow", &[""]),
+    ("zstd.arrow", &[""]),
+    ("kinds.arrow", &["#half", "#half_fixed", "#double", "#uint8"]),
+    ("polars.ipc", &[""]),
+    ("polars_lists.ipc", &[""]),
     ("lossy.webp", &["", "#4"]),
 ];
 
@@ -209,7 +229,7 @@ const MOST_VALUES: usize = 1 << 25;
 fn damaged_files_of_other_tools_are_read_or_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    for (name, parts) in FIXTURES {
+    for &(name, parts) in FIXTURES {
         let original =
             std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).expect(name);
         for round in 0..rounds() {
@@ -223,7 +243,7 @@ fn damaged_files_of_other_tools_are_read_or_refused() {
                 _ => bytes.truncate(at),
             }
             write(dir.path(), name, &bytes);
-            for part in parts {
+            for &part in parts {
                 let path = dir.path().join(format!("{name}{part}"));
                 for n in [
                     format::shape(&path).map_or(0, |(n, dim)| n * dim),
@@ -233,6 +253,156 @@ fn damaged_files_of_other_tools_are_read_or_refused() {
                 }
             }
         }
+    }
+}
+
+/// A Parquet file of nothing but metadata and what goes before them.
+fn parquet(pages: &[u8], metadata: &FileMetaData) -> Vec<u8> {
+    let mut footer = Vec::new();
+    metadata.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut footer)).expect("memory");
+    let length = (footer.len() as u32).to_le_bytes();
+    [b"PAR1", pages, &footer, &length, b"PAR1"].concat()
+}
+
+/// A group of the schema around the elements that follow it, or, without any, a number.
+fn element(name: &str, repetition: FieldRepetitionType, children: Option<i32>) -> SchemaElement {
+    SchemaElement {
+        type_: children.is_none().then_some(Type::FLOAT),
+        type_length: None,
+        repetition_type: Some(repetition),
+        name: name.to_owned(),
+        num_children: children,
+        converted_type: None,
+        scale: None,
+        precision: None,
+        field_id: None,
+        logical_type: None,
+    }
+}
+
+fn file_metadata(schema: Vec<SchemaElement>, row_groups: Vec<RowGroup>) -> FileMetaData {
+    let num_rows = row_groups.iter().map(|group| group.num_rows).sum();
+    FileMetaData {
+        version: 1,
+        schema,
+        num_rows,
+        row_groups,
+        key_value_metadata: None,
+        created_by: None,
+        column_orders: None,
+        encryption_algorithm: None,
+        footer_signing_key_metadata: None,
+    }
+}
+
+#[test]
+fn schemas_that_nest_deeper_than_a_stack_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (optional, repeated) = (FieldRepetitionType::OPTIONAL, FieldRepetitionType::REPEATED);
+    let mut schema = vec![element("g", optional, Some(1)); 100_000];
+    schema.push(element("v", repeated, None));
+    let path = write(dir.path(), "deep.parquet", &parquet(&[], &file_metadata(schema, vec![])));
+    assert!(reason(&path).contains("its schema nests more than 32 levels deep"), "{}", reason(&path));
+
+    let mut kind = ArrowDataType::Float32;
+    for _ in 0..40 {
+        kind = ArrowDataType::List(Box::new(Field::new("item".into(), kind, true)));
+    }
+    let field = Field::new("v".into(), kind, true);
+    let schema = Arc::new([(field.name.clone(), field)].into_iter().collect());
+    let mut writer = FileWriter::try_new(Vec::new(), schema, None, WriteOptions { compression: None }).expect("memory");
+    writer.finish().expect("memory");
+    let path = write(dir.path(), "deep.arrow", &writer.into_inner());
+    assert!(reason(&path).contains("its schema nests more than 32 levels deep"), "{}", reason(&path));
+}
+
+#[test]
+fn pages_of_parquet_that_lie_are_refused_before_memory_is_taken() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // One row of `values` numbers, on a page that has these many by its own account.
+    let file = |values: i64, on_page: i32, compressed: i32, uncompressed: i32, codec: CompressionCodec| {
+        let head = DataPageHeader::new(on_page, Encoding::PLAIN, Encoding::RLE, Encoding::RLE, None);
+        let header = PageHeader::new(PageType::DATA_PAGE, uncompressed, compressed, None, head, None, None, None);
+        let mut page = Vec::new();
+        header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut page)).expect("memory");
+        // Levels: one value that opens a row, then others.
+        page.extend([4, 0, 0, 0, 2, 0, 2, 1, 0, 0, 128, 63, 0, 0, 0, 64]);
+        let column = ColumnMetaData {
+            type_: Type::FLOAT,
+            encodings: vec![Encoding::PLAIN],
+            path_in_schema: vec!["v".to_owned()],
+            codec,
+            num_values: values,
+            total_uncompressed_size: page.len() as i64,
+            total_compressed_size: page.len() as i64,
+            key_value_metadata: None,
+            data_page_offset: 4,
+            index_page_offset: None,
+            dictionary_page_offset: None,
+            statistics: None,
+            encoding_stats: None,
+            size_statistics: None,
+            bloom_filter_offset: None,
+            bloom_filter_length: None,
+        };
+        let chunk = ColumnChunk {
+            file_path: None,
+            file_offset: 4,
+            meta_data: Some(column),
+            offset_index_offset: None,
+            offset_index_length: None,
+            column_index_offset: None,
+            column_index_length: None,
+            crypto_metadata: None,
+            encrypted_column_metadata: None,
+        };
+        let group = RowGroup {
+            columns: vec![chunk],
+            total_byte_size: page.len() as i64,
+            num_rows: 1,
+            sorting_columns: None,
+            file_offset: None,
+            total_compressed_size: None,
+            ordinal: None,
+        };
+        let root = element("root", FieldRepetitionType::REQUIRED, Some(1));
+        let schema = vec![root, element("v", FieldRepetitionType::REPEATED, None)];
+        parquet(&page, &file_metadata(schema, vec![group]))
+    };
+    let plain = CompressionCodec::UNCOMPRESSED;
+    for (name, bytes, expected) in [
+        ("many.parquet", file(1 << 40, 2, 16, 16, plain), "promises 1099511627776 rows of 1 components"),
+        ("page.parquet", file(2, i32::MAX, 16, 16, plain), "a page claims 2147483647 values where 2 are left"),
+        ("less.parquet", file(2, -1, 16, 16, plain), "a page claims -1 values where 2 are left"),
+        ("large.parquet", file(2, 2, i32::MAX, 16, plain), "a page claims 16 bytes out of 2147483647"),
+        ("bomb.parquet", file(2, 2, 16, i32::MAX, CompressionCodec::ZSTD), "a page claims 2147483647 bytes out of 16"),
+        ("negative.parquet", file(2, 2, -1, 16, plain), "a page has -1 bytes"),
+    ] {
+        let path = write(dir.path(), name, &bytes);
+        assert!(reason(&path).contains(expected), "{name}: {}", reason(&path));
+    }
+}
+
+#[test]
+fn batches_of_arrow_that_lie_are_refused_before_memory_is_taken() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kinds.arrow");
+    let original = std::fs::read(fixture).expect("a fixture");
+    // What the headers of its batches say of lists of four times four numbers, none of them null.
+    let (said, lie) = ([16i64, 0].map(i64::to_le_bytes).concat(), [1i64 << 40, 0].map(i64::to_le_bytes).concat());
+    let mut bytes = original.clone();
+    for at in 0..bytes.len() - said.len() {
+        if bytes[at..].starts_with(&said) {
+            bytes[at..at + lie.len()].copy_from_slice(&lie);
+        }
+    }
+    assert_ne!(bytes, original);
+    write(dir.path(), "kinds.arrow", &bytes);
+    for (part, expected) in
+        [("int64", "promises"), ("uint64", "batch 0 holds 1099511627776 numbers in 4 lists of one size")]
+    {
+        let path = dir.path().join(format!("kinds.arrow#{part}"));
+        assert!(reason(&path).contains(expected), "{part}: {}", reason(&path));
     }
 }
 
@@ -248,11 +418,15 @@ fn files_of_one_format_under_the_name_of_another_are_refused() {
         ("make.py", "hdf5"),
         ("make.py", "parquet"),
         ("one.h5", "u8bin"),
+        ("one.h5", "arrow"),
+        ("zstd.parquet", "feather"),
+        ("none.arrow", "parquet"),
+        ("make.py", "ipc"),
     ] {
         let path = write(dir.path(), &format!("x.{extension}"), &std::fs::read(fixtures.join(from)).expect(from));
         assert!(reason(&path).contains("is not a usable"), "{from} as {extension}: {}", reason(&path));
     }
-    for extension in ["h5", "parquet"] {
+    for extension in ["h5", "parquet", "arrow"] {
         assert!(reason(&write(dir.path(), &format!("empty.{extension}"), &[])).contains("is not a usable"));
     }
 }
@@ -262,7 +436,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
         let dir = tempfile::tempdir().expect("a folder");
-        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone())] {
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone()), ("j.arrow", bytes.clone())] {
             let path = write(dir.path(), name, &content);
             let _ = format::shape(&path);
             let _ = format::read(&path);

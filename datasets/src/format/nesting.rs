@@ -1,12 +1,15 @@
 //! How deep the schema of a table nests, found out before a reader descends into it: readers call themselves for each level,
 //! and a few kilobytes can nest deeper than any stack.
 
+use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
+use polars_arrow::io::ipc::format::ipc::{FieldRef, FooterRef};
 use polars_parquet_format::SchemaElement;
 use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TInputProtocol, TType};
 use std::fmt::Display;
 
-/// Levels beyond which a schema is refused.
+/// Levels and columns beyond which a schema is refused.
 const MAX_DEPTH: usize = 32;
+const MAX_FIELDS: usize = 200_000;
 
 /// The field of the metadata of Parquet that holds the schema.
 const SCHEMA_FIELD: i16 = 2;
@@ -17,6 +20,29 @@ fn reason(error: impl Display) -> String {
 
 fn too_deep() -> String {
     format!("its schema nests more than {MAX_DEPTH} levels deep")
+}
+
+/// Checks the schema in the footer of an Arrow file.
+///
+/// # Errors
+/// A schema that nests too deep or has too many columns; a footer that is malformed.
+pub fn arrow(footer: &[u8]) -> Result<(), String> {
+    let footer = FooterRef::read_as_root(footer).map_err(reason)?;
+    let schema = footer.schema().map_err(reason)?.ok_or("it has no schema")?;
+    let mut left = MAX_FIELDS;
+    let fields = schema.fields().map_err(reason)?.ok_or("it has no columns")?;
+    fields.iter().try_for_each(|field| descend(field.map_err(reason)?, 1, &mut left))
+}
+
+/// Goes through a column and those within it. `left` bounds how many there are, since parts of a footer may refer to each
+/// other so that few bytes stand for many columns.
+fn descend(field: FieldRef, depth: usize, left: &mut usize) -> Result<(), String> {
+    *left = left.checked_sub(1).ok_or_else(|| format!("its schema has more than {MAX_FIELDS} columns"))?;
+    if depth > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    let Some(children) = field.children().map_err(reason)? else { return Ok(()) };
+    children.iter().try_for_each(|child| descend(child.map_err(reason)?, depth + 1, left))
 }
 
 /// Checks the schema in the metadata of a Parquet file.

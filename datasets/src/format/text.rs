@@ -1,0 +1,195 @@
+//! Tables as text, read one record at a time, so that an error can name its line.
+//!
+//! Not read by `polars`, as other tables are: its readers of text give no line and no column for what is wrong, take a missing field
+//! for a null, and know no lines that are arrays; and what is left is to split a line and to parse numbers.
+
+use super::OpenFile;
+use std::io::{BufRead, BufReader, Read, Seek};
+
+/// Bytes beyond which a record is refused, so that a file without line ends is not taken into memory.
+const MAX_RECORD_BYTES: usize = 64 << 20;
+
+/// What some editors write before the first character.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Characters of a field that a message shows at most.
+const MOST_SHOWN: usize = 40;
+
+/// The records of a file in order. Lines without content are none.
+pub struct Records<R> {
+    reader: R,
+    /// Whether a line end between quotes is part of a record.
+    quotes: bool,
+    buffer: Vec<u8>,
+    /// The line at which the present record begins, from 1.
+    line: usize,
+    /// Lines read.
+    lines: usize,
+    /// Whether the buffer ends between quotes.
+    open: bool,
+}
+
+impl<R: BufRead> Records<R> {
+    /// Records from the present position of the reader on, which is the start of the file.
+    pub fn new(reader: R, quotes: bool) -> Records<R> {
+        Records { reader, quotes, buffer: Vec::new(), line: 0, lines: 0, open: false }
+    }
+
+    /// Goes to the next record; tells whether there is one.
+    ///
+    /// # Errors
+    /// A record that is too long, and the system's.
+    pub fn next(&mut self) -> Result<bool, String> {
+        loop {
+            self.buffer.clear();
+            self.line = self.lines + 1;
+            self.open = false;
+            if !self.more()? {
+                return Ok(false);
+            }
+            while self.open && self.more()? {}
+            if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.buffer.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.buffer.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Adds a line to the buffer; tells whether there was one.
+    fn more(&mut self) -> Result<bool, String> {
+        let start = self.buffer.len();
+        let room = MAX_RECORD_BYTES + 1 - start;
+        let read =
+            (&mut self.reader).take(room as u64).read_until(b'\n', &mut self.buffer).map_err(|e| e.to_string())?;
+        self.lines += usize::from(read > 0);
+        if self.quotes {
+            let quotes = self.buffer[start..].iter().filter(|&&byte| byte == b'"').count();
+            self.open ^= !quotes.is_multiple_of(2);
+        }
+        if self.buffer.len() > MAX_RECORD_BYTES {
+            return Err(format!("line {} goes on for more than {MAX_RECORD_BYTES} bytes", self.line));
+        }
+        Ok(read > 0)
+    }
+
+    /// The present record without its line end.
+    ///
+    /// # Errors
+    /// Bytes that are not UTF-8.
+    pub fn text(&self) -> Result<&str, String> {
+        let bytes = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        std::str::from_utf8(bytes)
+            .map_err(|error| self.wrong(&format!("byte {} is not UTF-8", error.valid_up_to() + 1)))
+    }
+
+    /// What is wrong with the present record, with its line.
+    pub fn wrong(&self, what: &str) -> String {
+        format!("line {}: {what}", self.line)
+    }
+}
+
+/// How many records a file holds, and the bytes of the longest.
+///
+/// # Errors
+/// As [`Records::next`].
+pub fn count(file: &mut OpenFile, quotes: bool) -> Result<(usize, usize), String> {
+    let mut records = start(file, quotes)?;
+    let (mut count, mut longest) = (0, 0);
+    while records.next()? {
+        count += 1;
+        longest = longest.max(records.buffer.len());
+    }
+    Ok((count, longest))
+}
+
+/// The records of a file from its start.
+///
+/// # Errors
+/// The system's.
+pub fn start(file: &mut OpenFile, quotes: bool) -> Result<Records<&mut BufReader<std::fs::File>>, String> {
+    file.reader.rewind().map_err(|e| e.to_string())?;
+    Ok(Records::new(&mut file.reader, quotes))
+}
+
+/// A number, rounded to the nearest f32. `nan` and `inf` are some, and refused later as values that are not finite.
+pub fn number(text: &str) -> Option<f32> {
+    text.trim_ascii().parse().ok()
+}
+
+/// Appends the numbers of a list such as `[0.5, -1e-3]`; tells how many.
+///
+/// # Errors
+/// Anything else.
+pub fn list(text: &str, out: &mut Vec<f32>) -> Result<usize, String> {
+    let inner = text.trim_ascii().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inner = inner.ok_or_else(|| format!("{} is not a list of numbers such as [0.5, -1]", shown(text)))?;
+    if inner.trim_ascii().is_empty() {
+        return Ok(0);
+    }
+    let start = out.len();
+    for (i, item) in inner.split(',').enumerate() {
+        out.push(number(item).ok_or_else(|| format!("component {i} is {}, which is not a number", shown(item)))?);
+    }
+    Ok(out.len() - start)
+}
+
+/// A field as a message shows it.
+pub fn shown(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        return "empty".to_owned();
+    }
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("`{}…`", &text[..end]),
+        None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_know_their_lines() {
+        let mut records = Records::new(&b"\xef\xbb\xbfa\r\n\n \n\"b\nc\"\nd"[..], true);
+        let mut found = Vec::new();
+        while records.next().expect("reads") {
+            found.push((records.line, records.text().expect("UTF-8").to_owned()));
+        }
+        assert_eq!(found, [(1, "a".into()), (4, "\"b\nc\"".into()), (6, "d".into())]);
+        let mut records = Records::new(&b"a\n\xff"[..], false);
+        assert!(records.next().expect("reads") && records.text().is_ok() && records.next().expect("reads"));
+        assert_eq!(records.text(), Err("line 2: byte 1 is not UTF-8".into()));
+    }
+
+    #[test]
+    fn a_record_without_end_is_refused() {
+        let mut records = Records::new(BufReader::new(std::io::repeat(b'1')), false);
+        let error = records.next().expect_err("endless");
+        assert!(error.starts_with("line 1 goes on for more than"), "{error}");
+    }
+
+    #[test]
+    fn lists_are_numbers_between_brackets() {
+        let read = |text: &str| {
+            let mut out = vec![7.0];
+            list(text, &mut out).map(|count| (count, out))
+        };
+        assert_eq!(read(" [0.5, -1e-3,2 ] "), Ok((3, vec![7.0, 0.5, -1e-3, 2.0])));
+        assert_eq!(read("[]"), Ok((0, vec![7.0])));
+        for (text, expected) in [
+            ("0.5, 1", "`0.5, 1` is not a list"),
+            ("[1, 2", "`[1, 2` is not a list"),
+            ("[1,,2]", "component 1 is empty, which is not a number"),
+            ("[1, null]", "component 1 is `null`, which is not a number"),
+            ("[[1], [2]]", "component 0 is `[1]`"),
+            ("", "empty is not a list"),
+        ] {
+            assert!(read(text).expect_err(text).contains(expected), "{text}");
+        }
+        assert_eq!(shown(&"é".repeat(50)), format!("`{}…`", "é".repeat(40)));
+    }
+}
