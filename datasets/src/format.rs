@@ -5,14 +5,17 @@ mod bigann;
 mod blocks;
 mod columns;
 mod contain;
+mod csv;
 mod hdf5;
 mod lists;
+mod ndjson;
 mod nesting;
 mod npy;
 mod number;
 mod parquet;
 pub(crate) mod picture;
 mod place;
+mod text;
 mod vecs;
 mod write;
 
@@ -115,6 +118,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &hdf5::Hdf5,
     &parquet::Parquet,
     &arrow::Arrow,
+    &csv::CSV,
+    &csv::TSV,
+    &ndjson::Ndjson,
     &picture::WEBP,
     &picture::PNG,
 ];

@@ -30,15 +30,17 @@ pub enum Source {
 }
 
 /// Files of vectors. Parts (train, base or query rows) without a file of their own are split from `path`. If a file
-/// holds several arrays, write `#` and the name of one: `set.hdf5#test`, `words.parquet#embedding`. An HDF5 file in the
-/// layout of ann-benchmarks, written without a name, gives base rows (`train`), queries (`test`) and metric at once;
-/// methods are then trained on the base rows.
+/// holds several arrays, write `#` and the name of one: `set.hdf5#test`, `words.parquet#embedding`. A table (Parquet,
+/// Arrow, CSV, TSV, NDJSON) holds its vectors in a column of lists of numbers; a CSV or TSV file can also have one column
+/// per component, and each line of an NDJSON file can be a list. An HDF5 file in the layout of ann-benchmarks, written
+/// without a name, gives base rows (`train`), queries (`test`) and metric at once; methods are then trained on the base
+/// rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
     /// File with the base rows, or with all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5,
-    /// .h5, .parquet, or one .webp or .png image, whose patches are the rows (`photo.png#8` for 8×8 pixels). Relative
-    /// paths start at the folder of the experiment file.
+    /// .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson, .jsonl, or one .webp or .png image, whose patches are
+    /// the rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment file.
     pub path: PathBuf,
     /// File with the training rows, or `base` to train on the base rows themselves, as databases do. Default: split
     /// from `path`.

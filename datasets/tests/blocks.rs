@@ -71,6 +71,12 @@ fn files_of_other_tools_come_in_blocks() {
         "pandas.feather",
         "polars.ipc",
         "polars_lists.ipc",
+        "pandas.csv",
+        "pandas_lists.csv",
+        "polars.csv",
+        "bare.tsv",
+        "pandas.jsonl",
+        "polars.ndjson",
     ] {
         agree(&fixture(name));
     }
@@ -138,6 +144,9 @@ fn what_is_wrong_is_found_in_its_block() {
     let bytes =
         [[10u32, 3].map(u32::to_le_bytes).concat(), values.iter().flat_map(|v| v.to_le_bytes()).collect()].concat();
     refused(&write("infinite.fbin", &bytes), "row 5 has the value inf in column 2, which is not finite as f32");
+    refused(&write("nan.csv", b"1,2\n3,NaN\n"), "row 1 has the value NaN in column 1, which is not finite as f32");
+    refused(&write("big.jsonl", b"[1,2]\n[1e99,0]\n"), "row 1 has the value inf in column 0");
+    refused(&write("cut.csv", b"x,y\n1,2\n3,4\n5,6\n7,8\n9,1\n2\n"), "line 7: it has 1 fields, the first line has 2");
     for (name, expected) in [
         ("ragged.parquet", "row 2 has 1 components, row 0 has 2"),
         ("uneven.parquet", "row 2 has 1 components, row 0 has 2"),
@@ -179,7 +188,7 @@ mod hostile {
         fn damage_is_an_error_or_rows(
             file in prop::sample::select(vec![
                 "ann.hdf5", "one.h5", "snappy.parquet", "none.parquet", "zstd.parquet", "polars_lists.parquet", "none.arrow",
-                "zstd.arrow", "polars_lists.ipc",
+                "zstd.arrow", "polars_lists.ipc", "pandas.csv", "pandas_lists.csv", "polars.ndjson",
             ]),
             at in any::<prop::sample::Index>(),
             byte in any::<u8>(),

@@ -158,6 +158,173 @@ fn arrow_rows_that_are_not_alike_are_named() {
 }
 
 #[test]
+fn text_of_other_tools_is_read() {
+    for name in [
+        "pandas.csv",
+        "pandas_no_index.csv",
+        "pandas_lists.csv",
+        "pandas_lists.csv#embedding",
+        "polars.csv",
+        "bare.tsv",
+        "pandas.jsonl",
+        "pandas.jsonl#embedding",
+        "polars.ndjson",
+    ] {
+        holds(name, &rows(50, 6, 0.0));
+    }
+    refused("pandas_lists.csv#word", "its column `word` is text; its columns of lists of numbers are #embedding");
+    refused("pandas.jsonl#word", "its column `word` is text; its columns of lists of numbers are #embedding");
+    refused("polars.ndjson#embeding", "did you mean #embedding?");
+    refused("polars.csv#x1", "its column `x1` is numbers");
+}
+
+/// What a table of text is read as, or why it is not.
+fn text(name: &str, content: &str) -> Result<Array2<f32>, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name.split('#').next().expect("a name"));
+    std::fs::write(&path, content).expect("writes");
+    let path = folder.path().join(name);
+    let whole = format::shape(&path).and_then(|shape| format::read(&path).map(|rows| (shape, rows)));
+    whole.map_err(|error| error.to_string()).map(|(shape, rows)| {
+        assert_eq!(shape, rows.dim());
+        rows
+    })
+}
+
+#[test]
+fn text_is_rows_or_an_error_with_its_line() {
+    let two = ndarray::arr2(&[[1.0, -0.5], [3.0, 4e-3]]);
+    for (name, content) in [
+        ("a.csv", "1,-.5\n3,4e-3"),
+        ("a.csv", "\u{feff}x,y\r\n1, -0.5\r\n\r\n\"3\",4e-3\r\n"),
+        ("a.csv", "word,x,y\n\"a \"\"b\"\",\n\",1,-0.5\n,3,0.004\n"),
+        ("a.csv", "word,0,1\na,1,-0.5\nb,3,0.004\n"),
+        ("a.csv", "a,1,-0.5\nb,3,0.004\n"),
+        ("a.csv#v", "id,v,w\n1,\"[1, -0.5]\",[1]\n2,\"[3, 4e-3]\",[1]\n"),
+        ("a.tsv#2", "1\t[1, -0.5]\t[9]\n2\t[3, 4e-3]\t[9]\n"),
+        ("a.tsv", "id\tv\n1\t[1, -0.5]\n2\t[3, 4e-3]\n"),
+        ("a.jsonl", "[1, -0.5]\n\n [3, 4E-3] \r\n"),
+        ("a.ndjson", "{\"id\": 1, \"v\": [1, -0.5]}\n{\"v\": [3, 4e-3]}"),
+        ("a.ndjson#v", "{\"v\": [1, -0.5], \"w\": [1]}\n{\"x\": {\"v\": 1}, \"v\": [3, 4e-3]}"),
+        ("a.ndjson#a\"b", "{\"a\\\"b\": [1, -0.5], \"w\": [1]}\n{\"a\\u0022b\": [3, 4e-3]}"),
+    ] {
+        assert_eq!(text(name, content), Ok(two.clone()), "{name}: {content}");
+    }
+    for (name, content, expected) in [
+        ("a.csv", "", "it holds no lines"),
+        ("a.csv", "x,y\n", "it holds names of columns and no rows"),
+        ("a.csv", "word\na\nb\n", "its columns are word (text)"),
+        ("a.csv", "x,y\n1,2\n3,abc\n", "line 3: column 2 (`y`): `abc` is not a number"),
+        ("a.csv", "x,y\n1,2\n\n3,\n", "line 4: column 2 (`y`): empty is not a number"),
+        ("a.csv", "x,y\n1,2\n3\n", "line 3: it has 1 fields, the first line has 2"),
+        ("a.csv", "x,y\n1,2\n3,4,5\n", "line 3: it has 3 fields, the first line has 2"),
+        ("a.csv", "x,y\n1,2\n3,\"4\n5,6\n", "line 3: the quote in column 2 does not end"),
+        ("a.csv", "v\n\"[1, 2]\"\n[3]\n", "line 3: column 1 (`v`): it has 1 components, the first row has 2"),
+        ("a.csv", "v\n\"[1, 2]\"\n\"[3, x]\"\n", "line 3: column 1 (`v`): component 1 is `x`, which is not a number"),
+        ("a.csv", "v,w\n[1],[2]\n", "its columns of lists of numbers are #v, #w; write one of them after its name"),
+        ("a.csv#vv", "v,w\n[1],[2]\n", "did you mean #v?"),
+        ("a.jsonl", "\n\n", "it holds no lines"),
+        ("a.jsonl", "[1, 2]\n[3, NaN]\n", "line 2: column 5: expected value"),
+        ("a.jsonl", "[1, 2]\n[3, null]\n", "line 2: component 1 is `null`, which is not a number"),
+        ("a.jsonl", "[1, 2]\n[3]\n", "line 2: it has 1 components, the first row has 2"),
+        ("a.jsonl", "[1, 2]\n[3, 4] [5]\n", "line 2: column 8: trailing characters"),
+        ("a.jsonl", "[1, 2]\n{\"v\": [1, 2]}\n", "is not a list of numbers"),
+        ("a.jsonl#v", "[1, 2]\n", "its lines are arrays, which have no name; leave out `#v`"),
+        ("a.jsonl", "{\"v\": [1, 2]}\n{\"w\": [1, 2]}\n", "line 2: it has no key `v`"),
+        ("a.jsonl", "{\"v\": [1, 2]}\n{\"v\": [1, 2], \"v\": [1, 2]}\n", "the key `v` stands here twice"),
+        ("a.jsonl", "{\"v\": [1, 2]}\n[1, 2]\n", "line 2: column"),
+        ("a.jsonl", "{\"v\": [[1], [2]], \"n\": 1}\n", "its columns are v (array), n (number)"),
+        ("a.jsonl", "7\n", "line 1: column 1: invalid type: integer `7`, expected an object, or an array of numbers"),
+    ] {
+        let reason = text(name, content).expect_err(content);
+        assert!(reason.contains(expected), "{name} {content:?}: {reason}");
+    }
+}
+
+mod property {
+    use super::*;
+    use polars_arrow::array::{FixedSizeListArray, PrimitiveArray};
+    use polars_arrow::datatypes::{ArrowDataType, Field};
+    use polars_arrow::io::ipc::write::{Compression, FileWriter, WriteOptions};
+    use polars_arrow::record_batch::RecordBatchT;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    /// The values as lines of text, `between` two of one row.
+    fn lines(values: &[f32], dim: usize, between: &str, around: [&str; 2]) -> String {
+        let row = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(between);
+        values.chunks(dim).map(|values| format!("{}{}{}\n", around[0], row(values), around[1])).collect()
+    }
+
+    fn arrow(values: &[f32], dim: usize, batch_rows: usize, compression: Option<Compression>) -> Vec<u8> {
+        let item = Field::new("item".into(), ArrowDataType::Float32, true);
+        let kind = ArrowDataType::FixedSizeList(Box::new(item), dim);
+        let field = Field::new("v".into(), kind.clone(), true);
+        let schema = Arc::new([(field.name.clone(), field)].into_iter().collect());
+        let mut writer = FileWriter::new(Vec::new(), Arc::clone(&schema), None, WriteOptions { compression });
+        writer.start().expect("starts");
+        for rows in values.chunks(batch_rows * dim) {
+            let numbers = PrimitiveArray::<f32>::from_vec(rows.to_vec()).boxed();
+            let lists = FixedSizeListArray::new(kind.clone(), rows.len() / dim, numbers, None).boxed();
+            let batch = RecordBatchT::new(rows.len() / dim, Arc::clone(&schema), vec![lists]);
+            writer.write(&batch, None).expect("writes");
+        }
+        writer.finish().expect("finishes");
+        writer.into_inner()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// The same vectors in every format that others write as text or as Arrow are the same bits as in .npy, whatever
+        /// the batches and the blocks.
+        #[test]
+        fn every_format_gives_the_bits_of_npy(
+            dim in 1usize..6,
+            bits in prop::collection::vec(any::<u32>(), 6..200),
+            batch_rows in 1usize..20,
+            block in 1usize..30,
+        ) {
+            let finite = |bits: u32| Some(f32::from_bits(bits)).filter(|value| value.is_finite()).unwrap_or(0.5);
+            let values: Vec<f32> = bits[..bits.len() / dim * dim].iter().map(|&bits| finite(bits)).collect();
+            let folder = tempfile::tempdir().expect("a folder");
+            let write = |name: &str, bytes: &[u8]| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, bytes).expect("writes");
+                path
+            };
+            let npy = folder.path().join("v.npy");
+            let layout = format::layout(&npy, format::Written::F32, (values.len() / dim, dim)).expect("a layout");
+            let mut bytes = layout.head.clone();
+            layout.write_vectors(&values, dim, &mut bytes).expect("writes");
+            std::fs::write(&npy, bytes).expect("writes");
+            let names: Vec<String> = (0..dim).map(|j| format!("x{j}")).collect();
+            let files = [
+                npy,
+                write("v.csv", lines(&values, dim, ",", [""; 2]).as_bytes()),
+                write("named.csv", format!("{}\n{}", names.join(","), lines(&values, dim, ",", [""; 2])).as_bytes()),
+                write("lists.csv", format!("v\n{}", lines(&values, dim, ", ", ["\"[", "]\""])).as_bytes()),
+                write("v.tsv", lines(&values, dim, "\t", [""; 2]).as_bytes()),
+                write("v.jsonl", lines(&values, dim, ", ", ["[", "]"]).as_bytes()),
+                write("keyed.ndjson", lines(&values, dim, ",", ["{\"id\": [], \"v\": [", "]}"]).as_bytes()),
+                write("none.arrow", &arrow(&values, dim, batch_rows, None)),
+                write("lz4.arrow", &arrow(&values, dim, batch_rows, Some(Compression::LZ4))),
+            ];
+            for file in files {
+                let file = if file.ends_with("keyed.ndjson") { PathBuf::from(format!("{}#v", file.display())) } else { file };
+                let mut blocks = format::Blocks::open(&file).unwrap_or_else(|error| panic!("{error}"));
+                prop_assert_eq!(blocks.shape(), (values.len() / dim, dim), "{}", file.display());
+                let (mut all, mut next) = (Vec::new(), Vec::new());
+                while blocks.next(block, &mut next).unwrap_or_else(|error| panic!("{error}")) > 0 {
+                    all.extend(next.iter().map(|value| value.to_bits()));
+                }
+                let expected: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+                prop_assert_eq!(all, expected, "{}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn parts_of_one_hdf5_file_make_a_dataset() {
     let load = |more: &str| {
         let text = format!("path = {:?}\n{more}", fixture("ann.hdf5"));

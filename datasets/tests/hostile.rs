@@ -214,6 +214,10 @@ const FIXTURES: &[(&str, &[&str])] = &[
     ("kinds.arrow", &["#half", "#half_fixed", "#double", "#uint8"]),
     ("polars.ipc", &[""]),
     ("polars_lists.ipc", &[""]),
+    ("pandas.csv", &[""]),
+    ("pandas_lists.csv", &["", "#embedding"]),
+    ("bare.tsv", &["", "#1"]),
+    ("pandas.jsonl", &["", "#embedding"]),
     ("lossy.webp", &["", "#4"]),
 ];
 
@@ -421,12 +425,16 @@ fn files_of_one_format_under_the_name_of_another_are_refused() {
         ("one.h5", "arrow"),
         ("zstd.parquet", "feather"),
         ("none.arrow", "parquet"),
+        ("zstd.parquet", "csv"),
+        ("one.h5", "jsonl"),
         ("make.py", "ipc"),
+        ("make.py", "ndjson"),
+        ("make.py", "tsv"),
     ] {
         let path = write(dir.path(), &format!("x.{extension}"), &std::fs::read(fixtures.join(from)).expect(from));
         assert!(reason(&path).contains("is not a usable"), "{from} as {extension}: {}", reason(&path));
     }
-    for extension in ["h5", "parquet", "arrow"] {
+    for extension in ["h5", "parquet", "arrow", "csv", "jsonl"] {
         assert!(reason(&write(dir.path(), &format!("empty.{extension}"), &[])).contains("is not a usable"));
     }
 }
@@ -436,7 +444,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
         let dir = tempfile::tempdir().expect("a folder");
-        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone()), ("j.arrow", bytes.clone())] {
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone()), ("j.arrow", bytes.clone()), ("k.csv", bytes.clone()), ("l.tsv", bytes.clone()), ("m.jsonl", bytes.clone()), ("n.csv", header.clone().into_bytes()), ("o.jsonl", header.clone().into_bytes())] {
             let path = write(dir.path(), name, &content);
             let _ = format::shape(&path);
             let _ = format::read(&path);

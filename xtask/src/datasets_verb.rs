@@ -55,7 +55,8 @@ fn list(search: &SearchPath) {
         "\nrandom sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
     );
     say!(
-        "your files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column"
+        "own files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column, .arrow#column, \
+         .csv, .tsv, .ndjson#key"
     );
     say!(
         "your images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; a single one: {{ path: photo.png#8 }}"

@@ -19,7 +19,7 @@ Example: cargo xtask encode pq.vqb vectors.npy codes.npy --memory 512MiB";
 pub struct Arguments {
     /// File of a saved quantizer
     model: PathBuf,
-    /// File of vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin, .hdf5#dataset, .parquet#column
+    /// File of vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin, .hdf5#dataset, .parquet#column, .arrow#column, .csv, .tsv, .ndjson#key
     vectors: PathBuf,
     /// File to write the codes to: .npy (uint8), .u8bin or .bvecs
     out: PathBuf,
