@@ -394,47 +394,21 @@ fn scalar_value(text: &str, style: ScalarStyle) -> Value {
     }
 }
 
-/// Writes plain data as block YAML that reads back as the same data.
+/// Characters that end a line in YAML 1.1 and not in YAML 1.2: the writer folds lines at them, and the reader does not.
+const OLD_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+/// Writes plain data as YAML that reads back as the same data.
 pub fn to_yaml(value: &Value) -> String {
-    let mut text = String::new();
-    write_yaml(value, 0, &mut text);
-    text
-}
-
-fn write_yaml(value: &Value, indent: usize, out: &mut String) {
-    let pad = "  ".repeat(indent);
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (key, value) in map {
-                let nested = matches!(value, Value::Object(m) if !m.is_empty())
-                    || matches!(value, Value::Array(a) if is_block(a));
-                *out += &format!("{pad}{}:{}", yaml_text(key), if nested { "\n" } else { " " });
-                write_yaml(value, if nested { indent + 1 } else { 0 }, out);
-            }
-        }
-        Value::Array(items) if is_block(items) => {
-            for item in items {
-                let mut inner = String::new();
-                write_yaml(item, indent + 1, &mut inner);
-                *out += &format!("{pad}- {}", inner.trim_start());
-            }
-        }
-        Value::String(text) => *out += &format!("{}\n", yaml_text(text)),
-        other => *out += &format!("{other}\n"),
+    let json = value.to_string();
+    if json.contains(OLD_BREAKS) {
+        // JSON is YAML too, and can escape them.
+        let escape = |text: String, old: char| text.replace(old, &format!("\\u{:04x}", u32::from(old)));
+        return OLD_BREAKS.into_iter().fold(json, escape);
     }
-}
-
-/// Lists of scalars stay on one line (JSON is YAML); lists of mappings do not.
-fn is_block(items: &[Value]) -> bool {
-    items.iter().any(|item| item.is_object() || item.is_array())
-}
-
-fn yaml_text(text: &str) -> String {
-    let plain = !text.is_empty()
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_/.".contains(c))
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scalar_value(text, ScalarStyle::Plain).is_string();
-    if plain { text.to_owned() } else { Value::String(text.into()).to_string() }
+    match serde_yaml::to_string(value) {
+        Ok(text) => text,
+        Err(error) => unreachable!("JSON values are YAML: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -477,7 +451,7 @@ mod tests {
             ("a: [1, 2\nb: 3", "not valid YAML"),
             ("base: &b {x: 1}\nmore:\n  <<: *b\n", "merge keys"),
             ("a: 1\n---\nb: 2\n", "second document"),
-            (deep.as_str(), "nested more than 32 levels deep"),
+            (deep.as_str(), "more than 32 levels of nesting"),
             (bomb.as_str(), "holds more than 100000 values"),
             (long_alias.as_str(), "holds more than 4MiB of text"),
             (long_text.as_str(), "is too long"),
@@ -504,17 +478,95 @@ mod tests {
         assert_eq!(document.locate(&pointer).end, text.trim_end().len() - 1);
     }
 
+    /// Texts that YAML would read as something else if they were written as they are.
+    const HOSTILE: [&str; 47] = [
+        "",
+        " ",
+        "~",
+        "null",
+        "Null",
+        "no",
+        "No",
+        "yes",
+        "on",
+        "off",
+        "y",
+        "true",
+        "False",
+        "1e3",
+        "1E+3",
+        ".5",
+        "5.",
+        "+1",
+        "-0",
+        "007",
+        "0x1F",
+        "+0x1F",
+        "0o17",
+        "1_000",
+        "18446744073709551616",
+        ".inf",
+        "-.Inf",
+        ".nan",
+        "NaN",
+        "1:30",
+        "2024-01-01",
+        "<<",
+        "=",
+        "---",
+        "- a",
+        "a: b",
+        "a #b",
+        " leading",
+        "trailing ",
+        "two\nlines",
+        "  indented\n first\n\n",
+        "\n",
+        "tab\t",
+        "\u{feff}",
+        "\u{85}",
+        "\u{2028}",
+        "a\u{2029}\nb",
+    ];
+
+    #[test]
+    fn hostile_texts_read_back_as_values_and_as_keys() {
+        for text in HOSTILE {
+            let mut value = json!({ "a": text, "b": [text, { "c": text }] });
+            if text != "<<" {
+                value[text] = json!(1);
+            }
+            let written = to_yaml(&value);
+            let back =
+                Document::parse("t.yaml", &written).unwrap_or_else(|fault| panic!("{text:?}: {fault}\n{written}"));
+            assert_eq!(back.value(), &value, "{text:?}:\n{written}");
+        }
+        // To the last bit, however long.
+        for number in [f64::MIN_POSITIVE, 5e-324, f64::MAX, 0.1 + 0.2, 1e22, -0.0, 1.0 / 3.0] {
+            let written = to_yaml(&json!({ "a": number }));
+            let back = Document::parse("t.yaml", &written).unwrap_or_else(|fault| panic!("{number}: {fault}"));
+            assert_eq!(back.value()["a"].as_f64().map(f64::to_bits), Some(number.to_bits()), "{written}");
+        }
+    }
+
     fn plain_data() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i32>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
             "[ -~é]{0,12}".prop_map(Value::from),
+            "[-+.0-9eExo_~:#&*!|>'\"%@`,? \t\n]{0,8}".prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            prop::sample::select(&HOSTILE[..]).prop_map(Value::from),
         ];
         leaf.prop_recursive(3, 20, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::hash_map("[a-z :#0-9-]{1,8}", inner, 0..4)
+                prop::collection::hash_map("[a-z :#0-9-]{1,8}|[ -;=-~\\n]{0,6}", inner, 0..4)
                     .prop_map(|m| Value::Object(m.into_iter().collect())),
             ]
         })
