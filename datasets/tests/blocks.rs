@@ -158,7 +158,7 @@ fn what_is_wrong_is_found_in_its_block() {
         ("null_row.arrow", "row 1 is null, empty, or holds a null"),
         ("null_value.arrow", "row 2 is null, empty, or holds a null"),
         ("none_at_all.arrow", "0 rows"),
-        ("elsewhere.h5#sparse", "promises 1000000000 rows of 1000 components"),
+        ("elsewhere.h5#sparse", "states 1000000000 rows of 1000 components"),
     ] {
         refused(&fixture(name), expected);
     }

@@ -300,13 +300,19 @@ fn file_metadata(schema: Vec<SchemaElement>, row_groups: Vec<RowGroup>) -> FileM
 }
 
 #[test]
-fn schemas_that_nest_deeper_than_a_stack_are_refused() {
+fn schemas_that_are_larger_than_their_files_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let (optional, repeated) = (FieldRepetitionType::OPTIONAL, FieldRepetitionType::REPEATED);
     let mut schema = vec![element("g", optional, Some(1)); 100_000];
     schema.push(element("v", repeated, None));
     let path = write(dir.path(), "deep.parquet", &parquet(&[], &file_metadata(schema, vec![])));
     assert!(reason(&path).contains("its schema nests more than 32 levels deep"), "{}", reason(&path));
+
+    // A path of a megabyte for each of a thousand columns.
+    let mut schema = vec![element("root", optional, Some(1)), element(&"g".repeat(1 << 20), optional, Some(1000))];
+    schema.extend(vec![element("v", repeated, None); 1000]);
+    let path = write(dir.path(), "long.parquet", &parquet(&[], &file_metadata(schema, vec![])));
+    assert!(reason(&path).contains("the names in its schema take more than"), "{}", reason(&path));
 
     let mut kind = ArrowDataType::Float32;
     for _ in 0..40 {
@@ -375,7 +381,7 @@ fn pages_of_parquet_that_lie_are_refused_before_memory_is_taken() {
     };
     let plain = CompressionCodec::UNCOMPRESSED;
     for (name, bytes, expected) in [
-        ("many.parquet", file(1 << 40, 2, 16, 16, plain), "promises 1099511627776 rows of 1 components"),
+        ("many.parquet", file(1 << 40, 2, 16, 16, plain), "states 1099511627776 rows of 1 components"),
         ("page.parquet", file(2, i32::MAX, 16, 16, plain), "a page claims 2147483647 values where 2 are left"),
         ("less.parquet", file(2, -1, 16, 16, plain), "a page claims -1 values where 2 are left"),
         ("large.parquet", file(2, 2, i32::MAX, 16, plain), "a page claims 16 bytes out of 2147483647"),
@@ -403,7 +409,7 @@ fn batches_of_arrow_that_lie_are_refused_before_memory_is_taken() {
     assert_ne!(bytes, original);
     write(dir.path(), "kinds.arrow", &bytes);
     for (part, expected) in
-        [("int64", "promises"), ("uint64", "batch 0 holds 1099511627776 numbers in 4 lists of one size")]
+        [("int64", "states"), ("uint64", "batch 0 holds 1099511627776 numbers in 4 lists of one size")]
     {
         let path = dir.path().join(format!("kinds.arrow#{part}"));
         assert!(reason(&path).contains(expected), "{part}: {}", reason(&path));

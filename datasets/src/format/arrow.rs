@@ -62,6 +62,17 @@ fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
     }
     // Columns of numbers need none, and they may be large.
     metadata.dictionaries = None;
+    let mut end = 0;
+    for block in &metadata.blocks {
+        let after = block
+            .offset
+            .checked_add(i64::from(block.meta_data_length))
+            .and_then(|at| at.checked_add(block.body_length));
+        match after.filter(|after| end <= block.offset && block.offset <= *after) {
+            Some(after) => end = after,
+            None => return Err("its batches overlap".to_owned()),
+        }
+    }
     Ok(metadata)
 }
 

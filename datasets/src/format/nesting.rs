@@ -1,5 +1,5 @@
-//! How deep the schema of a table nests, found out before a reader descends into it: readers call themselves for each level,
-//! and a few kilobytes can nest deeper than any stack.
+//! How large the schema of a table is, found out before a reader takes it in: readers call themselves for each level of
+//! nesting, of which a few kilobytes can have more than any stack, and copy names that a file writes once for many columns.
 
 use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
 use polars_arrow::io::ipc::format::ipc::{FieldRef, FooterRef};
@@ -7,9 +7,12 @@ use polars_parquet_format::SchemaElement;
 use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TInputProtocol, TType};
 use std::fmt::Display;
 
-/// Levels and columns beyond which a schema is refused.
+/// Levels of nesting beyond which a schema is refused.
 const MAX_DEPTH: usize = 32;
-const MAX_FIELDS: usize = 200_000;
+
+/// Bytes of names, with what each column takes beside its name, beyond which a schema is refused.
+const MAX_BYTES: usize = 64 << 20;
+const FIELD_BYTES: usize = 128;
 
 /// The field of the metadata of Parquet that holds the schema.
 const SCHEMA_FIELD: i16 = 2;
@@ -22,22 +25,37 @@ fn too_deep() -> String {
     format!("its schema nests more than {MAX_DEPTH} levels deep")
 }
 
+/// Takes bytes from what is left of them.
+fn spend(left: &mut usize, bytes: usize) -> Result<(), String> {
+    *left =
+        left.checked_sub(bytes).ok_or_else(|| format!("the names in its schema take more than {MAX_BYTES} bytes"))?;
+    Ok(())
+}
+
 /// Checks the schema in the footer of an Arrow file.
 ///
 /// # Errors
-/// A schema that nests too deep or has too many columns; a footer that is malformed.
+/// A schema that nests too deep or whose names are too long; a footer that is malformed.
 pub fn arrow(footer: &[u8]) -> Result<(), String> {
     let footer = FooterRef::read_as_root(footer).map_err(reason)?;
     let schema = footer.schema().map_err(reason)?.ok_or("it has no schema")?;
-    let mut left = MAX_FIELDS;
+    let mut left = MAX_BYTES;
     let fields = schema.fields().map_err(reason)?.ok_or("it has no columns")?;
     fields.iter().try_for_each(|field| descend(field.map_err(reason)?, 1, &mut left))
 }
 
-/// Goes through a column and those within it. `left` bounds how many there are, since parts of a footer may refer to each
-/// other so that few bytes stand for many columns.
+/// Goes through a column and those within it. `left` bounds what they take, since parts of a footer may refer to the same
+/// bytes, so that few of them stand for many columns.
 fn descend(field: FieldRef, depth: usize, left: &mut usize) -> Result<(), String> {
-    *left = left.checked_sub(1).ok_or_else(|| format!("its schema has more than {MAX_FIELDS} columns"))?;
+    let name = field.name().map_err(reason)?.map_or(0, str::len);
+    spend(left, FIELD_BYTES + name)?;
+    if let Some(notes) = field.custom_metadata().map_err(reason)? {
+        for note in notes.iter() {
+            let note = note.map_err(reason)?;
+            let length = |text: Option<&str>| text.map_or(0, str::len);
+            spend(left, FIELD_BYTES + length(note.key().map_err(reason)?) + length(note.value().map_err(reason)?))?;
+        }
+    }
     if depth > MAX_DEPTH {
         return Err(too_deep());
     }
@@ -48,10 +66,11 @@ fn descend(field: FieldRef, depth: usize, left: &mut usize) -> Result<(), String
 /// Checks the schema in the metadata of a Parquet file.
 ///
 /// # Errors
-/// A schema that nests too deep; metadata that are malformed.
+/// A schema that nests too deep or whose names are too long; metadata that are malformed.
 pub fn parquet(metadata: &[u8]) -> Result<(), String> {
     // A list costs as much as eight bytes for each element, of which each takes one at least.
     let mut protocol = TCompactInputProtocol::new(metadata, 16 * metadata.len());
+    let mut left = MAX_BYTES;
     protocol.read_struct_begin().map_err(reason)?;
     loop {
         let field = protocol.read_field_begin().map_err(reason)?;
@@ -60,16 +79,21 @@ pub fn parquet(metadata: &[u8]) -> Result<(), String> {
         }
         if field.id == Some(SCHEMA_FIELD) && field.field_type == TType::List {
             let list = protocol.read_list_begin().map_err(reason)?;
-            let mut open: Vec<i32> = Vec::new();
+            // Groups whose children follow: how many are left, and the bytes of their names so far.
+            let mut open: Vec<(i32, usize)> = Vec::new();
             for _ in 0..list.size {
                 let element = SchemaElement::read_from_in_protocol(&mut protocol).map_err(reason)?;
-                while open.last() == Some(&0) {
+                while open.last().is_some_and(|(children, _)| *children == 0) {
                     open.pop();
                 }
-                if let Some(children) = open.last_mut() {
+                let mut path = element.name.len();
+                if let Some((children, above)) = open.last_mut() {
                     *children -= 1;
+                    path += *above;
                 }
-                open.extend(element.num_children.filter(|&children| children > 0));
+                // Each column keeps its path.
+                spend(&mut left, FIELD_BYTES + path)?;
+                open.extend(element.num_children.filter(|&children| children > 0).map(|children| (children, path)));
                 if open.len() > MAX_DEPTH {
                     return Err(too_deep());
                 }
