@@ -136,7 +136,7 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// The same file, to be read apart from this one while this one is not read.
+    /// The same file with a reader of its own. Both share one position, so only one of them may be read.
     fn again(&self) -> Result<OpenFile, String> {
         let file = self.reader.get_ref().try_clone().map_err(|error| error.to_string())?;
         Ok(OpenFile { place: self.place.clone(), reader: BufReader::with_capacity(1 << 16, file), length: self.length })

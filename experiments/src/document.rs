@@ -394,14 +394,14 @@ fn scalar_value(text: &str, style: ScalarStyle) -> Value {
     }
 }
 
-/// Characters that end a line in YAML 1.1 and not in YAML 1.2: the writer folds lines at them, and the reader does not.
+/// Characters that end a line in YAML 1.1 but not in YAML 1.2. The writer follows the former, the reader the latter.
 const OLD_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// Writes plain data as YAML that reads back as the same data.
 pub fn to_yaml(value: &Value) -> String {
     let json = value.to_string();
     if json.contains(OLD_BREAKS) {
-        // JSON is YAML too, and can escape them.
+        // JSON is also YAML, and can escape them.
         let escape = |text: String, old: char| text.replace(old, &format!("\\u{:04x}", u32::from(old)));
         return OLD_BREAKS.into_iter().fold(json, escape);
     }
@@ -478,7 +478,7 @@ mod tests {
         assert_eq!(document.locate(&pointer).end, text.trim_end().len() - 1);
     }
 
-    /// Texts that YAML would read as something else if they were written as they are.
+    /// Strings that YAML would read as something else if written without quotes.
     const HOSTILE: [&str; 47] = [
         "",
         " ",

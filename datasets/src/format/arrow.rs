@@ -1,4 +1,4 @@
-//! Arrow IPC files, which pandas and others call Feather, with a column of lists of numbers; every list is a row.
+//! Arrow IPC files (Feather version 2) with a column of lists of numbers; every list is a row.
 
 use super::columns::{Column, choose};
 use super::contain::{contained, plausible};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub struct Arrow;
 
-/// What such a file begins and ends with.
+/// The first and the last bytes of a file.
 const MAGIC: &[u8; 6] = b"ARROW1";
 
 /// The length of the footer and the magic number behind it.
@@ -60,7 +60,7 @@ fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
     if !metadata.ipc_schema.is_little_endian {
         return Err("its numbers are big-endian, which is not read; write it on another machine".to_owned());
     }
-    // Columns of numbers need none, and they may be large.
+    // Columns of numbers need no dictionaries, which may be large.
     metadata.dictionaries = None;
     let mut end = 0;
     for block in &metadata.blocks {
@@ -76,7 +76,7 @@ fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
     Ok(metadata)
 }
 
-/// The numbers of a list, as they are decoded, and of how many each list is made where the type says so.
+/// The items of a list type, and the length of each list if the type fixes it; None if it is not a list type.
 fn list(kind: &ArrowDataType) -> Option<(&Field, Option<usize>)> {
     match kind.to_storage() {
         ArrowDataType::List(item) | ArrowDataType::LargeList(item) => Some((item, None)),
@@ -102,7 +102,7 @@ fn number(kind: &ArrowDataType) -> Option<Kind> {
     })
 }
 
-/// What Arrow calls a type, without the details of it.
+/// Arrow's name of a type, without details.
 fn called(kind: &ArrowDataType) -> String {
     match (list(kind), kind.to_storage()) {
         (Some((item, _)), _) => format!("list of {}", called(&item.dtype)),
@@ -122,7 +122,7 @@ fn columns(metadata: &FileMetadata) -> Vec<Column> {
     metadata.schema.iter_values().map(column).collect()
 }
 
-/// Arrays of which a column is made: itself, and those within.
+/// Number of arrays of a column: itself, and the arrays within it.
 fn nodes(kind: &ArrowDataType) -> usize {
     1 + match kind.to_storage() {
         ArrowDataType::List(item) | ArrowDataType::LargeList(item) | ArrowDataType::FixedSizeList(item, _) => {
@@ -135,7 +135,7 @@ fn nodes(kind: &ArrowDataType) -> usize {
     }
 }
 
-/// What is known of the column before its values are read, checked against the file.
+/// The layout of the column, checked against the file before values are read.
 struct Header {
     metadata: FileMetadata,
     column: usize,
@@ -194,7 +194,8 @@ fn header(file: &mut OpenFile) -> Result<Header, String> {
     Ok(Header { metadata, column, number, batches, rows, values, largest })
 }
 
-/// Has half-precision numbers of a column read as their bits, because the reader's own type of them is not public.
+/// Changes the type of a column from half-precision numbers to 16-bit integers, because the reader's type for such numbers
+/// is not public.
 fn read_as_bits(metadata: &mut FileMetadata, column: usize, field: &Field) -> Result<(), String> {
     let bits = |item: &Field| Box::new(Field::new(item.name.clone(), ArrowDataType::UInt16, item.is_nullable));
     let kind = match field.dtype.to_storage() {
@@ -209,13 +210,13 @@ fn read_as_bits(metadata: &mut FileMetadata, column: usize, field: &Field) -> Re
     Ok(())
 }
 
-/// The numbers of a batch, and which of them its rows are.
+/// The numbers of a batch, and the range of them that is not yet used.
 struct Batch {
     numbers: Box<dyn Array>,
     left: Range<usize>,
 }
 
-/// Goes through the batches of the file.
+/// Reads the batches in order.
 struct Batches {
     reader: FileReader<BufReader<File>>,
     number: Kind,
@@ -225,7 +226,7 @@ struct Batches {
     /// The next of them.
     next: usize,
     batch: Option<Batch>,
-    /// Rows in the batches read so far.
+    /// Number of rows in the batches read so far.
     read: usize,
     /// Components of row 0.
     first: Option<usize>,
@@ -234,7 +235,7 @@ struct Batches {
 
 impl Batches {
     fn new(file: OpenFile, header: Header) -> Batches {
-        // The numbers as they lie in the file and as they are decompressed, and the places of the lists.
+        // The numbers compressed and decompressed, and the offsets of the lists.
         let bytes = 2 * header.largest as u64 * 8 + 2 * 8 * header.batches.iter().max().map_or(0, |&rows| rows as u64);
         Batches {
             reader: FileReader::new(file.reader, header.metadata, Some(vec![header.column]), None),
@@ -249,7 +250,7 @@ impl Batches {
         }
     }
 
-    /// Reads the next batch; tells whether there was one.
+    /// Reads the next batch. Returns whether there was one.
     fn read(&mut self) -> Result<bool, String> {
         self.batch = None;
         let Some(&expected) = self.batches.get(self.next) else { return Ok(false) };
@@ -289,7 +290,7 @@ impl Batches {
         Ok(true)
     }
 
-    /// Checks that all lists are as long as the first of the file, and tells which numbers they hold.
+    /// Checks that all lists are as long as the first of the file. Returns the range of their numbers.
     fn lengths<O: Offset>(&mut self, lists: &ListArray<O>) -> Result<Range<usize>, String> {
         let ends = lists.offsets().as_slice();
         for (i, pair) in ends.windows(2).enumerate() {
@@ -390,7 +391,7 @@ impl Format for Arrow {
                 return Ok((0, 0));
             }
             if !values.is_multiple_of(rows) {
-                // Some row is not like the others; reading finds out which.
+                // Some row has another length; reading finds out which.
                 let mut batches = Batches::new(file.again()?, header);
                 while batches.read()? {}
                 return Err(format!("{values} values make no {rows} rows of one length"));

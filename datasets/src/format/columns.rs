@@ -1,21 +1,21 @@
-//! The columns of a table: which of them holds the vectors, and what to say when that is not clear.
+//! Chooses the column of a table that holds the vectors.
 
 /// A column of a table.
 pub struct Column {
     pub name: String,
-    /// The type of its values, in the words of the format.
+    /// The type of its values, as the format calls it.
     pub kind: String,
-    /// Whether each of its values is a list of numbers, and so a vector.
+    /// Whether its values are lists of numbers, which are vectors.
     pub vectors: bool,
 }
 
-/// Columns named in a message at most.
+/// Maximum number of columns that a message lists.
 const MOST_NAMED: usize = 20;
 
 /// The column that `wanted` names, or the only one that holds vectors.
 ///
 /// # Errors
-/// No such column, one that holds no vectors, or several that do and none named; the reason lists the columns.
+/// No such column, a column without vectors, or several with vectors and none named. The message lists the columns.
 pub fn choose<'a>(columns: &'a [Column], wanted: Option<&str>) -> Result<&'a Column, String> {
     let vectors: Vec<&Column> = columns.iter().filter(|column| column.vectors).collect();
     match (wanted, &vectors[..]) {
@@ -47,7 +47,7 @@ fn joined(names: &[String]) -> String {
     }
 }
 
-/// A question about the column whose name is nearest to `wrong`, where one is near.
+/// Suggests the column whose name is nearest to `wrong`; empty if none is near.
 fn nearest(wrong: &str, columns: &[Column]) -> String {
     let vectors = columns.iter().filter(|column| column.vectors).map(|column| column.name.as_str());
     strict::nearest(wrong, vectors).map_or_else(String::new, |name| format!("; did you mean #{name}?"))

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-/// The most that a compressed file is believed to grow, values over file bytes: the limit of deflate. A header that
-/// promises more is refused before memory is taken for it.
+/// Largest plausible compression ratio, values over file bytes: the limit of deflate. A header that states more is
+/// refused before memory is allocated.
 pub const MAX_EXPANSION: u128 = 1032;
 
 thread_local! {
@@ -13,10 +13,10 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs a reader from another crate. Formats as rich as HDF5 and Parquet leave such readers with asserts that hostile bytes
-/// can trip; here that is one more malformed file and ends no run,
-/// and nothing is printed of it. Nothing of the reader is used again after a panic. Works as long as the profiles leave
-/// `panic = "unwind"`.
+/// Runs a reader from another crate. Readers of rich formats such as HDF5 and Parquet contain assertions that malformed
+/// bytes can trip (fuzzing finds some in polars-parquet and none in rust-hdf5). Such a panic becomes an error about a malformed
+/// file, ends no run, and prints nothing. The reader is not used again after a panic. This works as long as the
+/// profiles keep `panic = "unwind"`.
 pub fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     quiet_contained_panics();
     DEPTH.set(DEPTH.get() + 1);

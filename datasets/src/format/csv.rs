@@ -1,9 +1,10 @@
 //! Comma-separated and tab-separated text: a column for each component, or one column of lists such as `[0.5, -1]`.
 //!
-//! The first line names the columns if none of its fields is a number or a list, or if its numbers count up from 0, as pandas
-//! names columns that have no name. Columns whose first value is a number are components, in their order, but for one
-//! without a name, which is the index that pandas writes; columns of text are passed over. If a column holds lists, it is
-//! the vectors; `#` and its name (without a first line of names, its number from 1) choose one of several.
+//! The first line is a header if none of its fields is a number or a list, or if its numbers are 0, 1, 2, …, which is how
+//! pandas names columns without a name. If a column holds lists, these are the vectors; if there are several, `#` and a
+//! name choose one (without a header, its number, counted from 1). Otherwise every column whose first value is a number is
+//! a component, in the order of the file. Columns of text are ignored, and so is a column of numbers with an empty name,
+//! which is the index that pandas writes.
 
 use super::columns::{Column, choose};
 use super::text::{Records, count, list, number, shown, start};
@@ -12,7 +13,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 
-/// Whether a record may go on behind a line end, between quotes.
+/// A line end between quotes belongs to the record.
 const QUOTES: bool = true;
 
 pub struct Csv {
@@ -24,7 +25,7 @@ pub struct Csv {
 pub const CSV: Csv = Csv { name: "CSV", extensions: &["csv"], separator: ',' };
 pub const TSV: Csv = Csv { name: "TSV", extensions: &["tsv"], separator: '\t' };
 
-/// The fields of a record. A field in quotes may hold separators and line ends, and a quote twice for one.
+/// The fields of a record. A field in quotes may contain separators, line ends, and doubled quotes.
 fn fields(text: &str, separator: char) -> Result<Vec<Cow<'_, str>>, String> {
     if !text.contains('"') {
         return Ok(text.split(separator).map(Cow::Borrowed).collect());
@@ -81,19 +82,19 @@ fn are_names(fields: &[Cow<str>]) -> bool {
     counted || numbers.is_empty() && !fields.iter().any(|field| is_list(field))
 }
 
-/// Where in a record a vector stands.
+/// The position of the vector in a record.
 enum Vectors {
-    /// Each component in a column of its own.
+    /// One column per component.
     Components(Vec<usize>),
-    /// All in one column.
+    /// A column of lists.
     List(usize),
 }
 
-/// What the first lines say of the file.
+/// The structure of the file, from its first lines.
 struct Layout {
     /// Names of all columns.
     names: Vec<String>,
-    /// Whether the first line holds them.
+    /// Whether the first line is a header.
     named: bool,
     vectors: Vectors,
     dim: usize,
@@ -153,7 +154,7 @@ fn in_column(at: usize, names: &[String], what: &str) -> String {
     }
 }
 
-/// Goes through the records that are rows.
+/// Reads the records that are rows.
 struct Lines {
     records: Records<BufReader<File>>,
     separator: char,
@@ -201,7 +202,7 @@ impl Rows for Lines {
     }
 
     fn working_bytes(&mut self) -> Result<u64, String> {
-        // The record; its fields, which have the size of a text and may each be one byte long; and what the reader holds.
+        // The buffer, the record and copies of its quoted fields, and one string header per field.
         let fields = self.layout.names.len() * size_of::<Cow<str>>();
         Ok((BUFFER_BYTES + 3 * self.longest + fields) as u64)
     }

@@ -1,33 +1,33 @@
-//! Rows that come as lists, of which each must be as long as the first: checked as they pass, and handed out in order.
+//! Collects rows that are stored as lists, and checks that all are as long as the first.
 
-/// Rows gathered and not yet taken.
+/// Rows that are complete and not yet used, and the row being read.
 #[derive(Default)]
 pub struct Gathered {
     values: Vec<f32>,
-    /// Values already taken, at the front of `values`.
+    /// Number of values at the front of `values` that were used.
     used: usize,
-    /// Rows of the file that are complete.
+    /// Number of complete rows so far.
     finished: usize,
-    /// Rows taken.
+    /// Number of rows used so far.
     taken: usize,
-    /// Length of the first row.
+    /// Length of row 0.
     dim: Option<usize>,
-    /// Length of the row being gathered.
+    /// Length so far of the row being read.
     current: Option<usize>,
 }
 
 impl Gathered {
-    /// Rows that are complete and not yet taken.
+    /// Number of rows that are complete and not yet used.
     pub fn ready(&self) -> usize {
         self.finished - self.taken
     }
 
-    /// Rows that are complete, in all.
+    /// Number of complete rows so far.
     pub fn finished(&self) -> usize {
         self.finished
     }
 
-    /// Ends the row being gathered, if there is one.
+    /// Ends the row being read, if there is one.
     ///
     /// # Errors
     /// A row that is not as long as the first.
@@ -41,10 +41,10 @@ impl Gathered {
         Ok(())
     }
 
-    /// Takes note of one value, or of the absence of one. `starts` says that it opens a row.
+    /// Counts one value, or a missing value. `starts` says whether it begins a row.
     ///
     /// # Errors
-    /// An absent value, a row that is not as long as the first.
+    /// A missing value; a row that is not as long as the first.
     pub fn value(&mut self, starts: bool, present: bool) -> Result<(), String> {
         if starts {
             self.finish_row()?;
@@ -58,7 +58,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Where the values go that [`Gathered::value`] was told of.
+    /// The buffer for the values that [`Gathered::value`] counts.
     pub fn values(&mut self) -> &mut Vec<f32> {
         if self.used > 0 {
             self.values.drain(..self.used);
@@ -67,7 +67,7 @@ impl Gathered {
         &mut self.values
     }
 
-    /// Moves the next rows, at most `count`, to the end of `out`; tells how many.
+    /// Appends the next rows, at most `count`, to `out`. Returns their number.
     ///
     /// # Errors
     /// Rows that are not of `dim` components.
@@ -87,14 +87,14 @@ impl Gathered {
         Ok(count)
     }
 
-    /// Forgets the values of all rows, for a pass that only checks them.
+    /// Drops the values of all rows, for a pass that only checks them.
     pub fn forget(&mut self) {
         self.values.clear();
         self.used = 0;
     }
 }
 
-/// What is said of a row without all of its values.
+/// The message about a row with missing values.
 pub fn absent(row: usize) -> String {
     format!("row {row} is null, empty, or holds a null; drop it or fill it")
 }

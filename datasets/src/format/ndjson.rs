@@ -1,4 +1,4 @@
-//! Lines of JSON: each an array of numbers, or an object that holds one under a key.
+//! NDJSON, one JSON value per line: an array of numbers, or an object with such an array under a key.
 
 use super::columns::{Column, choose};
 use super::text::{Records, count, list, start};
@@ -10,19 +10,19 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 
-/// Whether a record may go on behind a line end, between quotes.
+/// A line end always ends the record.
 const QUOTES: bool = false;
 
 pub struct Ndjson;
 
-/// What is wrong with the JSON of a line, with its column.
+/// An error of the JSON parser, with its column.
 fn malformed(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     format!("column {}: {what}", error.column())
 }
 
-/// Finds the value of a key in an object, as the text that it is.
+/// Finds the value of a key in an object, as unparsed text.
 struct Under<'k>(&'k str);
 
 impl<'de> DeserializeSeed<'de> for Under<'_> {
@@ -53,11 +53,11 @@ impl<'de> Visitor<'de> for Under<'_> {
     }
 }
 
-/// A key, taken from the line where it is written without escapes.
+/// A key; borrowed from the line if it is written without escapes.
 #[derive(serde::Deserialize)]
 struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
 
-/// The keys of an object, and what their values are.
+/// The keys of an object with the types of their values.
 struct Columns;
 
 impl<'de> Visitor<'de> for Columns {
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Columns {
     }
 }
 
-/// The text of the array in a line: all of it, or what is under a key.
+/// The text of the array in a line: the whole line, or the value of a key.
 fn array<'t>(text: &'t str, key: Option<&str>) -> Result<&'t str, String> {
     let mut json = serde_json::Deserializer::from_str(text);
     let Some(key) = key else {
@@ -96,7 +96,7 @@ fn array<'t>(text: &'t str, key: Option<&str>) -> Result<&'t str, String> {
     found.map_err(|error| malformed(&error))?.map(RawValue::get).ok_or_else(|| format!("it has no key `{key}`"))
 }
 
-/// What is chosen, and how many components the first row has.
+/// The chosen key, and the number of components of the first row.
 fn first(file: &mut OpenFile) -> Result<(Option<String>, usize), String> {
     let part = file.place.part.clone();
     let mut records = start(file, QUOTES)?;
@@ -118,7 +118,7 @@ fn first(file: &mut OpenFile) -> Result<(Option<String>, usize), String> {
     Ok((key, dim.map_err(|what| records.wrong(&what))?))
 }
 
-/// Goes through the lines.
+/// Reads the lines in order.
 struct Lines {
     records: Records<BufReader<File>>,
     key: Option<String>,

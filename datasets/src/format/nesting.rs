@@ -1,5 +1,5 @@
-//! How large the schema of a table is, found out before a reader takes it in: readers call themselves for each level of
-//! nesting, of which a few kilobytes can have more than any stack, and copy names that a file writes once for many columns.
+//! Checks the size of the schema of a table before a reader parses it. Readers recurse for each level of nesting, and a few
+//! kilobytes can nest deeper than the stack; they also copy names that a file stores once for many columns.
 
 use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
 use polars_arrow::io::ipc::format::ipc::{FieldRef, FooterRef};
@@ -7,10 +7,10 @@ use polars_parquet_format::SchemaElement;
 use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TInputProtocol, TType};
 use std::fmt::Display;
 
-/// Levels of nesting beyond which a schema is refused.
+/// Maximum number of levels of nesting.
 const MAX_DEPTH: usize = 32;
 
-/// Bytes of names, with what each column takes beside its name, beyond which a schema is refused.
+/// Maximum number of bytes of all names in a schema, plus a fixed number per column.
 const MAX_BYTES: usize = 64 << 20;
 const FIELD_BYTES: usize = 128;
 
@@ -25,7 +25,7 @@ fn too_deep() -> String {
     format!("its schema nests more than {MAX_DEPTH} levels deep")
 }
 
-/// Takes bytes from what is left of them.
+/// Subtracts bytes from the number that is left.
 fn spend(left: &mut usize, bytes: usize) -> Result<(), String> {
     *left =
         left.checked_sub(bytes).ok_or_else(|| format!("the names in its schema take more than {MAX_BYTES} bytes"))?;
@@ -44,8 +44,8 @@ pub fn arrow(footer: &[u8]) -> Result<(), String> {
     fields.iter().try_for_each(|field| descend(field.map_err(reason)?, 1, &mut left))
 }
 
-/// Goes through a column and those within it. `left` bounds what they take, since parts of a footer may refer to the same
-/// bytes, so that few of them stand for many columns.
+/// Visits a column and the columns within it. `left` bounds their size, because parts of a footer may refer to the same
+/// bytes, so that a short footer can describe many columns.
 fn descend(field: FieldRef, depth: usize, left: &mut usize) -> Result<(), String> {
     let name = field.name().map_err(reason)?.map_or(0, str::len);
     spend(left, FIELD_BYTES + name)?;
@@ -68,7 +68,7 @@ fn descend(field: FieldRef, depth: usize, left: &mut usize) -> Result<(), String
 /// # Errors
 /// A schema that nests too deep or whose names are too long; metadata that are malformed.
 pub fn parquet(metadata: &[u8]) -> Result<(), String> {
-    // A list costs as much as eight bytes for each element, of which each takes one at least.
+    // The protocol counts eight bytes per element of a list, and an element has at least one byte.
     let mut protocol = TCompactInputProtocol::new(metadata, 16 * metadata.len());
     let mut left = MAX_BYTES;
     protocol.read_struct_begin().map_err(reason)?;
@@ -79,7 +79,7 @@ pub fn parquet(metadata: &[u8]) -> Result<(), String> {
         }
         if field.id == Some(SCHEMA_FIELD) && field.field_type == TType::List {
             let list = protocol.read_list_begin().map_err(reason)?;
-            // Groups whose children follow: how many are left, and the bytes of their names so far.
+            // Groups whose children follow: the number of children left, and the bytes of the path to the group.
             let mut open: Vec<(i32, usize)> = Vec::new();
             for _ in 0..list.size {
                 let element = SchemaElement::read_from_in_protocol(&mut protocol).map_err(reason)?;
@@ -105,7 +105,7 @@ pub fn parquet(metadata: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Passes over a value, whose texts need not be UTF-8 as the library's own way over them demands.
+/// Skips a value. The library's own `skip` demands that strings are UTF-8, which statistics are not.
 fn skip<P: TInputProtocol>(protocol: &mut P, kind: TType, depth: usize) -> Result<(), String> {
     let deeper = depth.checked_sub(1).ok_or("its metadata nest too deep")?;
     match kind {

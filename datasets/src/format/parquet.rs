@@ -1,7 +1,8 @@
-//! Parquet tables with a column of lists of numbers, as embeddings are often kept; every list is a row.
+//! Parquet tables with a column of lists of numbers, as embeddings are often stored; every list is a row.
 //!
-//! Read page by page with the parts of `polars` that know Parquet: its metadata, compression, levels and decoders. Its own
-//! table reader would hold a whole row group, and take memory for what a page claims before it is known to be true.
+//! The file is read page by page with parts of `polars`: its parsers of metadata and levels, its decompression and its
+//! decoders of values. The table reader of `polars` would hold a whole row group in memory, and allocate what a page claims
+//! before checking the claim.
 
 use super::columns::{Column, choose};
 use super::contain::{MAX_EXPANSION, contained, plausible};
@@ -26,7 +27,7 @@ use std::io::{Cursor, Seek, SeekFrom};
 
 pub struct Parquet;
 
-/// Bytes that the header of a page may take.
+/// Maximum number of bytes of a page header.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
 fn reason(error: impl Display) -> String {
@@ -52,7 +53,7 @@ fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
     read_metadata(&mut file.reader).map_err(reason)
 }
 
-/// The type of the numbers of a column as the decoder gives them; None if it holds none.
+/// The types of a column's numbers, decoded and stored; None if it does not hold numbers.
 fn number(column: &ColumnDescriptor) -> Option<(ArrowDataType, Kind)> {
     let leaf = &column.descriptor.primitive_type;
     let integer = match (leaf.logical_type, leaf.converted_type) {
@@ -84,7 +85,7 @@ fn number(column: &ColumnDescriptor) -> Option<(ArrowDataType, Kind)> {
     }
 }
 
-/// What Parquet calls the type of a column.
+/// Parquet's name of the type of a column.
 fn kind(column: &ColumnDescriptor) -> String {
     let leaf = &column.descriptor.primitive_type;
     let name = match leaf.physical_type {
@@ -101,7 +102,7 @@ fn kind(column: &ColumnDescriptor) -> String {
     format!("{}{name}", if column.descriptor.max_rep_level > 0 { "list of " } else { "" })
 }
 
-/// A column of the table for each leaf of the schema: those of one column of the table follow each other.
+/// A column for each leaf of the schema. A column of the table with several leaves appears several times.
 fn columns(metadata: &FileMetadata) -> Vec<Column> {
     let leaves = metadata.schema().columns();
     let root = |leaf: &ColumnDescriptor| leaf.path_in_schema.first().map_or_else(String::new, |name| name.to_string());
@@ -119,11 +120,11 @@ fn columns(metadata: &FileMetadata) -> Vec<Column> {
 
 /// The column in one row group.
 struct Chunk {
-    /// Where its first page begins in the file.
+    /// Position of its first page in the file.
     start: u64,
     values: usize,
     compression: Compression,
-    /// Bytes of its dictionary, as its header has them, and as they may be once decompressed.
+    /// Estimated size of its dictionary, decompressed.
     dictionary_bytes: u64,
 }
 
@@ -167,7 +168,7 @@ fn header(file: &mut OpenFile) -> Result<Header, String> {
     Ok(Header { descriptor: column.descriptor.clone(), numbers, chunks, rows, values })
 }
 
-/// A page of the column, as it lies in the file.
+/// A page of the column, as stored.
 struct Page {
     header: PageHeader,
     compressed: usize,
@@ -175,7 +176,7 @@ struct Page {
 }
 
 impl Page {
-    /// Reads the header of the page at the present position of the file.
+    /// Reads the header of the page at the current position of the file.
     fn next(file: &mut OpenFile) -> Result<Page, String> {
         let mut protocol = TCompactInputProtocol::new(&mut file.reader, MAX_HEADER_BYTES);
         let header = PageHeader::read_from_in_protocol(&mut protocol).map_err(reason)?;
@@ -191,7 +192,7 @@ impl Page {
         Ok(Page { header, compressed, uncompressed })
     }
 
-    /// Values of a page of data, as its header counts them; None for other pages.
+    /// Number of values in a page of data, from its header; None for other pages.
     fn values(&self) -> Option<i32> {
         match self.header.type_ {
             PageType::DATA_PAGE => self.header.data_page_header.as_ref().map(|page| page.num_values),
@@ -200,7 +201,7 @@ impl Page {
         }
     }
 
-    /// The bytes of the page, decompressed but for the first `plain`.
+    /// The bytes of the page. The first `plain` bytes are not compressed.
     fn content(
         &self,
         file: &mut OpenFile,
@@ -218,7 +219,7 @@ impl Page {
         };
         let mut out = vec![0; self.uncompressed];
         out[..plain].copy_from_slice(&bytes[..plain]);
-        // A page of nulls alone has nothing to decompress.
+        // A page that contains only nulls has nothing to decompress.
         if !packed.is_empty() {
             decompress(compression, packed, &mut out[plain..], context).map_err(reason)?;
         }
@@ -226,19 +227,19 @@ impl Page {
     }
 }
 
-/// The column in the row group being read.
+/// The column in the current row group.
 struct Open {
     compression: Compression,
     context: DecompressionContext,
-    /// The dictionary as a page of its own, decompressed; empty if there is none.
+    /// The dictionary as an uncompressed page; empty if there is none.
     dictionary: Vec<u8>,
-    /// Values in pages that were not yet read.
+    /// Number of values in the pages not yet read.
     left: usize,
-    /// Where the next page begins.
+    /// Position of the next page in the file.
     next: u64,
 }
 
-/// Goes through the pages of all row groups.
+/// Reads the pages of all row groups in order.
 struct Pages {
     file: OpenFile,
     header: Header,
@@ -334,7 +335,7 @@ impl Pages {
         self.decode(bytes, count)
     }
 
-    /// Decodes pages that hold values alone, as if the column were no list.
+    /// Decodes pages of values without levels, as if the column were not a list.
     fn decode(&mut self, pages: Vec<u8>, count: usize) -> Result<(), String> {
         let mut leaf = self.header.descriptor.primitive_type.clone();
         leaf.field_info.repetition = Repetition::Required;
@@ -357,7 +358,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Goes through everything that is left and tells what is wrong with it.
+    /// Reads everything that is left and reports what is wrong with it.
     fn check(&mut self) -> Result<(), String> {
         while self.gather()? {
             self.gathered.forget();
@@ -370,7 +371,7 @@ impl Pages {
         if found == promised { Ok(()) } else { Err(format!("its header states {promised} rows, {found} are there")) }
     }
 
-    /// The most that any page of the column needs, from the headers of all of them.
+    /// Maximum number of bytes that reading a page needs, from the headers of all pages.
     fn largest_page(&mut self) -> Result<u64, String> {
         let mut largest = 0;
         for chunk in &self.header.chunks {
@@ -381,7 +382,7 @@ impl Pages {
                 next = self.file.reader.stream_position().map_err(reason)? + page.compressed as u64;
                 let values = page.values().map_or(0, |count| usize::try_from(count).unwrap_or(0));
                 left = left.saturating_sub(values);
-                // Compressed, decompressed, and the values as a page of their own; levels; decoded numbers, and as f32.
+                // The page compressed, decompressed, and as a page of values; levels; decoded numbers, and as f32.
                 let bytes = page.compressed + 2 * page.uncompressed + values * (2 * 4 + 8 + 4);
                 largest = largest.max(bytes as u64);
             }
@@ -457,7 +458,7 @@ impl Rows for Pages {
         contained(|| {
             let mut left = count;
             while left > 0 {
-                // Taken as they come, so that no more than a page waits here.
+                // Used as they come, so that at most one page is held here.
                 let taken = self.gathered.take(left, dim, out)?;
                 left -= taken;
                 if taken == 0 && !self.gather()? {

@@ -1,44 +1,45 @@
-//! Tables as text, read one record at a time, so that an error can name its line.
+//! Reads text files record by record, so that an error can name its line.
 //!
-//! Not read by `polars`, as other tables are: its readers of text give no line and no column for what is wrong, take a missing field
-//! for a null, and know no lines that are arrays; and what is left is to split a line and to parse numbers.
+//! These files are not read by `polars`, as Parquet and Arrow are. Its text readers do not report the line and column of an
+//! error, read a missing field as null, and do not accept lines that are arrays. What remains is splitting lines and
+//! parsing numbers.
 
 use super::OpenFile;
 use std::io::{BufRead, BufReader, Read, Seek};
 
-/// Bytes beyond which a record is refused, so that a file without line ends is not taken into memory.
+/// Maximum number of bytes of a record, so that a file without line ends does not fill the memory.
 const MAX_RECORD_BYTES: usize = 64 << 20;
 
-/// What some editors write before the first character.
+/// Some editors write this before the first character.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Characters of a field that a message shows at most.
+/// Maximum number of characters of a field that a message shows.
 const MOST_SHOWN: usize = 40;
 
-/// The records of a file in order. Lines without content are none.
+/// The records of a file in order, without blank lines.
 pub struct Records<R> {
     reader: R,
-    /// Whether a line end between quotes is part of a record.
+    /// Whether a line end between quotes belongs to the record.
     quotes: bool,
     buffer: Vec<u8>,
-    /// The line at which the present record begins, from 1.
+    /// The line on which the current record begins, counted from 1.
     line: usize,
-    /// Lines read.
+    /// Number of lines read.
     lines: usize,
     /// Whether the buffer ends between quotes.
     open: bool,
 }
 
 impl<R: BufRead> Records<R> {
-    /// Records from the present position of the reader on, which is the start of the file.
+    /// Starts at the current position of the reader, which must be the start of the file.
     pub fn new(reader: R, quotes: bool) -> Records<R> {
         Records { reader, quotes, buffer: Vec::new(), line: 0, lines: 0, open: false }
     }
 
-    /// Goes to the next record; tells whether there is one.
+    /// Reads the next record. Returns whether there is one.
     ///
     /// # Errors
-    /// A record that is too long, and the system's.
+    /// A record that is too long; errors of the system.
     pub fn next(&mut self) -> Result<bool, String> {
         loop {
             self.buffer.clear();
@@ -57,7 +58,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Adds a line to the buffer; tells whether there was one.
+    /// Appends a line to the buffer. Returns whether there was one.
     fn more(&mut self) -> Result<bool, String> {
         let start = self.buffer.len();
         let room = MAX_RECORD_BYTES + 1 - start;
@@ -74,7 +75,7 @@ impl<R: BufRead> Records<R> {
         Ok(read > 0)
     }
 
-    /// The present record without its line end.
+    /// The current record without its line end.
     ///
     /// # Errors
     /// Bytes that are not UTF-8.
@@ -85,13 +86,13 @@ impl<R: BufRead> Records<R> {
             .map_err(|error| self.wrong(&format!("byte {} is not UTF-8", error.valid_up_to() + 1)))
     }
 
-    /// What is wrong with the present record, with its line.
+    /// A message about the current record, with its line.
     pub fn wrong(&self, what: &str) -> String {
         format!("line {}: {what}", self.line)
     }
 }
 
-/// How many records a file holds, and the bytes of the longest.
+/// Number of records in a file, and the length of the longest in bytes.
 ///
 /// # Errors
 /// As [`Records::next`].
@@ -108,21 +109,21 @@ pub fn count(file: &mut OpenFile, quotes: bool) -> Result<(usize, usize), String
 /// The records of a file from its start.
 ///
 /// # Errors
-/// The system's.
+/// Errors of the system.
 pub fn start(file: &mut OpenFile, quotes: bool) -> Result<Records<&mut BufReader<std::fs::File>>, String> {
     file.reader.rewind().map_err(|e| e.to_string())?;
     Ok(Records::new(&mut file.reader, quotes))
 }
 
-/// A number, rounded to the nearest f32. `nan` and `inf` are some, and refused later as values that are not finite.
+/// Parses a number, rounded to the nearest f32. Accepts `nan` and `inf`, which are refused later as not finite.
 pub fn number(text: &str) -> Option<f32> {
     text.trim_ascii().parse().ok()
 }
 
-/// Appends the numbers of a list such as `[0.5, -1e-3]`; tells how many.
+/// Appends the numbers of a list such as `[0.5, -1e-3]` to `out`. Returns their number.
 ///
 /// # Errors
-/// Anything else.
+/// Text that is not such a list.
 pub fn list(text: &str, out: &mut Vec<f32>) -> Result<usize, String> {
     let inner = text.trim_ascii().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let inner = inner.ok_or_else(|| format!("{} is not a list of numbers such as [0.5, -1]", shown(text)))?;
