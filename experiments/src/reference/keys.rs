@@ -83,7 +83,7 @@ fn kind(schema: &Value) -> String {
     }
     let forms: Vec<String> = schema["anyOf"].as_array().into_iter().flatten().map(kind).collect();
     if !forms.is_empty() {
-        return forms.join(" or ");
+        return forms.join(", or ");
     }
     let named = schema["type"].as_array().into_iter().flatten().chain([&schema["type"]]).filter_map(Value::as_str);
     let base = match named.into_iter().find(|name| *name != "null") {
