@@ -25,7 +25,7 @@
 //!
 //! // A mistake is found before anything runs.
 //! let faults = plan(&text.replace("m: [2, 4]", "m: [2, 3]")).err().unwrap_or_default();
-//! assert!(faults.iter().any(|fault| fault.to_string().contains("m")), "{faults:?}");
+//! assert!(faults.len() == 1 && faults[0].to_string().contains("m=3"), "{faults:?}");
 //! ```
 
 mod child;
