@@ -26,6 +26,32 @@ pub struct Device {
 struct Shared {
     machine: Box<dyn Machine>,
     memory: Mutex<Memory>,
+    traffic: Mutex<Traffic>,
+}
+
+/// What went over the bus between the host and a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Copies from the host to the device.
+    pub uploads: u64,
+    /// Bytes of these.
+    pub uploaded_bytes: u64,
+    /// Copies from the device to the host.
+    pub downloads: u64,
+    /// Bytes of these.
+    pub downloaded_bytes: u64,
+}
+
+impl Traffic {
+    /// What was counted since `earlier`.
+    pub fn since(self, earlier: Traffic) -> Traffic {
+        Traffic {
+            uploads: self.uploads - earlier.uploads,
+            uploaded_bytes: self.uploaded_bytes - earlier.uploaded_bytes,
+            downloads: self.downloads - earlier.downloads,
+            downloaded_bytes: self.downloaded_bytes - earlier.downloaded_bytes,
+        }
+    }
 }
 
 /// What was allocated: in use, and kept for the next of the same size, since asking the driver takes long and stops the device.
@@ -79,7 +105,7 @@ impl Device {
     }
 
     fn over(machine: Box<dyn Machine>) -> Device {
-        Device { machine: Arc::new(Shared { machine, memory: Mutex::default() }) }
+        Device { machine: Arc::new(Shared { machine, memory: Mutex::default(), traffic: Mutex::default() }) }
     }
 
     fn machine(&self) -> Result<&dyn Machine, CudaError> {
@@ -163,6 +189,15 @@ impl Device {
     /// The most bytes in use at a time since the last [`Device::forget_peak`].
     pub fn peak_bytes(&self) -> u64 {
         self.memory().peak_bytes
+    }
+
+    /// What has gone over the bus since the device was opened.
+    pub fn traffic(&self) -> Traffic {
+        *self.counted()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Traffic> {
+        self.machine.traffic.lock().unwrap_or_else(|broken| broken.into_inner())
     }
 
     /// Begins to count the peak anew, from what is in use now.
@@ -276,6 +311,10 @@ impl<T: Value> Buffer<T> {
         if values.is_empty() {
             return Ok(());
         }
+        let mut counted = self.device.counted();
+        counted.downloads += 1;
+        counted.downloaded_bytes += size_of_val(values) as u64;
+        drop(counted);
         // SAFETY: they are there, as just asserted.
         unsafe { self.device.machine()?.download(bytes_of_mut(values), self.address + (first * size_of::<T>()) as u64) }
     }
@@ -292,6 +331,10 @@ impl<T: Value> Buffer<T> {
         if values.is_empty() {
             return Ok(());
         }
+        let mut counted = self.device.counted();
+        counted.uploads += 1;
+        counted.uploaded_bytes += size_of_val(values) as u64;
+        drop(counted);
         // SAFETY: there is room, as just asserted.
         unsafe { self.device.machine()?.upload(self.address + (first * size_of::<T>()) as u64, bytes_of(values)) }
     }

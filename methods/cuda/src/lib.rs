@@ -33,7 +33,7 @@ pub use assign::{Codewords, Pass, Undecided};
 pub use cells::{CellSums, cell_sums};
 pub use codes::{Codebooks, Codes, FiniteScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use cpu::SymbolWidth;
-pub use device::{Buffer, Device, Value};
+pub use device::{Buffer, Device, Traffic, Value};
 pub use error::CudaError;
 pub use exact::{Base, MAX_DIM, Proximity};
 pub use groups::GroupCodebooks;
