@@ -174,6 +174,58 @@ KERNEL unpack_symbols(const u8* codes, u32 n, u32 count, u32 bits, u16* symbols)
     });
 }
 
+// Levels told apart by thresholds: of each component j
+//
+// digit_j = how many of its thresholds are at most x_j, 0 for NaN
+//
+// and the symbol of `width` components Σ_j digit_j·Π_{i<j} L_i. Component j has list l = j mod `lists`: its values are those from first[l]
+// on up to first[l + 1], L of them, its thresholds those from first[l] − l on, L − 1 of them, ascending.
+KERNEL encode_levels(const float* rows, u64 stride, u32 n, u32 positions, u32 width, u32 lists, const u32* first,
+                     const float* thresholds, u32 bits, u8* codes) {
+    pack_codes(n, positions, bits, codes, [&](u32 row, u32 position, u32 here, u32(&symbols)[8]) {
+        for (u32 s = 0; s < 8; s++) {
+            u32 symbol = 0, from = (position + s) * width;
+            const float* x = rows + row * stride;
+            for (u32 j = from + width; s < here && j-- > from;) {
+                u32 l = j % lists, levels = first[l + 1] - first[l], low = 0, high = levels - 1;
+                const float* t = thresholds + (first[l] - l);
+                while (low < high) {
+                    u32 middle = (low + high) / 2;
+                    if (t[middle] <= x[j])
+                        low = middle + 1;
+                    else
+                        high = middle;
+                }
+                symbol = symbol * levels + low;
+            }
+            symbols[s] = symbol;
+        }
+    });
+}
+
+// x_j = the value of digit_j. NaN where the symbol is not below `alphabet`, the product of all L; `strangers` counts those.
+// A thread per symbol.
+KERNEL decode_levels(const u8* codes, u32 n, u32 positions, u32 width, u32 lists, const u32* first, const float* values, u32 alphabet,
+                     u32 bits, float* rows, u32* strangers) {
+    u64 size = code_size_of(positions, bits);
+    for_places(n, positions, [&](u32 row, u32 position) {
+        u64 at = (u64)position * bits;
+        u32 shift = (u32)(at % 8);
+        const u8* from = codes + row * size + at / 8;
+        u32 rest = 0;
+        for (u32 b = 0; 8 * b < shift + bits; b++) rest |= (u32)from[b] << 8 * b;
+        rest = rest >> shift & ((1u << bits) - 1);
+        bool stranger = rest >= alphabet;
+        if (stranger) atomicAdd(strangers, 1u);
+        float* x = rows + ((u64)row * positions + position) * width;
+        for (u32 j = 0; j < width; j++) {
+            u32 l = (position * width + j) % lists, levels = first[l + 1] - first[l];
+            x[j] = stranger ? __uint_as_float(0x7fc00000u) : values[first[l] + rest % levels];
+            rest /= levels;
+        }
+    });
+}
+
 // Finite scalar quantization (Mentzer et al. 2023): of each component of a group the level
 //
 // digit_j = clamp(round(tanh(z_j + shift_j)·half_j − offset_j) + ⌊L_j/2⌋, 0, L_j − 1)          (to the even number of two as near)

@@ -87,3 +87,14 @@ KERNEL order_found(const float* rows, u64 stride, u32 group, const float* codebo
         __syncthreads();
     }
 }
+
+// residuals[g·count + i] = x_b − y_c for the i-th place b·k + c of group g, row after row.
+KERNEL subtract_chosen(const float* rows, u64 stride, u32 group, const float* others, u32 k, u32 dim, u32 groups, u32 count,
+                       const u32* places, float* residuals) {
+    u64 step = (u64)gridDim.x * blockDim.x, all = (u64)groups * count * dim;
+    for (u64 e = (u64)blockIdx.x * blockDim.x + threadIdx.x; e < all; e += step) {
+        u64 pick = e / dim;
+        u32 j = (u32)(e % dim), place = places[pick];
+        residuals[e] = rows[(pick / count * group + place / k) * stride + j] - others[(u64)(place % k) * dim + j];
+    }
+}

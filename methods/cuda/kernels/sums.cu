@@ -145,3 +145,27 @@ KERNEL search_locally(const float* unary, const float* pairs, u32 n, u32 m, u32 
         __syncthreads();
     }
 }
+
+// Puts back the code of each row that errs more than the one before it: ‖x − Σ_p c_p‖² of both, where codebooks are m×k×dim. A thread per
+// row.
+KERNEL keep_nearer_sums(const float* rows, u64 stride, u32 n, u32 dim, const float* codebooks, u32 m, u32 k, const u16* before,
+                        u16* codes) {
+    u64 step = (u64)gridDim.x * blockDim.x;
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
+        const u16* old = before + i * m;
+        u16* now = codes + i * m;
+        bool same = true;
+        for (u32 p = 0; p < m; p++) same = same && old[p] == now[p];
+        double was = 0, is = 0;
+        for (u32 j = 0; !same && j < dim; j++) {
+            float a = rows[i * stride + j], b = a;
+            for (u32 p = 0; p < m; p++) {
+                a -= codebooks[((u64)p * k + old[p]) * dim + j];
+                b -= codebooks[((u64)p * k + now[p]) * dim + j];
+            }
+            was += (double)__fmul_rn(a, a);
+            is += (double)__fmul_rn(b, b);
+        }
+        for (u32 p = 0; is > was && p < m; p++) now[p] = old[p];
+    }
+}

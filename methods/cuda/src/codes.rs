@@ -192,6 +192,119 @@ impl UniformScalars {
     }
 }
 
+/// Levels that thresholds tell apart, on a device: the digit of a component is the number of its thresholds that are at most `x`, the
+/// symbol of `width` components `Σ_j digit_j·Π_{i<j} L_i`.
+#[derive(Debug)]
+pub struct LevelScalars {
+    device: Device,
+    /// Where the values of each component begin, and the end.
+    first: Buffer<u32>,
+    thresholds: Buffer<f32>,
+    values: Buffer<f32>,
+    lists: usize,
+    width: usize,
+    positions: usize,
+    alphabet: usize,
+}
+
+impl LevelScalars {
+    /// `positions` symbols of `width` components each. Component `j` has the list of number `j` modulo their number, which is a multiple
+    /// of `width`; each has one threshold less than values.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When numbers do not fit, a component has no value, or symbols differ in their alphabet or have one of more than 2^16.
+    pub fn new(
+        device: &Device,
+        thresholds: &[Vec<f32>],
+        values: &[Vec<f32>],
+        width: usize,
+        positions: usize,
+    ) -> Result<LevelScalars, CudaError> {
+        let fit = |(thresholds, values): (&Vec<f32>, &Vec<f32>)| thresholds.len() + 1 == values.len();
+        assert!(
+            thresholds.len() == values.len() && thresholds.iter().zip(values).all(fit),
+            "a threshold between values"
+        );
+        assert!(width > 0 && positions > 0 && !values.is_empty(), "symbols of components");
+        assert!(
+            values.len().is_multiple_of(width) && (width * positions).is_multiple_of(values.len()),
+            "whole symbols"
+        );
+        let of = |values: &[Vec<f32>]| values.iter().try_fold(1usize, |all, values| all.checked_mul(values.len()));
+        let alphabet = of(&values[..width]).filter(|&alphabet| (1..=1 << MAX_BITS).contains(&alphabet)).unwrap_or(0);
+        assert!(alphabet > 0 && values.chunks(width).all(|v| of(v) == Some(alphabet)), "one alphabet of up to 2^16");
+        code_size(positions, symbol_bits(alphabet));
+        let ends = values.iter().scan(0, |end, values| {
+            *end += values.len() as u32;
+            Some(*end)
+        });
+        let first: Vec<u32> = std::iter::once(0).chain(ends).collect();
+        Ok(LevelScalars {
+            device: device.clone(),
+            first: device.upload(&first)?,
+            thresholds: device.upload(&thresholds.concat())?,
+            values: device.upload(&values.concat())?,
+            lists: values.len(),
+            width,
+            positions,
+            alphabet,
+        })
+    }
+
+    /// Components of a row.
+    pub fn dim(&self) -> usize {
+        self.positions * self.width
+    }
+
+    /// Bytes of a code.
+    pub fn code_size(&self) -> usize {
+        code_size(self.positions, symbol_bits(self.alphabet))
+    }
+
+    /// Writes the code of each row; NaN takes the first level.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When dimensions or lengths do not fit.
+    pub fn encode(&self, rows: Rows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
+        assert!(rows.dim() == self.dim() && codes.len() >= rows.count() * self.code_size(), "a code per row");
+        // SAFETY: each row has its code; thresholds are those that `first` says.
+        unsafe {
+            launch!(self.device, encode_levels, over(&self.device, rows.count() * self.positions.div_ceil(EIGHT));
+                rows.start(), rows.stride(), rows.n(), self.positions as u32, self.width as u32, self.lists as u32, &self.first,
+                &self.thresholds, symbol_bits(self.alphabet), &*codes)
+        }
+    }
+
+    /// Writes the values of the digits, row after row. Returns how many symbols name no values, whose components are NaN.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When lengths do not fit.
+    pub fn decode(&self, codes: Codes<'_>, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
+        assert!(codes.size() == self.code_size() && rows.len() >= codes.count() * self.dim(), "a row per code");
+        let strangers = self.device.filled::<u32>(1, 0)?;
+        // SAFETY: each code has its row; values are those that `first` says.
+        unsafe {
+            launch!(self.device, decode_levels, over(&self.device, codes.count() * self.positions);
+                codes.start(), codes.n(), self.positions as u32, self.width as u32, self.lists as u32, &self.first, &self.values,
+                self.alphabet as u32, symbol_bits(self.alphabet), &*rows, &strangers)?;
+        }
+        // A power of two of symbols uses all of their bits.
+        if self.alphabet.is_power_of_two() && self.alphabet > 1 {
+            return Ok(0);
+        }
+        Ok(strangers.download()?[0] as usize)
+    }
+}
+
 /// Keeps the outermost levels within reach of the bounded value.
 const MARGIN: f64 = 1e-3;
 

@@ -39,6 +39,45 @@ impl AffineMap {
     }
 }
 
+/// Writes `(x − centre)·factor` of each row, row after row; the rows themselves where there is no centre.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When lengths do not fit.
+pub fn standardize(
+    rows: Rows<'_>,
+    centre: Option<&Buffer<f32>>,
+    factor: f32,
+    out: &mut Buffer<f32>,
+) -> Result<(), CudaError> {
+    let (device, places) = (rows.buffer().device(), rows.count() * rows.dim());
+    assert!(out.len() >= places && centre.is_none_or(|c| c.len() >= rows.dim()), "a place for each value");
+    // SAFETY: all are as long as just asserted.
+    unsafe {
+        launch!(device, standardize_rows, over(device, places);
+            rows.start(), rows.stride(), rows.n(), rows.dim() as u32, centre, factor, &*out)
+    }
+}
+
+/// Its counterpart in place, of `count` rows one after the other: `x·factor + centre`.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When lengths do not fit.
+pub fn unstandardize(rows: &mut Buffer<f32>, count: usize, centre: &Buffer<f32>, factor: f32) -> Result<(), CudaError> {
+    let (dim, places) = (centre.len(), count * centre.len());
+    assert!(rows.len() >= places && u32::try_from(dim).is_ok(), "{count} rows of {dim}");
+    let device = rows.device();
+    // SAFETY: as many values are there, as just asserted.
+    unsafe {
+        launch!(device, unstandardize_rows, over(device, places); &*rows, places as u64, dim as u32, centre, factor)
+    }
+}
+
 /// A step of a branch.
 #[derive(Debug)]
 pub enum Layer {

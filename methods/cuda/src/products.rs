@@ -1,6 +1,7 @@
 //! Products of all rows with all columns of a table, and the least of what they give (`kernels/products.cu`).
 
 use crate::assign::FLOAT_TILES;
+use crate::codes::over;
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::{CudaError, Rows};
 
@@ -65,6 +66,37 @@ pub fn nearest_of_groups(
     codewords: &[f32],
     count: usize,
 ) -> Result<(Vec<u32>, Vec<f32>), CudaError> {
+    choose(device, rows, group, codewords, count, None)
+}
+
+/// [`nearest_of_groups`], and what the codeword of each place leaves of its row: `x_b − c`, one after the other.
+///
+/// # Errors
+/// A device failure.
+///
+/// # Panics
+/// When dimensions do not fit.
+pub fn continuations(
+    device: &Device,
+    rows: Rows<'_>,
+    group: usize,
+    codewords: &[f32],
+    count: usize,
+) -> Result<(Vec<u32>, Vec<f32>, Buffer<f32>), CudaError> {
+    let k = codewords.len() / rows.dim();
+    let mut residuals = device.room(rows.count() / group * count.min(group * k) * rows.dim())?;
+    let (places, distances) = choose(device, rows, group, codewords, count, Some(&mut residuals))?;
+    Ok((places, distances, residuals))
+}
+
+fn choose(
+    device: &Device,
+    rows: Rows<'_>,
+    group: usize,
+    codewords: &[f32],
+    count: usize,
+    residuals: Option<&mut Buffer<f32>>,
+) -> Result<(Vec<u32>, Vec<f32>), CudaError> {
     let dim = rows.dim();
     let k = codewords.len() / dim;
     assert!(group > 0 && k > 0 && codewords.len() == k * dim, "groups of rows, whole codewords");
@@ -94,6 +126,14 @@ pub fn nearest_of_groups(
             launch!(device, order_found, Launch::of(here, THREADS);
                 rows.start(), rows.stride(), group as u32, &codewords, k as u32, dim as u32, here as u32, count as u32, &places,
                 &distances)?;
+        }
+        if let Some(residuals) = &residuals {
+            // SAFETY: there is room for what each place leaves, and places name rows of their group and codewords.
+            unsafe {
+                launch!(device, subtract_chosen, over(device, here * count * dim);
+                    rows.start(), rows.stride(), group as u32, &codewords, k as u32, dim as u32, here as u32, count as u32,
+                    &places, residuals.at(from * count * dim))?;
+            }
         }
         places.read(0, &mut all_places[from * count..][..here * count])?;
         distances.read(0, &mut all_distances[from * count..][..here * count])?;

@@ -1,6 +1,7 @@
 //! Searches for sums of codewords by tables (`kernels/sums.cu`).
 
 use crate::assign::Centred;
+use crate::codes::over;
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::products::{Terms, products};
 use crate::{CudaError, Rows};
@@ -31,6 +32,8 @@ pub struct SumTables {
     /// `2·c·c'`, one slab of `k×k` per pair of codebooks.
     pairs: Buffer<f32>,
     whole: bool,
+    /// The codewords themselves, of local searches.
+    codewords: Option<Buffer<f32>>,
 }
 
 impl SumTables {
@@ -66,7 +69,8 @@ impl SumTables {
             }
         }
         let (center, norms) = (device.upload(&center)?, device.upload(&norms)?);
-        Ok(SumTables { device: device.clone(), m, k, center, centred: all, norms, pairs, whole })
+        let codewords = if whole { Some(device.upload(codebooks)?) } else { None };
+        Ok(SumTables { device: device.clone(), m, k, center, centred: all, norms, pairs, whole, codewords })
     }
 
     /// Rows at a time by the bytes that each takes.
@@ -88,8 +92,15 @@ impl SumTables {
     /// # Panics
     /// When lengths do not fit or `beam` is 0.
     pub fn beam(&self, rows: Rows<'_>, beam: usize, codes: &mut [u16]) -> Result<(), CudaError> {
+        assert!(codes.len() == rows.count() * self.m, "a code per row");
+        let found = self.device.room::<u16>(codes.len())?;
+        self.beam_to(rows, beam, &found)?;
+        found.read(0, codes)
+    }
+
+    fn beam_to(&self, rows: Rows<'_>, beam: usize, found: &Buffer<u16>) -> Result<(), CudaError> {
         let (m, k) = (self.m, self.k);
-        assert!(beam > 0 && codes.len() == rows.count() * m, "a beam, a code per row");
+        assert!(beam > 0 && found.len() >= rows.count() * m, "a beam, a code per row");
         let kept = (beam * m * 4).next_multiple_of(8) + 8 * beam;
         let scores = 4 * beam * k;
         let far = kept > KEPT_BYTES;
@@ -102,9 +113,8 @@ impl SumTables {
             false => Some(self.device.room::<f32>(blocks * per_block)?),
         };
         let mut unary = self.device.room(at_once.min(rows.count()) * m * k)?;
-        let found = self.device.room::<u16>(at_once.min(rows.count()) * m)?;
-        for (part, codes) in codes.chunks_mut(at_once * m).enumerate() {
-            let rows = rows.part(part * at_once, at_once);
+        for from in (0..rows.count()).step_by(at_once) {
+            let rows = rows.part(from, at_once);
             self.unary(rows, &mut unary)?;
             let blocks = if in_shared { rows.count() } else { rows.count().min(blocks) };
             let shared = ROOM + if far { 0 } else { kept } + if in_shared { scores } else { 0 };
@@ -113,9 +123,8 @@ impl SumTables {
             unsafe {
                 launch!(self.device, search_beam, launch;
                     &unary, &self.pairs, rows.n(), m as u32, k as u32, beam as u32, u32::from(self.whole),
-                    scratch.as_ref(), u32::from(far), &found)?;
+                    scratch.as_ref(), u32::from(far), found.at(from * m))?;
             }
-            found.read(0, codes)?;
         }
         Ok(())
     }
@@ -131,30 +140,71 @@ impl SumTables {
     pub fn improve(
         &self,
         rows: Rows<'_>,
-        (rounds, sweeps, thrown): (usize, usize, usize),
+        how: (usize, usize, usize),
         seed: u64,
         codes: &mut [u16],
     ) -> Result<(), CudaError> {
+        assert!(codes.len() == rows.count() * self.m, "a code per row");
+        assert!(codes.iter().all(|&c| usize::from(c) < self.k), "symbols name codewords");
+        let found = self.device.upload(codes)?;
+        self.improve_on(rows, how, seed, &found)?;
+        found.read(0, codes)
+    }
+
+    /// Symbols name codewords.
+    fn improve_on(
+        &self,
+        rows: Rows<'_>,
+        (rounds, sweeps, thrown): (usize, usize, usize),
+        seed: u64,
+        found: &Buffer<u16>,
+    ) -> Result<(), CudaError> {
         let (m, k) = (self.m, self.k);
-        assert!(self.whole && codes.len() == rows.count() * m, "whole tables, a code per row");
-        assert!(codes.iter().all(|&c| usize::from(c) < k), "symbols name codewords");
+        assert!(self.whole && found.len() >= rows.count() * m, "whole tables, a code per row");
         let at_once = self.at_once(4 * m * k)?;
         let mut unary = self.device.room(at_once.min(rows.count()) * m * k)?;
-        let mut found = self.device.room::<u16>(at_once.min(rows.count()) * m)?;
-        for (part, codes) in codes.chunks_mut(at_once * m).enumerate() {
-            let rows = rows.part(part * at_once, at_once);
+        for from in (0..rows.count()).step_by(at_once) {
+            let rows = rows.part(from, at_once);
             self.unary(rows, &mut unary)?;
-            found.write(0, codes)?;
             let launch =
                 Launch::of(rows.count(), THREADS).shared(8 * THREADS as usize + ROOM + (4 * m).next_multiple_of(8));
             // SAFETY: tables and rows are as long as the kernel reads them; symbols name codewords.
             unsafe {
                 launch!(self.device, search_locally, launch;
                     &unary, &self.pairs, rows.n(), m as u32, k as u32, rounds as u32, sweeps as u32, thrown as u32, seed,
-                    &found)?;
+                    found.at(from * m))?;
             }
-            found.read(0, codes)?;
         }
         Ok(())
+    }
+
+    /// The codes of [`SumTables::beam`], improved as by [`SumTables::improve`] where `local` says how and by which seed, each kept only if a
+    /// plain sum does not err more: `m` symbols per row, which stay on the device.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// When `beam` is 0, or tables are not whole where there is a local search.
+    pub fn search(
+        &self,
+        rows: Rows<'_>,
+        beam: usize,
+        local: Option<((usize, usize, usize), u64)>,
+    ) -> Result<Buffer<u16>, CudaError> {
+        let found = self.device.room::<u16>(rows.count() * self.m)?;
+        self.beam_to(rows, beam, &found)?;
+        if let (Some((how, seed)), Some(codewords)) = (local, &self.codewords) {
+            let mut before = self.device.room::<u16>(found.len())?;
+            before.copy_from(0, &found)?;
+            self.improve_on(rows, how, seed, &found)?;
+            // SAFETY: each row has its codes, whose symbols name codewords.
+            unsafe {
+                launch!(self.device, keep_nearer_sums, over(&self.device, rows.count());
+                    rows.start(), rows.stride(), rows.n(), rows.dim() as u32, codewords, self.m as u32, self.k as u32,
+                    &before, &found)?;
+            }
+        }
+        Ok(found)
     }
 }

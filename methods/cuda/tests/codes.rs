@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{Codebooks, Codes, FiniteScalars, Rows, UniformScalars, pack_symbols, unpack_symbols};
+use cuda::{Codebooks, Codes, FiniteScalars, LevelScalars, Rows, UniformScalars, pack_symbols, unpack_symbols};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -76,6 +76,72 @@ fn uniform_levels_are_those_of_a_loop() {
             assert_eq!(back.download().expect("reads"), expected, "{n}×{dim}, {bits} bits");
         }
     }
+}
+
+#[test]
+fn levels_are_those_that_thresholds_tell_apart() {
+    let Some((device, _alone)) = device() else { return };
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    // Levels of each list, components and number of symbols.
+    for (levels, width, positions) in [
+        (&[8usize, 6, 5][..], 3, 1),
+        (&[2], 1, 13),
+        (&[7, 5, 5, 5, 5], 5, 3),
+        (&[256, 256], 2, 9),
+        (&[3], 1, 17),
+        (&[4, 4, 4, 4, 4], 1, 10),
+        (&[2, 3, 3, 2], 2, 6),
+        (&[1, 4], 2, 3),
+    ] {
+        let alphabet = levels[..width].iter().product::<usize>();
+        let bits = alphabet.next_power_of_two().trailing_zeros().max(1);
+        let mut sorted = |count: usize| {
+            let mut values: Vec<f32> = (0..count).map(|_| rng.random_range(-40i32..40) as f32 / 16.0).collect();
+            values.sort_by(f32::total_cmp);
+            values
+        };
+        let thresholds: Vec<Vec<f32>> = levels.iter().map(|&l| sorted(l - 1)).collect();
+        let values: Vec<Vec<f32>> = levels.iter().map(|&l| sorted(l)).collect();
+        let scalars = LevelScalars::new(&device, &thresholds, &values, width, positions).expect("prepares");
+        let (dim, n) = (scalars.dim(), 60);
+        assert_eq!((dim, scalars.code_size()), (positions * width, (positions * bits as usize).div_ceil(8)));
+        // Many of them are thresholds themselves.
+        let mut rows: Vec<f32> = (0..n * dim).map(|_| rng.random_range(-45i32..45) as f32 / 16.0).collect();
+        for (x, odd) in rows.iter_mut().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 99.0, -99.0, -0.0]) {
+            *x = odd;
+        }
+        let on_device = device.upload(&rows).expect("uploads");
+        let mut codes = device.filled::<u8>(n * scalars.code_size(), 0xaa).expect("room");
+        scalars.encode(Rows::all(&on_device, dim), &mut codes).expect("encodes");
+        let mut symbols = device.filled::<u16>(n * positions, 0xff).expect("room");
+        unpack_symbols(Codes::all(&codes, scalars.code_size()), positions, bits, &mut symbols).expect("unpacks");
+        let symbols = symbols.download().expect("reads");
+        let mut back = device.filled::<f32>(n * dim, 0xff).expect("room");
+        assert_eq!(scalars.decode(Codes::all(&codes, scalars.code_size()), &mut back).expect("decodes"), 0);
+        let back = back.download().expect("reads");
+        for (row, (rows, back)) in rows.chunks_exact(dim).zip(back.chunks_exact(dim)).enumerate() {
+            for (position, &symbol) in symbols[row * positions..][..positions].iter().enumerate() {
+                let mut rest = usize::from(symbol);
+                for j in position * width..(position + 1) * width {
+                    let list = j % levels.len();
+                    let digit = rest % levels[list];
+                    rest /= levels[list];
+                    assert_eq!(digit, thresholds[list].iter().filter(|&&t| t <= rows[j]).count(), "{levels:?}");
+                    assert_eq!(back[j], values[list][digit], "{levels:?}");
+                }
+                assert_eq!(rest, 0, "symbols stay below {alphabet}");
+            }
+        }
+    }
+    // Six values take three bits, of which two are of no value.
+    let (thresholds, values) = ([vec![0.0], vec![0.0, 1.0]], [vec![-1.0, 0.0], vec![-1.0, 0.0, 1.0]]);
+    let scalars = LevelScalars::new(&device, &thresholds, &values, 2, 3).expect("prepares");
+    let codes = device.upload(&plain_pack(&[5, 6, 7], 3)).expect("uploads");
+    let mut back = device.filled::<f32>(6, 0).expect("room");
+    assert_eq!(scalars.decode(Codes::all(&codes, 2), &mut back).expect("decodes"), 2);
+    let back = back.download().expect("reads");
+    assert_eq!(back[..2], [0.0, 1.0]);
+    assert!(back[2..].iter().all(|x| x.is_nan()));
 }
 
 #[test]
