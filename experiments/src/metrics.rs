@@ -13,11 +13,12 @@ mod utilization;
 
 use crate::facts::Truth;
 use crate::pictures;
-use crate::search::CodeSearch;
+use crate::search::code_search;
 use cpu::Neighbor;
 use datasets::Dataset;
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
+use methods::search::codes::CodeSearch;
 use methods::{Backend, MethodError, ParamError, Quantizer};
 use ndarray::Array2;
 use record::{DatasetFacts, Measured};
@@ -174,7 +175,7 @@ impl<'a> Subject<'a> {
 
     /// Search over the codes. To build it may lay them out or take them to a device: [`Subject::found`] has what is shared.
     pub fn search(&self) -> CodeSearch<'a> {
-        CodeSearch::new(self.quantizer, self.codes, self.data.metric, self.backend)
+        code_search(self.quantizer, self.codes, self.data.metric)
     }
 
     /// Symbol counts, computed on first use; None for a method without symbols.

@@ -1,36 +1,35 @@
 //! The few coarse operations that a method does its heavy work with, on matrices that may live on a device.
 //!
-//! A method is written once over [`Backend`] and runs wherever one exists. A tuned kernel becomes one more operation
-//! with a CPU reference beside it, never a second copy of a method.
+//! A method is written once over [`Backend`] and runs wherever one exists. Every operation exists on every backend; that of
+//! [`CpuBackend`] is the reference. Operations are of arithmetic (nearest codewords, thresholds, products, sums), not of methods. What one
+//! of them gives stays where it is until it is asked for: rows are uploaded once, and only codes come back.
 
 mod cpu_backend;
+mod cpu_codes;
+mod cpu_network;
 mod cpu_sums;
 mod cuda_backend;
+mod cuda_codes;
+mod error;
+mod matrix;
 
 pub use cpu_backend::CpuBackend;
+pub(crate) use cpu_codes::largest;
+pub(crate) use cpu_network::Network as PlainNetwork;
+pub(crate) use cpu_sums::{keep_what_errs_less, squared_error};
 pub use cuda_backend::CudaBackend;
+pub use error::{BackendError, Unavailable};
+pub use matrix::{CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
 
 use crate::algorithms::moments::sum;
-use crate::algorithms::rotation;
 use crate::search::scan::{BitQuery, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{Isa, ScanTables};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use thiserror::Error;
-
-/// Why a device cannot be used, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{reason}")]
-pub struct Unavailable {
-    /// What is missing.
-    pub reason: String,
-    /// What to do.
-    pub help: String,
-}
 
 /// What a process computes on, chosen where it starts and passed down from there: nothing below looks around by itself.
 #[derive(Clone, Debug)]
@@ -66,71 +65,6 @@ impl Devices {
                 Err(Unavailable { reason: format!("`{other}` is no device"), help: "use cpu, cuda or auto".into() })
             }
         }
-    }
-}
-
-/// An immutable row-major f32 matrix wherever its backend keeps matrices, or a window of columns of one.
-#[derive(Clone)]
-pub struct DeviceMatrix {
-    storage: Arc<dyn Any + Send + Sync>,
-    rows: usize,
-    stride: usize,
-    columns: Range<usize>,
-}
-
-impl DeviceMatrix {
-    /// Wraps a backend's storage of `rows×columns` values; for implementors of [`Backend`].
-    pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, rows: usize, columns: usize) -> DeviceMatrix {
-        DeviceMatrix { storage, rows, stride: columns, columns: 0..columns }
-    }
-
-    /// The storage, for the backend that made it.
-    pub fn storage<T: 'static>(&self) -> Option<&T> {
-        self.storage.downcast_ref()
-    }
-
-    /// Number of rows.
-    pub fn nrows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns of this window.
-    pub fn ncols(&self) -> usize {
-        self.columns.len()
-    }
-
-    /// Distance between the starts of two rows, in values.
-    pub fn stride(&self) -> usize {
-        self.stride
-    }
-
-    /// First column of the window in its storage.
-    pub fn first_column(&self) -> usize {
-        self.columns.start
-    }
-
-    /// Every `step`-th row from the first on; shares the storage.
-    ///
-    /// # Panics
-    /// When `step` is 0.
-    pub fn every(&self, step: usize) -> DeviceMatrix {
-        DeviceMatrix { rows: self.rows.div_ceil(step), stride: self.stride * step, ..self.clone() }
-    }
-
-    /// A window of this window's columns; shares the storage.
-    ///
-    /// # Panics
-    /// When the range reaches past the last column.
-    pub fn columns(&self, range: Range<usize>) -> DeviceMatrix {
-        assert!(range.start <= range.end && range.end <= self.ncols(), "columns {range:?} of {}", self.ncols());
-        let start = self.columns.start;
-        DeviceMatrix { columns: start + range.start..start + range.end, ..self.clone() }
-    }
-}
-
-impl fmt::Debug for DeviceMatrix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeviceMatrix({}×{})", self.rows, self.ncols())
     }
 }
 
@@ -189,6 +123,17 @@ pub struct CellSums {
     pub counts: Vec<usize>,
 }
 
+/// How a code of several symbols is searched for, whose codewords add up to the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SumCoding {
+    /// Partial codes that the beam search keeps.
+    pub beam: usize,
+    /// Rounds and seed of a local search behind it, if there is one.
+    pub local: Option<(usize, u64)>,
+    /// Bits of each symbol, packed least significant first.
+    pub bits: u8,
+}
+
 /// Searches for the sum of codewords, one from each of `m` codebooks, that is nearest to a row. What is found for a row does
 /// not depend on the rows beside it.
 pub trait SumSearch: Send + Sync {
@@ -196,30 +141,45 @@ pub trait SumSearch: Send + Sync {
     ///
     /// # Errors
     /// A device failure.
-    fn beam(&self, rows: ArrayView2<'_, f32>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError>;
+    fn beam(&self, rows: &DeviceMatrix<'_>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError>;
 
     /// Improves codes by `rounds` of iterated local search; none becomes worse. The random numbers of a row depend on `seed`
     /// and its code alone.
     ///
     /// # Errors
     /// A device failure, or a search that was not prepared for this.
-    fn improve(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        rounds: usize,
-        seed: u64,
-        codes: &mut [u16],
-    ) -> Result<(), MethodError>;
+    fn improve(&self, rows: &DeviceMatrix<'_>, rounds: usize, seed: u64, codes: &mut [u16]) -> Result<(), MethodError>;
+
+    /// Both in turn, to packed codes. Of the two codes of a row that which errs less by a plain sum is kept: tables round on the scale of
+    /// the rows, which may be coarser than what their last codewords decide.
+    ///
+    /// # Errors
+    /// A device failure, or a search that was not prepared for this.
+    fn encode(&self, rows: &DeviceMatrix<'_>, how: SumCoding, codes: &mut CodeRoom<'_>) -> Result<(), MethodError>;
 }
 
-/// Finds a symbol for each group of components, of which all have the same number: that of the nearest codeword, or of the largest logit.
-pub trait GroupSearch: Send + Sync {
-    /// Writes the codes of rows, a symbol of `bits` bits for each group, packed least significant first.
+/// Codes rows. What is found for a row does not depend on the rows beside it.
+pub trait RowEncoder: Send + Sync {
+    /// Writes the code of each row.
     ///
     /// # Errors
     /// A device failure.
-    fn encode(&self, rows: ArrayView2<'_, f32>, bits: u8, codes: &mut [u8]) -> Result<(), MethodError>;
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError>;
 }
+
+/// Decodes codes.
+pub trait CodeDecoder: Send + Sync {
+    /// Writes the row of each code.
+    ///
+    /// # Errors
+    /// A symbol outside its alphabet; a device failure.
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
+}
+
+/// Codes components one by one, and decodes them.
+pub trait ScalarCoder: RowEncoder + CodeDecoder {}
+
+impl<T: RowEncoder + CodeDecoder> ScalarCoder for T {}
 
 /// `x·weights + bias`, as a backend is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -248,11 +208,34 @@ pub enum BranchLayer<'a> {
 
 /// A map of rows to rows that a backend has prepared.
 pub trait RowMap: Send + Sync {
-    /// The images of rows.
+    /// Columns of an image.
+    fn outputs(&self) -> usize;
+
+    /// Bytes of a device's memory that a row takes on its way, beside itself and its image.
+    fn bytes_per_row(&self) -> usize {
+        0
+    }
+
+    /// Writes the image of each row. It does not depend on the rows beside it.
     ///
     /// # Errors
     /// A device failure.
-    fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError>;
+    fn apply(&self, rows: &DeviceMatrix<'_>, images: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
+}
+
+/// A centre and a factor that a backend has prepared.
+pub trait RowScale: Send + Sync {
+    /// `(x − centre)·factor` of every row.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn forward(&self, rows: &DeviceMatrix<'_>) -> Result<DeviceMatrix<'static>, MethodError>;
+
+    /// `x·back + centre` of every row, in place.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn back(&self, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 }
 
 /// What a backend has prepared, or prepares now; a failure is tried again the next time.
@@ -280,6 +263,28 @@ pub struct UniformGrid {
     pub bits: u8,
 }
 
+/// A few levels for each component, told apart by thresholds: the digit of a component is the number of its thresholds that are at most
+/// `x` (0 for NaN), and each digit has a value. `width` consecutive components make one symbol, `Σ_j digit_j·Π_{i<j} levels_i`; all symbols
+/// have the same alphabet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LevelGrid {
+    /// Ascending, one less than there are values; component `j` has the list of number `j` modulo their number, a multiple of `width`.
+    pub thresholds: Vec<Vec<f32>>,
+    /// What each digit stands for.
+    pub values: Vec<Vec<f32>>,
+    /// Components of a symbol.
+    pub width: usize,
+    /// Symbols of a code, packed least significant first.
+    pub symbols: usize,
+}
+
+impl LevelGrid {
+    /// Values of a symbol.
+    pub fn alphabet(&self) -> usize {
+        self.values.iter().take(self.width).map(Vec::len).product()
+    }
+}
+
 /// How the codewords of a code make a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
@@ -287,6 +292,14 @@ pub enum Join {
     Beside,
     /// As their sum.
     Added,
+}
+
+/// Partial codes that a beam search goes on with: for each group of rows the best continuations, and what they leave.
+pub struct Continuations {
+    /// `‖x_b − c‖²` and `b·K + c` of a row `x_b` of the group and a codeword `c`, nearest first, ties by that number.
+    pub chosen: Vec<Neighbor>,
+    /// `x_b − c` of each.
+    pub residuals: DeviceMatrix<'static>,
 }
 
 /// Codes that a backend holds, to be scanned for many queries.
@@ -318,12 +331,21 @@ pub trait RowSearch: Send + Sync {
     /// Where it does not find so many.
     fn nearest_rows(
         &self,
-        base: ArrayView2<'_, f32>,
-        queries: ArrayView2<'_, f32>,
+        base: &DeviceMatrix<'_>,
+        queries: &DeviceMatrix<'_>,
         metric: Metric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 }
+
+/// Fills memory of the host.
+pub type Fill<'f, T> = &'f mut dyn FnMut(&mut [T]) -> Result<(), MethodError>;
+
+/// Writes rows on a backend.
+pub type WriteRows<'f> = &'f mut dyn FnMut(&mut MatrixRoom<'_>) -> Result<(), MethodError>;
+
+/// Writes codes on a backend.
+pub type WriteCodes<'f> = &'f mut dyn FnMut(&mut CodeRoom<'_>) -> Result<(), MethodError>;
 
 /// A place to compute. Results do not depend on the number of threads.
 pub trait Backend: Send + Sync + fmt::Debug {
@@ -343,25 +365,30 @@ pub trait Backend: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Copies rows to the backend.
+    /// Rows that there is room for beside what is held, each with so many bytes.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn rows_at_once(&self, bytes_per_row: usize) -> Result<usize, MethodError>;
+
+    /// Takes rows to the backend. Where that is the host, they are borrowed if they lie one after the other; others are copied, since
+    /// kernels read rows at equal distances.
     ///
     /// # Errors
     /// Out of device memory.
-    fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError>;
+    fn upload<'a>(&self, rows: ArrayView2<'a, f32>) -> Result<DeviceMatrix<'a>, MethodError>;
 
     /// Hands a matrix over, without a copy where that is possible.
     ///
     /// # Errors
     /// Out of device memory.
-    fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix, MethodError> {
-        self.upload(rows.view())
-    }
+    fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix<'static>, MethodError>;
 
-    /// Copies a matrix back.
+    /// The rows on the host, borrowed where they are there.
     ///
     /// # Errors
     /// A device failure.
-    fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError>;
+    fn download<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> Result<CowArray<'m, f32, Ix2>, MethodError>;
 
     /// Copies some rows of a matrix back, by their numbers.
     ///
@@ -370,19 +397,64 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ///
     /// # Panics
     /// When there is no such row.
-    fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError>;
+    fn rows_at(&self, matrix: &DeviceMatrix<'_>, numbers: &[usize]) -> Result<Array2<f32>, MethodError>;
+
+    /// Takes codes of `size` bytes each to the backend; borrowed where that is the host.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// When they are not whole.
+    fn upload_codes<'a>(&self, codes: &'a [u8], size: usize) -> Result<DeviceCodes<'a>, MethodError>;
+
+    /// The bytes of codes on the host, borrowed where they are there.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn download_codes<'c>(&self, codes: &'c DeviceCodes<'_>) -> Result<Cow<'c, [u8]>, MethodError>;
+
+    /// Room for `rows×columns` values.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn room(&self, rows: usize, columns: usize) -> Result<MatrixRoom<'static>, MethodError>;
+
+    /// Writes rows that end up in `host`, one after the other; without a copy where the backend works on the host.
+    ///
+    /// # Errors
+    /// A device failure; what `write` reports.
+    fn write_rows(&self, host: &mut [f32], columns: usize, write: WriteRows<'_>) -> Result<(), MethodError>;
+
+    /// Writes codes that end up in `host`, one after the other; without a copy where the backend works on the host.
+    ///
+    /// # Errors
+    /// A device failure; what `write` reports.
+    fn write_codes(&self, host: &mut [u8], size: usize, write: WriteCodes<'_>) -> Result<(), MethodError>;
+
+    /// Has rows filled on the host, for what only the host computes.
+    ///
+    /// # Errors
+    /// A device failure; what `fill` reports.
+    fn fill_rows(&self, rows: &mut MatrixRoom<'_>, fill: Fill<'_, f32>) -> Result<(), MethodError>;
+
+    /// Has codes filled on the host, for what only the host computes.
+    ///
+    /// # Errors
+    /// A device failure; what `fill` reports.
+    fn fill_codes(&self, codes: &mut CodeRoom<'_>, fill: Fill<'_, u8>) -> Result<(), MethodError>;
 
     /// For each row `x` the codeword `c` that minimizes `‖x−c‖²`.
     ///
     /// # Errors
     /// A device failure.
-    fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError>;
+    fn assign(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError>;
 
     /// [`Backend::assign`], of which the result stays where the rows are.
     ///
     /// # Errors
     /// A device failure.
-    fn assigned(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assigned, MethodError> {
+    fn assigned(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Assigned, MethodError> {
         let assignment = self.assign(rows, codebook)?;
         let mean = assignment.mean();
         Ok(Assigned::from_storage(Arc::new(assignment), mean))
@@ -403,7 +475,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// A device failure.
-    fn assigned_cell_sums(&self, rows: &DeviceMatrix, assigned: &Assigned, k: usize) -> Result<CellSums, MethodError> {
+    fn assigned_cell_sums(
+        &self,
+        rows: &DeviceMatrix<'_>,
+        assigned: &Assigned,
+        k: usize,
+    ) -> Result<CellSums, MethodError> {
         self.cell_sums(rows, &assigned.storage::<Assignment>().nearest, k)
     }
 
@@ -418,7 +495,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// When there is no row `first`.
     fn spread_rows(
         &self,
-        rows: &DeviceMatrix,
+        rows: &DeviceMatrix<'_>,
         first: usize,
         points: &[f64],
         cancel: &Cancel,
@@ -428,50 +505,39 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// A device failure.
-    fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
+    fn nearest(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
 
-    /// Prepares codebooks of one shape and at most 2^16 codewords to code rows by.
-    ///
-    /// # Errors
-    /// Out of device memory.
-    fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError>;
-
-    /// Prepares linear maps of groups of components to code rows by: the symbol of a group is the output that is largest. Nothing where
-    /// the caller's own loop is to be used.
-    ///
-    /// # Errors
-    /// Out of device memory.
-    fn logit_search(&self, maps: &[AffineMap<'_>]) -> Result<Option<Box<dyn GroupSearch>>, MethodError> {
-        let _ = maps;
-        Ok(None)
-    }
-
-    /// Prepares `x·A + b + branch(x)` to be computed of many rows; nothing where the caller's own loop is to be used.
-    ///
-    /// # Errors
-    /// Out of device memory.
-    fn network(
-        &self,
-        straight: AffineMap<'_>,
-        branch: &[BranchLayer<'_>],
-    ) -> Result<Option<Box<dyn RowMap>>, MethodError> {
-        let _ = (straight, branch);
-        Ok(None)
-    }
-
-    /// For each `group` of consecutive rows the `count` pairs of a row `x_b` of the group and a codeword `c` with the least
-    /// `‖x_b−c‖²`, nearest first, ties by id; `rows/group · min(count, group·K)` in all. The id is `b·K + c`, the score
-    /// that squared distance.
+    /// Sums the rows of each of `k` cells.
     ///
     /// # Errors
     /// A device failure.
-    fn nearest_of_groups(
+    fn cell_sums(&self, rows: &DeviceMatrix<'_>, nearest: &[u32], k: usize) -> Result<CellSums, MethodError>;
+
+    /// [`Backend::cell_sums`] of the cells that [`Backend::nearest`] finds, which need not leave the device in between.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest_cell_sums(
         &self,
-        rows: &DeviceMatrix,
+        rows: &DeviceMatrix<'_>,
+        codebook: ArrayView2<'_, f32>,
+    ) -> Result<CellSums, MethodError> {
+        let nearest = self.nearest(rows, codebook)?;
+        self.cell_sums(rows, &nearest, codebook.nrows())
+    }
+
+    /// For each `group` of consecutive rows the `min(count, group·K)` pairs of a row of the group and a codeword that are nearest to each
+    /// other, and what the codewords leave of the rows.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn continuations(
+        &self,
+        rows: &DeviceMatrix<'_>,
         group: usize,
         codebook: ArrayView2<'_, f32>,
         count: usize,
-    ) -> Result<Vec<Neighbor>, MethodError>;
+    ) -> Result<Continuations, MethodError>;
 
     /// Prepares searches over sums of codewords, one from each codebook; `local` ones too if asked for.
     ///
@@ -479,69 +545,61 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Out of device memory.
     fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError>;
 
-    /// `rows · matrix`.
+    /// Prepares codebooks of one shape to code rows by: the symbol of each group of components, of `bits` bits, is that of its nearest
+    /// codeword.
     ///
     /// # Errors
-    /// A device failure.
-    fn multiply(&self, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
-        Ok(rotation::multiply(self.isa(), rows, matrix))
-    }
+    /// Out of device memory.
+    fn group_search(&self, codebooks: &[Array2<f32>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError>;
 
-    /// Writes the codes of rows on a uniform grid, `clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, packed least significant first.
-    /// Whether it did: where nothing is gained, the caller's own loop is to be used.
+    /// Prepares linear maps of groups of components to code rows by: the symbol of a group, of `bits` bits, is the output that is largest.
     ///
     /// # Errors
-    /// A device failure.
-    fn encode_uniform(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        grid: &UniformGrid,
-        codes: &mut [u8],
-    ) -> Result<bool, MethodError> {
-        let _ = (rows, grid, codes);
-        Ok(false)
-    }
+    /// Out of device memory.
+    fn logit_search(&self, maps: &[AffineMap<'_>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError>;
 
-    /// Writes `offset_j + step_j·symbol` of such codes, row by row. Whether it did.
+    /// Prepares codebooks of one shape to decode by, one for each symbol of `bits` bits.
     ///
     /// # Errors
-    /// A device failure.
-    fn decode_uniform(&self, codes: &[u8], grid: &UniformGrid, rows: &mut [f32]) -> Result<bool, MethodError> {
-        let _ = (codes, grid, rows);
-        Ok(false)
-    }
+    /// Out of device memory.
+    fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError>;
 
-    /// Writes the codes of rows of `groups` groups on the grid of finite scalar quantization (see [`crate::learned::fsq`]). Whether it did.
+    /// Prepares a uniform grid: `symbol = clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, where `0/0` is 0, and back
+    /// `offset_j + step_j·symbol`; packed least significant first.
     ///
     /// # Errors
-    /// A device failure.
-    fn encode_finite(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        levels: &[usize],
-        groups: usize,
-        codes: &mut [u8],
-    ) -> Result<bool, MethodError> {
-        let _ = (rows, levels, groups, codes);
-        Ok(false)
-    }
+    /// Out of device memory.
+    fn uniform(&self, grid: &UniformGrid) -> Result<Box<dyn ScalarCoder>, MethodError>;
 
-    /// Writes the codewords that codes select, of one codebook for each symbol of `bits` bits, row by row. Whether it did; not where a
-    /// symbol names no codeword.
+    /// Prepares levels told apart by thresholds.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn levels(&self, grid: &LevelGrid) -> Result<Box<dyn ScalarCoder>, MethodError>;
+
+    /// Prepares `x·A` for many rows `x`.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn product(&self, matrix: ArrayView2<'_, f32>) -> Result<Box<dyn RowMap>, MethodError>;
+
+    /// Prepares `x·A + b + branch(x)` for many rows `x`.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn network(&self, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Result<Box<dyn RowMap>, MethodError>;
+
+    /// Prepares `(x − centre)·factor` for many rows `x`, and its counterpart `x·back + centre`.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    fn scale(&self, centre: &[f32], factor: f32, back: f32) -> Result<Box<dyn RowScale>, MethodError>;
+
+    /// Copies rows to room of their shape.
     ///
     /// # Errors
     /// A device failure.
-    fn decode_codewords(
-        &self,
-        codes: &[u8],
-        bits: u8,
-        codebooks: &[Array2<f32>],
-        join: Join,
-        rows: &mut [f32],
-    ) -> Result<bool, MethodError> {
-        let _ = (codes, bits, codebooks, join, rows);
-        Ok(false)
-    }
+    fn copy(&self, rows: &DeviceMatrix<'_>, to: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 
     /// Holds codes for scans; nothing where the processor's own scan is to be used.
     ///
@@ -555,21 +613,6 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Finds nearest rows; nothing where the processor's own search is to be used.
     fn row_search(&self) -> Option<Box<dyn RowSearch>> {
         None
-    }
-
-    /// Sums the rows of each of `k` cells.
-    ///
-    /// # Errors
-    /// A device failure.
-    fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError>;
-
-    /// [`Backend::cell_sums`] of the cells that [`Backend::nearest`] finds, which need not leave the device in between.
-    ///
-    /// # Errors
-    /// A device failure.
-    fn nearest_cell_sums(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<CellSums, MethodError> {
-        let nearest = self.nearest(rows, codebook)?;
-        self.cell_sums(rows, &nearest, codebook.nrows())
     }
 
     /// Waits until all work handed over has finished.

@@ -44,8 +44,8 @@ pub mod search;
 pub mod steps;
 pub mod transform;
 
-pub use backend::{Backend, DeviceMatrix};
-pub use contract::batch::row_major;
+pub use backend::{Backend, BackendError, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
+pub use contract::batch::{decode_rows, encode_rows, row_major};
 pub use contract::context::{Cancel, Context, Drawer, Stream, Streams};
 pub use contract::curve::{Course, Curve, CurvePoint, Seen};
 pub use contract::error::MethodError;
@@ -116,17 +116,47 @@ pub trait Quantizer: Send + Sync {
     /// Bytes shared by all vectors: codebooks, levels, rotations, networks.
     fn model_size(&self) -> usize;
 
-    /// Encodes `rows` (`n×dim`) to `codes` (`n·code_size` bytes).
-    ///
-    /// # Errors
-    /// Mismatched shapes; a backend failure.
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError>;
+    /// Where it computes.
+    fn backend(&self) -> &dyn Backend;
 
-    /// Decodes `codes` (`n·code_size` bytes) to `rows` (`n×dim`).
+    /// Rows that it takes at a time, at most, where what it holds of each on the way is large.
+    fn rows_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Bytes of a device's memory that a row takes on its way, beside itself and its code.
+    fn bytes_per_row(&self) -> usize {
+        0
+    }
+
+    /// Writes the code of each row, on the backend. There is a code of `code_size` bytes per row of `dim` components; the caller hands over
+    /// no more than [`Quantizer::rows_at_once`].
     ///
     /// # Errors
-    /// Mismatched shapes; a symbol outside its alphabet.
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError>;
+    /// A backend failure.
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError>;
+
+    /// Writes the row of each code, on the backend, as [`Quantizer::encode`] does.
+    ///
+    /// # Errors
+    /// A symbol outside its alphabet; a backend failure.
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
+
+    /// Encodes `rows` (`n×dim`) to `codes` (`n·code_size` bytes) on the host, by way of the backend.
+    ///
+    /// # Errors
+    /// Shapes that do not fit together; a backend failure.
+    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
+        contract::batch::encode_into(self, rows, codes)
+    }
+
+    /// Decodes `codes` (`n·code_size` bytes) to `rows` (`n×dim`) on the host, by way of the backend.
+    ///
+    /// # Errors
+    /// Shapes that do not fit together; a symbol outside its alphabet; a backend failure.
+    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+        contract::batch::decode_into(self, codes, rows)
+    }
 
     /// Search over codes without decoding them; None if the method has no such search for `metric`.
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {

@@ -3,7 +3,7 @@
 
 use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::{balanced_axes, random};
-use crate::backend::Backend;
+use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale, prepared};
 use crate::contract::state::{State, StateError};
 use crate::product::opq::{self, Opq};
 use crate::product::pq;
@@ -11,14 +11,14 @@ use crate::registry::params_of;
 use crate::search::scan::CodeLayout;
 use crate::{
     Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,
-    Symbols, check_batch, check_train,
+    Symbols, check_train,
 };
 use cpu::ScanTables;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The key that any method's parameters may hold.
 pub const KEY: &str = "transform";
@@ -166,10 +166,14 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
-    pub(crate) fn forward(&self, rows: ArrayView2<'_, f32>, backend: &dyn Backend) -> Result<Array2<f32>, MethodError> {
-        let centred = self.mean.as_ref().map(|mean| &rows - &ArrayView1::from(mean));
-        let rows = centred.as_ref().map_or(rows, |rows| rows.view());
-        self.axes.as_ref().map_or_else(|| Ok(rows.to_owned()), |axes| backend.multiply(rows, axes.view()))
+    /// The map and its inverse, as a backend has prepared them.
+    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<AffineOnBackend, MethodError> {
+        let centre = self.mean.as_ref().map(|mean| backend.scale(mean, 1.0, 1.0)).transpose()?;
+        let axes = match &self.axes {
+            Some(axes) => Some([backend.product(axes.view())?, backend.product(axes.t())?]),
+            None => None,
+        };
+        Ok(AffineOnBackend { centre, axes })
     }
 
     /// From what [`Affine::save`] put down, of a mean and axes those that there are.
@@ -199,6 +203,31 @@ impl Affine {
         if let Some(axes) = &self.axes {
             state.put_matrix("transform axes", axes.view());
         }
+    }
+}
+
+/// An [`Affine`] on a backend.
+pub(crate) struct AffineOnBackend {
+    centre: Option<Box<dyn RowScale>>,
+    /// The products with the axes and with their transpose.
+    axes: Option<[Box<dyn RowMap>; 2]>,
+}
+
+impl AffineOnBackend {
+    /// Rows behind the transform.
+    pub(crate) fn forward<'a>(
+        &self,
+        rows: &DeviceMatrix<'a>,
+        backend: &dyn Backend,
+    ) -> Result<DeviceMatrix<'a>, MethodError> {
+        let centred = match &self.centre {
+            Some(centre) => centre.forward(rows)?,
+            None => rows.clone(),
+        };
+        let Some([forward, _]) = &self.axes else { return Ok(centred) };
+        let mut turned = backend.room(rows.nrows(), forward.outputs())?;
+        forward.apply(&centred, &mut turned)?;
+        Ok(turned.into_matrix())
     }
 }
 
@@ -250,7 +279,9 @@ impl Method for Transformed {
         check_train(train, cx)?;
         self.check(train.ncols())?;
         let affine = self.transform.fit(train, &cx.for_transform())?;
-        let rows = affine.forward(train, &*cx.backend)?;
+        let backend = &*cx.backend;
+        let rows = affine.on(backend)?.forward(&backend.upload(train)?, backend)?;
+        let rows = backend.download(&rows)?;
         if rows.iter().any(|v| !v.is_finite()) {
             let magnitude = train.iter().fold(0f32, |m, v| m.max(v.abs()));
             return Err(MethodError::Overflow { what: "the transform of a training row", magnitude });
@@ -272,6 +303,8 @@ pub(crate) struct TransformedQuantizer {
     affine: Affine,
     inner: Box<dyn Quantizer>,
     backend: Arc<dyn Backend>,
+    /// Once rows have been coded.
+    on_backend: OnceLock<AffineOnBackend>,
 }
 
 impl TransformedQuantizer {
@@ -281,7 +314,11 @@ impl TransformedQuantizer {
         inner: Box<dyn Quantizer>,
         backend: Arc<dyn Backend>,
     ) -> TransformedQuantizer {
-        TransformedQuantizer { dim, affine, inner, backend }
+        TransformedQuantizer { dim, affine, inner, backend, on_backend: OnceLock::new() }
+    }
+
+    fn affine_on_backend(&self) -> Result<&AffineOnBackend, MethodError> {
+        prepared(&self.on_backend, || self.affine.on(&*self.backend))
     }
 }
 
@@ -299,23 +336,36 @@ impl Quantizer for TransformedQuantizer {
         4 * values + self.inner.model_size()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        check_batch(self.dim, self.code_size(), rows.dim(), codes.len())?;
-        self.inner.encode_into(self.affine.forward(rows, &*self.backend)?.view(), codes)
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        check_batch(self.dim, self.code_size(), rows.dim(), codes.len())?;
-        let mut decoded = Array2::zeros((rows.nrows(), self.inner.dim()));
-        self.inner.decode_into(codes, decoded.view_mut())?;
-        match &self.affine.axes {
-            Some(axes) => rows.assign(&self.backend.multiply(decoded.view(), axes.t())?),
-            None => rows.assign(&decoded),
+    fn rows_at_once(&self) -> usize {
+        self.inner.rows_at_once()
+    }
+
+    fn bytes_per_row(&self) -> usize {
+        4 * (self.dim + self.inner.dim()) + self.inner.bytes_per_row()
+    }
+
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        self.inner.encode(&self.affine_on_backend()?.forward(rows, &*self.backend)?, codes)
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let AffineOnBackend { centre, axes } = self.affine_on_backend()?;
+        match axes {
+            Some([_, back]) => {
+                let mut decoded = self.backend.room(rows.nrows(), self.inner.dim())?;
+                self.inner.decode(codes, &mut decoded)?;
+                back.apply(&decoded.into_matrix(), rows)?;
+            }
+            None => self.inner.decode(codes, rows)?,
         }
-        if let Some(mean) = &self.affine.mean {
-            rows += &ArrayView1::from(mean);
+        match centre {
+            Some(centre) => centre.back(rows),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {

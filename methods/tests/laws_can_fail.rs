@@ -1,10 +1,16 @@
 //! The laws are no formality: where a step of an algorithm is wrong, they say so.
 
+use cpu::Isa;
 use methods::additive::rvq::Rvq;
-use methods::backend::{Assignment, Backend, CellSums, CpuBackend, DeviceMatrix, GroupSearch, SumSearch};
+use methods::backend::{
+    AffineMap, Assignment, Backend, BranchLayer, CellSums, CodeDecoder, CodeRoom, Continuations, CpuBackend,
+    DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale, ScalarCoder, SumSearch,
+    UniformGrid, WriteCodes, WriteRows,
+};
 use methods::laws::{Bench, gaussian, training_distortion_never_grows};
-use methods::{Cancel, Context, Method, MethodError, Neighbor, Seen};
-use ndarray::{Array2, ArrayView2};
+use methods::{Cancel, Context, Method, MethodError, Seen};
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,33 +19,74 @@ use std::sync::Arc;
 struct Misled(CpuBackend);
 
 impl Backend for Misled {
-    fn isa(&self) -> cpu::Isa {
-        self.0.isa()
+    fn cell_sums(&self, rows: &DeviceMatrix<'_>, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
+        let CellSums { sums, counts } = self.0.cell_sums(rows, nearest, k)?;
+        Ok(CellSums { sums: sums * 1.5, counts })
     }
 
     fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError> {
+    fn isa(&self) -> Isa {
+        self.0.isa()
+    }
+
+    fn rows_at_once(&self, bytes_per_row: usize) -> Result<usize, MethodError> {
+        self.0.rows_at_once(bytes_per_row)
+    }
+
+    fn upload<'a>(&self, rows: ArrayView2<'a, f32>) -> Result<DeviceMatrix<'a>, MethodError> {
         self.0.upload(rows)
     }
 
-    fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError> {
+    fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix<'static>, MethodError> {
+        self.0.upload_owned(rows)
+    }
+
+    fn download<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> Result<CowArray<'m, f32, Ix2>, MethodError> {
         self.0.download(matrix)
     }
 
-    fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
+    fn rows_at(&self, matrix: &DeviceMatrix<'_>, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
         self.0.rows_at(matrix, numbers)
     }
 
-    fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
+    fn upload_codes<'a>(&self, codes: &'a [u8], size: usize) -> Result<DeviceCodes<'a>, MethodError> {
+        self.0.upload_codes(codes, size)
+    }
+
+    fn download_codes<'c>(&self, codes: &'c DeviceCodes<'_>) -> Result<Cow<'c, [u8]>, MethodError> {
+        self.0.download_codes(codes)
+    }
+
+    fn room(&self, rows: usize, columns: usize) -> Result<MatrixRoom<'static>, MethodError> {
+        self.0.room(rows, columns)
+    }
+
+    fn write_rows(&self, host: &mut [f32], columns: usize, write: WriteRows<'_>) -> Result<(), MethodError> {
+        self.0.write_rows(host, columns, write)
+    }
+
+    fn write_codes(&self, host: &mut [u8], size: usize, write: WriteCodes<'_>) -> Result<(), MethodError> {
+        self.0.write_codes(host, size, write)
+    }
+
+    fn fill_rows(&self, rows: &mut MatrixRoom<'_>, fill: Fill<'_, f32>) -> Result<(), MethodError> {
+        self.0.fill_rows(rows, fill)
+    }
+
+    fn fill_codes(&self, codes: &mut CodeRoom<'_>, fill: Fill<'_, u8>) -> Result<(), MethodError> {
+        self.0.fill_codes(codes, fill)
+    }
+
+    fn assign(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
         self.0.assign(rows, codebook)
     }
 
     fn spread_rows(
         &self,
-        rows: &DeviceMatrix,
+        rows: &DeviceMatrix<'_>,
         first: usize,
         points: &[f64],
         cancel: &Cancel,
@@ -47,31 +94,58 @@ impl Backend for Misled {
         self.0.spread_rows(rows, first, points, cancel)
     }
 
-    fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
+    fn nearest(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
         self.0.nearest(rows, codebook)
     }
 
-    fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError> {
-        self.0.group_search(codebooks)
-    }
-
-    fn nearest_of_groups(
+    fn continuations(
         &self,
-        rows: &DeviceMatrix,
+        rows: &DeviceMatrix<'_>,
         group: usize,
         codebook: ArrayView2<'_, f32>,
         count: usize,
-    ) -> Result<Vec<Neighbor>, MethodError> {
-        self.0.nearest_of_groups(rows, group, codebook, count)
+    ) -> Result<Continuations, MethodError> {
+        self.0.continuations(rows, group, codebook, count)
     }
 
     fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError> {
         self.0.sum_search(codebooks, local)
     }
 
-    fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
-        let CellSums { sums, counts } = self.0.cell_sums(rows, nearest, k)?;
-        Ok(CellSums { sums: sums * 1.5, counts })
+    fn group_search(&self, codebooks: &[Array2<f32>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError> {
+        self.0.group_search(codebooks, bits)
+    }
+
+    fn logit_search(&self, maps: &[AffineMap<'_>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError> {
+        self.0.logit_search(maps, bits)
+    }
+
+    fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError> {
+        self.0.codewords(codebooks, bits, join)
+    }
+
+    fn uniform(&self, grid: &UniformGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
+        self.0.uniform(grid)
+    }
+
+    fn levels(&self, grid: &LevelGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
+        self.0.levels(grid)
+    }
+
+    fn product(&self, matrix: ArrayView2<'_, f32>) -> Result<Box<dyn RowMap>, MethodError> {
+        self.0.product(matrix)
+    }
+
+    fn network(&self, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Result<Box<dyn RowMap>, MethodError> {
+        self.0.network(straight, branch)
+    }
+
+    fn scale(&self, centre: &[f32], factor: f32, back: f32) -> Result<Box<dyn RowScale>, MethodError> {
+        self.0.scale(centre, factor, back)
+    }
+
+    fn copy(&self, rows: &DeviceMatrix<'_>, to: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        self.0.copy(rows, to)
     }
 }
 

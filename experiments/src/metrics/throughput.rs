@@ -1,11 +1,12 @@
 //! How fast are training, encoding, decoding and search on this machine?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
-use crate::search::{CodeSearch, rerank_all};
+use crate::search::rerank_all;
 use crate::units::Seconds;
-use methods::MethodError;
 use methods::registry::schema_of;
-use ndarray::s;
+use methods::search::codes::CodeSearch;
+use methods::{BackendError, MethodError};
+use ndarray::{Array2, s};
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,10 @@ impl Measure for Throughput {
 
         // One query at a time, on one thread, as a service with a single caller sees it.
         let single = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        let single = single.map_err(|e| MethodError::Backend(format!("no thread for single queries: {e}")))?;
+        let single = single.map_err(|e| {
+            let (operation, device) = ("a thread for single queries", "the processor".to_owned());
+            MethodError::from(BackendError { operation, device, reason: e.to_string() })
+        })?;
         for repeat in 0..self.repeats {
             let mut micros = single.install(|| self.latencies(subject, &search))?;
             micros.sort_by(f64::total_cmp);

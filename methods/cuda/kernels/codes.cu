@@ -226,49 +226,6 @@ KERNEL decode_levels(const u8* codes, u32 n, u32 positions, u32 width, u32 lists
     });
 }
 
-// Finite scalar quantization (Mentzer et al. 2023): of each component of a group the level
-//
-// digit_j = clamp(round(tanh(z_j + shift_j)·half_j − offset_j) + ⌊L_j/2⌋, 0, L_j − 1)          (to the even number of two as near)
-//
-// and symbol = Σ_j digit_j·Π_{i<j} L_i. `bounds` holds half, offset and shift of each component of a group, `levels` L.
-KERNEL encode_finite(const float* rows, u64 stride, u32 n, u32 groups, u32 width, const u32* levels, const float* bounds, u32 bits,
-                     u8* codes) {
-    pack_codes(n, groups, bits, codes, [&](u32 row, u32 first, u32 here, u32(&symbols)[8]) {
-        for (u32 s = 0; s < 8; s++) {
-            u32 symbol = 0;
-            const float* z = rows + row * stride + (u64)(first + s) * width;
-            for (u32 j = width; s < here && j-- > 0;) {
-                float bounded = __fadd_rn(__fmul_rn(tanhf(z[j] + bounds[3 * j + 2]), bounds[3 * j]), -bounds[3 * j + 1]);
-                symbol = symbol * levels[j] + level_at(rintf(bounded) + (float)(levels[j] / 2), levels[j] - 1);
-            }
-            symbols[s] = symbol;
-        }
-    });
-}
-
-// x_j = (digit_j − ⌊L_j/2⌋)/⌊L_j/2⌋. No number where the symbol is not below `alphabet`, the product of all L; `strangers` counts those.
-// A thread per symbol.
-KERNEL decode_finite(const u8* codes, u32 n, u32 groups, u32 width, const u32* levels, u32 alphabet, u32 bits, float* rows,
-                     u32* strangers) {
-    u64 size = code_size_of(groups, bits);
-    for_places(n, groups, [&](u32 row, u32 group) {
-        u64 at = (u64)group * bits;
-        u32 shift = (u32)(at % 8);
-        const u8* from = codes + row * size + at / 8;
-        u32 rest = 0;
-        for (u32 b = 0; 8 * b < shift + bits; b++) rest |= (u32)from[b] << 8 * b;
-        rest = rest >> shift & ((1u << bits) - 1);
-        bool stranger = rest >= alphabet;
-        if (stranger) atomicAdd(strangers, 1u);
-        float* x = rows + ((u64)row * groups + group) * width;
-        for (u32 j = 0; j < width; j++) {
-            float middle = (float)(levels[j] / 2);
-            x[j] = stranger ? __uint_as_float(0x7fc00000u) : ((float)(rest % levels[j]) - middle) / middle;
-            rest /= levels[j];
-        }
-    });
-}
-
 template <int V>
 struct alignas(4 * V) Piece {
     float values[V];

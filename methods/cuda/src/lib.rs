@@ -31,7 +31,7 @@ mod toolkit;
 
 pub use assign::{Codewords, Pass, Undecided};
 pub use cells::{CellSums, cell_sums};
-pub use codes::{Codebooks, Codes, FiniteScalars, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
+pub use codes::{Codebooks, Codes, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use cpu::SymbolWidth;
 pub use device::{Buffer, Device, Traffic, Value};
 pub use error::CudaError;

@@ -145,8 +145,9 @@ impl Method for Lsq {
         check_train(train, cx)?;
         self.check(train.ncols())?;
         let train = train.as_standard_layout();
+        let rows = cx.backend.upload(train.view())?;
         let Stages { mut codebooks, mut codes, mse } =
-            train_stages(train.view(), self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
+            train_stages(&rows, self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
         let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
         let deviation = deviations(train.view(), &mean(train.view()));
         for iteration in 0..self.iterations {
@@ -154,7 +155,7 @@ impl Method for Lsq {
             codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
             let relaxed = self.relax(&codebooks, &deviation, iteration, cx);
             let search = cx.backend.sum_search(&relaxed, true)?;
-            search.improve(train.view(), self.training_rounds, cx.seed ^ ((iteration as u64) << 32), &mut codes)?;
+            search.improve(&rows, self.training_rounds, cx.seed ^ ((iteration as u64) << 32), &mut codes)?;
             history.push(mean_error(train.view(), &codebooks, &codes));
         }
         let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });

@@ -1,18 +1,20 @@
 //! Quantizer whose codes name one codeword from each codebook and decode to their sum; shared by residual and additive
 //! methods.
 
-use crate::algorithms::codebooks::Codebooks;
+use crate::algorithms::codebooks::{Codebooks, symbol_bits};
 use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::multiply;
-use crate::backend::{Backend, Join, SumSearch};
-use crate::contract::batch::decode_rows;
+use crate::backend::{
+    Backend, CodeDecoder, CodeRoom, Continuations, DeviceCodes, DeviceMatrix, Join, MatrixRoom, SumCoding, SumSearch,
+    keep_what_errs_less, prepared, squared_error,
+};
 use crate::contract::state::State;
 use crate::search::lookup::AdditiveSearcher;
-use crate::{Curve, MethodError, Metric, ModelError, Quantizer, Searcher, Symbols, check_batch};
+use crate::{Curve, MethodError, Metric, ModelError, Quantizer, Searcher, Symbols};
 use cpu::SumTables;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Maximum number of rows coded at a time, and of residual values when residuals are stored for every partial code.
 const ROWS: usize = 4096;
@@ -37,7 +39,9 @@ pub(crate) struct AdditiveQuantizer {
     backend: Arc<dyn Backend>,
     /// Prepared tables; None if no search uses them.
     search: Option<Box<dyn SumSearch>>,
-    /// Whether the beam search uses tables.
+    /// The codebooks as the backend decodes by them, once it has.
+    decoder: OnceLock<Box<dyn CodeDecoder>>,
+    /// Whether the beam search goes by tables.
     tables: bool,
 }
 
@@ -55,7 +59,16 @@ impl AdditiveQuantizer {
             false => None,
         };
         let codebooks = Codebooks::new(codebooks, |p, _| format!("stage {p}"));
-        Ok(AdditiveQuantizer { codebooks, beam, local, curves: Vec::new(), backend, search, tables })
+        Ok(AdditiveQuantizer {
+            codebooks,
+            beam,
+            local,
+            curves: Vec::new(),
+            backend,
+            search,
+            decoder: OnceLock::new(),
+            tables,
+        })
     }
 
     /// From what [`Quantizer::save`] put down.
@@ -72,27 +85,28 @@ impl AdditiveQuantizer {
     }
 
     /// The codes of `rows`, one symbol per codebook each.
-    pub(crate) fn codes(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<u16>, MethodError> {
+    pub(crate) fn codes(&self, rows: &DeviceMatrix<'_>) -> Result<Vec<u16>, MethodError> {
         let m = self.codebooks.books.len();
         let mut codes = vec![0u16; rows.nrows() * m];
         let plain = (VALUES / (self.beam * self.dim())).clamp(1, ROWS);
         let at_once = if self.tables { ROWS } else { plain };
-        for (codes, rows) in codes.chunks_mut(at_once * m).zip(rows.axis_chunks_iter(Axis(0), at_once)) {
+        for (part, codes) in codes.chunks_mut(at_once * m).enumerate() {
+            let rows = rows.part(part * at_once, at_once);
             match &self.search {
-                Some(search) if self.tables => search.beam(rows, self.beam, codes)?,
-                _ => codes.copy_from_slice(&self.beams(rows)?.best_codes()),
+                Some(search) if self.tables => search.beam(&rows, self.beam, codes)?,
+                _ => codes.copy_from_slice(&self.beams(&rows)?.best_codes()),
             }
             if let (Some(search), Some(local)) = (&self.search, self.local) {
                 let before = codes.to_vec();
-                search.improve(rows, local.rounds, local.seed, codes)?;
-                keep_what_errs_less(rows, &self.codebooks.books, &before, codes);
+                search.improve(&rows, local.rounds, local.seed, codes)?;
+                keep_what_errs_less(self.backend.download(&rows)?.view(), &self.codebooks.books, &before, codes);
             }
         }
         Ok(codes)
     }
 
-    /// The final partial codes of a beam search by residuals.
-    fn beams(&self, rows: ArrayView2<'_, f32>) -> Result<Beams, MethodError> {
+    /// The partial codes that a beam search by residuals ends with.
+    fn beams<'a>(&self, rows: &DeviceMatrix<'a>) -> Result<Beams<'a>, MethodError> {
         let mut beams = Beams::new(rows);
         for codebook in &self.codebooks.books {
             beams.extend(codebook.view(), self.beam, &*self.backend)?;
@@ -156,33 +170,34 @@ impl Quantizer for AdditiveQuantizer {
         self.codebooks.model_size()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let size = self.code_size();
-        check_batch(self.dim(), size, rows.dim(), codes.len())?;
-        let (m, rows_of) = (self.codebooks.books.len(), |first: usize, n: usize| rows.slice(s![first..first + n, ..]));
-        for (chunk, codes) in codes.chunks_mut(ROWS * size).enumerate() {
-            let found = self.codes(rows_of(chunk * ROWS, codes.len() / size))?;
-            for (code, symbols) in codes.chunks_exact_mut(size).zip(found.chunks_exact(m)) {
-                self.codebooks.layout.pack(symbols, code);
-            }
-        }
-        Ok(())
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        if self.codebooks.decode_on(&*self.backend, codes, Join::Added, rows.view_mut())? {
-            return Ok(());
+    fn bytes_per_row(&self) -> usize {
+        let residuals = if self.tables { 0 } else { 8 * self.beam * self.dim() };
+        4 * self.codebooks.books.len() + residuals
+    }
+
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        let bits = symbol_bits(self.codebooks.codewords());
+        if let Some(search) = self.search.as_ref().filter(|_| self.tables) {
+            let local = self.local.map(|local| (local.rounds, local.seed));
+            return search.encode(rows, SumCoding { beam: self.beam, local, bits }, codes);
         }
-        let scratch = || vec![0u16; self.codebooks.books.len()];
-        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.codebooks.select(code, symbols)?;
-            row.fill(0.0);
-            for (codebook, &symbol) in self.codebooks.books.iter().zip(&*symbols) {
-                row.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, y)| *x += y);
+        let (found, size) = (self.codes(rows)?, codes.size());
+        self.backend.fill_codes(codes, &mut |codes| {
+            for (code, symbols) in codes.chunks_exact_mut(size).zip(found.chunks_exact(self.codebooks.books.len())) {
+                self.codebooks.layout.pack(symbols, code);
             }
             Ok(())
         })
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let bits = symbol_bits(self.codebooks.codewords());
+        let decoder = prepared(&self.decoder, || self.backend.codewords(&self.codebooks.books, bits, Join::Added))?;
+        decoder.decode(codes, rows)
     }
 
     /// Inner products add up over codebooks; distances would need the norm of the sum, which the code does not hold.
@@ -204,33 +219,24 @@ impl Quantizer for AdditiveQuantizer {
     }
 }
 
-/// The partial codes of a batch of rows, best first, with their residuals.
-pub(crate) struct Beams {
+/// The partial codes of a batch of rows, the best first, each with what it leaves.
+pub(crate) struct Beams<'a> {
     n: usize,
-    dim: usize,
     /// Partial codes per row, and symbols of each.
     pub(crate) width: usize,
     stages: usize,
     /// `n·width` residuals of `dim`.
-    residuals: Vec<f32>,
+    pub(crate) residuals: DeviceMatrix<'a>,
     /// `n·width` partial codes.
     codes: Vec<u16>,
-    /// `‖residual‖²` of each.
+    /// `‖residual‖²` of each, once there is a stage.
     pub(crate) errors: Vec<f32>,
 }
 
-impl Beams {
-    pub(crate) fn new(rows: ArrayView2<'_, f32>) -> Beams {
-        let (n, dim) = rows.dim();
-        let residuals: Vec<f32> = rows.iter().copied().collect();
-        let zero = vec![0f32; dim];
-        let errors = residuals.chunks_exact(dim).map(|r| cpu::squared_distance(r, &zero)).collect();
-        Beams { n, dim, width: 1, stages: 0, residuals, codes: Vec::new(), errors }
-    }
-
-    pub(crate) fn view(&self) -> ArrayView2<'_, f32> {
-        // The lengths match by construction.
-        ArrayView2::from_shape((self.n * self.width, self.dim), &self.residuals).unwrap_or_else(|_| unreachable!())
+impl<'a> Beams<'a> {
+    pub(crate) fn new(rows: &DeviceMatrix<'a>) -> Beams<'a> {
+        let (n, residuals) = (rows.nrows(), rows.clone());
+        Beams { n, width: 1, stages: 0, residuals, codes: Vec::new(), errors: Vec::new() }
     }
 
     pub(crate) fn best_codes(&self) -> Vec<u16> {
@@ -251,52 +257,22 @@ impl Beams {
         beam: usize,
         backend: &dyn Backend,
     ) -> Result<(), MethodError> {
-        let (width, dim, stages, k) = (self.width, self.dim, self.stages, codebook.nrows());
+        let (width, stages, k) = (self.width, self.stages, codebook.nrows());
         let next = beam.min(width * k);
-        let found = backend.nearest_of_groups(&backend.upload(self.view())?, width, codebook, next)?;
-        let mut residuals = vec![0f32; self.n * next * dim];
+        let Continuations { chosen, residuals } = backend.continuations(&self.residuals, width, codebook, next)?;
         let mut codes = vec![0u16; self.n * next * (stages + 1)];
-        let targets = residuals.par_chunks_mut(next * dim).zip(codes.par_chunks_mut(next * (stages + 1)));
-        targets.zip(found.par_chunks(next)).enumerate().with_min_len(64).for_each(
-            |(i, ((residuals, codes), found))| {
-                let slots = residuals.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(stages + 1));
-                for ((residual, code), pick) in slots.zip(found) {
-                    let (from, symbol) = (i * width + pick.id as usize / k, pick.id as usize % k);
-                    let old = &self.residuals[from * dim..][..dim];
-                    residual.iter_mut().zip(old).zip(codebook.row(symbol)).for_each(|((r, o), c)| *r = o - c);
-                    code[..stages].copy_from_slice(&self.codes[from * stages..][..stages]);
-                    code[stages] = symbol as u16;
-                }
-            },
-        );
-        self.errors = found.iter().map(|pick| pick.score).collect();
+        let targets = codes.par_chunks_mut(next * (stages + 1)).zip(chosen.par_chunks(next));
+        targets.enumerate().with_min_len(64).for_each(|(i, (codes, chosen))| {
+            for (code, pick) in codes.chunks_exact_mut(stages + 1).zip(chosen) {
+                let (from, symbol) = (i * width + pick.id as usize / k, pick.id as usize % k);
+                code[..stages].copy_from_slice(&self.codes[from * stages..][..stages]);
+                code[stages] = symbol as u16;
+            }
+        });
+        self.errors = chosen.iter().map(|pick| pick.score).collect();
         (self.width, self.stages, self.residuals, self.codes) = (next, stages + 1, residuals, codes);
         Ok(())
     }
-}
-
-/// Restores the code `before` for each row whose new code has a larger error. Rounding in a table search is relative to
-/// the size of the rows, which may be coarser than the contribution of the last codewords.
-fn keep_what_errs_less(rows: ArrayView2<'_, f32>, codebooks: &[Array2<f32>], before: &[u16], codes: &mut [u16]) {
-    let m = codebooks.len();
-    let each = codes.par_chunks_exact_mut(m).zip(before.par_chunks_exact(m)).enumerate().with_min_len(64);
-    each.for_each_init(Vec::new, |left, (i, (code, before))| {
-        if *code != *before
-            && squared_error(rows.row(i), codebooks, code, left) > squared_error(rows.row(i), codebooks, before, left)
-        {
-            code.copy_from_slice(before);
-        }
-    });
-}
-
-/// `‖x − Σ_s C_s[code_s]‖²`; the residual is in `left` afterwards.
-fn squared_error(row: ArrayView1<'_, f32>, codebooks: &[Array2<f32>], code: &[u16], left: &mut Vec<f32>) -> f64 {
-    left.clear();
-    left.extend(row.iter().copied());
-    for (&c, book) in code.iter().zip(codebooks) {
-        left.iter_mut().zip(book.row(usize::from(c))).for_each(|(x, y)| *x -= y);
-    }
-    left.iter().map(|v| f64::from(v * v)).sum::<f64>()
 }
 
 /// `mean ‖x − Σ_s C_s[codes_s]‖²`.

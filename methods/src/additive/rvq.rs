@@ -1,12 +1,14 @@
 //! Residual vector quantization: each stage codes the residual of the stages before it, with beam search.
 
 use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_error};
-use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows};
+use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
 use crate::algorithms::rotation::{balanced_axes, multiply};
 use crate::contract::curve::{Course, Seen};
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
-use ndarray::{Array2, ArrayView2, s};
+use crate::{
+    Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train,
+};
+use ndarray::{Array2, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strict::check_ranges;
@@ -100,8 +102,9 @@ impl Method for Rvq {
         check_train(train, cx)?;
         self.check(train.ncols())?;
         let train = train.as_standard_layout();
+        let rows = cx.backend.upload(train.view())?;
         let Stages { codebooks, codes, mse } =
-            train_stages(train.view(), self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
+            train_stages(&rows, self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
         let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
         let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
         let mut course = Course::default();
@@ -113,7 +116,7 @@ impl Method for Rvq {
             cx.cancel.check()?;
             let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
             let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone())?;
-            let again = candidate.codes(train.view())?;
+            let again = candidate.codes(&rows)?;
             let left = mean_error(train.view(), &candidate.codebooks.books, &again);
             // Beam search is a heuristic, so better codebooks may still give a larger error.
             let kept = left < error;
@@ -150,14 +153,14 @@ pub(crate) struct Stages {
 /// Trains `stages` codebooks of `codewords` codewords, each on the residuals of the `beam` best partial codes of every
 /// row.
 pub(crate) fn train_stages(
-    train: ArrayView2<'_, f32>,
+    train: &DeviceMatrix<'_>,
     stages: usize,
     codewords: usize,
     beam: usize,
     iterations: usize,
     cx: &Context,
 ) -> Result<Stages, MethodError> {
-    let bytes = 4.0 * train.len() as f64 * beam as f64;
+    let bytes = 4.0 * (train.nrows() * train.ncols()) as f64 * beam as f64;
     if bytes > MAX_BEAM_BYTES {
         let gib = bytes / f64::from(1 << 30);
         let message = format!("`beam: {beam}` holds {gib:.0} GiB of residuals of {} training rows", train.nrows());
@@ -167,8 +170,8 @@ pub(crate) fn train_stages(
     let mut beams = Beams::new(train);
     let (mut codebooks, mut mse) = (Vec::new(), Vec::new());
     for stage in 0..stages {
-        // All partial codes of a row contribute their residuals: the search will meet all of them.
-        let codebook = progressive(beams.view(), codewords, stop, stage as u32, cx)?;
+        // All partial codes of a row lend their residuals: the search will meet all of them.
+        let codebook = progressive(&beams.residuals, codewords, stop, stage as u32, cx)?;
         beams.extend(codebook.view(), beam, &*cx.backend)?;
         mse.push(beams.mean_error());
         codebooks.push(codebook);
@@ -180,20 +183,27 @@ pub(crate) fn train_stages(
 /// FAISS). In high dimension, k-means from single rows ends in poor optima and fits the noise of late stages; cells
 /// found where the variance is are good initial cells. A sample of the rows finds them as well.
 fn progressive(
-    rows: ArrayView2<'_, f32>,
+    rows: &DeviceMatrix<'_>,
     k: usize,
     stop: Stop,
     stage: u32,
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
-    let (n, dim) = rows.dim();
-    let every = n.div_ceil(AXES_ROWS.max(8 * dim)) as isize;
-    let axes = balanced_axes(rows.slice(s![..;every, ..]), 1);
+    let (n, dim, backend) = (rows.nrows(), rows.ncols(), &*cx.backend);
+    let axes = match n.div_ceil(AXES_ROWS.max(8 * dim)) {
+        0 | 1 => balanced_axes(backend.download(rows)?.view(), 1),
+        every => balanced_axes(backend.rows_at(rows, &(0..n).step_by(every).collect::<Vec<_>>())?.view(), 1),
+    };
     let mut rng = cx.rng(Stream::Part(stage));
-    let sample = (n > SAMPLE * k).then(|| random_rows(rows, SAMPLE * k, &mut rng));
-    let rotated = multiply(cx.backend.isa(), sample.as_ref().map_or(rows, |sample| sample.view()), axes.view());
+    let sample = match n > SAMPLE * k {
+        true => backend.upload_owned(random_rows_of(rows, SAMPLE * k, &mut rng, cx)?)?,
+        false => rows.clone(),
+    };
+    let mut rotated = backend.room(sample.nrows(), dim)?;
+    backend.product(axes.view())?.apply(&sample, &mut rotated)?;
+    drop(sample);
+    let rotated = rotated.into_matrix();
     let mut dims = dim.min(FIRST_DIMS);
-    let rotated = cx.backend.upload_owned(rotated)?;
     let mut codebook = plus_plus(&rotated.columns(0..dims), k, &mut rng, cx)?;
     while dims < dim {
         let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
@@ -206,8 +216,7 @@ fn progressive(
             count => (cells.sums[(c, j)] / count as f64) as f32,
         });
     }
-    let all = cx.backend.upload(rows)?;
-    Ok(lloyd_from_sample(&all, multiply(cx.backend.isa(), codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
+    Ok(lloyd_from_sample(rows, multiply(backend.isa(), codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
 }
 
 /// Rows per codeword for clustering in all but the last number of dimensions.
@@ -239,8 +248,9 @@ mod tests {
         let rows = random(&mut rng, 40, 5);
         let cx = Context::cpu(1);
         let quantizer = AdditiveQuantizer::new(codebooks.clone(), 16, None, cx.backend.clone()).expect("prepares");
-        let found = quantizer.codes(rows.view()).expect("searches");
-        let mut beams = Beams::new(rows.view());
+        let device = cx.backend.upload(rows.view()).expect("uploads");
+        let found = quantizer.codes(&device).expect("searches");
+        let mut beams = Beams::new(&device);
         codebooks.iter().for_each(|book| beams.extend(book.view(), 16, &*cx.backend).expect("extends"));
         assert_eq!(found, beams.best_codes(), "by tables and by residuals");
         for (i, row) in rows.outer_iter().enumerate() {

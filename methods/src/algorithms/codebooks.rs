@@ -1,10 +1,9 @@
 //! The codebooks of a quantizer and the layout of its codes, for all methods that select codewords.
 
 use crate::algorithms::pack::Layout;
-use crate::backend::{Backend, Join};
 use crate::contract::state::{State, StateError};
 use crate::{MethodError, Symbols};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2};
 use std::sync::OnceLock;
 
 /// One codebook per symbol of a code; all have the same shape.
@@ -70,26 +69,6 @@ impl Codebooks {
     /// Bytes of all codewords.
     pub(crate) fn model_size(&self) -> usize {
         self.books.iter().map(|book| 4 * book.len()).sum()
-    }
-
-    /// Decodes codes on a backend. Returns whether the backend could.
-    pub(crate) fn decode_on(
-        &self,
-        backend: &dyn Backend,
-        codes: &[u8],
-        join: Join,
-        mut rows: ArrayViewMut2<'_, f32>,
-    ) -> Result<bool, MethodError> {
-        match (self.layout.common_width(), rows.as_slice_mut()) {
-            (Some(bits), Some(rows)) => backend.decode_codewords(codes, bits, &self.books, join, rows),
-            _ => Ok(false),
-        }
-    }
-
-    /// Unpacks a code and checks that every symbol names a codeword.
-    pub(crate) fn select(&self, code: &[u8], symbols: &mut [u16]) -> Result<(), MethodError> {
-        self.layout.unpack(code, symbols)?;
-        check_symbols(symbols, self.codewords())
     }
 }
 

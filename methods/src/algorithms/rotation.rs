@@ -2,7 +2,7 @@
 
 use crate::algorithms::moments::{covariance, mean};
 use cpu::{Isa, Panels, Score};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -34,24 +34,37 @@ impl Packed {
 /// `rows · matrix` with the result of [`Packed::new`]. If nothing was packed, `ndarray` computes the product; it is the
 /// reference.
 pub fn multiply_packed(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &Packed) -> Array2<f32> {
-    let Some(panels) = &packed.0 else { return plain_multiply(rows, matrix) };
     let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
-    let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
-    tasks.for_each(|(mut out, rows)| {
-        let rows = rows.as_standard_layout();
-        if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
-            panels.scores(rows, out);
-        }
-    });
+    if let Some(out) = out.as_slice_mut() {
+        multiply_packed_into(rows, matrix, packed, out);
+    }
     out
 }
 
-/// [`multiply_packed`] without packing.
-fn plain_multiply(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
-    let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
-    tasks.for_each(|(mut out, rows)| ndarray::linalg::general_mat_mul(1.0, &rows, &matrix, 0.0, &mut out));
-    out
+/// [`multiply_packed`], of which the result is written one row after the other.
+///
+/// # Panics
+/// When there is no room for as many values.
+pub fn multiply_packed_into(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &Packed, out: &mut [f32]) {
+    let k = matrix.ncols();
+    assert!(out.len() == rows.nrows() * k, "a place for each product");
+    if out.is_empty() {
+        return;
+    }
+    let tasks = out.par_chunks_mut(ROWS * k).zip(rows.axis_chunks_iter(Axis(0), ROWS));
+    tasks.for_each(|(out, rows)| match &packed.0 {
+        Some(panels) => {
+            let rows = rows.as_standard_layout();
+            if let Some(rows) = rows.as_slice() {
+                panels.scores(rows, out);
+            }
+        }
+        None => {
+            if let Ok(mut out) = ArrayViewMut2::from_shape((rows.nrows(), k), out) {
+                ndarray::linalg::general_mat_mul(1.0, &rows, &matrix, 0.0, &mut out);
+            }
+        }
+    });
 }
 
 /// A uniformly random orthonormal matrix: the polar factor of a Gaussian one.
@@ -197,7 +210,7 @@ mod tests {
         for (n, inner, columns) in [(0, 3, 2), (1, 1, 1), (3, 0, 4), (300, 7, 33), (513, 40, 5)] {
             let mut random = |n: usize, m: usize| Array2::from_shape_fn((n, m), |_| StandardNormal.sample(&mut rng));
             let (a, b): (Array2<f32>, Array2<f32>) = (random(inner, n), random(inner, columns));
-            let gap = multiply(Isa::widest(), a.t(), b.view()) - plain_multiply(a.t(), b.view());
+            let gap = multiply(Isa::widest(), a.t(), b.view()) - multiply_packed(a.t(), b.view(), &Packed(None));
             assert!(gap.iter().all(|v| v.abs() < 1e-4), "{n}×{inner} by {inner}×{columns}");
         }
     }

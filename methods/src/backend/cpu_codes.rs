@@ -86,8 +86,8 @@ pub(super) struct Logits {
 }
 
 impl Logits {
-    pub(super) fn new(maps: &[AffineMap<'_>], bits: u8) -> Logits {
-        let own = |map: &AffineMap<'_>| (map.weights.to_owned(), map.bias.to_owned(), Packed::new(map.weights));
+    pub(super) fn new(isa: Isa, maps: &[AffineMap<'_>], bits: u8) -> Logits {
+        let own = |map: &AffineMap<'_>| (map.weights.to_owned(), map.bias.to_owned(), Packed::new(isa, map.weights));
         Logits { maps: maps.iter().map(own).collect(), layout: Layout::uniform(maps.len(), bits) }
     }
 }

@@ -4,6 +4,7 @@ use super::cpu_backend::{place, view};
 use super::{AffineMap, BranchLayer, DeviceMatrix, MatrixRoom, RowMap};
 use crate::MethodError;
 use crate::algorithms::rotation::{Packed, multiply_packed, multiply_packed_into};
+use cpu::Isa;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
@@ -17,8 +18,8 @@ pub(super) struct Product {
 }
 
 impl Product {
-    pub(super) fn new(matrix: ArrayView2<'_, f32>) -> Product {
-        Product { packed: Packed::new(matrix), matrix: matrix.to_owned() }
+    pub(super) fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> Product {
+        Product { packed: Packed::new(isa, matrix), matrix: matrix.to_owned() }
     }
 }
 
@@ -41,9 +42,9 @@ struct Affine {
 }
 
 impl Affine {
-    fn new(map: &AffineMap<'_>) -> Affine {
+    fn new(isa: Isa, map: &AffineMap<'_>) -> Affine {
         let (weights, bias) = (map.weights.to_owned(), map.bias.to_owned());
-        Affine { packed: Packed::new(weights.view()), weights, bias }
+        Affine { packed: Packed::new(isa, weights.view()), weights, bias }
     }
 
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
@@ -64,13 +65,13 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Network {
+    pub(crate) fn new(isa: Isa, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Network {
         let layer = |layer: &BranchLayer<'_>| match layer {
-            BranchLayer::Affine(map) => Layer::Affine(Affine::new(map)),
-            BranchLayer::Windows { inputs, map } => Layer::Windows(inputs.to_vec(), Affine::new(map)),
+            BranchLayer::Affine(map) => Layer::Affine(Affine::new(isa, map)),
+            BranchLayer::Windows { inputs, map } => Layer::Windows(inputs.to_vec(), Affine::new(isa, map)),
             BranchLayer::Rectifier => Layer::Rectifier,
         };
-        Network { straight: Affine::new(&straight), branch: branch.iter().map(layer).collect() }
+        Network { straight: Affine::new(isa, &straight), branch: branch.iter().map(layer).collect() }
     }
 
     /// The images of rows, one after the other. That of a row does not depend on those beside it.

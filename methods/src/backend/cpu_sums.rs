@@ -4,10 +4,12 @@
 //! then a few symbols are thrown anew, and what ends up better is kept (Martinez, Clement, Hoos and Little 2016). The
 //! tables and the two inner loops are those of [`SumTables`].
 
-use super::SumSearch;
+use super::cpu_backend::{code_place, view};
+use super::{CodeRoom, DeviceMatrix, SumCoding, SumSearch};
 use crate::MethodError;
+use crate::algorithms::pack::Layout;
 use cpu::{BeamScratch, Isa, Neighbor, Panels, Score, SumTables, least_few};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 
@@ -24,13 +26,18 @@ pub(super) const SWEEPS: usize = 4;
 /// Codebooks prepared for the searches.
 pub(super) struct CpuSums {
     tables: SumTables,
+    /// Of local searches alone.
+    codebooks: Vec<Array2<f32>>,
 }
 
 impl CpuSums {
     pub(super) fn new(isa: Isa, codebooks: &[Array2<f32>], local: bool) -> CpuSums {
         let values: Vec<f32> = codebooks.iter().flat_map(|book| book.iter().copied()).collect();
         let dim = codebooks.first().map_or(1, Array2::ncols);
-        CpuSums { tables: SumTables::new(isa, &values, codebooks.len(), dim, local) }
+        CpuSums {
+            tables: SumTables::new(isa, &values, codebooks.len(), dim, local),
+            codebooks: if local { codebooks.to_vec() } else { Vec::new() },
+        }
     }
 
     /// Calls `search(unary, code, scratch)` for every row, with its row of `u`.
@@ -97,24 +104,76 @@ struct Trial {
 }
 
 impl SumSearch for CpuSums {
-    fn beam(&self, rows: ArrayView2<'_, f32>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError> {
-        self.each(rows, codes, |unary, code, scratch: &mut BeamScratch| self.tables.beam(unary, beam, scratch, code));
+    fn beam(&self, rows: &DeviceMatrix<'_>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError> {
+        self.each(view(rows), codes, |unary, code, scratch: &mut BeamScratch| {
+            self.tables.beam(unary, beam, scratch, code);
+        });
         Ok(())
     }
 
-    fn improve(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        rounds: usize,
-        seed: u64,
-        codes: &mut [u16],
-    ) -> Result<(), MethodError> {
-        self.each(rows, codes, |unary, code, trial| self.improve_row(unary, rounds, seed, code, trial));
+    fn improve(&self, rows: &DeviceMatrix<'_>, rounds: usize, seed: u64, codes: &mut [u16]) -> Result<(), MethodError> {
+        self.each(view(rows), codes, |unary, code, trial| self.improve_row(unary, rounds, seed, code, trial));
+        Ok(())
+    }
+
+    fn encode(&self, rows: &DeviceMatrix<'_>, how: SumCoding, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        let (m, size) = (self.tables.codebooks(), codes.size());
+        let layout = Layout::uniform(m, how.bits);
+        for (chunk, codes) in code_place(codes).chunks_mut(CODED * size).enumerate() {
+            let rows = rows.part(chunk * CODED, CODED);
+            let mut symbols = vec![0u16; rows.nrows() * m];
+            self.beam(&rows, how.beam, &mut symbols)?;
+            if let Some((rounds, seed)) = how.local {
+                let before = symbols.clone();
+                self.improve(&rows, rounds, seed, &mut symbols)?;
+                keep_what_errs_less(view(&rows), &self.codebooks, &before, &mut symbols);
+            }
+            for (code, symbols) in codes.chunks_exact_mut(size).zip(symbols.chunks_exact(m)) {
+                layout.pack(symbols, code);
+            }
+        }
         Ok(())
     }
 }
 
-/// [`super::Backend::nearest_of_groups`] over `n` rows.
+/// Rows coded at a time, at most.
+const CODED: usize = 4096;
+
+/// Puts back the code of each row that errs more than the one `before` it. A search by tables rounds on the scale of the rows, which
+/// may be coarser than what their last codewords decide.
+pub(crate) fn keep_what_errs_less(
+    rows: ArrayView2<'_, f32>,
+    codebooks: &[Array2<f32>],
+    before: &[u16],
+    codes: &mut [u16],
+) {
+    let m = codebooks.len();
+    let each = codes.par_chunks_exact_mut(m).zip(before.par_chunks_exact(m)).enumerate().with_min_len(64);
+    each.for_each_init(Vec::new, |left, (i, (code, before))| {
+        if *code != *before
+            && squared_error(rows.row(i), codebooks, code, left) > squared_error(rows.row(i), codebooks, before, left)
+        {
+            code.copy_from_slice(before);
+        }
+    });
+}
+
+/// `‖x − Σ_s C_s[code_s]‖²`; what is left of the row is in `left` afterwards.
+pub(crate) fn squared_error(
+    row: ArrayView1<'_, f32>,
+    codebooks: &[Array2<f32>],
+    code: &[u16],
+    left: &mut Vec<f32>,
+) -> f64 {
+    left.clear();
+    left.extend(row.iter().copied());
+    for (&c, book) in code.iter().zip(codebooks) {
+        left.iter_mut().zip(book.row(usize::from(c))).for_each(|(x, y)| *x -= y);
+    }
+    left.iter().map(|v| f64::from(v * v)).sum::<f64>()
+}
+
+/// What [`super::Backend::continuations`] chooses, over `n` rows.
 pub(super) fn nearest_of_groups<'m>(
     isa: Isa,
     (n, row): (usize, impl Fn(usize) -> &'m [f32] + Sync),
@@ -201,10 +260,11 @@ mod tests {
             code.iter().zip(&codebooks).for_each(|(&c, book)| left -= &book.row(c.into()));
             left.mapv(|v| v * v).sum()
         };
+        let device = DeviceMatrix::borrowed(rows.as_slice().expect("rows in order"), 100, 5);
         for isa in Isa::available() {
             let mut codes = vec![0u16; 300];
             let before: Vec<f32> = codes.chunks_exact(3).enumerate().map(|(i, code)| error(i, code)).collect();
-            CpuSums::new(isa, &codebooks, true).improve(rows.view(), 300, 7, &mut codes).expect("searches");
+            CpuSums::new(isa, &codebooks, true).improve(&device, 300, 7, &mut codes).expect("searches");
             for (i, code) in codes.chunks_exact(3).enumerate() {
                 let all = (0..216u16).map(|c| error(i, &[c % 6, c / 6 % 6, c / 36]));
                 let best = all.fold(f32::INFINITY, f32::min);

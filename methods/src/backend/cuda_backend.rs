@@ -1,19 +1,23 @@
 //! Matrices and kernels on an NVIDIA device (`vqbench-cuda`).
 
-use super::cpu_sums::{SWEEPS, THROWN};
+use super::cpu_codes::Logits;
+use super::cuda_codes::{
+    CudaCodewords, CudaGroups, CudaLevels, CudaLogitsOnHost, CudaNetwork, CudaProduct, CudaScale, CudaSums, CudaUniform,
+};
 use super::{
-    AffineMap, Assigned, Assignment, Backend, BranchLayer, CellSums, CodeScan, DeviceMatrix, GroupSearch, Join, RowMap,
-    RowSearch, SumSearch, Unavailable, UniformGrid,
+    AffineMap, Assigned, Assignment, Backend, BackendError, BranchLayer, CellSums, CodeDecoder, CodeRoom, CodeScan,
+    Continuations, DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale,
+    RowSearch, ScalarCoder, SumSearch, Unavailable, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::contract::batch::row_major;
 use crate::search::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{Isa, ScanTables, SymbolWidth};
 use cuda::{
-    Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, FiniteScalars, GroupCodebooks, Pass, Proximity, Rows,
-    SumTables, Terms, UniformScalars,
+    Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, GroupCodebooks, LevelScalars, Pass, Proximity, Rows,
+    SumTables, UniformScalars,
 };
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -24,13 +28,9 @@ const ROWS_AT_ONCE: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct CudaBackend {
     device: Device,
+    /// What it is called in errors.
+    label: Arc<str>,
     isa: Isa,
-}
-
-impl From<CudaError> for MethodError {
-    fn from(error: CudaError) -> MethodError {
-        MethodError::Backend(error.to_string())
-    }
 }
 
 impl CudaBackend {
@@ -40,93 +40,63 @@ impl CudaBackend {
     /// Says what is missing.
     pub fn open(isa: Isa, toolkit: &cuda::Toolkit) -> Result<CudaBackend, Unavailable> {
         match Device::open(0, toolkit) {
-            Ok(device) => Ok(CudaBackend { device, isa }),
+            Ok(device) => {
+                let label = format!("cuda:0 ({})", device.facts().name).into();
+                Ok(CudaBackend { device, label, isa })
+            }
             Err(error) => Err(Unavailable { help: error.help().to_owned(), reason: error.to_string() }),
         }
     }
 
     /// On a device that is open.
     pub fn on(device: Device, isa: Isa) -> CudaBackend {
-        CudaBackend { device, isa }
+        let label = format!("cuda ({})", device.facts().name).into();
+        CudaBackend { device, label, isa }
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Says which operation failed on which device.
+    pub(super) fn failed(&self, operation: &'static str) -> impl Fn(CudaError) -> MethodError + '_ {
+        move |error| BackendError { operation, device: self.label.to_string(), reason: error.to_string() }.into()
     }
 
     /// Rows of a matrix of this backend.
-    fn rows<'m>(&self, matrix: &'m DeviceMatrix) -> Rows<'m> {
+    pub(super) fn rows<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> Rows<'m> {
         match matrix.storage::<Buffer<f32>>().filter(|values| values.device().is(&self.device)) {
-            Some(values) => Rows::new(values, matrix.first_column(), matrix.stride(), matrix.nrows(), matrix.ncols()),
+            Some(values) => Rows::new(values, matrix.first(), matrix.stride(), matrix.nrows(), matrix.ncols()),
             None => unreachable!("a matrix is used with the backend that made it"),
         }
     }
 
-    /// Codes rows part by part, as many at a time as there is room for; each takes so many bytes more.
-    fn encode(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        size: usize,
-        codes: &mut [u8],
-        bytes_beside: usize,
-        encode: impl Fn(Rows<'_>, &mut Buffer<u8>) -> Result<(), CudaError>,
-    ) -> Result<bool, MethodError> {
-        let (n, dim) = rows.dim();
-        let at_once = self.at_once(4 * dim + size + bytes_beside)?.min(n.max(1));
-        let mut found = self.device.room(at_once * size)?;
-        for (rows, codes) in rows.axis_chunks_iter(Axis(0), at_once).zip(codes.chunks_mut(at_once * size)) {
-            let on_device = self.device.upload(&row_major(&rows))?;
-            encode(Rows::all(&on_device, dim), &mut found)?;
-            found.read(0, codes)?;
+    /// The buffer that rows are written to.
+    pub(super) fn place<'m>(&self, rows: &'m mut MatrixRoom<'_>) -> &'m mut Buffer<f32> {
+        match rows.storage::<Buffer<f32>>().filter(|values| values.device().is(&self.device)) {
+            Some(values) => values,
+            None => unreachable!("room is used with the backend that made it"),
         }
-        Ok(true)
     }
 
-    /// Decodes codes part by part; whether none was strange to `decode`, which returns how many were. It takes so many bytes more per code.
-    fn decode(
-        &self,
-        codes: &[u8],
-        size: usize,
-        dim: usize,
-        rows: &mut [f32],
-        bytes_beside: usize,
-        decode: impl Fn(Codes<'_>, &mut Buffer<f32>) -> Result<usize, CudaError>,
-    ) -> Result<bool, MethodError> {
-        let at_once = self.at_once(4 * dim + size + bytes_beside)?.min((codes.len() / size).max(1));
-        let mut found = self.device.room(at_once * dim)?;
-        for (codes, rows) in codes.chunks(at_once * size).zip(rows.chunks_mut(at_once * dim)) {
-            let on_device = self.device.upload(codes)?;
-            if decode(Codes::all(&on_device, size), &mut found)? > 0 {
-                return Ok(false);
-            }
-            found.read(0, rows)?;
+    /// Codes of this backend.
+    pub(super) fn codes<'c>(&self, codes: &'c DeviceCodes<'_>) -> Codes<'c> {
+        match codes.storage::<Buffer<u8>>().filter(|bytes| bytes.device().is(&self.device)) {
+            Some(bytes) => Codes::all(bytes, codes.size()),
+            None => unreachable!("codes are used with the backend that made them"),
         }
-        Ok(true)
     }
 
-    /// The images of rows of so many outputs, part by part, as many at a time as there is room for; each takes so many bytes more.
-    fn map(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        outputs: usize,
-        bytes_beside: usize,
-        map: impl Fn(Rows<'_>, &mut Buffer<f32>) -> Result<(), CudaError>,
-    ) -> Result<Array2<f32>, MethodError> {
-        let (n, dim) = rows.dim();
-        let mut out = Array2::zeros((n, outputs));
-        if dim == 0 || out.is_empty() {
-            return Ok(out);
+    /// The buffer that codes are written to.
+    pub(super) fn code_place<'c>(&self, codes: &'c mut CodeRoom<'_>) -> &'c mut Buffer<u8> {
+        match codes.storage::<Buffer<u8>>().filter(|bytes| bytes.device().is(&self.device)) {
+            Some(bytes) => bytes,
+            None => unreachable!("room is used with the backend that made it"),
         }
-        let at_once = self.at_once(4 * (dim + outputs) + bytes_beside)?.min(n);
-        let mut found = self.device.room(at_once * outputs)?;
-        for (rows, mut out) in rows.axis_chunks_iter(Axis(0), at_once).zip(out.axis_chunks_iter_mut(Axis(0), at_once)) {
-            let on_device = self.device.upload(&row_major(&rows))?;
-            map(Rows::all(&on_device, dim), &mut found)?;
-            if let Some(out) = out.as_slice_mut() {
-                found.read(0, out)?;
-            }
-        }
-        Ok(out)
     }
 
     /// Rows that there is room for, each with so many bytes.
-    fn at_once(&self, bytes_per_row: usize) -> Result<usize, MethodError> {
+    fn at_once(&self, bytes_per_row: usize) -> Result<usize, CudaError> {
         Ok((self.device.spare_bytes()? / 2 / bytes_per_row.max(1) as u64).clamp(1, ROWS_AT_ONCE) as usize)
     }
 
@@ -141,7 +111,11 @@ impl CudaBackend {
         Ok((codewords, nearest))
     }
 
-    fn assigned_on_device(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<OnDevice, MethodError> {
+    fn assigned_on_device(
+        &self,
+        rows: &DeviceMatrix<'_>,
+        codebook: ArrayView2<'_, f32>,
+    ) -> Result<OnDevice, CudaError> {
         let rows = self.rows(rows);
         let (codewords, nearest) = self.assign_on_device(rows, codebook)?;
         let mut distances = self.device.room(rows.count())?;
@@ -150,9 +124,21 @@ impl CudaBackend {
     }
 
     fn sums(&self, rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, MethodError> {
-        let cuda::CellSums { sums, counts } = cuda::cell_sums(rows, nearest, k)?;
-        let sums = Array2::from_shape_vec((k, rows.dim()), sums).map_err(|e| MethodError::Backend(e.to_string()))?;
+        let cuda::CellSums { sums, counts } = cuda::cell_sums(rows, nearest, k).map_err(self.failed("cell_sums"))?;
+        let sums = Array2::from_shape_vec((k, rows.dim()), sums).map_err(|e| MethodError::Broken(e.to_string()))?;
         Ok(CellSums { sums, counts: counts.into_iter().map(|count| count as usize).collect() })
+    }
+}
+
+/// What stops the choice of rows for k-means++.
+enum Stopped {
+    Device(CudaError),
+    Caller(MethodError),
+}
+
+impl From<CudaError> for Stopped {
+    fn from(error: CudaError) -> Stopped {
+        Stopped::Device(error)
     }
 }
 
@@ -173,88 +159,214 @@ impl Backend for CudaBackend {
         Some(self.device.peak_bytes())
     }
 
-    fn upload(&self, rows: ArrayView2<'_, f32>) -> Result<DeviceMatrix, MethodError> {
-        let (n, dim) = rows.dim();
-        Ok(DeviceMatrix::from_storage(Arc::new(self.device.upload(&row_major(&rows))?), n, dim))
+    fn rows_at_once(&self, bytes_per_row: usize) -> Result<usize, MethodError> {
+        self.at_once(bytes_per_row).map_err(self.failed("rows_at_once"))
     }
 
-    fn download(&self, matrix: &DeviceMatrix) -> Result<Array2<f32>, MethodError> {
+    fn upload<'a>(&self, rows: ArrayView2<'a, f32>) -> Result<DeviceMatrix<'a>, MethodError> {
+        let (n, dim) = rows.dim();
+        let values = self.device.upload(&row_major(&rows)).map_err(self.failed("upload"))?;
+        Ok(DeviceMatrix::from_storage(Arc::new(values), n, dim))
+    }
+
+    fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix<'static>, MethodError> {
+        let (n, dim) = rows.dim();
+        let values = self.device.upload(&row_major(&rows)).map_err(self.failed("upload"))?;
+        Ok(DeviceMatrix::from_storage(Arc::new(values), n, dim))
+    }
+
+    fn download<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> Result<CowArray<'m, f32, Ix2>, MethodError> {
         let (n, dim, stride) = (matrix.nrows(), matrix.ncols(), matrix.stride());
-        let Some(values) = matrix.storage::<Buffer<f32>>() else {
-            unreachable!("a matrix is used with the backend that made it")
-        };
         let end = if n == 0 { 0 } else { (n - 1) * stride + dim };
         let mut all = vec![0f32; end];
-        values.read(matrix.first_column().min(values.len()), &mut all)?;
-        Ok(Array2::from_shape_fn((n, dim), |(i, j)| all[i * stride + j]))
+        let values = self.rows(matrix).buffer();
+        values.read(matrix.first().min(values.len()), &mut all).map_err(self.failed("download"))?;
+        let rows = match stride == dim {
+            true => Array2::from_shape_vec((n, dim), all).map_err(|e| MethodError::Broken(e.to_string()))?,
+            false => Array2::from_shape_fn((n, dim), |(i, j)| all[i * stride + j]),
+        };
+        Ok(CowArray::from(rows))
     }
 
-    fn rows_at(&self, matrix: &DeviceMatrix, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
-        let values = cuda::rows_at(self.rows(matrix), numbers)?;
-        Array2::from_shape_vec((numbers.len(), matrix.ncols()), values).map_err(|e| MethodError::Backend(e.to_string()))
+    fn rows_at(&self, matrix: &DeviceMatrix<'_>, numbers: &[usize]) -> Result<Array2<f32>, MethodError> {
+        let values = cuda::rows_at(self.rows(matrix), numbers).map_err(self.failed("rows_at"))?;
+        Array2::from_shape_vec((numbers.len(), matrix.ncols()), values).map_err(|e| MethodError::Broken(e.to_string()))
     }
 
-    fn assign(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
-        self.assigned_on_device(rows, codebook)?.download()
+    fn upload_codes<'a>(&self, codes: &'a [u8], size: usize) -> Result<DeviceCodes<'a>, MethodError> {
+        let bytes = self.device.upload(codes).map_err(self.failed("upload_codes"))?;
+        Ok(DeviceCodes::from_storage(Arc::new(bytes), codes.len() / size, size))
     }
 
-    fn assigned(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Assigned, MethodError> {
-        let assigned = self.assigned_on_device(rows, codebook)?;
-        let mean = cuda::total(&assigned.distances, rows.nrows())? / rows.nrows().max(1) as f64;
-        Ok(Assigned::from_storage(Arc::new(assigned), mean))
+    fn download_codes<'c>(&self, codes: &'c DeviceCodes<'_>) -> Result<Cow<'c, [u8]>, MethodError> {
+        let bytes = self.codes(codes).buffer().download();
+        Ok(Cow::Owned(bytes.map_err(self.failed("download_codes"))?))
+    }
+
+    fn room(&self, rows: usize, columns: usize) -> Result<MatrixRoom<'static>, MethodError> {
+        let values = self.device.room::<f32>(rows * columns).map_err(self.failed("room"))?;
+        Ok(MatrixRoom::from_storage(Box::new(values), rows, columns))
+    }
+
+    fn write_rows(&self, host: &mut [f32], columns: usize, write: WriteRows<'_>) -> Result<(), MethodError> {
+        let mut room = self.room(host.len() / columns.max(1), columns)?;
+        write(&mut room)?;
+        self.place(&mut room).read(0, host).map_err(self.failed("download"))
+    }
+
+    fn write_codes(&self, host: &mut [u8], size: usize, write: WriteCodes<'_>) -> Result<(), MethodError> {
+        let bytes = self.device.room::<u8>(host.len()).map_err(self.failed("room"))?;
+        let mut room = CodeRoom::from_storage(Box::new(bytes), host.len() / size.max(1), size);
+        write(&mut room)?;
+        self.code_place(&mut room).read(0, host).map_err(self.failed("download_codes"))
+    }
+
+    fn fill_rows(&self, rows: &mut MatrixRoom<'_>, fill: Fill<'_, f32>) -> Result<(), MethodError> {
+        let mut values = vec![0f32; rows.nrows() * rows.ncols()];
+        fill(&mut values)?;
+        self.place(rows).write(0, &values).map_err(self.failed("upload"))
+    }
+
+    fn fill_codes(&self, codes: &mut CodeRoom<'_>, fill: Fill<'_, u8>) -> Result<(), MethodError> {
+        let mut bytes = vec![0u8; codes.count() * codes.size()];
+        fill(&mut bytes)?;
+        self.code_place(codes).write(0, &bytes).map_err(self.failed("upload_codes"))
+    }
+
+    fn assign(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError> {
+        let assigned = self.assigned_on_device(rows, codebook);
+        assigned.and_then(|assigned| assigned.download()).map_err(self.failed("assign"))
+    }
+
+    fn assigned(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Assigned, MethodError> {
+        let assigned = self.assigned_on_device(rows, codebook).map_err(self.failed("assigned"))?;
+        let total = cuda::total(&assigned.distances, rows.nrows()).map_err(self.failed("assigned"))?;
+        Ok(Assigned::from_storage(Arc::new(assigned), total / rows.nrows().max(1) as f64))
     }
 
     fn assignment(&self, assigned: &Assigned) -> Result<Arc<Assignment>, MethodError> {
-        Ok(Arc::new(assigned.storage::<OnDevice>().download()?))
+        Ok(Arc::new(assigned.storage::<OnDevice>().download().map_err(self.failed("assignment"))?))
     }
 
-    fn assigned_cell_sums(&self, rows: &DeviceMatrix, assigned: &Assigned, k: usize) -> Result<CellSums, MethodError> {
+    fn assigned_cell_sums(
+        &self,
+        rows: &DeviceMatrix<'_>,
+        assigned: &Assigned,
+        k: usize,
+    ) -> Result<CellSums, MethodError> {
         self.sums(self.rows(rows), &assigned.storage::<OnDevice>().nearest, k)
     }
 
     fn spread_rows(
         &self,
-        rows: &DeviceMatrix,
+        rows: &DeviceMatrix<'_>,
         first: usize,
         points: &[f64],
         cancel: &Cancel,
     ) -> Result<Vec<usize>, MethodError> {
-        cuda::spread_rows(self.rows(rows), first, points, || cancel.check())
+        let chosen = cuda::spread_rows(self.rows(rows), first, points, || cancel.check().map_err(Stopped::Caller));
+        chosen.map_err(|stopped| match stopped {
+            Stopped::Device(error) => self.failed("spread_rows")(error),
+            Stopped::Caller(error) => error,
+        })
     }
 
-    fn nearest(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
-        Ok(self.assign_on_device(self.rows(rows), codebook)?.1.download()?)
+    fn nearest(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
+        let assigned = self.assign_on_device(self.rows(rows), codebook);
+        assigned.and_then(|(_, nearest)| nearest.download()).map_err(self.failed("nearest"))
     }
 
-    fn group_search(&self, codebooks: &[Array2<f32>]) -> Result<Box<dyn GroupSearch>, MethodError> {
+    fn cell_sums(&self, rows: &DeviceMatrix<'_>, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
+        assert!(nearest.iter().all(|&c| (c as usize) < k), "cells below {k}");
+        self.sums(self.rows(rows), &self.device.upload(nearest).map_err(self.failed("cell_sums"))?, k)
+    }
+
+    fn nearest_cell_sums(
+        &self,
+        rows: &DeviceMatrix<'_>,
+        codebook: ArrayView2<'_, f32>,
+    ) -> Result<CellSums, MethodError> {
+        let rows = self.rows(rows);
+        let (_, nearest) = self.assign_on_device(rows, codebook).map_err(self.failed("nearest_cell_sums"))?;
+        self.sums(rows, &nearest, codebook.nrows())
+    }
+
+    fn continuations(
+        &self,
+        rows: &DeviceMatrix<'_>,
+        group: usize,
+        codebook: ArrayView2<'_, f32>,
+        count: usize,
+    ) -> Result<Continuations, MethodError> {
+        let found = cuda::continuations(&self.device, self.rows(rows), group, &row_major(&codebook), count);
+        let (places, distances, residuals) = found.map_err(self.failed("continuations"))?;
+        let chosen: Vec<Neighbor> =
+            places.into_iter().zip(distances).map(|(id, score)| Neighbor { score, id }).collect();
+        let residuals = DeviceMatrix::from_storage(Arc::new(residuals), chosen.len(), rows.ncols());
+        Ok(Continuations { chosen, residuals })
+    }
+
+    fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError> {
+        let values: Vec<f32> = codebooks.iter().flat_map(|book| book.iter().copied()).collect();
+        let dim = codebooks.first().map_or(1, Array2::ncols);
+        let tables = SumTables::new(&self.device, &values, codebooks.len(), dim, local);
+        let tables = tables.map_err(self.failed("sum_search"))?;
+        Ok(Box::new(CudaSums { backend: self.clone(), tables, m: codebooks.len() }))
+    }
+
+    fn group_search(&self, codebooks: &[Array2<f32>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError> {
         let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(row_major).collect();
         let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
-        let books = GroupCodebooks::new(&self.device, &books, codebooks[0].ncols())?;
-        Ok(Box::new(CudaGroups { backend: self.clone(), books, m: codebooks.len() }))
+        let books = GroupCodebooks::new(&self.device, &books, codebooks[0].ncols());
+        let books = books.map_err(self.failed("group_search"))?;
+        Ok(Box::new(CudaGroups { backend: self.clone(), books, m: codebooks.len(), bits }))
     }
 
-    fn logit_search(&self, maps: &[AffineMap<'_>]) -> Result<Option<Box<dyn GroupSearch>>, MethodError> {
+    fn logit_search(&self, maps: &[AffineMap<'_>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError> {
         let weights: Vec<Vec<f32>> = maps.iter().map(|map| map.weights.t().iter().copied().collect()).collect();
         let biases: Vec<Cow<'_, [f32]>> = maps.iter().map(|map| row_major(&map.bias)).collect();
         let weights: Vec<&[f32]> = weights.iter().map(|weights| &**weights).collect();
         let biases: Vec<&[f32]> = biases.iter().map(|bias| &**bias).collect();
         let size = maps.first().map_or(0, |map| map.weights.nrows());
-        let books = GroupCodebooks::with_biases(&self.device, &weights, &biases, size)?;
-        Ok(books.map(|books| -> Box<dyn GroupSearch> {
-            Box::new(CudaGroups { backend: self.clone(), books, m: maps.len() })
-        }))
+        let books = GroupCodebooks::with_biases(&self.device, &weights, &biases, size);
+        Ok(match books.map_err(self.failed("logit_search"))? {
+            Some(books) => Box::new(CudaGroups { backend: self.clone(), books, m: maps.len(), bits }),
+            // Groups of so many components have no kernel: the reference takes them.
+            None => Box::new(CudaLogitsOnHost { backend: self.clone(), reference: Logits::new(self.isa, maps, bits) }),
+        })
     }
 
-    fn network(
-        &self,
-        straight: AffineMap<'_>,
-        branch: &[BranchLayer<'_>],
-    ) -> Result<Option<Box<dyn RowMap>>, MethodError> {
+    fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError> {
+        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(row_major).collect();
+        let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
+        let books = Codebooks::new(&self.device, &books, codebooks[0].ncols()).map_err(self.failed("codewords"))?;
+        let codewords = codebooks[0].nrows();
+        Ok(Box::new(CudaCodewords { backend: self.clone(), books, m: codebooks.len(), codewords, bits, join }))
+    }
+
+    fn uniform(&self, grid: &UniformGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
+        let scalars = UniformScalars::new(&self.device, &grid.offsets, &grid.steps, grid.bits.into());
+        Ok(Box::new(CudaUniform { backend: self.clone(), scalars: scalars.map_err(self.failed("uniform"))? }))
+    }
+
+    fn levels(&self, grid: &LevelGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
+        let scalars = LevelScalars::new(&self.device, &grid.thresholds, &grid.values, grid.width, grid.symbols);
+        let scalars = scalars.map_err(self.failed("levels"))?;
+        Ok(Box::new(CudaLevels { backend: self.clone(), scalars, positions: grid.symbols, alphabet: grid.alphabet() }))
+    }
+
+    fn product(&self, matrix: ArrayView2<'_, f32>) -> Result<Box<dyn RowMap>, MethodError> {
+        let others: Vec<f32> = matrix.t().iter().copied().collect();
+        let others = self.device.upload(&others).map_err(self.failed("product"))?;
+        Ok(Box::new(CudaProduct { backend: self.clone(), others, outputs: matrix.ncols() }))
+    }
+
+    fn network(&self, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Result<Box<dyn RowMap>, MethodError> {
         let map = |AffineMap { weights, bias }: &AffineMap<'_>| {
             let weights: Vec<f32> = weights.t().iter().copied().collect();
             cuda::AffineMap::new(&self.device, &weights, &row_major(bias))
         };
-        let layer = |layer: &BranchLayer<'_>| {
+        let layer = |layer: &BranchLayer<'_>| -> Result<cuda::Layer, CudaError> {
             Ok(match layer {
                 BranchLayer::Affine(affine) => cuda::Layer::Affine(map(affine)?),
                 BranchLayer::Windows { inputs, map: of_window } => {
@@ -263,89 +375,21 @@ impl Backend for CudaBackend {
                 BranchLayer::Rectifier => cuda::Layer::Rectifier,
             })
         };
-        let branch: Vec<cuda::Layer> = branch.iter().map(layer).collect::<Result<_, CudaError>>()?;
-        let network = cuda::Network::new(map(&straight)?, branch);
-        Ok(Some(Box::new(CudaNetwork { backend: self.clone(), network })))
+        let prepare = || -> Result<cuda::Network, CudaError> {
+            let branch = branch.iter().map(layer).collect::<Result<_, _>>()?;
+            Ok(cuda::Network::new(map(&straight)?, branch))
+        };
+        let network = prepare().map_err(self.failed("network"))?;
+        Ok(Box::new(CudaNetwork { backend: self.clone(), network }))
     }
 
-    fn nearest_of_groups(
-        &self,
-        rows: &DeviceMatrix,
-        group: usize,
-        codebook: ArrayView2<'_, f32>,
-        count: usize,
-    ) -> Result<Vec<Neighbor>, MethodError> {
-        let (places, distances) =
-            cuda::nearest_of_groups(&self.device, self.rows(rows), group, &row_major(&codebook), count)?;
-        Ok(places.into_iter().zip(distances).map(|(id, score)| Neighbor { score, id }).collect())
+    fn scale(&self, centre: &[f32], factor: f32, back: f32) -> Result<Box<dyn RowScale>, MethodError> {
+        let centre = self.device.upload(centre).map_err(self.failed("scale"))?;
+        Ok(Box::new(CudaScale { backend: self.clone(), centre, factor, back }))
     }
 
-    fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError> {
-        let values: Vec<f32> = codebooks.iter().flat_map(|book| book.iter().copied()).collect();
-        let dim = codebooks.first().map_or(1, Array2::ncols);
-        let tables = SumTables::new(&self.device, &values, codebooks.len(), dim, local)?;
-        Ok(Box::new(CudaSums { device: self.device.clone(), tables }))
-    }
-
-    fn multiply(&self, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
-        let others: Vec<f32> = matrix.t().iter().copied().collect();
-        let others = self.device.upload(&others)?;
-        self.map(rows, matrix.ncols(), 0, |rows, out| cuda::products(rows, &others, 1.0, Terms::default(), out))
-    }
-
-    fn encode_uniform(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        grid: &UniformGrid,
-        codes: &mut [u8],
-    ) -> Result<bool, MethodError> {
-        let scalars = UniformScalars::new(&self.device, &grid.offsets, &grid.steps, grid.bits.into())?;
-        self.encode(rows, scalars.code_size(), codes, 0, |rows, codes| scalars.encode(rows, codes))
-    }
-
-    fn decode_uniform(&self, codes: &[u8], grid: &UniformGrid, rows: &mut [f32]) -> Result<bool, MethodError> {
-        let scalars = UniformScalars::new(&self.device, &grid.offsets, &grid.steps, grid.bits.into())?;
-        self.decode(codes, scalars.code_size(), grid.offsets.len(), rows, 0, |codes, rows| {
-            scalars.decode(codes, rows).map(|()| 0)
-        })
-    }
-
-    fn encode_finite(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        levels: &[usize],
-        groups: usize,
-        codes: &mut [u8],
-    ) -> Result<bool, MethodError> {
-        if levels.iter().any(|&l| l < 2) {
-            return Ok(false);
-        }
-        let scalars = FiniteScalars::new(&self.device, levels, groups)?;
-        self.encode(rows, scalars.code_size(), codes, 0, |rows, codes| scalars.encode(rows, codes))
-    }
-
-    fn decode_codewords(
-        &self,
-        codes: &[u8],
-        bits: u8,
-        codebooks: &[Array2<f32>],
-        join: Join,
-        rows: &mut [f32],
-    ) -> Result<bool, MethodError> {
-        let (m, width) = (codebooks.len(), codebooks[0].ncols());
-        let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(row_major).collect();
-        let books = Codebooks::new(&self.device, &books.iter().map(|book| &**book).collect::<Vec<_>>(), width)?;
-        let size = (m * usize::from(bits)).div_ceil(8);
-        let dim = if join == Join::Beside { m * width } else { width };
-        self.decode(codes, size, dim, rows, 2 * m, |codes, rows| {
-            let n = codes.count();
-            let mut symbols = self.device.room(n * m)?;
-            cuda::unpack_symbols(codes, m, bits.into(), &mut symbols)?;
-            match join {
-                Join::Beside => books.decode_groups(&symbols, n, rows),
-                Join::Added => books.decode_sums(&symbols, n, rows),
-            }
-        })
+    fn copy(&self, rows: &DeviceMatrix<'_>, to: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        cuda::standardize(self.rows(rows), None, 1.0, self.place(to)).map_err(self.failed("copy"))
     }
 
     fn hold_codes(&self, codes: &[u8], held: Held) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
@@ -359,26 +403,16 @@ impl Backend for CudaBackend {
         if codes.is_empty() || size == 0 || !codes.len().is_multiple_of(size) {
             return Ok(None);
         }
-        Ok(Some(Box::new(CudaCodes { codes: self.device.upload(codes)?, size, tables })))
+        let codes = self.device.upload(codes).map_err(self.failed("hold_codes"))?;
+        Ok(Some(Box::new(CudaCodes { backend: self.clone(), codes, size, tables })))
     }
 
     fn row_search(&self) -> Option<Box<dyn RowSearch>> {
         Some(Box::new(self.clone()))
     }
 
-    fn cell_sums(&self, rows: &DeviceMatrix, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {
-        assert!(nearest.iter().all(|&c| (c as usize) < k), "cells below {k}");
-        self.sums(self.rows(rows), &self.device.upload(nearest)?, k)
-    }
-
-    fn nearest_cell_sums(&self, rows: &DeviceMatrix, codebook: ArrayView2<'_, f32>) -> Result<CellSums, MethodError> {
-        let rows = self.rows(rows);
-        let (_, nearest) = self.assign_on_device(rows, codebook)?;
-        self.sums(rows, &nearest, codebook.nrows())
-    }
-
     fn synchronize(&self) -> Result<(), MethodError> {
-        Ok(self.device.synchronize()?)
+        self.device.synchronize().map_err(self.failed("synchronize"))
     }
 }
 
@@ -389,26 +423,19 @@ impl RowSearch for CudaBackend {
 
     fn nearest_rows(
         &self,
-        base: ArrayView2<'_, f32>,
-        queries: ArrayView2<'_, f32>,
+        base: &DeviceMatrix<'_>,
+        queries: &DeviceMatrix<'_>,
         metric: Metric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
-        let dim = base.ncols();
         let proximity = match metric {
             Metric::L2 => Proximity::SquaredDistance,
             Metric::InnerProduct => Proximity::InnerProduct,
         };
         let neighbor = |n: cuda::Neighbor<f32>| Neighbor { score: n.score, id: n.id };
-        let base = self.device.upload(&row_major(&base))?;
-        let base = Base::new(Rows::all(&base, dim), proximity)?;
-        let mut all = Vec::with_capacity(queries.nrows());
-        for queries in queries.axis_chunks_iter(Axis(0), self.at_once(4 * dim + 12 * k)?) {
-            let queries = self.device.upload(&row_major(&queries))?;
-            let found = base.nearest(Rows::all(&queries, dim), k)?;
-            all.extend(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()));
-        }
-        Ok(all)
+        let find = || Base::new(self.rows(base), proximity)?.nearest(self.rows(queries), k);
+        let found = find().map_err(self.failed("nearest_rows"))?;
+        Ok(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()).collect())
     }
 }
 
@@ -419,45 +446,14 @@ struct OnDevice {
 }
 
 impl OnDevice {
-    fn download(&self) -> Result<Assignment, MethodError> {
+    fn download(&self) -> Result<Assignment, CudaError> {
         Ok(Assignment { nearest: self.nearest.download()?, squared_distance: self.distances.download()? })
-    }
-}
-
-/// Codebooks of groups of components on a device.
-struct CudaGroups {
-    backend: CudaBackend,
-    books: GroupCodebooks,
-    m: usize,
-}
-
-impl GroupSearch for CudaGroups {
-    fn encode(&self, rows: ArrayView2<'_, f32>, bits: u8, codes: &mut [u8]) -> Result<(), MethodError> {
-        let (m, size) = (self.m, (self.m * usize::from(bits)).div_ceil(8));
-        self.backend.encode(rows, size, codes, 2 * m, |rows, codes| {
-            let mut symbols = self.backend.device.room(rows.count() * m)?;
-            self.books.nearest(rows, &mut symbols)?;
-            cuda::pack_symbols(&symbols, (rows.count(), m), bits.into(), codes)
-        })?;
-        Ok(())
-    }
-}
-
-/// A network on a device.
-struct CudaNetwork {
-    backend: CudaBackend,
-    network: cuda::Network,
-}
-
-impl RowMap for CudaNetwork {
-    fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, MethodError> {
-        let (_, outputs) = self.network.dim();
-        self.backend.map(rows, outputs, self.network.bytes_per_row(), |rows, out| self.network.apply(rows, out))
     }
 }
 
 /// Codes on a device.
 struct CudaCodes {
+    backend: CudaBackend,
     codes: Buffer<u8>,
     size: usize,
     /// How they are made of symbols, where they are searched by tables.
@@ -468,7 +464,8 @@ impl CodeScan for CudaCodes {
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
         let Some((width, positions)) = self.tables.filter(|_| k <= cuda::MAX_K) else { return Ok(None) };
         let entries: Vec<f32> = tables.iter().flat_map(|tables| tables.entries().iter().copied()).collect();
-        let found = cuda::scan_tables(Codes::all(&self.codes, self.size), width, positions, &entries, k)?;
+        let found = cuda::scan_tables(Codes::all(&self.codes, self.size), width, positions, &entries, k);
+        let found = found.map_err(self.backend.failed("scan by tables"))?;
         let of_query = |(found, tables): (Vec<cuda::Neighbor<f32>>, &ScanTables)| -> Vec<Neighbor> {
             let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
             let mut found: Vec<Neighbor> = found.into_iter().map(with_constant).collect();
@@ -484,45 +481,13 @@ impl CodeScan for CudaCodes {
             return Ok(None);
         }
         let codes: Vec<u8> = queries.iter().flat_map(|query| query.code.iter().copied()).collect();
-        let found = cuda::scan_hamming(Codes::all(&self.codes, self.size), &codes, k)?;
+        let found = cuda::scan_hamming(Codes::all(&self.codes, self.size), &codes, k);
+        let found = found.map_err(self.backend.failed("scan by bits"))?;
         let of_query = |(found, query): (Vec<cuda::Neighbor<u32>>, &BitQuery)| -> Vec<Neighbor> {
             let scored =
                 |n: cuda::Neighbor<u32>| Neighbor { score: query.offset + query.slope * n.score as f32, id: n.id };
             found.into_iter().map(scored).collect()
         };
         Ok(Some(found.into_iter().zip(queries).map(of_query).collect()))
-    }
-}
-
-/// Searches over sums of codewords on a device.
-struct CudaSums {
-    device: Device,
-    tables: SumTables,
-}
-
-impl CudaSums {
-    fn with_rows(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        search: impl FnOnce(Rows<'_>) -> Result<(), CudaError>,
-    ) -> Result<(), MethodError> {
-        let on_device = self.device.upload(&row_major(&rows))?;
-        Ok(search(Rows::new(&on_device, 0, rows.ncols(), rows.nrows(), rows.ncols()))?)
-    }
-}
-
-impl SumSearch for CudaSums {
-    fn beam(&self, rows: ArrayView2<'_, f32>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError> {
-        self.with_rows(rows, |rows| self.tables.beam(rows, beam, codes))
-    }
-
-    fn improve(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        rounds: usize,
-        seed: u64,
-        codes: &mut [u16],
-    ) -> Result<(), MethodError> {
-        self.with_rows(rows, |rows| self.tables.improve(rows, (rounds, SWEEPS, THROWN), seed, codes))
     }
 }

@@ -8,12 +8,14 @@ use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of
 use crate::search::level_dot::LevelDot;
 use crate::search::scan::{BitQuery, CodeLayout};
 use crate::{
-    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Symbols, check_train,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
+    ParamError, Quantizer, Searcher, State, Symbols, check_train,
 };
 use cpu::ScanTables;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -127,18 +129,19 @@ impl Method for Binary {
             count => (sums[j][side] / count as f64) as f32,
         };
         let [low, high] = [0, 1].map(|side| (0..dim).map(|j| level(j, side)).collect());
-        Ok(Box::new(BinaryQuantizer::new(self.clone(), thresholds, low, high)))
+        Ok(Box::new(BinaryQuantizer::new(self.clone(), thresholds, low, high, cx.backend.clone())))
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let mut take = |name| state.take(name, dim);
         let (thresholds, low, high) = (take("thresholds")?, take("low")?, take("high")?);
-        Ok(Box::new(BinaryQuantizer::new(self.clone(), thresholds, low, high)))
+        Ok(Box::new(BinaryQuantizer::new(self.clone(), thresholds, low, high, cx.backend.clone())))
     }
 }
 
 /// A code is one bit per component: whether it exceeds its threshold.
 struct BinaryQuantizer {
+    backend: Arc<dyn Backend>,
     spec: Binary,
     components: Components,
     thresholds: Vec<f32>,
@@ -149,10 +152,24 @@ struct BinaryQuantizer {
 }
 
 impl BinaryQuantizer {
-    fn new(spec: Binary, thresholds: Vec<f32>, low: Vec<f32>, high: Vec<f32>) -> BinaryQuantizer {
+    fn new(
+        spec: Binary,
+        thresholds: Vec<f32>,
+        low: Vec<f32>,
+        high: Vec<f32>,
+        backend: Arc<dyn Backend>,
+    ) -> BinaryQuantizer {
         let gaps = low.iter().zip(&high).map(|(l, h)| (f64::from(*h) - f64::from(*l)).powi(2));
         let gap = (gaps.sum::<f64>() / low.len() as f64).min(f64::from(f32::MAX)) as f32;
-        BinaryQuantizer { components: Components::new(thresholds.len(), 1, 0, "dim"), spec, thresholds, low, high, gap }
+        BinaryQuantizer {
+            backend,
+            components: Components::new(thresholds.len(), 1, 0, "dim"),
+            spec,
+            thresholds,
+            low,
+            high,
+            gap,
+        }
     }
 
     fn encode_row(&self, row: &[f32], code: &mut [u8]) {
@@ -184,14 +201,17 @@ impl Quantizer for BinaryQuantizer {
         3 * 4 * self.dim()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        encode_rows(self.dim(), self.code_size(), rows, codes, || (), |row, code, ()| self.encode_row(row, code))
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        encode_rows(&*self.backend, rows, codes, || (), |row, code, ()| self.encode_row(row, code))
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
         decode_rows(
-            self.dim(),
-            self.code_size(),
+            &*self.backend,
             codes,
             rows,
             || (),

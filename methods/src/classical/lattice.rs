@@ -9,14 +9,18 @@ use crate::algorithms::components::Components;
 use crate::algorithms::moments::{deviations, mean};
 use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, check_train};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use crate::{
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
+    Quantizer, State, Stream, Symbols, check_train,
+};
+use ndarray::ArrayView2;
 use points::{MAX_DIM, squared_distance};
 use rand::RngExt;
 use rand::seq::index;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use strict::check_ranges;
 
 /// The registration of this method.
@@ -95,7 +99,7 @@ impl Method for Lattice {
         let deviation: Vec<f32> = deviations(train, &mean).into_iter().map(|d| d as f32).collect();
         let k = self.kind.dim();
         let per_row = dim.div_ceil(k);
-        let unit = LatticeQuantizer::new(self.clone(), offset, deviation, vec![0.0; k]);
+        let unit = LatticeQuantizer::new(self.clone(), offset, deviation, vec![0.0; k], cx.backend.clone());
         let picks = index::sample(&mut cx.rng(Stream::Part(0)), n * per_row, MAX_BLOCKS.min(n * per_row)).into_vec();
         let blocks: Vec<[f64; MAX_DIM]> =
             picks.iter().map(|&i| unit.block(&train.row(i / per_row).to_vec(), i % per_row)).collect();
@@ -127,13 +131,13 @@ impl Method for Lattice {
             return Err(MethodError::Overflow { what: "the spacing of the lattice", magnitude });
         }
         let center = code.center.iter().map(|c| *c as f32).collect();
-        Ok(Box::new(LatticeQuantizer::new(self.clone(), unit.offset, spread, center)))
+        Ok(Box::new(LatticeQuantizer::new(self.clone(), unit.offset, spread, center, cx.backend.clone())))
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let (offset, spread) = (state.take("offset", dim)?, state.take("spread", dim)?);
         let center = state.take("center", self.kind.dim())?;
-        Ok(Box::new(LatticeQuantizer::new(self.clone(), offset, spread, center)))
+        Ok(Box::new(LatticeQuantizer::new(self.clone(), offset, spread, center, cx.backend.clone())))
     }
 }
 
@@ -262,6 +266,7 @@ const PULLS: usize = 14;
 /// A lattice quantizer over standardized components: `y = (x − offset)/spread`. A code holds the symbols of each block
 /// of components; the last block is padded with zeros.
 struct LatticeQuantizer {
+    backend: Arc<dyn Backend>,
     spec: Lattice,
     components: Components,
     offset: Vec<f32>,
@@ -270,11 +275,17 @@ struct LatticeQuantizer {
 }
 
 impl LatticeQuantizer {
-    fn new(spec: Lattice, offset: Vec<f32>, spread: Vec<f32>, center: Vec<f32>) -> LatticeQuantizer {
+    fn new(
+        spec: Lattice,
+        offset: Vec<f32>,
+        spread: Vec<f32>,
+        center: Vec<f32>,
+        backend: Arc<dyn Backend>,
+    ) -> LatticeQuantizer {
         let count = offset.len().next_multiple_of(spec.kind.dim());
         let components = Components::new(count, spec.bits, 0, "coordinate");
         let code = Code::new(spec.kind, spec.bits, center.into_iter().map(f64::from).collect(), 1.0);
-        LatticeQuantizer { spec, components, offset, spread, code }
+        LatticeQuantizer { backend, spec, components, offset, spread, code }
     }
 
     /// Block `b` of a row, standardized.
@@ -328,14 +339,18 @@ impl Quantizer for LatticeQuantizer {
         4 * (2 * self.dim() + self.code.center.len())
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let scratch = || vec![0u16; self.components.layout.positions()];
-        encode_rows(self.dim(), self.code_size(), rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let scratch = || vec![0u16; self.components.layout.positions()];
-        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |c, r, s| self.decode_row(c, r, s))
+        encode_rows(&*self.backend, rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let scratch = || vec![0u16; self.components.layout.positions()];
+        decode_rows(&*self.backend, codes, rows, scratch, |c, r, s| self.decode_row(c, r, s))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

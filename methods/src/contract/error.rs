@@ -1,5 +1,6 @@
 //! Errors of methods; each says what is wrong and what would be right.
 
+use crate::backend::BackendError;
 use strict::ParamError;
 use thiserror::Error;
 
@@ -71,10 +72,13 @@ pub enum MethodError {
     /// Rows whose squared distances f32 cannot hold.
     #[error("{0}")]
     Range(cpu::OutOfRange),
-    /// The backend refused or failed.
-    #[error("{0}")]
-    Backend(String),
-    /// Training diverged.
+    /// The place to compute refused or failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Something that holds by construction does not: a mistake of this version.
+    #[error("{0}; this is a mistake in vqbench")]
+    Broken(String),
+    /// Training left the numbers that mean something.
     #[error("training diverged: {0}")]
     Diverged(String),
     /// Training ended with the same code for all rows.

@@ -81,10 +81,12 @@ pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
     const K: usize = 7;
     let (train, queries) = (gaussian(600, DIM, 1), gaussian(9, DIM, 9));
     let backend = bench.context(1).backend;
+    let base = backend.upload(train.view()).expect("uploads");
+    let asked = backend.upload(queries.view()).expect("uploads");
     for (metric, search) in
         [Metric::L2, Metric::InnerProduct].into_iter().filter_map(|m| Some((m, backend.row_search()?)))
     {
-        let found = search.nearest_rows(train.view(), queries.view(), metric, K).expect("searches");
+        let found = search.nearest_rows(&base, &asked, metric, K).expect("searches");
         assert!(search.finds(K, DIM) && !search.finds(usize::MAX, DIM));
         for (query, found) in queries.outer_iter().zip(&found) {
             let score = |row: ndarray::ArrayView1<'_, f32>| match metric {

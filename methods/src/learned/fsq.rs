@@ -2,7 +2,7 @@
 //! codebook.
 
 use crate::learned::shared::{
-    Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Moment, Pass, Spread, Training, fit, restore,
+    Bottleneck, Encoder, GridQuantizer, LatentWidth, Moment, Pass, Spread, Steps, Training, fit, restore,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
@@ -137,7 +137,7 @@ impl Method for Fsq {
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let levels = self.levels()?;
         let latent = self.encoder.latent(dim, self.width(&levels))?;
-        let quantizer = GridQuantizer::new(FiniteGrid::new(levels), self.groups, cx.backend.clone());
+        let quantizer = FiniteGrid::new(levels).quantizer(self.groups, cx);
         restore(&self.encoder, dim, latent, state, cx, |_| Ok(Box::new(quantizer)))
     }
 }
@@ -177,29 +177,38 @@ impl FiniteGrid {
         let [half, offset, shift] = self.bounds[j];
         (z + shift).tanh() * half - offset
     }
+
+    /// The number of the level of component `j` that a latent takes.
+    fn digit(&self, j: usize, z: f32) -> usize {
+        let lowest = self.half_width(j) as f32;
+        // NaN takes the first level: conversion saturates.
+        ((self.bounded(j, z).round_ties_even() + lowest) as usize).min(self.levels[j] - 1)
+    }
+
+    /// Component `j` as any backend codes it: from which latent on each digit is taken, and what it stands for.
+    fn steps(&self, j: usize) -> Steps {
+        let half = self.half_width(j) as f32;
+        let thresholds = (1..self.levels[j]).map(|digit| first_latent(|z| self.digit(j, z) >= digit)).collect();
+        Steps { thresholds, values: (0..self.levels[j]).map(|digit| (digit as f32 - half) / half).collect() }
+    }
+
+    fn quantizer(&self, groups: usize, cx: &Context) -> GridQuantizer {
+        GridQuantizer::new((0..self.levels.len()).map(|j| self.steps(j)).collect(), groups, cx.backend.clone())
+    }
 }
 
-impl Grid for FiniteGrid {
-    fn levels(&self) -> &[usize] {
-        &self.levels
+/// The least number of f32 for which `holds`, which then holds for all greater ones; NaN if there is none. Found by bisection of bit
+/// patterns, so that it is exact.
+fn first_latent(holds: impl Fn(f32) -> bool) -> f32 {
+    // Numbers in the order of their keys, −∞ to ∞.
+    let number = |key: i64| f32::from_bits(if key < 0 { (1 << 31) | (-1 - key) as u32 } else { key as u32 });
+    let infinity = i64::from(f32::INFINITY.to_bits());
+    let (mut low, mut high) = (-1 - infinity, infinity + 1);
+    while low < high {
+        let middle = (low + high).div_euclid(2);
+        if holds(number(middle)) { high = middle } else { low = middle + 1 }
     }
-
-    fn finite(&self) -> Option<&[usize]> {
-        Some(&self.levels)
-    }
-
-    fn digits(&self, latents: &[f32], digits: &mut [usize]) {
-        for (j, (digit, &z)) in digits.iter_mut().zip(latents).enumerate() {
-            let lowest = self.half_width(j) as f32;
-            // A NaN latent takes the first level: conversion saturates.
-            *digit = ((self.bounded(j, z).round_ties_even() + lowest) as usize).min(self.levels[j] - 1);
-        }
-    }
-
-    fn value(&self, j: usize, digit: usize) -> f32 {
-        let half = self.half_width(j) as f32;
-        (digit as f32 - half) / half
-    }
+    if low > infinity { f32::NAN } else { number(low) }
 }
 
 struct FiniteScalars {
@@ -253,7 +262,7 @@ impl Bottleneck for FiniteScalars {
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        Ok(Box::new(GridQuantizer::new(self.grid.clone(), self.groups, cx.backend.clone())))
+        Ok(Box::new(self.grid.quantizer(self.groups, cx)))
     }
 }
 
@@ -271,24 +280,45 @@ mod tests {
         assert!((grid.bounded(0, 0.5) - 0.925_16).abs() < 1e-4 && (grid.bounded(0, -3.0) + 1.992_10).abs() < 1e-4);
         // L = 8: h = 3.5035, o = ½, atanh(o/h) = 0.143695; zero stays zero; tanh(1.143695)·3.5035 − ½ = 2.3576.
         assert!(grid.bounded(1, 0.0).abs() < 1e-6 && (grid.bounded(1, 1.0) - 2.3576).abs() < 1e-4);
-        let digits = |latents: [f32; 2]| {
-            let mut digits = [0; 2];
-            grid.digits(&latents, &mut digits);
-            digits
-        };
+        let digits = |latents: [f32; 2]| [grid.digit(0, latents[0]), grid.digit(1, latents[1])];
         assert_eq!(digits([0.5, 0.0]), [3, 4], "1 and 0, counted from −2 and −4");
         assert_eq!(digits([-99.0, -99.0]), [0, 0]);
         assert_eq!(digits([99.0, 99.0]), [4, 7]);
         assert_eq!(digits([f32::NAN, 0.0])[0], 0);
-        let values: Vec<f32> = (0..8).map(|digit| grid.value(1, digit)).collect();
-        assert_eq!(values, [-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75]);
-        assert_eq!((0..5).map(|digit| grid.value(0, digit)).collect::<Vec<_>>(), [-1.0, -0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(grid.steps(1).values, [-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75]);
+        assert_eq!(grid.steps(0).values, [-1.0, -0.5, 0.0, 0.5, 1.0]);
+    }
+
+    /// What thresholds say is what the formula says, at each threshold, beside it, and far from all.
+    #[test]
+    fn thresholds_tell_the_digits_of_the_formula() {
+        for levels in 2..=256usize {
+            let grid = FiniteGrid::new(vec![levels]);
+            let Steps { thresholds, values } = grid.steps(0);
+            assert_eq!((thresholds.len(), values.len()), (levels - 1, levels));
+            assert!(thresholds.is_sorted(), "{levels}: {thresholds:?}");
+            let check = |z: f32| {
+                let told = thresholds.partition_point(|t| *t <= z);
+                assert_eq!(told, grid.digit(0, z), "{levels} levels at {z:e}");
+            };
+            for &t in &thresholds {
+                let (mut below, mut above) = (t, t);
+                for _ in 0..64 {
+                    check(above);
+                    (below, above) = (below.next_down(), above.next_up());
+                    check(below);
+                }
+            }
+            let odd = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, f32::MIN, f32::MAX, 0.0, -0.0, 1e-45, -1e-45];
+            odd.into_iter().chain((-300..300).map(|i| i as f32 * 0.017)).for_each(check);
+        }
     }
 
     #[test]
     fn every_index_of_every_preset_goes_round() {
         for (bits, levels) in PRESETS.into_iter().chain([(3, &[2usize, 3][..]), (1, &[2])]) {
-            let quantizer = GridQuantizer::new(FiniteGrid::new(levels.to_vec()), 1, Context::cpu(1).backend);
+            let grid = FiniteGrid::new(levels.to_vec());
+            let quantizer = grid.quantizer(1, &Context::cpu(1));
             let codewords: usize = levels.iter().product();
             // "About": 7·5⁴ is 4375, and takes 13 bits.
             let expected = [(8, 240), (10, 1000), (12, 4375), (14, 15360), (16, 64000), (3, 6), (1, 2)];
@@ -302,7 +332,7 @@ mod tests {
             assert!((points[(1, 0)] - (1.0 - half) / half).abs() < 1e-6 && points[(1, 0)] > points[(0, 0)]);
             // Latents that lie on a point: the inverse of the bound.
             let latents = Array2::from_shape_fn(points.dim(), |(i, j)| {
-                let [half, offset, shift] = quantizer.grid().bounds[j];
+                let [half, offset, shift] = grid.bounds[j];
                 let whole = points[(i, j)] * (levels[j] / 2) as f32;
                 ((f64::from(whole + offset) / f64::from(half)).clamp(-0.999_999, 0.999_999).atanh() - f64::from(shift))
                     as f32

@@ -2,19 +2,17 @@
 //! afterwards.
 
 use crate::algorithms::codebooks::{Codebooks, symbol_bits};
-use crate::algorithms::rotation::multiply;
-use crate::backend::{AffineMap, Backend, GroupSearch, prepared};
-use crate::learned::shared::estimator::{gumbel_softmax, largest};
+use crate::backend::{AffineMap, Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, RowEncoder, prepared};
+use crate::learned::shared::estimator::gumbel_softmax;
 use crate::learned::shared::{
     Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Start, Temperature, Training, fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, check_batch};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols};
 use gradients::Matrix;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
@@ -249,25 +247,14 @@ struct LogitQuantizer {
     /// `size×K` weights and `1×K` bias of each group.
     logits: Vec<(Array2<f32>, Array2<f32>)>,
     backend: Arc<dyn Backend>,
-    /// The logits on the backend, if it accepts them; prepared at the first encoding.
-    search: OnceLock<Option<Box<dyn GroupSearch>>>,
+    /// The logits on the backend, once rows have been encoded.
+    search: OnceLock<Box<dyn RowEncoder>>,
 }
-
-/// Number of rows whose logits are held at a time.
-const ROWS: usize = 256;
 
 impl LogitQuantizer {
     fn new(books: Vec<Array2<f32>>, logits: Vec<(Array2<f32>, Array2<f32>)>, cx: &Context) -> LogitQuantizer {
         let product = ProductQuantizer::new(books, Vec::new(), cx.backend.clone());
         LogitQuantizer { product, logits, backend: cx.backend.clone(), search: OnceLock::new() }
-    }
-
-    fn search(&self) -> Result<Option<&dyn GroupSearch>, MethodError> {
-        let search = prepared(&self.search, || {
-            let maps = self.logits.iter().map(|(w, b)| AffineMap { weights: w.view(), bias: b.view() });
-            self.backend.logit_search(&maps.collect::<Vec<_>>())
-        })?;
-        Ok(search.as_deref())
     }
 }
 
@@ -285,30 +272,24 @@ impl Quantizer for LogitQuantizer {
         self.product.model_size() + logits
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let code_size = self.code_size();
-        check_batch(self.dim(), code_size, rows.dim(), codes.len())?;
-        if let Some(search) = self.search()? {
-            return search.encode(rows, symbol_bits(self.logits[0].1.len()), codes);
-        }
-        let size = self.dim() / self.logits.len();
-        let blocks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).collect();
-        blocks.into_par_iter().zip(codes.par_chunks_mut(ROWS * code_size)).for_each(|(rows, codes)| {
-            let mut symbols = Array2::<u16>::zeros((rows.nrows(), self.logits.len()));
-            for (g, (weights, bias)) in self.logits.iter().enumerate() {
-                let logits =
-                    multiply(self.backend.isa(), rows.slice(s![.., g * size..(g + 1) * size]), weights.view()) + bias;
-                symbols.column_mut(g).iter_mut().zip(largest(logits.view())).for_each(|(s, c)| *s = c as u16);
-            }
-            for (code, symbols) in codes.chunks_exact_mut(code_size).zip(symbols.outer_iter()) {
-                self.product.layout().pack(&symbols.to_vec(), code);
-            }
-        });
-        Ok(())
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        self.product.decode_into(codes, rows)
+    fn bytes_per_row(&self) -> usize {
+        self.product.bytes_per_row()
+    }
+
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        let search = prepared(&self.search, || {
+            let maps = self.logits.iter().map(|(w, b)| AffineMap { weights: w.view(), bias: b.view() });
+            self.backend.logit_search(&maps.collect::<Vec<_>>(), symbol_bits(self.logits[0].1.len()))
+        })?;
+        search.encode(rows, codes)
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        self.product.decode(codes, rows)
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

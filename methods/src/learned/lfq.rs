@@ -1,7 +1,7 @@
 //! Lookup-free and binary spherical quantization: codes are the signs of learned components.
 
 use crate::learned::shared::{
-    Bottleneck, Encoder, Grid, GridQuantizer, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore,
+    Bottleneck, Encoder, GridQuantizer, LatentWidth, Loss, Moment, Pass, Spread, Steps, Training, fit, restore,
     unit_rows,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
@@ -88,10 +88,16 @@ impl Lfq {
         (self.bits.div_ceil(SYMBOL_BITS)..=self.bits).find(|g| self.bits.is_multiple_of(*g)).unwrap_or(1)
     }
 
-    fn signs(&self) -> Signs {
-        let size = self.bits / self.groups();
-        let value = if self.spherical { (self.bits as f32).sqrt().recip() } else { 1.0 };
-        Signs { levels: vec![2; size], value }
+    /// What the components of a code are, but for their sign.
+    fn value(&self) -> f32 {
+        if self.spherical { (self.bits as f32).sqrt().recip() } else { 1.0 }
+    }
+
+    /// One bit per component: `+value` for what is above zero, `−value` elsewhere.
+    fn quantizer(&self, cx: &Context) -> GridQuantizer {
+        let least_above_zero = 0f32.next_up();
+        let steps = Steps { thresholds: vec![least_above_zero], values: vec![-self.value(), self.value()] };
+        GridQuantizer::new(vec![steps; self.bits / self.groups()], self.groups(), cx.backend.clone())
     }
 }
 
@@ -129,29 +135,7 @@ impl Method for Lfq {
     }
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
-        restore(&self.encoder, dim, self.bits, state, cx, |_| {
-            Ok(Box::new(GridQuantizer::new(self.signs(), self.groups(), cx.backend.clone())))
-        })
-    }
-}
-
-/// One bit per component; `+value` or `−value`.
-struct Signs {
-    levels: Vec<usize>,
-    value: f32,
-}
-
-impl Grid for Signs {
-    fn levels(&self) -> &[usize] {
-        &self.levels
-    }
-
-    fn digits(&self, latents: &[f32], digits: &mut [usize]) {
-        digits.iter_mut().zip(latents).for_each(|(digit, z)| *digit = usize::from(*z > 0.0));
-    }
-
-    fn value(&self, _j: usize, digit: usize) -> f32 {
-        if digit == 1 { self.value } else { -self.value }
+        restore(&self.encoder, dim, self.bits, state, cx, |_| Ok(Box::new(self.quantizer(cx))))
     }
 }
 
@@ -184,7 +168,7 @@ impl Bottleneck for LookupFree {
         _rng: &mut ChaCha8Rng,
     ) -> Result<Pass, MethodError> {
         let (latents, value) = match self.spec.spherical {
-            true => (unit_rows(latents), self.spec.signs().value),
+            true => (unit_rows(latents), self.spec.value()),
             false => (latents.clone(), 1.0),
         };
         let signs = latents.values().mapv(|z| if z > 0.0 { value } else { -value });
@@ -199,7 +183,7 @@ impl Bottleneck for LookupFree {
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        Ok(Box::new(GridQuantizer::new(self.spec.signs(), self.spec.groups(), cx.backend.clone())))
+        Ok(Box::new(self.spec.quantizer(cx)))
     }
 }
 

@@ -22,7 +22,7 @@ pub use codebook::{Start, Update};
 pub use encoder::{Conv, Encoder, Linear, Mlp};
 pub(crate) use encoder::{LatentWidth, Spread};
 pub use estimator::Estimator;
-pub(crate) use grid::{Grid, GridQuantizer};
+pub(crate) use grid::{GridQuantizer, Steps};
 pub(crate) use network::Network;
 pub(crate) use quantizer::restore;
 pub use schedule::{Decay, Temperature};

@@ -155,7 +155,8 @@ impl Bottleneck for Mapped {
         let backend = &moment.cx.backend;
         for (g, (book, map)) in self.books.iter().zip(parameters).enumerate() {
             let part = latents.columns(g * size..(g + 1) * size);
-            let rows = backend.upload(part.values().view())?;
+            let values = part.values();
+            let rows = backend.upload(values.view())?;
             let nearest = backend.nearest(&rows, book.codewords(backend.isa()).view())?;
             let numbers: Vec<usize> = nearest.iter().map(|&c| c as usize).collect();
             let q = Matrix::constant(book.fixed.select(Axis(0), &numbers).view()).times(map);

@@ -137,9 +137,10 @@ impl Method for Opq {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let Fitted { affine, codebooks, mut history } = self.fit_affine(train, cx)?;
-        let rotated = affine.forward(train, &*cx.backend)?;
+        let backend = &*cx.backend;
+        let rotated = affine.on(backend)?.forward(&backend.upload(train)?, backend)?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
-        let trained = train_groups(rotated.view(), starts(codebooks), self.m, self.bits, stop, cx)?;
+        let trained = train_groups(&rotated, starts(codebooks), self.m, self.bits, stop, cx)?;
         history.append(&course(&trained));
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         let product = ProductQuantizer::trained(codebooks, history, cx.backend.clone());
@@ -207,7 +208,9 @@ impl Opq {
         let axes = principal_axes(train).axes.slice_move(s![.., ..kept]);
         let mut projection =
             Affine { mean: Some(mean(train).into_iter().map(|m| m as f32).collect()), axes: Some(axes) };
-        let fitted = self.fit_rotation(projection.forward(train, &*cx.backend)?.view(), cx)?;
+        let backend = &*cx.backend;
+        let projected = projection.on(backend)?.forward(&backend.upload(train)?, backend)?;
+        let fitted = self.fit_rotation(backend.download(&projected)?.view(), cx)?;
         if let (Some(mean), Some(axes)) = (&mut projection.mean, &mut projection.axes) {
             if let Some(nu) = &fitted.affine.mean {
                 mean.iter_mut().zip(axes.dot(&ArrayView1::from(nu))).for_each(|(mean, shift)| *mean += shift);
@@ -250,6 +253,7 @@ impl Opq {
         let mean: Vec<f32> = mean(train).into_iter().map(|m| m as f32).collect();
         let centred = &train - &ArrayView1::from(&mean);
         let train = centred.view();
+        let rows = cx.backend.upload(train)?;
         let mut rotation = match self.start {
             Start::Identity => Array2::eye(dim),
             Start::Pca => balanced_axes(train, self.m),
@@ -259,10 +263,12 @@ impl Opq {
         let mut history = Course::default();
         let mut codebooks: Option<Vec<Array2<f32>>> = None;
         for _ in 0..self.iterations {
-            let rotated = cx.backend.multiply(train, rotation.view())?;
+            let mut rotated = cx.backend.room(rows.nrows(), dim)?;
+            cx.backend.product(rotation.view())?.apply(&rows, &mut rotated)?;
+            let rotated = rotated.into_matrix();
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
             let starts = codebooks.map_or(Starts::From(Init::default()), Starts::Near);
-            let trained = train_groups(rotated.view(), starts, self.m, self.bits, stop(inner), cx)?;
+            let trained = train_groups(&rotated, starts, self.m, self.bits, stop(inner), cx)?;
             let seen = course(&trained);
             let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, SETTLED * now));
             history.append(&seen);

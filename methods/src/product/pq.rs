@@ -5,8 +5,10 @@ use crate::classical::kmeans::Init;
 use crate::contract::curve::Course;
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
-use ndarray::{Array2, ArrayView2, s};
+use crate::{
+    Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train,
+};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,7 +88,8 @@ impl Method for Pq {
         check_train(train, cx)?;
         self.check(train.ncols())?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
-        let trained = train_groups(train, Starts::From(self.init), self.m, self.bits, stop, cx)?;
+        let train = cx.backend.upload(train)?;
+        let trained = train_groups(&train, Starts::From(self.init), self.m, self.bits, stop, cx)?;
         let history = course(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         Ok(Box::new(ProductQuantizer::trained(codebooks, history, cx.backend.clone())))
@@ -109,7 +112,7 @@ pub(crate) enum Starts {
 
 /// Trains the codebook of each of `m` groups of components.
 pub(crate) fn train_groups(
-    train: ArrayView2<'_, f32>,
+    train: &DeviceMatrix<'_>,
     starts: Starts,
     m: usize,
     bits: u8,
@@ -120,10 +123,10 @@ pub(crate) fn train_groups(
     (0..m)
         .into_par_iter()
         .map(|j| {
-            let window = j * dsub..(j + 1) * dsub;
-            let group = train.slice(s![.., window]);
-            // Copied: rows of a few components lie closer together than in whole vectors.
-            let rows = cx.backend.upload(group)?;
+            // A copy of its own: rows of a few components lie closer together than they do in whole vectors.
+            let mut rows = cx.backend.room(train.nrows(), dsub)?;
+            cx.backend.copy(&train.columns(j * dsub..(j + 1) * dsub), &mut rows)?;
+            let rows = rows.into_matrix();
             let start = match &starts {
                 Starts::Given(starts) | Starts::Near(starts) => starts[j].clone(),
                 Starts::From(init) => init.codebook(&rows, 1 << bits, &mut cx.rng(Stream::Part(j as u32)), cx)?,

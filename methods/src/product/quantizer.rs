@@ -2,14 +2,14 @@
 //! group).
 
 use crate::algorithms::codebooks::{Codebooks, symbol_bits};
-use crate::algorithms::pack::Layout;
-use crate::backend::{Backend, GroupSearch, Join, prepared};
-use crate::contract::batch::{decode_rows, row_major};
+use crate::backend::{
+    Backend, CodeDecoder, CodeRoom, DeviceCodes, DeviceMatrix, Join, MatrixRoom, RowEncoder, prepared,
+};
 use crate::contract::curve::Course;
 use crate::contract::state::{State, StateError};
 use crate::search::lookup::LookupSearcher;
-use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols, check_batch};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols};
+use ndarray::Array2;
 use std::sync::{Arc, OnceLock};
 
 /// `m` codebooks of `K×dsub`, one per group of `dsub` consecutive components. A code is one symbol per group.
@@ -17,8 +17,10 @@ pub struct ProductQuantizer {
     codebooks: Codebooks,
     curves: Vec<Curve>,
     backend: Arc<dyn Backend>,
-    /// The codebooks on the backend; prepared at the first encoding.
-    search: OnceLock<Box<dyn GroupSearch>>,
+    /// The codebooks as the backend searches them, once rows have been encoded.
+    search: OnceLock<Box<dyn RowEncoder>>,
+    /// The same as it decodes by them.
+    decoder: OnceLock<Box<dyn CodeDecoder>>,
 }
 
 impl ProductQuantizer {
@@ -28,7 +30,13 @@ impl ProductQuantizer {
     /// If there is no codebook, or shapes differ.
     pub fn new(codebooks: Vec<Array2<f32>>, curves: Vec<Curve>, backend: Arc<dyn Backend>) -> Self {
         let position = |p: usize, of: usize| if of == 1 { "codebook".to_owned() } else { format!("sub {p}") };
-        ProductQuantizer { codebooks: Codebooks::new(codebooks, position), curves, backend, search: OnceLock::new() }
+        ProductQuantizer {
+            codebooks: Codebooks::new(codebooks, position),
+            curves,
+            backend,
+            search: OnceLock::new(),
+            decoder: OnceLock::new(),
+        }
     }
 
     /// Creates a quantizer from codebooks trained by Lloyd's iteration, with the course of the MSE per vector.
@@ -36,12 +44,7 @@ impl ProductQuantizer {
         ProductQuantizer::new(codebooks, vec![mse.into_curve(true)], backend)
     }
 
-    /// How the symbols of a code are packed.
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.codebooks.layout
-    }
-
-    /// Restores what [`Quantizer::save`] stored: `m` codebooks of `codewords×(dim/m)`.
+    /// From what [`Quantizer::save`] put down: `m` codebooks of `codewords×(dim/m)`.
     pub fn restore(
         state: &mut State,
         m: usize,
@@ -67,58 +70,23 @@ impl Quantizer for ProductQuantizer {
         self.codebooks.model_size()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        let bits = symbol_bits(self.codebooks.codewords());
-        prepared(&self.search, || self.backend.group_search(&self.codebooks.books))?.encode(rows, bits, codes)
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        if self.codebooks.decode_on(&*self.backend, codes, Join::Beside, rows.view_mut())? {
-            return Ok(());
-        }
-        let dsub = self.codebooks.dsub();
-        if let (Some(8), 256) = (self.codebooks.layout.common_width(), self.codebooks.codewords()) {
-            // One byte per symbol: nothing to unpack, and every symbol is valid.
-            let books: Vec<_> = self.codebooks.books.iter().map(row_major).collect();
-            let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
-            return decode_rows(
-                self.dim(),
-                self.code_size(),
-                codes,
-                rows,
-                || (),
-                |code, row, ()| {
-                    match dsub {
-                        2 => select::<2>(&books, code, row),
-                        4 => select::<4>(&books, code, row),
-                        6 => select::<6>(&books, code, row),
-                        8 => select::<8>(&books, code, row),
-                        12 => select::<12>(&books, code, row),
-                        16 => select::<16>(&books, code, row),
-                        24 => select::<24>(&books, code, row),
-                        32 => select::<32>(&books, code, row),
-                        _ => {
-                            for ((part, book), &symbol) in row.chunks_exact_mut(dsub).zip(&books).zip(code) {
-                                part.copy_from_slice(&book[usize::from(symbol) * dsub..][..dsub]);
-                            }
-                        }
-                    }
-                    Ok(())
-                },
-            );
-        }
-        let scratch = || vec![0u16; self.codebooks.books.len()];
-        decode_rows(self.dim(), self.code_size(), codes, rows, scratch, |code, row, symbols| {
-            self.codebooks.select(code, symbols)?;
-            for ((part, codebook), &symbol) in
-                row.chunks_exact_mut(self.codebooks.dsub()).zip(&self.codebooks.books).zip(&*symbols)
-            {
-                part.iter_mut().zip(codebook.row(usize::from(symbol))).for_each(|(x, &y)| *x = y);
-            }
-            Ok(())
-        })
+    fn bytes_per_row(&self) -> usize {
+        2 * self.codebooks.books.len()
+    }
+
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        let bits = symbol_bits(self.codebooks.codewords());
+        prepared(&self.search, || self.backend.group_search(&self.codebooks.books, bits))?.encode(rows, codes)
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let bits = symbol_bits(self.codebooks.codewords());
+        let decoder = prepared(&self.decoder, || self.backend.codewords(&self.codebooks.books, bits, Join::Beside))?;
+        decoder.decode(codes, rows)
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
@@ -135,12 +103,5 @@ impl Quantizer for ProductQuantizer {
 
     fn save(&self, state: &mut State) {
         self.codebooks.save(state);
-    }
-}
-
-/// Copies the codewords of whole-byte symbols side by side; their length is known at compile time.
-fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
-    for ((part, book), &symbol) in row.as_chunks_mut::<D>().0.iter_mut().zip(books).zip(code) {
-        *part = book.as_chunks::<D>().0[usize::from(symbol)];
     }
 }

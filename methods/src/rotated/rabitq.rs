@@ -9,13 +9,14 @@ use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of
 use crate::search::level_dot::LevelDot;
 use crate::search::scan::CodeLayout;
 use crate::{
-    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, Stream, Symbols,
-    check_train,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
+    ParamError, Quantizer, Searcher, State, Stream, Symbols, check_train,
 };
 use cpu::ScanTables;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use strict::check_ranges;
 
 /// The registration of this method.
@@ -95,19 +96,20 @@ impl Method for Rabitq {
         check_train(train, cx)?;
         let center = mean(train).into_iter().map(|m| m as f32).collect();
         let rotation = FastRotation::random(cx.backend.isa(), train.ncols(), &mut cx.rng(Stream::Part(0)));
-        Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation)))
+        Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation, cx.backend.clone())))
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let center = state.take("center", dim)?;
         let rotation = FastRotation::take("rotation", dim, state)?;
-        Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation)))
+        Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation, cx.backend.clone())))
     }
 }
 
 /// With `o = P·(x−c)/‖x−c‖`, a code holds `‖x−c‖` and `⟨ū,o⟩` (f32, little-endian), then the symbols `u` of the grid
 /// point `ū = u − (2^B−1)/2` that has the largest cosine with `o`.
 struct RabitqQuantizer {
+    backend: Arc<dyn Backend>,
     spec: Rabitq,
     center: Vec<f32>,
     rotation: FastRotation,
@@ -117,10 +119,11 @@ struct RabitqQuantizer {
 }
 
 impl RabitqQuantizer {
-    fn new(spec: Rabitq, center: Vec<f32>, rotation: FastRotation) -> RabitqQuantizer {
+    fn new(spec: Rabitq, center: Vec<f32>, rotation: FastRotation, backend: Arc<dyn Backend>) -> RabitqQuantizer {
         let count = 1usize << spec.bits;
         let grid = (0..count).map(|u| u as f32 - 0.5 * (count - 1) as f32).collect();
         RabitqQuantizer {
+            backend,
             components: Components::new(center.len(), spec.bits, SIDE, "dim"),
             grid,
             spec,
@@ -269,15 +272,19 @@ impl Quantizer for RabitqQuantizer {
         4 * self.center.len() + self.rotation.model_size()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let dim = self.dim();
-        let scratch = || Scratch { direction: vec![0.0; dim], symbols: vec![0; dim], trial: vec![0; dim] };
-        encode_rows(dim, self.code_size(), rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let dim = self.dim();
-        decode_rows(dim, self.code_size(), codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
+        let scratch = || Scratch { direction: vec![0.0; dim], symbols: vec![0; dim], trial: vec![0; dim] };
+        encode_rows(&*self.backend, rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let dim = self.dim();
+        decode_rows(&*self.backend, codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
     }
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {

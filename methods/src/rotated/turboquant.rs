@@ -9,13 +9,14 @@ use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of
 use crate::search::level_dot::LevelDot;
 use crate::search::scan::CodeLayout;
 use crate::{
-    Context, Method, MethodError, Metric, ModelError, ParamError, Quantizer, Searcher, State, StateError, Stream,
-    Symbols, check_train,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
+    ParamError, Quantizer, Searcher, State, StateError, Stream, Symbols, check_train,
 };
 use cpu::ScanTables;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use strict::check_ranges;
 
 /// The registration of this method.
@@ -85,12 +86,18 @@ impl Turboquant {
         if self.variant == Variant::Product { 2 } else { 1 }
     }
 
-    fn quantizer(&self, dim: usize, rotation: FastRotation, signs: Option<FastRotation>) -> TurboQuantizer {
+    fn quantizer(
+        &self,
+        dim: usize,
+        rotation: FastRotation,
+        signs: Option<FastRotation>,
+        backend: Arc<dyn Backend>,
+    ) -> TurboQuantizer {
         let levels = match self.level_bits() {
             0 => vec![0.0],
             bits => sphere_levels(dim, 1 << bits),
         };
-        TurboQuantizer::new(self.clone(), dim, rotation, signs, levels)
+        TurboQuantizer::new(self.clone(), dim, rotation, signs, levels, backend)
     }
 }
 
@@ -129,10 +136,11 @@ impl Method for Turboquant {
             dim,
             FastRotation::random(cx.backend.isa(), dim, &mut cx.rng(Stream::Part(0))),
             signs,
+            cx.backend.clone(),
         )))
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let rotation = FastRotation::take("rotation", dim, state)?;
         let signs = match self.variant {
             Variant::Mse => None,
@@ -142,7 +150,7 @@ impl Method for Turboquant {
         if levels.windows(2).any(|pair| pair[0] > pair[1]) {
             return Err(StateError::Value("levels".into()).into());
         }
-        Ok(Box::new(TurboQuantizer::new(self.clone(), dim, rotation, signs, levels)))
+        Ok(Box::new(TurboQuantizer::new(self.clone(), dim, rotation, signs, levels, cx.backend.clone())))
     }
 }
 
@@ -196,6 +204,7 @@ fn cosine_of_signs(dim: usize) -> f64 {
 ///
 /// With `y = P·x/‖x‖`, levels `l` of `√d·y` and the residual `r = y − l/√d`, `γ = ‖r‖`, signs `z = sign(S·r)`.
 struct TurboQuantizer {
+    backend: Arc<dyn Backend>,
     spec: Turboquant,
     dim: usize,
     rotation: FastRotation,
@@ -220,9 +229,11 @@ impl TurboQuantizer {
         rotation: FastRotation,
         signs: Option<FastRotation>,
         levels: Vec<f32>,
+        backend: Arc<dyn Backend>,
     ) -> TurboQuantizer {
         let shift = usize::from(signs.is_some());
         TurboQuantizer {
+            backend,
             thresholds: levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect(),
             components: Components::new(dim, spec.bits, spec.side_values(), "dim"),
             level_of: (0..1usize << spec.bits).map(|u| levels[u >> shift]).collect(),
@@ -308,12 +319,16 @@ impl Quantizer for TurboQuantizer {
         rotations + 4 * self.levels.len()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        encode_rows(self.dim, self.code_size(), rows, codes, || self.scratch(), |r, c, s| self.encode_row(r, c, s))
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        decode_rows(self.dim, self.code_size(), codes, rows, || self.scratch(), |c, r, s| self.decode_row(c, r, s))
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        encode_rows(&*self.backend, rows, codes, || self.scratch(), |r, c, s| self.encode_row(r, c, s))
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        decode_rows(&*self.backend, codes, rows, || self.scratch(), |c, r, s| self.decode_row(c, r, s))
     }
 
     /// Only inner products are what this code estimates without bias; distances to decoded vectors need their norms, which

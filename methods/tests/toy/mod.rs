@@ -4,11 +4,13 @@
 use methods::algorithms::pack::Layout;
 use methods::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use methods::{
-    Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Symbols, check_batch, check_train,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
+    Quantizer, State, Symbols, check_train, decode_rows, encode_rows,
 };
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "sign",
@@ -72,18 +74,23 @@ impl Method for Sign {
         magnitudes.sort_by(f32::total_cmp);
         let mean = magnitudes.iter().map(|x| f64::from(*x)).sum::<f64>() / magnitudes.len() as f64;
         let magnitude = if self.median { magnitudes[magnitudes.len() / 2] } else { mean as f32 };
-        Ok(Box::new(SignQuantizer { layout: Layout::uniform(train.ncols(), 1), magnitude }))
+        Ok(Box::new(SignQuantizer {
+            layout: Layout::uniform(train.ncols(), 1),
+            magnitude,
+            backend: cx.backend.clone(),
+        }))
     }
 
-    fn restore(&self, dim: usize, state: &mut State, _cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
+    fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let magnitude = state.take("magnitude", 1)?[0];
-        Ok(Box::new(SignQuantizer { layout: Layout::uniform(dim, 1), magnitude }))
+        Ok(Box::new(SignQuantizer { layout: Layout::uniform(dim, 1), magnitude, backend: cx.backend.clone() }))
     }
 }
 
 struct SignQuantizer {
     layout: Layout,
     magnitude: f32,
+    backend: Arc<dyn Backend>,
 }
 
 impl Quantizer for SignQuantizer {
@@ -99,23 +106,25 @@ impl Quantizer for SignQuantizer {
         4
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        for (row, code) in rows.outer_iter().zip(codes.chunks_exact_mut(self.code_size())) {
-            let symbols: Vec<u16> = row.iter().map(|x| u16::from(*x >= 0.0)).collect();
-            self.layout.pack(&symbols, code);
-        }
-        Ok(())
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        check_batch(self.dim(), self.code_size(), rows.dim(), codes.len())?;
-        let mut symbols = vec![0; self.dim()];
-        for (mut row, code) in rows.outer_iter_mut().zip(codes.chunks_exact(self.code_size())) {
-            self.layout.unpack(code, &mut symbols)?;
-            row.iter_mut().zip(&symbols).for_each(|(x, s)| *x = self.magnitude * (2.0 * f32::from(*s) - 1.0));
-        }
-        Ok(())
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        let scratch = || vec![0u16; self.dim()];
+        encode_rows(&*self.backend, rows, codes, scratch, |row, code, symbols| {
+            symbols.iter_mut().zip(row).for_each(|(symbol, x)| *symbol = u16::from(*x >= 0.0));
+            self.layout.pack(symbols, code);
+        })
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let scratch = || vec![0u16; self.dim()];
+        decode_rows(&*self.backend, codes, rows, scratch, |code, row, symbols| {
+            self.layout.unpack(code, symbols)?;
+            row.iter_mut().zip(&*symbols).for_each(|(x, s)| *x = self.magnitude * (2.0 * f32::from(*s) - 1.0));
+            Ok(())
+        })
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

@@ -8,7 +8,7 @@ use super::session::Session;
 use cpu::Isa;
 use datasets::Metric;
 use datasets::truth::{exact_neighbors, exact_score};
-use experiments::search::CodeSearch;
+use experiments::search::code_search;
 use methods::{Context, Method, MethodError, Neighbor, ParamError, Quantizer};
 use ndarray::{Array2, ArrayView2, s};
 use serde_json::json;
@@ -94,7 +94,7 @@ impl<'a> Ours<'a> {
                     found.iter().take(queries).map(|list| list.iter().map(|n| n.id).collect()).collect();
                 quality = Quality::Overlap([overlap(truth, &ours), overlap(truth, &theirs)]);
             }
-            (_, None) => return Err(Failure::Ours(MethodError::Backend("the row names no method".into()))),
+            (_, None) => return Err(Failure::Ours(MethodError::Broken("the row names no method".into()))),
             (stage, Some(method)) => {
                 items = if stage == Stage::Train { train.nrows() } else { base.nrows() };
                 path = None;
@@ -163,7 +163,7 @@ impl<'a> Ours<'a> {
         let quantizer = self.quantizer(row, method)?;
         let mut codes = vec![0; base.nrows() * quantizer.code_size()];
         quantizer.encode_into(base, &mut codes)?;
-        let search = CodeSearch::new(&*quantizer, &codes, Metric::L2, &*self.cx.backend);
+        let search = code_search(&*quantizer, &codes, Metric::L2);
         let mut found = Vec::new();
         let times = self.alternate(row, session, &mut || {
             found = search.search(self.data.queries.view(), row.k)?;

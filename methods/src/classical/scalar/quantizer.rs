@@ -4,12 +4,13 @@ use super::{Levels, Scalar, normalize};
 use crate::algorithms::components::Components;
 use crate::algorithms::levels::UniformLevels;
 use crate::algorithms::side::write_side;
-use crate::backend::{Backend, UniformGrid};
+use crate::backend::{
+    Backend, CodeRoom, DeviceCodes, DeviceMatrix, LevelGrid, MatrixRoom, ScalarCoder, UniformGrid, prepared,
+};
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::{MethodError, Quantizer, State, Symbols, check_batch};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use rayon::prelude::*;
-use std::sync::Arc;
+use crate::{MethodError, Quantizer, State, Symbols};
+use ndarray::Array2;
+use std::sync::{Arc, OnceLock};
 
 /// Levels in the form that encoding needs.
 #[derive(Clone, Debug)]
@@ -64,58 +65,78 @@ fn encode_uniform(x: f32, grid: &UniformLevels, count: usize) -> u16 {
 pub(super) struct ScalarQuantizer {
     spec: Scalar,
     components: Components,
-    /// One grid, or one per dimension; none if each vector has its own uniform grid.
+    /// One grid, or one per dimension; none where each vector brings its own uniform grid.
     grids: Vec<Grid>,
-    /// The grid of each component, if codes hold only symbols of uniform grids.
-    uniform: Option<UniformGrid>,
+    /// Where codes are symbols and nothing else.
+    coding: Option<Coding>,
     backend: Arc<dyn Backend>,
+    /// That coding on the backend, once it has been used.
+    prepared: OnceLock<Box<dyn ScalarCoder>>,
 }
 
-/// Rows per task if symbols are whole bytes.
-const BYTE_ROWS: usize = 1024;
+/// Codes that are one symbol per component and nothing else, as a backend is told of them.
+enum Coding {
+    Uniform(UniformGrid),
+    Levels(LevelGrid),
+}
+
+impl Coding {
+    /// By one grid, or one per dimension, all of a kind.
+    fn of(spec: &Scalar, dim: usize, grids: &[Grid]) -> Option<Coding> {
+        let grid = |j: usize| grids.get(if grids.len() == 1 { 0 } else { j });
+        let pair = |j: usize| match grid(j)? {
+            Grid::Uniform(grid) => Some((grid.offset, grid.step)),
+            Grid::Levels { .. } => None,
+        };
+        if let Some(pairs) = (0..dim).map(pair).collect::<Option<Vec<_>>>() {
+            let (offsets, steps) = pairs.into_iter().unzip();
+            return Some(Coding::Uniform(UniformGrid { offsets, steps, bits: spec.bits }));
+        }
+        let lists = |grid: &Grid| match grid {
+            Grid::Uniform(_) => None,
+            // The symbol counts the thresholds below x: those whose next number up is at most x.
+            Grid::Levels { levels, thresholds } => {
+                Some((thresholds.iter().map(|t| t.next_up()).collect(), levels.clone()))
+            }
+        };
+        let (thresholds, values) = grids.iter().map(lists).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        (!grids.is_empty()).then_some(Coding::Levels(LevelGrid { thresholds, values, width: 1, symbols: dim }))
+    }
+}
 
 impl ScalarQuantizer {
     pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>, backend: Arc<dyn Backend>) -> ScalarQuantizer {
         let components = Components::new(dim, spec.bits, spec.side_values(dim), "dim");
-        let pair = |j: usize| match grids.get(if grids.len() == 1 { 0 } else { j }) {
-            Some(Grid::Uniform(grid)) => Some((grid.offset, grid.step)),
-            _ => None,
-        };
-        let plain = spec.bits <= 8 && spec.level_count() == 1 << spec.bits && components.side_bytes() == 0;
-        let pairs = if plain { (0..dim).map(pair).collect::<Option<Vec<_>>>() } else { None };
-        let uniform = pairs.map(|pairs| {
-            let (offsets, steps) = pairs.into_iter().unzip();
-            UniformGrid { offsets, steps, bits: spec.bits }
-        });
-        ScalarQuantizer { components, spec, uniform, grids, backend }
+        let coding = if components.side_bytes() == 0 { Coding::of(&spec, dim, &grids) } else { None };
+        ScalarQuantizer { components, spec, coding, prepared: OnceLock::new(), grids, backend }
     }
 
-    fn grid(&self, j: usize) -> &Grid {
-        if self.grids.len() == 1 { &self.grids[0] } else { &self.grids[j] }
+    fn prepared(&self) -> Result<Option<&dyn ScalarCoder>, MethodError> {
+        let Some(coding) = &self.coding else { return Ok(None) };
+        let coder = prepared(&self.prepared, || match coding {
+            Coding::Uniform(grid) => self.backend.uniform(grid),
+            Coding::Levels(grid) => self.backend.levels(grid),
+        })?;
+        Ok(Some(&**coder))
     }
 
     fn encode_row(&self, row: &[f32], code: &mut [u8], symbols: &mut [u16]) {
         let count = self.spec.level_count();
         let (side, packed) = code.split_at_mut(self.components.side_bytes());
-        if let Some(size) = self.spec.block(self.dim()) {
-            let values = self.spec.values_per_block();
-            let blocks = row.chunks(size).zip(symbols.chunks_mut(size)).zip(side.chunks_exact_mut(4 * values));
-            for ((row, symbols), side) in blocks {
-                let scale = self.spec.own_scale(row);
-                // The offset of a symmetric grid follows from its step.
-                write_side(side, &[scale.offset, scale.step][2 - values..]);
-                let scale = self.scale_of(side);
-                for (symbol, &x) in symbols.iter_mut().zip(row) {
-                    *symbol = match self.grids.first() {
-                        Some(grid) => grid.encode(normalize(x, &scale), count),
-                        None => encode_uniform(x, &scale, count),
-                    };
-                }
+        let size = self.spec.block(self.dim()).unwrap_or(self.dim());
+        let values = self.spec.values_per_block();
+        let blocks = row.chunks(size).zip(symbols.chunks_mut(size)).zip(side.chunks_exact_mut(4 * values));
+        for ((row, symbols), side) in blocks {
+            let scale = self.spec.own_scale(row);
+            // The offset of a symmetric grid follows from its step.
+            write_side(side, &[scale.offset, scale.step][2 - values..]);
+            let scale = self.scale_of(side);
+            for (symbol, &x) in symbols.iter_mut().zip(row) {
+                *symbol = match self.grids.first() {
+                    Some(grid) => grid.encode(normalize(x, &scale), count),
+                    None => encode_uniform(x, &scale, count),
+                };
             }
-        } else if let [grid] = &self.grids[..] {
-            symbols.iter_mut().zip(row).for_each(|(symbol, &x)| *symbol = grid.encode(x, count));
-        } else {
-            symbols.iter_mut().zip(row).zip(&self.grids).for_each(|((s, &x), grid)| *s = grid.encode(x, count));
         }
         self.components.layout.pack(symbols, packed);
     }
@@ -137,24 +158,20 @@ impl ScalarQuantizer {
     fn decode_row(&self, code: &[u8], row: &mut [f32], symbols: &mut [u16]) -> Result<(), MethodError> {
         let (side, packed) = code.split_at(self.components.side_bytes());
         self.components.layout.unpack(packed, symbols)?;
-        if let Some(size) = self.spec.block(self.dim()) {
-            let values = self.spec.values_per_block();
-            for ((row, symbols), side) in
-                row.chunks_mut(size).zip(symbols.chunks(size)).zip(side.chunks_exact(4 * values))
+        let size = self.spec.block(self.dim()).unwrap_or(self.dim());
+        let values = self.spec.values_per_block();
+        for ((row, symbols), side) in row.chunks_mut(size).zip(symbols.chunks(size)).zip(side.chunks_exact(4 * values))
+        {
+            let scale = self.scale_of(side);
+            if let Some((position, value)) =
+                [scale.offset, scale.step].into_iter().enumerate().find(|(_, v)| !v.is_finite())
             {
-                let scale = self.scale_of(side);
-                if let Some((position, value)) =
-                    [scale.offset, scale.step].into_iter().enumerate().find(|(_, v)| !v.is_finite())
-                {
-                    return Err(MethodError::Side { position, value });
-                }
-                for (x, &symbol) in row.iter_mut().zip(symbols) {
-                    let unit = self.grids.first().map_or(f32::from(symbol), |grid| grid.decode(symbol));
-                    *x = (scale.offset + unit * scale.step).clamp(f32::MIN, f32::MAX);
-                }
+                return Err(MethodError::Side { position, value });
             }
-        } else {
-            row.iter_mut().zip(&*symbols).enumerate().for_each(|(j, (x, &s))| *x = self.grid(j).decode(s));
+            for (x, &symbol) in row.iter_mut().zip(symbols) {
+                let unit = self.grids.first().map_or(f32::from(symbol), |grid| grid.decode(symbol));
+                *x = (scale.offset + unit * scale.step).clamp(f32::MIN, f32::MAX);
+            }
         }
         Ok(())
     }
@@ -174,38 +191,28 @@ impl Quantizer for ScalarQuantizer {
         self.grids.iter().map(Grid::model_size).sum::<usize>() + thresholds
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let dim = self.dim();
-        check_batch(dim, self.code_size(), rows.dim(), codes.len())?;
-        if let Some(grid) = &self.uniform
-            && self.backend.encode_uniform(rows, grid, codes)?
-        {
-            return Ok(());
-        }
-        if let (Some(UniformGrid { offsets, steps, bits: 8 }), Some(values)) = (&self.uniform, rows.as_slice()) {
-            let tasks = codes.par_chunks_mut(BYTE_ROWS * dim).zip(values.par_chunks(BYTE_ROWS * dim));
-            let isa = self.backend.isa();
-            tasks.for_each(|(codes, rows)| cpu::encode_uniform_bytes(isa, rows, offsets, steps, codes));
-            return Ok(());
-        }
-        encode_rows(dim, self.code_size(), rows, codes, || vec![0; dim], |r, c, s| self.encode_row(r, c, s))
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let dim = self.dim();
-        check_batch(dim, self.code_size(), rows.dim(), codes.len())?;
-        if let (Some(grid), Some(values)) = (&self.uniform, rows.as_slice_mut())
-            && self.backend.decode_uniform(codes, grid, values)?
-        {
-            return Ok(());
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        match self.prepared()? {
+            Some(coder) => coder.encode(rows, codes),
+            None => {
+                let scratch = || vec![0; self.dim()];
+                encode_rows(&*self.backend, rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
+            }
         }
-        if let (Some(UniformGrid { offsets, steps, bits: 8 }), Some(values)) = (&self.uniform, rows.as_slice_mut()) {
-            let tasks = values.par_chunks_mut(BYTE_ROWS * dim).zip(codes.par_chunks(BYTE_ROWS * dim));
-            let isa = self.backend.isa();
-            tasks.for_each(|(rows, codes)| cpu::decode_uniform_bytes(isa, codes, offsets, steps, rows));
-            return Ok(());
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        match self.prepared()? {
+            Some(coder) => coder.decode(codes, rows),
+            None => {
+                let scratch = || vec![0; self.dim()];
+                decode_rows(&*self.backend, codes, rows, scratch, |c, r, s| self.decode_row(c, r, s))
+            }
         }
-        decode_rows(dim, self.code_size(), codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

@@ -1,10 +1,11 @@
 //! A codebook learned together with an encoder, by gradients or moving averages, with reset of unused codewords.
 
-use super::estimator::{Estimator, gumbel_softmax, largest, rotate};
+use super::estimator::{Estimator, gumbel_softmax, rotate};
 use super::training::{Loss, Moment};
 use crate::algorithms::lloyd::{Stop, lloyd, random_rows};
 use crate::algorithms::moments::sum;
 use crate::algorithms::moving_codebook::MovingCodebook;
+use crate::backend::largest;
 use crate::{Context, MethodError};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis};

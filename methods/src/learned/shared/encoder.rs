@@ -4,7 +4,7 @@
 use super::network::{Affine, Layer, Network, Windows};
 use crate::algorithms::moments::{mean, variance};
 use crate::algorithms::rotation::{PrincipalAxes, deal, principal_axes};
-use crate::backend::{Backend, RowMap};
+use crate::backend::{Backend, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale};
 use crate::contract::state::{State, StateError};
 use crate::{Context, MethodError, ParamError, Quantizer, Stream};
 use cpu::Isa;
@@ -398,8 +398,50 @@ fn set_axes(
     }
 }
 
-/// Encoder and decoder on a backend that can compute them, and the instruction set otherwise.
-pub(crate) struct CodersOnBackend([Option<Box<dyn RowMap>>; 2], Isa);
+/// Encoder and decoder as a backend computes them, and the mean and the scale before and behind them.
+pub(crate) struct CodersOnBackend {
+    scale: Box<dyn RowScale>,
+    /// There and back; none where latents are the standardized vectors.
+    networks: Option<[Box<dyn RowMap>; 2]>,
+}
+
+impl CodersOnBackend {
+    /// Bytes of a device's memory that a row takes on its way through one of them.
+    pub(crate) fn bytes_per_row(&self) -> usize {
+        self.networks.iter().flatten().map(|map| map.bytes_per_row()).max().unwrap_or(0)
+    }
+
+    /// [`Autoencoder::encode`].
+    pub(crate) fn encode(
+        &self,
+        rows: &DeviceMatrix<'_>,
+        backend: &dyn Backend,
+    ) -> Result<DeviceMatrix<'static>, MethodError> {
+        let standard = self.scale.forward(rows)?;
+        let Some([encoder, _]) = &self.networks else { return Ok(standard) };
+        let mut latents = backend.room(rows.nrows(), encoder.outputs())?;
+        encoder.apply(&standard, &mut latents)?;
+        Ok(latents.into_matrix())
+    }
+
+    /// Rows from codes of latents.
+    pub(crate) fn decode(
+        &self,
+        codes: &DeviceCodes<'_>,
+        quantizer: &dyn Quantizer,
+        rows: &mut MatrixRoom<'_>,
+    ) -> Result<(), MethodError> {
+        match &self.networks {
+            Some([_, decoder]) => {
+                let mut latents = quantizer.backend().room(rows.nrows(), quantizer.dim())?;
+                quantizer.decode(codes, &mut latents)?;
+                decoder.apply(&latents.into_matrix(), rows)?;
+            }
+            None => quantizer.decode(codes, rows)?,
+        }
+        self.scale.back(rows)
+    }
+}
 
 /// An encoder and a decoder, with the mean and scale that standardize vectors before encoding and are undone after
 /// decoding.
@@ -482,39 +524,13 @@ impl Autoencoder {
         }
     }
 
-    /// Encoder and decoder as `backend` computes them.
+    /// As `backend` computes it.
     pub(crate) fn on(&self, backend: &dyn Backend) -> Result<CodersOnBackend, MethodError> {
-        Ok(match &self.networks {
-            Some([encoder, decoder]) => CodersOnBackend([encoder.on(backend)?, decoder.on(backend)?], backend.isa()),
-            None => CodersOnBackend([None, None], backend.isa()),
-        })
-    }
-
-    /// [`Autoencoder::encode`], with the result of [`Autoencoder::on`].
-    pub(crate) fn encode_on(
-        &self,
-        CodersOnBackend([encoder, _], isa): &CodersOnBackend,
-        rows: ArrayView2<'_, f32>,
-    ) -> Result<Array2<f32>, MethodError> {
-        match encoder {
-            Some(encoder) => encoder.apply(self.standardize(rows).view()),
-            None => Ok(self.encode(*isa, rows)),
-        }
-    }
-
-    /// Rows from latents, with the result of [`Autoencoder::on`].
-    pub(crate) fn decode_on(
-        &self,
-        CodersOnBackend([_, on_backend], isa): &CodersOnBackend,
-        latents: ArrayView2<'_, f32>,
-    ) -> Result<Array2<f32>, MethodError> {
-        let mut rows = match (on_backend, &self.networks) {
-            (Some(decoder), _) => decoder.apply(latents)?,
-            (None, Some([_, decoder])) => decoder.apply(*isa, latents),
-            (None, None) => latents.to_owned(),
+        let networks = match &self.networks {
+            Some([encoder, decoder]) => Some([encoder.on(backend)?, decoder.on(backend)?]),
+            None => None,
         };
-        rows.mapv_inplace(|v| v * self.scale);
-        Ok(rows + ArrayView1::from(&self.mean).insert_axis(Axis(0)))
+        Ok(CodersOnBackend { scale: backend.scale(&self.mean, 1.0 / self.scale, self.scale)?, networks })
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
@@ -555,7 +571,8 @@ mod tests {
 
     /// Rows of all latents.
     fn decode(coders: &Autoencoder, latents: ArrayView2<'_, f32>) -> Array2<f32> {
-        coders.decode_on(&CodersOnBackend([None, None], Isa::widest()), latents).expect("decodes")
+        let Some([_, decoder]) = &coders.networks else { panic!("a decoder") };
+        decoder.apply(Isa::widest(), latents) * coders.scale + ArrayView1::from(&coders.mean)
     }
 
     #[test]

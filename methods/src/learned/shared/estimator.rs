@@ -1,6 +1,7 @@
 //! Gradient estimators for discrete choices: the forward pass gives the chosen codewords, the backward pass something
 //! differentiable.
 
+use crate::backend::largest;
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
@@ -64,17 +65,7 @@ pub(crate) fn gumbel_noise(n: usize, k: usize, rng: &mut impl Rng) -> Array2<f32
     Array2::from_shape_fn((n, k), |_| -(-uniform().ln()).ln())
 }
 
-/// Index of the largest entry of each row; the first on a tie.
-pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
-    let of_row = |row: ndarray::ArrayView1<'_, f32>| {
-        let best =
-            row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &x)| if x > best.1 { (i, x) } else { best });
-        best.0 as u32
-    };
-    rows.outer_iter().map(of_row).collect()
-}
-
-/// One-hot rows of `k` entries, with the one at `chosen`.
+/// Rows of `k` with a one where `chosen` says.
 pub(crate) fn one_hot(chosen: &[u32], k: usize) -> Array2<f32> {
     let mut rows = Array2::zeros((chosen.len(), k));
     chosen.iter().enumerate().for_each(|(i, &c)| rows[(i, c as usize)] = 1.0);

@@ -2,16 +2,13 @@
 //! twice: on differentiable matrices for training, on plain rows for encoding and decoding.
 
 use crate::MethodError;
-use crate::algorithms::rotation::{Packed, multiply_packed};
-use crate::backend::{AffineMap, Backend, BranchLayer, RowMap};
+use crate::backend::{AffineMap, Backend, BranchLayer, PlainNetwork, RowMap};
 use crate::contract::state::{State, StateError};
 use cpu::Isa;
 use gradients::Matrix;
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
-use std::sync::OnceLock;
 
 /// `x·weights + bias`.
 #[derive(Clone, Debug)]
@@ -20,8 +17,6 @@ pub(crate) struct Affine {
     weights: Array2<f32>,
     /// 1 × outputs.
     bias: Array2<f32>,
-    /// The packed weights; prepared at the first multiplication.
-    packed: OnceLock<Packed>,
 }
 
 impl Affine {
@@ -38,7 +33,7 @@ impl Affine {
     }
 
     fn new(weights: Array2<f32>, bias: Array2<f32>) -> Affine {
-        Affine { weights, bias, packed: OnceLock::new() }
+        Affine { weights, bias }
     }
 
     /// Inputs and outputs.
@@ -48,7 +43,6 @@ impl Affine {
 
     /// Mutable weights and bias.
     pub(crate) fn arrays_mut(&mut self) -> [&mut Array2<f32>; 2] {
-        self.packed.take();
         [&mut self.weights, &mut self.bias]
     }
 
@@ -65,11 +59,6 @@ impl Affine {
 
     fn view(&self) -> AffineMap<'_> {
         AffineMap { weights: self.weights.view(), bias: self.bias.view() }
-    }
-
-    fn apply(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let packed = self.packed.get_or_init(|| Packed::new(isa, self.weights.view()));
-        multiply_packed(rows, self.weights.view(), packed) + &self.bias
     }
 }
 
@@ -140,9 +129,6 @@ pub(crate) struct Network {
     pub(crate) branch: Vec<Layer>,
 }
 
-/// Rows per task.
-const ROWS: usize = 256;
-
 impl Network {
     /// Every trained array, in the order in which [`Network::trace`] expects them.
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
@@ -194,8 +180,7 @@ impl Network {
         if self.branch.is_empty() { straight } else { straight.plus(&x) }
     }
 
-    /// The network as `backend` computes it; None if [`Network::apply`] must be used.
-    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<Option<Box<dyn RowMap>>, MethodError> {
+    fn branch(&self) -> Vec<BranchLayer<'_>> {
         fn layer(layer: &Layer) -> BranchLayer<'_> {
             match layer {
                 Layer::Affine(affine) => BranchLayer::Affine(affine.view()),
@@ -205,33 +190,21 @@ impl Network {
                 Layer::Rectifier => BranchLayer::Rectifier,
             }
         }
-        let branch: Vec<BranchLayer<'_>> = self.branch.iter().map(layer).collect();
-        backend.network(self.straight.view(), &branch)
+        self.branch.iter().map(layer).collect()
     }
 
-    /// Applies the network to plain rows. The result of a row does not depend on the rows beside it.
+    /// As `backend` computes it.
+    pub(crate) fn on(&self, backend: &dyn Backend) -> Result<Box<dyn RowMap>, MethodError> {
+        backend.network(self.straight.view(), &self.branch())
+    }
+
+    /// On plain rows of the host. The result of a row does not depend on those beside it.
     pub(crate) fn apply(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut out = Array2::zeros((rows.nrows(), self.straight.bias.len()));
-        let tasks = out.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(rows.axis_chunks_iter(Axis(0), ROWS));
-        tasks.for_each(|(mut out, rows)| out.assign(&self.apply_block(isa, rows)));
+        if let Some(out) = out.as_slice_mut() {
+            PlainNetwork::new(isa, self.straight.view(), &self.branch()).images(rows, out);
+        }
         out
-    }
-
-    fn apply_block(&self, isa: Isa, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let straight = self.straight.apply(isa, rows);
-        let mut x: Option<Array2<f32>> = None;
-        for layer in &self.branch {
-            let input = x.as_ref().map_or(rows, |x| x.view());
-            x = Some(match layer {
-                Layer::Affine(affine) => affine.apply(isa, input),
-                Layer::Rectifier => input.mapv(|v| v.max(0.0)),
-                Layer::Convolution(windows, affine) => convolve(isa, input, windows, affine),
-            });
-        }
-        match x {
-            Some(correction) => straight + correction,
-            None => straight,
-        }
     }
 
     /// Adds all arrays to `state`, under names that begin with `name`.
@@ -243,26 +216,11 @@ impl Network {
     }
 }
 
-fn convolve(isa: Isa, rows: ArrayView2<'_, f32>, windows: &Windows, affine: &Affine) -> Array2<f32> {
-    let mut seen = Array2::zeros((rows.nrows() * windows.count(), windows.taps));
-    for (i, row) in rows.outer_iter().enumerate() {
-        let mut of_row = seen.slice_mut(s![i * windows.count()..(i + 1) * windows.count(), ..]);
-        for (to, &from) in of_row.iter_mut().zip(&windows.inputs) {
-            *to = row.get(from as usize).copied().unwrap_or(0.0);
-        }
-    }
-    let out = affine.apply(isa, seen.view());
-    let shape = (rows.nrows(), windows.count() * affine.bias.len());
-    match out.into_shape_with_order(shape) {
-        Ok(out) => out,
-        Err(error) => unreachable!("the windows of a row lie one after the other: {error}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use gradients::Parameter;
+    use ndarray::s;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 

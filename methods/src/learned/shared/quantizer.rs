@@ -1,9 +1,8 @@
 //! The trained quantizer of a learned method: encoder, quantizer of latents, decoder.
 
 use super::encoder::{Autoencoder, CodersOnBackend, Encoder};
-use crate::backend::{Backend, prepared};
-use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols, check_batch};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, prepared};
+use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols};
 use std::sync::{Arc, OnceLock};
 
 /// Encodes the latents of rows; codes and symbols are those of the quantizer of latents.
@@ -60,26 +59,25 @@ impl Quantizer for LearnedQuantizer {
         self.autoencoder.model_size() + self.latents.model_size()
     }
 
-    fn encode_into(&self, rows: ArrayView2<'_, f32>, codes: &mut [u8]) -> Result<(), MethodError> {
-        let size = self.code_size();
-        check_batch(self.dim(), size, rows.dim(), codes.len())?;
-        let coders = self.coders()?;
-        for (rows, codes) in rows.axis_chunks_iter(Axis(0), ROWS).zip(codes.chunks_mut(ROWS * size)) {
-            self.latents.encode_into(self.autoencoder.encode_on(coders, rows)?.view(), codes)?;
-        }
-        Ok(())
+    fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
-    fn decode_into(&self, codes: &[u8], mut rows: ArrayViewMut2<'_, f32>) -> Result<(), MethodError> {
-        let size = self.code_size();
-        check_batch(self.dim(), size, rows.dim(), codes.len())?;
-        let coders = self.coders()?;
-        for (mut rows, codes) in rows.axis_chunks_iter_mut(Axis(0), ROWS).zip(codes.chunks(ROWS * size)) {
-            let mut latents = Array2::zeros((rows.nrows(), self.latents.dim()));
-            self.latents.decode_into(codes, latents.view_mut())?;
-            rows.assign(&self.autoencoder.decode_on(coders, latents.view())?);
-        }
-        Ok(())
+    fn rows_at_once(&self) -> usize {
+        ROWS.min(self.latents.rows_at_once())
+    }
+
+    fn bytes_per_row(&self) -> usize {
+        let network = self.on_backend.get().map_or(0, CodersOnBackend::bytes_per_row);
+        4 * (self.dim() + self.latents.dim()) + network + self.latents.bytes_per_row()
+    }
+
+    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
+        self.latents.encode(&self.coders()?.encode(rows, &*self.backend)?, codes)
+    }
+
+    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        self.coders()?.decode(codes, &*self.latents, rows)
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

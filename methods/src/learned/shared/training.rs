@@ -214,7 +214,7 @@ pub(crate) fn fit(
             adam.step(arrays, &sum, rate);
             let latents: Vec<_> = shards.iter().map(|shard| shard.latents.view()).collect();
             let latents = ndarray::concatenate(Axis(0), &latents).map_err(|e| {
-                MethodError::Backend(format!("latents of the shards of a batch do not fit together: {e}"))
+                MethodError::Broken(format!("latents of the shards of a batch do not fit together: {e}"))
             })?;
             let codebooks = shards.first().map_or(0, |shard| shard.chosen.len());
             let chosen: Vec<Vec<u32>> =
@@ -336,8 +336,8 @@ struct Seen {
 
 fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
     const ROWS: usize = 1 << 12;
-    // Without symbols the counts would be empty, and the codebook would seem to have collapsed.
-    let no_symbols = || MethodError::Backend("the quantizer of latents does not show its symbols".into());
+    // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
+    let no_symbols = || MethodError::Broken("the quantizer of latents does not show its symbols".into());
     let symbols = quantizer.symbols().ok_or_else(no_symbols)?;
     let alphabets = symbols.alphabets();
     let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
