@@ -6,7 +6,7 @@ use crate::units::Seconds;
 use methods::registry::schema_of;
 use methods::search::codes::CodeSearch;
 use methods::{BackendError, MethodError};
-use ndarray::{Array2, s};
+use ndarray::s;
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
