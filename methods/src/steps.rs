@@ -90,8 +90,25 @@ pub struct Timing {
     pub input_bytes: f64,
     /// Further transfers between host and device: direction, bytes, seconds.
     pub transfers: Vec<(&'static str, f64, f64)>,
-    /// Other values: metric, value, unit.
-    pub notes: Vec<(&'static str, f64, &'static str)>,
+    /// Other values.
+    pub notes: Vec<(Note, f64)>,
+}
+
+/// What a step measures beside its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Share of rows that a first pass over fewer bits left open.
+    OpenShare,
+    /// Share of codewords that open rows were compared with again.
+    SearchedShare,
+    /// Seconds that the processor takes for the same work.
+    CpuSeconds,
+    /// How many times as fast the device is.
+    CpuSpeedRatio,
+    /// Distortion on the device over that on the processor, less 1.
+    MseExcess,
+    /// Most bytes of the device's memory in use at a time.
+    PeakDeviceBytes,
 }
 
 /// Why a step has no time.
@@ -233,8 +250,8 @@ fn assign(setting: &Setting<'_>, k: usize) -> Result<Timing, Failure> {
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![
-            ("open_share", left.open as f64 / n as f64, "1"),
-            ("searched_share", left.searched as f64 / n as f64, "1"),
+            (Note::OpenShare, left.open as f64 / n as f64),
+            (Note::SearchedShare, left.searched as f64 / n as f64),
         ],
     })
 }
@@ -405,7 +422,7 @@ fn iterate(setting: &Setting<'_>) -> Result<Timing, Failure> {
         work: vec![Work::Halves(2.0 * (n * DIM) as f64 * k as f64), Work::Bytes(4.0 * (n * DIM + n) as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
-        notes: vec![("cpu_seconds", processor, "s"), ("cpu_speed_ratio", ratio, "1")],
+        notes: vec![(Note::CpuSeconds, processor), (Note::CpuSpeedRatio, ratio)],
     })
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{record, run, trial};
+use record::metric::{BITS_PER_PIXEL, CODEWORDS, PSNR_DB, TRAINING_MSE};
 use record::{Measured, Run, Trial, TrialRecord};
 use reports::render;
 
@@ -26,7 +27,7 @@ fn learned(series: &str, codewords: usize, seed: u64) -> TrialRecord {
     let reached = if rank < 4 { (0.2 + 0.1 * rank as f64) * (64.0 / codewords as f64).sqrt() } else { 0.9 };
     let trial = trial(&format!("{series} {codewords}"), series, bits, seed);
     let mut record = record(trial, (0.9 - 0.05 * bits as f64) * (1.0 - 0.02 * rank as f64));
-    let once = |metric: &str, value: f64| Measured::new(metric, value, "1");
+    let once = |metric: &str, value: f64| Measured::named(metric, value).expect("in the dictionary");
     record.values.retain(|v| v.metric != "usage");
     record.values.extend([
         once("codewords", codewords as f64),
@@ -225,7 +226,7 @@ fn levels_of_components_are_no_codebooks() {
     // Sixteen components at 1 to 8 bits each.
     let scalar = |bits: usize| {
         let mut record = record(trial(&format!("Scalar {bits}"), "Scalar", 16 * bits, 1), 0.5f64.powi(bits as i32));
-        record.values.push(Measured::new("codewords", f64::from(1 << bits), "1"));
+        record.values.push(Measured::new(&CODEWORDS, f64::from(1 << bits)));
         record
     };
     assert!(!names(&run_of([1, 2, 4, 8].map(scalar).into())).iter().any(|n| n.ends_with("-codewords")));
@@ -238,8 +239,8 @@ fn codes_of_equal_codebooks_are_told_by_their_rate() {
     for bits in [32, 64, 128] {
         for series in ["PQ", "RVQ"] {
             let mut record = record(trial(&format!("{series} {bits}"), series, bits, 1), 0.5);
-            record.values.push(Measured::new("codewords", 256.0, "1"));
-            record.values.extend((0..12).map(|i| Measured::new("training_mse", 8.0 / (i + 1) as f64, "1").repeat(i)));
+            record.values.push(Measured::new(&CODEWORDS, 256.0));
+            record.values.extend((0..12).map(|i| Measured::new(&TRAINING_MSE, 8.0 / (i + 1) as f64).repeat(i)));
             records.push(record);
         }
     }
@@ -258,8 +259,8 @@ fn codes_of_equal_codebooks_are_told_by_their_rate() {
 fn marked_values_of_training_are_not_drawn() {
     let svg = |marked: bool| {
         let mut record = record(trial("PQ", "PQ", 64, 1), 0.5);
-        record.values.push(Measured::new("codewords", 256.0, "1"));
-        let seen = |i: usize| Measured::new("training_mse", 8.0 / (i + 1) as f64, "1").repeat(i);
+        record.values.push(Measured::new(&CODEWORDS, 256.0));
+        let seen = |i: usize| Measured::new(&TRAINING_MSE, 8.0 / (i + 1) as f64).repeat(i);
         record.values.extend((3..12).map(seen));
         if marked {
             record.values.extend((0..3).map(|i| seen(i).path("sample")));
@@ -275,8 +276,8 @@ fn two_small_codebooks_stand_beside_one_of_their_rate() {
     let mut records: Vec<TrialRecord> = [64, 256].map(|codewords| learned("VQ", codewords, 1)).into();
     for (bits, codewords) in [(6, 8.0), (8, 16.0)] {
         let mut record = record(trial(&format!("PQ {bits}"), "PQ", bits, 1), 0.5);
-        record.values.push(Measured::new("codewords", codewords, "1"));
-        record.values.extend((0..9).map(|i| Measured::new("training_mse", 8.0 / (i + 1) as f64, "1").repeat(i)));
+        record.values.push(Measured::new(&CODEWORDS, codewords));
+        record.values.extend((0..9).map(|i| Measured::new(&TRAINING_MSE, 8.0 / (i + 1) as f64).repeat(i)));
         records.push(record);
     }
     let run = run_of(records);
@@ -338,9 +339,9 @@ fn signals_are_drawn_as_a_whole_and_not_by_part() {
     for (bits, psnr) in [(16, 24.0), (32, 28.5), (64, 33.0)] {
         let mut record = record(trial(&format!("PQ {bits}"), "PQ", bits, 1), 0.1);
         record.values.extend([
-            Measured::new("psnr_db", psnr, "dB"),
-            Measured::new("bits_per_pixel", bits as f64 / 64.0, "bit"),
-            Measured::new("psnr_db", -1e9, "dB").stage("picture 7"),
+            Measured::new(&PSNR_DB, psnr),
+            Measured::new(&BITS_PER_PIXEL, bits as f64 / 64.0),
+            Measured::new(&PSNR_DB, -1e9).stage("picture 7"),
         ]);
         records.push(record);
     }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{all_formats, record, run, text, trial};
+use record::metric::{BITS_PER_PIXEL, CODEWORDS, PSNR_DB, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND};
 use record::{DatasetFacts, Measured, Picture, PictureFile, Run, Signal, Status, Trial};
 use reports::compare::{Options, Tolerances, Verdict, compare};
 use reports::{render, tidy};
@@ -86,7 +87,7 @@ fn time_is_drawn_against_what_varies() {
         for (bits, threads) in [(4, 2), (6, 2), (8, 1), (8, 2), (10, 2), (12, 2)] {
             let label = format!("LBG {bits}, {threads} thread{}", if threads == 1 { "" } else { "s" });
             let mut record = record(Trial { dataset: name.clone(), n, threads, ..trial(&label, "LBG", bits, 1) }, 0.5);
-            record.values.push(Measured::new("codewords", f64::from(1 << bits), "1"));
+            record.values.push(Measured::new(&CODEWORDS, f64::from(1 << bits)));
             run.records.push(record);
         }
     }
@@ -182,9 +183,9 @@ fn comparisons_find_what_is_worse() {
 fn every_re_ranked_search_is_shown_with_its_recall_and_its_speed() {
     let mut run = run();
     for record in run.records.iter_mut().filter(|r| r.status == Status::Ok) {
-        record.values.push(Measured::new("recall_k_at_k", 0.77, "1").k(10).path("rerank2"));
+        record.values.push(Measured::new(&RECALL_K_AT_K, 0.77).k(10).path("rerank2"));
         for (path, speed) in [("rerank2", 321.0), ("rerank4", 123.0)] {
-            record.values.push(Measured::new("search_queries_per_second", speed, "1/s").k(10).path(path).repeat(0));
+            record.values.push(Measured::new(&SEARCH_QUERIES_PER_SECOND, speed).k(10).path(path).repeat(0));
         }
     }
     let page = text(&run, "report.md");
@@ -354,9 +355,9 @@ fn pictured() -> Run {
     run.info.datasets[0].signal = Some(Signal::Images { patch: 4, channels: 1, pictures });
     for record in run.records.iter_mut().filter(|r| r.status == Status::Ok) {
         let bits = record.trial.bits_per_vector as f64;
-        record.values.push(Measured::new("bits_per_pixel", bits / 16.0, "bit/pixel"));
-        record.values.push(Measured::new("psnr_db", bits, "dB"));
-        record.values.push(Measured::new("psnr_db", bits + record.trial.seed as f64, "dB").stage("cliff"));
+        record.values.push(Measured::new(&BITS_PER_PIXEL, bits / 16.0));
+        record.values.push(Measured::new(&PSNR_DB, bits));
+        record.values.push(Measured::new(&PSNR_DB, bits + record.trial.seed as f64).stage("cliff"));
     }
     // A header of 40×30 pixels, and something that tells one picture from another.
     let png = |what: &str| [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x28\0\0\0\x1e", what.as_bytes()].concat();

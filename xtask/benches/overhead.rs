@@ -3,8 +3,13 @@
 //! `cargo bench -p xtask --bench overhead` prints the median and the fastest of several runs of the real executable on
 //! made-up experiments. Nothing is asserted: a figure of one machine is no law for another.
 
+use record::metric::{
+    BITS_PER_VECTOR, DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, NMSE, RECALL_K_AT_K, SEARCH_LATENCY_P50_US,
+    SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS, USAGE,
+};
 use record::{
-    DatasetFacts, Limits, Machine, Measured, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord, write_atomically,
+    DatasetFacts, Limits, Machine, Measured, Metric, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord,
+    write_atomically,
 };
 use serde_json::json;
 use std::error::Error;
@@ -137,24 +142,24 @@ fn record(d: usize, i: usize, count: usize) -> TrialRecord {
     let mut values = Vec::new();
     for block in 0..count.div_ceil(80) {
         let noise = 1.0 + 0.001 * ((i * 31 + block * 17) % 97) as f64;
-        let of = |metric: &str, value: f64, unit: &str| Measured::new(metric, value * noise, unit);
+        let of = |metric: &'static Metric, value: f64| Measured::new(metric, value * noise);
         values.extend([
-            Measured::new("bits_per_vector", bits as f64, "bit"),
-            of("nmse", nmse, "1"),
-            of("usage", 0.9, "1"),
-            of("train_seconds", 0.5, "s").repeat(block),
+            Measured::new(&BITS_PER_VECTOR, bits as f64),
+            of(&NMSE, nmse),
+            of(&USAGE, 0.9),
+            of(&TRAIN_SECONDS, 0.5).repeat(block),
         ]);
-        values.extend([1, 10, 100].map(|k| of("recall_k_at_k", 0.9 - nmse / 2.0, "1").k(k).path("adc")));
-        values.extend([1, 10, 100].map(|k| of("recall_k_at_k", 0.95 - nmse / 4.0, "1").k(k).path("rerank4")));
-        values.extend((0..10).map(|s| of("usage", 0.9, "1").stage(format!("sub {s}"))));
+        values.extend([1, 10, 100].map(|k| of(&RECALL_K_AT_K, 0.9 - nmse / 2.0).k(k).path("adc")));
+        values.extend([1, 10, 100].map(|k| of(&RECALL_K_AT_K, 0.95 - nmse / 4.0).k(k).path("rerank4")));
+        values.extend((0..10).map(|s| of(&USAGE, 0.9).stage(format!("sub {s}"))));
         for repeat in 0..15 {
             let repeat = block * 15 + repeat;
             let speed = 1e6 / bits as f64 * (1.0 + 0.01 * (repeat % 7) as f64);
             values.extend([
-                of("encode_vectors_per_second", speed, "1/s").repeat(repeat),
-                of("decode_vectors_per_second", 3.0 * speed, "1/s").repeat(repeat),
-                of("search_queries_per_second", speed / 100.0, "1/s").k(10).path("adc").repeat(repeat),
-                of("search_latency_p50_us", 1e8 / speed, "µs").k(10).path("adc").repeat(repeat),
+                of(&ENCODE_VECTORS_PER_SECOND, speed).repeat(repeat),
+                of(&DECODE_VECTORS_PER_SECOND, 3.0 * speed).repeat(repeat),
+                of(&SEARCH_QUERIES_PER_SECOND, speed / 100.0).k(10).path("adc").repeat(repeat),
+                of(&SEARCH_LATENCY_P50_US, 1e8 / speed).k(10).path("adc").repeat(repeat),
             ]);
         }
     }

@@ -197,7 +197,7 @@ fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<
         device.forget_peak();
         let end = laws::guarded(|| (step.run)(&setting).map_err(|e| e.to_string())).unwrap_or_else(Err);
         let end = end.map(|mut timing| {
-            timing.notes.push(("peak_device_bytes", device.peak_bytes() as f64, "B"));
+            timing.notes.push((steps::Note::PeakDeviceBytes, device.peak_bytes() as f64));
             timing
         });
         say_aside!("{}", if end.is_ok() { format!("{}: timed", step.name) } else { format!("{}: failed", step.name) });

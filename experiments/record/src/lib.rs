@@ -2,6 +2,7 @@
 
 mod atomic;
 mod generated;
+pub mod metric;
 mod models;
 mod pictures;
 mod regular;
@@ -10,6 +11,7 @@ pub mod table;
 
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use generated::{Generated, Unlisted, write_generated};
+pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use regular::{is_regular, read as read_regular};
 pub use store::{RecordError, RunFolder, is_id};
@@ -67,10 +69,12 @@ impl Cause {
     }
 }
 
-/// One measured value, with the columns of the tidy table that tell it from its siblings.
+/// One measured value, with the columns of the tidy table that tell it from its siblings. It is made from an entry of the
+/// dictionary of metrics, which fixes its name and its unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Measured {
-    /// Metric name, e.g. `nmse`.
+    /// Name of the metric, e.g. `nmse`.
     pub metric: String,
     /// Position of the code it belongs to; none for the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,9 +96,32 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// A value of the whole trial.
-    pub fn new(metric: &str, value: f64, unit: &str) -> Measured {
-        Measured { metric: metric.into(), stage: None, k: None, path: None, repeat: None, value, unit: unit.into() }
+    /// A value of the whole trial. Of an entry that stands for a family, [`Measured::of_family`] makes values.
+    pub fn new(metric: &'static Metric, value: f64) -> Measured {
+        let (name, unit) = (metric.name.to_owned(), metric.unit.to_owned());
+        Measured { metric: name, stage: None, k: None, path: None, repeat: None, value, unit }
+    }
+
+    /// A value of the member of a family whose name ends so: `kl_loss` of [`metric::TRAINING`] is `training_kl_loss`. A member with an
+    /// entry of its own has that one's unit.
+    pub fn of_family(family: &'static Metric, member: &str, value: f64) -> Measured {
+        let name = format!("{}{member}", family.family().unwrap_or(family.name));
+        let unit = metric::find(&name).unwrap_or(family).unit.to_owned();
+        Measured { metric: name, unit, ..Measured::new(family, value) }
+    }
+
+    /// A value of a metric by its name; `None` if the dictionary has no entry for it.
+    pub fn named(name: &str, value: f64) -> Option<Measured> {
+        let metric = metric::find(name)?;
+        Some(match metric.family() {
+            Some(start) => Measured::of_family(metric, &name[start.len()..], value),
+            None => Measured::new(metric, value),
+        })
+    }
+
+    /// In one of the units of a metric that has several.
+    pub fn in_unit(self, unit: &str) -> Measured {
+        Measured { unit: unit.to_owned(), ..self }
     }
 
     /// Of one position of the code.
@@ -109,7 +136,12 @@ impl Measured {
 
     /// Over a search path.
     pub fn path(self, path: impl Into<String>) -> Measured {
-        Measured { path: Some(path.into()), ..self }
+        self.maybe_path(Some(path))
+    }
+
+    /// Over a search path, where there is one.
+    pub fn maybe_path(self, path: Option<impl Into<String>>) -> Measured {
+        Measured { path: path.map(Into::into), ..self }
     }
 
     /// Of one repetition.

@@ -299,7 +299,7 @@ pub(crate) mod tests {
             limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
             machine: Machine::default(),
             wall_seconds: 0.5,
-            values: vec![Measured::new("nmse", 0.25, "1")],
+            values: vec![Measured::new(&metric::NMSE, 0.25)],
         }
     }
 

@@ -10,6 +10,7 @@ use methods::row_major;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use record::Measured;
+use record::metric::{COSINE, GAP_TO_BOUND_DB, GAUSSIAN_BOUND_NMSE, IP_BIAS, IP_STD, MSE, NMSE, SQNR_DB, TRAIN_NMSE};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,27 +50,27 @@ impl Measure for Distortion {
         let n = base.nrows() as f64;
         let sums = compare(base, subject.decoded.view());
         let mse = sums.squared_error / n;
-        let mut out = vec![Measured::new("mse", mse, "1"), Measured::new("cosine", sums.cosine / n, "1")];
+        let mut out = vec![Measured::new(&MSE, mse), Measured::new(&COSINE, sums.cosine / n)];
         if sums.squared_error > 0.0 && sums.power > 0.0 {
-            out.push(Measured::new("sqnr_db", 10.0 * (sums.power / sums.squared_error).log10(), "dB"));
+            out.push(Measured::new(&SQNR_DB, 10.0 * (sums.power / sums.squared_error).log10()));
         }
         let variance = subject.facts.variance;
         if variance > 0.0 {
             let nmse = mse / variance;
-            out.push(Measured::new("nmse", nmse, "1"));
+            out.push(Measured::new(&NMSE, nmse));
             if let Some(bound) = gaussian_bound::at_rate(&subject.facts.spectrum, subject.quantizer.code_bits() as f64)
             {
-                out.push(Measured::new("gaussian_bound_nmse", bound, "1"));
+                out.push(Measured::new(&GAUSSIAN_BOUND_NMSE, bound));
                 if nmse > 0.0 {
-                    out.push(Measured::new("gap_to_bound_db", 10.0 * (nmse / bound).log10(), "dB"));
+                    out.push(Measured::new(&GAP_TO_BOUND_DB, 10.0 * (nmse / bound).log10()));
                 }
             }
         }
         let (bias, deviation) = inner_product_errors(subject);
-        out.push(Measured::new("ip_bias", bias, "1"));
-        out.push(Measured::new("ip_std", deviation, "1"));
+        out.push(Measured::new(&IP_BIAS, bias));
+        out.push(Measured::new(&IP_STD, deviation));
         if let Some(train_nmse) = train_nmse(subject)? {
-            out.push(Measured::new("train_nmse", train_nmse, "1"));
+            out.push(Measured::new(&TRAIN_NMSE, train_nmse));
         }
         Ok(out)
     }

@@ -6,6 +6,7 @@ use datasets::Labels;
 use methods::MethodError;
 use methods::registry::schema_of;
 use record::Measured;
+use record::metric::{KNN_ACCURACY, KNN_ACCURACY_RETENTION};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,11 +58,11 @@ impl Measure for Knn {
         let raw = accuracy(subject.truth, labels, self.k);
         let coded = accuracy(&found, labels, self.k);
         let mut out = vec![
-            Measured::new("knn_accuracy", raw, "1").k(self.k).path("raw"),
-            Measured::new("knn_accuracy", coded, "1").k(self.k).path(search.path),
+            Measured::new(&KNN_ACCURACY, raw).k(self.k).path("raw"),
+            Measured::new(&KNN_ACCURACY, coded).k(self.k).path(search.path),
         ];
         if raw > 0.0 {
-            out.push(Measured::new("knn_accuracy_retention", coded / raw, "1").k(self.k).path(search.path));
+            out.push(Measured::new(&KNN_ACCURACY_RETENTION, coded / raw).k(self.k).path(search.path));
         }
         Ok(out)
     }

@@ -5,6 +5,7 @@ use crate::machine;
 use methods::MethodError;
 use methods::registry::schema_of;
 use record::Measured;
+use record::metric::{PEAK_DEVICE_BYTES, PEAK_RSS_BYTES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,9 +28,9 @@ impl Measure for Memory {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let here = ("peak_rss_bytes", machine::peak_rss_bytes());
-        let there = ("peak_device_bytes", subject.backend.peak_device_bytes());
-        let known = [here, there].into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
-        Ok(known.map(|(name, bytes)| Measured::new(name, bytes as f64, "B")).collect())
+        let here = (&PEAK_RSS_BYTES, machine::peak_rss_bytes());
+        let there = (&PEAK_DEVICE_BYTES, subject.backend.peak_device_bytes());
+        let known = [here, there].into_iter().filter_map(|(metric, bytes)| Some((metric, bytes?)));
+        Ok(known.map(|(metric, bytes)| Measured::new(metric, bytes as f64)).collect())
     }
 }

@@ -4,6 +4,7 @@ use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
 use methods::registry::schema_of;
 use record::Measured;
+use record::metric::{BITS_PER_DIM, BITS_PER_VECTOR, CODE_BYTES, CODEWORDS, ENTROPY_BITS_PER_VECTOR, MODEL_BYTES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,16 +30,16 @@ impl Measure for Rate {
         let quantizer = subject.quantizer;
         let bits = quantizer.code_bits() as f64;
         let mut out = vec![
-            Measured::new("bits_per_vector", bits, "bit"),
-            Measured::new("bits_per_dim", bits / quantizer.dim() as f64, "bit"),
-            Measured::new("code_bytes", quantizer.code_size() as f64, "B"),
-            Measured::new("model_bytes", quantizer.model_size() as f64, "B"),
+            Measured::new(&BITS_PER_VECTOR, bits),
+            Measured::new(&BITS_PER_DIM, bits / quantizer.dim() as f64),
+            Measured::new(&CODE_BYTES, quantizer.code_size() as f64),
+            Measured::new(&MODEL_BYTES, quantizer.model_size() as f64),
         ];
         if let Some(histograms) = subject.histograms()? {
             let symbols: f64 = histograms.usage().iter().map(|usage| usage.entropy_bits).sum();
-            out.push(Measured::new("entropy_bits_per_vector", symbols + histograms.side_bits as f64, "bit"));
+            out.push(Measured::new(&ENTROPY_BITS_PER_VECTOR, symbols + histograms.side_bits as f64));
             let largest = histograms.counts.iter().map(Vec::len).max().unwrap_or(0);
-            out.push(Measured::new("codewords", largest as f64, "1"));
+            out.push(Measured::new(&CODEWORDS, largest as f64));
         }
         Ok(out)
     }

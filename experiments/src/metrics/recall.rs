@@ -5,6 +5,7 @@ use crate::facts::Truth;
 use crate::search::rerank_all;
 use methods::MethodError;
 use methods::registry::schema_of;
+use record::metric::{RECALL_1_AT_R, RECALL_K_AT_K};
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,8 +63,8 @@ impl Measure for Recall {
                 } else {
                     rerank_all(queries, base, subject.data.metric, &found.neighbors, k * factor, k)
                 };
-                out.push(Measured::new("recall_1_at_r", one_recall(subject.truth, &returned), "1").k(k).path(&path));
-                out.push(Measured::new("recall_k_at_k", k_recall(subject.truth, &returned, k), "1").k(k).path(&path));
+                out.push(Measured::new(&RECALL_1_AT_R, one_recall(subject.truth, &returned)).k(k).path(&path));
+                out.push(Measured::new(&RECALL_K_AT_K, k_recall(subject.truth, &returned, k)).k(k).path(&path));
             }
         }
         Ok(out)

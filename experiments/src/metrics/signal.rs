@@ -9,6 +9,7 @@ use methods::registry::schema_of;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 use record::Measured;
+use record::metric::{BITS_PER_PIXEL, BITS_PER_SECOND, LOG_MEL_RMSE, PSNR_DB};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,10 +67,10 @@ impl Measure for Signal {
                 of_pictures(bits, *patch, pictures, base, decoded)
             }
             Some(datasets::Signal::Frames { per_second }) => {
-                let mut out = vec![Measured::new("bits_per_second", bits * per_second, "bit/s")];
+                let mut out = vec![Measured::new(&BITS_PER_SECOND, bits * per_second)];
                 // Rows of unit length are no longer log-mel values.
                 if subject.data.metric != Metric::Cosine {
-                    out.push(Measured::new("log_mel_rmse", rmse(base, decoded), "1"));
+                    out.push(Measured::new(&LOG_MEL_RMSE, rmse(base, decoded)));
                 }
                 out
             }
@@ -84,7 +85,7 @@ fn of_pictures(
     base: ArrayView2<'_, f32>,
     decoded: ArrayView2<'_, f32>,
 ) -> Vec<Measured> {
-    let mut out = vec![Measured::new("bits_per_pixel", bits / (patch * patch) as f64, "bit/pixel")];
+    let mut out = vec![Measured::new(&BITS_PER_PIXEL, bits / (patch * patch) as f64)];
     // Integers, so that their sum does not depend on the order.
     let errors: Vec<u64> = (0..base.nrows())
         .into_par_iter()
@@ -94,10 +95,10 @@ fn of_pictures(
         })
         .collect();
     let psnr = |errors: &[u64]| psnr_db(errors.iter().sum(), errors.len() * base.ncols());
-    out.extend(psnr(&errors).map(|value| Measured::new("psnr_db", value, "dB")));
+    out.extend(psnr(&errors).map(|value| Measured::new(&PSNR_DB, value)));
     if pictures.len() <= OWN_VALUES {
         let own = |picture: &Picture| {
-            psnr(&errors[picture.rows(patch)]).map(|value| Measured::new("psnr_db", value, "dB").stage(&picture.name))
+            psnr(&errors[picture.rows(patch)]).map(|value| Measured::new(&PSNR_DB, value).stage(&picture.name))
         };
         out.extend(pictures.iter().filter_map(own));
     }

@@ -7,7 +7,12 @@ use methods::registry::schema_of;
 use methods::search::codes::CodeSearch;
 use methods::{BackendError, MethodError};
 use ndarray::s;
-use record::{Measured, rerank_path};
+
+use record::metric::{
+    DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_LATENCY_P50_US, SEARCH_LATENCY_P95_US,
+    SEARCH_LATENCY_P99_US, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS,
+};
+use record::{Measured, Metric, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,25 +65,25 @@ impl Measure for Throughput {
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let (quantizer, data) = (subject.quantizer, subject.data);
-        let mut out = vec![Measured::new("train_seconds", subject.fit_seconds, "s").repeat(0)];
+        let mut out = vec![Measured::new(&TRAIN_SECONDS, subject.fit_seconds).repeat(0)];
         let n = data.base.nrows();
 
         // Copies, so that no page of theirs is touched for the first time while the clock runs.
         let mut codes = subject.codes.to_vec();
         // The trial has encoded and decoded the same rows just before: that was the warm-up.
-        self.repeat(&mut out, "encode_vectors_per_second", n, subject, true, || {
+        self.repeat(&mut out, &ENCODE_VECTORS_PER_SECOND, n, subject, true, || {
             quantizer.encode_into(data.base.view(), &mut codes)
         })?;
 
         let mut decoded = subject.decoded.clone();
-        self.repeat(&mut out, "decode_vectors_per_second", n, subject, true, || {
+        self.repeat(&mut out, &DECODE_VECTORS_PER_SECOND, n, subject, true, || {
             quantizer.decode_into(subject.codes, decoded.view_mut())
         })?;
 
         let search = subject.search();
         let before = out.len();
         let searched = subject.has_searched();
-        self.repeat(&mut out, "search_queries_per_second", data.queries.nrows(), subject, searched, || {
+        self.repeat(&mut out, &SEARCH_QUERIES_PER_SECOND, data.queries.nrows(), subject, searched, || {
             search.search(data.queries.view(), self.k).map(drop)
         })?;
 
@@ -91,9 +96,11 @@ impl Measure for Throughput {
         for repeat in 0..self.repeats {
             let mut micros = single.install(|| self.latencies(subject, &search))?;
             micros.sort_by(f64::total_cmp);
-            for (name, share) in [("p50", 0.50), ("p95", 0.95), ("p99", 0.99)] {
+            let quantiles =
+                [(&SEARCH_LATENCY_P50_US, 0.50), (&SEARCH_LATENCY_P95_US, 0.95), (&SEARCH_LATENCY_P99_US, 0.99)];
+            for (metric, share) in quantiles {
                 let at = ((micros.len() as f64 * share).ceil() as usize).clamp(1, micros.len()) - 1;
-                out.push(Measured::new(&format!("search_latency_{name}_us"), micros[at], "µs").repeat(repeat));
+                out.push(Measured::new(metric, micros[at]).repeat(repeat));
             }
         }
         for value in &mut out[before..] {
@@ -102,7 +109,7 @@ impl Measure for Throughput {
         for &factor in &self.rerank {
             let before = out.len();
             let (queries, depth) = (data.queries.view(), (self.k * factor).min(n));
-            self.repeat(&mut out, "search_queries_per_second", queries.nrows(), subject, false, || {
+            self.repeat(&mut out, &SEARCH_QUERIES_PER_SECOND, queries.nrows(), subject, false, || {
                 let candidates = search.search(queries, depth)?;
                 let found = rerank_all(queries, data.base.view(), data.metric, &candidates, depth, self.k);
                 std::hint::black_box(found);
@@ -141,7 +148,7 @@ impl Throughput {
     fn repeat(
         &self,
         out: &mut Vec<Measured>,
-        metric: &str,
+        metric: &'static Metric,
         items: usize,
         subject: &Subject<'_>,
         warm: bool,
@@ -163,7 +170,7 @@ impl Throughput {
                 }
             }
             let rate = (rounds * items) as f64 / start.elapsed().as_secs_f64();
-            out.push(Measured::new(metric, rate, "1/s").repeat(repeat));
+            out.push(Measured::new(metric, rate).repeat(repeat));
         }
         Ok(())
     }

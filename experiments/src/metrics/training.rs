@@ -4,6 +4,7 @@ use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
 use methods::registry::schema_of;
 use record::Measured;
+use record::metric::TRAINING;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,10 +30,9 @@ impl Measure for Training {
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let curves = subject.quantizer.curves().iter();
         let rows = curves.flat_map(|curve| {
-            let name = format!("training_{}", curve.name);
             curve.points.iter().map(move |point| {
-                let value = Measured::new(&name, point.value, "1").repeat(point.iteration);
-                Measured { path: point.seen.mark().map(str::to_owned), ..value }
+                let value = Measured::of_family(&TRAINING, curve.name, point.value);
+                value.repeat(point.iteration).maybe_path(point.seen.mark())
             })
         });
         Ok(rows.collect())

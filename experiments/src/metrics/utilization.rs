@@ -5,6 +5,7 @@ use methods::MethodError;
 use methods::contract::usage::Usage;
 use methods::registry::schema_of;
 use record::Measured;
+use record::metric::{DEAD_CODES, PERPLEXITY, USAGE};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,14 +33,14 @@ impl Measure for Utilization {
         let dead = |usage: &Usage| (usage.codewords - usage.used) as f64;
         let mut out = Vec::new();
         for (name, usage) in histograms.names.iter().zip(&usage) {
-            out.push(Measured::new("usage", usage.share(), "1").stage(name));
-            out.push(Measured::new("perplexity", usage.perplexity(), "1").stage(name));
-            out.push(Measured::new("dead_codes", dead(usage), "1").stage(name));
+            out.push(Measured::new(&USAGE, usage.share()).stage(name));
+            out.push(Measured::new(&PERPLEXITY, usage.perplexity()).stage(name));
+            out.push(Measured::new(&DEAD_CODES, dead(usage)).stage(name));
         }
         let overall = Usage::overall(&usage);
-        out.push(Measured::new("usage", overall.share(), "1"));
-        out.push(Measured::new("perplexity", overall.perplexity(), "1"));
-        out.push(Measured::new("dead_codes", dead(&overall), "1"));
+        out.push(Measured::new(&USAGE, overall.share()));
+        out.push(Measured::new(&PERPLEXITY, overall.perplexity()));
+        out.push(Measured::new(&DEAD_CODES, dead(&overall)));
         Ok(out)
     }
 }

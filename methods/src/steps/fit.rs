@@ -1,6 +1,6 @@
 //! Times k-means training, from rows in host memory to a codebook, on the device and on two CPU threads.
 
-use super::{DIM, Failure, PROCESSOR_THREADS, Setting, Timing, Work, middle, size};
+use super::{DIM, Failure, Note, PROCESSOR_THREADS, Setting, Timing, Work, middle, size};
 use crate::backend::{CpuBackend, CudaBackend};
 use crate::classical::kmeans::{Init, Kmeans};
 use crate::{Context, Curve, Method, MethodError};
@@ -84,6 +84,6 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         ],
         input_bytes: 4.0 * values,
         transfers: vec![],
-        notes: vec![("cpu_seconds", processor, "s"), ("cpu_speed_ratio", ratio, "1"), ("mse_excess", apart, "1")],
+        notes: vec![(Note::CpuSeconds, processor), (Note::CpuSpeedRatio, ratio), (Note::MseExcess, apart)],
     })
 }

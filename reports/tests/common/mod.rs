@@ -1,5 +1,9 @@
 //! A run made up for tests, and what is needed to make up others.
 
+use record::metric::{
+    BITS_PER_DIM, BITS_PER_VECTOR, ENCODE_VECTORS_PER_SECOND, ENTROPY_BITS_PER_VECTOR, GAP_TO_BOUND_DB,
+    KNN_ACCURACY_RETENTION, MODEL_BYTES, NMSE, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS, USAGE,
+};
 use record::{DatasetFacts, Limits, Machine, Measured, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
 use reports::{FORMATS, render};
 use serde_json::json;
@@ -43,24 +47,24 @@ pub fn record(trial: Trial, nmse: f64) -> TrialRecord {
     let shift = 1.0 + 0.01 * (trial.seed as f64 - 2.0);
     let bits = trial.bits_per_vector as f64;
     let mut values = vec![
-        Measured::new("bits_per_vector", bits, "bit"),
-        Measured::new("bits_per_dim", bits / 16.0, "bit"),
-        Measured::new("entropy_bits_per_vector", 0.95 * bits, "bit"),
-        Measured::new("nmse", nmse * shift, "1"),
-        Measured::new("gap_to_bound_db", 1.5, "dB"),
-        Measured::new("usage", 0.98, "1"),
-        Measured::new("usage", 0.5, "1").stage("sub 0"),
-        Measured::new("recall_k_at_k", 1.0 - nmse, "1").k(10).path("adc"),
-        Measured::new("recall_k_at_k", 1.0 - nmse / 2.0, "1").k(10).path("rerank4"),
-        Measured::new("recall_k_at_k", 0.1, "1").k(1).path("adc"),
-        Measured::new("knn_accuracy_retention", 0.9, "1").k(10).path("adc"),
-        Measured::new("train_seconds", 0.5, "s").repeat(0),
-        Measured::new("model_bytes", 16384.0, "B"),
+        Measured::new(&BITS_PER_VECTOR, bits),
+        Measured::new(&BITS_PER_DIM, bits / 16.0),
+        Measured::new(&ENTROPY_BITS_PER_VECTOR, 0.95 * bits),
+        Measured::new(&NMSE, nmse * shift),
+        Measured::new(&GAP_TO_BOUND_DB, 1.5),
+        Measured::new(&USAGE, 0.98),
+        Measured::new(&USAGE, 0.5).stage("sub 0"),
+        Measured::new(&RECALL_K_AT_K, 1.0 - nmse).k(10).path("adc"),
+        Measured::new(&RECALL_K_AT_K, 1.0 - nmse / 2.0).k(10).path("rerank4"),
+        Measured::new(&RECALL_K_AT_K, 0.1).k(1).path("adc"),
+        Measured::new(&KNN_ACCURACY_RETENTION, 0.9).k(10).path("adc"),
+        Measured::new(&TRAIN_SECONDS, 0.5).repeat(0),
+        Measured::new(&MODEL_BYTES, 16384.0),
     ];
     for repeat in 0..5 {
         let speed = 1e6 / bits * (1.0 + 0.002 * repeat as f64);
-        values.push(Measured::new("encode_vectors_per_second", speed, "1/s").repeat(repeat));
-        values.push(Measured::new("search_queries_per_second", speed / 100.0, "1/s").k(10).path("adc").repeat(repeat));
+        values.push(Measured::new(&ENCODE_VECTORS_PER_SECOND, speed).repeat(repeat));
+        values.push(Measured::new(&SEARCH_QUERIES_PER_SECOND, speed / 100.0).k(10).path("adc").repeat(repeat));
     }
     TrialRecord {
         schema: SCHEMA,

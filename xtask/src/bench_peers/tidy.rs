@@ -5,6 +5,10 @@ use super::limits::Limits;
 use super::outcome::{Comparison, End, Outcome, Quality};
 use super::rows::{Row, Stage};
 use experiments::plan::hash;
+use record::metric::{
+    DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, LIMIT_PER_SECOND, LIMIT_SHARE, MSE, PEER_SPEED_RATIO,
+    PEER_SPEED_RATIO_AIM, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS,
+};
 use record::{Limits as TrialLimits, Machine, Measured, SCHEMA, Status, Trial, TrialRecord};
 use serde_json::{Value, json};
 
@@ -88,25 +92,23 @@ fn values(common: &Common<'_>, row: &Row, outcome: &Outcome, comparison: &Compar
     for (repeat, seconds) in seconds.iter().enumerate() {
         let rate = comparison.items / seconds;
         let measured = match row.stage {
-            Stage::Train => Measured::new("train_seconds", *seconds, "s"),
-            Stage::Encode => Measured::new("encode_vectors_per_second", rate, "1/s"),
-            Stage::Decode => Measured::new("decode_vectors_per_second", rate, "1/s"),
-            Stage::Search => {
-                Measured { path: path.clone(), ..Measured::new("search_queries_per_second", rate, "1/s").k(row.k) }
-            }
+            Stage::Train => Measured::new(&TRAIN_SECONDS, *seconds),
+            Stage::Encode => Measured::new(&ENCODE_VECTORS_PER_SECOND, rate),
+            Stage::Decode => Measured::new(&DECODE_VECTORS_PER_SECOND, rate),
+            Stage::Search => Measured::new(&SEARCH_QUERIES_PER_SECOND, rate).k(row.k).maybe_path(path.clone()),
         };
         values.push(measured.repeat(repeat));
         let (work, limit) = (comparison.work, comparison.work.limit(common.limits));
-        values.push(Measured::new("limit_share", work.amount() / seconds / limit, "1").repeat(repeat));
+        values.push(Measured::new(&LIMIT_SHARE, work.amount() / seconds / limit).repeat(repeat));
     }
-    values.push(Measured::new("limit_per_second", comparison.work.limit(common.limits), comparison.work.unit()));
+    values.push(Measured::new(&LIMIT_PER_SECOND, comparison.work.limit(common.limits)).in_unit(comparison.work.unit()));
     values.push(match comparison.quality {
-        Quality::Distortion(mse) => Measured::new("mse", mse[side], "1"),
-        Quality::Overlap(recall) => Measured { path, ..Measured::new("recall_k_at_k", recall[side], "1").k(row.k) },
+        Quality::Distortion(mse) => Measured::new(&MSE, mse[side]),
+        Quality::Overlap(recall) => Measured::new(&RECALL_K_AT_K, recall[side]).k(row.k).maybe_path(path),
     });
     if side == 0 {
-        values.push(Measured::new("peer_speed_ratio", comparison.ratio(), "1"));
-        values.push(Measured::new("peer_speed_ratio_aim", outcome.aim, "1"));
+        values.push(Measured::new(&PEER_SPEED_RATIO, comparison.ratio()));
+        values.push(Measured::new(&PEER_SPEED_RATIO_AIM, outcome.aim));
     }
     values
 }

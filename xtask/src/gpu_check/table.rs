@@ -5,7 +5,7 @@ use crate::times::{middle, spread};
 use cuda::Facts;
 use cuda::proofs::Agreement;
 use methods::steps::{Limits, Timing, Work};
-use record::Machine;
+use record::{Machine, Metric};
 use reports::number::{bytes, engineering, significant};
 
 /// What is checked, and where.
@@ -145,7 +145,8 @@ fn step_line(setting: &Setting, limits: Option<Limits>, name: &str, end: &Result
     let share = limits.map(|limits| format!("{:.0}%", 100.0 * share(timing, limits, seconds)));
     let bound: Vec<&str> = timing.work.iter().map(|work| work.bound()).collect();
     let ratio = setting.torch.ratio(name, timing.n, timing.k, seconds).map(|ratio| significant(ratio, 3));
-    let mut notes: Vec<String> = timing.notes.iter().map(|(what, value, unit)| note(what, *value, unit)).collect();
+    let mut notes: Vec<String> =
+        timing.notes.iter().map(|(found, value)| note(super::tidy::metric_of(*found), *value)).collect();
     notes.extend(timing.transfers.iter().map(|(way, bytes, took)| format!("{way} {}", rate(bytes / took, "B/s"))));
     if timing.input_bytes < 2.0 * setting.facts.cache_bytes as f64 {
         notes.push("**the input fits the cache**".into());
@@ -175,13 +176,13 @@ fn size(timing: &Timing) -> String {
     format!("{}{}{queries}", short(timing.n), timing.size)
 }
 
-fn note(what: &str, value: f64, unit: &str) -> String {
-    let value = match unit {
+fn note(metric: &Metric, value: f64) -> String {
+    let value = match metric.unit {
         "1" => significant(value, 3),
         "B" => bytes(value),
-        _ => format!("{} {unit}", significant(value, 3)),
+        unit => format!("{} {unit}", significant(value, 3)),
     };
-    format!("{} {value}", what.trim_end_matches("_bytes").trim_end_matches("_seconds").replace('_', " "))
+    format!("{} {value}", metric.name.trim_end_matches("_bytes").trim_end_matches("_seconds").replace('_', " "))
 }
 
 /// With k, M, G or T.
@@ -208,6 +209,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use methods::steps::Note;
 
     #[test]
     fn the_page_shows_what_holds_and_what_does_not() {
@@ -239,7 +241,7 @@ mod tests {
             work: vec![Work::Halves(1.05e13), Work::Bytes(5.2e9)],
             input_bytes: 5.2e9,
             transfers: vec![("upload", 1e9, 0.1)],
-            notes: vec![("open_share", 0.0312, "1"), ("cpu_seconds", 12.3, "s"), ("peak_device_bytes", 3e9, "B")],
+            notes: vec![(Note::OpenShare, 0.0312), (Note::CpuSeconds, 12.3), (Note::PeakDeviceBytes, 3e9)],
         };
         let small = Timing { input_bytes: 1e6, transfers: vec![], notes: vec![], ..timing.clone() };
         let findings = Findings {

@@ -4,9 +4,26 @@
 use super::table::{Findings, Setting, share};
 use cuda::proofs::Agreement;
 use experiments::plan::hash;
-use methods::steps::{Limits, Timing};
-use record::{Limits as TrialLimits, Measured, SCHEMA, Status, Trial, TrialRecord};
+use methods::steps::{Limits, Note, Timing};
+use record::metric::{
+    COMPARED, CPU_SECONDS, CPU_SPEED_RATIO, DISTORTION_EXCESS, LIMIT_PER_SECOND, LIMIT_SHARE, MSE_EXCESS, NEAR_TIES,
+    OPEN_SHARE, PEAK_DEVICE_BYTES, PEER_SPEED_RATIO, SEARCHED_SHARE, STEP_SECONDS, STEP_VECTORS_PER_SECOND,
+    TRANSFER_BYTES_PER_SECOND, WRONG,
+};
+use record::{Limits as TrialLimits, Measured, Metric, SCHEMA, Status, Trial, TrialRecord};
 use serde_json::{Value, json};
+
+/// The entry of the dictionary for what a step measures beside its time.
+pub fn metric_of(note: Note) -> &'static Metric {
+    match note {
+        Note::OpenShare => &OPEN_SHARE,
+        Note::SearchedShare => &SEARCHED_SHARE,
+        Note::CpuSeconds => &CPU_SECONDS,
+        Note::CpuSpeedRatio => &CPU_SPEED_RATIO,
+        Note::MseExcess => &MSE_EXCESS,
+        Note::PeakDeviceBytes => &PEAK_DEVICE_BYTES,
+    }
+}
 
 /// Name of the run.
 pub const EXPERIMENT: &str = "gpu-check";
@@ -80,33 +97,30 @@ fn record(
 }
 
 fn values_of_proof(found: &Agreement) -> Vec<Measured> {
-    let count = |metric: &str, count: usize| Measured::new(metric, count as f64, "1");
-    let counts = [("compared", found.compared), ("near_ties", found.ties), ("wrong", found.wrong)];
+    let count = |metric: &'static Metric, count: usize| Measured::new(metric, count as f64);
+    let counts = [(&COMPARED, found.compared), (&NEAR_TIES, found.ties), (&WRONG, found.wrong)];
     let mut values: Vec<Measured> = counts.into_iter().map(|(metric, n)| count(metric, n)).collect();
-    values.extend(found.excess().map(|excess| Measured::new("distortion_excess", excess, "1")));
+    values.extend(found.excess().map(|excess| Measured::new(&DISTORTION_EXCESS, excess)));
     values
 }
 
 fn values_of_limits(limits: Limits) -> Vec<Measured> {
-    let of = |path: &str, value, unit| Measured::new("limit_per_second", value, unit).path(path);
+    let of = |path: &str, value, unit| Measured::new(&LIMIT_PER_SECOND, value).in_unit(unit).path(path);
     vec![of("copy", limits.copy, "B/s"), of("f32", limits.floats, "FLOP/s"), of("tensor", limits.halves, "FLOP/s")]
 }
 
 fn values_of_step(setting: &Setting, name: &str, timing: &Timing, limits: Option<Limits>) -> Vec<Measured> {
     let mut values = Vec::new();
     for (repeat, &seconds) in timing.seconds.iter().enumerate() {
-        values.push(Measured::new("step_seconds", seconds, "s").repeat(repeat));
-        values.push(Measured::new("step_vectors_per_second", timing.n as f64 / seconds, "1/s").repeat(repeat));
-        values.extend(
-            limits.map(|limits| Measured::new("limit_share", share(timing, limits, seconds), "1").repeat(repeat)),
-        );
+        values.push(Measured::new(&STEP_SECONDS, seconds).repeat(repeat));
+        values.push(Measured::new(&STEP_VECTORS_PER_SECOND, timing.n as f64 / seconds).repeat(repeat));
+        values.extend(limits.map(|limits| Measured::new(&LIMIT_SHARE, share(timing, limits, seconds)).repeat(repeat)));
     }
     let ratio = setting.torch.ratio(name, timing.n, timing.k, crate::times::middle(&timing.seconds));
-    values.extend(ratio.map(|ratio| Measured::new("peer_speed_ratio", ratio, "1").path("torch")));
-    values.extend(timing.notes.iter().map(|(metric, value, unit)| Measured::new(metric, *value, unit)));
+    values.extend(ratio.map(|ratio| Measured::new(&PEER_SPEED_RATIO, ratio).path("torch")));
+    values.extend(timing.notes.iter().map(|(note, value)| Measured::new(metric_of(*note), *value)));
     let transfers = timing.transfers.iter();
-    values.extend(
-        transfers.map(|(way, bytes, took)| Measured::new("transfer_bytes_per_second", bytes / took, "B/s").path(*way)),
-    );
+    values
+        .extend(transfers.map(|(way, bytes, took)| Measured::new(&TRANSFER_BYTES_PER_SECOND, bytes / took).path(*way)));
     values
 }

@@ -1,0 +1,427 @@
+//! The dictionary of metrics: everything that can be measured, each with its unit, its meaning and how it is shown and compared.
+//!
+//! Measurements name what they write by an entry of [`METRICS`], and pages, tables, figures and the gate read the entry. To add a
+//! metric, add an entry here and write it in a measurement: its column, its place in the gate and its row in the documents follow.
+
+/// Which values of a metric are better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Larger ones.
+    Higher,
+    /// Smaller ones.
+    Lower,
+    /// Neither.
+    Neither,
+}
+
+impl Direction {
+    /// In one word, for listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Higher => "higher",
+            Direction::Lower => "lower",
+            Direction::Neither => "neither",
+        }
+    }
+}
+
+/// Whether the same trial measures the same value again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// It does: same seed, same value. Reports show the mean over seeds.
+    Exact,
+    /// Not quite, as memory in use does not. Reports show the mean over seeds; no gate looks at it.
+    Varies,
+    /// It is a time or a rate, measured in several repeats. Reports show the geometric mean over seeds of the median of the
+    /// repeats of each; the gate compares statistically.
+    Timed,
+}
+
+impl Noise {
+    /// In one word, for listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Noise::Exact => "exact",
+            Noise::Varies => "varies",
+            Noise::Timed => "timed",
+        }
+    }
+}
+
+/// How a value is written for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// So many significant digits.
+    Significant(usize),
+    /// So many decimals.
+    Decimals(usize),
+    /// In percent, with one decimal; the value is a share.
+    Percent,
+    /// Three digits with k, M or G.
+    Engineering,
+    /// Three digits with KiB, MiB or GiB.
+    Bytes,
+}
+
+/// The column of a metric in the leaderboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Heading; `{k}` stands for the number of neighbours.
+    pub title: &'static str,
+    /// Whether it belongs into the narrow table for a paper.
+    pub essential: bool,
+}
+
+/// A metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// Name in the tidy table. One that ends in `*` stands for all names that begin so and have no entry of their own.
+    pub name: &'static str,
+    /// Unit; `1` for plain ratios and counts.
+    pub unit: &'static str,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+    /// Which values are better.
+    pub direction: Direction,
+    /// Whether it repeats itself.
+    pub noise: Noise,
+    /// The least and the largest possible value. Intervals are cut to this range.
+    pub range: (f64, f64),
+    /// How values are written.
+    pub format: Format,
+    /// Its column in the leaderboard, if it has one. Columns stand in the order of the dictionary.
+    pub column: Option<Column>,
+    /// Title of its axis in figures.
+    axis: Option<&'static str>,
+    /// How much worse it may be for the gate, as a share of its value; `None` if the gate passes over it.
+    pub tolerance: Option<f64>,
+}
+
+/// Ends the name of an entry that stands for several metrics.
+const FAMILY: char = '*';
+
+impl Metric {
+    /// An exact value of any sign, without a column and not in the gate.
+    pub const fn new(name: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
+        Metric {
+            name,
+            unit,
+            meaning,
+            direction: Direction::Neither,
+            noise: Noise::Exact,
+            range: (f64::NEG_INFINITY, f64::INFINITY),
+            format: Format::Significant(4),
+            column: None,
+            axis: None,
+            tolerance: None,
+        }
+    }
+
+    /// Larger values are better.
+    pub const fn higher(self) -> Metric {
+        Metric { direction: Direction::Higher, ..self }
+    }
+
+    /// Smaller values are better.
+    pub const fn lower(self) -> Metric {
+        Metric { direction: Direction::Lower, ..self }
+    }
+
+    /// It differs from run to run.
+    pub const fn varies(self) -> Metric {
+        Metric { noise: Noise::Varies, ..self }
+    }
+
+    /// It is a time or a rate.
+    pub const fn timed(self) -> Metric {
+        Metric { noise: Noise::Timed, ..self }
+    }
+
+    /// It lies between two values.
+    pub const fn within(self, low: f64, high: f64) -> Metric {
+        Metric { range: (low, high), ..self }
+    }
+
+    /// It is at least this.
+    pub const fn at_least(self, low: f64) -> Metric {
+        self.within(low, f64::INFINITY)
+    }
+
+    /// It is a share: between 0 and 1, shown in percent.
+    pub const fn share(self) -> Metric {
+        self.within(0.0, 1.0).shown(Format::Percent)
+    }
+
+    /// How it is written.
+    pub const fn shown(self, format: Format) -> Metric {
+        Metric { format, ..self }
+    }
+
+    /// It has a column in the leaderboard, under this heading.
+    pub const fn column(self, title: &'static str) -> Metric {
+        Metric { column: Some(Column { title, essential: false }), ..self }
+    }
+
+    /// It has a column in the leaderboard and in the narrow table for a paper.
+    pub const fn essential_column(self, title: &'static str) -> Metric {
+        Metric { column: Some(Column { title, essential: true }), ..self }
+    }
+
+    /// Title of its axis.
+    pub const fn titled(self, axis: &'static str) -> Metric {
+        Metric { axis: Some(axis), ..self }
+    }
+
+    /// The gate compares it, and allows it to be worse by this share.
+    pub const fn gated(self, tolerance: f64) -> Metric {
+        Metric { tolerance: Some(tolerance), ..self }
+    }
+
+    /// Title of its axis in figures: what the entry says, or else its name with its unit.
+    pub fn axis(&self) -> String {
+        match self.axis {
+            Some(title) => title.to_owned(),
+            None if self.unit == "1" => self.name.replace('_', " "),
+            None => format!("{}, {}", self.name.replace('_', " "), self.unit),
+        }
+    }
+
+    /// Whether larger values are better; `None` if neither are.
+    pub fn larger_is_better(&self) -> Option<bool> {
+        match self.direction {
+            Direction::Higher => Some(true),
+            Direction::Lower => Some(false),
+            Direction::Neither => None,
+        }
+    }
+
+    /// How the names of a family begin; `None` if this is a single metric.
+    pub fn family(&self) -> Option<&'static str> {
+        self.name.strip_suffix(FAMILY)
+    }
+
+    /// The nearest value in its range.
+    pub fn clip(&self, value: f64) -> f64 {
+        value.max(self.range.0).min(self.range.1)
+    }
+
+    /// Its range in words.
+    pub fn range_text(&self) -> String {
+        match self.range {
+            (f64::NEG_INFINITY, f64::INFINITY) => "any".to_owned(),
+            (low, f64::INFINITY) => format!("at least {low}"),
+            (f64::NEG_INFINITY, high) => format!("at most {high}"),
+            (low, high) => format!("{low} to {high}"),
+        }
+    }
+}
+
+/// Entries of a dictionary. Functions that read one take it as a parameter, so that tests can add to it.
+pub type Dictionary = [&'static Metric];
+
+/// The entry of a metric by its name, be it that of its family; `None` if there is none.
+pub fn find_in(dictionary: &Dictionary, name: &str) -> Option<&'static Metric> {
+    let own = dictionary.iter().find(|metric| metric.name == name && metric.family().is_none());
+    let family = || dictionary.iter().find(|m| m.family().is_some_and(|start| name.starts_with(start)));
+    own.or_else(family).copied()
+}
+
+/// [`find_in`] the dictionary of this program.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    find_in(METRICS, name)
+}
+
+/// Declares metrics and lists them: handle, name, unit, meaning, and what else is to be said of them.
+macro_rules! metrics {
+    ($($handle:ident = $name:literal, $unit:literal, $meaning:literal $(, . $part:ident ( $($argument:expr),* ))*;)+) => {
+        $(
+            #[doc = $meaning]
+            pub static $handle: Metric = Metric::new($name, $unit, $meaning)$(.$part($($argument),*))*;
+        )+
+
+        /// Every metric, in the order of the leaderboard.
+        pub static METRICS: &Dictionary = &[$(&$handle),+];
+    };
+}
+
+/// What the gate allows a deterministic metric: the last bits of f64.
+const ROUNDING: f64 = 1e-6;
+
+/// What the gate allows a timing; more where processes of one run differ by more.
+const PACE: f64 = 0.05;
+
+metrics! {
+    // Rate.
+    BITS_PER_VECTOR = "bits_per_vector", "bit", "all bits stored per vector",
+        .lower(), .at_least(0.0), .shown(Format::Decimals(0)), .essential_column("bits/vector"),
+        .titled("rate, bits per vector"), .gated(ROUNDING);
+    BITS_PER_DIM = "bits_per_dim", "bit", "bits per vector over the dimension",
+        .lower(), .at_least(0.0), .shown(Format::Significant(3)), .column("bits/dim"), .titled("rate, bits per dimension");
+    ENTROPY_BITS_PER_VECTOR = "entropy_bits_per_vector", "bit",
+        "bits per vector if each symbol were entropy-coded by its own frequencies",
+        .lower(), .at_least(0.0), .shown(Format::Decimals(0)), .column("entropy bits"), .titled("entropy, bits per vector");
+    CODE_BYTES = "code_bytes", "B", "bytes that one code occupies, padded to whole bytes",
+        .lower(), .at_least(0.0), .shown(Format::Bytes);
+    CODEWORDS = "codewords", "1", "codewords of the largest codebook",
+        .at_least(0.0), .shown(Format::Decimals(0)), .titled("codewords of a codebook");
+
+    // Distortion.
+    NMSE = "nmse", "1", "squared error over the variance, on base rows not trained on",
+        .lower(), .at_least(0.0), .essential_column("NMSE"), .titled("normalized MSE"), .gated(ROUNDING);
+    MSE = "mse", "1", "mean squared error per vector, in the squared unit of the data",
+        .lower(), .at_least(0.0), .titled("MSE"), .gated(ROUNDING);
+    COSINE = "cosine", "1", "mean cosine between a vector and what it is decoded to",
+        .higher(), .within(-1.0, 1.0), .gated(ROUNDING);
+    SQNR_DB = "sqnr_db", "dB", "signal-to-quantization-noise ratio",
+        .higher(), .shown(Format::Decimals(2)), .column("SQNR dB"), .titled("SQNR, dB");
+    GAP_TO_BOUND_DB = "gap_to_bound_db", "dB",
+        "distance of the NMSE from the Gaussian bound at this rate; negative is below it",
+        .lower(), .shown(Format::Decimals(2)), .essential_column("gap dB"), .titled("gap to the Gaussian bound, dB");
+    GAUSSIAN_BOUND_NMSE = "gaussian_bound_nmse", "1", "NMSE of the Gaussian bound at this rate", .at_least(0.0);
+    IP_BIAS = "ip_bias", "1", "mean error of inner products between queries and decoded base rows";
+    IP_STD = "ip_std", "1", "standard deviation of the errors of inner products between queries and decoded base rows",
+        .lower(), .at_least(0.0);
+    TRAIN_NMSE = "train_nmse", "1", "squared error over the variance, on the training rows", .lower(), .at_least(0.0);
+
+    // Pictures and sound.
+    BITS_PER_PIXEL = "bits_per_pixel", "bit/pixel", "bits per vector over the pixels of a patch",
+        .lower(), .at_least(0.0), .shown(Format::Significant(3)), .essential_column("bits/pixel"),
+        .titled("rate, bits per pixel");
+    PSNR_DB = "psnr_db", "dB", "peak signal-to-noise ratio over all base pictures, of values rounded to 8 bits",
+        .higher(), .shown(Format::Decimals(2)), .essential_column("PSNR dB"), .titled("PSNR, dB");
+    BITS_PER_SECOND = "bits_per_second", "bit/s", "bits per second of sound",
+        .lower(), .at_least(0.0), .shown(Format::Engineering), .essential_column("bits/s"), .titled("rate, bits per second");
+    LOG_MEL_RMSE = "log_mel_rmse", "1",
+        "root of the mean squared error per log-mel value, in the units of the data",
+        .lower(), .at_least(0.0), .shown(Format::Significant(3)), .essential_column("log-mel RMSE"),
+        .titled("RMSE of log-mel spectra");
+
+    // Retrieval.
+    RECALL_1_AT_R = "recall_1_at_r", "1", "share of queries whose true nearest neighbour is among the R returned (`k` is R)",
+        .higher(), .share(), .gated(ROUNDING);
+    RECALL_K_AT_K = "recall_k_at_k", "1", "share of the true k nearest neighbours among the k returned",
+        .higher(), .share(), .essential_column("{k}-recall@{k}"), .titled("{k}-recall@{k}"), .gated(ROUNDING);
+    KNN_ACCURACY = "knn_accuracy", "1", "accuracy of a vote of the k nearest base rows on the class of a query",
+        .higher(), .share(), .gated(ROUNDING);
+    KNN_ACCURACY_RETENTION = "knn_accuracy_retention", "1",
+        "k-NN label accuracy over codes, as a share of that on raw vectors",
+        .higher(), .at_least(0.0), .shown(Format::Percent), .essential_column("k-NN kept");
+
+    // Codebooks.
+    USAGE = "usage", "1", "share of codewords hit at least once",
+        .higher(), .share(), .column("usage"), .titled("codewords in use"), .gated(ROUNDING);
+    PERPLEXITY = "perplexity", "1", "perplexity of the codewords that base rows go to; at most the size of the codebook",
+        .higher(), .at_least(1.0), .titled("perplexity");
+    DEAD_CODES = "dead_codes", "1", "codewords that no base row goes to",
+        .lower(), .at_least(0.0), .shown(Format::Decimals(0));
+
+    // Time.
+    TRAIN_SECONDS = "train_seconds", "s", "seconds to fit",
+        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3)), .column("train s"), .titled("training, s"),
+        .gated(PACE);
+    ENCODE_VECTORS_PER_SECOND = "encode_vectors_per_second", "1/s", "vectors encoded per second",
+        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering), .column("encode/s"), .titled("encoded vectors/s"),
+        .gated(PACE);
+    DECODE_VECTORS_PER_SECOND = "decode_vectors_per_second", "1/s", "vectors decoded per second",
+        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering), .column("decode/s"), .titled("decoded vectors/s"),
+        .gated(PACE);
+    SEARCH_QUERIES_PER_SECOND = "search_queries_per_second", "1/s", "queries answered per second over all base codes",
+        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering), .column("queries/s"), .titled("queries/s"),
+        .gated(PACE);
+    SEARCH_LATENCY_P50_US = "search_latency_p50_us", "µs", "median latency of a single query on one thread",
+        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3)), .column("p50 µs"), .gated(PACE);
+    SEARCH_LATENCY_P95_US = "search_latency_p95_us", "µs", "latency of a single query that 95% stay below",
+        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3));
+    SEARCH_LATENCY_P99_US = "search_latency_p99_us", "µs", "latency of a single query that 99% stay below",
+        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3));
+
+    // Memory.
+    MODEL_BYTES = "model_bytes", "B", "bytes shared by all vectors: codebooks, levels",
+        .lower(), .at_least(0.0), .shown(Format::Bytes), .column("model"), .titled("bytes of the model"), .gated(ROUNDING);
+    PEAK_RSS_BYTES = "peak_rss_bytes", "B", "peak resident memory of the trial's process, data included",
+        .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak memory");
+    PEAK_DEVICE_BYTES = "peak_device_bytes", "B", "peak of the device's memory in use by the trial",
+        .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak GPU memory");
+
+    // Training, at each iteration or epoch.
+    TRAINING_MSE = "training_mse", "1", "mean squared error of the training rows at each iteration or epoch",
+        .lower(), .at_least(0.0), .titled("MSE / variance");
+    TRAINING_USAGE = "training_usage", "1", "share of codewords that some training row goes to, at each epoch",
+        .higher(), .share(), .titled("codewords in use");
+    TRAINING_PERPLEXITY = "training_perplexity", "1", "perplexity of the codewords that training rows go to, at each epoch",
+        .higher(), .at_least(1.0), .titled("perplexity");
+    TRAINING = "training_*", "1", "what else training writes at each epoch: the losses of a method, its temperature";
+
+    // Beside a peer (`bench-peers`) and beside the limits of a machine (`gpu-check`).
+    LIMIT_SHARE = "limit_share", "1", "speed reached, as a share of what the machine can do", .higher(), .timed(), .at_least(0.0);
+    LIMIT_PER_SECOND = "limit_per_second", "FLOP/s or B/s", "what the machine can do at most, as measured in this run",
+        .varies(), .at_least(0.0), .shown(Format::Engineering);
+    PEER_SPEED_RATIO = "peer_speed_ratio", "1", "our speed over that of the peer", .higher(), .varies(), .at_least(0.0);
+    PEER_SPEED_RATIO_AIM = "peer_speed_ratio_aim", "1", "what the ratio of speeds has to reach", .at_least(0.0);
+    STEP_SECONDS = "step_seconds", "s", "seconds of one step of a quantizer on the GPU", .lower(), .timed(), .at_least(0.0);
+    STEP_VECTORS_PER_SECOND = "step_vectors_per_second", "1/s", "vectors per second of one step of a quantizer on the GPU",
+        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering);
+    TRANSFER_BYTES_PER_SECOND = "transfer_bytes_per_second", "B/s", "bytes per second over the bus to or from the GPU",
+        .higher(), .varies(), .at_least(0.0), .shown(Format::Engineering);
+    COMPARED = "compared", "1", "answers of the GPU that were compared with those of the processor", .at_least(0.0),
+        .shown(Format::Decimals(0));
+    NEAR_TIES = "near_ties", "1", "answers that differ where f64 finds a near-tie", .lower(), .at_least(0.0),
+        .shown(Format::Decimals(0));
+    WRONG = "wrong", "1", "answers that differ and are no near-tie", .lower(), .at_least(0.0), .shown(Format::Decimals(0));
+    DISTORTION_EXCESS = "distortion_excess", "1", "distortion on the GPU over that on the processor, less 1", .lower();
+    MSE_EXCESS = "mse_excess", "1", "difference of the mean squared error on the GPU from that on the processor, as a share";
+    CPU_SECONDS = "cpu_seconds", "s", "seconds of the same work on the processor", .lower(), .varies(), .at_least(0.0);
+    CPU_SPEED_RATIO = "cpu_speed_ratio", "1", "speed on the GPU over that on the processor", .higher(), .varies(), .at_least(0.0);
+    OPEN_SHARE = "open_share", "1", "share of rows that the fast pass of an assignment left undecided", .lower(), .share();
+    SEARCHED_SHARE = "searched_share", "1", "share of rows that were searched in full precision", .lower(), .share();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Measured;
+
+    #[test]
+    fn every_entry_says_what_it_has_to() {
+        for (i, metric) in METRICS.iter().enumerate() {
+            let name = metric.name;
+            let plain = name.trim_end_matches(FAMILY);
+            assert!(plain.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert!(METRICS[..i].iter().all(|other| other.name != name), "{name} stands twice");
+            assert!(!metric.unit.is_empty() && !metric.meaning.is_empty(), "{name}");
+            assert!(!metric.meaning.ends_with('.') && !metric.meaning.contains('|'), "{name}: a piece of a sentence");
+            assert!(metric.range.0 < metric.range.1, "{name}");
+            if let Some(tolerance) = metric.tolerance {
+                assert!(tolerance > 0.0 && metric.larger_is_better().is_some(), "{name}: a gate has a direction");
+                assert_ne!(metric.noise, Noise::Varies, "{name}: a gate on noise");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_found_and_families_come_last() {
+        assert_eq!(find("training_mse"), Some(&TRAINING_MSE));
+        assert_eq!(find("training_kl_loss"), Some(&TRAINING));
+        assert_eq!(find("training_*"), Some(&TRAINING), "as any other name that begins so");
+        assert_eq!((find("nmes"), find("")), (None, None));
+        static EXTRA: Metric = Metric::new("extra", "1", "of a test").lower();
+        assert_eq!(find_in(&[&NMSE, &EXTRA], "extra"), Some(&EXTRA));
+    }
+
+    #[test]
+    fn values_take_name_and_unit_from_the_dictionary() {
+        let of = |name: &str| Measured::named(name, 0.5).map(|v| (v.metric, v.unit));
+        assert_eq!(of("sqnr_db"), Some(("sqnr_db".to_owned(), "dB".to_owned())));
+        assert_eq!(of("training_kl_loss"), Some(("training_kl_loss".to_owned(), "1".to_owned())));
+        assert_eq!(of("nmes"), None);
+        assert_eq!(Measured::of_family(&TRAINING, "mse", 0.5).metric, TRAINING_MSE.name);
+    }
+
+    #[test]
+    fn values_are_cut_to_the_range() {
+        assert_eq!((USAGE.clip(1.2), USAGE.clip(-0.1), USAGE.clip(0.5)), (1.0, 0.0, 0.5));
+        assert_eq!((NMSE.clip(-1.0), NMSE.clip(7.0), SQNR_DB.clip(-7.0)), (0.0, 7.0, -7.0));
+        let texts = [&USAGE, &NMSE, &SQNR_DB].map(Metric::range_text);
+        assert_eq!(texts, ["0 to 1", "at least 0", "any"]);
+    }
+}
