@@ -6,10 +6,12 @@ mod pairs;
 use crate::markdown::escape;
 use crate::number::significant;
 use crate::stats::{Estimate, median, ratio_of_timings};
+use crate::values::{Series, Values, by_trial};
 use pairs::{Match, Pairs};
-use record::{Measured, Run, Status, TrialRecord, rerank_factor};
+use record::metric::{Dictionary, METRICS, Noise};
+use record::{Metric, Run, Status, TrialRecord, rerank_factor};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What to compare, and how.
 #[derive(Clone, Debug)]
@@ -33,34 +35,17 @@ impl Default for Options {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tolerances {
-    /// Of deterministic metrics, by name; default 1e-6.
+    /// Of deterministic metrics, by name; the default is that of the dictionary of metrics.
     pub quality: BTreeMap<String, f64>,
-    /// Of speed, by name; default 0.05, and never below the noise floor.
+    /// Of speed, by name; the default is that of the dictionary, and never below the noise floor.
     pub speed: BTreeMap<String, f64>,
 }
 
-/// Metrics that are compared, and whether larger is better.
-const QUALITY: [(&str, bool); 9] = [
-    ("nmse", false),
-    ("mse", false),
-    ("cosine", true),
-    ("recall_1_at_r", true),
-    ("recall_k_at_k", true),
-    ("knn_accuracy", true),
-    ("bits_per_vector", false),
-    ("model_bytes", false),
-    ("usage", true),
-];
-const SPEED: [(&str, bool); 5] = [
-    ("train_seconds", false),
-    ("encode_vectors_per_second", true),
-    ("decode_vectors_per_second", true),
-    ("search_queries_per_second", true),
-    ("search_latency_p50_us", false),
-];
-
-const QUALITY_TOLERANCE: f64 = 1e-6;
-const SPEED_TOLERANCE: f64 = 0.05;
+/// The metrics of a dictionary that are compared, with what is allowed: the timed ones, or the others.
+fn gated(dictionary: &Dictionary, timed: bool) -> impl Iterator<Item = (&'static Metric, f64)> {
+    let of_kind = dictionary.iter().filter(move |metric| (metric.noise == Noise::Timed) == timed);
+    of_kind.filter_map(|metric| Some((*metric, metric.tolerance?)))
+}
 
 /// Processes that a timing must come from: one alone cannot tell noise from change.
 const MIN_PROCESSES: usize = 2;
@@ -167,7 +152,13 @@ impl Comparison {
              | metric | timings | best | median | worst | where it is worst |\n|--|--:|--:|--:|--:|--|\n",
             self.timings.len()
         );
-        for (metric, _) in SPEED {
+        let mut metrics: Vec<&str> = Vec::new();
+        for timing in &self.timings {
+            if !metrics.contains(&timing.metric) {
+                metrics.push(timing.metric);
+            }
+        }
+        for metric in metrics {
             let mut of_metric: Vec<&Visible> = self.timings.iter().filter(|v| v.metric == metric).collect();
             of_metric.sort_by(|a, b| a.smallest.total_cmp(&b.smallest));
             let ([best, ..], [.., worst]) = (&of_metric[..], &of_metric[..]) else { continue };
@@ -180,30 +171,52 @@ impl Comparison {
     }
 }
 
-fn name(value: &Measured) -> String {
-    let k = value.k.map(|k| format!(" k={k}")).unwrap_or_default();
-    let path = value.path.as_ref().map(|p| format!(" {p}")).unwrap_or_default();
-    format!("{}{k}{path}", value.metric)
+fn name(metric: &Metric, series: &Series) -> String {
+    let k = series.k.map(|k| format!(" k={k}")).unwrap_or_default();
+    let path = series.path.as_ref().map(|p| format!(" {p}")).unwrap_or_default();
+    format!("{}{k}{path}", metric.name)
+}
+
+/// A trial and what it measured of the metrics that are compared.
+#[derive(Clone, Copy)]
+struct Tried<'a> {
+    ended: &'a TrialRecord,
+    values: &'a Values,
+}
+
+impl<'a> Tried<'a> {
+    fn all(run: &'a Run, values: &'a [Values]) -> Vec<Tried<'a>> {
+        run.records.iter().zip(values).map(|(ended, values)| Tried { ended, values }).collect()
+    }
 }
 
 /// Compares `new` with `base`.
 pub fn compare(base: &Run, new: &Run, options: &Options) -> Comparison {
+    compare_with(base, new, options, METRICS)
+}
+
+/// The same with a dictionary of metrics other than that of this program.
+pub fn compare_with(base: &Run, new: &Run, options: &Options, dictionary: &Dictionary) -> Comparison {
     let mut out = Comparison::default();
-    let pairs = Pairs::new(base, new, options.by_label);
+    let wanted: HashSet<&str> = dictionary.iter().filter(|m| m.tolerance.is_some()).map(|m| m.name).collect();
+    let of = |run: &Run| by_trial(std::slice::from_ref(run), |metric| wanted.contains(metric));
+    let (before, after) = (of(base).concat(), of(new).concat());
+    let (before, after) = (Tried::all(base, &before), Tried::all(new, &after));
+    let pairs = Pairs::new((base, &before), (new, &after), options.by_label);
     let tolerances = &options.tolerances;
-    let mut timed: BTreeMap<String, (Vec<&TrialRecord>, Vec<&TrialRecord>)> = BTreeMap::new();
-    for old in base.records.iter().filter(|record| record.status == Status::Ok) {
-        let subject = format!("{} · seed {}", pairs.subject(old), old.trial.seed);
-        match pairs.of(old) {
+    let mut timed: BTreeMap<String, (Vec<Tried<'_>>, Vec<Tried<'_>>)> = BTreeMap::new();
+    for &old in before.iter().filter(|tried| tried.ended.status == Status::Ok) {
+        let subject = format!("{} · seed {}", pairs.subject(old.ended), old.ended.trial.seed);
+        match pairs.of(old.ended) {
             Match::None(reason) => out.unknown.push(format!("{subject} {reason}")),
-            Match::One(fresh) if fresh.status != Status::Ok => {
+            Match::One(Tried { ended, .. }) if ended.status != Status::Ok => {
                 let detail =
-                    format!("it {}: {}", fresh.status.as_str(), fresh.reason.as_deref().unwrap_or("no reason"));
+                    format!("it {}: {}", ended.status.as_str(), ended.reason.as_deref().unwrap_or("no reason"));
                 out.regressions.push(Finding { subject, metric: "status".into(), detail });
             }
             Match::One(fresh) => {
-                quality(&subject, old, fresh, tolerances, &mut out);
-                let group = timed.entry(pairs.subject(old)).or_default();
+                quality(&subject, old, fresh, (tolerances, dictionary), &mut out);
+                let group = timed.entry(pairs.subject(old.ended)).or_default();
                 group.0.push(old);
                 group.1.push(fresh);
             }
@@ -214,37 +227,52 @@ pub fn compare(base: &Run, new: &Run, options: &Options) -> Comparison {
     }
     if options.speed {
         for (subject, (old, fresh)) in &timed {
-            timing(subject, old, fresh, tolerances, &mut out);
+            timing(subject, old, fresh, (tolerances, dictionary), &mut out);
         }
     }
     out
 }
 
-fn quality(subject: &str, old: &TrialRecord, fresh: &TrialRecord, tolerances: &Tolerances, out: &mut Comparison) {
-    for (metric, larger_is_better) in QUALITY {
-        let tolerance = tolerances.quality.get(metric).copied().unwrap_or(QUALITY_TOLERANCE);
-        for value in old.values.iter().filter(|v| v.metric == metric && v.stage.is_none()) {
-            let Some(now) = fresh.values.iter().find(|v| name(v) == name(value) && v.stage.is_none()) else {
-                out.unknown.push(format!("{subject}: {} is not in the new run", name(value)));
+fn quality<'a>(
+    subject: &str,
+    old: Tried<'a>,
+    fresh: Tried<'a>,
+    (tolerances, dictionary): (&Tolerances, &Dictionary),
+    out: &mut Comparison,
+) {
+    for (metric, usual) in gated(dictionary, false) {
+        let larger_is_better = metric.larger_is_better() == Some(true);
+        let tolerance = tolerances.quality.get(metric.name).copied().unwrap_or(usual);
+        let whole = |tried: Tried<'a>| tried.values.of(metric.name).iter().filter(|series| series.stage.is_none());
+        for before in whole(old) {
+            let name = name(metric, before);
+            let Some(after) = whole(fresh).find(|s| (s.k, &s.path) == (before.k, &before.path)) else {
+                out.unknown.push(format!("{subject}: {name} is not in the new run"));
                 continue;
             };
-            out.compared += 1;
-            let allowed = tolerance * value.value.abs();
-            let gain = if larger_is_better { now.value - value.value } else { value.value - now.value };
-            if gain.abs() > allowed {
-                let detail = format!("{} → {}", significant(value.value, 6), significant(now.value, 6));
-                let finding = Finding { subject: subject.to_owned(), metric: name(value), detail };
-                if gain < 0.0 { out.regressions.push(finding) } else { out.improvements.push(finding) }
+            // Of several values of one name, the first of the new run counts for all.
+            let Some(&now) = after.values.first() else { continue };
+            for &value in &before.values {
+                out.compared += 1;
+                let allowed = tolerance * value.abs();
+                let gain = if larger_is_better { now - value } else { value - now };
+                if gain.abs() > allowed {
+                    let detail = format!("{} → {}", significant(value, 6), significant(now, 6));
+                    let finding = Finding { subject: subject.to_owned(), metric: name.clone(), detail };
+                    if gain < 0.0 { out.regressions.push(finding) } else { out.improvements.push(finding) }
+                }
             }
         }
     }
 }
 
 /// Timings by process: of the method's own search, or of one that re-ranks so many times as many candidates.
-fn values(records: &[&TrialRecord], metric: &str, reranked: Option<usize>) -> Vec<Vec<f64>> {
-    let wanted = |v: &&Measured| v.metric == metric && v.path.as_deref().and_then(rerank_factor) == reranked;
-    let of = |r: &&TrialRecord| r.values.iter().filter(wanted).map(|v| v.value).collect();
-    records.iter().map(of).filter(|values: &Vec<f64>| !values.is_empty()).collect()
+fn values(trials: &[Tried<'_>], metric: &str, reranked: Option<usize>) -> Vec<Vec<f64>> {
+    let wanted = |series: &&Series| series.path.as_deref().and_then(rerank_factor) == reranked;
+    let of = |tried: &Tried<'_>| -> Vec<f64> {
+        tried.values.of(metric).iter().filter(wanted).flat_map(|series| &series.values).copied().collect()
+    };
+    trials.iter().map(of).filter(|values| !values.is_empty()).collect()
 }
 
 /// How far medians of single processes lie from that of all of them: the same code, measured again.
@@ -263,28 +291,40 @@ fn smallest_loss(ratio: Estimate, tolerance: f64, larger_is_better: bool) -> f64
 }
 
 /// Compares timings of all seeds, each from a process of its own.
-fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerances: &Tolerances, out: &mut Comparison) {
-    let like = |a: &&TrialRecord, b: &&TrialRecord| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
+fn timing(
+    subject: &str,
+    old: &[Tried<'_>],
+    fresh: &[Tried<'_>],
+    (tolerances, dictionary): (&Tolerances, &Dictionary),
+    out: &mut Comparison,
+) {
+    let like = |a: &TrialRecord, b: &TrialRecord| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
     // Everything that was timed, each search by how it went.
-    let timed = |r: &&TrialRecord| {
-        let of = |v: &Measured| (v.metric.clone(), v.path.as_deref().and_then(rerank_factor));
-        r.values.iter().map(of).collect::<Vec<_>>()
+    let of_trial = |tried: &Tried<'_>| {
+        let of = |(metric, all): (&str, &[Series])| {
+            let how = |series: &Series| (metric.to_owned(), series.path.as_deref().and_then(rerank_factor));
+            all.iter().map(how).collect::<Vec<_>>()
+        };
+        tried.values.metrics().flat_map(of).collect::<Vec<_>>()
     };
-    let timed: BTreeSet<(String, Option<usize>)> = old.iter().flat_map(timed).collect();
-    let timed = SPEED.iter().flat_map(|(metric, larger_is_better)| {
-        let of_metric = timed.iter().filter(move |(name, _)| name == metric);
-        of_metric.map(move |(_, reranked)| (*metric, *reranked, *larger_is_better))
+    let timed: BTreeSet<(String, Option<usize>)> = old.iter().flat_map(of_trial).collect();
+    let timed = gated(dictionary, true).flat_map(|(metric, usual)| {
+        let of_metric = timed.iter().filter(move |(name, _)| name == metric.name);
+        of_metric.map(move |(_, reranked)| (metric, *reranked, usual))
     });
-    let timed: Vec<(&'static str, Option<usize>, bool)> = timed.collect();
+    let timed: Vec<(&'static Metric, Option<usize>, f64)> = timed.collect();
     if timed.is_empty() {
         return;
     }
-    if let Some((a, b)) = old.iter().flat_map(|a| fresh.iter().map(move |b| (a, b))).find(|(a, b)| !like(a, b)) {
-        let place = |r: &TrialRecord| format!("{} ({} threads)", r.machine.cpu, r.trial.threads);
+    if let Some((a, b)) =
+        old.iter().flat_map(|a| fresh.iter().map(move |b| (a.ended, b.ended))).find(|(a, b)| !like(a, b))
+    {
+        let place = |e: &TrialRecord| format!("{} ({} threads)", e.machine.cpu, e.trial.threads);
         out.unknown.push(format!("{subject}: speed was measured on {} and on {}", place(a), place(b)));
         return;
     }
-    for (metric, reranked, larger_is_better) in timed {
+    for (metric, reranked, usual) in timed {
+        let (metric, larger_is_better) = (metric.name, metric.larger_is_better() == Some(true));
         let (before, after) = (values(old, metric, reranked), values(fresh, metric, reranked));
         let name = reranked.map_or(metric.to_owned(), |factor| format!("{metric}, re-ranked ×{factor}"));
         if after.is_empty() {
@@ -299,7 +339,7 @@ fn timing(subject: &str, old: &[&TrialRecord], fresh: &[&TrialRecord], tolerance
             continue;
         }
         let floor = noise_floor(&before).max(noise_floor(&after));
-        let tolerance = tolerances.speed.get(metric).copied().unwrap_or(SPEED_TOLERANCE).max(floor);
+        let tolerance = tolerances.speed.get(metric).copied().unwrap_or(usual).max(floor);
         let Some(ratio) = ratio_of_timings(&after, &before) else { continue };
         out.compared += 1;
         let smallest = smallest_loss(ratio, tolerance, larger_is_better);
@@ -330,10 +370,10 @@ impl Tolerances {
     /// # Errors
     /// Says which is wrong and what would be right.
     pub fn check(&self) -> Result<(), String> {
-        for (table, given, known) in [("quality", &self.quality, &QUALITY[..]), ("speed", &self.speed, &SPEED[..])] {
+        for (table, given, timed) in [("quality", &self.quality, false), ("speed", &self.speed, true)] {
+            let names: Vec<&str> = gated(METRICS, timed).map(|(metric, _)| metric.name).collect();
             for (name, value) in given {
-                if !known.iter().any(|(metric, _)| metric == name) {
-                    let names: Vec<&str> = known.iter().map(|(metric, _)| *metric).collect();
+                if !names.contains(&name.as_str()) {
                     return Err(format!("[{table}] has no metric `{name}`; it compares {}", names.join(", ")));
                 }
                 if !(0.0..f64::INFINITY).contains(value) {

@@ -10,6 +10,7 @@ use crate::{Drawn, title};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use record::metric::Dictionary;
 use record::{Run, Trial};
 
 const STYLE: &str = include_str!("page.css");
@@ -22,6 +23,7 @@ pub fn page(
     figures: &[Drawn],
     pictures: &[pictures::Row<'_>],
     files: &[&str],
+    dictionary: &Dictionary,
 ) -> String {
     let title = title(runs);
     let font = format!(
@@ -69,7 +71,7 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (leaderboard(dataset)) }
+                            @else { (leaderboard(dataset, dictionary)) }
                             (shown(figures, Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }
@@ -128,8 +130,8 @@ fn listed(run: &Run, of: fn(&Trial) -> u64) -> String {
     values.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn leaderboard(dataset: &DatasetSummary) -> Markup {
-    let columns = columns(dataset);
+fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
+    let columns = columns(dataset, dictionary);
     let front = dataset.rate_distortion_front();
     html! {
         p.hint { "Click a heading to sort. " span.front { "●" } " marks methods that no other beats in distortion at the same rate or a lower one. Hover over a value for its 95% interval." }
@@ -138,7 +140,7 @@ fn leaderboard(dataset: &DatasetSummary) -> Markup {
                 thead { tr {
                     th data-kind="text" aria-sort="none" { button { "method" } }
                     @for column in &columns {
-                        th data-kind="number" data-first=(if column.larger_is_better == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button { (column.title) } }
+                        th data-kind="number" data-first=(if column.metric.larger_is_better() == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button { (column.title) } }
                     }
                 } }
                 tbody {

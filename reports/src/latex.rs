@@ -3,14 +3,15 @@
 
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
+use record::metric::Dictionary;
 
 /// Share of the width of a text that labels may take before they are broken into lines.
 const LABEL_WIDTH: &str = "0.32\\linewidth";
 
 /// A complete `table` environment that compiles with any of LaTeX's font encodings, and is never wider than a line of text:
 /// headings and labels are broken into lines, and what is still too wide is scaled.
-pub fn table(dataset: &DatasetSummary) -> String {
-    let columns: Vec<Column> = columns(dataset).into_iter().filter(|c| c.essential).collect();
+pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
+    let columns: Vec<Column> = columns(dataset, dictionary).into_iter().filter(|c| c.essential).collect();
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
     let mut out = String::from("% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n");
     out += &format!(
@@ -47,7 +48,9 @@ pub fn table(dataset: &DatasetSummary) -> String {
 
 /// Whether nothing else at the same rate reads as well or better.
 fn is_best(column: &Column, point: &Point, dataset: &DatasetSummary) -> bool {
-    let (Some(larger), Some(own)) = (column.larger_is_better, column.cell(point).estimate) else { return false };
+    let (Some(larger), Some(own)) = (column.metric.larger_is_better(), column.cell(point).estimate) else {
+        return false;
+    };
     let rivals = dataset.points.iter().filter(|p| p.bits == point.bits && p.label != point.label);
     let mut rivals = rivals.map(|p| column.cell(p)).filter(|c| c.estimate.is_some()).peekable();
     let beaten = |value: f64| if larger { value < own.value } else { value > own.value };

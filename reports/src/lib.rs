@@ -13,9 +13,11 @@ mod png;
 pub mod stats;
 pub mod summary;
 mod table;
+mod values;
 
 use rayon::prelude::*;
 use record::Run;
+use record::metric::{Dictionary, METRICS};
 use summary::summarize;
 use thiserror::Error;
 
@@ -75,6 +77,14 @@ pub fn tidy(run: &Run) -> Result<Vec<(&'static str, Vec<u8>)>, ReportError> {
 /// # Errors
 /// A figure cannot be drawn.
 pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
+    render_with(runs, formats, METRICS)
+}
+
+/// The same with a dictionary of metrics other than that of this program.
+///
+/// # Errors
+/// A figure cannot be drawn.
+pub fn render_with(runs: &[Run], formats: &[String], dictionary: &Dictionary) -> Result<Vec<Artifact>, ReportError> {
     let wanted = |format: &str| formats.iter().any(|f| f == format);
     let datasets = summarize(runs);
     let figures = figure::draw_all(&datasets)?;
@@ -93,22 +103,25 @@ pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportE
     for dataset in &datasets {
         let name = file_name(&dataset.name);
         if wanted("latex") {
-            artifacts.push(Artifact { path: format!("tables/{name}.tex"), bytes: latex::table(dataset).into_bytes() });
+            artifacts.push(Artifact {
+                path: format!("tables/{name}.tex"),
+                bytes: latex::table(dataset, dictionary).into_bytes(),
+            });
         }
         if wanted("csv") {
-            artifacts.push(Artifact { path: format!("tables/{name}.csv"), bytes: table::to_csv(dataset)? });
+            artifacts.push(Artifact { path: format!("tables/{name}.csv"), bytes: table::to_csv(dataset, dictionary)? });
         }
     }
     if wanted("markdown") {
         artifacts.extend(pictures::artifacts(&pictures));
-        let page = markdown::page(runs, &datasets, &figures, &pictures);
+        let page = markdown::page(runs, &datasets, &figures, &pictures, dictionary);
         artifacts.push(Artifact { path: "report.md".into(), bytes: page.into_bytes() });
     }
     if wanted("html") {
         let files: Vec<&str> = ["svg", "png"].into_iter().filter(|f| wanted(f)).collect();
         artifacts.push(Artifact {
             path: "index.html".into(),
-            bytes: html::page(runs, &datasets, &figures, &pictures, &files).into_bytes(),
+            bytes: html::page(runs, &datasets, &figures, &pictures, &files, dictionary).into_bytes(),
         });
     }
     Ok(artifacts)

@@ -4,10 +4,17 @@ use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
 use crate::{Drawn, title};
+use record::metric::Dictionary;
 use record::{Machine, Run};
 
 /// The whole report; figures are linked from `figures/`, pictures from `pictures/`.
-pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictures: &[pictures::Row<'_>]) -> String {
+pub fn page(
+    runs: &[Run],
+    datasets: &[DatasetSummary],
+    figures: &[Drawn],
+    pictures: &[pictures::Row<'_>],
+    dictionary: &Dictionary,
+) -> String {
     let mut out = format!("# {}\n", escape(&title(runs)));
     for run in runs.iter().filter(|r| !r.info.analysis.is_empty()) {
         out += &format!("\n{}\n", paragraphs(&run.info.analysis));
@@ -42,7 +49,7 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictur
             out += "No trial on these vectors has succeeded.\n";
             continue;
         }
-        out += &leaderboard(dataset);
+        out += &leaderboard(dataset, dictionary);
         out += &shown(Some(&dataset.name));
         out += &pictures::markdown(pictures, &dataset.name, escape);
     }
@@ -78,8 +85,8 @@ pub fn page(runs: &[Run], datasets: &[DatasetSummary], figures: &[Drawn], pictur
     out
 }
 
-fn leaderboard(dataset: &DatasetSummary) -> String {
-    let columns = columns(dataset);
+fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
+    let columns = columns(dataset, dictionary);
     let titles: Vec<String> = columns.iter().map(|c| escape(&c.title)).collect();
     let mut out = format!("| method | {} |\n|:--|{}\n", titles.join(" | "), "--:|".repeat(columns.len()));
     for point in &dataset.points {

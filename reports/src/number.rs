@@ -1,5 +1,18 @@
 //! Numbers as people read them.
 
+use record::metric::Format;
+
+/// A value as its metric is shown.
+pub fn show(format: Format, value: f64) -> String {
+    match format {
+        Format::Significant(digits) => significant(value, digits),
+        Format::Decimals(decimals) => format!("{value:.decimals$}"),
+        Format::Percent => format!("{:.1}%", 100.0 * value),
+        Format::Engineering => engineering(value),
+        Format::Bytes => bytes(value),
+    }
+}
+
 /// Unicode superscript of an integer.
 pub fn superscript(n: i32) -> String {
     n.to_string()

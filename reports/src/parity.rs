@@ -2,7 +2,9 @@
 
 use crate::markdown::escape;
 use crate::number::significant;
-use record::{Run, Status, TrialRecord, rerank_factor};
+use crate::values::{Series, Values, by_trial};
+use record::metric::{NMSE, RECALL_K_AT_K};
+use record::{Metric, Run, Status, TrialRecord, rerank_factor};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -85,40 +87,43 @@ pub fn read_references(csv_text: &str) -> Result<Vec<Reference>, String> {
 
 /// Sets runs beside the reference, for the datasets that the runs cover.
 pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
+    let measured = by_trial(runs, |metric| [NMSE.name, RECALL_K_AT_K.name].contains(&metric));
     // A trial that several runs share counts once.
     let mut seen = BTreeSet::new();
-    let records: Vec<&TrialRecord> =
-        runs.iter().flat_map(|run| &run.records).filter(|r| seen.insert(r.trial.id.as_str())).collect();
-    let covered: BTreeSet<&str> = records.iter().map(|r| r.trial.dataset.as_str()).collect();
+    let all = runs.iter().zip(&measured).flat_map(|(run, measured)| run.records.iter().zip(measured));
+    let records: Vec<(&TrialRecord, &Values)> = all.filter(|(e, _)| seen.insert(e.trial.id.as_str())).collect();
+    let covered: BTreeSet<&str> = records.iter().map(|(e, _)| e.trial.dataset.as_str()).collect();
     let mut parity = Parity::default();
     for reference in references.iter().filter(|r| covered.contains(r.dataset.as_str())) {
-        let mine: Vec<&&TrialRecord> = records
+        let mine: Vec<&(&TrialRecord, &Values)> = records
             .iter()
-            .filter(|r| r.trial.dataset == reference.dataset && r.trial.label == reference.codec)
+            .filter(|(e, _)| e.trial.dataset == reference.dataset && e.trial.label == reference.codec)
             .collect();
         let name = format!("{}, {}", reference.dataset, reference.codec);
-        if let Some(failed) = mine.iter().find(|r| r.status != Status::Ok) {
+        if let Some(failed) = mine.iter().map(|(ended, _)| ended).find(|e| e.status != Status::Ok) {
             let reason = failed.reason.as_deref().unwrap_or("no reason was recorded");
             parity.missing.push(format!("{name}: seed {} did not succeed: {reason}", failed.trial.seed));
             continue;
         }
-        let mean = |metric: &str, k: Option<usize>| -> Option<f64> {
-            let of_trial = |r: &&&TrialRecord| {
-                let found = |v: &&record::Measured| {
-                    let own = v.path.as_deref().and_then(rerank_factor).is_none();
-                    v.metric == metric && v.k == k && v.stage.is_none() && own
+        let mean = |metric: &Metric, k: Option<usize>| -> Option<f64> {
+            let of_trial = |(_, values): &&(&TrialRecord, &Values)| {
+                let meant = |series: &&Series| {
+                    let own = series.path.as_deref().and_then(rerank_factor).is_none();
+                    series.k == k && series.stage.is_none() && own
                 };
-                r.values.iter().find(found).map(|v| v.value)
+                values.of(metric.name).iter().find(meant)?.values.first().copied()
             };
             let values: Option<Vec<f64>> = mine.iter().map(of_trial).collect();
             values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
         };
-        match (mean("nmse", None), mean("recall_k_at_k", Some(10)), mine.first()) {
-            (Some(nmse), Some(recall), Some(first)) if first.trial.bits_per_vector as f64 == 8.0 * reference.bytes => {
+        match (mean(&NMSE, None), mean(&RECALL_K_AT_K, Some(10)), mine.first()) {
+            (Some(nmse), Some(recall), Some((first, _)))
+                if first.trial.bits_per_vector as f64 == 8.0 * reference.bytes =>
+            {
                 let (bits, seeds) = (first.trial.bits_per_vector, mine.len());
                 parity.cells.push(Cell { reference: reference.clone(), nmse, recall, bits, seeds });
             }
-            (Some(_), Some(_), Some(first)) => parity.missing.push(format!(
+            (Some(_), Some(_), Some((first, _))) => parity.missing.push(format!(
                 "{name}: {} bits here, {} there",
                 first.trial.bits_per_vector,
                 8.0 * reference.bytes

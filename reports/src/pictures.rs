@@ -2,11 +2,13 @@
 
 use crate::number::significant;
 use crate::summary::{DatasetSummary, Point};
+use crate::values::Series;
 use crate::{Artifact, file_name};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
-use record::{Measured, PictureFile, Run};
+use record::metric::{BITS_PER_PIXEL, PSNR_DB};
+use record::{PictureFile, Run};
 use std::collections::HashMap;
 
 /// A picture of a dataset with everything that was made of it.
@@ -105,13 +107,12 @@ pub(crate) fn gather<'a>(runs: &'a [Run], datasets: &'a [DatasetSummary]) -> Vec
 
 /// The picture of one trial of a point, with what was measured of it.
 fn shown<'a>(point: &'a Point, trial: usize, file: &'a PictureFile) -> Shown<'a> {
-    let values = point.values(trial);
-    let psnr = |stage: Option<&str>| values.iter().find(|v| v.metric == "psnr_db" && v.stage.as_deref() == stage);
-    let own = psnr(Some(&file.name)).map(|v| Quality::PsnrDb(v.value));
+    let first = |series: &Series| series.values.first().copied();
+    let ratios = point.values(trial, &PSNR_DB);
+    let own = ratios.iter().find(|v| v.stage.as_deref() == Some(&file.name[..])).and_then(first).map(Quality::PsnrDb);
     // A picture without errors has no finite ratio; one of very many has none of its own, and then nothing is known.
-    let others: Vec<&Measured> = values.iter().filter(|v| v.metric == "psnr_db").collect();
-    let exact = others.is_empty() || others.iter().any(|v| v.stage.is_some());
-    let rate = values.iter().find(|v| v.metric == "bits_per_pixel").map(|v| v.value);
+    let exact = ratios.is_empty() || ratios.iter().any(|v| v.stage.is_some());
+    let rate = point.values(trial, &BITS_PER_PIXEL).first().and_then(first);
     Shown {
         label: &point.label,
         bits: point.bits,

@@ -1,7 +1,12 @@
 //! Records put together: one point per method, parameters and device on each dataset, over all its seeds.
 
 use crate::stats::{self, Estimate, mean};
-use record::{DatasetFacts, Measured, Run, Status, TrialRecord, rerank_factor};
+use crate::values::{Series, Values, by_trial};
+use record::metric::{self, CODEWORDS, NMSE, Noise, TRAINING, TRAINING_MSE};
+use record::metric::{
+    CODEWORDS, KNN_ACCURACY, NMSE, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAINING_MSE, TRAINING_USAGE, USAGE,
+};
+use record::{DatasetFacts, Metric, Run, Status, TrialRecord, rerank_factor};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
@@ -30,16 +35,19 @@ pub struct Point {
     /// Ids of its trials, one per seed.
     pub trials: Vec<String>,
     /// Values of each seed.
-    seeds: Vec<Vec<Measured>>,
-    /// Estimates made so far: a report asks for each of them several times, and a bootstrap is work.
-    estimates: Mutex<HashMap<String, Option<Estimate>>>,
+    seeds: Vec<Values>,
+    /// Estimates made so far: a report asks for each of them several times.
+    estimates: Mutex<HashMap<Key, Option<Estimate>>>,
 }
 
+/// What an estimate is of: the metric, the neighbours asked for, and the search path by name.
+type Key = (&'static str, Option<usize>, Option<String>);
+
 /// Which values: a metric, and what tells them from their siblings.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Which<'a> {
-    /// Metric name.
-    pub metric: &'a str,
+    /// The metric.
+    pub metric: &'static Metric,
     /// Neighbours asked for.
     pub k: Option<usize>,
     /// Search path, where searches are measured.
@@ -58,20 +66,33 @@ pub enum Path<'a> {
 
 impl<'a> Which<'a> {
     /// All values of a metric; of searches, over the method's own path.
-    pub fn metric(metric: &'a str) -> Which<'a> {
-        Which { metric, ..Which::default() }
+    pub fn metric(metric: &'static Metric) -> Which<'a> {
+        Which { metric, k: None, path: Path::Native }
     }
 
     /// Of a search for `k` neighbours over the method's own path.
-    pub fn native(metric: &'a str, k: usize) -> Which<'a> {
+    pub fn native(metric: &'static Metric, k: usize) -> Which<'a> {
         Which { metric, k: Some(k), path: Path::Native }
     }
 
-    fn fits(&self, value: &Measured) -> bool {
-        let path = value.path.as_deref();
-        value.metric == self.metric
-            && value.stage.is_none()
-            && (self.k.is_none() || self.k == value.k)
+    /// The values of a trial that are meant.
+    fn values_of(self, values: &Values) -> Vec<f64> {
+        let series = values.of(self.metric.name).iter().filter(|series| self.fits(series));
+        series.flat_map(|series| &series.values).copied().collect()
+    }
+
+    fn key(&self) -> Key {
+        let path = match self.path {
+            Path::Native => None,
+            Path::Named(name) => Some(name.to_owned()),
+        };
+        (self.metric.name, self.k, path)
+    }
+
+    fn fits(&self, series: &Series) -> bool {
+        let path = series.path.as_deref();
+        series.stage.is_none()
+            && (self.k.is_none() || self.k == series.k)
             && match self.path {
                 Path::Named(name) => path == Some(name),
                 Path::Native => path.is_none_or(|path| path != "raw" && rerank_factor(path).is_none()),
@@ -80,48 +101,31 @@ impl<'a> Which<'a> {
 }
 
 impl Point {
-    /// What `estimate` finds, once for each `key`.
-    fn once(&self, key: String, estimate: impl FnOnce() -> Option<Estimate>) -> Option<Estimate> {
+    /// The centre of all seeds with its interval, cut to the range of the metric. Of what was timed: the geometric mean of the
+    /// medians of the seeds, each a process of its own. Of everything else: the mean over seeds, each the mean of its own values.
+    /// `None` if no seed has a value.
+    pub fn estimate(&self, which: Which<'_>) -> Option<Estimate> {
         let mut known = self.estimates.lock().unwrap_or_else(|e| e.into_inner());
-        *known.entry(key).or_insert_with(estimate)
-    }
-
-    /// Mean over seeds, each seed the mean of its own values.
-    pub fn quality(&self, which: Which<'_>) -> Option<Estimate> {
-        self.once(format!("mean {which:?}"), || self.mean_over_seeds(which))
-    }
-
-    fn mean_over_seeds(&self, which: Which<'_>) -> Option<Estimate> {
-        let per_seed: Vec<f64> = self
-            .seeds
-            .iter()
-            .filter_map(|values| {
-                let found: Vec<f64> = values.iter().filter(|v| which.fits(v)).map(|v| v.value).collect();
-                mean(&found).map(|e| e.value)
-            })
-            .collect();
-        let estimate = mean(&per_seed)?;
-        if !is_share(which.metric) {
-            return Some(estimate);
-        }
-        Some(within_share(estimate))
-    }
-
-    /// Centre of the medians of all seeds, each a process of its own.
-    pub fn timing(&self, which: Which<'_>) -> Option<Estimate> {
-        let of_seed = |values: &Vec<Measured>| values.iter().filter(|v| which.fits(v)).map(|v| v.value).collect();
-        self.once(format!("timing {which:?}"), || {
-            let groups: Vec<Vec<f64>> = self.seeds.iter().map(of_seed).collect();
-            stats::timing(&groups)
+        *known.entry(which.key()).or_insert_with(|| {
+            let groups: Vec<Vec<f64>> = self.seeds.iter().map(|values| which.values_of(values)).collect();
+            let estimate = match which.metric.noise {
+                Noise::Timed => stats::timing(&groups)?,
+                Noise::Exact | Noise::Varies => {
+                    let per_seed: Vec<f64> = groups.iter().filter_map(|group| Some(mean(group)?.value)).collect();
+                    mean(&per_seed)?
+                }
+            };
+            Some(within(estimate, which.metric))
         })
     }
 
     /// What one seed wrote at each iteration or epoch, by its number; empty where it wrote nothing. Values with a mark (`path`) are of a
     /// sample of the rows or of attempts that were not kept: no part of the way to the quantizer.
-    fn trace(values: &[Measured], metric: &str) -> BTreeMap<usize, f64> {
-        let of_metric = values.iter().filter(|v| v.metric == metric && v.stage.is_none() && v.path.is_none());
+    fn trace(values: &Values, metric: &str) -> BTreeMap<usize, f64> {
+        let unmarked = values.of(metric).iter().filter(|series| series.stage.is_none() && series.path.is_none());
+        let written = unmarked.flat_map(|series| series.repeats.iter().zip(&series.values));
         // A run folder may say anything; nothing here goes on for so long.
-        let numbered = of_metric.filter(|v| v.value.is_finite()).filter_map(|v| Some((v.repeat?, v.value)));
+        let numbered = written.filter(|(_, v)| v.is_finite()).filter_map(|(number, v)| Some(((*number)?, *v)));
         numbered.filter(|(number, _)| *number < MOST_ITERATIONS).collect()
     }
 
@@ -131,10 +135,10 @@ impl Point {
         let traces: Vec<BTreeMap<usize, f64>> =
             self.seeds.iter().map(|values| Point::trace(values, metric)).filter(|t| !t.is_empty()).collect();
         let Some(first) = traces.first() else { return Vec::new() };
-        let share = |e: Estimate| if is_share(metric) { within_share(e) } else { e };
+        let entry = metric::find(metric);
         let at = |number: usize| {
             let values: Option<Vec<f64>> = traces.iter().map(|trace| trace.get(&number).copied()).collect();
-            mean(&values?).map(|estimate| (number, share(estimate)))
+            mean(&values?).map(|estimate| (number, entry.map_or(estimate, |metric| within(estimate, metric))))
         };
         first.keys().filter_map(|&number| at(number)).collect()
     }
@@ -142,25 +146,27 @@ impl Point {
     /// Names of what training wrote at each iteration or epoch, in the order it wrote them.
     pub fn courses(&self) -> Vec<&str> {
         let mut seen = HashSet::new();
-        let written = self.seeds.iter().flatten().filter(|v| v.repeat.is_some() && v.stage.is_none());
-        let names = written.map(|v| v.metric.as_str()).filter(|name| name.starts_with(TRAINING));
-        names.filter(|name| seen.insert(*name)).collect()
+        let of_training = |name: &&str| TRAINING.family().is_some_and(|start| name.starts_with(start));
+        let numbered = |series: &Series| series.stage.is_none() && series.repeats.iter().any(Option::is_some);
+        let written = self.seeds.iter().flat_map(Values::metrics);
+        let names = written.filter(|(_, all)| all.iter().any(numbered)).map(|(name, _)| name);
+        names.filter(of_training).filter(|name| seen.insert(*name)).collect()
     }
 
     /// Whether training wrote more than its distortion, as methods do that learn over epochs; classical ones do not.
     pub fn learns(&self) -> bool {
-        self.courses().iter().any(|name| *name != "training_mse")
+        self.courses().iter().any(|name| *name != TRAINING_MSE.name)
     }
 
     /// Codewords of the largest codebook, and how many codebooks of that size the rate pays for.
     pub fn codebooks(&self) -> Option<(f64, f64)> {
-        let codewords = self.quality(Which::metric("codewords"))?.value;
+        let codewords = self.estimate(Which::metric(&CODEWORDS))?.value;
         (codewords >= 2.0).then(|| (codewords, (self.bits as f64 / codewords.log2()).round().max(1.0)))
     }
 
-    /// Everything that one of [`Point::trials`] measured.
-    pub fn values(&self, trial: usize) -> &[Measured] {
-        self.seeds.get(trial).map(Vec::as_slice).unwrap_or_default()
+    /// What one of [`Point::trials`] measured of a metric.
+    pub fn values(&self, trial: usize, metric: &Metric) -> &[Series] {
+        self.seeds.get(trial).map(|values| values.of(metric.name)).unwrap_or_default()
     }
 
     /// Seeds that succeeded.
@@ -168,27 +174,18 @@ impl Point {
         self.seeds.len()
     }
 
-    /// How many times as many candidates a metric was measured with.
-    fn rerank_factors(&self, metric: &str) -> impl Iterator<Item = usize> {
-        let of_metric = self.seeds.iter().flatten().filter(move |v| v.metric == metric);
-        of_metric.filter_map(|v| v.path.as_deref()).filter_map(rerank_factor)
+    /// Everything that any seed measured of a metric.
+    fn all<'a>(&'a self, metric: &'a Metric) -> impl Iterator<Item = &'a Series> {
+        self.seeds.iter().flat_map(|values| values.of(metric.name))
     }
 }
 
 /// Iterations of a training, at most.
 const MOST_ITERATIONS: usize = 1_000_000_000;
 
-/// How the names of what training wrote begin.
-pub const TRAINING: &str = "training_";
-
-/// Student's interval knows no bounds; a share does.
-fn within_share(estimate: Estimate) -> Estimate {
-    Estimate { low: estimate.low.max(0.0), high: estimate.high.min(1.0), ..estimate }
-}
-
-/// Whether a metric lies between 0 and 1 by definition.
-fn is_share(metric: &str) -> bool {
-    ["usage", "training_usage", "knn_accuracy"].contains(&metric) || metric.starts_with("recall_")
+/// Student's interval knows no bounds; a metric may.
+fn within(estimate: Estimate, metric: &Metric) -> Estimate {
+    Estimate { low: metric.clip(estimate.low), high: metric.clip(estimate.high), ..estimate }
 }
 
 impl DatasetSummary {
@@ -198,35 +195,37 @@ impl DatasetSummary {
         self.points.iter().map(|point| point.series.as_str()).filter(|name| seen.insert(*name)).collect()
     }
 
-    /// The `k` that recall is shown at: 10 if it was measured, else the largest.
-    pub fn recall_k(&self) -> Option<usize> {
-        let values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
-        let ks: Vec<usize> = values.filter(|v| v.metric == "recall_k_at_k").filter_map(|v| v.k).collect();
-        if ks.contains(&10) { Some(10) } else { ks.into_iter().max() }
+    fn all<'a>(&'a self, metric: &'a Metric) -> impl Iterator<Item = &'a Series> {
+        self.points.iter().flat_map(move |point| point.all(metric))
     }
 
-    /// The `k` that search was timed with.
-    pub fn timed_k(&self) -> Option<usize> {
-        let mut values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
-        values.find(|v| v.metric == "search_queries_per_second").and_then(|v| v.k)
+    /// The `k` that a metric of searches is shown at: 10 if it was measured, else the largest.
+    pub fn shown_k(&self, metric: &Metric) -> Option<usize> {
+        let ks: BTreeSet<usize> = self.all(metric).filter_map(|series| series.k).collect();
+        if ks.contains(&10) { Some(10) } else { ks.last().copied() }
     }
 
-    /// Whether k-recall@k was measured for this `k`.
-    pub fn has_recall_at(&self, k: usize) -> bool {
-        let mut values = self.points.iter().flat_map(|p| p.seeds.iter().flatten());
-        values.any(|v| v.metric == "recall_k_at_k" && v.k == Some(k))
+    /// The `k` that a metric of searches was measured with first.
+    pub fn first_k(&self, metric: &Metric) -> Option<usize> {
+        self.all(metric).next().and_then(|series| series.k)
+    }
+
+    /// Whether a metric of searches was measured for this `k`.
+    pub fn has_k(&self, metric: &Metric, k: usize) -> bool {
+        self.all(metric).any(|series| series.k == Some(k))
     }
 
     /// How many times as many candidates were fetched and re-ranked where a metric was measured, in ascending order.
-    pub fn rerank_factors(&self, metric: &str) -> Vec<usize> {
-        let factors: BTreeSet<usize> = self.points.iter().flat_map(|point| point.rerank_factors(metric)).collect();
+    pub fn rerank_factors(&self, metric: &Metric) -> Vec<usize> {
+        let factors: BTreeSet<usize> =
+            self.all(metric).filter_map(|series| rerank_factor(series.path.as_deref()?)).collect();
         factors.into_iter().collect()
     }
 
     /// Points that no other point of at most their rate beats in distortion.
     pub fn rate_distortion_front(&self) -> Vec<bool> {
         let nmse: Vec<Option<f64>> =
-            self.points.iter().map(|p| p.quality(Which::metric("nmse")).map(|e| e.value)).collect();
+            self.points.iter().map(|p| p.estimate(Which::metric(&NMSE)).map(|e| e.value)).collect();
         let coordinates: Vec<Option<(f64, f64)>> =
             self.points.iter().zip(&nmse).map(|(p, nmse)| Some((-(p.bits as f64), -(*nmse)?))).collect();
         pareto(&coordinates)
@@ -246,6 +245,7 @@ pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
 
 /// Puts the successful trials of all runs together.
 pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
+    let mut measured = by_trial(runs, |_| true);
     let mut datasets: Vec<DatasetSummary> = Vec::new();
     let several_devices = {
         let mut devices: Vec<&str> = runs.iter().flat_map(|r| &r.info.trials).map(|t| t.device.as_str()).collect();
@@ -253,7 +253,7 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
         devices.dedup();
         devices.len() > 1
     };
-    for run in runs {
+    for (run, measured) in runs.iter().zip(&mut measured) {
         for facts in &run.info.datasets {
             // Equal names with other vectors behind them are other datasets.
             let position = datasets.iter().position(|d| d.facts.fingerprint == facts.fingerprint);
@@ -268,9 +268,9 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
             let mut known: HashMap<(String, &str, usize), usize> = HashMap::new();
             let suffix =
                 |name: &str| if runs.len() > 1 { format!("{name} [{}]", run.info.name) } else { name.to_owned() };
-            let succeeded = |r: &&TrialRecord| r.status == Status::Ok && r.trial.dataset == facts.name;
-            for record in run.records.iter().filter(succeeded) {
-                let trial = &record.trial;
+            let succeeded = |e: &TrialRecord| e.status == Status::Ok && e.trial.dataset == facts.name;
+            for (ended, values) in run.records.iter().zip(measured.iter_mut()).filter(|(ended, _)| succeeded(ended)) {
+                let trial = &ended.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
                 // A label such as "VQ, {codewords}" leaves its comma to the series.
                 let named = trial.series.trim_end_matches([',', ';', ':', ' ']);
@@ -291,7 +291,7 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
                     });
                 }
                 points[at].trials.push(trial.id.clone());
-                points[at].seeds.push(record.values.clone());
+                points[at].seeds.push(std::mem::take(values));
             }
         }
     }

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{all_formats, record, run, text, trial};
-use record::metric::{BITS_PER_PIXEL, CODEWORDS, PSNR_DB, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND};
-use record::{DatasetFacts, Measured, Picture, PictureFile, Run, Signal, Status, Trial};
-use reports::compare::{Options, Tolerances, Verdict, compare};
-use reports::{render, tidy};
+use record::metric::{BITS_PER_PIXEL, CODEWORDS, Format, METRICS, PSNR_DB, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND};
+use record::{DatasetFacts, Measured, Metric, Picture, PictureFile, Run, Signal, Status, Trial};
+use reports::compare::{Options, Tolerances, Verdict, compare, compare_with};
+use reports::{render, render_with, tidy};
 
 #[test]
 fn markdown() {
@@ -414,4 +414,59 @@ fn pictures_stand_beside_their_original_by_rising_rate() {
     assert_eq!(page(&[pictured(), other.clone()]).matches("data:image/png;base64,").count(), 14);
     other.pictures.clear();
     assert!(!page(&[other]).contains("class=\"pictures\""));
+}
+
+/// A metric that the dictionary of this program does not have, with a column and a place in the gate.
+static RIPPLE: Metric = Metric::new("ripple", "1", "largest error over the mean error")
+    .lower()
+    .within(0.0, 10.0)
+    .shown(Format::Decimals(1))
+    .essential_column("ripple")
+    .gated(0.01);
+
+#[test]
+fn a_metric_needs_its_entry_and_its_measurement_and_nothing_else() {
+    let dictionary: Vec<&'static Metric> = METRICS.iter().copied().chain([&RIPPLE]).collect();
+    let mut run = run();
+    for record in run.records.iter_mut().filter(|r| r.status == Status::Ok) {
+        record.values.push(Measured::new(&RIPPLE, 2.0 + 0.1 * record.trial.seed as f64));
+    }
+    let artifacts = render_with(std::slice::from_ref(&run), &all_formats(), &dictionary).expect("renders");
+    let find = |path: &str| {
+        let found = artifacts.iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}"));
+        String::from_utf8(found.bytes.clone()).expect("text")
+    };
+    let page = find("index.html");
+    assert!(page.contains("title=\"largest error over the mean error\"><button>ripple</button>"));
+    assert!(find("report.md").contains(" | ripple |"));
+    assert!(find("tables/vectors_16.tex").contains("ripple"));
+    assert!(
+        find("tables/vectors_16.csv")
+            .lines()
+            .next()
+            .is_some_and(|head| head.ends_with("ripple,ripple_low,ripple_high"))
+    );
+    // Three seeds leave a wide interval, which ends where the range does.
+    let mut wide = run.clone();
+    for record in &mut wide.records {
+        record
+            .values
+            .iter_mut()
+            .filter(|v| v.metric == "ripple")
+            .for_each(|v| v.value = 5.0 * record.trial.seed as f64 % 11.0);
+    }
+    let artifacts = render_with(&[wide], &all_formats(), &dictionary).expect("renders");
+    let csv =
+        artifacts.iter().find(|a| a.path.ends_with(".csv")).map(|a| String::from_utf8_lossy(&a.bytes).into_owned());
+    assert!(csv.is_some_and(|csv| csv.lines().any(|line| line.ends_with(",0,10"))), "cut to the range");
+    let mut worse = run.clone();
+    for record in &mut worse.records {
+        record.values.iter_mut().filter(|v| v.metric == "ripple").for_each(|v| v.value *= 1.02);
+    }
+    let found = compare_with(&run, &worse, &Options::default(), &dictionary);
+    assert_eq!(found.verdict(), Verdict::Regression);
+    assert!(found.regressions.iter().all(|f| f.metric == "ripple"), "{:?}", found.regressions);
+    assert_eq!(compare(&run, &worse, &Options::default()).verdict(), Verdict::NoRegression, "without the entry");
+    let table = String::from_utf8(tidy(&run).expect("a table")[0].1.clone()).expect("text");
+    assert!(table.contains(",ripple,"), "the tidy table has whatever was measured");
 }

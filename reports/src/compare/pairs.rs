@@ -1,12 +1,13 @@
 //! Which trial of a new run belongs to which of the base run.
 
+use super::Tried;
 use record::{Run, TrialRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a trial of the base run finds in the new run.
 pub(super) enum Match<'a> {
     /// Its counterpart.
-    One(&'a TrialRecord),
+    One(Tried<'a>),
     /// Nothing, and why, as the end of a sentence.
     None(String),
 }
@@ -15,9 +16,10 @@ pub(super) enum Match<'a> {
 pub(super) struct Pairs<'a> {
     base: &'a Run,
     new: &'a Run,
+    fresh: &'a [Tried<'a>],
     by_label: bool,
     /// Trials that differ in their threads alone.
-    found: BTreeMap<String, Vec<&'a TrialRecord>>,
+    found: BTreeMap<String, Vec<Tried<'a>>>,
     /// Fingerprints under which a run has several datasets: their names tell these apart.
     shared: BTreeSet<&'a str>,
     /// Whether labels alone leave devices or threads unsaid.
@@ -30,43 +32,47 @@ fn fingerprint<'a>(run: &'a Run, dataset: &str) -> &'a str {
 }
 
 impl<'a> Pairs<'a> {
-    /// Sorts the trials of `new`.
-    pub(super) fn new(base: &'a Run, new: &'a Run, by_label: bool) -> Pairs<'a> {
+    /// Sorts the trials of the new run, the second of the two.
+    pub(super) fn new(
+        (base, old): (&'a Run, &'a [Tried<'a>]),
+        (new, fresh): (&'a Run, &'a [Tried<'a>]),
+        by_label: bool,
+    ) -> Pairs<'a> {
         let mut shared = BTreeSet::new();
         for run in [base, new] {
             let mut seen = BTreeSet::new();
             let of_run = run.info.datasets.iter().map(|d| d.fingerprint.as_str());
             shared.extend(of_run.filter(|fingerprint| !seen.insert(*fingerprint)));
         }
-        let places: BTreeSet<(&str, usize)> = [base, new]
+        let places: BTreeSet<(&str, usize)> = old
             .iter()
-            .flat_map(|run| &run.records)
-            .map(|r| (r.trial.device.as_str(), r.trial.threads))
+            .chain(fresh)
+            .map(|tried| (tried.ended.trial.device.as_str(), tried.ended.trial.threads))
             .collect();
-        let mut pairs = Pairs { base, new, by_label, found: BTreeMap::new(), shared, several: places.len() > 1 };
-        for record in &new.records {
-            pairs.found.entry(pairs.key(new, record)).or_default().push(record);
+        let mut pairs = Pairs { base, new, fresh, by_label, found: BTreeMap::new(), shared, several: places.len() > 1 };
+        for tried in fresh {
+            pairs.found.entry(pairs.key(new, tried.ended)).or_default().push(*tried);
         }
         pairs
     }
 
     /// What two trials must share, but for their threads.
-    fn key(&self, run: &Run, record: &TrialRecord) -> String {
-        let t = &record.trial;
+    fn key(&self, run: &Run, ended: &TrialRecord) -> String {
+        let t = &ended.trial;
         let what = if self.by_label { t.label.clone() } else { format!("{} {}", t.method, t.params) };
-        format!("{} {what} {} {}", self.dataset(run, record), t.device, t.seed)
+        format!("{} {what} {} {}", self.dataset(run, ended), t.device, t.seed)
     }
 
     /// A dataset by its content; by its name too where a run has the same content under several.
-    fn dataset(&self, run: &Run, record: &TrialRecord) -> String {
-        let fingerprint = fingerprint(run, &record.trial.dataset);
-        let name = if self.shared.contains(fingerprint) { record.trial.dataset.as_str() } else { "" };
+    fn dataset(&self, run: &Run, ended: &TrialRecord) -> String {
+        let fingerprint = fingerprint(run, &ended.trial.dataset);
+        let name = if self.shared.contains(fingerprint) { ended.trial.dataset.as_str() } else { "" };
         format!("{fingerprint} {name}")
     }
 
     /// What a trial is called, with everything that tells it from others of its run but its seed.
-    pub(super) fn subject(&self, record: &TrialRecord) -> String {
-        let t = &record.trial;
+    pub(super) fn subject(&self, ended: &TrialRecord) -> String {
+        let t = &ended.trial;
         let plural = if t.threads == 1 { "" } else { "s" };
         let place =
             if self.several { format!(" · {}, {} thread{plural}", t.device, t.threads) } else { String::new() };
@@ -77,16 +83,16 @@ impl<'a> Pairs<'a> {
     /// and timings tell that they cannot be compared.
     pub(super) fn of(&self, old: &TrialRecord) -> Match<'a> {
         let candidates = self.found.get(&self.key(self.base, old)).map(Vec::as_slice).unwrap_or_default();
-        let same = candidates.iter().find(|record| record.trial.threads == old.trial.threads);
+        let same = candidates.iter().find(|tried| tried.ended.trial.threads == old.trial.threads);
         match same.or(candidates.first()) {
-            Some(record) => Match::One(record),
+            Some(tried) => Match::One(*tried),
             None => Match::None(self.why_none(old)),
         }
     }
 
     fn why_none(&self, old: &TrialRecord) -> String {
         let (t, dataset) = (&old.trial, self.dataset(self.base, old));
-        let mut others = self.new.records.iter().filter(|r| {
+        let mut others = self.fresh.iter().map(|tried| tried.ended).filter(|r| {
             (&r.trial.label, &r.trial.device, r.trial.seed) == (&t.label, &t.device, t.seed)
                 && self.dataset(self.new, r) == dataset
         });

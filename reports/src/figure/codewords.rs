@@ -6,6 +6,7 @@ use super::chart::{Chart, Curve, Reference, Side};
 use super::{Sketch, codebook_series};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
+use record::metric::{CODEWORDS, PERPLEXITY, USAGE};
 
 /// What is shown of the use.
 #[derive(Clone, Copy, PartialEq)]
@@ -19,8 +20,8 @@ const LEAST_SPAN: f64 = 2.0;
 
 pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, ReportError> {
     let metric = match what {
-        Use::Share => "usage",
-        Use::Perplexity => "perplexity",
+        Use::Share => &USAGE,
+        Use::Perplexity => &PERPLEXITY,
     };
     // Curves of what differs in nothing but the size of the codebooks. A quantizer of single components has levels,
     // which say nothing about vectors.
@@ -29,7 +30,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let mut curves: Vec<Curve> = Vec::new();
     let mut numbers: Vec<f64> = Vec::new();
     for point in dataset.points.iter().filter(has_codebooks) {
-        let found = point.codebooks().zip(point.quality(Which::metric(metric)).filter(|e| e.value > 0.0));
+        let found = point.codebooks().zip(point.estimate(Which::metric(metric)).filter(|e| e.value > 0.0));
         let Some(((size, codebooks), estimate)) = found else { continue };
         let name = codebook_series(point);
         let at = curves.iter().position(|c| c.name == name).unwrap_or_else(|| {
@@ -58,16 +59,12 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let sizes = || curves.iter().flat_map(|c| &c.points).map(|(size, _)| *size);
     let Some(x) = Axis::powers_of_two(sizes()) else { return Ok(None) };
     let values = || curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value);
-    let (y, y_title, references, meaning) = match what {
-        Use::Share => (
-            Some(Axis::percent()),
-            "codewords in use",
-            vec![],
-            "Share of the codewords that some base vector goes to".to_owned(),
-        ),
+    let (y, references, meaning) = match what {
+        Use::Share => {
+            (Some(Axis::percent()), vec![], "Share of the codewords that some base vector goes to".to_owned())
+        }
         Use::Perplexity => (
             Axis::powers_of_two(values().chain(sizes())),
-            "perplexity",
             vec![Reference {
                 name: "all equally often".into(),
                 points: vec![x.low(), x.high()].into_iter().map(|size| (size, size)).collect(),
@@ -80,8 +77,8 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let Some(y) = y else { return Ok(None) };
     let svg = Chart {
         title: dataset.name.clone(),
-        x_title: "codewords of a codebook".into(),
-        y_title: y_title.into(),
+        x_title: CODEWORDS.axis(),
+        y_title: metric.axis(),
         x,
         y,
         curves,

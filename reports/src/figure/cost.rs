@@ -8,6 +8,8 @@ use super::side_by_side::{bits, by_rate, range, split};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
+use record::Metric;
+use record::metric::{MODEL_BYTES, NMSE, TRAIN_SECONDS};
 use std::collections::BTreeSet;
 
 /// What is paid.
@@ -19,18 +21,15 @@ pub enum Cost {
 
 impl Cost {
     fn of(self, point: &Point) -> Option<f64> {
-        let found = match self {
-            Cost::Training => point.timing(Which::metric("train_seconds")),
-            Cost::Model => point.quality(Which::metric("model_bytes")),
-        };
+        let found = point.estimate(Which::metric(self.metric()));
         // Nothing has no place on a logarithmic axis.
         found.map(|e| e.value).filter(|cost| *cost > 0.0)
     }
 
-    fn x_title(self) -> &'static str {
+    fn metric(self) -> &'static Metric {
         match self {
-            Cost::Training => "seconds of training",
-            Cost::Model => "bytes of the model",
+            Cost::Training => &TRAIN_SECONDS,
+            Cost::Model => &MODEL_BYTES,
         }
     }
 
@@ -54,14 +53,14 @@ const MOST_RATES: usize = 6;
 
 /// A point's cost and distortion.
 fn place(point: &Point, cost: Cost) -> Option<(f64, Estimate)> {
-    let nmse = point.quality(Which::metric("nmse")).filter(|e| e.value > 0.0)?;
+    let nmse = point.estimate(Which::metric(&NMSE)).filter(|e| e.value > 0.0)?;
     Some((cost.of(point)?, nmse))
 }
 
 pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch>, ReportError> {
     // Where nothing learns over epochs, training takes what it takes and models differ by their codebooks alone.
     let asked = dataset.points.iter().any(Point::learns)
-        && dataset.points.iter().any(|p| p.timing(Which::metric("train_seconds")).is_some());
+        && dataset.points.iter().any(|p| p.estimate(Which::metric(&TRAIN_SECONDS)).is_some());
     let points: Vec<&'a Point> = dataset.points.iter().filter(|p| place(p, cost).is_some()).collect();
     if !asked || points.len() < 2 {
         return Ok(None);
@@ -94,8 +93,8 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
         .collect();
     let panels = Panels {
         title: format!("{}: {}", dataset.name, cost.title()),
-        x_title: cost.x_title().into(),
-        y_title: "normalized MSE".into(),
+        x_title: cost.metric().axis(),
+        y_title: NMSE.axis(),
         panels,
         shared: true,
     };

@@ -5,15 +5,16 @@ use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
+use record::metric::{BITS_PER_VECTOR, NMSE};
 
 /// Below this distortion f32 has nothing left to lose, and a logarithmic axis no end.
 const LOSSLESS: f64 = 1e-10;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let curves: Vec<Curve> =
-        dataset.curves(|point| point.quality(Which::metric("nmse")).filter(|e| e.value > LOSSLESS));
+        dataset.curves(|point| point.estimate(Which::metric(&NMSE)).filter(|e| e.value > LOSSLESS));
     let drawn: usize = curves.iter().map(|c| c.points.len()).sum();
-    let lossless = dataset.points.iter().filter(|p| p.quality(Which::metric("nmse")).is_some()).count() - drawn;
+    let lossless = dataset.points.iter().filter(|p| p.estimate(Which::metric(&NMSE)).is_some()).count() - drawn;
     let points = || curves.iter().flat_map(|c| &c.points);
     let Some(x) = Axis::log2(points().map(|(x, _)| *x)) else { return Ok(None) };
     // An interval of few seeds can reach below zero, where a logarithmic axis has no place; only values set the range.
@@ -24,8 +25,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let Some(y) = Axis::log10([floor, top].into_iter()) else { return Ok(None) };
     let svg = Chart {
         title: dataset.name.clone(),
-        x_title: "rate, bits per vector".into(),
-        y_title: "normalized MSE".into(),
+        x_title: BITS_PER_VECTOR.axis(),
+        y_title: NMSE.axis(),
         x,
         y,
         curves,

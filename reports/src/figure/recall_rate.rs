@@ -5,24 +5,26 @@ use super::axis::Axis;
 use super::chart::{Chart, Curve};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Which};
+use crate::table::of_k;
+use record::metric::{BITS_PER_VECTOR, RECALL_K_AT_K};
 use record::rerank_path;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let Some(k) = dataset.recall_k() else { return Ok(None) };
-    let mut curves: Vec<Curve> = dataset.curves(|point| point.quality(Which::native("recall_k_at_k", k)));
+    let Some(k) = dataset.shown_k(&RECALL_K_AT_K) else { return Ok(None) };
+    let mut curves: Vec<Curve> = dataset.curves(|point| point.estimate(Which::native(&RECALL_K_AT_K, k)));
     // One dashed curve for each method can be told from the others; the table has them all.
-    let factor = dataset.rerank_factors("recall_k_at_k").pop();
+    let factor = dataset.rerank_factors(&RECALL_K_AT_K).pop();
     if let Some(factor) = factor {
         let path = rerank_path(factor);
-        let which = Which { metric: "recall_k_at_k", k: Some(k), path: Path::Named(&path) };
-        let reranked = dataset.curves(|point| point.quality(which));
+        let which = Which { metric: &RECALL_K_AT_K, k: Some(k), path: Path::Named(&path) };
+        let reranked = dataset.curves(|point| point.estimate(which));
         curves.extend(reranked.into_iter().map(|curve| Curve { secondary: true, ..curve }));
     }
     let Some(x) = Axis::log2(curves.iter().flat_map(|c| &c.points).map(|(x, _)| *x)) else { return Ok(None) };
     let svg = Chart {
         title: dataset.name.clone(),
-        x_title: "rate, bits per vector".into(),
-        y_title: format!("{k}-recall@{k}"),
+        x_title: BITS_PER_VECTOR.axis(),
+        y_title: of_k(&RECALL_K_AT_K.axis(), k),
         x,
         y: Axis::linear(0.0, 1.02),
         curves,

@@ -5,21 +5,26 @@ use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Point, Which, pareto};
+use crate::table::of_k;
+use record::metric::{RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND};
 use record::rerank_path;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     // Recall at the k that was timed, where it was measured.
-    let timed = dataset.timed_k();
-    let Some(k) = timed.filter(|k| dataset.has_recall_at(*k)).or_else(|| dataset.recall_k()) else { return Ok(None) };
+    let timed = dataset.first_k(&SEARCH_QUERIES_PER_SECOND);
+    let Some(k) = timed.filter(|k| dataset.has_k(&RECALL_K_AT_K, *k)).or_else(|| dataset.shown_k(&RECALL_K_AT_K))
+    else {
+        return Ok(None);
+    };
     let place = |p: &Point, path: Path<'_>| {
-        let recall = p.quality(Which { metric: "recall_k_at_k", k: Some(k), path })?.value;
-        Some((recall, p.timing(Which { path, ..Which::metric("search_queries_per_second") })?))
+        let recall = p.estimate(Which { metric: &RECALL_K_AT_K, k: Some(k), path })?.value;
+        Some((recall, p.estimate(Which { path, ..Which::metric(&SEARCH_QUERIES_PER_SECOND) })?))
     };
     let coordinates: Vec<Option<(f64, f64)>> =
         dataset.points.iter().map(|p| place(p, Path::Native).map(|(recall, speed)| (recall, speed.value))).collect();
     // What re-ranking gains and costs, with the most candidates that both were measured with.
-    let timed_factors = dataset.rerank_factors("search_queries_per_second");
-    let factor = dataset.rerank_factors("recall_k_at_k").into_iter().rfind(|factor| timed_factors.contains(factor));
+    let timed_factors = dataset.rerank_factors(&SEARCH_QUERIES_PER_SECOND);
+    let factor = dataset.rerank_factors(&RECALL_K_AT_K).into_iter().rfind(|factor| timed_factors.contains(factor));
     let reranked = factor.map(|factor| {
         let path = rerank_path(factor);
         let curves = dataset.curves_over(|p| place(p, Path::Named(&path)));
@@ -49,8 +54,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     line.sort_by(|a, b| a.0.total_cmp(&b.0));
     let svg = Chart {
         title: dataset.name.clone(),
-        x_title: format!("{k}-recall@{k}"),
-        y_title: "queries per second".into(),
+        x_title: of_k(&RECALL_K_AT_K.axis(), k),
+        y_title: SEARCH_QUERIES_PER_SECOND.axis(),
         x: Axis::linear(0.0, 1.02),
         y,
         curves,

@@ -7,6 +7,8 @@ use super::{Sketch, codebook_series};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
+use record::Metric;
+use record::metric::{CODEWORDS, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};
 
 /// What takes time.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,34 +36,35 @@ impl Work {
     }
 
     fn seconds(self, dataset: &DatasetSummary, point: &Point) -> Option<Estimate> {
-        let per = |items: usize, metric: &str| {
-            let rate = point.timing(Which::metric(metric)).filter(|rate| rate.low > 0.0)?;
+        let per = |items: usize, metric: &'static Metric| {
+            let rate = point.estimate(Which::metric(metric)).filter(|rate| rate.low > 0.0)?;
             let time = |rate: f64| items as f64 / rate;
             Some(Estimate { value: time(rate.value), low: time(rate.high), high: time(rate.low), ..rate })
         };
         match self {
-            Work::Training => point.timing(Which::metric("train_seconds")),
-            Work::Encoding => per(dataset.facts.base, "encode_vectors_per_second"),
-            Work::Search => per(1, "search_queries_per_second"),
+            Work::Training => point.estimate(Which::metric(&TRAIN_SECONDS)),
+            Work::Encoding => per(dataset.facts.base, &ENCODE_VECTORS_PER_SECOND),
+            Work::Search => per(1, &SEARCH_QUERIES_PER_SECOND),
         }
     }
 }
 
 impl Against {
-    fn title(self, work: Work) -> &'static str {
-        match (self, work) {
+    fn title(self, work: Work) -> String {
+        let title = match (self, work) {
             (Against::Vectors, Work::Training) => "training vectors",
             (Against::Vectors, _) => "base vectors",
-            (Against::Codewords, _) => "codewords of a codebook",
+            (Against::Codewords, _) => return CODEWORDS.axis(),
             (Against::Threads, _) => "threads",
-        }
+        };
+        title.to_owned()
     }
 
     fn place(self, work: Work, dataset: &DatasetSummary, point: &Point) -> Option<f64> {
         Some(match (self, work) {
             (Against::Vectors, Work::Training) => dataset.facts.train as f64,
             (Against::Vectors, _) => dataset.facts.base as f64,
-            (Against::Codewords, _) => point.quality(Which::metric("codewords"))?.value,
+            (Against::Codewords, _) => point.estimate(Which::metric(&CODEWORDS))?.value,
             (Against::Threads, _) => point.threads as f64,
         })
     }
@@ -140,7 +143,7 @@ pub fn draw(datasets: &[DatasetSummary], work: Work, against: Against) -> Result
     let names = curves.len();
     let drawn = Chart {
         title: format!("Time of {}", work.title()),
-        x_title: against.title(work).into(),
+        x_title: against.title(work),
         y_title: "seconds".into(),
         x,
         y,

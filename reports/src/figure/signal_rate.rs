@@ -5,31 +5,30 @@ use super::axis::Axis;
 use super::chart::Chart;
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
+use record::Metric;
+use record::metric::{BITS_PER_PIXEL, BITS_PER_SECOND, LOG_MEL_RMSE, PSNR_DB};
 
 /// A kind of signal: what its quality and its rate are measured in.
 pub struct Signals {
-    rate: (&'static str, &'static str),
-    quality: (&'static str, &'static str),
+    rate: &'static Metric,
+    quality: &'static Metric,
     /// What is compared, for the caption.
     meaning: &'static str,
 }
 
-pub const IMAGES: Signals = Signals {
-    rate: ("bits_per_pixel", "rate, bits per pixel"),
-    quality: ("psnr_db", "PSNR, dB"),
-    meaning: "Peak signal-to-noise ratio of the decoded pictures",
-};
+pub const IMAGES: Signals =
+    Signals { rate: &BITS_PER_PIXEL, quality: &PSNR_DB, meaning: "Peak signal-to-noise ratio of the decoded pictures" };
 
 pub const SOUNDS: Signals = Signals {
-    rate: ("bits_per_second", "rate, bits per second"),
-    quality: ("log_mel_rmse", "RMSE of log-mel spectra"),
+    rate: &BITS_PER_SECOND,
+    quality: &LOG_MEL_RMSE,
     meaning: "Root mean squared error of the decoded log-mel spectra",
 };
 
 pub fn draw(dataset: &DatasetSummary, signals: &Signals) -> Result<Option<Sketch>, ReportError> {
     let curves = dataset.curves_over(|point| {
-        let rate = point.quality(Which::metric(signals.rate.0))?.value;
-        Some((rate, point.quality(Which::metric(signals.quality.0))?)).filter(|(rate, _)| *rate > 0.0)
+        let rate = point.estimate(Which::metric(signals.rate))?.value;
+        Some((rate, point.estimate(Which::metric(signals.quality))?)).filter(|(rate, _)| *rate > 0.0)
     });
     let points = || curves.iter().flat_map(|c| &c.points);
     let x = Axis::log2(points().map(|(rate, _)| *rate));
@@ -37,8 +36,8 @@ pub fn draw(dataset: &DatasetSummary, signals: &Signals) -> Result<Option<Sketch
     let Some((x, y)) = x.zip(y) else { return Ok(None) };
     let svg = Chart {
         title: dataset.name.clone(),
-        x_title: signals.rate.1.into(),
-        y_title: signals.quality.1.into(),
+        x_title: signals.rate.axis(),
+        y_title: signals.quality.axis(),
         x,
         y,
         curves,

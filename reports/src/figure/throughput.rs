@@ -6,21 +6,23 @@ use crate::ReportError;
 use crate::number::{engineering, significant};
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Which};
+use record::metric::{DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
+    // Bars leave less room than a table.
     let seconds: fn(f64) -> String = |v| significant(v, 2);
     let quantities = [
-        ("training, s", "train_seconds", seconds),
-        ("encoded vectors/s", "encode_vectors_per_second", engineering),
-        ("decoded vectors/s", "decode_vectors_per_second", engineering),
-        ("queries/s", "search_queries_per_second", engineering),
+        (&TRAIN_SECONDS, seconds),
+        (&ENCODE_VECTORS_PER_SECOND, engineering),
+        (&DECODE_VECTORS_PER_SECOND, engineering),
+        (&SEARCH_QUERIES_PER_SECOND, engineering),
     ];
     let panels: Vec<Panel> = quantities
         .into_iter()
-        .map(|(title, metric, show)| {
+        .map(|(metric, show)| {
             let values: Vec<Option<Estimate>> =
-                dataset.points.iter().map(|p| p.timing(Which::metric(metric))).collect();
-            Panel { title: title.into(), values, show, full: None }
+                dataset.points.iter().map(|p| p.estimate(Which::metric(metric))).collect();
+            Panel { title: metric.axis(), values, show, full: None }
         })
         .filter(|panel| panel.values.iter().any(Option::is_some))
         .collect();

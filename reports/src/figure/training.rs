@@ -7,7 +7,9 @@ use super::plot::{Curve, Plot, Reference, Side};
 use super::side_by_side::{Group, Groups, grouped};
 use crate::ReportError;
 use crate::stats::Estimate;
-use crate::summary::{DatasetSummary, Point, TRAINING};
+use crate::summary::{DatasetSummary, Point};
+use record::Metric;
+use record::metric::{TRAINING, TRAINING_MSE, TRAINING_PERPLEXITY, TRAINING_USAGE};
 
 /// What is followed.
 #[derive(Clone, Copy, PartialEq)]
@@ -18,11 +20,11 @@ pub enum Course {
 }
 
 impl Course {
-    fn metric(self) -> &'static str {
+    fn metric(self) -> &'static Metric {
         match self {
-            Course::Usage => "training_usage",
-            Course::Perplexity => "training_perplexity",
-            Course::Distortion => "training_mse",
+            Course::Usage => &TRAINING_USAGE,
+            Course::Perplexity => &TRAINING_PERPLEXITY,
+            Course::Distortion => &TRAINING_MSE,
         }
     }
 
@@ -31,14 +33,6 @@ impl Course {
             Course::Usage => "codewords in use while training",
             Course::Perplexity => "perplexity while training",
             Course::Distortion => "distortion while training",
-        }
-    }
-
-    fn y_title(self) -> &'static str {
-        match self {
-            Course::Usage => "codewords in use",
-            Course::Perplexity => "perplexity",
-            Course::Distortion => "MSE / variance",
         }
     }
 
@@ -62,14 +56,14 @@ const MOST_LOSSES: usize = 8;
 pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, ReportError> {
     // Distortion is compared across datasets and with the leaderboard, so it is a share of the variance.
     let unit = if course == Course::Distortion { dataset.facts.variance } else { 1.0 };
-    let points: Vec<&Point> = dataset.points.iter().filter(|p| p.course(course.metric()).len() > 1).collect();
+    let points: Vec<&Point> = dataset.points.iter().filter(|p| p.course(course.metric().name).len() > 1).collect();
     if points.is_empty() || !(unit > 0.0 && unit.is_finite()) {
         return Ok(None);
     }
     let groups = grouped(&points);
     let names = Names::new(dataset, &groups);
     let curves: Vec<Vec<Curve>> =
-        groups.all.iter().map(|group| names.curves(group, |point| point.course(course.metric()), unit)).collect();
+        groups.all.iter().map(|group| names.curves(group, |point| point.course(course.metric().name), unit)).collect();
     let values = || curves.iter().flatten().flat_map(|c| &c.points).map(|(_, e)| e.value);
     let y = match course {
         Course::Usage => Some(Axis::percent()),
@@ -91,7 +85,7 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
     let panels = Panels {
         title: format!("{}: {}", dataset.name, course.title()),
         x_title: x_title.into(),
-        y_title: course.y_title().into(),
+        y_title: course.metric().axis(),
         panels: panels.collect(),
         shared: true,
     };
@@ -110,7 +104,7 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
 
 /// All else that training wrote: a panel per quantity, for the methods of one size of codebook.
 pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let is_loss = |name: &&str| KNOWN.iter().all(|course| course.metric() != *name);
+    let is_loss = |name: &&str| KNOWN.iter().all(|course| course.metric().name != *name);
     let mut names: Vec<&str> = Vec::new();
     for name in dataset.points.iter().flat_map(|p| p.courses()).filter(is_loss) {
         if !names.contains(&name) && dataset.points.iter().any(|p| p.course(name).len() > 1) {
@@ -130,7 +124,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     let (x, x_title) = epochs(&group.points, curves.iter().flatten());
     let panels = names.iter().zip(curves).filter_map(|(name, curves)| {
         let y = Axis::fitted(curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value))?;
-        let name = name.trim_start_matches(TRAINING).replace('_', " ");
+        let name = name.trim_start_matches(TRAINING.family().unwrap_or_default()).replace('_', " ");
         Some(Panel { name, plot: Plot { x: x.clone(), y, curves, references: vec![] } })
     });
     let panels: Vec<Panel> = panels.collect();

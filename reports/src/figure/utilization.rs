@@ -5,13 +5,14 @@ use super::bars::{Bars, Panel};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Which};
+use record::metric::{ENTROPY_BITS_PER_VECTOR, USAGE};
 
 fn percent(value: f64) -> String {
     format!("{:.1}%", 100.0 * value)
 }
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let usage: Vec<Option<Estimate>> = dataset.points.iter().map(|p| p.quality(Which::metric("usage"))).collect();
+    let usage: Vec<Option<Estimate>> = dataset.points.iter().map(|p| p.estimate(Which::metric(&USAGE))).collect();
     if usage.iter().all(Option::is_none) {
         return Ok(None);
     }
@@ -20,7 +21,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         .points
         .iter()
         .map(|p| {
-            let entropy = p.quality(Which::metric("entropy_bits_per_vector"))?;
+            let entropy = p.estimate(Which::metric(&ENTROPY_BITS_PER_VECTOR))?;
             let bits = p.bits as f64;
             Some(Estimate {
                 value: entropy.value / bits,
@@ -34,7 +35,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         title: format!("{}: use of the codebooks", dataset.name),
         rows: dataset.coloured_rows(),
         panels: vec![
-            Panel { title: "codewords in use".into(), values: usage, show: percent, full: Some(1.0) },
+            Panel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0) },
             Panel { title: "entropy / nominal bits".into(), values: evenness, show: percent, full: Some(1.0) },
         ],
     }
