@@ -1,19 +1,24 @@
 //! What a run leaves behind: the schema that experiments write and reports read. Depends on no method.
 
 mod atomic;
+mod contain;
+pub mod frame;
 mod generated;
 pub mod metric;
 mod models;
 mod pictures;
 mod regular;
+mod results;
 mod store;
 pub mod table;
 
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
+pub use contain::contained;
 pub use generated::{Generated, Unlisted, write_generated};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use regular::{is_regular, read as read_regular};
+pub use results::{Ended, Results, Tables, VALUES, stacked};
 pub use store::{RecordError, RunFolder, is_id};
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +47,11 @@ impl Status {
             Status::Timeout => "timeout",
         }
     }
+
+    /// Reads what [`Status::as_str`] gives; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Status> {
+        [Status::Ok, Status::Failed, Status::Timeout].into_iter().find(|status| status.as_str() == text)
+    }
 }
 
 /// What made a trial fail, as far as it is known.
@@ -63,6 +73,24 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// As in the table of trials.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Files => "files",
+            Cause::Killed => "killed",
+            Cause::Memory => "memory",
+            Cause::Device => "device",
+            Cause::Start => "start",
+            Cause::Trial => "trial",
+        }
+    }
+
+    /// Reads what [`Cause::as_str`] gives; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Cause> {
+        use Cause::{Device, Files, Killed, Memory, Start, Trial};
+        [Files, Killed, Memory, Device, Start, Trial].into_iter().find(|cause| cause.as_str() == text)
+    }
+
     /// Whether the trial may succeed when it is tried again, because something outside of it was at fault.
     pub fn passes(self) -> bool {
         self != Cause::Trial

@@ -2,7 +2,7 @@
 //!
 //! `pictures/original/<dataset>/<picture>.png` and `pictures/<trial id>/<picture>.png`.
 
-use crate::{DatasetFacts, RunFolder, RunInfo, Signal, Status, TrialRecord, regular};
+use crate::{DatasetFacts, RunFolder, RunInfo, Signal, Trial, regular};
 use std::path::{Path, PathBuf};
 
 /// A picture that was read back.
@@ -46,7 +46,11 @@ impl RunFolder {
     }
 
     /// Whatever pictures there are: of each dataset the originals, then those of its trials, in the order of the plan.
-    pub(crate) fn load_pictures(&self, info: &RunInfo, records: &[TrialRecord]) -> Vec<PictureFile> {
+    pub(crate) fn load_pictures<'a>(
+        &self,
+        info: &RunInfo,
+        succeeded: impl Iterator<Item = &'a Trial> + Clone,
+    ) -> Vec<PictureFile> {
         let mut found = Vec::new();
         for facts in &info.datasets {
             let mut take = |folder: PathBuf, trial: Option<&str>| {
@@ -59,9 +63,8 @@ impl RunFolder {
                 }));
             };
             take(self.original_pictures(&facts.name), None);
-            let succeeded = |record: &&TrialRecord| record.status == Status::Ok && record.trial.dataset == facts.name;
-            for record in records.iter().filter(succeeded) {
-                take(self.pictures(&record.trial.id), Some(&record.trial.id));
+            for trial in succeeded.clone().filter(|trial| trial.dataset == facts.name) {
+                take(self.pictures(&trial.id), Some(&trial.id));
             }
         }
         found

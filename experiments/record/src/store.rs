@@ -1,8 +1,9 @@
 //! The run folder: where each file is, and how it gets there without ever being half-written.
 
 use crate::atomic::{partial_of, remove_abandoned, write_atomically};
-use crate::{Run, RunInfo, SCHEMA, TrialRecord, regular};
+use crate::{Run, RunInfo, SCHEMA, Status, TrialRecord, regular};
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -214,27 +215,42 @@ impl RunFolder {
         write_json(&self.root.join("machine.json"), &info.machine)
     }
 
-    /// Reads the run back.
+    /// Reads the run back from its journal, the records of its trials.
     ///
     /// # Errors
     /// No run here, or a file that is damaged, newer, or no regular file, by name.
     pub fn load(&self) -> Result<Run, RecordError> {
-        if !is_there(&self.run_file()) {
-            return Err(RecordError::NoRun { path: self.root.clone() });
-        }
-        self.refuse_links()?;
-        let info: RunInfo = read_json(&self.run_file())?;
-        let mut records = Vec::new();
+        let info = self.load_info()?;
+        let mut records: Vec<TrialRecord> = Vec::new();
         for trial in &info.trials {
-            self.check_id(&trial.id)?;
             let path = self.trial_file(&trial.id);
             if is_there(&path) {
                 // Names may have changed since the trial ended: those of the plan count.
                 records.push(TrialRecord { trial: trial.clone(), ..read_json(&path)? });
             }
         }
-        let pictures = self.load_pictures(&info, &records);
+        let succeeded = records.iter().filter(|record| record.status == Status::Ok).map(|record| &record.trial);
+        let pictures = self.load_pictures(&info, succeeded);
         Ok(Run { info, records, pictures })
+    }
+
+    /// Reads the plan back, whose ids name files of this folder and nothing else.
+    pub(crate) fn load_info(&self) -> Result<RunInfo, RecordError> {
+        if !is_there(&self.run_file()) {
+            return Err(RecordError::NoRun { path: self.root.clone() });
+        }
+        self.refuse_links()?;
+        let info: RunInfo = read_json(&self.run_file())?;
+        let mut seen = HashSet::new();
+        for trial in &info.trials {
+            self.check_id(&trial.id)?;
+            if !seen.insert(trial.id.as_str()) {
+                let reason = format!("the trial {} stands in it twice", trial.id);
+                return Err(RecordError::Damaged { path: self.run_file(), reason });
+            }
+        }
+        drop(seen);
+        Ok(info)
     }
 
     fn check_id(&self, id: &str) -> Result<(), RecordError> {
@@ -323,7 +339,7 @@ pub(crate) mod tests {
         folder.save_run(&info).expect("saves");
         folder.save_trial(&record("a")).expect("saves");
         let run = folder.load().expect("loads");
-        assert_eq!((run.missing(), &run.records[..]), (1, &[record("a")][..]));
+        assert_eq!((run.info.trials.len(), &run.records[..]), (2, &[record("a")][..]));
 
         fs::write(folder.trial_file("b"), "{\"half").expect("writes");
         assert!(folder.trial("b").is_none(), "a damaged record does not count");
@@ -344,7 +360,7 @@ pub(crate) mod tests {
         assert!(dir.path().join("film.mkv.partial").exists());
     }
 
-    fn info(ids: &[&str]) -> RunInfo {
+    pub(crate) fn info(ids: &[&str]) -> RunInfo {
         RunInfo {
             schema: SCHEMA,
             name: "e".into(),
@@ -372,7 +388,7 @@ pub(crate) mod tests {
             assert!(folder.trial(id).is_none() && folder.save_trial(&record(id)).is_err(), "{id}");
         }
         folder.save_run(&info(&["0123456789abcdef"])).expect("saves");
-        assert_eq!(folder.load().expect("loads").missing(), 1);
+        assert!(folder.load().expect("loads").records.is_empty());
     }
 
     #[cfg(unix)]

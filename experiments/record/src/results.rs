@@ -1,0 +1,344 @@
+//! A run as reports read it: the plan, how each trial ended, and what was measured as a data frame.
+//!
+//! The tables of a run folder are written when a run ends, from the records of its trials, which are the engine's journal. Reports read
+//! the tables alone. Where they are missing or older than the journal (after a run that was killed, or one of a version that wrote no
+//! such tables) they are made from it again.
+
+use crate::frame::{self, RESULTS, TRIALS};
+use crate::{
+    Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, write_atomically,
+};
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A trial that has ended, without what it measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// What was tried.
+    pub trial: Trial,
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not succeed.
+    pub reason: Option<String>,
+    /// What made it fail, if that is known.
+    pub cause: Option<Cause>,
+    /// Under which limits.
+    pub limits: Limits,
+    /// Where it ran.
+    pub machine: Machine,
+    /// Seconds from start to end of its process.
+    pub wall_seconds: f64,
+}
+
+/// A run with its values in a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// The plan.
+    pub info: RunInfo,
+    /// The plan's trials that have ended, in the plan's order.
+    pub ended: Vec<Ended>,
+    /// Columns [`VALUES`] of the table `results`, at least.
+    pub values: DataFrame,
+    /// Pictures in the run folder, originals first within each dataset.
+    pub pictures: Vec<PictureFile>,
+}
+
+/// The columns that tell a value from all others of its run, and the value. What else is known of a trial stands in [`Ended`].
+pub const VALUES: [&str; 7] = ["trial", "metric", "stage", "k", "path", "repeat", "value"];
+
+impl Results {
+    /// Those of a run that was read from its journal.
+    ///
+    /// # Errors
+    /// None in practice: what the table library refuses.
+    pub fn of(run: &Run) -> Result<Results, String> {
+        let ended = run.records.iter().map(|record| Ended {
+            trial: record.trial.clone(),
+            status: record.status,
+            reason: record.reason.clone(),
+            cause: record.cause,
+            limits: record.limits,
+            machine: record.machine.clone(),
+            wall_seconds: record.wall_seconds,
+        });
+        Ok(Results {
+            info: run.info.clone(),
+            ended: ended.collect(),
+            values: frame::results(run)?,
+            pictures: run.pictures.clone(),
+        })
+    }
+
+    /// Trials that have not ended.
+    pub fn missing(&self) -> usize {
+        self.info.trials.len().saturating_sub(self.ended.len())
+    }
+
+    /// The machines that trials ran on, each once; that of the plan when none has ended.
+    pub fn machines(&self) -> Vec<&Machine> {
+        let mut machines: Vec<&Machine> = Vec::new();
+        for ended in &self.ended {
+            if !machines.contains(&&ended.machine) {
+                machines.push(&ended.machine);
+            }
+        }
+        if machines.is_empty() { vec![&self.info.machine] } else { machines }
+    }
+
+    /// Trials that did not succeed.
+    pub fn failures(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter().filter(|ended| ended.status != Status::Ok)
+    }
+}
+
+/// Both tables of a run, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tables {
+    /// One row per measured value.
+    pub results: DataFrame,
+    /// One row per trial that has ended.
+    pub trials: DataFrame,
+}
+
+impl RunFolder {
+    /// The file of a table.
+    fn table_file(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// Writes the tables of a run: `results.parquet`, `results.csv` and `trials.parquet`.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn save_tables(&self, run: &Run) -> Result<(), RecordError> {
+        let damaged = |name: &str| {
+            let path = self.table_file(name);
+            move |reason: String| RecordError::Damaged { path, reason }
+        };
+        let results = frame::results(run).map_err(damaged(RESULTS_FILE))?;
+        let csv = frame::to_csv(&results).map_err(damaged(CSV_FILE))?;
+        let parquet = frame::to_parquet(results).map_err(damaged(RESULTS_FILE))?;
+        let trials = frame::trials(run).and_then(frame::to_parquet).map_err(damaged(TRIALS_FILE))?;
+        write_atomically(&self.table_file(CSV_FILE), &csv)?;
+        write_atomically(&self.table_file(RESULTS_FILE), &parquet)?;
+        write_atomically(&self.table_file(TRIALS_FILE), &trials)
+    }
+
+    /// Writes the tables where they are missing or older than the journal.
+    ///
+    /// # Errors
+    /// No run here; a file that is damaged, newer, or no regular file, by name; the system's refusal.
+    pub fn refresh_tables(&self) -> Result<(), RecordError> {
+        let info = self.load_info()?;
+        if self.current_trials(&info)?.is_some() && self.is_newer_than_journal(CSV_FILE, &info) {
+            return Ok(());
+        }
+        self.save_tables(&self.load()?)
+    }
+
+    /// Reads the run from its tables, or from its journal where these are missing or older. Writes nothing.
+    ///
+    /// # Errors
+    /// No run here, or a file that is damaged, newer, or no regular file, by name.
+    pub fn results(&self) -> Result<Results, RecordError> {
+        let info = self.load_info()?;
+        let Some(trials) = self.current_trials(&info)? else {
+            let run = self.load()?;
+            let unusable = |reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason };
+            return Results::of(&run).map_err(unusable);
+        };
+        let path = self.table_file(TRIALS_FILE);
+        let ended = frame::ended(&trials, &info.trials);
+        let ended = ended.map_err(|reason| RecordError::Damaged { path, reason })?;
+        let values = frame::read(&self.table_file(RESULTS_FILE), &RESULTS, |name| VALUES.contains(&name))?;
+        let succeeded = ended.iter().filter(|e| e.status == Status::Ok).map(|e| &e.trial);
+        let pictures = self.load_pictures(&info, succeeded);
+        Ok(Results { info, ended, values, pictures })
+    }
+
+    /// Reads both tables whole, or makes them from the journal where they are missing or older. Writes nothing.
+    ///
+    /// # Errors
+    /// No run here, or a file that is damaged, newer, or no regular file, by name.
+    pub fn tables(&self) -> Result<Tables, RecordError> {
+        let info = self.load_info()?;
+        if let Some(trials) = self.current_trials(&info)? {
+            let results = frame::read(&self.table_file(RESULTS_FILE), &RESULTS, |_| true)?;
+            return Ok(Tables { results, trials });
+        }
+        let run = self.load()?;
+        let made = frame::results(&run).and_then(|results| Ok(Tables { results, trials: frame::trials(&run)? }));
+        made.map_err(|reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason })
+    }
+
+    /// The table `trials`, if both tables are there and as new as the journal.
+    fn current_trials(&self, info: &RunInfo) -> Result<Option<DataFrame>, RecordError> {
+        if ![RESULTS_FILE, TRIALS_FILE].iter().all(|file| self.is_newer_than_journal(file, info)) {
+            return Ok(None);
+        }
+        let trials = frame::read(&self.table_file(TRIALS_FILE), &TRIALS, |_| true)?;
+        // A record that was deleted is to be made again, and counts no more. Without any, the folder came without its journal.
+        let recorded: HashSet<&str> =
+            info.trials.iter().map(|t| t.id.as_str()).filter(|id| self.trial_file(id).exists()).collect();
+        let ids = trials.column("trial").ok().and_then(|ids| ids.str().ok());
+        let known: HashSet<&str> = ids.into_iter().flat_map(|ids| ids.iter()).flatten().collect();
+        let complete = recorded.is_empty()
+            || info.trials.iter().all(|t| recorded.contains(t.id.as_str()) == known.contains(t.id.as_str()));
+        Ok(complete.then_some(trials))
+    }
+
+    /// Whether a table is there and no record of the journal is newer, nor the plan.
+    fn is_newer_than_journal(&self, file: &str, info: &RunInfo) -> bool {
+        let Some(written) = modified(&self.table_file(file)) else { return false };
+        let plan = std::iter::once(self.run_file());
+        let mut journal = plan.chain(info.trials.iter().map(|trial| self.trial_file(&trial.id)));
+        journal.all(|path| modified(&path).is_none_or(|changed| changed <= written))
+    }
+}
+
+/// The table of values.
+const RESULTS_FILE: &str = "results.parquet";
+
+/// The same for spreadsheets.
+const CSV_FILE: &str = "results.csv";
+
+/// The table of trials.
+const TRIALS_FILE: &str = "trials.parquet";
+
+/// When a file was written; `None` if nothing has this name.
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.symlink_metadata().and_then(|found| found.modified()).ok()
+}
+
+/// The rows of several frames of equal columns one below the other, with a first column that says which of `names` each is from.
+///
+/// # Errors
+/// Frames whose columns differ.
+pub fn stacked(frames: Vec<DataFrame>, column: &str, names: &[String]) -> Result<DataFrame, String> {
+    let mut all: Option<DataFrame> = None;
+    for (mut frame, name) in frames.into_iter().zip(names) {
+        let texts = Series::new(column.into(), vec![name.as_str(); frame.height()]);
+        frame.insert_column(0, texts.into_column()).map_err(|e| e.to_string())?;
+        match &mut all {
+            None => all = Some(frame),
+            Some(all) => {
+                all.vstack_mut(&frame).map_err(|e| e.to_string())?;
+            }
+        }
+    }
+    Ok(all.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{info, record};
+    use std::fs;
+    use std::time::Duration;
+
+    /// A run of three trials, two of which have ended, with its tables.
+    fn folder() -> (tempfile::TempDir, RunFolder) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(dir.path().join("run"));
+        drop(folder.prepare().expect("fresh"));
+        folder.save_run(&info(&["a1", "b2", "c3"])).expect("saves");
+        folder.save_trial(&record("a1")).expect("saves");
+        folder.save_trial(&record("b2")).expect("saves");
+        folder.save_tables(&folder.load().expect("a run")).expect("saves");
+        (dir, folder)
+    }
+
+    /// Sets the time at which a file was written, relative to now.
+    fn age(path: &Path, seconds: u64) {
+        let file = fs::File::options().write(true).open(path).expect("opens");
+        file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("sets");
+    }
+
+    fn heights(folder: &RunFolder) -> (usize, usize) {
+        let results = folder.results().expect("results");
+        assert_eq!(results.values.height(), folder.tables().expect("tables").results.height());
+        (results.ended.len(), results.values.height())
+    }
+
+    #[test]
+    fn results_are_read_from_the_tables_and_not_from_the_journal() {
+        let (_dir, folder) = folder();
+        assert_eq!(heights(&folder), (2, 2));
+        let from_journal = Results::of(&folder.load().expect("a run")).expect("frames");
+        let read = folder.results().expect("results");
+        assert_eq!((&read.info, &read.ended), (&from_journal.info, &from_journal.ended));
+        assert_eq!(read.missing(), 1);
+        // A folder that came without its journal.
+        fs::remove_dir_all(folder.root().join("trials")).expect("removes");
+        assert_eq!(heights(&folder), (2, 2));
+        folder.refresh_tables().expect("nothing to do");
+        assert_eq!(heights(&folder), (2, 2));
+    }
+
+    #[test]
+    fn tables_that_are_missing_or_old_are_made_from_the_journal() {
+        for file in [RESULTS_FILE, TRIALS_FILE] {
+            let (_dir, folder) = folder();
+            fs::remove_file(folder.root().join(file)).expect("removes");
+            assert_eq!(heights(&folder), (2, 2), "without {file}");
+            assert!(!folder.root().join(file).exists(), "reading writes nothing");
+            folder.refresh_tables().expect("writes");
+            assert!(folder.root().join(file).exists());
+        }
+        // A trial that ended after the tables were written, with an older time as of a copied folder.
+        let (_dir, one_more) = folder();
+        one_more.save_trial(&record("c3")).expect("saves");
+        age(&one_more.trial_file("c3"), 3600);
+        assert_eq!(heights(&one_more), (3, 3));
+        // A record that was written again, and one that was deleted.
+        let (_dir, again) = folder();
+        let mut other = record("b2");
+        other.values.clear();
+        again.save_trial(&other).expect("saves");
+        for file in [RESULTS_FILE, TRIALS_FILE] {
+            age(&again.root().join(file), 60);
+        }
+        assert_eq!(heights(&again), (2, 1));
+        let (_dir, deleted) = folder();
+        fs::remove_file(deleted.trial_file("b2")).expect("removes");
+        assert_eq!(heights(&deleted), (1, 1));
+    }
+
+    #[test]
+    fn damaged_tables_are_named() {
+        let (_dir, folder) = folder();
+        for file in [RESULTS_FILE, TRIALS_FILE] {
+            let path = folder.root().join(file);
+            let whole = fs::read(&path).expect("reads");
+            fs::write(&path, "no Parquet").expect("writes");
+            let error = folder.results().expect_err("damaged").to_string();
+            assert!(error.contains(&format!("{file} is damaged")), "{error}");
+            fs::write(&path, whole).expect("writes");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn linked_tables_and_pipes_are_not_read() {
+        let (_dir, folder) = folder();
+        let path = folder.root().join(RESULTS_FILE);
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        fs::rename(&path, elsewhere.path().join("t")).expect("moves");
+        std::os::unix::fs::symlink(elsewhere.path().join("t"), &path).expect("links");
+        assert!(folder.results().expect_err("a link").to_string().contains("it is a symbolic link"));
+        fs::remove_file(&path).expect("removes");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        assert!(folder.results().expect_err("a pipe").to_string().contains("it is not a regular file"));
+    }
+
+    #[test]
+    fn rows_of_several_runs_say_which_they_are_from() {
+        let (_dir, folder) = folder();
+        let frames = || vec![folder.tables().expect("tables").results; 2];
+        let all = stacked(frames(), "run", &["x".into(), "y".into()]).expect("a frame");
+        assert_eq!((all.height(), all.get_column_names()[0].as_str()), (4, "run"));
+        assert_eq!(stacked(vec![], "run", &[]).expect("nothing").height(), 0);
+    }
+}
