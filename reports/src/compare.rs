@@ -3,13 +3,14 @@
 
 mod pairs;
 
+use crate::ReportError;
 use crate::markdown::escape;
 use crate::number::significant;
 use crate::stats::{Estimate, median, ratio_of_timings};
 use crate::values::{Series, Values, by_trial};
 use pairs::{Match, Pairs};
 use record::metric::{Dictionary, METRICS, Noise};
-use record::{Metric, Run, Status, TrialRecord, rerank_factor};
+use record::{Ended, Metric, Results, Status, rerank_factor};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -180,27 +181,38 @@ fn name(metric: &Metric, series: &Series) -> String {
 /// A trial and what it measured of the metrics that are compared.
 #[derive(Clone, Copy)]
 struct Tried<'a> {
-    ended: &'a TrialRecord,
+    ended: &'a Ended,
     values: &'a Values,
 }
 
 impl<'a> Tried<'a> {
-    fn all(run: &'a Run, values: &'a [Values]) -> Vec<Tried<'a>> {
-        run.records.iter().zip(values).map(|(ended, values)| Tried { ended, values }).collect()
+    fn all(run: &'a Results, values: &'a [Values]) -> Vec<Tried<'a>> {
+        run.ended.iter().zip(values).map(|(ended, values)| Tried { ended, values }).collect()
     }
 }
 
 /// Compares `new` with `base`.
-pub fn compare(base: &Run, new: &Run, options: &Options) -> Comparison {
+///
+/// # Errors
+/// Values that are no frame of such columns.
+pub fn compare(base: &Results, new: &Results, options: &Options) -> Result<Comparison, ReportError> {
     compare_with(base, new, options, METRICS)
 }
 
 /// The same with a dictionary of metrics other than that of this program.
-pub fn compare_with(base: &Run, new: &Run, options: &Options, dictionary: &Dictionary) -> Comparison {
+///
+/// # Errors
+/// Values that are no frame of such columns.
+pub fn compare_with(
+    base: &Results,
+    new: &Results,
+    options: &Options,
+    dictionary: &Dictionary,
+) -> Result<Comparison, ReportError> {
     let mut out = Comparison::default();
     let wanted: HashSet<&str> = dictionary.iter().filter(|m| m.tolerance.is_some()).map(|m| m.name).collect();
-    let of = |run: &Run| by_trial(std::slice::from_ref(run), |metric| wanted.contains(metric));
-    let (before, after) = (of(base).concat(), of(new).concat());
+    let of = |run: &Results| by_trial(std::slice::from_ref(run), |metric| wanted.contains(metric));
+    let (before, after) = (of(base)?.concat(), of(new)?.concat());
     let (before, after) = (Tried::all(base, &before), Tried::all(new, &after));
     let pairs = Pairs::new((base, &before), (new, &after), options.by_label);
     let tolerances = &options.tolerances;
@@ -222,7 +234,7 @@ pub fn compare_with(base: &Run, new: &Run, options: &Options, dictionary: &Dicti
             }
         }
     }
-    if base.records.is_empty() {
+    if base.ended.is_empty() {
         out.unknown.push("the base run has no trials".into());
     }
     if options.speed {
@@ -230,7 +242,7 @@ pub fn compare_with(base: &Run, new: &Run, options: &Options, dictionary: &Dicti
             timing(subject, old, fresh, (tolerances, dictionary), &mut out);
         }
     }
-    out
+    Ok(out)
 }
 
 fn quality<'a>(
@@ -298,7 +310,7 @@ fn timing(
     (tolerances, dictionary): (&Tolerances, &Dictionary),
     out: &mut Comparison,
 ) {
-    let like = |a: &TrialRecord, b: &TrialRecord| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
+    let like = |a: &Ended, b: &Ended| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
     // Everything that was timed, each search by how it went.
     let of_trial = |tried: &Tried<'_>| {
         let of = |(metric, all): (&str, &[Series])| {
@@ -319,7 +331,7 @@ fn timing(
     if let Some((a, b)) =
         old.iter().flat_map(|a| fresh.iter().map(move |b| (a.ended, b.ended))).find(|(a, b)| !like(a, b))
     {
-        let place = |e: &TrialRecord| format!("{} ({} threads)", e.machine.cpu, e.trial.threads);
+        let place = |e: &Ended| format!("{} ({} threads)", e.machine.cpu, e.trial.threads);
         out.unknown.push(format!("{subject}: speed was measured on {} and on {}", place(a), place(b)));
         return;
     }

@@ -11,14 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::metric::Dictionary;
-use record::{Run, Trial};
+use record::{Results, Trial};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The whole page; `files` are the extensions that the figures are also written with.
 pub fn page(
-    runs: &[Run],
+    runs: &[Results],
     datasets: &[DatasetSummary],
     figures: &[Drawn],
     pictures: &[pictures::Row<'_>],
@@ -30,9 +30,9 @@ pub fn page(
         "@font-face{{font-family:Inter;src:url(data:font/otf;base64,{}) format('opentype')}}",
         STANDARD.encode(REGULAR)
     );
-    let failures: Vec<_> = runs.iter().flat_map(Run::failures).collect();
-    let succeeded: usize = runs.iter().map(|r| r.records.len()).sum::<usize>() - failures.len();
-    let missing: usize = runs.iter().map(Run::missing).sum();
+    let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
+    let succeeded: usize = runs.iter().map(|r| r.ended.len()).sum::<usize>() - failures.len();
+    let missing: usize = runs.iter().map(Results::missing).sum();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -123,7 +123,7 @@ fn shown(figures: &[Drawn], about: Option<&str>, files: &[&str]) -> Markup {
 }
 
 /// The different values of the trials, in order.
-fn listed(run: &Run, of: fn(&Trial) -> u64) -> String {
+fn listed(run: &Results, of: fn(&Trial) -> u64) -> String {
     let mut values: Vec<u64> = run.info.trials.iter().map(of).collect();
     values.sort_unstable();
     values.dedup();

@@ -15,8 +15,9 @@ pub mod summary;
 mod table;
 mod values;
 
+use polars::prelude::PolarsError;
 use rayon::prelude::*;
-use record::Run;
+use record::Results;
 use record::metric::{Dictionary, METRICS};
 use summary::summarize;
 use thiserror::Error;
@@ -44,9 +45,15 @@ pub enum ReportError {
         /// What the drawing library says.
         reason: String,
     },
-    /// The tidy table could not be written.
-    #[error("the results table could not be written: {0}")]
+    /// A table could not be read or written.
+    #[error("the table of results: {0}")]
     Table(String),
+}
+
+impl From<PolarsError> for ReportError {
+    fn from(error: PolarsError) -> ReportError {
+        ReportError::Table(error.to_string())
+    }
 }
 
 /// A drawn figure.
@@ -61,22 +68,11 @@ pub(crate) struct Drawn {
     svg: String,
 }
 
-/// The tidy table of a run, as `results.csv` and `results.parquet`.
-///
-/// # Errors
-/// The table library refuses.
-pub fn tidy(run: &Run) -> Result<Vec<(&'static str, Vec<u8>)>, ReportError> {
-    let rows = record::table::rows(run);
-    let csv = record::table::to_csv(&rows).map_err(|e| ReportError::Table(e.to_string()))?;
-    let parquet = record::table::to_parquet(&rows).map_err(|e| ReportError::Table(e.to_string()))?;
-    Ok(vec![("results.csv", csv), ("results.parquet", parquet)])
-}
-
 /// Renders runs together in the given formats.
 ///
 /// # Errors
 /// A figure cannot be drawn.
-pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
+pub fn render(runs: &[Results], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
     render_with(runs, formats, METRICS)
 }
 
@@ -84,9 +80,13 @@ pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportE
 ///
 /// # Errors
 /// A figure cannot be drawn.
-pub fn render_with(runs: &[Run], formats: &[String], dictionary: &Dictionary) -> Result<Vec<Artifact>, ReportError> {
+pub fn render_with(
+    runs: &[Results],
+    formats: &[String],
+    dictionary: &Dictionary,
+) -> Result<Vec<Artifact>, ReportError> {
     let wanted = |format: &str| formats.iter().any(|f| f == format);
-    let datasets = summarize(runs);
+    let datasets = summarize(runs)?;
     let figures = figure::draw_all(&datasets)?;
     let pictures = pictures::gather(runs, &datasets);
     let mut artifacts = Vec::new();
@@ -133,6 +133,6 @@ pub(crate) fn file_name(name: &str) -> String {
 }
 
 /// Names of the experiments, for titles.
-pub(crate) fn title(runs: &[Run]) -> String {
+pub(crate) fn title(runs: &[Results]) -> String {
     runs.iter().map(|r| r.info.name.as_str()).collect::<Vec<_>>().join(" + ")
 }

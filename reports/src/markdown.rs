@@ -5,11 +5,11 @@ use crate::summary::DatasetSummary;
 use crate::table::columns;
 use crate::{Drawn, title};
 use record::metric::Dictionary;
-use record::{Machine, Run};
+use record::{Machine, Results};
 
 /// The whole report; figures are linked from `figures/`, pictures from `pictures/`.
 pub fn page(
-    runs: &[Run],
+    runs: &[Results],
     datasets: &[DatasetSummary],
     figures: &[Drawn],
     pictures: &[pictures::Row<'_>],
@@ -53,7 +53,7 @@ pub fn page(
         out += &shown(Some(&dataset.name));
         out += &pictures::markdown(pictures, &dataset.name, escape);
     }
-    let failures: Vec<_> = runs.iter().flat_map(Run::failures).collect();
+    let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
     if !failures.is_empty() {
         out += "\n## Trials that did not succeed\n\n| dataset | method | seed | status | reason |\n|--|--|--|--|--|\n";
         for record in failures {

@@ -1,15 +1,19 @@
 //! Our methods beside another library's at the same rate on the same rows: is the distortion as low, the recall as high?
 
+use crate::ReportError;
 use crate::markdown::escape;
 use crate::number::significant;
 use crate::values::{Series, Values, by_trial};
+use polars::prelude::{CsvReadOptions, DataType, Field, PolarsError, PolarsResult, Schema, SerReader};
+use record::contained;
 use record::metric::{NMSE, RECALL_K_AT_K};
-use record::{Metric, Run, Status, TrialRecord, rerank_factor};
-use serde::Deserialize;
+use record::{Ended, Metric, Results, Status, rerank_factor};
 use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::sync::Arc;
 
 /// What the other library reached with one codec on one dataset.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     /// Name of the dataset, as in the catalog here.
     pub dataset: String,
@@ -77,25 +81,58 @@ pub struct Parity {
     pub missing: Vec<String>,
 }
 
+/// Columns of the reference table that are read.
+const COLUMNS: [&str; 5] = ["dataset", "codec", "bytes", "nmse", "recall_10_at_10"];
+
 /// Reads the reference table.
 ///
 /// # Errors
-/// A malformed line, with its number.
+/// A missing column, or a value that is not of its type.
 pub fn read_references(csv_text: &str) -> Result<Vec<Reference>, String> {
-    csv::Reader::from_reader(csv_text.as_bytes()).deserialize().collect::<Result<_, _>>().map_err(|e| e.to_string())
+    contained(|| {
+        let read = || -> PolarsResult<Vec<Reference>> {
+            let kind =
+                |name: &str| if ["dataset", "codec"].contains(&name) { DataType::String } else { DataType::Float64 };
+            let schema: Schema = COLUMNS.iter().map(|name| Field::new((*name).into(), kind(name))).collect();
+            let table = CsvReadOptions::default()
+                .with_schema_overwrite(Some(Arc::new(schema)))
+                .with_columns(Some(COLUMNS.iter().map(|name| (*name).into()).collect()))
+                .into_reader_with_file_handle(Cursor::new(csv_text.as_bytes().to_vec()))
+                .finish()?;
+            let text = |name: &str, row: usize| {
+                Ok::<_, PolarsError>(table.column(name)?.str()?.get(row).unwrap_or_default().to_owned())
+            };
+            let number =
+                |name: &str, row: usize| Ok::<_, PolarsError>(table.column(name)?.f64()?.get(row).unwrap_or(f64::NAN));
+            let row = |row: usize| {
+                Ok(Reference {
+                    dataset: text("dataset", row)?,
+                    codec: text("codec", row)?,
+                    bytes: number("bytes", row)?,
+                    nmse: number("nmse", row)?,
+                    recall_10_at_10: number("recall_10_at_10", row)?,
+                })
+            };
+            (0..table.height()).map(row).collect()
+        };
+        read().map_err(|error| error.to_string())
+    })
 }
 
 /// Sets runs beside the reference, for the datasets that the runs cover.
-pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
-    let measured = by_trial(runs, |metric| [NMSE.name, RECALL_K_AT_K.name].contains(&metric));
+///
+/// # Errors
+/// Values that are no frame of such columns.
+pub fn compare(runs: &[Results], references: &[Reference]) -> Result<Parity, ReportError> {
+    let measured = by_trial(runs, |metric| [NMSE.name, RECALL_K_AT_K.name].contains(&metric))?;
     // A trial that several runs share counts once.
     let mut seen = BTreeSet::new();
-    let all = runs.iter().zip(&measured).flat_map(|(run, measured)| run.records.iter().zip(measured));
-    let records: Vec<(&TrialRecord, &Values)> = all.filter(|(e, _)| seen.insert(e.trial.id.as_str())).collect();
+    let all = runs.iter().zip(&measured).flat_map(|(run, measured)| run.ended.iter().zip(measured));
+    let records: Vec<(&Ended, &Values)> = all.filter(|(e, _)| seen.insert(e.trial.id.as_str())).collect();
     let covered: BTreeSet<&str> = records.iter().map(|(e, _)| e.trial.dataset.as_str()).collect();
     let mut parity = Parity::default();
     for reference in references.iter().filter(|r| covered.contains(r.dataset.as_str())) {
-        let mine: Vec<&(&TrialRecord, &Values)> = records
+        let mine: Vec<&(&Ended, &Values)> = records
             .iter()
             .filter(|(e, _)| e.trial.dataset == reference.dataset && e.trial.label == reference.codec)
             .collect();
@@ -106,7 +143,7 @@ pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
             continue;
         }
         let mean = |metric: &Metric, k: Option<usize>| -> Option<f64> {
-            let of_trial = |(_, values): &&(&TrialRecord, &Values)| {
+            let of_trial = |(_, values): &&(&Ended, &Values)| {
                 let meant = |series: &&Series| {
                     let own = series.path.as_deref().and_then(rerank_factor).is_none();
                     series.k == k && series.stage.is_none() && own
@@ -132,7 +169,7 @@ pub fn compare(runs: &[Run], references: &[Reference]) -> Parity {
             (_, _, None) => parity.missing.push(format!("{name}: the run has no method of that label")),
         }
     }
-    parity
+    Ok(parity)
 }
 
 impl Parity {

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 use record::metric::{BITS_PER_PIXEL, PSNR_DB};
-use record::{PictureFile, Run};
+use record::{PictureFile, Results};
 use std::collections::HashMap;
 
 /// A picture of a dataset with everything that was made of it.
@@ -48,7 +48,7 @@ enum Quality {
 type Key<'a> = (usize, &'a str, Option<&'a str>, &'a str);
 
 /// All pictures of the runs, by dataset and in the order of the pictures.
-pub(crate) fn gather<'a>(runs: &'a [Run], datasets: &'a [DatasetSummary]) -> Vec<Row<'a>> {
+pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) -> Vec<Row<'a>> {
     let mut files: HashMap<Key<'a>, &PictureFile> = HashMap::new();
     for (i, run) in runs.iter().enumerate() {
         files.extend(run.pictures.iter().map(|p| ((i, &p.dataset[..], p.trial.as_deref(), &p.name[..]), p)));

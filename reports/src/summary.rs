@@ -1,12 +1,10 @@
 //! Records put together: one point per method, parameters and device on each dataset, over all its seeds.
 
+use crate::ReportError;
 use crate::stats::{self, Estimate, mean};
 use crate::values::{Series, Values, by_trial};
 use record::metric::{self, CODEWORDS, NMSE, Noise, TRAINING, TRAINING_MSE};
-use record::metric::{
-    CODEWORDS, KNN_ACCURACY, NMSE, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAINING_MSE, TRAINING_USAGE, USAGE,
-};
-use record::{DatasetFacts, Metric, Run, Status, TrialRecord, rerank_factor};
+use record::{DatasetFacts, Ended, Metric, Results, Status, rerank_factor};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
@@ -244,8 +242,11 @@ pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
 }
 
 /// Puts the successful trials of all runs together.
-pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
-    let mut measured = by_trial(runs, |_| true);
+///
+/// # Errors
+/// Values that are no frame of such columns.
+pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
+    let mut measured = by_trial(runs, |_| true)?;
     let mut datasets: Vec<DatasetSummary> = Vec::new();
     let several_devices = {
         let mut devices: Vec<&str> = runs.iter().flat_map(|r| &r.info.trials).map(|t| t.device.as_str()).collect();
@@ -268,8 +269,8 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
             let mut known: HashMap<(String, &str, usize), usize> = HashMap::new();
             let suffix =
                 |name: &str| if runs.len() > 1 { format!("{name} [{}]", run.info.name) } else { name.to_owned() };
-            let succeeded = |e: &TrialRecord| e.status == Status::Ok && e.trial.dataset == facts.name;
-            for (ended, values) in run.records.iter().zip(measured.iter_mut()).filter(|(ended, _)| succeeded(ended)) {
+            let succeeded = |e: &Ended| e.status == Status::Ok && e.trial.dataset == facts.name;
+            for (ended, values) in run.ended.iter().zip(measured.iter_mut()).filter(|(ended, _)| succeeded(ended)) {
                 let trial = &ended.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
                 // A label such as "VQ, {codewords}" leaves its comma to the series.
@@ -300,7 +301,7 @@ pub fn summarize(runs: &[Run]) -> Vec<DatasetSummary> {
             dataset.series().into_iter().enumerate().map(|(rank, name)| (name.to_owned(), rank)).collect();
         dataset.points.sort_by_key(|point| (order.get(&point.series).copied(), point.bits));
     }
-    datasets
+    Ok(datasets)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use crate::ReportError;
 use crate::number::show;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
+use record::frame;
 use record::metric::Dictionary;
-use record::table::csv_text;
 use record::{Metric, rerank_path};
 
 /// A cell: what is shown, and the number to sort by.
@@ -97,31 +97,31 @@ pub fn columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column>
 /// The leaderboard as CSV: each value with its interval.
 ///
 /// # Errors
-/// The CSV library refuses.
+/// The table library refuses.
 pub fn to_csv(dataset: &DatasetSummary, dictionary: &Dictionary) -> Result<Vec<u8>, ReportError> {
+    use polars::prelude::{Column, DataFrame};
     let columns = columns(dataset, dictionary);
-    let refuse = |e: csv::Error| ReportError::Table(e.to_string());
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut head: Vec<String> = ["label", "series", "device", "threads", "seeds"].map(str::to_owned).to_vec();
+    let points = &dataset.points;
+    let text = |name: &str, of: fn(&Point) -> &str| Column::new(name.into(), points.iter().map(of).collect::<Vec<_>>());
+    let count = |name: &str, of: fn(&Point) -> usize| {
+        Column::new(name.into(), points.iter().map(|point| of(point) as u64).collect::<Vec<_>>())
+    };
+    let mut all = vec![
+        text("label", |point| &point.label),
+        text("series", |point| &point.series),
+        text("device", |point| &point.device),
+        count("threads", |point| point.threads),
+        count("seeds", Point::seed_count),
+    ];
     for column in &columns {
-        head.extend([column.key.clone(), format!("{}_low", column.key), format!("{}_high", column.key)]);
+        let estimates: Vec<Option<Estimate>> = points.iter().map(|point| column.estimate(point)).collect();
+        let part = |name: String, of: fn(Estimate) -> f64| {
+            Column::new(name.into(), estimates.iter().map(|estimate| estimate.map(of)).collect::<Vec<_>>())
+        };
+        all.push(part(column.key.clone(), |e| e.value));
+        all.push(part(format!("{}_low", column.key), |e| e.low));
+        all.push(part(format!("{}_high", column.key), |e| e.high));
     }
-    writer.write_record(&head).map_err(refuse)?;
-    for point in &dataset.points {
-        let mut row = vec![
-            csv_text(&point.label).into_owned(),
-            csv_text(&point.series).into_owned(),
-            csv_text(&point.device).into_owned(),
-            point.threads.to_string(),
-            point.seed_count().to_string(),
-        ];
-        for column in &columns {
-            match column.cell(point).estimate {
-                Some(e) => row.extend([e.value, e.low, e.high].map(|v| v.to_string())),
-                None => row.extend([const { String::new() }; 3]),
-            }
-        }
-        writer.write_record(&row).map_err(refuse)?;
-    }
-    writer.into_inner().map_err(|e| ReportError::Table(e.to_string()))
+    let frame = DataFrame::new(points.len(), all)?;
+    frame::to_csv(&frame).map_err(ReportError::Table)
 }

@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{record, run, trial};
+use common::{record, render, run, trial};
 use record::metric::{BITS_PER_PIXEL, CODEWORDS, PSNR_DB, TRAINING_MSE};
 use record::{Measured, Run, Trial, TrialRecord};
-use reports::render;
 
 const EPOCHS: usize = 30;
 const SERIES: [&str; 8] = [

@@ -34,11 +34,29 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for (trials, values) in [(50, 2000), (1250, 80), (10_000, 10)] {
         let name = format!("run-{trials}");
-        let rows = write_run(&here.join(&name), trials / 5, values)?;
+        let places = (0..5).flat_map(|d| (0..trials / 5).map(move |i| (d, i)));
+        let rows = write_run(&here.join(&name), places, values)?;
         show(&format!("render {rows} rows: {trials} trials of {values} values"), || {
             run(here, &["report", &name], None)
         })?;
     }
+
+    // As a nightly job collects them: five methods with ten seeds on one of five datasets.
+    let mut nights = Vec::new();
+    let mut rows = 0;
+    for night in 0..200 {
+        let places = (0..50).map(|i| (night % 5, i % 5 + 50 * (i / 5)));
+        nights.push(format!("night-{night}"));
+        rows += write_run(&here.join(format!("night-{night}")), places, 100)?;
+    }
+    let together = |verb: &[&'static str]| -> Vec<&str> {
+        verb.iter().copied().chain(nights.iter().map(String::as_str)).collect()
+    };
+    let report = together(&["report", "--out", "together"]);
+    show(&format!("render {rows} rows of 200 runs"), || run(here, &report, None))?;
+    let sql = "SELECT label, metric, AVG(value) AS mean, COUNT(*) AS n FROM results GROUP BY label, metric ORDER BY label, metric";
+    let query = together(&["query", sql]);
+    show(&format!("group {rows} rows of 200 runs by SQL"), || run(here, &query, None))?;
 
     let (tiny, large) = (request(here, 10)?, request(here, 50_000)?);
     show("start a trial's process, 10 rows to load, fit, encode and measure", || run(here, &["trial"], Some(&tiny)))?;
@@ -93,8 +111,12 @@ fn write_plan(path: &Path, datasets: usize, seeds: usize, iterations: usize) -> 
     Ok(write_atomically(path, text.as_bytes())?)
 }
 
-/// A run on five datasets: `trials` trials on each, of so many `values`. Returns the number of values.
-fn write_run(root: &Path, trials: usize, values: usize) -> Result<usize, Box<dyn Error>> {
+/// A run of made-up trials, each by its dataset and its number, of so many `values`. Returns the number of values.
+fn write_run(
+    root: &Path,
+    trials: impl Iterator<Item = (usize, usize)>,
+    values: usize,
+) -> Result<usize, Box<dyn Error>> {
     let folder = RunFolder::new(root);
     let _lock = folder.prepare()?;
     let mut info = RunInfo {
@@ -108,7 +130,7 @@ fn write_run(root: &Path, trials: usize, values: usize) -> Result<usize, Box<dyn
         skipped: Vec::new(),
     };
     let mut rows = 0;
-    for (d, i) in (0..5).flat_map(|d| (0..trials).map(move |i| (d, i))) {
+    for (d, i) in trials {
         let record = record(d, i, values);
         rows += record.values.len();
         folder.save_trial(&record)?;

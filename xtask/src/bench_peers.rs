@@ -270,9 +270,7 @@ impl Results<'_> {
         };
         self.folder.save_run(&info)?;
         let run = record::Run { info, records: self.records.clone(), pictures: vec![] };
-        for (name, bytes) in reports::tidy(&run)? {
-            write_atomically(&self.folder.root().join(name), &bytes)?;
-        }
+        self.folder.save_tables(&run)?;
         Ok(write_atomically(&self.folder.root().join("peers.md"), self.page().as_bytes())?)
     }
 }

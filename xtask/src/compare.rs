@@ -57,10 +57,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
             "see `cargo xtask compare --help` for what it may hold",
         ));
     }
-    let base = RunFolder::new(&arguments.base).load()?;
-    let new = RunFolder::new(&arguments.new).load()?;
+    let base = RunFolder::new(&arguments.base).results()?;
+    let new = RunFolder::new(&arguments.new).results()?;
     let options = Options { tolerances, speed: !arguments.quality_only, by_label: arguments.by_label };
-    let comparison = compare(&base, &new, &options);
+    let comparison = compare(&base, &new, &options)?;
     let text = comparison.to_markdown();
     say!("{}", text.trim_end());
     if let Some(path) = &arguments.markdown {

@@ -246,9 +246,7 @@ impl Results<'_> {
         };
         self.folder.save_run(&info)?;
         let run = record::Run { info, records, pictures: vec![] };
-        for (name, bytes) in reports::tidy(&run)? {
-            write_atomically(&self.folder.root().join(name), &bytes)?;
-        }
+        self.folder.save_tables(&run)?;
         let page = table::to_markdown(self.setting, &self.findings);
         Ok(write_atomically(&file(self.folder.root()), page.as_bytes())?)
     }

@@ -29,8 +29,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let text = datasets::regular::read_text(&path)
         .map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
     let references = read_references(&text).map_err(|e| Mistakes::new(format!("{}: {e}", path.display()), help))?;
-    let runs = arguments.runs.iter().map(|run| RunFolder::new(run).load()).collect::<Result<Vec<_>, _>>()?;
-    let parity = compare(&runs, &references);
+    let runs = arguments.runs.iter().map(|run| RunFolder::new(run).results()).collect::<Result<Vec<_>, _>>()?;
+    let parity = compare(&runs, &references)?;
     if parity.cells.is_empty() && parity.missing.is_empty() {
         let help = format!("run an experiment on a dataset that {} has", path.display());
         return Err(Mistakes::new("these runs share no dataset with the reference", help));

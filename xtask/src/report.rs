@@ -2,7 +2,7 @@
 
 use crate::errors::Mistakes;
 use clap::Args;
-use record::{Generated, RunFolder, Unlisted, write_atomically, write_generated};
+use record::{Generated, RunFolder, Unlisted, write_generated};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +34,6 @@ pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Re
         return Err(Mistakes::new(format!("{} is named twice", roots[i].display()), "name each run once"));
     }
     let folders: Vec<RunFolder> = roots.iter().map(RunFolder::new).collect();
-    let runs = folders.iter().map(RunFolder::load).collect::<Result<Vec<_>, _>>()?;
     let (report, unlisted) = match out {
         Some(out) => (out, Unlisted::Keep),
         None => (folders[0].report(), Unlisted::Replace),
@@ -44,11 +43,8 @@ pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Re
             format!("{} is a symbolic link, and what it leads to may belong to somebody else", report.display());
         return Err(Mistakes::new(message, "remove the link, or name the folder with `report --out`"));
     }
-    for (folder, run) in folders.iter().zip(&runs) {
-        for (name, bytes) in reports::tidy(run)? {
-            write_atomically(&folder.root().join(name), &bytes)?;
-        }
-    }
+    folders.iter().try_for_each(RunFolder::refresh_tables)?;
+    let runs = folders.iter().map(RunFolder::results).collect::<Result<Vec<_>, _>>()?;
     let artifacts = reports::render(&runs, formats)?;
     let files: Vec<Generated<'_>> =
         artifacts.iter().map(|artifact| Generated { path: &artifact.path, bytes: &artifact.bytes }).collect();

@@ -10,7 +10,6 @@ mod pictures;
 mod regular;
 mod results;
 mod store;
-pub mod table;
 
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use contain::contained;
@@ -451,27 +450,4 @@ pub struct Run {
     pub records: Vec<TrialRecord>,
     /// Pictures in the run folder, originals first within each dataset.
     pub pictures: Vec<PictureFile>,
-}
-
-impl Run {
-    /// Trials that have not ended.
-    pub fn missing(&self) -> usize {
-        self.info.trials.len() - self.records.len()
-    }
-
-    /// The machines that the records come from, each once; that of the plan when there is no record.
-    pub fn machines(&self) -> Vec<&Machine> {
-        let mut machines: Vec<&Machine> = Vec::new();
-        for record in &self.records {
-            if !machines.contains(&&record.machine) {
-                machines.push(&record.machine);
-            }
-        }
-        if machines.is_empty() { vec![&self.info.machine] } else { machines }
-    }
-
-    /// Records that did not succeed.
-    pub fn failures(&self) -> impl Iterator<Item = &TrialRecord> {
-        self.records.iter().filter(|record| record.status != Status::Ok)
-    }
 }

@@ -1,7 +1,7 @@
 //! Which trial of a new run belongs to which of the base run.
 
 use super::Tried;
-use record::{Run, TrialRecord};
+use record::{Ended, Results};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a trial of the base run finds in the new run.
@@ -14,8 +14,8 @@ pub(super) enum Match<'a> {
 
 /// The trials of a new run by what they must share with those of the base run.
 pub(super) struct Pairs<'a> {
-    base: &'a Run,
-    new: &'a Run,
+    base: &'a Results,
+    new: &'a Results,
     fresh: &'a [Tried<'a>],
     by_label: bool,
     /// Trials that differ in their threads alone.
@@ -27,15 +27,15 @@ pub(super) struct Pairs<'a> {
 }
 
 /// The digest of a dataset by its name.
-fn fingerprint<'a>(run: &'a Run, dataset: &str) -> &'a str {
+fn fingerprint<'a>(run: &'a Results, dataset: &str) -> &'a str {
     run.info.datasets.iter().find(|d| d.name == dataset).map_or("", |d| d.fingerprint.as_str())
 }
 
 impl<'a> Pairs<'a> {
     /// Sorts the trials of the new run, the second of the two.
     pub(super) fn new(
-        (base, old): (&'a Run, &'a [Tried<'a>]),
-        (new, fresh): (&'a Run, &'a [Tried<'a>]),
+        (base, old): (&'a Results, &'a [Tried<'a>]),
+        (new, fresh): (&'a Results, &'a [Tried<'a>]),
         by_label: bool,
     ) -> Pairs<'a> {
         let mut shared = BTreeSet::new();
@@ -57,21 +57,21 @@ impl<'a> Pairs<'a> {
     }
 
     /// What two trials must share, but for their threads.
-    fn key(&self, run: &Run, ended: &TrialRecord) -> String {
+    fn key(&self, run: &Results, ended: &Ended) -> String {
         let t = &ended.trial;
         let what = if self.by_label { t.label.clone() } else { format!("{} {}", t.method, t.params) };
         format!("{} {what} {} {}", self.dataset(run, ended), t.device, t.seed)
     }
 
     /// A dataset by its content; by its name too where a run has the same content under several.
-    fn dataset(&self, run: &Run, ended: &TrialRecord) -> String {
+    fn dataset(&self, run: &Results, ended: &Ended) -> String {
         let fingerprint = fingerprint(run, &ended.trial.dataset);
         let name = if self.shared.contains(fingerprint) { ended.trial.dataset.as_str() } else { "" };
         format!("{fingerprint} {name}")
     }
 
     /// What a trial is called, with everything that tells it from others of its run but its seed.
-    pub(super) fn subject(&self, ended: &TrialRecord) -> String {
+    pub(super) fn subject(&self, ended: &Ended) -> String {
         let t = &ended.trial;
         let plural = if t.threads == 1 { "" } else { "s" };
         let place =
@@ -81,7 +81,7 @@ impl<'a> Pairs<'a> {
 
     /// The counterpart of a trial of the base run. Quality does not depend on threads: where those are not to be had, others do,
     /// and timings tell that they cannot be compared.
-    pub(super) fn of(&self, old: &TrialRecord) -> Match<'a> {
+    pub(super) fn of(&self, old: &Ended) -> Match<'a> {
         let candidates = self.found.get(&self.key(self.base, old)).map(Vec::as_slice).unwrap_or_default();
         let same = candidates.iter().find(|tried| tried.ended.trial.threads == old.trial.threads);
         match same.or(candidates.first()) {
@@ -90,7 +90,7 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    fn why_none(&self, old: &TrialRecord) -> String {
+    fn why_none(&self, old: &Ended) -> String {
         let (t, dataset) = (&old.trial, self.dataset(self.base, old));
         let mut others = self.fresh.iter().map(|tried| tried.ended).filter(|r| {
             (&r.trial.label, &r.trial.device, r.trial.seed) == (&t.label, &t.device, t.seed)

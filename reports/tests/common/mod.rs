@@ -4,9 +4,11 @@ use record::metric::{
     BITS_PER_DIM, BITS_PER_VECTOR, ENCODE_VECTORS_PER_SECOND, ENTROPY_BITS_PER_VECTOR, GAP_TO_BOUND_DB,
     KNN_ACCURACY_RETENTION, MODEL_BYTES, NMSE, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS, USAGE,
 };
-use record::{DatasetFacts, Limits, Machine, Measured, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
-use reports::{FORMATS, render};
+use record::{DatasetFacts, Limits, Machine, Measured, Results, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use reports::compare::{Comparison, Options};
+use reports::{Artifact, FORMATS, ReportError};
 use serde_json::json;
+use std::collections::HashSet;
 
 pub fn trial(label: &str, series: &str, bits: usize, seed: u64) -> Trial {
     Trial {
@@ -126,6 +128,27 @@ pub fn run() -> Run {
 
 pub fn all_formats() -> Vec<String> {
     FORMATS.iter().map(|f| (*f).to_owned()).collect()
+}
+
+/// The run as reports read it. Trials that tests have copied get ids of their own, as all trials of a plan have.
+pub fn results(run: &Run) -> Results {
+    let mut run = run.clone();
+    let mut seen = HashSet::new();
+    for record in &mut run.records {
+        while !seen.insert(record.trial.id.clone()) {
+            record.trial.id.push('0');
+        }
+    }
+    Results::of(&run).expect("frames")
+}
+
+pub fn render(runs: &[Run], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
+    reports::render(&runs.iter().map(results).collect::<Vec<_>>(), formats)
+}
+
+#[allow(dead_code)]
+pub fn compare(base: &Run, new: &Run, options: &Options) -> Comparison {
+    reports::compare::compare(&results(base), &results(new), options).expect("frames")
 }
 
 pub fn text(run: &Run, path: &str) -> String {
