@@ -10,6 +10,7 @@ pub mod number;
 pub mod parity;
 mod pictures;
 mod png;
+pub mod query;
 pub mod stats;
 pub mod summary;
 mod table;

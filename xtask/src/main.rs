@@ -20,6 +20,7 @@ mod methods_verb;
 mod model_file;
 mod parity;
 mod progress;
+mod query;
 mod report;
 mod schema;
 mod test;
@@ -49,6 +50,8 @@ enum Verb {
     Report(report::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
     Compare(compare::Arguments),
+    /// Ask the tables of runs in SQL
+    Query(query::Arguments),
     /// Compare runs of experiments/parity with FAISS: exit code 0 at least as good, 1 worse
     Parity(parity::Arguments),
     /// Time our methods and FAISS alternately on the same vectors: exit code 0 every aim reached
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
+        Verb::Query(arguments) => query::run(arguments),
         Verb::Parity(arguments) => parity::run(arguments),
         Verb::BenchPeers(arguments) => bench_peers::run(arguments, here),
         Verb::GpuCheck(arguments) => gpu_check::run(arguments, here),

@@ -1,0 +1,97 @@
+//! `query` from the command line: answers, files and mistakes.
+
+use record::metric::NMSE;
+use record::{Limits, Machine, Measured, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use serde_json::json;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A run of two trials, with its tables.
+fn write_run(root: &Path) {
+    let folder = RunFolder::new(root);
+    let _lock = folder.prepare().expect("a folder");
+    let record = |seed: u64| TrialRecord {
+        schema: SCHEMA,
+        trial: Trial {
+            id: format!("a{seed}"),
+            experiment: "e".into(),
+            dataset: "d".into(),
+            dim: 2,
+            n: 3,
+            metric_space: "l2".into(),
+            method: "m".into(),
+            params: json!({}),
+            label: "Method".into(),
+            series: "Method".into(),
+            device: "cpu".into(),
+            threads: 1,
+            seed,
+            bits_per_vector: 8,
+        },
+        status: Status::Ok,
+        reason: None,
+        cause: None,
+        limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
+        machine: Machine::default(),
+        wall_seconds: 0.5,
+        values: vec![Measured::new(&NMSE, 0.25 * seed as f64)],
+    };
+    let records = vec![record(1), record(2)];
+    records.iter().for_each(|record| folder.save_trial(record).expect("saves"));
+    let info = RunInfo {
+        schema: SCHEMA,
+        name: "e".into(),
+        analysis: String::new(),
+        experiment: json!({}),
+        machine: Machine::default(),
+        datasets: vec![],
+        trials: records.into_iter().map(|record| record.trial).collect(),
+        skipped: vec![],
+    };
+    folder.save_run(&info).expect("saves");
+}
+
+fn xtask(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(folder).output().expect("starts")
+}
+
+const MEANS: &str = "SELECT run, label, AVG(value) AS mean FROM results GROUP BY run, label ORDER BY run";
+
+#[test]
+fn answers_are_printed_or_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_run(&folder.path().join("runs/one"));
+    write_run(&folder.path().join("runs/two"));
+    let asked = |more: &[&str]| {
+        let output = xtask(folder.path(), &[&["query", MEANS, "runs/one", "runs/two"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!(asked(&[]), "run  label    mean\none  Method  0.375\ntwo  Method  0.375\n");
+    assert_eq!(asked(&["--format", "csv"]), "run,label,mean\none,Method,0.375\ntwo,Method,0.375\n");
+    assert_eq!(asked(&["--out", "a.md"]), "");
+    let page = std::fs::read_to_string(folder.path().join("a.md")).expect("a file");
+    assert_eq!(page, "| run | label | mean |\n|--|--|--:|\n| one | Method | 0.375 |\n| two | Method | 0.375 |\n");
+    asked(&["--out", "a.parquet"]);
+    assert!(std::fs::read(folder.path().join("a.parquet")).expect("a file").starts_with(b"PAR1"));
+    // Asking writes nothing into a run.
+    assert!(!folder.path().join("runs/one/results.parquet").exists());
+}
+
+#[test]
+fn mistakes_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_run(&folder.path().join("one"));
+    for (arguments, expected) in [
+        (&["query", "SELECT nmse FROM results", "one"][..], "there is no column `nmse`"),
+        (&["query", "SELECT nmse FROM", "one"], "columns"),
+        (&["query", MEANS, "two"], "is no run folder"),
+        (&["query", MEANS, "one", "--format", "parquet"], "Parquet is not for the terminal"),
+        (&["query", MEANS, "one", "--out", "answer.xls"], "ends in none of .parquet, .csv, .md and .txt"),
+    ] {
+        let output = xtask(folder.path(), arguments);
+        let told = String::from_utf8_lossy(&output.stderr).replace("\n", " ");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+}
