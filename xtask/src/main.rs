@@ -17,6 +17,7 @@ mod fetched;
 mod fit;
 mod gpu_check;
 mod methods_verb;
+mod metrics_verb;
 mod model_file;
 mod parity;
 mod progress;
@@ -62,13 +63,15 @@ enum Verb {
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
     Methods(methods_verb::Arguments),
+    /// List the metrics: unit, direction, range, meaning
+    Metrics(metrics_verb::Arguments),
     /// Train a quantizer on a file of vectors, or on the training rows of a dataset, and save it
     Fit(fit::Arguments),
     /// Encode a file of vectors with a saved quantizer
     Encode(encode::Arguments),
     /// Decode a file of codes with a saved quantizer
     Decode(decode::Arguments),
-    /// Write the JSON schema of experiment files and the reference of their keys
+    /// Write the JSON schema of experiment files, the reference of their keys and the list of metrics
     Schema(schema::Arguments),
     /// Run all tests
     Test(test::Arguments),
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Verb::GpuCheck(arguments) => gpu_check::run(arguments, here),
         Verb::Datasets(arguments) => datasets_verb::run(arguments, here),
         Verb::Methods(arguments) => methods_verb::run(arguments),
+        Verb::Metrics(arguments) => metrics_verb::run(arguments),
         Verb::Fit(arguments) => fit::run(arguments, here),
         Verb::Encode(arguments) => encode::run(arguments, here),
         Verb::Decode(arguments) => decode::run(arguments, here),

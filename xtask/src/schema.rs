@@ -1,6 +1,8 @@
-//! `schema`: writes the JSON schema of experiment files, which editors use for completion, and the reference of keys.
+//! `schema`: writes the JSON schema of experiment files, which editors use for completion, the reference of their keys, and the
+//! list of metrics.
 
 use crate::errors::Mistakes;
+use crate::metrics_verb;
 use clap::Args;
 use experiments::reference;
 use record::write_atomically;
@@ -9,8 +11,8 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Write only the JSON schema, to this file; `-` for standard output [default: write experiments/schema.json and
-    /// docs/experiment-keys.md]
+    /// Write only the JSON schema, to this file; `-` for standard output [default: write experiments/schema.json,
+    /// docs/experiment-keys.md and docs/metrics.md]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write nothing; check whether the files are up to date
@@ -53,7 +55,11 @@ pub fn stale() -> Vec<PathBuf> {
 /// Where the shipped experiments and the documents refer to them, and what they should hold.
 fn files() -> Vec<(PathBuf, String)> {
     let at = |path: &str| crate::source_tree().join(path);
-    vec![(at("experiments/schema.json"), schema()), (at("docs/experiment-keys.md"), reference::page())]
+    vec![
+        (at("experiments/schema.json"), schema()),
+        (at("docs/experiment-keys.md"), reference::page()),
+        (at("docs/metrics.md"), metrics_verb::page()),
+    ]
 }
 
 fn is_current(path: &std::path::Path, text: &str) -> bool {
