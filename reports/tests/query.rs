@@ -1,5 +1,6 @@
 //! Questions in SQL to the tables of a run, and how answers are written.
 
+#[allow(dead_code)]
 mod common;
 
 use common::run;
