@@ -63,7 +63,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// A reason in words, without the path.
-    fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String>;
+    fn rows(&self, file: OpenFile) -> Result<Box<dyn RowReader>, String>;
     /// What a file of this format holds besides the values of its rows; None if the format cannot be written. By
     /// default None.
     ///
@@ -87,7 +87,7 @@ pub struct Companions {
 }
 
 /// The rows of an open file, from the first to the last.
-pub trait Rows {
+pub trait RowReader {
     /// Rows and columns.
     fn shape(&self) -> (usize, usize);
     /// Appends the next `count` rows to `out`. Callers never request more than are left.

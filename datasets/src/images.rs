@@ -4,7 +4,7 @@ use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Size};
 use crate::format::{picture_size, read_picture};
 use crate::seen::Digests;
 use crate::signal::{Picture, Signal};
-use crate::split::{Holdings, IMAGE, Parts, Rows};
+use crate::split::{Holdings, IMAGE, Parts, RowSelection};
 use crate::{Dataset, DatasetError, Metric, Split, Summary, format};
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -67,11 +67,11 @@ pub enum Images {
 #[serde(deny_unknown_fields, default)]
 pub struct ImageSplit {
     /// Training images: a number, or a range such as "0..16". Default: half of the images that are not for queries.
-    pub train: Option<Rows>,
+    pub train: Option<RowSelection>,
     /// Base images: a number or a range. Every patch of them is used. Default: all remaining images.
-    pub base: Option<Rows>,
+    pub base: Option<RowSelection>,
     /// Images whose patches are the queries: a number or a range. Default: a tenth of the images, at least one.
-    pub queries: Option<Rows>,
+    pub queries: Option<RowSelection>,
     /// Number of training patches, drawn at random from all training images. Default: every patch. Set it to shorten
     /// training.
     #[schemars(range(min = 1))]
@@ -361,7 +361,7 @@ impl ImageSplit {
             ));
         }
         let queries = match (&self.queries, images.queries) {
-            (None, None) => Some(Rows::Count((images.base / 10).max(1))),
+            (None, None) => Some(RowSelection::Count((images.base / 10).max(1))),
             (given, _) => given.clone(),
         };
         let (train, base) = (self.train.clone(), self.base.clone());

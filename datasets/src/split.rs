@@ -14,11 +14,11 @@ use std::ops::Range;
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
     /// Training rows: a number, or a range such as "0..20000". Default: half of the rows that are not queries.
-    pub train: Option<Rows>,
+    pub train: Option<RowSelection>,
     /// Base rows: a number or a range. Default: all remaining rows.
-    pub base: Option<Rows>,
+    pub base: Option<RowSelection>,
     /// Query rows: a number or a range. Default: a tenth of the rows, at most 1000.
-    pub queries: Option<Rows>,
+    pub queries: Option<RowSelection>,
     /// Seed of the shuffle that draws numbers of rows.
     pub seed: u64,
     /// Reorders the rows of `path` by `numpy.random.RandomState(numpy_seed).permutation(n)` before they are divided, as
@@ -29,7 +29,7 @@ pub struct Split {
 /// A number of rows, or a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "write a number of rows, or a range such as 0..20000")]
-pub enum Rows {
+pub enum RowSelection {
     /// This many rows, drawn by the shuffle.
     Count(usize),
     /// "start..end" without the end, in file order, or in the order that `numpy_seed` gives.
@@ -104,11 +104,11 @@ impl Split {
     }
 
     /// Rows of a file of a single part.
-    fn own(&self, rows: &Option<Rows>, n: usize, part: &str, unit: Unit) -> Result<Vec<usize>, String> {
+    fn own(&self, rows: &Option<RowSelection>, n: usize, part: &str, unit: Unit) -> Result<Vec<usize>, String> {
         match rows {
             None => Ok((0..n).collect()),
-            Some(Rows::Range(text)) => parse_range(text, n, unit).map(Range::collect),
-            Some(Rows::Count(count)) => draw(&mut self.shuffled((0..n).collect()), *count, part, n, unit),
+            Some(RowSelection::Range(text)) => parse_range(text, n, unit).map(Range::collect),
+            Some(RowSelection::Count(count)) => draw(&mut self.shuffled((0..n).collect()), *count, part, n, unit),
         }
     }
 
@@ -124,7 +124,7 @@ impl Split {
     pub(crate) fn parts_of(&self, files: Holdings, unit: Unit) -> Result<Parts, String> {
         let n = files.base;
         let shared = |rows, own: Option<usize>| match (rows, own) {
-            (&Some(Rows::Range(ref text)), None) => parse_range(text, n, unit).map(Some),
+            (&Some(RowSelection::Range(ref text)), None) => parse_range(text, n, unit).map(Some),
             _ => Ok(None),
         };
         let ranges =
@@ -141,8 +141,8 @@ impl Split {
         }
         let [train_range, base_range, query_range] = ranges;
         let mut free = self.shuffled((0..n).filter(|&i| !taken[i]).collect());
-        let count = |rows: &Option<Rows>, default: usize| match rows {
-            Some(Rows::Count(count)) => *count,
+        let count = |rows: &Option<RowSelection>, default: usize| match rows {
+            Some(RowSelection::Count(count)) => *count,
             _ => default,
         };
         let mut left = n - base_range.as_ref().map_or(0, Range::len);
@@ -198,12 +198,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn count(n: usize) -> Option<Rows> {
-        Some(Rows::Count(n))
+    fn count(n: usize) -> Option<RowSelection> {
+        Some(RowSelection::Count(n))
     }
 
-    fn range(text: &str) -> Option<Rows> {
-        Some(Rows::Range(text.to_owned()))
+    fn range(text: &str) -> Option<RowSelection> {
+        Some(RowSelection::Range(text.to_owned()))
     }
 
     fn one_file(n: usize) -> Holdings {

@@ -4,12 +4,12 @@ mod fit;
 mod limits;
 mod streams;
 
-pub use limits::{Limits, Work, measure};
+pub use limits::{DevicePeaks, WorkAmount, measure};
 
 use cpu::{Isa, Nearest, Score};
 use cuda::proofs::{distance, is_tie, stream_seed};
 use cuda::{
-    Buffer, Codes, Codewords, CudaError, Device, GroupCodebooks, Pass, Rows, SumTables, SymbolWidth, cell_sums,
+    Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, Pass, SumTables, SymbolWidth, cell_sums,
     fill_random, fill_random_bytes, pack_symbols, random_float, scan_tables,
 };
 use rayon::prelude::*;
@@ -20,7 +20,7 @@ pub struct Step {
     /// Its name, which torch_steps.py knows too.
     pub name: &'static str,
     /// Times it.
-    pub run: fn(&Setting<'_>) -> Result<Timing, Failure>,
+    pub run: fn(&StepContext<'_>) -> Result<Timing, Failure>,
 }
 
 /// All steps. To add one, add a line.
@@ -56,7 +56,7 @@ const PROCESSOR_ROWS: usize = 50_000;
 const PROCESSOR_THREADS: usize = 2;
 
 /// How to measure.
-pub struct Setting<'a> {
+pub struct StepContext<'a> {
     /// On this device,
     pub device: &'a Device,
     /// beside this processor,
@@ -85,7 +85,7 @@ pub struct Timing {
     /// Seconds by the device's clock, one per repeat.
     pub seconds: Vec<f64>,
     /// Work that cannot overlap, as a lower bound.
-    pub work: Vec<Work>,
+    pub work: Vec<WorkAmount>,
     /// Bytes of the input. Inputs smaller than the cache say little.
     pub input_bytes: f64,
     /// Further transfers between host and device: direction, bytes, seconds.
@@ -138,7 +138,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-impl Setting<'_> {
+impl StepContext<'_> {
     /// Number of rows at this scale.
     pub fn rows(&self, n: usize) -> usize {
         ((n as f64 * self.scale) as usize).clamp(100, 1 << 31)
@@ -210,7 +210,7 @@ fn middle(seconds: &[f64]) -> f64 {
 
 /// Checks the assignment of a few rows.
 fn look(
-    setting: &Setting<'_>,
+    setting: &StepContext<'_>,
     n: usize,
     codewords: &[f32],
     part: std::ops::Range<usize>,
@@ -231,13 +231,13 @@ fn look(
 }
 
 /// The nearest of `k` centroids for each row.
-fn assign(setting: &Setting<'_>, k: usize) -> Result<Timing, Failure> {
+fn assign(setting: &StepContext<'_>, k: usize) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(k));
     let rows = setting.random_rows(n)?;
     let codewords = setting.random_codewords(k * DIM);
     let book = Codewords::new(setting.device, &codewords, DIM, Pass::Auto)?;
     let mut nearest = setting.device.filled(n, 0xff)?;
-    let (seconds, left) = setting.repeat(|| book.assign(Rows::all(&rows, DIM), &mut nearest))?;
+    let (seconds, left) = setting.repeat(|| book.assign(DeviceRows::all(&rows, DIM), &mut nearest))?;
     look(setting, n, &codewords, 0..DIM, |i| one(&nearest, i))?;
     Ok(Timing {
         size: size(k),
@@ -246,7 +246,7 @@ fn assign(setting: &Setting<'_>, k: usize) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![Work::Halves(2.0 * (n * DIM) as f64 * k as f64)],
+        work: vec![WorkAmount::Halves(2.0 * (n * DIM) as f64 * k as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![
@@ -264,7 +264,7 @@ fn one(numbers: &Buffer<u32>, i: usize) -> Result<usize, CudaError> {
 }
 
 /// Product codes of 16 bytes: symbols of 16 groups, packed. As many rows as fit are on the device, and passed several times if needed.
-fn encode_in_groups(setting: &Setting<'_>) -> Result<Timing, Failure> {
+fn encode_in_groups(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     const GROUPS: usize = 16;
     const SIZE: usize = DIM / GROUPS;
     let (n, k) = (setting.rows(50_000_000), setting.codewords(256));
@@ -273,7 +273,7 @@ fn encode_in_groups(setting: &Setting<'_>) -> Result<Timing, Failure> {
     let resident = n.min(fitting.max(1));
     let at_once = resident.min(1 << 22);
     let rows = setting.random_rows(resident)?;
-    let all = Rows::all(&rows, DIM);
+    let all = DeviceRows::all(&rows, DIM);
     let codewords = setting.random_codewords(GROUPS * k * SIZE);
     let split: Vec<&[f32]> = codewords.chunks_exact(k * SIZE).collect();
     let books = GroupCodebooks::new(device, &split, SIZE)?;
@@ -315,7 +315,7 @@ fn encode_in_groups(setting: &Setting<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![Work::Floats(2.0 * (n * DIM) as f64 * k as f64)],
+        work: vec![WorkAmount::Floats(2.0 * (n * DIM) as f64 * k as f64)],
         input_bytes: 4.0 * (resident * DIM) as f64,
         transfers: vec![("upload", 4.0 * host.len() as f64, up), ("download", back.len() as f64, down)],
         notes: vec![],
@@ -323,7 +323,7 @@ fn encode_in_groups(setting: &Setting<'_>) -> Result<Timing, Failure> {
 }
 
 /// Residual codes of 8 bytes by a beam of 5. Codes come back to the host within the time.
-fn encode_by_beam(setting: &Setting<'_>) -> Result<Timing, Failure> {
+fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     const STAGES: usize = 8;
     const BEAM: usize = 5;
     let (n, k) = (setting.rows(1_000_000), setting.codewords(256));
@@ -335,7 +335,7 @@ fn encode_by_beam(setting: &Setting<'_>) -> Result<Timing, Failure> {
     }
     let tables = SumTables::new(setting.device, &books, STAGES, DIM, false)?;
     let mut codes = vec![u16::MAX; n * STAGES];
-    let (seconds, ()) = setting.repeat(|| tables.beam(Rows::all(&rows, DIM), BEAM, &mut codes))?;
+    let (seconds, ()) = setting.repeat(|| tables.beam(DeviceRows::all(&rows, DIM), BEAM, &mut codes))?;
     if let Some(place) = codes.iter().position(|&symbol| usize::from(symbol) >= k) {
         return Err(Failure::Wrong(format!("row {} has symbol {}", place / STAGES, codes[place])));
     }
@@ -348,7 +348,7 @@ fn encode_by_beam(setting: &Setting<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![Work::Floats(n as f64 * (2 * STAGES * k * DIM + sums) as f64)],
+        work: vec![WorkAmount::Floats(n as f64 * (2 * STAGES * k * DIM + sums) as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![],
@@ -356,14 +356,14 @@ fn encode_by_beam(setting: &Setting<'_>) -> Result<Timing, Failure> {
 }
 
 /// Sums of the rows of each cell, and their number, back on the host.
-fn sum_cells(setting: &Setting<'_>) -> Result<Timing, Failure> {
+fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let rows = setting.random_rows(n)?;
     // What cells rows belong to is of no account to the time, as long as they are all over.
     let cells: Vec<u32> =
         (0..n as u64).into_par_iter().map(|i| (cuda::random_bits(setting.seed, i) % k as u64) as u32).collect();
     let nearest = setting.device.upload(&cells)?;
-    let (seconds, sums) = setting.repeat(|| cell_sums(Rows::all(&rows, DIM), &nearest, k))?;
+    let (seconds, sums) = setting.repeat(|| cell_sums(DeviceRows::all(&rows, DIM), &nearest, k))?;
     let mut counts = vec![0u32; k];
     cells.iter().for_each(|&cell| counts[cell as usize] += 1);
     if sums.counts != counts {
@@ -385,7 +385,7 @@ fn sum_cells(setting: &Setting<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![Work::Bytes(4.0 * (n * DIM + n) as f64)],
+        work: vec![WorkAmount::Bytes(4.0 * (n * DIM + n) as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![],
@@ -394,10 +394,10 @@ fn sum_cells(setting: &Setting<'_>) -> Result<Timing, Failure> {
 
 /// A whole k-means iteration: prepare the centroids, assign, sum, and make new centroids on the host. The processor does the same with a
 /// part of the rows.
-fn iterate(setting: &Setting<'_>) -> Result<Timing, Failure> {
+fn iterate(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let rows = setting.random_rows(n)?;
-    let all = Rows::all(&rows, DIM);
+    let all = DeviceRows::all(&rows, DIM);
     let centroids = setting.random_codewords(k * DIM);
     let mut nearest = setting.device.filled(n, 0xff)?;
     let (seconds, sums) = setting.repeat(|| {
@@ -419,7 +419,10 @@ fn iterate(setting: &Setting<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![Work::Halves(2.0 * (n * DIM) as f64 * k as f64), Work::Bytes(4.0 * (n * DIM + n) as f64)],
+        work: vec![
+            WorkAmount::Halves(2.0 * (n * DIM) as f64 * k as f64),
+            WorkAmount::Bytes(4.0 * (n * DIM + n) as f64),
+        ],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![(Note::CpuSeconds, processor), (Note::CpuSpeedRatio, ratio)],
@@ -427,7 +430,7 @@ fn iterate(setting: &Setting<'_>) -> Result<Timing, Failure> {
 }
 
 /// The same iteration on the processor, over the first rows.
-fn processor_seconds(setting: &Setting<'_>, rows: &Buffer<f32>, centroids: &[f32]) -> Result<f64, Failure> {
+fn processor_seconds(setting: &StepContext<'_>, rows: &Buffer<f32>, centroids: &[f32]) -> Result<f64, Failure> {
     let n = PROCESSOR_ROWS.min(rows.len() / DIM);
     let k = centroids.len() / DIM;
     let mut values = vec![0f32; n * DIM];
@@ -464,7 +467,7 @@ fn moved(centroids: &[f32], sums: &[f64], counts: impl Iterator<Item = usize>) -
 
 /// The ten nearest of 100M codes of 16 bytes, by the tables of several queries. Copying the results back is part of the
 /// time.
-fn scan(setting: &Setting<'_>, queries: usize) -> Result<Timing, Failure> {
+fn scan(setting: &StepContext<'_>, queries: usize) -> Result<Timing, Failure> {
     const POSITIONS: usize = 16;
     let n = setting.rows(100_000_000);
     let mut bytes = setting.device.room(n * POSITIONS)?;
@@ -502,7 +505,7 @@ fn scan(setting: &Setting<'_>, queries: usize) -> Result<Timing, Failure> {
         dim: POSITIONS,
         k: queries,
         seconds,
-        work: vec![Work::Bytes((n * POSITIONS) as f64)],
+        work: vec![WorkAmount::Bytes((n * POSITIONS) as f64)],
         input_bytes: (n * POSITIONS) as f64,
         transfers: vec![],
         notes: vec![],

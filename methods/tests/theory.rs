@@ -1,7 +1,7 @@
 //! Distortions that theory or a published table fixes, reproduced on seeded samples. Tolerances are those of the
 //! sources and are never widened to pass.
 
-use methods::classical::lattice::Kind;
+use methods::classical::lattice::LatticeName;
 use methods::{Context, State, parse};
 use ndarray::Array2;
 use rand::seq::SliceRandom;
@@ -220,7 +220,7 @@ fn lattices_stand_where_high_resolution_theory_puts_them() {
     let mut rng = ChaCha8Rng::seed_from_u64(41);
     let scalar = 1.0 / 12.0;
     let mut moments = vec![(1usize, scalar, 4.347)];
-    for (kind, gap_db) in [(Kind::A2, 3.043), (Kind::D4, 2.107), (Kind::E8, 1.381)] {
+    for (kind, gap_db) in [(LatticeName::A2, 3.043), (LatticeName::D4, 2.107), (LatticeName::E8, 1.381)] {
         let k = kind.dim();
         let (mut sum, n) = (0.0, 200_000);
         let mut point = vec![0.0; k];

@@ -26,7 +26,7 @@ use crate::{Drawn, ReportError, file_name};
 use chart::Curve;
 use codewords::Use;
 use cost::Cost;
-use scaling::{Against, Work};
+use scaling::{Against, TimedTask};
 use training::Course;
 
 /// A figure about one dataset; none when nothing it needs was measured.
@@ -56,14 +56,14 @@ type Overview = fn(&[DatasetSummary]) -> Result<Option<Sketch>, ReportError>;
 
 /// Every figure about all datasets, in the order of the page.
 static OVERVIEWS: &[(&str, Overview)] = &[
-    ("training-vectors", |all| scaling::draw(all, Work::Training, Against::Vectors)),
-    ("encoding-vectors", |all| scaling::draw(all, Work::Encoding, Against::Vectors)),
-    ("search-vectors", |all| scaling::draw(all, Work::Search, Against::Vectors)),
-    ("training-codewords", |all| scaling::draw(all, Work::Training, Against::Codewords)),
-    ("encoding-codewords", |all| scaling::draw(all, Work::Encoding, Against::Codewords)),
-    ("training-threads", |all| scaling::draw(all, Work::Training, Against::Threads)),
-    ("encoding-threads", |all| scaling::draw(all, Work::Encoding, Against::Threads)),
-    ("search-threads", |all| scaling::draw(all, Work::Search, Against::Threads)),
+    ("training-vectors", |all| scaling::draw(all, TimedTask::Training, Against::Vectors)),
+    ("encoding-vectors", |all| scaling::draw(all, TimedTask::Encoding, Against::Vectors)),
+    ("search-vectors", |all| scaling::draw(all, TimedTask::Search, Against::Vectors)),
+    ("training-codewords", |all| scaling::draw(all, TimedTask::Training, Against::Codewords)),
+    ("encoding-codewords", |all| scaling::draw(all, TimedTask::Encoding, Against::Codewords)),
+    ("training-threads", |all| scaling::draw(all, TimedTask::Training, Against::Threads)),
+    ("encoding-threads", |all| scaling::draw(all, TimedTask::Encoding, Against::Threads)),
+    ("search-threads", |all| scaling::draw(all, TimedTask::Search, Against::Threads)),
 ];
 
 /// A figure before it has a name.

@@ -44,7 +44,7 @@ impl Default for Allowance {
 
 /// One codec on one dataset, here and there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct ParityCell {
     /// Dataset and codec.
     pub reference: Reference,
     /// Our normalized MSE, a mean over seeds.
@@ -57,7 +57,7 @@ pub struct Cell {
     pub seeds: usize,
 }
 
-impl Cell {
+impl ParityCell {
     fn ratio(&self) -> f64 {
         self.nmse / self.reference.nmse
     }
@@ -76,7 +76,7 @@ impl Cell {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parity {
     /// In the order of the reference.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<ParityCell>,
     /// What could not be set side by side.
     pub missing: Vec<String>,
 }
@@ -158,7 +158,7 @@ pub fn compare(runs: &[Results], references: &[Reference]) -> Result<Parity, Rep
                 if first.trial.bits_per_vector as f64 == 8.0 * reference.bytes =>
             {
                 let (bits, seeds) = (first.trial.bits_per_vector, mine.len());
-                parity.cells.push(Cell { reference: reference.clone(), nmse, recall, bits, seeds });
+                parity.cells.push(ParityCell { reference: reference.clone(), nmse, recall, bits, seeds });
             }
             (Some(_), Some(_), Some((first, _))) => parity.missing.push(format!(
                 "{name}: {} bits here, {} there",
@@ -222,7 +222,7 @@ mod tests {
         let text =
             "dataset,codec,bytes,mse,nmse,recall_1_at_1,recall_1_at_10,recall_10_at_10\nd,PQ8x8,8,2.0,0.2,.1,.2,0.5\n";
         let reference = read_references(text).expect("a table").remove(0);
-        let cell = |nmse, recall| Cell { reference: reference.clone(), nmse, recall, bits: 64, seeds: 1 };
+        let cell = |nmse, recall| ParityCell { reference: reference.clone(), nmse, recall, bits: 64, seeds: 1 };
         let allowance = Allowance::default();
         assert!(cell(0.2009, 0.4901).holds(allowance));
         assert!(!cell(0.2012, 0.6).holds(allowance), "distortion");

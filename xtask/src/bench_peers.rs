@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use table::{Heading, Setting};
+use table::{Heading, RunDescription};
 
 /// Set by Ctrl-C.
 static INTERRUPT: AtomicBool = AtomicBool::new(false);
@@ -143,7 +143,7 @@ fn compare(
     say_aside!("measuring the peaks of this machine");
     let (limits, processor_share) = limits::measure(isa, quick);
     let machine = machine::describe(&crate::source_tree(), isa);
-    let setting = Setting {
+    let setting = RunDescription {
         machine: machine.clone(),
         threads,
         peer: format!("FAISS {} ({})", greeting.version, greeting.options),
@@ -242,7 +242,7 @@ fn progress(outcome: &Outcome) -> String {
 /// What has been measured so far, and where it is kept.
 struct Results<'a> {
     folder: &'a RunFolder,
-    setting: &'a Setting,
+    setting: &'a RunDescription,
     headings: Vec<Heading>,
     outcomes: Vec<Outcome>,
     records: Vec<TrialRecord>,

@@ -19,7 +19,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use table::{Findings, Setting};
+use table::{Findings, RunDescription};
 use torch::Torch;
 
 /// What times PyTorch, to be run where that is installed; left in the folder of the results.
@@ -107,7 +107,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let machine =
         record::Machine { gpu: Some(facts.name.clone()), ..machine::describe(&crate::source_tree(), here.devices.isa) };
     let compiler = compiler(facts.capability, &here.devices.toolkit);
-    let setting = Setting { machine, facts, compiler, seed, scale: arguments.scale, torch };
+    let setting = RunDescription { machine, facts, compiler, seed, scale: arguments.scale, torch };
     say!("{}", table::heading(&setting).trim_end());
     let mut results = Results { folder: &folder, setting: &setting, findings: Findings::default() };
     results.save()?;
@@ -179,7 +179,7 @@ fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results
 
 /// Times every step that is wanted.
 fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
-    let setting = steps::Setting {
+    let setting = steps::RunDescription {
         device,
         isa,
         seed: results.setting.seed,
@@ -210,7 +210,7 @@ fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<
 /// What has been found so far, and where it is kept.
 struct Results<'a> {
     folder: &'a RunFolder,
-    setting: &'a Setting,
+    setting: &'a RunDescription,
     findings: Findings,
 }
 

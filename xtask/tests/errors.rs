@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{npy, words, write, xtask};
+use common::{npy, output_text, write, xtask};
 use std::path::Path;
 
 const HEAD: &str = "name: t
@@ -18,7 +18,7 @@ measure: { distortion: {} }
 fn refused(folder: &Path, yaml: &str, arguments: &[&str]) -> String {
     write(folder, "e.yaml", yaml);
     let output = xtask(folder).args(["experiments", "e.yaml"]).args(arguments).output().expect("starts");
-    let text = words(&output, folder);
+    let text = output_text(&output, folder);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(!folder.join("runs/t").exists(), "nothing is left behind: {text}");
     text
@@ -173,7 +173,7 @@ fn files_that_ask_for_too_much() {
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", command]).arg(program).current_dir(folder.path()).env("NO_COLOR", "1");
         let output = shell.output().expect("starts");
-        let text = words(&output, folder.path());
+        let text = output_text(&output, folder.path());
         assert_eq!(output.status.code(), Some(2), "{name}: {}", text.chars().take(3000).collect::<String>());
         assert!(text.contains(expected) && text.len() < 6000, "{name}: {text}");
     }
@@ -216,7 +216,7 @@ fn what_is_not_a_regular_file() {
         &["compare", "t", "t", "--tolerances", "pipe"],
     ] {
         let output = xtask(path).args(arguments).output().expect("starts");
-        let text = words(&output, path);
+        let text = output_text(&output, path);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         assert!(text.contains("it is not a regular file but"), "{arguments:?}: {text}");
     }
@@ -236,7 +236,7 @@ fn a_gpu_that_is_not_there() {
         let mut command = xtask(folder.path());
         let output = command.args(["experiments", "e.yaml"]).args(arguments).env("CUDA_VISIBLE_DEVICES", "").output();
         let output = output.expect("starts");
-        let text = words(&output, folder.path());
+        let text = output_text(&output, folder.path());
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains("there is no") && text.contains("use `device: cpu`") && text.contains(place), "{text}");
         assert!(!folder.path().join("runs/t").exists(), "nothing is left behind: {text}");
@@ -267,7 +267,7 @@ fn mistakes_on_the_command_line() {
     ] {
         let output = xtask(folder.path()).args(arguments).output().expect("starts");
         assert_eq!(output.status.code(), Some(2), "{name}");
-        golden += &format!("=== {name}\n{}", words(&output, folder.path()));
+        golden += &format!("=== {name}\n{}", output_text(&output, folder.path()));
     }
     insta::assert_snapshot!("mistakes_on_the_command_line", golden);
     assert_eq!(std::fs::read_dir(folder.path().join("thesis")).expect("a folder").count(), 1, "nothing was added");
@@ -294,7 +294,7 @@ fn dry_run_and_listings() {
     ] {
         let output = xtask(folder.path()).args(arguments).output().expect("starts");
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-        golden += &format!("=== {}\n{}", arguments.join(" "), words(&output, folder.path()));
+        golden += &format!("=== {}\n{}", arguments.join(" "), output_text(&output, folder.path()));
     }
     assert!(!folder.path().join("runs").exists(), "nothing is written");
     insta::assert_snapshot!("dry_run_and_listings", golden);

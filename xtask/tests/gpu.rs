@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{words, write, xtask};
+use common::{output_text, write, xtask};
 use std::path::Path;
 
 /// Where the device is compiled, for all tests.
@@ -13,7 +13,7 @@ fn without_a_device_it_says_so_with_exit_code_2() {
     let folder = tempfile::tempdir().expect("a folder");
     // Where there is one it is hidden.
     let output = xtask(folder.path()).arg("gpu-check").env("CUDA_VISIBLE_DEVICES", "").output().expect("starts");
-    let said = words(&output, folder.path());
+    let said = output_text(&output, folder.path());
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.starts_with("error: ") && !said.contains("device: cpu"), "{said}");
     assert!(!folder.path().join("runs").exists(), "nothing is left behind");
@@ -30,7 +30,7 @@ fn a_wrong_request_is_refused_with_exit_code_2() {
         (["--torch", "torch.csv"], "torch.csv: line 1 is not `step,n,dim,k,device,repeat,seconds`"),
     ] {
         let output = xtask(folder.path()).arg("gpu-check").args(arguments).output().expect("starts");
-        let said = words(&output, folder.path());
+        let said = output_text(&output, folder.path());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(reason), "{arguments:?}: {said}");
     }
@@ -44,7 +44,7 @@ fn everything_is_proven_and_timed_on_an_emulated_device() {
     let mut command = xtask(folder.path());
     command.args(["gpu-check", "--scale", "0.00001", "--repeats", "2", "--seed", "7", "--torch", "torch.csv"]);
     let output = command.args(["--out", "out", "--emulated", EMULATOR]).output().expect("starts");
-    let said = words(&output, folder.path());
+    let said = output_text(&output, folder.path());
     if said.contains("there is no C++ compiler") {
         eprintln!("skipped: {said}");
         return;
@@ -79,5 +79,5 @@ fn again(folder: &Path, out: &str) -> (Option<i32>, String) {
     let mut command = xtask(folder);
     command.args(["gpu-check", "--only", "scan-of-bits", "--out", out, "--emulated", EMULATOR]);
     let output = command.output().expect("starts");
-    (output.status.code(), words(&output, folder))
+    (output.status.code(), output_text(&output, folder))
 }

@@ -5,14 +5,14 @@
 
 mod common;
 
-use common::{words, write_rows, xtask};
+use common::{output_text, write_rows, xtask};
 use datasets::format;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::path::Path;
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = xtask(folder).args(arguments).output().expect("starts");
-    (output.status.code(), words(&output, folder))
+    (output.status.code(), output_text(&output, folder))
 }
 
 #[test]

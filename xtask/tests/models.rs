@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{words, write, xtask};
+use common::{output_text, write, xtask};
 use std::path::Path;
 
 /// Rows of eight components as `.fvecs`: a slow wave per row, so that they have something in common.
@@ -14,7 +14,7 @@ fn vectors(n: usize) -> Vec<u8> {
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = xtask(folder).args(arguments).output().expect("starts");
-    (output.status.code(), words(&output, folder))
+    (output.status.code(), output_text(&output, folder))
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{words, write, xtask};
+use common::{output_text, write, xtask};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ fn quick(folder: &Path, answers: &str, more: &[&str]) -> (Option<i32>, String) {
     let mut command = xtask(folder);
     command.args(["bench-peers", "--quick", "--only", "sq8-encode", "--threads", "1", "--python"]).arg(python);
     let output = command.args(more).output().expect("starts");
-    (output.status.code(), words(&output, folder))
+    (output.status.code(), output_text(&output, folder))
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn what_is_missing_is_said_with_exit_code_2() {
     ] {
         let output = xtask(folder.path()).args(["bench-peers", "--quick"]).args(arguments).output().expect("starts");
         assert_eq!(output.status.code(), Some(2), "{name}");
-        golden += &format!("=== {name}\n{}", words(&output, folder.path()));
+        golden += &format!("=== {name}\n{}", output_text(&output, folder.path()));
     }
     assert!(!folder.path().join("runs").exists(), "nothing is written");
     insta::assert_snapshot!("what_is_missing_is_said_with_exit_code_2", golden);
@@ -90,7 +90,7 @@ fn a_peer_that_answers_is_compared_with_and_everything_is_written() {
     assert!(!run.join("peer").exists(), "the peer's folder is gone");
     // It is a run as any other, and the next one takes its place.
     let report = xtask(folder.path()).args(["report", "runs/bench-peers"]).output().expect("starts");
-    assert_eq!(report.status.code(), Some(0), "{}", words(&report, folder.path()));
+    assert_eq!(report.status.code(), Some(0), "{}", output_text(&report, folder.path()));
     assert_eq!(quick(folder.path(), "", &[]).0, Some(0));
 }
 

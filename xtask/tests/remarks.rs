@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{npy, words, write, xtask};
+use common::{npy, output_text, write, xtask};
 use std::path::Path;
 
 /// Runs an experiment and returns what was said, with the page.
@@ -12,7 +12,7 @@ fn run(folder: &Path, datasets: &str, arguments: &[&str]) -> (Option<i32>, Strin
     let output = xtask(folder).args(["experiments", "e.yaml"]).args(arguments).output().expect("starts");
     let page = std::fs::read_to_string(folder.join("runs/t/report/report.md")).unwrap_or_default();
     let html = std::fs::read_to_string(folder.join("runs/t/report/index.html")).unwrap_or_default();
-    (output.status.code(), words(&output, folder), page + &html)
+    (output.status.code(), output_text(&output, folder), page + &html)
 }
 
 #[test]
@@ -66,6 +66,6 @@ fn completions_are_for_cargo_xtask() {
         eprintln!("skipped: there is no bash");
         return;
     };
-    let text = words(&output, folder.path());
+    let text = output_text(&output, folder.path());
     assert!(text.starts_with("experiments\n") && text.contains("_cargo_xtask cargo"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{words, write, xtask};
+use common::{output_text, write, xtask};
 use record::{RunFolder, Status, TrialRecord};
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ measure: { distortion: {}, utilization: {}, recall: { k: [1, 5], rerank: [0, 2] 
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = xtask(folder).args(["experiments", "e.yaml"]).args(arguments).output().expect("starts");
-    (output.status.code(), words(&output, folder))
+    (output.status.code(), output_text(&output, folder))
 }
 
 fn records(folder: &Path) -> Vec<TrialRecord> {
@@ -309,7 +309,7 @@ fn a_report_of_two_runs_shows_both() {
         .args(["report", "runs/a", "runs/b", "--out", "both", "--format", "markdown"])
         .output()
         .expect("starts");
-    assert!(output.status.success(), "{}", words(&output, folder.path()));
+    assert!(output.status.success(), "{}", output_text(&output, folder.path()));
     let text = std::fs::read_to_string(folder.path().join("both/report.md")).expect("a report");
     assert!(
         text.contains("# a + b") && text.contains("| scalar \\[a] |") && text.contains("| scalar \\[b] |"),
@@ -330,7 +330,7 @@ fn a_report_never_touches_the_files_of_others() {
             command.args(["--format", format]);
         }
         let output = command.output().expect("starts");
-        (output.status.code(), words(&output, folder.path()))
+        (output.status.code(), output_text(&output, folder.path()))
     };
     let thesis = folder.path().join("thesis");
     let theirs = ["figures/chapter-1.svg", "tables/results.tex", "pictures/me.png", "index.html"];
@@ -358,7 +358,7 @@ fn a_report_never_touches_the_files_of_others() {
         std::fs::remove_dir_all(folder.path().join("runs/t/report")).expect("removes");
         std::os::unix::fs::symlink(&thesis, folder.path().join("runs/t/report")).expect("links");
         let output = xtask(folder.path()).args(["report", "runs/t"]).output().expect("starts");
-        assert_eq!(output.status.code(), Some(2), "{}", words(&output, folder.path()));
+        assert_eq!(output.status.code(), Some(2), "{}", output_text(&output, folder.path()));
         assert!(untouched());
     }
 }
@@ -370,7 +370,7 @@ fn compare_is_a_gate() {
     assert_eq!(run(folder.path(), &["--filter", "pq", "--out", "base"]).0, Some(0));
     let compare = |arguments: &[&str]| {
         let output = xtask(folder.path()).arg("compare").args(arguments).output().expect("starts");
-        (output.status.code(), words(&output, folder.path()))
+        (output.status.code(), output_text(&output, folder.path()))
     };
     let (code, text) = compare(&["base", "base", "--markdown", "verdict.md"]);
     assert_eq!(code, Some(0), "{text}");
@@ -486,7 +486,7 @@ fn pictures_are_kept_of_the_first_seed_and_shown() {
     // A run without pictures has a page all the same.
     std::fs::remove_dir_all(root.join("pictures")).expect("removes");
     let output = xtask(folder.path()).args(["report", "runs/t"]).output().expect("starts");
-    assert!(output.status.success(), "{}", words(&output, folder.path()));
+    assert!(output.status.success(), "{}", output_text(&output, folder.path()));
     assert!(!page("index.html").contains("data:image/png") && !root.join("report/pictures").exists());
 }
 
@@ -511,7 +511,7 @@ measure: { distortion: {} }
     let mut command = std::process::Command::new("sh");
     command.args(["-c", script, "sh"]).arg(&gone).arg(executable);
     let output = command.arg(folder.path().join("e.yaml")).arg(folder.path().join("out")).output().expect("starts");
-    let text = words(&output, folder.path());
+    let text = output_text(&output, folder.path());
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("t: 1 trial succeeded, 0 failed") || text.contains("1 trials succeeded, 0 failed"), "{text}");
 }

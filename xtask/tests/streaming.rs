@@ -2,7 +2,7 @@
 //! file under the name of the result.
 mod common;
 
-use common::{npy, words, write_rows, xtask};
+use common::{npy, output_text, write_rows, xtask};
 use datasets::format;
 use methods::Context;
 use ndarray::Array2;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = xtask(folder).args(arguments).output().expect("starts");
-    (output.status.code(), words(&output, folder))
+    (output.status.code(), output_text(&output, folder))
 }
 
 fn names(folder: &Path) -> Vec<String> {

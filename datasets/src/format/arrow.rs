@@ -3,8 +3,8 @@
 use super::columns::{Column, choose};
 use super::contain::{contained, plausible};
 use super::lists::absent;
-use super::number::Kind;
-use super::{Format, OpenFile, Rows, nesting, read_exact};
+use super::number::NumberType;
+use super::{Format, OpenFile, RowReader, nesting, read_exact};
 use npyz::half::f16;
 use polars_arrow::array::{Array, FixedSizeListArray, ListArray, PrimitiveArray};
 use polars_arrow::datatypes::{ArrowDataType, Field};
@@ -85,19 +85,19 @@ fn list(kind: &ArrowDataType) -> Option<(&Field, Option<usize>)> {
     }
 }
 
-fn number(kind: &ArrowDataType) -> Option<Kind> {
+fn number(kind: &ArrowDataType) -> Option<NumberType> {
     Some(match kind.to_storage() {
-        ArrowDataType::Float16 => Kind::F16,
-        ArrowDataType::Float32 => Kind::F32,
-        ArrowDataType::Float64 => Kind::F64,
-        ArrowDataType::Int8 => Kind::I8,
-        ArrowDataType::UInt8 => Kind::U8,
-        ArrowDataType::Int16 => Kind::I16,
-        ArrowDataType::UInt16 => Kind::U16,
-        ArrowDataType::Int32 => Kind::I32,
-        ArrowDataType::UInt32 => Kind::U32,
-        ArrowDataType::Int64 => Kind::I64,
-        ArrowDataType::UInt64 => Kind::U64,
+        ArrowDataType::Float16 => NumberType::F16,
+        ArrowDataType::Float32 => NumberType::F32,
+        ArrowDataType::Float64 => NumberType::F64,
+        ArrowDataType::Int8 => NumberType::I8,
+        ArrowDataType::UInt8 => NumberType::U8,
+        ArrowDataType::Int16 => NumberType::I16,
+        ArrowDataType::UInt16 => NumberType::U16,
+        ArrowDataType::Int32 => NumberType::I32,
+        ArrowDataType::UInt32 => NumberType::U32,
+        ArrowDataType::Int64 => NumberType::I64,
+        ArrowDataType::UInt64 => NumberType::U64,
         _ => return None,
     })
 }
@@ -139,7 +139,7 @@ fn nodes(kind: &ArrowDataType) -> usize {
 struct Header {
     metadata: FileMetadata,
     column: usize,
-    number: Kind,
+    number: NumberType,
     /// Rows of each batch.
     batches: Vec<usize>,
     rows: usize,
@@ -188,7 +188,7 @@ fn header(file: &mut OpenFile) -> Result<Header, String> {
     let bytes = super::number::Number::little_endian(number).bytes();
     plausible([values, 1], bytes, file.length, true)?;
     plausible([rows, 1], 1, file.length, true)?;
-    if number == Kind::F16 {
+    if number == NumberType::F16 {
         read_as_bits(&mut metadata, column, &field)?;
     }
     Ok(Header { metadata, column, number, batches, rows, values, largest })
@@ -219,7 +219,7 @@ struct Batch {
 /// Reads the batches in order.
 struct Batches {
     reader: FileReader<BufReader<File>>,
-    number: Kind,
+    number: NumberType,
     shape: (usize, usize),
     /// Rows of each batch.
     batches: Vec<usize>,
@@ -309,7 +309,7 @@ impl Batches {
 }
 
 /// Appends numbers of an array; None if it is of another type than the schema says.
-fn append(array: &dyn Array, kind: Kind, range: Range<usize>, out: &mut Vec<f32>) -> Option<()> {
+fn append(array: &dyn Array, kind: NumberType, range: Range<usize>, out: &mut Vec<f32>) -> Option<()> {
     macro_rules! walk {
         ($type:ty, $convert:expr) => {{
             let numbers = array.as_any().downcast_ref::<PrimitiveArray<$type>>()?.values().get(range)?;
@@ -317,22 +317,22 @@ fn append(array: &dyn Array, kind: Kind, range: Range<usize>, out: &mut Vec<f32>
         }};
     }
     match kind {
-        Kind::F16 => walk!(u16, |&bits| f16::from_bits(bits).to_f32()),
-        Kind::F32 => walk!(f32, |&v| v),
-        Kind::F64 => walk!(f64, |&v| v as f32),
-        Kind::I8 => walk!(i8, |&v| f32::from(v)),
-        Kind::U8 => walk!(u8, |&v| f32::from(v)),
-        Kind::I16 => walk!(i16, |&v| f32::from(v)),
-        Kind::U16 => walk!(u16, |&v| f32::from(v)),
-        Kind::I32 => walk!(i32, |&v| v as f32),
-        Kind::U32 => walk!(u32, |&v| v as f32),
-        Kind::I64 => walk!(i64, |&v| v as f32),
-        Kind::U64 => walk!(u64, |&v| v as f32),
+        NumberType::F16 => walk!(u16, |&bits| f16::from_bits(bits).to_f32()),
+        NumberType::F32 => walk!(f32, |&v| v),
+        NumberType::F64 => walk!(f64, |&v| v as f32),
+        NumberType::I8 => walk!(i8, |&v| f32::from(v)),
+        NumberType::U8 => walk!(u8, |&v| f32::from(v)),
+        NumberType::I16 => walk!(i16, |&v| f32::from(v)),
+        NumberType::U16 => walk!(u16, |&v| f32::from(v)),
+        NumberType::I32 => walk!(i32, |&v| v as f32),
+        NumberType::U32 => walk!(u32, |&v| v as f32),
+        NumberType::I64 => walk!(i64, |&v| v as f32),
+        NumberType::U64 => walk!(u64, |&v| v as f32),
     }
     Some(())
 }
 
-impl Rows for Batches {
+impl RowReader for Batches {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }
@@ -400,11 +400,11 @@ impl Format for Arrow {
         })
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         self.shape(&mut file)?;
         contained(|| {
             let header = header(&mut file)?;
-            Ok(Box::new(Batches::new(file, header)) as Box<dyn Rows>)
+            Ok(Box::new(Batches::new(file, header)) as Box<dyn RowReader>)
         })
     }
 }

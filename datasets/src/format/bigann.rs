@@ -1,8 +1,8 @@
 //! The `.fbin` family of big-ann-benchmarks: rows and columns (u32, little-endian), then all values, row by row. cuVS writes
 //! the two numbers as u64; which of the two headers a file has, its length tells.
 
-use super::number::{Kind, Number, Packed};
-use super::{Format, Layout, OpenFile, Rows, Written, read_exact};
+use super::number::{Number, NumberType, Packed};
+use super::{Format, Layout, OpenFile, RowReader, Written, read_exact};
 
 pub struct Bin {
     name: &'static str,
@@ -10,14 +10,14 @@ pub struct Bin {
     number: Number,
 }
 
-const fn bin(name: &'static str, extensions: &'static [&'static str], kind: Kind) -> Bin {
+const fn bin(name: &'static str, extensions: &'static [&'static str], kind: NumberType) -> Bin {
     Bin { name, extensions, number: Number::little_endian(kind) }
 }
 
-pub const FBIN: Bin = bin("fbin", &["fbin"], Kind::F32);
-pub const U8BIN: Bin = bin("u8bin", &["u8bin"], Kind::U8);
-pub const I8BIN: Bin = bin("i8bin", &["i8bin"], Kind::I8);
-pub const IBIN: Bin = bin("ibin", &["ibin"], Kind::I32);
+pub const FBIN: Bin = bin("fbin", &["fbin"], NumberType::F32);
+pub const U8BIN: Bin = bin("u8bin", &["u8bin"], NumberType::U8);
+pub const I8BIN: Bin = bin("i8bin", &["i8bin"], NumberType::I8);
+pub const IBIN: Bin = bin("ibin", &["ibin"], NumberType::I32);
 
 /// Bytes of the header of two u32, and of that of two u64.
 const HEADER_BYTES: u64 = 8;
@@ -65,7 +65,7 @@ impl Format for Bin {
         })
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let shape = self.shape(&mut file)?;
         Ok(Box::new(Packed { file, number: self.number, shape, buffer: Vec::new() }))
     }

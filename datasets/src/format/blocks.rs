@@ -1,6 +1,6 @@
 //! Reads the rows of a file block by block, so that a file may be larger than the memory.
 
-use super::{Rows, malformed, open};
+use super::{RowReader, malformed, open};
 use crate::DatasetError;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub struct Blocks {
     path: PathBuf,
     format: &'static str,
-    rows: Box<dyn Rows>,
+    rows: Box<dyn RowReader>,
     /// Rows read so far.
     taken: usize,
 }

@@ -8,7 +8,7 @@
 
 use super::columns::{Column, choose};
 use super::text::{Records, count, list, number, shown, start};
-use super::{Format, OpenFile, Rows, number::BUFFER_BYTES};
+use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, Seek};
@@ -192,7 +192,7 @@ impl Lines {
     }
 }
 
-impl Rows for Lines {
+impl RowReader for Lines {
     fn shape(&self) -> (usize, usize) {
         (self.rows, self.layout.dim)
     }
@@ -231,7 +231,7 @@ impl Format for Csv {
         Ok((records - usize::from(layout.named), layout.dim))
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let layout = self.layout(&mut file)?;
         let (records, longest) = count(&mut file, QUOTES)?;
         let rows = records - usize::from(layout.named);

@@ -2,7 +2,7 @@
 //! two dimensions is read, contiguous or chunked, compressed or not.
 
 use super::contain::{contained, plausible};
-use super::{Companions, Format, OpenFile, Rows};
+use super::{Companions, Format, OpenFile, RowReader};
 use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, StorageLayout};
 
 pub struct Hdf5;
@@ -21,13 +21,13 @@ const MOST_LISTED: usize = 12;
 /// Number of values decoded at a time; more if a row of chunks is larger.
 const VALUES_PER_BLOCK: usize = 1 << 18;
 
-fn words(error: Hdf5Error) -> String {
+fn error_text(error: Hdf5Error) -> String {
     error.to_string()
 }
 
 fn open(file: &OpenFile) -> Result<H5File, String> {
     // Locks are for concurrent writers. On read-only and network folders they fail for no benefit.
-    H5File::options().locking(FileLocking::Disabled).open(&file.place.file).map_err(words)
+    H5File::options().locking(FileLocking::Disabled).open(&file.place.file).map_err(error_text)
 }
 
 /// Opens a dataset. Only names that lie in the file itself are opened: a link could lead to any file of the machine.
@@ -36,7 +36,7 @@ fn dataset(file: &H5File, name: &str) -> Result<H5Dataset, String> {
     if !file.dataset_names().iter().any(|known| known == name) {
         return Err(format!("it has no dataset `{name}`"));
     }
-    file.dataset(name).map_err(words)
+    file.dataset(name).map_err(error_text)
 }
 
 fn rows_and_columns(dataset: &H5Dataset) -> Option<[usize; 2]> {
@@ -73,7 +73,7 @@ enum Values {
 }
 
 fn values(dataset: &H5Dataset) -> Result<Values, String> {
-    match dataset.datatype().map_err(words)? {
+    match dataset.datatype().map_err(error_text)? {
         DatatypeMessage::FloatingPoint { size: 2, .. } => Ok(Values::Half),
         DatatypeMessage::FloatingPoint { size: 4, .. } => Ok(Values::Single),
         DatatypeMessage::FloatingPoint { size: 8, .. } => Ok(Values::Double),
@@ -98,11 +98,11 @@ fn header(file: &OpenFile) -> Result<Header, String> {
     let dataset = dataset(&open(file)?, name)?;
     let [rows, columns] = rows_and_columns(&dataset).ok_or("it changed while it was read")?;
     let values = values(&dataset)?;
-    let layout = dataset.storage_layout().map_err(words)?;
-    if layout == StorageLayout::Virtual || !dataset.external_files().map_err(words)?.is_empty() {
+    let layout = dataset.storage_layout().map_err(error_text)?;
+    if layout == StorageLayout::Virtual || !dataset.external_files().map_err(error_text)?.is_empty() {
         return Err(format!("the values of `{name}` lie in another file; copy them into one"));
     }
-    let compressed = !dataset.filters().map_err(words)?.is_empty();
+    let compressed = !dataset.filters().map_err(error_text)?.is_empty();
     plausible([rows, columns], dataset.element_size(), file.length, compressed)?;
     let mut chunk_rows = 1;
     if let Some(chunk) = dataset.chunk_dims() {
@@ -122,18 +122,18 @@ impl Header {
         let before = out.len();
         match self.values {
             Values::Half | Values::Single => {
-                out.extend(self.dataset.read_numeric_slice_as::<f32>(&starts, &counts).map_err(words)?);
+                out.extend(self.dataset.read_numeric_slice_as::<f32>(&starts, &counts).map_err(error_text)?);
             }
             Values::Double => {
-                let values = self.dataset.read_numeric_slice_as::<f64>(&starts, &counts).map_err(words)?;
+                let values = self.dataset.read_numeric_slice_as::<f64>(&starts, &counts).map_err(error_text)?;
                 out.extend(values.into_iter().map(|v| v as f32));
             }
             Values::Signed => {
-                let values = self.dataset.read_numeric_slice_as::<i64>(&starts, &counts).map_err(words)?;
+                let values = self.dataset.read_numeric_slice_as::<i64>(&starts, &counts).map_err(error_text)?;
                 out.extend(values.into_iter().map(|v| v as f32));
             }
             Values::Unsigned => {
-                let values = self.dataset.read_numeric_slice_as::<u64>(&starts, &counts).map_err(words)?;
+                let values = self.dataset.read_numeric_slice_as::<u64>(&starts, &counts).map_err(error_text)?;
                 out.extend(values.into_iter().map(|v| v as f32));
             }
         }
@@ -193,7 +193,7 @@ impl Format for Hdf5 {
         contained(|| header(file).map(|header| (header.rows, header.columns)))
     }
 
-    fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let header = contained(|| header(&file))?;
         Ok(Box::new(Blocks { header, next: 0, decoded: Vec::new(), taken: 0 }))
     }
@@ -210,7 +210,7 @@ struct Blocks {
     taken: usize,
 }
 
-impl Rows for Blocks {
+impl RowReader for Blocks {
     fn shape(&self) -> (usize, usize) {
         (self.header.rows, self.header.columns)
     }

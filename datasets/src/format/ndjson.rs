@@ -2,7 +2,7 @@
 
 use super::columns::{Column, choose};
 use super::text::{Records, count, list, start};
-use super::{Format, OpenFile, Rows, number::BUFFER_BYTES};
+use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -139,7 +139,7 @@ impl Lines {
     }
 }
 
-impl Rows for Lines {
+impl RowReader for Lines {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }
@@ -172,7 +172,7 @@ impl Format for Ndjson {
         Ok((rows, dim))
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let (key, dim) = first(&mut file)?;
         let (rows, longest) = count(&mut file, QUOTES)?;
         file.reader.rewind().map_err(|e| e.to_string())?;

@@ -1,7 +1,7 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
-use super::number::{Kind, Number, Packed};
-use super::{Format, Layout, OpenFile, Rows, Written};
+use super::number::{Number, NumberType, Packed};
+use super::{Format, Layout, OpenFile, RowReader, Written};
 use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar};
 use std::io::{Read, Seek, SeekFrom};
 
@@ -62,7 +62,7 @@ impl Format for Npy {
         shape_of(&header(file)?)
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let header = header(&mut file)?;
         let shape = shape_of(&header)?;
         let number = number(&header).ok_or_else(|| {
@@ -94,17 +94,17 @@ impl Format for Npy {
 fn number(header: &NpyHeader) -> Option<Number> {
     let DType::Plain(ty) = header.dtype() else { return None };
     let kind = match (ty.type_char(), ty.size_field()) {
-        (TypeChar::Float, 2) => Kind::F16,
-        (TypeChar::Float, 4) => Kind::F32,
-        (TypeChar::Float, 8) => Kind::F64,
-        (TypeChar::Uint, 1) => Kind::U8,
-        (TypeChar::Int, 1) => Kind::I8,
-        (TypeChar::Uint, 2) => Kind::U16,
-        (TypeChar::Int, 2) => Kind::I16,
-        (TypeChar::Uint, 4) => Kind::U32,
-        (TypeChar::Int, 4) => Kind::I32,
-        (TypeChar::Uint, 8) => Kind::U64,
-        (TypeChar::Int, 8) => Kind::I64,
+        (TypeChar::Float, 2) => NumberType::F16,
+        (TypeChar::Float, 4) => NumberType::F32,
+        (TypeChar::Float, 8) => NumberType::F64,
+        (TypeChar::Uint, 1) => NumberType::U8,
+        (TypeChar::Int, 1) => NumberType::I8,
+        (TypeChar::Uint, 2) => NumberType::U16,
+        (TypeChar::Int, 2) => NumberType::I16,
+        (TypeChar::Uint, 4) => NumberType::U32,
+        (TypeChar::Int, 4) => NumberType::I32,
+        (TypeChar::Uint, 8) => NumberType::U64,
+        (TypeChar::Int, 8) => NumberType::I64,
         _ => return None,
     };
     Some(Number { kind, big_endian: ty.endianness() == Endianness::Big })
@@ -125,7 +125,7 @@ struct Columns {
 /// cache.
 const ROWS_PER_PIECE: usize = 4096;
 
-impl Rows for Columns {
+impl RowReader for Columns {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }

@@ -1,11 +1,11 @@
 //! Numbers in files as f32: every type that formats store, in both byte orders, in rows without gaps.
 
-use super::{OpenFile, Rows, read_exact};
+use super::{OpenFile, RowReader, read_exact};
 use npyz::half::f16;
 
 /// Kinds of number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum NumberType {
     F16,
     F32,
     F64,
@@ -22,22 +22,22 @@ pub enum Kind {
 /// A kind of number in one of the byte orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    pub kind: Kind,
+    pub kind: NumberType,
     pub big_endian: bool,
 }
 
 impl Number {
-    pub const fn little_endian(kind: Kind) -> Number {
+    pub const fn little_endian(kind: NumberType) -> Number {
         Number { kind, big_endian: false }
     }
 
     /// Bytes of one.
     pub const fn bytes(self) -> usize {
         match self.kind {
-            Kind::I8 | Kind::U8 => 1,
-            Kind::F16 | Kind::I16 | Kind::U16 => 2,
-            Kind::F32 | Kind::I32 | Kind::U32 => 4,
-            Kind::F64 | Kind::I64 | Kind::U64 => 8,
+            NumberType::I8 | NumberType::U8 => 1,
+            NumberType::F16 | NumberType::I16 | NumberType::U16 => 2,
+            NumberType::F32 | NumberType::I32 | NumberType::U32 => 4,
+            NumberType::F64 | NumberType::I64 | NumberType::U64 => 8,
         }
     }
 
@@ -54,17 +54,17 @@ impl Number {
             }};
         }
         match self.kind {
-            Kind::F16 => walk!(f16, f16::to_f32),
-            Kind::F32 => walk!(f32, |v: f32| v),
-            Kind::F64 => walk!(f64, |v: f64| v as f32),
-            Kind::I8 => walk!(i8, f32::from),
-            Kind::U8 => walk!(u8, f32::from),
-            Kind::I16 => walk!(i16, f32::from),
-            Kind::U16 => walk!(u16, f32::from),
-            Kind::I32 => walk!(i32, |v: i32| v as f32),
-            Kind::U32 => walk!(u32, |v: u32| v as f32),
-            Kind::I64 => walk!(i64, |v: i64| v as f32),
-            Kind::U64 => walk!(u64, |v: u64| v as f32),
+            NumberType::F16 => walk!(f16, f16::to_f32),
+            NumberType::F32 => walk!(f32, |v: f32| v),
+            NumberType::F64 => walk!(f64, |v: f64| v as f32),
+            NumberType::I8 => walk!(i8, f32::from),
+            NumberType::U8 => walk!(u8, f32::from),
+            NumberType::I16 => walk!(i16, f32::from),
+            NumberType::U16 => walk!(u16, f32::from),
+            NumberType::I32 => walk!(i32, |v: i32| v as f32),
+            NumberType::U32 => walk!(u32, |v: u32| v as f32),
+            NumberType::I64 => walk!(i64, |v: i64| v as f32),
+            NumberType::U64 => walk!(u64, |v: u64| v as f32),
         }
     }
 
@@ -87,7 +87,7 @@ pub struct Packed {
     pub buffer: Vec<u8>,
 }
 
-impl Rows for Packed {
+impl RowReader for Packed {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }
@@ -121,9 +121,9 @@ mod tests {
                 let expected: Vec<f32> = [7.0].into_iter().chain([$($value as f32),+]).collect();
                 let little: Vec<u8> = [$($value as $type),+].iter().flat_map(|v| v.to_le_bytes()).collect();
                 let big: Vec<u8> = [$($value as $type),+].iter().flat_map(|v| v.to_be_bytes()).collect();
-                assert_eq!(Number::little_endian(Kind::$kind).bytes(), size_of::<$type>());
-                assert_eq!(read(Kind::$kind, &little, false), expected, "{}", stringify!($kind));
-                assert_eq!(read(Kind::$kind, &big, true), expected, "{}", stringify!($kind));
+                assert_eq!(Number::little_endian(NumberType::$kind).bytes(), size_of::<$type>());
+                assert_eq!(read(NumberType::$kind, &little, false), expected, "{}", stringify!($kind));
+                assert_eq!(read(NumberType::$kind, &big, true), expected, "{}", stringify!($kind));
             }};
         }
         check!(F32, f32, 1.5, -2.25, 1e30);
@@ -137,6 +137,6 @@ mod tests {
         check!(I64, i64, 1, -70000, i64::MAX);
         check!(U64, u64, 1, 0, u64::MAX);
         let half: Vec<u8> = [1.5, -2.25].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
-        assert_eq!(read(Kind::F16, &half, false), [7.0, 1.5, -2.25]);
+        assert_eq!(read(NumberType::F16, &half, false), [7.0, 1.5, -2.25]);
     }
 }

@@ -7,8 +7,8 @@
 use super::columns::{Column, choose};
 use super::contain::{MAX_EXPANSION, contained, plausible};
 use super::lists::Gathered;
-use super::number::{Kind, Number};
-use super::{Format, OpenFile, Rows, nesting};
+use super::number::{Number, NumberType};
+use super::{Format, OpenFile, RowReader, nesting};
 use polars_arrow::array::{Array, FixedSizeBinaryArray, PrimitiveArray};
 use polars_arrow::datatypes::{ArrowDataType, Field};
 use polars_parquet::parquet::compression::{Compression, DecompressionContext, decompress};
@@ -54,7 +54,7 @@ fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
 }
 
 /// The types of a column's numbers, decoded and stored; None if it does not hold numbers.
-fn number(column: &ColumnDescriptor) -> Option<(ArrowDataType, Kind)> {
+fn number(column: &ColumnDescriptor) -> Option<(ArrowDataType, NumberType)> {
     let leaf = &column.descriptor.primitive_type;
     let integer = match (leaf.logical_type, leaf.converted_type) {
         (Some(PrimitiveLogicalType::Integer(kind)), _) => Some(kind),
@@ -74,13 +74,17 @@ fn number(column: &ColumnDescriptor) -> Option<(ArrowDataType, Kind)> {
     };
     let unsigned = matches!(integer, Some(IntegerType::UInt32 | IntegerType::UInt64));
     match leaf.physical_type {
-        PhysicalType::Float => Some((ArrowDataType::Float32, Kind::F32)),
-        PhysicalType::Double => Some((ArrowDataType::Float64, Kind::F64)),
+        PhysicalType::Float => Some((ArrowDataType::Float32, NumberType::F32)),
+        PhysicalType::Double => Some((ArrowDataType::Float64, NumberType::F64)),
         PhysicalType::FixedLenByteArray(2) if leaf.logical_type == Some(PrimitiveLogicalType::Float16) => {
-            Some((ArrowDataType::FixedSizeBinary(2), Kind::F16))
+            Some((ArrowDataType::FixedSizeBinary(2), NumberType::F16))
         }
-        PhysicalType::Int32 => integer.map(|_| (ArrowDataType::Int32, if unsigned { Kind::U32 } else { Kind::I32 })),
-        PhysicalType::Int64 => integer.map(|_| (ArrowDataType::Int64, if unsigned { Kind::U64 } else { Kind::I64 })),
+        PhysicalType::Int32 => {
+            integer.map(|_| (ArrowDataType::Int32, if unsigned { NumberType::U32 } else { NumberType::I32 }))
+        }
+        PhysicalType::Int64 => {
+            integer.map(|_| (ArrowDataType::Int64, if unsigned { NumberType::U64 } else { NumberType::I64 }))
+        }
         _ => None,
     }
 }
@@ -131,7 +135,7 @@ struct Chunk {
 /// The layout of the column, checked against the file before values are read.
 struct Header {
     descriptor: Descriptor,
-    numbers: (ArrowDataType, Kind),
+    numbers: (ArrowDataType, NumberType),
     chunks: Vec<Chunk>,
     rows: usize,
     /// Numbers in the column, as the header counts them: a null or an empty list counts as one.
@@ -426,29 +430,29 @@ fn values_page(dictionary: &[u8], count: usize, encoding: Encoding, content: &[u
 }
 
 /// Appends decoded numbers; None if they are of another type than the schema says.
-fn append(array: &dyn Array, number: Kind, out: &mut Vec<f32>) -> Option<()> {
+fn append(array: &dyn Array, number: NumberType, out: &mut Vec<f32>) -> Option<()> {
     let any = array.as_any();
     match number {
-        Kind::F32 => out.extend_from_slice(any.downcast_ref::<PrimitiveArray<f32>>()?.values()),
-        Kind::F64 => out.extend(any.downcast_ref::<PrimitiveArray<f64>>()?.values().iter().map(|&v| v as f32)),
-        Kind::F16 => {
-            Number::little_endian(Kind::F16).append(any.downcast_ref::<FixedSizeBinaryArray>()?.values(), out);
+        NumberType::F32 => out.extend_from_slice(any.downcast_ref::<PrimitiveArray<f32>>()?.values()),
+        NumberType::F64 => out.extend(any.downcast_ref::<PrimitiveArray<f64>>()?.values().iter().map(|&v| v as f32)),
+        NumberType::F16 => {
+            Number::little_endian(NumberType::F16).append(any.downcast_ref::<FixedSizeBinaryArray>()?.values(), out);
         }
-        Kind::U32 => {
+        NumberType::U32 => {
             let bits = any.downcast_ref::<PrimitiveArray<i32>>()?.values().iter();
             out.extend(bits.map(|&v| v.cast_unsigned() as f32));
         }
-        Kind::U64 => {
+        NumberType::U64 => {
             let bits = any.downcast_ref::<PrimitiveArray<i64>>()?.values().iter();
             out.extend(bits.map(|&v| v.cast_unsigned() as f32));
         }
-        Kind::I64 => out.extend(any.downcast_ref::<PrimitiveArray<i64>>()?.values().iter().map(|&v| v as f32)),
+        NumberType::I64 => out.extend(any.downcast_ref::<PrimitiveArray<i64>>()?.values().iter().map(|&v| v as f32)),
         _ => out.extend(any.downcast_ref::<PrimitiveArray<i32>>()?.values().iter().map(|&v| v as f32)),
     }
     Some(())
 }
 
-impl Rows for Pages {
+impl RowReader for Pages {
     fn shape(&self) -> (usize, usize) {
         (self.header.rows, self.header.values / self.header.rows.max(1))
     }
@@ -507,11 +511,11 @@ impl Format for Parquet {
         })
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         self.shape(&mut file)?;
         contained(|| {
             let header = header(&mut file)?;
-            Ok(Box::new(Pages::new(file, header)) as Box<dyn Rows>)
+            Ok(Box::new(Pages::new(file, header)) as Box<dyn RowReader>)
         })
     }
 }

@@ -7,7 +7,7 @@
 //! applied.
 
 use super::contain::contained;
-use super::{Format, OpenFile, Rows, read_exact};
+use super::{Format, OpenFile, RowReader, read_exact};
 use std::io::{BufRead, Seek, SeekFrom};
 
 /// Values per pixel.
@@ -127,7 +127,7 @@ impl Format for Pictures {
         Ok((across * down, patch * patch * CHANNELS))
     }
 
-    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let shape = self.shape(&mut file)?;
         let patch = patch_of(file.place.part.as_deref())?;
         let size = self.size(&mut file)?;
@@ -146,7 +146,7 @@ struct Patches {
     next: usize,
 }
 
-impl Rows for Patches {
+impl RowReader for Patches {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }
@@ -202,7 +202,7 @@ fn rewind(file: &mut OpenFile) -> Result<(), String> {
 }
 
 /// The error message of a decoder on one line.
-fn words(error: impl std::fmt::Display) -> String {
+fn error_text(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     if text.contains("failed to fill whole buffer") { "it ends early".to_owned() } else { text }
 }
@@ -218,7 +218,7 @@ fn png_decoder(file: &mut OpenFile) -> Result<png::Decoder<impl BufRead + Seek +
 
 fn png_size(file: &mut OpenFile) -> Result<Size, String> {
     let mut decoder = png_decoder(file)?;
-    let header = decoder.read_header_info().map_err(words)?;
+    let header = decoder.read_header_info().map_err(error_text)?;
     if header.bit_depth == png::BitDepth::Sixteen {
         return Err("it has 16 bits per channel; save it with 8".to_owned());
     }
@@ -226,10 +226,10 @@ fn png_size(file: &mut OpenFile) -> Result<Size, String> {
 }
 
 fn png_pixels(file: &mut OpenFile, _: Size) -> Result<Vec<u8>, String> {
-    let mut reader = png_decoder(file)?.read_info().map_err(words)?;
+    let mut reader = png_decoder(file)?.read_info().map_err(error_text)?;
     let bytes = reader.output_buffer_size().ok_or("it is too large")?;
     let mut pixels = vec![0; bytes];
-    let found = reader.next_frame(&mut pixels).map_err(words)?;
+    let found = reader.next_frame(&mut pixels).map_err(error_text)?;
     opaque(&pixels[..found.buffer_size()], found.color_type.samples())
 }
 
@@ -245,7 +245,7 @@ fn webp_size(file: &mut OpenFile) -> Result<Size, String> {
         return Err(format!("it ends early: its header states {promised} bytes, it has {}", file.length));
     }
     rewind(file)?;
-    let decoder = image_webp::WebPDecoder::new(&mut file.reader).map_err(words)?;
+    let decoder = image_webp::WebPDecoder::new(&mut file.reader).map_err(error_text)?;
     if decoder.is_animated() {
         return Err("it is an animation; save one picture of it".to_owned());
     }
@@ -276,9 +276,9 @@ fn same_frame(file: &mut OpenFile, size: Size) -> Result<(), String> {
 
 fn webp_pixels(file: &mut OpenFile, size: Size) -> Result<Vec<u8>, String> {
     rewind(file)?;
-    let mut decoder = image_webp::WebPDecoder::new(&mut file.reader).map_err(words)?;
+    let mut decoder = image_webp::WebPDecoder::new(&mut file.reader).map_err(error_text)?;
     let channels = if decoder.has_alpha() { 4 } else { CHANNELS };
     let mut pixels = vec![0; size.width * size.height * channels];
-    decoder.read_image(&mut pixels).map_err(words)?;
+    decoder.read_image(&mut pixels).map_err(error_text)?;
     if channels == CHANNELS { Ok(pixels) } else { opaque(&pixels, channels) }
 }

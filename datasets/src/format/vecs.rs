@@ -1,7 +1,7 @@
 //! TEXMEX `.fvecs`, `.bvecs`, `.ivecs`: each row is its dimension (i32, little-endian) and that many values.
 
-use super::number::{BUFFER_BYTES, Kind, Number};
-use super::{Format, Layout, OpenFile, Rows, Written, read_exact};
+use super::number::{BUFFER_BYTES, Number, NumberType};
+use super::{Format, Layout, OpenFile, RowReader, Written, read_exact};
 use ndarray::Array2;
 
 pub struct Vecs {
@@ -10,13 +10,13 @@ pub struct Vecs {
     number: Number,
 }
 
-const fn vecs(name: &'static str, extensions: &'static [&'static str], kind: Kind) -> Vecs {
+const fn vecs(name: &'static str, extensions: &'static [&'static str], kind: NumberType) -> Vecs {
     Vecs { name, extensions, number: Number::little_endian(kind) }
 }
 
-pub const FVECS: Vecs = vecs("fvecs", &["fvecs"], Kind::F32);
-pub const BVECS: Vecs = vecs("bvecs", &["bvecs"], Kind::U8);
-pub const IVECS: Vecs = vecs("ivecs", &["ivecs"], Kind::I32);
+pub const FVECS: Vecs = vecs("fvecs", &["fvecs"], NumberType::F32);
+pub const BVECS: Vecs = vecs("bvecs", &["bvecs"], NumberType::U8);
+pub const IVECS: Vecs = vecs("ivecs", &["ivecs"], NumberType::I32);
 
 /// Bytes of the dimension before each row.
 const HEAD: usize = 4;
@@ -58,7 +58,7 @@ impl Format for Vecs {
         Ok(((file.length / row_bytes) as usize, dim))
     }
 
-    fn rows(&self, file: OpenFile) -> Result<Box<dyn Rows>, String> {
+    fn rows(&self, file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         Ok(Box::new(self.walker(file)?))
     }
 
@@ -105,7 +105,7 @@ impl Walker {
     }
 }
 
-impl Rows for Walker {
+impl RowReader for Walker {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }

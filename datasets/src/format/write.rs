@@ -1,6 +1,6 @@
 //! Writes vectors and codes as files, row by row.
 
-use super::number::Kind;
+use super::number::NumberType;
 use super::{FORMATS, place::extension};
 use crate::DatasetError;
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ pub enum Written {
 }
 
 impl Written {
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> NumberType {
         match self {
-            Written::F32 => Kind::F32,
-            Written::U8 => Kind::U8,
+            Written::F32 => NumberType::F32,
+            Written::U8 => NumberType::U8,
         }
     }
 }

@@ -82,14 +82,14 @@ fn integer(n: impl TryInto<i64>) -> i64 {
 }
 
 /// A frame of columns that are made from rows one by one.
-struct Rows<'a, R> {
+struct Columns<'a, R> {
     rows: &'a [R],
     columns: Vec<Column>,
 }
 
-impl<'a, R> Rows<'a, R> {
-    fn new(rows: &'a [R]) -> Rows<'a, R> {
-        Rows { rows, columns: Vec::new() }
+impl<'a, R> Columns<'a, R> {
+    fn new(rows: &'a [R]) -> Columns<'a, R> {
+        Columns { rows, columns: Vec::new() }
     }
 
     fn text(mut self, name: &str, of: impl Fn(&'a R) -> Option<&'a str>) -> Self {
@@ -160,7 +160,7 @@ pub fn results(run: &Run) -> Result<DataFrame, String> {
             rows.push((record, params, None));
         }
     }
-    Rows::new(&rows)
+    Columns::new(&rows)
         .trial(&run.info, |(record, params, _)| (&record.trial, *params))
         .text("status", |(record, ..)| Some(record.status.as_str()))
         .integers("bits_per_vector", |(record, ..)| Some(integer(record.trial.bits_per_vector)))
@@ -182,7 +182,7 @@ pub fn results(run: &Run) -> Result<DataFrame, String> {
 pub fn trials(run: &Run) -> Result<DataFrame, String> {
     let params: Vec<String> = run.records.iter().map(|record| record.trial.params.to_string()).collect();
     let rows: Vec<(&TrialRecord, &str)> = run.records.iter().zip(params.iter().map(String::as_str)).collect();
-    Rows::new(&rows)
+    Columns::new(&rows)
         .trial(&run.info, |(record, params)| (&record.trial, *params))
         .integers("bits_per_vector", |(r, _)| Some(integer(r.trial.bits_per_vector)))
         .text("status", |(r, _)| Some(r.status.as_str()))

@@ -11,7 +11,7 @@
 //! `g`: additions of `K` values in place of `K·dim` products. The beam search sums the rows of the codebooks before,
 //! the descent those of all others. `‖x‖²` is left out throughout.
 
-use crate::dispatch::{Work, dispatch};
+use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::{Lanes, ShortLanes};
 use crate::panels::{Panels, Score, mean};
@@ -269,7 +269,7 @@ struct DescentWork<'a> {
     code: &'a mut [u16],
 }
 
-impl Work for DescentWork<'_> {
+impl Kernel for DescentWork<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let DescentWork { tables, unary, sweeps, code } = self;
@@ -408,7 +408,7 @@ struct QuickWork<'a> {
     code: &'a mut [u16],
 }
 
-impl Work for QuickWork<'_> {
+impl Kernel for QuickWork<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let QuickWork { tables, unary, pairs, sweeps, code } = self;
@@ -480,7 +480,7 @@ struct ShortenWork<'a> {
     fits: &'a mut bool,
 }
 
-impl Work for ShortenWork<'_> {
+impl Kernel for ShortenWork<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let ShortenWork { tables, unary, short, fits } = self;
@@ -574,7 +574,7 @@ struct BeamWork<'a> {
     code: &'a mut [u16],
 }
 
-impl Work for BeamWork<'_> {
+impl Kernel for BeamWork<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let BeamWork { tables, unary, beam, scratch, code } = self;
@@ -654,7 +654,7 @@ struct LeastFew<'a> {
     found: &'a mut [(f32, u32)],
 }
 
-impl Work for LeastFew<'_> {
+impl Kernel for LeastFew<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         if self.count == 0 {

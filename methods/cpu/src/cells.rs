@@ -6,7 +6,7 @@
 //!
 //! Rows are added in order and in f64, so that a sum is the same whichever way it is computed.
 
-use crate::dispatch::{Work, dispatch};
+use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Set;
@@ -63,7 +63,7 @@ struct AddRows<'a, I> {
     dim: usize,
 }
 
-impl<'r, I: Iterator<Item = (&'r [f32], usize)>> Work for AddRows<'_, I> {
+impl<'r, I: Iterator<Item = (&'r [f32], usize)>> Kernel for AddRows<'_, I> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         for (row, cell) in self.rows {

@@ -1,6 +1,6 @@
 //! Scores of one short vector against many vectors stored component by component, for query tables and k-means++.
 
-use crate::dispatch::{Work, dispatch};
+use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 
@@ -29,7 +29,7 @@ struct SquaredDistances<'a> {
     scores: &'a mut [f32],
 }
 
-impl Work for SquaredDistances<'_> {
+impl Kernel for SquaredDistances<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         each(self.query, self.columns, self.scores, |q, c, sum| sum + (q - c) * (q - c));
@@ -42,7 +42,7 @@ struct NegatedProducts<'a> {
     scores: &'a mut [f32],
 }
 
-impl Work for NegatedProducts<'_> {
+impl Kernel for NegatedProducts<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         each(self.query, self.columns, self.scores, |q, c, sum| sum - q * c);

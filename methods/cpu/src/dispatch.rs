@@ -10,13 +10,13 @@ use crate::lanes::{Lanes, Portable};
 
 /// A kernel that is compiled for each instruction set; `run` must be inlined. A closure inside is compiled for the set
 /// only if it is inlined too.
-pub(crate) trait Work {
+pub(crate) trait Kernel {
     /// Runs the kernel with registers `L`.
     fn run<L: Lanes>(self);
 }
 
 /// Runs `work` with the registers of `isa`, or without vector registers for the portable set.
-pub(crate) fn dispatch<W: Work>(isa: Isa, work: W) {
+pub(crate) fn dispatch<W: Kernel>(isa: Isa, work: W) {
     match isa.set() {
         // SAFETY: an `Isa` exists only for a set that the processor has.
         // Measured gain over the portable path: see `cargo bench -p vqbench-cpu`.
@@ -31,12 +31,12 @@ pub(crate) fn dispatch<W: Work>(isa: Isa, work: W) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn run_avx512<W: Work>(work: W) {
+fn run_avx512<W: Kernel>(work: W) {
     work.run::<Avx512>();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_avx2<W: Work>(work: W) {
+fn run_avx2<W: Kernel>(work: W) {
     work.run::<Avx2>();
 }

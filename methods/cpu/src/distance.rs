@@ -1,6 +1,6 @@
 //! Squared distances ‖a−b‖² by direct differences, exact where ‖a‖² + ‖b‖² − 2·a·b cancels.
 
-use crate::dispatch::{Work, dispatch};
+use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::{Lanes, Portable};
 use std::marker::PhantomData;
@@ -121,7 +121,7 @@ struct Each<'a, P> {
     pair: PhantomData<P>,
 }
 
-impl<P: Pair> Work for Each<'_, P> {
+impl<P: Pair> Kernel for Each<'_, P> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         for (score, row) in self.scores.iter_mut().zip(self.rows.chunks_exact(self.query.len().max(1))) {

@@ -1,6 +1,6 @@
 //! Exact nearest vectors: a fast pass over all vectors, then direct distances of the few that remain.
 
-use crate::dispatch::{Work, dispatch};
+use crate::dispatch::{Kernel, dispatch};
 use crate::distance::squared_distance_on;
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
@@ -115,7 +115,7 @@ impl Nearest {
     }
 
     fn assign_task(&self, rows: &[f32], stride: usize, nearest: &mut [u32], distances: Option<&mut [f32]>) {
-        let task = Rows { rows, stride, dim: self.dim };
+        let task = StridedRows { rows, stride, dim: self.dim };
         #[cfg(target_arch = "x86_64")]
         if let Some(sieve) = &self.sieve {
             // SAFETY: a sieve is there only when its instruction set is available.
@@ -131,7 +131,13 @@ impl Nearest {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-    fn assign_by_sieve(&self, sieve: &Sieve, task: Rows<'_>, nearest: &mut [u32], mut distances: Option<&mut [f32]>) {
+    fn assign_by_sieve(
+        &self,
+        sieve: &Sieve,
+        task: StridedRows<'_>,
+        nearest: &mut [u32],
+        mut distances: Option<&mut [f32]>,
+    ) {
         let n = nearest.len();
         let mut bytes = ByteRows::default();
         sieve_vnni::round_rows(sieve, n, task, &mut bytes);
@@ -171,7 +177,12 @@ impl Nearest {
     /// Calls `found(row, squared_distance, id)` for the rows listed in `open`: by f32 scores, and by distances where
     /// the rounding of scores leaves a choice.
     #[inline(always)]
-    fn nearest_by_floats<L: Lanes>(&self, task: Rows<'_>, open: &[usize], mut found: impl FnMut(usize, f32, u32)) {
+    fn nearest_by_floats<L: Lanes>(
+        &self,
+        task: StridedRows<'_>,
+        open: &[usize],
+        mut found: impl FnMut(usize, f32, u32),
+    ) {
         let (mut rows, mut scores) = (Vec::new(), Vec::new());
         for open in open.chunks(OPEN_ROWS) {
             rows.clear();
@@ -231,7 +242,7 @@ impl Nearest {
             sieve_vnni::round_rows(
                 sieve,
                 lists.len(),
-                Rows { rows: queries, stride: self.dim, dim: self.dim },
+                StridedRows { rows: queries, stride: self.dim, dim: self.dim },
                 &mut bytes,
             );
             let limits = &mut limits[..lists.len()];
@@ -249,13 +260,13 @@ impl Nearest {
 
 /// Rows with a stride.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
+pub(crate) struct StridedRows<'a> {
     pub(crate) rows: &'a [f32],
     pub(crate) stride: usize,
     pub(crate) dim: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> StridedRows<'a> {
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> &'a [f32] {
         &self.rows[i * self.stride..][..self.dim]
@@ -268,12 +279,12 @@ const OPEN_ROWS: usize = 24;
 /// The second pass, for rows that scores left undecided.
 struct Open<'a> {
     packed: &'a Nearest,
-    task: Rows<'a>,
+    task: StridedRows<'a>,
     open: &'a [usize],
     nearest: &'a mut [u32],
 }
 
-impl Work for Open<'_> {
+impl Kernel for Open<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let Open { packed, task, open, nearest } = self;
@@ -284,12 +295,12 @@ impl Work for Open<'_> {
 /// `distances[i] = ‖x_i − c_{nearest[i]}‖²`, summed directly: the score that assignment orders by cancels.
 struct Distances<'a> {
     packed: &'a Nearest,
-    task: Rows<'a>,
+    task: StridedRows<'a>,
     nearest: &'a [u32],
     distances: &'a mut [f32],
 }
 
-impl Work for Distances<'_> {
+impl Kernel for Distances<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         for (i, (distance, &id)) in self.distances.iter_mut().zip(self.nearest).enumerate() {

@@ -10,7 +10,7 @@
 //! A vector whose score is above the best by more than twice that bound is not the nearest. The few that remain, one or two
 //! of hundreds as a rule, are measured in f32. So the sieve decides nothing by itself: it only says where to look.
 
-use crate::nearest::Rows;
+use crate::nearest::StridedRows;
 use crate::panels::{Score, mean};
 
 /// Columns of a panel: two registers of sixteen sums.
@@ -131,7 +131,7 @@ impl Sieve {
 
     /// Rounds the first `n` rows to bytes, then zeros up to a whole tile.
     #[inline(always)]
-    pub(crate) fn round_rows<Q: Rounding>(&self, n: usize, source: Rows<'_>, rows: &mut ByteRows) {
+    pub(crate) fn round_rows<Q: Rounding>(&self, n: usize, source: StridedRows<'_>, rows: &mut ByteRows) {
         let groups = self.dim.div_ceil(GROUP);
         let padded = n.div_ceil(TILE_ROWS) * TILE_ROWS;
         rows.bytes.clear();

@@ -3,7 +3,7 @@
 //! Every function here is inlined into one that is entered only after an `Isa` of AVX-512 VNNI and VBMI was given. The gain that
 //! justifies it is a quarter of the time of f32 (`cargo bench -p vqbench-cpu`).
 
-use crate::nearest::Rows;
+use crate::nearest::StridedRows;
 use crate::sieve::{ByteRows, Rounded, Rounding, Sieve, TILE_ROWS, WIDTH};
 use crate::wide;
 use std::arch::x86_64::*;
@@ -244,6 +244,6 @@ pub(crate) fn pack(vectors: &[f32], dim: usize, score: crate::Score) -> Sieve {
 
 /// [`Sieve::round_rows`] on wide registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-pub(crate) fn round_rows(sieve: &Sieve, n: usize, source: Rows<'_>, rows: &mut ByteRows) {
+pub(crate) fn round_rows(sieve: &Sieve, n: usize, source: StridedRows<'_>, rows: &mut ByteRows) {
     sieve.round_rows::<Registers>(n, source, rows);
 }

@@ -4,7 +4,7 @@
 //! code_j = clamp(⌊(x_j − offset_j)/step_j + ½⌋, 0, 255)
 //! ```
 
-use crate::dispatch::{Work, dispatch};
+use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 
@@ -31,7 +31,7 @@ struct Encode<'a> {
     codes: &'a mut [u8],
 }
 
-impl Work for Encode<'_> {
+impl Kernel for Encode<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         encode(self.rows, self.offsets, self.steps, self.codes);
@@ -45,7 +45,7 @@ struct Decode<'a> {
     rows: &'a mut [f32],
 }
 
-impl Work for Decode<'_> {
+impl Kernel for Decode<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         decode(self.codes, self.offsets, self.steps, self.rows);

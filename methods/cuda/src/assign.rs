@@ -1,7 +1,7 @@
 //! The nearest codeword of each row (`kernels/assign.cu`).
 
 use crate::device::{Argument, Buffer, Device, Launch, launch};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 /// Rows and codewords of a tile, threads of its block in f32 and in f16; as in the kernels.
 const TILE: usize = 128;
@@ -162,7 +162,7 @@ impl Codewords {
     ///
     /// # Panics
     /// When dimensions or lengths do not fit.
-    pub fn assign(&self, rows: Rows<'_>, nearest: &mut Buffer<u32>) -> Result<Undecided, CudaError> {
+    pub fn assign(&self, rows: DeviceRows<'_>, nearest: &mut Buffer<u32>) -> Result<Undecided, CudaError> {
         assert!(rows.dim() == self.dim && nearest.len() >= rows.count(), "rows of {}, a place for each", self.dim);
         assert!(rows.buffer().device().is(&self.device), "rows and codewords on one device");
         let Some(halves) = &self.halves else {
@@ -203,7 +203,7 @@ impl Codewords {
     fn prepare(
         &self,
         halves: &Halves,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         row_halves: &Buffer<u16>,
         factors: &Buffer<f32>,
         margins: &Buffer<f32>,
@@ -220,7 +220,7 @@ impl Codewords {
     fn assign_halves(
         &self,
         halves: &Halves,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         (row_halves, factors, margins): (&Buffer<u16>, &Buffer<f32>, &Buffer<f32>),
         (nearest, from): (&Buffer<u32>, usize),
         left: &Open,
@@ -257,7 +257,7 @@ impl Codewords {
     /// All rows, or those listed.
     fn assign_floats(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         nearest: &Buffer<u32>,
         from: usize,
         list: Option<(&Buffer<u32>, &Buffer<u32>)>,
@@ -287,7 +287,7 @@ impl Codewords {
     /// When dimensions or lengths do not fit.
     pub fn distances(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         nearest: &Buffer<u32>,
         distances: &mut Buffer<f32>,
     ) -> Result<(), CudaError> {

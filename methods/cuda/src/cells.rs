@@ -1,7 +1,7 @@
 //! Sums of the rows of each cell (`kernels/cells.cu`).
 
 use crate::device::{Buffer, Launch, launch};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 /// Shared bytes in which sums are taken first.
 const SHARED_BYTES: usize = 96 << 10;
@@ -24,7 +24,7 @@ pub struct CellSums {
 ///
 /// # Panics
 /// When there is not one number per row.
-pub fn cell_sums(rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, CudaError> {
+pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, CudaError> {
     assert!(nearest.len() >= rows.count() && nearest.device().is(rows.buffer().device()), "a cell for each row");
     let (device, dim) = (rows.buffer().device(), rows.dim());
     let facts = device.facts();

@@ -1,7 +1,7 @@
 //! Codes on a device: from rows and symbols, and back (`kernels/codes.cu`).
 
 use crate::device::{Argument, Buffer, Device, Launch, launch};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 const THREADS: u32 = 256;
 
@@ -166,7 +166,7 @@ impl UniformScalars {
     ///
     /// # Panics
     /// When dimensions or lengths do not fit.
-    pub fn encode(&self, rows: Rows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
+    pub fn encode(&self, rows: DeviceRows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
         assert!(rows.dim() == self.dim && codes.len() >= rows.count() * self.code_size(), "a code per row");
         // SAFETY: each row has its code, and each component its offset and step.
         unsafe {
@@ -271,7 +271,7 @@ impl LevelScalars {
     ///
     /// # Panics
     /// When dimensions or lengths do not fit.
-    pub fn encode(&self, rows: Rows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
+    pub fn encode(&self, rows: DeviceRows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
         assert!(rows.dim() == self.dim() && codes.len() >= rows.count() * self.code_size(), "a code per row");
         // SAFETY: each row has its code; thresholds are those that `first` says.
         unsafe {

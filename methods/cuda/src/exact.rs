@@ -3,7 +3,7 @@
 use crate::assign::{FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK};
 use crate::device::{Argument, Buffer, Device, Launch, launch};
 use crate::select::{THREADS, capacity, lists_of, selection_bytes};
-use crate::{CudaError, Neighbor, Rows};
+use crate::{CudaError, DeviceRows, Neighbor};
 
 const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
@@ -38,7 +38,7 @@ pub enum Proximity {
 #[derive(Debug)]
 pub struct Base<'a> {
     device: Device,
-    rows: Rows<'a>,
+    rows: DeviceRows<'a>,
     proximity: Proximity,
     /// Taken from rows and queries where distances are sought, so that less cancels.
     mean: Option<Buffer<f32>>,
@@ -78,7 +78,7 @@ impl<'a> Base<'a> {
     ///
     /// # Panics
     /// When they have no components, or more than 2^18.
-    pub fn new(rows: Rows<'a>, proximity: Proximity) -> Result<Base<'a>, CudaError> {
+    pub fn new(rows: DeviceRows<'a>, proximity: Proximity) -> Result<Base<'a>, CudaError> {
         let (device, dim) = (rows.buffer().device(), rows.dim());
         assert!((1..=MAX_DIM).contains(&dim), "1 to {MAX_DIM} components");
         let mean = match proximity {
@@ -102,7 +102,7 @@ impl<'a> Base<'a> {
     /// `(1 − a)·½‖x−μ‖²` of rows, and `norm_factor·‖x−μ‖`.
     fn terms(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         norm_factor: f64,
         halves: &Buffer<f32>,
         norms: &Buffer<f32>,
@@ -124,7 +124,7 @@ impl<'a> Base<'a> {
     ///
     /// # Panics
     /// When dimensions differ, or `k` is above [`crate::MAX_K`].
-    pub fn nearest(&self, queries: Rows<'_>, k: usize) -> Result<Vec<Vec<Neighbor<f32>>>, CudaError> {
+    pub fn nearest(&self, queries: DeviceRows<'_>, k: usize) -> Result<Vec<Vec<Neighbor<f32>>>, CudaError> {
         let (n, dim) = (self.rows.count(), self.rows.dim());
         assert!(queries.dim() == dim, "queries of {dim} components");
         if n == 0 || k == 0 || queries.count() == 0 {
@@ -173,7 +173,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn run(&self, queries: Rows<'_>) -> Result<(), CudaError> {
+    fn run(&self, queries: DeviceRows<'_>) -> Result<(), CudaError> {
         let n = self.base.rows.count();
         let margins = Margins::of(queries.dim(), self.base.proximity);
         self.base.terms(queries, margins.product, &self.halves, &self.weights)?;
@@ -192,7 +192,7 @@ impl Search<'_> {
     }
 
     /// Lists what may be near among `count` rows.
-    fn list(&self, queries: Rows<'_>, from: usize, count: usize) -> Result<(), CudaError> {
+    fn list(&self, queries: DeviceRows<'_>, from: usize, count: usize) -> Result<(), CudaError> {
         let Base { device, rows, mean, halves, norms, .. } = self.base;
         let launch =
             Launch::of(count.div_ceil(TILE), TILE_THREADS).by(queries.count().div_ceil(TILE)).shared(FLOAT_TILES);
@@ -207,7 +207,7 @@ impl Search<'_> {
     }
 
     /// Scores what is listed, or the first rows.
-    fn score(&self, queries: Rows<'_>, from: usize, lists: Option<&Buffer<u32>>) -> Result<(), CudaError> {
+    fn score(&self, queries: DeviceRows<'_>, from: usize, lists: Option<&Buffer<u32>>) -> Result<(), CudaError> {
         let Base { device, rows, proximity, .. } = self.base;
         let dim = rows.dim();
         let limit_factor = 1.0 + Margins::of(dim, *proximity).score;

@@ -2,7 +2,7 @@
 
 use crate::assign::{Centred, Codewords, Pass};
 use crate::device::{Buffer, Device, Launch, launch};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 /// Components that have a kernel of their own; others are assigned one group at a time.
 const SIZES: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
@@ -20,11 +20,11 @@ pub struct GroupCodebooks {
     groups: usize,
     k: usize,
     size: usize,
-    kind: Kind,
+    kind: GroupScore,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum GroupScore {
     /// All in one.
     Together(Together),
     /// Group by group.
@@ -69,7 +69,7 @@ impl GroupCodebooks {
                     largest.push(book.half_norms.iter().fold(0f32, |most, &half| most.max(2.0 * half)));
                     norms.extend(book.half_norms);
                 }
-                Kind::Together(Together {
+                GroupScore::Together(Together {
                     codebooks: device.upload(&all)?,
                     means: device.upload(&means)?,
                     norms: device.upload(&norms)?,
@@ -79,7 +79,7 @@ impl GroupCodebooks {
             }
             false => {
                 let books = codebooks.iter().map(|book| Codewords::new(device, book, size, Pass::Auto));
-                Kind::Apart(books.collect::<Result<_, _>>()?)
+                GroupScore::Apart(books.collect::<Result<_, _>>()?)
             }
         };
         Ok(GroupCodebooks { device: device.clone(), groups: codebooks.len(), k, size, kind })
@@ -107,7 +107,7 @@ impl GroupCodebooks {
         }
         // −(x·w + b) as the kernel computes it: −b in place of half norms, and nothing taken from rows.
         let norms: Vec<f32> = biases.iter().flat_map(|bias| bias.iter().map(|b| -b)).collect();
-        let kind = Kind::Together(Together {
+        let kind = GroupScore::Together(Together {
             codebooks: device.upload(&weights.concat())?,
             means: device.filled(groups * size, 0)?,
             norms: device.upload(&norms)?,
@@ -124,7 +124,7 @@ impl GroupCodebooks {
     ///
     /// # Panics
     /// When dimensions or lengths do not fit.
-    pub fn nearest(&self, rows: Rows<'_>, symbols: &mut Buffer<u16>) -> Result<(), CudaError> {
+    pub fn nearest(&self, rows: DeviceRows<'_>, symbols: &mut Buffer<u16>) -> Result<(), CudaError> {
         let groups = self.groups;
         assert!(rows.dim() == groups * self.size && symbols.len() >= rows.count() * groups, "a symbol per group");
         assert!(rows.buffer().device().is(&self.device), "rows and codebooks on one device");
@@ -132,7 +132,7 @@ impl GroupCodebooks {
             return Ok(());
         }
         match &self.kind {
-            Kind::Together(Together { codebooks, means, norms, codewords, largest }) => {
+            GroupScore::Together(Together { codebooks, means, norms, codewords, largest }) => {
                 // A multiple of 4 codewords, so that the norms behind them stay aligned.
                 let chunk = (CHUNK_BYTES / (4 * (self.size + 1)) / 4 * 4).min(self.k.next_multiple_of(4));
                 let shared = 4 * ((chunk * self.size).next_multiple_of(4) + chunk);
@@ -157,7 +157,7 @@ impl GroupCodebooks {
                     )
                 }
             }
-            Kind::Apart(books) => {
+            GroupScore::Apart(books) => {
                 let mut nearest = self.device.room(rows.count())?;
                 for (group, book) in books.iter().enumerate() {
                     book.assign(rows.columns(group * self.size, self.size), &mut nearest)?;

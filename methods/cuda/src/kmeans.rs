@@ -2,7 +2,7 @@
 
 use crate::assign::{ROW_THREADS, ROWS_PER_BLOCK};
 use crate::device::{Buffer, Launch, launch};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 /// Values of one block, and its threads; as in the kernels.
 const VALUES: usize = 1024;
@@ -44,7 +44,7 @@ pub fn total(values: &Buffer<f32>, count: usize) -> Result<f64, CudaError> {
 /// # Panics
 /// When there is no row of number `first`.
 pub fn spread_rows<E: From<CudaError>>(
-    rows: Rows<'_>,
+    rows: DeviceRows<'_>,
     first: usize,
     points: &[f64],
     mut go_on: impl FnMut() -> Result<(), E>,
@@ -83,7 +83,7 @@ pub fn spread_rows<E: From<CudaError>>(
 ///
 /// # Panics
 /// When there is no such row.
-pub fn rows_at(rows: Rows<'_>, numbers: &[usize]) -> Result<Vec<f32>, CudaError> {
+pub fn rows_at(rows: DeviceRows<'_>, numbers: &[usize]) -> Result<Vec<f32>, CudaError> {
     let (device, n, dim) = (rows.buffer().device(), rows.count(), rows.dim());
     let checked = |&i: &usize| {
         assert!(i < n, "row {i} of {n}");

@@ -46,7 +46,7 @@ pub use peak::{peak_floats, peak_halves};
 pub use products::{Terms, continuations, nearest_of_groups, products};
 pub use program::{ARCHITECTURES, compile};
 pub use random::{fill_random, fill_random_bytes, random_bits, random_float};
-pub use rows::Rows;
+pub use rows::DeviceRows;
 pub use toolkit::Toolkit;
 
 pub use scan::scan_tables;

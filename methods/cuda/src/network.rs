@@ -3,7 +3,7 @@
 use crate::codes::over;
 use crate::device::{Buffer, Device, launch};
 use crate::products::{Terms, products};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 /// `x·weights + bias` on a device.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl AffineMap {
         self.bias.len()
     }
 
-    fn apply(&self, rows: Rows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
+    fn apply(&self, rows: DeviceRows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
         assert!(rows.dim() == self.inputs, "rows of {}", self.inputs);
         products(rows, &self.weights, 1.0, Terms { bias: Some(&self.bias), ..Terms::default() }, out)
     }
@@ -47,7 +47,7 @@ impl AffineMap {
 /// # Panics
 /// When lengths do not fit.
 pub fn standardize(
-    rows: Rows<'_>,
+    rows: DeviceRows<'_>,
     centre: Option<&Buffer<f32>>,
     factor: f32,
     out: &mut Buffer<f32>,
@@ -134,7 +134,7 @@ impl Network {
     ///
     /// # Panics
     /// When dimensions do not fit together, or there are 2^32 windows or more.
-    pub fn apply(&self, rows: Rows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
+    pub fn apply(&self, rows: DeviceRows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
         let n = rows.count();
         self.straight.apply(rows, out)?;
         if n == 0 || self.branch.is_empty() {
@@ -144,7 +144,7 @@ impl Network {
         let mut held: Option<(Buffer<f32>, usize)> = None;
         for layer in &self.branch {
             let x = match &held {
-                Some((values, width)) => Rows::all(values, *width),
+                Some((values, width)) => DeviceRows::all(values, *width),
                 None => rows,
             };
             match layer {
@@ -163,7 +163,7 @@ impl Network {
                     }
                     let width = inputs.len() / map.inputs * map.outputs();
                     let mut next = device.room(n * width)?;
-                    map.apply(Rows::all(&seen, map.inputs), &mut next)?;
+                    map.apply(DeviceRows::all(&seen, map.inputs), &mut next)?;
                     held = Some((next, width));
                 }
                 Layer::Rectifier => {

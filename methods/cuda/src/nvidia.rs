@@ -34,7 +34,7 @@ unsafe impl Send for Nvidia {}
 // SAFETY: as above.
 unsafe impl Sync for Nvidia {}
 
-fn told(call: &str) -> impl Fn(result::DriverError) -> CudaError + '_ {
+fn driver_error(call: &str) -> impl Fn(result::DriverError) -> CudaError + '_ {
     move |error| CudaError::driver(call, describe(&error))
 }
 
@@ -65,7 +65,7 @@ impl Nvidia {
         })?;
         let mut version = 0;
         // SAFETY: it points to an integer.
-        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(told("cuDriverGetVersion"))?;
+        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(driver_error("cuDriverGetVersion"))?;
         let driver = format!("{}.{}", version / 1000, version % 1000 / 10);
         if version < 12_000 {
             return Err(missing(
@@ -73,23 +73,23 @@ impl Nvidia {
                 "12.0 or newer is needed (driver 525 or newer); or use `device: cpu`",
             ));
         }
-        let count = result::device::get_count().map_err(told("cuDeviceGetCount"))?.max(0) as u32;
+        let count = result::device::get_count().map_err(driver_error("cuDeviceGetCount"))?.max(0) as u32;
         if ordinal >= count {
             return Err(no_device_of(ordinal, count, toolkit));
         }
-        let device = result::device::get(ordinal as i32).map_err(told("cuDeviceGet"))?;
+        let device = result::device::get(ordinal as i32).map_err(driver_error("cuDeviceGet"))?;
         let attribute = |which| {
             // SAFETY: the device was just got.
             unsafe { result::device::get_attribute(device, which) }
                 .map(|v| v as u32)
-                .map_err(told("cuDeviceGetAttribute"))
+                .map_err(driver_error("cuDeviceGetAttribute"))
         };
         use sys::CUdevice_attribute as Attribute;
         let capability = (
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
-        let name = result::device::get_name(device).map_err(told("cuDeviceGetName"))?;
+        let name = result::device::get_name(device).map_err(driver_error("cuDeviceGetName"))?;
         if capability.0 < 8 {
             return Err(missing(
                 format!("{name} has compute capability {}.{}", capability.0, capability.1),
@@ -103,13 +103,15 @@ impl Nvidia {
             shared_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
             cache_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.into(),
             // SAFETY: as above.
-            memory_bytes: unsafe { result::device::total_mem(device) }.map_err(told("cuDeviceTotalMem"))? as u64,
+            memory_bytes: unsafe { result::device::total_mem(device) }.map_err(driver_error("cuDeviceTotalMem"))?
+                as u64,
             driver,
         };
         // Before anything is held that would have to be given back.
         let (code, kept) = program::load(facts.capability, &facts.driver, toolkit)?;
         // SAFETY: the device was just got.
-        let context = unsafe { result::primary_ctx::retain(device) }.map_err(told("cuDevicePrimaryCtxRetain"))?;
+        let context =
+            unsafe { result::primary_ctx::retain(device) }.map_err(driver_error("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Nvidia {
             facts,
             device,
@@ -121,7 +123,7 @@ impl Nvidia {
         };
         opened.enter()?;
         opened.stream =
-            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("cuStreamCreate"))?;
+            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(driver_error("cuStreamCreate"))?;
         // SAFETY: machine code carries its length; intermediate code ends with a zero, which the compiler writes.
         let load = |code: &[u8]| unsafe { result::module::load_data(code.as_ptr().cast()) };
         let loaded = match (load(&code), kept) {
@@ -148,7 +150,8 @@ impl Nvidia {
             None => {
                 let name = CString::new(kernel).map_err(|e| CudaError::driver(kernel, e))?;
                 // SAFETY: the module is loaded.
-                let handle = unsafe { result::module::get_function(self.module, name) }.map_err(told(kernel))?;
+                let handle =
+                    unsafe { result::module::get_function(self.module, name) }.map_err(driver_error(kernel))?;
                 Function { handle, shared_bytes: 48 << 10 }
             }
         };
@@ -157,7 +160,7 @@ impl Nvidia {
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function was got from the loaded module.
             unsafe { result::function::set_function_attribute(function.handle, attribute, enough as i32) }
-                .map_err(told(kernel))?;
+                .map_err(driver_error(kernel))?;
         }
         functions.insert(kernel.to_owned(), Function { shared_bytes: enough, ..function });
         Ok(function.handle)
@@ -199,7 +202,7 @@ impl Machine for Nvidia {
 
     fn enter(&self) -> Result<(), CudaError> {
         // SAFETY: the context is retained as long as this lives.
-        unsafe { result::ctx::set_current(self.context) }.map_err(told("cuCtxSetCurrent"))
+        unsafe { result::ctx::set_current(self.context) }.map_err(driver_error("cuCtxSetCurrent"))
     }
 
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError> {
@@ -210,7 +213,7 @@ impl Machine for Nvidia {
                 let (free, total) = self.memory()?;
                 Err(CudaError::OutOfMemory { wanted: bytes, free, total })
             }
-            Err(error) => Err(told("cuMemAlloc")(error)),
+            Err(error) => Err(driver_error("cuMemAlloc")(error)),
         }
     }
 
@@ -220,33 +223,36 @@ impl Machine for Nvidia {
     }
 
     fn memory(&self) -> Result<(u64, u64), CudaError> {
-        let (free, total) = result::mem_get_info().map_err(told("cuMemGetInfo"))?;
+        let (free, total) = result::mem_get_info().map_err(driver_error("cuMemGetInfo"))?;
         Ok((free as u64, total as u64))
     }
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
         // SAFETY: of the caller; the stream is waited for before the borrow ends.
-        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }.map_err(told("copying to the device"))?;
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream) }
+            .map_err(driver_error("copying to the device"))?;
         // SAFETY: the stream lives.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(told("copying to the device"))
+        unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("copying to the device"))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {
         // SAFETY: of the caller; the stream is waited for before the borrow ends.
-        unsafe { result::memcpy_dtoh_async(bytes, address, self.stream) }.map_err(told("copying from the device"))?;
+        unsafe { result::memcpy_dtoh_async(bytes, address, self.stream) }
+            .map_err(driver_error("copying from the device"))?;
         // SAFETY: the stream lives.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(told("copying from the device"))
+        unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("copying from the device"))
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
         // SAFETY: of the caller.
         unsafe { result::memcpy_dtod_async(to, from, bytes as usize, self.stream) }
-            .map_err(told("copying on the device"))
+            .map_err(driver_error("copying on the device"))
     }
 
     unsafe fn fill(&self, address: u64, byte: u8, bytes: u64) -> Result<(), CudaError> {
         // SAFETY: of the caller.
-        unsafe { result::memset_d8_async(address, byte, bytes as usize, self.stream) }.map_err(told("filling memory"))
+        unsafe { result::memset_d8_async(address, byte, bytes as usize, self.stream) }
+            .map_err(driver_error("filling memory"))
     }
 
     unsafe fn launch(
@@ -261,12 +267,12 @@ impl Machine for Nvidia {
         let grid = (grid[0], grid[1], grid[2]);
         // SAFETY: of the caller; the driver copies the arguments before it returns.
         unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared_bytes, self.stream, arguments) }
-            .map_err(told(kernel))
+            .map_err(driver_error(kernel))
     }
 
     fn synchronize(&self) -> Result<(), CudaError> {
         // SAFETY: the stream lives.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(told("waiting for the device"))
+        unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("waiting for the device"))
     }
 
     fn mark(&self) -> Result<Moment, CudaError> {
@@ -274,9 +280,10 @@ impl Machine for Nvidia {
             self.synchronize()?;
             return Ok(clock.elapsed().as_nanos() as Moment);
         }
-        let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(told("cuEventCreate"))?;
+        let event =
+            result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(driver_error("cuEventCreate"))?;
         // SAFETY: event and stream live.
-        unsafe { result::event::record(event, self.stream) }.map_err(told("cuEventRecord"))?;
+        unsafe { result::event::record(event, self.stream) }.map_err(driver_error("cuEventRecord"))?;
         Ok(event as Moment)
     }
 
@@ -286,9 +293,9 @@ impl Machine for Nvidia {
         }
         let (start, end) = (start as sys::CUevent, end as sys::CUevent);
         // SAFETY: it was made by `mark`.
-        unsafe { result::event::synchronize(end) }.map_err(told("cuEventSynchronize"))?;
+        unsafe { result::event::synchronize(end) }.map_err(driver_error("cuEventSynchronize"))?;
         // SAFETY: both were made by `mark`.
-        let milliseconds = unsafe { result::event::elapsed(start, end) }.map_err(told("cuEventElapsedTime"))?;
+        let milliseconds = unsafe { result::event::elapsed(start, end) }.map_err(driver_error("cuEventElapsedTime"))?;
         for event in [start, end] {
             // SAFETY: it was made by `mark` and is given back here, once.
             let _ = unsafe { result::event::destroy(event) };

@@ -3,7 +3,7 @@
 use crate::assign::FLOAT_TILES;
 use crate::codes::over;
 use crate::device::{Buffer, Device, Launch, launch};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
@@ -26,7 +26,7 @@ pub struct Terms<'a> {
 /// # Panics
 /// When dimensions or lengths do not fit.
 pub fn products(
-    rows: Rows<'_>,
+    rows: DeviceRows<'_>,
     others: &Buffer<f32>,
     factor: f32,
     Terms { mean, bias }: Terms<'_>,
@@ -61,7 +61,7 @@ pub fn products(
 /// When dimensions do not fit.
 pub fn nearest_of_groups(
     device: &Device,
-    rows: Rows<'_>,
+    rows: DeviceRows<'_>,
     group: usize,
     codewords: &[f32],
     count: usize,
@@ -78,7 +78,7 @@ pub fn nearest_of_groups(
 /// When dimensions do not fit.
 pub fn continuations(
     device: &Device,
-    rows: Rows<'_>,
+    rows: DeviceRows<'_>,
     group: usize,
     codewords: &[f32],
     count: usize,
@@ -91,7 +91,7 @@ pub fn continuations(
 
 fn choose(
     device: &Device,
-    rows: Rows<'_>,
+    rows: DeviceRows<'_>,
     group: usize,
     codewords: &[f32],
     count: usize,

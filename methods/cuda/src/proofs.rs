@@ -10,11 +10,11 @@ pub use agreement::Agreement;
 pub use inputs::{distance, is_tie, stream_seed};
 
 use crate::{
-    Base, Buffer, Codes, Codewords, CudaError, Device, GroupCodebooks, Pass, Proximity, Rows, SumTables, SymbolWidth,
-    Terms, Value, cell_sums, nearest_of_groups, products, scan_hamming, scan_tables,
+    Base, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, Pass, Proximity, SumTables,
+    SymbolWidth, Terms, Value, cell_sums, nearest_of_groups, products, scan_hamming, scan_tables,
 };
 use cpu::{BeamScratch, Isa, Nearest, Score};
-use inputs::{KINDS, Kind, TIE, values};
+use inputs::{InputKind, KINDS, TIE, values};
 use sums::Books;
 
 /// One family of kernels.
@@ -87,11 +87,11 @@ fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
         for (kind, stream) in KINDS.into_iter().zip(2 * KINDS.len() as u64 * case..) {
             let (n, k) = (bench.rows(n), bench.codewords(k));
             // Row strides differ from row lengths.
-            let stride = dim + usize::from(kind == Kind::Far);
+            let stride = dim + usize::from(kind == InputKind::Far);
             let rows = values(bench.seed, 2 * stream, n * stride, kind);
             let codewords = values(bench.seed, 2 * stream + 1, k * dim, kind);
             let on_device = bench.device.upload(&rows)?;
-            let view = Rows::new(&on_device, 0, stride, n, dim);
+            let view = DeviceRows::new(&on_device, 0, stride, n, dim);
             let book = Codewords::new(bench.device, &codewords, dim, pass)?;
             let mut nearest = bench.poisoned(n)?;
             book.assign(view, &mut nearest)?;
@@ -145,7 +145,7 @@ fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
             let (there, nearest) = (bench.device.upload(&rows)?, bench.device.upload(&cells)?);
             bench.poison::<u64>(k * dim)?;
             bench.poison::<u32>(k)?;
-            let sums = cell_sums(Rows::all(&there, dim), &nearest, k)?;
+            let sums = cell_sums(DeviceRows::all(&there, dim), &nearest, k)?;
             let (exact, counts) = cpu::cell_sums(bench.isa, &rows, dim, dim, &cells, k);
             let largest = rows.iter().fold(0f32, |most, v| most.max(v.abs()));
             let what = || format!("{n}×{dim} in {k} cells, {kind:?}");
@@ -158,7 +158,7 @@ fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
                     format!("{}: the sum of cell {c} is {apart:e} off", what())
                 });
             }
-            let again = cell_sums(Rows::all(&there, dim), &nearest, k)?;
+            let again = cell_sums(DeviceRows::all(&there, dim), &nearest, k)?;
             found.holds_if(again == sums, || format!("{}: other sums the second time", what()));
         }
     }
@@ -178,7 +178,7 @@ fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let split: Vec<&[f32]> = books.chunks_exact(k * size).collect();
         let there = bench.device.upload(&rows)?;
         let mut symbols = bench.poisoned(n * groups)?;
-        GroupCodebooks::new(bench.device, &split, size)?.nearest(Rows::all(&there, dim), &mut symbols)?;
+        GroupCodebooks::new(bench.device, &split, size)?.nearest(DeviceRows::all(&there, dim), &mut symbols)?;
         let symbols = symbols.download()?;
         for (g, book) in split.iter().enumerate() {
             let mut expected = vec![0u32; n];
@@ -210,7 +210,7 @@ fn all_products(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, k, dim)) in (300..).zip([(3000, 300, 128), (1000, 129, 17), (200, 1000, 384), (1, 1, 1)]) {
         let (n, k) = (bench.rows(n), bench.codewords(k));
-        let of = |stream: u64, len| values(bench.seed, 8 * case + stream, len, Kind::Plain);
+        let of = |stream: u64, len| values(bench.seed, 8 * case + stream, len, InputKind::Plain);
         let (rows, others, center) = (of(0, n * dim), of(1, k * dim), of(2, dim));
         let bias = of(3, k);
         let upload = |values: &[f32]| bench.device.upload(values);
@@ -218,7 +218,7 @@ fn all_products(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let bias_there = upload(&bias)?;
         let terms = Terms { mean: Some(&center_there), bias: Some(&bias_there) };
         let mut out = bench.poisoned(n * k)?;
-        products(Rows::all(&there, dim), &others_there, -2.0, terms, &mut out)?;
+        products(DeviceRows::all(&there, dim), &others_there, -2.0, terms, &mut out)?;
         for (place, found_there) in out.download()?.into_iter().enumerate() {
             let (i, c) = (place / k, place % k);
             let (mut sum, mut size) = (0f64, 0f64);
@@ -241,13 +241,13 @@ fn few_of_groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let shapes = [(2000, 1, 300, 4, 16), (500, 5, 256, 5, 32), (20, 40, 30, 300, 4)];
     for (case, (groups, group, k, count, dim)) in (400..).zip(shapes) {
         let (groups, k) = (bench.rows(groups), bench.codewords(k));
-        let rows = values(bench.seed, 2 * case, groups * group * dim, Kind::Plain);
-        let book = values(bench.seed, 2 * case + 1, k * dim, Kind::Plain);
+        let rows = values(bench.seed, 2 * case, groups * group * dim, InputKind::Plain);
+        let book = values(bench.seed, 2 * case + 1, k * dim, InputKind::Plain);
         let there = bench.device.upload(&rows)?;
         let count = count.min(group * k);
         bench.poison::<u32>(groups * count)?;
         bench.poison::<f32>(groups * count)?;
-        let (places, distances) = nearest_of_groups(bench.device, Rows::all(&there, dim), group, &book, count)?;
+        let (places, distances) = nearest_of_groups(bench.device, DeviceRows::all(&there, dim), group, &book, count)?;
         for g in 0..groups {
             let exact =
                 |place: usize| distance(&rows[(g * group + place / k) * dim..][..dim], &book[place % k * dim..][..dim]);
@@ -297,13 +297,13 @@ fn beam_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         for whole in [false, true] {
             let n = bench.rows(n);
             let k = if bench.small { k.min(700) } else { k };
-            let rows = values(bench.seed, 2 * case, n * dim, Kind::Plain);
-            let books = values(bench.seed, 2 * case + 1, m * k * dim, Kind::Plain);
+            let rows = values(bench.seed, 2 * case, n * dim, InputKind::Plain);
+            let books = values(bench.seed, 2 * case + 1, m * k * dim, InputKind::Plain);
             let there = bench.device.upload(&rows)?;
             let tables = SumTables::new(bench.device, &books, m, dim, whole)?;
             let mut codes = vec![u16::MAX; n * m];
             bench.poison::<u16>(n * m)?;
-            tables.beam(Rows::all(&there, dim), beam, &mut codes)?;
+            tables.beam(DeviceRows::all(&there, dim), beam, &mut codes)?;
             let processor = cpu::SumTables::new(bench.isa, &books, m, dim, whole);
             let (mut expected, mut scratch) = (vec![0u16; n * m], BeamScratch::default());
             by_processor(&processor, &rows, dim, &mut expected, |unary, code| {
@@ -324,12 +324,12 @@ fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, m, k, dim)) in (600..).zip([(1000, 8, 256, 32), (500, 3, 6, 5)]) {
         let (n, k) = (bench.rows(n), bench.codewords(k));
-        let rows = values(bench.seed, 2 * case, n * dim, Kind::Plain);
-        let books = values(bench.seed, 2 * case + 1, m * k * dim, Kind::Plain);
+        let rows = values(bench.seed, 2 * case, n * dim, InputKind::Plain);
+        let books = values(bench.seed, 2 * case + 1, m * k * dim, InputKind::Plain);
         let start: Vec<u16> =
             (0..(n * m) as u64).map(|i| (crate::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
         let there = bench.device.upload(&rows)?;
-        let view = Rows::all(&there, dim);
+        let view = DeviceRows::all(&there, dim);
         let tables = SumTables::new(bench.device, &books, m, dim, true)?;
         let exact = Books::new(&books, m, dim);
         // Without rounds it is a descent, which leads where it leads on the processor.
@@ -405,7 +405,7 @@ fn table_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let n = if bench.small { n.min(700) } else { n };
         let (size, alphabet) = (width.bytes(positions), width.alphabet());
         let codes: Vec<u8> = (0..(n * size) as u64).map(|i| crate::random_bits(bench.seed ^ case, i) as u8).collect();
-        let tables = values(bench.seed, case, queries * positions * alphabet, Kind::Plain);
+        let tables = values(bench.seed, case, queries * positions * alphabet, InputKind::Plain);
         let there = bench.device.upload(&codes)?;
         let lists = scan_tables(Codes::all(&there, size), width, positions, &tables, k)?;
         for (q, list) in lists.iter().enumerate() {
@@ -468,8 +468,8 @@ fn neighbours(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
             let rows = values(bench.seed, 2 * stream, n * dim, kind);
             let asked = values(bench.seed, 2 * stream + 1, queries * dim, kind);
             let (rows_there, asked_there) = (bench.device.upload(&rows)?, bench.device.upload(&asked)?);
-            let base = Base::new(Rows::all(&rows_there, dim), Proximity::SquaredDistance)?;
-            let lists = base.nearest(Rows::all(&asked_there, dim), k)?;
+            let base = Base::new(DeviceRows::all(&rows_there, dim), Proximity::SquaredDistance)?;
+            let lists = base.nearest(DeviceRows::all(&asked_there, dim), k)?;
             for (q, list) in lists.iter().enumerate() {
                 let query = &asked[q * dim..][..dim];
                 let row = |id: usize| &rows[id * dim..][..dim];

@@ -5,7 +5,7 @@ use crate::device::Argument;
 
 /// `count` rows of `dim` values; row `i` begins at value `first + i·stride`.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct DeviceRows<'a> {
     values: &'a Buffer<f32>,
     first: usize,
     stride: usize,
@@ -13,40 +13,40 @@ pub struct Rows<'a> {
     dim: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> DeviceRows<'a> {
     /// Rows of a buffer.
     ///
     /// # Panics
     /// When the last one ends behind the buffer, or there are 2^32 or more.
-    pub fn new(values: &'a Buffer<f32>, first: usize, stride: usize, count: usize, dim: usize) -> Rows<'a> {
+    pub fn new(values: &'a Buffer<f32>, first: usize, stride: usize, count: usize, dim: usize) -> DeviceRows<'a> {
         let end = if count == 0 { 0 } else { first + (count - 1) * stride + dim };
         assert!(end <= values.len(), "{count} rows of {dim} every {stride} values, of {}", values.len());
         assert!(u32::try_from(count).is_ok() && u32::try_from(dim).is_ok(), "at most 2^32 rows and components");
-        Rows { values, first, stride, count, dim }
+        DeviceRows { values, first, stride, count, dim }
     }
 
     /// All of a buffer, row after row.
     ///
     /// # Panics
     /// When they are not whole.
-    pub fn all(values: &'a Buffer<f32>, dim: usize) -> Rows<'a> {
+    pub fn all(values: &'a Buffer<f32>, dim: usize) -> DeviceRows<'a> {
         assert!(dim > 0 && values.len().is_multiple_of(dim), "whole rows of {dim}");
-        Rows::new(values, 0, dim, values.len() / dim, dim)
+        DeviceRows::new(values, 0, dim, values.len() / dim, dim)
     }
 
     /// Rows from one on, as many of `count` as there are.
-    pub fn part(&self, from: usize, count: usize) -> Rows<'a> {
+    pub fn part(&self, from: usize, count: usize) -> DeviceRows<'a> {
         let from = from.min(self.count);
-        Rows { first: self.first + from * self.stride, count: count.min(self.count - from), ..*self }
+        DeviceRows { first: self.first + from * self.stride, count: count.min(self.count - from), ..*self }
     }
 
     /// Some of the components of every row.
     ///
     /// # Panics
     /// When there are not as many.
-    pub fn columns(&self, first: usize, dim: usize) -> Rows<'a> {
+    pub fn columns(&self, first: usize, dim: usize) -> DeviceRows<'a> {
         assert!(first + dim <= self.dim, "components {first}..{} of {}", first + dim, self.dim);
-        Rows { first: self.first + first, dim, ..*self }
+        DeviceRows { first: self.first + first, dim, ..*self }
     }
 
     /// Number of rows.

@@ -4,7 +4,7 @@ use crate::assign::Centred;
 use crate::codes::over;
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::products::{Terms, products};
-use crate::{CudaError, Rows};
+use crate::{CudaError, DeviceRows};
 
 const THREADS: u32 = 128;
 
@@ -64,7 +64,7 @@ impl SumTables {
             let over = device.upload(&centred[i * k * dim..][..k * dim])?;
             for j in (0..if whole { m } else { i }).filter(|&j| j != i) {
                 let at = if whole { i * m + j } else { i * (i - 1) / 2 + j };
-                products(Rows::all(&all, dim).part(j * k, k), &over, 2.0, Terms::default(), &mut slab)?;
+                products(DeviceRows::all(&all, dim).part(j * k, k), &over, 2.0, Terms::default(), &mut slab)?;
                 pairs.copy_from(at * k * k, &slab)?;
             }
         }
@@ -79,7 +79,7 @@ impl SumTables {
     }
 
     /// `u` of rows: `m·k` values each.
-    fn unary(&self, rows: Rows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
+    fn unary(&self, rows: DeviceRows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
         let terms = Terms { mean: Some(&self.center), bias: Some(&self.norms) };
         products(rows, &self.centred, -2.0, terms, out)
     }
@@ -91,14 +91,14 @@ impl SumTables {
     ///
     /// # Panics
     /// When lengths do not fit or `beam` is 0.
-    pub fn beam(&self, rows: Rows<'_>, beam: usize, codes: &mut [u16]) -> Result<(), CudaError> {
+    pub fn beam(&self, rows: DeviceRows<'_>, beam: usize, codes: &mut [u16]) -> Result<(), CudaError> {
         assert!(codes.len() == rows.count() * self.m, "a code per row");
         let found = self.device.room::<u16>(codes.len())?;
         self.beam_to(rows, beam, &found)?;
         found.read(0, codes)
     }
 
-    fn beam_to(&self, rows: Rows<'_>, beam: usize, found: &Buffer<u16>) -> Result<(), CudaError> {
+    fn beam_to(&self, rows: DeviceRows<'_>, beam: usize, found: &Buffer<u16>) -> Result<(), CudaError> {
         let (m, k) = (self.m, self.k);
         assert!(beam > 0 && found.len() >= rows.count() * m, "a beam, a code per row");
         let kept = (beam * m * 4).next_multiple_of(8) + 8 * beam;
@@ -139,7 +139,7 @@ impl SumTables {
     /// When lengths do not fit, a symbol names no codeword, or the tables are not whole.
     pub fn improve(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         how: (usize, usize, usize),
         seed: u64,
         codes: &mut [u16],
@@ -154,7 +154,7 @@ impl SumTables {
     /// Symbols name codewords.
     fn improve_on(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         (rounds, sweeps, thrown): (usize, usize, usize),
         seed: u64,
         found: &Buffer<u16>,
@@ -188,7 +188,7 @@ impl SumTables {
     /// When `beam` is 0, or tables are not whole where there is a local search.
     pub fn search(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         beam: usize,
         local: Option<((usize, usize, usize), u64)>,
     ) -> Result<Buffer<u16>, CudaError> {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{Codebooks, Codes, LevelScalars, Rows, UniformScalars, pack_symbols, unpack_symbols};
+use cuda::{Codebooks, Codes, DeviceRows, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -61,7 +61,7 @@ fn uniform_levels_are_those_of_a_loop() {
             let scalars = UniformScalars::new(&device, &offsets, &steps, bits).expect("prepares");
             let on_device = device.upload(&rows).expect("uploads");
             let mut codes = device.filled::<u8>(n * scalars.code_size(), 0xaa).expect("room");
-            scalars.encode(Rows::new(&on_device, 0, stride, n, dim), &mut codes).expect("encodes");
+            scalars.encode(DeviceRows::new(&on_device, 0, stride, n, dim), &mut codes).expect("encodes");
             let level = |i: usize, j: usize| {
                 // The conversion saturates and sends what is no number to 0.
                 (((rows[i * stride + j] - offsets[j]) / steps[j] + 0.5) as u16).min((1 << bits) - 1)
@@ -112,7 +112,7 @@ fn levels_are_those_that_thresholds_tell_apart() {
         }
         let on_device = device.upload(&rows).expect("uploads");
         let mut codes = device.filled::<u8>(n * scalars.code_size(), 0xaa).expect("room");
-        scalars.encode(Rows::all(&on_device, dim), &mut codes).expect("encodes");
+        scalars.encode(DeviceRows::all(&on_device, dim), &mut codes).expect("encodes");
         let mut symbols = device.filled::<u16>(n * positions, 0xff).expect("room");
         unpack_symbols(Codes::all(&codes, scalars.code_size()), positions, bits, &mut symbols).expect("unpacks");
         let symbols = symbols.download().expect("reads");

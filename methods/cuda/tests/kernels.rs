@@ -4,7 +4,7 @@ mod common;
 
 use common::device;
 use cuda::{
-    AffineMap, Codewords, CudaError, GroupCodebooks, Layer, Network, Pass, Rows, SumTables, Terms, cell_sums,
+    AffineMap, Codewords, CudaError, DeviceRows, GroupCodebooks, Layer, Network, Pass, SumTables, Terms, cell_sums,
     fill_random, fill_random_bytes, nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float,
     rows_at, spread_rows, total,
 };
@@ -61,7 +61,7 @@ fn the_nearest_codeword_is_found_whatever_decides_first() {
             let codewords = values(&mut rng, k * dim, dim, kind);
             let first = usize::from(kind) % 2;
             let on_device = device.upload(&rows).expect("uploads");
-            let view = Rows::new(&on_device, first, stride, n, dim);
+            let view = DeviceRows::new(&on_device, first, stride, n, dim);
             for pass in [Pass::Floats, Pass::Halves, Pass::Auto] {
                 let book = Codewords::new(&device, &codewords, dim, pass).expect("prepares");
                 let mut nearest = device.filled(n, 0xff).expect("room");
@@ -101,13 +101,13 @@ fn tensor_cores_leave_few_rows_open_where_codewords_lie_apart() {
     let codewords = values(&mut rng, k * dim, dim, 0);
     let on_device = device.upload(&rows).expect("uploads");
     let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
-    let left = book.assign(Rows::all(&on_device, dim), &mut device.room(n).expect("room")).expect("assigns");
+    let left = book.assign(DeviceRows::all(&on_device, dim), &mut device.room(n).expect("room")).expect("assigns");
     assert!(left.open < n / 8 && left.searched == 0, "{left:?} of {n}");
     // Codewords that are all the same decide nothing.
     let same: Vec<f32> = codewords[..dim].iter().copied().cycle().take(k * dim).collect();
     let book = Codewords::new(&device, &same, dim, Pass::Halves).expect("prepares");
     let mut nearest = device.filled(n, 0xff).expect("room");
-    let left = book.assign(Rows::all(&on_device, dim), &mut nearest).expect("assigns");
+    let left = book.assign(DeviceRows::all(&on_device, dim), &mut nearest).expect("assigns");
     assert_eq!((left.open, left.searched), (n, n), "all are equal");
     assert!(nearest.download().expect("reads").iter().all(|&c| c == 0));
 }
@@ -132,7 +132,7 @@ fn candidates_decide_what_tensor_cores_leave_open() {
     let on_device = device.upload(&rows).expect("uploads");
     let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
     let mut nearest = device.filled(n, 0xff).expect("room");
-    let left = book.assign(Rows::all(&on_device, dim), &mut nearest).expect("assigns");
+    let left = book.assign(DeviceRows::all(&on_device, dim), &mut nearest).expect("assigns");
     assert_eq!((left.open, left.searched), (n / 10, 0), "one row in ten lies between twins");
     for (i, &found) in nearest.download().expect("reads").iter().enumerate() {
         let distance = |c: usize| squared_distance(&rows[i * dim..][..dim], &codewords[c * dim..][..dim]);
@@ -149,7 +149,7 @@ fn cell_sums_are_those_of_f64_and_the_same_every_time() {
         let rows = values(&mut rng, n * dim, dim, kind);
         let cells: Vec<u32> = (0..n).map(|_| rng.random_range(0..k as u32)).collect();
         let (on_device, nearest) = (device.upload(&rows).expect("uploads"), device.upload(&cells).expect("uploads"));
-        let found = cell_sums(Rows::all(&on_device, dim), &nearest, k).expect("sums");
+        let found = cell_sums(DeviceRows::all(&on_device, dim), &nearest, k).expect("sums");
         let largest = rows.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
         let (mut sums, mut counts) = (vec![0f64; k * dim], vec![0u32; k]);
         for (row, &c) in rows.chunks_exact(dim).zip(&cells) {
@@ -160,7 +160,7 @@ fn cell_sums_are_those_of_f64_and_the_same_every_time() {
         for (a, b) in found.sums.iter().zip(&sums) {
             assert!((a - b).abs() <= 1e-10 * largest * n as f64, "{a} for {b}");
         }
-        assert_eq!(cell_sums(Rows::all(&on_device, dim), &nearest, k).expect("sums"), found);
+        assert_eq!(cell_sums(DeviceRows::all(&on_device, dim), &nearest, k).expect("sums"), found);
     }
 }
 
@@ -191,7 +191,7 @@ fn each_group_finds_its_nearest() {
         let books_on_device =
             GroupCodebooks::new(&device, &books.iter().map(Vec::as_slice).collect::<Vec<_>>(), size).expect("prepares");
         let mut symbols = device.filled(n * groups, 0xff).expect("room");
-        books_on_device.nearest(Rows::all(&on_device, dim), &mut symbols).expect("finds");
+        books_on_device.nearest(DeviceRows::all(&on_device, dim), &mut symbols).expect("finds");
         let symbols = symbols.download().expect("reads");
         for i in 0..n {
             for (g, book) in books.iter().enumerate() {
@@ -221,7 +221,7 @@ fn products_are_those_of_a_loop() {
             let (mean_there, bias_there) = (upload(&mean), upload(&bias));
             let mut out = device.filled(n * k, 0xff).expect("room");
             let terms = Terms { mean: with.then_some(&mean_there), bias: with.then_some(&bias_there) };
-            products(Rows::all(&on_device, dim), &others_there, -2.0, terms, &mut out).expect("multiplies");
+            products(DeviceRows::all(&on_device, dim), &others_there, -2.0, terms, &mut out).expect("multiplies");
             for (place, found) in out.download().expect("reads").into_iter().enumerate() {
                 let (i, c) = (place / k, place % k);
                 let sum: f64 = (0..dim)
@@ -247,7 +247,7 @@ fn the_nearest_of_groups_are_those_of_a_sort() {
         let (rows, book) = (draw(groups * group * dim), draw(k * dim));
         let on_device = device.upload(&rows).expect("uploads");
         let (places, distances) =
-            nearest_of_groups(&device, Rows::all(&on_device, dim), group, &book, count).expect("finds");
+            nearest_of_groups(&device, DeviceRows::all(&on_device, dim), group, &book, count).expect("finds");
         let count = count.min(group * k);
         assert_eq!(places.len(), groups * count);
         for g in 0..groups {
@@ -318,7 +318,7 @@ fn a_beam_search_keeps_the_best_partial_codes() {
             let tables = SumTables::new(&device, &books, m, dim, whole).expect("prepares");
             for &beam in &beams {
                 let mut codes = vec![u16::MAX; n * m];
-                tables.beam(Rows::all(&on_device, dim), beam, &mut codes).expect("searches");
+                tables.beam(DeviceRows::all(&on_device, dim), beam, &mut codes).expect("searches");
                 for (row, code) in rows.chunks_exact(dim).zip(codes.chunks_exact(m)) {
                     let code: Vec<usize> = code.iter().map(|&c| c.into()).collect();
                     let (found, by_hand) = (error(row, &code), error(row, &beam_by_hand(row, &books, (m, k), beam)));
@@ -345,14 +345,14 @@ fn a_local_search_finds_the_best_code_where_all_can_be_tried() {
     };
     let tables = SumTables::new(&device, &books, m, dim, true).expect("prepares");
     let mut codes = vec![0u16; n * m];
-    tables.improve(Rows::all(&on_device, dim), (60, 4, 4), 7, &mut codes).expect("searches");
+    tables.improve(DeviceRows::all(&on_device, dim), (60, 4, 4), 7, &mut codes).expect("searches");
     for (i, code) in codes.chunks_exact(m).enumerate() {
         let all = (0..216u16).map(|c| error(i, &[c % 6, c / 6 % 6, c / 36]));
         let best = all.fold(f64::INFINITY, f64::min);
         assert!(error(i, code) <= best + 1e-5, "row {i}: {} of {best}", error(i, code));
     }
     let mut again = vec![0u16; n * m];
-    tables.improve(Rows::all(&on_device, dim).part(0, 7), (60, 4, 4), 7, &mut again[..7 * m]).expect("searches");
+    tables.improve(DeviceRows::all(&on_device, dim).part(0, 7), (60, 4, 4), 7, &mut again[..7 * m]).expect("searches");
     assert_eq!(again[..7 * m], codes[..7 * m], "what is found for a row does not depend on those beside it");
 }
 
@@ -449,7 +449,7 @@ fn rows_to_start_from_are_those_whose_stretch_a_point_falls_into() {
         let points: Vec<f64> = (1..k).map(|_| rng.random()).collect();
         let first = rng.random_range(0..n);
         let on_device = device.upload(&rows).expect("uploads");
-        let view = Rows::new(&on_device, 0, stride, n, dim);
+        let view = DeviceRows::new(&on_device, 0, stride, n, dim);
         let here: Vec<&[f32]> = rows.chunks_exact(stride).map(|row| &row[..dim]).collect();
         let mut asked = 0;
         let found: Result<_, CudaError> = spread_rows(view, first, &points, || {
@@ -465,9 +465,10 @@ fn rows_to_start_from_are_those_whose_stretch_a_point_falls_into() {
     }
     let rows = device.upload(&[1f32; 8]).expect("uploads");
     let stopped = CudaError::Driver { call: "a test".into(), message: "no more".into() };
-    let found: Result<Vec<usize>, CudaError> = spread_rows(Rows::all(&rows, 2), 0, &[0.5], || Err(stopped.clone()));
+    let found: Result<Vec<usize>, CudaError> =
+        spread_rows(DeviceRows::all(&rows, 2), 0, &[0.5], || Err(stopped.clone()));
     assert_eq!(found, Err(stopped), "who is asked may say no");
-    let none = spread_rows::<CudaError>(Rows::all(&rows, 2), 2, &[0.0, 0.9], || Ok(()));
+    let none = spread_rows::<CudaError>(DeviceRows::all(&rows, 2), 2, &[0.0, 0.9], || Ok(()));
     assert_eq!(none.expect("chooses"), [2], "all rows are where the first is");
 }
 
@@ -505,7 +506,7 @@ fn a_network_is_its_maps_one_after_the_other() {
         assert_eq!((network.dim(), network.bytes_per_row()), ((6, 5), 4 * (6 + 12 + 8)));
         let there = device.upload(&rows).expect("uploads");
         let mut out = device.filled(n * 5, 0xff).expect("room");
-        network.apply(Rows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
+        network.apply(DeviceRows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
         let dense: Vec<f32> = rows.chunks_exact(stride).flat_map(|row| row[..dim].to_vec()).collect();
         let see = |row: &[f32]| inputs.iter().map(|&i| row.get(i as usize).copied().unwrap_or(0.0)).collect::<Vec<_>>();
         let seen: Vec<f32> = dense.chunks_exact(dim).flat_map(see).collect();
@@ -516,7 +517,7 @@ fn a_network_is_its_maps_one_after_the_other() {
             assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
         }
         let alone = Network::new(on_device(&straight), Vec::new());
-        alone.apply(Rows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
+        alone.apply(DeviceRows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
         let straight = affine(&dense, &straight.0, &straight.1);
         assert!(out.download().expect("reads").iter().zip(straight).all(|(a, b)| (a - b).abs() < 1e-5));
     }
@@ -534,7 +535,7 @@ fn the_largest_logit_of_each_group_is_found() {
         let books = GroupCodebooks::with_biases(&device, &split, &split_biases, size).expect("prepares");
         let there = device.upload(&rows).expect("uploads");
         let mut symbols = device.filled::<u16>(n * groups, 0xff).expect("room");
-        books.expect("has a kernel").nearest(Rows::all(&there, groups * size), &mut symbols).expect("finds");
+        books.expect("has a kernel").nearest(DeviceRows::all(&there, groups * size), &mut symbols).expect("finds");
         for (place, symbol) in symbols.download().expect("reads").into_iter().enumerate() {
             let (row, g) = (&rows[place * size..][..size], place % groups);
             let logit = |c: usize| -> f64 {

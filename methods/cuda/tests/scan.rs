@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{Base, Codes, Neighbor, Proximity, Rows, SymbolWidth, scan_hamming, scan_tables};
+use cuda::{Base, Codes, DeviceRows, Neighbor, Proximity, SymbolWidth, scan_hamming, scan_tables};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -177,8 +177,8 @@ fn the_nearest_of_a_base_are_those_of_direct_scores() {
             let (rows_there, asked_there) =
                 (device.upload(&rows).expect("uploads"), device.upload(&asked).expect("uploads"));
             for proximity in [Proximity::SquaredDistance, Proximity::InnerProduct] {
-                let base = Base::new(Rows::new(&rows_there, 0, stride, n, dim), proximity).expect("prepares");
-                let found = base.nearest(Rows::all(&asked_there, dim), k).expect("searches");
+                let base = Base::new(DeviceRows::new(&rows_there, 0, stride, n, dim), proximity).expect("prepares");
+                let found = base.nearest(DeviceRows::all(&asked_there, dim), k).expect("searches");
                 assert_eq!(found.len(), queries);
                 for (q, (found, query)) in found.iter().zip(asked.chunks_exact(dim)).enumerate() {
                     let score = |i: usize| {
@@ -208,13 +208,13 @@ fn what_is_found_does_not_depend_on_the_memory_left() {
     let query_codes = bytes(&mut rng, queries * size);
     let tables: Vec<f32> = (0..queries * 256 * size).map(|_| rng.random()).collect();
     let rows = device.upload(&(0..n * 5).map(|_| rng.random()).collect::<Vec<f32>>()).expect("uploads");
-    let base = Base::new(Rows::all(&rows, 5), Proximity::SquaredDistance).expect("prepares");
+    let base = Base::new(DeviceRows::all(&rows, 5), Proximity::SquaredDistance).expect("prepares");
     let all = || {
         let codes = Codes::all(&codes, size);
         (
             scan_tables(codes, SymbolWidth::Byte, size, &tables, k).expect("scans"),
             scan_hamming(codes, &query_codes, k).expect("scans"),
-            base.nearest(Rows::all(&rows, 5).part(0, 9), k).expect("searches"),
+            base.nearest(DeviceRows::all(&rows, 5).part(0, 9), k).expect("searches"),
         )
     };
     let found = all();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{Rows, SumTables, continuations, standardize, unstandardize};
+use cuda::{DeviceRows, SumTables, continuations, standardize, unstandardize};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -19,7 +19,7 @@ fn scales_are_those_of_a_loop_bit_for_bit() {
         let (rows, centre, factor) = (draw(&mut rng, n * stride), draw(&mut rng, dim), 0.37f32);
         let (on_device, on_device_centre) =
             (device.upload(&rows).expect("uploads"), device.upload(&centre).expect("uploads"));
-        let window = Rows::new(&on_device, 0, stride, n, dim);
+        let window = DeviceRows::new(&on_device, 0, stride, n, dim);
         let each = || (0..n).flat_map(|i| rows[i * stride..][..dim].iter().zip(&centre));
         let mut out = device.filled::<f32>(n * dim + 1, 0xff).expect("room");
         standardize(window, None, 1.0, &mut out).expect("copies");
@@ -43,7 +43,7 @@ fn continuations_leave_what_their_codewords_leave() {
         let dim = 4;
         let (rows, book) = (draw(&mut rng, groups * group * dim), draw(&mut rng, k * dim));
         let on_device = device.upload(&rows).expect("uploads");
-        let found = continuations(&device, Rows::all(&on_device, dim), group, &book, count).expect("finds");
+        let found = continuations(&device, DeviceRows::all(&on_device, dim), group, &book, count).expect("finds");
         let (places, _, residuals) = found;
         let count = count.min(group * k);
         assert_eq!(places.len(), groups * count);
@@ -63,7 +63,7 @@ fn a_search_in_one_go_never_errs_more_than_its_beam() {
     let (n, m, k, dim) = (50, 3, 6, 5);
     let (rows, books) = (draw(&mut rng, n * dim), draw(&mut rng, m * k * dim));
     let on_device = device.upload(&rows).expect("uploads");
-    let rows_there = Rows::all(&on_device, dim);
+    let rows_there = DeviceRows::all(&on_device, dim);
     let error = |i: usize, code: &[u16]| {
         let mut left: Vec<f32> = rows[i * dim..][..dim].to_vec();
         for (p, &c) in code.iter().enumerate() {

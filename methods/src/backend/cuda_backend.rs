@@ -14,8 +14,8 @@ use crate::search::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{Isa, ScanTables, SymbolWidth};
 use cuda::{
-    Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, GroupCodebooks, LevelScalars, Pass, Proximity, Rows,
-    SumTables, UniformScalars,
+    Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, LevelScalars, Pass,
+    Proximity, SumTables, UniformScalars,
 };
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::borrow::Cow;
@@ -64,9 +64,9 @@ impl CudaBackend {
     }
 
     /// Rows of a matrix of this backend.
-    pub(super) fn rows<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> Rows<'m> {
+    pub(super) fn rows<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> DeviceRows<'m> {
         match matrix.storage::<Buffer<f32>>().filter(|values| values.device().is(&self.device)) {
-            Some(values) => Rows::new(values, matrix.first(), matrix.stride(), matrix.nrows(), matrix.ncols()),
+            Some(values) => DeviceRows::new(values, matrix.first(), matrix.stride(), matrix.nrows(), matrix.ncols()),
             None => unreachable!("a matrix is used with the backend that made it"),
         }
     }
@@ -102,7 +102,7 @@ impl CudaBackend {
 
     fn assign_on_device(
         &self,
-        rows: Rows<'_>,
+        rows: DeviceRows<'_>,
         codebook: ArrayView2<'_, f32>,
     ) -> Result<(Codewords, Buffer<u32>), CudaError> {
         let codewords = Codewords::new(&self.device, &row_major(&codebook), codebook.ncols(), Pass::Auto)?;
@@ -123,7 +123,7 @@ impl CudaBackend {
         Ok(OnDevice { nearest, distances })
     }
 
-    fn sums(&self, rows: Rows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, MethodError> {
+    fn sums(&self, rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, MethodError> {
         let cuda::CellSums { sums, counts } = cuda::cell_sums(rows, nearest, k).map_err(self.failed("cell_sums"))?;
         let sums = Array2::from_shape_vec((k, rows.dim()), sums).map_err(|e| MethodError::Broken(e.to_string()))?;
         Ok(CellSums { sums, counts: counts.into_iter().map(|count| count as usize).collect() })

@@ -3,7 +3,7 @@
 
 mod points;
 
-pub use points::Kind;
+pub use points::LatticeName;
 
 use crate::algorithms::components::Components;
 use crate::algorithms::moments::{deviations, mean};
@@ -41,7 +41,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Lattice {
     /// The lattice. More components per point give a lower distortion at the same rate.
-    pub kind: Kind,
+    pub kind: LatticeName,
     /// Bits per component. The code of one point takes this times the dimension of the lattice.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
@@ -49,7 +49,7 @@ pub struct Lattice {
 
 impl Default for Lattice {
     fn default() -> Lattice {
-        Lattice { kind: Kind::E8, bits: 4 }
+        Lattice { kind: LatticeName::E8, bits: 4 }
     }
 }
 
@@ -159,7 +159,7 @@ fn best_scale(known: f64, first: bool, bits: u8, error: impl Fn(f64) -> f64) -> 
 /// A Voronoi code: the point nearest to `center` of each class of `Λ/2^b·Λ`, so that the symbols are the coordinates of
 /// a point modulo `2^b`, and every combination of symbols is a codeword.
 struct Code {
-    kind: Kind,
+    kind: LatticeName,
     bits: u8,
     center: Vec<f64>,
     scale: f64,
@@ -168,7 +168,7 @@ struct Code {
 }
 
 impl Code {
-    fn new(kind: Kind, bits: u8, center: Vec<f64>, scale: f64) -> Code {
+    fn new(kind: LatticeName, bits: u8, center: Vec<f64>, scale: f64) -> Code {
         let mut code = Code { kind, bits, center, scale, all: Vec::new() };
         let k = kind.dim();
         let word = usize::from(bits) * k;
@@ -371,7 +371,13 @@ mod tests {
     /// Every combination of symbols is a different codeword, and each codeword encodes to its symbols.
     #[test]
     fn codewords_and_symbols_are_one_to_one() {
-        for (kind, bits) in [(Kind::A2, 1), (Kind::A2, 4), (Kind::D4, 2), (Kind::D4, 3), (Kind::E8, 1)] {
+        for (kind, bits) in [
+            (LatticeName::A2, 1),
+            (LatticeName::A2, 4),
+            (LatticeName::D4, 2),
+            (LatticeName::D4, 3),
+            (LatticeName::E8, 1),
+        ] {
             let k = kind.dim();
             let center: Vec<f64> = (0..k).map(|i| 0.11 + 0.07 * i as f64).collect();
             let code = Code::new(kind, bits, center, 1.0);

@@ -1,6 +1,6 @@
 //! Times k-means training, from rows in host memory to a codebook, on the device and on two CPU threads.
 
-use super::{DIM, Failure, Note, PROCESSOR_THREADS, Setting, Timing, Work, middle, size};
+use super::{DIM, Failure, Note, PROCESSOR_THREADS, StepContext, Timing, WorkAmount, middle, size};
 use crate::backend::{CpuBackend, CudaBackend};
 use crate::classical::kmeans::{Init, Kmeans};
 use crate::{Context, Curve, Method, MethodError};
@@ -20,7 +20,7 @@ const PROCESSOR_SHARE: usize = 100;
 const ROWS_PER_CODEWORD: usize = 24;
 
 /// k-means++ and ten iterations. Rows start and the codebook ends in host memory.
-pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
+pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let method = Kmeans { codewords: k, init: Init::PlusPlus, iterations: ITERATIONS, restarts: 1 };
     let rows = {
@@ -33,7 +33,7 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         let followed = method.fit(rows, cx)?.curves().first().cloned();
         Ok(followed.unwrap_or_else(|| Curve::of("mse", Vec::new(), true)))
     };
-    let fewer = Setting { repeats: setting.repeats.min(REPEATS), ..*setting };
+    let fewer = StepContext { repeats: setting.repeats.min(REPEATS), ..*setting };
     let failed = |error: MethodError| CudaError::Driver {
         call: "a fit of k-means".into(),
         message: format!("{error}; where memory is short, `--scale` makes all sizes smaller"),
@@ -79,8 +79,8 @@ pub fn kmeans(setting: &Setting<'_>) -> Result<Timing, Failure> {
         seconds,
         work: vec![
             // A pass over the rows for each start.
-            Work::Bytes((k - 1) as f64 * (4.0 * values + 8.0 * n as f64)),
-            Work::Halves((ITERATIONS + 1) as f64 * 2.0 * values * k as f64),
+            WorkAmount::Bytes((k - 1) as f64 * (4.0 * values + 8.0 * n as f64)),
+            WorkAmount::Halves((ITERATIONS + 1) as f64 * 2.0 * values * k as f64),
         ],
         input_bytes: 4.0 * values,
         transfers: vec![],

@@ -1,11 +1,11 @@
 //! The peaks of the device, measured in the same run. All other speeds are given as shares of these.
 
-use super::Setting;
+use super::StepContext;
 use cuda::{CudaError, peak_floats, peak_halves};
 
 /// Work per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct DevicePeaks {
     /// Bytes read and written by a copy from memory to memory.
     pub copy: f64,
     /// Operations in f32, two per multiply-add.
@@ -16,7 +16,7 @@ pub struct Limits {
 
 /// The work that a step requires, by limiting resource.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Work {
+pub enum WorkAmount {
     /// Bytes that must pass through memory.
     Bytes(f64),
     /// Operations in f32.
@@ -25,22 +25,22 @@ pub enum Work {
     Halves(f64),
 }
 
-impl Work {
+impl WorkAmount {
     /// Seconds that it takes at the limit.
-    pub fn seconds(self, limits: Limits) -> f64 {
+    pub fn seconds(self, limits: DevicePeaks) -> f64 {
         match self {
-            Work::Bytes(bytes) => bytes / limits.copy,
-            Work::Floats(operations) => operations / limits.floats,
-            Work::Halves(operations) => operations / limits.halves,
+            WorkAmount::Bytes(bytes) => bytes / limits.copy,
+            WorkAmount::Floats(operations) => operations / limits.floats,
+            WorkAmount::Halves(operations) => operations / limits.halves,
         }
     }
 
     /// The name of its limit.
     pub fn bound(self) -> &'static str {
         match self {
-            Work::Bytes(_) => "copy",
-            Work::Floats(_) => "f32",
-            Work::Halves(_) => "tensor cores",
+            WorkAmount::Bytes(_) => "copy",
+            WorkAmount::Floats(_) => "f32",
+            WorkAmount::Halves(_) => "tensor cores",
         }
     }
 }
@@ -54,7 +54,7 @@ const HALF_ROUNDS: f64 = 10_000.0;
 ///
 /// # Errors
 /// A device failure.
-pub fn measure(setting: &Setting<'_>) -> Result<Limits, CudaError> {
+pub fn measure(setting: &StepContext<'_>) -> Result<DevicePeaks, CudaError> {
     let device = setting.device;
     let spare = device.spare_bytes()? as f64 / 4.0;
     let len = ((COPIED * setting.shrink()).min(spare) as usize / 4).max(1 << 10);
@@ -64,7 +64,7 @@ pub fn measure(setting: &Setting<'_>) -> Result<Limits, CudaError> {
     let rounds = |rounds: f64| (rounds * setting.shrink()).max(1.0) as u32;
     let (floats, float_operations) = setting.repeat(|| peak_floats(device, rounds(FLOAT_ROUNDS)))?;
     let (halves, half_operations) = setting.repeat(|| peak_halves(device, rounds(HALF_ROUNDS)))?;
-    Ok(Limits {
+    Ok(DevicePeaks {
         copy: 8.0 * len as f64 / best(copy),
         floats: float_operations / best(floats),
         halves: half_operations / best(halves),

@@ -1,18 +1,20 @@
 //! Timed steps that pass over their input once, and are limited by memory bandwidth.
 
-use super::{DIM, Failure, Setting, Timing, Work};
-use cuda::{Base, Codebooks, Codes, Proximity, Rows, UniformScalars, fill_random, fill_random_bytes, scan_hamming};
+use super::{DIM, Failure, StepContext, Timing, WorkAmount};
+use cuda::{
+    Base, Codebooks, Codes, DeviceRows, Proximity, UniformScalars, fill_random, fill_random_bytes, scan_hamming,
+};
 
 /// Vectors of scalar codes.
 const N: usize = 20_000_000;
 
 /// Codes of one byte per component.
-pub fn scalar_encode(setting: &Setting<'_>) -> Result<Timing, Failure> {
+pub fn scalar_encode(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let n = setting.rows(N);
     let rows = setting.random_rows(n)?;
     let scalars = grid(setting)?;
     let mut codes = setting.device.filled::<u8>(n * DIM, 0xff)?;
-    let (seconds, ()) = setting.repeat(|| scalars.encode(Rows::all(&rows, DIM), &mut codes))?;
+    let (seconds, ()) = setting.repeat(|| scalars.encode(DeviceRows::all(&rows, DIM), &mut codes))?;
     for i in setting.looked_at(n) {
         let mut code = [0u8; DIM];
         codes.read(i * DIM, &mut code)?;
@@ -25,7 +27,7 @@ pub fn scalar_encode(setting: &Setting<'_>) -> Result<Timing, Failure> {
 }
 
 /// And back.
-pub fn scalar_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
+pub fn scalar_decode(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let n = setting.rows(N);
     let mut codes = setting.device.room::<u8>(n * DIM)?;
     fill_random_bytes(&mut codes, setting.seed)?;
@@ -47,12 +49,12 @@ pub fn scalar_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
 const LOW: f32 = -4.0;
 const STEP: f32 = 8.0 / 255.0;
 
-fn grid(setting: &Setting<'_>) -> Result<UniformScalars, Failure> {
+fn grid(setting: &StepContext<'_>) -> Result<UniformScalars, Failure> {
     Ok(UniformScalars::new(setting.device, &[LOW; DIM], &[STEP; DIM], 8)?)
 }
 
 /// Vectors from symbols of 16 groups of 256 codewords.
-pub fn product_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
+pub fn product_decode(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     const GROUPS: usize = 16;
     let (n, k) = (setting.rows(N), 256);
     let symbols: Vec<u16> =
@@ -77,7 +79,7 @@ pub fn product_decode(setting: &Setting<'_>) -> Result<Timing, Failure> {
 }
 
 /// The ten nearest of 100M codes of 128 bits for one query.
-pub fn hamming_scan(setting: &Setting<'_>) -> Result<Timing, Failure> {
+pub fn hamming_scan(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     const SIZE: usize = 16;
     let n = setting.rows(100_000_000);
     let mut bytes = setting.device.room::<u8>(n * SIZE)?;
@@ -96,13 +98,13 @@ pub fn hamming_scan(setting: &Setting<'_>) -> Result<Timing, Failure> {
 }
 
 /// The ten nearest of 1M vectors for 10,000 queries.
-pub fn exact_search(setting: &Setting<'_>) -> Result<Timing, Failure> {
+pub fn exact_search(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let (n, queries) = (setting.rows(1_000_000), setting.rows(10_000));
     let base = setting.random_rows(n)?;
     let mut asked = setting.device.room(queries * DIM)?;
     fill_random(&mut asked, setting.seed ^ 2)?;
-    let rows = Base::new(Rows::all(&base, DIM), Proximity::SquaredDistance)?;
-    let (seconds, lists) = setting.repeat(|| rows.nearest(Rows::all(&asked, DIM), 10))?;
+    let rows = Base::new(DeviceRows::all(&base, DIM), Proximity::SquaredDistance)?;
+    let (seconds, lists) = setting.repeat(|| rows.nearest(DeviceRows::all(&asked, DIM), 10))?;
     let mut query = vec![0f32; DIM];
     asked.read(0, &mut query)?;
     for found in lists.first().into_iter().flatten() {
@@ -111,13 +113,13 @@ pub fn exact_search(setting: &Setting<'_>) -> Result<Timing, Failure> {
             return Err(Failure::Wrong(format!("row {} is at {exact}, not {}", found.id, found.score)));
         }
     }
-    let work = vec![Work::Floats(2.0 * (n * DIM) as f64 * queries as f64)];
+    let work = vec![WorkAmount::Floats(2.0 * (n * DIM) as f64 * queries as f64)];
     let timing = timing(format!("×{DIM}"), n, seconds, 0, 4 * n * DIM);
     Ok(Timing { queries: Some(queries), k: queries, work, ..timing })
 }
 
 /// Work that passes this many bytes through memory.
 fn timing(size: String, n: usize, seconds: Vec<f64>, bytes: usize, input_bytes: usize) -> Timing {
-    let (work, input_bytes) = (vec![Work::Bytes(bytes as f64)], input_bytes as f64);
+    let (work, input_bytes) = (vec![WorkAmount::Bytes(bytes as f64)], input_bytes as f64);
     Timing { size, n, dim: DIM, k: 1, seconds, work, input_bytes, ..Timing::default() }
 }

@@ -12,7 +12,7 @@ use record::metric::{CODEWORDS, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SE
 
 /// What takes time.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Work {
+pub enum TimedTask {
     Training,
     Encoding,
     Search,
@@ -26,12 +26,12 @@ pub enum Against {
     Threads,
 }
 
-impl Work {
+impl TimedTask {
     fn title(self) -> &'static str {
         match self {
-            Work::Training => "training",
-            Work::Encoding => "encoding all base vectors",
-            Work::Search => "searching for one query",
+            TimedTask::Training => "training",
+            TimedTask::Encoding => "encoding all base vectors",
+            TimedTask::Search => "searching for one query",
         }
     }
 
@@ -42,17 +42,17 @@ impl Work {
             Some(Estimate { value: time(rate.value), low: time(rate.high), high: time(rate.low), ..rate })
         };
         match self {
-            Work::Training => point.estimate(Which::metric(&TRAIN_SECONDS)),
-            Work::Encoding => per(dataset.facts.base, &ENCODE_VECTORS_PER_SECOND),
-            Work::Search => per(1, &SEARCH_QUERIES_PER_SECOND),
+            TimedTask::Training => point.estimate(Which::metric(&TRAIN_SECONDS)),
+            TimedTask::Encoding => per(dataset.facts.base, &ENCODE_VECTORS_PER_SECOND),
+            TimedTask::Search => per(1, &SEARCH_QUERIES_PER_SECOND),
         }
     }
 }
 
 impl Against {
-    fn title(self, work: Work) -> String {
+    fn title(self, work: TimedTask) -> String {
         let title = match (self, work) {
-            (Against::Vectors, Work::Training) => "training vectors",
+            (Against::Vectors, TimedTask::Training) => "training vectors",
             (Against::Vectors, _) => "base vectors",
             (Against::Codewords, _) => return CODEWORDS.axis(),
             (Against::Threads, _) => "threads",
@@ -60,9 +60,9 @@ impl Against {
         title.to_owned()
     }
 
-    fn place(self, work: Work, dataset: &DatasetSummary, point: &Point) -> Option<f64> {
+    fn place(self, work: TimedTask, dataset: &DatasetSummary, point: &Point) -> Option<f64> {
         Some(match (self, work) {
-            (Against::Vectors, Work::Training) => dataset.facts.train as f64,
+            (Against::Vectors, TimedTask::Training) => dataset.facts.train as f64,
             (Against::Vectors, _) => dataset.facts.base as f64,
             (Against::Codewords, _) => point.estimate(Which::metric(&CODEWORDS))?.value,
             (Against::Threads, _) => point.threads as f64,
@@ -106,7 +106,7 @@ impl Against {
 /// Points of the line that shows how time changes at best.
 const LINE_POINTS: i32 = 100;
 
-pub fn draw(datasets: &[DatasetSummary], work: Work, against: Against) -> Result<Option<Sketch>, ReportError> {
+pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> Result<Option<Sketch>, ReportError> {
     let mut curves: Vec<(String, Vec<(f64, Estimate)>)> = Vec::new();
     let several = datasets.windows(2).any(|pair| match against {
         Against::Vectors => pair[0].facts.dim != pair[1].facts.dim,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// Multiply-adds and reads per second, on all threads together.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct MachinePeaks {
     /// f32 operations per second, two per multiply-add, on registers alone.
     pub flops: f64,
     /// Bytes per second, read in order from memory.
@@ -19,7 +19,7 @@ const TRIES: usize = 7;
 
 /// Measures both on the current thread pool; `--quick` reads less. Also measures how much of the processor was
 /// available, if the system reports it: less than all of it means that other programs were running.
-pub fn measure(isa: Isa, quick: bool) -> (Limits, Option<f64>) {
+pub fn measure(isa: Isa, quick: bool) -> (MachinePeaks, Option<f64>) {
     let rounds = if quick { 1_000_000 } else { 20_000_000 };
     let (before, start) = (cpu_seconds(), Instant::now());
     let flops = best(|| {
@@ -36,7 +36,7 @@ pub fn measure(isa: Isa, quick: bool) -> (Limits, Option<f64>) {
         black_box(values.par_chunks(part).map(|values| peak::read(isa, values)).sum::<f32>());
         size_of_val(&values[..]) as f64
     });
-    (Limits { flops, bytes }, share)
+    (MachinePeaks { flops, bytes }, share)
 }
 
 /// The highest rate of an amount of work per second.

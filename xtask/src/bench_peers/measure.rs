@@ -1,7 +1,7 @@
 //! Measures one row on one dataset: both sides alternately, and the quality of both.
 
 use super::data::Data;
-use super::outcome::{Comparison, Quality, Work};
+use super::outcome::{Comparison, Quality, WorkAmount};
 use super::peer::{PeerError, neighbors, number};
 use super::rows::{Row, Stage};
 use super::session::Session;
@@ -75,7 +75,7 @@ impl<'a> Ours<'a> {
         session.prepare(row)?;
         let data = self.data;
         let (train, base) = (data.train_rows(row.train), data.base_rows(row.rows));
-        let work = Work::of(row, train.nrows(), base.nrows(), data.queries.nrows(), data.dim());
+        let work = WorkAmount::of(row, train.nrows(), base.nrows(), data.queries.nrows(), data.dim());
         let (items, path, times, quality);
         match (row.stage, method) {
             (Stage::Search, method) => {

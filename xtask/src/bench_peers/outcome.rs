@@ -1,6 +1,6 @@
 //! The result of one row on one dataset, and what follows from it: rates, ratios, shares of the limits, a verdict.
 
-use super::limits::Limits;
+use super::limits::MachinePeaks;
 use super::rows::{Row, Stage};
 use crate::times::{middle, range};
 
@@ -40,7 +40,7 @@ pub struct Comparison {
     /// Number of rows or queries per timing.
     pub items: f64,
     /// The limiting resource, and how much of it a plain computation of one repeat needs.
-    pub work: Work,
+    pub work: WorkAmount,
     /// How good the results are.
     pub quality: Quality,
     /// How our search went: `adc`, `decode`, `exact`.
@@ -49,7 +49,7 @@ pub struct Comparison {
 
 /// Work of one repeat.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Work {
+pub enum WorkAmount {
     /// Floating-point operations of a dense computation.
     Flops(f64),
     /// Bytes that pass through memory.
@@ -81,40 +81,40 @@ impl Quality {
     }
 }
 
-impl Work {
+impl WorkAmount {
     /// Of a row, for `trained` and `rows` vectors of `dim` components and `queries` queries.
-    pub fn of(row: &Row, trained: usize, rows: usize, queries: usize, dim: usize) -> Work {
+    pub fn of(row: &Row, trained: usize, rows: usize, queries: usize, dim: usize) -> WorkAmount {
         let items = match row.stage {
             Stage::Train => trained as f64,
             Stage::Encode | Stage::Decode => rows as f64,
             Stage::Search => rows as f64 * queries as f64,
         };
         match (row.bytes, row.flops) {
-            (Some(bytes), _) => Work::Bytes(items * bytes.at(dim)),
-            (None, Some(flops)) => Work::Flops(items * flops.at(dim)),
+            (Some(bytes), _) => WorkAmount::Bytes(items * bytes.at(dim)),
+            (None, Some(flops)) => WorkAmount::Flops(items * flops.at(dim)),
             (None, None) => unreachable!("{} has a limit, as a test of the table says of every row", row.name),
         }
     }
 
     /// Its amount.
     pub fn amount(self) -> f64 {
-        let (Work::Flops(amount) | Work::Bytes(amount)) = self;
+        let (WorkAmount::Flops(amount) | WorkAmount::Bytes(amount)) = self;
         amount
     }
 
     /// The limit that applies, per second.
-    pub fn limit(self, limits: Limits) -> f64 {
+    pub fn limit(self, limits: MachinePeaks) -> f64 {
         match self {
-            Work::Flops(_) => limits.flops,
-            Work::Bytes(_) => limits.bytes,
+            WorkAmount::Flops(_) => limits.flops,
+            WorkAmount::Bytes(_) => limits.bytes,
         }
     }
 
     /// Its unit per second.
     pub fn unit(self) -> &'static str {
         match self {
-            Work::Flops(_) => "FLOP/s",
-            Work::Bytes(_) => "B/s",
+            WorkAmount::Flops(_) => "FLOP/s",
+            WorkAmount::Bytes(_) => "B/s",
         }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
             ours: vec![1.0, 1.2, 9.0],
             theirs: vec![3.0, 2.4, 2.7],
             items: 10.0,
-            work: Work::Flops(100.0),
+            work: WorkAmount::Flops(100.0),
             quality: Quality::Distortion([1.0, 1.0]),
             path: None,
         };

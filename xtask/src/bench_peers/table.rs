@@ -1,7 +1,7 @@
 //! The comparison as Markdown: a pure function of the measurements.
 
-use super::limits::Limits;
-use super::outcome::{Comparison, End, Outcome, Quality, Work};
+use super::limits::MachinePeaks;
+use super::outcome::{Comparison, End, Outcome, Quality, WorkAmount};
 use super::rows::Stage;
 use crate::times::{middle, spread};
 use record::Machine;
@@ -9,7 +9,7 @@ use reports::number::{engineering, significant};
 
 /// What all rows share.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct RunDescription {
     /// Where it ran.
     pub machine: Machine,
     /// Threads of each side.
@@ -17,7 +17,7 @@ pub struct Setting {
     /// Version of FAISS, and what it was compiled for.
     pub peer: String,
     /// The peaks of the machine.
-    pub limits: Limits,
+    pub limits: MachinePeaks,
     /// Fraction of the processor time of this many threads that was available, if the system reports it.
     pub processor_share: Option<f64>,
     /// Whether sizes are too small for a verdict.
@@ -52,8 +52,8 @@ OPQ: theirs is the training of the rotation alone, ours with the codebooks. Exac
 const UNDISTURBED: f64 = 0.9;
 
 /// The whole page.
-pub fn to_markdown(setting: &Setting, headings: &[Heading], outcomes: &[Outcome]) -> String {
-    let Setting { machine, threads, peer, limits, processor_share, quick } = setting;
+pub fn to_markdown(setting: &RunDescription, headings: &[Heading], outcomes: &[Outcome]) -> String {
+    let RunDescription { machine, threads, peer, limits, processor_share, quick } = setting;
     let mut out = format!(
         "# Beside FAISS\n\n{}, {} threads on each side, {}; {peer}.\nPeaks in this run: {}FLOP/s of f32 multiply-adds, {}B/s of \
          reads.\n",
@@ -100,7 +100,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn line(outcome: &Outcome, comparison: &Comparison, limits: Limits, quick: bool) -> String {
+fn line(outcome: &Outcome, comparison: &Comparison, limits: MachinePeaks, quick: bool) -> String {
     let Comparison { ours, theirs, items, work, quality, .. } = comparison;
     let speed = |seconds: &[f64]| {
         let middle = middle(seconds);
@@ -113,8 +113,8 @@ fn line(outcome: &Outcome, comparison: &Comparison, limits: Limits, quick: bool)
     };
     let rates = [ours, theirs].map(|seconds| work.amount() / middle(seconds));
     let (scale, unit) = match work {
-        Work::Flops(_) => (1e9, "GFLOP/s"),
-        Work::Bytes(_) => (1e9, "GB/s"),
+        WorkAmount::Flops(_) => (1e9, "GFLOP/s"),
+        WorkAmount::Bytes(_) => (1e9, "GB/s"),
     };
     let [our_rate, their_rate] = rates.map(|rate| significant(rate / scale, 3));
     let [our_share, their_share] = rates.map(|rate| format!("{:.0}%", 100.0 * rate / work.limit(limits)));
@@ -170,15 +170,15 @@ mod tests {
 
     #[test]
     fn the_page_shows_both_sides_and_what_is_short() {
-        let setting = Setting {
+        let setting = RunDescription {
             machine: Machine { cpu: "A Processor".into(), simd: "avx512".into(), ..Machine::default() },
             threads: 2,
             peer: "FAISS 1.15.1 (AVX512)".into(),
-            limits: Limits { flops: 496e9, bytes: 35e9 },
+            limits: MachinePeaks { flops: 496e9, bytes: 35e9 },
             processor_share: Some(0.42),
             quick: false,
         };
-        let comparison = |ours: &[f64], theirs: &[f64], items: f64, work: Work, quality: Quality| {
+        let comparison = |ours: &[f64], theirs: &[f64], items: f64, work: WorkAmount, quality: Quality| {
             End::Measured(Comparison { ours: ours.into(), theirs: theirs.into(), items, work, quality, path: None })
         };
         let outcome = |name: &str, stage, aim, end| Outcome { dataset: "u".into(), name: name.into(), stage, aim, end };
@@ -188,14 +188,14 @@ mod tests {
                 "kmeans",
                 Stage::Train,
                 1.5,
-                comparison(&[1.0, 1.1, 1.2], &[2.0, 2.2, 2.1], 1e5, Work::Flops(3e11), same),
+                comparison(&[1.0, 1.1, 1.2], &[2.0, 2.2, 2.1], 1e5, WorkAmount::Flops(3e11), same),
             ),
-            outcome("decode", Stage::Decode, 1.0, comparison(&[0.01], &[0.007], 1e5, Work::Bytes(5.28e7), same)),
+            outcome("decode", Stage::Decode, 1.0, comparison(&[0.01], &[0.007], 1e5, WorkAmount::Bytes(5.28e7), same)),
             outcome(
                 "search",
                 Stage::Search,
                 2.0,
-                comparison(&[0.1, 0.1], &[0.3, 0.3], 1e3, Work::Bytes(1e10), Quality::Overlap([0.31, 0.33])),
+                comparison(&[0.1, 0.1], &[0.3, 0.3], 1e3, WorkAmount::Bytes(1e10), Quality::Overlap([0.31, 0.33])),
             ),
             outcome("fast scan", Stage::Search, 1.2, End::Skipped("d=100 is not divisible by 32".into())),
             outcome("lsq", Stage::Train, 3.0, End::Failed("the peer ended before\nit answered".into())),

@@ -1,7 +1,7 @@
 //! The measurements as trials of a run: two per row, ours and the peer's, in the schema of all results.
 
 use super::data::Data;
-use super::limits::Limits;
+use super::limits::MachinePeaks;
 use super::outcome::{Comparison, End, Outcome, Quality};
 use super::rows::{Row, Stage};
 use experiments::plan::hash;
@@ -9,7 +9,7 @@ use record::metric::{
     DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, LIMIT_PER_SECOND, LIMIT_SHARE, MSE, PEER_SPEED_RATIO,
     PEER_SPEED_RATIO_AIM, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS,
 };
-use record::{Limits as TrialLimits, Machine, Measured, SCHEMA, Status, Trial, TrialRecord};
+use record::{Limits, Machine, Measured, SCHEMA, Status, Trial, TrialRecord};
 use serde_json::{Value, json};
 
 /// Name of the run.
@@ -20,7 +20,7 @@ pub struct Common<'a> {
     /// Where it runs.
     pub machine: &'a Machine,
     /// What it can do at most.
-    pub limits: Limits,
+    pub limits: MachinePeaks,
     /// Threads of each side.
     pub threads: usize,
     /// Version of FAISS.
@@ -75,7 +75,7 @@ pub fn records(common: &Common<'_>, data: &Data, row: &Row, outcome: &Outcome, w
             status,
             reason: reason.clone(),
             cause: None,
-            limits: TrialLimits { timeout_seconds: common.timeout_seconds, memory_bytes: None },
+            limits: Limits { timeout_seconds: common.timeout_seconds, memory_bytes: None },
             machine: common.machine.clone(),
             wall_seconds,
             values,

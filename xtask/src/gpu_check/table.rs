@@ -4,13 +4,13 @@ use super::torch::Torch;
 use crate::times::{middle, spread};
 use cuda::Facts;
 use cuda::proofs::Agreement;
-use methods::steps::{Limits, Timing, Work};
+use methods::steps::{DevicePeaks, Timing, WorkAmount};
 use record::{Machine, Metric};
 use reports::number::{bytes, engineering, significant};
 
 /// What is checked, and where.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct RunDescription {
     /// The machine.
     pub machine: Machine,
     /// The device.
@@ -31,7 +31,7 @@ pub struct Findings {
     /// Proofs by name, in their order; those that could not be made with the reason.
     pub proofs: Vec<(String, Result<Agreement, String>)>,
     /// What the device can do at most.
-    pub limits: Option<Result<Limits, String>>,
+    pub limits: Option<Result<DevicePeaks, String>>,
     /// Steps by name, in their order.
     pub steps: Vec<(&'static str, Result<Timing, String>)>,
 }
@@ -51,7 +51,7 @@ impl Findings {
         format!("{proven} of {} proven, {timed} of {} steps timed", self.proofs.len(), self.steps.len())
     }
 
-    fn limits(&self) -> Option<Limits> {
+    fn limits(&self) -> Option<DevicePeaks> {
         self.limits.as_ref().and_then(|limits| limits.as_ref().ok()).copied()
     }
 }
@@ -63,8 +63,8 @@ with the instruction that the kernels use.
 ";
 
 /// What the device is.
-pub fn heading(setting: &Setting) -> String {
-    let Setting { machine, facts, compiler, seed, scale, .. } = setting;
+pub fn heading(setting: &RunDescription) -> String {
+    let RunDescription { machine, facts, compiler, seed, scale, .. } = setting;
     format!(
         "{}, compute capability {}.{}, {} multiprocessors, {}, cache {}, CUDA {}; {compiler}.\nBeside {}, {} cores, {}. \
          Seed {seed}, scale {scale}.\n",
@@ -82,7 +82,7 @@ pub fn heading(setting: &Setting) -> String {
 }
 
 /// The whole page.
-pub fn to_markdown(setting: &Setting, findings: &Findings) -> String {
+pub fn to_markdown(setting: &RunDescription, findings: &Findings) -> String {
     let mut out = format!("# CUDA kernels on this machine\n\n{}", heading(setting));
     if !findings.proofs.is_empty() {
         out +=
@@ -94,12 +94,12 @@ pub fn to_markdown(setting: &Setting, findings: &Findings) -> String {
 }
 
 /// The limits and the steps: what is printed last.
-pub fn times(setting: &Setting, findings: &Findings) -> String {
+pub fn times(setting: &RunDescription, findings: &Findings) -> String {
     let mut out = String::new();
     match &findings.limits {
         None => return out,
         Some(Err(reason)) => out += &format!("\n**The limits could not be measured**: {}\n", one_line(reason)),
-        Some(Ok(Limits { copy, floats, halves })) => {
+        Some(Ok(DevicePeaks { copy, floats, halves })) => {
             out += &format!(
                 "\n## How fast\n\nMeasured here: copies of {} (read and written), {} in f32, {} of tensor cores (f16, sums in f32).\n",
                 rate(*copy, "B/s"),
@@ -136,7 +136,12 @@ pub fn proof_line(name: &str, end: &Result<Agreement, String>) -> String {
 }
 
 /// How a step ended.
-fn step_line(setting: &Setting, limits: Option<Limits>, name: &str, end: &Result<Timing, String>) -> String {
+fn step_line(
+    setting: &RunDescription,
+    limits: Option<DevicePeaks>,
+    name: &str,
+    end: &Result<Timing, String>,
+) -> String {
     let timing = match end {
         Err(reason) => return format!("| {name} | | | | | | | **failed**: {} |\n", one_line(reason)),
         Ok(timing) => timing,
@@ -165,8 +170,8 @@ fn step_line(setting: &Setting, limits: Option<Limits>, name: &str, end: &Result
 }
 
 /// Seconds that the work would take at the limits, over those that it took.
-pub fn share(timing: &Timing, limits: Limits, seconds: f64) -> f64 {
-    timing.work.iter().map(|work: &Work| work.seconds(limits)).sum::<f64>() / seconds
+pub fn share(timing: &Timing, limits: DevicePeaks, seconds: f64) -> f64 {
+    timing.work.iter().map(|work: &WorkAmount| work.seconds(limits)).sum::<f64>() / seconds
 }
 
 /// How much a repeat is.
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_holds_and_what_does_not() {
-        let setting = Setting {
+        let setting = RunDescription {
             machine: Machine { cpu: "A Processor".into(), cores: 16, simd: "avx512".into(), ..Machine::default() },
             facts: Facts {
                 name: "A Device".into(),
@@ -238,7 +243,7 @@ mod tests {
             dim: 128,
             k: 4096,
             seconds: vec![0.021, 0.020, 0.022],
-            work: vec![Work::Halves(1.05e13), Work::Bytes(5.2e9)],
+            work: vec![WorkAmount::Halves(1.05e13), WorkAmount::Bytes(5.2e9)],
             input_bytes: 5.2e9,
             transfers: vec![("upload", 1e9, 0.1)],
             notes: vec![(Note::OpenShare, 0.0312), (Note::CpuSeconds, 12.3), (Note::PeakDeviceBytes, 3e9)],
@@ -253,7 +258,7 @@ mod tests {
                 ("cell-sums".into(), Ok(wrong)),
                 ("products".into(), Err("the device is out of memory".into())),
             ],
-            limits: Some(Ok(Limits { copy: 4.3e12, floats: 6.7e13, halves: 6e14 })),
+            limits: Some(Ok(DevicePeaks { copy: 4.3e12, floats: 6.7e13, halves: 6e14 })),
             steps: vec![("assign-4k", Ok(timing)), ("assign-64k", Ok(small)), ("adc-scan", Err("a fault".into()))],
         };
         assert!(!findings.hold());

@@ -1,16 +1,16 @@
 //! The results as trials of a run, in the schema of all results: one for each proof and each step, and one for the
 //! limits.
 
-use super::table::{Findings, Setting, share};
+use super::table::{Findings, RunDescription, share};
 use cuda::proofs::Agreement;
 use experiments::plan::hash;
-use methods::steps::{Limits, Note, Timing};
+use methods::steps::{DevicePeaks, Note, Timing};
 use record::metric::{
     COMPARED, CPU_SECONDS, CPU_SPEED_RATIO, DISTORTION_EXCESS, LIMIT_PER_SECOND, LIMIT_SHARE, MSE_EXCESS, NEAR_TIES,
     OPEN_SHARE, PEAK_DEVICE_BYTES, PEER_SPEED_RATIO, SEARCHED_SHARE, STEP_SECONDS, STEP_VECTORS_PER_SECOND,
     TRANSFER_BYTES_PER_SECOND, WRONG,
 };
-use record::{Limits as TrialLimits, Measured, Metric, SCHEMA, Status, Trial, TrialRecord};
+use record::{Limits, Measured, Metric, SCHEMA, Status, Trial, TrialRecord};
 use serde_json::{Value, json};
 
 /// The entry of the dictionary for what a step measures beside its time.
@@ -29,7 +29,7 @@ pub fn metric_of(note: Note) -> &'static Metric {
 pub const EXPERIMENT: &str = "gpu-check";
 
 /// One trial for each finding.
-pub fn records(setting: &Setting, findings: &Findings) -> Vec<TrialRecord> {
+pub fn records(setting: &RunDescription, findings: &Findings) -> Vec<TrialRecord> {
     let limits = findings.limits.as_ref().and_then(|limits| limits.as_ref().ok()).copied();
     let proofs = findings.proofs.iter().map(|(name, end)| {
         let status = match end {
@@ -57,7 +57,7 @@ pub fn records(setting: &Setting, findings: &Findings) -> Vec<TrialRecord> {
 }
 
 fn record(
-    setting: &Setting,
+    setting: &RunDescription,
     name: &str,
     (n, dim): (usize, usize),
     params: Value,
@@ -88,7 +88,7 @@ fn record(
         status,
         reason,
         cause: None,
-        limits: TrialLimits { timeout_seconds: 0.0, memory_bytes: None },
+        limits: Limits { timeout_seconds: 0.0, memory_bytes: None },
         machine: setting.machine.clone(),
         wall_seconds: 0.0,
         // The table holds numbers alone.
@@ -104,12 +104,12 @@ fn values_of_proof(found: &Agreement) -> Vec<Measured> {
     values
 }
 
-fn values_of_limits(limits: Limits) -> Vec<Measured> {
+fn values_of_limits(limits: DevicePeaks) -> Vec<Measured> {
     let of = |path: &str, value, unit| Measured::new(&LIMIT_PER_SECOND, value).in_unit(unit).path(path);
     vec![of("copy", limits.copy, "B/s"), of("f32", limits.floats, "FLOP/s"), of("tensor", limits.halves, "FLOP/s")]
 }
 
-fn values_of_step(setting: &Setting, name: &str, timing: &Timing, limits: Option<Limits>) -> Vec<Measured> {
+fn values_of_step(setting: &RunDescription, name: &str, timing: &Timing, limits: Option<DevicePeaks>) -> Vec<Measured> {
     let mut values = Vec::new();
     for (repeat, &seconds) in timing.seconds.iter().enumerate() {
         values.push(Measured::new(&STEP_SECONDS, seconds).repeat(repeat));

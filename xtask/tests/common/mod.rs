@@ -28,7 +28,7 @@ pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
 /// Both streams, with the folder's own path replaced; first as the system resolves it, since folders of temporary files may be behind a
 /// link.
 #[allow(dead_code)]
-pub fn words(output: &Output, folder: &Path) -> String {
+pub fn output_text(output: &Output, folder: &Path) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let resolved = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     text.replace(&resolved.display().to_string(), "FOLDER").replace(&folder.display().to_string(), "FOLDER")

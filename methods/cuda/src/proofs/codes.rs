@@ -2,21 +2,21 @@
 
 use super::Bench;
 use super::agreement::Agreement;
-use super::inputs::{Kind, values};
-use crate::{Codebooks, Codes, CudaError, Rows, UniformScalars};
+use super::inputs::{InputKind, values};
+use crate::{Codebooks, Codes, CudaError, DeviceRows, UniformScalars};
 
 /// Codes on uniform levels, and what they stand for, against the formula.
 pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, bits) in (900..).zip([8u32, 4, 5, 1]) {
         let (n, dim) = (bench.rows(5000), 67);
-        let rows = values(bench.seed, case, n * dim, Kind::Plain);
+        let rows = values(bench.seed, case, n * dim, InputKind::Plain);
         let (offsets, steps): (Vec<f32>, Vec<f32>) =
             (0..dim).map(|j| (-2.0 - 0.01 * j as f32, 4.0 / f32::from(1u16 << bits))).unzip();
         let scalars = UniformScalars::new(bench.device, &offsets, &steps, bits)?;
         let there = bench.device.upload(&rows)?;
         let mut codes = bench.poisoned::<u8>(n * scalars.code_size())?;
-        scalars.encode(Rows::all(&there, dim), &mut codes)?;
+        scalars.encode(DeviceRows::all(&there, dim), &mut codes)?;
         let mut decoded = bench.poisoned::<f32>(n * dim)?;
         scalars.decode(Codes::all(&codes, scalars.code_size()), &mut decoded)?;
         let (codes, decoded) = (codes.download()?, decoded.download()?);
@@ -45,7 +45,7 @@ pub fn decoding(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (m, k, size)) in (950..).zip([(16, 256, 8), (3, 37, 5), (4, 16, 6)]) {
         let n = bench.rows(5000);
-        let books = values(bench.seed, case, m * k * size, Kind::Plain);
+        let books = values(bench.seed, case, m * k * size, InputKind::Plain);
         let split: Vec<&[f32]> = books.chunks_exact(k * size).collect();
         let symbols: Vec<u16> =
             (0..(n * m) as u64).map(|i| (crate::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();

@@ -4,7 +4,7 @@ use crate::random_float;
 
 /// The distribution of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum InputKind {
     /// Mean 0, variance 1.
     Plain,
     /// The same, shifted far from zero.
@@ -16,17 +16,17 @@ pub enum Kind {
     Clusters,
 }
 
-pub const KINDS: [Kind; 4] = [Kind::Plain, Kind::Far, Kind::Repeated, Kind::Clusters];
+pub const KINDS: [InputKind; 4] = [InputKind::Plain, InputKind::Far, InputKind::Repeated, InputKind::Clusters];
 
 /// Values determined by the seed and a stream number.
-pub fn values(seed: u64, stream: u64, len: usize, kind: Kind) -> Vec<f32> {
+pub fn values(seed: u64, stream: u64, len: usize, kind: InputKind) -> Vec<f32> {
     let seed = stream_seed(seed, stream);
     let of = |i: u64| match (kind, random_float(seed, i)) {
-        (Kind::Plain, v) => v,
-        (Kind::Far, v) => v + 1000.0,
-        (Kind::Repeated, v) => v.round(),
+        (InputKind::Plain, v) => v,
+        (InputKind::Far, v) => v + 1000.0,
+        (InputKind::Repeated, v) => v.round(),
         // Stretches of values, and so vectors of any dimension, in three places.
-        (Kind::Clusters, v) => v + 1e4 * (i / 64 % 3) as f32,
+        (InputKind::Clusters, v) => v + 1e4 * (i / 64 % 3) as f32,
     };
     (0..len as u64).map(of).collect()
 }

@@ -2,8 +2,8 @@
 
 use super::Bench;
 use super::agreement::Agreement;
-use super::inputs::{Kind, TIE, distance, values};
-use crate::{AffineMap, CudaError, Layer, Network, Rows, rows_at, spread_rows, total};
+use super::inputs::{InputKind, TIE, distance, values};
+use crate::{AffineMap, CudaError, DeviceRows, Layer, Network, rows_at, spread_rows, total};
 
 /// k-means++: the point that chose a row falls into that row's stretch, as f64 lays distances end to end.
 pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
@@ -12,12 +12,13 @@ pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     for (case, (n, dim, k)) in (700u64..).zip([(30_000, 128, 40), (300_000, 3, 30), (5000, 17, 30), (1, 4, 2)]) {
         let n = bench.rows(n);
         // Whole numbers, so that every distance is exact and only totals are rounded.
-        let rows: Vec<f32> = values(bench.seed, case, n * dim, Kind::Plain).iter().map(|v| (4.0 * v).round()).collect();
+        let rows: Vec<f32> =
+            values(bench.seed, case, n * dim, InputKind::Plain).iter().map(|v| (4.0 * v).round()).collect();
         let points: Vec<f64> =
             (0..k).map(|i| crate::random_bits(bench.seed ^ case, i) as f64 / (u64::MAX as f64 + 1.0)).collect();
         let row = |i: usize| &rows[i * dim..][..dim];
         let there = bench.device.upload(&rows)?;
-        let view = Rows::all(&there, dim);
+        let view = DeviceRows::all(&there, dim);
         let chosen: Vec<usize> = spread_rows::<CudaError>(view, n / 2, &points, || Ok(()))?;
         let mut distances = vec![f64::INFINITY; n];
         for (c, &chosen_row) in chosen.iter().enumerate() {
@@ -53,7 +54,7 @@ pub fn networks(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, dim, hidden, outputs)) in (800u64..).zip([(5000, 384, 256, 64), (3000, 48, 33, 7), (1, 1, 1, 1)]) {
         let n = bench.rows(n);
-        let of = |stream: u64, len| values(bench.seed, 16 * case + stream, len, Kind::Plain);
+        let of = |stream: u64, len| values(bench.seed, 16 * case + stream, len, InputKind::Plain);
         let (rows, straight, straight_bias) = (of(0, n * dim), of(1, outputs * dim), of(2, outputs));
         // Windows of two neighbours, one of which the last one does not have.
         let inputs: Vec<u32> = (0..dim as u32).flat_map(|j| [j, j + 1]).collect();
@@ -73,7 +74,7 @@ pub fn networks(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         );
         let there = bench.device.upload(&rows)?;
         let mut out = bench.poisoned(n * outputs)?;
-        network.apply(Rows::all(&there, dim), &mut out)?;
+        network.apply(DeviceRows::all(&there, dim), &mut out)?;
         let out = out.download()?;
         for (i, row) in rows.chunks_exact(dim).enumerate() {
             let row: Vec<f64> = row.iter().map(|&v| v.into()).collect();

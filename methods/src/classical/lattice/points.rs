@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A lattice with a low quantization error in its dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum LatticeName {
     /// The hexagonal lattice, 2 components per point. Normalized second moment 0.0801875 (a uniform scalar quantizer
     /// has 1/12 = 0.0833).
     A2,
@@ -22,33 +22,33 @@ const ROOT3: f64 = 1.732_050_807_568_877_2;
 /// Largest number of components per point.
 pub const MAX_DIM: usize = 8;
 
-impl Kind {
+impl LatticeName {
     /// Components per point.
     pub fn dim(self) -> usize {
         match self {
-            Kind::A2 => 2,
-            Kind::D4 => 4,
-            Kind::E8 => 8,
+            LatticeName::A2 => 2,
+            LatticeName::D4 => 4,
+            LatticeName::E8 => 8,
         }
     }
 
     /// Volume of a cell.
     pub fn volume(self) -> f64 {
         match self {
-            Kind::A2 => 0.5 * ROOT3,
-            Kind::D4 => 2.0,
-            Kind::E8 => 1.0,
+            LatticeName::A2 => 0.5 * ROOT3,
+            LatticeName::D4 => 2.0,
+            LatticeName::E8 => 1.0,
         }
     }
 
-    /// The point nearest to `x` ([`Kind::dim`] components).
+    /// The point nearest to `x` ([`LatticeName::dim`] components).
     pub fn nearest(self, x: &[f64], point: &mut [f64]) {
         match self {
-            Kind::D4 => nearest_even(x, 0.0, point),
+            LatticeName::D4 => nearest_even(x, 0.0, point),
             // D8 and D8 moved by ½ in every component.
-            Kind::E8 => nearer_of(x, point, |shift, point| nearest_even(x, 0.5 * shift, point)),
+            LatticeName::E8 => nearer_of(x, point, |shift, point| nearest_even(x, 0.5 * shift, point)),
             // A rectangular lattice and a copy shifted by half of both sides.
-            Kind::A2 => nearer_of(x, point, |shift, point| {
+            LatticeName::A2 => nearer_of(x, point, |shift, point| {
                 for ((p, v), side) in point.iter_mut().zip(x).zip([1.0, ROOT3]) {
                     *p = side * ((v / side - 0.5 * shift).round() + 0.5 * shift);
                 }
@@ -60,7 +60,7 @@ impl Kind {
     /// `(½, …, ½)` for the last, for E8; `(1, 0)` and `(½, √3/2)` for A2.
     pub fn coordinates(self, point: &[f64], z: &mut [i64]) {
         let k = self.dim();
-        if self == Kind::A2 {
+        if self == LatticeName::A2 {
             let up = (point[1] / (0.5 * ROOT3)).round();
             (z[0], z[1]) = ((point[0] - 0.5 * up).round() as i64, up as i64);
             return;
@@ -70,7 +70,7 @@ impl Kind {
         let mut above = 0i64;
         for i in (0..k).rev() {
             let left = point[i] - half + above as f64;
-            if self == Kind::E8 && i == k - 1 {
+            if self == LatticeName::E8 && i == k - 1 {
                 z[i] = (2.0 * left).round() as i64;
                 half = 0.5 * z[i] as f64;
                 continue;
@@ -83,11 +83,11 @@ impl Kind {
     /// The point with these coordinates.
     pub fn point(self, z: &[i64], point: &mut [f64]) {
         let k = self.dim();
-        if self == Kind::A2 {
+        if self == LatticeName::A2 {
             (point[0], point[1]) = (z[0] as f64 + 0.5 * z[1] as f64, 0.5 * ROOT3 * z[1] as f64);
             return;
         }
-        let glue = self == Kind::E8;
+        let glue = self == LatticeName::E8;
         let half = if glue { 0.5 * z[k - 1] as f64 } else { 0.0 };
         let last = if glue { k - 1 } else { k };
         for i in 0..k {
@@ -142,7 +142,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    const KINDS: [Kind; 3] = [Kind::A2, Kind::D4, Kind::E8];
+    const KINDS: [LatticeName; 3] = [LatticeName::A2, LatticeName::D4, LatticeName::E8];
 
     #[test]
     fn coordinates_and_points_are_each_others_inverse() {
@@ -186,7 +186,9 @@ mod tests {
     #[test]
     fn second_moments_are_the_published_ones() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        for (kind, expected) in [(Kind::A2, 0.0801875), (Kind::D4, 0.0766032), (Kind::E8, 0.0716821)] {
+        for (kind, expected) in
+            [(LatticeName::A2, 0.0801875), (LatticeName::D4, 0.0766032), (LatticeName::E8, 0.0716821)]
+        {
             let k = kind.dim();
             let (mut sum, n) = (0.0, 400_000);
             let mut point = vec![0.0; k];
