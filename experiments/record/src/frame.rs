@@ -7,6 +7,7 @@
 use crate::contain::contained;
 use crate::{Cause, Ended, Limits, Machine, RecordError, Run, RunInfo, Status, Trial, TrialRecord, regular};
 use polars::prelude::*;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -310,19 +311,30 @@ const MAX_PARQUET: u64 = 1 << 32;
 const MAX_ROWS_PER_BYTE: usize = 16;
 
 /// Reads some columns of a Parquet file, all of those in `schema` that `wanted` holds for. The file may have further columns, and may
-/// come from a stranger: it is refused with a reason if it is no table of such columns. What is not caught: a run length within a page
-/// for which the library asks for more memory than there is, which ends the process.
+/// come from a stranger: it is refused with a reason if it is not a table of such columns. Damage within a page could make the library
+/// ask for more memory than there is, which ends the process. So the file must have the SHA-256 `digest` that was noted when it was
+/// written, if one was.
 ///
 /// # Errors
 /// The system's refusal; no regular file; a file that is damaged or has other columns.
 pub(crate) fn read(
     path: &Path,
+    digest: Option<&str>,
     schema: &[(&str, DataType)],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<DataFrame, RecordError> {
     let bytes = regular::read(path, MAX_PARQUET).map_err(RecordError::io("read", path))?;
+    if let Some(digest) = digest.filter(|digest| *digest != sha256(&bytes)) {
+        let reason = format!("its SHA-256 is not {digest}, which was noted when it was written");
+        return Err(RecordError::Damaged { path: path.to_owned(), reason });
+    }
     let schema: Vec<&(&str, DataType)> = schema.iter().filter(|(name, _)| wanted(name)).collect();
     contained(|| read_bytes(bytes, &schema)).map_err(|reason| RecordError::Damaged { path: path.to_owned(), reason })
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_bytes(bytes: Vec<u8>, schema: &[&(&str, DataType)]) -> Result<DataFrame, String> {
@@ -382,8 +394,8 @@ mod tests {
             assert_eq!(columns, schema);
             let path = folder.path().join("t.parquet");
             std::fs::write(&path, to_parquet(frame.clone()).expect("bytes")).expect("writes");
-            assert!(read(&path, schema, |_| true).expect("reads").equals_missing(&frame));
-            assert_eq!(read(&path, schema, |name| name == "trial").expect("reads").width(), 1);
+            assert!(read(&path, None, schema, |_| true).expect("reads").equals_missing(&frame));
+            assert_eq!(read(&path, None, schema, |name| name == "trial").expect("reads").width(), 1);
         }
         let found = ended(&trials(&run).expect("a frame"), &run.info.trials).expect("trials");
         let expected = crate::Results::of(&run).expect("frames").ended;
@@ -430,7 +442,7 @@ mod tests {
         let path = folder.path().join("results.parquet");
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("writes");
-            read(&path, &RESULTS, |_| true).map(|frame| frame.height())
+            read(&path, None, &RESULTS, |_| true).map(|frame| frame.height())
         };
         let whole = to_parquet(results(&run()).expect("a frame")).expect("bytes");
         assert_eq!(refused(&whole).expect("reads"), 3);

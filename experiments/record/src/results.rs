@@ -6,9 +6,10 @@
 
 use crate::frame::{self, RESULTS, TRIALS};
 use crate::{
-    Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, write_atomically,
+    Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, regular, write_atomically,
 };
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -121,9 +122,18 @@ impl RunFolder {
         let csv = frame::to_csv(&results).map_err(damaged(CSV_FILE))?;
         let parquet = frame::to_parquet(results).map_err(damaged(RESULTS_FILE))?;
         let trials = frame::trials(run).and_then(frame::to_parquet).map_err(damaged(TRIALS_FILE))?;
+        let digests = Digests { results: frame::sha256(&parquet), trials: frame::sha256(&trials) };
+        let digests = serde_json::to_vec_pretty(&digests).map_err(|e| damaged(DIGESTS_FILE)(e.to_string()))?;
         write_atomically(&self.table_file(CSV_FILE), &csv)?;
         write_atomically(&self.table_file(RESULTS_FILE), &parquet)?;
-        write_atomically(&self.table_file(TRIALS_FILE), &trials)
+        write_atomically(&self.table_file(TRIALS_FILE), &trials)?;
+        write_atomically(&self.table_file(DIGESTS_FILE), &digests)
+    }
+
+    /// What was noted of the tables when they were written; None if they were written without, or are to be made again.
+    fn digests(&self) -> Option<Digests> {
+        let text = regular::read(&self.table_file(DIGESTS_FILE), MAX_DIGESTS).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Writes the tables where they are missing or older than the journal.
@@ -152,7 +162,9 @@ impl RunFolder {
         let path = self.table_file(TRIALS_FILE);
         let ended = frame::ended(&trials, &info.trials);
         let ended = ended.map_err(|reason| RecordError::Damaged { path, reason })?;
-        let values = frame::read(&self.table_file(RESULTS_FILE), &RESULTS, |name| VALUES.contains(&name))?;
+        let digest = self.digests().map(|digests| digests.results);
+        let wanted = |name: &str| VALUES.contains(&name);
+        let values = frame::read(&self.table_file(RESULTS_FILE), digest.as_deref(), &RESULTS, wanted)?;
         let succeeded = ended.iter().filter(|e| e.status == Status::Ok).map(|e| &e.trial);
         let pictures = self.load_pictures(&info, succeeded);
         Ok(Results { info, ended, values, pictures })
@@ -165,7 +177,8 @@ impl RunFolder {
     pub fn tables(&self) -> Result<Tables, RecordError> {
         let info = self.load_info()?;
         if let Some(trials) = self.current_trials(&info)? {
-            let results = frame::read(&self.table_file(RESULTS_FILE), &RESULTS, |_| true)?;
+            let digest = self.digests().map(|digests| digests.results);
+            let results = frame::read(&self.table_file(RESULTS_FILE), digest.as_deref(), &RESULTS, |_| true)?;
             return Ok(Tables { results, trials });
         }
         let run = self.load()?;
@@ -178,7 +191,8 @@ impl RunFolder {
         if ![RESULTS_FILE, TRIALS_FILE].iter().all(|file| self.is_newer_than_journal(file, info)) {
             return Ok(None);
         }
-        let trials = frame::read(&self.table_file(TRIALS_FILE), &TRIALS, |_| true)?;
+        let Some(digests) = self.digests() else { return Ok(None) };
+        let trials = frame::read(&self.table_file(TRIALS_FILE), Some(&digests.trials), &TRIALS, |_| true)?;
         // A record that was deleted is to be made again, and counts no more. Without any, the folder came without its journal.
         let recorded: HashSet<&str> =
             info.trials.iter().map(|t| t.id.as_str()).filter(|id| self.trial_file(id).exists()).collect();
@@ -206,6 +220,19 @@ const CSV_FILE: &str = "results.csv";
 
 /// The table of trials.
 const TRIALS_FILE: &str = "trials.parquet";
+
+/// The SHA-256 of both, by which damage is found before a library reads them.
+const DIGESTS_FILE: &str = "tables.json";
+
+/// Largest file of digests that is read, in bytes.
+const MAX_DIGESTS: u64 = 4096;
+
+/// The SHA-256 of each table, in hexadecimal digits.
+#[derive(Serialize, Deserialize)]
+struct Digests {
+    results: String,
+    trials: String,
+}
 
 /// When a file was written; `None` if nothing has this name.
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -316,6 +343,21 @@ mod tests {
             let error = folder.results().expect_err("damaged").to_string();
             assert!(error.contains(&format!("{file} is damaged")), "{error}");
             fs::write(&path, whole).expect("writes");
+        }
+    }
+
+    /// A flipped bit in a page could make the library ask for any amount of memory.
+    #[test]
+    fn a_flipped_bit_is_found_before_the_table_is_read() {
+        let (_dir, folder) = folder();
+        let path = folder.root().join(RESULTS_FILE);
+        let whole = fs::read(&path).expect("reads");
+        for at in [4, whole.len() / 3, whole.len() / 2, whole.len() - 9] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            fs::write(&path, &bytes).expect("writes");
+            let error = folder.results().expect_err("damaged").to_string();
+            assert!(error.contains("results.parquet is damaged: its SHA-256 is not"), "{error}");
         }
     }
 
