@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct SyntheticSource {
     /// The distribution that rows are drawn from. Components have unit variance, except those of `sphere`, whose rows
     /// have unit length.
-    pub synthetic: Distribution,
+    pub synthetic: SyntheticKind,
     /// Components per vector.
     #[schemars(range(min = 1))]
     pub dim: usize,
@@ -52,7 +52,7 @@ fn default_queries() -> usize {
 /// Distributions. Components have unit variance, except those of the sphere, whose rows have unit length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Distribution {
+pub enum SyntheticKind {
     /// Independent standard normal components.
     Gaussian,
     /// Independent Laplacian components.
@@ -80,8 +80,8 @@ impl SyntheticSource {
         }
         let kind = format!("{:?}", self.synthetic).to_lowercase();
         match self.synthetic {
-            Distribution::Ar1 => format!("{kind}-{}-rho{}", self.dim, self.rho()),
-            Distribution::Mixture => format!("{kind}{}-{}", self.components(), self.dim),
+            SyntheticKind::Ar1 => format!("{kind}-{}-rho{}", self.dim, self.rho()),
+            SyntheticKind::Mixture => format!("{kind}{}-{}", self.components(), self.dim),
             _ => format!("{kind}-{}", self.dim),
         }
     }
@@ -111,10 +111,10 @@ impl SyntheticSource {
         if [train, base, queries].into_iter().any(|n| n.checked_mul(self.dim).is_none_or(|v| v > 1 << 40)) {
             return wrong(format!("{base} rows of {} components are more than this program can address", self.dim));
         }
-        if self.rho.is_some() && self.synthetic != Distribution::Ar1 {
+        if self.rho.is_some() && self.synthetic != SyntheticKind::Ar1 {
             return wrong("`rho` belongs to `synthetic: ar1` only".into());
         }
-        if self.components.is_some() && self.synthetic != Distribution::Mixture {
+        if self.components.is_some() && self.synthetic != SyntheticKind::Mixture {
             return wrong("`components` belongs to `synthetic: mixture` only".into());
         }
         if self.rho().abs() >= 1.0 {
@@ -130,7 +130,7 @@ impl SyntheticSource {
             base,
             queries,
             metric: Metric::L2,
-            labelled: self.synthetic == Distribution::Mixture,
+            labelled: self.synthetic == SyntheticKind::Mixture,
             signal: None,
             fingerprint: format!("synthetic-1 {self:?}"),
         })
@@ -143,7 +143,7 @@ impl SyntheticSource {
     pub fn load(&self) -> Result<Dataset, DatasetError> {
         let summary = self.summary()?;
         let [train, base, queries] = [0, 1, 2].map(|part| self.draw(PARTS[part].1, self.counts()[part]));
-        let labels = (self.synthetic == Distribution::Mixture).then_some(Labels { base: base.1, queries: queries.1 });
+        let labels = (self.synthetic == SyntheticKind::Mixture).then_some(Labels { base: base.1, queries: queries.1 });
         Ok(Dataset {
             name: summary.name,
             metric: summary.metric,
@@ -164,7 +164,7 @@ impl SyntheticSource {
     /// `n` rows and their clusters.
     fn draw(&self, stream: u64, n: usize) -> (Array2<f32>, Vec<u32>) {
         let centres: Vec<f32> = match self.synthetic {
-            Distribution::Mixture => {
+            SyntheticKind::Mixture => {
                 let mut rng = self.rng(CENTRES);
                 (0..self.components() * self.dim).map(|_| normal(&mut rng) as f32 * BETWEEN.sqrt() as f32).collect()
             }
@@ -184,9 +184,9 @@ impl SyntheticSource {
 
     fn draw_row(&self, row: &mut [f32], label: &mut u32, centres: &[f32], rng: &mut ChaCha8Rng) {
         match self.synthetic {
-            Distribution::Gaussian => row.iter_mut().for_each(|x| *x = normal(rng) as f32),
-            Distribution::Laplacian => row.iter_mut().for_each(|x| *x = laplacian(rng) as f32),
-            Distribution::Ar1 => {
+            SyntheticKind::Gaussian => row.iter_mut().for_each(|x| *x = normal(rng) as f32),
+            SyntheticKind::Laplacian => row.iter_mut().for_each(|x| *x = laplacian(rng) as f32),
+            SyntheticKind::Ar1 => {
                 let (rho, innovation) = (self.rho(), (1.0 - self.rho().powi(2)).sqrt());
                 let mut state = normal(rng);
                 for x in row {
@@ -194,12 +194,12 @@ impl SyntheticSource {
                     state = rho * state + innovation * normal(rng);
                 }
             }
-            Distribution::Sphere => {
+            SyntheticKind::Sphere => {
                 let draws: Vec<f64> = row.iter().map(|_| normal(rng)).collect();
                 let norm = draws.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
                 row.iter_mut().zip(draws).for_each(|(x, v)| *x = (v / norm) as f32);
             }
-            Distribution::Mixture => {
+            SyntheticKind::Mixture => {
                 *label = rng.random_range(0..self.components()) as u32;
                 let centre = &centres[*label as usize * self.dim..][..self.dim];
                 row.iter_mut().zip(centre).for_each(|(x, c)| *x = c + (normal(rng) * (1.0 - BETWEEN).sqrt()) as f32);
@@ -222,7 +222,7 @@ fn laplacian(rng: &mut ChaCha8Rng) -> f64 {
 mod tests {
     use super::*;
 
-    fn source(kind: Distribution, dim: usize, n: usize) -> SyntheticSource {
+    fn source(kind: SyntheticKind, dim: usize, n: usize) -> SyntheticSource {
         SyntheticSource {
             synthetic: kind,
             dim,
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn each_source_has_its_known_moments() {
         for (kind, kurtosis) in
-            [(Distribution::Gaussian, 3.0), (Distribution::Laplacian, 6.0), (Distribution::Ar1, 3.0)]
+            [(SyntheticKind::Gaussian, 3.0), (SyntheticKind::Laplacian, 6.0), (SyntheticKind::Ar1, 3.0)]
         {
             let (mean, variance, found) = moments(&source(kind, 8, 50_000).load().expect("draws").base);
             assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{kind:?}: {mean} {variance}");
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn neighbouring_samples_of_ar1_correlate_by_rho() {
-        let mut ar1 = source(Distribution::Ar1, 6, 50_000);
+        let mut ar1 = source(SyntheticKind::Ar1, 6, 50_000);
         ar1.rho = Some(0.7);
         let base = ar1.load().expect("draws").base;
         for (lag, expected) in [(1, 0.7), (2, 0.49), (5, 0.7f64.powi(5))] {
@@ -267,31 +267,31 @@ mod tests {
 
     #[test]
     fn sphere_rows_have_unit_length_and_clusters_are_labelled() {
-        let sphere = source(Distribution::Sphere, 5, 100).load().expect("draws");
+        let sphere = source(SyntheticKind::Sphere, 5, 100).load().expect("draws");
         assert!(sphere.base.outer_iter().all(|r| (r.dot(&r) - 1.0).abs() < 1e-5));
-        let mixture = source(Distribution::Mixture, 5, 1000).load().expect("draws");
+        let mixture = source(SyntheticKind::Mixture, 5, 1000).load().expect("draws");
         let labels = mixture.labels.expect("clusters");
         assert!(labels.base.iter().all(|&l| l < 16) && labels.base.contains(&15));
     }
 
     #[test]
     fn parts_are_different_and_seeds_decide() {
-        let a = source(Distribution::Gaussian, 3, 10).load().expect("draws");
-        let b = source(Distribution::Gaussian, 3, 10).load().expect("draws");
+        let a = source(SyntheticKind::Gaussian, 3, 10).load().expect("draws");
+        let b = source(SyntheticKind::Gaussian, 3, 10).load().expect("draws");
         assert_eq!(a.base, b.base);
         assert_ne!(a.base, a.train);
         assert_ne!(a.base, a.queries);
-        let mut other = source(Distribution::Gaussian, 3, 10);
+        let mut other = source(SyntheticKind::Gaussian, 3, 10);
         other.seed = 6;
         assert_ne!(other.load().expect("draws").base, a.base);
     }
 
     #[test]
     fn parameters_of_another_kind_are_refused() {
-        let mut gaussian = source(Distribution::Gaussian, 3, 10);
+        let mut gaussian = source(SyntheticKind::Gaussian, 3, 10);
         gaussian.rho = Some(0.5);
         assert!(gaussian.summary().expect_err("no rho").to_string().contains("ar1"));
-        assert!(source(Distribution::Gaussian, 0, 10).summary().is_err());
-        assert!(source(Distribution::Gaussian, usize::MAX, 10).summary().is_err());
+        assert!(source(SyntheticKind::Gaussian, 0, 10).summary().is_err());
+        assert!(source(SyntheticKind::Gaussian, usize::MAX, 10).summary().is_err());
     }
 }

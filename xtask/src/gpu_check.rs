@@ -179,7 +179,7 @@ fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results
 
 /// Times every step that is wanted.
 fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
-    let setting = steps::RunDescription {
+    let setting = steps::StepContext {
         device,
         isa,
         seed: results.setting.seed,

@@ -10,9 +10,13 @@ use cuda::{NVRTC_VARIABLE, emulator};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What compiled code for each architecture is left to: a test of the kernels' crate, which says so where it finds no NVRTC.
-const COMPILING: [&str; 8] =
-    ["test", "--release", "-p", "vqbench-cuda", "--lib", "kernels_compile_for_all_architectures", "--", "--nocapture"];
+/// What compiled code for each architecture is left to: a test of the kernels' crate, which says so where it finds no NVRTC. Of the whole
+/// workspace, as in `cargo xtask test`: of one package alone, cargo would choose other features and build again.
+const COMPILING: [&str; 7] =
+    ["test", "--release", "--workspace", "--lib", "kernels_compile_for_all_architectures", "--", "--nocapture"];
+
+/// The tests that run kernels on the emulator.
+const EMULATED: [&str; 4] = ["kernels", "scan", "codes", "steps"];
 
 /// What the compiler of the emulator watches for.
 const SANITIZERS: &str = "address,undefined";
@@ -67,8 +71,10 @@ pub fn sanitized() -> Result<Outcome, Mistakes> {
     // Only the tests begin with these libraries; cargo and the compilers do not.
     let runner: Vec<&str> = ["env", &preload].into_iter().chain(OPTIONS).collect();
     let runner = format!("target.\"cfg(all())\".runner={runner:?}");
-    let arguments = ["--config", &runner, "test", "--release", "-p", "vqbench-cuda", "--tests"];
-    let fine = cargo_with(&arguments.map(str::to_owned), &[(emulator::SANITIZE_VARIABLE, SANITIZERS)])?;
+    let tests = EMULATED.iter().flat_map(|test| ["--test", test]);
+    let arguments = ["--config", &runner, "test", "--release", "--workspace"].into_iter().chain(tests);
+    let arguments: Vec<String> = arguments.map(str::to_owned).collect();
+    let fine = cargo_with(&arguments, &[(emulator::SANITIZE_VARIABLE, SANITIZERS)])?;
     let command = format!("{}={SANITIZERS} cargo {}", emulator::SANITIZE_VARIABLE, arguments.join(" "));
     Ok(if fine { vec![] } else { vec![format!("`{command}` failed")] }.into())
 }
