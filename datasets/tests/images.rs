@@ -325,7 +325,7 @@ fn sets_of_images_that_cannot_be_are_refused() {
         ("images = '.'\npatch = 4\nsplit = { train = '0..9' }", "image range 0..9 does not lie within the 5 images"),
         ("images = '.'\npatch = 4\nsplit = { train = 5 }", "5 training images are requested, but only 4 of 5 are left"),
         ("images = '.'\npatch = 4\nsplit = { train = '0..2', base = '1..3' }", "images 1..3 are in two parts"),
-        ("images = '.'\npatch = 4\nsplit = { train = '0..2', train_patches = 99 }", "its images hold 10"),
+        ("images = '.'\npatch = 4\nsplit = { train = '0..2', train_patches = 99 }", "its images have 10"),
         ("images = '.'\npatch = 4\nsplit = { query_patches = 0 }", "0 query patches are requested"),
     ];
     for (text, expected) in cases {

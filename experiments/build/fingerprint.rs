@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 
 /// Folders with the code that computes results, relative to this package. Whole folders are used, whatever the names of
 /// their files: kernels are written in other languages, and new kinds of file are included automatically.
-pub const SOURCES: [&str; 7] = [
+pub const SOURCES: [&str; 8] = [
     "../datasets/src",
     "../methods/cpu/src",
     "../methods/cuda/kernels",
     "../methods/cuda/src",
     "../methods/gradients/src",
     "../methods/src",
+    "../methods/strict/src",
     "src",
 ];
 
 /// The files that fix dependencies, their features and how they are compiled.
-pub const MANIFESTS: [&str; 9] = [
+pub const MANIFESTS: [&str; 10] = [
     "../Cargo.lock",
     "../Cargo.toml",
     "../datasets/Cargo.toml",
@@ -25,6 +26,7 @@ pub const MANIFESTS: [&str; 9] = [
     "../methods/cpu/Cargo.toml",
     "../methods/cuda/Cargo.toml",
     "../methods/gradients/Cargo.toml",
+    "../methods/strict/Cargo.toml",
     "Cargo.toml",
 ];
 

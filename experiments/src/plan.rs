@@ -404,6 +404,6 @@ mod tests {
         }
         let many = format!("{HEAD}methods:\n{}", "  - pqq: {}\n".repeat(5000));
         let faults = plan(&many).err().expect("5000 mistakes");
-        assert_eq!((faults.len(), faults[50].as_str()), (51, "4950 more mistakes were found"));
+        assert_eq!((faults.len(), faults[50].as_str()), (51, "4950 more errors were found"));
     }
 }
