@@ -43,7 +43,7 @@ pub use machine::Facts;
 pub use network::{AffineMap, Layer, Network, standardize, unstandardize};
 pub use nvrtc::{NVRTC_VARIABLE, version as nvrtc_version};
 pub use peak::{peak_floats, peak_halves};
-pub use products::{Terms, continuations, nearest_of_groups, products};
+pub use products::{Chosen, Terms, continuations, nearest_of_groups, products};
 pub use program::{ARCHITECTURES, compile};
 pub use random::{fill_random, fill_random_bytes, random_bits, random_float};
 pub use rows::DeviceRows;

@@ -65,9 +65,12 @@ pub fn nearest_of_groups(
     group: usize,
     codewords: &[f32],
     count: usize,
-) -> Result<(Vec<u32>, Vec<f32>), CudaError> {
+) -> Result<Chosen, CudaError> {
     choose(device, rows, group, codewords, count, None)
 }
+
+/// Places, each `b·K + c` for row `b` of a group and codeword `c`, and the squared distance of each.
+pub type Chosen = (Vec<u32>, Vec<f32>);
 
 /// [`nearest_of_groups`], and what the codeword of each place leaves of its row: `x_b − c`, one after the other.
 ///
@@ -82,11 +85,11 @@ pub fn continuations(
     group: usize,
     codewords: &[f32],
     count: usize,
-) -> Result<(Vec<u32>, Vec<f32>, Buffer<f32>), CudaError> {
+) -> Result<(Chosen, Buffer<f32>), CudaError> {
     let k = codewords.len() / rows.dim();
     let mut residuals = device.room(rows.count() / group * count.min(group * k) * rows.dim())?;
-    let (places, distances) = choose(device, rows, group, codewords, count, Some(&mut residuals))?;
-    Ok((places, distances, residuals))
+    let chosen = choose(device, rows, group, codewords, count, Some(&mut residuals))?;
+    Ok((chosen, residuals))
 }
 
 fn choose(
@@ -96,7 +99,7 @@ fn choose(
     codewords: &[f32],
     count: usize,
     residuals: Option<&mut Buffer<f32>>,
-) -> Result<(Vec<u32>, Vec<f32>), CudaError> {
+) -> Result<Chosen, CudaError> {
     let dim = rows.dim();
     let k = codewords.len() / dim;
     assert!(group > 0 && k > 0 && codewords.len() == k * dim, "groups of rows, whole codewords");

@@ -44,7 +44,7 @@ fn continuations_leave_what_their_codewords_leave() {
         let (rows, book) = (draw(&mut rng, groups * group * dim), draw(&mut rng, k * dim));
         let on_device = device.upload(&rows).expect("uploads");
         let found = continuations(&device, DeviceRows::all(&on_device, dim), group, &book, count).expect("finds");
-        let (places, _, residuals) = found;
+        let ((places, _), residuals) = found;
         let count = count.min(group * k);
         assert_eq!(places.len(), groups * count);
         let left = places.iter().enumerate().flat_map(|(i, &place)| {

@@ -299,7 +299,7 @@ impl Backend for CudaBackend {
         count: usize,
     ) -> Result<Continuations, MethodError> {
         let found = cuda::continuations(&self.device, self.rows(rows), group, &row_major(&codebook), count);
-        let (places, distances, residuals) = found.map_err(self.failed("continuations"))?;
+        let ((places, distances), residuals) = found.map_err(self.failed("continuations"))?;
         let chosen: Vec<Neighbor> =
             places.into_iter().zip(distances).map(|(id, score)| Neighbor { score, id }).collect();
         let residuals = DeviceMatrix::from_storage(Arc::new(residuals), chosen.len(), rows.ncols());
