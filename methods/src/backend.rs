@@ -1,8 +1,9 @@
-//! The few coarse operations that a method does its heavy work with, on matrices that may live on a device.
+//! The coarse operations that methods use for their heavy work, on matrices that may be in device memory.
 //!
-//! A method is written once over [`Backend`] and runs wherever one exists. Every operation exists on every backend; that of
-//! [`CpuBackend`] is the reference. Operations are of arithmetic (nearest codewords, thresholds, products, sums), not of methods. What one
-//! of them gives stays where it is until it is asked for: rows are uploaded once, and only codes come back.
+//! A method is written once over [`Backend`] and runs on every backend. Every backend implements every operation;
+//! [`CpuBackend`] is the reference. Operations are arithmetic (nearest codewords, thresholds, products, sums), not
+//! methods. A result stays on the device until the caller downloads it: rows are uploaded once, and only codes are
+//! copied back.
 
 mod cpu_backend;
 mod cpu_codes;
@@ -31,27 +32,28 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// What a process computes on, chosen where it starts and passed down from there: nothing below looks around by itself.
+/// The hardware that a process uses. The entry point chooses it and passes it down; no code below detects hardware
+/// itself.
 #[derive(Clone, Debug)]
 pub struct Devices {
-    /// The instruction set of the processor's kernels.
+    /// The instruction set of the CPU kernels.
     pub isa: Isa,
-    /// Where the parts of CUDA are.
+    /// Where to find the parts of CUDA.
     pub toolkit: cuda::Toolkit,
 }
 
 impl Default for Devices {
-    /// The widest instruction set of this processor.
+    /// The widest instruction set of this CPU.
     fn default() -> Devices {
         Devices { isa: Isa::widest(), toolkit: cuda::Toolkit::default() }
     }
 }
 
 impl Devices {
-    /// Opens a device by the name that experiments use: `cpu`, `cuda`, or `auto` for the best that is present.
+    /// Opens a device by its name in experiments: `cpu`, `cuda`, or `auto` for the best one that is present.
     ///
     /// # Errors
-    /// A device that is not there, or that this version cannot use.
+    /// A device that is missing, or that this version cannot use.
     pub fn open(&self, device: &str) -> Result<Arc<dyn Backend>, Unavailable> {
         let isa = self.isa;
         match device {
@@ -68,12 +70,12 @@ impl Devices {
     }
 }
 
-/// The nearest codeword of each row, and how far it is.
+/// The nearest codeword of each row and its distance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
-    /// Index of the nearest codeword per row; the lowest among equals.
+    /// Index of the nearest codeword per row; ties go to the lowest index.
     pub nearest: Vec<u32>,
-    /// `‖x−c‖²` to it, per row.
+    /// Squared distance `‖x−c‖²` to that codeword, per row.
     pub squared_distance: Vec<f32>,
 }
 
@@ -84,7 +86,7 @@ impl Assignment {
     }
 }
 
-/// An [`Assignment`] wherever its backend keeps it, and the mean of its distances.
+/// An [`Assignment`] in its backend's storage, and the mean of its squared distances.
 #[derive(Clone)]
 pub struct Assigned {
     storage: Arc<dyn Any + Send + Sync>,
@@ -92,15 +94,15 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// Wraps what a backend keeps; for implementors of [`Backend`].
+    /// Wraps a backend's storage; for implementors of [`Backend`].
     pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, mean: f64) -> Assigned {
         Assigned { storage, mean }
     }
 
-    /// The storage, for the backend that made it.
+    /// The storage, for the backend that created it.
     ///
     /// # Panics
-    /// When another did.
+    /// If another backend created it.
     pub fn storage<T: 'static>(&self) -> &T {
         match self.storage.downcast_ref() {
             Some(storage) => storage,
@@ -114,51 +116,52 @@ impl Assigned {
     }
 }
 
-/// Sums and counts of the rows of each cell.
+/// Sum and number of the rows in each cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellSums {
     /// `K×dim` sums of the rows assigned to each codeword.
     pub sums: Array2<f64>,
-    /// Rows per codeword.
+    /// Number of rows per codeword.
     pub counts: Vec<usize>,
 }
 
-/// How a code of several symbols is searched for, whose codewords add up to the row.
+/// How to search for a code of several symbols whose codewords add up to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SumCoding {
-    /// Partial codes that the beam search keeps.
+    /// Number of partial codes that the beam search keeps.
     pub beam: usize,
-    /// Rounds and seed of a local search behind it, if there is one.
+    /// Rounds and seed of the local search that follows; None without local search.
     pub local: Option<(usize, u64)>,
-    /// Bits of each symbol, packed least significant first.
+    /// Number of bits of each symbol, packed least significant bit first.
     pub bits: u8,
 }
 
-/// Searches for the sum of codewords, one from each of `m` codebooks, that is nearest to a row. What is found for a row does
-/// not depend on the rows beside it.
+/// Searches for the sum of codewords, one from each of `m` codebooks, that is nearest to a row. The code of a row does
+/// not depend on other rows.
 pub trait SumSearch: Send + Sync {
-    /// Codes of `m` symbols per row by a beam search over the codebooks in order, which keeps `beam` partial codes.
+    /// Finds codes of `m` symbols per row by a beam search over the codebooks in order, which keeps `beam` partial
+    /// codes.
     ///
     /// # Errors
     /// A device failure.
     fn beam(&self, rows: &DeviceMatrix<'_>, beam: usize, codes: &mut [u16]) -> Result<(), MethodError>;
 
-    /// Improves codes by `rounds` of iterated local search; none becomes worse. The random numbers of a row depend on `seed`
-    /// and its code alone.
+    /// Improves codes by `rounds` of iterated local search. No code becomes worse. The random numbers for a row depend
+    /// only on `seed` and its code.
     ///
     /// # Errors
-    /// A device failure, or a search that was not prepared for this.
+    /// A device failure, or a search that was not prepared for local search.
     fn improve(&self, rows: &DeviceMatrix<'_>, rounds: usize, seed: u64, codes: &mut [u16]) -> Result<(), MethodError>;
 
-    /// Both in turn, to packed codes. Of the two codes of a row that which errs less by a plain sum is kept: tables round on the scale of
-    /// the rows, which may be coarser than what their last codewords decide.
+    /// Runs both searches and packs the codes. Keeps the code of each row whose error, computed by a plain sum, is
+    /// smaller: tables round on the scale of the rows, which may be too coarse to choose the last codewords.
     ///
     /// # Errors
-    /// A device failure, or a search that was not prepared for this.
+    /// A device failure, or a search that was not prepared for local search.
     fn encode(&self, rows: &DeviceMatrix<'_>, how: SumCoding, codes: &mut CodeRoom<'_>) -> Result<(), MethodError>;
 }
 
-/// Codes rows. What is found for a row does not depend on the rows beside it.
+/// Encodes rows. The code of a row does not depend on other rows.
 pub trait RowEncoder: Send + Sync {
     /// Writes the code of each row.
     ///
@@ -169,76 +172,76 @@ pub trait RowEncoder: Send + Sync {
 
 /// Decodes codes.
 pub trait CodeDecoder: Send + Sync {
-    /// Writes the row of each code.
+    /// Writes the decoded row of each code.
     ///
     /// # Errors
     /// A symbol outside its alphabet; a device failure.
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 }
 
-/// Codes components one by one, and decodes them.
+/// Encodes components one by one, and decodes them.
 pub trait ScalarCoder: RowEncoder + CodeDecoder {}
 
 impl<T: RowEncoder + CodeDecoder> ScalarCoder for T {}
 
-/// `x·weights + bias`, as a backend is told of it.
+/// The affine map `x·weights + bias`, as passed to a backend.
 #[derive(Clone, Copy, Debug)]
 pub struct AffineMap<'a> {
-    /// Inputs × outputs.
+    /// Shape: inputs × outputs.
     pub weights: ArrayView2<'a, f32>,
-    /// 1 × outputs.
+    /// Shape: 1 × outputs.
     pub bias: ArrayView2<'a, f32>,
 }
 
-/// A step of a branch of a network.
+/// A step in the branch of a network.
 #[derive(Clone, Copy, Debug)]
 pub enum BranchLayer<'a> {
-    /// An affine map of everything.
+    /// An affine map of all inputs.
     Affine(AffineMap<'a>),
-    /// The same affine map of every window; the results side by side.
+    /// The same affine map applied to every window; the results are concatenated.
     Windows {
-        /// Numbers of inputs, window by window; the number of inputs stands for 0.
+        /// Indices of inputs, window by window; an index equal to the number of inputs stands for the value 0.
         inputs: &'a [u32],
-        /// The map of a window.
+        /// The affine map of a window.
         map: AffineMap<'a>,
     },
     /// `max(x, 0)`.
     Rectifier,
 }
 
-/// A map of rows to rows that a backend has prepared.
+/// A map from rows to rows, prepared by a backend.
 pub trait RowMap: Send + Sync {
-    /// Columns of an image.
+    /// Number of columns of an output row.
     fn outputs(&self) -> usize;
 
-    /// Bytes of a device's memory that a row takes on its way, beside itself and its image.
+    /// Bytes of device memory that a row needs for intermediate values, without its input and output.
     fn bytes_per_row(&self) -> usize {
         0
     }
 
-    /// Writes the image of each row. It does not depend on the rows beside it.
+    /// Writes the output of each row. It does not depend on other rows.
     ///
     /// # Errors
     /// A device failure.
     fn apply(&self, rows: &DeviceMatrix<'_>, images: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 }
 
-/// A centre and a factor that a backend has prepared.
+/// A centre and a factor, prepared by a backend.
 pub trait RowScale: Send + Sync {
-    /// `(x − centre)·factor` of every row.
+    /// Computes `(x − centre)·factor` of every row.
     ///
     /// # Errors
     /// A device failure.
     fn forward(&self, rows: &DeviceMatrix<'_>) -> Result<DeviceMatrix<'static>, MethodError>;
 
-    /// `x·back + centre` of every row, in place.
+    /// Computes `x·back + centre` of every row, in place.
     ///
     /// # Errors
     /// A device failure.
     fn back(&self, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 }
 
-/// What a backend has prepared, or prepares now; a failure is tried again the next time.
+/// Returns what the backend has prepared, or prepares it now. After a failure, the next call tries again.
 pub(crate) fn prepared<T>(
     once: &OnceLock<T>,
     prepare: impl FnOnce() -> Result<T, MethodError>,
@@ -255,80 +258,85 @@ pub(crate) fn prepared<T>(
 /// A uniform grid for each component.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UniformGrid {
-    /// The lowest level of each component.
+    /// Lowest level of each component.
     pub offsets: Vec<f32>,
-    /// The distance between its levels.
+    /// Distance between adjacent levels of each component.
     pub steps: Vec<f32>,
-    /// Bits of a symbol, 1 to 8; there are as many levels as these can name.
+    /// Bits per symbol, 1 to 8; a component has `2^bits` levels.
     pub bits: u8,
 }
 
-/// A few levels for each component, told apart by thresholds: the digit of a component is the number of its thresholds that are at most
-/// `x` (0 for NaN), and each digit has a value. `width` consecutive components make one symbol, `Σ_j digit_j·Π_{i<j} levels_i`; all symbols
-/// have the same alphabet.
+/// A few levels per component, separated by thresholds: the digit of a component is the number of its thresholds that
+/// are at most `x` (0 for NaN), and each digit has a value. `width` consecutive components form one symbol, `Σ_j
+/// digit_j·Π_{i<j} levels_i`; all symbols have the same alphabet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelGrid {
-    /// Ascending, one less than there are values; component `j` has the list of number `j` modulo their number, a multiple of `width`.
+    /// Ascending thresholds, one fewer than values. Component `j` uses list `j` modulo the number of lists, which is a
+    /// multiple of `width`.
     pub thresholds: Vec<Vec<f32>>,
-    /// What each digit stands for.
+    /// The value of each digit.
     pub values: Vec<Vec<f32>>,
-    /// Components of a symbol.
+    /// Components per symbol.
     pub width: usize,
-    /// Symbols of a code, packed least significant first.
+    /// Symbols per code, packed least significant bit first.
     pub symbols: usize,
 }
 
 impl LevelGrid {
-    /// Values of a symbol.
+    /// Number of values of a symbol.
     pub fn alphabet(&self) -> usize {
         self.values.iter().take(self.width).map(Vec::len).product()
     }
 }
 
-/// How the codewords of a code make a row.
+/// How the codewords of a code form a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
-    /// One after the other.
+    /// Concatenated.
     Beside,
-    /// As their sum.
+    /// Added up.
     Added,
 }
 
-/// Partial codes that a beam search goes on with: for each group of rows the best continuations, and what they leave.
+/// The partial codes that a beam search keeps: the best continuations of each group of rows, and their residuals.
 pub struct Continuations {
-    /// `‖x_b − c‖²` and `b·K + c` of a row `x_b` of the group and a codeword `c`, nearest first, ties by that number.
+    /// `‖x_b − c‖²` and the index `b·K + c` for a row `x_b` of the group and a codeword `c`, nearest first; ties go to
+    /// the lower index.
     pub chosen: Vec<Neighbor>,
-    /// `x_b − c` of each.
+    /// The residual `x_b − c` of each continuation.
     pub residuals: DeviceMatrix<'static>,
 }
 
-/// Codes that a backend holds, to be scanned for many queries.
+/// Codes in a backend's memory, to be scanned for many queries.
 pub trait CodeScan: Send + Sync {
-    /// The `k` codes of least score for each query's tables, nearest first, ties by number; nothing where it cannot find so many.
+    /// For each query, the `k` codes with the lowest scores by its tables, nearest first; ties go to the lower index.
+    /// None if the backend cannot select this many codes or has no table layout for these.
     ///
     /// # Errors
     /// A device failure.
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
 
-    /// The same by the Hamming distance to each query's code.
+    /// The `k` codes nearest to the code of each query by Hamming distance, in the same order; None if the backend
+    /// cannot select this many codes.
     ///
     /// # Errors
     /// A device failure.
     fn top_k_by_bits(&self, queries: &[BitQuery], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
 }
 
-/// Finds the nearest of rows that come and go.
+/// Finds nearest rows in a base that is held only for one search, such as a part of the decoded codes.
 pub trait RowSearch: Send + Sync {
-    /// Whether it finds so many among rows of so many components.
+    /// Whether the search supports this `k` for rows of `dim` components.
     fn finds(&self, k: usize, dim: usize) -> bool;
 
-    /// The `k` rows of `base` that are nearest to each query, nearest first, ties by number; scores are those of searches by decoding.
+    /// The `k` rows of `base` nearest to each query, nearest first; ties go to the lower index. Scores are those of
+    /// searches by decoding.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// Where it does not find so many.
+    /// If the search does not support this `k`.
     fn nearest_rows(
         &self,
         base: &DeviceMatrix<'_>,
@@ -338,13 +346,13 @@ pub trait RowSearch: Send + Sync {
     ) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 }
 
-/// Fills memory of the host.
+/// Fills host memory.
 pub type Fill<'f, T> = &'f mut dyn FnMut(&mut [T]) -> Result<(), MethodError>;
 
-/// Writes rows on a backend.
+/// Writes rows to a backend.
 pub type WriteRows<'f> = &'f mut dyn FnMut(&mut MatrixRoom<'_>) -> Result<(), MethodError>;
 
-/// Writes codes on a backend.
+/// Writes codes to a backend.
 pub type WriteCodes<'f> = &'f mut dyn FnMut(&mut CodeRoom<'_>) -> Result<(), MethodError>;
 
 /// A place to compute. Results do not depend on the number of threads.
@@ -352,105 +360,107 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Name in records: `cpu` or `cuda`.
     fn name(&self) -> &'static str;
 
-    /// The instruction set of what is computed on the processor.
+    /// Instruction set of the CPU part of the work.
     fn isa(&self) -> Isa;
 
-    /// What the device is called, where it is not the processor.
+    /// Name of the device; None for the CPU.
     fn device_name(&self) -> Option<String> {
         None
     }
 
-    /// The most bytes of its memory that were in use at a time, where it has its own.
+    /// Peak device memory in use, in bytes; None if the backend has no memory of its own.
     fn peak_device_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Rows that there is room for beside what is held, each with so many bytes.
+    /// Number of rows that fit into free memory if each needs this many bytes.
     ///
     /// # Errors
     /// A device failure.
     fn rows_at_once(&self, bytes_per_row: usize) -> Result<usize, MethodError>;
 
-    /// Takes rows to the backend. Where that is the host, they are borrowed if they lie one after the other; others are copied, since
-    /// kernels read rows at equal distances.
+    /// Makes rows available to the backend. A CPU backend borrows contiguous rows and copies other rows, because
+    /// kernels need a constant stride.
     ///
     /// # Errors
     /// Out of device memory.
     fn upload<'a>(&self, rows: ArrayView2<'a, f32>) -> Result<DeviceMatrix<'a>, MethodError>;
 
-    /// Hands a matrix over, without a copy where that is possible.
+    /// Transfers ownership of a matrix to the backend, without a copy if possible.
     ///
     /// # Errors
     /// Out of device memory.
     fn upload_owned(&self, rows: Array2<f32>) -> Result<DeviceMatrix<'static>, MethodError>;
 
-    /// The rows on the host, borrowed where they are there.
+    /// The rows in host memory, borrowed if they are there already.
     ///
     /// # Errors
     /// A device failure.
     fn download<'m>(&self, matrix: &'m DeviceMatrix<'_>) -> Result<CowArray<'m, f32, Ix2>, MethodError>;
 
-    /// Copies some rows of a matrix back, by their numbers.
+    /// Copies the rows with the given indices to the host.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When there is no such row.
+    /// If an index is out of range.
     fn rows_at(&self, matrix: &DeviceMatrix<'_>, numbers: &[usize]) -> Result<Array2<f32>, MethodError>;
 
-    /// Takes codes of `size` bytes each to the backend; borrowed where that is the host.
+    /// Makes codes of `size` bytes each available to the backend; a CPU backend borrows them.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When they are not whole.
+    /// If the bytes are not a whole number of codes.
     fn upload_codes<'a>(&self, codes: &'a [u8], size: usize) -> Result<DeviceCodes<'a>, MethodError>;
 
-    /// The bytes of codes on the host, borrowed where they are there.
+    /// The bytes of codes in host memory, borrowed if they are there already.
     ///
     /// # Errors
     /// A device failure.
     fn download_codes<'c>(&self, codes: &'c DeviceCodes<'_>) -> Result<Cow<'c, [u8]>, MethodError>;
 
-    /// Room for `rows×columns` values.
+    /// Allocates an output of `rows×columns` values.
     ///
     /// # Errors
     /// Out of device memory.
     fn room(&self, rows: usize, columns: usize) -> Result<MatrixRoom<'static>, MethodError>;
 
-    /// Writes rows that end up in `host`, one after the other; without a copy where the backend works on the host.
+    /// Lets `write` write rows whose destination is `host`, contiguously; without a copy if the backend works on the
+    /// host.
     ///
     /// # Errors
-    /// A device failure; what `write` reports.
+    /// A device failure; errors of `write`.
     fn write_rows(&self, host: &mut [f32], columns: usize, write: WriteRows<'_>) -> Result<(), MethodError>;
 
-    /// Writes codes that end up in `host`, one after the other; without a copy where the backend works on the host.
+    /// Lets `write` write codes whose destination is `host`, contiguously; without a copy if the backend works on the
+    /// host.
     ///
     /// # Errors
-    /// A device failure; what `write` reports.
+    /// A device failure; errors of `write`.
     fn write_codes(&self, host: &mut [u8], size: usize, write: WriteCodes<'_>) -> Result<(), MethodError>;
 
-    /// Has rows filled on the host, for what only the host computes.
+    /// Fills rows on the host, for values that only the host computes.
     ///
     /// # Errors
-    /// A device failure; what `fill` reports.
+    /// A device failure; errors of `fill`.
     fn fill_rows(&self, rows: &mut MatrixRoom<'_>, fill: Fill<'_, f32>) -> Result<(), MethodError>;
 
-    /// Has codes filled on the host, for what only the host computes.
+    /// Fills codes on the host, for values that only the host computes.
     ///
     /// # Errors
-    /// A device failure; what `fill` reports.
+    /// A device failure; errors of `fill`.
     fn fill_codes(&self, codes: &mut CodeRoom<'_>, fill: Fill<'_, u8>) -> Result<(), MethodError>;
 
-    /// For each row `x` the codeword `c` that minimizes `‖x−c‖²`.
+    /// Finds, for each row `x`, the codeword `c` that minimizes `‖x−c‖²`.
     ///
     /// # Errors
     /// A device failure.
     fn assign(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Assignment, MethodError>;
 
-    /// [`Backend::assign`], of which the result stays where the rows are.
+    /// As [`Backend::assign`], but the result stays where the rows are.
     ///
     /// # Errors
     /// A device failure.
@@ -460,7 +470,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(Assigned::from_storage(Arc::new(assignment), mean))
     }
 
-    /// Copies an assignment back.
+    /// Copies an assignment to the host.
     ///
     /// # Errors
     /// A device failure.
@@ -471,7 +481,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
         }
     }
 
-    /// [`Backend::cell_sums`] of rows that were assigned.
+    /// As [`Backend::cell_sums`], for an assignment that is in the backend's storage.
     ///
     /// # Errors
     /// A device failure.
@@ -484,15 +494,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
         self.cell_sums(rows, &assigned.storage::<Assignment>().nearest, k)
     }
 
-    /// Numbers of rows for k-means++ to start from (Arthur and Vassilvitskii 2007): `first`, then for each of `points`, shares of 1,
-    /// the row into whose stretch that share falls when the squared distances of all rows to the nearest row so far are laid end to
-    /// end. Ends where no row is at a distance.
+    /// Indices of the initial rows for k-means++ (Arthur and Vassilvitskii 2007). The first is `first`. For each of
+    /// `points`, a fraction of 1, the next is the row at that fraction of the cumulative squared distances of all rows
+    /// to their nearest chosen row. Stops early if all distances are 0.
     ///
     /// # Errors
     /// Cancellation, a device failure.
     ///
     /// # Panics
-    /// When there is no row `first`.
+    /// If the index `first` is out of range.
     fn spread_rows(
         &self,
         rows: &DeviceMatrix<'_>,
@@ -507,13 +517,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// A device failure.
     fn nearest(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
 
-    /// Sums the rows of each of `k` cells.
+    /// Sums the rows in each of `k` cells.
     ///
     /// # Errors
     /// A device failure.
     fn cell_sums(&self, rows: &DeviceMatrix<'_>, nearest: &[u32], k: usize) -> Result<CellSums, MethodError>;
 
-    /// [`Backend::cell_sums`] of the cells that [`Backend::nearest`] finds, which need not leave the device in between.
+    /// As [`Backend::cell_sums`] for the cells that [`Backend::nearest`] finds; the indices can stay on the device.
     ///
     /// # Errors
     /// A device failure.
@@ -526,8 +536,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
         self.cell_sums(rows, &nearest, codebook.nrows())
     }
 
-    /// For each `group` of consecutive rows the `min(count, group·K)` pairs of a row of the group and a codeword that are nearest to each
-    /// other, and what the codewords leave of the rows.
+    /// For each `group` consecutive rows, finds the `min(count, group·K)` nearest pairs of a row of the group and a
+    /// codeword, and their residuals.
     ///
     /// # Errors
     /// A device failure.
@@ -539,39 +549,40 @@ pub trait Backend: Send + Sync + fmt::Debug {
         count: usize,
     ) -> Result<Continuations, MethodError>;
 
-    /// Prepares searches over sums of codewords, one from each codebook; `local` ones too if asked for.
+    /// Prepares searches over sums of codewords, one from each codebook; with `local`, local search too.
     ///
     /// # Errors
     /// Out of device memory.
     fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError>;
 
-    /// Prepares codebooks of one shape to code rows by: the symbol of each group of components, of `bits` bits, is that of its nearest
-    /// codeword.
+    /// Prepares codebooks of one shape for encoding: the symbol of each group of components, of `bits` bits, is the
+    /// index of its nearest codeword.
     ///
     /// # Errors
     /// Out of device memory.
     fn group_search(&self, codebooks: &[Array2<f32>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError>;
 
-    /// Prepares linear maps of groups of components to code rows by: the symbol of a group, of `bits` bits, is the output that is largest.
+    /// Prepares linear maps of groups of components for encoding: the symbol of a group, of `bits` bits, is the index
+    /// of the largest output.
     ///
     /// # Errors
     /// Out of device memory.
     fn logit_search(&self, maps: &[AffineMap<'_>], bits: u8) -> Result<Box<dyn RowEncoder>, MethodError>;
 
-    /// Prepares codebooks of one shape to decode by, one for each symbol of `bits` bits.
+    /// Prepares codebooks of one shape for decoding, one per symbol of `bits` bits.
     ///
     /// # Errors
     /// Out of device memory.
     fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError>;
 
-    /// Prepares a uniform grid: `symbol = clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, where `0/0` is 0, and back
-    /// `offset_j + step_j·symbol`; packed least significant first.
+    /// Prepares a uniform grid. Encoding: `symbol = clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, where `0/0` is
+    /// 0. Decoding: `offset_j + step_j·symbol`. Symbols are packed least significant bit first.
     ///
     /// # Errors
     /// Out of device memory.
     fn uniform(&self, grid: &UniformGrid) -> Result<Box<dyn ScalarCoder>, MethodError>;
 
-    /// Prepares levels told apart by thresholds.
+    /// Prepares levels that are separated by thresholds.
     ///
     /// # Errors
     /// Out of device memory.
@@ -589,19 +600,19 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Out of device memory.
     fn network(&self, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Result<Box<dyn RowMap>, MethodError>;
 
-    /// Prepares `(x − centre)·factor` for many rows `x`, and its counterpart `x·back + centre`.
+    /// Prepares `(x − centre)·factor` for many rows `x`, and the inverse step `x·back + centre`.
     ///
     /// # Errors
     /// Out of device memory.
     fn scale(&self, centre: &[f32], factor: f32, back: f32) -> Result<Box<dyn RowScale>, MethodError>;
 
-    /// Copies rows to room of their shape.
+    /// Copies rows to an output of the same shape.
     ///
     /// # Errors
     /// A device failure.
     fn copy(&self, rows: &DeviceMatrix<'_>, to: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 
-    /// Holds codes for scans; nothing where the processor's own scan is to be used.
+    /// Holds codes for scans; None if the caller should scan on the CPU.
     ///
     /// # Errors
     /// Out of device memory.
@@ -610,12 +621,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Finds nearest rows; nothing where the processor's own search is to be used.
+    /// A search for nearest rows; None if the caller should search on the CPU.
     fn row_search(&self) -> Option<Box<dyn RowSearch>> {
         None
     }
 
-    /// Waits until all work handed over has finished.
+    /// Waits until all submitted work has finished.
     ///
     /// # Errors
     /// A failure of that work.

@@ -1,4 +1,4 @@
-//! The reference backend: matrices in memory, kernels of `vqbench-cpu`, the thread pool it is called in.
+//! The reference backend: matrices in host memory, kernels of `vqbench-cpu`, and the caller's thread pool.
 
 use super::cpu_codes::{CodewordDecoder, Groups, Levels, Logits, Uniform};
 use super::cpu_network::{Network, Product};
@@ -16,25 +16,25 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Values per task of what is done to each by itself.
+/// Values per task of elementwise operations.
 const VALUES: usize = 1 << 14;
 
-/// Rows per task of k-means++; a constant, so that no result depends on the number of threads.
+/// Rows per task of k-means++; constant, so that results do not depend on the number of threads.
 const SPREAD_ROWS: usize = 8192;
 
-/// Computes on the processor.
+/// Computes on the CPU.
 #[derive(Clone, Debug)]
 pub struct CpuBackend {
     isa: Isa,
 }
 
 impl CpuBackend {
-    /// With a given instruction set.
+    /// With the given instruction set.
     pub fn new(isa: Isa) -> CpuBackend {
         CpuBackend { isa }
     }
 
-    /// With the widest instruction set that this processor has.
+    /// With the widest instruction set of this CPU.
     pub fn detect() -> CpuBackend {
         CpuBackend::new(Isa::widest())
     }
@@ -44,7 +44,7 @@ impl CpuBackend {
     }
 }
 
-/// The values from the first of the window on; row `i` starts at `i·stride`.
+/// The values from the start of the window; row `i` starts at `i·stride`.
 pub(super) fn values<'m>(matrix: &'m DeviceMatrix<'_>) -> &'m [f32] {
     match matrix.host_values() {
         Some(values) => values,
@@ -56,7 +56,7 @@ fn row<'m>(matrix: &'m DeviceMatrix<'_>, i: usize) -> &'m [f32] {
     &values(matrix)[i * matrix.stride()..][..matrix.ncols()]
 }
 
-/// Rows as `ndarray` sees them.
+/// The rows as an `ndarray` view.
 pub(super) fn view<'m>(matrix: &'m DeviceMatrix<'_>) -> ArrayView2<'m, f32> {
     let (n, dim, stride) = (matrix.nrows(), matrix.ncols(), matrix.stride());
     let end = if n == 0 { 0 } else { (n - 1) * stride + dim };
@@ -66,7 +66,7 @@ pub(super) fn view<'m>(matrix: &'m DeviceMatrix<'_>) -> ArrayView2<'m, f32> {
     }
 }
 
-/// The memory that rows are written to.
+/// The memory that the rows are written to.
 pub(super) fn place<'m>(rows: &'m mut MatrixRoom<'_>) -> &'m mut [f32] {
     match rows.host_values() {
         Some(values) => values,
@@ -82,7 +82,7 @@ pub(super) fn bytes<'c>(codes: &'c DeviceCodes<'_>) -> &'c [u8] {
     }
 }
 
-/// The memory that codes are written to.
+/// The memory that the codes are written to.
 pub(super) fn code_place<'c>(codes: &'c mut CodeRoom<'_>) -> &'c mut [u8] {
     match codes.host_bytes() {
         Some(bytes) => bytes,
@@ -185,7 +185,7 @@ impl Backend for CpuBackend {
         cancel: &Cancel,
     ) -> Result<Vec<usize>, MethodError> {
         let n = rows.nrows();
-        // Component by component, in blocks that the tasks share.
+        // The rows component by component (transposed), in blocks that are divided among the tasks.
         let (values, stride) = (values(rows), rows.stride());
         let block = |from: usize| -> Vec<f32> {
             let to = n.min(from + SPREAD_ROWS);
@@ -213,7 +213,7 @@ impl Backend for CpuBackend {
                     },
                 )
                 .collect();
-            // A point on [0, total) falls into the stretch of the row it chooses.
+            // A point in [0, total) selects the row whose interval contains it.
             let mut point = point * totals.iter().sum::<f64>();
             let block = stretch(totals.iter().copied(), &mut point);
             let next = block.and_then(|block| {
@@ -343,8 +343,8 @@ impl RowScale for Scale {
     }
 }
 
-/// The stretch that `point` falls into, of stretches laid end to end; `point` is then relative to its start. Where rounding has brought it
-/// beyond the end, the last of any length.
+/// The interval that contains `point`, where intervals of the given lengths follow each other. `point` becomes relative
+/// to its start. If rounding moved `point` past the end, this is the last interval of nonzero length.
 fn stretch(lengths: impl Iterator<Item = f64>, point: &mut f64) -> Option<usize> {
     let mut last = None;
     for (i, length) in lengths.enumerate() {

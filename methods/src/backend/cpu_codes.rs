@@ -1,4 +1,4 @@
-//! Codes of rows and rows of codes on the processor: nearest codewords, largest outputs, codewords side by side or added up, levels.
+//! Encoding and decoding on the CPU: nearest codewords, largest outputs, concatenated or added codewords, levels.
 
 use super::cpu_backend::{bytes, code_place, place, values, view};
 use super::{
@@ -13,13 +13,13 @@ use cpu::{Isa, Nearest};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-/// Rows per task where all groups of their components are coded: few enough to stay in the second-level cache.
+/// Rows per task when all groups of components are encoded: few enough for the second-level cache.
 const GROUP_ROWS: usize = 240;
 
-/// Rows per task where codes are bytes.
+/// Rows per task when codes are whole bytes.
 const BYTE_ROWS: usize = 1024;
 
-/// Logits of so many rows are held at a time.
+/// Maximum number of rows whose logits are in memory at a time.
 const LOGIT_ROWS: usize = 256;
 
 fn encode_each<S>(
@@ -42,10 +42,10 @@ fn decode_each<S>(
     batch::decode_on_host(bytes(codes), codes.size(), place(rows), dim, scratch, decode)
 }
 
-/// Codebooks of groups of components, as the kernel that scores rows wants them.
+/// Codebooks of groups of components, in the layout of the scoring kernel.
 pub(super) struct Groups {
     packed: Vec<Nearest>,
-    /// Components of a group.
+    /// Components per group.
     size: usize,
     layout: Layout,
 }
@@ -115,7 +115,7 @@ impl RowEncoder for Logits {
     }
 }
 
-/// Number of the largest entry of each row, the first among equals.
+/// Index of the largest entry of each row; ties go to the lower index.
 pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
     let of_row = |row: ndarray::ArrayView1<'_, f32>| {
         let best =
@@ -125,7 +125,7 @@ pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
     rows.outer_iter().map(of_row).collect()
 }
 
-/// Codebooks to decode by.
+/// Codebooks for decoding.
 pub(super) struct CodewordDecoder {
     /// `K·size` values each.
     books: Vec<Vec<f32>>,
@@ -142,7 +142,7 @@ impl CodewordDecoder {
         CodewordDecoder { layout: Layout::uniform(books.len(), bits), books, size, codewords, join }
     }
 
-    /// Codewords of whole-byte symbols side by side: nothing to unpack and nothing that could be wrong.
+    /// Concatenates the codewords of whole-byte symbols, which need no unpacking and no range check.
     fn select_bytes(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
         let books: Vec<&[f32]> = self.books.iter().map(Vec::as_slice).collect();
         let size = self.size;
@@ -203,7 +203,7 @@ impl CodeDecoder for CodewordDecoder {
     }
 }
 
-/// Puts the codewords of whole-byte symbols side by side; of a length that the compiler knows.
+/// Concatenates the codewords of whole-byte symbols; the codeword length is a compile-time constant.
 fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
     for ((part, book), &symbol) in row.as_chunks_mut::<D>().0.iter_mut().zip(books).zip(code) {
         *part = book.as_chunks::<D>().0[usize::from(symbol)];
@@ -230,7 +230,7 @@ impl RowEncoder for Uniform {
         if *bits == 8 && rows.stride() == dim {
             let tasks = code_place(codes).par_chunks_mut(BYTE_ROWS * dim);
             let tasks = tasks.zip(values(rows).par_chunks(BYTE_ROWS * dim));
-            // More values may follow behind the last row.
+            // The stride may leave values after the last row.
             tasks.for_each(|(codes, rows)| {
                 cpu::encode_uniform_bytes(self.isa, &rows[..codes.len()], offsets, steps, codes);
             });
@@ -243,7 +243,7 @@ impl RowEncoder for Uniform {
             || vec![0u16; dim],
             |row, code, symbols| {
                 for (((symbol, x), offset), step) in symbols.iter_mut().zip(row).zip(offsets).zip(steps) {
-                    // The conversion saturates and sends 0/0 to 0.
+                    // The conversion saturates and maps 0/0 to 0.
                     *symbol = (((x - offset) / step + 0.5) as u16).min(most);
                 }
                 self.layout.pack(symbols, code);
@@ -277,7 +277,7 @@ impl CodeDecoder for Uniform {
     }
 }
 
-/// Levels told apart by thresholds.
+/// Levels that are separated by thresholds.
 pub(super) struct Levels {
     grid: LevelGrid,
     layout: Layout,
@@ -292,7 +292,7 @@ impl Levels {
 impl RowEncoder for Levels {
     fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let LevelGrid { thresholds, values, width, symbols } = &self.grid;
-        // Lists repeat after so many symbols.
+        // The lists repeat after this number of symbols.
         let period = values.len() / width;
         encode_each(
             rows,
@@ -302,7 +302,7 @@ impl RowEncoder for Levels {
                 for (row, symbols) in row.chunks(period * width).zip(symbols.chunks_mut(period)) {
                     let lists = thresholds.chunks_exact(*width).zip(values.chunks_exact(*width));
                     for ((part, symbol), (thresholds, values)) in row.chunks_exact(*width).zip(symbols).zip(lists) {
-                        // Largest place first: s = (…(d_n)·L_{n−1} + d_{n−1})…)·L_1 + d_1.
+                        // Most significant digit first: s = (…(d_n)·L_{n−1} + d_{n−1})…)·L_1 + d_1.
                         let digits = part.iter().zip(thresholds).zip(values).rev();
                         *symbol = digits.fold(0, |sum, ((x, thresholds), values)| {
                             sum * values.len() + thresholds.partition_point(|t| t <= x)

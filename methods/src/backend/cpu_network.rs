@@ -1,4 +1,4 @@
-//! Products and small networks on the processor, on plain rows.
+//! Products and small networks on the CPU, on plain rows.
 
 use super::cpu_backend::{place, view};
 use super::{AffineMap, BranchLayer, DeviceMatrix, MatrixRoom, RowMap};
@@ -8,7 +8,7 @@ use cpu::Isa;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-/// Rows that one task takes through all layers.
+/// Rows that one task passes through all layers.
 const ROWS: usize = 256;
 
 /// `x·A`.
@@ -74,7 +74,7 @@ impl Network {
         Network { straight: Affine::new(isa, &straight), branch: branch.iter().map(layer).collect() }
     }
 
-    /// The images of rows, one after the other. That of a row does not depend on those beside it.
+    /// The contiguous outputs of the rows. The output of a row does not depend on other rows.
     pub(crate) fn images(&self, rows: ArrayView2<'_, f32>, images: &mut [f32]) {
         let outputs = self.straight.bias.len();
         images.par_chunks_mut((ROWS * outputs).max(1)).enumerate().for_each(|(task, images)| {

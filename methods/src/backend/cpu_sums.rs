@@ -1,8 +1,8 @@
-//! Searches over sums of codewords on the processor: the beam search by tables, and iterated local search.
+//! Searches over sums of codewords on the CPU: beam search by tables, and iterated local search.
 //!
-//! Iterated local search: each symbol in turn takes its best value for the others as they are (iterated conditional modes);
-//! then a few symbols are thrown anew, and what ends up better is kept (Martinez, Clement, Hoos and Little 2016). The
-//! tables and the two inner loops are those of [`SumTables`].
+//! Iterated local search: each symbol in turn takes its best value given the others (iterated conditional modes). Then
+//! a few symbols are replaced at random, and the result is kept if it is better (Martinez, Clement, Hoos and Little
+//! 2016). The tables and the two inner loops are those of [`SumTables`].
 
 use super::cpu_backend::{code_place, view};
 use super::{CodeRoom, DeviceMatrix, SumCoding, SumSearch};
@@ -13,20 +13,20 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 
-/// Rows searched by one task at most, and values of the tables that belong to them.
+/// Maximum number of rows that one task searches, and of their table values.
 const ROWS: usize = 64;
 const VALUES: usize = 1 << 17;
 
-/// Symbols thrown anew in a round.
+/// Symbols replaced at random in a round.
 pub(super) const THROWN: usize = 4;
 
-/// Sweeps over all symbols in a round, at most.
+/// Maximum number of sweeps over all symbols in a round.
 pub(super) const SWEEPS: usize = 4;
 
 /// Codebooks prepared for the searches.
 pub(super) struct CpuSums {
     tables: SumTables,
-    /// Of local searches alone.
+    /// Used by local search only.
     codebooks: Vec<Array2<f32>>,
 }
 
@@ -72,7 +72,7 @@ impl CpuSums {
             trial.clear();
             trial.extend_from_slice(code);
             if round == rounds {
-                // What was decided in whole numbers is looked at once more.
+                // The quick rounds compared integers, so descend once more with the exact tables.
                 if !found_quickly {
                     break;
                 }
@@ -96,7 +96,7 @@ impl CpuSums {
     }
 }
 
-/// Room for local searches, kept from row to row.
+/// Scratch memory of local search, reused from row to row.
 #[derive(Default)]
 struct Trial {
     code: Vec<u16>,
@@ -136,11 +136,11 @@ impl SumSearch for CpuSums {
     }
 }
 
-/// Rows coded at a time, at most.
+/// Maximum number of rows encoded at a time.
 const CODED: usize = 4096;
 
-/// Puts back the code of each row that errs more than the one `before` it. A search by tables rounds on the scale of the rows, which
-/// may be coarser than what their last codewords decide.
+/// Restores the code in `before` for each row whose new code has a larger error. A search by tables rounds on the scale
+/// of the rows, which may be too coarse to choose the last codewords.
 pub(crate) fn keep_what_errs_less(
     rows: ArrayView2<'_, f32>,
     codebooks: &[Array2<f32>],
@@ -158,7 +158,7 @@ pub(crate) fn keep_what_errs_less(
     });
 }
 
-/// `‖x − Σ_s C_s[code_s]‖²`; what is left of the row is in `left` afterwards.
+/// `‖x − Σ_s C_s[code_s]‖²`; leaves the residual of the row in `left`.
 pub(crate) fn squared_error(
     row: ArrayView1<'_, f32>,
     codebooks: &[Array2<f32>],
@@ -173,7 +173,7 @@ pub(crate) fn squared_error(
     left.iter().map(|v| f64::from(v * v)).sum::<f64>()
 }
 
-/// What [`super::Backend::continuations`] chooses, over `n` rows.
+/// The choice of [`super::Backend::continuations`], over `n` rows.
 pub(super) fn nearest_of_groups<'m>(
     isa: Isa,
     (n, row): (usize, impl Fn(usize) -> &'m [f32] + Sync),
@@ -198,7 +198,8 @@ pub(super) fn nearest_of_groups<'m>(
         let mut candidates: Vec<Neighbor> = Vec::with_capacity(count);
         let each = found.chunks_exact_mut(count).zip(few.chunks_exact(count)).zip(scores.chunks_exact(group * k));
         for (((found, few), scores), rows) in each.zip(rows.chunks_exact(group * dim)) {
-            // Scores cancel: which of those about the last one belong to the few, and in which order, distances decide.
+            // Scores suffer from cancellation, so distances decide which candidates near the last score are kept, and
+            // their order.
             let margin = rows.chunks_exact(dim).map(|row| panels.margin_of(row)).fold(0.0, f32::max);
             let limit = few[count - 1].0 + 2.0 * margin;
             let neighbor = |id: u32| {
@@ -219,12 +220,12 @@ pub(super) fn nearest_of_groups<'m>(
     found
 }
 
-/// Not above the limit; so is NaN, since it excludes nothing.
+/// True if the value is at most the limit, or NaN, which excludes nothing.
 fn is_within(score: f32, limit: f32) -> bool {
     score.partial_cmp(&limit) != Some(Ordering::Greater)
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): a generator small enough to have one per row.
+/// SplitMix64 (Steele, Lea and Flood 2014): a generator with a small state, so that every row has its own.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -236,7 +237,7 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`, which is far below 2^32.
+    /// A random integer below `n`, which must be far below 2^32.
     fn below(&mut self, n: usize) -> usize {
         (((self.next() >> 32) * n as u64) >> 32) as usize
     }
@@ -248,7 +249,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    /// With few codes in all, enough rounds find the best of them; and no code becomes worse on the way.
+    /// When there are few codes, enough rounds find the best one; and no code becomes worse on the way.
     #[test]
     fn it_finds_the_best_code_where_all_can_be_tried() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -290,7 +291,7 @@ mod tests {
                     let mut all: Vec<Neighbor> =
                         (0..group * k).map(|id| Neighbor { score: score(id), id: id as u32 }).collect();
                     all.sort();
-                    // Distances of whole numbers are exact, and the first of equals comes first.
+                    // Distances between integers are exact, and ties go to the lower index.
                     assert_eq!(found, &all[..count]);
                 }
             }

@@ -21,23 +21,23 @@ use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Rows that go to the device at a time, at most.
+/// Maximum number of rows uploaded at a time.
 const ROWS_AT_ONCE: u64 = 1 << 20;
 
 /// Computes on a device.
 #[derive(Clone, Debug)]
 pub struct CudaBackend {
     device: Device,
-    /// What it is called in errors.
+    /// Name of the device in errors.
     label: Arc<str>,
     isa: Isa,
 }
 
 impl CudaBackend {
-    /// On the first of the devices that this machine shows; what is left to the processor uses `isa`.
+    /// Opens the first device that this machine exposes; CPU work uses `isa`.
     ///
     /// # Errors
-    /// Says what is missing.
+    /// What is missing.
     pub fn open(isa: Isa, toolkit: &cuda::Toolkit) -> Result<CudaBackend, Unavailable> {
         match Device::open(0, toolkit) {
             Ok(device) => {
@@ -48,7 +48,7 @@ impl CudaBackend {
         }
     }
 
-    /// On a device that is open.
+    /// Uses a device that is already open.
     pub fn on(device: Device, isa: Isa) -> CudaBackend {
         let label = format!("cuda ({})", device.facts().name).into();
         CudaBackend { device, label, isa }
@@ -58,7 +58,7 @@ impl CudaBackend {
         &self.device
     }
 
-    /// Says which operation failed on which device.
+    /// An error that names the failed operation and the device.
     pub(super) fn failed(&self, operation: &'static str) -> impl Fn(CudaError) -> MethodError + '_ {
         move |error| BackendError { operation, device: self.label.to_string(), reason: error.to_string() }.into()
     }
@@ -71,7 +71,7 @@ impl CudaBackend {
         }
     }
 
-    /// The buffer that rows are written to.
+    /// The buffer that the rows are written to.
     pub(super) fn place<'m>(&self, rows: &'m mut MatrixRoom<'_>) -> &'m mut Buffer<f32> {
         match rows.storage::<Buffer<f32>>().filter(|values| values.device().is(&self.device)) {
             Some(values) => values,
@@ -87,7 +87,7 @@ impl CudaBackend {
         }
     }
 
-    /// The buffer that codes are written to.
+    /// The buffer that the codes are written to.
     pub(super) fn code_place<'c>(&self, codes: &'c mut CodeRoom<'_>) -> &'c mut Buffer<u8> {
         match codes.storage::<Buffer<u8>>().filter(|bytes| bytes.device().is(&self.device)) {
             Some(bytes) => bytes,
@@ -95,7 +95,7 @@ impl CudaBackend {
         }
     }
 
-    /// Rows that there is room for, each with so many bytes.
+    /// Number of rows that fit into free memory if each needs this many bytes.
     fn at_once(&self, bytes_per_row: usize) -> Result<usize, CudaError> {
         Ok((self.device.spare_bytes()? / 2 / bytes_per_row.max(1) as u64).clamp(1, ROWS_AT_ONCE) as usize)
     }
@@ -130,7 +130,7 @@ impl CudaBackend {
     }
 }
 
-/// What stops the choice of rows for k-means++.
+/// Why the choice of rows for k-means++ stopped.
 enum Stopped {
     Device(CudaError),
     Caller(MethodError),
@@ -331,7 +331,7 @@ impl Backend for CudaBackend {
         let books = GroupCodebooks::with_biases(&self.device, &weights, &biases, size);
         Ok(match books.map_err(self.failed("logit_search"))? {
             Some(books) => Box::new(CudaGroups { backend: self.clone(), books, m: maps.len(), bits }),
-            // Groups of so many components have no kernel: the reference takes them.
+            // No kernel supports groups of this many components, so the reference handles them.
             None => Box::new(CudaLogitsOnHost { backend: self.clone(), reference: Logits::new(self.isa, maps, bits) }),
         })
     }
@@ -456,7 +456,7 @@ struct CudaCodes {
     backend: CudaBackend,
     codes: Buffer<u8>,
     size: usize,
-    /// How they are made of symbols, where they are searched by tables.
+    /// The symbol layout, for codes that are searched by tables.
     tables: Option<(SymbolWidth, usize)>,
 }
 
@@ -469,7 +469,7 @@ impl CodeScan for CudaCodes {
         let of_query = |(found, tables): (Vec<cuda::Neighbor<f32>>, &ScanTables)| -> Vec<Neighbor> {
             let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
             let mut found: Vec<Neighbor> = found.into_iter().map(with_constant).collect();
-            // Two sums may have become one score.
+            // Rounding may map two sums to one score.
             found.sort_unstable();
             found
         };

@@ -1,4 +1,4 @@
-//! Codes of rows and rows of codes on an NVIDIA device, and maps of rows: what is prepared there once and used many times.
+//! Encoding, decoding and maps of rows on an NVIDIA device: prepared once and used many times.
 
 use super::cpu_codes::Logits;
 use super::cpu_sums::{SWEEPS, THROWN};
@@ -12,7 +12,7 @@ use crate::algorithms::codebooks::check_symbols;
 use crate::algorithms::pack::Layout;
 use cuda::{Buffer, Codebooks, GroupCodebooks, LevelScalars, SumTables, Terms, UniformScalars};
 
-/// Names the symbol outside its alphabet that a kernel has met, as the processor does.
+/// Finds the symbol outside its alphabet that a kernel reported, and returns the same error as the CPU.
 fn stranger(codes: &[u8], size: usize, layout: &Layout, alphabet: usize) -> MethodError {
     let mut symbols = vec![0u16; layout.positions()];
     let mut each = codes.chunks_exact(size);
@@ -43,7 +43,7 @@ impl RowEncoder for CudaGroups {
     }
 }
 
-/// Linear maps of groups of components that the device has no kernel for.
+/// Linear maps of groups of components that no device kernel supports.
 pub(super) struct CudaLogitsOnHost {
     pub(super) backend: CudaBackend,
     pub(super) reference: Logits,
@@ -62,7 +62,7 @@ impl RowEncoder for CudaLogitsOnHost {
     }
 }
 
-/// Codebooks to decode by, on a device.
+/// Codebooks for decoding, on a device.
 pub(super) struct CudaCodewords {
     pub(super) backend: CudaBackend,
     pub(super) books: Codebooks,
@@ -113,7 +113,7 @@ impl CodeDecoder for CudaUniform {
     }
 }
 
-/// Levels told apart by thresholds, on a device.
+/// Levels that are separated by thresholds, on a device.
 pub(super) struct CudaLevels {
     pub(super) backend: CudaBackend,
     pub(super) scalars: LevelScalars,
@@ -145,7 +145,7 @@ impl CodeDecoder for CudaLevels {
 /// `x·A` on a device.
 pub(super) struct CudaProduct {
     pub(super) backend: CudaBackend,
-    /// The columns of `A`, one after the other.
+    /// The columns of `A`, contiguous.
     pub(super) others: Buffer<f32>,
     pub(super) outputs: usize,
 }

@@ -1,18 +1,18 @@
-//! What can go wrong with the place to compute: which operation failed, on which device, and what it said.
+//! Errors of backends: the operation that failed, the device, and the driver's message.
 
 use thiserror::Error;
 
-/// A device cannot be used.
+/// A device that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct Unavailable {
     /// What is missing.
     pub reason: String,
-    /// What to do.
+    /// How to fix it.
     pub help: String,
 }
 
-/// An operation of a backend failed.
+/// A failed operation of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{operation} failed on {device}: {reason}")]
 pub struct BackendError {
@@ -20,6 +20,6 @@ pub struct BackendError {
     pub operation: &'static str,
     /// The device, e.g. `cuda:0 (NVIDIA H200)`.
     pub device: String,
-    /// What the driver says.
+    /// The driver's message.
     pub reason: String,
 }

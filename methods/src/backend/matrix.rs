@@ -1,13 +1,13 @@
-//! Handles of rows and of codes, wherever a backend keeps them, and of the places that an operation writes to.
+//! Handles of matrices and codes in a backend's storage, and of the outputs that operations write.
 //!
-//! What a caller has on the host is borrowed where the backend works on the host: nothing is copied there.
+//! A backend that works on the host borrows the caller's memory: nothing is copied.
 
 use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Values that are read: of a caller on the host, or in a backend's own storage.
+/// Values to read: borrowed from a caller on the host, or in a backend's own storage.
 #[derive(Clone)]
 enum Storage<'a, T> {
     Host(&'a [T]),
@@ -15,7 +15,7 @@ enum Storage<'a, T> {
 }
 
 impl<T: 'static> Storage<'_, T> {
-    /// The values, where they are on the host.
+    /// The values, if they are on the host.
     fn host(&self) -> Option<&[T]> {
         match self {
             Storage::Host(values) => Some(values),
@@ -31,7 +31,7 @@ impl<T: 'static> Storage<'_, T> {
     }
 }
 
-/// An immutable row-major f32 matrix wherever its backend keeps matrices, or a window of one.
+/// An immutable row-major f32 matrix in its backend's storage, or a window of one.
 #[derive(Clone)]
 pub struct DeviceMatrix<'a> {
     storage: Storage<'a, f32>,
@@ -42,26 +42,27 @@ pub struct DeviceMatrix<'a> {
 }
 
 impl<'a> DeviceMatrix<'a> {
-    /// `rows×columns` values of a caller; for backends that work on the host.
+    /// Borrows `rows×columns` values of a caller; for backends that work on the host.
     ///
     /// # Panics
-    /// When there are not as many.
+    /// If the number of values differs.
     pub fn borrowed(values: &'a [f32], rows: usize, columns: usize) -> DeviceMatrix<'a> {
         assert!(values.len() == rows * columns, "{rows}×{columns} values, not {}", values.len());
         DeviceMatrix { storage: Storage::Host(values), first: 0, rows, stride: columns, columns }
     }
 
-    /// Wraps a backend's storage of `rows×columns` values; for implementors of [`super::Backend`]. On the host that is a `Vec<f32>`.
+    /// Wraps a backend's storage of `rows×columns` values; for implementors of [`super::Backend`]. On the host this is
+    /// a `Vec<f32>`.
     pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, rows: usize, columns: usize) -> DeviceMatrix<'a> {
         DeviceMatrix { storage: Storage::Own(storage), first: 0, rows, stride: columns, columns }
     }
 
-    /// The storage, for the backend that made it.
+    /// The storage, for the backend that created it.
     pub fn storage<S: 'static>(&self) -> Option<&S> {
         self.storage.own()
     }
 
-    /// Where the values are on the host: those from the first of the window on; row `i` begins at `i·stride`.
+    /// The values from the start of the window, if they are on the host; row `i` begins at `i·stride`.
     pub fn host_values(&self) -> Option<&[f32]> {
         self.storage.host().map(|values| &values[self.first.min(values.len())..])
     }
@@ -71,24 +72,24 @@ impl<'a> DeviceMatrix<'a> {
         self.rows
     }
 
-    /// Number of columns of this window.
+    /// Number of columns in this window.
     pub fn ncols(&self) -> usize {
         self.columns
     }
 
-    /// Distance between the starts of two rows, in values.
+    /// Distance between the starts of consecutive rows, in values.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// The place of the first value of the window in its storage.
+    /// Offset of the first value of the window in its storage, in values.
     pub fn first(&self) -> usize {
         self.first
     }
 
-    /// Every `step`-th row from the first on; shares the storage.
+    /// Every `step`-th row, starting with the first; shares the storage.
     ///
-    /// # Panics
+    /// If `step` is 0.
     /// When `step` is 0.
     pub fn every(&self, step: usize) -> DeviceMatrix<'a> {
         DeviceMatrix { rows: self.rows.div_ceil(step), stride: self.stride * step, ..self.clone() }
@@ -97,13 +98,13 @@ impl<'a> DeviceMatrix<'a> {
     /// A window of this window's columns; shares the storage.
     ///
     /// # Panics
-    /// When the range reaches past the last column.
+    /// If the range exceeds the number of columns.
     pub fn columns(&self, range: Range<usize>) -> DeviceMatrix<'a> {
         assert!(range.start <= range.end && range.end <= self.columns, "columns {range:?} of {}", self.columns);
         DeviceMatrix { first: self.first + range.start, columns: range.len(), ..self.clone() }
     }
 
-    /// Up to `count` rows from row `from` on; shares the storage.
+    /// At most `count` rows, starting with row `from`; shares the storage.
     pub fn part(&self, from: usize, count: usize) -> DeviceMatrix<'a> {
         let from = from.min(self.rows);
         DeviceMatrix { first: self.first + from * self.stride, rows: count.min(self.rows - from), ..self.clone() }
@@ -116,7 +117,7 @@ impl fmt::Debug for DeviceMatrix<'_> {
     }
 }
 
-/// Codes of `size` bytes each, one after the other, wherever their backend keeps them.
+/// Contiguous codes of `size` bytes each, in their backend's storage.
 #[derive(Clone)]
 pub struct DeviceCodes<'a> {
     storage: Storage<'a, u8>,
@@ -125,26 +126,27 @@ pub struct DeviceCodes<'a> {
 }
 
 impl<'a> DeviceCodes<'a> {
-    /// Codes of a caller; for backends that work on the host.
+    /// Borrows codes of a caller; for backends that work on the host.
     ///
     /// # Panics
-    /// When they are not whole.
+    /// If the bytes are not a whole number of codes.
     pub fn borrowed(bytes: &'a [u8], size: usize) -> DeviceCodes<'a> {
         assert!(size > 0 && bytes.len().is_multiple_of(size), "whole codes of {size} bytes, not {} bytes", bytes.len());
         DeviceCodes { storage: Storage::Host(bytes), count: bytes.len() / size, size }
     }
 
-    /// Wraps a backend's storage of `count` codes; for implementors of [`super::Backend`]. On the host that is a `Vec<u8>`.
+    /// Wraps a backend's storage of `count` codes; for implementors of [`super::Backend`]. On the host this is a
+    /// `Vec<u8>`.
     pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, count: usize, size: usize) -> DeviceCodes<'a> {
         DeviceCodes { storage: Storage::Own(storage), count, size }
     }
 
-    /// The storage, for the backend that made it.
+    /// The storage, for the backend that created it.
     pub fn storage<S: 'static>(&self) -> Option<&S> {
         self.storage.own()
     }
 
-    /// The bytes, where they are on the host.
+    /// The bytes, if they are on the host.
     pub fn host_bytes(&self) -> Option<&[u8]> {
         self.storage.host()
     }
@@ -154,7 +156,7 @@ impl<'a> DeviceCodes<'a> {
         self.count
     }
 
-    /// Bytes of a code.
+    /// Bytes per code.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -166,7 +168,7 @@ impl fmt::Debug for DeviceCodes<'_> {
     }
 }
 
-/// Values that are written.
+/// Values to write.
 enum Space<'a, T> {
     Host(&'a mut [T]),
     Own(Box<dyn Any + Send + Sync>),
@@ -188,7 +190,7 @@ impl<T: 'static> Space<'_, T> {
     }
 }
 
-/// Room for rows that an operation writes, one after the other.
+/// The output of an operation that writes rows, contiguously.
 pub struct MatrixRoom<'a> {
     space: Space<'a, f32>,
     rows: usize,
@@ -196,26 +198,26 @@ pub struct MatrixRoom<'a> {
 }
 
 impl<'a> MatrixRoom<'a> {
-    /// In the memory of a caller; for backends that work on the host.
+    /// Borrows the memory of a caller; for backends that work on the host.
     ///
     /// # Panics
-    /// When it is not `rows×columns` values.
+    /// If the length is not `rows×columns`.
     pub fn borrowed(values: &'a mut [f32], rows: usize, columns: usize) -> MatrixRoom<'a> {
         assert!(values.len() == rows * columns, "{rows}×{columns} values, not {}", values.len());
         MatrixRoom { space: Space::Host(values), rows, columns }
     }
 
-    /// In a backend's own storage; for implementors of [`super::Backend`]. On the host that is a `Vec<f32>`.
+    /// Uses a backend's own storage; for implementors of [`super::Backend`]. On the host this is a `Vec<f32>`.
     pub fn from_storage(storage: Box<dyn Any + Send + Sync>, rows: usize, columns: usize) -> MatrixRoom<'a> {
         MatrixRoom { space: Space::Own(storage), rows, columns }
     }
 
-    /// The storage, for the backend that made it.
+    /// The storage, for the backend that created it.
     pub fn storage<S: 'static>(&mut self) -> Option<&mut S> {
         self.space.own()
     }
 
-    /// The values, where they are on the host.
+    /// The values, if they are on the host.
     pub fn host_values(&mut self) -> Option<&mut [f32]> {
         self.space.host()
     }
@@ -243,7 +245,7 @@ impl MatrixRoom<'static> {
     }
 }
 
-/// Room for codes that an operation writes, one after the other.
+/// The output of an operation that writes codes, contiguously.
 pub struct CodeRoom<'a> {
     space: Space<'a, u8>,
     count: usize,
@@ -251,27 +253,27 @@ pub struct CodeRoom<'a> {
 }
 
 impl<'a> CodeRoom<'a> {
-    /// In the memory of a caller; for backends that work on the host.
+    /// Borrows the memory of a caller; for backends that work on the host.
     ///
     /// # Panics
-    /// When it does not hold whole codes.
+    /// If the bytes are not a whole number of codes.
     pub fn borrowed(bytes: &'a mut [u8], size: usize) -> CodeRoom<'a> {
         assert!(size > 0 && bytes.len().is_multiple_of(size), "whole codes of {size} bytes, not {} bytes", bytes.len());
         let count = bytes.len() / size;
         CodeRoom { space: Space::Host(bytes), count, size }
     }
 
-    /// In a backend's own storage; for implementors of [`super::Backend`]. On the host that is a `Vec<u8>`.
+    /// Uses a backend's own storage; for implementors of [`super::Backend`]. On the host this is a `Vec<u8>`.
     pub fn from_storage(storage: Box<dyn Any + Send + Sync>, count: usize, size: usize) -> CodeRoom<'a> {
         CodeRoom { space: Space::Own(storage), count, size }
     }
 
-    /// The storage, for the backend that made it.
+    /// The storage, for the backend that created it.
     pub fn storage<S: 'static>(&mut self) -> Option<&mut S> {
         self.space.own()
     }
 
-    /// The bytes, where they are on the host.
+    /// The bytes, if they are on the host.
     pub fn host_bytes(&mut self) -> Option<&mut [u8]> {
         self.space.host()
     }
@@ -281,7 +283,7 @@ impl<'a> CodeRoom<'a> {
         self.count
     }
 
-    /// Bytes of a code.
+    /// Bytes per code.
     pub fn size(&self) -> usize {
         self.size
     }

@@ -1,4 +1,4 @@
-//! Search over the codes of a quantizer: by its own searcher where it has one, by decoding where it has none.
+//! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
 use super::scan::{hold, top_k_of_held, top_k_of_many};
 use crate::backend::{CodeScan, RowSearch};
@@ -8,17 +8,17 @@ use cpu::{Nearest, Score, Shortlist, TopK};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-/// Queries that share one decoding of the base, or one laying out of its codes, at most.
+/// Maximum number of queries that share one decoding of the base, or one layout of its codes.
 const QUERIES: usize = 256;
 
-/// Codes that are decoded at a time.
+/// Number of codes decoded at a time.
 const BLOCK: usize = 4096;
 
-/// Codes that are decoded at a time for a device, and values of what they are decoded to, at most.
+/// Maximum number of codes decoded at a time for a device, and of the values they decode to.
 const PART: usize = 1 << 16;
 const PART_VALUES: usize = 1 << 26;
 
-/// Fewer queries than this do not pay for packing the decoded rows.
+/// With fewer queries than this, packing the decoded rows costs more than it saves.
 const FEW: usize = 8;
 
 /// A trained quantizer and the codes of the base rows.
@@ -27,14 +27,15 @@ pub struct CodeSearch<'a> {
     codes: &'a [u8],
     metric: Metric,
     path: &'static str,
-    /// The codes where a device scans them; or why it cannot hold them.
+    /// The codes, if a device scans them; or the reason why it cannot hold them.
     held: Result<Option<Box<dyn CodeScan>>, MethodError>,
-    /// What finds decoded rows on a device.
+    /// The device's search over decoded rows.
     rows: Option<Box<dyn RowSearch>>,
 }
 
 impl<'a> CodeSearch<'a> {
-    /// Over `codes`. Where they are searched by tables alone or decoded, the quantizer's backend may scan them.
+    /// Prepares a search over `codes`. The quantizer's backend may scan them if they are decoded or searched only by
+    /// tables.
     pub fn new(quantizer: &'a dyn Quantizer, codes: &'a [u8], metric: Metric) -> CodeSearch<'a> {
         let backend = quantizer.backend();
         let searcher = quantizer.searcher(metric);
@@ -44,7 +45,7 @@ impl<'a> CodeSearch<'a> {
         CodeSearch { quantizer, codes, metric, path, held, rows }
     }
 
-    /// What the method calls its own search over codes (`adc`), or `decode` when decoded vectors are scored.
+    /// Name of the method's own search over codes (`adc`), or `decode` if decoded vectors are scored.
     pub fn path(&self) -> &'static str {
         self.path
     }
@@ -52,7 +53,7 @@ impl<'a> CodeSearch<'a> {
     /// The `k` nearest codes of each query, on the current thread pool.
     ///
     /// # Errors
-    /// What the method reports.
+    /// Errors of the method.
     pub fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         if let Some(held) = self.held.as_ref().map_err(Clone::clone)?
             && let Some(mut searcher) = self.quantizer.searcher(self.metric)
@@ -66,8 +67,8 @@ impl<'a> CodeSearch<'a> {
         if let Some(rows) = self.rows.as_ref().filter(|rows| rows.finds(k, self.quantizer.dim())) {
             return self.search_decoded_by(&**rows, queries, k);
         }
-        // Work for every thread. Nothing that is found depends on it: either all groups are large enough for what several queries
-        // share, or none is.
+        // Gives every thread work. Results do not depend on the number of threads: either all groups are large enough
+        // for the work that several queries share, or none is.
         let n = queries.nrows();
         let groups = if n < FEW { n } else { (2 * rayon::current_num_threads()).min(n / FEW).max(n.div_ceil(QUERIES)) };
         let groups: Vec<_> = (0..groups).map(|g| queries.slice(s![g * n / groups..(g + 1) * n / groups, ..])).collect();
@@ -86,7 +87,7 @@ impl<'a> CodeSearch<'a> {
         }
     }
 
-    /// Decodes part by part, and has the nearest rows of each found.
+    /// Decodes part by part, and finds the nearest rows of each part.
     fn search_decoded_by(
         &self,
         search: &dyn RowSearch,
@@ -111,7 +112,7 @@ impl<'a> CodeSearch<'a> {
         Ok(tops.iter_mut().map(TopK::drain_sorted).collect())
     }
 
-    /// Decodes block by block, selects what may be among the nearest, and scores that exactly.
+    /// Decodes block by block, selects candidates for the nearest rows, and scores those exactly.
     fn search_decoded(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let (size, dim) = (self.quantizer.code_size(), self.quantizer.dim());
         let queries = &*row_major(&queries);
@@ -156,7 +157,7 @@ impl<'a> CodeSearch<'a> {
         queries.chunks_exact(dim).zip(lists).map(exact).collect()
     }
 
-    /// Decodes at most a block of codes.
+    /// Decodes at most one block of codes.
     fn decode<'d>(&self, codes: &[u8], decoded: &'d mut Array2<f32>) -> Result<&'d [f32], MethodError> {
         let count = codes.len() / self.quantizer.code_size();
         self.quantizer.decode_into(codes, decoded.slice_mut(s![..count, ..]))?;
