@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all: written to a neighbour, flushed to disk, then renamed.
+//! Atomic file writes: the content goes to a temporary file in the same folder, is flushed to disk, and then renamed.
 
 use crate::RecordError;
 use crate::regular;
@@ -6,13 +6,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Ends the names of files that are being written: the name of the file, a number, and this.
+/// Suffix of temporary files: the name of the target file, a number, and this.
 const PARTIAL: &str = ".partial";
 
-/// Names that are tried before giving up; each is taken only where killed processes of the same number left files.
+/// Number of temporary names to try before failing; a name is taken only if a killed process with the same number left
+/// it.
 const NAMES: u64 = 1000;
 
-/// A file that appears under its name when it is complete. Dropped before, it leaves nothing.
+/// A file that appears under its name only when it is complete. If it is dropped before that, nothing remains.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
@@ -22,21 +23,22 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a file that will be at `path`; what is there now stays until then.
+    /// Starts to write a file at `path`; the existing file stays until the commit.
     ///
     /// # Errors
-    /// The system's refusal, with the path.
+    /// A system error, with the path.
     pub fn create(path: &Path) -> Result<AtomicFile, RecordError> {
         let first = u64::from(std::process::id());
         for number in first..first + NAMES {
             let mut partial = path.as_os_str().to_owned();
             partial.push(format!(".{number}{PARTIAL}"));
             let partial = PathBuf::from(partial);
-            // Only a new file: what stands under this name, a link that leads elsewhere perhaps, is not ours to write through.
+            // Create only a new file: an existing one under this name may be a link to another place, so never write
+            // through it.
             match OpenOptions::new().write(true).create_new(true).open(&partial) {
                 Ok(file) => {
-                    // Held as long as the file is open, it tells that somebody is at work. Where files cannot be locked,
-                    // nobody asks.
+                    // The lock tells other processes that this file is still being written. Where the file system does
+                    // not support locks, nobody checks for them.
                     let _ = file.try_lock();
                     return Ok(AtomicFile { file, partial, path: path.to_owned(), committed: false });
                 }
@@ -51,7 +53,7 @@ impl AtomicFile {
     /// Makes the file appear under its name.
     ///
     /// # Errors
-    /// The system's refusal, with the path; nothing is left then.
+    /// A system error, with the path; nothing remains then.
     pub fn commit(mut self) -> Result<(), RecordError> {
         let done = self.file.sync_all().and_then(|()| fs::rename(&self.partial, &self.path));
         self.committed = done.is_ok();
@@ -77,24 +79,24 @@ impl Drop for AtomicFile {
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file atomically: it appears complete or not at all.
 ///
 /// # Errors
-/// The system's refusal, with the path.
+/// A system error, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(RecordError::io("write", path))?;
     file.commit()
 }
 
-/// Removes what killed processes left of a file, and nothing that somebody is still writing.
+/// Removes the temporary files that killed processes left for `path`, but none that is still being written.
 pub fn remove_leftovers(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     remove_abandoned(folder, |of| of == name);
 }
 
-/// Removes what killed processes left in a folder of files whose names are `wanted`.
+/// Removes the temporary files in a folder that killed processes left, for target names that `wanted` accepts.
 pub(crate) fn remove_abandoned(folder: &Path, wanted: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -106,7 +108,7 @@ pub(crate) fn remove_abandoned(folder: &Path, wanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// The name of the file that `name` is the beginning of; `None` if it is not the name of a file that is being written.
+/// The name of the target of a temporary file; returns `None` if `name` is not that of a temporary file.
 pub(crate) fn partial_of(name: &str) -> Option<&str> {
     let (of, number) = name.strip_suffix(PARTIAL)?.rsplit_once('.')?;
     (!of.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(of)
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!(names(folder.path()), ["codes.npy"]);
     }
 
-    /// Whoever may write into a folder knows the names of the files that come into being there.
+    /// Anybody who can write to a folder can predict the names of temporary files there.
     #[cfg(unix)]
     #[test]
     fn a_link_under_the_name_of_an_unfinished_file_is_not_followed() {
@@ -154,7 +156,7 @@ mod tests {
         write_atomically(&path, b"{}").expect("writes");
         assert_eq!(fs::read(&victim).expect("reads"), b"years of work");
         assert_eq!(fs::read(&path).expect("reads"), b"{}");
-        // A link under the name itself is replaced, and what it leads to stays.
+        // A link under the target name itself is replaced, and its target stays unchanged.
         fs::remove_file(&path).expect("removes");
         std::os::unix::fs::symlink(&victim, &path).expect("links");
         write_atomically(&path, b"{}").expect("writes");

@@ -1,19 +1,19 @@
-//! A wall around a reader of another library: a file on which it panics is a malformed file.
+//! Contains panics of third-party readers: a file on which a reader panics counts as malformed.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Contained calls that this thread is in.
+    /// Number of nested contained calls on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs `work`, and makes an error of a panic in it, of which nothing is printed. Nothing that `work` used is used again after a
-/// panic. Works as long as the profiles leave `panic = "unwind"`.
+/// Runs `work` and turns a panic in it into an error, without printing the panic. After a panic, nothing that `work`
+/// used is used again. Requires that the build profiles keep `panic = "unwind"`.
 ///
 /// # Errors
-/// What `work` says, or that it gave up.
+/// The error of `work`, or a message that it panicked.
 pub fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     quiet_contained_panics();
     DEPTH.set(DEPTH.get() + 1);
@@ -22,14 +22,14 @@ pub fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, Strin
     result.unwrap_or_else(|_| Err("the table library gave up on it".to_owned()))
 }
 
-/// Puts a hook before the present one that passes on all panics but those of threads inside a contained call. The hook belongs to the
-/// whole process, so it is set once.
+/// Installs a panic hook that ignores panics of threads inside a contained call and passes all others to the previous
+/// hook. The hook is global to the process, so it is installed once.
 fn quiet_contained_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            // A thread that is being torn down has no depth any more, and is in no contained call.
+            // A thread that is being torn down has no depth any more, and is not in a contained call.
             if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
                 report(panic);
             }

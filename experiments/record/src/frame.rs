@@ -1,8 +1,8 @@
 //! The tables of a run as data frames: `results`, one row per measured value, and `trials`, one row per trial that has ended.
 //!
-//! `results` says all of a value in one row, so that it can be filtered and grouped without another table. What is said once per trial
-//! and would be repeated in each of its rows (where it ran, how long it took, why it failed) stands in `trials`. Both are written as
-//! Parquet, `results` also as CSV.
+//! `results` has all facts about a value in one row, so that it can be filtered and grouped without a join. Facts that
+//! occur once per trial (where it ran, how long it took, why it failed) are only in `trials`, because `results` would
+//! repeat them in every row. Both are written as Parquet, and `results` also as CSV.
 
 use crate::contain::contained;
 use crate::{Cause, Ended, Limits, Machine, RecordError, Run, RunInfo, Status, Trial, TrialRecord, regular};
@@ -72,17 +72,18 @@ pub static TRIALS: [(&str, DataType); 29] = [
     ("git_dirty", DataType::Boolean),
 ];
 
-/// What the table library refuses. Frames that this program makes fit its schemas, so that this is a fault of the program.
+/// An error of the table library. Frames that this program builds fit its schemas, so such an error is a bug in the
+/// program.
 fn fault(error: PolarsError) -> String {
     error.to_string()
 }
 
-/// As an integer of a table; what is too large for one becomes its largest.
+/// Converts to an integer of a table; values that are too large become the maximum.
 fn integer(n: impl TryInto<i64>) -> i64 {
     n.try_into().unwrap_or(i64::MAX)
 }
 
-/// A frame of columns that are made from rows one by one.
+/// Builds a frame whose columns are computed row by row.
 struct Columns<'a, R> {
     rows: &'a [R],
     columns: Vec<Column>,
@@ -117,7 +118,7 @@ impl<'a, R> Columns<'a, R> {
         self
     }
 
-    /// What both tables begin with; `params` are those of each trial as text.
+    /// The columns that both tables begin with; `params` are the parameters of each trial as text.
     fn trial(self, info: &'a RunInfo, of: impl Fn(&'a R) -> (&'a Trial, &'a str) + Copy) -> Self {
         self.text("experiment", |_| Some(&info.name))
             .text("trial", move |r| Some(&of(r).0.id))
@@ -144,11 +145,11 @@ impl<'a, R> Columns<'a, R> {
     }
 }
 
-/// A row of `results` before it is one: the trial, its parameters as text, and one of its values, or none for the row that says why a
-/// trial did not succeed.
+/// The source of a row of `results`: the trial, its parameters as text, and one of its values; None for the row that
+/// says why a trial did not succeed.
 type ResultRow<'a> = (&'a TrialRecord, &'a str, Option<&'a crate::Measured>);
 
-/// The table `results`. A trial that did not succeed has one row more than its values, with its reason and no value.
+/// The table `results`. A trial that did not succeed has one extra row, with the reason and without a value.
 ///
 /// # Errors
 /// None in practice: the rows fit the columns.
@@ -205,10 +206,10 @@ pub fn trials(run: &Run) -> Result<DataFrame, String> {
         .finish()
 }
 
-/// The trials of a plan that the table `trials` says have ended, in the order of the plan.
+/// The trials of a plan that have ended according to the table `trials`, in the order of the plan.
 ///
 /// # Errors
-/// A status or a cause that there is none of.
+/// An unknown status or cause.
 pub(crate) fn ended(frame: &DataFrame, plan: &[Trial]) -> Result<Vec<Ended>, String> {
     let text = |name: &str| frame.column(name).and_then(|c| c.str().cloned()).map_err(fault);
     let integers = |name: &str| frame.column(name).and_then(|c| c.i64().cloned()).map_err(fault);
@@ -255,25 +256,25 @@ pub(crate) fn ended(frame: &DataFrame, plan: &[Trial]) -> Result<Vec<Ended>, Str
     Ok(all)
 }
 
-/// A text as a cell of CSV. Spreadsheets take what begins with one of a few characters for a formula, and run it: such a text
-/// gets an apostrophe before it, which they hide. Numbers stay as they are.
+/// A text as a CSV cell. Spreadsheets treat text that begins with certain characters as a formula and run it, so such
+/// text gets a leading apostrophe, which they hide. Numbers are not changed.
 pub fn csv_text(text: &str) -> Cow<'_, str> {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
     if formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
-/// A frame as CSV, with a header line: texts by [`csv_text`], numbers in the shortest decimals that read back as they are, nothing
-/// where there is no value.
+/// A frame as CSV, with a header line: texts by [`csv_text`], numbers as the shortest decimals that parse to the same
+/// value, and an empty cell where there is no value.
 ///
 /// # Errors
-/// What the table library refuses, such as columns of lists.
+/// An error of the table library, e.g. for columns of lists.
 pub fn to_csv(frame: &DataFrame) -> Result<Vec<u8>, String> {
     let mut columns = Vec::new();
     for column in frame.columns() {
         columns.push(match column.dtype() {
             DataType::String => {
                 let texts = column.str().map_err(fault)?;
-                // No value and an empty text look alike in CSV.
+                // In CSV, a missing value and an empty text look the same.
                 let cells: StringChunked =
                     texts.iter().map(|text| text.filter(|text| !text.is_empty()).map(csv_text)).collect();
                 cells.with_name(column.name().clone()).into_column()
@@ -292,10 +293,10 @@ pub fn to_csv(frame: &DataFrame) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A frame as one Parquet file, snappy-compressed.
+/// A frame as one Parquet file, compressed with Snappy.
 ///
 /// # Errors
-/// What the table library refuses.
+/// An error of the table library.
 pub fn to_parquet(mut frame: DataFrame) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let writer = ParquetWriter::new(&mut bytes).with_compression(ParquetCompression::Snappy);
@@ -303,20 +304,20 @@ pub fn to_parquet(mut frame: DataFrame) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Largest Parquet file that is read, in bytes.
+/// Maximum size of a Parquet file that is read, in bytes.
 const MAX_PARQUET: u64 = 1 << 32;
 
-/// The most rows that a byte of a Parquet file is believed to hold. Tables of this program have less than one in ten bytes; a header
-/// that promises more is refused before memory is taken for it.
+/// Maximum number of rows per byte of a Parquet file. Tables of this program have less than one row per ten bytes; a
+/// header that claims more than this maximum is refused before memory is allocated.
 const MAX_ROWS_PER_BYTE: usize = 16;
 
-/// Reads some columns of a Parquet file, all of those in `schema` that `wanted` holds for. The file may have further columns, and may
-/// come from a stranger: it is refused with a reason if it is not a table of such columns. Damage within a page could make the library
-/// ask for more memory than there is, which ends the process. So the file must have the SHA-256 `digest` that was noted when it was
-/// written, if one was.
+/// Reads the columns in `schema` that `wanted` accepts from a Parquet file. The file may have other columns too. It may
+/// come from a stranger: a file that is not a table of such columns is refused with a reason. Damage within a page
+/// could make the library request more memory than there is, which aborts the process. So if a SHA-256 `digest` was
+/// recorded when the file was written, the file must match it.
 ///
 /// # Errors
-/// The system's refusal; no regular file; a file that is damaged or has other columns.
+/// A system error; not a regular file; a file that is damaged or has other columns.
 pub(crate) fn read(
     path: &Path,
     digest: Option<&str>,
@@ -332,7 +333,7 @@ pub(crate) fn read(
     contained(|| read_bytes(bytes, &schema)).map_err(|reason| RecordError::Damaged { path: path.to_owned(), reason })
 }
 
-/// SHA-256 in hexadecimal digits.
+/// The SHA-256 in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -354,7 +355,7 @@ fn read_bytes(bytes: Vec<u8>, schema: &[&(&str, DataType)]) -> Result<DataFrame,
         return Err(format!("it promises {rows} rows; a file of {length} bytes can hold {most} at most"));
     }
     let names = schema.iter().map(|(name, _)| (*name).to_owned()).collect();
-    // On this thread alone, so that a panic is contained.
+    // Run on this thread only, so that a panic is contained.
     let frame = reader.with_columns(Some(names)).read_parallel(ParallelStrategy::None).finish().map_err(fault)?;
     if frame.height() != rows {
         return Err(format!("it promises {rows} rows and has {}", frame.height()));
@@ -450,7 +451,8 @@ mod tests {
             assert!(refused(&whole[..length]).is_err(), "cut to {length} bytes");
         }
         assert!(refused(b"PAR1PAR1").is_err() && refused(&[0xff; 4096]).is_err() && refused(&whole[4..]).is_err());
-        // Any byte of the footer changed, by a plain congruential sequence: an error or another table, and never a panic.
+        // Change any byte of the footer, with a linear congruential generator: the result is an error or another table,
+        // never a panic.
         let length =
             u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().expect("four bytes")) as usize;
         let mut state = 1u32;
@@ -460,7 +462,7 @@ mod tests {
             bytes[at] ^= 1 << (state >> 29);
             let _ = refused(&bytes);
         }
-        // Other columns, other types, other orders.
+        // Other columns, other types, another order.
         let write = |frame: DataFrame| to_parquet(frame).expect("bytes");
         let frame = results(&run()).expect("a frame");
         let error = refused(&write(frame.drop("value").expect("a column"))).expect_err("no values").to_string();

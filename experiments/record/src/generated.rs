@@ -1,5 +1,5 @@
-//! Folders of generated files among which others may stand: a list tells what this program wrote, and only that is ever
-//! replaced or removed.
+//! Generated files in folders that may also contain files of others: a list records the files that this program wrote,
+//! and only those are ever replaced or removed.
 
 use crate::{RecordError, regular, write_atomically};
 use serde::{Deserialize, Serialize};
@@ -7,42 +7,43 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The list, in the folder itself.
+/// Name of the list, which is in the folder itself.
 const LIST: &str = ".vqbench-files.json";
 
-/// Largest list that is read, in bytes.
+/// Maximum size of a list that is read, in bytes.
 const MAX_LIST: u64 = 1 << 26;
 
 #[derive(Default, Serialize, Deserialize)]
 struct List {
-    /// Paths below the folder, with `/` between their parts.
+    /// Paths relative to the folder, with `/` as the separator.
     files: BTreeSet<String>,
 }
 
-/// A file to be in the folder.
+/// A file to write into the folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Generated<'a> {
-    /// Path below the folder, with `/` between its parts.
+    /// Path relative to the folder, with `/` as the separator.
     pub path: &'a str,
     /// Content.
     pub bytes: &'a [u8],
 }
 
-/// What may be replaced in a folder that has no list yet.
+/// Which files may be replaced in a folder that has no list yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlisted {
-    /// Nothing: what is there belongs to somebody else.
+    /// None: the existing files belong to somebody else.
     Keep,
-    /// Files under the names of those to be written: the folder is this program's own, of a version that kept no list.
+    /// Files with the same names as those to write: the folder belongs to this program, from a version that kept no
+    /// list.
     Replace,
 }
 
-/// Writes `files` into `folder`, and removes what an earlier call wrote there and this one does not. Everything else in the
-/// folder stays as it is.
+/// Writes `files` into `folder`, and removes files that an earlier call wrote and that are not in `files`. All other
+/// files in the folder stay unchanged.
 ///
 /// # Errors
-/// A file to be written stands there already and is not in the list; a folder on the way is a symbolic link; the list is
-/// damaged; the system refuses. The first three leave everything as it was.
+/// A file to write already exists and is not in the list; a folder on its path is a symbolic link; the list is damaged;
+/// a system error. The first three leave everything unchanged.
 pub fn write_generated(folder: &Path, files: &[Generated<'_>], unlisted: Unlisted) -> Result<(), RecordError> {
     let old = read_list(folder)?;
     let new: BTreeSet<String> = files.iter().map(|file| file.path.to_owned()).collect();
@@ -59,7 +60,8 @@ pub fn write_generated(folder: &Path, files: &[Generated<'_>], unlisted: Unliste
         return Err(RecordError::NotOurs { path });
     }
     create(folder)?;
-    // Before and after: whenever this process dies, the list holds everything that was written.
+    // Write the list before and after the files: whenever this process dies, the list contains everything that was
+    // written.
     write_list(folder, old.union(&new).cloned().collect())?;
     for path in old.difference(&new) {
         remove(folder, &folder.join(path));
@@ -72,11 +74,11 @@ pub fn write_generated(folder: &Path, files: &[Generated<'_>], unlisted: Unliste
     write_list(folder, new)
 }
 
-/// Removes a file, and the folders above it that are empty then.
+/// Removes a file, and its parent folders that are empty then.
 fn remove(folder: &Path, path: &Path) {
     if path.symlink_metadata().is_ok_and(|found| found.is_file()) && fs::remove_file(path).is_ok() {
         let mut above = path.ancestors().skip(1).take_while(|above| *above != folder);
-        // Ends at the first that holds something else.
+        // Stops at the first folder that is not empty.
         let _ = above.all(|above| fs::remove_dir(above).is_ok());
     }
 }
@@ -89,7 +91,7 @@ fn refuse_link(path: &Path) -> Result<(), RecordError> {
     regular::refuse_link(path).map_err(RecordError::io("write into", path))
 }
 
-/// Where a file is; a list may come from a stranger, and must not lead out of the folder.
+/// The path of a file. A list may come from a stranger, so it must not point outside the folder.
 fn below(folder: &Path, path: &str) -> Result<PathBuf, RecordError> {
     let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if inside && path != LIST {
@@ -99,7 +101,7 @@ fn below(folder: &Path, path: &str) -> Result<PathBuf, RecordError> {
     Err(RecordError::Damaged { path: folder.join(LIST), reason })
 }
 
-/// The list of a folder; `None` if it has none.
+/// Reads the list of a folder; returns `None` if it has none.
 fn read_list(folder: &Path) -> Result<Option<List>, RecordError> {
     let path = folder.join(LIST);
     if path.symlink_metadata().is_err() {
@@ -157,7 +159,7 @@ mod tests {
         let error = write(dir.path(), &["figures/a.svg", "index.html"], Unlisted::Keep).expect_err("foreign");
         assert!(matches!(&error, RecordError::NotOurs { path } if *path == index), "{error}");
         assert!(!dir.path().join("figures/a.svg").exists() && !dir.path().join(LIST).exists(), "nothing was begun");
-        // Beside others is fine.
+        // Other names beside the files of others are allowed.
         write(dir.path(), &["figures/a.svg"], Unlisted::Keep).expect("writes");
         write(dir.path(), &[], Unlisted::Keep).expect("writes");
         assert!(is_untouched(&index) && is_untouched(&figure) && !dir.path().join("figures/a.svg").exists());

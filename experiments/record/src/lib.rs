@@ -1,4 +1,4 @@
-//! What a run leaves behind: the schema that experiments write and reports read. Depends on no method.
+//! The schema of run folders: experiments write it, and reports read it. Independent of all methods.
 
 mod atomic;
 mod contain;
@@ -22,7 +22,7 @@ pub use store::{RecordError, RunFolder, is_id};
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the files below; a reader refuses a newer one.
+/// Version of the file format below; readers refuse newer versions.
 pub const SCHEMA: u32 = 1;
 
 /// How a trial ended.
@@ -31,14 +31,14 @@ pub const SCHEMA: u32 = 1;
 pub enum Status {
     /// All measurements were made.
     Ok,
-    /// It stopped with an error, or its process died.
+    /// It ended with an error, or its process died.
     Failed,
-    /// It was ended at its time limit.
+    /// It was stopped at its time limit.
     Timeout,
 }
 
 impl Status {
-    /// As in the tidy table.
+    /// The name in the tidy table.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Ok => "ok",
@@ -47,32 +47,32 @@ impl Status {
         }
     }
 
-    /// Reads what [`Status::as_str`] gives; `None` for anything else.
+    /// Parses the output of [`Status::as_str`]; returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Status> {
         [Status::Ok, Status::Failed, Status::Timeout].into_iter().find(|status| status.as_str() == text)
     }
 }
 
-/// What made a trial fail, as far as it is known.
+/// The cause of a failed trial, if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// A file was missing, could not be read or written, or had changed.
     Files,
-    /// A signal from outside ended its process, as a system sends that runs out of memory.
+    /// A signal from outside killed its process, as systems do that run out of memory.
     Killed,
-    /// The machine had no memory left for it.
+    /// The machine had no free memory left for it.
     Memory,
-    /// The device that it computes on was not there, or failed.
+    /// Its compute device was missing or failed.
     Device,
-    /// The system started no process or no threads for it.
+    /// The system could not start a process or threads for it.
     Start,
-    /// The trial itself: its method, its parameters, its data or its limits, so that it would end in the same way again.
+    /// The trial itself (its method, parameters, data or limits): it would fail in the same way again.
     Trial,
 }
 
 impl Cause {
-    /// As in the table of trials.
+    /// The name in the table of trials.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::Files => "files",
@@ -84,60 +84,60 @@ impl Cause {
         }
     }
 
-    /// Reads what [`Cause::as_str`] gives; `None` for anything else.
+    /// Parses the output of [`Cause::as_str`]; returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Cause> {
         use Cause::{Device, Files, Killed, Memory, Start, Trial};
         [Files, Killed, Memory, Device, Start, Trial].into_iter().find(|cause| cause.as_str() == text)
     }
 
-    /// Whether the trial may succeed when it is tried again, because something outside of it was at fault.
+    /// Whether the trial may succeed on a retry, because the cause was outside the trial.
     pub fn passes(self) -> bool {
         self != Cause::Trial
     }
 }
 
-/// One measured value, with the columns of the tidy table that tell it from its siblings. It is made from an entry of the
-/// dictionary of metrics, which fixes its name and its unit.
+/// One measured value, with the columns of the tidy table that distinguish it from other values of its trial. It is
+/// created from an entry of the dictionary of metrics, which determines its name and unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Measured {
     /// Name of the metric, e.g. `nmse`.
     pub metric: String,
-    /// Position of the code it belongs to; none for the whole.
+    /// Position in the code (such as a stage) that the value is about; None for the whole code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// Neighbours asked for.
+    /// Number of neighbours requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k: Option<usize>,
-    /// How the search went: `adc`, `decode`, `rerank4`, …; of what training wrote, that it is of a `sample` of the rows or of an attempt
-    /// that was `rejected`.
+    /// The search path: `adc`, `decode`, `rerank4`, …. For training values: `sample` if computed on a sample of the
+    /// rows, `rejected` if of a rejected attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Number of the repetition, iteration or epoch, from 0.
+    /// Index of the repetition, iteration or epoch, counted from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<usize>,
-    /// The value; finite.
+    /// The value; always finite.
     pub value: f64,
     /// Its unit; `1` for plain ratios.
     pub unit: String,
 }
 
 impl Measured {
-    /// A value of the whole trial. Of an entry that stands for a family, [`Measured::of_family`] makes values.
+    /// A value of the whole trial. For an entry that stands for a family, use [`Measured::of_family`].
     pub fn new(metric: &'static Metric, value: f64) -> Measured {
         let (name, unit) = (metric.name.to_owned(), metric.unit.to_owned());
         Measured { metric: name, stage: None, k: None, path: None, repeat: None, value, unit }
     }
 
-    /// A value of the member of a family whose name ends so: `kl_loss` of [`metric::TRAINING`] is `training_kl_loss`. A member with an
-    /// entry of its own has that one's unit.
+    /// A value of a member of a family, named by its suffix: `kl_loss` of [`metric::TRAINING`] is `training_kl_loss`. A
+    /// member with an entry of its own has the unit of that entry.
     pub fn of_family(family: &'static Metric, member: &str, value: f64) -> Measured {
         let name = format!("{}{member}", family.family().unwrap_or(family.name));
         let unit = metric::find(&name).unwrap_or(family).unit.to_owned();
         Measured { metric: name, unit, ..Measured::new(family, value) }
     }
 
-    /// A value of a metric by its name; `None` if the dictionary has no entry for it.
+    /// A value of the metric with this name; returns `None` if the dictionary has no entry for it.
     pub fn named(name: &str, value: f64) -> Option<Measured> {
         let metric = metric::find(name)?;
         Some(match metric.family() {
@@ -146,54 +146,54 @@ impl Measured {
         })
     }
 
-    /// In one of the units of a metric that has several.
+    /// Sets the unit, for a metric that has several.
     pub fn in_unit(self, unit: &str) -> Measured {
         Measured { unit: unit.to_owned(), ..self }
     }
 
-    /// Of one position of the code.
+    /// Sets the position in the code.
     pub fn stage(self, stage: impl Into<String>) -> Measured {
         Measured { stage: Some(stage.into()), ..self }
     }
 
-    /// For `k` neighbours.
+    /// Sets the number of neighbours.
     pub fn k(self, k: usize) -> Measured {
         Measured { k: Some(k), ..self }
     }
 
-    /// Over a search path.
+    /// Sets the search path.
     pub fn path(self, path: impl Into<String>) -> Measured {
         self.maybe_path(Some(path))
     }
 
-    /// Over a search path, where there is one.
+    /// Sets the search path if there is one.
     pub fn maybe_path(self, path: Option<impl Into<String>>) -> Measured {
         Measured { path: path.map(Into::into), ..self }
     }
 
-    /// Of one repetition.
+    /// Sets the index of the repetition.
     pub fn repeat(self, repeat: usize) -> Measured {
         Measured { repeat: Some(repeat), ..self }
     }
 }
 
-/// How the name of a search path begins whose candidates are re-ranked.
+/// Prefix of the names of search paths that re-rank candidates.
 const RERANK: &str = "rerank";
 
-/// The search path that fetches `factor` times as many candidates and orders them by their raw vectors.
+/// Name of the search path that fetches `factor` times as many candidates and sorts them by their raw vectors.
 pub fn rerank_path(factor: usize) -> String {
     format!("{RERANK}{factor}")
 }
 
-/// How many times as many candidates a search path fetches; `None` if it does not re-rank.
+/// The factor by which a search path fetches more candidates; returns `None` if it does not re-rank.
 pub fn rerank_factor(path: &str) -> Option<usize> {
     path.strip_prefix(RERANK)?.parse().ok()
 }
 
-/// What identifies a trial, and the columns it has in every row.
+/// The identity of a trial, and the columns that all its rows share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// Hash of everything that determines the result.
+    /// Hash of everything that determines the results.
     pub id: String,
     /// Name of the experiment.
     pub experiment: String,
@@ -201,76 +201,76 @@ pub struct Trial {
     pub dataset: String,
     /// Components per vector.
     pub dim: usize,
-    /// Base rows.
+    /// Number of base rows.
     pub n: usize,
-    /// `l2`, `cosine` or `ip`.
+    /// The metric: `l2`, `cosine` or `ip`.
     pub metric_space: String,
     /// Name of the method.
     pub method: String,
-    /// All its parameters.
+    /// All parameters of the method.
     pub params: serde_json::Value,
     /// Name in tables.
     pub label: String,
     /// Name shared by the points of one curve.
     pub series: String,
-    /// `cpu` or `cuda`.
+    /// The device: `cpu` or `cuda`.
     pub device: String,
-    /// Threads it may use.
+    /// Maximum number of threads.
     pub threads: usize,
-    /// Seed of the fit.
+    /// Seed of the training.
     pub seed: u64,
     /// Bits stored per vector.
     pub bits_per_vector: usize,
 }
 
-/// Limits a trial ran under; a failure is only final under the limits that caused it.
+/// The limits of a trial. A failure is final only under the limits that it occurred with.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Seconds.
+    /// Time limit in seconds.
     pub timeout_seconds: f64,
-    /// Bytes of data memory, if limited.
+    /// Limit of data memory in bytes; None if unlimited.
     pub memory_bytes: Option<u64>,
 }
 
 /// A trial that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialRecord {
-    /// [`SCHEMA`].
+    /// Schema version, see [`SCHEMA`].
     pub schema: u32,
-    /// What was tried.
+    /// The trial.
     pub trial: Trial,
     /// How it ended.
     pub status: Status,
     /// Why it did not succeed.
     pub reason: Option<String>,
-    /// What made it fail; none in records of versions that did not tell.
+    /// The cause of a failure; None in records of versions that did not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Under which limits.
+    /// The limits of the trial.
     pub limits: Limits,
-    /// Where it ran.
+    /// The machine it ran on.
     pub machine: Machine,
-    /// Seconds from start to end of its process.
+    /// Wall-clock seconds from start to end of its process.
     pub wall_seconds: f64,
-    /// Everything measured.
+    /// All measured values.
     pub values: Vec<Measured>,
 }
 
 impl TrialRecord {
-    /// Whether it failed for something outside of it, and may succeed when it is tried again.
+    /// Whether it failed for a cause outside the trial, and may succeed on a retry.
     pub fn failed_in_passing(&self) -> bool {
         self.status != Status::Ok && self.cause.is_some_and(Cause::passes)
     }
 }
 
-/// Where a run took place.
+/// The machine and the software of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Processor model.
     pub cpu: String,
-    /// Logical cores.
+    /// Number of logical cores.
     pub cores: usize,
-    /// Instruction set that the kernels used.
+    /// Instruction set of the CPU kernels.
     pub simd: String,
     /// Bytes of memory.
     pub memory_bytes: u64,
@@ -282,33 +282,33 @@ pub struct Machine {
     pub rustc: String,
     /// Version of vqbench.
     pub version: String,
-    /// Revision of the source tree, if known.
+    /// Revision of the source tree; None if unknown.
     pub git_revision: Option<String>,
     /// Whether the source tree had uncommitted changes.
     pub git_dirty: Option<bool>,
 }
 
 impl Machine {
-    /// Whether speed measured on one says something about the other.
+    /// Whether speeds measured on both machines are comparable.
     pub fn is_like(&self, other: &Machine) -> bool {
         (&self.cpu, self.cores, &self.simd, &self.gpu) == (&other.cpu, other.cores, &other.simd, &other.gpu)
     }
 }
 
-/// What is known of a dataset before any method sees it.
+/// Facts about a dataset that do not depend on any method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
     /// Name in tables and figures.
     pub name: String,
     /// Components per vector.
     pub dim: usize,
-    /// Training rows.
+    /// Number of training rows.
     pub train: usize,
-    /// Base rows.
+    /// Number of base rows.
     pub base: usize,
-    /// Query rows.
+    /// Number of query rows.
     pub queries: usize,
-    /// `l2`, `cosine` or `ip`.
+    /// The metric: `l2`, `cosine` or `ip`.
     pub metric_space: String,
     /// Digest of the vectors.
     pub fingerprint: String,
@@ -316,46 +316,47 @@ pub struct DatasetFacts {
     pub variance: f64,
     /// Eigenvalues of the covariance of the base rows, largest first.
     pub spectrum: Vec<f64>,
-    /// Gaussian rate–distortion bound for that covariance: bits per vector and normalized MSE, by ascending rate.
+    /// Gaussian rate–distortion bound for that covariance: pairs of bits per vector and normalized MSE, by ascending
+    /// rate.
     pub bound: Vec<(f64, f64)>,
-    /// What the base rows are pieces of, where that is known.
+    /// The signals that the base rows were cut from; None if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
-    /// Whether the base rows are what was trained on.
+    /// Whether the base rows are also the training rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub train_on_base: bool,
-    /// Training rows whose norm is far from that of the others, if there are some.
+    /// Training rows whose norm is far from that of the others; None if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outliers: Option<Outliers>,
-    /// What is off with the neighbours that came with the vectors, if something is.
+    /// A problem with the neighbours that came with the vectors; None if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong_truth: Option<WrongTruth>,
 }
 
-/// Training rows that are much longer than the others.
+/// Training rows whose norm is much larger than that of the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outliers {
-    /// How many there are.
+    /// Number of such rows.
     pub count: usize,
-    /// Where the first is: `row 5 of words.npy`, counted from 0.
+    /// The first of them, e.g. `row 5 of words.npy`, counted from 0.
     pub first: String,
-    /// The largest norm over the median of all.
+    /// The largest norm, divided by the median norm of all rows.
     pub factor: f64,
-    /// Norms over their median from which on a row counts.
+    /// Minimum norm of such a row, divided by the median norm.
     pub from: f64,
 }
 
-/// Neighbours that came with vectors and are not their nearest.
+/// Neighbours that came with vectors but are not the nearest ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WrongTruth {
-    /// The share of the neighbours of a sample that are nearest by the dataset's metric.
+    /// Share of the neighbours in a sample that are nearest by the dataset's metric.
     pub agreement: f64,
-    /// The metric by which they are, if there is one.
+    /// The metric by which they are nearest; None if no metric fits.
     pub explained_by: Option<String>,
 }
 
 impl DatasetFacts {
-    /// What a reader of the figures should know of the vectors, a sentence or two each.
+    /// Notes about the vectors for readers of the figures, one or two sentences each.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.train_on_base {
@@ -386,11 +387,11 @@ impl DatasetFacts {
     }
 }
 
-/// What base rows are pieces of.
+/// The signals that base rows were cut from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
-    /// Whole pictures, cut into square patches.
+    /// Whole pictures, divided into square patches.
     Images {
         /// Side of a patch in pixels.
         patch: usize,
@@ -399,9 +400,9 @@ pub enum Signal {
         /// The pictures, in the order of their rows.
         pictures: Vec<Picture>,
     },
-    /// Frames of sound, each a vector of log-mel energies.
+    /// Frames of sound; each vector has log-mel energies.
     Frames {
-        /// How many make a second.
+        /// Frames per second.
         per_second: f64,
     },
 }
@@ -411,43 +412,43 @@ pub enum Signal {
 pub struct Picture {
     /// Unique within its dataset.
     pub name: String,
-    /// Pixels across, of whole patches.
+    /// Width in pixels, a multiple of the patch size.
     pub width: usize,
-    /// Pixels down, of whole patches.
+    /// Height in pixels, a multiple of the patch size.
     pub height: usize,
-    /// The base row of its first patch.
+    /// Index of the base row with its first patch.
     pub first_row: usize,
 }
 
-/// A plan that was carried out: the experiment with all defaults filled in, and its trials.
+/// An executed plan: the experiment with all defaults filled in, and its trials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// [`SCHEMA`].
+    /// Schema version, see [`SCHEMA`].
     pub schema: u32,
     /// Name of the experiment.
     pub name: String,
-    /// What to look for.
+    /// What to look for in the results.
     pub analysis: String,
-    /// The experiment as it was resolved.
+    /// The experiment with all defaults filled in.
     pub experiment: serde_json::Value,
-    /// Where it ran.
+    /// The machine it ran on.
     pub machine: Machine,
     /// Its datasets.
     pub datasets: Vec<DatasetFacts>,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
-    /// Datasets that were left out because they were not there, each with the reason.
+    /// Datasets that were skipped because they were missing, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
 }
 
-/// A run as it was read back.
+/// A run that was read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// The plan.
     pub info: RunInfo,
-    /// Records of the plan's trials that have ended, in the plan's order.
+    /// Records of the plan's trials that have ended, in the order of the plan.
     pub records: Vec<TrialRecord>,
-    /// Pictures in the run folder, originals first within each dataset.
+    /// Pictures in the run folder; within each dataset, the originals come first.
     pub pictures: Vec<PictureFile>,
 }

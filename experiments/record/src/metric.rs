@@ -1,21 +1,23 @@
-//! The dictionary of metrics: everything that can be measured, each with its unit, its meaning and how it is shown and compared.
+//! The dictionary of metrics: for everything that can be measured, its unit, its meaning, and how it is shown and
+//! compared.
 //!
-//! Measurements name what they write by an entry of [`METRICS`], and pages, tables, figures and the gate read the entry. To add a
-//! metric, add an entry here and write it in a measurement: its column, its place in the gate and its row in the documents follow.
+//! Measurements refer to an entry of [`METRICS`], and pages, tables, figures and the regression gate read that entry.
+//! To add a metric, add an entry here and write it in a measurement; its column, its comparison in the gate and its row
+//! in the documents follow from the entry.
 
 /// Which values of a metric are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Larger ones.
+    /// Larger values.
     Higher,
-    /// Smaller ones.
+    /// Smaller values.
     Lower,
-    /// Neither.
+    /// Neither larger nor smaller ones.
     Neither,
 }
 
 impl Direction {
-    /// In one word, for listings.
+    /// One word, for lists.
     pub fn as_str(self) -> &'static str {
         match self {
             Direction::Higher => "higher",
@@ -25,20 +27,20 @@ impl Direction {
     }
 }
 
-/// Whether the same trial measures the same value again.
+/// Whether the same trial measures the same value each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noise {
-    /// It does: same seed, same value. Reports show the mean over seeds.
+    /// Deterministic: the same seed gives the same value. Reports show the mean over seeds.
     Exact,
-    /// Not quite, as memory in use does not. Reports show the mean over seeds; no gate looks at it.
+    /// Varies somewhat, as memory in use does. Reports show the mean over seeds; no gate compares it.
     Varies,
-    /// It is a time or a rate, measured in several repeats. Reports show the geometric mean over seeds of the median of the
-    /// repeats of each; the gate compares statistically.
+    /// A time or a speed, measured in several repeats. Reports take the median of the repeats of each seed and show the
+    /// geometric mean over seeds; the gate compares statistically.
     Timed,
 }
 
 impl Noise {
-    /// In one word, for listings.
+    /// One word, for lists.
     pub fn as_str(self) -> &'static str {
         match self {
             Noise::Exact => "exact",
@@ -48,60 +50,61 @@ impl Noise {
     }
 }
 
-/// How a value is written for people.
+/// Number format of a value in reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// So many significant digits.
+    /// With this many significant digits.
     Significant(usize),
-    /// So many decimals.
+    /// With this many decimals.
     Decimals(usize),
-    /// In percent, with one decimal; the value is a share.
+    /// As a percentage with one decimal; the value is a fraction.
     Percent,
-    /// Three digits with k, M or G.
+    /// Three significant digits with the suffix k, M or G.
     Engineering,
-    /// Three digits with KiB, MiB or GiB.
+    /// Three significant digits with the unit KiB, MiB or GiB.
     Bytes,
 }
 
 /// The column of a metric in the leaderboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Heading; `{k}` stands for the number of neighbours.
+    /// Heading; `{k}` is replaced by the number of neighbours.
     pub title: &'static str,
-    /// Whether it belongs into the narrow table for a paper.
+    /// Whether it is part of the narrow table for papers.
     pub essential: bool,
 }
 
 /// A metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
-    /// Name in the tidy table. One that ends in `*` stands for all names that begin so and have no entry of their own.
+    /// Name in the tidy table. A name that ends in `*` matches all names with that prefix that have no entry of their
+    /// own.
     pub name: &'static str,
     /// Unit; `1` for plain ratios and counts.
     pub unit: &'static str,
-    /// What it means, in one line.
+    /// Meaning, in one line.
     pub meaning: &'static str,
     /// Which values are better.
     pub direction: Direction,
-    /// Whether it repeats itself.
+    /// Whether it is deterministic, variable or timed.
     pub noise: Noise,
-    /// The least and the largest possible value. Intervals are cut to this range.
+    /// Minimum and maximum possible value. Intervals are clipped to this range.
     pub range: (f64, f64),
-    /// How values are written.
+    /// Number format.
     pub format: Format,
-    /// Its column in the leaderboard, if it has one. Columns stand in the order of the dictionary.
+    /// Its column in the leaderboard; None if it has none. Columns are in the order of the dictionary.
     pub column: Option<Column>,
     /// Title of its axis in figures.
     axis: Option<&'static str>,
-    /// How much worse it may be for the gate, as a share of its value; `None` if the gate passes over it.
+    /// How much worse the gate allows it to be, as a fraction of its value; `None` if the gate ignores it.
     pub tolerance: Option<f64>,
 }
 
-/// Ends the name of an entry that stands for several metrics.
+/// Suffix of the name of an entry that stands for several metrics.
 const FAMILY: char = '*';
 
 impl Metric {
-    /// An exact value of any sign, without a column and not in the gate.
+    /// A deterministic value of any sign, without a column and ignored by the gate.
     pub const fn new(name: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
         Metric {
             name,
@@ -127,57 +130,57 @@ impl Metric {
         Metric { direction: Direction::Lower, ..self }
     }
 
-    /// It differs from run to run.
+    /// It varies from run to run.
     pub const fn varies(self) -> Metric {
         Metric { noise: Noise::Varies, ..self }
     }
 
-    /// It is a time or a rate.
+    /// It is a time or a speed.
     pub const fn timed(self) -> Metric {
         Metric { noise: Noise::Timed, ..self }
     }
 
-    /// It lies between two values.
+    /// It is in this range.
     pub const fn within(self, low: f64, high: f64) -> Metric {
         Metric { range: (low, high), ..self }
     }
 
-    /// It is at least this.
+    /// It is at least this value.
     pub const fn at_least(self, low: f64) -> Metric {
         self.within(low, f64::INFINITY)
     }
 
-    /// It is a share: between 0 and 1, shown in percent.
+    /// It is a fraction between 0 and 1, shown as a percentage.
     pub const fn share(self) -> Metric {
         self.within(0.0, 1.0).shown(Format::Percent)
     }
 
-    /// How it is written.
+    /// Sets the number format.
     pub const fn shown(self, format: Format) -> Metric {
         Metric { format, ..self }
     }
 
-    /// It has a column in the leaderboard, under this heading.
+    /// Adds a column to the leaderboard, with this heading.
     pub const fn column(self, title: &'static str) -> Metric {
         Metric { column: Some(Column { title, essential: false }), ..self }
     }
 
-    /// It has a column in the leaderboard and in the narrow table for a paper.
+    /// Adds a column to the leaderboard and to the narrow table for papers.
     pub const fn essential_column(self, title: &'static str) -> Metric {
         Metric { column: Some(Column { title, essential: true }), ..self }
     }
 
-    /// Title of its axis.
+    /// Sets the title of its axis.
     pub const fn titled(self, axis: &'static str) -> Metric {
         Metric { axis: Some(axis), ..self }
     }
 
-    /// The gate compares it, and allows it to be worse by this share.
+    /// Lets the gate compare it, with this fraction as the tolerance.
     pub const fn gated(self, tolerance: f64) -> Metric {
         Metric { tolerance: Some(tolerance), ..self }
     }
 
-    /// Title of its axis in figures: what the entry says, or else its name with its unit.
+    /// Title of its axis in figures: that of the entry, or else its name with its unit.
     pub fn axis(&self) -> String {
         match self.axis {
             Some(title) => title.to_owned(),
@@ -186,7 +189,7 @@ impl Metric {
         }
     }
 
-    /// Whether larger values are better; `None` if neither are.
+    /// Whether larger values are better; `None` if neither larger nor smaller values are.
     pub fn larger_is_better(&self) -> Option<bool> {
         match self.direction {
             Direction::Higher => Some(true),
@@ -195,17 +198,17 @@ impl Metric {
         }
     }
 
-    /// How the names of a family begin; `None` if this is a single metric.
+    /// Prefix of the names in a family; `None` if this is a single metric.
     pub fn family(&self) -> Option<&'static str> {
         self.name.strip_suffix(FAMILY)
     }
 
-    /// The nearest value in its range.
+    /// Clips a value to its range.
     pub fn clip(&self, value: f64) -> f64 {
         value.max(self.range.0).min(self.range.1)
     }
 
-    /// Its range in words.
+    /// Its range as text.
     pub fn range_text(&self) -> String {
         match self.range {
             (f64::NEG_INFINITY, f64::INFINITY) => "any".to_owned(),
@@ -216,22 +219,22 @@ impl Metric {
     }
 }
 
-/// Entries of a dictionary. Functions that read one take it as a parameter, so that tests can add to it.
+/// A dictionary's entries. Functions that read one take it as a parameter, so that tests can extend it.
 pub type Dictionary = [&'static Metric];
 
-/// The entry of a metric by its name, be it that of its family; `None` if there is none.
+/// The entry of a metric by its name, or else that of its family; returns `None` if there is neither.
 pub fn find_in(dictionary: &Dictionary, name: &str) -> Option<&'static Metric> {
     let own = dictionary.iter().find(|metric| metric.name == name && metric.family().is_none());
     let family = || dictionary.iter().find(|m| m.family().is_some_and(|start| name.starts_with(start)));
     own.or_else(family).copied()
 }
 
-/// [`find_in`] the dictionary of this program.
+/// Calls [`find_in`] with the dictionary of this program.
 pub fn find(name: &str) -> Option<&'static Metric> {
     find_in(METRICS, name)
 }
 
-/// Declares metrics and lists them: handle, name, unit, meaning, and what else is to be said of them.
+/// Declares metrics and lists them: handle, name, unit, meaning, and further properties.
 macro_rules! metrics {
     ($($handle:ident = $name:literal, $unit:literal, $meaning:literal $(, . $part:ident ( $($argument:expr),* ))*;)+) => {
         $(
@@ -244,10 +247,10 @@ macro_rules! metrics {
     };
 }
 
-/// What the gate allows a deterministic metric: the last bits of f64.
+/// Tolerance of the gate for deterministic metrics: rounding errors of f64.
 const ROUNDING: f64 = 1e-6;
 
-/// What the gate allows a timing; more where processes of one run differ by more.
+/// Tolerance of the gate for timings; it is larger if the processes of one run differ by more.
 const PACE: f64 = 0.05;
 
 metrics! {
@@ -343,7 +346,7 @@ metrics! {
     PEAK_DEVICE_BYTES = "peak_device_bytes", "B", "peak of the device's memory in use by the trial",
         .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak GPU memory");
 
-    // Training, at each iteration or epoch.
+    // Training, per iteration or epoch.
     TRAINING_MSE = "training_mse", "1", "mean squared error of the training rows at each iteration or epoch",
         .lower(), .at_least(0.0), .titled("MSE / variance");
     TRAINING_USAGE = "training_usage", "1", "share of codewords that some training row goes to, at each epoch",
@@ -352,7 +355,7 @@ metrics! {
         .higher(), .at_least(1.0), .titled("perplexity");
     TRAINING = "training_*", "1", "what else training writes at each epoch: the losses of a method, its temperature";
 
-    // Beside a peer (`bench-peers`) and beside the limits of a machine (`gpu-check`).
+    // Compared with another library (`bench-peers`) and with the limits of a machine (`gpu-check`).
     LIMIT_SHARE = "limit_share", "1", "speed reached, as a share of what the machine can do", .higher(), .timed(), .at_least(0.0);
     LIMIT_PER_SECOND = "limit_per_second", "FLOP/s or B/s", "what the machine can do at most, as measured in this run",
         .varies(), .at_least(0.0), .shown(Format::Engineering);

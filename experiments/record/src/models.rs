@@ -1,25 +1,25 @@
-//! The index of kept models: their files are named by hashes, which say nothing to whoever looks for one.
+//! The index of saved models: their file names are hashes, which do not tell a reader what a file contains.
 //!
-//! `models/index.json` has, for each file in the folder, the trial whose quantizer it holds: dataset, method, parameters, label,
-//! seed and rate.
+//! For each file in the folder, `models/index.json` lists the trial whose quantizer the file contains: dataset, method,
+//! parameters, label, seed and rate.
 
 use crate::store::{read_json, write_json};
 use crate::{RecordError, RunFolder, Trial, is_regular};
 use std::collections::BTreeMap;
 
 impl RunFolder {
-    /// Writes the index of the models that are there, of `trials` and of those that an earlier index knows. Nothing is written
-    /// where there are no models.
+    /// Writes the index of the existing models, from `trials` and from an earlier index. Writes nothing if there are no
+    /// models.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// A system error.
     pub fn save_model_index(&self, trials: &[Trial]) -> Result<(), RecordError> {
         let folder = self.root().join("models");
         if !folder.is_dir() {
             return Ok(());
         }
         let path = folder.join("index.json");
-        // What cannot be read is written anew.
+        // An index that cannot be read is replaced.
         let mut index: BTreeMap<String, Trial> = read_json(&path).unwrap_or_default();
         let named = |trial: &Trial| Some((self.model_file(&trial.id).file_name()?.to_str()?.to_owned(), trial.clone()));
         index.extend(trials.iter().filter_map(named));
@@ -54,7 +54,7 @@ mod tests {
         folder.save_model_index(&trials).expect("writes");
         assert_eq!(files(), ["a1.vqb", "b2.vqb"], "c3 has not been kept");
         assert_eq!(index()["a1.vqb"]["method"], "m");
-        // Another experiment in the same folder: what is still there stays known.
+        // Another experiment in the same folder: models that still exist stay in the index.
         fs::remove_file(folder.model_file("a1")).expect("removes");
         keep("c3");
         folder.save_model_index(&trials[2..]).expect("writes");

@@ -1,4 +1,4 @@
-//! Pictures in a run folder: pieces of the originals, and what trials made of them, as PNG.
+//! Pictures in a run folder, as PNG: crops of the originals, and what trials reconstructed of them.
 //!
 //! `pictures/original/<dataset>/<picture>.png` and `pictures/<trial id>/<picture>.png`.
 
@@ -10,20 +10,21 @@ use std::path::{Path, PathBuf};
 pub struct PictureFile {
     /// Name of the dataset.
     pub dataset: String,
-    /// The trial that made it; none for an original.
+    /// Id of the trial that produced it; None for an original.
     pub trial: Option<String>,
     /// Name of the picture.
     pub name: String,
-    /// The file.
+    /// Content of the file.
     pub png: Vec<u8>,
 }
 
-/// Far larger than what a trial stores; another file under that name does not belong on a page.
+/// Maximum file size in bytes, far larger than what a trial stores; a larger file did not come from a trial.
 const MAX_BYTES: u64 = 1 << 24;
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// A name as one part of a path. Names that had to be changed get a number made from them, so that they stay different.
+/// Converts a name to one path component. A name that had to be changed gets a hash suffix, so that different names
+/// stay different.
 fn part(name: &str) -> String {
     let kept = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     if !name.is_empty() && !name.starts_with('.') && name.chars().all(kept) {
@@ -35,17 +36,17 @@ fn part(name: &str) -> String {
 }
 
 impl RunFolder {
-    /// Where the pictures of a trial are kept.
+    /// The folder with the pictures of a trial.
     pub fn pictures(&self, trial: &str) -> PathBuf {
         self.root().join("pictures").join(part(trial))
     }
 
-    /// Where pieces of the original pictures of a dataset are kept.
+    /// The folder with crops of the original pictures of a dataset.
     pub fn original_pictures(&self, dataset: &str) -> PathBuf {
         self.root().join("pictures").join("original").join(part(dataset))
     }
 
-    /// Whatever pictures there are: of each dataset the originals, then those of its trials, in the order of the plan.
+    /// All existing pictures: for each dataset the originals, then those of its trials, in the order of the plan.
     pub(crate) fn load_pictures<'a>(
         &self,
         info: &RunInfo,
@@ -70,7 +71,7 @@ impl RunFolder {
         found
     }
 
-    /// Folders that pictures are written to; links among them.
+    /// Folders that pictures are written to, including symbolic links.
     pub(crate) fn picture_folders(&self) -> Vec<PathBuf> {
         let below =
             |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());

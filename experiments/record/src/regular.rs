@@ -1,20 +1,21 @@
-//! Opening files in folders that a stranger may have filled: no link is followed, and nothing but a regular file is read.
+//! Opens files in folders that a stranger may have filled: does not follow links, and reads only regular files.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Opens a file to read. A symbolic link, a pipe and a device are refused.
+/// Opens a file for reading. Refuses symbolic links, pipes and devices.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     checked(OpenOptions::new().read(true), path)
 }
 
-/// Opens a file to write into, as it is; makes it if it is not there. A symbolic link, a pipe and a device are refused.
+/// Opens a file for writing without truncating it; creates it if it does not exist. Refuses symbolic links, pipes and
+/// devices.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     checked(OpenOptions::new().write(true).create(true), path)
 }
 
-/// Whether a regular file has this name; a symbolic link to one is none.
+/// Whether a regular file has this name; false for a symbolic link to one.
 pub fn is_regular(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
@@ -22,7 +23,7 @@ pub fn is_regular(path: &Path) -> bool {
 /// The content of a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// The system's refusal; a symbolic link, a pipe or a device; a larger file.
+/// A system error; a symbolic link, a pipe or a device; a larger file.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -32,7 +33,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Refuses a symbolic link. What is not there is no link.
+/// Refuses a symbolic link. A missing file passes.
 pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
     if path.symlink_metadata().is_ok_and(|found| found.is_symlink()) { Err(link()) } else { Ok(()) }
 }
@@ -42,13 +43,13 @@ fn link() -> io::Error {
 }
 
 fn checked(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // Said in words here; the flag below holds where the link appears after this look.
+    // This check gives a clear message; the flag below also covers a link that appears after the check.
     refuse_link(path)?;
     #[cfg(unix)]
     {
         use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
         use std::os::unix::fs::OpenOptionsExt;
-        // Without waiting: a pipe would have to be opened at its other end first.
+        // Open without blocking: opening a pipe would wait until its other end is opened.
         options.custom_flags(O_NOFOLLOW | O_NONBLOCK);
     }
     let file = options.open(path)?;

@@ -1,8 +1,8 @@
-//! A run as reports read it: the plan, how each trial ended, and what was measured as a data frame.
+//! A run as input of reports: the plan, how each trial ended, and the measured values as a data frame.
 //!
-//! The tables of a run folder are written when a run ends, from the records of its trials, which are the engine's journal. Reports read
-//! the tables alone. Where they are missing or older than the journal (after a run that was killed, or one of a version that wrote no
-//! such tables) they are made from it again.
+//! The records of trials are the engine's journal. When a run ends, the tables of its folder are written from them, and
+//! reports read only the tables. If the tables are missing or older than the journal (because the run was killed, or an
+//! older version of this program wrote no tables), they are built from the journal again.
 
 use crate::frame::{self, RESULTS, TRIALS};
 use crate::{
@@ -14,22 +14,22 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A trial that has ended, without what it measured.
+/// A trial that has ended, without its measured values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
-    /// What was tried.
+    /// The trial.
     pub trial: Trial,
     /// How it ended.
     pub status: Status,
     /// Why it did not succeed.
     pub reason: Option<String>,
-    /// What made it fail, if that is known.
+    /// The cause of a failure, if it is known.
     pub cause: Option<Cause>,
-    /// Under which limits.
+    /// The limits of the trial.
     pub limits: Limits,
-    /// Where it ran.
+    /// The machine it ran on.
     pub machine: Machine,
-    /// Seconds from start to end of its process.
+    /// Wall-clock seconds from start to end of its process.
     pub wall_seconds: f64,
 }
 
@@ -38,22 +38,22 @@ pub struct Ended {
 pub struct Results {
     /// The plan.
     pub info: RunInfo,
-    /// The plan's trials that have ended, in the plan's order.
+    /// The plan's trials that have ended, in the order of the plan.
     pub ended: Vec<Ended>,
-    /// Columns [`VALUES`] of the table `results`, at least.
+    /// A frame with at least the columns [`VALUES`] of the table `results`.
     pub values: DataFrame,
-    /// Pictures in the run folder, originals first within each dataset.
+    /// Pictures in the run folder; within each dataset, the originals come first.
     pub pictures: Vec<PictureFile>,
 }
 
-/// The columns that tell a value from all others of its run, and the value. What else is known of a trial stands in [`Ended`].
+/// The columns that identify a value in its run, and the value. Other facts about a trial are in [`Ended`].
 pub const VALUES: [&str; 7] = ["trial", "metric", "stage", "k", "path", "repeat", "value"];
 
 impl Results {
-    /// Those of a run that was read from its journal.
+    /// The results of a run that was read from its journal.
     ///
     /// # Errors
-    /// None in practice: what the table library refuses.
+    /// None in practice; an error of the table library.
     pub fn of(run: &Run) -> Result<Results, String> {
         let ended = run.records.iter().map(|record| Ended {
             trial: record.trial.clone(),
@@ -72,12 +72,12 @@ impl Results {
         })
     }
 
-    /// Trials that have not ended.
+    /// Number of trials that have not ended.
     pub fn missing(&self) -> usize {
         self.info.trials.len().saturating_sub(self.ended.len())
     }
 
-    /// The machines that trials ran on, each once; that of the plan when none has ended.
+    /// The distinct machines that trials ran on; the machine of the plan if no trial has ended.
     pub fn machines(&self) -> Vec<&Machine> {
         let mut machines: Vec<&Machine> = Vec::new();
         for ended in &self.ended {
@@ -94,7 +94,7 @@ impl Results {
     }
 }
 
-/// Both tables of a run, whole.
+/// Both tables of a run, with all columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tables {
     /// One row per measured value.
@@ -112,7 +112,7 @@ impl RunFolder {
     /// Writes the tables of a run: `results.parquet`, `results.csv` and `trials.parquet`.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// A system error.
     pub fn save_tables(&self, run: &Run) -> Result<(), RecordError> {
         let damaged = |name: &str| {
             let path = self.table_file(name);
@@ -130,16 +130,18 @@ impl RunFolder {
         write_atomically(&self.table_file(DIGESTS_FILE), &digests)
     }
 
-    /// What was noted of the tables when they were written; None if they were written without, or are to be made again.
+    /// The digests recorded when the tables were written; returns None if there are none, or if the tables are to be
+    /// built again.
     fn digests(&self) -> Option<Digests> {
         let text = regular::read(&self.table_file(DIGESTS_FILE), MAX_DIGESTS).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Writes the tables where they are missing or older than the journal.
+    /// Writes the tables if they are missing or older than the journal.
     ///
     /// # Errors
-    /// No run here; a file that is damaged, newer, or no regular file, by name; the system's refusal.
+    /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it); a
+    /// system error.
     pub fn refresh_tables(&self) -> Result<(), RecordError> {
         let info = self.load_info()?;
         if self.current_trials(&info)?.is_some() && self.is_newer_than_journal(CSV_FILE, &info) {
@@ -148,10 +150,10 @@ impl RunFolder {
         self.save_tables(&self.load()?)
     }
 
-    /// Reads the run from its tables, or from its journal where these are missing or older. Writes nothing.
+    /// Reads the run from its tables, or from its journal if the tables are missing or older. Writes nothing.
     ///
     /// # Errors
-    /// No run here, or a file that is damaged, newer, or no regular file, by name.
+    /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn results(&self) -> Result<Results, RecordError> {
         let info = self.load_info()?;
         let Some(trials) = self.current_trials(&info)? else {
@@ -170,10 +172,11 @@ impl RunFolder {
         Ok(Results { info, ended, values, pictures })
     }
 
-    /// Reads both tables whole, or makes them from the journal where they are missing or older. Writes nothing.
+    /// Reads both tables with all columns, or builds them from the journal if they are missing or older. Writes
+    /// nothing.
     ///
     /// # Errors
-    /// No run here, or a file that is damaged, newer, or no regular file, by name.
+    /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn tables(&self) -> Result<Tables, RecordError> {
         let info = self.load_info()?;
         if let Some(trials) = self.current_trials(&info)? {
@@ -186,14 +189,15 @@ impl RunFolder {
         made.map_err(|reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason })
     }
 
-    /// The table `trials`, if both tables are there and as new as the journal.
+    /// The table `trials`; returns None if a table is missing or older than the journal.
     fn current_trials(&self, info: &RunInfo) -> Result<Option<DataFrame>, RecordError> {
         if ![RESULTS_FILE, TRIALS_FILE].iter().all(|file| self.is_newer_than_journal(file, info)) {
             return Ok(None);
         }
         let Some(digests) = self.digests() else { return Ok(None) };
         let trials = frame::read(&self.table_file(TRIALS_FILE), Some(&digests.trials), &TRIALS, |_| true)?;
-        // A record that was deleted is to be made again, and counts no more. Without any, the folder came without its journal.
+        // A trial whose record was deleted is to run again, so it no longer counts. A folder without any records was
+        // copied without its journal.
         let recorded: HashSet<&str> =
             info.trials.iter().map(|t| t.id.as_str()).filter(|id| self.trial_file(id).exists()).collect();
         let ids = trials.column("trial").ok().and_then(|ids| ids.str().ok());
@@ -203,7 +207,7 @@ impl RunFolder {
         Ok(complete.then_some(trials))
     }
 
-    /// Whether a table is there and no record of the journal is newer, nor the plan.
+    /// Whether a table exists and is at least as new as the plan and all records of the journal.
     fn is_newer_than_journal(&self, file: &str, info: &RunInfo) -> bool {
         let Some(written) = modified(&self.table_file(file)) else { return false };
         let plan = std::iter::once(self.run_file());
@@ -212,37 +216,38 @@ impl RunFolder {
     }
 }
 
-/// The table of values.
+/// File name of the table of values.
 const RESULTS_FILE: &str = "results.parquet";
 
-/// The same for spreadsheets.
+/// File name of the same table for spreadsheets.
 const CSV_FILE: &str = "results.csv";
 
-/// The table of trials.
+/// File name of the table of trials.
 const TRIALS_FILE: &str = "trials.parquet";
 
-/// The SHA-256 of both, by which damage is found before a library reads them.
+/// File name of the SHA-256 digests of both tables, which reveal damage before a library reads them.
 const DIGESTS_FILE: &str = "tables.json";
 
-/// Largest file of digests that is read, in bytes.
+/// Maximum size of the file of digests, in bytes.
 const MAX_DIGESTS: u64 = 4096;
 
-/// The SHA-256 of each table, in hexadecimal digits.
+/// The SHA-256 of each table, in hexadecimal.
 #[derive(Serialize, Deserialize)]
 struct Digests {
     results: String,
     trials: String,
 }
 
-/// When a file was written; `None` if nothing has this name.
+/// Modification time of a file; returns `None` if it does not exist.
 fn modified(path: &Path) -> Option<SystemTime> {
     path.symlink_metadata().and_then(|found| found.modified()).ok()
 }
 
-/// The rows of several frames of equal columns one below the other, with a first column that says which of `names` each is from.
+/// Concatenates the rows of several frames with equal columns, and adds a first column with the name from `names` of
+/// each row's frame.
 ///
 /// # Errors
-/// Frames whose columns differ.
+/// Frames with different columns.
 pub fn stacked(frames: Vec<DataFrame>, column: &str, names: &[String]) -> Result<DataFrame, String> {
     let mut all: Option<DataFrame> = None;
     for (mut frame, name) in frames.into_iter().zip(names) {
@@ -277,7 +282,7 @@ mod tests {
         (dir, folder)
     }
 
-    /// Sets the time at which a file was written, relative to now.
+    /// Sets the modification time of a file, relative to now.
     fn age(path: &Path, seconds: u64) {
         let file = fs::File::options().write(true).open(path).expect("opens");
         file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("sets");
@@ -297,7 +302,7 @@ mod tests {
         let read = folder.results().expect("results");
         assert_eq!((&read.info, &read.ended), (&from_journal.info, &from_journal.ended));
         assert_eq!(read.missing(), 1);
-        // A folder that came without its journal.
+        // A folder that was copied without its journal.
         fs::remove_dir_all(folder.root().join("trials")).expect("removes");
         assert_eq!(heights(&folder), (2, 2));
         folder.refresh_tables().expect("nothing to do");
@@ -314,12 +319,12 @@ mod tests {
             folder.refresh_tables().expect("writes");
             assert!(folder.root().join(file).exists());
         }
-        // A trial that ended after the tables were written, with an older time as of a copied folder.
+        // A trial that ended after the tables were written, but whose file is older, as after a copy.
         let (_dir, one_more) = folder();
         one_more.save_trial(&record("c3")).expect("saves");
         age(&one_more.trial_file("c3"), 3600);
         assert_eq!(heights(&one_more), (3, 3));
-        // A record that was written again, and one that was deleted.
+        // A record that was replaced, and one that was deleted.
         let (_dir, again) = folder();
         let mut other = record("b2");
         other.values.clear();
@@ -346,7 +351,7 @@ mod tests {
         }
     }
 
-    /// A flipped bit in a page could make the library ask for any amount of memory.
+    /// A flipped bit in a page could make the library request any amount of memory.
     #[test]
     fn a_flipped_bit_is_found_before_the_table_is_read() {
         let (_dir, folder) = folder();

@@ -1,4 +1,4 @@
-//! The run folder: where each file is, and how it gets there without ever being half-written.
+//! The run folder: the paths of its files, and how they are written so that none is ever incomplete.
 
 use crate::atomic::{partial_of, remove_abandoned, write_atomically};
 use crate::{Run, RunInfo, SCHEMA, Status, TrialRecord, regular};
@@ -12,14 +12,14 @@ use thiserror::Error;
 /// A run folder that cannot be used.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {action} {}: {error}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which path.
+        /// Its path.
         path: PathBuf,
-        /// The system's reason.
+        /// The system error.
         error: io::Error,
     },
     /// A folder without a run in it.
@@ -28,35 +28,35 @@ pub enum RecordError {
         /// The folder.
         path: PathBuf,
     },
-    /// A folder that holds something else.
+    /// A folder that contains something other than a run.
     #[error("{} is not empty and holds no run", .path.display())]
     Foreign {
         /// The folder.
         path: PathBuf,
     },
-    /// A file of somebody else where one is to be written.
+    /// A file of somebody else at a path that this program would write.
     #[error("{} stands where a file is to be written, and vqbench did not write it", .path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,
     },
-    /// A file that is not what it should be.
+    /// A file with invalid content.
     #[error("{} is damaged: {reason}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is off.
+        /// What is wrong.
         reason: String,
     },
-    /// A file of a later version of this program.
+    /// A file of a newer version of this program.
     #[error("{} has schema {found}; this program reads up to {SCHEMA}", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// Its schema version.
         found: u64,
     },
-    /// Another process is at work here.
+    /// Another process uses this folder.
     #[error("another run is using {}", .path.display())]
     Busy {
         /// The folder.
@@ -76,61 +76,62 @@ pub struct RunFolder {
     root: PathBuf,
 }
 
-/// Longest id of a trial; those of this program have 16 digits.
+/// Maximum length of a trial id; this program creates ids of 16 digits.
 const MAX_ID: usize = 64;
 
-/// Largest JSON file that is read, in bytes: a thousand times that of a large run.
+/// Maximum size of a JSON file that is read, in bytes: a thousand times that of a large run.
 const MAX_JSON: u64 = 1 << 32;
 
-/// Whether this is the id of a trial: hexadecimal digits, so that it names a file in its folder and nothing else.
+/// Whether this is a valid trial id: hexadecimal digits only, so that it cannot name a file in another folder.
 pub fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// Held while a process writes to a run folder.
+/// The lock of a run folder, held while a process writes to it.
 #[derive(Debug)]
 pub struct RunLock(#[allow(dead_code)] File);
 
 impl RunFolder {
-    /// Names a folder, which need not exist.
+    /// Refers to a folder, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> RunFolder {
         RunFolder { root: root.into() }
     }
 
-    /// The folder itself.
+    /// Path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the plan is kept as data.
+    /// Path of the plan.
     pub fn run_file(&self) -> PathBuf {
         self.root.join("run.json")
     }
 
-    /// Where the record of a trial is kept; `id` is one by [`is_id`].
+    /// Path of the record of a trial; `id` must be valid by [`is_id`].
     pub fn trial_file(&self, id: &str) -> PathBuf {
         self.root.join("trials").join(format!("{id}.json"))
     }
 
-    /// Where the trained quantizer of a trial is kept, when it is.
+    /// Path of the trained quantizer of a trial, if it is saved.
     pub fn model_file(&self, id: &str) -> PathBuf {
         self.root.join("models").join(format!("{id}.vqb"))
     }
 
-    /// Where what is known of a dataset is kept; `extension` tells facts from neighbours.
+    /// Path of a file about a dataset; `extension` distinguishes facts from neighbours.
     pub fn dataset_file(&self, key: &str, extension: &str) -> PathBuf {
         self.root.join("datasets").join(format!("{key}.{extension}"))
     }
 
-    /// Where reports go.
+    /// Path of the reports.
     pub fn report(&self) -> PathBuf {
         self.root.join("report")
     }
 
-    /// Makes the folder ready for a run and keeps other processes out of it.
+    /// Prepares the folder for a run and locks it against other processes.
     ///
     /// # Errors
-    /// A folder that cannot be written to, holds something else, leads elsewhere by symbolic links, or is in use.
+    /// A folder that cannot be written, contains something other than a run, contains symbolic links to other folders,
+    /// or is in use.
     pub fn prepare(&self) -> Result<RunLock, RecordError> {
         self.refuse_links()?;
         if let Ok(mut entries) = fs::read_dir(&self.root)
@@ -154,7 +155,8 @@ impl RunFolder {
         }
     }
 
-    /// Refuses folders in this one that are links to others: what is written, read or removed there is not this run's.
+    /// Refuses subfolders that are symbolic links: their content does not belong to this run, so it must not be read,
+    /// written or removed.
     fn refuse_links(&self) -> Result<(), RecordError> {
         let pictures = self.root.join("pictures");
         let fixed = ["trials", "datasets", "models"].map(|name| self.root.join(name));
@@ -164,34 +166,35 @@ impl RunFolder {
         self.picture_folders().into_iter().try_for_each(refuse)
     }
 
-    /// What a killed run was about to write.
+    /// Removes temporary files that a killed run left.
     fn remove_partial_files(&self) {
         let folders =
             [self.root.clone(), self.root.join("trials"), self.root.join("datasets"), self.root.join("models")];
         folders.into_iter().chain(self.picture_folders()).for_each(|folder| remove_abandoned(&folder, |_| true));
     }
 
-    /// Takes back what [`RunFolder::prepare`] made, where nothing has been put into it since.
+    /// Undoes [`RunFolder::prepare`] if nothing was added to the folder since.
     pub fn withdraw(&self) {
         if self.run_file().exists() {
             return;
         }
         let _ = fs::remove_dir(self.root.join("trials"));
         let _ = fs::remove_dir(self.root.join("datasets"));
-        // The lock is the only thing left, or there is more and the folder stays.
+        // Either only the lock is left, or the folder has other content and stays.
         if fs::read_dir(&self.root).is_ok_and(|entries| entries.count() == 1) {
             let _ = fs::remove_file(self.root.join(".lock"));
             let _ = fs::remove_dir(&self.root);
         }
     }
 
-    /// What a run that was killed before its plan was written may leave.
+    /// Whether a run that was killed before it wrote its plan may have left this file.
     fn is_ours(&self, name: &str) -> bool {
-        // The first file of a run is its plan.
+        // The plan is the first file that a run writes.
         matches!(name, ".lock" | "trials" | "datasets") || partial_of(name) == Some("run.json")
     }
 
-    /// The record of a trial, if it has ended. A damaged record counts as none: the trial runs again.
+    /// The record of a trial; returns None if the trial has not ended, or if the record is damaged, so that the trial
+    /// runs again.
     pub fn trial(&self, id: &str) -> Option<TrialRecord> {
         self.check_id(id).ok()?;
         read_json::<TrialRecord>(&self.trial_file(id)).ok().filter(|record| record.trial.id == id)
@@ -200,7 +203,7 @@ impl RunFolder {
     /// Saves the record of a trial.
     ///
     /// # Errors
-    /// The system's refusal, and an id that [`is_id`] does not know.
+    /// A system error; an id that is not valid by [`is_id`].
     pub fn save_trial(&self, record: &TrialRecord) -> Result<(), RecordError> {
         self.check_id(&record.trial.id)?;
         write_json(&self.trial_file(&record.trial.id), record)
@@ -209,23 +212,23 @@ impl RunFolder {
     /// Saves the plan.
     ///
     /// # Errors
-    /// The system's refusal.
+    /// A system error.
     pub fn save_run(&self, info: &RunInfo) -> Result<(), RecordError> {
         write_json(&self.run_file(), info)?;
         write_json(&self.root.join("machine.json"), &info.machine)
     }
 
-    /// Reads the run back from its journal, the records of its trials.
+    /// Reads the run from its journal, the records of its trials.
     ///
     /// # Errors
-    /// No run here, or a file that is damaged, newer, or no regular file, by name.
+    /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn load(&self) -> Result<Run, RecordError> {
         let info = self.load_info()?;
         let mut records: Vec<TrialRecord> = Vec::new();
         for trial in &info.trials {
             let path = self.trial_file(&trial.id);
             if is_there(&path) {
-                // Names may have changed since the trial ended: those of the plan count.
+                // Names may have changed since the trial ended: use those of the plan.
                 records.push(TrialRecord { trial: trial.clone(), ..read_json(&path)? });
             }
         }
@@ -234,7 +237,7 @@ impl RunFolder {
         Ok(Run { info, records, pictures })
     }
 
-    /// Reads the plan back, whose ids name files of this folder and nothing else.
+    /// Reads the plan, and checks that its ids are valid.
     pub(crate) fn load_info(&self) -> Result<RunInfo, RecordError> {
         if !is_there(&self.run_file()) {
             return Err(RecordError::NoRun { path: self.root.clone() });
@@ -262,7 +265,7 @@ impl RunFolder {
     }
 }
 
-/// Whether something has this name, be it a link that leads nowhere.
+/// Whether a path exists; true for a dangling symbolic link too.
 fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
@@ -274,7 +277,7 @@ pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<
     write_atomically(path, &bytes)
 }
 
-/// Reads a value that carries its schema version.
+/// Reads a value that has a schema version.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
     let bytes = regular::read(path, MAX_JSON).map_err(RecordError::io("read", path))?;
     let damaged = |e: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() };
@@ -405,14 +408,14 @@ pub(crate) mod tests {
             folder.save_run(&info(&["a"])).expect("saves");
             (dir, folder)
         };
-        // The lock: opening it must not empty what it leads to.
+        // The lock: opening it must not truncate the link's target.
         let (_dir, folder) = fresh();
         fs::remove_file(folder.root().join(".lock")).expect("removes");
         symlink(&victim, folder.root().join(".lock")).expect("links");
         let error = folder.prepare().expect_err("a link").to_string();
         assert!(error.contains(".lock: it is a symbolic link"), "{error}");
         assert_eq!(fs::read(&victim).expect("reads"), b"years of work");
-        // A folder of the run: nothing is read, written or removed behind it.
+        // A folder of the run: nothing is read, written or removed through the link.
         for name in ["trials", "datasets", "models", "pictures"] {
             let (_dir, folder) = fresh();
             let behind = elsewhere.path().join("behind");
@@ -432,7 +435,7 @@ pub(crate) mod tests {
         assert!(folder.load().expect_err("a link").to_string().contains("a.json: it is a symbolic link"));
     }
 
-    /// A pipe would be waited for, a device may have no end.
+    /// Opening a pipe could block, and a device may be endless.
     #[cfg(unix)]
     #[test]
     fn what_is_no_regular_file_is_not_read() {
