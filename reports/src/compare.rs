@@ -1,5 +1,5 @@
-//! Has a run regressed against another one? Quality is deterministic and compared exactly, up to a tolerance; speed is
-//! noisy and compared statistically, against the noise that processes of the same run show.
+//! Tells whether one run is a regression of another. Quality is deterministic and compared exactly, up to a tolerance.
+//! Speed is noisy and compared statistically, relative to the variation between processes of the same run.
 
 mod pairs;
 
@@ -14,15 +14,15 @@ use record::{Ended, Metric, Results, Status, rerank_factor};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// What to compare, and how.
+/// What to compare and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How much worse is allowed.
+    /// How much worse metrics may be.
     pub tolerances: Tolerances,
-    /// Whether speed is looked at, or only quality.
+    /// Whether to compare speed as well as quality.
     pub speed: bool,
-    /// Whether trials of one label belong together, whatever their parameters; otherwise those of one method with the same
-    /// parameters do, whatever their label.
+    /// If true, trials with the same label are compared, whatever their parameters; otherwise trials of the same method
+    /// with the same parameters, whatever their label.
     pub by_label: bool,
 }
 
@@ -32,78 +32,79 @@ impl Default for Options {
     }
 }
 
-/// How much worse a metric may be, as a share of its value; the more specific of the two tables wins over the defaults.
+/// How much worse a metric may be, as a fraction of its value. Entries here override the defaults.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tolerances {
-    /// Of deterministic metrics, by name; the default is that of the dictionary of metrics.
+    /// Tolerances of deterministic metrics, by name; the default is that of the dictionary of metrics.
     pub quality: BTreeMap<String, f64>,
-    /// Of speed, by name; the default is that of the dictionary, and never below the noise floor.
+    /// Tolerances of speed metrics, by name; the default is that of the dictionary, and is never below the noise floor.
     pub speed: BTreeMap<String, f64>,
 }
 
-/// The metrics of a dictionary that are compared, with what is allowed: the timed ones, or the others.
+/// The metrics of a dictionary that are compared, with their tolerances: the timed ones if `timed`, otherwise the
+/// others.
 fn gated(dictionary: &Dictionary, timed: bool) -> impl Iterator<Item = (&'static Metric, f64)> {
     let of_kind = dictionary.iter().filter(move |metric| (metric.noise == Noise::Timed) == timed);
     of_kind.filter_map(|metric| Some((*metric, metric.tolerance?)))
 }
 
-/// Processes that a timing must come from: one alone cannot tell noise from change.
+/// Minimum number of processes behind a timing: a single one cannot separate noise from change.
 const MIN_PROCESSES: usize = 2;
 
-/// What a comparison says as a whole.
+/// The overall result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is worse.
+    /// No metric is worse.
     NoRegression,
-    /// Something is worse.
+    /// Some metric is worse.
     Regression,
-    /// There is too little to compare.
+    /// There is too little data to compare.
     CannotTell,
 }
 
-/// One thing that was compared.
+/// One compared value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// Dataset, method, and seed where it matters.
+    /// Dataset, method, and seed if it matters.
     pub subject: String,
-    /// Metric with its `k` and path.
+    /// Metric with its `k` and search path.
     pub metric: String,
-    /// In words: both values and what is allowed.
+    /// Both values and the tolerance, in words.
     pub detail: String,
 }
 
-/// A timing that was compared, and how much worse it would have had to be.
+/// A compared timing, and the smallest regression that the comparison could detect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Visible {
     /// Dataset and method.
     pub subject: String,
     /// Metric.
     pub metric: &'static str,
-    /// The smallest loss that would have been called a regression, as a share of the value of the base run. A true loss of
-    /// this size is found in half of all comparisons, a smaller one less often.
+    /// The smallest loss that would have counted as a regression, as a fraction of the value in the base run. A true
+    /// loss of this size is detected in half of all comparisons, a smaller one less often.
     pub smallest: f64,
 }
 
-/// The outcome.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
-    /// What is worse.
+    /// Values that are worse.
     pub regressions: Vec<Finding>,
-    /// What is better by more than its tolerance.
+    /// Values that are better by more than their tolerance.
     pub improvements: Vec<Finding>,
-    /// Why something could not be compared that should be.
+    /// Reasons why something that should be compared could not be.
     pub unknown: Vec<String>,
-    /// What was left out on purpose.
+    /// What was left out intentionally.
     pub notes: Vec<String>,
-    /// The timings that were compared.
+    /// All compared timings.
     pub timings: Vec<Visible>,
-    /// Values compared.
+    /// Number of compared values.
     pub compared: usize,
 }
 
 impl Comparison {
-    /// A regression outweighs what could not be compared.
+    /// The overall result; a regression takes precedence over comparisons that were not possible.
     pub fn verdict(&self) -> Verdict {
         if !self.regressions.is_empty() {
             Verdict::Regression
@@ -114,7 +115,7 @@ impl Comparison {
         }
     }
 
-    /// As Markdown.
+    /// The result as Markdown.
     pub fn to_markdown(&self) -> String {
         let verdict = match self.verdict() {
             Verdict::NoRegression => "no regression",
@@ -141,7 +142,7 @@ impl Comparison {
         out
     }
 
-    /// What the timings could have told: a gate that sees only large losses says little by not tripping.
+    /// The sensitivity of the timings: a pass says little if the gate detects only large losses.
     fn visible(&self) -> String {
         if self.timings.is_empty() {
             return String::new();
@@ -178,7 +179,7 @@ fn name(metric: &Metric, series: &Series) -> String {
     format!("{}{k}{path}", metric.name)
 }
 
-/// A trial and what it measured of the metrics that are compared.
+/// A trial and its values of the compared metrics.
 #[derive(Clone, Copy)]
 struct Tried<'a> {
     ended: &'a Ended,
@@ -194,15 +195,15 @@ impl<'a> Tried<'a> {
 /// Compares `new` with `base`.
 ///
 /// # Errors
-/// Values that are no frame of such columns.
+/// Frames without the required columns.
 pub fn compare(base: &Results, new: &Results, options: &Options) -> Result<Comparison, ReportError> {
     compare_with(base, new, options, METRICS)
 }
 
-/// The same with a dictionary of metrics other than that of this program.
+/// As `compare`, with a dictionary of metrics other than that of this program.
 ///
 /// # Errors
-/// Values that are no frame of such columns.
+/// Frames without the required columns.
 pub fn compare_with(
     base: &Results,
     new: &Results,
@@ -262,7 +263,7 @@ fn quality<'a>(
                 out.unknown.push(format!("{subject}: {name} is not in the new run"));
                 continue;
             };
-            // Of several values of one name, the first of the new run counts for all.
+            // If there are several values of one name, compare the first of the new run with all.
             let Some(&now) = after.values.first() else { continue };
             for &value in &before.values {
                 out.compared += 1;
@@ -278,7 +279,7 @@ fn quality<'a>(
     }
 }
 
-/// Timings by process: of the method's own search, or of one that re-ranks so many times as many candidates.
+/// Timings by process: of the method's own search, or of the search that re-ranks with this factor.
 fn values(trials: &[Tried<'_>], metric: &str, reranked: Option<usize>) -> Vec<Vec<f64>> {
     let wanted = |series: &&Series| series.path.as_deref().and_then(rerank_factor) == reranked;
     let of = |tried: &Tried<'_>| -> Vec<f64> {
@@ -287,13 +288,13 @@ fn values(trials: &[Tried<'_>], metric: &str, reranked: Option<usize>) -> Vec<Ve
     trials.iter().map(of).filter(|values| !values.is_empty()).collect()
 }
 
-/// How far medians of single processes lie from that of all of them: the same code, measured again.
+/// The largest relative deviation of the median of one process from the median of all: the same code, measured again.
 fn noise_floor(groups: &[Vec<f64>]) -> f64 {
     let Some(center) = median(&groups.concat()) else { return 0.0 };
     groups.iter().filter_map(|group| median(group)).map(|m| (m / center - 1.0).abs()).fold(0.0, f64::max)
 }
 
-/// The loss, as a share, at which the whole of an interval as wide as this one lies beyond the tolerance.
+/// The smallest loss, as a fraction, at which an interval of this width would lie entirely beyond the tolerance.
 fn smallest_loss(ratio: Estimate, tolerance: f64, larger_is_better: bool) -> f64 {
     if larger_is_better {
         1.0 - (1.0 - tolerance).max(0.0) * ratio.value / ratio.high
@@ -302,7 +303,7 @@ fn smallest_loss(ratio: Estimate, tolerance: f64, larger_is_better: bool) -> f64
     }
 }
 
-/// Compares timings of all seeds, each from a process of its own.
+/// Compares timings of all seeds, each from its own process.
 fn timing(
     subject: &str,
     old: &[Tried<'_>],
@@ -311,7 +312,7 @@ fn timing(
     out: &mut Comparison,
 ) {
     let like = |a: &Ended, b: &Ended| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
-    // Everything that was timed, each search by how it went.
+    // Everything that was timed, each search with its re-ranking factor.
     let of_trial = |tried: &Tried<'_>| {
         let of = |(metric, all): (&str, &[Series])| {
             let how = |series: &Series| (metric.to_owned(), series.path.as_deref().and_then(rerank_factor));
@@ -356,7 +357,7 @@ fn timing(
         out.compared += 1;
         let smallest = smallest_loss(ratio, tolerance, larger_is_better);
         out.timings.push(Visible { subject: subject.to_owned(), metric, smallest });
-        // The whole interval must lie beyond the tolerance.
+        // The whole interval must be beyond the tolerance.
         let (slower, faster) = if larger_is_better {
             (ratio.high < 1.0 - tolerance, ratio.low > 1.0 + tolerance)
         } else {
@@ -380,7 +381,7 @@ impl Tolerances {
     /// Checks names and values.
     ///
     /// # Errors
-    /// Says which is wrong and what would be right.
+    /// An error that says which entry is wrong and what is allowed.
     pub fn check(&self) -> Result<(), String> {
         for (table, given, timed) in [("quality", &self.quality, false), ("speed", &self.speed, true)] {
             let names: Vec<&str> = gated(METRICS, timed).map(|(metric, _)| metric.name).collect();

@@ -1,5 +1,5 @@
-//! The figures. To add one: its file, its `mod` line, its line in [`FIGURES`], or in [`OVERVIEWS`] if it is about several
-//! datasets.
+//! All figures. To add one: add its file, its `mod` line, and its line in [`FIGURES`], or in [`OVERVIEWS`] if it covers
+//! several datasets.
 
 mod axis;
 mod bars;
@@ -29,10 +29,10 @@ use cost::Cost;
 use scaling::{Against, TimedTask};
 use training::Course;
 
-/// A figure about one dataset; none when nothing it needs was measured.
+/// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
 
-/// Every figure, in the order of the page.
+/// All figures about one dataset, in the order of the page.
 static FIGURES: &[(&str, Figure)] = &[
     ("rate-distortion", rate_distortion::draw),
     ("recall-rate", recall_rate::draw),
@@ -51,10 +51,10 @@ static FIGURES: &[(&str, Figure)] = &[
     ("distortion-model", |dataset| cost::draw(dataset, Cost::Model)),
 ];
 
-/// A figure about all datasets together; none when nothing it needs was measured.
+/// A figure about all datasets together; None if nothing that it needs was measured.
 type Overview = fn(&[DatasetSummary]) -> Result<Option<Sketch>, ReportError>;
 
-/// Every figure about all datasets, in the order of the page.
+/// All figures about all datasets together, in the order of the page.
 static OVERVIEWS: &[(&str, Overview)] = &[
     ("training-vectors", |all| scaling::draw(all, TimedTask::Training, Against::Vectors)),
     ("encoding-vectors", |all| scaling::draw(all, TimedTask::Encoding, Against::Vectors)),
@@ -66,13 +66,13 @@ static OVERVIEWS: &[(&str, Overview)] = &[
     ("search-threads", |all| scaling::draw(all, TimedTask::Search, Against::Threads)),
 ];
 
-/// A figure before it has a name.
+/// A figure without its name.
 struct Sketch {
     caption: String,
     svg: String,
 }
 
-/// Draws what there is to draw of all datasets together, and then of each.
+/// Draws the figures about all datasets together, then those about each dataset.
 pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> {
     let mut drawn = Vec::new();
     for (kind, overview) in OVERVIEWS {
@@ -87,7 +87,7 @@ pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> 
     Ok(drawn)
 }
 
-/// Name of the curve of all that differ only in the size of their codebooks, and not in their number.
+/// Name of the curve of points that differ only in the size of their codebooks, not in the number of codebooks.
 fn codebook_series(point: &Point) -> String {
     match point.codebooks() {
         Some((_, codebooks)) if codebooks > 1.0 => format!("{}, {codebooks} codebooks", point.series),
@@ -95,7 +95,7 @@ fn codebook_series(point: &Point) -> String {
     }
 }
 
-/// A sketch, or what went wrong with it, under its name.
+/// Adds the name to a sketch or to its error.
 fn named(
     name: String,
     dataset: Option<String>,
@@ -114,12 +114,12 @@ fn refused(error: impl std::fmt::Display) -> ReportError {
 }
 
 impl DatasetSummary {
-    /// One curve per series over the rate, of whatever `value` finds.
+    /// One curve per series, with the rate as x and `value` as y.
     fn curves(&self, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<Curve> {
         self.curves_over(|point| Some((point.bits as f64, value(point)?)))
     }
 
-    /// One curve per series through the places that `at` finds.
+    /// One curve per series through the coordinates that `at` returns.
     fn curves_over(&self, at: impl Fn(&Point) -> Option<(f64, Estimate)>) -> Vec<Curve> {
         let series = self.series();
         series
@@ -135,7 +135,7 @@ impl DatasetSummary {
             .collect()
     }
 
-    /// Each point's label with the colour of its series.
+    /// Label of each point, with the colour index of its series.
     fn coloured_rows(&self) -> Vec<(String, usize)> {
         let series = self.series();
         let index = |name: &str| series.iter().position(|s| *s == name).unwrap_or(0);

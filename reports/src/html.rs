@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: figures inline, the font embedded, a small script for sorting.
+//! The report as one self-contained page: inline figures, embedded font, and a small script for sorting.
 
 use crate::figure::style::REGULAR;
 use crate::markdown::machine;
@@ -16,7 +16,7 @@ use record::{Results, Trial};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The whole page; `files` are the extensions that the figures are also written with.
+/// The whole page; `files` are the extensions of the formats in which figures are also written.
 pub fn page(
     runs: &[Results],
     datasets: &[DatasetSummary],
@@ -105,7 +105,7 @@ pub fn page(
     .into_string()
 }
 
-/// The figures about a dataset, or about all together.
+/// The figures about a dataset, or about all datasets together.
 fn shown(figures: &[Drawn], about: Option<&str>, files: &[&str]) -> Markup {
     html! {
         div.figures {
@@ -122,7 +122,7 @@ fn shown(figures: &[Drawn], about: Option<&str>, files: &[&str]) -> Markup {
     }
 }
 
-/// The different values of the trials, in order.
+/// The distinct values of the trials, in order.
 fn listed(run: &Results, of: fn(&Trial) -> u64) -> String {
     let mut values: Vec<u64> = run.info.trials.iter().map(of).collect();
     values.sort_unstable();

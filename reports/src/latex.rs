@@ -1,15 +1,15 @@
-//! The leaderboard as a LaTeX table (booktabs). Bold is the best among several methods at one rate: across rates there is
-//! no best.
+//! The leaderboard as a LaTeX table (booktabs). Bold marks the best of several methods at the same rate, since methods
+//! at different rates are not comparable.
 
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 use record::metric::Dictionary;
 
-/// Share of the width of a text that labels may take before they are broken into lines.
+/// Maximum width of labels, as a fraction of the text width; longer labels are broken into lines.
 const LABEL_WIDTH: &str = "0.32\\linewidth";
 
-/// A complete `table` environment that compiles with any of LaTeX's font encodings, and is never wider than a line of text:
-/// headings and labels are broken into lines, and what is still too wide is scaled.
+/// A complete `table` environment that compiles with every font encoding of LaTeX and is at most as wide as a line of
+/// text: headings and labels are broken into lines, and a table that is still too wide is scaled.
 pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
     let columns: Vec<Column> = columns(dataset, dictionary).into_iter().filter(|c| c.essential).collect();
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
@@ -46,7 +46,7 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
     out + "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi\n\\end{table}\n"
 }
 
-/// Whether nothing else at the same rate reads as well or better.
+/// Whether all other points at the same rate are worse, also as displayed; false if there are none.
 fn is_best(column: &Column, point: &Point, dataset: &DatasetSummary) -> bool {
     let (Some(larger), Some(own)) = (column.metric.larger_is_better(), column.cell(point).estimate) else {
         return false;
@@ -58,13 +58,13 @@ fn is_best(column: &Column, point: &Point, dataset: &DatasetSummary) -> bool {
     rivals.peek().is_some() && rivals.all(|c| c.estimate.is_some_and(|e| beaten(e.value)) && c.text != text)
 }
 
-/// A heading, one word below the other.
+/// A heading with one word per line.
 fn stacked(title: &str) -> String {
     let words: Vec<String> = title.replace('/', "/ ").split_whitespace().map(escape).collect();
     if words.len() == 1 { words.concat() } else { format!("\\shortstack[r]{{{}}}", words.join("\\\\")) }
 }
 
-/// A label, which may be broken into lines after punctuation too: those made of parameters have no spaces.
+/// A label that may also be broken after punctuation, because labels made of parameters have no spaces.
 fn breakable(label: &str) -> String {
     let mut out = String::new();
     for piece in label.split_inclusive([',', ':', '=', ';', '/', '_', '-']) {
@@ -76,10 +76,11 @@ fn breakable(label: &str) -> String {
     out.strip_suffix("\\allowbreak{}").map(str::to_owned).unwrap_or(out)
 }
 
-/// Accented letters that every font encoding of LaTeX has; of others some lack one or the other.
+/// Accented letters that every font encoding of LaTeX has; each other letter is missing from some encoding.
 const LETTERS: &str = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿßŒœŠšŽžČčĆćŃńŚśŹźŻżŁłĚěŘřŮůŐőŰű";
 
-/// What stands for characters that LaTeX takes for commands or has no glyphs for. What is in neither list is named by its number.
+/// Replacements for characters that are LaTeX commands or lack a glyph. Characters in neither list are written as their
+/// code point.
 const REPLACEMENTS: &[(char, &str)] = &[
     ('~', "\\textasciitilde{}"),
     ('^', "\\textasciicircum{}"),
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(escape("漢 ð\u{7}"), "[U+6F22] [U+00F0] ");
     }
 
-    /// Every command comes from this file, and needs no other font encoding than that of LaTeX itself.
+    /// All commands are defined here or by LaTeX itself, without another font encoding.
     #[test]
     fn no_text_needs_a_font_encoding_of_its_own() {
         let all: String = (0..0x3000).filter_map(char::from_u32).collect();

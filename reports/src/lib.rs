@@ -1,5 +1,5 @@
-//! From records to pages: pure functions to bytes. Knows the result schema and no method, so that old results render
-//! again without building a quantizer.
+//! Renders records as reports: pure functions that return bytes. Depends on the result schema and on no method, so that
+//! old results can be rendered again without building a quantizer.
 
 pub mod compare;
 mod figure;
@@ -23,13 +23,13 @@ use record::metric::{Dictionary, METRICS};
 use summary::summarize;
 use thiserror::Error;
 
-/// Formats by name, as in `report: { formats: […] }`.
+/// Report formats by name, as in `report: { formats: […] }`.
 pub const FORMATS: [&str; 6] = ["html", "svg", "png", "markdown", "latex", "csv"];
 
 /// A file of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// Path below the report folder.
+    /// Path relative to the report folder.
     pub path: String,
     /// Content.
     pub bytes: Vec<u8>,
@@ -43,7 +43,7 @@ pub enum ReportError {
     Figure {
         /// Its file name.
         name: String,
-        /// What the drawing library says.
+        /// The error of the drawing library.
         reason: String,
     },
     /// A table could not be read or written.
@@ -61,26 +61,26 @@ impl From<PolarsError> for ReportError {
 pub(crate) struct Drawn {
     /// File name without extension.
     name: String,
-    /// Name of the dataset it is about; none when it is about all.
+    /// Name of the dataset it is about; None if it covers all datasets.
     dataset: Option<String>,
-    /// What it shows, as a sentence or two.
+    /// Caption of one or two sentences.
     caption: String,
-    /// As SVG.
+    /// The figure as SVG.
     svg: String,
 }
 
-/// Renders runs together in the given formats.
+/// Renders a common report of several runs in the given formats.
 ///
 /// # Errors
-/// A figure cannot be drawn.
+/// A figure that cannot be drawn.
 pub fn render(runs: &[Results], formats: &[String]) -> Result<Vec<Artifact>, ReportError> {
     render_with(runs, formats, METRICS)
 }
 
-/// The same with a dictionary of metrics other than that of this program.
+/// As `render`, with a dictionary of metrics other than that of this program.
 ///
 /// # Errors
-/// A figure cannot be drawn.
+/// A figure that cannot be drawn.
 pub fn render_with(
     runs: &[Results],
     formats: &[String],
@@ -96,7 +96,7 @@ pub fn render_with(
         artifacts.extend(figures.iter().map(file).map(|(path, bytes)| Artifact { path, bytes }));
     }
     if wanted("png") {
-        // Pixels take longer than all else together.
+        // Rendering pixels takes longer than everything else together.
         let file =
             |drawn: &Drawn| Ok(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
         artifacts.extend(figures.par_iter().map(file).collect::<Result<Vec<_>, ReportError>>()?);
@@ -128,7 +128,7 @@ pub fn render_with(
     Ok(artifacts)
 }
 
-/// A dataset's name as part of a file name.
+/// The name of a dataset as part of a file name.
 pub(crate) fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
 }

@@ -7,7 +7,7 @@ use crate::{Drawn, title};
 use record::metric::Dictionary;
 use record::{Machine, Results};
 
-/// The whole report; figures are linked from `figures/`, pictures from `pictures/`.
+/// The whole report; links to figures in `figures/` and pictures in `pictures/`.
 pub fn page(
     runs: &[Results],
     datasets: &[DatasetSummary],
@@ -96,9 +96,9 @@ fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
     out
 }
 
-/// One line that says where a run took place.
+/// One line about the machine of a run.
 pub fn machine(m: &Machine) -> String {
-    // Of what a record calls a revision, which may be any text.
+    // The revision in a record may be any text.
     let short = |revision: &String| revision.chars().take(12).collect::<String>();
     let changed = if m.git_dirty == Some(true) { " with uncommitted changes" } else { "" };
     let revision = m.git_revision.as_ref().map(|revision| format!(", revision {}{changed}", short(revision)));
@@ -116,7 +116,7 @@ pub fn machine(m: &Machine) -> String {
     )
 }
 
-/// Keeps what a text says from being read as Markdown, HTML or the end of a cell, within a line.
+/// Escapes a text so that it is not interpreted as Markdown, as HTML or as the end of a cell, within a line.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     let mut before = ' ';
@@ -125,7 +125,7 @@ pub(crate) fn escape(text: &str) -> String {
         let next = rest.peek().copied().unwrap_or(' ');
         match c {
             '|' | '<' | '[' | '*' | '`' | '\\' | '~' | '$' => out.extend(['\\', c]),
-            // Within a word it stands for itself.
+            // Within a word it has no special meaning.
             '_' if !(before.is_alphanumeric() && next.is_alphanumeric()) => out.extend(['\\', c]),
             '&' if next == '#' || next.is_ascii_alphabetic() => out.extend(['\\', c]),
             c if c.is_control() => out.push(' '),
@@ -136,8 +136,8 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// A text of one or more paragraphs: [`escape`], and nothing at the beginning of a line that makes a heading, a list, a quotation
-/// or a rule of it.
+/// Escapes a text of one or more paragraphs: [`escape`], and line starts that would begin a heading, a list, a
+/// quotation or a rule.
 fn paragraphs(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let joined = lines.split(|line| line.is_empty()).filter(|lines| !lines.is_empty()).map(|lines| lines.join(" "));

@@ -1,8 +1,8 @@
-//! Numbers as people read them.
+//! Formats numbers for readers.
 
 use record::metric::Format;
 
-/// A value as its metric is shown.
+/// Formats a value as its metric specifies.
 pub fn show(format: Format, value: f64) -> String {
     match format {
         Format::Significant(digits) => significant(value, digits),
@@ -13,7 +13,7 @@ pub fn show(format: Format, value: f64) -> String {
     }
 }
 
-/// Unicode superscript of an integer.
+/// An integer as Unicode superscript.
 pub fn superscript(n: i32) -> String {
     n.to_string()
         .chars()
@@ -27,7 +27,7 @@ pub fn superscript(n: i32) -> String {
         .collect()
 }
 
-/// A tick of a logarithmic axis: plain where short, a power of ten elsewhere.
+/// A tick of a logarithmic axis: a plain number if short, otherwise a power of ten.
 pub fn log_tick(value: f64) -> String {
     let exponent = value.log10().floor();
     if (-2.0..4.0).contains(&exponent) {
@@ -38,19 +38,19 @@ pub fn log_tick(value: f64) -> String {
     if (mantissa - 1.0).abs() < 1e-6 { power } else { format!("{}·{power}", trim(mantissa)) }
 }
 
-/// The shortest decimal that is right to about six digits.
+/// The shortest decimal with about six correct digits.
 pub fn trim(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     text.to_owned()
 }
 
-/// Three significant digits, in scientific notation only where decimals would mislead.
+/// Three significant digits; scientific notation only where decimals would be misleading.
 pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    // Of the rounded value: 0.9996 with three digits is 1.00, not 1.000.
+    // The exponent of the rounded value: 0.9996 with three digits is 1.00, not 1.000.
     let scientific = format!("{value:.*e}", digits - 1);
     let exponent: i32 = scientific.rsplit('e').next().and_then(|e| e.parse().ok()).unwrap_or(0);
     if exponent < -4 {
@@ -60,7 +60,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     format!("{value:.decimals$}")
 }
 
-/// With k, M or G, three digits.
+/// Three digits with the suffix k, M or G.
 pub fn engineering(value: f64) -> String {
     for (unit, scale) in [("G", 1e9), ("M", 1e6), ("k", 1e3)] {
         if value.abs() >= scale * 0.9995 {

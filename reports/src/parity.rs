@@ -1,4 +1,4 @@
-//! Our methods beside another library's at the same rate on the same rows: is the distortion as low, the recall as high?
+//! Compares our methods with another library at the same rate on the same rows, in distortion and recall.
 
 use crate::ReportError;
 use crate::markdown::escape;
@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::Arc;
 
-/// What the other library reached with one codec on one dataset.
+/// The result of the other library for one codec and dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
-    /// Name of the dataset, as in the catalog here.
+    /// Name of the dataset, as in the catalog of this project.
     pub dataset: String,
-    /// Name of the codec; the label of a method here.
+    /// Name of the codec, which is the label of a method of this project.
     pub codec: String,
     /// Bytes per vector.
     pub bytes: f64,
@@ -27,12 +27,12 @@ pub struct Reference {
     pub recall_10_at_10: f64,
 }
 
-/// What is allowed.
+/// The tolerances.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Allowance {
-    /// Our normalized MSE over theirs, at most.
+    /// Maximum of our normalized MSE divided by theirs.
     pub nmse_ratio: f64,
-    /// Their recall less ours, at most.
+    /// Maximum of their recall minus ours.
     pub recall_loss: f64,
 }
 
@@ -42,18 +42,18 @@ impl Default for Allowance {
     }
 }
 
-/// One codec on one dataset, here and there.
+/// The comparison of one codec on one dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParityCell {
-    /// Dataset and codec.
+    /// Result of the other library, with dataset and codec.
     pub reference: Reference,
-    /// Our normalized MSE, a mean over seeds.
+    /// Our normalized MSE, the mean over seeds.
     pub nmse: f64,
-    /// Our 10-recall@10, a mean over seeds.
+    /// Our 10-recall@10, the mean over seeds.
     pub recall: f64,
     /// Bits per vector.
     pub bits: usize,
-    /// Seeds behind the means.
+    /// Number of seeds behind the means.
     pub seeds: usize,
 }
 
@@ -66,28 +66,28 @@ impl ParityCell {
         self.recall - self.reference.recall_10_at_10
     }
 
-    /// Whether both are as good as they have to be.
+    /// Whether both metrics are within the tolerances.
     pub fn holds(&self, allowance: Allowance) -> bool {
         self.ratio() <= allowance.nmse_ratio && self.gain() >= -allowance.recall_loss
     }
 }
 
-/// The two libraries side by side.
+/// The comparison of both libraries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parity {
-    /// In the order of the reference.
+    /// The cells, in the order of the reference.
     pub cells: Vec<ParityCell>,
-    /// What could not be set side by side.
+    /// What could not be compared.
     pub missing: Vec<String>,
 }
 
-/// Columns of the reference table that are read.
+/// The columns of the reference table that are read.
 const COLUMNS: [&str; 5] = ["dataset", "codec", "bytes", "nmse", "recall_10_at_10"];
 
 /// Reads the reference table.
 ///
 /// # Errors
-/// A missing column, or a value that is not of its type.
+/// A missing column, or a value of the wrong type.
 pub fn read_references(csv_text: &str) -> Result<Vec<Reference>, String> {
     contained(|| {
         let read = || -> PolarsResult<Vec<Reference>> {
@@ -119,10 +119,10 @@ pub fn read_references(csv_text: &str) -> Result<Vec<Reference>, String> {
     })
 }
 
-/// Sets runs beside the reference, for the datasets that the runs cover.
+/// Compares runs with the reference, for the datasets of the runs.
 ///
 /// # Errors
-/// Values that are no frame of such columns.
+/// Frames without the required columns.
 pub fn compare(runs: &[Results], references: &[Reference]) -> Result<Parity, ReportError> {
     let measured = by_trial(runs, |metric| [NMSE.name, RECALL_K_AT_K.name].contains(&metric))?;
     // A trial that several runs share counts once.
@@ -173,12 +173,12 @@ pub fn compare(runs: &[Results], references: &[Reference]) -> Result<Parity, Rep
 }
 
 impl Parity {
-    /// Whether every cell holds and none is missing.
+    /// Whether all comparisons pass and none is missing.
     pub fn holds(&self, allowance: Allowance) -> bool {
         !self.cells.is_empty() && self.missing.is_empty() && self.cells.iter().all(|cell| cell.holds(allowance))
     }
 
-    /// As Markdown, `there` being the name of the other library.
+    /// The comparison as Markdown; `there` is the name of the other library.
     pub fn to_markdown(&self, there: &str, allowance: Allowance) -> String {
         let mut out = format!(
             "| dataset | codec | bits | nmse | {there} | ratio | 10-recall@10 | {there} | gain | |\n|--|--|--:|--:|--:|--:|--:|--:|--:|--|\n"

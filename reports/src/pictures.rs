@@ -1,4 +1,4 @@
-//! What each method makes of a picture, beside the original: the figure that needs no explanation.
+//! Pictures as each method reconstructs them, beside the original.
 
 use crate::number::significant;
 use crate::summary::{DatasetSummary, Point};
@@ -11,7 +11,7 @@ use record::metric::{BITS_PER_PIXEL, PSNR_DB};
 use record::{PictureFile, Results};
 use std::collections::HashMap;
 
-/// A picture of a dataset with everything that was made of it.
+/// A picture of a dataset with all its reconstructions.
 pub(crate) struct Row<'a> {
     /// Name of the dataset, as in the report.
     pub dataset: &'a str,
@@ -19,18 +19,18 @@ pub(crate) struct Row<'a> {
     name: &'a str,
     /// The original.
     original: Shown<'a>,
-    /// By rising rate.
+    /// The reconstructions, by ascending rate.
     decoded: Vec<Shown<'a>>,
 }
 
 /// One picture on the page.
 struct Shown<'a> {
-    /// The method, or that it is the original.
+    /// The label of the method, or that this is the original.
     label: &'a str,
-    /// Its rate; none for the original.
+    /// Rate of the method; None for the original.
     bits: usize,
     bits_per_pixel: Option<f64>,
-    /// Signal-to-noise ratio of the whole picture.
+    /// Peak signal-to-noise ratio of the whole picture.
     quality: Option<Quality>,
     png: &'a [u8],
     /// File name in a report that links to it.
@@ -40,11 +40,11 @@ struct Shown<'a> {
 #[derive(Clone, Copy)]
 enum Quality {
     PsnrDb(f64),
-    /// No value differs.
+    /// All values are equal.
     Exact,
 }
 
-/// Which pictures of which run.
+/// Identifies a picture: index of the run, dataset, trial (None for the original), and name of the picture.
 type Key<'a> = (usize, &'a str, Option<&'a str>, &'a str);
 
 /// All pictures of the runs, by dataset and in the order of the pictures.
@@ -57,7 +57,7 @@ pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) ->
     for dataset in datasets {
         let first = rows.len();
         for (i, run) in runs.iter().enumerate() {
-            // A dataset may have other names in other runs.
+            // A dataset may have another name in another run.
             let same = run.info.datasets.iter().filter(|facts| facts.fingerprint == dataset.facts.fingerprint);
             for facts in same {
                 let originals = run.pictures.iter().filter(|p| p.trial.is_none() && p.dataset == facts.name);
@@ -69,7 +69,7 @@ pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) ->
                         Some(shown(point, at, file))
                     });
                     let made: Vec<Shown<'a>> = made.collect();
-                    // Runs that show the same piece of a picture share its row.
+                    // Runs that show the same crop of a picture share its row.
                     let known =
                         rows[first..].iter_mut().find(|r| r.name == original.name && r.original.png == original.png);
                     match known {
@@ -95,22 +95,23 @@ pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) ->
     }
     for (number, row) in rows.iter_mut().enumerate() {
         row.decoded.sort_by(|a, b| (a.bits, a.label).cmp(&(b.bits, b.label)));
-        // Equal trials of several runs are one picture.
+        // Equal trials of several runs share one picture.
         row.decoded.dedup_by(|a, b| (a.label, &a.file) == (b.label, &b.file));
         for picture in row.decoded.iter_mut().chain([&mut row.original]) {
-            // The number keeps names apart of which the file system allows the same part.
+            // The number keeps names distinct that the file system would map to the same name.
             picture.file = format!("pictures/{:02}-{}.png", number + 1, file_name(&picture.file));
         }
     }
     rows
 }
 
-/// The picture of one trial of a point, with what was measured of it.
+/// The picture of one trial of a point, with its measured quality.
 fn shown<'a>(point: &'a Point, trial: usize, file: &'a PictureFile) -> Shown<'a> {
     let first = |series: &Series| series.values.first().copied();
     let ratios = point.values(trial, &PSNR_DB);
     let own = ratios.iter().find(|v| v.stage.as_deref() == Some(&file.name[..])).and_then(first).map(Quality::PsnrDb);
-    // A picture without errors has no finite ratio; one of very many has none of its own, and then nothing is known.
+    // A picture without errors has no finite ratio. If there are very many pictures, none has a value of its own, and
+    // then its quality is unknown.
     let exact = ratios.is_empty() || ratios.iter().any(|v| v.stage.is_some());
     let rate = point.values(trial, &BITS_PER_PIXEL).first().and_then(first);
     Shown {
@@ -135,24 +136,24 @@ impl Shown<'_> {
         })
     }
 
-    /// Rate and quality in words.
+    /// Rate and quality as text.
     fn facts(&self) -> String {
         let rate = self.rate().map(|rate| format!("{rate} bits/pixel"));
         [rate, self.quality()].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Pixels across and down, as its header says.
+    /// Width and height in pixels, from the header.
     fn size(&self) -> Option<(u32, u32)> {
         let number = |at: usize| Some(u32::from_be_bytes(self.png.get(at..at + 4)?.try_into().ok()?));
         Some((number(16)?, number(20)?))
     }
 }
 
-/// What every page says of them.
+/// The introduction of the pictures on every page.
 const HINT: &str = "The middle of base pictures, as they are and as each method gives them back with the first seed, by rising \
                     rate. PSNR is that of the whole picture, of values rounded to 8 bits.";
 
-/// The pictures of a dataset for the page, in it.
+/// The pictures of a dataset as HTML, embedded in the page.
 pub(crate) fn html(rows: &[Row<'_>], dataset: &str) -> Markup {
     let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.dataset == dataset).collect();
     html! {
@@ -181,7 +182,7 @@ fn alt(row: &Row<'_>, picture: &Shown<'_>) -> String {
     format!("{}: {}{facts}", row.name, picture.label)
 }
 
-/// The pictures of a dataset as Markdown, linked from their files.
+/// The pictures of a dataset as Markdown, with links to their files.
 pub(crate) fn markdown(rows: &[Row<'_>], dataset: &str, escape: fn(&str) -> String) -> String {
     let mut out = String::new();
     for row in rows.iter().filter(|row| row.dataset == dataset) {
@@ -199,7 +200,7 @@ pub(crate) fn markdown(rows: &[Row<'_>], dataset: &str, escape: fn(&str) -> Stri
     out
 }
 
-/// The files that Markdown links to.
+/// The files that the Markdown links to.
 pub(crate) fn artifacts(rows: &[Row<'_>]) -> Vec<Artifact> {
     let all = rows.iter().flat_map(|row| std::iter::once(&row.original).chain(&row.decoded));
     all.map(|picture| Artifact { path: picture.file.clone(), bytes: picture.png.to_vec() }).collect()

@@ -1,14 +1,14 @@
-//! Figures as pixels, with the embedded font: the same on every machine.
+//! Renders figures as pixels with the embedded font, so that they look the same on every machine.
 
 use crate::figure::style::{REGULAR, SEMIBOLD, has_glyph};
 use crate::{Drawn, ReportError};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
 
-/// Pixels per unit of the figure: 3 makes a column-width figure sharp at 300 dots per inch.
+/// Pixels per unit of the figure; 3 makes a column-width figure sharp at 300 dots per inch.
 const ZOOM: f32 = 3.0;
 
-/// Renders a drawn figure on white.
+/// Renders an SVG figure on a white background.
 pub fn render(drawn: &Drawn) -> Result<Vec<u8>, ReportError> {
     let fail = |reason: String| ReportError::Figure { name: drawn.name.clone(), reason };
     let mut options = Options::default();
@@ -16,7 +16,8 @@ pub fn render(drawn: &Drawn) -> Result<Vec<u8>, ReportError> {
     fonts.load_font_data(REGULAR.to_vec());
     fonts.load_font_data(SEMIBOLD.to_vec());
     fonts.set_sans_serif_family("Inter");
-    // A viewer of the SVG finds other fonts for what the embedded one lacks; here it becomes a box instead of nothing.
+    // An SVG viewer falls back to other fonts for glyphs that the embedded one lacks; here such a character becomes a
+    // box instead of nothing.
     let svg: String = drawn.svg.chars().map(|c| if has_glyph(c) || c.is_control() { c } else { '□' }).collect();
     let tree = Tree::from_str(&svg, &options).map_err(|e| fail(e.to_string()))?;
     let size = tree.size();

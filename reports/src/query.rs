@@ -1,4 +1,4 @@
-//! Questions in SQL to the tables of runs, and answers as text, Markdown, CSV or Parquet.
+//! SQL queries over the tables of runs, with results as text, Markdown, CSV or Parquet.
 
 use crate::markdown::escape;
 use polars::prelude::*;
@@ -7,23 +7,24 @@ use polars_lazy::prelude::IntoLazy;
 use record::{Tables, contained, frame, stacked};
 use thiserror::Error;
 
-/// The column that says which run a row is from.
+/// The column with the name of a row's run.
 const RUN: &str = "run";
 
-/// A query that was not answered.
+/// A query that failed.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct QueryError {
     /// What is wrong.
     pub message: String,
-    /// Which tables and columns there are.
+    /// The existing tables and columns.
     pub help: String,
 }
 
-/// Answers a query over the tables `results` and `trials` of all runs, one run below the other, each with its name in the column `run`.
+/// Runs a query over the tables `results` and `trials` of all runs, concatenated; the column `run` has the name of each
+/// row's run.
 ///
 /// # Errors
-/// SQL that cannot be parsed or answered, with the columns there are.
+/// SQL that cannot be parsed or executed; the error lists the existing columns.
 pub fn query(runs: Vec<(String, Tables)>, sql: &str) -> Result<DataFrame, QueryError> {
     let names: Vec<String> = runs.iter().map(|(name, _)| name.clone()).collect();
     let (results, trials): (Vec<DataFrame>, Vec<DataFrame>) =
@@ -42,7 +43,7 @@ pub fn query(runs: Vec<(String, Tables)>, sql: &str) -> Result<DataFrame, QueryE
     answer.map_err(|message| QueryError { message, help: help.trim_end().to_owned() })
 }
 
-/// What the SQL engine says, without what it says about its own steps.
+/// The message of the SQL engine, without details about its internal steps.
 fn reason(error: &PolarsError) -> String {
     let mut innermost = error;
     while let PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } = innermost {
@@ -57,16 +58,16 @@ fn reason(error: &PolarsError) -> String {
     first.to_owned()
 }
 
-/// Rows that text and Markdown show; an answer may have a million.
+/// Maximum number of rows in text and Markdown; a result may have a million.
 pub const MOST_ROWS: usize = 1000;
 
-/// Characters of a cell that text shows; parameters are long.
+/// Maximum number of characters of a cell in text; parameters are long.
 const MOST_CHARACTERS: usize = 60;
 
-/// An answer as a table of aligned columns, of at most [`MOST_ROWS`] rows.
+/// A result as a text table with aligned columns, at most [`MOST_ROWS`] rows.
 pub fn to_text(answer: &DataFrame) -> String {
     let rows = cells(answer, |text| {
-        // An escape sequence of a stranger's run is not for the terminal.
+        // Remove escape sequences: a run may come from a stranger, and the text goes to a terminal.
         let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         match plain.chars().count() > MOST_CHARACTERS {
             true => plain.chars().take(MOST_CHARACTERS - 1).chain(['…']).collect(),
@@ -88,7 +89,7 @@ pub fn to_text(answer: &DataFrame) -> String {
     out + &left_out(answer)
 }
 
-/// An answer as a Markdown table of at most [`MOST_ROWS`] rows.
+/// A result as a Markdown table of at most [`MOST_ROWS`] rows.
 pub fn to_markdown(answer: &DataFrame) -> String {
     let rows = cells(answer, escape);
     let mut out = String::new();
@@ -105,18 +106,18 @@ pub fn to_markdown(answer: &DataFrame) -> String {
     }
 }
 
-/// An answer as CSV, whole, with the protection of [`frame::csv_text`].
+/// A complete result as CSV, with the protection of [`frame::csv_text`].
 ///
 /// # Errors
-/// A column that CSV has no form for, such as a list.
+/// A column that CSV cannot represent, such as lists.
 pub fn to_csv(answer: &DataFrame) -> Result<Vec<u8>, String> {
     contained(|| frame::to_csv(answer))
 }
 
-/// An answer as Parquet, whole.
+/// A complete result as Parquet.
 ///
 /// # Errors
-/// What the table library refuses.
+/// An error of the table library.
 pub fn to_parquet(answer: DataFrame) -> Result<Vec<u8>, String> {
     contained(|| frame::to_parquet(answer))
 }
@@ -132,7 +133,7 @@ fn right_aligned(answer: &DataFrame) -> Vec<bool> {
     answer.columns().iter().map(|column| column.dtype().is_primitive_numeric()).collect()
 }
 
-/// Names of the columns and then the rows that are shown, with texts as `text` makes them.
+/// The column names, then the shown rows, with texts converted by `text`.
 fn cells(answer: &DataFrame, text: impl Fn(&str) -> String) -> Vec<Vec<String>> {
     let head = answer.get_column_names().into_iter().map(|name| text(name)).collect();
     let cell = |column: &Column, row: usize| match column.get(row) {
@@ -147,7 +148,7 @@ fn cells(answer: &DataFrame, text: impl Fn(&str) -> String) -> Vec<Vec<String>> 
     std::iter::once(head).chain(rows).collect()
 }
 
-/// Six significant digits, without zeros at the end; an exponent only where decimals would be long.
+/// Six significant digits without trailing zeros; an exponent only where decimals would be long.
 fn number(value: f64) -> String {
     let rounded = format!("{value:.5e}");
     let exponent: i32 = rounded.rsplit('e').next().and_then(|e| e.parse().ok()).unwrap_or(0);

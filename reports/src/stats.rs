@@ -1,20 +1,20 @@
-//! Estimates with intervals: what several seeds and repeats say together.
+//! Estimates with intervals, from several seeds and repeats.
 
 /// A central value with a 95% interval around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// Mean or median.
+    /// The mean or median.
     pub value: f64,
     /// Lower end of the interval.
     pub low: f64,
     /// Upper end of the interval.
     pub high: f64,
-    /// Observations behind it.
+    /// Number of observations.
     pub count: usize,
 }
 
-/// How likely Student's t of `df` degrees of freedom lies between −t and t: a finite sum for whole `df` (Abramowitz and
-/// Stegun 1964, 26.7.3 and 26.7.4).
+/// Probability that Student's t with `df` degrees of freedom is between −t and t: a finite sum for integer `df`
+/// (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
 fn within(t: f64, df: usize) -> f64 {
     let angle = (t / (df as f64).sqrt()).atan();
     let (sin, cos) = angle.sin_cos();
@@ -31,7 +31,7 @@ fn within(t: f64, df: usize) -> f64 {
     }
 }
 
-/// Two-sided 95% quantile of Student's t for `df` degrees of freedom, from 12.706 for one down to 1.960 for many.
+/// Two-sided 95% quantile of Student's t for `df` degrees of freedom, from 12.706 for 1 down to 1.960 for many.
 ///
 /// `df` is at least 1.
 pub fn t95(df: usize) -> f64 {
@@ -43,13 +43,13 @@ pub fn t95(df: usize) -> f64 {
     0.5 * (low + high)
 }
 
-/// Mean and sum of squared differences from it.
+/// The mean, and the sum of squared deviations from it.
 fn moments(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     (mean, values.iter().map(|v| (v - mean).powi(2)).sum())
 }
 
-/// Mean of independent repetitions (seeds) with Student's 95% interval. A single one has no interval.
+/// Mean of independent repetitions (seeds) with Student's 95% interval. A single value has no interval.
 pub fn mean(values: &[f64]) -> Option<Estimate> {
     let n = values.len();
     if n == 0 {
@@ -60,13 +60,13 @@ pub fn mean(values: &[f64]) -> Option<Estimate> {
     Some(Estimate { value: mean, low: mean - half, high: mean + half, count: n })
 }
 
-/// The middle value; of an even number, the mean of the two in the middle.
+/// The median; for an even number of values, the mean of the two middle ones.
 pub fn median(values: &[f64]) -> Option<f64> {
     let (mut values, n) = (values.to_vec(), values.len());
     if n == 0 {
         return None;
     }
-    // Selection takes linear time, where sorting does not.
+    // Selection takes linear time; sorting would not.
     let (below, &mut middle, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
     if n % 2 == 1 {
         return Some(middle);
@@ -74,25 +74,25 @@ pub fn median(values: &[f64]) -> Option<f64> {
     below.iter().copied().max_by(f64::total_cmp).map(|left| 0.5 * (left + middle))
 }
 
-/// Logarithms of the medians of processes that timed something. Repeats of one process are alike: what is independent, and
-/// what an interval may count, are processes. Their medians pass over single repeats that something disturbed, and of
-/// logarithms a factor is a difference, up or down. What is no positive number is no timing.
+/// Logarithms of the median timing of each process. Repeats within a process are not independent, so only processes
+/// count as observations. Medians ignore single repeats that were disturbed, and logarithms turn factors into
+/// differences, symmetric up and down. Values that are not positive are not timings and are ignored.
 fn logarithms(groups: &[Vec<f64>]) -> Vec<f64> {
     groups.iter().filter_map(|group| median(group)).map(f64::ln).filter(|log| log.is_finite()).collect()
 }
 
-/// Centre of timings, grouped by process: the geometric mean of the medians of the processes, with Student's 95% interval
-/// over processes. A single process has no interval. None if there are no timings.
+/// Centre of timings, grouped by process: the geometric mean of the medians of the processes, with Student's 95%
+/// interval over processes. A single process has no interval. Returns None if there are no timings.
 pub fn timing(groups: &[Vec<f64>]) -> Option<Estimate> {
     let of_logarithms = mean(&logarithms(groups))?;
     let [value, low, high] = [of_logarithms.value, of_logarithms.low, of_logarithms.high].map(f64::exp);
     Some(Estimate { value, low, high, count: groups.iter().map(Vec::len).sum() })
 }
 
-/// Quotient of two sets of timings, grouped by process, with Student's 95% interval for the difference of two means of
-/// logarithms. Both sets are taken to spread alike, since the same machine ran nearly the same program; where processes
-/// spread as a log-normal distribution, as they nearly do, the interval covers the true quotient in 95% of all cases however
-/// few they are. None if a set is empty or neither has two processes.
+/// Ratio of two sets of timings, grouped by process, with Student's 95% interval for the difference of two means of
+/// logarithms. Both sets are assumed to have the same variance, since the same machine ran nearly the same program. If
+/// processes have a log-normal distribution, which is nearly true, the interval contains the true ratio in 95% of all
+/// cases even for few processes. Returns None if a set is empty or neither has two processes.
 pub fn ratio_of_timings(numerator: &[Vec<f64>], denominator: &[Vec<f64>]) -> Option<Estimate> {
     let (above, below) = (logarithms(numerator), logarithms(denominator));
     if above.is_empty() || below.is_empty() {
@@ -118,7 +118,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    /// Printed tables have three digits.
+    /// Printed tables have three decimals.
     #[test]
     fn quantiles_of_student_are_those_of_the_tables() {
         let table = [
@@ -165,7 +165,7 @@ mod tests {
             (alone.value - 10.0).abs() < 1e-9 && alone.low == alone.value && alone.high == alone.value,
             "{alone:?}"
         );
-        // Processes that differ widen the interval, however alike the repeats of each are, and however many.
+        // Processes that differ widen the interval, even if the repeats of each are alike and many.
         let apart = |repeats: usize| timing(&[10.0, 11.0, 12.1].map(|v| vec![v; repeats])).expect("values");
         assert!((apart(3).value - 11.0).abs() < 1e-9 && apart(3).high > 12.5, "{:?}", apart(3));
         assert_eq!((apart(3).low, apart(3).high), (apart(300).low, apart(300).high));
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!((timing(&[]), ratio_of_timings(&[vec![1.0]], &[vec![1.0]])), (None, None));
     }
 
-    /// Timings of some processes that lie apart by `between`, with repeats apart by `within`, as shares.
+    /// Timings of several processes that differ by `between`, with repeats that differ by `within`, as fractions.
     fn processes(count: usize, between: f64, within: f64, rng: &mut ChaCha8Rng) -> Vec<Vec<f64>> {
         let mut normal = || {
             let (a, b): (f64, f64) = (rng.random(), rng.random());
@@ -190,8 +190,8 @@ mod tests {
         (0..count).map(|_| process()).collect()
     }
 
-    /// What "95%" says: of all intervals between runs of the same program, 95 of 100 hold 1, with few processes as with
-    /// many. Percentiles of a bootstrap over three processes hold it in 88 of 100.
+    /// The meaning of "95%": of all intervals between runs of the same program, 95 of 100 contain 1, with few processes
+    /// as with many. Percentiles of a bootstrap over three processes contain it in 88 of 100.
     #[test]
     fn intervals_cover_what_they_say() {
         const COMPARISONS: usize = 4000;
@@ -205,7 +205,7 @@ mod tests {
                 ratios += usize::from(holds(ratio_of_timings(&after, &before)));
                 timings += usize::from(holds(timing(&after)));
             }
-            // Of 4000 comparisons the share varies by .0034; four times that.
+            // Over 4000 comparisons the standard deviation of the fraction is .0034; allow four times that.
             for covered in [ratios, timings] {
                 let share = covered as f64 / COMPARISONS as f64;
                 assert!((share - 0.95).abs() < 0.014, "{count} processes apart by {between}: {share}");

@@ -1,4 +1,4 @@
-//! Records put together: one point per method, parameters and device on each dataset, over all its seeds.
+//! Aggregates records: one point per dataset, method, parameters and device, over all its seeds.
 
 use crate::ReportError;
 use crate::stats::{self, Estimate, mean};
@@ -8,72 +8,72 @@ use record::{DatasetFacts, Ended, Metric, Results, Status, rerank_factor};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
-/// Everything a report says about one dataset.
+/// All results for one dataset.
 pub struct DatasetSummary {
     /// Name.
     pub name: String,
-    /// What is known of the vectors.
+    /// Facts about the vectors.
     pub facts: DatasetFacts,
-    /// One per method, parameters and device, by ascending rate within a series.
+    /// One point per method, parameters and device, by ascending rate within a series.
     pub points: Vec<Point>,
 }
 
-/// What the seeds of one configuration measured.
+/// The results of one configuration, over all its seeds.
 pub struct Point {
     /// Name of its curve.
     pub series: String,
-    /// Its own name.
+    /// Its label.
     pub label: String,
-    /// Where it ran.
+    /// The device it ran on.
     pub device: String,
-    /// Threads it used.
+    /// Number of threads.
     pub threads: usize,
     /// Bits stored per vector.
     pub bits: usize,
     /// Ids of its trials, one per seed.
     pub trials: Vec<String>,
-    /// Values of each seed.
+    /// The values of each seed.
     seeds: Vec<Values>,
-    /// Estimates made so far: a report asks for each of them several times.
+    /// Cache of estimates: a report uses each of them several times.
     estimates: Mutex<HashMap<Key, Option<Estimate>>>,
 }
 
-/// What an estimate is of: the metric, the neighbours asked for, and the search path by name.
+/// Key of an estimate: the metric, the number of neighbours, and the name of the search path.
 type Key = (&'static str, Option<usize>, Option<String>);
 
-/// Which values: a metric, and what tells them from their siblings.
+/// Selects values: a metric, and the columns that distinguish its values.
 #[derive(Clone, Copy, Debug)]
 pub struct Which<'a> {
     /// The metric.
     pub metric: &'static Metric,
-    /// Neighbours asked for.
+    /// Number of neighbours requested.
     pub k: Option<usize>,
-    /// Search path, where searches are measured.
+    /// Search path, for metrics of searches.
     pub path: Path<'a>,
 }
 
 /// A search path.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Path<'a> {
-    /// The method's own path: neither re-ranked nor on raw vectors. Values of no search have this one.
+    /// The method's own path: neither re-ranked nor on raw vectors. Also selects values that are not of a search.
     #[default]
     Native,
-    /// Exactly this one.
+    /// The path with this name.
     Named(&'a str),
 }
 
 impl<'a> Which<'a> {
-    /// All values of a metric; of searches, over the method's own path.
+    /// All values of a metric; for metrics of searches, on the method's own path.
     pub fn metric(metric: &'static Metric) -> Which<'a> {
         Which { metric, k: None, path: Path::Native }
     }
 
-    /// Of a search for `k` neighbours over the method's own path.
+    /// The values of a search for `k` neighbours on the method's own path.
     pub fn native(metric: &'static Metric, k: usize) -> Which<'a> {
         Which { metric, k: Some(k), path: Path::Native }
     }
 
-    /// The values of a trial that are meant.
+    /// The selected values of a trial.
     fn values_of(self, values: &Values) -> Vec<f64> {
         let series = values.of(self.metric.name).iter().filter(|series| self.fits(series));
         series.flat_map(|series| &series.values).copied().collect()
@@ -99,9 +99,9 @@ impl<'a> Which<'a> {
 }
 
 impl Point {
-    /// The centre of all seeds with its interval, cut to the range of the metric. Of what was timed: the geometric mean of the
-    /// medians of the seeds, each a process of its own. Of everything else: the mean over seeds, each the mean of its own values.
-    /// `None` if no seed has a value.
+    /// The centre over all seeds with its interval, clipped to the range of the metric. For timings: the geometric mean
+    /// of the medians of the seeds, each from its own process. For all other metrics: the mean over seeds, where each
+    /// seed contributes the mean of its values. Returns `None` if no seed has a value.
     pub fn estimate(&self, which: Which<'_>) -> Option<Estimate> {
         let mut known = self.estimates.lock().unwrap_or_else(|e| e.into_inner());
         *known.entry(which.key()).or_insert_with(|| {
@@ -117,18 +117,18 @@ impl Point {
         })
     }
 
-    /// What one seed wrote at each iteration or epoch, by its number; empty where it wrote nothing. Values with a mark (`path`) are of a
-    /// sample of the rows or of attempts that were not kept: no part of the way to the quantizer.
+    /// The values that one seed wrote at each iteration or epoch, by its index; empty if there are none. Values with a
+    /// `path` are skipped: they were computed on a sample of the rows or belong to rejected attempts.
     fn trace(values: &Values, metric: &str) -> BTreeMap<usize, f64> {
         let unmarked = values.of(metric).iter().filter(|series| series.stage.is_none() && series.path.is_none());
         let written = unmarked.flat_map(|series| series.repeats.iter().zip(&series.values));
-        // A run folder may say anything; nothing here goes on for so long.
+        // A run folder may contain any number of iterations, so limit them.
         let numbered = written.filter(|(_, v)| v.is_finite()).filter_map(|(number, v)| Some(((*number)?, *v)));
         numbered.filter(|(number, _)| *number < MOST_ITERATIONS).collect()
     }
 
-    /// Mean over seeds at each iteration or epoch that all seeds wrote of, with its number: a mean over ever fewer seeds would jump
-    /// where one of them ends.
+    /// Mean over seeds at each iteration or epoch that all seeds reached, with its index. A mean over fewer and fewer
+    /// seeds would jump where one of them ends.
     pub fn course(&self, metric: &str) -> Vec<(usize, Estimate)> {
         let traces: Vec<BTreeMap<usize, f64>> =
             self.seeds.iter().map(|values| Point::trace(values, metric)).filter(|t| !t.is_empty()).collect();
@@ -141,7 +141,7 @@ impl Point {
         first.keys().filter_map(|&number| at(number)).collect()
     }
 
-    /// Names of what training wrote at each iteration or epoch, in the order it wrote them.
+    /// Names of the metrics that training wrote at each iteration or epoch, in that order.
     pub fn courses(&self) -> Vec<&str> {
         let mut seen = HashSet::new();
         let of_training = |name: &&str| TRAINING.family().is_some_and(|start| name.starts_with(start));
@@ -151,37 +151,38 @@ impl Point {
         names.filter(of_training).filter(|name| seen.insert(*name)).collect()
     }
 
-    /// Whether training wrote more than its distortion, as methods do that learn over epochs; classical ones do not.
+    /// Whether training wrote metrics other than distortion, as methods do that learn over epochs; classical methods do
+    /// not.
     pub fn learns(&self) -> bool {
         self.courses().iter().any(|name| *name != TRAINING_MSE.name)
     }
 
-    /// Codewords of the largest codebook, and how many codebooks of that size the rate pays for.
+    /// Number of codewords of the largest codebook, and the number of such codebooks that would give the same rate.
     pub fn codebooks(&self) -> Option<(f64, f64)> {
         let codewords = self.estimate(Which::metric(&CODEWORDS))?.value;
         (codewords >= 2.0).then(|| (codewords, (self.bits as f64 / codewords.log2()).round().max(1.0)))
     }
 
-    /// What one of [`Point::trials`] measured of a metric.
+    /// The values of a metric for one trial of [`Point::trials`].
     pub fn values(&self, trial: usize, metric: &Metric) -> &[Series] {
         self.seeds.get(trial).map(|values| values.of(metric.name)).unwrap_or_default()
     }
 
-    /// Seeds that succeeded.
+    /// Number of seeds that succeeded.
     pub fn seed_count(&self) -> usize {
         self.seeds.len()
     }
 
-    /// Everything that any seed measured of a metric.
+    /// All values of a metric, of all seeds.
     fn all<'a>(&'a self, metric: &'a Metric) -> impl Iterator<Item = &'a Series> {
         self.seeds.iter().flat_map(|values| values.of(metric.name))
     }
 }
 
-/// Iterations of a training, at most.
+/// Maximum number of training iterations.
 const MOST_ITERATIONS: usize = 1_000_000_000;
 
-/// Student's interval knows no bounds; a metric may.
+/// Student's interval is unbounded, but a metric may have a limited range.
 fn within(estimate: Estimate, metric: &Metric) -> Estimate {
     Estimate { low: metric.clip(estimate.low), high: metric.clip(estimate.high), ..estimate }
 }
@@ -197,30 +198,30 @@ impl DatasetSummary {
         self.points.iter().flat_map(move |point| point.all(metric))
     }
 
-    /// The `k` that a metric of searches is shown at: 10 if it was measured, else the largest.
+    /// The `k` at which a search metric is shown: 10 if it was measured, otherwise the largest.
     pub fn shown_k(&self, metric: &Metric) -> Option<usize> {
         let ks: BTreeSet<usize> = self.all(metric).filter_map(|series| series.k).collect();
         if ks.contains(&10) { Some(10) } else { ks.last().copied() }
     }
 
-    /// The `k` that a metric of searches was measured with first.
+    /// The first `k` that a search metric was measured with.
     pub fn first_k(&self, metric: &Metric) -> Option<usize> {
         self.all(metric).next().and_then(|series| series.k)
     }
 
-    /// Whether a metric of searches was measured for this `k`.
+    /// Whether a search metric was measured for this `k`.
     pub fn has_k(&self, metric: &Metric, k: usize) -> bool {
         self.all(metric).any(|series| series.k == Some(k))
     }
 
-    /// How many times as many candidates were fetched and re-ranked where a metric was measured, in ascending order.
+    /// Re-ranking factors that a metric was measured with, in ascending order.
     pub fn rerank_factors(&self, metric: &Metric) -> Vec<usize> {
         let factors: BTreeSet<usize> =
             self.all(metric).filter_map(|series| rerank_factor(series.path.as_deref()?)).collect();
         factors.into_iter().collect()
     }
 
-    /// Points that no other point of at most their rate beats in distortion.
+    /// Points for which no other point of at most the same rate has a lower distortion.
     pub fn rate_distortion_front(&self) -> Vec<bool> {
         let nmse: Vec<Option<f64>> =
             self.points.iter().map(|p| p.estimate(Which::metric(&NMSE)).map(|e| e.value)).collect();
@@ -230,7 +231,8 @@ impl DatasetSummary {
     }
 }
 
-/// Marks the points that no other point equals or beats in both coordinates while beating it in one; larger is better.
+/// Marks the Pareto-optimal points: no other point is at least as good in both coordinates and better in one; larger is
+/// better.
 pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
     points
         .iter()
@@ -241,10 +243,10 @@ pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
         .collect()
 }
 
-/// Puts the successful trials of all runs together.
+/// Aggregates the successful trials of all runs.
 ///
 /// # Errors
-/// Values that are no frame of such columns.
+/// Frames without the required columns.
 pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
     let mut measured = by_trial(runs, |_| true)?;
     let mut datasets: Vec<DatasetSummary> = Vec::new();
@@ -256,7 +258,7 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
     };
     for (run, measured) in runs.iter().zip(&mut measured) {
         for facts in &run.info.datasets {
-            // Equal names with other vectors behind them are other datasets.
+            // Datasets of the same name with different vectors are different datasets.
             let position = datasets.iter().position(|d| d.facts.fingerprint == facts.fingerprint);
             let index = position.unwrap_or_else(|| {
                 let taken = datasets.iter().any(|d| d.name == facts.name);
@@ -265,7 +267,7 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                 datasets.len() - 1
             });
             let points = &mut datasets[index].points;
-            // Points of several runs stay apart, told by the names of their runs.
+            // Points of several runs stay separate; the names of their runs distinguish them.
             let mut known: HashMap<(String, &str, usize), usize> = HashMap::new();
             let suffix =
                 |name: &str| if runs.len() > 1 { format!("{name} [{}]", run.info.name) } else { name.to_owned() };
@@ -273,10 +275,10 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
             for (ended, values) in run.ended.iter().zip(measured.iter_mut()).filter(|(ended, _)| succeeded(ended)) {
                 let trial = &ended.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
-                // A label such as "VQ, {codewords}" leaves its comma to the series.
+                // The comma of a label such as "VQ, {codewords}" goes to the series.
                 let named = trial.series.trim_end_matches([',', ';', ':', ' ']);
                 let (label, series) = (suffix(&trial.label) + &device, suffix(named) + &device);
-                // Method, parameters, device and threads make a point; its seeds are put together.
+                // A point is one combination of method, parameters, device and threads; its seeds are aggregated.
                 let identity = (format!("{} {}", trial.method, trial.params), trial.device.as_str(), trial.threads);
                 let at = *known.entry(identity).or_insert(points.len());
                 if at == points.len() {

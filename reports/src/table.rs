@@ -1,4 +1,4 @@
-//! The leaderboard: which columns there are, and what each says of a point. Pages, LaTeX and CSV share it.
+//! The columns of the leaderboard and their values for a point, shared by pages, LaTeX and CSV.
 
 use crate::ReportError;
 use crate::number::show;
@@ -8,9 +8,9 @@ use record::frame;
 use record::metric::Dictionary;
 use record::{Metric, rerank_path};
 
-/// A cell: what is shown, and the number to sort by.
+/// A cell: the shown text, and the number to sort by.
 pub struct Cell {
-    /// As shown.
+    /// The shown text.
     pub text: String,
     /// The estimate behind it.
     pub estimate: Option<Estimate>,
@@ -20,21 +20,21 @@ pub struct Cell {
 pub struct Column {
     /// Heading.
     pub title: String,
-    /// What it means, for a tooltip.
+    /// Explanation for a tooltip.
     pub meaning: String,
     /// Name in CSV.
     pub key: String,
-    /// Whether it belongs into a narrow table for a paper.
+    /// Whether it is part of the narrow table for papers.
     pub essential: bool,
-    /// What it shows.
+    /// The shown metric.
     pub metric: &'static Metric,
     k: Option<usize>,
-    /// The search path; none for the method's own.
+    /// The search path; None for the method's own.
     path: Option<String>,
 }
 
 impl Column {
-    /// The cell of a point; a dash where nothing was measured.
+    /// The cell of a point; a dash if nothing was measured.
     pub fn cell(&self, point: &Point) -> Cell {
         let estimate = self.estimate(point);
         Cell { text: estimate.map_or_else(|| "–".to_owned(), |e| show(self.metric.format, e.value)), estimate }
@@ -46,15 +46,15 @@ impl Column {
     }
 }
 
-/// What stands for the number of neighbours in headings and titles of axes.
+/// Placeholder for the number of neighbours in headings and axis titles.
 const K: &str = "{k}";
 
-/// A heading or a title with the number of neighbours in it.
+/// A heading or title with the placeholder replaced by the number of neighbours.
 pub fn of_k(title: &str, k: usize) -> String {
     title.replace(K, &k.to_string())
 }
 
-/// Name of a column in CSV: that of the metric, with the number of neighbours for each `k` in it.
+/// Name of a column in CSV: that of the metric, with each `k` in it replaced by the number of neighbours.
 fn key(metric: &Metric, k: Option<usize>) -> String {
     let part = |part: &str| match k {
         Some(k) if part == "k" => k.to_string(),
@@ -63,7 +63,8 @@ fn key(metric: &Metric, k: Option<usize>) -> String {
     metric.name.split('_').map(part).collect::<Vec<_>>().join("_")
 }
 
-/// The columns of a dictionary that some point of the dataset has values for, each followed by one for each re-ranked search.
+/// The columns of a dictionary that some point of the dataset has values for, each followed by its columns for
+/// re-ranked searches.
 pub fn columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column> {
     let mut columns = Vec::new();
     for metric in dictionary {
@@ -82,7 +83,7 @@ pub fn columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column>
                     metric.meaning
                 ),
                 key: format!("{key}_{path}"),
-                // A paper has no room for all.
+                // A paper has no space for all columns.
                 essential: shown.essential && Some(factor) == factors.last(),
                 metric,
                 k,
@@ -94,10 +95,10 @@ pub fn columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column>
     columns
 }
 
-/// The leaderboard as CSV: each value with its interval.
+/// The leaderboard as CSV; each value has its interval.
 ///
 /// # Errors
-/// The table library refuses.
+/// An error of the table library.
 pub fn to_csv(dataset: &DatasetSummary, dictionary: &Dictionary) -> Result<Vec<u8>, ReportError> {
     use polars::prelude::{Column, DataFrame};
     let columns = columns(dataset, dictionary);

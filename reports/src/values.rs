@@ -1,39 +1,40 @@
-//! What each trial measured, from the frames of runs: filtered, joined and grouped by expressions, once for a whole report.
+//! The values of each trial, from the frames of runs: filtered, joined and grouped by expressions, once for a whole
+//! report.
 
 use crate::ReportError;
 use polars::prelude::*;
 use polars_lazy::prelude::*;
 use record::{Results, VALUES};
 
-/// What one trial measured, by metric, in the order in which it was written.
+/// The values of one trial by metric, in the order in which they were written.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     metrics: Vec<(String, Vec<Series>)>,
 }
 
-/// Values of one metric that differ in nothing but their repeat.
+/// Values of one metric that differ only in their repeat.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// Position of the code, or part of the data, that they are of; none for the whole.
+    /// Position in the code, or part of the data, that they are about; None for the whole.
     pub stage: Option<String>,
-    /// Neighbours asked for.
+    /// Number of neighbours requested.
     pub k: Option<usize>,
-    /// How the search went.
+    /// The search path.
     pub path: Option<String>,
-    /// The number of the repeat, iteration or epoch of each value.
+    /// The index of the repeat, iteration or epoch of each value.
     pub repeats: Vec<Option<usize>>,
     /// The values.
     pub values: Vec<f64>,
 }
 
 impl Values {
-    /// Everything of a metric.
+    /// All series of a metric.
     pub fn of(&self, metric: &str) -> &[Series] {
         let found = self.metrics.iter().find(|(name, _)| name == metric);
         found.map(|(_, series)| &series[..]).unwrap_or_default()
     }
 
-    /// Every metric with its values.
+    /// All metrics with their values.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &[Series])> {
         self.metrics.iter().map(|(name, series)| (name.as_str(), &series[..]))
     }
@@ -46,14 +47,14 @@ impl Values {
     }
 }
 
-/// Columns that say which trial of which run a row belongs to: places in the list of runs, and in that of its trials.
+/// Columns that identify the trial of a row: the index of its run, and the index of the trial in that run.
 const RUN: &str = "run_place";
 const PLACE: &str = "trial_place";
 
-/// What each trial of each run measured of the metrics that are wanted, in the order of the runs and of their trials.
+/// The values of each trial of each run for the wanted metrics, in the order of the runs and of their trials.
 ///
 /// # Errors
-/// Values that are no frame of such columns.
+/// Frames without the required columns.
 pub fn by_trial(runs: &[Results], wanted: impl Fn(&str) -> bool) -> Result<Vec<Vec<Values>>, ReportError> {
     let mut all: Vec<Vec<Values>> = runs.iter().map(|run| vec![Values::default(); run.ended.len()]).collect();
     let frames: Vec<LazyFrame> = runs.iter().enumerate().map(|(at, run)| placed(at, run)).collect::<Result<_, _>>()?;
@@ -93,7 +94,8 @@ pub fn by_trial(runs: &[Results], wanted: impl Fn(&str) -> bool) -> Result<Vec<V
     Ok(all)
 }
 
-/// The values of a run, each with the places of its run and its trial. Values of trials that are not in the plan are left out.
+/// The values of a run, each with the index of its run and its trial. Values of trials that are not in the plan are
+/// left out.
 fn placed(at: usize, run: &Results) -> Result<LazyFrame, ReportError> {
     let ids: Vec<&str> = run.ended.iter().map(|ended| ended.trial.id.as_str()).collect();
     let places: Vec<u32> = (0..).take(ids.len()).collect();

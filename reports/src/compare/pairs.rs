@@ -1,38 +1,38 @@
-//! Which trial of a new run belongs to which of the base run.
+//! Pairs each trial of the base run with its counterpart in the new run.
 
 use super::Tried;
 use record::{Ended, Results};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a trial of the base run finds in the new run.
+/// The result of looking up a trial of the base run in the new run.
 pub(super) enum Match<'a> {
     /// Its counterpart.
     One(Tried<'a>),
-    /// Nothing, and why, as the end of a sentence.
+    /// No counterpart; the text is the reason, as the end of a sentence.
     None(String),
 }
 
-/// The trials of a new run by what they must share with those of the base run.
+/// The trials of a new run, by the properties that they must share with those of the base run.
 pub(super) struct Pairs<'a> {
     base: &'a Results,
     new: &'a Results,
     fresh: &'a [Tried<'a>],
     by_label: bool,
-    /// Trials that differ in their threads alone.
+    /// Trials by key; those under one key differ only in their number of threads.
     found: BTreeMap<String, Vec<Tried<'a>>>,
-    /// Fingerprints under which a run has several datasets: their names tell these apart.
+    /// Fingerprints that several datasets of a run share, so that names must distinguish these datasets.
     shared: BTreeSet<&'a str>,
-    /// Whether labels alone leave devices or threads unsaid.
+    /// Whether trials differ in device or threads, which their labels may not say.
     several: bool,
 }
 
-/// The digest of a dataset by its name.
+/// The fingerprint of a dataset, by its name.
 fn fingerprint<'a>(run: &'a Results, dataset: &str) -> &'a str {
     run.info.datasets.iter().find(|d| d.name == dataset).map_or("", |d| d.fingerprint.as_str())
 }
 
 impl<'a> Pairs<'a> {
-    /// Sorts the trials of the new run, the second of the two.
+    /// Indexes the trials of the new run, which is the second argument.
     pub(super) fn new(
         (base, old): (&'a Results, &'a [Tried<'a>]),
         (new, fresh): (&'a Results, &'a [Tried<'a>]),
@@ -56,21 +56,21 @@ impl<'a> Pairs<'a> {
         pairs
     }
 
-    /// What two trials must share, but for their threads.
+    /// The key that two trials must share; it does not contain the number of threads.
     fn key(&self, run: &Results, ended: &Ended) -> String {
         let t = &ended.trial;
         let what = if self.by_label { t.label.clone() } else { format!("{} {}", t.method, t.params) };
         format!("{} {what} {} {}", self.dataset(run, ended), t.device, t.seed)
     }
 
-    /// A dataset by its content; by its name too where a run has the same content under several.
+    /// Identifies a dataset by its content, and also by its name if a run has the same content under several names.
     fn dataset(&self, run: &Results, ended: &Ended) -> String {
         let fingerprint = fingerprint(run, &ended.trial.dataset);
         let name = if self.shared.contains(fingerprint) { ended.trial.dataset.as_str() } else { "" };
         format!("{fingerprint} {name}")
     }
 
-    /// What a trial is called, with everything that tells it from others of its run but its seed.
+    /// The name of a trial, with everything that distinguishes it from other trials of its run, except its seed.
     pub(super) fn subject(&self, ended: &Ended) -> String {
         let t = &ended.trial;
         let plural = if t.threads == 1 { "" } else { "s" };
@@ -79,8 +79,8 @@ impl<'a> Pairs<'a> {
         format!("{} · {}{place}", t.dataset, t.label)
     }
 
-    /// The counterpart of a trial of the base run. Quality does not depend on threads: where those are not to be had, others do,
-    /// and timings tell that they cannot be compared.
+    /// The counterpart of a trial of the base run. Quality does not depend on the number of threads: if no trial has
+    /// the same number, another trial is used, and the comparison of timings reports that they are not comparable.
     pub(super) fn of(&self, old: &Ended) -> Match<'a> {
         let candidates = self.found.get(&self.key(self.base, old)).map(Vec::as_slice).unwrap_or_default();
         let same = candidates.iter().find(|tried| tried.ended.trial.threads == old.trial.threads);
@@ -109,7 +109,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// Which parameters differ, and how.
+/// The parameters that differ, with both values.
 fn changes(old: &serde_json::Value, new: &serde_json::Value) -> String {
     let names: BTreeSet<&String> = [old, new].iter().filter_map(|v| v.as_object()).flat_map(|map| map.keys()).collect();
     let shown = |value: Option<&serde_json::Value>| value.map_or("nothing".to_owned(), ToString::to_string);

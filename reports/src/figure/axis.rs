@@ -1,4 +1,4 @@
-//! Axes with the ticks that papers use: 1-2-5 or decades, powers of two for rates, and round linear steps.
+//! Axes with ticks as in papers: 1-2-5 or decades, powers of two for rates, and round linear steps.
 
 use crate::number::{log_tick, superscript, trim};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -21,7 +21,7 @@ fn finite_range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 impl Axis {
-    /// Logarithmic, over the decades that hold the positive values with a margin.
+    /// A logarithmic axis over the decades that contain the positive values, with a margin.
     pub fn log10(values: impl Iterator<Item = f64>) -> Option<Axis> {
         let (low, high) = finite_range(values.filter(|v| *v > 0.0))?;
         let (low, high) = widen(low, high, 0.07);
@@ -41,7 +41,7 @@ impl Axis {
         Some(Axis { low, high, log: true, ticks, format: log_tick })
     }
 
-    /// Logarithmic with ticks at powers of two, for rates.
+    /// A logarithmic axis with ticks at powers of two, for rates.
     pub fn log2(values: impl Iterator<Item = f64>) -> Option<Axis> {
         let (low, high) = finite_range(values.filter(|v| *v > 0.0))?;
         let (low, high) = widen(low, high, 0.06);
@@ -51,7 +51,7 @@ impl Axis {
         Some(Axis { low, high, log: true, ticks, format: trim })
     }
 
-    /// Linear from `low` to `high`, with a round step.
+    /// A linear axis from `low` to `high`, with a round step.
     pub fn linear(low: f64, high: f64) -> Axis {
         let high = if high > low { high } else { low + 1.0 };
         let raw = (high - low) / 5.0;
@@ -63,34 +63,34 @@ impl Axis {
         Axis { low, high, log: false, ticks, format: trim }
     }
 
-    /// [`Axis::log2`] with ticks written as powers, for sizes of codebooks.
+    /// As [`Axis::log2`], with ticks written as powers of two, for codebook sizes.
     pub fn powers_of_two(values: impl Iterator<Item = f64>) -> Option<Axis> {
         Some(Axis { format: |v| format!("2{}", superscript(v.log2().round() as i32)), ..Axis::log2(values)? })
     }
 
-    /// Shares from nothing to all, in percent.
+    /// A linear axis for fractions from 0 to 1, in percent.
     pub fn percent() -> Axis {
         Axis { format: |v| format!("{}%", trim(100.0 * v)), ..Axis::linear(0.0, 1.03) }
     }
 
-    /// Linear over the values with a margin, for what has no meaningful zero.
+    /// A linear axis over the values with a margin, for quantities without a meaningful zero.
     pub fn around(values: impl Iterator<Item = f64>) -> Option<Axis> {
         let (low, high) = finite_range(values)?;
         let margin = if high > low { 0.07 * (high - low) } else { 0.5 * high.abs().max(1.0) };
         Some(Axis::linear(low - margin, high + margin))
     }
 
-    /// Linear where the values are of one magnitude, else logarithmic.
+    /// A linear axis if the values are of one magnitude, otherwise a logarithmic one.
     pub fn fitted(values: impl Iterator<Item = f64> + Clone) -> Option<Axis> {
         let (low, high) = finite_range(values.clone())?;
         if low > 0.0 && high > 2.0 * low { Axis::log10(values) } else { Axis::around(values) }
     }
 
-    /// Iterations counted from 1; logarithmic when there are many.
+    /// An axis for iterations counted from 1; logarithmic if there are many.
     pub fn counts(last: usize) -> Axis {
         let end = last.max(2) as f64;
         if let Some(axis) = Axis::log10([1.0, end].into_iter()).filter(|_| last > 50) {
-            // Few decades leave room for ticks between them.
+            // With few decades there is room for ticks between them.
             let finer = (0..3).flat_map(|e| [1.0, 2.0, 5.0].map(|s| s * 10f64.powi(e))).filter(|t| *t <= end);
             return if last < 1000 { Axis { ticks: finer.collect(), ..axis } } else { axis };
         }
@@ -102,12 +102,12 @@ impl Axis {
         Axis { low: 1.0 - margin, high: end + margin, log: false, ticks, format: trim }
     }
 
-    /// Whether a value lies between the ends.
+    /// Whether a value is within the ends of the axis.
     pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
-    /// The nearest value between the ends.
+    /// The value, clipped to the ends of the axis.
     pub fn clamp(&self, value: f64) -> f64 {
         value.max(self.low).min(self.high)
     }
@@ -130,20 +130,20 @@ impl Axis {
         }
     }
 
-    /// The value a share of the way from `a` to `b`, as the axis draws them.
+    /// The value at a fraction of the drawn distance from `a` to `b`.
     pub fn between(&self, a: f64, b: f64, share: f64) -> f64 {
         if self.log { a * (b / a).powf(share) } else { a + (b - a) * share }
     }
 
-    /// Labels of the ticks, for measuring.
+    /// Labels of the ticks, for measuring their width.
     pub fn labels(&self) -> Vec<String> {
         self.ticks.iter().map(|t| (self.format)(*t)).collect()
     }
 }
 
-/// A logarithmic range with a margin on both sides; a single value gets a factor of two around it.
+/// A logarithmic range with a margin on both sides; a single value gets a factor of 1.6 on each side.
 fn widen(low: f64, high: f64, margin: f64) -> (f64, f64) {
-    // Beyond any measurement; quotients of what is left are finite.
+    // The limits are beyond any measurement; quotients of clipped values are finite.
     let (low, high) = (low.clamp(1e-100, 1e100), high.clamp(1e-100, 1e100));
     let (low, high) = if high / low < 1.5 { (low / 1.6, high * 1.6) } else { (low, high) };
     let factor = (high / low).powf(margin);
@@ -155,7 +155,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        // What a logarithmic axis has no place for ends up outside, and not beyond whole numbers.
+        // Values that a logarithmic axis cannot show are placed outside, within the range of integers.
         let share = self.share(*value).clamp(-10.0, 10.0);
         limit.0 + (share * f64::from(limit.1 - limit.0)).round() as i32
     }

@@ -1,5 +1,5 @@
-//! Horizontal bars in panels that share their rows: one row per configuration, one panel per quantity, each from zero
-//! and with its value written at its end.
+//! Horizontal bars in panels that share their rows: one row per configuration, one panel per quantity. Each bar starts
+//! at zero and has its value at its end.
 
 use super::refused;
 use super::style::{GRID, INK, SCALE, bold, colour, finish, font, register_fonts, shorten, text_width};
@@ -12,33 +12,33 @@ const ROW: f64 = 17.0;
 const TOP: f64 = 50.0;
 const TEXT: f64 = 11.0;
 const PANEL: f64 = 150.0;
-/// Room for the names of rows at most.
+/// Maximum width of the row names.
 const NAMES: f64 = 260.0;
 
-/// A quantity.
+/// A measured quantity, shown in one panel.
 pub struct Panel {
     /// Heading with unit.
     pub title: String,
     /// One value per row.
     pub values: Vec<Option<Estimate>>,
-    /// As written at the end of a bar.
+    /// Formats the value at the end of a bar.
     pub show: fn(f64) -> String,
-    /// Where bars end at most; default: the largest value.
+    /// End of the value axis; by default the largest value.
     pub full: Option<f64>,
 }
 
-/// Rows with their names and the index of their colour.
+/// Panels of bars: rows with their names and colour indices.
 pub struct Bars {
     /// Heading.
     pub title: String,
-    /// Name and colour of each row.
+    /// Name and colour index of each row.
     pub rows: Vec<(String, usize)>,
-    /// Side by side.
+    /// The panels, side by side.
     pub panels: Vec<Panel>,
 }
 
 impl Bars {
-    /// Draws them as SVG.
+    /// Draws the panels as SVG.
     pub fn draw(&self) -> Result<String, ReportError> {
         register_fonts();
         let s = f64::from(SCALE);

@@ -26,16 +26,16 @@ pub struct Chart {
     pub x: Axis,
     /// Vertical axis.
     pub y: Axis,
-    /// What is drawn.
+    /// The curves.
     pub curves: Vec<Curve>,
-    /// Behind the curves.
+    /// Reference lines, drawn behind the curves.
     pub references: Vec<Reference>,
-    /// Entries of the legend that say what dashes and open markers mean.
+    /// Legend entries that explain dashes and open markers.
     pub secondary_name: Option<String>,
 }
 
 impl Chart {
-    /// Draws it as SVG.
+    /// Draws the chart as SVG.
     pub fn draw(self) -> Result<String, ReportError> {
         register_fonts();
         let s = SCALE;

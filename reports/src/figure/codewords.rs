@@ -1,5 +1,5 @@
-//! Use of a codebook against its size: the picture of codebook collapse (Mentzer et al., Finite scalar quantization,
-//! 2023, figure 3).
+//! Codebook use as a function of codebook size, which shows codebook collapse (Mentzer et al., Finite scalar
+//! quantization, 2023, figure 3).
 
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
@@ -8,14 +8,15 @@ use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
 use record::metric::{CODEWORDS, PERPLEXITY, USAGE};
 
-/// What is shown of the use.
+/// The shown measure of codebook use.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Use {
     Share,
     Perplexity,
 }
 
-/// A curve spans at least this factor between its smallest and its largest codebook; less says nothing about size.
+/// Minimum ratio between the largest and the smallest codebook of a curve; a smaller range does not show the effect of
+/// size.
 const LEAST_SPAN: f64 = 2.0;
 
 pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, ReportError> {
@@ -23,8 +24,8 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         Use::Share => &USAGE,
         Use::Perplexity => &PERPLEXITY,
     };
-    // Curves of what differs in nothing but the size of the codebooks. A quantizer of single components has levels,
-    // which say nothing about vectors.
+    // Curves of points that differ only in the size of the codebooks. Quantizers of single components are left out:
+    // their levels say nothing about vectors.
     let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
     let series = dataset.series();
     let mut curves: Vec<Curve> = Vec::new();
@@ -44,7 +45,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     for curve in &mut curves {
         curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    // A single point is drawn beside a curve of as many codebooks, to which it compares.
+    // A single point is drawn only next to a curve with the same number of codebooks, which it can be compared with.
     let spans = |curve: &Curve| match (curve.points.first(), curve.points.last()) {
         (Some(first), Some(last)) => last.0 >= LEAST_SPAN * first.0,
         _ => false,

@@ -1,4 +1,4 @@
-//! What distortion costs beside bits: time to train, or memory for what all vectors share.
+//! Distortion against costs other than bits: training time, or the memory of the model that all vectors share.
 
 use super::Sketch;
 use super::axis::Axis;
@@ -12,7 +12,7 @@ use record::Metric;
 use record::metric::{MODEL_BYTES, NMSE, TRAIN_SECONDS};
 use std::collections::BTreeSet;
 
-/// What is paid.
+/// The kind of cost.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Cost {
     Training,
@@ -22,7 +22,7 @@ pub enum Cost {
 impl Cost {
     fn of(self, point: &Point) -> Option<f64> {
         let found = point.estimate(Which::metric(self.metric()));
-        // Nothing has no place on a logarithmic axis.
+        // A logarithmic axis cannot show zero.
         found.map(|e| e.value).filter(|cost| *cost > 0.0)
     }
 
@@ -48,7 +48,7 @@ impl Cost {
     }
 }
 
-/// Panels at most; of more rates, all points stand in one.
+/// Maximum number of panels; with more rates, all points are in one panel.
 const MOST_RATES: usize = 6;
 
 /// A point's cost and distortion.
@@ -58,14 +58,14 @@ fn place(point: &Point, cost: Cost) -> Option<(f64, Estimate)> {
 }
 
 pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch>, ReportError> {
-    // Where nothing learns over epochs, training takes what it takes and models differ by their codebooks alone.
+    // If no method learns over epochs, training time is not a choice, and models differ only by their codebooks.
     let asked = dataset.points.iter().any(Point::learns)
         && dataset.points.iter().any(|p| p.estimate(Which::metric(&TRAIN_SECONDS)).is_some());
     let points: Vec<&'a Point> = dataset.points.iter().filter(|p| place(p, cost).is_some()).collect();
     if !asked || points.len() < 2 {
         return Ok(None);
     }
-    // Methods are compared at equal rate, or at nearly equal ones, where there are a few rates with several methods.
+    // Methods are compared at equal or nearly equal rates if there are a few rates with several methods each.
     let compared = |mut groups: Vec<Vec<&'a Point>>| {
         groups.retain(|group| several_series(group));
         groups
@@ -117,7 +117,7 @@ fn several_series(group: &[&Point]) -> bool {
     group.iter().map(|p| &p.series).collect::<BTreeSet<_>>().len() > 1
 }
 
-/// The markers of each series, and the line through those that nothing beats.
+/// The markers of each series, and the line through the Pareto-optimal points.
 fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<Curve>, Vec<(f64, f64)>) {
     let places: Vec<Option<(f64, Estimate)>> = group.iter().map(|p| place(p, cost)).collect();
     let better: Vec<Option<(f64, f64)>> = places.iter().map(|at| at.map(|(x, e)| (-x, -e.value))).collect();

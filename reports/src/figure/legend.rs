@@ -9,34 +9,34 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Height of a row.
 pub const ROW: i32 = 18;
-/// The longest name that a row holds.
+/// Maximum width of a name.
 const LONGEST: f64 = 370.0;
-/// Length of the piece of line beside a name.
+/// Length of the line sample beside a name.
 const SAMPLE: i32 = 22;
 
-/// What a name stands beside.
+/// The sample that a name explains.
 #[derive(Clone, Copy, PartialEq)]
 enum Sample {
     /// Line and marker of the curve with this index.
     Curve(usize),
     /// Marker of the cloud of points with this index.
     Cloud(usize),
-    /// The dashes and open markers of all second curves.
+    /// The dashes and open markers of all secondary curves.
     Secondary,
-    /// The dashes of a line to compare with.
+    /// The dashes of a reference line.
     Reference,
 }
 
-/// Entries in rows that fit a width.
+/// Legend entries, in rows that fit a width.
 pub struct Legend {
     rows: Vec<Vec<(String, Sample)>>,
     width: i32,
-    /// Whether dashes tell curves of one colour apart.
+    /// Whether dashes distinguish curves of the same colour.
     dashes: bool,
 }
 
 impl Legend {
-    /// Of curves and the lines that are not named where they are; those of several panels are named once.
+    /// A legend of curves and of reference lines without a label in the plot; names in several panels appear once.
     pub fn new<'a>(
         curves: impl Iterator<Item = &'a Curve>,
         references: impl Iterator<Item = &'a Reference>,
@@ -80,12 +80,12 @@ impl Legend {
         Legend { rows, width, dashes }
     }
 
-    /// Height of all rows.
+    /// Total height of the rows.
     pub fn height(&self) -> i32 {
         ROW * self.rows.len() as i32
     }
 
-    /// Draws it from the top of an area as wide as the legend.
+    /// Draws the legend at the top of an area of the same width.
     pub fn draw(&self, area: &Area<'_>) -> Result<(), ReportError> {
         let s = f64::from(SCALE);
         for (r, row) in self.rows.iter().enumerate() {
@@ -135,7 +135,7 @@ impl Legend {
     }
 }
 
-/// The dashes of a sample, one of them at its middle.
+/// The dashes of a sample, with one of them in its middle.
 fn pieces(dash: Dash) -> Vec<(f64, f64)> {
     let (on, length) = (f64::from(dash.on), f64::from(SAMPLE));
     let period = on + f64::from(dash.off);

@@ -1,4 +1,4 @@
-//! Small multiples: plots of one kind beside and below each other, in two columns, with one legend.
+//! Small multiples: plots of one kind in two columns, with one shared legend.
 
 use super::legend::Legend;
 use super::plot::{BELOW, Frame, Plot, SMALL};
@@ -8,26 +8,26 @@ use crate::ReportError;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Size of a plot area among several.
+/// Size of a plot area in a figure with several panels.
 const CELL: (i32, i32) = (268, 158);
-/// Size of a plot area that is alone, as a chart has it.
+/// Size of the plot area of a single panel, the same as in a chart.
 const ALONE: (i32, i32) = (374, 213);
-/// Room above the first row, for the heading.
+/// Space above the first row, for the heading.
 const TOP: i32 = 28;
-/// Room above each plot area, for its name.
+/// Space above each plot area, for its name.
 const NAME: i32 = 18;
-/// Room between a plot area and the next row.
+/// Space between a plot area and the next row.
 const ROW_GAP: i32 = 8;
-/// Room between columns.
+/// Space between the columns.
 const COLUMN_GAP: i32 = 20;
 const LEFT: i32 = 6;
 const RIGHT: i32 = 16;
 
 /// A plot with its name.
 pub struct Panel {
-    /// What tells it from the others.
+    /// Name that distinguishes it from the other panels.
     pub name: String,
-    /// Over the horizontal axis of all panels.
+    /// The plot; all panels have the same horizontal axis.
     pub plot: Plot,
 }
 
@@ -39,14 +39,14 @@ pub struct Panels {
     pub x_title: String,
     /// Name and unit of the vertical axes.
     pub y_title: String,
-    /// Row by row.
+    /// The panels, row by row.
     pub panels: Vec<Panel>,
-    /// Whether all have the same vertical axis, which then stands at the first column only.
+    /// Whether all panels have the same vertical axis, which is then labelled only at the first column.
     pub shared: bool,
 }
 
 impl Panels {
-    /// Draws them as SVG.
+    /// Draws the panels as SVG.
     pub fn draw(&self) -> Result<String, ReportError> {
         register_fonts();
         let s = SCALE;
@@ -78,7 +78,7 @@ impl Panels {
             root.draw(&Text::new(self.title.clone(), (10 * s, 8 * s), title)).map_err(refused)?;
             for (i, panel) in self.panels.iter().enumerate() {
                 let (row, column) = ((i / columns) as i32, i % columns);
-                // Nothing stands below the last of a column.
+                // The last panel of a column has nothing below it.
                 let last = i + columns >= count;
                 let before: i32 = beside[..column].iter().sum::<i32>() + column as i32 * (cell_width + COLUMN_GAP);
                 let (x, y) = (LEFT + before, TOP + row * row_height);

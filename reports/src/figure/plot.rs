@@ -1,5 +1,5 @@
-//! One plot area with its axes: curves with intervals and markers, and lines to compare with. A chart is one of
-//! these, panels are several.
+//! One plot area with its axes: curves with intervals and markers, and reference lines. A chart has one plot area,
+//! panels have several.
 
 use super::axis::Axis;
 use super::refused;
@@ -13,9 +13,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub const TEXT: f64 = 12.0;
 pub const SMALL: f64 = 11.0;
-/// Markers along a trace.
+/// Number of markers along a trace.
 const TRACE_MARKERS: usize = 4;
-/// Of more curves, bands are paler, since they lie on each other.
+/// With more curves than this, bands are paler, since they overlap.
 const MANY: usize = 4;
 
 /// A curve, or a cloud of points.
@@ -23,32 +23,32 @@ const MANY: usize = 4;
 pub struct Curve {
     /// Name in the legend.
     pub name: String,
-    /// Index of its colour and marker.
+    /// Index of its colour and its marker.
     pub index: usize,
-    /// By ascending x.
+    /// Points, by ascending x.
     pub points: Vec<(f64, Estimate)>,
     /// Whether points are joined.
     pub joined: bool,
-    /// Dashed line and open markers, for the second of two related curves.
+    /// Whether it has a dashed line and open markers, as the second of two related curves.
     pub secondary: bool,
-    /// Which points stand out; the others are pale. Empty: all stand out.
+    /// Which points are emphasized; the others are pale. If empty, all points are.
     pub strong: Vec<bool>,
-    /// Many points along a line: intervals are a band, and only a few points have a marker.
+    /// Whether it has many points along a line: intervals are drawn as a band, and only a few points have a marker.
     pub trace: bool,
 }
 
-/// A line to compare with, named where it ends.
+/// A reference line, labelled where it ends.
 #[derive(Clone)]
 pub struct Reference {
     /// Name.
     pub name: String,
     /// Points by ascending x.
     pub points: Vec<(f64, f64)>,
-    /// On which side of the line its name stands.
+    /// The side of the line that its label is on.
     pub side: Side,
 }
 
-/// A side of a line that curves leave free.
+/// A side of a reference line that curves leave free.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Side {
     /// Below and to the left: the line is a lower envelope.
@@ -57,56 +57,56 @@ pub enum Side {
     Above,
     /// Below and to the right of a line that rises.
     Rising,
-    /// Above and to the left of a line that rises: the line is an upper envelope.
+    /// Above and to the left of a line that rises; the line is an upper envelope.
     Over,
-    /// Nowhere: the legend names it.
+    /// No label; the legend names it.
     Legend,
 }
 
-/// Axes and what is drawn over them.
+/// Axes and the elements drawn over them.
 pub struct Plot {
     /// Horizontal axis.
     pub x: Axis,
     /// Vertical axis.
     pub y: Axis,
-    /// What is drawn.
+    /// The curves.
     pub curves: Vec<Curve>,
-    /// Behind the curves.
+    /// Reference lines, drawn behind the curves.
     pub references: Vec<Reference>,
 }
 
-/// What stands around a plot area.
+/// The titles and the space around a plot area.
 #[derive(Default)]
 pub struct Frame<'a> {
     /// Name and unit of the horizontal axis.
     pub x_title: &'a str,
     /// Name and unit of the vertical axis.
     pub y_title: &'a str,
-    /// Room above.
+    /// Space above.
     pub top: i32,
-    /// Room to the right.
+    /// Space to the right.
     pub right: i32,
-    /// Room to the left, outside the names of ticks.
+    /// Space to the left, beyond the tick labels.
     pub left: i32,
-    /// Room for ticks and title below; without, they are left out.
+    /// Space for ticks and title below; if 0, they are left out.
     pub below: i32,
-    /// Room for ticks and title to the left; without, they are left out.
+    /// Space for ticks and title to the left; if 0, they are left out.
     pub beside: i32,
 }
 
-/// Room below a plot area for ticks and title.
+/// Space below a plot area for ticks and title.
 pub const BELOW: i32 = 35;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 impl Plot {
-    /// Room that ticks and title need to the left of the plot area.
+    /// Space that ticks and title need to the left of the plot area.
     pub fn beside(&self) -> i32 {
         self.y.labels().iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max) as i32 + 30
     }
 
-    /// Draws it into an area.
+    /// Draws the plot into an area.
     pub fn draw(&self, area: &Area<'_>, frame: &Frame<'_>) -> Result<(), ReportError> {
         let s = SCALE;
         let mut chart = ChartBuilder::on(area)
@@ -129,7 +129,7 @@ impl Plot {
             .set_all_tick_mark_size(4 * s)
             .draw()
             .map_err(refused)?;
-        // Without names of ticks the library leaves out the line of an axis, too.
+        // Without tick labels the library also omits the line of an axis.
         let (left, right, bottom, top) = (self.x.low(), self.x.high(), self.y.low(), self.y.high());
         let bare = [(frame.below, [(left, bottom), (right, bottom)]), (frame.beside, [(left, bottom), (left, top)])];
         for (_, ends) in bare.into_iter().filter(|(room, _)| *room == 0) {
@@ -140,7 +140,7 @@ impl Plot {
             self.draw_reference(&mut chart, reference)?;
         }
         let curves: Vec<Curve> = self.curves.iter().map(|curve| self.inside(curve)).collect();
-        // Bands lie behind all lines.
+        // Draw all bands before the lines.
         for curve in curves.iter().filter(|c| c.trace) {
             self.draw_band(&mut chart, curve)?;
         }
@@ -150,7 +150,7 @@ impl Plot {
         Ok(())
     }
 
-    /// A curve without the points that the axes have no place for, such as zero on a logarithmic one.
+    /// The points of a curve that the axes can show; a logarithmic axis cannot show zero.
     fn inside(&self, curve: &Curve) -> Curve {
         let strong = curve.strong.iter().copied().chain(std::iter::repeat(true));
         let kept = curve.points.iter().zip(strong).filter(|((x, e), _)| self.x.holds(*x) && self.y.holds(e.value));
@@ -168,7 +168,7 @@ impl Plot {
         let (pos, shift) = match reference.side {
             Side::Legend => return Ok(()),
             Side::Below => (Pos::new(HPos::Right, VPos::Top), (-5 * s, 3 * s)),
-            // Near the right edge there is no room on that side.
+            // Near the right edge there is no space on that side.
             Side::Above if self.x.map(&at.0, (0, 100)) > 70 => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
             Side::Over => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
             Side::Rising => (Pos::new(HPos::Left, VPos::Top), (6 * s, 3 * s)),
@@ -198,7 +198,7 @@ impl Plot {
         let ink = colour(curve.index);
         let line: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| (*x, e.value)).collect();
         let stroke = ink.stroke_width((1.8 * f64::from(s)) as u32);
-        // Second curves are dashed already.
+        // Secondary curves are dashed already.
         let dashes = if curve.secondary { Some(Dash { on: 4, off: 3 }) } else { self.dash(curve) };
         if curve.joined {
             match dashes {
@@ -239,13 +239,13 @@ impl Plot {
         Ok(())
     }
 
-    /// How a line is dashed because its colour is taken by another; not where dashes mean something else.
+    /// The dashes of a line whose colour is used by another curve; None in plots where dashes have another meaning.
     fn dash(&self, curve: &Curve) -> Option<Dash> {
         if self.curves.iter().any(|c| c.secondary) { None } else { dash(curve.index) }
     }
 
-    /// The points of a trace that have a marker: spread over the axis, and elsewhere for each curve, so that they do not
-    /// cover each other.
+    /// The points of a trace that have a marker: spread over the axis, and at different positions for each curve, so
+    /// that markers do not overlap.
     fn trace_markers(&self, curve: &Curve) -> Vec<usize> {
         let stagger = (curve.index as f64 * 0.381_966 + 0.25).fract();
         let place = |x: f64| f64::from(self.x.map(&x, (0, 10_000)));
@@ -259,11 +259,11 @@ impl Plot {
             })
             .collect();
         marked.dedup();
-        // A short one ends before the first place.
+        // A short trace ends before the first marker position.
         if marked.is_empty() { vec![curve.points.len().saturating_sub(1)] } else { marked }
     }
 
-    /// A point on a line, half of its fall across the plot from its start.
+    /// The point where a line is half-way between its first and last drawn height.
     fn half_way_down(&self, points: &[(f64, f64)]) -> Option<(f64, f64)> {
         let height = |y: f64| f64::from(self.y.map(&y, (0, 10_000)));
         let (first, last) = (points.first()?, points.last()?);

@@ -7,7 +7,7 @@ use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{BITS_PER_VECTOR, NMSE};
 
-/// Below this distortion f32 has nothing left to lose, and a logarithmic axis no end.
+/// Lowest distortion on the axis: below it, f32 has no precision left, and the logarithmic axis would never end.
 const LOSSLESS: f64 = 1e-10;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
@@ -17,7 +17,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let lossless = dataset.points.iter().filter(|p| p.estimate(Which::metric(&NMSE)).is_some()).count() - drawn;
     let points = || curves.iter().flat_map(|c| &c.points);
     let Some(x) = Axis::log2(points().map(|(x, _)| *x)) else { return Ok(None) };
-    // An interval of few seeds can reach below zero, where a logarithmic axis has no place; only values set the range.
+    // With few seeds an interval can extend below zero, which a logarithmic axis cannot show, so only values set the
+    // range.
     let top = points().map(|(_, e)| e.value).fold(0.0, f64::max);
     let bound_inside = dataset.facts.bound.iter().filter(|(b, _)| (x.low()..=x.high()).contains(b)).map(|(_, d)| *d);
     let lowest = points().map(|(_, e)| e.value).fold(f64::INFINITY, f64::min);

@@ -12,7 +12,7 @@ use record::rerank_path;
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let Some(k) = dataset.shown_k(&RECALL_K_AT_K) else { return Ok(None) };
     let mut curves: Vec<Curve> = dataset.curves(|point| point.estimate(Which::native(&RECALL_K_AT_K, k)));
-    // One dashed curve for each method can be told from the others; the table has them all.
+    // Show only one re-ranking factor, so that there is one dashed curve per method; the table has all factors.
     let factor = dataset.rerank_factors(&RECALL_K_AT_K).pop();
     if let Some(factor) = factor {
         let path = rerank_path(factor);

@@ -1,4 +1,4 @@
-//! Recall against queries per second: what a search user trades.
+//! Recall against queries per second: the trade-off in search.
 
 use super::Sketch;
 use super::axis::Axis;
@@ -10,7 +10,7 @@ use record::metric::{RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND};
 use record::rerank_path;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    // Recall at the k that was timed, where it was measured.
+    // Recall at the k that was timed, if it was measured.
     let timed = dataset.first_k(&SEARCH_QUERIES_PER_SECOND);
     let Some(k) = timed.filter(|k| dataset.has_k(&RECALL_K_AT_K, *k)).or_else(|| dataset.shown_k(&RECALL_K_AT_K))
     else {
@@ -22,7 +22,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     };
     let coordinates: Vec<Option<(f64, f64)>> =
         dataset.points.iter().map(|p| place(p, Path::Native).map(|(recall, speed)| (recall, speed.value))).collect();
-    // What re-ranking gains and costs, with the most candidates that both were measured with.
+    // The gain and cost of re-ranking, at the largest factor for which both were measured.
     let timed_factors = dataset.rerank_factors(&SEARCH_QUERIES_PER_SECOND);
     let factor = dataset.rerank_factors(&RECALL_K_AT_K).into_iter().rfind(|factor| timed_factors.contains(factor));
     let reranked = factor.map(|factor| {

@@ -1,5 +1,5 @@
-//! How time grows: with vectors, with codewords, with threads. These figures are about all datasets together, since the number of vectors
-//! is a property of a dataset.
+//! How time grows with vectors, codewords or threads. These figures cover all datasets together, since the number of
+//! vectors is a property of a dataset.
 
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Reference, Side};
@@ -10,7 +10,7 @@ use crate::summary::{DatasetSummary, Point, Which};
 use record::Metric;
 use record::metric::{CODEWORDS, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};
 
-/// What takes time.
+/// The timed task.
 #[derive(Clone, Copy, PartialEq)]
 pub enum TimedTask {
     Training,
@@ -18,7 +18,7 @@ pub enum TimedTask {
     Search,
 }
 
-/// What time is shown against.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Against {
     Vectors,
@@ -69,8 +69,8 @@ impl Against {
         })
     }
 
-    /// The least factor between the ends of a curve that shows how time grows. What varies for other reasons, such as the
-    /// codewords of codes at different rates, stays below.
+    /// Minimum ratio between the ends of a curve. Quantities that vary for other reasons, such as the number of
+    /// codewords at different rates, have a smaller ratio.
     fn least_span(self) -> f64 {
         match self {
             Against::Vectors => 50.0,
@@ -79,7 +79,7 @@ impl Against {
         }
     }
 
-    /// How time changes at best, as the power of what it is shown against, and in words.
+    /// The ideal change of time, as an exponent of the quantity on the horizontal axis and in words.
     fn ideal(self) -> (f64, &'static str, Side) {
         match self {
             Against::Vectors | Against::Codewords => (1.0, "in proportion", Side::Rising),
@@ -87,9 +87,10 @@ impl Against {
         }
     }
 
-    /// Name of the curve that a point belongs to: of all that differ only in what time is shown against.
+    /// Name of the curve that a point belongs to: points on one curve differ only in the quantity on the horizontal
+    /// axis.
     fn curve(self, dataset: &DatasetSummary, point: &Point, several: bool) -> String {
-        // Of several datasets, the name says which; but it is their size that vectors are about.
+        // With several datasets, the name contains the dataset; not for vectors, where datasets differ by their size.
         let of = |name: &str| if several { format!("{name}, {}", dataset.name) } else { name.to_owned() };
         match self {
             Against::Vectors if several => format!("{}, d={}", point.label, dataset.facts.dim),
@@ -103,7 +104,7 @@ impl Against {
     }
 }
 
-/// Points of the line that shows how time changes at best.
+/// Number of points on the line of the ideal change.
 const LINE_POINTS: i32 = 100;
 
 pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> Result<Option<Sketch>, ReportError> {
@@ -136,7 +137,7 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
     let y = Axis::log10(all().flat_map(|(_, e)| [0.6 * e.low, e.value, e.high]));
     let (Some(x), Some(y)) = (x, y) else { return Ok(None) };
     let (power, words, side) = against.ideal();
-    // Just below all curves, which it so never crosses.
+    // Just below all curves, so that it never crosses them.
     let factor = all().map(|(x, e)| e.low.min(e.value) / x.powf(power)).fold(f64::INFINITY, f64::min);
     let at = |i: i32| x.between(x.low(), x.high(), f64::from(i) / f64::from(LINE_POINTS));
     let line = (0..=LINE_POINTS).map(at).map(|x| (x, 0.75 * factor * x.powf(power))).collect();

@@ -1,16 +1,16 @@
-//! Which methods stand in one panel: those of about one size of codebook, or else of about one rate, so that a panel
-//! holds one curve per series.
+//! Groups methods into panels: by similar codebook size if possible, otherwise by similar rate, so that a panel has one
+//! curve per series.
 
 use crate::summary::Point;
 
-/// Panels of one figure at most; of more, some are left out evenly.
+/// Maximum number of panels in a figure; if there are more, evenly spaced ones are kept.
 const MOST: usize = 8;
 
-/// What a panel holds.
+/// The content of a panel.
 pub struct Group<'a> {
-    /// What its points have in common.
+    /// The property that its points share, in words.
     pub name: String,
-    /// Codewords of its largest codebook, where that is what its points have in common.
+    /// Number of codewords of its largest codebook; None if its points are grouped by rate.
     pub codewords: Option<f64>,
     /// The points.
     pub points: Vec<&'a Point>,
@@ -18,19 +18,19 @@ pub struct Group<'a> {
 
 /// Points in groups.
 pub struct Groups<'a> {
-    /// By ascending size or rate.
+    /// The groups, by ascending size or rate.
     pub all: Vec<Group<'a>>,
-    /// Whether a series has one point in each at most. If not, curves need the names of their points.
+    /// Whether each series has at most one point per group. If not, curves are named after their points.
     pub apart: bool,
-    /// How many there would be, had not some been left out.
+    /// Number of groups before some were left out.
     pub found: usize,
 }
 
-/// Puts points into groups. Sizes are alike that round to the same power of two (240 codewords stand beside 256),
-/// rates that differ by less than a tenth.
+/// Groups points. Sizes are similar if they round to the same power of two (such as 240 and 256 codewords), rates if
+/// they differ by less than a tenth.
 pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
-    // Several small codebooks are no match for one of their size.
+    // Several small codebooks are not comparable with a single one of the same size.
     let mut numbers = points.iter().map(|p| p.codebooks().map(|(_, number)| number));
     let number = numbers.next().flatten();
     let sized = number.is_some() && numbers.all(|n| n == number);
@@ -52,16 +52,16 @@ pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     Groups { all: all.collect(), apart: told, found }
 }
 
-/// The rate.
+/// The rate, in bits per vector.
 pub fn bits(point: &Point) -> i64 {
     point.bits as i64
 }
 
-/// How much the rates of a group differ at most: what rounds the number of codewords up costs a bit more than its
-/// neighbours.
+/// Maximum ratio between the rates of a group: a method that rounds the number of codewords up has a slightly higher
+/// rate.
 const NEARLY: f64 = 1.09;
 
-/// Points of nearly one rate together, by ascending rate.
+/// Groups points of nearly the same rate, by ascending rate.
 pub fn by_rate<'a>(points: &[&'a Point]) -> Vec<Vec<&'a Point>> {
     let mut least = 0.0;
     let mut groups: Vec<Vec<&Point>> = Vec::new();
@@ -78,7 +78,7 @@ pub fn by_rate<'a>(points: &[&'a Point]) -> Vec<Vec<&'a Point>> {
     groups
 }
 
-/// Points of one key together, by ascending key.
+/// Groups points with the same key, by ascending key.
 pub fn split<'a>(points: &[&'a Point], key: impl Fn(&Point) -> i64) -> Vec<Vec<&'a Point>> {
     let mut groups: std::collections::BTreeMap<i64, Vec<&Point>> = std::collections::BTreeMap::new();
     for point in points {
@@ -93,12 +93,12 @@ fn one_per_series(group: &[&Point]) -> bool {
     names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// Places of `most` out of `count`, the first and the last among them.
+/// Evenly spaced indices, at most `most` of `count`, including the first and the last.
 fn evenly(count: usize, most: usize) -> Vec<usize> {
     if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
 }
 
-/// One value, or the least and the largest, with what they count.
+/// One value, or the smallest and the largest, with their unit.
 pub fn range(values: impl Iterator<Item = f64>, what: &str) -> String {
     let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
     let plural = if high == 1.0 { "" } else { "s" };

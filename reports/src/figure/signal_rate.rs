@@ -1,4 +1,4 @@
-//! How good decoded pictures and sounds are, against what they cost.
+//! Quality of decoded pictures and sounds against their rate.
 
 use super::Sketch;
 use super::axis::Axis;
@@ -8,11 +8,11 @@ use crate::summary::{DatasetSummary, Which};
 use record::Metric;
 use record::metric::{BITS_PER_PIXEL, BITS_PER_SECOND, LOG_MEL_RMSE, PSNR_DB};
 
-/// A kind of signal: what its quality and its rate are measured in.
+/// A kind of signal, with the metrics of its quality and its rate.
 pub struct Signals {
     rate: &'static Metric,
     quality: &'static Metric,
-    /// What is compared, for the caption.
+    /// The compared quality, for the caption.
     meaning: &'static str,
 }
 

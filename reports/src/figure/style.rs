@@ -1,27 +1,27 @@
-//! What all figures share: the font, the palette, the markers.
+//! Shared style of all figures: font, palette, markers.
 
 use plotters::prelude::*;
 use plotters::style::FontFamily;
 use std::sync::Once;
 
-/// Inter Regular and SemiBold (SIL Open Font License, see `fonts/OFL.txt`), cut down to the signs that figures use.
+/// Inter Regular and SemiBold (SIL Open Font License, see `fonts/OFL.txt`), reduced to the characters that figures use.
 pub const REGULAR: &[u8] = include_bytes!("../../fonts/Inter-Regular-subset.otf");
 /// See [`REGULAR`].
 pub const SEMIBOLD: &[u8] = include_bytes!("../../fonts/Inter-SemiBold-subset.otf");
 
-/// The font and what a viewer may take instead.
+/// The font and its fallbacks.
 pub const FONT: &str = "Inter, Helvetica, Arial, sans-serif";
 
-/// The drawing library works on whole units; figures are drawn this much larger and scaled back by their view box.
+/// The drawing library uses integer units; figures are drawn larger by this factor and scaled back by their view box.
 pub const SCALE: i32 = 10;
 
-/// Ink of text and axes, of grid lines, and of what stands back.
+/// Colours of text and axes, of grid lines, and of de-emphasized elements.
 pub const INK: RGBColor = RGBColor(34, 34, 34);
 pub const GRID: RGBColor = RGBColor(230, 230, 230);
 pub const MUTED: RGBColor = RGBColor(120, 120, 120);
 
-/// Okabe and Ito's colours, told apart by all common kinds of colour vision; the yellow is left out as too light, and black, the ink of
-/// whiskers, is a grey.
+/// The palette of Okabe and Ito, which people with all common kinds of colour vision can distinguish. Without yellow,
+/// which is too light; black, the colour of whiskers, is replaced by a grey.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -46,8 +46,8 @@ pub struct Dash {
     pub off: i32,
 }
 
-/// How the line of the `i`-th series is dashed: not at all while colours last, then differently each time they start
-/// again.
+/// Dashes of the line of the `i`-th series: None for the first use of each colour, then a different pattern for each
+/// reuse.
 pub fn dash(i: usize) -> Option<Dash> {
     match i / PALETTE.len() {
         0 => None,
@@ -56,33 +56,33 @@ pub fn dash(i: usize) -> Option<Dash> {
     }
 }
 
-/// Makes the embedded font known to the drawing library, once per process.
+/// Registers the embedded font with the drawing library, once per process.
 pub fn register_fonts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // A font that does not parse would show as an error on the first text.
+        // A font that does not parse would cause an error at the first text.
         let _ = plotters::style::register_font(FONT, FontStyle::Normal, REGULAR);
         let _ = plotters::style::register_font(FONT, FontStyle::Bold, SEMIBOLD);
     });
 }
 
-/// Text of a size in figure units.
+/// Text style of a size in figure units.
 pub fn font(size: f64) -> FontDesc<'static> {
     FontDesc::new(FontFamily::Name(FONT), size * f64::from(SCALE), FontStyle::Normal)
 }
 
-/// The same, semi-bold.
+/// The same style, semi-bold.
 pub fn bold(size: f64) -> FontDesc<'static> {
     FontDesc::new(FontFamily::Name(FONT), size * f64::from(SCALE), FontStyle::Bold)
 }
 
-/// Whether the embedded font has a sign for a character.
+/// Whether the embedded font has a glyph for a character.
 pub fn has_glyph(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a0}'..='\u{ff}' | 'Α'..='Ω' | 'α'..='ω' | 'Ѐ'..='џ' | '‐'..='…' | '‰' | '⁰' | '⁴'..='₎' | '←'..='↓')
         || matches!(c, '∂' | '∆' | '∑' | '−' | '√' | '∞' | '≈' | '≠' | '≤' | '≥' | '‖' | '′' | '■'..='●' | '✓' | '✗')
 }
 
-/// A text cut to a width, with an ellipsis where something is missing.
+/// Shortens a text to a width, with an ellipsis if something was removed.
 pub fn shorten(text: &str, size: f64, width: f64) -> String {
     if text_width(text, size) <= width {
         return text.to_owned();
@@ -99,7 +99,8 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     font(size).box_size(text).map_or(0.0, |(width, _)| f64::from(width) / f64::from(SCALE))
 }
 
-/// Outline of the `i`-th series' marker about the origin, in drawing units: circle, square, triangle, diamond, ….
+/// Outline of the marker of the `i`-th series around the origin, in drawing units: circle, square, triangle, diamond,
+/// ….
 pub fn marker(i: usize, radius: f64) -> Vec<(i32, i32)> {
     let r = radius * f64::from(SCALE);
     let at = |turn: f64, r: f64| {
@@ -118,7 +119,7 @@ pub fn marker(i: usize, radius: f64) -> Vec<(i32, i32)> {
     }
 }
 
-/// Scales a drawing of `width×height` figure units back to its size.
+/// Scales a drawing of `width×height` figure units back to that size.
 pub fn finish(svg: String, width: i32, height: i32) -> String {
     let drawn = format!("width=\"{}\" height=\"{}\"", width * SCALE, height * SCALE);
     svg.replacen(&drawn, &format!("width=\"{width}\" height=\"{height}\""), 1)

@@ -1,4 +1,4 @@
-//! How fast training, encoding, decoding and search are.
+//! Speed of training, encoding, decoding and search.
 
 use super::Sketch;
 use super::bars::{Bars, Panel};
@@ -9,7 +9,7 @@ use crate::summary::{DatasetSummary, Which};
 use record::metric::{DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    // Bars leave less room than a table.
+    // Bars leave less space than a table.
     let seconds: fn(f64) -> String = |v| significant(v, 2);
     let quantities = [
         (&TRAIN_SECONDS, seconds),

@@ -1,4 +1,4 @@
-//! What training did, epoch by epoch: panels by size of codebook, in each one curve per method.
+//! Training curves over epochs: one panel per codebook size, with one curve per method.
 
 use super::Sketch;
 use super::axis::Axis;
@@ -11,7 +11,7 @@ use crate::summary::{DatasetSummary, Point};
 use record::Metric;
 use record::metric::{TRAINING, TRAINING_MSE, TRAINING_PERPLEXITY, TRAINING_USAGE};
 
-/// What is followed.
+/// The shown metric.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Course {
     Usage,
@@ -47,14 +47,14 @@ impl Course {
     }
 }
 
-/// The metrics that have a figure of their own.
+/// Metrics that have their own figure.
 const KNOWN: [Course; 3] = [Course::Usage, Course::Perplexity, Course::Distortion];
 
-/// Loss curves in one figure at most.
+/// Maximum number of loss panels in one figure.
 const MOST_LOSSES: usize = 8;
 
 pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, ReportError> {
-    // Distortion is compared across datasets and with the leaderboard, so it is a share of the variance.
+    // Distortion is shown as a fraction of the variance, comparable across datasets and with the leaderboard.
     let unit = if course == Course::Distortion { dataset.facts.variance } else { 1.0 };
     let points: Vec<&Point> = dataset.points.iter().filter(|p| p.course(course.metric().name).len() > 1).collect();
     if points.is_empty() || !(unit > 0.0 && unit.is_finite()) {
@@ -102,7 +102,7 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
     Ok(Some(Sketch { caption, svg: panels.draw()? }))
 }
 
-/// All else that training wrote: a panel per quantity, for the methods of one size of codebook.
+/// All other training metrics: a panel per metric, for the methods of one codebook size.
 pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let is_loss = |name: &&str| KNOWN.iter().all(|course| course.metric().name != *name);
     let mut names: Vec<&str> = Vec::new();
@@ -116,7 +116,8 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     let points: Vec<&Point> =
         dataset.points.iter().filter(|p| names.iter().any(|name| p.course(name).len() > 1)).collect();
     let groups = grouped(&points);
-    // Of all sizes at once there would be too many curves: the group with the most methods, of several the largest.
+    // All sizes together would give too many curves: take the group with the most methods, and of several such groups
+    // the largest size.
     let Some(group) = groups.all.iter().max_by_key(|group| group.points.len()) else { return Ok(None) };
     let curves_of = Names::new(dataset, &groups);
     let curves: Vec<Vec<Curve>> =
@@ -151,7 +152,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     Ok(Some(Sketch { caption, svg: panels.draw()? }))
 }
 
-/// The axis of epochs, and what they are called: classical methods iterate.
+/// The axis of epochs and its name; classical methods have iterations instead.
 fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a Curve>) -> (Axis, &'static str) {
     let learned = |point: &&&Point| point.learns();
     let title = match points.iter().filter(learned).count() {
@@ -163,8 +164,8 @@ fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a Curve>) -> (Ax
     (Axis::counts(last.unwrap_or(1)), title)
 }
 
-/// Names and colours of curves: those of the series, as in the other figures, or of the points themselves where a
-/// panel has several of one series.
+/// Names and colours of curves: those of the series, as in other figures; those of the points if a panel has several
+/// points of one series.
 struct Names<'a> {
     series: Option<Vec<&'a str>>,
     labels: Vec<&'a str>,

@@ -1,4 +1,4 @@
-//! How much of each codebook is in use.
+//! The share of each codebook that is in use.
 
 use super::Sketch;
 use super::bars::{Bars, Panel};
@@ -16,7 +16,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     if usage.iter().all(Option::is_none) {
         return Ok(None);
     }
-    // Entropy over nominal bits: how evenly the codewords are used, comparable across codebook sizes.
+    // Entropy divided by nominal bits: how evenly the codewords are used, comparable across codebook sizes.
     let evenness = dataset
         .points
         .iter()
