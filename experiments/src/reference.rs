@@ -53,7 +53,7 @@ pub fn page() -> String {
                 &format!("{}\n", schema["description"].as_str().unwrap_or("It has no parameters.").replace('\n', " "));
         }
     }
-    out += "\n## `measure`\n\nEach key is a measurement with its settings. Without `measure`, all of them are taken.\n";
+    out += "\n## `measure`\n\nEach key is a measurement with its settings. Without `measure`, vqbench takes all of them.\n";
     for entry in MEASURES {
         let always = if entry.always { " Always taken." } else { "" };
         let listed = list((entry.schema)().into());

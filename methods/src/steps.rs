@@ -99,7 +99,7 @@ pub struct Timing {
 pub enum Note {
     /// Share of rows that a first pass over fewer bits left open.
     OpenShare,
-    /// Share of codewords that open rows were compared with again.
+    /// Share of rows that were searched over all codewords in f32.
     SearchedShare,
     /// Seconds that the processor takes for the same work.
     CpuSeconds,

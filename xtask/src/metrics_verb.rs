@@ -49,14 +49,15 @@ fn row(metric: &Metric) -> [String; COLUMNS.len()] {
 const HEAD: &str = "# Every metric
 
 Written by `cargo xtask schema` from the dictionary of metrics (`experiments/record/src/metric.rs`); `cargo xtask ci` checks that it
-is up to date, and `cargo xtask metrics` shows the same. METHODOLOGY.md says how the values come about.
+is up to date, and `cargo xtask metrics` shows the same. METHODOLOGY.md explains
+how the values are computed.
 
 - **unit**: `1` stands for plain ratios and counts.
 - **better**: whether higher or lower values are better.
-- **noise**: `exact` values come out the same for the same seed; `timed` ones are times and rates, measured in several repeats;
+- **noise**: `exact` values are the same for the same seed; `timed` ones are times and rates, measured in several repeats;
   a value that `varies` differs a little from run to run.
-- **gate**: how much worse a value may be in `cargo xtask compare`, as a share; without one, `compare` passes over the metric.
-- A name that ends in `*` stands for all names that begin so and have no row of their own.
+- **gate**: how much worse a value may be in `cargo xtask compare`, as a share; `compare` ignores metrics without a gate.
+- A name that ends in `*` stands for all names with this prefix that have no row of their own.
 ";
 
 /// The page of the documents.

@@ -258,36 +258,36 @@ metrics! {
     BITS_PER_VECTOR = "bits_per_vector", "bit", "all bits stored per vector",
         .lower(), .at_least(0.0), .shown(Format::Decimals(0)), .essential_column("bits/vector"),
         .titled("rate, bits per vector"), .gated(ROUNDING);
-    BITS_PER_DIM = "bits_per_dim", "bit", "bits per vector over the dimension",
+    BITS_PER_DIM = "bits_per_dim", "bit", "bits per vector divided by the dimension",
         .lower(), .at_least(0.0), .shown(Format::Significant(3)), .column("bits/dim"), .titled("rate, bits per dimension");
     ENTROPY_BITS_PER_VECTOR = "entropy_bits_per_vector", "bit",
         "bits per vector if each symbol were entropy-coded by its own frequencies",
         .lower(), .at_least(0.0), .shown(Format::Decimals(0)), .column("entropy bits"), .titled("entropy, bits per vector");
-    CODE_BYTES = "code_bytes", "B", "bytes that one code occupies, padded to whole bytes",
+    CODE_BYTES = "code_bytes", "B", "size of one code, rounded up to whole bytes",
         .lower(), .at_least(0.0), .shown(Format::Bytes);
     CODEWORDS = "codewords", "1", "codewords of the largest codebook",
         .at_least(0.0), .shown(Format::Decimals(0)), .titled("codewords of a codebook");
 
     // Distortion.
-    NMSE = "nmse", "1", "squared error over the variance, on base rows not trained on",
+    NMSE = "nmse", "1", "mean squared error divided by the variance of the base rows",
         .lower(), .at_least(0.0), .essential_column("NMSE"), .titled("normalized MSE"), .gated(ROUNDING);
     MSE = "mse", "1", "mean squared error per vector, in the squared unit of the data",
         .lower(), .at_least(0.0), .titled("MSE"), .gated(ROUNDING);
-    COSINE = "cosine", "1", "mean cosine between a vector and what it is decoded to",
+    COSINE = "cosine", "1", "mean cosine between a vector and its decoded vector",
         .higher(), .within(-1.0, 1.0), .gated(ROUNDING);
     SQNR_DB = "sqnr_db", "dB", "signal-to-quantization-noise ratio",
         .higher(), .shown(Format::Decimals(2)), .column("SQNR dB"), .titled("SQNR, dB");
     GAP_TO_BOUND_DB = "gap_to_bound_db", "dB",
-        "distance of the NMSE from the Gaussian bound at this rate; negative is below it",
+        "NMSE relative to the Gaussian bound at the same rate; negative values are below the bound",
         .lower(), .shown(Format::Decimals(2)), .essential_column("gap dB"), .titled("gap to the Gaussian bound, dB");
     GAUSSIAN_BOUND_NMSE = "gaussian_bound_nmse", "1", "NMSE of the Gaussian bound at this rate", .at_least(0.0);
     IP_BIAS = "ip_bias", "1", "mean error of inner products between queries and decoded base rows";
     IP_STD = "ip_std", "1", "standard deviation of the errors of inner products between queries and decoded base rows",
         .lower(), .at_least(0.0);
-    TRAIN_NMSE = "train_nmse", "1", "squared error over the variance, on the training rows", .lower(), .at_least(0.0);
+    TRAIN_NMSE = "train_nmse", "1", "mean squared error of the training rows divided by their variance", .lower(), .at_least(0.0);
 
     // Pictures and sound.
-    BITS_PER_PIXEL = "bits_per_pixel", "bit/pixel", "bits per vector over the pixels of a patch",
+    BITS_PER_PIXEL = "bits_per_pixel", "bit/pixel", "bits per vector divided by the number of pixels of a patch",
         .lower(), .at_least(0.0), .shown(Format::Significant(3)), .essential_column("bits/pixel"),
         .titled("rate, bits per pixel");
     PSNR_DB = "psnr_db", "dB", "peak signal-to-noise ratio over all base pictures, of values rounded to 8 bits",
@@ -304,22 +304,22 @@ metrics! {
         .higher(), .share(), .gated(ROUNDING);
     RECALL_K_AT_K = "recall_k_at_k", "1", "share of the true k nearest neighbours among the k returned",
         .higher(), .share(), .essential_column("{k}-recall@{k}"), .titled("{k}-recall@{k}"), .gated(ROUNDING);
-    KNN_ACCURACY = "knn_accuracy", "1", "accuracy of a vote of the k nearest base rows on the class of a query",
+    KNN_ACCURACY = "knn_accuracy", "1", "accuracy of predicting a query's class by majority vote of its k nearest base rows",
         .higher(), .share(), .gated(ROUNDING);
     KNN_ACCURACY_RETENTION = "knn_accuracy_retention", "1",
-        "k-NN label accuracy over codes, as a share of that on raw vectors",
+        "k-NN accuracy on codes divided by k-NN accuracy on raw vectors",
         .higher(), .at_least(0.0), .shown(Format::Percent), .essential_column("k-NN kept");
 
     // Codebooks.
-    USAGE = "usage", "1", "share of codewords hit at least once",
+    USAGE = "usage", "1", "share of codewords that at least one base row is assigned to",
         .higher(), .share(), .column("usage"), .titled("codewords in use"), .gated(ROUNDING);
     PERPLEXITY = "perplexity", "1", "perplexity of the codewords that base rows go to; at most the size of the codebook",
         .higher(), .at_least(1.0), .titled("perplexity");
-    DEAD_CODES = "dead_codes", "1", "codewords that no base row goes to",
+    DEAD_CODES = "dead_codes", "1", "codewords that no base row is assigned to",
         .lower(), .at_least(0.0), .shown(Format::Decimals(0));
 
     // Time.
-    TRAIN_SECONDS = "train_seconds", "s", "seconds to fit",
+    TRAIN_SECONDS = "train_seconds", "s", "seconds to train the quantizer once",
         .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3)), .column("train s"), .titled("training, s"),
         .gated(PACE);
     ENCODE_VECTORS_PER_SECOND = "encode_vectors_per_second", "1/s", "vectors encoded per second",
@@ -339,25 +339,25 @@ metrics! {
         .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3));
 
     // Memory.
-    MODEL_BYTES = "model_bytes", "B", "bytes shared by all vectors: codebooks, levels",
+    MODEL_BYTES = "model_bytes", "B", "bytes shared by all vectors: codebooks, levels, rotations, networks",
         .lower(), .at_least(0.0), .shown(Format::Bytes), .column("model"), .titled("bytes of the model"), .gated(ROUNDING);
     PEAK_RSS_BYTES = "peak_rss_bytes", "B", "peak resident memory of the trial's process, data included",
         .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak memory");
-    PEAK_DEVICE_BYTES = "peak_device_bytes", "B", "peak of the device's memory in use by the trial",
+    PEAK_DEVICE_BYTES = "peak_device_bytes", "B", "peak GPU memory allocated by the trial",
         .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak GPU memory");
 
     // Training, per iteration or epoch.
     TRAINING_MSE = "training_mse", "1", "mean squared error of the training rows at each iteration or epoch",
         .lower(), .at_least(0.0), .titled("MSE / variance");
-    TRAINING_USAGE = "training_usage", "1", "share of codewords that some training row goes to, at each epoch",
+    TRAINING_USAGE = "training_usage", "1", "share of codewords that at least one training row is assigned to, at each epoch",
         .higher(), .share(), .titled("codewords in use");
-    TRAINING_PERPLEXITY = "training_perplexity", "1", "perplexity of the codewords that training rows go to, at each epoch",
+    TRAINING_PERPLEXITY = "training_perplexity", "1", "perplexity of the codewords that training rows are assigned to, at each epoch",
         .higher(), .at_least(1.0), .titled("perplexity");
     TRAINING = "training_*", "1", "what else training writes at each epoch: the losses of a method, its temperature";
 
     // Compared with another library (`bench-peers`) and with the limits of a machine (`gpu-check`).
-    LIMIT_SHARE = "limit_share", "1", "speed reached, as a share of what the machine can do", .higher(), .timed(), .at_least(0.0);
-    LIMIT_PER_SECOND = "limit_per_second", "FLOP/s or B/s", "what the machine can do at most, as measured in this run",
+    LIMIT_SHARE = "limit_share", "1", "speed divided by the measured peak of the machine", .higher(), .timed(), .at_least(0.0);
+    LIMIT_PER_SECOND = "limit_per_second", "FLOP/s or B/s", "peak of the machine, measured in this run",
         .varies(), .at_least(0.0), .shown(Format::Engineering);
     PEER_SPEED_RATIO = "peer_speed_ratio", "1", "our speed over that of the peer", .higher(), .varies(), .at_least(0.0);
     PEER_SPEED_RATIO_AIM = "peer_speed_ratio_aim", "1", "what the ratio of speeds has to reach", .at_least(0.0);
@@ -366,15 +366,15 @@ metrics! {
         .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering);
     TRANSFER_BYTES_PER_SECOND = "transfer_bytes_per_second", "B/s", "bytes per second over the bus to or from the GPU",
         .higher(), .varies(), .at_least(0.0), .shown(Format::Engineering);
-    COMPARED = "compared", "1", "answers of the GPU that were compared with those of the processor", .at_least(0.0),
+    COMPARED = "compared", "1", "answers of the GPU that were compared with those of the CPU", .at_least(0.0),
         .shown(Format::Decimals(0));
     NEAR_TIES = "near_ties", "1", "answers that differ where f64 finds a near-tie", .lower(), .at_least(0.0),
         .shown(Format::Decimals(0));
     WRONG = "wrong", "1", "answers that differ and are no near-tie", .lower(), .at_least(0.0), .shown(Format::Decimals(0));
-    DISTORTION_EXCESS = "distortion_excess", "1", "distortion on the GPU over that on the processor, less 1", .lower();
-    MSE_EXCESS = "mse_excess", "1", "difference of the mean squared error on the GPU from that on the processor, as a share";
-    CPU_SECONDS = "cpu_seconds", "s", "seconds of the same work on the processor", .lower(), .varies(), .at_least(0.0);
-    CPU_SPEED_RATIO = "cpu_speed_ratio", "1", "speed on the GPU over that on the processor", .higher(), .varies(), .at_least(0.0);
+    DISTORTION_EXCESS = "distortion_excess", "1", "distortion on the GPU over that on the CPU, less 1", .lower();
+    MSE_EXCESS = "mse_excess", "1", "difference of the mean squared error on the GPU from that on the CPU, as a share";
+    CPU_SECONDS = "cpu_seconds", "s", "seconds of the same work on the CPU", .lower(), .varies(), .at_least(0.0);
+    CPU_SPEED_RATIO = "cpu_speed_ratio", "1", "speed on the GPU over that on the CPU", .higher(), .varies(), .at_least(0.0);
     OPEN_SHARE = "open_share", "1", "share of rows that the fast pass of an assignment left undecided", .lower(), .share();
     SEARCHED_SHARE = "searched_share", "1", "share of rows that were searched in full precision", .lower(), .share();
 }
