@@ -3,7 +3,7 @@
 use crate::device::{Argument, Buffer, Device, Launch, launch};
 use crate::{CudaError, DeviceRows};
 
-/// Rows and codewords of a tile, threads of its block in f32 and in f16; as in the kernels.
+/// Rows and codewords per tile, and threads per block in f32 and in f16; the same as in the kernels.
 const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
 const HALF_THREADS: u32 = 128;
@@ -17,46 +17,47 @@ const STAGES: usize = 3;
 pub(crate) const ROW_THREADS: u32 = 256;
 pub(crate) const ROWS_PER_BLOCK: usize = 8;
 
-/// Codewords that may be the nearest which a row has places for, as in the kernels; and rows of which one has such places.
+/// Maximum number of candidates for the nearest codeword per row, and the fraction of rows with space for candidates
+/// (one in so many); the same as in the kernels.
 const CANDIDATES: usize = 32;
 const PLACES_SHARE: usize = 8;
 
-/// Blocks per multiprocessor that share out what only the device knows the number of.
+/// Blocks per multiprocessor of kernels whose amount of work only the device knows.
 const SHARING_BLOCKS: usize = 8;
 
-/// Components up to which a block keeps its rows in shared memory.
+/// Maximum number of components with which a block keeps its rows in shared memory.
 const RESIDENT: usize = 256;
 
-/// Codewords and components from which on tensor cores pay.
+/// Minimum number of codewords and of components for which tensor cores are faster.
 const TENSOR_FROM: (usize, usize) = (64, 16);
 
-/// Rows of one launch: their halves are in memory beside them.
+/// Maximum number of rows per launch: memory also holds their f16 copies.
 const AT_ONCE: usize = 1 << 22;
 
 /// The largest codeword component in f16.
 const LARGEST_HALF: f32 = 4096.0;
 
-/// Shared bytes of kernels with tiles in f32.
+/// Bytes of shared memory of kernels with f32 tiles.
 pub(crate) const FLOAT_TILES: usize = 4 * 2 * DEPTH * TILE_STRIDE;
 
-/// What decides between codewords.
+/// How the nearest codeword is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pass {
-    /// Tensor cores where they pay, distances in f32 elsewhere.
+    /// Tensor cores if they are faster, otherwise distances in f32.
     #[default]
     Auto,
-    /// Distances in f32 alone.
+    /// Distances in f32 only.
     Floats,
-    /// Tensor cores first, then distances in f32 for what they leave open.
+    /// Tensor cores first, then distances in f32 for the rows that they leave undecided.
     Halves,
 }
 
-/// Rows that a first pass on tensor cores did not decide.
+/// Number of rows that the first pass, on tensor cores, did not decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Undecided {
-    /// All of them.
+    /// All such rows.
     pub open: usize,
-    /// Those with so many candidates that all codewords were searched in f32.
+    /// Rows with so many candidates that all codewords were searched in f32.
     pub searched: usize,
 }
 
@@ -70,15 +71,15 @@ pub struct Codewords {
     halves: Option<Halves>,
 }
 
-/// Rows that tensor cores left open.
+/// Rows that tensor cores left undecided.
 struct Open {
     open: Buffer<u32>,
     open_count: Buffer<u32>,
-    /// How many of them have places for candidates.
+    /// Maximum number of rows with space for candidates.
     places: usize,
     candidates: Buffer<u32>,
     counts: Buffer<u32>,
-    /// Those that are to be searched in f32.
+    /// Rows for which all codewords are searched in f32.
     rest: Buffer<u32>,
     rest_count: Buffer<u32>,
 }
@@ -90,7 +91,7 @@ struct Halves {
     mean: Buffer<f32>,
     /// `½‖c−μ‖²`, padded to whole tiles with infinity.
     norms: Buffer<f32>,
-    /// Components with zeros up to whole stages.
+    /// Number of components, padded with zeros to whole stages.
     padded: usize,
     scale: f32,
     bounds: Buffer<u32>,
@@ -114,7 +115,8 @@ impl Halves {
             scale: exponent.exp2(),
             bounds: device.filled(2, 0)?,
         };
-        // SAFETY: norms and halves have room for `padded_k` rows of `padded` values, the rest is as long as k and dim say.
+        // SAFETY: norms and halves have space for `padded_k` rows of `padded` values; the other buffers match k and
+        // dim.
         unsafe {
             launch!(device, prepare_codewords, Launch::of(padded_k.div_ceil(ROWS_PER_BLOCK), ROW_THREADS);
                 on_device, &halves.mean, k as u32, padded_k as u32, dim as u32, padded as u32, halves.scale, &halves.norms,
@@ -131,7 +133,7 @@ impl Codewords {
     /// Out of device memory.
     ///
     /// # Panics
-    /// When there is none, or they are not whole.
+    /// If there is no codeword, or the values are not whole codewords.
     pub fn new(device: &Device, codewords: &[f32], dim: usize, pass: Pass) -> Result<Codewords, CudaError> {
         assert!(dim > 0 && !codewords.is_empty() && codewords.len().is_multiple_of(dim), "whole codewords of {dim}");
         let k = codewords.len() / dim;
@@ -145,7 +147,7 @@ impl Codewords {
         Ok(Codewords { device: device.clone(), k, dim, codewords: on_device, halves })
     }
 
-    /// Codewords.
+    /// Number of codewords.
     pub fn count(&self) -> usize {
         self.k
     }
@@ -155,13 +157,14 @@ impl Codewords {
         &self.device
     }
 
-    /// Writes the nearest codeword of each row, the lowest among equals. Codewords that f32 cannot tell apart may stand for each other.
+    /// Writes the index of the nearest codeword of each row; ties go to the lower index. Codewords at distances that
+    /// f32 cannot distinguish may be exchanged.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions or lengths do not fit.
+    /// If dimensions or lengths do not match.
     pub fn assign(&self, rows: DeviceRows<'_>, nearest: &mut Buffer<u32>) -> Result<Undecided, CudaError> {
         assert!(rows.dim() == self.dim && nearest.len() >= rows.count(), "rows of {}, a place for each", self.dim);
         assert!(rows.buffer().device().is(&self.device), "rows and codewords on one device");
@@ -169,7 +172,7 @@ impl Codewords {
             self.assign_floats(rows, nearest, 0, None)?;
             return Ok(Undecided::default());
         };
-        // Halves, factors, margins and two lists of each row; candidates of some.
+        // Per row: the f16 copy, a factor, a margin and two list entries; for some rows also candidates.
         let per_row = (2 * halves.padded + 16 + 4 * (CANDIDATES + 1) / PLACES_SHARE + 1) as u64;
         let room = (self.device.spare_bytes()? / 2 / per_row) as usize;
         let at_once = room.clamp(TILE, AT_ONCE).min(rows.count().max(1));
@@ -209,7 +212,7 @@ impl Codewords {
         margins: &Buffer<f32>,
     ) -> Result<(), CudaError> {
         let blocks = rows.count().div_ceil(ROWS_PER_BLOCK);
-        // SAFETY: there is room for what is written of each row.
+        // SAFETY: every buffer has space for its values of each row.
         unsafe {
             launch!(self.device, prepare_rows, Launch::of(blocks, ROW_THREADS);
                 rows.start(), rows.stride(), rows.n(), &halves.mean, self.dim as u32, halves.padded as u32, halves.scale,
@@ -232,7 +235,8 @@ impl Codewords {
         let all = shared_with(TILE * (padded + 8));
         let resident = padded <= RESIDENT && all <= self.device.facts().shared_bytes as usize;
         let shared = if resident { all } else { shared_with(STAGES * TILE * STAGE_STRIDE) };
-        // SAFETY: rows beyond the last are not read, codewords are whole tiles, and each row has its place in what is written.
+        // SAFETY: rows after the last are not read, codewords are padded to whole tiles, and the outputs have space for
+        // each row.
         unsafe {
             launch!(self.device, assign_halves, Launch::of(n.div_ceil(TILE), HALF_THREADS).shared(shared);
                 row_halves, rows.n(), &halves.codewords, &halves.norms, k_padded, padded as u32, u32::from(resident), factors,
@@ -240,7 +244,8 @@ impl Codewords {
         }
         let sharing = self.device.facts().multiprocessors as usize * SHARING_BLOCKS;
         let (tiles, blocks) = (left.places.min(n).div_ceil(TILE), n.div_ceil(ROWS_PER_BLOCK));
-        // SAFETY: only rows that are listed are read, of which the first `places` have room for candidates, and all in the rest.
+        // SAFETY: only listed rows are read; the first `places` of them have space for candidates, and `rest` has space
+        // for all.
         unsafe {
             launch!(self.device, list_candidates, Launch::of(tiles.min(sharing), HALF_THREADS).shared(shared);
                 row_halves, &halves.codewords, &halves.norms, k_padded, padded as u32, u32::from(resident), factors, margins,
@@ -254,7 +259,7 @@ impl Codewords {
         }
     }
 
-    /// All rows, or those listed.
+    /// Assigns all rows, or only the listed ones.
     fn assign_floats(
         &self,
         rows: DeviceRows<'_>,
@@ -263,14 +268,14 @@ impl Codewords {
         list: Option<(&Buffer<u32>, &Buffer<u32>)>,
     ) -> Result<(), CudaError> {
         let blocks = rows.count().div_ceil(TILE);
-        // How many are listed is known on the device alone: as many blocks as it runs at a time share them out.
+        // Only the device knows the length of the list, so launch as many blocks as run at a time; they share the work.
         let blocks = if list.is_some() { blocks.min(2 * self.device.facts().multiprocessors as usize) } else { blocks };
         let shared = FLOAT_TILES + 8 * 16 * TILE;
         let (list, count) = match list {
             Some((list, count)) => (list.into(), count.into()),
             None => (Argument::NULL, Argument::NULL),
         };
-        // SAFETY: listed numbers are those of rows, and each row has its place in `nearest`.
+        // SAFETY: the list has indices of rows, and `nearest` has space for each row.
         unsafe {
             launch!(self.device, assign_floats, Launch::of(blocks, TILE_THREADS).shared(shared);
                 rows.start(), rows.stride(), rows.n(), list, count, &self.codewords, self.k as u32, self.dim as u32,
@@ -278,13 +283,13 @@ impl Codewords {
         }
     }
 
-    /// Writes `‖x−c‖²` to the codeword that each row was given; infinity where that is none.
+    /// Writes `‖x−c‖²` for the codeword assigned to each row; infinity if the index is not that of a codeword.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions or lengths do not fit.
+    /// If dimensions or lengths do not match.
     pub fn distances(
         &self,
         rows: DeviceRows<'_>,
@@ -296,7 +301,7 @@ impl Codewords {
             "a place per row"
         );
         let blocks = rows.count().div_ceil(ROWS_PER_BLOCK);
-        // SAFETY: each row has its places, and what is no codeword is not read.
+        // SAFETY: the buffers have a value per row, and indices that are not of codewords are not read.
         unsafe {
             launch!(self.device, distances_to, Launch::of(blocks, ROW_THREADS);
                 rows.start(), rows.stride(), rows.n(), self.dim as u32, &self.codewords, self.k as u32, nearest, &*distances)
@@ -304,7 +309,7 @@ impl Codewords {
     }
 }
 
-/// Codewords relative to their mean, which products with rows lose less digits to.
+/// Codewords minus their mean, whose products with rows lose less precision.
 pub(crate) struct Centred {
     pub(crate) codewords: Vec<f32>,
     pub(crate) mean: Vec<f32>,
@@ -322,7 +327,7 @@ impl Centred {
     }
 }
 
-/// The mean of rows, in f64.
+/// The mean of the rows, computed in f64.
 fn mean_of(rows: &[f32], dim: usize) -> Vec<f32> {
     let mut sums = vec![0f64; dim];
     for row in rows.chunks_exact(dim) {

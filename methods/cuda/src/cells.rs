@@ -1,28 +1,28 @@
-//! Sums of the rows of each cell (`kernels/cells.cu`).
+//! Sums of the rows in each cell (`kernels/cells.cu`).
 
 use crate::device::{Buffer, Launch, launch};
 use crate::{CudaError, DeviceRows};
 
-/// Shared bytes in which sums are taken first.
+/// Bytes of shared memory for partial sums.
 const SHARED_BYTES: usize = 96 << 10;
 
 const THREADS: u32 = 256;
 
-/// Sums and counts of the rows of each cell, on the host.
+/// Sums and counts of the rows in each cell, on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellSums {
     /// `k×dim` sums.
     pub sums: Vec<f64>,
-    /// Rows per cell.
+    /// Number of rows per cell.
     pub counts: Vec<u32>,
 }
 
-/// Sums the rows of each of `k` cells. The same every time: sums are taken in whole numbers.
+/// Sums the rows in each of `k` cells. The result is deterministic, because sums are computed in integers.
 ///
 /// # Errors
 /// A device failure.
 ///
-/// # Panics
+/// If there is not one cell index per row.
 /// When there is not one number per row.
 pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, CudaError> {
     assert!(nearest.len() >= rows.count() && nearest.device().is(rows.buffer().device()), "a cell for each row");
@@ -32,7 +32,7 @@ pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Resul
     let shift = dim.next_power_of_two().trailing_zeros().min(5);
     let blocks = (rows.count() << shift).div_ceil(THREADS as usize).clamp(1, resident);
     let largest = device.filled::<u32>(1, 0)?;
-    // SAFETY: it reads the rows alone.
+    // SAFETY: it only reads the rows.
     unsafe {
         launch!(device, largest_magnitude, Launch::of(blocks, THREADS);
             rows.start(), rows.stride(), rows.n(), dim as u32, shift, &largest)?;
@@ -43,7 +43,7 @@ pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Resul
     let in_shared = shared <= SHARED_BYTES.min(facts.shared_bytes as usize);
     let (sums, counts) = (device.filled::<u64>(k * dim, 0)?, device.filled::<u32>(k, 0)?);
     let launch = Launch::of(blocks, THREADS).shared(if in_shared { shared } else { 0 });
-    // SAFETY: there is a number for each row, and those that are no cell are passed over.
+    // SAFETY: there is a cell index for each row, and indices out of range are skipped.
     unsafe {
         launch!(device, sum_cells, launch;
             rows.start(), rows.stride(), rows.n(), dim as u32, shift, nearest, scale.to_bits(), k as u32, u32::from(in_shared),
@@ -53,7 +53,7 @@ pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Resul
     Ok(CellSums { sums, counts: counts.download()? })
 }
 
-/// The power of two that takes values to whole numbers of which `count` cannot overflow 63 bits.
+/// The power of two that scales values to integers such that the sum of `count` of them cannot overflow 63 bits.
 fn step_scale(largest: f32, count: usize) -> f64 {
     if !(largest > 0.0 && largest.is_finite()) {
         return 1.0;

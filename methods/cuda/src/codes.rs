@@ -1,20 +1,20 @@
-//! Codes on a device: from rows and symbols, and back (`kernels/codes.cu`).
+//! Encoding and decoding of symbols on a device, packing and unpacking (`kernels/codes.cu`).
 
 use crate::device::{Argument, Buffer, Device, Launch, launch};
 use crate::{CudaError, DeviceRows};
 
 const THREADS: u32 = 256;
 
-/// Blocks that a multiprocessor is given to share out places.
+/// Maximum number of blocks per multiprocessor for elementwise kernels.
 const BLOCKS: usize = 16;
 
-/// Symbols that a thread packs.
+/// Number of symbols that a thread packs.
 const EIGHT: usize = 8;
 
-/// The widest symbol, in bits.
+/// Maximum width of a symbol, in bits.
 const MAX_BITS: u32 = 16;
 
-/// `count` codes of `size` bytes, one after the other.
+/// `count` contiguous codes of `size` bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes<'a> {
     bytes: &'a Buffer<u8>,
@@ -24,10 +24,10 @@ pub struct Codes<'a> {
 }
 
 impl<'a> Codes<'a> {
-    /// All of a buffer.
+    /// The codes of a whole buffer.
     ///
     /// # Panics
-    /// When they are not whole, or there are 2^32 or more.
+    /// If the buffer is not whole codes, or has 2^32 or more.
     pub fn all(bytes: &'a Buffer<u8>, size: usize) -> Codes<'a> {
         assert!(size > 0 && bytes.len().is_multiple_of(size), "whole codes of {size} bytes");
         let count = bytes.len() / size;
@@ -38,7 +38,7 @@ impl<'a> Codes<'a> {
         Codes { bytes, first: 0, count, size }
     }
 
-    /// Codes from one on, as many of `count` as there are.
+    /// At most `count` codes, starting with code `from`.
     pub fn part(&self, from: usize, count: usize) -> Codes<'a> {
         let from = from.min(self.count);
         Codes { first: self.first + from * self.size, count: count.min(self.count - from), ..*self }
@@ -49,12 +49,12 @@ impl<'a> Codes<'a> {
         self.count
     }
 
-    /// Bytes of a code.
+    /// Bytes per code.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The buffer they are in.
+    /// The buffer that contains the codes.
     pub fn buffer(&self) -> &'a Buffer<u8> {
         self.bytes
     }
@@ -68,26 +68,26 @@ impl<'a> Codes<'a> {
     }
 }
 
-/// Bytes of a code of so many symbols, each of so many bits.
+/// Bytes per code, for this number of symbols of this number of bits.
 fn code_size(positions: usize, bits: u32) -> usize {
     let all = positions as u64 * u64::from(bits);
     assert!((1..=u64::from(u32::MAX)).contains(&all), "codes of 1 to 2^32 bits");
     all.div_ceil(8) as usize
 }
 
-/// Blocks whose threads share out so many places.
+/// A launch whose threads share this number of elements.
 pub(crate) fn over(device: &Device, places: usize) -> Launch {
     Launch::of(places.div_ceil(THREADS as usize).min(BLOCKS * device.facts().multiprocessors as usize), THREADS)
 }
 
-/// Packs `n×positions` symbols of 1 to 16 bits: least significant bit first, in order, each code padded to a whole byte. Bits of a symbol
-/// above its width are dropped.
+/// Packs `n×positions` symbols of 1 to 16 bits: in order, least significant bit first, each code padded to a whole
+/// byte. Bits of a symbol above its width are dropped.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When the width is another, or lengths do not fit.
+/// If the width is not 1 to 16, or lengths do not match.
 pub fn pack_symbols(
     symbols: &Buffer<u16>,
     (n, positions): (usize, usize),
@@ -98,20 +98,20 @@ pub fn pack_symbols(
     let size = code_size(positions, bits);
     assert!(symbols.len() >= n * positions && codes.len() >= n * size, "{positions} symbols and {size} bytes per code");
     let device = symbols.device();
-    // SAFETY: both are as long as just asserted.
+    // SAFETY: the lengths of both buffers were just asserted.
     unsafe {
         launch!(device, pack_symbols, over(device, n * positions.div_ceil(EIGHT));
             symbols, n as u32, positions as u32, bits, &*codes)
     }
 }
 
-/// Unpacks what [`pack_symbols`] packed: `positions` symbols per code.
+/// Unpacks the output of [`pack_symbols`]: `positions` symbols per code.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When the width is not 1 to 16, or lengths do not fit.
+/// If the width is not 1 to 16, or lengths do not match.
 pub fn unpack_symbols(
     codes: Codes<'_>,
     positions: usize,
@@ -122,14 +122,14 @@ pub fn unpack_symbols(
     assert!(codes.size() == code_size(positions, bits), "codes of {positions} symbols of {bits} bits");
     assert!(symbols.len() >= codes.count() * positions, "{positions} symbols per code");
     let device = codes.buffer().device();
-    // SAFETY: both are as long as just asserted.
+    // SAFETY: the lengths of both buffers were just asserted.
     unsafe {
         launch!(device, unpack_symbols, over(device, codes.count() * positions.div_ceil(EIGHT));
             codes.start(), codes.n(), positions as u32, bits, &*symbols)
     }
 }
 
-/// Evenly spaced levels of each component, on a device.
+/// A uniform grid for each component, on a device.
 #[derive(Debug)]
 pub struct UniformScalars {
     device: Device,
@@ -140,13 +140,13 @@ pub struct UniformScalars {
 }
 
 impl UniformScalars {
-    /// `2^bits` levels from each offset on, so many steps apart; 1 to 8 bits.
+    /// `2^bits` levels per component, starting at its offset, with its step; 1 to 8 bits.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When the number of bits is another, or there is not one step per offset.
+    /// If the number of bits is not 1 to 8, or there is not one step per offset.
     pub fn new(device: &Device, offsets: &[f32], steps: &[f32], bits: u32) -> Result<UniformScalars, CudaError> {
         assert!((1..=8).contains(&bits) && offsets.len() == steps.len(), "1 to 8 bits, a step per offset");
         code_size(offsets.len(), bits);
@@ -154,37 +154,37 @@ impl UniformScalars {
         Ok(UniformScalars { device: device.clone(), offsets, steps, dim, bits })
     }
 
-    /// Bytes of a code.
+    /// Bytes per code.
     pub fn code_size(&self) -> usize {
         code_size(self.dim, self.bits)
     }
 
-    /// Writes `clamp(⌊(x_j − offset_j)/step_j + ½⌋, 0, 2^bits − 1)` of all components; `0/0` becomes 0.
+    /// Writes `clamp(⌊(x_j − offset_j)/step_j + ½⌋, 0, 2^bits − 1)` for all components; `0/0` becomes 0.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions or lengths do not fit.
+    /// If dimensions or lengths do not match.
     pub fn encode(&self, rows: DeviceRows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
         assert!(rows.dim() == self.dim && codes.len() >= rows.count() * self.code_size(), "a code per row");
-        // SAFETY: each row has its code, and each component its offset and step.
+        // SAFETY: there is a code for each row, and an offset and a step for each component.
         unsafe {
             launch!(self.device, encode_uniform, over(&self.device, rows.count() * self.dim.div_ceil(EIGHT));
                 rows.start(), rows.stride(), rows.n(), self.dim as u32, &self.offsets, &self.steps, self.bits, &*codes)
         }
     }
 
-    /// Writes `offset_j + step_j·code_j`, row after row.
+    /// Writes `offset_j + step_j·code_j`, row by row.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When lengths do not fit.
+    /// If lengths do not match.
     pub fn decode(&self, codes: Codes<'_>, rows: &mut Buffer<f32>) -> Result<(), CudaError> {
         assert!(codes.size() == self.code_size() && rows.len() >= codes.count() * self.dim, "a row per code");
-        // SAFETY: each code has its row, and each component its offset and step.
+        // SAFETY: there is a row for each code, and an offset and a step for each component.
         unsafe {
             launch!(self.device, decode_uniform, over(&self.device, codes.count() * self.dim.div_ceil(EIGHT));
                 codes.start(), codes.n(), self.dim as u32, &self.offsets, &self.steps, self.bits, &*rows)
@@ -192,12 +192,12 @@ impl UniformScalars {
     }
 }
 
-/// Levels that thresholds tell apart, on a device: the digit of a component is the number of its thresholds that are at most `x`, the
-/// symbol of `width` components `Σ_j digit_j·Π_{i<j} L_i`.
+/// Levels separated by thresholds, on a device: the digit of a component is the number of its thresholds that are at
+/// most `x`; the symbol of `width` components is `Σ_j digit_j·Π_{i<j} L_i`.
 #[derive(Debug)]
 pub struct LevelScalars {
     device: Device,
-    /// Where the values of each component begin, and the end.
+    /// Offsets of the values of each component, and the total number of values.
     first: Buffer<u32>,
     thresholds: Buffer<f32>,
     values: Buffer<f32>,
@@ -208,14 +208,15 @@ pub struct LevelScalars {
 }
 
 impl LevelScalars {
-    /// `positions` symbols of `width` components each. Component `j` has the list of number `j` modulo their number, which is a multiple
-    /// of `width`; each has one threshold less than values.
+    /// `positions` symbols of `width` components each. Component `j` uses list `j` modulo the number of lists, which is
+    /// a multiple of `width`. Each list has one threshold fewer than values.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When numbers do not fit, a component has no value, or symbols differ in their alphabet or have one of more than 2^16.
+    /// If counts do not match, a component has no value, symbols differ in their alphabet, or an alphabet is larger
+    /// than 2^16.
     pub fn new(
         device: &Device,
         thresholds: &[Vec<f32>],
@@ -254,26 +255,26 @@ impl LevelScalars {
         })
     }
 
-    /// Components of a row.
+    /// Components per row.
     pub fn dim(&self) -> usize {
         self.positions * self.width
     }
 
-    /// Bytes of a code.
+    /// Bytes per code.
     pub fn code_size(&self) -> usize {
         code_size(self.positions, symbol_bits(self.alphabet))
     }
 
-    /// Writes the code of each row; NaN takes the first level.
+    /// Writes the code of each row; NaN gets the first level.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions or lengths do not fit.
+    /// If dimensions or lengths do not match.
     pub fn encode(&self, rows: DeviceRows<'_>, codes: &mut Buffer<u8>) -> Result<(), CudaError> {
         assert!(rows.dim() == self.dim() && codes.len() >= rows.count() * self.code_size(), "a code per row");
-        // SAFETY: each row has its code; thresholds are those that `first` says.
+        // SAFETY: there is a code for each row, and `first` has the offsets of the thresholds.
         unsafe {
             launch!(self.device, encode_levels, over(&self.device, rows.count() * self.positions.div_ceil(EIGHT));
                 rows.start(), rows.stride(), rows.n(), self.positions as u32, self.width as u32, self.lists as u32, &self.first,
@@ -281,23 +282,24 @@ impl LevelScalars {
         }
     }
 
-    /// Writes the values of the digits, row after row. Returns how many symbols name no values, whose components are NaN.
+    /// Writes the values of the digits, row by row. Returns the number of symbols outside the alphabet; their
+    /// components are NaN.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When lengths do not fit.
+    /// If lengths do not match.
     pub fn decode(&self, codes: Codes<'_>, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
         assert!(codes.size() == self.code_size() && rows.len() >= codes.count() * self.dim(), "a row per code");
         let strangers = self.device.filled::<u32>(1, 0)?;
-        // SAFETY: each code has its row; values are those that `first` says.
+        // SAFETY: there is a row for each code, and `first` has the offsets of the values.
         unsafe {
             launch!(self.device, decode_levels, over(&self.device, codes.count() * self.positions);
                 codes.start(), codes.n(), self.positions as u32, self.width as u32, self.lists as u32, &self.first, &self.values,
                 self.alphabet as u32, symbol_bits(self.alphabet), &*rows, &strangers)?;
         }
-        // A power of two of symbols uses all of their bits.
+        // If the alphabet is a power of two, every bit pattern is a symbol.
         if self.alphabet.is_power_of_two() && self.alphabet > 1 {
             return Ok(0);
         }
@@ -305,12 +307,12 @@ impl LevelScalars {
     }
 }
 
-/// Bits of a symbol that selects one of so many.
+/// Number of bits of a symbol from an alphabet of this size.
 fn symbol_bits(alphabet: usize) -> u32 {
     alphabet.next_power_of_two().trailing_zeros().max(1)
 }
 
-/// Codebooks on a device, to decode symbols by.
+/// Codebooks on a device, for decoding.
 #[derive(Debug)]
 pub struct Codebooks {
     device: Device,
@@ -321,13 +323,13 @@ pub struct Codebooks {
 }
 
 impl Codebooks {
-    /// Codebooks of `k×size` each, one per symbol of a code.
+    /// Codebooks of shape `k×size`, one per symbol of a code.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When there is none, or they are not whole and of one length.
+    /// If there is no codebook, or the codebooks are not whole and of one length.
     pub fn new(device: &Device, codebooks: &[&[f32]], size: usize) -> Result<Codebooks, CudaError> {
         assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
         let k = codebooks[0].len() / size;
@@ -340,27 +342,27 @@ impl Codebooks {
         Ok(Codebooks { device: device.clone(), all, m: codebooks.len(), k, size })
     }
 
-    /// Writes the codewords of `n` codes beside each other, one symbol per codebook, row after row. Returns how many symbols name no
-    /// codeword, whose components are NaN.
+    /// Writes the concatenated codewords of `n` codes, one symbol per codebook, row by row. Returns the number of
+    /// symbols that are not the index of a codeword; their components are NaN.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When lengths do not fit.
+    /// If lengths do not match.
     pub fn decode_groups(&self, symbols: &Buffer<u16>, n: usize, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
         let kernels = ["select_codewords_by_1", "select_codewords_by_2", "select_codewords_by_4"];
         self.decode(kernels, symbols, n, self.m * self.size, rows)
     }
 
-    /// Writes the sums of the codewords of `n` codes, one symbol per codebook, row after row. Returns how many symbols name no codeword,
-    /// whose rows are NaN.
+    /// Writes the sums of the codewords of `n` codes, one symbol per codebook, row by row. Returns the number of
+    /// symbols that are not the index of a codeword; their rows are NaN.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When lengths do not fit.
+    /// If lengths do not match.
     pub fn decode_sums(&self, symbols: &Buffer<u16>, n: usize, rows: &mut Buffer<f32>) -> Result<usize, CudaError> {
         let kernels = ["sum_codewords_by_1", "sum_codewords_by_2", "sum_codewords_by_4"];
         self.decode(kernels, symbols, n, self.size, rows)
@@ -392,7 +394,8 @@ impl Codebooks {
             Argument::from(&*rows),
             Argument::from(&strangers),
         ];
-        // SAFETY: each code has its symbols and its row; codewords that symbols do not name are not read.
+        // SAFETY: there are symbols and a row for each code; symbols that are not the index of a codeword are not read
+        // from the codebook.
         unsafe { self.device.launch(kernel, over(&self.device, n * (dim / values)), &arguments)? };
         Ok(strangers.download()?[0] as usize)
     }

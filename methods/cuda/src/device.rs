@@ -1,4 +1,5 @@
-//! A device as kernels' host sides use it: typed memory that is given back, launches with checked arguments, times.
+//! The interface of the host code to a device: typed memory that is freed on drop, launches with typed arguments,
+//! timing.
 
 use crate::emulator::Emulator;
 use crate::machine::{Facts, Machine};
@@ -11,13 +12,13 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Memory is given out in multiples of this many bytes.
+/// Allocations are multiples of this many bytes.
 const GRAIN: u64 = 512;
 
-/// Kept free beside what work is split for: the driver and other programs need some.
+/// Bytes kept free when work is split: the driver and other programs need some memory.
 const RESERVE_SHARE: f64 = 0.1;
 
-/// An open device. Clones are the same device. Work is done in the order it is handed over.
+/// An open device. Clones refer to the same device. Work runs in the order of submission.
 #[derive(Clone)]
 pub struct Device {
     machine: Arc<Shared>,
@@ -29,21 +30,21 @@ struct Shared {
     traffic: Mutex<Traffic>,
 }
 
-/// What went over the bus between the host and a device.
+/// Counts of transfers between the host and a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Copies from the host to the device.
+    /// Number of copies from the host to the device.
     pub uploads: u64,
-    /// Bytes of these.
+    /// Bytes of these copies.
     pub uploaded_bytes: u64,
-    /// Copies from the device to the host.
+    /// Number of copies from the device to the host.
     pub downloads: u64,
-    /// Bytes of these.
+    /// Bytes of these copies.
     pub downloaded_bytes: u64,
 }
 
 impl Traffic {
-    /// What was counted since `earlier`.
+    /// The counts since `earlier`.
     pub fn since(self, earlier: Traffic) -> Traffic {
         Traffic {
             uploads: self.uploads - earlier.uploads,
@@ -54,7 +55,8 @@ impl Traffic {
     }
 }
 
-/// What was allocated: in use, and kept for the next of the same size, since asking the driver takes long and stops the device.
+/// Allocated memory: in use, or cached for the next allocation of the same size, since a driver allocation is slow and
+/// stops the device.
 #[derive(Default)]
 struct Memory {
     kept: BTreeMap<u64, Vec<u64>>,
@@ -63,11 +65,11 @@ struct Memory {
     peak_bytes: u64,
 }
 
-/// What can be in the memory of a device.
+/// Types of values that device memory can hold.
 pub trait Value: Copy + Send + Sync + 'static + sealed::Plain {}
 
 mod sealed {
-    /// Any bytes are a value, and there is no padding.
+    /// Any bytes are a valid value, and the type has no padding.
     pub trait Plain {}
 }
 
@@ -82,24 +84,24 @@ fn bytes_of<T: Value>(values: &[T]) -> &[u8] {
 }
 
 fn bytes_of_mut<T: Value>(values: &mut [T]) -> &mut [u8] {
-    // SAFETY: plain values have no padding, and any bytes are one.
+    // SAFETY: plain values have no padding, and any bytes are a valid value.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
 }
 
 impl Device {
-    /// Opens the device of this number, of those that `CUDA_VISIBLE_DEVICES` leaves, and compiles the kernels for it, unless the user's
-    /// cache has them.
+    /// Opens the device with this index among those that `CUDA_VISIBLE_DEVICES` exposes. Compiles the kernels for it
+    /// unless they are in the user's cache.
     ///
     /// # Errors
-    /// Says what is missing: the driver, a device, the compiler.
+    /// What is missing: the driver, a device, or the compiler.
     pub fn open(ordinal: u32, toolkit: &Toolkit) -> Result<Device, CudaError> {
         Ok(Device::over(Box::new(Nvidia::open(ordinal, toolkit)?)))
     }
 
-    /// A device played on the host by what [`crate::emulator::build`] made, with so much memory; for tests.
+    /// A device emulated on the host by a library from [`crate::emulator::build`], with this much memory; for tests.
     ///
     /// # Errors
-    /// When that cannot be loaded.
+    /// A library that cannot be loaded.
     pub fn emulated(library: &Path, memory_bytes: u64) -> Result<Device, CudaError> {
         Ok(Device::over(Box::new(Emulator::open(library, memory_bytes)?)))
     }
@@ -117,17 +119,17 @@ impl Device {
         self.machine.memory.lock().unwrap_or_else(|broken| broken.into_inner())
     }
 
-    /// What it is.
+    /// Properties of the device.
     pub fn facts(&self) -> &Facts {
         self.machine.machine.facts()
     }
 
-    /// Whether both are the same open device: only then is work on what they hold in order.
+    /// Whether both are the same open device: only then does work on the buffers of both run in order.
     pub fn is(&self, other: &Device) -> bool {
         Arc::ptr_eq(&self.machine, &other.machine)
     }
 
-    /// Room for `len` values, which are not set.
+    /// Allocates `len` values, uninitialized.
     ///
     /// # Errors
     /// Out of memory.
@@ -156,7 +158,7 @@ impl Device {
         Ok(Buffer { device: self.clone(), address, len, bytes, values: PhantomData })
     }
 
-    /// A copy of `values` on the device.
+    /// Copies `values` to the device.
     ///
     /// # Errors
     /// Out of memory.
@@ -166,7 +168,7 @@ impl Device {
         Ok(buffer)
     }
 
-    /// `len` values whose bytes are all `byte`.
+    /// Allocates `len` values and sets all bytes to `byte`.
     ///
     /// # Errors
     /// Out of memory.
@@ -176,7 +178,7 @@ impl Device {
         Ok(buffer)
     }
 
-    /// Bytes that work may take at a time, by what is free and what is kept.
+    /// Bytes that one piece of work may use, from free and cached memory.
     ///
     /// # Errors
     /// A device failure.
@@ -186,12 +188,12 @@ impl Device {
         Ok((free + kept).saturating_sub((total as f64 * RESERVE_SHARE) as u64))
     }
 
-    /// The most bytes in use at a time since the last [`Device::forget_peak`].
+    /// Peak memory in use, in bytes, since the last [`Device::forget_peak`].
     pub fn peak_bytes(&self) -> u64 {
         self.memory().peak_bytes
     }
 
-    /// What has gone over the bus since the device was opened.
+    /// Transfers since the device was opened.
     pub fn traffic(&self) -> Traffic {
         *self.counted()
     }
@@ -200,24 +202,24 @@ impl Device {
         self.machine.traffic.lock().unwrap_or_else(|broken| broken.into_inner())
     }
 
-    /// Begins to count the peak anew, from what is in use now.
+    /// Resets the peak to the memory in use now.
     pub fn forget_peak(&self) {
         let mut memory = self.memory();
         memory.peak_bytes = memory.used_bytes;
     }
 
-    /// Waits until all work handed over is done.
+    /// Waits until all submitted work has finished.
     ///
     /// # Errors
-    /// What went wrong with that work.
+    /// An error of that work.
     pub fn synchronize(&self) -> Result<(), CudaError> {
         self.machine()?.synchronize()
     }
 
-    /// What `work` returns, and the seconds that the device spent on what it handed over.
+    /// Returns the result of `work` and the seconds that the device spent on the work it submitted.
     ///
     /// # Errors
-    /// Those of the work.
+    /// Errors of `work`; a device failure.
     pub fn timed<R>(&self, work: impl FnOnce() -> Result<R, CudaError>) -> Result<(R, f64), CudaError> {
         let start = self.machine()?.mark()?;
         let done = work()?;
@@ -226,14 +228,16 @@ impl Device {
         Ok((done, machine.seconds_between(start, end)?))
     }
 
-    /// Hands over a kernel.
+    /// Submits a kernel.
     ///
     /// # Safety
-    /// The arguments are those of the kernel, in order and type, and what it reads and writes by them is there.
+    /// The arguments must match the kernel's parameters in order and type, and the memory that it reads and writes
+    /// through them must be valid.
     pub(crate) unsafe fn launch(&self, kernel: &str, launch: Launch, arguments: &[Argument]) -> Result<(), CudaError> {
         let mut values: Vec<u64> = arguments.iter().map(|a| a.0).collect();
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
-        // SAFETY: of the caller; values of fewer bytes stand at the start of theirs on a little-endian host.
+        // SAFETY: guaranteed by the caller; on a little-endian host, values shorter than 8 bytes are in the first bytes
+        // of their argument.
         unsafe { self.machine()?.launch(kernel, launch.grid, launch.block, launch.shared_bytes as u32, &mut pointers) }
     }
 }
@@ -261,7 +265,7 @@ impl fmt::Debug for Device {
     }
 }
 
-/// Values in the memory of a device, given back when dropped.
+/// Values in device memory, freed on drop.
 pub struct Buffer<T: Value> {
     device: Device,
     address: u64,
@@ -276,20 +280,20 @@ impl<T: Value> Buffer<T> {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The device it is on.
+    /// The device of the buffer.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// All values.
+    /// Copies all values to the host.
     ///
     /// # Errors
-    /// A failure of this or of work before it.
+    /// A failure of this copy or of earlier work.
     pub fn download(&self) -> Result<Vec<T>, CudaError>
     where
         T: Default,
@@ -299,13 +303,13 @@ impl<T: Value> Buffer<T> {
         Ok(values)
     }
 
-    /// Copies the values from number `first` on.
+    /// Copies values to the host, starting at index `first`.
     ///
     /// # Errors
-    /// A failure of this or of work before it.
+    /// A failure of this copy or of earlier work.
     ///
     /// # Panics
-    /// When there are not as many.
+    /// If the range exceeds the buffer.
     pub fn read(&self, first: usize, values: &mut [T]) -> Result<(), CudaError> {
         assert!(first + values.len() <= self.len, "{} values from {first} on, of {}", values.len(), self.len);
         if values.is_empty() {
@@ -315,17 +319,17 @@ impl<T: Value> Buffer<T> {
         counted.downloads += 1;
         counted.downloaded_bytes += size_of_val(values) as u64;
         drop(counted);
-        // SAFETY: they are there, as just asserted.
+        // SAFETY: the range was just checked.
         unsafe { self.device.machine()?.download(bytes_of_mut(values), self.address + (first * size_of::<T>()) as u64) }
     }
 
-    /// Sets the values from number `first` on.
+    /// Copies values from the host, starting at index `first`.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When there is no room for as many.
+    /// If the range exceeds the buffer.
     pub fn write(&mut self, first: usize, values: &[T]) -> Result<(), CudaError> {
         assert!(first + values.len() <= self.len, "{} values from {first} on, of {}", values.len(), self.len);
         if values.is_empty() {
@@ -335,35 +339,35 @@ impl<T: Value> Buffer<T> {
         counted.uploads += 1;
         counted.uploaded_bytes += size_of_val(values) as u64;
         drop(counted);
-        // SAFETY: there is room, as just asserted.
+        // SAFETY: the range was just checked.
         unsafe { self.device.machine()?.upload(self.address + (first * size_of::<T>()) as u64, bytes_of(values)) }
     }
 
-    /// Sets every byte.
+    /// Sets every byte to `byte`.
     ///
     /// # Errors
     /// A device failure.
     pub fn fill(&self, byte: u8) -> Result<(), CudaError> {
-        // SAFETY: as many bytes are there.
+        // SAFETY: the buffer has this many bytes.
         unsafe { self.device.machine()?.fill(self.address, byte, (self.len * size_of::<T>()) as u64) }
     }
 
-    /// Copies all values of another buffer to the values from number `first` on.
+    /// Copies all values of another buffer into this one, starting at index `first`.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When there is no room for as many.
+    /// If the range exceeds the buffer.
     pub fn copy_from(&mut self, first: usize, other: &Buffer<T>) -> Result<(), CudaError> {
         assert!(first + other.len <= self.len, "{} values from {first} on, of {}", other.len, self.len);
         assert!(self.device.is(&other.device), "both on one device");
         let bytes = (other.len * size_of::<T>()) as u64;
-        // SAFETY: there is room, as just asserted.
+        // SAFETY: the range was just checked.
         unsafe { self.device.machine()?.copy(self.address + (first * size_of::<T>()) as u64, other.address, bytes) }
     }
 
-    /// The address of value number `first`, for a kernel.
+    /// Address of the value at index `first`, as a kernel argument.
     pub(crate) fn at(&self, first: usize) -> Argument {
         debug_assert!(first <= self.len, "value {first} of {}", self.len);
         Argument(self.address + (first * size_of::<T>()) as u64)
@@ -386,7 +390,7 @@ impl<T: Value> fmt::Debug for Buffer<T> {
     }
 }
 
-/// How a kernel is laid out: blocks of threads.
+/// Launch configuration of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
     grid: [u32; 3],
@@ -395,30 +399,30 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// So many blocks of so many threads; at least one block.
+    /// This many blocks (at least one) of this many threads.
     pub(crate) fn of(blocks: usize, threads: u32) -> Launch {
         Launch { grid: [blocks.clamp(1, i32::MAX as usize) as u32, 1, 1], block: threads, shared_bytes: 0 }
     }
 
-    /// Times so many along the second axis, 1 to 65,535.
+    /// Sets the number of blocks along the second axis, 1 to 65,535.
     pub(crate) fn by(mut self, second: usize) -> Launch {
         assert!((1..=65_535).contains(&second), "a device takes 1 to 65,535 rows of blocks, not {second}");
         self.grid[1] = second as u32;
         self
     }
 
-    /// With so much shared memory for each block.
+    /// Sets the shared memory per block, in bytes.
     pub(crate) fn shared(self, bytes: usize) -> Launch {
         Launch { shared_bytes: bytes, ..self }
     }
 }
 
-/// The value of one parameter of a kernel, in its first bytes.
+/// The value of one kernel parameter, in the first bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Argument(u64);
 
 impl Argument {
-    /// No address.
+    /// The null address.
     pub(crate) const NULL: Argument = Argument(0);
 }
 
@@ -452,7 +456,7 @@ impl From<f32> for Argument {
     }
 }
 
-/// `launch!(device, kernel_name, launch; arguments…)`; to be called within `unsafe`.
+/// `launch!(device, kernel_name, launch; arguments…)`; must be called within `unsafe`.
 macro_rules! launch {
     ($device:expr, $kernel:ident, $launch:expr; $($argument:expr),* $(,)?) => {
         $device.launch(stringify!($kernel), $launch, &[$($crate::device::Argument::from($argument)),*])

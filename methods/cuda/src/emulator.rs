@@ -1,5 +1,5 @@
-//! A device played on the host, to test kernels and everything around them where there is none: the same kernels as C++, one block after
-//! another. It is slow and never chosen by itself.
+//! A device emulated on the host, for testing kernels and their host code on machines without a GPU: the same kernels
+//! are compiled as C++, and blocks run one after another. It is slow and never selected automatically.
 
 use crate::CudaError;
 use crate::machine::{Facts, Machine, Moment};
@@ -13,15 +13,16 @@ use std::sync::Mutex;
 use std::time::Instant;
 use thiserror::Error;
 
-/// The environment variable by which tests ask for [`Compiler::sanitizers`].
+/// The environment variable with which tests set [`Compiler::sanitizers`].
 pub const SANITIZE_VARIABLE: &str = "VQBENCH_EMULATOR_SANITIZE";
 
-/// What the emulator is compiled with.
+/// The compiler of the emulator.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     /// The C++ compiler.
     pub program: String,
-    /// Sanitizers to compile with, such as `address,undefined`; the process must then begin with their libraries.
+    /// Sanitizers to compile with, such as `address,undefined`; their libraries must then be loaded first when the
+    /// process starts.
     pub sanitizers: Option<String>,
 }
 
@@ -33,7 +34,7 @@ impl Default for Compiler {
 }
 
 impl Compiler {
-    /// Whether it can be started.
+    /// Checks that the compiler can be started.
     ///
     /// # Errors
     /// [`BuildError::NoCompiler`] if not.
@@ -45,18 +46,18 @@ impl Compiler {
     }
 }
 
-/// Why there is no emulated device.
+/// Why the emulator could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// Nothing to compile it with.
+    /// There is no compiler.
     #[error("there is no C++ compiler here (`{0}`)")]
     NoCompiler(String),
-    /// The text or the flags are not to the compiler's taste.
+    /// The compiler rejected the source or the flags.
     #[error("{compiler} refuses the kernels: {log}")]
     Refused {
         /// Its name.
         compiler: String,
-        /// What it says.
+        /// Output of the compiler.
         log: String,
     },
     /// A file cannot be written, or the compiler cannot be run.
@@ -69,10 +70,10 @@ pub enum BuildError {
     },
 }
 
-/// Compiles the emulated device into a folder.
+/// Compiles the emulator into a folder.
 ///
 /// # Errors
-/// There is no such compiler, or it refuses the text.
+/// The compiler is missing, or rejects the source.
 pub fn build(into: &Path, compiler: &Compiler) -> Result<PathBuf, BuildError> {
     compiler.find()?;
     let Compiler { program: compiler, sanitizers } = compiler;
@@ -99,15 +100,15 @@ pub fn build(into: &Path, compiler: &Compiler) -> Result<PathBuf, BuildError> {
         "-Wno-unknown-pragmas",
         "-Wno-unused-function",
     ]);
-    // Rounding as on a device: products and sums apart unless the text fuses them.
+    // Round as a device does: no fused operations except those that the source fuses.
     command.arg("-ffp-contract=off");
     if cfg!(target_arch = "x86_64") {
-        // What is fused in the text is one instruction then, and not a call.
+        // Explicit fused operations then compile to one instruction instead of a call.
         command.arg("-march=native");
     }
     if let Some(sanitizers) = sanitizers {
         command.args([&format!("-fsanitize={sanitizers}"), "-fno-sanitize-recover=all"]);
-        // Their libraries are for this process, not for the compiler.
+        // The sanitizer libraries are for this process, not for the compiler.
         command.env_remove("LD_PRELOAD");
     }
     let output = command.arg("-o").arg(&library).arg(&source).output().map_err(failed(compiler.clone()))?;
@@ -130,11 +131,11 @@ pub(crate) struct Emulator {
 impl Emulator {
     pub(crate) fn open(library: &Path, memory_bytes: u64) -> Result<Emulator, CudaError> {
         let failed = |e: libloading::Error| CudaError::driver("loading the emulator", e);
-        // SAFETY: it is what `build` made, whose initializers have no conditions.
+        // SAFETY: `build` made this library, and its initializers have no preconditions.
         let library = unsafe { Library::new(library) }.map_err(failed)?;
-        // SAFETY: this is how machine.cpp declares it.
+        // SAFETY: the type matches the declaration in machine.cpp.
         let limit: Symbol<'_, unsafe extern "C" fn(u64)> = unsafe { library.get(b"emulated_limit") }.map_err(failed)?;
-        // SAFETY: it takes any number.
+        // SAFETY: any argument is valid.
         unsafe { limit(memory_bytes) };
         let facts = Facts {
             name: "emulated on the host".into(),
@@ -148,10 +149,10 @@ impl Emulator {
         Ok(Emulator { facts, library: Mutex::new(library), begun: Instant::now() })
     }
 
-    /// Calls a function of the library while no other call runs.
+    /// Calls a function of the library, one call at a time.
     fn with<T, F>(&self, name: &[u8], call: impl FnOnce(&F) -> T) -> Result<T, CudaError> {
         let library = self.library.lock().unwrap_or_else(|broken| broken.into_inner());
-        // SAFETY: every use below names the type that machine.cpp declares.
+        // SAFETY: every use below gives the type that machine.cpp declares.
         let function: Symbol<'_, F> = unsafe { library.get(name) }.map_err(|e| CudaError::driver("the emulator", e))?;
         Ok(call(&function))
     }
@@ -168,7 +169,7 @@ impl Machine for Emulator {
 
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError> {
         type Allocate = unsafe extern "C" fn(u64) -> *mut c_void;
-        // SAFETY: any length may be asked for.
+        // SAFETY: any length is valid.
         let address = self.with(b"emulated_allocate", |allocate: &Allocate| unsafe { allocate(bytes) } as u64)?;
         if address == 0 {
             let (free, total) = self.memory()?;
@@ -179,43 +180,43 @@ impl Machine for Emulator {
 
     fn free(&self, address: u64) {
         type Free = unsafe extern "C" fn(*mut c_void);
-        // SAFETY: it was allocated here and is freed once.
+        // SAFETY: the memory was allocated here and is freed once.
         let _ = self.with(b"emulated_free", |free: &Free| unsafe { free(address as *mut c_void) });
     }
 
     fn lend(&self, address: u64, used: u64, bytes: u64) {
         type Lend = unsafe extern "C" fn(*mut c_void, u64, u64);
-        // SAFETY: it was allocated here, as long as that.
+        // SAFETY: the memory was allocated here with this length.
         let _ = self.with(b"emulated_lend", |lend: &Lend| unsafe { lend(address as *mut c_void, used, bytes) });
     }
 
     fn memory(&self) -> Result<(u64, u64), CudaError> {
         type Used = unsafe extern "C" fn() -> u64;
-        // SAFETY: it has no conditions.
+        // SAFETY: it has no preconditions.
         let used = self.with(b"emulated_used", |used: &Used| unsafe { used() })?;
         Ok((self.facts.memory_bytes.saturating_sub(used), self.facts.memory_bytes))
     }
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        // SAFETY: of the caller; the device's memory is the host's.
+        // SAFETY: guaranteed by the caller; device memory is host memory.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
         Ok(())
     }
 
     unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
         Ok(())
     }
 
     unsafe fn fill(&self, address: u64, byte: u8, bytes: u64) -> Result<(), CudaError> {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::ptr::write_bytes(address as *mut u8, byte, bytes as usize) };
         Ok(())
     }
@@ -241,7 +242,7 @@ impl Machine for Emulator {
         }
         let name = CString::new(kernel).map_err(|e| CudaError::driver(kernel, e))?;
         let played = self.with(b"emulated_launch", |launch: &Launch| {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { launch(name.as_ptr(), grid.as_ptr(), block, shared_bytes, arguments.as_mut_ptr()) }
         })?;
         match played {

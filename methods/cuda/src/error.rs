@@ -1,45 +1,45 @@
-//! What can go wrong with a device, in words that say what would be right.
+//! Errors of devices, with advice on how to fix them.
 
 use thiserror::Error;
 
-/// A failure of a device, or the lack of one.
+/// A device failed or is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CudaError {
-    /// Something that is needed is not on this machine, or too old.
+    /// A required component is missing on this machine, or too old.
     #[error("{reason}")]
     Missing {
-        /// What is not there.
+        /// The missing component.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         help: String,
     },
-    /// The device's memory is full.
+    /// Device memory is full.
     #[error(
         "the device is out of memory: {wanted} bytes more were needed, {free} of {total} are free; use fewer rows at a time or a \
          smaller codebook"
     )]
     OutOfMemory {
-        /// Bytes asked for.
+        /// Number of bytes requested.
         wanted: u64,
-        /// Bytes the device has left.
+        /// Number of free bytes.
         free: u64,
-        /// Bytes of the device.
+        /// Total number of bytes.
         total: u64,
     },
-    /// A call of the driver failed. After a fault inside a kernel every later call of this process fails too.
+    /// A driver call failed. After a fault inside a kernel, all later calls of this process fail too.
     #[error("{call} failed on the device: {message}")]
     Driver {
-        /// What was being done.
+        /// The operation.
         call: String,
-        /// What the driver says.
+        /// Message of the driver.
         message: String,
     },
-    /// A kernel does not compile for this device, which is a mistake of this version.
+    /// A kernel does not compile for this device, which is a bug in this version.
     #[error("the kernels do not compile for {architecture}: {log}")]
     Compile {
-        /// The architecture asked for.
+        /// The target architecture.
         architecture: String,
-        /// What the compiler says.
+        /// Output of the compiler.
         log: String,
     },
 }
@@ -49,7 +49,7 @@ impl CudaError {
         CudaError::Driver { call: call.into(), message: message.to_string() }
     }
 
-    /// What to do about it, where something can be done beforehand.
+    /// Advice on how to fix it or avoid it.
     pub fn help(&self) -> &str {
         match self {
             CudaError::Missing { help, .. } => help,

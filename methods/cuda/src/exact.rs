@@ -1,4 +1,4 @@
-//! The nearest rows of a base, exactly (`kernels/exact.cu`).
+//! Exact search for the nearest rows of a base (`kernels/exact.cu`).
 
 use crate::assign::{FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK};
 use crate::device::{Argument, Buffer, Device, Launch, launch};
@@ -8,24 +8,25 @@ use crate::{CudaError, DeviceRows, Neighbor};
 const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
 
-/// Rows that are scored directly before there is a limit; at least twice as many as are sought.
+/// Minimum number of rows that are scored directly before there is a limit; it is at least twice the number of
+/// neighbours.
 const FIRST: usize = 256;
 
-/// Queries of one launch, rows of one stretch, and bytes of lists of rows.
+/// Maximum number of queries per launch, of rows per part, and of bytes of the lists of rows.
 const QUERIES: usize = 4096;
 const STRETCH: usize = 1 << 20;
 const LIST_BYTES: u64 = 1 << 28;
 
-/// Rows that a mean is taken of.
+/// Maximum number of rows for computing the mean.
 const SAMPLES: usize = 4096;
 
-/// 2^-24, which each operation in f32 may be off by, and somewhat more for what is of second order.
+/// Maximum relative rounding error of an f32 operation, 2^-24, enlarged slightly for second-order terms.
 const ROUNDING: f64 = 1.02 / (1 << 24) as f64;
 
-/// The most components for which that is enough.
+/// Maximum number of components for which this bound is sufficient.
 pub const MAX_DIM: usize = 1 << 18;
 
-/// What is near.
+/// The measure of proximity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proximity {
     /// `‖x−q‖²` is small.
@@ -34,19 +35,19 @@ pub enum Proximity {
     InnerProduct,
 }
 
-/// Rows on a device, prepared for searches.
+/// Rows on a device, prepared for search.
 #[derive(Debug)]
 pub struct Base<'a> {
     device: Device,
     rows: DeviceRows<'a>,
     proximity: Proximity,
-    /// Taken from rows and queries where distances are sought, so that less cancels.
+    /// The mean, subtracted from rows and queries for distances, so that there is less cancellation.
     mean: Option<Buffer<f32>>,
     halves: Buffer<f32>,
     norms: Buffer<f32>,
 }
 
-/// What rounding may change, relative to `‖x‖·‖q‖`, to `½‖x‖² + ½‖q‖²` and to a score.
+/// Bounds of the rounding error, relative to `‖x‖·‖q‖`, to `½‖x‖² + ½‖q‖²` and to a score.
 #[derive(Clone, Copy, Debug)]
 struct Margins {
     product: f64,
@@ -55,8 +56,9 @@ struct Margins {
 }
 
 impl Margins {
-    /// A product in a tile rounds `dim` times, twice more for what is relative to the mean; directly and in norms each lane sums a 32nd,
-    /// then 5 times more. The rest is for the terms put together.
+    /// A product in a tile rounds `dim` times, and twice more for the subtraction of the mean. For direct sums and
+    /// norms, each lane adds a 32nd of the components, and then 5 more steps combine the lanes. The rest covers the
+    /// combination of the terms.
     fn of(dim: usize, proximity: Proximity) -> Margins {
         let (all, lane) = (dim as f64, dim as f64 / 32.0);
         match proximity {
@@ -77,14 +79,14 @@ impl<'a> Base<'a> {
     /// Out of device memory.
     ///
     /// # Panics
-    /// When they have no components, or more than 2^18.
+    /// If rows have no components, or more than 2^18.
     pub fn new(rows: DeviceRows<'a>, proximity: Proximity) -> Result<Base<'a>, CudaError> {
         let (device, dim) = (rows.buffer().device(), rows.dim());
         assert!((1..=MAX_DIM).contains(&dim), "1 to {MAX_DIM} components");
         let mean = match proximity {
             Proximity::SquaredDistance => {
                 let mean = device.room(dim)?;
-                // SAFETY: samples are of the rows, and each component has its mean.
+                // SAFETY: samples are indices of rows, and there is a mean for each component.
                 unsafe {
                     launch!(device, sample_mean, Launch::of(dim.div_ceil(THREADS as usize), THREADS);
                         rows.start(), rows.stride(), rows.n(), dim as u32, rows.count().min(SAMPLES) as u32, &mean)?;
@@ -99,7 +101,7 @@ impl<'a> Base<'a> {
         Ok(base)
     }
 
-    /// `(1 − a)·½‖x−μ‖²` of rows, and `norm_factor·‖x−μ‖`.
+    /// `(1 − a)·½‖x−μ‖²` and `norm_factor·‖x−μ‖` of each row.
     fn terms(
         &self,
         rows: DeviceRows<'_>,
@@ -108,7 +110,7 @@ impl<'a> Base<'a> {
         norms: &Buffer<f32>,
     ) -> Result<(), CudaError> {
         let half_factor = 1.0 - Margins::of(rows.dim(), self.proximity).half;
-        // SAFETY: each row has its places, and each component its mean.
+        // SAFETY: there is a place in the outputs for each row, and a mean for each component.
         unsafe {
             launch!(self.device, row_terms, Launch::of(rows.count().div_ceil(ROWS_PER_BLOCK), ROW_THREADS);
                 rows.start(), rows.stride(), rows.n(), self.mean.as_ref(), rows.dim() as u32, half_factor as f32,
@@ -116,14 +118,14 @@ impl<'a> Base<'a> {
         }
     }
 
-    /// The `k` rows of least score for each query, ascending, ties by number; fewer where there are fewer. Scores are summed directly in
-    /// f32; one that is no number is not found.
+    /// The `k` rows with the lowest scores for each query, ascending; ties go to the lower index. Returns fewer if
+    /// there are fewer rows. Scores are summed directly in f32; rows with a NaN score are never returned.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions differ, or `k` is above [`crate::MAX_K`].
+    /// If dimensions differ, or `k` exceeds [`crate::MAX_K`].
     pub fn nearest(&self, queries: DeviceRows<'_>, k: usize) -> Result<Vec<Vec<Neighbor<f32>>>, CudaError> {
         let (n, dim) = (self.rows.count(), self.rows.dim());
         assert!(queries.dim() == dim, "queries of {dim} components");
@@ -158,7 +160,7 @@ impl<'a> Base<'a> {
     }
 }
 
-/// What searches for some queries at a time need.
+/// The buffers of a search for one batch of queries.
 struct Search<'a> {
     base: &'a Base<'a>,
     k: usize,
@@ -182,7 +184,7 @@ impl Search<'_> {
         self.score(queries, 0, None)?;
         let mut from = self.first;
         while from < n {
-            // As many as were seen: then about as many as are sought are listed each time.
+            // As many rows as were scored so far: then each list has about `k` rows.
             let here = from.min(self.stretch).min(n - from);
             self.list(queries, from, here)?;
             self.score(queries, from, Some(&self.lists))?;
@@ -191,13 +193,13 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Lists what may be near among `count` rows.
+    /// Lists the candidates among `count` rows, starting with row `from`.
     fn list(&self, queries: DeviceRows<'_>, from: usize, count: usize) -> Result<(), CudaError> {
         let Base { device, rows, mean, halves, norms, .. } = self.base;
         let launch =
             Launch::of(count.div_ceil(TILE), TILE_THREADS).by(queries.count().div_ceil(TILE)).shared(FLOAT_TILES);
         let rows = rows.part(from, count);
-        // SAFETY: rows and queries have their terms, and the lists room for as many rows.
+        // SAFETY: rows and queries have their terms, and the lists have space for this many rows.
         unsafe {
             launch!(device, list_near, launch;
                 queries.start(), queries.stride(), queries.n(), rows.start(), rows.stride(), from as u32, rows.n(),
@@ -206,16 +208,16 @@ impl Search<'_> {
         }
     }
 
-    /// Scores what is listed, or the first rows.
+    /// Scores the listed rows, or the first rows if there are no lists.
     fn score(&self, queries: DeviceRows<'_>, from: usize, lists: Option<&Buffer<u32>>) -> Result<(), CudaError> {
         let Base { device, rows, proximity, .. } = self.base;
         let dim = rows.dim();
         let limit_factor = 1.0 + Margins::of(dim, *proximity).score;
-        // What operations near the least number of f32 may be off by, however little is left of what they round.
+        // Absolute rounding error of operations on values near the smallest f32, where relative bounds do not hold.
         let least_limit = (dim as f64 + 64.0) * f64::from(-146).exp2();
         let room = if lists.is_some() { self.stretch } else { self.first };
         let launch = Launch::of(queries.count(), THREADS).shared(selection_bytes(1, self.k));
-        // SAFETY: listed numbers are those of rows, or there are as many rows; each query has its places.
+        // SAFETY: the lists have indices of rows, or there are this many rows; the outputs have space for each query.
         unsafe {
             launch!(device, score_near, launch;
                 queries.start(), queries.stride(), queries.n(), rows.start(), rows.stride(), from as u32, dim as u32,

@@ -4,13 +4,13 @@ use crate::assign::{Centred, Codewords, Pass};
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::{CudaError, DeviceRows};
 
-/// Components that have a kernel of their own; others are assigned one group at a time.
+/// Group sizes with their own kernel; other sizes are assigned one group at a time.
 const SIZES: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 
 const THREADS: u32 = 128;
 const ROWS_PER_BLOCK: usize = 512;
 
-/// Shared bytes for codewords of a chunk and their norms: several blocks run beside each other.
+/// Bytes of shared memory for a chunk of codewords and their norms: small enough for several blocks per multiprocessor.
 const CHUNK_BYTES: usize = 36 << 10;
 
 /// Codebooks of groups of components, on a device.
@@ -25,19 +25,19 @@ pub struct GroupCodebooks {
 
 #[derive(Debug)]
 enum GroupScore {
-    /// All in one.
+    /// All groups in one kernel.
     Together(Together),
-    /// Group by group.
+    /// One group at a time.
     Apart(Vec<Codewords>),
 }
 
 #[derive(Debug)]
 struct Together {
-    /// Codewords relative to the mean of their group, these means, `½‖c‖²`.
+    /// Codewords minus the mean of their group, these means, and `½‖c‖²`.
     codebooks: Buffer<f32>,
     means: Buffer<f32>,
     norms: Buffer<f32>,
-    /// The codewords themselves, where distances decide.
+    /// The original codewords, if distances decide.
     codewords: Option<Buffer<f32>>,
     /// The largest `‖c‖²` of each group.
     largest: Buffer<f32>,
@@ -48,13 +48,13 @@ fn has_kernel(size: usize, groups: usize) -> bool {
 }
 
 impl GroupCodebooks {
-    /// Prepares codebooks of `k×size` each, one per group.
+    /// Prepares codebooks of shape `k×size`, one per group.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When there is none, or they are not whole and of one length.
+    /// If there is no codebook, or the codebooks are not whole and of one length.
     pub fn new(device: &Device, codebooks: &[&[f32]], size: usize) -> Result<GroupCodebooks, CudaError> {
         assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
         let k = codebooks[0].len() / size;
@@ -85,14 +85,14 @@ impl GroupCodebooks {
         Ok(GroupCodebooks { device: device.clone(), groups: codebooks.len(), k, size, kind })
     }
 
-    /// Prepares linear scores instead: the symbol of a group is that of the largest `x·w_c + b_c`, of `k×size` weights and `k` biases.
-    /// Nothing where groups of that size have no kernel of their own.
+    /// Prepares linear scores instead: the symbol of a group is the index of the largest `x·w_c + b_c`, for weights of
+    /// shape `k×size` and `k` biases. Returns None if groups of this size have no kernel of their own.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When there is none, or they are not whole and of one length.
+    /// If there is no group, or the weights are not whole and of one length.
     pub fn with_biases(
         device: &Device,
         weights: &[&[f32]],
@@ -105,7 +105,7 @@ impl GroupCodebooks {
         if !has_kernel(size, groups) {
             return Ok(None);
         }
-        // −(x·w + b) as the kernel computes it: −b in place of half norms, and nothing taken from rows.
+        // The kernel minimizes −(x·w + b): −b takes the place of the half norms, and nothing is subtracted from rows.
         let norms: Vec<f32> = biases.iter().flat_map(|bias| bias.iter().map(|b| -b)).collect();
         let kind = GroupScore::Together(Together {
             codebooks: device.upload(&weights.concat())?,
@@ -123,7 +123,7 @@ impl GroupCodebooks {
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions or lengths do not fit.
+    /// If dimensions or lengths do not match.
     pub fn nearest(&self, rows: DeviceRows<'_>, symbols: &mut Buffer<u16>) -> Result<(), CudaError> {
         let groups = self.groups;
         assert!(rows.dim() == groups * self.size && symbols.len() >= rows.count() * groups, "a symbol per group");
@@ -133,7 +133,7 @@ impl GroupCodebooks {
         }
         match &self.kind {
             GroupScore::Together(Together { codebooks, means, norms, codewords, largest }) => {
-                // A multiple of 4 codewords, so that the norms behind them stay aligned.
+                // A multiple of 4 codewords, so that the norms after them stay aligned.
                 let chunk = (CHUNK_BYTES / (4 * (self.size + 1)) / 4 * 4).min(self.k.next_multiple_of(4));
                 let shared = 4 * ((chunk * self.size).next_multiple_of(4) + chunk);
                 let grid = Launch::of(rows.count().div_ceil(ROWS_PER_BLOCK), THREADS).by(groups).shared(shared);
@@ -147,7 +147,8 @@ impl GroupCodebooks {
                         }
                     };
                 }
-                // SAFETY: codebooks, means and norms are as long as the kernel reads them, and each row has its symbols.
+                // SAFETY: codebooks, means and norms have the lengths that the kernel reads, and the output has space
+                // for each row.
                 unsafe {
                     launch_size!(
                         1 nearest_in_groups_of_1, 2 nearest_in_groups_of_2, 3 nearest_in_groups_of_3,
@@ -161,7 +162,7 @@ impl GroupCodebooks {
                 let mut nearest = self.device.room(rows.count())?;
                 for (group, book) in books.iter().enumerate() {
                     book.assign(rows.columns(group * self.size, self.size), &mut nearest)?;
-                    // SAFETY: each row has its symbols.
+                    // SAFETY: the output has space for the symbols of each row.
                     unsafe {
                         launch!(self.device, place_symbols, Launch::of(rows.count().div_ceil(256), 256);
                             &nearest, rows.n(), group as u32, groups as u32, &*symbols)?;

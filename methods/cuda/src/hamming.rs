@@ -1,18 +1,19 @@
-//! Search by Hamming distance over codes of bits on a device (`kernels/hamming.cu`).
+//! Search by Hamming distance over binary codes on a device (`kernels/hamming.cu`).
 
 use crate::device::Argument;
 use crate::scan::fitting;
 use crate::select::{Scan, capacity, selection_bytes};
 use crate::{Codes, CudaError, Neighbor};
 
-/// The `k` codes of least Hamming distance to each query, ascending, ties by number; fewer where there are fewer codes. Queries are as
-/// long as codes, one after the other; bits behind the last of a code must be the same in all.
+/// The `k` codes with the smallest Hamming distance to each query, ascending; ties go to the lower index. Returns fewer
+/// if there are fewer codes. Queries are contiguous and as long as codes; padding bits after the last bit of a code
+/// must be equal in all codes and queries.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When queries are not whole, or `k` is above [`crate::MAX_K`].
+/// If queries are not whole, or `k` exceeds [`crate::MAX_K`].
 pub fn scan_hamming(codes: Codes<'_>, queries: &[u8], k: usize) -> Result<Vec<Vec<Neighbor<u32>>>, CudaError> {
     let size = codes.size();
     assert!(queries.len().is_multiple_of(size), "queries of {size} bytes");
@@ -48,7 +49,7 @@ pub fn scan_hamming(codes: Codes<'_>, queries: &[u8], k: usize) -> Result<Vec<Ve
             limits.into(),
             found.into(),
         ];
-        // SAFETY: codes and queries are as long as asserted above; limits and places for what is found are those of the range.
+        // SAFETY: the lengths of codes and queries were asserted above; limits and outputs match the range of queries.
         unsafe { device.launch(kernel, launch, &arguments) }
     })
 }

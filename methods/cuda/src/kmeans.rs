@@ -1,33 +1,33 @@
-//! Totals of distances, and rows that k-means starts from (`kernels/kmeans.cu`).
+//! Sums of distances, and the initial rows of k-means (`kernels/kmeans.cu`).
 
 use crate::assign::{ROW_THREADS, ROWS_PER_BLOCK};
 use crate::device::{Buffer, Launch, launch};
 use crate::{CudaError, DeviceRows};
 
-/// Values of one block, and its threads; as in the kernels.
+/// Values per block, and threads per block; the same as in the kernels.
 const VALUES: usize = 1024;
 const THREADS: u32 = 256;
 
-/// Shared bytes in which a block adds up, and those of the choice of a row.
+/// Bytes of shared memory for the sum of a block, and for the choice of a row.
 const ROOM: usize = 8 * THREADS as usize;
 const CHOICE: usize = ROOM + 16;
 
-/// Rows chosen between two looks at whether to go on.
+/// Number of rows chosen between two calls of `go_on`.
 const CHOSEN_AT_ONCE: usize = 64;
 
-/// The sum of the first `count` values, in f64; the same every time.
+/// The sum of the first `count` values in f64; deterministic.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When there are not as many.
+/// If the buffer has fewer values.
 pub fn total(values: &Buffer<f32>, count: usize) -> Result<f64, CudaError> {
     assert!(count <= values.len(), "{count} of {} values", values.len());
     let blocks = count.div_ceil(VALUES);
     let totals = values.device().room::<f64>(blocks)?;
     if count > 0 {
-        // SAFETY: the values are there, as just asserted, and each block has its total.
+        // SAFETY: the number of values was just asserted, and there is a total for each block.
         unsafe {
             launch!(values.device(), total_values, Launch::of(blocks, THREADS).shared(ROOM); values, count as u64, &totals)?
         };
@@ -35,14 +35,15 @@ pub fn total(values: &Buffer<f32>, count: usize) -> Result<f64, CudaError> {
     Ok(totals.download()?.into_iter().sum())
 }
 
-/// Numbers of rows for k-means++: `first`, then for each of `points`, shares of 1, the row into whose stretch that share of all squared
-/// distances to the nearest row so far falls. Ends where no row is at a distance. `go_on` is asked from time to time.
+/// Indices of the initial rows for k-means++. The first is `first`. For each of `points`, a fraction of 1, the next is
+/// the row at that fraction of the cumulative squared distances of all rows to their nearest chosen row. Stops early if
+/// all distances are 0. Calls `go_on` from time to time.
 ///
 /// # Errors
-/// A device failure; what `go_on` says.
+/// A device failure; errors of `go_on`.
 ///
 /// # Panics
-/// When there is no row of number `first`.
+/// If the index `first` is out of range.
 pub fn spread_rows<E: From<CudaError>>(
     rows: DeviceRows<'_>,
     first: usize,
@@ -62,7 +63,7 @@ pub fn spread_rows<E: From<CudaError>>(
             device.synchronize()?;
             go_on()?;
         }
-        // SAFETY: each row has its distance, each block its total, and there is one place more than there are points.
+        // SAFETY: there is a distance for each row, a total for each block, and one place more than there are points.
         unsafe {
             launch!(device, nearer_to_chosen, Launch::of(blocks, THREADS).shared(ROOM);
                 rows.start(), rows.stride(), rows.n(), dim as u32, shift, &chosen, c as u32, &distances, &totals)?;
@@ -76,13 +77,13 @@ pub fn spread_rows<E: From<CudaError>>(
     Ok(chosen.download()?.into_iter().map(|row| row as usize).take_while(|&row| row < n).collect())
 }
 
-/// Rows by their numbers, one after the other.
+/// Copies the rows with the given indices, contiguously.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When there is no such row.
+/// If an index is out of range.
 pub fn rows_at(rows: DeviceRows<'_>, numbers: &[usize]) -> Result<Vec<f32>, CudaError> {
     let (device, n, dim) = (rows.buffer().device(), rows.count(), rows.dim());
     let checked = |&i: &usize| {
@@ -91,7 +92,7 @@ pub fn rows_at(rows: DeviceRows<'_>, numbers: &[usize]) -> Result<Vec<f32>, Cuda
     };
     let on_device = device.upload(&numbers.iter().map(checked).collect::<Vec<u32>>())?;
     let out = device.room::<f32>(numbers.len() * dim)?;
-    // SAFETY: there are such rows, as just asserted, and a place for each.
+    // SAFETY: the indices were just asserted, and the output has space for each row.
     unsafe {
         launch!(device, gather_rows, Launch::of(numbers.len().div_ceil(ROWS_PER_BLOCK), ROW_THREADS);
             rows.start(), rows.stride(), rows.n(), dim as u32, &on_device, numbers.len() as u32, &out)?;

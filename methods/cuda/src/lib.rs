@@ -1,8 +1,9 @@
-//! CUDA kernels: what the CPU kernels do, on whatever device is present at run time.
+//! CUDA kernels: the operations of the CPU kernels, on the device that is present at run time.
 //!
-//! The driver and its compiler are looked for when a device is opened, so that one binary runs everywhere and says what is missing.
-//! Kernels are text (`kernels/`), compiled for the device found and kept on disk. The same text is compiled as C++ over a thin emulation
-//! of the thread grid ([`emulator`]), so that kernels and the host code around them are tested where there is no device.
+//! The driver and the compiler are located when a device is opened, so that one binary runs everywhere and reports what
+//! is missing. Kernels are source text (`kernels/`), compiled for the device and cached on disk. The same source is
+//! compiled as C++ with a thin emulation of the thread grid ([`emulator`]), so that kernels and their host code are
+//! tested on machines without a GPU.
 
 mod assign;
 mod cells;

@@ -1,68 +1,70 @@
-//! What a device must be able to do, whether it is one ([`crate::nvidia`]) or is played on the host ([`crate::emulator`]).
+//! The interface of a device, implemented by hardware ([`crate::nvidia`]) and by emulation on the host
+//! ([`crate::emulator`]).
 
 use crate::CudaError;
 use std::ffi::c_void;
 
-/// What is known of a device.
+/// Properties of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Its name, e.g. `NVIDIA H200`.
     pub name: String,
     /// Compute capability, e.g. (9, 0).
     pub capability: (u32, u32),
-    /// Multiprocessors.
+    /// Number of multiprocessors.
     pub multiprocessors: u32,
-    /// Bytes of shared memory that one block can have.
+    /// Maximum shared memory per block, in bytes.
     pub shared_bytes: u32,
-    /// Bytes of the second-level cache.
+    /// Size of the second-level cache, in bytes.
     pub cache_bytes: u64,
-    /// Bytes of memory.
+    /// Size of device memory, in bytes.
     pub memory_bytes: u64,
-    /// Version of CUDA that the driver speaks, e.g. 13.0.
+    /// Version of CUDA that the driver supports, e.g. 13.0.
     pub driver: String,
 }
 
-/// A moment of a device's work, to measure times between.
+/// A point in the device's queue of work, for timing.
 pub(crate) type Moment = u64;
 
-/// One device with one queue of work. Addresses are the device's own; nothing here checks them.
+/// One device with one queue of work. Addresses are device addresses; nothing here checks them.
 pub(crate) trait Machine: Send + Sync {
     fn facts(&self) -> &Facts;
 
-    /// Makes the device the one that this thread works with.
+    /// Makes the device current for this thread.
     fn enter(&self) -> Result<(), CudaError>;
 
-    /// Memory at a multiple of 256 bytes.
+    /// Allocates memory, aligned to 256 bytes.
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError>;
 
     fn free(&self, address: u64);
 
-    /// Tells that of memory of so many bytes the first are in use from now on, where somebody watches.
+    /// Tells a memory checker, if there is one, that only the first `used` of `bytes` bytes are in use from now on.
     fn lend(&self, _address: u64, _used: u64, _bytes: u64) {}
 
-    /// Free and all bytes.
+    /// Free and total memory, in bytes.
     fn memory(&self) -> Result<(u64, u64), CudaError>;
 
     /// # Safety
-    /// `address` has room for `bytes`.
+    /// `address` must have space for `bytes`.
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError>;
 
-    /// Waits for all work before it.
+    /// Waits for all earlier work.
     ///
     /// # Safety
-    /// As many bytes are there.
+    /// `address` must have as many bytes as `bytes`.
     unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError>;
 
     /// # Safety
-    /// Both have room for `bytes`.
+    /// Both addresses must have space for `bytes`.
     unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError>;
 
     /// # Safety
-    /// `address` has room for `bytes`.
+    /// `address` must have space for `bytes`.
     unsafe fn fill(&self, address: u64, byte: u8, bytes: u64) -> Result<(), CudaError>;
 
     /// # Safety
-    /// `arguments` point to values of the kernel's parameters, in order, and what it reads and writes is there.
+    /// `arguments` must point to values of the kernel's parameters, in order, and the memory that it reads and writes
+    /// must be valid.
     unsafe fn launch(
         &self,
         kernel: &str,
@@ -74,9 +76,9 @@ pub(crate) trait Machine: Send + Sync {
 
     fn synchronize(&self) -> Result<(), CudaError>;
 
-    /// Marks this moment of the queue.
+    /// Marks the current end of the queue.
     fn mark(&self) -> Result<Moment, CudaError>;
 
-    /// Seconds between two moments, once both have passed; they are given back.
+    /// Seconds between two moments; waits until both have passed, and frees them.
     fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError>;
 }

@@ -1,4 +1,4 @@
-//! Small networks: affine maps and what is between them (`kernels/network.cu`, `kernels/products.cu`).
+//! Small networks: affine maps and rectifiers (`kernels/network.cu`, `kernels/products.cu`).
 
 use crate::codes::over;
 use crate::device::{Buffer, Device, launch};
@@ -9,19 +9,19 @@ use crate::{CudaError, DeviceRows};
 #[derive(Debug)]
 pub struct AffineMap {
     inputs: usize,
-    /// Outputs × inputs.
+    /// Shape: outputs × inputs.
     weights: Buffer<f32>,
     bias: Buffer<f32>,
 }
 
 impl AffineMap {
-    /// From the weights of one output after the other, and a bias for each.
+    /// Uploads the weights, output by output, and one bias per output.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When there is no output, or weights are not whole.
+    /// If there is no output, or the weights are not whole.
     pub fn new(device: &Device, weights: &[f32], bias: &[f32]) -> Result<AffineMap, CudaError> {
         assert!(!bias.is_empty() && weights.len().is_multiple_of(bias.len()), "weights of {} outputs", bias.len());
         let inputs = weights.len() / bias.len();
@@ -39,13 +39,13 @@ impl AffineMap {
     }
 }
 
-/// Writes `(x − centre)·factor` of each row, row after row; the rows themselves where there is no centre.
+/// Writes `(x − centre)·factor` of each row, row by row; without a centre, copies the rows unchanged.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When lengths do not fit.
+/// If lengths do not match.
 pub fn standardize(
     rows: DeviceRows<'_>,
     centre: Option<&Buffer<f32>>,
@@ -54,40 +54,40 @@ pub fn standardize(
 ) -> Result<(), CudaError> {
     let (device, places) = (rows.buffer().device(), rows.count() * rows.dim());
     assert!(out.len() >= places && centre.is_none_or(|c| c.len() >= rows.dim()), "a place for each value");
-    // SAFETY: all are as long as just asserted.
+    // SAFETY: the lengths were just asserted.
     unsafe {
         launch!(device, standardize_rows, over(device, places);
             rows.start(), rows.stride(), rows.n(), rows.dim() as u32, centre, factor, &*out)
     }
 }
 
-/// Its counterpart in place, of `count` rows one after the other: `x·factor + centre`.
+/// The inverse step, in place, for `count` contiguous rows: `x·factor + centre`.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When lengths do not fit.
+/// If lengths do not match.
 pub fn unstandardize(rows: &mut Buffer<f32>, count: usize, centre: &Buffer<f32>, factor: f32) -> Result<(), CudaError> {
     let (dim, places) = (centre.len(), count * centre.len());
     assert!(rows.len() >= places && u32::try_from(dim).is_ok(), "{count} rows of {dim}");
     let device = rows.device();
-    // SAFETY: as many values are there, as just asserted.
+    // SAFETY: the number of values was just asserted.
     unsafe {
         launch!(device, unstandardize_rows, over(device, places); &*rows, places as u64, dim as u32, centre, factor)
     }
 }
 
-/// A step of a branch.
+/// A step in the branch of a network.
 #[derive(Debug)]
 pub enum Layer {
-    /// An affine map of everything.
+    /// An affine map of all inputs.
     Affine(AffineMap),
-    /// The same affine map of every window; the results side by side.
+    /// The same affine map applied to every window; the results are concatenated.
     Windows {
-        /// Numbers of inputs, window by window; one beyond the last input stands for 0.
+        /// Indices of inputs, window by window; an index past the last input stands for the value 0.
         inputs: Buffer<u32>,
-        /// The map of a window.
+        /// The affine map of a window.
         map: AffineMap,
     },
     /// `max(x, 0)`.
@@ -102,17 +102,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Of maps that fit together.
+    /// A network of maps whose shapes match.
     pub fn new(straight: AffineMap, branch: Vec<Layer>) -> Network {
         Network { straight, branch }
     }
 
-    /// Inputs and outputs.
+    /// Number of inputs and of outputs.
     pub fn dim(&self) -> (usize, usize) {
         (self.straight.inputs, self.straight.outputs())
     }
 
-    /// Bytes that a row takes on its way, at most: what the branch holds at a time, beside inputs and outputs.
+    /// Peak memory per row, in bytes, for intermediate values of the branch, without inputs and outputs.
     pub fn bytes_per_row(&self) -> usize {
         let (mut width, mut most) = (self.straight.inputs, 0);
         for layer in &self.branch {
@@ -127,13 +127,13 @@ impl Network {
         4 * most
     }
 
-    /// Writes the outputs of rows, one row after the other.
+    /// Writes the outputs, row by row.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When dimensions do not fit together, or there are 2^32 windows or more.
+    /// If dimensions do not match, or there are 2^32 windows or more.
     pub fn apply(&self, rows: DeviceRows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
         let n = rows.count();
         self.straight.apply(rows, out)?;
@@ -156,7 +156,7 @@ impl Network {
                 Layer::Windows { inputs, map } => {
                     assert!(inputs.len().is_multiple_of(map.inputs), "whole windows");
                     let seen = device.room::<f32>(n * inputs.len())?;
-                    // SAFETY: there is room for what every row's windows see, and only inputs that there are are read.
+                    // SAFETY: `seen` has space for the windows of every row, and only existing inputs are read.
                     unsafe {
                         launch!(device, gather_windows, over(device, n * inputs.len());
                             x.start(), x.stride(), x.n(), x.dim() as u32, inputs, inputs.len() as u32, &seen)?;
@@ -168,7 +168,7 @@ impl Network {
                 }
                 Layer::Rectifier => {
                     let Some((values, _)) = &held else { unreachable!("a rectifier behind a map") };
-                    // SAFETY: as many values are there.
+                    // SAFETY: the buffer has this many values.
                     unsafe {
                         launch!(device, rectify_values, over(device, values.len()); values, values.len() as u64)?;
                     }
@@ -177,7 +177,7 @@ impl Network {
         }
         if let Some((values, width)) = held {
             assert!(width == self.straight.outputs(), "a branch as wide as the straight map");
-            // SAFETY: `out` has that many values, as the straight map has written them.
+            // SAFETY: `out` has this many values, since the straight map has written them.
             unsafe {
                 launch!(device, add_values, over(device, values.len()); &*out, &values, values.len() as u64)?;
             }

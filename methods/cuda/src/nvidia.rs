@@ -1,4 +1,4 @@
-//! A device behind NVIDIA's driver, which is looked for at run time.
+//! A device behind NVIDIA's driver, which is loaded at run time.
 
 use crate::Toolkit;
 use crate::machine::{Facts, Machine, Moment};
@@ -9,7 +9,7 @@ use std::ffi::{CString, c_void};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// An opened device: its primary context, one stream, the kernels.
+/// An open device: its primary context, one stream, the kernels.
 pub(crate) struct Nvidia {
     facts: Facts,
     device: sys::CUdevice,
@@ -17,19 +17,20 @@ pub(crate) struct Nvidia {
     stream: sys::CUstream,
     module: sys::CUmodule,
     functions: Mutex<HashMap<String, Function>>,
-    /// Where the driver is too old for the call that times events (before CUDA 12.8), the host's clock is read instead, from here.
+    /// Start of the host clock, which times work if the driver is too old for the call that times events (before CUDA
+    /// 12.8).
     clock: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
 struct Function {
     handle: sys::CUfunction,
-    /// Shared bytes it may have so far.
+    /// Maximum dynamic shared memory that was set for the function so far, in bytes.
     shared_bytes: u32,
 }
 
-// SAFETY: contexts, streams, modules and functions of the driver may be used from any thread in which the context is current, which
-// `enter` sees to; the map is behind a lock.
+// SAFETY: contexts, streams, modules and functions of the driver may be used from any thread in which the context is
+// current, which `enter` ensures; a lock protects the map.
 unsafe impl Send for Nvidia {}
 // SAFETY: as above.
 unsafe impl Sync for Nvidia {}
@@ -46,10 +47,10 @@ fn describe(error: &result::DriverError) -> String {
 }
 
 impl Nvidia {
-    /// Opens the device of this number, of those that `CUDA_VISIBLE_DEVICES` leaves.
+    /// Opens the device with this index among those that `CUDA_VISIBLE_DEVICES` exposes.
     pub(crate) fn open(ordinal: u32, toolkit: &Toolkit) -> Result<Nvidia, CudaError> {
         let missing = |reason: String, help: &str| CudaError::Missing { reason, help: help.into() };
-        // SAFETY: loading a library runs its initializers; the driver's have no conditions.
+        // SAFETY: loading a library runs its initializers; those of the driver have no preconditions.
         if !unsafe { sys::is_culib_present() } {
             return Err(missing(
                 "there is no NVIDIA driver on this machine (libcuda cannot be loaded)".into(),
@@ -79,7 +80,7 @@ impl Nvidia {
         }
         let device = result::device::get(ordinal as i32).map_err(driver_error("cuDeviceGet"))?;
         let attribute = |which| {
-            // SAFETY: the device was just got.
+            // SAFETY: the device handle is valid.
             unsafe { result::device::get_attribute(device, which) }
                 .map(|v| v as u32)
                 .map_err(driver_error("cuDeviceGetAttribute"))
@@ -107,9 +108,9 @@ impl Nvidia {
                 as u64,
             driver,
         };
-        // Before anything is held that would have to be given back.
+        // Done before resources are acquired that an error would have to release.
         let (code, kept) = program::load(facts.capability, &facts.driver, toolkit)?;
-        // SAFETY: the device was just got.
+        // SAFETY: the device handle is valid.
         let context =
             unsafe { result::primary_ctx::retain(device) }.map_err(driver_error("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Nvidia {
@@ -124,10 +125,10 @@ impl Nvidia {
         opened.enter()?;
         opened.stream =
             result::stream::create(result::stream::StreamKind::NonBlocking).map_err(driver_error("cuStreamCreate"))?;
-        // SAFETY: machine code carries its length; intermediate code ends with a zero, which the compiler writes.
+        // SAFETY: machine code contains its length; the compiler ends intermediate code (PTX) with a zero byte.
         let load = |code: &[u8]| unsafe { result::module::load_data(code.as_ptr().cast()) };
         let loaded = match (load(&code), kept) {
-            // What was kept may be damaged.
+            // The cached file may be damaged.
             (Err(_), Some(file)) => {
                 let _ = std::fs::remove_file(file);
                 load(&program::load(opened.facts.capability, &opened.facts.driver, toolkit)?.0)
@@ -158,7 +159,7 @@ impl Nvidia {
         let enough = function.shared_bytes.max(shared_bytes);
         if enough > function.shared_bytes {
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the function was got from the loaded module.
+            // SAFETY: the function belongs to the loaded module.
             unsafe { result::function::set_function_attribute(function.handle, attribute, enough as i32) }
                 .map_err(driver_error(kernel))?;
         }
@@ -183,14 +184,14 @@ impl Drop for Nvidia {
             return;
         }
         if !self.module.is_null() {
-            // SAFETY: it was loaded, and nothing uses it any more: buffers keep the device alive.
+            // SAFETY: the module was loaded and is no longer used: buffers keep the device alive.
             let _ = unsafe { result::module::unload(self.module) };
         }
         if !self.stream.is_null() {
-            // SAFETY: it was created, and nothing uses it any more.
+            // SAFETY: the stream was created and is no longer used.
             let _ = unsafe { result::stream::destroy(self.stream) };
         }
-        // SAFETY: it was retained, once.
+        // SAFETY: the context was retained once.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }
 }
@@ -201,7 +202,7 @@ impl Machine for Nvidia {
     }
 
     fn enter(&self) -> Result<(), CudaError> {
-        // SAFETY: the context is retained as long as this lives.
+        // SAFETY: the context is retained for the lifetime of `self`.
         unsafe { result::ctx::set_current(self.context) }.map_err(driver_error("cuCtxSetCurrent"))
     }
 
@@ -218,7 +219,7 @@ impl Machine for Nvidia {
     }
 
     fn free(&self, address: u64) {
-        // SAFETY: it was allocated here and is freed once. The driver waits for work that uses it.
+        // SAFETY: the memory was allocated here and is freed once. The driver waits for work that uses it.
         let _ = unsafe { result::free_sync(address) };
     }
 
@@ -228,29 +229,29 @@ impl Machine for Nvidia {
     }
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        // SAFETY: of the caller; the stream is waited for before the borrow ends.
+        // SAFETY: guaranteed by the caller; the stream is synchronized before the borrow ends.
         unsafe { result::memcpy_htod_async(address, bytes, self.stream) }
             .map_err(driver_error("copying to the device"))?;
-        // SAFETY: the stream lives.
+        // SAFETY: the stream is valid.
         unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("copying to the device"))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], address: u64) -> Result<(), CudaError> {
-        // SAFETY: of the caller; the stream is waited for before the borrow ends.
+        // SAFETY: guaranteed by the caller; the stream is synchronized before the borrow ends.
         unsafe { result::memcpy_dtoh_async(bytes, address, self.stream) }
             .map_err(driver_error("copying from the device"))?;
-        // SAFETY: the stream lives.
+        // SAFETY: the stream is valid.
         unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("copying from the device"))
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { result::memcpy_dtod_async(to, from, bytes as usize, self.stream) }
             .map_err(driver_error("copying on the device"))
     }
 
     unsafe fn fill(&self, address: u64, byte: u8, bytes: u64) -> Result<(), CudaError> {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { result::memset_d8_async(address, byte, bytes as usize, self.stream) }
             .map_err(driver_error("filling memory"))
     }
@@ -265,13 +266,13 @@ impl Machine for Nvidia {
     ) -> Result<(), CudaError> {
         let function = self.function(kernel, shared_bytes)?;
         let grid = (grid[0], grid[1], grid[2]);
-        // SAFETY: of the caller; the driver copies the arguments before it returns.
+        // SAFETY: guaranteed by the caller; the driver copies the arguments before it returns.
         unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared_bytes, self.stream, arguments) }
             .map_err(driver_error(kernel))
     }
 
     fn synchronize(&self) -> Result<(), CudaError> {
-        // SAFETY: the stream lives.
+        // SAFETY: the stream is valid.
         unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("waiting for the device"))
     }
 
@@ -282,7 +283,7 @@ impl Machine for Nvidia {
         }
         let event =
             result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(driver_error("cuEventCreate"))?;
-        // SAFETY: event and stream live.
+        // SAFETY: event and stream are valid.
         unsafe { result::event::record(event, self.stream) }.map_err(driver_error("cuEventRecord"))?;
         Ok(event as Moment)
     }
@@ -292,12 +293,12 @@ impl Machine for Nvidia {
             return Ok(end.saturating_sub(start) as f64 * 1e-9);
         }
         let (start, end) = (start as sys::CUevent, end as sys::CUevent);
-        // SAFETY: it was made by `mark`.
+        // SAFETY: `mark` created the event.
         unsafe { result::event::synchronize(end) }.map_err(driver_error("cuEventSynchronize"))?;
-        // SAFETY: both were made by `mark`.
+        // SAFETY: `mark` created both events.
         let milliseconds = unsafe { result::event::elapsed(start, end) }.map_err(driver_error("cuEventElapsedTime"))?;
         for event in [start, end] {
-            // SAFETY: it was made by `mark` and is given back here, once.
+            // SAFETY: `mark` created the event, and it is destroyed once, here.
             let _ = unsafe { result::event::destroy(event) };
         }
         Ok(f64::from(milliseconds) / 1e3)

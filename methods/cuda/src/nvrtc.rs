@@ -1,22 +1,22 @@
-//! The run-time compiler: finding it, and what we ask of it. It needs no device.
+//! The run-time compiler NVRTC: locating and calling it. It needs no device.
 //!
-//! Its few functions are looked up here and not through `cudarc`, which takes the first library of a list of names: which one is used must
-//! be the user's to say.
+//! Its few functions are loaded here and not through `cudarc`, which loads the first library of a list of names: the
+//! user must be able to choose the library.
 
 use crate::{CudaError, Toolkit};
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 
-/// The environment variable of which users are told to name the library file of NVRTC; see [`Toolkit::nvrtc`].
+/// The environment variable that error messages suggest for the library file of NVRTC; see [`Toolkit::nvrtc`].
 pub const NVRTC_VARIABLE: &str = "VQBENCH_NVRTC";
 
-/// Versions of the interface that are understood, newest first.
+/// Supported versions of the interface, newest first.
 const MAJORS: [u32; 2] = [13, 12];
 
 type Program = *mut c_void;
 
-/// The library and what is called of it. A result of 0 is success.
+/// The library and the functions used here. A result of 0 is success.
 pub(crate) struct Nvrtc {
     version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int,
     architecture_count: unsafe extern "C" fn(*mut c_int) -> c_int,
@@ -38,14 +38,14 @@ pub(crate) struct Nvrtc {
     cubin: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     ptx_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
     ptx: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
-    /// Keeps the functions where they are.
+    /// Keeps the library loaded.
     _library: Library,
 }
 
 impl Nvrtc {
     fn load(library: Library) -> Result<Nvrtc, libloading::Error> {
         fn function<T: Copy>(library: &Library, name: &str) -> Result<T, libloading::Error> {
-            // SAFETY: the caller names the type that nvrtc.h declares.
+            // SAFETY: the caller gives the type that nvrtc.h declares.
             let symbol: Symbol<'_, T> = unsafe { library.get(name.as_bytes()) }?;
             Ok(*symbol)
         }
@@ -67,12 +67,12 @@ impl Nvrtc {
         })
     }
 
-    /// From a file, after its companion, which it would not find by itself.
+    /// Loads a library file, after its companion library, which it would not find by itself.
     fn from_file(file: &Path) -> Option<Nvrtc> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         for path in entries.filter(|path| path.file_name().is_some_and(|name| is_companion(&name.to_string_lossy()))) {
-            // SAFETY: loading runs initializers, and the compiler's have no conditions.
+            // SAFETY: loading runs initializers, and those of the compiler have no preconditions.
             if let Ok(companion) = unsafe { Library::new(path) } {
                 std::mem::forget(companion);
             }
@@ -86,14 +86,14 @@ impl Nvrtc {
         if result == 0 {
             return Ok(());
         }
-        // SAFETY: it takes any number.
+        // SAFETY: any argument is valid.
         let text = unsafe { (self.error_string)(result) };
-        // SAFETY: what it returns is a constant text.
+        // SAFETY: the function returns a constant string.
         let text = unsafe { std::ffi::CStr::from_ptr(text) };
         Err(CudaError::driver(what, text.to_string_lossy()))
     }
 
-    /// What a pair of functions for a length and its bytes give.
+    /// Reads bytes with a pair of functions, one for the length and one for the bytes.
     fn bytes(
         &self,
         what: &str,
@@ -102,10 +102,10 @@ impl Nvrtc {
         read: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     ) -> Result<Vec<u8>, CudaError> {
         let mut length = 0usize;
-        // SAFETY: the program lives, and the length goes to an integer.
+        // SAFETY: the program is valid, and the length is written to an integer.
         self.check(what, unsafe { length_of(program, &mut length) })?;
         let mut bytes = vec![0u8; length];
-        // SAFETY: there is room for as much as was asked for.
+        // SAFETY: the buffer has the reported length.
         self.check(what, unsafe { read(program, bytes.as_mut_ptr().cast()) })?;
         Ok(bytes)
     }
@@ -116,10 +116,11 @@ fn is_companion(name: &str) -> bool {
 }
 
 impl Nvrtc {
-    /// The file that the toolkit names, or what the system's search or the toolkit's usual folders have.
+    /// Loads the library file that the toolkit names, or one from the system's search path or the toolkit's usual
+    /// folders.
     ///
     /// # Errors
-    /// There is none here, and what to do.
+    /// NVRTC is missing; the error says how to install or name it.
     pub(crate) fn find(toolkit: &Toolkit) -> Result<Nvrtc, CudaError> {
         if let Some(named) = &toolkit.nvrtc {
             return Nvrtc::from_file(named).ok_or_else(|| CudaError::Missing {
@@ -133,7 +134,7 @@ impl Nvrtc {
         let searched = searched.chain([PathBuf::from("libnvrtc.so")]);
         let in_folders =
             folders.iter().flat_map(|folder| MAJORS.map(|major| folder.join(format!("libnvrtc.so.{major}"))));
-        // SAFETY: loading runs initializers, and the compiler's have no conditions.
+        // SAFETY: loading runs initializers, and those of the compiler have no preconditions.
         let by_name =
             searched.filter_map(|name| unsafe { Library::new(name) }.ok()).filter_map(|l| Nvrtc::load(l).ok());
         by_name.chain(in_folders.filter_map(|file| Nvrtc::from_file(&file))).next().ok_or_else(|| CudaError::Missing {
@@ -145,32 +146,33 @@ impl Nvrtc {
         })
     }
 
-    /// Its version, e.g. `13.0`.
+    /// Version of the compiler, e.g. `13.0`.
     pub(crate) fn version(&self) -> Result<String, CudaError> {
         let (mut major, mut minor) = (0, 0);
-        // SAFETY: both point to integers.
+        // SAFETY: both arguments point to integers.
         self.check("nvrtcVersion", unsafe { (self.version)(&mut major, &mut minor) })?;
         Ok(format!("{major}.{minor}"))
     }
 
-    /// Architectures it can compile for: 90 for sm_90.
+    /// Architectures that it can compile for, e.g. 90 for sm_90.
     pub(crate) fn architectures(&self) -> Result<Vec<u32>, CudaError> {
         let mut count = 0;
-        // SAFETY: it points to an integer.
+        // SAFETY: the argument points to an integer.
         self.check("nvrtcGetNumSupportedArchs", unsafe { (self.architecture_count)(&mut count) })?;
         let mut known = vec![0 as c_int; count.max(0) as usize];
-        // SAFETY: there is room for as many as were counted.
+        // SAFETY: the buffer has the reported number of entries.
         self.check("nvrtcGetSupportedArchs", unsafe { (self.architectures)(known.as_mut_ptr()) })?;
         Ok(known.into_iter().map(|a| a as u32).collect())
     }
 
-    /// Machine code for `sm_…`; for `compute_…` the intermediate code that a newer driver translates, which ends with a zero.
+    /// Machine code for `sm_…`; for `compute_…` intermediate code (PTX), which a newer driver translates and which ends
+    /// with a zero byte.
     pub(crate) fn compile(&self, text: &str, architecture: &str, options: &[&str]) -> Result<Vec<u8>, CudaError> {
         let nvrtc = self;
         let failed = |log: String| CudaError::Compile { architecture: architecture.to_owned(), log };
         let text = CString::new(text).map_err(|e| failed(e.to_string()))?;
         let mut open = Open { nvrtc, program: std::ptr::null_mut() };
-        // SAFETY: texts end with zeros, and there are no headers.
+        // SAFETY: the strings end with zeros, and there are no headers.
         let created = unsafe {
             (nvrtc.create)(
                 &mut open.program,
@@ -187,7 +189,7 @@ impl Nvrtc {
             options.iter().copied().chain([target.as_str()]).map(CString::new).collect();
         let options = options.map_err(|e| failed(e.to_string()))?;
         let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
-        // SAFETY: the program lives, and there are as many options as is said.
+        // SAFETY: the program is valid, and the number of options is correct.
         let compiled = unsafe { (nvrtc.compile)(open.program, pointers.len() as c_int, pointers.as_ptr()) };
         if let Err(error) = nvrtc.check("nvrtcCompileProgram", compiled) {
             let log = nvrtc.bytes("nvrtcGetProgramLog", open.program, nvrtc.log_size, nvrtc.log).unwrap_or_default();
@@ -201,7 +203,7 @@ impl Nvrtc {
     }
 }
 
-/// A program of the compiler, destroyed in the end.
+/// A program of the compiler, destroyed on drop.
 struct Open<'n> {
     nvrtc: &'n Nvrtc,
     program: Program,
@@ -209,15 +211,15 @@ struct Open<'n> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        // SAFETY: it was created and not destroyed yet.
+        // SAFETY: the program was created and not destroyed yet.
         let _ = unsafe { (self.nvrtc.destroy)(&mut self.program) };
     }
 }
 
-/// Version of the NVRTC that `toolkit` leads to, e.g. `13.0`.
+/// Version of the NVRTC that `toolkit` finds, e.g. `13.0`.
 ///
 /// # Errors
-/// There is none here, and what to do.
+/// NVRTC is missing; the error says how to install or name it.
 pub fn version(toolkit: &Toolkit) -> Result<String, CudaError> {
     Nvrtc::find(toolkit)?.version()
 }

@@ -1,4 +1,4 @@
-//! Products of all rows with all columns of a table, and the least of what they give (`kernels/products.cu`).
+//! Products of all rows with all columns of a table, and the smallest scores from them (`kernels/products.cu`).
 
 use crate::assign::FLOAT_TILES;
 use crate::codes::over;
@@ -9,12 +9,12 @@ const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
 const THREADS: u32 = 128;
 
-/// What is added to a product, and taken from its rows before.
+/// Terms that are added to a product, or subtracted from its rows before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms<'a> {
-    /// Taken from every row: `dim` values.
+    /// Subtracted from every row: `dim` values.
     pub mean: Option<&'a Buffer<f32>>,
-    /// Added to the products with each of the others: `k` values.
+    /// Added to the products with each of the other rows: `k` values.
     pub bias: Option<&'a Buffer<f32>>,
 }
 
@@ -23,7 +23,7 @@ pub struct Terms<'a> {
 /// # Errors
 /// A device failure.
 ///
-/// # Panics
+/// If dimensions or lengths do not match.
 /// When dimensions or lengths do not fit.
 pub fn products(
     rows: DeviceRows<'_>,
@@ -44,21 +44,22 @@ pub fn products(
         return Ok(());
     }
     let device = rows.buffer().device();
-    // SAFETY: all are as long as just asserted.
+    // SAFETY: the lengths were just asserted.
     unsafe {
         launch!(device, products, Launch::of(n.div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE).min(65_535)).shared(FLOAT_TILES);
             rows.start(), rows.stride(), rows.n(), mean, others, k as u32, dim as u32, factor, bias, &*out, k as u64)
     }
 }
 
-/// For each `group` of consecutive rows the `count` pairs of a row `x_b` of the group and a codeword `c` with the least `‖x_b−c‖²`, nearest
-/// first, ties by place: places `b·k + c` and distances, `min(count, group·k)` of each group.
+/// For each `group` consecutive rows, the `min(count, group·k)` pairs of a row `x_b` of the group and a codeword `c`
+/// with the smallest `‖x_b−c‖²`, nearest first; ties go to the lower index. Returns the indices `b·k + c` and the
+/// squared distances.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When dimensions do not fit.
+/// If dimensions do not match.
 pub fn nearest_of_groups(
     device: &Device,
     rows: DeviceRows<'_>,
@@ -69,16 +70,16 @@ pub fn nearest_of_groups(
     choose(device, rows, group, codewords, count, None)
 }
 
-/// Places, each `b·K + c` for row `b` of a group and codeword `c`, and the squared distance of each.
+/// Indices `b·K + c` for row `b` of a group and codeword `c`, and the squared distance of each.
 pub type Chosen = (Vec<u32>, Vec<f32>);
 
-/// [`nearest_of_groups`], and what the codeword of each place leaves of its row: `x_b − c`, one after the other.
+/// As [`nearest_of_groups`], with the residuals `x_b − c` of the pairs, contiguously.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When dimensions do not fit.
+/// If dimensions do not match.
 pub fn continuations(
     device: &Device,
     rows: DeviceRows<'_>,
@@ -114,7 +115,8 @@ fn choose(
         let here = at_once.min(groups - from);
         let rows = rows.part(from * group, here * group);
         let tiles = Launch::of(rows.count().div_ceil(TILE), TILE_THREADS).by(k.div_ceil(TILE).min(65_535));
-        // SAFETY: candidates, places and distances have room for the groups of this part, and places are those of candidates.
+        // SAFETY: candidates, indices and distances have space for the groups of this part, and the indices are those
+        // of candidates.
         unsafe {
             launch!(device, distances, tiles.shared(FLOAT_TILES);
                 rows.start(), rows.stride(), rows.n(), &codewords, k as u32, dim as u32, &candidates)?;
@@ -131,7 +133,8 @@ fn choose(
                 &distances)?;
         }
         if let Some(residuals) = &residuals {
-            // SAFETY: there is room for what each place leaves, and places name rows of their group and codewords.
+            // SAFETY: the output has space for each residual, and the indices are those of rows of their group and of
+            // codewords.
             unsafe {
                 launch!(device, subtract_chosen, over(device, here * count * dim);
                     rows.start(), rows.stride(), group as u32, &codewords, k as u32, dim as u32, here as u32, count as u32,

@@ -1,4 +1,4 @@
-//! The text of the kernels, and its way to machine code: NVRTC for the device found, kept on disk.
+//! The source of the kernels and its compilation by NVRTC for the present device, cached on disk.
 
 use crate::CudaError;
 use crate::Toolkit;
@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What kernels call the machine by; the emulator has its own.
+/// The header with the machine's intrinsics; the emulator has its own.
 const GRID: (&str, &str) = ("grid.cuh", include_str!("../kernels/grid.cuh"));
 
-/// All kernels, in the order of their needs.
+/// All kernel sources, in the order of their dependencies.
 const SOURCES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../kernels/common.cuh")),
     ("select.cuh", include_str!("../kernels/select.cuh")),
@@ -31,17 +31,17 @@ const SOURCES: &[(&str, &str)] = &[
     ("peak.cu", include_str!("../kernels/peak.cu")),
 ];
 
-/// Architectures that the kernels are compiled for without a device, to know that they can be: A100, H100 and H200, B200.
+/// Architectures that the kernels are compiled for without a device, as a check: A100, H100 and H200, B200.
 pub const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
 const OPTIONS: &[&str] = &["--std=c++17"];
 
-/// The kernels as one text without what is the machine's; messages keep the names of the files.
+/// The kernels as one source without the machine's header; compiler messages keep the file names.
 pub(crate) fn kernels() -> String {
     SOURCES.iter().map(|(name, text)| format!("#line 1 \"{name}\"\n{text}\n")).collect()
 }
 
-/// The whole program for a device.
+/// The complete source for a device.
 fn program() -> String {
     format!("#line 1 \"{}\"\n{}\n{}", GRID.0, GRID.1, kernels())
 }
@@ -57,17 +57,18 @@ pub(crate) fn kernel_names() -> Vec<String> {
 }
 
 /// Machine code of the kernels for an architecture such as `sm_90`.
-///
+/// NVRTC is missing, or rejects the source.
 /// # Errors
 /// No NVRTC here, or one that refuses the text.
 pub fn compile(toolkit: &Toolkit, architecture: &str) -> Result<Vec<u8>, CudaError> {
     Nvrtc::find(toolkit)?.compile(&program(), architecture, OPTIONS)
 }
 
-/// [`compile`] for a device of this compute capability, by what the toolkit's cache holds if it is there. Where the compiler is older than the
-/// device, code for the newest architecture it knows, which the driver translates.
+/// Calls [`compile`] for a device of this compute capability, unless the code is in the toolkit's cache. If the
+/// compiler is older than the device, compiles for the newest architecture that it knows, and the driver translates the
+/// code.
 ///
-/// Returns also where it was kept before, if it was: a file may be damaged.
+/// Also returns the path of the cached file if the code came from there, since the file may be damaged.
 pub(crate) fn load(
     capability: (u32, u32),
     driver: &str,
@@ -105,13 +106,13 @@ pub(crate) fn load(
     }
     let code = nvrtc.compile(&text, &architecture, OPTIONS)?;
     if let Some(path) = kept {
-        // A cache that cannot be written costs seconds, not the run.
+        // If the cache cannot be written, later runs take seconds longer, but this run succeeds.
         let _ = keep(&path, &code);
     }
     Ok((code, None))
 }
 
-/// Writes a file that appears under its name when it is complete.
+/// Writes a file atomically: it appears under its name when it is complete.
 fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     fs::create_dir_all(folder)?;
@@ -148,7 +149,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("a")).expect("lists").count(), 1);
     }
 
-    /// Needs NVRTC: `VQBENCH_NVRTC` names it where the system does not.
+    /// Needs NVRTC: `VQBENCH_NVRTC` names it if the system does not find it.
     #[test]
     fn kernels_compile_for_all_architectures() {
         let toolkit =

@@ -1,4 +1,4 @@
-//! Checks every family of kernels: new inputs, outputs poisoned beforehand, answers like those of the CPU.
+//! Checks every family of kernels: fresh inputs, outputs filled with NaN beforehand, results compared with the CPU.
 
 mod agreement;
 mod codes;
@@ -21,11 +21,11 @@ use sums::Books;
 pub struct Proof {
     /// Its name.
     pub name: &'static str,
-    /// Compares it with the processor.
+    /// Compares the kernels with the CPU.
     pub run: fn(&Bench<'_>) -> Result<Agreement, CudaError>,
 }
 
-/// All proofs. A new kernel needs one more line.
+/// All proofs. A new kernel needs a new line.
 pub const PROOFS: &[Proof] = &[
     Proof { name: "assignment-f32", run: |bench| assignment(bench, Pass::Floats) },
     Proof { name: "assignment-tensor-cores", run: |bench| assignment(bench, Pass::Halves) },
@@ -47,29 +47,29 @@ pub const PROOFS: &[Proof] = &[
 
 /// The context of proofs.
 pub struct Bench<'a> {
-    /// On this device,
+    /// The device to check.
     pub device: &'a Device,
-    /// beside this processor,
+    /// Instruction set of the CPU kernels to compare with.
     pub isa: Isa,
-    /// with inputs of this seed,
+    /// Seed of the inputs.
     pub seed: u64,
-    /// which are small where the device is emulated.
+    /// Whether to use small inputs, for an emulated device.
     pub small: bool,
 }
 
 impl Bench<'_> {
-    /// Rows of a proof.
+    /// Number of rows of a proof.
     pub fn rows(&self, n: usize) -> usize {
         if self.small { (n / 100).clamp(1, 150) } else { n }
     }
 
-    /// Codewords of a proof.
+    /// Number of codewords of a proof.
     fn codewords(&self, k: usize) -> usize {
         if self.small { k.min(140) } else { k }
     }
 
-    /// Fills the memory that the next allocation of this size will get with NaN, so that values that are not written
-    /// are noticed.
+    /// Fills the memory of the next allocation of this size with NaN, so that values that a kernel does not write are
+    /// detected.
     fn poison<T: Value>(&self, len: usize) -> Result<(), CudaError> {
         self.device.filled::<T>(len, 0xff).map(drop)
     }
@@ -86,7 +86,7 @@ fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
     for (case, (n, k, dim)) in (0..).zip(shapes) {
         for (kind, stream) in KINDS.into_iter().zip(2 * KINDS.len() as u64 * case..) {
             let (n, k) = (bench.rows(n), bench.codewords(k));
-            // Row strides differ from row lengths.
+            // Row strides that differ from row lengths.
             let stride = dim + usize::from(kind == InputKind::Far);
             let rows = values(bench.seed, 2 * stream, n * stride, kind);
             let codewords = values(bench.seed, 2 * stream + 1, k * dim, kind);
@@ -167,7 +167,7 @@ fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
 
 fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
-    // The sizes with specialized kernels, and two without.
+    // The sizes with their own kernels, and two others.
     let shapes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 5, 48].map(|size| (8000, 96 / size.min(24), size, 256));
     for (case, (n, groups, size, k)) in (200..).zip(shapes) {
         let kind = KINDS[case as usize % KINDS.len()];
@@ -274,7 +274,7 @@ fn few_of_groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-/// Codes of rows by the processor's tables: what `search` makes of the table of a row.
+/// Codes of rows by the CPU tables; `search` finds the code from the table of a row.
 fn by_processor(
     tables: &cpu::SumTables,
     rows: &[f32],
@@ -291,7 +291,7 @@ fn by_processor(
 
 fn beam_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
-    // The last two go through memory instead of shared memory, and through a beam wider than what there is.
+    // The last two use global instead of shared memory, and a beam wider than the number of partial codes.
     let shapes = [(2000, 8, 256, 32, 5), (1000, 4, 16, 24, 1), (200, 3, 1024, 16, 40), (500, 3, 6, 5, 50)];
     for (case, (n, m, k, dim, beam)) in (500..).zip(shapes) {
         for whole in [false, true] {
@@ -332,7 +332,7 @@ fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         let view = DeviceRows::all(&there, dim);
         let tables = SumTables::new(bench.device, &books, m, dim, true)?;
         let exact = Books::new(&books, m, dim);
-        // Without rounds it is a descent, which leads where it leads on the processor.
+        // Without rounds the search is a descent, with the same result as on the CPU.
         let mut descended = start.clone();
         tables.improve(view, (0, SWEEPS, 4), 1, &mut descended)?;
         let processor = cpu::SumTables::new(bench.isa, &books, m, dim, true);
@@ -343,7 +343,7 @@ fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
         compare_codes(&mut found, (&rows, dim), codes, &exact, k, &what, |row, i| {
             exact.descent_meets_a_tie(row, &start[i * m..][..m], SWEEPS)
         });
-        // With rounds it leads no row astray, and a row where it would lead it alone.
+        // With rounds no code becomes worse, and the code of a row does not depend on other rows.
         let mut improved = start.clone();
         tables.improve(view, (8, SWEEPS, 4), 1, &mut improved)?;
         let part = n.div_ceil(2);
@@ -365,8 +365,8 @@ fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-/// Compares the codes of both sides. A code that differs must come from a near-tie, which `meets_a_tie` decides from a
-/// row and its number.
+/// Compares the codes of both sides. A code that differs must come from a near-tie; `meets_a_tie` decides this from a
+/// row and its index.
 fn compare_codes(
     found: &mut Agreement,
     (rows, dim): (&[f32], usize),
@@ -414,7 +414,7 @@ fn table_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
                 SymbolWidth::Byte => code[p],
                 SymbolWidth::Nibble => code[p / 2] >> (4 * (p % 2)) & 15,
             };
-            // In the order of positions, in f32: what the kernel promises.
+            // Summed in the order of positions, in f32, as the kernel guarantees.
             let score = |code: &[u8]| {
                 (0..positions).fold(0f32, |sum, p| sum + tables[p * alphabet + usize::from(symbol(code, p))])
             };
@@ -492,7 +492,7 @@ fn neighbours(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-/// Scores and numbers of what a scan found, which is exact.
+/// Scores and indices that a scan found; they must match exactly.
 fn compare_lists<S: PartialEq + std::fmt::Debug>(
     found: &mut Agreement,
     expected: &[(S, u32)],

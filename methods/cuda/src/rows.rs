@@ -1,9 +1,9 @@
-//! Rows of a matrix on a device: every so many values one begins.
+//! Rows of a matrix on a device, at a constant stride.
 
 use crate::Buffer;
 use crate::device::Argument;
 
-/// `count` rows of `dim` values; row `i` begins at value `first + i·stride`.
+/// `count` rows of `dim` values; row `i` begins at index `first + i·stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceRows<'a> {
     values: &'a Buffer<f32>,
@@ -17,7 +17,7 @@ impl<'a> DeviceRows<'a> {
     /// Rows of a buffer.
     ///
     /// # Panics
-    /// When the last one ends behind the buffer, or there are 2^32 or more.
+    /// If the last row exceeds the buffer, or there are 2^32 rows or more.
     pub fn new(values: &'a Buffer<f32>, first: usize, stride: usize, count: usize, dim: usize) -> DeviceRows<'a> {
         let end = if count == 0 { 0 } else { first + (count - 1) * stride + dim };
         assert!(end <= values.len(), "{count} rows of {dim} every {stride} values, of {}", values.len());
@@ -25,25 +25,25 @@ impl<'a> DeviceRows<'a> {
         DeviceRows { values, first, stride, count, dim }
     }
 
-    /// All of a buffer, row after row.
+    /// The rows of a whole buffer, contiguous.
     ///
     /// # Panics
-    /// When they are not whole.
+    /// If the buffer is not whole rows.
     pub fn all(values: &'a Buffer<f32>, dim: usize) -> DeviceRows<'a> {
         assert!(dim > 0 && values.len().is_multiple_of(dim), "whole rows of {dim}");
         DeviceRows::new(values, 0, dim, values.len() / dim, dim)
     }
 
-    /// Rows from one on, as many of `count` as there are.
+    /// At most `count` rows, starting with row `from`.
     pub fn part(&self, from: usize, count: usize) -> DeviceRows<'a> {
         let from = from.min(self.count);
         DeviceRows { first: self.first + from * self.stride, count: count.min(self.count - from), ..*self }
     }
 
-    /// Some of the components of every row.
+    /// The components `first..first + dim` of every row.
     ///
     /// # Panics
-    /// When there are not as many.
+    /// If the range exceeds the components.
     pub fn columns(&self, first: usize, dim: usize) -> DeviceRows<'a> {
         assert!(first + dim <= self.dim, "components {first}..{} of {}", first + dim, self.dim);
         DeviceRows { first: self.first + first, dim, ..*self }
@@ -54,12 +54,12 @@ impl<'a> DeviceRows<'a> {
         self.count
     }
 
-    /// Components of a row.
+    /// Components per row.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The buffer they are in.
+    /// The buffer that contains the rows.
     pub fn buffer(&self) -> &'a Buffer<f32> {
         self.values
     }

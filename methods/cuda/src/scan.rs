@@ -1,19 +1,20 @@
-//! Search by tables over codes on a device (`kernels/scan.cu`).
+//! Search over codes by tables on a device (`kernels/scan.cu`).
 
 use crate::device::{Argument, Device};
 use crate::select::{Scan, capacity, selection_bytes};
 use crate::{Codes, CudaError, Neighbor};
 use cpu::SymbolWidth;
 
-/// The `k` codes of least score for each query, ascending, ties by number; fewer where there are fewer codes. A score is
-/// `Σ_p table_p[symbol p]`, summed in f32 in the order of positions; one that is no number is not found. `tables` holds
-/// `positions` tables of [`SymbolWidth::alphabet`] entries for each query, one after the other.
+/// The `k` codes with the lowest scores for each query, ascending; ties go to the lower index. Returns fewer if there
+/// are fewer codes. A score is `Σ_p table_p[symbol p]`, summed in f32 in the order of positions; codes with a NaN score
+/// are never returned. `tables` has `positions` tables of [`SymbolWidth::alphabet`] entries for each query,
+/// contiguously.
 ///
 /// # Errors
 /// A device failure.
 ///
 /// # Panics
-/// When the tables of a query are not whole, codes are not as long as that many symbols, or `k` is above [`crate::MAX_K`].
+/// If the tables of a query are not whole, codes do not have this number of symbols, or `k` exceeds [`crate::MAX_K`].
 pub fn scan_tables(
     codes: Codes<'_>,
     width: SymbolWidth,
@@ -28,7 +29,7 @@ pub fn scan_tables(
     if k == 0 {
         return Ok(vec![Vec::new(); queries]);
     }
-    // Half bytes are read in twos.
+    // Half-byte symbols are read in pairs.
     let table_bytes = 4 * width.alphabet() * codes.size() * (8 / symbol_bits(width));
     let (beside, resident) = fitting(device, &[4, 2, 1], queries, k, table_bytes);
     let kernel = match (width, beside, resident) {
@@ -63,7 +64,7 @@ pub fn scan_tables(
             limits.into(),
             found.into(),
         ];
-        // SAFETY: codes and tables are as long as asserted above; limits and places for what is found are those of the range.
+        // SAFETY: the lengths of codes and tables were asserted above; limits and outputs match the range of queries.
         unsafe { device.launch(kernel, launch, &arguments) }
     })
 }
@@ -75,8 +76,8 @@ fn symbol_bits(width: SymbolWidth) -> usize {
     }
 }
 
-/// The most queries beside each other, of `choices`, whose `bytes` each fit into shared memory, where any do; no more than serve
-/// `queries`.
+/// The first of `choices`, numbers of queries per block, that `queries` can use and whose selections and `bytes` per
+/// query fit into shared memory, and whether one fits.
 pub(crate) fn fitting(device: &Device, choices: &[usize], queries: usize, k: usize, bytes: usize) -> (usize, bool) {
     let shared = device.facts().shared_bytes as usize;
     let fits = |beside: usize| selection_bytes(beside, k) + beside * bytes <= shared;

@@ -1,43 +1,44 @@
-//! The k least of many scores, as kernels that scan find them (`kernels/select.cuh`).
+//! Selects the k smallest of many scores, as scan kernels do (`kernels/select.cuh`).
 
 use crate::CudaError;
 use crate::device::{Buffer, Device, Launch, launch};
 use std::ops::Range;
 
-/// The most that can be asked for.
+/// Maximum `k`.
 pub const MAX_K: usize = 1024;
 
-/// Threads of blocks that select; as in the kernels.
+/// Threads per block of selecting kernels; the same as in the kernels.
 pub(crate) const THREADS: u32 = 512;
 
-/// Blocks that one multiprocessor has the registers for; as in the kernels.
+/// Maximum number of blocks per multiprocessor, limited by registers; the same as in the kernels.
 const BESIDE: usize = 2;
 
-/// Places that each query has at least, so that sorts are rare.
+/// Minimum capacity per query, so that sorts are rare.
 const LEAST_CAPACITY: usize = 256;
 
-/// Codes per thread from which on another block pays.
+/// Minimum number of codes per thread for which another block is worthwhile.
 const CODES_PER_THREAD: usize = 4;
 
-/// Blocks per block that the device runs at a time: what begins late knows good bounds from the start.
+/// Number of waves of blocks: blocks of later waves start with good bounds.
 const WAVES: usize = 4;
 
-/// Blocks whose finds are merged at a time, where there are more: one block after the other would take longer than the scan.
+/// Number of blocks whose results are merged at a time, if there are more: a single merge would take longer than the
+/// scan.
 const MERGED: usize = 8;
 
-/// Blocks along the second axis of a grid.
+/// Maximum number of blocks along the second axis of a grid.
 const MOST_SECOND: usize = 65_535;
 
-/// Something found, and its score; smaller scores are nearer.
+/// A found item and its score; smaller scores are nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbor<S> {
     /// Its score.
     pub score: S,
-    /// Its number.
+    /// Its index.
     pub id: u32,
 }
 
-/// What the upper half of a key stands for.
+/// The score in the upper half of a key.
 pub(crate) trait Score: Sized {
     fn of_bits(bits: u32) -> Self;
 }
@@ -54,39 +55,39 @@ impl Score for f32 {
     }
 }
 
-/// Lists of up to `k` from the keys of a kernel, `k` per list with nothing behind the last.
+/// Lists of at most `k` items from the keys of a kernel, which has `k` keys per list and marks unused ones.
 pub(crate) fn lists_of<S: Score>(keys: &[u64], k: usize) -> Vec<Vec<Neighbor<S>>> {
     let neighbor = |&key: &u64| Neighbor { score: S::of_bits((key >> 32) as u32), id: key as u32 };
     keys.chunks_exact(k).map(|keys| keys.iter().take_while(|&&key| key != u64::MAX).map(neighbor).collect()).collect()
 }
 
-/// Places of each query in shared memory.
+/// Capacity of each query's selection in shared memory.
 pub(crate) fn capacity(k: usize) -> usize {
     assert!((1..=MAX_K).contains(&k), "1 to {MAX_K} are found, not {k}");
     (2 * k).next_power_of_two().max(LEAST_CAPACITY)
 }
 
-/// Shared bytes of the selections of so many queries.
+/// Bytes of shared memory for the selections of this many queries.
 pub(crate) fn selection_bytes(queries: usize, k: usize) -> usize {
     queries * (8 * capacity(k) + 16)
 }
 
-/// A scan of `n` codes by blocks that take `beside` of `queries` each.
+/// A scan of `n` codes by blocks that each process `beside` queries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scan {
     pub(crate) n: usize,
     pub(crate) queries: usize,
     pub(crate) k: usize,
     pub(crate) beside: usize,
-    /// Of a block.
+    /// Bytes of shared memory per block.
     pub(crate) shared_bytes: usize,
-    /// In memory, beside what is found.
+    /// Bytes of memory per query, without the results.
     pub(crate) bytes_per_query: usize,
 }
 
 impl Scan {
-    /// The `k` least of each query, ascending. `start` hands over the kernel for a range of queries, with their limits and a place for
-    /// the `k` that each block finds.
+    /// The `k` smallest of each query, ascending. `start` submits the kernel for a range of queries, with their limits
+    /// and space for the `k` results of each block.
     pub(crate) fn run<S: Score>(
         self,
         device: &Device,
@@ -101,7 +102,7 @@ impl Scan {
         let resident = facts.multiprocessors as usize * beside_each_other;
         let most = n.div_ceil(CODES_PER_THREAD * THREADS as usize);
         let blocks = (WAVES * resident).div_ceil(queries.div_ceil(beside)).clamp(1, most);
-        // Blocks in whole groups; those behind the last code find nothing.
+        // Round the number of blocks up to whole groups; blocks after the last code find nothing.
         let (blocks, groups) = match blocks > MERGED {
             true => (blocks.next_multiple_of(MERGED), blocks.div_ceil(MERGED)),
             false => (blocks, 0),
@@ -135,7 +136,7 @@ impl Scan {
     }
 }
 
-/// Writes the `k` least of the `count` keys of each list.
+/// Writes the `k` smallest of the `count` keys of each list.
 fn merge<'a>(
     device: &Device,
     keys: &Buffer<u64>,
@@ -144,7 +145,7 @@ fn merge<'a>(
     least: &'a Buffer<u64>,
 ) -> Result<&'a Buffer<u64>, CudaError> {
     assert!(keys.len() >= lists * count && least.len() >= lists * k, "keys of each list, a place for the least");
-    // SAFETY: all are as long as just asserted.
+    // SAFETY: the lengths were just asserted.
     unsafe {
         launch!(device, merge_keys, Launch::of(lists, THREADS).shared(selection_bytes(1, k));
             keys, lists as u32, count as u64, k as u32, capacity(k) as u32, least)?;

@@ -1,4 +1,4 @@
-//! Searches for sums of codewords by tables (`kernels/sums.cu`).
+//! Searches over sums of codewords by tables (`kernels/sums.cu`).
 
 use crate::assign::Centred;
 use crate::codes::over;
@@ -8,14 +8,14 @@ use crate::{CudaError, DeviceRows};
 
 const THREADS: u32 = 128;
 
-/// Bytes of what a block of threads reduces in.
+/// Bytes of shared memory for reductions in a block.
 const ROOM: usize = 8 * 32;
 
-/// Shared bytes up to which what a beam keeps is there, and its scores too.
+/// Maximum bytes of shared memory for the partial codes of a beam, and for these together with its scores.
 const KEPT_BYTES: usize = 32 << 10;
 const BEAM_BYTES: usize = 64 << 10;
 
-/// Rows searched at a time, at most.
+/// Maximum number of rows searched at a time.
 const AT_ONCE: usize = 1 << 16;
 
 /// Codebooks on a device, prepared for searches over their sums.
@@ -26,24 +26,24 @@ pub struct SumTables {
     k: usize,
     /// Sum of the means of the codebooks.
     center: Buffer<f32>,
-    /// Codewords relative to the mean of their codebook, `m·k` of them, and their `‖c‖²`.
+    /// Codewords minus the mean of their codebook, `m·k` of them, and their `‖c‖²`.
     centred: Buffer<f32>,
     norms: Buffer<f32>,
     /// `2·c·c'`, one slab of `k×k` per pair of codebooks.
     pairs: Buffer<f32>,
     whole: bool,
-    /// The codewords themselves, of local searches.
+    /// The original codewords, for local search.
     codewords: Option<Buffer<f32>>,
 }
 
 impl SumTables {
-    /// Prepares `m` codebooks of codewords of `dim` components, one after the other. Local searches need `whole` tables.
+    /// Prepares `m` contiguous codebooks of codewords of `dim` components. Local search needs `whole` tables.
     ///
     /// # Errors
     /// Out of device memory.
     ///
     /// # Panics
-    /// When the lengths do not fit together, or a symbol would not fit into 16 bits.
+    /// If lengths do not match, or a symbol would not fit into 16 bits.
     pub fn new(device: &Device, codebooks: &[f32], m: usize, dim: usize, whole: bool) -> Result<SumTables, CudaError> {
         assert!(m > 0 && dim > 0 && codebooks.len().is_multiple_of(m * dim), "m codebooks of whole codewords");
         let k = codebooks.len() / (m * dim);
@@ -73,24 +73,24 @@ impl SumTables {
         Ok(SumTables { device: device.clone(), m, k, center, centred: all, norms, pairs, whole, codewords })
     }
 
-    /// Rows at a time by the bytes that each takes.
+    /// Number of rows at a time, from the bytes that each needs.
     fn at_once(&self, bytes_per_row: usize) -> Result<usize, CudaError> {
         Ok(((self.device.spare_bytes()? / 2) as usize / bytes_per_row.max(1)).clamp(1, AT_ONCE))
     }
 
-    /// `u` of rows: `m·k` values each.
+    /// The table `u` of rows: `m·k` values per row.
     fn unary(&self, rows: DeviceRows<'_>, out: &mut Buffer<f32>) -> Result<(), CudaError> {
         let terms = Terms { mean: Some(&self.center), bias: Some(&self.norms) };
         products(rows, &self.centred, -2.0, terms, out)
     }
 
-    /// The best code that a beam search finds for each row, `m` symbols each.
+    /// The best code that a beam search finds for each row, `m` symbols per row.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When lengths do not fit or `beam` is 0.
+    /// If lengths do not match, or `beam` is 0.
     pub fn beam(&self, rows: DeviceRows<'_>, beam: usize, codes: &mut [u16]) -> Result<(), CudaError> {
         assert!(codes.len() == rows.count() * self.m, "a code per row");
         let found = self.device.room::<u16>(codes.len())?;
@@ -119,7 +119,7 @@ impl SumTables {
             let blocks = if in_shared { rows.count() } else { rows.count().min(blocks) };
             let shared = ROOM + if far { 0 } else { kept } + if in_shared { scores } else { 0 };
             let launch = Launch::of(blocks, THREADS).shared(shared);
-            // SAFETY: tables and rows are as long as the kernel reads them, and each block has its scratch.
+            // SAFETY: tables and rows have the lengths that the kernel reads, and each block has its scratch memory.
             unsafe {
                 launch!(self.device, search_beam, launch;
                     &unary, &self.pairs, rows.n(), m as u32, k as u32, beam as u32, u32::from(self.whole),
@@ -129,14 +129,14 @@ impl SumTables {
         Ok(())
     }
 
-    /// Improves codes by `rounds` of iterated local search, of which each throws `thrown` symbols anew and sweeps over all up to `sweeps`
-    /// times; none becomes worse.
+    /// Improves codes by `rounds` of iterated local search. Each round replaces `thrown` symbols at random and sweeps
+    /// over all symbols at most `sweeps` times. No code becomes worse.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When lengths do not fit, a symbol names no codeword, or the tables are not whole.
+    /// If lengths do not match, a symbol is not the index of a codeword, or the tables are not whole.
     pub fn improve(
         &self,
         rows: DeviceRows<'_>,
@@ -151,7 +151,7 @@ impl SumTables {
         found.read(0, codes)
     }
 
-    /// Symbols name codewords.
+    /// As [`SumTables::improve`], in place on the device. All symbols in `found` must be indices of codewords.
     fn improve_on(
         &self,
         rows: DeviceRows<'_>,
@@ -168,7 +168,7 @@ impl SumTables {
             self.unary(rows, &mut unary)?;
             let launch =
                 Launch::of(rows.count(), THREADS).shared(8 * THREADS as usize + ROOM + (4 * m).next_multiple_of(8));
-            // SAFETY: tables and rows are as long as the kernel reads them; symbols name codewords.
+            // SAFETY: tables and rows have the lengths that the kernel reads; symbols are indices of codewords.
             unsafe {
                 launch!(self.device, search_locally, launch;
                     &unary, &self.pairs, rows.n(), m as u32, k as u32, rounds as u32, sweeps as u32, thrown as u32, seed,
@@ -178,14 +178,15 @@ impl SumTables {
         Ok(())
     }
 
-    /// The codes of [`SumTables::beam`], improved as by [`SumTables::improve`] where `local` says how and by which seed, each kept only if a
-    /// plain sum does not err more: `m` symbols per row, which stay on the device.
+    /// The codes of [`SumTables::beam`], improved as by [`SumTables::improve`] with the settings and the seed in
+    /// `local`, if any. An improved code is kept only if its error, computed by a plain sum, is not larger. `m` symbols
+    /// per row, which stay on the device.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// When `beam` is 0, or tables are not whole where there is a local search.
+    /// If `beam` is 0, or there is a local search and the tables are not whole.
     pub fn search(
         &self,
         rows: DeviceRows<'_>,
@@ -198,7 +199,7 @@ impl SumTables {
             let mut before = self.device.room::<u16>(found.len())?;
             before.copy_from(0, &found)?;
             self.improve_on(rows, how, seed, &found)?;
-            // SAFETY: each row has its codes, whose symbols name codewords.
+            // SAFETY: there are codes for each row, and their symbols are indices of codewords.
             unsafe {
                 launch!(self.device, keep_nearer_sums, over(&self.device, rows.count());
                     rows.start(), rows.stride(), rows.n(), rows.dim() as u32, codewords, self.m as u32, self.k as u32,

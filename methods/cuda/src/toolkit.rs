@@ -1,16 +1,17 @@
-//! Where the parts of CUDA are looked for beside the places that the system knows. The caller decides; nothing here reads the environment.
+//! Where to look for the parts of CUDA, in addition to the system's search path. The caller decides; nothing here reads
+//! the environment.
 
 use std::path::PathBuf;
 
-/// Where CUDA's run-time compiler is, and where what it made is kept.
+/// Paths of CUDA's run-time compiler and of the cache of compiled kernels.
 #[derive(Clone, Debug, Default)]
 pub struct Toolkit {
-    /// The library file of NVRTC. Without it, the system's search and the folders of `homes` are tried.
+    /// The library file of NVRTC. If None, the system's search path and the folders in `homes` are tried.
     pub nvrtc: Option<PathBuf>,
-    /// Folders of installed CUDA toolkits, each with a folder `lib64`; `/usr/local/cuda` is tried after them.
+    /// Folders of installed CUDA toolkits, each with a folder `lib64`; `/usr/local/cuda` is tried last.
     pub homes: Vec<PathBuf>,
-    /// Folder in which compiled kernels are kept for the next process. None: they are compiled by each.
+    /// Folder that caches compiled kernels for later processes. If None, each process compiles them.
     pub cache: Option<PathBuf>,
-    /// The devices that the driver was told to show (the value of `CUDA_VISIBLE_DEVICES`), to be named in errors.
+    /// The devices that the driver was told to expose (the value of `CUDA_VISIBLE_DEVICES`), for error messages.
     pub visible_devices: Option<String>,
 }
