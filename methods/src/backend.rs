@@ -267,8 +267,8 @@ pub struct UniformGrid {
 }
 
 /// A few levels per component, separated by thresholds: the digit of a component is the number of its thresholds that
-/// are at most `x` (0 for NaN), and each digit has a value. `width` consecutive components form one symbol, `Σ_j
-/// digit_j·Π_{i<j} levels_i`; all symbols have the same alphabet.
+/// are at most `x` (0 for NaN), and each digit has a value. `width` consecutive components form one symbol,
+/// `Σ_j digit_j·Π_{i<j} levels_i`; all symbols have the same alphabet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelGrid {
     /// Ascending thresholds, one fewer than values. Component `j` uses list `j` modulo the number of lists, which is a
@@ -575,8 +575,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Out of device memory.
     fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError>;
 
-    /// Prepares a uniform grid. Encoding: `symbol = clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, where `0/0` is
-    /// 0. Decoding: `offset_j + step_j·symbol`. Symbols are packed least significant bit first.
+    /// Prepares a uniform grid, with symbols packed least significant bit first.
+    /// Encoding: `symbol = clamp(⌊(x − offset_j)/step_j + ½⌋, 0, 2^bits − 1)`, where `0/0` counts as 0.
+    /// Decoding: `offset_j + step_j·symbol`.
     ///
     /// # Errors
     /// Out of device memory.

@@ -1,33 +1,33 @@
-//! Compares the answers of a device with those of the CPU: equal, different but equally good, or wrong.
+//! Compares results of a device with those of the CPU: equal, different but equally good, or wrong.
 
 /// Tolerated relative difference of distortions.
 const DISTORTION: f64 = 1e-4;
 
-/// Number of wrong answers that are described; the others are only counted.
+/// Number of wrong results that are described; the others are only counted.
 const DESCRIBED: usize = 3;
 
-/// The result of comparing answers.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
-    /// Answers compared.
+    /// Number of compared results.
     pub compared: usize,
-    /// Answers that differ where f32 cannot tell which is better.
+    /// Number of results that differ where f32 cannot tell which is better.
     pub ties: usize,
-    /// Answers that are wrong.
+    /// Number of wrong results.
     pub wrong: usize,
-    /// A description of the first ones.
+    /// Descriptions of the first wrong results.
     pub reasons: Vec<String>,
-    /// Summed distortion by the device's answers, and by the processor's.
+    /// Total distortion of the device's results, and of the CPU's.
     pub distortion: [f64; 2],
 }
 
 impl Agreement {
-    /// An answer that is the same.
+    /// Counts a result that is equal.
     pub fn same(&mut self) {
         self.compared += 1;
     }
 
-    /// An answer that differs: a near-tie, or wrong for a reason.
+    /// Counts a result that differs: a near-tie, or wrong for the given reason.
     pub fn differs(&mut self, is_tie: bool, reason: impl FnOnce() -> String) {
         self.compared += 1;
         match is_tie {
@@ -36,7 +36,7 @@ impl Agreement {
         }
     }
 
-    /// An answer that must hold.
+    /// Counts a result that must satisfy a condition.
     pub fn holds_if(&mut self, holds: bool, reason: impl FnOnce() -> String) {
         self.compared += 1;
         if !holds {
@@ -57,13 +57,13 @@ impl Agreement {
         self.distortion[1] += processor;
     }
 
-    /// The distortion of the device over that of the CPU, minus 1; None if nothing was measured.
+    /// The distortion of the device divided by that of the CPU, minus 1; None if nothing was measured.
     pub fn excess(&self) -> Option<f64> {
         let [device, processor] = self.distortion;
         (processor > 0.0).then(|| device / processor - 1.0)
     }
 
-    /// Whether nothing is wrong.
+    /// Whether no result is wrong.
     pub fn holds(&self) -> bool {
         // NaN is not within the tolerance.
         self.wrong == 0 && self.compared > 0 && self.excess().is_none_or(|excess| excess.abs() <= DISTORTION)

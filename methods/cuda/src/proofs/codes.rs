@@ -1,11 +1,11 @@
-//! What the kernels that make and read codes must show: as in `proofs`.
+//! Checks of the kernels that encode and decode: as in `proofs`.
 
 use super::Bench;
 use super::agreement::Agreement;
 use super::inputs::{InputKind, values};
 use crate::{Codebooks, Codes, CudaError, DeviceRows, UniformScalars};
 
-/// Codes on uniform levels, and what they stand for, against the formula.
+/// Encoding and decoding on a uniform grid, compared with the formula.
 pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, bits) in (900..).zip([8u32, 4, 5, 1]) {
@@ -40,7 +40,7 @@ pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-/// Codewords put together again, beside each other and as sums.
+/// Decoding by codebooks, with concatenated and with added codewords.
 pub fn decoding(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (m, k, size)) in (950..).zip([(16, 256, 8), (3, 37, 5), (4, 16, 6)]) {

@@ -1,4 +1,4 @@
-//! New random inputs, and plain f64 arithmetic that judges answers.
+//! Fresh random inputs, and plain f64 arithmetic that judges results.
 
 use crate::random_float;
 
@@ -11,8 +11,7 @@ pub enum InputKind {
     Far,
     /// Few different values, so that many vectors are equal.
     Repeated,
-    /// In clusters whose distances are large relative to their spread, so that differences are small relative to
-    /// products.
+    /// Clusters whose distances are large relative to their spread, so that differences are small relative to products.
     Clusters,
 }
 
@@ -25,7 +24,7 @@ pub fn values(seed: u64, stream: u64, len: usize, kind: InputKind) -> Vec<f32> {
         (InputKind::Plain, v) => v,
         (InputKind::Far, v) => v + 1000.0,
         (InputKind::Repeated, v) => v.round(),
-        // Stretches of values, and so vectors of any dimension, in three places.
+        // Consecutive values, and so vectors of any dimension, are in one of three places.
         (InputKind::Clusters, v) => v + 1e4 * (i / 64 % 3) as f32,
     };
     (0..len as u64).map(of).collect()

@@ -1,9 +1,9 @@
-//! Searches over sums of codewords in f64, step by step, to tell a wrong code from one that a near-tie has led
-//! elsewhere.
+//! Searches over sums of codewords in f64, step by step, to distinguish a wrong code from one that differs because of a
+//! near-tie.
 
 use super::inputs::{TIE, mean};
 
-/// Codebooks relative to their means, and the sum of these: what searches compute with.
+/// Codebooks minus their means, and the sum of the means: the values that searches compute with.
 pub struct Books {
     m: usize,
     k: usize,
@@ -13,7 +13,7 @@ pub struct Books {
 }
 
 impl Books {
-    /// Of `m` codebooks of `k` codewords, one after the other.
+    /// From `m` contiguous codebooks of `k` codewords.
     pub fn new(codebooks: &[f32], m: usize, dim: usize) -> Books {
         let k = codebooks.len() / (m * dim);
         let (mut codewords, mut center) = (Vec::with_capacity(codebooks.len()), vec![0f64; dim]);
@@ -33,7 +33,7 @@ impl Books {
         row.iter().zip(&self.center).map(|(v, c)| f64::from(*v) - c).collect()
     }
 
-    /// What remains of a row.
+    /// The residual of a row.
     fn rest(&self, row: &[f32], code: &[u16]) -> Vec<f64> {
         let mut rest = self.centred(row);
         for (book, &symbol) in code.iter().enumerate() {
@@ -47,13 +47,13 @@ impl Books {
         squares(&self.rest(row, code))
     }
 
-    /// Differences below this are near-ties: tables hold squares of all that is added and taken away on the way.
+    /// Differences below this are near-ties: tables hold squares of everything that is added and subtracted on the way.
     fn tolerance(&self, row: &[f32]) -> f64 {
         let largest = |book| (0..self.k).map(|c| squares(self.codeword(book, c))).fold(0.0, f64::max);
         TIE * (squares(&self.centred(row)) + (0..self.m).map(largest).sum::<f64>())
     }
 
-    /// Whether a beam search meets a near-tie where it decides what stays.
+    /// Whether a beam search meets a near-tie where it decides which partial codes to keep.
     pub fn beam_meets_a_tie(&self, row: &[f32], beam: usize) -> bool {
         let tolerance = self.tolerance(row);
         let mut kept: Vec<Vec<u16>> = vec![vec![]];
@@ -67,7 +67,7 @@ impl Books {
                 }
             }
             next.sort_by(|a, b| a.0.total_cmp(&b.0));
-            // In the end one is chosen.
+            // The last step keeps one code.
             let stay = if book + 1 == self.m { 1 } else { beam };
             if next.get(stay).is_some_and(|out| out.0 - next[stay - 1].0 <= tolerance) {
                 return true;

@@ -5,13 +5,13 @@ use super::agreement::Agreement;
 use super::inputs::{InputKind, TIE, distance, values};
 use crate::{AffineMap, CudaError, DeviceRows, Layer, Network, rows_at, spread_rows, total};
 
-/// k-means++: the point that chose a row falls into that row's stretch, as f64 lays distances end to end.
+/// k-means++: the point that chose a row is in that row's interval of the cumulative distances, computed in f64.
 pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
-    // Of 300,000 rows there are more blocks than threads that choose one.
+    // With 300,000 rows there are more blocks than threads that choose one.
     for (case, (n, dim, k)) in (700u64..).zip([(30_000, 128, 40), (300_000, 3, 30), (5000, 17, 30), (1, 4, 2)]) {
         let n = bench.rows(n);
-        // Whole numbers, so that every distance is exact and only totals are rounded.
+        // Integers, so that every distance is exact and only totals are rounded.
         let rows: Vec<f32> =
             values(bench.seed, case, n * dim, InputKind::Plain).iter().map(|v| (4.0 * v).round()).collect();
         let points: Vec<f64> =
@@ -49,14 +49,14 @@ pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-/// Networks of maps, windows and rectifiers against sums in f64.
+/// Networks of maps, windows and rectifiers, compared with sums in f64.
 pub fn networks(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, dim, hidden, outputs)) in (800u64..).zip([(5000, 384, 256, 64), (3000, 48, 33, 7), (1, 1, 1, 1)]) {
         let n = bench.rows(n);
         let of = |stream: u64, len| values(bench.seed, 16 * case + stream, len, InputKind::Plain);
         let (rows, straight, straight_bias) = (of(0, n * dim), of(1, outputs * dim), of(2, outputs));
-        // Windows of two neighbours, one of which the last one does not have.
+        // Windows of two adjacent inputs; the second input of the last window does not exist.
         let inputs: Vec<u32> = (0..dim as u32).flat_map(|j| [j, j + 1]).collect();
         let (of_window, window_bias) = (of(3, 2), of(4, 1));
         let (first, first_bias) = (of(5, hidden * dim), of(6, hidden));
@@ -97,7 +97,8 @@ fn rectified(values: Vec<f64>) -> Vec<f64> {
     values.into_iter().map(|v| v.max(0.0)).collect()
 }
 
-/// `x·weights + bias` of every part of `x` that is as long as the weights of an output, and the sums of its magnitudes.
+/// `x·weights + bias` of every part of `x` that is as long as the weights of an output, and the sums of the magnitudes
+/// of the terms.
 fn affine(x: &[f64], weights: &[f32], bias: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let inputs = weights.len() / bias.len();
     let of = |(part, (w, b)): (&[f64], (&[f32], &f32))| {
