@@ -21,7 +21,7 @@ pub struct Arrow;
 /// The first and the last bytes of a file.
 const MAGIC: &[u8; 6] = b"ARROW1";
 
-/// The length of the footer and the magic number behind it.
+/// The length of the footer and the magic number after it.
 const TAIL_BYTES: usize = 4 + MAGIC.len();
 
 fn reason(error: impl Display) -> String {

@@ -34,7 +34,7 @@ fn reason(error: impl Display) -> String {
     error.to_string()
 }
 
-/// The length of the metadata and the magic number behind them.
+/// The length of the metadata and the magic number after them.
 const TAIL_BYTES: usize = 8;
 
 fn metadata(file: &mut OpenFile) -> Result<FileMetadata, String> {
@@ -418,7 +418,7 @@ fn dictionary_page(values: i32, content: &[u8]) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// Values without levels as an uncompressed page, behind the dictionary that they may refer to.
+/// Values without levels as an uncompressed page, after the dictionary that they may refer to.
 fn values_page(dictionary: &[u8], count: usize, encoding: Encoding, content: &[u8]) -> Result<Vec<u8>, String> {
     let size = |bytes: usize| i32::try_from(bytes).map_err(reason);
     let (count, bytes) = (size(count)?, size(content.len())?);

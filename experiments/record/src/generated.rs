@@ -159,7 +159,7 @@ mod tests {
         let error = write(dir.path(), &["figures/a.svg", "index.html"], Unlisted::Keep).expect_err("foreign");
         assert!(matches!(&error, RecordError::NotOurs { path } if *path == index), "{error}");
         assert!(!dir.path().join("figures/a.svg").exists() && !dir.path().join(LIST).exists(), "nothing was begun");
-        // Other names beside the files of others are allowed.
+        // Other names next to the files of others are allowed.
         write(dir.path(), &["figures/a.svg"], Unlisted::Keep).expect("writes");
         write(dir.path(), &[], Unlisted::Keep).expect("writes");
         assert!(is_untouched(&index) && is_untouched(&figure) && !dir.path().join("figures/a.svg").exists());
