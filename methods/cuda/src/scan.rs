@@ -77,7 +77,7 @@ fn symbol_bits(width: SymbolWidth) -> usize {
 }
 
 /// The first of `choices`, numbers of queries per block, that `queries` can use and whose selections and `bytes` per
-/// query fit into shared memory, and whether one fits.
+/// query fit into shared memory, and true; 1 and false if none fits.
 pub(crate) fn fitting(device: &Device, choices: &[usize], queries: usize, k: usize, bytes: usize) -> (usize, bool) {
     let shared = device.facts().shared_bytes as usize;
     let fits = |beside: usize| selection_bytes(beside, k) + beside * bytes <= shared;
