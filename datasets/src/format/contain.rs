@@ -1,43 +1,15 @@
 //! Turns panics of third-party readers into errors.
 
-use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
-
 /// Largest plausible compression ratio, values over file bytes: the limit of deflate. A header that states more is
 /// refused before memory is allocated.
 pub const MAX_EXPANSION: u128 = 1032;
-
-thread_local! {
-    /// Number of contained reads that this thread is in.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
 
 /// Runs a reader from another crate. Readers of rich formats such as HDF5 and Parquet contain assertions that malformed
 /// bytes can trip (fuzzing finds some in polars-parquet and none in rust-hdf5). Such a panic becomes an error about a malformed
 /// file, ends no run, and prints nothing. The reader is not used again after a panic. This works as long as the
 /// profiles keep `panic = "unwind"`.
 pub fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    quiet_contained_panics();
-    DEPTH.set(DEPTH.get() + 1);
-    let result = catch_unwind(AssertUnwindSafe(read));
-    DEPTH.set(DEPTH.get() - 1);
-    result.unwrap_or_else(|_| Err("its parts contradict each other, so that the reader gave up on it".to_owned()))
-}
-
-/// Installs a panic hook that forwards all panics except those inside a contained read, which become errors. The hook
-/// belongs to the whole process, so it is installed once.
-fn quiet_contained_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let report = panic::take_hook();
-        panic::set_hook(Box::new(move |panic| {
-            // A thread that is being destroyed has no depth, and is in no read.
-            if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
-                report(panic);
-            }
-        }));
-    });
+    strict::contained("its parts contradict each other, so that the reader gave up on it", read)
 }
 
 /// Refuses shapes that a file of `length` bytes cannot justify. Returns the number of values.

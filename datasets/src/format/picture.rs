@@ -6,7 +6,7 @@
 //! gives each value three times, so that all pictures of a set have rows of one length. Colour profiles are not
 //! applied.
 
-use super::contain::contained;
+use super::contain::{MAX_EXPANSION, contained};
 use super::{Format, OpenFile, RowReader, read_exact};
 use std::io::{BufRead, Seek, SeekFrom};
 
@@ -72,11 +72,8 @@ impl Pictures {
 /// Files of this size may hold an image of up to 16 million values: in WebP, a uniform area takes almost no bytes.
 const SMALL_FILE: u64 = 1 << 14;
 
-/// Largest plausible compression ratio of larger images, values over file bytes: the limit of deflate, more than
-/// photographs reach.
-const MAX_EXPANSION: u128 = 1032;
-
-/// Refuses image sizes that are implausible for a file of `length` bytes, before memory is allocated.
+/// Refuses image sizes that are implausible for a file of `length` bytes, before memory is allocated. Photographs do not reach
+/// [`MAX_EXPANSION`].
 fn plausible(Size { width, height }: Size, length: u64) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("its header states {width}×{height} pixels"));

@@ -1,10 +1,12 @@
 //! Reads plain data strictly: a key that is unknown, missing, ill-typed or out of range is an error that names the key
 //! and what would be right. Everything comes from the schema of the type, so that each range is written once.
 
+mod contain;
 mod error;
 pub mod lists;
 mod range;
 
+pub use contain::contained;
 pub use error::ParamError;
 pub use range::check_ranges;
 
