@@ -313,19 +313,19 @@ const MAX_ROWS_PER_BYTE: usize = 16;
 
 /// Reads the columns in `schema` that `wanted` accepts from a Parquet file. The file may have other columns too. It may
 /// come from a stranger: a file that is not a table of such columns is refused with a reason. Damage within a page
-/// could make the library request more memory than there is, which aborts the process. So if a SHA-256 `digest` was
-/// recorded when the file was written, the file must match it.
+/// could make the library request more memory than there is, which aborts the process. So the file must have the
+/// SHA-256 `digest`, which was recorded when it was written.
 ///
 /// # Errors
 /// A system error; not a regular file; a file that is damaged or has other columns.
 pub(crate) fn read(
     path: &Path,
-    digest: Option<&str>,
+    digest: &str,
     schema: &[(&str, DataType)],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<DataFrame, RecordError> {
     let bytes = regular::read(path, MAX_PARQUET).map_err(RecordError::io("read", path))?;
-    if let Some(digest) = digest.filter(|digest| *digest != sha256(&bytes)) {
+    if digest != sha256(&bytes) {
         let reason = format!("its SHA-256 is not {digest}, which was noted when it was written");
         return Err(RecordError::Damaged { path: path.to_owned(), reason });
     }
@@ -394,9 +394,11 @@ mod tests {
                 frame.columns().iter().map(|c| (c.name().as_str(), c.dtype().clone())).collect();
             assert_eq!(columns, schema);
             let path = folder.path().join("t.parquet");
-            std::fs::write(&path, to_parquet(frame.clone()).expect("bytes")).expect("writes");
-            assert!(read(&path, None, schema, |_| true).expect("reads").equals_missing(&frame));
-            assert_eq!(read(&path, None, schema, |name| name == "trial").expect("reads").width(), 1);
+            let bytes = to_parquet(frame.clone()).expect("bytes");
+            std::fs::write(&path, &bytes).expect("writes");
+            let digest = sha256(&bytes);
+            assert!(read(&path, &digest, schema, |_| true).expect("reads").equals_missing(&frame));
+            assert_eq!(read(&path, &digest, schema, |name| name == "trial").expect("reads").width(), 1);
         }
         let found = ended(&trials(&run).expect("a frame"), &run.info.trials).expect("trials");
         let expected = crate::Results::of(&run).expect("frames").ended;
@@ -443,7 +445,7 @@ mod tests {
         let path = folder.path().join("results.parquet");
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("writes");
-            read(&path, None, &RESULTS, |_| true).map(|frame| frame.height())
+            read(&path, &sha256(bytes), &RESULTS, |_| true).map(|frame| frame.height())
         };
         let whole = to_parquet(results(&run()).expect("a frame")).expect("bytes");
         assert_eq!(refused(&whole).expect("reads"), 3);

@@ -156,7 +156,7 @@ impl RunFolder {
     /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn results(&self) -> Result<Results, RecordError> {
         let info = self.load_info()?;
-        let Some(trials) = self.current_trials(&info)? else {
+        let Some((trials, digest)) = self.current_trials(&info)? else {
             let run = self.load()?;
             let unusable = |reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason };
             return Results::of(&run).map_err(unusable);
@@ -164,9 +164,8 @@ impl RunFolder {
         let path = self.table_file(TRIALS_FILE);
         let ended = frame::ended(&trials, &info.trials);
         let ended = ended.map_err(|reason| RecordError::Damaged { path, reason })?;
-        let digest = self.digests().map(|digests| digests.results);
         let wanted = |name: &str| VALUES.contains(&name);
-        let values = frame::read(&self.table_file(RESULTS_FILE), digest.as_deref(), &RESULTS, wanted)?;
+        let values = frame::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, wanted)?;
         let succeeded = ended.iter().filter(|e| e.status == Status::Ok).map(|e| &e.trial);
         let pictures = self.load_pictures(&info, succeeded);
         Ok(Results { info, ended, values, pictures })
@@ -179,9 +178,8 @@ impl RunFolder {
     /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn tables(&self) -> Result<Tables, RecordError> {
         let info = self.load_info()?;
-        if let Some(trials) = self.current_trials(&info)? {
-            let digest = self.digests().map(|digests| digests.results);
-            let results = frame::read(&self.table_file(RESULTS_FILE), digest.as_deref(), &RESULTS, |_| true)?;
+        if let Some((trials, digest)) = self.current_trials(&info)? {
+            let results = frame::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, |_| true)?;
             return Ok(Tables { results, trials });
         }
         let run = self.load()?;
@@ -189,13 +187,14 @@ impl RunFolder {
         made.map_err(|reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason })
     }
 
-    /// The table `trials`; returns None if a table is missing or older than the journal.
-    fn current_trials(&self, info: &RunInfo) -> Result<Option<DataFrame>, RecordError> {
+    /// The table `trials` and the digest of the table `results`; returns None if a table is missing or older than the
+    /// journal.
+    fn current_trials(&self, info: &RunInfo) -> Result<Option<(DataFrame, String)>, RecordError> {
         if ![RESULTS_FILE, TRIALS_FILE].iter().all(|file| self.is_newer_than_journal(file, info)) {
             return Ok(None);
         }
         let Some(digests) = self.digests() else { return Ok(None) };
-        let trials = frame::read(&self.table_file(TRIALS_FILE), Some(&digests.trials), &TRIALS, |_| true)?;
+        let trials = frame::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
         // A trial whose record was deleted is to run again, so it no longer counts. A folder without any records was
         // copied without its journal.
         let recorded: HashSet<&str> =
@@ -204,7 +203,7 @@ impl RunFolder {
         let known: HashSet<&str> = ids.into_iter().flat_map(|ids| ids.iter()).flatten().collect();
         let complete = recorded.is_empty()
             || info.trials.iter().all(|t| recorded.contains(t.id.as_str()) == known.contains(t.id.as_str()));
-        Ok(complete.then_some(trials))
+        Ok(complete.then_some((trials, digests.results)))
     }
 
     /// Whether a table exists and is at least as new as the plan and all records of the journal.
