@@ -13,6 +13,9 @@ pub use range::check_ranges;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Schema of a type, with all schemas it refers to inlined.
 pub fn schema_of<T: JsonSchema>() -> Schema {
@@ -22,12 +25,19 @@ pub fn schema_of<T: JsonSchema>() -> Schema {
         .into_root_schema_for::<T>()
 }
 
+/// [`schema_of`], generated once per type and process: a sweep reads and checks one type thousands of times.
+pub(crate) fn schema_once<T: JsonSchema + 'static>() -> Arc<Schema> {
+    static SCHEMAS: Mutex<BTreeMap<TypeId, Arc<Schema>>> = Mutex::new(BTreeMap::new());
+    let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
+    schemas.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(schema_of::<T>())).clone()
+}
+
 /// Reads `T` from a JSON value.
 ///
 /// # Errors
 /// Names the wrong key (as a `/`-separated path below the value), what is wrong and what would be right.
-pub fn from_value<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, ParamError> {
-    let schema = schema_of::<T>();
+pub fn from_value<T: DeserializeOwned + JsonSchema + 'static>(value: Value) -> Result<T, ParamError> {
+    let schema = schema_once::<T>();
     check_keys(&value, &schema)?;
     let value = lists::wrap(value, schema.as_value());
     let properties = schema.get("properties").and_then(Value::as_object);

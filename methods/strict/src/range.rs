@@ -1,6 +1,6 @@
 //! Ranges of numbers and lengths of lists, as the schema of a type gives them: the one place where a range is written is the type.
 
-use crate::{ParamError, schema_of};
+use crate::{ParamError, schema_once};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,9 +12,9 @@ use serde_json::Value;
 ///
 /// # Panics
 /// If `T` cannot be represented as JSON, such as a map whose keys are not strings. Such a type is a bug.
-pub fn check_ranges<T: Serialize + JsonSchema>(value: &T) -> Result<(), ParamError> {
+pub fn check_ranges<T: Serialize + JsonSchema + 'static>(value: &T) -> Result<(), ParamError> {
     match serde_json::to_value(value) {
-        Ok(value) => check(&value, schema_of::<T>().as_value()),
+        Ok(value) => check(&value, schema_once::<T>().as_value()),
         Err(error) => panic!("parameters are plain data: {error}"),
     }
 }
