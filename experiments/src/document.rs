@@ -8,6 +8,8 @@ use crate::fault::{Fault, Located};
 use crate::units::ByteSize;
 use datasets::regular;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -109,6 +111,17 @@ impl Document {
             }
             Err(stop) => Err(Fault::at_bytes(&document, stop.bytes, stop.message, stop.help)),
         }
+    }
+
+    /// Reads the content as a `T`.
+    ///
+    /// # Errors
+    /// A key that is unknown, missing, ill-typed or out of range: the error shows where and what would be right.
+    pub fn read_into<T: DeserializeOwned + JsonSchema + 'static>(&self) -> Result<T, Fault> {
+        strict::from_value(self.value.clone()).map_err(|error| {
+            let pointer = error.param.map(|param| format!("/{param}")).unwrap_or_default();
+            Fault::at(self, &pointer, error.message, error.help)
+        })
     }
 
     /// As shown in errors.

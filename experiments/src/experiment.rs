@@ -90,7 +90,7 @@ pub struct ReportSettings {
 
 /// A format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ReportFormat {
     /// The report as one self-contained page.
     Html,
@@ -104,6 +104,10 @@ pub enum ReportFormat {
     Latex,
     /// Tables as data.
     Csv,
+    /// The values of gated metrics for Bencher, which tracks them over time.
+    Bencher,
+    /// The values of gated metrics for github-action-benchmark, in two files: smaller and bigger is better.
+    BenchmarkAction,
 }
 
 impl ReportFormat {
@@ -116,6 +120,8 @@ impl ReportFormat {
             ReportFormat::Markdown => "markdown",
             ReportFormat::Latex => "latex",
             ReportFormat::Csv => "csv",
+            ReportFormat::Bencher => "bencher",
+            ReportFormat::BenchmarkAction => "benchmark-action",
         }
     }
 }

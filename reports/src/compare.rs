@@ -1,17 +1,23 @@
 //! Tells whether one run is a regression of another. Quality is deterministic and compared exactly, up to a tolerance.
 //! Speed is noisy and compared statistically, relative to the variation between processes of the same run.
 
+mod junit;
+mod markdown;
+mod outcome;
 mod pairs;
+mod tolerances;
+
+pub use outcome::{Change, Check, Comparison, Verdict};
+pub use tolerances::Tolerances;
+pub(crate) use tolerances::gated;
 
 use crate::ReportError;
-use crate::markdown::escape;
 use crate::number::significant;
 use crate::stats::{Estimate, median, ratio_of_timings};
 use crate::values::{Series, Values, by_trial};
 use pairs::{Match, Pairs};
-use record::metric::{Dictionary, METRICS, Noise};
+use record::metric::{Dictionary, METRICS};
 use record::{Ended, Metric, Results, Status, rerank_factor};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What to compare and how.
@@ -32,146 +38,8 @@ impl Default for Options {
     }
 }
 
-/// How much worse a metric may be, as a fraction of its value. Entries here override the defaults.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tolerances {
-    /// Tolerances of deterministic metrics, by name; the default is that of the dictionary of metrics.
-    pub quality: BTreeMap<String, f64>,
-    /// Tolerances of speed metrics, by name; the default is that of the dictionary, and is never below the noise floor.
-    pub speed: BTreeMap<String, f64>,
-}
-
-/// The metrics of a dictionary that are compared, with their tolerances: the timed ones if `timed`, otherwise the
-/// others.
-fn gated(dictionary: &Dictionary, timed: bool) -> impl Iterator<Item = (&'static Metric, f64)> {
-    let of_kind = dictionary.iter().filter(move |metric| (metric.noise == Noise::Timed) == timed);
-    of_kind.filter_map(|metric| Some((*metric, metric.tolerance?)))
-}
-
 /// Minimum number of processes behind a timing: a single one cannot separate noise from change.
 const MIN_PROCESSES: usize = 2;
-
-/// The overall result of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// No metric is worse.
-    NoRegression,
-    /// Some metric is worse.
-    Regression,
-    /// There is too little data to compare.
-    CannotTell,
-}
-
-/// One compared value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
-    /// Dataset, method, and seed if it matters.
-    pub subject: String,
-    /// Metric with its `k` and search path.
-    pub metric: String,
-    /// Both values and the tolerance, in words.
-    pub detail: String,
-}
-
-/// A compared timing, and the smallest regression that the comparison could detect.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Visible {
-    /// Dataset and method.
-    pub subject: String,
-    /// Metric.
-    pub metric: &'static str,
-    /// The smallest loss that would have counted as a regression, as a fraction of the value in the base run. A true
-    /// loss of this size is detected in half of all comparisons, a smaller one less often.
-    pub smallest: f64,
-}
-
-/// The result of a comparison.
-#[derive(Clone, Debug, Default)]
-pub struct Comparison {
-    /// Values that are worse.
-    pub regressions: Vec<Finding>,
-    /// Values that are better by more than their tolerance.
-    pub improvements: Vec<Finding>,
-    /// Reasons why something that should be compared could not be.
-    pub unknown: Vec<String>,
-    /// What was left out intentionally.
-    pub notes: Vec<String>,
-    /// All compared timings.
-    pub timings: Vec<Visible>,
-    /// Number of compared values.
-    pub compared: usize,
-}
-
-impl Comparison {
-    /// The overall result; a regression takes precedence over comparisons that were not possible.
-    pub fn verdict(&self) -> Verdict {
-        if !self.regressions.is_empty() {
-            Verdict::Regression
-        } else if !self.unknown.is_empty() || self.compared == 0 {
-            Verdict::CannotTell
-        } else {
-            Verdict::NoRegression
-        }
-    }
-
-    /// The result as Markdown.
-    pub fn to_markdown(&self) -> String {
-        let verdict = match self.verdict() {
-            Verdict::NoRegression => "no regression",
-            Verdict::Regression => "**regression**",
-            Verdict::CannotTell => "cannot tell",
-        };
-        let mut out = format!("# Comparison: {verdict}\n\n{} values compared.\n", self.compared);
-        out += &self.visible();
-        for (title, findings) in [("Worse", &self.regressions), ("Better", &self.improvements)] {
-            if !findings.is_empty() {
-                out += &format!("\n## {title}\n\n| what | metric | change |\n|--|--|--|\n");
-                for f in findings {
-                    let cells = [&f.subject, &f.metric, &f.detail].map(|cell| escape(cell));
-                    out += &format!("| {} |\n", cells.join(" | "));
-                }
-            }
-        }
-        for (title, lines) in [("Not comparable", &self.unknown), ("Left out", &self.notes)] {
-            if !lines.is_empty() {
-                out += &format!("\n## {title}\n\n");
-                lines.iter().for_each(|line| out += &format!("- {}\n", escape(line)));
-            }
-        }
-        out
-    }
-
-    /// The sensitivity of the timings: a pass says little if the gate detects only large losses.
-    fn visible(&self) -> String {
-        if self.timings.is_empty() {
-            return String::new();
-        }
-        let mut out = format!(
-            "\nThe smallest loss of speed that could have been seen, over {} timings. True losses of this size are found in half of \
-             all comparisons, smaller ones less often; more seeds make it smaller. Each timing is tested by itself. What makes \
-             a whole run slower (another load, another clock) looks like a regression.\n\n\
-             | metric | timings | best | median | worst | where it is worst |\n|--|--:|--:|--:|--:|--|\n",
-            self.timings.len()
-        );
-        let mut metrics: Vec<&str> = Vec::new();
-        for timing in &self.timings {
-            if !metrics.contains(&timing.metric) {
-                metrics.push(timing.metric);
-            }
-        }
-        for metric in metrics {
-            let mut of_metric: Vec<&Visible> = self.timings.iter().filter(|v| v.metric == metric).collect();
-            of_metric.sort_by(|a, b| a.smallest.total_cmp(&b.smallest));
-            let ([best, ..], [.., worst]) = (&of_metric[..], &of_metric[..]) else { continue };
-            let percent = |v: &Visible| format!("{:.1}%", 100.0 * v.smallest);
-            let middle = of_metric[of_metric.len() / 2];
-            let cells = [percent(best), percent(middle), percent(worst), escape(&worst.subject)];
-            out += &format!("| {metric} | {} | {} |\n", of_metric.len(), cells.join(" | "));
-        }
-        out
-    }
-}
 
 fn name(metric: &Metric, series: &Series) -> String {
     let k = series.k.map(|k| format!(" k={k}")).unwrap_or_default();
@@ -225,7 +93,18 @@ pub fn compare_with(
             Match::One(Tried { ended, .. }) if ended.status != Status::Ok => {
                 let detail =
                     format!("it {}: {}", ended.status.as_str(), ended.reason.as_deref().unwrap_or("no reason"));
-                out.regressions.push(Finding { subject, metric: "status".into(), detail });
+                out.checks.push(Check {
+                    dataset: old.ended.trial.dataset.clone(),
+                    subject,
+                    metric: "status".into(),
+                    change: Change::Worse,
+                    base: None,
+                    new: None,
+                    ratio: None,
+                    tolerance: 0.0,
+                    smallest: None,
+                    detail,
+                });
             }
             Match::One(fresh) => {
                 quality(&subject, old, fresh, (tolerances, dictionary), &mut out);
@@ -266,14 +145,24 @@ fn quality<'a>(
             // If there are several values of one name, compare the first of the new run with all.
             let Some(&now) = after.values.first() else { continue };
             for &value in &before.values {
-                out.compared += 1;
-                let allowed = tolerance * value.abs();
                 let gain = if larger_is_better { now - value } else { value - now };
-                if gain.abs() > allowed {
-                    let detail = format!("{} → {}", significant(value, 6), significant(now, 6));
-                    let finding = Finding { subject: subject.to_owned(), metric: name.clone(), detail };
-                    if gain < 0.0 { out.regressions.push(finding) } else { out.improvements.push(finding) }
-                }
+                let change = match gain.abs() > tolerance * value.abs() {
+                    false => Change::None,
+                    true if gain < 0.0 => Change::Worse,
+                    true => Change::Better,
+                };
+                out.checks.push(Check {
+                    dataset: old.ended.trial.dataset.clone(),
+                    subject: subject.to_owned(),
+                    metric: name.clone(),
+                    change,
+                    base: Some(value),
+                    new: Some(now),
+                    ratio: None,
+                    tolerance,
+                    smallest: None,
+                    detail: format!("{} → {}", significant(value, 6), significant(now, 6)),
+                });
             }
         }
     }
@@ -354,46 +243,35 @@ fn timing(
         let floor = noise_floor(&before).max(noise_floor(&after));
         let tolerance = tolerances.speed.get(metric).copied().unwrap_or(usual).max(floor);
         let Some(ratio) = ratio_of_timings(&after, &before) else { continue };
-        out.compared += 1;
-        let smallest = smallest_loss(ratio, tolerance, larger_is_better);
-        out.timings.push(Visible { subject: subject.to_owned(), metric, smallest });
         // The whole interval must be beyond the tolerance.
         let (slower, faster) = if larger_is_better {
             (ratio.high < 1.0 - tolerance, ratio.low > 1.0 + tolerance)
         } else {
             (ratio.low > 1.0 + tolerance, ratio.high < 1.0 - tolerance)
         };
-        if slower || faster {
-            let detail = format!(
-                "{} times the base, 95% interval {} to {}, {:.0}% allowed",
-                significant(ratio.value, 3),
-                significant(ratio.low, 3),
-                significant(ratio.high, 3),
-                100.0 * tolerance
-            );
-            let finding = Finding { subject: subject.to_owned(), metric: name, detail };
-            if slower { out.regressions.push(finding) } else { out.improvements.push(finding) }
-        }
-    }
-}
-
-impl Tolerances {
-    /// Checks names and values.
-    ///
-    /// # Errors
-    /// An error that says which entry is wrong and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        for (table, given, timed) in [("quality", &self.quality, false), ("speed", &self.speed, true)] {
-            let names: Vec<&str> = gated(METRICS, timed).map(|(metric, _)| metric.name).collect();
-            for (name, value) in given {
-                if !names.contains(&name.as_str()) {
-                    return Err(format!("[{table}] has no metric `{name}`; it compares {}", names.join(", ")));
-                }
-                if !(0.0..f64::INFINITY).contains(value) {
-                    return Err(format!("[{table}] {name} = {value} is no tolerance; use a share such as 0.05"));
-                }
-            }
-        }
-        Ok(())
+        let change = match (slower, faster) {
+            (true, _) => Change::Worse,
+            (_, true) => Change::Better,
+            _ => Change::None,
+        };
+        let detail = format!(
+            "{} times the base, 95% interval {} to {}, {:.0}% allowed",
+            significant(ratio.value, 3),
+            significant(ratio.low, 3),
+            significant(ratio.high, 3),
+            100.0 * tolerance
+        );
+        out.checks.push(Check {
+            dataset: old.first().map(|tried| tried.ended.trial.dataset.clone()).unwrap_or_default(),
+            subject: subject.to_owned(),
+            metric: name,
+            change,
+            base: crate::stats::timing(&before).map(|estimate| estimate.value),
+            new: crate::stats::timing(&after).map(|estimate| estimate.value),
+            ratio: Some(ratio),
+            tolerance,
+            smallest: Some(smallest_loss(ratio, tolerance, larger_is_better)),
+            detail,
+        });
     }
 }

@@ -14,6 +14,7 @@ pub mod query;
 pub mod stats;
 pub mod summary;
 mod table;
+mod tracking;
 mod values;
 
 use polars::prelude::PolarsError;
@@ -24,7 +25,7 @@ use summary::summarize;
 use thiserror::Error;
 
 /// Report formats by name, as in `report: { formats: […] }`.
-pub const FORMATS: [&str; 6] = ["html", "svg", "png", "markdown", "latex", "csv"];
+pub const FORMATS: [&str; 8] = ["html", "svg", "png", "markdown", "latex", "csv", "bencher", "benchmark-action"];
 
 /// A file of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub enum ReportError {
     /// A table could not be read or written.
     #[error("the table of results: {0}")]
     Table(String),
+    /// A file could not be written as JSON.
+    #[error("JSON could not be written: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl From<PolarsError> for ReportError {
@@ -112,6 +116,12 @@ pub fn render_with(
         if wanted("csv") {
             artifacts.push(Artifact { path: format!("tables/{name}.csv"), bytes: table::to_csv(dataset, dictionary)? });
         }
+    }
+    if wanted("bencher") {
+        artifacts.push(tracking::bencher(&datasets, dictionary)?);
+    }
+    if wanted("benchmark-action") {
+        artifacts.extend(tracking::benchmark_action(&datasets, dictionary)?);
     }
     if wanted("markdown") {
         artifacts.extend(pictures::artifacts(&pictures));

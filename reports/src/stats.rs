@@ -1,7 +1,9 @@
 //! Estimates with intervals, from several seeds and repeats.
 
+use serde::Serialize;
+
 /// A central value with a 95% interval around it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     /// The mean or median.
     pub value: f64,

@@ -131,7 +131,7 @@ fn comparisons_find_what_is_worse() {
     let quality_only = Options { speed: false, ..Options::default() };
     let same = compare(&base, &base, &Options::default());
     assert_eq!(
-        (same.verdict(), same.regressions.len(), same.improvements.len()),
+        (same.verdict(), same.regressions().count(), same.improvements().count()),
         (Verdict::NoRegression, 0, 0),
         "{same:?}"
     );
@@ -143,7 +143,7 @@ fn comparisons_find_what_is_worse() {
     change(&mut worse, "nmse", 1.01);
     let found = compare(&base, &worse, &Options::default());
     assert_eq!(found.verdict(), Verdict::Regression);
-    assert_eq!(found.regressions[0].metric, "nmse");
+    assert_eq!(found.regressions().next().map(|check| check.metric.as_str()), Some("nmse"));
     assert_eq!(compare(&worse, &base, &Options::default()).verdict(), Verdict::NoRegression, "better is fine");
     let lenient = Tolerances { quality: [("nmse".to_owned(), 0.02)].into(), ..Tolerances::default() };
     let leniently = Options { tolerances: lenient.clone(), ..Options::default() };
@@ -182,7 +182,75 @@ fn comparisons_find_what_is_worse() {
         assert!(wrong.check().is_err(), "{table} {name} = {value}");
     }
     assert!(lenient.check().is_ok());
-    insta::assert_snapshot!("compare.md", compare(&base, &worse, &Options::default()).to_markdown());
+    let found = compare(&base, &worse, &Options::default());
+    insta::assert_snapshot!("compare.md", found.to_markdown());
+    let json: serde_json::Value = serde_json::from_str(&found.to_json().expect("JSON")).expect("JSON");
+    assert_eq!(json["verdict"], "regression");
+    let checks = json["checks"].as_array().expect("a list");
+    assert_eq!(checks.iter().filter(|check| check["base"].is_number()).count(), found.compared());
+    insta::assert_snapshot!(
+        "compare.json",
+        format!("{:#}", checks.iter().find(|c| c["change"] == "worse").expect("one"))
+    );
+}
+
+/// The suites and cases of a JUnit file, as a CI service reads them.
+#[test]
+fn junit_counts_what_it_lists_and_escapes_every_text() {
+    let base = run();
+    let mut worse = run();
+    worse.records[0].values.iter_mut().filter(|v| v.metric == "nmse").for_each(|v| v.value *= 1.01);
+    worse.records.remove(5);
+    // Labels with everything that XML treats specially, in both runs.
+    let mut named = base.clone();
+    for run in [&mut named, &mut worse] {
+        run.records.iter_mut().take(2).for_each(|record| record.trial.label.push_str(" <&\"'\u{1}>"));
+    }
+    let found = compare(&named, &worse, &Options::default());
+    let xml = found.to_junit();
+    let document = resvg::usvg::roxmltree::Document::parse(&xml).expect("well-formed XML");
+    let nodes = |name: &str| document.descendants().filter(|node| node.has_tag_name(name)).count();
+    assert_eq!(nodes("testcase"), found.checks.len() + found.unknown.len() + found.notes.len());
+    assert_eq!((nodes("failure"), nodes("error")), (found.regressions().count(), found.unknown.len()));
+    let root = document.root_element();
+    let sum = |attribute: &str| -> usize {
+        let suites = document.descendants().filter(|node| node.has_tag_name("testsuite"));
+        suites.filter_map(|suite| suite.attribute(attribute)?.parse::<usize>().ok()).sum()
+    };
+    for (attribute, count) in [
+        ("tests", nodes("testcase")),
+        ("failures", nodes("failure")),
+        ("errors", nodes("error")),
+        ("skipped", nodes("skipped")),
+    ] {
+        assert_eq!(root.attribute(attribute), Some(count.to_string().as_str()), "{attribute}");
+        assert_eq!(sum(attribute), count, "{attribute} of the suites");
+    }
+    assert!(xml.contains("&lt;&amp;") && nodes("failure") > 0 && nodes("error") > 0, "{xml}");
+}
+
+#[test]
+fn services_that_track_values_get_every_gated_one_with_its_direction() {
+    let bencher: serde_json::Value = serde_json::from_str(&text(&run(), "bencher.json")).expect("JSON");
+    let of = |subject: &str, measure: &str| bencher[subject][measure].clone();
+    let nmse = of("vectors_16 · PQ m=2", "nmse");
+    assert!(
+        nmse["lower_value"].as_f64() <= nmse["value"].as_f64()
+            && nmse["value"].as_f64() <= nmse["upper_value"].as_f64()
+    );
+    assert!(of("vectors_16 · PQ m=2", "recall-k-at-k-k10-adc")["value"].is_number(), "{bencher:#}");
+    let entries = |path: &str| -> Vec<serde_json::Value> { serde_json::from_str(&text(&run(), path)).expect("JSON") };
+    let (smaller, bigger) =
+        (entries("benchmark-action/smaller-is-better.json"), entries("benchmark-action/bigger-is-better.json"));
+    let names = |entries: &[serde_json::Value], metric: &str| {
+        entries.iter().filter(|e| e["name"].as_str().is_some_and(|name| name.contains(metric))).count()
+    };
+    assert!(names(&smaller, "nmse") > 0 && names(&bigger, "nmse") == 0);
+    assert!(names(&smaller, "recall") == 0 && names(&bigger, "recall_k_at_k k10") > 0);
+    let values: usize =
+        bencher.as_object().expect("an object").values().map(|b| b.as_object().map_or(0, |m| m.len())).sum();
+    assert_eq!(values, smaller.len() + bigger.len());
+    insta::assert_snapshot!("benchmark-action.json", format!("{:#}", bigger[0]));
 }
 
 #[test]
@@ -218,7 +286,7 @@ fn every_re_ranked_search_is_shown_with_its_recall_and_its_speed() {
         reranked.for_each(|v| v.value *= 0.5);
     }
     let found = compare(&run, &slow, &Options::default());
-    let metrics: Vec<&str> = found.regressions.iter().map(|f| f.metric.as_str()).collect();
+    let metrics: Vec<&str> = found.regressions().map(|f| f.metric.as_str()).collect();
     assert_eq!(metrics, ["search_queries_per_second, re-ranked ×2"; 4]);
 }
 
@@ -278,8 +346,8 @@ fn trials_that_differ_in_threads_or_device_alone_are_all_compared() {
         let base = in_two_places(change);
         let same = compare(&base, &base, &Options::default());
         assert_eq!(
-            (same.verdict(), same.compared),
-            (Verdict::NoRegression, 2 * compare(&run(), &run(), &Options::default()).compared)
+            (same.verdict(), same.compared()),
+            (Verdict::NoRegression, 2 * compare(&run(), &run(), &Options::default()).compared())
         );
         // One of each pair alone is worse, in quality and in speed; whichever it is.
         for which in [0, base.records.len() / 2] {
@@ -294,7 +362,7 @@ fn trials_that_differ_in_threads_or_device_alone_are_all_compared() {
                 assert_eq!(found.verdict(), Verdict::Regression, "{which} {metric}");
                 let place = &base.records[which].trial;
                 let named = format!("{label} · {}, {} threads", place.device, place.threads);
-                assert!(found.regressions.iter().all(|f| f.subject.contains(&named)), "{:?}", found.regressions);
+                assert!(found.regressions().all(|f| f.subject.contains(&named)), "{:?}", found.checks);
             }
         }
     }
@@ -305,7 +373,7 @@ fn quality_is_compared_across_numbers_of_threads_and_speed_is_not() {
     let mut other = run();
     other.records.iter_mut().for_each(|record| record.trial.threads = 64);
     let found = compare(&run(), &other, &Options { speed: false, ..Options::default() });
-    assert_eq!((found.verdict(), found.compared > 0), (Verdict::NoRegression, true), "{found:?}");
+    assert_eq!((found.verdict(), found.compared() > 0), (Verdict::NoRegression, true), "{found:?}");
     assert_eq!(compare(&run(), &other, &Options::default()).verdict(), Verdict::CannotTell);
 }
 
@@ -339,10 +407,11 @@ fn the_smallest_visible_loss_is_the_one_at_which_the_gate_trips() {
     let found = compare(&base, &base, &Options::default());
     assert!(found.to_markdown().contains("The smallest loss of speed that could have been seen, over 12 timings"));
     for (metric, larger_is_better) in [("encode_vectors_per_second", true), ("train_seconds", false)] {
-        let visible = found.timings.iter().find(|v| v.metric == metric && v.subject.contains("PQ m=2")).expect("timed");
-        assert!(visible.smallest > 0.08, "three processes apart by 3% see no loss of 8%: {visible:?}");
+        let visible = found.checks.iter().find(|v| v.metric == metric && v.subject.contains("PQ m=2")).expect("timed");
+        let smallest = visible.smallest.expect("a timing");
+        assert!(smallest > 0.08, "three processes apart by 3% see no loss of 8%: {visible:?}");
         for (share, expected) in [(1.001, Verdict::Regression), (0.999, Verdict::NoRegression)] {
-            let loss = share * visible.smallest;
+            let loss = share * smallest;
             let factor = if larger_is_better { 1.0 - loss } else { 1.0 + loss };
             let mut slow = base.clone();
             for record in slow.records.iter_mut().filter(|r| r.trial.label == "PQ m=2") {
@@ -471,7 +540,7 @@ fn a_metric_needs_its_entry_and_its_measurement_and_nothing_else() {
     }
     let found = compare_with(&results(&run), &results(&worse), &Options::default(), &dictionary).expect("frames");
     assert_eq!(found.verdict(), Verdict::Regression);
-    assert!(found.regressions.iter().all(|f| f.metric == "ripple"), "{:?}", found.regressions);
+    assert!(found.regressions().all(|f| f.metric == "ripple"), "{:?}", found.checks);
     assert_eq!(compare(&run, &worse, &Options::default()).verdict(), Verdict::NoRegression, "without the entry");
     let table = tidy(&run);
     assert!(table.contains(",ripple,"), "the tidy table has whatever was measured");

@@ -1,5 +1,6 @@
 //! `experiments`: checks, runs and reports experiments.
 
+use crate::compare::Gate;
 use crate::errors::Mistakes;
 use crate::progress::{Progress, roughly, trials};
 use clap::Args;
@@ -48,6 +49,11 @@ pub struct Arguments {
     /// Time limit of one trial instead of the experiment's, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Seconds>,
+    /// Compare the finished run with this run folder, as `cargo xtask compare` does, and exit with its code
+    #[arg(long, value_name = "RUN", conflicts_with = "dry_run")]
+    baseline: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Comparison with the baseline")]
+    gate: Gate,
 }
 
 fn device(text: &str) -> Result<Device, String> {
@@ -64,6 +70,17 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         [] => vec![crate::source_tree().join("experiments/quickstart.yaml")],
         files => files.to_vec(),
     };
+    if arguments.baseline.is_none() && arguments.gate.is_given() {
+        let help = "add `--baseline RUN`, or leave the flags of the comparison out";
+        return Err(Mistakes::new("there is no baseline to compare with", help));
+    }
+    if arguments.baseline.is_some() && files.len() > 1 {
+        let help = "run each experiment with a baseline of its own, or compare afterwards with `cargo xtask compare`";
+        return Err(Mistakes::new(format!("one baseline for {} experiments", files.len()), help));
+    }
+    // The baseline is read before hours of work, so that a wrong path shows at once.
+    let options = arguments.gate.options()?;
+    let baseline = arguments.baseline.as_deref().map(|run| RunFolder::new(run).results()).transpose()?;
     // Every file is checked before the first runs.
     let mut checked: Vec<(Document, Plan)> = Vec::new();
     for file in &files {
@@ -82,18 +99,35 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         }
         checked.push((document, plan));
     }
-    let mut failed = false;
+    let mut code = ExitCode::SUCCESS;
     for (document, plan) in checked {
         if arguments.dry_run {
             dry_run(plan, &document, arguments.filter.as_deref())?;
             continue;
         }
-        failed |= run_one(document, plan, &arguments, here, files.len() > 1)?;
+        let root = run_folder(&plan, &arguments, files.len() > 1);
+        if run_one(document, plan, &root, &arguments, here)? {
+            code = ExitCode::from(1);
+        }
         if INTERRUPT.load(Ordering::SeqCst) {
             return Ok(ExitCode::from(1));
         }
+        if let Some(baseline) = &baseline {
+            let judged = arguments.gate.judge(baseline, &RunFolder::new(&root).results()?, &options)?;
+            code = if code == ExitCode::SUCCESS { judged } else { code };
+        }
     }
-    Ok(ExitCode::from(u8::from(failed)))
+    Ok(code)
+}
+
+/// The folder of a run: with several experiments, each gets one of its own.
+fn run_folder(plan: &Plan, arguments: &Arguments, several: bool) -> PathBuf {
+    let name = &plan.experiment.name;
+    match &arguments.out {
+        Some(out) if several => out.join(name),
+        Some(out) => out.clone(),
+        None => PathBuf::from("runs").join(name),
+    }
 }
 
 fn check(file: &Path, arguments: &Arguments, here: &Surroundings) -> Result<(Document, Plan), Mistakes> {
@@ -160,16 +194,11 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
 fn run_one(
     document: Document,
     mut plan: Plan,
+    root: &Path,
     arguments: &Arguments,
     here: &Surroundings,
-    several: bool,
 ) -> Result<bool, Mistakes> {
     let name = plan.experiment.name.clone();
-    let root = match &arguments.out {
-        Some(out) if several => out.join(&name),
-        Some(out) => out.clone(),
-        None => PathBuf::from("runs").join(&name),
-    };
     let program = std::env::current_exe()
         .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
     // Only the first run of a process installs the handler; later runs reuse it.
@@ -179,7 +208,7 @@ fn run_one(
         }
     });
     let settings = Settings {
-        folder: RunFolder::new(&root),
+        folder: RunFolder::new(root),
         launcher: Launcher { program, arguments: vec!["trial".into()] },
         filter: arguments.filter.clone(),
         force: arguments.force,
@@ -198,7 +227,7 @@ fn run_one(
         EngineError::Dataset(fault) => Mistakes::from(fault),
         EngineError::Threads(_) => Mistakes::new(error.to_string(), "lower `threads`, or the load of this machine"),
     })?;
-    let report = crate::report::render(&[root], None, &plan.report_formats())?;
+    let report = crate::report::render(&[root.to_owned()], None, &plan.report_formats())?;
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     if outcome.passing > 0 {

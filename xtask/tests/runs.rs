@@ -384,11 +384,41 @@ fn compare_is_a_gate() {
     let (code, text) = compare(&["base", "worse", "--quality-only"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("regression") && text.contains("nmse"), "{text}");
-    write(folder.path(), "lenient.toml", "[quality]\nnmse = 0.02\n");
-    assert_eq!(compare(&["base", "worse", "--quality-only", "--tolerances", "lenient.toml"]).0, Some(0));
-    write(folder.path(), "wrong.toml", "[quality]\nnmes = 0.02\n");
-    let (code, text) = compare(&["base", "worse", "--tolerances", "wrong.toml"]);
-    assert!(code == Some(2) && text.contains("has no metric `nmes`"), "{text}");
+    write(folder.path(), "lenient.yaml", "quality:\n  nmse: 0.02\n");
+    let lenient =
+        ["base", "worse", "--quality-only", "--tolerances", "lenient.yaml", "--json", "v.json", "--junit", "v.xml"];
+    assert_eq!(compare(&lenient).0, Some(0));
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("written");
+    assert!(read("v.json").contains("\"verdict\": \"no_regression\"") && read("v.xml").contains("failures=\"0\""));
+    for (yaml, expected) in [
+        ("quality:\n  nmes: 0.02\n", "`quality` has no metric `nmes`"),
+        ("quality:\n  nmse: -1\n", "`nmse: -1` is not a tolerance"),
+        ("qualty:\n  nmse: 0.1\n", "unknown key `qualty`"),
+        ("quality: 3\n", "wrong.yaml:1"),
+    ] {
+        write(folder.path(), "wrong.yaml", yaml);
+        let (code, text) = compare(&["base", "worse", "--tolerances", "wrong.yaml"]);
+        assert!(code == Some(2) && text.contains(expected), "{yaml}: {text}");
+        assert!(text.contains("wrong.yaml:"), "the error points at a line: {text}");
+    }
+    // The same gate after a run: the exit code is that of the comparison.
+    let gated = |baseline: &str, more: &[&str]| {
+        run(
+            folder.path(),
+            &[&["--filter", "pq", "--out", "next", "--quality-only", "--baseline", baseline], more].concat(),
+        )
+    };
+    let (code, text) = gated("worse", &["--json", "n.json"]);
+    assert!(code == Some(0) && text.contains("no regression") && read("n.json").contains("better"), "{text}");
+    let mut better = RunFolder::new(folder.path().join("base")).load().expect("a run").records.remove(0);
+    better.values.iter_mut().filter(|v| v.metric == "nmse").for_each(|v| v.value *= 0.9);
+    copy(&folder.path().join("base"), &folder.path().join("better"));
+    RunFolder::new(folder.path().join("better")).save_trial(&better).expect("saves");
+    assert_eq!(gated("better", &[]).0, Some(1));
+    let (code, text) = run(folder.path(), &["--quality-only"]);
+    assert!(code == Some(2) && text.contains("there is no baseline"), "{text}");
+    let (code, text) = gated("nowhere", &["--force"]);
+    assert!(code == Some(2) && text.contains("no run folder"), "{text}");
     std::fs::remove_file(worse.trial_file(&record.trial.id)).expect("removes");
     assert_eq!(compare(&["base", "worse", "--quality-only"]).0, Some(2), "a missing trial cannot be judged");
 }
