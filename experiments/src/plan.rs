@@ -256,7 +256,10 @@ impl Plan {
 
     /// Keeps the trials whose description contains `text`, ignoring case.
     pub fn filter(&mut self, text: &str) {
-        self.trials.retain(|t| matches(&t.trial, text));
+        // `seed 1` is also part of `seed 10`.
+        let is = |t: &PlannedTrial| describe(&t.trial).to_lowercase() == text.to_lowercase();
+        let whole = self.trials.iter().any(is);
+        self.trials.retain(|t| if whole { is(t) } else { matches(&t.trial, text) });
     }
 }
 

@@ -1,12 +1,14 @@
 //! Tells whether one run is a regression of another. Quality is deterministic and compared exactly, up to a tolerance.
 //! Speed is noisy and compared statistically, relative to the variation between processes of the same run.
 
+mod builds;
 mod junit;
 mod markdown;
 mod outcome;
 mod pairs;
 mod tolerances;
 
+pub use builds::{Builds, confirm, suspect};
 pub use outcome::{Change, Check, Comparison, Verdict};
 pub use tolerances::Tolerances;
 pub(crate) use tolerances::gated;

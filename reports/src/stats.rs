@@ -45,6 +45,12 @@ pub fn t95(df: usize) -> f64 {
     0.5 * (low + high)
 }
 
+/// Probability that Student's t with `df` degrees of freedom is above `t`; `df` is at least 1.
+pub fn above(t: f64, df: usize) -> f64 {
+    let outside = 1.0 - within(t.abs(), df);
+    if t >= 0.0 { 0.5 * outside } else { 1.0 - 0.5 * outside }
+}
+
 /// The mean, and the sum of squared deviations from it.
 fn moments(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / values.len() as f64;

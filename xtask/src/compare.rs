@@ -77,12 +77,16 @@ impl Gate {
 
     /// Compares, prints the result and writes it in every requested format.
     pub fn judge(&self, base: &Results, new: &Results, options: &Options) -> Result<ExitCode, Mistakes> {
-        let comparison = compare(base, new, options)?;
+        self.conclude(&compare(base, new, options)?)
+    }
+
+    /// Prints a comparison and writes it in every requested format.
+    pub fn conclude(&self, comparison: &Comparison) -> Result<ExitCode, Mistakes> {
         let markdown = comparison.to_markdown();
         say!("{}", markdown.trim_end());
         let write = |path: &Option<PathBuf>, text: &dyn Fn(&Comparison) -> Result<String, reports::ReportError>| {
             let Some(path) = path else { return Ok::<(), Mistakes>(()) };
-            Ok(write_atomically(path, text(&comparison)?.as_bytes())?)
+            Ok(write_atomically(path, text(comparison)?.as_bytes())?)
         };
         write(&self.markdown, &|_| Ok(markdown.clone()))?;
         write(&self.json, &|comparison| Ok(comparison.to_json()?))?;

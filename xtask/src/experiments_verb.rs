@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by Ctrl-C, for every run of this process.
-static INTERRUPT: AtomicBool = AtomicBool::new(false);
+pub static INTERRUPT: AtomicBool = AtomicBool::new(false);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Time limit of one trial instead of the experiment's, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Seconds>,
+    /// Write no report; `cargo xtask report RUN` renders it later
+    #[arg(long)]
+    no_report: bool,
     /// Compare the finished run with this run folder, as `cargo xtask compare` does, and exit with its code
     #[arg(long, value_name = "RUN", conflicts_with = "dry_run")]
     baseline: Option<PathBuf>,
@@ -81,12 +84,18 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     // The baseline is read before hours of work, so that a wrong path shows at once.
     let options = arguments.gate.options()?;
     let baseline = arguments.baseline.as_deref().map(|run| RunFolder::new(run).results()).transpose()?;
+    let overrides = Overrides {
+        device: arguments.device,
+        seeds: arguments.seeds.clone(),
+        timeout: arguments.timeout,
+        skip_missing: arguments.skip_missing,
+    };
     // Every file is checked before the first runs.
-    let mut checked: Vec<(Document, Plan)> = Vec::new();
+    let mut plans: Vec<(Document, Plan)> = Vec::new();
     for file in &files {
-        let (document, plan) = check(file, &arguments, here)?;
+        let (document, plan) = checked(file, &overrides, here)?;
         let name = &plan.experiment.name;
-        if checked.iter().any(|(_, other)| &other.experiment.name == name) {
+        if plans.iter().any(|(_, other)| &other.experiment.name == name) {
             let message = format!("two of these experiments are called `{name}` and would share a run folder");
             return Err(Mistakes::new(message, "give each a different `name:`"));
         }
@@ -97,10 +106,10 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
             let help = format!("a trial is described like this: {example}; `--dry-run` lists them all");
             return Err(Mistakes::new(format!("no trial of {name} matches `--filter {text}`"), help));
         }
-        checked.push((document, plan));
+        plans.push((document, plan));
     }
     let mut code = ExitCode::SUCCESS;
-    for (document, plan) in checked {
+    for (document, plan) in plans {
         if arguments.dry_run {
             dry_run(plan, &document, arguments.filter.as_deref())?;
             continue;
@@ -130,17 +139,12 @@ fn run_folder(plan: &Plan, arguments: &Arguments, several: bool) -> PathBuf {
     }
 }
 
-fn check(file: &Path, arguments: &Arguments, here: &Surroundings) -> Result<(Document, Plan), Mistakes> {
+/// Reads and checks an experiment file.
+pub fn checked(file: &Path, overrides: &Overrides, here: &Surroundings) -> Result<(Document, Plan), Mistakes> {
     let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
     let document = Document::read(file, &shown.display().to_string())?;
     let root = file.parent().unwrap_or(Path::new("."));
-    let overrides = Overrides {
-        device: arguments.device,
-        seeds: arguments.seeds.clone(),
-        timeout: arguments.timeout,
-        skip_missing: arguments.skip_missing,
-    };
-    let plan = Plan::new(&document, root, here, &overrides)?;
+    let plan = Plan::new(&document, root, here, overrides)?;
     Ok((document, plan))
 }
 
@@ -190,6 +194,16 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
     Ok(())
 }
 
+/// Makes Ctrl-C set [`INTERRUPT`]; a second one ends the process at once. Only the first call of a process installs the
+/// handler.
+pub fn heed_interrupts() {
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPT.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
+}
+
 /// Runs one experiment. Returns whether a trial failed.
 fn run_one(
     document: Document,
@@ -201,12 +215,7 @@ fn run_one(
     let name = plan.experiment.name.clone();
     let program = std::env::current_exe()
         .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
-    // Only the first run of a process installs the handler; later runs reuse it.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPT.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    });
+    heed_interrupts();
     let settings = Settings {
         folder: RunFolder::new(root),
         launcher: Launcher { program, arguments: vec!["trial".into()] },
@@ -227,7 +236,10 @@ fn run_one(
         EngineError::Dataset(fault) => Mistakes::from(fault),
         EngineError::Threads(_) => Mistakes::new(error.to_string(), "lower `threads`, or the load of this machine"),
     })?;
-    let report = crate::report::render(&[root.to_owned()], None, &plan.report_formats())?;
+    let report = match arguments.no_report {
+        true => None,
+        false => Some(crate::report::render(&[root.to_owned()], None, &plan.report_formats())?),
+    };
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     if outcome.passing > 0 {
@@ -240,6 +252,8 @@ fn run_one(
         let how = if arguments.force { "without --force, the same command" } else { "the same command" };
         say!("interrupted: {how} continues where this run stopped");
     }
-    say!("report: {}", report.display());
+    if let Some(report) = report {
+        say!("report: {}", report.display());
+    }
     Ok(outcome.failed > 0 || outcome.interrupted)
 }

@@ -6,6 +6,7 @@ mod say;
 mod bench_peers;
 mod ci;
 mod compare;
+mod compare_builds;
 mod completions;
 mod datasets_verb;
 mod decode;
@@ -51,6 +52,8 @@ enum Verb {
     Report(report::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
     Compare(compare::Arguments),
+    /// Compare two builds of this program, trial by trial in turn: exit code 0 no regression, 1 regression, 2 undecided
+    CompareBuilds(compare_builds::Arguments),
     /// Ask the tables of runs in SQL
     Query(query::Arguments),
     /// Compare runs of experiments/parity with FAISS: exit code 0 at least as good, 1 worse
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
+        Verb::CompareBuilds(arguments) => compare_builds::run(arguments, here),
         Verb::Query(arguments) => query::run(arguments),
         Verb::Parity(arguments) => parity::run(arguments),
         Verb::BenchPeers(arguments) => bench_peers::run(arguments, here),

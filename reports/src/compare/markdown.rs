@@ -1,6 +1,6 @@
 //! A comparison as Markdown, for a terminal and for the summary of a CI job.
 
-use super::outcome::{Change, Check, Comparison, Verdict};
+use super::outcome::{Change, Check, Comparison, Speed, Verdict};
 use crate::markdown::escape;
 
 /// A compared timing, and the smallest regression that the comparison could detect.
@@ -55,10 +55,17 @@ impl Comparison {
         }
         let mut out = format!(
             "\nThe smallest loss of speed that could have been seen, over {} timings. True losses of this size are found in half of \
-             all comparisons, smaller ones less often; more seeds make it smaller. Each timing is tested by itself. What makes \
-             a whole run slower (another load, another clock) looks like a regression.\n\n\
+             all comparisons, smaller ones less often; more seeds make it smaller. {}\n\n\
              | metric | timings | best | median | worst | where it is worst |\n|--|--:|--:|--:|--:|--|\n",
-            timings.len()
+            timings.len(),
+            match self.speed {
+                Speed::Apart =>
+                    "Each timing is tested by itself. What makes a whole run slower (another load, another clock) looks like a \
+                     regression.",
+                Speed::InTurn =>
+                    "Both builds ran in turn, and the noise is that of the baseline against itself. All timings are tested \
+                     together: at most 5% of comparisons of equal builds report a regression.",
+            }
         );
         let mut metrics: Vec<&str> = Vec::new();
         for timing in &timings {

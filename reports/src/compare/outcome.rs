@@ -66,6 +66,19 @@ pub struct Comparison {
     pub unknown: Vec<String>,
     /// What was left out intentionally.
     pub notes: Vec<String>,
+    /// How speed was compared.
+    pub speed: Speed,
+}
+
+/// How a comparison measured speed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speed {
+    /// Two runs, one after the other.
+    #[default]
+    Apart,
+    /// The trials of two builds in turn, with the baseline twice.
+    InTurn,
 }
 
 impl Comparison {

@@ -1,0 +1,452 @@
+//! Compares the speed of two builds whose trials ran in turn, with the baseline twice: what the baseline differs from
+//! itself is the noise that a difference of the builds must exceed.
+//!
+//! For each timing and each seed, let b₁ and b₂ be the logarithms of the medians of the two runs of the baseline, and n
+//! that of the new build. The difference of the builds is d = n − (b₁ + b₂)/2. If each process varies by σ, then d varies by
+//! σ·√(3/2), and a = b₂ − b₁ by σ·√2. So the root mean square of a, over all methods and seeds, estimates σ·√2 with as many
+//! degrees of freedom. The mean of d over the seeds of a method, divided by its standard error, has Student's t
+//! distribution. Holm's correction (1979) bounds the probability of a false alarm over all timings together.
+//!
+//! Another program can disturb a few processes so much that equal builds seem to differ. So a loss only raises a suspicion
+//! at first. The suspected methods run again in new processes, and only what is slower both times is a regression.
+
+use super::outcome::{Change, Check, Comparison, Speed};
+use super::{Options, compare_with, gated};
+use crate::ReportError;
+use crate::number::significant;
+use crate::stats::{Estimate, above, median, t95};
+use crate::values::by_trial;
+use record::metric::{Dictionary, METRICS};
+use record::{Results, Status, rerank_factor};
+use std::collections::BTreeMap;
+
+/// The nominal probability of a false alarm, over all timings that run again.
+const FALSE_ALARMS: f64 = 0.05;
+
+/// The nominal probability of a false suspicion, over all timings. It costs only a second run of the suspected methods.
+const FALSE_SUSPICIONS: f64 = 0.2;
+
+/// Minimum number of differences of the baseline from itself that the noise is estimated from.
+const MIN_DIFFERENCES: usize = 4;
+
+/// The runs of two builds whose trials ran in turn.
+pub struct Builds<'a> {
+    /// The first run of the baseline.
+    pub base: &'a Results,
+    /// The second run of the baseline.
+    pub again: &'a Results,
+    /// The run of the new build.
+    pub new: &'a Results,
+}
+
+/// What was timed: dataset, method (with device and threads), metric, and the re-ranking factor of a search.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct What {
+    dataset: String,
+    method: String,
+    metric: &'static str,
+    reranked: Option<usize>,
+}
+
+impl What {
+    fn subject(&self) -> String {
+        format!("{} · {}", self.dataset, self.method)
+    }
+
+    fn metric_text(&self) -> String {
+        let reranked = self.reranked.map(|factor| format!(", re-ranked ×{factor}")).unwrap_or_default();
+        format!("{}{reranked}", self.metric)
+    }
+}
+
+/// The logarithm of the median of each process, by what was timed and by seed.
+type Logarithms = BTreeMap<(What, u64), f64>;
+
+fn logarithms(run: &Results, dictionary: &Dictionary) -> Result<Logarithms, ReportError> {
+    let timed: Vec<&'static str> = gated(dictionary, true).map(|(metric, _)| metric.name).collect();
+    let all = by_trial(std::slice::from_ref(run), |metric| timed.contains(&metric))?.concat();
+    let mut groups: BTreeMap<(What, u64), Vec<f64>> = BTreeMap::new();
+    for (ended, values) in run.ended.iter().zip(&all).filter(|(ended, _)| ended.status == Status::Ok) {
+        let trial = &ended.trial;
+        let plural = if trial.threads == 1 { "" } else { "s" };
+        for metric in &timed {
+            for series in values.of(metric) {
+                let what = What {
+                    dataset: trial.dataset.clone(),
+                    method: format!("{} · {}, {} thread{plural}", trial.label, trial.device, trial.threads),
+                    metric,
+                    reranked: series.path.as_deref().and_then(rerank_factor),
+                };
+                groups.entry((what, trial.seed)).or_default().extend(&series.values);
+            }
+        }
+    }
+    let logarithm = |(key, values): (_, Vec<f64>)| Some((key, median(&values)?.ln()));
+    Ok(groups.into_iter().filter_map(logarithm).filter(|(_, log)| log.is_finite()).collect())
+}
+
+/// One timing: how the builds differ in it, seed by seed.
+struct Timing {
+    what: What,
+    /// The means of the logarithms.
+    base: f64,
+    new: f64,
+    /// Number of seeds.
+    seeds: usize,
+}
+
+/// The noise of a metric.
+struct Noise {
+    /// Standard deviation of the logarithm of a process.
+    sigma: f64,
+    /// Degrees of freedom.
+    df: usize,
+    /// Two-sided 95% quantile of Student's t.
+    t95: f64,
+    /// The t that the largest of all losses must reach to count.
+    needed: f64,
+}
+
+/// Compares quality exactly, and speed relative to the difference of the baseline from itself. Losses of speed are
+/// suspicions until [`confirm`] has judged a second run of the suspected methods.
+///
+/// # Errors
+/// Frames without the required columns.
+pub fn suspect(builds: &Builds<'_>, options: &Options) -> Result<Comparison, ReportError> {
+    let mut out = compare_with(builds.base, builds.new, &Options { speed: false, ..options.clone() }, METRICS)?;
+    out.speed = Speed::InTurn;
+    if options.speed {
+        let sides = Sides::of(builds)?;
+        judge(&sides, squares([&sides]), options, FALSE_SUSPICIONS, &mut out);
+    }
+    Ok(out)
+}
+
+/// Judges the suspicions of a comparison by a second run of the suspected methods: a loss of speed stays a regression if the
+/// second run shows it too. Both runs together tell the noise.
+///
+/// # Errors
+/// Frames without the required columns.
+pub fn confirm(
+    suspicions: Comparison,
+    first: &Builds<'_>,
+    second: &Builds<'_>,
+    options: &Options,
+) -> Result<Comparison, ReportError> {
+    Ok(confirmed(suspicions, &Sides::of(first)?, &Sides::of(second)?, options))
+}
+
+fn confirmed(mut first: Comparison, before: &Sides, sides: &Sides, options: &Options) -> Comparison {
+    let suspected: Vec<(String, String)> =
+        first.suspicions().map(|check| (check.subject.clone(), check.metric.clone())).collect();
+    let mut second = Comparison::default();
+    let wanted = |what: &What| suspected.contains(&(what.subject(), what.metric_text()));
+    let noise = squares([before, sides]);
+    judge(&sides.clone().keep(wanted), noise, options, FALSE_ALARMS, &mut second);
+    for check in &mut first.checks {
+        if check.ratio.is_none() || check.change != Change::Worse {
+            continue;
+        }
+        let same = |other: &&Check| (&other.subject, &other.metric) == (&check.subject, &check.metric);
+        match second.checks.iter().find(same) {
+            Some(again) if again.change == Change::Worse => {
+                check.detail = format!("{}; again: {}", check.detail, again.detail);
+            }
+            Some(again) => {
+                check.change = Change::None;
+                first.notes.push(format!(
+                    "{}: {} seemed slower ({}), but not when it ran again ({})",
+                    check.subject, check.metric, check.detail, again.detail
+                ));
+            }
+            None => {
+                check.change = Change::None;
+                first.unknown.push(format!("{}: {} seemed slower, and did not run again", check.subject, check.metric));
+            }
+        }
+    }
+    first
+}
+
+impl Comparison {
+    /// Losses of speed.
+    pub fn suspicions(&self) -> impl Iterator<Item = &Check> {
+        self.regressions().filter(|check| check.ratio.is_some())
+    }
+}
+
+/// The logarithms of all three runs.
+#[derive(Clone, Default)]
+struct Sides {
+    base: Logarithms,
+    again: Logarithms,
+    new: Logarithms,
+}
+
+impl Sides {
+    fn of(builds: &Builds<'_>) -> Result<Sides, ReportError> {
+        Ok(Sides {
+            base: logarithms(builds.base, METRICS)?,
+            again: logarithms(builds.again, METRICS)?,
+            new: logarithms(builds.new, METRICS)?,
+        })
+    }
+
+    /// Without what is not wanted.
+    fn keep(mut self, wanted: impl Fn(&What) -> bool) -> Sides {
+        for side in [&mut self.base, &mut self.again, &mut self.new] {
+            side.retain(|(what, _), _| wanted(what));
+        }
+        self
+    }
+}
+
+/// Sum and number of the squared differences of the baseline from itself, by metric.
+type Squares = BTreeMap<&'static str, (f64, usize)>;
+
+fn squares<'a>(runs: impl IntoIterator<Item = &'a Sides>) -> Squares {
+    let mut squares = Squares::new();
+    for sides in runs {
+        for (key, first) in &sides.base {
+            if let Some(second) = sides.again.get(key) {
+                let (sum, count) = squares.entry(key.0.metric).or_default();
+                *sum += (second - first).powi(2);
+                *count += 1;
+            }
+        }
+    }
+    squares
+}
+
+fn judge(sides: &Sides, squares: Squares, options: &Options, alarms: f64, out: &mut Comparison) {
+    let mut timings: Vec<Timing> = Vec::new();
+    for ((what, seed), first) in &sides.base {
+        let key = (what.clone(), *seed);
+        let (Some(second), Some(fresh)) = (sides.again.get(&key), sides.new.get(&key)) else {
+            out.unknown.push(format!(
+                "{} · seed {seed}: {} is not in all three runs",
+                what.subject(),
+                what.metric_text()
+            ));
+            continue;
+        };
+        if timings.last().is_none_or(|timing| timing.what != *what) {
+            timings.push(Timing { what: what.clone(), base: 0.0, new: 0.0, seeds: 0 });
+        }
+        if let Some(timing) = timings.last_mut() {
+            timing.base += 0.5 * (first + second);
+            timing.new += fresh;
+            timing.seeds += 1;
+        }
+    }
+    let all = timings.len();
+    let known = squares.into_iter().filter(|(_, (_, count))| *count >= MIN_DIFFERENCES);
+    let noise: BTreeMap<&str, Noise> = known
+        .map(|(metric, (sum, df))| {
+            // The difference of two processes varies by σ·√2.
+            let sigma = (0.5 * sum / df as f64).sqrt();
+            (metric, Noise { sigma, df, t95: t95(df), needed: quantile(alarms / all as f64, df) })
+        })
+        .collect();
+    let mut tests: Vec<(Check, f64)> = Vec::new();
+    for timing in timings {
+        let Some(noise) = noise.get(timing.what.metric) else {
+            out.notes.push(format!(
+                "{}: {} has fewer than {MIN_DIFFERENCES} pairs of runs of the baseline, too few to know its noise",
+                timing.what.subject(),
+                timing.what.metric_text()
+            ));
+            continue;
+        };
+        tests.extend(test(timing, noise, options));
+    }
+    alarm(&mut tests, alarms);
+    out.checks.extend(tests.into_iter().map(|(check, _)| check));
+}
+
+/// The check of one timing, not yet judged, and the probability of such a loss if the builds are equal.
+fn test(timing: Timing, noise: &Noise, options: &Options) -> Option<(Check, f64)> {
+    let Timing { what, base, new, seeds } = timing;
+    let (metric, usual) = gated(METRICS, true).find(|(metric, _)| metric.name == what.metric)?;
+    let larger_is_better = metric.larger_is_better() == Some(true);
+    let tolerance = options.tolerances.speed.get(metric.name).copied().unwrap_or(usual);
+    let n = seeds as f64;
+    let (base, new) = (base / n, new / n);
+    // n − (b₁ + b₂)/2 varies by σ·√(3/2).
+    let error = noise.sigma * (1.5 / n).sqrt();
+    let difference = new - base;
+    let half = noise.t95 * error;
+    let [value, low, high] = [difference, difference - half, difference + half].map(f64::exp);
+    // Positive if the new build is slower.
+    let loss = if larger_is_better { -difference } else { difference };
+    // Without any noise, every difference is certain.
+    let probability = if error > 0.0 { above(loss / error, noise.df) } else { f64::from(u8::from(loss <= 0.0)) };
+    let needed = noise.needed * error;
+    let smallest = if larger_is_better { 1.0 - (-needed).exp() } else { needed.exp() - 1.0 };
+    let check = Check {
+        subject: what.subject(),
+        metric: what.metric_text(),
+        dataset: what.dataset,
+        change: Change::None,
+        base: Some(base.exp()),
+        new: Some(new.exp()),
+        ratio: Some(Estimate { value, low, high, count: seeds }),
+        tolerance,
+        smallest: Some(smallest.max(tolerance)),
+        detail: format!(
+            "{} times the base, 95% interval {} to {}, {:.0}% allowed",
+            significant(value, 3),
+            significant(low, 3),
+            significant(high, 3),
+            100.0 * tolerance
+        ),
+    };
+    Some((check, probability))
+}
+
+/// The t above which Student's distribution has this probability.
+fn quantile(probability: f64, df: usize) -> f64 {
+    let (mut low, mut high) = (0.0, 1e6);
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if above(middle, df) > probability { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+/// Judges all checks together by Holm's step-down procedure, for losses and for gains. A change must also be larger
+/// than its tolerance.
+fn alarm(tests: &mut [(Check, f64)], alarms: f64) {
+    let significant = |probabilities: Vec<f64>, alarms: f64| -> Vec<bool> {
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
+        let mut found = vec![false; probabilities.len()];
+        for (rank, &at) in order.iter().enumerate() {
+            if probabilities[at] > alarms / (order.len() - rank) as f64 {
+                break;
+            }
+            found[at] = true;
+        }
+        found
+    };
+    let worse = significant(tests.iter().map(|(_, probability)| *probability).collect(), alarms);
+    let better =
+        significant(tests.iter().map(|(_, probability)| 1.0 - probability).collect(), alarms.min(FALSE_ALARMS));
+    for (at, (check, probability)) in tests.iter_mut().enumerate() {
+        let Some(ratio) = check.ratio else { continue };
+        let beyond = (ratio.value - 1.0).abs() > check.tolerance;
+        check.detail += &format!(", p = {}", crate::number::significant(*probability, 2));
+        check.change = match (beyond, worse[at], better[at]) {
+            (true, true, _) => Change::Worse,
+            (true, _, true) => Change::Better,
+            _ => Change::None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    const METHODS: usize = 20;
+    const METRICS: [&str; 3] = ["train_seconds", "encode_vectors_per_second", "search_queries_per_second"];
+
+    /// Processes with log-normal noise of 3%. If `disturbed`, another program slows one in twenty of them by up to 20%. The
+    /// new build takes `slowdown` times as long for all timings of method 0.
+    fn run(seeds: u64, slowdown: f64, disturbed: bool, rng: &mut ChaCha8Rng) -> Sides {
+        let mut sides = Sides::default();
+        for method in 0..METHODS {
+            for metric in METRICS {
+                let direction = if metric == "train_seconds" { 1.0 } else { -1.0 };
+                for seed in 0..seeds {
+                    for (side, logarithms) in
+                        [&mut sides.base, &mut sides.again, &mut sides.new].into_iter().enumerate()
+                    {
+                        // Box and Muller's normal variate.
+                        let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+                        let mut time = 0.03 * (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+                        if disturbed && rng.random::<f64>() < 0.05 {
+                            time += 0.2 * rng.random::<f64>();
+                        }
+                        if side == 2 && method == 0 {
+                            time += slowdown.ln();
+                        }
+                        let what = What { dataset: "d".into(), method: method.to_string(), metric, reranked: None };
+                        logarithms.insert((what, seed), 5.0 + direction * time);
+                    }
+                }
+            }
+        }
+        sides
+    }
+
+    /// Both stages.
+    fn simulated(seeds: u64, slowdown: f64, disturbed: bool, rng: &mut ChaCha8Rng) -> Comparison {
+        let options = Options::default();
+        let mut first = Comparison::default();
+        let before = run(seeds, slowdown, disturbed, rng);
+        judge(&before, squares([&before]), &options, FALSE_SUSPICIONS, &mut first);
+        if first.suspicions().next().is_none() {
+            return first;
+        }
+        confirmed(first, &before, &run(seeds, slowdown, disturbed, rng), &options)
+    }
+
+    /// Shares of 500 comparisons in which a regression is found at all, and in all timings of method 0.
+    fn shares(seeds: u64, slowdown: f64, disturbed: bool) -> (f64, f64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seeds + u64::from(disturbed));
+        let (mut any, mut every) = (0u32, 0u32);
+        for _ in 0..500 {
+            let found = simulated(seeds, slowdown, disturbed, &mut rng);
+            any += u32::from(found.regressions().next().is_some());
+            every += u32::from(found.regressions().filter(|check| check.subject == "d · 0").count() == METRICS.len());
+        }
+        (f64::from(any) / 500.0, f64::from(every) / 500.0)
+    }
+
+    #[test]
+    fn equal_builds_rarely_alarm_and_a_slowdown_of_ten_percent_is_found() {
+        for (seeds, disturbed) in [(3, false), (3, true), (5, false), (5, true)] {
+            let (false_alarms, _) = shares(seeds, 1.0, disturbed);
+            let (found, everywhere) = shares(seeds, 1.1, disturbed);
+            println!(
+                "{seeds} seeds, disturbed {disturbed}: false alarms {false_alarms}, found {found}, everywhere {everywhere}"
+            );
+            assert!(false_alarms <= 0.05, "{seeds} seeds, disturbed {disturbed}: {false_alarms}");
+            assert!(found >= 0.95, "{seeds} seeds, disturbed {disturbed}: {found}");
+            assert!(seeds < 5 || disturbed || everywhere >= 0.95, "{everywhere}");
+        }
+    }
+
+    #[test]
+    fn a_timing_that_one_run_lacks_is_named() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let all = simulated(2, 1.0, false, &mut rng);
+        assert_eq!((all.checks.len(), all.unknown.len()), (METHODS * METRICS.len(), 0));
+        let what = What { dataset: "d".into(), method: "m".into(), metric: METRICS[0], reranked: Some(4) };
+        let one: Logarithms = [((what, 1), 0.0)].into();
+        let sides = Sides { base: one.clone(), again: one.clone(), new: Logarithms::new() };
+        let mut out = Comparison::default();
+        judge(&sides, squares([&sides]), &Options::default(), FALSE_ALARMS, &mut out);
+        assert_eq!(out.unknown, ["d · m · seed 1: train_seconds, re-ranked ×4 is not in all three runs"]);
+        let mut out = Comparison::default();
+        let sides = Sides { new: one, ..sides };
+        judge(&sides, squares([&sides]), &Options::default(), FALSE_ALARMS, &mut out);
+        assert!(out.checks.is_empty() && out.notes[0].contains("fewer than 4 pairs"), "{out:?}");
+    }
+
+    #[test]
+    fn a_suspicion_that_did_not_run_again_leaves_the_verdict_open() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut first = Comparison::default();
+        let before = run(5, 1.5, false, &mut rng);
+        judge(&before, squares([&before]), &Options::default(), FALSE_SUSPICIONS, &mut first);
+        assert_eq!(first.suspicions().count(), METRICS.len());
+        let open = confirmed(first.clone(), &before, &Sides::default(), &Options::default());
+        assert_eq!((open.verdict(), open.unknown.len()), (super::super::Verdict::CannotTell, METRICS.len()));
+        let cleared = confirmed(first, &before, &run(5, 1.0, false, &mut rng), &Options::default());
+        assert_eq!((cleared.verdict(), cleared.notes.len()), (super::super::Verdict::NoRegression, METRICS.len()));
+    }
+}
