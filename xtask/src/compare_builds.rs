@@ -19,7 +19,7 @@ use std::time::Instant;
 #[command(
     after_help = "BASE is the executable of the other build, such as target/release/xtask of a checkout of the main branch. Every trial runs \
 three times before the next one: with the base, with the new build, and with the base again, in changing order. What the base differs from \
-itself is the noise. Methods that seem slower run a second time; a loss of speed is a regression if it shows both times and is larger \
+itself is the noise. Methods that seem slower run twice more; a loss of speed is a regression if these runs show it too and it is larger \
 than the tolerance. Quality is compared exactly, as by `cargo xtask compare`.
 
 Five seeds find a slowdown of 10% in every timing of a method if processes differ by 3%; METHODOLOGY.md has the figures.
@@ -93,7 +93,10 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     arguments.gate.conclude(&comparison)
 }
 
-/// Runs the suspected methods a second time.
+/// Number of times that suspected methods run again.
+const ROUNDS: usize = 2;
+
+/// Runs the suspected methods again.
 fn again(
     builds: &Executables,
     plan: &Plan,
@@ -110,8 +113,10 @@ fn again(
         };
         suspected.iter().any(named)
     };
-    let second = builds.run(plan, &out.join("again"), &wanted)?;
-    Ok(confirm(suspicions, &first.builds(), &second.builds(), options)?)
+    let rounds = (1..=ROUNDS).map(|round| builds.run(plan, &out.join(format!("again-{round}")), &wanted));
+    let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
+    let further: Vec<Builds<'_>> = rounds.iter().map(Runs::builds).collect();
+    Ok(confirm(suspicions, &first.builds(), &further, options)?)
 }
 
 /// Both builds, and what they run.
