@@ -10,6 +10,7 @@ mod legend;
 mod panels;
 mod plot;
 mod rate_distortion;
+mod rate_gap;
 mod recall_rate;
 mod recall_speed;
 mod scaling;
@@ -35,6 +36,7 @@ type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
 /// All figures about one dataset, in the order of the page.
 static FIGURES: &[(&str, Figure)] = &[
     ("rate-distortion", rate_distortion::draw),
+    ("rate-gap", rate_gap::draw),
     ("recall-rate", recall_rate::draw),
     ("recall-speed", recall_speed::draw),
     ("psnr-rate", |dataset| signal_rate::draw(dataset, &signal_rate::IMAGES)),

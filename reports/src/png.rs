@@ -8,6 +8,9 @@ use resvg::usvg::{Options, Tree};
 /// Pixels per unit of the figure; 3 makes a column-width figure sharp at 300 dots per inch.
 const ZOOM: f32 = 3.0;
 
+/// The resolution that the file states, so that a figure has its size in a paper: 300 dots per inch, in dots per metre.
+const DOTS_PER_METRE: u32 = 11_811;
+
 /// Renders an SVG figure on a white background.
 pub fn render(drawn: &Drawn) -> Result<Vec<u8>, ReportError> {
     let fail = |reason: String| ReportError::Figure { name: drawn.name.clone(), reason };
@@ -25,5 +28,15 @@ pub fn render(drawn: &Drawn) -> Result<Vec<u8>, ReportError> {
     let mut pixels = Pixmap::new(width, height).ok_or_else(|| fail(format!("{width}×{height} pixels")))?;
     pixels.fill(Color::WHITE);
     resvg::render(&tree, Transform::from_scale(ZOOM, ZOOM), &mut pixels.as_mut());
-    pixels.encode_png().map_err(|e| fail(e.to_string()))
+    // The background is opaque, so nothing is lost without the fourth channel.
+    let rgb: Vec<u8> = pixels.pixels().iter().flat_map(|p| [p.red(), p.green(), p.blue()]).collect();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let (xppu, yppu) = (DOTS_PER_METRE, DOTS_PER_METRE);
+    encoder.set_pixel_dims(Some(png::PixelDimensions { xppu, yppu, unit: png::Unit::Meter }));
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&rgb));
+    written.map_err(|e| fail(e.to_string()))?;
+    Ok(bytes)
 }

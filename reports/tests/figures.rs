@@ -185,7 +185,13 @@ fn a_crowded_collapse_stays_readable() {
 #[test]
 fn figures_appear_with_what_they_need_only() {
     // The golden run measured no course of training and no sizes of codebooks.
-    assert_eq!(names(&run()), ["rate-distortion", "recall-rate", "recall-speed", "utilization", "throughput"]);
+    assert_eq!(
+        names(&run()),
+        ["rate-distortion", "rate-gap", "recall-rate", "recall-speed", "utilization", "throughput"]
+    );
+    let mut unbound = run();
+    unbound.info.datasets.iter_mut().for_each(|facts| facts.bound.clear());
+    assert!(!names(&unbound).contains(&"rate-gap".to_owned()), "there is no bound to be distant from");
     let all = names(&collapse());
     for name in [
         "usage-codewords",

@@ -48,7 +48,7 @@ fn the_page_needs_nothing_else() {
     ] {
         assert!(page.contains(expected), "{expected}");
     }
-    assert_eq!(page.matches("<svg").count(), 5, "all five figures");
+    assert_eq!(page.matches("<svg").count(), 6, "all six figures");
 }
 
 #[test]
@@ -64,6 +64,9 @@ fn figures_are_pictures_of_column_width_with_their_words() {
         assert!(svg.contains("#0072B2"), "{kind}: the first colour of the palette");
         let png = find("png");
         assert!(png.starts_with(b"\x89PNG") && png.len() > 5_000, "{kind}");
+        // 300 dots per inch in both directions, per metre.
+        let resolution = [b"pHYs".as_slice(), &11_811u32.to_be_bytes(), &11_811u32.to_be_bytes(), &[1]].concat();
+        assert!(png.windows(resolution.len()).any(|bytes| bytes == resolution), "{kind} states its resolution");
         // Width in the header: three pixels per unit.
         let width = u32::from_be_bytes([png[16], png[17], png[18], png[19]]);
         assert!((900..4000).contains(&width), "{kind}: {width}");

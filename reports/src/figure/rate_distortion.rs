@@ -17,13 +17,9 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let lossless = dataset.points.iter().filter(|p| p.estimate(Which::metric(&NMSE)).is_some()).count() - drawn;
     let points = || curves.iter().flat_map(|c| &c.points);
     let Some(x) = Axis::log2(points().map(|(x, _)| *x)) else { return Ok(None) };
-    // With few seeds an interval can extend below zero, which a logarithmic axis cannot show, so only values set the
-    // range.
-    let top = points().map(|(_, e)| e.value).fold(0.0, f64::max);
-    let bound_inside = dataset.facts.bound.iter().filter(|(b, _)| (x.low()..=x.high()).contains(b)).map(|(_, d)| *d);
-    let lowest = points().map(|(_, e)| e.value).fold(f64::INFINITY, f64::min);
-    let floor = bound_inside.fold(lowest, f64::min).max(lowest / 20.0);
-    let Some(y) = Axis::log10([floor, top].into_iter()) else { return Ok(None) };
+    // Only values set the range. With few seeds an interval can extend below zero, which a logarithmic axis cannot show.
+    // The bound may leave the plot: at high rates it lies far below all points, which would crowd in one corner.
+    let Some(y) = Axis::log10(points().map(|(_, e)| e.value)) else { return Ok(None) };
     let svg = Chart {
         title: dataset.name.clone(),
         x_title: BITS_PER_VECTOR.axis(),
@@ -47,7 +43,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let caption = format!(
         "Distortion against rate on {}. Points are means over seeds with 95% intervals; the dashed line is the \
          rate–distortion function of a Gaussian with the covariance of the base vectors, which a good code for real \
-         data may undercut.{left_out}",
+         data may undercut, as far as it lies within the range of the points.{left_out}",
         dataset.name
     );
     Ok(Some(Sketch { caption, svg }))
