@@ -6,6 +6,7 @@ mod bars;
 mod chart;
 mod codewords;
 mod cost;
+mod hover;
 mod legend;
 mod panels;
 mod plot;

@@ -135,6 +135,11 @@ impl Axis {
         if self.log { a * (b / a).powf(share) } else { a + (b - a) * share }
     }
 
+    /// A value as a tick would show it.
+    pub fn written(&self, value: f64) -> String {
+        (self.format)(value)
+    }
+
     /// Labels of the ticks, for measuring their width.
     pub fn labels(&self) -> Vec<String> {
         self.ticks.iter().map(|t| (self.format)(*t)).collect()

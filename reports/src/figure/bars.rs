@@ -1,6 +1,7 @@
 //! Horizontal bars in panels that share their rows: one row per configuration, one panel per quantity. Each bar starts
 //! at zero and has its value at its end.
 
+use super::hover::{Mark, describe};
 use super::refused;
 use super::style::{GRID, INK, SCALE, bold, colour, finish, font, register_fonts, shorten, text_width};
 use crate::ReportError;
@@ -46,6 +47,7 @@ impl Bars {
         let width = (names + self.panels.len() as f64 * PANEL + 8.0) as i32;
         let height = (TOP + ROW * self.rows.len() as f64 + 10.0) as i32;
         let mut svg = String::new();
+        let mut marks = Vec::new();
         {
             let size = ((width * SCALE) as u32, (height * SCALE) as u32);
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -97,12 +99,16 @@ impl Bars {
                     .map_err(refused)?;
                     let whisker = vec![at(x0 + length(e.low), y), at(x0 + length(e.high), y)];
                     area.draw(&PathElement::new(whisker, INK.stroke_width(SCALE as u32))).map_err(refused)?;
+                    let centre = at(x0 + 0.5 * length(e.value), y);
+                    let half = ((0.5 * s * length(e.value)) as i32 + SCALE, (0.5 * s * ROW) as i32);
+                    let text_of = format!("{}: {} {}", self.rows[r].0, panel.title, describe(e));
+                    marks.push(Mark { at: centre, half, text: text_of });
                     let end = x0 + length(e.value.max(e.high)) + 4.0;
                     text(&(panel.show)(e.value), end, y, TextStyle::from(font(TEXT)).color(&INK).pos(left))?;
                 }
             }
             area.present().map_err(refused)?;
         }
-        Ok(finish(svg, width, height))
+        Ok(finish(svg, width, height, &marks))
     }
 }

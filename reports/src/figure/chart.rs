@@ -43,6 +43,7 @@ impl Chart {
         let legend = Legend::new(plot.curves.iter(), plot.references.iter(), self.secondary_name.as_deref(), WIDTH);
         let height = PLOT_HEIGHT + legend.height() + LEGEND_GAP + 6;
         let mut svg = String::new();
+        let marks;
         {
             let root = SVGBackend::with_string(&mut svg, ((WIDTH * s) as u32, (height * s) as u32)).into_drawing_area();
             root.fill(&WHITE).map_err(refused)?;
@@ -59,10 +60,10 @@ impl Chart {
                 below: BELOW,
                 beside: plot.beside(),
             };
-            plot.draw(&above, &frame)?;
+            marks = plot.draw(&above, &frame)?;
             legend.draw(&below)?;
             root.present().map_err(refused)?;
         }
-        Ok(finish(svg, WIDTH, height))
+        Ok(finish(svg, WIDTH, height, &marks))
     }
 }

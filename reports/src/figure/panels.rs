@@ -71,6 +71,7 @@ impl Panels {
         );
         let height = legend_top + legend.height() + 6;
         let mut svg = String::new();
+        let mut marks = Vec::new();
         {
             let root = SVGBackend::with_string(&mut svg, ((width * s) as u32, (height * s) as u32)).into_drawing_area();
             root.fill(&WHITE).map_err(refused)?;
@@ -97,12 +98,12 @@ impl Panels {
                     beside: beside[column],
                     ..Frame::default()
                 };
-                panel.plot.draw(&area, &frame)?;
+                marks.extend(panel.plot.draw(&area, &frame)?);
             }
             let below = root.clone().shrink((0, legend_top * s), (width * s, legend.height() * s));
             legend.draw(&below)?;
             root.present().map_err(refused)?;
         }
-        Ok(finish(svg, width, height))
+        Ok(finish(svg, width, height, &marks))
     }
 }

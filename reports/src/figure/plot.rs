@@ -2,6 +2,7 @@
 //! panels have several.
 
 use super::axis::Axis;
+use super::hover::{Mark, describe};
 use super::refused;
 use super::style::{Dash, GRID, INK, MUTED, SCALE, colour, dash, font, marker, text_width};
 use crate::ReportError;
@@ -106,8 +107,8 @@ impl Plot {
         self.y.labels().iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max) as i32 + 30
     }
 
-    /// Draws the plot into an area.
-    pub fn draw(&self, area: &Area<'_>, frame: &Frame<'_>) -> Result<(), ReportError> {
+    /// Draws the plot into an area. Returns a mark for each drawn point.
+    pub fn draw(&self, area: &Area<'_>, frame: &Frame<'_>) -> Result<Vec<Mark>, ReportError> {
         let s = SCALE;
         let mut chart = ChartBuilder::on(area)
             .margin_top(frame.top * s)
@@ -144,10 +145,17 @@ impl Plot {
         for curve in curves.iter().filter(|c| c.trace) {
             self.draw_band(&mut chart, curve)?;
         }
+        let mut marks = Vec::new();
         for curve in &curves {
-            self.draw_curve(&mut chart, curve)?;
+            for i in self.draw_curve(&mut chart, curve)? {
+                let Some((x, e)) = curve.points.get(i) else { continue };
+                let named = |title: &str, text: String| if title.is_empty() { text } else { format!("{title} {text}") };
+                let (y, x_text) = (named(frame.y_title, describe(e)), named(frame.x_title, self.x.written(*x)));
+                let text = format!("{}: {y}; {x_text}", curve.name);
+                marks.push(Mark::point(chart.backend_coord(&(*x, e.value)), text));
+            }
         }
-        Ok(())
+        Ok(marks)
     }
 
     /// The points of a curve that the axes can show; a logarithmic axis cannot show zero.
@@ -193,7 +201,8 @@ impl Plot {
         Ok(())
     }
 
-    fn draw_curve(&self, chart: &mut Axes<'_, '_>, curve: &Curve) -> Result<(), ReportError> {
+    /// Draws a curve. Returns the indices of the points that have a marker.
+    fn draw_curve(&self, chart: &mut Axes<'_, '_>, curve: &Curve) -> Result<Vec<usize>, ReportError> {
         let s = SCALE;
         let ink = colour(curve.index);
         let line: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| (*x, e.value)).collect();
@@ -209,7 +218,7 @@ impl Plot {
             };
         }
         let marked = if curve.trace { self.trace_markers(curve) } else { (0..curve.points.len()).collect() };
-        for i in marked {
+        for &i in &marked {
             let Some((x, e)) = curve.points.get(i) else { continue };
             let strong = curve.strong.get(i).copied().unwrap_or(true);
             let (low, high) = (self.y.clamp(e.low), self.y.clamp(e.high));
@@ -236,7 +245,7 @@ impl Plot {
                 + PathElement::new(closed, edge.stroke_width((1.2 * f64::from(s)) as u32));
             chart.draw_series(std::iter::once(shape)).map_err(refused)?;
         }
-        Ok(())
+        Ok(marked)
     }
 
     /// The dashes of a line whose colour is used by another curve; None in plots where dashes have another meaning.

@@ -1,5 +1,6 @@
 //! Shared style of all figures: font, palette, markers.
 
+use super::hover::{Mark, with_marks};
 use plotters::prelude::*;
 use plotters::style::FontFamily;
 use std::sync::Once;
@@ -119,8 +120,9 @@ pub fn marker(i: usize, radius: f64) -> Vec<(i32, i32)> {
     }
 }
 
-/// Scales a drawing of `width×height` figure units back to that size.
-pub fn finish(svg: String, width: i32, height: i32) -> String {
+/// Scales a drawing of `width×height` figure units back to that size, and adds its marks.
+pub fn finish(svg: String, width: i32, height: i32, marks: &[Mark]) -> String {
+    let svg = with_marks(svg, marks);
     let drawn = format!("width=\"{}\" height=\"{}\"", width * SCALE, height * SCALE);
     svg.replacen(&drawn, &format!("width=\"{width}\" height=\"{height}\""), 1)
 }

@@ -1,0 +1,89 @@
+//! What a figure says when a reader points at one of its values: the exact value, its interval, and how many
+//! observations are behind it. Viewers of SVG and browsers show it as a tooltip, and screen readers read it.
+
+use super::style::SCALE;
+use crate::number::significant;
+use crate::stats::Estimate;
+use std::fmt::Write;
+
+/// A region of a drawing and its text.
+pub struct Mark {
+    /// Centre, in drawing units.
+    pub at: (i32, i32),
+    /// Half of its width and height, in drawing units.
+    pub half: (i32, i32),
+    /// What it says.
+    pub text: String,
+}
+
+/// Half the side of a mark around a point, in figure units.
+const POINT: i32 = 6;
+
+impl Mark {
+    /// A mark around a point.
+    pub fn point(at: (i32, i32), text: String) -> Mark {
+        Mark { at, half: (POINT * SCALE, POINT * SCALE), text }
+    }
+}
+
+/// A value with its interval in words, with five significant digits.
+pub fn describe(e: &Estimate) -> String {
+    let number = |v: f64| significant(v, 5);
+    match e.count {
+        0 | 1 => number(e.value),
+        n => format!("{} (95% interval {} to {}, n = {n})", number(e.value), number(e.low), number(e.high)),
+    }
+}
+
+/// Adds marks to a drawing. They are invisible, and no marker covers them.
+pub fn with_marks(mut svg: String, marks: &[Mark]) -> String {
+    let Some(end) = svg.rfind("</svg>") else { return svg };
+    let mut regions = String::new();
+    for Mark { at: (x, y), half: (width, height), text } in marks {
+        let text = escaped(text);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            regions,
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"none\" pointer-events=\"all\"><title>{text}</title></rect>",
+            x - width,
+            y - height,
+            2 * width,
+            2 * height,
+        );
+    }
+    svg.insert_str(end, &regions);
+    svg
+}
+
+/// A text as content of an XML element.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_well_formed_and_say_what_is_behind_a_value() {
+        let estimate = Estimate { value: 0.25, low: 0.2, high: 0.3, count: 3 };
+        assert_eq!(describe(&estimate), "0.25000 (95% interval 0.20000 to 0.30000, n = 3)");
+        assert_eq!(describe(&Estimate { count: 1, ..estimate }), "0.25000");
+        let mark = Mark::point((100, 200), "a <b> & \"c\"\u{1}".into());
+        let svg = with_marks("<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>\n".into(), &[mark]);
+        let document = resvg::usvg::roxmltree::Document::parse(&svg).expect("well-formed");
+        let title = document.descendants().find(|node| node.has_tag_name("title")).expect("one");
+        assert_eq!(title.text(), Some("a <b> & \"c\" "));
+        assert_eq!(title.parent().and_then(|rect| rect.attribute("x")), Some("40"));
+    }
+}
