@@ -64,7 +64,7 @@ impl Devices {
                 Err(_) => Ok(Arc::new(CpuBackend::new(isa))),
             },
             other => {
-                Err(Unavailable { reason: format!("`{other}` is no device"), help: "use cpu, cuda or auto".into() })
+                Err(Unavailable { reason: format!("`{other}` is not a device"), help: "use cpu, cuda or auto".into() })
             }
         }
     }

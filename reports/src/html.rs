@@ -53,7 +53,7 @@ pub fn page(
                         (succeeded) " trials succeeded"
                         @if !failures.is_empty() { ", " a href="#failures" { (failures.len()) " did not" } }
                         @if missing > 0 { ", " (missing) " not run" }
-                        ". All bits stored per vector are counted; distortion is measured on vectors not trained on; every seed was trained anew."
+                        ". All bits stored per vector are counted; distortion is measured on vectors not trained on; every method was trained again for every seed."
                     }
                     @if datasets.len() > 1 {
                         nav { @for (i, d) in datasets.iter().enumerate() { a href=(format!("#d{i}")) { (d.name) } " " } }
@@ -78,7 +78,7 @@ pub fn page(
                     }
                     @if !failures.is_empty() {
                         section id="failures" {
-                            h2 { "Trials that did not succeed" }
+                            h2 { "Failed trials" }
                             div.scroll { table {
                                 thead { tr { th { "dataset" } th { "method" } th { "device" } th { "seed" } th { "status" } th { "reason" } } }
                                 tbody { @for record in &failures { tr {
@@ -134,7 +134,7 @@ fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
     let columns = columns(dataset, dictionary);
     let front = dataset.rate_distortion_front();
     html! {
-        p.hint { "Click a heading to sort. " span.front { "●" } " marks methods that no other beats in distortion at the same rate or a lower one. Hover over a value for its 95% interval." }
+        p.hint { "Click a heading to sort. " span.front { "●" } " marks methods on the Pareto front: no other has a lower distortion at the same or a lower rate. Hover over a value for its 95% interval." }
         div.scroll {
             table.sortable {
                 thead { tr {

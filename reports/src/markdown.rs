@@ -55,7 +55,7 @@ pub fn page(
     }
     let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
     if !failures.is_empty() {
-        out += "\n## Trials that did not succeed\n\n| dataset | method | seed | status | reason |\n|--|--|--|--|--|\n";
+        out += "\n## Failed trials\n\n| dataset | method | seed | status | reason |\n|--|--|--|--|--|\n";
         for record in failures {
             let t = &record.trial;
             let reason = escape(record.reason.as_deref().unwrap_or(""));

@@ -191,7 +191,7 @@ fn failures_and_timeouts_are_rows_with_their_reason_and_end_nothing_else() {
     let statuses: Vec<Status> = records(folder.path()).iter().map(|r| r.status).collect();
     assert_eq!(statuses, [Status::Timeout, Status::Ok]);
     let page = std::fs::read_to_string(folder.path().join("runs/t/report/index.html")).expect("a page");
-    assert!(page.contains("Trials that did not succeed") && page.contains("it was still running after 2s"));
+    assert!(page.contains("Failed trials") && page.contains("it was still running after 2s"));
     let table = std::fs::read_to_string(folder.path().join("runs/t/results.csv")).expect("a table");
     assert!(table.lines().any(|l| l.contains(",timeout,") && l.ends_with("it was still running after 2s")), "{table}");
     // The same limits give the same end: it is kept. Other limits give it another chance.

@@ -97,7 +97,7 @@ fn below(folder: &Path, path: &str) -> Result<PathBuf, RecordError> {
     if inside && path != LIST {
         return Ok(folder.join(path));
     }
-    let reason = format!("{path:?} is no path of a file below its folder");
+    let reason = format!("{path:?} is not the path of a file below its folder");
     Err(RecordError::Damaged { path: folder.join(LIST), reason })
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
 }
 
 fn link() -> io::Error {
-    io::Error::other("it is a symbolic link, and what it leads to may belong to somebody else")
+    io::Error::other("it is a symbolic link, and its target may belong to somebody else")
 }
 
 fn checked(options: &mut OpenOptions, path: &Path) -> io::Result<File> {

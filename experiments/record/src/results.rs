@@ -88,7 +88,7 @@ impl Results {
         if machines.is_empty() { vec![&self.info.machine] } else { machines }
     }
 
-    /// Trials that did not succeed.
+    /// Failed trials.
     pub fn failures(&self) -> impl Iterator<Item = &Ended> {
         self.ended.iter().filter(|ended| ended.status != Status::Ok)
     }

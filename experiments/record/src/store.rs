@@ -23,19 +23,19 @@ pub enum RecordError {
         error: io::Error,
     },
     /// A folder without a run in it.
-    #[error("{} is no run folder: it has no run.json", .path.display())]
+    #[error("{} is not a run folder: it has no run.json", .path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
     },
     /// A folder that contains something other than a run.
-    #[error("{} is not empty and holds no run", .path.display())]
+    #[error("{} is not empty and is not a run folder", .path.display())]
     Foreign {
         /// The folder.
         path: PathBuf,
     },
     /// A file of somebody else at a path that this program would write.
-    #[error("{} stands where a file is to be written, and vqbench did not write it", .path.display())]
+    #[error("{} exists, and vqbench did not write it", .path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum RecordError {
         reason: String,
     },
     /// A file of a newer version of this program.
-    #[error("{} has schema {found}; this program reads up to {SCHEMA}", .path.display())]
+    #[error("{} has schema {found}; this program reads schema {SCHEMA} and older", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,

@@ -53,7 +53,7 @@ pub enum BuildError {
     #[error("there is no C++ compiler here (`{0}`)")]
     NoCompiler(String),
     /// The compiler rejected the source or the flags.
-    #[error("{compiler} refuses the kernels: {log}")]
+    #[error("{compiler} cannot compile the kernels: {log}")]
     Refused {
         /// Its name.
         compiler: String,

@@ -60,7 +60,7 @@ impl Nvidia {
         result::init().map_err(|error| match error.0 {
             sys::CUresult::CUDA_ERROR_NO_DEVICE => no_device_of(0, 0, toolkit),
             _ => missing(
-                format!("the NVIDIA driver does not start: {}", describe(&error)),
+                format!("the NVIDIA driver cannot be initialized: {}", describe(&error)),
                 "see whether `nvidia-smi` works; or use `device: cpu`",
             ),
         })?;

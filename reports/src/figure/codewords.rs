@@ -62,7 +62,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let values = || curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value);
     let (y, references, meaning) = match what {
         Use::Share => {
-            (Some(Axis::percent()), vec![], "Share of the codewords that some base vector goes to".to_owned())
+            (Some(Axis::percent()), vec![], "Share of the codewords that at least one base vector is assigned to".to_owned())
         }
         Use::Perplexity => (
             Axis::powers_of_two(values().chain(sizes())),

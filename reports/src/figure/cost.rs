@@ -101,7 +101,7 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
     let beside = if apart { " at each rate" } else { ", whatever the rate" };
     let left_out = match alone {
         0 => String::new(),
-        1 => " One point is left out, at whose rate nothing compares.".to_owned(),
+        1 => " One point is left out, because no other has its rate.".to_owned(),
         n => format!(" {n} points are left out, at whose rates nothing compares."),
     };
     let caption = format!(

@@ -37,8 +37,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     .draw()?;
     let left_out = match lossless {
         0 => String::new(),
-        1 => " One configuration that loses nothing is left out.".to_owned(),
-        n => format!(" {n} configurations that lose nothing are left out."),
+        1 => " One configuration without distortion is left out.".to_owned(),
+        n => format!(" {n} configurations without distortion are left out."),
     };
     let caption = format!(
         "Distortion against rate on {}. Points are means over seeds with 95% intervals; the dashed line is the \

@@ -38,7 +38,7 @@ impl Course {
 
     fn meaning(self) -> &'static str {
         match self {
-            Course::Usage => "Share of the codewords that some training vector goes to",
+            Course::Usage => "Share of the codewords that at least one training vector is assigned to",
             Course::Perplexity => {
                 "Perplexity of the codewords that the training vectors go to, which is at most the size of the codebook"
             }
