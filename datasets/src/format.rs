@@ -21,7 +21,7 @@ mod write;
 
 pub use blocks::Blocks;
 pub use place::Place;
-pub use write::{Layout, Written, layout};
+pub use write::{FileLayout, OutputType, layout};
 
 use crate::{DatasetError, regular};
 use ndarray::Array2;
@@ -69,7 +69,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// A shape that the format cannot hold; the text says why.
-    fn layout(&self, values: Written, shape: (usize, usize)) -> Option<Result<Layout, String>> {
+    fn layout(&self, values: OutputType, shape: (usize, usize)) -> Option<Result<FileLayout, String>> {
         let _ = (values, shape);
         None
     }

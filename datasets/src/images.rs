@@ -92,7 +92,7 @@ const QUERY_STREAM: u64 = 2;
 
 /// Files of a set of images; parts without files of their own are split from `base`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Files {
+pub(crate) struct ImageFiles {
     pub base: Vec<PathBuf>,
     pub train: Option<Vec<PathBuf>>,
     pub queries: Option<Vec<PathBuf>>,
@@ -164,14 +164,15 @@ impl ImageSource {
     /// Whatever would make loading fail, as far as it can be seen without interpreting values.
     pub(crate) fn resolve(&self, root: &Path, digests: &mut Digests) -> Result<ImagePlan, DatasetError> {
         let own = |images: &Option<Images>| images.as_ref().map(|images| images.files(root)).transpose();
-        let files = Files { base: self.images.files(root)?, train: own(&self.train)?, queries: own(&self.queries)? };
+        let files =
+            ImageFiles { base: self.images.files(root)?, train: own(&self.train)?, queries: own(&self.queries)? };
         let name = self.name.clone().or_else(|| self.images.stem()).unwrap_or_default();
         ImagePlan::new(&name, files, self.patch, self.metric, &self.split, digests)
     }
 }
 
 /// The header and the file metadata of an image.
-struct Found {
+struct ImageFile {
     path: PathBuf,
     name: String,
     size: Size,
@@ -185,7 +186,7 @@ impl ImagePlan {
     /// Files that are not images or hold no whole patch, images given twice, parts that are empty or overlap.
     pub fn new(
         name: &str,
-        files: Files,
+        files: ImageFiles,
         patch: usize,
         metric: Metric,
         split: &ImageSplit,
@@ -210,7 +211,7 @@ impl ImagePlan {
         let queries = files.queries.map(|files| all(files, digests)).transpose()?;
         differ([&base, train.as_deref().unwrap_or_default(), queries.as_deref().unwrap_or_default()]).map_err(wrong)?;
 
-        let chosen = |own: &Option<Vec<Found>>, which: &[usize]| -> Vec<(PathBuf, usize)> {
+        let chosen = |own: &Option<Vec<ImageFile>>, which: &[usize]| -> Vec<(PathBuf, usize)> {
             let from = own.as_deref().unwrap_or(&base);
             which.iter().map(|&i| (from[i].path.clone(), from[i].rows(patch))).collect()
         };
@@ -303,14 +304,14 @@ impl ImagePlan {
     }
 }
 
-impl Found {
+impl ImageFile {
     fn rows(&self, patch: usize) -> usize {
         let (across, down) = self.size.patches(patch);
         across * down
     }
 }
 
-fn found(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<Found, DatasetError> {
+fn found(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<ImageFile, DatasetError> {
     let size = picture_size(&path)?;
     if size.patches(patch).0 * size.patches(patch).1 == 0 {
         let Size { width, height } = size;
@@ -321,11 +322,11 @@ fn found(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<Found, Da
     // The name of a file in the run folder.
     let name = stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let digest = digests.of_file(path.clone())?;
-    Ok(Found { path, name, size, digest })
+    Ok(ImageFile { path, name, size, digest })
 }
 
 /// Names of base images are unique, and no image is there twice.
-fn differ(lists: [&[Found]; 3]) -> Result<(), String> {
+fn differ(lists: [&[ImageFile]; 3]) -> Result<(), String> {
     let mut names = HashSet::new();
     if let Some(image) = lists[0].iter().find(|image| !names.insert(&image.name)) {
         return Err(format!("two of its images are called `{}`; rename one of them", image.name));
@@ -341,7 +342,7 @@ fn differ(lists: [&[Found]; 3]) -> Result<(), String> {
 }
 
 /// One digest of the names and contents of images.
-fn digest_of(images: &[Found]) -> String {
+fn digest_of(images: &[ImageFile]) -> String {
     let mut hasher = Sha256::new();
     images.iter().for_each(|image| hasher.update(format!("{} {}\n", image.digest, image.name)));
     hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()

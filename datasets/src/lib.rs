@@ -5,7 +5,7 @@
 //! files:
 //!
 //! ```
-//! use datasets::format::{self, Blocks, Written};
+//! use datasets::format::{self, Blocks, OutputType};
 //! use std::fs::File;
 //! use std::io::Write;
 //!
@@ -13,7 +13,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("vectors.fvecs");
 //! let rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // three rows of two components
-//! let layout = format::layout(&path, Written::F32, (3, 2))?;
+//! let layout = format::layout(&path, OutputType::F32, (3, 2))?;
 //! let mut file = File::create(&path)?;
 //! file.write_all(&layout.head)?;
 //! layout.write_vectors(&rows, 2, &mut file)?;

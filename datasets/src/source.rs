@@ -80,18 +80,18 @@ pub struct Resolved {
     pub summary: Summary,
     /// The files that were found.
     pub files: Vec<SeenFile>,
-    plan: Plan,
+    plan: ReadPlan,
 }
 
 #[derive(Clone, Debug)]
-enum Plan {
+enum ReadPlan {
     Synthetic(SyntheticSource),
-    Files(Files),
+    Files(ImageFiles),
     Images(ImagePlan),
 }
 
 #[derive(Clone, Debug)]
-struct Files {
+struct ImageFiles {
     base: PathBuf,
     train: Option<PathBuf>,
     queries: Option<PathBuf>,
@@ -158,7 +158,7 @@ impl Source {
     fn resolve_with(&self, root: &Path, search: &SearchPath, digests: &mut Digests) -> Result<Resolved, DatasetError> {
         match self {
             Source::Synthetic(source) => {
-                let plan = Plan::Synthetic(source.clone());
+                let plan = ReadPlan::Synthetic(source.clone());
                 Ok(Resolved { summary: source.summary()?, files: Vec::new(), plan })
             }
             Source::Named(name) => {
@@ -177,7 +177,7 @@ impl Source {
                     for file in &entry.others {
                         locate(file)?;
                     }
-                    let parts = images::Files { base: files, ..images::Files::default() };
+                    let parts = images::ImageFiles { base: files, ..images::ImageFiles::default() };
                     let plan = ImagePlan::new(name, parts, set.patch, entry.metric, &set.split, digests)?;
                     return Resolved::from(plan).of_dim(name, entry.dim);
                 }
@@ -346,7 +346,7 @@ impl Paths {
                 if self.train_on_base { " train:base" } else { "" }
             ),
         };
-        let files = Files {
+        let files = ImageFiles {
             base: self.base,
             train: self.train,
             queries: self.queries,
@@ -356,13 +356,13 @@ impl Paths {
             holdings,
             parts,
         };
-        Ok(Resolved { summary, files: Vec::new(), plan: Plan::Files(files) })
+        Ok(Resolved { summary, files: Vec::new(), plan: ReadPlan::Files(files) })
     }
 }
 
 impl From<ImagePlan> for Resolved {
     fn from(plan: ImagePlan) -> Resolved {
-        Resolved { summary: plan.summary.clone(), files: Vec::new(), plan: Plan::Images(plan) }
+        Resolved { summary: plan.summary.clone(), files: Vec::new(), plan: ReadPlan::Images(plan) }
     }
 }
 
@@ -382,9 +382,9 @@ impl Resolved {
     /// Content that is malformed, not finite, beyond what f32 can compare, or changed since it was resolved.
     pub fn load(&self) -> Result<Dataset, DatasetError> {
         let data = match &self.plan {
-            Plan::Synthetic(source) => source.load()?,
-            Plan::Files(files) => files.load(&self.summary)?.finish().map_err(|zeros| self.refuse(zeros))?,
-            Plan::Images(images) => images.load()?.finish().map_err(|zeros| self.refuse(zeros))?,
+            ReadPlan::Synthetic(source) => source.load()?,
+            ReadPlan::Files(files) => files.load(&self.summary)?.finish().map_err(|zeros| self.refuse(zeros))?,
+            ReadPlan::Images(images) => images.load()?.finish().map_err(|zeros| self.refuse(zeros))?,
         };
         data.check_range()?;
         Ok(data)
@@ -396,12 +396,12 @@ impl Resolved {
     /// # Errors
     /// As [`Resolved::load`].
     pub fn check(&self) -> Result<(), DatasetError> {
-        if matches!(self.plan, Plan::Synthetic(_)) { Ok(()) } else { self.load().map(drop) }
+        if matches!(self.plan, ReadPlan::Synthetic(_)) { Ok(()) } else { self.load().map(drop) }
     }
 
     /// Whether methods are trained on the base rows.
     pub fn trains_on_base(&self) -> bool {
-        matches!(&self.plan, Plan::Files(files) if files.holdings.train_on_base)
+        matches!(&self.plan, ReadPlan::Files(files) if files.holdings.train_on_base)
     }
 
     /// Compares the neighbours in the files with the exact ones of a sample.
@@ -409,7 +409,7 @@ impl Resolved {
     /// # Errors
     /// Files that cannot be read.
     pub fn check_truth(&self) -> Result<Option<TruthCheck>, DatasetError> {
-        let Plan::Files(Files { base, queries: Some(queries), truth: Some(truth), .. }) = &self.plan else {
+        let ReadPlan::Files(ImageFiles { base, queries: Some(queries), truth: Some(truth), .. }) = &self.plan else {
             return Ok(None);
         };
         file_truth::check(base, queries, truth, self.summary.metric)
@@ -418,7 +418,7 @@ impl Resolved {
     /// The location of a row of a part: `row 3 of words.npy`, counted from 0 in its file; or its number in the part, if
     /// rows do not come from a file of vectors.
     pub fn place(&self, part: Part, row: usize) -> String {
-        if let Plan::Files(files) = &self.plan {
+        if let ReadPlan::Files(files) = &self.plan {
             let (path, rows) = files.rows_of(part);
             let place = Place::of(path);
             let file = place.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -453,7 +453,7 @@ fn read_labels(summary: &Summary, path: &Path, expected: usize) -> Result<Vec<u3
     expect(summary, path, labels.len(), expected, "labels").map(|()| labels)
 }
 
-impl Files {
+impl ImageFiles {
     /// The file of a part, and the rows that are used of it.
     fn rows_of(&self, part: Part) -> (&Path, &[usize]) {
         let own = match part {
@@ -470,7 +470,7 @@ impl Files {
             expect(summary, path, rows.nrows(), expected, "rows").map(|()| rows)
         };
         let labels = |path: &Path, expected: usize| read_labels(summary, path, expected);
-        let Files { holdings, parts, .. } = self;
+        let ImageFiles { holdings, parts, .. } = self;
         let all = rows(&self.base, holdings.base)?;
         let part = |file: &Option<PathBuf>, held: Option<usize>, which: &[usize]| match (file, held) {
             (Some(path), Some(held)) => rows(path, held).map(|rows| taken(rows, which)),

@@ -293,7 +293,7 @@ mod property {
                 path
             };
             let npy = folder.path().join("v.npy");
-            let layout = format::layout(&npy, format::Written::F32, (values.len() / dim, dim)).expect("a layout");
+            let layout = format::layout(&npy, format::OutputType::F32, (values.len() / dim, dim)).expect("a layout");
             let mut bytes = layout.head.clone();
             layout.write_vectors(&values, dim, &mut bytes).expect("writes");
             std::fs::write(&npy, bytes).expect("writes");

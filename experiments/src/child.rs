@@ -28,7 +28,7 @@ pub struct Launcher {
 }
 
 /// How a child came to its end.
-pub(crate) enum End {
+pub(crate) enum ChildEnd {
     /// All measurements were made.
     Values(Vec<Measured>),
     /// It failed.
@@ -53,7 +53,7 @@ pub(crate) struct Child<'a> {
 
 impl Child<'_> {
     /// Runs the child until it ends. `phase` is called with each phase that it reports.
-    pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> End {
+    pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> ChildEnd {
         let launcher = self.launcher;
         let child = Command::new(&launcher.program)
             .args(&launcher.arguments)
@@ -66,7 +66,7 @@ impl Child<'_> {
             Ok(child) => child,
             Err(error) => {
                 let reason = format!("{} could not be started: {error}", launcher.program.display());
-                return End::Failed(Failure { reason, cause: Cause::Start });
+                return ChildEnd::Failed(Failure { reason, cause: Cause::Start });
             }
         };
         let request = plain_json(self.request);
@@ -98,8 +98,8 @@ impl Child<'_> {
                 Ok(line) => match serde_json::from_str(&line) {
                     Ok(Message::Phase(name)) => phase(&name),
                     Ok(_) if answer.is_some() => {}
-                    Ok(Message::Values(values)) => answer = Some(End::Values(values)),
-                    Ok(Message::Failed(failure)) => answer = Some(End::Failed(self.under_limits(failure))),
+                    Ok(Message::Values(values)) => answer = Some(ChildEnd::Values(values)),
+                    Ok(Message::Failed(failure)) => answer = Some(ChildEnd::Failed(self.under_limits(failure))),
                     Err(_) => stray = stray.or(Some(line)),
                 },
                 Err(RecvTimeoutError::Disconnected) => break None,
@@ -110,16 +110,16 @@ impl Child<'_> {
                 deadline = Some(deadline.map_or(farewell, |deadline| deadline.min(farewell)));
             }
             if self.interrupt.load(Ordering::SeqCst) {
-                break Some(End::Interrupted);
+                break Some(ChildEnd::Interrupted);
             }
             if late(deadline) {
-                break Some(End::Timeout);
+                break Some(ChildEnd::Timeout);
             }
         };
         // Its output has ended, so the process should end; but a driver may hang on exit.
         while cut_short.is_none() && answer.is_none() && matches!(child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(1));
-            cut_short = late(deadline).then_some(End::Timeout);
+            cut_short = late(deadline).then_some(ChildEnd::Timeout);
         }
         let _ = child.kill();
         let exit = child.wait();
@@ -132,10 +132,10 @@ impl Child<'_> {
             return answer;
         }
         if self.interrupt.load(Ordering::SeqCst) {
-            return End::Interrupted;
+            return ChildEnd::Interrupted;
         }
         let words = stray.map_or(words.clone(), |line| format!("{words}\n{line}"));
-        cut_short.unwrap_or_else(|| End::Failed(self.death(exit.ok(), &words)))
+        cut_short.unwrap_or_else(|| ChildEnd::Failed(self.death(exit.ok(), &words)))
     }
 
     /// The trial's own memory limit would stop it in the same way again.

@@ -29,7 +29,7 @@ mod stream;
 
 use crate::units::ByteSize;
 use datasets::DatasetError;
-use datasets::format::{self, Written};
+use datasets::format::{self, OutputType};
 use methods::{MethodError, Quantizer};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use record::RecordError;
@@ -183,7 +183,7 @@ impl Coding<'_> {
         if found != dim {
             return Err(CodingError::Dimension { path: vectors.to_owned(), found, dim });
         }
-        let layout = format::layout(output, Written::U8, (n, size))?;
+        let layout = format::layout(output, OutputType::U8, (n, size))?;
         let job = Job { shape: (n, dim), head: &layout.head, made_bytes: size };
         let mut codes = Vec::new();
         stream(self, &job, |block, file| {
@@ -206,7 +206,7 @@ impl Coding<'_> {
         if found != size {
             return Err(CodingError::CodeSize { path: codes.to_owned(), found, size });
         }
-        let layout = format::layout(output, Written::F32, (n, dim))?;
+        let layout = format::layout(output, OutputType::F32, (n, dim))?;
         let job = Job { shape: (n, size), head: &layout.head, made_bytes: size + 4 * dim };
         let (mut bytes, mut decoded) = (Vec::new(), Vec::new());
         stream(self, &job, |block, file| {

@@ -198,7 +198,7 @@ fn unescape(segment: &str) -> String {
     segment.replace("~1", "/").replace("~0", "~")
 }
 
-struct Stop {
+struct ParseStop {
     bytes: Range<usize>,
     message: String,
     help: Option<String>,
@@ -226,17 +226,17 @@ impl<'t> Builder<'t> {
         self.byte(span.start)..self.byte(span.end)
     }
 
-    fn stop<T>(&self, span: Span, message: impl Into<String>, help: &str) -> Result<T, Stop> {
-        Err(Stop { bytes: self.range(span), message: message.into(), help: Some(help.into()) })
+    fn stop<T>(&self, span: Span, message: impl Into<String>, help: &str) -> Result<T, ParseStop> {
+        Err(ParseStop { bytes: self.range(span), message: message.into(), help: Some(help.into()) })
     }
 
-    fn next(&mut self) -> Result<(Event<'t>, Span), Stop> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), ParseStop> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let at = self.byte(*error.marker());
                 let help = "check indentation, brackets and quotes near here".to_owned();
-                Err(Stop {
+                Err(ParseStop {
                     bytes: at..at,
                     message: format!("this is not valid YAML: {}", error.info()),
                     help: Some(help),
@@ -246,7 +246,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn document(&mut self) -> Result<(Value, Place), Stop> {
+    fn document(&mut self) -> Result<(Value, Place), ParseStop> {
         let mut found = (Value::Null, Place::default());
         let mut documents = 0;
         loop {
@@ -267,7 +267,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Counts what is about to be stored, and refuses what exceeds the limits.
-    fn hold(&mut self, span: Span, nodes: usize, bytes: usize) -> Result<(), Stop> {
+    fn hold(&mut self, span: Span, nodes: usize, bytes: usize) -> Result<(), ParseStop> {
         (self.nodes, self.held) = (self.nodes + nodes, self.held + bytes);
         let aliases = "an alias counts as what it stands for; use `sweep` instead of long lists";
         if self.nodes > MAX_NODES {
@@ -285,7 +285,7 @@ impl<'t> Builder<'t> {
         span: Span,
         key: Option<Range<usize>>,
         depth: usize,
-    ) -> Result<(Value, Place), Stop> {
+    ) -> Result<(Value, Place), ParseStop> {
         if depth > MAX_DEPTH {
             let message = format!("this document has more than {MAX_DEPTH} levels of nesting");
             return self.stop(span, message, "an experiment file needs only a few");
@@ -337,7 +337,7 @@ impl<'t> Builder<'t> {
         Ok((value, Place { key, value: scalar, start, below }))
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<Mapping, Stop> {
+    fn mapping(&mut self, depth: usize) -> Result<Mapping, ParseStop> {
         let (mut map, mut places) = (Map::new(), HashMap::new());
         loop {
             let (event, span) = self.next()?;

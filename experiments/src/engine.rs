@@ -6,7 +6,7 @@ mod saved_pictures;
 pub use crate::child::Launcher;
 
 use crate::Document;
-use crate::child::{Child, End};
+use crate::child::{Child, ChildEnd};
 use crate::document::to_yaml;
 use crate::facts::{self, MAX_FACTS};
 use crate::fault::Fault;
@@ -299,7 +299,7 @@ impl<'a> Session<'a> {
                 interrupt: self.settings.interrupt,
             };
             let end = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
-            let starved = matches!(&end, End::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
+            let starved = matches!(&end, ChildEnd::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
             // Its neighbours may have used the memory that it needed.
             let again = starved && self.queue.had_company(number);
             self.queue.end(number, again);
@@ -307,13 +307,13 @@ impl<'a> Session<'a> {
                 continue;
             }
             let (status, failure, values) = match end {
-                End::Values(values) => (Status::Ok, None, values),
-                End::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
-                End::Timeout => {
+                ChildEnd::Values(values) => (Status::Ok, None, values),
+                ChildEnd::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
+                ChildEnd::Timeout => {
                     let reason = format!("it was still running after {}", self.plan.experiment.timeout);
                     (Status::Timeout, Some(Failure { reason, cause: Cause::Trial }), Vec::new())
                 }
-                End::Interrupted => return,
+                ChildEnd::Interrupted => return,
             };
             let (reason, cause) = failure.map(|failure| (failure.reason, failure.cause)).unzip();
             let record = TrialRecord {

@@ -68,7 +68,7 @@ pub trait Measure: Debug + Send + Sync {
     }
 
     /// Which images a trial saves in the run folder.
-    fn pictures(&self) -> Option<pictures::Settings> {
+    fn pictures(&self) -> Option<pictures::CropSettings> {
         None
     }
 
@@ -125,12 +125,12 @@ pub struct Subject<'a> {
 /// Results that are computed on first use and shared by the measurements of a trial.
 #[derive(Default)]
 pub struct Shared {
-    found: OnceLock<Result<Found, MethodError>>,
+    found: OnceLock<Result<SearchResults, MethodError>>,
     histograms: OnceLock<Result<Option<Histograms>, MethodError>>,
 }
 
 /// Results of search over codes.
-pub struct Found {
+pub struct SearchResults {
     /// The search path, see [`CodeSearch::path`].
     pub path: &'static str,
     /// The nearest codes of each query, nearest first.
@@ -159,11 +159,11 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// Errors of the method.
-    pub fn found(&self) -> Result<&Found, MethodError> {
+    pub fn found(&self) -> Result<&SearchResults, MethodError> {
         let search = || {
             let search = self.search();
             let neighbors = search.search(self.data.queries.view(), self.search_depth)?;
-            Ok(Found { path: search.path(), neighbors })
+            Ok(SearchResults { path: search.path(), neighbors })
         };
         self.shared.found.get_or_init(search).as_ref().map_err(Clone::clone)
     }

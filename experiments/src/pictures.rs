@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// How many images are saved, and how large a crop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct CropSettings {
     /// Base pictures, from the first on.
     pub count: usize,
     /// Side in pixels of the piece from the middle.
@@ -19,7 +19,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// Which.
-    pub settings: Settings,
+    pub settings: CropSettings,
     /// Where decoded pictures go.
     pub decoded: PathBuf,
     /// Where the originals go.
@@ -98,7 +98,7 @@ mod tests {
         };
         let dir = tempfile::tempdir().expect("a folder");
         let wanted = Wanted {
-            settings: Settings { count: 2, crop: 2 },
+            settings: CropSettings { count: 2, crop: 2 },
             decoded: dir.path().join("pictures/a1"),
             originals: dir.path().join("pictures/original/t"),
         };

@@ -33,7 +33,7 @@ struct Running {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// In order.
     waiting: VecDeque<usize>,
     /// Trials to run alone.
@@ -47,14 +47,14 @@ struct State {
 pub(crate) struct Queue {
     needs: Vec<Needs>,
     budget: u64,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 impl Queue {
     /// Creates a queue with one trial for each of `needs`; concurrent trials take at most `budget` bytes together.
     pub(crate) fn new(needs: Vec<Needs>, budget: u64) -> Queue {
-        let state = State { waiting: (0..needs.len()).collect(), ..State::default() };
+        let state = QueueState { waiting: (0..needs.len()).collect(), ..QueueState::default() };
         Queue { needs, budget, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -76,7 +76,7 @@ impl Queue {
         }
     }
 
-    fn next(&self, state: &mut State) -> Next {
+    fn next(&self, state: &mut QueueState) -> Next {
         let fitting = state.waiting.iter().position(|&trial| !state.exclusive && self.fits(state, trial));
         let trial = match fitting.and_then(|at| state.waiting.remove(at)) {
             Some(trial) => trial,
@@ -98,7 +98,7 @@ impl Queue {
     }
 
     /// Whether there is room for a trial. A trial may always run alone; its process finds out whether memory suffices.
-    fn fits(&self, state: &State, trial: usize) -> bool {
+    fn fits(&self, state: &QueueState, trial: usize) -> bool {
         let running = || state.running.iter().map(|running| self.needs[running.trial]);
         let bytes = running().fold(self.needs[trial].bytes, |sum, needs| sum.saturating_add(needs.bytes));
         let device_is_free = !self.needs[trial].device || !running().any(|needs| needs.device);
@@ -121,7 +121,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

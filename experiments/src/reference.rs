@@ -2,7 +2,7 @@
 
 mod keys;
 
-pub use keys::{Key, keys, to_markdown, to_text};
+pub use keys::{SchemaKey, keys, to_markdown, to_text};
 
 use crate::experiment::Experiment;
 use crate::metrics::MEASURES;

@@ -9,8 +9,8 @@ pub use limits::{DevicePeaks, WorkAmount, measure};
 use cpu::{Isa, Nearest, Score};
 use cuda::proofs::{distance, is_tie, stream_seed};
 use cuda::{
-    Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, Pass, SumTables, SymbolWidth, cell_sums,
-    fill_random, fill_random_bytes, pack_symbols, random_float, scan_tables,
+    AssignPass, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, SumTables, SymbolWidth,
+    cell_sums, fill_random, fill_random_bytes, pack_symbols, random_float, scan_tables,
 };
 use rayon::prelude::*;
 use std::time::Instant;
@@ -235,7 +235,7 @@ fn assign(setting: &StepContext<'_>, k: usize) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(k));
     let rows = setting.random_rows(n)?;
     let codewords = setting.random_codewords(k * DIM);
-    let book = Codewords::new(setting.device, &codewords, DIM, Pass::Auto)?;
+    let book = Codewords::new(setting.device, &codewords, DIM, AssignPass::Auto)?;
     let mut nearest = setting.device.filled(n, 0xff)?;
     let (seconds, left) = setting.repeat(|| book.assign(DeviceRows::all(&rows, DIM), &mut nearest))?;
     look(setting, n, &codewords, 0..DIM, |i| one(&nearest, i))?;
@@ -401,7 +401,7 @@ fn iterate(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let centroids = setting.random_codewords(k * DIM);
     let mut nearest = setting.device.filled(n, 0xff)?;
     let (seconds, sums) = setting.repeat(|| {
-        Codewords::new(setting.device, &centroids, DIM, Pass::Auto)?.assign(all, &mut nearest)?;
+        Codewords::new(setting.device, &centroids, DIM, AssignPass::Auto)?.assign(all, &mut nearest)?;
         let sums = cell_sums(all, &nearest, k)?;
         moved(&centroids, &sums.sums, sums.counts.iter().map(|&count| count as usize));
         Ok(sums)

@@ -127,27 +127,27 @@ impl Transform {
         }
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Affine, MethodError> {
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<AffineTransform, MethodError> {
         let dim = train.ncols();
         let mean = || mean(train).into_iter().map(|m| m as f32).collect();
         Ok(match self {
-            Transform::None => Affine { mean: None, axes: None },
-            Transform::Center => Affine { mean: Some(mean()), axes: None },
+            Transform::None => AffineTransform { mean: None, axes: None },
+            Transform::Center => AffineTransform { mean: Some(mean()), axes: None },
             Transform::RandomRotation => {
-                Affine { mean: None, axes: Some(random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation))) }
+                AffineTransform { mean: None, axes: Some(random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation))) }
             }
             Transform::Pca(pca) => {
                 let axes = balanced_axes(train, 1).slice(s![.., ..pca.dim]).to_owned();
-                Affine { mean: Some(mean()), axes: Some(axes) }
+                AffineTransform { mean: Some(mean()), axes: Some(axes) }
             }
             Transform::Opq(rotation) => rotation.method().fit_rotation(train, cx)?.affine,
         })
     }
 
-    fn restore(&self, dim: usize, state: &mut State) -> Result<Affine, StateError> {
+    fn restore(&self, dim: usize, state: &mut State) -> Result<AffineTransform, StateError> {
         let mean = matches!(self, Transform::Center | Transform::Pca(_) | Transform::Opq(_));
         let axes = matches!(self, Transform::RandomRotation | Transform::Pca(_) | Transform::Opq(_));
-        Affine::take(state, dim, self.dim_after(dim), mean, axes)
+        AffineTransform::take(state, dim, self.dim_after(dim), mean, axes)
     }
 }
 
@@ -159,13 +159,13 @@ impl OpqRotation {
 
 /// `y = (x − mean)·axes` and back, `x = y·axesᵀ + mean`, where the columns of `axes` are orthonormal.
 #[derive(Clone, Debug)]
-pub(crate) struct Affine {
+pub(crate) struct AffineTransform {
     pub(crate) mean: Option<Vec<f32>>,
     /// `dim×dim_after`.
     pub(crate) axes: Option<Array2<f32>>,
 }
 
-impl Affine {
+impl AffineTransform {
     /// The map and its inverse, as a backend has prepared them.
     pub(crate) fn on(&self, backend: &dyn Backend) -> Result<AffineOnBackend, MethodError> {
         let centre = self.mean.as_ref().map(|mean| backend.scale(mean, 1.0, 1.0)).transpose()?;
@@ -176,14 +176,14 @@ impl Affine {
         Ok(AffineOnBackend { centre, axes })
     }
 
-    /// From what [`Affine::save`] put down, of a mean and axes those that there are.
+    /// From what [`AffineTransform::save`] put down, of a mean and axes those that there are.
     pub(crate) fn take(
         state: &mut State,
         dim: usize,
         dim_after: usize,
         mean: bool,
         axes: bool,
-    ) -> Result<Affine, StateError> {
+    ) -> Result<AffineTransform, StateError> {
         let mean = if mean { Some(state.take("transform mean", dim)?) } else { None };
         let axes = if axes { Some(state.take_matrix("transform axes", dim, dim_after)?) } else { None };
         let unit = |axis: ArrayView1<'_, f32>| {
@@ -192,7 +192,7 @@ impl Affine {
         };
         match &axes {
             Some(axes) if !axes.columns().into_iter().all(unit) => Err(StateError::Value("transform axes".into())),
-            _ => Ok(Affine { mean, axes }),
+            _ => Ok(AffineTransform { mean, axes }),
         }
     }
 
@@ -206,7 +206,7 @@ impl Affine {
     }
 }
 
-/// An [`Affine`] on a backend.
+/// An [`AffineTransform`] on a backend.
 pub(crate) struct AffineOnBackend {
     centre: Option<Box<dyn RowScale>>,
     /// The products with the axes and with their transpose.
@@ -300,7 +300,7 @@ impl Method for Transformed {
 /// A quantizer of transformed vectors. Codes and symbols are those of the inner one.
 pub(crate) struct TransformedQuantizer {
     dim: usize,
-    affine: Affine,
+    affine: AffineTransform,
     inner: Box<dyn Quantizer>,
     backend: Arc<dyn Backend>,
     /// Once rows have been coded.
@@ -310,7 +310,7 @@ pub(crate) struct TransformedQuantizer {
 impl TransformedQuantizer {
     pub(crate) fn new(
         dim: usize,
-        affine: Affine,
+        affine: AffineTransform,
         inner: Box<dyn Quantizer>,
         backend: Arc<dyn Backend>,
     ) -> TransformedQuantizer {
@@ -390,7 +390,7 @@ impl Quantizer for TransformedQuantizer {
 /// With `x̂ = y·Aᵀ + μ` and `A` orthonormal, the score of `x̂` is that of `y` and a constant of the query:
 /// `‖q−x̂‖² = ‖(q−μ)A − y‖² + ‖q−μ‖² − ‖(q−μ)A‖²` and `−q·x̂ = −(qA)·y − q·μ`.
 struct TransformedSearcher<'a> {
-    affine: &'a Affine,
+    affine: &'a AffineTransform,
     metric: Metric,
     inner: Box<dyn Searcher + 'a>,
     offset: f32,
@@ -411,7 +411,7 @@ impl Searcher for TransformedSearcher<'_> {
     }
 
     fn set_query(&mut self, query: &[f32]) {
-        let Affine { mean, axes } = self.affine;
+        let AffineTransform { mean, axes } = self.affine;
         let mut seen = query.to_vec();
         if let (Metric::L2, Some(mean)) = (self.metric, mean) {
             seen.iter_mut().zip(mean).for_each(|(q, m)| *q -= m);

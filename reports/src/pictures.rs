@@ -31,25 +31,25 @@ struct Shown<'a> {
     bits: usize,
     bits_per_pixel: Option<f64>,
     /// Peak signal-to-noise ratio of the whole picture.
-    quality: Option<Quality>,
+    quality: Option<PictureQuality>,
     png: &'a [u8],
     /// File name in a report that links to it.
     file: String,
 }
 
 #[derive(Clone, Copy)]
-enum Quality {
+enum PictureQuality {
     PsnrDb(f64),
     /// All values are equal.
     Exact,
 }
 
 /// Identifies a picture: index of the run, dataset, trial (None for the original), and name of the picture.
-type Key<'a> = (usize, &'a str, Option<&'a str>, &'a str);
+type PictureKey<'a> = (usize, &'a str, Option<&'a str>, &'a str);
 
 /// All pictures of the runs, by dataset and in the order of the pictures.
 pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) -> Vec<Row<'a>> {
-    let mut files: HashMap<Key<'a>, &PictureFile> = HashMap::new();
+    let mut files: HashMap<PictureKey<'a>, &PictureFile> = HashMap::new();
     for (i, run) in runs.iter().enumerate() {
         files.extend(run.pictures.iter().map(|p| ((i, &p.dataset[..], p.trial.as_deref(), &p.name[..]), p)));
     }
@@ -109,7 +109,8 @@ pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) ->
 fn shown<'a>(point: &'a Point, trial: usize, file: &'a PictureFile) -> Shown<'a> {
     let first = |series: &Series| series.values.first().copied();
     let ratios = point.values(trial, &PSNR_DB);
-    let own = ratios.iter().find(|v| v.stage.as_deref() == Some(&file.name[..])).and_then(first).map(Quality::PsnrDb);
+    let own =
+        ratios.iter().find(|v| v.stage.as_deref() == Some(&file.name[..])).and_then(first).map(PictureQuality::PsnrDb);
     // A picture without errors has no finite ratio. If there are very many pictures, none has a value of its own, and
     // then its quality is unknown.
     let exact = ratios.is_empty() || ratios.iter().any(|v| v.stage.is_some());
@@ -118,7 +119,7 @@ fn shown<'a>(point: &'a Point, trial: usize, file: &'a PictureFile) -> Shown<'a>
         label: &point.label,
         bits: point.bits,
         bits_per_pixel: rate,
-        quality: own.or_else(|| (exact && rate.is_some()).then_some(Quality::Exact)),
+        quality: own.or_else(|| (exact && rate.is_some()).then_some(PictureQuality::Exact)),
         png: &file.png,
         file: format!("{}-{}-{}", file.dataset, file.name, file.trial.as_deref().unwrap_or("original")),
     }
@@ -131,8 +132,8 @@ impl Shown<'_> {
 
     fn quality(&self) -> Option<String> {
         self.quality.map(|quality| match quality {
-            Quality::PsnrDb(value) => format!("{value:.2} dB"),
-            Quality::Exact => "exact".to_owned(),
+            PictureQuality::PsnrDb(value) => format!("{value:.2} dB"),
+            PictureQuality::Exact => "exact".to_owned(),
         })
     }
 

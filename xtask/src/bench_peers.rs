@@ -16,15 +16,15 @@ use crate::errors::Mistakes;
 use clap::Args;
 use data::Data;
 use experiments::{Seconds, Surroundings, machine};
-use measure::{Failure, Ours, Timing};
+use measure::{Ours, PairedTiming, RowFailure};
 use methods::backend::CpuBackend;
 use methods::{Cancel, Context};
-use outcome::{End, Outcome};
+use outcome::{RowEnd, RowOutcome};
 use peer::PeerError;
 use record::{RecordError, RunFolder, RunInfo, SCHEMA, TrialRecord, write_atomically};
 use rows::Row;
 use serde_json::json;
-use session::{Greeting, SCRIPT, SCRIPT_TEXT, Session};
+use session::{Greeting, PeerSession, SCRIPT, SCRIPT_TEXT};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -135,7 +135,7 @@ fn compare(
     }
     let _lock = folder.prepare()?;
     let scratch = Scratch::new(folder.root())?;
-    let mut session = Session::new(python, scratch.0.clone(), threads, arguments.timeout.duration(), &INTERRUPT);
+    let mut session = PeerSession::new(python, scratch.0.clone(), threads, arguments.timeout.duration(), &INTERRUPT);
     let greeting = greet(&mut session).inspect_err(|_| {
         scratch.remove();
         folder.withdraw();
@@ -160,9 +160,9 @@ fn compare(
         timeout_seconds: arguments.timeout.0,
     };
     let mut results =
-        Results { folder: &folder, setting: &setting, headings: vec![], outcomes: vec![], records: vec![] };
+        PeerResults { folder: &folder, setting: &setting, headings: vec![], outcomes: vec![], records: vec![] };
     results.save()?;
-    let timing = Timing { repeats: usize::from(arguments.repeats), min_seconds: if quick { 0.0 } else { 0.2 } };
+    let timing = PairedTiming { repeats: usize::from(arguments.repeats), min_seconds: if quick { 0.0 } else { 0.2 } };
     for name in names {
         let Some(data) = data::load(name, !arguments.data.is_empty(), quick, &here.search)? else { continue };
         let heading =
@@ -181,7 +181,7 @@ fn compare(
                 return Ok(ExitCode::from(1));
             };
             let outcome =
-                Outcome { dataset: data.name.clone(), name: row.name.clone(), stage: row.stage, aim: row.aim, end };
+                RowOutcome { dataset: data.name.clone(), name: row.name.clone(), stage: row.stage, aim: row.aim, end };
             say_aside!("{}", progress(&outcome));
             let seconds = start.elapsed().as_secs_f64();
             results.records.extend(tidy::records(&common, &data, row, &outcome, seconds));
@@ -191,16 +191,16 @@ fn compare(
     }
     say!("{}", results.page().trim_end());
     say!("\n{}: {}", table::summary(&results.outcomes), folder.root().join("peers.md").display());
-    let fine = |outcome: &Outcome| match &outcome.end {
-        End::Measured(comparison) => quick || comparison.reaches(outcome.aim),
-        End::Skipped(_) => true,
-        End::Failed(_) => false,
+    let fine = |outcome: &RowOutcome| match &outcome.end {
+        RowEnd::Measured(comparison) => quick || comparison.reaches(outcome.aim),
+        RowEnd::Skipped(_) => true,
+        RowEnd::Failed(_) => false,
     };
     Ok(ExitCode::from(u8::from(!results.outcomes.iter().all(fine))))
 }
 
 /// Starts the peer and sees that it is the one to compare with.
-fn greet(session: &mut Session<'_>) -> Result<Greeting, Mistakes> {
+fn greet(session: &mut PeerSession<'_>) -> Result<Greeting, Mistakes> {
     let greeting = session.greet().map_err(|error| {
         let help = "name a Python with a working faiss-cpu with `--python PATH`";
         Mistakes::new(format!("FAISS cannot be used: {error}"), help)
@@ -214,41 +214,41 @@ fn greet(session: &mut Session<'_>) -> Result<Greeting, Mistakes> {
 }
 
 /// A row on a dataset; none when interrupted.
-fn measured(row: &Row, data: &Data, ours: &mut Ours<'_>, session: &mut Session<'_>) -> Option<End> {
+fn measured(row: &Row, data: &Data, ours: &mut Ours<'_>, session: &mut PeerSession<'_>) -> Option<RowEnd> {
     if let Some(reason) = row.refusal(data.dim()) {
-        return Some(End::Skipped(reason));
+        return Some(RowEnd::Skipped(reason));
     }
     match ours.compare(row, session) {
-        Ok(comparison) => Some(End::Measured(comparison)),
-        Err(Failure::Peer(PeerError::Interrupted)) => None,
+        Ok(comparison) => Some(RowEnd::Measured(comparison)),
+        Err(RowFailure::Peer(PeerError::Interrupted)) => None,
         // A Ctrl-C at the terminal reaches the peer as well.
         Err(_) if INTERRUPT.load(Ordering::SeqCst) => None,
-        Err(error) => Some(End::Failed(error.to_string())),
+        Err(error) => Some(RowEnd::Failed(error.to_string())),
     }
 }
 
 /// One line while the run goes on.
-fn progress(outcome: &Outcome) -> String {
-    let Outcome { dataset, name, .. } = outcome;
+fn progress(outcome: &RowOutcome) -> String {
+    let RowOutcome { dataset, name, .. } = outcome;
     match &outcome.end {
-        End::Measured(comparison) => {
+        RowEnd::Measured(comparison) => {
             format!("{dataset}, {name}: {:.2} times as fast (aim: {})", comparison.ratio(), outcome.aim)
         }
-        End::Skipped(reason) => format!("{dataset}, {name}: left out, {reason}"),
-        End::Failed(reason) => format!("{dataset}, {name}: failed, {reason}"),
+        RowEnd::Skipped(reason) => format!("{dataset}, {name}: left out, {reason}"),
+        RowEnd::Failed(reason) => format!("{dataset}, {name}: failed, {reason}"),
     }
 }
 
 /// What has been measured so far, and where it is kept.
-struct Results<'a> {
+struct PeerResults<'a> {
     folder: &'a RunFolder,
     setting: &'a RunDescription,
     headings: Vec<Heading>,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<RowOutcome>,
     records: Vec<TrialRecord>,
 }
 
-impl Results<'_> {
+impl PeerResults<'_> {
     fn page(&self) -> String {
         table::to_markdown(self.setting, &self.headings, &self.outcomes)
     }

@@ -11,15 +11,15 @@ use crate::schema;
 use crate::test::cargo;
 use clap::Args;
 use cpu::Isa;
-use outcome::{Outcome, Summary};
+use outcome::{CheckOutcome, CheckSummary};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-type Check = fn() -> Result<Outcome, Mistakes>;
+type CheckFn = fn() -> Result<CheckOutcome, Mistakes>;
 
 /// Name and check.
-const CHECKS: &[(&str, Check)] = &[
+const CHECKS: &[(&str, CheckFn)] = &[
     ("every source file opens with a //! line", module_headers),
     ("reports and records depend on no method", dependencies),
     ("unsafe code stays in the kernel crates, and clippy looks at each use there", unsafe_code),
@@ -51,25 +51,25 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let sets: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
     let (system, processor) = (std::env::consts::OS, std::env::consts::ARCH);
     let machine = format!("{system} {processor} with the instruction sets {}", sets.join(", "));
-    let summary = Summary { machine, checks, left_out: left_out::left_out() };
+    let summary = CheckSummary { machine, checks, left_out: left_out::left_out() };
     say!("{}", summary.text());
     let unwritten = |e| Mistakes::new(format!("cannot write the summary of the workflow's step: {e}"), "");
     summary.publish().map_err(unwritten)?;
     Ok(ExitCode::from(u8::from(summary.has_failed())))
 }
 
-fn tool(arguments: &[&str]) -> Result<Outcome, Mistakes> {
+fn tool(arguments: &[&str]) -> Result<CheckOutcome, Mistakes> {
     let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
     let problems = if cargo(&arguments)? { vec![] } else { vec![format!("`cargo {}` failed", arguments.join(" "))] };
     Ok(problems.into())
 }
 
-fn documentation() -> Result<Outcome, Mistakes> {
+fn documentation() -> Result<CheckOutcome, Mistakes> {
     // Through the configuration, so that the environment of this process stays as it is.
     tool(&["--config", "build.rustdocflags=[\"-D\",\"warnings\"]", "doc", "--workspace", "--no-deps", "--release"])
 }
 
-fn schema_is_current() -> Result<Outcome, Mistakes> {
+fn schema_is_current() -> Result<CheckOutcome, Mistakes> {
     let stale = schema::stale().into_iter();
     let stale = stale.map(|path| format!("{} is out of date: run `cargo xtask schema`", path.display()));
     Ok(stale.collect::<Vec<_>>().into())
@@ -102,13 +102,13 @@ fn sources() -> Result<Vec<(PathBuf, String)>, Mistakes> {
     Ok(found)
 }
 
-fn module_headers() -> Result<Outcome, Mistakes> {
+fn module_headers() -> Result<CheckOutcome, Mistakes> {
     let without = sources()?.into_iter().filter(|(_, text)| !text.starts_with("//! "));
     let without = without.map(|(path, _)| format!("{} does not say why it exists", path.display()));
     Ok(without.collect::<Vec<_>>().into())
 }
 
-fn dependencies() -> Result<Outcome, Mistakes> {
+fn dependencies() -> Result<CheckOutcome, Mistakes> {
     let mut problems = Vec::new();
     for (package, forbidden) in [
         ("reports", &["methods", "experiments", "datasets", "cpu"][..]),
@@ -135,7 +135,7 @@ const UNSAFE_LINTS: [(&str, &str); 3] = [
     ("clippy", "multiple_unsafe_ops_per_block"),
 ];
 
-fn unsafe_code() -> Result<Outcome, Mistakes> {
+fn unsafe_code() -> Result<CheckOutcome, Mistakes> {
     let workspace = manifest(Path::new(""))?;
     let members = workspace["workspace"]["members"].as_array().into_iter().flatten().filter_map(|m| m.as_str());
     let mut problems = unsafe_lints(".", &workspace["workspace"]["lints"], true);
@@ -189,7 +189,7 @@ fn read(path: &Path) -> Result<String, Mistakes> {
 }
 
 /// A method's name as a string outside methods/ would be a second registration.
-fn method_names() -> Result<Outcome, Mistakes> {
+fn method_names() -> Result<CheckOutcome, Mistakes> {
     let mut problems = Vec::new();
     for (path, text) in sources()? {
         let product = !path.starts_with("methods") && !path.components().any(|c| c.as_os_str() == "tests");
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn unsafe_code_is_where_it_may_be() {
-        assert_eq!(unsafe_code().map_err(|_| "unreadable").expect("reads"), Outcome::default());
+        assert_eq!(unsafe_code().map_err(|_| "unreadable").expect("reads"), CheckOutcome::default());
     }
 
     #[test]

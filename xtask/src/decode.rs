@@ -3,7 +3,7 @@
 use crate::errors::Mistakes;
 use crate::model_file::{Budget, INTERRUPTED, Resources, check_target, read_model, summary};
 use clap::Args;
-use datasets::format::{self, Written};
+use datasets::format::{self, OutputType};
 use experiments::Surroundings;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let Arguments { model, codes, out, budget, resources } = arguments;
-    format::layout(&out, Written::F32, (0, 0))?;
+    format::layout(&out, OutputType::F32, (0, 0))?;
     check_target(&out)?;
     let cx = resources.context(0, &here.devices)?;
     let quantizer = read_model(&model, &cx)?.quantizer;

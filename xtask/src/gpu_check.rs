@@ -109,7 +109,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let compiler = compiler(facts.capability, &here.devices.toolkit);
     let setting = RunDescription { machine, facts, compiler, seed, scale: arguments.scale, torch };
     say!("{}", table::heading(&setting).trim_end());
-    let mut results = Results { folder: &folder, setting: &setting, findings: Findings::default() };
+    let mut results = CheckResults { folder: &folder, setting: &setting, findings: Findings::default() };
     results.save()?;
     prove(&arguments, &device, here.devices.isa, &mut results)?;
     time(&arguments, &device, here.devices.isa, &mut results)?;
@@ -157,7 +157,7 @@ fn compiler((major, minor): (u32, u32), toolkit: &Toolkit) -> String {
 }
 
 /// Makes every proof that is wanted.
-fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
+fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut CheckResults<'_>) -> Result<(), Mistakes> {
     let small = arguments.emulated.is_some();
     let bench = proofs::Bench { device, isa, seed: results.setting.seed, small };
     for proof in proofs::PROOFS.iter().filter(|proof| arguments.wants(proof.name)) {
@@ -178,7 +178,7 @@ fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results
 }
 
 /// Times every step that is wanted.
-fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<'_>) -> Result<(), Mistakes> {
+fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut CheckResults<'_>) -> Result<(), Mistakes> {
     let setting = steps::StepContext {
         device,
         isa,
@@ -208,13 +208,13 @@ fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut Results<
 }
 
 /// What has been found so far, and where it is kept.
-struct Results<'a> {
+struct CheckResults<'a> {
     folder: &'a RunFolder,
     setting: &'a RunDescription,
     findings: Findings,
 }
 
-impl Results<'_> {
+impl CheckResults<'_> {
     fn proven(&mut self, name: String, end: Result<Agreement, String>) -> Result<(), Mistakes> {
         let words = match &end {
             Err(reason) => format!("failed, {reason}"),

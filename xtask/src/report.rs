@@ -40,8 +40,7 @@ pub fn render(roots: &[PathBuf], out: Option<PathBuf>, formats: &[String]) -> Re
         None => (folders[0].report(), Unlisted::Replace),
     };
     if unlisted == Unlisted::Replace && report.is_symlink() {
-        let message =
-            format!("{} is a symbolic link, and its target may belong to somebody else", report.display());
+        let message = format!("{} is a symbolic link, and its target may belong to somebody else", report.display());
         return Err(Mistakes::new(message, "remove the link, or name the folder with `report --out`"));
     }
     folders.iter().try_for_each(RunFolder::refresh_tables)?;

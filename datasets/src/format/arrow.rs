@@ -136,7 +136,7 @@ fn nodes(kind: &ArrowDataType) -> usize {
 }
 
 /// The layout of the column, checked against the file before values are read.
-struct Header {
+struct ArrowLayout {
     metadata: FileMetadata,
     column: usize,
     number: NumberType,
@@ -148,7 +148,7 @@ struct Header {
     largest: usize,
 }
 
-fn header(file: &mut OpenFile) -> Result<Header, String> {
+fn header(file: &mut OpenFile) -> Result<ArrowLayout, String> {
     let mut metadata = metadata(file)?;
     let named = columns(&metadata);
     let column = named.iter().position(|c| Some(&c.name) == file.place.part.as_ref() && c.vectors);
@@ -191,7 +191,7 @@ fn header(file: &mut OpenFile) -> Result<Header, String> {
     if number == NumberType::F16 {
         read_as_bits(&mut metadata, column, &field)?;
     }
-    Ok(Header { metadata, column, number, batches, rows, values, largest })
+    Ok(ArrowLayout { metadata, column, number, batches, rows, values, largest })
 }
 
 /// Changes the type of a column from half-precision numbers to 16-bit integers, because the reader's type for such numbers
@@ -234,7 +234,7 @@ struct Batches {
 }
 
 impl Batches {
-    fn new(file: OpenFile, header: Header) -> Batches {
+    fn new(file: OpenFile, header: ArrowLayout) -> Batches {
         // The numbers compressed and decompressed, and the offsets of the lists.
         let bytes = 2 * header.largest as u64 * 8 + 2 * 8 * header.batches.iter().max().map_or(0, |&rows| rows as u64);
         Batches {

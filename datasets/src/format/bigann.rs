@@ -1,8 +1,8 @@
 //! The `.fbin` family of big-ann-benchmarks: rows and columns (u32, little-endian), then all values, row by row. cuVS writes
 //! the two numbers as u64; which of the two headers a file has, its length tells.
 
-use super::number::{Number, NumberType, Packed};
-use super::{Format, Layout, OpenFile, RowReader, Written, read_exact};
+use super::number::{ContiguousRows, Number, NumberType};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, read_exact};
 
 pub struct Bin {
     name: &'static str,
@@ -67,16 +67,16 @@ impl Format for Bin {
 
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let shape = self.shape(&mut file)?;
-        Ok(Box::new(Packed { file, number: self.number, shape, buffer: Vec::new() }))
+        Ok(Box::new(ContiguousRows { file, number: self.number, shape, buffer: Vec::new() }))
     }
 
-    fn layout(&self, values: Written, (n, dim): (usize, usize)) -> Option<Result<Layout, String>> {
+    fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
         (values.kind() == self.number.kind).then(|| {
             let count = |value: usize, what: &str| {
                 u32::try_from(value).map_err(|_| format!("a {} file holds fewer than 2^32 {what}", self.name))
             };
             let (n, dim) = (count(n, "rows")?, count(dim, "components")?);
-            Ok(Layout { head: [n.to_le_bytes(), dim.to_le_bytes()].concat(), row_head: Vec::new() })
+            Ok(FileLayout { head: [n.to_le_bytes(), dim.to_le_bytes()].concat(), row_head: Vec::new() })
         })
     }
 }

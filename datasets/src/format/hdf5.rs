@@ -84,7 +84,7 @@ fn values(dataset: &H5Dataset) -> Result<Values, String> {
 }
 
 /// The layout of a dataset, checked against the file before values are read.
-struct Header {
+struct DatasetLayout {
     dataset: H5Dataset,
     values: Values,
     rows: usize,
@@ -93,7 +93,7 @@ struct Header {
     block: usize,
 }
 
-fn header(file: &OpenFile) -> Result<Header, String> {
+fn header(file: &OpenFile) -> Result<DatasetLayout, String> {
     let name = file.place.part.as_deref().unwrap_or(DEFAULT);
     let dataset = dataset(&open(file)?, name)?;
     let [rows, columns] = rows_and_columns(&dataset).ok_or("it changed while it was read")?;
@@ -112,10 +112,10 @@ fn header(file: &OpenFile) -> Result<Header, String> {
         chunk_rows = chunk[0].max(1);
     }
     let block = (VALUES_PER_BLOCK / columns.max(1)).next_multiple_of(chunk_rows).max(chunk_rows);
-    Ok(Header { dataset, values, rows, columns, block })
+    Ok(DatasetLayout { dataset, values, rows, columns, block })
 }
 
-impl Header {
+impl DatasetLayout {
     /// Rows `start..start + count`, appended to `out`.
     fn append(&self, start: usize, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
         let (starts, counts) = ([start, 0], [count, self.columns]);
@@ -195,13 +195,13 @@ impl Format for Hdf5 {
 
     fn rows(&self, file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let header = contained(|| header(&file))?;
-        Ok(Box::new(Blocks { header, next: 0, decoded: Vec::new(), taken: 0 }))
+        Ok(Box::new(Hdf5Rows { header, next: 0, decoded: Vec::new(), taken: 0 }))
     }
 }
 
 /// Reads a dataset in whole chunks, for any requested number of rows.
-struct Blocks {
-    header: Header,
+struct Hdf5Rows {
+    header: DatasetLayout,
     /// First row that has not been decoded.
     next: usize,
     /// The block that rows are being taken from.
@@ -210,7 +210,7 @@ struct Blocks {
     taken: usize,
 }
 
-impl RowReader for Blocks {
+impl RowReader for Hdf5Rows {
     fn shape(&self) -> (usize, usize) {
         (self.header.rows, self.header.columns)
     }
@@ -234,7 +234,7 @@ impl RowReader for Blocks {
     }
 
     fn working_bytes(&mut self) -> Result<u64, String> {
-        let Header { dataset, columns, block, rows, .. } = &self.header;
+        let DatasetLayout { dataset, columns, block, rows, .. } = &self.header;
         // The bytes as stored, assembled from chunks, as numbers of up to 8 bytes, and as f32.
         let per_value = 2 * dataset.element_size() as u64 + 8 + 4;
         Ok((*block.min(rows) * columns) as u64 * per_value)

@@ -1,7 +1,7 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
-use super::number::{Number, NumberType, Packed};
-use super::{Format, Layout, OpenFile, RowReader, Written};
+use super::number::{ContiguousRows, Number, NumberType};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader};
 use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar};
 use std::io::{Read, Seek, SeekFrom};
 
@@ -73,20 +73,20 @@ impl Format for Npy {
             let start = file.reader.stream_position().map_err(|e| e.to_string())?;
             return Ok(Box::new(Columns { file, number, shape, start, next: 0, buffer: Vec::new() }));
         }
-        Ok(Box::new(Packed { file, number, shape, buffer: Vec::new() }))
+        Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
     }
 
-    fn layout(&self, values: Written, (n, dim): (usize, usize)) -> Option<Result<Layout, String>> {
+    fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
         let descr = match values {
-            Written::F32 => "<f4",
-            Written::U8 => "|u1",
+            OutputType::F32 => "<f4",
+            OutputType::U8 => "|u1",
         };
         // The header of version 1.0, filled up with spaces so that values begin at a multiple of 64 bytes.
         let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n}, {dim}), }}");
         let length = (10 + dict.len() + 1).next_multiple_of(64) - 10;
         let text = format!("{dict:<width$}\n", width = length - 1);
         let head = [b"\x93NUMPY\x01\x00".as_slice(), &(length as u16).to_le_bytes(), text.as_bytes()].concat();
-        Some(Ok(Layout { head, row_head: Vec::new() }))
+        Some(Ok(FileLayout { head, row_head: Vec::new() }))
     }
 }
 

@@ -80,14 +80,14 @@ impl Number {
 pub const BUFFER_BYTES: usize = 1 << 18;
 
 /// Reader of rows that are stored contiguously from the current position.
-pub struct Packed {
+pub struct ContiguousRows {
     pub file: OpenFile,
     pub number: Number,
     pub shape: (usize, usize),
     pub buffer: Vec<u8>,
 }
 
-impl RowReader for Packed {
+impl RowReader for ContiguousRows {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }

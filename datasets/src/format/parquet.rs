@@ -133,7 +133,7 @@ struct Chunk {
 }
 
 /// The layout of the column, checked against the file before values are read.
-struct Header {
+struct ColumnLayout {
     descriptor: Descriptor,
     numbers: (ArrowDataType, NumberType),
     chunks: Vec<Chunk>,
@@ -142,7 +142,7 @@ struct Header {
     values: usize,
 }
 
-fn header(file: &mut OpenFile) -> Result<Header, String> {
+fn header(file: &mut OpenFile) -> Result<ColumnLayout, String> {
     let metadata = metadata(file)?;
     let leaf = columns(&metadata).iter().position(|c| Some(&c.name) == file.place.part.as_ref() && c.vectors);
     let leaf = leaf.ok_or("it changed while it was read")?;
@@ -169,7 +169,7 @@ fn header(file: &mut OpenFile) -> Result<Header, String> {
         });
     }
     plausible([values, 1], size_of::<f32>(), file.length, true)?;
-    Ok(Header { descriptor: column.descriptor.clone(), numbers, chunks, rows, values })
+    Ok(ColumnLayout { descriptor: column.descriptor.clone(), numbers, chunks, rows, values })
 }
 
 /// A page of the column, as stored.
@@ -246,7 +246,7 @@ struct Open {
 /// Reads the pages of all row groups in order.
 struct Pages {
     file: OpenFile,
-    header: Header,
+    header: ColumnLayout,
     /// The next row group to open.
     next: usize,
     open: Option<Open>,
@@ -254,7 +254,7 @@ struct Pages {
 }
 
 impl Pages {
-    fn new(file: OpenFile, header: Header) -> Pages {
+    fn new(file: OpenFile, header: ColumnLayout) -> Pages {
         Pages { file, header, next: 0, open: None, gathered: Gathered::default() }
     }
 

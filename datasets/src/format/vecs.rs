@@ -1,7 +1,7 @@
 //! TEXMEX `.fvecs`, `.bvecs`, `.ivecs`: each row is its dimension (i32, little-endian) and that many values.
 
 use super::number::{BUFFER_BYTES, Number, NumberType};
-use super::{Format, Layout, OpenFile, RowReader, Written, read_exact};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, read_exact};
 use ndarray::Array2;
 
 pub struct Vecs {
@@ -62,9 +62,9 @@ impl Format for Vecs {
         Ok(Box::new(self.walker(file)?))
     }
 
-    fn layout(&self, values: Written, (_, dim): (usize, usize)) -> Option<Result<Layout, String>> {
+    fn layout(&self, values: OutputType, (_, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
         (values.kind() == self.number.kind).then(|| match i32::try_from(dim) {
-            Ok(dim) => Ok(Layout { head: Vec::new(), row_head: dim.to_le_bytes().to_vec() }),
+            Ok(dim) => Ok(FileLayout { head: Vec::new(), row_head: dim.to_le_bytes().to_vec() }),
             Err(_) => Err(format!("rows of a {} file have fewer than 2^31 components", self.name)),
         })
     }

@@ -8,25 +8,25 @@ use std::path::Path;
 
 /// The type of values in an output file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum OutputType {
     /// Vectors.
     F32,
     /// Codes.
     U8,
 }
 
-impl Written {
+impl OutputType {
     pub(super) fn kind(self) -> NumberType {
         match self {
-            Written::F32 => NumberType::F32,
-            Written::U8 => NumberType::U8,
+            OutputType::F32 => NumberType::F32,
+            OutputType::U8 => NumberType::U8,
         }
     }
 }
 
 /// What a file holds besides the values of its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct FileLayout {
     /// Before all rows.
     pub head: Vec<u8>,
     /// Before each row.
@@ -38,7 +38,7 @@ pub struct Layout {
 ///
 /// # Errors
 /// An unsuitable extension; a shape that the format cannot hold.
-pub fn layout(path: &Path, values: Written, shape: (usize, usize)) -> Result<Layout, DatasetError> {
+pub fn layout(path: &Path, values: OutputType, shape: (usize, usize)) -> Result<FileLayout, DatasetError> {
     let written = extension(path);
     let format = FORMATS.iter().find(|f| f.extensions().contains(&written.as_str()));
     match format.and_then(|format| format.layout(values, shape)) {
@@ -54,8 +54,8 @@ pub fn layout(path: &Path, values: Written, shape: (usize, usize)) -> Result<Lay
 /// Numbers converted to bytes at a time.
 const VALUES: usize = 1 << 14;
 
-impl Layout {
-    /// Writes rows of `size` bytes each; [`Layout::head`] comes first, once.
+impl FileLayout {
+    /// Writes rows of `size` bytes each; [`FileLayout::head`] comes first, once.
     ///
     /// # Errors
     /// The system's refusal.
@@ -66,7 +66,7 @@ impl Layout {
         codes.chunks_exact(size).try_for_each(|code| out.write_all(&self.row_head).and_then(|()| out.write_all(code)))
     }
 
-    /// Writes rows of `dim` components each; [`Layout::head`] comes first, once.
+    /// Writes rows of `dim` components each; [`FileLayout::head`] comes first, once.
     ///
     /// # Errors
     /// The system's refusal.
@@ -94,7 +94,7 @@ mod tests {
         let codes = Array2::from_shape_fn((7000, 5), |(i, j)| (i * 37 + j * 11) as u8);
         for name in ["rows.npy", "rows.fvecs", "rows.fbin"] {
             let path = folder.path().join(name);
-            let layout = layout(&path, Written::F32, rows.dim()).expect("a known format");
+            let layout = layout(&path, OutputType::F32, rows.dim()).expect("a known format");
             let mut bytes = layout.head.clone();
             layout.write_vectors(rows.as_slice().expect("rows"), 5, &mut bytes).expect("writes");
             std::fs::write(&path, bytes).expect("writes");
@@ -102,7 +102,7 @@ mod tests {
         }
         for name in ["codes.npy", "codes.bvecs", "codes.u8bin"] {
             let path = folder.path().join(name);
-            let layout = layout(&path, Written::U8, codes.dim()).expect("a known format");
+            let layout = layout(&path, OutputType::U8, codes.dim()).expect("a known format");
             let mut bytes = layout.head.clone();
             layout.write_codes(codes.as_slice().expect("codes"), 5, &mut bytes).expect("writes");
             std::fs::write(&path, bytes).expect("writes");
@@ -114,10 +114,10 @@ mod tests {
     fn what_cannot_be_written_is_told() {
         let help = |name: &str, values, shape| layout(Path::new(name), values, shape).expect_err(name).help();
         for name in ["x.csv", "x.u8bin", "x.parquet", "x"] {
-            assert_eq!(help(name, Written::F32, (1, 1)).as_deref(), Some("known extensions: npy, fvecs, fbin"));
+            assert_eq!(help(name, OutputType::F32, (1, 1)).as_deref(), Some("known extensions: npy, fvecs, fbin"));
         }
-        assert_eq!(help("x.fbin", Written::U8, (1, 1)).as_deref(), Some("known extensions: npy, bvecs, u8bin"));
-        let much = layout(Path::new("x.u8bin"), Written::U8, (1 << 32, 1)).expect_err("too many").to_string();
+        assert_eq!(help("x.fbin", OutputType::U8, (1, 1)).as_deref(), Some("known extensions: npy, bvecs, u8bin"));
+        let much = layout(Path::new("x.u8bin"), OutputType::U8, (1 << 32, 1)).expect_err("too many").to_string();
         assert_eq!(much, "x.u8bin cannot be written: a u8bin file holds fewer than 2^32 rows");
     }
 }

@@ -14,15 +14,15 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "memory",
     summary: "Peak resident memory of the trial's process, data included; on a GPU also the peak of allocated GPU memory",
     always: true,
-    schema: schema_of::<Memory>,
-    parse: parse_params::<Memory>,
+    schema: schema_of::<MemoryMeasure>,
+    parse: parse_params::<MemoryMeasure>,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Memory {}
+struct MemoryMeasure {}
 
-impl Measure for Memory {
+impl Measure for MemoryMeasure {
     fn params(&self) -> Value {
         params_of(self)
     }

@@ -1,7 +1,7 @@
 //! What are rate and distortion in the units of the images or the sound that vectors are pieces of?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
-use crate::pictures::Settings;
+use crate::pictures::CropSettings;
 use datasets::signal::eight_bits;
 use datasets::{Metric, Picture};
 use methods::MethodError;
@@ -18,8 +18,8 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "signal",
     summary: "For images: bits per pixel, PSNR, and examples in the report; for frames of sound: bits per second, RMSE of log-mel values",
     always: false,
-    schema: schema_of::<Signal>,
-    parse: parse_params::<Signal>,
+    schema: schema_of::<SignalMeasure>,
+    parse: parse_params::<SignalMeasure>,
 };
 
 /// Base pictures that get values of their own, at most: a table of thousands per trial helps nobody.
@@ -30,7 +30,7 @@ const ROWS: usize = 1024;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Signal {
+struct SignalMeasure {
     /// Number of base images, from the first, whose reconstructions the report shows for the first seed. 0 for none.
     #[schemars(range(min = 0, max = 100))]
     pictures: usize,
@@ -39,13 +39,13 @@ struct Signal {
     crop: usize,
 }
 
-impl Default for Signal {
-    fn default() -> Signal {
-        Signal { pictures: 2, crop: 256 }
+impl Default for SignalMeasure {
+    fn default() -> SignalMeasure {
+        SignalMeasure { pictures: 2, crop: 256 }
     }
 }
 
-impl Measure for Signal {
+impl Measure for SignalMeasure {
     fn params(&self) -> Value {
         params_of(self)
     }
@@ -54,8 +54,8 @@ impl Measure for Signal {
         true
     }
 
-    fn pictures(&self) -> Option<Settings> {
-        (self.pictures > 0).then_some(Settings { count: self.pictures, crop: self.crop })
+    fn pictures(&self) -> Option<CropSettings> {
+        (self.pictures > 0).then_some(CropSettings { count: self.pictures, crop: self.crop })
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {

@@ -14,15 +14,15 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "training",
     summary: "Training curves: one row per iteration or epoch, numbered in the column `repeat`, for methods that iterate. The column `path` marks values over a sample of the rows (`sample`) and results that were discarded (`rejected`)",
     always: false,
-    schema: schema_of::<Training>,
-    parse: parse_params::<Training>,
+    schema: schema_of::<TrainingMeasure>,
+    parse: parse_params::<TrainingMeasure>,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Training {}
+struct TrainingMeasure {}
 
-impl Measure for Training {
+impl Measure for TrainingMeasure {
     fn params(&self) -> Value {
         params_of(self)
     }

@@ -1,7 +1,7 @@
 //! The methods of an experiment: parameters, sweeps, and the names that figures and tables show.
 
 use super::checks::Checker;
-use super::labels::{self, Written};
+use super::labels::{self, WrittenParams};
 use crate::document::escape;
 use crate::experiment::Experiment;
 use methods::{METHODS, Method, ParamError};
@@ -28,7 +28,7 @@ struct Entry<'e> {
 pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, Place)> {
     let entries: Vec<Entry<'_>> =
         experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
-    let mut written = Written::default();
+    let mut written = WrittenParams::default();
     for entry in &entries {
         for combination in &entry.combinations {
             written.note(entry.name, &labels::combined(entry.params, &swept(combination)));

@@ -17,7 +17,7 @@ type Leaf = (String, Value);
 
 /// The written parameters of each method, to find out which differ.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct WrittenParams {
     /// The values seen, by method and path.
     seen: HashMap<(String, String), HashSet<String>>,
     /// For each method, the number of entries, and how many of them wrote each path.
@@ -25,7 +25,7 @@ pub(super) struct Written {
     paths: HashMap<(String, String), usize>,
 }
 
-impl Written {
+impl WrittenParams {
     /// Records one method with its parameters, including swept ones.
     pub(super) fn note(&mut self, name: &str, params: &Value) {
         *self.counts.entry(name.to_owned()).or_default() += 1;
@@ -164,7 +164,7 @@ mod tests {
     use serde_json::json;
 
     fn labels(all: &[(&str, Value)]) -> Vec<(String, String)> {
-        let mut written = Written::default();
+        let mut written = WrittenParams::default();
         all.iter().for_each(|(name, params)| written.note(name, params));
         all.iter().map(|(name, params)| (written.label(name, params), written.series(name, params))).collect()
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use strict::{called_elsewhere_names, variants_with_schemas};
 
 /// A key, with the keys nested in it.
-pub struct Key {
+pub struct SchemaKey {
     name: String,
     /// Type and range as text.
     kind: String,
@@ -15,24 +15,24 @@ pub struct Key {
     meaning: Vec<String>,
     /// The values of an enumeration.
     forms: Vec<Form>,
-    below: Vec<Key>,
+    below: Vec<SchemaKey>,
 }
 
 /// A value of an enumeration, with the keys nested in it.
 struct Form {
     written: String,
     meaning: String,
-    below: Vec<Key>,
+    below: Vec<SchemaKey>,
 }
 
 /// The keys that a schema describes.
-pub fn keys(schema: &Value) -> Vec<Key> {
+pub fn keys(schema: &Value) -> Vec<SchemaKey> {
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
     properties.map(|(name, property)| key(name, property, required.contains(&name.as_str()))).collect()
 }
 
-fn key(name: &str, property: &Value, required: bool) -> Key {
+fn key(name: &str, property: &Value, required: bool) -> SchemaKey {
     let inner = without_null(property);
     let below = keys(inner);
     let default = match property.get("default").filter(|default| !default.is_null() && *default != "") {
@@ -51,7 +51,7 @@ fn key(name: &str, property: &Value, required: bool) -> Key {
         Form { written, meaning, below }
     };
     let described = property.get("description").unwrap_or(&inner["description"]);
-    Key {
+    SchemaKey {
         name: name.to_owned(),
         kind: kind(inner),
         default,
@@ -133,7 +133,7 @@ fn yaml(value: &Value) -> String {
 }
 
 /// Keys as text for a terminal, indented by `depth` steps.
-pub fn to_text(keys: &[Key], depth: usize) -> String {
+pub fn to_text(keys: &[SchemaKey], depth: usize) -> String {
     let pad = "  ".repeat(depth);
     let mut out = String::new();
     for key in keys {
@@ -151,7 +151,7 @@ pub fn to_text(keys: &[Key], depth: usize) -> String {
 }
 
 /// Keys as a list in Markdown, indented by `depth` steps.
-pub fn to_markdown(keys: &[Key], depth: usize) -> String {
+pub fn to_markdown(keys: &[SchemaKey], depth: usize) -> String {
     let pad = "  ".repeat(depth);
     let mut out = String::new();
     for key in keys {

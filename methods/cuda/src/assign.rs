@@ -42,7 +42,7 @@ pub(crate) const FLOAT_TILES: usize = 4 * 2 * DEPTH * TILE_STRIDE;
 
 /// How the nearest codeword is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pass {
+pub enum AssignPass {
     /// Tensor cores if they are faster, otherwise distances in f32.
     #[default]
     Auto,
@@ -134,13 +134,13 @@ impl Codewords {
     ///
     /// # Panics
     /// If there is no codeword, or the values are not whole codewords.
-    pub fn new(device: &Device, codewords: &[f32], dim: usize, pass: Pass) -> Result<Codewords, CudaError> {
+    pub fn new(device: &Device, codewords: &[f32], dim: usize, pass: AssignPass) -> Result<Codewords, CudaError> {
         assert!(dim > 0 && !codewords.is_empty() && codewords.len().is_multiple_of(dim), "whole codewords of {dim}");
         let k = codewords.len() / dim;
         let tensor = match pass {
-            Pass::Auto => k >= TENSOR_FROM.0 && dim >= TENSOR_FROM.1,
-            Pass::Floats => false,
-            Pass::Halves => true,
+            AssignPass::Auto => k >= TENSOR_FROM.0 && dim >= TENSOR_FROM.1,
+            AssignPass::Floats => false,
+            AssignPass::Halves => true,
         };
         let on_device = device.upload(codewords)?;
         let halves = if tensor { Some(Halves::new(device, codewords, &on_device, dim)?) } else { None };

@@ -2,7 +2,7 @@
 //! are compiled as C++, and blocks run one after another. It is slow and never selected automatically.
 
 use crate::CudaError;
-use crate::machine::{Facts, Machine, Moment};
+use crate::machine::{Facts, Machine, Timestamp};
 use crate::program;
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -255,11 +255,11 @@ impl Machine for Emulator {
         Ok(())
     }
 
-    fn mark(&self) -> Result<Moment, CudaError> {
+    fn mark(&self) -> Result<Timestamp, CudaError> {
         Ok(self.begun.elapsed().as_nanos() as u64)
     }
 
-    fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError> {
+    fn seconds_between(&self, start: Timestamp, end: Timestamp) -> Result<f64, CudaError> {
         Ok((end - start) as f64 * 1e-9)
     }
 }

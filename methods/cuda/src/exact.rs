@@ -136,7 +136,7 @@ impl<'a> Base<'a> {
         let list_bytes = LIST_BYTES.min(self.device.spare_bytes()? / 2) as usize;
         let first = FIRST.max(2 * k).min(n);
         let stretch = (list_bytes / 4 / at_once).clamp(TILE, STRETCH).min(n - first);
-        let search = Search {
+        let search = ExactSearch {
             base: self,
             k,
             first,
@@ -161,7 +161,7 @@ impl<'a> Base<'a> {
 }
 
 /// The buffers of a search for one batch of queries.
-struct Search<'a> {
+struct ExactSearch<'a> {
     base: &'a Base<'a>,
     k: usize,
     first: usize,
@@ -174,7 +174,7 @@ struct Search<'a> {
     least: Buffer<u64>,
 }
 
-impl Search<'_> {
+impl ExactSearch<'_> {
     fn run(&self, queries: DeviceRows<'_>) -> Result<(), CudaError> {
         let n = self.base.rows.count();
         let margins = Margins::of(queries.dim(), self.base.proximity);

@@ -1,6 +1,6 @@
 //! The nearest codeword in each group of components (`kernels/groups.cu`).
 
-use crate::assign::{Centred, Codewords, Pass};
+use crate::assign::{AssignPass, Centred, Codewords};
 use crate::device::{Buffer, Device, Launch, launch};
 use crate::{CudaError, DeviceRows};
 
@@ -78,7 +78,7 @@ impl GroupCodebooks {
                 })
             }
             false => {
-                let books = codebooks.iter().map(|book| Codewords::new(device, book, size, Pass::Auto));
+                let books = codebooks.iter().map(|book| Codewords::new(device, book, size, AssignPass::Auto));
                 GroupScore::Apart(books.collect::<Result<_, _>>()?)
             }
         };

@@ -30,7 +30,7 @@ mod select;
 mod sums;
 mod toolkit;
 
-pub use assign::{Codewords, Pass, Undecided};
+pub use assign::{AssignPass, Codewords, Undecided};
 pub use cells::{CellSums, cell_sums};
 pub use codes::{Codebooks, Codes, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use cpu::SymbolWidth;

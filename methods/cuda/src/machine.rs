@@ -24,7 +24,7 @@ pub struct Facts {
 }
 
 /// A point in the device's queue of work, for timing.
-pub(crate) type Moment = u64;
+pub(crate) type Timestamp = u64;
 
 /// One device with one queue of work. Addresses are device addresses; nothing here checks them.
 pub(crate) trait Machine: Send + Sync {
@@ -77,8 +77,8 @@ pub(crate) trait Machine: Send + Sync {
     fn synchronize(&self) -> Result<(), CudaError>;
 
     /// Marks the current end of the queue.
-    fn mark(&self) -> Result<Moment, CudaError>;
+    fn mark(&self) -> Result<Timestamp, CudaError>;
 
     /// Seconds between two moments; waits until both have passed, and frees them.
-    fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError>;
+    fn seconds_between(&self, start: Timestamp, end: Timestamp) -> Result<f64, CudaError>;
 }

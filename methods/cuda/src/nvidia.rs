@@ -1,7 +1,7 @@
 //! A device behind NVIDIA's driver, which is loaded at run time.
 
 use crate::Toolkit;
-use crate::machine::{Facts, Machine, Moment};
+use crate::machine::{Facts, Machine, Timestamp};
 use crate::{CudaError, program};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
@@ -276,19 +276,19 @@ impl Machine for Nvidia {
         unsafe { result::stream::synchronize(self.stream) }.map_err(driver_error("waiting for the device"))
     }
 
-    fn mark(&self) -> Result<Moment, CudaError> {
+    fn mark(&self) -> Result<Timestamp, CudaError> {
         if let Some(clock) = self.clock {
             self.synchronize()?;
-            return Ok(clock.elapsed().as_nanos() as Moment);
+            return Ok(clock.elapsed().as_nanos() as Timestamp);
         }
         let event =
             result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(driver_error("cuEventCreate"))?;
         // SAFETY: event and stream are valid.
         unsafe { result::event::record(event, self.stream) }.map_err(driver_error("cuEventRecord"))?;
-        Ok(event as Moment)
+        Ok(event as Timestamp)
     }
 
-    fn seconds_between(&self, start: Moment, end: Moment) -> Result<f64, CudaError> {
+    fn seconds_between(&self, start: Timestamp, end: Timestamp) -> Result<f64, CudaError> {
         if self.clock.is_some() {
             return Ok(end.saturating_sub(start) as f64 * 1e-9);
         }

@@ -10,7 +10,7 @@ pub use agreement::Agreement;
 pub use inputs::{distance, is_tie, stream_seed};
 
 use crate::{
-    Base, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, Pass, Proximity, SumTables,
+    AssignPass, Base, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, Proximity, SumTables,
     SymbolWidth, Terms, Value, cell_sums, nearest_of_groups, products, scan_hamming, scan_tables,
 };
 use cpu::{BeamScratch, Isa, Nearest, Score};
@@ -27,9 +27,9 @@ pub struct Proof {
 
 /// All proofs. A new kernel needs a new line.
 pub const PROOFS: &[Proof] = &[
-    Proof { name: "assignment-f32", run: |bench| assignment(bench, Pass::Floats) },
-    Proof { name: "assignment-tensor-cores", run: |bench| assignment(bench, Pass::Halves) },
-    Proof { name: "assignment", run: |bench| assignment(bench, Pass::Auto) },
+    Proof { name: "assignment-f32", run: |bench| assignment(bench, AssignPass::Floats) },
+    Proof { name: "assignment-tensor-cores", run: |bench| assignment(bench, AssignPass::Halves) },
+    Proof { name: "assignment", run: |bench| assignment(bench, AssignPass::Auto) },
     Proof { name: "cell-sums", run: sums_of_cells },
     Proof { name: "assignment-in-groups", run: groups },
     Proof { name: "products", run: all_products },
@@ -80,7 +80,7 @@ impl Bench<'_> {
     }
 }
 
-fn assignment(bench: &Bench<'_>, pass: Pass) -> Result<Agreement, CudaError> {
+fn assignment(bench: &Bench<'_>, pass: AssignPass) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     let shapes = [(20_000, 300, 64), (10_000, 4096, 128), (4000, 1000, 300), (3000, 70, 17), (1, 1, 1)];
     for (case, (n, k, dim)) in (0..).zip(shapes) {

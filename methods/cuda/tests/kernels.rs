@@ -4,9 +4,9 @@ mod common;
 
 use common::device;
 use cuda::{
-    AffineMap, Codewords, CudaError, DeviceRows, GroupCodebooks, Layer, Network, Pass, SumTables, Terms, cell_sums,
-    fill_random, fill_random_bytes, nearest_of_groups, peak_floats, peak_halves, products, random_bits, random_float,
-    rows_at, spread_rows, total,
+    AffineMap, AssignPass, Codewords, CudaError, DeviceRows, GroupCodebooks, Layer, Network, SumTables, Terms,
+    cell_sums, fill_random, fill_random_bytes, nearest_of_groups, peak_floats, peak_halves, products, random_bits,
+    random_float, rows_at, spread_rows, total,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -62,7 +62,7 @@ fn the_nearest_codeword_is_found_whatever_decides_first() {
             let first = usize::from(kind) % 2;
             let on_device = device.upload(&rows).expect("uploads");
             let view = DeviceRows::new(&on_device, first, stride, n, dim);
-            for pass in [Pass::Floats, Pass::Halves, Pass::Auto] {
+            for pass in [AssignPass::Floats, AssignPass::Halves, AssignPass::Auto] {
                 let book = Codewords::new(&device, &codewords, dim, pass).expect("prepares");
                 let mut nearest = device.filled(n, 0xff).expect("room");
                 book.assign(view, &mut nearest).expect("assigns");
@@ -100,12 +100,12 @@ fn tensor_cores_leave_few_rows_open_where_codewords_lie_apart() {
     let rows = values(&mut rng, n * dim, dim, 0);
     let codewords = values(&mut rng, k * dim, dim, 0);
     let on_device = device.upload(&rows).expect("uploads");
-    let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
+    let book = Codewords::new(&device, &codewords, dim, AssignPass::Halves).expect("prepares");
     let left = book.assign(DeviceRows::all(&on_device, dim), &mut device.room(n).expect("room")).expect("assigns");
     assert!(left.open < n / 8 && left.searched == 0, "{left:?} of {n}");
     // Codewords that are all the same decide nothing.
     let same: Vec<f32> = codewords[..dim].iter().copied().cycle().take(k * dim).collect();
-    let book = Codewords::new(&device, &same, dim, Pass::Halves).expect("prepares");
+    let book = Codewords::new(&device, &same, dim, AssignPass::Halves).expect("prepares");
     let mut nearest = device.filled(n, 0xff).expect("room");
     let left = book.assign(DeviceRows::all(&on_device, dim), &mut nearest).expect("assigns");
     assert_eq!((left.open, left.searched), (n, n), "all are equal");
@@ -130,7 +130,7 @@ fn candidates_decide_what_tensor_cores_leave_open() {
         .map(|v| v * 1.000_004 + 1e-3 * (rng.random::<f32>() - 0.5))
         .collect();
     let on_device = device.upload(&rows).expect("uploads");
-    let book = Codewords::new(&device, &codewords, dim, Pass::Halves).expect("prepares");
+    let book = Codewords::new(&device, &codewords, dim, AssignPass::Halves).expect("prepares");
     let mut nearest = device.filled(n, 0xff).expect("room");
     let left = book.assign(DeviceRows::all(&on_device, dim), &mut nearest).expect("assigns");
     assert_eq!((left.open, left.searched), (n / 10, 0), "one row in ten lies between twins");

@@ -1,6 +1,6 @@
 //! The codebooks of a quantizer and the layout of its codes, for all methods that select codewords.
 
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use crate::contract::state::{State, StateError};
 use crate::{MethodError, Symbols};
 use ndarray::{Array2, ArrayView2};
@@ -13,7 +13,7 @@ pub(crate) struct Codebooks {
     /// The codebooks transposed, `dsub×K` each; computed when a search first needs them.
     columns: OnceLock<Vec<Vec<f32>>>,
     /// How their symbols are packed.
-    pub(crate) layout: Layout,
+    pub(crate) layout: SymbolLayout,
     /// Names position `p` of `n`.
     position: fn(usize, usize) -> String,
 }
@@ -32,7 +32,7 @@ impl Codebooks {
         assert!(!books.is_empty() && books.iter().all(|b| b.dim() == books[0].dim()), "codebooks of one shape");
         // Row-major, the layout that decoding reads.
         let books: Vec<Array2<f32>> = books.into_iter().map(|book| book.as_standard_layout().into_owned()).collect();
-        let layout = Layout::uniform(books.len(), symbol_bits(books[0].nrows()));
+        let layout = SymbolLayout::uniform(books.len(), symbol_bits(books[0].nrows()));
         Codebooks { layout, books, columns: OnceLock::new(), position }
     }
 

@@ -1,13 +1,13 @@
 //! Layout of codes with one symbol of equal width per component after the side values, for methods that treat
 //! components alike.
 
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use crate::{MethodError, Symbols};
 
 /// The symbols of a code that holds `side_values` f32 first, then one symbol per position.
 pub(crate) struct Components {
     /// How the symbols are packed.
-    pub(crate) layout: Layout,
+    pub(crate) layout: SymbolLayout,
     side_values: usize,
     bits: u8,
     name: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Components {
 impl Components {
     /// `count` symbols of `bits` bits, called `name` and a number, behind `side_values` values.
     pub(crate) fn new(count: usize, bits: u8, side_values: usize, name: &'static str) -> Components {
-        Components { layout: Layout::uniform(count, bits), side_values, bits, name }
+        Components { layout: SymbolLayout::uniform(count, bits), side_values, bits, name }
     }
 
     /// Bytes before the symbols.

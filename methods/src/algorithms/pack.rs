@@ -4,7 +4,7 @@ use crate::MethodError;
 
 /// The widths of a code's symbols, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct SymbolLayout {
     widths: Vec<u8>,
     bits: usize,
     /// The width that all symbols share, if they do.
@@ -14,21 +14,21 @@ pub struct Layout {
 /// The widest symbol, in bits.
 pub const MAX_BITS: u8 = 16;
 
-impl Layout {
+impl SymbolLayout {
     /// Symbols of the given widths, each 1 to 16 bits.
     ///
     /// # Panics
     /// When a width is 0 or above [`MAX_BITS`].
-    pub fn new(widths: Vec<u8>) -> Layout {
+    pub fn new(widths: Vec<u8>) -> SymbolLayout {
         assert!(widths.iter().all(|&w| (1..=MAX_BITS).contains(&w)), "symbols are 1 to {MAX_BITS} bits wide");
         let bits = widths.iter().map(|&w| usize::from(w)).sum();
         let common = widths.first().copied().filter(|first| widths.iter().all(|w| w == first));
-        Layout { widths, bits, common }
+        SymbolLayout { widths, bits, common }
     }
 
     /// `count` symbols of `bits` bits.
-    pub fn uniform(count: usize, bits: u8) -> Layout {
-        Layout::new(vec![bits; count])
+    pub fn uniform(count: usize, bits: u8) -> SymbolLayout {
+        SymbolLayout::new(vec![bits; count])
     }
 
     /// Number of symbols.
@@ -51,7 +51,7 @@ impl Layout {
         self.common
     }
 
-    /// Packs one symbol per position into `code` ([`Layout::bytes`] bytes).
+    /// Packs one symbol per position into `code` ([`SymbolLayout::bytes`] bytes).
     ///
     /// # Panics
     /// If a length is wrong. Bits of a symbol above its width are dropped.
@@ -124,7 +124,7 @@ impl Layout {
     }
 }
 
-/// [`Layout::pack`] for widths that divide 8, so that no symbol lies in two bytes.
+/// [`SymbolLayout::pack`] for widths that divide 8, so that no symbol lies in two bytes.
 fn pack_within_bytes(width: u8, symbols: &[u16], code: &mut [u8]) {
     let mask = (1u16 << width) - 1;
     for (byte, symbols) in code.iter_mut().zip(symbols.chunks(usize::from(8 / width))) {
@@ -133,7 +133,7 @@ fn pack_within_bytes(width: u8, symbols: &[u16], code: &mut [u8]) {
     }
 }
 
-/// [`Layout::unpack`] for widths that divide 8. The width is known when compiled, so the compiler unrolls the loop over a byte.
+/// [`SymbolLayout::unpack`] for widths that divide 8. The width is known when compiled, so the compiler unrolls the loop over a byte.
 fn unpack_within_bytes<const WIDTH: u32>(code: &[u8], symbols: &mut [u16]) {
     let mask = (1u16 << WIDTH) - 1;
     for (symbols, &byte) in symbols.chunks_mut((8 / WIDTH) as usize).zip(code) {
@@ -162,7 +162,7 @@ mod tests {
         fn packs_as_defined_and_back(row in prop::collection::vec((1u8..=16, any::<u16>()), 1..50)) {
             let widths: Vec<u8> = row.iter().map(|&(w, _)| w).collect();
             let symbols: Vec<u16> = row.iter().map(|&(w, s)| if w == 16 { s } else { s & ((1 << w) - 1) }).collect();
-            let layout = Layout::new(widths.clone());
+            let layout = SymbolLayout::new(widths.clone());
             let mut code = vec![0xaa; layout.bytes()];
             layout.pack(&symbols, &mut code);
             prop_assert_eq!(&code, &plain_pack(&widths, &symbols));
@@ -174,7 +174,7 @@ mod tests {
 
         #[test]
         fn symbols_of_one_width_take_the_same_bytes(width in 1u8..=16, symbols in prop::collection::vec(any::<u16>(), 1..70)) {
-            let layout = Layout::uniform(symbols.len(), width);
+            let layout = SymbolLayout::uniform(symbols.len(), width);
             let (mut fast, mut any) = (vec![0xaa; layout.bytes()], vec![0x55; layout.bytes()]);
             layout.pack(&symbols, &mut fast);
             layout.pack_any(&symbols, &mut any);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_code_of_the_wrong_length_is_an_error() {
-        let layout = Layout::uniform(3, 5);
+        let layout = SymbolLayout::uniform(3, 5);
         assert_eq!(layout.bytes(), 2);
         let error = layout.unpack(&[0; 3], &mut [0; 3]).expect_err("too long");
         assert_eq!(error, MethodError::CodeLength { expected: 2, found: 3 });

@@ -12,28 +12,28 @@ const ROWS: usize = 64;
 
 /// `rows · matrix`, on the current thread pool.
 pub fn multiply(isa: Isa, rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>) -> Array2<f32> {
-    multiply_packed(rows, matrix, &Packed::new(isa, matrix))
+    multiply_packed(rows, matrix, &PackedMatrix::new(isa, matrix))
 }
 
 /// A matrix packed for the scoring kernel, for matrices that many rows are multiplied by.
 #[derive(Clone, Debug)]
-pub struct Packed(Option<Panels>);
+pub struct PackedMatrix(Option<Panels>);
 
-impl Packed {
+impl PackedMatrix {
     /// Packs nothing if the processor has no wide registers.
-    pub fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> Packed {
+    pub fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> PackedMatrix {
         if isa == Isa::PORTABLE || matrix.is_empty() {
-            return Packed(None);
+            return PackedMatrix(None);
         }
         // The kernel computes negated products.
         let columns: Vec<f32> = matrix.t().iter().map(|v| -v).collect();
-        Packed(Some(Panels::new(isa, &columns, matrix.nrows(), Score::NegatedDot)))
+        PackedMatrix(Some(Panels::new(isa, &columns, matrix.nrows(), Score::NegatedDot)))
     }
 }
 
-/// `rows · matrix` with the result of [`Packed::new`]. If nothing was packed, `ndarray` computes the product; it is the
+/// `rows · matrix` with the result of [`PackedMatrix::new`]. If nothing was packed, `ndarray` computes the product; it is the
 /// reference.
-pub fn multiply_packed(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &Packed) -> Array2<f32> {
+pub fn multiply_packed(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &PackedMatrix) -> Array2<f32> {
     let mut out = Array2::zeros((rows.nrows(), matrix.ncols()));
     if let Some(out) = out.as_slice_mut() {
         multiply_packed_into(rows, matrix, packed, out);
@@ -45,7 +45,12 @@ pub fn multiply_packed(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, p
 ///
 /// # Panics
 /// When there is no room for as many values.
-pub fn multiply_packed_into(rows: ArrayView2<'_, f32>, matrix: ArrayView2<'_, f32>, packed: &Packed, out: &mut [f32]) {
+pub fn multiply_packed_into(
+    rows: ArrayView2<'_, f32>,
+    matrix: ArrayView2<'_, f32>,
+    packed: &PackedMatrix,
+    out: &mut [f32],
+) {
     let k = matrix.ncols();
     assert!(out.len() == rows.nrows() * k, "a place for each product");
     if out.is_empty() {
@@ -210,7 +215,7 @@ mod tests {
         for (n, inner, columns) in [(0, 3, 2), (1, 1, 1), (3, 0, 4), (300, 7, 33), (513, 40, 5)] {
             let mut random = |n: usize, m: usize| Array2::from_shape_fn((n, m), |_| StandardNormal.sample(&mut rng));
             let (a, b): (Array2<f32>, Array2<f32>) = (random(inner, n), random(inner, columns));
-            let gap = multiply(Isa::widest(), a.t(), b.view()) - multiply_packed(a.t(), b.view(), &Packed(None));
+            let gap = multiply(Isa::widest(), a.t(), b.view()) - multiply_packed(a.t(), b.view(), &PackedMatrix(None));
             assert!(gap.iter().all(|v| v.abs() < 1e-4), "{n}×{inner} by {inner}×{columns}");
         }
     }

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::MethodError;
 use crate::algorithms::codebooks::{check_symbols, symbol_bits};
-use crate::algorithms::pack::Layout;
-use crate::algorithms::rotation::{Packed, multiply_packed};
+use crate::algorithms::pack::SymbolLayout;
+use crate::algorithms::rotation::{PackedMatrix, multiply_packed};
 use crate::contract::batch;
 use cpu::{Isa, Nearest};
 use ndarray::{Array2, ArrayView2, s};
@@ -47,12 +47,12 @@ pub(super) struct Groups {
     packed: Vec<Nearest>,
     /// Components per group.
     size: usize,
-    layout: Layout,
+    layout: SymbolLayout,
 }
 
 impl Groups {
     pub(super) fn new(packed: Vec<Nearest>, size: usize, bits: u8) -> Groups {
-        Groups { layout: Layout::uniform(packed.len(), bits), packed, size }
+        Groups { layout: SymbolLayout::uniform(packed.len(), bits), packed, size }
     }
 }
 
@@ -81,14 +81,15 @@ impl RowEncoder for Groups {
 
 /// Linear maps of groups of components.
 pub(super) struct Logits {
-    maps: Vec<(Array2<f32>, Array2<f32>, Packed)>,
-    layout: Layout,
+    maps: Vec<(Array2<f32>, Array2<f32>, PackedMatrix)>,
+    layout: SymbolLayout,
 }
 
 impl Logits {
     pub(super) fn new(isa: Isa, maps: &[AffineMap<'_>], bits: u8) -> Logits {
-        let own = |map: &AffineMap<'_>| (map.weights.to_owned(), map.bias.to_owned(), Packed::new(isa, map.weights));
-        Logits { maps: maps.iter().map(own).collect(), layout: Layout::uniform(maps.len(), bits) }
+        let own =
+            |map: &AffineMap<'_>| (map.weights.to_owned(), map.bias.to_owned(), PackedMatrix::new(isa, map.weights));
+        Logits { maps: maps.iter().map(own).collect(), layout: SymbolLayout::uniform(maps.len(), bits) }
     }
 }
 
@@ -131,7 +132,7 @@ pub(super) struct CodewordDecoder {
     books: Vec<Vec<f32>>,
     size: usize,
     codewords: usize,
-    layout: Layout,
+    layout: SymbolLayout,
     join: Join,
 }
 
@@ -139,7 +140,7 @@ impl CodewordDecoder {
     pub(super) fn new(codebooks: &[Array2<f32>], bits: u8, join: Join) -> CodewordDecoder {
         let (codewords, size) = codebooks.first().map_or((0, 0), Array2::dim);
         let books: Vec<Vec<f32>> = codebooks.iter().map(|book| book.iter().copied().collect()).collect();
-        CodewordDecoder { layout: Layout::uniform(books.len(), bits), books, size, codewords, join }
+        CodewordDecoder { layout: SymbolLayout::uniform(books.len(), bits), books, size, codewords, join }
     }
 
     /// Concatenates the codewords of whole-byte symbols, which need no unpacking and no range check.
@@ -214,12 +215,12 @@ fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
 pub(super) struct Uniform {
     isa: Isa,
     grid: UniformGrid,
-    layout: Layout,
+    layout: SymbolLayout,
 }
 
 impl Uniform {
     pub(super) fn new(isa: Isa, grid: UniformGrid) -> Uniform {
-        Uniform { isa, layout: Layout::uniform(grid.offsets.len(), grid.bits), grid }
+        Uniform { isa, layout: SymbolLayout::uniform(grid.offsets.len(), grid.bits), grid }
     }
 }
 
@@ -280,12 +281,12 @@ impl CodeDecoder for Uniform {
 /// Levels that are separated by thresholds.
 pub(super) struct Levels {
     grid: LevelGrid,
-    layout: Layout,
+    layout: SymbolLayout,
 }
 
 impl Levels {
     pub(super) fn new(grid: LevelGrid) -> Levels {
-        Levels { layout: Layout::uniform(grid.symbols, symbol_bits(grid.alphabet())), grid }
+        Levels { layout: SymbolLayout::uniform(grid.symbols, symbol_bits(grid.alphabet())), grid }
     }
 }
 

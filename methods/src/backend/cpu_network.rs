@@ -3,7 +3,7 @@
 use super::cpu_backend::{place, view};
 use super::{AffineMap, BranchLayer, DeviceMatrix, MatrixRoom, RowMap};
 use crate::MethodError;
-use crate::algorithms::rotation::{Packed, multiply_packed, multiply_packed_into};
+use crate::algorithms::rotation::{PackedMatrix, multiply_packed, multiply_packed_into};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
@@ -14,12 +14,12 @@ const ROWS: usize = 256;
 /// `x·A`.
 pub(super) struct Product {
     matrix: Array2<f32>,
-    packed: Packed,
+    packed: PackedMatrix,
 }
 
 impl Product {
     pub(super) fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> Product {
-        Product { packed: Packed::new(isa, matrix), matrix: matrix.to_owned() }
+        Product { packed: PackedMatrix::new(isa, matrix), matrix: matrix.to_owned() }
     }
 }
 
@@ -38,13 +38,13 @@ impl RowMap for Product {
 struct Affine {
     weights: Array2<f32>,
     bias: Array2<f32>,
-    packed: Packed,
+    packed: PackedMatrix,
 }
 
 impl Affine {
     fn new(isa: Isa, map: &AffineMap<'_>) -> Affine {
         let (weights, bias) = (map.weights.to_owned(), map.bias.to_owned());
-        Affine { packed: Packed::new(isa, weights.view()), weights, bias }
+        Affine { packed: PackedMatrix::new(isa, weights.view()), weights, bias }
     }
 
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {

@@ -7,7 +7,7 @@
 use super::cpu_backend::{code_place, view};
 use super::{CodeRoom, DeviceMatrix, SumCoding, SumSearch};
 use crate::MethodError;
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use cpu::{BeamScratch, Isa, Neighbor, Panels, Score, SumTables, least_few};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -60,12 +60,12 @@ impl CpuSums {
         });
     }
 
-    fn improve_row(&self, unary: &[f32], rounds: usize, seed: u64, code: &mut [u16], scratch: &mut Trial) {
+    fn improve_row(&self, unary: &[f32], rounds: usize, seed: u64, code: &mut [u16], scratch: &mut SearchState) {
         let (m, k) = (self.tables.codebooks(), self.tables.codewords());
         let mut random = SplitMix(code.iter().fold(seed, |h, &c| SplitMix(h ^ u64::from(c)).next()));
         self.tables.descend(unary, SWEEPS, code);
         let mut best = self.tables.error(unary, code);
-        let Trial { code: trial, short } = scratch;
+        let SearchState { code: trial, short } = scratch;
         let quick = rounds > 0 && self.tables.shorten(unary, short);
         let mut found_quickly = false;
         for round in 0..=rounds {
@@ -98,7 +98,7 @@ impl CpuSums {
 
 /// Scratch memory of local search, reused from row to row.
 #[derive(Default)]
-struct Trial {
+struct SearchState {
     code: Vec<u16>,
     short: Vec<i16>,
 }
@@ -118,7 +118,7 @@ impl SumSearch for CpuSums {
 
     fn encode(&self, rows: &DeviceMatrix<'_>, how: SumCoding, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let (m, size) = (self.tables.codebooks(), codes.size());
-        let layout = Layout::uniform(m, how.bits);
+        let layout = SymbolLayout::uniform(m, how.bits);
         for (chunk, codes) in code_place(codes).chunks_mut(CODED * size).enumerate() {
             let rows = rows.part(chunk * CODED, CODED);
             let mut symbols = vec![0u16; rows.nrows() * m];

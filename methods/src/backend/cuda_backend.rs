@@ -14,7 +14,7 @@ use crate::search::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{Isa, ScanTables, SymbolWidth};
 use cuda::{
-    Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, LevelScalars, Pass,
+    AssignPass, Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, LevelScalars,
     Proximity, SumTables, UniformScalars,
 };
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
@@ -105,7 +105,7 @@ impl CudaBackend {
         rows: DeviceRows<'_>,
         codebook: ArrayView2<'_, f32>,
     ) -> Result<(Codewords, Buffer<u32>), CudaError> {
-        let codewords = Codewords::new(&self.device, &row_major(&codebook), codebook.ncols(), Pass::Auto)?;
+        let codewords = Codewords::new(&self.device, &row_major(&codebook), codebook.ncols(), AssignPass::Auto)?;
         let mut nearest = self.device.room(rows.count())?;
         codewords.assign(rows, &mut nearest)?;
         Ok((codewords, nearest))

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::MethodError;
 use crate::algorithms::codebooks::check_symbols;
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use cuda::{Buffer, Codebooks, GroupCodebooks, LevelScalars, SumTables, Terms, UniformScalars};
 
 /// Finds the symbol outside its alphabet that a kernel reported, and returns the same error as the CPU.
-fn stranger(codes: &[u8], size: usize, layout: &Layout, alphabet: usize) -> MethodError {
+fn stranger(codes: &[u8], size: usize, layout: &SymbolLayout, alphabet: usize) -> MethodError {
     let mut symbols = vec![0u16; layout.positions()];
     let mut each = codes.chunks_exact(size);
     let found = each.try_for_each(|code| {
@@ -86,7 +86,7 @@ impl CodeDecoder for CudaCodewords {
         match decode().map_err(self.backend.failed("codewords"))? {
             0 => Ok(()),
             _ => {
-                let layout = Layout::uniform(self.m, self.bits);
+                let layout = SymbolLayout::uniform(self.m, self.bits);
                 Err(stranger(&self.backend.download_codes(codes)?, codes.size(), &layout, self.codewords))
             }
         }
@@ -135,7 +135,7 @@ impl CodeDecoder for CudaLevels {
             0 => Ok(()),
             _ => {
                 let bits = crate::algorithms::codebooks::symbol_bits(self.alphabet);
-                let layout = Layout::uniform(self.positions, bits);
+                let layout = SymbolLayout::uniform(self.positions, bits);
                 Err(stranger(&self.backend.download_codes(codes)?, codes.size(), &layout, self.alphabet))
             }
         }

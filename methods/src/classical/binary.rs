@@ -48,7 +48,7 @@ pub struct Binary {
     /// The threshold of each component: its bit is 1 if the component is larger.
     pub threshold: Threshold,
     /// How codes are searched. `hamming` is faster, `asymmetric` finds more of the true neighbours.
-    pub search: Search,
+    pub search: CodeComparison,
 }
 
 /// The threshold of each component.
@@ -66,7 +66,7 @@ pub enum Threshold {
 /// How codes are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Search {
+pub enum CodeComparison {
     /// The query is encoded too; results are ordered by the number of differing bits.
     Hamming,
     /// The raw query is compared with decoded vectors.
@@ -75,7 +75,7 @@ pub enum Search {
 
 impl Default for Binary {
     fn default() -> Binary {
-        Binary { threshold: Threshold::Mean, search: Search::Hamming }
+        Binary { threshold: Threshold::Mean, search: CodeComparison::Hamming }
     }
 }
 
@@ -224,13 +224,13 @@ impl Quantizer for BinaryQuantizer {
 
     fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
         Some(match self.spec.search {
-            Search::Hamming => Box::new(HammingSearcher {
+            CodeComparison::Hamming => Box::new(HammingSearcher {
                 quantizer: self,
                 metric,
                 query: vec![0; self.code_size()],
                 distances: Vec::new(),
             }),
-            Search::Asymmetric => Box::new(AsymmetricSearcher {
+            CodeComparison::Asymmetric => Box::new(AsymmetricSearcher {
                 quantizer: self,
                 metric,
                 dot: LevelDot::new(&self.components.layout, &[0.0, 1.0]),
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn hamming_counts_the_bits_that_differ() {
         let rows = ndarray::arr2(&[[1.0f32, -1.0, 1.0], [-1.0, -1.0, 1.0], [1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]]);
-        let quantizer = Binary { threshold: Threshold::Zero, search: Search::Hamming };
+        let quantizer = Binary { threshold: Threshold::Zero, search: CodeComparison::Hamming };
         let quantizer = quantizer.fit(rows.view(), &Context::cpu(1)).expect("fits");
         let mut codes = [0u8; 4];
         quantizer.encode_into(rows.view(), &mut codes).expect("encodes");

@@ -38,7 +38,7 @@ pub struct Kmeans {
     #[schemars(range(min = 2, max = 65536))]
     pub codewords: usize,
     /// How the initial codewords are chosen.
-    pub init: Init,
+    pub init: KmeansInit,
     /// Iterations, at most. Training ends earlier when the distortion no longer falls. With 20 or more, the first 72%
     /// of the iterations use a sample of about 64 rows per codeword; this applies to rows of more than 4 components,
     /// and only if there are at least twice as many rows as the sample needs.
@@ -51,7 +51,7 @@ pub struct Kmeans {
 
 /// How the initial codewords of k-means are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Init {
+pub enum KmeansInit {
     /// `kmeans++` for at most 4 components, where it ends with 10% less error on SIFT; `random` for more, where the
     /// error is the same and random starts find more of the true neighbours.
     #[default]
@@ -67,7 +67,7 @@ pub enum Init {
     PlusPlus,
 }
 
-impl Init {
+impl KmeansInit {
     /// The codebook to start from.
     ///
     /// # Errors
@@ -81,16 +81,16 @@ impl Init {
     ) -> Result<Array2<f32>, MethodError> {
         const FEW_DIMS: usize = 4;
         match self {
-            Init::Auto if rows.ncols() <= FEW_DIMS => plus_plus(rows, codewords, rng, cx),
-            Init::Auto | Init::Random => random_rows_of(rows, codewords, rng, cx),
-            Init::PlusPlus => plus_plus(rows, codewords, rng, cx),
+            KmeansInit::Auto if rows.ncols() <= FEW_DIMS => plus_plus(rows, codewords, rng, cx),
+            KmeansInit::Auto | KmeansInit::Random => random_rows_of(rows, codewords, rng, cx),
+            KmeansInit::PlusPlus => plus_plus(rows, codewords, rng, cx),
         }
     }
 }
 
 impl Default for Kmeans {
     fn default() -> Kmeans {
-        Kmeans { codewords: 256, init: Init::PlusPlus, iterations: 25, restarts: 1 }
+        Kmeans { codewords: 256, init: KmeansInit::PlusPlus, iterations: 25, restarts: 1 }
     }
 }
 

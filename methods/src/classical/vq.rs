@@ -55,13 +55,13 @@ pub struct Vq {
     #[schemars(range(min = 1, max = 10000))]
     pub epochs: usize,
     /// The initial codewords. With `uniform` and `reset-below: 0` the codebook tends to collapse.
-    pub init: Init,
+    pub init: VqInit,
 }
 
 /// The initial codewords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Init {
+pub enum VqInit {
     /// Uniform within ±s/codewords in each component, where s is the root mean square of the components of the training
     /// rows: close together around zero, as in the original VQ-VAE.
     Uniform,
@@ -71,7 +71,7 @@ pub enum Init {
 
 impl Default for Vq {
     fn default() -> Vq {
-        Vq { codewords: 256, decay: 0.99, reset_below: 0.1, batch: 256, epochs: 20, init: Init::Uniform }
+        Vq { codewords: 256, decay: 0.99, reset_below: 0.1, batch: 256, epochs: 20, init: VqInit::Uniform }
     }
 }
 
@@ -144,8 +144,8 @@ impl Vq {
     fn start(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Array2<f32> {
         let mut rng = cx.rng(Stream::Part(1));
         match self.init {
-            Init::Rows => random_rows(train, self.codewords, &mut rng),
-            Init::Uniform => {
+            VqInit::Rows => random_rows(train, self.codewords, &mut rng),
+            VqInit::Uniform => {
                 let power = variance(train, &vec![0.0; train.ncols()]) / train.ncols() as f64;
                 let reach = power.sqrt() / self.codewords as f64;
                 Array2::from_shape_fn((self.codewords, train.ncols()), |_| {

@@ -2,7 +2,7 @@
 //! codebook.
 
 use crate::learned::shared::{
-    Bottleneck, Encoder, GridQuantizer, LatentWidth, Moment, Pass, Spread, Steps, Training, fit, restore,
+    Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Spread, Steps, Training, TrainingStep, fit, restore,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
@@ -255,10 +255,10 @@ impl Bottleneck for FiniteScalars {
         &self,
         latents: &Matrix,
         _parameters: &[Matrix],
-        _moment: &Moment<'_>,
+        _moment: &TrainingStep<'_>,
         _rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
-        Ok(Pass { latents: self.quantize(latents), losses: Vec::new(), chosen: Vec::new() })
+    ) -> Result<ForwardPass, MethodError> {
+        Ok(ForwardPass { latents: self.quantize(latents), losses: Vec::new(), chosen: Vec::new() })
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {

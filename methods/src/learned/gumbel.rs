@@ -5,7 +5,8 @@ use crate::algorithms::codebooks::{Codebooks, symbol_bits};
 use crate::backend::{AffineMap, Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, RowEncoder, prepared};
 use crate::learned::shared::estimator::gumbel_softmax;
 use crate::learned::shared::{
-    Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Start, Temperature, Training, fit, restore,
+    Bottleneck, CodebookInit, Encoder, ForwardPass, LatentWidth, Loss, Spread, Temperature, Training, TrainingStep,
+    fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
@@ -63,7 +64,7 @@ pub struct Gumbel {
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub kl_weight: f64,
     /// The initial codewords. The initial logits choose the nearest of them.
-    pub start: Start,
+    pub start: CodebookInit,
     /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     pub encoder: Encoder,
     /// How encoder, bottleneck and decoder are trained.
@@ -79,7 +80,7 @@ impl Default for Gumbel {
             learnable_temperature: false,
             hard: false,
             kl_weight: 0.0,
-            start: Start::Kmeans,
+            start: CodebookInit::Kmeans,
             encoder: Encoder::default(),
             training: Training::default(),
         }
@@ -190,9 +191,9 @@ impl Bottleneck for Relaxed {
         &self,
         latents: &Matrix,
         parameters: &[Matrix],
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
+    ) -> Result<ForwardPass, MethodError> {
         let size = latents.dim().1 / self.groups.len();
         let inverse = match parameters.get(3 * self.groups.len()) {
             Some(log) => log.exp(),
@@ -214,7 +215,7 @@ impl Bottleneck for Relaxed {
         }
         let share = 1.0 / self.groups.len() as f32;
         let loss = |value: Matrix| Loss { name: "kl_loss", weight: self.spec.kl_weight, value: value.scaled(share) };
-        Ok(Pass {
+        Ok(ForwardPass {
             latents: Matrix::beside(&outputs),
             losses: divergence.map(loss).into_iter().collect(),
             chosen: Vec::new(),
@@ -337,7 +338,7 @@ mod tests {
     fn losses(bottleneck: &Relaxed, matrices: &[Matrix]) -> [Matrix; 2] {
         let (latents, parameters) = matrices.split_last().expect("latents come last");
         let cx = Context::cpu(1);
-        let moment = Moment { progress: 0.5, cx: &cx };
+        let moment = TrainingStep { progress: 0.5, cx: &cx };
         let pass = bottleneck.pass(latents, parameters, &moment, &mut ChaCha8Rng::seed_from_u64(6)).expect("passes");
         assert_eq!(pass.losses.iter().map(|loss| (loss.name, loss.weight)).collect::<Vec<_>>(), [("kl_loss", 0.5)]);
         let w = Array2::from_shape_fn(pass.latents.dim(), |(i, j)| 1.0 + 0.4 * i as f32 - 0.7 * j as f32);
@@ -379,7 +380,7 @@ mod tests {
         let leaves: Vec<Matrix> =
             values(&mut bottleneck).iter().map(|values| Parameter::new(values.view()).leaf()).collect();
         let cx = Context::cpu(1);
-        let moment = Moment { progress: 0.5, cx: &cx };
+        let moment = TrainingStep { progress: 0.5, cx: &cx };
         let pass = bottleneck.pass(&leaves[7], &leaves[..7], &moment, &mut cx.rng(Stream::Part(3))).expect("passes");
         for row in pass.latents.values().outer_iter() {
             for (g, group) in bottleneck.groups.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Lookup-free and binary spherical quantization: codes are the signs of learned components.
 
 use crate::learned::shared::{
-    Bottleneck, Encoder, GridQuantizer, LatentWidth, Loss, Moment, Pass, Spread, Steps, Training, fit, restore,
-    unit_rows,
+    Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Loss, Spread, Steps, Training, TrainingStep, fit,
+    restore, unit_rows,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
@@ -164,9 +164,9 @@ impl Bottleneck for LookupFree {
         &self,
         latents: &Matrix,
         _parameters: &[Matrix],
-        _moment: &Moment<'_>,
+        _moment: &TrainingStep<'_>,
         _rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
+    ) -> Result<ForwardPass, MethodError> {
         let (latents, value) = match self.spec.spherical {
             true => (unit_rows(latents), self.spec.value()),
             false => (latents.clone(), 1.0),
@@ -179,7 +179,7 @@ impl Bottleneck for LookupFree {
             Loss { name: "entropy_loss", weight: self.spec.entropy_weight, value: entropy },
             Loss { name: "commitment_loss", weight: self.spec.beta, value: commitment },
         ];
-        Ok(Pass { latents: latents.straight_through(signs.view()), losses, chosen: Vec::new() })
+        Ok(ForwardPass { latents: latents.straight_through(signs.view()), losses, chosen: Vec::new() })
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {

@@ -2,7 +2,9 @@
 
 use crate::algorithms::levels::UniformLevels;
 use crate::classical::scalar::{Scalar, on_uniform_grids, uniform_grids};
-use crate::learned::shared::{Bottleneck, Encoder, LatentWidth, Moment, Pass, Spread, Training, fit, restore};
+use crate::learned::shared::{
+    Bottleneck, Encoder, ForwardPass, LatentWidth, Spread, Training, TrainingStep, fit, restore,
+};
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
 use gradients::Matrix;
@@ -154,11 +156,11 @@ impl Bottleneck for FakeQuantization {
         &self,
         latents: &Matrix,
         parameters: &[Matrix],
-        _moment: &Moment<'_>,
+        _moment: &TrainingStep<'_>,
         _rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
+    ) -> Result<ForwardPass, MethodError> {
         let [log_step, offset] = parameters else { unreachable!("the parameters given above") };
-        Ok(Pass { latents: self.quantize(latents, log_step, offset), losses: Vec::new(), chosen: Vec::new() })
+        Ok(ForwardPass { latents: self.quantize(latents, log_step, offset), losses: Vec::new(), chosen: Vec::new() })
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {

@@ -4,8 +4,8 @@ use crate::additive::quantizer::AdditiveQuantizer;
 use crate::algorithms::codebooks::symbol_bits;
 use crate::learned::shared::estimator::rotate;
 use crate::learned::shared::{
-    Bottleneck, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start, Temperature,
-    Training, Update, fit, restore,
+    Bottleneck, CodebookInit, Encoder, Estimator, ForwardPass, LatentWidth, LearnedCodebook, Rules, Spread,
+    Temperature, Training, TrainingStep, Update, fit, restore,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
@@ -81,7 +81,7 @@ pub struct Rvqvae {
     pub estimator: Estimator,
     /// The initial codewords of each stage.
     #[serde(default = "default_start")]
-    pub start: Start,
+    pub start: CodebookInit,
     /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     #[serde(default)]
     pub encoder: Encoder,
@@ -118,8 +118,8 @@ fn default_estimator() -> Estimator {
     Estimator::StraightThrough
 }
 
-fn default_start() -> Start {
-    Start::Kmeans
+fn default_start() -> CodebookInit {
+    CodebookInit::Kmeans
 }
 
 const WIDTH: LatentWidth = LatentWidth::MultipleOf(1);
@@ -171,7 +171,7 @@ impl Method for Rvqvae {
 
     fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         self.check(train.ncols())?;
-        let bottleneck = Stages { spec: self.clone(), books: Vec::new() };
+        let bottleneck = ResidualBottleneck { spec: self.clone(), books: Vec::new() };
         fit(&self.encoder, &self.training, (WIDTH, Spread::Natural(1)), bottleneck, train, cx)
     }
 
@@ -184,7 +184,7 @@ impl Method for Rvqvae {
     }
 }
 
-struct Stages {
+struct ResidualBottleneck {
     spec: Rvqvae,
     books: Vec<LearnedCodebook>,
 }
@@ -196,7 +196,7 @@ fn subtract(rows: &mut Array2<f32>, codewords: ArrayView2<'_, f32>, chosen: &[u3
     }
 }
 
-impl Bottleneck for Stages {
+impl Bottleneck for ResidualBottleneck {
     fn start(&mut self, latents: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
         let mut residuals = latents.to_owned();
         for stage in 0..self.spec.stages {
@@ -220,9 +220,9 @@ impl Bottleneck for Stages {
         &self,
         latents: &Matrix,
         parameters: &[Matrix],
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
+    ) -> Result<ForwardPass, MethodError> {
         let stages = self.books.len();
         let dropped = rng.random::<f64>() < self.spec.quantizer_dropout;
         let taken = if dropped { rng.random_range(1..=stages) } else { stages };
@@ -242,7 +242,7 @@ impl Bottleneck for Stages {
         // Dropped stages have chosen nothing.
         let mut chosen: Vec<Vec<u32>> = choices.into_iter().map(|choice| choice.chosen).collect();
         chosen.resize(stages, Vec::new());
-        Ok(Pass { latents: output, losses, chosen })
+        Ok(ForwardPass { latents: output, losses, chosen })
     }
 
     fn after_step(
@@ -284,7 +284,7 @@ mod tests {
     use rand::SeedableRng;
 
     /// Three stages of three codewords, whose sums f32 holds exactly.
-    fn stages(dropout: f64, estimator: &str, count: usize) -> Stages {
+    fn stages(dropout: f64, estimator: &str, count: usize) -> ResidualBottleneck {
         let json = serde_json::json!({
             "stages": count, "codewords": 3, "quantizer-dropout": dropout, "estimator": estimator, "update": "gradient"
         });
@@ -295,7 +295,7 @@ mod tests {
             arr2(&[[0.25f32, 0.0], [0.0, 0.25], [-0.25, -0.25]]),
         ];
         let books = books.into_iter().take(count).map(|book| LearnedCodebook::new(book, spec.rules())).collect();
-        Stages { spec, books }
+        ResidualBottleneck { spec, books }
     }
 
     fn latents() -> Array2<f32> {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     /// What each stage sees, and the codewords it chooses, by plain search.
-    fn by_hand(bottleneck: &Stages) -> Vec<[Array2<f32>; 2]> {
+    fn by_hand(bottleneck: &ResidualBottleneck) -> Vec<[Array2<f32>; 2]> {
         let mut residual = latents();
         let of_stage = |book: &LearnedCodebook| {
             let (codewords, mut chosen) = (book.codewords(), residual.clone());
@@ -318,11 +318,11 @@ mod tests {
         bottleneck.books.iter().map(of_stage).collect()
     }
 
-    fn pass(bottleneck: &Stages, seed: u64) -> (Pass, Vec<Matrix>) {
+    fn pass(bottleneck: &ResidualBottleneck, seed: u64) -> (ForwardPass, Vec<Matrix>) {
         let cx = Context::cpu(1);
         let mut leaves = vec![Parameter::new(latents().view()).leaf()];
         leaves.extend(bottleneck.books.iter().map(|book| Parameter::new(book.codewords().view()).leaf()));
-        let moment = Moment { progress: 0.0, cx: &cx };
+        let moment = TrainingStep { progress: 0.0, cx: &cx };
         let pass = bottleneck.pass(&leaves[0], &leaves[1..], &moment, &mut ChaCha8Rng::seed_from_u64(seed));
         (pass.expect("passes"), leaves)
     }

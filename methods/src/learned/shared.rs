@@ -18,7 +18,7 @@ mod schedule;
 mod training;
 
 pub(crate) use codebook::{Choice, LearnedCodebook, Rules, to_unit_length, unit_rows};
-pub use codebook::{Start, Update};
+pub use codebook::{CodebookInit, Update};
 pub use encoder::{Conv, Encoder, Linear, Mlp};
 pub(crate) use encoder::{LatentWidth, Spread};
 pub use estimator::Estimator;
@@ -27,4 +27,4 @@ pub(crate) use network::Network;
 pub(crate) use quantizer::restore;
 pub use schedule::{Decay, Temperature};
 pub use training::Training;
-pub(crate) use training::{Bottleneck, Loss, Moment, Pass, fit};
+pub(crate) use training::{Bottleneck, ForwardPass, Loss, TrainingStep, fit};

@@ -2,7 +2,9 @@
 //! dies.
 
 use crate::algorithms::codebooks::symbol_bits;
-use crate::learned::shared::{Bottleneck, Encoder, LatentWidth, Loss, Moment, Pass, Spread, Training, fit, restore};
+use crate::learned::shared::{
+    Bottleneck, Encoder, ForwardPass, LatentWidth, Loss, Spread, Training, TrainingStep, fit, restore,
+};
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
@@ -145,9 +147,9 @@ impl Bottleneck for Mapped {
         &self,
         latents: &Matrix,
         parameters: &[Matrix],
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         _rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
+    ) -> Result<ForwardPass, MethodError> {
         let size = latents.dim().1 / self.books.len();
         let share = 1.0 / self.books.len() as f32;
         let mut outputs = Vec::with_capacity(self.books.len());
@@ -172,7 +174,7 @@ impl Bottleneck for Mapped {
         let named = [("codebook_loss", 1.0), ("commitment_loss", self.spec.beta)];
         let losses = sums.into_iter().flatten().zip(named);
         let losses = losses.map(|(value, (name, weight))| Loss { name, weight, value }).collect();
-        Ok(Pass { latents: Matrix::beside(&outputs), losses, chosen: Vec::new() })
+        Ok(ForwardPass { latents: Matrix::beside(&outputs), losses, chosen: Vec::new() })
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
@@ -231,7 +233,7 @@ mod tests {
         let found = |part: usize| {
             let mut leaves: Vec<Matrix> = maps.iter().map(Parameter::leaf).collect();
             leaves.push(Parameter::new(z.view()).leaf());
-            let moment = Moment { progress: 0.0, cx: &cx };
+            let moment = TrainingStep { progress: 0.0, cx: &cx };
             let pass =
                 bottleneck.pass(&leaves[2], &leaves[..2], &moment, &mut cx.rng(Stream::Part(0))).expect("passes");
             for (g, [_, values]) in q.iter().enumerate() {

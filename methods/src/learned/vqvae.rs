@@ -2,8 +2,8 @@
 
 use crate::algorithms::codebooks::symbol_bits;
 use crate::learned::shared::{
-    Bottleneck, Choice, Encoder, Estimator, LatentWidth, LearnedCodebook, Moment, Pass, Rules, Spread, Start,
-    Temperature, Training, Update, fit, restore, to_unit_length,
+    Bottleneck, Choice, CodebookInit, Encoder, Estimator, ForwardPass, LatentWidth, LearnedCodebook, Rules, Spread,
+    Temperature, Training, TrainingStep, Update, fit, restore, to_unit_length,
 };
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
@@ -69,7 +69,7 @@ pub struct Vqvae {
     /// Scales latents and codewords to unit length, so that codewords are chosen by cosine similarity.
     pub cosine: bool,
     /// The initial codewords.
-    pub start: Start,
+    pub start: CodebookInit,
     /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
     pub encoder: Encoder,
     /// How encoder, bottleneck and decoder are trained.
@@ -88,7 +88,7 @@ impl Default for Vqvae {
             estimator: Estimator::StraightThrough,
             temperature: Temperature::default(),
             cosine: false,
-            start: Start::Rows,
+            start: CodebookInit::Rows,
             encoder: Encoder::default(),
             training: Training::default(),
         }
@@ -199,9 +199,9 @@ impl Bottleneck for Grouped {
         &self,
         latents: &Matrix,
         parameters: &[Matrix],
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError> {
+    ) -> Result<ForwardPass, MethodError> {
         let size = latents.dim().1 / self.books.len();
         let choices: Vec<Choice> = self
             .books
@@ -212,7 +212,7 @@ impl Bottleneck for Grouped {
         let outputs: Vec<Matrix> = choices.iter().map(|choice| choice.output.clone()).collect();
         let losses = self.spec.rules().losses(&choices);
         let chosen = choices.into_iter().map(|choice| choice.chosen).collect();
-        Ok(Pass { latents: Matrix::beside(&outputs), losses, chosen })
+        Ok(ForwardPass { latents: Matrix::beside(&outputs), losses, chosen })
     }
 
     fn after_step(

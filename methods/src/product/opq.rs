@@ -3,12 +3,12 @@
 use crate::algorithms::lloyd::{Stop, Trained};
 use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::{balanced_axes, multiply, polar, principal_axes, random};
-use crate::classical::kmeans::Init;
+use crate::classical::kmeans::KmeansInit;
 use crate::contract::curve::Course;
 use crate::product::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::transform::{Affine, TransformedQuantizer};
+use crate::transform::{AffineTransform, TransformedQuantizer};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
@@ -63,13 +63,13 @@ pub struct Opq {
     pub iterations: usize,
     /// The initial rotation.
     #[serde(default)]
-    pub start: Start,
+    pub start: RotationInit,
 }
 
 /// The initial rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Start {
+pub enum RotationInit {
     /// Tries the other three for four iterations on a sample of the training rows, and keeps the one with the least
     /// error.
     #[default]
@@ -149,14 +149,14 @@ impl Method for Opq {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let coded = self.coded(dim);
-        let affine = Affine::take(state, dim, coded, true, true)?;
+        let affine = AffineTransform::take(state, dim, coded, true, true)?;
         let product = ProductQuantizer::restore(state, self.m, 1 << self.bits, coded, cx.backend.clone())?;
         Ok(Box::new(TransformedQuantizer::new(dim, affine, product, cx.backend.clone())))
     }
 }
 
 fn starts(codebooks: Option<Vec<Array2<f32>>>) -> Starts {
-    codebooks.map_or(Starts::From(Init::default()), Starts::Given)
+    codebooks.map_or(Starts::From(KmeansInit::default()), Starts::Given)
 }
 
 /// Rows whose products are summed in f32 before they are added in f64: few enough for the second-level cache.
@@ -183,7 +183,7 @@ fn correlation(isa: Isa, rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array
 
 /// A rotation of rows about their mean, the last codebooks behind it, and the course of the MSE.
 pub(crate) struct Fitted {
-    pub(crate) affine: Affine,
+    pub(crate) affine: AffineTransform,
     codebooks: Option<Vec<Array2<f32>>>,
     history: Course,
 }
@@ -191,7 +191,7 @@ pub(crate) struct Fitted {
 impl Opq {
     /// `m` sub-quantizers and default parameters.
     pub fn of(m: usize) -> Opq {
-        Opq { m, bits: default_bits(), dim: None, iterations: default_iterations(), start: Start::default() }
+        Opq { m, bits: default_bits(), dim: None, iterations: default_iterations(), start: RotationInit::default() }
     }
 
     /// Number of components that are coded, of rows of `dim`.
@@ -207,7 +207,7 @@ impl Opq {
         self.check(train.ncols())?;
         let axes = principal_axes(train).axes.slice_move(s![.., ..kept]);
         let mut projection =
-            Affine { mean: Some(mean(train).into_iter().map(|m| m as f32).collect()), axes: Some(axes) };
+            AffineTransform { mean: Some(mean(train).into_iter().map(|m| m as f32).collect()), axes: Some(axes) };
         let backend = &*cx.backend;
         let projected = projection.on(backend)?.forward(&backend.upload(train)?, backend)?;
         let fitted = self.fit_rotation(backend.download(&projected)?.view(), cx)?;
@@ -223,13 +223,13 @@ impl Opq {
     }
 
     /// The start that ends with the least error after a few iterations on some of the rows.
-    fn best_start(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Start, MethodError> {
+    fn best_start(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<RotationInit, MethodError> {
         let wanted = TRIAL_ROWS.max(10 << self.bits);
         let some = train.slice(s![..;train.nrows().div_ceil(wanted) as isize, ..]);
         // At least one iteration: its error is that of codebooks behind the start itself.
         let iterations = self.iterations.clamp(1, TRIAL_ITERATIONS);
-        let mut best = (f64::INFINITY, Start::Random);
-        for start in [Start::Random, Start::Pca, Start::Identity] {
+        let mut best = (f64::INFINITY, RotationInit::Random);
+        for start in [RotationInit::Random, RotationInit::Pca, RotationInit::Identity] {
             let history = Opq { start, iterations, ..self.clone() }.fit_rotation(some, cx)?.history;
             let error = history.last().unwrap_or(f64::INFINITY);
             if error < best.0 {
@@ -245,7 +245,7 @@ impl Opq {
         let dim = train.ncols();
         check_train(train, cx)?;
         self.check(dim)?;
-        if self.start == Start::Auto {
+        if self.start == RotationInit::Auto {
             return Opq { start: self.best_start(train, cx)?, ..self.clone() }.fit_rotation(train, cx);
         }
         // Relative to the mean: the mean says nothing about which directions belong together, and would dominate those
@@ -255,9 +255,9 @@ impl Opq {
         let train = centred.view();
         let rows = cx.backend.upload(train)?;
         let mut rotation = match self.start {
-            Start::Identity => Array2::eye(dim),
-            Start::Pca => balanced_axes(train, self.m),
-            Start::Random | Start::Auto => random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation)),
+            RotationInit::Identity => Array2::eye(dim),
+            RotationInit::Pca => balanced_axes(train, self.m),
+            RotationInit::Random | RotationInit::Auto => random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation)),
         };
         let stop = |iterations| Stop { max_iterations: iterations, relative_drop: RELATIVE_DROP };
         let mut history = Course::default();
@@ -267,7 +267,7 @@ impl Opq {
             cx.backend.product(rotation.view())?.apply(&rows, &mut rotated)?;
             let rotated = rotated.into_matrix();
             let inner = if codebooks.is_none() { OUTER_ITERATIONS } else { INNER_ITERATIONS };
-            let starts = codebooks.map_or(Starts::From(Init::default()), Starts::Near);
+            let starts = codebooks.map_or(Starts::From(KmeansInit::default()), Starts::Near);
             let trained = train_groups(&rotated, starts, self.m, self.bits, stop(inner), cx)?;
             let seen = course(&trained);
             let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, SETTLED * now));
@@ -280,7 +280,7 @@ impl Opq {
                 break;
             }
         }
-        Ok(Fitted { affine: Affine { mean: Some(mean), axes: Some(rotation) }, codebooks, history })
+        Ok(Fitted { affine: AffineTransform { mean: Some(mean), axes: Some(rotation) }, codebooks, history })
     }
 }
 
@@ -309,18 +309,21 @@ mod tests {
 
     #[test]
     fn auto_is_as_good_as_the_best_start() {
-        for (name, rows, best) in
-            [("spectrum", with_a_spectrum(2000), Start::Pca), ("groups", with_groups(2000), Start::Identity)]
-        {
+        for (name, rows, best) in [
+            ("spectrum", with_a_spectrum(2000), RotationInit::Pca),
+            ("groups", with_groups(2000), RotationInit::Identity),
+        ] {
             for iterations in [0, 10] {
-                let error = |start: Start| {
+                let error = |start: RotationInit| {
                     let opq = Opq { bits: 4, iterations, start, ..Opq::of(4) };
                     let quantizer = opq.fit(rows.view(), &Context::cpu(1)).expect("fits");
                     mse(rows.view(), decode(&*quantizer, &encode(&*quantizer, rows.view())).view())
                 };
-                let least =
-                    [Start::Random, Start::Pca, Start::Identity].map(error).into_iter().fold(f64::INFINITY, f64::min);
-                let auto = error(Start::Auto);
+                let least = [RotationInit::Random, RotationInit::Pca, RotationInit::Identity]
+                    .map(error)
+                    .into_iter()
+                    .fold(f64::INFINITY, f64::min);
+                let auto = error(RotationInit::Auto);
                 assert!(auto <= 1.01 * least, "{name}, {iterations} iterations: {auto} with auto, {least} at best");
                 // Theory: axes of unequal variance must be shared among groups, and dependent groups must stay
                 // together.

@@ -1,7 +1,7 @@
 //! Product quantization: consecutive groups of components, each with a k-means codebook of its own.
 
 use crate::algorithms::lloyd::{Stop, Trained, lloyd, refine};
-use crate::classical::kmeans::Init;
+use crate::classical::kmeans::KmeansInit;
 use crate::contract::curve::Course;
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
@@ -44,7 +44,7 @@ pub struct Pq {
     pub iterations: usize,
     /// How the initial codewords of k-means are chosen.
     #[serde(default)]
-    pub init: Init,
+    pub init: KmeansInit,
 }
 
 fn default_bits() -> u8 {
@@ -107,7 +107,7 @@ pub(crate) enum Starts {
     /// The given codebooks, which are nearly right: all iterations are run, whatever they gain.
     Near(Vec<Array2<f32>>),
     /// Rows chosen in this way.
-    From(Init),
+    From(KmeansInit),
 }
 
 /// Trains the codebook of each of `m` groups of components.
@@ -175,8 +175,9 @@ mod tests {
 
     #[test]
     fn a_bad_m_names_the_divisors_around_it() {
-        let error =
-            Pq { m: 16, bits: 8, iterations: 25, init: Init::Auto }.check(100).expect_err("16 does not divide 100");
+        let error = Pq { m: 16, bits: 8, iterations: 25, init: KmeansInit::Auto }
+            .check(100)
+            .expect_err("16 does not divide 100");
         assert_eq!(error.message, "d=100 is not divisible by m=16");
         assert_eq!(error.help.as_deref(), Some("m must divide the dimension; try 10, 20 or 25"));
         assert_eq!(nearest_divisors(7, 0), "1 or 7");

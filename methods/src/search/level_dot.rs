@@ -2,14 +2,14 @@
 //! RaBitQ and TurboQuant codes.
 
 use crate::MethodError;
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use crate::search::scan::CodeLayout;
 use cpu::{ScanTables, SymbolWidth};
 
 /// `Σ_j q_j·levels[u_j]` over packed symbols `u`. If no symbol straddles two bytes, a table of 256 sums per byte covers
 /// all the symbols in it.
 pub(crate) struct LevelDot<'a> {
-    layout: &'a Layout,
+    layout: &'a SymbolLayout,
     levels: &'a [f32],
     /// 256 entries per byte of a code; empty where symbols straddle bytes.
     tables: Vec<f32>,
@@ -18,7 +18,7 @@ pub(crate) struct LevelDot<'a> {
 }
 
 impl<'a> LevelDot<'a> {
-    pub(crate) fn new(layout: &'a Layout, levels: &'a [f32]) -> LevelDot<'a> {
+    pub(crate) fn new(layout: &'a SymbolLayout, levels: &'a [f32]) -> LevelDot<'a> {
         LevelDot { layout, levels, tables: Vec::new(), query: Vec::new(), symbols: vec![0; layout.positions()] }
     }
 
@@ -108,7 +108,7 @@ mod tests {
             first in -1f32..1.0,
         ) {
             let levels: Vec<f32> = (0..1usize << bits).map(|i| first + i as f32 * 0.37).collect();
-            let layout = Layout::uniform(row.len(), bits);
+            let layout = SymbolLayout::uniform(row.len(), bits);
             let symbols: Vec<u16> = row.iter().map(|(u, _)| u16::from(*u) & ((1 << bits) - 1)).collect();
             let query: Vec<f32> = row.iter().map(|(_, q)| *q).collect();
             let mut packed = vec![0; layout.bytes()];

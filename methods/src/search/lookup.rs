@@ -1,7 +1,7 @@
 //! Search over codes whose score is a sum of table entries, one per symbol (Jégou, Douze and Schmid 2011, ADC).
 
 use crate::algorithms::codebooks::{Codebooks, check_symbols};
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use crate::search::scan::CodeLayout;
 use crate::{MethodError, Metric, Searcher};
 use cpu::{Isa, ScanTables, SymbolWidth};
@@ -31,7 +31,7 @@ impl Tables {
     }
 
     /// The layout of codes for these tables, if many can be scanned at a time.
-    pub(crate) fn code_layout(&self, layout: &Layout) -> Option<CodeLayout> {
+    pub(crate) fn code_layout(&self, layout: &SymbolLayout) -> Option<CodeLayout> {
         let width = match (layout.common_width()?, self.alphabet) {
             (4, 16) => SymbolWidth::Nibble,
             (8, 256) => SymbolWidth::Byte,
@@ -41,7 +41,7 @@ impl Tables {
     }
 
     /// The tables of the current query for such a scan.
-    pub(crate) fn scan_tables(&self, layout: &Layout) -> Option<ScanTables> {
+    pub(crate) fn scan_tables(&self, layout: &SymbolLayout) -> Option<ScanTables> {
         Some(ScanTables::new(self.code_layout(layout)?.width, self.entries.clone(), 0.0))
     }
 
@@ -60,7 +60,7 @@ impl Tables {
     }
 
     /// `scores[i] = Σ_j table_j[symbol j of code i]`.
-    pub(crate) fn scan(&mut self, layout: &Layout, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
+    pub(crate) fn scan(&mut self, layout: &SymbolLayout, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
         let (size, m) = (layout.bytes(), layout.positions());
         if codes.len() != size * scores.len() {
             return Err(MethodError::CodeLength { expected: size * scores.len(), found: codes.len() });

@@ -2,7 +2,7 @@
 
 use super::{DIM, Failure, Note, PROCESSOR_THREADS, StepContext, Timing, WorkAmount, middle, size};
 use crate::backend::{CpuBackend, CudaBackend};
-use crate::classical::kmeans::{Init, Kmeans};
+use crate::classical::kmeans::{Kmeans, KmeansInit};
 use crate::{Context, Curve, Method, MethodError};
 use cuda::CudaError;
 use ndarray::{Array2, ArrayView2, s};
@@ -22,7 +22,7 @@ const ROWS_PER_CODEWORD: usize = 24;
 /// k-means++ and ten iterations. Rows start and the codebook ends in host memory.
 pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
-    let method = Kmeans { codewords: k, init: Init::PlusPlus, iterations: ITERATIONS, restarts: 1 };
+    let method = Kmeans { codewords: k, init: KmeansInit::PlusPlus, iterations: ITERATIONS, restarts: 1 };
     let rows = {
         let values = setting.random_rows(n)?.download()?;
         Array2::from_shape_vec((n, DIM), values).map_err(|e| Failure::Wrong(e.to_string()))?

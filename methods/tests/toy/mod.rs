@@ -1,7 +1,7 @@
 //! Sign quantization, the method that CONTRIBUTING.md adds step by step: one bit per component, one magnitude for all. It is
 //! here in full, in one file over the public contract, and the conformance suite holds it to the laws like any other.
 
-use methods::algorithms::pack::Layout;
+use methods::algorithms::pack::SymbolLayout;
 use methods::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use methods::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
@@ -75,7 +75,7 @@ impl Method for Sign {
         let mean = magnitudes.iter().map(|x| f64::from(*x)).sum::<f64>() / magnitudes.len() as f64;
         let magnitude = if self.median { magnitudes[magnitudes.len() / 2] } else { mean as f32 };
         Ok(Box::new(SignQuantizer {
-            layout: Layout::uniform(train.ncols(), 1),
+            layout: SymbolLayout::uniform(train.ncols(), 1),
             magnitude,
             backend: cx.backend.clone(),
         }))
@@ -83,12 +83,12 @@ impl Method for Sign {
 
     fn restore(&self, dim: usize, state: &mut State, cx: &Context) -> Result<Box<dyn Quantizer>, ModelError> {
         let magnitude = state.take("magnitude", 1)?[0];
-        Ok(Box::new(SignQuantizer { layout: Layout::uniform(dim, 1), magnitude, backend: cx.backend.clone() }))
+        Ok(Box::new(SignQuantizer { layout: SymbolLayout::uniform(dim, 1), magnitude, backend: cx.backend.clone() }))
     }
 }
 
 struct SignQuantizer {
-    layout: Layout,
+    layout: SymbolLayout,
     magnitude: f32,
     backend: Arc<dyn Backend>,
 }

@@ -86,7 +86,7 @@ fn logarithms(run: &Results, dictionary: &Dictionary) -> Result<Logarithms, Repo
 }
 
 /// One timing: how the builds differ in it, seed by seed.
-struct Timing {
+struct BuildTiming {
     what: What,
     /// The means of the logarithms.
     base: f64,
@@ -96,7 +96,7 @@ struct Timing {
 }
 
 /// The noise of a metric.
-struct Noise {
+struct ProcessNoise {
     /// Standard deviation of the logarithm of a process.
     sigma: f64,
     /// Degrees of freedom.
@@ -240,7 +240,7 @@ fn squares<'a>(runs: impl IntoIterator<Item = &'a Sides>) -> Squares {
 }
 
 fn judge(sides: &Sides, squares: Squares, options: &Options, alarms: f64, out: &mut Comparison) {
-    let mut timings: Vec<Timing> = Vec::new();
+    let mut timings: Vec<BuildTiming> = Vec::new();
     for (key, first) in &sides.base {
         let (what, seed, _) = key;
         let (Some(second), Some(fresh)) = (sides.again.get(key), sides.new.get(key)) else {
@@ -252,7 +252,7 @@ fn judge(sides: &Sides, squares: Squares, options: &Options, alarms: f64, out: &
             continue;
         };
         if timings.last().is_none_or(|timing| timing.what != *what) {
-            timings.push(Timing { what: what.clone(), base: 0.0, new: 0.0, processes: 0 });
+            timings.push(BuildTiming { what: what.clone(), base: 0.0, new: 0.0, processes: 0 });
         }
         if let Some(timing) = timings.last_mut() {
             timing.base += 0.5 * (first + second);
@@ -262,11 +262,11 @@ fn judge(sides: &Sides, squares: Squares, options: &Options, alarms: f64, out: &
     }
     let all = timings.len();
     let known = squares.into_iter().filter(|(_, (_, count))| *count >= MIN_DIFFERENCES);
-    let noise: BTreeMap<&str, Noise> = known
+    let noise: BTreeMap<&str, ProcessNoise> = known
         .map(|(metric, (sum, df))| {
             // The difference of two processes varies by σ·√2.
             let sigma = (0.5 * sum / df as f64).sqrt();
-            (metric, Noise { sigma, df, t95: t95(df), needed: quantile(alarms / all as f64, df) })
+            (metric, ProcessNoise { sigma, df, t95: t95(df), needed: quantile(alarms / all as f64, df) })
         })
         .collect();
     let mut tests: Vec<(Check, f64)> = Vec::new();
@@ -286,8 +286,8 @@ fn judge(sides: &Sides, squares: Squares, options: &Options, alarms: f64, out: &
 }
 
 /// The check of one timing, not yet judged, and the probability of such a loss if the builds are equal.
-fn test(timing: Timing, noise: &Noise, options: &Options) -> Option<(Check, f64)> {
-    let Timing { what, base, new, processes } = timing;
+fn test(timing: BuildTiming, noise: &ProcessNoise, options: &Options) -> Option<(Check, f64)> {
+    let BuildTiming { what, base, new, processes } = timing;
     let (metric, usual) = gated(METRICS, true).find(|(metric, _)| metric.name == what.metric)?;
     let larger_is_better = metric.larger_is_better() == Some(true);
     let tolerance = options.tolerances.speed.get(metric.name).copied().unwrap_or(usual);

@@ -4,17 +4,17 @@ use super::outcome::{Change, Check, Comparison, Speed, Verdict};
 use crate::markdown::escape;
 
 /// A compared timing, and the smallest regression that the comparison could detect.
-struct Timing<'a> {
+struct TimingRow<'a> {
     subject: &'a str,
     /// The metric, without the search path.
     metric: &'a str,
     smallest: f64,
 }
 
-impl<'a> Timing<'a> {
-    fn of(check: &'a Check) -> Option<Timing<'a>> {
+impl<'a> TimingRow<'a> {
+    fn of(check: &'a Check) -> Option<TimingRow<'a>> {
         let metric = check.metric.split(',').next().unwrap_or_default();
-        Some(Timing { subject: &check.subject, metric, smallest: check.smallest? })
+        Some(TimingRow { subject: &check.subject, metric, smallest: check.smallest? })
     }
 }
 
@@ -49,7 +49,7 @@ impl Comparison {
 
     /// The sensitivity of the timings: a pass says little if the gate detects only large losses.
     fn visible(&self) -> String {
-        let timings: Vec<Timing<'_>> = self.checks.iter().filter_map(Timing::of).collect();
+        let timings: Vec<TimingRow<'_>> = self.checks.iter().filter_map(TimingRow::of).collect();
         if timings.is_empty() {
             return String::new();
         }
@@ -74,10 +74,10 @@ impl Comparison {
             }
         }
         for metric in metrics {
-            let mut of_metric: Vec<&Timing<'_>> = timings.iter().filter(|timing| timing.metric == metric).collect();
+            let mut of_metric: Vec<&TimingRow<'_>> = timings.iter().filter(|timing| timing.metric == metric).collect();
             of_metric.sort_by(|a, b| a.smallest.total_cmp(&b.smallest));
             let ([best, ..], [.., worst]) = (&of_metric[..], &of_metric[..]) else { continue };
-            let percent = |timing: &Timing<'_>| format!("{:.1}%", 100.0 * timing.smallest);
+            let percent = |timing: &TimingRow<'_>| format!("{:.1}%", 100.0 * timing.smallest);
             let middle = of_metric[of_metric.len() / 2];
             let cells = [percent(best), percent(middle), percent(worst), escape(worst.subject)];
             out += &format!("| {metric} | {} | {} |\n", of_metric.len(), cells.join(" | "));

@@ -17,7 +17,7 @@ const PANEL: f64 = 150.0;
 const NAMES: f64 = 260.0;
 
 /// A measured quantity, shown in one panel.
-pub struct Panel {
+pub struct BarPanel {
     /// Heading with unit.
     pub title: String,
     /// One value per row.
@@ -35,7 +35,7 @@ pub struct Bars {
     /// Name and colour index of each row.
     pub rows: Vec<(String, usize)>,
     /// The panels, side by side.
-    pub panels: Vec<Panel>,
+    pub panels: Vec<BarPanel>,
 }
 
 impl Bars {

@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::legend::Legend;
 use super::plot::{BELOW, Frame, Plot};
-pub use super::plot::{Curve, Reference, Side};
+pub use super::plot::{Curve, ReferenceLine, Side};
 use super::refused;
 use super::style::{INK, SCALE, bold, finish, register_fonts};
 use crate::ReportError;
@@ -29,7 +29,7 @@ pub struct Chart {
     /// The curves.
     pub curves: Vec<Curve>,
     /// Reference lines, drawn behind the curves.
-    pub references: Vec<Reference>,
+    pub references: Vec<ReferenceLine>,
     /// Legend entries that explain dashes and open markers.
     pub secondary_name: Option<String>,
 }

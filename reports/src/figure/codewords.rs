@@ -2,7 +2,7 @@
 //! quantization, 2023, figure 3).
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, Reference, Side};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
 use super::{Sketch, codebook_series};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -61,12 +61,14 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let Some(x) = Axis::powers_of_two(sizes()) else { return Ok(None) };
     let values = || curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value);
     let (y, references, meaning) = match what {
-        Use::Share => {
-            (Some(Axis::percent()), vec![], "Share of the codewords that at least one base vector is assigned to".to_owned())
-        }
+        Use::Share => (
+            Some(Axis::percent()),
+            vec![],
+            "Share of the codewords that at least one base vector is assigned to".to_owned(),
+        ),
         Use::Perplexity => (
             Axis::powers_of_two(values().chain(sizes())),
-            vec![Reference {
+            vec![ReferenceLine {
                 name: "all equally often".into(),
                 points: vec![x.low(), x.high()].into_iter().map(|size| (size, size)).collect(),
                 side: Side::Over,

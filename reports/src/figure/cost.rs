@@ -3,7 +3,7 @@
 use super::Sketch;
 use super::axis::Axis;
 use super::panels::{Panel, Panels};
-use super::plot::{Curve, Plot, Reference, Side};
+use super::plot::{Curve, Plot, ReferenceLine, Side};
 use super::side_by_side::{bits, by_rate, range, split};
 use crate::ReportError;
 use crate::stats::Estimate;
@@ -85,7 +85,7 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
         .iter()
         .map(|group| {
             let (curves, front) = clouds(dataset, group, cost);
-            let reference = Reference { name: "Pareto front".into(), points: front, side: Side::Legend };
+            let reference = ReferenceLine { name: "Pareto front".into(), points: front, side: Side::Legend };
             let references = if reference.points.len() > 1 { vec![reference] } else { vec![] };
             let name = range(group.iter().map(|p| p.bits as f64), "bit");
             Panel { name, plot: Plot { x: x.clone(), y: y.clone(), curves, references } }

@@ -1,6 +1,6 @@
 //! The legend below a chart or its panels: one entry per curve, in centred rows.
 
-use super::plot::{Area, Curve, Reference, SMALL, Side};
+use super::plot::{Area, Curve, ReferenceLine, SMALL, Side};
 use super::refused;
 use super::style::{Dash, INK, MUTED, SCALE, colour, dash, font, marker, shorten, text_width};
 use crate::ReportError;
@@ -24,7 +24,7 @@ enum Sample {
     /// The dashes and open markers of all secondary curves.
     Secondary,
     /// The dashes of a reference line.
-    Reference,
+    ReferenceLine,
 }
 
 /// Legend entries, in rows that fit a width.
@@ -39,7 +39,7 @@ impl Legend {
     /// A legend of curves and of reference lines without a label in the plot; names in several panels appear once.
     pub fn new<'a>(
         curves: impl Iterator<Item = &'a Curve>,
-        references: impl Iterator<Item = &'a Reference>,
+        references: impl Iterator<Item = &'a ReferenceLine>,
         secondary_name: Option<&str>,
         width: i32,
     ) -> Legend {
@@ -55,10 +55,10 @@ impl Legend {
         }
         entries.sort_by_key(|(_, sample)| match sample {
             Sample::Curve(index) | Sample::Cloud(index) => *index,
-            Sample::Secondary | Sample::Reference => usize::MAX,
+            Sample::Secondary | Sample::ReferenceLine => usize::MAX,
         });
         for reference in references.filter(|r| r.side == Side::Legend) {
-            let entry = (shorten(&reference.name, SMALL, LONGEST), Sample::Reference);
+            let entry = (shorten(&reference.name, SMALL, LONGEST), Sample::ReferenceLine);
             if !entries.contains(&entry) {
                 entries.push(entry);
             }
@@ -113,9 +113,9 @@ impl Legend {
             }
             Sample::Cloud(index) => (colour(index), vec![]),
             Sample::Secondary => (MUTED, vec![(0.0, 5.0), (17.0, 22.0)]),
-            Sample::Reference => (MUTED, pieces(Dash { on: 5, off: 4 })),
+            Sample::ReferenceLine => (MUTED, pieces(Dash { on: 5, off: 4 })),
         };
-        let width = if sample == Sample::Reference { 1.4 } else { 1.8 };
+        let width = if sample == Sample::ReferenceLine { 1.4 } else { 1.8 };
         for (from, to) in pieces {
             let piece = PathElement::new(vec![at(from), at(to)], ink.stroke_width((width * s) as u32));
             area.draw(&piece).map_err(refused)?;
@@ -123,7 +123,7 @@ impl Legend {
         let (index, fill) = match sample {
             Sample::Curve(index) | Sample::Cloud(index) => (index, ink.filled()),
             Sample::Secondary => (0, WHITE.filled()),
-            Sample::Reference => return Ok(()),
+            Sample::ReferenceLine => return Ok(()),
         };
         let centre = at(length / 2.0);
         let shift = |p: &(i32, i32)| (p.0 + centre.0, p.1 + centre.1);

@@ -40,7 +40,7 @@ pub struct Curve {
 
 /// A reference line, labelled where it ends.
 #[derive(Clone)]
-pub struct Reference {
+pub struct ReferenceLine {
     /// Name.
     pub name: String,
     /// Points by ascending x.
@@ -73,7 +73,7 @@ pub struct Plot {
     /// The curves.
     pub curves: Vec<Curve>,
     /// Reference lines, drawn behind the curves.
-    pub references: Vec<Reference>,
+    pub references: Vec<ReferenceLine>,
 }
 
 /// The titles and the space around a plot area.
@@ -166,7 +166,7 @@ impl Plot {
         Curve { points, strong, ..curve.clone() }
     }
 
-    fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &Reference) -> Result<(), ReportError> {
+    fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &ReferenceLine) -> Result<(), ReportError> {
         let s = SCALE;
         let inside = |&(x, y): &(f64, f64)| self.x.holds(x) && self.y.holds(y);
         let points: Vec<(f64, f64)> = reference.points.iter().copied().filter(inside).collect();

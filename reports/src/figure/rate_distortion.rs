@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve, Reference, Side};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{BITS_PER_VECTOR, NMSE};
@@ -27,7 +27,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         x,
         y,
         curves,
-        references: vec![Reference {
+        references: vec![ReferenceLine {
             name: "Gaussian bound".into(),
             points: dataset.facts.bound.clone(),
             side: Side::Below,

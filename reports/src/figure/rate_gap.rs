@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Reference, Side};
+use super::chart::{Chart, ReferenceLine, Side};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -51,7 +51,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         x,
         y,
         curves,
-        references: vec![Reference { name: "Gaussian bound".into(), points: ends.to_vec(), side: Side::Legend }],
+        references: vec![ReferenceLine { name: "Gaussian bound".into(), points: ends.to_vec(), side: Side::Legend }],
         secondary_name: None,
     }
     .draw()?;

@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve, Reference, Side};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Point, Which, pareto};
 use crate::table::of_k;
@@ -59,7 +59,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         x: Axis::linear(0.0, 1.02),
         y,
         curves,
-        references: vec![Reference { name: "Pareto front".into(), points: line, side: Side::Above }],
+        references: vec![ReferenceLine { name: "Pareto front".into(), points: line, side: Side::Above }],
         secondary_name: factor.map(|f| format!("open: {f}× candidates re-ranked")),
     }
     .draw()?;

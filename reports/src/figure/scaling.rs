@@ -2,7 +2,7 @@
 //! vectors is a property of a dataset.
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, Reference, Side};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
 use super::{Sketch, codebook_series};
 use crate::ReportError;
 use crate::stats::Estimate;
@@ -153,7 +153,7 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
             .enumerate()
             .map(|(index, (name, points))| Curve { name, index, points, joined: true, ..Curve::default() })
             .collect(),
-        references: vec![Reference { name: words.into(), points: line, side }],
+        references: vec![ReferenceLine { name: words.into(), points: line, side }],
         secondary_name: None,
     };
     let caption = format!(

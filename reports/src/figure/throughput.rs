@@ -1,7 +1,7 @@
 //! Speed of training, encoding, decoding and search.
 
 use super::Sketch;
-use super::bars::{Bars, Panel};
+use super::bars::{BarPanel, Bars};
 use crate::ReportError;
 use crate::number::{engineering, significant};
 use crate::stats::Estimate;
@@ -17,12 +17,12 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         (&DECODE_VECTORS_PER_SECOND, engineering),
         (&SEARCH_QUERIES_PER_SECOND, engineering),
     ];
-    let panels: Vec<Panel> = quantities
+    let panels: Vec<BarPanel> = quantities
         .into_iter()
         .map(|(metric, show)| {
             let values: Vec<Option<Estimate>> =
                 dataset.points.iter().map(|p| p.estimate(Which::metric(metric))).collect();
-            Panel { title: metric.axis(), values, show, full: None }
+            BarPanel { title: metric.axis(), values, show, full: None }
         })
         .filter(|panel| panel.values.iter().any(Option::is_some))
         .collect();

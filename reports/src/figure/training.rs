@@ -3,7 +3,7 @@
 use super::Sketch;
 use super::axis::Axis;
 use super::panels::{Panel, Panels};
-use super::plot::{Curve, Plot, Reference, Side};
+use super::plot::{Curve, Plot, ReferenceLine, Side};
 use super::side_by_side::{Group, Groups, grouped};
 use crate::ReportError;
 use crate::stats::Estimate;
@@ -74,7 +74,7 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
     let (x, x_title) = epochs(&points, curves.iter().flatten());
     let panels = groups.all.iter().zip(curves).map(|(group, curves)| {
         let size = group.codewords.filter(|_| course == Course::Perplexity);
-        let references = size.map(|size| Reference {
+        let references = size.map(|size| ReferenceLine {
             name: "all codewords equally often".into(),
             points: vec![(x.low(), size), (x.high(), size)],
             side: Side::Legend,

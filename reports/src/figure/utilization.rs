@@ -1,7 +1,7 @@
 //! The share of each codebook that is in use.
 
 use super::Sketch;
-use super::bars::{Bars, Panel};
+use super::bars::{BarPanel, Bars};
 use crate::ReportError;
 use crate::stats::Estimate;
 use crate::summary::{DatasetSummary, Which};
@@ -35,8 +35,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         title: format!("{}: use of the codebooks", dataset.name),
         rows: dataset.coloured_rows(),
         panels: vec![
-            Panel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0) },
-            Panel { title: "entropy / nominal bits".into(), values: evenness, show: percent, full: Some(1.0) },
+            BarPanel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0) },
+            BarPanel { title: "entropy / nominal bits".into(), values: evenness, show: percent, full: Some(1.0) },
         ],
     }
     .draw()?;

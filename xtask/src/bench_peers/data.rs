@@ -57,7 +57,7 @@ impl Data {
     pub fn write(&self, folder: &Path) -> Result<(), Mistakes> {
         for (part, rows) in [("train", &self.train), ("base", &self.base), ("queries", &self.queries)] {
             let path = folder.join(part).with_extension("npy");
-            let layout = format::layout(&path, format::Written::F32, rows.dim())?;
+            let layout = format::layout(&path, format::OutputType::F32, rows.dim())?;
             let write = || {
                 let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
                 file.write_all(&layout.head)?;

@@ -1,10 +1,10 @@
 //! Measures one row on one dataset: both sides alternately, and the quality of both.
 
 use super::data::Data;
-use super::outcome::{Comparison, Quality, WorkAmount};
+use super::outcome::{RowComparison, RowQuality, WorkAmount};
 use super::peer::{PeerError, neighbors, number};
 use super::rows::{Row, Stage};
-use super::session::Session;
+use super::session::PeerSession;
 use cpu::Isa;
 use datasets::Metric;
 use datasets::truth::{exact_neighbors, exact_score};
@@ -26,7 +26,7 @@ const PLAIN_QUERIES: usize = 50;
 
 /// Why a row has no result.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub enum RowFailure {
     /// The peer failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -40,7 +40,7 @@ pub enum Failure {
 
 /// Number and duration of timings.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
+pub struct PairedTiming {
     /// Repeats of each side.
     pub repeats: usize,
     /// Minimum seconds of a repeat; short work is repeated.
@@ -55,14 +55,14 @@ pub struct Ours<'a> {
     data: &'a Data,
     cx: Context,
     isa: Isa,
-    timing: Timing,
+    timing: PairedTiming,
     trained: HashMap<String, Arc<dyn Quantizer>>,
     truth: HashMap<(usize, usize, bool), Vec<Vec<u32>>>,
 }
 
 impl<'a> Ours<'a> {
     /// On `data`, with nothing trained yet.
-    pub fn new(data: &'a Data, cx: Context, isa: Isa, timing: Timing) -> Ours<'a> {
+    pub fn new(data: &'a Data, cx: Context, isa: Isa, timing: PairedTiming) -> Ours<'a> {
         Ours { data, cx, isa, timing, trained: HashMap::new(), truth: HashMap::new() }
     }
 
@@ -70,8 +70,8 @@ impl<'a> Ours<'a> {
     ///
     /// # Errors
     /// Either side's.
-    pub fn compare(&mut self, row: &Row, session: &mut Session<'_>) -> Result<Comparison, Failure> {
-        let method = row.parse_method().map_err(Failure::Param)?;
+    pub fn compare(&mut self, row: &Row, session: &mut PeerSession<'_>) -> Result<RowComparison, RowFailure> {
+        let method = row.parse_method().map_err(RowFailure::Param)?;
         session.prepare(row)?;
         let data = self.data;
         let (train, base) = (data.train_rows(row.train), data.base_rows(row.rows));
@@ -92,9 +92,9 @@ impl<'a> Ours<'a> {
                 let truth = self.truth(row, base, exact);
                 let ours: Vec<Vec<u32>> =
                     found.iter().take(queries).map(|list| list.iter().map(|n| n.id).collect()).collect();
-                quality = Quality::Overlap([overlap(truth, &ours), overlap(truth, &theirs)]);
+                quality = RowQuality::Overlap([overlap(truth, &ours), overlap(truth, &theirs)]);
             }
-            (_, None) => return Err(Failure::Ours(MethodError::Broken("the row names no method".into()))),
+            (_, None) => return Err(RowFailure::Ours(MethodError::Broken("the row names no method".into()))),
             (stage, Some(method)) => {
                 items = if stage == Stage::Train { train.nrows() } else { base.nrows() };
                 path = None;
@@ -104,11 +104,11 @@ impl<'a> Ours<'a> {
                     _ => self.code(row, &*method, base, session)?,
                 };
                 let theirs = number(&session.ask(&json!({ "op": "quality", "queries": 0 }))?, "mse")?;
-                quality = Quality::Distortion([ours, theirs]);
+                quality = RowQuality::Distortion([ours, theirs]);
             }
         }
         let [ours, theirs] = times;
-        Ok(Comparison { ours, theirs, items: items as f64, work, quality, path })
+        Ok(RowComparison { ours, theirs, items: items as f64, work, quality, path })
     }
 
     /// Repeats the fit. The distortion is that of the last fit, on rows it was not trained on.
@@ -117,8 +117,8 @@ impl<'a> Ours<'a> {
         row: &Row,
         method: &dyn Method,
         train: ArrayView2<'_, f32>,
-        session: &mut Session<'_>,
-    ) -> Result<([Vec<f64>; 2], f64), Failure> {
+        session: &mut PeerSession<'_>,
+    ) -> Result<([Vec<f64>; 2], f64), RowFailure> {
         let mut last = None;
         let times = self.alternate(row, session, &mut || {
             last = Some(method.fit(train, &self.cx)?);
@@ -139,8 +139,8 @@ impl<'a> Ours<'a> {
         row: &Row,
         method: &dyn Method,
         base: ArrayView2<'_, f32>,
-        session: &mut Session<'_>,
-    ) -> Result<([Vec<f64>; 2], f64), Failure> {
+        session: &mut PeerSession<'_>,
+    ) -> Result<([Vec<f64>; 2], f64), RowFailure> {
         let quantizer = self.quantizer(row, method)?;
         let mut codes = vec![0; base.nrows() * quantizer.code_size()];
         let times = if row.stage == Stage::Encode {
@@ -158,8 +158,8 @@ impl<'a> Ours<'a> {
         row: &Row,
         method: &dyn Method,
         base: ArrayView2<'_, f32>,
-        session: &mut Session<'_>,
-    ) -> Result<Searched, Failure> {
+        session: &mut PeerSession<'_>,
+    ) -> Result<Searched, RowFailure> {
         let quantizer = self.quantizer(row, method)?;
         let mut codes = vec![0; base.nrows() * quantizer.code_size()];
         quantizer.encode_into(base, &mut codes)?;
@@ -176,8 +176,8 @@ impl<'a> Ours<'a> {
         &mut self,
         row: &Row,
         base: ArrayView2<'_, f32>,
-        session: &mut Session<'_>,
-    ) -> Result<Searched, Failure> {
+        session: &mut PeerSession<'_>,
+    ) -> Result<Searched, RowFailure> {
         let mut found = Vec::new();
         let times = self.alternate(row, session, &mut || {
             found = exact_neighbors(base, self.data.queries.view(), Metric::L2, row.k, self.isa);
@@ -190,9 +190,9 @@ impl<'a> Ours<'a> {
     fn alternate(
         &self,
         row: &Row,
-        session: &mut Session<'_>,
+        session: &mut PeerSession<'_>,
         work: &mut dyn FnMut() -> Result<(), MethodError>,
-    ) -> Result<[Vec<f64>; 2], Failure> {
+    ) -> Result<[Vec<f64>; 2], RowFailure> {
         let repeats = row.repeats.min(self.timing.repeats);
         let min_seconds = if row.stage == Stage::Train { 0.0 } else { self.timing.min_seconds };
         let mut times = [Vec::new(), Vec::new()];

@@ -6,7 +6,7 @@ use crate::times::{middle, range};
 
 /// The result of a row on a dataset.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct RowOutcome {
     /// Name of the dataset.
     pub dataset: String,
     /// Name of the row.
@@ -16,14 +16,14 @@ pub struct Outcome {
     /// The aim: the least ratio of our throughput to theirs.
     pub aim: f64,
     /// How it ended.
-    pub end: End,
+    pub end: RowEnd,
 }
 
 /// How a row ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub enum RowEnd {
     /// Both sides were measured.
-    Measured(Comparison),
+    Measured(RowComparison),
     /// It does not apply to this dataset; the reason.
     Skipped(String),
     /// One side failed; the reason.
@@ -32,7 +32,7 @@ pub enum End {
 
 /// Both sides of a row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
+pub struct RowComparison {
     /// Our seconds, one per repeat.
     pub ours: Vec<f64>,
     /// Their seconds, one per repeat, each taken right after ours.
@@ -42,7 +42,7 @@ pub struct Comparison {
     /// The limiting resource, and how much of it a plain computation of one repeat needs.
     pub work: WorkAmount,
     /// How good the results are.
-    pub quality: Quality,
+    pub quality: RowQuality,
     /// How our search went: `adc`, `decode`, `exact`.
     pub path: Option<String>,
 }
@@ -58,7 +58,7 @@ pub enum WorkAmount {
 
 /// Quality of the results, ours first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Quality {
+pub enum RowQuality {
     /// Mean squared error per vector.
     Distortion([f64; 2]),
     /// Share of the true neighbours that were found.
@@ -71,12 +71,12 @@ const DISTORTION_ALLOWANCE: f64 = 1.005;
 /// A recall may be lower by this much, for the same reason.
 const OVERLAP_ALLOWANCE: f64 = 0.01;
 
-impl Quality {
+impl RowQuality {
     /// Whether ours is as good as theirs.
     pub fn holds(&self) -> bool {
         match *self {
-            Quality::Distortion([ours, theirs]) => ours <= theirs * DISTORTION_ALLOWANCE,
-            Quality::Overlap([ours, theirs]) => ours >= theirs - OVERLAP_ALLOWANCE,
+            RowQuality::Distortion([ours, theirs]) => ours <= theirs * DISTORTION_ALLOWANCE,
+            RowQuality::Overlap([ours, theirs]) => ours >= theirs - OVERLAP_ALLOWANCE,
         }
     }
 }
@@ -119,7 +119,7 @@ impl WorkAmount {
     }
 }
 
-impl Comparison {
+impl RowComparison {
     /// Our throughput over theirs, by medians.
     pub fn ratio(&self) -> f64 {
         middle(&self.theirs) / middle(&self.ours)
@@ -142,19 +142,19 @@ mod tests {
 
     #[test]
     fn ratios_are_of_throughput_and_by_medians() {
-        let comparison = Comparison {
+        let comparison = RowComparison {
             ours: vec![1.0, 1.2, 9.0],
             theirs: vec![3.0, 2.4, 2.7],
             items: 10.0,
             work: WorkAmount::Flops(100.0),
-            quality: Quality::Distortion([1.0, 1.0]),
+            quality: RowQuality::Distortion([1.0, 1.0]),
             path: None,
         };
         assert_eq!(comparison.ratio(), 2.7 / 1.2);
         assert_eq!(comparison.ratio_range(), (2.7 / 9.0, 3.0));
         assert!(comparison.reaches(2.25) && !comparison.reaches(2.3));
-        let worse = Comparison { quality: Quality::Distortion([1.01, 1.0]), ..comparison.clone() };
+        let worse = RowComparison { quality: RowQuality::Distortion([1.01, 1.0]), ..comparison.clone() };
         assert!(!worse.reaches(1.0), "fast, but not as good");
-        assert!(Quality::Overlap([0.5, 0.509]).holds() && !Quality::Overlap([0.5, 0.52]).holds());
+        assert!(RowQuality::Overlap([0.5, 0.509]).holds() && !RowQuality::Overlap([0.5, 0.52]).holds());
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// The peer, running or not.
-pub struct Session<'a> {
+pub struct PeerSession<'a> {
     /// The interpreter.
     pub python: PathBuf,
     /// Where its script is, and the vectors.
@@ -40,7 +40,7 @@ pub struct Greeting {
     pub options: String,
 }
 
-impl<'a> Session<'a> {
+impl<'a> PeerSession<'a> {
     /// Nothing is started yet. `folder` holds the script.
     pub fn new(
         python: PathBuf,
@@ -48,8 +48,8 @@ impl<'a> Session<'a> {
         threads: usize,
         limit: Duration,
         interrupt: &'a AtomicBool,
-    ) -> Session<'a> {
-        Session { python, folder, threads, limit, interrupt, peer: None, loaded: false }
+    ) -> PeerSession<'a> {
+        PeerSession { python, folder, threads, limit, interrupt, peer: None, loaded: false }
     }
 
     /// Starts the peer, if it is not running.

@@ -1,7 +1,7 @@
 //! The comparison as Markdown: a pure function of the measurements.
 
 use super::limits::MachinePeaks;
-use super::outcome::{Comparison, End, Outcome, Quality, WorkAmount};
+use super::outcome::{RowComparison, RowEnd, RowOutcome, RowQuality, WorkAmount};
 use super::rows::Stage;
 use crate::times::{middle, spread};
 use record::Machine;
@@ -42,7 +42,7 @@ Ours and FAISS in turn in one run, on the same rows and as many threads, after a
 the fastest and the slowest repeat; in brackets the lowest and the highest ratio of two times taken one after the other.
 The share of the limit is what a plain f32 computation (or the bytes that must pass) would take, over the time that it took \
 and the peak above. A method that does less work than that, or whose codes fit the cache, can be above 100%.
-Quality is the mean squared error per vector (mse, lower is better) or the share of the exact neighbours among those found \
+RowQuality is the mean squared error per vector (mse, lower is better) or the share of the exact neighbours among those found \
 (recall, higher is better). A row reaches its aim if it is as fast as the aim says, and its mse is at most 1.005 of theirs or \
 its recall at most 0.01 below: codebooks start at random on both sides.
 OPQ: theirs is the training of the rotation alone, ours with the codebooks. Exact search is judged by a plain scan of 50 queries.
@@ -52,7 +52,7 @@ OPQ: theirs is the training of the rotation alone, ours with the codebooks. Exac
 const UNDISTURBED: f64 = 0.9;
 
 /// The whole page.
-pub fn to_markdown(setting: &RunDescription, headings: &[Heading], outcomes: &[Outcome]) -> String {
+pub fn to_markdown(setting: &RunDescription, headings: &[Heading], outcomes: &[RowOutcome]) -> String {
     let RunDescription { machine, threads, peer, limits, processor_share, quick } = setting;
     let mut out = format!(
         "# Beside FAISS\n\n{}, {} threads on each side, {}; {peer}.\nPeaks in this run: {}FLOP/s of f32 multiply-adds, {}B/s of \
@@ -81,15 +81,15 @@ pub fn to_markdown(setting: &RunDescription, headings: &[Heading], outcomes: &[O
         out += "|--|--:|--:|--:|--:|--:|--:|--:|--|\n";
         let of_dataset = || outcomes.iter().filter(|outcome| &outcome.dataset == name);
         for outcome in of_dataset() {
-            if let End::Measured(comparison) = &outcome.end {
+            if let RowEnd::Measured(comparison) = &outcome.end {
                 out += &line(outcome, comparison, *limits, *quick);
             }
         }
         for outcome in of_dataset() {
             match &outcome.end {
-                End::Skipped(reason) => out += &format!("\nleft out: {}: {reason}\n", outcome.name),
-                End::Failed(reason) => out += &format!("\n**failed**: {}: {}\n", outcome.name, one_line(reason)),
-                End::Measured(_) => {}
+                RowEnd::Skipped(reason) => out += &format!("\nleft out: {}: {reason}\n", outcome.name),
+                RowEnd::Failed(reason) => out += &format!("\n**failed**: {}: {}\n", outcome.name, one_line(reason)),
+                RowEnd::Measured(_) => {}
             }
         }
     }
@@ -100,8 +100,8 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn line(outcome: &Outcome, comparison: &Comparison, limits: MachinePeaks, quick: bool) -> String {
-    let Comparison { ours, theirs, items, work, quality, .. } = comparison;
+fn line(outcome: &RowOutcome, comparison: &RowComparison, limits: MachinePeaks, quick: bool) -> String {
+    let RowComparison { ours, theirs, items, work, quality, .. } = comparison;
     let speed = |seconds: &[f64]| {
         let middle = middle(seconds);
         let text = match outcome.stage {
@@ -122,8 +122,8 @@ fn line(outcome: &Outcome, comparison: &Comparison, limits: MachinePeaks, quick:
     let ratio = format!("{:.2}", comparison.ratio());
     let ratio = if ours.len() > 1 { format!("**{ratio}** ({low:.2}–{high:.2})") } else { format!("**{ratio}**") };
     let quality_text = match quality {
-        Quality::Distortion([a, b]) => format!("mse {} / {}", significant(*a, 4), significant(*b, 4)),
-        Quality::Overlap([a, b]) => format!("recall {a:.4} / {b:.4}"),
+        RowQuality::Distortion([a, b]) => format!("mse {} / {}", significant(*a, 4), significant(*b, 4)),
+        RowQuality::Overlap([a, b]) => format!("recall {a:.4} / {b:.4}"),
     };
     let verdict = match (quick, comparison.ratio() >= outcome.aim, quality.holds()) {
         (true, ..) => "",
@@ -149,16 +149,16 @@ fn spaced(value: f64) -> String {
 }
 
 /// Number of rows that reach their aim, of those measured, and number of failed rows.
-pub fn summary(outcomes: &[Outcome]) -> String {
+pub fn summary(outcomes: &[RowOutcome]) -> String {
     let (mut measured, mut reached, mut failed, mut skipped) = (0, 0, 0, 0);
     for outcome in outcomes {
         match &outcome.end {
-            End::Measured(comparison) => {
+            RowEnd::Measured(comparison) => {
                 measured += 1;
                 reached += usize::from(comparison.reaches(outcome.aim));
             }
-            End::Failed(_) => failed += 1,
-            End::Skipped(_) => skipped += 1,
+            RowEnd::Failed(_) => failed += 1,
+            RowEnd::Skipped(_) => skipped += 1,
         }
     }
     format!("{measured} rows measured, {reached} of them reach their aim; {failed} failed, {skipped} left out")
@@ -178,11 +178,19 @@ mod tests {
             processor_share: Some(0.42),
             quick: false,
         };
-        let comparison = |ours: &[f64], theirs: &[f64], items: f64, work: WorkAmount, quality: Quality| {
-            End::Measured(Comparison { ours: ours.into(), theirs: theirs.into(), items, work, quality, path: None })
+        let comparison = |ours: &[f64], theirs: &[f64], items: f64, work: WorkAmount, quality: RowQuality| {
+            RowEnd::Measured(RowComparison {
+                ours: ours.into(),
+                theirs: theirs.into(),
+                items,
+                work,
+                quality,
+                path: None,
+            })
         };
-        let outcome = |name: &str, stage, aim, end| Outcome { dataset: "u".into(), name: name.into(), stage, aim, end };
-        let same = Quality::Distortion([9.531, 9.53]);
+        let outcome =
+            |name: &str, stage, aim, end| RowOutcome { dataset: "u".into(), name: name.into(), stage, aim, end };
+        let same = RowQuality::Distortion([9.531, 9.53]);
         let outcomes = [
             outcome(
                 "kmeans",
@@ -195,10 +203,10 @@ mod tests {
                 "search",
                 Stage::Search,
                 2.0,
-                comparison(&[0.1, 0.1], &[0.3, 0.3], 1e3, WorkAmount::Bytes(1e10), Quality::Overlap([0.31, 0.33])),
+                comparison(&[0.1, 0.1], &[0.3, 0.3], 1e3, WorkAmount::Bytes(1e10), RowQuality::Overlap([0.31, 0.33])),
             ),
-            outcome("fast scan", Stage::Search, 1.2, End::Skipped("d=100 is not divisible by 32".into())),
-            outcome("lsq", Stage::Train, 3.0, End::Failed("the peer ended before\nit answered".into())),
+            outcome("fast scan", Stage::Search, 1.2, RowEnd::Skipped("d=100 is not divisible by 32".into())),
+            outcome("lsq", Stage::Train, 3.0, RowEnd::Failed("the peer ended before\nit answered".into())),
         ];
         let heading = Heading { name: "u".into(), n: 100_000, dim: 128, queries: 1000 };
         let golden = to_markdown(&setting, &[heading], &outcomes) + "\n" + &summary(&outcomes);

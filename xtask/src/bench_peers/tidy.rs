@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::limits::MachinePeaks;
-use super::outcome::{Comparison, End, Outcome, Quality};
+use super::outcome::{RowComparison, RowEnd, RowOutcome, RowQuality};
 use super::rows::{Row, Stage};
 use experiments::plan::hash;
 use record::metric::{
@@ -32,11 +32,17 @@ pub struct Common<'a> {
 }
 
 /// The two trials of a row: ours, theirs. None for a row that was left out.
-pub fn records(common: &Common<'_>, data: &Data, row: &Row, outcome: &Outcome, wall_seconds: f64) -> Vec<TrialRecord> {
+pub fn records(
+    common: &Common<'_>,
+    data: &Data,
+    row: &Row,
+    outcome: &RowOutcome,
+    wall_seconds: f64,
+) -> Vec<TrialRecord> {
     let (status, reason) = match &outcome.end {
-        End::Skipped(_) => return Vec::new(),
-        End::Measured(_) => (Status::Ok, None),
-        End::Failed(reason) => (Status::Failed, Some(reason.clone())),
+        RowEnd::Skipped(_) => return Vec::new(),
+        RowEnd::Measured(_) => (Status::Ok, None),
+        RowEnd::Failed(reason) => (Status::Failed, Some(reason.clone())),
     };
     let method = row.parse_method().ok().flatten();
     let bits = method.as_ref().map_or(32 * data.dim(), |method| method.code_bits(data.dim()));
@@ -51,7 +57,7 @@ pub fn records(common: &Common<'_>, data: &Data, row: &Row, outcome: &Outcome, w
     let sides = [(name, params, row.name.clone()), ("faiss", theirs, format!("{} (FAISS)", row.name))];
     let record = |side: usize, (method, params, label): (&str, Value, String)| {
         let values = match &outcome.end {
-            End::Measured(comparison) => values(common, row, outcome, comparison, side),
+            RowEnd::Measured(comparison) => values(common, row, outcome, comparison, side),
             _ => Vec::new(),
         };
         TrialRecord {
@@ -85,7 +91,13 @@ pub fn records(common: &Common<'_>, data: &Data, row: &Row, outcome: &Outcome, w
 }
 
 /// Everything measured of one side; what compares both stands with ours.
-fn values(common: &Common<'_>, row: &Row, outcome: &Outcome, comparison: &Comparison, side: usize) -> Vec<Measured> {
+fn values(
+    common: &Common<'_>,
+    row: &Row,
+    outcome: &RowOutcome,
+    comparison: &RowComparison,
+    side: usize,
+) -> Vec<Measured> {
     let seconds = if side == 0 { &comparison.ours } else { &comparison.theirs };
     let path = if side == 0 { comparison.path.clone() } else { None };
     let mut values = Vec::new();
@@ -103,8 +115,8 @@ fn values(common: &Common<'_>, row: &Row, outcome: &Outcome, comparison: &Compar
     }
     values.push(Measured::new(&LIMIT_PER_SECOND, comparison.work.limit(common.limits)).in_unit(comparison.work.unit()));
     values.push(match comparison.quality {
-        Quality::Distortion(mse) => Measured::new(&MSE, mse[side]),
-        Quality::Overlap(recall) => Measured::new(&RECALL_K_AT_K, recall[side]).k(row.k).maybe_path(path),
+        RowQuality::Distortion(mse) => Measured::new(&MSE, mse[side]),
+        RowQuality::Overlap(recall) => Measured::new(&RECALL_K_AT_K, recall[side]).k(row.k).maybe_path(path),
     });
     if side == 0 {
         values.push(Measured::new(&PEER_SPEED_RATIO, comparison.ratio()));

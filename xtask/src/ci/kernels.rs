@@ -2,7 +2,7 @@
 //! host.
 
 use super::nvrtc;
-use super::outcome::Outcome;
+use super::outcome::CheckOutcome;
 use crate::environment;
 use crate::errors::Mistakes;
 use crate::test::{cargo_output, cargo_with};
@@ -29,7 +29,7 @@ const OPTIONS: [&str; 2] =
     ["ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS=print_stacktrace=1"];
 
 /// Compiles the kernels by the NVRTC of this machine, or by the one of PyPI.
-pub fn compile() -> Result<Outcome, Mistakes> {
+pub fn compile() -> Result<CheckOutcome, Mistakes> {
     let output = cargo_output(&COMPILING, &[])?;
     let Some(reason) = skipped(&output) else { return Ok(judged(&output)) };
     if std::env::var_os(NVRTC_VARIABLE).is_some() {
@@ -37,11 +37,11 @@ pub fn compile() -> Result<Outcome, Mistakes> {
     }
     let library = match nvrtc::from_pypi() {
         Ok(library) => library,
-        Err(reason) => return Ok(Outcome::skipped(reason)),
+        Err(reason) => return Ok(CheckOutcome::skipped(reason)),
     };
     let output = cargo_output(&COMPILING, &[(NVRTC_VARIABLE, &library.to_string_lossy())])?;
     Ok(match skipped(&output) {
-        Some(reason) => Outcome::skipped(reason),
+        Some(reason) => CheckOutcome::skipped(reason),
         None => judged(&output),
     })
 }
@@ -53,20 +53,20 @@ fn skipped(output: &Output) -> Option<String> {
 }
 
 /// Passing means that the one test has run.
-fn judged(output: &Output) -> Outcome {
+fn judged(output: &Output) -> CheckOutcome {
     let text = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && text.contains("1 passed") {
-        return Outcome::default();
+        return CheckOutcome::default();
     }
     say_aside!("{}{}", text, String::from_utf8_lossy(&output.stderr));
     vec![format!("`cargo {}` failed", COMPILING.join(" "))].into()
 }
 
 /// Runs the tests of the kernels on an emulator that is compiled with sanitizers.
-pub fn sanitized() -> Result<Outcome, Mistakes> {
+pub fn sanitized() -> Result<CheckOutcome, Mistakes> {
     let preload = match runtimes() {
         Ok(paths) => format!("LD_PRELOAD={}", paths.join(":")),
-        Err(reason) => return Ok(Outcome::skipped(reason)),
+        Err(reason) => return Ok(CheckOutcome::skipped(reason)),
     };
     // Only the tests begin with these libraries; cargo and the compilers do not.
     let runner: Vec<&str> = ["env", &preload].into_iter().chain(OPTIONS).collect();

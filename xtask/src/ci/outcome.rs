@@ -5,17 +5,17 @@ const SUMMARY_VARIABLE: &str = "GITHUB_STEP_SUMMARY";
 
 /// How a check ended. It passed if nothing is wrong and nothing was skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// What is wrong, one line each.
     pub problems: Vec<String>,
     /// Why the check could not be made here.
     pub skipped: Option<String>,
 }
 
-impl Outcome {
+impl CheckOutcome {
     /// A check that could not be made here.
-    pub fn skipped(reason: impl Into<String>) -> Outcome {
-        Outcome { problems: vec![], skipped: Some(reason.into()) }
+    pub fn skipped(reason: impl Into<String>) -> CheckOutcome {
+        CheckOutcome { problems: vec![], skipped: Some(reason.into()) }
     }
 
     fn word(&self) -> &'static str {
@@ -31,23 +31,23 @@ impl Outcome {
     }
 }
 
-impl From<Vec<String>> for Outcome {
-    fn from(problems: Vec<String>) -> Outcome {
-        Outcome { problems, skipped: None }
+impl From<Vec<String>> for CheckOutcome {
+    fn from(problems: Vec<String>) -> CheckOutcome {
+        CheckOutcome { problems, skipped: None }
     }
 }
 
 /// What all checks came to.
-pub struct Summary {
+pub struct CheckSummary {
     /// The machine: system, processor, instruction sets.
     pub machine: String,
     /// Name and outcome of each check, in their order.
-    pub checks: Vec<(&'static str, Outcome)>,
+    pub checks: Vec<(&'static str, CheckOutcome)>,
     /// What the tests leave out on this machine, and why.
     pub left_out: Vec<(&'static str, String)>,
 }
 
-impl Summary {
+impl CheckSummary {
     fn count(&self, word: &str) -> usize {
         self.checks.iter().filter(|(_, outcome)| outcome.word() == word).count()
     }
@@ -115,12 +115,12 @@ mod tests {
 
     #[test]
     fn what_passed_failed_and_was_skipped_is_told_with_its_reasons() {
-        let summary = Summary {
+        let summary = CheckSummary {
             machine: "linux x86_64".into(),
             checks: vec![
-                ("formatting", Outcome::default()),
+                ("formatting", CheckOutcome::default()),
                 ("clippy", vec!["`cargo clippy | x` failed".to_owned(), "again".to_owned()].into()),
-                ("kernels", Outcome::skipped("NVRTC was not found")),
+                ("kernels", CheckOutcome::skipped("NVRTC was not found")),
             ],
             left_out: vec![("laws on a GPU", "there is no driver".into())],
         };

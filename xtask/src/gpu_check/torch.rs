@@ -11,11 +11,11 @@ const HEADER: &str = "step,n,dim,k,device,repeat,seconds";
 /// Seconds per vector of each step, by medians.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Torch {
-    steps: BTreeMap<String, Measured>,
+    steps: BTreeMap<String, StepSeconds>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Measured {
+struct StepSeconds {
     n: usize,
     k: usize,
     seconds: Vec<f64>,
@@ -52,7 +52,7 @@ fn parse(text: &str) -> Result<Torch, String> {
         let [step, n, _, k, _, _, seconds] = cells[..] else { return Err(wrong()) };
         let (n, k) = n.parse().ok().zip(k.parse().ok()).ok_or_else(wrong)?;
         let seconds = seconds.parse().ok().filter(|s: &f64| s.is_finite() && *s > 0.0).ok_or_else(wrong)?;
-        let of_step = torch.steps.entry(step.to_owned()).or_insert(Measured { n, k, seconds: vec![] });
+        let of_step = torch.steps.entry(step.to_owned()).or_insert(StepSeconds { n, k, seconds: vec![] });
         if (of_step.n, of_step.k, n > 0) != (n, k, true) {
             return Err(format!("line {number} has another size than the lines before it: {line}"));
         }

@@ -1,6 +1,6 @@
 //! Running the real executable on files in a temporary folder.
 
-use datasets::format::{self, Written};
+use datasets::format::{self, OutputType};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -54,7 +54,7 @@ pub fn npy(rows: usize, columns: usize, values: impl Fn(usize, usize) -> f32) ->
 /// `n` rows of `dim` values between −1 and 1, the same thousand over and over, as an fbin file.
 #[allow(dead_code)]
 pub fn write_rows(path: &Path, n: usize, dim: usize) {
-    let layout = format::layout(path, Written::F32, (n, dim)).expect("a known format");
+    let layout = format::layout(path, OutputType::F32, (n, dim)).expect("a known format");
     let mut file = BufWriter::new(std::fs::File::create(path).expect("a file"));
     file.write_all(&layout.head).expect("writes");
     // A linear congruential generator does.

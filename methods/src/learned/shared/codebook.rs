@@ -1,7 +1,7 @@
 //! A codebook learned together with an encoder, by gradients or moving averages, with reset of unused codewords.
 
 use super::estimator::{Estimator, gumbel_softmax, rotate};
-use super::training::{Loss, Moment};
+use super::training::{Loss, TrainingStep};
 use crate::algorithms::lloyd::{Stop, lloyd, random_rows};
 use crate::algorithms::moments::sum;
 use crate::algorithms::moving_codebook::MovingCodebook;
@@ -26,7 +26,7 @@ pub enum Update {
 /// The initial codewords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Start {
+pub enum CodebookInit {
     /// Uniform within ±s/codewords in each component, where s is the root mean square of the latent components: close
     /// together around zero, as in the original VQ-VAE. Codebooks that start here tend to collapse.
     Uniform,
@@ -36,7 +36,7 @@ pub enum Start {
     Kmeans,
 }
 
-impl Start {
+impl CodebookInit {
     /// `codewords` codewords of the width of `latents`.
     pub(crate) fn codewords(
         self,
@@ -47,13 +47,13 @@ impl Start {
     ) -> Result<Array2<f32>, MethodError> {
         const ITERATIONS: usize = 10;
         match self {
-            Start::Rows => Ok(random_rows(latents, codewords, rng)),
-            Start::Kmeans => {
+            CodebookInit::Rows => Ok(random_rows(latents, codewords, rng)),
+            CodebookInit::Kmeans => {
                 let rows = cx.backend.upload(latents)?;
                 let first = random_rows(latents, codewords, rng);
                 Ok(lloyd(&rows, first, Stop { max_iterations: ITERATIONS, relative_drop: 0.0 }, cx)?.codebook)
             }
-            Start::Uniform => {
+            CodebookInit::Uniform => {
                 let squares: Vec<f32> = latents.iter().map(|x| x * x).collect();
                 let size = (sum(&squares) / squares.len().max(1) as f64).sqrt();
                 let reach = size / codewords as f64;
@@ -145,7 +145,7 @@ impl LearnedCodebook {
         &self,
         latents: &Matrix,
         parameter: Option<&Matrix>,
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         rng: &mut impl Rng,
     ) -> Result<Choice, MethodError> {
         let latents = if self.rules.cosine { unit_rows(latents) } else { latents.clone() };
@@ -190,7 +190,7 @@ impl LearnedCodebook {
         values: &Array2<f32>,
         codewords: &Array2<f32>,
         nearest: &[u32],
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         rng: &mut impl Rng,
     ) -> Matrix {
         let gaps = values
@@ -292,7 +292,7 @@ mod tests {
 
     fn choose(book: &LearnedCodebook, latents: &Matrix, parameter: Option<&Matrix>) -> Choice {
         let cx = Context::cpu(1);
-        let moment = Moment { progress: 0.0, cx: &cx };
+        let moment = TrainingStep { progress: 0.0, cx: &cx };
         book.choose(latents, parameter, &moment, &mut ChaCha8Rng::seed_from_u64(5)).expect("chooses")
     }
 

@@ -1,7 +1,7 @@
 //! Encoder and decoder, between vectors and latents: identity, principal axes, or principal axes plus a network that
 //! corrects them.
 
-use super::network::{Affine, Layer, Network, Windows};
+use super::network::{AffineLayer, Layer, Network, Windows};
 use crate::algorithms::moments::{mean, variance};
 use crate::algorithms::rotation::{PrincipalAxes, deal, principal_axes};
 use crate::backend::{Backend, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale};
@@ -192,7 +192,7 @@ impl Encoder {
         &self,
         dim: usize,
         latent: usize,
-        mut affine: impl FnMut(Part, usize, usize) -> Result<Affine, E>,
+        mut affine: impl FnMut(Half, usize, usize) -> Result<AffineLayer, E>,
     ) -> Result<Option<[Network; 2]>, E> {
         let mut network = |part, inputs, outputs| {
             let mut affine = |inputs, outputs| affine(part, inputs, outputs);
@@ -204,8 +204,8 @@ impl Encoder {
                     vec![Layer::Affine(first), Layer::Rectifier, Layer::Affine(affine(mlp.hidden, outputs)?)]
                 }
                 Encoder::Conv(conv) => match part {
-                    Part::Encoder => conv.there(outputs, affine)?,
-                    Part::Decoder => conv.back(inputs, affine)?,
+                    Half::Encoder => conv.there(outputs, affine)?,
+                    Half::Decoder => conv.back(inputs, affine)?,
                 },
             };
             Ok(Network { straight, branch })
@@ -213,7 +213,7 @@ impl Encoder {
         if *self == Encoder::Identity {
             return Ok(None);
         }
-        Ok(Some([network(Part::Encoder, dim, latent)?, network(Part::Decoder, latent, dim)?]))
+        Ok(Some([network(Half::Encoder, dim, latent)?, network(Half::Decoder, latent, dim)?]))
     }
 
     /// Multiply-adds of encoding a row; decoding takes about the same. Nothing is built to compute it.
@@ -249,7 +249,7 @@ impl Encoder {
         let power = variance(rows, &centre) / dim as f64;
         let scale = if power > 0.0 { power.sqrt() as f32 } else { 1.0 };
         let centre = centre.into_iter().map(|m| m as f32).collect();
-        let zeros = |_, inputs, outputs| Ok::<_, Infallible>(Affine::zeros(inputs, outputs));
+        let zeros = |_, inputs, outputs| Ok::<_, Infallible>(AffineLayer::zeros(inputs, outputs));
         let Ok(networks) = self.build(dim, latent, zeros);
         let networks = networks.map(|[mut encoder, mut decoder]| {
             let mut rng = cx.rng(Stream::Networks);
@@ -273,7 +273,7 @@ impl Encoder {
         let networks = self.build(dim, latent, |part, inputs, outputs| {
             let (name, number) = (["encoder", "decoder"][part as usize], &mut taken[part as usize]);
             *number += 1;
-            Affine::restore(name, *number - 1, (inputs, outputs), state)
+            AffineLayer::restore(name, *number - 1, (inputs, outputs), state)
         })?;
         Ok(Autoencoder { mean, scale, networks })
     }
@@ -281,7 +281,7 @@ impl Encoder {
 
 /// One of the two networks.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Part {
+enum Half {
     Encoder,
     Decoder,
 }
@@ -307,7 +307,7 @@ impl Conv {
     fn there<E>(
         &self,
         latent: usize,
-        mut affine: impl FnMut(usize, usize) -> Result<Affine, E>,
+        mut affine: impl FnMut(usize, usize) -> Result<AffineLayer, E>,
     ) -> Result<Vec<Layer>, E> {
         let Conv { size, channels, features, .. } = *self;
         let first = affine(9 * channels, features)?;
@@ -326,7 +326,7 @@ impl Conv {
     fn back<E>(
         &self,
         latent: usize,
-        mut affine: impl FnMut(usize, usize) -> Result<Affine, E>,
+        mut affine: impl FnMut(usize, usize) -> Result<AffineLayer, E>,
     ) -> Result<Vec<Layer>, E> {
         let Conv { size, channels, features, .. } = *self;
         let first = affine(latent, self.smallest())?;
@@ -353,7 +353,7 @@ fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
     for layer in branch.iter_mut().take(last) {
         if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
             let (inputs, outputs) = affine.dim();
-            *affine = Affine::random(inputs, outputs, rng);
+            *affine = AffineLayer::random(inputs, outputs, rng);
         }
     }
 }
@@ -361,8 +361,8 @@ fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
 /// Sets two affine maps to the projection onto principal axes and its inverse. If there are more latent components than
 /// axes, axes are used repeatedly, with some noise, so that training can separate the copies.
 fn set_axes(
-    there: &mut Affine,
-    back: &mut Affine,
+    there: &mut AffineLayer,
+    back: &mut AffineLayer,
     axes: &PrincipalAxes,
     scale: f64,
     spread: Spread,
@@ -612,10 +612,10 @@ mod tests {
                 let mut asked = Vec::new();
                 let built = encoder.build(7744, 4, |part, inputs, outputs| {
                     asked.push((part, inputs, outputs));
-                    if asked.len() > reached { Err(()) } else { Ok(Affine::zeros(inputs, outputs)) }
+                    if asked.len() > reached { Err(()) } else { Ok(AffineLayer::zeros(inputs, outputs)) }
                 });
                 assert!(built.is_err() && asked.len() == reached + 1, "{encoder:?}: {asked:?}");
-                assert_eq!(asked[0], (Part::Encoder, 7744, 4), "{encoder:?}");
+                assert_eq!(asked[0], (Half::Encoder, 7744, 4), "{encoder:?}");
             }
         }
         let identity = Encoder::Identity.build(12, 12, |_, _, _| Err(()));

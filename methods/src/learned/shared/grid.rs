@@ -1,7 +1,7 @@
 //! Quantizer on a grid: each latent component takes one of a few values, and the values of a group make one symbol.
 
 use crate::algorithms::codebooks::symbol_bits;
-use crate::algorithms::pack::Layout;
+use crate::algorithms::pack::SymbolLayout;
 use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, LevelGrid, MatrixRoom, ScalarCoder, prepared};
 use crate::{MethodError, Quantizer, State, Symbols};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ pub(crate) struct Steps {
 /// Groups of components on the same grid. The symbol of a group is `Σ_j digit_j·Π_{i<j} levels_i`.
 pub(crate) struct GridQuantizer {
     grid: LevelGrid,
-    layout: Layout,
+    layout: SymbolLayout,
     backend: Arc<dyn Backend>,
     /// The grid on the backend, once it has been used.
     coder: OnceLock<Box<dyn ScalarCoder>>,
@@ -30,7 +30,7 @@ impl GridQuantizer {
         let width = steps.len();
         let (thresholds, values) = steps.into_iter().map(|steps| (steps.thresholds, steps.values)).unzip();
         let grid = LevelGrid { thresholds, values, width, symbols: groups };
-        let layout = Layout::uniform(groups, symbol_bits(grid.alphabet()));
+        let layout = SymbolLayout::uniform(groups, symbol_bits(grid.alphabet()));
         GridQuantizer { grid, layout, backend, coder: OnceLock::new() }
     }
 

@@ -12,28 +12,28 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// `x·weights + bias`.
 #[derive(Clone, Debug)]
-pub(crate) struct Affine {
+pub(crate) struct AffineLayer {
     /// Inputs × outputs.
     weights: Array2<f32>,
     /// 1 × outputs.
     bias: Array2<f32>,
 }
 
-impl Affine {
-    pub(crate) fn zeros(inputs: usize, outputs: usize) -> Affine {
-        Affine::new(Array2::zeros((inputs, outputs)), Array2::zeros((1, outputs)))
+impl AffineLayer {
+    pub(crate) fn zeros(inputs: usize, outputs: usize) -> AffineLayer {
+        AffineLayer::new(Array2::zeros((inputs, outputs)), Array2::zeros((1, outputs)))
     }
 
     /// Normal weights that preserve the power behind a rectifier (He et al. 2015), for inputs of power 1.
-    pub(crate) fn random(inputs: usize, outputs: usize, rng: &mut impl Rng) -> Affine {
+    pub(crate) fn random(inputs: usize, outputs: usize, rng: &mut impl Rng) -> AffineLayer {
         let deviation = (2.0 / inputs as f64).sqrt() as f32;
         let mut draw = || -> f32 { StandardNormal.sample(rng) };
         let weights = Array2::from_shape_fn((inputs, outputs), |_| deviation * draw());
-        Affine::new(weights, Array2::zeros((1, outputs)))
+        AffineLayer::new(weights, Array2::zeros((1, outputs)))
     }
 
-    fn new(weights: Array2<f32>, bias: Array2<f32>) -> Affine {
-        Affine { weights, bias }
+    fn new(weights: Array2<f32>, bias: Array2<f32>) -> AffineLayer {
+        AffineLayer { weights, bias }
     }
 
     /// Inputs and outputs.
@@ -52,9 +52,9 @@ impl Affine {
         i: usize,
         (inputs, outputs): (usize, usize),
         state: &mut State,
-    ) -> Result<Affine, StateError> {
+    ) -> Result<AffineLayer, StateError> {
         let weights = state.take_matrix(&format!("{name} weights {i}"), inputs, outputs)?;
-        Ok(Affine::new(weights, state.take_matrix(&format!("{name} bias {i}"), 1, outputs)?))
+        Ok(AffineLayer::new(weights, state.take_matrix(&format!("{name} bias {i}"), 1, outputs)?))
     }
 
     fn view(&self) -> AffineMap<'_> {
@@ -115,9 +115,9 @@ impl Windows {
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
     /// An affine map of all inputs.
-    Affine(Affine),
+    Affine(AffineLayer),
     /// The same affine map of every window; the results are concatenated.
-    Convolution(Windows, Affine),
+    Convolution(Windows, AffineLayer),
     /// `max(x, 0)`.
     Rectifier,
 }
@@ -125,7 +125,7 @@ pub(crate) enum Layer {
 /// `x·A + b + branch(x)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    pub(crate) straight: Affine,
+    pub(crate) straight: AffineLayer,
     pub(crate) branch: Vec<Layer>,
 }
 
@@ -146,7 +146,7 @@ impl Network {
         2 * self.affines().count()
     }
 
-    fn affines(&self) -> impl Iterator<Item = &Affine> {
+    fn affines(&self) -> impl Iterator<Item = &AffineLayer> {
         std::iter::once(&self.straight).chain(self.branch.iter().filter_map(|layer| match layer {
             Layer::Affine(affine) | Layer::Convolution(_, affine) => Some(affine),
             Layer::Rectifier => None,
@@ -232,8 +232,8 @@ mod tests {
     fn a_network_gives_the_same_traced_as_on_plain_rows() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let random = |inputs, outputs, rng: &mut ChaCha8Rng| {
-            let affine = Affine::random(inputs, outputs, rng);
-            Affine::new(affine.weights, gaussian(1, outputs, rng))
+            let affine = AffineLayer::random(inputs, outputs, rng);
+            AffineLayer::new(affine.weights, gaussian(1, outputs, rng))
         };
         let (first, second, third) = (random(27, 5, &mut rng), random(45, 4, &mut rng), random(16, 7, &mut rng));
         let branch = vec![

@@ -79,9 +79,9 @@ pub(crate) trait Bottleneck: Sync {
         &self,
         latents: &Matrix,
         parameters: &[Matrix],
-        moment: &Moment<'_>,
+        moment: &TrainingStep<'_>,
         rng: &mut ChaCha8Rng,
-    ) -> Result<Pass, MethodError>;
+    ) -> Result<ForwardPass, MethodError>;
 
     /// Updates what is learned without gradients, from all latents of the batch and their codewords.
     fn after_step(
@@ -106,7 +106,7 @@ pub(crate) trait Bottleneck: Sync {
 }
 
 /// The state of training.
-pub(crate) struct Moment<'a> {
+pub(crate) struct TrainingStep<'a> {
     /// Fraction of all steps that are done.
     pub(crate) progress: f64,
     /// The backend for what needs no gradient.
@@ -114,7 +114,7 @@ pub(crate) struct Moment<'a> {
 }
 
 /// The result of a forward pass through a bottleneck.
-pub(crate) struct Pass {
+pub(crate) struct ForwardPass {
     /// The input of the decoder.
     pub(crate) latents: Matrix,
     /// Losses besides the reconstruction loss.
@@ -175,7 +175,7 @@ pub(crate) fn fit(
         let mut losses = Means::default();
         for batch in order.chunks(training.batch) {
             cx.cancel.check()?;
-            let moment = Moment { progress: step as f64 / steps as f64, cx };
+            let moment = TrainingStep { progress: step as f64 / steps as f64, cx };
             let mut arrays = autoencoder.parameters();
             arrays.extend(bottleneck.parameters());
             let parameters: Vec<Parameter> = arrays.into_iter().map(|a| Parameter::new(a.view())).collect();
@@ -256,7 +256,7 @@ fn shard(
     bottleneck: &impl Bottleneck,
     rows: ArrayView2<'_, f32>,
     parameters: &[Parameter],
-    moment: &Moment<'_>,
+    moment: &TrainingStep<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Shard, MethodError> {
     let leaves: Vec<Matrix> = parameters.iter().map(Parameter::leaf).collect();
@@ -328,13 +328,17 @@ impl Means {
 }
 
 /// The quality of the codes of all training rows at the end of an epoch.
-struct Seen {
+struct EpochQuality {
     mse: f64,
     /// Usage of the codewords of each position.
     usage: Vec<Usage>,
 }
 
-fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Context) -> Result<Seen, MethodError> {
+fn evaluate(
+    quantizer: &LearnedQuantizer,
+    rows: ArrayView2<'_, f32>,
+    cx: &Context,
+) -> Result<EpochQuality, MethodError> {
     const ROWS: usize = 1 << 12;
     // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
     let no_symbols = || MethodError::Broken("the quantizer of latents does not show its symbols".into());
@@ -356,7 +360,7 @@ fn evaluate(quantizer: &LearnedQuantizer, rows: ArrayView2<'_, f32>, cx: &Contex
         }
     }
     let usage = counts.iter().map(|counts| Usage::of(counts)).collect();
-    Ok(Seen { mse: squared_error / rows.nrows() as f64, usage })
+    Ok(EpochQuality { mse: squared_error / rows.nrows() as f64, usage })
 }
 
 #[cfg(test)]
@@ -414,11 +418,11 @@ mod tests {
             &self,
             latents: &Matrix,
             _parameters: &[Matrix],
-            _moment: &Moment<'_>,
+            _moment: &TrainingStep<'_>,
             _rng: &mut ChaCha8Rng,
-        ) -> Result<Pass, MethodError> {
+        ) -> Result<ForwardPass, MethodError> {
             let loss = Loss { name: "loss", weight: 1.0, value: latents.by(latents).mean().scaled(self.loss) };
-            Ok(Pass { latents: latents.clone(), losses: vec![loss], chosen: Vec::new() })
+            Ok(ForwardPass { latents: latents.clone(), losses: vec![loss], chosen: Vec::new() })
         }
 
         fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
