@@ -15,7 +15,7 @@ pub(crate) use tolerances::gated;
 
 use crate::ReportError;
 use crate::number::significant;
-use crate::stats::{Estimate, median, ratio_of_timings};
+use crate::statistics::{Estimate, median, ratio_of_timings};
 use crate::values::{Series, Values, by_trial};
 use pairs::{Match, Pairs};
 use record::metric::{Dictionary, METRICS};
@@ -268,8 +268,8 @@ fn timing(
             subject: subject.to_owned(),
             metric: name,
             change,
-            base: crate::stats::timing(&before).map(|estimate| estimate.value),
-            new: crate::stats::timing(&after).map(|estimate| estimate.value),
+            base: crate::statistics::timing(&before).map(|estimate| estimate.value),
+            new: crate::statistics::timing(&after).map(|estimate| estimate.value),
             ratio: Some(ratio),
             tolerance,
             smallest: Some(smallest_loss(ratio, tolerance, larger_is_better)),

@@ -22,7 +22,7 @@ mod throughput;
 mod training;
 mod utilization;
 
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
 use chart::Curve;

@@ -11,7 +11,7 @@ pub mod parity;
 mod pictures;
 mod png;
 pub mod query;
-pub mod stats;
+pub mod statistics;
 pub mod summary;
 mod table;
 mod tracking;

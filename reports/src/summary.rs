@@ -1,7 +1,7 @@
 //! Aggregates records: one point per dataset, method, parameters and device, over all its seeds.
 
 use crate::ReportError;
-use crate::stats::{self, Estimate, mean};
+use crate::statistics::{self, Estimate, mean};
 use crate::values::{Series, Values, by_trial};
 use record::metric::{self, CODEWORDS, NMSE, Noise, TRAINING, TRAINING_MSE};
 use record::{DatasetFacts, Ended, Metric, Results, Status, rerank_factor};
@@ -107,7 +107,7 @@ impl Point {
         *known.entry(which.key()).or_insert_with(|| {
             let groups: Vec<Vec<f64>> = self.seeds.iter().map(|values| which.values_of(values)).collect();
             let estimate = match which.metric.noise {
-                Noise::Timed => stats::timing(&groups)?,
+                Noise::Timed => statistics::timing(&groups)?,
                 Noise::Exact | Noise::Varies => {
                     let per_seed: Vec<f64> = groups.iter().filter_map(|group| Some(mean(group)?.value)).collect();
                     mean(&per_seed)?

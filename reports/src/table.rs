@@ -2,7 +2,7 @@
 
 use crate::ReportError;
 use crate::number::show;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
 use record::frame;
 use record::metric::Dictionary;

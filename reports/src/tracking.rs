@@ -6,7 +6,7 @@
 use crate::Artifact;
 use crate::compare::gated;
 use crate::number::significant;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
 use record::Metric;
 use record::metric::Dictionary;

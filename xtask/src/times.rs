@@ -1,6 +1,6 @@
 //! Median and spread of repeated timings.
 
-use reports::stats::median;
+use reports::statistics::median;
 
 /// The median of some times.
 pub fn middle(seconds: &[f64]) -> f64 {

@@ -14,7 +14,7 @@ use super::outcome::{Change, Check, Comparison, Speed};
 use super::{Options, compare_with, gated};
 use crate::ReportError;
 use crate::number::significant;
-use crate::stats::{Estimate, above, median, t95};
+use crate::statistics::{Estimate, above, median, t95};
 use crate::values::by_trial;
 use record::metric::{Dictionary, METRICS};
 use record::{Results, Status, rerank_factor};

@@ -1,6 +1,6 @@
 //! What a comparison found: every compared value, and the verdict.
 
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use serde::Serialize;
 
 /// The overall result of a comparison.

@@ -5,7 +5,7 @@ use super::hover::{Mark, describe};
 use super::refused;
 use super::style::{GRID, INK, SCALE, bold, colour, finish, font, register_fonts, shorten, text_width};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 

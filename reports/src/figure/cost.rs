@@ -6,7 +6,7 @@ use super::panels::{Panel, Panels};
 use super::plot::{Curve, Plot, ReferenceLine, Side};
 use super::side_by_side::{bits, by_rate, range, split};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
 use record::Metric;
 use record::metric::{MODEL_BYTES, NMSE, TRAIN_SECONDS};

@@ -3,7 +3,7 @@
 
 use super::style::SCALE;
 use crate::number::significant;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use std::fmt::Write;
 
 /// A region of a drawing and its text.

@@ -6,7 +6,7 @@ use super::hover::{Mark, describe};
 use super::refused;
 use super::style::{Dash, GRID, INK, MUTED, SCALE, colour, dash, font, marker, text_width};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;

@@ -4,7 +4,7 @@ use super::Sketch;
 use super::axis::Axis;
 use super::chart::{Chart, ReferenceLine, Side};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
 use record::metric::{BITS_PER_VECTOR, NMSE};
 

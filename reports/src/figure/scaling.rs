@@ -5,7 +5,7 @@ use super::axis::Axis;
 use super::chart::{Chart, Curve, ReferenceLine, Side};
 use super::{Sketch, codebook_series};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
 use record::Metric;
 use record::metric::{CODEWORDS, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};

@@ -4,7 +4,7 @@ use super::Sketch;
 use super::bars::{BarPanel, Bars};
 use crate::ReportError;
 use crate::number::{engineering, significant};
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};
 

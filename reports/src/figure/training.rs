@@ -6,7 +6,7 @@ use super::panels::{Panel, Panels};
 use super::plot::{Curve, Plot, ReferenceLine, Side};
 use super::side_by_side::{Group, Groups, grouped};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use record::Metric;
 use record::metric::{TRAINING, TRAINING_MSE, TRAINING_PERPLEXITY, TRAINING_USAGE};

@@ -3,7 +3,7 @@
 use super::Sketch;
 use super::bars::{BarPanel, Bars};
 use crate::ReportError;
-use crate::stats::Estimate;
+use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{ENTROPY_BITS_PER_VECTOR, USAGE};
 

@@ -1,5 +1,6 @@
 //! Estimates with intervals, from several seeds and repeats.
 
+use super::distributions::t95;
 use serde::Serialize;
 
 /// A central value with a 95% interval around it.
@@ -15,44 +16,8 @@ pub struct Estimate {
     pub count: usize,
 }
 
-/// Probability that Student's t with `df` degrees of freedom is between −t and t: a finite sum for integer `df`
-/// (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
-fn within(t: f64, df: usize) -> f64 {
-    let angle = (t / (df as f64).sqrt()).atan();
-    let (sin, cos) = angle.sin_cos();
-    let odd = df % 2;
-    let (mut term, mut sum) = if odd == 1 { (cos, cos) } else { (1.0, 1.0) };
-    for k in (2 + odd..df.saturating_sub(1)).step_by(2) {
-        term *= (k - 1) as f64 / k as f64 * cos * cos;
-        sum += term;
-    }
-    match df {
-        1 => angle * std::f64::consts::FRAC_2_PI,
-        _ if odd == 1 => (angle + sin * sum) * std::f64::consts::FRAC_2_PI,
-        _ => sin * sum,
-    }
-}
-
-/// Two-sided 95% quantile of Student's t for `df` degrees of freedom, from 12.706 for 1 down to 1.960 for many.
-///
-/// `df` is at least 1.
-pub fn t95(df: usize) -> f64 {
-    let (mut low, mut high) = (1.9, 13.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if within(middle, df) < 0.95 { low = middle } else { high = middle }
-    }
-    0.5 * (low + high)
-}
-
-/// Probability that Student's t with `df` degrees of freedom is above `t`; `df` is at least 1.
-pub fn above(t: f64, df: usize) -> f64 {
-    let outside = 1.0 - within(t.abs(), df);
-    if t >= 0.0 { 0.5 * outside } else { 1.0 - 0.5 * outside }
-}
-
 /// The mean, and the sum of squared deviations from it.
-fn moments(values: &[f64]) -> (f64, f64) {
+pub(super) fn moments(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     (mean, values.iter().map(|v| (v - mean).powi(2)).sum())
 }
@@ -123,32 +88,9 @@ pub fn ratio_of_timings(numerator: &[Vec<f64>], denominator: &[Vec<f64>]) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::{RngExt, SeedableRng};
+    use crate::statistics::difference::standard_normal;
+    use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-
-    /// Printed tables have three decimals.
-    #[test]
-    fn quantiles_of_student_are_those_of_the_tables() {
-        let table = [
-            (1, 12.706),
-            (2, 4.303),
-            (3, 3.182),
-            (4, 2.776),
-            (5, 2.571),
-            (10, 2.228),
-            (29, 2.045),
-            (30, 2.042),
-            (31, 2.040),
-            (40, 2.021),
-            (60, 2.000),
-            (120, 1.980),
-            (100_000, 1.960),
-        ];
-        for (df, expected) in table {
-            assert!((t95(df) - expected).abs() < 6e-4, "{df}: {} for {expected}", t95(df));
-        }
-        assert!((1..200).all(|df| t95(df) > t95(df + 1)), "no jump where a table would end");
-    }
 
     #[test]
     fn the_interval_of_three_seeds_is_students() {
@@ -187,10 +129,7 @@ mod tests {
 
     /// Timings of several processes that differ by `between`, with repeats that differ by `within`, as fractions.
     fn processes(count: usize, between: f64, within: f64, rng: &mut ChaCha8Rng) -> Vec<Vec<f64>> {
-        let mut normal = || {
-            let (a, b): (f64, f64) = (rng.random(), rng.random());
-            (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
-        };
+        let mut normal = || standard_normal(rng);
         let mut process = || {
             let centre = between * normal();
             (0..5).map(|_| (centre + within * normal()).exp()).collect()

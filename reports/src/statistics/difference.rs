@@ -1,0 +1,181 @@
+//! Paired comparison of two methods: which test, how large the difference, and which difference would have been seen.
+
+use super::distributions::{t_quantile, t_two_sided};
+use super::estimate::{mean, moments};
+use super::holm::fewest_pairs;
+use super::signed_rank::{hodges_lehmann, signed_rank};
+use super::{ALPHA, Estimate};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The test that a comparison can have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Test {
+    /// Neither method is random: the difference is the same for every seed, and nothing is left to test.
+    Exact,
+    /// Student's t of paired differences, where a signed-rank test cannot reach significance with so few pairs.
+    Student,
+    /// Wilcoxon's signed-rank test.
+    SignedRank {
+        /// Whether its p-value is exact; otherwise it is a normal approximation.
+        exact: bool,
+    },
+    /// There are too few pairs for any test.
+    TooFew {
+        /// Pairs that a test would need.
+        needed: usize,
+    },
+}
+
+/// The comparison of two methods in one metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Comparison {
+    /// The difference with its 95% interval, which is that of this comparison alone. The interval has zero width with a
+    /// single pair.
+    pub difference: Estimate,
+    /// The test.
+    pub test: Test,
+    /// The p-value of this test alone; None without a test.
+    pub p: Option<f64>,
+}
+
+/// Fewest seeds for Student's t.
+pub const FEWEST_SEEDS: usize = 3;
+
+/// Compares two methods by the differences of their values with equal seeds, `differences[dataset][seed]`. `comparisons`
+/// is the number of tests that share the level, this one included. Returns None without any difference.
+///
+/// Where a dataset has the same difference for every seed, its seeds are no independent pairs and count as one. The
+/// signed-rank test is used where it has pairs enough to reach significance after a correction for the number of
+/// comparisons, and then the difference is the estimate of Hodges and Lehmann. On one dataset, with fewer but at least
+/// three seeds, Student's t is used, which assumes that differences over seeds are normal, as intervals over seeds do.
+/// Over several datasets it is not: differences between datasets are not normal.
+pub fn compare(differences: &[Vec<f64>], comparisons: usize) -> Option<Comparison> {
+    let same = |values: &Vec<f64>| values.len() > 1 && values.windows(2).all(|pair| pair[0] == pair[1]);
+    let pairs: Vec<f64> =
+        differences.iter().flat_map(|values| if same(values) { &values[..1] } else { &values[..] }).copied().collect();
+    let plain = mean(&pairs)?;
+    let single = differences.iter().filter(|values| !values.is_empty()).count() == 1;
+    let n = pairs.len();
+    if single && differences.iter().any(same) {
+        return Some(Comparison { difference: plain, test: Test::Exact, p: None });
+    }
+    let needed = fewest_pairs(comparisons, ALPHA);
+    if n >= needed {
+        let found = signed_rank(&pairs);
+        let difference = hodges_lehmann(&pairs, 1.0 - ALPHA).unwrap_or(plain);
+        return Some(Comparison { difference, test: Test::SignedRank { exact: found.exact }, p: Some(found.p) });
+    }
+    if single && n >= FEWEST_SEEDS {
+        let (_, squares) = moments(&pairs);
+        let error = (squares / (n - 1) as f64 / n as f64).sqrt();
+        let p = t_two_sided(plain.value / error, (n - 1) as f64);
+        return Some(Comparison { difference: plain, test: Test::Student, p: Some(p) });
+    }
+    let needed = if single { FEWEST_SEEDS } else { needed };
+    // Pairs of several datasets have no common distribution that an interval could rest on.
+    let bare = Estimate { low: plain.value, high: plain.value, ..plain };
+    let difference = if single { plain } else { bare };
+    Some(Comparison { difference, test: Test::TooFew { needed }, p: None })
+}
+
+/// The power at which a difference counts as visible.
+const POWER: f64 = 0.8;
+
+/// Draws of the simulation of power.
+const DRAWS: usize = 2000;
+
+/// The smallest true difference that a test finds in 80% of all cases, for normal differences with the standard
+/// deviation of these, `differences[dataset][seed]`, at the level of the first step of Holm's correction, ALPHA over
+/// the number of comparisons. (Later steps are less strict, so a smaller difference may be found too.) None without a
+/// test.
+pub fn least_visible(differences: &[Vec<f64>], comparisons: usize, test: Test) -> Option<f64> {
+    let pairs: Vec<f64> = differences.iter().flatten().copied().collect();
+    let n = pairs.len();
+    if n < 2 {
+        return None;
+    }
+    let (_, squares) = moments(&pairs);
+    let deviation = (squares / (n - 1) as f64).sqrt();
+    let level = ALPHA / comparisons.max(1) as f64;
+    let found: Box<dyn Fn(&[f64]) -> bool> = match test {
+        Test::Student => {
+            let critical = t_quantile(1.0 - 0.5 * level, (n - 1) as f64);
+            Box::new(move |values| {
+                let (mean, squares) = moments(values);
+                mean.abs() >= critical * (squares / (n - 1) as f64 / n as f64).sqrt()
+            })
+        }
+        Test::SignedRank { .. } => Box::new(move |values| signed_rank(values).p <= level),
+        Test::Exact | Test::TooFew { .. } => return None,
+    };
+    // The same draws for every difference: power then grows with the difference.
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let draws: usize = if matches!(test, Test::Student) { DRAWS } else { DRAWS / 8 };
+    let normal: Vec<Vec<f64>> = (0..draws).map(|_| (0..n).map(|_| standard_normal(&mut rng)).collect()).collect();
+    let power = |shift: f64| {
+        let shifted = |values: &Vec<f64>| found(&values.iter().map(|v| v + shift).collect::<Vec<_>>());
+        normal.iter().filter(|values| shifted(values)).count() as f64 / draws as f64
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    while power(high) < POWER {
+        if high > 1e6 {
+            return None;
+        }
+        (low, high) = (high, 2.0 * high);
+    }
+    for _ in 0..10 {
+        let middle = 0.5 * (low + high);
+        if power(middle) < POWER { low = middle } else { high = middle }
+    }
+    Some(high * deviation)
+}
+
+/// A standard normal number (Box and Muller 1958).
+pub(super) fn standard_normal(rng: &mut ChaCha8Rng) -> f64 {
+    let (a, b): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_follows_from_what_was_measured() {
+        let test = |differences: &[Vec<f64>], comparisons| compare(differences, comparisons).map(|c| c.test);
+        assert_eq!(test(&[], 1), None);
+        assert_eq!(test(&[vec![1.0]], 1), Some(Test::TooFew { needed: 3 }), "one seed");
+        assert_eq!(test(&[vec![1.0, 2.0]], 1), Some(Test::TooFew { needed: 3 }));
+        assert_eq!(test(&[vec![1.0, 2.0, 4.0]], 1), Some(Test::Student));
+        assert_eq!(test(&[vec![2.0; 3]], 1), Some(Test::Exact), "methods without randomness");
+        assert_eq!(test(&[vec![1.0, 2.0, 4.0, 5.0, 3.0, 0.5]], 1), Some(Test::SignedRank { exact: true }));
+        assert_eq!(test(&[vec![1.0, 2.0, 4.0, 5.0, 3.0, 0.5]], 3), Some(Test::Student), "cannot reach .05/3");
+        assert_eq!(test(&[vec![1.0, 2.0], vec![1.5, 3.0]], 1), Some(Test::TooFew { needed: 6 }), "several datasets");
+        assert_eq!(test(&[vec![1.0, 2.0, 3.0], vec![1.5, 3.0, 2.0]], 1), Some(Test::SignedRank { exact: true }));
+        assert_eq!(
+            test(&[vec![1.0; 3], vec![2.0; 3]], 1),
+            Some(Test::TooFew { needed: 6 }),
+            "the same difference three times is one pair"
+        );
+    }
+
+    /// scipy 1.17: `ttest_1samp([1, 2, 4], 0)`.
+    #[test]
+    fn students_test_by_hand() {
+        let found = compare(&[vec![1.0, 2.0, 4.0]], 1).expect("differences");
+        let expected = 0.118082896312;
+        assert!((found.p.expect("a test") - expected).abs() < 1e-9, "{found:?}");
+        assert!((found.difference.value - 7.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn more_comparisons_hide_more() {
+        let differences = [vec![0.1, -0.2, 0.15]];
+        let at = |comparisons| least_visible(&differences, comparisons, Test::Student).expect("a test");
+        assert!(at(1) < at(10) && at(10) < at(100));
+        let doubled: Vec<Vec<f64>> = differences.iter().map(|d| d.iter().map(|v| 2.0 * v).collect()).collect();
+        assert!((least_visible(&doubled, 1, Test::Student).expect("a test") / at(1) - 2.0).abs() < 1e-9);
+        assert_eq!(least_visible(&differences, 1, Test::TooFew { needed: 6 }), None);
+    }
+}
