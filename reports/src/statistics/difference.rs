@@ -2,8 +2,9 @@
 
 use super::distributions::{t_quantile, t_two_sided};
 use super::estimate::{mean, moments};
+use super::friedman::ranks;
 use super::holm::fewest_pairs;
-use super::signed_rank::{hodges_lehmann, signed_rank};
+use super::signed_rank::{below_critical, hodges_lehmann, signed_rank};
 use super::{ALPHA, Estimate};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -42,6 +43,20 @@ pub struct Comparison {
 /// Fewest seeds for Student's t.
 pub const FEWEST_SEEDS: usize = 3;
 
+/// Whether several seeds have the same difference, up to rounding.
+fn same(values: &[f64]) -> bool {
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (v.min(a), v.max(b)));
+    values.len() > 1 && high - low <= ROUNDING * high.abs().max(low.abs())
+}
+
+/// The differences that count as independent pairs: one of each dataset whose seeds all have the same.
+fn independent(differences: &[Vec<f64>]) -> Vec<f64> {
+    differences.iter().flat_map(|values| if same(values) { &values[..1] } else { &values[..] }).copied().collect()
+}
+
+/// Differences that agree to this share of their size differ by rounding only.
+const ROUNDING: f64 = 1e-9;
+
 /// Compares two methods by the differences of their values with equal seeds, `differences[dataset][seed]`. `comparisons`
 /// is the number of tests that share the level, this one included. Returns None without any difference.
 ///
@@ -51,13 +66,11 @@ pub const FEWEST_SEEDS: usize = 3;
 /// three seeds, Student's t is used, which assumes that differences over seeds are normal, as intervals over seeds do.
 /// Over several datasets it is not: differences between datasets are not normal.
 pub fn compare(differences: &[Vec<f64>], comparisons: usize) -> Option<Comparison> {
-    let same = |values: &Vec<f64>| values.len() > 1 && values.windows(2).all(|pair| pair[0] == pair[1]);
-    let pairs: Vec<f64> =
-        differences.iter().flat_map(|values| if same(values) { &values[..1] } else { &values[..] }).copied().collect();
+    let pairs = independent(differences);
     let plain = mean(&pairs)?;
     let single = differences.iter().filter(|values| !values.is_empty()).count() == 1;
     let n = pairs.len();
-    if single && differences.iter().any(same) {
+    if single && differences.iter().any(|values| same(values)) {
         return Some(Comparison { difference: plain, test: Test::Exact, p: None });
     }
     let needed = fewest_pairs(comparisons, ALPHA);
@@ -79,18 +92,44 @@ pub fn compare(differences: &[Vec<f64>], comparisons: usize) -> Option<Compariso
     Some(Comparison { difference, test: Test::TooFew { needed }, p: None })
 }
 
+/// When a test calls differences real: its critical value.
+enum Rule {
+    /// |t| is at least this.
+    Student { critical: f64 },
+    /// The smaller sum of ranks is below this.
+    SignedRank { critical: f64 },
+}
+
+impl Rule {
+    fn rejects(&self, values: &[f64]) -> bool {
+        let n = values.len();
+        match self {
+            Rule::Student { critical } => {
+                let (mean, squares) = moments(values);
+                mean.abs() >= critical * (squares / (n - 1) as f64 / n as f64).sqrt()
+            }
+            Rule::SignedRank { critical } => {
+                let size: Vec<f64> = values.iter().map(|value| value.abs()).collect();
+                let positive = ranks(&size).into_iter().zip(values).filter(|(_, value)| **value > 0.0);
+                let positive: f64 = positive.map(|(rank, _)| rank).sum();
+                positive.min((n * (n + 1)) as f64 / 2.0 - positive) < *critical
+            }
+        }
+    }
+}
+
 /// The power at which a difference counts as visible.
 const POWER: f64 = 0.8;
 
 /// Draws of the simulation of power.
-const DRAWS: usize = 2000;
+const DRAWS: usize = 1000;
 
 /// The smallest true difference that a test finds in 80% of all cases, for normal differences with the standard
 /// deviation of these, `differences[dataset][seed]`, at the level of the first step of Holm's correction, ALPHA over
 /// the number of comparisons. (Later steps are less strict, so a smaller difference may be found too.) None without a
 /// test.
 pub fn least_visible(differences: &[Vec<f64>], comparisons: usize, test: Test) -> Option<f64> {
-    let pairs: Vec<f64> = differences.iter().flatten().copied().collect();
+    let pairs = independent(differences);
     let n = pairs.len();
     if n < 2 {
         return None;
@@ -98,24 +137,17 @@ pub fn least_visible(differences: &[Vec<f64>], comparisons: usize, test: Test) -
     let (_, squares) = moments(&pairs);
     let deviation = (squares / (n - 1) as f64).sqrt();
     let level = ALPHA / comparisons.max(1) as f64;
-    let found: Box<dyn Fn(&[f64]) -> bool> = match test {
-        Test::Student => {
-            let critical = t_quantile(1.0 - 0.5 * level, (n - 1) as f64);
-            Box::new(move |values| {
-                let (mean, squares) = moments(values);
-                mean.abs() >= critical * (squares / (n - 1) as f64 / n as f64).sqrt()
-            })
-        }
-        Test::SignedRank { .. } => Box::new(move |values| signed_rank(values).p <= level),
+    let rule = match test {
+        Test::Student => Rule::Student { critical: t_quantile(1.0 - 0.5 * level, (n - 1) as f64) },
+        Test::SignedRank { .. } => Rule::SignedRank { critical: below_critical(n, 0.5 * level) as f64 },
         Test::Exact | Test::TooFew { .. } => return None,
     };
     // The same draws for every difference: power then grows with the difference.
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let draws: usize = if matches!(test, Test::Student) { DRAWS } else { DRAWS / 8 };
-    let normal: Vec<Vec<f64>> = (0..draws).map(|_| (0..n).map(|_| standard_normal(&mut rng)).collect()).collect();
+    let normal: Vec<Vec<f64>> = (0..DRAWS).map(|_| (0..n).map(|_| standard_normal(&mut rng)).collect()).collect();
     let power = |shift: f64| {
-        let shifted = |values: &Vec<f64>| found(&values.iter().map(|v| v + shift).collect::<Vec<_>>());
-        normal.iter().filter(|values| shifted(values)).count() as f64 / draws as f64
+        let shifted = |values: &Vec<f64>| rule.rejects(&values.iter().map(|v| v + shift).collect::<Vec<_>>());
+        normal.iter().filter(|values| shifted(values)).count() as f64 / DRAWS as f64
     };
     let (mut low, mut high) = (0.0, 1.0);
     while power(high) < POWER {
@@ -149,6 +181,7 @@ mod tests {
         assert_eq!(test(&[vec![1.0, 2.0]], 1), Some(Test::TooFew { needed: 3 }));
         assert_eq!(test(&[vec![1.0, 2.0, 4.0]], 1), Some(Test::Student));
         assert_eq!(test(&[vec![2.0; 3]], 1), Some(Test::Exact), "methods without randomness");
+        assert_eq!(test(&[vec![2.0, 2.0 + 1e-15, 2.0]], 1), Some(Test::Exact), "rounding is no spread");
         assert_eq!(test(&[vec![1.0, 2.0, 4.0, 5.0, 3.0, 0.5]], 1), Some(Test::SignedRank { exact: true }));
         assert_eq!(test(&[vec![1.0, 2.0, 4.0, 5.0, 3.0, 0.5]], 3), Some(Test::Student), "cannot reach .05/3");
         assert_eq!(test(&[vec![1.0, 2.0], vec![1.5, 3.0]], 1), Some(Test::TooFew { needed: 6 }), "several datasets");

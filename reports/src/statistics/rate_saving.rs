@@ -95,6 +95,15 @@ pub fn rate_saving(a: &Curve, b: &Curve) -> Result<Saving, NoSaving> {
 }
 
 impl Curve {
+    /// Whether it can be compared with another one.
+    ///
+    /// # Errors
+    /// Too few points, or a mean quality that does not rise with the rate.
+    pub fn check(&self) -> Result<(), NoSaving> {
+        let seeds: Vec<usize> = (0..self.quality_db.len()).collect();
+        Hermite::new((&self.rates, &self.mean(&seeds))).map(|_| ())
+    }
+
     /// Mean quality of the given seeds at each point.
     fn mean(&self, seeds: &[usize]) -> Vec<f64> {
         let at = |point: usize| {

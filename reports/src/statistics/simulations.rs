@@ -123,7 +123,7 @@ fn the_difference_that_would_have_been_seen_is_seen_in_80_percent() {
         let centre = unit.iter().sum::<f64>() / pairs as f64;
         let deviation = (unit.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / (pairs - 1) as f64).sqrt();
         let scaled: Vec<f64> = unit.iter().map(|v| v / deviation).collect();
-        let test = compare(&[scaled.clone()], comparisons).expect("differences").test;
+        let test = compare(std::slice::from_ref(&scaled), comparisons).expect("differences").test;
         let visible = least_visible(&[scaled], comparisons, test).expect("a test");
         let mut seen = || {
             let differences = normals(pairs, &mut rng).iter().map(|noise| visible + noise).collect();
