@@ -6,6 +6,7 @@ mod bars;
 mod chart;
 mod codewords;
 mod cost;
+mod critical_differences;
 mod hover;
 mod legend;
 mod panels;
@@ -15,7 +16,7 @@ mod rate_gap;
 mod recall_rate;
 mod recall_speed;
 mod scaling;
-mod side_by_side;
+pub mod side_by_side;
 mod signal_rate;
 pub mod style;
 mod throughput;
@@ -59,14 +60,15 @@ type Overview = fn(&[DatasetSummary]) -> Result<Option<Sketch>, ReportError>;
 
 /// All figures about all datasets together, in the order of the page.
 static OVERVIEWS: &[(&str, Overview)] = &[
-    ("training-vectors", |all| scaling::draw(all, TimedTask::Training, Against::Vectors)),
-    ("encoding-vectors", |all| scaling::draw(all, TimedTask::Encoding, Against::Vectors)),
-    ("search-vectors", |all| scaling::draw(all, TimedTask::Search, Against::Vectors)),
-    ("training-codewords", |all| scaling::draw(all, TimedTask::Training, Against::Codewords)),
-    ("encoding-codewords", |all| scaling::draw(all, TimedTask::Encoding, Against::Codewords)),
-    ("training-threads", |all| scaling::draw(all, TimedTask::Training, Against::Threads)),
-    ("encoding-threads", |all| scaling::draw(all, TimedTask::Encoding, Against::Threads)),
-    ("search-threads", |all| scaling::draw(all, TimedTask::Search, Against::Threads)),
+    ("critical-differences", critical_differences::draw),
+    ("time-training-vectors", |all| scaling::draw(all, TimedTask::Training, Against::Vectors)),
+    ("time-encoding-vectors", |all| scaling::draw(all, TimedTask::Encoding, Against::Vectors)),
+    ("time-search-vectors", |all| scaling::draw(all, TimedTask::Search, Against::Vectors)),
+    ("time-training-codewords", |all| scaling::draw(all, TimedTask::Training, Against::Codewords)),
+    ("time-encoding-codewords", |all| scaling::draw(all, TimedTask::Encoding, Against::Codewords)),
+    ("time-training-threads", |all| scaling::draw(all, TimedTask::Training, Against::Threads)),
+    ("time-encoding-threads", |all| scaling::draw(all, TimedTask::Encoding, Against::Threads)),
+    ("time-search-threads", |all| scaling::draw(all, TimedTask::Search, Against::Threads)),
 ];
 
 /// A figure without its name.
@@ -79,7 +81,7 @@ struct Sketch {
 pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> {
     let mut drawn = Vec::new();
     for (kind, overview) in OVERVIEWS {
-        drawn.extend(named(format!("time-{kind}"), None, overview(datasets))?);
+        drawn.extend(named((*kind).to_owned(), None, overview(datasets))?);
     }
     for dataset in datasets {
         for (kind, figure) in FIGURES {

@@ -1,5 +1,6 @@
 //! The report as one self-contained page: inline figures, embedded font, and a small script for sorting.
 
+use crate::differences::{self, Differences};
 use crate::figure::style::REGULAR;
 use crate::markdown::machine;
 use crate::number::significant;
@@ -23,6 +24,7 @@ pub fn page(
     figures: &[Drawn],
     pictures: &[pictures::Row<'_>],
     files: &[&str],
+    differences: &Differences,
     dictionary: &Dictionary,
 ) -> String {
     let title = title(runs);
@@ -56,7 +58,10 @@ pub fn page(
                         ". All bits stored per vector are counted; distortion is measured on vectors not trained on; every method was trained again for every seed."
                     }
                     @if datasets.len() > 1 {
-                        nav { @for (i, d) in datasets.iter().enumerate() { a href=(format!("#d{i}")) { (d.name) } " " } }
+                        nav {
+                            @for (i, d) in datasets.iter().enumerate() { a href=(format!("#d{i}")) { (d.name) } " " }
+                            @if !differences.pairs.is_empty() { a href="#differences" { "Is the difference real?" } }
+                        }
                     }
                 }
                 main {
@@ -76,6 +81,7 @@ pub fn page(
                             (pictures::html(pictures, &dataset.name))
                         }
                     }
+                    (differences::html(differences))
                     @if !failures.is_empty() {
                         section id="failures" {
                             h2 { "Failed trials" }

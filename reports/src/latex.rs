@@ -1,6 +1,8 @@
-//! The leaderboard as a LaTeX table (booktabs). Bold marks the best of several methods at the same rate, since methods
-//! at different rates are not comparable.
+//! The leaderboard as a LaTeX table (booktabs). Marks compare methods at about the same rate, and only where a test found
+//! a difference.
 
+use crate::differences::{Differences, Verdict, decided_by};
+use crate::figure::side_by_side::by_rate;
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 use record::metric::Dictionary;
@@ -10,17 +12,18 @@ const LABEL_WIDTH: &str = "0.32\\linewidth";
 
 /// A complete `table` environment that compiles with every font encoding of LaTeX and is at most as wide as a line of
 /// text: headings and labels are broken into lines, and a table that is still too wide is scaled.
-pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
+pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Differences) -> String {
     let columns: Vec<Column> = columns(dataset, dictionary).into_iter().filter(|c| c.essential).collect();
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
     let mut out = String::from("% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n");
     out += &format!(
-        "\\caption{{Quantizers on {} ($d={}$, {} base vectors; mean of {} seed{}).}}\n",
+        "\\caption{{Quantizers on {} ($d={}$, {} base vectors; mean of {} seed{}).{}}}\n",
         escape(&dataset.name),
         dataset.facts.dim,
         dataset.facts.base,
         seeds,
-        if seeds == 1 { "" } else { "s" }
+        if seeds == 1 { "" } else { "s" },
+        legend(dataset, differences)
     );
     out += &format!("\\label{{tab:{}}}\n", crate::file_name(&dataset.name));
     out += "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\sbox0{%\n";
@@ -37,7 +40,7 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
             .iter()
             .map(|column| {
                 let text = escape(&column.cell(point).text);
-                if is_best(column, point, dataset) { format!("\\textbf{{{text}}}") } else { text }
+                mark(column, point, dataset, differences).on(&text)
             })
             .collect();
         out += &format!("\\raggedright {} & {} \\\\\n", breakable(&point.label), cells.join(" & "));
@@ -46,16 +49,77 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary) -> String {
     out + "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi\n\\end{table}\n"
 }
 
-/// Whether all other points at the same rate are worse, also as displayed; false if there are none.
-fn is_best(column: &Column, point: &Point, dataset: &DatasetSummary) -> bool {
-    let (Some(larger), Some(own)) = (column.metric.larger_is_better(), column.cell(point).estimate) else {
-        return false;
+/// What the marks mean, or that there are none.
+fn legend(dataset: &DatasetSummary, differences: &Differences) -> &'static str {
+    let mut about = differences.pairs.iter().filter(|pair| pair.dataset.as_deref() == Some(&dataset.name)).peekable();
+    if about.peek().is_none() {
+        ""
+    } else if about.all(|pair| pair.verdict() == Verdict::NotTested) {
+        " Differences are not tested: too few seeds."
+    } else {
+        " Bold: better than all others at about the same rate; underlined: second, better than the rest; \
+         $\\approx$: no difference from the best seen (5\\%, Holm)."
+    }
+}
+
+/// The mark of a value among those of other methods at about the same rate.
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    /// Better than every other.
+    Best,
+    /// The second, better than every one after it.
+    Second,
+    /// No difference from the best was seen.
+    Tied,
+    None,
+}
+
+impl Mark {
+    fn on(self, text: &str) -> String {
+        match self {
+            Mark::Best => format!("\\textbf{{{text}}}"),
+            Mark::Second => format!("\\underline{{{text}}}"),
+            Mark::Tied => format!("{text}\\rlap{{$^{{\\approx}}$}}"),
+            Mark::None => text.to_owned(),
+        }
+    }
+}
+
+/// The mark of a point in a column, from the tests of differences.
+fn mark(column: &Column, point: &Point, dataset: &DatasetSummary, differences: &Differences) -> Mark {
+    let (Some(metric), Some(larger)) = (decided_by(column), column.metric.larger_is_better()) else {
+        return Mark::None;
     };
-    let rivals = dataset.points.iter().filter(|p| p.bits == point.bits && p.label != point.label);
-    let mut rivals = rivals.map(|p| column.cell(p)).filter(|c| c.estimate.is_some()).peekable();
-    let beaten = |value: f64| if larger { value < own.value } else { value > own.value };
-    let text = column.cell(point).text;
-    rivals.peek().is_some() && rivals.all(|c| c.estimate.is_some_and(|e| beaten(e.value)) && c.text != text)
+    let k = if metric.name == column.metric.name { column.k } else { None };
+    let same_device: Vec<&Point> = dataset.points.iter().filter(|other| other.device == point.device).collect();
+    let groups = by_rate(&same_device);
+    let Some(group) = groups.iter().find(|group| group.iter().any(|other| std::ptr::eq(*other, point))) else {
+        return Mark::None;
+    };
+    let mut order: Vec<(&Point, f64)> =
+        group.iter().filter_map(|other| Some((*other, column.cell(other).estimate?.value))).collect();
+    order.sort_by(|a, b| if larger { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
+    // A label counts once: with other numbers of threads its quality is the same.
+    let (mut labels, mut texts): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
+    for (other, _) in &order {
+        if !labels.contains(&&other.label[..]) {
+            labels.push(&other.label);
+            texts.push(column.cell(other).text);
+        }
+    }
+    let Some(at) = labels.iter().position(|label| *label == point.label) else { return Mark::None };
+    let verdict = |a: &str, b: &str| differences.between(&dataset.name, metric, k, (a, b));
+    // A reader who sees two equal numbers must not find one of them marked.
+    let beats =
+        |at: usize, other: usize| verdict(labels[at], labels[other]) == Some(Verdict::A) && texts[at] != texts[other];
+    let beats_the_rest = |at: usize| at + 1 < labels.len() && (at + 1..labels.len()).all(|other| beats(at, other));
+    match at {
+        0 if beats_the_rest(0) => Mark::Best,
+        0 if labels[1..].iter().any(|other| verdict(labels[0], other) == Some(Verdict::Same)) => Mark::Tied,
+        1 if beats_the_rest(0) && beats_the_rest(1) => Mark::Second,
+        at if at > 0 && verdict(labels[0], labels[at]) == Some(Verdict::Same) => Mark::Tied,
+        _ => Mark::None,
+    }
 }
 
 /// A heading with one word per line.

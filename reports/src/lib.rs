@@ -2,6 +2,7 @@
 //! old results can be rendered again without building a quantizer.
 
 pub mod compare;
+mod differences;
 mod figure;
 mod html;
 mod latex;
@@ -92,6 +93,8 @@ pub fn render_with(
 ) -> Result<Vec<Artifact>, ReportError> {
     let wanted = |format: &str| formats.iter().any(|f| f == format);
     let datasets = summarize(runs)?;
+    let mut differences = differences::compare_all(&datasets, dictionary);
+    differences.csv = wanted("csv");
     let figures = figure::draw_all(&datasets)?;
     let pictures = pictures::gather(runs, &datasets);
     let mut artifacts = Vec::new();
@@ -110,12 +113,17 @@ pub fn render_with(
         if wanted("latex") {
             artifacts.push(Artifact {
                 path: format!("tables/{name}.tex"),
-                bytes: latex::table(dataset, dictionary).into_bytes(),
+                bytes: latex::table(dataset, dictionary, &differences).into_bytes(),
             });
         }
         if wanted("csv") {
             artifacts.push(Artifact { path: format!("tables/{name}.csv"), bytes: table::to_csv(dataset, dictionary)? });
         }
+    }
+    if wanted("csv") && !(differences.pairs.is_empty() && differences.savings.is_empty()) {
+        let (pairs, savings) = differences::to_csv(&differences)?;
+        artifacts.push(Artifact { path: "tables/differences.csv".into(), bytes: pairs });
+        artifacts.push(Artifact { path: "tables/rate-savings.csv".into(), bytes: savings });
     }
     if wanted("bencher") {
         artifacts.push(tracking::bencher(&datasets, dictionary)?);
@@ -125,14 +133,14 @@ pub fn render_with(
     }
     if wanted("markdown") {
         artifacts.extend(pictures::artifacts(&pictures));
-        let page = markdown::page(runs, &datasets, &figures, &pictures, dictionary);
+        let page = markdown::page(runs, &datasets, &figures, &pictures, &differences, dictionary);
         artifacts.push(Artifact { path: "report.md".into(), bytes: page.into_bytes() });
     }
     if wanted("html") {
         let files: Vec<&str> = ["svg", "png"].into_iter().filter(|f| wanted(f)).collect();
         artifacts.push(Artifact {
             path: "index.html".into(),
-            bytes: html::page(runs, &datasets, &figures, &pictures, &files, dictionary).into_bytes(),
+            bytes: html::page(runs, &datasets, &figures, &pictures, &files, &differences, dictionary).into_bytes(),
         });
     }
     Ok(artifacts)

@@ -1,5 +1,6 @@
 //! The report as Markdown, for repositories and pull requests.
 
+use crate::differences::{self, Differences};
 use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
@@ -13,6 +14,7 @@ pub fn page(
     datasets: &[DatasetSummary],
     figures: &[Drawn],
     pictures: &[pictures::Row<'_>],
+    differences: &Differences,
     dictionary: &Dictionary,
 ) -> String {
     let mut out = format!("# {}\n", escape(&title(runs)));
@@ -53,6 +55,7 @@ pub fn page(
         out += &shown(Some(&dataset.name));
         out += &pictures::markdown(pictures, &dataset.name, escape);
     }
+    out += &differences::markdown(differences, escape);
     let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
     if !failures.is_empty() {
         out += "\n## Failed trials\n\n| dataset | method | seed | status | reason |\n|--|--|--|--|--|\n";

@@ -32,6 +32,8 @@ pub struct Point {
     pub bits: usize,
     /// Ids of its trials, one per seed.
     pub trials: Vec<String>,
+    /// The seed of each trial.
+    numbers: Vec<u64>,
     /// The values of each seed.
     seeds: Vec<Values>,
     /// Cache of estimates: a report uses each of them several times.
@@ -115,6 +117,12 @@ impl Point {
             };
             Some(within(estimate, which.metric))
         })
+    }
+
+    /// The mean of the selected values of each seed that has any, with the number of the seed.
+    pub fn per_seed(&self, which: Which<'_>) -> Vec<(u64, f64)> {
+        let of_seed = |(seed, values): (&u64, &Values)| Some((*seed, mean(&which.values_of(values))?.value));
+        self.numbers.iter().zip(&self.seeds).filter_map(of_seed).collect()
     }
 
     /// The values that one seed wrote at each iteration or epoch, by its index; empty if there are none. Values with a
@@ -289,11 +297,13 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                         threads: trial.threads,
                         bits: trial.bits_per_vector,
                         trials: Vec::new(),
+                        numbers: Vec::new(),
                         seeds: Vec::new(),
                         estimates: Mutex::default(),
                     });
                 }
                 points[at].trials.push(trial.id.clone());
+                points[at].numbers.push(trial.seed);
                 points[at].seeds.push(std::mem::take(values));
             }
         }

@@ -28,9 +28,10 @@ pub struct Column {
     pub essential: bool,
     /// The shown metric.
     pub metric: &'static Metric,
-    k: Option<usize>,
+    /// Number of neighbours requested.
+    pub k: Option<usize>,
     /// The search path; None for the method's own.
-    path: Option<String>,
+    pub path: Option<String>,
 }
 
 impl Column {

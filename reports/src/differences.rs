@@ -1,0 +1,323 @@
+//! Which differences between methods are real: the comparisons of a report, and what their tests say.
+//!
+//! Methods are compared in pairs at about the same rate, in the metrics of the narrow table. One correction covers all
+//! comparisons of a report. METHODOLOGY, "Is the difference real?", gives the reasons.
+
+pub mod critical;
+mod csv;
+mod page;
+mod savings;
+mod unit;
+
+use crate::figure::side_by_side::{by_rate, range};
+use crate::statistics::{self, ALPHA, Comparison, Test, adjusted, least_visible};
+use crate::summary::{DatasetSummary, Path, Point, Which};
+use crate::table::{Column, columns};
+use record::Metric;
+use record::metric::{Dictionary, GAP_TO_BOUND_DB, NMSE, Noise};
+use savings::SavingRow;
+use std::collections::BTreeMap;
+use unit::Unit;
+
+pub use csv::to_csv;
+pub use page::{html, markdown};
+
+/// Methods at one rate beyond which the number of pairs would serve nobody.
+const MOST_METHODS: usize = 60;
+
+/// All comparisons of a report.
+pub struct Differences {
+    /// Comparisons on one dataset, and over several.
+    pub pairs: Vec<Pair>,
+    /// Number of tests that share the level.
+    pub tests: usize,
+    /// Rate savings between curves of one dataset.
+    pub savings: Vec<SavingRow>,
+    /// Critical differences over datasets, or why there are none.
+    pub critical: Result<Vec<critical::Diagram>, String>,
+    /// What was not compared, in words.
+    pub left_out: Vec<String>,
+    /// Whether the report has the tables of all comparisons as CSV.
+    pub csv: bool,
+}
+
+/// Two methods compared in one metric.
+pub struct Pair {
+    /// Name of the dataset; None over several.
+    pub dataset: Option<String>,
+    /// Number of datasets.
+    datasets: usize,
+    /// The rates of both, in words.
+    rate: String,
+    /// Label of the first method, the better one by its mean.
+    pub a: String,
+    /// Label of the second method.
+    pub b: String,
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Number of neighbours requested.
+    pub k: Option<usize>,
+    /// Heading of the metric.
+    title: String,
+    unit: Unit,
+    /// Differences of A from B with equal seeds, by dataset.
+    differences: Vec<Vec<f64>>,
+    comparison: Comparison,
+    /// The p-value after Holm's correction; None without a test.
+    adjusted: Option<f64>,
+    /// Whether A is the best method of its group; pages show these pairs only.
+    with_best: bool,
+}
+
+/// What a comparison says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// The first method is better.
+    A,
+    /// The second method is better.
+    B,
+    /// No difference was seen.
+    Same,
+    /// Too few pairs for a test.
+    NotTested,
+}
+
+impl Pair {
+    /// The verdict at 5% after Holm's correction; of methods without randomness, the plain order.
+    pub fn verdict(&self) -> Verdict {
+        let difference = self.comparison.difference.value;
+        let larger_is_better = self.metric.larger_is_better() == Some(true);
+        let better = if (difference > 0.0) == larger_is_better { Verdict::A } else { Verdict::B };
+        match (self.comparison.test, self.adjusted) {
+            (Test::Exact, _) if difference != 0.0 => better,
+            (Test::TooFew { .. }, _) => Verdict::NotTested,
+            (_, Some(p)) if p <= ALPHA && difference != 0.0 => better,
+            _ => Verdict::Same,
+        }
+    }
+
+    /// Number of independent pairs behind the comparison.
+    fn count(&self) -> usize {
+        self.comparison.difference.count
+    }
+
+    /// The smallest difference that would have been seen, in the unit of the difference.
+    fn visible(&self, tests: usize) -> Option<f64> {
+        least_visible(&self.differences, tests, self.comparison.test)
+    }
+}
+
+/// Whether differences of a column are tested: quality on the method's own search path. Differences of the gap to the
+/// bound are those of the distortion.
+fn tested(column: &Column) -> bool {
+    let metric = column.metric;
+    column.essential
+        && column.path.is_none()
+        && metric.noise == Noise::Exact
+        && metric.larger_is_better().is_some()
+        && !metric.unit.starts_with("bit")
+        && metric.name != GAP_TO_BOUND_DB.name
+}
+
+/// The metric whose comparisons decide a column of the narrow table; None if it is not tested.
+pub fn decided_by(column: &Column) -> Option<&'static Metric> {
+    if column.metric.name == GAP_TO_BOUND_DB.name { Some(&NMSE) } else { tested(column).then_some(column.metric) }
+}
+
+/// Points of one dataset that are compared with each other: of about the same rate, on the same device. Quality does
+/// not depend on the number of threads, so that a label counts once.
+fn groups(dataset: &DatasetSummary) -> Vec<Vec<&Point>> {
+    let mut devices: Vec<&str> = dataset.points.iter().map(|point| point.device.as_str()).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let of_device = |device: &str| {
+        let mut points: Vec<&Point> = Vec::new();
+        for point in dataset.points.iter().filter(|point| point.device == device) {
+            if points.iter().all(|known| (&known.label, known.bits) != (&point.label, point.bits)) {
+                points.push(point);
+            }
+        }
+        by_rate(&points)
+    };
+    devices.into_iter().flat_map(of_device).filter(|group| group.len() > 1).collect()
+}
+
+/// The raw material of a comparison: both points and their differences on each dataset.
+struct Draft<'a> {
+    points: (&'a Point, &'a Point),
+    names: Vec<&'a str>,
+    bits: Vec<usize>,
+    title: String,
+    metric: &'static Metric,
+    k: Option<usize>,
+    differences: Vec<Vec<f64>>,
+    with_best: bool,
+}
+
+/// Compares all pairs of methods of a report.
+pub fn compare_all(datasets: &[DatasetSummary], dictionary: &Dictionary) -> Differences {
+    let mut left_out = Vec::new();
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
+    for dataset in datasets {
+        let columns: Vec<Column> = columns(dataset, dictionary).into_iter().filter(tested).collect();
+        for group in groups(dataset) {
+            if group.len() > MOST_METHODS {
+                let rate = range(group.iter().map(|p| p.bits as f64), "bit");
+                left_out.push(format!(
+                    "{}: the {} methods at {rate} are more than {MOST_METHODS}, too many for pairs",
+                    dataset.name,
+                    group.len()
+                ));
+                continue;
+            }
+            for column in &columns {
+                drafts.extend(pairs_of(dataset, &group, column));
+            }
+        }
+    }
+    drafts.extend(over_datasets(&drafts));
+    finished(drafts, datasets, left_out)
+}
+
+/// All pairs of a group in one metric; the better one by its mean comes first.
+fn pairs_of<'a>(dataset: &'a DatasetSummary, group: &[&'a Point], column: &Column) -> Vec<Draft<'a>> {
+    let which = Which { metric: column.metric, k: column.k, path: Path::Native };
+    let larger_is_better = column.metric.larger_is_better() == Some(true);
+    let mut order: Vec<(&Point, f64)> =
+        group.iter().filter_map(|point| Some((*point, point.estimate(which)?.value))).collect();
+    order.sort_by(|a, b| if larger_is_better { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
+    let mut drafts = Vec::new();
+    for (first, (a, _)) in order.iter().enumerate() {
+        for (b, _) in &order[first + 1..] {
+            let differences = differences(a, b, which);
+            if !differences.is_empty() {
+                drafts.push(Draft {
+                    points: (a, b),
+                    names: vec![&dataset.name],
+                    bits: vec![a.bits, b.bits],
+                    title: column.title.clone(),
+                    metric: column.metric,
+                    k: column.k,
+                    differences: vec![differences],
+                    with_best: first == 0,
+                });
+            }
+        }
+    }
+    drafts
+}
+
+/// Differences of A from B for each seed that both have, in the unit of comparisons.
+fn differences(a: &Point, b: &Point, which: Which<'_>) -> Vec<f64> {
+    let unit = Unit::of(which.metric);
+    let others: BTreeMap<u64, f64> = b.per_seed(which).into_iter().collect();
+    let of_seed = |(seed, value): (u64, f64)| Some(unit.difference(value, *others.get(&seed)?));
+    a.per_seed(which).into_iter().filter_map(of_seed).filter(|difference| difference.is_finite()).collect()
+}
+
+/// What methods are, across datasets: both labels in alphabetical order, device, metric and number of neighbours.
+type Identity<'a> = (&'a str, &'a str, &'a str, &'static str, Option<usize>);
+
+/// Comparisons of the same two methods on several datasets together.
+fn over_datasets<'a>(drafts: &[Draft<'a>]) -> Vec<Draft<'a>> {
+    let mut found: BTreeMap<Identity<'a>, Vec<(usize, bool)>> = BTreeMap::new();
+    for (at, draft) in drafts.iter().enumerate() {
+        let (a, b) = draft.points;
+        let turned = a.label > b.label;
+        let (first, second) = if turned { (b, a) } else { (a, b) };
+        let identity = (&first.label[..], &second.label[..], &a.device[..], draft.metric.name, draft.k);
+        found.entry(identity).or_default().push((at, turned));
+    }
+    let mut together: Vec<Draft<'a>> = Vec::new();
+    for members in found.into_values().filter(|members| members.len() > 1) {
+        let sign = |turned: bool| if turned { -1.0 } else { 1.0 };
+        let differences: Vec<Vec<f64>> = members
+            .iter()
+            .map(|&(at, turned)| drafts[at].differences[0].iter().map(|d| sign(turned) * d).collect())
+            .collect();
+        let (first, turned) = (&drafts[members[0].0], members[0].1);
+        let points = if turned { (first.points.1, first.points.0) } else { first.points };
+        together.push(Draft {
+            points,
+            names: members.iter().map(|&(at, _)| drafts[at].names[0]).collect(),
+            bits: members.iter().flat_map(|&(at, _)| drafts[at].bits.clone()).collect(),
+            title: first.title.clone(),
+            metric: first.metric,
+            k: first.k,
+            differences,
+            with_best: true,
+        });
+    }
+    for draft in &mut together {
+        // The better one first.
+        let mean = draft.differences.iter().flatten().sum::<f64>();
+        if (mean > 0.0) != (draft.metric.larger_is_better() == Some(true)) {
+            draft.points = (draft.points.1, draft.points.0);
+            draft.differences.iter_mut().flatten().for_each(|difference| *difference = -*difference);
+        }
+    }
+    together
+}
+
+/// Tests the drafts, all at one level.
+fn finished(drafts: Vec<Draft<'_>>, datasets: &[DatasetSummary], mut left_out: Vec<String>) -> Differences {
+    // Whether a comparison can have a test does not depend on its values.
+    let testable = |draft: &&Draft<'_>| {
+        let alone = statistics::compare(&draft.differences, 1);
+        alone.is_some_and(|c| matches!(c.test, Test::Student | Test::SignedRank { .. }))
+    };
+    let tests = drafts.iter().filter(testable).count();
+    let mut pairs: Vec<Pair> = Vec::new();
+    for draft in drafts {
+        let Some(comparison) = statistics::compare(&draft.differences, tests) else { continue };
+        let single = draft.names.len() == 1;
+        pairs.push(Pair {
+            dataset: single.then(|| draft.names[0].to_owned()),
+            datasets: draft.names.len(),
+            rate: range(draft.bits.iter().map(|bits| *bits as f64), "bit"),
+            a: draft.points.0.label.clone(),
+            b: draft.points.1.label.clone(),
+            metric: draft.metric,
+            k: draft.k,
+            title: draft.title,
+            unit: Unit::of(draft.metric),
+            differences: draft.differences,
+            comparison,
+            adjusted: None,
+            with_best: draft.with_best,
+        });
+    }
+    let with_test: Vec<usize> = (0..pairs.len()).filter(|&at| pairs[at].comparison.p.is_some()).collect();
+    let mut p: Vec<f64> = with_test.iter().filter_map(|&at| pairs[at].comparison.p).collect();
+    // Comparisons that could have a test and got none count as not significant.
+    p.resize(tests.max(p.len()), 1.0);
+    for (&at, p) in with_test.iter().zip(adjusted(&p)) {
+        pairs[at].adjusted = Some(p);
+    }
+    let mut savings = Vec::new();
+    for dataset in datasets {
+        let (rows, notes) = savings::of(dataset);
+        savings.extend(rows);
+        left_out.extend(notes);
+    }
+    Differences { pairs, tests, savings, critical: critical::diagrams(datasets), left_out, csv: false }
+}
+
+impl Differences {
+    /// What the comparison of two methods on a dataset says, from the point of view of the first; None if they were not
+    /// compared.
+    pub fn between(&self, dataset: &str, metric: &Metric, k: Option<usize>, labels: (&str, &str)) -> Option<Verdict> {
+        let about =
+            |pair: &&Pair| pair.dataset.as_deref() == Some(dataset) && pair.metric.name == metric.name && pair.k == k;
+        let turned = |verdict| match verdict {
+            Verdict::A => Verdict::B,
+            Verdict::B => Verdict::A,
+            other => other,
+        };
+        self.pairs.iter().filter(about).find_map(|pair| match (&pair.a[..], &pair.b[..]) {
+            found if found == labels => Some(pair.verdict()),
+            (a, b) if (b, a) == labels => Some(turned(pair.verdict())),
+            _ => None,
+        })
+    }
+}
