@@ -24,6 +24,9 @@ struct Section {
     notes: Vec<String>,
 }
 
+/// Tables of a page that are all shown unfolded.
+const MOST_OPEN: usize = 4;
+
 const PAIRS: &[&str] = &["rate", "metric", "A", "B", "A − B", "95% interval", "test", "p (Holm)", "verdict"];
 const SAVINGS: &[&str] = &["A", "B", "rate of B relative to A", "95% interval", "quality that both reach"];
 
@@ -34,17 +37,28 @@ pub fn html(differences: &Differences) -> Markup {
         section id="differences" {
             h2 { (TITLE) }
             @for text in &section.paragraphs { p.facts { (text) } }
-            @for table in &section.tables {
-                h3 { (table.heading) }
-                div.scroll { table.words {
-                    thead { tr { @for title in table.head { th { (title) } } } }
-                    tbody { @for row in &table.rows { tr { @for cell in row { td { (cell) } } } } }
-                } }
+            @for (i, table) in section.tables.iter().enumerate() {
+                // Many tables are folded, so that a reader finds the one about a dataset.
+                @if i > 0 && section.tables.len() > MOST_OPEN {
+                    details { summary { (table.heading) } (grid(table)) }
+                } @else {
+                    h3 { (table.heading) }
+                    (grid(table))
+                }
             }
             @if !section.notes.is_empty() {
                 details { summary { "What was not compared" } ul { @for note in &section.notes { li { (note) } } } }
             }
         }
+    }
+}
+
+fn grid(table: &Table) -> Markup {
+    markup! {
+        div.scroll { table.words {
+            thead { tr { @for title in table.head { th scope="col" { (title) } } } }
+            tbody { @for row in &table.rows { tr { @for cell in row { td { (cell) } } } } }
+        } }
     }
 }
 

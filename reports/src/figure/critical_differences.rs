@@ -103,7 +103,7 @@ where
         // The better half at the left from above, the rest at the right from below, so that no lines cross.
         let row = if i < left { i } else { count - 1 - i } as i32;
         let (x, y) = (across(*rank), below + LABEL * row);
-        let name = shorten(&format!("{label} ({rank:.2})"), SIZE, f64::from(SIDE - 26));
+        let name = format!("{} ({rank:.2})", shorten(label, SIZE, f64::from(SIDE - 60)));
         let (end, at) = if i < left { (SIDE - 10, HPos::Right) } else { (WIDTH - SIDE + 10, HPos::Left) };
         line(vec![(x, axis), (x, y), (end, y)], MUTED, 0.8)?;
         text(name, (if i < left { end - 4 } else { end + 4 }, y), at)?;
