@@ -5,6 +5,8 @@ use crate::figure::style::REGULAR;
 use crate::markdown::machine;
 use crate::number::significant;
 use crate::pictures;
+use crate::sampling::Sampled;
+use crate::statistics::Estimate;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
 use crate::{Drawn, title};
@@ -136,6 +138,23 @@ fn listed(run: &Results, of: fn(&Trial) -> u64) -> String {
     values.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// The intervals of a value, in words.
+fn intervals(estimate: Estimate, sampled: Option<Sampled>) -> String {
+    let observed = format!(
+        "{} to {} ({} observations)",
+        significant(estimate.low, 4),
+        significant(estimate.high, 4),
+        estimate.count
+    );
+    match sampled {
+        Some(Sampled { low, high, count, of }) => {
+            let (low, high) = (significant(low, 4), significant(high, 4));
+            format!("over seeds: {observed}; over {count} {of}: {low} to {high}")
+        }
+        None => observed,
+    }
+}
+
 fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
     let columns = columns(dataset, dictionary);
     let front = dataset.rate_distortion_front();
@@ -158,7 +177,7 @@ fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
                             @for column in &columns {
                                 @let cell = column.cell(point);
                                 @match cell.estimate {
-                                    Some(e) => td data-value=(e.value) title=(format!("{} to {} ({} observations)", significant(e.low, 4), significant(e.high, 4), e.count)) { (cell.text) },
+                                    Some(e) => td data-value=(e.value) title=(intervals(e, column.sampled(point, dataset))) { (cell.text) },
                                     None => td { (cell.text) },
                                 }
                             }

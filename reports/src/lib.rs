@@ -12,6 +12,7 @@ pub mod parity;
 mod pictures;
 mod png;
 pub mod query;
+mod sampling;
 pub mod statistics;
 pub mod summary;
 mod table;

@@ -14,7 +14,7 @@ mod simulations;
 
 pub use difference::{Comparison, FEWEST_SEEDS, Test, compare, least_visible};
 pub use distributions::{above, t95};
-pub use estimate::{Estimate, mean, median, ratio_of_timings, timing};
+pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};
 pub use holm::{adjusted, fewest_pairs};
 pub use rate_saving::{Curve, NoSaving, Saving, rate_saving};

@@ -2,6 +2,7 @@
 
 use crate::ReportError;
 use crate::number::show;
+use crate::sampling::{Sampled, over_data};
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
 use record::frame;
@@ -41,9 +42,18 @@ impl Column {
         Cell { text: estimate.map_or_else(|| "–".to_owned(), |e| show(self.metric.format, e.value)), estimate }
     }
 
-    fn estimate(&self, point: &Point) -> Option<Estimate> {
+    fn which(&self) -> Which<'_> {
         let path = self.path.as_deref().map_or(Path::Native, Path::Named);
-        point.estimate(Which { metric: self.metric, k: self.k, path })
+        Which { metric: self.metric, k: self.k, path }
+    }
+
+    fn estimate(&self, point: &Point) -> Option<Estimate> {
+        point.estimate(self.which())
+    }
+
+    /// The interval of a point over the vectors or queries of its dataset; None if it was not measured.
+    pub fn sampled(&self, point: &Point, dataset: &DatasetSummary) -> Option<Sampled> {
+        over_data(point, self.which(), &dataset.facts)
     }
 }
 
@@ -123,6 +133,15 @@ pub fn to_csv(dataset: &DatasetSummary, dictionary: &Dictionary) -> Result<Vec<u
         all.push(part(column.key.clone(), |e| e.value));
         all.push(part(format!("{}_low", column.key), |e| e.low));
         all.push(part(format!("{}_high", column.key), |e| e.high));
+        let sampled: Vec<Option<Sampled>> = points.iter().map(|point| column.sampled(point, dataset)).collect();
+        if let Some(of) = sampled.iter().flatten().map(|sampled| sampled.of).next() {
+            let part = |end: &str, value: fn(Sampled) -> f64| {
+                let values: Vec<Option<f64>> = sampled.iter().map(|sampled| sampled.map(value)).collect();
+                Column::new(format!("{}_{of}_{end}", column.key).into(), values)
+            };
+            all.push(part("low", |sampled| sampled.low));
+            all.push(part("high", |sampled| sampled.high));
+        }
     }
     let frame = DataFrame::new(points.len(), all)?;
     frame::to_csv(&frame).map_err(ReportError::Table)

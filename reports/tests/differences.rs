@@ -3,8 +3,8 @@
 mod common;
 
 use common::{all_formats, record, render, run, text, trial};
-use record::metric::NMSE;
-use record::{DatasetFacts, Run, Trial, TrialRecord};
+use record::metric::{MSE_STD, NMSE, RECALL_K_AT_K_STD};
+use record::{DatasetFacts, Measured, Run, Trial, TrialRecord};
 
 /// A deterministic number in −1..1 for a seed, a method and a dataset.
 fn noise(seed: u64, method: usize, dataset: usize) -> f64 {
@@ -140,4 +140,27 @@ fn curves_save_rate_or_say_why_not() {
     let csv = text(&run, "tables/rate-savings.csv");
     assert!(csv.lines().any(|line| line.starts_with("vectors_16,first,second,-0.")), "{csv}");
     assert!(csv.contains("the curves do not overlap"), "{csv}");
+}
+
+#[test]
+fn intervals_over_vectors_and_queries_stand_beside_those_over_seeds() {
+    let mut run = run();
+    for record in run.records.iter_mut().filter(|r| !r.values.is_empty()) {
+        record.values.push(Measured::new(&MSE_STD, 1.6));
+        record.values.push(Measured::new(&RECALL_K_AT_K_STD, 0.2).k(10).path("adc"));
+    }
+    let csv = text(&run, "tables/vectors_16.csv");
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let (head, row) = (lines.next().expect("a head"), lines.next().expect("a row"));
+    let value = |name: &str| -> f64 {
+        let at = head.iter().position(|title| *title == name).unwrap_or_else(|| panic!("{name} in {head:?}"));
+        row[at].parse().expect("a number")
+    };
+    // 1.6 over a variance of 16, over 1000 vectors; .2 over 100 queries. The quantiles of t are 1.962 and 1.984.
+    let half = |key: &str| 0.5 * (value(&format!("{key}_high")) - value(&format!("{key}_low")));
+    assert!((half("nmse_vectors") - 1.962 * 0.1 / 1000f64.sqrt()).abs() < 1e-5, "{}", half("nmse_vectors"));
+    assert!((half("recall_10_at_10_queries") - 1.984 * 0.02).abs() < 1e-4, "{}", half("recall_10_at_10_queries"));
+    assert!(!csv.contains("rerank4_queries"), "measured for the method's own search only");
+    let html = text(&run, "index.html");
+    assert!(html.contains("; over 1000 vectors: 0.39") && html.contains("; over 100 queries: 0.5"));
 }

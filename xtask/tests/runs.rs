@@ -79,6 +79,7 @@ fn a_run_leaves_everything_it_promises() {
         let count = |metric: &str| record.values.iter().filter(|v| v.metric == metric).count();
         for metric in [
             "mse",
+            "mse_std",
             "nmse",
             "sqnr_db",
             "cosine",
@@ -101,7 +102,7 @@ fn a_run_leaves_everything_it_promises() {
         ] {
             assert_eq!(count(metric), 1, "{metric}");
         }
-        for metric in ["recall_1_at_r", "recall_k_at_k"] {
+        for metric in ["recall_1_at_r", "recall_k_at_k", "recall_k_at_k_std"] {
             assert_eq!(count(metric), 4, "two k, two paths");
         }
         for metric in

@@ -273,6 +273,8 @@ metrics! {
         .lower(), .at_least(0.0), .essential_column("NMSE"), .titled("normalized MSE"), .gated(ROUNDING);
     MSE = "mse", "1", "mean squared error per vector, in the squared unit of the data",
         .lower(), .at_least(0.0), .titled("MSE"), .gated(ROUNDING);
+    MSE_STD = "mse_std", "1", "standard deviation of the squared error over the base rows, in the squared unit of the data",
+        .at_least(0.0);
     COSINE = "cosine", "1", "mean cosine between a vector and its decoded vector",
         .higher(), .within(-1.0, 1.0), .gated(ROUNDING);
     SQNR_DB = "sqnr_db", "dB", "signal-to-quantization-noise ratio",
@@ -304,6 +306,8 @@ metrics! {
         .higher(), .share(), .gated(ROUNDING);
     RECALL_K_AT_K = "recall_k_at_k", "1", "share of the true k nearest neighbours among the k returned",
         .higher(), .share(), .essential_column("{k}-recall@{k}"), .titled("{k}-recall@{k}"), .gated(ROUNDING);
+    RECALL_K_AT_K_STD = "recall_k_at_k_std", "1", "standard deviation over queries of the share of the true k nearest neighbours among the k returned",
+        .at_least(0.0);
     KNN_ACCURACY = "knn_accuracy", "1", "accuracy of predicting a query's class by majority vote of its k nearest base rows",
         .higher(), .share(), .gated(ROUNDING);
     KNN_ACCURACY_RETENTION = "knn_accuracy_retention", "1",

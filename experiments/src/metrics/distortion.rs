@@ -10,7 +10,9 @@ use methods::row_major;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use record::Measured;
-use record::metric::{COSINE, GAP_TO_BOUND_DB, GAUSSIAN_BOUND_NMSE, IP_BIAS, IP_STD, MSE, NMSE, SQNR_DB, TRAIN_NMSE};
+use record::metric::{
+    COSINE, GAP_TO_BOUND_DB, GAUSSIAN_BOUND_NMSE, IP_BIAS, IP_STD, MSE, MSE_STD, NMSE, SQNR_DB, TRAIN_NMSE,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,6 +38,8 @@ const ROWS: usize = 1024;
 #[derive(Default)]
 struct Sums {
     squared_error: f64,
+    /// Sum of the squares of the squared errors.
+    fourth: f64,
     power: f64,
     cosine: f64,
 }
@@ -51,6 +55,10 @@ impl Measure for Distortion {
         let sums = compare(base, subject.decoded.view());
         let mse = sums.squared_error / n;
         let mut out = vec![Measured::new(&MSE, mse), Measured::new(&COSINE, sums.cosine / n)];
+        if n > 1.0 {
+            let deviations = (sums.fourth - n * mse * mse).max(0.0);
+            out.push(Measured::new(&MSE_STD, (deviations / (n - 1.0)).sqrt()));
+        }
         if sums.squared_error > 0.0 && sums.power > 0.0 {
             out.push(Measured::new(&SQNR_DB, 10.0 * (sums.power / sums.squared_error).log10()));
         }
@@ -92,6 +100,7 @@ fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
                     xy += x * y;
                 }
                 sums.squared_error += error;
+                sums.fourth += error * error;
                 sums.power += xx;
                 // A vector decoded to zero has no direction: it counts as orthogonal.
                 sums.cosine += if xx > 0.0 && yy > 0.0 { xy / (xx * yy).sqrt() } else { 0.0 };
@@ -101,6 +110,7 @@ fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
         .collect();
     parts.into_iter().fold(Sums::default(), |a, b| Sums {
         squared_error: a.squared_error + b.squared_error,
+        fourth: a.fourth + b.fourth,
         power: a.power + b.power,
         cosine: a.cosine + b.cosine,
     })
@@ -146,4 +156,17 @@ fn train_nmse(subject: &Subject<'_>) -> Result<Option<f64>, MethodError> {
     }
     let variance = moments::variance(train, &moments::mean(train));
     Ok((variance > 0.0).then(|| squared_error / train.nrows() as f64 / variance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn sums_by_hand() {
+        // Squared errors of 1 and 9, with mean 5 and standard deviation √32.
+        let sums = compare(array![[0f32, 0.0], [0.0, 0.0]].view(), array![[1f32, 0.0], [0.0, 3.0]].view());
+        assert_eq!((sums.squared_error, sums.fourth, sums.power), (10.0, 82.0, 0.0));
+    }
 }

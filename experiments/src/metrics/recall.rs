@@ -5,7 +5,7 @@ use crate::facts::Truth;
 use crate::search::rerank_all;
 use methods::MethodError;
 use methods::registry::schema_of;
-use record::metric::{RECALL_1_AT_R, RECALL_K_AT_K};
+use record::metric::{RECALL_1_AT_R, RECALL_K_AT_K, RECALL_K_AT_K_STD};
 use record::{Measured, rerank_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,14 @@ impl Measure for Recall {
                     rerank_all(queries, base, subject.data.metric, &found.neighbors, k * factor, k)
                 };
                 out.push(Measured::new(&RECALL_1_AT_R, one_recall(subject.truth, &returned)).k(k).path(&path));
-                out.push(Measured::new(&RECALL_K_AT_K, k_recall(subject.truth, &returned, k)).k(k).path(&path));
+                let shares = k_recalls(subject.truth, &returned, k);
+                let recall = mean(&shares);
+                out.push(Measured::new(&RECALL_K_AT_K, recall).k(k).path(&path));
+                if shares.len() > 1 {
+                    let deviations: f64 = shares.iter().map(|share| (share - recall).powi(2)).sum();
+                    let deviation = (deviations / (shares.len() - 1) as f64).sqrt();
+                    out.push(Measured::new(&RECALL_K_AT_K_STD, deviation).k(k).path(&path));
+                }
             }
         }
         Ok(out)
@@ -77,13 +84,18 @@ fn one_recall(truth: &Truth, returned: &Truth) -> f64 {
     hits as f64 / truth.len().max(1) as f64
 }
 
-/// k-recall@k: the share of the true k among the k returned.
-fn k_recall(truth: &Truth, returned: &Truth, k: usize) -> f64 {
+/// k-recall@k of each query: the share of the true k among the k returned.
+fn k_recalls(truth: &Truth, returned: &Truth, k: usize) -> Vec<f64> {
     let share = |(truth, returned): (&Vec<u32>, &Vec<u32>)| {
         let true_k = &truth[..k.min(truth.len())];
         true_k.iter().filter(|id| returned.contains(id)).count() as f64 / true_k.len().max(1) as f64
     };
-    truth.iter().zip(returned).map(share).sum::<f64>() / truth.len().max(1) as f64
+    truth.iter().zip(returned).map(share).collect()
+}
+
+/// The mean over queries; 0 without any.
+fn mean(shares: &[f64]) -> f64 {
+    shares.iter().sum::<f64>() / shares.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -95,8 +107,9 @@ mod tests {
         let truth = vec![vec![1, 2, 3, 4], vec![9, 8, 7, 6]];
         let returned = vec![vec![2, 1], vec![5, 7]];
         assert_eq!(one_recall(&truth, &returned), 0.5, "1 is returned, 9 is not");
-        assert_eq!(k_recall(&truth, &returned, 2), 0.5, "{{1,2}} of {{1,2}}, nothing of {{9,8}}");
-        assert_eq!(k_recall(&truth, &truth, 4), 1.0);
+        assert_eq!(k_recalls(&truth, &returned, 2), [1.0, 0.0], "{{1,2}} of {{1,2}}, nothing of {{9,8}}");
+        assert_eq!(mean(&k_recalls(&truth, &truth, 4)), 1.0);
+        assert_eq!(mean(&[]), 0.0);
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub fn mean(values: &[f64]) -> Option<Estimate> {
     Some(Estimate { value: mean, low: mean - half, high: mean + half, count: n })
 }
 
+/// A mean over `count` independent draws with this standard deviation, with its 95% interval. Returns None for fewer
+/// than two draws.
+pub fn of_sample(value: f64, deviation: f64, count: usize) -> Option<Estimate> {
+    let half = t95(count.checked_sub(1).filter(|df| *df > 0)?) * deviation / (count as f64).sqrt();
+    Some(Estimate { value, low: value - half, high: value + half, count })
+}
+
 /// The median; for an even number of values, the mean of the two middle ones.
 pub fn median(values: &[f64]) -> Option<f64> {
     let (mut values, n) = (values.to_vec(), values.len());

@@ -3,7 +3,7 @@
 use super::difference::standard_normal;
 use super::distributions::normal_quantile;
 use super::*;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 const RUNS: usize = 2000;
@@ -31,6 +31,30 @@ fn intervals_over_seeds_cover_95_percent() {
         let share = coverage(0.0, |rng| mean(&normals(seeds, rng)).expect("values"));
         assert!((0.93..=0.97).contains(&share), "mean of {seeds} seeds: {share}");
     }
+}
+
+#[test]
+fn intervals_over_queries_and_vectors_cover_95_percent() {
+    let deviation = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        of_sample(mean, (squares / (values.len() - 1) as f64).sqrt(), values.len()).expect("values")
+    };
+    // 10-recall@10 of 100 queries, of which some find nothing: a query has a chance of its own for each neighbour.
+    let share = coverage(0.5, |rng| {
+        let query = |rng: &mut ChaCha8Rng| {
+            let chance: f64 = rng.random();
+            (0..10).filter(|_| rng.random::<f64>() < chance).count() as f64 / 10.0
+        };
+        deviation(&(0..100).map(|_| query(rng)).collect::<Vec<_>>())
+    });
+    assert!((0.93..=0.97).contains(&share), "queries: {share}");
+    // Squared errors of 300 vectors with four components each.
+    let share = coverage(4.0, |rng| {
+        let error = |rng: &mut ChaCha8Rng| normals(4, rng).iter().map(|e| e * e).sum();
+        deviation(&(0..300).map(|_| error(rng)).collect::<Vec<f64>>())
+    });
+    assert!((0.93..=0.97).contains(&share), "vectors: {share}");
 }
 
 #[test]
