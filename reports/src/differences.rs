@@ -10,13 +10,13 @@ mod savings;
 mod unit;
 
 use crate::figure::side_by_side::{by_rate, range};
-use crate::statistics::{self, ALPHA, Comparison, Test, adjusted, least_visible};
+use crate::statistics::{self, ALPHA, Comparison, Test, adjusted, deviation};
 use crate::summary::{DatasetSummary, Path, Point, Which};
 use crate::table::{Column, columns};
 use record::Metric;
 use record::metric::{Dictionary, GAP_TO_BOUND_DB, NMSE, Noise};
 use savings::SavingRow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use unit::Unit;
 
 pub use csv::to_csv;
@@ -60,8 +60,8 @@ pub struct Pair {
     /// Heading of the metric.
     title: String,
     unit: Unit,
-    /// Differences of A from B with equal seeds, by dataset.
-    differences: Vec<Vec<f64>>,
+    /// Standard deviation of the independent differences; None with a single one.
+    deviation: Option<f64>,
     comparison: Comparison,
     /// The p-value after Holm's correction; None without a test.
     adjusted: Option<f64>,
@@ -100,11 +100,6 @@ impl Pair {
     fn count(&self) -> usize {
         self.comparison.difference.count
     }
-
-    /// The smallest difference that would have been seen, in the unit of the difference.
-    fn visible(&self, tests: usize) -> Option<f64> {
-        least_visible(&self.differences, tests, self.comparison.test)
-    }
 }
 
 /// Whether differences of a column are tested: quality on the method's own search path. Differences of the gap to the
@@ -126,17 +121,14 @@ pub fn decided_by(column: &Column) -> Option<&'static Metric> {
 
 /// Points of one dataset that are compared with each other: of about the same rate, on the same device. Quality does
 /// not depend on the number of threads, so that a label counts once.
-fn groups(dataset: &DatasetSummary) -> Vec<Vec<&Point>> {
+pub fn groups(dataset: &DatasetSummary) -> Vec<Vec<&Point>> {
     let mut devices: Vec<&str> = dataset.points.iter().map(|point| point.device.as_str()).collect();
     devices.sort_unstable();
     devices.dedup();
     let of_device = |device: &str| {
-        let mut points: Vec<&Point> = Vec::new();
-        for point in dataset.points.iter().filter(|point| point.device == device) {
-            if points.iter().all(|known| (&known.label, known.bits) != (&point.label, point.bits)) {
-                points.push(point);
-            }
-        }
+        let mut seen: HashSet<(&str, usize)> = HashSet::new();
+        let of_device = dataset.points.iter().filter(|point| point.device == device);
+        let points: Vec<&Point> = of_device.filter(|point| seen.insert((&point.label, point.bits))).collect();
         by_rate(&points)
     };
     devices.into_iter().flat_map(of_device).filter(|group| group.len() > 1).collect()
@@ -183,13 +175,17 @@ pub fn compare_all(datasets: &[DatasetSummary], dictionary: &Dictionary) -> Diff
 fn pairs_of<'a>(dataset: &'a DatasetSummary, group: &[&'a Point], column: &Column) -> Vec<Draft<'a>> {
     let which = Which { metric: column.metric, k: column.k, path: Path::Native };
     let larger_is_better = column.metric.larger_is_better() == Some(true);
-    let mut order: Vec<(&Point, f64)> =
-        group.iter().filter_map(|point| Some((*point, point.estimate(which)?.value))).collect();
+    // The values of each seed are read once per point, not once per pair.
+    let measured = |point: &&'a Point| {
+        let seeds: BTreeMap<u64, f64> = point.per_seed(which).into_iter().collect();
+        Some((*point, point.estimate(which)?.value, seeds))
+    };
+    let mut order: Vec<(&Point, f64, BTreeMap<u64, f64>)> = group.iter().filter_map(measured).collect();
     order.sort_by(|a, b| if larger_is_better { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
     let mut drafts = Vec::new();
-    for (first, (a, _)) in order.iter().enumerate() {
-        for (b, _) in &order[first + 1..] {
-            let differences = differences(a, b, which);
+    for (first, (a, _, ours)) in order.iter().enumerate() {
+        for (b, _, theirs) in &order[first + 1..] {
+            let differences = differences(ours, theirs, Unit::of(column.metric));
             if !differences.is_empty() {
                 drafts.push(Draft {
                     points: (a, b),
@@ -207,12 +203,10 @@ fn pairs_of<'a>(dataset: &'a DatasetSummary, group: &[&'a Point], column: &Colum
     drafts
 }
 
-/// Differences of A from B for each seed that both have, in the unit of comparisons.
-fn differences(a: &Point, b: &Point, which: Which<'_>) -> Vec<f64> {
-    let unit = Unit::of(which.metric);
-    let others: BTreeMap<u64, f64> = b.per_seed(which).into_iter().collect();
-    let of_seed = |(seed, value): (u64, f64)| Some(unit.difference(value, *others.get(&seed)?));
-    a.per_seed(which).into_iter().filter_map(of_seed).filter(|difference| difference.is_finite()).collect()
+/// Differences of one method from another for each seed that both have, in the unit of comparisons.
+fn differences(ours: &BTreeMap<u64, f64>, theirs: &BTreeMap<u64, f64>, unit: Unit) -> Vec<f64> {
+    let of_seed = |(seed, value): (&u64, &f64)| Some(unit.difference(*value, *theirs.get(seed)?));
+    ours.iter().filter_map(of_seed).filter(|difference| difference.is_finite()).collect()
 }
 
 /// What methods are, across datasets: both labels in alphabetical order, device, metric and number of neighbours.
@@ -281,7 +275,7 @@ fn finished(drafts: Vec<Draft<'_>>, datasets: &[DatasetSummary], mut left_out: V
             k: draft.k,
             title: draft.title,
             unit: Unit::of(draft.metric),
-            differences: draft.differences,
+            deviation: deviation(&draft.differences),
             comparison,
             adjusted: None,
             with_best: draft.with_best,
@@ -303,21 +297,24 @@ fn finished(drafts: Vec<Draft<'_>>, datasets: &[DatasetSummary], mut left_out: V
     Differences { pairs, tests, savings, critical: critical::diagrams(datasets), left_out, csv: false }
 }
 
+/// A metric with its number of neighbours, and the labels of two methods.
+pub type Question<'a> = (&'static str, Option<usize>, &'a str, &'a str);
+
 impl Differences {
-    /// What the comparison of two methods on a dataset says, from the point of view of the first; None if they were not
-    /// compared.
-    pub fn between(&self, dataset: &str, metric: &Metric, k: Option<usize>, labels: (&str, &str)) -> Option<Verdict> {
-        let about =
-            |pair: &&Pair| pair.dataset.as_deref() == Some(dataset) && pair.metric.name == metric.name && pair.k == k;
+    /// What the comparisons of methods on a dataset say, from the point of view of the first method; each pair is there
+    /// in both orders.
+    pub fn verdicts(&self, dataset: &str) -> HashMap<Question<'_>, Verdict> {
         let turned = |verdict| match verdict {
             Verdict::A => Verdict::B,
             Verdict::B => Verdict::A,
             other => other,
         };
-        self.pairs.iter().filter(about).find_map(|pair| match (&pair.a[..], &pair.b[..]) {
-            found if found == labels => Some(pair.verdict()),
-            (a, b) if (b, a) == labels => Some(turned(pair.verdict())),
-            _ => None,
-        })
+        let mut verdicts = HashMap::new();
+        for pair in self.pairs.iter().filter(|pair| pair.dataset.as_deref() == Some(dataset)) {
+            let (name, verdict) = (pair.metric.name, pair.verdict());
+            verdicts.insert((name, pair.k, &pair.a[..], &pair.b[..]), verdict);
+            verdicts.insert((name, pair.k, &pair.b[..], &pair.a[..]), turned(verdict));
+        }
+        verdicts
     }
 }

@@ -1,11 +1,11 @@
 //! The leaderboard as a LaTeX table (booktabs). Marks compare methods at about the same rate, and only where a test found
 //! a difference.
 
-use crate::differences::{Differences, Verdict, decided_by};
-use crate::figure::side_by_side::by_rate;
+use crate::differences::{Differences, Question, Verdict, decided_by, groups};
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 use record::metric::Dictionary;
+use std::collections::HashMap;
 
 /// Maximum width of labels, as a fraction of the text width; longer labels are broken into lines.
 const LABEL_WIDTH: &str = "0.32\\linewidth";
@@ -30,6 +30,8 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
     out += &format!("\\begin{{tabular}}{{p{{{LABEL_WIDTH}}}{}}}\n\\toprule\n", "r".repeat(columns.len()));
     let titles: Vec<String> = columns.iter().map(|c| stacked(&c.title)).collect();
     out += &format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));
+    let (groups, verdicts) = (groups(dataset), differences.verdicts(&dataset.name));
+    let marks: Vec<HashMap<Row<'_>, Mark>> = columns.iter().map(|column| marks(column, &groups, &verdicts)).collect();
     let mut last_series = None;
     for point in &dataset.points {
         if last_series.is_some_and(|series| series != &point.series) {
@@ -38,9 +40,10 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
         last_series = Some(&point.series);
         let cells: Vec<String> = columns
             .iter()
-            .map(|column| {
+            .zip(&marks)
+            .map(|(column, marks)| {
                 let text = escape(&column.cell(point).text);
-                mark(column, point, dataset, differences).on(&text)
+                marks.get(&row(point)).copied().unwrap_or(Mark::None).on(&text)
             })
             .collect();
         out += &format!("\\raggedright {} & {} \\\\\n", breakable(&point.label), cells.join(" & "));
@@ -85,41 +88,51 @@ impl Mark {
     }
 }
 
-/// The mark of a point in a column, from the tests of differences.
-fn mark(column: &Column, point: &Point, dataset: &DatasetSummary, differences: &Differences) -> Mark {
+/// What identifies a row in marks: device, label and rate. Its number of threads does not change its quality.
+type Row<'a> = (&'a str, &'a str, usize);
+
+fn row(point: &Point) -> Row<'_> {
+    (&point.device, &point.label, point.bits)
+}
+
+/// The marks of a column, from the tests of differences.
+fn marks<'a>(
+    column: &Column,
+    groups: &[Vec<&'a Point>],
+    verdicts: &HashMap<Question<'_>, Verdict>,
+) -> HashMap<Row<'a>, Mark> {
+    let mut marks = HashMap::new();
     let (Some(metric), Some(larger)) = (decided_by(column), column.metric.larger_is_better()) else {
-        return Mark::None;
+        return marks;
     };
     let k = if metric.name == column.metric.name { column.k } else { None };
-    let same_device: Vec<&Point> = dataset.points.iter().filter(|other| other.device == point.device).collect();
-    let groups = by_rate(&same_device);
-    let Some(group) = groups.iter().find(|group| group.iter().any(|other| std::ptr::eq(*other, point))) else {
-        return Mark::None;
-    };
-    let mut order: Vec<(&Point, f64)> =
-        group.iter().filter_map(|other| Some((*other, column.cell(other).estimate?.value))).collect();
-    order.sort_by(|a, b| if larger { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
-    // A label counts once: with other numbers of threads its quality is the same.
-    let (mut labels, mut texts): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
-    for (other, _) in &order {
-        if !labels.contains(&&other.label[..]) {
-            labels.push(&other.label);
-            texts.push(column.cell(other).text);
+    for group in groups {
+        let measured = |point: &&'a Point| {
+            let cell = column.cell(point);
+            Some((*point, cell.estimate?.value, cell.text))
+        };
+        let mut order: Vec<(&Point, f64, String)> = group.iter().filter_map(measured).collect();
+        order.sort_by(|a, b| if larger { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
+        let verdict = |at: usize, other: usize| {
+            verdicts.get(&(metric.name, k, &order[at].0.label[..], &order[other].0.label[..])).copied()
+        };
+        // A reader who sees two equal numbers must not find one of them marked.
+        let beats = |at: usize, other: usize| verdict(at, other) == Some(Verdict::A) && order[at].2 != order[other].2;
+        let beats_the_rest = |at: usize| at + 1 < order.len() && (at + 1..order.len()).all(|other| beats(at, other));
+        let tied = |at: usize| verdict(0, at) == Some(Verdict::Same);
+        let best = beats_the_rest(0);
+        for (at, (point, ..)) in order.iter().enumerate() {
+            let mark = match at {
+                0 if best => Mark::Best,
+                0 if (1..order.len()).any(tied) => Mark::Tied,
+                1 if best && beats_the_rest(1) => Mark::Second,
+                at if at > 0 && tied(at) => Mark::Tied,
+                _ => Mark::None,
+            };
+            marks.insert(row(point), mark);
         }
     }
-    let Some(at) = labels.iter().position(|label| *label == point.label) else { return Mark::None };
-    let verdict = |a: &str, b: &str| differences.between(&dataset.name, metric, k, (a, b));
-    // A reader who sees two equal numbers must not find one of them marked.
-    let beats =
-        |at: usize, other: usize| verdict(labels[at], labels[other]) == Some(Verdict::A) && texts[at] != texts[other];
-    let beats_the_rest = |at: usize| at + 1 < labels.len() && (at + 1..labels.len()).all(|other| beats(at, other));
-    match at {
-        0 if beats_the_rest(0) => Mark::Best,
-        0 if labels[1..].iter().any(|other| verdict(labels[0], other) == Some(Verdict::Same)) => Mark::Tied,
-        1 if beats_the_rest(0) && beats_the_rest(1) => Mark::Second,
-        at if at > 0 && verdict(labels[0], labels[at]) == Some(Verdict::Same) => Mark::Tied,
-        _ => Mark::None,
-    }
+    marks
 }
 
 /// A heading with one word per line.

@@ -12,7 +12,7 @@ mod signed_rank;
 #[cfg(test)]
 mod simulations;
 
-pub use difference::{Comparison, FEWEST_SEEDS, Test, compare, least_visible};
+pub use difference::{Comparison, FEWEST_SEEDS, Test, compare, deviation, least_visible};
 pub use distributions::{above, t95};
 pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};

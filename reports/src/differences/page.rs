@@ -5,7 +5,7 @@ use super::{Differences, Pair, Verdict};
 use crate::number::significant;
 use crate::statistics::{ALPHA, Test, least_visible};
 use maud::{Markup, html as markup};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Heading of the section.
 const TITLE: &str = "Is the difference real?";
@@ -89,6 +89,7 @@ fn section(differences: &Differences) -> Option<Section> {
     if differences.pairs.is_empty() && differences.savings.is_empty() {
         return None;
     }
+    let mut sight = Sight { tests: differences.tests, known: HashMap::new() };
     let mut section =
         Section { paragraphs: introduction(differences), tables: vec![], notes: differences.left_out.clone() };
     // A table of pairs of which none was tested says nothing that the leaderboard does not.
@@ -104,7 +105,7 @@ fn section(differences: &Differences) -> Option<Section> {
     for name in names {
         let of = differences.pairs.iter().filter(|pair| pair.with_best && pair.dataset.as_deref() == name);
         let heading = name.map_or("Over several datasets".to_owned(), |name| format!("Pairs of methods on {name}"));
-        let rows = of.map(|pair| cells(pair, differences.tests)).collect();
+        let rows = of.map(|pair| cells(pair, &mut sight)).collect();
         section.tables.push(Table { heading, head: PAIRS, rows });
     }
     section.notes.extend(not_tested(differences));
@@ -134,6 +135,23 @@ fn section(differences: &Differences) -> Option<Section> {
         section.tables.push(Table { heading: format!("Rate at equal distortion on {dataset}"), head: SAVINGS, rows });
     }
     Some(section)
+}
+
+/// The smallest visible differences of a report. They depend on the number of pairs and on the test, apart from the
+/// spread, and are computed once for each.
+struct Sight {
+    tests: usize,
+    known: HashMap<(usize, bool), Option<f64>>,
+}
+
+impl Sight {
+    /// The smallest difference that a comparison would have seen, in the unit of the difference.
+    fn of(&mut self, pair: &Pair) -> Option<f64> {
+        let (count, test) = (pair.count(), pair.comparison.test);
+        let key = (count, test == Test::Student);
+        let factor = *self.known.entry(key).or_insert_with(|| least_visible(count, self.tests, test));
+        Some(factor? * pair.deviation?)
+    }
 }
 
 fn introduction(differences: &Differences) -> Vec<String> {
@@ -180,13 +198,7 @@ fn introduction(differences: &Differences) -> Vec<String> {
 fn more_seeds(differences: &Differences) -> Option<String> {
     let students = differences.pairs.iter().filter(|pair| pair.comparison.test == Test::Student);
     let seeds = students.map(Pair::count).min()?;
-    // Differences of equal spread: only the number of seeds matters.
-    let factor = |seeds: usize| {
-        let spread: Vec<f64> = (0..seeds).map(|seed| if seed % 2 == 0 { 1.0 } else { -1.0 }).collect();
-        let mean = spread.iter().sum::<f64>() / seeds as f64;
-        let deviation = (spread.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (seeds - 1) as f64).sqrt();
-        least_visible(&[spread], differences.tests, Test::Student).map(|visible| visible / deviation)
-    };
+    let factor = |seeds: usize| least_visible(seeds, differences.tests, Test::Student);
     let more = seeds + 2;
     let ratio = factor(seeds)? / factor(more)?;
     (ratio > 1.5).then(|| {
@@ -198,7 +210,7 @@ fn more_seeds(differences: &Differences) -> Option<String> {
 }
 
 /// The row of a pair.
-fn cells(pair: &Pair, tests: usize) -> Vec<String> {
+fn cells(pair: &Pair, sight: &mut Sight) -> Vec<String> {
     let unit = pair.unit;
     let interval = match pair.interval() {
         Some(_) if pair.comparison.test == Test::Exact => "exact".to_owned(),
@@ -220,7 +232,7 @@ fn cells(pair: &Pair, tests: usize) -> Vec<String> {
             test => format!("{}, {} seeds", test_name(test), pair.count()),
         },
         pair.adjusted.map_or("–".to_owned(), p_value),
-        words(pair, tests),
+        words(pair, sight),
     ]
 }
 
@@ -240,7 +252,7 @@ fn p_value(p: f64) -> String {
 }
 
 /// The verdict in words.
-fn words(pair: &Pair, tests: usize) -> String {
+fn words(pair: &Pair, sight: &mut Sight) -> String {
     match (pair.verdict(), pair.comparison.test) {
         (Verdict::A, _) => "A is better".to_owned(),
         (Verdict::B, _) => "B is better".to_owned(),
@@ -252,7 +264,7 @@ fn words(pair: &Pair, tests: usize) -> String {
             )
         }
         (Verdict::Same, Test::Exact) => "equal for every seed".to_owned(),
-        _ => match pair.visible(tests).filter(|visible| *visible > 0.0) {
+        _ => match sight.of(pair).filter(|visible| *visible > 0.0) {
             Some(visible) if pair.unit == Unit::Points && visible > 100.0 => {
                 "no difference seen; with so few seeds none could have been".to_owned()
             }

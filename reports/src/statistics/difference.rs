@@ -124,18 +124,20 @@ const POWER: f64 = 0.8;
 /// Draws of the simulation of power.
 const DRAWS: usize = 1000;
 
-/// The smallest true difference that a test finds in 80% of all cases, for normal differences with the standard
-/// deviation of these, `differences[dataset][seed]`, at the level of the first step of Holm's correction, ALPHA over
-/// the number of comparisons. (Later steps are less strict, so a smaller difference may be found too.) None without a
-/// test.
-pub fn least_visible(differences: &[Vec<f64>], comparisons: usize, test: Test) -> Option<f64> {
+/// Standard deviation of the independent pairs among differences; None with fewer than two.
+pub fn deviation(differences: &[Vec<f64>]) -> Option<f64> {
     let pairs = independent(differences);
-    let n = pairs.len();
+    let (_, squares) = moments(&pairs);
+    (pairs.len() > 1).then(|| (squares / (pairs.len() - 1) as f64).sqrt())
+}
+
+/// The smallest true difference that a test of `n` pairs finds in 80% of all cases, in standard deviations of normal
+/// differences, at the level of the first step of Holm's correction, ALPHA over the number of comparisons. (Later steps
+/// are less strict, so a smaller difference may be found too.) None without a test.
+pub fn least_visible(n: usize, comparisons: usize, test: Test) -> Option<f64> {
     if n < 2 {
         return None;
     }
-    let (_, squares) = moments(&pairs);
-    let deviation = (squares / (n - 1) as f64).sqrt();
     let level = ALPHA / comparisons.max(1) as f64;
     let rule = match test {
         Test::Student => Rule::Student { critical: t_quantile(1.0 - 0.5 * level, (n - 1) as f64) },
@@ -160,7 +162,7 @@ pub fn least_visible(differences: &[Vec<f64>], comparisons: usize, test: Test) -
         let middle = 0.5 * (low + high);
         if power(middle) < POWER { low = middle } else { high = middle }
     }
-    Some(high * deviation)
+    Some(high)
 }
 
 /// A standard normal number (Box and Muller 1958).
@@ -204,11 +206,10 @@ mod tests {
 
     #[test]
     fn more_comparisons_hide_more() {
-        let differences = [vec![0.1, -0.2, 0.15]];
-        let at = |comparisons| least_visible(&differences, comparisons, Test::Student).expect("a test");
-        assert!(at(1) < at(10) && at(10) < at(100));
-        let doubled: Vec<Vec<f64>> = differences.iter().map(|d| d.iter().map(|v| 2.0 * v).collect()).collect();
-        assert!((least_visible(&doubled, 1, Test::Student).expect("a test") / at(1) - 2.0).abs() < 1e-9);
-        assert_eq!(least_visible(&differences, 1, Test::TooFew { needed: 6 }), None);
+        let at = |pairs, comparisons| least_visible(pairs, comparisons, Test::Student).expect("a test");
+        assert!(at(3, 1) < at(3, 10) && at(3, 10) < at(3, 100) && at(5, 100) < at(3, 100));
+        assert_eq!((least_visible(3, 1, Test::TooFew { needed: 6 }), least_visible(1, 1, Test::Student)), (None, None));
+        assert_eq!(deviation(&[vec![1.0, 3.0]]), Some(2f64.sqrt()));
+        assert_eq!((deviation(&[vec![2.0; 3]]), deviation(&[])), (None, None), "one pair");
     }
 }
