@@ -239,7 +239,7 @@ fn over_datasets<'a>(drafts: &[Draft<'a>]) -> Vec<Draft<'a>> {
             metric: first.metric,
             k: first.k,
             differences,
-            with_best: true,
+            with_best: false,
         });
     }
     for draft in &mut together {
@@ -250,7 +250,31 @@ fn over_datasets<'a>(drafts: &[Draft<'a>]) -> Vec<Draft<'a>> {
             draft.differences.iter_mut().flatten().for_each(|difference| *difference = -*difference);
         }
     }
+    mark_best(&mut together);
     together
+}
+
+/// Marks the comparisons of the best methods over several datasets: those that are worse, by their means, than at most as
+/// many others as each method that they were compared with. (Means over different datasets need not agree in one order.)
+fn mark_best(together: &mut [Draft<'_>]) {
+    let place =
+        |draft: &Draft<'_>, label: &str| (label.to_owned(), draft.points.0.device.clone(), draft.metric.name, draft.k);
+    let mut losses: HashMap<_, usize> = HashMap::new();
+    for draft in together.iter() {
+        losses.entry(place(draft, &draft.points.0.label)).or_default();
+        *losses.entry(place(draft, &draft.points.1.label)).or_default() += 1;
+    }
+    let mut fewest = losses.clone();
+    for draft in together.iter() {
+        let (a, b) = (place(draft, &draft.points.0.label), place(draft, &draft.points.1.label));
+        let (of_a, of_b) = (losses[&a], losses[&b]);
+        fewest.entry(a).and_modify(|least| *least = (*least).min(of_b));
+        fewest.entry(b).and_modify(|least| *least = (*least).min(of_a));
+    }
+    for draft in together.iter_mut() {
+        let a = place(draft, &draft.points.0.label);
+        draft.with_best = losses[&a] == fewest[&a];
+    }
 }
 
 /// Tests the drafts, all at one level.

@@ -108,6 +108,7 @@ fn many_datasets_have_signed_ranks_and_a_diagram_of_critical_differences() {
     let found = rows(section, "good", "fair");
     assert_eq!(found[0][7], "signed rank, 24 pairs on 8 datasets", "{section}");
     assert_eq!(found[0][9], "A is better", "{section}");
+    assert!(rows(section, "fair", "fair too").is_empty() && rows(section, "fair too", "fair").is_empty(), "{section}");
     assert!(!section.contains("There is no diagram"), "{section}");
     let artifacts = render(&[run], &all_formats()).expect("renders");
     let find = |path: &str| artifacts.iter().find(|a| a.path == path).map(|a| a.bytes.clone());
