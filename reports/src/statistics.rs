@@ -17,7 +17,7 @@ pub use distributions::{above, t95};
 pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};
 pub use holm::{adjusted, fewest_pairs};
-pub use rate_saving::{Curve, NoSaving, Saving, rate_saving};
+pub use rate_saving::{Curve, FEWEST_POINTS, NoSaving, Saving, rate_saving};
 pub use signed_rank::{SignedRank, hodges_lehmann, signed_rank};
 
 /// Share of false alarms that a report allows, over all its comparisons together.
