@@ -13,7 +13,7 @@ mod signed_rank;
 mod simulations;
 
 pub use difference::{Comparison, FEWEST_SEEDS, Test, compare, deviation, least_visible};
-pub use distributions::{above, t95};
+pub use distributions::{above, t_above, t95};
 pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};
 pub use holm::{adjusted, fewest_pairs};

@@ -14,7 +14,7 @@ use super::outcome::{Change, Check, Comparison, Speed};
 use super::{Options, compare_with, gated};
 use crate::ReportError;
 use crate::number::significant;
-use crate::statistics::{Estimate, above, median, t95};
+use crate::statistics::{Estimate, above, adjusted, median, t_above, t95};
 use crate::values::by_trial;
 use record::metric::{Dictionary, METRICS};
 use record::{Results, Status, rerank_factor};
@@ -266,7 +266,7 @@ fn judge(sides: &Sides, squares: Squares, options: &Options, alarms: f64, out: &
         .map(|(metric, (sum, df))| {
             // The difference of two processes varies by σ·√2.
             let sigma = (0.5 * sum / df as f64).sqrt();
-            (metric, ProcessNoise { sigma, df, t95: t95(df), needed: quantile(alarms / all as f64, df) })
+            (metric, ProcessNoise { sigma, df, t95: t95(df), needed: t_above(alarms / all.max(1) as f64, df) })
         })
         .collect();
     let mut tests: Vec<(Check, f64)> = Vec::new();
@@ -325,34 +325,15 @@ fn test(timing: BuildTiming, noise: &ProcessNoise, options: &Options) -> Option<
     Some((check, probability))
 }
 
-/// The t above which Student's distribution has this probability.
-fn quantile(probability: f64, df: usize) -> f64 {
-    let (mut low, mut high) = (0.0, 1e6);
-    for _ in 0..80 {
-        let middle = 0.5 * (low + high);
-        if above(middle, df) > probability { low = middle } else { high = middle }
-    }
-    0.5 * (low + high)
-}
-
 /// Judges all checks together by Holm's step-down procedure, for losses and for gains. A change must also be larger
 /// than its tolerance.
 fn alarm(tests: &mut [(Check, f64)], alarms: f64) {
-    let significant = |probabilities: Vec<f64>, alarms: f64| -> Vec<bool> {
-        let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
-        let mut found = vec![false; probabilities.len()];
-        for (rank, &at) in order.iter().enumerate() {
-            if probabilities[at] > alarms / (order.len() - rank) as f64 {
-                break;
-            }
-            found[at] = true;
-        }
-        found
+    let significant = |probability: fn(f64) -> f64, alarms: f64| -> Vec<bool> {
+        let all: Vec<f64> = tests.iter().map(|(_, of_loss)| probability(*of_loss)).collect();
+        adjusted(&all).into_iter().map(|adjusted| adjusted <= alarms).collect()
     };
-    let worse = significant(tests.iter().map(|(_, probability)| *probability).collect(), alarms);
-    let better =
-        significant(tests.iter().map(|(_, probability)| 1.0 - probability).collect(), alarms.min(FALSE_ALARMS));
+    let worse = significant(|of_loss| of_loss, alarms);
+    let better = significant(|of_loss| 1.0 - of_loss, alarms.min(FALSE_ALARMS));
     for (at, (check, probability)) in tests.iter_mut().enumerate() {
         let Some(ratio) = check.ratio else { continue };
         let beyond = (ratio.value - 1.0).abs() > check.tolerance;

@@ -19,7 +19,14 @@ pub fn t95(df: usize) -> f64 {
 
 /// Quantile of Student's t: the value that t stays below with probability `p`. `df` need not be an integer.
 pub(super) fn t_quantile(p: f64, df: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| t.inverse_cdf(p))
+    // The library asserts that p is a probability.
+    let distribution = StudentsT::new(0.0, 1.0, df).ok().filter(|_| (0.0..=1.0).contains(&p));
+    distribution.map_or(f64::NAN, |t| t.inverse_cdf(p))
+}
+
+/// The t that Student's t with `df` degrees of freedom is above with probability `p`; `df` is at least 1.
+pub fn t_above(p: f64, df: usize) -> f64 {
+    -t_quantile(p, df as f64)
 }
 
 /// Probability that Student's t with `df` degrees of freedom is above `t`; `df` is at least 1.
@@ -105,6 +112,7 @@ mod tests {
 
     #[test]
     fn parameters_outside_the_domain_give_nan() {
+        assert!([-0.1, 1.1, f64::NAN].into_iter().all(|p| t_quantile(p, 3.0).is_nan()));
         assert!(
             t_two_sided(1.0, 0.0).is_nan() && chi_squared_above(1.0, -1.0).is_nan() && f_above(1.0, 0.0, 3.0).is_nan()
         );
