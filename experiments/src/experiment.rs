@@ -168,7 +168,10 @@ pub fn schema() -> Value {
                 .as_object()
                 .into_iter()
                 .flatten()
-                .map(|(name, property)| (name.clone(), json!({ "type": "array", "items": property, "minItems": 1 })))
+                .map(|(name, property)| {
+                    let list = json!({ "type": "array", "items": property, "minItems": 1 });
+                    (name.clone(), json!({ "anyOf": [list, { "$ref": "#/$defs/range" }] }))
+                })
                 .collect();
             // A required parameter may come from the sweep instead.
             if let Some(params) = params.as_object_mut() {
@@ -181,7 +184,7 @@ pub fn schema() -> Value {
                     entry.name: { "anyOf": [params, { "type": "null" }] },
                     "sweep": {
                         "type": "object",
-                        "description": "Lists of parameter values. Every combination becomes a method of its own.",
+                        "description": "Lists or ranges of parameter values. Every combination becomes a method of its own.",
                         "properties": swept,
                         "additionalProperties": false
                     },
@@ -208,6 +211,19 @@ pub fn schema() -> Value {
         "additionalProperties": false
     });
     lists::allow_single(&mut schema);
+    // Defined once, since every parameter of every method can be swept over a range.
+    schema["$defs"]["range"] = json!({
+        "type": "object",
+        "description": "The values from `from` to `to`, by adding `step` (1 by default) or multiplying by `factor`.",
+        "properties": {
+            "from": { "type": "number" },
+            "to": { "type": "number" },
+            "step": { "type": "number", "exclusiveMinimum": 0 },
+            "factor": { "type": "number", "exclusiveMinimum": 1 }
+        },
+        "required": ["from", "to"],
+        "additionalProperties": false
+    });
     schema
 }
 

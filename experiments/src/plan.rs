@@ -4,6 +4,7 @@ mod checks;
 mod entries;
 mod extent;
 mod labels;
+mod ranges;
 
 use crate::document::Document;
 use crate::experiment::{Device, Experiment, ReportFormat};
@@ -124,7 +125,7 @@ impl Plan {
         };
         checks::apply(&mut experiment, overrides);
         checks::check_settings(&experiment, &mut checker);
-        if !extent::check(&experiment, &mut checker) {
+        if !ranges::expand(&mut experiment, &mut checker) || !extent::check(&experiment, &mut checker) {
             return Err(checker.finish().err().unwrap_or_default());
         }
         let (devices, gpu) = checks::resolve_devices(&experiment, &surroundings.devices, &mut checker);
@@ -314,6 +315,17 @@ mod tests {
         assert!(plan.trials.iter().all(|t| t.trial.series == "PQ fast"));
         let bits: Vec<usize> = plan.trials.iter().map(|t| t.trial.bits_per_vector).step_by(2).collect();
         assert_eq!(bits, [4, 8, 6, 12]);
+    }
+
+    #[test]
+    fn a_range_is_the_list_of_its_values() {
+        let methods = |sweep: &str| plan(&format!("{HEAD}methods: [{{ pq: {{ bits: 2 }}, sweep: {sweep} }}]\n"));
+        let labels = |sweep: &str| -> Vec<String> {
+            methods(sweep).expect("valid").trials.into_iter().map(|t| t.trial.label).collect()
+        };
+        assert_eq!(labels("{ m: { from: 2, to: 6, step: 2 } }"), labels("{ m: [2, 4, 6] }"));
+        let faults = methods("{ m: { from: 2, to: 1 } }").err().expect("no values");
+        assert!(faults.len() == 1 && faults[0].contains("this range ends at 1, below its start 2"), "{faults:?}");
     }
 
     #[test]

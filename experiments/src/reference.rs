@@ -38,8 +38,8 @@ pub fn page() -> String {
         out += &format!("\n### {title}\n\n{meaning}\n\n{}", list(schema));
     }
     out += "\n## `methods`\n\nEach entry is the name of a method with a mapping of its parameters. Two more keys are optional:\n\n";
-    out +=
-        "- **`sweep`**: a mapping from parameters to lists of values. Every combination becomes a method of its own.\n";
+    out += "- **`sweep`**: a mapping from parameters to lists of values. Every combination becomes a method of its own. A range\n  \
+         stands for a list: `{ from: 1, to: 8 }`, with `step: 2` to add more than 1 or `factor: 2` to multiply.\n";
     out += "- **`label`**: the name in figures and tables, at most 200 characters. `{m}` is replaced by the value of `m`, and\n";
     out += "  `{training.epochs}` by that of a nested parameter. Without a label, the name consists of the method and those\n";
     out += "  written parameters that differ between its entries: `pq m=8`.\n";
