@@ -160,12 +160,16 @@ fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
     let front = dataset.rate_distortion_front();
     html! {
         p.hint { "Click a heading to sort. " span.front { "●" } " marks methods on the Pareto front: no other has a lower distortion at the same or a lower rate. Hover over a value for its 95% interval." }
+        p.filter hidden {
+            input type="search" placeholder="Show only methods with these words" aria-label=(format!("Show only methods with these words on {}", dataset.name));
+            output {}
+        }
         div.scroll {
             table.sortable {
                 thead { tr {
-                    th data-kind="text" aria-sort="none" { button { "method" } }
+                    th scope="col" data-kind="text" aria-sort="none" { button { "method" } }
                     @for column in &columns {
-                        th data-kind="number" data-first=(if column.metric.larger_is_better() == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button { (column.title) } }
+                        th scope="col" data-kind="number" data-first=(if column.metric.larger_is_better() == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button { (column.title) } }
                     }
                 } }
                 tbody {
