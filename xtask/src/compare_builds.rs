@@ -5,15 +5,16 @@ use crate::errors::Mistakes;
 use crate::experiments_verb::{INTERRUPT, checked, heed_interrupts};
 use crate::progress::roughly;
 use clap::Args;
-use experiments::plan::describe;
+use experiments::plan::{describe, hash};
 use experiments::{Overrides, Plan, Surroundings};
 use record::{Results, RunFolder};
 use reports::compare::{Builds, Comparison, Options, confirm, suspect};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 #[derive(Args)]
 #[command(
@@ -39,7 +40,7 @@ pub struct Arguments {
     /// Executable of the new build [default: this one]
     #[arg(long, value_name = "PATH")]
     new: Option<PathBuf>,
-    /// Folder of the runs; an interrupted comparison continues there
+    /// Folder of the runs: each pair of builds gets a folder below it, where an interrupted comparison continues
     #[arg(long, value_name = "DIR", default_value = "runs/compare-builds")]
     out: PathBuf,
     /// Run only the trials whose description contains TEXT (dataset · label · device · seed)
@@ -81,14 +82,16 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     [&builds.base, &builds.new].into_iter().try_for_each(|program| can_run(program))?;
     heed_interrupts();
 
-    let first = builds.run(&plan, &arguments.out, &|_| true)?;
+    let out = arguments.out.join(builds.identity(&plan)?);
+    say_aside!("runs: {}", out.display());
+    let first = builds.run(&plan, &out, &|_| true)?;
     let comparison = suspect(&first.builds(), &options)?;
     let suspected: BTreeSet<String> = comparison.suspicions().map(|check| check.subject.clone()).collect();
     let comparison = if suspected.is_empty() {
         comparison
     } else {
         say_aside!("seems slower, and runs again: {}", suspected.iter().cloned().collect::<Vec<_>>().join("; "));
-        again(&builds, &plan, &arguments.out, (&first, comparison), &suspected, &options)?
+        again(&builds, &plan, &out, (&first, comparison), &suspected, &options)?
     };
     arguments.gate.conclude(&comparison)
 }
@@ -141,6 +144,19 @@ impl Runs {
 }
 
 impl Executables {
+    /// Identifies both executables and what they run. The trials of one folder are those of one comparison: those of an
+    /// earlier build would not have run in turn with these.
+    fn identity(&self, plan: &Plan) -> Result<String, Mistakes> {
+        let built = |program: &Path| {
+            let found = program.canonicalize().and_then(|path| Ok((path.metadata()?, path)));
+            let (metadata, path) = found.map_err(|error| cannot_start(program, &error))?;
+            let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            Ok::<_, Mistakes>(json!([path, metadata.len(), changed.map(|since| since.as_nanos().to_string())]))
+        };
+        let trials: Vec<String> = plan.trials.iter().map(|planned| describe(&planned.trial)).collect();
+        Ok(hash(&json!([built(&self.base)?, built(&self.new)?, plan.experiment, trials])))
+    }
+
     /// Runs the wanted trials with the base, the new build and the base again, in changing order, below `out`.
     fn run(&self, plan: &Plan, out: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Runs, Mistakes> {
         let sides = [("base", &self.base), ("new", &self.new), ("base-again", &self.base)];

@@ -4,7 +4,7 @@ mod common;
 
 use common::{output_text, write, xtask};
 use record::RunFolder;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const TIMED: &str = "name: t
 seeds: [1, 2]
@@ -24,6 +24,14 @@ fn compare(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), output_text(&output, folder))
 }
 
+/// The folder of the only comparison below `out`.
+fn only(out: &Path) -> PathBuf {
+    let mut folders = std::fs::read_dir(out).expect("a folder").flatten().map(|entry| entry.path());
+    let first = folders.next().expect("one");
+    assert_eq!(folders.next(), None, "one pair of builds");
+    first
+}
+
 #[test]
 fn every_trial_runs_with_the_base_twice_and_the_new_build_once() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -33,10 +41,11 @@ fn every_trial_runs_with_the_base_twice_and_the_new_build_once() {
     // Timings of so little work may differ by anything; quality is equal.
     assert!(matches!(code, Some(0 | 1)), "{text}");
     assert!(text.contains("[4/4]") && text.contains("hardly any loss of speed can be seen"), "{text}");
+    let out = only(&folder.path().join("out"));
     for side in ["base", "new", "base-again"] {
-        let run = RunFolder::new(folder.path().join("out").join(side)).load().expect("a run");
+        let run = RunFolder::new(out.join(side)).load().expect("a run");
         assert_eq!(run.records.len(), 4, "{side}");
-        assert!(!folder.path().join("out").join(side).join("report").exists(), "nobody asked for a report");
+        assert!(!out.join(side).join("report").exists(), "nobody asked for a report");
     }
     let json: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).expect("written")).expect("JSON");
@@ -48,7 +57,7 @@ fn every_trial_runs_with_the_base_twice_and_the_new_build_once() {
     assert!(exact.clone().count() >= 4 && exact.clone().all(|check| check["change"] == "none"), "{json:#}");
     // What has run is not run again.
     let written = |side: &str| {
-        let trials = std::fs::read_dir(folder.path().join("out").join(side).join("trials")).expect("a folder");
+        let trials = std::fs::read_dir(out.join(side).join("trials")).expect("a folder");
         let mut times: Vec<_> =
             trials.flatten().map(|e| e.metadata().and_then(|m| m.modified()).expect("a time")).collect();
         times.sort_unstable();
@@ -57,6 +66,13 @@ fn every_trial_runs_with_the_base_twice_and_the_new_build_once() {
     let before = written("base");
     compare(folder.path(), &arguments);
     assert_eq!(written("base"), before);
+    only(&folder.path().join("out"));
+    // Another build: its trials run in turn with new ones of the base.
+    let other = folder.path().join("other");
+    std::fs::copy(THIS, &other).expect("copies");
+    let (code, text) = compare(folder.path(), &[THIS, "e.yaml", "--out", "out", "--quality-only", "--new", "./other"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(std::fs::read_dir(folder.path().join("out")).expect("a folder").count(), 2);
     let (code, text) =
         compare(folder.path(), &[THIS, "e.yaml", "--out", "q", "--quality-only", "--filter", "m=2 · cpu · seed 1"]);
     assert!(code == Some(0) && text.contains("[1/1]"), "{text}");
