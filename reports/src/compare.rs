@@ -194,6 +194,22 @@ fn smallest_loss(ratio: Estimate, tolerance: f64, larger_is_better: bool) -> f64
     }
 }
 
+/// A timed metric, with the re-ranking factor of a search.
+fn timing_name(metric: &str, reranked: Option<usize>) -> String {
+    reranked.map_or(metric.to_owned(), |factor| format!("{metric}, re-ranked ×{factor}"))
+}
+
+/// A ratio of timings with its interval and what is allowed, in words.
+fn ratio_text(ratio: Estimate, tolerance: f64) -> String {
+    format!(
+        "{} times the base, 95% interval {} to {}, {:.0}% allowed",
+        significant(ratio.value, 3),
+        significant(ratio.low, 3),
+        significant(ratio.high, 3),
+        100.0 * tolerance
+    )
+}
+
 /// Compares timings of all seeds, each from its own process.
 fn timing(
     subject: &str,
@@ -230,7 +246,7 @@ fn timing(
     for (metric, reranked, usual) in timed {
         let (metric, larger_is_better) = (metric.name, metric.larger_is_better() == Some(true));
         let (before, after) = (values(old, metric, reranked), values(fresh, metric, reranked));
-        let name = reranked.map_or(metric.to_owned(), |factor| format!("{metric}, re-ranked ×{factor}"));
+        let name = timing_name(metric, reranked);
         if after.is_empty() {
             out.unknown.push(format!("{subject}: {name} is not in the new run"));
             continue;
@@ -256,13 +272,6 @@ fn timing(
             (_, true) => Change::Better,
             _ => Change::None,
         };
-        let detail = format!(
-            "{} times the base, 95% interval {} to {}, {:.0}% allowed",
-            significant(ratio.value, 3),
-            significant(ratio.low, 3),
-            significant(ratio.high, 3),
-            100.0 * tolerance
-        );
         out.checks.push(Check {
             dataset: old.first().map(|tried| tried.ended.trial.dataset.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
@@ -273,7 +282,7 @@ fn timing(
             ratio: Some(ratio),
             tolerance,
             smallest: Some(smallest_loss(ratio, tolerance, larger_is_better)),
-            detail,
+            detail: ratio_text(ratio, tolerance),
         });
     }
 }

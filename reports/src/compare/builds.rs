@@ -11,7 +11,7 @@
 //! at first. The suspected methods run again in new processes, and only what is slower both times is a regression.
 
 use super::outcome::{Change, Check, Comparison, Speed};
-use super::{Options, compare_with, gated};
+use super::{Options, compare_with, gated, ratio_text, timing_name};
 use crate::ReportError;
 use crate::number::significant;
 use crate::statistics::{Estimate, above, adjusted, median, t_above, t95};
@@ -54,8 +54,7 @@ impl What {
     }
 
     fn metric_text(&self) -> String {
-        let reranked = self.reranked.map(|factor| format!(", re-ranked ×{factor}")).unwrap_or_default();
-        format!("{}{reranked}", self.metric)
+        timing_name(self.metric, self.reranked)
     }
 }
 
@@ -304,6 +303,7 @@ fn test(timing: BuildTiming, noise: &ProcessNoise, options: &Options) -> Option<
     let probability = if error > 0.0 { above(loss / error, noise.df) } else { f64::from(u8::from(loss <= 0.0)) };
     let needed = noise.needed * error;
     let smallest = if larger_is_better { 1.0 - (-needed).exp() } else { needed.exp() - 1.0 };
+    let ratio = Estimate { value, low, high, count: processes };
     let check = Check {
         subject: what.subject(),
         metric: what.metric_text(),
@@ -311,16 +311,10 @@ fn test(timing: BuildTiming, noise: &ProcessNoise, options: &Options) -> Option<
         change: Change::None,
         base: Some(base.exp()),
         new: Some(new.exp()),
-        ratio: Some(Estimate { value, low, high, count: processes }),
+        ratio: Some(ratio),
         tolerance,
         smallest: Some(smallest.max(tolerance)),
-        detail: format!(
-            "{} times the base, 95% interval {} to {}, {:.0}% allowed",
-            significant(value, 3),
-            significant(low, 3),
-            significant(high, 3),
-            100.0 * tolerance
-        ),
+        detail: ratio_text(ratio, tolerance),
     };
     Some((check, probability))
 }
@@ -328,16 +322,16 @@ fn test(timing: BuildTiming, noise: &ProcessNoise, options: &Options) -> Option<
 /// Judges all checks together by Holm's step-down procedure, for losses and for gains. A change must also be larger
 /// than its tolerance.
 fn alarm(tests: &mut [(Check, f64)], alarms: f64) {
-    let significant = |probability: fn(f64) -> f64, alarms: f64| -> Vec<bool> {
+    let found = |probability: fn(f64) -> f64, alarms: f64| -> Vec<bool> {
         let all: Vec<f64> = tests.iter().map(|(_, of_loss)| probability(*of_loss)).collect();
         adjusted(&all).into_iter().map(|adjusted| adjusted <= alarms).collect()
     };
-    let worse = significant(|of_loss| of_loss, alarms);
-    let better = significant(|of_loss| 1.0 - of_loss, alarms.min(FALSE_ALARMS));
+    let worse = found(|of_loss| of_loss, alarms);
+    let better = found(|of_loss| 1.0 - of_loss, alarms.min(FALSE_ALARMS));
     for (at, (check, probability)) in tests.iter_mut().enumerate() {
         let Some(ratio) = check.ratio else { continue };
         let beyond = (ratio.value - 1.0).abs() > check.tolerance;
-        check.detail += &format!(", p = {}", crate::number::significant(*probability, 2));
+        check.detail += &format!(", p = {}", significant(*probability, 2));
         check.change = match (beyond, worse[at], better[at]) {
             (true, true, _) => Change::Worse,
             (true, _, true) => Change::Better,
