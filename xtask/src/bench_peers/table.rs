@@ -42,7 +42,7 @@ Ours and FAISS in turn in one run, on the same rows and as many threads, after a
 the fastest and the slowest repeat; in brackets the lowest and the highest ratio of two times taken one after the other.
 The share of the limit is what a plain f32 computation (or the bytes that must pass) would take, over the time that it took \
 and the peak above. A method that does less work than that, or whose codes fit the cache, can be above 100%.
-RowQuality is the mean squared error per vector (mse, lower is better) or the share of the exact neighbours among those found \
+Quality is the mean squared error per vector (mse, lower is better) or the share of the exact neighbours among those found \
 (recall, higher is better). A row reaches its aim if it is as fast as the aim says, and its mse is at most 1.005 of theirs or \
 its recall at most 0.01 below: codebooks start at random on both sides.
 OPQ: theirs is the training of the rotation alone, ours with the codebooks. Exact search is judged by a plain scan of 50 queries.
