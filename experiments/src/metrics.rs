@@ -161,7 +161,7 @@ impl<'a> Subject<'a> {
     /// Errors of the method.
     pub fn found(&self) -> Result<&SearchResults, MethodError> {
         let search = || {
-            let search = self.search();
+            let search = self.search()?;
             let neighbors = search.search(self.data.queries.view(), self.search_depth)?;
             Ok(SearchResults { path: search.path(), neighbors })
         };
@@ -174,7 +174,10 @@ impl<'a> Subject<'a> {
     }
 
     /// Search over the codes. To build it may lay them out or take them to a device: [`Subject::found`] has what is shared.
-    pub fn search(&self) -> CodeSearch<'a> {
+    ///
+    /// # Errors
+    /// As [`CodeSearch::new`].
+    pub fn search(&self) -> Result<CodeSearch<'a>, MethodError> {
         code_search(self.quantizer, self.codes, self.data.metric)
     }
 

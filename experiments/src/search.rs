@@ -1,12 +1,19 @@
 //! Compressed search as the runner performs it: in the metric of the dataset, and with raw rows to re-order what was found.
 
 use methods::search::codes::CodeSearch;
-use methods::{Metric, Neighbor, Quantizer};
+use methods::{MethodError, Metric, Neighbor, Quantizer};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 /// A search over codes in the metric of the dataset, of which only inner products are searched as such.
-pub fn code_search<'a>(quantizer: &'a dyn Quantizer, codes: &'a [u8], metric: datasets::Metric) -> CodeSearch<'a> {
+///
+/// # Errors
+/// As [`CodeSearch::new`].
+pub fn code_search<'a>(
+    quantizer: &'a dyn Quantizer,
+    codes: &'a [u8],
+    metric: datasets::Metric,
+) -> Result<CodeSearch<'a>, MethodError> {
     let metric = if metric == datasets::Metric::Ip { Metric::InnerProduct } else { Metric::L2 };
     CodeSearch::new(quantizer, codes, metric)
 }
@@ -72,7 +79,7 @@ mod tests {
             let mut decoded = Array2::zeros(data.base.dim());
             quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
             for space in [Space::L2, Space::Ip] {
-                let search = code_search(&*quantizer, &codes, space);
+                let search = code_search(&*quantizer, &codes, space).expect("holds codes");
                 assert_eq!(search.path(), path);
                 let on = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -102,7 +109,7 @@ mod tests {
                 parse(name, params).expect("parses").fit(data.train.view(), &Context::cpu(1)).expect("fits");
             let mut codes = vec![0; data.base.nrows() * quantizer.code_size()];
             quantizer.encode_into(data.base.view(), &mut codes).expect("encodes");
-            let search = code_search(&*quantizer, &codes, Space::L2);
+            let search = code_search(&*quantizer, &codes, Space::L2).expect("holds codes");
             for count in [1, 7, 8, 9, 17] {
                 let on = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -128,7 +135,8 @@ mod tests {
         let quantizer = method.fit(base.train.view(), &Context::cpu(1)).expect("fits");
         let mut codes = vec![0; 4];
         quantizer.encode_into(base.base.view(), &mut codes).expect("encodes");
-        let found = code_search(&*quantizer, &codes, base.metric).search(base.queries.view(), 1);
+        let search = code_search(&*quantizer, &codes, base.metric).expect("holds codes");
+        let found = search.search(base.queries.view(), 1);
         let ids: Vec<u32> = found.expect("finds").iter().map(|row| row[0].id).collect();
         assert_eq!(ids, [0, 1, 2, 3], "four codewords for four rows lose nothing");
     }

@@ -8,9 +8,11 @@
 mod cpu_backend;
 mod cpu_codes;
 mod cpu_network;
+mod cpu_scan;
 mod cpu_sums;
 mod cuda_backend;
 mod cuda_codes;
+mod cuda_scan;
 mod error;
 mod matrix;
 
@@ -23,9 +25,8 @@ pub use error::{BackendError, Unavailable};
 pub use matrix::{CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
 
 use crate::algorithms::moments::sum;
-use crate::search::scan::{BitQuery, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
-use cpu::{Isa, ScanTables};
+use cpu::{Isa, ScanTables, SymbolWidth};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::any::Any;
 use std::borrow::Cow;
@@ -307,43 +308,62 @@ pub struct Continuations {
     pub residuals: DeviceMatrix<'static>,
 }
 
-/// Codes in a backend's memory, to be scanned for many queries.
-pub trait CodeScan: Send + Sync {
-    /// For each query, the `k` codes with the lowest scores by its tables, nearest first; ties go to the lower index.
-    /// None if the backend cannot select this many codes or has no table layout for these.
-    ///
-    /// # Errors
-    /// A device failure.
-    fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
-
-    /// The `k` codes nearest to the code of each query by Hamming distance, in the same order; None if the backend
-    /// cannot select this many codes.
-    ///
-    /// # Errors
-    /// A device failure.
-    fn top_k_by_bits(&self, queries: &[BitQuery], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError>;
+/// The layout of the symbols in codes that are searched by tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeLayout {
+    /// Bits of each symbol.
+    pub width: SymbolWidth,
+    /// Symbols of a code, packed least significant first.
+    pub positions: usize,
+    /// Bytes of a code before its symbols.
+    pub skip: usize,
+    /// Whether each row has its own offset and slope, see [`Searcher::row_factors`](crate::Searcher::row_factors).
+    pub has_factors: bool,
 }
 
-/// Finds nearest rows in a base that is held only for one search, such as a part of the decoded codes.
-pub trait RowSearch: Send + Sync {
-    /// Whether the search supports this `k` for rows of `dim` components.
-    fn finds(&self, k: usize, dim: usize) -> bool;
+impl CodeLayout {
+    /// Bytes of a code.
+    pub fn bytes(&self) -> usize {
+        self.skip + self.width.bytes(self.positions)
+    }
+}
 
-    /// The `k` rows of `base` nearest to each query, nearest first; ties go to the lower index. Scores are those of
-    /// searches by decoding.
+/// A query that is itself a code: a score is `offset + slope·h`, where `h` is the number of bits in which query and
+/// code differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BitQuery {
+    /// The code of the query.
+    pub code: Vec<u8>,
+    /// The offset.
+    pub offset: f32,
+    /// The slope, which is positive.
+    pub slope: f32,
+}
+
+/// Codes in a backend's memory whose scores are sums of table entries.
+pub trait TableScan: Send + Sync {
+    /// For the tables of each query, the `k` codes with the lowest scores, nearest first; ties go to the lower index,
+    /// and NaN is no neighbour. Fewer than `k` if there are fewer codes.
     ///
     /// # Errors
     /// A device failure.
     ///
     /// # Panics
-    /// If the search does not support this `k`.
-    fn nearest_rows(
-        &self,
-        base: &DeviceMatrix<'_>,
-        queries: &DeviceMatrix<'_>,
-        metric: Metric,
-        k: usize,
-    ) -> Result<Vec<Vec<Neighbor>>, MethodError>;
+    /// If the tables have another layout than the codes.
+    fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
+}
+
+/// Codes in a backend's memory that are compared by their bits.
+pub trait BitScan: Send + Sync {
+    /// The `k` codes nearest to the code of each query by Hamming distance, nearest first; ties go to the lower index.
+    /// Fewer than `k` if there are fewer codes.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// If the code of a query has another length.
+    fn top_k(&self, queries: &[BitQuery], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 }
 
 /// Fills host memory.
@@ -613,19 +633,55 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// A device failure.
     fn copy(&self, rows: &DeviceMatrix<'_>, to: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 
-    /// Holds codes for scans; None if the caller should scan on the CPU.
+    /// Prepares a search over codes by tables: the score of code `i` is
+    ///
+    /// ```text
+    /// constant + offset_i + slope_i·Σ_p table_p[symbol p of code i]
+    /// ```
+    ///
+    /// where `factors` holds offset and slope of each code if the layout has them, and offsets are 0 and slopes 1
+    /// otherwise.
     ///
     /// # Errors
     /// Out of device memory.
-    fn hold_codes(&self, codes: &[u8], held: Held) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
-        let _ = (codes, held);
-        Ok(None)
-    }
+    ///
+    /// # Panics
+    /// If the bytes are not a whole number of codes, or factors and codes do not fit together.
+    fn table_scan<'a>(
+        &self,
+        codes: &'a [u8],
+        layout: CodeLayout,
+        factors: Vec<[f32; 2]>,
+    ) -> Result<Box<dyn TableScan + 'a>, MethodError>;
 
-    /// A search for nearest rows; None if the caller should search on the CPU.
-    fn row_search(&self) -> Option<Box<dyn RowSearch>> {
-        None
-    }
+    /// Prepares a search over codes of `size` bytes by Hamming distance.
+    ///
+    /// # Errors
+    /// Out of device memory.
+    ///
+    /// # Panics
+    /// If the bytes are not a whole number of codes.
+    fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError>;
+
+    /// Number of rows of `dim` components in which [`Backend::nearest_rows`] is best searched at a time by this many
+    /// queries.
+    fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize;
+
+    /// The `k` rows of `base` nearest to each query, nearest first; ties go to the lower index. A score is `‖q−x‖²`, or
+    /// `−q·x` for inner products. Fewer than `k` if there are fewer rows.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// If rows and queries have different numbers of components.
+    fn nearest_rows(
+        &self,
+        base: &DeviceMatrix<'_>,
+        queries: &DeviceMatrix<'_>,
+        metric: Metric,
+        k: usize,
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 
     /// Waits until all submitted work has finished.
     ///

@@ -210,8 +210,8 @@ pub trait Searcher: Send {
     /// constant + offset_i + slope_i·Σ_p table_p[symbol p of code i]
     /// ```
     ///
-    /// so that many codes can be scanned for several queries at a time ([`search::scan::top_k_of_many`]).
-    fn code_layout(&self) -> Option<search::scan::CodeLayout> {
+    /// so that many codes can be scanned for several queries at a time ([`search::scan::HeldCodes`]).
+    fn code_layout(&self) -> Option<backend::CodeLayout> {
         None
     }
 
@@ -221,8 +221,8 @@ pub trait Searcher: Send {
     }
 
     /// The current query as a code, if scores are its Hamming distance to codes up to scale and offset; see
-    /// [`search::scan::BitQuery`].
-    fn bit_query(&self) -> Option<search::scan::BitQuery> {
+    /// [`backend::BitQuery`].
+    fn bit_query(&self) -> Option<backend::BitQuery> {
         None
     }
 

@@ -3,12 +3,12 @@
 
 use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::{balanced_axes, random};
+use crate::backend::CodeLayout;
 use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale, prepared};
 use crate::contract::state::{State, StateError};
 use crate::product::opq::{self, Opq};
 use crate::product::pq;
 use crate::registry::params_of;
-use crate::search::scan::CodeLayout;
 use crate::{
     Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,
     Symbols, check_train,

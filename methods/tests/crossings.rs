@@ -89,7 +89,7 @@ fn rows_and_codes_cross_the_bus_once_each_way() {
         assert_eq!(crossed("encoding"), encode, "{name} {params}");
         quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
         assert_eq!(crossed("decoding"), decode, "{name} {params}");
-        let over_codes = CodeSearch::new(&*quantizer, &codes, Metric::L2);
+        let over_codes = CodeSearch::new(&*quantizer, &codes, Metric::L2).expect("holds codes");
         crossed("holding codes");
         over_codes.search(queries.view(), 5).expect("finds");
         assert_eq!(crossed("searching"), search, "{name} {params}");

@@ -3,12 +3,12 @@
 use cpu::Isa;
 use methods::additive::rvq::Rvq;
 use methods::backend::{
-    AffineMap, Assignment, Backend, BranchLayer, CellSums, CodeDecoder, CodeRoom, Continuations, CpuBackend,
-    DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale, ScalarCoder, SumSearch,
-    UniformGrid, WriteCodes, WriteRows,
+    AffineMap, Assignment, Backend, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, CodeRoom, Continuations,
+    CpuBackend, DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale,
+    ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use methods::laws::{Bench, gaussian, training_distortion_never_grows};
-use methods::{Cancel, Context, Method, MethodError, Seen};
+use methods::{Cancel, Context, Method, MethodError, Metric, Neighbor, Seen};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -96,6 +96,33 @@ impl Backend for Misled {
 
     fn nearest(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError> {
         self.0.nearest(rows, codebook)
+    }
+
+    fn table_scan<'a>(
+        &self,
+        codes: &'a [u8],
+        layout: CodeLayout,
+        factors: Vec<[f32; 2]>,
+    ) -> Result<Box<dyn TableScan + 'a>, MethodError> {
+        self.0.table_scan(codes, layout, factors)
+    }
+
+    fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError> {
+        self.0.bit_scan(codes, size)
+    }
+
+    fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize {
+        self.0.base_rows_at_once(dim, queries)
+    }
+
+    fn nearest_rows(
+        &self,
+        base: &DeviceMatrix<'_>,
+        queries: &DeviceMatrix<'_>,
+        metric: Metric,
+        k: usize,
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        self.0.nearest_rows(base, queries, metric, k)
     }
 
     fn continuations(

@@ -80,7 +80,7 @@ impl Measure for Throughput {
             quantizer.decode_into(subject.codes, decoded.view_mut())
         })?;
 
-        let search = subject.search();
+        let search = subject.search()?;
         let before = out.len();
         let searched = subject.has_searched();
         self.repeat(&mut out, &SEARCH_QUERIES_PER_SECOND, data.queries.nrows(), subject, searched, || {

@@ -41,6 +41,6 @@ pub use nearest::Nearest;
 pub use panels::{Panels, Score};
 pub use range::{LARGEST_NORM, LEAST_DIFFERENCE, OutOfRange, check_range};
 pub use shortlist::Shortlist;
-pub use table_scan::{CodeBlock, ScanTables, SymbolWidth};
+pub use table_scan::{CodeBlock, ScanTables, SymbolWidth, pairs_of_nibbles};
 pub use topk::{Neighbor, TopK};
 pub use uniform::{decode_uniform_bytes, encode_uniform_bytes};

@@ -14,6 +14,8 @@ use crate::isa::{Isa, Set};
 use crate::shortlist::Shortlist;
 #[cfg(target_arch = "x86_64")]
 use crate::table_scan_vbmi as vbmi;
+use std::borrow::Cow;
+use std::sync::OnceLock;
 
 /// Number of rows summed side by side.
 pub(crate) const LANE_ROWS: usize = 128;
@@ -57,25 +59,27 @@ pub struct ScanTables {
     width: SymbolWidth,
     /// One after the other.
     entries: Vec<f32>,
-    /// The same in integer steps above the minimum of each table; for nibbles, padded with zero tables to a multiple of
+    constant: f32,
+    /// Once codes are scanned in blocks.
+    stepped: OnceLock<SteppedTables>,
+}
+
+/// Tables rounded down to whole steps.
+#[derive(Clone, Debug)]
+struct SteppedTables {
+    /// Entries in integer steps above the minimum of each table; for nibbles, padded with zero tables to a multiple of
     /// four.
-    pub(crate) steps: Vec<u8>,
+    steps: Vec<u8>,
     /// Sum of the minima, and the step.
     low: f32,
     step: f32,
     /// Rounding error bound of a sum in f32.
     rounding: f32,
-    constant: f32,
 }
 
-impl ScanTables {
-    /// Creates tables from entries, [`SymbolWidth::alphabet`] per table, and a constant that is added to every sum.
-    ///
-    /// # Panics
-    /// If the last table is incomplete.
-    pub fn new(width: SymbolWidth, entries: Vec<f32>, constant: f32) -> ScanTables {
+impl SteppedTables {
+    fn new(width: SymbolWidth, entries: &[f32]) -> SteppedTables {
         let alphabet = width.alphabet();
-        assert!(entries.len().is_multiple_of(alphabet), "tables must hold {alphabet} entries each");
         let tables = || entries.chunks_exact(alphabet);
         let least = |table: &[f32]| table.iter().fold(f32::INFINITY, |m, v| m.min(*v));
         let most = |table: &[f32]| table.iter().fold(f32::NEG_INFINITY, |m, v| m.max(*v));
@@ -96,27 +100,59 @@ impl ScanTables {
         let low = tables().map(least).sum();
         // Sums of `positions` terms, and steps that rounding made one too large.
         let rounding = (positions + 8) as f32 * f32::EPSILON * largest + step;
-        ScanTables { width, entries, steps, low, step, rounding, constant }
+        SteppedTables { steps, low, step, rounding }
+    }
+}
+
+impl ScanTables {
+    /// Creates tables from entries, [`SymbolWidth::alphabet`] per table, and a constant that is added to every sum.
+    ///
+    /// # Panics
+    /// If the last table is incomplete.
+    pub fn new(width: SymbolWidth, entries: Vec<f32>, constant: f32) -> ScanTables {
+        let alphabet = width.alphabet();
+        assert!(entries.len().is_multiple_of(alphabet), "tables must hold {alphabet} entries each");
+        ScanTables { width, entries, constant, stepped: OnceLock::new() }
+    }
+
+    fn stepped(&self) -> &SteppedTables {
+        self.stepped.get_or_init(|| SteppedTables::new(self.width, &self.entries))
     }
 
     fn bounds(&self, limit: f32) -> Bounds {
-        let half = 0.5 * self.step * self.positions() as f32;
-        let rounding = rounded_off(self.constant);
-        let limit = limit - self.constant;
-        Bounds { middle: self.low + half, step: self.step, margin: half + self.rounding, rounding, limit }
+        let SteppedTables { low, step, rounding, .. } = *self.stepped();
+        let half = 0.5 * step * self.positions() as f32;
+        Bounds {
+            middle: low + half,
+            step,
+            margin: half + rounding,
+            rounding: rounded_off(self.constant),
+            limit: limit - self.constant,
+        }
     }
 
     /// The largest sum in steps whose lower bound may be at most the limit.
     fn highest_sum(&self, limit: f32) -> u32 {
-        let room = limit - self.constant - self.low + 2.0 * (self.rounding + rounded_off(self.constant));
+        let SteppedTables { low, step, rounding, .. } = *self.stepped();
+        let room = limit - self.constant - low + 2.0 * (rounding + rounded_off(self.constant));
         // The conversion saturates.
-        let steps = room / self.step.max(f32::MIN_POSITIVE);
+        let steps = room / step.max(f32::MIN_POSITIVE);
         if steps.is_nan() { u32::MAX } else { steps as u32 }
     }
 
     /// One table after the other.
     pub fn entries(&self) -> &[f32] {
         &self.entries
+    }
+
+    /// Tables for whole bytes of a code, 256 entries each, for [`scan_byte_tables`](crate::scan_byte_tables): for
+    /// nibbles, the sums of two entries for each value of a byte. The last of an odd number of nibbles shares its byte
+    /// with zeros.
+    pub fn of_bytes(&self) -> Cow<'_, [f32]> {
+        match self.width {
+            SymbolWidth::Byte => Cow::Borrowed(&self.entries),
+            SymbolWidth::Nibble => Cow::Owned(pairs_of_nibbles(&self.entries).collect()),
+        }
     }
 
     /// What is added to every sum.
@@ -153,6 +189,16 @@ impl ScanTables {
     pub fn score(&self, code: &[u8], factors: [f32; 2]) -> f32 {
         self.constant + (factors[0] + factors[1] * self.sum(code))
     }
+}
+
+/// Tables of two nibbles: `table[l + 16·h] = low[l] + high[h]` for each two tables of 16 entries.
+pub fn pairs_of_nibbles(entries: &[f32]) -> impl Iterator<Item = f32> + '_ {
+    const NONE: [f32; 16] = [0.0; 16];
+    entries.chunks(32).flat_map(|pair| {
+        let (low, high) = pair.split_at(16);
+        let high = if high.is_empty() { &NONE } else { high };
+        high.iter().flat_map(move |h| low.iter().map(move |l| l + h))
+    })
 }
 
 /// A block of codes, rearranged for the scan.
@@ -236,7 +282,7 @@ impl CodeBlock {
         }
         let mut sums = [0u32; LANE_ROWS];
         for (group, symbols) in self.symbols.chunks_exact(LANE_ROWS * self.row_bytes()).enumerate() {
-            self.sums(symbols, &tables.steps, &mut sums);
+            self.sums(symbols, &tables.stepped().steps, &mut sums);
             let first = group * LANE_ROWS;
             let count = LANE_ROWS.min(self.rows - first);
             let factors = (!self.slopes.is_empty()).then(|| Factors {
@@ -391,18 +437,18 @@ mod tests {
             let group = LANE_ROWS * block.row_bytes();
             for (g, symbols) in block.symbols.chunks_exact(group).enumerate() {
                 let (mut fast, mut plain) = ([0; LANE_ROWS], [0; LANE_ROWS]);
-                block.sums(symbols, &tables.steps, &mut fast);
+                block.sums(symbols, &tables.stepped().steps, &mut fast);
                 for highest in [0, 100, plain_median(&fast), u32::MAX] {
                     prop_assert_eq!(block.at_most(&fast, highest), plain_at_most(&fast, highest));
                 }
-                plain_sums(width, symbols, &tables.steps, &mut plain);
+                plain_sums(width, symbols, &tables.stepped().steps, &mut plain);
                 let count = LANE_ROWS.min(rows - g * LANE_ROWS);
                 prop_assert_eq!(&fast[..count], &plain[..count]);
                 // And the plain sums are those of the codes.
                 for (r, sum) in plain[..count].iter().enumerate() {
                     let code = &codes[(g * LANE_ROWS + r) * size + skip..][..bytes];
                     let symbol = |p: usize| usize::from(if nibble { code[p / 2] >> (p % 2 * 4) & 15 } else { code[p] });
-                    let steps = (0..positions).map(|p| u32::from(tables.steps[p * width.alphabet() + symbol(p)]));
+                    let steps = (0..positions).map(|p| u32::from(tables.stepped().steps[p * width.alphabet() + symbol(p)]));
                     prop_assert_eq!(*sum, steps.sum::<u32>());
                 }
             }

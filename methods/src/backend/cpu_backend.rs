@@ -2,14 +2,15 @@
 
 use super::cpu_codes::{CodewordDecoder, Groups, Levels, Logits, Uniform};
 use super::cpu_network::{Network, Product};
+use super::cpu_scan::{self, CpuBitScan, CpuTableScan};
 use super::cpu_sums::{self, CpuSums};
 use super::{
-    AffineMap, Assignment, Backend, BranchLayer, CellSums, CodeDecoder, CodeRoom, Continuations, DeviceCodes,
-    DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale, ScalarCoder, SumSearch, UniformGrid,
-    WriteCodes, WriteRows,
+    AffineMap, Assignment, Backend, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, CodeRoom, Continuations,
+    DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale, ScalarCoder, SumSearch,
+    TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::algorithms::moments::sum;
-use crate::{Cancel, MethodError};
+use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::{Isa, Nearest, Score};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2, ShapeBuilder};
 use rayon::prelude::*;
@@ -307,6 +308,33 @@ impl Backend for CpuBackend {
         let each = place(to).par_chunks_mut(dim.max(1)).enumerate().with_min_len((VALUES / dim.max(1)).max(1));
         each.for_each(|(i, to)| to.copy_from_slice(row(rows, i)));
         Ok(())
+    }
+
+    fn table_scan<'a>(
+        &self,
+        codes: &'a [u8],
+        layout: CodeLayout,
+        factors: Vec<[f32; 2]>,
+    ) -> Result<Box<dyn TableScan + 'a>, MethodError> {
+        Ok(Box::new(CpuTableScan::new(self.isa, codes, layout, factors)))
+    }
+
+    fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError> {
+        Ok(Box::new(CpuBitScan::new(codes, size)))
+    }
+
+    fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize {
+        cpu_scan::base_rows_at_once(dim, queries)
+    }
+
+    fn nearest_rows(
+        &self,
+        base: &DeviceMatrix<'_>,
+        queries: &DeviceMatrix<'_>,
+        metric: Metric,
+        k: usize,
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        Ok(cpu_scan::nearest_rows(self.isa, base, queries, metric, k))
     }
 }
 

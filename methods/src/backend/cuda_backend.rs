@@ -4,15 +4,15 @@ use super::cpu_codes::Logits;
 use super::cuda_codes::{
     CudaCodewords, CudaGroups, CudaLevels, CudaLogitsOnHost, CudaNetwork, CudaProduct, CudaScale, CudaSums, CudaUniform,
 };
+use super::cuda_scan::{CudaBitScan, CudaTableScan};
 use super::{
-    AffineMap, Assigned, Assignment, Backend, BackendError, BranchLayer, CellSums, CodeDecoder, CodeRoom, CodeScan,
-    Continuations, DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale,
-    RowSearch, ScalarCoder, SumSearch, Unavailable, UniformGrid, WriteCodes, WriteRows,
+    AffineMap, Assigned, Assignment, Backend, BackendError, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout,
+    CodeRoom, Continuations, CpuBackend, DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder,
+    RowMap, RowScale, ScalarCoder, SumSearch, TableScan, Unavailable, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::contract::batch::row_major;
-use crate::search::scan::{BitQuery, CodeLayout, Held};
 use crate::{Cancel, MethodError, Metric, Neighbor};
-use cpu::{Isa, ScanTables, SymbolWidth};
+use cpu::Isa;
 use cuda::{
     AssignPass, Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, LevelScalars,
     Proximity, SumTables, UniformScalars,
@@ -23,6 +23,10 @@ use std::sync::Arc;
 
 /// Maximum number of rows uploaded at a time.
 const ROWS_AT_ONCE: u64 = 1 << 20;
+
+/// Maximum number of rows, and of their values, that are searched at a time.
+const BASE_ROWS: usize = 1 << 16;
+const BASE_VALUES: usize = 1 << 26;
 
 /// Computes on a device.
 #[derive(Clone, Debug)]
@@ -93,6 +97,11 @@ impl CudaBackend {
             Some(bytes) => bytes,
             None => unreachable!("room is used with the backend that made it"),
         }
+    }
+
+    /// The reference, for what no kernel supports.
+    fn on_host(&self) -> CpuBackend {
+        CpuBackend::new(self.isa)
     }
 
     /// Number of rows that fit into free memory if each needs this many bytes.
@@ -392,33 +401,32 @@ impl Backend for CudaBackend {
         cuda::standardize(self.rows(rows), None, 1.0, self.place(to)).map_err(self.failed("copy"))
     }
 
-    fn hold_codes(&self, codes: &[u8], held: Held) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
-        let (size, tables) = match held {
-            Held::Bits(size) => (size, None),
-            Held::Tables(CodeLayout { width, positions, skip: 0, has_factors: false }) => {
-                (width.bytes(positions), Some((width, positions)))
-            }
-            Held::Tables(_) => return Ok(None),
-        };
-        if codes.is_empty() || size == 0 || !codes.len().is_multiple_of(size) {
-            return Ok(None);
+    fn table_scan<'a>(
+        &self,
+        codes: &'a [u8],
+        layout: CodeLayout,
+        factors: Vec<[f32; 2]>,
+    ) -> Result<Box<dyn TableScan + 'a>, MethodError> {
+        let on_host = self.on_host().table_scan(codes, layout, factors)?;
+        // The kernel knows neither side values nor factors.
+        if layout.skip > 0 || layout.has_factors || codes.is_empty() {
+            return Ok(on_host);
         }
-        let codes = self.device.upload(codes).map_err(self.failed("hold_codes"))?;
-        Ok(Some(Box::new(CudaCodes { backend: self.clone(), codes, size, tables })))
+        let codes = self.device.upload(codes).map_err(self.failed("table_scan"))?;
+        Ok(Box::new(CudaTableScan { backend: self.clone(), codes, layout, on_host }))
     }
 
-    fn row_search(&self) -> Option<Box<dyn RowSearch>> {
-        Some(Box::new(self.clone()))
+    fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError> {
+        let on_host = self.on_host().bit_scan(codes, size)?;
+        if codes.is_empty() {
+            return Ok(on_host);
+        }
+        let codes = self.device.upload(codes).map_err(self.failed("bit_scan"))?;
+        Ok(Box::new(CudaBitScan { backend: self.clone(), codes, size, on_host }))
     }
 
-    fn synchronize(&self) -> Result<(), MethodError> {
-        self.device.synchronize().map_err(self.failed("synchronize"))
-    }
-}
-
-impl RowSearch for CudaBackend {
-    fn finds(&self, k: usize, dim: usize) -> bool {
-        k <= cuda::MAX_K && (1..=cuda::MAX_DIM).contains(&dim)
+    fn base_rows_at_once(&self, dim: usize, _queries: usize) -> usize {
+        (BASE_VALUES / dim.max(1)).clamp(1, BASE_ROWS)
     }
 
     fn nearest_rows(
@@ -428,6 +436,11 @@ impl RowSearch for CudaBackend {
         metric: Metric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        if !(1..=cuda::MAX_K).contains(&k) || !(1..=cuda::MAX_DIM).contains(&base.ncols()) || base.nrows() == 0 {
+            let [base, queries] = [self.download(base)?, self.download(queries)?];
+            let cpu = self.on_host();
+            return cpu.nearest_rows(&cpu.upload(base.view())?, &cpu.upload(queries.view())?, metric, k);
+        }
         let proximity = match metric {
             Metric::L2 => Proximity::SquaredDistance,
             Metric::InnerProduct => Proximity::InnerProduct,
@@ -436,6 +449,10 @@ impl RowSearch for CudaBackend {
         let find = || Base::new(self.rows(base), proximity)?.nearest(self.rows(queries), k);
         let found = find().map_err(self.failed("nearest_rows"))?;
         Ok(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()).collect())
+    }
+
+    fn synchronize(&self) -> Result<(), MethodError> {
+        self.device.synchronize().map_err(self.failed("synchronize"))
     }
 }
 
@@ -448,46 +465,5 @@ struct OnDevice {
 impl OnDevice {
     fn download(&self) -> Result<Assignment, CudaError> {
         Ok(Assignment { nearest: self.nearest.download()?, squared_distance: self.distances.download()? })
-    }
-}
-
-/// Codes on a device.
-struct CudaCodes {
-    backend: CudaBackend,
-    codes: Buffer<u8>,
-    size: usize,
-    /// The symbol layout, for codes that are searched by tables.
-    tables: Option<(SymbolWidth, usize)>,
-}
-
-impl CodeScan for CudaCodes {
-    fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
-        let Some((width, positions)) = self.tables.filter(|_| k <= cuda::MAX_K) else { return Ok(None) };
-        let entries: Vec<f32> = tables.iter().flat_map(|tables| tables.entries().iter().copied()).collect();
-        let found = cuda::scan_tables(Codes::all(&self.codes, self.size), width, positions, &entries, k);
-        let found = found.map_err(self.backend.failed("scan by tables"))?;
-        let of_query = |(found, tables): (Vec<cuda::Neighbor<f32>>, &ScanTables)| -> Vec<Neighbor> {
-            let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
-            let mut found: Vec<Neighbor> = found.into_iter().map(with_constant).collect();
-            // Rounding may map two sums to one score.
-            found.sort_unstable();
-            found
-        };
-        Ok(Some(found.into_iter().zip(tables).map(of_query).collect()))
-    }
-
-    fn top_k_by_bits(&self, queries: &[BitQuery], k: usize) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
-        if k > cuda::MAX_K {
-            return Ok(None);
-        }
-        let codes: Vec<u8> = queries.iter().flat_map(|query| query.code.iter().copied()).collect();
-        let found = cuda::scan_hamming(Codes::all(&self.codes, self.size), &codes, k);
-        let found = found.map_err(self.backend.failed("scan by bits"))?;
-        let of_query = |(found, query): (Vec<cuda::Neighbor<u32>>, &BitQuery)| -> Vec<Neighbor> {
-            let scored =
-                |n: cuda::Neighbor<u32>| Neighbor { score: query.offset + query.slope * n.score as f32, id: n.id };
-            found.into_iter().map(scored).collect()
-        };
-        Ok(Some(found.into_iter().zip(queries).map(of_query).collect()))
     }
 }

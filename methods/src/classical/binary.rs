@@ -3,10 +3,10 @@
 use crate::algorithms::components::Components;
 use crate::algorithms::levels::Samples;
 use crate::algorithms::moments::mean;
+use crate::backend::{BitQuery, CodeLayout};
 use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
-use crate::search::scan::{BitQuery, CodeLayout};
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
     ParamError, Quantizer, Searcher, State, Symbols, check_train,

@@ -4,10 +4,10 @@ use crate::algorithms::components::Components;
 use crate::algorithms::hadamard::FastRotation;
 use crate::algorithms::moments::mean;
 use crate::algorithms::side::{read_side, unit_residual, write_side};
+use crate::backend::CodeLayout;
 use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
-use crate::search::scan::CodeLayout;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
     ParamError, Quantizer, Searcher, State, Stream, Symbols, check_train,

@@ -3,7 +3,7 @@
 
 use crate::MethodError;
 use crate::algorithms::pack::SymbolLayout;
-use crate::search::scan::CodeLayout;
+use crate::backend::CodeLayout;
 use cpu::{ScanTables, SymbolWidth};
 
 /// `Σ_j q_j·levels[u_j]` over packed symbols `u`. If no symbol straddles two bytes, a table of 256 sums per byte covers

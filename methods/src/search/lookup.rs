@@ -2,7 +2,7 @@
 
 use crate::algorithms::codebooks::{Codebooks, check_symbols};
 use crate::algorithms::pack::SymbolLayout;
-use crate::search::scan::CodeLayout;
+use crate::backend::CodeLayout;
 use crate::{MethodError, Metric, Searcher};
 use cpu::{Isa, ScanTables, SymbolWidth};
 
@@ -50,13 +50,7 @@ impl Tables {
         if !self.pairs.is_empty() {
             return;
         }
-        // The last of an odd number of symbols shares its byte with zeros.
-        let none = [0f32; 16];
-        for pair in self.entries.chunks(32) {
-            let (low, high) = pair.split_at(16);
-            let high = if high.is_empty() { &none[..] } else { high };
-            self.pairs.extend(high.iter().flat_map(|h| low.iter().map(move |l| l + h)));
-        }
+        self.pairs.extend(cpu::pairs_of_nibbles(&self.entries));
     }
 
     /// `scores[i] = Σ_j table_j[symbol j of code i]`.

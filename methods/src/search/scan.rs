@@ -1,148 +1,93 @@
-//! Search of several queries at a time over many codes, where scores are sums of table entries.
+//! How a search over codes is done: by the backend where scores are sums of table entries or Hamming distances, by the
+//! method otherwise.
 
-use crate::backend::{Backend, CodeScan};
+use crate::backend::{Backend, BitScan, TableScan};
 use crate::{MethodError, Neighbor, Searcher};
-use cpu::{CodeBlock, Isa, ScanTables, Shortlist, SymbolWidth, TopK};
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
+use rayon::prelude::*;
 
-/// The layout of the symbols in codes that are searched by tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CodeLayout {
-    /// Bits of each symbol.
-    pub width: SymbolWidth,
-    /// Symbols of a code, packed least significant first.
-    pub positions: usize,
-    /// Bytes of a code before its symbols.
-    pub skip: usize,
-    /// Whether each row has its own offset and slope, see [`Searcher::row_factors`].
-    pub has_factors: bool,
+/// Maximum number of queries per thread whose tables are in memory at a time.
+const QUERIES: usize = 256;
+
+/// Codes as a backend holds them for searches.
+pub enum HeldCodes<'a> {
+    /// Scores are sums of table entries.
+    Tables(Box<dyn TableScan + 'a>),
+    /// Scores are Hamming distances up to offset and slope.
+    Bits(Box<dyn BitScan + 'a>),
 }
 
-/// A query that is itself a code: a score is `offset + slope·h`, where `h` is the number of bits in which query and
-/// code differ.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BitQuery {
-    /// The code of the query.
-    pub code: Vec<u8>,
-    /// The offset.
-    pub offset: f32,
-    /// The slope, which is positive.
-    pub slope: f32,
-}
-
-/// How codes that a backend holds will be searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// By tables.
-    Tables(CodeLayout),
-    /// By Hamming distance, over this many bytes each.
-    Bits(usize),
-}
-
-/// Lets the backend hold codes if it can scan them and they are searched by tables or Hamming distance alone.
+/// Lets the backend hold codes of `code_size` bytes; None if their scores are neither sums of table entries nor Hamming
+/// distances, so that only the searcher itself computes them.
 ///
 /// # Errors
-/// Out of device memory.
-pub fn hold(
+/// A number of bytes that is no multiple of the size, side values that no encoder writes, or out of device memory.
+pub fn hold<'a>(
     searcher: &dyn Searcher,
-    codes: &[u8],
+    codes: &'a [u8],
     code_size: usize,
     backend: &dyn Backend,
-) -> Result<Option<Box<dyn CodeScan>>, MethodError> {
-    let plain = |layout: &CodeLayout| !layout.has_factors && code_size == layout.width.bytes(layout.positions);
-    let bits = searcher.bit_query().map(|_| Held::Bits(code_size));
-    let held = bits.or(searcher.code_layout().filter(plain).map(Held::Tables));
-    held.map_or(Ok(None), |held| backend.hold_codes(codes, held))
-}
-
-/// [`top_k_of_many`] over codes that a backend holds; None if it cannot find this many.
-///
-/// # Errors
-/// A device failure.
-pub fn top_k_of_held(
-    searcher: &mut dyn Searcher,
-    queries: ArrayView2<'_, f32>,
-    held: &dyn CodeScan,
-    k: usize,
-) -> Result<Option<Vec<Vec<Neighbor>>>, MethodError> {
-    let (mut tables, mut bits): (Vec<ScanTables>, Vec<BitQuery>) = Default::default();
-    for query in queries.outer_iter() {
-        searcher.set_query(&query.to_vec());
-        match searcher.bit_query() {
-            Some(query) => bits.push(query),
-            None => tables.extend(searcher.scan_tables()),
-        }
-    }
-    match queries.nrows() {
-        n if n == tables.len() => held.top_k(&tables, k),
-        n if n == bits.len() => held.top_k_by_bits(&bits, k),
-        _ => Ok(None),
-    }
-}
-
-/// Codes processed at a time: few enough to stay in the second-level cache while all queries pass over them.
-const BLOCK: usize = 2048;
-
-/// With fewer queries than this, rearranging the codes does not pay off.
-const FEW: usize = 4;
-
-/// The `k` codes with the smallest scores for each query, nearest first, ties by number. Equals [`Searcher::top_k`]
-/// query by query, up to the rounding of scores.
-///
-/// # Errors
-/// What the searcher reports.
-pub fn top_k_of_many(
-    searcher: &mut dyn Searcher,
-    queries: ArrayView2<'_, f32>,
-    codes: &[u8],
-    code_size: usize,
-    k: usize,
-    isa: Isa,
-) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+) -> Result<Option<HeldCodes<'a>>, MethodError> {
     if code_size == 0 || !codes.len().is_multiple_of(code_size) {
         let expected = code_size * (codes.len() / code_size.max(1));
         return Err(MethodError::CodeLength { expected, found: codes.len() });
     }
-    let fits = |layout: &CodeLayout| code_size == layout.skip + layout.width.bytes(layout.positions);
-    let layout = searcher.code_layout().filter(|layout| queries.nrows() >= FEW && fits(layout));
-    let block = layout.and_then(|layout| Some((layout, CodeBlock::new(isa, layout.width, layout.positions)?)));
-    let mut tables: Vec<ScanTables> = Vec::new();
-    if block.is_some() {
-        for query in queries.outer_iter() {
-            searcher.set_query(&query.to_vec());
-            tables.extend(searcher.scan_tables());
-        }
+    if searcher.bit_query().is_some() {
+        return Ok(Some(HeldCodes::Bits(backend.bit_scan(codes, code_size)?)));
     }
-    let Some((layout, mut block)) = block.filter(|_| tables.len() == queries.nrows()) else {
-        let mut one = |query: ndarray::ArrayView1<'_, f32>| {
-            searcher.set_query(&query.to_vec());
-            searcher.top_k(codes, code_size, k)
-        };
-        return queries.outer_iter().map(&mut one).collect();
+    let Some(layout) = searcher.code_layout().filter(|layout| layout.positions > 0 && layout.bytes() == code_size)
+    else {
+        return Ok(None);
     };
-    let mut lists = vec![Shortlist::new(k); tables.len()];
-    for (b, codes) in codes.chunks(BLOCK * code_size).enumerate() {
-        let factors: Vec<[f32; 2]> = match layout.has_factors {
-            true => codes.chunks_exact(code_size).map(|code| searcher.row_factors(code)).collect::<Result<_, _>>()?,
-            false => Vec::new(),
-        };
-        block.fill(codes, code_size, layout.skip, &factors);
-        for (tables, list) in tables.iter().zip(&mut lists) {
-            block.scan(tables, (b * BLOCK) as u32, list);
+    let factors = match layout.has_factors {
+        true => codes.chunks_exact(code_size).map(|code| searcher.row_factors(code)).collect::<Result<_, _>>()?,
+        false => Vec::new(),
+    };
+    Ok(Some(HeldCodes::Tables(backend.table_scan(codes, layout, factors)?)))
+}
+
+impl HeldCodes<'_> {
+    /// The `k` codes with the smallest scores for each query, nearest first, ties by number, on the current thread pool.
+    /// Equals [`Searcher::top_k`] query by query, up to the rounding of scores. Each thread asks `searcher` for one of
+    /// its own; they must be of the kind that the codes are held for.
+    ///
+    /// # Errors
+    /// A device failure, errors of `searcher`.
+    pub fn top_k<'s>(
+        &self,
+        searcher: &(dyn Fn() -> Result<Box<dyn Searcher + 's>, MethodError> + Sync),
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        let threads = rayon::current_num_threads();
+        let mut found = Vec::with_capacity(queries.nrows());
+        for queries in queries.axis_chunks_iter(Axis(0), QUERIES * threads) {
+            found.extend(match self {
+                HeldCodes::Tables(scan) => scan.top_k(&ask(searcher, queries, threads, |s| s.scan_tables())?, k)?,
+                HeldCodes::Bits(scan) => scan.top_k(&ask(searcher, queries, threads, |s| s.bit_query())?, k)?,
+            });
         }
+        Ok(found)
     }
-    let best = |(tables, mut list): (&ScanTables, Shortlist)| {
-        let mut top = TopK::new(k);
-        for id in list.drain() {
-            let code = &codes[id as usize * code_size..][..code_size];
-            let factors = if layout.has_factors { searcher.row_factors(code)? } else { [0.0, 1.0] };
-            // NaN is not a neighbour.
-            let score = tables.score(&code[layout.skip..], factors);
-            if !score.is_nan() {
-                top.push(score, id);
-            }
-        }
-        Ok(top.drain_sorted())
+}
+
+/// What the searchers know of each query.
+fn ask<'s, T: Send>(
+    searcher: &(dyn Fn() -> Result<Box<dyn Searcher + 's>, MethodError> + Sync),
+    queries: ArrayView2<'_, f32>,
+    threads: usize,
+    of_query: impl Fn(&dyn Searcher) -> Option<T> + Sync,
+) -> Result<Vec<T>, MethodError> {
+    let parts: Vec<_> = queries.axis_chunks_iter(Axis(0), queries.nrows().div_ceil(threads).max(1)).collect();
+    let of_part = |queries: ArrayView2<'_, f32>| -> Result<Vec<T>, MethodError> {
+        let mut searcher = searcher()?;
+        let known = queries.outer_iter().map(|query| {
+            searcher.set_query(&query.to_vec());
+            of_query(&*searcher)
+                .ok_or_else(|| MethodError::Broken("a searcher lost the tables that its codes are held for".into()))
+        });
+        known.collect()
     };
-    tables.iter().zip(lists).map(best).collect()
+    let parts: Vec<Vec<T>> = parts.into_par_iter().map(of_part).collect::<Result<_, _>>()?;
+    Ok(parts.into_iter().flatten().collect())
 }

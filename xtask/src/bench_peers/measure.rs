@@ -163,7 +163,7 @@ impl<'a> Ours<'a> {
         let quantizer = self.quantizer(row, method)?;
         let mut codes = vec![0; base.nrows() * quantizer.code_size()];
         quantizer.encode_into(base, &mut codes)?;
-        let search = code_search(&*quantizer, &codes, Metric::L2);
+        let search = code_search(&*quantizer, &codes, Metric::L2)?;
         let mut found = Vec::new();
         let times = self.alternate(row, session, &mut || {
             found = search.search(self.data.queries.view(), row.k)?;

@@ -1,0 +1,226 @@
+//! Search over codes and rows on the CPU: the reference of every backend.
+
+use super::cpu_backend::view;
+use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, TableScan};
+use crate::contract::batch::row_major;
+use crate::{MethodError, Metric, Neighbor};
+use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, TopK};
+use rayon::prelude::*;
+
+/// Codes or rows scored at a time: few enough to stay in the second-level cache while all queries pass over them.
+const BLOCK: usize = 2048;
+
+/// With fewer queries than this, rearranging codes or packing rows does not pay off.
+const FEW: usize = 8;
+
+/// Maximum number of queries that share one pass over codes or rows.
+const QUERIES: usize = 256;
+
+/// Values of a block of rows.
+const BLOCK_VALUES: usize = 1 << 19;
+
+/// Values of rows that are best searched at a time by many queries: so many rows that starting a search over them costs
+/// little, and so few that they need little memory.
+const MANY_VALUES: usize = 1 << 23;
+
+/// Gives each thread some queries. The result does not depend on how many: every query is searched alone, and whether
+/// there are [`FEW`] is decided before.
+fn queries_per_task(queries: usize) -> usize {
+    if queries < FEW {
+        return 1;
+    }
+    let tasks = (2 * rayon::current_num_threads()).min(queries / FEW).max(queries.div_ceil(QUERIES));
+    queries.div_ceil(tasks)
+}
+
+/// Codes that are searched by tables.
+pub(super) struct CpuTableScan<'a> {
+    isa: Isa,
+    codes: &'a [u8],
+    layout: CodeLayout,
+    /// Offset and slope of each code, if they have their own.
+    factors: Option<Vec<[f32; 2]>>,
+}
+
+impl TableScan for CpuTableScan<'_> {
+    fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        let CodeLayout { width, positions, .. } = self.layout;
+        let block = if tables.len() < FEW { None } else { CodeBlock::new(self.isa, width, positions) };
+        let of_task = |tables: &[ScanTables]| match block.clone() {
+            Some(block) => self.top_k_by_blocks(block, tables, k),
+            None => tables.iter().map(|tables| self.top_k_of_one(tables, k)).collect(),
+        };
+        Ok(tables.par_chunks(queries_per_task(tables.len())).flat_map_iter(of_task).collect())
+    }
+}
+
+impl<'a> CpuTableScan<'a> {
+    pub(super) fn new(isa: Isa, codes: &'a [u8], layout: CodeLayout, factors: Vec<[f32; 2]>) -> CpuTableScan<'a> {
+        let bytes = layout.bytes();
+        assert!(bytes > layout.skip && codes.len().is_multiple_of(bytes), "whole codes of {bytes} bytes with symbols");
+        let expected = if layout.has_factors { codes.len() / bytes } else { 0 };
+        assert_eq!(factors.len(), expected, "factors for each code if the layout has them");
+        CpuTableScan { isa, codes, layout, factors: layout.has_factors.then_some(factors) }
+    }
+
+    /// Codes and their factors, block by block, with the index of the first of each block.
+    fn blocks(&self) -> impl Iterator<Item = (u32, &[u8], &[[f32; 2]])> {
+        let blocks = self.codes.chunks(BLOCK * self.layout.bytes()).enumerate();
+        blocks.map(|(b, codes)| {
+            let first = b * BLOCK;
+            let count = codes.len() / self.layout.bytes();
+            let factors = self.factors.as_ref().map_or(&[][..], |factors| &factors[first..first + count]);
+            (first as u32, codes, factors)
+        })
+    }
+
+    /// Scores of all codes, by one lookup per byte of a code.
+    fn top_k_of_one(&self, tables: &ScanTables, k: usize) -> Vec<Neighbor> {
+        let CodeLayout { skip, .. } = self.layout;
+        let of_bytes = tables.of_bytes();
+        let (mut scores, mut symbols) = (vec![0f32; BLOCK], Vec::new());
+        let mut top = TopK::new(k);
+        for (first, codes, factors) in self.blocks() {
+            let scores = &mut scores[..codes.len() / self.layout.bytes()];
+            let symbols = if skip == 0 {
+                codes
+            } else {
+                symbols.clear();
+                symbols.extend(codes.chunks_exact(self.layout.bytes()).flat_map(|code| &code[skip..]));
+                &symbols[..]
+            };
+            cpu::scan_byte_tables(&of_bytes, symbols, scores);
+            for (score, [offset, slope]) in scores.iter_mut().zip(factors) {
+                *score = offset + slope * *score;
+            }
+            top.push_block(scores, first);
+        }
+        let mut found = top.drain_sorted();
+        found.iter_mut().for_each(|neighbor| neighbor.score = tables.constant() + neighbor.score);
+        // Rounding may map two sums to one score.
+        found.sort_unstable();
+        found
+    }
+
+    /// Selects candidates by tables rounded to bytes, and scores these exactly.
+    fn top_k_by_blocks(&self, mut block: CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
+        let CodeLayout { skip, .. } = self.layout;
+        let size = self.layout.bytes();
+        let mut lists = vec![Shortlist::new(k); tables.len()];
+        for (first, codes, factors) in self.blocks() {
+            block.fill(codes, size, skip, factors);
+            tables.iter().zip(&mut lists).for_each(|(tables, list)| block.scan(tables, first, list));
+        }
+        let best = |(tables, mut list): (&ScanTables, Shortlist)| {
+            let mut top = TopK::new(k);
+            for id in list.drain() {
+                let code = &self.codes[id as usize * size..][..size];
+                let factors = self.factors.as_ref().map_or([0.0, 1.0], |factors| factors[id as usize]);
+                // NaN is not a neighbour.
+                let score = tables.score(&code[skip..], factors);
+                if !score.is_nan() {
+                    top.push(score, id);
+                }
+            }
+            top.drain_sorted()
+        };
+        tables.iter().zip(lists).map(best).collect()
+    }
+}
+
+/// Codes that are searched by Hamming distance.
+pub(super) struct CpuBitScan<'a> {
+    codes: &'a [u8],
+    size: usize,
+}
+
+impl<'a> CpuBitScan<'a> {
+    pub(super) fn new(codes: &'a [u8], size: usize) -> CpuBitScan<'a> {
+        assert!(size > 0 && codes.len().is_multiple_of(size), "whole codes of {size} bytes");
+        CpuBitScan { codes, size }
+    }
+}
+
+impl BitScan for CpuBitScan<'_> {
+    fn top_k(&self, queries: &[BitQuery], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        let of_one = |query: &BitQuery| {
+            let (mut distances, mut scores) = (vec![0u32; BLOCK], vec![0f32; BLOCK]);
+            let mut top = TopK::new(k);
+            for (block, codes) in self.codes.chunks(BLOCK * self.size).enumerate() {
+                let (distances, scores) = (&mut distances[..codes.len() / self.size], &mut scores[..]);
+                cpu::hamming(&query.code, codes, distances);
+                let scores = &mut scores[..distances.len()];
+                scores.iter_mut().zip(distances).for_each(|(score, d)| *score = query.offset + query.slope * *d as f32);
+                top.push_block(scores, (block * BLOCK) as u32);
+            }
+            top.drain_sorted()
+        };
+        Ok(queries.par_iter().map(of_one).collect())
+    }
+}
+
+/// Rows to search at a time, see [`Backend::base_rows_at_once`](super::Backend::base_rows_at_once).
+pub(super) fn base_rows_at_once(dim: usize, queries: usize) -> usize {
+    // A block for each thread stays in its cache after it has been decoded.
+    let values = if queries < FEW { BLOCK_VALUES * rayon::current_num_threads() } else { MANY_VALUES };
+    (values / dim.max(1)).max(FEW)
+}
+
+/// See [`Backend::nearest_rows`](super::Backend::nearest_rows).
+pub(super) fn nearest_rows(
+    isa: Isa,
+    base: &DeviceMatrix<'_>,
+    queries: &DeviceMatrix<'_>,
+    metric: Metric,
+    k: usize,
+) -> Vec<Vec<Neighbor>> {
+    let dim = base.ncols();
+    let (base, queries) = (view(base), view(queries));
+    let (base, queries) = (&*row_major(&base), &*row_major(&queries));
+    let score = |query: &[f32], rows: &[f32], scores: &mut [f32]| match metric {
+        Metric::InnerProduct => cpu::negated_products(isa, query, rows, scores),
+        Metric::L2 => cpu::squared_distances(isa, query, rows, scores),
+    };
+    let block = (BLOCK_VALUES / dim).clamp(FEW, 2 * BLOCK);
+    let n = queries.len() / dim;
+    if n < FEW {
+        let of_block = |(b, rows): (usize, &[f32])| -> Vec<TopK> {
+            let mut scores = vec![0f32; rows.len() / dim];
+            let of_query = |query: &[f32]| {
+                let mut top = TopK::new(k);
+                score(query, rows, &mut scores);
+                top.push_block(&scores, (b * block) as u32);
+                top
+            };
+            queries.chunks_exact(dim).map(of_query).collect()
+        };
+        let of_blocks: Vec<Vec<TopK>> = base.par_chunks(block * dim).enumerate().map(of_block).collect();
+        let mut tops = vec![TopK::new(k); n];
+        for of_block in of_blocks {
+            for (top, mut found) in tops.iter_mut().zip(of_block) {
+                found.drain_sorted().into_iter().for_each(|neighbor| top.push(neighbor.score, neighbor.id));
+            }
+        }
+        return tops.iter_mut().map(TopK::drain_sorted).collect();
+    }
+    let kind = if metric == Metric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
+    let packed: Vec<Nearest> =
+        base.par_chunks(block * dim).map(|rows| Nearest::new(isa, rows.to_vec(), dim, kind)).collect();
+    let of_task = |queries: &[f32]| -> Vec<Vec<Neighbor>> {
+        let mut lists = vec![Shortlist::new(k); queries.len() / dim];
+        for (b, rows) in packed.iter().enumerate() {
+            rows.shortlist(queries, (b * block) as u32, &mut lists);
+        }
+        let exact = |(query, mut list): (&[f32], Shortlist)| {
+            let mut top = TopK::new(k);
+            for id in list.drain() {
+                let mut exact = [0f32];
+                score(query, &base[id as usize * dim..][..dim], &mut exact);
+                top.push(exact[0], id);
+            }
+            top.drain_sorted()
+        };
+        queries.chunks_exact(dim).zip(lists).map(exact).collect()
+    };
+    queries.par_chunks(queries_per_task(n) * dim).flat_map_iter(of_task).collect()
+}
