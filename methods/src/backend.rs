@@ -17,6 +17,7 @@ mod error;
 mod matrix;
 
 pub use cpu_backend::CpuBackend;
+pub(crate) use cpu_backend::view as host_view;
 pub(crate) use cpu_codes::largest;
 pub(crate) use cpu_network::Network as PlainNetwork;
 pub(crate) use cpu_sums::{keep_what_errs_less, squared_error};

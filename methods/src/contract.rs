@@ -7,4 +7,5 @@ pub(crate) mod curve;
 pub(crate) mod error;
 pub mod model;
 pub mod state;
+pub(crate) mod training_rows;
 pub mod usage;

@@ -51,13 +51,13 @@ pub use contract::curve::{Course, Curve, CurvePoint, Seen};
 pub use contract::error::MethodError;
 pub use contract::model::{Model, ModelError};
 pub use contract::state::{State, StateError};
+pub use contract::training_rows::TrainingRows;
 pub use cpu::Neighbor;
 pub use registry::{METHODS, MethodEntry, parse, parse_text};
 pub use strict::ParamError;
 
 use cpu::{ScanTables, TopK};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use rayon::prelude::*;
 use std::fmt::Debug;
 
 /// The parameters of a method: plain data, complete and type-checked, independent of any vectors.
@@ -83,11 +83,23 @@ pub trait Method: Debug + Send + Sync {
     /// Rough cost of encoding one vector, in multiply-adds, for planning and progress only.
     fn encode_cost(&self, dim: usize) -> f64;
 
-    /// Trains on `train` (`n×dim`). The same seed gives the same quantizer for any number of threads.
+    /// Trains on `train` (`n×dim`) on the host. The same seed gives the same quantizer for any number of threads.
     ///
     /// # Errors
     /// Parameters that do not fit the dimension, no rows, a non-finite row, cancellation, a backend failure.
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
+    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let train = train.as_standard_layout();
+        let rows = TrainingRows::on_host(train.view(), cx)?;
+        self.check(train.ncols())?;
+        self.fit_rows(&rows, cx)
+    }
+
+    /// [`Method::fit`] on rows that have been checked and may be in a device's memory. Their dimension has passed
+    /// [`Method::check`].
+    ///
+    /// # Errors
+    /// As [`Method::fit`].
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError>;
 
     /// Rebuilds a quantizer for vectors of `dim` components from the `state` that [`Quantizer::save`] wrote. It gives
     /// the same codes. `dim` has passed [`Method::check`].
@@ -301,34 +313,4 @@ pub fn check_batch(dim: usize, code_size: usize, shape: (usize, usize), codes: u
         return Err(MethodError::CodeLength { expected: n * code_size, found: codes });
     }
     Ok(())
-}
-
-/// The check that every `fit` starts with: there are rows, they are finite, f32 can hold their squared distances, and
-/// no stop was requested.
-///
-/// # Errors
-/// Names the first wrong row and column, or the bound that the rows exceed.
-pub fn check_train(train: ArrayView2<'_, f32>, cx: &Context) -> Result<(), MethodError> {
-    cx.cancel.check()?;
-    if train.nrows() == 0 || train.ncols() == 0 {
-        return Err(MethodError::NoRows);
-    }
-    let magnitude = largest_magnitude(train);
-    if !magnitude.is_finite()
-        && let Some(((row, column), &value)) = train.indexed_iter().find(|(_, v)| !v.is_finite())
-    {
-        return Err(MethodError::NonFinite { row, column, value });
-    }
-    cpu::check_range(train.nrows(), train.ncols(), magnitude, |i, j| train[(i, j)]).map_err(MethodError::Range)
-}
-
-/// Largest `|v|` of all values; NaN if a value is NaN. Values are compared as bits, which have the same order as
-/// magnitudes, and which the compiler vectorizes.
-pub(crate) fn largest_magnitude(rows: ArrayView2<'_, f32>) -> f32 {
-    let of = |values: &[f32]| values.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff));
-    let largest = match rows.as_slice() {
-        Some(values) => values.par_chunks(1 << 16).map(of).max().unwrap_or(0),
-        None => rows.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff)),
-    };
-    f32::from_bits(largest)
 }

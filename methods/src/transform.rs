@@ -11,10 +11,10 @@ use crate::product::pq;
 use crate::registry::params_of;
 use crate::{
     Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,
-    Symbols, check_train,
+    Symbols, TrainingRows,
 };
 use cpu::ScanTables;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -127,20 +127,21 @@ impl Transform {
         }
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<AffineTransform, MethodError> {
+    fn fit(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<AffineTransform, MethodError> {
         let dim = train.ncols();
-        let mean = || mean(train).into_iter().map(|m| m as f32).collect();
+        let mean =
+            || -> Result<Vec<f32>, MethodError> { Ok(mean(train.host()?).into_iter().map(|m| m as f32).collect()) };
         Ok(match self {
             Transform::None => AffineTransform { mean: None, axes: None },
-            Transform::Center => AffineTransform { mean: Some(mean()), axes: None },
+            Transform::Center => AffineTransform { mean: Some(mean()?), axes: None },
             Transform::RandomRotation => {
                 AffineTransform { mean: None, axes: Some(random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation))) }
             }
             Transform::Pca(pca) => {
-                let axes = balanced_axes(train, 1).slice(s![.., ..pca.dim]).to_owned();
-                AffineTransform { mean: Some(mean()), axes: Some(axes) }
+                let axes = balanced_axes(train.host()?, 1).slice(s![.., ..pca.dim]).to_owned();
+                AffineTransform { mean: Some(mean()?), axes: Some(axes) }
             }
-            Transform::Opq(rotation) => rotation.method().fit_rotation(train, cx)?.affine,
+            Transform::Opq(rotation) => rotation.method().fit_rotation(train.host()?, cx)?.affine,
         })
     }
 
@@ -275,18 +276,18 @@ impl Method for Transformed {
         (dim * after) as f64 + self.inner.encode_cost(after)
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        check_train(train, cx)?;
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let affine = self.transform.fit(train, &cx.for_transform())?;
         let backend = &*cx.backend;
-        let rows = affine.on(backend)?.forward(&backend.upload(train)?, backend)?;
-        let rows = backend.download(&rows)?;
-        if rows.iter().any(|v| !v.is_finite()) {
-            let magnitude = train.iter().fold(0f32, |m, v| m.max(v.abs()));
-            return Err(MethodError::Overflow { what: "the transform of a training row", magnitude });
-        }
-        let inner = self.inner.fit(rows.view(), cx)?;
+        let rows = affine.on(backend)?.forward(train.matrix()?, backend)?;
+        let rows = match TrainingRows::on_backend(rows, cx) {
+            Err(MethodError::NonFinite { .. }) => {
+                let magnitude = train.host()?.iter().fold(0f32, |m, v| m.max(v.abs()));
+                return Err(MethodError::Overflow { what: "the transform of a training row", magnitude });
+            }
+            checked => checked?,
+        };
+        let inner = self.inner.fit_rows(&rows, cx)?;
         Ok(Box::new(TransformedQuantizer::new(train.ncols(), affine, inner, cx.backend.clone())))
     }
 

@@ -35,6 +35,14 @@ fn rows_and_codes_cross_the_bus_once_each_way() {
     let (plain, checked) = ([(1, 1), (1, 1)], [(1, 1), (1, 2)]);
     let expected = [
         ("pq", json!({ "m": 4, "bits": 4, "iterations": 4 }), (33, 84), checked, (1, 1)),
+        // Rows behind a transform stay on the device: three copies more for the rotation and the check of the rows.
+        (
+            "pq",
+            json!({ "m": 4, "bits": 4, "iterations": 4, "transform": "random-rotation" }),
+            (37, 88),
+            checked,
+            (1, 1),
+        ),
         ("opq", json!({ "m": 3, "bits": 4, "iterations": 2, "start": "pca" }), (97, 300), checked, (1, 1)),
         ("rvq", json!({ "stages": 3, "bits": 3, "iterations": 4 }), (79, 204), checked, (2, 2)),
         (

@@ -39,7 +39,7 @@ pub use isa::Isa;
 pub use lookup::{scan_byte_tables, scan_tables};
 pub use nearest::Nearest;
 pub use panels::{Panels, Score};
-pub use range::{LARGEST_NORM, LEAST_DIFFERENCE, OutOfRange, check_range};
+pub use range::{LARGEST_NORM, LEAST_DIFFERENCE, OutOfRange, check_range, rows_of_range_check};
 pub use shortlist::Shortlist;
 pub use table_scan::{CodeBlock, ScanTables, SymbolWidth, pairs_of_nibbles};
 pub use topk::{Neighbor, TopK};

@@ -70,9 +70,14 @@ pub fn check_range(
     }
 }
 
+/// The vectors among `n` whose differences [`check_range`] looks at.
+pub fn rows_of_range_check(n: usize) -> Vec<usize> {
+    (0..n).step_by((n / PAIRS).max(1)).collect()
+}
+
 /// The median of `max_j |x_j − y_j|` over pairs of vectors, evenly spread, that are not equal; None if there is none.
 fn median_difference(n: usize, dim: usize, value: impl Fn(usize, usize) -> f32) -> Option<f32> {
-    let chosen: Vec<usize> = (0..n).step_by((n / PAIRS).max(1)).collect();
+    let chosen = rows_of_range_check(n);
     let difference =
         |pair: &[usize]| (0..dim).map(|j| (value(pair[0], j) - value(pair[1], j)).abs()).fold(0f32, f32::max);
     let mut differences: Vec<f32> = chosen.windows(2).map(difference).filter(|&d| d > 0.0).collect();

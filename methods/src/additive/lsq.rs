@@ -5,8 +5,8 @@ use crate::additive::quantizer::{AdditiveQuantizer, LocalSearch, least_squares, 
 use crate::additive::rvq::{Stages, train_stages};
 use crate::algorithms::moments::{deviations, mean};
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
-use ndarray::{Array2, ArrayView2};
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
+use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -141,22 +141,19 @@ impl Method for Lsq {
         self.search_cost(dim, self.rounds) + (self.beam * dim * (self.m << self.bits)) as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        check_train(train, cx)?;
-        self.check(train.ncols())?;
-        let train = train.as_standard_layout();
-        let rows = cx.backend.upload(train.view())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let rows = train.matrix()?;
         let Stages { mut codebooks, mut codes, mse } =
-            train_stages(&rows, self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
+            train_stages(rows, self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
         let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
-        let deviation = deviations(train.view(), &mean(train.view()));
+        let deviation = deviations(train.host()?, &mean(train.host()?));
         for iteration in 0..self.iterations {
             cx.cancel.check()?;
-            codebooks = least_squares(train.view(), &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
+            codebooks = least_squares(train.host()?, &codes, &codebooks, SOLVER_ITERATIONS, &*cx.backend)?;
             let relaxed = self.relax(&codebooks, &deviation, iteration, cx);
             let search = cx.backend.sum_search(&relaxed, true)?;
-            search.improve(&rows, self.training_rounds, cx.seed ^ ((iteration as u64) << 32), &mut codes)?;
-            history.push(mean_error(train.view(), &codebooks, &codes));
+            search.improve(rows, self.training_rounds, cx.seed ^ ((iteration as u64) << 32), &mut codes)?;
+            history.push(mean_error(train.host()?, &codebooks, &codes));
         }
         let local = Some(LocalSearch { rounds: self.rounds, seed: ENCODER_SEED });
         let mut quantizer = AdditiveQuantizer::new(codebooks, self.beam, local, cx.backend.clone())?;

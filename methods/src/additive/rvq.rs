@@ -6,9 +6,9 @@ use crate::algorithms::rotation::{balanced_axes, multiply};
 use crate::contract::curve::{Course, Seen};
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
-    Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train,
+    Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strict::check_ranges;
@@ -98,13 +98,10 @@ impl Method for Rvq {
         stages * codewords * (dim as f64 + 0.5 * beam * stages).min(beam * dim as f64)
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        check_train(train, cx)?;
-        self.check(train.ncols())?;
-        let train = train.as_standard_layout();
-        let rows = cx.backend.upload(train.view())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let rows = train.matrix()?;
         let Stages { codebooks, codes, mse } =
-            train_stages(&rows, self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
+            train_stages(rows, self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
         let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
         let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
         let mut course = Course::default();
@@ -114,10 +111,10 @@ impl Method for Rvq {
         }
         for _ in 0..self.refit {
             cx.cancel.check()?;
-            let books = least_squares(train.view(), &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
+            let books = least_squares(train.host()?, &codes, &best.codebooks.books, REFIT_ITERATIONS, &*cx.backend)?;
             let candidate = AdditiveQuantizer::new(books, self.beam, None, cx.backend.clone())?;
-            let again = candidate.codes(&rows)?;
-            let left = mean_error(train.view(), &candidate.codebooks.books, &again);
+            let again = candidate.codes(rows)?;
+            let left = mean_error(train.host()?, &candidate.codebooks.books, &again);
             // Beam search is a heuristic, so better codebooks may still give a larger error.
             let kept = left < error;
             course.see(left, if kept { Seen::AllRows } else { Seen::Rejected });

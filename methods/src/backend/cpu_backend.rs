@@ -58,7 +58,7 @@ fn row<'m>(matrix: &'m DeviceMatrix<'_>, i: usize) -> &'m [f32] {
 }
 
 /// The rows as an `ndarray` view.
-pub(super) fn view<'m>(matrix: &'m DeviceMatrix<'_>) -> ArrayView2<'m, f32> {
+pub(crate) fn view<'m>(matrix: &'m DeviceMatrix<'_>) -> ArrayView2<'m, f32> {
     let (n, dim, stride) = (matrix.nrows(), matrix.ncols(), matrix.stride());
     let end = if n == 0 { 0 } else { (n - 1) * stride + dim };
     match ArrayView2::from_shape((n, dim).strides((stride.max(1), 1)), &values(matrix)[..end]) {

@@ -9,10 +9,9 @@ use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
-    ParamError, Quantizer, Searcher, State, Symbols, check_train,
+    ParamError, Quantizer, Searcher, State, Symbols, TrainingRows,
 };
 use cpu::ScanTables;
-use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -104,10 +103,9 @@ impl Method for Binary {
         dim as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let train = train.host()?;
         let dim = train.ncols();
-        self.check(dim)?;
-        check_train(train, cx)?;
         let thresholds: Vec<f32> = match self.threshold {
             Threshold::Zero => vec![0.0; dim],
             Threshold::Mean => mean(train).into_iter().map(|m| m as f32).collect(),

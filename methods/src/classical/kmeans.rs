@@ -6,8 +6,8 @@ use crate::backend::DeviceMatrix;
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
-use ndarray::{Array2, ArrayView2};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
+use ndarray::Array2;
 use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,16 +119,14 @@ impl Method for Kmeans {
         dim as f64 * self.codewords as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
-        check_train(train, cx)?;
-        let rows = cx.backend.upload(train)?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let rows = train.matrix()?;
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
         let mut best: Option<Trained> = None;
         for restart in 0..self.restarts {
             let rng = &mut cx.rng(Stream::Part(restart as u32));
-            let start = self.init.codebook(&rows, self.codewords, rng, cx)?;
-            let trained = lloyd(&rows, start, stop, cx)?;
+            let start = self.init.codebook(rows, self.codewords, rng, cx)?;
+            let trained = lloyd(rows, start, stop, cx)?;
             if best.as_ref().is_none_or(|best| trained.mse < best.mse) {
                 best = Some(trained);
             }

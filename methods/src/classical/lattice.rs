@@ -11,9 +11,8 @@ use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
-    Quantizer, State, Stream, Symbols, check_train,
+    Quantizer, State, Stream, Symbols, TrainingRows,
 };
-use ndarray::ArrayView2;
 use points::{MAX_DIM, squared_distance};
 use rand::RngExt;
 use rand::seq::index;
@@ -90,10 +89,9 @@ impl Method for Lattice {
         dim as f64 * if bits <= SMALL_BITS { (1 << bits) as f64 } else { 40.0 }
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let train = train.host()?;
         let (n, dim) = train.dim();
-        self.check(dim)?;
-        check_train(train, cx)?;
         let mean = mean(train);
         let offset: Vec<f32> = mean.iter().map(|m| *m as f32).collect();
         let deviation: Vec<f32> = deviations(train, &mean).into_iter().map(|d| d as f32).collect();

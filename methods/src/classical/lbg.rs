@@ -8,7 +8,7 @@ use crate::algorithms::utility::{LEAST_GAIN, move_codewords, principal};
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
 use rayon::prelude::*;
@@ -121,22 +121,19 @@ impl Method for Lbg {
         dim as f64 * self.codeword_count() as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
-        check_train(train, cx)?;
-        let train = train.as_standard_layout();
-        let rows = cx.backend.upload(train.view())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let (train, rows) = (train.host()?, train.matrix()?);
         let stop = Stop { max_iterations: MAX_ITERATIONS, relative_drop: self.tolerance };
         // The mean, in f64: the best codebook of one.
-        let mean = mean(train.view());
+        let mean = mean(train);
         let mut codebook = Array2::from_shape_fn((1, train.ncols()), |(_, j)| mean[j] as f32);
         // The stopping rule needs all rows: no iteration uses a sample.
-        let lloyd = |codebook, stop| lloyd_from_sample(&rows, codebook, stop, 0.0, cx);
+        let lloyd = |codebook, stop| lloyd_from_sample(rows, codebook, stop, 0.0, cx);
         let mut trained = lloyd(codebook.clone(), Stop { max_iterations: 0, relative_drop: 0.0 })?;
         let mut history = trained.course.clone();
         while trained.codebook.nrows() < self.codeword_count() {
             let more = trained.codebook.nrows().min(self.codeword_count() - trained.codebook.nrows());
-            codebook = split(train.view(), &trained, more, self.epsilon, cx)?;
+            codebook = split(train, &trained, more, self.epsilon, cx)?;
             trained = lloyd(codebook, stop)?;
             history.advance();
             history.append(&trained.course);
@@ -145,8 +142,7 @@ impl Method for Lbg {
             // Lower bounds on the tolerance: a move must gain more than the first, and k-means ends at the second.
             let until = |share: f64, least: f64| Stop { relative_drop: (share * self.tolerance).max(least), ..stop };
             trained.course = history;
-            let moved =
-                move_codewords(train.view(), &rows, trained, self.moves, until(MOVE_TOLERANCE, LEAST_GAIN), cx)?;
+            let moved = move_codewords(train, rows, trained, self.moves, until(MOVE_TOLERANCE, LEAST_GAIN), cx)?;
             trained = lloyd(moved.codebook, until(LAST_TOLERANCE, RELATIVE_DROP))?;
             history = moved.course;
             history.append(&trained.course);

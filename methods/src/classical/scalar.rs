@@ -9,7 +9,7 @@ use crate::algorithms::levels::{
 use crate::backend::Backend;
 use crate::contract::state::StateError;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
 use rand::seq::index;
@@ -336,10 +336,9 @@ impl Method for Scalar {
         }
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let train = train.host()?;
         let (n, dim) = train.dim();
-        self.check(dim)?;
-        check_train(train, cx)?;
         let grids = match self.scope {
             Scope::Tensor => {
                 let picked = || pick(n * dim, cx, 0).into_iter().map(|i| train[(i / dim, i % dim)]).collect();

@@ -8,7 +8,7 @@ use crate::algorithms::moving_codebook::MovingCodebook;
 use crate::contract::usage::Usage;
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -100,12 +100,10 @@ impl Method for Vq {
         dim as f64 * self.codewords as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
-        check_train(train, cx)?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let (all, train) = (train.matrix()?, train.host()?);
         let mut rng = cx.rng(Stream::Part(0));
         let mut book = MovingCodebook::new(self.start(train, cx), self.decay);
-        let all = cx.backend.upload(train)?;
         let mut order: Vec<usize> = (0..train.nrows()).collect();
         let mut followed = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..self.epochs {
@@ -122,7 +120,7 @@ impl Method for Vq {
             if book.codewords.iter().any(|v| !v.is_finite()) {
                 return Err(MethodError::Diverged("a codeword became NaN or infinite; lower `decay`".into()));
             }
-            let assignment = cx.backend.assign(&all, book.codewords.view())?;
+            let assignment = cx.backend.assign(all, book.codewords.view())?;
             let mut counts = vec![0u32; self.codewords];
             assignment.nearest.iter().for_each(|&codeword| counts[codeword as usize] += 1);
             let usage = Usage::of(&counts);

@@ -5,7 +5,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Spread, Steps, Training, TrainingStep, fit, restore,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand_chacha::ChaCha8Rng;
@@ -126,8 +126,7 @@ impl Method for Fsq {
         self.encoder.cost(dim, self.groups * self.levels().map_or(1, |levels| levels.len()))
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let levels = self.levels()?;
         let shape = (self.width(&levels), Spread::Even(DEVIATION));
         let bottleneck = FiniteScalars { grid: FiniteGrid::new(levels), groups: self.groups };

@@ -10,7 +10,7 @@ use crate::learned::shared::{
 };
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -120,8 +120,7 @@ impl Method for Gumbel {
         self.encoder.cost(dim, latent) + (latent * self.codewords) as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let shape = (self.width(), Spread::Natural(self.groups));
         let inverse_temperature = Array2::from_elem((1, 1), -self.temperature.start.ln() as f32);
         let bottleneck =

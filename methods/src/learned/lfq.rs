@@ -5,7 +5,7 @@ use crate::learned::shared::{
     restore, unit_rows,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand_chacha::ChaCha8Rng;
@@ -128,8 +128,7 @@ impl Method for Lfq {
         self.encoder.cost(dim, self.bits)
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let shape = (LatentWidth::Exactly(self.bits), Spread::Even(1.0));
         fit(&self.encoder, &self.training, shape, LookupFree { spec: self.clone() }, train, cx)
     }

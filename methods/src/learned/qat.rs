@@ -6,7 +6,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, LatentWidth, Spread, Training, TrainingStep, fit, restore,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand_chacha::ChaCha8Rng;
@@ -87,8 +87,7 @@ impl Method for Qat {
         self.encoder.cost(dim, self.latent(dim))
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let bottleneck = FakeQuantization {
             bits: self.bits,
             start: Array2::zeros((2, 0)),

@@ -8,7 +8,7 @@ use crate::learned::shared::{
     Temperature, Training, TrainingStep, Update, fit, restore,
 };
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
@@ -169,8 +169,7 @@ impl Method for Rvqvae {
         self.encoder.cost(dim, latent) + (self.stages * self.beam * latent * self.codewords) as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let bottleneck = ResidualBottleneck { spec: self.clone(), books: Vec::new() };
         fit(&self.encoder, &self.training, (WIDTH, Spread::Natural(1)), bottleneck, train, cx)
     }

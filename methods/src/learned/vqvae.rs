@@ -7,7 +7,7 @@ use crate::learned::shared::{
 };
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
@@ -152,8 +152,7 @@ impl Method for Vqvae {
         self.encoder.cost(dim, latent) + (latent * self.codewords) as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let shape = (self.width(), Spread::Natural(self.groups));
         let bottleneck = Grouped { spec: self.clone(), books: Vec::new() };
         fit(&self.encoder, &self.training, shape, bottleneck, train, cx)

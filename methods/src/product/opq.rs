@@ -5,11 +5,12 @@ use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::{balanced_axes, multiply, polar, principal_axes, random};
 use crate::classical::kmeans::KmeansInit;
 use crate::contract::curve::Course;
+use crate::contract::training_rows::check_train;
 use crate::product::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::transform::{AffineTransform, TransformedQuantizer};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train};
+use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
@@ -135,10 +136,10 @@ impl Method for Opq {
         (dim * dim) as f64 + dim as f64 * f64::from(1u32 << self.bits)
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        let Fitted { affine, codebooks, mut history } = self.fit_affine(train, cx)?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let Fitted { affine, codebooks, mut history } = self.fit_affine(train.host()?, cx)?;
         let backend = &*cx.backend;
-        let rotated = affine.on(backend)?.forward(&backend.upload(train)?, backend)?;
+        let rotated = affine.on(backend)?.forward(train.matrix()?, backend)?;
         let stop = Stop { max_iterations: OUTER_ITERATIONS, relative_drop: RELATIVE_DROP };
         let trained = train_groups(&rotated, starts(codebooks), self.m, self.bits, stop, cx)?;
         history.append(&course(&trained));
@@ -203,8 +204,6 @@ impl Opq {
     /// `((x − μ)·P − ν)·R = (x − μ − ν·Pᵀ)·(P·R)`, since `PᵀP = I`.
     fn fit_affine(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
         let Some(kept) = self.dim.filter(|&kept| kept < train.ncols()) else { return self.fit_rotation(train, cx) };
-        check_train(train, cx)?;
-        self.check(train.ncols())?;
         let axes = principal_axes(train).axes.slice_move(s![.., ..kept]);
         let mut projection =
             AffineTransform { mean: Some(mean(train).into_iter().map(|m| m as f32).collect()), axes: Some(axes) };

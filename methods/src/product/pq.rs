@@ -6,9 +6,9 @@ use crate::contract::curve::Course;
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
 use crate::{
-    Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, check_train,
+    Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,12 +84,9 @@ impl Method for Pq {
         dim as f64 * f64::from(1u32 << self.bits)
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        check_train(train, cx)?;
-        self.check(train.ncols())?;
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let stop = Stop { max_iterations: self.iterations, relative_drop: RELATIVE_DROP };
-        let train = cx.backend.upload(train)?;
-        let trained = train_groups(&train, Starts::From(self.init), self.m, self.bits, stop, cx)?;
+        let trained = train_groups(train.matrix()?, Starts::From(self.init), self.m, self.bits, stop, cx)?;
         let history = course(&trained);
         let codebooks = trained.into_iter().map(|t| t.codebook).collect();
         Ok(Box::new(ProductQuantizer::trained(codebooks, history, cx.backend.clone())))

@@ -10,10 +10,9 @@ use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
-    ParamError, Quantizer, Searcher, State, Stream, Symbols, check_train,
+    ParamError, Quantizer, Searcher, State, Stream, Symbols, TrainingRows,
 };
 use cpu::ScanTables;
-use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -91,10 +90,8 @@ impl Method for Rabitq {
         FastRotation::cost(dim) + dim as f64 * if self.bits == 1 { 2.0 } else { 8.0 * SCALES as f64 }
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        self.check(train.ncols())?;
-        check_train(train, cx)?;
-        let center = mean(train).into_iter().map(|m| m as f32).collect();
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let center = mean(train.host()?).into_iter().map(|m| m as f32).collect();
         let rotation = FastRotation::random(cx.backend.isa(), train.ncols(), &mut cx.rng(Stream::Part(0)));
         Ok(Box::new(RabitqQuantizer::new(self.clone(), center, rotation, cx.backend.clone())))
     }

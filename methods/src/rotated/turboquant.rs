@@ -10,10 +10,9 @@ use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
-    ParamError, Quantizer, Searcher, State, StateError, Stream, Symbols, check_train,
+    ParamError, Quantizer, Searcher, State, StateError, Stream, Symbols, TrainingRows,
 };
 use cpu::ScanTables;
-use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -126,10 +125,8 @@ impl Method for Turboquant {
         2.0 * FastRotation::cost(dim) + dim as f64 * f64::from(self.bits)
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let dim = train.ncols();
-        self.check(dim)?;
-        check_train(train, cx)?;
         let signs = (self.variant == Variant::Product)
             .then(|| FastRotation::random(cx.backend.isa(), dim, &mut cx.rng(Stream::Part(1))));
         Ok(Box::new(self.quantizer(

@@ -5,9 +5,8 @@ use methods::algorithms::pack::SymbolLayout;
 use methods::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use methods::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
-    Quantizer, State, Symbols, check_train, decode_rows, encode_rows,
+    Quantizer, State, Symbols, TrainingRows, decode_rows, encode_rows,
 };
-use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -68,9 +67,8 @@ impl Method for Sign {
         dim as f64
     }
 
-    fn fit(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
-        check_train(train, cx)?;
-        let mut magnitudes: Vec<f32> = train.iter().map(|x| x.abs()).collect();
+    fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
+        let mut magnitudes: Vec<f32> = train.host()?.iter().map(|x| x.abs()).collect();
         magnitudes.sort_by(f32::total_cmp);
         let mean = magnitudes.iter().map(|x| f64::from(*x)).sum::<f64>() / magnitudes.len() as f64;
         let magnitude = if self.median { magnitudes[magnitudes.len() / 2] } else { mean as f32 };

@@ -6,7 +6,7 @@ use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
 use crate::algorithms::moments::{mean, variance};
 use crate::contract::usage::Usage;
-use crate::{Context, Curve, MethodError, Quantizer, Stream, check_train};
+use crate::{Context, Curve, MethodError, Quantizer, Stream, TrainingRows};
 use gradients::{Matrix, Parameter, gradients};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
@@ -149,10 +149,10 @@ pub(crate) fn fit(
     training: &Training,
     (width, spread): (LatentWidth, Spread),
     mut bottleneck: impl Bottleneck,
-    rows: ArrayView2<'_, f32>,
+    train: &TrainingRows<'_>,
     cx: &Context,
 ) -> Result<Box<dyn Quantizer>, MethodError> {
-    check_train(rows, cx)?;
+    let rows = train.host()?;
     let latent = encoder.latent(rows.ncols(), width)?;
     let mut autoencoder = encoder.start(rows, latent, spread, cx);
     let standardized = autoencoder.standardize(rows);
@@ -224,7 +224,7 @@ pub(crate) fn fit(
         }
         let quantizer = LearnedQuantizer::new(autoencoder.clone(), bottleneck.quantizer(cx)?, Vec::new(), cx);
         let progress = step as f64 / steps as f64;
-        let seen = evaluate(&quantizer, rows, cx)?;
+        let seen = evaluate(&quantizer, train, cx)?;
         if !seen.mse.is_finite() {
             return Err(MethodError::Diverged(format!(
                 "after epoch {} of {epochs} decoded rows are NaN or infinite; lower `learning-rate`",
@@ -334,11 +334,7 @@ struct EpochQuality {
     usage: Vec<Usage>,
 }
 
-fn evaluate(
-    quantizer: &LearnedQuantizer,
-    rows: ArrayView2<'_, f32>,
-    cx: &Context,
-) -> Result<EpochQuality, MethodError> {
+fn evaluate(quantizer: &LearnedQuantizer, train: &TrainingRows<'_>, cx: &Context) -> Result<EpochQuality, MethodError> {
     const ROWS: usize = 1 << 12;
     // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
     let no_symbols = || MethodError::Broken("the quantizer of latents does not show its symbols".into());
@@ -347,20 +343,23 @@ fn evaluate(
     let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
     let mut row_symbols = vec![0u16; alphabets.len()];
     let mut squared_error = 0.0;
-    for rows in rows.axis_chunks_iter(Axis(0), ROWS) {
+    let (size, at_once) = (quantizer.code_size(), ROWS.min(quantizer.rows_at_once()));
+    for (part, rows) in train.host()?.axis_chunks_iter(Axis(0), at_once).enumerate() {
         cx.cancel.check()?;
-        let mut codes = vec![0u8; rows.nrows() * quantizer.code_size()];
-        quantizer.encode_into(rows, &mut codes)?;
+        // Rows that are on a device stay there from epoch to epoch.
+        let held = train.matrix()?.part(part * at_once, at_once);
+        let mut codes = vec![0u8; rows.nrows() * size];
+        cx.backend.write_codes(&mut codes, size, &mut |codes| quantizer.encode(&held, codes))?;
         let mut decoded = Array2::zeros(rows.dim());
         quantizer.decode_into(&codes, decoded.view_mut())?;
         squared_error += rows.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
-        for code in codes.chunks_exact(quantizer.code_size().max(1)) {
+        for code in codes.chunks_exact(size.max(1)) {
             symbols.unpack(code, &mut row_symbols)?;
             counts.iter_mut().zip(&row_symbols).for_each(|(count, &symbol)| count[usize::from(symbol)] += 1);
         }
     }
     let usage = counts.iter().map(|counts| Usage::of(counts)).collect();
-    Ok(EpochQuality { mse: squared_error / rows.nrows() as f64, usage })
+    Ok(EpochQuality { mse: squared_error / train.nrows() as f64, usage })
 }
 
 #[cfg(test)]
@@ -434,7 +433,9 @@ mod tests {
         let training = Training { epochs: 2, ..Training::default() };
         let codewords = Array2::from_shape_fn((2, 3), |(i, _)| if i == 0 { near } else { far });
         let shape = (LatentWidth::MultipleOf(1), Spread::Natural(1));
-        fit(&Encoder::Identity, &training, shape, Still { codewords, loss }, gaussian(100, 3).view(), &Context::cpu(1))
+        let (rows, cx) = (gaussian(100, 3), Context::cpu(1));
+        let rows = TrainingRows::on_host(rows.view(), &cx)?;
+        fit(&Encoder::Identity, &training, shape, Still { codewords, loss }, &rows, &cx)
     }
 
     #[test]
