@@ -25,7 +25,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lattice",
-    summary: "Lattice quantizer: points of a scaled A2, D4 or E8 lattice, with exact nearest-point search",
+    summary: "Lattice quantizer: codes 2, 4 or 8 components together as one point of a fixed lattice (A2, D4 or E8), without a stored codebook",
     paper: "Conway and Sloane, Fast quantizing and decoding algorithms for lattice quantizers and codes, 1982; A fast encoding method for lattice codes and quantizers, 1983",
     rate: "bits × dim, with dim rounded up to a multiple of 2 (a2), 4 (d4) or 8 (e8)",
     cost: "fit: about 50 encodings of at most 4,000 points; encode: O(dim)",
@@ -39,9 +39,12 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Lattice {
-    /// The lattice. More components per point give a lower distortion at the same rate.
+    /// Selects the lattice, whose points are the codewords. One point codes 2 (`a2`), 4 (`d4`) or 8 (`e8`) consecutive
+    /// components together. A larger number gives a lower distortion at the same rate. Choose a smaller one if the
+    /// dimension is not a multiple of 8: the last point of each row is filled up with zeros, and these cost bits too.
     pub kind: LatticeName,
-    /// Bits per component. The code of one point takes this times the dimension of the lattice.
+    /// Bits per component. The code of one point takes this many bits for each of its components. Raise it to lower the
+    /// distortion.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
 }

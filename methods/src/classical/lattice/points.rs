@@ -3,16 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A lattice with a low quantization error in its dimension.
+/// A lattice: a regular pattern of points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LatticeName {
-    /// The hexagonal lattice, 2 components per point. Normalized second moment 0.0801875 (a uniform scalar quantizer
-    /// has 1/12 = 0.0833).
+    /// The hexagonal lattice; one point codes 2 components. Its normalized second moment is 0.0801875. This measures
+    /// the squared error at high rates; a uniform scalar quantizer has 1/12 = 0.0833.
     A2,
-    /// Integer vectors with an even sum, 4 components per point. Normalized second moment 0.0766032.
+    /// Vectors of 4 integers with an even sum; one point codes 4 components. Its normalized second moment is 0.0766032
+    /// (uniform scalar quantizer: 0.0833).
     D4,
-    /// The Gosset lattice, 8 components per point. Normalized second moment 0.0716821.
+    /// The Gosset lattice; one point codes 8 components. Its normalized second moment is 0.0716821 (uniform scalar
+    /// quantizer: 0.0833).
     E8,
 }
 
