@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "factory",
-    summary: "FAISS factory string: names the method here that encodes in the same way",
+    summary: "FAISS factory string, such as `OPQ16,PQ16x8`: runs the method here that encodes in the same way",
     paper: "Douze et al., The Faiss library, 2024 (the notation)",
     rate: "the rate of the method it names",
     cost: "the cost of the method it names",
@@ -35,7 +35,15 @@ const FORMS: &str = "PQ16x8, OPQ16,PQ16x8, RQ8x8, LSQ8x8, SQ8, SQ4, RaBitQ or Ra
 fn schema() -> Schema {
     schemars::json_schema!({
         "type": "string",
-        "description": format!("A FAISS factory string: {FORMS}."),
+        "description": format!(
+            "A FAISS factory string, which names a method and its parameters: {FORMS}. Other numbers work too. \
+             `PQ16x8` has 16 sub-quantizers, `RQ8x8` has 8 stages and `LSQ8x8` has 8 codebooks, each of 8 bits. Without \
+             `x8`, they have 8 bits as well. `SQ4` and `RaBitQ4` take 4 bits per component; `RaBitQ` takes 1. \
+             `PCA64` keeps 64 principal components. `RR64` multiplies by a random rotation; its number has no effect. \
+             `OPQ16` learns a rotation for 16 sub-quantizers. `OPQ16_64` also keeps only 64 components, and needs \
+             `PQ16x8` after it. Use a factory string to compare with a FAISS index. Index structures such as `IVF1024` \
+             are refused."
+        ),
         "examples": ["PQ16x8", "OPQ16,PQ16x8", "RQ8x8", "SQ8"],
     })
 }
