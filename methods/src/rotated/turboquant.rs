@@ -21,7 +21,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "turboquant",
-    summary: "TurboQuant: a random rotation, then Lloyd–Max levels for uniform points on the sphere; not trained; optionally unbiased inner products",
+    summary: "TurboQuant: a random rotation, then fixed Lloyd–Max levels for each component, without training; optionally unbiased inner products",
     paper: "Zandieh, Daliri, Hadian and Mirrokni, TurboQuant: online vector quantization with near-optimal distortion rate, 2025",
     rate: "dim × bits, plus 32 (mse) or 64 (product)",
     cost: "fit: nothing; encode: O(dim · log(dim))",
@@ -51,21 +51,23 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Turboquant {
-    /// Bits per component.
+    /// Bits per component. Each vector also stores its norm in 32 bits. With `variant: product`, one bit per component
+    /// is a sign, and a second norm takes 32 more bits per vector. Raise it to lower the distortion.
     #[schemars(range(min = 1, max = 8))]
     pub bits: u8,
-    /// What the code is optimized for.
+    /// Chooses what the code is best at: decoded vectors with a low squared error (`mse`), or inner products without
+    /// bias (`product`). Use `product` to search by inner product if the scores must be unbiased.
     pub variant: Variant,
 }
 
-/// What the code is optimized for.
+/// What the code is best at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// Least squared error: all bits choose levels.
+    /// Decoded vectors with a low squared error: all bits choose levels.
     Mse,
-    /// Unbiased inner products: one bit per component is spent on the signs of a rotated residual, the others choose
-    /// levels.
+    /// Unbiased estimates of inner products. One bit per component stores a sign of the residual (what the levels
+    /// leave) after a second rotation; the other bits choose levels.
     Product,
 }
 
