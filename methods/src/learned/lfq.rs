@@ -16,7 +16,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lfq",
-    summary: "Lookup-free quantization: the sign of each latent component, with an entropy loss that keeps both signs in use; optionally spherical (BSQ)",
+    summary: "Lookup-free quantization (LFQ): stores the sign of each latent component; an entropy loss keeps both signs in use; optionally spherical (BSQ)",
     paper: "Yu et al., Language model beats diffusion: tokenizer is key to visual generation (MAGVIT-v2), 2023; Zhao, Xiong and Krähenbühl, Image and video tokenization with binary spherical quantization, 2024",
     rate: "bits",
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
@@ -37,29 +37,34 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lfq {
-    /// Bits per vector: the number of latent components, one bit each. Bits are packed into equal groups of at most 16,
-    /// and each group is one symbol. If the number is a prime above 16, each bit is a symbol of its own.
+    /// Bits per vector, one for the sign of each latent component. Raise it to lower the distortion. Bits are packed
+    /// into equal groups of at most 16, and each group is one symbol. If the number is a prime above 16, each bit is a
+    /// symbol of its own.
     #[schemars(range(min = 1, max = 65536))]
     pub bits: usize,
-    /// Scales latents, and the vectors of signs, to unit length (binary spherical quantization).
+    /// Scales latents, and the vectors of signs, to unit length. True gives binary spherical quantization (BSQ), false
+    /// plain lookup-free quantization.
     #[serde(default)]
     pub spherical: bool,
-    /// Weight of the entropy loss H(row) − diversity · H(mean). H(row) is the entropy of each sign, averaged over rows;
-    /// H(mean) is the entropy of the average sign. Both are in nats per component, over the 64 rows of one gradient, at
-    /// temperature 1/2. Raise it if bits stay undecided or always have the same value; 0 turns the loss off.
+    /// Weight of the entropy loss, which makes signs certain and keeps both signs in use. The loss is H(row) −
+    /// diversity · H(mean), in nats per component. H(row) is the entropy of each sign, averaged over rows; H(mean) is
+    /// the entropy of the average sign. Both are computed over the 64 rows of one gradient, at temperature 1/2. Raise
+    /// it if bits stay undecided or always have the same value. 0 switches the loss off.
     #[serde(default = "default_entropy_weight")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub entropy_weight: f64,
-    /// Weight of the second term of the entropy loss, which rewards using both signs equally often. Raise it if some
-    /// bits almost always have the same value.
+    /// Weight of H(mean) in the entropy loss, the term that rewards using both signs equally often. Raise it if some
+    /// bits almost always have the same value. 0 switches the term off.
     #[serde(default = "default_diversity")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub diversity: f64,
-    /// Weight β of the commitment loss, which keeps latents close to their signs.
+    /// Weight β of the commitment loss: the mean squared distance of latents from their signs. Raise it if latents move
+    /// far away from their signs. 0 switches the loss off.
     #[serde(default = "default_beta")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub beta: f64,
-    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back.
+    /// The encoder, which maps vectors to latents, and the decoder, which maps quantized latents back to vectors.
+    /// `identity` is refused, because only a decoder can give signs the size of the data.
     #[serde(default)]
     pub encoder: Encoder,
     /// How encoder, bottleneck and decoder are trained.
