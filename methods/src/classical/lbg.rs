@@ -19,7 +19,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lbg",
-    summary: "LBG: one codebook for whole vectors, grown from the mean by splitting; codewords of low utility are then moved",
+    summary: "LBG: one codebook for whole vectors, grown from the mean by splitting codewords; those of little use are then moved",
     paper: "Linde, Buzo and Gray, An algorithm for vector quantizer design, 1980; Patanè and Russo, The enhanced LBG algorithm, 2001",
     rate: "bits, or log2(codewords) rounded up",
     cost: "fit: O(n · dim · codewords) per iteration at the last size, about 30 iterations without moves and up to 200 with; encode: O(dim · codewords)",
@@ -38,25 +38,30 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Lbg {
-    /// Bits per vector; the codebook has 2^bits codewords. Default: 8, unless `codewords` is given.
+    /// Bits per vector; the codebook has 2^bits codewords. Raise it to lower the distortion; each bit about doubles the
+    /// time of training and encoding. Default: 8, unless `codewords` is given.
     #[schemars(range(min = 1, max = 16))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<u8>,
-    /// Number of codewords, instead of `bits`, when it is not a power of two.
+    /// Number of codewords. Give it instead of `bits` for a number that is not a power of two. A code takes log2 of the
+    /// number in bits, rounded up.
     #[schemars(range(min = 2, max = 65536))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codewords: Option<usize>,
-    /// How far the two halves of a split codeword are moved apart, in each direction, as a fraction of the standard
-    /// deviation along the principal axis of its cell.
+    /// How far the two codewords of a split are moved from the one that they replace, in opposite directions. The unit
+    /// is the standard deviation of the rows in its cell, along the direction in which they vary most. Raise it if
+    /// iterations end right after a split, before the two have moved apart.
     #[schemars(range(min = 0.000001, max = 1.0))]
     pub epsilon: f64,
-    /// Iterations at one codebook size end when the distortion falls by less than this fraction. With `moves`, the
-    /// final iterations use a hundredth of it. Lower it for a slightly lower distortion at more training time.
+    /// Ends the iterations at one codebook size when the distortion falls by less than this fraction. Lower it for a
+    /// slightly lower distortion at more training time. With `moves`, the final iterations use a hundredth of it. 0
+    /// iterates until the distortion no longer falls, at most 200 times.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub tolerance: f64,
-    /// After the last split, codewords of low utility are moved to cells with a large distortion (Patanè and Russo
-    /// 2001). Training ends after this many consecutive moves that do not lower the distortion. 0 turns moves off,
-    /// which gives the classical algorithm of 1980 and trains several times faster.
+    /// Ends training after this many consecutive moves of codewords that do not lower the distortion. After the last
+    /// split, codewords of little use are moved to cells with a large distortion (Patanè and Russo 2001). Raise it for
+    /// a slightly lower distortion at more training time. 0 switches moves off, which gives the algorithm of 1980 and
+    /// trains several times faster.
     #[schemars(range(min = 0, max = 1000))]
     pub moves: usize,
 }
