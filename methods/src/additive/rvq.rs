@@ -34,24 +34,28 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rvq {
-    /// Number of stages. Each stage codes the residual that the stages before it leave.
+    /// Number of stages, each with its own codebook. Each stage codes the residual: the vector minus the codewords of
+    /// the stages before it. More stages lower the distortion and raise the rate.
     #[schemars(range(min = 1, max = 256))]
     pub stages: usize,
-    /// Bits per stage; each codebook has 2^bits codewords.
+    /// Bits per stage; each codebook has 2^bits codewords. Raise it to lower the distortion; each bit about doubles the
+    /// time of training and encoding.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 16))]
     pub bits: u8,
-    /// Beam width: partial codes kept per vector, in encoding and in training. 1 is greedy search. A wider beam lowers
-    /// the distortion and takes more time.
+    /// Beam width: how many partial codes the search keeps per row, in encoding and in training. A wider beam lowers
+    /// the distortion and takes more time. 1 is greedy search: each stage takes the codeword nearest to the residual.
     #[serde(default = "default_beam")]
     #[schemars(range(min = 1, max = 256))]
     pub beam: usize,
-    /// Iterations of k-means per stage.
+    /// Iterations of k-means per stage, at most. Raise it for a slightly lower distortion at more training time. 0
+    /// leaves the codewords as they were initialized.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 10000))]
     pub iterations: usize,
-    /// Rounds of joint refinement after the last stage: all codebooks are fitted together by least squares, then the
-    /// training rows are encoded again. 0 for none.
+    /// Rounds of joint refinement after the last stage, at most. A round fits all codebooks together by least squares,
+    /// then encodes the training rows again. Raise it for a lower distortion at more training time. Rounds end early
+    /// when one does not lower the distortion. 0 switches refinement off.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub refit: usize,
