@@ -40,31 +40,40 @@ pub const ENTRY: MethodEntry = MethodEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lsq {
-    /// Number of codebooks. A vector is decoded to the sum of one codeword from each.
+    /// Number of codebooks. A vector is decoded to the sum of one codeword from each. More codebooks lower the
+    /// distortion and raise the rate.
     #[schemars(range(min = 1, max = 64))]
     pub m: usize,
-    /// Bits per codebook; each has 2^bits codewords. m × 2^bits must be at most 8192.
+    /// Bits per codebook; each has 2^bits codewords. Raise it to lower the distortion. m × 2^bits must be at most 8192,
+    /// because the search holds a matrix of that size squared.
     #[serde(default = "default_bits")]
     #[schemars(range(min = 1, max = 12))]
     pub bits: u8,
-    /// Alternations between fitting the codebooks and encoding the training rows.
+    /// Training iterations. Each one fits the codebooks to the codes of the training rows, then improves these codes.
+    /// Raise it for a lower distortion at more training time. 0 leaves the codebooks as residual quantization trained
+    /// them.
     #[serde(default = "default_iterations")]
     #[schemars(range(min = 0, max = 1000))]
     pub iterations: usize,
-    /// Rounds of local search per iteration of training.
+    /// Rounds of local search for each training row, in every training iteration. A round changes up to 4 symbols of a
+    /// code at random, then replaces symbols one by one by better ones. More rounds lower the distortion at more
+    /// training time. 0 only replaces symbols by better ones.
     #[serde(default = "default_training_rounds")]
     #[schemars(range(min = 0, max = 1000))]
     pub training_rounds: usize,
-    /// Rounds of local search when encoding. More rounds lower the distortion; encoding time grows in proportion.
+    /// Rounds of local search for each row when encoding, as in `training-rounds`. More rounds lower the distortion;
+    /// encoding time grows in proportion. 0 only replaces symbols by better ones.
     #[serde(default = "default_rounds")]
     #[schemars(range(min = 0, max = 10000))]
     pub rounds: usize,
     /// Strength of the noise that is added to the codebooks while training rows are encoded, as a multiple of that of
-    /// LSQ++; it falls to zero over the iterations. The noise helps the search out of poor local optima. 0 for none.
+    /// LSQ++. It falls to zero over the iterations. The noise helps the search out of poor local optima. 0 switches it
+    /// off: the training distortion then never rises, but may end higher.
     #[serde(default = "default_relaxation")]
     #[schemars(range(min = 0.0, max = 100.0))]
     pub relaxation: f64,
-    /// Beam width of the beam search that gives the local search its initial codes.
+    /// Beam width of the search that gives the local search its initial codes: how many partial codes it keeps per row.
+    /// A wider beam gives better initial codes and takes more time. 1 is greedy search.
     #[serde(default = "default_beam")]
     #[schemars(range(min = 1, max = 256))]
     pub beam: usize,
