@@ -17,32 +17,35 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Images, cut into square patches. A row is one patch: its pixels line by line, red, green and blue of each pixel in
-/// turn, 0 to 255. A grey image gives each value three times. Pixels at the right and lower edges that do not fill a
-/// patch are left out.
+/// Images, cut into square patches. A row is one patch: its pixels line by line, with red, green and blue of each pixel
+/// in turn, from 0 to 255. A grey image repeats each value three times. Pixels at the right and lower edges that do not
+/// fill a patch are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSource {
-    /// A .webp or .png file, a folder (all such files in it, ordered by name), or a list of these. Relative paths start
-    /// at the folder of the experiment file.
+    /// Images of the base rows, and of parts without images of their own. Write a .webp or .png file, a folder (all
+    /// such files in it, ordered by name), or a list of these. Relative paths start at the folder of the experiment
+    /// file.
     pub images: Images,
-    /// Images to train on. Default: split from `images`.
+    /// Images to train on, written as in `images`. Default: some of `images`, as `split` says.
     #[serde(default)]
     pub train: Option<Images>,
-    /// Images whose patches are the queries. Default: split from `images`.
+    /// Images whose patches are the query rows, written as in `images`. Default: some of `images`, as `split` says.
     #[serde(default)]
     pub queries: Option<Images>,
-    /// Height and width of a patch, in pixels. A row has 3·patch² components.
+    /// Height and width of a patch, in pixels. A row has 3·patch² components. A larger patch makes rows longer and
+    /// fewer.
     #[serde(default = "default_patch")]
     #[schemars(range(min = 1, max = 256))]
     pub patch: usize,
-    /// How vectors are compared, which decides the true nearest neighbours.
+    /// How vectors are compared, which decides what the true nearest neighbours of a query are.
     #[serde(default)]
     pub metric: Metric,
-    /// How images are divided into parts. Whole images are held out, because neighbouring patches are alike.
+    /// Divides the images into training, base and query images. No image is in two parts, because neighbouring patches
+    /// are alike.
     #[serde(default)]
     pub split: ImageSplit,
-    /// Name in tables and figures. Default: the name of the folder or of the first file.
+    /// Name of the dataset in tables and figures. Default: the name of the folder or of the first file.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -51,7 +54,7 @@ fn default_patch() -> usize {
     DEFAULT_PATCH
 }
 
-/// One file or folder of images, or several.
+/// An image, a folder of images, or a list of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "write a folder, an image file, or a list of them")]
 pub enum Images {
@@ -61,25 +64,29 @@ pub enum Images {
     Several(Vec<PathBuf>),
 }
 
-/// How whole images are divided into three parts, and how many of their patches are used. Counts are drawn by a seeded
-/// shuffle; ranges are taken in order. A part with images of its own takes from those, by default all of them.
+/// Divides whole images into training, base and query images, and says how many of their patches are used. Each part is
+/// a number of images, drawn at random with `seed`, or a range of image numbers. A part with images of its own takes
+/// from those, by default all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageSplit {
-    /// Training images: a number, or a range such as "0..16". Default: half of the images that are not for queries.
+    /// Training images: a number of images, or a range such as "0..16". Default: half of the images that are not for
+    /// queries; all that are left if `base` is a range.
     pub train: Option<RowSelection>,
-    /// Base images: a number or a range. Every patch of them is used. Default: all remaining images.
+    /// Base images, whose patches are all encoded and searched: a number of images, or a range. Default: all remaining
+    /// images.
     pub base: Option<RowSelection>,
-    /// Images whose patches are the queries: a number or a range. Default: a tenth of the images, at least one.
+    /// Query images: a number of images, or a range. Default: a tenth of the images, at least one.
     pub queries: Option<RowSelection>,
-    /// Number of training patches, drawn at random from all training images. Default: every patch. Set it to shorten
-    /// training.
+    /// Number of training patches, drawn at random from all training images. Set it to shorten training. Default: every
+    /// patch.
     #[schemars(range(min = 1))]
     pub train_patches: Option<usize>,
-    /// Number of query patches, drawn at random from all query images. Default: at most 1000.
+    /// Number of query patches, drawn at random from all query images. Raise it for a more precise recall. Default:
+    /// every patch, but at most 1000.
     #[schemars(range(min = 1))]
     pub query_patches: Option<usize>,
-    /// Seed of the random draws of images and patches.
+    /// Seed of the random draws of images and patches. Change it to draw others.
     pub seed: u64,
 }
 

@@ -29,46 +29,51 @@ pub enum Source {
     Synthetic(SyntheticSource),
 }
 
-/// Files of vectors. Parts (train, base or query rows) without a file of their own are split from `path`. If a file
-/// holds several arrays, write `#` and the name of one: `set.hdf5#test`, `words.parquet#embedding`. A table (Parquet,
-/// Arrow, CSV, TSV, NDJSON) holds its vectors in a column of lists of numbers; a CSV or TSV file can also have one column
-/// per component, and each line of an NDJSON file can be a list. An HDF5 file in the layout of ann-benchmarks, written
-/// without a name, gives base rows (`train`), queries (`test`) and metric at once; methods are then trained on the base
-/// rows.
+/// Vectors from files. Training rows are what methods are trained on, base rows are encoded and searched, and query
+/// rows are what is searched for. A part without a file of its own takes its rows from `path`. If a file holds several
+/// arrays, write `#` and the name of one: `set.hdf5#test`, `words.parquet#embedding`. A table (Parquet, Arrow, CSV,
+/// TSV, NDJSON) holds its vectors in a column of lists of numbers. A CSV or TSV file can also have one column per
+/// component, and each line of an NDJSON file can be a list. An HDF5 file in the layout of ann-benchmarks, written
+/// without a name, gives base rows (`train`), queries (`test`) and metric at once. Methods are then trained on its base
+/// rows, unless `split` sets `train` or `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// File with the base rows, or with all rows: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .hdf5,
-    /// .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson, .jsonl, or one .webp or .png image, whose patches are
-    /// the rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment file.
+    /// File with the base rows, or with the rows of all parts. Formats: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin,
+    /// .i8bin, .ibin, .hdf5, .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson, .jsonl. A .webp or .png image
+    /// gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
+    /// file.
     pub path: PathBuf,
-    /// File with the training rows, or `base` to train on the base rows themselves, as databases do. Default: split
-    /// from `path`.
+    /// File with the training rows. Write `base` to train on the base rows themselves, as vector databases do. Default:
+    /// rows of `path`, as `split` says, or the base rows of an HDF5 file of ann-benchmarks.
     #[serde(default)]
     pub train: Option<PathBuf>,
-    /// File with the query rows. Default: split from `path`.
+    /// File with the query rows. Default: rows of `path`, as `split` says, or the queries in an HDF5 file of
+    /// ann-benchmarks.
     #[serde(default)]
     pub queries: Option<PathBuf>,
-    /// File with the class of each row of `path`, for the measurement `knn`: a one-dimensional .npy array of integers.
+    /// File with the class of each row of `path`, which the measurement `knn` needs: a one-dimensional .npy array of
+    /// integers. With a file of `queries`, give `query_labels` too. Default: no classes.
     #[serde(default)]
     pub labels: Option<PathBuf>,
-    /// File with the class of each row of `queries`, for the measurement `knn`. It has one label for every row of that
-    /// file, even if `split` uses only some of them.
+    /// File with the class of each row of `queries`, which the measurement `knn` needs. It holds one class for every
+    /// row of that file, even if `split` uses only some of them. Give `labels` too. Default: no classes.
     #[serde(default)]
     pub query_labels: Option<PathBuf>,
-    /// How vectors are compared, which decides the true nearest neighbours. Default: the metric that an HDF5 file of
-    /// ann-benchmarks names; otherwise `l2`.
+    /// How vectors are compared, which decides what the true nearest neighbours of a query are. Default: the metric
+    /// that an HDF5 file of ann-benchmarks names; otherwise `l2`.
     #[serde(default)]
     pub metric: Option<Metric>,
-    /// How the rows of `path` are divided into parts, and which rows are used of a part that has a file of its own.
+    /// Divides the rows of `path` into training, base and query rows, and selects rows of parts that have a file of
+    /// their own. Set it to use fewer rows, or to reproduce a published split.
     #[serde(default)]
     pub split: Option<Split>,
-    /// States that rows are log-mel frames of sound, and how many frames make one second. The measurement `signal` then
-    /// reports bits per second.
+    /// Number of rows per second of sound. Set it if rows are log-mel frames of sound; the measurement `signal` then
+    /// reports bits per second. Default: rows are not sound.
     #[serde(default)]
     #[schemars(range(min = 0.001))]
     pub frames_per_second: Option<f64>,
-    /// Name in tables and figures. Default: the name of the file.
+    /// Name of the dataset in tables and figures. Default: the name of the file without its extension.
     #[serde(default)]
     pub name: Option<String>,
 }

@@ -8,31 +8,34 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How one file is divided into three parts. Counts are drawn by a seeded shuffle; ranges are taken in order. A part
-/// that has a file of its own takes its rows from that file, by default all of them.
+/// Divides rows into training, base and query rows. Each part is a number of rows, drawn at random with `seed`, or a
+/// range of row numbers. No row is in two parts, except with `train: base`. A part that has a file of its own takes its
+/// rows from that file, by default all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
-    /// Training rows: a number, or a range such as "0..20000". Default: half of the rows that are not queries.
+    /// Training rows: a number of rows, or a range of row numbers such as "0..20000". Fewer rows shorten training.
+    /// Default: half of the rows that are not queries; all that are left if `base` is a range.
     pub train: Option<RowSelection>,
-    /// Base rows: a number or a range. Default: all remaining rows.
+    /// Base rows, which are encoded and searched: a number of rows, or a range. Default: all remaining rows.
     pub base: Option<RowSelection>,
-    /// Query rows: a number or a range. Default: a tenth of the rows, at most 1000.
+    /// Query rows: a number of rows, or a range. Default: a tenth of the rows, at most 1000.
     pub queries: Option<RowSelection>,
-    /// Seed of the shuffle that draws numbers of rows.
+    /// Seed of the random draw, for parts that are a number of rows. Change it to draw other rows.
     pub seed: u64,
-    /// Reorders the rows of `path` by `numpy.random.RandomState(numpy_seed).permutation(n)` before they are divided, as
-    /// many published splits do. The parts keep that order. Files of other parts are not reordered.
+    /// Reorders the rows of `path` by `numpy.random.RandomState(numpy_seed).permutation(n)` before they are divided.
+    /// Set it to reproduce a published split made in this way. The parts keep that order, and files of other parts are
+    /// not reordered. Default: rows stay in file order.
     pub numpy_seed: Option<u32>,
 }
 
-/// A number of rows, or a range.
+/// A number of rows, or a range of row numbers. For images, it counts images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "write a number of rows, or a range such as 0..20000")]
 pub enum RowSelection {
-    /// This many rows, drawn by the shuffle.
+    /// This many rows, drawn at random.
     Count(usize),
-    /// "start..end" without the end, in file order, or in the order that `numpy_seed` gives.
+    /// "start..end", counted from 0 and without the end: rows in file order, or in the order that `numpy_seed` gives.
     Range(String),
 }
 

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A random source with known statistics. Train, base and query rows come from separate random streams of the seed.
+/// Vectors drawn at random from a distribution with known statistics. Training, base and query rows are drawn
+/// independently of each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyntheticSource {
@@ -19,28 +20,28 @@ pub struct SyntheticSource {
     /// Components per vector.
     #[schemars(range(min = 1))]
     pub dim: usize,
-    /// Number of base rows.
+    /// Number of base rows, which are encoded and searched.
     #[schemars(range(min = 1))]
     pub n: usize,
-    /// Number of training rows. Default: the number of base rows.
+    /// Number of training rows, at least 1. Default: the number of base rows (`n`).
     #[serde(default)]
     pub train: Option<usize>,
     /// Number of query rows.
     #[serde(default = "default_queries")]
     #[schemars(range(min = 1))]
     pub queries: usize,
-    /// Seed of the random draws.
+    /// Seed of the random draws. Change it to draw other rows from the same distribution.
     #[serde(default)]
     pub seed: u64,
-    /// Correlation of neighbouring components, for `ar1`. Default: 0.9.
+    /// Correlation of neighbouring components, between -1 and 1. Only for `ar1`. Default: 0.9.
     #[serde(default)]
     #[schemars(range(min = -0.999999, max = 0.999999))]
     pub rho: Option<f64>,
-    /// Number of clusters, for `mixture`. Default: 16.
+    /// Number of clusters. Only for `mixture`. Default: 16.
     #[serde(default)]
     #[schemars(range(min = 1, max = 65536))]
     pub components: Option<usize>,
-    /// Name in tables and figures. Default: made from the parameters.
+    /// Name of the dataset in tables and figures. Default: made from the parameters, such as `gaussian-16`.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -49,7 +50,7 @@ fn default_queries() -> usize {
     1000
 }
 
-/// Distributions. Components have unit variance, except those of the sphere, whose rows have unit length.
+/// The distribution that rows are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SyntheticKind {
@@ -57,11 +58,13 @@ pub enum SyntheticKind {
     Gaussian,
     /// Independent Laplacian components.
     Laplacian,
-    /// `dim` consecutive samples of a stationary first-order autoregressive process with correlation `rho`.
+    /// Components that depend on the one before: `dim` consecutive samples of a stationary first-order autoregressive
+    /// process with correlation `rho`.
     Ar1,
-    /// Uniform on the unit sphere.
+    /// Vectors of unit length in random directions, uniformly distributed on the sphere.
     Sphere,
-    /// A mixture of equally likely Gaussian clusters; 90% of the variance lies between the cluster centres.
+    /// Equally likely Gaussian clusters; 90% of the variance lies between the cluster centres. The clusters serve as
+    /// classes for the measurement `knn`.
     Mixture,
 }
 
