@@ -20,7 +20,9 @@ pub struct Experiment {
     /// Two or three sentences that say what to look for in the figures. They open the report.
     #[serde(default)]
     pub analysis: String,
-    /// Seeds. Every method is trained again for each of them; intervals in reports come from the spread over seeds.
+    /// Seeds of the random choices in training. Every method is trained once for each seed; reports show the mean over
+    /// seeds with a 95% interval. Give more seeds for narrower intervals; with one seed there is no interval. Splits
+    /// and random sources of data have seeds of their own.
     #[serde(default = "default_seeds")]
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
@@ -41,7 +43,7 @@ pub struct Experiment {
     /// Saves every trained quantizer in the folder `models` of the run, for `cargo xtask encode` and `decode`.
     #[serde(default)]
     pub keep_models: bool,
-    /// The vectors: names of the catalog, files, images, or random sources.
+    /// Where the vectors come from: names of the catalog (`cargo xtask datasets`), files, images, or random sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
     /// The quantizers: each entry is a method with its parameters, and optionally `sweep` and `label`.
