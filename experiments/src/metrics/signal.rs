@@ -31,7 +31,8 @@ const ROWS: usize = 1024;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct SignalMeasure {
-    /// Number of base images, from the first, whose reconstructions the report shows for the first seed. 0 for none.
+    /// Number of base images, counted from the first, whose reconstructions the report shows. They come from the trials
+    /// of the first seed. 0 switches these images off.
     #[schemars(range(min = 0, max = 100))]
     pictures: usize,
     /// Height and width in pixels of the central crop that the report shows of each image.
