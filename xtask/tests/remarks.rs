@@ -27,7 +27,7 @@ fn rows_far_from_the_others_and_rows_trained_on_are_told() {
         let (code, text, page) = run(folder.path(), datasets, &[]);
         assert_eq!(code, Some(0), "{text}");
         for said in [
-            "1 of 100 training rows is at least 10 times as long as the median (the row is row 5 of far.npy; the longest has",
+            "1 of 100 training rows has a norm of at least 10 times the median norm. It is row 5 of far.npy, counted from 0.",
             "Methods are trained on the base rows, which they then encode",
         ] {
             assert_eq!(text.matches(said).count(), 1, "{round}: {text}");

@@ -356,29 +356,30 @@ pub struct WrongTruth {
 }
 
 impl DatasetFacts {
-    /// Notes about the vectors for readers of the figures, one or two sentences each.
+    /// Notes about the vectors for readers of the figures, a few sentences each.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.train_on_base {
             remarks.push(
-                "Methods are trained on the base rows, which they then encode: distortions are those of rows that were \
-                 trained on."
+                "Methods are trained on the base rows, which they then encode. The distortion of rows that a method was not \
+                 trained on can be higher."
                     .to_owned(),
             );
         }
         if let Some(Outliers { count, first, factor, from }) = &self.outliers {
-            let (are, rows) = if *count == 1 { ("is", "the row") } else { ("are", "the first") };
+            let (have, rows) = if *count == 1 { ("has", "It is") } else { ("have", "The first is") };
             remarks.push(format!(
-                "{count} of {} training rows {are} at least {from} times as long as the median ({rows} is {first}; the longest \
-                 has {factor:.3e} times the median norm). Such rows can decide every figure.",
+                "{count} of {} training rows {have} a norm of at least {from} times the median norm. {rows} {first}, counted \
+                 from 0. The largest norm is {factor:.3e} times the median norm. Such rows can change all results; check \
+                 whether they are errors in the data.",
                 self.train
             ));
         }
         if let Some(WrongTruth { agreement, explained_by }) = &self.wrong_truth {
-            let but = explained_by.as_ref().map_or_else(String::new, |metric| format!("; they are those by {metric}"));
+            let but = explained_by.as_ref().map_or_else(String::new, |metric| format!(" They fit metric {metric}."));
             remarks.push(format!(
-                "The neighbours in the file are not the nearest by {}: {:.0}% of a sample are{but}. Figures here stand on \
-                 neighbours computed anew.",
+                "The neighbours in the file do not fit metric {}: of a sample, {:.0}% are true nearest neighbours.{but} The \
+                 results use neighbours that vqbench has computed itself.",
                 self.metric_space,
                 100.0 * agreement
             ));
