@@ -94,6 +94,29 @@ fn a_learned_bottleneck_trains_as_well() {
     }
 }
 
+/// Rows behind a transform are checked where they are: by their norms, and on the host if these say that something may be wrong.
+#[test]
+fn rows_behind_a_transform_are_checked_on_the_device() {
+    let Some((bench, false)) = bench() else { return };
+    let method =
+        methods::parse("kmeans", serde_json::json!({ "bits": 2, "iterations": 2, "transform": "random-rotation" }));
+    let method = method.expect("parses");
+    let mut rows = laws::gaussian(2500, 4, 6);
+    let (here, there) = (Context::cpu(1), bench.context(1));
+    let mse = |cx: &Context| {
+        let quantizer = method.fit(rows.view(), cx).expect("fits");
+        laws::mse(rows.view(), laws::decode(&*quantizer, &laws::encode(&*quantizer, rows.view())).view())
+    };
+    let (a, b) = (mse(&here), mse(&there));
+    assert!((a - b).abs() <= 1e-2 * a, "{a} and {b}");
+    // Within the range of f32 before the rotation, and beyond it in one component behind it.
+    rows.row_mut(1777).fill(4.9e17);
+    for cx in [&here, &there] {
+        let error = method.fit(rows.view(), cx).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("squared distances overflow f32"), "{error}");
+    }
+}
+
 /// Work that can be split is; what cannot is an error that says what was wanted and what is there.
 #[test]
 fn a_small_memory_splits_work_or_says_so() {

@@ -28,16 +28,24 @@ impl<'a> TrainingRows<'a> {
         Ok(TrainingRows { backend, shape, host: Some(rows), on_backend, downloaded })
     }
 
-    /// Checks rows that the backend of `cx` holds. They leave it only if something is wrong with them.
+    /// Checks rows that the backend of `cx` holds. Many rows leave it only if something is wrong with them.
     ///
     /// # Errors
     /// As [`TrainingRows::on_host`]; a backend failure.
     pub fn on_backend(rows: DeviceMatrix<'a>, cx: &'a Context) -> Result<TrainingRows<'a>, MethodError> {
         let (backend, shape) = (&*cx.backend, (rows.nrows(), rows.ncols()));
-        if rows.host_values().is_some() || !is_in_range(&rows, cx)? {
-            check_train(backend.download(&rows)?.view(), cx)?;
+        let downloaded = OnceLock::new();
+        if rows.host_values().is_some() {
+            check_train(host_view(&rows), cx)?;
+        } else {
+            let chosen = cpu::rows_of_range_check(rows.nrows());
+            // Where the check looks at the differences of all rows, one copy of them serves it and the method.
+            if chosen.len() == rows.nrows() || !is_in_range(&rows, &chosen, cx)? {
+                let host = prepared(&downloaded, || backend.download(&rows).map(|rows| rows.into_owned()))?;
+                check_train(host.view(), cx)?;
+            }
         }
-        Ok(TrainingRows { backend, shape, host: None, on_backend: rows.into(), downloaded: OnceLock::new() })
+        Ok(TrainingRows { backend, shape, host: None, on_backend: rows.into(), downloaded })
     }
 
     /// Number of rows.
@@ -77,9 +85,9 @@ impl<'a> TrainingRows<'a> {
 
 /// Whether rows on a device are certainly finite and within the range of f32. Decided by their squared norms, which are
 /// their distances to a single codeword, so that only one value per row is copied.
-fn is_in_range(rows: &DeviceMatrix<'_>, cx: &Context) -> Result<bool, MethodError> {
-    let (n, dim) = (rows.nrows(), rows.ncols());
-    if n == 0 || dim == 0 {
+fn is_in_range(rows: &DeviceMatrix<'_>, chosen: &[usize], cx: &Context) -> Result<bool, MethodError> {
+    let dim = rows.ncols();
+    if dim == 0 {
         return Ok(false);
     }
     cx.cancel.check()?;
@@ -89,8 +97,7 @@ fn is_in_range(rows: &DeviceMatrix<'_>, cx: &Context) -> Result<bool, MethodErro
     if !largest.is_finite() {
         return Ok(false);
     }
-    let chosen = cpu::rows_of_range_check(n);
-    let some = cx.backend.rows_at(rows, &chosen)?;
+    let some = cx.backend.rows_at(rows, chosen)?;
     Ok(cpu::check_range(chosen.len(), dim, largest.sqrt(), |i, j| some[(i, j)]).is_ok())
 }
 
