@@ -6,12 +6,16 @@ use cuda::emulator::Compiler;
 use cuda::{NVRTC_VARIABLE, Toolkit};
 use datasets::SearchPath;
 use experiments::Surroundings;
+use invariants::Repository;
 use methods::backend::Devices;
 use std::env::{split_paths, var_os};
 use std::path::PathBuf;
 
 /// Forces an instruction set by name, to test or to compare narrower ones.
 const ISA_VARIABLE: &str = "VQBENCH_ISA";
+
+/// Names the folders of data sets.
+const DATA_VARIABLE: &str = "VQBENCH_DATA";
 
 /// What the variables say, and what holds without them.
 pub fn read() -> Result<Surroundings, Mistakes> {
@@ -28,10 +32,29 @@ fn isa() -> Result<Isa, Mistakes> {
 /// The folder `embedded` of the source tree and of `VQBENCH_EMBEDDED`, the folders of `VQBENCH_DATA`, and the cache.
 fn search() -> SearchPath {
     let of_source_tree = SearchPath::of_source_tree();
-    let mut search = SearchPath { embedded: folders("VQBENCH_EMBEDDED"), folders: folders("VQBENCH_DATA") };
+    let mut search = SearchPath { embedded: folders("VQBENCH_EMBEDDED"), folders: folders(DATA_VARIABLE) };
     search.embedded.extend(of_source_tree.embedded);
     search.folders.extend(cache());
     search
+}
+
+/// Whether folders of data sets are given.
+pub fn has_data() -> bool {
+    var_os(DATA_VARIABLE).is_some()
+}
+
+/// The source tree, as the checks of `ci` need it. `cargo xtask` names the cargo that runs it.
+pub fn repository(methods: Vec<&'static str>, stale_documents: fn() -> Vec<PathBuf>) -> Repository {
+    Repository {
+        root: crate::source_tree(),
+        cargo: var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+        compiler: compiler(),
+        cache: cache(),
+        nvrtc_is_named: var_os(NVRTC_VARIABLE).is_some(),
+        methods,
+        stale_documents,
+        show: |text| say_aside!("{text}"),
+    }
 }
 
 fn toolkit() -> Toolkit {

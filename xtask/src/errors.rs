@@ -2,6 +2,7 @@
 
 use experiments::Fault;
 use experiments::coding::CodingError;
+use invariants::InvariantError;
 use methods::MethodError;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::io::IsTerminal;
@@ -39,6 +40,17 @@ impl From<Fault> for Mistakes {
 impl From<Vec<Fault>> for Mistakes {
     fn from(faults: Vec<Fault>) -> Mistakes {
         Mistakes(faults)
+    }
+}
+
+impl From<InvariantError> for Mistakes {
+    fn from(error: InvariantError) -> Mistakes {
+        let help = match &error {
+            InvariantError::Unreadable { .. } => "check the file or folder",
+            InvariantError::Manifest { .. } => "fix the manifest",
+            InvariantError::Cargo(_) => "run this through `cargo xtask`",
+        };
+        Mistakes::new(error.to_string(), help)
     }
 }
 

@@ -14,7 +14,6 @@ mod encode;
 mod environment;
 mod errors;
 mod experiments_verb;
-mod fetched;
 mod fit;
 mod gpu_check;
 mod methods_verb;

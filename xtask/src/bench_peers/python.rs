@@ -3,7 +3,7 @@
 
 use crate::environment;
 use crate::errors::Mistakes;
-use crate::fetched::last_words;
+use invariants::last_words;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

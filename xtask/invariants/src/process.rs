@@ -1,4 +1,4 @@
-//! The last output of programs that fetch something for a verb.
+//! Why a program that was to fetch something failed: the last line of what it said.
 
 use std::process::Output;
 

@@ -1,7 +1,8 @@
 //! Whether the modules of a crate use each other in one direction: files that go round in a circle can only be read and moved together.
 
+use crate::{CheckOutcome, InvariantError, Repository};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Folders of the crates that are held to it.
 const CRATES: [&str; 1] = ["experiments/src"];
@@ -9,15 +10,16 @@ const CRATES: [&str; 1] = ["experiments/src"];
 /// Which modules use which.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// The circles in [`CRATES`]. A module and those below it count as one, since these are its parts.
-pub fn circles(sources: &[(PathBuf, String)]) -> Vec<String> {
+/// No module of [`CRATES`] uses one that uses it. A module and those below it count as one, since these are its parts.
+pub fn one_direction(repository: &Repository) -> Result<CheckOutcome, InvariantError> {
+    let sources = repository.sources()?;
     let mut problems = Vec::new();
     for folder in CRATES {
         let files = sources.iter().filter_map(|(path, text)| Some((path.strip_prefix(folder).ok()?, text.as_str())));
         let circle = circle(&uses(&files.collect::<Vec<_>>()));
         problems.extend(circle.map(|circle| format!("{folder}: modules use each other in a circle: {circle}")));
     }
-    problems
+    Ok(problems.into())
 }
 
 /// Who uses whom among the modules right below the root of a crate. `files` are its sources by their paths from there.

@@ -1,12 +1,13 @@
 //! What the tests leave out on a machine that lacks something, asked in the way in which the tests ask. A test that passes cannot say it:
 //! `cargo test` shows nothing of what it printed.
 
-use crate::environment;
+use cuda::emulator::Compiler;
 use cuda::{Device, Toolkit};
 use std::process::Command;
 
-/// What is left out, and why.
-pub fn left_out() -> Vec<(&'static str, String)> {
+/// What is left out, and why. `compiler` is the C++ compiler of the emulated device, and `data` tells whether folders of data sets are
+/// given.
+pub fn left_out(compiler: &Compiler, data: bool) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     if let Err(error) = Device::open(0, &Toolkit::default()) {
         all.push((
@@ -14,7 +15,7 @@ pub fn left_out() -> Vec<(&'static str, String)> {
             error.to_string(),
         ));
     }
-    if let Err(error) = environment::compiler().find() {
+    if let Err(error) = compiler.find() {
         all.push(("all tests on the emulated device", error.to_string()));
     }
     if !cfg!(target_os = "linux") {
@@ -30,11 +31,8 @@ pub fn left_out() -> Vec<(&'static str, String)> {
     if Command::new("bash").arg("--version").output().is_err() {
         all.push(("completions in bash", "there is no bash".to_owned()));
     }
-    if std::env::var_os(DATA_VARIABLE).is_none() {
-        all.push(("reading the data sets of the catalog that are not embedded", format!("{DATA_VARIABLE} is not set")));
+    if !data {
+        all.push(("reading the data sets of the catalog that are not embedded", "VQBENCH_DATA is not set".to_owned()));
     }
     all
 }
-
-/// Names the folders of data sets.
-const DATA_VARIABLE: &str = "VQBENCH_DATA";

@@ -1,12 +1,9 @@
 //! Checks CUDA kernels without a device: NVRTC compiles them, and sanitizers find no error in them when they run on the
 //! host.
 
-use super::nvrtc;
-use super::outcome::CheckOutcome;
-use crate::environment;
-use crate::errors::Mistakes;
-use crate::test::{cargo_output, cargo_with};
-use cuda::{NVRTC_VARIABLE, emulator};
+use crate::{CheckOutcome, InvariantError, Repository, nvrtc};
+use cuda::NVRTC_VARIABLE;
+use cuda::emulator::{Compiler, SANITIZE_VARIABLE};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -29,20 +26,20 @@ const OPTIONS: [&str; 2] =
     ["ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS=print_stacktrace=1"];
 
 /// Compiles the kernels by the NVRTC of this machine, or by the one of PyPI.
-pub fn compile() -> Result<CheckOutcome, Mistakes> {
-    let output = cargo_output(&COMPILING, &[])?;
-    let Some(reason) = skipped(&output) else { return Ok(judged(&output)) };
-    if std::env::var_os(NVRTC_VARIABLE).is_some() {
+pub fn compile(repository: &Repository) -> Result<CheckOutcome, InvariantError> {
+    let output = repository.cargo_output(&COMPILING, &[])?;
+    let Some(reason) = skipped(&output) else { return Ok(judged(&output, repository)) };
+    if repository.nvrtc_is_named {
         return Ok(vec![reason].into());
     }
-    let library = match nvrtc::from_pypi() {
+    let library = match nvrtc::from_pypi(repository) {
         Ok(library) => library,
         Err(reason) => return Ok(CheckOutcome::skipped(reason)),
     };
-    let output = cargo_output(&COMPILING, &[(NVRTC_VARIABLE, &library.to_string_lossy())])?;
+    let output = repository.cargo_output(&COMPILING, &[(NVRTC_VARIABLE, &library.to_string_lossy())])?;
     Ok(match skipped(&output) {
         Some(reason) => CheckOutcome::skipped(reason),
-        None => judged(&output),
+        None => judged(&output, repository),
     })
 }
 
@@ -53,18 +50,18 @@ fn skipped(output: &Output) -> Option<String> {
 }
 
 /// Passing means that the one test has run.
-fn judged(output: &Output) -> CheckOutcome {
+fn judged(output: &Output, repository: &Repository) -> CheckOutcome {
     let text = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && text.contains("1 passed") {
         return CheckOutcome::default();
     }
-    say_aside!("{}{}", text, String::from_utf8_lossy(&output.stderr));
+    (repository.show)(&format!("{}{}", text, String::from_utf8_lossy(&output.stderr)));
     vec![format!("`cargo {}` failed", COMPILING.join(" "))].into()
 }
 
 /// Runs the tests of the kernels on an emulator that is compiled with sanitizers.
-pub fn sanitized() -> Result<CheckOutcome, Mistakes> {
-    let preload = match runtimes() {
+pub fn sanitized(repository: &Repository) -> Result<CheckOutcome, InvariantError> {
+    let preload = match runtimes(&repository.compiler) {
         Ok(paths) => format!("LD_PRELOAD={}", paths.join(":")),
         Err(reason) => return Ok(CheckOutcome::skipped(reason)),
     };
@@ -74,21 +71,20 @@ pub fn sanitized() -> Result<CheckOutcome, Mistakes> {
     let tests = EMULATED.iter().flat_map(|test| ["--test", test]);
     let arguments = ["--config", &runner, "test", "--release", "--workspace"].into_iter().chain(tests);
     let arguments: Vec<String> = arguments.map(str::to_owned).collect();
-    let fine = cargo_with(&arguments, &[(emulator::SANITIZE_VARIABLE, SANITIZERS)])?;
-    let command = format!("{}={SANITIZERS} cargo {}", emulator::SANITIZE_VARIABLE, arguments.join(" "));
+    let fine = repository.cargo(&arguments, &[(SANITIZE_VARIABLE, SANITIZERS)])?;
+    let command = format!("{}={SANITIZERS} cargo {}", SANITIZE_VARIABLE, arguments.join(" "));
     Ok(if fine { vec![] } else { vec![format!("`{command}` failed")] }.into())
 }
 
 /// The sanitizers' libraries, as the C++ compiler knows them; or why there are none.
-fn runtimes() -> Result<Vec<String>, String> {
+fn runtimes(compiler: &Compiler) -> Result<Vec<String>, String> {
     if !cfg!(target_os = "linux") {
         return Err("sanitizers are loaded into the tests in the way of Linux".into());
     }
-    let compiler = environment::compiler();
     compiler.find().map_err(|e| e.to_string())?;
-    let compiler = compiler.program;
+    let compiler = &compiler.program;
     let path = |name: &&str| {
-        let output = Command::new(&compiler).arg(format!("-print-file-name={name}")).stdin(Stdio::null()).output();
+        let output = Command::new(compiler).arg(format!("-print-file-name={name}")).stdin(Stdio::null()).output();
         let output = output.map_err(|_| format!("there is no C++ compiler here (`{compiler}`)"))?;
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         // What it does not know it repeats.

@@ -1,8 +1,8 @@
 //! NVRTC for machines without CUDA: the wheel from PyPI, unpacked once into the user's cache. It compiles without a
 //! device.
 
-use crate::environment;
-use crate::fetched::last_words;
+use crate::Repository;
+use crate::process::last_words;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,11 +14,12 @@ const VERSION: &str = "13.0.88";
 const LIBRARY: &str = "nvidia/cu13/lib/libnvrtc.so.13";
 
 /// The library, fetched unless it is there; or why it cannot be had.
-pub fn from_pypi() -> Result<PathBuf, String> {
+pub fn from_pypi(repository: &Repository) -> Result<PathBuf, String> {
     if !cfg!(target_os = "linux") {
         return Err(format!("NVRTC was not found, and the wheel of {PACKAGE} is only for Linux"));
     }
-    let folder = environment::cache().ok_or("NVRTC was not found, and no folder to keep one in (HOME is not set)")?;
+    let folder =
+        repository.cache.as_ref().ok_or("NVRTC was not found, and no folder to keep one in (HOME is not set)")?;
     let folder = folder.join(format!("{PACKAGE}-{VERSION}"));
     let library = folder.join(LIBRARY);
     let unwritable = |path: &Path| {
@@ -35,7 +36,7 @@ pub fn from_pypi() -> Result<PathBuf, String> {
     if library.is_file() {
         return Ok(library);
     }
-    say_aside!("  fetching {PACKAGE} {VERSION} from PyPI into {}", folder.display());
+    (repository.show)(&format!("  fetching {PACKAGE} {VERSION} from PyPI into {}", folder.display()));
     let partial = folder.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(unwritable(&partial))?;

@@ -1,7 +1,8 @@
 //! How checks ended, and the summary of all of them: for a terminal, and in Markdown for the page of a GitHub workflow.
 
-/// Names the file to which a step of a GitHub workflow adds its summary.
-const SUMMARY_VARIABLE: &str = "GITHUB_STEP_SUMMARY";
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
 
 /// How a check ended. It passed if nothing is wrong and nothing was skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,19 +94,13 @@ impl CheckSummary {
         page + "\n"
     }
 
-    /// Adds the Markdown to the summary of a GitHub workflow's step, where there is one.
+    /// Adds the Markdown to a file, such as the summary of a GitHub workflow's step.
     ///
     /// # Errors
     /// The file cannot be written to.
-    pub fn publish(&self) -> std::io::Result<()> {
-        use std::io::Write;
-        match std::env::var_os(SUMMARY_VARIABLE).filter(|path| !path.is_empty()) {
-            Some(path) => {
-                let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
-                file.write_all(self.markdown().as_bytes())
-            }
-            None => Ok(()),
-        }
+    pub fn append_to(&self, path: &Path) -> std::io::Result<()> {
+        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        file.write_all(self.markdown().as_bytes())
     }
 }
 
