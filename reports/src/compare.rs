@@ -8,7 +8,7 @@ mod outcome;
 mod pairs;
 mod tolerances;
 
-pub use builds::{Builds, confirm, suspect};
+pub use builds::{Builds, Suspicions, suspect};
 pub use outcome::{Change, Check, Comparison, Verdict};
 pub use tolerances::Tolerances;
 pub(crate) use tolerances::gated;
@@ -97,6 +97,9 @@ pub fn compare_with(
                     format!("it {}: {}", ended.status.as_str(), ended.reason.as_deref().unwrap_or("no reason"));
                 out.checks.push(Check {
                     dataset: old.ended.trial.dataset.clone(),
+                    label: old.ended.trial.label.clone(),
+                    device: old.ended.trial.device.clone(),
+                    threads: old.ended.trial.threads,
                     subject,
                     metric: "status".into(),
                     change: Change::Worse,
@@ -155,6 +158,9 @@ fn quality<'a>(
                 };
                 out.checks.push(Check {
                     dataset: old.ended.trial.dataset.clone(),
+                    label: old.ended.trial.label.clone(),
+                    device: old.ended.trial.device.clone(),
+                    threads: old.ended.trial.threads,
                     subject: subject.to_owned(),
                     metric: name.clone(),
                     change,
@@ -218,6 +224,8 @@ fn timing(
     (tolerances, dictionary): (&Tolerances, &Dictionary),
     out: &mut Comparison,
 ) {
+    // All of them are of one dataset, label and device.
+    let Some(first) = old.first().map(|tried| &tried.ended.trial) else { return };
     let like = |a: &Ended, b: &Ended| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
     // Everything that was timed, each search with its re-ranking factor.
     let of_trial = |tried: &Tried<'_>| {
@@ -273,7 +281,10 @@ fn timing(
             _ => Change::None,
         };
         out.checks.push(Check {
-            dataset: old.first().map(|tried| tried.ended.trial.dataset.clone()).unwrap_or_default(),
+            dataset: first.dataset.clone(),
+            label: first.label.clone(),
+            device: first.device.clone(),
+            threads: first.threads,
             subject: subject.to_owned(),
             metric: name,
             change,

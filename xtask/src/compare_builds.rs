@@ -7,8 +7,8 @@ use crate::progress::roughly;
 use clap::Args;
 use experiments::plan::{describe, hash};
 use experiments::{Overrides, Plan, Surroundings};
-use record::{Results, RunFolder};
-use reports::compare::{Builds, Comparison, Options, confirm, suspect};
+use record::{Results, RunFolder, Trial};
+use reports::compare::{Builds, Check, suspect};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,41 +85,27 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let out = arguments.out.join(builds.identity(&plan)?);
     say_aside!("runs: {}", out.display());
     let first = builds.run(&plan, &out, &|_| true)?;
-    let comparison = suspect(&first.builds(), &options)?;
-    let suspected: BTreeSet<String> = comparison.suspicions().map(|check| check.subject.clone()).collect();
-    let comparison = if suspected.is_empty() {
-        comparison
-    } else {
-        say_aside!("seems slower, and runs again: {}", suspected.iter().cloned().collect::<Vec<_>>().join("; "));
-        again(&builds, &plan, &out, (&first, comparison), &suspected, &options)?
-    };
-    arguments.gate.conclude(&comparison)
+    let suspicions = suspect(&first.builds(), &options)?;
+    let rounds = again(&builds, &plan, &out, &suspicions.suspected().collect::<Vec<_>>())?;
+    let further: Vec<Builds<'_>> = rounds.iter().map(Runs::builds).collect();
+    arguments.gate.conclude(&suspicions.confirm(&further, &options)?)
 }
 
 /// Number of times that suspected methods run again.
 const ROUNDS: usize = 2;
 
-/// Runs the suspected methods again.
-fn again(
-    builds: &Executables,
-    plan: &Plan,
-    out: &Path,
-    (first, suspicions): (&Runs, Comparison),
-    suspected: &BTreeSet<String>,
-    options: &Options,
-) -> Result<Comparison, Mistakes> {
-    // A subject is the dataset, the label, and the device with its threads.
-    let wanted = |description: &str| {
-        let named = |subject: &String| {
-            let method = subject.rsplit_once(',').map_or(subject.as_str(), |(method, _)| method);
-            description.starts_with(&format!("{method} · seed "))
-        };
-        suspected.iter().any(named)
+/// Runs the suspected methods again, if there are any.
+fn again(builds: &Executables, plan: &Plan, out: &Path, suspected: &[&Check]) -> Result<Vec<Runs>, Mistakes> {
+    if suspected.is_empty() {
+        return Ok(vec![]);
+    }
+    let subjects: BTreeSet<&str> = suspected.iter().map(|check| check.subject.as_str()).collect();
+    say_aside!("seems slower, and runs again: {}", subjects.into_iter().collect::<Vec<_>>().join("; "));
+    let wanted = |trial: &Trial| {
+        let of = (&trial.dataset, &trial.label, &trial.device, trial.threads);
+        suspected.iter().any(|check| of == (&check.dataset, &check.label, &check.device, check.threads))
     };
-    let rounds = (1..=ROUNDS).map(|round| builds.run(plan, &out.join(format!("again-{round}")), &wanted));
-    let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
-    let further: Vec<Builds<'_>> = rounds.iter().map(Runs::builds).collect();
-    Ok(confirm(suspicions, &first.builds(), &further, options)?)
+    (1..=ROUNDS).map(|round| builds.run(plan, &out.join(format!("again-{round}")), &wanted)).collect()
 }
 
 /// Both builds, and what they run.
@@ -158,10 +144,10 @@ impl Executables {
     }
 
     /// Runs the wanted trials with the base, the new build and the base again, in changing order, below `out`.
-    fn run(&self, plan: &Plan, out: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Runs, Mistakes> {
+    fn run(&self, plan: &Plan, out: &Path, wanted: &dyn Fn(&Trial) -> bool) -> Result<Runs, Mistakes> {
         let sides = [("base", &self.base), ("new", &self.new), ("base-again", &self.base)];
-        let trials: Vec<String> =
-            plan.trials.iter().map(|planned| describe(&planned.trial)).filter(|text| wanted(text)).collect();
+        let trials = plan.trials.iter().map(|planned| &planned.trial).filter(|trial| wanted(trial));
+        let trials: Vec<String> = trials.map(describe).collect();
         let begun = Instant::now();
         for (number, description) in trials.iter().enumerate() {
             for turn in 0..sides.len() {

@@ -39,18 +39,22 @@ pub struct Builds<'a> {
     pub new: &'a Results,
 }
 
-/// What was timed: dataset, method (with device and threads), metric, and the re-ranking factor of a search.
+/// What was timed: which method and where, by which metric, and the re-ranking factor of a search.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct What {
     dataset: String,
-    method: String,
+    label: String,
+    device: String,
+    threads: usize,
     metric: &'static str,
     reranked: Option<usize>,
 }
 
 impl What {
     fn subject(&self) -> String {
-        format!("{} · {}", self.dataset, self.method)
+        let What { dataset, label, device, threads, .. } = self;
+        let plural = if *threads == 1 { "" } else { "s" };
+        format!("{dataset} · {label} · {device}, {threads} thread{plural}")
     }
 
     fn metric_text(&self) -> String {
@@ -67,12 +71,13 @@ fn logarithms(run: &Results, dictionary: &Dictionary) -> Result<Logarithms, Repo
     let mut groups: BTreeMap<(What, u64, usize), Vec<f64>> = BTreeMap::new();
     for (ended, values) in run.ended.iter().zip(&all).filter(|(ended, _)| ended.status == Status::Ok) {
         let trial = &ended.trial;
-        let plural = if trial.threads == 1 { "" } else { "s" };
         for metric in &timed {
             for series in values.of(metric) {
                 let what = What {
                     dataset: trial.dataset.clone(),
-                    method: format!("{} · {}, {} thread{plural}", trial.label, trial.device, trial.threads),
+                    label: trial.label.clone(),
+                    device: trial.device.clone(),
+                    threads: trial.threads,
                     metric,
                     reranked: series.path.as_deref().and_then(rerank_factor),
                 };
@@ -106,35 +111,48 @@ struct ProcessNoise {
     needed: f64,
 }
 
-/// Compares quality exactly, and speed relative to the difference of the baseline from itself. Losses of speed are
-/// suspicions until [`confirm`] has judged a second run of the suspected methods.
-///
-/// # Errors
-/// Frames without the required columns.
-pub fn suspect(builds: &Builds<'_>, options: &Options) -> Result<Comparison, ReportError> {
-    let mut out = compare_with(builds.base, builds.new, &Options { speed: false, ..options.clone() }, METRICS)?;
-    out.speed = Speed::InTurn;
-    if options.speed {
-        let sides = Sides::of(builds)?;
-        judge(&sides, squares([&sides]), options, FALSE_SUSPICIONS, &mut out);
-    }
-    Ok(out)
+/// A comparison whose losses of speed are suspicions until [`Suspicions::confirm`] has judged a second run of the
+/// suspected methods.
+pub struct Suspicions {
+    comparison: Comparison,
+    /// The timings that it comes from; empty if speed was not compared.
+    sides: Sides,
 }
 
-/// Judges the suspicions of a comparison by further rounds of the suspected methods: a loss of speed stays a regression if
-/// these show it too. The noise is that of the further rounds or that of all rounds, whichever is larger: another program
-/// may have started or ended in between.
+/// Compares quality exactly, and speed relative to the difference of the baseline from itself.
 ///
 /// # Errors
 /// Frames without the required columns.
-pub fn confirm(
-    suspicions: Comparison,
-    first: &Builds<'_>,
-    further: &[Builds<'_>],
-    options: &Options,
-) -> Result<Comparison, ReportError> {
-    let further = further.iter().map(Sides::of).collect::<Result<Vec<_>, _>>()?;
-    Ok(confirmed(suspicions, &Sides::of(first)?, &Sides::joined(further), options))
+pub fn suspect(builds: &Builds<'_>, options: &Options) -> Result<Suspicions, ReportError> {
+    let mut comparison = compare_with(builds.base, builds.new, &Options { speed: false, ..options.clone() }, METRICS)?;
+    comparison.speed = Speed::InTurn;
+    let mut sides = Sides::default();
+    if options.speed {
+        sides = Sides::of(builds)?;
+        judge(&sides, squares([&sides]), options, FALSE_SUSPICIONS, &mut comparison);
+    }
+    Ok(Suspicions { comparison, sides })
+}
+
+impl Suspicions {
+    /// The suspected losses of speed.
+    pub fn suspected(&self) -> impl Iterator<Item = &Check> {
+        self.comparison.suspicions()
+    }
+
+    /// Judges the suspicions by further rounds of the suspected methods: a loss of speed stays a regression if these
+    /// show it too. The noise is that of the further rounds or that of all rounds, whichever is larger: another program
+    /// may have started or ended in between. Without any suspicion, no further round is needed.
+    ///
+    /// # Errors
+    /// Frames without the required columns.
+    pub fn confirm(self, further: &[Builds<'_>], options: &Options) -> Result<Comparison, ReportError> {
+        if self.suspected().next().is_none() {
+            return Ok(self.comparison);
+        }
+        let further = further.iter().map(Sides::of).collect::<Result<Vec<_>, _>>()?;
+        Ok(confirmed(self.comparison, &self.sides, &Sides::joined(further), options))
+    }
 }
 
 fn confirmed(mut first: Comparison, before: &Sides, further: &Sides, options: &Options) -> Comparison {
@@ -177,7 +195,7 @@ fn confirmed(mut first: Comparison, before: &Sides, further: &Sides, options: &O
 
 impl Comparison {
     /// Losses of speed.
-    pub fn suspicions(&self) -> impl Iterator<Item = &Check> {
+    fn suspicions(&self) -> impl Iterator<Item = &Check> {
         self.regressions().filter(|check| check.ratio.is_some())
     }
 }
@@ -308,6 +326,9 @@ fn test(timing: BuildTiming, noise: &ProcessNoise, options: &Options) -> Option<
         subject: what.subject(),
         metric: what.metric_text(),
         dataset: what.dataset,
+        label: what.label,
+        device: what.device,
+        threads: what.threads,
         change: Change::None,
         base: Some(base.exp()),
         new: Some(new.exp()),
@@ -349,6 +370,10 @@ mod tests {
     const METHODS: usize = 20;
     const METRICS: [&str; 3] = ["train_seconds", "encode_vectors_per_second", "search_queries_per_second"];
 
+    fn what(label: &str, metric: &'static str, reranked: Option<usize>) -> What {
+        What { dataset: "d".into(), label: label.into(), device: "cpu".into(), threads: 1, metric, reranked }
+    }
+
     /// Processes with log-normal noise. If `disturbed`, another program slows one in twenty of them by up to 20%. The
     /// new build takes `slowdown` times as long for all timings of method 0.
     fn run(seeds: u64, slowdown: f64, (sigma, disturbed): (f64, bool), rng: &mut ChaCha8Rng) -> Sides {
@@ -369,7 +394,7 @@ mod tests {
                         if side == 2 && method == 0 {
                             time += slowdown.ln();
                         }
-                        let what = What { dataset: "d".into(), method: method.to_string(), metric, reranked: None };
+                        let what = what(&method.to_string(), metric, None);
                         logarithms.insert((what, seed, 0), 5.0 + direction * time);
                     }
                 }
@@ -412,7 +437,7 @@ mod tests {
         for _ in 0..300 {
             let found = simulated(seeds, slowdown, disturbance, &mut rng);
             any += u32::from(found.regressions().next().is_some());
-            every += u32::from(found.regressions().filter(|check| check.subject == "d · 0").count() == METRICS.len());
+            every += u32::from(found.regressions().filter(|check| check.label == "0").count() == METRICS.len());
         }
         (f64::from(any) / 300.0, f64::from(every) / 300.0)
     }
@@ -437,12 +462,15 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let all = simulated(2, 1.0, Disturbance::None, &mut rng);
         assert_eq!((all.checks.len(), all.unknown.len()), (METHODS * METRICS.len(), 0));
-        let what = What { dataset: "d".into(), method: "m".into(), metric: METRICS[0], reranked: Some(4) };
+        let what = what("m", METRICS[0], Some(4));
         let one: Logarithms = [((what, 1, 0), 0.0)].into();
         let sides = Sides { base: one.clone(), again: one.clone(), new: Logarithms::new() };
         let mut out = Comparison::default();
         judge(&sides, squares([&sides]), &Options::default(), FALSE_ALARMS, &mut out);
-        assert_eq!(out.unknown, ["d · m · seed 1: train_seconds, re-ranked ×4 is not in all three runs"]);
+        assert_eq!(
+            out.unknown,
+            ["d · m · cpu, 1 thread · seed 1: train_seconds, re-ranked ×4 is not in all three runs"]
+        );
         let mut out = Comparison::default();
         let sides = Sides { new: one, ..sides };
         judge(&sides, squares([&sides]), &Options::default(), FALSE_ALARMS, &mut out);
@@ -456,6 +484,8 @@ mod tests {
         let before = run(5, 1.5, (0.03, false), &mut rng);
         judge(&before, squares([&before]), &Options::default(), FALSE_SUSPICIONS, &mut first);
         assert_eq!(first.suspicions().count(), METRICS.len());
+        let of = |check: &Check| (check.label.clone(), check.device.clone(), check.threads);
+        assert!(first.suspicions().all(|check| of(check) == ("0".into(), "cpu".into(), 1)), "{first:?}");
         let open = confirmed(first.clone(), &before, &Sides::default(), &Options::default());
         assert_eq!((open.verdict(), open.unknown.len()), (super::super::Verdict::CannotTell, METRICS.len()));
         let cleared = confirmed(first, &before, &run(5, 1.0, (0.03, false), &mut rng), &Options::default());

@@ -32,7 +32,13 @@ pub enum Change {
 pub struct Check {
     /// Name of the dataset.
     pub dataset: String,
-    /// Dataset, method, and seed if it matters.
+    /// Label of the trial or trials.
+    pub label: String,
+    /// Device of the base run.
+    pub device: String,
+    /// Number of threads in the base run.
+    pub threads: usize,
+    /// What was compared, in words: dataset and label, with device, threads and seed where they matter.
     pub subject: String,
     /// Metric with its `k` and search path; `status` if the new trial did not succeed.
     pub metric: String,
