@@ -12,14 +12,14 @@ use crate::facts::{self, MAX_FACTS};
 use crate::fault::Fault;
 use crate::json::plain_json;
 use crate::machine;
-use crate::plan::{Plan, PlannedTrial, SOURCES, hash};
+use crate::plan::{Plan, PlannedTrial, SOURCES};
 use crate::queue::{Needs, Queue};
 use crate::surroundings::Surroundings;
 use crate::trial::{Failure, Request};
 use cpu::Isa;
 use datasets::format;
 use record::{
-    Cause, DatasetFacts, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, is_regular,
+    Cause, DatasetFacts, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, id_of, is_regular,
     read_regular, write_atomically,
 };
 use serde_json::json;
@@ -209,7 +209,7 @@ fn prepare_datasets(
     let mut all = Vec::new();
     for dataset in &plan.datasets {
         let summary = &dataset.resolved.summary;
-        let key = hash(
+        let key = id_of(
             &json!({ "sources": SOURCES, "name": summary.name, "fingerprint": summary.fingerprint, "depth": depth }),
         );
         let facts_file = absolute(&folder.dataset_file(&key, "json"));

@@ -16,9 +16,8 @@ use crate::units::Seconds;
 use checks::Checker;
 use datasets::{Resolved, Summary};
 use entries::LabelledMethod;
-use record::{DatasetFacts, Limits, Trial};
+use record::{DatasetFacts, Limits, Trial, id_of};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -234,7 +233,7 @@ impl Plan {
         let measuring: f64 = self.measures.iter().map(|m| m.seconds()).sum();
         PlannedTrial {
             trial: Trial {
-                id: hash(&identity),
+                id: id_of(&identity),
                 experiment: self.experiment.name.clone(),
                 dataset: summary.name.clone(),
                 dim,
@@ -272,11 +271,6 @@ pub fn describe(trial: &Trial) -> String {
 /// Whether the description of a trial contains a text, ignoring case.
 pub fn matches(trial: &Trial, text: &str) -> bool {
     describe(trial).to_lowercase().contains(&text.to_lowercase())
-}
-
-/// First 16 hexadecimal digits of the SHA-256 of a value as JSON.
-pub fn hash(value: &Value) -> String {
-    Sha256::digest(value.to_string().as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 fn available_threads() -> usize {

@@ -8,6 +8,7 @@ mod estimate;
 mod friedman;
 mod holm;
 mod rate_saving;
+mod repeats;
 mod signed_rank;
 #[cfg(test)]
 mod simulations;
@@ -18,6 +19,7 @@ pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};
 pub use holm::{adjusted, fewest_pairs};
 pub use rate_saving::{Curve, FEWEST_POINTS, NoSaving, Saving, rate_saving};
+pub use repeats::{middle, range, spread};
 pub use signed_rank::{SignedRank, hodges_lehmann, signed_rank};
 
 /// Share of false alarms that a report allows, over all its comparisons together.

@@ -5,9 +5,9 @@ use crate::errors::Mistakes;
 use crate::experiments_verb::{INTERRUPT, checked, heed_interrupts};
 use crate::progress::roughly;
 use clap::Args;
-use experiments::plan::{describe, hash};
+use experiments::plan::describe;
 use experiments::{Overrides, Plan, Surroundings};
-use record::{Results, RunFolder, Trial};
+use record::{Results, RunFolder, Trial, id_of};
 use reports::compare::{Builds, Check, suspect};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -140,7 +140,7 @@ impl Executables {
             Ok::<_, Mistakes>(json!([path, metadata.len(), changed.map(|since| since.as_nanos().to_string())]))
         };
         let trials: Vec<String> = plan.trials.iter().map(|planned| describe(&planned.trial)).collect();
-        Ok(hash(&json!([built(&self.base)?, built(&self.new)?, plan.experiment, trials])))
+        Ok(id_of(&json!([built(&self.base)?, built(&self.new)?, plan.experiment, trials])))
     }
 
     /// Runs the wanted trials with the base, the new build and the base again, in changing order, below `out`.

@@ -1,26 +1,20 @@
 //! `gpu-check`: checks the CUDA kernels on the GPU of this machine and times them. It needs only this executable: no
 //! source tree, no data, no network.
 
-mod table;
-mod tidy;
-mod torch;
-
 use crate::environment;
 use crate::errors::Mistakes;
 use clap::Args;
 use cpu::Isa;
 use cuda::proofs::{self, Agreement};
 use cuda::{CudaError, Device, Toolkit, emulator};
+use device_check::{DeviceRun, EXPERIMENT, Findings, Torch, TorchError};
 use experiments::{Surroundings, machine};
 use methods::laws::device as laws;
 use methods::steps;
-use record::{RecordError, RunFolder, RunInfo, SCHEMA, write_atomically};
-use serde_json::json;
-use std::path::{Path, PathBuf};
+use record::{RecordError, RunFolder, write_atomically};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use table::{Findings, RunDescription};
-use torch::Torch;
 
 /// What times PyTorch, to be run where that is installed; left in the folder of the results.
 const TORCH: (&str, &str) = ("torch_steps.py", include_str!("../peers/torch_steps.py"));
@@ -94,11 +88,11 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         let help = "run it as `cargo xtask gpu-check`, which builds with optimization";
         return Err(Mistakes::new("a debug build is too slow for meaningful timings", help));
     }
-    let torch = arguments.torch.as_deref().map(Torch::read).transpose()?.unwrap_or_default();
+    let torch = arguments.torch.as_deref().map(Torch::read).transpose().map_err(not_of_torch)?.unwrap_or_default();
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let device = open(&arguments, &here.devices.toolkit)?;
     let folder = RunFolder::new(&arguments.out);
-    if folder.load().is_ok_and(|run| run.info.name != tidy::EXPERIMENT) {
+    if folder.load().is_ok_and(|run| run.info.name != EXPERIMENT) {
         return Err(RecordError::Foreign { path: arguments.out.clone() }.into());
     }
     let _lock = folder.prepare()?;
@@ -107,21 +101,21 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let machine =
         record::Machine { gpu: Some(facts.name.clone()), ..machine::describe(&crate::source_tree(), here.devices.isa) };
     let compiler = compiler(facts.capability, &here.devices.toolkit);
-    let setting = RunDescription { machine, facts, compiler, seed, scale: arguments.scale, torch };
-    say!("{}", table::heading(&setting).trim_end());
+    let setting = DeviceRun { machine, facts, compiler, seed, scale: arguments.scale, torch };
+    say!("{}", device_check::heading(&setting).trim_end());
     let mut results = CheckResults { folder: &folder, setting: &setting, findings: Findings::default() };
     results.save()?;
     prove(&arguments, &device, here.devices.isa, &mut results)?;
     time(&arguments, &device, here.devices.isa, &mut results)?;
     let Findings { proofs, .. } = &results.findings;
     for (name, end) in proofs.iter().filter(|(_, end)| !end.as_ref().is_ok_and(Agreement::holds)) {
-        say!("{}", table::proof_line(name, end).trim_end());
+        say!("{}", device_check::proof_line(name, end).trim_end());
     }
-    let times = table::times(&setting, &results.findings);
+    let times = device_check::times(&setting, &results.findings);
     if !times.is_empty() {
         say!("{}\n", times.trim());
     }
-    say!("{}: {}", results.findings.summary(), folder.root().join("gpu.md").display());
+    say!("{}: {}", results.findings.summary(), results.page().display());
     Ok(ExitCode::from(u8::from(!results.findings.hold())))
 }
 
@@ -136,6 +130,10 @@ fn open(arguments: &Arguments, toolkit: &Toolkit) -> Result<Device, Mistakes> {
             Device::emulated(&library, EMULATED_BYTES).map_err(failed)
         }
     }
+}
+
+fn not_of_torch(error: TorchError) -> Mistakes {
+    Mistakes::new(error.to_string(), "name the file that torch_steps.py wrote")
 }
 
 /// A seed that no one has chosen.
@@ -210,7 +208,7 @@ fn time(arguments: &Arguments, device: &Device, isa: Isa, results: &mut CheckRes
 /// What has been found so far, and where it is kept.
 struct CheckResults<'a> {
     folder: &'a RunFolder,
-    setting: &'a RunDescription,
+    setting: &'a DeviceRun,
     findings: Findings,
 }
 
@@ -229,30 +227,18 @@ impl CheckResults<'_> {
 
     /// Writes everything that has ended.
     fn save(&self) -> Result<(), Mistakes> {
-        let records = tidy::records(self.setting, &self.findings);
-        if let Some(record) = records.last() {
+        let run = device_check::run(self.setting, &self.findings);
+        if let Some(record) = run.records.last() {
             self.folder.save_trial(record)?;
         }
-        let info = RunInfo {
-            schema: SCHEMA,
-            name: tidy::EXPERIMENT.into(),
-            analysis: "The CUDA kernels beside the processor and the limits of the device: gpu.md has the tables."
-                .into(),
-            experiment: json!({ "name": tidy::EXPERIMENT, "seed": self.setting.seed, "scale": self.setting.scale }),
-            machine: self.setting.machine.clone(),
-            datasets: vec![],
-            trials: records.iter().map(|record| record.trial.clone()).collect(),
-            skipped: vec![],
-        };
-        self.folder.save_run(&info)?;
-        let run = record::Run { info, records, pictures: vec![] };
+        self.folder.save_run(&run.info)?;
         self.folder.save_tables(&run)?;
-        let page = table::to_markdown(self.setting, &self.findings);
-        Ok(write_atomically(&file(self.folder.root()), page.as_bytes())?)
+        let page = device_check::to_markdown(self.setting, &self.findings);
+        Ok(write_atomically(&self.page(), page.as_bytes())?)
     }
-}
 
-/// The page of a folder.
-fn file(root: &Path) -> PathBuf {
-    root.join("gpu.md")
+    /// The page in the folder of the results.
+    fn page(&self) -> PathBuf {
+        self.folder.root().join("gpu.md")
+    }
 }

@@ -25,7 +25,6 @@ mod query;
 mod report;
 mod schema;
 mod test;
-mod times;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;

@@ -18,7 +18,7 @@ pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use regular::{is_regular, read as read_regular};
 pub use results::{Ended, Results, Tables, VALUES, stacked};
-pub use store::{RecordError, RunFolder, is_id};
+pub use store::{RecordError, RunFolder, id_of, is_id};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,10 @@
 //! The run folder: the paths of its files, and how they are written so that none is ever incomplete.
 
 use crate::atomic::{partial_of, remove_abandoned, write_atomically};
+use crate::frame::sha256;
 use crate::{Run, RunInfo, SCHEMA, Status, TrialRecord, regular};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -85,6 +87,13 @@ const MAX_JSON: u64 = 1 << 32;
 /// Whether this is a valid trial id: hexadecimal digits only, so that it cannot name a file in another folder.
 pub fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The id of what a value describes: the first 16 hexadecimal digits of the SHA-256 of the value as JSON.
+pub fn id_of(value: &Value) -> String {
+    let mut digits = sha256(value.to_string().as_bytes());
+    digits.truncate(16);
+    digits
 }
 
 /// The lock of a run folder, held while a process writes to it.
@@ -281,8 +290,8 @@ pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
     let bytes = regular::read(path, MAX_JSON).map_err(RecordError::io("read", path))?;
     let damaged = |e: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() };
-    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
-    match value.get("schema").and_then(serde_json::Value::as_u64) {
+    let value: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    match value.get("schema").and_then(Value::as_u64) {
         Some(found) if found > u64::from(SCHEMA) => Err(RecordError::Newer { path: path.to_owned(), found }),
         _ => serde_json::from_value(value).map_err(damaged),
     }

@@ -2,7 +2,7 @@
 
 use super::limits::MachinePeaks;
 use super::rows::{Row, Stage};
-use crate::times::{middle, range};
+use reports::statistics::{middle, range};
 
 /// The result of a row on a dataset.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,9 +3,9 @@
 use super::limits::MachinePeaks;
 use super::outcome::{RowComparison, RowEnd, RowOutcome, RowQuality, WorkAmount};
 use super::rows::Stage;
-use crate::times::{middle, spread};
 use record::Machine;
 use reports::number::{engineering, significant};
+use reports::statistics::{middle, spread};
 
 /// What all rows share.
 #[derive(Clone, Debug)]

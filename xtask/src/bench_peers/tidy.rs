@@ -4,12 +4,11 @@ use super::data::Data;
 use super::limits::MachinePeaks;
 use super::outcome::{RowComparison, RowEnd, RowOutcome, RowQuality};
 use super::rows::{Row, Stage};
-use experiments::plan::hash;
 use record::metric::{
     DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, LIMIT_PER_SECOND, LIMIT_SHARE, MSE, PEER_SPEED_RATIO,
     PEER_SPEED_RATIO_AIM, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS,
 };
-use record::{Limits, Machine, Measured, SCHEMA, Status, Trial, TrialRecord};
+use record::{Limits, Machine, Measured, SCHEMA, Status, Trial, TrialRecord, id_of};
 use serde_json::{Value, json};
 
 /// Name of the run.
@@ -63,7 +62,7 @@ pub fn records(
         TrialRecord {
             schema: SCHEMA,
             trial: Trial {
-                id: hash(&json!([data.fingerprint, row.name, method, params, common.threads, common.seed])),
+                id: id_of(&json!([data.fingerprint, row.name, method, params, common.threads, common.seed])),
                 experiment: EXPERIMENT.into(),
                 dataset: data.name.clone(),
                 dim: data.dim(),

@@ -1,12 +1,32 @@
 //! Reads the timings of `torch_steps.py` on the same machine, for ratios.
 
-use crate::errors::Mistakes;
-use crate::times::middle;
+use reports::statistics::middle;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The first line of its file.
 const HEADER: &str = "step,n,dim,k,device,repeat,seconds";
+
+/// A file that is not one of `torch_steps.py`.
+#[derive(Debug, thiserror::Error)]
+pub enum TorchError {
+    /// It cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// It is something else.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+}
 
 /// Seconds per vector of each step, by medians.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,12 +45,11 @@ impl Torch {
     /// Reads its file.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn read(path: &Path) -> Result<Torch, Mistakes> {
-        let help = "name the file that torch_steps.py wrote";
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|e| Mistakes::new(format!("cannot read {}: {e}", path.display()), help))?;
-        parse(&text).map_err(|reason| Mistakes::new(format!("{}: {reason}", path.display()), help))
+    /// It cannot be read, or has a line that is not a measurement.
+    pub fn read(path: &Path) -> Result<Torch, TorchError> {
+        let unreadable = |error| TorchError::Unreadable { path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        parse(&text).map_err(|reason| TorchError::Malformed { path: path.to_owned(), reason })
     }
 
     /// Its time per vector over ours, if it has the step with the same number of codewords.

@@ -1,16 +1,16 @@
 //! The results as trials of a run, in the schema of all results: one for each proof and each step, and one for the
 //! limits.
 
-use super::table::{Findings, RunDescription, share};
+use crate::table::{DeviceRun, Findings, share};
 use cuda::proofs::Agreement;
-use experiments::plan::hash;
 use methods::steps::{DevicePeaks, Note, Timing};
 use record::metric::{
     COMPARED, CPU_SECONDS, CPU_SPEED_RATIO, DISTORTION_EXCESS, LIMIT_PER_SECOND, LIMIT_SHARE, MSE_EXCESS, NEAR_TIES,
     OPEN_SHARE, PEAK_DEVICE_BYTES, PEER_SPEED_RATIO, SEARCHED_SHARE, STEP_SECONDS, STEP_VECTORS_PER_SECOND,
     TRANSFER_BYTES_PER_SECOND, WRONG,
 };
-use record::{Limits, Measured, Metric, SCHEMA, Status, Trial, TrialRecord};
+use record::{Limits, Measured, Metric, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord, id_of};
+use reports::statistics::middle;
 use serde_json::{Value, json};
 
 /// The entry of the dictionary for what a step measures beside its time.
@@ -28,8 +28,24 @@ pub fn metric_of(note: Note) -> &'static Metric {
 /// Name of the run.
 pub const EXPERIMENT: &str = "gpu-check";
 
+/// The findings as a run.
+pub fn run(setting: &DeviceRun, findings: &Findings) -> Run {
+    let records = records(setting, findings);
+    let info = RunInfo {
+        schema: SCHEMA,
+        name: EXPERIMENT.into(),
+        analysis: "The CUDA kernels beside the processor and the limits of the device: gpu.md has the tables.".into(),
+        experiment: json!({ "name": EXPERIMENT, "seed": setting.seed, "scale": setting.scale }),
+        machine: setting.machine.clone(),
+        datasets: vec![],
+        trials: records.iter().map(|record| record.trial.clone()).collect(),
+        skipped: vec![],
+    };
+    Run { info, records, pictures: vec![] }
+}
+
 /// One trial for each finding.
-pub fn records(setting: &RunDescription, findings: &Findings) -> Vec<TrialRecord> {
+fn records(setting: &DeviceRun, findings: &Findings) -> Vec<TrialRecord> {
     let limits = findings.limits.as_ref().and_then(|limits| limits.as_ref().ok()).copied();
     let proofs = findings.proofs.iter().map(|(name, end)| {
         let status = match end {
@@ -57,7 +73,7 @@ pub fn records(setting: &RunDescription, findings: &Findings) -> Vec<TrialRecord
 }
 
 fn record(
-    setting: &RunDescription,
+    setting: &DeviceRun,
     name: &str,
     (n, dim): (usize, usize),
     params: Value,
@@ -70,7 +86,7 @@ fn record(
     TrialRecord {
         schema: SCHEMA,
         trial: Trial {
-            id: hash(&json!([setting.facts.name, name, params, setting.seed])),
+            id: id_of(&json!([setting.facts.name, name, params, setting.seed])),
             experiment: EXPERIMENT.into(),
             dataset: "random".into(),
             dim,
@@ -109,14 +125,14 @@ fn values_of_limits(limits: DevicePeaks) -> Vec<Measured> {
     vec![of("copy", limits.copy, "B/s"), of("f32", limits.floats, "FLOP/s"), of("tensor", limits.halves, "FLOP/s")]
 }
 
-fn values_of_step(setting: &RunDescription, name: &str, timing: &Timing, limits: Option<DevicePeaks>) -> Vec<Measured> {
+fn values_of_step(setting: &DeviceRun, name: &str, timing: &Timing, limits: Option<DevicePeaks>) -> Vec<Measured> {
     let mut values = Vec::new();
     for (repeat, &seconds) in timing.seconds.iter().enumerate() {
         values.push(Measured::new(&STEP_SECONDS, seconds).repeat(repeat));
         values.push(Measured::new(&STEP_VECTORS_PER_SECOND, timing.n as f64 / seconds).repeat(repeat));
         values.extend(limits.map(|limits| Measured::new(&LIMIT_SHARE, share(timing, limits, seconds)).repeat(repeat)));
     }
-    let ratio = setting.torch.ratio(name, timing.n, timing.k, crate::times::middle(&timing.seconds));
+    let ratio = setting.torch.ratio(name, timing.n, timing.k, middle(&timing.seconds));
     values.extend(ratio.map(|ratio| Measured::new(&PEER_SPEED_RATIO, ratio).path("torch")));
     values.extend(timing.notes.iter().map(|(note, value)| Measured::new(metric_of(*note), *value)));
     let transfers = timing.transfers.iter();

@@ -1,16 +1,16 @@
 //! The check as Markdown: a pure function of its results.
 
-use super::torch::Torch;
-use crate::times::{middle, spread};
+use crate::{tidy, torch::Torch};
 use cuda::Facts;
 use cuda::proofs::Agreement;
 use methods::steps::{DevicePeaks, Timing, WorkAmount};
 use record::{Machine, Metric};
 use reports::number::{bytes, engineering, significant};
+use reports::statistics::{middle, spread};
 
 /// What is checked, and where.
 #[derive(Clone, Debug)]
-pub struct RunDescription {
+pub struct DeviceRun {
     /// The machine.
     pub machine: Machine,
     /// The device.
@@ -63,8 +63,8 @@ with the instruction that the kernels use.
 ";
 
 /// What the device is.
-pub fn heading(setting: &RunDescription) -> String {
-    let RunDescription { machine, facts, compiler, seed, scale, .. } = setting;
+pub fn heading(setting: &DeviceRun) -> String {
+    let DeviceRun { machine, facts, compiler, seed, scale, .. } = setting;
     format!(
         "{}, compute capability {}.{}, {} multiprocessors, {}, cache {}, CUDA {}; {compiler}.\nBeside {}, {} cores, {}. \
          Seed {seed}, scale {scale}.\n",
@@ -82,7 +82,7 @@ pub fn heading(setting: &RunDescription) -> String {
 }
 
 /// The whole page.
-pub fn to_markdown(setting: &RunDescription, findings: &Findings) -> String {
+pub fn to_markdown(setting: &DeviceRun, findings: &Findings) -> String {
     let mut out = format!("# CUDA kernels on this machine\n\n{}", heading(setting));
     if !findings.proofs.is_empty() {
         out +=
@@ -94,7 +94,7 @@ pub fn to_markdown(setting: &RunDescription, findings: &Findings) -> String {
 }
 
 /// The limits and the steps: what is printed last.
-pub fn times(setting: &RunDescription, findings: &Findings) -> String {
+pub fn times(setting: &DeviceRun, findings: &Findings) -> String {
     let mut out = String::new();
     match &findings.limits {
         None => return out,
@@ -136,12 +136,7 @@ pub fn proof_line(name: &str, end: &Result<Agreement, String>) -> String {
 }
 
 /// How a step ended.
-fn step_line(
-    setting: &RunDescription,
-    limits: Option<DevicePeaks>,
-    name: &str,
-    end: &Result<Timing, String>,
-) -> String {
+fn step_line(setting: &DeviceRun, limits: Option<DevicePeaks>, name: &str, end: &Result<Timing, String>) -> String {
     let timing = match end {
         Err(reason) => return format!("| {name} | | | | | | | **failed**: {} |\n", one_line(reason)),
         Ok(timing) => timing,
@@ -151,7 +146,7 @@ fn step_line(
     let bound: Vec<&str> = timing.work.iter().map(|work| work.bound()).collect();
     let ratio = setting.torch.ratio(name, timing.n, timing.k, seconds).map(|ratio| significant(ratio, 3));
     let mut notes: Vec<String> =
-        timing.notes.iter().map(|(found, value)| note(super::tidy::metric_of(*found), *value)).collect();
+        timing.notes.iter().map(|(found, value)| note(tidy::metric_of(*found), *value)).collect();
     notes.extend(timing.transfers.iter().map(|(way, bytes, took)| format!("{way} {}", rate(bytes / took, "B/s"))));
     if timing.input_bytes < 2.0 * setting.facts.cache_bytes as f64 {
         notes.push("**the input fits the cache**".into());
@@ -218,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_holds_and_what_does_not() {
-        let setting = RunDescription {
+        let setting = DeviceRun {
             machine: Machine { cpu: "A Processor".into(), cores: 16, simd: "avx512".into(), ..Machine::default() },
             facts: Facts {
                 name: "A Device".into(),
