@@ -4,7 +4,7 @@ mod fit;
 mod limits;
 mod streams;
 
-pub use limits::{DevicePeaks, WorkAmount, measure};
+pub use limits::{DevicePeaks, StepWork, measure};
 
 use cpu::{Isa, Nearest, Score};
 use cuda::proofs::{distance, is_tie, stream_seed};
@@ -20,7 +20,7 @@ pub struct Step {
     /// Its name, which torch_steps.py knows too.
     pub name: &'static str,
     /// Times it.
-    pub run: fn(&StepContext<'_>) -> Result<Timing, Failure>,
+    pub run: fn(&StepContext<'_>) -> Result<Timing, StepFailure>,
 }
 
 /// All steps. To add one, add a line.
@@ -85,7 +85,7 @@ pub struct Timing {
     /// Seconds by the device's clock, one per repeat.
     pub seconds: Vec<f64>,
     /// Work that cannot overlap, as a lower bound.
-    pub work: Vec<WorkAmount>,
+    pub work: Vec<StepWork>,
     /// Bytes of the input. Inputs smaller than the cache say little.
     pub input_bytes: f64,
     /// Further transfers between host and device: direction, bytes, seconds.
@@ -113,27 +113,27 @@ pub enum Note {
 
 /// Why a step has no time.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
+pub enum StepFailure {
     /// The device failed.
     Device(CudaError),
     /// An answer at full size is wrong.
     Wrong(String),
 }
 
-impl From<CudaError> for Failure {
-    fn from(error: CudaError) -> Failure {
-        Failure::Device(error)
+impl From<CudaError> for StepFailure {
+    fn from(error: CudaError) -> StepFailure {
+        StepFailure::Device(error)
     }
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for StepFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Device(error @ CudaError::OutOfMemory { .. }) => {
+            StepFailure::Device(error @ CudaError::OutOfMemory { .. }) => {
                 write!(f, "{error} (`--scale` makes all sizes smaller)")
             }
-            Failure::Device(error) => write!(f, "{error}"),
-            Failure::Wrong(reason) => write!(f, "wrong at this size: {reason}"),
+            StepFailure::Device(error) => write!(f, "{error}"),
+            StepFailure::Wrong(reason) => write!(f, "wrong at this size: {reason}"),
         }
     }
 }
@@ -215,7 +215,7 @@ fn look(
     codewords: &[f32],
     part: std::ops::Range<usize>,
     chosen: impl Fn(usize) -> Result<usize, CudaError>,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     let size = part.len();
     let codeword = |c: usize| &codewords[c * size..][..size];
     for i in setting.looked_at(n) {
@@ -224,14 +224,14 @@ fn look(
         let here = (0..count).into_par_iter().map(|c| (distance(row, codeword(c)), c));
         let here = here.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map_or(0, |(_, c)| c);
         if there >= count || !(there == here || is_tie(row, codeword(there), codeword(here))) {
-            return Err(Failure::Wrong(format!("row {i} of {n} has codeword {there} for {here}")));
+            return Err(StepFailure::Wrong(format!("row {i} of {n} has codeword {there} for {here}")));
         }
     }
     Ok(())
 }
 
 /// The nearest of `k` centroids for each row.
-fn assign(setting: &StepContext<'_>, k: usize) -> Result<Timing, Failure> {
+fn assign(setting: &StepContext<'_>, k: usize) -> Result<Timing, StepFailure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(k));
     let rows = setting.random_rows(n)?;
     let codewords = setting.random_codewords(k * DIM);
@@ -246,7 +246,7 @@ fn assign(setting: &StepContext<'_>, k: usize) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![WorkAmount::Halves(2.0 * (n * DIM) as f64 * k as f64)],
+        work: vec![StepWork::Halves(2.0 * (n * DIM) as f64 * k as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![
@@ -264,7 +264,7 @@ fn one(numbers: &Buffer<u32>, i: usize) -> Result<usize, CudaError> {
 }
 
 /// Product codes of 16 bytes: symbols of 16 groups, packed. As many rows as fit are on the device, and passed several times if needed.
-fn encode_in_groups(setting: &StepContext<'_>) -> Result<Timing, Failure> {
+fn encode_in_groups(setting: &StepContext<'_>) -> Result<Timing, StepFailure> {
     const GROUPS: usize = 16;
     const SIZE: usize = DIM / GROUPS;
     let (n, k) = (setting.rows(50_000_000), setting.codewords(256));
@@ -315,7 +315,7 @@ fn encode_in_groups(setting: &StepContext<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![WorkAmount::Floats(2.0 * (n * DIM) as f64 * k as f64)],
+        work: vec![StepWork::Floats(2.0 * (n * DIM) as f64 * k as f64)],
         input_bytes: 4.0 * (resident * DIM) as f64,
         transfers: vec![("upload", 4.0 * host.len() as f64, up), ("download", back.len() as f64, down)],
         notes: vec![],
@@ -323,7 +323,7 @@ fn encode_in_groups(setting: &StepContext<'_>) -> Result<Timing, Failure> {
 }
 
 /// Residual codes of 8 bytes by a beam of 5. Codes come back to the host within the time.
-fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, Failure> {
+fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, StepFailure> {
     const STAGES: usize = 8;
     const BEAM: usize = 5;
     let (n, k) = (setting.rows(1_000_000), setting.codewords(256));
@@ -337,7 +337,7 @@ fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let mut codes = vec![u16::MAX; n * STAGES];
     let (seconds, ()) = setting.repeat(|| tables.beam(DeviceRows::all(&rows, DIM), BEAM, &mut codes))?;
     if let Some(place) = codes.iter().position(|&symbol| usize::from(symbol) >= k) {
-        return Err(Failure::Wrong(format!("row {} has symbol {}", place / STAGES, codes[place])));
+        return Err(StepFailure::Wrong(format!("row {} has symbol {}", place / STAGES, codes[place])));
     }
     // Products of a row with all codewords, then sums of what is kept with what may follow.
     let sums: usize = (1..STAGES).map(|stage| (BEAM * k) * (stage + 1)).sum();
@@ -348,7 +348,7 @@ fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![WorkAmount::Floats(n as f64 * (2 * STAGES * k * DIM + sums) as f64)],
+        work: vec![StepWork::Floats(n as f64 * (2 * STAGES * k * DIM + sums) as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![],
@@ -356,7 +356,7 @@ fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, Failure> {
 }
 
 /// Sums of the rows of each cell, and their number, back on the host.
-fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, Failure> {
+fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, StepFailure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let rows = setting.random_rows(n)?;
     // What cells rows belong to is of no account to the time, as long as they are all over.
@@ -367,7 +367,7 @@ fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let mut counts = vec![0u32; k];
     cells.iter().for_each(|&cell| counts[cell as usize] += 1);
     if sums.counts != counts {
-        return Err(Failure::Wrong("cells have other counts than rows were given to them".into()));
+        return Err(StepFailure::Wrong("cells have other counts than rows were given to them".into()));
     }
     // One cell, summed again.
     let mut exact = vec![0f64; DIM];
@@ -376,7 +376,7 @@ fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     }
     let apart = sums.sums[..DIM].iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     if apart > 1e-9 * n as f64 {
-        return Err(Failure::Wrong(format!("the sum of a cell is {apart:e} off")));
+        return Err(StepFailure::Wrong(format!("the sum of a cell is {apart:e} off")));
     }
     Ok(Timing {
         size: size(k),
@@ -385,7 +385,7 @@ fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![WorkAmount::Bytes(4.0 * (n * DIM + n) as f64)],
+        work: vec![StepWork::Bytes(4.0 * (n * DIM + n) as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![],
@@ -394,7 +394,7 @@ fn sum_cells(setting: &StepContext<'_>) -> Result<Timing, Failure> {
 
 /// A whole k-means iteration: prepare the centroids, assign, sum, and make new centroids on the host. The processor does the same with a
 /// part of the rows.
-fn iterate(setting: &StepContext<'_>) -> Result<Timing, Failure> {
+fn iterate(setting: &StepContext<'_>) -> Result<Timing, StepFailure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let rows = setting.random_rows(n)?;
     let all = DeviceRows::all(&rows, DIM);
@@ -408,7 +408,7 @@ fn iterate(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     })?;
     let counted = sums.counts.iter().map(|&count| count as usize).sum::<usize>();
     if counted != n {
-        return Err(Failure::Wrong(format!("cells have {counted} rows of {n}")));
+        return Err(StepFailure::Wrong(format!("cells have {counted} rows of {n}")));
     }
     let processor = processor_seconds(setting, &rows, &centroids)? * n as f64 / PROCESSOR_ROWS.min(n) as f64;
     let ratio = processor / middle(&seconds);
@@ -419,10 +419,7 @@ fn iterate(setting: &StepContext<'_>) -> Result<Timing, Failure> {
         dim: DIM,
         k,
         seconds,
-        work: vec![
-            WorkAmount::Halves(2.0 * (n * DIM) as f64 * k as f64),
-            WorkAmount::Bytes(4.0 * (n * DIM + n) as f64),
-        ],
+        work: vec![StepWork::Halves(2.0 * (n * DIM) as f64 * k as f64), StepWork::Bytes(4.0 * (n * DIM + n) as f64)],
         input_bytes: 4.0 * (n * DIM) as f64,
         transfers: vec![],
         notes: vec![(Note::CpuSeconds, processor), (Note::CpuSpeedRatio, ratio)],
@@ -430,13 +427,13 @@ fn iterate(setting: &StepContext<'_>) -> Result<Timing, Failure> {
 }
 
 /// The same iteration on the processor, over the first rows.
-fn processor_seconds(setting: &StepContext<'_>, rows: &Buffer<f32>, centroids: &[f32]) -> Result<f64, Failure> {
+fn processor_seconds(setting: &StepContext<'_>, rows: &Buffer<f32>, centroids: &[f32]) -> Result<f64, StepFailure> {
     let n = PROCESSOR_ROWS.min(rows.len() / DIM);
     let k = centroids.len() / DIM;
     let mut values = vec![0f32; n * DIM];
     rows.read(0, &mut values)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(PROCESSOR_THREADS).build();
-    let pool = pool.map_err(|e| Failure::Wrong(format!("threads could not be started: {e}")))?;
+    let pool = pool.map_err(|e| StepFailure::Wrong(format!("threads could not be started: {e}")))?;
     let work = || {
         let start = Instant::now();
         let mut nearest = vec![0u32; n];
@@ -467,7 +464,7 @@ fn moved(centroids: &[f32], sums: &[f64], counts: impl Iterator<Item = usize>) -
 
 /// The ten nearest of 100M codes of 16 bytes, by the tables of several queries. Copying the results back is part of the
 /// time.
-fn scan(setting: &StepContext<'_>, queries: usize) -> Result<Timing, Failure> {
+fn scan(setting: &StepContext<'_>, queries: usize) -> Result<Timing, StepFailure> {
     const POSITIONS: usize = 16;
     let n = setting.rows(100_000_000);
     let mut bytes = setting.device.room(n * POSITIONS)?;
@@ -484,11 +481,11 @@ fn scan(setting: &StepContext<'_>, queries: usize) -> Result<Timing, Failure> {
     };
     // An empty list would pass all that follows.
     let Some(list) = lists.first().filter(|list| list.len() == n.min(10)) else {
-        return Err(Failure::Wrong(format!("a scan for 10 of {n} codes found {:?}", lists.first().map(Vec::len))));
+        return Err(StepFailure::Wrong(format!("a scan for 10 of {n} codes found {:?}", lists.first().map(Vec::len))));
     };
     for found in list {
         if u64::from(found.id) >= n as u64 || score(found.id.into()) != found.score {
-            return Err(Failure::Wrong(format!("code {} has not the score {}", found.id, found.score)));
+            return Err(StepFailure::Wrong(format!("code {} has not the score {}", found.id, found.score)));
         }
     }
     let last = list.last().map_or(f32::NEG_INFINITY, |found| found.score);
@@ -496,7 +493,7 @@ fn scan(setting: &StepContext<'_>, queries: usize) -> Result<Timing, Failure> {
     let missed =
         (0..seen).into_par_iter().filter(|&i| score(i) < last && list.iter().all(|found| u64::from(found.id) != i));
     if let Some(i) = missed.find_any(|_| true) {
-        return Err(Failure::Wrong(format!("code {i} is among the ten least and was not found")));
+        return Err(StepFailure::Wrong(format!("code {i} is among the ten least and was not found")));
     }
     Ok(Timing {
         size: format!(" codes of {POSITIONS} bytes, {queries} queries").replace(" 1 queries", " 1 query"),
@@ -505,7 +502,7 @@ fn scan(setting: &StepContext<'_>, queries: usize) -> Result<Timing, Failure> {
         dim: POSITIONS,
         k: queries,
         seconds,
-        work: vec![WorkAmount::Bytes((n * POSITIONS) as f64)],
+        work: vec![StepWork::Bytes((n * POSITIONS) as f64)],
         input_bytes: (n * POSITIONS) as f64,
         transfers: vec![],
         notes: vec![],

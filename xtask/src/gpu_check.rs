@@ -157,7 +157,7 @@ fn compiler((major, minor): (u32, u32), toolkit: &Toolkit) -> String {
 /// Makes every proof that is wanted.
 fn prove(arguments: &Arguments, device: &Device, isa: Isa, results: &mut CheckResults<'_>) -> Result<(), Mistakes> {
     let small = arguments.emulated.is_some();
-    let bench = proofs::Bench { device, isa, seed: results.setting.seed, small };
+    let bench = proofs::ProofContext { device, isa, seed: results.setting.seed, small };
     for proof in proofs::PROOFS.iter().filter(|proof| arguments.wants(proof.name)) {
         let end = laws::guarded(|| (proof.run)(&bench).map_err(|e| e.to_string())).unwrap_or_else(Err);
         results.proven(proof.name.to_owned(), end)?;

@@ -71,13 +71,13 @@ fn negated_product_on<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The function of a query and a row.
-trait Pair {
+trait PairFunction {
     fn of<L: Lanes>(query: &[f32], row: &[f32]) -> f32;
 }
 
 struct SquaredDistance;
 
-impl Pair for SquaredDistance {
+impl PairFunction for SquaredDistance {
     #[inline(always)]
     fn of<L: Lanes>(query: &[f32], row: &[f32]) -> f32 {
         squared_distance_on::<L>(query, row)
@@ -86,7 +86,7 @@ impl Pair for SquaredDistance {
 
 struct NegatedProduct;
 
-impl Pair for NegatedProduct {
+impl PairFunction for NegatedProduct {
     #[inline(always)]
     fn of<L: Lanes>(query: &[f32], row: &[f32]) -> f32 {
         negated_product_on::<L>(query, row)
@@ -109,7 +109,7 @@ pub fn negated_products(isa: Isa, query: &[f32], rows: &[f32], scores: &mut [f32
     each::<NegatedProduct>(isa, query, rows, scores);
 }
 
-fn each<P: Pair>(isa: Isa, query: &[f32], rows: &[f32], scores: &mut [f32]) {
+fn each<P: PairFunction>(isa: Isa, query: &[f32], rows: &[f32], scores: &mut [f32]) {
     assert_eq!(rows.len(), query.len() * scores.len(), "one score per row");
     dispatch(isa, Each::<P> { query, rows, scores, pair: PhantomData });
 }
@@ -121,7 +121,7 @@ struct Each<'a, P> {
     pair: PhantomData<P>,
 }
 
-impl<P: Pair> Kernel for Each<'_, P> {
+impl<P: PairFunction> Kernel for Each<'_, P> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         for (score, row) in self.scores.iter_mut().zip(self.rows.chunks_exact(self.query.len().max(1))) {

@@ -123,7 +123,7 @@ impl Nearest {
         }
         let mut open = Vec::new();
         self.panels().assign(rows, stride, nearest, &mut open);
-        dispatch(self.isa, Undecided { packed: self, task, open: &open, nearest });
+        dispatch(self.isa, SecondPass { packed: self, task, open: &open, nearest });
         if let Some(distances) = distances {
             dispatch(self.isa, Distances { packed: self, task, nearest, distances });
         }
@@ -277,17 +277,17 @@ impl<'a> StridedRows<'a> {
 const OPEN_ROWS: usize = 24;
 
 /// The second pass, for rows that scores left undecided.
-struct Undecided<'a> {
+struct SecondPass<'a> {
     packed: &'a Nearest,
     task: StridedRows<'a>,
     open: &'a [usize],
     nearest: &'a mut [u32],
 }
 
-impl Kernel for Undecided<'_> {
+impl Kernel for SecondPass<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Undecided { packed, task, open, nearest } = self;
+        let SecondPass { packed, task, open, nearest } = self;
         packed.nearest_by_floats::<L>(task, open, |i, _, id| nearest[i] = id);
     }
 }

@@ -13,7 +13,7 @@ type Tile = [[__m512; 2]; TILE_ROWS];
 
 /// `bias − s·t·Σ u_j·v_j` for the rows of a tile and the vectors of a panel.
 #[inline(always)]
-fn tile(rows: &[u8], scales: &[f32], panel: &Panel<'_>) -> Tile {
+fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> Tile {
     // Checked once, so that the loop below reads without checks.
     let groups = rows.len() / (4 * TILE_ROWS);
     assert!(scales.len() >= TILE_ROWS && panel.packed.len() >= groups * 4 * WIDTH);
@@ -72,7 +72,7 @@ fn halves(values: &[f32]) -> [__m512; 2] {
 }
 
 /// The parts of a panel of vectors.
-struct Panel<'a> {
+struct PanelParts<'a> {
     packed: &'a [i8],
     start: &'a [i32],
     scale: &'a [f32],
@@ -81,11 +81,11 @@ struct Panel<'a> {
 
 impl Sieve {
     #[inline(always)]
-    fn panels(&self) -> impl Iterator<Item = Panel<'_>> {
+    fn panels(&self) -> impl Iterator<Item = PanelParts<'_>> {
         let size = self.dim.div_ceil(4) * 4;
         let packed = self.packed.chunks_exact(size * WIDTH).zip(self.start.chunks_exact(WIDTH));
         let factors = self.scale.chunks_exact(WIDTH).zip(self.bias.chunks_exact(WIDTH));
-        packed.zip(factors).map(|((packed, start), (scale, bias))| Panel { packed, start, scale, bias })
+        packed.zip(factors).map(|((packed, start), (scale, bias))| PanelParts { packed, start, scale, bias })
     }
 }
 

@@ -21,7 +21,7 @@ pub fn encode_uniform_bytes(isa: Isa, rows: &[f32], offsets: &[f32], steps: &[f3
 /// # Panics
 /// When the lengths do not fit together.
 pub fn decode_uniform_bytes(isa: Isa, codes: &[u8], offsets: &[f32], steps: &[f32], rows: &mut [f32]) {
-    dispatch(isa, Decode { codes, offsets, steps, rows });
+    dispatch(isa, DecodeTask { codes, offsets, steps, rows });
 }
 
 struct Encode<'a> {
@@ -38,14 +38,14 @@ impl Kernel for Encode<'_> {
     }
 }
 
-struct Decode<'a> {
+struct DecodeTask<'a> {
     codes: &'a [u8],
     offsets: &'a [f32],
     steps: &'a [f32],
     rows: &'a mut [f32],
 }
 
-impl Kernel for Decode<'_> {
+impl Kernel for DecodeTask<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         decode(self.codes, self.offsets, self.steps, self.rows);

@@ -72,7 +72,7 @@ pub struct Codewords {
 }
 
 /// Rows that tensor cores left undecided.
-struct Open {
+struct UndecidedRows {
     open: Buffer<u32>,
     open_count: Buffer<u32>,
     /// Maximum number of rows with space for candidates.
@@ -179,7 +179,7 @@ impl Codewords {
         let row_halves = self.device.room(at_once * halves.padded)?;
         let (factors, margins) = (self.device.room(at_once)?, self.device.room(at_once)?);
         let places = at_once.div_ceil(PLACES_SHARE);
-        let left = Open {
+        let left = UndecidedRows {
             open: self.device.room(at_once)?,
             open_count: self.device.room(1)?,
             places,
@@ -226,7 +226,7 @@ impl Codewords {
         rows: DeviceRows<'_>,
         (row_halves, factors, margins): (&Buffer<u16>, &Buffer<f32>, &Buffer<f32>),
         (nearest, from): (&Buffer<u32>, usize),
-        left: &Open,
+        left: &UndecidedRows,
     ) -> Result<(), CudaError> {
         let n = rows.count();
         let k_padded = self.k.next_multiple_of(TILE) as u32;

@@ -2,7 +2,7 @@
 //! timing.
 
 use crate::emulator::Emulator;
-use crate::machine::{Facts, Machine};
+use crate::machine::{DeviceDriver, Facts};
 use crate::nvidia::Nvidia;
 use crate::{CudaError, Toolkit};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Device {
 }
 
 struct Shared {
-    machine: Box<dyn Machine>,
+    machine: Box<dyn DeviceDriver>,
     memory: Mutex<Memory>,
     traffic: Mutex<Traffic>,
 }
@@ -106,11 +106,11 @@ impl Device {
         Ok(Device::over(Box::new(Emulator::open(library, memory_bytes)?)))
     }
 
-    fn over(machine: Box<dyn Machine>) -> Device {
+    fn over(machine: Box<dyn DeviceDriver>) -> Device {
         Device { machine: Arc::new(Shared { machine, memory: Mutex::default(), traffic: Mutex::default() }) }
     }
 
-    fn machine(&self) -> Result<&dyn Machine, CudaError> {
+    fn machine(&self) -> Result<&dyn DeviceDriver, CudaError> {
         self.machine.machine.enter()?;
         Ok(&*self.machine.machine)
     }
@@ -243,7 +243,7 @@ impl Device {
 }
 
 impl Memory {
-    fn give_back(&mut self, machine: &dyn Machine) {
+    fn give_back(&mut self, machine: &dyn DeviceDriver) {
         for address in std::mem::take(&mut self.kept).into_values().flatten() {
             machine.free(address);
         }

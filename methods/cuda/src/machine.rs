@@ -27,7 +27,7 @@ pub struct Facts {
 pub(crate) type Timestamp = u64;
 
 /// One device with one queue of work. Addresses are device addresses; nothing here checks them.
-pub(crate) trait Machine: Send + Sync {
+pub(crate) trait DeviceDriver: Send + Sync {
     fn facts(&self) -> &Facts;
 
     /// Makes the device current for this thread.

@@ -1,7 +1,7 @@
 //! A device behind NVIDIA's driver, which is loaded at run time.
 
 use crate::Toolkit;
-use crate::machine::{Facts, Machine, Timestamp};
+use crate::machine::{DeviceDriver, Facts, Timestamp};
 use crate::{CudaError, program};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;
@@ -196,7 +196,7 @@ impl Drop for Nvidia {
     }
 }
 
-impl Machine for Nvidia {
+impl DeviceDriver for Nvidia {
     fn facts(&self) -> &Facts {
         &self.facts
     }

@@ -171,7 +171,7 @@ impl Nvrtc {
         let nvrtc = self;
         let failed = |log: String| CudaError::Compile { architecture: architecture.to_owned(), log };
         let text = CString::new(text).map_err(|e| failed(e.to_string()))?;
-        let mut open = Open { nvrtc, program: std::ptr::null_mut() };
+        let mut open = OpenProgram { nvrtc, program: std::ptr::null_mut() };
         // SAFETY: the strings end with zeros, and there are no headers.
         let created = unsafe {
             (nvrtc.create)(
@@ -204,12 +204,12 @@ impl Nvrtc {
 }
 
 /// A program of the compiler, destroyed on drop.
-struct Open<'n> {
+struct OpenProgram<'n> {
     nvrtc: &'n Nvrtc,
     program: Program,
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenProgram<'_> {
     fn drop(&mut self) {
         // SAFETY: the program was created and not destroyed yet.
         let _ = unsafe { (self.nvrtc.destroy)(&mut self.program) };

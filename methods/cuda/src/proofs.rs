@@ -22,7 +22,7 @@ pub struct Proof {
     /// Its name.
     pub name: &'static str,
     /// Compares the kernels with the CPU.
-    pub run: fn(&Bench<'_>) -> Result<Agreement, CudaError>,
+    pub run: fn(&ProofContext<'_>) -> Result<Agreement, CudaError>,
 }
 
 /// All proofs. A new kernel needs a new line.
@@ -46,7 +46,7 @@ pub const PROOFS: &[Proof] = &[
 ];
 
 /// The context of proofs.
-pub struct Bench<'a> {
+pub struct ProofContext<'a> {
     /// The device to check.
     pub device: &'a Device,
     /// Instruction set of the CPU kernels to compare with.
@@ -57,7 +57,7 @@ pub struct Bench<'a> {
     pub small: bool,
 }
 
-impl Bench<'_> {
+impl ProofContext<'_> {
     /// Number of rows of a proof.
     pub fn rows(&self, n: usize) -> usize {
         if self.small { (n / 100).clamp(1, 150) } else { n }
@@ -80,7 +80,7 @@ impl Bench<'_> {
     }
 }
 
-fn assignment(bench: &Bench<'_>, pass: AssignPass) -> Result<Agreement, CudaError> {
+fn assignment(bench: &ProofContext<'_>, pass: AssignPass) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     let shapes = [(20_000, 300, 64), (10_000, 4096, 128), (4000, 1000, 300), (3000, 70, 17), (1, 1, 1)];
     for (case, (n, k, dim)) in (0..).zip(shapes) {
@@ -134,7 +134,7 @@ fn assignment(bench: &Bench<'_>, pass: AssignPass) -> Result<Agreement, CudaErro
     Ok(found)
 }
 
-fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn sums_of_cells(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, k, dim)) in (100..).zip([(20_000, 4096, 128), (30_000, 16, 40), (3000, 7, 5), (1, 1, 1)]) {
         for (kind, stream) in KINDS.into_iter().zip(KINDS.len() as u64 * case..) {
@@ -165,7 +165,7 @@ fn sums_of_cells(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn groups(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     // The sizes with their own kernels, and two others.
     let shapes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 5, 48].map(|size| (8000, 96 / size.min(24), size, 256));
@@ -206,7 +206,7 @@ fn groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-fn all_products(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn all_products(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, k, dim)) in (300..).zip([(3000, 300, 128), (1000, 129, 17), (200, 1000, 384), (1, 1, 1)]) {
         let (n, k) = (bench.rows(n), bench.codewords(k));
@@ -236,7 +236,7 @@ fn all_products(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-fn few_of_groups(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn few_of_groups(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     let shapes = [(2000, 1, 300, 4, 16), (500, 5, 256, 5, 32), (20, 40, 30, 300, 4)];
     for (case, (groups, group, k, count, dim)) in (400..).zip(shapes) {
@@ -289,7 +289,7 @@ fn by_processor(
     }
 }
 
-fn beam_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn beam_search(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     // The last two use global instead of shared memory, and a beam wider than the number of partial codes.
     let shapes = [(2000, 8, 256, 32, 5), (1000, 4, 16, 24, 1), (200, 3, 1024, 16, 40), (500, 3, 6, 5, 50)];
@@ -319,7 +319,7 @@ fn beam_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-fn local_search(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn local_search(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     const SWEEPS: usize = 4;
     let mut found = Agreement::default();
     for (case, (n, m, k, dim)) in (600..).zip([(1000, 8, 256, 32), (500, 3, 6, 5)]) {
@@ -393,7 +393,7 @@ fn compare_codes(
     }
 }
 
-fn table_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn table_scan(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     let shapes = [
         (50_000, 16, 10, 3, SymbolWidth::Byte),
@@ -432,7 +432,7 @@ fn table_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-fn bit_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn bit_scan(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, size, k, queries)) in (800..).zip([(50_000, 48, 10, 3), (20_000, 16, 100, 9), (300, 5, 300, 1)]) {
         let n = if bench.small { n.min(700) } else { n };
@@ -459,7 +459,7 @@ fn bit_scan(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
     Ok(found)
 }
 
-fn neighbours(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+fn neighbours(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     let shapes = [(30_000, 50, 128, 10), (5000, 9, 17, 100), (40, 3, 300, 60)];
     for (case, (n, queries, dim, k)) in (900..).zip(shapes) {

@@ -39,24 +39,24 @@ pub struct Neighbor<S> {
 }
 
 /// The score in the upper half of a key.
-pub(crate) trait Score: Sized {
+pub(crate) trait ScoreBits: Sized {
     fn of_bits(bits: u32) -> Self;
 }
 
-impl Score for u32 {
+impl ScoreBits for u32 {
     fn of_bits(bits: u32) -> u32 {
         bits
     }
 }
 
-impl Score for f32 {
+impl ScoreBits for f32 {
     fn of_bits(bits: u32) -> f32 {
         f32::from_bits(bits ^ if bits >> 31 == 1 { 1 << 31 } else { u32::MAX })
     }
 }
 
 /// Lists of at most `k` items from the keys of a kernel, which has `k` keys per list and marks unused ones.
-pub(crate) fn lists_of<S: Score>(keys: &[u64], k: usize) -> Vec<Vec<Neighbor<S>>> {
+pub(crate) fn lists_of<S: ScoreBits>(keys: &[u64], k: usize) -> Vec<Vec<Neighbor<S>>> {
     let neighbor = |&key: &u64| Neighbor { score: S::of_bits((key >> 32) as u32), id: key as u32 };
     keys.chunks_exact(k).map(|keys| keys.iter().take_while(|&&key| key != u64::MAX).map(neighbor).collect()).collect()
 }
@@ -88,7 +88,7 @@ pub(crate) struct Scan {
 impl Scan {
     /// The `k` smallest of each query, ascending. `start` submits the kernel for a range of queries, with their limits
     /// and space for the `k` results of each block.
-    pub(crate) fn run<S: Score>(
+    pub(crate) fn run<S: ScoreBits>(
         self,
         device: &Device,
         start: impl Fn(Range<usize>, Launch, &Buffer<u64>, &Buffer<u64>) -> Result<(), CudaError>,

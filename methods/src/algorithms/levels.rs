@@ -233,7 +233,7 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
         return Ok(full);
     }
     let anchor = symmetric.then_some(-samples.center);
-    let mut best = (f64::INFINITY, UniformGrid { low: 0.0, step: 0.0 });
+    let mut best = (f64::INFINITY, CenteredGrid { low: 0.0, step: 0.0 });
     for start in starting_grids(samples, count, full, symmetric) {
         let (error, grid) = regressions(samples, start, count, anchor, 8);
         if error < best.0 && grid.step > 0.0 {
@@ -246,7 +246,7 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
     for _ in 0..3 {
         let before = best.0;
         let middle = best.1.low + 0.5 * best.1.step * (count - 1) as f64;
-        let about = |step: f64, middle: f64| UniformGrid { low: middle - 0.5 * step * (count - 1) as f64, step };
+        let about = |step: f64, middle: f64| CenteredGrid { low: middle - 0.5 * step * (count - 1) as f64, step };
         let step =
             golden_section(0.5 * best.1.step, 2.0 * best.1.step, |step| about(step, middle).error(samples, count));
         let mut candidates = vec![about(step, middle)];
@@ -265,7 +265,7 @@ pub fn uniform_min_mse(samples: &Samples, count: usize, symmetric: bool) -> Resu
             break;
         }
     }
-    let UniformGrid { low, step } = best.1;
+    let CenteredGrid { low, step } = best.1;
     Ok(UniformLevels { offset: finite((low + samples.center) as f32, samples)?, step: finite(step as f32, samples)? })
 }
 
@@ -341,7 +341,7 @@ pub fn span_errors(values: &[f32], count: usize, symmetric: bool) -> Result<[f64
         let (best, full) = (uniform_min_mse(mine, count, symmetric)?, uniform_min_max(mine, count, symmetric)?);
         for (error, share) in errors.iter_mut().zip(SHARES) {
             let levels = between(best, full, count, share);
-            let grid = UniformGrid { low: f64::from(levels.offset) - other.center, step: f64::from(levels.step) };
+            let grid = CenteredGrid { low: f64::from(levels.offset) - other.center, step: f64::from(levels.step) };
             *error += grid.error(other, count);
         }
     }
@@ -390,12 +390,12 @@ fn between(a: UniformLevels, b: UniformLevels, count: usize, share: f64) -> Unif
 
 /// Levels `low + i·step`, relative to the mean of the samples.
 #[derive(Clone, Copy, Debug)]
-struct UniformGrid {
+struct CenteredGrid {
     low: f64,
     step: f64,
 }
 
-impl UniformGrid {
+impl CenteredGrid {
     fn cells(&self, samples: &Samples, count: usize) -> Vec<usize> {
         samples.cells((0..count).map(|i| self.low + i as f64 * self.step))
     }
@@ -415,16 +415,16 @@ impl UniformGrid {
 /// Alternates cells and regression until the error no longer falls.
 fn regressions(
     samples: &Samples,
-    start: UniformGrid,
+    start: CenteredGrid,
     count: usize,
     anchor: Option<f64>,
     most: usize,
-) -> (f64, UniformGrid) {
+) -> (f64, CenteredGrid) {
     let (mut grid, mut error) = (start, f64::INFINITY);
     for _ in 0..most {
         let fit = regress(samples, &grid.cells(samples, count), (count - 1) as f64 / 2.0, anchor);
         let done = error - fit.error <= 1e-5 * fit.error;
-        (error, grid) = (fit.error, UniformGrid { low: fit.offset, step: fit.step });
+        (error, grid) = (fit.error, CenteredGrid { low: fit.offset, step: fit.step });
         if done {
             break;
         }
@@ -454,21 +454,21 @@ fn golden_section(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
 /// Initial grids. The full span is among them, so the result is never worse than it. Spans of 1.5 to 9 deviations about
 /// the middle cover the optimum for light and heavy tails; fractions of the full span from either end cover skewed
 /// samples.
-fn starting_grids(samples: &Samples, count: usize, full: UniformLevels, symmetric: bool) -> Vec<UniformGrid> {
+fn starting_grids(samples: &Samples, count: usize, full: UniformLevels, symmetric: bool) -> Vec<CenteredGrid> {
     let intervals = (count - 1) as f64;
     let low = f64::from(full.offset) - samples.center;
     let span = f64::from(full.step) * intervals;
     let spread = (samples.squares / samples.len() + if symmetric { samples.center.powi(2) } else { 0.0 }).sqrt();
     let anchor = if symmetric { -samples.center } else { 0.0 };
-    let mut grids = vec![UniformGrid { low, step: f64::from(full.step) }];
+    let mut grids = vec![CenteredGrid { low, step: f64::from(full.step) }];
     grids.extend([1.5, 2.2, 3.0, 4.0, 5.0, 6.5, 9.0].map(|k| {
         let span = k * spread;
-        UniformGrid { low: anchor - 0.5 * span, step: span / intervals }
+        CenteredGrid { low: anchor - 0.5 * span, step: span / intervals }
     }));
     if !symmetric {
         for share in [0.75, 0.5, 0.3] {
             let step = share * span / intervals;
-            grids.extend([UniformGrid { low, step }, UniformGrid { low: low + (1.0 - share) * span, step }]);
+            grids.extend([CenteredGrid { low, step }, CenteredGrid { low: low + (1.0 - share) * span, step }]);
         }
     }
     grids

@@ -79,11 +79,11 @@ pub enum Drawer {
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     drawer: Drawer,
-    drawn: Option<Arc<Mutex<Drawn>>>,
+    drawn: Option<Arc<Mutex<DrawLog>>>,
 }
 
 /// Who drew from which stream, in order of time.
-type Drawn = Vec<(Drawer, Stream)>;
+type DrawLog = Vec<(Drawer, Stream)>;
 
 impl Streams {
     /// Streams that log all draws, for tests.

@@ -23,7 +23,7 @@ pub use encoder::{Conv, Encoder, Linear, Mlp};
 pub(crate) use encoder::{LatentWidth, Spread};
 pub use estimator::Estimator;
 pub(crate) use grid::{GridQuantizer, Steps};
-pub(crate) use network::Network;
+pub(crate) use network::NetworkWeights;
 pub(crate) use quantizer::restore;
 pub use schedule::{Decay, Temperature};
 pub use training::Training;

@@ -129,8 +129,8 @@ impl RabitqQuantizer {
         }
     }
 
-    fn encode_row(&self, row: &[f32], code: &mut [u8], scratch: &mut Scratch) {
-        let Scratch { direction, symbols, trial } = scratch;
+    fn encode_row(&self, row: &[f32], code: &mut [u8], scratch: &mut EncodeScratch) {
+        let EncodeScratch { direction, symbols, trial } = scratch;
         let norm = unit_residual(row, Some(&self.center), direction);
         self.rotation.forward(direction);
         best_cosine(direction, self.spec.bits, symbols, trial);
@@ -159,7 +159,7 @@ impl RabitqQuantizer {
     }
 }
 
-struct Scratch {
+struct EncodeScratch {
     direction: Vec<f32>,
     symbols: Vec<u16>,
     trial: Vec<u16>,
@@ -275,7 +275,7 @@ impl Quantizer for RabitqQuantizer {
 
     fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let dim = self.dim();
-        let scratch = || Scratch { direction: vec![0.0; dim], symbols: vec![0; dim], trial: vec![0; dim] };
+        let scratch = || EncodeScratch { direction: vec![0.0; dim], symbols: vec![0; dim], trial: vec![0; dim] };
         encode_rows(&*self.backend, rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
     }
 

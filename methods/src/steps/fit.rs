@@ -1,6 +1,6 @@
 //! Times k-means training, from rows in host memory to a codebook, on the device and on two CPU threads.
 
-use super::{DIM, Failure, Note, PROCESSOR_THREADS, StepContext, Timing, WorkAmount, middle, size};
+use super::{DIM, Note, PROCESSOR_THREADS, StepContext, StepFailure, StepWork, Timing, middle, size};
 use crate::backend::{CpuBackend, CudaBackend};
 use crate::classical::kmeans::{Kmeans, KmeansInit};
 use crate::{Context, Curve, Method, MethodError};
@@ -20,12 +20,12 @@ const PROCESSOR_SHARE: usize = 100;
 const ROWS_PER_CODEWORD: usize = 24;
 
 /// k-means++ and ten iterations. Rows start and the codebook ends in host memory.
-pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, Failure> {
+pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, StepFailure> {
     let (n, k) = (setting.rows(10_000_000), setting.codewords(4096));
     let method = Kmeans { codewords: k, init: KmeansInit::PlusPlus, iterations: ITERATIONS, restarts: 1 };
     let rows = {
         let values = setting.random_rows(n)?.download()?;
-        Array2::from_shape_vec((n, DIM), values).map_err(|e| Failure::Wrong(e.to_string()))?
+        Array2::from_shape_vec((n, DIM), values).map_err(|e| StepFailure::Wrong(e.to_string()))?
     };
     let there = Context::on(Arc::new(CudaBackend::on(setting.device.clone(), setting.isa)), setting.seed);
     // Without a curve there is nothing to compare, which is reported below.
@@ -41,12 +41,12 @@ pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let (seconds, curve) = fewer.repeat(|| fit(rows.view(), &there).map_err(failed))?;
     let mse = curve.values();
     if mse.is_empty() || curve.first_growth().is_some() || mse.iter().any(|mse| !mse.is_finite()) {
-        return Err(Failure::Wrong(format!("the distortion of k-means is {mse:?}")));
+        return Err(StepFailure::Wrong(format!("the distortion of k-means is {mse:?}")));
     }
     // The same on fewer rows, on both sides.
     let part = rows.slice(s![..n.div_ceil(PROCESSOR_SHARE).max(ROWS_PER_CODEWORD * k).min(n), ..]);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(PROCESSOR_THREADS).build();
-    let pool = pool.map_err(|e| Failure::Wrong(format!("threads could not be started: {e}")))?;
+    let pool = pool.map_err(|e| StepFailure::Wrong(format!("threads could not be started: {e}")))?;
     let start = Instant::now();
     let here = pool
         .install(|| fit(part, &Context::on(Arc::new(CpuBackend::new(setting.isa)), setting.seed)))
@@ -59,14 +59,14 @@ pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, Failure> {
     let apart = (last_there - last) / last.max(f64::MIN_POSITIVE);
     if apart.is_nan() || apart.abs() > 0.01 {
         let rows = part.nrows();
-        return Err(Failure::Wrong(format!(
+        return Err(StepFailure::Wrong(format!(
             "of {rows} rows the device ends with {last_there}, the processor with {last}"
         )));
     }
     // More rows leave each a little farther from its codeword.
     let growth = mse.last().copied().unwrap_or(f64::NAN) / last_there;
     if part.nrows() >= ROWS_PER_CODEWORD * k && !(0.99..1.2).contains(&growth) {
-        return Err(Failure::Wrong(format!("all rows end with {growth} times the distortion of {}", part.nrows())));
+        return Err(StepFailure::Wrong(format!("all rows end with {growth} times the distortion of {}", part.nrows())));
     }
     let ratio = processor / middle(&seconds);
     let values = (n * DIM) as f64;
@@ -79,8 +79,8 @@ pub fn kmeans(setting: &StepContext<'_>) -> Result<Timing, Failure> {
         seconds,
         work: vec![
             // A pass over the rows for each start.
-            WorkAmount::Bytes((k - 1) as f64 * (4.0 * values + 8.0 * n as f64)),
-            WorkAmount::Halves((ITERATIONS + 1) as f64 * 2.0 * values * k as f64),
+            StepWork::Bytes((k - 1) as f64 * (4.0 * values + 8.0 * n as f64)),
+            StepWork::Halves((ITERATIONS + 1) as f64 * 2.0 * values * k as f64),
         ],
         input_bytes: 4.0 * values,
         transfers: vec![],

@@ -16,7 +16,7 @@ pub struct DevicePeaks {
 
 /// The work that a step requires, by limiting resource.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum WorkAmount {
+pub enum StepWork {
     /// Bytes that must pass through memory.
     Bytes(f64),
     /// Operations in f32.
@@ -25,22 +25,22 @@ pub enum WorkAmount {
     Halves(f64),
 }
 
-impl WorkAmount {
+impl StepWork {
     /// Seconds that it takes at the limit.
     pub fn seconds(self, limits: DevicePeaks) -> f64 {
         match self {
-            WorkAmount::Bytes(bytes) => bytes / limits.copy,
-            WorkAmount::Floats(operations) => operations / limits.floats,
-            WorkAmount::Halves(operations) => operations / limits.halves,
+            StepWork::Bytes(bytes) => bytes / limits.copy,
+            StepWork::Floats(operations) => operations / limits.floats,
+            StepWork::Halves(operations) => operations / limits.halves,
         }
     }
 
     /// The name of its limit.
     pub fn bound(self) -> &'static str {
         match self {
-            WorkAmount::Bytes(_) => "copy",
-            WorkAmount::Floats(_) => "f32",
-            WorkAmount::Halves(_) => "tensor cores",
+            StepWork::Bytes(_) => "copy",
+            StepWork::Floats(_) => "f32",
+            StepWork::Halves(_) => "tensor cores",
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{tidy, torch::Torch};
 use cuda::Facts;
 use cuda::proofs::Agreement;
-use methods::steps::{DevicePeaks, Timing, WorkAmount};
+use methods::steps::{DevicePeaks, StepWork, Timing};
 use record::{Machine, Metric};
 use reports::number::{bytes, engineering, significant};
 use reports::statistics::{middle, spread};
@@ -166,7 +166,7 @@ fn step_line(setting: &DeviceRun, limits: Option<DevicePeaks>, name: &str, end: 
 
 /// Seconds that the work would take at the limits, over those that it took.
 pub fn share(timing: &Timing, limits: DevicePeaks, seconds: f64) -> f64 {
-    timing.work.iter().map(|work: &WorkAmount| work.seconds(limits)).sum::<f64>() / seconds
+    timing.work.iter().map(|work: &StepWork| work.seconds(limits)).sum::<f64>() / seconds
 }
 
 /// How much a repeat is.
@@ -238,7 +238,7 @@ mod tests {
             dim: 128,
             k: 4096,
             seconds: vec![0.021, 0.020, 0.022],
-            work: vec![WorkAmount::Halves(1.05e13), WorkAmount::Bytes(5.2e9)],
+            work: vec![StepWork::Halves(1.05e13), StepWork::Bytes(5.2e9)],
             input_bytes: 5.2e9,
             transfers: vec![("upload", 1e9, 0.1)],
             notes: vec![(Note::OpenShare, 0.0312), (Note::CpuSeconds, 12.3), (Note::PeakDeviceBytes, 3e9)],

@@ -1,12 +1,12 @@
 //! Checks of the kernels that encode and decode: as in `proofs`.
 
-use super::Bench;
+use super::ProofContext;
 use super::agreement::Agreement;
 use super::inputs::{InputKind, values};
 use crate::{Codebooks, Codes, CudaError, DeviceRows, UniformScalars};
 
 /// Encoding and decoding on a uniform grid, compared with the formula.
-pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+pub fn uniform_codes(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, bits) in (900..).zip([8u32, 4, 5, 1]) {
         let (n, dim) = (bench.rows(5000), 67);
@@ -41,7 +41,7 @@ pub fn uniform_codes(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
 }
 
 /// Decoding by codebooks, with concatenated and with added codewords.
-pub fn decoding(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+pub fn decoding(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (m, k, size)) in (950..).zip([(16, 256, 8), (3, 37, 5), (4, 16, 6)]) {
         let n = bench.rows(5000);

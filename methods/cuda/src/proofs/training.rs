@@ -1,12 +1,12 @@
 //! Checks what training needs besides assignments: initial rows of k-means, totals, networks.
 
-use super::Bench;
+use super::ProofContext;
 use super::agreement::Agreement;
 use super::inputs::{InputKind, TIE, distance, values};
 use crate::{AffineMap, CudaError, DeviceRows, Layer, Network, rows_at, spread_rows, total};
 
 /// k-means++: the point that chose a row is in that row's interval of the cumulative distances, computed in f64.
-pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+pub fn starts(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     // With 300,000 rows there are more blocks than threads that choose one.
     for (case, (n, dim, k)) in (700u64..).zip([(30_000, 128, 40), (300_000, 3, 30), (5000, 17, 30), (1, 4, 2)]) {
@@ -50,7 +50,7 @@ pub fn starts(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
 }
 
 /// Networks of maps, windows and rectifiers, compared with sums in f64.
-pub fn networks(bench: &Bench<'_>) -> Result<Agreement, CudaError> {
+pub fn networks(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
     let mut found = Agreement::default();
     for (case, (n, dim, hidden, outputs)) in (800u64..).zip([(5000, 384, 256, 64), (3000, 48, 33, 7), (1, 1, 1, 1)]) {
         let n = bench.rows(n);

@@ -68,21 +68,21 @@ pub(super) struct ScalarQuantizer {
     /// One grid, or one per dimension; none where each vector brings its own uniform grid.
     grids: Vec<Grid>,
     /// Where codes are symbols and nothing else.
-    coding: Option<Coding>,
+    coding: Option<ComponentGrid>,
     backend: Arc<dyn Backend>,
     /// That coding on the backend, once it has been used.
     prepared: OnceLock<Box<dyn ScalarCoder>>,
 }
 
 /// Codes that are one symbol per component and nothing else, as a backend is told of them.
-enum Coding {
+enum ComponentGrid {
     Uniform(UniformGrid),
     Levels(LevelGrid),
 }
 
-impl Coding {
+impl ComponentGrid {
     /// By one grid, or one per dimension, all of a kind.
-    fn of(spec: &Scalar, dim: usize, grids: &[Grid]) -> Option<Coding> {
+    fn of(spec: &Scalar, dim: usize, grids: &[Grid]) -> Option<ComponentGrid> {
         let grid = |j: usize| grids.get(if grids.len() == 1 { 0 } else { j });
         let pair = |j: usize| match grid(j)? {
             Grid::Uniform(grid) => Some((grid.offset, grid.step)),
@@ -90,7 +90,7 @@ impl Coding {
         };
         if let Some(pairs) = (0..dim).map(pair).collect::<Option<Vec<_>>>() {
             let (offsets, steps) = pairs.into_iter().unzip();
-            return Some(Coding::Uniform(UniformGrid { offsets, steps, bits: spec.bits }));
+            return Some(ComponentGrid::Uniform(UniformGrid { offsets, steps, bits: spec.bits }));
         }
         let lists = |grid: &Grid| match grid {
             Grid::Uniform(_) => None,
@@ -100,22 +100,22 @@ impl Coding {
             }
         };
         let (thresholds, values) = grids.iter().map(lists).collect::<Option<Vec<_>>>()?.into_iter().unzip();
-        (!grids.is_empty()).then_some(Coding::Levels(LevelGrid { thresholds, values, width: 1, symbols: dim }))
+        (!grids.is_empty()).then_some(ComponentGrid::Levels(LevelGrid { thresholds, values, width: 1, symbols: dim }))
     }
 }
 
 impl ScalarQuantizer {
     pub(super) fn new(spec: Scalar, dim: usize, grids: Vec<Grid>, backend: Arc<dyn Backend>) -> ScalarQuantizer {
         let components = Components::new(dim, spec.bits, spec.side_values(dim), "dim");
-        let coding = if components.side_bytes() == 0 { Coding::of(&spec, dim, &grids) } else { None };
+        let coding = if components.side_bytes() == 0 { ComponentGrid::of(&spec, dim, &grids) } else { None };
         ScalarQuantizer { components, spec, coding, prepared: OnceLock::new(), grids, backend }
     }
 
     fn prepared(&self) -> Result<Option<&dyn ScalarCoder>, MethodError> {
         let Some(coding) = &self.coding else { return Ok(None) };
         let coder = prepared(&self.prepared, || match coding {
-            Coding::Uniform(grid) => self.backend.uniform(grid),
-            Coding::Levels(grid) => self.backend.levels(grid),
+            ComponentGrid::Uniform(grid) => self.backend.uniform(grid),
+            ComponentGrid::Levels(grid) => self.backend.levels(grid),
         })?;
         Ok(Some(&**coder))
     }

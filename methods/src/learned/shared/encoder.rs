@@ -1,7 +1,7 @@
 //! Encoder and decoder, between vectors and latents: identity, principal axes, or principal axes plus a network that
 //! corrects them.
 
-use super::network::{AffineLayer, Layer, Network, Windows};
+use super::network::{AffineLayer, LayerWeights, NetworkWeights, Windows};
 use crate::algorithms::moments::{mean, variance};
 use crate::algorithms::rotation::{PrincipalAxes, deal, principal_axes};
 use crate::backend::{Backend, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale};
@@ -186,14 +186,14 @@ impl Encoder {
     }
 
     /// Networks of the right shape; none if latents are the vectors. `affine` returns the maps for given inputs and
-    /// outputs: first those of the encoder, then those of the decoder, each in the order of [`Network::save`]. Nothing
+    /// outputs: first those of the encoder, then those of the decoder, each in the order of [`NetworkWeights::save`]. Nothing
     /// is built before its maps are available, so that a file that lacks them costs no memory.
     fn build<E>(
         &self,
         dim: usize,
         latent: usize,
         mut affine: impl FnMut(Half, usize, usize) -> Result<AffineLayer, E>,
-    ) -> Result<Option<[Network; 2]>, E> {
+    ) -> Result<Option<[NetworkWeights; 2]>, E> {
         let mut network = |part, inputs, outputs| {
             let mut affine = |inputs, outputs| affine(part, inputs, outputs);
             let straight = affine(inputs, outputs)?;
@@ -201,14 +201,18 @@ impl Encoder {
                 Encoder::Identity | Encoder::Linear(_) => Vec::new(),
                 Encoder::Mlp(mlp) => {
                     let first = affine(inputs, mlp.hidden)?;
-                    vec![Layer::Affine(first), Layer::Rectifier, Layer::Affine(affine(mlp.hidden, outputs)?)]
+                    vec![
+                        LayerWeights::Affine(first),
+                        LayerWeights::Rectifier,
+                        LayerWeights::Affine(affine(mlp.hidden, outputs)?),
+                    ]
                 }
                 Encoder::Conv(conv) => match part {
                     Half::Encoder => conv.there(outputs, affine)?,
                     Half::Decoder => conv.back(inputs, affine)?,
                 },
             };
-            Ok(Network { straight, branch })
+            Ok(NetworkWeights { straight, branch })
         };
         if *self == Encoder::Identity {
             return Ok(None);
@@ -308,17 +312,17 @@ impl Conv {
         &self,
         latent: usize,
         mut affine: impl FnMut(usize, usize) -> Result<AffineLayer, E>,
-    ) -> Result<Vec<Layer>, E> {
+    ) -> Result<Vec<LayerWeights>, E> {
         let Conv { size, channels, features, .. } = *self;
         let first = affine(9 * channels, features)?;
         let second = affine(9 * features, 2 * features)?;
         let last = affine(self.smallest(), latent)?;
         Ok(vec![
-            Layer::Convolution(Windows::halving(size, channels), first),
-            Layer::Rectifier,
-            Layer::Convolution(Windows::halving(size / 2, features), second),
-            Layer::Rectifier,
-            Layer::Affine(last),
+            LayerWeights::Convolution(Windows::halving(size, channels), first),
+            LayerWeights::Rectifier,
+            LayerWeights::Convolution(Windows::halving(size / 2, features), second),
+            LayerWeights::Rectifier,
+            LayerWeights::Affine(last),
         ])
     }
 
@@ -327,17 +331,17 @@ impl Conv {
         &self,
         latent: usize,
         mut affine: impl FnMut(usize, usize) -> Result<AffineLayer, E>,
-    ) -> Result<Vec<Layer>, E> {
+    ) -> Result<Vec<LayerWeights>, E> {
         let Conv { size, channels, features, .. } = *self;
         let first = affine(latent, self.smallest())?;
         let second = affine(18 * features, features)?;
         let last = affine(9 * features, channels)?;
         Ok(vec![
-            Layer::Affine(first),
-            Layer::Rectifier,
-            Layer::Convolution(Windows::doubling(size / 4, 2 * features), second),
-            Layer::Rectifier,
-            Layer::Convolution(Windows::doubling(size / 2, features), last),
+            LayerWeights::Affine(first),
+            LayerWeights::Rectifier,
+            LayerWeights::Convolution(Windows::doubling(size / 4, 2 * features), second),
+            LayerWeights::Rectifier,
+            LayerWeights::Convolution(Windows::doubling(size / 2, features), last),
         ])
     }
 
@@ -348,10 +352,10 @@ impl Conv {
 }
 
 /// Random weights for every layer but the last, which stays zero: the branch starts as no correction.
-fn set_branch(branch: &mut [Layer], rng: &mut ChaCha8Rng) {
+fn set_branch(branch: &mut [LayerWeights], rng: &mut ChaCha8Rng) {
     let last = branch.len().saturating_sub(1);
     for layer in branch.iter_mut().take(last) {
-        if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
+        if let LayerWeights::Affine(affine) | LayerWeights::Convolution(_, affine) = layer {
             let (inputs, outputs) = affine.dim();
             *affine = AffineLayer::random(inputs, outputs, rng);
         }
@@ -450,7 +454,7 @@ pub(crate) struct Autoencoder {
     mean: Vec<f32>,
     scale: f32,
     /// Encoder and decoder networks; None if latents are the standardized vectors.
-    pub(crate) networks: Option<[Network; 2]>,
+    pub(crate) networks: Option<[NetworkWeights; 2]>,
 }
 
 impl Autoencoder {
@@ -496,7 +500,7 @@ impl Autoencoder {
         bias.iter_mut().zip(&offset).for_each(|(b, o)| *b += *o as f32);
         // The branch was initialized for latents of power 1.
         if power > 0.0
-            && let Some(Layer::Affine(first)) = decoder.branch.first_mut()
+            && let Some(LayerWeights::Affine(first)) = decoder.branch.first_mut()
         {
             first.arrays_mut()[0].mapv_inplace(|w| w / power.sqrt() as f32);
         }
@@ -534,11 +538,11 @@ impl Autoencoder {
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
-        self.networks.iter_mut().flatten().flat_map(Network::parameters).collect()
+        self.networks.iter_mut().flatten().flat_map(NetworkWeights::parameters).collect()
     }
 
     pub(crate) fn model_size(&self) -> usize {
-        4 * (self.mean.len() + 1) + self.networks.iter().flatten().map(Network::model_size).sum::<usize>()
+        4 * (self.mean.len() + 1) + self.networks.iter().flatten().map(NetworkWeights::model_size).sum::<usize>()
     }
 
     pub(crate) fn save(&self, state: &mut State) {

@@ -46,7 +46,7 @@ impl AffineLayer {
         [&mut self.weights, &mut self.bias]
     }
 
-    /// Map number `i` of the network `name`, as [`Network::save`] stored it.
+    /// Map number `i` of the network `name`, as [`NetworkWeights::save`] stored it.
     pub(crate) fn restore(
         name: &str,
         i: usize,
@@ -113,7 +113,7 @@ impl Windows {
 
 /// A layer of a branch.
 #[derive(Clone, Debug)]
-pub(crate) enum Layer {
+pub(crate) enum LayerWeights {
     /// An affine map of all inputs.
     Affine(AffineLayer),
     /// The same affine map of every window; the results are concatenated.
@@ -124,32 +124,32 @@ pub(crate) enum Layer {
 
 /// `x·A + b + branch(x)`.
 #[derive(Clone, Debug)]
-pub(crate) struct Network {
+pub(crate) struct NetworkWeights {
     pub(crate) straight: AffineLayer,
-    pub(crate) branch: Vec<Layer>,
+    pub(crate) branch: Vec<LayerWeights>,
 }
 
-impl Network {
-    /// Every trained array, in the order in which [`Network::trace`] expects them.
+impl NetworkWeights {
+    /// Every trained array, in the order in which [`NetworkWeights::trace`] expects them.
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
         let mut found: Vec<&mut Array2<f32>> = self.straight.arrays_mut().into();
         for layer in &mut self.branch {
-            if let Layer::Affine(affine) | Layer::Convolution(_, affine) = layer {
+            if let LayerWeights::Affine(affine) | LayerWeights::Convolution(_, affine) = layer {
                 found.extend(affine.arrays_mut());
             }
         }
         found
     }
 
-    /// Length of [`Network::parameters`].
+    /// Length of [`NetworkWeights::parameters`].
     pub(crate) fn parameter_count(&self) -> usize {
         2 * self.affines().count()
     }
 
     fn affines(&self) -> impl Iterator<Item = &AffineLayer> {
         std::iter::once(&self.straight).chain(self.branch.iter().filter_map(|layer| match layer {
-            Layer::Affine(affine) | Layer::Convolution(_, affine) => Some(affine),
-            Layer::Rectifier => None,
+            LayerWeights::Affine(affine) | LayerWeights::Convolution(_, affine) => Some(affine),
+            LayerWeights::Rectifier => None,
         }))
     }
 
@@ -163,15 +163,15 @@ impl Network {
         let mut pairs = parameters.chunks_exact(2);
         let mut affine = |x: &Matrix| match pairs.next() {
             Some([weights, bias]) => x.times(weights).plus(bias),
-            _ => unreachable!("as many parameters as Network::parameters gives"),
+            _ => unreachable!("as many parameters as NetworkWeights::parameters gives"),
         };
         let straight = affine(rows);
         let mut x = rows.clone();
         for layer in &self.branch {
             x = match layer {
-                Layer::Affine(_) => affine(&x),
-                Layer::Rectifier => x.rectified(),
-                Layer::Convolution(windows, of_window) => {
+                LayerWeights::Affine(_) => affine(&x),
+                LayerWeights::Rectifier => x.rectified(),
+                LayerWeights::Convolution(windows, of_window) => {
                     let seen = x.gather_columns(&windows.inputs).reshaped(windows.taps);
                     affine(&seen).reshaped(windows.count() * of_window.bias.len())
                 }
@@ -181,13 +181,13 @@ impl Network {
     }
 
     fn branch(&self) -> Vec<BranchLayer<'_>> {
-        fn layer(layer: &Layer) -> BranchLayer<'_> {
+        fn layer(layer: &LayerWeights) -> BranchLayer<'_> {
             match layer {
-                Layer::Affine(affine) => BranchLayer::Affine(affine.view()),
-                Layer::Convolution(windows, affine) => {
+                LayerWeights::Affine(affine) => BranchLayer::Affine(affine.view()),
+                LayerWeights::Convolution(windows, affine) => {
                     BranchLayer::Windows { inputs: &windows.inputs, map: affine.view() }
                 }
-                Layer::Rectifier => BranchLayer::Rectifier,
+                LayerWeights::Rectifier => BranchLayer::Rectifier,
             }
         }
         self.branch.iter().map(layer).collect()
@@ -237,15 +237,15 @@ mod tests {
         };
         let (first, second, third) = (random(27, 5, &mut rng), random(45, 4, &mut rng), random(16, 7, &mut rng));
         let branch = vec![
-            Layer::Convolution(Windows::halving(4, 3), first),
-            Layer::Rectifier,
-            Layer::Convolution(Windows::doubling(2, 5), second),
-            Layer::Rectifier,
-            Layer::Affine(random(64, 16, &mut rng)),
-            Layer::Rectifier,
-            Layer::Affine(third),
+            LayerWeights::Convolution(Windows::halving(4, 3), first),
+            LayerWeights::Rectifier,
+            LayerWeights::Convolution(Windows::doubling(2, 5), second),
+            LayerWeights::Rectifier,
+            LayerWeights::Affine(random(64, 16, &mut rng)),
+            LayerWeights::Rectifier,
+            LayerWeights::Affine(third),
         ];
-        let mut network = Network { straight: random(48, 7, &mut rng), branch };
+        let mut network = NetworkWeights { straight: random(48, 7, &mut rng), branch };
         let rows = gaussian(300, 48, &mut rng);
         let parameters: Vec<Matrix> =
             network.parameters().into_iter().map(|p| Parameter::new(p.view()).leaf()).collect();

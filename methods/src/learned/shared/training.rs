@@ -252,7 +252,7 @@ pub(crate) fn fit(
 
 /// The gradients of the loss over some rows. The first parameters are those of encoder and decoder.
 fn shard(
-    networks: &Option<[super::Network; 2]>,
+    networks: &Option<[super::NetworkWeights; 2]>,
     bottleneck: &impl Bottleneck,
     rows: ArrayView2<'_, f32>,
     parameters: &[Parameter],
