@@ -2,7 +2,7 @@
 
 use crate::format::Place;
 use crate::split::Split;
-use crate::{DatasetError, ImageSplit, Metric};
+use crate::{DatasetError, ImageSplit, MetricSpace};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ impl SearchPath {
 /// A named dataset.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// Name in YAML.
     pub name: String,
     /// One-line summary.
@@ -37,7 +37,7 @@ pub struct Entry {
     #[serde(default)]
     pub embedded: bool,
     /// How rows are compared.
-    pub metric: Metric,
+    pub metric: MetricSpace,
     /// Components per vector.
     pub dim: usize,
     /// Licence of the data.
@@ -90,12 +90,12 @@ pub struct FileEntry {
 
 #[derive(Deserialize)]
 struct Catalog {
-    dataset: Vec<Entry>,
+    dataset: Vec<CatalogEntry>,
 }
 
 /// All entries of the catalog.
-pub fn entries() -> &'static [Entry] {
-    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+pub fn entries() -> &'static [CatalogEntry] {
+    static ENTRIES: OnceLock<Vec<CatalogEntry>> = OnceLock::new();
     ENTRIES.get_or_init(|| {
         toml::from_str::<Catalog>(TEXT).map(|c| c.dataset).unwrap_or_else(|e| unreachable!("catalog.toml: {e}"))
     })
@@ -105,7 +105,7 @@ pub fn entries() -> &'static [Entry] {
 ///
 /// # Errors
 /// An unknown name, with the nearest known one.
-pub fn find(name: &str) -> Result<&'static Entry, DatasetError> {
+pub fn find(name: &str) -> Result<&'static CatalogEntry, DatasetError> {
     entries().iter().find(|e| e.name == name).ok_or_else(|| {
         let near = strict::nearest_name(name, entries().iter().map(|e| e.name.as_str()), "datasets");
         DatasetError::Unknown {
@@ -115,7 +115,7 @@ pub fn find(name: &str) -> Result<&'static Entry, DatasetError> {
     })
 }
 
-impl Entry {
+impl CatalogEntry {
     /// Finds a file of this dataset.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ mod tests {
         for entry in entries() {
             assert!(entry.base.is_some() != entry.images.is_some(), "{} has rows from one of the two", entry.name);
         }
-        for file in entries().iter().flat_map(Entry::files) {
+        for file in entries().iter().flat_map(CatalogEntry::files) {
             assert!(file.sha256.len() == 64 && file.sha256.chars().all(|c| c.is_ascii_hexdigit()), "{}", file.path);
         }
     }

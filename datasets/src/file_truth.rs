@@ -2,7 +2,7 @@
 //! computed with another metric are common.
 
 use crate::format::{self, Blocks};
-use crate::{DatasetError, Metric};
+use crate::{DatasetError, MetricSpace};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub struct TruthCheck {
     /// The share of them that are nearest by the metric of the dataset.
     pub agreement: f64,
     /// Another metric by which they are nearest, if there is one.
-    pub explained_by: Option<Metric>,
+    pub explained_by: Option<MetricSpace>,
 }
 
 impl TruthCheck {
@@ -44,7 +44,7 @@ impl TruthCheck {
     }
 }
 
-const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::Ip];
+const METRICS: [MetricSpace; 3] = [MetricSpace::L2, MetricSpace::Cosine, MetricSpace::Ip];
 
 /// For one query and one metric: the smallest scores so far, and the scores of the neighbours that the file names.
 #[derive(Clone)]
@@ -61,7 +61,7 @@ pub fn check(
     base: &Path,
     queries: &Path,
     neighbours: &Path,
-    metric: Metric,
+    metric: MetricSpace,
 ) -> Result<Option<TruthCheck>, DatasetError> {
     let mut rows = Blocks::open(base)?;
     let (n, dim) = rows.shape();
@@ -99,7 +99,7 @@ pub fn check(
         };
         scores.iter().map(near).sum::<usize>() as f64 / (count * depth) as f64
     };
-    let agreements: Vec<(Metric, f64)> =
+    let agreements: Vec<(MetricSpace, f64)> =
         METRICS.into_iter().enumerate().map(|(m, metric)| (metric, agreement(m))).collect();
     let own = agreements.iter().find(|(other, _)| *other == metric).map_or(0.0, |(_, share)| *share);
     let best = agreements.iter().filter(|(other, share)| *other != metric && *share >= EXPLAINS);

@@ -5,7 +5,7 @@ use crate::format::{picture_size, read_picture};
 use crate::seen::Digests;
 use crate::signal::{Picture, Signal};
 use crate::split::{Holdings, IMAGE, Parts, RowSelection};
-use crate::{Dataset, DatasetError, Metric, Split, Summary, format};
+use crate::{Dataset, DatasetError, MetricSpace, Split, Summary, format};
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -40,7 +40,7 @@ pub struct ImageSource {
     pub patch: usize,
     /// How vectors are compared, which decides what the true nearest neighbours of a query are.
     #[serde(default)]
-    pub metric: Metric,
+    pub metric: MetricSpace,
     /// Divides the images into training, base and query images. No image is in two parts, because neighbouring patches
     /// are alike.
     #[serde(default)]
@@ -195,7 +195,7 @@ impl ImagePlan {
         name: &str,
         files: ImageFiles,
         patch: usize,
-        metric: Metric,
+        metric: MetricSpace,
         split: &ImageSplit,
         digests: &mut Digests,
     ) -> Result<ImagePlan, DatasetError> {
@@ -255,7 +255,7 @@ impl ImagePlan {
             metric,
             labelled: false,
             // Rows of unit length are no longer pixels.
-            signal: (metric != Metric::Cosine).then_some(Signal::Images { patch, channels: CHANNELS, pictures }),
+            signal: (metric != MetricSpace::Cosine).then_some(Signal::Images { patch, channels: CHANNELS, pictures }),
             fingerprint: format!("images {} patch {patch} {metric} {split:?}", contents.join(" ")),
         };
         let base = chosen(&None, &parts.base);

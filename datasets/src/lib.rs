@@ -62,24 +62,24 @@ use std::fmt;
 /// How vectors are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Metric {
+pub enum MetricSpace {
     /// Squared Euclidean distance.
     #[default]
-    #[schemars(extend("x-also-called" = Metric::L2.other_names()))]
+    #[schemars(extend("x-also-called" = MetricSpace::L2.other_names()))]
     L2,
     /// Cosine similarity: rows are scaled to unit length when they are loaded, and then compared by squared distance.
-    #[schemars(extend("x-also-called" = Metric::Cosine.other_names()))]
+    #[schemars(extend("x-also-called" = MetricSpace::Cosine.other_names()))]
     Cosine,
     /// Inner product; a larger product is nearer.
-    #[schemars(extend("x-also-called" = Metric::Ip.other_names()))]
+    #[schemars(extend("x-also-called" = MetricSpace::Ip.other_names()))]
     Ip,
 }
 
-impl Metric {
+impl MetricSpace {
     /// What ann-benchmarks, FAISS, Lucene, Milvus and others call it.
     pub fn other_names(self) -> &'static [&'static str] {
         match self {
-            Metric::L2 => &[
+            MetricSpace::L2 => &[
                 "euclidean",
                 "euclid",
                 "squared_euclidean",
@@ -89,10 +89,10 @@ impl Metric {
                 "metric_l2",
                 "l2_distance",
             ],
-            Metric::Cosine => {
+            MetricSpace::Cosine => {
                 &["angular", "cos", "cosine_similarity", "cosine_distance", "cosinesimil", "metric_cosine"]
             }
-            Metric::Ip => &[
+            MetricSpace::Ip => &[
                 "dot",
                 "dot_product",
                 "inner",
@@ -106,19 +106,19 @@ impl Metric {
     }
 
     /// The metric of a name, ours or that of another program.
-    pub fn of_name(name: &str) -> Option<Metric> {
+    pub fn of_name(name: &str) -> Option<MetricSpace> {
         let name = name.to_lowercase();
-        let known = |metric: &Metric| metric.to_string() == name || metric.other_names().contains(&name.as_str());
-        [Metric::L2, Metric::Cosine, Metric::Ip].into_iter().find(known)
+        let known = |metric: &MetricSpace| metric.to_string() == name || metric.other_names().contains(&name.as_str());
+        [MetricSpace::L2, MetricSpace::Cosine, MetricSpace::Ip].into_iter().find(known)
     }
 }
 
-impl fmt::Display for Metric {
+impl fmt::Display for MetricSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Metric::L2 => "l2",
-            Metric::Cosine => "cosine",
-            Metric::Ip => "ip",
+            MetricSpace::L2 => "l2",
+            MetricSpace::Cosine => "cosine",
+            MetricSpace::Ip => "ip",
         })
     }
 }
@@ -129,7 +129,7 @@ pub struct Dataset {
     /// Name in tables and figures.
     pub name: String,
     /// How rows are compared.
-    pub metric: Metric,
+    pub metric: MetricSpace,
     /// Rows to fit on, `n×dim`.
     pub train: Array2<f32>,
     /// Rows to encode, measure distortion on, and search in.
@@ -190,7 +190,7 @@ pub struct Summary {
     /// Query rows.
     pub queries: usize,
     /// How rows are compared.
-    pub metric: Metric,
+    pub metric: MetricSpace,
     /// Whether classes are known.
     pub labelled: bool,
     /// What the base rows are pieces of, where that is known.
@@ -217,7 +217,7 @@ impl Dataset {
 
     /// Scales rows to unit length if the metric requires it.
     fn finish(mut self) -> Result<Dataset, ZeroRows> {
-        if self.metric != Metric::Cosine {
+        if self.metric != MetricSpace::Cosine {
             return Ok(self);
         }
         let mut zeros = ZeroRows::default();

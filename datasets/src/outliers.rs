@@ -5,7 +5,7 @@ use ndarray::ArrayView2;
 
 /// Rows that are much longer than the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outliers {
+pub struct LongRows {
     /// How many there are.
     pub count: usize,
     /// The first of them.
@@ -19,7 +19,7 @@ pub struct Outliers {
 pub const FAR: f64 = 10.0;
 
 /// Finds the rows whose norm is at least [`FAR`] times the median; None if the median is zero.
-pub fn find(rows: ArrayView2<'_, f32>) -> Option<Outliers> {
+pub fn find(rows: ArrayView2<'_, f32>) -> Option<LongRows> {
     let norm = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let norms: Vec<f64> = rows.outer_iter().map(norm).collect();
     if norms.is_empty() {
@@ -29,7 +29,7 @@ pub fn find(rows: ArrayView2<'_, f32>) -> Option<Outliers> {
     let far = |norm: &f64| median > 0.0 && *norm >= FAR * median;
     let first = norms.iter().position(far)?;
     let largest = norms.iter().copied().fold(0.0, f64::max);
-    Some(Outliers { count: norms.iter().filter(|norm| far(norm)).count(), first, factor: largest / median })
+    Some(LongRows { count: norms.iter().filter(|norm| far(norm)).count(), first, factor: largest / median })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::images::{self, ImagePlan, ImageSource};
 use crate::seen::{Digests, SeenFile};
 use crate::split::{Holdings, Parts};
 use crate::{
-    Dataset, DatasetError, Labels, Metric, Part, Signal, Split, Summary, SyntheticSource, TruthCheck, ZeroRows,
+    Dataset, DatasetError, Labels, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, TruthCheck, ZeroRows,
     file_truth, format,
 };
 use ndarray::{Array2, Axis};
@@ -63,7 +63,7 @@ pub struct FileSource {
     /// How vectors are compared, which decides what the true nearest neighbours of a query are. Default: the metric
     /// that an HDF5 file of ann-benchmarks names; otherwise `l2`.
     #[serde(default)]
-    pub metric: Option<Metric>,
+    pub metric: Option<MetricSpace>,
     /// Divides the rows of `path` into training, base and query rows, and selects rows of parts that have a file of
     /// their own. Set it to use fewer rows, or to reproduce a published split.
     #[serde(default)]
@@ -91,12 +91,12 @@ pub struct Resolved {
 #[derive(Clone, Debug)]
 enum ReadPlan {
     Synthetic(SyntheticSource),
-    Files(ImageFiles),
+    Files(VectorFiles),
     Images(ImagePlan),
 }
 
 #[derive(Clone, Debug)]
-struct ImageFiles {
+struct VectorFiles {
     base: PathBuf,
     train: Option<PathBuf>,
     queries: Option<PathBuf>,
@@ -248,11 +248,11 @@ impl FileSource {
     }
 
     /// The metric, if the file names one too.
-    fn metric_of(&self, name: &str, file: &Path, said: Option<&str>) -> Result<Option<Metric>, DatasetError> {
+    fn metric_of(&self, name: &str, file: &Path, said: Option<&str>) -> Result<Option<MetricSpace>, DatasetError> {
         let Some(said) = said else { return Ok(self.metric) };
         let wrong = |reason: String| Err(DatasetError::Shape { name: name.to_owned(), reason });
         let file = file.display();
-        match (self.metric, Metric::of_name(said)) {
+        match (self.metric, MetricSpace::of_name(said)) {
             (Some(written), Some(found)) if written != found => wrong(format!(
                 "`metric: {written}` contradicts {file}, whose attribute `distance` is `{said}` (`metric: {found}`); leave \
                  `metric` out, or name the arrays to take them without what the file says: `path: …#train` and \
@@ -292,7 +292,13 @@ impl Paths {
         named.map(content).collect()
     }
 
-    fn check(self, name: &str, metric: Metric, split: &Split, digests: &mut Digests) -> Result<Resolved, DatasetError> {
+    fn check(
+        self,
+        name: &str,
+        metric: MetricSpace,
+        split: &Split,
+        digests: &mut Digests,
+    ) -> Result<Resolved, DatasetError> {
         let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
         let (n, dim) = format::shape(&self.base)?;
         let other = |path: &Option<PathBuf>| -> Result<Option<usize>, DatasetError> {
@@ -351,7 +357,7 @@ impl Paths {
                 if self.train_on_base { " train:base" } else { "" }
             ),
         };
-        let files = ImageFiles {
+        let files = VectorFiles {
             base: self.base,
             train: self.train,
             queries: self.queries,
@@ -414,7 +420,7 @@ impl Resolved {
     /// # Errors
     /// Files that cannot be read.
     pub fn check_truth(&self) -> Result<Option<TruthCheck>, DatasetError> {
-        let ReadPlan::Files(ImageFiles { base, queries: Some(queries), truth: Some(truth), .. }) = &self.plan else {
+        let ReadPlan::Files(VectorFiles { base, queries: Some(queries), truth: Some(truth), .. }) = &self.plan else {
             return Ok(None);
         };
         file_truth::check(base, queries, truth, self.summary.metric)
@@ -458,7 +464,7 @@ fn read_labels(summary: &Summary, path: &Path, expected: usize) -> Result<Vec<u3
     expect(summary, path, labels.len(), expected, "labels").map(|()| labels)
 }
 
-impl ImageFiles {
+impl VectorFiles {
     /// The file of a part, and the rows that are used of it.
     fn rows_of(&self, part: Part) -> (&Path, &[usize]) {
         let own = match part {
@@ -475,7 +481,7 @@ impl ImageFiles {
             expect(summary, path, rows.nrows(), expected, "rows").map(|()| rows)
         };
         let labels = |path: &Path, expected: usize| read_labels(summary, path, expected);
-        let ImageFiles { holdings, parts, .. } = self;
+        let VectorFiles { holdings, parts, .. } = self;
         let all = rows(&self.base, holdings.base)?;
         let part = |file: &Option<PathBuf>, held: Option<usize>, which: &[usize]| match (file, held) {
             (Some(path), Some(held)) => rows(path, held).map(|rows| taken(rows, which)),

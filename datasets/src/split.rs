@@ -65,7 +65,7 @@ pub struct Holdings {
 
 /// The unit that messages count.
 #[derive(Clone, Copy)]
-pub(crate) struct Unit {
+pub(crate) struct SplitUnit {
     /// Singular.
     one: &'static str,
     /// The total that a number is compared with.
@@ -74,12 +74,12 @@ pub(crate) struct Unit {
     example: &'static str,
 }
 
-const ROW: Unit = Unit { one: "row", all: "rows of the file", example: "0..20000" };
+const ROW: SplitUnit = SplitUnit { one: "row", all: "rows of the file", example: "0..20000" };
 
 /// The unit of splits of whole images.
-pub(crate) const IMAGE: Unit = Unit { one: "image", all: "images", example: "0..16" };
+pub(crate) const IMAGE: SplitUnit = SplitUnit { one: "image", all: "images", example: "0..16" };
 
-fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String> {
+fn parse_range(text: &str, n: usize, unit: SplitUnit) -> Result<Range<usize>, String> {
     let no_range = || format!("`{text}` is not a {} range; write it like {}", unit.one, unit.example);
     let (start, end) = text.split_once("..").ok_or_else(no_range)?;
     let number = |s: &str| s.trim().parse::<usize>().map_err(|_| no_range());
@@ -91,7 +91,7 @@ fn parse_range(text: &str, n: usize, unit: Unit) -> Result<Range<usize>, String>
 }
 
 /// Draws `wanted` of the rows `free`, in ascending order, and removes them from it.
-fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize, unit: Unit) -> Result<Vec<usize>, String> {
+fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize, unit: SplitUnit) -> Result<Vec<usize>, String> {
     if wanted > free.len() {
         return Err(format!("{wanted} {part} {}s are requested, but only {} of {n} are left", unit.one, free.len()));
     }
@@ -107,7 +107,7 @@ impl Split {
     }
 
     /// Rows of a file of a single part.
-    fn own(&self, rows: &Option<RowSelection>, n: usize, part: &str, unit: Unit) -> Result<Vec<usize>, String> {
+    fn own(&self, rows: &Option<RowSelection>, n: usize, part: &str, unit: SplitUnit) -> Result<Vec<usize>, String> {
         match rows {
             None => Ok((0..n).collect()),
             Some(RowSelection::Range(text)) => parse_range(text, n, unit).map(Range::collect),
@@ -124,7 +124,7 @@ impl Split {
     }
 
     /// Like [`Split::parts`], for any unit.
-    pub(crate) fn parts_of(&self, files: Holdings, unit: Unit) -> Result<Parts, String> {
+    pub(crate) fn parts_of(&self, files: Holdings, unit: SplitUnit) -> Result<Parts, String> {
         let n = files.base;
         let shared = |rows, own: Option<usize>| match (rows, own) {
             (&Some(RowSelection::Range(ref text)), None) => parse_range(text, n, unit).map(Some),

@@ -1,6 +1,6 @@
 //! Random sources with known statistics, for which theory gives the limits of a quantizer.
 
-use crate::{Dataset, DatasetError, Labels, Metric, Summary};
+use crate::{Dataset, DatasetError, Labels, MetricSpace, Summary};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -132,7 +132,7 @@ impl SyntheticSource {
             train,
             base,
             queries,
-            metric: Metric::L2,
+            metric: MetricSpace::L2,
             labelled: self.synthetic == SyntheticKind::Mixture,
             signal: None,
             fingerprint: format!("synthetic-1 {self:?}"),

@@ -1,6 +1,6 @@
 //! Exact nearest neighbours: the ground truth of recall.
 
-use crate::Metric;
+use crate::MetricSpace;
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist};
 use ndarray::{ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
@@ -13,18 +13,18 @@ const BASE_BLOCK: usize = 4096;
 const QUERY_BLOCK: usize = 120;
 
 /// The `k` nearest base rows of each query, nearest first, ties by row number. A fast pass selects all candidates that
-/// its error bound cannot rule out; their scores are then computed in f64: `‖q−x‖²` ([`Metric::L2`] and
-/// [`Metric::Cosine`]) or `−q·x`.
+/// its error bound cannot rule out; their scores are then computed in f64: `‖q−x‖²` ([`MetricSpace::L2`] and
+/// [`MetricSpace::Cosine`]) or `−q·x`.
 pub fn exact_neighbors(
     base: ArrayView2<'_, f32>,
     queries: ArrayView2<'_, f32>,
-    metric: Metric,
+    metric: MetricSpace,
     k: usize,
     isa: Isa,
 ) -> Vec<Vec<Neighbor>> {
     let dim = base.ncols();
     let k = k.min(base.nrows());
-    let score = if metric == Metric::Ip { Score::NegatedDot } else { Score::HalfDistance };
+    let score = if metric == MetricSpace::Ip { Score::NegatedDot } else { Score::HalfDistance };
     let queries = match queries.as_slice() {
         Some(values) => Cow::Borrowed(values),
         None => Cow::Owned(queries.iter().copied().collect()),
@@ -52,7 +52,7 @@ pub fn exact_neighbors(
 }
 
 /// The score of one pair in f64; smaller is nearer. Eight partial sums let the compiler vectorize.
-pub fn exact_score(query: &[f32], row: ArrayView1<'_, f32>, metric: Metric) -> f64 {
+pub fn exact_score(query: &[f32], row: ArrayView1<'_, f32>, metric: MetricSpace) -> f64 {
     let copy;
     let row = match row.as_slice() {
         Some(row) => row,
@@ -62,8 +62,8 @@ pub fn exact_score(query: &[f32], row: ArrayView1<'_, f32>, metric: Metric) -> f
         }
     };
     match metric {
-        Metric::Ip => -sum_of_pairs(query, row, |q, x| q * x),
-        Metric::L2 | Metric::Cosine => sum_of_pairs(query, row, |q, x| (q - x) * (q - x)),
+        MetricSpace::Ip => -sum_of_pairs(query, row, |q, x| q * x),
+        MetricSpace::L2 | MetricSpace::Cosine => sum_of_pairs(query, row, |q, x| (q - x) * (q - x)),
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
             base.row_mut(100 + i).assign(&copy);
         }
         let queries = Array2::from_shape_fn((30, 7), |(i, j)| if i == 0 { base[(3, j)] } else { rng.random::<f32>() });
-        for metric in [Metric::L2, Metric::Ip] {
+        for metric in [MetricSpace::L2, MetricSpace::Ip] {
             for isa in Isa::available() {
                 let found = exact_neighbors(base.view(), queries.view(), metric, 10, isa);
                 for (query, found) in queries.outer_iter().zip(&found) {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn fewer_rows_than_k_are_all_returned() {
         let base = Array2::from_shape_fn((3, 2), |(i, _)| i as f32);
-        let found = exact_neighbors(base.view(), base.view(), Metric::L2, 10, Isa::widest());
+        let found = exact_neighbors(base.view(), base.view(), MetricSpace::L2, 10, Isa::widest());
         assert_eq!(found[2].iter().map(|n| n.id).collect::<Vec<_>>(), [2, 1, 0]);
     }
 }

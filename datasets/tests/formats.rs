@@ -1,7 +1,7 @@
 //! Files that other tools wrote, read value by value: fixtures of h5py and pyarrow (`fixtures/make.py`), and the real sets
 //! of the catalog where `VQBENCH_DATA` names a folder that has them.
 
-use datasets::{DatasetError, Metric, Resolved, SearchPath, Source, catalog, format};
+use datasets::{DatasetError, MetricSpace, Resolved, SearchPath, Source, catalog, format};
 use ndarray::{Array2, s};
 use std::path::{Path, PathBuf};
 
@@ -360,7 +360,7 @@ fn a_benchmark_in_one_file_is_rows_queries_metric_and_truth_at_once() {
     let file = |name: &str, more: &str| format!("path = {:?}\n{more}", fixture(name));
     let euclidean = resolve(&file("euclidean.hdf5", "")).expect("resolves");
     let s = &euclidean.summary;
-    assert_eq!((s.train, s.base, s.queries, s.metric), (300, 300, 20, Metric::L2));
+    assert_eq!((s.train, s.base, s.queries, s.metric), (300, 300, 20, MetricSpace::L2));
     assert!(euclidean.trains_on_base());
     let data = euclidean.load().expect("loads");
     assert_eq!(
@@ -372,9 +372,9 @@ fn a_benchmark_in_one_file_is_rows_queries_metric_and_truth_at_once() {
 
     // The same neighbours in a file that says something else.
     let angular = resolve(&file("angular.hdf5", "")).expect("resolves");
-    assert_eq!(angular.summary.metric, Metric::Cosine);
+    assert_eq!(angular.summary.metric, MetricSpace::Cosine);
     let truth = angular.check_truth().expect("reads").expect("there is one");
-    assert!(truth.contradicts() && truth.explained_by == Some(Metric::L2), "{truth:?}");
+    assert!(truth.contradicts() && truth.explained_by == Some(MetricSpace::L2), "{truth:?}");
     let error = resolve(&file("angular.hdf5", "metric = \"l2\"")).expect_err("contradicts").to_string();
     assert!(error.contains("`metric: l2` contradicts") && error.contains("`angular` (`metric: cosine`)"), "{error}");
     assert!(resolve(&file("angular.hdf5", "metric = \"cosine\"")).is_ok());
@@ -388,7 +388,7 @@ fn a_benchmark_in_one_file_is_rows_queries_metric_and_truth_at_once() {
         fixture("angular.hdf5#test")
     );
     let named = resolve(&named).expect("resolves");
-    assert_eq!((named.summary.metric, named.trains_on_base()), (Metric::L2, true));
+    assert_eq!((named.summary.metric, named.trains_on_base()), (MetricSpace::L2, true));
     assert!(named.check_truth().expect("reads").is_none());
     assert_ne!(named.summary.fingerprint, euclidean.summary.fingerprint);
 }

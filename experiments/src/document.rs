@@ -29,13 +29,13 @@ pub struct Document {
     name: String,
     text: String,
     value: Value,
-    places: Place,
+    places: ValueLocation,
 }
 
 /// The location of a value and of the values below it. A tree, so that its size grows with the document and not with
 /// the length of pointers.
 #[derive(Clone, Debug, Default)]
-struct Place {
+struct ValueLocation {
     key: Option<Range<usize>>,
     /// Only for scalars.
     value: Option<Range<usize>>,
@@ -47,13 +47,13 @@ struct Place {
 enum Below {
     #[default]
     Nothing,
-    Items(Vec<Place>),
-    Keys(HashMap<String, Place>),
+    Items(Vec<ValueLocation>),
+    Keys(HashMap<String, ValueLocation>),
 }
 
-impl Place {
+impl ValueLocation {
     /// The child that a segment of a pointer names. A single value instead of a list is the first item of that list.
-    fn child(&self, segment: &str) -> Option<&Place> {
+    fn child(&self, segment: &str) -> Option<&ValueLocation> {
         let found = match &self.below {
             Below::Nothing => None,
             Below::Items(items) => items.get(segment.parse::<usize>().ok()?),
@@ -96,7 +96,7 @@ impl Document {
             return Err(too_long(name));
         }
         let mut document =
-            Document { name: name.into(), text: text.into(), value: Value::Null, places: Place::default() };
+            Document { name: name.into(), text: text.into(), value: Value::Null, places: ValueLocation::default() };
         let mut builder = Builder {
             parser: Parser::new_from_str(text),
             bytes: text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect(),
@@ -140,7 +140,7 @@ impl Document {
     }
 
     /// The location of a pointer, or of its nearest known ancestor, and whether it is the former.
-    fn place(&self, pointer: &str) -> (&Place, bool) {
+    fn place(&self, pointer: &str) -> (&ValueLocation, bool) {
         let mut place = &self.places;
         for segment in pointer.split('/').skip(1) {
             match place.child(segment) {
@@ -215,7 +215,7 @@ struct Builder<'t> {
 }
 
 /// Values of a mapping, and where they stand.
-type Mapping = (Map<String, Value>, HashMap<String, Place>);
+type Mapping = (Map<String, Value>, HashMap<String, ValueLocation>);
 
 impl<'t> Builder<'t> {
     fn byte(&self, marker: Marker) -> usize {
@@ -246,8 +246,8 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn document(&mut self) -> Result<(Value, Place), ParseStop> {
-        let mut found = (Value::Null, Place::default());
+    fn document(&mut self) -> Result<(Value, ValueLocation), ParseStop> {
+        let mut found = (Value::Null, ValueLocation::default());
         let mut documents = 0;
         loop {
             let (event, span) = self.next()?;
@@ -285,7 +285,7 @@ impl<'t> Builder<'t> {
         span: Span,
         key: Option<Range<usize>>,
         depth: usize,
-    ) -> Result<(Value, Place), ParseStop> {
+    ) -> Result<(Value, ValueLocation), ParseStop> {
         if depth > MAX_DEPTH {
             let message = format!("this document has more than {MAX_DEPTH} levels of nesting");
             return self.stop(span, message, "an experiment file needs only a few");
@@ -334,7 +334,7 @@ impl<'t> Builder<'t> {
             self.hold(span, nodes, bytes)?;
             self.anchors.insert(anchor, value.clone());
         }
-        Ok((value, Place { key, value: scalar, start, below }))
+        Ok((value, ValueLocation { key, value: scalar, start, below }))
     }
 
     fn mapping(&mut self, depth: usize) -> Result<Mapping, ParseStop> {

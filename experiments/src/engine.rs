@@ -158,7 +158,7 @@ pub fn run(
         machine: &machine,
         to_run: &to_run,
         queue: Queue::new(to_run.iter().map(|t| needs(plan, t)).collect(), machine::available_memory_bytes()),
-        progress: Mutex::new(Progress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
+        progress: Mutex::new(RunProgress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
     };
     std::thread::scope(|scope| {
         for _ in 0..lanes {
@@ -268,7 +268,7 @@ fn save_plan(
     write_atomically(&folder.root().join("experiment.yaml"), text.as_bytes())
 }
 
-struct Progress<'a> {
+struct RunProgress<'a> {
     observer: &'a mut dyn Observer,
     done_estimate: f64,
     started: Instant,
@@ -282,7 +282,7 @@ struct Session<'a> {
     machine: &'a Machine,
     to_run: &'a [&'a PlannedTrial],
     queue: Queue,
-    progress: Mutex<Progress<'a>>,
+    progress: Mutex<RunProgress<'a>>,
 }
 
 impl<'a> Session<'a> {
@@ -342,7 +342,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn with_progress<T>(&self, act: impl FnOnce(&mut Progress<'a>) -> T) -> T {
+    fn with_progress<T>(&self, act: impl FnOnce(&mut RunProgress<'a>) -> T) -> T {
         act(&mut self.progress.lock().unwrap_or_else(|e| e.into_inner()))
     }
 

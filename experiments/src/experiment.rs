@@ -29,7 +29,7 @@ pub struct Experiment {
     /// Devices to run on. With a list, every trial runs on each of them.
     #[serde(default = "default_device")]
     #[schemars(length(min = 1))]
-    pub device: Vec<Device>,
+    pub device: Vec<DeviceChoice>,
     /// Threads per trial. With a list, every trial runs with each number. Default: one thread per core.
     #[serde(default)]
     #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
@@ -60,7 +60,7 @@ pub struct Experiment {
 /// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Device {
+pub enum DeviceChoice {
     /// The CPU.
     Cpu,
     /// An NVIDIA GPU.
@@ -70,13 +70,13 @@ pub enum Device {
     Auto,
 }
 
-impl Device {
+impl DeviceChoice {
     /// As in YAML.
     pub fn name(self) -> &'static str {
         match self {
-            Device::Cpu => "cpu",
-            Device::Cuda => "cuda",
-            Device::Auto => "auto",
+            DeviceChoice::Cpu => "cpu",
+            DeviceChoice::Cuda => "cuda",
+            DeviceChoice::Auto => "auto",
         }
     }
 }
@@ -135,8 +135,8 @@ impl Default for ReportSettings {
     }
 }
 
-fn default_device() -> Vec<Device> {
-    vec![Device::Cpu]
+fn default_device() -> Vec<DeviceChoice> {
+    vec![DeviceChoice::Cpu]
 }
 
 fn default_seeds() -> Vec<u64> {

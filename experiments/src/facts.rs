@@ -7,7 +7,7 @@ use datasets::outliers::{self, FAR};
 use datasets::{Dataset, DatasetError, Part, Resolved};
 use methods::algorithms::moments;
 use ndarray::ArrayView2;
-use record::{DatasetFacts, Outliers, WrongTruth};
+use record::{DatasetFacts, OutlierFacts, WrongTruth};
 
 /// Number of points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
@@ -51,10 +51,10 @@ pub fn compute(
 }
 
 /// Training rows that are much longer than the others.
-fn outliers(data: &Dataset, resolved: &Resolved) -> Option<Outliers> {
+fn outliers(data: &Dataset, resolved: &Resolved) -> Option<OutlierFacts> {
     let found = outliers::find(data.train.view())?;
     let first = resolved.place(Part::Train, found.first);
-    Some(Outliers { count: found.count, first, factor: found.factor, from: FAR })
+    Some(OutlierFacts { count: found.count, first, factor: found.factor, from: FAR })
 }
 
 /// What is wrong with the neighbours in the files, if anything.
@@ -67,17 +67,17 @@ pub(crate) fn wrong_truth(resolved: &Resolved) -> Result<Option<WrongTruth>, Dat
 }
 
 /// Converted to the result schema, which does not depend on datasets.
-fn recorded(signal: &datasets::Signal) -> record::Signal {
+fn recorded(signal: &datasets::Signal) -> record::SignalFacts {
     match signal {
-        datasets::Signal::Frames { per_second } => record::Signal::Frames { per_second: *per_second },
+        datasets::Signal::Frames { per_second } => record::SignalFacts::Frames { per_second: *per_second },
         datasets::Signal::Images { patch, channels, pictures } => {
-            let picture = |p: &datasets::Picture| record::Picture {
+            let picture = |p: &datasets::Picture| record::PictureFacts {
                 name: p.name.clone(),
                 width: p.width,
                 height: p.height,
                 first_row: p.first_row,
             };
-            record::Signal::Images {
+            record::SignalFacts::Images {
                 patch: *patch,
                 channels: *channels,
                 pictures: pictures.iter().map(picture).collect(),

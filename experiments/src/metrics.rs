@@ -119,12 +119,12 @@ pub struct Subject<'a> {
     /// Neighbours per query that [`Subject::found`] holds.
     pub search_depth: usize,
     /// Shared results; empty at first.
-    pub shared: Shared,
+    pub shared: SharedResults,
 }
 
 /// Results that are computed on first use and shared by the measurements of a trial.
 #[derive(Default)]
-pub struct Shared {
+pub struct SharedResults {
     found: OnceLock<Result<SearchResults, MethodError>>,
     histograms: OnceLock<Result<Option<Histograms>, MethodError>>,
 }

@@ -70,7 +70,7 @@ fn middle(pixels: &[u8], width: usize, height: usize, crop: usize) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datasets::{Metric, Picture};
+    use datasets::{MetricSpace, Picture};
     use ndarray::Array2;
 
     fn decode(path: &Path) -> (u32, u32, Vec<u8>) {
@@ -89,7 +89,7 @@ mod tests {
         let pictures = vec![picture("wide", 6, 4, 0), picture("small", 2, 2, 24)];
         let data = Dataset {
             name: "t".into(),
-            metric: Metric::L2,
+            metric: MetricSpace::L2,
             train: base.clone(),
             queries: base.clone(),
             base,

@@ -7,7 +7,7 @@ mod labels;
 mod ranges;
 
 use crate::document::Document;
-use crate::experiment::{Device, Experiment, ReportFormat};
+use crate::experiment::{DeviceChoice, Experiment, ReportFormat};
 use crate::facts;
 use crate::fault::Fault;
 use crate::metrics::Measure;
@@ -28,7 +28,7 @@ pub(crate) const SOURCES: &str = env!("VQBENCH_SOURCES");
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Instead of `device`.
-    pub device: Option<Device>,
+    pub device: Option<DeviceChoice>,
     /// Instead of `seeds`.
     pub seeds: Vec<u64>,
     /// Instead of `timeout`.

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 pub fn code_search<'a>(
     quantizer: &'a dyn Quantizer,
     codes: &'a [u8],
-    metric: datasets::Metric,
+    metric: datasets::MetricSpace,
 ) -> Result<CodeSearch<'a>, MethodError> {
-    let metric = if metric == datasets::Metric::Ip { Metric::InnerProduct } else { Metric::L2 };
+    let metric = if metric == datasets::MetricSpace::Ip { Metric::InnerProduct } else { Metric::L2 };
     CodeSearch::new(quantizer, codes, metric)
 }
 
@@ -23,7 +23,7 @@ pub fn code_search<'a>(
 pub fn rerank_all(
     queries: ArrayView2<'_, f32>,
     base: ArrayView2<'_, f32>,
-    metric: datasets::Metric,
+    metric: datasets::MetricSpace,
     candidates: &[Vec<Neighbor>],
     depth: usize,
     k: usize,
@@ -38,7 +38,7 @@ pub fn rerank_all(
 fn rerank(
     query: &[f32],
     base: ArrayView2<'_, f32>,
-    metric: datasets::Metric,
+    metric: datasets::MetricSpace,
     candidates: &[Neighbor],
     k: usize,
 ) -> Vec<u32> {
@@ -54,7 +54,7 @@ fn rerank(
 mod tests {
     use super::*;
     use cpu::Isa;
-    use datasets::Metric as Space;
+    use datasets::MetricSpace as Space;
     use methods::{Context, parse};
     use ndarray::{Array2, s};
     use serde_json::json;

@@ -2,7 +2,7 @@
 //! result as lines of JSON.
 
 use crate::facts::{MAX_FACTS, Truth};
-use crate::metrics::{self, MEASURES, Shared, Subject};
+use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
 use datasets::{Dataset, SeenFile, Source, format};
@@ -192,7 +192,7 @@ fn perform(
             backend: &*backend,
             fit_seconds,
             search_depth: measures.iter().map(|(_, m)| m.search_depth()).max().unwrap_or(0).min(data.base.nrows()),
-            shared: Shared::default(),
+            shared: SharedResults::default(),
         };
         let mut values = Vec::new();
         for (name, measure) in &measures {

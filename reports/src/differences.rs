@@ -10,7 +10,7 @@ mod savings;
 mod unit;
 
 use crate::figure::side_by_side::{by_rate, range};
-use crate::statistics::{self, ALPHA, Comparison, Test, adjusted, deviation};
+use crate::statistics::{self, ALPHA, MethodComparison, Test, adjusted, deviation};
 use crate::summary::{DatasetSummary, Path, Point, Which};
 use crate::table::{Column, columns};
 use record::Metric;
@@ -62,7 +62,7 @@ pub struct Pair {
     unit: Unit,
     /// Standard deviation of the independent differences; None with a single one.
     deviation: Option<f64>,
-    comparison: Comparison,
+    comparison: MethodComparison,
     /// The p-value after Holm's correction; None without a test.
     adjusted: Option<f64>,
     /// Whether A is the best method of its group; pages show these pairs only.
@@ -71,7 +71,7 @@ pub struct Pair {
 
 /// What a comparison says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
+pub enum DifferenceVerdict {
     /// The first method is better.
     A,
     /// The second method is better.
@@ -84,15 +84,15 @@ pub enum Verdict {
 
 impl Pair {
     /// The verdict at 5% after Holm's correction; of methods without randomness, the plain order.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> DifferenceVerdict {
         let difference = self.comparison.difference.value;
         let larger_is_better = self.metric.larger_is_better() == Some(true);
-        let better = if (difference > 0.0) == larger_is_better { Verdict::A } else { Verdict::B };
+        let better = if (difference > 0.0) == larger_is_better { DifferenceVerdict::A } else { DifferenceVerdict::B };
         match (self.comparison.test, self.adjusted) {
             (Test::Exact, _) if difference != 0.0 => better,
-            (Test::TooFew { .. }, _) => Verdict::NotTested,
+            (Test::TooFew { .. }, _) => DifferenceVerdict::NotTested,
             (_, Some(p)) if p <= ALPHA && difference != 0.0 => better,
-            _ => Verdict::Same,
+            _ => DifferenceVerdict::Same,
         }
     }
 
@@ -327,10 +327,10 @@ pub type Question<'a> = (&'static str, Option<usize>, &'a str, &'a str);
 impl Differences {
     /// What the comparisons of methods on a dataset say, from the point of view of the first method; each pair is there
     /// in both orders.
-    pub fn verdicts(&self, dataset: &str) -> HashMap<Question<'_>, Verdict> {
+    pub fn verdicts(&self, dataset: &str) -> HashMap<Question<'_>, DifferenceVerdict> {
         let turned = |verdict| match verdict {
-            Verdict::A => Verdict::B,
-            Verdict::B => Verdict::A,
+            DifferenceVerdict::A => DifferenceVerdict::B,
+            DifferenceVerdict::B => DifferenceVerdict::A,
             other => other,
         };
         let mut verdicts = HashMap::new();

@@ -26,11 +26,11 @@ mod utilization;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
-use chart::Curve;
+use chart::PlotSeries;
 use codewords::Use;
 use cost::Cost;
 use scaling::{Against, TimedTask};
-use training::Course;
+use training::TrainingMetric;
 
 /// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
@@ -46,9 +46,9 @@ static FIGURES: &[(&str, Figure)] = &[
     ("utilization", utilization::draw),
     ("usage-codewords", |dataset| codewords::draw(dataset, Use::Share)),
     ("perplexity-codewords", |dataset| codewords::draw(dataset, Use::Perplexity)),
-    ("training-usage", |dataset| training::draw(dataset, Course::Usage)),
-    ("training-perplexity", |dataset| training::draw(dataset, Course::Perplexity)),
-    ("training-mse", |dataset| training::draw(dataset, Course::Distortion)),
+    ("training-usage", |dataset| training::draw(dataset, TrainingMetric::Usage)),
+    ("training-perplexity", |dataset| training::draw(dataset, TrainingMetric::Perplexity)),
+    ("training-mse", |dataset| training::draw(dataset, TrainingMetric::Distortion)),
     ("training-losses", training::draw_losses),
     ("throughput", throughput::draw),
     ("distortion-training", |dataset| cost::draw(dataset, Cost::Training)),
@@ -120,12 +120,12 @@ fn refused(error: impl std::fmt::Display) -> ReportError {
 
 impl DatasetSummary {
     /// One curve per series, with the rate as x and `value` as y.
-    fn curves(&self, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<Curve> {
+    fn curves(&self, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<PlotSeries> {
         self.curves_over(|point| Some((point.bits as f64, value(point)?)))
     }
 
     /// One curve per series through the coordinates that `at` returns.
-    fn curves_over(&self, at: impl Fn(&Point) -> Option<(f64, Estimate)>) -> Vec<Curve> {
+    fn curves_over(&self, at: impl Fn(&Point) -> Option<(f64, Estimate)>) -> Vec<PlotSeries> {
         let series = self.series();
         series
             .iter()
@@ -134,7 +134,7 @@ impl DatasetSummary {
                 let of_series = self.points.iter().filter(|p| p.series == *name);
                 let mut points: Vec<(f64, Estimate)> = of_series.filter_map(&at).collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Curve { name: (*name).to_owned(), index, points, joined: true, ..Curve::default() }
+                PlotSeries { name: (*name).to_owned(), index, points, joined: true, ..PlotSeries::default() }
             })
             .filter(|curve| !curve.points.is_empty())
             .collect()

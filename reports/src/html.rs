@@ -24,7 +24,7 @@ pub fn page(
     runs: &[Results],
     datasets: &[DatasetSummary],
     figures: &[Drawn],
-    pictures: &[pictures::Row<'_>],
+    pictures: &[pictures::PictureRow<'_>],
     files: &[&str],
     differences: &Differences,
     dictionary: &Dictionary,

@@ -1,7 +1,7 @@
 //! The leaderboard as a LaTeX table (booktabs). Marks compare methods at about the same rate, and only where a test found
 //! a difference.
 
-use crate::differences::{Differences, Question, Verdict, decided_by, groups};
+use crate::differences::{DifferenceVerdict, Differences, Question, decided_by, groups};
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 use record::metric::Dictionary;
@@ -31,7 +31,8 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
     let titles: Vec<String> = columns.iter().map(|c| stacked(&c.title)).collect();
     out += &format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));
     let (groups, verdicts) = (groups(dataset), differences.verdicts(&dataset.name));
-    let marks: Vec<HashMap<Row<'_>, Mark>> = columns.iter().map(|column| marks(column, &groups, &verdicts)).collect();
+    let marks: Vec<HashMap<RowKey<'_>, CellMark>> =
+        columns.iter().map(|column| marks(column, &groups, &verdicts)).collect();
     let mut last_series = None;
     for point in &dataset.points {
         if last_series.is_some_and(|series| series != &point.series) {
@@ -43,7 +44,7 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
             .zip(&marks)
             .map(|(column, marks)| {
                 let text = escape(&column.cell(point).text);
-                marks.get(&row(point)).copied().unwrap_or(Mark::None).on(&text)
+                marks.get(&row(point)).copied().unwrap_or(CellMark::None).on(&text)
             })
             .collect();
         out += &format!("\\raggedright {} & {} \\\\\n", breakable(&point.label), cells.join(" & "));
@@ -57,7 +58,7 @@ fn legend(dataset: &DatasetSummary, differences: &Differences) -> &'static str {
     let mut about = differences.pairs.iter().filter(|pair| pair.dataset.as_deref() == Some(&dataset.name)).peekable();
     if about.peek().is_none() {
         ""
-    } else if about.all(|pair| pair.verdict() == Verdict::NotTested) {
+    } else if about.all(|pair| pair.verdict() == DifferenceVerdict::NotTested) {
         " Differences are not tested: too few seeds."
     } else {
         " Bold: better than all others at about the same rate; underlined: second, better than the rest; \
@@ -67,7 +68,7 @@ fn legend(dataset: &DatasetSummary, differences: &Differences) -> &'static str {
 
 /// The mark of a value among those of other methods at about the same rate.
 #[derive(Clone, Copy, PartialEq)]
-enum Mark {
+enum CellMark {
     /// Better than every other.
     Best,
     /// The second, better than every one after it.
@@ -77,21 +78,21 @@ enum Mark {
     None,
 }
 
-impl Mark {
+impl CellMark {
     fn on(self, text: &str) -> String {
         match self {
-            Mark::Best => format!("\\textbf{{{text}}}"),
-            Mark::Second => format!("\\underline{{{text}}}"),
-            Mark::Tied => format!("{text}\\rlap{{$^{{\\approx}}$}}"),
-            Mark::None => text.to_owned(),
+            CellMark::Best => format!("\\textbf{{{text}}}"),
+            CellMark::Second => format!("\\underline{{{text}}}"),
+            CellMark::Tied => format!("{text}\\rlap{{$^{{\\approx}}$}}"),
+            CellMark::None => text.to_owned(),
         }
     }
 }
 
 /// What identifies a row in marks: device, label and rate. Its number of threads does not change its quality.
-type Row<'a> = (&'a str, &'a str, usize);
+type RowKey<'a> = (&'a str, &'a str, usize);
 
-fn row(point: &Point) -> Row<'_> {
+fn row(point: &Point) -> RowKey<'_> {
     (&point.device, &point.label, point.bits)
 }
 
@@ -99,8 +100,8 @@ fn row(point: &Point) -> Row<'_> {
 fn marks<'a>(
     column: &Column,
     groups: &[Vec<&'a Point>],
-    verdicts: &HashMap<Question<'_>, Verdict>,
-) -> HashMap<Row<'a>, Mark> {
+    verdicts: &HashMap<Question<'_>, DifferenceVerdict>,
+) -> HashMap<RowKey<'a>, CellMark> {
     let mut marks = HashMap::new();
     let (Some(metric), Some(larger)) = (decided_by(column), column.metric.larger_is_better()) else {
         return marks;
@@ -117,17 +118,18 @@ fn marks<'a>(
             verdicts.get(&(metric.name, k, &order[at].0.label[..], &order[other].0.label[..])).copied()
         };
         // A reader who sees two equal numbers must not find one of them marked.
-        let beats = |at: usize, other: usize| verdict(at, other) == Some(Verdict::A) && order[at].2 != order[other].2;
+        let beats =
+            |at: usize, other: usize| verdict(at, other) == Some(DifferenceVerdict::A) && order[at].2 != order[other].2;
         let beats_the_rest = |at: usize| at + 1 < order.len() && (at + 1..order.len()).all(|other| beats(at, other));
-        let tied = |at: usize| verdict(0, at) == Some(Verdict::Same);
+        let tied = |at: usize| verdict(0, at) == Some(DifferenceVerdict::Same);
         let best = beats_the_rest(0);
         for (at, (point, ..)) in order.iter().enumerate() {
             let mark = match at {
-                0 if best => Mark::Best,
-                0 if (1..order.len()).any(tied) => Mark::Tied,
-                1 if best && beats_the_rest(1) => Mark::Second,
-                at if at > 0 && tied(at) => Mark::Tied,
-                _ => Mark::None,
+                0 if best => CellMark::Best,
+                0 if (1..order.len()).any(tied) => CellMark::Tied,
+                1 if best && beats_the_rest(1) => CellMark::Second,
+                at if at > 0 && tied(at) => CellMark::Tied,
+                _ => CellMark::None,
             };
             marks.insert(row(point), mark);
         }

@@ -13,7 +13,7 @@ pub fn page(
     runs: &[Results],
     datasets: &[DatasetSummary],
     figures: &[Drawn],
-    pictures: &[pictures::Row<'_>],
+    pictures: &[pictures::PictureRow<'_>],
     differences: &Differences,
     dictionary: &Dictionary,
 ) -> String {

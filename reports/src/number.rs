@@ -1,15 +1,15 @@
 //! Formats numbers for readers.
 
-use record::metric::Format;
+use record::metric::NumberFormat;
 
 /// Formats a value as its metric specifies.
-pub fn show(format: Format, value: f64) -> String {
+pub fn show(format: NumberFormat, value: f64) -> String {
     match format {
-        Format::Significant(digits) => significant(value, digits),
-        Format::Decimals(decimals) => format!("{value:.decimals$}"),
-        Format::Percent => format!("{:.1}%", 100.0 * value),
-        Format::Engineering => engineering(value),
-        Format::Bytes => bytes(value),
+        NumberFormat::Significant(digits) => significant(value, digits),
+        NumberFormat::Decimals(decimals) => format!("{value:.decimals$}"),
+        NumberFormat::Percent => format!("{:.1}%", 100.0 * value),
+        NumberFormat::Engineering => engineering(value),
+        NumberFormat::Bytes => bytes(value),
     }
 }
 

@@ -12,7 +12,7 @@ use record::{PictureFile, Results};
 use std::collections::HashMap;
 
 /// A picture of a dataset with all its reconstructions.
-pub(crate) struct Row<'a> {
+pub(crate) struct PictureRow<'a> {
     /// Name of the dataset, as in the report.
     pub dataset: &'a str,
     /// Name of the picture.
@@ -48,12 +48,12 @@ enum PictureQuality {
 type PictureKey<'a> = (usize, &'a str, Option<&'a str>, &'a str);
 
 /// All pictures of the runs, by dataset and in the order of the pictures.
-pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) -> Vec<Row<'a>> {
+pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) -> Vec<PictureRow<'a>> {
     let mut files: HashMap<PictureKey<'a>, &PictureFile> = HashMap::new();
     for (i, run) in runs.iter().enumerate() {
         files.extend(run.pictures.iter().map(|p| ((i, &p.dataset[..], p.trial.as_deref(), &p.name[..]), p)));
     }
-    let mut rows: Vec<Row<'a>> = Vec::new();
+    let mut rows: Vec<PictureRow<'a>> = Vec::new();
     for dataset in datasets {
         let first = rows.len();
         for (i, run) in runs.iter().enumerate() {
@@ -75,7 +75,7 @@ pub(crate) fn gather<'a>(runs: &'a [Results], datasets: &'a [DatasetSummary]) ->
                     match known {
                         Some(row) => row.decoded.extend(made),
                         None if made.is_empty() => {}
-                        None => rows.push(Row {
+                        None => rows.push(PictureRow {
                             dataset: &dataset.name,
                             name: &original.name,
                             original: Shown {
@@ -155,8 +155,8 @@ const HINT: &str = "The middle of base pictures, as they are and as each method 
                     rate. PSNR is that of the whole picture, of values rounded to 8 bits.";
 
 /// The pictures of a dataset as HTML, embedded in the page.
-pub(crate) fn html(rows: &[Row<'_>], dataset: &str) -> Markup {
-    let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.dataset == dataset).collect();
+pub(crate) fn html(rows: &[PictureRow<'_>], dataset: &str) -> Markup {
+    let rows: Vec<&PictureRow<'_>> = rows.iter().filter(|row| row.dataset == dataset).collect();
     html! {
         @if !rows.is_empty() {
             p.hint { (HINT) }
@@ -177,14 +177,14 @@ pub(crate) fn html(rows: &[Row<'_>], dataset: &str) -> Markup {
     }
 }
 
-fn alt(row: &Row<'_>, picture: &Shown<'_>) -> String {
+fn alt(row: &PictureRow<'_>, picture: &Shown<'_>) -> String {
     let facts = picture.facts();
     let facts = if facts.is_empty() { facts } else { format!(", {facts}") };
     format!("{}: {}{facts}", row.name, picture.label)
 }
 
 /// The pictures of a dataset as Markdown, with links to their files.
-pub(crate) fn markdown(rows: &[Row<'_>], dataset: &str, escape: fn(&str) -> String) -> String {
+pub(crate) fn markdown(rows: &[PictureRow<'_>], dataset: &str, escape: fn(&str) -> String) -> String {
     let mut out = String::new();
     for row in rows.iter().filter(|row| row.dataset == dataset) {
         if out.is_empty() {
@@ -202,7 +202,7 @@ pub(crate) fn markdown(rows: &[Row<'_>], dataset: &str, escape: fn(&str) -> Stri
 }
 
 /// The files that the Markdown links to.
-pub(crate) fn artifacts(rows: &[Row<'_>]) -> Vec<Artifact> {
+pub(crate) fn artifacts(rows: &[PictureRow<'_>]) -> Vec<Artifact> {
     let all = rows.iter().flat_map(|row| std::iter::once(&row.original).chain(&row.decoded));
     all.map(|picture| Artifact { path: picture.file.clone(), bytes: picture.png.to_vec() }).collect()
 }

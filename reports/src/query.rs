@@ -4,7 +4,7 @@ use crate::markdown::escape;
 use polars::prelude::*;
 use polars::sql::SQLContext;
 use polars_lazy::prelude::IntoLazy;
-use record::{Tables, contained, frame, stacked};
+use record::{RunTables, contained, frame, stacked};
 use thiserror::Error;
 
 /// The column with the name of a row's run.
@@ -25,7 +25,7 @@ pub struct QueryError {
 ///
 /// # Errors
 /// SQL that cannot be parsed or executed; the error lists the existing columns.
-pub fn query(runs: Vec<(String, Tables)>, sql: &str) -> Result<DataFrame, QueryError> {
+pub fn query(runs: Vec<(String, RunTables)>, sql: &str) -> Result<DataFrame, QueryError> {
     let names: Vec<String> = runs.iter().map(|(name, _)| name.clone()).collect();
     let (results, trials): (Vec<DataFrame>, Vec<DataFrame>) =
         runs.into_iter().map(|(_, tables)| (tables.results, tables.trials)).unzip();

@@ -13,12 +13,12 @@ mod signed_rank;
 #[cfg(test)]
 mod simulations;
 
-pub use difference::{Comparison, FEWEST_SEEDS, Test, compare, deviation, least_visible};
+pub use difference::{FEWEST_SEEDS, MethodComparison, Test, compare, deviation, least_visible};
 pub use distributions::{above, t_above, t95};
 pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};
 pub use holm::{adjusted, fewest_pairs};
-pub use rate_saving::{Curve, FEWEST_POINTS, NoSaving, Saving, rate_saving};
+pub use rate_saving::{FEWEST_POINTS, NoSaving, RateDistortionCurve, Saving, rate_saving};
 pub use repeats::{middle, range, spread};
 pub use signed_rank::{SignedRank, hodges_lehmann, signed_rank};
 

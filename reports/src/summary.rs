@@ -37,11 +37,11 @@ pub struct Point {
     /// The values of each seed.
     seeds: Vec<Values>,
     /// Cache of estimates: a report uses each of them several times.
-    estimates: Mutex<HashMap<Key, Option<Estimate>>>,
+    estimates: Mutex<HashMap<EstimateKey, Option<Estimate>>>,
 }
 
 /// Key of an estimate: the metric, the number of neighbours, and the name of the search path.
-type Key = (&'static str, Option<usize>, Option<String>);
+type EstimateKey = (&'static str, Option<usize>, Option<String>);
 
 /// Selects values: a metric, and the columns that distinguish its values.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl<'a> Which<'a> {
         series.flat_map(|series| &series.values).copied().collect()
     }
 
-    fn key(&self) -> Key {
+    fn key(&self) -> EstimateKey {
         let path = match self.path {
             Path::Native => None,
             Path::Named(name) => Some(name.to_owned()),

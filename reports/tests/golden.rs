@@ -3,8 +3,10 @@
 mod common;
 
 use common::{all_formats, compare, record, render, results, run, text, trial};
-use record::metric::{BITS_PER_PIXEL, CODEWORDS, Format, METRICS, PSNR_DB, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND};
-use record::{DatasetFacts, Measured, Metric, Picture, PictureFile, Run, Signal, Status, Trial};
+use record::metric::{
+    BITS_PER_PIXEL, CODEWORDS, METRICS, NumberFormat, PSNR_DB, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND,
+};
+use record::{DatasetFacts, Measured, Metric, PictureFacts, PictureFile, Run, SignalFacts, Status, Trial};
 use reports::compare::{Options, Tolerances, Verdict, compare_with};
 use reports::render_with;
 
@@ -433,9 +435,9 @@ fn the_smallest_visible_loss_is_the_one_at_which_the_gate_trips() {
 /// The run as one on two pictures: PQ at two rates and the originals are there, one reconstruction is exact.
 fn pictured() -> Run {
     let mut run = run();
-    let picture = |name: &str, first_row| Picture { name: name.into(), width: 40, height: 40, first_row };
+    let picture = |name: &str, first_row| PictureFacts { name: name.into(), width: 40, height: 40, first_row };
     let pictures = vec![picture("cliff", 0), picture("sea & <sky>", 100)];
-    run.info.datasets[0].signal = Some(Signal::Images { patch: 4, channels: 1, pictures });
+    run.info.datasets[0].signal = Some(SignalFacts::Images { patch: 4, channels: 1, pictures });
     for record in run.records.iter_mut().filter(|r| r.status == Status::Ok) {
         let bits = record.trial.bits_per_vector as f64;
         record.values.push(Measured::new(&BITS_PER_PIXEL, bits / 16.0));
@@ -503,7 +505,7 @@ fn pictures_stand_beside_their_original_by_rising_rate() {
 static RIPPLE: Metric = Metric::new("ripple", "1", "largest error over the mean error")
     .lower()
     .within(0.0, 10.0)
-    .shown(Format::Decimals(1))
+    .shown(NumberFormat::Decimals(1))
     .essential_column("ripple")
     .gated(0.01);
 

@@ -5,11 +5,11 @@ mod common;
 
 use common::run;
 use polars::prelude::DataFrame;
-use record::{Run, Tables, frame};
+use record::{Run, RunTables, frame};
 use reports::query::{MOST_ROWS, QueryError, query, to_csv, to_markdown, to_text};
 
-fn tables(run: &Run) -> Tables {
-    Tables { results: frame::results(run).expect("a frame"), trials: frame::trials(run).expect("a frame") }
+fn tables(run: &Run) -> RunTables {
+    RunTables { results: frame::results(run).expect("a frame"), trials: frame::trials(run).expect("a frame") }
 }
 
 fn ask(sql: &str) -> Result<DataFrame, QueryError> {

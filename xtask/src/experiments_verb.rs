@@ -5,7 +5,7 @@ use crate::errors::Mistakes;
 use crate::progress::{Progress, roughly, trials};
 use clap::Args;
 use experiments::engine::{EngineError, Settings};
-use experiments::experiment::Device;
+use experiments::experiment::DeviceChoice;
 use experiments::plan::{describe, matches};
 use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine};
 use record::RunFolder;
@@ -42,7 +42,7 @@ pub struct Arguments {
     retry_failed: bool,
     /// Device to use instead of the experiment's: cpu, cuda or auto
     #[arg(long, value_parser = device)]
-    device: Option<Device>,
+    device: Option<DeviceChoice>,
     /// Seed to use instead of the experiment's; repeat the flag for several
     #[arg(long = "seed", value_name = "SEED")]
     seeds: Vec<u64>,
@@ -59,11 +59,11 @@ pub struct Arguments {
     gate: Gate,
 }
 
-fn device(text: &str) -> Result<Device, String> {
+fn device(text: &str) -> Result<DeviceChoice, String> {
     match text {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Ok(Device::Cuda),
-        "auto" => Ok(Device::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda),
+        "auto" => Ok(DeviceChoice::Auto),
         other => Err(format!("unknown device `{other}`; use cpu, cuda or auto")),
     }
 }

@@ -27,14 +27,14 @@ pub struct Arguments {
     runs: Vec<PathBuf>,
     /// How to write the answer; text and Markdown show the first 1000 rows [default: text, or what FILE ends in]
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Option<OutputFormat>,
     /// Write the answer to FILE, which ends in .parquet, .csv, .md or .txt, instead of the terminal
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     Text,
     Csv,
     Markdown,
@@ -50,10 +50,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let answer = query(tables, &arguments.sql).map_err(|error| Mistakes::new(error.message.clone(), error.help))?;
     let refused = |reason: String| Mistakes::new(reason, "choose another `--format`, or other columns");
     let bytes = match format {
-        Format::Text => to_text(&answer).into_bytes(),
-        Format::Markdown => to_markdown(&answer).into_bytes(),
-        Format::Csv => to_csv(&answer).map_err(refused)?,
-        Format::Parquet => to_parquet(answer).map_err(refused)?,
+        OutputFormat::Text => to_text(&answer).into_bytes(),
+        OutputFormat::Markdown => to_markdown(&answer).into_bytes(),
+        OutputFormat::Csv => to_csv(&answer).map_err(refused)?,
+        OutputFormat::Parquet => to_parquet(answer).map_err(refused)?,
     };
     match &arguments.out {
         Some(path) => write_atomically(path, &bytes)?,
@@ -63,20 +63,20 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 }
 
 /// The format asked for, or else that of the file.
-fn format(arguments: &Arguments) -> Result<Format, Mistakes> {
+fn format(arguments: &Arguments) -> Result<OutputFormat, Mistakes> {
     let Some(path) = &arguments.out else {
         return match arguments.format {
-            Some(Format::Parquet) => {
+            Some(OutputFormat::Parquet) => {
                 Err(Mistakes::new("Parquet is not for the terminal", "name a file with `--out answer.parquet`"))
             }
-            given => Ok(given.unwrap_or(Format::Text)),
+            given => Ok(given.unwrap_or(OutputFormat::Text)),
         };
     };
     let of_file = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => Some(Format::Parquet),
-        Some("csv") => Some(Format::Csv),
-        Some("md") => Some(Format::Markdown),
-        Some("txt") => Some(Format::Text),
+        Some("parquet") => Some(OutputFormat::Parquet),
+        Some("csv") => Some(OutputFormat::Csv),
+        Some("md") => Some(OutputFormat::Markdown),
+        Some("txt") => Some(OutputFormat::Text),
         _ => None,
     };
     let message = || format!("{} ends in none of .parquet, .csv, .md and .txt", path.display());

@@ -1,6 +1,6 @@
 //! Arrow IPC files (Feather version 2) with a column of lists of numbers; every list is a row.
 
-use super::columns::{Column, choose};
+use super::columns::{TableColumn, choose};
 use super::contain::{contained, plausible};
 use super::lists::absent;
 use super::number::NumberType;
@@ -113,8 +113,8 @@ fn called(kind: &ArrowDataType) -> String {
     }
 }
 
-fn columns(metadata: &FileMetadata) -> Vec<Column> {
-    let column = |field: &Field| Column {
+fn columns(metadata: &FileMetadata) -> Vec<TableColumn> {
+    let column = |field: &Field| TableColumn {
         name: field.name.to_string(),
         kind: called(&field.dtype),
         vectors: list(&field.dtype).is_some_and(|(item, _)| number(&item.dtype).is_some()),

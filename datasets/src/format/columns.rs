@@ -1,7 +1,7 @@
 //! Chooses the column of a table that holds the vectors.
 
 /// A column of a table.
-pub struct Column {
+pub struct TableColumn {
     pub name: String,
     /// The type of its values, as the format calls it.
     pub kind: String,
@@ -16,8 +16,8 @@ const MOST_NAMED: usize = 20;
 ///
 /// # Errors
 /// No such column, a column without vectors, or several with vectors and none named. The message lists the columns.
-pub fn choose<'a>(columns: &'a [Column], wanted: Option<&str>) -> Result<&'a Column, String> {
-    let vectors: Vec<&Column> = columns.iter().filter(|column| column.vectors).collect();
+pub fn choose<'a>(columns: &'a [TableColumn], wanted: Option<&str>) -> Result<&'a TableColumn, String> {
+    let vectors: Vec<&TableColumn> = columns.iter().filter(|column| column.vectors).collect();
     match (wanted, &vectors[..]) {
         (Some(name), _) => match columns.iter().find(|column| column.name == name) {
             Some(column) if column.vectors => Ok(column),
@@ -30,7 +30,7 @@ pub fn choose<'a>(columns: &'a [Column], wanted: Option<&str>) -> Result<&'a Col
     }
 }
 
-fn listed(columns: &[Column]) -> String {
+fn listed(columns: &[TableColumn]) -> String {
     let vectors: Vec<String> = columns.iter().filter(|c| c.vectors).map(|c| format!("#{}", c.name)).collect();
     if vectors.is_empty() {
         let all: Vec<String> = columns.iter().map(|c| format!("{} ({})", c.name, c.kind)).collect();
@@ -48,7 +48,7 @@ fn joined(names: &[String]) -> String {
 }
 
 /// Suggests the column whose name is nearest to `wrong`; empty if none is near.
-fn nearest(wrong: &str, columns: &[Column]) -> String {
+fn nearest(wrong: &str, columns: &[TableColumn]) -> String {
     let vectors = columns.iter().filter(|column| column.vectors).map(|column| column.name.as_str());
     strict::nearest(wrong, vectors).map_or_else(String::new, |name| format!("; did you mean #{name}?"))
 }
@@ -57,17 +57,17 @@ fn nearest(wrong: &str, columns: &[Column]) -> String {
 mod tests {
     use super::*;
 
-    fn column(name: &str, vectors: bool) -> Column {
-        Column { name: name.into(), kind: if vectors { "list of FLOAT" } else { "INT32" }.into(), vectors }
+    fn column(name: &str, vectors: bool) -> TableColumn {
+        TableColumn { name: name.into(), kind: if vectors { "list of FLOAT" } else { "INT32" }.into(), vectors }
     }
 
     #[test]
     fn a_column_is_found_by_name_or_because_it_is_the_only_one() {
         let two = [column("id", false), column("dense", true), column("sparse", true)];
-        let name = |columns: &[Column], wanted| choose(columns, wanted).map(|found| found.name.clone());
+        let name = |columns: &[TableColumn], wanted| choose(columns, wanted).map(|found| found.name.clone());
         assert_eq!(name(&two[..2], None).as_deref(), Ok("dense"));
         assert_eq!(name(&two, Some("sparse")).as_deref(), Ok("sparse"));
-        let reason = |columns: &[Column], wanted| name(columns, wanted).expect_err("refused");
+        let reason = |columns: &[TableColumn], wanted| name(columns, wanted).expect_err("refused");
         assert_eq!(
             reason(&two, None),
             "its columns of lists of numbers are #dense, #sparse; write one of them after its name"
@@ -76,7 +76,7 @@ mod tests {
         assert!(reason(&two, Some("dens")).ends_with("; did you mean #dense?"));
         assert!(!reason(&two, Some("rows")).contains("did you mean"));
         assert!(reason(&two[..1], None).ends_with("its columns are id (INT32)"));
-        let many: Vec<Column> = (0..25).map(|i| column(&format!("c{i}"), false)).collect();
+        let many: Vec<TableColumn> = (0..25).map(|i| column(&format!("c{i}"), false)).collect();
         assert!(reason(&many, None).ends_with("c19 (INT32) and 5 more"));
     }
 }

@@ -6,7 +6,7 @@
 //! a component, in the order of the file. Columns of text are ignored, and so is a column of numbers with an empty name,
 //! which is the index that pandas writes.
 
-use super::columns::{Column, choose};
+use super::columns::{TableColumn, choose};
 use super::text::{Records, count, list, number, shown, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use std::borrow::Cow;
@@ -128,9 +128,9 @@ impl Csv {
             } else {
                 "text"
             };
-            Column { name: name.clone(), kind: kind.to_owned(), vectors }
+            TableColumn { name: name.clone(), kind: kind.to_owned(), vectors }
         };
-        let columns: Vec<Column> = names.iter().zip(&row).map(column).collect();
+        let columns: Vec<TableColumn> = names.iter().zip(&row).map(column).collect();
         let components: Vec<usize> =
             (0..columns.len()).filter(|&i| columns[i].kind == "numbers" && !names[i].is_empty()).collect();
         if part.is_none() && !columns.iter().any(|column| column.vectors) && !components.is_empty() {
@@ -155,7 +155,7 @@ fn in_column(at: usize, names: &[String], what: &str) -> String {
 }
 
 /// Reads the records that are rows.
-struct Lines {
+struct CsvRows {
     records: Records<BufReader<File>>,
     separator: char,
     layout: Layout,
@@ -163,7 +163,7 @@ struct Lines {
     longest: usize,
 }
 
-impl Lines {
+impl CsvRows {
     fn row(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
         if !self.records.next()? {
             return Err("it ends early".to_owned());
@@ -192,7 +192,7 @@ impl Lines {
     }
 }
 
-impl RowReader for Lines {
+impl RowReader for CsvRows {
     fn shape(&self) -> (usize, usize) {
         (self.rows, self.layout.dim)
     }
@@ -240,7 +240,7 @@ impl Format for Csv {
         if layout.named {
             records.next()?;
         }
-        Ok(Box::new(Lines { records, separator: self.separator, layout, rows, longest }))
+        Ok(Box::new(CsvRows { records, separator: self.separator, layout, rows, longest }))
     }
 }
 

@@ -64,7 +64,7 @@ fn listed(candidates: &[(String, [usize; 2])]) -> String {
 
 /// How the values of a dataset become f32.
 #[derive(Clone, Copy)]
-enum Values {
+enum StoredNumber {
     Half,
     Single,
     Double,
@@ -72,13 +72,13 @@ enum Values {
     Unsigned,
 }
 
-fn values(dataset: &H5Dataset) -> Result<Values, String> {
+fn values(dataset: &H5Dataset) -> Result<StoredNumber, String> {
     match dataset.datatype().map_err(error_text)? {
-        DatatypeMessage::FloatingPoint { size: 2, .. } => Ok(Values::Half),
-        DatatypeMessage::FloatingPoint { size: 4, .. } => Ok(Values::Single),
-        DatatypeMessage::FloatingPoint { size: 8, .. } => Ok(Values::Double),
-        DatatypeMessage::FixedPoint { signed: true, .. } => Ok(Values::Signed),
-        DatatypeMessage::FixedPoint { signed: false, .. } => Ok(Values::Unsigned),
+        DatatypeMessage::FloatingPoint { size: 2, .. } => Ok(StoredNumber::Half),
+        DatatypeMessage::FloatingPoint { size: 4, .. } => Ok(StoredNumber::Single),
+        DatatypeMessage::FloatingPoint { size: 8, .. } => Ok(StoredNumber::Double),
+        DatatypeMessage::FixedPoint { signed: true, .. } => Ok(StoredNumber::Signed),
+        DatatypeMessage::FixedPoint { signed: false, .. } => Ok(StoredNumber::Unsigned),
         other => Err(format!("values of type {other} cannot be vectors; use float16, float32, float64 or integers")),
     }
 }
@@ -86,7 +86,7 @@ fn values(dataset: &H5Dataset) -> Result<Values, String> {
 /// The layout of a dataset, checked against the file before values are read.
 struct DatasetLayout {
     dataset: H5Dataset,
-    values: Values,
+    values: StoredNumber,
     rows: usize,
     columns: usize,
     /// Rows read at a time: whole chunks, since a chunk is decoded as one.
@@ -121,18 +121,18 @@ impl DatasetLayout {
         let (starts, counts) = ([start, 0], [count, self.columns]);
         let before = out.len();
         match self.values {
-            Values::Half | Values::Single => {
+            StoredNumber::Half | StoredNumber::Single => {
                 out.extend(self.dataset.read_numeric_slice_as::<f32>(&starts, &counts).map_err(error_text)?);
             }
-            Values::Double => {
+            StoredNumber::Double => {
                 let values = self.dataset.read_numeric_slice_as::<f64>(&starts, &counts).map_err(error_text)?;
                 out.extend(values.into_iter().map(|v| v as f32));
             }
-            Values::Signed => {
+            StoredNumber::Signed => {
                 let values = self.dataset.read_numeric_slice_as::<i64>(&starts, &counts).map_err(error_text)?;
                 out.extend(values.into_iter().map(|v| v as f32));
             }
-            Values::Unsigned => {
+            StoredNumber::Unsigned => {
                 let values = self.dataset.read_numeric_slice_as::<u64>(&starts, &counts).map_err(error_text)?;
                 out.extend(values.into_iter().map(|v| v as f32));
             }

@@ -1,6 +1,6 @@
 //! NDJSON, one JSON value per line: an array of numbers, or an object with such an array under a key.
 
-use super::columns::{Column, choose};
+use super::columns::{TableColumn, choose};
 use super::text::{Records, count, list, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -58,10 +58,10 @@ impl<'de> Visitor<'de> for Under<'_> {
 struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
 
 /// The keys of an object with the types of their values.
-struct Columns;
+struct KeyTypes;
 
-impl<'de> Visitor<'de> for Columns {
-    type Value = Vec<Column>;
+impl<'de> Visitor<'de> for KeyTypes {
+    type Value = Vec<TableColumn>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object, or an array of numbers")
@@ -79,7 +79,7 @@ impl<'de> Visitor<'de> for Columns {
                 Some(b'n') => "null",
                 _ => "number",
             };
-            columns.push(Column { name: name.into_owned(), kind: kind.to_owned(), vectors });
+            columns.push(TableColumn { name: name.into_owned(), kind: kind.to_owned(), vectors });
         }
         Ok(columns)
     }
@@ -111,7 +111,7 @@ fn first(file: &mut OpenFile) -> Result<(Option<String>, usize), String> {
         }
     } else {
         let mut json = serde_json::Deserializer::from_str(text);
-        let columns = json.deserialize_map(Columns).map_err(|error| records.wrong(&malformed(&error)))?;
+        let columns = json.deserialize_map(KeyTypes).map_err(|error| records.wrong(&malformed(&error)))?;
         Some(choose(&columns, part.as_deref())?.name.clone())
     };
     let dim = array(text, key.as_deref()).and_then(|array| list(array, &mut Vec::new()));
@@ -119,14 +119,14 @@ fn first(file: &mut OpenFile) -> Result<(Option<String>, usize), String> {
 }
 
 /// Reads the lines in order.
-struct Lines {
+struct NdjsonRows {
     records: Records<BufReader<File>>,
     key: Option<String>,
     shape: (usize, usize),
     longest: usize,
 }
 
-impl Lines {
+impl NdjsonRows {
     fn row(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
         if !self.records.next()? {
             return Err("it ends early".to_owned());
@@ -139,7 +139,7 @@ impl Lines {
     }
 }
 
-impl RowReader for Lines {
+impl RowReader for NdjsonRows {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }
@@ -176,6 +176,6 @@ impl Format for Ndjson {
         let (key, dim) = first(&mut file)?;
         let (rows, longest) = count(&mut file, QUOTES)?;
         file.reader.rewind().map_err(|e| e.to_string())?;
-        Ok(Box::new(Lines { records: Records::new(file.reader, QUOTES), key, shape: (rows, dim), longest }))
+        Ok(Box::new(NdjsonRows { records: Records::new(file.reader, QUOTES), key, shape: (rows, dim), longest }))
     }
 }

@@ -71,7 +71,7 @@ impl Format for Npy {
         })?;
         if header.order() == Order::Fortran {
             let start = file.reader.stream_position().map_err(|e| e.to_string())?;
-            return Ok(Box::new(Columns { file, number, shape, start, next: 0, buffer: Vec::new() }));
+            return Ok(Box::new(FortranReader { file, number, shape, start, next: 0, buffer: Vec::new() }));
         }
         Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
     }
@@ -111,7 +111,7 @@ fn number(header: &NpyHeader) -> Option<Number> {
 }
 
 /// Reader of Fortran order, which stores one column after another. A block of rows is a piece of each column.
-struct Columns {
+struct FortranReader {
     file: OpenFile,
     number: Number,
     shape: (usize, usize),
@@ -125,7 +125,7 @@ struct Columns {
 /// cache.
 const ROWS_PER_PIECE: usize = 4096;
 
-impl RowReader for Columns {
+impl RowReader for FortranReader {
     fn shape(&self) -> (usize, usize) {
         self.shape
     }

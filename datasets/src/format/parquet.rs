@@ -4,7 +4,7 @@
 //! decoders of values. The table reader of `polars` would hold a whole row group in memory, and allocate what a page claims
 //! before checking the claim.
 
-use super::columns::{Column, choose};
+use super::columns::{TableColumn, choose};
 use super::contain::{MAX_EXPANSION, contained, plausible};
 use super::lists::Gathered;
 use super::number::{Number, NumberType};
@@ -107,7 +107,7 @@ fn kind(column: &ColumnDescriptor) -> String {
 }
 
 /// A column for each leaf of the schema. A column of the table with several leaves appears several times.
-fn columns(metadata: &FileMetadata) -> Vec<Column> {
+fn columns(metadata: &FileMetadata) -> Vec<TableColumn> {
     let leaves = metadata.schema().columns();
     let root = |leaf: &ColumnDescriptor| leaf.path_in_schema.first().map_or_else(String::new, |name| name.to_string());
     let mut count: HashMap<String, usize> = HashMap::new();
@@ -117,7 +117,7 @@ fn columns(metadata: &FileMetadata) -> Vec<Column> {
     let column = |leaf: &ColumnDescriptor| {
         let name = root(leaf);
         let vectors = count.get(&name) == Some(&1) && leaf.descriptor.max_rep_level == 1 && number(leaf).is_some();
-        Column { name, kind: kind(leaf), vectors }
+        TableColumn { name, kind: kind(leaf), vectors }
     };
     leaves.iter().map(column).collect()
 }
@@ -232,7 +232,7 @@ impl Page {
 }
 
 /// The column in the current row group.
-struct Open {
+struct OpenChunk {
     compression: Compression,
     context: DecompressionContext,
     /// The dictionary as an uncompressed page; empty if there is none.
@@ -249,7 +249,7 @@ struct Pages {
     header: ColumnLayout,
     /// The next row group to open.
     next: usize,
-    open: Option<Open>,
+    open: Option<OpenChunk>,
     gathered: Gathered,
 }
 
@@ -262,7 +262,7 @@ impl Pages {
     fn gather(&mut self) -> Result<bool, String> {
         let Some(mut open) = self.open.take() else {
             let Some(chunk) = self.header.chunks.get(self.next) else { return Ok(false) };
-            self.open = Some(Open {
+            self.open = Some(OpenChunk {
                 compression: chunk.compression,
                 context: DecompressionContext::Unset,
                 dictionary: Vec::new(),
@@ -282,7 +282,7 @@ impl Pages {
     }
 
     /// Reads the next page of the row group.
-    fn page(&mut self, open: &mut Open) -> Result<(), String> {
+    fn page(&mut self, open: &mut OpenChunk) -> Result<(), String> {
         self.file.reader.seek(SeekFrom::Start(open.next)).map_err(reason)?;
         let page = Page::next(&mut self.file)?;
         let body = self.file.reader.stream_position().map_err(reason)?;

@@ -17,7 +17,7 @@ pub use generated::{Generated, Unlisted, write_generated};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use regular::{is_regular, read as read_regular};
-pub use results::{Ended, Results, Tables, VALUES, stacked};
+pub use results::{Ended, Results, RunTables, VALUES, stacked};
 pub use store::{RecordError, RunFolder, id_of, is_id};
 
 use serde::{Deserialize, Serialize};
@@ -321,13 +321,13 @@ pub struct DatasetFacts {
     pub bound: Vec<(f64, f64)>,
     /// The signals that the base rows were cut from; None if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<Signal>,
+    pub signal: Option<SignalFacts>,
     /// Whether the base rows are also the training rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub train_on_base: bool,
     /// Training rows whose norm is far from that of the others; None if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outliers: Option<Outliers>,
+    pub outliers: Option<OutlierFacts>,
     /// A problem with the neighbours that came with the vectors; None if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong_truth: Option<WrongTruth>,
@@ -335,7 +335,7 @@ pub struct DatasetFacts {
 
 /// Training rows whose norm is much larger than that of the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outliers {
+pub struct OutlierFacts {
     /// Number of such rows.
     pub count: usize,
     /// The first of them, e.g. `row 5 of words.npy`, counted from 0.
@@ -366,7 +366,7 @@ impl DatasetFacts {
                     .to_owned(),
             );
         }
-        if let Some(Outliers { count, first, factor, from }) = &self.outliers {
+        if let Some(OutlierFacts { count, first, factor, from }) = &self.outliers {
             let (have, rows) = if *count == 1 { ("has", "It is") } else { ("have", "The first is") };
             remarks.push(format!(
                 "{count} of {} training rows {have} a norm of at least {from} times the median norm. {rows} {first}, counted \
@@ -391,7 +391,7 @@ impl DatasetFacts {
 /// The signals that base rows were cut from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Signal {
+pub enum SignalFacts {
     /// Whole pictures, divided into square patches.
     Images {
         /// Side of a patch in pixels.
@@ -399,7 +399,7 @@ pub enum Signal {
         /// Values per pixel.
         channels: usize,
         /// The pictures, in the order of their rows.
-        pictures: Vec<Picture>,
+        pictures: Vec<PictureFacts>,
     },
     /// Frames of sound; each vector has log-mel energies.
     Frames {
@@ -410,7 +410,7 @@ pub enum Signal {
 
 /// A picture whose patches are consecutive base rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Picture {
+pub struct PictureFacts {
     /// Unique within its dataset.
     pub name: String,
     /// Width in pixels, a multiple of the patch size.

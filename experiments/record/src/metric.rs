@@ -52,7 +52,7 @@ impl Noise {
 
 /// Number format of a value in reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum NumberFormat {
     /// With this many significant digits.
     Significant(usize),
     /// With this many decimals.
@@ -67,7 +67,7 @@ pub enum Format {
 
 /// The column of a metric in the leaderboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct LeaderboardColumn {
     /// Heading; `{k}` is replaced by the number of neighbours.
     pub title: &'static str,
     /// Whether it is part of the narrow table for papers.
@@ -91,9 +91,9 @@ pub struct Metric {
     /// Minimum and maximum possible value. Intervals are clipped to this range.
     pub range: (f64, f64),
     /// Number format.
-    pub format: Format,
+    pub format: NumberFormat,
     /// Its column in the leaderboard; None if it has none. Columns are in the order of the dictionary.
-    pub column: Option<Column>,
+    pub column: Option<LeaderboardColumn>,
     /// Title of its axis in figures.
     axis: Option<&'static str>,
     /// How much worse the gate allows it to be, as a fraction of its value; `None` if the gate ignores it.
@@ -113,7 +113,7 @@ impl Metric {
             direction: Direction::Neither,
             noise: Noise::Exact,
             range: (f64::NEG_INFINITY, f64::INFINITY),
-            format: Format::Significant(4),
+            format: NumberFormat::Significant(4),
             column: None,
             axis: None,
             tolerance: None,
@@ -152,22 +152,22 @@ impl Metric {
 
     /// It is a fraction between 0 and 1, shown as a percentage.
     pub const fn share(self) -> Metric {
-        self.within(0.0, 1.0).shown(Format::Percent)
+        self.within(0.0, 1.0).shown(NumberFormat::Percent)
     }
 
     /// Sets the number format.
-    pub const fn shown(self, format: Format) -> Metric {
+    pub const fn shown(self, format: NumberFormat) -> Metric {
         Metric { format, ..self }
     }
 
     /// Adds a column to the leaderboard, with this heading.
     pub const fn column(self, title: &'static str) -> Metric {
-        Metric { column: Some(Column { title, essential: false }), ..self }
+        Metric { column: Some(LeaderboardColumn { title, essential: false }), ..self }
     }
 
     /// Adds a column to the leaderboard and to the narrow table for papers.
     pub const fn essential_column(self, title: &'static str) -> Metric {
-        Metric { column: Some(Column { title, essential: true }), ..self }
+        Metric { column: Some(LeaderboardColumn { title, essential: true }), ..self }
     }
 
     /// Sets the title of its axis.
@@ -256,17 +256,17 @@ const PACE: f64 = 0.05;
 metrics! {
     // Rate.
     BITS_PER_VECTOR = "bits_per_vector", "bit", "all bits stored per vector",
-        .lower(), .at_least(0.0), .shown(Format::Decimals(0)), .essential_column("bits/vector"),
+        .lower(), .at_least(0.0), .shown(NumberFormat::Decimals(0)), .essential_column("bits/vector"),
         .titled("rate, bits per vector"), .gated(ROUNDING);
     BITS_PER_DIM = "bits_per_dim", "bit", "bits per vector divided by the dimension",
-        .lower(), .at_least(0.0), .shown(Format::Significant(3)), .column("bits/dim"), .titled("rate, bits per dimension");
+        .lower(), .at_least(0.0), .shown(NumberFormat::Significant(3)), .column("bits/dim"), .titled("rate, bits per dimension");
     ENTROPY_BITS_PER_VECTOR = "entropy_bits_per_vector", "bit",
         "bits per vector if each symbol were entropy-coded by its own frequencies",
-        .lower(), .at_least(0.0), .shown(Format::Decimals(0)), .column("entropy bits"), .titled("entropy, bits per vector");
+        .lower(), .at_least(0.0), .shown(NumberFormat::Decimals(0)), .column("entropy bits"), .titled("entropy, bits per vector");
     CODE_BYTES = "code_bytes", "B", "size of one code, rounded up to whole bytes",
-        .lower(), .at_least(0.0), .shown(Format::Bytes);
+        .lower(), .at_least(0.0), .shown(NumberFormat::Bytes);
     CODEWORDS = "codewords", "1", "codewords of the largest codebook",
-        .at_least(0.0), .shown(Format::Decimals(0)), .titled("codewords of a codebook");
+        .at_least(0.0), .shown(NumberFormat::Decimals(0)), .titled("codewords of a codebook");
 
     // Distortion.
     NMSE = "nmse", "1", "mean squared error divided by the variance of the base rows",
@@ -278,10 +278,10 @@ metrics! {
     COSINE = "cosine", "1", "mean cosine between a vector and its decoded vector",
         .higher(), .within(-1.0, 1.0), .gated(ROUNDING);
     SQNR_DB = "sqnr_db", "dB", "signal-to-quantization-noise ratio",
-        .higher(), .shown(Format::Decimals(2)), .column("SQNR dB"), .titled("SQNR, dB");
+        .higher(), .shown(NumberFormat::Decimals(2)), .column("SQNR dB"), .titled("SQNR, dB");
     GAP_TO_BOUND_DB = "gap_to_bound_db", "dB",
         "NMSE relative to the Gaussian bound at the same rate; negative values are below the bound",
-        .lower(), .shown(Format::Decimals(2)), .essential_column("gap dB"), .titled("gap to the Gaussian bound, dB");
+        .lower(), .shown(NumberFormat::Decimals(2)), .essential_column("gap dB"), .titled("gap to the Gaussian bound, dB");
     GAUSSIAN_BOUND_NMSE = "gaussian_bound_nmse", "1", "NMSE of the Gaussian bound at this rate", .at_least(0.0);
     IP_BIAS = "ip_bias", "1", "mean error of inner products between queries and decoded base rows";
     IP_STD = "ip_std", "1", "standard deviation of the errors of inner products between queries and decoded base rows",
@@ -290,15 +290,15 @@ metrics! {
 
     // Pictures and sound.
     BITS_PER_PIXEL = "bits_per_pixel", "bit/pixel", "bits per vector divided by the number of pixels of a patch",
-        .lower(), .at_least(0.0), .shown(Format::Significant(3)), .essential_column("bits/pixel"),
+        .lower(), .at_least(0.0), .shown(NumberFormat::Significant(3)), .essential_column("bits/pixel"),
         .titled("rate, bits per pixel");
     PSNR_DB = "psnr_db", "dB", "peak signal-to-noise ratio over all base pictures, of values rounded to 8 bits",
-        .higher(), .shown(Format::Decimals(2)), .essential_column("PSNR dB"), .titled("PSNR, dB");
+        .higher(), .shown(NumberFormat::Decimals(2)), .essential_column("PSNR dB"), .titled("PSNR, dB");
     BITS_PER_SECOND = "bits_per_second", "bit/s", "bits per second of sound",
-        .lower(), .at_least(0.0), .shown(Format::Engineering), .essential_column("bits/s"), .titled("rate, bits per second");
+        .lower(), .at_least(0.0), .shown(NumberFormat::Engineering), .essential_column("bits/s"), .titled("rate, bits per second");
     LOG_MEL_RMSE = "log_mel_rmse", "1",
         "root of the mean squared error per log-mel value, in the units of the data",
-        .lower(), .at_least(0.0), .shown(Format::Significant(3)), .essential_column("log-mel RMSE"),
+        .lower(), .at_least(0.0), .shown(NumberFormat::Significant(3)), .essential_column("log-mel RMSE"),
         .titled("RMSE of log-mel spectra");
 
     // Retrieval.
@@ -312,7 +312,7 @@ metrics! {
         .higher(), .share(), .gated(ROUNDING);
     KNN_ACCURACY_RETENTION = "knn_accuracy_retention", "1",
         "k-NN accuracy on codes divided by k-NN accuracy on raw vectors",
-        .higher(), .at_least(0.0), .shown(Format::Percent), .essential_column("k-NN kept");
+        .higher(), .at_least(0.0), .shown(NumberFormat::Percent), .essential_column("k-NN kept");
 
     // Codebooks.
     USAGE = "usage", "1", "share of codewords that at least one base row is assigned to",
@@ -320,35 +320,35 @@ metrics! {
     PERPLEXITY = "perplexity", "1", "perplexity of the codewords that base rows go to; at most the size of the codebook",
         .higher(), .at_least(1.0), .titled("perplexity");
     DEAD_CODES = "dead_codes", "1", "codewords that no base row is assigned to",
-        .lower(), .at_least(0.0), .shown(Format::Decimals(0));
+        .lower(), .at_least(0.0), .shown(NumberFormat::Decimals(0));
 
     // Time.
     TRAIN_SECONDS = "train_seconds", "s", "seconds to train the quantizer once",
-        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3)), .column("train s"), .titled("training, s"),
+        .lower(), .timed(), .at_least(0.0), .shown(NumberFormat::Significant(3)), .column("train s"), .titled("training, s"),
         .gated(PACE);
     ENCODE_VECTORS_PER_SECOND = "encode_vectors_per_second", "1/s", "vectors encoded per second",
-        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering), .column("encode/s"), .titled("encoded vectors/s"),
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Engineering), .column("encode/s"), .titled("encoded vectors/s"),
         .gated(PACE);
     DECODE_VECTORS_PER_SECOND = "decode_vectors_per_second", "1/s", "vectors decoded per second",
-        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering), .column("decode/s"), .titled("decoded vectors/s"),
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Engineering), .column("decode/s"), .titled("decoded vectors/s"),
         .gated(PACE);
     SEARCH_QUERIES_PER_SECOND = "search_queries_per_second", "1/s", "queries answered per second over all base codes",
-        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering), .column("queries/s"), .titled("queries/s"),
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Engineering), .column("queries/s"), .titled("queries/s"),
         .gated(PACE);
     SEARCH_LATENCY_P50_US = "search_latency_p50_us", "µs", "median latency of a single query on one thread",
-        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3)), .column("p50 µs"), .gated(PACE);
+        .lower(), .timed(), .at_least(0.0), .shown(NumberFormat::Significant(3)), .column("p50 µs"), .gated(PACE);
     SEARCH_LATENCY_P95_US = "search_latency_p95_us", "µs", "latency of a single query that 95% stay below",
-        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3));
+        .lower(), .timed(), .at_least(0.0), .shown(NumberFormat::Significant(3));
     SEARCH_LATENCY_P99_US = "search_latency_p99_us", "µs", "latency of a single query that 99% stay below",
-        .lower(), .timed(), .at_least(0.0), .shown(Format::Significant(3));
+        .lower(), .timed(), .at_least(0.0), .shown(NumberFormat::Significant(3));
 
     // Memory.
     MODEL_BYTES = "model_bytes", "B", "bytes shared by all vectors: codebooks, levels, rotations, networks",
-        .lower(), .at_least(0.0), .shown(Format::Bytes), .column("model"), .titled("bytes of the model"), .gated(ROUNDING);
+        .lower(), .at_least(0.0), .shown(NumberFormat::Bytes), .column("model"), .titled("bytes of the model"), .gated(ROUNDING);
     PEAK_RSS_BYTES = "peak_rss_bytes", "B", "peak resident memory of the trial's process, data included",
-        .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak memory");
+        .lower(), .varies(), .at_least(0.0), .shown(NumberFormat::Bytes), .column("peak memory");
     PEAK_DEVICE_BYTES = "peak_device_bytes", "B", "peak GPU memory allocated by the trial",
-        .lower(), .varies(), .at_least(0.0), .shown(Format::Bytes), .column("peak GPU memory");
+        .lower(), .varies(), .at_least(0.0), .shown(NumberFormat::Bytes), .column("peak GPU memory");
 
     // Training, per iteration or epoch.
     TRAINING_MSE = "training_mse", "1", "mean squared error of the training rows at each iteration or epoch",
@@ -362,19 +362,19 @@ metrics! {
     // Compared with another library (`bench-peers`) and with the limits of a machine (`gpu-check`).
     LIMIT_SHARE = "limit_share", "1", "speed divided by the measured peak of the machine", .higher(), .timed(), .at_least(0.0);
     LIMIT_PER_SECOND = "limit_per_second", "FLOP/s or B/s", "peak of the machine, measured in this run",
-        .varies(), .at_least(0.0), .shown(Format::Engineering);
+        .varies(), .at_least(0.0), .shown(NumberFormat::Engineering);
     PEER_SPEED_RATIO = "peer_speed_ratio", "1", "our speed over that of the peer", .higher(), .varies(), .at_least(0.0);
     PEER_SPEED_RATIO_AIM = "peer_speed_ratio_aim", "1", "what the ratio of speeds has to reach", .at_least(0.0);
     STEP_SECONDS = "step_seconds", "s", "seconds of one step of a quantizer on the GPU", .lower(), .timed(), .at_least(0.0);
     STEP_VECTORS_PER_SECOND = "step_vectors_per_second", "1/s", "vectors per second of one step of a quantizer on the GPU",
-        .higher(), .timed(), .at_least(0.0), .shown(Format::Engineering);
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Engineering);
     TRANSFER_BYTES_PER_SECOND = "transfer_bytes_per_second", "B/s", "bytes per second over the bus to or from the GPU",
-        .higher(), .varies(), .at_least(0.0), .shown(Format::Engineering);
+        .higher(), .varies(), .at_least(0.0), .shown(NumberFormat::Engineering);
     COMPARED = "compared", "1", "answers of the GPU that were compared with those of the CPU", .at_least(0.0),
-        .shown(Format::Decimals(0));
+        .shown(NumberFormat::Decimals(0));
     NEAR_TIES = "near_ties", "1", "answers that differ where f64 finds a near-tie", .lower(), .at_least(0.0),
-        .shown(Format::Decimals(0));
-    WRONG = "wrong", "1", "answers that differ and are no near-tie", .lower(), .at_least(0.0), .shown(Format::Decimals(0));
+        .shown(NumberFormat::Decimals(0));
+    WRONG = "wrong", "1", "answers that differ and are no near-tie", .lower(), .at_least(0.0), .shown(NumberFormat::Decimals(0));
     DISTORTION_EXCESS = "distortion_excess", "1", "distortion on the GPU over that on the CPU, less 1", .lower();
     MSE_EXCESS = "mse_excess", "1", "difference of the mean squared error on the GPU from that on the CPU, as a share";
     CPU_SECONDS = "cpu_seconds", "s", "seconds of the same work on the CPU", .lower(), .varies(), .at_least(0.0);

@@ -2,7 +2,7 @@
 //!
 //! `pictures/original/<dataset>/<picture>.png` and `pictures/<trial id>/<picture>.png`.
 
-use crate::{DatasetFacts, RunFolder, RunInfo, Signal, Trial, regular};
+use crate::{DatasetFacts, RunFolder, RunInfo, SignalFacts, Trial, regular};
 use std::path::{Path, PathBuf};
 
 /// A picture that was read back.
@@ -88,7 +88,7 @@ pub fn picture_file(folder: &Path, name: &str) -> PathBuf {
 /// Names of the pictures of a dataset.
 fn names(facts: &DatasetFacts) -> impl Iterator<Item = &str> {
     let pictures = match &facts.signal {
-        Some(Signal::Images { pictures, .. }) => &pictures[..],
+        Some(SignalFacts::Images { pictures, .. }) => &pictures[..],
         _ => &[],
     };
     pictures.iter().map(|picture| picture.name.as_str())

@@ -96,7 +96,7 @@ impl Results {
 
 /// Both tables of a run, with all columns.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tables {
+pub struct RunTables {
     /// One row per measured value.
     pub results: DataFrame,
     /// One row per trial that has ended.
@@ -122,7 +122,7 @@ impl RunFolder {
         let csv = frame::to_csv(&results).map_err(damaged(CSV_FILE))?;
         let parquet = frame::to_parquet(results).map_err(damaged(RESULTS_FILE))?;
         let trials = frame::trials(run).and_then(frame::to_parquet).map_err(damaged(TRIALS_FILE))?;
-        let digests = Digests { results: frame::sha256(&parquet), trials: frame::sha256(&trials) };
+        let digests = TableDigests { results: frame::sha256(&parquet), trials: frame::sha256(&trials) };
         let digests = serde_json::to_vec_pretty(&digests).map_err(|e| damaged(DIGESTS_FILE)(e.to_string()))?;
         write_atomically(&self.table_file(CSV_FILE), &csv)?;
         write_atomically(&self.table_file(RESULTS_FILE), &parquet)?;
@@ -132,7 +132,7 @@ impl RunFolder {
 
     /// The digests recorded when the tables were written; returns None if there are none, or if the tables are to be
     /// built again.
-    fn digests(&self) -> Option<Digests> {
+    fn digests(&self) -> Option<TableDigests> {
         let text = regular::read(&self.table_file(DIGESTS_FILE), MAX_DIGESTS).ok()?;
         serde_json::from_slice(&text).ok()
     }
@@ -176,14 +176,14 @@ impl RunFolder {
     ///
     /// # Errors
     /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
-    pub fn tables(&self) -> Result<Tables, RecordError> {
+    pub fn tables(&self) -> Result<RunTables, RecordError> {
         let info = self.load_info()?;
         if let Some((trials, digest)) = self.current_trials(&info)? {
             let results = frame::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, |_| true)?;
-            return Ok(Tables { results, trials });
+            return Ok(RunTables { results, trials });
         }
         let run = self.load()?;
-        let made = frame::results(&run).and_then(|results| Ok(Tables { results, trials: frame::trials(&run)? }));
+        let made = frame::results(&run).and_then(|results| Ok(RunTables { results, trials: frame::trials(&run)? }));
         made.map_err(|reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason })
     }
 
@@ -232,7 +232,7 @@ const MAX_DIGESTS: u64 = 4096;
 
 /// The SHA-256 of each table, in hexadecimal.
 #[derive(Serialize, Deserialize)]
-struct Digests {
+struct TableDigests {
     results: String,
     trials: String,
 }

@@ -3,7 +3,7 @@
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::CropSettings;
 use datasets::signal::eight_bits;
-use datasets::{Metric, Picture};
+use datasets::{MetricSpace, Picture};
 use methods::MethodError;
 use methods::registry::schema_of;
 use ndarray::{ArrayView2, Axis};
@@ -70,7 +70,7 @@ impl Measure for SignalMeasure {
             Some(datasets::Signal::Frames { per_second }) => {
                 let mut out = vec![Measured::new(&BITS_PER_SECOND, bits * per_second)];
                 // Rows of unit length are no longer log-mel values.
-                if subject.data.metric != Metric::Cosine {
+                if subject.data.metric != MetricSpace::Cosine {
                     out.push(Measured::new(&LOG_MEL_RMSE, rmse(base, decoded)));
                 }
                 out

@@ -25,7 +25,10 @@ struct Entry<'e> {
 }
 
 /// Reads the methods, one for each combination of swept values, with its location in the file.
-pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>) -> Vec<(LabelledMethod, Place)> {
+pub(super) fn resolve_methods(
+    experiment: &Experiment,
+    checker: &mut Checker<'_>,
+) -> Vec<(LabelledMethod, MethodLocation)> {
     let entries: Vec<Entry<'_>> =
         experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
     let mut written = WrittenParams::default();
@@ -41,7 +44,7 @@ pub(super) fn resolve_methods(experiment: &Experiment, checker: &mut Checker<'_>
     for Entry { pointer, name, params, template, combinations } in &entries {
         for combination in combinations {
             let below = format!("{pointer}/{}", escape(name));
-            let place = Place {
+            let place = MethodLocation {
                 entry: pointer.clone(),
                 method: below,
                 swept: combination.iter().map(|(key, position, _)| ((*key).clone(), *position)).collect(),
@@ -137,7 +140,7 @@ fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker
 }
 
 /// The location of a method and its parameters.
-pub(super) struct Place {
+pub(super) struct MethodLocation {
     /// The entry of the list.
     entry: String,
     /// The method's key.
@@ -146,7 +149,7 @@ pub(super) struct Place {
     swept: Vec<(String, usize)>,
 }
 
-impl Place {
+impl MethodLocation {
     /// The location of the last swept value, or of the method.
     fn last(&self) -> String {
         match self.swept.last() {

@@ -1,6 +1,6 @@
 //! All comparisons and rate savings as CSV.
 
-use super::{Differences, Pair, Verdict};
+use super::{DifferenceVerdict, Differences, Pair};
 use crate::ReportError;
 use crate::differences::page::test_name;
 use polars::prelude::{Column, DataFrame};
@@ -22,10 +22,10 @@ pub fn to_csv(differences: &Differences) -> Result<(Vec<u8>, Vec<u8>), ReportErr
         |name: &str, of: &dyn Fn(&Pair) -> u64| Column::new(name.into(), pairs.iter().map(of).collect::<Vec<u64>>());
     let verdict = |pair: &Pair| {
         match pair.verdict() {
-            Verdict::A => "A is better",
-            Verdict::B => "B is better",
-            Verdict::Same => "no difference seen",
-            Verdict::NotTested => "not tested",
+            DifferenceVerdict::A => "A is better",
+            DifferenceVerdict::B => "B is better",
+            DifferenceVerdict::Same => "no difference seen",
+            DifferenceVerdict::NotTested => "not tested",
         }
         .to_owned()
     };

@@ -1,7 +1,7 @@
 //! The section "Is the difference real?" of a report, as HTML and as Markdown.
 
 use super::unit::Unit;
-use super::{Differences, Pair, Verdict};
+use super::{DifferenceVerdict, Differences, Pair};
 use crate::number::significant;
 use crate::statistics::{ALPHA, Test, least_visible};
 use maud::{Markup, html as markup};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 const TITLE: &str = "Is the difference real?";
 
 /// A table in words.
-struct Table {
+struct PageTable {
     heading: String,
     head: &'static [&'static str],
     rows: Vec<Vec<String>>,
@@ -20,7 +20,7 @@ struct Table {
 /// The section in words, for both kinds of pages.
 struct Section {
     paragraphs: Vec<String>,
-    tables: Vec<Table>,
+    tables: Vec<PageTable>,
     notes: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ pub fn html(differences: &Differences) -> Markup {
     }
 }
 
-fn grid(table: &Table) -> Markup {
+fn grid(table: &PageTable) -> Markup {
     markup! {
         div.scroll { table.words {
             thead { tr { @for title in table.head { th scope="col" { (title) } } } }
@@ -93,7 +93,7 @@ fn section(differences: &Differences) -> Option<Section> {
     let mut section =
         Section { paragraphs: introduction(differences), tables: vec![], notes: differences.left_out.clone() };
     // A table of pairs of which none was tested says nothing that the leaderboard does not.
-    let decided = |pair: &&Pair| pair.with_best && pair.verdict() != Verdict::NotTested;
+    let decided = |pair: &&Pair| pair.with_best && pair.verdict() != DifferenceVerdict::NotTested;
     let mut names: Vec<Option<&str>> = Vec::new();
     for pair in differences.pairs.iter().filter(decided) {
         if !names.contains(&pair.dataset.as_deref()) {
@@ -106,7 +106,7 @@ fn section(differences: &Differences) -> Option<Section> {
         let of = differences.pairs.iter().filter(|pair| pair.with_best && pair.dataset.as_deref() == name);
         let heading = name.map_or("Over several datasets".to_owned(), |name| format!("Pairs of methods on {name}"));
         let rows = of.map(|pair| cells(pair, &mut sight)).collect();
-        section.tables.push(Table { heading, head: PAIRS, rows });
+        section.tables.push(PageTable { heading, head: PAIRS, rows });
     }
     section.notes.extend(not_tested(differences));
     let mut savings: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::new();
@@ -132,7 +132,11 @@ fn section(differences: &Differences) -> Option<Section> {
         }
     }
     for (dataset, rows) in savings {
-        section.tables.push(Table { heading: format!("Rate at equal distortion on {dataset}"), head: SAVINGS, rows });
+        section.tables.push(PageTable {
+            heading: format!("Rate at equal distortion on {dataset}"),
+            head: SAVINGS,
+            rows,
+        });
     }
     Some(section)
 }
@@ -169,7 +173,7 @@ fn introduction(differences: &Differences) -> Vec<String> {
         out.extend(more_seeds(differences));
     } else if !differences.pairs.is_empty() {
         let most = differences.pairs.iter().map(Pair::count).max().unwrap_or(0);
-        let random = differences.pairs.iter().any(|pair| pair.verdict() == Verdict::NotTested);
+        let random = differences.pairs.iter().any(|pair| pair.verdict() == DifferenceVerdict::NotTested);
         if random {
             out.push(format!(
                 "No difference is tested: there {} at most {most} seed{} for each pair of methods, and a test needs at \
@@ -254,16 +258,16 @@ fn p_value(p: f64) -> String {
 /// The verdict in words.
 fn words(pair: &Pair, sight: &mut Sight) -> String {
     match (pair.verdict(), pair.comparison.test) {
-        (Verdict::A, _) => "A is better".to_owned(),
-        (Verdict::B, _) => "B is better".to_owned(),
-        (Verdict::NotTested, Test::TooFew { needed }) => {
+        (DifferenceVerdict::A, _) => "A is better".to_owned(),
+        (DifferenceVerdict::B, _) => "B is better".to_owned(),
+        (DifferenceVerdict::NotTested, Test::TooFew { needed }) => {
             format!(
                 "not tested: {} pair{}, a test needs {needed}",
                 pair.count(),
                 if pair.count() == 1 { "" } else { "s" }
             )
         }
-        (Verdict::Same, Test::Exact) => "equal for every seed".to_owned(),
+        (DifferenceVerdict::Same, Test::Exact) => "equal for every seed".to_owned(),
         _ => match sight.of(pair).filter(|visible| *visible > 0.0) {
             Some(visible) if pair.unit == Unit::Points && visible > 100.0 => {
                 "no difference seen; with so few seeds none could have been".to_owned()

@@ -1,6 +1,6 @@
 //! Rate savings between the rate–distortion curves of a dataset.
 
-use crate::statistics::{Curve, NoSaving, Saving, rate_saving};
+use crate::statistics::{NoSaving, RateDistortionCurve, Saving, rate_saving};
 use crate::summary::{DatasetSummary, Point, Which};
 use record::metric::NMSE;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub struct SavingRow {
 
 /// The rate savings between all pairs of curves of a dataset that have several rates, and which curves are left out.
 pub fn of(dataset: &DatasetSummary) -> (Vec<SavingRow>, Vec<String>) {
-    let mut curves: Vec<(&str, Curve)> = Vec::new();
+    let mut curves: Vec<(&str, RateDistortionCurve)> = Vec::new();
     let mut refused: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for name in dataset.series() {
         let Some(curve) = curve(dataset, name) else { continue };
@@ -50,7 +50,7 @@ pub fn of(dataset: &DatasetSummary) -> (Vec<SavingRow>, Vec<String>) {
 
 /// The curve of a series over the seeds that all its points have. A rate with several points is a sweep over something
 /// else, and then the series is no curve; nor is it one if a point loses nothing.
-fn curve(dataset: &DatasetSummary, series: &str) -> Option<Curve> {
+fn curve(dataset: &DatasetSummary, series: &str) -> Option<RateDistortionCurve> {
     let mut points: Vec<&Point> = dataset.points.iter().filter(|point| point.series == series).collect();
     points.sort_by_key(|point| point.bits);
     if points.windows(2).any(|pair| pair[0].bits == pair[1].bits) {
@@ -64,5 +64,5 @@ fn curve(dataset: &DatasetSummary, series: &str) -> Option<Curve> {
     };
     let quality_db: Vec<Vec<f64>> = by_seed.first()?.keys().filter_map(at).collect();
     (!quality_db.is_empty())
-        .then(|| Curve { rates: points.iter().map(|point| point.bits as f64).collect(), quality_db })
+        .then(|| RateDistortionCurve { rates: points.iter().map(|point| point.bits as f64).collect(), quality_db })
 }

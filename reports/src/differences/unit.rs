@@ -2,7 +2,7 @@
 
 use crate::number::significant;
 use record::Metric;
-use record::metric::{Format, NMSE};
+use record::metric::{NMSE, NumberFormat};
 
 /// The unit of a difference.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +23,7 @@ impl Unit {
         match metric.format {
             _ if metric.name == NMSE.name => Unit::Ratio,
             _ if metric.unit == "dB" => Unit::Decibels,
-            Format::Percent => Unit::Points,
+            NumberFormat::Percent => Unit::Points,
             _ => Unit::Plain,
         }
     }

@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::legend::Legend;
 use super::plot::{BELOW, Frame, Plot};
-pub use super::plot::{Curve, ReferenceLine, Side};
+pub use super::plot::{PlotSeries, ReferenceLine, Side};
 use super::refused;
 use super::style::{INK, SCALE, bold, finish, register_fonts};
 use crate::ReportError;
@@ -27,7 +27,7 @@ pub struct Chart {
     /// Vertical axis.
     pub y: Axis,
     /// The curves.
-    pub curves: Vec<Curve>,
+    pub curves: Vec<PlotSeries>,
     /// Reference lines, drawn behind the curves.
     pub references: Vec<ReferenceLine>,
     /// Legend entries that explain dashes and open markers.

@@ -2,7 +2,7 @@
 //! quantization, 2023, figure 3).
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::{Sketch, codebook_series};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -28,7 +28,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     // their levels say nothing about vectors.
     let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
     let series = dataset.series();
-    let mut curves: Vec<Curve> = Vec::new();
+    let mut curves: Vec<PlotSeries> = Vec::new();
     let mut numbers: Vec<f64> = Vec::new();
     for point in dataset.points.iter().filter(has_codebooks) {
         let found = point.codebooks().zip(point.estimate(Which::metric(metric)).filter(|e| e.value > 0.0));
@@ -36,7 +36,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         let name = codebook_series(point);
         let at = curves.iter().position(|c| c.name == name).unwrap_or_else(|| {
             let index = series.iter().position(|s| *s == point.series).unwrap_or(0);
-            curves.push(Curve { name, index, joined: true, ..Curve::default() });
+            curves.push(PlotSeries { name, index, joined: true, ..PlotSeries::default() });
             numbers.push(codebooks);
             curves.len() - 1
         });
@@ -46,7 +46,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
     // A single point is drawn only next to a curve with the same number of codebooks, which it can be compared with.
-    let spans = |curve: &Curve| match (curve.points.first(), curve.points.last()) {
+    let spans = |curve: &PlotSeries| match (curve.points.first(), curve.points.last()) {
         (Some(first), Some(last)) => last.0 >= LEAST_SPAN * first.0,
         _ => false,
     };

@@ -2,8 +2,8 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::panels::{Panel, Panels};
-use super::plot::{Curve, Plot, ReferenceLine, Side};
+use super::panels::{Panel, PanelFigure};
+use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
 use super::side_by_side::{bits, by_rate, range, split};
 use crate::ReportError;
 use crate::statistics::Estimate;
@@ -91,7 +91,7 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
             Panel { name, plot: Plot { x: x.clone(), y: y.clone(), curves, references } }
         })
         .collect();
-    let panels = Panels {
+    let panels = PanelFigure {
         title: format!("{}: {}", dataset.name, cost.title()),
         x_title: cost.metric().axis(),
         y_title: NMSE.axis(),
@@ -118,7 +118,7 @@ fn several_series(group: &[&Point]) -> bool {
 }
 
 /// The markers of each series, and the line through the Pareto-optimal points.
-fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<Curve>, Vec<(f64, f64)>) {
+fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<PlotSeries>, Vec<(f64, f64)>) {
     let places: Vec<Option<(f64, Estimate)>> = group.iter().map(|p| place(p, cost)).collect();
     let better: Vec<Option<(f64, f64)>> = places.iter().map(|at| at.map(|(x, e)| (-x, -e.value))).collect();
     let front = pareto(&better);
@@ -128,12 +128,12 @@ fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<Curve>
     let series = dataset.series();
     let curves = series.iter().enumerate().map(|(index, name)| {
         let of_series = || group.iter().zip(&places).zip(&front).filter(|((p, _), _)| p.series == **name);
-        Curve {
+        PlotSeries {
             name: (*name).to_owned(),
             index,
             points: of_series().filter_map(|((_, at), _)| *at).collect(),
             strong: of_series().filter(|((_, at), _)| at.is_some()).map(|(_, front)| *front).collect(),
-            ..Curve::default()
+            ..PlotSeries::default()
         }
     });
     (curves.filter(|curve| !curve.points.is_empty()).collect(), line)

@@ -1,6 +1,6 @@
 //! The legend below a chart or its panels: one entry per curve, in centred rows.
 
-use super::plot::{Area, Curve, ReferenceLine, SMALL, Side};
+use super::plot::{Area, PlotSeries, ReferenceLine, SMALL, Side};
 use super::refused;
 use super::style::{Dash, INK, MUTED, SCALE, colour, dash, font, marker, shorten, text_width};
 use crate::ReportError;
@@ -18,7 +18,7 @@ const SAMPLE: i32 = 22;
 #[derive(Clone, Copy, PartialEq)]
 enum Sample {
     /// Line and marker of the curve with this index.
-    Curve(usize),
+    PlotSeries(usize),
     /// Marker of the cloud of points with this index.
     Cloud(usize),
     /// The dashes and open markers of all secondary curves.
@@ -38,7 +38,7 @@ pub struct Legend {
 impl Legend {
     /// A legend of curves and of reference lines without a label in the plot; names in several panels appear once.
     pub fn new<'a>(
-        curves: impl Iterator<Item = &'a Curve>,
+        curves: impl Iterator<Item = &'a PlotSeries>,
         references: impl Iterator<Item = &'a ReferenceLine>,
         secondary_name: Option<&str>,
         width: i32,
@@ -46,7 +46,7 @@ impl Legend {
         let mut entries: Vec<(String, Sample)> = Vec::new();
         let mut dashes = true;
         for curve in curves {
-            let sample = if curve.joined { Sample::Curve(curve.index) } else { Sample::Cloud(curve.index) };
+            let sample = if curve.joined { Sample::PlotSeries(curve.index) } else { Sample::Cloud(curve.index) };
             let entry = (shorten(&curve.name, SMALL, LONGEST), sample);
             dashes &= !curve.secondary;
             if !curve.secondary && !entries.contains(&entry) {
@@ -54,7 +54,7 @@ impl Legend {
             }
         }
         entries.sort_by_key(|(_, sample)| match sample {
-            Sample::Curve(index) | Sample::Cloud(index) => *index,
+            Sample::PlotSeries(index) | Sample::Cloud(index) => *index,
             Sample::Secondary | Sample::ReferenceLine => usize::MAX,
         });
         for reference in references.filter(|r| r.side == Side::Legend) {
@@ -107,7 +107,7 @@ impl Legend {
         let s = f64::from(SCALE);
         let length = f64::from(SAMPLE);
         let (ink, pieces) = match sample {
-            Sample::Curve(index) => {
+            Sample::PlotSeries(index) => {
                 let dashes = if self.dashes { dash(index) } else { None };
                 (colour(index), dashes.map_or_else(|| vec![(0.0, length)], pieces))
             }
@@ -121,7 +121,7 @@ impl Legend {
             area.draw(&piece).map_err(refused)?;
         }
         let (index, fill) = match sample {
-            Sample::Curve(index) | Sample::Cloud(index) => (index, ink.filled()),
+            Sample::PlotSeries(index) | Sample::Cloud(index) => (index, ink.filled()),
             Sample::Secondary => (0, WHITE.filled()),
             Sample::ReferenceLine => return Ok(()),
         };

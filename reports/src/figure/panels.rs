@@ -32,7 +32,7 @@ pub struct Panel {
 }
 
 /// Panels ready to be drawn.
-pub struct Panels {
+pub struct PanelFigure {
     /// Heading.
     pub title: String,
     /// Name and unit of the horizontal axis.
@@ -45,7 +45,7 @@ pub struct Panels {
     pub shared: bool,
 }
 
-impl Panels {
+impl PanelFigure {
     /// Draws the panels as SVG.
     pub fn draw(&self) -> Result<String, ReportError> {
         register_fonts();

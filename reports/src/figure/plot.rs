@@ -21,7 +21,7 @@ const MANY: usize = 4;
 
 /// A curve, or a cloud of points.
 #[derive(Clone, Default)]
-pub struct Curve {
+pub struct PlotSeries {
     /// Name in the legend.
     pub name: String,
     /// Index of its colour and its marker.
@@ -71,7 +71,7 @@ pub struct Plot {
     /// Vertical axis.
     pub y: Axis,
     /// The curves.
-    pub curves: Vec<Curve>,
+    pub curves: Vec<PlotSeries>,
     /// Reference lines, drawn behind the curves.
     pub references: Vec<ReferenceLine>,
 }
@@ -140,7 +140,7 @@ impl Plot {
         for reference in &self.references {
             self.draw_reference(&mut chart, reference)?;
         }
-        let curves: Vec<Curve> = self.curves.iter().map(|curve| self.inside(curve)).collect();
+        let curves: Vec<PlotSeries> = self.curves.iter().map(|curve| self.inside(curve)).collect();
         // Draw all bands before the lines.
         for curve in curves.iter().filter(|c| c.trace) {
             self.draw_band(&mut chart, curve)?;
@@ -159,11 +159,11 @@ impl Plot {
     }
 
     /// The points of a curve that the axes can show; a logarithmic axis cannot show zero.
-    fn inside(&self, curve: &Curve) -> Curve {
+    fn inside(&self, curve: &PlotSeries) -> PlotSeries {
         let strong = curve.strong.iter().copied().chain(std::iter::repeat(true));
         let kept = curve.points.iter().zip(strong).filter(|((x, e), _)| self.x.holds(*x) && self.y.holds(e.value));
         let (points, strong) = kept.map(|(point, strong)| (*point, strong)).unzip();
-        Curve { points, strong, ..curve.clone() }
+        PlotSeries { points, strong, ..curve.clone() }
     }
 
     fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &ReferenceLine) -> Result<(), ReportError> {
@@ -188,7 +188,7 @@ impl Plot {
         Ok(())
     }
 
-    fn draw_band(&self, chart: &mut Axes<'_, '_>, curve: &Curve) -> Result<(), ReportError> {
+    fn draw_band(&self, chart: &mut Axes<'_, '_>, curve: &PlotSeries) -> Result<(), ReportError> {
         let known: Vec<&(f64, Estimate)> = curve.points.iter().filter(|(_, e)| e.count > 1).collect();
         if known.len() < 2 {
             return Ok(());
@@ -202,7 +202,7 @@ impl Plot {
     }
 
     /// Draws a curve. Returns the indices of the points that have a marker.
-    fn draw_curve(&self, chart: &mut Axes<'_, '_>, curve: &Curve) -> Result<Vec<usize>, ReportError> {
+    fn draw_curve(&self, chart: &mut Axes<'_, '_>, curve: &PlotSeries) -> Result<Vec<usize>, ReportError> {
         let s = SCALE;
         let ink = colour(curve.index);
         let line: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| (*x, e.value)).collect();
@@ -249,13 +249,13 @@ impl Plot {
     }
 
     /// The dashes of a line whose colour is used by another curve; None in plots where dashes have another meaning.
-    fn dash(&self, curve: &Curve) -> Option<Dash> {
+    fn dash(&self, curve: &PlotSeries) -> Option<Dash> {
         if self.curves.iter().any(|c| c.secondary) { None } else { dash(curve.index) }
     }
 
     /// The points of a trace that have a marker: spread over the axis, and at different positions for each curve, so
     /// that markers do not overlap.
-    fn trace_markers(&self, curve: &Curve) -> Vec<usize> {
+    fn trace_markers(&self, curve: &PlotSeries) -> Vec<usize> {
         let stagger = (curve.index as f64 * 0.381_966 + 0.25).fract();
         let place = |x: f64| f64::from(self.x.map(&x, (0, 10_000)));
         let end = curve.points.last().map_or(0.0, |(x, _)| place(*x));

@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{BITS_PER_VECTOR, NMSE};
@@ -11,7 +11,7 @@ use record::metric::{BITS_PER_VECTOR, NMSE};
 const LOSSLESS: f64 = 1e-10;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
-    let curves: Vec<Curve> =
+    let curves: Vec<PlotSeries> =
         dataset.curves(|point| point.estimate(Which::metric(&NMSE)).filter(|e| e.value > LOSSLESS));
     let drawn: usize = curves.iter().map(|c| c.points.len()).sum();
     let lossless = dataset.points.iter().filter(|p| p.estimate(Which::metric(&NMSE)).is_some()).count() - drawn;

@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve};
+use super::chart::{Chart, PlotSeries};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Which};
 use crate::table::of_k;
@@ -11,14 +11,14 @@ use record::rerank_path;
 
 pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let Some(k) = dataset.shown_k(&RECALL_K_AT_K) else { return Ok(None) };
-    let mut curves: Vec<Curve> = dataset.curves(|point| point.estimate(Which::native(&RECALL_K_AT_K, k)));
+    let mut curves: Vec<PlotSeries> = dataset.curves(|point| point.estimate(Which::native(&RECALL_K_AT_K, k)));
     // Show only one re-ranking factor, so that there is one dashed curve per method; the table has all factors.
     let factor = dataset.rerank_factors(&RECALL_K_AT_K).pop();
     if let Some(factor) = factor {
         let path = rerank_path(factor);
         let which = Which { metric: &RECALL_K_AT_K, k: Some(k), path: Path::Named(&path) };
         let reranked = dataset.curves(|point| point.estimate(which));
-        curves.extend(reranked.into_iter().map(|curve| Curve { secondary: true, ..curve }));
+        curves.extend(reranked.into_iter().map(|curve| PlotSeries { secondary: true, ..curve }));
     }
     let Some(x) = Axis::log2(curves.iter().flat_map(|c| &c.points).map(|(x, _)| *x)) else { return Ok(None) };
     let svg = Chart {

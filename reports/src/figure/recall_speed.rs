@@ -2,7 +2,7 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Point, Which, pareto};
 use crate::table::of_k;
@@ -28,24 +28,24 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let reranked = factor.map(|factor| {
         let path = rerank_path(factor);
         let curves = dataset.curves_over(|p| place(p, Path::Named(&path)));
-        curves.into_iter().map(|curve| Curve { secondary: true, joined: false, ..curve }).collect::<Vec<_>>()
+        curves.into_iter().map(|curve| PlotSeries { secondary: true, joined: false, ..curve }).collect::<Vec<_>>()
     });
     let reranked = reranked.unwrap_or_default();
     let speeds = coordinates.iter().flatten().map(|(_, speed)| *speed);
     let reranked_speeds = reranked.iter().flat_map(|curve| &curve.points).map(|(_, speed)| speed.value);
     let Some(y) = Axis::log10(speeds.chain(reranked_speeds)) else { return Ok(None) };
     let front = pareto(&coordinates);
-    let mut curves: Vec<Curve> = Vec::new();
+    let mut curves: Vec<PlotSeries> = Vec::new();
     for (index, series) in dataset.series().into_iter().enumerate() {
         let of_series = || dataset.points.iter().enumerate().filter(|(_, p)| p.series == series);
         let points = of_series().filter_map(|(_, p)| place(p, Path::Native));
         let strong = of_series().filter(|(i, _)| coordinates[*i].is_some()).map(|(i, _)| front[i]);
-        curves.push(Curve {
+        curves.push(PlotSeries {
             name: series.to_owned(),
             index,
             points: points.collect(),
             strong: strong.collect(),
-            ..Curve::default()
+            ..PlotSeries::default()
         });
     }
     curves.extend(reranked);

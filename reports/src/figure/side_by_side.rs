@@ -7,7 +7,7 @@ use crate::summary::Point;
 const MOST: usize = 8;
 
 /// The content of a panel.
-pub struct Group<'a> {
+pub struct PointGroup<'a> {
     /// The property that its points share, in words.
     pub name: String,
     /// Number of codewords of its largest codebook; None if its points are grouped by rate.
@@ -17,9 +17,9 @@ pub struct Group<'a> {
 }
 
 /// Points in groups.
-pub struct Groups<'a> {
+pub struct PointGroups<'a> {
     /// The groups, by ascending size or rate.
-    pub all: Vec<Group<'a>>,
+    pub all: Vec<PointGroup<'a>>,
     /// Whether each series has at most one point per group. If not, curves are named after their points.
     pub apart: bool,
     /// Number of groups before some were left out.
@@ -28,7 +28,7 @@ pub struct Groups<'a> {
 
 /// Groups points. Sizes are similar if they round to the same power of two (such as 240 and 256 codewords), rates if
 /// they differ by less than a tenth.
-pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
+pub fn grouped<'a>(points: &[&'a Point]) -> PointGroups<'a> {
     let size = |p: &Point| p.codebooks().map_or(0, |(codewords, _)| codewords.log2().round() as i64);
     // Several small codebooks are not comparable with a single one of the same size.
     let mut numbers = points.iter().map(|p| p.codebooks().map(|(_, number)| number));
@@ -44,12 +44,12 @@ pub fn grouped<'a>(points: &[&'a Point]) -> Groups<'a> {
     let all = chosen.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, group)| {
         let sizes = group.iter().filter_map(|p| p.codebooks()).map(|(codewords, _)| codewords);
         if by_size {
-            Group { name: range(sizes.clone(), "codeword"), codewords: sizes.reduce(f64::max), points: group }
+            PointGroup { name: range(sizes.clone(), "codeword"), codewords: sizes.reduce(f64::max), points: group }
         } else {
-            Group { name: range(group.iter().map(|p| p.bits as f64), "bit"), codewords: None, points: group }
+            PointGroup { name: range(group.iter().map(|p| p.bits as f64), "bit"), codewords: None, points: group }
         }
     });
-    Groups { all: all.collect(), apart: told, found }
+    PointGroups { all: all.collect(), apart: told, found }
 }
 
 /// The rate, in bits per vector.

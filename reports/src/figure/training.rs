@@ -2,9 +2,9 @@
 
 use super::Sketch;
 use super::axis::Axis;
-use super::panels::{Panel, Panels};
-use super::plot::{Curve, Plot, ReferenceLine, Side};
-use super::side_by_side::{Group, Groups, grouped};
+use super::panels::{Panel, PanelFigure};
+use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
+use super::side_by_side::{PointGroup, PointGroups, grouped};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
@@ -13,67 +13,69 @@ use record::metric::{TRAINING, TRAINING_MSE, TRAINING_PERPLEXITY, TRAINING_USAGE
 
 /// The shown metric.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Course {
+pub enum TrainingMetric {
     Usage,
     Perplexity,
     Distortion,
 }
 
-impl Course {
+impl TrainingMetric {
     fn metric(self) -> &'static Metric {
         match self {
-            Course::Usage => &TRAINING_USAGE,
-            Course::Perplexity => &TRAINING_PERPLEXITY,
-            Course::Distortion => &TRAINING_MSE,
+            TrainingMetric::Usage => &TRAINING_USAGE,
+            TrainingMetric::Perplexity => &TRAINING_PERPLEXITY,
+            TrainingMetric::Distortion => &TRAINING_MSE,
         }
     }
 
     fn title(self) -> &'static str {
         match self {
-            Course::Usage => "codewords in use while training",
-            Course::Perplexity => "perplexity while training",
-            Course::Distortion => "distortion while training",
+            TrainingMetric::Usage => "codewords in use while training",
+            TrainingMetric::Perplexity => "perplexity while training",
+            TrainingMetric::Distortion => "distortion while training",
         }
     }
 
     fn meaning(self) -> &'static str {
         match self {
-            Course::Usage => "Share of the codewords that at least one training vector is assigned to",
-            Course::Perplexity => {
+            TrainingMetric::Usage => "Share of the codewords that at least one training vector is assigned to",
+            TrainingMetric::Perplexity => {
                 "Perplexity of the codewords that the training vectors go to, which is at most the size of the codebook"
             }
-            Course::Distortion => "Squared error of the training vectors over the variance of the base vectors",
+            TrainingMetric::Distortion => "Squared error of the training vectors over the variance of the base vectors",
         }
     }
 }
 
 /// Metrics that have their own figure.
-const KNOWN: [Course; 3] = [Course::Usage, Course::Perplexity, Course::Distortion];
+const KNOWN: [TrainingMetric; 3] = [TrainingMetric::Usage, TrainingMetric::Perplexity, TrainingMetric::Distortion];
 
 /// Maximum number of loss panels in one figure.
 const MOST_LOSSES: usize = 8;
 
-pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, ReportError> {
+pub fn draw(dataset: &DatasetSummary, course: TrainingMetric) -> Result<Option<Sketch>, ReportError> {
     // Distortion is shown as a fraction of the variance, comparable across datasets and with the leaderboard.
-    let unit = if course == Course::Distortion { dataset.facts.variance } else { 1.0 };
+    let unit = if course == TrainingMetric::Distortion { dataset.facts.variance } else { 1.0 };
     let points: Vec<&Point> = dataset.points.iter().filter(|p| p.course(course.metric().name).len() > 1).collect();
     if points.is_empty() || !(unit > 0.0 && unit.is_finite()) {
         return Ok(None);
     }
     let groups = grouped(&points);
     let names = Names::new(dataset, &groups);
-    let curves: Vec<Vec<Curve>> =
+    let curves: Vec<Vec<PlotSeries>> =
         groups.all.iter().map(|group| names.curves(group, |point| point.course(course.metric().name), unit)).collect();
     let values = || curves.iter().flatten().flat_map(|c| &c.points).map(|(_, e)| e.value);
     let y = match course {
-        Course::Usage => Some(Axis::percent()),
-        Course::Perplexity => Axis::powers_of_two(values().chain(groups.all.iter().filter_map(|g| g.codewords))),
-        Course::Distortion => Axis::fitted(values()),
+        TrainingMetric::Usage => Some(Axis::percent()),
+        TrainingMetric::Perplexity => {
+            Axis::powers_of_two(values().chain(groups.all.iter().filter_map(|g| g.codewords)))
+        }
+        TrainingMetric::Distortion => Axis::fitted(values()),
     };
     let Some(y) = y else { return Ok(None) };
     let (x, x_title) = epochs(&points, curves.iter().flatten());
     let panels = groups.all.iter().zip(curves).map(|(group, curves)| {
-        let size = group.codewords.filter(|_| course == Course::Perplexity);
+        let size = group.codewords.filter(|_| course == TrainingMetric::Perplexity);
         let references = size.map(|size| ReferenceLine {
             name: "all codewords equally often".into(),
             points: vec![(x.low(), size), (x.high(), size)],
@@ -82,7 +84,7 @@ pub fn draw(dataset: &DatasetSummary, course: Course) -> Result<Option<Sketch>, 
         let plot = Plot { x: x.clone(), y: y.clone(), curves, references: references.into_iter().collect() };
         Panel { name: group.name.clone(), plot }
     });
-    let panels = Panels {
+    let panels = PanelFigure {
         title: format!("{}: {}", dataset.name, course.title()),
         x_title: x_title.into(),
         y_title: course.metric().axis(),
@@ -120,7 +122,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     // the largest size.
     let Some(group) = groups.all.iter().max_by_key(|group| group.points.len()) else { return Ok(None) };
     let curves_of = Names::new(dataset, &groups);
-    let curves: Vec<Vec<Curve>> =
+    let curves: Vec<Vec<PlotSeries>> =
         names.iter().map(|name| curves_of.curves(group, |point| point.course(name), 1.0)).collect();
     let (x, x_title) = epochs(&group.points, curves.iter().flatten());
     let panels = names.iter().zip(curves).filter_map(|(name, curves)| {
@@ -137,7 +139,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     } else {
         String::new()
     };
-    let panels = Panels {
+    let panels = PanelFigure {
         title: format!("{}: losses while training, {}", dataset.name, group.name),
         x_title: x_title.into(),
         y_title: String::new(),
@@ -153,7 +155,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
 }
 
 /// The axis of epochs and its name; classical methods have iterations instead.
-fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a Curve>) -> (Axis, &'static str) {
+fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a PlotSeries>) -> (Axis, &'static str) {
     let learned = |point: &&&Point| point.learns();
     let title = match points.iter().filter(learned).count() {
         0 => "iteration",
@@ -172,12 +174,17 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn new(dataset: &'a DatasetSummary, groups: &Groups<'a>) -> Names<'a> {
+    fn new(dataset: &'a DatasetSummary, groups: &PointGroups<'a>) -> Names<'a> {
         let points = groups.all.iter().flat_map(|group| &group.points);
         Names { series: groups.apart.then(|| dataset.series()), labels: points.map(|p| p.label.as_str()).collect() }
     }
 
-    fn curves(&self, group: &Group<'_>, course: impl Fn(&Point) -> Vec<(usize, Estimate)>, unit: f64) -> Vec<Curve> {
+    fn curves(
+        &self,
+        group: &PointGroup<'_>,
+        course: impl Fn(&Point) -> Vec<(usize, Estimate)>,
+        unit: f64,
+    ) -> Vec<PlotSeries> {
         let curve = |point: &&Point| {
             let (names, name) = match &self.series {
                 Some(series) => (series, &point.series),
@@ -186,7 +193,7 @@ impl<'a> Names<'a> {
             let index = names.iter().position(|n| n == name).unwrap_or(0);
             let scaled = |e: Estimate| Estimate { value: e.value / unit, low: e.low / unit, high: e.high / unit, ..e };
             let points = course(point).into_iter().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
-            Curve { name: name.clone(), index, points, joined: true, trace: true, ..Curve::default() }
+            PlotSeries { name: name.clone(), index, points, joined: true, trace: true, ..PlotSeries::default() }
         };
         group.points.iter().map(curve).filter(|curve| curve.points.len() > 1).collect()
     }

@@ -30,7 +30,7 @@ pub enum Test {
 
 /// The comparison of two methods in one metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Comparison {
+pub struct MethodComparison {
     /// The difference with its 95% interval, which is that of this comparison alone. The interval has zero width with a
     /// single pair.
     pub difference: Estimate,
@@ -65,31 +65,31 @@ const ROUNDING: f64 = 1e-9;
 /// comparisons, and then the difference is the estimate of Hodges and Lehmann. On one dataset, with fewer but at least
 /// three seeds, Student's t is used, which assumes that differences over seeds are normal, as intervals over seeds do.
 /// Over several datasets it is not: differences between datasets are not normal.
-pub fn compare(differences: &[Vec<f64>], comparisons: usize) -> Option<Comparison> {
+pub fn compare(differences: &[Vec<f64>], comparisons: usize) -> Option<MethodComparison> {
     let pairs = independent(differences);
     let plain = mean(&pairs)?;
     let single = differences.iter().filter(|values| !values.is_empty()).count() == 1;
     let n = pairs.len();
     if single && differences.iter().any(|values| same(values)) {
-        return Some(Comparison { difference: plain, test: Test::Exact, p: None });
+        return Some(MethodComparison { difference: plain, test: Test::Exact, p: None });
     }
     let needed = fewest_pairs(comparisons, ALPHA);
     if n >= needed {
         let found = signed_rank(&pairs);
         let difference = hodges_lehmann(&pairs, 1.0 - ALPHA).unwrap_or(plain);
-        return Some(Comparison { difference, test: Test::SignedRank { exact: found.exact }, p: Some(found.p) });
+        return Some(MethodComparison { difference, test: Test::SignedRank { exact: found.exact }, p: Some(found.p) });
     }
     if single && n >= FEWEST_SEEDS {
         let (_, squares) = moments(&pairs);
         let error = (squares / (n - 1) as f64 / n as f64).sqrt();
         let p = t_two_sided(plain.value / error, (n - 1) as f64);
-        return Some(Comparison { difference: plain, test: Test::Student, p: Some(p) });
+        return Some(MethodComparison { difference: plain, test: Test::Student, p: Some(p) });
     }
     let needed = if single { FEWEST_SEEDS } else { needed };
     // Pairs of several datasets have no common distribution that an interval could rest on.
     let bare = Estimate { low: plain.value, high: plain.value, ..plain };
     let difference = if single { plain } else { bare };
-    Some(Comparison { difference, test: Test::TooFew { needed }, p: None })
+    Some(MethodComparison { difference, test: Test::TooFew { needed }, p: None })
 }
 
 /// When a test calls differences real: its critical value.

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// A rate–distortion curve, measured with several seeds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Curve {
+pub struct RateDistortionCurve {
     /// Bits per vector at each point, ascending.
     pub rates: Vec<f64>,
     /// Signal-to-noise ratio in dB, by seed and point.
@@ -77,7 +77,7 @@ const RESAMPLES: usize = 1000;
 ///
 /// # Errors
 /// Curves without a common range of quality, with too few points, or whose quality does not rise with the rate.
-pub fn rate_saving(a: &Curve, b: &Curve) -> Result<Saving, NoSaving> {
+pub fn rate_saving(a: &RateDistortionCurve, b: &RateDistortionCurve) -> Result<Saving, NoSaving> {
     let means = [a, b].map(|curve| curve.mean(&(0..curve.quality_db.len()).collect::<Vec<_>>()));
     let (value, overlap_db) = log_ratio((&a.rates, &means[0]), (&b.rates, &means[1]))?;
     let varied = [
@@ -94,7 +94,7 @@ pub fn rate_saving(a: &Curve, b: &Curve) -> Result<Saving, NoSaving> {
     Ok(Saving { rate: Estimate { value, low, high, count }, has_interval: half.is_some(), overlap_db })
 }
 
-impl Curve {
+impl RateDistortionCurve {
     /// Whether it can be compared with another one.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Curve {
 
 /// Bootstrapped variance of a value that depends on the seeds of a curve, corrected for their number, with its degrees
 /// of freedom. None with a single seed, or if more than a twentieth of the resamples has no value.
-fn variance(curve: &Curve, of: impl Fn(&[f64]) -> Option<(f64, (f64, f64))>) -> Option<(f64, f64)> {
+fn variance(curve: &RateDistortionCurve, of: impl Fn(&[f64]) -> Option<(f64, (f64, f64))>) -> Option<(f64, f64)> {
     let n = curve.quality_db.len();
     if n < 2 {
         return None;
@@ -242,8 +242,8 @@ fn slopes(x: &[f64], y: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn curve(rates: &[f64], quality: &[f64]) -> Curve {
-        Curve { rates: rates.to_vec(), quality_db: vec![quality.to_vec()] }
+    fn curve(rates: &[f64], quality: &[f64]) -> RateDistortionCurve {
+        RateDistortionCurve { rates: rates.to_vec(), quality_db: vec![quality.to_vec()] }
     }
 
     /// Two public examples of video coding, whose savings were computed with scipy 1.17 (`PchipInterpolator` of the
@@ -292,20 +292,20 @@ mod tests {
         let falling = curve(&[1.0, 2.0, 4.0], &[1.0, 0.5, 3.0]);
         let lossless = curve(&[1.0, 2.0, 4.0], &[1.0, 2.0, f64::INFINITY]);
         let short = curve(&[1.0, 2.0], &[1.0, 2.0]);
-        let refused = |b: &Curve| rate_saving(&a, b).expect_err("refused").to_string();
+        let refused = |b: &RateDistortionCurve| rate_saving(&a, b).expect_err("refused").to_string();
         assert_eq!(refused(&above), "the curves do not overlap: one covers 1.00 to 3.00 dB, the other 3.00 to 5.00 dB");
         assert_eq!(refused(&falling), "the distortion of a curve does not fall with the rate");
         assert_eq!(refused(&lossless), refused(&falling));
         assert_eq!(refused(&short), "a curve has fewer than 3 rates");
-        assert_eq!(refused(&Curve { rates: vec![], quality_db: vec![] }), refused(&short));
+        assert_eq!(refused(&RateDistortionCurve { rates: vec![], quality_db: vec![] }), refused(&short));
     }
 
     #[test]
     fn equal_seeds_have_no_width_and_many_seeds_are_resampled() {
-        let same = Curve { rates: vec![1.0, 2.0, 4.0], quality_db: vec![vec![1.0, 2.0, 3.0]; 3] };
+        let same = RateDistortionCurve { rates: vec![1.0, 2.0, 4.0], quality_db: vec![vec![1.0, 2.0, 3.0]; 3] };
         let found = rate_saving(&same, &same).expect("overlapping");
         assert_eq!((found.rate.low, found.rate.high, found.has_interval), (0.0, 0.0, true));
-        let shifted = |n: usize| Curve {
+        let shifted = |n: usize| RateDistortionCurve {
             rates: vec![1.0, 2.0, 4.0],
             quality_db: (0..n).map(|seed| [1.0, 2.0, 3.0].map(|q| q + 0.1 * seed as f64 / n as f64).to_vec()).collect(),
         };

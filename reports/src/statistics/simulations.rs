@@ -83,8 +83,8 @@ fn intervals_of_rate_savings_cover_95_percent() {
     let quality = [4.0, 7.5, 14.2, 20.0];
     let rates = [32.0, 64.0, 128.0, 200.0];
     let truth = rate_saving(
-        &Curve { rates: rates.to_vec(), quality_db: vec![quality.to_vec()] },
-        &Curve { rates: rates.map(|r| 0.9 * r).to_vec(), quality_db: vec![quality.to_vec()] },
+        &RateDistortionCurve { rates: rates.to_vec(), quality_db: vec![quality.to_vec()] },
+        &RateDistortionCurve { rates: rates.map(|r| 0.9 * r).to_vec(), quality_db: vec![quality.to_vec()] },
     )
     .expect("overlapping curves")
     .rate
@@ -92,7 +92,7 @@ fn intervals_of_rate_savings_cover_95_percent() {
     assert!((truth + 0.1).abs() < 1e-12);
     for (seeds, spread) in [(3, 0.02), (3, 0.2), (4, 0.05)] {
         let share = coverage(truth, |rng| {
-            let mut curve = |factor: f64| Curve {
+            let mut curve = |factor: f64| RateDistortionCurve {
                 rates: rates.map(|r| factor * r).to_vec(),
                 // What a seed adds to all points, and to each of them.
                 quality_db: (0..seeds)

@@ -1,7 +1,7 @@
 //! The vectors of `bench-peers`: uniform random ones, and those of the catalog.
 
 use crate::errors::Mistakes;
-use datasets::{DatasetError, Metric, SearchPath, Source, catalog, format};
+use datasets::{DatasetError, MetricSpace, SearchPath, Source, catalog, format};
 use methods::row_major;
 use ndarray::{Array2, ArrayView2, s};
 use rand::{RngExt, SeedableRng};
@@ -84,7 +84,7 @@ pub fn names(asked: &[String], quick: bool, search: &SearchPath) -> Result<Vec<S
     }
     for name in asked.iter().filter(|name| *name != SYNTHETIC) {
         let entry = catalog::find(name)?;
-        if entry.metric == Metric::Ip {
+        if entry.metric == MetricSpace::Ip {
             let message = format!("`{name}` has the metric ip, but these rows search by distance");
             return Err(Mistakes::new(message, "use a dataset with the metric l2 or cosine"));
         }
@@ -127,7 +127,7 @@ fn uniform(quick: bool) -> Data {
     Data {
         name: format!("uniform-{dim}"),
         fingerprint: format!("uniform {n} {dim} {queries} {SEED}"),
-        metric_space: Metric::L2.to_string(),
+        metric_space: MetricSpace::L2.to_string(),
         train: draw(1, n),
         base: draw(2, n),
         queries: draw(3, queries),

@@ -6,7 +6,7 @@ use super::peer::{PeerError, neighbors, number};
 use super::rows::{Row, Stage};
 use super::session::PeerSession;
 use cpu::Isa;
-use datasets::Metric;
+use datasets::MetricSpace;
 use datasets::truth::{exact_neighbors, exact_score};
 use experiments::search::code_search;
 use methods::{Context, Method, MethodError, Neighbor, ParamError, Quantizer};
@@ -163,7 +163,7 @@ impl<'a> Ours<'a> {
         let quantizer = self.quantizer(row, method)?;
         let mut codes = vec![0; base.nrows() * quantizer.code_size()];
         quantizer.encode_into(base, &mut codes)?;
-        let search = code_search(&*quantizer, &codes, Metric::L2)?;
+        let search = code_search(&*quantizer, &codes, MetricSpace::L2)?;
         let mut found = Vec::new();
         let times = self.alternate(row, session, &mut || {
             found = search.search(self.data.queries.view(), row.k)?;
@@ -180,7 +180,7 @@ impl<'a> Ours<'a> {
     ) -> Result<Searched, RowFailure> {
         let mut found = Vec::new();
         let times = self.alternate(row, session, &mut || {
-            found = exact_neighbors(base, self.data.queries.view(), Metric::L2, row.k, self.isa);
+            found = exact_neighbors(base, self.data.queries.view(), MetricSpace::L2, row.k, self.isa);
             Ok(())
         })?;
         Ok((times, found, Some("exact".to_owned())))
@@ -237,7 +237,7 @@ impl<'a> Ours<'a> {
                     .map(|query| nearest_plainly(&query.to_vec(), base, row.k))
                     .collect();
             }
-            let found = exact_neighbors(base, data.queries.view(), Metric::L2, row.k, isa);
+            let found = exact_neighbors(base, data.queries.view(), MetricSpace::L2, row.k, isa);
             found.iter().map(|list| list.iter().map(|n| n.id).collect()).collect()
         })
     }
@@ -280,7 +280,7 @@ fn overlap(truth: &[Vec<u32>], found: &[Vec<u32>]) -> f64 {
 /// Exact neighbours by a full sort of all scores in f64.
 fn nearest_plainly(query: &[f32], base: ArrayView2<'_, f32>, k: usize) -> Vec<u32> {
     let mut all: Vec<(f64, u32)> =
-        base.outer_iter().zip(0..).map(|(row, id)| (exact_score(query, row, Metric::L2), id)).collect();
+        base.outer_iter().zip(0..).map(|(row, id)| (exact_score(query, row, MetricSpace::L2), id)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     all.iter().take(k).map(|(_, id)| *id).collect()
 }
