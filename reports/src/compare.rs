@@ -6,10 +6,12 @@ mod junit;
 mod markdown;
 mod outcome;
 mod pairs;
+mod timings;
 mod tolerances;
 
-pub use builds::{Builds, Suspicions, suspect};
+pub use builds::{Suspicions, suspect};
 pub use outcome::{Change, Check, Comparison, Verdict};
+pub use timings::Builds;
 pub use tolerances::Tolerances;
 pub(crate) use tolerances::gated;
 
