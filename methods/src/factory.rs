@@ -11,6 +11,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "FAISS factory string, such as `OPQ16,PQ16x8`: runs the method here that encodes in the same way",
     paper: "Douze et al., The Faiss library, 2024 (the notation)",
     rate: "the rate of the method it names",
+    rate_params: &[],
     cost: "the cost of the method it names",
     examples: &[r#""PQ4x8""#, r#""OPQ4,PQ4x5""#, r#""PCA6,SQ8""#],
     exempt: &[

@@ -2,6 +2,8 @@
 //!
 //! YAML, the JSON schema, `xtask methods`, the conformance suite and the documents take the methods from here.
 
+mod rate;
+
 use crate::additive::{lsq, rvq};
 use crate::classical::{binary, kmeans, lattice, lbg, scalar, vq};
 use crate::factory;
@@ -10,6 +12,7 @@ use crate::product::{opq, pq};
 use crate::rotated::{rabitq, turboquant};
 use crate::transform::{self, Transform, Transformed};
 use crate::{Method, ParamError};
+pub use rate::{AtRate, RateParam};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +80,10 @@ pub struct MethodEntry {
     pub paper: &'static str,
     /// Bits per vector, as a formula in its parameters.
     pub rate: &'static str,
+    /// The parameters that [`MethodEntry::at_rate`] may search for a given rate, by preference: the first one that the
+    /// user leaves open is searched, and the others keep what is written or their defaults. Empty if the rate follows
+    /// from the dimension alone.
+    pub rate_params: &'static [RateParam],
     /// Cost of fitting and encoding, as formulas.
     pub cost: &'static str,
     /// Parameter objects (JSON) for dimensions divisible by 12. The first is a good start for users; tests run all of

@@ -4,7 +4,7 @@ use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_e
 use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
 use crate::algorithms::rotation::{balanced_axes, multiply};
 use crate::contract::curve::{Course, Seen};
-use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{
     Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
@@ -19,6 +19,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Residual quantizer: each stage codes the residual of the stages before it, with beam search",
     paper: "Juang and Gray, Multiple stage vector quantization for speech coding, 1982; Chen, Guan and Wang, Approximate nearest neighbor search by residual vector quantization, 2010",
     rate: "stages × bits",
+    rate_params: &[RateParam::count("stages"), RateParam::count("bits")],
     cost: "fit: O(n · beam · dim · 2^bits) per stage and iteration; encode: O(stages · dim · 2^bits) products and O(stages² · beam · 2^bits) additions, or O(stages · beam · dim · 2^bits) where tables would exceed 64 MiB",
     examples: &[
         r#"{"stages": 3, "bits": 4}"#,

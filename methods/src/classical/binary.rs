@@ -22,6 +22,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Sign quantizer: one bit per component, searched by Hamming distance; `recall: { rerank: … }` re-ranks by raw vectors",
     paper: "Charikar, Similarity estimation techniques from rounding algorithms, 2002; Yamada, Asai and Hajishirzi, Efficient passage retrieval with hashing, 2021 (re-ranking)",
     rate: "dim",
+    rate_params: &[],
     cost: "fit: O(n · dim), with a sort for medians; encode: O(dim)",
     examples: &["{}", r#"{"threshold": "median", "search": "asymmetric"}"#, r#"{"threshold": "zero"}"#],
     exempt: &[

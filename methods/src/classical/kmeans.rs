@@ -5,7 +5,7 @@ use crate::algorithms::lloyd::{Stop, Trained, lloyd, plus_plus, random_rows_of};
 use crate::backend::DeviceMatrix;
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::Array2;
 use rand::Rng;
@@ -19,6 +19,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "k-means: one codebook for whole vectors",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Arthur and Vassilvitskii, k-means++, 2007; Lee, Baek and Sung, Modified K-means algorithm for vector quantizer design, 1997",
     rate: "log2(codewords), rounded up",
+    rate_params: &[RateParam::power("codewords")],
     cost: "fit: O(n · dim · codewords) per iteration and restart; encode: O(dim · codewords)",
     examples: &[
         r#"{"codewords": 16}"#,

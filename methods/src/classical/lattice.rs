@@ -8,7 +8,7 @@ pub use points::LatticeName;
 use crate::algorithms::components::Components;
 use crate::algorithms::moments::{deviations, mean};
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
     Quantizer, State, Stream, Symbols, TrainingRows,
@@ -28,6 +28,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Lattice quantizer: codes 2, 4 or 8 components together as one point of a fixed lattice (A2, D4 or E8), without a stored codebook",
     paper: "Conway and Sloane, Fast quantizing and decoding algorithms for lattice quantizers and codes, 1982; A fast encoding method for lattice codes and quantizers, 1983",
     rate: "bits × dim, with dim rounded up to a multiple of 2 (a2), 4 (d4) or 8 (e8)",
+    rate_params: &[RateParam::count("bits")],
     cost: "fit: about 50 encodings of at most 4,000 points; encode: O(dim)",
     examples: &[r#"{"kind": "e8", "bits": 4}"#, r#"{"kind": "d4", "bits": 2}"#, r#"{"kind": "a2", "bits": 3}"#],
     exempt: &[],

@@ -8,7 +8,7 @@ use crate::algorithms::levels::{
 };
 use crate::backend::Backend;
 use crate::contract::state::StateError;
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Scalar quantizer: rounds every component to one of 2^bits levels",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Max, Quantizing for minimum distortion, 1960",
     rate: "dim × bits, plus 64 (affine) or 32 (symmetric) per vector or per block with such a scope",
+    rate_params: &[RateParam::count("bits")],
     cost: "fit: a sort of the samples, at most 2^20 per scale; encode: O(dim), times log(levels) for lloyd-max",
     examples: &[
         r#"{"bits": 8}"#,

@@ -7,7 +7,7 @@ use crate::algorithms::moments::variance;
 use crate::algorithms::moving_codebook::MovingCodebook;
 use crate::contract::usage::Usage;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
@@ -22,6 +22,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "VQ-EMA: one codebook for whole vectors, learned from mini-batches by moving averages, with reset of dead codewords",
     paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017 (appendix A.1); Dhariwal et al., Jukebox, 2020 (restarts of dead codewords)",
     rate: "log2(codewords), rounded up",
+    rate_params: &[RateParam::power("codewords")],
     cost: "fit: O(n · dim · codewords) per epoch, twice; encode: O(dim · codewords)",
     examples: &[r#"{"codewords": 16}"#, r#"{"codewords": 20, "reset-below": 0, "init": "rows", "batch": 50}"#],
     exempt: &[Exemption {

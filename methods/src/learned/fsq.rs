@@ -4,7 +4,7 @@
 use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Spread, Steps, Training, TrainingStep, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -19,6 +19,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Finite scalar quantization: bounds each latent component and rounds it to a few fixed levels; no codebook, straight-through gradients",
     paper: "Mentzer, Minnen, Agustsson and Tschannen, Finite scalar quantization: VQ-VAE made simple, 2023",
     rate: "groups × log2(product of levels), rounded up",
+    rate_params: &[RateParam::count("groups")],
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
     examples: &[
         r#"{"levels": [8, 5, 5, 5], "training": {"epochs": 10, "batch": 128}}"#,

@@ -9,7 +9,7 @@ use crate::learned::shared::{
     fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -25,6 +25,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Gumbel-softmax: a random soft choice of codewords, annealed to a hard choice",
     paper: "Jang, Gu and Poole, Categorical reparameterization with Gumbel-softmax, 2017; Maddison, Mnih and Teh, The concrete distribution, 2017; Ramesh et al., Zero-shot text-to-image generation, 2021 (schedules)",
     rate: "groups × log2(codewords), rounded up",
+    rate_params: &[RateParam::count("groups"), RateParam::power("codewords")],
     cost: "fit: epochs × n × 3 times encoding and decoding, with O(latent · codewords) for all logits; encode: the encoder and O(latent · codewords)",
     examples: &[
         r#"{"codewords": 16, "training": {"epochs": 8, "batch": 128}}"#,

@@ -4,7 +4,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Loss, Spread, Steps, Training, TrainingStep, fit,
     restore, unit_rows,
 };
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -19,6 +19,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "Lookup-free quantization (LFQ): stores the sign of each latent component; an entropy loss keeps both signs in use; optionally spherical (BSQ)",
     paper: "Yu et al., Language model beats diffusion: tokenizer is key to visual generation (MAGVIT-v2), 2023; Zhao, Xiong and Krähenbühl, Image and video tokenization with binary spherical quantization, 2024",
     rate: "bits",
+    rate_params: &[RateParam::count("bits")],
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder",
     examples: &[
         r#"{"bits": 12, "training": {"epochs": 6, "batch": 128}}"#,

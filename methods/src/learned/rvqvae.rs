@@ -7,7 +7,7 @@ use crate::learned::shared::{
     Bottleneck, CodebookInit, Encoder, Estimator, ForwardPass, LatentWidth, LearnedCodebook, Rules, Spread,
     Temperature, Training, TrainingStep, Update, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -23,6 +23,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "RVQ-VAE: a residual quantizer of latents, learned together with encoder and decoder; optional quantizer dropout",
     paper: "Zeghidour et al., SoundStream: an end-to-end neural audio codec, 2021; Défossez et al., High fidelity neural audio compression (EnCodec), 2022",
     rate: "stages × log2(codewords), rounded up",
+    rate_params: &[RateParam::count("stages"), RateParam::power("codewords")],
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(stages · beam · latent · codewords)",
     examples: &[
         r#"{"stages": 3, "codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,

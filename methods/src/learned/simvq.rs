@@ -6,7 +6,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, LatentWidth, Loss, Spread, Training, TrainingStep, fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
 use gradients::Matrix;
@@ -23,6 +23,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "SimVQ: random fixed vectors, mapped to codewords by one learned linear map, which moves all codewords together",
     paper: "Zhu et al., Addressing representation collapse in vector quantized models with one linear layer, 2024",
     rate: "groups × log2(codewords), rounded up",
+    rate_params: &[RateParam::count("groups"), RateParam::power("codewords")],
     cost: "fit: epochs × n × 3 times encoding and decoding; encode: the encoder and O(latent · codewords)",
     examples: &[
         r#"{"codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,

@@ -6,7 +6,7 @@ use crate::algorithms::levels::{Samples, lloyd_max};
 use crate::algorithms::side::{read_side, unit_residual, write_side};
 use crate::backend::CodeLayout;
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
@@ -24,6 +24,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "TurboQuant: a random rotation, then fixed Lloyd–Max levels for each component, without training; optionally unbiased inner products",
     paper: "Zandieh, Daliri, Hadian and Mirrokni, TurboQuant: online vector quantization with near-optimal distortion rate, 2025",
     rate: "dim × bits, plus 32 (mse) or 64 (product)",
+    rate_params: &[RateParam::count("bits")],
     cost: "fit: nothing; encode: O(dim · log(dim))",
     examples: &[r#"{"bits": 4}"#, r#"{"bits": 1}"#, r#"{"bits": 3, "variant": "product"}"#],
     exempt: &[

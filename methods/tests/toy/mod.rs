@@ -16,6 +16,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     summary: "The sign of each component, at one magnitude",
     paper: "CONTRIBUTING.md",
     rate: "dim",
+    rate_params: &[],
     cost: "fit: O(n · dim); encode: O(dim)",
     examples: &["{}", r#"{"median": true}"#],
     exempt: &[
