@@ -19,8 +19,8 @@ use crate::trial::{Failure, Request};
 use cpu::Isa;
 use datasets::format;
 use record::{
-    Cause, DatasetFacts, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, id_of, is_regular,
-    read_regular, write_atomically,
+    Cause, DatasetFacts, FOUND, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, id_of,
+    is_regular, read_regular, write_atomically,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -248,8 +248,12 @@ fn save_plan(
     machine: Machine,
     trials: &[record::Trial],
 ) -> Result<(), RecordError> {
+    let mut experiment = json!(plan.experiment);
+    if !plan.found.is_empty() {
+        experiment[FOUND] = json!(plan.found);
+    }
     let resolved = json!({
-        "experiment": plan.experiment,
+        "experiment": experiment,
         "trials": trials.iter().map(|t| json!({ "id": t.id, "dataset": t.dataset, "method": t.method, "params": t.params, "label": t.label, "device": t.device, "threads": t.threads, "seed": t.seed, "bits_per_vector": t.bits_per_vector })).collect::<Vec<_>>(),
     });
     let text =

@@ -46,15 +46,31 @@ pub struct Experiment {
     /// Where the vectors come from: names of the catalog (`cargo xtask datasets`), files, images, or random sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
-    /// The quantizers: each entry is a method with its parameters, and optionally `sweep` and `label`.
+    /// The quantizers: each entry is a method with its parameters, and optionally `sweep`, `zip`, `at_bits` and `label`.
     #[schemars(length(min = 1))]
     pub methods: Vec<Map<String, Value>>,
+    /// Trials to leave out on purpose, each with the reason. The dry run and the report list them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<Exclusion>,
     /// What to measure. Default: everything, with default settings.
     #[serde(default)]
     pub measure: Option<Map<String, Value>>,
     /// What the report contains.
     #[serde(default)]
     pub report: ReportSettings,
+}
+
+/// Trials to leave out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exclusion {
+    /// What the trials have in common, such as `{ method: pq, m: 16 }`: values of `dataset`, `method`, `label`, `device`,
+    /// `threads` or `seed`, or of parameters of the method (`training.epochs` for a nested one). A trial is left out if
+    /// all of them hold. A list accepts any of its values.
+    pub when: Map<String, Value>,
+    /// Why they are left out.
+    #[schemars(length(min = 1))]
+    pub reason: String,
 }
 
 /// A kind of device.
@@ -166,7 +182,7 @@ pub fn schema() -> Value {
         .iter()
         .map(|entry| {
             let mut params = without_meta(entry.params_schema().into());
-            let swept: Map<String, Value> = params["properties"]
+            let lists: Map<String, Value> = params["properties"]
                 .as_object()
                 .into_iter()
                 .flatten()
@@ -175,21 +191,26 @@ pub fn schema() -> Value {
                     (name.clone(), json!({ "anyOf": [list, { "$ref": "#/$defs/range" }] }))
                 })
                 .collect();
-            // A required parameter may come from the sweep instead.
+            // A required parameter may come from a list instead.
             if let Some(params) = params.as_object_mut() {
                 params.remove("required");
             }
+            let swept = |description: &str| {
+                json!({
+                    "type": "object",
+                    "description": description,
+                    "properties": lists,
+                    "additionalProperties": false
+                })
+            };
             json!({
                 "type": "object",
                 "description": format!("{}. {}.", entry.summary, entry.paper),
                 "properties": {
                     entry.name: { "anyOf": [params, { "type": "null" }] },
-                    "sweep": {
-                        "type": "object",
-                        "description": "Lists or ranges of parameter values. Every combination becomes a method of its own.",
-                        "properties": swept,
-                        "additionalProperties": false
-                    },
+                    "sweep": swept("Lists or ranges of parameter values. Every combination becomes a method of its own."),
+                    "zip": swept("Lists or ranges of equal length, which advance together: the first values are one method, the second values the next."),
+                    "at_bits": { "$ref": "#/$defs/at_bits" },
                     "label": { "type": "string", "description": "Name in figures and tables. {param} is replaced by the value of that parameter." }
                 },
                 "required": [entry.name],
@@ -225,6 +246,14 @@ pub fn schema() -> Value {
         },
         "required": ["from", "to"],
         "additionalProperties": false
+    });
+    schema["$defs"]["at_bits"] = json!({
+        "description": "Rates in bits per vector. For each of them, the parameters of the method are found that meet it exactly.",
+        "anyOf": [
+            { "type": "array", "items": { "type": "integer", "minimum": 1 }, "minItems": 1, "uniqueItems": true },
+            { "type": "integer", "minimum": 1 },
+            { "$ref": "#/$defs/range" }
+        ]
     });
     schema
 }

@@ -2,9 +2,12 @@
 
 mod checks;
 mod entries;
+mod exclusions;
 mod extent;
 mod labels;
 mod ranges;
+mod rates;
+mod sweeps;
 
 use crate::document::Document;
 use crate::experiment::{DeviceChoice, Experiment, ReportFormat};
@@ -16,9 +19,10 @@ use crate::units::Seconds;
 use checks::Checker;
 use datasets::{Resolved, Summary};
 use entries::LabelledMethod;
+use exclusions::{Axes, Exclusions, Kept};
 use record::{DatasetFacts, Limits, Trial, id_of};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Fingerprint of the sources that determine results.
@@ -53,7 +57,9 @@ pub struct Plan {
     pub limits: Limits,
     /// The GPU that some of it runs on.
     pub gpu: Option<String>,
-    /// Skipped datasets, each with the reason.
+    /// What `at_bits` found, one line each.
+    pub found: Vec<String>,
+    /// What is left out (missing datasets, rates that a method cannot have, excluded trials), each with the reason.
     pub skipped: Vec<String>,
 }
 
@@ -128,50 +134,69 @@ impl Plan {
             return Err(checker.finish().err().unwrap_or_default());
         }
         let (devices, gpu) = checks::resolve_devices(&experiment, &surroundings.devices, &mut checker);
-        let (datasets, skipped) =
+        let (datasets, mut skipped) =
             checks::resolve_datasets(&experiment, root, &surroundings.search, overrides.skip_missing, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
-        let methods = entries::resolve_methods(&experiment, &mut checker);
-        for (method, place) in &methods {
-            // A parameter can be wrong for several datasets; each dimension is reported once.
-            let mut dims = HashSet::new();
-            for dataset in &datasets {
-                let dim = dataset.resolved.summary.dim;
-                if dims.insert(dim)
-                    && let Err(error) = method.method.check(dim)
-                {
-                    place.report(&error, &mut checker);
-                }
+        let dims: BTreeSet<usize> = datasets.iter().map(|dataset| dataset.resolved.summary.dim).collect();
+        let entries::Methods { list: methods, found, missed } =
+            entries::resolve_methods(&experiment, &dims, &mut checker);
+        let threads = experiment.threads.get_or_insert_with(|| vec![available_threads()]).clone();
+        let rules = experiment.exclude.clone();
+        let axes = Axes {
+            datasets: &datasets,
+            methods: &methods,
+            devices: &devices,
+            threads: &threads,
+            seeds: &experiment.seeds,
+        };
+        let mut exclusions = Exclusions::new(&rules, &axes, &mut checker);
+        let kept = axes.combine(&mut exclusions);
+        // A parameter can be wrong for several datasets; each dimension is reported once.
+        let used: BTreeSet<(usize, usize)> =
+            kept.iter().map(|kept| (kept.method, datasets[kept.dataset].resolved.summary.dim)).collect();
+        for (method, dim) in used {
+            let (method, place) = &methods[method];
+            if let Err(error) = method.method.check(dim) {
+                place.report(&error, &mut checker);
             }
         }
         checks::check_questions(&datasets, &measures, &mut checker);
+        // What the command line leaves out may be what an exclusion is for.
+        let reduced = overrides.device.is_some() || !overrides.seeds.is_empty() || !skipped.is_empty();
+        if !checker.has_faults() && !reduced {
+            exclusions.report_unused(&mut checker);
+        }
         checker.finish()?;
+        skipped.extend(missed);
+        skipped.extend(exclusions.lines());
         let measures: Vec<Box<dyn Measure>> = measures.into_iter().map(|(_, measure)| measure).collect();
-        let threads = experiment.threads.get_or_insert_with(|| vec![available_threads()]).clone();
         let limits = Limits { timeout_seconds: experiment.timeout.0, memory_bytes: experiment.memory.map(|m| m.0) };
         // If several thread counts are used, they are part of the name.
         let several = threads.len() > 1;
-        let mut trials = Vec::new();
-        let mut plan =
-            Plan { experiment, root: root.to_owned(), datasets, measures, trials: Vec::new(), limits, gpu, skipped };
-        for dataset in 0..plan.datasets.len() {
-            for (method, _) in &methods {
-                for device in &devices {
-                    for (&threads, seed) in
-                        threads.iter().flat_map(|t| plan.experiment.seeds.iter().map(move |s| (t, *s)))
-                    {
-                        let mut planned = plan.trial(dataset, method, device, threads, seed);
-                        if several {
-                            let suffix = format!(", {threads} thread{}", if threads == 1 { "" } else { "s" });
-                            planned.trial.label += &suffix;
-                            planned.trial.series += &suffix;
-                        }
-                        trials.push(planned);
-                    }
-                }
+        let mut plan = Plan {
+            experiment,
+            root: root.to_owned(),
+            datasets,
+            measures,
+            trials: Vec::new(),
+            limits,
+            gpu,
+            found,
+            skipped,
+        };
+        for Kept { dataset, method, device, threads, seed } in kept {
+            let mut planned = plan.trial(dataset, &methods[method].0, &device, threads, seed);
+            if several {
+                let suffix = format!(", {threads} thread{}", if threads == 1 { "" } else { "s" });
+                planned.trial.label += &suffix;
+                planned.trial.series += &suffix;
             }
+            plan.trials.push(planned);
         }
-        plan.trials = trials;
+        if plan.trials.is_empty() {
+            let help = plan.skipped.first().cloned().unwrap_or_default();
+            return Err(vec![Fault::at(document, "/methods", "no trial is left to run", Some(help))]);
+        }
         Ok(plan)
     }
 
@@ -278,141 +303,4 @@ fn available_threads() -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(text: &str) -> Result<Plan, Vec<String>> {
-        let document = Document::parse("t.yaml", text).map_err(|f| vec![f.to_string()])?;
-        Plan::new(&document, Path::new("."), &Surroundings::default(), &Overrides::default())
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
-    }
-
-    const HEAD: &str = "name: t\nseeds: [1, 2]\nthreads: 1\ndatasets: [{ synthetic: gaussian, dim: 12, n: 50 }]\nmeasure: { distortion: }\n";
-
-    #[test]
-    fn sweeps_multiply_and_labels_are_filled_in() {
-        let plan = plan(&format!("{HEAD}methods:\n  - pq: {{ iterations: 3 }}\n    sweep: {{ m: [2, 3], bits: [2, 4] }}\n    label: \"PQ {{m}}x{{bits}} fast\"\n")).expect("valid");
-        let labels: Vec<&str> = plan.trials.iter().map(|t| t.trial.label.as_str()).collect();
-        assert_eq!(
-            labels,
-            [
-                "PQ 2x2 fast",
-                "PQ 2x2 fast",
-                "PQ 2x4 fast",
-                "PQ 2x4 fast",
-                "PQ 3x2 fast",
-                "PQ 3x2 fast",
-                "PQ 3x4 fast",
-                "PQ 3x4 fast"
-            ]
-        );
-        assert!(plan.trials.iter().all(|t| t.trial.series == "PQ fast"));
-        let bits: Vec<usize> = plan.trials.iter().map(|t| t.trial.bits_per_vector).step_by(2).collect();
-        assert_eq!(bits, [4, 8, 6, 12]);
-    }
-
-    #[test]
-    fn a_range_is_the_list_of_its_values() {
-        let methods = |sweep: &str| plan(&format!("{HEAD}methods: [{{ pq: {{ bits: 2 }}, sweep: {sweep} }}]\n"));
-        let labels = |sweep: &str| -> Vec<String> {
-            methods(sweep).expect("valid").trials.into_iter().map(|t| t.trial.label).collect()
-        };
-        assert_eq!(labels("{ m: { from: 2, to: 6, step: 2 } }"), labels("{ m: [2, 4, 6] }"));
-        let faults = methods("{ m: { from: 2, to: 1 } }").err().expect("no values");
-        assert!(faults.len() == 1 && faults[0].contains("this range ends at 1, below its start 2"), "{faults:?}");
-    }
-
-    #[test]
-    fn the_id_changes_with_what_determines_the_result_and_only_then() {
-        let ids = |text: &str| plan(text).expect("valid").trials.iter().map(|t| t.trial.id.clone()).collect::<Vec<_>>();
-        let base = ids(&format!("{HEAD}methods: [{{ lbg: {{ bits: 3 }} }}]"));
-        assert_eq!(base.len(), 2);
-        assert_eq!(
-            ids(&format!("{HEAD}methods: [{{ lbg: {{ bits: 3 }}, label: mine }}]")),
-            base,
-            "names do not matter"
-        );
-        assert_ne!(base[0], base[1], "seeds differ");
-        assert_eq!(ids(&format!("{HEAD}timeout: 3m\nmethods: [{{ lbg: {{ bits: 3, epsilon: 0.01 }} }}]"))[0].len(), 16);
-        assert_eq!(
-            ids(&format!("{HEAD}timeout: 3m\nmethods: [{{ lbg: {{ bits: 3 }} }}]")),
-            base,
-            "limits do not matter"
-        );
-        assert_ne!(ids(&format!("{HEAD}methods: [{{ lbg: {{ bits: 4 }} }}]")), base);
-        assert_ne!(
-            ids(&HEAD.replace("n: 50", "n: 51").replace("measure", "methods: [{ lbg: { bits: 3 } }]\nmeasure")),
-            base
-        );
-    }
-
-    #[test]
-    fn all_faults_are_reported_at_once() {
-        let faults = plan("name: t\ndatasets: [wordnet-minilm-385, { synthetic: gaussian, dim: 12, n: 50 }]\nmethods: [{ pqq: {} }, { pq: { m: 5 } }]\nmeasure: { distortions: }\n")
-            .err()
-            .expect("four mistakes");
-        assert_eq!(faults.len(), 4, "{faults:?}");
-    }
-
-    #[test]
-    fn every_trial_runs_with_each_number_of_threads() {
-        let text = |threads: &str| HEAD.replace("threads: 1", threads) + "methods: [{ lbg: { bits: 3 } }]";
-        let found = plan(&text("threads: [1, 4]")).expect("valid");
-        let trials: Vec<_> =
-            found.trials.iter().map(|t| (t.trial.label.as_str(), t.trial.threads, t.trial.seed)).collect();
-        let (one, four) = ("lbg, 1 thread", "lbg, 4 threads");
-        assert_eq!(trials, [(one, 1, 1), (one, 1, 2), (four, 4, 1), (four, 4, 2)]);
-        let ids = |threads: &str| {
-            plan(&text(threads)).expect("valid").trials.into_iter().map(|t| t.trial.id).collect::<Vec<_>>()
-        };
-        assert_eq!(ids("threads: 4"), ids("threads: [1, 4]")[2..], "the same trials under either name");
-        for (threads, expected) in [
-            ("threads: []", "`threads` is empty"),
-            ("threads: [1, 0]", "`threads: 0` is out of range"),
-            ("threads: [2, 2]", "2 threads are listed twice"),
-            ("threads: two", "`threads` must be an integer, not the string \"two\""),
-            ("threads: [1.5]", "entry 1 of `threads` must be an integer"),
-        ] {
-            let faults = plan(&text(threads)).err().expect(threads);
-            assert!(faults[0].contains(expected), "{faults:?}");
-        }
-    }
-
-    #[test]
-    fn equal_methods_are_a_mistake_whatever_they_are_called() {
-        for (methods, expected) in [
-            ("[{ lbg: { bits: 3 } }, { lbg: { bits: 3 } }]", "the same method as `lbg` before it"),
-            ("[{ lbg: { bits: 3 }, label: a }, { lbg: { bits: 3 }, label: b }]", "the same method as `a` before it"),
-            ("[{ pq: { m: 4 } }, { pq: { m: 4, bits: 8 } }]", "the same method as `pq` before it"),
-            ("[{ pq: { m: 4 }, label: a }, { factory: PQ4x8 }]", "the same method as `a` before it"),
-            ("[{ lbg: , sweep: { bits: [3, 4, 3] } }]", "the same method as `lbg bits=3` before it"),
-            ("[{ lbg: { bits: 3 }, label: a }, { lbg: { bits: 4 }, label: a }]", "several methods are called `a`"),
-        ] {
-            let faults = plan(&format!("{HEAD}methods: {methods}")).err().expect(methods);
-            assert!(faults.len() == 1 && faults[0].contains(expected), "{methods}: {faults:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_small_file_expands_to_is_known_before_it_is_expanded() {
-        let numbers = |n: usize| (1..=n).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
-        let fsq = |sweep: String| format!("methods: [{{ fsq: {{ preset: 8 }}, sweep: {{ groups: [{sweep}] }} }}]\n");
-        let entry = format!("  - lbg:\n    sweep: {{ bits: [{}] }}\n", numbers(999));
-        let wide = |n| format!("{{ fsq: {{ levels: [{}] }}, sweep: {{ groups: [{}] }} }}", numbers(n), numbers(n));
-        for (text, expected) in [
-            (
-                HEAD.replace("[1, 2]", &format!("[{}]", numbers(40_000))) + &fsq(numbers(20_000)),
-                "has 800000000 trials, more than 100000: 20000 methods × 40000 seeds",
-            ),
-            (format!("{HEAD}methods: [{{ pq: , sweep: {{ m: [{0}], bits: [{0}] }} }}]", numbers(9999)), "99980001"),
-            (format!("{HEAD}methods:\n{}", entry.repeat(51)), "has 101898 trials"),
-            (format!("{HEAD}methods: [{}]", wide(9000)), "take more than 512MiB"),
-        ] {
-            let faults = plan(&text).err().expect(expected);
-            assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");
-        }
-        let many = format!("{HEAD}methods:\n{}", "  - pqq: {}\n".repeat(5000));
-        let faults = plan(&many).err().expect("5000 mistakes");
-        assert_eq!((faults.len(), faults[50].as_str()), (51, "4950 more errors were found"));
-    }
-}
+mod tests;

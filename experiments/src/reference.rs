@@ -37,12 +37,25 @@ pub fn page() -> String {
         let meaning = schema["description"].as_str().unwrap_or("").replace('\n', " ");
         out += &format!("\n### {title}\n\n{meaning}\n\n{}", list(schema));
     }
-    out += "\n## `methods`\n\nEach entry is the name of a method with a mapping of its parameters. Two more keys are optional:\n\n";
+    out += "\n## `methods`\n\nEach entry is the name of a method with a mapping of its parameters. More keys are optional:\n\n";
     out += "- **`sweep`**: a mapping from parameters to lists of values. Every combination becomes a method of its own. A range\n  \
          stands for a list: `{ from: 1, to: 8 }`, with `step: 2` to add more than 1 or `factor: 2` to multiply.\n";
+    out += "- **`zip`**: a mapping from parameters to lists of equal length, which advance together:\n  \
+         `zip: { m: [4, 8], bits: [8, 4] }` is m=4 with 8 bits, then m=8 with 4 bits. With a `sweep` of other parameters, each\n  \
+         of these is combined with each combination of the sweep.\n";
+    out += "- **`at_bits`**: rates in bits per vector, such as `[32, 64, 128]`. For each rate, and for the dimension of each dataset,\n  \
+         vqbench finds the value of one parameter that meets the rate exactly. The table below says which parameter. All\n  \
+         others are as written or have their defaults. If no value meets the rate, the method is left out at this rate. The\n  \
+         dry run and the report say what was found, and what was left out, with the reason and the nearest possible rate.\n";
     out += "- **`label`**: the name in figures and tables, at most 200 characters. `{m}` is replaced by the value of `m`, and\n";
     out += "  `{training.epochs}` by that of a nested parameter. Without a label, the name consists of the method and those\n";
     out += "  written parameters that differ between its entries: `pq m=8`.\n";
+    out += "\nThe parameter that `at_bits` finds is the first in this table that the entry does not give:\n\n| method | parameters |\n|--|--|\n";
+    for entry in METHODS {
+        let names: Vec<String> = entry.rate_params.iter().map(|param| format!("`{}`", param.name)).collect();
+        let names = if names.is_empty() { "none: it has one rate".to_owned() } else { names.join(", ") };
+        out += &format!("| `{}` | {names} |\n", entry.name);
+    }
     for entry in METHODS {
         let schema = Value::from(entry.params_schema());
         out += &format!("\n### `{}`\n\n{}. {}.\n\n", entry.name, entry.summary, entry.paper);

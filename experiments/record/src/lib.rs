@@ -430,7 +430,7 @@ pub struct RunInfo {
     pub name: String,
     /// What to look for in the results.
     pub analysis: String,
-    /// The experiment with all defaults filled in.
+    /// The experiment with all defaults filled in, and below [`FOUND`] what `at_bits` found.
     pub experiment: serde_json::Value,
     /// The machine it ran on.
     pub machine: Machine,
@@ -438,9 +438,19 @@ pub struct RunInfo {
     pub datasets: Vec<DatasetFacts>,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
-    /// Datasets that were skipped because they were missing, each with the reason.
+    /// What was left out (missing datasets, rates that a method cannot have, excluded trials), each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
+}
+
+/// The key of [`RunInfo::experiment`] with the parameters that `at_bits` found, one line of text each.
+pub const FOUND: &str = "found";
+
+impl RunInfo {
+    /// What `at_bits` found, one line each.
+    pub fn found(&self) -> impl Iterator<Item = &str> {
+        self.experiment[FOUND].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str)
+    }
 }
 
 /// A run that was read back.

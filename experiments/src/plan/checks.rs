@@ -43,6 +43,11 @@ impl<'d> Checker<'d> {
         }
     }
 
+    /// Whether there were faults.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Fails if there were faults.
     pub(super) fn finish(mut self) -> Result<(), Vec<Fault>> {
         if self.more > 0 {

@@ -1,55 +1,86 @@
-//! The methods of an experiment: parameters, sweeps, and the names that figures and tables show.
+//! The methods of an experiment: parameters, sweeps, rates, and the names that figures and tables show.
 
 use super::checks::Checker;
 use super::labels::{self, WrittenParams};
+use super::rates::{self, AtBits};
+use super::sweeps::{self, Combination, Source, Swept};
 use crate::document::escape;
 use crate::experiment::Experiment;
-use methods::{METHODS, Method, ParamError};
+use methods::{METHODS, Method, MethodEntry, ParamError};
 use serde_json::{Map, Value};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use strict::nearest_name;
+
+/// The keys of an entry besides the name of its method.
+const KEYS: [&str; 4] = ["sweep", "zip", "at_bits", "label"];
 
 /// A method with its names.
 pub(super) struct LabelledMethod {
     pub(super) method: Box<dyn Method>,
     pub(super) label: String,
     pub(super) series: String,
+    /// The dimensions that it is for; None for all.
+    pub(super) dims: Option<BTreeSet<usize>>,
 }
 
-/// An entry with a known method and a valid sweep.
+impl LabelledMethod {
+    /// Whether it is for vectors of `dim` components.
+    pub(super) fn is_for(&self, dim: usize) -> bool {
+        self.dims.as_ref().is_none_or(|dims| dims.contains(&dim))
+    }
+}
+
+/// The methods of an experiment.
+#[derive(Default)]
+pub(super) struct Methods {
+    /// Each with its location in the file.
+    pub(super) list: Vec<(LabelledMethod, MethodLocation)>,
+    /// What `at_bits` found, one line each.
+    pub(super) found: Vec<String>,
+    /// The rates that a method cannot have, each with the reason.
+    pub(super) missed: Vec<String>,
+}
+
+/// An entry with a known method and valid lists.
 struct Entry<'e> {
     pointer: String,
-    name: &'e str,
+    method: &'static MethodEntry,
     params: &'e Value,
     template: Option<&'e str>,
     combinations: Vec<Combination<'e>>,
+    at_bits: Option<Vec<usize>>,
 }
 
-/// Reads the methods, one for each combination of swept values, with its location in the file.
-pub(super) fn resolve_methods(
-    experiment: &Experiment,
-    checker: &mut Checker<'_>,
-) -> Vec<(LabelledMethod, MethodLocation)> {
+/// Parameters as if they had been written.
+struct Candidate {
+    place: MethodLocation,
+    given: Value,
+    /// What `at_bits` found: it is part of `given`.
+    at_bits: Option<(AtBits, Value)>,
+}
+
+/// Reads the methods, one for each combination of swept values and each rate, with its location in the file. `dims` are
+/// the dimensions of the datasets.
+pub(super) fn resolve_methods(experiment: &Experiment, dims: &BTreeSet<usize>, checker: &mut Checker<'_>) -> Methods {
     let entries: Vec<Entry<'_>> =
         experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
+    let mut missed = Vec::new();
+    let candidates: Vec<Vec<Candidate>> =
+        entries.iter().map(|entry| candidates(entry, dims, &mut missed, checker)).collect();
     let mut written = WrittenParams::default();
-    for entry in &entries {
-        for combination in &entry.combinations {
-            written.note(entry.name, &labels::combined(entry.params, &swept(combination)));
-        }
+    for (entry, candidates) in entries.iter().zip(&candidates) {
+        candidates.iter().for_each(|candidate| written.note(entry.method.name, &candidate.given));
     }
-    let mut methods = Vec::new();
+    let missed = missed.into_iter().map(|(name, given, rate, dim, reason)| {
+        format!("{} at {rate} bits per vector of {dim} components: {reason}", written.label(name, &given))
+    });
+    let mut methods = Methods { missed: missed.collect(), ..Methods::default() };
     // The method of each label, and the label of each method.
     let mut meanings: HashSet<String> = HashSet::new();
     let mut names: HashMap<(&'static str, String), String> = HashMap::new();
-    for Entry { pointer, name, params, template, combinations } in &entries {
-        for combination in combinations {
-            let below = format!("{pointer}/{}", escape(name));
-            let place = MethodLocation {
-                entry: pointer.clone(),
-                method: below,
-                swept: combination.iter().map(|(key, position, _)| ((*key).clone(), *position)).collect(),
-            };
-            let given = labels::combined(params, &swept(combination));
+    for (Entry { pointer, method: entry, template, .. }, candidates) in entries.iter().zip(candidates) {
+        let name = entry.name;
+        for Candidate { place, given, at_bits } in candidates {
             let method = match methods::parse(name, given.clone()) {
                 Ok(method) => method,
                 Err(error) => {
@@ -84,45 +115,75 @@ pub(super) fn resolve_methods(
                 break;
             }
             names.insert(meaning, label.clone());
-            methods.push((LabelledMethod { method, label, series }, place));
+            let dims = at_bits.as_ref().map(|(found, _)| found.dims());
+            methods.found.extend(at_bits.map(|(found, open)| format!("{label}: {}", found.describe(entry, &open))));
+            methods.list.push((LabelledMethod { method, label, series, dims }, place));
         }
     }
     methods
 }
 
-/// The swept values of a combination, by parameter.
-fn swept(combination: &Combination<'_>) -> Map<String, Value> {
-    combination.iter().map(|(key, _, value)| ((*key).clone(), (*value).clone())).collect()
+/// The parameters of all combinations and rates of an entry. What is wrong at every rate is reported once.
+fn candidates<'e>(
+    entry: &Entry<'e>,
+    dims: &BTreeSet<usize>,
+    missed: &mut Vec<(&'static str, Value, usize, usize, String)>,
+    checker: &mut Checker<'_>,
+) -> Vec<Candidate> {
+    let Entry { pointer, method, params, combinations, at_bits, .. } = entry;
+    let mut found = Vec::new();
+    for combination in combinations {
+        let swept: Map<String, Value> =
+            combination.iter().map(|(swept, value)| (swept.name.clone(), (*value).clone())).collect();
+        let given = labels::combined(params, &swept);
+        let place = MethodLocation {
+            entry: pointer.clone(),
+            method: format!("{pointer}/{}", escape(method.name)),
+            swept: combination.iter().map(|(swept, _)| swept.clone()).collect(),
+        };
+        let Some(rates) = at_bits else {
+            found.push(Candidate { place, given, at_bits: None });
+            continue;
+        };
+        match rates::search(method, &given, rates, dims) {
+            Ok(searched) => {
+                let lost = searched.missed.into_iter();
+                missed.extend(lost.map(|(rate, dim, reason)| (method.name, given.clone(), rate, dim, reason)));
+                found.extend(searched.found.into_iter().map(|at| {
+                    let swept = place.swept.iter().cloned().chain(at.swept(method, &given)).collect();
+                    let place = MethodLocation { swept, ..place.clone() };
+                    Candidate { place, given: at.params.clone(), at_bits: Some((at, given.clone())) }
+                }));
+            }
+            Err(error) if error.param.is_none() && error.message.starts_with("`at_bits`") => {
+                checker.fault_at_key(&format!("{pointer}/at_bits"), error.message, error.help);
+                break;
+            }
+            Err(error) => {
+                place.report(&error, checker);
+                break;
+            }
+        }
+    }
+    found
 }
 
-/// Reads the keys of an entry: the name of its method, the sweep and the label.
+/// Reads the keys of an entry: the name of its method, its lists and its label.
 fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker<'_>) -> Option<Entry<'e>> {
     let pointer = format!("/methods/{i}");
-    let names: Vec<&String> = entry.keys().filter(|key| !["sweep", "label"].contains(&key.as_str())).collect();
-    let [name] = names[..] else {
-        let found = names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
-        let message = if found.is_empty() {
-            "this entry has no method".into()
-        } else {
-            format!("this entry names several methods: {found}")
-        };
-        let known = METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
-        let help =
-            format!("each entry is one method ({known}) with its parameters, and optionally `sweep` and `label`");
-        checker.fault(&pointer, message, Some(help));
-        return None;
-    };
-    if let Err(error) = methods::registry::find(name) {
-        checker.fault_at_key(&format!("{pointer}/{}", escape(name)), error.message, error.help);
-        return None;
-    }
-    let combinations = sweep(entry.get("sweep"), &format!("{pointer}/sweep"), checker)?;
-    let fixed = |key: &String| entry[name].get(key).is_some();
-    let twice = entry.get("sweep").and_then(Value::as_object).and_then(|sweep| sweep.keys().find(|key| fixed(key)));
-    if let Some(key) = twice {
-        let message = format!("`{key}` is given in the parameters and in the sweep");
-        checker.fault_at_key(&format!("{pointer}/sweep/{}", escape(key)), message, Some("keep one of the two".into()));
-        return None;
+    let method = method_of(entry, &pointer, checker)?;
+    let name = method.name;
+    let combinations = sweeps::combinations(entry, &pointer, checker)?;
+    let at_bits = rates::read(entry, &pointer, checker).ok()?;
+    for source in [Source::Sweep, Source::Zip] {
+        let fixed = |key: &String| entry[name].get(key).is_some();
+        if let Some((key, _)) = sweeps::lists(entry, source).find(|(key, _)| fixed(key)) {
+            let source = source.key();
+            let message = format!("`{key}` is given in the parameters and in the {source}");
+            let pointer = format!("{pointer}/{source}/{}", escape(key));
+            checker.fault_at_key(&pointer, message, Some("keep one of the two".into()));
+            return None;
+        }
     }
     let template = match entry.get("label") {
         None => None,
@@ -136,90 +197,76 @@ fn read_entry<'e>(entry: &'e Map<String, Value>, i: usize, checker: &mut Checker
             return None;
         }
     };
-    Some(Entry { pointer, name, params: &entry[name], template, combinations })
+    Some(Entry { pointer, method, params: &entry[name], template, combinations, at_bits })
+}
+
+/// The method that an entry names.
+fn method_of(entry: &Map<String, Value>, pointer: &str, checker: &mut Checker<'_>) -> Option<&'static MethodEntry> {
+    let names: Vec<&String> = entry.keys().filter(|key| !KEYS.contains(&key.as_str())).collect();
+    let known: Vec<&'static MethodEntry> = names.iter().filter_map(|name| methods::registry::find(name).ok()).collect();
+    match (&names[..], &known[..]) {
+        ([name], []) => {
+            let error = methods::registry::find(name).err()?;
+            checker.fault_at_key(&format!("{pointer}/{}", escape(name)), error.message, error.help);
+            None
+        }
+        ([_], [method]) => Some(method),
+        // One method beside misspelt keys.
+        (_, [method]) => {
+            for name in names.iter().filter(|name| name.as_str() != method.name) {
+                let help = nearest_name(name, KEYS.into_iter(), "keys here besides the method");
+                let pointer = format!("{pointer}/{}", escape(name));
+                checker.fault_at_key(&pointer, format!("unknown key `{name}`"), Some(help));
+            }
+            None
+        }
+        _ => {
+            let found = names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
+            let message = if found.is_empty() {
+                "this entry has no method".into()
+            } else {
+                format!("this entry names several methods: {found}")
+            };
+            let known = METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
+            let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
+            let help = format!("each entry is one method ({known}) with its parameters, and optionally {keys}");
+            checker.fault(pointer, message, Some(help));
+            None
+        }
+    }
 }
 
 /// The location of a method and its parameters.
+#[derive(Clone)]
 pub(super) struct MethodLocation {
     /// The entry of the list.
     entry: String,
     /// The method's key.
     method: String,
-    /// Values that come from the sweep, with their position in their list.
-    swept: Vec<(String, usize)>,
+    /// Values that come from lists.
+    swept: Vec<Swept>,
 }
 
 impl MethodLocation {
     /// The location of the last swept value, or of the method.
     fn last(&self) -> String {
-        match self.swept.last() {
-            Some((name, position)) => format!("{}/sweep/{}/{position}", self.entry, escape(name)),
-            None => self.method.clone(),
-        }
+        self.swept.last().map_or_else(|| self.method.clone(), |swept| swept.pointer(&self.entry))
     }
 
-    /// Reports an error of a parameter: at the swept value if it comes from the sweep, otherwise below the method.
+    /// Reports an error of a parameter: at the swept value if it comes from a list, otherwise below the method.
     pub(super) fn report(&self, error: &ParamError, checker: &mut Checker<'_>) {
         let first = error.param.as_deref().and_then(|param| param.split('/').next()).unwrap_or("");
-        match self.swept.iter().find(|(name, _)| name == first) {
-            Some((name, _)) if error.message.starts_with("unknown key") => {
+        match self.swept.iter().find(|swept| swept.name == first) {
+            Some(swept) if error.message.starts_with("unknown key") => {
                 checker.param(
-                    &format!("{}/sweep", self.entry),
-                    &ParamError { param: Some(name.clone()), ..error.clone() },
+                    &format!("{}/{}", self.entry, swept.source.key()),
+                    &ParamError { param: Some(swept.name.clone()), ..error.clone() },
                 );
             }
-            Some((name, index)) => {
-                let pointer = format!("{}/sweep/{}/{index}", self.entry, escape(name));
-                checker.fault(&pointer, error.message.clone(), error.help.clone());
+            Some(swept) => {
+                checker.fault(&swept.pointer(&self.entry), error.message.clone(), error.help.clone());
             }
             None => checker.param(&self.method, error),
         }
     }
-}
-
-/// A combination of swept values: the key and the value of each, and the value's position in its list.
-type Combination<'e> = Vec<(&'e String, usize, &'e Value)>;
-
-/// Combinations of a sweep, the last key varying fastest; one empty combination without a sweep. There are not too many:
-/// [`super::extent`] has seen to it.
-fn sweep<'e>(written: Option<&'e Value>, pointer: &str, checker: &mut Checker<'_>) -> Option<Vec<Combination<'e>>> {
-    let mut combinations = vec![Vec::new()];
-    let map = match written {
-        None => return Some(combinations),
-        Some(Value::Object(map)) if !map.is_empty() => map,
-        Some(_) => {
-            checker.fault(
-                pointer,
-                "`sweep` is a mapping from parameters to lists of values",
-                Some("such as { m: [24, 48, 96] }".into()),
-            );
-            return None;
-        }
-    };
-    for (key, values) in map {
-        let values = match values {
-            Value::Array(values) if !values.is_empty() => &values[..],
-            // A single value is a list of one, as everywhere.
-            value if !value.is_null() && !value.is_array() => std::slice::from_ref(value),
-            _ => {
-                let pointer = format!("{pointer}/{}", escape(key));
-                checker.fault(
-                    &pointer,
-                    format!("`{key}` is swept over an empty list or no list"),
-                    Some(format!("write `{key}: [1, 2, 4]`")),
-                );
-                return None;
-            }
-        };
-        let mut longer = Vec::with_capacity(combinations.len() * values.len());
-        for combination in &combinations {
-            for (position, value) in values.iter().enumerate() {
-                let mut combination: Combination<'e> = combination.clone();
-                combination.push((key, position, value));
-                longer.push(combination);
-            }
-        }
-        combinations = longer;
-    }
-    Some(combinations)
 }

@@ -2,6 +2,7 @@
 //! than fit in memory.
 
 use super::checks::Checker;
+use super::sweeps::{self, Source};
 use crate::document::cost;
 use crate::experiment::Experiment;
 use crate::units::ByteSize;
@@ -28,9 +29,13 @@ pub(super) fn check(experiment: &Experiment, checker: &mut Checker<'_>) -> bool 
     for (i, entry) in experiment.methods.iter().enumerate() {
         let combinations = combinations(entry);
         if combinations > MAX_TRIALS {
-            let message = format!("this sweep has {combinations} combinations");
+            let message = format!("this entry has {combinations} combinations");
             let help = format!("an experiment has at most {MAX_TRIALS} trials; shorten a list");
-            checker.fault(&format!("/methods/{i}/sweep"), message, Some(help));
+            let key = [Source::Sweep, Source::Zip, Source::AtBits]
+                .map(Source::key)
+                .into_iter()
+                .find(|key| entry.contains_key(*key));
+            checker.fault(&format!("/methods/{i}/{}", key.unwrap_or_default()), message, Some(help));
             return false;
         }
         methods = methods.saturating_add(combinations);
@@ -64,24 +69,30 @@ pub(super) fn check(experiment: &Experiment, checker: &mut Checker<'_>) -> bool 
     true
 }
 
-/// The lists of a sweep. A value that is not a list counts as one value; the error is reported where it is read.
-fn lists(entry: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value, u64)> {
-    let sweep = entry.get("sweep").and_then(Value::as_object);
-    sweep.into_iter().flatten().map(|(key, list)| (key, list, list.as_array().map_or(1, Vec::len).max(1) as u64))
+/// The lists of a sweep or zip, each with its length. What is not a list counts as one value; the error is reported
+/// where it is read.
+fn lists(entry: &Map<String, Value>, source: Source) -> impl Iterator<Item = (&String, &[Value], u64)> {
+    sweeps::lists(entry, source).map(|(key, list)| (key, list, list.len().max(1) as u64))
 }
 
 fn combinations(entry: &Map<String, Value>) -> u64 {
-    lists(entry).fold(1, |product, (_, _, values)| product.saturating_mul(values))
+    let rates = entry.get(Source::AtBits.key()).and_then(Value::as_array).map_or(1, Vec::len).max(1) as u64;
+    let zipped = lists(entry, Source::Zip).map(|(_, _, values)| values).max().unwrap_or(1);
+    lists(entry, Source::Sweep)
+        .fold(rates.saturating_mul(zipped), |product, (_, _, values)| product.saturating_mul(values))
 }
 
 /// Bytes of the parameters of all combinations: fixed parameters in each of them, and each swept value in its share of
 /// them.
 fn combined_bytes(entry: &Map<String, Value>, combinations: u64) -> u64 {
-    let fixed = entry.iter().filter(|(key, _)| *key != "sweep").map(|(key, value)| bytes(key, value));
+    let lists_of = [Source::Sweep, Source::Zip];
+    let is_list = |key: &String| lists_of.iter().any(|source| source.key() == key);
+    let fixed = entry.iter().filter(|(key, _)| !is_list(key)).map(|(key, value)| bytes(key, value));
     let fixed = fixed.sum::<u64>().saturating_mul(combinations);
-    let swept = lists(entry).map(|(key, list, values)| {
+    let swept = lists_of.into_iter().flat_map(|source| lists(entry, source)).map(|(key, list, values)| {
         let share = combinations / values;
-        (bytes(key, list) + key.len() as u64 * values).saturating_mul(share)
+        let all: u64 = list.iter().map(|value| bytes(key, value)).sum();
+        all.saturating_mul(share)
     });
     swept.fold(fixed, u64::saturating_add)
 }

@@ -2,6 +2,7 @@
 //! of a list.
 
 use super::checks::Checker;
+use super::sweeps::Source;
 use crate::document::escape;
 use crate::experiment::Experiment;
 use serde_json::{Map, Number, Value, json};
@@ -12,25 +13,35 @@ const MAX_VALUES: usize = 10_000;
 /// Significant digits of a computed value: 3·0.1 is 0.3, not 0.30000000000000004.
 const DIGITS: usize = 12;
 
-/// Replaces every range in a sweep by the list of its values. Returns whether all ranges are right.
+/// Replaces every range in `sweep`, `zip` and `at_bits` by the list of its values. Returns whether all ranges are right.
 pub(super) fn expand(experiment: &mut Experiment, checker: &mut Checker<'_>) -> bool {
     let mut right = true;
     for (i, entry) in experiment.methods.iter_mut().enumerate() {
-        let Some(sweep) = entry.get_mut("sweep").and_then(Value::as_object_mut) else { continue };
-        for (key, value) in sweep {
-            let Some(range) = value.as_object().filter(|map| map.contains_key("from") || map.contains_key("to")) else {
-                continue;
-            };
-            match values(range) {
-                Ok(list) => *value = Value::Array(list),
-                Err((message, help)) => {
-                    checker.fault(&format!("/methods/{i}/sweep/{}", escape(key)), message, Some(help));
-                    right = false;
-                }
+        for source in [Source::Sweep, Source::Zip] {
+            let lists = entry.get_mut(source.key()).and_then(Value::as_object_mut);
+            for (key, value) in lists.into_iter().flatten() {
+                right &= expand_one(value, &format!("/methods/{i}/{}/{}", source.key(), escape(key)), checker);
             }
+        }
+        if let Some(rates) = entry.get_mut(Source::AtBits.key()) {
+            right &= expand_one(rates, &format!("/methods/{i}/{}", Source::AtBits.key()), checker);
         }
     }
     right
+}
+
+/// Replaces a value by its list if it is a range. Returns whether it was right.
+fn expand_one(value: &mut Value, pointer: &str, checker: &mut Checker<'_>) -> bool {
+    let is_range = |map: &&Map<String, Value>| map.contains_key("from") || map.contains_key("to");
+    let Some(range) = value.as_object().filter(is_range) else { return true };
+    match values(range) {
+        Ok(list) => *value = Value::Array(list),
+        Err((message, help)) => {
+            checker.fault(pointer, message, Some(help));
+            return false;
+        }
+    }
+    true
 }
 
 /// The values of a range, `to` included if a step ends there; or what is wrong and what would be right.
