@@ -51,7 +51,8 @@ pub fn page(
                     h1 { (title) }
                     @for run in runs {
                         @if !run.info.analysis.is_empty() { p.analysis { (run.info.analysis) } }
-                        @for reason in &run.info.skipped { p.facts { strong { "Left out: " } (reason) } }
+                        (remarks("Left out", &run.info.skipped.iter().map(String::as_str).collect::<Vec<_>>()))
+                        (remarks("Found", &run.info.found().collect::<Vec<_>>()))
                     }
                     p.counts {
                         (succeeded) " trials succeeded"
@@ -111,6 +112,20 @@ pub fn page(
         }
     }
     .into_string()
+}
+
+/// Number of lines that are shown without a click.
+const OPEN_LINES: usize = 3;
+
+/// What was left out of a run, or found for it: a few lines at once, many on a click.
+fn remarks(what: &str, lines: &[&str]) -> Markup {
+    html! {
+        @if lines.len() > OPEN_LINES {
+            details { summary { (what) ": " (lines.len()) } ul.facts { @for line in lines { li { (line) } } } }
+        } @else {
+            @for line in lines { p.facts { strong { (what) ": " } (line) } }
+        }
+    }
 }
 
 /// The figures about a dataset, or about all datasets together.

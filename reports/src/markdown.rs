@@ -24,6 +24,9 @@ pub fn page(
     for reason in runs.iter().flat_map(|run| &run.info.skipped) {
         out += &format!("\n**Left out:** {}\n", escape(reason));
     }
+    for line in runs.iter().flat_map(|run| run.info.found()) {
+        out += &format!("\n**Found:** {}\n", escape(line));
+    }
     let shown = |about: Option<&str>| -> String {
         let chosen = figures.iter().filter(|figure| figure.dataset.as_deref() == about);
         let lines = |figure: &Drawn| {

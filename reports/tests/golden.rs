@@ -32,6 +32,19 @@ fn csv() {
 }
 
 #[test]
+fn what_was_left_out_and_found_is_said() {
+    let mut run = run();
+    run.info.skipped = vec!["pq m=5: it does not divide <12>".into()];
+    run.info.experiment = serde_json::json!({ record::FOUND: ["a", "b", "c", "pq m=4: m=4 gives 32 bits"] });
+    let markdown = text(&run, "report.md");
+    assert!(markdown.contains("**Left out:** pq m=5: it does not divide"), "{markdown}");
+    assert!(markdown.contains("**Found:** pq m=4: m=4 gives 32 bits"), "{markdown}");
+    let page = text(&run, "index.html");
+    assert!(page.contains("<strong>Left out: </strong>pq m=5: it does not divide &lt;12&gt;"));
+    assert!(page.contains("<summary>Found: 4</summary>") && page.contains("<li>pq m=4: m=4 gives 32 bits</li>"));
+}
+
+#[test]
 fn the_page_needs_nothing_else() {
     let page = text(&run(), "index.html");
     for outside in ["<link", "src=\"", "@import", "url(http", "<script src"] {

@@ -154,7 +154,8 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
         return Err(faults.into());
     }
     say!("experiment {}", plan.experiment.name);
-    plan.skipped.iter().for_each(|reason| say!("skipped: {reason}"));
+    plan.skipped.iter().for_each(|reason| say!("left out: {reason}"));
+    plan.found.iter().for_each(|line| say!("found: {line}"));
     for dataset in &plan.datasets {
         let s = &dataset.resolved.summary;
         let labels = if s.labelled { ", labelled" } else { "" };
@@ -227,7 +228,8 @@ fn run_one(
         source_tree: crate::source_tree(),
     };
     say_aside!("experiment {name}");
-    plan.skipped.iter().for_each(|reason| say_aside!("skipped: {reason}"));
+    plan.skipped.iter().for_each(|reason| say_aside!("left out: {reason}"));
+    plan.found.iter().for_each(|line| say_aside!("found: {line}"));
     let mut progress = Progress::new();
     let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
     progress.finish();
