@@ -107,7 +107,32 @@ struct VectorFiles {
     parts: Parts,
 }
 
+/// The keys of a dataset that name files: a path, or a list of paths.
+const PATH_KEYS: [&str; 6] = ["path", "images", "train", "queries", "labels", "query_labels"];
+
 impl Source {
+    /// Puts a folder before the relative paths of a dataset as an experiment writes it.
+    pub fn rebase(written: &mut Value, folder: &Path) {
+        let Some(map) = written.as_object_mut().filter(|map| map.contains_key("path") || map.contains_key("images"))
+        else {
+            return;
+        };
+        let rebase = |path: &mut Value| {
+            if let Some(text) = path.as_str() {
+                *path = folder.join(text).display().to_string().into();
+            }
+        };
+        for key in PATH_KEYS {
+            match map.get_mut(key) {
+                Some(Value::Array(paths)) => paths.iter_mut().for_each(rebase),
+                // Not a file.
+                Some(Value::String(text)) if key == "train" && text == BASE => {}
+                Some(path) => rebase(path),
+                None => {}
+            }
+        }
+    }
+
     /// Reads a dataset as an experiment writes it: a name of the catalog, or a mapping with `path:`, `images:` or `synthetic:`.
     ///
     /// # Errors

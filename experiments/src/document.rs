@@ -6,7 +6,7 @@
 
 use crate::fault::{Fault, Located};
 use crate::units::ByteSize;
-use datasets::regular;
+use datasets::{Source, regular};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -23,13 +23,22 @@ const MAX_NODES: usize = 100_000;
 /// Limit on the bytes of keys and texts; the expansion of an alias counts at each use.
 const MAX_BYTES: usize = 4 << 20;
 
-/// A parsed document.
+/// A parsed document. It may consist of several files; positions then count the bytes of all of them.
 #[derive(Clone, Debug)]
 pub struct Document {
-    name: String,
-    text: String,
+    /// The file itself, then those it includes.
+    sources: Vec<SourceText>,
     value: Value,
     places: ValueLocation,
+}
+
+/// A file of a document.
+#[derive(Clone, Debug)]
+struct SourceText {
+    name: String,
+    text: String,
+    /// Position of its first byte.
+    start: usize,
 }
 
 /// The location of a value and of the values below it. A tree, so that its size grows with the document and not with
@@ -52,6 +61,27 @@ enum Below {
 }
 
 impl ValueLocation {
+    /// Moves all positions.
+    fn shift(&mut self, by: usize) {
+        let moved = |range: &Range<usize>| range.start + by..range.end + by;
+        self.key = self.key.as_ref().map(moved);
+        self.value = self.value.as_ref().map(moved);
+        self.start += by;
+        match &mut self.below {
+            Below::Nothing => {}
+            Below::Items(items) => items.iter_mut().for_each(|item| item.shift(by)),
+            Below::Keys(keys) => keys.values_mut().for_each(|below| below.shift(by)),
+        }
+    }
+
+    /// The locations of the items of a list of this length, which may be written as a single value or as an alias.
+    fn into_items(self, length: usize) -> Vec<ValueLocation> {
+        match self.below {
+            Below::Items(items) if items.len() == length => items,
+            _ => vec![self; length],
+        }
+    }
+
     /// The child that a segment of a pointer names. A single value instead of a list is the first item of that list.
     fn child(&self, segment: &str) -> Option<&ValueLocation> {
         let found = match &self.below {
@@ -95,8 +125,8 @@ impl Document {
         if text.len() > MAX_TEXT {
             return Err(too_long(name));
         }
-        let mut document =
-            Document { name: name.into(), text: text.into(), value: Value::Null, places: ValueLocation::default() };
+        let source = SourceText { name: name.into(), text: text.into(), start: 0 };
+        let mut document = Document { sources: vec![source], value: Value::Null, places: ValueLocation::default() };
         let mut builder = Builder {
             parser: Parser::new_from_str(text),
             bytes: text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect(),
@@ -126,12 +156,106 @@ impl Document {
 
     /// As shown in errors.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.sources[0].name
     }
 
-    /// The text as it was read.
+    /// The text as it was read, without that of included files.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.sources[0].text
+    }
+
+    /// The name of the file that a pointer's value comes from.
+    pub(crate) fn name_at(&self, pointer: &str) -> &str {
+        &self.source_at(self.locate(pointer).start).name
+    }
+
+    fn source_at(&self, position: usize) -> &SourceText {
+        let after = self.sources.partition_point(|source| source.start <= position);
+        &self.sources[after.saturating_sub(1)]
+    }
+
+    /// The position after all texts.
+    fn end(&self) -> usize {
+        self.sources.last().map_or(0, |last| last.start + last.text.len())
+    }
+
+    /// Removes a key.
+    pub(crate) fn remove(&mut self, key: &str) {
+        if let (Value::Object(map), Below::Keys(places)) = (&mut self.value, &mut self.places.below) {
+            map.shift_remove(key);
+            places.remove(key);
+        }
+    }
+
+    /// Takes over those keys of another document that are `wanted`. Items of `lists` stand before those that are here
+    /// already, keys of `mappings` are added to those here, and everything else is taken over only where it is absent
+    /// here.
+    ///
+    /// # Errors
+    /// Both together hold too much.
+    pub(crate) fn absorb(
+        &mut self,
+        other: Document,
+        wanted: impl Fn(&str) -> bool,
+        lists: &[&str],
+        mappings: &[&str],
+    ) -> Result<(), Fault> {
+        // One byte between two texts, so that the end of one is not the start of the next.
+        let shift = self.end() + 1;
+        let name = other.name().to_owned();
+        self.sources.extend(other.sources.into_iter().map(|s| SourceText { start: s.start + shift, ..s }));
+        let (Value::Object(theirs), Below::Keys(mut their_places)) = (other.value, other.places.below) else {
+            return Ok(());
+        };
+        if let (Value::Object(own), Below::Keys(own_places)) = (&mut self.value, &mut self.places.below) {
+            for (key, value) in theirs.into_iter().filter(|(key, _)| wanted(key)) {
+                let mut place = their_places.remove(&key).unwrap_or_default();
+                place.shift(shift);
+                let here = own_places.entry(key.clone()).or_default();
+                match own.get_mut(&key) {
+                    Some(mine) if lists.contains(&key.as_str()) && !mine.is_null() => {
+                        let (first, second) = (as_list(value), as_list(std::mem::take(mine)));
+                        let mut items = place.into_items(first.len());
+                        items.extend(std::mem::take(here).into_items(second.len()));
+                        *here = ValueLocation { below: Below::Items(items), ..here.clone() };
+                        *mine = Value::Array(first.into_iter().chain(second).collect());
+                    }
+                    Some(Value::Object(mine)) if mappings.contains(&key.as_str()) && value.is_object() => {
+                        let (Value::Object(value), Below::Keys(mut below)) = (value, place.below) else { continue };
+                        for (inner, value) in
+                            value.into_iter().filter(|(inner, _)| !mine.contains_key(inner)).collect::<Vec<_>>()
+                        {
+                            if let (Some(place), Below::Keys(keys)) = (below.remove(&inner), &mut here.below) {
+                                keys.insert(inner.clone(), place);
+                            }
+                            mine.insert(inner, value);
+                        }
+                    }
+                    Some(mine) if !mine.is_null() => {}
+                    _ => {
+                        *here = place;
+                        own.insert(key, value);
+                    }
+                }
+            }
+        }
+        let (nodes, bytes) = cost(&self.value);
+        if nodes > MAX_NODES || bytes > MAX_BYTES {
+            let message =
+                format!("with {name}, this experiment holds more than {MAX_NODES} values or {}", size(MAX_BYTES));
+            return Err(Fault::new(message, "include less, or use `sweep` instead of long lists"));
+        }
+        Ok(())
+    }
+
+    /// Makes the relative paths of datasets start at the folder that holds `folder`.
+    pub(crate) fn rebase_datasets(&mut self, folder: &Path) {
+        let datasets = self.value.get_mut("datasets");
+        match datasets {
+            Some(Value::Array(items)) => items.iter_mut().for_each(|item| Source::rebase(item, folder)),
+            Some(item) => Source::rebase(item, folder),
+            None => {}
+        }
     }
 
     /// The content.
@@ -155,7 +279,7 @@ impl Document {
     /// known ancestor.
     pub fn locate(&self, pointer: &str) -> Range<usize> {
         let (place, _) = self.place(pointer);
-        let start = place.start.min(self.text.len());
+        let start = place.start.min(self.end());
         place.value.clone().or_else(|| place.key.clone()).unwrap_or(start..start)
     }
 
@@ -177,6 +301,19 @@ impl Located for Document {
 
     fn locate(&self, pointer: &str) -> Range<usize> {
         self.locate(pointer)
+    }
+
+    fn source(&self, bytes: Range<usize>) -> (&str, &str, Range<usize>) {
+        let SourceText { name, text, start } = self.source_at(bytes.start);
+        (name, text, bytes.start - start..bytes.end.saturating_sub(*start))
+    }
+}
+
+/// A single value is a list of one.
+fn as_list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        value => vec![value],
     }
 }
 

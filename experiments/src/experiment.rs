@@ -20,6 +20,12 @@ pub struct Experiment {
     /// Two or three sentences that say what to look for in the figures. They open the report.
     #[serde(default)]
     pub analysis: String,
+    /// Other experiment files whose keys this one takes over, by paths that start at its folder: `shared.yaml`, or
+    /// `{ file: shared.yaml, parts: [datasets, measure] }` for some keys only. Items of `datasets`, `methods` and
+    /// `exclude` stand before those of this file; of `defaults`, `measure` and `report`, single keys are taken over;
+    /// everything else is taken over where this file does not give it. `name` and `analysis` never are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<Value>,
     /// Seeds of the random choices in training. Every method is trained once for each seed; reports show the mean over
     /// seeds with a 95% interval. Give more seeds for narrower intervals; with one seed there is no interval. Splits
     /// and random sources of data have seeds of their own.
@@ -46,6 +52,10 @@ pub struct Experiment {
     /// Where the vectors come from: names of the catalog (`cargo xtask datasets`), files, images, or random sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
+    /// Parameters that methods share: every method that has such a parameter and does not give it takes it from here. Of a
+    /// mapping such as `training`, each key counts on its own.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub defaults: Map<String, Value>,
     /// The quantizers: each entry is a method with its parameters, and optionally `sweep`, `zip`, `at_bits` and `label`.
     #[schemars(length(min = 1))]
     pub methods: Vec<Map<String, Value>>,
@@ -219,6 +229,20 @@ pub fn schema() -> Value {
         })
         .collect();
     properties["methods"]["items"] = json!({ "anyOf": methods });
+    properties["include"]["items"] = json!({ "anyOf": [
+        { "type": "string", "description": "Path of a file; every key of it that can be included is." },
+        {
+            "type": "object",
+            "properties": {
+                "file": { "type": "string", "description": "Path of the file." },
+                "parts": { "type": "array", "items": { "enum": shareable_keys() }, "minItems": 1, "description": "The keys to take over." }
+            },
+            "required": ["file", "parts"],
+            "additionalProperties": false
+        }
+    ]});
+    properties["defaults"]["properties"] = shared_parameters();
+    properties["defaults"]["additionalProperties"] = json!(false);
     let measures: Map<String, Value> = MEASURES
         .iter()
         .map(|entry| {
@@ -256,6 +280,32 @@ pub fn schema() -> Value {
         ]
     });
     schema
+}
+
+/// The keys that no experiment takes from another file: they say what an experiment is.
+pub(crate) const OWN_KEYS: [&str; 3] = ["name", "analysis", "include"];
+
+/// The keys that an experiment may take from another file.
+pub(crate) fn shareable_keys() -> Vec<String> {
+    let schema = schema_of::<Experiment>();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let keys = properties.into_iter().flatten().map(|(key, _)| key.clone());
+    keys.filter(|key| !OWN_KEYS.contains(&key.as_str())).collect()
+}
+
+/// The parameters of all methods; one that differs between methods takes the values of any of them.
+fn shared_parameters() -> Value {
+    let mut all: Map<String, Value> = Map::new();
+    for entry in METHODS {
+        let schema = Value::from(entry.params_schema());
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let forms = all.entry(name.clone()).or_insert_with(|| json!({ "anyOf": [] }));
+            if let Some(forms) = forms["anyOf"].as_array_mut().filter(|forms| !forms.contains(property)) {
+                forms.push(property.clone());
+            }
+        }
+    }
+    Value::Object(all)
 }
 
 fn without_meta(mut schema: Value) -> Value {

@@ -15,6 +15,11 @@ pub trait Located {
 
     /// The bytes of the value that a JSON pointer names: of its key if the value is a container.
     fn locate(&self, pointer: &str) -> Range<usize>;
+
+    /// The file that holds these bytes of a text that consists of several: its name, its text, and the bytes in it.
+    fn source(&self, bytes: Range<usize>) -> (&str, &str, Range<usize>) {
+        (self.name(), self.text(), bytes)
+    }
 }
 
 /// An error that its author can mend by editing one place.
@@ -105,7 +110,7 @@ const GAP: &str = "…";
 
 impl Excerpt {
     fn new(document: &dyn Located, bytes: Range<usize>) -> Excerpt {
-        let text = document.text();
+        let (name, text, bytes) = document.source(bytes);
         let start = text.floor_char_boundary(bytes.start.min(text.len()));
         let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let own = line_start(start);
@@ -128,7 +133,7 @@ impl Excerpt {
         // What follows begins with the end of this line.
         shown.extend(text[own_end..].split_inclusive('\n').take(1 + AROUND).map(cut_end));
         Excerpt {
-            name: document.name().to_owned(),
+            name: name.to_owned(),
             text: shown,
             span: (begin, length).into(),
             first_line: text[..first].matches('\n').count(),

@@ -35,6 +35,7 @@ pub mod engine;
 pub mod experiment;
 mod facts;
 mod fault;
+pub mod include;
 mod json;
 pub mod machine;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! Turns an experiment file into a plan: all checks that need no vector values, and the list of trials.
 
 mod checks;
+mod defaults;
 mod entries;
 mod exclusions;
 mod extent;
@@ -130,6 +131,7 @@ impl Plan {
         };
         checks::apply(&mut experiment, overrides);
         checks::check_settings(&experiment, &mut checker);
+        defaults::apply(&mut experiment, &mut checker);
         if !ranges::expand(&mut experiment, &mut checker) || !extent::check(&experiment, &mut checker) {
             return Err(checker.finish().err().unwrap_or_default());
         }

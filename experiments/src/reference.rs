@@ -25,6 +25,11 @@ pub fn page() -> String {
     let list = |schema: Value| to_markdown(&keys(&schema), 0);
     let mut out = HEAD.to_owned();
     out += &format!("\n## The file\n\n{}", list(schema_of::<Experiment>().into()));
+    out += "\nExperiments that share datasets and settings can keep them in one file, `shared.yaml`:\n\n```yaml\n\
+            datasets: [wordnet-minilm-384]\nseeds: [1, 2, 3]\ndefaults: { training: { epochs: 30 }, encoder: { mlp: {} } }\n```\n\n\
+            ```yaml\nname: tokenizers\ninclude: shared.yaml\nmethods:\n  - fsq: { groups: 8 }        # 30 epochs, MLP\n  \
+            - vqvae: { groups: 8, training: { epochs: 60 } }\nexclude:\n  \
+            - when: { method: vqvae, seed: 3 }\n    reason: two seeds are enough to see that it is slower\n```\n";
     out += "\n## `datasets`\n\nEach entry is a name of the catalog (";
     out += &catalog::entries().iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(", ");
     out += "; `cargo xtask datasets` describes them) or a mapping of one of the three kinds below.\n";

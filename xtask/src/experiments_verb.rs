@@ -7,7 +7,7 @@ use clap::Args;
 use experiments::engine::{EngineError, Settings};
 use experiments::experiment::DeviceChoice;
 use experiments::plan::{describe, matches};
-use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine};
+use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine, include};
 use record::RunFolder;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -142,7 +142,7 @@ fn run_folder(plan: &Plan, arguments: &Arguments, several: bool) -> PathBuf {
 /// Reads and checks an experiment file.
 pub fn checked(file: &Path, overrides: &Overrides, here: &Surroundings) -> Result<(Document, Plan), Mistakes> {
     let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
-    let document = Document::read(file, &shown.display().to_string())?;
+    let document = include::read(file, &shown.display().to_string())?;
     let root = file.parent().unwrap_or(Path::new("."));
     let plan = Plan::new(&document, root, here, overrides)?;
     Ok((document, plan))

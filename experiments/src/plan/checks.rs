@@ -97,6 +97,10 @@ pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>)
         let help = "it is the name of the run folder: use at most 100 letters, digits, `-`, `_` and `.`".to_owned();
         checker.fault("/name", format!("`{name}` cannot be the name of an experiment"), Some(help));
     }
+    if !experiment.include.is_empty() {
+        let help = "read the file with `include::read`, which adds what it includes".to_owned();
+        checker.fault("/include", "what this experiment includes was not read", Some(help));
+    }
     let threads = experiment.threads.as_deref().unwrap_or_default();
     let mut seen = HashSet::new();
     for (i, count) in threads.iter().enumerate() {

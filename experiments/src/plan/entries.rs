@@ -1,6 +1,7 @@
 //! The methods of an experiment: parameters, sweeps, rates, and the names that figures and tables show.
 
 use super::checks::Checker;
+use super::defaults;
 use super::labels::{self, WrittenParams};
 use super::rates::{self, AtBits};
 use super::sweeps::{self, Combination, Source, Swept};
@@ -266,7 +267,14 @@ impl MethodLocation {
             Some(swept) => {
                 checker.fault(&swept.pointer(&self.entry), error.message.clone(), error.help.clone());
             }
-            None => checker.param(&self.method, error),
+            // What the entry does not give may come from the defaults.
+            None => {
+                let param = error.param.as_deref().unwrap_or_default();
+                let given = |below: &str| checker.document.value().pointer(&format!("{below}/{param}")).is_some();
+                let shared = format!("/{}", defaults::KEY);
+                let place = if !given(&self.method) && given(&shared) { &shared } else { &self.method };
+                checker.param(place, error);
+            }
         }
     }
 }
