@@ -1,6 +1,7 @@
 //! Runs a plan: prepares the datasets, runs every trial that has not ended yet in a child process, and saves each
 //! record as soon as its trial ends.
 
+mod budget;
 mod saved_pictures;
 
 pub use crate::child::Launcher;
@@ -16,6 +17,7 @@ use crate::plan::{Plan, PlannedTrial, SOURCES};
 use crate::queue::{Needs, Queue};
 use crate::surroundings::Surroundings;
 use crate::trial::{Failure, Request};
+use budget::Budget;
 use cpu::Isa;
 use datasets::format;
 use record::{
@@ -145,12 +147,16 @@ pub fn run(
         plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(t) })).collect();
     let reused = before.iter().filter(|(_, record)| record.is_some()).count();
     let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
-    observer.begin(to_run.len(), reused, to_run.iter().map(|t| t.estimated_seconds).sum());
-
     // Timed trials run alone; others run side by side as far as threads and memory allow.
     let threads = plan.most_threads();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = if timed { 1 } else { (cores / threads).max(1) };
+    let budget = plan.experiment.budget.zip(plan.experiment.seeds.first()).map(|(budget, first_seed)| {
+        let ended = before.iter().filter_map(|(_, record)| record.as_ref());
+        Budget::new(budget, *first_seed, ended, lanes)
+    });
+    let estimate: f64 = to_run.iter().map(|t| t.estimated_seconds).sum();
+    observer.begin(to_run.len(), reused, budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left())));
     let session = Session {
         plan,
         settings,
@@ -158,15 +164,27 @@ pub fn run(
         machine: &machine,
         to_run: &to_run,
         queue: Queue::new(to_run.iter().map(|t| needs(plan, t)).collect(), machine::available_memory_bytes()),
+        budget: budget.map(Mutex::new),
         progress: Mutex::new(RunProgress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
     };
+    session.with_budget(|budget| session.order(budget));
     std::thread::scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| session.lane());
         }
     });
+    let interrupted = settings.interrupt.load(Ordering::SeqCst);
+    let left: Vec<&PlannedTrial> = session.queue.left().into_iter().map(|number| to_run[number]).collect();
+    let left_out = match plan.experiment.budget.filter(|_| !interrupted) {
+        Some(budget) => budget::left_out(budget, &left),
+        None => Vec::new(),
+    };
     if let Some(error) = session.progress.into_inner().unwrap_or_else(|e| e.into_inner()).error {
         return Err(error.into());
+    }
+    if !left_out.is_empty() {
+        plan.skipped.extend(left_out);
+        save_plan(plan, folder, &prepared, machine, &all)?;
     }
 
     folder.save_model_index(&all)?;
@@ -178,7 +196,7 @@ pub fn run(
         passing: records.iter().filter(|r| r.failed_in_passing()).count(),
         reused,
         left: all.len() - records.len(),
-        interrupted: settings.interrupt.load(Ordering::SeqCst),
+        interrupted,
     })
 }
 
@@ -286,13 +304,18 @@ struct Session<'a> {
     machine: &'a Machine,
     to_run: &'a [&'a PlannedTrial],
     queue: Queue,
+    budget: Option<Mutex<Budget>>,
     progress: Mutex<RunProgress<'a>>,
 }
 
 impl<'a> Session<'a> {
-    /// Takes trials in order until none is left or the run is interrupted.
+    /// Takes trials in order until none is left, the budget is used up, or the run is interrupted.
     fn lane(&self) {
-        let stop = || self.settings.interrupt.load(Ordering::SeqCst) || self.with_progress(|p| p.error.is_some());
+        let stop = || {
+            self.settings.interrupt.load(Ordering::SeqCst)
+                || self.with_progress(|p| p.error.is_some())
+                || self.with_budget(|budget| budget.left() == 0.0).unwrap_or(false)
+        };
         while let Some(number) = self.queue.take(stop) {
             let planned = self.to_run[number];
             let start = Instant::now();
@@ -332,6 +355,11 @@ impl<'a> Session<'a> {
                 values,
             };
             let saved = self.settings.folder.save_trial(&record);
+            let left = self.with_budget(|budget| {
+                budget.note(&record);
+                self.order(budget);
+                budget.left()
+            });
             self.with_progress(|progress| {
                 progress.done_estimate += planned.estimated_seconds;
                 if let Err(error) = saved {
@@ -341,9 +369,21 @@ impl<'a> Session<'a> {
                 let total: f64 = self.to_run.iter().map(|t| t.estimated_seconds).sum();
                 let pace = progress.started.elapsed().as_secs_f64() / progress.done_estimate.max(1e-9);
                 let remaining = (total - progress.done_estimate).max(0.0) * pace;
+                let remaining = left.map_or(remaining, |left| remaining.min(left));
                 progress.observer.ended(planned, &record, remaining);
             });
         }
+    }
+
+    /// Lets the most urgent trials run next.
+    fn order(&self, budget: &Budget) {
+        let urgency: Vec<f64> = self.to_run.iter().map(|planned| budget.urgency(planned)).collect();
+        self.queue.order(|number| urgency[number]);
+    }
+
+    /// None without a budget.
+    fn with_budget<T>(&self, act: impl FnOnce(&mut Budget) -> T) -> Option<T> {
+        self.budget.as_ref().map(|budget| act(&mut budget.lock().unwrap_or_else(|e| e.into_inner())))
     }
 
     fn with_progress<T>(&self, act: impl FnOnce(&mut RunProgress<'a>) -> T) -> T {

@@ -43,6 +43,11 @@ pub struct Experiment {
     /// Time limit of one trial, such as `10m`. A trial that exceeds it is recorded as a timeout.
     #[serde(default = "default_timeout")]
     pub timeout: Seconds,
+    /// Time for the whole run, such as `30m`, over all calls that continue it. All trials of the first seed come first; more
+    /// seeds go where the interval of the main quality metric is widest relative to its mean. When the time is used up, no
+    /// further trial starts, and the report lists what was left out. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Seconds>,
     /// Memory limit of one trial, such as `2GiB`. Default: none.
     #[serde(default)]
     pub memory: Option<ByteSize>,

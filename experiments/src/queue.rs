@@ -105,6 +105,19 @@ impl Queue {
         state.running.is_empty() || (bytes <= self.budget && device_is_free)
     }
 
+    /// Puts the waiting trials into the order of their urgency, the most urgent first; equal ones keep their order.
+    pub(crate) fn order(&self, urgency: impl Fn(usize) -> f64) {
+        self.state().waiting.make_contiguous().sort_by(|a, b| urgency(*b).total_cmp(&urgency(*a)));
+    }
+
+    /// The trials that have not been taken, in the order of their numbers.
+    pub(crate) fn left(&self) -> Vec<usize> {
+        let state = self.state();
+        let mut left: Vec<usize> = state.waiting.iter().chain(&state.alone).copied().collect();
+        left.sort_unstable();
+        left
+    }
+
     /// Whether another trial has run beside this one since it was taken.
     pub(crate) fn had_company(&self, trial: usize) -> bool {
         self.state().running.iter().any(|running| running.trial == trial && running.company)
@@ -151,6 +164,15 @@ mod tests {
         queue.end(1, false);
         assert_eq!(next(&queue), Next::Run(3), "and are tried alone");
         assert_eq!(next(&queue), Next::End);
+    }
+
+    #[test]
+    fn the_most_urgent_trial_is_next() {
+        let queue = queue(&[(1, false); 4], 10);
+        queue.order(|trial| [1.0, 2.0, f64::INFINITY, 2.0][trial]);
+        assert_eq!((next(&queue), next(&queue)), (Next::Run(2), Next::Run(1)));
+        queue.order(|trial| trial as f64);
+        assert_eq!((queue.left(), next(&queue)), (vec![0, 3], Next::Run(3)));
     }
 
     #[test]

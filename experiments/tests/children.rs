@@ -235,3 +235,64 @@ fn a_trial_that_starves_beside_others_runs_once_more_alone() {
     let (outcome, records) = one.run(&format!("{COUNT}; kill -KILL $$"));
     assert_eq!((outcome.passing, one.started(), records[0].status), (1, 1, Status::Failed));
 }
+
+/// What a child says whose normalized MSE depends on its seed for `scalar bits=2` only.
+const SEEDED: &str = r#"
+seed=$(sed 's/.*"seed":\([0-9]*\).*/\1/' "$0/request")
+bits=$(sed 's/.*"label":"scalar bits=\([0-9]*\)".*/\1/' "$0/request")
+echo "bits $bits seed $seed" >> "$0/started"
+if [ "$bits" = 2 ]; then value=0.$seed; else value=0.5; fi
+echo "{\"values\":[{\"metric\":\"nmse\",\"value\":$value,\"unit\":\"1\"}]}""#;
+
+fn budgeted(seeds: &str, budget: &str) -> String {
+    let two = "methods: [{ scalar: , sweep: { bits: [2, 3] } }]";
+    let text = EXPERIMENT.replace("methods: [{ scalar: { bits: 2 } }]", two).replace("seeds: [1]", seeds);
+    // One at a time, so that the order is known.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{text}budget: {budget}\n").replace("threads: 1", &format!("threads: {cores}"))
+}
+
+#[test]
+fn a_budget_goes_to_the_widest_intervals() {
+    let bench = Bench::new(budgeted("seeds: [1, 2, 3, 4]", "1h"));
+    let (outcome, _) = bench.run(SEEDED);
+    assert_eq!((outcome.ok, outcome.left), (8, 0));
+    let started = std::fs::read_to_string(bench.folder.path().join("started")).expect("a list");
+    let expected = [
+        "bits 2 seed 1",
+        "bits 3 seed 1", // the first seed of all
+        "bits 2 seed 2",
+        "bits 3 seed 2", // intervals need two
+        "bits 2 seed 3",
+        "bits 2 seed 4", // which differ for 2 bits only
+        "bits 3 seed 3",
+        "bits 3 seed 4",
+    ];
+    assert_eq!(started.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_used_up_budget_says_what_it_left_out_and_more_of_it_continues() {
+    let mut bench = Bench::new(budgeted("seeds: [1]", "1h"));
+    let (outcome, records) = bench.run(&format!("sleep 0.01; {SEEDED}"));
+    assert_eq!((outcome.ok, outcome.left), (2, 0));
+    assert!(records.iter().map(|record| record.wall_seconds).sum::<f64>() > 0.001);
+
+    // What the first call spent is more than this budget.
+    bench.experiment = budgeted("seeds: [1, 2, 3]", "1ms");
+    let (outcome, records) = bench.run(SEEDED);
+    assert_eq!((outcome.ok, outcome.failed, outcome.left, outcome.reused, records.len()), (2, 0, 4, 2, 2));
+    let skipped = |bench: &Bench| RunFolder::new(bench.folder.path().join("run")).load().expect("a run").info.skipped;
+    assert_eq!(
+        skipped(&bench),
+        [
+            "gaussian-4 · scalar bits=2 · cpu · seeds 2, 3: the budget of 1ms was used up",
+            "gaussian-4 · scalar bits=3 · cpu · seeds 2, 3: the budget of 1ms was used up"
+        ]
+    );
+
+    bench.experiment = budgeted("seeds: [1, 2, 3]", "1h");
+    let (outcome, _) = bench.run(SEEDED);
+    assert_eq!((outcome.ok, outcome.left, outcome.reused), (6, 0, 2));
+    assert!(skipped(&bench).is_empty());
+}

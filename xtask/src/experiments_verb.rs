@@ -192,6 +192,11 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
     }
     let total: f64 = plan.trials.iter().map(|t| t.estimated_seconds).sum();
     say!("\n{}, {} in all; nothing was run", trials(plan.trials.len()), roughly(total));
+    if let Some(budget) = plan.experiment.budget.filter(|budget| budget.0 < total) {
+        say!(
+            "the budget of {budget} may not suffice: every method runs with the first seed before any runs with another"
+        );
+    }
     Ok(())
 }
 
@@ -230,6 +235,7 @@ fn run_one(
     say_aside!("experiment {name}");
     plan.skipped.iter().for_each(|reason| say_aside!("left out: {reason}"));
     plan.found.iter().for_each(|line| say_aside!("found: {line}"));
+    let told = plan.skipped.len();
     let mut progress = Progress::new();
     let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
     progress.finish();
@@ -244,6 +250,7 @@ fn run_one(
     };
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
+    plan.skipped.iter().skip(told).for_each(|reason| say!("left out: {reason}"));
     if outcome.passing > 0 {
         say!("{} failed for an external reason: the same command runs them again", outcome.passing);
     }
