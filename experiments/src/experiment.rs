@@ -197,7 +197,7 @@ pub fn schema() -> Value {
         .iter()
         .map(|entry| {
             let mut params = without_meta(entry.params_schema().into());
-            let lists: Map<String, Value> = params["properties"]
+            let swept: Map<String, Value> = params["properties"]
                 .as_object()
                 .into_iter()
                 .flatten()
@@ -210,21 +210,17 @@ pub fn schema() -> Value {
             if let Some(params) = params.as_object_mut() {
                 params.remove("required");
             }
-            let swept = |description: &str| {
-                json!({
-                    "type": "object",
-                    "description": description,
-                    "properties": lists,
-                    "additionalProperties": false
-                })
-            };
             json!({
                 "type": "object",
                 "description": format!("{}. {}.", entry.summary, entry.paper),
                 "properties": {
                     entry.name: { "anyOf": [params, { "type": "null" }] },
-                    "sweep": swept("Lists or ranges of parameter values. Every combination becomes a method of its own."),
-                    "zip": swept("Lists or ranges of equal length, which advance together: the first values are one method, the second values the next."),
+                    "sweep": {
+                        "type": "object",
+                        "description": "Lists or ranges of parameter values. Every combination becomes a method of its own.",
+                        "properties": swept,
+                        "additionalProperties": false
+                    },
                     "at_bits": { "$ref": "#/$defs/at_bits" },
                     "label": { "type": "string", "description": "Name in figures and tables. {param} is replaced by the value of that parameter." }
                 },
@@ -246,8 +242,6 @@ pub fn schema() -> Value {
             "additionalProperties": false
         }
     ]});
-    properties["defaults"]["properties"] = shared_parameters();
-    properties["defaults"]["additionalProperties"] = json!(false);
     let measures: Map<String, Value> = MEASURES
         .iter()
         .map(|entry| {
@@ -263,6 +257,7 @@ pub fn schema() -> Value {
         "additionalProperties": false
     });
     lists::allow_single(&mut schema);
+    refer_to_parameters(&mut schema);
     // Defined once, since every parameter of every method can be swept over a range.
     schema["$defs"]["range"] = json!({
         "type": "object",
@@ -298,19 +293,36 @@ pub(crate) fn shareable_keys() -> Vec<String> {
     keys.filter(|key| !OWN_KEYS.contains(&key.as_str())).collect()
 }
 
-/// The parameters of all methods; one that differs between methods takes the values of any of them.
-fn shared_parameters() -> Value {
-    let mut all: Map<String, Value> = Map::new();
-    for entry in METHODS {
-        let schema = Value::from(entry.params_schema());
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let forms = all.entry(name.clone()).or_insert_with(|| json!({ "anyOf": [] }));
-            if let Some(forms) = forms["anyOf"].as_array_mut().filter(|forms| !forms.contains(property)) {
-                forms.push(property.clone());
+/// The entries of methods in the schema.
+const ENTRIES: &str = "/properties/methods/anyOf/0/items/anyOf";
+
+/// Adds `zip` to the entries of methods, and the keys of `defaults`. Both take the parameters of methods, whose schemas
+/// are referred to instead of repeated.
+fn refer_to_parameters(schema: &mut Value) {
+    let mut defaults: Map<String, Value> = Map::new();
+    for (i, method) in METHODS.iter().enumerate() {
+        let place = format!("{ENTRIES}/{i}/properties");
+        let params = format!("{place}/{}/anyOf/0/properties", method.name);
+        for (name, property) in schema.pointer(&params).and_then(Value::as_object).into_iter().flatten() {
+            let forms = defaults.entry(name.clone()).or_insert_with(|| json!({ "anyOf": [] }));
+            let same = |form: &Value| {
+                let target = form["$ref"].as_str().and_then(|target| schema.pointer(target.trim_start_matches('#')));
+                target == Some(property)
+            };
+            // One that differs between methods takes the values of any of them.
+            if let Some(forms) = forms["anyOf"].as_array_mut().filter(|forms| !forms.iter().any(same)) {
+                forms.push(json!({ "$ref": format!("#{params}/{name}") }));
             }
         }
+        if let Some(entry) = schema.pointer_mut(&place) {
+            entry["zip"] = json!({
+                "description": "Lists or ranges of equal length, which advance together: the first values are one method, the second values the next.",
+                "$ref": format!("#{place}/sweep"),
+            });
+        }
     }
-    Value::Object(all)
+    schema["properties"]["defaults"]["properties"] = Value::Object(defaults);
+    schema["properties"]["defaults"]["additionalProperties"] = json!(false);
 }
 
 fn without_meta(mut schema: Value) -> Value {

@@ -111,8 +111,17 @@ impl AtBits {
             Some(param) => format!("{}={} gives", param.name, self.params[param.name]),
             None => "it has".into(),
         };
-        let rates: Vec<String> =
-            self.rates.iter().map(|(dim, rate)| format!("{rate} bits per vector of {dim} components")).collect();
+        // Datasets of several dimensions mostly have the same rate.
+        let mut dims: Vec<(usize, Vec<String>)> = Vec::new();
+        for (dim, rate) in &self.rates {
+            match dims.iter_mut().find(|(other, _)| other == rate) {
+                Some((_, dims)) => dims.push(dim.to_string()),
+                None => dims.push((*rate, vec![dim.to_string()])),
+            }
+        }
+        let words =
+            |(rate, dims): &(usize, Vec<String>)| format!("{rate} bits per vector of {} components", dims.join(" or "));
+        let rates: Vec<String> = dims.iter().map(words).collect();
         format!("{what} {}", rates.join(", "))
     }
 }

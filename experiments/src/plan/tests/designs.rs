@@ -61,6 +61,9 @@ fn the_parameters_for_a_rate_are_found_and_told() {
     assert_eq!(trials, [("PQ m=2", 4), ("PQ m=12", 24), ("scalar bits=1", 12), ("scalar bits=2", 24)]);
     assert_eq!(found.found[0], "PQ m=2: m=2 gives 4 bits per vector of 12 components");
     assert_eq!(found.found.len(), 4);
+    let same = HEAD.replace("n: 50 }]", "n: 50 }, { synthetic: gaussian, name: g24, dim: 24, n: 50 }]");
+    let same = plan(&(same + "methods: [{ pq: { bits: 2 }, at_bits: 4 }]\n")).expect("valid");
+    assert_eq!(same.found, ["pq: m=2 gives 4 bits per vector of 12 or 24 components"]);
     let [left_out] = &found.skipped[..] else { panic!("{:?}", found.skipped) };
     assert!(left_out.starts_with("pq at 10 bits per vector of 12 components: `m: 5` would, but"), "{left_out}");
     assert!(left_out.ends_with("the nearest rate is 8 bits, with `m: 4`"), "{left_out}");
