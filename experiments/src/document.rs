@@ -4,9 +4,11 @@
 //! parsing, can so point at line and column. What a document takes in memory is bounded before it is taken: by the
 //! length of its text, by the number of its values, and by the bytes that its aliases repeat.
 
+mod absorb;
+
 use crate::fault::{Fault, Located};
 use crate::units::ByteSize;
-use datasets::{Source, regular};
+use datasets::regular;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -61,27 +63,6 @@ enum Below {
 }
 
 impl ValueLocation {
-    /// Moves all positions.
-    fn shift(&mut self, by: usize) {
-        let moved = |range: &Range<usize>| range.start + by..range.end + by;
-        self.key = self.key.as_ref().map(moved);
-        self.value = self.value.as_ref().map(moved);
-        self.start += by;
-        match &mut self.below {
-            Below::Nothing => {}
-            Below::Items(items) => items.iter_mut().for_each(|item| item.shift(by)),
-            Below::Keys(keys) => keys.values_mut().for_each(|below| below.shift(by)),
-        }
-    }
-
-    /// The locations of the items of a list of this length, which may be written as a single value or as an alias.
-    fn into_items(self, length: usize) -> Vec<ValueLocation> {
-        match self.below {
-            Below::Items(items) if items.len() == length => items,
-            _ => vec![self; length],
-        }
-    }
-
     /// The child that a segment of a pointer names. A single value instead of a list is the first item of that list.
     fn child(&self, segment: &str) -> Option<&ValueLocation> {
         let found = match &self.below {
@@ -179,85 +160,6 @@ impl Document {
         self.sources.last().map_or(0, |last| last.start + last.text.len())
     }
 
-    /// Removes a key.
-    pub(crate) fn remove(&mut self, key: &str) {
-        if let (Value::Object(map), Below::Keys(places)) = (&mut self.value, &mut self.places.below) {
-            map.shift_remove(key);
-            places.remove(key);
-        }
-    }
-
-    /// Takes over those keys of another document that are `wanted`. Items of `lists` stand before those that are here
-    /// already, keys of `mappings` are added to those here, and everything else is taken over only where it is absent
-    /// here.
-    ///
-    /// # Errors
-    /// Both together hold too much.
-    pub(crate) fn absorb(
-        &mut self,
-        other: Document,
-        wanted: impl Fn(&str) -> bool,
-        lists: &[&str],
-        mappings: &[&str],
-    ) -> Result<(), Fault> {
-        // One byte between two texts, so that the end of one is not the start of the next.
-        let shift = self.end() + 1;
-        let name = other.name().to_owned();
-        self.sources.extend(other.sources.into_iter().map(|s| SourceText { start: s.start + shift, ..s }));
-        let (Value::Object(theirs), Below::Keys(mut their_places)) = (other.value, other.places.below) else {
-            return Ok(());
-        };
-        if let (Value::Object(own), Below::Keys(own_places)) = (&mut self.value, &mut self.places.below) {
-            for (key, value) in theirs.into_iter().filter(|(key, _)| wanted(key)) {
-                let mut place = their_places.remove(&key).unwrap_or_default();
-                place.shift(shift);
-                let here = own_places.entry(key.clone()).or_default();
-                match own.get_mut(&key) {
-                    Some(mine) if lists.contains(&key.as_str()) && !mine.is_null() => {
-                        let (first, second) = (as_list(value), as_list(std::mem::take(mine)));
-                        let mut items = place.into_items(first.len());
-                        items.extend(std::mem::take(here).into_items(second.len()));
-                        *here = ValueLocation { below: Below::Items(items), ..here.clone() };
-                        *mine = Value::Array(first.into_iter().chain(second).collect());
-                    }
-                    Some(Value::Object(mine)) if mappings.contains(&key.as_str()) && value.is_object() => {
-                        let (Value::Object(value), Below::Keys(mut below)) = (value, place.below) else { continue };
-                        for (inner, value) in
-                            value.into_iter().filter(|(inner, _)| !mine.contains_key(inner)).collect::<Vec<_>>()
-                        {
-                            if let (Some(place), Below::Keys(keys)) = (below.remove(&inner), &mut here.below) {
-                                keys.insert(inner.clone(), place);
-                            }
-                            mine.insert(inner, value);
-                        }
-                    }
-                    Some(mine) if !mine.is_null() => {}
-                    _ => {
-                        *here = place;
-                        own.insert(key, value);
-                    }
-                }
-            }
-        }
-        let (nodes, bytes) = cost(&self.value);
-        if nodes > MAX_NODES || bytes > MAX_BYTES {
-            let message =
-                format!("with {name}, this experiment holds more than {MAX_NODES} values or {}", size(MAX_BYTES));
-            return Err(Fault::new(message, "include less, or use `sweep` instead of long lists"));
-        }
-        Ok(())
-    }
-
-    /// Makes the relative paths of datasets start at the folder that holds `folder`.
-    pub(crate) fn rebase_datasets(&mut self, folder: &Path) {
-        let datasets = self.value.get_mut("datasets");
-        match datasets {
-            Some(Value::Array(items)) => items.iter_mut().for_each(|item| Source::rebase(item, folder)),
-            Some(item) => Source::rebase(item, folder),
-            None => {}
-        }
-    }
-
     /// The content.
     pub fn value(&self) -> &Value {
         &self.value
@@ -306,14 +208,6 @@ impl Located for Document {
     fn source(&self, bytes: Range<usize>) -> (&str, &str, Range<usize>) {
         let SourceText { name, text, start } = self.source_at(bytes.start);
         (name, text, bytes.start - start..bytes.end.saturating_sub(*start))
-    }
-}
-
-/// A single value is a list of one.
-fn as_list(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(items) => items,
-        value => vec![value],
     }
 }
 
@@ -562,178 +456,4 @@ pub fn to_yaml(value: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    #[test]
-    fn values_follow_the_core_schema_and_places_are_bytes() {
-        let text = "name: é\nseeds: [1, -2, 0x10, 1e-3]\nquoted: \"1\"\nnested:\n  - pq: { m: 16 }\nempty:\n";
-        let document = Document::parse("t.yaml", text).expect("valid");
-        let expected = json!({
-            "name": "é", "seeds": [1, -2, 16, 0.001], "quoted": "1", "nested": [{"pq": {"m": 16}}], "empty": null
-        });
-        assert_eq!(document.value(), &expected);
-        assert_eq!(&text[document.locate("/nested/0/pq/m")], "16");
-        assert_eq!(&text[document.locate_key("/nested/0/pq/m")], "m");
-        assert_eq!(&text[document.locate("/nested/0/pq")], "pq");
-        assert_eq!(&text[document.locate("/nested/0/pq/absent")], "pq");
-        assert_eq!(&text[document.locate("/seeds/1")], "-2");
-    }
-
-    #[test]
-    fn what_yaml_allows_and_an_experiment_should_not_is_refused() {
-        let deep = format!("a: {}1{}", "[".repeat(100), "]".repeat(100));
-        let bomb = format!(
-            "a: &a [1,1,1,1,1,1,1,1,1,1]\n{}",
-            (1..9)
-                .map(|i| {
-                    let previous = if i == 1 { "a".to_owned() } else { format!("b{}", i - 1) };
-                    format!("b{i}: &b{i} [{}]\n", vec![format!("*{previous}"); 10].join(","))
-                })
-                .collect::<String>()
-        );
-        let long_alias = format!("a: &a {}\nb: [{}]\n", "s".repeat(100_000), vec!["*a"; 90_000].join(","));
-        let long_text = format!("a: [{}]\n", vec!["0"; 1 << 20].join(","));
-        for (text, expected) in [
-            ("a: 1\na: 2\n", "is repeated"),
-            ("a: [1, 2\nb: 3", "not valid YAML"),
-            ("base: &b {x: 1}\nmore:\n  <<: *b\n", "merge keys"),
-            ("a: 1\n---\nb: 2\n", "second document"),
-            (deep.as_str(), "more than 32 levels of nesting"),
-            (bomb.as_str(), "holds more than 100000 values"),
-            (long_alias.as_str(), "holds more than 4MiB of text"),
-            (long_text.as_str(), "is too long"),
-            ("a: *nothing", "not valid YAML"),
-            ("? [1]\n: 2\n", "a key must be plain text"),
-        ] {
-            let fault = Document::parse("t.yaml", text).expect_err("refused");
-            assert!(fault.to_string().contains(expected), "{text:?}: {fault}");
-        }
-        assert_eq!(
-            Document::parse("t", "a: &x [1, 2]\nb: *x").expect("aliases work").value(),
-            &json!({"a": [1, 2], "b": [1, 2]})
-        );
-    }
-
-    #[test]
-    fn places_take_as_much_as_the_document_whatever_the_length_of_its_keys() {
-        // As pointers, each of the values would hold the key: 9 GB.
-        let key = "k/~".repeat(33_000);
-        let text = format!("? \"{key}\"\n: [{}]\n", vec!["0"; 90_000].join(","));
-        let document = Document::parse("t.yaml", &text).expect("within all bounds");
-        let pointer = format!("/{}/89999", escape(&key));
-        assert_eq!(&text[document.locate(&pointer)], "0");
-        assert_eq!(document.locate(&pointer).end, text.trim_end().len() - 1);
-    }
-
-    /// Strings that YAML would read as something else if written without quotes.
-    const HOSTILE: [&str; 47] = [
-        "",
-        " ",
-        "~",
-        "null",
-        "Null",
-        "no",
-        "No",
-        "yes",
-        "on",
-        "off",
-        "y",
-        "true",
-        "False",
-        "1e3",
-        "1E+3",
-        ".5",
-        "5.",
-        "+1",
-        "-0",
-        "007",
-        "0x1F",
-        "+0x1F",
-        "0o17",
-        "1_000",
-        "18446744073709551616",
-        ".inf",
-        "-.Inf",
-        ".nan",
-        "NaN",
-        "1:30",
-        "2024-01-01",
-        "<<",
-        "=",
-        "---",
-        "- a",
-        "a: b",
-        "a #b",
-        " leading",
-        "trailing ",
-        "two\nlines",
-        "  indented\n first\n\n",
-        "\n",
-        "tab\t",
-        "\u{feff}",
-        "\u{85}",
-        "\u{2028}",
-        "a\u{2029}\nb",
-    ];
-
-    #[test]
-    fn hostile_texts_read_back_as_values_and_as_keys() {
-        for text in HOSTILE {
-            let mut value = json!({ "a": text, "b": [text, { "c": text }] });
-            if text != "<<" {
-                value[text] = json!(1);
-            }
-            let written = to_yaml(&value);
-            let back =
-                Document::parse("t.yaml", &written).unwrap_or_else(|fault| panic!("{text:?}: {fault}\n{written}"));
-            assert_eq!(back.value(), &value, "{text:?}:\n{written}");
-        }
-        // To the last bit, however long.
-        for number in [f64::MIN_POSITIVE, 5e-324, f64::MAX, 0.1 + 0.2, 1e22, -0.0, 1.0 / 3.0] {
-            let written = to_yaml(&json!({ "a": number }));
-            let back = Document::parse("t.yaml", &written).unwrap_or_else(|fault| panic!("{number}: {fault}"));
-            assert_eq!(back.value()["a"].as_f64().map(f64::to_bits), Some(number.to_bits()), "{written}");
-        }
-    }
-
-    fn plain_data() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i32>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "[ -~é]{0,12}".prop_map(Value::from),
-            "[-+.0-9eExo_~:#&*!|>'\"%@`,? \t\n]{0,8}".prop_map(Value::from),
-            "\\PC{0,8}".prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
-            prop::sample::select(&HOSTILE[..]).prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::hash_map("[a-z :#0-9-]{1,8}|[ -;=-~\\n]{0,6}", inner, 0..4)
-                    .prop_map(|m| Value::Object(m.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn written_yaml_reads_back(data in prop::collection::hash_map("[a-z]{1,6}", plain_data(), 1..4)) {
-            let value = Value::Object(data.into_iter().collect());
-            let text = to_yaml(&value);
-            let back = Document::parse("t.yaml", &text).map_err(|f| TestCaseError::fail(format!("{f}\n{text}")))?;
-            prop_assert_eq!(back.value(), &value, "{}", text);
-        }
-
-        #[test]
-        fn random_text_never_panics(text in "[ -~\n\t\u{e9}&*:\\-\\[\\]{}]{0,120}") {
-            let _ = Document::parse("t.yaml", &text);
-        }
-    }
-}
+mod tests;

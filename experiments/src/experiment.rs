@@ -184,6 +184,9 @@ pub fn schema() -> Value {
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".into(), json!("vqbench experiment"));
         object.insert("$comment".into(), json!("written by `cargo xtask schema`"));
+        // Datasets and methods may come from an included file.
+        object.insert("required".into(), json!(["name"]));
+        object.insert("anyOf".into(), json!([{ "required": ["datasets", "methods"] }, { "required": ["include"] }]));
     }
     let properties = &mut schema["properties"];
     let names: Vec<&str> = catalog::entries().iter().map(|e| e.name.as_str()).collect();
