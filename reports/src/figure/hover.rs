@@ -4,6 +4,7 @@
 use super::style::SCALE;
 use crate::number::significant;
 use crate::statistics::Estimate;
+use maud::Render;
 use std::fmt::Write;
 
 /// A region of a drawing and its text.
@@ -55,19 +56,10 @@ pub fn with_marks(mut svg: String, marks: &[Mark]) -> String {
     svg
 }
 
-/// A text as content of an XML element.
+/// A text as content of an XML element. XML has no way to write control characters.
 fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
+    let bare = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.replace(bare, " ").as_str().render().into_string()
 }
 
 #[cfg(test)]
