@@ -131,6 +131,8 @@ pub enum ReportFormat {
     Svg,
     /// Figures as bitmaps.
     Png,
+    /// Figures as PDF, with their fonts, for papers.
+    Pdf,
     /// The report as Markdown.
     Markdown,
     /// Tables for papers.
@@ -150,6 +152,7 @@ impl ReportFormat {
             ReportFormat::Html => "html",
             ReportFormat::Svg => "svg",
             ReportFormat::Png => "png",
+            ReportFormat::Pdf => "pdf",
             ReportFormat::Markdown => "markdown",
             ReportFormat::Latex => "latex",
             ReportFormat::Csv => "csv",
@@ -162,7 +165,7 @@ impl ReportFormat {
 impl Default for ReportSettings {
     fn default() -> ReportSettings {
         use ReportFormat::*;
-        ReportSettings { formats: vec![Html, Svg, Png, Markdown, Latex, Csv] }
+        ReportSettings { formats: vec![Html, Svg, Png, Pdf, Markdown, Latex, Csv] }
     }
 }
 

@@ -8,6 +8,7 @@ mod codewords;
 mod cost;
 mod critical_differences;
 mod hover;
+mod labels;
 mod legend;
 mod panels;
 mod plot;
@@ -22,15 +23,21 @@ pub mod style;
 mod throughput;
 mod training;
 mod utilization;
+#[cfg(test)]
+mod vision;
 
+use crate::differences::critical::Diagram;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
-use chart::PlotSeries;
+use bars::Bars;
+use chart::{Chart, Curve};
 use codewords::Use;
 use cost::Cost;
+use panels::Panels;
 use scaling::{Against, TimedTask};
-use training::TrainingMetric;
+use style::{Column, looks};
+use training::Course;
 
 /// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
@@ -74,7 +81,36 @@ static OVERVIEWS: &[(&str, Overview)] = &[
 /// A figure without its name.
 struct Sketch {
     caption: String,
-    svg: String,
+    drawing: Drawing,
+}
+
+/// What is drawn, at any width.
+enum Drawing {
+    Chart(Chart),
+    Panels(Panels),
+    Bars(Bars),
+    Ranks(Vec<Diagram>),
+}
+
+impl Drawing {
+    fn svg(&self, column: Column) -> Result<String, ReportError> {
+        match self {
+            Drawing::Chart(chart) => chart.draw(column),
+            Drawing::Panels(panels) => panels.draw(column),
+            Drawing::Bars(bars) => bars.draw(column),
+            Drawing::Ranks(diagrams) => critical_differences::svg(diagrams, column),
+        }
+    }
+
+    /// The width that pages show: both columns where several panels stand beside each other.
+    fn shown(&self) -> Column {
+        match self {
+            Drawing::Chart(_) => Column::Single,
+            Drawing::Panels(panels) if panels.panels.len() < 2 => Column::Single,
+            Drawing::Bars(bars) if bars.panels.len() < 2 => Column::Single,
+            _ => Column::Double,
+        }
+    }
 }
 
 /// Draws the figures about all datasets together, then those about each dataset.
@@ -106,8 +142,14 @@ fn named(
     dataset: Option<String>,
     sketch: Result<Option<Sketch>, ReportError>,
 ) -> Result<Option<Drawn>, ReportError> {
-    match sketch {
-        Ok(sketch) => Ok(sketch.map(|Sketch { caption, svg }| Drawn { name, dataset, caption, svg })),
+    let finished = sketch.and_then(|sketch| {
+        let Some(Sketch { caption, drawing }) = sketch else { return Ok(None) };
+        let drawn = Column::ALL.into_iter().map(|column| Ok((column, drawing.svg(column)?)));
+        let widths = drawn.collect::<Result<Vec<_>, ReportError>>()?;
+        Ok(Some((caption, widths, drawing.shown())))
+    });
+    match finished {
+        Ok(found) => Ok(found.map(|(caption, widths, shown)| Drawn { name, dataset, caption, widths, shown })),
         Err(ReportError::Figure { reason, .. }) => Err(ReportError::Figure { name, reason }),
         Err(other) => Err(other),
     }
@@ -129,8 +171,8 @@ impl DatasetSummary {
         let series = self.series();
         series
             .iter()
-            .enumerate()
-            .map(|(index, name)| {
+            .zip(looks(&series))
+            .map(|(name, index)| {
                 let of_series = self.points.iter().filter(|p| p.series == *name);
                 let mut points: Vec<(f64, Estimate)> = of_series.filter_map(&at).collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -140,10 +182,9 @@ impl DatasetSummary {
             .collect()
     }
 
-    /// Label of each point, with the colour index of its series.
+    /// Label of each point, with the index of the look of its series.
     fn coloured_rows(&self) -> Vec<(String, usize)> {
-        let series = self.series();
-        let index = |name: &str| series.iter().position(|s| *s == name).unwrap_or(0);
-        self.points.iter().map(|p| (p.label.clone(), index(&p.series))).collect()
+        let series: Vec<&str> = self.points.iter().map(|p| p.series.as_str()).collect();
+        self.points.iter().map(|p| p.label.clone()).zip(looks(&series)).collect()
     }
 }

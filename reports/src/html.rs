@@ -1,7 +1,7 @@
 //! The report as one self-contained page: inline figures, embedded font, and a small script for sorting.
 
 use crate::differences::{self, Differences};
-use crate::figure::style::REGULAR;
+use crate::figure::style::{Column, REGULAR};
 use crate::markdown::machine;
 use crate::number::significant;
 use crate::pictures;
@@ -133,11 +133,14 @@ fn shown(figures: &[Drawn], about: Option<&str>, files: &[&str]) -> Markup {
     html! {
         div.figures {
             @for figure in figures.iter().filter(|f| f.dataset.as_deref() == about) {
-                figure {
-                    (PreEscaped(&figure.svg))
+                figure class=(if figure.shown == Column::Single { "single" } else { "double" }) {
+                    (PreEscaped(figure.page_svg()))
                     figcaption {
                         (figure.caption)
-                        @for file in files { " " a href=(format!("figures/{}.{file}", figure.name)) { (file.to_uppercase()) } }
+                        @for (column, _) in figure.widths.iter().filter(|_| !files.is_empty()) {
+                            @if *column == Column::Single { " One column:" } @else { " Two columns:" }
+                            @for file in files { " " a href=(format!("figures/{}.{file}", figure.file(*column))) { (file.to_uppercase()) } }
+                        }
                     }
                 }
             }

@@ -9,6 +9,7 @@ mod latex;
 mod markdown;
 pub mod number;
 pub mod parity;
+mod pdf;
 mod pictures;
 mod png;
 pub mod query;
@@ -19,6 +20,7 @@ mod table;
 mod tracking;
 mod values;
 
+use figure::style::Column;
 use polars::prelude::PolarsError;
 use rayon::prelude::*;
 use record::Results;
@@ -27,7 +29,7 @@ use summary::summarize;
 use thiserror::Error;
 
 /// Report formats by name, as in `report: { formats: […] }`.
-pub const FORMATS: [&str; 8] = ["html", "svg", "png", "markdown", "latex", "csv", "bencher", "benchmark-action"];
+pub const FORMATS: [&str; 9] = ["html", "svg", "png", "pdf", "markdown", "latex", "csv", "bencher", "benchmark-action"];
 
 /// A file of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +73,26 @@ pub(crate) struct Drawn {
     dataset: Option<String>,
     /// Caption of one or two sentences.
     caption: String,
-    /// The figure as SVG.
-    svg: String,
+    /// The figure as SVG, at each width.
+    widths: Vec<(Column, String)>,
+    /// The width that pages show.
+    shown: Column,
 }
+
+impl Drawn {
+    /// File name without extension, at a width.
+    fn file(&self, column: Column) -> String {
+        format!("{}{}", self.name, column.suffix())
+    }
+
+    /// The figure as pages show it.
+    fn page_svg(&self) -> &str {
+        self.widths.iter().find(|(column, _)| *column == self.shown).map_or("", |(_, svg)| svg)
+    }
+}
+
+/// Converts a figure, given its file name and its SVG, to another format.
+type Convert = fn(&str, &str) -> Result<Vec<u8>, ReportError>;
 
 /// Renders a common report of several runs in the given formats.
 ///
@@ -99,15 +118,21 @@ pub fn render_with(
     let figures = figure::draw_all(&datasets)?;
     let pictures = pictures::gather(runs, &datasets);
     let mut artifacts = Vec::new();
+    let files: Vec<(String, &str)> = figures
+        .iter()
+        .flat_map(|drawn| drawn.widths.iter().map(|(column, svg)| (drawn.file(*column), svg.as_str())))
+        .collect();
     if wanted("svg") || wanted("markdown") {
-        let file = |drawn: &Drawn| (format!("figures/{}.svg", drawn.name), drawn.svg.clone().into_bytes());
-        artifacts.extend(figures.iter().map(file).map(|(path, bytes)| Artifact { path, bytes }));
+        let file = |(name, svg): &(String, &str)| (format!("figures/{name}.svg"), svg.as_bytes().to_vec());
+        artifacts.extend(files.iter().map(file).map(|(path, bytes)| Artifact { path, bytes }));
     }
-    if wanted("png") {
+    let converted: [(&str, Convert); 2] = [("png", png::render), ("pdf", pdf::render)];
+    for (format, convert) in converted.into_iter().filter(|(format, _)| wanted(format)) {
         // Rendering pixels takes longer than everything else together.
-        let file =
-            |drawn: &Drawn| Ok(Artifact { path: format!("figures/{}.png", drawn.name), bytes: png::render(drawn)? });
-        artifacts.extend(figures.par_iter().map(file).collect::<Result<Vec<_>, ReportError>>()?);
+        let file = |(name, svg): &(String, &str)| {
+            Ok(Artifact { path: format!("figures/{name}.{format}"), bytes: convert(name, svg)? })
+        };
+        artifacts.extend(files.par_iter().map(file).collect::<Result<Vec<_>, ReportError>>()?);
     }
     for dataset in &datasets {
         let name = file_name(&dataset.name);
@@ -138,7 +163,7 @@ pub fn render_with(
         artifacts.push(Artifact { path: "report.md".into(), bytes: page.into_bytes() });
     }
     if wanted("html") {
-        let files: Vec<&str> = ["svg", "png"].into_iter().filter(|f| wanted(f)).collect();
+        let files: Vec<&str> = ["svg", "png", "pdf"].into_iter().filter(|f| wanted(f)).collect();
         artifacts.push(Artifact {
             path: "index.html".into(),
             bytes: html::page(runs, &datasets, &figures, &pictures, &files, &differences, dictionary).into_bytes(),

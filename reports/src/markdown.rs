@@ -30,7 +30,7 @@ pub fn page(
     let shown = |about: Option<&str>| -> String {
         let chosen = figures.iter().filter(|figure| figure.dataset.as_deref() == about);
         let lines = |figure: &Drawn| {
-            let (alt, file) = (escape(&figure.caption).replace(']', "\\]"), &figure.name);
+            let (alt, file) = (escape(&figure.caption).replace(']', "\\]"), figure.file(figure.shown));
             format!("\n![{alt}](figures/{file}.svg)\n\n{}\n", paragraphs(&figure.caption))
         };
         chosen.map(lines).collect()

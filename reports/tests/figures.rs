@@ -80,8 +80,12 @@ fn figures(run: &Run) -> Vec<(String, String)> {
     named.collect()
 }
 
+/// Names of the figures of a run; each of them has a second width.
 fn names(run: &Run) -> Vec<String> {
-    figures(run).into_iter().map(|(name, _)| name).collect()
+    let all: Vec<String> = figures(run).into_iter().map(|(name, _)| name).collect();
+    let (wide, narrow): (Vec<String>, Vec<String>) = all.into_iter().partition(|name| name.ends_with("-wide"));
+    assert_eq!(wide, narrow.iter().map(|name| format!("{name}-wide")).collect::<Vec<_>>());
+    narrow
 }
 
 fn figure(run: &Run, name: &str) -> String {
@@ -99,13 +103,13 @@ fn number(element: &str, name: &str) -> f64 {
     attribute(element, name).and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("{name} of {element}"))
 }
 
-/// Upright texts with their boxes: left, top, right, bottom. Letters are taken to be at most 0.62 as wide as high.
+/// Upright texts with their boxes: left, top, right, bottom. A text is taken to be at most 0.56 as wide as high for each letter.
 fn texts(svg: &str) -> Vec<(String, [f64; 4])> {
     let elements = svg.split("<text").skip(1).filter(|e| !e.contains("rotate("));
     let boxed = elements.map(|element| {
         let content = element.split('>').nth(1).unwrap_or("").split('<').next().unwrap_or("").trim().to_owned();
         let (x, y, size) = (number(element, "x"), number(element, "y"), number(element, "font-size"));
-        let width = 0.62 * size * content.chars().count() as f64;
+        let width = 0.56 * size * content.chars().count() as f64;
         let left = match attribute(element, "text-anchor") {
             Some("middle") => x - width / 2.0,
             Some("end") => x - width,
@@ -251,7 +255,7 @@ fn codes_of_equal_codebooks_are_told_by_their_rate() {
         }
     }
     let run = run_of(records);
-    let svg = figure(&run, "training-mse");
+    let svg = figure(&run, "training-mse-wide");
     for panel in ["32 bits", "64 bits", "128 bits"] {
         assert_eq!(count(&svg, panel), 1, "{panel}");
     }
@@ -287,7 +291,7 @@ fn two_small_codebooks_stand_beside_one_of_their_rate() {
         records.push(record);
     }
     let run = run_of(records);
-    let svg = figure(&run, "training-mse");
+    let svg = figure(&run, "training-mse-wide");
     assert_eq!((count(&svg, "6 bits"), count(&svg, "8 bits"), count(&svg, "epoch or iteration")), (1, 1, 2));
     assert_eq!(count(&figure(&run, "training-usage"), "256 codewords"), 1, "of those that have codebooks alike");
     assert_eq!(count(&figure(&run, "usage-codewords"), "PQ, 2 codebooks"), 1);

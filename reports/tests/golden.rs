@@ -69,22 +69,36 @@ fn the_page_needs_nothing_else() {
 #[test]
 fn figures_are_pictures_of_column_width_with_their_words() {
     let artifacts = render(&[run()], &all_formats()).expect("renders");
-    for kind in ["rate-distortion", "recall-rate", "recall-speed", "utilization", "throughput"] {
+    let kinds = ["rate-distortion", "recall-rate", "recall-speed", "utilization", "throughput"];
+    // One column of a paper and two, with their widths in points and in pixels.
+    let columns = [("", 241.2, 1005), ("-wide", 496.8, 2070)];
+    for (kind, (suffix, points, pixels)) in kinds.iter().flat_map(|kind| columns.map(|column| (kind, column))) {
         let find = |extension: &str| {
-            let path = format!("figures/vectors_16-{kind}.{extension}");
+            let path = format!("figures/vectors_16-{kind}{suffix}.{extension}");
             artifacts.iter().find(|a| a.path == path).unwrap_or_else(|| panic!("{path}")).bytes.clone()
         };
         let svg = String::from_utf8(find("svg")).expect("text");
-        assert!(svg.contains("PQ") && svg.contains("vectors_16"), "{kind}");
-        assert!(svg.contains("#0072B2"), "{kind}: the first colour of the palette");
+        assert!(svg.contains("PQ") && !svg.contains("vectors_16"), "{kind}: the caption names the dataset");
+        assert!(svg.contains("#087DC0"), "{kind}: the colour of PQ");
         let png = find("png");
         assert!(png.starts_with(b"\x89PNG") && png.len() > 5_000, "{kind}");
         // 300 dots per inch in both directions, per metre.
         let resolution = [b"pHYs".as_slice(), &11_811u32.to_be_bytes(), &11_811u32.to_be_bytes(), &[1]].concat();
         assert!(png.windows(resolution.len()).any(|bytes| bytes == resolution), "{kind} states its resolution");
-        // Width in the header: three pixels per unit.
         let width = u32::from_be_bytes([png[16], png[17], png[18], png[19]]);
-        assert!((900..4000).contains(&width), "{kind}: {width}");
+        assert_eq!(width, pixels, "{kind}{suffix}");
+        assert!(svg.contains(&format!("width=\"{points}pt\"")), "{kind}{suffix}");
+        // The view box has ten units where the figure has one, which is 0.6 points.
+        for size in svg.split("font-size=\"").skip(1).filter_map(|rest| rest.split('"').next()?.parse::<f64>().ok()) {
+            assert!(0.06 * size >= 7.0, "{kind}{suffix}: text of {:.1} points", 0.06 * size);
+        }
+        let pdf = find("pdf");
+        let holds = |text: &str| pdf.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        assert!(pdf.starts_with(b"%PDF-") && holds(&format!("/MediaBox [0 0 {points}")), "{kind}{suffix}");
+        assert!(
+            holds("+Inter-Regular") && holds("/FontFile3") && holds("/ToUnicode"),
+            "{kind}{suffix}: embedded fonts"
+        );
     }
     // Each point says what it is.
     let svg = text(&run(), "figures/vectors_16-rate-distortion.svg");
@@ -123,7 +137,7 @@ fn time_is_drawn_against_what_varies() {
     run.info.trials = run.records.iter().map(|r| r.trial.clone()).collect();
     let artifacts = render(&[run.clone()], &all_formats()).expect("renders");
     let names: Vec<&str> =
-        artifacts.iter().filter_map(|a| a.path.strip_prefix("figures/time-")?.strip_suffix(".svg")).collect();
+        artifacts.iter().filter_map(|a| a.path.strip_prefix("figures/time-")?.strip_suffix("-wide.svg")).collect();
     let over = |what: &str, works: &[&str]| works.iter().map(|work| format!("{work}-{what}")).collect::<Vec<_>>();
     let all = ["training", "encoding", "search"];
     assert_eq!(names, [over("vectors", &all), over("codewords", &all[..2]), over("threads", &all)].concat());

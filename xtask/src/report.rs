@@ -14,7 +14,7 @@ pub struct Arguments {
     /// Folder of the report; files of others in it are kept [default: report/ in the first run]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Formats: html, svg, png, markdown, latex, csv, bencher (values for bencher.dev), benchmark-action
+    /// Formats: html, svg, png, pdf, markdown, latex, csv, bencher (values for bencher.dev), benchmark-action
     /// (values for github-action-benchmark) [default: all]
     #[arg(long = "format", value_name = "FORMAT", value_parser = clap::builder::PossibleValuesParser::new(reports::FORMATS))]
     formats: Vec<String>,

@@ -1,8 +1,12 @@
 //! Axes with ticks as in papers: 1-2-5 or decades, powers of two for rates, and round linear steps.
 
+use super::style::{SMALL, text_width};
 use crate::number::{log_tick, superscript, trim};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
+
+/// Smallest space between the labels of two ticks, in figure units.
+const LEAST_GAP: f64 = 6.0;
 
 /// A linear or logarithmic axis with its own ticks.
 #[derive(Clone, Debug)]
@@ -102,6 +106,22 @@ impl Axis {
         Axis { low: 1.0 - margin, high: end + margin, log: false, ticks, format: trim }
     }
 
+    /// The axis with only so many ticks that their labels do not touch each other along a length in figure units: every
+    /// second, every fourth ….
+    pub fn fitting(&self, length: f64) -> Axis {
+        let mut axis = self.clone();
+        let touch = |axis: &Axis| {
+            let place = |tick: f64| axis.share(tick) * length;
+            let half = |tick: f64| 0.5 * text_width(&(axis.format)(tick), SMALL);
+            let gap = |pair: &[f64]| place(pair[1]) - place(pair[0]) - half(pair[0]) - half(pair[1]);
+            axis.ticks.windows(2).any(|pair| gap(pair) < LEAST_GAP)
+        };
+        while axis.ticks.len() > 2 && touch(&axis) {
+            axis.ticks = axis.ticks.iter().copied().step_by(2).collect();
+        }
+        axis
+    }
+
     /// Whether a value is within the ends of the axis.
     pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
@@ -138,6 +158,11 @@ impl Axis {
     /// A value as a tick would show it.
     pub fn written(&self, value: f64) -> String {
         (self.format)(value)
+    }
+
+    /// The values of the ticks.
+    pub fn ticks(&self) -> &[f64] {
+        &self.ticks
     }
 
     /// Labels of the ticks, for measuring their width.

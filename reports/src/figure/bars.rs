@@ -1,20 +1,37 @@
-//! Horizontal bars in panels that share their rows: one row per configuration, one panel per quantity. Each bar starts
-//! at zero and has its value at its end.
+//! Quantities of configurations in panels that share their rows: one row per configuration, one panel per quantity. Bars
+//! start at zero and have their value at their end. Values that span more than a factor of ten are points on a
+//! logarithmic axis, which has no zero that a bar could start at.
 
+use super::axis::Axis;
 use super::hover::{Mark, describe};
 use super::refused;
-use super::style::{GRID, INK, SCALE, bold, colour, finish, font, register_fonts, shorten, text_width};
+use super::style::{
+    Column, EDGE, GRID, HAIR, INK, MARKER, SCALE, SMALL, abridge, bold, colour, finish, font, marker, register_fonts,
+    shorten, stroke, text_width,
+};
 use crate::ReportError;
 use crate::statistics::Estimate;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-const ROW: f64 = 17.0;
-const TOP: f64 = 50.0;
-const TEXT: f64 = 11.0;
-const PANEL: f64 = 150.0;
-/// Maximum width of the row names.
-const NAMES: f64 = 260.0;
+const ROW: f64 = 18.0;
+/// Space above the rows, for the name of a panel.
+const TOP: f64 = 28.0;
+/// Space below the rows: with and without an axis.
+const AXIS: f64 = 24.0;
+const BOTTOM: f64 = 8.0;
+/// Smallest width of a panel; if not all have it, they stand in several rows.
+const PANEL: f64 = 120.0;
+/// Space to the right of a panel.
+const GAP: f64 = 10.0;
+/// Half the height of a bar.
+const HALF: f64 = 5.0;
+/// The largest part of the width that names of rows may take.
+const NAMES: f64 = 0.32;
+/// Values of a larger ratio are drawn on a logarithmic axis.
+const LINEAR: f64 = 10.0;
 
 /// A measured quantity, shown in one panel.
 pub struct BarPanel {
@@ -28,87 +45,162 @@ pub struct BarPanel {
     pub full: Option<f64>,
 }
 
-/// Panels of bars: rows with their names and colour indices.
+/// Panels of bars: rows with their names and the indices of their looks.
 pub struct Bars {
-    /// Heading.
-    pub title: String,
-    /// Name and colour index of each row.
+    /// Name and look of each row.
     pub rows: Vec<(String, usize)>,
     /// The panels, side by side.
     pub panels: Vec<BarPanel>,
 }
 
+/// The scale of a panel.
+enum Scale {
+    /// From zero to this value.
+    Linear(f64),
+    Logarithmic(Axis),
+}
+
+impl BarPanel {
+    fn scale(&self) -> Scale {
+        let values = || self.values.iter().flatten().map(|e| e.value);
+        let (least, largest) = values().fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
+        let apart = self.full.is_none() && least > 0.0 && largest > LINEAR * least;
+        // Ends of intervals count as far as a logarithmic axis can hold them.
+        let ends =
+            self.values.iter().flatten().flat_map(|e| [e.low.max(e.value / 3.0), e.value, e.high.min(3.0 * e.value)]);
+        let axis = if apart { Axis::log10(ends) } else { None };
+        axis.map_or(Scale::Linear(self.full.unwrap_or(largest)), Scale::Logarithmic)
+    }
+}
+
+impl Scale {
+    /// The distance of a value from the left end of a scale of this length.
+    fn place(&self, value: f64, length: f64) -> f64 {
+        match self {
+            Scale::Linear(full) if *full > 0.0 => length * (value / full).clamp(0.0, 1.0),
+            Scale::Linear(_) => 0.0,
+            Scale::Logarithmic(axis) => length * f64::from(axis.map(&axis.clamp(value), (0, 10_000))) / 10_000.0,
+        }
+    }
+}
+
+/// The area of a drawing, in figure units.
+struct Canvas<'a>(DrawingArea<SVGBackend<'a>, Shift>);
+
+impl Canvas<'_> {
+    fn at(x: f64, y: f64) -> (i32, i32) {
+        ((x * f64::from(SCALE)) as i32, (y * f64::from(SCALE)) as i32)
+    }
+
+    fn text(&self, text: &str, x: f64, y: f64, across: HPos, style: FontDesc<'_>) -> Result<(), ReportError> {
+        let style = TextStyle::from(style).color(&INK).pos(Pos::new(across, VPos::Center));
+        self.0.draw(&Text::new(text.to_owned(), Canvas::at(x, y), style)).map_err(refused)
+    }
+
+    fn line(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor) -> Result<(), ReportError> {
+        let ends = vec![Canvas::at(from.0, from.1), Canvas::at(to.0, to.1)];
+        self.0.draw(&PathElement::new(ends, colour.stroke_width(stroke(HAIR)))).map_err(refused)
+    }
+}
+
 impl Bars {
     /// Draws the panels as SVG.
-    pub fn draw(&self) -> Result<String, ReportError> {
+    pub fn draw(&self, column: Column) -> Result<String, ReportError> {
         register_fonts();
-        let s = f64::from(SCALE);
-        let names = self.rows.iter().map(|(name, _)| text_width(name, TEXT)).fold(0.0, f64::max).min(NAMES) + 16.0;
-        let width = (names + self.panels.len() as f64 * PANEL + 8.0) as i32;
-        let height = (TOP + ROW * self.rows.len() as f64 + 10.0) as i32;
+        let width = column.width();
+        let longest = self.rows.iter().map(|(name, _)| text_width(name, SMALL)).fold(0.0, f64::max);
+        let names = longest.min(NAMES * f64::from(width)) + 12.0;
+        let room = f64::from(width) - names;
+        let beside = ((room / PANEL) as usize).clamp(1, self.panels.len().max(1));
+        let across = room / beside as f64;
+        let logarithmic = self.panels.iter().any(|panel| matches!(panel.scale(), Scale::Logarithmic(_)));
+        let rows_height = ROW * self.rows.len() as f64;
+        let block = TOP + rows_height + if logarithmic { AXIS } else { BOTTOM };
+        let height = (block * self.panels.len().div_ceil(beside) as f64 + 2.0) as i32;
         let mut svg = String::new();
         let mut marks = Vec::new();
         {
             let size = ((width * SCALE) as u32, (height * SCALE) as u32);
-            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-            area.fill(&WHITE).map_err(refused)?;
-            let at = |x: f64, y: f64| ((x * s) as i32, (y * s) as i32);
-            let text = |text: &str, x: f64, y: f64, style: TextStyle<'_>| {
-                area.draw(&Text::new(text.to_owned(), at(x, y), style)).map_err(refused)
-            };
-            let left = Pos::new(HPos::Left, VPos::Center);
-            let right = Pos::new(HPos::Right, VPos::Center);
-            text(&self.title, 10.0, 16.0, TextStyle::from(bold(13.0)).color(&INK).pos(left))?;
-            for (r, (name, _)) in self.rows.iter().enumerate() {
-                let y = TOP + ROW * (r as f64 + 0.5);
-                text(&shorten(name, TEXT, NAMES), names - 6.0, y, TextStyle::from(font(TEXT)).color(&INK).pos(right))?;
-            }
-            for (p, panel) in self.panels.iter().enumerate() {
-                let x0 = names + p as f64 * PANEL;
-                text(&panel.title, x0, TOP - 14.0, TextStyle::from(font(TEXT)).color(&INK).pos(left))?;
-                let bottom = TOP + ROW * self.rows.len() as f64;
-                area.draw(&PathElement::new(vec![at(x0, TOP - 4.0), at(x0, bottom)], INK.stroke_width(SCALE as u32)))
-                    .map_err(refused)?;
-                let largest = panel.values.iter().flatten().map(|e| e.value).fold(0.0, f64::max);
-                let full = panel.full.unwrap_or(largest);
-                let room = PANEL
-                    - 16.0
-                    - panel
-                        .values
-                        .iter()
-                        .flatten()
-                        .map(|e| text_width(&(panel.show)(e.value), TEXT))
-                        .fold(0.0, f64::max);
-                if let Some(full) = panel.full {
-                    let end = x0 + room * full / full.max(f64::MIN_POSITIVE);
-                    area.draw(&PathElement::new(
-                        vec![at(end, TOP - 4.0), at(end, bottom)],
-                        GRID.stroke_width(SCALE as u32),
-                    ))
-                    .map_err(refused)?;
+            let canvas = Canvas(SVGBackend::with_string(&mut svg, size).into_drawing_area());
+            canvas.0.fill(&WHITE).map_err(refused)?;
+            for (i, panels) in self.panels.chunks(beside).enumerate() {
+                let top = TOP + block * i as f64;
+                for (r, (name, _)) in self.rows.iter().enumerate() {
+                    let text = abridge(name, SMALL, names - 12.0);
+                    canvas.text(&text, names - 6.0, top + ROW * (r as f64 + 0.5), HPos::Right, font(SMALL))?;
                 }
-                for (r, value) in panel.values.iter().enumerate() {
-                    let y = TOP + ROW * (r as f64 + 0.5);
-                    let Some(e) = value else { continue };
-                    let length = |v: f64| if full > 0.0 { room * (v / full).clamp(0.0, 1.0) } else { 0.0 };
-                    let ink = colour(self.rows[r].1);
-                    area.draw(&Rectangle::new(
-                        [at(x0, y - 5.0), at(x0 + length(e.value), y + 5.0)],
-                        ink.mix(0.85).filled(),
-                    ))
-                    .map_err(refused)?;
-                    let whisker = vec![at(x0 + length(e.low), y), at(x0 + length(e.high), y)];
-                    area.draw(&PathElement::new(whisker, INK.stroke_width(SCALE as u32))).map_err(refused)?;
-                    let centre = at(x0 + 0.5 * length(e.value), y);
-                    let half = ((0.5 * s * length(e.value)) as i32 + SCALE, (0.5 * s * ROW) as i32);
-                    let text_of = format!("{}: {} {}", self.rows[r].0, panel.title, describe(e));
-                    marks.push(Mark { at: centre, half, text: text_of });
-                    let end = x0 + length(e.value.max(e.high)) + 4.0;
-                    text(&(panel.show)(e.value), end, y, TextStyle::from(font(TEXT)).color(&INK).pos(left))?;
+                for (p, panel) in panels.iter().enumerate() {
+                    let place = (names + across * p as f64, top);
+                    marks.extend(self.panel(&canvas, panel, place, across - GAP)?);
                 }
             }
-            area.present().map_err(refused)?;
+            canvas.0.present().map_err(refused)?;
         }
         Ok(finish(svg, width, height, &marks))
+    }
+
+    /// Draws a panel whose rows begin at a place.
+    fn panel(
+        &self,
+        canvas: &Canvas<'_>,
+        panel: &BarPanel,
+        (left, top): (f64, f64),
+        width: f64,
+    ) -> Result<Vec<Mark>, ReportError> {
+        let bottom = top + ROW * self.rows.len() as f64;
+        let texts = panel.values.iter().flatten().map(|e| text_width(&(panel.show)(e.value), SMALL));
+        let length = width - texts.fold(0.0, f64::max) - MARKER;
+        let scale = panel.scale();
+        canvas.text(&shorten(&panel.title, SMALL, width), left, top - 14.0, HPos::Left, bold(SMALL))?;
+        match &scale {
+            Scale::Linear(full) if panel.full.is_some() => {
+                let end = left + scale.place(*full, length);
+                canvas.line((end, top - 4.0), (end, bottom), GRID)?;
+            }
+            Scale::Linear(_) => {}
+            Scale::Logarithmic(axis) => {
+                let axis = axis.fitting(length);
+                for (tick, label) in axis.ticks().iter().zip(axis.labels()) {
+                    let x = left + scale.place(*tick, length);
+                    canvas.line((x, top - 4.0), (x, bottom), GRID)?;
+                    canvas.text(&label, x, bottom + 10.0, HPos::Center, font(SMALL))?;
+                }
+                canvas.line((left, bottom), (left + length, bottom), INK)?;
+            }
+        }
+        canvas.line((left, top - 4.0), (left, bottom), INK)?;
+        let mut marks = Vec::new();
+        for ((r, value), (name, look)) in panel.values.iter().enumerate().zip(&self.rows) {
+            let y = top + ROW * (r as f64 + 0.5);
+            let Some(e) = value else { continue };
+            let [value, low, high] = [e.value, e.low, e.high].map(|v| left + scale.place(v, length));
+            let ink = colour(*look);
+            match scale {
+                Scale::Linear(_) => {
+                    let bar = [Canvas::at(left, y - HALF), Canvas::at(value, y + HALF)];
+                    canvas.0.draw(&Rectangle::new(bar, ink.filled())).map_err(refused)?;
+                    canvas.line((low, y), (high, y), INK)?;
+                    let (centre, half) =
+                        (Canvas::at(0.5 * (left + value), y), Canvas::at(0.5 * (value - left) + 1.0, HALF));
+                    marks.push(Mark { at: centre, half, text: String::new() });
+                }
+                Scale::Logarithmic(_) => {
+                    canvas.line((low, y), (high, y), ink)?;
+                    let (x, y) = Canvas::at(value, y);
+                    let mut outline: Vec<(i32, i32)> =
+                        marker(*look, MARKER).into_iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
+                    canvas.0.draw(&Polygon::new(outline.clone(), ink.filled())).map_err(refused)?;
+                    outline.extend(outline.first().copied());
+                    canvas.0.draw(&PathElement::new(outline, ink.stroke_width(stroke(EDGE)))).map_err(refused)?;
+                    marks.push(Mark::point((x, y), String::new()));
+                }
+            }
+            if let Some(mark) = marks.last_mut() {
+                mark.text = format!("{name}: {} {}", panel.title, describe(e));
+            }
+            let aside = if matches!(scale, Scale::Linear(_)) { 4.0 } else { MARKER + 3.0 };
+            canvas.text(&(panel.show)(e.value), value.max(high) + aside, y, HPos::Left, font(SMALL))?;
+        }
+        Ok(marks)
     }
 }

@@ -2,8 +2,9 @@
 //! quantization, 2023, figure 3).
 
 use super::axis::Axis;
-use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
-use super::{Sketch, codebook_series};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::style::looks;
+use super::{Drawing, Sketch, codebook_series};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
 use record::metric::{CODEWORDS, PERPLEXITY, USAGE};
@@ -27,16 +28,14 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     // Curves of points that differ only in the size of the codebooks. Quantizers of single components are left out:
     // their levels say nothing about vectors.
     let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
-    let series = dataset.series();
-    let mut curves: Vec<PlotSeries> = Vec::new();
+    let mut curves: Vec<Curve> = Vec::new();
     let mut numbers: Vec<f64> = Vec::new();
     for point in dataset.points.iter().filter(has_codebooks) {
         let found = point.codebooks().zip(point.estimate(Which::metric(metric)).filter(|e| e.value > 0.0));
         let Some(((size, codebooks), estimate)) = found else { continue };
         let name = codebook_series(point);
         let at = curves.iter().position(|c| c.name == name).unwrap_or_else(|| {
-            let index = series.iter().position(|s| *s == point.series).unwrap_or(0);
-            curves.push(PlotSeries { name, index, joined: true, ..PlotSeries::default() });
+            curves.push(Curve { name, joined: true, ..Curve::default() });
             numbers.push(codebooks);
             curves.len() - 1
         });
@@ -53,10 +52,8 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let drawn: Vec<f64> = curves.iter().zip(&numbers).filter(|(c, _)| spans(c)).map(|(_, n)| *n).collect();
     let mut number = numbers.iter();
     curves.retain(|_| number.next().is_some_and(|n| drawn.contains(n)));
-    let several = curves.windows(2).any(|pair| pair[0].index == pair[1].index);
-    if several {
-        curves.iter_mut().enumerate().for_each(|(i, curve)| curve.index = i);
-    }
+    let looks = looks(&curves.iter().map(|curve| curve.name.as_str()).collect::<Vec<_>>());
+    curves.iter_mut().zip(looks).for_each(|(curve, look)| curve.index = look);
     let sizes = || curves.iter().flat_map(|c| &c.points).map(|(size, _)| *size);
     let Some(x) = Axis::powers_of_two(sizes()) else { return Ok(None) };
     let values = || curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value);
@@ -78,8 +75,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         ),
     };
     let Some(y) = y else { return Ok(None) };
-    let svg = Chart {
-        title: dataset.name.clone(),
+    let drawing = Drawing::Chart(Chart {
         x_title: CODEWORDS.axis(),
         y_title: metric.axis(),
         x,
@@ -87,12 +83,11 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         curves,
         references,
         secondary_name: None,
-    }
-    .draw()?;
+    });
     let caption = format!(
         "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. A curve that falls \
          away from full use with size is a codebook that collapses, or one that the vectors are too few to fill ({} base vectors).",
         dataset.name, dataset.facts.base
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

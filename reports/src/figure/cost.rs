@@ -1,10 +1,11 @@
 //! Distortion against costs other than bits: training time, or the memory of the model that all vectors share.
 
-use super::Sketch;
 use super::axis::Axis;
 use super::panels::{Panel, PanelFigure};
 use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
 use super::side_by_side::{bits, by_rate, range, split};
+use super::style::looks;
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
@@ -30,13 +31,6 @@ impl Cost {
         match self {
             Cost::Training => &TRAIN_SECONDS,
             Cost::Model => &MODEL_BYTES,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Cost::Training => "distortion against time of training",
-            Cost::Model => "distortion against size of the model",
         }
     }
 
@@ -88,16 +82,10 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
             let reference = ReferenceLine { name: "Pareto front".into(), points: front, side: Side::Legend };
             let references = if reference.points.len() > 1 { vec![reference] } else { vec![] };
             let name = range(group.iter().map(|p| p.bits as f64), "bit");
-            Panel { name, plot: Plot { x: x.clone(), y: y.clone(), curves, references } }
+            Panel { name, plot: Plot::new(x.clone(), y.clone(), curves, references) }
         })
         .collect();
-    let panels = PanelFigure {
-        title: format!("{}: {}", dataset.name, cost.title()),
-        x_title: cost.metric().axis(),
-        y_title: NMSE.axis(),
-        panels,
-        shared: true,
-    };
+    let panels = Panels { x_title: cost.metric().axis(), y_title: NMSE.axis(), panels, shared: true };
     let beside = if apart { " at each rate" } else { ", whatever the rate" };
     let left_out = match alone {
         0 => String::new(),
@@ -106,11 +94,11 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
     };
     let caption = format!(
         "Distortion on {} against {}{beside}; means over seeds with 95% intervals. The dashed line joins the Pareto \
-         front; points that another one beats in both are pale.{left_out}",
+         front; points that another one beats in both are small.{left_out}",
         dataset.name,
         cost.meaning()
     );
-    Ok(Some(Sketch { caption, svg: panels.draw()? }))
+    Ok(Some(Sketch { caption, drawing: Drawing::Panels(panels) }))
 }
 
 fn several_series(group: &[&Point]) -> bool {
@@ -126,7 +114,7 @@ fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<PlotSe
         places.iter().zip(&front).filter(|(_, f)| **f).filter_map(|(at, _)| at.map(|(x, e)| (x, e.value))).collect();
     line.sort_by(|a, b| a.0.total_cmp(&b.0));
     let series = dataset.series();
-    let curves = series.iter().enumerate().map(|(index, name)| {
+    let curves = series.iter().zip(looks(&series)).map(|(name, index)| {
         let of_series = || group.iter().zip(&places).zip(&front).filter(|((p, _), _)| p.series == **name);
         PlotSeries {
             name: (*name).to_owned(),

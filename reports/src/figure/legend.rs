@@ -1,16 +1,21 @@
 //! The legend below a chart or its panels: one entry per curve, in centred rows.
 
-use super::plot::{Area, PlotSeries, ReferenceLine, SMALL, Side};
+use super::plot::{Area, Curve, ReferenceLine, Side};
 use super::refused;
-use super::style::{Dash, INK, MUTED, SCALE, colour, dash, font, marker, shorten, text_width};
+use super::style::{
+    CURVE, Dash, EDGE, INK, MARKER, MUTED, REFERENCE, SCALE, SMALL, colour, dash, font, marker, shorten, stroke,
+    text_width,
+};
 use crate::ReportError;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Height of a row.
 pub const ROW: i32 = 18;
-/// Maximum width of a name.
-const LONGEST: f64 = 370.0;
+/// Space at both ends of a row together.
+const MARGIN: f64 = 40.0;
+/// Space that an entry needs beside its name.
+const BESIDE: f64 = 41.0;
 /// Length of the line sample beside a name.
 const SAMPLE: i32 = 22;
 
@@ -45,30 +50,27 @@ impl Legend {
     ) -> Legend {
         let mut entries: Vec<(String, Sample)> = Vec::new();
         let mut dashes = true;
+        let longest = f64::from(width) - MARGIN - BESIDE;
         for curve in curves {
-            let sample = if curve.joined { Sample::PlotSeries(curve.index) } else { Sample::Cloud(curve.index) };
-            let entry = (shorten(&curve.name, SMALL, LONGEST), sample);
+            let sample = if curve.joined { Sample::Curve(curve.index) } else { Sample::Cloud(curve.index) };
+            let entry = (shorten(&curve.name, SMALL, longest), sample);
             dashes &= !curve.secondary;
             if !curve.secondary && !entries.contains(&entry) {
                 entries.push(entry);
             }
         }
-        entries.sort_by_key(|(_, sample)| match sample {
-            Sample::PlotSeries(index) | Sample::Cloud(index) => *index,
-            Sample::Secondary | Sample::ReferenceLine => usize::MAX,
-        });
         for reference in references.filter(|r| r.side == Side::Legend) {
-            let entry = (shorten(&reference.name, SMALL, LONGEST), Sample::ReferenceLine);
+            let entry = (shorten(&reference.name, SMALL, longest), Sample::ReferenceLine);
             if !entries.contains(&entry) {
                 entries.push(entry);
             }
         }
         entries.extend(secondary_name.map(|name| (name.to_owned(), Sample::Secondary)));
-        let mut rows: Vec<Vec<(String, Sample)>> = vec![Vec::new()];
+        let mut rows: Vec<Vec<(String, Sample)>> = Vec::new();
         let mut used = 0.0;
         for entry in entries {
             let needed = entry_width(&entry.0);
-            if used + needed > f64::from(width - 20) && used > 0.0 {
+            if rows.is_empty() || used + needed > f64::from(width) - MARGIN {
                 rows.push(Vec::new());
                 used = 0.0;
             }
@@ -104,7 +106,6 @@ impl Legend {
     }
 
     fn draw_sample(&self, area: &Area<'_>, sample: Sample, at: impl Fn(f64) -> (i32, i32)) -> Result<(), ReportError> {
-        let s = f64::from(SCALE);
         let length = f64::from(SAMPLE);
         let (ink, pieces) = match sample {
             Sample::PlotSeries(index) => {
@@ -115,9 +116,9 @@ impl Legend {
             Sample::Secondary => (MUTED, vec![(0.0, 5.0), (17.0, 22.0)]),
             Sample::ReferenceLine => (MUTED, pieces(Dash { on: 5, off: 4 })),
         };
-        let width = if sample == Sample::ReferenceLine { 1.4 } else { 1.8 };
+        let width = if sample == Sample::ReferenceLine { REFERENCE } else { CURVE };
         for (from, to) in pieces {
-            let piece = PathElement::new(vec![at(from), at(to)], ink.stroke_width((width * s) as u32));
+            let piece = PathElement::new(vec![at(from), at(to)], ink.stroke_width(stroke(width)));
             area.draw(&piece).map_err(refused)?;
         }
         let (index, fill) = match sample {
@@ -127,11 +128,11 @@ impl Legend {
         };
         let centre = at(length / 2.0);
         let shift = |p: &(i32, i32)| (p.0 + centre.0, p.1 + centre.1);
-        let outline: Vec<(i32, i32)> = marker(index, 3.6).iter().map(shift).collect();
+        let outline: Vec<(i32, i32)> = marker(index, MARKER).iter().map(shift).collect();
         area.draw(&Polygon::new(outline.clone(), fill)).map_err(refused)?;
         let mut closed = outline.clone();
         closed.extend(outline.first().copied());
-        area.draw(&PathElement::new(closed, ink.stroke_width((1.2 * s) as u32))).map_err(refused)
+        area.draw(&PathElement::new(closed, ink.stroke_width(stroke(EDGE)))).map_err(refused)
     }
 }
 
@@ -145,5 +146,5 @@ fn pieces(dash: Dash) -> Vec<(f64, f64)> {
 }
 
 fn entry_width(name: &str) -> f64 {
-    text_width(name, SMALL) + 27.0 + 14.0
+    text_width(name, SMALL) + BESIDE
 }

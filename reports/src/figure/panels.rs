@@ -1,27 +1,26 @@
 //! Small multiples: plots of one kind in two columns, with one shared legend.
 
 use super::legend::Legend;
-use super::plot::{BELOW, Frame, Plot, SMALL};
+use super::plot::{BELOW, Frame, Plot};
 use super::refused;
-use super::style::{INK, SCALE, bold, finish, register_fonts, shorten};
+use super::style::{Column, INK, SCALE, SMALL, bold, finish, register_fonts, shorten};
 use crate::ReportError;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Size of a plot area in a figure with several panels.
-const CELL: (i32, i32) = (268, 158);
-/// Size of the plot area of a single panel, the same as in a chart.
-const ALONE: (i32, i32) = (374, 213);
-/// Space above the first row, for the heading.
-const TOP: i32 = 28;
+/// Height of the plot areas of several panels, and of one alone.
+const CELL: i32 = 150;
+const ALONE: i32 = 217;
+/// With more panels than this, two stand beside each other even in one column of a paper.
+const STACKED: usize = 3;
 /// Space above each plot area, for its name.
-const NAME: i32 = 18;
+const NAME: i32 = 20;
 /// Space between a plot area and the next row.
 const ROW_GAP: i32 = 8;
 /// Space between the columns.
-const COLUMN_GAP: i32 = 20;
-const LEFT: i32 = 6;
-const RIGHT: i32 = 16;
+const COLUMN_GAP: i32 = 16;
+const LEFT: i32 = 4;
+const RIGHT: i32 = 14;
 
 /// A plot with its name.
 pub struct Panel {
@@ -32,9 +31,7 @@ pub struct Panel {
 }
 
 /// Panels ready to be drawn.
-pub struct PanelFigure {
-    /// Heading.
-    pub title: String,
+pub struct Panels {
     /// Name and unit of the horizontal axis.
     pub x_title: String,
     /// Name and unit of the vertical axes.
@@ -47,13 +44,14 @@ pub struct PanelFigure {
 
 impl PanelFigure {
     /// Draws the panels as SVG.
-    pub fn draw(&self) -> Result<String, ReportError> {
+    pub fn draw(&self, column: Column) -> Result<String, ReportError> {
         register_fonts();
         let s = SCALE;
+        let width = column.width();
         let count = self.panels.len();
-        let columns = count.clamp(1, 2);
+        let columns = if column == Column::Single && count <= STACKED { 1 } else { count.clamp(1, 2) };
         let rows = count.div_ceil(columns) as i32;
-        let (cell_width, cell_height) = if columns == 1 { ALONE } else { CELL };
+        let cell_height = if count == 1 { ALONE } else { CELL };
         let beside: Vec<i32> = (0..columns)
             .map(|column| {
                 let of_column = self.panels.iter().skip(column).step_by(columns);
@@ -61,8 +59,9 @@ impl PanelFigure {
             })
             .collect();
         let row_height = NAME + cell_height + ROW_GAP;
-        let width = LEFT + beside.iter().sum::<i32>() + columns as i32 * (cell_width + COLUMN_GAP) - COLUMN_GAP + RIGHT;
-        let legend_top = TOP + rows * row_height - ROW_GAP + BELOW + 4;
+        let gaps = LEFT + RIGHT + (columns as i32 - 1) * COLUMN_GAP;
+        let cell_width = (width - beside.iter().sum::<i32>() - gaps) / columns as i32;
+        let legend_top = rows * row_height - ROW_GAP + BELOW + 4;
         let legend = Legend::new(
             self.panels.iter().flat_map(|p| &p.plot.curves),
             self.panels.iter().flat_map(|p| &p.plot.references),
@@ -75,32 +74,30 @@ impl PanelFigure {
         {
             let root = SVGBackend::with_string(&mut svg, ((width * s) as u32, (height * s) as u32)).into_drawing_area();
             root.fill(&WHITE).map_err(refused)?;
-            let title = TextStyle::from(bold(13.0)).color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
-            root.draw(&Text::new(self.title.clone(), (10 * s, 8 * s), title)).map_err(refused)?;
             for (i, panel) in self.panels.iter().enumerate() {
-                let (row, column) = ((i / columns) as i32, i % columns);
+                let (row, across) = ((i / columns) as i32, i % columns);
                 // The last panel of a column has nothing below it.
                 let last = i + columns >= count;
-                let before: i32 = beside[..column].iter().sum::<i32>() + column as i32 * (cell_width + COLUMN_GAP);
-                let (x, y) = (LEFT + before, TOP + row * row_height);
+                let before: i32 = beside[..across].iter().sum::<i32>() + across as i32 * (cell_width + COLUMN_GAP);
+                let (x, y) = (LEFT + before, row * row_height);
                 let below = if last { BELOW } else { 0 };
-                let size = (beside[column] + cell_width, NAME + cell_height + below);
+                let size = (beside[across] + cell_width, NAME + cell_height + below);
                 let area = root.clone().shrink((x * s, y * s), (size.0 * s, size.1 * s));
                 let name = TextStyle::from(bold(SMALL)).color(&INK).pos(Pos::new(HPos::Center, VPos::Center));
-                let centre = ((beside[column] + cell_width / 2) * s, NAME / 2 * s);
+                let centre = ((beside[across] + cell_width / 2) * s, NAME / 2 * s);
                 let text = shorten(&panel.name, SMALL, f64::from(cell_width));
                 area.draw(&Text::new(text, centre, name)).map_err(refused)?;
                 let frame = Frame {
                     x_title: if last { &self.x_title } else { "" },
-                    y_title: if column == 0 || !self.shared { &self.y_title } else { "" },
+                    y_title: if across == 0 || !self.shared { &self.y_title } else { "" },
                     top: NAME,
                     below,
-                    beside: beside[column],
+                    beside: beside[across],
                     ..Frame::default()
                 };
                 marks.extend(panel.plot.draw(&area, &frame)?);
             }
-            let below = root.clone().shrink((0, legend_top * s), (width * s, legend.height() * s));
+            let below = root.clone().shrink((0, legend_top * s), (width * s, legend.height().max(1) * s));
             legend.draw(&below)?;
             root.present().map_err(refused)?;
         }

@@ -3,8 +3,12 @@
 
 use super::axis::Axis;
 use super::hover::{Mark, describe};
+use super::labels::Rect;
 use super::refused;
-use super::style::{Dash, GRID, INK, MUTED, SCALE, colour, dash, font, marker, text_width};
+use super::style::{
+    CURVE, Dash, EDGE, GRID, HAIR, INK, MARKER, MUTED, REFERENCE, SCALE, SMALL, STRONG, TEXT, WEAK, colour, dash, font,
+    marker, stroke, text_width,
+};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use plotters::coord::Shift;
@@ -12,8 +16,6 @@ use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-pub const TEXT: f64 = 12.0;
-pub const SMALL: f64 = 11.0;
 /// Number of markers along a trace.
 const TRACE_MARKERS: usize = 4;
 /// With more curves than this, bands are paler, since they overlap.
@@ -32,7 +34,7 @@ pub struct PlotSeries {
     pub joined: bool,
     /// Whether it has a dashed line and open markers, as the second of two related curves.
     pub secondary: bool,
-    /// Which points are emphasized; the others are pale. If empty, all points are.
+    /// Which points are emphasized; the others are small. If empty, all points are alike.
     pub strong: Vec<bool>,
     /// Whether it has many points along a line: intervals are drawn as a band, and only a few points have a marker.
     pub trace: bool,
@@ -96,7 +98,7 @@ pub struct Frame<'a> {
 }
 
 /// Space below a plot area for ticks and title.
-pub const BELOW: i32 = 35;
+pub const BELOW: i32 = 39;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
@@ -104,25 +106,27 @@ type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 impl Plot {
     /// Space that ticks and title need to the left of the plot area.
     pub fn beside(&self) -> i32 {
-        self.y.labels().iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max) as i32 + 30
+        self.y.labels().iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max) as i32 + 32
     }
 
     /// Draws the plot into an area. Returns a mark for each drawn point.
     pub fn draw(&self, area: &Area<'_>, frame: &Frame<'_>) -> Result<Vec<Mark>, ReportError> {
         let s = SCALE;
+        let (width, _) = area.dim_in_pixel();
+        let x = self.x.fitting(f64::from(width as i32 / s - frame.left - frame.beside - frame.right));
         let mut chart = ChartBuilder::on(area)
             .margin_top(frame.top * s)
             .margin_right(frame.right * s)
             .margin_left(frame.left * s)
             .x_label_area_size(frame.below * s)
             .y_label_area_size(frame.beside * s)
-            .build_cartesian_2d(self.x.clone(), self.y.clone())
+            .build_cartesian_2d(x, self.y.clone())
             .map_err(refused)?;
         chart
             .configure_mesh()
-            .bold_line_style(GRID.stroke_width(s as u32))
+            .bold_line_style(GRID.stroke_width(stroke(HAIR)))
             .light_line_style(TRANSPARENT)
-            .axis_style(INK.stroke_width(s as u32))
+            .axis_style(INK.stroke_width(stroke(HAIR)))
             .label_style(TextStyle::from(font(SMALL)).color(&INK))
             .axis_desc_style(TextStyle::from(font(TEXT)).color(&INK))
             .x_desc(frame.x_title)
@@ -134,19 +138,18 @@ impl Plot {
         let (left, right, bottom, top) = (self.x.low(), self.x.high(), self.y.low(), self.y.high());
         let bare = [(frame.below, [(left, bottom), (right, bottom)]), (frame.beside, [(left, bottom), (left, top)])];
         for (_, ends) in bare.into_iter().filter(|(room, _)| *room == 0) {
-            let axis = PathElement::new(ends.to_vec(), INK.stroke_width(s as u32));
+            let axis = PathElement::new(ends.to_vec(), INK.stroke_width(stroke(HAIR)));
             chart.draw_series(std::iter::once(axis)).map_err(refused)?;
         }
         for reference in &self.references {
             self.draw_reference(&mut chart, reference)?;
         }
-        let curves: Vec<PlotSeries> = self.curves.iter().map(|curve| self.inside(curve)).collect();
         // Draw all bands before the lines.
-        for curve in curves.iter().filter(|c| c.trace) {
+        for curve in self.curves.iter().filter(|c| c.trace) {
             self.draw_band(&mut chart, curve)?;
         }
         let mut marks = Vec::new();
-        for curve in &curves {
+        for curve in &self.curves {
             for i in self.draw_curve(&mut chart, curve)? {
                 let Some((x, e)) = curve.points.get(i) else { continue };
                 let named = |title: &str, text: String| if title.is_empty() { text } else { format!("{title} {text}") };
@@ -158,23 +161,61 @@ impl Plot {
         Ok(marks)
     }
 
-    /// The points of a curve that the axes can show; a logarithmic axis cannot show zero.
-    fn inside(&self, curve: &PlotSeries) -> PlotSeries {
-        let strong = curve.strong.iter().copied().chain(std::iter::repeat(true));
-        let kept = curve.points.iter().zip(strong).filter(|((x, e), _)| self.x.holds(*x) && self.y.holds(e.value));
-        let (points, strong) = kept.map(|(point, strong)| (*point, strong)).unzip();
-        PlotSeries { points, strong, ..curve.clone() }
+    /// A plot with the points and the parts of reference lines that its axes can show; a logarithmic axis cannot show
+    /// zero.
+    pub fn new(x: Axis, y: Axis, mut curves: Vec<Curve>, mut references: Vec<ReferenceLine>) -> Plot {
+        for curve in &mut curves {
+            let shown = |(at, e): &(f64, Estimate)| x.holds(*at) && y.holds(e.value);
+            let strong = curve.strong.iter().zip(&curve.points).filter(|(_, point)| shown(point));
+            curve.strong = strong.map(|(strong, _)| *strong).collect();
+            curve.points.retain(shown);
+        }
+        references.iter_mut().for_each(|line| line.points.retain(|(at, value)| x.holds(*at) && y.holds(*value)));
+        curves.retain(|curve| !curve.points.is_empty());
+        Plot { x, y, curves, references }
+    }
+
+    /// The place of a value, if the axes span `area`, in figure units.
+    pub fn place(&self, x: f64, y: f64, area: Rect) -> (f64, f64) {
+        let s = f64::from(SCALE);
+        let limits = area.map(|side| (side * s) as i32);
+        let across = self.x.map(&self.x.clamp(x), (limits[0], limits[2]));
+        let down = self.y.map(&self.y.clamp(y), (limits[3], limits[1]));
+        (f64::from(across) / s, f64::from(down) / s)
+    }
+
+    /// The rectangles of the labels of reference lines, if the axes span `area`, in figure units.
+    pub fn reference_labels(&self, area: Rect) -> Vec<Rect> {
+        let boxed = |reference: &ReferenceLine| {
+            let (at, pos, shift) = self.reference_label(reference)?;
+            let (x, y) = self.place(at.0, at.1, area);
+            let (x, y) = (x + f64::from(shift.0 / SCALE), y + f64::from(shift.1 / SCALE));
+            let width = text_width(&reference.name, SMALL);
+            let left = if matches!(pos.h_pos, HPos::Right) { x - width } else { x };
+            let top = if matches!(pos.v_pos, VPos::Bottom) { y - SMALL } else { y };
+            Some([left, top, left + width, top + SMALL])
+        };
+        self.references.iter().filter_map(boxed).collect()
     }
 
     fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &ReferenceLine) -> Result<(), ReportError> {
         let s = SCALE;
-        let inside = |&(x, y): &(f64, f64)| self.x.holds(x) && self.y.holds(y);
-        let points: Vec<(f64, f64)> = reference.points.iter().copied().filter(inside).collect();
-        let stroke = MUTED.stroke_width((1.4 * f64::from(s)) as u32);
-        chart.draw_series(DashedLineSeries::new(points.clone(), 5 * s, 4 * s, stroke)).map_err(refused)?;
-        let Some(at) = self.half_way_down(&points) else { return Ok(()) };
+        let line = MUTED.stroke_width(stroke(REFERENCE));
+        chart.draw_series(DashedLineSeries::new(reference.points.clone(), 5 * s, 4 * s, line)).map_err(refused)?;
+        let Some((at, pos, shift)) = self.reference_label(reference) else { return Ok(()) };
+        let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
+        let label = EmptyElement::at(at) + Text::new(reference.name.clone(), shift, style);
+        chart.draw_series(std::iter::once(label)).map_err(refused)?;
+        Ok(())
+    }
+
+    /// The place of the label of a reference line, the corner of the text that stands there, and its shift in drawing
+    /// units. None if the legend names the line.
+    fn reference_label(&self, reference: &ReferenceLine) -> Option<((f64, f64), Pos, (i32, i32))> {
+        let s = SCALE;
+        let at = self.half_way_down(&reference.points)?;
         let (pos, shift) = match reference.side {
-            Side::Legend => return Ok(()),
+            Side::Legend => return None,
             Side::Below => (Pos::new(HPos::Right, VPos::Top), (-5 * s, 3 * s)),
             // Near the right edge there is no space on that side.
             Side::Above if self.x.map(&at.0, (0, 100)) > 70 => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
@@ -182,10 +223,7 @@ impl Plot {
             Side::Rising => (Pos::new(HPos::Left, VPos::Top), (6 * s, 3 * s)),
             Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
         };
-        let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
-        let label = EmptyElement::at(at) + Text::new(reference.name.clone(), shift, style);
-        chart.draw_series(std::iter::once(label)).map_err(refused)?;
-        Ok(())
+        Some((at, pos, shift))
     }
 
     fn draw_band(&self, chart: &mut Axes<'_, '_>, curve: &PlotSeries) -> Result<(), ReportError> {
@@ -206,15 +244,15 @@ impl Plot {
         let s = SCALE;
         let ink = colour(curve.index);
         let line: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| (*x, e.value)).collect();
-        let stroke = ink.stroke_width((1.8 * f64::from(s)) as u32);
+        let thick = ink.stroke_width(stroke(CURVE));
         // Secondary curves are dashed already.
         let dashes = if curve.secondary { Some(Dash { on: 4, off: 3 }) } else { self.dash(curve) };
         if curve.joined {
             match dashes {
                 Some(Dash { on, off }) => {
-                    chart.draw_series(DashedLineSeries::new(line.clone(), on * s, off * s, stroke)).map_err(refused)?
+                    chart.draw_series(DashedLineSeries::new(line.clone(), on * s, off * s, thick)).map_err(refused)?
                 }
-                None => chart.draw_series(LineSeries::new(line.clone(), stroke)).map_err(refused)?,
+                None => chart.draw_series(LineSeries::new(line.clone(), thick)).map_err(refused)?,
             };
         }
         let marked = if curve.trace { self.trace_markers(curve) } else { (0..curve.points.len()).collect() };
@@ -223,26 +261,27 @@ impl Plot {
             let strong = curve.strong.get(i).copied().unwrap_or(true);
             let (low, high) = (self.y.clamp(e.low), self.y.clamp(e.high));
             if e.count > 1 && strong && !curve.trace {
-                let whisker = PathElement::new(vec![(*x, low), (*x, high)], ink.stroke_width(s as u32));
+                let whisker = PathElement::new(vec![(*x, low), (*x, high)], ink.stroke_width(stroke(HAIR)));
                 let cap = |y: f64| {
                     EmptyElement::at((*x, y))
-                        + PathElement::new(vec![(-3 * s, 0), (3 * s, 0)], ink.stroke_width(s as u32))
+                        + PathElement::new(vec![(-3 * s, 0), (3 * s, 0)], ink.stroke_width(stroke(HAIR)))
                 };
                 chart.draw_series(std::iter::once(whisker)).map_err(refused)?;
                 chart.draw_series([cap(low), cap(high)]).map_err(refused)?;
             }
-            let outline = marker(curve.index, 3.6);
+            // Smaller, not paler: pale points vanish in grey.
+            let radius = match (curve.strong.is_empty() || curve.strong.iter().all(|s| *s), strong) {
+                (true, _) => MARKER,
+                (false, true) => STRONG,
+                (false, false) => WEAK,
+            };
+            let outline = marker(curve.index, radius);
             let mut closed = outline.clone();
             closed.extend(outline.first().copied());
-            let fill = match (curve.secondary, strong) {
-                (true, _) => WHITE.filled(),
-                (false, true) => ink.filled(),
-                (false, false) => ink.mix(0.25).filled(),
-            };
-            let edge = if strong { ink.mix(1.0) } else { ink.mix(0.4) };
+            let fill = if curve.secondary { WHITE.filled() } else { ink.filled() };
             let shape = EmptyElement::at((*x, e.value))
                 + Polygon::new(outline, fill)
-                + PathElement::new(closed, edge.stroke_width((1.2 * f64::from(s)) as u32));
+                + PathElement::new(closed, ink.stroke_width(stroke(EDGE)));
             chart.draw_series(std::iter::once(shape)).map_err(refused)?;
         }
         Ok(marked)

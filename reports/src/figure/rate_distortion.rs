@@ -1,8 +1,8 @@
 //! Distortion against rate, with the Gaussian bound of the data's own covariance.
 
-use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{BITS_PER_VECTOR, NMSE};
@@ -20,8 +20,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     // Only values set the range. With few seeds an interval can extend below zero, which a logarithmic axis cannot show.
     // The bound may leave the plot: at high rates it lies far below all points, which would crowd in one corner.
     let Some(y) = Axis::log10(points().map(|(_, e)| e.value)) else { return Ok(None) };
-    let svg = Chart {
-        title: dataset.name.clone(),
+    let drawing = Drawing::Chart(Chart {
         x_title: BITS_PER_VECTOR.axis(),
         y_title: NMSE.axis(),
         x,
@@ -33,8 +32,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
             side: Side::Below,
         }],
         secondary_name: None,
-    }
-    .draw()?;
+    });
     let left_out = match lossless {
         0 => String::new(),
         1 => " One configuration without distortion is left out.".to_owned(),
@@ -46,5 +44,5 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
          data may undercut, as far as it lies within the range of the points.{left_out}",
         dataset.name
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

@@ -1,8 +1,8 @@
 //! Distance to the Gaussian bound in decibels against rate: curves that crowd in a plot of distortion separate here.
 
-use super::Sketch;
 use super::axis::Axis;
 use super::chart::{Chart, ReferenceLine, Side};
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 use record::metric::{BITS_PER_VECTOR, GAP_TO_BOUND_DB};
@@ -16,8 +16,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         return Ok(None);
     };
     let ends = [(x.low(), 0.0), (x.high(), 0.0)];
-    let svg = Chart {
-        title: dataset.name.clone(),
+    let drawing = Drawing::Chart(Chart {
         x_title: BITS_PER_VECTOR.axis(),
         y_title: GAP_TO_BOUND_DB.axis(),
         x,
@@ -25,12 +24,11 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         curves,
         references: vec![ReferenceLine { name: "Gaussian bound".into(), points: ends.to_vec(), side: Side::Legend }],
         secondary_name: None,
-    }
-    .draw()?;
+    });
     let caption = format!(
         "Distance of the distortion to the Gaussian bound at the same rate on {}, in decibels; means over seeds with 95% \
          intervals. Lower is better: 3 dB are a factor of two.",
         dataset.name
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

@@ -1,8 +1,8 @@
 //! Recall against rate, with and without re-ranking.
 
-use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, PlotSeries};
+use super::chart::{Chart, Curve};
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Which};
 use crate::table::of_k;
@@ -21,8 +21,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         curves.extend(reranked.into_iter().map(|curve| PlotSeries { secondary: true, ..curve }));
     }
     let Some(x) = Axis::log2(curves.iter().flat_map(|c| &c.points).map(|(x, _)| *x)) else { return Ok(None) };
-    let svg = Chart {
-        title: dataset.name.clone(),
+    let drawing = Drawing::Chart(Chart {
         x_title: BITS_PER_VECTOR.axis(),
         y_title: of_k(&RECALL_K_AT_K.axis(), k),
         x,
@@ -30,8 +29,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         curves,
         references: vec![],
         secondary_name: factor.map(|f| format!("dashed: {f}× candidates re-ranked")),
-    }
-    .draw()?;
+    });
     let again = factor.map_or(String::new(), |f| {
         format!(" Dashed: {f} times as many candidates are fetched and re-ranked by their raw vectors.")
     });
@@ -40,5 +38,5 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
          means over seeds with 95% intervals.{again}",
         dataset.name
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

@@ -1,8 +1,9 @@
 //! Recall against queries per second: the trade-off in search.
 
-use super::Sketch;
 use super::axis::Axis;
-use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::style::looks;
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Point, Which, pareto};
 use crate::table::of_k;
@@ -35,13 +36,14 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let reranked_speeds = reranked.iter().flat_map(|curve| &curve.points).map(|(_, speed)| speed.value);
     let Some(y) = Axis::log10(speeds.chain(reranked_speeds)) else { return Ok(None) };
     let front = pareto(&coordinates);
-    let mut curves: Vec<PlotSeries> = Vec::new();
-    for (index, series) in dataset.series().into_iter().enumerate() {
-        let of_series = || dataset.points.iter().enumerate().filter(|(_, p)| p.series == series);
+    let mut curves: Vec<Curve> = Vec::new();
+    let names = dataset.series();
+    for (series, index) in names.iter().zip(looks(&names)) {
+        let of_series = || dataset.points.iter().enumerate().filter(|(_, p)| p.series == *series);
         let points = of_series().filter_map(|(_, p)| place(p, Path::Native));
         let strong = of_series().filter(|(i, _)| coordinates[*i].is_some()).map(|(i, _)| front[i]);
-        curves.push(PlotSeries {
-            name: series.to_owned(),
+        curves.push(Curve {
+            name: (*series).to_owned(),
             index,
             points: points.collect(),
             strong: strong.collect(),
@@ -52,8 +54,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let mut line: Vec<(f64, f64)> =
         coordinates.iter().zip(&front).filter(|(_, f)| **f).filter_map(|(c, _)| *c).collect();
     line.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let svg = Chart {
-        title: dataset.name.clone(),
+    let drawing = Drawing::Chart(Chart {
         x_title: of_k(&RECALL_K_AT_K.axis(), k),
         y_title: SEARCH_QUERIES_PER_SECOND.axis(),
         x: Axis::linear(0.0, 1.02),
@@ -61,8 +62,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         curves,
         references: vec![ReferenceLine { name: "Pareto front".into(), points: line, side: Side::Above }],
         secondary_name: factor.map(|f| format!("open: {f}× candidates re-ranked")),
-    }
-    .draw()?;
+    });
     let threads = dataset.points.iter().map(|p| p.threads).max().unwrap_or(1);
     let other = match timed {
         Some(timed) if timed != k => format!(" Speed was measured for {timed} neighbours."),
@@ -73,10 +73,10 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     });
     let caption = format!(
         "Search over all {} codes of {} on {threads} thread{}: queries per second (median of each seed, 95% interval over \
-         seeds) against recall. The dashed line joins the Pareto front; points that another one beats in both are pale.{again}{other}",
+         seeds) against recall. The dashed line joins the Pareto front; points that another one beats in both are small.{again}{other}",
         dataset.facts.base,
         dataset.name,
         if threads == 1 { "" } else { "s" }
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

@@ -2,8 +2,9 @@
 //! vectors is a property of a dataset.
 
 use super::axis::Axis;
-use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
-use super::{Sketch, codebook_series};
+use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::style::looks;
+use super::{Drawing, Sketch, codebook_series};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -30,8 +31,16 @@ impl TimedTask {
     fn title(self) -> &'static str {
         match self {
             TimedTask::Training => "training",
-            TimedTask::Encoding => "encoding all base vectors",
-            TimedTask::Search => "searching for one query",
+            TimedTask::Encoding => "encoding of all base vectors",
+            TimedTask::Search => "search for one query",
+        }
+    }
+
+    fn axis(self) -> &'static str {
+        match self {
+            TimedTask::Training => "training, seconds",
+            TimedTask::Encoding => "encoding, seconds",
+            TimedTask::Search => "search for one query, seconds",
         }
     }
 
@@ -142,16 +151,16 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
     let at = |i: i32| x.between(x.low(), x.high(), f64::from(i) / f64::from(LINE_POINTS));
     let line = (0..=LINE_POINTS).map(at).map(|x| (x, 0.75 * factor * x.powf(power))).collect();
     let names = curves.len();
+    let looks = looks(&curves.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
     let drawn = Chart {
-        title: format!("Time of {}", work.title()),
         x_title: against.title(work),
-        y_title: "seconds".into(),
+        y_title: work.axis().into(),
         x,
         y,
         curves: curves
             .into_iter()
-            .enumerate()
-            .map(|(index, (name, points))| PlotSeries { name, index, points, joined: true, ..PlotSeries::default() })
+            .zip(looks)
+            .map(|((name, points), index)| Curve { name, index, points, joined: true, ..Curve::default() })
             .collect(),
         references: vec![ReferenceLine { name: words.into(), points: line, side }],
         secondary_name: None,
@@ -163,5 +172,5 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
         against.title(work),
         if names == 1 { "" } else { "s" }
     );
-    Ok(Some(Sketch { caption, svg: drawn.draw()? }))
+    Ok(Some(Sketch { caption, drawing: Drawing::Chart(drawn) }))
 }

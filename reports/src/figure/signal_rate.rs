@@ -1,8 +1,8 @@
 //! Quality of decoded pictures and sounds against their rate.
 
-use super::Sketch;
 use super::axis::Axis;
 use super::chart::Chart;
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};
 use record::Metric;
@@ -34,8 +34,7 @@ pub fn draw(dataset: &DatasetSummary, signals: &Signals) -> Result<Option<Sketch
     let x = Axis::log2(points().map(|(rate, _)| *rate));
     let y = Axis::around(points().flat_map(|(_, e)| [e.low, e.value, e.high]));
     let Some((x, y)) = x.zip(y) else { return Ok(None) };
-    let svg = Chart {
-        title: dataset.name.clone(),
+    let drawing = Drawing::Chart(Chart {
         x_title: signals.rate.axis(),
         y_title: signals.quality.axis(),
         x,
@@ -43,8 +42,7 @@ pub fn draw(dataset: &DatasetSummary, signals: &Signals) -> Result<Option<Sketch
         curves,
         references: vec![],
         secondary_name: None,
-    }
-    .draw()?;
+    });
     let caption = format!("{} of {} against rate; means over seeds with 95% intervals.", signals.meaning, dataset.name);
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

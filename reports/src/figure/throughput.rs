@@ -1,7 +1,7 @@
 //! Speed of training, encoding, decoding and search.
 
-use super::Sketch;
 use super::bars::{BarPanel, Bars};
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::number::{engineering, significant};
 use crate::statistics::Estimate;
@@ -29,10 +29,10 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     if panels.is_empty() {
         return Ok(None);
     }
-    let svg = Bars { title: format!("{}: speed", dataset.name), rows: dataset.coloured_rows(), panels }.draw()?;
+    let drawing = Drawing::Bars(Bars { rows: dataset.coloured_rows(), panels });
     let caption = format!(
-        "Speed on {}: median of each seed with 95% intervals over seeds. Bars start at zero; each panel has its own scale.",
+        "Speed on {}: median of each seed with 95% intervals over seeds. Bars start at zero; values that span more than a factor of ten are points on a logarithmic axis. Each panel has its own scale.",
         dataset.name
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

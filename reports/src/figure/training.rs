@@ -1,10 +1,11 @@
 //! Training curves over epochs: one panel per codebook size, with one curve per method.
 
-use super::Sketch;
 use super::axis::Axis;
-use super::panels::{Panel, PanelFigure};
-use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
-use super::side_by_side::{PointGroup, PointGroups, grouped};
+use super::panels::{Panel, Panels};
+use super::plot::{Curve, Plot, ReferenceLine, Side};
+use super::side_by_side::{Group, Groups, grouped};
+use super::style::looks;
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
@@ -25,14 +26,6 @@ impl TrainingMetric {
             TrainingMetric::Usage => &TRAINING_USAGE,
             TrainingMetric::Perplexity => &TRAINING_PERPLEXITY,
             TrainingMetric::Distortion => &TRAINING_MSE,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            TrainingMetric::Usage => "codewords in use while training",
-            TrainingMetric::Perplexity => "perplexity while training",
-            TrainingMetric::Distortion => "distortion while training",
         }
     }
 
@@ -81,16 +74,11 @@ pub fn draw(dataset: &DatasetSummary, course: TrainingMetric) -> Result<Option<S
             points: vec![(x.low(), size), (x.high(), size)],
             side: Side::Legend,
         });
-        let plot = Plot { x: x.clone(), y: y.clone(), curves, references: references.into_iter().collect() };
+        let plot = Plot::new(x.clone(), y.clone(), curves, references.into_iter().collect());
         Panel { name: group.name.clone(), plot }
     });
-    let panels = PanelFigure {
-        title: format!("{}: {}", dataset.name, course.title()),
-        x_title: x_title.into(),
-        y_title: course.metric().axis(),
-        panels: panels.collect(),
-        shared: true,
-    };
+    let panels =
+        Panels { x_title: x_title.into(), y_title: course.metric().axis(), panels: panels.collect(), shared: true };
     let left_out = match groups.found - groups.all.len() {
         0 => String::new(),
         n => format!(" {n} of {} panels are left out, evenly.", groups.found),
@@ -101,7 +89,7 @@ pub fn draw(dataset: &DatasetSummary, course: TrainingMetric) -> Result<Option<S
         course.meaning(),
         dataset.name
     );
-    Ok(Some(Sketch { caption, svg: panels.draw()? }))
+    Ok(Some(Sketch { caption, drawing: Drawing::Panels(panels) }))
 }
 
 /// All other training metrics: a panel per metric, for the methods of one codebook size.
@@ -128,7 +116,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     let panels = names.iter().zip(curves).filter_map(|(name, curves)| {
         let y = Axis::fitted(curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value))?;
         let name = name.trim_start_matches(TRAINING.family().unwrap_or_default()).replace('_', " ");
-        Some(Panel { name, plot: Plot { x: x.clone(), y, curves, references: vec![] } })
+        Some(Panel { name, plot: Plot::new(x.clone(), y, curves, vec![]) })
     });
     let panels: Vec<Panel> = panels.collect();
     if panels.is_empty() {
@@ -139,19 +127,13 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     } else {
         String::new()
     };
-    let panels = PanelFigure {
-        title: format!("{}: losses while training, {}", dataset.name, group.name),
-        x_title: x_title.into(),
-        y_title: String::new(),
-        panels,
-        shared: false,
-    };
+    let panels = Panels { x_title: x_title.into(), y_title: String::new(), panels, shared: false };
     let caption = format!(
         "What else methods with {} wrote while training on {}, at the end of each {x_title}; each panel has its own \
          scale. Means over seeds with 95% intervals as bands.{shown}",
         group.name, dataset.name
     );
-    Ok(Some(Sketch { caption, svg: panels.draw()? }))
+    Ok(Some(Sketch { caption, drawing: Drawing::Panels(panels) }))
 }
 
 /// The axis of epochs and its name; classical methods have iterations instead.
@@ -190,7 +172,8 @@ impl<'a> Names<'a> {
                 Some(series) => (series, &point.series),
                 None => (&self.labels, &point.label),
             };
-            let index = names.iter().position(|n| n == name).unwrap_or(0);
+            let look = |at: usize| looks(names)[at];
+            let index = names.iter().position(|n| n == name).map_or(0, look);
             let scaled = |e: Estimate| Estimate { value: e.value / unit, low: e.low / unit, high: e.high / unit, ..e };
             let points = course(point).into_iter().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
             PlotSeries { name: name.clone(), index, points, joined: true, trace: true, ..PlotSeries::default() }

@@ -1,7 +1,7 @@
 //! The share of each codebook that is in use.
 
-use super::Sketch;
 use super::bars::{BarPanel, Bars};
+use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Which};
@@ -31,19 +31,17 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
             })
         })
         .collect();
-    let svg = Bars {
-        title: format!("{}: use of the codebooks", dataset.name),
+    let drawing = Drawing::Bars(Bars {
         rows: dataset.coloured_rows(),
         panels: vec![
             BarPanel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0) },
-            BarPanel { title: "entropy / nominal bits".into(), values: evenness, show: percent, full: Some(1.0) },
+            BarPanel { title: "entropy / rate".into(), values: evenness, show: percent, full: Some(1.0) },
         ],
-    }
-    .draw()?;
+    });
     let caption = format!(
         "Use of the codebooks on the base vectors of {}: share of codewords hit at least once, and entropy of the symbols \
          over the bits spent on them (100%: all codewords equally often).",
         dataset.name
     );
-    Ok(Some(Sketch { caption, svg }))
+    Ok(Some(Sketch { caption, drawing }))
 }

@@ -1,0 +1,201 @@
+//! Names of curves at their ends, where there is room: a reader finds them faster than in a legend.
+
+use super::plot::{Curve, Plot};
+use super::style::{MARKER, SMALL, text_width};
+
+/// A rectangle in figure units: left, top, right, bottom.
+pub type Rect = [f64; 4];
+
+/// The name of a curve at its place.
+pub struct Label {
+    /// The name.
+    pub name: String,
+    /// Index of the look of its curve.
+    pub index: usize,
+    /// Left end of the text, at half its height, in figure units.
+    pub at: (f64, f64),
+}
+
+/// Height of a label.
+const HEIGHT: f64 = SMALL;
+/// Distance of a label from the end of its curve, and from everything else.
+const NEAR: f64 = MARKER + 4.0;
+const FREE: f64 = 2.0;
+/// Number of combinations of places that are tried.
+const MOST_TRIES: usize = 20_000;
+
+/// A line between two places; a place twice is a marker.
+struct Line {
+    from: (f64, f64),
+    to: (f64, f64),
+    /// Space that it needs around it.
+    around: f64,
+}
+
+/// Places for the names of all curves of a plot whose axes span `area`, in figure units. Labels may extend to `limit` at
+/// the right. Returns None if a name has no place where it touches nothing and is nearest to its own curve: then a legend is
+/// better for all of them.
+pub fn place(plot: &Plot, area: Rect, limit: f64, taken: &[Rect]) -> Option<Vec<Label>> {
+    let at = |x: f64, y: f64| plot.place(x, y, area);
+    let mut lines: Vec<Line> = Vec::new();
+    for curve in &plot.curves {
+        let places: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| at(*x, e.value)).collect();
+        let joined = places.windows(2).filter(|_| curve.joined);
+        lines.extend(joined.map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
+        lines.extend(places.iter().map(|place| Line { from: *place, to: *place, around: MARKER + FREE }));
+        let known = curve.points.iter().filter(|(_, e)| e.count > 1);
+        lines.extend(known.map(|(x, e)| Line { from: at(*x, e.low), to: at(*x, e.high), around: MARKER }));
+    }
+    for reference in &plot.references {
+        let places: Vec<(f64, f64)> = reference.points.iter().map(|(x, y)| at(*x, *y)).collect();
+        lines.extend(places.windows(2).map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
+    }
+    let named: Vec<&Curve> = plot.curves.iter().filter(|curve| !curve.secondary).collect();
+    let mut free: Vec<Vec<Place>> = Vec::new();
+    for curve in &named {
+        let mut places = candidates(curve, at)?;
+        let others = plot.curves.iter().filter(|other| !std::ptr::eq(*other, *curve));
+        let foreign: Vec<(f64, f64)> =
+            others.flat_map(|other| other.points.iter().map(|(x, e)| at(*x, e.value))).collect();
+        places.retain(|Place { rect, own, near, .. }| {
+            let distance = |to: (f64, f64)| (to.0 - near.0).hypot(to.1 - near.1);
+            let clear = foreign.iter().all(|other| distance(*other) > distance(*own) + FREE);
+            let inside =
+                rect[0] >= area[0] + FREE && rect[2] <= limit && rect[1] >= area[1] && rect[3] <= area[3] - FREE;
+            let taken = taken.iter().any(|taken| overlap(*taken, *rect, FREE));
+            clear && inside && !taken && !lines.iter().any(|line| crosses(line, *rect))
+        });
+        free.push(places);
+    }
+    // Names with few places choose first.
+    let mut order: Vec<usize> = (0..named.len()).collect();
+    order.sort_by_key(|&i| free[i].len());
+    let mut tries = MOST_TRIES;
+    let chosen = choose(&order.iter().map(|&i| &free[i][..]).collect::<Vec<_>>(), &mut Vec::new(), &mut tries)?;
+    let label = |(i, at): (usize, (f64, f64))| Label { name: named[i].name.clone(), index: named[i].index, at };
+    Some(order.into_iter().zip(chosen).map(label).collect())
+}
+
+/// A place for a name.
+#[derive(Clone, Copy)]
+struct Place {
+    rect: Rect,
+    /// The left end of the text, at half its height.
+    at: (f64, f64),
+    /// The end of the curve that it names, and the point of the rectangle that is next to it.
+    own: (f64, f64),
+    near: (f64, f64),
+}
+
+/// One place of each list, the first ones if possible, so that none overlaps another. Gives up after some tries.
+fn choose(lists: &[&[Place]], taken: &mut Vec<Rect>, tries: &mut usize) -> Option<Vec<(f64, f64)>> {
+    let Some((first, rest)) = lists.split_first() else { return Some(Vec::new()) };
+    for Place { rect, at, .. } in *first {
+        *tries = tries.checked_sub(1)?;
+        if taken.iter().any(|taken| overlap(*taken, *rect, 0.5 * FREE)) {
+            continue;
+        }
+        taken.push(*rect);
+        let others = choose(rest, taken, tries);
+        taken.pop();
+        if let Some(mut all) = others {
+            all.insert(0, *at);
+            return Some(all);
+        }
+    }
+    None
+}
+
+/// Where the name of a curve could stand, the best first: beside its last point, above or below it, and the same at its
+/// first point. None for a cloud of points, which has no ends.
+fn candidates(curve: &Curve, at: impl Fn(f64, f64) -> (f64, f64)) -> Option<Vec<Place>> {
+    let (first, last) = (curve.points.first()?, curve.points.last()?);
+    if !curve.joined {
+        return None;
+    }
+    let (first, last) = (at(first.0, first.1.value), at(last.0, last.1.value));
+    let width = text_width(&curve.name, SMALL);
+    let boxed = |(x, y): (f64, f64), own: (f64, f64), near: (f64, f64)| Place {
+        rect: [x, y - 0.5 * HEIGHT, x + width, y + 0.5 * HEIGHT],
+        at: (x, y),
+        own,
+        near,
+    };
+    let mut all = Vec::new();
+    for (own, right) in [(last, true), (first, false)] {
+        for shift in [0.0, -0.4, 0.4, -0.8, 0.8, -1.2, 1.2].map(|share| share * HEIGHT) {
+            let near = (if right { own.0 + NEAR } else { own.0 - NEAR }, own.1 + shift);
+            all.push(boxed((if right { near.0 } else { near.0 - width }, near.1), own, near));
+        }
+        // Above and below: in the middle, then away from the rest of the curve.
+        let starts = if right { [-0.5 * width, -0.85 * width] } else { [-0.5 * width, -0.15 * width] };
+        for (start, side) in starts.into_iter().flat_map(|start| [(start, -1.0), (start, 1.0)]) {
+            let at = (own.0 + start, own.1 + side * (NEAR + 0.5 * HEIGHT));
+            all.push(boxed(at, own, (own.0, own.1 + side * NEAR)));
+        }
+    }
+    Some(all)
+}
+
+fn overlap(a: Rect, b: Rect, around: f64) -> bool {
+    a[0] - around < b[2] && b[0] - around < a[2] && a[1] - around < b[3] && b[1] - around < a[3]
+}
+
+/// Whether a line passes through a rectangle (Liang and Barsky, 1984).
+fn crosses(line: &Line, rect: Rect) -> bool {
+    let (dx, dy) = (line.to.0 - line.from.0, line.to.1 - line.from.1);
+    let a = line.around;
+    let sides = [
+        (-dx, line.from.0 - (rect[0] - a)),
+        (dx, rect[2] + a - line.from.0),
+        (-dy, line.from.1 - (rect[1] - a)),
+        (dy, rect[3] + a - line.from.1),
+    ];
+    let (mut enters, mut leaves) = (0.0f64, 1.0f64);
+    for (towards, room) in sides {
+        if towards == 0.0 {
+            if room < 0.0 {
+                return false;
+            }
+        } else if towards < 0.0 {
+            enters = enters.max(room / towards);
+        } else {
+            leaves = leaves.min(room / towards);
+        }
+    }
+    enters <= leaves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_chosen_together() {
+        let place = |x: f64| Place { rect: [x, 0.0, x + 10.0, 10.0], at: (x, 5.0), own: (x, 5.0), near: (x, 5.0) };
+        let (a, b) = ([place(0.0), place(20.0)], [place(5.0)]);
+        // The first name takes its second place, so that the other one has room.
+        assert_eq!(choose(&[&a, &b], &mut vec![], &mut 100), Some(vec![(20.0, 5.0), (5.0, 5.0)]));
+        assert_eq!(choose(&[&b, &b], &mut vec![], &mut 100), None, "no room");
+        assert_eq!(choose(&[&a, &b], &mut vec![], &mut 1), None, "too long a search");
+    }
+
+    #[test]
+    fn lines_are_found_where_they_touch() {
+        let line = |from, to| Line { from, to, around: 1.0 };
+        let rect = [10.0, 10.0, 20.0, 20.0];
+        for (from, to, expected) in [
+            ((0.0, 15.0), (30.0, 15.0), true),
+            ((0.0, 0.0), (30.0, 30.0), true),
+            ((15.0, 15.0), (15.0, 15.0), true),
+            ((0.0, 8.0), (30.0, 8.0), false),
+            ((0.0, 9.5), (30.0, 9.5), true),
+            ((0.0, 30.0), (9.0, 10.0), false),
+            ((0.0, 15.0), (5.0, 15.0), false),
+            ((25.0, 25.0), (25.0, 25.0), false),
+        ] {
+            assert_eq!(crosses(&line(from, to), rect), expected, "{from:?} {to:?}");
+        }
+        assert!(overlap(rect, [19.0, 19.0, 30.0, 30.0], 0.0) && !overlap(rect, [21.0, 0.0, 30.0, 30.0], 0.5));
+    }
+}
