@@ -14,6 +14,12 @@ const LABEL_WIDTH: &str = "0.32\\linewidth";
 /// text: headings and labels are broken into lines, and a table that is still too wide is scaled.
 pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Differences) -> String {
     let columns: Vec<Column> = columns(dataset, dictionary).into_iter().filter(|c| c.essential).collect();
+    let texts = columns.iter().flat_map(|column| dataset.points.iter().map(|point| column.cell(point).text));
+    let error = if texts.into_iter().any(|text| text.contains('±')) {
+        " $\\pm$: half of the 95\\% interval over seeds."
+    } else {
+        ""
+    };
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
     let mut out = String::from("% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n");
     out += &format!(
@@ -23,7 +29,7 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
         dataset.facts.base,
         seeds,
         if seeds == 1 { "" } else { "s" },
-        legend(dataset, differences)
+        legend(dataset, differences) + error
     );
     out += &format!("\\label{{tab:{}}}\n", crate::file_name(&dataset.name));
     out += "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\sbox0{%\n";
@@ -54,16 +60,17 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
 }
 
 /// What the marks mean, or that there are none.
-fn legend(dataset: &DatasetSummary, differences: &Differences) -> &'static str {
+fn legend(dataset: &DatasetSummary, differences: &Differences) -> String {
     let mut about = differences.pairs.iter().filter(|pair| pair.dataset.as_deref() == Some(&dataset.name)).peekable();
-    if about.peek().is_none() {
+    let words = if about.peek().is_none() {
         ""
     } else if about.all(|pair| pair.verdict() == DifferenceVerdict::NotTested) {
         " Differences are not tested: too few seeds."
     } else {
         " Bold: better than all others at about the same rate; underlined: second, better than the rest; \
          $\\approx$: no difference from the best seen (5\\%, Holm)."
-    }
+    };
+    words.to_owned()
 }
 
 /// The mark of a value among those of other methods at about the same rate.

@@ -225,3 +225,42 @@ fn rgb(paint: &Paint) -> [f32; 3] {
     };
     [red, green, blue].map(|channel| f32::from(channel) / 255.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::ZlibDecoder;
+    use std::io::Read;
+
+    /// The content of the page: the last stream of the file.
+    fn content(pdf: &[u8]) -> String {
+        let find = |text: &[u8]| pdf.windows(text.len()).rposition(|bytes| bytes == text).expect("a stream");
+        let start = find(b"\nstream\n") + 8;
+        let mut text = String::new();
+        ZlibDecoder::new(&pdf[start..find(b"\nendstream")]).read_to_string(&mut text).expect("compressed text");
+        text
+    }
+
+    #[test]
+    fn a_figure_is_lines_and_text_of_its_size() {
+        let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"100pt\" height=\"50pt\" viewBox=\"0 0 1000 500\">\
+                   <path d=\"M0 0 L1000 500\" stroke=\"#ff0000\" stroke-width=\"10\" opacity=\"0.5\"/>\
+                   <text x=\"100\" y=\"250\" font-family=\"Inter\" font-size=\"100\">PQP</text></svg>";
+        let pdf = render("drawn", svg).expect("written");
+        let text = String::from_utf8_lossy(&pdf);
+        assert!(text.contains("/MediaBox [0 0 100 50]") && text.contains("/CA 0.5"), "{text}");
+        // Two glyphs are embedded, and each says which letter it is.
+        let named = |letter: char| text.contains(&format!("> <{:04X}>", u32::from(letter)));
+        assert!(named('P') && named('Q') && !named('R') && text.contains("2 beginbfchar"), "{text}");
+        let content = content(&pdf);
+        assert!(content.contains("1 0 0 RG") && content.contains("0 0 m") && content.contains("/A50 gs"), "{content}");
+        // The text stands 25 points above the lower end, 10 points high.
+        let (from, shown) = (content.find("Tm").expect("placed"), content.matches("TJ").count());
+        let matrix: Vec<f32> =
+            content[..from].split_whitespace().rev().take(6).filter_map(|v| v.parse().ok()).collect();
+        for (found, expected) in matrix.iter().zip([25.0, 10.0, 10.0, 0.0, 0.0, 10.0]) {
+            assert!((found - expected).abs() < 0.01, "{content}");
+        }
+        assert_eq!((matrix.len(), shown), (6, 1), "one piece of text: {content}");
+    }
+}

@@ -4,9 +4,10 @@ mod common;
 
 use common::{all_formats, compare, record, render, results, run, text, trial};
 use record::metric::{
-    BITS_PER_PIXEL, CODEWORDS, METRICS, NumberFormat, PSNR_DB, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND,
+    BITS_PER_PIXEL, CODEWORDS, Format, KNN_ACCURACY_RETENTION, METRICS, PSNR_DB, RECALL_K_AT_K,
+    SEARCH_QUERIES_PER_SECOND,
 };
-use record::{DatasetFacts, Measured, Metric, PictureFacts, PictureFile, Run, SignalFacts, Status, Trial};
+use record::{DatasetFacts, Measured, Metric, Picture, PictureFile, Run, Signal, Status, Trial, TrialRecord};
 use reports::compare::{Options, Tolerances, Verdict, compare_with};
 use reports::render_with;
 
@@ -24,6 +25,23 @@ fn markdown() {
 #[test]
 fn latex() {
     insta::assert_snapshot!("table.tex", text(&run(), "tables/vectors_16.tex"));
+}
+
+#[test]
+fn more_accuracy_kept_than_there_was_is_shown_with_its_error() {
+    let mut run = run();
+    let kept = |record: &mut TrialRecord, value: f64| {
+        let of = record.values.iter_mut().filter(|v| v.metric == KNN_ACCURACY_RETENTION.name);
+        of.for_each(|v| v.value = value);
+    };
+    for record in run.records.iter_mut().filter(|r| r.trial.label == "PQ m=2") {
+        kept(record, 1.0 + 0.01 * record.trial.seed as f64);
+    }
+    // Student's t with two degrees of freedom: 4.303 · 0.01 / √3.
+    let tex = text(&run, "tables/vectors_16.tex");
+    assert!(tex.contains("102.0\\% $\\pm$ 2.5\\%") && tex.contains("half of the 95\\% interval"), "{tex}");
+    assert!(text(&run, "report.md").contains("102.0% ± 2.5%"));
+    assert_eq!(tex.matches("\\pm$ ").count(), 1, "values below 100% have none");
 }
 
 #[test]

@@ -229,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn ticks_leave_room_for_their_labels() {
+        crate::figure::style::register_fonts();
+        let rates = Axis::log2([8.0, 3072.0].into_iter()).expect("values");
+        assert_eq!(rates.fitting(400.0).labels(), ["16", "64", "256", "1024", "4096"]);
+        assert_eq!(rates.fitting(100.0).labels(), ["16", "256", "4096"]);
+        assert_eq!(Axis::percent().fitting(0.0).labels().len(), 2, "never fewer");
+    }
+
+    #[test]
     fn no_value_is_too_odd_for_an_axis() {
         let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.0, f64::MIN_POSITIVE, f64::MAX];
         let axes = [Axis::log10(odd.into_iter()), Axis::around(odd.into_iter()), Axis::fitted(odd.into_iter())];
