@@ -31,13 +31,13 @@ use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
 use bars::Bars;
-use chart::{Chart, Curve};
+use chart::{Chart, PlotSeries};
 use codewords::Use;
 use cost::Cost;
-use panels::Panels;
+use panels::PanelFigure;
 use scaling::{Against, TimedTask};
 use style::{Column, looks};
-use training::Course;
+use training::TrainingMetric;
 
 /// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
@@ -87,7 +87,7 @@ struct Sketch {
 /// What is drawn, at any width.
 enum Drawing {
     Chart(Chart),
-    Panels(Panels),
+    Panels(PanelFigure),
     Bars(Bars),
     Ranks(Vec<Diagram>),
 }

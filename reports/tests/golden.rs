@@ -4,10 +4,10 @@ mod common;
 
 use common::{all_formats, compare, record, render, results, run, text, trial};
 use record::metric::{
-    BITS_PER_PIXEL, CODEWORDS, Format, KNN_ACCURACY_RETENTION, METRICS, PSNR_DB, RECALL_K_AT_K,
+    BITS_PER_PIXEL, CODEWORDS, KNN_ACCURACY_RETENTION, METRICS, NumberFormat, PSNR_DB, RECALL_K_AT_K,
     SEARCH_QUERIES_PER_SECOND,
 };
-use record::{DatasetFacts, Measured, Metric, Picture, PictureFile, Run, Signal, Status, Trial, TrialRecord};
+use record::{DatasetFacts, Measured, Metric, PictureFacts, PictureFile, Run, SignalFacts, Status, Trial, TrialRecord};
 use reports::compare::{Options, Tolerances, Verdict, compare_with};
 use reports::render_with;
 

@@ -1,6 +1,6 @@
 //! Makes one document of several files: what a file includes becomes a part of it, with its positions.
 
-use super::{Below, Document, MAX_BYTES, MAX_NODES, ValueLocation, SourceText, cost, size};
+use super::{Below, Document, MAX_BYTES, MAX_NODES, SourceText, ValueLocation, cost, size};
 use crate::fault::Fault;
 use datasets::Source;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //! quantization, 2023, figure 3).
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::style::looks;
 use super::{Drawing, Sketch, codebook_series};
 use crate::ReportError;
@@ -28,14 +28,14 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     // Curves of points that differ only in the size of the codebooks. Quantizers of single components are left out:
     // their levels say nothing about vectors.
     let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
-    let mut curves: Vec<Curve> = Vec::new();
+    let mut curves: Vec<PlotSeries> = Vec::new();
     let mut numbers: Vec<f64> = Vec::new();
     for point in dataset.points.iter().filter(has_codebooks) {
         let found = point.codebooks().zip(point.estimate(Which::metric(metric)).filter(|e| e.value > 0.0));
         let Some(((size, codebooks), estimate)) = found else { continue };
         let name = codebook_series(point);
         let at = curves.iter().position(|c| c.name == name).unwrap_or_else(|| {
-            curves.push(Curve { name, joined: true, ..Curve::default() });
+            curves.push(PlotSeries { name, joined: true, ..PlotSeries::default() });
             numbers.push(codebooks);
             curves.len() - 1
         });

@@ -85,7 +85,7 @@ pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch
             Panel { name, plot: Plot::new(x.clone(), y.clone(), curves, references) }
         })
         .collect();
-    let panels = Panels { x_title: cost.metric().axis(), y_title: NMSE.axis(), panels, shared: true };
+    let panels = PanelFigure { x_title: cost.metric().axis(), y_title: NMSE.axis(), panels, shared: true };
     let beside = if apart { " at each rate" } else { ", whatever the rate" };
     let left_out = match alone {
         0 => String::new(),

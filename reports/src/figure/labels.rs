@@ -1,6 +1,6 @@
 //! Names of curves at their ends, where there is room: a reader finds them faster than in a legend.
 
-use super::plot::{Curve, Plot};
+use super::plot::{Plot, PlotSeries};
 use super::style::{MARKER, SMALL, text_width};
 
 /// A rectangle in figure units: left, top, right, bottom.
@@ -50,7 +50,7 @@ pub fn place(plot: &Plot, area: Rect, limit: f64, taken: &[Rect]) -> Option<Vec<
         let places: Vec<(f64, f64)> = reference.points.iter().map(|(x, y)| at(*x, *y)).collect();
         lines.extend(places.windows(2).map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
     }
-    let named: Vec<&Curve> = plot.curves.iter().filter(|curve| !curve.secondary).collect();
+    let named: Vec<&PlotSeries> = plot.curves.iter().filter(|curve| !curve.secondary).collect();
     let mut free: Vec<Vec<Place>> = Vec::new();
     for curve in &named {
         let mut places = candidates(curve, at)?;
@@ -108,7 +108,7 @@ fn choose(lists: &[&[Place]], taken: &mut Vec<Rect>, tries: &mut usize) -> Optio
 
 /// Where the name of a curve could stand, the best first: beside its last point, above or below it, and the same at its
 /// first point. None for a cloud of points, which has no ends.
-fn candidates(curve: &Curve, at: impl Fn(f64, f64) -> (f64, f64)) -> Option<Vec<Place>> {
+fn candidates(curve: &PlotSeries, at: impl Fn(f64, f64) -> (f64, f64)) -> Option<Vec<Place>> {
     let (first, last) = (curve.points.first()?, curve.points.last()?);
     if !curve.joined {
         return None;

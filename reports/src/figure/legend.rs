@@ -1,6 +1,6 @@
 //! The legend below a chart or its panels: one entry per curve, in centred rows.
 
-use super::plot::{Area, Curve, ReferenceLine, Side};
+use super::plot::{Area, PlotSeries, ReferenceLine, Side};
 use super::refused;
 use super::style::{
     CURVE, Dash, EDGE, INK, MARKER, MUTED, REFERENCE, SCALE, SMALL, colour, dash, font, marker, shorten, stroke,
@@ -23,7 +23,7 @@ const SAMPLE: i32 = 22;
 #[derive(Clone, Copy, PartialEq)]
 enum Sample {
     /// Line and marker of the curve with this index.
-    PlotSeries(usize),
+    Curve(usize),
     /// Marker of the cloud of points with this index.
     Cloud(usize),
     /// The dashes and open markers of all secondary curves.
@@ -108,7 +108,7 @@ impl Legend {
     fn draw_sample(&self, area: &Area<'_>, sample: Sample, at: impl Fn(f64) -> (i32, i32)) -> Result<(), ReportError> {
         let length = f64::from(SAMPLE);
         let (ink, pieces) = match sample {
-            Sample::PlotSeries(index) => {
+            Sample::Curve(index) => {
                 let dashes = if self.dashes { dash(index) } else { None };
                 (colour(index), dashes.map_or_else(|| vec![(0.0, length)], pieces))
             }
@@ -122,7 +122,7 @@ impl Legend {
             area.draw(&piece).map_err(refused)?;
         }
         let (index, fill) = match sample {
-            Sample::PlotSeries(index) | Sample::Cloud(index) => (index, ink.filled()),
+            Sample::Curve(index) | Sample::Cloud(index) => (index, ink.filled()),
             Sample::Secondary => (0, WHITE.filled()),
             Sample::ReferenceLine => return Ok(()),
         };

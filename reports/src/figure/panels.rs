@@ -31,7 +31,7 @@ pub struct Panel {
 }
 
 /// Panels ready to be drawn.
-pub struct Panels {
+pub struct PanelFigure {
     /// Name and unit of the horizontal axis.
     pub x_title: String,
     /// Name and unit of the vertical axes.

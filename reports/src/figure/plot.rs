@@ -163,7 +163,7 @@ impl Plot {
 
     /// A plot with the points and the parts of reference lines that its axes can show; a logarithmic axis cannot show
     /// zero.
-    pub fn new(x: Axis, y: Axis, mut curves: Vec<Curve>, mut references: Vec<ReferenceLine>) -> Plot {
+    pub fn new(x: Axis, y: Axis, mut curves: Vec<PlotSeries>, mut references: Vec<ReferenceLine>) -> Plot {
         for curve in &mut curves {
             let shown = |(at, e): &(f64, Estimate)| x.holds(*at) && y.holds(e.value);
             let strong = curve.strong.iter().zip(&curve.points).filter(|(_, point)| shown(point));

@@ -1,7 +1,7 @@
 //! Distortion against rate, with the Gaussian bound of the data's own covariance.
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Which};

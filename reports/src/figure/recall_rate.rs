@@ -1,7 +1,7 @@
 //! Recall against rate, with and without re-ranking.
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve};
+use super::chart::{Chart, PlotSeries};
 use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Path, Which};

@@ -1,7 +1,7 @@
 //! Recall against queries per second: the trade-off in search.
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::style::looks;
 use super::{Drawing, Sketch};
 use crate::ReportError;
@@ -36,13 +36,13 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let reranked_speeds = reranked.iter().flat_map(|curve| &curve.points).map(|(_, speed)| speed.value);
     let Some(y) = Axis::log10(speeds.chain(reranked_speeds)) else { return Ok(None) };
     let front = pareto(&coordinates);
-    let mut curves: Vec<Curve> = Vec::new();
+    let mut curves: Vec<PlotSeries> = Vec::new();
     let names = dataset.series();
     for (series, index) in names.iter().zip(looks(&names)) {
         let of_series = || dataset.points.iter().enumerate().filter(|(_, p)| p.series == *series);
         let points = of_series().filter_map(|(_, p)| place(p, Path::Native));
         let strong = of_series().filter(|(i, _)| coordinates[*i].is_some()).map(|(i, _)| front[i]);
-        curves.push(Curve {
+        curves.push(PlotSeries {
             name: (*series).to_owned(),
             index,
             points: points.collect(),

@@ -2,7 +2,7 @@
 //! vectors is a property of a dataset.
 
 use super::axis::Axis;
-use super::chart::{Chart, Curve, ReferenceLine, Side};
+use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::style::looks;
 use super::{Drawing, Sketch, codebook_series};
 use crate::ReportError;
@@ -160,7 +160,7 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
         curves: curves
             .into_iter()
             .zip(looks)
-            .map(|((name, points), index)| Curve { name, index, points, joined: true, ..Curve::default() })
+            .map(|((name, points), index)| PlotSeries { name, index, points, joined: true, ..PlotSeries::default() })
             .collect(),
         references: vec![ReferenceLine { name: words.into(), points: line, side }],
         secondary_name: None,

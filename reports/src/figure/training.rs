@@ -1,9 +1,9 @@
 //! Training curves over epochs: one panel per codebook size, with one curve per method.
 
 use super::axis::Axis;
-use super::panels::{Panel, Panels};
-use super::plot::{Curve, Plot, ReferenceLine, Side};
-use super::side_by_side::{Group, Groups, grouped};
+use super::panels::{Panel, PanelFigure};
+use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
+use super::side_by_side::{PointGroup, PointGroups, grouped};
 use super::style::looks;
 use super::{Drawing, Sketch};
 use crate::ReportError;
@@ -77,8 +77,12 @@ pub fn draw(dataset: &DatasetSummary, course: TrainingMetric) -> Result<Option<S
         let plot = Plot::new(x.clone(), y.clone(), curves, references.into_iter().collect());
         Panel { name: group.name.clone(), plot }
     });
-    let panels =
-        Panels { x_title: x_title.into(), y_title: course.metric().axis(), panels: panels.collect(), shared: true };
+    let panels = PanelFigure {
+        x_title: x_title.into(),
+        y_title: course.metric().axis(),
+        panels: panels.collect(),
+        shared: true,
+    };
     let left_out = match groups.found - groups.all.len() {
         0 => String::new(),
         n => format!(" {n} of {} panels are left out, evenly.", groups.found),
@@ -127,7 +131,7 @@ pub fn draw_losses(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportErr
     } else {
         String::new()
     };
-    let panels = Panels { x_title: x_title.into(), y_title: String::new(), panels, shared: false };
+    let panels = PanelFigure { x_title: x_title.into(), y_title: String::new(), panels, shared: false };
     let caption = format!(
         "What else methods with {} wrote while training on {}, at the end of each {x_title}; each panel has its own \
          scale. Means over seeds with 95% intervals as bands.{shown}",
