@@ -85,7 +85,7 @@ fn mistakes_are_told() {
     for (arguments, expected) in [
         (&["query", "SELECT nmse FROM results", "one"][..], "there is no column `nmse`"),
         (&["query", "SELECT nmse FROM", "one"], "columns"),
-        (&["query", MEANS, "two"], "is no run folder"),
+        (&["query", MEANS, "two"], "is not a run folder"),
         (&["query", MEANS, "one", "--format", "parquet"], "Parquet is not for the terminal"),
         (&["query", MEANS, "one", "--out", "answer.xls"], "ends in none of .parquet, .csv, .md and .txt"),
     ] {

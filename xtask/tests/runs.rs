@@ -341,7 +341,7 @@ fn a_report_never_touches_the_files_of_others() {
     }
     let untouched = || theirs.iter().all(|n| std::fs::read(thesis.join(n)).is_ok_and(|text| text == b"years of work"));
     let (code, text) = report("thesis", &[]);
-    assert!(code == Some(2) && text.contains("thesis/index.html stands where a file is to be written"), "{text}");
+    assert!(code == Some(2) && text.contains("thesis/index.html exists, and vqbench did not write it"), "{text}");
     assert!(untouched() && walk(&thesis).len() == theirs.len(), "nothing was begun");
     // Without a file of that name it goes beside them, and the next report takes away its own alone.
     let (code, text) = report("thesis", &["markdown", "csv"]);
@@ -419,7 +419,7 @@ fn compare_is_a_gate() {
     let (code, text) = run(folder.path(), &["--quality-only"]);
     assert!(code == Some(2) && text.contains("there is no baseline"), "{text}");
     let (code, text) = gated("nowhere", &["--force"]);
-    assert!(code == Some(2) && text.contains("no run folder"), "{text}");
+    assert!(code == Some(2) && text.contains("not a run folder"), "{text}");
     std::fs::remove_file(worse.trial_file(&record.trial.id)).expect("removes");
     assert_eq!(compare(&["base", "worse", "--quality-only"]).0, Some(2), "a missing trial cannot be judged");
 }
