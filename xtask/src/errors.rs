@@ -64,6 +64,8 @@ impl From<record::RecordError> for Mistakes {
             NotOurs { .. } => "choose another folder with `--out`, or move the file away",
             Damaged { .. } => "delete the file; the next run makes it again",
             Newer { .. } => "use the version of vqbench that wrote it, or a later one",
+            NoTables { .. } => "`cargo xtask report RUN` writes them from the records of its trials",
+            NoJournal { .. } => "name a run folder with its folder `trials`",
             Busy { .. } => "wait for it, or choose another folder with `--out`",
         };
         Mistakes::new(error.to_string(), help)

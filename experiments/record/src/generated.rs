@@ -3,7 +3,7 @@
 
 use crate::{RecordError, regular, write_atomically};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -72,6 +72,67 @@ pub fn write_generated(folder: &Path, files: &[Generated<'_>], unlisted: Unliste
         write_atomically(&path, file.bytes)?;
     }
     write_list(folder, new)
+}
+
+/// Maximum size of a generated file that is read, in bytes.
+const MAX_FILE: u64 = 1 << 32;
+
+/// What is in a folder of generated files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GeneratedFolder {
+    /// The files by path relative to the folder, with `/` as the separator, without the list.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The paths in the list.
+    pub listed: BTreeSet<String>,
+}
+
+/// Reads the generated files of a folder: with `Unlisted::Keep` the listed ones, because all others belong to somebody
+/// else; with `Unlisted::Replace` every file, because the whole folder belongs to this program. Nothing is read from a
+/// folder that does not exist.
+///
+/// # Errors
+/// A symbolic link, a pipe or a device; a damaged list; a system error.
+pub fn read_generated(folder: &Path, unlisted: Unlisted) -> Result<GeneratedFolder, RecordError> {
+    let listed = read_list(folder)?.unwrap_or_default().files;
+    let mut paths = BTreeSet::new();
+    match unlisted {
+        Unlisted::Keep => {
+            for path in &listed {
+                let file = below(folder, path)?;
+                for above in file.ancestors().skip(1).take_while(|above| *above != folder) {
+                    regular::refuse_link(above).map_err(RecordError::io("read", above))?;
+                }
+                if file.symlink_metadata().is_ok() {
+                    paths.insert(path.clone());
+                }
+            }
+        }
+        Unlisted::Replace if folder.symlink_metadata().is_ok() => walk(folder, "", &mut paths)?,
+        Unlisted::Replace => {}
+    }
+    let mut files = BTreeMap::new();
+    for path in paths {
+        let file = folder.join(&path);
+        let bytes = regular::read(&file, MAX_FILE).map_err(RecordError::io("read", &file))?;
+        files.insert(path, bytes);
+    }
+    Ok(GeneratedFolder { files, listed })
+}
+
+/// Collects the paths of all files below a folder; `prefix` is the path of the folder itself, empty or with `/` at its
+/// end. Does not enter links.
+fn walk(folder: &Path, prefix: &str, paths: &mut BTreeSet<String>) -> Result<(), RecordError> {
+    for entry in fs::read_dir(folder).map_err(RecordError::io("read", folder))? {
+        let entry = entry.map_err(RecordError::io("read", folder))?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().map_err(RecordError::io("read", &entry.path()))?;
+        if kind.is_dir() {
+            walk(&entry.path(), &format!("{path}/"), paths)?;
+        } else if path != LIST {
+            paths.insert(path);
+        }
+    }
+    Ok(())
 }
 
 /// Removes a file, and its parent folders that are empty then.
@@ -172,6 +233,30 @@ mod tests {
         put(&dir.path().join("notes.txt"));
         write(dir.path(), &["index.html"], Unlisted::Replace).expect("writes");
         assert!(!is_untouched(&dir.path().join("index.html")) && is_untouched(&dir.path().join("notes.txt")));
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("report");
+        assert_eq!(read_generated(&folder, Unlisted::Replace).expect("nothing"), GeneratedFolder::default());
+        write(&folder, &["index.html", "figures/a.svg", "tables/a.csv"], Unlisted::Keep).expect("writes");
+        put(&folder.join("figures/mine.svg"));
+        fs::remove_file(folder.join("tables/a.csv")).expect("removes");
+        let paths = |unlisted| {
+            let found = read_generated(&folder, unlisted).expect("reads");
+            assert_eq!(found.listed.len(), 3);
+            assert_eq!(found.files["index.html"], b"index.html");
+            found.files.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(paths(Unlisted::Keep), ["figures/a.svg", "index.html"]);
+        assert_eq!(paths(Unlisted::Replace), ["figures/a.svg", "figures/mine.svg", "index.html"]);
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/etc/passwd", folder.join("tables.csv")).expect("links");
+            let error = read_generated(&folder, Unlisted::Replace).expect_err("a link").to_string();
+            assert!(error.contains("tables.csv: it is a symbolic link"), "{error}");
+        }
     }
 
     #[cfg(unix)]

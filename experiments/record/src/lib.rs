@@ -1,5 +1,6 @@
 //! The schema of run folders: experiments write it, and reports read it. Independent of all methods.
 
+mod agreement;
 mod atomic;
 mod contain;
 pub mod frame;
@@ -11,9 +12,10 @@ mod regular;
 mod results;
 mod store;
 
+pub use agreement::{CheckedTables, Disagreement};
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use contain::contained;
-pub use generated::{Generated, Unlisted, write_generated};
+pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use regular::{is_regular, read as read_regular};

@@ -5,6 +5,7 @@
 //! older version of this program wrote no tables), they are built from the journal again.
 
 use crate::frame::{self, RESULTS, TRIALS};
+use crate::store::is_there;
 use crate::{
     Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, regular, write_atomically,
 };
@@ -105,7 +106,7 @@ pub struct RunTables {
 
 impl RunFolder {
     /// The file of a table.
-    fn table_file(&self, name: &str) -> PathBuf {
+    pub(crate) fn table_file(&self, name: &str) -> PathBuf {
         self.root().join(name)
     }
 
@@ -161,11 +162,21 @@ impl RunFolder {
             let unusable = |reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason };
             return Results::of(&run).map_err(unusable);
         };
-        let path = self.table_file(TRIALS_FILE);
-        let ended = frame::ended(&trials, &info.trials);
-        let ended = ended.map_err(|reason| RecordError::Damaged { path, reason })?;
         let wanted = |name: &str| VALUES.contains(&name);
         let values = frame::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, wanted)?;
+        self.results_of(info, &trials, values)
+    }
+
+    /// The results that both tables of a run give.
+    pub(crate) fn results_of(
+        &self,
+        info: RunInfo,
+        trials: &DataFrame,
+        values: DataFrame,
+    ) -> Result<Results, RecordError> {
+        let path = self.table_file(TRIALS_FILE);
+        let ended = frame::ended(trials, &info.trials);
+        let ended = ended.map_err(|reason| RecordError::Damaged { path, reason })?;
         let succeeded = ended.iter().filter(|e| e.status == Status::Ok).map(|e| &e.trial);
         let pictures = self.load_pictures(&info, succeeded);
         Ok(Results { info, ended, values, pictures })
@@ -185,6 +196,16 @@ impl RunFolder {
         let run = self.load()?;
         let made = frame::results(&run).and_then(|results| Ok(RunTables { results, trials: frame::trials(&run)? }));
         made.map_err(|reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason })
+    }
+
+    /// Both tables as they were written, even if they are older than the journal.
+    pub(crate) fn written_tables(&self) -> Result<RunTables, RecordError> {
+        let digests =
+            self.digests().filter(|_| [RESULTS_FILE, TRIALS_FILE].iter().all(|f| is_there(&self.table_file(f))));
+        let digests = digests.ok_or_else(|| RecordError::NoTables { path: self.root().to_owned() })?;
+        let results = frame::read(&self.table_file(RESULTS_FILE), &digests.results, &RESULTS, |_| true)?;
+        let trials = frame::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
+        Ok(RunTables { results, trials })
     }
 
     /// The table `trials` and the digest of the table `results`; returns None if a table is missing or older than the
@@ -216,13 +237,13 @@ impl RunFolder {
 }
 
 /// File name of the table of values.
-const RESULTS_FILE: &str = "results.parquet";
+pub(crate) const RESULTS_FILE: &str = "results.parquet";
 
 /// File name of the same table for spreadsheets.
-const CSV_FILE: &str = "results.csv";
+pub(crate) const CSV_FILE: &str = "results.csv";
 
 /// File name of the table of trials.
-const TRIALS_FILE: &str = "trials.parquet";
+pub(crate) const TRIALS_FILE: &str = "trials.parquet";
 
 /// File name of the SHA-256 digests of both tables, which reveal damage before a library reads them.
 const DIGESTS_FILE: &str = "tables.json";

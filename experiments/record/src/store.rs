@@ -2,7 +2,7 @@
 
 use crate::atomic::{partial_of, remove_abandoned, write_atomically};
 use crate::frame::sha256;
-use crate::{Run, RunInfo, SCHEMA, Status, TrialRecord, regular};
+use crate::{Run, RunInfo, SCHEMA, Status, Trial, TrialRecord, regular};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -57,6 +57,18 @@ pub enum RecordError {
         path: PathBuf,
         /// Its schema version.
         found: u64,
+    },
+    /// A run whose tables were not written, or were written without their digests.
+    #[error("{} has no tables of results", .path.display())]
+    NoTables {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run without the records that its tables were made from.
+    #[error("{} has no records of its trials, from which its tables were made", .path.display())]
+    NoJournal {
+        /// The folder.
+        path: PathBuf,
     },
     /// Another process uses this folder.
     #[error("another run is using {}", .path.display())]
@@ -233,17 +245,19 @@ impl RunFolder {
     /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn load(&self) -> Result<Run, RecordError> {
         let info = self.load_info()?;
-        let mut records: Vec<TrialRecord> = Vec::new();
-        for trial in &info.trials {
-            let path = self.trial_file(&trial.id);
-            if is_there(&path) {
-                // Names may have changed since the trial ended: use those of the plan.
-                records.push(TrialRecord { trial: trial.clone(), ..read_json(&path)? });
-            }
-        }
+        let journal = self.journal(&info)?;
+        // Names may have changed since the trial ended: use those of the plan.
+        let records: Vec<TrialRecord> =
+            journal.into_iter().map(|(trial, record)| TrialRecord { trial: trial.clone(), ..record }).collect();
         let succeeded = records.iter().filter(|record| record.status == Status::Ok).map(|record| &record.trial);
         let pictures = self.load_pictures(&info, succeeded);
         Ok(Run { info, records, pictures })
+    }
+
+    /// The trials of the plan that have ended, each with its record as it was written.
+    pub(crate) fn journal<'a>(&self, info: &'a RunInfo) -> Result<Vec<(&'a Trial, TrialRecord)>, RecordError> {
+        let files = info.trials.iter().map(|trial| (trial, self.trial_file(&trial.id)));
+        files.filter(|(_, path)| is_there(path)).map(|(trial, path)| Ok((trial, read_json(&path)?))).collect()
     }
 
     /// Reads the plan, and checks that its ids are valid.
@@ -275,7 +289,7 @@ impl RunFolder {
 }
 
 /// Whether a path exists; true for a dangling symbolic link too.
-fn is_there(path: &Path) -> bool {
+pub(crate) fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
