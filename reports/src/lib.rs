@@ -12,6 +12,7 @@ pub mod parity;
 mod pdf;
 mod pictures;
 mod png;
+pub mod provenance;
 pub mod query;
 mod sampling;
 pub mod statistics;
@@ -19,6 +20,7 @@ pub mod summary;
 mod table;
 mod tracking;
 mod values;
+pub mod verify;
 
 use figure::style::Column;
 use polars::prelude::PolarsError;
@@ -169,6 +171,8 @@ pub fn render_with(
             bytes: html::page(runs, &datasets, &figures, &pictures, &files, &differences, dictionary).into_bytes(),
         });
     }
+    let bytes = provenance::Provenance::new(runs, formats).to_json()?;
+    artifacts.push(Artifact { path: provenance::FILE.into(), bytes });
     Ok(artifacts)
 }
 
