@@ -46,7 +46,7 @@ VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2 or portable.";
 enum Verb {
     /// Run experiments and render their reports
     Experiments(experiments_verb::Arguments),
-    /// Render the report of a run again, or one report of several runs
+    /// Render the report of a run again, or one report of several runs, or verify a report
     Report(report::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
     Compare(compare::Arguments),
