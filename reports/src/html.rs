@@ -5,6 +5,7 @@ use crate::figure::style::{Column, REGULAR};
 use crate::markdown::machine;
 use crate::number::significant;
 use crate::pictures;
+use crate::provenance::Origins;
 use crate::sampling::Sampled;
 use crate::statistics::Estimate;
 use crate::summary::DatasetSummary;
@@ -37,6 +38,7 @@ pub fn page(
     let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
     let succeeded: usize = runs.iter().map(|r| r.ended.len()).sum::<usize>() - failures.len();
     let missing: usize = runs.iter().map(Results::missing).sum();
+    let origins = Origins::new(runs);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -79,7 +81,7 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (leaderboard(dataset, dictionary)) }
+                            @else { (leaderboard(dataset, dictionary, &origins)) }
                             (shown(figures, Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }
@@ -173,11 +175,11 @@ fn intervals(estimate: Estimate, sampled: Option<Sampled>) -> String {
     }
 }
 
-fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
+fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary, origins: &Origins<'_>) -> Markup {
     let columns = columns(dataset, dictionary);
     let front = dataset.rate_distortion_front();
     html! {
-        p.hint { "Click a heading to sort. " span.front { "●" } " marks methods on the Pareto front: no other has a lower distortion at the same or a lower rate. Hover over a value for its 95% interval." }
+        p.hint { "Click a heading to sort. " span.front { "●" } " marks methods on the Pareto front: no other has a lower distortion at the same or a lower rate. Hover over a value for its 95% interval, and over a method for its run, trials and source revision." }
         p.filter hidden {
             input type="search" placeholder="Show only methods with these words" aria-label=(format!("Show only methods with these words on {}", dataset.name));
             output {}
@@ -193,7 +195,7 @@ fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary) -> Markup {
                 tbody {
                     @for (point, on_front) in dataset.points.iter().zip(front) {
                         tr {
-                            th scope="row" title=(format!("{} seeds, {}, {} threads", point.seed_count(), point.device, point.threads)) {
+                            th scope="row" title=(format!("{} seeds, {}, {} threads; {}", point.seed_count(), point.device, point.threads, origins.describe(&point.trials))) {
                                 span.front { @if on_front { "●" } } " " (point.label)
                             }
                             @for column in &columns {

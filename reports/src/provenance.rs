@@ -3,6 +3,7 @@
 use crate::FORMATS;
 use record::{Machine, Results};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// Path of the file in the report folder.
 pub const FILE: &str = "provenance.json";
@@ -81,6 +82,35 @@ impl RunProvenance {
         // The row that says why a trial did not succeed has no value.
         let values = run.values.column("value").map_or(0, |column| column.len() - column.null_count());
         RunProvenance { experiment: run.info.name.clone(), ended: run.ended.len(), values, revisions }
+    }
+}
+
+/// The runs and revisions of trials by id, for pages that say where a number comes from.
+pub(crate) struct Origins<'a>(HashMap<&'a str, Vec<(&'a str, String)>>);
+
+impl<'a> Origins<'a> {
+    /// The origins of all trials that have ended.
+    pub(crate) fn new(runs: &'a [Results]) -> Origins<'a> {
+        let mut origins: HashMap<&str, Vec<(&str, String)>> = HashMap::new();
+        for run in runs {
+            for ended in &run.ended {
+                let origin = (run.info.name.as_str(), revision(&ended.machine));
+                origins.entry(&ended.trial.id).or_default().push(origin);
+            }
+        }
+        Origins(origins)
+    }
+
+    /// Run, trials and revision of values that these trials measured, in words.
+    pub(crate) fn describe(&self, trials: &[String]) -> String {
+        let found = || trials.iter().filter_map(|id| self.0.get(id.as_str())).flatten();
+        let (mut runs, mut revisions): (Vec<&str>, Vec<&str>) =
+            (found().map(|(run, _)| *run).collect(), found().map(|(_, revision)| revision.as_str()).collect());
+        for list in [&mut runs, &mut revisions] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        format!("run {}, trials {}, revision {}", runs.join(", "), trials.join(", "), revisions.join(", "))
     }
 }
 

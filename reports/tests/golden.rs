@@ -82,6 +82,14 @@ fn the_page_needs_nothing_else() {
         assert!(page.contains(expected), "{expected}");
     }
     assert_eq!(page.matches("<svg").count(), 6, "all six figures");
+    // Each row of the leaderboard says where its numbers come from.
+    let run = run();
+    let of =
+        |label: &str| run.info.trials.iter().filter(|t| t.label == label).map(|t| t.id.as_str()).collect::<Vec<_>>();
+    let trials = of("PQ m=2").join(", ");
+    let origin =
+        format!("; run {}, trials {trials}, revision 0123456789abcdef with uncommitted changes\"", run.info.name);
+    assert!(!trials.is_empty() && page.contains(&origin), "{origin}");
 }
 
 #[test]
