@@ -9,7 +9,7 @@ pub use limits::{DevicePeaks, StepWork, measure};
 use cpu::{Isa, Nearest, Score};
 use cuda::proofs::{distance, is_tie, stream_seed};
 use cuda::{
-    AssignPass, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, SumTables, SymbolWidth,
+    AssignPass, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, DeviceSumTables, GroupCodebooks, SymbolWidth,
     cell_sums, fill_random, fill_random_bytes, pack_symbols, random_float, scan_tables,
 };
 use rayon::prelude::*;
@@ -333,7 +333,7 @@ fn encode_by_beam(setting: &StepContext<'_>) -> Result<Timing, StepFailure> {
     for (stage, book) in books.chunks_exact_mut(k * DIM).enumerate() {
         book.iter_mut().for_each(|v| *v *= 0.5 / (1.0 + stage as f32));
     }
-    let tables = SumTables::new(setting.device, &books, STAGES, DIM, false)?;
+    let tables = DeviceSumTables::new(setting.device, &books, STAGES, DIM, false)?;
     let mut codes = vec![u16::MAX; n * STAGES];
     let (seconds, ()) = setting.repeat(|| tables.beam(DeviceRows::all(&rows, DIM), BEAM, &mut codes))?;
     if let Some(place) = codes.iter().position(|&symbol| usize::from(symbol) >= k) {

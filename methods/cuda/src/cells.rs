@@ -10,7 +10,7 @@ const THREADS: u32 = 256;
 
 /// Sums and counts of the rows in each cell, on the host.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CellSums {
+pub struct CountedSums {
     /// `k×dim` sums.
     pub sums: Vec<f64>,
     /// Number of rows per cell.
@@ -24,7 +24,7 @@ pub struct CellSums {
 ///
 /// If there is not one cell index per row.
 /// When there is not one number per row.
-pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, CudaError> {
+pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CountedSums, CudaError> {
     assert!(nearest.len() >= rows.count() && nearest.device().is(rows.buffer().device()), "a cell for each row");
     let (device, dim) = (rows.buffer().device(), rows.dim());
     let facts = device.facts();
@@ -50,7 +50,7 @@ pub fn cell_sums(rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Resul
             &sums, &counts)?;
     }
     let sums = sums.download()?.into_iter().map(|sum| sum as i64 as f64 / scale).collect();
-    Ok(CellSums { sums, counts: counts.download()? })
+    Ok(CountedSums { sums, counts: counts.download()? })
 }
 
 /// The power of two that scales values to integers such that the sum of `count` of them cannot overflow 63 bits.

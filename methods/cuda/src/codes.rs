@@ -314,7 +314,7 @@ fn symbol_bits(alphabet: usize) -> u32 {
 
 /// Codebooks on a device, for decoding.
 #[derive(Debug)]
-pub struct Codebooks {
+pub struct DeviceCodebooks {
     device: Device,
     all: Buffer<f32>,
     m: usize,
@@ -322,7 +322,7 @@ pub struct Codebooks {
     size: usize,
 }
 
-impl Codebooks {
+impl DeviceCodebooks {
     /// Codebooks of shape `k×size`, one per symbol of a code.
     ///
     /// # Errors
@@ -330,7 +330,7 @@ impl Codebooks {
     ///
     /// # Panics
     /// If there is no codebook, or the codebooks are not whole and of one length.
-    pub fn new(device: &Device, codebooks: &[&[f32]], size: usize) -> Result<Codebooks, CudaError> {
+    pub fn new(device: &Device, codebooks: &[&[f32]], size: usize) -> Result<DeviceCodebooks, CudaError> {
         assert!(!codebooks.is_empty() && size > 0, "codebooks of codewords");
         let k = codebooks[0].len() / size;
         assert!(k > 0 && codebooks.iter().all(|book| book.len() == k * size), "codebooks of one shape");
@@ -339,7 +339,7 @@ impl Codebooks {
             "fewer than 2^32 components"
         );
         let all = device.upload(&codebooks.concat())?;
-        Ok(Codebooks { device: device.clone(), all, m: codebooks.len(), k, size })
+        Ok(DeviceCodebooks { device: device.clone(), all, m: codebooks.len(), k, size })
     }
 
     /// Writes the concatenated codewords of `n` codes, one symbol per codebook, row by row. Returns the number of

@@ -3,7 +3,7 @@
 use crate::assign::{FLOAT_TILES, ROW_THREADS, ROWS_PER_BLOCK};
 use crate::device::{Argument, Buffer, Device, Launch, launch};
 use crate::select::{THREADS, capacity, lists_of, selection_bytes};
-use crate::{CudaError, DeviceRows, Neighbor};
+use crate::{CudaError, DeviceRows, SelectedRow};
 
 const TILE: usize = 128;
 const TILE_THREADS: u32 = 256;
@@ -126,7 +126,7 @@ impl<'a> Base<'a> {
     ///
     /// # Panics
     /// If dimensions differ, or `k` exceeds [`crate::MAX_K`].
-    pub fn nearest(&self, queries: DeviceRows<'_>, k: usize) -> Result<Vec<Vec<Neighbor<f32>>>, CudaError> {
+    pub fn nearest(&self, queries: DeviceRows<'_>, k: usize) -> Result<Vec<Vec<SelectedRow<f32>>>, CudaError> {
         let (n, dim) = (self.rows.count(), self.rows.dim());
         assert!(queries.dim() == dim, "queries of {dim} components");
         if n == 0 || k == 0 || queries.count() == 0 {

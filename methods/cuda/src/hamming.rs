@@ -3,7 +3,7 @@
 use crate::device::Argument;
 use crate::scan::fitting;
 use crate::select::{Scan, capacity, selection_bytes};
-use crate::{Codes, CudaError, Neighbor};
+use crate::{Codes, CudaError, SelectedRow};
 
 /// The `k` codes with the smallest Hamming distance to each query, ascending; ties go to the lower index. Returns fewer
 /// if there are fewer codes. Queries are contiguous and as long as codes; padding bits after the last bit of a code
@@ -14,7 +14,7 @@ use crate::{Codes, CudaError, Neighbor};
 ///
 /// # Panics
 /// If queries are not whole, or `k` exceeds [`crate::MAX_K`].
-pub fn scan_hamming(codes: Codes<'_>, queries: &[u8], k: usize) -> Result<Vec<Vec<Neighbor<u32>>>, CudaError> {
+pub fn scan_hamming(codes: Codes<'_>, queries: &[u8], k: usize) -> Result<Vec<Vec<SelectedRow<u32>>>, CudaError> {
     let size = codes.size();
     assert!(queries.len().is_multiple_of(size), "queries of {size} bytes");
     let (device, count) = (codes.buffer().device(), queries.len() / size);

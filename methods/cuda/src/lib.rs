@@ -31,8 +31,8 @@ mod sums;
 mod toolkit;
 
 pub use assign::{AssignPass, Codewords, Undecided};
-pub use cells::{CellSums, cell_sums};
-pub use codes::{Codebooks, Codes, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
+pub use cells::{CountedSums, cell_sums};
+pub use codes::{Codes, DeviceCodebooks, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
 pub use cpu::SymbolWidth;
 pub use device::{Buffer, Device, Traffic, Value};
 pub use error::CudaError;
@@ -41,7 +41,7 @@ pub use groups::GroupCodebooks;
 pub use hamming::scan_hamming;
 pub use kmeans::{rows_at, spread_rows, total};
 pub use machine::Facts;
-pub use network::{AffineMap, Layer, Network, standardize, unstandardize};
+pub use network::{DeviceAffineMap, DeviceLayer, DeviceNetwork, standardize, unstandardize};
 pub use nvrtc::{NVRTC_VARIABLE, version as nvrtc_version};
 pub use peak::{peak_floats, peak_halves};
 pub use products::{Chosen, Terms, continuations, nearest_of_groups, products};
@@ -51,5 +51,5 @@ pub use rows::DeviceRows;
 pub use toolkit::Toolkit;
 
 pub use scan::scan_tables;
-pub use select::{MAX_K, Neighbor};
-pub use sums::SumTables;
+pub use select::{MAX_K, SelectedRow};
+pub use sums::DeviceSumTables;

@@ -7,14 +7,14 @@ use crate::{CudaError, DeviceRows};
 
 /// `x·weights + bias` on a device.
 #[derive(Debug)]
-pub struct AffineMap {
+pub struct DeviceAffineMap {
     inputs: usize,
     /// Shape: outputs × inputs.
     weights: Buffer<f32>,
     bias: Buffer<f32>,
 }
 
-impl AffineMap {
+impl DeviceAffineMap {
     /// Uploads the weights, output by output, and one bias per output.
     ///
     /// # Errors
@@ -22,11 +22,11 @@ impl AffineMap {
     ///
     /// # Panics
     /// If there is no output, or the weights are not whole.
-    pub fn new(device: &Device, weights: &[f32], bias: &[f32]) -> Result<AffineMap, CudaError> {
+    pub fn new(device: &Device, weights: &[f32], bias: &[f32]) -> Result<DeviceAffineMap, CudaError> {
         assert!(!bias.is_empty() && weights.len().is_multiple_of(bias.len()), "weights of {} outputs", bias.len());
         let inputs = weights.len() / bias.len();
         assert!(inputs > 0, "inputs");
-        Ok(AffineMap { inputs, weights: device.upload(weights)?, bias: device.upload(bias)? })
+        Ok(DeviceAffineMap { inputs, weights: device.upload(weights)?, bias: device.upload(bias)? })
     }
 
     fn outputs(&self) -> usize {
@@ -80,15 +80,15 @@ pub fn unstandardize(rows: &mut Buffer<f32>, count: usize, centre: &Buffer<f32>,
 
 /// A step in the branch of a network.
 #[derive(Debug)]
-pub enum Layer {
+pub enum DeviceLayer {
     /// An affine map of all inputs.
-    Affine(AffineMap),
+    Affine(DeviceAffineMap),
     /// The same affine map applied to every window; the results are concatenated.
     Windows {
         /// Indices of inputs, window by window; an index past the last input stands for the value 0.
         inputs: Buffer<u32>,
         /// The affine map of a window.
-        map: AffineMap,
+        map: DeviceAffineMap,
     },
     /// `max(x, 0)`.
     Rectifier,
@@ -96,15 +96,15 @@ pub enum Layer {
 
 /// `x·A + b + branch(x)`.
 #[derive(Debug)]
-pub struct Network {
-    straight: AffineMap,
-    branch: Vec<Layer>,
+pub struct DeviceNetwork {
+    straight: DeviceAffineMap,
+    branch: Vec<DeviceLayer>,
 }
 
-impl Network {
+impl DeviceNetwork {
     /// A network of maps whose shapes match.
-    pub fn new(straight: AffineMap, branch: Vec<Layer>) -> Network {
-        Network { straight, branch }
+    pub fn new(straight: DeviceAffineMap, branch: Vec<DeviceLayer>) -> DeviceNetwork {
+        DeviceNetwork { straight, branch }
     }
 
     /// Number of inputs and of outputs.
@@ -117,9 +117,9 @@ impl Network {
         let (mut width, mut most) = (self.straight.inputs, 0);
         for layer in &self.branch {
             let (seen, out) = match layer {
-                Layer::Affine(map) => (0, map.outputs()),
-                Layer::Windows { inputs, map } => (inputs.len(), inputs.len() / map.inputs * map.outputs()),
-                Layer::Rectifier => (0, 0),
+                DeviceLayer::Affine(map) => (0, map.outputs()),
+                DeviceLayer::Windows { inputs, map } => (inputs.len(), inputs.len() / map.inputs * map.outputs()),
+                DeviceLayer::Rectifier => (0, 0),
             };
             most = most.max(width + seen + out);
             width = if out > 0 { out } else { width };
@@ -148,12 +148,12 @@ impl Network {
                 None => rows,
             };
             match layer {
-                Layer::Affine(map) => {
+                DeviceLayer::Affine(map) => {
                     let mut next = device.room(n * map.outputs())?;
                     map.apply(x, &mut next)?;
                     held = Some((next, map.outputs()));
                 }
-                Layer::Windows { inputs, map } => {
+                DeviceLayer::Windows { inputs, map } => {
                     assert!(inputs.len().is_multiple_of(map.inputs), "whole windows");
                     let seen = device.room::<f32>(n * inputs.len())?;
                     // SAFETY: `seen` has space for the windows of every row, and only existing inputs are read.
@@ -166,7 +166,7 @@ impl Network {
                     map.apply(DeviceRows::all(&seen, map.inputs), &mut next)?;
                     held = Some((next, width));
                 }
-                Layer::Rectifier => {
+                DeviceLayer::Rectifier => {
                     let Some((values, _)) = &held else { unreachable!("a rectifier behind a map") };
                     // SAFETY: the buffer has this many values.
                     unsafe {

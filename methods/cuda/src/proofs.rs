@@ -10,8 +10,8 @@ pub use agreement::Agreement;
 pub use inputs::{distance, is_tie, stream_seed};
 
 use crate::{
-    AssignPass, Base, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, Proximity, SumTables,
-    SymbolWidth, Terms, Value, cell_sums, nearest_of_groups, products, scan_hamming, scan_tables,
+    AssignPass, Base, Buffer, Codes, Codewords, CudaError, Device, DeviceRows, DeviceSumTables, GroupCodebooks,
+    Proximity, SymbolWidth, Terms, Value, cell_sums, nearest_of_groups, products, scan_hamming, scan_tables,
 };
 use cpu::{BeamScratch, Isa, Nearest, Score};
 use inputs::{InputKind, KINDS, TIE, values};
@@ -300,7 +300,7 @@ fn beam_search(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
             let rows = values(bench.seed, 2 * case, n * dim, InputKind::Plain);
             let books = values(bench.seed, 2 * case + 1, m * k * dim, InputKind::Plain);
             let there = bench.device.upload(&rows)?;
-            let tables = SumTables::new(bench.device, &books, m, dim, whole)?;
+            let tables = DeviceSumTables::new(bench.device, &books, m, dim, whole)?;
             let mut codes = vec![u16::MAX; n * m];
             bench.poison::<u16>(n * m)?;
             tables.beam(DeviceRows::all(&there, dim), beam, &mut codes)?;
@@ -330,7 +330,7 @@ fn local_search(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
             (0..(n * m) as u64).map(|i| (crate::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
         let there = bench.device.upload(&rows)?;
         let view = DeviceRows::all(&there, dim);
-        let tables = SumTables::new(bench.device, &books, m, dim, true)?;
+        let tables = DeviceSumTables::new(bench.device, &books, m, dim, true)?;
         let exact = Books::new(&books, m, dim);
         // Without rounds the search is a descent, with the same result as on the CPU.
         let mut descended = start.clone();

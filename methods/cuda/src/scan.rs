@@ -2,7 +2,7 @@
 
 use crate::device::{Argument, Device};
 use crate::select::{Scan, capacity, selection_bytes};
-use crate::{Codes, CudaError, Neighbor};
+use crate::{Codes, CudaError, SelectedRow};
 use cpu::SymbolWidth;
 
 /// The `k` codes with the lowest scores for each query, ascending; ties go to the lower index. Returns fewer if there
@@ -21,7 +21,7 @@ pub fn scan_tables(
     positions: usize,
     tables: &[f32],
     k: usize,
-) -> Result<Vec<Vec<Neighbor<f32>>>, CudaError> {
+) -> Result<Vec<Vec<SelectedRow<f32>>>, CudaError> {
     let per_query = positions * width.alphabet();
     assert!(per_query > 0 && tables.len().is_multiple_of(per_query), "tables of {positions} positions for each query");
     assert!(codes.size() == width.bytes(positions), "codes of {positions} symbols");

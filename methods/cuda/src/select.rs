@@ -31,7 +31,7 @@ const MOST_SECOND: usize = 65_535;
 
 /// A found item and its score; smaller scores are nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbor<S> {
+pub struct SelectedRow<S> {
     /// Its score.
     pub score: S,
     /// Its index.
@@ -56,8 +56,8 @@ impl ScoreBits for f32 {
 }
 
 /// Lists of at most `k` items from the keys of a kernel, which has `k` keys per list and marks unused ones.
-pub(crate) fn lists_of<S: ScoreBits>(keys: &[u64], k: usize) -> Vec<Vec<Neighbor<S>>> {
-    let neighbor = |&key: &u64| Neighbor { score: S::of_bits((key >> 32) as u32), id: key as u32 };
+pub(crate) fn lists_of<S: ScoreBits>(keys: &[u64], k: usize) -> Vec<Vec<SelectedRow<S>>> {
+    let neighbor = |&key: &u64| SelectedRow { score: S::of_bits((key >> 32) as u32), id: key as u32 };
     keys.chunks_exact(k).map(|keys| keys.iter().take_while(|&&key| key != u64::MAX).map(neighbor).collect()).collect()
 }
 
@@ -92,7 +92,7 @@ impl Scan {
         self,
         device: &Device,
         start: impl Fn(Range<usize>, Launch, &Buffer<u64>, &Buffer<u64>) -> Result<(), CudaError>,
-    ) -> Result<Vec<Vec<Neighbor<S>>>, CudaError> {
+    ) -> Result<Vec<Vec<SelectedRow<S>>>, CudaError> {
         let Scan { n, queries, k, beside, .. } = self;
         if n == 0 || k == 0 || queries == 0 {
             return Ok((0..queries).map(|_| Vec::new()).collect());
@@ -169,9 +169,9 @@ mod tests {
         keys.push(u64::MAX);
         keys.resize(20, u64::MAX);
         let lists = lists_of::<f32>(&keys, 20);
-        let expected = scores.iter().flat_map(|&score| [3, u32::MAX].map(|id| Neighbor { score, id }));
+        let expected = scores.iter().flat_map(|&score| [3, u32::MAX].map(|id| SelectedRow { score, id }));
         assert_eq!(lists, [expected.collect::<Vec<_>>()]);
-        assert_eq!(lists_of::<u32>(&[7 << 32 | 9, u64::MAX], 2), [[Neighbor { score: 7, id: 9 }]]);
+        assert_eq!(lists_of::<u32>(&[7 << 32 | 9, u64::MAX], 2), [[SelectedRow { score: 7, id: 9 }]]);
     }
 
     #[test]

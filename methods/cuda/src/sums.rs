@@ -20,7 +20,7 @@ const AT_ONCE: usize = 1 << 16;
 
 /// Codebooks on a device, prepared for searches over their sums.
 #[derive(Debug)]
-pub struct SumTables {
+pub struct DeviceSumTables {
     device: Device,
     m: usize,
     k: usize,
@@ -36,7 +36,7 @@ pub struct SumTables {
     codewords: Option<Buffer<f32>>,
 }
 
-impl SumTables {
+impl DeviceSumTables {
     /// Prepares `m` contiguous codebooks of codewords of `dim` components. Local search needs `whole` tables.
     ///
     /// # Errors
@@ -44,7 +44,13 @@ impl SumTables {
     ///
     /// # Panics
     /// If lengths do not match, or a symbol would not fit into 16 bits.
-    pub fn new(device: &Device, codebooks: &[f32], m: usize, dim: usize, whole: bool) -> Result<SumTables, CudaError> {
+    pub fn new(
+        device: &Device,
+        codebooks: &[f32],
+        m: usize,
+        dim: usize,
+        whole: bool,
+    ) -> Result<DeviceSumTables, CudaError> {
         assert!(m > 0 && dim > 0 && codebooks.len().is_multiple_of(m * dim), "m codebooks of whole codewords");
         let k = codebooks.len() / (m * dim);
         assert!((1..=1 << 16).contains(&k), "1 to 65536 codewords per codebook");
@@ -70,7 +76,7 @@ impl SumTables {
         }
         let (center, norms) = (device.upload(&center)?, device.upload(&norms)?);
         let codewords = if whole { Some(device.upload(codebooks)?) } else { None };
-        Ok(SumTables { device: device.clone(), m, k, center, centred: all, norms, pairs, whole, codewords })
+        Ok(DeviceSumTables { device: device.clone(), m, k, center, centred: all, norms, pairs, whole, codewords })
     }
 
     /// Number of rows at a time, from the bytes that each needs.
@@ -151,7 +157,7 @@ impl SumTables {
         found.read(0, codes)
     }
 
-    /// As [`SumTables::improve`], in place on the device. All symbols in `found` must be indices of codewords.
+    /// As [`DeviceSumTables::improve`], in place on the device. All symbols in `found` must be indices of codewords.
     fn improve_on(
         &self,
         rows: DeviceRows<'_>,
@@ -178,7 +184,7 @@ impl SumTables {
         Ok(())
     }
 
-    /// The codes of [`SumTables::beam`], improved as by [`SumTables::improve`] with the settings and the seed in
+    /// The codes of [`DeviceSumTables::beam`], improved as by [`DeviceSumTables::improve`] with the settings and the seed in
     /// `local`, if any. An improved code is kept only if its error, computed by a plain sum, is not larger. `m` symbols
     /// per row, which stay on the device.
     ///

@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{Codebooks, Codes, DeviceRows, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
+use cuda::{Codes, DeviceCodebooks, DeviceRows, LevelScalars, UniformScalars, pack_symbols, unpack_symbols};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -153,8 +153,8 @@ fn codewords_stand_beside_each_other_or_are_added_up() {
     {
         let books: Vec<Vec<f32>> = (0..m).map(|_| (0..k * size).map(|_| rng.random()).collect()).collect();
         let mut symbols: Vec<u16> = (0..n * m).map(|_| rng.random_range(0..k as u16)).collect();
-        let on_device =
-            Codebooks::new(&device, &books.iter().map(Vec::as_slice).collect::<Vec<_>>(), size).expect("prepares");
+        let on_device = DeviceCodebooks::new(&device, &books.iter().map(Vec::as_slice).collect::<Vec<_>>(), size)
+            .expect("prepares");
         let word = |p: usize, symbol: u16| match usize::from(symbol) < k {
             true => books[p][usize::from(symbol) * size..][..size].to_vec(),
             false => vec![f32::NAN; size],

@@ -4,9 +4,9 @@ mod common;
 
 use common::device;
 use cuda::{
-    AffineMap, AssignPass, Codewords, CudaError, DeviceRows, GroupCodebooks, Layer, Network, SumTables, Terms,
-    cell_sums, fill_random, fill_random_bytes, nearest_of_groups, peak_floats, peak_halves, products, random_bits,
-    random_float, rows_at, spread_rows, total,
+    AssignPass, Codewords, CudaError, DeviceAffineMap, DeviceLayer, DeviceNetwork, DeviceRows, DeviceSumTables,
+    GroupCodebooks, Terms, cell_sums, fill_random, fill_random_bytes, nearest_of_groups, peak_floats, peak_halves,
+    products, random_bits, random_float, rows_at, spread_rows, total,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -315,7 +315,7 @@ fn a_beam_search_keeps_the_best_partial_codes() {
             left.iter().map(|v| v * v).sum::<f64>()
         };
         for whole in [false, true] {
-            let tables = SumTables::new(&device, &books, m, dim, whole).expect("prepares");
+            let tables = DeviceSumTables::new(&device, &books, m, dim, whole).expect("prepares");
             for &beam in &beams {
                 let mut codes = vec![u16::MAX; n * m];
                 tables.beam(DeviceRows::all(&on_device, dim), beam, &mut codes).expect("searches");
@@ -343,7 +343,7 @@ fn a_local_search_finds_the_best_code_where_all_can_be_tried() {
         }
         left.iter().map(|v| v * v).sum::<f64>()
     };
-    let tables = SumTables::new(&device, &books, m, dim, true).expect("prepares");
+    let tables = DeviceSumTables::new(&device, &books, m, dim, true).expect("prepares");
     let mut codes = vec![0u16; n * m];
     tables.improve(DeviceRows::all(&on_device, dim), (60, 4, 4), 7, &mut codes).expect("searches");
     for (i, code) in codes.chunks_exact(m).enumerate() {
@@ -496,13 +496,13 @@ fn a_network_is_its_maps_one_after_the_other() {
         let inputs: Vec<u32> = vec![6, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 6];
         let (windows, last) = (map(3, 2, &mut rng), map(8, 5, &mut rng));
         let on_device =
-            |(weights, bias): &(Vec<f32>, Vec<f32>)| AffineMap::new(&device, weights, bias).expect("uploads");
+            |(weights, bias): &(Vec<f32>, Vec<f32>)| DeviceAffineMap::new(&device, weights, bias).expect("uploads");
         let branch = vec![
-            Layer::Windows { inputs: device.upload(&inputs).expect("uploads"), map: on_device(&windows) },
-            Layer::Rectifier,
-            Layer::Affine(on_device(&last)),
+            DeviceLayer::Windows { inputs: device.upload(&inputs).expect("uploads"), map: on_device(&windows) },
+            DeviceLayer::Rectifier,
+            DeviceLayer::Affine(on_device(&last)),
         ];
-        let network = Network::new(on_device(&straight), branch);
+        let network = DeviceNetwork::new(on_device(&straight), branch);
         assert_eq!((network.dim(), network.bytes_per_row()), ((6, 5), 4 * (6 + 12 + 8)));
         let there = device.upload(&rows).expect("uploads");
         let mut out = device.filled(n * 5, 0xff).expect("room");
@@ -516,7 +516,7 @@ fn a_network_is_its_maps_one_after_the_other() {
         for (found, expected) in out.download().expect("reads").into_iter().zip(expected) {
             assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
         }
-        let alone = Network::new(on_device(&straight), Vec::new());
+        let alone = DeviceNetwork::new(on_device(&straight), Vec::new());
         alone.apply(DeviceRows::new(&there, 0, stride, n, dim), &mut out).expect("applies");
         let straight = affine(&dense, &straight.0, &straight.1);
         assert!(out.download().expect("reads").iter().zip(straight).all(|(a, b)| (a - b).abs() < 1e-5));

@@ -3,14 +3,14 @@
 mod common;
 
 use common::device;
-use cuda::{Base, Codes, DeviceRows, Neighbor, Proximity, SymbolWidth, scan_hamming, scan_tables};
+use cuda::{Base, Codes, DeviceRows, Proximity, SelectedRow, SymbolWidth, scan_hamming, scan_tables};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The `k` least of all scores by a sort.
-fn least<S: PartialOrd + Copy>(scores: impl Iterator<Item = S>, k: usize) -> Vec<Neighbor<S>> {
-    let numbered = scores.enumerate().map(|(i, score)| Neighbor { score, id: i as u32 });
-    let mut all: Vec<Neighbor<S>> = numbered.filter(|n| n.score.partial_cmp(&n.score).is_some()).collect();
+fn least<S: PartialOrd + Copy>(scores: impl Iterator<Item = S>, k: usize) -> Vec<SelectedRow<S>> {
+    let numbered = scores.enumerate().map(|(i, score)| SelectedRow { score, id: i as u32 });
+    let mut all: Vec<SelectedRow<S>> = numbered.filter(|n| n.score.partial_cmp(&n.score).is_some()).collect();
     all.sort_by(|a, b| a.score.partial_cmp(&b.score).expect("numbers").then(a.id.cmp(&b.id)));
     all.truncate(k);
     all

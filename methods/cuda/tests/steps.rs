@@ -3,7 +3,7 @@
 mod common;
 
 use common::device;
-use cuda::{DeviceRows, SumTables, continuations, standardize, unstandardize};
+use cuda::{DeviceRows, DeviceSumTables, continuations, standardize, unstandardize};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -71,7 +71,7 @@ fn a_search_in_one_go_never_errs_more_than_its_beam() {
         }
         left.iter().map(|v| f64::from(v * v)).sum::<f64>()
     };
-    let tables = SumTables::new(&device, &books, m, dim, true).expect("prepares");
+    let tables = DeviceSumTables::new(&device, &books, m, dim, true).expect("prepares");
     let mut beam = vec![0u16; n * m];
     tables.beam(rows_there, 2, &mut beam).expect("searches");
     let alone = tables.search(rows_there, 2, None).expect("searches").download().expect("reads");

@@ -1,6 +1,6 @@
 //! The reference backend: matrices in host memory, kernels of `vqbench-cpu`, and the caller's thread pool.
 
-use super::cpu_codes::{CodewordDecoder, Groups, Levels, Logits, Uniform};
+use super::cpu_codes::{CodewordDecoder, Groups, LevelCoder, Logits, Uniform};
 use super::cpu_network::{Network, Product};
 use super::cpu_scan::{self, CpuBitScan, CpuTableScan};
 use super::cpu_sums::{self, CpuSums};
@@ -288,7 +288,7 @@ impl Backend for CpuBackend {
     }
 
     fn levels(&self, grid: &LevelGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
-        Ok(Box::new(Levels::new(grid.clone())))
+        Ok(Box::new(LevelCoder::new(grid.clone())))
     }
 
     fn product(&self, matrix: ArrayView2<'_, f32>) -> Result<Box<dyn RowMap>, MethodError> {

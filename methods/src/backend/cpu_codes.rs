@@ -278,19 +278,19 @@ impl CodeDecoder for Uniform {
     }
 }
 
-/// Levels that are separated by thresholds.
-pub(super) struct Levels {
+/// LevelCoder that are separated by thresholds.
+pub(super) struct LevelCoder {
     grid: LevelGrid,
     layout: SymbolLayout,
 }
 
-impl Levels {
-    pub(super) fn new(grid: LevelGrid) -> Levels {
-        Levels { layout: SymbolLayout::uniform(grid.symbols, symbol_bits(grid.alphabet())), grid }
+impl LevelCoder {
+    pub(super) fn new(grid: LevelGrid) -> LevelCoder {
+        LevelCoder { layout: SymbolLayout::uniform(grid.symbols, symbol_bits(grid.alphabet())), grid }
     }
 }
 
-impl RowEncoder for Levels {
+impl RowEncoder for LevelCoder {
     fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let LevelGrid { thresholds, values, width, symbols } = &self.grid;
         // The lists repeat after this number of symbols.
@@ -317,7 +317,7 @@ impl RowEncoder for Levels {
     }
 }
 
-impl CodeDecoder for Levels {
+impl CodeDecoder for LevelCoder {
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
         let LevelGrid { values, width, symbols, .. } = &self.grid;
         let (period, alphabet) = (values.len() / width, self.grid.alphabet());

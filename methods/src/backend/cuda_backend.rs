@@ -14,8 +14,8 @@ use crate::contract::batch::row_major;
 use crate::{Cancel, MethodError, Metric, Neighbor};
 use cpu::Isa;
 use cuda::{
-    AssignPass, Base, Buffer, Codebooks, Codes, Codewords, CudaError, Device, DeviceRows, GroupCodebooks, LevelScalars,
-    Proximity, SumTables, UniformScalars,
+    AssignPass, Base, Buffer, Codes, Codewords, CudaError, Device, DeviceCodebooks, DeviceRows, DeviceSumTables,
+    GroupCodebooks, LevelScalars, Proximity, UniformScalars,
 };
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::borrow::Cow;
@@ -133,7 +133,7 @@ impl CudaBackend {
     }
 
     fn sums(&self, rows: DeviceRows<'_>, nearest: &Buffer<u32>, k: usize) -> Result<CellSums, MethodError> {
-        let cuda::CellSums { sums, counts } = cuda::cell_sums(rows, nearest, k).map_err(self.failed("cell_sums"))?;
+        let cuda::CountedSums { sums, counts } = cuda::cell_sums(rows, nearest, k).map_err(self.failed("cell_sums"))?;
         let sums = Array2::from_shape_vec((k, rows.dim()), sums).map_err(|e| MethodError::Broken(e.to_string()))?;
         Ok(CellSums { sums, counts: counts.into_iter().map(|count| count as usize).collect() })
     }
@@ -318,7 +318,7 @@ impl Backend for CudaBackend {
     fn sum_search(&self, codebooks: &[Array2<f32>], local: bool) -> Result<Box<dyn SumSearch>, MethodError> {
         let values: Vec<f32> = codebooks.iter().flat_map(|book| book.iter().copied()).collect();
         let dim = codebooks.first().map_or(1, Array2::ncols);
-        let tables = SumTables::new(&self.device, &values, codebooks.len(), dim, local);
+        let tables = DeviceSumTables::new(&self.device, &values, codebooks.len(), dim, local);
         let tables = tables.map_err(self.failed("sum_search"))?;
         Ok(Box::new(CudaSums { backend: self.clone(), tables, m: codebooks.len() }))
     }
@@ -348,7 +348,8 @@ impl Backend for CudaBackend {
     fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError> {
         let books: Vec<Cow<'_, [f32]>> = codebooks.iter().map(row_major).collect();
         let books: Vec<&[f32]> = books.iter().map(|book| &**book).collect();
-        let books = Codebooks::new(&self.device, &books, codebooks[0].ncols()).map_err(self.failed("codewords"))?;
+        let books =
+            DeviceCodebooks::new(&self.device, &books, codebooks[0].ncols()).map_err(self.failed("codewords"))?;
         let codewords = codebooks[0].nrows();
         Ok(Box::new(CudaCodewords { backend: self.clone(), books, m: codebooks.len(), codewords, bits, join }))
     }
@@ -373,20 +374,20 @@ impl Backend for CudaBackend {
     fn network(&self, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Result<Box<dyn RowMap>, MethodError> {
         let map = |AffineMap { weights, bias }: &AffineMap<'_>| {
             let weights: Vec<f32> = weights.t().iter().copied().collect();
-            cuda::AffineMap::new(&self.device, &weights, &row_major(bias))
+            cuda::DeviceAffineMap::new(&self.device, &weights, &row_major(bias))
         };
-        let layer = |layer: &BranchLayer<'_>| -> Result<cuda::Layer, CudaError> {
+        let layer = |layer: &BranchLayer<'_>| -> Result<cuda::DeviceLayer, CudaError> {
             Ok(match layer {
-                BranchLayer::Affine(affine) => cuda::Layer::Affine(map(affine)?),
+                BranchLayer::Affine(affine) => cuda::DeviceLayer::Affine(map(affine)?),
                 BranchLayer::Windows { inputs, map: of_window } => {
-                    cuda::Layer::Windows { inputs: self.device.upload(inputs)?, map: map(of_window)? }
+                    cuda::DeviceLayer::Windows { inputs: self.device.upload(inputs)?, map: map(of_window)? }
                 }
-                BranchLayer::Rectifier => cuda::Layer::Rectifier,
+                BranchLayer::Rectifier => cuda::DeviceLayer::Rectifier,
             })
         };
-        let prepare = || -> Result<cuda::Network, CudaError> {
+        let prepare = || -> Result<cuda::DeviceNetwork, CudaError> {
             let branch = branch.iter().map(layer).collect::<Result<_, _>>()?;
-            Ok(cuda::Network::new(map(&straight)?, branch))
+            Ok(cuda::DeviceNetwork::new(map(&straight)?, branch))
         };
         let network = prepare().map_err(self.failed("network"))?;
         Ok(Box::new(CudaNetwork { backend: self.clone(), network }))
@@ -445,7 +446,7 @@ impl Backend for CudaBackend {
             Metric::L2 => Proximity::SquaredDistance,
             Metric::InnerProduct => Proximity::InnerProduct,
         };
-        let neighbor = |n: cuda::Neighbor<f32>| Neighbor { score: n.score, id: n.id };
+        let neighbor = |n: cuda::SelectedRow<f32>| Neighbor { score: n.score, id: n.id };
         let find = || Base::new(self.rows(base), proximity)?.nearest(self.rows(queries), k);
         let found = find().map_err(self.failed("nearest_rows"))?;
         Ok(found.into_iter().map(|list| list.into_iter().map(neighbor).collect()).collect())

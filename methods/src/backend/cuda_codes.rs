@@ -10,7 +10,7 @@ use super::{
 use crate::MethodError;
 use crate::algorithms::codebooks::check_symbols;
 use crate::algorithms::pack::SymbolLayout;
-use cuda::{Buffer, Codebooks, GroupCodebooks, LevelScalars, SumTables, Terms, UniformScalars};
+use cuda::{Buffer, DeviceCodebooks, DeviceSumTables, GroupCodebooks, LevelScalars, Terms, UniformScalars};
 
 /// Finds the symbol outside its alphabet that a kernel reported, and returns the same error as the CPU.
 fn stranger(codes: &[u8], size: usize, layout: &SymbolLayout, alphabet: usize) -> MethodError {
@@ -23,7 +23,7 @@ fn stranger(codes: &[u8], size: usize, layout: &SymbolLayout, alphabet: usize) -
     found.err().unwrap_or_else(|| MethodError::Broken("the device met a symbol that no code holds".into()))
 }
 
-/// Codebooks, or linear maps, of groups of components on a device.
+/// DeviceCodebooks, or linear maps, of groups of components on a device.
 pub(super) struct CudaGroups {
     pub(super) backend: CudaBackend,
     pub(super) books: GroupCodebooks,
@@ -62,10 +62,10 @@ impl RowEncoder for CudaLogitsOnHost {
     }
 }
 
-/// Codebooks for decoding, on a device.
+/// DeviceCodebooks for decoding, on a device.
 pub(super) struct CudaCodewords {
     pub(super) backend: CudaBackend,
-    pub(super) books: Codebooks,
+    pub(super) books: DeviceCodebooks,
     pub(super) m: usize,
     pub(super) codewords: usize,
     pub(super) bits: u8,
@@ -189,7 +189,7 @@ impl RowScale for CudaScale {
 /// A network on a device.
 pub(super) struct CudaNetwork {
     pub(super) backend: CudaBackend,
-    pub(super) network: cuda::Network,
+    pub(super) network: cuda::DeviceNetwork,
 }
 
 impl RowMap for CudaNetwork {
@@ -210,7 +210,7 @@ impl RowMap for CudaNetwork {
 /// Searches over sums of codewords on a device.
 pub(super) struct CudaSums {
     pub(super) backend: CudaBackend,
-    pub(super) tables: SumTables,
+    pub(super) tables: DeviceSumTables,
     pub(super) m: usize,
 }
 

@@ -30,7 +30,8 @@ impl TableScan for CudaTableScan<'_> {
             let found = cuda::scan_tables(codes, width, positions, &entries, k);
             let found = found.map_err(self.backend.failed("table_scan"))?;
             all.extend(found.into_iter().zip(tables).map(|(found, tables)| {
-                let with_constant = |n: cuda::Neighbor<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
+                let with_constant =
+                    |n: cuda::SelectedRow<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
                 let mut found: Vec<Neighbor> = found.into_iter().map(with_constant).collect();
                 // Rounding may map two sums to one score.
                 found.sort_unstable();
@@ -58,9 +59,9 @@ impl BitScan for CudaBitScan<'_> {
         let codes: Vec<u8> = queries.iter().flat_map(|query| query.code.iter().copied()).collect();
         let found = cuda::scan_hamming(Codes::all(&self.codes, self.size), &codes, k);
         let found = found.map_err(self.backend.failed("bit_scan"))?;
-        let of_query = |(found, query): (Vec<cuda::Neighbor<u32>>, &BitQuery)| -> Vec<Neighbor> {
+        let of_query = |(found, query): (Vec<cuda::SelectedRow<u32>>, &BitQuery)| -> Vec<Neighbor> {
             let scored =
-                |n: cuda::Neighbor<u32>| Neighbor { score: query.offset + query.slope * n.score as f32, id: n.id };
+                |n: cuda::SelectedRow<u32>| Neighbor { score: query.offset + query.slope * n.score as f32, id: n.id };
             found.into_iter().map(scored).collect()
         };
         Ok(found.into_iter().zip(queries).map(of_query).collect())

@@ -2,7 +2,7 @@
 
 use super::{DIM, StepContext, StepFailure, StepWork, Timing};
 use cuda::{
-    Base, Codebooks, Codes, DeviceRows, Proximity, UniformScalars, fill_random, fill_random_bytes, scan_hamming,
+    Base, Codes, DeviceCodebooks, DeviceRows, Proximity, UniformScalars, fill_random, fill_random_bytes, scan_hamming,
 };
 
 /// Vectors of scalar codes.
@@ -62,7 +62,7 @@ pub fn product_decode(setting: &StepContext<'_>) -> Result<Timing, StepFailure> 
     let there = setting.device.upload(&symbols)?;
     let codewords = setting.random_codewords(k * DIM);
     let split: Vec<&[f32]> = codewords.chunks_exact(k * DIM / GROUPS).collect();
-    let books = Codebooks::new(setting.device, &split, DIM / GROUPS)?;
+    let books = DeviceCodebooks::new(setting.device, &split, DIM / GROUPS)?;
     let mut rows = setting.device.filled::<f32>(n * DIM, 0xff)?;
     let (seconds, _) = setting.repeat(|| books.decode_groups(&there, n, &mut rows))?;
     for i in setting.looked_at(n) {

@@ -3,7 +3,7 @@
 use super::ProofContext;
 use super::agreement::Agreement;
 use super::inputs::{InputKind, values};
-use crate::{Codebooks, Codes, CudaError, DeviceRows, UniformScalars};
+use crate::{Codes, CudaError, DeviceCodebooks, DeviceRows, UniformScalars};
 
 /// Encoding and decoding on a uniform grid, compared with the formula.
 pub fn uniform_codes(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
@@ -49,7 +49,7 @@ pub fn decoding(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
         let split: Vec<&[f32]> = books.chunks_exact(k * size).collect();
         let symbols: Vec<u16> =
             (0..(n * m) as u64).map(|i| (crate::random_bits(bench.seed ^ case, i) % k as u64) as u16).collect();
-        let (there, on_device) = (Codebooks::new(bench.device, &split, size)?, bench.device.upload(&symbols)?);
+        let (there, on_device) = (DeviceCodebooks::new(bench.device, &split, size)?, bench.device.upload(&symbols)?);
         let mut beside = bench.poisoned::<f32>(n * m * size)?;
         let mut added = bench.poisoned::<f32>(n * size)?;
         let strangers =

@@ -3,7 +3,7 @@
 use super::ProofContext;
 use super::agreement::Agreement;
 use super::inputs::{InputKind, TIE, distance, values};
-use crate::{AffineMap, CudaError, DeviceRows, Layer, Network, rows_at, spread_rows, total};
+use crate::{CudaError, DeviceAffineMap, DeviceLayer, DeviceNetwork, DeviceRows, rows_at, spread_rows, total};
 
 /// k-means++: the point that chose a row is in that row's interval of the cumulative distances, computed in f64.
 pub fn starts(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
@@ -61,15 +61,15 @@ pub fn networks(bench: &ProofContext<'_>) -> Result<Agreement, CudaError> {
         let (of_window, window_bias) = (of(3, 2), of(4, 1));
         let (first, first_bias) = (of(5, hidden * dim), of(6, hidden));
         let (second, second_bias) = (of(7, outputs * hidden), of(8, outputs));
-        let map = |weights: &[f32], bias: &[f32]| AffineMap::new(bench.device, weights, bias);
-        let network = Network::new(
+        let map = |weights: &[f32], bias: &[f32]| DeviceAffineMap::new(bench.device, weights, bias);
+        let network = DeviceNetwork::new(
             map(&straight, &straight_bias)?,
             vec![
-                Layer::Windows { inputs: bench.device.upload(&inputs)?, map: map(&of_window, &window_bias)? },
-                Layer::Rectifier,
-                Layer::Affine(map(&first, &first_bias)?),
-                Layer::Rectifier,
-                Layer::Affine(map(&second, &second_bias)?),
+                DeviceLayer::Windows { inputs: bench.device.upload(&inputs)?, map: map(&of_window, &window_bias)? },
+                DeviceLayer::Rectifier,
+                DeviceLayer::Affine(map(&first, &first_bias)?),
+                DeviceLayer::Rectifier,
+                DeviceLayer::Affine(map(&second, &second_bias)?),
             ],
         );
         let there = bench.device.upload(&rows)?;
