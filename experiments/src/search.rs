@@ -1,7 +1,7 @@
 //! Compressed search as the runner performs it: in the metric of the dataset, and with raw rows to re-order what was found.
 
 use methods::search::codes::CodeSearch;
-use methods::{MethodError, Metric, Neighbor, Quantizer};
+use methods::{MethodError, Neighbor, Quantizer, SearchMetric};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ pub fn code_search<'a>(
     codes: &'a [u8],
     metric: datasets::MetricSpace,
 ) -> Result<CodeSearch<'a>, MethodError> {
-    let metric = if metric == datasets::MetricSpace::Ip { Metric::InnerProduct } else { Metric::L2 };
+    let metric = if metric == datasets::MetricSpace::Ip { SearchMetric::InnerProduct } else { SearchMetric::L2 };
     CodeSearch::new(quantizer, codes, metric)
 }
 

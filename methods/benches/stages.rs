@@ -6,7 +6,7 @@
 //! timed, its codes are checked to beat the mean of the rows.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use methods::{Context, METHODS, Metric};
+use methods::{Context, METHODS, SearchMetric};
 use ndarray::{Array2, ArrayView2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -66,7 +66,7 @@ fn stages(c: &mut Criterion) {
             b.iter(|| quantizer.decode_into(black_box(&codes), decoded.view_mut()).expect("decodes"));
         });
         // Methods without a search of their own are searched by decoding.
-        let searcher = quantizer.searcher(Metric::L2).or_else(|| quantizer.searcher(Metric::InnerProduct));
+        let searcher = quantizer.searcher(SearchMetric::L2).or_else(|| quantizer.searcher(SearchMetric::InnerProduct));
         if let Some(mut searcher) = searcher {
             let size = quantizer.code_size();
             let mut search = |k: usize| {

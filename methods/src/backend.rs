@@ -26,7 +26,7 @@ pub use error::{BackendError, Unavailable};
 pub use matrix::{CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
 
 use crate::algorithms::moments::sum;
-use crate::{Cancel, MethodError, Metric, Neighbor};
+use crate::{Cancel, MethodError, Neighbor, SearchMetric};
 use cpu::{Isa, ScanTables, SymbolWidth};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::any::Any;
@@ -680,7 +680,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
         &self,
         base: &DeviceMatrix<'_>,
         queries: &DeviceMatrix<'_>,
-        metric: Metric,
+        metric: SearchMetric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 

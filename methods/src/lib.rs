@@ -12,7 +12,7 @@
 //! Fit, encode, search:
 //!
 //! ```
-//! use methods::{Context, Metric, parse_text};
+//! use methods::{Context, SearchMetric, parse_text};
 //! use ndarray::Array2;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +21,7 @@
 //! let quantizer = method.fit(rows.view(), &Context::cpu(1))?; // seed 1
 //! let mut codes = vec![0; rows.nrows() * quantizer.code_size()]; // 4 bytes per row
 //! quantizer.encode_into(rows.view(), &mut codes)?;
-//! let mut searcher = quantizer.searcher(Metric::L2).ok_or("no searcher over codes")?;
+//! let mut searcher = quantizer.searcher(SearchMetric::L2).ok_or("no searcher over codes")?;
 //! searcher.set_query(rows.row(7).as_slice().ok_or("not contiguous")?);
 //! let nearest = searcher.top_k(&codes, quantizer.code_size(), 10)?;
 //! assert!(nearest.len() == 10 && nearest[0].score <= nearest[9].score);
@@ -171,7 +171,7 @@ pub trait Quantizer: Send + Sync {
     }
 
     /// Search over codes without decoding them; None if the method has no such search for `metric`.
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
         let _ = metric;
         None
     }
@@ -209,8 +209,8 @@ pub trait Searcher: Send {
     /// Takes the query (`dim` components) that the next scores refer to.
     fn set_query(&mut self, query: &[f32]);
 
-    /// Writes one score per code. Smaller is nearer: an estimate of `‖q−x‖²` for [`Metric::L2`], of `−q·x` for
-    /// [`Metric::InnerProduct`], without any scaling; see [`Searcher::is_estimate`].
+    /// Writes one score per code. Smaller is nearer: an estimate of `‖q−x‖²` for [`SearchMetric::L2`], of `−q·x` for
+    /// [`SearchMetric::InnerProduct`], without any scaling; see [`Searcher::is_estimate`].
     ///
     /// # Errors
     /// A symbol outside its alphabet; mismatched lengths.
@@ -293,7 +293,7 @@ pub trait Symbols {
 
 /// How vectors are compared in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
+pub enum SearchMetric {
     /// Squared Euclidean distance; on unit vectors it gives the same order as cosine similarity.
     L2,
     /// Inner product, larger is nearer; scores are negated.

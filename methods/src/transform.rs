@@ -10,7 +10,7 @@ use crate::product::opq::{self, Opq};
 use crate::product::pq;
 use crate::registry::params_of;
 use crate::{
-    Context, Curve, Method, MethodError, Metric, ModelError, Neighbor, ParamError, Quantizer, Searcher, Stream,
+    Context, Curve, Method, MethodError, ModelError, Neighbor, ParamError, Quantizer, SearchMetric, Searcher, Stream,
     Symbols, TrainingRows,
 };
 use cpu::ScanTables;
@@ -369,7 +369,7 @@ impl Quantizer for TransformedQuantizer {
         }
     }
 
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
         let inner = self.inner.searcher(metric)?;
         Some(Box::new(TransformedSearcher { affine: &self.affine, metric, inner, offset: 0.0 }))
     }
@@ -392,7 +392,7 @@ impl Quantizer for TransformedQuantizer {
 /// `‖q−x̂‖² = ‖(q−μ)A − y‖² + ‖q−μ‖² − ‖(q−μ)A‖²` and `−q·x̂ = −(qA)·y − q·μ`.
 struct TransformedSearcher<'a> {
     affine: &'a AffineTransform,
-    metric: Metric,
+    metric: SearchMetric,
     inner: Box<dyn Searcher + 'a>,
     offset: f32,
 }
@@ -414,7 +414,7 @@ impl Searcher for TransformedSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
         let AffineTransform { mean, axes } = self.affine;
         let mut seen = query.to_vec();
-        if let (Metric::L2, Some(mean)) = (self.metric, mean) {
+        if let (SearchMetric::L2, Some(mean)) = (self.metric, mean) {
             seen.iter_mut().zip(mean).for_each(|(q, m)| *q -= m);
         }
         let power = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
@@ -424,8 +424,10 @@ impl Searcher for TransformedSearcher<'_> {
         }
         self.offset = match (self.metric, mean, axes) {
             // Axes that span everything leave nothing outside.
-            (Metric::L2, _, Some(axes)) if axes.ncols() < axes.nrows() => (outside - power(&seen)).max(0.0) as f32,
-            (Metric::InnerProduct, Some(mean), _) => {
+            (SearchMetric::L2, _, Some(axes)) if axes.ncols() < axes.nrows() => {
+                (outside - power(&seen)).max(0.0) as f32
+            }
+            (SearchMetric::InnerProduct, Some(mean), _) => {
                 -query.iter().zip(mean).map(|(q, m)| f64::from(*q) * f64::from(*m)).sum::<f64>() as f32
             }
             _ => 0.0,

@@ -6,7 +6,7 @@ use cpu::Isa;
 use methods::backend::CpuBackend;
 use methods::laws::{Bench, decode, encode, gaussian, mse};
 use methods::registry::Exemption;
-use methods::{Context, METHODS, Method, Metric, parse};
+use methods::{Context, METHODS, Method, SearchMetric, parse};
 use ndarray::{Array2, s};
 use std::io::Write;
 use std::sync::Arc;
@@ -107,7 +107,7 @@ fn unbiased_scores_are_right_on_average() {
             if method.check(dim).is_err() {
                 continue;
             }
-            for metric in [Metric::L2, Metric::InnerProduct] {
+            for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
                 let mut errors = vec![Vec::new(); train.nrows() * queries.nrows()];
                 for seed in 0..300 {
                     let quantizer = method.fit(train.view(), &Context::cpu(seed)).expect("fits");
@@ -119,8 +119,8 @@ fn unbiased_scores_are_right_on_average() {
                         searcher.score_into(&codes, &mut scores).expect("scores");
                         for (i, (row, &score)) in train.outer_iter().zip(&scores).enumerate() {
                             let exact: f64 = match metric {
-                                Metric::L2 => row.iter().zip(query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
-                                Metric::InnerProduct => {
+                                SearchMetric::L2 => row.iter().zip(query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
+                                SearchMetric::InnerProduct => {
                                     -row.iter().zip(query).map(|(x, q)| f64::from(x * q)).sum::<f64>()
                                 }
                             };

@@ -5,7 +5,7 @@ use cuda::Traffic;
 use cuda::emulator::{BuildError, Compiler, build};
 use methods::backend::CudaBackend;
 use methods::search::codes::CodeSearch;
-use methods::{Context, Metric, laws};
+use methods::{Context, SearchMetric, laws};
 use ndarray::Array2;
 use serde_json::json;
 use std::path::Path;
@@ -97,7 +97,7 @@ fn rows_and_codes_cross_the_bus_once_each_way() {
         assert_eq!(crossed("encoding"), encode, "{name} {params}");
         quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
         assert_eq!(crossed("decoding"), decode, "{name} {params}");
-        let over_codes = CodeSearch::new(&*quantizer, &codes, Metric::L2).expect("holds codes");
+        let over_codes = CodeSearch::new(&*quantizer, &codes, SearchMetric::L2).expect("holds codes");
         crossed("holding codes");
         over_codes.search(queries.view(), 5).expect("finds");
         assert_eq!(crossed("searching"), search, "{name} {params}");

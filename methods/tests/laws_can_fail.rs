@@ -8,7 +8,7 @@ use methods::backend::{
     ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use methods::laws::{Bench, gaussian, training_distortion_never_grows};
-use methods::{Cancel, Context, Method, MethodError, Metric, Neighbor, Seen};
+use methods::{Cancel, Context, Method, MethodError, Neighbor, SearchMetric, Seen};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,7 +119,7 @@ impl Backend for Misled {
         &self,
         base: &DeviceMatrix<'_>,
         queries: &DeviceMatrix<'_>,
-        metric: Metric,
+        metric: SearchMetric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         self.0.nearest_rows(base, queries, metric, k)

@@ -1,7 +1,7 @@
 //! Model files from outside: damaged, cut short, foreign, or made up; each is refused in clear words, and nothing panics.
 
 use methods::contract::model::{ModelError, read, write};
-use methods::{Context, METHODS, Metric, Quantizer, parse};
+use methods::{Context, METHODS, Quantizer, SearchMetric, parse};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -45,7 +45,7 @@ fn exercise(quantizer: &dyn Quantizer) {
     for fill in [0x00, 0x5a, 0xff] {
         codes.fill(fill);
         let _ = quantizer.decode_into(&codes, decoded.view_mut());
-        for metric in [Metric::L2, Metric::InnerProduct] {
+        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
             if let Some(mut searcher) = quantizer.searcher(metric) {
                 searcher.set_query(&vec![0.1; quantizer.dim()]);
                 let _ = searcher.score_into(&codes, &mut [0.0; 2]);

@@ -10,7 +10,7 @@ use crate::backend::{
 };
 use crate::contract::state::State;
 use crate::search::lookup::AdditiveSearcher;
-use crate::{Curve, MethodError, Metric, ModelError, Quantizer, Searcher, Symbols};
+use crate::{Curve, MethodError, ModelError, Quantizer, SearchMetric, Searcher, Symbols};
 use cpu::SumTables;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 use rayon::prelude::*;
@@ -201,8 +201,8 @@ impl Quantizer for AdditiveQuantizer {
     }
 
     /// Inner products add up over codebooks; distances would need the norm of the sum, which the code does not hold.
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        (metric == Metric::InnerProduct)
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
+        (metric == SearchMetric::InnerProduct)
             .then(|| Box::new(AdditiveSearcher::new(&self.codebooks, self.backend.isa())) as Box<dyn Searcher>)
     }
 

@@ -10,7 +10,7 @@ use super::{
     TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::algorithms::moments::sum;
-use crate::{Cancel, MethodError, Metric, Neighbor};
+use crate::{Cancel, MethodError, Neighbor, SearchMetric};
 use cpu::{Isa, Nearest, Score};
 use ndarray::{Array2, ArrayView2, CowArray, Ix2, ShapeBuilder};
 use rayon::prelude::*;
@@ -331,7 +331,7 @@ impl Backend for CpuBackend {
         &self,
         base: &DeviceMatrix<'_>,
         queries: &DeviceMatrix<'_>,
-        metric: Metric,
+        metric: SearchMetric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         Ok(cpu_scan::nearest_rows(self.isa, base, queries, metric, k))

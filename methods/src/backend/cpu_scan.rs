@@ -3,7 +3,7 @@
 use super::cpu_backend::view;
 use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, TableScan};
 use crate::contract::batch::row_major;
-use crate::{MethodError, Metric, Neighbor};
+use crate::{MethodError, Neighbor, SearchMetric};
 use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, TopK};
 use rayon::prelude::*;
 
@@ -171,15 +171,15 @@ pub(super) fn nearest_rows(
     isa: Isa,
     base: &DeviceMatrix<'_>,
     queries: &DeviceMatrix<'_>,
-    metric: Metric,
+    metric: SearchMetric,
     k: usize,
 ) -> Vec<Vec<Neighbor>> {
     let dim = base.ncols();
     let (base, queries) = (view(base), view(queries));
     let (base, queries) = (&*row_major(&base), &*row_major(&queries));
     let score = |query: &[f32], rows: &[f32], scores: &mut [f32]| match metric {
-        Metric::InnerProduct => cpu::negated_products(isa, query, rows, scores),
-        Metric::L2 => cpu::squared_distances(isa, query, rows, scores),
+        SearchMetric::InnerProduct => cpu::negated_products(isa, query, rows, scores),
+        SearchMetric::L2 => cpu::squared_distances(isa, query, rows, scores),
     };
     let block = (BLOCK_VALUES / dim).clamp(FEW, 2 * BLOCK);
     let n = queries.len() / dim;
@@ -203,7 +203,7 @@ pub(super) fn nearest_rows(
         }
         return tops.iter_mut().map(TopK::drain_sorted).collect();
     }
-    let kind = if metric == Metric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
+    let kind = if metric == SearchMetric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
     let packed: Vec<Nearest> =
         base.par_chunks(block * dim).map(|rows| Nearest::new(isa, rows.to_vec(), dim, kind)).collect();
     let of_task = |queries: &[f32]| -> Vec<Vec<Neighbor>> {

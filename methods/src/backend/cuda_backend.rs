@@ -11,7 +11,7 @@ use super::{
     RowMap, RowScale, ScalarCoder, SumSearch, TableScan, Unavailable, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::contract::batch::row_major;
-use crate::{Cancel, MethodError, Metric, Neighbor};
+use crate::{Cancel, MethodError, Neighbor, SearchMetric};
 use cpu::Isa;
 use cuda::{
     AssignPass, Base, Buffer, Codes, Codewords, CudaError, Device, DeviceCodebooks, DeviceRows, DeviceSumTables,
@@ -434,7 +434,7 @@ impl Backend for CudaBackend {
         &self,
         base: &DeviceMatrix<'_>,
         queries: &DeviceMatrix<'_>,
-        metric: Metric,
+        metric: SearchMetric,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         if !(1..=cuda::MAX_K).contains(&k) || !(1..=cuda::MAX_DIM).contains(&base.ncols()) || base.nrows() == 0 {
@@ -443,8 +443,8 @@ impl Backend for CudaBackend {
             return cpu.nearest_rows(&cpu.upload(base.view())?, &cpu.upload(queries.view())?, metric, k);
         }
         let proximity = match metric {
-            Metric::L2 => Proximity::SquaredDistance,
-            Metric::InnerProduct => Proximity::InnerProduct,
+            SearchMetric::L2 => Proximity::SquaredDistance,
+            SearchMetric::InnerProduct => Proximity::InnerProduct,
         };
         let neighbor = |n: cuda::SelectedRow<f32>| Neighbor { score: n.score, id: n.id };
         let find = || Base::new(self.rows(base), proximity)?.nearest(self.rows(queries), k);

@@ -8,8 +8,8 @@ use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
-    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
-    ParamError, Quantizer, Searcher, State, Symbols, TrainingRows,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
+    Quantizer, SearchMetric, Searcher, State, Symbols, TrainingRows,
 };
 use cpu::ScanTables;
 use schemars::JsonSchema;
@@ -221,7 +221,7 @@ impl Quantizer for BinaryQuantizer {
         )
     }
 
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
         Some(match self.spec.search {
             CodeComparison::Hamming => Box::new(HammingSearcher {
                 quantizer: self,
@@ -254,7 +254,7 @@ impl Quantizer for BinaryQuantizer {
 /// the same order.
 struct HammingSearcher<'a> {
     quantizer: &'a BinaryQuantizer,
-    metric: Metric,
+    metric: SearchMetric,
     query: Vec<u8>,
     distances: Vec<u32>,
 }
@@ -281,8 +281,8 @@ impl Searcher for HammingSearcher<'_> {
         let (gap, dim) = (self.quantizer.gap, self.quantizer.dim() as f32);
         for (score, &distance) in scores.iter_mut().zip(&self.distances) {
             *score = match self.metric {
-                Metric::L2 => gap * distance as f32,
-                Metric::InnerProduct => gap * (0.5 * distance as f32 - 0.25 * dim),
+                SearchMetric::L2 => gap * distance as f32,
+                SearchMetric::InnerProduct => gap * (0.5 * distance as f32 - 0.25 * dim),
             };
         }
         Ok(())
@@ -291,8 +291,8 @@ impl Searcher for HammingSearcher<'_> {
     fn bit_query(&self) -> Option<BitQuery> {
         let (gap, dim) = (self.quantizer.gap, self.quantizer.dim() as f32);
         let (offset, slope) = match self.metric {
-            Metric::L2 => (0.0, gap),
-            Metric::InnerProduct => (-0.25 * gap * dim, 0.5 * gap),
+            SearchMetric::L2 => (0.0, gap),
+            SearchMetric::InnerProduct => (-0.25 * gap * dim, 0.5 * gap),
         };
         // Without gaps, all scores are equal for any bits.
         (slope > 0.0).then(|| BitQuery { code: self.query.clone(), offset, slope })
@@ -303,7 +303,7 @@ impl Searcher for HammingSearcher<'_> {
 /// the bits, `Σ_j b_j·((q_j−high_j)² − (q_j−low_j)²)` or `−Σ_j b_j·q_j·(high_j−low_j)`.
 struct AsymmetricSearcher<'a> {
     quantizer: &'a BinaryQuantizer,
-    metric: Metric,
+    metric: SearchMetric,
     dot: LevelDot<'a>,
     constant: f32,
 }
@@ -312,8 +312,8 @@ impl Searcher for AsymmetricSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
         let terms = query.iter().zip(&self.quantizer.low).zip(&self.quantizer.high).map(|((&q, &low), &high)| {
             let score = |level: f32| match self.metric {
-                Metric::L2 => (q - level).powi(2),
-                Metric::InnerProduct => -q * level,
+                SearchMetric::L2 => (q - level).powi(2),
+                SearchMetric::InnerProduct => -q * level,
             };
             (score(low), score(high) - score(low))
         });
@@ -355,7 +355,8 @@ mod tests {
         quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
         assert_eq!(codes, [0b101, 0b100, 0b011, 0b010]);
         let mut scores = [0f32; 4];
-        for (metric, expected) in [(Metric::L2, [0.0, 4.0, 8.0, 12.0]), (Metric::InnerProduct, [-3.0, -1.0, 1.0, 3.0])]
+        for (metric, expected) in
+            [(SearchMetric::L2, [0.0, 4.0, 8.0, 12.0]), (SearchMetric::InnerProduct, [-3.0, -1.0, 1.0, 3.0])]
         {
             let mut searcher = quantizer.searcher(metric).expect("searches");
             searcher.set_query(&[0.3, -7.0, 0.1]);

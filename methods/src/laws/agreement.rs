@@ -3,7 +3,7 @@
 use super::{Bench, DIM, decode, encode, gaussian, mse};
 use crate::contract::model;
 use crate::search::scan;
-use crate::{Context, Method, MethodError, Metric, Quantizer};
+use crate::{Context, Method, MethodError, Quantizer, SearchMetric};
 use ndarray::{ArrayView2, s};
 use std::collections::HashSet;
 
@@ -84,12 +84,14 @@ pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
     let backend = bench.context(1).backend;
     let base = backend.upload(train.view()).expect("uploads");
     let asked = backend.upload(queries.view()).expect("uploads");
-    for (metric, k) in [Metric::L2, Metric::InnerProduct].into_iter().flat_map(|m| NEIGHBORS.map(|k| (m, k))) {
+    for (metric, k) in
+        [SearchMetric::L2, SearchMetric::InnerProduct].into_iter().flat_map(|m| NEIGHBORS.map(|k| (m, k)))
+    {
         let found = backend.nearest_rows(&base, &asked, metric, k).expect("searches");
         for (query, found) in queries.outer_iter().zip(&found) {
             let score = |row: ndarray::ArrayView1<'_, f32>| match metric {
-                Metric::L2 => (&row - &query).mapv(|v| v * v).sum(),
-                Metric::InnerProduct => -row.dot(&query),
+                SearchMetric::L2 => (&row - &query).mapv(|v| v * v).sum(),
+                SearchMetric::InnerProduct => -row.dot(&query),
             };
             let scores: Vec<f32> = train.outer_iter().map(score).collect();
             let mut sorted = scores.clone();
@@ -105,7 +107,7 @@ pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
     for (name, method) in bench.held_to("scans_agree_with_those_of_the_processor") {
         let quantizer = method.fit(train.view(), &Context::cpu(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let codes = encode(&*quantizer, train.view());
-        for metric in [Metric::L2, Metric::InnerProduct] {
+        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
             let Some(mut searcher) = quantizer.searcher(metric) else { continue };
             let size = quantizer.code_size();
             let held = scan::hold(&*searcher, &codes, size, &*backend).unwrap_or_else(|e| panic!("{name}: {e}"));

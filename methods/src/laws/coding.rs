@@ -1,7 +1,7 @@
 //! The laws of coding, as functions that panic where one is broken.
 
 use super::{Bench, DIM, decode, encode, gaussian, mse};
-use crate::{Context, MethodError, Metric, Quantizer, Streams, parse};
+use crate::{Context, MethodError, Quantizer, SearchMetric, Streams, parse};
 use ndarray::{Array2, s};
 use std::collections::HashSet;
 
@@ -131,7 +131,7 @@ pub fn searchers_score_like_decoded_vectors(bench: &Bench) {
         let quantizer = method.fit(train.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let codes = encode(&*quantizer, train.view());
         let decoded = decode(&*quantizer, &codes);
-        for metric in [Metric::L2, Metric::InnerProduct] {
+        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
             let Some(mut searcher) = quantizer.searcher(metric).filter(|s| !s.is_estimate()) else { continue };
             for query in queries.outer_iter() {
                 let query = query.to_vec();
@@ -140,8 +140,10 @@ pub fn searchers_score_like_decoded_vectors(bench: &Bench) {
                 searcher.score_into(&codes, &mut scores).expect("scores");
                 for (row, &score) in decoded.outer_iter().zip(&scores) {
                     let exact: f64 = match metric {
-                        Metric::L2 => row.iter().zip(&query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
-                        Metric::InnerProduct => -row.iter().zip(&query).map(|(x, q)| f64::from(x * q)).sum::<f64>(),
+                        SearchMetric::L2 => row.iter().zip(&query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
+                        SearchMetric::InnerProduct => {
+                            -row.iter().zip(&query).map(|(x, q)| f64::from(x * q)).sum::<f64>()
+                        }
                     };
                     assert!((f64::from(score) - exact).abs() < 1e-4, "{name} {metric:?}: {score} for {exact}");
                 }
@@ -287,7 +289,7 @@ pub fn a_saved_quantizer_is_the_same_quantizer(bench: &Bench) {
         let codes = encode(&*quantizer, base.view());
         assert_eq!(encode(&*restored, base.view()), codes, "{name}");
         assert_eq!(decode(&*restored, &codes), decode(&*quantizer, &codes), "{name}");
-        for metric in [Metric::L2, Metric::InnerProduct] {
+        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
             let score = |quantizer: &dyn Quantizer| {
                 quantizer.searcher(metric).map(|mut searcher| {
                     let mut scores = vec![0f32; base.nrows()];
@@ -414,7 +416,7 @@ pub fn transforms_go_before_any_method(bench: &Bench) {
             let model =
                 crate::contract::model::read(&file, &bench.context(9)).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(encode(&*model.quantizer, base.view()), codes, "{name}");
-            for metric in [Metric::L2, Metric::InnerProduct] {
+            for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
                 let Some(mut searcher) = quantizer.searcher(metric).filter(|s| !s.is_estimate()) else { continue };
                 let query = base.row(3).to_vec();
                 searcher.set_query(&query);
@@ -422,8 +424,10 @@ pub fn transforms_go_before_any_method(bench: &Bench) {
                 searcher.score_into(&codes, &mut scores).expect("scores");
                 for (row, &score) in decoded.outer_iter().zip(&scores) {
                     let exact: f64 = match metric {
-                        Metric::L2 => row.iter().zip(&query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
-                        Metric::InnerProduct => -row.iter().zip(&query).map(|(x, q)| f64::from(x * q)).sum::<f64>(),
+                        SearchMetric::L2 => row.iter().zip(&query).map(|(x, q)| f64::from(x - q).powi(2)).sum(),
+                        SearchMetric::InnerProduct => {
+                            -row.iter().zip(&query).map(|(x, q)| f64::from(x * q)).sum::<f64>()
+                        }
                     };
                     assert!((f64::from(score) - exact).abs() < 1e-3, "{name} {metric:?}: {score} for {exact}");
                 }

@@ -8,7 +8,7 @@ use crate::backend::{
 use crate::contract::curve::Course;
 use crate::contract::state::{State, StateError};
 use crate::search::lookup::LookupSearcher;
-use crate::{Curve, MethodError, Metric, Quantizer, Searcher, Symbols};
+use crate::{Curve, MethodError, Quantizer, SearchMetric, Searcher, Symbols};
 use ndarray::Array2;
 use std::sync::{Arc, OnceLock};
 
@@ -89,7 +89,7 @@ impl Quantizer for ProductQuantizer {
         decoder.decode(codes, rows)
     }
 
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
         Some(Box::new(LookupSearcher::new(&self.codebooks, metric, self.backend.isa())))
     }
 

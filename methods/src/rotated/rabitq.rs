@@ -9,8 +9,8 @@ use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
-    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
-    ParamError, Quantizer, Searcher, State, Stream, Symbols, TrainingRows,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
+    Quantizer, SearchMetric, Searcher, State, Stream, Symbols, TrainingRows,
 };
 use cpu::ScanTables;
 use schemars::JsonSchema;
@@ -285,7 +285,7 @@ impl Quantizer for RabitqQuantizer {
         decode_rows(&*self.backend, codes, rows, || vec![0; dim], |c, r, s| self.decode_row(c, r, s))
     }
 
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
         let dot = LevelDot::new(&self.components.layout, &self.grid);
         Some(Box::new(RabitqSearcher { quantizer: self, metric, dot, constant: 0.0 }))
     }
@@ -308,7 +308,7 @@ impl Quantizer for RabitqQuantizer {
 /// ```
 struct RabitqSearcher<'a> {
     quantizer: &'a RabitqQuantizer,
-    metric: Metric,
+    metric: SearchMetric,
     dot: LevelDot<'a>,
     /// `‖q−c‖²` or `−q·c`.
     constant: f32,
@@ -326,12 +326,14 @@ impl Searcher for RabitqSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
         let center = &self.quantizer.center;
         let mut seen: Vec<f32> = match self.metric {
-            Metric::L2 => query.iter().zip(center).map(|(q, c)| q - c).collect(),
-            Metric::InnerProduct => query.to_vec(),
+            SearchMetric::L2 => query.iter().zip(center).map(|(q, c)| q - c).collect(),
+            SearchMetric::InnerProduct => query.to_vec(),
         };
         let sum: f64 = match self.metric {
-            Metric::L2 => seen.iter().map(|q| f64::from(*q).powi(2)).sum(),
-            Metric::InnerProduct => -query.iter().zip(center).map(|(q, c)| f64::from(*q) * f64::from(*c)).sum::<f64>(),
+            SearchMetric::L2 => seen.iter().map(|q| f64::from(*q).powi(2)).sum(),
+            SearchMetric::InnerProduct => {
+                -query.iter().zip(center).map(|(q, c)| f64::from(*q) * f64::from(*c)).sum::<f64>()
+            }
         };
         self.constant = sum as f32;
         self.quantizer.rotation.forward(&mut seen);
@@ -364,8 +366,8 @@ impl Searcher for RabitqSearcher<'_> {
         let [norm, product] = read_side(&code[..self.quantizer.components.side_bytes()])?;
         let slope = if product > 0.0 { -norm / product } else { 0.0 };
         Ok(match self.metric {
-            Metric::L2 => [norm * norm, 2.0 * slope],
-            Metric::InnerProduct => [0.0, slope],
+            SearchMetric::L2 => [norm * norm, 2.0 * slope],
+            SearchMetric::InnerProduct => [0.0, slope],
         })
     }
 }
@@ -431,7 +433,7 @@ mod tests {
         codes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
         let mut decoded = Array2::zeros((20, 70));
         assert!(matches!(quantizer.decode_into(&codes, decoded.view_mut()), Err(MethodError::Side { .. })));
-        let mut searcher = quantizer.searcher(Metric::L2).expect("searches");
+        let mut searcher = quantizer.searcher(SearchMetric::L2).expect("searches");
         searcher.set_query(&[0.0; 70]);
         assert!(searcher.score_into(&codes, &mut [0.0; 20]).is_err());
     }

@@ -9,8 +9,8 @@ use crate::contract::batch::{decode_rows, encode_rows};
 use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
-    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, Metric, ModelError,
-    ParamError, Quantizer, Searcher, State, StateError, Stream, Symbols, TrainingRows,
+    Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
+    Quantizer, SearchMetric, Searcher, State, StateError, Stream, Symbols, TrainingRows,
 };
 use cpu::ScanTables;
 use schemars::JsonSchema;
@@ -333,8 +333,8 @@ impl Quantizer for TurboQuantizer {
 
     /// Only inner products are what this code estimates without bias; distances to decoded vectors need their norms, which
     /// the code does not hold.
-    fn searcher(&self, metric: Metric) -> Option<Box<dyn Searcher + '_>> {
-        if metric != Metric::InnerProduct {
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
+        if metric != SearchMetric::InnerProduct {
             return None;
         }
         let levels = LevelDot::new(&self.components.layout, &self.level_of);

@@ -1,7 +1,7 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
 use super::scan::{HeldCodes, hold};
-use crate::{MethodError, Metric, Neighbor, Quantizer, Searcher};
+use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
 use cpu::TopK;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 pub struct CodeSearch<'a> {
     quantizer: &'a dyn Quantizer,
     codes: &'a [u8],
-    metric: Metric,
+    metric: SearchMetric,
     path: &'static str,
     scoring: Scoring<'a>,
 }
@@ -31,7 +31,11 @@ impl<'a> CodeSearch<'a> {
     /// # Errors
     /// A number of bytes that is no multiple of the code size, side values that no encoder writes, or out of device
     /// memory.
-    pub fn new(quantizer: &'a dyn Quantizer, codes: &'a [u8], metric: Metric) -> Result<CodeSearch<'a>, MethodError> {
+    pub fn new(
+        quantizer: &'a dyn Quantizer,
+        codes: &'a [u8],
+        metric: SearchMetric,
+    ) -> Result<CodeSearch<'a>, MethodError> {
         let size = quantizer.code_size();
         if size == 0 || !codes.len().is_multiple_of(size) {
             let expected = size * (codes.len() / size.max(1));

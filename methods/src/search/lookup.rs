@@ -3,7 +3,7 @@
 use crate::algorithms::codebooks::{Codebooks, check_symbols};
 use crate::algorithms::pack::SymbolLayout;
 use crate::backend::CodeLayout;
-use crate::{MethodError, Metric, Searcher};
+use crate::{MethodError, SearchMetric, Searcher};
 use cpu::{Isa, ScanTables, SymbolWidth};
 
 /// Rows unpacked at a time, when symbols are not whole bytes.
@@ -84,10 +84,10 @@ impl Tables {
 }
 
 /// The table of `part` of a query and a codebook given by its columns.
-fn fill(isa: Isa, part: &[f32], columns: &[f32], metric: Metric, table: &mut [f32]) {
+fn fill(isa: Isa, part: &[f32], columns: &[f32], metric: SearchMetric, table: &mut [f32]) {
     match metric {
-        Metric::L2 => cpu::squared_distances_to_columns(isa, part, columns, table),
-        Metric::InnerProduct => cpu::negated_products_with_columns(isa, part, columns, table),
+        SearchMetric::L2 => cpu::squared_distances_to_columns(isa, part, columns, table),
+        SearchMetric::InnerProduct => cpu::negated_products_with_columns(isa, part, columns, table),
     }
 }
 
@@ -108,7 +108,7 @@ impl<'a> AdditiveSearcher<'a> {
 impl Searcher for AdditiveSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
         for (columns, table) in self.codebooks.columns().iter().zip(self.tables.tables_mut()) {
-            fill(self.isa, query, columns, Metric::InnerProduct, table);
+            fill(self.isa, query, columns, SearchMetric::InnerProduct, table);
         }
     }
 
@@ -129,12 +129,12 @@ impl Searcher for AdditiveSearcher<'_> {
 pub(crate) struct LookupSearcher<'a> {
     codebooks: &'a Codebooks,
     isa: Isa,
-    metric: Metric,
+    metric: SearchMetric,
     tables: Tables,
 }
 
 impl<'a> LookupSearcher<'a> {
-    pub(crate) fn new(codebooks: &'a Codebooks, metric: Metric, isa: Isa) -> LookupSearcher<'a> {
+    pub(crate) fn new(codebooks: &'a Codebooks, metric: SearchMetric, isa: Isa) -> LookupSearcher<'a> {
         let tables = Tables::new(codebooks.books.len(), codebooks.codewords());
         LookupSearcher { codebooks, isa, metric, tables }
     }
