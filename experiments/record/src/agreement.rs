@@ -107,14 +107,17 @@ impl RunFolder {
 /// What distinguishes the trial of a record from the planned one: the name of the fact, and both values. Labels may
 /// have changed since.
 fn other_trial(planned: &Trial, record: &TrialRecord) -> Option<(&'static str, String, String)> {
-    let facts: [(&str, fn(&Trial) -> String); 4] = [
-        ("id", |t| t.id.clone()),
-        ("method", |t| t.method.clone()),
-        ("parameters", |t| t.params.to_string()),
-        ("seed", |t| t.seed.to_string()),
-    ];
-    let both = facts.into_iter().map(|(name, of)| (name, of(planned), of(&record.trial)));
-    both.into_iter().find(|(_, planned, found)| planned != found)
+    let facts = |t: &Trial| {
+        [
+            ("id", t.id.clone()),
+            ("method", t.method.clone()),
+            ("parameters", t.params.to_string()),
+            ("seed", t.seed.to_string()),
+        ]
+    };
+    let mut both = facts(planned).into_iter().zip(facts(&record.trial));
+    let ((name, planned), (_, found)) = both.find(|(planned, found)| planned != found)?;
+    Some((name, planned, found))
 }
 
 /// The first cell where a table differs from what the records give; returns None if all cells are equal.
