@@ -664,8 +664,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// If the bytes are not a whole number of codes.
     fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError>;
 
-    /// Number of rows of `dim` components in which [`Backend::nearest_rows`] is best searched at a time by this many
-    /// queries.
+    /// The number of base rows of `dim` components for which a call of [`Backend::nearest_rows`] with this many queries is
+    /// fastest per row.
     fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize;
 
     /// The `k` rows of `base` nearest to each query, nearest first; ties go to the lower index. A score is `‖q−x‖²`, or

@@ -1,7 +1,7 @@
 //! `budget`: how a limited time is spent on the trials of a run, and what is left out when it is used up.
 //!
-//! Every method is first run with the first seed. Further seeds go where the interval of the main quality metric over
-//! the seeds so far is widest relative to its mean. The time that earlier calls spent on the same run counts.
+//! Trials of the first seed come first. Further seeds go where the interval of the main quality metric over the seeds so
+//! far is widest relative to its mean. The time that earlier calls spent on the same run counts.
 
 use crate::plan::PlannedTrial;
 use crate::units::Seconds;
@@ -56,7 +56,7 @@ impl Budget {
         self.values.entry(group(&record.trial)).or_default().extend(value);
     }
 
-    /// Seconds that are left; none starts another trial.
+    /// Seconds that are left. At 0, no further trial starts.
     pub(super) fn left(&self) -> f64 {
         (self.budget.0 - self.before - self.started.elapsed().as_secs_f64()).max(0.0)
     }

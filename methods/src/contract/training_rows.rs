@@ -28,7 +28,8 @@ impl<'a> TrainingRows<'a> {
         Ok(TrainingRows { backend, shape, host: Some(rows), on_backend, downloaded })
     }
 
-    /// Checks rows that the backend of `cx` holds. Many rows leave it only if something is wrong with them.
+    /// Checks rows that the backend of `cx` holds. If there are many, all of them are downloaded only if their norms or a
+    /// sample of them do not prove that they are right.
     ///
     /// # Errors
     /// As [`TrainingRows::on_host`]; a backend failure.
@@ -84,7 +85,7 @@ impl<'a> TrainingRows<'a> {
 }
 
 /// Whether rows on a device are certainly finite and within the range of f32. Decided by their squared norms, which are
-/// their distances to a single codeword, so that only one value per row is copied.
+/// their squared distances to a codeword at 0, and by the `chosen` rows: only these and one value per row are copied.
 fn is_in_range(rows: &DeviceMatrix<'_>, chosen: &[usize], cx: &Context) -> Result<bool, MethodError> {
     let dim = rows.ncols();
     if dim == 0 {

@@ -26,7 +26,8 @@ enum Scoring<'a> {
 }
 
 impl<'a> CodeSearch<'a> {
-    /// Prepares a search over `codes`; the quantizer's backend holds them if it can scan them.
+    /// Prepares a search over `codes`. The quantizer's backend holds them if their scores are sums of table entries or
+    /// Hamming distances.
     ///
     /// # Errors
     /// A number of bytes that is no multiple of the code size, side values that no encoder writes, or out of device
