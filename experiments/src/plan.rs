@@ -60,7 +60,8 @@ pub struct Plan {
     pub gpu: Option<String>,
     /// What `at_bits` found, one line each.
     pub found: Vec<String>,
-    /// What is left out (missing datasets, rates that a method cannot have, excluded trials), each with the reason.
+    /// What is left out (missing datasets, rates that a method cannot have, excluded trials, and, after a run, trials for
+    /// which the budget of time was not enough), each with the reason.
     pub skipped: Vec<String>,
 }
 

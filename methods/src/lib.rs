@@ -5,9 +5,9 @@
 //! so that dynamic dispatch costs once per batch and never per vector. [`Symbols`] shows what a code consists of,
 //! [`Searcher`] searches codes. Methods do their heavy work through a [`Backend`], and so run wherever there is one.
 //!
-//! Methods stand in modules by family: [`classical`], [`product`], [`additive`], [`rotated`], [`learned`]. What several of them share is in
-//! [`algorithms`] and [`search`], which hold no methods. Adding a method is one new file in its family, its `mod` line there, and one line
-//! in [`registry::METHODS`].
+//! Methods stand in modules by family: [`classical`], [`product`], [`additive`], [`rotated`], [`learned`]. What several of
+//! them share is in [`algorithms`] and [`search`], which hold no methods. Adding a method is one new file in its family,
+//! its `mod` line there, and one line in [`registry::METHODS`].
 //!
 //! Fit, encode, search:
 //!

@@ -440,7 +440,8 @@ pub struct RunInfo {
     pub datasets: Vec<DatasetFacts>,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
-    /// What was left out (missing datasets, rates that a method cannot have, excluded trials), each with the reason.
+    /// What was left out (missing datasets, rates that a method cannot have, excluded trials, trials for which the budget
+    /// of time was not enough), each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
 }
