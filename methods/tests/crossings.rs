@@ -35,7 +35,7 @@ fn rows_and_codes_cross_the_bus_once_each_way() {
     let (plain, checked) = ([(1, 1), (1, 1)], [(1, 1), (1, 2)]);
     let expected = [
         ("pq", json!({ "m": 4, "bits": 4, "iterations": 4 }), (33, 84), checked, (1, 1)),
-        // Rows behind a transform stay on the device: three copies more for the rotation and the check of the rows.
+        // Rows behind a transform stay on the device: there are a few copies more for the rotation and the check of the rows.
         (
             "pq",
             json!({ "m": 4, "bits": 4, "iterations": 4, "transform": "random-rotation" }),

@@ -133,9 +133,9 @@ mod tests {
         let own = Provenance::new(&[], &formats);
         assert_eq!(own.formats, ["html", "csv"], "in the order of all formats");
         assert_eq!(Provenance::parse(&own.to_json().expect("JSON")), Ok(own.clone()));
-        let odd = Provenance { formats: vec!["pdf".into()], ..own };
+        let odd = Provenance { formats: vec!["gif".into()], ..own };
         let error = Provenance::parse(&odd.to_json().expect("JSON")).expect_err("no format");
-        assert!(error.starts_with("unknown format \"pdf\"; the formats are html, svg"), "{error}");
+        assert!(error.starts_with("unknown format \"gif\"; the formats are html, svg"), "{error}");
         assert!(Provenance::parse(b"[]").is_err());
     }
 

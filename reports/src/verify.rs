@@ -34,7 +34,7 @@ impl fmt::Display for Difference {
         match self {
             Difference::Changed { path, place } => write!(f, "{path} differs: {place}"),
             Difference::Missing(path) => write!(f, "{path} is missing"),
-            Difference::Additional(path) => write!(f, "{path} is additional: the runs do not give it"),
+            Difference::Additional(path) => write!(f, "{path} is not part of this report: the runs do not give it"),
             Difference::Unlisted(path) => write!(f, "{path} is not on the folder's list of generated files"),
         }
     }
@@ -165,6 +165,9 @@ fn excerpt(line: &str, at: usize) -> String {
 /// The first byte that differs.
 fn differing_byte(existing: &[u8], rendered: &[u8]) -> String {
     let at = existing.iter().zip(rendered).take_while(|(a, b)| a == b).count();
+    if at == existing.len() {
+        return format!("it ends after {at} bytes; the run gives {}", rendered.len());
+    }
     format!("byte {} of {}; the run gives {} bytes", at + 1, existing.len(), rendered.len())
 }
 
@@ -236,7 +239,10 @@ mod tests {
             changed("figures/a.png", b"\x89PNG\xff\x00\x02"),
             ["figures/a.png differs: byte 7 of 7; the run gives 7 bytes"]
         );
-        assert_eq!(changed("figures/a.png", b"\x89PNG"), ["figures/a.png differs: byte 5 of 4; the run gives 7 bytes"]);
+        assert_eq!(
+            changed("figures/a.png", b"\x89PNG"),
+            ["figures/a.png differs: it ends after 4 bytes; the run gives 7"]
+        );
         // Bytes that no table and no text has.
         assert!(changed("tables/a.csv", b"\xff\xfe\"")[0].starts_with("tables/a.csv differs: byte 1 of 3"));
         assert_eq!(changed("tables/a.csv", b""), ["tables/a.csv differs: line 1 has ``; the run gives `method,nmse`"]);

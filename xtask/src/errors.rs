@@ -46,8 +46,8 @@ impl From<Vec<Fault>> for Mistakes {
 impl From<InvariantError> for Mistakes {
     fn from(error: InvariantError) -> Mistakes {
         let help = match &error {
-            InvariantError::Unreadable { .. } => "check the file or folder",
-            InvariantError::Manifest { .. } => "fix the manifest",
+            InvariantError::Unreadable { .. } => "check that it exists and that you may read it",
+            InvariantError::Manifest { .. } => "it must be a Cargo.toml that cargo can read",
             InvariantError::Cargo(_) => "run this through `cargo xtask`",
         };
         Mistakes::new(error.to_string(), help)

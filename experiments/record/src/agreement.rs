@@ -9,6 +9,9 @@ use crate::{RecordError, Results, Run, RunFolder, Trial, TrialRecord, VALUES, re
 use polars::prelude::{AnyValue, DataFrame, DataType};
 use std::fmt;
 
+/// Characters of a line that are shown.
+const SHOWN: usize = 200;
+
 /// Maximum size of the table as CSV, in bytes.
 const MAX_CSV: u64 = 1 << 34;
 
@@ -95,13 +98,22 @@ impl RunFolder {
         let place = match lines.clone().position(|(found, expected)| found != expected) {
             Some(at) => {
                 let (found, expected) = lines.nth(at).unwrap_or_default();
-                let text = String::from_utf8_lossy;
-                format!("line {} is `{}`; the records give `{}`", at + 1, text(found), text(expected))
+                format!("line {} is `{}`; the records give `{}`", at + 1, start_of(found), start_of(expected))
             }
             None => format!("it has {} bytes; the records give {}", found.len(), expected.len()),
         };
         Ok(Some(Disagreement { file: CSV_FILE.to_owned(), place }))
     }
+}
+
+/// The start of a line that may hold anything, fit for a terminal.
+fn start_of(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN)]);
+    let mut shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() > shown.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// What distinguishes the trial of a record from the planned one: the name of the fact, and both values. Labels may

@@ -8,7 +8,7 @@ use crate::units::Seconds;
 use record::metric::{KNN_ACCURACY, Metric, NMSE, RECALL_1_AT_R, RECALL_K_AT_K};
 use record::{Status, Trial, TrialRecord};
 use statrs::distribution::{ContinuousCDF, StudentsT};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// The main quality metric of a trial: the first of these that it measured.
@@ -26,6 +26,8 @@ pub(super) struct Budget {
     first_seed: u64,
     /// The values of the main quality metric, by what trials have in common that differ only in the seed.
     values: HashMap<String, Vec<f64>>,
+    /// Where a trial has failed: with another seed it would probably fail as well.
+    failed: HashSet<String>,
 }
 
 impl Budget {
@@ -36,7 +38,8 @@ impl Budget {
         ended: impl Iterator<Item = &'r TrialRecord>,
         lanes: usize,
     ) -> Budget {
-        let mut new = Budget { budget, before: 0.0, started: Instant::now(), first_seed, values: HashMap::new() };
+        let (values, failed) = (HashMap::new(), HashSet::new());
+        let mut new = Budget { budget, before: 0.0, started: Instant::now(), first_seed, values, failed };
         for record in ended {
             new.before += record.wall_seconds / lanes as f64;
             new.note(record);
@@ -47,6 +50,7 @@ impl Budget {
     /// Takes note of the result of a trial.
     pub(super) fn note(&mut self, record: &TrialRecord) {
         if record.status != Status::Ok {
+            self.failed.insert(group(&record.trial));
             return;
         }
         let value = QUALITY.iter().find_map(|metric| {
@@ -61,12 +65,16 @@ impl Budget {
         (self.budget.0 - self.before - self.started.elapsed().as_secs_f64()).max(0.0)
     }
 
-    /// How urgent a trial is; the most urgent one runs next.
+    /// How urgent a trial is; the most urgent one runs next. Last come those whose method has failed with another seed.
     pub(super) fn urgency(&self, planned: &PlannedTrial) -> f64 {
         if planned.trial.seed == self.first_seed {
             return f64::INFINITY;
         }
-        self.values.get(&group(&planned.trial)).map_or(f64::MAX, |values| relative_width(values))
+        let group = group(&planned.trial);
+        if self.failed.contains(&group) {
+            return -1.0;
+        }
+        self.values.get(&group).map_or(f64::MAX, |values| relative_width(values))
     }
 }
 
@@ -105,10 +113,13 @@ pub(super) fn left_out(budget: Seconds, trials: &[&PlannedTrial]) -> Vec<String>
         }
         groups[place].2.push(trial.seed.to_string());
     }
+    let one_count = trials.iter().all(|planned| planned.trial.threads == trials[0].trial.threads);
     let line = |(_, trial, seeds): &(String, &Trial, Vec<String>)| {
         let several = if seeds.len() == 1 { "seed" } else { "seeds" };
-        let Trial { dataset, label, device, .. } = trial;
-        format!("{dataset} · {label} · {device} · {several} {}: the budget of {budget} was used up", seeds.join(", "))
+        let Trial { dataset, label, device, threads, .. } = trial;
+        let threads = if one_count { String::new() } else { format!(" · threads {threads}") };
+        let seeds = seeds.join(", ");
+        format!("{dataset} · {label} · {device}{threads} · {several} {seeds}: the budget of {budget} was used up")
     };
     groups.iter().map(line).collect()
 }

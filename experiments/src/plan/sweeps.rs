@@ -110,7 +110,10 @@ fn check(entry: &Map<String, Value>, source: Source, pointer: &str, checker: &mu
     }
     let bad = |(name, values): &(&String, &[Value])| values.is_empty() || entry[key][name.as_str()].is_null();
     let Some((name, _)) = lists(entry, source).find(bad) else { return true };
-    let message = format!("`{name}` is swept over an empty list or no list");
+    let message = match source {
+        Source::Sweep => format!("`{name}` is swept over an empty list or no list"),
+        Source::Zip | Source::AtBits => format!("`{name}` in `{key}` has an empty list or no list"),
+    };
     checker.fault(&format!("{pointer}/{key}/{}", escape(name)), message, Some(format!("write `{name}: [1, 2, 4]`")));
     false
 }

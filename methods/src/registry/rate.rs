@@ -141,7 +141,11 @@ impl Search<'_> {
                 Some(error) => error,
                 None => match self.method(first.min(steps.saturating_sub(1)))?.check(self.dim) {
                     Err(error) => error,
-                    Ok(()) => ParamError::new(name, format!("no `{name}` gives {bits} bits per vector"), ""),
+                    Ok(()) => ParamError::new(
+                        name,
+                        format!("no `{name}` gives {bits} bits per vector"),
+                        "choose another rate",
+                    ),
                 },
             });
         };

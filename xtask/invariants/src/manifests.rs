@@ -5,8 +5,8 @@ use std::path::Path;
 
 /// Packages, and what they must not depend on: old results can be rendered again without building a quantizer.
 const FORBIDDEN: [(&str, &[&str]); 2] = [
-    ("reports", &["methods", "experiments", "datasets", "cpu"]),
-    ("experiments/record", &["methods", "experiments", "datasets", "cpu"]),
+    ("reports", &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check"]),
+    ("experiments/record", &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check"]),
 ];
 
 /// Reports and records depend on no method.
