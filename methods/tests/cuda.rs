@@ -98,8 +98,10 @@ fn a_learned_bottleneck_trains_as_well() {
 #[test]
 fn rows_behind_a_transform_are_checked_on_the_device() {
     let Some((bench, false)) = bench() else { return };
-    let method =
-        methods::parse("kmeans", serde_json::json!({ "bits": 2, "iterations": 2, "transform": "random-rotation" }));
+    let method = methods::parse(
+        "kmeans",
+        serde_json::json!({ "codewords": 4, "iterations": 2, "transform": "random-rotation" }),
+    );
     let method = method.expect("parses");
     let mut rows = laws::gaussian(2500, 4, 6);
     let (here, there) = (Context::cpu(1), bench.context(1));

@@ -107,7 +107,9 @@ fn every_change_of_a_report_is_found() {
             fs::write(&path, bytes).expect("writes");
         }),
         ("tables/d.tex is missing", |report| fs::remove_file(report.join("tables/d.tex")).expect("removes")),
-        ("tables/e.csv is not part of this report", |report| fs::write(report.join("tables/e.csv"), "a,b\n").expect("writes")),
+        ("tables/e.csv is not part of this report", |report| {
+            fs::write(report.join("tables/e.csv"), "a,b\n").expect("writes")
+        }),
     ];
     for (expected, change) in changes {
         let dir = reported();
