@@ -37,7 +37,7 @@ fn wrong_zips_are_refused() {
     for (methods, expected) in [
         ("[{ pq: , zip: { m: [2, 3], bits: [4] } }]", "`bits` has 1 value, but `m` has 2 values"),
         ("[{ pq: , zip: { m: [2, 3], bits: 4 } }]", "`bits` has 1 value, but `m` has 2 values"),
-        ("[{ pq: , zip: { m: [2], bits: [] } }]", "`bits` is swept over an empty list"),
+        ("[{ pq: , zip: { m: [2], bits: [] } }]", "`bits` in `zip` has an empty list"),
         ("[{ pq: , zip: [2, 3] }]", "`zip` is a mapping from parameters to lists"),
         ("[{ pq: { m: 2 }, zip: { m: [2, 3] } }]", "`m` is given in the parameters and in the zip"),
         ("[{ pq: , zip: { m: [2, 3] }, sweep: { m: [4] } }]", "`m` is in `zip` and in `sweep`"),
