@@ -53,7 +53,7 @@ fn mistakes_in_the_file() {
             HEAD.replace("distortion: {}", "recall: { ks: [1] }") + "methods: [{ lbg: {} }]\n",
         ),
         ("no unit", format!("{HEAD}timeout: 600\nmethods: [{{ lbg: {{}} }}]\n")),
-        ("unknown report format", format!("{HEAD}report: {{ formats: [html, pdf] }}\nmethods: [{{ lbg: {{}} }}]\n")),
+        ("unknown report format", format!("{HEAD}report: {{ formats: [html, gif] }}\nmethods: [{{ lbg: {{}} }}]\n")),
         ("name is a path", HEAD.replace("name: t", "name: ../t") + "methods: [{ lbg: {} }]\n"),
         ("empty seeds", HEAD.replace("[1]", "[]") + "methods: [{ lbg: {} }]\n"),
         ("a setting of another source", HEAD.replace("n: 50", "n: 50, rho: 0.5") + "methods: [{ lbg: {} }]\n"),
