@@ -6,16 +6,16 @@ use serde_json::json;
 
 #[test]
 fn values_follow_the_core_schema_and_places_are_bytes() {
-    let text = "name: é\nseeds: [1, -2, 0x10, 1e-3]\nquoted: \"1\"\nnested:\n  - pq: { m: 16 }\nempty:\n";
+    let text = "name: é\nseeds: [1, -2, 0x10, 1e-3]\nquoted: \"1\"\nnested:\n  - toy: { m: 16 }\nempty:\n";
     let document = Document::parse("t.yaml", text).expect("valid");
     let expected = json!({
-        "name": "é", "seeds": [1, -2, 16, 0.001], "quoted": "1", "nested": [{"pq": {"m": 16}}], "empty": null
+        "name": "é", "seeds": [1, -2, 16, 0.001], "quoted": "1", "nested": [{"toy": {"m": 16}}], "empty": null
     });
     assert_eq!(document.value(), &expected);
-    assert_eq!(&text[document.locate("/nested/0/pq/m")], "16");
-    assert_eq!(&text[document.locate_key("/nested/0/pq/m")], "m");
-    assert_eq!(&text[document.locate("/nested/0/pq")], "pq");
-    assert_eq!(&text[document.locate("/nested/0/pq/absent")], "pq");
+    assert_eq!(&text[document.locate("/nested/0/toy/m")], "16");
+    assert_eq!(&text[document.locate_key("/nested/0/toy/m")], "m");
+    assert_eq!(&text[document.locate("/nested/0/toy")], "toy");
+    assert_eq!(&text[document.locate("/nested/0/toy/absent")], "toy");
     assert_eq!(&text[document.locate("/seeds/1")], "-2");
 }
 

@@ -96,7 +96,7 @@ impl<'a> CpuTableScan<'a> {
             top.push_block(scores, first);
         }
         let mut found = top.drain_sorted();
-        found.iter_mut().for_each(|neighbor| neighbor.score = tables.constant() + neighbor.score);
+        found.iter_mut().for_each(|neighbor| neighbor.score += tables.constant());
         // Rounding may map two sums to one score.
         found.sort_unstable();
         found

@@ -103,6 +103,16 @@ pub const BELOW: i32 = 39;
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
+/// Where the label of a reference line stands.
+struct LabelPlace {
+    /// In the units of the axes.
+    at: (f64, f64),
+    /// The corner of the text that stands there.
+    pos: Pos,
+    /// In drawing units.
+    shift: (i32, i32),
+}
+
 impl Plot {
     /// Space that ticks and title need to the left of the plot area.
     pub fn beside(&self) -> i32 {
@@ -187,7 +197,7 @@ impl Plot {
     /// The rectangles of the labels of reference lines, if the axes span `area`, in figure units.
     pub fn reference_labels(&self, area: Rect) -> Vec<Rect> {
         let boxed = |reference: &ReferenceLine| {
-            let (at, pos, shift) = self.reference_label(reference)?;
+            let LabelPlace { at, pos, shift } = self.reference_label(reference)?;
             let (x, y) = self.place(at.0, at.1, area);
             let (x, y) = (x + f64::from(shift.0 / SCALE), y + f64::from(shift.1 / SCALE));
             let width = text_width(&reference.name, SMALL);
@@ -202,16 +212,15 @@ impl Plot {
         let s = SCALE;
         let line = MUTED.stroke_width(stroke(REFERENCE));
         chart.draw_series(DashedLineSeries::new(reference.points.clone(), 5 * s, 4 * s, line)).map_err(refused)?;
-        let Some((at, pos, shift)) = self.reference_label(reference) else { return Ok(()) };
+        let Some(LabelPlace { at, pos, shift }) = self.reference_label(reference) else { return Ok(()) };
         let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
         let label = EmptyElement::at(at) + Text::new(reference.name.clone(), shift, style);
         chart.draw_series(std::iter::once(label)).map_err(refused)?;
         Ok(())
     }
 
-    /// The place of the label of a reference line, the corner of the text that stands there, and its shift in drawing
-    /// units. None if the legend names the line.
-    fn reference_label(&self, reference: &ReferenceLine) -> Option<((f64, f64), Pos, (i32, i32))> {
+    /// The place of the label of a reference line. None if the legend names the line.
+    fn reference_label(&self, reference: &ReferenceLine) -> Option<LabelPlace> {
         let s = SCALE;
         let at = self.half_way_down(&reference.points)?;
         let (pos, shift) = match reference.side {
@@ -223,7 +232,7 @@ impl Plot {
             Side::Rising => (Pos::new(HPos::Left, VPos::Top), (6 * s, 3 * s)),
             Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
         };
-        Some((at, pos, shift))
+        Some(LabelPlace { at, pos, shift })
     }
 
     fn draw_band(&self, chart: &mut Axes<'_, '_>, curve: &PlotSeries) -> Result<(), ReportError> {
