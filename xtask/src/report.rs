@@ -106,11 +106,11 @@ fn check(roots: &[PathBuf], out: Option<PathBuf>) -> Result<ExitCode, Mistakes> 
     agree &= verification.differences.is_empty();
     verification.differences.iter().for_each(|difference| say!("{}: {difference}", report.display()));
     let (files, tables, values) = (verification.files, verification.tables, verification.values);
-    let what = format!("{files} files, among them {tables} CSV tables with {values} values");
+    let what = format!("{files} files (CSV tables: {tables}, with {values} values)");
     if verification.differences.is_empty() {
         say!("{}: recomputed {what}; all agree", report.display());
     } else {
-        say!("{}: recomputed {what}; {} of the files differ", report.display(), verification.differences.len());
+        say!("{}: recomputed {what}; files that differ: {}", report.display(), verification.differences.len());
     }
     if !agree && now.rendered_by != provenance.rendered_by {
         let (then, now) = (provenance.rendered_by, now.rendered_by);

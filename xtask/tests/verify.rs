@@ -9,6 +9,9 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 
+/// What is done to a report or run, and what is then said.
+type Change = (&'static str, fn(&Path));
+
 /// A run of two trials with its report.
 fn reported() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
@@ -89,12 +92,12 @@ fn an_untouched_report_is_verified() {
     let (code, text) = report(dir.path(), &["run", "--out", "paper", "--format", "latex", "--format", "csv"]);
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = report(dir.path(), &["--verify", "run", "--out", "paper"]);
-    assert!(code == Some(0) && text.contains("recomputed 3 files, among them 1 CSV tables"), "{text}");
+    assert!(code == Some(0) && text.contains("recomputed 3 files (CSV tables: 1, with"), "{text}");
 }
 
 #[test]
 fn every_change_of_a_report_is_found() {
-    let changes: [(&str, fn(&Path)); 5] = [
+    let changes: [Change; 5] = [
         ("tables/d.csv differs: row 1 (Method), column `", |report| {
             replace(&report.join("tables/d.csv"), "0.0234", "0.0235");
         }),
@@ -116,7 +119,7 @@ fn every_change_of_a_report_is_found() {
         change(&dir.path().join("run/report"));
         let (code, text) = verify(dir.path());
         assert_eq!(code, Some(1), "{expected}: {text}");
-        assert!(text.contains(expected) && text.contains("; 1 of the files differ"), "{expected}: {text}");
+        assert!(text.contains(expected) && text.contains("; files that differ: 1"), "{expected}: {text}");
     }
 }
 
@@ -136,7 +139,7 @@ fn a_changed_record_is_found_and_nothing_is_written() {
 
 #[test]
 fn what_cannot_be_verified_has_another_exit_code() {
-    let breaks: [(&str, fn(&Path)); 4] = [
+    let breaks: [Change; 4] = [
         ("says how the report was rendered", |run| fs::remove_dir_all(run.join("report")).expect("removes")),
         ("results.parquet is damaged", |run| fs::write(run.join("results.parquet"), "no table").expect("writes")),
         ("has no tables of results", |run| fs::remove_file(run.join("tables.json")).expect("removes")),
