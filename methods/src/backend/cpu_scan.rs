@@ -6,6 +6,7 @@ use crate::contract::batch::row_major;
 use crate::{MethodError, Neighbor, SearchMetric};
 use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, TopK};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Codes or rows scored at a time: few enough to stay in the second-level cache while all queries pass over them.
 const BLOCK: usize = 2048;
@@ -36,7 +37,9 @@ fn queries_per_task(queries: usize) -> usize {
 /// Codes that are searched by tables.
 pub(super) struct CpuTableScan<'a> {
     isa: Isa,
-    codes: &'a [u8],
+    /// The symbols of all codes, without the bytes before them.
+    codes: Cow<'a, [u8]>,
+    /// That of `codes`.
     layout: CodeLayout,
     /// Offset and slope of each code, if they have their own.
     factors: Option<Vec<[f32; 2]>>,
@@ -60,7 +63,16 @@ impl<'a> CpuTableScan<'a> {
         assert!(bytes > layout.skip && codes.len().is_multiple_of(bytes), "whole codes of {bytes} bytes with symbols");
         let expected = if layout.has_factors { codes.len() / bytes } else { 0 };
         assert_eq!(factors.len(), expected, "factors for each code if the layout has them");
-        CpuTableScan { isa, codes, layout, factors: layout.has_factors.then_some(factors) }
+        let codes = match layout.skip {
+            0 => Cow::Borrowed(codes),
+            skip => {
+                let mut symbols = Vec::with_capacity(codes.len() / bytes * (bytes - skip));
+                codes.chunks_exact(bytes).for_each(|code| symbols.extend_from_slice(&code[skip..]));
+                Cow::Owned(symbols)
+            }
+        };
+        let factors = layout.has_factors.then_some(factors);
+        CpuTableScan { isa, codes, layout: CodeLayout { skip: 0, ..layout }, factors }
     }
 
     /// Codes and their factors, block by block, with the index of the first of each block.
@@ -76,20 +88,12 @@ impl<'a> CpuTableScan<'a> {
 
     /// Scores of all codes, by one lookup per byte of a code.
     fn top_k_of_one(&self, tables: &ScanTables, k: usize) -> Vec<Neighbor> {
-        let CodeLayout { skip, .. } = self.layout;
         let of_bytes = tables.of_bytes();
-        let (mut scores, mut symbols) = (vec![0f32; BLOCK], Vec::new());
+        let mut scores = vec![0f32; BLOCK];
         let mut top = TopK::new(k);
         for (first, codes, factors) in self.blocks() {
             let scores = &mut scores[..codes.len() / self.layout.bytes()];
-            let symbols = if skip == 0 {
-                codes
-            } else {
-                symbols.clear();
-                symbols.extend(codes.chunks_exact(self.layout.bytes()).flat_map(|code| &code[skip..]));
-                &symbols[..]
-            };
-            cpu::scan_byte_tables(&of_bytes, symbols, scores);
+            cpu::scan_byte_tables(&of_bytes, codes, scores);
             for (score, [offset, slope]) in scores.iter_mut().zip(factors) {
                 *score = offset + slope * *score;
             }
@@ -104,11 +108,10 @@ impl<'a> CpuTableScan<'a> {
 
     /// Selects candidates by tables rounded to bytes, and scores these exactly.
     fn top_k_by_blocks(&self, mut block: CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
-        let CodeLayout { skip, .. } = self.layout;
         let size = self.layout.bytes();
         let mut lists = vec![Shortlist::new(k); tables.len()];
         for (first, codes, factors) in self.blocks() {
-            block.fill(codes, size, skip, factors);
+            block.fill(codes, size, 0, factors);
             tables.iter().zip(&mut lists).for_each(|(tables, list)| block.scan(tables, first, list));
         }
         let best = |(tables, mut list): (&ScanTables, Shortlist)| {
@@ -117,7 +120,7 @@ impl<'a> CpuTableScan<'a> {
                 let code = &self.codes[id as usize * size..][..size];
                 let factors = self.factors.as_ref().map_or([0.0, 1.0], |factors| factors[id as usize]);
                 // NaN is not a neighbour.
-                let score = tables.score(&code[skip..], factors);
+                let score = tables.score(code, factors);
                 if !score.is_nan() {
                     top.push(score, id);
                 }
