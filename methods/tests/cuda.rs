@@ -2,9 +2,9 @@
 
 use cpu::Isa;
 use cuda::emulator::{BuildError, Compiler, build};
-use methods::Context;
 use methods::backend::{Backend, CudaBackend, Devices};
 use methods::laws::{self, Bench};
+use methods::{Context, MethodError, TrainingRows};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -116,6 +116,13 @@ fn rows_behind_a_transform_are_checked_on_the_device() {
     for cx in [&here, &there] {
         let error = method.fit(rows.view(), cx).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("squared distances overflow f32"), "{error}");
+    }
+    // One NaN among rows that are right, before and after it.
+    let mut rows = laws::gaussian(2500, 4, 6);
+    rows[(1777, 2)] = f32::NAN;
+    for cx in [&here, &there] {
+        let error = TrainingRows::on_backend(cx.backend.upload(rows.view()).expect("uploads"), cx).err();
+        assert!(matches!(error, Some(MethodError::NonFinite { row: 1777, column: 2, .. })), "{error:?}");
     }
 }
 

@@ -93,11 +93,10 @@ fn is_in_range(rows: &DeviceMatrix<'_>, chosen: &[usize], cx: &Context) -> Resul
     }
     cx.cancel.check()?;
     let norms = cx.backend.assign(rows, Array2::zeros((1, dim)).view())?.squared_distance;
-    // Not `max`, which skips NaN.
-    let largest = norms.iter().fold(0f32, |m, &v| if v <= m { m } else { v });
-    if !largest.is_finite() {
+    if norms.iter().any(|norm| !norm.is_finite()) {
         return Ok(false);
     }
+    let largest = norms.iter().copied().fold(0f32, f32::max);
     let some = cx.backend.rows_at(rows, chosen)?;
     Ok(cpu::check_range(chosen.len(), dim, largest.sqrt(), |i, j| some[(i, j)]).is_ok())
 }
