@@ -41,8 +41,8 @@ pub(super) struct CpuTableScan<'a> {
     codes: Cow<'a, [u8]>,
     /// That of `codes`.
     layout: CodeLayout,
-    /// Offset and slope of each code, if they have their own.
-    factors: Option<Vec<[f32; 2]>>,
+    /// Offset and slope of each code; empty if codes have none of their own.
+    factors: Vec<[f32; 2]>,
 }
 
 impl TableScan for CpuTableScan<'_> {
@@ -71,7 +71,6 @@ impl<'a> CpuTableScan<'a> {
                 Cow::Owned(symbols)
             }
         };
-        let factors = layout.has_factors.then_some(factors);
         CpuTableScan { isa, codes, layout: CodeLayout { skip: 0, ..layout }, factors }
     }
 
@@ -81,7 +80,7 @@ impl<'a> CpuTableScan<'a> {
         blocks.map(|(b, codes)| {
             let first = b * BLOCK;
             let count = codes.len() / self.layout.bytes();
-            let factors = self.factors.as_ref().map_or(&[][..], |factors| &factors[first..first + count]);
+            let factors = self.factors.get(first..first + count).unwrap_or_default();
             (first as u32, codes, factors)
         })
     }
@@ -118,7 +117,7 @@ impl<'a> CpuTableScan<'a> {
             let mut top = TopK::new(k);
             for id in list.drain() {
                 let code = &self.codes[id as usize * size..][..size];
-                let factors = self.factors.as_ref().map_or([0.0, 1.0], |factors| factors[id as usize]);
+                let factors = self.factors.get(id as usize).copied().unwrap_or([0.0, 1.0]);
                 // NaN is not a neighbour.
                 let score = tables.score(code, factors);
                 if !score.is_nan() {

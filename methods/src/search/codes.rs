@@ -1,10 +1,9 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
-use super::scan::{HeldCodes, hold};
+use super::scan::{HeldCodes, check_whole, hold, of_each};
 use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
 use cpu::TopK;
-use ndarray::{ArrayView2, Axis};
-use rayon::prelude::*;
+use ndarray::ArrayView2;
 
 /// A trained quantizer and the codes of the base rows.
 pub struct CodeSearch<'a> {
@@ -38,10 +37,7 @@ impl<'a> CodeSearch<'a> {
         metric: SearchMetric,
     ) -> Result<CodeSearch<'a>, MethodError> {
         let size = quantizer.code_size();
-        if size == 0 || !codes.len().is_multiple_of(size) {
-            let expected = size * (codes.len() / size.max(1));
-            return Err(MethodError::CodeLength { expected, found: codes.len() });
-        }
+        check_whole(codes, size)?;
         let (path, scoring) = match quantizer.searcher(metric) {
             Some(searcher) => match hold(&*searcher, codes, size, quantizer.backend())? {
                 Some(held) => (searcher.path(), Scoring::Held(held)),
@@ -65,14 +61,10 @@ impl<'a> CodeSearch<'a> {
         match &self.scoring {
             Scoring::Held(held) => held.top_k(&|| self.searcher(), queries, k),
             Scoring::Searcher => {
-                // Each thread takes several queries, because a searcher holds the tables of one.
-                let tasks: Vec<_> =
-                    queries.axis_chunks_iter(Axis(0), queries.nrows().div_ceil(self.tasks()).max(1)).collect();
-                let found: Vec<Vec<_>> = tasks
-                    .into_par_iter()
-                    .map(|queries| self.search_by_searcher(queries, k))
-                    .collect::<Result<_, _>>()?;
-                Ok(found.into_iter().flatten().collect())
+                let size = self.quantizer.code_size();
+                // More parts than threads balance the load.
+                let tasks = 4 * rayon::current_num_threads();
+                of_each(&|| self.searcher(), queries, tasks, |searcher| searcher.top_k(self.codes, size, k))
             }
             Scoring::Decoded => self.search_decoded(queries, k),
         }
@@ -81,19 +73,6 @@ impl<'a> CodeSearch<'a> {
     fn searcher(&self) -> Result<Box<dyn Searcher + 'a>, MethodError> {
         let lost = || MethodError::Broken("a method lost its search over codes".into());
         self.quantizer.searcher(self.metric).ok_or_else(lost)
-    }
-
-    fn tasks(&self) -> usize {
-        4 * rayon::current_num_threads()
-    }
-
-    fn search_by_searcher(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
-        let mut searcher = self.searcher()?;
-        let of_query = |query: ndarray::ArrayView1<'_, f32>| {
-            searcher.set_query(&query.to_vec());
-            searcher.top_k(self.codes, self.quantizer.code_size(), k)
-        };
-        queries.outer_iter().map(of_query).collect()
     }
 
     /// Decodes part by part, and finds the nearest rows of each part.

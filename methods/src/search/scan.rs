@@ -28,10 +28,7 @@ pub fn hold<'a>(
     code_size: usize,
     backend: &dyn Backend,
 ) -> Result<Option<HeldCodes<'a>>, MethodError> {
-    if code_size == 0 || !codes.len().is_multiple_of(code_size) {
-        let expected = code_size * (codes.len() / code_size.max(1));
-        return Err(MethodError::CodeLength { expected, found: codes.len() });
-    }
+    check_whole(codes, code_size)?;
     if searcher.bit_query().is_some() {
         return Ok(Some(HeldCodes::Bits(backend.bit_scan(codes, code_size)?)));
     }
@@ -46,6 +43,15 @@ pub fn hold<'a>(
     Ok(Some(HeldCodes::Tables(backend.table_scan(codes, layout, factors)?)))
 }
 
+/// Checks that the bytes are a whole number of codes.
+pub(super) fn check_whole(codes: &[u8], code_size: usize) -> Result<(), MethodError> {
+    if code_size == 0 || !codes.len().is_multiple_of(code_size) {
+        let expected = code_size * (codes.len() / code_size.max(1));
+        return Err(MethodError::CodeLength { expected, found: codes.len() });
+    }
+    Ok(())
+}
+
 impl HeldCodes<'_> {
     /// The `k` codes with the smallest scores for each query, nearest first, ties by number, on the current thread pool.
     /// Equals [`Searcher::top_k`] query by query, up to the rounding of scores. Each thread asks `searcher` for one of
@@ -55,7 +61,7 @@ impl HeldCodes<'_> {
     /// A device failure, errors of `searcher`.
     pub fn top_k<'s>(
         &self,
-        searcher: &(dyn Fn() -> Result<Box<dyn Searcher + 's>, MethodError> + Sync),
+        searcher: NewSearcher<'_, 's>,
         queries: ArrayView2<'_, f32>,
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
@@ -63,30 +69,41 @@ impl HeldCodes<'_> {
         let mut found = Vec::with_capacity(queries.nrows());
         for queries in queries.axis_chunks_iter(Axis(0), QUERIES * threads) {
             found.extend(match self {
-                HeldCodes::Tables(scan) => scan.top_k(&ask(searcher, queries, threads, |s| s.scan_tables())?, k)?,
-                HeldCodes::Bits(scan) => scan.top_k(&ask(searcher, queries, threads, |s| s.bit_query())?, k)?,
+                HeldCodes::Tables(scan) => {
+                    scan.top_k(&of_each(searcher, queries, threads, |s| known(s.scan_tables()))?, k)?
+                }
+                HeldCodes::Bits(scan) => {
+                    scan.top_k(&of_each(searcher, queries, threads, |s| known(s.bit_query()))?, k)?
+                }
             });
         }
         Ok(found)
     }
 }
 
-/// What the searchers know of each query.
-fn ask<'s, T: Send>(
-    searcher: &(dyn Fn() -> Result<Box<dyn Searcher + 's>, MethodError> + Sync),
+/// Makes a searcher; each thread has its own, because it holds the tables of one query.
+pub(super) type NewSearcher<'f, 's> = &'f (dyn Fn() -> Result<Box<dyn Searcher + 's>, MethodError> + Sync);
+
+fn known<T>(of_query: Option<T>) -> Result<T, MethodError> {
+    of_query.ok_or_else(|| MethodError::Broken("a searcher lost the tables that its codes are held for".into()))
+}
+
+/// What `of_query` finds for each query, which the searcher has taken. Queries are divided into at most `tasks` parts,
+/// each with a searcher of its own.
+pub(super) fn of_each<'s, T: Send>(
+    searcher: NewSearcher<'_, 's>,
     queries: ArrayView2<'_, f32>,
-    threads: usize,
-    of_query: impl Fn(&dyn Searcher) -> Option<T> + Sync,
+    tasks: usize,
+    of_query: impl Fn(&mut dyn Searcher) -> Result<T, MethodError> + Sync,
 ) -> Result<Vec<T>, MethodError> {
-    let parts: Vec<_> = queries.axis_chunks_iter(Axis(0), queries.nrows().div_ceil(threads).max(1)).collect();
+    let parts: Vec<_> = queries.axis_chunks_iter(Axis(0), queries.nrows().div_ceil(tasks).max(1)).collect();
     let of_part = |queries: ArrayView2<'_, f32>| -> Result<Vec<T>, MethodError> {
         let mut searcher = searcher()?;
-        let known = queries.outer_iter().map(|query| {
+        let found = queries.outer_iter().map(|query| {
             searcher.set_query(&query.to_vec());
-            of_query(&*searcher)
-                .ok_or_else(|| MethodError::Broken("a searcher lost the tables that its codes are held for".into()))
+            of_query(&mut *searcher)
         });
-        known.collect()
+        found.collect()
     };
     let parts: Vec<Vec<T>> = parts.into_par_iter().map(of_part).collect::<Result<_, _>>()?;
     Ok(parts.into_iter().flatten().collect())
