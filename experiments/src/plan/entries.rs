@@ -3,7 +3,7 @@
 use super::checks::Checker;
 use super::defaults;
 use super::labels::{self, WrittenParams};
-use super::rates::{self, AtBits};
+use super::rates::{self, AtBits, SearchFault};
 use super::sweeps::{self, Combination, Source, Swept};
 use crate::document::escape;
 use crate::experiment::Experiment;
@@ -156,11 +156,11 @@ fn candidates<'e>(
                     Candidate { place, given: at.params.clone(), at_bits: Some((at, given.clone())) }
                 }));
             }
-            Err(error) if error.param.is_none() && error.message.starts_with("`at_bits`") => {
-                checker.fault_at_key(&format!("{pointer}/at_bits"), error.message, error.help);
+            Err(SearchFault::NothingToFind { message, help }) => {
+                checker.fault_at_key(&format!("{pointer}/at_bits"), message, Some(help));
                 break;
             }
-            Err(error) => {
+            Err(SearchFault::Param(error)) => {
                 place.report(&error, checker);
                 break;
             }

@@ -30,6 +30,20 @@ pub(super) struct Searched {
     pub(super) missed: Vec<(usize, usize, String)>,
 }
 
+/// Why parameters were not searched.
+pub(super) enum SearchFault {
+    /// All that decides the rate is given.
+    NothingToFind { message: String, help: String },
+    /// A parameter is wrong whatever the rate.
+    Param(ParamError),
+}
+
+impl From<ParamError> for SearchFault {
+    fn from(error: ParamError) -> SearchFault {
+        SearchFault::Param(error)
+    }
+}
+
 /// The rates of an entry; None without `at_bits`, or if it was wrong.
 pub(super) fn read(
     entry: &Map<String, Value>,
@@ -70,13 +84,13 @@ pub(super) fn search(
     params: &Value,
     rates: &[usize],
     dims: &BTreeSet<usize>,
-) -> Result<Searched, ParamError> {
+) -> Result<Searched, SearchFault> {
     if !entry.rate_params.is_empty() && entry.rate_param(params).is_none() {
         let names: Vec<String> = entry.rate_params.iter().map(|param| format!("`{}`", param.name)).collect();
         let (names, several) = (names.join(" and "), names.len() > 1);
         let message = format!("`at_bits` has nothing to find: {names} {} given", if several { "are" } else { "is" });
         let help = format!("leave out {}, or `at_bits`", if several { "one of them" } else { "it" });
-        return Err(ParamError { param: None, message, help: Some(help) });
+        return Err(SearchFault::NothingToFind { message, help });
     }
     let mut searched = Searched::default();
     for (position, &rate) in rates.iter().enumerate() {
