@@ -6,12 +6,7 @@ use crate::schema;
 use clap::Args;
 use cpu::Isa;
 use invariants::{CheckSummary, INVARIANTS, left_out};
-use std::env::var_os;
-use std::path::Path;
 use std::process::ExitCode;
-
-/// Names the file to which a step of a GitHub workflow adds its summary.
-const SUMMARY_VARIABLE: &str = "GITHUB_STEP_SUMMARY";
 
 #[derive(Args)]
 pub struct Arguments {
@@ -33,9 +28,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let left_out = left_out(&repository.compiler, environment::has_data());
     let summary = CheckSummary { machine, checks, left_out };
     say!("{}", summary.text());
-    if let Some(path) = var_os(SUMMARY_VARIABLE).filter(|path| !path.is_empty()) {
+    if let Some(path) = environment::step_summary() {
         let unwritten = |e| Mistakes::new(format!("cannot write the summary of the workflow's step: {e}"), "");
-        summary.append_to(Path::new(&path)).map_err(unwritten)?;
+        summary.append_to(&path).map_err(unwritten)?;
     }
     Ok(ExitCode::from(u8::from(summary.has_failed())))
 }

@@ -38,6 +38,11 @@ fn search() -> SearchPath {
     search
 }
 
+/// The file to which a step of a GitHub workflow adds its summary; None outside of workflows.
+pub fn step_summary() -> Option<PathBuf> {
+    var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// Whether folders of data sets are given.
 pub fn has_data() -> bool {
     var_os(DATA_VARIABLE).is_some()
