@@ -1,58 +1,17 @@
 //! `query` from the command line: answers, files and mistakes.
 
-use record::metric::NMSE;
-use record::{Limits, Machine, Measured, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord};
-use serde_json::json;
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
-/// A run of two trials, with its tables.
+use record::Machine;
+use std::path::Path;
+use std::process::Output;
+
 fn write_run(root: &Path) {
-    let folder = RunFolder::new(root);
-    let _lock = folder.prepare().expect("a folder");
-    let record = |seed: u64| TrialRecord {
-        schema: SCHEMA,
-        trial: Trial {
-            id: format!("a{seed}"),
-            experiment: "e".into(),
-            dataset: "d".into(),
-            dim: 2,
-            n: 3,
-            metric_space: "l2".into(),
-            method: "m".into(),
-            params: json!({}),
-            label: "Method".into(),
-            series: "Method".into(),
-            device: "cpu".into(),
-            threads: 1,
-            seed,
-            bits_per_vector: 8,
-        },
-        status: Status::Ok,
-        reason: None,
-        cause: None,
-        limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
-        machine: Machine::default(),
-        wall_seconds: 0.5,
-        values: vec![Measured::new(&NMSE, 0.25 * seed as f64)],
-    };
-    let records = vec![record(1), record(2)];
-    records.iter().for_each(|record| folder.save_trial(record).expect("saves"));
-    let info = RunInfo {
-        schema: SCHEMA,
-        name: "e".into(),
-        analysis: String::new(),
-        experiment: json!({}),
-        machine: Machine::default(),
-        datasets: vec![],
-        trials: records.into_iter().map(|record| record.trial).collect(),
-        skipped: vec![],
-    };
-    folder.save_run(&info).expect("saves");
+    common::write_run(root, &Machine::default(), &[], 0.25);
 }
 
 fn xtask(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(folder).output().expect("starts")
+    common::xtask(folder).args(arguments).output().expect("starts")
 }
 
 const MEANS: &str = "SELECT run, label, AVG(value) AS mean FROM results GROUP BY run, label ORDER BY run";

@@ -2,10 +2,8 @@
 
 mod common;
 
-use common::{output_text, xtask};
-use record::metric::NMSE;
-use record::{DatasetFacts, Limits, Machine, Measured, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord};
-use serde_json::json;
+use common::{output_text, write_run, xtask};
+use record::{DatasetFacts, Machine};
 use std::fs;
 use std::path::Path;
 
@@ -15,48 +13,9 @@ type Change = (&'static str, fn(&Path));
 /// A run of two trials with its report.
 fn reported() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    let folder = RunFolder::new(dir.path().join("run"));
-    let _lock = folder.prepare().expect("a folder");
-    let record = |seed: u64| TrialRecord {
-        schema: SCHEMA,
-        trial: Trial {
-            id: format!("a{seed}"),
-            experiment: "e".into(),
-            dataset: "d".into(),
-            dim: 2,
-            n: 3,
-            metric_space: "l2".into(),
-            method: "m".into(),
-            params: json!({}),
-            label: "Method".into(),
-            series: "Method".into(),
-            device: "cpu".into(),
-            threads: 1,
-            seed,
-            bits_per_vector: 8,
-        },
-        status: Status::Ok,
-        reason: None,
-        cause: None,
-        limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
-        machine: Machine { git_revision: Some("0123abcd".into()), ..Machine::default() },
-        wall_seconds: 0.5,
-        values: vec![Measured::new(&NMSE, 0.015_625 * seed as f64)],
-    };
-    let records = vec![record(1), record(2)];
-    records.iter().for_each(|record| folder.save_trial(record).expect("saves"));
+    let machine = Machine { git_revision: Some("0123abcd".into()), ..Machine::default() };
     let facts = DatasetFacts { name: "d".into(), dim: 2, base: 3, fingerprint: "f".into(), ..DatasetFacts::default() };
-    let info = RunInfo {
-        schema: SCHEMA,
-        name: "e".into(),
-        analysis: String::new(),
-        experiment: json!({}),
-        machine: Machine::default(),
-        datasets: vec![facts],
-        trials: records.into_iter().map(|record| record.trial).collect(),
-        skipped: vec![],
-    };
-    folder.save_run(&info).expect("saves");
+    write_run(&dir.path().join("run"), &machine, &[facts], 0.015_625);
     let (code, text) = report(dir.path(), &["run"]);
     assert_eq!(code, Some(0), "{text}");
     dir

@@ -179,20 +179,12 @@ fn shown(cell: AnyValue<'_>) -> String {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::store::tests::{info, record};
+    use crate::store::tests::{record, tabled};
     use std::fs;
 
-    /// A run of three trials, two of which have ended, with its tables.
+    /// A run with a trial that failed.
     fn folder() -> (tempfile::TempDir, RunFolder) {
-        let dir = tempfile::tempdir().expect("a folder");
-        let folder = RunFolder::new(dir.path().join("run"));
-        drop(folder.prepare().expect("fresh"));
-        folder.save_run(&info(&["a1", "b2", "c3"])).expect("saves");
-        folder.save_trial(&record("a1")).expect("saves");
-        let failed = TrialRecord { status: Status::Failed, reason: Some("no memory".into()), ..record("b2") };
-        folder.save_trial(&failed).expect("saves");
-        folder.save_tables(&folder.load().expect("a run")).expect("saves");
-        (dir, folder)
+        tabled(TrialRecord { status: Status::Failed, reason: Some("no memory".into()), ..record("b2") })
     }
 
     fn texts(folder: &RunFolder) -> Vec<String> {

@@ -286,20 +286,12 @@ pub fn stacked(frames: Vec<DataFrame>, column: &str, names: &[String]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{info, record};
+    use crate::store::tests::{record, tabled};
     use std::fs;
     use std::time::Duration;
 
-    /// A run of three trials, two of which have ended, with its tables.
     fn folder() -> (tempfile::TempDir, RunFolder) {
-        let dir = tempfile::tempdir().expect("a folder");
-        let folder = RunFolder::new(dir.path().join("run"));
-        drop(folder.prepare().expect("fresh"));
-        folder.save_run(&info(&["a1", "b2", "c3"])).expect("saves");
-        folder.save_trial(&record("a1")).expect("saves");
-        folder.save_trial(&record("b2")).expect("saves");
-        folder.save_tables(&folder.load().expect("a run")).expect("saves");
-        (dir, folder)
+        tabled(record("b2"))
     }
 
     /// Sets the modification time of a file, relative to now.

@@ -345,6 +345,18 @@ pub(crate) mod tests {
         }
     }
 
+    /// A run of three trials, with its tables; `a1` has ended well, and `b2` as this record says.
+    pub(crate) fn tabled(b2: TrialRecord) -> (tempfile::TempDir, RunFolder) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(dir.path().join("run"));
+        drop(folder.prepare().expect("fresh"));
+        folder.save_run(&info(&["a1", "b2", "c3"])).expect("saves");
+        folder.save_trial(&record("a1")).expect("saves");
+        folder.save_trial(&b2).expect("saves");
+        folder.save_tables(&folder.load().expect("a run")).expect("saves");
+        (dir, folder)
+    }
+
     #[test]
     fn a_run_comes_back_as_it_was_written_and_damage_is_named() {
         let dir = tempfile::tempdir().expect("a folder");

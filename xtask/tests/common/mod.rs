@@ -1,6 +1,9 @@
 //! Running the real executable on files in a temporary folder.
 
 use datasets::format::{self, OutputType};
+use record::metric::NMSE;
+use record::{DatasetFacts, Limits, Machine, Measured, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use serde_json::json;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,6 +26,52 @@ pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, content).expect("a temporary file");
     path
+}
+
+/// A run of two trials of one method, made on `machine`; their normalized errors are `nmse` and twice that.
+#[allow(dead_code)]
+pub fn write_run(root: &Path, machine: &Machine, datasets: &[DatasetFacts], nmse: f64) {
+    let folder = RunFolder::new(root);
+    let _lock = folder.prepare().expect("a folder");
+    let record = |seed: u64| TrialRecord {
+        schema: SCHEMA,
+        trial: Trial {
+            id: format!("a{seed}"),
+            experiment: "e".into(),
+            dataset: "d".into(),
+            dim: 2,
+            n: 3,
+            metric_space: "l2".into(),
+            method: "m".into(),
+            params: json!({}),
+            label: "Method".into(),
+            series: "Method".into(),
+            device: "cpu".into(),
+            threads: 1,
+            seed,
+            bits_per_vector: 8,
+        },
+        status: Status::Ok,
+        reason: None,
+        cause: None,
+        limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
+        machine: machine.clone(),
+        wall_seconds: 0.5,
+        values: vec![Measured::new(&NMSE, nmse * seed as f64)],
+    };
+    let records = vec![record(1), record(2)];
+    records.iter().for_each(|record| folder.save_trial(record).expect("saves"));
+    let info = RunInfo {
+        schema: SCHEMA,
+        name: "e".into(),
+        analysis: String::new(),
+        experiment: json!({}),
+        machine: Machine::default(),
+        datasets: datasets.to_vec(),
+        trials: records.into_iter().map(|record| record.trial).collect(),
+        skipped: vec![],
+    };
+    folder.save_run(&info).expect("saves");
 }
 
 /// Both streams, with the folder's own path replaced; first as the system resolves it, since folders of temporary files may be behind a
