@@ -2,6 +2,8 @@
 //! in [`MEASURES`].
 
 mod distortion;
+mod error_anatomy;
+mod inner_products;
 pub mod knn;
 mod memory;
 mod rate;
@@ -16,6 +18,7 @@ use crate::pictures;
 use crate::search::code_search;
 use cpu::Neighbor;
 use datasets::Dataset;
+use inner_products::InnerProductErrors;
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
 use methods::search::codes::CodeSearch;
@@ -33,6 +36,7 @@ use strict::nearest_name;
 pub static MEASURES: &[MeasureEntry] = &[
     rate::ENTRY,
     distortion::ENTRY,
+    error_anatomy::ENTRY,
     utilization::ENTRY,
     recall::ENTRY,
     knn::ENTRY,
@@ -126,6 +130,7 @@ pub struct Subject<'a> {
 #[derive(Default)]
 pub struct SharedResults {
     found: OnceLock<Result<SearchResults, MethodError>>,
+    inner_products: OnceLock<InnerProductErrors>,
     histograms: OnceLock<Result<Option<Histograms>, MethodError>>,
 }
 
@@ -166,6 +171,11 @@ impl<'a> Subject<'a> {
             Ok(SearchResults { path: search.path(), neighbors })
         };
         self.shared.found.get_or_init(search).as_ref().map_err(Clone::clone)
+    }
+
+    /// Errors of inner products with decoded base rows, computed on first use.
+    fn inner_product_errors(&self) -> &InnerProductErrors {
+        self.shared.inner_products.get_or_init(|| InnerProductErrors::new(self))
     }
 
     /// Whether [`Subject::found`] has searched already.

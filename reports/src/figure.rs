@@ -7,6 +7,7 @@ mod chart;
 mod codewords;
 mod cost;
 mod critical_differences;
+mod error_anatomy;
 mod hover;
 mod labels;
 mod legend;
@@ -50,6 +51,9 @@ static FIGURES: &[(&str, Figure)] = &[
     ("recall-speed", recall_speed::draw),
     ("psnr-rate", |dataset| signal_rate::draw(dataset, &signal_rate::IMAGES)),
     ("log-mel-rate", |dataset| signal_rate::draw(dataset, &signal_rate::SOUNDS)),
+    ("error-vectors", error_anatomy::vectors),
+    ("error-dimensions", error_anatomy::dimensions),
+    ("error-inner-products", error_anatomy::inner_products),
     ("utilization", utilization::draw),
     ("usage-codewords", |dataset| codewords::draw(dataset, Use::Share)),
     ("perplexity-codewords", |dataset| codewords::draw(dataset, Use::Perplexity)),

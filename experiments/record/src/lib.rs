@@ -1,6 +1,7 @@
 //! The schema of run folders: experiments write it, and reports read it. Independent of all methods.
 
 mod agreement;
+pub mod anatomy;
 mod atomic;
 mod contain;
 pub mod frame;

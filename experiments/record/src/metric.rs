@@ -286,6 +286,20 @@ metrics! {
     IP_BIAS = "ip_bias", "1", "mean error of inner products between queries and decoded base rows";
     IP_STD = "ip_std", "1", "standard deviation of the errors of inner products between queries and decoded base rows",
         .lower(), .at_least(0.0);
+    VECTOR_ERROR = "vector_error", "1",
+        "squared error of a vector divided by the variance of the base rows, at a quantile of the base rows (`repeat` 0 to 8: 1, 5, 10, 25, 50, 75, 90, 95, 99%)",
+        .at_least(0.0), .titled("squared error / variance");
+    DIMENSION_ERROR = "dimension_error", "1",
+        "squared error in a group of dimensions divided by their variance (`repeat`: the group, the largest variance first)",
+        .at_least(0.0), .titled("squared error / variance of the dimensions");
+    BASE_NORM = "base_norm", "1", "mean norm of a group of base rows (`repeat`: the group, the shortest rows first)",
+        .at_least(0.0), .titled("norm of the vector");
+    IP_BIAS_BY_NORM = "ip_bias_by_norm", "1",
+        "mean error of inner products between queries and the decoded rows of a group by norm (`repeat`: the group, the shortest rows first)",
+        .titled("mean error of inner products");
+    IP_STD_BY_NORM = "ip_std_by_norm", "1",
+        "standard deviation of the errors of inner products between queries and the decoded rows of a group by norm (`repeat`: the group, the shortest rows first)",
+        .at_least(0.0), .titled("standard deviation of the error");
     TRAIN_NMSE = "train_nmse", "1", "mean squared error of the training rows divided by their variance", .lower(), .at_least(0.0);
 
     // Pictures and sound.

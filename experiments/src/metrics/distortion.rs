@@ -1,12 +1,10 @@
 //! How far are decoded vectors from the originals, on rows not trained on?
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
-use cpu::{Panels, Score};
 use datasets::gaussian_bound;
 use methods::MethodError;
 use methods::algorithms::moments;
 use methods::registry::schema_of;
-use methods::row_major;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use record::Measured;
@@ -28,9 +26,6 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Distortion {}
-
-/// Queries whose inner products with all base rows are compared.
-const QUERIES: usize = 100;
 
 /// Rows per task; sums are added in order of tasks, so they do not depend on the thread count.
 const ROWS: usize = 1024;
@@ -74,9 +69,9 @@ impl Measure for Distortion {
                 }
             }
         }
-        let (bias, deviation) = inner_product_errors(subject);
-        out.push(Measured::new(&IP_BIAS, bias));
-        out.push(Measured::new(&IP_STD, deviation));
+        let products = subject.inner_product_errors();
+        out.push(Measured::new(&IP_BIAS, products.bias));
+        out.push(Measured::new(&IP_STD, products.deviation));
         if let Some(train_nmse) = train_nmse(subject)? {
             out.push(Measured::new(&TRAIN_NMSE, train_nmse));
         }
@@ -114,30 +109,6 @@ fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
         power: a.power + b.power,
         cosine: a.cosine + b.cosine,
     })
-}
-
-/// Mean and standard deviation of `⟨q, x̂⟩ − ⟨q, x⟩ = ⟨q, x̂ − x⟩` over queries and base rows.
-fn inner_product_errors(subject: &Subject<'_>) -> (f64, f64) {
-    let queries = subject.data.queries.slice(s![..subject.data.queries.nrows().min(QUERIES), ..]).to_owned();
-    let queries_flat = row_major(&queries);
-    let base = subject.data.base.view();
-    let tasks: Vec<_> =
-        base.axis_chunks_iter(Axis(0), ROWS).zip(subject.decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
-    let parts: Vec<(f64, f64)> = tasks
-        .into_par_iter()
-        .map(|(rows, decoded)| {
-            let errors = &rows - &decoded;
-            let panels = Panels::new(subject.backend.isa(), &row_major(&errors), base.ncols(), Score::NegatedDot);
-            let mut products = vec![0f32; queries.nrows() * panels.len()];
-            // Negated products with x − x̂ are products with x̂ − x.
-            panels.scores(&queries_flat, &mut products);
-            products.iter().fold((0.0, 0.0), |(sum, squares), &p| (sum + f64::from(p), squares + f64::from(p).powi(2)))
-        })
-        .collect();
-    let (sum, squares) = parts.into_iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-    let count = (queries.nrows() * base.nrows()) as f64;
-    let mean = sum / count;
-    (mean, (squares / count - mean * mean).max(0.0).sqrt())
 }
 
 /// Distortion on the training rows over their own variance: a far lower value than `nmse` means overfitting.

@@ -94,7 +94,7 @@ fn one_per_series(group: &[&Point]) -> bool {
 }
 
 /// Evenly spaced indices, at most `most` of `count`, including the first and the last.
-fn evenly(count: usize, most: usize) -> Vec<usize> {
+pub fn evenly(count: usize, most: usize) -> Vec<usize> {
     if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
 }
 
