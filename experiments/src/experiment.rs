@@ -21,8 +21,8 @@ pub struct Experiment {
     #[serde(default)]
     pub analysis: String,
     /// Other experiment files whose keys this one takes over, by paths that start at its folder: `shared.yaml`, or
-    /// `{ file: shared.yaml, parts: [datasets, measure] }` for some keys only. Items of `datasets`, `methods` and
-    /// `exclude` stand before those of this file; of `defaults`, `measure` and `report`, single keys are taken over;
+    /// `{ file: shared.yaml, parts: [datasets, measure] }` for some keys only. Items of `datasets`,
+    /// `overrides`, `methods` and `exclude` stand before those of this file; of `defaults`, `measure` and `report`, single keys are taken over;
     /// everything else is taken over where this file does not give it. `name` and `analysis` never are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<Value>,
@@ -61,6 +61,12 @@ pub struct Experiment {
     /// mapping such as `training`, each key counts on its own.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub defaults: Map<String, Value>,
+    /// Parameters for some datasets only, instead of those that `methods` and `defaults` give, such as
+    /// `{ dataset: digits-64, methods: { pq: { m: 8 } } }`. `dataset` may be a list. `parameters` in place of `methods`
+    /// gives parameters to every method that has them. Where several items give the same parameter for a dataset, the
+    /// last one counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<DatasetOverride>,
     /// The quantizers: each entry is a method with its parameters, and optionally `sweep`, `zip`, `at_bits` and `label`.
     #[schemars(length(min = 1))]
     pub methods: Vec<Map<String, Value>>,
@@ -73,6 +79,21 @@ pub struct Experiment {
     /// What the report contains.
     #[serde(default)]
     pub report: ReportSettings,
+}
+
+/// Parameters for some datasets only.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetOverride {
+    /// Names of the datasets.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub dataset: Vec<String>,
+    /// Parameters of every method that has them, such as `{ training: { epochs: 5 } }`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub parameters: Map<String, Value>,
+    /// Parameters of single methods, such as `{ pq: { m: 8 } }`. They count before `parameters`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub methods: Map<String, Value>,
 }
 
 /// Trials to leave out.
@@ -302,13 +323,16 @@ pub(crate) fn shareable_keys() -> Vec<String> {
 /// The entries of methods in the schema.
 const ENTRIES: &str = "/properties/methods/anyOf/0/items/anyOf";
 
-/// Adds `zip` to the entries of methods, and the keys of `defaults`. Both take the parameters of methods, whose schemas
-/// are referred to instead of repeated.
+/// Adds `zip` to the entries of methods, and the keys of `defaults` and `overrides`. All take the parameters of methods,
+/// whose schemas are referred to instead of repeated.
 fn refer_to_parameters(schema: &mut Value) {
     let mut defaults: Map<String, Value> = Map::new();
+    let mut methods: Map<String, Value> = Map::new();
     for (i, method) in METHODS.iter().enumerate() {
         let place = format!("{ENTRIES}/{i}/properties");
-        let params = format!("{place}/{}/anyOf/0/properties", method.name);
+        let form = format!("{place}/{}/anyOf/0", method.name);
+        methods.insert(method.name.to_owned(), json!({ "$ref": format!("#{form}") }));
+        let params = format!("{form}/properties");
         for (name, property) in schema.pointer(&params).and_then(Value::as_object).into_iter().flatten() {
             let forms = defaults.entry(name.clone()).or_insert_with(|| json!({ "anyOf": [] }));
             let same = |form: &Value| {
@@ -327,8 +351,15 @@ fn refer_to_parameters(schema: &mut Value) {
             });
         }
     }
-    schema["properties"]["defaults"]["properties"] = Value::Object(defaults);
-    schema["properties"]["defaults"]["additionalProperties"] = json!(false);
+    let keys = [("/properties/defaults", defaults.clone())];
+    let below = "/$defs/DatasetOverride/properties";
+    let overridden = [(format!("{below}/parameters"), defaults), (format!("{below}/methods"), methods)];
+    for (place, properties) in keys.map(|(place, keys)| (place.to_owned(), keys)).into_iter().chain(overridden) {
+        if let Some(mapping) = schema.pointer_mut(&place) {
+            mapping["properties"] = Value::Object(properties);
+            mapping["additionalProperties"] = json!(false);
+        }
+    }
 }
 
 fn without_meta(mut schema: Value) -> Value {

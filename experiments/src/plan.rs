@@ -6,6 +6,7 @@ mod entries;
 mod exclusions;
 mod extent;
 mod labels;
+mod overrides;
 mod ranges;
 mod rates;
 mod sweeps;
@@ -140,9 +141,10 @@ impl Plan {
         let (datasets, mut skipped) =
             checks::resolve_datasets(&experiment, root, &surroundings.search, overrides.skip_missing, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
-        let dims: BTreeSet<usize> = datasets.iter().map(|dataset| dataset.resolved.summary.dim).collect();
+        let complete = datasets.len() == experiment.datasets.len();
+        overrides::check(&experiment, &datasets, complete, &mut checker);
         let entries::Methods { list: methods, found, missed } =
-            entries::resolve_methods(&experiment, &dims, &mut checker);
+            entries::resolve_methods(&experiment, &datasets, &mut checker);
         let threads = experiment.threads.get_or_insert_with(|| vec![available_threads()]).clone();
         let rules = experiment.exclude.clone();
         let axes = Axes {

@@ -38,7 +38,7 @@ pub(super) fn apply(experiment: &mut Experiment, checker: &mut Checker<'_>) {
         let Some(params) = params.as_object_mut() else { continue };
         for (key, value) in defaults.iter().filter(|(key, _)| !listed.contains(key)) {
             if let Some(property) = properties.get(key) {
-                merge(params, key, value, property);
+                merge(params, key, value, property, Precedence::Given);
             }
         }
     }
@@ -53,20 +53,34 @@ pub(super) fn apply(experiment: &mut Experiment, checker: &mut Checker<'_>) {
     }
 }
 
-/// Adds a default to the parameters. Of a mapping with fixed keys, such as `training`, each key has its own default; a
+/// Which of two values of a parameter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precedence {
+    /// The one that is given already.
+    Given,
+    /// The one that is added.
+    New,
+}
+
+/// Adds a parameter to others. Of a mapping with fixed keys, such as `training`, each key counts on its own; a
 /// choice between alternatives, such as `encoder`, is taken as a whole.
-fn merge(params: &mut Map<String, Value>, key: &str, value: &Value, schema: &Value) {
+pub(super) fn merge(
+    params: &mut Map<String, Value>,
+    key: &str,
+    value: &Value,
+    schema: &Value,
+    precedence: Precedence,
+) {
     match (params.get_mut(key), value) {
-        (None, _) => {
-            params.insert(key.to_owned(), value.clone());
-        }
-        (Some(Value::Object(mine)), Value::Object(theirs)) => {
-            let Some(properties) = schema.get("properties") else { return };
+        (Some(Value::Object(mine)), Value::Object(theirs)) if schema.get("properties").is_some() => {
             for (key, value) in theirs {
-                merge(mine, key, value, &properties[key.as_str()]);
+                merge(mine, key, value, &schema["properties"][key.as_str()], precedence);
             }
         }
-        (Some(_), _) => {}
+        (Some(_), _) if precedence == Precedence::Given => {}
+        _ => {
+            params.insert(key.to_owned(), value.clone());
+        }
     }
 }
 
@@ -78,12 +92,19 @@ mod tests {
     #[test]
     fn mappings_are_merged_by_key_and_alternatives_are_not() {
         let schema = json!({ "properties": { "epochs": {}, "batch": {} } });
-        let mut params = json!({ "training": { "epochs": 2 }, "encoder": { "linear": {} } });
-        let Value::Object(map) = &mut params else { unreachable!("a mapping") };
-        merge(map, "training", &json!({ "epochs": 9, "batch": 32 }), &schema);
-        merge(map, "encoder", &json!({ "mlp": {} }), &json!({ "oneOf": [] }));
-        merge(map, "beta", &json!(0.5), &json!({}));
-        let expected = json!({ "training": { "epochs": 2, "batch": 32 }, "encoder": { "linear": {} }, "beta": 0.5 });
-        assert_eq!(params, expected);
+        let merged = |precedence| {
+            let mut params = json!({ "training": { "epochs": 2, "rate": 1 }, "encoder": { "linear": {} } });
+            let Value::Object(map) = &mut params else { unreachable!("a mapping") };
+        merge(map, "training", &json!({ "epochs": 9, "batch": 32 }), &schema, precedence);
+        merge(map, "encoder", &json!({ "mlp": {} }), &json!({ "oneOf": [] }), precedence);
+        merge(map, "beta", &json!(0.5), &json!({}), precedence);
+            params
+        };
+        let training = json!({ "epochs": 2, "rate": 1, "batch": 32 });
+        let given = json!({ "training": training, "encoder": { "linear": {} }, "beta": 0.5 });
+        assert_eq!(merged(Precedence::Given), given);
+        let training = json!({ "epochs": 9, "rate": 1, "batch": 32 });
+        let new = json!({ "training": training, "encoder": { "mlp": {} }, "beta": 0.5 });
+        assert_eq!(merged(Precedence::New), new);
     }
 }

@@ -1,15 +1,17 @@
 //! The methods of an experiment: parameters, sweeps, rates, and the names that figures and tables show.
 
 use super::checks::Checker;
+use super::PlannedDataset;
 use super::defaults;
 use super::labels::{self, WrittenParams};
 use super::rates::{self, AtBits, SearchFault};
+use super::overrides::{self, Variation};
 use super::sweeps::{self, Combination, Source, Swept};
 use crate::document::escape;
 use crate::experiment::Experiment;
 use methods::{METHODS, Method, MethodEntry, ParamError};
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use strict::nearest_name;
 
 /// The keys of an entry besides the name of its method.
@@ -20,14 +22,33 @@ pub(super) struct LabelledMethod {
     pub(super) method: Box<dyn Method>,
     pub(super) label: String,
     pub(super) series: String,
-    /// The dimensions that it is for; None for all.
-    pub(super) dims: Option<BTreeSet<usize>>,
+    scope: Scope,
+}
+
+/// What a method is for.
+#[derive(Clone, Debug, Default)]
+struct Scope {
+    /// Datasets, by index; None for all.
+    datasets: Option<BTreeSet<usize>>,
+    /// Dimensions; None for all.
+    dims: Option<BTreeSet<usize>>,
+}
+
+impl Scope {
+    /// Whether two methods meet on a dataset. Dimensions do not count: one method is one entry for all of them.
+    fn meets(&self, other: &Scope) -> bool {
+        match (&self.datasets, &other.datasets) {
+            (Some(mine), Some(theirs)) => !mine.is_disjoint(theirs),
+            _ => true,
+        }
+    }
 }
 
 impl LabelledMethod {
-    /// Whether it is for vectors of `dim` components.
-    pub(super) fn is_for(&self, dim: usize) -> bool {
-        self.dims.as_ref().is_none_or(|dims| dims.contains(&dim))
+    /// Whether it is for a dataset, of vectors of `dim` components.
+    pub(super) fn is_for(&self, dataset: usize, dim: usize) -> bool {
+        let has = |set: &Option<BTreeSet<usize>>, value| set.as_ref().is_none_or(|set| set.contains(&value));
+        has(&self.scope.datasets, dataset) && has(&self.scope.dims, dim)
     }
 }
 
@@ -56,18 +77,24 @@ struct Entry<'e> {
 struct Candidate {
     place: MethodLocation,
     given: Value,
+    /// The datasets, by index; None for all.
+    datasets: Option<BTreeSet<usize>>,
     /// What `at_bits` found: it is part of `given`.
     at_bits: Option<(AtBits, Value)>,
 }
 
-/// Reads the methods, one for each combination of swept values and each rate, with its location in the file. `dims` are
-/// the dimensions of the datasets.
-pub(super) fn resolve_methods(experiment: &Experiment, dims: &BTreeSet<usize>, checker: &mut Checker<'_>) -> Methods {
+/// Reads the methods, one for each combination of swept values, each rate and each override, with its location in the
+/// file.
+pub(super) fn resolve_methods(
+    experiment: &Experiment,
+    datasets: &[PlannedDataset],
+    checker: &mut Checker<'_>,
+) -> Methods {
     let entries: Vec<Entry<'_>> =
         experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
     let mut missed = Vec::new();
     let candidates: Vec<Vec<Candidate>> =
-        entries.iter().map(|entry| candidates(entry, dims, &mut missed, checker)).collect();
+        entries.iter().map(|entry| candidates(entry, experiment, datasets, &mut missed, checker)).collect();
     let mut written = WrittenParams::default();
     for (entry, candidates) in entries.iter().zip(&candidates) {
         candidates.iter().for_each(|candidate| written.note(entry.method.name, &candidate.given));
@@ -76,12 +103,12 @@ pub(super) fn resolve_methods(experiment: &Experiment, dims: &BTreeSet<usize>, c
         format!("{} at {rate} bits per vector of {dim} components: {reason}", written.label(name, &given))
     });
     let mut methods = Methods { missed: missed.collect(), ..Methods::default() };
-    // The method of each label, and the label of each method.
-    let mut meanings: HashSet<String> = HashSet::new();
-    let mut names: HashMap<(&'static str, String), String> = HashMap::new();
+    // What has each label, and the labels of each method. Methods for different datasets may share both.
+    let mut labelled: HashMap<String, Vec<Scope>> = HashMap::new();
+    let mut names: HashMap<(&'static str, String), Vec<(String, Scope)>> = HashMap::new();
     for (Entry { pointer, method: entry, template, .. }, candidates) in entries.iter().zip(candidates) {
         let name = entry.name;
-        for Candidate { place, given, at_bits } in candidates {
+        for Candidate { place, given, datasets, at_bits } in candidates {
             let method = match methods::parse(name, given.clone()) {
                 Ok(method) => method,
                 Err(error) => {
@@ -102,38 +129,44 @@ pub(super) fn resolve_methods(experiment: &Experiment, dims: &BTreeSet<usize>, c
                     break;
                 }
             };
+            let dims = at_bits.as_ref().map(|(found, _)| found.dims());
+            let scope = Scope { datasets, dims };
             // Otherwise the same trials would be counted twice, or one of two names would be lost.
-            let meaning = (method.name(), method.params().to_string());
-            if let Some(other) = names.get(&meaning) {
+            let same = names.entry((method.name(), method.params().to_string())).or_default();
+            if let Some((other, _)) = same.iter().find(|(_, other)| other.meets(&scope)) {
                 let message = format!("this is the same method as `{other}` before it");
                 let help = "remove one of the two; a parameter that is not written has its default value";
                 checker.fault(&place.last(), message, Some(help.to_owned()));
                 break;
             }
-            if !meanings.insert(label.clone()) {
+            let others = labelled.entry(label.clone()).or_default();
+            if others.iter().any(|other| other.meets(&scope)) {
                 let help = "add to the label what differs, such as \"PQ m={m}\"".to_owned();
                 checker.fault(&format!("{pointer}/label"), format!("several methods are called `{label}`"), Some(help));
                 break;
             }
-            names.insert(meaning, label.clone());
-            let dims = at_bits.as_ref().map(|(found, _)| found.dims());
+            same.push((label.clone(), scope.clone()));
+            others.push(scope.clone());
             methods.found.extend(at_bits.map(|(found, open)| format!("{label}: {}", found.describe(entry, &open))));
-            methods.list.push((LabelledMethod { method, label, series, dims }, place));
+            methods.list.push((LabelledMethod { method, label, series, scope }, place));
         }
     }
     methods
 }
 
-/// The parameters of all combinations and rates of an entry. What is wrong at every rate is reported once.
+/// The parameters of all combinations, rates and overrides of an entry. What is wrong at every rate is reported once.
 fn candidates<'e>(
     entry: &Entry<'e>,
-    dims: &BTreeSet<usize>,
+    experiment: &Experiment,
+    datasets: &[PlannedDataset],
     missed: &mut Vec<(&'static str, Value, usize, usize, String)>,
     checker: &mut Checker<'_>,
 ) -> Vec<Candidate> {
     let Entry { pointer, method, params, combinations, at_bits, .. } = entry;
     let mut found = Vec::new();
-    for combination in combinations {
+    let variations = overrides::variations(method, params, &experiment.overrides, datasets);
+    let varied = variations.iter().flat_map(|variation| combinations.iter().map(move |combination| (variation, combination)));
+    for (Variation { params, datasets: only, sources }, combination) in varied {
         let swept: Map<String, Value> =
             combination.iter().map(|(swept, value)| (swept.name.clone(), (*value).clone())).collect();
         let given = labels::combined(params, &swept);
@@ -141,19 +174,28 @@ fn candidates<'e>(
             entry: pointer.clone(),
             method: format!("{pointer}/{}", escape(method.name)),
             swept: combination.iter().map(|(swept, _)| swept.clone()).collect(),
+            overrides: sources.clone(),
         };
         let Some(rates) = at_bits else {
-            found.push(Candidate { place, given, at_bits: None });
+            found.push(Candidate { place, given, datasets: only.clone(), at_bits: None });
             continue;
         };
-        match rates::search(method, &given, rates, dims) {
+        let concerned = |index: usize| only.as_ref().is_none_or(|only| only.contains(&index));
+        let dims: BTreeSet<usize> = datasets
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| concerned(*index))
+            .map(|(_, dataset)| dataset.resolved.summary.dim)
+            .collect();
+        match rates::search(method, &given, rates, &dims) {
             Ok(searched) => {
                 let lost = searched.missed.into_iter();
                 missed.extend(lost.map(|(rate, dim, reason)| (method.name, given.clone(), rate, dim, reason)));
                 found.extend(searched.found.into_iter().map(|at| {
                     let swept = place.swept.iter().cloned().chain(at.swept(method, &given)).collect();
                     let place = MethodLocation { swept, ..place.clone() };
-                    Candidate { place, given: at.params.clone(), at_bits: Some((at, given.clone())) }
+                    let given = (at.params.clone(), given.clone());
+                    Candidate { place, given: given.0, datasets: only.clone(), at_bits: Some((at, given.1)) }
                 }));
             }
             Err(SearchFault::NothingToFind { message, help }) => {
@@ -246,6 +288,8 @@ pub(super) struct MethodLocation {
     method: String,
     /// Values that come from lists.
     swept: Vec<Swept>,
+    /// Mappings with values that are for some datasets only; the last one counts.
+    overrides: Vec<String>,
 }
 
 impl MethodLocation {
@@ -267,12 +311,17 @@ impl MethodLocation {
             Some(swept) => {
                 checker.fault(&swept.pointer(&self.entry), error.message.clone(), error.help.clone());
             }
-            // What the entry does not give may come from the defaults.
+            // What an override gives counts before the entry; what neither gives may come from the defaults.
             None => {
                 let param = error.param.as_deref().unwrap_or_default();
                 let given = |below: &str| checker.document.value().pointer(&format!("{below}/{param}")).is_some();
                 let shared = format!("/{}", defaults::KEY);
-                let place = if !given(&self.method) && given(&shared) { &shared } else { &self.method };
+                let overridden = self.overrides.iter().rev().find(|source| given(source));
+                let place = match overridden {
+                    Some(source) => source,
+                    None if !given(&self.method) && given(&shared) => &shared,
+                    None => &self.method,
+                };
                 checker.param(place, error);
             }
         }

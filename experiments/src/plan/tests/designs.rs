@@ -1,6 +1,8 @@
 //! Zipped lists, rates and exclusions.
 
-use super::{HEAD, plan};
+use super::{Document, Fault, HEAD, Overrides, Path, Plan, Surroundings, plan};
+use miette::Diagnostic;
+use serde_json::Value;
 
 fn labels(methods: &str) -> Vec<String> {
     let plan = plan(&format!("{HEAD}methods: {methods}\n")).expect(methods);
@@ -146,5 +148,90 @@ fn wrong_exclusions_are_refused() {
         let fault =
             first_fault(&format!("methods: [{{ pq: {{ bits: 2 }}, sweep: {{ m: [2, 3] }} }}]\nexclude: {exclude}"));
         assert!(fault.contains(expected), "{exclude}: {fault}");
+    }
+}
+
+const TWO_DATASETS: &str = "name: t\nseeds: [1]\nthreads: 1\nmeasure: { distortion: }\ndatasets:\n  - { synthetic: gaussian, name: wide, dim: 12, n: 50 }\n  - { synthetic: gaussian, name: narrow, dim: 6, n: 50 }\n";
+
+/// Dataset, label and parameters of each trial.
+fn overridden(rest: &str) -> Vec<(String, String, Value)> {
+    let plan = plan(&format!("{TWO_DATASETS}{rest}\n")).expect(rest);
+    plan.trials.into_iter().map(|t| (t.trial.dataset, t.trial.label, t.trial.params)).collect()
+}
+
+#[test]
+fn an_override_counts_for_its_datasets_only() {
+    let trials = overridden(
+        "defaults: { iterations: 4 }\noverrides:\n  - { dataset: narrow, parameters: { iterations: 9 }, methods: { pq: { m: 3 } } }\n\
+         methods: [{ pq: { m: 4, bits: 2 } }, { kmeans: { codewords: 8, iterations: 5 } }]",
+    );
+    let found: Vec<_> = trials
+        .iter()
+        .map(|(dataset, label, params)| (&dataset[..], &label[..], params["m"].as_u64(), params["iterations"].as_u64()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("wide", "pq m=4 iterations=4", Some(4), Some(4)),
+            ("wide", "kmeans iterations=5", None, Some(5)),
+            ("narrow", "pq m=3 iterations=9", Some(3), Some(9)),
+            ("narrow", "kmeans iterations=9", None, Some(9)),
+        ]
+    );
+}
+
+#[test]
+fn overrides_multiply_no_trials_and_the_last_one_counts() {
+    let trials = overridden(
+        "overrides:\n  - { dataset: [wide, narrow], methods: { pq: { bits: 3 } } }\n  - { dataset: wide, methods: { pq: { bits: 5 } } }\n\
+         methods: [{ pq: { bits: 2 }, sweep: { m: [2, 3] }, label: \"PQ {m}\" }]",
+    );
+    let found: Vec<_> = trials
+        .iter()
+        .map(|(dataset, label, params)| (&dataset[..], &label[..], params["bits"].as_u64().expect("bits")))
+        .collect();
+    assert_eq!(found, [("wide", "PQ 2", 5), ("wide", "PQ 3", 5), ("narrow", "PQ 2", 3), ("narrow", "PQ 3", 3)]);
+}
+
+#[test]
+fn a_rate_is_met_with_the_parameters_of_each_dataset() {
+    let trials = overridden(
+        "overrides: [{ dataset: narrow, methods: { pq: { bits: 4 } } }]\nmethods: [{ pq: { bits: 2 }, at_bits: 12 }]",
+    );
+    let found: Vec<_> = trials.iter().map(|(dataset, _, params)| (&dataset[..], params["m"].as_u64())).collect();
+    assert_eq!(found, [("wide", Some(6)), ("narrow", Some(3))]);
+}
+
+/// The message of a fault, its help, and the text that it points at.
+fn told(fault: &Fault) -> String {
+    let place = fault.labels().and_then(|mut labels| labels.next()).expect("a place");
+    let source = fault.source_code().expect("a text").read_span(place.inner(), 0, 0).expect("a span");
+    let help = fault.help().map(|help| help.to_string()).unwrap_or_default();
+    format!("{fault}; {help}; at {}", String::from_utf8_lossy(source.data()))
+}
+
+#[test]
+fn wrong_overrides_are_refused_where_they_stand() {
+    for (overrides, methods, expected) in [
+        ("{ dataset: wid, methods: { pq: { m: 2 } } }", "{ pq: { m: 2 } }", ["no dataset is called `wid`", "wide"]),
+        ("{ dataset: wide }", "{ pq: { m: 2 } }", ["this override changes nothing", "such as"]),
+        ("{ dataset: wide, methods: { lbg: { bits: 2 } } }", "{ pq: { m: 2 } }", ["no entry of `methods` is `lbg`", "pq"]),
+        ("{ dataset: wide, methods: { pqq: { m: 2 } } }", "{ pq: { m: 2 } }", ["unknown method `pqq`", "pq"]),
+        ("{ dataset: wide, parameters: { mm: 2 } }", "{ pq: { m: 2 } }", ["no method here has a parameter `mm`", "`m`"]),
+        ("{ dataset: wide, methods: { pq: { mm: 2 } } }", "{ pq: { m: 2 } }", ["unknown key `mm`", "at mm"]),
+        ("{ dataset: wide, methods: { pq: { m: 5 } } }", "{ pq: { m: 2 } }", ["m=5", "at 5"]),
+        (
+            "{ dataset: wide, methods: { pq: { m: 2 } } }",
+            "{ pq: , sweep: { m: [2, 3] } }",
+            ["`m` of `pq` comes from its `sweep`", "`exclude`"],
+        ),
+        ("{ dataset: wide, methods: { pq: { m: 3 } } }", "{ pq: { m: 2 } }, { pq: { m: 3 } }", ["the same method as `pq m=3`", "at pq"]),
+    ] {
+        let text = format!("{TWO_DATASETS}overrides: [{overrides}]\nmethods: [{methods}]\n");
+        let document = Document::parse("t.yaml", &text).expect("YAML");
+        let planned = Plan::new(&document, Path::new("."), &Surroundings::default(), &Overrides::default());
+        let faults: Vec<String> = planned.err().expect(overrides).iter().map(told).collect();
+        assert_eq!(faults.len(), 1, "{overrides}: {faults:?}");
+        expected.iter().for_each(|words| assert!(faults[0].contains(words), "{overrides}: {}", faults[0]));
     }
 }
