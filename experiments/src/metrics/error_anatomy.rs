@@ -93,7 +93,8 @@ fn dimension_errors(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> 
     }
     // n times the variance, as the errors are n times their mean.
     let n = rows.nrows() as f64;
-    let variances: Vec<f64> = sums.iter().zip(&squares).map(|(sum, squares)| (squares - sum * sum / n).max(0.0)).collect();
+    let variances: Vec<f64> =
+        sums.iter().zip(&squares).map(|(sum, squares)| (squares - sum * sum / n).max(0.0)).collect();
     let mut order: Vec<usize> = (0..dim).collect();
     order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]).then(a.cmp(&b)));
     let total: f64 = variances.iter().sum();

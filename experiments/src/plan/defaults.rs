@@ -64,13 +64,7 @@ pub(super) enum Precedence {
 
 /// Adds a parameter to others. Of a mapping with fixed keys, such as `training`, each key counts on its own; a
 /// choice between alternatives, such as `encoder`, is taken as a whole.
-pub(super) fn merge(
-    params: &mut Map<String, Value>,
-    key: &str,
-    value: &Value,
-    schema: &Value,
-    precedence: Precedence,
-) {
+pub(super) fn merge(params: &mut Map<String, Value>, key: &str, value: &Value, schema: &Value, precedence: Precedence) {
     match (params.get_mut(key), value) {
         (Some(Value::Object(mine)), Value::Object(theirs)) if schema.get("properties").is_some() => {
             for (key, value) in theirs {
@@ -95,9 +89,9 @@ mod tests {
         let merged = |precedence| {
             let mut params = json!({ "training": { "epochs": 2, "rate": 1 }, "encoder": { "linear": {} } });
             let Value::Object(map) = &mut params else { unreachable!("a mapping") };
-        merge(map, "training", &json!({ "epochs": 9, "batch": 32 }), &schema, precedence);
-        merge(map, "encoder", &json!({ "mlp": {} }), &json!({ "oneOf": [] }), precedence);
-        merge(map, "beta", &json!(0.5), &json!({}), precedence);
+            merge(map, "training", &json!({ "epochs": 9, "batch": 32 }), &schema, precedence);
+            merge(map, "encoder", &json!({ "mlp": {} }), &json!({ "oneOf": [] }), precedence);
+            merge(map, "beta", &json!(0.5), &json!({}), precedence);
             params
         };
         let training = json!({ "epochs": 2, "rate": 1, "batch": 32 });

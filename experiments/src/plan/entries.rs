@@ -1,11 +1,11 @@
 //! The methods of an experiment: parameters, sweeps, rates, and the names that figures and tables show.
 
-use super::checks::Checker;
 use super::PlannedDataset;
+use super::checks::Checker;
 use super::defaults;
 use super::labels::{self, WrittenParams};
-use super::rates::{self, AtBits, SearchFault};
 use super::overrides::{self, Variation};
+use super::rates::{self, AtBits, SearchFault};
 use super::sweeps::{self, Combination, Source, Swept};
 use crate::document::escape;
 use crate::experiment::Experiment;
@@ -165,7 +165,8 @@ fn candidates<'e>(
     let Entry { pointer, method, params, combinations, at_bits, .. } = entry;
     let mut found = Vec::new();
     let variations = overrides::variations(method, params, &experiment.overrides, datasets);
-    let varied = variations.iter().flat_map(|variation| combinations.iter().map(move |combination| (variation, combination)));
+    let varied =
+        variations.iter().flat_map(|variation| combinations.iter().map(move |combination| (variation, combination)));
     for (Variation { params, datasets: only, sources }, combination) in varied {
         let swept: Map<String, Value> =
             combination.iter().map(|(swept, value)| (swept.name.clone(), (*value).clone())).collect();

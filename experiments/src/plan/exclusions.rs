@@ -43,7 +43,9 @@ impl Axes<'_> {
         let mut kept = Vec::new();
         for (dataset, planned) in self.datasets.iter().enumerate() {
             let summary = &planned.resolved.summary;
-            for (method, (labelled, _)) in self.methods.iter().enumerate().filter(|(_, (m, _))| m.is_for(dataset, summary.dim)) {
+            for (method, (labelled, _)) in
+                self.methods.iter().enumerate().filter(|(_, (m, _))| m.is_for(dataset, summary.dim))
+            {
                 for device in self.devices {
                     for (&threads, &seed) in self.threads.iter().flat_map(|t| self.seeds.iter().map(move |s| (t, s))) {
                         let candidate = Candidate { dataset: &summary.name, method: labelled, device, threads, seed };

@@ -42,7 +42,8 @@ pub(super) fn check(experiment: &Experiment, checker: &mut Checker<'_>) -> bool 
         bytes = bytes.saturating_add(combined_bytes(entry, combinations));
     }
     // What is overridden is part of each method.
-    let overridden: u64 = experiment.overrides.iter().map(|item| map_bytes(&item.parameters) + map_bytes(&item.methods)).sum();
+    let overridden: u64 =
+        experiment.overrides.iter().map(|item| map_bytes(&item.parameters) + map_bytes(&item.methods)).sum();
     bytes = bytes.saturating_add(overridden.saturating_mul(methods));
     let each = [datasets, devices, threads, seeds].into_iter().fold(1u64, u64::saturating_mul);
     let trials = methods.saturating_mul(each);

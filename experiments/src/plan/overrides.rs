@@ -74,13 +74,7 @@ pub(super) fn check(experiment: &Experiment, datasets: &[PlannedDataset], comple
 }
 
 /// Reports an override of a parameter that an entry takes from a list.
-fn check_listed(
-    method: &MethodEntry,
-    entry: &Map<String, Value>,
-    key: &str,
-    pointer: &str,
-    checker: &mut Checker<'_>,
-) {
+fn check_listed(method: &MethodEntry, entry: &Map<String, Value>, key: &str, pointer: &str, checker: &mut Checker<'_>) {
     for source in [Source::Sweep, Source::Zip] {
         if sweeps::lists(entry, source).any(|(listed, _)| listed == key) {
             let message = format!("`{key}` of `{}` comes from its `{}`", method.name, source.key());

@@ -1,8 +1,8 @@
 //! The interface of the host code to a device: typed memory that is freed on drop, launches with typed arguments,
 //! timing.
 
+use crate::driver::{DeviceDriver, Facts};
 use crate::emulator::Emulator;
-use crate::machine::{DeviceDriver, Facts};
 use crate::nvidia::Nvidia;
 use crate::{CudaError, Toolkit};
 use std::collections::BTreeMap;
@@ -21,11 +21,11 @@ const RESERVE_SHARE: f64 = 0.1;
 /// An open device. Clones refer to the same device. Work runs in the order of submission.
 #[derive(Clone)]
 pub struct Device {
-    machine: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 struct Shared {
-    machine: Box<dyn DeviceDriver>,
+    driver: Box<dyn DeviceDriver>,
     memory: Mutex<Memory>,
     traffic: Mutex<Traffic>,
 }
@@ -106,27 +106,27 @@ impl Device {
         Ok(Device::over(Box::new(Emulator::open(library, memory_bytes)?)))
     }
 
-    fn over(machine: Box<dyn DeviceDriver>) -> Device {
-        Device { machine: Arc::new(Shared { machine, memory: Mutex::default(), traffic: Mutex::default() }) }
+    fn over(driver: Box<dyn DeviceDriver>) -> Device {
+        Device { shared: Arc::new(Shared { driver, memory: Mutex::default(), traffic: Mutex::default() }) }
     }
 
-    fn machine(&self) -> Result<&dyn DeviceDriver, CudaError> {
-        self.machine.machine.enter()?;
-        Ok(&*self.machine.machine)
+    fn driver(&self) -> Result<&dyn DeviceDriver, CudaError> {
+        self.shared.driver.enter()?;
+        Ok(&*self.shared.driver)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.machine.memory.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.shared.memory.lock().unwrap_or_else(|broken| broken.into_inner())
     }
 
     /// Properties of the device.
     pub fn facts(&self) -> &Facts {
-        self.machine.machine.facts()
+        self.shared.driver.facts()
     }
 
     /// Whether both are the same open device: only then does work on the buffers of both run in order.
     pub fn is(&self, other: &Device) -> bool {
-        Arc::ptr_eq(&self.machine, &other.machine)
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Allocates `len` values, uninitialized.
@@ -135,7 +135,7 @@ impl Device {
     /// Out of memory.
     pub fn room<T: Value>(&self, len: usize) -> Result<Buffer<T>, CudaError> {
         let bytes = (len as u64 * size_of::<T>() as u64).max(1).next_multiple_of(GRAIN);
-        let machine = self.machine()?;
+        let driver = self.driver()?;
         let mut memory = self.memory();
         let kept = memory.kept.get_mut(&bytes).and_then(Vec::pop);
         let address = match kept {
@@ -143,10 +143,10 @@ impl Device {
                 memory.kept_bytes -= bytes;
                 address
             }
-            None => match machine.allocate(bytes) {
+            None => match driver.allocate(bytes) {
                 Err(CudaError::OutOfMemory { .. }) if memory.kept_bytes > 0 => {
-                    memory.give_back(machine);
-                    machine.allocate(bytes)?
+                    memory.give_back(driver);
+                    driver.allocate(bytes)?
                 }
                 other => other?,
             },
@@ -154,7 +154,7 @@ impl Device {
         memory.used_bytes += bytes;
         memory.peak_bytes = memory.peak_bytes.max(memory.used_bytes);
         drop(memory);
-        machine.lend(address, (len * size_of::<T>()) as u64, bytes);
+        driver.lend(address, (len * size_of::<T>()) as u64, bytes);
         Ok(Buffer { device: self.clone(), address, len, bytes, values: PhantomData })
     }
 
@@ -183,7 +183,7 @@ impl Device {
     /// # Errors
     /// A device failure.
     pub fn spare_bytes(&self) -> Result<u64, CudaError> {
-        let (free, total) = self.machine()?.memory()?;
+        let (free, total) = self.driver()?.memory()?;
         let kept = self.memory().kept_bytes;
         Ok((free + kept).saturating_sub((total as f64 * RESERVE_SHARE) as u64))
     }
@@ -199,7 +199,7 @@ impl Device {
     }
 
     fn counted(&self) -> MutexGuard<'_, Traffic> {
-        self.machine.traffic.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.shared.traffic.lock().unwrap_or_else(|broken| broken.into_inner())
     }
 
     /// Resets the peak to the memory in use now.
@@ -213,7 +213,7 @@ impl Device {
     /// # Errors
     /// An error of that work.
     pub fn synchronize(&self) -> Result<(), CudaError> {
-        self.machine()?.synchronize()
+        self.driver()?.synchronize()
     }
 
     /// Returns the result of `work` and the seconds that the device spent on the work it submitted.
@@ -221,11 +221,11 @@ impl Device {
     /// # Errors
     /// Errors of `work`; a device failure.
     pub fn timed<R>(&self, work: impl FnOnce() -> Result<R, CudaError>) -> Result<(R, f64), CudaError> {
-        let start = self.machine()?.mark()?;
+        let start = self.driver()?.mark()?;
         let done = work()?;
-        let machine = self.machine()?;
-        let end = machine.mark()?;
-        Ok((done, machine.seconds_between(start, end)?))
+        let driver = self.driver()?;
+        let end = driver.mark()?;
+        Ok((done, driver.seconds_between(start, end)?))
     }
 
     /// Submits a kernel.
@@ -238,14 +238,14 @@ impl Device {
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         // SAFETY: guaranteed by the caller; on a little-endian host, values shorter than 8 bytes are in the first bytes
         // of their argument.
-        unsafe { self.machine()?.launch(kernel, launch.grid, launch.block, launch.shared_bytes as u32, &mut pointers) }
+        unsafe { self.driver()?.launch(kernel, launch.grid, launch.block, launch.shared_bytes as u32, &mut pointers) }
     }
 }
 
 impl Memory {
-    fn give_back(&mut self, machine: &dyn DeviceDriver) {
+    fn give_back(&mut self, driver: &dyn DeviceDriver) {
         for address in std::mem::take(&mut self.kept).into_values().flatten() {
-            machine.free(address);
+            driver.free(address);
         }
         self.kept_bytes = 0;
     }
@@ -253,8 +253,8 @@ impl Memory {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.machine.enter().is_ok() {
-            self.memory.get_mut().unwrap_or_else(|broken| broken.into_inner()).give_back(&*self.machine);
+        if self.driver.enter().is_ok() {
+            self.memory.get_mut().unwrap_or_else(|broken| broken.into_inner()).give_back(&*self.driver);
         }
     }
 }
@@ -320,7 +320,7 @@ impl<T: Value> Buffer<T> {
         counted.downloaded_bytes += size_of_val(values) as u64;
         drop(counted);
         // SAFETY: the range was just checked.
-        unsafe { self.device.machine()?.download(bytes_of_mut(values), self.address + (first * size_of::<T>()) as u64) }
+        unsafe { self.device.driver()?.download(bytes_of_mut(values), self.address + (first * size_of::<T>()) as u64) }
     }
 
     /// Copies values from the host, starting at index `first`.
@@ -340,7 +340,7 @@ impl<T: Value> Buffer<T> {
         counted.uploaded_bytes += size_of_val(values) as u64;
         drop(counted);
         // SAFETY: the range was just checked.
-        unsafe { self.device.machine()?.upload(self.address + (first * size_of::<T>()) as u64, bytes_of(values)) }
+        unsafe { self.device.driver()?.upload(self.address + (first * size_of::<T>()) as u64, bytes_of(values)) }
     }
 
     /// Sets every byte to `byte`.
@@ -349,7 +349,7 @@ impl<T: Value> Buffer<T> {
     /// A device failure.
     pub fn fill(&self, byte: u8) -> Result<(), CudaError> {
         // SAFETY: the buffer has this many bytes.
-        unsafe { self.device.machine()?.fill(self.address, byte, (self.len * size_of::<T>()) as u64) }
+        unsafe { self.device.driver()?.fill(self.address, byte, (self.len * size_of::<T>()) as u64) }
     }
 
     /// Copies all values of another buffer into this one, starting at index `first`.
@@ -364,7 +364,7 @@ impl<T: Value> Buffer<T> {
         assert!(self.device.is(&other.device), "both on one device");
         let bytes = (other.len * size_of::<T>()) as u64;
         // SAFETY: the range was just checked.
-        unsafe { self.device.machine()?.copy(self.address + (first * size_of::<T>()) as u64, other.address, bytes) }
+        unsafe { self.device.driver()?.copy(self.address + (first * size_of::<T>()) as u64, other.address, bytes) }
     }
 
     /// Address of the value at index `first`, as a kernel argument.
@@ -376,7 +376,7 @@ impl<T: Value> Buffer<T> {
 
 impl<T: Value> Drop for Buffer<T> {
     fn drop(&mut self) {
-        self.device.machine.machine.lend(self.address, 0, self.bytes);
+        self.device.shared.driver.lend(self.address, 0, self.bytes);
         let mut memory = self.device.memory();
         memory.used_bytes -= self.bytes;
         memory.kept_bytes += self.bytes;

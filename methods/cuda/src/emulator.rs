@@ -2,7 +2,7 @@
 //! are compiled as C++, and blocks run one after another. It is slow and never selected automatically.
 
 use crate::CudaError;
-use crate::machine::{DeviceDriver, Facts, Timestamp};
+use crate::driver::{DeviceDriver, Facts, Timestamp};
 use crate::program;
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};

@@ -1,7 +1,7 @@
 //! A device behind NVIDIA's driver, which is loaded at run time.
 
 use crate::Toolkit;
-use crate::machine::{DeviceDriver, Facts, Timestamp};
+use crate::driver::{DeviceDriver, Facts, Timestamp};
 use crate::{CudaError, program};
 use cudarc::driver::{result, sys};
 use std::collections::HashMap;

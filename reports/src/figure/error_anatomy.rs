@@ -72,7 +72,8 @@ pub fn inner_products(dataset: &DatasetSummary) -> Result<Option<Sketch>, Report
         };
         Some(Panel { name: metric.axis(), plot: Plot::new(x, y, curves, references) })
     };
-    let panels: Option<Vec<Panel>> = [panel(&IP_BIAS_BY_NORM, true), panel(&IP_STD_BY_NORM, false)].into_iter().collect();
+    let panels: Option<Vec<Panel>> =
+        [panel(&IP_BIAS_BY_NORM, true), panel(&IP_STD_BY_NORM, false)].into_iter().collect();
     let Some(panels) = panels else { return Ok(None) };
     let figure = PanelFigure { x_title: BASE_NORM.axis(), y_title: String::new(), panels, shared: false };
     let meaning = "Mean and standard deviation of the errors of inner products between queries and decoded vectors, for \

@@ -215,9 +215,17 @@ fn wrong_overrides_are_refused_where_they_stand() {
     for (overrides, methods, expected) in [
         ("{ dataset: wid, methods: { pq: { m: 2 } } }", "{ pq: { m: 2 } }", ["no dataset is called `wid`", "wide"]),
         ("{ dataset: wide }", "{ pq: { m: 2 } }", ["this override changes nothing", "such as"]),
-        ("{ dataset: wide, methods: { lbg: { bits: 2 } } }", "{ pq: { m: 2 } }", ["no entry of `methods` is `lbg`", "pq"]),
+        (
+            "{ dataset: wide, methods: { lbg: { bits: 2 } } }",
+            "{ pq: { m: 2 } }",
+            ["no entry of `methods` is `lbg`", "pq"],
+        ),
         ("{ dataset: wide, methods: { pqq: { m: 2 } } }", "{ pq: { m: 2 } }", ["unknown method `pqq`", "pq"]),
-        ("{ dataset: wide, parameters: { mm: 2 } }", "{ pq: { m: 2 } }", ["no method here has a parameter `mm`", "`m`"]),
+        (
+            "{ dataset: wide, parameters: { mm: 2 } }",
+            "{ pq: { m: 2 } }",
+            ["no method here has a parameter `mm`", "`m`"],
+        ),
         ("{ dataset: wide, methods: { pq: { mm: 2 } } }", "{ pq: { m: 2 } }", ["unknown key `mm`", "at mm"]),
         ("{ dataset: wide, methods: { pq: { m: 5 } } }", "{ pq: { m: 2 } }", ["m=5", "at 5"]),
         (
@@ -225,7 +233,11 @@ fn wrong_overrides_are_refused_where_they_stand() {
             "{ pq: , sweep: { m: [2, 3] } }",
             ["`m` of `pq` comes from its `sweep`", "`exclude`"],
         ),
-        ("{ dataset: wide, methods: { pq: { m: 3 } } }", "{ pq: { m: 2 } }, { pq: { m: 3 } }", ["the same method as `pq m=3`", "at pq"]),
+        (
+            "{ dataset: wide, methods: { pq: { m: 3 } } }",
+            "{ pq: { m: 2 } }, { pq: { m: 3 } }",
+            ["the same method as `pq m=3`", "at pq"],
+        ),
     ] {
         let text = format!("{TWO_DATASETS}overrides: [{overrides}]\nmethods: [{methods}]\n");
         let document = Document::parse("t.yaml", &text).expect("YAML");
