@@ -291,7 +291,7 @@ metrics! {
         .at_least(0.0), .titled("squared error / variance");
     DIMENSION_ERROR = "dimension_error", "1",
         "squared error in a group of dimensions divided by their variance (`repeat`: the group, the largest variance first)",
-        .at_least(0.0), .titled("squared error / variance of the dimensions");
+        .at_least(0.0), .titled("squared error / variance");
     BASE_NORM = "base_norm", "1", "mean norm of a group of base rows (`repeat`: the group, the shortest rows first)",
         .at_least(0.0), .titled("norm of the vector");
     IP_BIAS_BY_NORM = "ip_bias_by_norm", "1",
