@@ -13,11 +13,13 @@ mod labels;
 mod legend;
 mod panels;
 mod plot;
+mod rank_frequency;
 mod rate_distortion;
 mod rate_gap;
 mod recall_rate;
 mod recall_speed;
 mod scaling;
+mod seed_spread;
 pub mod side_by_side;
 mod signal_rate;
 pub mod style;
@@ -51,10 +53,12 @@ static FIGURES: &[(&str, Figure)] = &[
     ("recall-speed", recall_speed::draw),
     ("psnr-rate", |dataset| signal_rate::draw(dataset, &signal_rate::IMAGES)),
     ("log-mel-rate", |dataset| signal_rate::draw(dataset, &signal_rate::SOUNDS)),
+    ("seed-spread", seed_spread::draw),
     ("error-vectors", error_anatomy::vectors),
     ("error-dimensions", error_anatomy::dimensions),
     ("error-inner-products", error_anatomy::inner_products),
     ("utilization", utilization::draw),
+    ("rank-frequency", rank_frequency::draw),
     ("usage-codewords", |dataset| codewords::draw(dataset, Use::Share)),
     ("perplexity-codewords", |dataset| codewords::draw(dataset, Use::Perplexity)),
     ("training-usage", |dataset| training::draw(dataset, TrainingMetric::Usage)),
@@ -62,6 +66,7 @@ static FIGURES: &[(&str, Figure)] = &[
     ("training-mse", |dataset| training::draw(dataset, TrainingMetric::Distortion)),
     ("training-losses", training::draw_losses),
     ("throughput", throughput::draw),
+    ("distortion-encoding", |dataset| cost::draw(dataset, Cost::Encoding)),
     ("distortion-training", |dataset| cost::draw(dataset, Cost::Training)),
     ("distortion-model", |dataset| cost::draw(dataset, Cost::Model)),
 ];

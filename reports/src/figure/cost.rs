@@ -1,4 +1,5 @@
-//! Distortion against costs other than bits: training time, or the memory of the model that all vectors share.
+//! Distortion against costs other than bits: training time, the memory of the model that all vectors share, or the
+//! speed of encoding.
 
 use super::axis::Axis;
 use super::panels::{Panel, PanelFigure};
@@ -10,7 +11,7 @@ use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
 use record::Metric;
-use record::metric::{MODEL_BYTES, NMSE, TRAIN_SECONDS};
+use record::metric::{ENCODE_VECTORS_PER_SECOND, MODEL_BYTES, NMSE, TRAIN_SECONDS};
 use std::collections::BTreeSet;
 
 /// The kind of cost.
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 pub enum Cost {
     Training,
     Model,
+    Encoding,
 }
 
 impl Cost {
@@ -31,6 +33,7 @@ impl Cost {
         match self {
             Cost::Training => &TRAIN_SECONDS,
             Cost::Model => &MODEL_BYTES,
+            Cost::Encoding => &ENCODE_VECTORS_PER_SECOND,
         }
     }
 
@@ -38,6 +41,22 @@ impl Cost {
         match self {
             Cost::Training => "the time of one training (median)",
             Cost::Model => "the bytes that all vectors share",
+            Cost::Encoding => "the vectors encoded per second (median of each seed)",
+        }
+    }
+
+    /// A number that is larger where the cost is lower.
+    fn merit(self, cost: f64) -> f64 {
+        if self.metric().larger_is_better() == Some(true) { cost } else { -cost }
+    }
+
+    /// Whether the cost is a choice on this dataset. If no method learns over epochs, training time is none, and models
+    /// differ only by their codebooks.
+    fn matters(self, dataset: &DatasetSummary) -> bool {
+        let timed = |metric| dataset.points.iter().any(|p| p.estimate(Which::metric(metric)).is_some());
+        match self {
+            Cost::Training | Cost::Model => dataset.points.iter().any(Point::learns) && timed(&TRAIN_SECONDS),
+            Cost::Encoding => true,
         }
     }
 }
@@ -52,11 +71,8 @@ fn place(point: &Point, cost: Cost) -> Option<(f64, Estimate)> {
 }
 
 pub fn draw<'a>(dataset: &'a DatasetSummary, cost: Cost) -> Result<Option<Sketch>, ReportError> {
-    // If no method learns over epochs, training time is not a choice, and models differ only by their codebooks.
-    let asked = dataset.points.iter().any(Point::learns)
-        && dataset.points.iter().any(|p| p.estimate(Which::metric(&TRAIN_SECONDS)).is_some());
     let points: Vec<&'a Point> = dataset.points.iter().filter(|p| place(p, cost).is_some()).collect();
-    if !asked || points.len() < 2 {
+    if !cost.matters(dataset) || points.len() < 2 {
         return Ok(None);
     }
     // Methods are compared at equal or nearly equal rates if there are a few rates with several methods each.
@@ -108,7 +124,7 @@ fn several_series(group: &[&Point]) -> bool {
 /// The markers of each series, and the line through the Pareto-optimal points.
 fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<PlotSeries>, Vec<(f64, f64)>) {
     let places: Vec<Option<(f64, Estimate)>> = group.iter().map(|p| place(p, cost)).collect();
-    let better: Vec<Option<(f64, f64)>> = places.iter().map(|at| at.map(|(x, e)| (-x, -e.value))).collect();
+    let better: Vec<Option<(f64, f64)>> = places.iter().map(|at| at.map(|(x, e)| (cost.merit(x), -e.value))).collect();
     let front = pareto(&better);
     let mut line: Vec<(f64, f64)> =
         places.iter().zip(&front).filter(|(_, f)| **f).filter_map(|(at, _)| at.map(|(x, e)| (x, e.value))).collect();

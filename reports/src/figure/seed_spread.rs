@@ -1,0 +1,78 @@
+//! How far the seeds of a method differ: every seed as a point, as the deviation from the mean over seeds.
+
+use super::axis::Axis;
+use super::panels::{Panel, PanelFigure};
+use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
+use super::style::looks;
+use super::{Drawing, Sketch};
+use crate::ReportError;
+use crate::statistics::mean;
+use crate::summary::{DatasetSummary, Which};
+use crate::table::of_k;
+use record::metric::{BITS_PER_VECTOR, NMSE, RECALL_K_AT_K};
+
+/// The unit of a deviation.
+#[derive(Clone, Copy)]
+enum Unit {
+    /// Percent of the mean.
+    Percent,
+    /// Percentage points of a share.
+    Points,
+}
+
+pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
+    let mut panels = vec![];
+    panels.extend(panel(dataset, "normalized MSE, % of the mean".into(), Which::metric(&NMSE), Unit::Percent));
+    if let Some(k) = dataset.shown_k(&RECALL_K_AT_K) {
+        let name = format!("{}, percentage points", of_k(&RECALL_K_AT_K.axis(), k));
+        panels.extend(panel(dataset, name, Which::native(&RECALL_K_AT_K, k), Unit::Points));
+    }
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let x_title = BITS_PER_VECTOR.axis();
+    let figure = PanelFigure { x_title, y_title: "deviation".into(), panels, shared: false };
+    let caption = format!(
+        "Results of each seed on {}, as the deviation from the mean over the seeds of a method. A difference between two \
+         methods that is smaller than this spread needs more seeds.",
+        dataset.name
+    );
+    Ok(Some(Sketch { caption, drawing: Drawing::Panels(figure) }))
+}
+
+/// The deviations of one metric; None if no two seeds differ.
+fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -> Option<Panel> {
+    let names = dataset.series();
+    let curves: Vec<PlotSeries> = names
+        .iter()
+        .zip(looks(&names))
+        .map(|(series, index)| {
+            let mut points = Vec::new();
+            for point in dataset.points.iter().filter(|point| point.series == **series) {
+                let seeds: Vec<f64> = point.per_seed(which).into_iter().map(|(_, value)| value).collect();
+                let Some(centre) = mean(&seeds).map(|e| e.value).filter(|_| seeds.len() > 1) else { continue };
+                let scale = match unit {
+                    Unit::Percent if centre != 0.0 => 100.0 / centre,
+                    Unit::Percent => continue,
+                    Unit::Points => 100.0,
+                };
+                points.extend(seeds.iter().filter_map(|v| Some((point.bits as f64, mean(&[scale * (v - centre)])?))));
+            }
+            PlotSeries { name: (*series).to_owned(), index, points, ..PlotSeries::default() }
+        })
+        .filter(|curve| !curve.points.is_empty())
+        .collect();
+    let values = || curves.iter().flat_map(|curve| &curve.points);
+    let largest = values().map(|(_, e)| e.value.abs()).fold(0.0, f64::max);
+    if largest == 0.0 {
+        return None;
+    }
+    let x = Axis::log2(values().map(|(x, _)| *x))?;
+    let y = Axis::around([-largest, largest].into_iter())?;
+    let zero = ReferenceLine {
+        name: "mean over seeds".into(),
+        points: vec![(x.low(), 0.0), (x.high(), 0.0)],
+        side: Side::Legend,
+    };
+    Some(Panel { name, plot: Plot::new(x, y, curves, vec![zero]) })
+}
