@@ -1,9 +1,13 @@
-//! Figures of where errors lie: which methods they compare, and when there are any.
+//! Figures of where errors lie, of how often codewords are used and of how far seeds differ: which methods they compare,
+//! and when there are any.
 
+#[allow(dead_code)]
 mod common;
 
 use common::{record, render, run, trial};
-use record::metric::{BASE_NORM, DIMENSION_ERROR, IP_BIAS_BY_NORM, IP_STD_BY_NORM, VECTOR_ERROR};
+use record::metric::{
+    BASE_NORM, CODEWORD_FREQUENCY, CODEWORDS, DIMENSION_ERROR, IP_BIAS_BY_NORM, IP_STD_BY_NORM, VECTOR_ERROR,
+};
 use record::{Measured, Run, TrialRecord};
 
 const DIM: usize = 16;
@@ -35,12 +39,17 @@ fn run_of(points: &[(&str, &str, usize)], norms: bool) -> Run {
 
 /// Names and texts of the figures about errors, in one column.
 fn figures(run: &Run) -> Vec<(String, String)> {
+    all_figures(run).into_iter().filter(|(name, _)| name.starts_with("error-")).collect()
+}
+
+/// Names and texts of all figures, in one column.
+fn all_figures(run: &Run) -> Vec<(String, String)> {
     let artifacts = render(std::slice::from_ref(run), &["svg".to_owned()]).expect("renders");
     let named = artifacts.into_iter().filter_map(|a| {
         let name = a.path.strip_prefix("figures/vectors_16-")?.strip_suffix(".svg")?.to_owned();
         Some((name, String::from_utf8(a.bytes).expect("text")))
     });
-    named.filter(|(name, _)| name.starts_with("error-") && !name.ends_with("-wide")).collect()
+    named.filter(|(name, _)| !name.ends_with("-wide")).collect()
 }
 
 #[test]
@@ -52,9 +61,15 @@ fn methods_of_the_rate_with_most_of_them_are_compared() {
     for (name, svg) in &figures {
         assert!(svg.contains("PQ") && svg.contains("Scalar"), "{name} has both series");
     }
-    // Marks say the exact values: at 32 bits, the largest quantile is 2/32·1.3.
-    let vectors = &figures[0].1;
-    assert!(vectors.contains("0.08125") && !vectors.contains("0.1625"), "only those of 32 bits");
+    // Marks say exact values: at 32 bits, those of the quantiles are 2/32·(0.5 + 0.1 i).
+    let marked: Vec<f64> = figures[0].1.split("variance ").skip(1).filter_map(|text| number(text)).collect();
+    let of_rate = |value: &f64| (0..9).any(|i| (value - 0.0625 * (0.5 + 0.1 * f64::from(i))).abs() < 1e-4);
+    assert!(marked.len() >= 8 && marked.iter().all(of_rate), "only those of 32 bits: {marked:?}");
+}
+
+/// The number at the start of a text.
+fn number(text: &str) -> Option<f64> {
+    text.split(|c: char| !c.is_ascii_digit() && c != '.').next()?.parse().ok()
 }
 
 #[test]
@@ -70,4 +85,36 @@ fn rows_of_one_norm_have_no_figure_of_norms_and_old_runs_have_none() {
     let points = [("PQ 4", "PQ", 32), ("Scalar 2", "Scalar", 32)];
     assert_eq!(names(&run_of(&points, false)), ["error-vectors", "error-dimensions"]);
     assert!(names(&run()).is_empty());
+}
+
+#[test]
+fn frequencies_of_codewords_compare_the_size_that_most_methods_have() {
+    let points = [("PQ 16", "PQ", 16), ("RVQ 16", "RVQ", 16), ("VQ 64", "VQ", 6)];
+    let mut run = run_of(&points, false);
+    for record in &mut run.records {
+        let size: usize = if record.trial.series == "VQ" { 64 } else { 16 };
+        record.values.push(Measured::new(&CODEWORDS, size as f64));
+        // The last codeword is dead.
+        let ranks = (0..).take_while(|i| 1 << i <= size);
+        let share = |i: usize| if 1 << i == size { 0.0 } else { 0.4 / f64::from(1u32 << i) };
+        record.values.extend(ranks.map(|i| Measured::new(&CODEWORD_FREQUENCY, share(i)).repeat(i)));
+    }
+    let figures = all_figures(&run);
+    let (_, svg) = figures.iter().find(|(name, _)| name == "rank-frequency").expect("a figure");
+    assert!(svg.contains("PQ") && svg.contains("RVQ") && !svg.contains("VQ 64"));
+    let shares: Vec<f64> = svg.split("share of the vectors ").skip(1).filter_map(number).collect();
+    assert!(!shares.is_empty() && shares.iter().all(|share| *share > 0.0), "{shares:?}");
+}
+
+#[test]
+fn the_spread_of_seeds_needs_seeds_that_differ() {
+    let spread = |run: &Run| all_figures(run).into_iter().find(|(name, _)| name == "seed-spread").map(|(_, svg)| svg);
+    let svg = spread(&run()).expect("three seeds that differ");
+    // Seeds are 1% below and above the mean.
+    let deviations: Vec<&str> =
+        svg.split("deviation ").skip(1).filter_map(|text| text.split([';', ' ']).next()).collect();
+    assert!(deviations.iter().any(|text| text.starts_with("-1.0")), "{deviations:?}");
+    let mut alone = run();
+    alone.records.retain(|record| record.trial.seed == 1);
+    assert!(spread(&alone).is_none());
 }
