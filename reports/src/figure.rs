@@ -8,6 +8,7 @@ mod codewords;
 mod cost;
 mod critical_differences;
 mod error_anatomy;
+mod fewer;
 mod hover;
 mod labels;
 mod legend;
@@ -37,6 +38,7 @@ use bars::Bars;
 use chart::{Chart, PlotSeries};
 use codewords::Use;
 use cost::Cost;
+use fewer::Room;
 use panels::PanelFigure;
 use scaling::{Against, TimedTask};
 use style::{Column, looks};
@@ -45,30 +47,30 @@ use training::TrainingMetric;
 /// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
 
-/// All figures about one dataset, in the order of the page.
-static FIGURES: &[(&str, Figure)] = &[
-    ("rate-distortion", rate_distortion::draw),
-    ("rate-gap", rate_gap::draw),
-    ("recall-rate", recall_rate::draw),
-    ("recall-speed", recall_speed::draw),
-    ("psnr-rate", |dataset| signal_rate::draw(dataset, &signal_rate::IMAGES)),
-    ("log-mel-rate", |dataset| signal_rate::draw(dataset, &signal_rate::SOUNDS)),
-    ("seed-spread", seed_spread::draw),
-    ("error-vectors", error_anatomy::vectors),
-    ("error-dimensions", error_anatomy::dimensions),
-    ("error-inner-products", error_anatomy::inner_products),
-    ("utilization", utilization::draw),
-    ("rank-frequency", rank_frequency::draw),
-    ("usage-codewords", |dataset| codewords::draw(dataset, Use::Share)),
-    ("perplexity-codewords", |dataset| codewords::draw(dataset, Use::Perplexity)),
-    ("training-usage", |dataset| training::draw(dataset, TrainingMetric::Usage)),
-    ("training-perplexity", |dataset| training::draw(dataset, TrainingMetric::Perplexity)),
-    ("training-mse", |dataset| training::draw(dataset, TrainingMetric::Distortion)),
-    ("training-losses", training::draw_losses),
-    ("throughput", throughput::draw),
-    ("distortion-encoding", |dataset| cost::draw(dataset, Cost::Encoding)),
-    ("distortion-training", |dataset| cost::draw(dataset, Cost::Training)),
-    ("distortion-model", |dataset| cost::draw(dataset, Cost::Model)),
+/// All figures about one dataset, in the order of the page, and how many methods each has room for.
+static FIGURES: &[(&str, Room, Figure)] = &[
+    ("rate-distortion", Room::POINTS, rate_distortion::draw),
+    ("rate-gap", Room::POINTS, rate_gap::draw),
+    ("recall-rate", Room::POINTS, recall_rate::draw),
+    ("recall-speed", Room::POINTS, recall_speed::draw),
+    ("psnr-rate", Room::POINTS, |dataset| signal_rate::draw(dataset, &signal_rate::IMAGES)),
+    ("log-mel-rate", Room::POINTS, |dataset| signal_rate::draw(dataset, &signal_rate::SOUNDS)),
+    ("seed-spread", Room::POINTS, seed_spread::draw),
+    ("error-vectors", Room::POINTS, error_anatomy::vectors),
+    ("error-dimensions", Room::POINTS, error_anatomy::dimensions),
+    ("error-inner-products", Room::POINTS, error_anatomy::inner_products),
+    ("utilization", Room::ROWS, utilization::draw),
+    ("rank-frequency", Room::POINTS, rank_frequency::draw),
+    ("usage-codewords", Room::POINTS, |dataset| codewords::draw(dataset, Use::Share)),
+    ("perplexity-codewords", Room::POINTS, |dataset| codewords::draw(dataset, Use::Perplexity)),
+    ("training-usage", Room::POINTS, |dataset| training::draw(dataset, TrainingMetric::Usage)),
+    ("training-perplexity", Room::POINTS, |dataset| training::draw(dataset, TrainingMetric::Perplexity)),
+    ("training-mse", Room::POINTS, |dataset| training::draw(dataset, TrainingMetric::Distortion)),
+    ("training-losses", Room::POINTS, training::draw_losses),
+    ("throughput", Room::ROWS, throughput::draw),
+    ("distortion-encoding", Room::POINTS, |dataset| cost::draw(dataset, Cost::Encoding)),
+    ("distortion-training", Room::POINTS, |dataset| cost::draw(dataset, Cost::Training)),
+    ("distortion-model", Room::POINTS, |dataset| cost::draw(dataset, Cost::Model)),
 ];
 
 /// A figure about all datasets together; None if nothing that it needs was measured.
@@ -129,9 +131,14 @@ pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> 
         drawn.extend(named((*kind).to_owned(), None, overview(datasets))?);
     }
     for dataset in datasets {
-        for (kind, figure) in FIGURES {
+        let [points, rows] = [Room::POINTS, Room::ROWS].map(|room| dataset.fewer(room));
+        for (kind, room, figure) in FIGURES {
             let name = format!("{}-{kind}", file_name(&dataset.name));
-            drawn.extend(named(name, Some(dataset.name.clone()), figure(dataset))?);
+            let fewer = if *room == Room::ROWS { &rows } else { &points };
+            let (shown, said) = fewer.as_ref().map_or((dataset, ""), |(dataset, said)| (dataset, said));
+            let sketch = figure(shown)
+                .map(|sketch| sketch.map(|Sketch { caption, drawing }| Sketch { caption: caption + said, drawing }));
+            drawn.extend(named(name, Some(dataset.name.clone()), sketch)?);
         }
     }
     Ok(drawn)

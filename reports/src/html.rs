@@ -1,7 +1,12 @@
-//! The report as one self-contained page: inline figures, embedded font, and a small script for sorting.
+//! The report as one self-contained page: figures, embedded font, data, and the script that works on them. Nothing of it
+//! is fetched from anywhere.
+
+mod data;
+mod figures;
+mod repeat;
 
 use crate::differences::{self, Differences};
-use crate::figure::style::{Column, REGULAR};
+use crate::figure::style::REGULAR;
 use crate::markdown::machine;
 use crate::number::significant;
 use crate::pictures;
@@ -13,12 +18,34 @@ use crate::table::columns;
 use crate::{Drawn, title};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data::{Details, Tables, embedded};
+use figures::Figures;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::metric::Dictionary;
-use record::{Results, Trial};
+use record::{Ended, Results, Trial};
 
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+
+/// The script of the page. Its names are not those of other scripts.
+const SCRIPT: &str = concat!(
+    "(() => {\n\"use strict\";\n",
+    include_str!("page/state.js"),
+    include_str!("page/filters.js"),
+    include_str!("page/table.js"),
+    include_str!("page/trial.js"),
+    include_str!("page/figures.js"),
+    include_str!("page.js"),
+    "})();\n"
+);
+
+/// Zoom of figures (MIT licence, see `vendor/panzoom-MIT-License.txt`).
+const PANZOOM: &str = include_str!("../vendor/panzoom-4.6.2.min.js");
+
+/// What the page may do: run what stands in it, and fetch nothing.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; font-src data:; img-src data:; form-action 'none'";
+
+/// Rows of a table that stand in the page as they are; the script adds the others.
+const ROWS: usize = 100;
 
 /// The whole page; `files` are the extensions of the formats in which figures are also written.
 pub fn page(
@@ -39,11 +66,14 @@ pub fn page(
     let succeeded: usize = runs.iter().map(|r| r.ended.len()).sum::<usize>() - failures.len();
     let missing: usize = runs.iter().map(Results::missing).sum();
     let origins = Origins::new(runs);
+    let fronts: Vec<Vec<bool>> = datasets.iter().map(DatasetSummary::rate_distortion_front).collect();
+    let figures = Figures::new(figures);
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – vqbench" }
                 style { (PreEscaped(font)) (PreEscaped(STYLE)) }
@@ -63,14 +93,15 @@ pub fn page(
                         ". All bits stored per vector are counted; distortion is measured on vectors not trained on; every method was trained again for every seed."
                     }
                     @if datasets.len() > 1 {
-                        nav {
+                        nav aria-label="Sections" {
                             @for (i, d) in datasets.iter().enumerate() { a href=(format!("#d{i}")) { (d.name) } " " }
                             @if !differences.pairs.is_empty() { a href="#differences" { "Is the difference real?" } }
                         }
                     }
+                    form id="filters" role="search" aria-label="Filter" hidden {}
                 }
                 main {
-                    (shown(figures, None, files))
+                    (figures.about(None, files))
                     @for (i, dataset) in datasets.iter().enumerate() {
                         section id=(format!("d{i}")) {
                             h2 { (dataset.name) }
@@ -81,8 +112,8 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (leaderboard(dataset, dictionary, &origins)) }
-                            (shown(figures, Some(&dataset.name), files))
+                            @else { (leaderboard(dataset, &fronts[i], dictionary, &origins)) }
+                            (figures.about(Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }
                     }
@@ -90,13 +121,7 @@ pub fn page(
                     @if !failures.is_empty() {
                         section id="failures" {
                             h2 { "Failed trials" }
-                            div.scroll { table {
-                                thead { tr { th { "dataset" } th { "method" } th { "device" } th { "seed" } th { "status" } th { "reason" } } }
-                                tbody { @for record in &failures { tr {
-                                    td { (record.trial.dataset) } td { (record.trial.label) } td { (record.trial.device) }
-                                    td { (record.trial.seed) } td { (record.status.as_str()) } td.reason { (record.reason.as_deref().unwrap_or("")) }
-                                } } }
-                            } }
+                            (failed(&failures))
                         }
                     }
                 }
@@ -109,6 +134,11 @@ pub fn page(
                         }
                     }
                 }
+                dialog id="trial" aria-labelledby="trial-title" {}
+                div id="tip" role="status" {}
+                (embedded(&Tables::new(runs, datasets, &fronts, dictionary)).element("report-tables"))
+                (Details::fitting(runs, datasets, dictionary).element("report-details"))
+                script { (PreEscaped(PANZOOM)) }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -119,33 +149,19 @@ pub fn page(
 /// Number of lines that are shown without a click.
 const OPEN_LINES: usize = 3;
 
+/// Number of lines that a page repeats; the run has all of them.
+const MOST_LINES: usize = 300;
+
 /// What was left out of a run, or found for it: a few lines at once, many on a click.
 fn remarks(what: &str, lines: &[&str]) -> Markup {
     html! {
         @if lines.len() > OPEN_LINES {
-            details { summary { (what) ": " (lines.len()) } ul.facts { @for line in lines { li { (line) } } } }
+            details { summary { (what) ": " (lines.len()) } ul.facts {
+                @for line in lines.iter().take(MOST_LINES) { li { (line) } }
+                @if lines.len() > MOST_LINES { li { "… and " (lines.len() - MOST_LINES) " more, which are in run.json" } }
+            } }
         } @else {
             @for line in lines { p.facts { strong { (what) ": " } (line) } }
-        }
-    }
-}
-
-/// The figures about a dataset, or about all datasets together.
-fn shown(figures: &[Drawn], about: Option<&str>, files: &[&str]) -> Markup {
-    html! {
-        div.figures {
-            @for figure in figures.iter().filter(|f| f.dataset.as_deref() == about) {
-                figure class=(if figure.shown == Column::Single { "single" } else { "double" }) {
-                    (PreEscaped(figure.page_svg()))
-                    figcaption {
-                        (figure.caption)
-                        @for (column, _) in figure.widths.iter().filter(|_| !files.is_empty()) {
-                            @if *column == Column::Single { " One column:" } @else { " Two columns:" }
-                            @for file in files { " " a href=(format!("figures/{}.{file}", figure.file(*column))) { (file.to_uppercase()) } }
-                        }
-                    }
-                }
-            }
         }
     }
 }
@@ -175,33 +191,33 @@ fn intervals(estimate: Estimate, sampled: Option<Sampled>) -> String {
     }
 }
 
-fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary, origins: &Origins<'_>) -> Markup {
+fn leaderboard(dataset: &DatasetSummary, front: &[bool], dictionary: &Dictionary, origins: &Origins<'_>) -> Markup {
     let columns = columns(dataset, dictionary);
-    let front = dataset.rate_distortion_front();
+    let label = format!("Methods on {}", dataset.name);
     html! {
-        p.hint { "Click a heading to sort. " span.front { "●" } " marks methods on the Pareto front: no other has a lower distortion at the same or a lower rate. Hover over a value for its 95% interval, and over a method for its run, trials and source revision." }
-        p.filter hidden {
-            input type="search" placeholder="Show only methods with these words" aria-label=(format!("Show only methods with these words on {}", dataset.name));
-            output {}
+        p.hint {
+            "Click a heading to sort, and a method for its parameters, all its values, and the experiment that repeats it. "
+            span.front { "●" } " marks methods on the Pareto front: no other has a lower distortion at the same or a lower rate. \
+             Point at a value for its 95% interval, and at a method for its run, trials and source revision."
         }
-        div.scroll {
-            table.sortable {
+        div.scroll tabindex="0" role="region" aria-label=(label) {
+            table.sortable aria-label=(label) {
                 thead { tr {
-                    th scope="col" data-kind="text" aria-sort="none" { button { "method" } }
+                    th scope="col" data-kind="text" aria-sort="none" { button type="button" { "method" } }
                     @for column in &columns {
-                        th scope="col" data-kind="number" data-first=(if column.metric.larger_is_better() == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button { (column.title) } }
+                        th scope="col" data-kind="number" data-first=(if column.metric.larger_is_better() == Some(true) { "descending" } else { "ascending" }) aria-sort="none" title=(column.meaning) { button type="button" { (column.title) } }
                     }
                 } }
                 tbody {
-                    @for (point, on_front) in dataset.points.iter().zip(front) {
+                    @for (point, on_front) in dataset.points.iter().zip(front).take(ROWS) {
                         tr {
                             th scope="row" title=(format!("{} seeds, {}, {} threads; {}", point.seed_count(), point.device, point.threads, origins.describe(&point.trials))) {
-                                span.front { @if on_front { "●" } } " " (point.label)
+                                span.front { @if *on_front { "●" } } " " (point.label)
                             }
                             @for column in &columns {
                                 @let cell = column.cell(point);
                                 @match cell.estimate {
-                                    Some(e) => td data-value=(e.value) title=(intervals(e, column.sampled(point, dataset))) { (cell.text) },
+                                    Some(e) => td title=(intervals(e, column.sampled(point, dataset))) { (cell.text) },
                                     None => td { (cell.text) },
                                 }
                             }
@@ -210,5 +226,35 @@ fn leaderboard(dataset: &DatasetSummary, dictionary: &Dictionary, origins: &Orig
                 }
             }
         }
+        (more_rows(dataset.points.len()))
+    }
+}
+
+/// What a table does not show without the script.
+fn more_rows(all: usize) -> Markup {
+    html! {
+        @if all > ROWS { noscript { p.hint { "The first " (ROWS) " of " (all) " rows. The others need the script of this page." } } }
+    }
+}
+
+/// The trials that did not succeed.
+fn failed(failures: &[&Ended]) -> Markup {
+    let heading = |title: &str, kind: &str| {
+        html! { th scope="col" data-kind=(kind) aria-sort="none" { button type="button" { (title) } } }
+    };
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Failed trials" {
+            table aria-label="Failed trials" {
+                thead { tr {
+                    (heading("method", "text")) (heading("dataset", "text")) (heading("device", "text"))
+                    (heading("seed", "number")) (heading("status", "text")) (heading("reason", "text"))
+                } }
+                tbody { @for ended in failures.iter().take(ROWS) { tr {
+                    th scope="row" { (ended.trial.label) } td { (ended.trial.dataset) } td { (ended.trial.device) }
+                    td { (ended.trial.seed) } td { (ended.status.as_str()) } td.reason { (ended.reason.as_deref().unwrap_or("")) }
+                } } }
+            }
+        }
+        (more_rows(failures.len()))
     }
 }

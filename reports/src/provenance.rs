@@ -115,7 +115,7 @@ impl<'a> Origins<'a> {
 }
 
 /// The source revision of a program, as a text.
-fn revision(machine: &Machine) -> String {
+pub(crate) fn revision(machine: &Machine) -> String {
     let changed = if machine.git_dirty == Some(true) { " with uncommitted changes" } else { "" };
     match &machine.git_revision {
         Some(revision) => format!("{revision}{changed}"),

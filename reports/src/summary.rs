@@ -3,7 +3,7 @@
 use crate::ReportError;
 use crate::statistics::{self, Estimate, mean};
 use crate::values::{Series, Values, by_trial};
-use record::metric::{self, CODEWORDS, NMSE, Noise, TRAINING, TRAINING_MSE};
+use record::metric::{self, CODEWORDS, Dictionary, NMSE, Noise, TRAINING, TRAINING_MSE};
 use record::{DatasetFacts, Ended, Metric, Results, Status, rerank_factor};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
@@ -22,6 +22,8 @@ pub struct DatasetSummary {
 pub struct Point {
     /// Name of its curve.
     pub series: String,
+    /// Name of its method.
+    pub method: String,
     /// Its label.
     pub label: String,
     /// The device it ran on.
@@ -30,14 +32,37 @@ pub struct Point {
     pub threads: usize,
     /// Bits stored per vector.
     pub bits: usize,
+    /// Index of its run among those of the report.
+    pub run: usize,
     /// Ids of its trials, one per seed.
     pub trials: Vec<String>,
+    /// The place of each trial among those of its run that have ended.
+    pub places: Vec<usize>,
     /// The seed of each trial.
     numbers: Vec<u64>,
     /// The values of each seed.
     seeds: Vec<Values>,
     /// Cache of estimates: a report uses each of them several times.
     estimates: Mutex<HashMap<EstimateKey, Option<Estimate>>>,
+}
+
+impl Clone for Point {
+    fn clone(&self) -> Point {
+        Point {
+            series: self.series.clone(),
+            method: self.method.clone(),
+            label: self.label.clone(),
+            device: self.device.clone(),
+            threads: self.threads,
+            bits: self.bits,
+            run: self.run,
+            trials: self.trials.clone(),
+            places: self.places.clone(),
+            numbers: self.numbers.clone(),
+            seeds: self.seeds.clone(),
+            estimates: Mutex::default(),
+        }
+    }
 }
 
 /// Key of an estimate: the metric, the number of neighbours, and the name of the search path.
@@ -108,15 +133,37 @@ impl Point {
         let mut known = self.estimates.lock().unwrap_or_else(|e| e.into_inner());
         *known.entry(which.key()).or_insert_with(|| {
             let groups: Vec<Vec<f64>> = self.seeds.iter().map(|values| which.values_of(values)).collect();
-            let estimate = match which.metric.noise {
-                Noise::Timed => statistics::timing(&groups)?,
-                Noise::Exact | Noise::Varies => {
-                    let per_seed: Vec<f64> = groups.iter().filter_map(|group| Some(mean(group)?.value)).collect();
-                    mean(&per_seed)?
-                }
-            };
-            Some(within(estimate, which.metric))
+            over_seeds(&groups, which.metric)
         })
+    }
+
+    /// Everything that was measured, except for the course of training, each with its estimate over all seeds: in the
+    /// order in which it was written. Values of metrics that the dictionary does not have are left out.
+    pub fn quantities<'a>(&'a self, dictionary: &Dictionary) -> Vec<(Quantity<'a>, Estimate)> {
+        let mut order: Vec<(Quantity<'a>, Vec<Vec<f64>>)> = Vec::new();
+        let mut known: HashMap<(&str, Option<&str>, Option<usize>, Option<&str>), usize> = HashMap::new();
+        let in_training = |name: &str| TRAINING.family().is_some_and(|start| name.starts_with(start));
+        for (seed, values) in self.seeds.iter().enumerate() {
+            for (name, all) in values.metrics().filter(|(name, _)| !in_training(name)) {
+                let Some(metric) = metric::find_in(dictionary, name) else { continue };
+                for series in all {
+                    let (stage, k, path) = (series.stage.as_deref(), series.k, series.path.as_deref());
+                    let at = *known.entry((name, stage, k, path)).or_insert(order.len());
+                    if at == order.len() {
+                        order.push((Quantity { metric, stage, k, path }, vec![Vec::new(); self.seeds.len()]));
+                    }
+                    order[at].1[seed].extend(&series.values);
+                }
+            }
+        }
+        let estimated =
+            |(quantity, groups): (Quantity<'a>, Vec<Vec<f64>>)| Some((quantity, over_seeds(&groups, quantity.metric)?));
+        order.into_iter().filter_map(estimated).collect()
+    }
+
+    /// The seed of each trial.
+    pub fn seeds(&self) -> &[u64] {
+        &self.numbers
     }
 
     /// The mean of the selected values of each seed that has any, with the number of the seed.
@@ -185,6 +232,31 @@ impl Point {
     fn all<'a>(&'a self, metric: &'a Metric) -> impl Iterator<Item = &'a Series> {
         self.seeds.iter().flat_map(|values| values.of(metric.name))
     }
+}
+
+/// What a value is of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantity<'a> {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Position in the code, or part of the data; None for the whole.
+    pub stage: Option<&'a str>,
+    /// Number of neighbours requested.
+    pub k: Option<usize>,
+    /// The search path.
+    pub path: Option<&'a str>,
+}
+
+/// The centre over seeds with its interval, from the values of each seed; see [`Point::estimate`].
+fn over_seeds(groups: &[Vec<f64>], metric: &Metric) -> Option<Estimate> {
+    let estimate = match metric.noise {
+        Noise::Timed => statistics::timing(groups)?,
+        Noise::Exact | Noise::Varies => {
+            let per_seed: Vec<f64> = groups.iter().filter_map(|group| Some(mean(group)?.value)).collect();
+            mean(&per_seed)?
+        }
+    };
+    Some(within(estimate, metric))
 }
 
 /// Maximum number of training iterations.
@@ -264,7 +336,7 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
         devices.dedup();
         devices.len() > 1
     };
-    for (run, measured) in runs.iter().zip(&mut measured) {
+    for (number, (run, measured)) in runs.iter().zip(&mut measured).enumerate() {
         for facts in &run.info.datasets {
             // Datasets of the same name with different vectors are different datasets.
             let position = datasets.iter().position(|d| d.facts.fingerprint == facts.fingerprint);
@@ -280,7 +352,8 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
             let suffix =
                 |name: &str| if runs.len() > 1 { format!("{name} [{}]", run.info.name) } else { name.to_owned() };
             let succeeded = |e: &Ended| e.status == Status::Ok && e.trial.dataset == facts.name;
-            for (ended, values) in run.ended.iter().zip(measured.iter_mut()).filter(|(ended, _)| succeeded(ended)) {
+            let all = run.ended.iter().zip(measured.iter_mut()).enumerate();
+            for (place, (ended, values)) in all.filter(|(_, (ended, _))| succeeded(ended)) {
                 let trial = &ended.trial;
                 let device = if several_devices { format!(", {}", trial.device) } else { String::new() };
                 // The comma of a label such as "VQ, {codewords}" goes to the series.
@@ -292,17 +365,21 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                 if at == points.len() {
                     points.push(Point {
                         series,
+                        method: trial.method.clone(),
                         label,
                         device: trial.device.clone(),
                         threads: trial.threads,
                         bits: trial.bits_per_vector,
+                        run: number,
                         trials: Vec::new(),
+                        places: Vec::new(),
                         numbers: Vec::new(),
                         seeds: Vec::new(),
                         estimates: Mutex::default(),
                     });
                 }
                 points[at].trials.push(trial.id.clone());
+                points[at].places.push(place);
                 points[at].numbers.push(trial.seed);
                 points[at].seeds.push(std::mem::take(values));
             }

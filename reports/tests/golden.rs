@@ -65,11 +65,15 @@ fn what_was_left_out_and_found_is_said() {
 #[test]
 fn the_page_needs_nothing_else() {
     let page = text(&run(), "index.html");
-    for outside in ["<link", "src=\"", "@import", "url(http", "<script src"] {
+    for outside in ["<link", "src=\"", "@import", "url(http", "<script src", "fetch(", "XMLHttpRequest"] {
         assert!(!page.contains(outside), "{outside}");
     }
-    let addresses: Vec<&str> = page.match_indices("http").map(|(i, _)| &page[i..(i + 40).min(page.len())]).collect();
-    assert!(addresses.iter().all(|a| a.starts_with("http://www.w3.org/")), "{addresses:?}");
+    assert!(page.contains("content=\"default-src 'none'; script-src 'unsafe-inline';"), "browsers are told so too");
+    // Names of namespaces, and where a library is from, in its notice.
+    let addresses: Vec<&str> = page.match_indices("://").map(|(i, _)| &page[i..(i + 40).min(page.len())]).collect();
+    let known =
+        |address: &&str| ["://www.w3.org/", "://github.com/timmywil/panzoom"].iter().any(|a| address.starts_with(a));
+    assert!(addresses.iter().all(known), "{addresses:?}");
     for expected in [
         "What to look for.",
         "LBG &amp; co",
@@ -575,7 +579,7 @@ fn a_metric_needs_its_entry_and_its_measurement_and_nothing_else() {
         String::from_utf8(found.bytes.clone()).expect("text")
     };
     let page = find("index.html");
-    assert!(page.contains("title=\"largest error over the mean error\"><button>ripple</button>"));
+    assert!(page.contains("title=\"largest error over the mean error\"><button type=\"button\">ripple</button>"));
     assert!(find("report.md").contains(" | ripple |"));
     assert!(find("tables/vectors_16.tex").contains("ripple"));
     assert!(

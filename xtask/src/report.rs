@@ -93,7 +93,7 @@ fn check(roots: &[PathBuf], out: Option<PathBuf>) -> Result<ExitCode, Mistakes> 
         let root = folder.root().display();
         disagreements.iter().for_each(|disagreement| say!("{root}: {disagreement}"));
         if disagreements.is_empty() {
-            say!("{root}: its tables agree with the records of {}, {values} values", trials(*records));
+            say!("{root}: its tables agree with the records of {}, {}", trials(*records), counted(*values, "value"));
         }
     }
     let runs: Vec<_> = checked.into_iter().map(|checked| checked.results).collect();
@@ -106,7 +106,7 @@ fn check(roots: &[PathBuf], out: Option<PathBuf>) -> Result<ExitCode, Mistakes> 
     agree &= verification.differences.is_empty();
     verification.differences.iter().for_each(|difference| say!("{}: {difference}", report.display()));
     let (files, tables, values) = (verification.files, verification.tables, verification.values);
-    let what = format!("{files} files (CSV tables: {tables}, with {values} values)");
+    let what = format!("{} (CSV tables: {tables}, with {})", counted(files, "file"), counted(values, "value"));
     if verification.differences.is_empty() {
         say!("{}: recomputed {what}; all agree", report.display());
     } else {
@@ -117,6 +117,11 @@ fn check(roots: &[PathBuf], out: Option<PathBuf>) -> Result<ExitCode, Mistakes> 
         say!("the report was rendered by vqbench {then}, and this is {now}: versions may render differently");
     }
     Ok(if agree { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// A number of things, in words.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// How the report was rendered.

@@ -264,7 +264,7 @@ metrics! {
         "bits per vector if each symbol were entropy-coded by its own frequencies",
         .lower(), .at_least(0.0), .shown(NumberFormat::Decimals(0)), .column("entropy bits"), .titled("entropy, bits per vector");
     CODE_BYTES = "code_bytes", "B", "size of one code, rounded up to whole bytes",
-        .lower(), .at_least(0.0), .shown(NumberFormat::Bytes);
+        .lower(), .at_least(0.0), .shown(NumberFormat::Bytes), .column("bytes/vector");
     CODEWORDS = "codewords", "1", "codewords of the largest codebook",
         .at_least(0.0), .shown(NumberFormat::Decimals(0)), .titled("codewords of a codebook");
 

@@ -27,12 +27,23 @@ struct Section {
 /// Tables of a page that are all shown unfolded.
 const MOST_OPEN: usize = 4;
 
+/// Rows of all tables of a page together. The tables of a report in CSV have all of them.
+const MOST_ROWS: usize = 600;
+
 const PAIRS: &[&str] = &["rate", "metric", "A", "B", "A − B", "95% interval", "test", "p (Holm)", "verdict"];
 const SAVINGS: &[&str] = &["A", "B", "rate of B relative to A", "95% interval", "quality that both reach"];
 
 /// The section as HTML; empty if nothing was compared.
 pub fn html(differences: &Differences) -> Markup {
-    let Some(section) = section(differences) else { return markup! {} };
+    let Some(mut section) = section(differences) else { return markup! {} };
+    let mut room = MOST_ROWS;
+    let mut cut = 0;
+    for table in &mut section.tables {
+        cut += table.rows.len().saturating_sub(room);
+        table.rows.truncate(room);
+        room -= table.rows.len();
+    }
+    section.tables.retain(|table| !table.rows.is_empty());
     markup! {
         section id="differences" {
             h2 { (TITLE) }
@@ -46,6 +57,12 @@ pub fn html(differences: &Differences) -> Markup {
                     (grid(table))
                 }
             }
+            @if cut > 0 {
+                p.facts {
+                    (cut) " further rows are left out, so that the page stays small."
+                    @if differences.csv { " tables/differences.csv and tables/rate-savings.csv have them." }
+                }
+            }
             @if !section.notes.is_empty() {
                 details { summary { "What was not compared" } ul { @for note in &section.notes { li { (note) } } } }
             }
@@ -55,7 +72,7 @@ pub fn html(differences: &Differences) -> Markup {
 
 fn grid(table: &PageTable) -> Markup {
     markup! {
-        div.scroll { table.words {
+        div.scroll tabindex="0" role="region" aria-label=(table.heading) { table.words aria-label=(table.heading) {
             thead { tr { @for title in table.head { th scope="col" { (title) } } } }
             tbody { @for row in &table.rows { tr { @for cell in row { td { (cell) } } } } }
         } }

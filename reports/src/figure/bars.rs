@@ -17,6 +17,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const ROW: f64 = 18.0;
+/// Height of a row if there are many: the least that texts need.
+const DENSE: f64 = 13.0;
+/// Number of rows that are many.
+const MANY: usize = 12;
 /// Space above the rows, for the name of a panel.
 const TOP: f64 = 28.0;
 /// Space below the rows: with and without an axis.
@@ -26,8 +30,8 @@ const BOTTOM: f64 = 8.0;
 const PANEL: f64 = 120.0;
 /// Space to the right of a panel.
 const GAP: f64 = 10.0;
-/// Half the height of a bar.
-const HALF: f64 = 5.0;
+/// Half the height of a bar, as a part of that of its row.
+const HALF: f64 = 0.28;
 /// The largest part of the width that names of rows may take.
 const NAMES: f64 = 0.32;
 /// Values of a larger ratio are drawn on a logarithmic axis.
@@ -104,6 +108,11 @@ impl Canvas<'_> {
 }
 
 impl Bars {
+    /// Height of a row.
+    fn row(&self) -> f64 {
+        if self.rows.len() > MANY { DENSE } else { ROW }
+    }
+
     /// Draws the panels as SVG.
     pub fn draw(&self, column: Column) -> Result<String, ReportError> {
         register_fonts();
@@ -114,7 +123,7 @@ impl Bars {
         let beside = ((room / PANEL) as usize).clamp(1, self.panels.len().max(1));
         let across = room / beside as f64;
         let logarithmic = self.panels.iter().any(|panel| matches!(panel.scale(), Scale::Logarithmic(_)));
-        let rows_height = ROW * self.rows.len() as f64;
+        let rows_height = self.row() * self.rows.len() as f64;
         let block = TOP + rows_height + if logarithmic { AXIS } else { BOTTOM };
         let height = (block * self.panels.len().div_ceil(beside) as f64 + 2.0) as i32;
         let mut svg = String::new();
@@ -127,7 +136,7 @@ impl Bars {
                 let top = TOP + block * i as f64;
                 for (r, (name, _)) in self.rows.iter().enumerate() {
                     let text = abridge(name, SMALL, names - 12.0);
-                    canvas.text(&text, names - 6.0, top + ROW * (r as f64 + 0.5), HPos::Right, font(SMALL))?;
+                    canvas.text(&text, names - 6.0, top + self.row() * (r as f64 + 0.5), HPos::Right, font(SMALL))?;
                 }
                 for (p, panel) in panels.iter().enumerate() {
                     let place = (names + across * p as f64, top);
@@ -147,7 +156,8 @@ impl Bars {
         (left, top): (f64, f64),
         width: f64,
     ) -> Result<Vec<Mark>, ReportError> {
-        let bottom = top + ROW * self.rows.len() as f64;
+        let (row, bottom) = (self.row(), top + self.row() * self.rows.len() as f64);
+        let thick = HALF * row;
         let texts = panel.values.iter().flatten().map(|e| text_width(&(panel.show)(e.value), SMALL));
         let length = width - texts.fold(0.0, f64::max) - MARKER;
         let scale = panel.scale();
@@ -171,17 +181,17 @@ impl Bars {
         canvas.line((left, top - 4.0), (left, bottom), INK)?;
         let mut marks = Vec::new();
         for ((r, value), (name, look)) in panel.values.iter().enumerate().zip(&self.rows) {
-            let y = top + ROW * (r as f64 + 0.5);
+            let y = top + row * (r as f64 + 0.5);
             let Some(e) = value else { continue };
             let [value, low, high] = [e.value, e.low, e.high].map(|v| left + scale.place(v, length));
             let ink = colour(*look);
             match scale {
                 Scale::Linear(_) => {
-                    let bar = [Canvas::at(left, y - HALF), Canvas::at(value, y + HALF)];
+                    let bar = [Canvas::at(left, y - thick), Canvas::at(value, y + thick)];
                     canvas.0.draw(&Rectangle::new(bar, ink.filled())).map_err(refused)?;
                     canvas.line((low, y), (high, y), INK)?;
                     let (centre, half) =
-                        (Canvas::at(0.5 * (left + value), y), Canvas::at(0.5 * (value - left) + 1.0, HALF));
+                        (Canvas::at(0.5 * (left + value), y), Canvas::at(0.5 * (value - left) + 1.0, thick));
                     marks.push(Mark { at: centre, half, text: String::new() });
                 }
                 Scale::Logarithmic(_) => {

@@ -22,7 +22,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         x,
         y,
         curves,
-        references: vec![ReferenceLine { name: "Gaussian bound".into(), points: ends.to_vec(), side: Side::Legend }],
+        references: vec![ReferenceLine { name: "Gaussian bound".into(), points: ends.to_vec(), side: Side::Rising }],
         secondary_name: None,
     });
     let caption = format!(

@@ -93,9 +93,13 @@ fn one_per_series(group: &[&Point]) -> bool {
     names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// Evenly spaced indices, at most `most` of `count`, including the first and the last.
+/// Evenly spaced indices, at most `most` of `count`, including the first and, if there are two, the last.
 pub fn evenly(count: usize, most: usize) -> Vec<usize> {
-    if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
+    if count <= most {
+        (0..count).collect()
+    } else {
+        (0..most).map(|i| i * (count - 1) / most.saturating_sub(1).max(1)).collect()
+    }
 }
 
 /// One value, or the smallest and the largest, with their unit.

@@ -5,6 +5,9 @@ use cuda::emulator::Compiler;
 use cuda::{Device, Toolkit};
 use std::process::Command;
 
+/// The browsers that tests use.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
 /// What is left out, and why. `compiler` is the C++ compiler of the emulated device, and `data` tells whether folders of data sets are
 /// given.
 pub fn left_out(compiler: &Compiler, data: bool) -> Vec<(&'static str, String)> {
@@ -30,6 +33,12 @@ pub fn left_out(compiler: &Compiler, data: bool) -> Vec<(&'static str, String)> 
     }
     if Command::new("bash").arg("--version").output().is_err() {
         all.push(("completions in bash", "there is no bash".to_owned()));
+    }
+    if !BROWSERS
+        .iter()
+        .any(|name| Command::new(name).arg("--version").output().is_ok_and(|found| found.status.success()))
+    {
+        all.push(("the page of a report in a browser", format!("there is none of {}", BROWSERS.join(", "))));
     }
     if !data {
         all.push(("reading the data sets of the catalog that are not embedded", "VQBENCH_DATA is not set".to_owned()));

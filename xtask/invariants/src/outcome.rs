@@ -75,7 +75,8 @@ impl CheckSummary {
 
     fn counts(&self) -> String {
         let [passed, failed, skipped] = ["passed", "failed", "skipped"].map(|word| self.count(word));
-        format!("{passed} checks passed, {failed} failed, {skipped} skipped")
+        let plural = if passed == 1 { "" } else { "s" };
+        format!("{passed} check{plural} passed, {failed} failed, {skipped} skipped")
     }
 
     /// The same as tables.
@@ -126,7 +127,7 @@ mod tests {
             "  failed   clippy\n           `cargo clippy | x` failed\n           again",
             "  skipped  kernels\n           NVRTC was not found",
             "  laws on a GPU: there is no driver",
-            "1 checks passed, 1 failed, 1 skipped",
+            "1 check passed, 1 failed, 1 skipped",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
