@@ -18,7 +18,7 @@ use crate::table::columns;
 use crate::{Drawn, title};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use data::{Details, Tables, embedded};
+use data::{Details, Tables};
 use figures::Figures;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::metric::Dictionary;
@@ -44,8 +44,12 @@ const PANZOOM: &str = include_str!("../vendor/panzoom-4.6.2.min.js");
 /// What the page may do: run what stands in it, and fetch nothing.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; font-src data:; img-src data:; form-action 'none'";
 
-/// Rows of a table that stand in the page as they are; the script adds the others.
+/// Rows of a table that stand in the page as they are, and of all tables together; the script adds the others.
 const ROWS: usize = 100;
+const ALL_ROWS: usize = 200;
+
+/// Bytes of data, figures and pictures. With all other parts, the page stays below 2 MB.
+const ROOM: usize = 1_400_000;
 
 /// The whole page; `files` are the extensions of the formats in which figures are also written.
 pub fn page(
@@ -67,7 +71,10 @@ pub fn page(
     let missing: usize = runs.iter().map(Results::missing).sum();
     let origins = Origins::new(runs);
     let fronts: Vec<Vec<bool>> = datasets.iter().map(DatasetSummary::rate_distortion_front).collect();
-    let figures = Figures::new(figures);
+    let tables = Tables::fitting(runs, datasets, &fronts, dictionary);
+    let details = Details::fitting(runs, datasets, dictionary, &tables);
+    let figures = Figures::new(figures, ROOM.saturating_sub(tables.len() + details.len() + pictures::bytes(pictures)));
+    let rows = (ALL_ROWS / datasets.len().max(1)).clamp(1, ROWS);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -112,7 +119,7 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (leaderboard(dataset, &fronts[i], dictionary, &origins)) }
+                            @else { (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
                             (figures.about(Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }
@@ -136,8 +143,8 @@ pub fn page(
                 }
                 dialog id="trial" aria-labelledby="trial-title" {}
                 div id="tip" role="status" {}
-                (embedded(&Tables::new(runs, datasets, &fronts, dictionary)).element("report-tables"))
-                (Details::fitting(runs, datasets, dictionary).element("report-details"))
+                (tables.element("report-tables"))
+                (details.element("report-details"))
                 script { (PreEscaped(PANZOOM)) }
                 script { (PreEscaped(SCRIPT)) }
             }
@@ -191,7 +198,13 @@ fn intervals(estimate: Estimate, sampled: Option<Sampled>) -> String {
     }
 }
 
-fn leaderboard(dataset: &DatasetSummary, front: &[bool], dictionary: &Dictionary, origins: &Origins<'_>) -> Markup {
+fn leaderboard(
+    dataset: &DatasetSummary,
+    front: &[bool],
+    dictionary: &Dictionary,
+    origins: &Origins<'_>,
+    rows: usize,
+) -> Markup {
     let columns = columns(dataset, dictionary);
     let label = format!("Methods on {}", dataset.name);
     html! {
@@ -209,7 +222,7 @@ fn leaderboard(dataset: &DatasetSummary, front: &[bool], dictionary: &Dictionary
                     }
                 } }
                 tbody {
-                    @for (point, on_front) in dataset.points.iter().zip(front).take(ROWS) {
+                    @for (point, on_front) in dataset.points.iter().zip(front).take(rows) {
                         tr {
                             th scope="row" title=(format!("{} seeds, {}, {} threads; {}", point.seed_count(), point.device, point.threads, origins.describe(&point.trials))) {
                                 span.front { @if *on_front { "●" } } " " (point.label)
@@ -226,14 +239,14 @@ fn leaderboard(dataset: &DatasetSummary, front: &[bool], dictionary: &Dictionary
                 }
             }
         }
-        (more_rows(dataset.points.len()))
+        (more_rows(dataset.points.len(), rows))
     }
 }
 
 /// What a table does not show without the script.
-fn more_rows(all: usize) -> Markup {
+fn more_rows(all: usize, shown: usize) -> Markup {
     html! {
-        @if all > ROWS { noscript { p.hint { "The first " (ROWS) " of " (all) " rows. The others need the script of this page." } } }
+        @if all > shown { noscript { p.hint { "The first " (shown) " of " (all) " rows. The others need the script of this page." } } }
     }
 }
 
@@ -255,6 +268,6 @@ fn failed(failures: &[&Ended]) -> Markup {
                 } } }
             }
         }
-        (more_rows(failures.len()))
+        (more_rows(failures.len(), ROWS))
     }
 }

@@ -150,6 +150,14 @@ impl Shown<'_> {
     }
 }
 
+/// Bytes of the pictures as they stand in a page.
+pub(crate) fn bytes(rows: &[PictureRow<'_>]) -> usize {
+    rows.iter()
+        .flat_map(|row| std::iter::once(&row.original).chain(&row.decoded))
+        .map(|shown| shown.png.len() * 4 / 3)
+        .sum()
+}
+
 /// The introduction of the pictures on every page.
 const HINT: &str = "The middle of base pictures, as they are and as each method gives them back with the first seed, by rising \
                     rate. PSNR is that of the whole picture, of values rounded to 8 bits.";

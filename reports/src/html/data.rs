@@ -21,7 +21,11 @@ use std::io::Write;
 /// Data of more bytes than this is packed.
 const PLAIN: usize = 150_000;
 
-/// Bytes that the details may take, as they stand in the page; if they need more, some are left out.
+/// Bytes that the tables may take, as they stand in the page; if they need more, their numbers have fewer digits.
+const TABLES: usize = 800_000;
+
+/// Bytes that tables and details may take together, and the details alone; if they need more, some are left out.
+const DATA: usize = 1_000_000;
 const DETAILS: usize = 600_000;
 
 /// Points of a training curve.
@@ -133,18 +137,43 @@ struct PointDetails<'a> {
 
 type CurvePart<'a> = (&'a str, Vec<usize>, Vec<f64>, Vec<f64>, Vec<f64>);
 
+/// Significant digits of the values of tables, and of the ends of intervals; without digits there are no intervals. Cells
+/// are shown with the same text in any case.
+type Digits = (usize, usize);
+
+/// From exact to short.
+const DIGITS: [Digits; 4] = [(6, 5), (5, 3), (4, 0), (3, 0)];
+
 /// A value with this many significant digits.
 fn rounded(value: f64, digits: usize) -> f64 {
     format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
 }
 
 impl<'a> Tables<'a> {
-    /// The tables of a report; `fronts` are the points of each dataset on its front.
-    pub fn new(
+    /// The tables of a report with as many digits as there is room for; `fronts` are the points of each dataset on its
+    /// front.
+    pub fn fitting(
         runs: &'a [Results],
         datasets: &'a [DatasetSummary],
         fronts: &[Vec<bool>],
         dictionary: &Dictionary,
+    ) -> Embedded {
+        let with = |digits| embedded(&Tables::new(runs, datasets, fronts, dictionary, digits));
+        let mut found = with(DIGITS[0]);
+        for digits in &DIGITS[1..] {
+            if found.len() > TABLES {
+                found = with(*digits);
+            }
+        }
+        found
+    }
+
+    fn new(
+        runs: &'a [Results],
+        datasets: &'a [DatasetSummary],
+        fronts: &[Vec<bool>],
+        dictionary: &Dictionary,
+        digits: Digits,
     ) -> Tables<'a> {
         let mut machines = Machines::default();
         let parts = datasets.iter().zip(fronts).map(|(dataset, front)| {
@@ -167,7 +196,7 @@ impl<'a> Tables<'a> {
             DatasetPart {
                 name: &dataset.name,
                 remarks: dataset.facts.remarks(),
-                columns: columns(dataset, dictionary).iter().map(|column| filled(column, dataset)).collect(),
+                columns: columns(dataset, dictionary).iter().map(|column| filled(column, dataset, digits)).collect(),
                 points: dataset.points.iter().zip(front).map(point).collect(),
             }
         });
@@ -212,15 +241,16 @@ impl Machines {
 }
 
 /// A column with its cells.
-fn filled(column: &Column, dataset: &DatasetSummary) -> ColumnPart {
+fn filled(column: &Column, dataset: &DatasetSummary, (digits, ends): Digits) -> ColumnPart {
     let cells: Vec<_> = dataset.points.iter().map(|point| column.cell(point)).collect();
-    let seeds = |e: &Estimate| (e.count > 1).then(|| (rounded(e.low, 5), rounded(e.high, 5), e.count));
+    let seeds =
+        |e: &Estimate| (e.count > 1 && ends > 0).then(|| (rounded(e.low, ends), rounded(e.high, ends), e.count));
     let interval: Vec<_> = cells.iter().map(|cell| cell.estimate.as_ref().and_then(seeds)).collect();
     let mut of = "";
     let sampled = dataset.points.iter().map(|point| {
-        let sampled = column.sampled(point, dataset)?;
+        let sampled = column.sampled(point, dataset).filter(|_| ends > 0)?;
         of = sampled.of;
-        Some((rounded(sampled.low, 5), rounded(sampled.high, 5), sampled.count))
+        Some((rounded(sampled.low, ends), rounded(sampled.high, ends), sampled.count))
     });
     let sampled: Vec<_> = sampled.collect();
     fn unless_empty<T>(all: Vec<Option<T>>) -> Vec<Option<T>> {
@@ -232,7 +262,7 @@ fn filled(column: &Column, dataset: &DatasetSummary) -> ColumnPart {
         meaning: column.meaning.clone(),
         first: if column.metric.larger_is_better() == Some(true) { "descending" } else { "ascending" },
         essential: column.essential,
-        value: cells.iter().map(|cell| cell.estimate.map(|e| rounded(e.value, 6))).collect(),
+        value: cells.iter().map(|cell| cell.estimate.map(|e| rounded(e.value, digits))).collect(),
         text: cells.into_iter().map(|cell| cell.text).collect(),
         interval: unless_empty(interval),
         sampled: unless_empty(sampled),
@@ -305,10 +335,16 @@ impl<'a> Details<'a> {
         Details { left_out: extent.left_out(), datasets: datasets.iter().map(part).collect() }
     }
 
-    /// As much as there is room for.
-    pub fn fitting(runs: &'a [Results], datasets: &'a [DatasetSummary], dictionary: &Dictionary) -> Embedded {
+    /// As much as there is room for beside the tables.
+    pub fn fitting(
+        runs: &'a [Results],
+        datasets: &'a [DatasetSummary],
+        dictionary: &Dictionary,
+        tables: &Embedded,
+    ) -> Embedded {
+        let room = DATA.saturating_sub(tables.len()).min(DETAILS);
         let all = || Extent::ALL.into_iter().map(|extent| embedded(&Details::new(runs, datasets, dictionary, extent)));
-        all().find(|found| found.text.len() <= DETAILS).unwrap_or_else(|| embedded(&Details::default()))
+        all().find(|found| found.len() <= room).unwrap_or_else(|| embedded(&Details::default()))
     }
 }
 
@@ -355,6 +391,11 @@ pub fn packed(bytes: &[u8]) -> String {
 }
 
 impl Embedded {
+    /// Its bytes in the page.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// The element that holds it.
     pub fn element(&self, id: &str) -> Markup {
         let kind = if self.packed { "text/plain" } else { "application/json" };

@@ -9,8 +9,9 @@ use maud::{Markup, PreEscaped, html};
 /// Bytes of drawings that stand in the page as they are.
 const PLAIN: usize = 600_000;
 
-/// Bytes of packed drawings, of which nobody sees one without the page's script.
-const PACKED: usize = 350_000;
+/// The part of the room for drawings that is theirs. The rest is for packed drawings, of which nobody sees one without the
+/// script of the page.
+const PART: f64 = 0.6;
 
 /// Whether the page itself has a figure.
 enum Shown {
@@ -26,8 +27,8 @@ enum Shown {
 pub struct Figures<'a>(Vec<(&'a Drawn, Shown)>);
 
 impl<'a> Figures<'a> {
-    /// Finds the places: the figures that come first in each section have room first.
-    pub fn new(figures: &'a [Drawn]) -> Figures<'a> {
+    /// Finds the places in a room of so many bytes: the figures that come first in each section have room first.
+    pub fn new(figures: &'a [Drawn], room: usize) -> Figures<'a> {
         let mut order: Vec<(usize, usize)> = Vec::new();
         let mut before: Vec<(Option<&str>, usize)> = Vec::new();
         for (at, figure) in figures.iter().enumerate() {
@@ -41,15 +42,16 @@ impl<'a> Figures<'a> {
         }
         order.sort_unstable();
         let mut places: Vec<Shown> = figures.iter().map(|_| Shown::Left).collect();
+        let most = PLAIN.min((PART * room as f64) as usize);
         let (mut plain, mut small) = (0, 0);
         for (_, at) in order {
             let svg = figures[at].page_svg();
-            if plain + svg.len() <= PLAIN {
+            if plain + svg.len() <= most {
                 plain += svg.len();
                 places[at] = Shown::Plain;
-            } else if small < PACKED {
+            } else if small < room - most {
                 let text = packed(named(&figures[at]).as_bytes());
-                if small + text.len() <= PACKED {
+                if small + text.len() <= room - most {
                     small += text.len();
                     places[at] = Shown::Packed(text);
                 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// The longest time that an answer may take. Nothing is measured: without it a browser that hangs would hang the tests.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Time between two looks at something that is waited for.
 const TURN: Duration = Duration::from_millis(20);
@@ -74,6 +74,7 @@ impl Browser {
     }
 
     /// Sends a command and returns its result.
+    #[track_caller]
     pub fn send(&mut self, method: &str, params: Value) -> Value {
         let answer = self.ask(method, params);
         if answer["error"].is_object() {
@@ -129,6 +130,7 @@ impl Browser {
         message
     }
 
+    #[track_caller]
     fn fail(&self, during: &str, reason: &str) -> ! {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         panic!("Chromium is installed, and {during} failed: {reason}\n{log}");
@@ -146,6 +148,7 @@ impl Browser {
     }
 
     /// Opens a file, with what stands behind the `#` of its address, and waits until its script is ready.
+    #[track_caller]
     pub fn open(&mut self, file: &Path, state: &str) {
         // An address that differs in its fragment alone would not load the page again.
         self.send("Page.navigate", json!({ "url": "about:blank" }));
@@ -154,6 +157,7 @@ impl Browser {
     }
 
     /// The value of an expression, which may be a promise.
+    #[track_caller]
     pub fn value(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let answer = self.send("Runtime.evaluate", params);
@@ -164,6 +168,7 @@ impl Browser {
     }
 
     /// The value of an expression as text.
+    #[track_caller]
     pub fn text(&mut self, expression: &str) -> String {
         match self.value(expression) {
             Value::String(text) => text,
@@ -172,6 +177,7 @@ impl Browser {
     }
 
     /// Waits until an expression is true. While a page is replaced by the next one there may be nothing to ask.
+    #[track_caller]
     pub fn wait(&mut self, expression: &str) {
         let params = json!({ "expression": format!("Boolean({expression})"), "returnByValue": true });
         let turns = PATIENCE.as_millis() / TURN.as_millis();
@@ -218,11 +224,12 @@ impl Browser {
         self.send("Input.insertText", json!({ "text": text }));
     }
 
-    /// The middle of the element of an expression, after scrolling to it.
+    /// The middle of the element of an expression, after scrolling to it and what the page does when it scrolls.
+    #[track_caller]
     pub fn place(&mut self, element: &str) -> (f64, f64) {
         let found = self.value(&format!(
-            "(() => {{ const one = {element}; one.scrollIntoView({{ block: 'center', inline: 'center' }}); \
-             const box = one.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2]; }})()"
+            "(async () => {{ const one = {element}; one.scrollIntoView({{ block: 'center', inline: 'center' }}); \
+             for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame); const box = one.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2]; }})()"
         ));
         let at = |i: usize| found[i].as_f64().unwrap_or(f64::NAN);
         (at(0), at(1))
@@ -237,12 +244,14 @@ impl Browser {
     }
 
     /// Moves the pointer onto an element.
+    #[track_caller]
     pub fn point(&mut self, element: &str) {
         let at = self.place(element);
         self.mouse("mouseMoved", at, json!({}));
     }
 
     /// Clicks on an element.
+    #[track_caller]
     pub fn click(&mut self, element: &str) {
         let at = self.place(element);
         self.mouse("mouseMoved", at, json!({}));

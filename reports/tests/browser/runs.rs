@@ -25,8 +25,8 @@ fn noise(places: [usize; 3]) -> f64 {
     (state >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// A run of that size, and one trial that failed. With curves, training is recorded too.
-pub fn run(size: &Size, curves: bool) -> Run {
+/// A run of that size, and one trial that failed. Training is recorded for so many epochs.
+pub fn run(size: &Size, epochs: usize) -> Run {
     let facts: Vec<DatasetFacts> = (0..size.datasets)
         .map(|d| DatasetFacts {
             name: format!("set-{d}"),
@@ -47,12 +47,12 @@ pub fn run(size: &Size, curves: bool) -> Run {
         for method in 0..size.methods {
             for rate in 0..size.rates {
                 for seed in 1..=size.seeds {
-                    records.push(record(facts, [d, method, rate], seed, curves));
+                    records.push(record(facts, [d, method, rate], seed, epochs));
                 }
             }
         }
     }
-    let mut failed = record(&facts[0], [0, 0, 0], size.seeds + 1, false);
+    let mut failed = record(&facts[0], [0, 0, 0], size.seeds + 1, 0);
     failed.status = Status::Failed;
     failed.reason = Some("no convergence\nafter <10> rounds".into());
     failed.values.clear();
@@ -78,7 +78,7 @@ fn machine() -> Machine {
     Machine { cpu: "A Processor".into(), cores: 2, git_revision: Some("0123abcd".into()), ..Machine::default() }
 }
 
-fn record(facts: &DatasetFacts, [d, method, rate]: [usize; 3], seed: u64, curves: bool) -> TrialRecord {
+fn record(facts: &DatasetFacts, [d, method, rate]: [usize; 3], seed: u64, epochs: usize) -> TrialRecord {
     let bits = 16 * (rate + 1);
     // Methods differ by a little, rates by much.
     let id = [d * 1000 + method, rate, seed as usize];
@@ -106,10 +106,7 @@ fn record(facts: &DatasetFacts, [d, method, rate]: [usize; 3], seed: u64, curves
         Measured::new(&ENCODE_VECTORS_PER_SECOND, speed * (1.0 + 0.1 * about(3))).repeat(0),
         Measured::new(&SEARCH_QUERIES_PER_SECOND, 0.01 * speed * (1.0 + 0.1 * about(4))).k(10).path("adc").repeat(0),
     ];
-    if curves {
-        let epochs = (0..60).map(|i| Measured::new(&TRAINING_MSE, nmse * (1.0 + 1.0 / (1.0 + i as f64))).repeat(i));
-        values.extend(epochs);
-    }
+    values.extend((0..epochs).map(|i| Measured::new(&TRAINING_MSE, nmse * (1.0 + 1.0 / (1.0 + i as f64))).repeat(i)));
     let name =
         ["alpha", "beta", "gamma", "delta"].get(method).map_or_else(|| format!("m{method}"), |n| (*n).to_owned());
     TrialRecord {
