@@ -48,6 +48,8 @@ const finder = data => {
   };
 };
 
+const motion = { animate: !matchMedia("(prefers-reduced-motion: reduce)").matches };
+
 // Distance in pixels that a pointer may move during a click.
 const CLICK = 5;
 
@@ -74,7 +76,7 @@ const figureTools = (data, open) => {
     });
     const byShape = new Map(marks.map(mark => [mark.shape, mark]));
     const zoom = Panzoom(svg, {
-      maxScale: 24, minScale: 1, contain: "outside", panOnlyWhenZoomed: true, cursor: "", step: 0.5, animate: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+      maxScale: 24, minScale: 1, contain: "outside", panOnlyWhenZoomed: true, cursor: "", step: 0.5,
       touchAction: "pan-x pan-y",
       handleStartEvent: event => { if (zoom.getScale() > 1) event.preventDefault(); },
     });
@@ -110,12 +112,12 @@ const figureTools = (data, open) => {
     const scale = by => {
       const box = marks[now]?.shape.getBoundingClientRect();
       if (box) zoom.zoomToPoint(zoom.getScale() * by, { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 });
-      else if (by > 1) zoom.zoomIn();
-      else zoom.zoomOut();
+      else if (by > 1) zoom.zoomIn(motion);
+      else zoom.zoomOut(motion);
       hideTip();
     };
     const keys = {
-      "+": () => scale(1.6), "=": () => scale(1.6), "-": () => scale(1 / 1.6), "0": () => zoom.reset(),
+      "+": () => scale(1.6), "=": () => scale(1.6), "-": () => scale(1 / 1.6), "0": () => zoom.reset(motion),
       ArrowRight: () => say((now + 1) % marks.length), ArrowLeft: () => say((now + marks.length - 1) % marks.length),
       Home: () => say(0), End: () => say(marks.length - 1), Escape: () => say(-1),
       Enter: () => marks[now]?.about && (hideTip(), open(...marks[now].about)),
@@ -172,7 +174,7 @@ const figureTools = (data, open) => {
     view.addEventListener("focus", ready);
     const button = (text, label, act) => element("button", { type: "button", "aria-label": label, title: label, onclick: () => { const tools = prepare(figure); if (tools) act(tools.zoom); } }, text);
     figure.querySelector(".tools").replaceChildren(
-      button("+", "+ zoom in", zoom => zoom.zoomIn()), button("−", "− zoom out", zoom => zoom.zoomOut()), button("⟲", "⟲ reset zoom", zoom => zoom.reset()));
+      button("+", "+ zoom in", zoom => zoom.zoomIn(motion)), button("−", "− zoom out", zoom => zoom.zoomOut(motion)), button("⟲", "⟲ reset zoom", zoom => zoom.reset(motion)));
     if (figure.querySelector("script.packed")) watcher.observe(figure);
   }
   return () => all.forEach(dim);
