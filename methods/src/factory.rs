@@ -1,6 +1,6 @@
 //! FAISS factory strings as names for the methods here.
 
-use crate::registry::{Exemption, MethodEntry};
+use crate::registry::{Exemption, MethodEntry, Tries};
 use crate::{Method, ParamError, registry};
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[],
     cost: "the cost of the method it names",
     examples: &[r#""PQ4x8""#, r#""OPQ4,PQ4x5""#, r#""PCA6,SQ8""#],
+    tries: Tries { params: &[], transforms: false },
     exempt: &[
         Exemption {
             law: "no_stream_is_drawn_from_twice",

@@ -70,6 +70,17 @@ impl Exemption {
     }
 }
 
+/// What a search for the best code tries of a method, at every rate that it looks at (`cargo xtask advise`).
+#[derive(Clone, Copy, Debug)]
+pub struct Tries {
+    /// Parameter objects (JSON) that are tried, without those that set the rate: `{}` for the defaults, and others that
+    /// make a better code for some vectors. Empty if all of its codes are also those of another entry.
+    pub params: &'static [&'static str],
+    /// Whether each of them is also tried behind transforms. False if the method does not depend on the axes, or turns
+    /// them itself.
+    pub transforms: bool,
+}
+
 /// What is known about a method by name.
 pub struct MethodEntry {
     /// Name in YAML.
@@ -89,6 +100,8 @@ pub struct MethodEntry {
     /// Parameter objects (JSON) for dimensions divisible by 12. The first is a good start for users; tests run all of
     /// them.
     pub examples: &'static [&'static str],
+    /// What a search for the best code tries of it.
+    pub tries: Tries,
     /// The laws that do not apply, with reasons.
     pub exempt: &'static [Exemption],
     /// Schema of the parameters, with descriptions and defaults.

@@ -102,6 +102,14 @@ impl Transform {
         strict::from_value::<Keyed>(keyed).map(|keyed| Some(keyed.transform))
     }
 
+    /// The transforms that a search for the best code tries on vectors of `dim` components.
+    pub fn candidates(dim: usize) -> Vec<Transform> {
+        let pca = |dim: usize| Transform::Pca(Pca { dim });
+        let mut all = vec![Transform::None, Transform::RandomRotation, pca(dim)];
+        all.extend((dim >= 4).then(|| pca(dim / 2)));
+        all
+    }
+
     /// Components after the transform of `dim` components.
     fn dim_after(&self, dim: usize) -> usize {
         match self {

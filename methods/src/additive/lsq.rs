@@ -4,7 +4,7 @@
 use crate::additive::quantizer::{AdditiveQuantizer, LocalSearch, least_squares, mean_error};
 use crate::additive::rvq::{Stages, train_stages};
 use crate::algorithms::moments::{deviations, mean};
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
@@ -21,6 +21,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[RateParam::count("m"), RateParam::count("bits")],
     cost: "fit: per iteration, O(n · training-rounds · m² · 2^bits) and a solve of (m · 2^bits)² · dim; encode: O(dim · m · 2^bits + rounds · m² · 2^bits)",
     examples: &[r#"{"m": 3, "bits": 4, "iterations": 10}"#, r#"{"m": 1, "bits": 5, "iterations": 2, "relaxation": 0}"#],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[
         Exemption {
             law: "codes_agree_with_those_of_the_processor",

@@ -4,7 +4,7 @@ use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_e
 use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
 use crate::algorithms::rotation::{balanced_axes, multiply};
 use crate::contract::curve::{Course, Seen};
-use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"stages": 1, "bits": 5}"#,
         r#"{"stages": 4, "bits": 3, "beam": 1, "refit": 2}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[],
     schema: schema_of::<Rvq>,
     parse: parse_params::<Rvq>,

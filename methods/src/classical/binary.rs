@@ -5,7 +5,7 @@ use crate::algorithms::levels::Samples;
 use crate::algorithms::moments::mean;
 use crate::backend::{BitQuery, CodeLayout};
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, Tries, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
@@ -25,6 +25,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[],
     cost: "fit: O(n · dim), with a sort for medians; encode: O(dim)",
     examples: &["{}", r#"{"threshold": "median", "search": "asymmetric"}"#, r#"{"threshold": "zero"}"#],
+    tries: Tries { params: &["{}", r#"{"search": "asymmetric"}"#], transforms: true },
     exempt: &[
         Exemption {
             law: "distance_from_zero_costs_nothing",

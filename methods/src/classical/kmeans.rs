@@ -5,7 +5,7 @@ use crate::algorithms::lloyd::{Stop, Trained, lloyd, plus_plus, random_rows_of};
 use crate::backend::DeviceMatrix;
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::Array2;
 use rand::Rng;
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 37, "init": "kmeans++", "restarts": 3}"#,
         r#"{"codewords": 2, "iterations": 3}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[],
     schema: schema_of::<Kmeans>,
     parse: parse_params::<Kmeans>,

@@ -8,7 +8,7 @@ pub use points::LatticeName;
 use crate::algorithms::components::Components;
 use crate::algorithms::moments::{deviations, mean};
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
     Quantizer, State, Stream, Symbols, TrainingRows,
@@ -31,6 +31,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[RateParam::count("bits")],
     cost: "fit: about 50 encodings of at most 4,000 points; encode: O(dim)",
     examples: &[r#"{"kind": "e8", "bits": 4}"#, r#"{"kind": "d4", "bits": 2}"#, r#"{"kind": "a2", "bits": 3}"#],
+    tries: Tries { params: &["{}"], transforms: true },
     exempt: &[],
     schema: schema_of::<Lattice>,
     parse: parse_params::<Lattice>,

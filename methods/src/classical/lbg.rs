@@ -7,7 +7,7 @@ use crate::algorithms::moments::mean;
 use crate::algorithms::utility::{LEAST_GAIN, move_codewords, principal};
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
@@ -30,6 +30,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 9, "tolerance": 0.01, "moves": 0}"#,
         r#"{"codewords": 11}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[],
     schema: schema_of::<Lbg>,
     parse: parse_params::<Lbg>,

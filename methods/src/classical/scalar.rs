@@ -8,7 +8,7 @@ use crate::algorithms::levels::{
 };
 use crate::backend::Backend;
 use crate::contract::state::StateError;
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
@@ -42,6 +42,10 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"preset": "int8"}"#,
         r#"{"preset": "binary"}"#,
     ],
+    tries: Tries {
+        params: &["{}", r#"{"levels": "lloyd-max"}"#, r#"{"levels": "lloyd-max", "scope": "vector"}"#],
+        transforms: true,
+    },
     exempt: &[
         Exemption {
             law: "distance_from_zero_costs_nothing",

@@ -7,7 +7,7 @@ use crate::algorithms::moments::variance;
 use crate::algorithms::moving_codebook::MovingCodebook;
 use crate::contract::usage::Usage;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
@@ -25,6 +25,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[RateParam::power("codewords")],
     cost: "fit: O(n · dim · codewords) per epoch, twice; encode: O(dim · codewords)",
     examples: &[r#"{"codewords": 16}"#, r#"{"codewords": 20, "reset-below": 0, "init": "rows", "batch": 50}"#],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "distance_from_zero_costs_nothing",
         with: "{}",

@@ -4,7 +4,7 @@
 use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Spread, Steps, Training, TrainingStep, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"preset": 8, "groups": 2, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"levels": [4, 3, 2], "groups": 4, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

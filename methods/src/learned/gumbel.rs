@@ -9,7 +9,7 @@ use crate::learned::shared::{
     fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -32,6 +32,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 12, "groups": 3, "hard": true, "learnable-temperature": true, "kl-weight": 0.001, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"codewords": 8, "groups": 4, "encoder": "identity", "start": "kmeans", "temperature": {"start": 0.5, "end": 0.1, "schedule": "exponential"}, "training": {"epochs": 4, "batch": 128}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

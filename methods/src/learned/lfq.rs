@@ -4,7 +4,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Loss, Spread, Steps, Training, TrainingStep, fit,
     restore, unit_rows,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -25,6 +25,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 12, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"bits": 8, "spherical": true, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

@@ -5,7 +5,7 @@ use crate::classical::scalar::{Scalar, on_uniform_grids, uniform_grids};
 use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, LatentWidth, Spread, Training, TrainingStep, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -26,6 +26,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"bits": 4, "training": {"epochs": 4, "batch": 128}}"#,
         r#"{"bits": 2, "encoder": {"mlp": {"hidden": 16, "latent": 6}}, "training": {"epochs": 5, "batch": 128}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

@@ -7,7 +7,7 @@ use crate::learned::shared::{
     Bottleneck, CodebookInit, Encoder, Estimator, ForwardPass, LatentWidth, LearnedCodebook, Rules, Spread,
     Temperature, Training, TrainingStep, Update, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -29,6 +29,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"stages": 3, "codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"stages": 2, "codewords": 12, "update": "gradient", "quantizer-dropout": 0.5, "estimator": "rotation", "beam": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

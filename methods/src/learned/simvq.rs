@@ -6,7 +6,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, LatentWidth, Loss, Spread, Training, TrainingStep, fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
 use gradients::Matrix;
@@ -29,6 +29,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 16, "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"codewords": 12, "groups": 3, "encoder": {"mlp": {"hidden": 16}}, "training": {"epochs": 6, "batch": 128}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

@@ -6,7 +6,7 @@ use crate::learned::shared::{
     Temperature, Training, TrainingStep, Update, fit, restore, to_unit_length,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, s};
@@ -29,6 +29,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"codewords": 8, "groups": 2, "cosine": true, "update": "gradient", "start": "kmeans", "training": {"epochs": 6, "batch": 128}}"#,
         r#"{"codewords": 16, "groups": 4, "estimator": "gumbel", "encoder": "identity", "training": {"epochs": 3}}"#,
     ],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[Exemption {
         law: "clusters_far_apart_do_not_hide_the_nearest",
         with: "{}",

@@ -8,7 +8,7 @@ use crate::contract::curve::Course;
 use crate::contract::training_rows::check_train;
 use crate::product::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::transform::{AffineTransform, TransformedQuantizer};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
@@ -32,6 +32,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"m": 3, "bits": 4, "start": "pca"}"#,
         r#"{"m": 3, "bits": 4, "dim": 6}"#,
     ],
+    tries: Tries { params: &["{}", r#"{"bits": 4}"#], transforms: false },
     exempt: &[Exemption {
         law: "no_stream_is_drawn_from_twice",
         with: r#"{"start": "auto"}"#,

@@ -4,7 +4,7 @@ use crate::algorithms::lloyd::{Stop, Trained, lloyd, refine};
 use crate::classical::kmeans::KmeansInit;
 use crate::contract::curve::Course;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
@@ -23,6 +23,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[RateParam::count("m"), RateParam::count("bits")],
     cost: "fit: O(n · dim · 2^bits) per iteration; encode: O(dim · 2^bits)",
     examples: &[r#"{"m": 4}"#, r#"{"m": 1, "bits": 5}"#, r#"{"m": 12, "bits": 3}"#],
+    tries: Tries { params: &["{}", r#"{"bits": 4}"#], transforms: true },
     exempt: &[],
     schema: schema_of::<Pq>,
     parse: parse_params::<Pq>,

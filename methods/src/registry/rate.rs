@@ -80,6 +80,21 @@ impl MethodEntry {
     }
 }
 
+impl MethodEntry {
+    /// The parameters with the largest rate of at most `bits` for vectors of `dim` components; all others are as in
+    /// `params`. None if every rate is larger, or if the method cannot code such vectors.
+    pub fn at_most(&self, params: &Value, dim: usize, bits: usize) -> Option<Value> {
+        let Some(param) = self.rate_param(params) else {
+            let method = parse(self.name, params.clone()).ok()?;
+            method.check(dim).ok()?;
+            return (method.code_bits(dim) <= bits).then(|| params.clone());
+        };
+        let search = Search { entry: self, params, param, dim };
+        let above = search.first_with(bits + 1).ok()?;
+        (0..above).rev().find_map(|step| search.possible(step)).map(|(_, step)| search.params(step))
+    }
+}
+
 /// A search over the values of one parameter.
 struct Search<'a> {
     entry: &'a MethodEntry,
@@ -111,16 +126,25 @@ impl Search<'_> {
         Some((method.code_bits(self.dim), step))
     }
 
-    fn run(&self, bits: usize) -> Result<AtRate, ParamError> {
+    /// Number of steps.
+    fn steps(&self) -> u64 {
         let schema = self.entry.params_schema();
         let property = schema.as_value().pointer(&format!("/properties/{}/maximum", self.param.name));
-        let steps = self.param.steps(property.and_then(Value::as_u64).unwrap_or(LARGEST).min(LARGEST));
-        // The first step with enough bits. The rate grows with the parameter.
-        let (mut first, mut end) = (0, steps);
+        self.param.steps(property.and_then(Value::as_u64).unwrap_or(LARGEST).min(LARGEST))
+    }
+
+    /// The first step with at least so many bits, or the number of steps. The rate grows with the parameter.
+    fn first_with(&self, bits: usize) -> Result<u64, ParamError> {
+        let (mut first, mut end) = (0, self.steps());
         while first < end {
             let middle = first + (end - first) / 2;
             if self.bits(middle)? < bits { first = middle + 1 } else { end = middle }
         }
+        Ok(first)
+    }
+
+    fn run(&self, bits: usize) -> Result<AtRate, ParamError> {
+        let (first, steps) = (self.first_with(bits)?, self.steps());
         let name = self.param.name;
         let mut exact = None;
         if first < steps && self.bits(first)? == bits {
@@ -242,5 +266,34 @@ mod tests {
         assert!(error.message.contains("unknown key `bitz`"), "{error}");
         let error = at("scalar", json!({ "transform": { "pca": { "dim": 64 } } }), 12, 64).expect_err("too many");
         assert!(error.message.contains("64"), "{error}");
+    }
+
+    #[test]
+    fn the_largest_rate_within_a_limit_is_found_or_none() {
+        let largest = |name: &str, params: Value, dim: usize, bits: usize| {
+            let entry = find(name).expect("known");
+            let params = entry.at_most(&params, dim, bits)?;
+            let method = parse(name, params).expect("right");
+            assert!(method.check(dim).is_ok());
+            Some(method.code_bits(dim))
+        };
+        assert_eq!(largest("pq", json!({}), 100, 512), Some(400), "50 groups; no more of 100 components give 64 bytes");
+        assert_eq!(largest("pq", json!({ "transform": { "pca": { "dim": 64 } } }), 100, 512), Some(512));
+        assert_eq!(largest("rvq", json!({}), 100, 512), Some(512));
+        assert_eq!(largest("rabitq", json!({}), 128, 128), None, "64 bits of side values come on top");
+        assert_eq!(largest("binary", json!({}), 128, 127), None);
+        assert_eq!(largest("binary", json!({}), 128, 4096), Some(128));
+    }
+
+    #[test]
+    fn what_a_search_tries_is_right_for_its_method() {
+        for entry in METHODS {
+            for params in entry.tries.params {
+                let params: Value = serde_json::from_str(params).expect("JSON");
+                // A rate with room for any method at 24 components.
+                let found = entry.at_most(&params, 24, 24 * 8);
+                assert!(found.is_some(), "{} {params} has no code of at most 8 bits per component", entry.name);
+            }
+        }
     }
 }

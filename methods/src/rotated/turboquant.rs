@@ -6,7 +6,7 @@ use crate::algorithms::levels::{Samples, lloyd_max};
 use crate::algorithms::side::{read_side, unit_residual, write_side};
 use crate::backend::CodeLayout;
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{Exemption, MethodEntry, RateParam, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
@@ -27,6 +27,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[RateParam::count("bits")],
     cost: "fit: nothing; encode: O(dim · log(dim))",
     examples: &[r#"{"bits": 4}"#, r#"{"bits": 1}"#, r#"{"bits": 3, "variant": "product"}"#],
+    tries: Tries { params: &["{}", r#"{"variant": "product"}"#], transforms: false },
     exempt: &[
         Exemption {
             law: "distance_from_zero_costs_nothing",

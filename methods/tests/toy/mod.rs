@@ -2,7 +2,7 @@
 //! here in full, in one file over the public contract, and the conformance suite holds it to the laws like any other.
 
 use methods::algorithms::pack::SymbolLayout;
-use methods::registry::{Exemption, MethodEntry, params_of, parse_params, schema_of};
+use methods::registry::{Exemption, MethodEntry, Tries, params_of, parse_params, schema_of};
 use methods::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
     Quantizer, State, Symbols, TrainingRows, decode_rows, encode_rows,
@@ -19,6 +19,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
     rate_params: &[],
     cost: "fit: O(n · dim); encode: O(dim)",
     examples: &["{}", r#"{"median": true}"#],
+    tries: Tries { params: &["{}"], transforms: false },
     exempt: &[
         Exemption {
             law: "distance_from_zero_costs_nothing",
