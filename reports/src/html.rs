@@ -5,6 +5,7 @@ mod data;
 mod figures;
 mod repeat;
 
+use crate::advice;
 use crate::differences::{self, Differences};
 use crate::figure::style::REGULAR;
 use crate::markdown::machine;
@@ -84,6 +85,7 @@ pub fn page(
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – vqbench" }
                 style { (PreEscaped(font)) (PreEscaped(STYLE)) }
+                style { (PreEscaped(advice::STYLE)) }
             }
             body {
                 header {
@@ -119,7 +121,7 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
+                            @else { (advice::panel(dataset, i)) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
                             (figures.about(Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }
@@ -147,6 +149,7 @@ pub fn page(
                 (details.element("report-details"))
                 script { (PreEscaped(PANZOOM)) }
                 script { (PreEscaped(SCRIPT)) }
+                script { (PreEscaped(advice::SCRIPT)) }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Renders records as reports: pure functions that return bytes. Depends on the result schema and on no method, so that
 //! old results can be rendered again without building a quantizer.
 
+pub mod advice;
 pub mod compare;
 mod differences;
 mod figure;

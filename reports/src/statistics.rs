@@ -14,7 +14,7 @@ mod signed_rank;
 mod simulations;
 
 pub use difference::{FEWEST_SEEDS, MethodComparison, Test, compare, deviation, least_visible};
-pub use distributions::{above, t_above, t95};
+pub use distributions::{above, normal_below, t_above, t95};
 pub use estimate::{Estimate, mean, median, of_sample, ratio_of_timings, timing};
 pub use friedman::{Friedman, friedman, ranks};
 pub use holm::{adjusted, fewest_pairs};

@@ -39,6 +39,11 @@ pub(super) fn t_two_sided(t: f64, df: f64) -> f64 {
     StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |distribution| (2.0 * distribution.sf(t.abs())).min(1.0))
 }
 
+/// Probability that a standard normal variable is below `z`.
+pub fn normal_below(z: f64) -> f64 {
+    Normal::standard().cdf(z)
+}
+
 /// Quantile of the standard normal distribution.
 pub(super) fn normal_quantile(p: f64) -> f64 {
     Normal::standard().inverse_cdf(p)
