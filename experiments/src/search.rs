@@ -18,6 +18,15 @@ pub fn code_search<'a>(
     CodeSearch::new(quantizer, codes, metric)
 }
 
+/// k-recall@k of each query: the share of the true `k` nearest rows among those returned.
+pub fn k_recalls(truth: &[Vec<u32>], returned: &[Vec<u32>], k: usize) -> Vec<f64> {
+    let share = |(truth, returned): (&Vec<u32>, &Vec<u32>)| {
+        let true_k = &truth[..k.min(truth.len())];
+        true_k.iter().filter(|id| returned.contains(id)).count() as f64 / true_k.len().max(1) as f64
+    };
+    truth.iter().zip(returned).map(share).collect()
+}
+
 /// Re-orders the first `depth` candidates of each query by their exact score against the raw rows and keeps `k`, on the current
 /// thread pool.
 pub fn rerank_all(

@@ -3,6 +3,7 @@
 #[macro_use]
 mod say;
 
+mod advise;
 mod bench_peers;
 mod ci;
 mod compare;
@@ -46,6 +47,8 @@ VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2 or portable.";
 enum Verb {
     /// Run experiments and render their reports
     Experiments(experiments_verb::Arguments),
+    /// Say which code to use for vectors, within limits on bytes, recall and time: exit code 1 if no code meets them
+    Advise(advise::Arguments),
     /// Render the report of a run again, or one report of several runs, or verify a report
     Report(report::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
     let here = &surroundings;
     let result = match arguments.verb {
         Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
+        Verb::Advise(arguments) => advise::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::CompareBuilds(arguments) => compare_builds::run(arguments, here),

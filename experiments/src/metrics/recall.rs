@@ -2,7 +2,7 @@
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
-use crate::search::rerank_all;
+use crate::search::{k_recalls, rerank_all};
 use methods::MethodError;
 use methods::registry::schema_of;
 use record::metric::{RECALL_1_AT_R, RECALL_K_AT_K, RECALL_K_AT_K_STD};
@@ -82,15 +82,6 @@ impl Measure for Recall {
 fn one_recall(truth: &Truth, returned: &Truth) -> f64 {
     let hits = truth.iter().zip(returned).filter(|(t, r)| t.first().is_some_and(|nearest| r.contains(nearest))).count();
     hits as f64 / truth.len().max(1) as f64
-}
-
-/// k-recall@k of each query: the share of the true k among the k returned.
-fn k_recalls(truth: &Truth, returned: &Truth, k: usize) -> Vec<f64> {
-    let share = |(truth, returned): (&Vec<u32>, &Vec<u32>)| {
-        let true_k = &truth[..k.min(truth.len())];
-        true_k.iter().filter(|id| returned.contains(id)).count() as f64 / true_k.len().max(1) as f64
-    };
-    truth.iter().zip(returned).map(share).collect()
 }
 
 /// The mean over queries; 0 without any.

@@ -132,16 +132,16 @@ impl Wish {
     }
 
     /// Sorts the better code first. Codes that meet all limits come before those that do not, then those with the better
-    /// objective, then the smaller ones. Those that miss a limit are sorted by how far they miss, all limits together.
+    /// objective, then the smaller ones, then those with the better recall and distortion. Those that miss a limit are sorted by how far they miss, all limits together.
     pub fn order(&self, a: &Figures, b: &Figures) -> Ordering {
-        let first = |better: bool, worse: bool| worse.cmp(&better);
         let meets = (self.is_met(a), self.is_met(b));
         let by_limits = match meets {
             (true, true) => Ordering::Equal,
             (false, false) => self.shortfall(a).total_cmp(&self.shortfall(b)),
-            (a, b) => first(a, b),
+            (a, b) => b.cmp(&a),
         };
-        by_limits.then_with(|| by_figure(self.objective, a, b)).then_with(|| by_figure(Figure::Bytes, a, b))
+        let next = |so_far: Ordering, figure: &Figure| so_far.then_with(|| by_figure(*figure, a, b));
+        [self.objective, Figure::Bytes, Figure::Recall, Figure::Distortion].iter().fold(by_limits, next)
     }
 
     fn shortfall(&self, figures: &Figures) -> f64 {

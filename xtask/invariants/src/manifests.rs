@@ -5,8 +5,11 @@ use std::path::Path;
 
 /// Packages, and what they must not depend on: old results can be rendered again without building a quantizer.
 const FORBIDDEN: [(&str, &[&str]); 2] = [
-    ("reports", &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check"]),
-    ("experiments/record", &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check"]),
+    ("reports", &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check", "advise"]),
+    (
+        "experiments/record",
+        &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check", "advise"],
+    ),
 ];
 
 /// Reports and records depend on no method.

@@ -1,0 +1,132 @@
+//! Nested samples of the vectors, one for each round, and the queries that are kept for the end.
+
+use datasets::{Dataset, MetricSpace, truth};
+use methods::Backend;
+use ndarray::{Array2, Axis, s};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// How much larger a sample is than the one before.
+pub const GROWTH: usize = 4;
+
+/// The smallest sample of training rows: about one for each codeword of a codebook of 256. Such codebooks are poor, but
+/// poor alike.
+const FEWEST_ROWS: usize = 250;
+
+/// The smallest sample of queries.
+const FEWEST_QUERIES: usize = 50;
+
+/// The vectors of one round.
+pub struct Stage {
+    /// The share of all training and base rows.
+    pub share: f64,
+    /// Rows to train on.
+    pub train: Array2<f32>,
+    /// Rows to encode and to search in.
+    pub base: Array2<f32>,
+    /// Queries of the race.
+    pub queries: Array2<f32>,
+    /// The exact neighbours of each.
+    pub truth: Vec<Vec<u32>>,
+    /// Queries that no round of the race uses, with their neighbours; in the last stage alone.
+    pub held_out: Option<(Array2<f32>, Vec<Vec<u32>>)>,
+}
+
+/// The samples of all rounds. Rows of a smaller one are in every larger one.
+pub struct Samples {
+    /// One for each round, the smallest first; the last has all rows.
+    pub stages: Vec<Stage>,
+    /// How vectors are compared.
+    pub metric: MetricSpace,
+    /// Neighbours of each query.
+    pub k: usize,
+}
+
+impl Samples {
+    /// Draws samples with `seed`, of at most `rows` training and base rows each. Half of the queries, at random, are held
+    /// out. The neighbours of queries are computed on the current thread pool.
+    pub fn draw(data: &Dataset, k: usize, rows: usize, seed: u64, backend: &dyn Backend) -> Samples {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut order = |n: usize| {
+            let mut order: Vec<usize> = (0..n).collect();
+            order.shuffle(&mut rng);
+            order
+        };
+        let (train, base) = (order(data.train.nrows()), order(data.base.nrows()));
+        let queries = order(data.queries.nrows());
+        let (in_race, kept) = queries.split_at(queries.len() / 2);
+        let (train, base) = (&train[..rows.min(train.len())], &base[..rows.min(base.len())]);
+        let take = |rows: &Array2<f32>, which: &[usize]| rows.select(Axis(0), which).as_standard_layout().into_owned();
+        let (train, base) = (take(&data.train, train), take(&data.base, base));
+        let (in_race, kept) = (take(&data.queries, in_race), take(&data.queries, kept));
+        let neighbours = |base: &Array2<f32>, queries: &Array2<f32>| {
+            let found = truth::exact_neighbors(base.view(), queries.view(), data.metric, k, backend.isa());
+            found.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect::<Vec<Vec<u32>>>()
+        };
+        let first = |rows: &Array2<f32>, count: usize| rows.slice(s![..count, ..]).to_owned();
+        let fewest = train.nrows().min(base.nrows());
+        let mut factors = vec![1];
+        while fewest / (factors[0] * GROWTH) >= FEWEST_ROWS {
+            factors.insert(0, factors[0] * GROWTH);
+        }
+        let stage = |factor: &usize| {
+            let share = 1.0 / *factor as f64;
+            let count = (in_race.nrows() as f64 * share.sqrt()) as usize;
+            let queries = first(&in_race, count.max(FEWEST_QUERIES).min(in_race.nrows()));
+            let base = first(&base, base.nrows() / factor);
+            Stage {
+                share,
+                train: first(&train, train.nrows() / factor),
+                truth: neighbours(&base, &queries),
+                held_out: (*factor == 1).then(|| (kept.clone(), neighbours(&base, &kept))),
+                base,
+                queries,
+            }
+        };
+        Samples { stages: factors.iter().map(stage).collect(), metric: data.metric, k }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use methods::backend::CpuBackend;
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    fn data(n: usize, queries: usize) -> Dataset {
+        let source = serde_json::json!({ "synthetic": "gaussian", "dim": 4, "n": n, "train": n, "queries": queries });
+        let source = datasets::Source::parse(&source).expect("a source");
+        source.resolve(Path::new("."), &datasets::SearchPath::default()).expect("resolves").load().expect("loads")
+    }
+
+    fn rows(rows: &Array2<f32>) -> HashSet<Vec<u32>> {
+        rows.outer_iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect()
+    }
+
+    #[test]
+    fn samples_are_nested_and_held_out_queries_are_in_none() {
+        let samples = Samples::draw(&data(9000, 300), 3, usize::MAX, 1, &CpuBackend::detect());
+        let sizes: Vec<usize> = samples.stages.iter().map(|stage| stage.base.nrows()).collect();
+        assert_eq!(sizes, [562, 2250, 9000]);
+        assert_eq!(samples.stages.iter().map(|s| s.queries.nrows()).collect::<Vec<_>>(), [50, 75, 150]);
+        for pair in samples.stages.windows(2) {
+            assert!(rows(&pair[0].base).is_subset(&rows(&pair[1].base)));
+            assert!(rows(&pair[0].train).is_subset(&rows(&pair[1].train)));
+            assert!(rows(&pair[0].queries).is_subset(&rows(&pair[1].queries)));
+            assert!(pair[0].held_out.is_none());
+        }
+        let last = samples.stages.last().expect("a stage");
+        let (kept, truth) = last.held_out.as_ref().expect("held out");
+        assert_eq!((kept.nrows(), truth.len(), truth[0].len()), (150, 150, 3));
+        assert!(rows(kept).is_disjoint(&rows(&last.queries)));
+    }
+
+    #[test]
+    fn few_rows_make_a_single_round_and_a_limit_counts() {
+        assert_eq!(Samples::draw(&data(990, 60), 3, usize::MAX, 1, &CpuBackend::detect()).stages.len(), 1);
+        let samples = Samples::draw(&data(9000, 60), 3, 2000, 1, &CpuBackend::detect());
+        assert_eq!(samples.stages.iter().map(|s| s.train.nrows()).collect::<Vec<_>>(), [500, 2000]);
+    }
+}

@@ -1,0 +1,333 @@
+//! A whole search: codes, samples, the race within the time, and what its end says.
+
+use crate::answer::{Answer, Candidate, CodeFacts, Latency};
+use crate::arms::{Arm, arms};
+use crate::measure::{Measured, measure, over_seeds_and_queries};
+use crate::race::{Bench, Departure, Failure, Observer, Race, race};
+use crate::sample::Samples;
+use datasets::Dataset;
+use methods::backend::Backend;
+use methods::{Cancel, Context, MethodError};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reports::advice::{Choice, Figure, Figures, Wish, choose, share_best};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// What is searched for, in which vectors, with which means.
+pub struct Request<'a> {
+    /// The vectors.
+    pub data: &'a Dataset,
+    /// The wish.
+    pub wish: Wish,
+    /// Neighbours of each query, for recall and latency.
+    pub k: usize,
+    /// The methods to try, by name; all if empty.
+    pub only: Vec<String>,
+    /// Most training rows and base rows, each.
+    pub rows: usize,
+    /// Seed of samples and training.
+    pub seed: u64,
+    /// How often the best code is trained, with a seed of its own each time.
+    pub seeds: usize,
+    /// The time for everything.
+    pub time: Option<Duration>,
+    /// Where it computes.
+    pub backend: Arc<dyn Backend>,
+    /// Ends the search soon after it is set.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// A search that cannot be made.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum AdviseError {
+    /// No method has a code within the limit on bytes.
+    #[error("no method codes vectors of {dim} components in at most {bytes} bytes")]
+    NoCodes {
+        /// Components of a vector.
+        dim: usize,
+        /// The limit.
+        bytes: f64,
+    },
+    /// Too few queries to hold some out.
+    #[error("there are {found} queries; at least {FEWEST_QUERIES} are needed, half of which are held out for the end")]
+    FewQueries {
+        /// Queries found.
+        found: usize,
+    },
+    /// Fewer rows than neighbours.
+    #[error("there are {found} base rows, from which {k} neighbours of each query are wanted")]
+    FewRows {
+        /// Base rows found.
+        found: usize,
+        /// Neighbours of each query.
+        k: usize,
+    },
+    /// Every code failed.
+    #[error("none of the {codes} codes could be measured; the first failed: {reason}")]
+    AllFailed {
+        /// Codes tried.
+        codes: usize,
+        /// Why the first failed.
+        reason: String,
+    },
+    /// It was interrupted before anything was known.
+    #[error("the search was stopped before any code was measured")]
+    Nothing,
+}
+
+/// Queries without which no interval says anything.
+const FEWEST_QUERIES: usize = 20;
+
+/// The share of the time after which the race ends and the last codes are measured on all vectors.
+const RACE_SHARE: f64 = 0.7;
+
+/// Resamples of queries for the probability that the best code is the best.
+const RESAMPLES: usize = 1000;
+
+/// The vectors and codes of a search, as a race sees them.
+struct Vectors<'a> {
+    arms: &'a [Arm],
+    samples: &'a Samples,
+    wish: &'a Wish,
+    /// For the rounds before the last, and for the last.
+    contexts: [Context; 2],
+    last_lap: bool,
+}
+
+impl Vectors<'_> {
+    fn measure_with(&self, arm: usize, round: usize, seed: u64) -> Result<Measured, Failure> {
+        let cx = Context { seed, ..self.contexts[usize::from(self.last_lap)].clone() };
+        let Some(stage) = self.samples.stages.get(round) else {
+            return Err(Failure::Failed(format!("there is no round {round}")));
+        };
+        let fully = round + 1 == self.samples.stages.len();
+        let measured =
+            cx.cancel.check().and_then(|()| measure(&self.arms[arm], stage, self.samples, self.wish, fully, &cx));
+        measured.map_err(|error| match error {
+            MethodError::Cancelled => Failure::Stopped,
+            error => Failure::Failed(error.to_string()),
+        })
+    }
+}
+
+impl Bench for Vectors<'_> {
+    fn shares(&self) -> Vec<f64> {
+        self.samples.stages.iter().map(|stage| stage.share).collect()
+    }
+
+    fn measure(&mut self, code: usize, round: usize) -> Result<Measured, Failure> {
+        self.measure_with(code, round, self.contexts[0].seed)
+    }
+
+    fn finish(&mut self) {
+        self.last_lap = true;
+    }
+}
+
+/// Searches on the current thread pool.
+///
+/// # Errors
+/// Nothing to search, or nothing found.
+pub fn search(request: &Request<'_>, observer: &mut dyn Observer) -> Result<Answer, AdviseError> {
+    let begin = Instant::now();
+    let (data, k) = (request.data, request.k);
+    if data.queries.nrows() < FEWEST_QUERIES {
+        return Err(AdviseError::FewQueries { found: data.queries.nrows() });
+    }
+    let rows = data.base.nrows().min(request.rows);
+    if rows < k {
+        return Err(AdviseError::FewRows { found: rows, k });
+    }
+    let arms = arms(&request.wish, data.dim(), &request.only);
+    if arms.is_empty() {
+        let limits = request.wish.limits().iter();
+        let bytes = limits.filter(|(figure, _)| *figure == Figure::Bytes).map(|(_, limit)| *limit).next();
+        return Err(AdviseError::NoCodes { dim: data.dim(), bytes: bytes.unwrap_or(f64::INFINITY) });
+    }
+    let samples = Samples::draw(data, k, request.rows, request.seed, &*request.backend);
+    let cancels = [Cancel::default(), Cancel::default()];
+    let context =
+        |cancel: &Cancel| Context { cancel: cancel.clone(), ..Context::on(request.backend.clone(), request.seed) };
+    let mut vectors = Vectors {
+        arms: &arms,
+        samples: &samples,
+        wish: &request.wish,
+        contexts: [context(&cancels[0]), context(&cancels[1])],
+        last_lap: false,
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(request, begin, &cancels, &done));
+        let race = race(&request.wish, arms.len(), &mut vectors, observer);
+        let answer = conclude(request, &vectors, race, begin);
+        done.store(true, Ordering::SeqCst);
+        answer
+    })
+}
+
+/// Cancels the race, and then everything, when the time is up, and both when the search is interrupted.
+fn watch(request: &Request<'_>, begin: Instant, cancels: &[Cancel; 2], done: &AtomicBool) {
+    while !done.load(Ordering::SeqCst) {
+        let interrupted = request.interrupt.load(Ordering::SeqCst);
+        let limits = request.time.map(|time| [time.mul_f64(RACE_SHARE), time]);
+        for (at, cancel) in cancels.iter().enumerate() {
+            if interrupted || limits.is_some_and(|limits| begin.elapsed() > limits[at]) {
+                cancel.cancel();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Chooses among the last codes, judges the best by the queries held out, and sums up.
+fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Instant) -> Result<Answer, AdviseError> {
+    let (wish, last) = (&request.wish, vectors.samples.stages.len() - 1);
+    // Without a code that was measured on all vectors, those that are known best stand in.
+    let held_out = !race.finalists.is_empty();
+    let codes = if held_out { race.finalists.clone() } else { furthest(&race) };
+    if codes.is_empty() {
+        let failed = race.left.iter().find_map(|left| match left {
+            Some(Departure::Failed(reason)) => Some(reason.clone()),
+            _ => None,
+        });
+        return Err(match failed.filter(|_| !race.stopped) {
+            Some(reason) => AdviseError::AllFailed { codes: vectors.arms.len(), reason },
+            None => AdviseError::Nothing,
+        });
+    }
+    let in_race: Vec<Figures> = codes.iter().map(|code| race.figures(*code)).collect();
+    let mut choice = choose(wish, &in_race);
+    let figures_at_end = |code: usize| match race.measured[code].last().filter(|_| held_out) {
+        Some(measured) => measured.figures_held_out(),
+        None => race.figures(code),
+    };
+    let mut figures: Vec<Figures> = codes.iter().map(|code| figures_at_end(*code)).collect();
+    let mut seeds = 1;
+    if let Some(best) = choice.best.filter(|_| held_out) {
+        let mut recalls: Vec<Vec<f64>> =
+            race.measured[codes[best]].last().map(|measured| measured.held_out.clone()).into_iter().collect();
+        for seed in (1..request.seeds as u64).map(|more| request.seed.wrapping_add(more)) {
+            let Ok(measured) = vectors.measure_with(codes[best], last, seed) else { break };
+            recalls.push(measured.held_out);
+        }
+        seeds = recalls.len();
+        figures[best].set(Figure::Recall, over_seeds_and_queries(&recalls));
+        drop_gains_that_do_not_hold(wish, &mut choice, &figures, best);
+    }
+    let shares = choice.best.filter(|_| held_out).map(|best| {
+        let finalists = share_among_finalists(wish, &race, &codes, best, request.seed);
+        (finalists, finalists * share_of_rounds_won(wish, &race, codes[best], request.seed))
+    });
+    let failed = race.left.iter().zip(vectors.arms).filter_map(|(left, arm)| match left {
+        Some(Departure::Failed(reason)) => Some((arm.written(), reason.clone())),
+        _ => None,
+    });
+    let count = |wanted: &Departure| race.left.iter().flatten().filter(|left| *left == wanted).count();
+    let out_of_reach = wish.limits().iter().map(|(figure, _)| (*figure, count(&Departure::OutOfReach(*figure))));
+    let candidate = |(code, figures): (&usize, Figures)| {
+        let measured = race.measured[*code].last();
+        Candidate {
+            code: CodeFacts::from(&vectors.arms[*code]),
+            latency: measured.and_then(|measured| Latency::of(&measured.timings.latencies)),
+            figures,
+        }
+    };
+    let stage = &vectors.samples.stages[last];
+    Ok(Answer {
+        dataset: request.data.name.clone(),
+        dim: request.data.dim(),
+        metric: request.data.metric.to_string(),
+        train: stage.train.nrows(),
+        base: stage.base.nrows(),
+        queries_held_out: stage.held_out.as_ref().map_or(0, |(queries, _)| queries.nrows()),
+        k: request.k,
+        seed: request.seed,
+        seeds,
+        wish: wish.clone(),
+        codes: vectors.arms.len(),
+        tried: race.tried(),
+        failed: failed.collect(),
+        out_of_reach: out_of_reach.filter(|(_, count)| *count > 0).collect(),
+        behind: count(&Departure::Behind),
+        is_met: choice.best.is_some_and(|best| wish.is_met(&figures[best])),
+        candidates: codes.iter().zip(figures).map(candidate).collect(),
+        choice,
+        share_best: shares.map(|(_, all)| all),
+        share_best_of_last: shares.map(|(last, _)| last),
+        held_out,
+        stopped: race.stopped,
+        seconds: begin.elapsed().as_secs_f64(),
+    })
+}
+
+/// The codes that were measured in the latest round that any reached.
+fn furthest(race: &Race) -> Vec<usize> {
+    let rounds = race.measured.iter().map(Vec::len).max().unwrap_or(0);
+    (0..race.measured.len()).filter(|code| rounds > 0 && race.measured[*code].len() == rounds).collect()
+}
+
+/// What a looser limit buys must show on the queries held out too.
+fn drop_gains_that_do_not_hold(wish: &Wish, choice: &mut Choice, figures: &[Figures], best: usize) {
+    let objective = wish.objective();
+    let gains = |at: &usize| {
+        let pair = figures[*at].value(objective).zip(figures[best].value(objective));
+        pair.is_some_and(|(a, b)| if objective.larger_is_better() { a > b } else { a < b })
+    };
+    for (_, found) in &mut choice.relaxed {
+        *found = found.filter(gains);
+    }
+}
+
+/// Draws query numbers with replacement.
+fn resample(rng: &mut ChaCha8Rng, count: usize) -> Vec<usize> {
+    (0..count).map(|_| rng.random_range(0..count)).collect()
+}
+
+/// The mean over the drawn queries. Recall is then known, for this draw.
+fn with_recall(figures: &Figures, recalls: &[f64], drawn: &[usize]) -> Figures {
+    let mean = drawn.iter().map(|q| recalls[*q]).sum::<f64>() / drawn.len().max(1) as f64;
+    figures.clone().with(Figure::Recall, mean)
+}
+
+/// The share of resamples of the queries held out in which no code of the last round is better than the best one. All
+/// codes share the resampled queries.
+fn share_among_finalists(wish: &Wish, race: &Race, codes: &[usize], best: usize, seed: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let last: Vec<(&[f64], Figures)> = codes
+        .iter()
+        .filter_map(|code| race.measured[*code].last())
+        .map(|measured| (&measured.held_out[..], measured.figures_held_out()))
+        .collect();
+    share_best(wish, best, RESAMPLES, |_| {
+        let drawn = resample(&mut rng, last[best].0.len());
+        last.iter().map(|(recalls, figures)| with_recall(figures, recalls, &drawn)).collect()
+    })
+}
+
+/// The product over rounds of the share of resamples in which no code that left in this round was better in it than the
+/// best one.
+fn share_of_rounds_won(wish: &Wish, race: &Race, best: usize, seed: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let rounds = race.measured[best].len();
+    let shares = race.shares();
+    let of_round = |round: usize| {
+        let left = (0..race.measured.len()).filter(|code| {
+            race.measured[*code].len() == round + 1 && !matches!(race.left[*code], Some(Departure::Failed(_)))
+        });
+        let measured = [best].into_iter().chain(left).map(|code| &race.measured[code][round]);
+        let known: Vec<(&[f64], Figures)> =
+            measured.map(|measured| (&measured.recalls[..], measured.figures(shares[round]))).collect();
+        // A round that the best code skipped, when the time was up, tells nothing.
+        if known[0].0.is_empty() {
+            return 1.0;
+        }
+        share_best(wish, 0, RESAMPLES, |_| {
+            let drawn = resample(&mut rng, known[0].0.len());
+            known.iter().map(|(recalls, figures)| with_recall(figures, recalls, &drawn)).collect()
+        })
+    };
+    (0..rounds.saturating_sub(1)).map(of_round).product()
+}
