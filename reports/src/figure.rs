@@ -39,6 +39,7 @@ use chart::{Chart, PlotSeries};
 use codewords::Use;
 use cost::Cost;
 use fewer::Room;
+use hover::Origin;
 use panels::PanelFigure;
 use scaling::{Against, TimedTask};
 use style::{Column, looks};
@@ -152,6 +153,11 @@ fn codebook_series(point: &Point) -> String {
     }
 }
 
+/// Where a point comes from, if it is drawn at these coordinates.
+fn origin(point: &Point, (x, y): (f64, Estimate)) -> Origin {
+    Origin { at: Some((x, y.value)), text: point.origin.clone() }
+}
+
 /// Adds the name to a sketch or to its error.
 fn named(
     name: String,
@@ -192,10 +198,22 @@ impl DatasetSummary {
                 let of_series = self.points.iter().filter(|p| p.series == *name);
                 let mut points: Vec<(f64, Estimate)> = of_series.filter_map(&at).collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                PlotSeries { name: (*name).to_owned(), index, points, joined: true, ..PlotSeries::default() }
+                let origins = self.origins_of(name, &at);
+                PlotSeries { name: (*name).to_owned(), index, points, joined: true, origins, ..PlotSeries::default() }
             })
             .filter(|curve| !curve.points.is_empty())
             .collect()
+    }
+
+    /// Where the points of a series come from, each at the coordinates that `at` returns.
+    fn origins_of(&self, series: &str, at: impl Fn(&Point) -> Option<(f64, Estimate)>) -> Vec<Origin> {
+        let of_series = self.points.iter().filter(|point| point.series == series);
+        of_series.filter_map(|point| Some(origin(point, at(point)?))).collect()
+    }
+
+    /// Where each point comes from, in words.
+    fn origins(&self) -> Vec<String> {
+        self.points.iter().map(|point| point.origin.clone()).collect()
     }
 
     /// Label of each point, with the index of the look of its series.

@@ -1,6 +1,7 @@
 //! Aggregates records: one point per dataset, method, parameters and device, over all its seeds.
 
 use crate::ReportError;
+use crate::provenance::Origins;
 use crate::statistics::{self, Estimate, mean};
 use crate::values::{Series, Values, by_trial};
 use record::metric::{self, CODEWORDS, Dictionary, NMSE, Noise, TRAINING, TRAINING_MSE};
@@ -38,6 +39,8 @@ pub struct Point {
     pub trials: Vec<String>,
     /// The place of each trial among those of its run that have ended.
     pub places: Vec<usize>,
+    /// Run, trials and source revision, in words.
+    pub origin: String,
     /// The seed of each trial.
     numbers: Vec<u64>,
     /// The values of each seed.
@@ -373,6 +376,7 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                         run: number,
                         trials: Vec::new(),
                         places: Vec::new(),
+                        origin: String::new(),
                         numbers: Vec::new(),
                         seeds: Vec::new(),
                         estimates: Mutex::default(),
@@ -385,7 +389,11 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
             }
         }
     }
+    let origins = Origins::new(runs);
     for dataset in &mut datasets {
+        for point in &mut dataset.points {
+            point.origin = origins.describe(&point.trials);
+        }
         let order: HashMap<String, usize> =
             dataset.series().into_iter().enumerate().map(|(rank, name)| (name.to_owned(), rank)).collect();
         dataset.points.sort_by_key(|point| (order.get(&point.series).copied(), point.bits));

@@ -130,10 +130,9 @@ fn figures_are_pictures_of_column_width_with_their_words() {
             "{kind}{suffix}: embedded fonts"
         );
     }
-    // Each point says what it is.
+    // Each point says what it is and where it comes from.
     let svg = text(&run(), "figures/vectors_16-rate-distortion.svg");
-    let expected =
-        "<title>PQ: normalized MSE 0.40000 (95% interval 0.39006 to 0.40994, n = 3); rate, bits per vector 16</title>";
+    let expected = "<title>PQ: normalized MSE 0.40000 (95% interval 0.39006 to 0.40994, n = 3); rate, bits per vector 16\nrun golden, trials ";
     assert!(svg.contains(expected), "{:?}", svg.lines().filter(|line| line.contains("<title>")).collect::<Vec<_>>());
     let bound = String::from_utf8(
         artifacts.iter().find(|a| a.path.ends_with("rate-distortion.svg")).expect("drawn").bytes.clone(),

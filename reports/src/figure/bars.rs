@@ -53,6 +53,8 @@ pub struct BarPanel {
 pub struct Bars {
     /// Name and look of each row.
     pub rows: Vec<(String, usize)>,
+    /// Where the values of each row come from: run, trials and source revision, in words.
+    pub origins: Vec<String>,
     /// The panels, side by side.
     pub panels: Vec<BarPanel>,
 }
@@ -206,7 +208,8 @@ impl Bars {
                 }
             }
             if let Some(mark) = marks.last_mut() {
-                mark.text = format!("{name}: {} {}", panel.title, describe(e));
+                let origin = self.origins.get(r).map(|origin| format!("\n{origin}")).unwrap_or_default();
+                mark.text = format!("{name}: {} {}{origin}", panel.title, describe(e));
             }
             let aside = if matches!(scale, Scale::Linear(_)) { 4.0 } else { MARKER + 3.0 };
             canvas.text(&(panel.show)(e.value), value.max(high) + aside, y, HPos::Left, font(SMALL))?;

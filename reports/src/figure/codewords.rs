@@ -4,7 +4,7 @@
 use super::axis::Axis;
 use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::style::looks;
-use super::{Drawing, Sketch, codebook_series};
+use super::{Drawing, Sketch, codebook_series, origin};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
 use record::metric::{CODEWORDS, PERPLEXITY, USAGE};
@@ -40,6 +40,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
             curves.len() - 1
         });
         curves[at].points.push((size, estimate));
+        curves[at].origins.push(origin(point, (size, estimate)));
     }
     for curve in &mut curves {
         curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -6,7 +6,7 @@ use super::panels::{Panel, PanelFigure};
 use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
 use super::side_by_side::{bits, by_rate, range, split};
 use super::style::looks;
-use super::{Drawing, Sketch};
+use super::{Drawing, Sketch, origin};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which, pareto};
@@ -136,6 +136,7 @@ fn clouds(dataset: &DatasetSummary, group: &[&Point], cost: Cost) -> (Vec<PlotSe
             name: (*name).to_owned(),
             index,
             points: of_series().filter_map(|((_, at), _)| *at).collect(),
+            origins: of_series().filter_map(|((point, at), _)| Some(origin(point, (*at)?))).collect(),
             strong: of_series().filter(|((_, at), _)| at.is_some()).map(|(_, front)| *front).collect(),
             ..PlotSeries::default()
         }

@@ -2,7 +2,7 @@
 //! panels have several.
 
 use super::axis::Axis;
-use super::hover::{Mark, describe};
+use super::hover::{Mark, Origin, describe, origins_at};
 use super::labels::Rect;
 use super::refused;
 use super::style::{
@@ -38,6 +38,8 @@ pub struct PlotSeries {
     pub strong: Vec<bool>,
     /// Whether it has many points along a line: intervals are drawn as a band, and only a few points have a marker.
     pub trace: bool,
+    /// Where its points come from.
+    pub origins: Vec<Origin>,
 }
 
 /// A reference line, labelled where it ends.
@@ -164,7 +166,8 @@ impl Plot {
                 let Some((x, e)) = curve.points.get(i) else { continue };
                 let named = |title: &str, text: String| if title.is_empty() { text } else { format!("{title} {text}") };
                 let (y, x_text) = (named(frame.y_title, describe(e)), named(frame.x_title, self.x.written(*x)));
-                let text = format!("{}: {y}; {x_text}", curve.name);
+                let origins = origins_at(&curve.origins, (*x, e.value));
+                let text = format!("{}: {y}; {x_text}{origins}", curve.name);
                 marks.push(Mark::point(chart.backend_coord(&(*x, e.value)), text));
             }
         }

@@ -46,6 +46,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
             name: (*series).to_owned(),
             index,
             points: points.collect(),
+            origins: dataset.origins_of(series, |p| place(p, Path::Native)),
             strong: strong.collect(),
             ..PlotSeries::default()
         });

@@ -4,7 +4,7 @@
 use super::axis::Axis;
 use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
 use super::style::looks;
-use super::{Drawing, Sketch, codebook_series};
+use super::{Drawing, Sketch, codebook_series, origin};
 use crate::ReportError;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -117,7 +117,7 @@ impl Against {
 const LINE_POINTS: i32 = 100;
 
 pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> Result<Option<Sketch>, ReportError> {
-    let mut curves: Vec<(String, Vec<(f64, Estimate)>)> = Vec::new();
+    let mut curves: Vec<PlotSeries> = Vec::new();
     let several = datasets.windows(2).any(|pair| match against {
         Against::Vectors => pair[0].facts.dim != pair[1].facts.dim,
         _ => true,
@@ -127,20 +127,22 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
             let place = against.place(work, dataset, point);
             let Some((x, seconds)) = place.zip(work.seconds(dataset, point)) else { continue };
             let name = against.curve(dataset, point, several);
-            match curves.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, points)) => points.push((x, seconds)),
-                None => curves.push((name, vec![(x, seconds)])),
-            }
+            let at = curves.iter().position(|curve| curve.name == name).unwrap_or_else(|| {
+                curves.push(PlotSeries { name, joined: true, ..PlotSeries::default() });
+                curves.len() - 1
+            });
+            curves[at].points.push((x, seconds));
+            curves[at].origins.push(origin(point, (x, seconds)));
         }
     }
-    for (_, points) in &mut curves {
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for curve in &mut curves {
+        curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    curves.retain(|(_, points)| {
+    curves.retain(|PlotSeries { points, .. }| {
         let (first, last) = (points.first().map_or(1.0, |p| p.0), points.last().map_or(1.0, |p| p.0));
         last / first >= against.least_span()
     });
-    let all = || curves.iter().flat_map(|(_, points)| points);
+    let all = || curves.iter().flat_map(|curve| &curve.points);
     let places = || all().map(|(x, _)| *x);
     let x = if against == Against::Vectors { Axis::log10(places()) } else { Axis::log2(places()) };
     let y = Axis::log10(all().flat_map(|(_, e)| [0.6 * e.low, e.value, e.high]));
@@ -151,17 +153,14 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
     let at = |i: i32| x.between(x.low(), x.high(), f64::from(i) / f64::from(LINE_POINTS));
     let line = (0..=LINE_POINTS).map(at).map(|x| (x, 0.75 * factor * x.powf(power))).collect();
     let names = curves.len();
-    let looks = looks(&curves.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+    let looks = looks(&curves.iter().map(|curve| curve.name.as_str()).collect::<Vec<_>>());
+    curves.iter_mut().zip(looks).for_each(|(curve, look)| curve.index = look);
     let drawn = Chart {
         x_title: against.title(work),
         y_title: work.axis().into(),
         x,
         y,
-        curves: curves
-            .into_iter()
-            .zip(looks)
-            .map(|((name, points), index)| PlotSeries { name, index, points, joined: true, ..PlotSeries::default() })
-            .collect(),
+        curves,
         references: vec![ReferenceLine { name: words.into(), points: line, side }],
         secondary_name: None,
     };

@@ -29,7 +29,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     if panels.is_empty() {
         return Ok(None);
     }
-    let drawing = Drawing::Bars(Bars { rows: dataset.coloured_rows(), panels });
+    let drawing = Drawing::Bars(Bars { rows: dataset.coloured_rows(), origins: dataset.origins(), panels });
     let caption = format!(
         "Speed on {}: median of each seed with 95% intervals over seeds. Bars start at zero; values that span more than a factor of ten are points on a logarithmic axis. Each panel has its own scale.",
         dataset.name

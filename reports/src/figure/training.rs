@@ -1,6 +1,7 @@
 //! Training curves over epochs: one panel per codebook size, with one curve per method.
 
 use super::axis::Axis;
+use super::hover::Origin;
 use super::panels::{Panel, PanelFigure};
 use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
 use super::side_by_side::{PointGroup, PointGroups, grouped};
@@ -180,7 +181,9 @@ impl<'a> Names<'a> {
             let index = names.iter().position(|n| n == name).map_or(0, look);
             let scaled = |e: Estimate| Estimate { value: e.value / unit, low: e.low / unit, high: e.high / unit, ..e };
             let points = course(point).into_iter().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
-            PlotSeries { name: name.clone(), index, points, joined: true, trace: true, ..PlotSeries::default() }
+            let origins = vec![Origin { at: None, text: point.origin.clone() }];
+            let name = name.clone();
+            PlotSeries { name, index, points, joined: true, trace: true, origins, ..PlotSeries::default() }
         };
         group.points.iter().map(curve).filter(|curve| curve.points.len() > 1).collect()
     }

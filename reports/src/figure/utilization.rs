@@ -33,6 +33,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         .collect();
     let drawing = Drawing::Bars(Bars {
         rows: dataset.coloured_rows(),
+        origins: dataset.origins(),
         panels: vec![
             BarPanel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0) },
             BarPanel { title: "entropy / rate".into(), values: evenness, show: percent, full: Some(1.0) },
