@@ -30,7 +30,12 @@ pub struct Launcher {
 /// How a child came to its end.
 pub(crate) enum ChildEnd {
     /// All measurements were made.
-    Values(Vec<Measured>),
+    Values {
+        /// The digest of the codes; None if the child did not say it.
+        codes_sha256: Option<String>,
+        /// The measured values.
+        values: Vec<Measured>,
+    },
     /// It failed.
     Failed(Failure),
     /// It reached its time limit.
@@ -89,7 +94,7 @@ impl Child<'_> {
         // A limit beyond the range of the clock is no limit.
         let mut deadline = Instant::now().checked_add(self.timeout.duration());
         let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let mut answer = None;
+        let (mut answer, mut codes_sha256) = (None, None);
         // Its libraries write to standard output too. Lines that are not messages decide nothing, but may explain a
         // death.
         let mut stray = None;
@@ -98,7 +103,10 @@ impl Child<'_> {
                 Ok(line) => match serde_json::from_str(&line) {
                     Ok(Message::Phase(name)) => phase(&name),
                     Ok(_) if answer.is_some() => {}
-                    Ok(Message::Values(values)) => answer = Some(ChildEnd::Values(values)),
+                    Ok(Message::Codes(digest)) => codes_sha256 = Some(digest),
+                    Ok(Message::Values(values)) => {
+                        answer = Some(ChildEnd::Values { codes_sha256: codes_sha256.take(), values });
+                    }
                     Ok(Message::Failed(failure)) => answer = Some(ChildEnd::Failed(self.under_limits(failure))),
                     Err(_) => stray = stray.or(Some(line)),
                 },

@@ -15,6 +15,7 @@ use crate::json::plain_json;
 use crate::machine;
 use crate::plan::{Plan, PlannedTrial, SOURCES};
 use crate::queue::{Needs, Queue};
+use crate::recipe;
 use crate::surroundings::Surroundings;
 use crate::trial::{Failure, Request};
 use budget::Budget;
@@ -333,8 +334,12 @@ impl<'a> Session<'a> {
             if again {
                 continue;
             }
+            let mut codes = None;
             let (status, failure, values) = match end {
-                ChildEnd::Values(values) => (Status::Ok, None, values),
+                ChildEnd::Values { codes_sha256, values } => {
+                    codes = codes_sha256;
+                    (Status::Ok, None, values)
+                }
                 ChildEnd::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
                 ChildEnd::Timeout => {
                     let reason = format!("it was still running after {}", self.plan.experiment.timeout);
@@ -352,6 +357,8 @@ impl<'a> Session<'a> {
                 limits: self.plan.limits,
                 machine: self.machine.clone(),
                 wall_seconds: start.elapsed().as_secs_f64(),
+                recipe: Some(recipe::of(self.plan, planned)),
+                codes_sha256: codes,
                 values,
             };
             let saved = self.settings.folder.save_trial(&record);
@@ -404,6 +411,7 @@ impl<'a> Session<'a> {
             pictures: saved_pictures::wanted(self.plan, &self.settings.folder, planned),
             measure: self.plan.experiment.measure.clone().unwrap_or_default(),
             limits: self.plan.limits,
+            instruction_set: Some(self.settings.surroundings.devices.isa.to_string()),
         }
     }
 }

@@ -5,10 +5,11 @@ use crate::facts::{MAX_FACTS, Truth};
 use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
+use cpu::Isa;
 use datasets::{Dataset, SeenFile, Source, format};
 use methods::{Context, MethodError};
 use ndarray::Array2;
-use record::{Cause, DatasetFacts, Limits, Measured, Trial, read_regular};
+use record::{Cause, DatasetFacts, Limits, Measured, Trial, digest_of_codes, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
@@ -41,6 +42,15 @@ pub struct Request {
     pub measure: Map<String, Value>,
     /// Limits to run under.
     pub limits: Limits,
+    /// Instruction set of the CPU kernels, by name. Default: that of the child's own surroundings.
+    #[serde(default)]
+    pub instruction_set: Option<String>,
+}
+
+/// What a trial gives.
+struct Finished {
+    codes_sha256: String,
+    values: Vec<Measured>,
 }
 
 /// The messages of the child, one per line.
@@ -49,6 +59,8 @@ pub struct Request {
 pub enum Message {
     /// It has entered a phase.
     Phase(String),
+    /// The digest of the codes of the base rows. It comes before the values.
+    Codes(String),
     /// It has finished.
     Values(Vec<Measured>),
     /// It has failed.
@@ -108,7 +120,13 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &S
                 let _ = say(&Message::Phase(phase.to_owned()));
             })
         });
-    say(&answer.map_or_else(Message::Failed, Message::Values))
+    match answer {
+        Ok(Finished { codes_sha256, values }) => {
+            say(&Message::Codes(codes_sha256))?;
+            say(&Message::Values(values))
+        }
+        Err(failure) => say(&Message::Failed(failure)),
+    }
 }
 
 /// Makes this process end with its parent, before anything else is done.
@@ -132,8 +150,12 @@ fn perform(
     request: &Request,
     surroundings: &Surroundings,
     phase: &mut (dyn FnMut(&str) + Send),
-) -> Result<Vec<Measured>, Failure> {
+) -> Result<Finished, Failure> {
     let trial = &request.trial;
+    let mut devices = surroundings.devices.clone();
+    if let Some(name) = &request.instruction_set {
+        devices.isa = Isa::named(name).map_err(because(Cause::Device))?;
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(trial.threads)
         .build()
@@ -155,7 +177,7 @@ fn perform(
             Some(path) => read_truth(path, &data).map_err(because(Cause::Files))?,
             None => Truth::new(),
         };
-        let backend = surroundings.devices.open(&trial.device).map_err(because(Cause::Device))?;
+        let backend = devices.open(&trial.device).map_err(because(Cause::Device))?;
         let cx = Context::on(backend.clone(), trial.seed);
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
 
@@ -207,7 +229,8 @@ fn perform(
             phase("pictures");
             pictures::save(wanted, &data, decoded.view()).map_err(because(Cause::Files))?;
         }
-        Ok(values)
+        // After all measurements, so that no measured time contains it.
+        Ok(Finished { codes_sha256: digest_of_codes(&codes), values })
     })
 }
 

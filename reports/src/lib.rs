@@ -15,6 +15,7 @@ mod pictures;
 mod png;
 pub mod provenance;
 pub mod query;
+pub mod rerun;
 mod sampling;
 pub mod statistics;
 pub mod summary;

@@ -204,7 +204,19 @@ fn record(d: usize, i: usize, count: usize) -> TrialRecord {
     };
     let limits = Limits { timeout_seconds: 600.0, memory_bytes: None };
     let (status, machine) = (Status::Ok, Machine::default());
-    TrialRecord { schema: SCHEMA, trial, status, reason: None, cause: None, limits, machine, wall_seconds: 1.0, values }
+    TrialRecord {
+        schema: SCHEMA,
+        trial,
+        status,
+        reason: None,
+        cause: None,
+        limits,
+        machine,
+        wall_seconds: 1.0,
+        recipe: None,
+        codes_sha256: None,
+        values,
+    }
 }
 
 /// What an experiment asks a trial's process for: an untrained method on `n` synthetic rows of 16 components.

@@ -24,6 +24,7 @@ mod parity;
 mod progress;
 mod query;
 mod report;
+mod rerun;
 mod schema;
 mod test;
 
@@ -51,6 +52,8 @@ enum Verb {
     Advise(advise::Arguments),
     /// Render the report of a run again, or one report of several runs, or verify a report
     Report(report::Arguments),
+    /// Run one trial again from its record: exit code 0 equal, 1 different, 2 it cannot run here
+    Rerun(rerun::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
     Compare(compare::Arguments),
     /// Compare two builds of this program, trial by trial in turn: exit code 0 no regression, 1 regression, 2 undecided
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
         Verb::Advise(arguments) => advise::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
+        Verb::Rerun(arguments) => rerun::run(arguments, here),
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::CompareBuilds(arguments) => compare_builds::run(arguments, here),
         Verb::Query(arguments) => query::run(arguments),

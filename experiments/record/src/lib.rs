@@ -9,6 +9,7 @@ mod generated;
 pub mod metric;
 mod models;
 mod pictures;
+mod recipe;
 mod regular;
 mod results;
 mod store;
@@ -19,9 +20,10 @@ pub use contain::contained;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
+pub use recipe::{Recipe, digest_of_codes};
 pub use regular::{is_regular, read as read_regular};
 pub use results::{Ended, Results, RunTables, VALUES, stacked};
-pub use store::{RecordError, RunFolder, id_of, is_id};
+pub use store::{RecordError, RunFolder, id_of, is_id, read_trial};
 
 use serde::{Deserialize, Serialize};
 
@@ -255,6 +257,13 @@ pub struct TrialRecord {
     pub machine: Machine,
     /// Wall-clock seconds from start to end of its process.
     pub wall_seconds: f64,
+    /// What it takes to run the trial again; None in records of versions that did not store it, and of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
+    /// Digest of the codes of the base rows, by [`digest_of_codes`]; None if the trial did not get that far, and in
+    /// records of versions that did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes_sha256: Option<String>,
     /// All measured values.
     pub values: Vec<Measured>,
 }

@@ -288,6 +288,19 @@ impl RunFolder {
     }
 }
 
+/// Reads the record of a trial from a file, which may stand anywhere.
+///
+/// # Errors
+/// No such file; a file that is damaged, of a newer version, or not a regular file (the error names it).
+pub fn read_trial(path: &Path) -> Result<TrialRecord, RecordError> {
+    let record: TrialRecord = read_json(path)?;
+    if is_id(&record.trial.id) {
+        return Ok(record);
+    }
+    let reason = format!("the trial id {:?} is not 1 to {MAX_ID} hexadecimal digits", record.trial.id);
+    Err(RecordError::Damaged { path: path.to_owned(), reason })
+}
+
 /// Whether a path exists; true for a dangling symbolic link too.
 pub(crate) fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
@@ -341,6 +354,8 @@ pub(crate) mod tests {
             limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
             machine: Machine::default(),
             wall_seconds: 0.5,
+            recipe: None,
+            codes_sha256: None,
             values: vec![Measured::new(&metric::NMSE, 0.25)],
         }
     }

@@ -77,6 +77,8 @@ pub fn record(trial: Trial, nmse: f64) -> TrialRecord {
         limits: Limits { timeout_seconds: 600.0, memory_bytes: None },
         machine: machine(),
         wall_seconds: 1.0,
+        recipe: None,
+        codes_sha256: None,
         values,
     }
 }

@@ -107,6 +107,8 @@ fn record(
         limits: Limits { timeout_seconds: 0.0, memory_bytes: None },
         machine: setting.machine.clone(),
         wall_seconds: 0.0,
+        recipe: None,
+        codes_sha256: None,
         // The table holds numbers alone.
         values: values.into_iter().filter(|measured| measured.value.is_finite()).collect(),
     }

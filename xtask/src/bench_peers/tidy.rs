@@ -83,6 +83,8 @@ pub fn records(
             limits: Limits { timeout_seconds: common.timeout_seconds, memory_bytes: None },
             machine: common.machine.clone(),
             wall_seconds,
+            recipe: None,
+            codes_sha256: None,
             values,
         }
     };

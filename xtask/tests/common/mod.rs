@@ -57,6 +57,8 @@ pub fn write_run(root: &Path, machine: &Machine, datasets: &[DatasetFacts], nmse
         limits: Limits { timeout_seconds: 1.0, memory_bytes: None },
         machine: machine.clone(),
         wall_seconds: 0.5,
+        recipe: None,
+        codes_sha256: None,
         values: vec![Measured::new(&NMSE, nmse * seed as f64)],
     };
     let records = vec![record(1), record(2)];
