@@ -64,6 +64,11 @@ pub fn rss_bytes() -> Option<u64> {
     peak_rss_bytes()
 }
 
+/// The name of this machine in its network, which no record holds; None if the system does not tell.
+pub fn host_name() -> Option<String> {
+    System::host_name().ok().filter(|name| !name.is_empty())
+}
+
 /// Describes this machine, the instruction set that kernels use, and the source tree at `root` if it is one.
 pub fn describe(root: &Path, isa: Isa) -> Machine {
     let wanted =

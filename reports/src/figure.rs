@@ -145,6 +145,29 @@ pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> 
     Ok(drawn)
 }
 
+/// A figure as a page shows it.
+#[derive(Clone, Debug)]
+pub struct PageFigure {
+    /// The figure.
+    pub svg: String,
+    /// Its caption.
+    pub caption: String,
+}
+
+/// Those figures about a dataset that have one of these names, in the order of pages, for pages other than reports.
+///
+/// # Errors
+/// A figure that cannot be drawn.
+pub fn page_figures(dataset: &DatasetSummary, names: &[&str]) -> Result<Vec<PageFigure>, ReportError> {
+    let mut drawn = Vec::new();
+    for (kind, figure) in FIGURES.iter().filter(|(kind, _)| names.contains(kind)) {
+        if let Some(found) = named((*kind).to_owned(), Some(dataset.name.clone()), figure(dataset))? {
+            drawn.push(PageFigure { svg: found.page_svg().to_owned(), caption: found.caption });
+        }
+    }
+    Ok(drawn)
+}
+
 /// Name of the curve of points that differ only in the size of their codebooks, not in the number of codebooks.
 fn codebook_series(point: &Point) -> String {
     match point.codebooks() {

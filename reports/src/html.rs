@@ -25,7 +25,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::metric::Dictionary;
 use record::{Ended, Results, Trial};
 
-const STYLE: &str = include_str!("page.css");
+/// The looks of pages.
+pub const STYLE: &str = include_str!("page.css");
 
 /// The script of the page. Its names are not those of other scripts.
 const SCRIPT: &str = concat!(

@@ -19,10 +19,14 @@ pub mod rerun;
 mod sampling;
 pub mod statistics;
 pub mod summary;
-mod table;
+pub mod table;
 mod tracking;
 mod values;
 pub mod verify;
+
+pub use figure::style::REGULAR as FONT;
+pub use figure::{PageFigure, page_figures};
+pub use html::STYLE;
 
 use figure::style::Column;
 use polars::prelude::PolarsError;

@@ -85,6 +85,11 @@ pub fn cache() -> Option<PathBuf> {
     Some(cache.join("vqbench"))
 }
 
+/// The user's home folder, as a text.
+pub fn home() -> Option<String> {
+    var_os("HOME").or_else(|| var_os("USERPROFILE")).map(|home| home.to_string_lossy().into_owned())
+}
+
 fn folders(variable: &str) -> Vec<PathBuf> {
     var_os(variable).map_or(vec![], |list| split_paths(&list).collect())
 }

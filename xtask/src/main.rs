@@ -26,7 +26,10 @@ mod query;
 mod report;
 mod rerun;
 mod schema;
+mod site_verb;
+mod submit;
 mod test;
+mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -54,6 +57,13 @@ enum Verb {
     Report(report::Arguments),
     /// Run one trial again from its record: exit code 0 equal, 1 different, 2 it cannot run here
     Rerun(rerun::Arguments),
+    /// Make a submission from a run, for others to verify
+    Submit(submit::Arguments),
+    /// Check a submission and run a random sample of its trials again: exit code 0 verified, 1 something differs, 2 it cannot
+    /// run here
+    Verify(verify::Arguments),
+    /// Make a static site of submissions
+    Site(site_verb::Arguments),
     /// Compare two runs: exit code 0 no regression, 1 regression, 2 undecided
     Compare(compare::Arguments),
     /// Compare two builds of this program, trial by trial in turn: exit code 0 no regression, 1 regression, 2 undecided
@@ -106,6 +116,9 @@ fn main() -> ExitCode {
         Verb::Advise(arguments) => advise::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Rerun(arguments) => rerun::run(arguments, here),
+        Verb::Submit(arguments) => submit::run(arguments),
+        Verb::Verify(arguments) => verify::run(arguments, here),
+        Verb::Site(arguments) => site_verb::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::CompareBuilds(arguments) => compare_builds::run(arguments, here),
         Verb::Query(arguments) => query::run(arguments),

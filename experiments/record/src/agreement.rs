@@ -50,6 +50,18 @@ impl RunFolder {
     /// No run in this folder; no tables; no records; a file that is damaged, of a newer version, or not a regular file
     /// (the error names it).
     pub fn checked_tables(&self) -> Result<CheckedTables, RecordError> {
+        let mut checked = self.checked_parquet()?;
+        let unusable = |reason| RecordError::Damaged { path: self.table_file(CSV_FILE), reason };
+        let recorded = frame::results(&self.load()?).and_then(|results| frame::to_csv(&results)).map_err(unusable)?;
+        checked.disagreements.extend(self.different_csv(&recorded)?);
+        Ok(checked)
+    }
+
+    /// As [`RunFolder::checked_tables`], for a folder without the table for spreadsheets.
+    ///
+    /// # Errors
+    /// As [`RunFolder::checked_tables`].
+    pub fn checked_parquet(&self) -> Result<CheckedTables, RecordError> {
         // Read the plan first, so that a folder without a run is called that.
         self.load_info()?;
         let tables = self.written_tables()?;
@@ -63,12 +75,10 @@ impl RunFolder {
         };
         let mut disagreements = Vec::new();
         let recorded = frame::results(&run).map_err(unusable(RESULTS_FILE))?;
-        let csv = frame::to_csv(&recorded).map_err(unusable(CSV_FILE))?;
         disagreements.extend(self.misplaced(&run)?);
         disagreements.extend(first_difference(RESULTS_FILE, &tables.results, &recorded, &RESULTS));
         let trials = frame::trials(&run).map_err(unusable(TRIALS_FILE))?;
         disagreements.extend(first_difference(TRIALS_FILE, &tables.trials, &trials, &TRIALS));
-        disagreements.extend(self.different_csv(&csv)?);
         let values = run.records.iter().map(|record| record.values.len()).sum();
         let frame = tables.results.select(VALUES).map_err(|error| unusable(RESULTS_FILE)(error.to_string()))?;
         let records = run.records.len();

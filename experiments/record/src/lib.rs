@@ -17,12 +17,13 @@ mod store;
 pub use agreement::{CheckedTables, Disagreement};
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use contain::contained;
+pub use frame::sha256;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use recipe::{Recipe, digest_of_codes};
 pub use regular::{is_regular, read as read_regular};
-pub use results::{Ended, Results, RunTables, VALUES, stacked};
+pub use results::{Ended, Results, RunTables, VALUES, stacked, table_files};
 pub use store::{RecordError, RunFolder, id_of, is_id, read_trial};
 
 use serde::{Deserialize, Serialize};

@@ -119,16 +119,10 @@ impl RunFolder {
             let path = self.table_file(name);
             move |reason: String| RecordError::Damaged { path, reason }
         };
-        let results = frame::results(run).map_err(damaged(RESULTS_FILE))?;
-        let csv = frame::to_csv(&results).map_err(damaged(CSV_FILE))?;
-        let parquet = frame::to_parquet(results).map_err(damaged(RESULTS_FILE))?;
-        let trials = frame::trials(run).and_then(frame::to_parquet).map_err(damaged(TRIALS_FILE))?;
-        let digests = TableDigests { results: frame::sha256(&parquet), trials: frame::sha256(&trials) };
-        let digests = serde_json::to_vec_pretty(&digests).map_err(|e| damaged(DIGESTS_FILE)(e.to_string()))?;
+        let csv = frame::results(run).and_then(|results| frame::to_csv(&results)).map_err(damaged(CSV_FILE))?;
         write_atomically(&self.table_file(CSV_FILE), &csv)?;
-        write_atomically(&self.table_file(RESULTS_FILE), &parquet)?;
-        write_atomically(&self.table_file(TRIALS_FILE), &trials)?;
-        write_atomically(&self.table_file(DIGESTS_FILE), &digests)
+        let files = table_files(run).map_err(damaged(RESULTS_FILE))?;
+        files.iter().try_for_each(|(name, bytes)| write_atomically(&self.table_file(name), bytes))
     }
 
     /// The digests recorded when the tables were written; returns None if there are none, or if the tables are to be
@@ -250,6 +244,18 @@ const DIGESTS_FILE: &str = "tables.json";
 
 /// Maximum size of the file of digests, in bytes.
 const MAX_DIGESTS: u64 = 4096;
+
+/// The tables of a run as files, each with its name; the file of their digests is the last.
+///
+/// # Errors
+/// An error of the table library.
+pub fn table_files(run: &Run) -> Result<[(&'static str, Vec<u8>); 3], String> {
+    let results = frame::results(run).and_then(frame::to_parquet)?;
+    let trials = frame::trials(run).and_then(frame::to_parquet)?;
+    let digests = TableDigests { results: frame::sha256(&results), trials: frame::sha256(&trials) };
+    let digests = serde_json::to_vec_pretty(&digests).map_err(|error| error.to_string())?;
+    Ok([(RESULTS_FILE, results), (TRIALS_FILE, trials), (DIGESTS_FILE, digests)])
+}
 
 /// The SHA-256 of each table, in hexadecimal.
 #[derive(Serialize, Deserialize)]

@@ -4,15 +4,12 @@ use crate::{CheckOutcome, InvariantError, Repository};
 use std::path::Path;
 
 /// Packages, and what they must not depend on: old results can be rendered again without building a quantizer.
-const FORBIDDEN: [(&str, &[&str]); 2] = [
-    ("reports", &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check", "advise"]),
-    (
-        "experiments/record",
-        &["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check", "advise"],
-    ),
-];
+const LIBRARIES: [&str; 8] =
+    ["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check", "advise"];
+const FORBIDDEN: [(&str, &[&str]); 3] =
+    [("reports", &LIBRARIES), ("reports/site", &LIBRARIES), ("experiments/record", &LIBRARIES)];
 
-/// Reports and records depend on no method.
+/// Reports, the site and records depend on no method.
 pub fn dependencies(repository: &Repository) -> Result<CheckOutcome, InvariantError> {
     let mut problems = Vec::new();
     for (package, forbidden) in FORBIDDEN {
