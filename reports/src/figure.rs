@@ -132,15 +132,22 @@ pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> 
         drawn.extend(named((*kind).to_owned(), None, overview(datasets))?);
     }
     for dataset in datasets {
-        let [points, rows] = [Room::POINTS, Room::ROWS].map(|room| dataset.fewer(room));
-        for (kind, room, figure) in FIGURES {
-            let name = format!("{}-{kind}", file_name(&dataset.name));
-            let fewer = if *room == Room::ROWS { &rows } else { &points };
-            let (shown, said) = fewer.as_ref().map_or((dataset, ""), |(dataset, said)| (dataset, said));
-            let sketch = figure(shown)
-                .map(|sketch| sketch.map(|Sketch { caption, drawing }| Sketch { caption: caption + said, drawing }));
-            drawn.extend(named(name, Some(dataset.name.clone()), sketch)?);
-        }
+        drawn.extend(about(dataset, |_| true)?);
+    }
+    Ok(drawn)
+}
+
+/// Draws those figures about a dataset whose kind is wanted.
+fn about(dataset: &DatasetSummary, wanted: impl Fn(&str) -> bool) -> Result<Vec<Drawn>, ReportError> {
+    let mut drawn = Vec::new();
+    let [points, rows] = [Room::POINTS, Room::ROWS].map(|room| dataset.fewer(room));
+    for (kind, room, figure) in FIGURES.iter().filter(|(kind, ..)| wanted(kind)) {
+        let name = format!("{}-{kind}", file_name(&dataset.name));
+        let fewer = if *room == Room::ROWS { &rows } else { &points };
+        let (shown, said) = fewer.as_ref().map_or((dataset, ""), |(dataset, said)| (dataset, said));
+        let sketch = figure(shown)
+            .map(|sketch| sketch.map(|Sketch { caption, drawing }| Sketch { caption: caption + said, drawing }));
+        drawn.extend(named(name, Some(dataset.name.clone()), sketch)?);
     }
     Ok(drawn)
 }
@@ -159,13 +166,11 @@ pub struct PageFigure {
 /// # Errors
 /// A figure that cannot be drawn.
 pub fn page_figures(dataset: &DatasetSummary, names: &[&str]) -> Result<Vec<PageFigure>, ReportError> {
-    let mut drawn = Vec::new();
-    for (kind, figure) in FIGURES.iter().filter(|(kind, _)| names.contains(kind)) {
-        if let Some(found) = named((*kind).to_owned(), Some(dataset.name.clone()), figure(dataset))? {
-            drawn.push(PageFigure { svg: found.page_svg().to_owned(), caption: found.caption });
-        }
-    }
-    Ok(drawn)
+    let drawn = about(dataset, |kind| names.contains(&kind))?;
+    Ok(drawn
+        .into_iter()
+        .map(|found| PageFigure { svg: found.page_svg().to_owned(), caption: found.caption })
+        .collect())
 }
 
 /// Name of the curve of points that differ only in the size of their codebooks, not in the number of codebooks.

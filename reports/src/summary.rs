@@ -27,8 +27,6 @@ pub struct Point {
     pub method: String,
     /// Its label.
     pub label: String,
-    /// Name of its method.
-    pub method: String,
     /// The device it ran on.
     pub device: String,
     /// Number of threads.
@@ -63,6 +61,7 @@ impl Clone for Point {
             run: self.run,
             trials: self.trials.clone(),
             places: self.places.clone(),
+            origin: self.origin.clone(),
             numbers: self.numbers.clone(),
             seeds: self.seeds.clone(),
             estimates: Mutex::default(),
@@ -127,25 +126,6 @@ impl<'a> Which<'a> {
                 Path::Named(name) => path == Some(name),
                 Path::Native => path.is_none_or(|path| path != "raw" && rerank_factor(path).is_none()),
             }
-    }
-}
-
-impl Clone for Point {
-    fn clone(&self) -> Point {
-        let known = self.estimates.lock().unwrap_or_else(|e| e.into_inner()).clone();
-        Point {
-            series: self.series.clone(),
-            label: self.label.clone(),
-            method: self.method.clone(),
-            device: self.device.clone(),
-            threads: self.threads,
-            bits: self.bits,
-            trials: self.trials.clone(),
-            origin: self.origin.clone(),
-            numbers: self.numbers.clone(),
-            seeds: self.seeds.clone(),
-            estimates: Mutex::new(known),
-        }
     }
 }
 
@@ -391,7 +371,6 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                         series,
                         method: trial.method.clone(),
                         label,
-                        method: trial.method.clone(),
                         device: trial.device.clone(),
                         threads: trial.threads,
                         bits: trial.bits_per_vector,

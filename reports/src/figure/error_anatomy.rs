@@ -3,6 +3,7 @@
 
 use super::axis::Axis;
 use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
+use super::hover::Origin;
 use super::panels::{Panel, PanelFigure};
 use super::plot::Plot;
 use super::side_by_side::{by_rate, evenly};
@@ -122,7 +123,9 @@ impl<'a> Shown<'a> {
             let index = names.iter().position(|other| *other == name).map_or(0, |at| looks[at]);
             let course = point.course(metric.name).into_iter();
             let points: Vec<(f64, Estimate)> = course.filter_map(|(i, e)| Some((x(point, i)?, e))).collect();
-            PlotSeries { name: name.to_owned(), index, points, joined: true, trace: true, ..PlotSeries::default() }
+            let origins = vec![Origin { at: None, text: point.origin.clone() }];
+            let name = name.to_owned();
+            PlotSeries { name, index, points, joined: true, trace: true, origins, ..PlotSeries::default() }
         };
         self.points.iter().map(curve).collect()
     }

@@ -3,6 +3,7 @@
 
 use super::axis::Axis;
 use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
+use super::hover::Origin;
 use super::side_by_side::split;
 use super::style::looks;
 use super::{Drawing, Sketch, codebook_series};
@@ -39,7 +40,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
             // A logarithmic axis cannot show a codeword that nothing uses: the curve ends before it.
             let used = point.course(CODEWORD_FREQUENCY.name).into_iter().filter(|(_, share)| share.value > 0.0);
             let points = used.map(|(i, share)| ((1u64 << i.min(62)) as f64, share)).collect();
-            PlotSeries { name, index, points, joined: true, trace: true, ..PlotSeries::default() }
+            let origins = vec![Origin { at: None, text: point.origin.clone() }];
+            PlotSeries { name, index, points, joined: true, trace: true, origins, ..PlotSeries::default() }
         })
         .collect();
     let even = 1.0 / codewords;

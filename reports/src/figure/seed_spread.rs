@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::panels::{Panel, PanelFigure};
 use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
 use super::style::looks;
-use super::{Drawing, Sketch};
+use super::{Drawing, Sketch, origin};
 use crate::ReportError;
 use crate::statistics::mean;
 use crate::summary::{DatasetSummary, Which};
@@ -47,7 +47,7 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
         .iter()
         .zip(looks(&names))
         .map(|(series, index)| {
-            let mut points = Vec::new();
+            let (mut points, mut origins) = (Vec::new(), Vec::new());
             for point in dataset.points.iter().filter(|point| point.series == **series) {
                 let seeds: Vec<f64> = point.per_seed(which).into_iter().map(|(_, value)| value).collect();
                 let Some(centre) = mean(&seeds).map(|e| e.value).filter(|_| seeds.len() > 1) else { continue };
@@ -56,9 +56,12 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
                     Unit::Percent => continue,
                     Unit::Points => 100.0,
                 };
-                points.extend(seeds.iter().filter_map(|v| Some((point.bits as f64, mean(&[scale * (v - centre)])?))));
+                for at in seeds.iter().filter_map(|v| Some((point.bits as f64, mean(&[scale * (v - centre)])?))) {
+                    points.push(at);
+                    origins.push(origin(point, at));
+                }
             }
-            PlotSeries { name: (*series).to_owned(), index, points, ..PlotSeries::default() }
+            PlotSeries { name: (*series).to_owned(), index, points, origins, ..PlotSeries::default() }
         })
         .filter(|curve| !curve.points.is_empty())
         .collect();

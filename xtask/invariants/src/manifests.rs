@@ -3,9 +3,11 @@
 use crate::{CheckOutcome, InvariantError, Repository};
 use std::path::Path;
 
-/// Packages, and what they must not depend on: old results can be rendered again without building a quantizer.
+/// What quantizes vectors or runs experiments.
 const LIBRARIES: [&str; 8] =
     ["methods", "experiments", "datasets", "cpu", "cuda", "gradients", "device_check", "advise"];
+
+/// Packages, and what they must not depend on: old results can be rendered again without building a quantizer.
 const FORBIDDEN: [(&str, &[&str]); 3] =
     [("reports", &LIBRARIES), ("reports/site", &LIBRARIES), ("experiments/record", &LIBRARIES)];
 
