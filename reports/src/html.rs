@@ -1,9 +1,11 @@
 //! The report as one self-contained page: figures, embedded font, data, and the script that works on them. Nothing of it
 //! is fetched from anywhere.
 
-mod data;
+mod details;
+mod embedded;
 mod figures;
 mod repeat;
+mod tables;
 
 use crate::advice;
 use crate::differences::{self, Differences};
@@ -19,11 +21,12 @@ use crate::table::columns;
 use crate::{Drawn, title};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use data::{Details, Tables};
+use details::Details;
 use figures::Figures;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use record::metric::Dictionary;
 use record::{Ended, Results, Trial};
+use tables::Tables;
 
 /// The looks of pages.
 pub const STYLE: &str = include_str!("page.css");
@@ -160,6 +163,9 @@ pub fn page(
 /// Number of lines that are shown without a click.
 const OPEN_LINES: usize = 3;
 
+/// Characters of the reason why a trial failed, in a row.
+const REASON: usize = 1000;
+
 /// Number of lines that a page repeats; the run has all of them.
 const MOST_LINES: usize = 300;
 
@@ -268,7 +274,7 @@ fn failed(failures: &[&Ended]) -> Markup {
                 } }
                 tbody { @for ended in failures.iter().take(ROWS) { tr {
                     th scope="row" { (ended.trial.label) } td { (ended.trial.dataset) } td { (ended.trial.device) }
-                    td { (ended.trial.seed) } td { (ended.status.as_str()) } td.reason { (ended.reason.as_deref().unwrap_or("")) }
+                    td { (ended.trial.seed) } td { (ended.status.as_str()) } td.reason { (ended.reason.as_deref().unwrap_or("").chars().take(REASON).collect::<String>()) }
                 } } }
             }
         }

@@ -1,7 +1,7 @@
 //! Where each figure of a page stands: drawn in it, packed, or in a file alone. A page of many datasets would otherwise
 //! be many megabytes of drawings.
 
-use super::data::packed;
+use super::embedded::packed;
 use crate::Drawn;
 use crate::figure::style::Column;
 use maud::{Markup, PreEscaped, html};
