@@ -167,10 +167,7 @@ pub struct PageFigure {
 /// A figure that cannot be drawn.
 pub fn page_figures(dataset: &DatasetSummary, names: &[&str]) -> Result<Vec<PageFigure>, ReportError> {
     let drawn = about(dataset, |kind| names.contains(&kind))?;
-    Ok(drawn
-        .into_iter()
-        .map(|found| PageFigure { svg: found.page_svg().to_owned(), caption: found.caption })
-        .collect())
+    Ok(drawn.into_iter().map(|found| PageFigure { svg: found.page_svg().to_owned(), caption: found.caption }).collect())
 }
 
 /// Name of the curve of points that differ only in the size of their codebooks, not in the number of codebooks.

@@ -1,5 +1,6 @@
 //! The panel "Which code?" of a page: every answer that a reader can ask for is in the page, and is right.
 
+#[allow(dead_code)]
 mod common;
 
 use common::{render, run};

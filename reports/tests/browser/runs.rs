@@ -132,6 +132,8 @@ fn record(facts: &DatasetFacts, [d, method, rate]: [usize; 3], seed: u64, epochs
         cause: None,
         limits: Limits { timeout_seconds: 120.0, memory_bytes: None },
         machine: machine(),
+        recipe: None,
+        codes_sha256: None,
         wall_seconds: 1.5,
         values,
     }
