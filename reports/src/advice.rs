@@ -8,7 +8,7 @@ mod panel;
 mod words;
 
 pub use chance::{interval_draws, share_best};
-pub use choice::{Choice, Wish, WishError, choose};
+pub use choice::{Choice, Relaxation, Wish, WishError, choose};
 pub use figure::{FIGURES, Figure, Figures, rung_above, rungs};
 pub(crate) use panel::{SCRIPT, STYLE, panel};
 pub use words::{chance, limits, miss, reach, relaxation};

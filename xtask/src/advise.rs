@@ -284,7 +284,7 @@ impl Observer for RoundProgress<'_> {
         self.finish();
         let left = race.left.iter().flatten().count();
         let mut text = format!("round {}: {} codes have left", self.round, left);
-        for (figure, limit) in self.wish.limits() {
+        for (figure, limit) in self.wish.limits().iter().filter(|(figure, _)| *figure != Figure::Bytes) {
             let wanted = ::advise::Departure::OutOfReach(*figure);
             let count = race.left.iter().flatten().filter(|reason| **reason == wanted).count();
             if count > 0 {
@@ -298,7 +298,7 @@ impl Observer for RoundProgress<'_> {
 impl From<AdviseError> for Mistakes {
     fn from(error: AdviseError) -> Mistakes {
         let help = match &error {
-            AdviseError::NoCodes { .. } => "allow more bytes, or more methods",
+            AdviseError::NoCodes { .. } => "allow larger codes, or more methods",
             AdviseError::FewQueries { .. } => "give a file of `queries`, or more vectors",
             AdviseError::FewRows { .. } => "give more vectors, a larger `--rows`, or a smaller `--k`",
             AdviseError::AllFailed { .. } => "give more vectors, or try other methods",

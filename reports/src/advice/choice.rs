@@ -157,11 +157,12 @@ impl Wish {
         codes.into_iter().enumerate().min_by(|a, b| self.order(a.1, b.1)).map(|(at, _)| at)
     }
 
-    /// The wish with the limit on each figure loosened by one step ([`Figure::relaxed`]), and the loosened value.
-    pub fn relaxed(&self) -> impl Iterator<Item = (Figure, f64, Wish)> + '_ {
-        self.limits.iter().enumerate().map(|(at, &(figure, limit))| {
+    /// The wish with the limit on each figure loosened by one step, and the loosened value. `step` loosens a limit, as
+    /// [`Figure::relaxed`] does.
+    pub fn relaxed(&self, step: impl Fn(Figure, f64) -> f64) -> impl Iterator<Item = (Figure, f64, Wish)> {
+        self.limits.iter().enumerate().map(move |(at, &(figure, limit))| {
             let mut wish = self.clone();
-            wish.limits[at].1 = figure.relaxed(limit);
+            wish.limits[at].1 = step(figure, limit);
             (figure, wish.limits[at].1, wish)
         })
     }
@@ -188,30 +189,40 @@ fn by_figure(figure: Figure, a: &Figures, b: &Figures) -> Ordering {
 }
 
 /// What follows from a wish, by the numbers of the codes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     /// The best code that meets all limits.
     pub best: Option<usize>,
     /// The second best that meets them.
     pub runner_up: Option<usize>,
-    /// For each limit that was loosened by one step: the best code then, if it has a better objective than `best`, or if
-    /// there was none. None if loosening buys nothing.
-    pub relaxed: Vec<(Figure, Option<usize>)>,
+    /// What loosening each limit by one step buys.
+    pub relaxed: Vec<Relaxation>,
     /// If no code meets all limits: for each limit, the code that comes nearest to it within the others. None if none is
     /// within the others.
     pub misses: Vec<(Figure, Option<usize>)>,
 }
 
-/// Chooses among codes by what is known of them.
-pub fn choose(wish: &Wish, codes: &[Figures]) -> Choice {
+/// What a looser limit buys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relaxation {
+    /// The limited figure.
+    pub figure: Figure,
+    /// The looser limit.
+    pub limit: f64,
+    /// The best code then, if it has a better objective than the best one before, or if there was none.
+    pub code: Option<usize>,
+}
+
+/// Chooses among codes by what is known of them. `step` loosens a limit by one step.
+pub fn choose(wish: &Wish, codes: &[Figures], step: impl Fn(Figure, f64) -> f64) -> Choice {
     let met = |wish: &Wish, at: usize| wish.is_met(&codes[at]);
     let best = wish.best(codes).filter(|at| met(wish, *at));
     let others = (0..codes.len()).filter(|at| Some(*at) != best).min_by(|a, b| wish.order(&codes[*a], &codes[*b]));
     let runner_up = best.and(others).filter(|at| met(wish, *at));
-    let relaxed = wish.relaxed().map(|(figure, _, looser)| {
+    let relaxed = wish.relaxed(step).map(|(figure, limit, looser)| {
         let found = looser.best(codes).filter(|at| met(&looser, *at));
         let gains = |at: &usize| best.is_none_or(|best| by_figure(wish.objective, &codes[*at], &codes[best]).is_lt());
-        (figure, found.filter(gains))
+        Relaxation { figure, limit, code: found.filter(gains) }
     });
     let misses = wish.without_each().map(|(figure, _, others)| {
         let found = (0..codes.len()).filter(|at| codes[*at].get(figure).is_some());
@@ -241,6 +252,10 @@ mod tests {
         Wish::new(limits.to_vec(), None).expect("a wish")
     }
 
+    fn relaxed(choice: &Choice) -> Vec<(Figure, Option<usize>)> {
+        choice.relaxed.iter().map(|relaxed| (relaxed.figure, relaxed.code)).collect()
+    }
+
     const BYTES: Figure = Figure::Bytes;
     const RECALL: Figure = Figure::Recall;
     const LATENCY: Figure = Figure::Latency;
@@ -268,22 +283,22 @@ mod tests {
     #[test]
     fn limits_come_before_the_objective() {
         let codes = [code(96.0, 0.99, 1.0), code(64.0, 0.9, 1.0), code(64.0, 0.93, 1.0), code(48.0, 0.93, 1.0)];
-        let choice = choose(&wish(&[(BYTES, 64.0)]), &codes);
+        let choice = choose(&wish(&[(BYTES, 64.0)]), &codes, Figure::relaxed);
         assert_eq!((choice.best, choice.runner_up), (Some(3), Some(2)), "of equals, the smaller");
-        assert_eq!(choice.relaxed, [(BYTES, Some(0))], "a step of bytes buys recall");
+        assert_eq!(relaxed(&choice), [(BYTES, Some(0))], "a step of bytes buys recall");
         assert!(choice.misses.is_empty());
-        let choice = choose(&wish(&[(RECALL, 0.92)]), &codes);
+        let choice = choose(&wish(&[(RECALL, 0.92)]), &codes, Figure::relaxed);
         assert_eq!((choice.best, choice.runner_up), (Some(3), Some(2)));
-        assert_eq!(choice.relaxed, [(RECALL, None)], "no code with a lower recall is smaller");
+        assert_eq!(relaxed(&choice), [(RECALL, None)], "no code with a lower recall is smaller");
     }
 
     #[test]
     fn what_no_code_meets_names_the_nearest_for_each_limit() {
         let codes = [code(96.0, 0.99, 1.0), code(64.0, 0.9, 5.0), code(32.0, 0.7, 1.0)];
-        let choice = choose(&wish(&[(BYTES, 64.0), (RECALL, 0.95), (LATENCY, 2.0)]), &codes);
+        let choice = choose(&wish(&[(BYTES, 64.0), (RECALL, 0.95), (LATENCY, 2.0)]), &codes, Figure::relaxed);
         assert_eq!((choice.best, choice.runner_up), (None, None));
         assert_eq!(choice.misses, [(BYTES, Some(0)), (RECALL, Some(2)), (LATENCY, None)]);
-        assert_eq!(choice.relaxed, [(BYTES, Some(0)), (RECALL, None), (LATENCY, None)]);
+        assert_eq!(relaxed(&choice), [(BYTES, Some(0)), (RECALL, None), (LATENCY, None)]);
     }
 
     /// Properties of the rule over random codes: the best meets the limits if any code does, none is better, and looser
@@ -301,7 +316,7 @@ mod tests {
                 .collect();
             let limits = [(BYTES, 10.0), (RECALL, 0.5), (LATENCY, 5.0)];
             let wish = wish(&limits[..rng.random_range(1..4usize)]);
-            let choice = choose(&wish, &codes);
+            let choice = choose(&wish, &codes, Figure::relaxed);
             assert_eq!(choice.best.is_some(), codes.iter().any(|code| wish.is_met(code)));
             let Some(best) = choice.best else { continue };
             assert!(wish.is_met(&codes[best]));
@@ -309,7 +324,7 @@ mod tests {
             for other in (0..codes.len()).filter(|at| wish.is_met(&codes[*at])) {
                 assert!(!wish.objective().is_better(objective(other), objective(best)));
             }
-            for (figure, at) in choice.relaxed {
+            for Relaxation { figure, code: at, .. } in choice.relaxed {
                 let at = at.unwrap_or(best);
                 assert!(!wish.objective().is_better(objective(best), objective(at)), "{figure:?}");
             }

@@ -175,17 +175,18 @@ impl<'a> Question<'a> {
         let Ok(wish) = Wish::new(limits, Some(objective)) else {
             return Answer { head: "Choose a limit.".to_owned(), lines: vec![] };
         };
-        let choice = choose(&wish, &self.codes);
+        let choice = choose(&wish, &self.codes, |figure, limit| self.looser(figure, limit));
         let label = |at: usize| (self.points[at].label.as_str(), &self.codes[at]);
         let limits = wish.limits().iter();
-        let relaxed = limits.clone().zip(&choice.relaxed).map(|((figure, limit), (_, found))| {
-            capitalized(&words::relaxation(*figure, *limit, &wish, found.map(label)))
+        let relaxed = choice.relaxed.iter().map(|relaxed| {
+            capitalized(&words::relaxation(relaxed.figure, relaxed.limit, &wish, relaxed.code.map(label)))
         });
         let Some(best) = choice.best else {
             let misses = limits.clone().zip(&choice.misses);
             let misses = misses.map(|((figure, limit), (_, at))| words::miss(*figure, *limit, at.map(label)));
             let mut lines: Vec<String> = misses.map(|line| capitalized(&line)).collect();
-            lines.extend(relaxed.zip(&choice.relaxed).filter(|(_, (_, at))| at.is_some()).map(|(line, _)| line));
+            let found = relaxed.zip(&choice.relaxed).filter(|(_, relaxed)| relaxed.code.is_some());
+            lines.extend(found.map(|(line, _)| line));
             return Answer { head: "No code of these trials is within the limits.".to_owned(), lines };
         };
         let mut lines = vec![
@@ -198,6 +199,14 @@ impl<'a> Question<'a> {
         });
         lines.extend(relaxed);
         Answer { head: self.points[best].label.clone(), lines }
+    }
+
+    /// The next looser limit that a reader can choose: codes of a run lie at its sizes, not at those of a search.
+    fn looser(&self, figure: Figure, limit: f64) -> f64 {
+        let limits = self.fields.iter().filter(|field| field.figure == figure).flat_map(|field| &field.limits);
+        let looser = limits.copied().filter(|other| figure.meets(limit, *other) && *other != limit);
+        let nearest = |a: f64, b: f64| if figure.meets(a, b) { a } else { b };
+        looser.reduce(nearest).unwrap_or_else(|| figure.relaxed(limit))
     }
 
     /// The probability that a code is the best, among those that promise most.

@@ -31,6 +31,9 @@ pub fn reach(figures: &Figures) -> String {
 
 /// The probability that a code is the best of several, as a sentence.
 pub fn chance(share: f64, tried: usize) -> String {
+    if tried == 1 {
+        return "It is the only code tried.".to_owned();
+    }
     let percent = match share {
         share if share >= 0.995 => "more than 99%".to_owned(),
         share if share < 0.005 => "less than 1%".to_owned(),
@@ -40,8 +43,8 @@ pub fn chance(share: f64, tried: usize) -> String {
 }
 
 /// What loosening a limit by one step buys: the code that is best then, with its label, if any.
-pub fn relaxation(figure: Figure, limit: f64, wish: &Wish, found: Option<(&str, &Figures)>) -> String {
-    let looser = figure.limit(figure.relaxed(limit));
+pub fn relaxation(figure: Figure, looser: f64, wish: &Wish, found: Option<(&str, &Figures)>) -> String {
+    let looser = figure.limit(looser);
     match found {
         Some((label, figures)) => {
             let objective = wish.objective();

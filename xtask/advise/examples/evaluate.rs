@@ -9,7 +9,7 @@
 //! and the processor seconds of the race with those of all codes of the case in the sweep. One line of a Markdown table
 //! for each case; `docs/advise.md` holds the result. `-NAME` leaves a method out. `VQBENCH_DATA` names the folder of vectors.
 
-use advise::{Arm, Bench, Failure, Measured, Observer, Race, Samples, arms, measure, race};
+use advise::{Arm, Bench, Failure, Measured, Observer, Race, Samples, arms as arms_of, measure, race};
 use datasets::{SearchPath, Source};
 use methods::backend::CpuBackend;
 use methods::{Context, METHODS};
@@ -31,13 +31,17 @@ const TOLERANCE: f64 = 0.02;
 /// A case: limits, and the figure to make best.
 type Case = (Vec<(Figure, f64)>, Option<Figure>);
 
-/// Bytes of the codes that any case tries: more than the first number, at most the second.
-const SIZES: (usize, usize) = (12, 16);
+/// Bytes of the codes that every case tries: more than the first number, at most the second.
+const SIZES: (usize, usize) = (8, 16);
 
 /// The cases.
 fn cases() -> Vec<Case> {
     let limit = (Figure::Bytes, SIZES.1 as f64);
-    vec![(vec![limit], None), (vec![limit, (Figure::Latency, 1000.0)], None), (vec![limit], Some(Figure::Distortion))]
+    vec![
+        (vec![limit], None),
+        (vec![limit], Some(Figure::Distortion)),
+        (vec![limit, (Figure::Recall, 0.4)], Some(Figure::Bytes)),
+    ]
 }
 
 /// Seconds that this process has spent on processors: what other programs do at the same time does not count.
@@ -139,11 +143,15 @@ fn main() -> Result<(), Failed> {
             let last = samples.stages.len() - 1;
             let wishes: Vec<Wish> =
                 cases().into_iter().map(|(limits, best)| Wish::new(limits, best)).collect::<Result<_, _>>()?;
-            // Every code of any case, measured once with everything that any case needs.
+            // Every code, measured once with everything that any case needs.
             let mut swept: HashMap<String, (Measured, f64)> = HashMap::new();
+            let mut arms: Vec<Arm> = Vec::new();
+            for arm in wishes.iter().flat_map(|wish| arms_of(wish, data.dim(), &tried)) {
+                if arm.bytes > SIZES.0 && arm.bytes <= SIZES.1 && !arms.contains(&arm) {
+                    arms.push(arm);
+                }
+            }
             for (at, wish) in wishes.iter().enumerate() {
-                let mut arms = arms(wish, data.dim(), &tried);
-                arms.retain(|arm| arm.bytes > SIZES.0 && arm.bytes <= SIZES.1);
                 let (mut sweep, mut sweep_seconds) = (Vec::new(), 0.0);
                 for arm in &arms {
                     let written = arm.written();

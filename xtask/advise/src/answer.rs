@@ -134,8 +134,9 @@ impl Answer {
         );
         let mut line = |text: String| out += &format!("{text}\n");
         let limits = || self.wish.limits().iter().map(|(figure, limit)| (*figure, *limit));
-        let relaxed = limits().zip(&self.choice.relaxed).map(|((figure, limit), (_, at))| {
-            (at.is_some(), relaxation(figure, limit, &self.wish, at.map(|at| self.labelled(at))))
+        let relaxed = self.choice.relaxed.iter().map(|relaxed| {
+            let found = relaxed.code.map(|at| self.labelled(at));
+            (found.is_some(), relaxation(relaxed.figure, relaxed.limit, &self.wish, found))
         });
         match self.best() {
             Some(best) => {
@@ -183,10 +184,14 @@ impl Answer {
             .iter()
             .filter_map(|(figure, count)| {
                 let limit = limits().find(|(limited, _)| limited == figure)?.1;
-                Some(format!("{count} codes left because they cannot reach {}", figure.limit(limit)))
+                // Larger codes are tried only for what a step of bytes would buy.
+                Some(match figure {
+                    Figure::Bytes => format!("{count} codes were larger than {}", figure.show(limit)),
+                    _ => format!("{count} codes left because they cannot reach {}", figure.limit(limit)),
+                })
             })
             .collect();
-        why.extend((self.behind > 0).then(|| format!("{} because others promised more", self.behind)));
+        why.extend((self.behind > 0).then(|| format!("{} left because others promised more", self.behind)));
         why.extend(
             self.failed
                 .first()
@@ -228,12 +233,10 @@ impl Answer {
                 "figures": known.collect::<Map<_, _>>(), "latency": latency,
             })
         };
-        let named = |all: &[(Figure, Option<usize>)], limit: &dyn Fn(Figure, f64) -> f64| -> Vec<Value> {
-            let limits = self.wish.limits().iter().zip(all);
-            limits.map(|((figure, value), (_, at))| {
-                json!({ "figure": figure, "limit": limit(*figure, *value), "code": at.map(of) })
-            }).collect()
-        };
+        let item = |figure: Figure, limit: f64, code: Option<usize>| json!({ "figure": figure, "limit": limit, "code": code.map(of) });
+        let relaxed = self.choice.relaxed.iter().map(|relaxed| item(relaxed.figure, relaxed.limit, relaxed.code));
+        let misses = self.wish.limits().iter().zip(&self.choice.misses);
+        let misses = misses.map(|((figure, limit), (_, code))| item(*figure, *limit, *code));
         let limits = self.wish.limits().iter().map(|(figure, limit)| (figure.name().to_owned(), json!(limit)));
         json!({
             "dataset": self.dataset, "dim": self.dim, "metric": self.metric,
@@ -245,8 +248,8 @@ impl Answer {
             "probability_best": self.share_best,
             "probability_best_of_last_round": self.share_best_of_last,
             "runner_up": self.choice.runner_up.map(of),
-            "relaxed": named(&self.choice.relaxed, &Figure::relaxed),
-            "nearest_misses": named(&self.choice.misses, &|_, limit| limit),
+            "relaxed": relaxed.collect::<Vec<_>>(),
+            "nearest_misses": misses.collect::<Vec<_>>(),
             "codes": self.codes, "tried": self.tried,
             "failed": self.failed.iter().map(|(code, reason)| json!({ "code": code, "reason": reason })).collect::<Vec<_>>(),
             "out_of_reach": self.out_of_reach.iter().map(|(figure, count)| json!({ "figure": figure, "codes": count })).collect::<Vec<_>>(),
@@ -258,7 +261,7 @@ impl Answer {
     /// an experiment writes it.
     pub fn to_experiment(&self, dataset: &Value) -> String {
         let Choice { best, runner_up, relaxed, misses } = &self.choice;
-        let named = relaxed.iter().chain(misses).filter_map(|(_, at)| *at);
+        let named = relaxed.iter().map(|relaxed| relaxed.code).chain(misses.iter().map(|(_, code)| *code)).flatten();
         let mut codes: Vec<usize> = best.iter().chain(runner_up).copied().chain(named).collect();
         let mut seen = vec![];
         codes.retain(|at| {

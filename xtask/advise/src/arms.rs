@@ -24,6 +24,12 @@ impl Arm {
         format!("{}: {}", self.method, flow(&self.params))
     }
 
+    /// Rough cost of training and encoding a few thousand rows of `dim` components, for the order in which codes are tried.
+    pub fn cost(&self, dim: usize) -> f64 {
+        const ROWS: usize = 4000;
+        self.parse().map_or(f64::INFINITY, |m| m.fit_cost(ROWS, dim) + ROWS as f64 * m.encode_cost(dim))
+    }
+
     /// The method itself.
     ///
     /// # Errors

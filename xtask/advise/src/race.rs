@@ -117,7 +117,7 @@ impl Race {
                 staying.push(*first);
             }
         };
-        wish.relaxed().for_each(|(_, _, looser)| also(&looser));
+        wish.relaxed(Figure::relaxed).for_each(|(_, _, looser)| also(&looser));
         if !probable {
             wish.without_each().for_each(|(_, _, others)| also(&others));
         }

@@ -10,16 +10,19 @@ use rand_chacha::ChaCha8Rng;
 /// How much larger a sample is than the one before.
 pub const GROWTH: usize = 4;
 
-/// The smallest sample of training rows: about one for each codeword of a codebook of 256. Such codebooks are poor, but
-/// poor alike.
+/// The smallest sample of base rows.
 const FEWEST_ROWS: usize = 250;
+
+/// The smallest sample of training rows: about four for each codeword of a codebook of 256. With fewer, methods with many
+/// codebooks overfit, and lose against others that they beat with all rows.
+const FEWEST_TRAINING_ROWS: usize = 1000;
 
 /// The smallest sample of queries.
 const FEWEST_QUERIES: usize = 50;
 
 /// The vectors of one round.
 pub struct Stage {
-    /// The share of all training and base rows.
+    /// The share of all base rows, and of training rows unless that would be too few.
     pub share: f64,
     /// Rows to train on.
     pub train: Array2<f32>,
@@ -77,7 +80,7 @@ impl Samples {
             let base = first(&base, base.nrows() / factor);
             Stage {
                 share,
-                train: first(&train, train.nrows() / factor),
+                train: first(&train, (train.nrows() / factor).max(FEWEST_TRAINING_ROWS.min(train.nrows()))),
                 truth: neighbours(&base, &queries),
                 held_out: (*factor == 1).then(|| (kept.clone(), neighbours(&base, &kept))),
                 base,
@@ -110,6 +113,7 @@ mod tests {
         let samples = Samples::draw(&data(9000, 300), 3, usize::MAX, 1, &CpuBackend::detect());
         let sizes: Vec<usize> = samples.stages.iter().map(|stage| stage.base.nrows()).collect();
         assert_eq!(sizes, [562, 2250, 9000]);
+        assert_eq!(samples.stages.iter().map(|s| s.train.nrows()).collect::<Vec<_>>(), [1000, 2250, 9000]);
         assert_eq!(samples.stages.iter().map(|s| s.queries.nrows()).collect::<Vec<_>>(), [50, 75, 150]);
         for pair in samples.stages.windows(2) {
             assert!(rows(&pair[0].base).is_subset(&rows(&pair[1].base)));
@@ -127,6 +131,6 @@ mod tests {
     fn few_rows_make_a_single_round_and_a_limit_counts() {
         assert_eq!(Samples::draw(&data(990, 60), 3, usize::MAX, 1, &CpuBackend::detect()).stages.len(), 1);
         let samples = Samples::draw(&data(9000, 60), 3, 2000, 1, &CpuBackend::detect());
-        assert_eq!(samples.stages.iter().map(|s| s.train.nrows()).collect::<Vec<_>>(), [500, 2000]);
+        assert_eq!(samples.stages.iter().map(|s| s.base.nrows()).collect::<Vec<_>>(), [500, 2000]);
     }
 }

@@ -44,12 +44,12 @@ pub struct Request<'a> {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum AdviseError {
     /// No method has a code within the limit on bytes.
-    #[error("no method codes vectors of {dim} components in at most {bytes} bytes")]
+    #[error("none of the methods has a code of {limit} for vectors of {dim} components")]
     NoCodes {
         /// Components of a vector.
         dim: usize,
         /// The limit.
-        bytes: f64,
+        limit: String,
     },
     /// Too few queries to hold some out.
     #[error("there are {found} queries; at least {FEWEST_QUERIES} are needed, half of which are held out for the end")]
@@ -141,12 +141,15 @@ pub fn search(request: &Request<'_>, observer: &mut dyn Observer) -> Result<Answ
     if rows < k {
         return Err(AdviseError::FewRows { found: rows, k });
     }
-    let arms = arms(&request.wish, data.dim(), &request.only);
+    let mut arms = arms(&request.wish, data.dim(), &request.only);
     if arms.is_empty() {
-        let limits = request.wish.limits().iter();
-        let bytes = limits.filter(|(figure, _)| *figure == Figure::Bytes).map(|(_, limit)| *limit).next();
-        return Err(AdviseError::NoCodes { dim: data.dim(), bytes: bytes.unwrap_or(f64::INFINITY) });
+        let bytes = request.wish.limits().iter().find(|(figure, _)| *figure == Figure::Bytes);
+        let limit =
+            bytes.map_or_else(|| "any size".to_owned(), |(figure, limit)| format!("at most {}", figure.show(*limit)));
+        return Err(AdviseError::NoCodes { dim: data.dim(), limit });
     }
+    // The cheap ones first, so that most are known when the time is up.
+    arms.sort_by(|a, b| a.cost(data.dim()).total_cmp(&b.cost(data.dim())));
     let samples = Samples::draw(data, k, request.rows, request.seed, &*request.backend);
     let cancels = [Cancel::default(), Cancel::default()];
     let context =
@@ -199,7 +202,7 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
         });
     }
     let in_race: Vec<Figures> = codes.iter().map(|code| race.figures(*code)).collect();
-    let mut choice = choose(wish, &in_race);
+    let mut choice = choose(wish, &in_race, Figure::relaxed);
     let figures_at_end = |code: usize| match race.measured[code].last().filter(|_| held_out) {
         Some(measured) => measured.figures_held_out(),
         None => race.figures(code),
@@ -276,8 +279,8 @@ fn drop_gains_that_do_not_hold(wish: &Wish, choice: &mut Choice, figures: &[Figu
         let pair = figures[*at].value(objective).zip(figures[best].value(objective));
         pair.is_some_and(|(a, b)| if objective.larger_is_better() { a > b } else { a < b })
     };
-    for (_, found) in &mut choice.relaxed {
-        *found = found.filter(gains);
+    for relaxed in &mut choice.relaxed {
+        relaxed.code = relaxed.code.filter(gains);
     }
 }
 
