@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::plan::{Overrides, Plan};
 use crate::recipe::experiment_of;
 use crate::surroundings::Surroundings;
-use crate::units::Seconds;
+use crate::units::{ByteSize, Seconds};
 use cpu::Isa;
 use record::{Cause, RunFolder, Status, TrialRecord};
 use std::path::{Path, PathBuf};
@@ -82,6 +82,9 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// The device whose memory is that of the process. Drivers of others reserve more than they use.
+const CPU: &str = "cpu";
+
 /// A trial that can run again here.
 pub struct Rerun {
     plan: Plan,
@@ -101,6 +104,8 @@ pub struct Place<'a> {
     pub folder: Option<&'a Path>,
     /// Time limit, if it is less than that of the record.
     pub timeout: Option<Seconds>,
+    /// Memory limit of a trial on the CPU, if it is less than that of the record.
+    pub memory: Option<ByteSize>,
     /// Where vectors and devices are.
     pub here: &'a Surroundings,
 }
@@ -126,7 +131,11 @@ impl Rerun {
             Err(_) => Some(record.machine.simd.clone()),
         };
         let refused = |faults: Vec<Fault>| RerunError::Refused { id: id.clone(), faults };
-        let text = to_yaml(&experiment_of(record, recipe));
+        let mut limited = record.clone();
+        if let Some(ByteSize(most)) = place.memory.filter(|_| record.trial.device == CPU) {
+            limited.limits.memory_bytes = Some(record.limits.memory_bytes.map_or(most, |bytes| bytes.min(most)));
+        }
+        let text = to_yaml(&experiment_of(&limited, recipe));
         let document = Document::parse(&format!("trial {id}"), &text).map_err(|fault| refused(vec![fault]))?;
         let limit = place.timeout.filter(|limit| limit.0 < record.limits.timeout_seconds);
         let overrides = Overrides { timeout: limit, ..Overrides::default() };

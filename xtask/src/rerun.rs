@@ -44,7 +44,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let record = read_trial(&record_file(&arguments.record, arguments.trial.as_deref())?).map_err(unreadable)?;
     heed_interrupts();
-    let place = Place { folder: arguments.folder.as_deref(), timeout: arguments.timeout, here };
+    let place = Place { folder: arguments.folder.as_deref(), timeout: arguments.timeout, memory: None, here };
     let trial = &record.trial;
     say!("trial {}: {}, {}, {}, seed {}", trial.id, trial.dataset, trial.label, trial.device, trial.seed);
     let rerun = Rerun::prepare(&record, &place).map_err(cannot)?;

@@ -2,12 +2,13 @@
 
 use crate::errors::Mistakes;
 use crate::experiments_verb::{INTERRUPT, heed_interrupts};
+use crate::progress::trials;
 use crate::rerun::{Session, remarks};
 use crate::submit::today;
 use clap::Args;
 use experiments::plan::{PlannedTrial, describe};
 use experiments::rerun::{Place, Rerun};
-use experiments::{Observer, Seconds, Surroundings, machine};
+use experiments::{ByteSize, Observer, Seconds, Surroundings, machine};
 use record::{Machine, TrialRecord, write_atomically};
 use site::{
     Submission, SubmissionError, TrialVerdict, VERIFICATION, Verification, VerifiedTrial, machine_class, sample,
@@ -52,6 +53,9 @@ pub struct Arguments {
     /// Most time of one trial, if its record allows more
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     timeout: Seconds,
+    /// Most memory of one trial on the CPU, if its record allows more [default: three quarters of this machine's]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
     /// File of the result [default: verification.json in the submission]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -82,13 +86,15 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let seed = arguments.seed.unwrap_or_else(unpredictable_seed);
     let chosen = sample(records.len(), arguments.sample as usize, seed);
     say!("running {} of {} trials again, sample of seed {seed}", chosen.len(), records.len());
+    // A stranger chose the parameters: what they need is limited here.
+    let own = this_machine(here, records);
     let place = Place {
         folder: Some(arguments.folder.as_deref().unwrap_or(Path::new("."))),
         timeout: Some(arguments.timeout),
+        memory: Some(arguments.memory.unwrap_or(ByteSize(own.memory_bytes / 4 * 3))),
         here,
     };
-    let trials = run_again(&chosen.iter().map(|at| &records[*at]).collect::<Vec<_>>(), &place)?;
-    let own = this_machine(here, records);
+    let verified = run_again(&chosen.iter().map(|at| &records[*at]).collect::<Vec<_>>(), &place)?;
     let verification = Verification {
         schema: 0,
         submission: manifest.id.clone(),
@@ -101,7 +107,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         seed,
         trials: records.len(),
         disagreements,
-        sample: trials,
+        sample: verified,
         chance: 0.0,
         passed: false,
     };
@@ -124,10 +130,10 @@ fn conclude(verification: &Verification) -> ExitCode {
         ExitCode::SUCCESS
     } else if different > 0 || !verification.disagreements.is_empty() {
         let tables = if verification.disagreements.is_empty() { "" } else { "; its tables and records disagree" };
-        say!("not verified: {different} trials of the sample differ from their records{tables}");
+        say!("not verified: {} of the sample not reproduced{tables}", trials(different));
         ExitCode::from(1)
     } else {
-        say!("not verified: {unable} trials of the sample cannot run here");
+        say!("not verified: {} of the sample cannot run here", trials(unable));
         ExitCode::from(2)
     }
 }
