@@ -145,7 +145,7 @@ impl Point {
     /// order in which it was written. Values of metrics that the dictionary does not have are left out.
     pub fn quantities<'a>(&'a self, dictionary: &Dictionary) -> Vec<(Quantity<'a>, Estimate)> {
         let mut order: Vec<(Quantity<'a>, Vec<Vec<f64>>)> = Vec::new();
-        let mut known: HashMap<(&str, Option<&str>, Option<usize>, Option<&str>), usize> = HashMap::new();
+        let mut known: HashMap<QuantityKey<'_>, usize> = HashMap::new();
         let in_training = |name: &str| TRAINING.family().is_some_and(|start| name.starts_with(start));
         for (seed, values) in self.seeds.iter().enumerate() {
             for (name, all) in values.metrics().filter(|(name, _)| !in_training(name)) {
@@ -250,6 +250,9 @@ pub struct Quantity<'a> {
     /// The search path.
     pub path: Option<&'a str>,
 }
+
+/// A metric by name, and what its value is of.
+type QuantityKey<'a> = (&'a str, Option<&'a str>, Option<usize>, Option<&'a str>);
 
 /// The centre over seeds with its interval, from the values of each seed; see [`Point::estimate`].
 fn over_seeds(groups: &[Vec<f64>], metric: &Metric) -> Option<Estimate> {
