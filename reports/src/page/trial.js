@@ -86,7 +86,8 @@ const show = (title, id, ...content) => {
   heading.focus();
   dialog.scrollTop = 0;
 };
-dialog.addEventListener("close", () => keep({ trial: "" }));
+// The event comes later: by then another trial may be open.
+dialog.addEventListener("close", () => { if (!dialog.open) keep({ trial: "" }); });
 // A click beside the dialog closes it.
 dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
 

@@ -132,7 +132,8 @@ fn a_row_and_a_point_open_their_trial() {
     assert!(browser.text(STATE).ends_with(&format!("trial={}", of("alpha 32"))), "{}", browser.text(STATE));
     let state = browser.text("location.hash");
     browser.key("Escape", 0);
-    assert_eq!((browser.text(TITLE), browser.text(STATE)), (String::new(), String::new()));
+    browser.wait("location.hash === ''");
+    assert_eq!(browser.text(TITLE), "");
 
     // By key, and back.
     browser.value("document.querySelectorAll('#d0 button.open')[4].focus()");
