@@ -36,27 +36,32 @@ fn without_decimals(text: &str) -> String {
     out + rest
 }
 
+/// Without the parameters of codes: which of two codes that are nearly equal is better may differ between machines.
+fn without_parameters(text: &str) -> String {
+    match (text.find('{'), text.rfind('}')) {
+        (Some(start), Some(end)) if start < end => format!("{}{{ … }}{}", &text[..start], &text[end + 1..]),
+        _ => text.to_owned(),
+    }
+}
+
 #[test]
 fn the_embedded_vectors_get_an_answer() {
     let folder = tempfile::tempdir().expect("a folder");
-    let arguments = ["wordnet-minilm-384", "--bytes", "8", "--rows", "2000", "--method", "pq", "--method", "rvq"];
+    let arguments = ["wordnet-minilm-384", "--bytes", "8", "--rows", "1200", "--method", "pq", "--seeds", "2"];
     let output = advise(folder.path(), &[&arguments[..], &["--yaml", "confirm.yaml"]].concat());
     let text = output_text(&output, folder.path());
     assert_eq!(output.status.code(), Some(0), "{text}");
     let said = String::from_utf8_lossy(&output.stdout);
     // Which code is second, and how probable it is that the first is best, may differ between instruction sets.
-    let stable: Vec<String> = said
-        .lines()
-        .filter(|line| !line.contains("runner-up") && !line.contains("probability"))
-        .map(without_decimals)
-        .collect();
+    let lines = said.lines().filter(|line| !line.contains("runner-up") && !line.contains("probability"));
+    let stable: Vec<String> = lines.map(|line| without_parameters(&without_decimals(line))).collect();
     insta::assert_snapshot!("answer", stable.join("\n"));
     assert!(text.contains("round 1: ") && text.contains("round 2: "), "{text}");
     // The experiment that it wrote is right.
     let dry = xtask(folder.path()).args(["experiments", "confirm.yaml", "--dry-run"]).output().expect("starts");
     let text = output_text(&dry, folder.path());
     assert_eq!(dry.status.code(), Some(0), "{text}");
-    assert!(text.contains("pq m=8") && text.contains("9 trials"), "{text}");
+    assert!(text.contains("m=8") && text.contains("trials, about"), "{text}");
 }
 
 #[test]
