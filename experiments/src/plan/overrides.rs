@@ -127,16 +127,16 @@ fn overridden(
         if replace(&mut params, shared, &properties) {
             sources.push(format!("/{KEY}/{i}/parameters"));
         }
+        let own_place = || format!("/{KEY}/{i}/methods/{}", escape(method.name));
         match item.methods.get(method.name) {
             Some(Value::Object(own)) => {
-                if replace(&mut params, own.iter(), &properties) {
-                    sources.push(format!("/{KEY}/{i}/methods/{}", escape(method.name)));
-                }
+                let replaced = replace(&mut params, own.iter(), &properties);
+                sources.extend(replaced.then(own_place));
             }
             // A method whose only parameter is a text.
             Some(other) => {
                 params = other.clone();
-                sources.push(format!("/{KEY}/{i}/methods/{}", escape(method.name)));
+                sources.push(own_place());
             }
             None => {}
         }
