@@ -62,7 +62,7 @@ fn methods_of_the_rate_with_most_of_them_are_compared() {
         assert!(svg.contains("PQ") && svg.contains("Scalar"), "{name} has both series");
     }
     // Marks say exact values: at 32 bits, those of the quantiles are 2/32·(0.5 + 0.1 i).
-    let marked: Vec<f64> = figures[0].1.split("variance ").skip(1).filter_map(|text| number(text)).collect();
+    let marked: Vec<f64> = figures[0].1.split("variance ").skip(1).filter_map(number).collect();
     let of_rate = |value: &f64| (0..9).any(|i| (value - 0.0625 * (0.5 + 0.1 * f64::from(i))).abs() < 1e-4);
     assert!(marked.len() >= 8 && marked.iter().all(of_rate), "only those of 32 bits: {marked:?}");
 }
