@@ -53,7 +53,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 const ROWS: usize = 100;
 const ALL_ROWS: usize = 200;
 
-/// Bytes of data, figures and pictures. With all other parts, the page stays below 2 MB.
+/// Bytes of data, figures, pictures and advice. With all other parts, the page stays below 2 MB.
 const ROOM: usize = 1_400_000;
 
 /// The whole page; `files` are the extensions of the formats in which figures are also written.
@@ -78,7 +78,10 @@ pub fn page(
     let fronts: Vec<Vec<bool>> = datasets.iter().map(DatasetSummary::rate_distortion_front).collect();
     let tables = Tables::fitting(runs, datasets, &fronts, dictionary);
     let details = Details::fitting(runs, datasets, dictionary, &tables);
-    let figures = Figures::new(figures, ROOM.saturating_sub(tables.len() + details.len() + pictures::bytes(pictures)));
+    let advice: Vec<Markup> = datasets.iter().enumerate().map(|(i, dataset)| advice::panel(dataset, i)).collect();
+    let advised: usize = advice.iter().map(|panel| panel.0.len()).sum();
+    let taken = tables.len() + details.len() + pictures::bytes(pictures) + advised;
+    let figures = Figures::new(figures, ROOM.saturating_sub(taken));
     let rows = (ALL_ROWS / datasets.len().max(1)).clamp(1, ROWS);
     html! {
         (DOCTYPE)
@@ -125,7 +128,7 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (advice::panel(dataset, i)) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
+                            @else { (advice[i]) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
                             (figures.about(Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }

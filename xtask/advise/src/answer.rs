@@ -186,8 +186,8 @@ impl Answer {
                 let limit = limits().find(|(limited, _)| limited == figure)?.1;
                 // Larger codes are tried only for what a step of bytes would buy.
                 Some(match figure {
-                    Figure::Bytes => format!("{count} codes were larger than {}", figure.show(limit)),
-                    _ => format!("{count} codes left because they cannot reach {}", figure.limit(limit)),
+                    Figure::Bytes => format!("{} larger than {}", were(*count), figure.show(limit)),
+                    _ => format!("{} unable to reach {}", were(*count), figure.limit(limit)),
                 })
             })
             .collect();
@@ -201,7 +201,7 @@ impl Answer {
             line(format!("\n{}", why.join("; ")));
         }
         if self.tried < self.codes {
-            line(format!("{} codes were not tried: the search was stopped", self.codes - self.tried));
+            line(format!("{} not tried: the search was stopped", were(self.codes - self.tried)));
         }
         out
     }
@@ -289,4 +289,8 @@ impl Answer {
             },
         }))
     }
+}
+/// The beginning of a sentence about some codes.
+fn were(count: usize) -> String {
+    if count == 1 { "1 code was".to_owned() } else { format!("{count} codes were") }
 }
