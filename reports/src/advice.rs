@@ -10,5 +10,5 @@ mod words;
 pub use chance::{interval_draws, share_best};
 pub use choice::{Choice, Relaxation, Wish, WishError, choose};
 pub use figure::{FIGURES, Figure, Figures, rung_above, rungs};
-pub(crate) use panel::{SCRIPT, STYLE, panel};
+pub(crate) use panel::{STYLE, panel};
 pub use words::{chance, limits, miss, reach, relaxation};

@@ -39,6 +39,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/table.js"),
     include_str!("page/trial.js"),
     include_str!("page/figures.js"),
+    include_str!("advice/advice.js"),
     include_str!("page.js"),
     "})();\n"
 );
@@ -156,7 +157,6 @@ pub fn page(
                 (details.element("report-details"))
                 script { (PreEscaped(PANZOOM)) }
                 script { (PreEscaped(SCRIPT)) }
-                script { (PreEscaped(advice::SCRIPT)) }
             }
         }
     }

@@ -50,7 +50,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
         contact: arguments.contact,
         licence: arguments.licence,
         date: today(),
-        secrets: secrets(&arguments.run, &arguments.disclosed),
+        secrets: secrets(&arguments.run),
+        disclosed: arguments.disclosed,
     };
     let folder = RunFolder::new(&arguments.run);
     let root = publish(&folder, &submitter, &arguments.out, experiments::document::to_yaml).map_err(refused)?;
@@ -70,14 +71,13 @@ pub fn today() -> String {
 }
 
 /// Texts that must not be published: folders that lead here, and the name of this machine.
-fn secrets(run: &Path, disclosed: &[String]) -> Vec<String> {
+fn secrets(run: &Path) -> Vec<String> {
     let absolute = |path: &Path| path.canonicalize().ok().map(|path| path.display().to_string());
     let folders =
         [absolute(run), absolute(Path::new(".")), absolute(&crate::source_tree()), crate::environment::home()];
     // `/` leads everywhere.
     let folders = folders.into_iter().flatten().filter(|folder| folder.len() > 1);
-    let found = folders.chain(experiments::machine::host_name().filter(|name| name != "localhost"));
-    found.filter(|secret| !disclosed.contains(secret)).collect()
+    folders.chain(experiments::machine::host_name().filter(|name| name != "localhost")).collect()
 }
 
 /// The refusal with what would help.

@@ -11,8 +11,8 @@ use experiments::rerun::{Place, Rerun};
 use experiments::{ByteSize, Observer, Seconds, Surroundings, machine};
 use record::{Machine, TrialRecord, write_atomically};
 use site::{
-    Submission, SubmissionError, TrialVerdict, VERIFICATION, Verification, VerifiedTrial, machine_class, sample,
-    unpredictable_seed,
+    Submission, SubmissionError, TrialVerdict, UNNAMED, VERIFICATION, Verification, VerifiedTrial, machine_class,
+    sample, unpredictable_seed,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -44,8 +44,8 @@ pub struct Arguments {
     /// Seed of the sample, to repeat one. By default nobody can predict which trials run
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Your name, for the result
-    #[arg(long, value_name = "NAME", default_value = "unnamed")]
+    /// Your name, for the result. Without it, the site does not count the result
+    #[arg(long, value_name = "NAME", default_value = UNNAMED)]
     by: String,
     /// Folder that relative paths of datasets start from [default: the current folder]
     #[arg(long, value_name = "DIR")]

@@ -2,8 +2,9 @@
 
 use crate::manifest::{MANIFEST, Manifest};
 use crate::publish::leaving_path;
-use crate::verification::{VERIFICATION, Verification};
-use record::{RecordError, Run, RunFolder, Status, TrialRecord, is_id, read_regular, sha256};
+use crate::verification::{UNNAMED, VERIFICATION, Verification};
+use record::metric::BITS_PER_VECTOR;
+use record::{DatasetFacts, RecordError, Run, RunFolder, Status, TrialRecord, is_id, read_regular, sha256};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -91,17 +92,19 @@ impl Submission {
                 manifest.trials
             )));
         }
-        run.records.iter().try_for_each(check_record)?;
+        run.records.iter().try_for_each(|record| check_record(record, &run.info.datasets))?;
         let digest = sha256(&bytes);
         let verification = read_verification(root)?;
         Ok(Submission { folder, manifest, digest, run, verification })
     }
 
-    /// The verification, if it passed, is about these very files, and was made by somebody else.
+    /// The verification, if it passed, is about these very files, and was made by somebody else who gives
+    /// a name.
     pub fn reproduced(&self) -> Option<&Verification> {
         let own = self.manifest.name.trim().to_lowercase();
         let verification = self.verification.as_ref()?;
-        let by_other = verification.by.trim().to_lowercase() != own;
+        let by = verification.by.trim().to_lowercase();
+        let by_other = by != own && by != UNNAMED;
         (verification.passed && verification.manifest_sha256 == self.digest && by_other).then_some(verification)
     }
 }
@@ -117,12 +120,21 @@ fn wrong(path: &str, reason: impl Into<String>) -> SubmissionError {
 
 /// Refuses a record that nobody could verify, or that makes those who try read files that are none of the submitter's
 /// business.
-fn check_record(record: &TrialRecord) -> Result<(), SubmissionError> {
+fn check_record(record: &TrialRecord, datasets: &[DatasetFacts]) -> Result<(), SubmissionError> {
     let file = format!("trials/{}.json", record.trial.id);
     let Some(recipe) = record.recipe.as_ref().filter(|_| record.codes_sha256.is_some() && record.status == Status::Ok)
     else {
         return Err(wrong(&file, "its trial did not succeed, or has no digest of its codes or no recipe"));
     };
+    // Pages place a trial by these; those who run it again see only its recipe and its values.
+    let facts = datasets.iter().find(|facts| facts.name == record.trial.dataset);
+    if facts.is_none_or(|facts| facts.fingerprint != recipe.fingerprint) {
+        return Err(wrong(&file, "its recipe has the digest of other vectors than run.json"));
+    }
+    let rate = record.values.iter().find(|value| value.metric == BITS_PER_VECTOR.name).map(|value| value.value);
+    if rate.is_some_and(|rate| rate != record.trial.bits_per_vector as f64) {
+        return Err(wrong(&file, "its rate is not the one that it measured"));
+    }
     match leaving_path(&recipe.dataset) {
         Some(path) => Err(wrong(&file, format!("its dataset has the path {path:?}, which leads out of its folder"))),
         None => Ok(()),

@@ -14,4 +14,4 @@ pub use manifest::{MANIFEST, Manifest, SUBMISSION_SCHEMA, date_of, is_submission
 pub use pages::{Site, render};
 pub use publish::{PublishError, Submitter, publish};
 pub use sample::{FALSIFIED, chance, sample, share_of, unpredictable_seed};
-pub use verification::{TrialVerdict, VERIFICATION, Verification, VerifiedTrial};
+pub use verification::{TrialVerdict, UNNAMED, VERIFICATION, Verification, VerifiedTrial};

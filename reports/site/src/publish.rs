@@ -77,6 +77,8 @@ pub struct Submitter {
     pub date: String,
     /// Texts that must not be published, such as the home folder and the name of this machine.
     pub secrets: Vec<String>,
+    /// Texts that may be published all the same.
+    pub disclosed: Vec<String>,
 }
 
 /// Folders of users on common systems: a path below them says who somebody is.
@@ -135,7 +137,7 @@ pub fn publish(
     let text = readme::of(&manifest, &run).into_bytes();
     manifest.files.insert(readme::README.to_owned(), sha256(&text));
     files.insert(readme::README.to_owned(), text);
-    refuse_private(&files, &submitter.secrets)?;
+    refuse_private(&files, &private_texts(&submitter.secrets, &submitter.disclosed))?;
     files.insert(MANIFEST.to_owned(), serde_json::to_vec_pretty(&manifest).map_err(json)?);
 
     let root = out.join(&id);
@@ -233,9 +235,14 @@ fn paths_of(dataset: &mut Value) -> Vec<&mut Value> {
 /// Characters of a line that are shown around something private.
 const SHOWN: usize = 60;
 
+/// What must not be published: these secrets and the homes of common systems, without what may be published all the same.
+fn private_texts<'a>(secrets: &'a [String], disclosed: &[String]) -> BTreeSet<&'a str> {
+    let all = HOMES.into_iter().chain(secrets.iter().map(String::as_str));
+    all.filter(|secret| !disclosed.iter().any(|disclosed| disclosed == secret)).collect()
+}
+
 /// Refuses to publish a secret. Tables hold nothing that records do not hold, so texts are enough.
-fn refuse_private(files: &BTreeMap<String, Vec<u8>>, secrets: &[String]) -> Result<(), PublishError> {
-    let secrets: BTreeSet<&str> = HOMES.into_iter().chain(secrets.iter().map(String::as_str)).collect();
+fn refuse_private(files: &BTreeMap<String, Vec<u8>>, secrets: &BTreeSet<&str>) -> Result<(), PublishError> {
     for (file, bytes) in files {
         let Ok(text) = std::str::from_utf8(bytes) else { continue };
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
@@ -295,7 +302,7 @@ mod tests {
     fn secrets_are_found_as_whole_words() {
         let refuse = |text: &str, secret: &str| {
             let files = [("run.json".to_owned(), text.as_bytes().to_vec())].into();
-            refuse_private(&files, &[secret.to_owned()]).map_err(|error| error.to_string())
+            refuse_private(&files, &private_texts(&[secret.to_owned()], &[])).map_err(|error| error.to_string())
         };
         assert_eq!(refuse("a label", "lab"), Ok(()));
         assert_eq!(
@@ -304,5 +311,7 @@ mod tests {
         );
         assert!(refuse("x /root/v.npy y", "").is_err(), "homes of common systems always count");
         assert!(refuse("\"/srv/vectors/v.npy\"", "/srv/vectors").is_err());
+        let (secrets, disclosed) = (["lab".to_owned()], ["lab".to_owned(), "/home/".to_owned()]);
+        assert_eq!(private_texts(&secrets, &disclosed), BTreeSet::from(["/Users/", "/root/", "\\Users\\"]));
     }
 }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// File name of a verification.
 pub const VERIFICATION: &str = "verification.json";
 
+/// Who ran a sample, if they gave no name. Such a verification does not count.
+pub const UNNAMED: &str = "unnamed";
+
 /// Version of the file format; readers refuse newer ones.
 const SCHEMA: u32 = 1;
 

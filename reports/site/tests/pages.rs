@@ -85,8 +85,14 @@ fn submission(root: &Path, name: &str, date: &str, machine: &Machine, nmse: f64)
         skipped: vec![],
     })?;
     records.iter().try_for_each(|record| run.save_trial(record))?;
-    let submitter =
-        Submitter { name: name.into(), contact: None, licence: "CC0-1.0".into(), date: date.into(), secrets: vec![] };
+    let submitter = Submitter {
+        name: name.into(),
+        contact: None,
+        licence: "CC0-1.0".into(),
+        date: date.into(),
+        secrets: vec![],
+        disclosed: vec![],
+    };
     publish(&run, &submitter, &root.join("all"), ToString::to_string)
 }
 
@@ -201,6 +207,7 @@ fn only_a_passed_verification_of_these_files_by_somebody_else_counts() {
     };
     assert_eq!(counts("Grace", |_| {}), Ok(true));
     assert_eq!(counts(" ADA ", |_| {}), Ok(false));
+    assert_eq!(counts(site::UNNAMED, |_| {}), Ok(false), "nobody stands for it");
     assert_eq!(counts("Grace", |v| v.manifest_sha256 = "00".into()), Ok(false));
     let refused = |result: Result<bool, String>| result.expect_err("refused");
     assert!(refused(counts("Grace", |v| v.sample.clear())).contains("its conclusion does not follow from its sample"));
@@ -209,6 +216,36 @@ fn only_a_passed_verification_of_these_files_by_somebody_else_counts() {
     assert!(refused(counts("Grace", |v| v.date = "now".into())).contains("is not written like"));
     std::fs::write(root.join(site::VERIFICATION), "[]").expect("writes");
     assert!(Submission::open(&root).expect_err("refused").to_string().starts_with("verification.json: "));
+}
+
+#[test]
+fn trials_stand_where_their_vectors_and_their_rates_say() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let machine = machine("A Processor", "0123");
+    let refused = |name: &str, change: fn(&mut RunInfo, &mut TrialRecord)| {
+        let root = submission(dir.path(), name, "2026-10-01", &machine, 0.25).expect("publishes");
+        let folder = RunFolder::new(&root);
+        let mut run = folder.load().expect("loads");
+        change(&mut run.info, &mut run.records[0]);
+        // As somebody would who makes all files fit each other.
+        run.info.trials[0] = run.records[0].trial.clone();
+        folder.save_run(&run.info).expect("saves");
+        folder.save_trial(&run.records[0]).expect("saves");
+        let path = root.join(site::MANIFEST);
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("reads")).expect("JSON");
+        let files: Vec<String> = manifest["files"].as_object().expect("files").keys().cloned().collect();
+        for file in files {
+            let bytes = std::fs::read(root.join(&file)).expect("reads");
+            manifest["files"][&file] = record::sha256(&bytes).into();
+        }
+        std::fs::write(&path, manifest.to_string()).expect("writes");
+        Submission::open(&root).expect_err("refused").to_string()
+    };
+    let text = refused("Ada", |info, _| info.datasets[0].fingerprint = "other".into());
+    assert!(text.contains("its recipe has the digest of other vectors than run.json"), "{text}");
+    let text = refused("Bob", |_, record| record.trial.bits_per_vector = 8);
+    assert!(text.contains("its rate is not the one that it measured"), "{text}");
 }
 
 #[test]

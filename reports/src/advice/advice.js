@@ -15,12 +15,12 @@ for (const panel of document.querySelectorAll(".advice")) {
     }));
   };
   // The choice is part of the page's address, like what tables show.
-  const kept = (new URLSearchParams(location.search).get(key) ?? "").split(" ").map(Number);
+  const kept = (state.get(key) ?? "").split(" ").filter(Boolean).map(Number);
   selects.forEach((select, at) => {
     if (kept.length === selects.length && select.options[kept[at]]) select.selectedIndex = kept[at];
     select.addEventListener("change", () => {
       show();
-      if (typeof keep === "function") keep(key, selects.map(other => other.selectedIndex).join(" "));
+      keep({ [key]: selects.map(other => other.selectedIndex).join(" ") });
     });
   });
   panel.querySelector(".limits").hidden = false;

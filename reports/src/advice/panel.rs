@@ -14,8 +14,6 @@ use record::metric::{NMSE, RECALL_K_AT_K, SEARCH_LATENCY_P50_US};
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// The script that looks up answers.
-pub(crate) const SCRIPT: &str = include_str!("advice.js");
 /// Its styles.
 pub(crate) const STYLE: &str = include_str!("advice.css");
 

@@ -17,7 +17,7 @@ const DETAILS: usize = 600_000;
 const CURVE: usize = 40;
 
 /// What a dialog about a point shows.
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 pub struct Details<'a> {
     /// What there was no room for, in words.
     left_out: &'static str,
@@ -72,6 +72,12 @@ impl Extent {
 }
 
 impl<'a> Details<'a> {
+    /// What stands in a page that has no room for details.
+    fn none() -> Details<'a> {
+        let left_out = "parameters, the experiment that repeats a trial, training curves, and values that are no column of the table";
+        Details { left_out, datasets: vec![] }
+    }
+
     fn new(
         runs: &'a [Results],
         datasets: &'a [DatasetSummary],
@@ -123,7 +129,7 @@ impl<'a> Details<'a> {
     ) -> Embedded {
         let room = DATA.saturating_sub(tables.len()).min(DETAILS);
         let all = || Extent::ALL.into_iter().map(|extent| embedded(&Details::new(runs, datasets, dictionary, extent)));
-        all().find(|found| found.len() <= room).unwrap_or_else(|| embedded(&Details::default()))
+        all().find(|found| found.len() <= room).unwrap_or_else(|| embedded(&Details::none()))
     }
 }
 

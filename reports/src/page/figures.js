@@ -118,7 +118,7 @@ const figureTools = (data, open) => {
     };
     const keys = {
       "+": () => scale(1.6), "=": () => scale(1.6), "-": () => scale(1 / 1.6), "0": () => zoom.reset(motion),
-      ArrowRight: () => say((now + 1) % marks.length), ArrowLeft: () => say((now + marks.length - 1) % marks.length),
+      ArrowRight: () => say((now + 1) % marks.length), ArrowLeft: () => say(now <= 0 ? marks.length - 1 : now - 1),
       Home: () => say(0), End: () => say(marks.length - 1), Escape: () => say(-1),
       Enter: () => marks[now]?.about && (hideTip(), open(...marks[now].about)),
     };

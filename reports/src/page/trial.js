@@ -38,11 +38,15 @@ const curve = ([name, x, y, low, high]) => {
   return element("figure", { class: "curve" }, svg, element("figcaption", {}, title));
 };
 
+// Whether the page's name of a dataset is that of a run. Reports of several runs may add the name of the run.
+const isOf = (shown, name) => shown === name || shown.startsWith(`${name} (`);
+
 // The experiment that repeats a trial: what all trials of its run share, and what this one adds.
 const repeat = (run, dataset, method, device, threads, seed) => {
   if (!run.repeat) return null;
-  const of = run.repeat.datasets.find(([name]) => name === dataset) ?? run.repeat.datasets[0];
-  return `${run.repeat.head}seeds: [${seed}]\ndevice: [${device}]\nthreads: [${threads}]\n${of?.[1] ?? ""}${method}${run.repeat.tail}`;
+  const of = run.repeat.datasets.find(([name]) => name === dataset) ?? run.repeat.datasets.find(([name]) => isOf(dataset, name));
+  if (!of) return null;
+  return `${run.repeat.head}seeds: [${seed}]\ndevice: [${device}]\nthreads: [${threads}]\n${of[1]}${method}${run.repeat.tail}`;
 };
 
 const copyButton = source => element("button", {
@@ -62,7 +66,7 @@ const copyButton = source => element("button", {
 }, "Copy");
 
 const yaml = text => {
-  if (text === null) return [element("p", {}, "This run is not of an experiment file, so that no experiment repeats it.")];
+  if (text === null) return [element("p", {}, "The run does not say which experiment repeats this trial.")];
   const source = element("pre", { tabindex: "0", role: "region", "aria-label": "Experiment that repeats this trial" }, text);
   return [
     source,
@@ -116,7 +120,7 @@ const openPoint = async (data, details, at, number, chosen = 0) => {
     keep({ trial: address(data, point.run, trial) });
   };
   const twins = data.failed.filter(one => one.run === point.run && one.yaml === more?.yaml && one.device === point.device
-    && one.threads === point.threads && dataset.name.startsWith(one.dataset));
+    && one.threads === point.threads && isOf(dataset.name, one.dataset));
   const parameters = more ? more.yaml.split("\n")[1]?.replace(/^ *- /, "") : "";
   const values = more?.values.map(([index, value, low, high, n]) => {
     const { metric, unit, meaning, of } = known[index];

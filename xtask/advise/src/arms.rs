@@ -59,12 +59,15 @@ fn flow(value: &Value) -> String {
 }
 
 /// The sizes of codes that a search looks at, in bytes. For the best quality within a limit on bytes: that limit, and one
-/// step more, so that the answer can say what the step would buy. For the fewest bytes, or without a limit on them: every
+/// step more, so that the answer can say what the step would buy, both at most 8 bits per component and a step. For the fewest bytes, or without a limit on them: every
 /// step from 4 bytes to the limit and one step more, at most 8 bits per component.
 fn sizes(wish: &Wish, dim: usize) -> Vec<usize> {
     let limit = wish.limits().iter().find(|(figure, _)| *figure == Figure::Bytes).map(|(_, limit)| *limit as usize);
     match limit {
-        Some(limit) if wish.objective() != Figure::Bytes => vec![limit, rung_above(limit)],
+        Some(limit) if wish.objective() != Figure::Bytes => {
+            let most = rung_above(dim);
+            vec![limit.min(most), rung_above(limit).min(most)]
+        }
         limit => {
             let most = limit.map_or(usize::MAX, rung_above).min(rung_above(dim));
             let least = 4.min(most);
@@ -91,7 +94,7 @@ pub fn arms(wish: &Wish, dim: usize, only: &[String]) -> Vec<Arm> {
                 }
                 let params = Value::Object(params);
                 for &size in &sizes {
-                    let Some(found) = entry.at_most(&params, dim, 8 * size) else { continue };
+                    let Some(found) = entry.at_most(&params, dim, size.saturating_mul(8)) else { continue };
                     let Ok(method) = methods::parse(entry.name, found.clone()) else { continue };
                     let bytes = method.code_bits(dim).div_ceil(8);
                     // What is far below a size is tried at a lower one.
@@ -127,6 +130,18 @@ mod tests {
             let methods: HashSet<&str> = arms.iter().map(|arm| arm.method).collect();
             assert!(methods.len() >= 8, "{dim}: {methods:?}");
             assert_eq!(arms.iter().map(Arm::written).collect::<HashSet<_>>().len(), arms.len(), "none twice");
+        }
+    }
+
+    #[test]
+    fn a_limit_above_what_codes_can_use_leaves_no_method_out() {
+        let only = ["pq".to_owned(), "scalar".to_owned()];
+        for limit in [256.0, 1024.0, 1e15] {
+            let arms = arms(&wish(&[(Figure::Bytes, limit)]), 64, &only);
+            for method in &only {
+                let most = arms.iter().filter(|arm| arm.method == method).map(|arm| arm.bytes).max();
+                assert!(most.is_some_and(|most| most >= 64), "{method} within {limit} bytes: {most:?}");
+            }
         }
     }
 

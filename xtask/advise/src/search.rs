@@ -164,11 +164,19 @@ pub fn search(request: &Request<'_>, observer: &mut dyn Observer) -> Result<Answ
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| watch(request, begin, &cancels, &done));
+        let _ended = Ended(&done);
         let race = race(&request.wish, arms.len(), &mut vectors, observer);
-        let answer = conclude(request, &vectors, race, begin);
-        done.store(true, Ordering::SeqCst);
-        answer
+        conclude(request, &vectors, race, begin)
     })
+}
+
+/// Says that a search has ended, also when it ends by a panic: the thread that watches the time would wait for it.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Cancels the race, and then everything, when the time is up, and both when the search is interrupted.
