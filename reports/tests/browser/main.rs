@@ -92,10 +92,20 @@ fn a_reader_filters_sorts_and_chooses_columns() {
     browser.key("Escape", 0);
     assert_eq!(browser.text("document.querySelectorAll('#filters details[open]').length"), "0");
 
+    // The panel answers for the limit that is chosen.
+    let answer = "document.querySelector('#d0 .advice .answer').textContent";
+    let first = browser.text(answer);
+    let choose = "(() => { const one = document.querySelector('#d0 .advice select'); \
+                  one.selectedIndex = (one.selectedIndex + 1) % one.options.length; one.dispatchEvent(new Event('change')); })()";
+    browser.text(choose);
+    let answered = browser.text(answer);
+    assert!(answered != first && browser.text(STATE).contains("advice0="), "{answered}; {}", browser.text(STATE));
+
     // The address restores all of it.
     let (state, seen) = (browser.text("location.hash"), browser.text("document.querySelector('#d0 table').innerText"));
     browser.open(&file, &state);
     assert_eq!(browser.text("document.querySelector('#d0 table').innerText"), seen);
+    assert_eq!(browser.text(answer), answered);
     assert_eq!(browser.errors, Vec::<String>::new());
 }
 
