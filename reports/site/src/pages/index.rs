@@ -47,7 +47,7 @@ pub fn page(board: &Board, left_out: &[(String, String)]) -> String {
         }
         section {
             h2 id="datasets" { "Leaderboards" }
-            p.hint { "Per dataset: the methods that no other beats, neither with fewer bits at the same distortion nor with less distortion at the same rate." }
+            p.hint { "Per dataset: the methods that no other beats, neither with fewer bits at the same distortion nor with less distortion at the same rate. Of more than " (TOP) ", only some are shown, evenly over the rates; the page of the dataset has all." }
             @for dataset in &board.datasets {
                 h3 { a href=(dataset.path) { (dataset.summary.name) } }
                 (table(board, dataset, &best(dataset), Columns::Quality, ""))
