@@ -23,6 +23,7 @@ pub mod table;
 mod tracking;
 mod values;
 pub mod verify;
+pub mod yaml;
 
 pub use figure::style::REGULAR as FONT;
 pub use figure::{PageFigure, page_figures};

@@ -1,6 +1,7 @@
 //! The experiment that repeats one trial of a run, as YAML in parts: what all trials of a run share, and what each adds.
 //! The page joins the parts, so that it need not hold the whole text of every trial.
 
+use crate::yaml::{flow, scalar};
 use record::{Results, Trial};
 use serde::Serialize;
 use serde_json::Value;
@@ -54,48 +55,4 @@ pub fn method(trial: &Trial) -> String {
     // Braces in a label stand for parameters.
     let label = (!trial.label.contains(['{', '}'])).then(|| format!("    label: {}\n", scalar(&trial.label)));
     format!("methods:\n  - {}: {}\n{}", scalar(&trial.method), flow(&trial.params), label.unwrap_or_default())
-}
-
-/// A value in YAML's flow style, on one line.
-fn flow(value: &Value) -> String {
-    match value {
-        Value::Object(map) if map.is_empty() => "{}".into(),
-        Value::Object(map) => {
-            let members: Vec<String> =
-                map.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
-            format!("{{ {} }}", members.join(", "))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Value::String(text) => scalar(text),
-        other => other.to_string(),
-    }
-}
-
-/// Words that YAML reads as something other than text.
-const NOT_TEXT: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "null", "nan"];
-
-/// A text in YAML: bare if that is safe, otherwise as in JSON, whose strings are strings of YAML too.
-fn scalar(text: &str) -> String {
-    let word = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
-        && !NOT_TEXT.contains(&text.to_lowercase().as_str());
-    if word { text.to_owned() } else { Value::from(text).to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn values_are_written_in_one_line() {
-        for (value, expected) in [
-            (json!({ "bits": 8, "init": "k-means", "off": null }), "{ bits: 8, init: k-means, \"off\": null }"),
-            (json!([1, "10s", "yes", "", "a: b # c"]), "[1, \"10s\", \"yes\", \"\", \"a: b # c\"]"),
-            (json!({ "mlp": { "hidden": 128 }, "none": {} }), "{ mlp: { hidden: 128 }, none: {} }"),
-            (json!("line\nbreak \"q\""), "\"line\\nbreak \\\"q\\\"\""),
-        ] {
-            assert_eq!(flow(&value), expected);
-        }
-    }
 }

@@ -4,6 +4,7 @@
 use methods::transform::{self, Transform};
 use methods::{METHODS, Method, ParamError};
 use reports::advice::{Figure, Wish, rung_above, rungs};
+use reports::yaml::flow;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -39,37 +40,16 @@ impl Arm {
     }
 }
 
-/// A value in YAML's short form, on one line.
-fn flow(value: &Value) -> String {
-    let plain = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text)
-    };
-    match value {
-        Value::Object(map) if map.is_empty() => "{}".to_owned(),
-        Value::Object(map) => {
-            let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}: {}", flow(value))).collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Value::String(text) if plain(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// The sizes of codes that a search looks at, in bytes. For the best quality within a limit on bytes: that limit, and one
-/// step more, so that the answer can say what the step would buy, both at most 8 bits per component and a step. For the fewest bytes, or without a limit on them: every
-/// step from 4 bytes to the limit and one step more, at most 8 bits per component.
+/// step more, so that the answer can say what the step would buy. For the fewest bytes, or without a limit on them: every
+/// step from 4 bytes to the limit and one step more. No size is more than a step above 8 bits per component.
 fn sizes(wish: &Wish, dim: usize) -> Vec<usize> {
     let limit = wish.limits().iter().find(|(figure, _)| *figure == Figure::Bytes).map(|(_, limit)| *limit as usize);
+    let useful = rung_above(dim);
     match limit {
-        Some(limit) if wish.objective() != Figure::Bytes => {
-            let most = rung_above(dim);
-            vec![limit.min(most), rung_above(limit).min(most)]
-        }
+        Some(limit) if wish.objective() != Figure::Bytes => vec![limit.min(useful), rung_above(limit).min(useful)],
         limit => {
-            let most = limit.map_or(usize::MAX, rung_above).min(rung_above(dim));
+            let most = limit.map_or(usize::MAX, rung_above).min(useful);
             let least = 4.min(most);
             rungs().skip_while(|rung| *rung < least).take_while(|rung| *rung <= most).chain(limit).collect()
         }
