@@ -50,7 +50,7 @@ pub use file_truth::TruthCheck;
 pub use images::{ImageSource, ImageSplit, Images};
 pub use seen::SeenFile;
 pub use signal::{Picture, Signal};
-pub use source::{FileSource, Resolved, Source};
+pub use source::{FileSource, PATH_KEYS, Resolved, Source};
 pub use split::Split;
 pub use synthetic::SyntheticSource;
 

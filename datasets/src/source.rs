@@ -108,7 +108,7 @@ struct VectorFiles {
 }
 
 /// The keys of a dataset that name files: a path, or a list of paths.
-const PATH_KEYS: [&str; 6] = ["path", "images", "train", "queries", "labels", "query_labels"];
+pub const PATH_KEYS: [&str; 6] = ["path", "images", "train", "queries", "labels", "query_labels"];
 
 impl Source {
     /// Puts a folder before the relative paths of a dataset as an experiment writes it.

@@ -375,3 +375,9 @@ fn hostile_submissions_are_left_out_and_the_others_are_shown() {
     // The first page, bias, a dataset, a submission, two methods, a class of machines.
     assert_eq!(pages, 7);
 }
+
+/// A key in one list only would be a path that nobody checks.
+#[test]
+fn submissions_know_all_keys_that_name_files() {
+    assert_eq!(site::PATH_KEYS, datasets::PATH_KEYS);
+}

@@ -176,8 +176,9 @@ fn check(run: &Run) -> Result<(), PublishError> {
     Ok(())
 }
 
-/// The keys of a dataset that name files.
-const PATH_KEYS: [&str; 6] = ["path", "images", "train", "queries", "labels", "query_labels"];
+/// The keys of a dataset that name files. They are those of `datasets`, which pages do not depend on; a test of `xtask`
+/// compares both.
+pub const PATH_KEYS: [&str; 6] = ["path", "images", "train", "queries", "labels", "query_labels"];
 
 /// Takes out the folders of this machine. Vectors are identified by their digest, so that their place does not matter.
 fn anonymize(run: &mut Run) {
