@@ -4,7 +4,7 @@ use super::checks::Checker;
 use super::sweeps::{self, Source};
 use crate::document::escape;
 use crate::experiment::Experiment;
-use methods::METHODS;
+use methods::{METHODS, MethodEntry};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use strict::nearest_name;
@@ -21,10 +21,9 @@ pub(super) fn apply(experiment: &mut Experiment, checker: &mut Checker<'_>) {
     let mut known = BTreeSet::new();
     let mut named = BTreeSet::new();
     for entry in methods.iter_mut() {
-        let Some(method) = METHODS.iter().find(|method| entry.contains_key(method.name)) else { continue };
+        let Some(method) = method_of(entry) else { continue };
         named.insert(method.name);
-        let schema = method.params_schema();
-        let Some(properties) = schema.get("properties").and_then(Value::as_object) else { continue };
+        let properties = properties(method);
         known.extend(properties.keys().cloned());
         let listed: Vec<String> = [Source::Sweep, Source::Zip]
             .into_iter()
@@ -44,13 +43,25 @@ pub(super) fn apply(experiment: &mut Experiment, checker: &mut Checker<'_>) {
     }
     // Entries without a known method are faults already.
     for key in defaults.keys().filter(|key| !named.is_empty() && !known.contains(*key)) {
-        let help = nearest_name(key, known.iter().map(String::as_str), "parameters of the methods here");
-        checker.fault_at_key(
-            &format!("/{KEY}/{}", escape(key)),
-            format!("no method here has a parameter `{key}`"),
-            Some(help),
-        );
+        report_unknown(key, &known, &format!("/{KEY}"), checker);
     }
+}
+
+/// The method that an entry names; None if it names none that is known.
+pub(super) fn method_of(entry: &Map<String, Value>) -> Option<&'static MethodEntry> {
+    METHODS.iter().find(|method| entry.contains_key(method.name))
+}
+
+/// The schemas of a method's parameters, by name.
+pub(super) fn properties(method: &MethodEntry) -> Map<String, Value> {
+    method.params_schema().get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// Reports a parameter that is given below `pointer` for all methods, and that none of them has.
+pub(super) fn report_unknown(key: &str, known: &BTreeSet<String>, pointer: &str, checker: &mut Checker<'_>) {
+    let help = nearest_name(key, known.iter().map(String::as_str), "parameters of the methods here");
+    let message = format!("no method here has a parameter `{key}`");
+    checker.fault_at_key(&format!("{pointer}/{}", escape(key)), message, Some(help));
 }
 
 /// Which of two values of a parameter counts.

@@ -195,8 +195,8 @@ fn candidates<'e>(
                 found.extend(searched.found.into_iter().map(|at| {
                     let swept = place.swept.iter().cloned().chain(at.swept(method, &given)).collect();
                     let place = MethodLocation { swept, ..place.clone() };
-                    let given = (at.params.clone(), given.clone());
-                    Candidate { place, given: given.0, datasets: only.clone(), at_bits: Some((at, given.1)) }
+                    let (open, given) = (given.clone(), at.params.clone());
+                    Candidate { place, given, datasets: only.clone(), at_bits: Some((at, open)) }
                 }));
             }
             Err(SearchFault::NothingToFind { message, help }) => {

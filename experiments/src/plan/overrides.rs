@@ -2,11 +2,11 @@
 
 use super::PlannedDataset;
 use super::checks::Checker;
-use super::defaults::{self, Precedence};
+use super::defaults::{self, Precedence, method_of, properties};
 use super::sweeps::{self, Source};
 use crate::document::escape;
 use crate::experiment::{DatasetOverride, Experiment};
-use methods::{METHODS, MethodEntry};
+use methods::MethodEntry;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use strict::nearest_name;
@@ -51,9 +51,7 @@ pub(super) fn check(experiment: &Experiment, datasets: &[PlannedDataset], comple
             if with.is_empty() && !entries.is_empty() {
                 let known: BTreeSet<String> =
                     entries.iter().flat_map(|(method, _)| properties(method).into_iter().map(|(key, _)| key)).collect();
-                let help = nearest_name(key, known.iter().map(String::as_str), "parameters of the methods here");
-                let message = format!("no method here has a parameter `{key}`");
-                checker.fault_at_key(&format!("{shared}/{}", escape(key)), message, Some(help));
+                defaults::report_unknown(key, &known, &shared, checker);
             }
         }
         for (name, params) in &item.methods {
@@ -101,15 +99,13 @@ pub(super) fn variations(
             None => variations.push((BTreeSet::from([index]), changed, sources)),
         }
     }
-    match variations.len() {
+    if variations.is_empty() {
         // The datasets are faults, but those of the method are reported too.
-        0 => vec![Variation { params: params.clone(), datasets: None, sources: Vec::new() }],
-        1 => variations.into_iter().map(|(_, params, sources)| Variation { params, datasets: None, sources }).collect(),
-        _ => variations
-            .into_iter()
-            .map(|(datasets, params, sources)| Variation { params, datasets: Some(datasets), sources })
-            .collect(),
+        return vec![Variation { params: params.clone(), datasets: None, sources: Vec::new() }];
     }
+    let several = variations.len() > 1;
+    let variation = |(datasets, params, sources)| Variation { params, datasets: several.then_some(datasets), sources };
+    variations.into_iter().map(variation).collect()
 }
 
 /// The parameters for one dataset, and where the overridden ones stand.
@@ -162,15 +158,4 @@ fn replace<'v>(
         }
     }
     any
-}
-
-/// The method that an entry names.
-fn method_of(entry: &Map<String, Value>) -> Option<&'static MethodEntry> {
-    METHODS.iter().find(|method| entry.contains_key(method.name))
-}
-
-/// The schemas of a method's parameters, by name.
-fn properties(method: &MethodEntry) -> Map<String, Value> {
-    let schema = method.params_schema();
-    schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
 }
