@@ -4,11 +4,12 @@ use crate::errors::Mistakes;
 use crate::experiments_verb::{INTERRUPT, heed_interrupts};
 use crate::model_file::{INTERRUPTED, Resources, check_target, write};
 use ::advise::{AdviseError, Answer, Observer, Race, Request, search};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use datasets::{MetricSpace, Source, catalog};
 use experiments::{Document, Seconds, Surroundings};
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::advice::{Figure, Wish};
+use reports::advice::{FIGURES, Figure, Wish};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf, absolute};
@@ -49,8 +50,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DURATION")]
     fit_time: Option<Seconds>,
     /// The figure to make best within the limits
-    #[arg(long, value_enum, value_name = "FIGURE")]
-    best: Option<Objective>,
+    #[arg(long, value_name = "FIGURE", value_parser = figures())]
+    best: Option<Figure>,
     /// Neighbours k of each query
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     k: u32,
@@ -88,27 +89,10 @@ enum Format {
     Json,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Objective {
-    Bytes,
-    Recall,
-    Latency,
-    Distortion,
-    EncodeRate,
-    FitTime,
-}
-
-impl Objective {
-    fn figure(self) -> Figure {
-        match self {
-            Objective::Bytes => Figure::Bytes,
-            Objective::Recall => Figure::Recall,
-            Objective::Latency => Figure::Latency,
-            Objective::Distortion => Figure::Distortion,
-            Objective::EncodeRate => Figure::EncodeRate,
-            Objective::FitTime => Figure::FitTime,
-        }
-    }
+/// The figures by their names.
+fn figures() -> impl TypedValueParser<Value = Figure> {
+    let named = |name: String| FIGURES.into_iter().find(|figure| figure.name() == name).ok_or("no such figure");
+    PossibleValuesParser::new(FIGURES.map(Figure::name)).try_map(named)
 }
 
 fn metric(text: &str) -> Result<MetricSpace, String> {
@@ -169,7 +153,7 @@ fn wish(arguments: &Arguments) -> Result<Wish, Mistakes> {
         (Figure::FitTime, arguments.fit_time.map(|time| time.0)),
     ];
     let limits = given.into_iter().filter_map(|(figure, limit)| Some((figure, limit?))).collect();
-    Wish::new(limits, arguments.best.map(Objective::figure))
+    Wish::new(limits, arguments.best)
         .map_err(|error| Mistakes::new(error.to_string(), "give a limit, such as `--bytes 64` or `--recall 0.95`"))
 }
 
