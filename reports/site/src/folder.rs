@@ -95,6 +95,11 @@ impl Submission {
         run.records.iter().try_for_each(|record| check_record(record, &run.info.datasets))?;
         let digest = sha256(&bytes);
         let verification = read_verification(root)?;
+        // One of earlier files stays readable, and does not count.
+        if let Some(found) = verification.as_ref().filter(|found| found.manifest_sha256 == digest) {
+            let ids: Vec<&str> = run.records.iter().map(|record| record.trial.id.as_str()).collect();
+            found.check_sample(&ids).map_err(|reason| wrong(VERIFICATION, reason))?;
+        }
         Ok(Submission { folder, manifest, digest, run, verification })
     }
 

@@ -1,7 +1,7 @@
 //! What somebody found who ran a sample of a submission again: a file beside the submission, for people and for the site.
 
 use crate::manifest::{check_words, is_date};
-use crate::sample::{FALSIFIED, chance, share_of};
+use crate::sample::{FALSIFIED, chance, sample, share_of};
 use reports::rerun::{Agreement, Codes, RerunComparison};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub struct VerifiedTrial {
 impl VerifiedTrial {
     /// A trial that ran again.
     pub fn compared(trial: &str, comparison: RerunComparison) -> VerifiedTrial {
-        let verdict = if comparison.agrees() { TrialVerdict::Reproduced } else { TrialVerdict::Different };
+        let verdict = verdict_of(Some(&comparison));
         VerifiedTrial { trial: trial.to_owned(), verdict, reason: None, comparison: Some(comparison) }
     }
 
@@ -81,6 +81,15 @@ impl VerifiedTrial {
                 (codes, if worst.is_empty() { quality } else { format!("{quality}: {}", worst.join(", ")) })
             }
         }
+    }
+}
+
+/// The verdict that follows from a comparison.
+fn verdict_of(comparison: Option<&RerunComparison>) -> TrialVerdict {
+    match comparison {
+        None => TrialVerdict::Unable,
+        Some(comparison) if comparison.agrees() => TrialVerdict::Reproduced,
+        Some(_) => TrialVerdict::Different,
     }
 }
 
@@ -138,6 +147,25 @@ impl Verification {
         self.sample.iter().filter(|trial| trial.verdict == verdict).count()
     }
 
+    /// Whether something did not agree. False if the sample was reproduced, and if trials could only not run there.
+    pub fn failed(&self) -> bool {
+        !self.disagreements.is_empty() || self.count(TrialVerdict::Different) > 0
+    }
+
+    /// Checks that the sample is the one of its seed. `trials` are the ids of the submission, in the order of its run.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_sample(&self, trials: &[&str]) -> Result<(), String> {
+        if self.trials != trials.len() {
+            return Err(format!("it says {} trials, and the submission has {}", self.trials, trials.len()));
+        }
+        let drawn = sample(trials.len(), self.sample.len(), self.seed);
+        let same = drawn.len() == self.sample.len()
+            && drawn.iter().zip(&self.sample).all(|(at, verified)| trials[*at] == verified.trial);
+        if same { Ok(()) } else { Err(format!("its trials are not the sample of its seed {}", self.seed)) }
+    }
+
     /// Reads a verification, which may come from a stranger.
     ///
     /// # Errors
@@ -152,7 +180,10 @@ impl Verification {
         if !is_date(&found.date) {
             return Err(format!("its date {:?} is not written like 2026-11-29", found.date));
         }
-        // What it concludes must follow from its sample.
+        // What it concludes must follow from its sample, and each verdict from its comparison.
+        if let Some(trial) = found.sample.iter().find(|t| t.verdict != verdict_of(t.comparison.as_ref())) {
+            return Err(format!("the verdict of trial {:?} does not follow from its comparison", trial.trial));
+        }
         let again = found.clone().concluded();
         if again.passed != found.passed || (again.chance - found.chance).abs() > 1e-9 {
             return Err("its conclusion does not follow from its sample".to_owned());

@@ -59,9 +59,20 @@ fn record(label: &str, bits: usize, nmse: f64, machine: &Machine) -> TrialRecord
 
 /// Publishes a run of two points, and returns the folder of the submission.
 fn submission(root: &Path, name: &str, date: &str, machine: &Machine, nmse: f64) -> Result<PathBuf, PublishError> {
+    let records = [record("PQ m=4", 32, nmse, machine), record("PQ m=8", 64, nmse / 2.0, machine)];
+    published(root, name, date, machine, &records)
+}
+
+/// Publishes a run of these records, and returns the folder of the submission.
+fn published(
+    root: &Path,
+    name: &str,
+    date: &str,
+    machine: &Machine,
+    records: &[TrialRecord],
+) -> Result<PathBuf, PublishError> {
     let run = RunFolder::new(root.join(format!("run {name} {date}")));
     drop(run.prepare()?);
-    let records = [record("PQ m=4", 32, nmse, machine), record("PQ m=8", 64, nmse / 2.0, machine)];
     let facts = DatasetFacts {
         name: "words".into(),
         dim: 16,
@@ -101,7 +112,8 @@ fn verify(root: &Path, by: &str, change: impl FnOnce(&mut Verification)) {
     // An earlier one may be one that is refused.
     let _ = std::fs::remove_file(root.join(site::VERIFICATION));
     let opened = Submission::open(root).expect("a submission");
-    let comparison = reports::rerun::compare_records(&opened.run.records[0], &opened.run.records[0]);
+    let drawn = &opened.run.records[site::sample(2, 1, 7)[0]];
+    let comparison = reports::rerun::compare_records(drawn, drawn);
     let mut verification = Verification {
         schema: 1,
         submission: opened.manifest.id.clone(),
@@ -114,7 +126,7 @@ fn verify(root: &Path, by: &str, change: impl FnOnce(&mut Verification)) {
         seed: 7,
         trials: 2,
         disagreements: vec![],
-        sample: vec![site::VerifiedTrial::compared("0020", comparison)],
+        sample: vec![site::VerifiedTrial::compared(&drawn.trial.id, comparison)],
         chance: 0.0,
         passed: false,
     }
@@ -213,9 +225,57 @@ fn only_a_passed_verification_of_these_files_by_somebody_else_counts() {
     assert!(refused(counts("Grace", |v| v.sample.clear())).contains("its conclusion does not follow from its sample"));
     assert!(refused(counts("Grace", |v| v.chance = 1.0)).contains("its conclusion does not follow"));
     assert!(refused(counts("", |_| {})).contains("its by is empty"));
+    // A sample that somebody chose, and verdicts that nothing was compared for.
+    let other = |v: &mut Verification| {
+        v.sample[0].trial = if v.sample[0].trial == "0020" { "0040".into() } else { "0020".into() };
+    };
+    assert!(refused(counts("Grace", other)).contains("its trials are not the sample of its seed 7"));
+    let twice = |v: &mut Verification| {
+        v.sample.push(v.sample[0].clone());
+        *v = v.clone().concluded();
+    };
+    assert!(refused(counts("Grace", twice)).contains("its trials are not the sample of its seed 7"));
+    let uncompared = |v: &mut Verification| v.sample[0].comparison = None;
+    assert!(refused(counts("Grace", uncompared)).contains("does not follow from its comparison"));
+    let fewer = |v: &mut Verification| {
+        v.trials = 1;
+        *v = v.clone().concluded();
+    };
+    assert!(refused(counts("Grace", fewer)).contains("it says 1 trials, and the submission has 2"));
     assert!(refused(counts("Grace", |v| v.date = "now".into())).contains("is not written like"));
     std::fs::write(root.join(site::VERIFICATION), "[]").expect("writes");
     assert!(Submission::open(&root).expect_err("refused").to_string().starts_with("verification.json: "));
+}
+
+#[test]
+fn what_could_only_not_run_elsewhere_has_not_failed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = submission(dir.path(), "Ada", "2026-10-01", &machine("A Processor", "0123"), 0.25).expect("publishes");
+    verify(&root, "Grace", |v| {
+        v.sample[0] = site::VerifiedTrial::unable(&v.sample[0].trial, "no such device".into());
+        *v = v.clone().concluded();
+    });
+    let index = file(&shown(&[root]), "index.html");
+    assert!(index.contains("part of a sample could not run elsewhere") && !index.contains("verification failed"));
+}
+
+/// A label is free text, and datasets of one name may have other vectors: only the same parameters on the same vectors have
+/// a history, whatever they are called.
+#[test]
+fn a_history_is_one_of_the_same_parameters() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (old, new) = (machine("A Processor", "0123456789abcdef"), machine("A Processor", "fedcba9876543210"));
+    let of = |label: &str, bits: usize, machine: &Machine, date: &str| {
+        published(dir.path(), "Ada", date, machine, &[record(label, bits, 0.25, machine)]).expect("publishes")
+    };
+    let first = of("PQ", 32, &old, "2026-10-01");
+    let history = |second: PathBuf| {
+        let page = text(&file(&shown(&[first.clone(), second]), "methods/pq-"));
+        page.split("History over revisions").nth(1).expect("a section").to_owned()
+    };
+    assert!(history(of("PQ", 64, &new, "2026-11-01")).contains("No configuration was submitted with two"));
+    let renamed = history(of("product", 32, &new, "2026-11-02"));
+    assert!(renamed.contains("| PQ |") && renamed.contains("| product |") && renamed.contains("none"), "{renamed}");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Source {
     pub class: String,
     /// Source revision, short.
     pub revision: String,
+    /// Method, parameters and device: what two submissions must share to be about the same. Labels are free text.
+    pub configuration: String,
 }
 
 /// A dataset with the points of all submissions.
@@ -113,8 +115,13 @@ impl Board {
             });
             for point in summary.points {
                 let Some(first) = point.trials.first().and_then(|id| ended.get(id.as_str())) else { continue };
-                let source =
-                    Source { submission: number, class: machine_class(&first.machine), revision: short(first) };
+                let trial = &first.trial;
+                let source = Source {
+                    submission: number,
+                    class: machine_class(&first.machine),
+                    revision: short(first),
+                    configuration: format!("{} {} on {}", trial.method, trial.params, trial.device),
+                };
                 for (list, text) in [(&mut revisions, &source.revision), (&mut classes, &source.class)] {
                     if !list.contains(text) {
                         list.push(text.clone());

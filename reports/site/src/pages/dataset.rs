@@ -4,7 +4,7 @@ use super::data::{Board, Dataset};
 use super::frame;
 use super::rows::{Columns, table};
 use maud::{PreEscaped, html};
-use reports::summary::{DatasetSummary, Point};
+use reports::summary::DatasetSummary;
 use reports::{ReportError, page_figures};
 use std::collections::HashSet;
 
@@ -24,9 +24,8 @@ pub fn page(board: &Board, dataset: &Dataset) -> Result<String, ReportError> {
         (board.submissions.get(submission).is_none_or(|entry| entry.reproduced.is_none()), submission)
     });
     let mut seen = HashSet::new();
-    let configuration = |p: &Point| (p.method.clone(), p.label.clone(), p.device.clone(), p.bits);
     let chosen: HashSet<usize> =
-        order.into_iter().filter(|at| seen.insert(configuration(&dataset.summary.points[*at]))).collect();
+        order.into_iter().filter(|at| seen.insert(dataset.sources[*at].configuration.as_str())).collect();
     let shown = DatasetSummary {
         name: dataset.summary.name.clone(),
         facts: facts.clone(),

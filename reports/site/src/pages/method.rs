@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A configuration at a time.
 struct Moment {
+    label: String,
     date: String,
     revision: String,
     submission: usize,
@@ -18,15 +19,21 @@ struct Moment {
 }
 
 pub fn page(board: &Board, method: &str) -> String {
-    let mut history: BTreeMap<(String, String, String), Vec<Moment>> = BTreeMap::new();
+    // Datasets of one name may have other vectors, and labels may stand for other parameters: neither is a key.
+    let mut history: BTreeMap<(&str, &str, &str), Vec<Moment>> = BTreeMap::new();
     let mut sections = Vec::new();
     for dataset in &board.datasets {
         let points: Vec<usize> =
             (0..dataset.summary.points.len()).filter(|at| dataset.summary.points[*at].method == method).collect();
         for at in &points {
             let (point, source) = (&dataset.summary.points[*at], &dataset.sources[*at]);
-            let key = (dataset.summary.name.clone(), point.label.clone(), point.device.clone());
+            let key = (dataset.summary.name.as_str(), dataset.path.as_str(), source.configuration.as_str());
             history.entry(key).or_default().push(Moment {
+                label: if point.device == "cpu" {
+                    point.label.clone()
+                } else {
+                    format!("{}, {}", point.label, point.device)
+                },
                 date: board.submissions.get(source.submission).map_or_else(String::new, |e| e.manifest.date.clone()),
                 revision: source.revision.clone(),
                 submission: source.submission,
@@ -56,9 +63,9 @@ pub fn page(board: &Board, method: &str) -> String {
                 p.hint { "The same configuration on the same vectors, by the date of the submission. The change is that of NMSE against the row above." }
                 div.scroll { table.words {
                     thead { tr { th { "dataset" } th { "configuration" } th { "date" } th { "revision" } th { "NMSE" } th { "change" } th { "submission" } } }
-                    tbody { @for ((dataset, label, device), moments) in &history {
+                    tbody { @for ((dataset, path, _), moments) in &history {
                         @for (at, moment) in moments.iter().enumerate() { tr {
-                            td { (dataset) } td { (label) @if device != "cpu" { ", " (device) } }
+                            td { a href={ "../" (path) } { (dataset) } } td { (moment.label) }
                             td { (moment.date) } td { code { (moment.revision) } }
                             td { (moment.value.map_or_else(|| "–".to_owned(), |v| significant(v, 4))) }
                             td { (change(at.checked_sub(1).and_then(|before| moments[before].value), moment.value)) }

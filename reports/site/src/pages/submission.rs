@@ -51,7 +51,7 @@ fn verification(found: &Verification, entry: &Entry) -> Markup {
             ", on " (found.machine) ", sample of seed " (found.seed) ". " (found.meaning())
         }
         @if found.passed && entry.reproduced.is_none() {
-            p { strong { "It does not count as reproduced: " } "it was made by the submitter, or it is about other files than these." }
+            p { strong { "It does not count as reproduced: " } "it was made by the submitter or by somebody without a name, or it is about other files than these." }
         }
         @if !found.disagreements.is_empty() { ul { @for line in &found.disagreements { li { (line) } } } }
         details { summary { (found.sample.len()) " trials ran again" } div.scroll { table.words {
