@@ -89,7 +89,7 @@ pub struct PlannedTrial {
 }
 
 /// Assumed multiply-adds per second and thread. Estimates only order trials and drive the progress bar.
-const ASSUMED_RATE: f64 = 2e10;
+pub(crate) const ASSUMED_RATE: f64 = 2e10;
 
 /// Memory of a process that has loaded nothing, in bytes.
 const OVERHEAD_BYTES: u64 = 1 << 26;
@@ -102,6 +102,29 @@ fn expected_bytes(summary: &Summary, code_bits: usize) -> u64 {
     let codes = || base.checked_mul(code_bits.div_ceil(8) as u64);
     let all = || rows()?.checked_mul(4 * summary.dim as u64)?.checked_add(codes()?)?.checked_add(OVERHEAD_BYTES);
     all().unwrap_or(u64::MAX)
+}
+
+/// What it costs to load a dataset and to compute its facts, which a run does once, before its trials.
+pub(crate) struct Preparation {
+    /// Memory in bytes: all rows as f32, and the base rows once more.
+    pub bytes: u64,
+    /// Multiply-adds of the covariance, of its eigenvalues (about nine per element of its cube), and of exact neighbours.
+    pub multiply_adds: f64,
+}
+
+impl Preparation {
+    /// Of a dataset; `neighbours` says whether its exact neighbours are needed.
+    pub fn of(summary: &Summary, neighbours: bool) -> Preparation {
+        let (train, base, queries) = (summary.train as u64, summary.base as u64, summary.queries as u64);
+        let rows = || train.checked_add(base.checked_mul(2)?)?.checked_add(queries);
+        let bytes = || rows()?.checked_mul(4)?.checked_mul(summary.dim as u64)?.checked_add(OVERHEAD_BYTES);
+        let (dim, base) = (summary.dim as f64, base as f64);
+        let searched = if neighbours { base * queries as f64 * dim } else { 0.0 };
+        Preparation {
+            bytes: bytes().unwrap_or(u64::MAX),
+            multiply_adds: base * dim * dim + 9.0 * dim * dim * dim + searched,
+        }
+    }
 }
 
 /// Seconds to start a process and load data.

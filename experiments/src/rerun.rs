@@ -4,7 +4,7 @@
 use crate::document::{Document, to_yaml};
 use crate::engine::{self, EngineError, Launcher, Observer, Settings};
 use crate::fault::Fault;
-use crate::plan::{Overrides, Plan};
+use crate::plan::{ASSUMED_RATE, Overrides, Plan, Preparation};
 use crate::recipe::experiment_of;
 use crate::surroundings::Surroundings;
 use crate::units::{ByteSize, Seconds};
@@ -32,6 +32,22 @@ pub enum RerunError {
         id: String,
         /// How it ended.
         status: &'static str,
+    },
+    /// Nobody can tell whether codes must be equal.
+    #[error("the record of trial {id} names the instruction set {set:?}, which this version of vqbench does not know")]
+    UnknownSet {
+        /// The trial.
+        id: String,
+        /// The name in the record.
+        set: String,
+    },
+    /// The vectors and what is computed of them before the trial take more than the limits allow.
+    #[error("trial {id} needs more than the limits allow before it runs: {reason}")]
+    TooLarge {
+        /// The trial.
+        id: String,
+        /// What, and the limit.
+        reason: String,
     },
     /// The experiment that the record gives back is refused: a missing dataset or device, parameters that this version
     /// does not know.
@@ -123,12 +139,15 @@ impl Rerun {
             return Err(RerunError::Unsuccessful { id, status: record.status.as_str() });
         }
         let mut surroundings = place.here.clone();
-        let lacking = match Isa::named(&record.machine.simd) {
+        let set = &record.machine.simd;
+        let lacking = match Isa::named(set) {
             Ok(isa) => {
                 surroundings.devices.isa = isa;
                 None
             }
-            Err(_) => Some(record.machine.simd.clone()),
+            Err(_) if Isa::is_name(set) => Some(set.clone()),
+            // An invented name would replace equal codes by wide tolerances.
+            Err(_) => return Err(RerunError::UnknownSet { id, set: set.clone() }),
         };
         let refused = |faults: Vec<Fault>| RerunError::Refused { id: id.clone(), faults };
         let mut limited = record.clone();
@@ -145,6 +164,9 @@ impl Rerun {
             let message = format!("its record stands for {} trials instead of one", plan.trials.len());
             return Err(refused(vec![Fault::new(message, "")]));
         };
+        if let Some(reason) = too_large(&plan, place) {
+            return Err(RerunError::TooLarge { id, reason });
+        }
         let found = &dataset.resolved.summary;
         if found.fingerprint != recipe.fingerprint {
             return Err(RerunError::Changed {
@@ -198,6 +220,20 @@ impl Rerun {
         }
         Ok(record)
     }
+}
+
+/// Why the limits of `place` do not allow to load the vectors and to compute their facts, which happens before the trial and
+/// outside its process. None if they do.
+fn too_large(plan: &Plan, place: &Place<'_>) -> Option<String> {
+    let dataset = plan.datasets.first()?;
+    let cost = Preparation::of(&dataset.resolved.summary, plan.truth_depth() > 0);
+    let seconds = cost.multiply_adds / (ASSUMED_RATE * plan.most_threads() as f64);
+    if let Some(most) = place.memory.filter(|most| cost.bytes > most.0) {
+        let mebibytes = ByteSize(cost.bytes >> 20 << 20);
+        return Some(format!("its vectors take about {mebibytes} of memory, and the limit is {most}"));
+    }
+    let most = place.timeout.filter(|most| seconds > most.0)?;
+    Some(format!("the facts of its vectors take about {}, and the limit is {most}", Seconds(seconds.ceil())))
 }
 
 /// The folder that a record names, or the current one.

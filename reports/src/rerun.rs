@@ -227,7 +227,7 @@ fn compare_metric(name: &str, recorded: &TrialRecord, now: &TrialRecord, same_ar
     let mut note = |deviation: f64, text: String| {
         let found = if deviation == 0.0 {
             Agreement::Equal
-        } else if tolerance.amount.is_none_or(|amount| deviation <= amount) {
+        } else if deviation.is_finite() && tolerance.amount.is_none_or(|amount| deviation <= amount) {
             Agreement::Within
         } else {
             Agreement::Different
@@ -241,9 +241,10 @@ fn compare_metric(name: &str, recorded: &TrialRecord, now: &TrialRecord, same_ar
         let place = place(key(value));
         if place.is_empty() { place } else { format!("{place}: ") }
     };
-    // Values of one key stand in the same order on both sides. Training may take other numbers of steps on other
-    // arithmetic, so values that one side lacks count only on the same.
-    let missing = if same_arithmetic { f64::INFINITY } else { 0.0 };
+    // Values of one key stand in the same order on both sides. On other arithmetic, training may take other numbers of
+    // steps: there, a curve may have other values than the record, but none of its metrics may be missing.
+    let curve = !same_arithmetic && tolerance.amount.is_none() && !old.is_empty() && !new.is_empty();
+    let missing = if curve { 0.0 } else { f64::INFINITY };
     let mut left: HashMap<Key<'_>, VecDeque<f64>> = HashMap::new();
     new.iter().for_each(|value| left.entry(key(value)).or_default().push_back(value.value));
     for value in &old {

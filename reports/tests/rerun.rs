@@ -75,6 +75,14 @@ fn on_other_arithmetic_codes_may_differ_and_quality_decides() {
     assert_eq!(agreement(&near, NMSE.name), Agreement::Within);
     assert!(!elsewhere(0.8, 0.0).agrees());
     assert!(!elsewhere(1.0, 0.2).agrees());
+    // A metric that only the record has was never measured, whether it is judged or not.
+    for metric in [&RECALL_K_AT_K, &IP_BIAS] {
+        let lost = with(|now| {
+            now.machine.simd = "portable".into();
+            now.values.retain(|value| value.metric != metric.name);
+        });
+        assert!(agreement(&lost, metric.name) == Agreement::Different && !lost.agrees(), "{lost:?}");
+    }
     insta::assert_snapshot!(near.lines().join("\n"));
 }
 

@@ -1,5 +1,6 @@
 //! Prints errors, each with its place in the file and a suggested fix.
 
+use crate::say::visible;
 use experiments::Fault;
 use experiments::coding::CodingError;
 use invariants::InvariantError;
@@ -11,9 +12,9 @@ use std::io::IsTerminal;
 pub struct Mistakes(Vec<Fault>);
 
 impl Mistakes {
-    /// An error without a location in a file.
+    /// An error without a location in a file. It may quote files of strangers.
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Mistakes {
-        Mistakes(vec![Fault::new(message, help)])
+        Mistakes(vec![Fault::new(visible(&message.into()), visible(&help.into()))])
     }
 
     /// Prints all of them to standard error.

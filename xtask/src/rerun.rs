@@ -46,15 +46,15 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     heed_interrupts();
     let place = Place { folder: arguments.folder.as_deref(), timeout: arguments.timeout, memory: None, here };
     let trial = &record.trial;
-    say!("trial {}: {}, {}, {}, seed {}", trial.id, trial.dataset, trial.label, trial.device, trial.seed);
+    say_foreign!("trial {}: {}, {}, {}, seed {}", trial.id, trial.dataset, trial.label, trial.device, trial.seed);
     let rerun = Rerun::prepare(&record, &place).map_err(cannot)?;
-    remarks(&rerun).iter().for_each(|remark| say!("{remark}"));
+    remarks(&rerun).iter().for_each(|remark| say_foreign!("{remark}"));
     let session = Session::new()?;
     let mut progress = Progress::new();
     let comparison = session.run(rerun, &mut progress);
     progress.finish();
     let comparison = comparison.map_err(cannot)?;
-    comparison.lines().iter().for_each(|line| say!("{line}"));
+    comparison.lines().iter().for_each(|line| say_foreign!("{line}"));
     Ok(match comparison.agrees() {
         true => {
             say!("the trial gave again what its record says");
@@ -98,6 +98,8 @@ fn unreadable(error: RecordError) -> Mistakes {
 fn cannot(error: RerunError) -> Mistakes {
     let help = match &error {
         RerunError::NoRecipe { .. } => "run its experiment again: the new record will have one",
+        RerunError::UnknownSet { .. } => "use the version of vqbench that wrote the record",
+        RerunError::TooLarge { .. } => "look at its dataset, and allow more with `--timeout` or `--memory`",
         RerunError::Unsuccessful { .. } => "name a trial that succeeded",
         RerunError::Refused { .. } => {
             "`cargo xtask datasets` says how to get vectors of the catalog; `--folder` names the folder of other files"

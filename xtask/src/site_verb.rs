@@ -56,7 +56,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let files: Vec<Generated<'_>> =
         site.files.iter().map(|file| Generated { path: &file.path, bytes: &file.bytes }).collect();
     write_generated(&arguments.out, &files, Unlisted::Keep)?;
-    site.left_out.iter().for_each(|(name, reason)| say_aside!("left out: {name}: {reason}"));
+    site.left_out.iter().for_each(|(name, reason)| say_foreign_aside!("left out: {name}: {reason}"));
     say!("site: {} ({} files)", arguments.out.join("index.html").display(), files.len());
     Ok(if arguments.strict && !site.left_out.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

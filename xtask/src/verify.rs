@@ -69,7 +69,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
             return Err(Mistakes::new(error.to_string(), "name a folder that `cargo xtask submit` has written"));
         }
         Err(error) => {
-            say!("{}: {error}", arguments.submission.display());
+            say_foreign!("{}: {error}", arguments.submission.display());
             say!("the submission does not hold together; no trial ran again");
             return Ok(ExitCode::from(1));
         }
@@ -77,7 +77,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let (manifest, records) = (&submission.manifest, &submission.run.records);
     say!("{}: its {} files have the digests of its manifest", manifest.id, manifest.files.len());
     let disagreements = disagreements(&submission);
-    disagreements.iter().for_each(|line| say!("{line}"));
+    disagreements.iter().for_each(|line| say_foreign!("{line}"));
     if disagreements.is_empty() {
         say!("its tables agree with the records of {} trials", records.len());
     }
@@ -112,7 +112,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         passed: false,
     };
     let verification = verification.concluded();
-    table(&verification, records).iter().for_each(|line| say!("{line}"));
+    table(&verification, records).iter().for_each(|line| say_foreign!("{line}"));
     let text = serde_json::to_vec_pretty(&verification)
         .map_err(|error| Mistakes::new(format!("the result could not be written: {error}"), ""))?;
     write_atomically(&out, &text)?;
@@ -128,7 +128,7 @@ fn conclude(verification: &Verification) -> ExitCode {
     if verification.passed {
         say!("verified: every trial of the sample was reproduced");
         ExitCode::SUCCESS
-    } else if different > 0 || !verification.disagreements.is_empty() {
+    } else if verification.failed() {
         let tables = if verification.disagreements.is_empty() { "" } else { "; its tables and records disagree" };
         say!("not verified: {} of the sample not reproduced{tables}", trials(different));
         ExitCode::from(1)
@@ -160,7 +160,7 @@ fn run_again(records: &[&TrialRecord], place: &Place<'_>) -> Result<Vec<Verified
         let compared = Rerun::prepare(record, place).and_then(|rerun| {
             for remark in remarks(&rerun) {
                 if said.insert(remark.clone()) {
-                    say!("{remark}");
+                    say_foreign!("{remark}");
                 }
             }
             session.run(rerun, &mut Silent)
@@ -169,7 +169,7 @@ fn run_again(records: &[&TrialRecord], place: &Place<'_>) -> Result<Vec<Verified
             return Err(Mistakes::new("interrupted", "the same command starts again; `--seed` repeats the sample"));
         }
         let (done, all, seconds) = (number + 1, records.len(), begun.elapsed().as_secs_f64());
-        say_aside!("[{done}/{all}] {} ({seconds:.1} s)", describe(&record.trial));
+        say_foreign_aside!("[{done}/{all}] {} ({seconds:.1} s)", describe(&record.trial));
         trials.push(match compared {
             Ok(comparison) => VerifiedTrial::compared(id, comparison),
             Err(error) => VerifiedTrial::unable(id, error.to_string()),

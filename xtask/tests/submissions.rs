@@ -376,6 +376,38 @@ fn hostile_submissions_are_left_out_and_the_others_are_shown() {
     assert_eq!(pages, 7);
 }
 
+/// Labels may hold what a terminal would obey, and sources may be of any size.
+#[test]
+fn a_hostile_record_neither_commands_the_terminal_nor_fills_the_memory() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path();
+    ran(folder);
+    let submission = submit(folder);
+    let mut records = Vec::new();
+    for entry in fs::read_dir(submission.join("trials")).expect("a folder").flatten() {
+        let mut record = read_trial(&entry.path()).expect("a record");
+        record.trial.label = "quiet\u{1b}[2J\rgone".into();
+        let recipe = record.recipe.as_mut().expect("a recipe");
+        recipe.dataset = json!({ "synthetic": "gaussian", "name": "rows", "dim": 64, "n": 1_000_000 });
+        records.push((entry.path(), record));
+    }
+    // The run names its trials too.
+    let run = RunFolder::new(&submission);
+    let mut info = run.load().expect("a run").info;
+    info.trials.iter_mut().for_each(|trial| trial.label = "quiet\u{1b}[2J\rgone".into());
+    run.save_run(&info).expect("saves");
+    sign(&submission, "run.json");
+    for (path, record) in &records {
+        fs::write(path, serde_json::to_vec(record).expect("JSON")).expect("writes");
+        sign(&submission, &format!("trials/{}.json", record.trial.id));
+    }
+    let (code, text) =
+        xt(folder, &["verify", &submission.display().to_string(), "--sample", "2", "--memory", "128MiB"]);
+    assert!(!text.contains('\u{1b}') && !text.contains('\r') && text.contains("quiet�[2J�gone"), "{text}");
+    assert_ne!(code, Some(0), "{text}");
+    assert!(text.contains("of memory, and the limit is"), "{text}");
+}
+
 /// A key in one list only would be a path that nobody checks.
 #[test]
 fn submissions_know_all_keys_that_name_files() {

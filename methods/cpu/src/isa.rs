@@ -40,6 +40,11 @@ impl Isa {
         ALL.into_iter().filter_map(Isa::if_available).collect()
     }
 
+    /// Whether a set has that name, whether this processor has it or not.
+    pub fn is_name(name: &str) -> bool {
+        ALL.into_iter().any(|set| set.name() == name)
+    }
+
     /// The set of that name: `avx512vnni`, `avx512`, `avx2` or `portable`.
     ///
     /// # Errors
@@ -136,6 +141,7 @@ mod tests {
         }
         let error = Isa::named("sse9").expect_err("no such set");
         assert!(error.contains("sse9") && error.contains("portable"), "{error}");
+        assert!(ALL.into_iter().all(|set| Isa::is_name(set.name())) && !Isa::is_name("sse9") && !Isa::is_name(""));
     }
 
     #[test]
