@@ -67,6 +67,9 @@ const FEW_BITS: u8 = 2;
 /// At most this many bits per block are searched exhaustively.
 const SMALL_BITS: usize = 8;
 
+/// Codewords whose distances are computed at once.
+const AT_ONCE: usize = 16;
+
 impl Method for Lattice {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -166,7 +169,7 @@ struct Code {
     bits: u8,
     center: Vec<f64>,
     scale: f64,
-    /// All codewords relative to the centre, `k` components each, if there are few.
+    /// All codewords relative to the centre, if there are few: first component of each, then the second of each, ….
     all: Vec<f64>,
 }
 
@@ -176,12 +179,17 @@ impl Code {
         let k = kind.dim();
         let word = usize::from(bits) * k;
         if word <= SMALL_BITS {
-            for index in 0..1usize << word {
-                let z: Vec<i64> = (0..k).map(|i| (index >> (i * usize::from(bits))) as i64 & code.mask()).collect();
-                let mut point = vec![0.0; k];
+            let count = 1usize << word;
+            let mut all = vec![0.0; count * k];
+            let (mut z, mut point) = (vec![0; k], vec![0.0; k]);
+            for index in 0..count {
+                z.iter_mut()
+                    .enumerate()
+                    .for_each(|(i, z)| *z = (index >> (i * usize::from(bits))) as i64 & code.mask());
                 code.decode(&z, &mut point);
-                code.all.extend(point);
+                point.iter().enumerate().for_each(|(i, p)| all[i * count + index] = *p);
             }
+            code.all = all;
         }
         code
     }
@@ -208,12 +216,21 @@ impl Code {
     fn encode(&self, x: &[f64], z: &mut [i64]) {
         let k = self.kind.dim();
         if !self.all.is_empty() {
-            let scaled = |i: usize| x[i] / self.scale;
+            // ‖x/s − p‖² for a few codewords p at once, one component after the other.
+            let count = self.all.len() / k;
+            let mut scaled = [0f64; MAX_DIM];
+            scaled.iter_mut().zip(x).for_each(|(y, x)| *y = x / self.scale);
             let mut best = (f64::INFINITY, 0);
-            for (index, point) in self.all.chunks_exact(k).enumerate() {
-                let distance = point.iter().enumerate().map(|(i, p)| (scaled(i) - p).powi(2)).sum::<f64>();
-                if distance < best.0 {
-                    best = (distance, index);
+            for start in (0..count).step_by(AT_ONCE) {
+                let mut distances = [0f64; AT_ONCE];
+                let end = (start + AT_ONCE).min(count);
+                for (component, y) in self.all.chunks_exact(count).zip(&scaled) {
+                    distances.iter_mut().zip(&component[start..end]).for_each(|(d, p)| *d += (y - p).powi(2));
+                }
+                for (index, distance) in distances[..end - start].iter().enumerate() {
+                    if *distance < best.0 {
+                        best = (*distance, start + index);
+                    }
                 }
             }
             let bits = usize::from(self.bits);
