@@ -80,6 +80,8 @@ pub struct PlannedDataset {
 pub struct PlannedTrial {
     /// The trial.
     pub trial: Trial,
+    /// One line that names it within its plan.
+    pub name: String,
     /// Index of its dataset.
     pub dataset: usize,
     /// Rough estimate.
@@ -284,46 +286,55 @@ impl Plan {
         let multiply_adds = method.method.fit_cost(summary.train, dim)
             + 2.0 * method.method.encode_cost(dim) * (n + summary.train) as f64;
         let measuring: f64 = self.measures.iter().map(|m| m.seconds()).sum();
+        let trial = Trial {
+            id: id_of(&identity),
+            experiment: self.experiment.name.clone(),
+            dataset: summary.name.clone(),
+            dim,
+            n,
+            metric_space: summary.metric.to_string(),
+            method: method.method.name().to_owned(),
+            params,
+            label: method.label.clone(),
+            series: method.series.clone(),
+            device: device.to_owned(),
+            threads,
+            seed,
+            bits_per_vector: method.method.code_bits(dim),
+        };
+        let name = match self.experiment.threads.as_ref().map_or(1, Vec::len) {
+            0 | 1 => describe(&trial),
+            _ if threads == 1 => format!("{} · 1 thread", describe(&trial)),
+            _ => format!("{} · {threads} threads", describe(&trial)),
+        };
         PlannedTrial {
-            trial: Trial {
-                id: id_of(&identity),
-                experiment: self.experiment.name.clone(),
-                dataset: summary.name.clone(),
-                dim,
-                n,
-                metric_space: summary.metric.to_string(),
-                method: method.method.name().to_owned(),
-                params,
-                label: method.label.clone(),
-                series: method.series.clone(),
-                device: device.to_owned(),
-                threads,
-                seed,
-                bits_per_vector: method.method.code_bits(dim),
-            },
+            trial,
+            name,
             dataset,
             estimated_bytes: expected_bytes(summary, method.method.code_bits(dim)),
             estimated_seconds: OVERHEAD_SECONDS + multiply_adds / (ASSUMED_RATE * threads as f64) + measuring,
         }
     }
 
-    /// Keeps the trials whose description contains `text`, ignoring case.
+    /// Keeps the trials whose name contains `text`, ignoring case.
     pub fn filter(&mut self, text: &str) {
         // `seed 1` is also part of `seed 10`.
-        let is = |t: &PlannedTrial| describe(&t.trial).to_lowercase() == text.to_lowercase();
+        let is = |t: &PlannedTrial| t.name.to_lowercase() == text.to_lowercase();
         let whole = self.trials.iter().any(is);
-        self.trials.retain(|t| if whole { is(t) } else { matches(&t.trial, text) });
+        self.trials.retain(|t| if whole { is(t) } else { t.matches(text) });
+    }
+}
+
+impl PlannedTrial {
+    /// Whether its name contains a text, ignoring case.
+    pub fn matches(&self, text: &str) -> bool {
+        self.name.to_lowercase().contains(&text.to_lowercase())
     }
 }
 
 /// One line that names a trial.
 pub fn describe(trial: &Trial) -> String {
     format!("{} · {} · {} · seed {}", trial.dataset, trial.label, trial.device, trial.seed)
-}
-
-/// Whether the description of a trial contains a text, ignoring case.
-pub fn matches(trial: &Trial, text: &str) -> bool {
-    describe(trial).to_lowercase().contains(&text.to_lowercase())
 }
 
 fn available_threads() -> usize {

@@ -5,7 +5,6 @@ use crate::errors::Mistakes;
 use crate::experiments_verb::{INTERRUPT, checked, heed_interrupts};
 use crate::progress::roughly;
 use clap::Args;
-use experiments::plan::describe;
 use experiments::{Overrides, Plan, Surroundings};
 use record::{Results, RunFolder, Trial, id_of};
 use reports::compare::{Builds, Check, suspect};
@@ -139,15 +138,15 @@ impl Executables {
             let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             Ok::<_, Mistakes>(json!([path, metadata.len(), changed.map(|since| since.as_nanos().to_string())]))
         };
-        let trials: Vec<String> = plan.trials.iter().map(|planned| describe(&planned.trial)).collect();
+        let trials: Vec<String> = plan.trials.iter().map(|planned| planned.name.clone()).collect();
         Ok(id_of(&json!([built(&self.base)?, built(&self.new)?, plan.experiment, trials])))
     }
 
     /// Runs the wanted trials with the base, the new build and the base again, in changing order, below `out`.
     fn run(&self, plan: &Plan, out: &Path, wanted: &dyn Fn(&Trial) -> bool) -> Result<Runs, Mistakes> {
         let sides = [("base", &self.base), ("new", &self.new), ("base-again", &self.base)];
-        let trials = plan.trials.iter().map(|planned| &planned.trial).filter(|trial| wanted(trial));
-        let trials: Vec<String> = trials.map(describe).collect();
+        let trials = plan.trials.iter().filter(|planned| wanted(&planned.trial));
+        let trials: Vec<&str> = trials.map(|planned| planned.name.as_str()).collect();
         let begun = Instant::now();
         for (number, description) in trials.iter().enumerate() {
             for turn in 0..sides.len() {

@@ -6,7 +6,6 @@ use crate::progress::{Progress, roughly, trials};
 use clap::Args;
 use experiments::engine::{EngineError, Settings};
 use experiments::experiment::DeviceChoice;
-use experiments::plan::{describe, matches};
 use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine, include};
 use record::RunFolder;
 use std::path::{Path, PathBuf};
@@ -100,9 +99,9 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
             return Err(Mistakes::new(message, "give each a different `name:`"));
         }
         if let Some(text) = &arguments.filter
-            && !plan.trials.iter().any(|t| matches(&t.trial, text))
+            && !plan.trials.iter().any(|t| t.matches(text))
         {
-            let example = plan.trials.first().map(|t| describe(&t.trial)).unwrap_or_default();
+            let example = plan.trials.first().map(|t| t.name.as_str()).unwrap_or_default();
             let help = format!("a trial is described like this: {example}; `--dry-run` lists them all");
             return Err(Mistakes::new(format!("no trial of {name} matches `--filter {text}`"), help));
         }

@@ -1,7 +1,7 @@
 //! Shows the progress of a run: a bar with the remaining time on a terminal, otherwise one line per trial.
 
 use experiments::Observer;
-use experiments::plan::{PlannedTrial, describe};
+use experiments::plan::PlannedTrial;
 use indicatif::{ProgressBar, ProgressStyle};
 use record::{Status, TrialRecord};
 use std::io::IsTerminal;
@@ -155,7 +155,7 @@ impl Observer for Progress {
 
     fn phase(&mut self, trial: &PlannedTrial, phase: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {phase}", describe(&trial.trial)));
+            bar.set_message(format!("{}: {phase}", trial.name));
         }
     }
 
@@ -171,10 +171,7 @@ impl Observer for Progress {
             if self.done < self.total { format!(", {} left", roughly(remaining_seconds)) } else { String::new() };
         let line = format!(
             "[{:>width$}/{}] {} · {result} ({:.1} s{left})",
-            self.done,
-            self.total,
-            describe(&trial.trial),
-            record.wall_seconds
+            self.done, self.total, trial.name, record.wall_seconds
         );
         if let Some(bar) = &self.bar {
             bar.set_position(self.done as u64);

@@ -3,6 +3,7 @@
 mod designs;
 
 use super::*;
+use std::collections::HashSet;
 
 fn plan(text: &str) -> Result<Plan, Vec<String>> {
     let document = Document::parse("t.yaml", text).map_err(|f| vec![f.to_string()])?;
@@ -127,4 +128,26 @@ fn what_a_small_file_expands_to_is_known_before_it_is_expanded() {
     let many = format!("{HEAD}methods:\n{}", "  - pqq: {}\n".repeat(5000));
     let faults = plan(&many).err().expect("5000 mistakes");
     assert_eq!((faults.len(), faults[50].as_str()), (51, "4950 more errors were found"));
+}
+
+/// Trials that differ in threads alone have names of their own, by which `--filter` finds one of them.
+#[test]
+fn names_tell_trials_apart() {
+    let text = |threads: &str| {
+        format!(
+            "name: t\nseeds: [1, 10]\nthreads: {threads}\nmeasure: {{ distortion: }}\n\
+             datasets: [{{ synthetic: gaussian, dim: 4, n: 50 }}]\nmethods: [{{ scalar: {{}} }}]\n"
+        )
+    };
+    let mut several = plan(&text("[1, 2]")).expect("a plan");
+    let names: HashSet<&str> = several.trials.iter().map(|trial| trial.name.as_str()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    let first = several.trials[0].name.clone();
+    assert!(first.ends_with(" · seed 1 · 1 thread"), "{first}");
+    several.filter(&first);
+    assert_eq!(several.trials.len(), 1);
+    let mut one = plan(&text("2")).expect("a plan");
+    assert!(one.trials.iter().all(|trial| !trial.name.contains("thread")));
+    one.filter("seed 1");
+    assert_eq!(one.trials.len(), 2, "`seed 10` contains it");
 }
