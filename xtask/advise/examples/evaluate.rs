@@ -1,21 +1,26 @@
 //! Compares the race of `cargo xtask advise` with the full sweep of the same codes, on real vectors.
 //!
 //! ```sh
-//! cargo run --release -p xtask -p vqbench-advise --example evaluate -- ROWS [-METHOD…] DATASET…
+//! cargo run --release -p xtask -p vqbench-advise --example evaluate -- TABLE ROWS [-METHOD…] DATASET…
 //! ```
 //!
-//! For each dataset, every code of every case is measured once on all rows (the sweep). For each case, the best code of
-//! the sweep by the queries of the race is compared with the code that the race chooses, both by the queries held out,
-//! and the processor seconds of the race with those of all codes of the case in the sweep. One line of a Markdown table
-//! for each case; `docs/advise.md` holds the result. `-NAME` leaves a method out. `VQBENCH_DATA` names the folder of vectors.
+//! Every code of every case is measured once on every sample, the last of which has all rows (the sweep), with its
+//! processor seconds. `TABLE` is the file that keeps this: what it holds is not measured again, so the command can be
+//! stopped at any time. A race sees the same samples and seeds, so it is replayed from the table. For each case, the best
+//! code of the sweep by the queries of the race is compared with the code that the race chooses, both by the queries held
+//! out, and the seconds of all that the race measured with those of the sweep. One line of a Markdown table for each case;
+//! `docs/advise.md` holds the result. `-NAME` leaves a method out. `VQBENCH_DATA` names the folder of vectors.
 
 use advise::{Arm, Bench, Failure, Measured, Observer, Race, Samples, arms as arms_of, measure, race};
 use datasets::{SearchPath, Source};
 use methods::backend::CpuBackend;
 use methods::{Context, METHODS};
-use reports::advice::{Figure, Figures, Wish};
+use reports::advice::{Figure, Figures, Wish, limits};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,17 +36,10 @@ const TOLERANCE: f64 = 0.02;
 /// A case: limits, and the figure to make best.
 type Case = (Vec<(Figure, f64)>, Option<Figure>);
 
-/// Bytes of the codes that every case tries: more than the first number, at most the second.
-const SIZES: (usize, usize) = (8, 16);
-
 /// The cases.
 fn cases() -> Vec<Case> {
-    let limit = (Figure::Bytes, SIZES.1 as f64);
-    vec![
-        (vec![limit], None),
-        (vec![limit], Some(Figure::Distortion)),
-        (vec![limit, (Figure::Recall, 0.4)], Some(Figure::Bytes)),
-    ]
+    let bytes = |most: f64| (Figure::Bytes, most);
+    vec![(vec![bytes(8.0)], None), (vec![bytes(8.0)], Some(Figure::Distortion))]
 }
 
 /// Seconds that this process has spent on processors: what other programs do at the same time does not count.
@@ -72,23 +70,56 @@ impl Observer for Quiet {
     fn ends(&mut self, _: &Race) {}
 }
 
-struct Vectors<'a> {
-    arms: &'a [Arm],
-    samples: &'a Samples,
-    wish: &'a Wish,
-    cx: Context,
+/// A code on one sample.
+#[derive(Clone, Serialize, Deserialize)]
+struct Cell {
+    dataset: String,
+    rows: usize,
+    code: String,
+    round: usize,
+    /// Processor seconds.
+    seconds: f64,
+    /// Why it failed, or what it has shown.
+    outcome: Result<Measured, String>,
 }
 
-impl Bench for Vectors<'_> {
+/// All that was measured, by dataset, rows, code and round.
+type Table = HashMap<(String, usize, String, usize), Cell>;
+
+fn key(cell: &Cell) -> (String, usize, String, usize) {
+    (cell.dataset.clone(), cell.rows, cell.code.clone(), cell.round)
+}
+
+/// Reads a table. A last line that was cut off is left out.
+fn read(path: &str) -> Result<Table, Failed> {
+    let mut table = Table::new();
+    if Path::new(path).exists() {
+        for line in BufReader::new(File::open(path)?).lines() {
+            if let Ok(cell) = serde_json::from_str::<Cell>(&line?) {
+                table.insert(key(&cell), cell);
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// Codes whose measurements are in a table.
+struct Replayed<'a> {
+    shares: Vec<f64>,
+    /// The cells of each code, by round.
+    cells: Vec<Vec<&'a Cell>>,
+    seconds: f64,
+}
+
+impl Bench for Replayed<'_> {
     fn shares(&self) -> Vec<f64> {
-        self.samples.stages.iter().map(|stage| stage.share).collect()
+        self.shares.clone()
     }
 
     fn measure(&mut self, code: usize, round: usize) -> Result<Measured, Failure> {
-        let stage = &self.samples.stages[round];
-        let fully = round + 1 == self.samples.stages.len();
-        measure(&self.arms[code], stage, self.samples, self.wish, fully, &self.cx)
-            .map_err(|error| Failure::Failed(error.to_string()))
+        let cell = self.cells[code][round];
+        self.seconds += cell.seconds;
+        cell.outcome.clone().map_err(Failure::Failed)
     }
 }
 
@@ -120,8 +151,8 @@ fn regret(wish: &Wish, a: &Figures, b: &Figures) -> f64 {
 
 fn main() -> Result<(), Failed> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [rows, names @ ..] = &arguments[..] else {
-        return Err("usage: evaluate ROWS [-METHOD…] DATASET…".into());
+    let [path, rows, names @ ..] = &arguments[..] else {
+        return Err("usage: evaluate TABLE ROWS [-METHOD…] DATASET…".into());
     };
     let rows: usize = rows.parse()?;
     let (without, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.starts_with('-'));
@@ -130,6 +161,10 @@ fn main() -> Result<(), Failed> {
     let mut search = SearchPath::of_source_tree();
     search.folders.extend(std::env::var_os("VQBENCH_DATA").iter().flat_map(std::env::split_paths));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let mut table = read(path)?;
+    let mut file = File::options().create(true).append(true).open(path)?;
+    let wishes: Vec<Wish> =
+        cases().into_iter().map(|(limits, best)| Wish::new(limits, best)).collect::<Result<_, _>>()?;
     println!(
         "| vectors | wish | best of the sweep | chosen by the race | worse by | race s | sweep s | share of its time | codes |"
     );
@@ -137,72 +172,73 @@ fn main() -> Result<(), Failed> {
     let (mut near, mut quick, mut count) = (0, 0, 0);
     for name in names {
         let data = Source::Named(name.clone()).resolve(Path::new("."), &search)?.load()?;
-        pool.install(|| -> Result<(), Failed> {
-            let cx = Context::on(Arc::new(CpuBackend::detect()), 1);
-            let samples = Samples::draw(&data, K, rows, 1, &*cx.backend);
-            let last = samples.stages.len() - 1;
-            let wishes: Vec<Wish> =
-                cases().into_iter().map(|(limits, best)| Wish::new(limits, best)).collect::<Result<_, _>>()?;
-            // Every code, measured once with everything that any case needs.
-            let mut swept: HashMap<String, (Measured, f64)> = HashMap::new();
-            let mut arms: Vec<Arm> = Vec::new();
-            for arm in wishes.iter().flat_map(|wish| arms_of(wish, data.dim(), &tried)) {
-                if arm.bytes > SIZES.0 && arm.bytes <= SIZES.1 && !arms.contains(&arm) {
-                    arms.push(arm);
-                }
-            }
-            for (at, wish) in wishes.iter().enumerate() {
-                let (mut sweep, mut sweep_seconds) = (Vec::new(), 0.0);
+        let cx = Context::on(Arc::new(CpuBackend::detect()), 1);
+        let samples = pool.install(|| Samples::draw(&data, K, rows, 1, &*cx.backend));
+        let shares: Vec<f64> = samples.stages.iter().map(|stage| stage.share).collect();
+        let last = shares.len() - 1;
+        // The figures that any case needs; latencies are measured in the last round alone.
+        let everything = Wish::new(vec![(Figure::Bytes, 1e9)], Some(Figure::Distortion))?;
+        for wish in &wishes {
+            let mut arms = arms_of(wish, data.dim(), &tried);
+            arms.sort_by(|a, b| a.cost(data.dim()).total_cmp(&b.cost(data.dim())));
+            for (round, stage) in samples.stages.iter().enumerate() {
                 for arm in &arms {
-                    let written = arm.written();
-                    if !swept.contains_key(&written) {
-                        let begin = processor_seconds();
-                        match measure(arm, &samples.stages[last], &samples, wish, true, &cx) {
-                            Ok(measured) => {
-                                swept.insert(written.clone(), (measured, processor_seconds() - begin));
-                            }
-                            Err(error) => eprintln!("{name}: {written} failed: {error}"),
-                        }
+                    let mut cell = Cell {
+                        dataset: name.clone(),
+                        rows,
+                        code: arm.written(),
+                        round,
+                        seconds: 0.0,
+                        outcome: Err(String::new()),
+                    };
+                    if table.contains_key(&key(&cell)) {
+                        continue;
                     }
-                    if let Some((measured, seconds)) = swept.get(&written) {
-                        sweep.push((written, measured.clone()));
-                        sweep_seconds += seconds;
-                    }
+                    let begin = processor_seconds();
+                    let measured = pool.install(|| measure(arm, stage, &samples, &everything, round == last, &cx));
+                    cell.seconds = processor_seconds() - begin;
+                    cell.outcome = measured.map_err(|error| error.to_string());
+                    eprintln!("{name}: {}, round {round}: {:.1} s", cell.code, cell.seconds);
+                    let mut line = serde_json::to_vec(&cell)?;
+                    line.push(b'\n');
+                    file.write_all(&line)?;
+                    table.insert(key(&cell), cell);
                 }
-                let begin = processor_seconds();
-                let mut vectors = Vectors { arms: &arms, samples: &samples, wish, cx: cx.clone() };
-                let raced = race(wish, arms.len(), &mut vectors, &mut Quiet);
-                let race_seconds = processor_seconds() - begin;
-                let finalists: Vec<(String, Measured)> = raced
-                    .finalists
-                    .iter()
-                    .filter_map(|code| Some((arms[*code].written(), raced.measured[*code].last()?.clone())))
-                    .collect();
-                let (Some((wanted, target)), Some((chosen, found))) = (best(wish, &sweep), best(wish, &finalists))
-                else {
-                    return Err(format!("{name}: case {at} has no codes").into());
-                };
-                let (regret, share) = (regret(wish, &found, &target), race_seconds / sweep_seconds);
-                count += 1;
-                near += usize::from(regret <= TOLERANCE);
-                quick += usize::from(share <= 0.1);
-                let show = |written: &str, figures: &Figures| {
-                    let figures = [Figure::Bytes, Figure::Recall]
-                        .map(|f| figures.value(f).map_or_else(String::new, |v| f.show(v)));
-                    format!("`{written}`: {}", figures.join(", "))
-                };
-                println!(
-                    "| {name} | {} | {} | {} | {:.1}% | {race_seconds:.1} | {sweep_seconds:.1} | {:.0}% | {} |",
-                    reports::advice::limits(wish),
-                    show(&wanted, &target),
-                    if wanted == chosen { "the same".to_owned() } else { show(&chosen, &found) },
-                    100.0 * regret,
-                    100.0 * share,
-                    arms.len()
-                );
             }
-            Ok(())
-        })?;
+            let cell = |arm: &Arm, round: usize| &table[&(name.clone(), rows, arm.written(), round)];
+            let cells: Vec<Vec<&Cell>> =
+                arms.iter().map(|arm| (0..=last).map(|round| cell(arm, round)).collect()).collect();
+            let sweep_seconds: f64 = cells.iter().map(|rounds| rounds[last].seconds).sum();
+            let measured = |cell: &Cell| Some((cell.code.clone(), cell.outcome.clone().ok()?));
+            let sweep: Vec<(String, Measured)> = cells.iter().filter_map(|rounds| measured(rounds[last])).collect();
+            let mut replayed = Replayed { shares: shares.clone(), cells, seconds: 0.0 };
+            let raced = race(wish, arms.len(), &mut replayed, &mut Quiet);
+            let finalists: Vec<(String, Measured)> =
+                raced.finalists.iter().filter_map(|code| measured(replayed.cells[*code][last])).collect();
+            let (Some((wanted, target)), Some((chosen, found))) = (best(wish, &sweep), best(wish, &finalists)) else {
+                println!("| {name} | {} | no code meets the limits | | | | | | {} |", limits(wish), arms.len());
+                continue;
+            };
+            let (regret, share) = (regret(wish, &found, &target), replayed.seconds / sweep_seconds);
+            count += 1;
+            near += usize::from(regret <= TOLERANCE);
+            quick += usize::from(share <= 0.1);
+            let show = |written: &str, figures: &Figures| {
+                let figures = [Figure::Bytes, Figure::Recall, Figure::Distortion]
+                    .map(|f| figures.value(f).map_or_else(String::new, |v| f.show(v)));
+                format!("`{written}`: {}", figures.join(", "))
+            };
+            println!(
+                "| {name} | {} | {} | {} | {:.1}% | {:.1} | {sweep_seconds:.1} | {:.0}% | {} |",
+                limits(wish),
+                show(&wanted, &target),
+                if wanted == chosen { "the same".to_owned() } else { show(&chosen, &found) },
+                100.0 * regret,
+                replayed.seconds,
+                100.0 * share,
+                arms.len()
+            );
+        }
     }
     println!("\n{near} of {count} cases within 2% of the sweep's best; {quick} of {count} in at most 10% of its time");
     Ok(())

@@ -9,10 +9,11 @@ use methods::{BackendError, Context, MethodError};
 use ndarray::{Array2, ArrayView2, s};
 use reports::advice::{Figure, Figures, Wish};
 use reports::statistics::{Estimate, of_sample, t95};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// What a code has shown on one sample.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measured {
     /// Bytes of a code.
     pub bytes: usize,
@@ -31,7 +32,7 @@ pub struct Measured {
 }
 
 /// Times of a code.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Timings {
     /// Microseconds of single queries on one thread, in ascending order; empty if none were timed.
     pub latencies: Vec<f64>,

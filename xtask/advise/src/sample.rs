@@ -7,22 +7,19 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// How much larger a sample is than the one before.
+/// About how much larger a sample is than the one before.
 pub const GROWTH: usize = 4;
 
-/// The smallest sample of base rows.
-const FEWEST_ROWS: usize = 250;
-
-/// The smallest sample of training rows: about four for each codeword of a codebook of 256. With fewer, methods with many
-/// codebooks overfit, and lose against others that they beat with all rows.
-const FEWEST_TRAINING_ROWS: usize = 1000;
+/// Training rows, and base rows, of the first sample: about four training rows for each codeword of a codebook of 256. With
+/// fewer, methods with many codebooks overfit, and lose against others that they beat with all rows.
+const FIRST_ROWS: usize = 1000;
 
 /// The smallest sample of queries.
 const FEWEST_QUERIES: usize = 50;
 
 /// The vectors of one round.
 pub struct Stage {
-    /// The share of all base rows, and of training rows unless that would be too few.
+    /// The share of all training rows and of all base rows.
     pub share: f64,
     /// Rows to train on.
     pub train: Array2<f32>,
@@ -68,27 +65,30 @@ impl Samples {
             found.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect::<Vec<Vec<u32>>>()
         };
         let first = |rows: &Array2<f32>, count: usize| rows.slice(s![..count, ..]).to_owned();
-        let fewest = train.nrows().min(base.nrows());
-        let mut factors = vec![1];
-        while fewest / (factors[0] * GROWTH) >= FEWEST_ROWS {
-            factors.insert(0, factors[0] * GROWTH);
-        }
-        let stage = |factor: &usize| {
-            let share = 1.0 / *factor as f64;
+        let stage = |share: f64| {
+            let part = |n: usize| ((n as f64 * share).round() as usize).clamp(1, n);
             let count = (in_race.nrows() as f64 * share.sqrt()) as usize;
             let queries = first(&in_race, count.max(FEWEST_QUERIES).min(in_race.nrows()));
-            let base = first(&base, base.nrows() / factor);
+            let base = first(&base, part(base.nrows()).max(k.min(base.nrows())));
             Stage {
                 share,
-                train: first(&train, (train.nrows() / factor).max(FEWEST_TRAINING_ROWS.min(train.nrows()))),
+                train: first(&train, part(train.nrows())),
                 truth: neighbours(&base, &queries),
-                held_out: (*factor == 1).then(|| (kept.clone(), neighbours(&base, &kept))),
+                held_out: (share == 1.0).then(|| (kept.clone(), neighbours(&base, &kept))),
                 base,
                 queries,
             }
         };
-        Samples { stages: factors.iter().map(stage).collect(), metric: data.metric, k }
+        let shares = shares(train.nrows().min(base.nrows()));
+        Samples { stages: shares.into_iter().map(stage).collect(), metric: data.metric, k }
     }
+}
+
+/// The shares of samples of `rows` rows: from [`FIRST_ROWS`] rows to all of them in equal steps of about [`GROWTH`].
+fn shares(rows: usize) -> Vec<f64> {
+    let whole = rows as f64 / FIRST_ROWS as f64;
+    let steps = (whole.ln() / (GROWTH as f64).ln()).round().max(0.0);
+    (0..=steps as usize).map(|step| if steps == 0.0 { 1.0 } else { whole.powf(step as f64 / steps - 1.0) }).collect()
 }
 
 #[cfg(test)]
@@ -112,9 +112,9 @@ mod tests {
     fn samples_are_nested_and_held_out_queries_are_in_none() {
         let samples = Samples::draw(&data(9000, 300), 3, usize::MAX, 1, &CpuBackend::detect());
         let sizes: Vec<usize> = samples.stages.iter().map(|stage| stage.base.nrows()).collect();
-        assert_eq!(sizes, [562, 2250, 9000]);
-        assert_eq!(samples.stages.iter().map(|s| s.train.nrows()).collect::<Vec<_>>(), [1000, 2250, 9000]);
-        assert_eq!(samples.stages.iter().map(|s| s.queries.nrows()).collect::<Vec<_>>(), [50, 75, 150]);
+        assert_eq!(sizes, [1000, 3000, 9000]);
+        assert_eq!(samples.stages.iter().map(|s| s.train.nrows()).collect::<Vec<_>>(), sizes);
+        assert_eq!(samples.stages.iter().map(|s| s.queries.nrows()).collect::<Vec<_>>(), [50, 86, 150]);
         for pair in samples.stages.windows(2) {
             assert!(rows(&pair[0].base).is_subset(&rows(&pair[1].base)));
             assert!(rows(&pair[0].train).is_subset(&rows(&pair[1].train)));
@@ -131,6 +131,10 @@ mod tests {
     fn few_rows_make_a_single_round_and_a_limit_counts() {
         assert_eq!(Samples::draw(&data(990, 60), 3, usize::MAX, 1, &CpuBackend::detect()).stages.len(), 1);
         let samples = Samples::draw(&data(9000, 60), 3, 2000, 1, &CpuBackend::detect());
-        assert_eq!(samples.stages.iter().map(|s| s.base.nrows()).collect::<Vec<_>>(), [500, 2000]);
+        assert_eq!(samples.stages.iter().map(|s| s.base.nrows()).collect::<Vec<_>>(), [1000, 2000]);
+        let steps = |rows| shares(rows).iter().map(|share| (share * rows as f64).round() as usize).collect::<Vec<_>>();
+        assert_eq!((steps(1), steps(1000), steps(1999)), (vec![1], vec![1000], vec![1999]));
+        assert_eq!((steps(4000), steps(30_000)), (vec![1000, 4000], vec![1000, 5477, 30_000]));
+        assert_eq!(steps(64_000), [1000, 4000, 16_000, 64_000]);
     }
 }
