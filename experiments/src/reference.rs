@@ -63,7 +63,8 @@ pub fn page() -> String {
     }
     for entry in METHODS {
         let schema = Value::from(entry.params_schema());
-        out += &format!("\n### `{}`\n\n{}. {}.\n\n", entry.name, entry.summary, entry.paper);
+        let family = entry.family.map_or_else(String::new, |family| format!(" Family: {}.", family.name()));
+        out += &format!("\n### `{}`\n\n{}.{family} {}.\n\n", entry.name, entry.summary, entry.paper);
         let listed = list(schema.clone());
         out += if listed.is_empty() { "" } else { &listed };
         if listed.is_empty() {

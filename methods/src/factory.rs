@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "factory",
+    family: None,
     summary: "FAISS factory string, such as `OPQ16,PQ16x8`: runs the method here that encodes in the same way",
     paper: "Douze et al., The Faiss library, 2024 (the notation)",
     rate: "the rate of the method it names",

@@ -5,9 +5,10 @@
 //! so that dynamic dispatch costs once per batch and never per vector. [`Symbols`] shows what a code consists of,
 //! [`Searcher`] searches codes. Methods do their heavy work through a [`Backend`], and so run wherever there is one.
 //!
-//! Methods stand in modules by family: [`classical`], [`product`], [`additive`], [`rotated`], [`learned`]. What several of
-//! them share is in [`algorithms`] and [`search`], which hold no methods. Adding a method is one new file in its family,
-//! its `mod` line there, and one line in [`registry::METHODS`].
+//! Methods stand in modules with those that they share code with: [`classical`], [`product`], [`additive`], [`rotated`],
+//! [`learned`]. What several modules share is in [`algorithms`] and [`search`], which hold no methods. Adding a method is
+//! one new file in such a module, its `mod` line there, and one line in [`registry::METHODS`]. Its entry says which
+//! [`registry::Family`] it belongs to.
 //!
 //! Fit, encode, search:
 //!

@@ -2,6 +2,7 @@
 //!
 //! YAML, the JSON schema, `xtask methods`, the conformance suite and the documents take the methods from here.
 
+mod family;
 mod rate;
 
 use crate::additive::{lsq, rvq};
@@ -12,6 +13,7 @@ use crate::product::{opq, pq};
 use crate::rotated::{rabitq, turboquant};
 use crate::transform::{self, Transform, Transformed};
 use crate::{Method, ParamError};
+pub use family::Family;
 pub use rate::{AtRate, RateParam};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -20,7 +22,7 @@ use serde_json::Value;
 use strict::nearest_name;
 pub use strict::schema_of;
 
-/// Every method. To add one: its file in the room of its family, its `mod` line there, its line here.
+/// Every method. To add one: its file beside those that it is most like, its `mod` line there, its line here.
 pub static METHODS: &[MethodEntry] = &[
     scalar::ENTRY,
     binary::ENTRY,
@@ -85,6 +87,8 @@ pub struct Tries {
 pub struct MethodEntry {
     /// Name in YAML.
     pub name: &'static str,
+    /// What kind of quantizer it is; None if it is a notation for methods of several families.
+    pub family: Option<Family>,
     /// One line for listings.
     pub summary: &'static str,
     /// The papers.
@@ -174,6 +178,11 @@ pub fn find(name: &str) -> Result<&'static MethodEntry, ParamError> {
         message: format!("unknown method `{name}`"),
         help: Some(nearest_name(name, METHODS.iter().map(|entry| entry.name), "methods")),
     })
+}
+
+/// The family of a method by its name; None for a name that is unknown or that stands for methods of several families.
+pub fn family_of(name: &str) -> Option<Family> {
+    METHODS.iter().find(|entry| entry.name == name)?.family
 }
 
 /// Reads a parameter struct; for [`MethodEntry::parse`].

@@ -5,9 +5,10 @@ mod toy;
 use cpu::Isa;
 use methods::backend::CpuBackend;
 use methods::laws::{Bench, decode, encode, gaussian, mse};
-use methods::registry::Exemption;
+use methods::registry::{Exemption, Family};
 use methods::{Context, METHODS, Method, SearchMetric, parse};
 use ndarray::{Array2, s};
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -50,6 +51,22 @@ fn exemptions_are_declared_and_printed() {
     }
     // Not by `print!`, of which a test that passes shows nothing.
     std::io::stderr().write_all(list.as_bytes()).expect("writes");
+}
+
+/// Reports filter by family, and the glossary says what each family is.
+#[test]
+fn every_method_has_a_family_and_the_glossary_describes_it() {
+    let glossary =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../METHODOLOGY.md")).expect("a document");
+    let term = glossary.lines().find(|line| line.starts_with("| family |")).expect("a term");
+    for family in Family::ALL {
+        assert!(METHODS.iter().any(|entry| entry.family == Some(family)), "no method is of the family {family:?}");
+        let described = format!("`{}` {}", family.name(), family.meaning());
+        assert!(term.contains(&described), "METHODOLOGY.md, glossary, family: write `{described}`");
+    }
+    let without: Vec<&str> = METHODS.iter().filter(|e| e.family.is_none()).map(|e| e.name).collect();
+    assert_eq!(without, ["factory"], "it stands for methods of several families");
+    assert_eq!(Family::ALL.map(Family::name).len(), Family::ALL.iter().map(|f| f.name()).collect::<HashSet<_>>().len());
 }
 
 #[test]

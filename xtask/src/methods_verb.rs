@@ -4,7 +4,7 @@ use crate::errors::Mistakes;
 use clap::Args;
 use experiments::Fault;
 use experiments::reference::{keys, to_text};
-use methods::registry::find;
+use methods::registry::{Family, find};
 use methods::{METHODS, MethodEntry};
 use serde_json::Value;
 use std::process::ExitCode;
@@ -19,8 +19,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     match arguments.name {
         None => {
             let width = METHODS.iter().map(|m| m.name.len()).max().unwrap_or(0);
+            let room = METHODS.iter().filter_map(|m| m.family).map(|f| f.name().len()).max().unwrap_or(0);
             for entry in METHODS {
-                say!("{:<width$}  {}", entry.name, entry.summary);
+                let family = entry.family.map_or("", Family::name);
+                say!("{:<width$}  {family:<room$}  {}", entry.name, entry.summary);
+            }
+            say!("\nfamilies");
+            for family in Family::ALL {
+                say!("  {:<room$}  {}", family.name(), family.meaning());
             }
             say!("\n`cargo xtask methods NAME` shows parameters, defaults, rate, cost and paper");
         }
@@ -36,6 +42,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
 /// Everything known of a method, as text.
 fn describe(entry: &MethodEntry) -> String {
     let mut out = format!("{}\n{}\n\n", entry.name, entry.summary);
+    if let Some(family) = entry.family {
+        out += &format!("family {}: {}\n", family.name(), family.meaning());
+    }
     out +=
         &format!("paper  {}\nbits   {} (per vector)\ncost   {}\n\nparameters\n", entry.paper, entry.rate, entry.cost);
     let schema = Value::from(entry.params_schema());

@@ -4,7 +4,7 @@
 use crate::additive::quantizer::{AdditiveQuantizer, LocalSearch, least_squares, mean_error};
 use crate::additive::rvq::{Stages, train_stages};
 use crate::algorithms::moments::{deviations, mean};
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
@@ -15,6 +15,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lsq",
+    family: Some(Family::Additive),
     summary: "Additive quantizer (LSQ++): a sum of m codewords of full dimension, found by local search, with jointly fitted codebooks",
     paper: "Martinez, Clement, Hoos and Little, Revisiting additive quantization, 2016; Martinez, Zakhmi, Hoos and Little, LSQ++, 2018",
     rate: "m × bits",

@@ -4,7 +4,7 @@ use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_e
 use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
 use crate::algorithms::rotation::{balanced_axes, multiply};
 use crate::contract::curve::{Course, Seen};
-use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
@@ -16,6 +16,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "rvq",
+    family: Some(Family::Additive),
     summary: "Residual quantizer: each stage codes the residual of the stages before it, with beam search",
     paper: "Juang and Gray, Multiple stage vector quantization for speech coding, 1982; Chen, Guan and Wang, Approximate nearest neighbor search by residual vector quantization, 2010",
     rate: "stages × bits",

@@ -5,7 +5,7 @@ use crate::algorithms::levels::Samples;
 use crate::algorithms::moments::mean;
 use crate::backend::{BitQuery, CodeLayout};
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{Exemption, MethodEntry, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, Tries, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "binary",
+    family: Some(Family::Binary),
     summary: "Sign quantizer: one bit per component, searched by Hamming distance; `recall: { rerank: … }` re-ranks by raw vectors",
     paper: "Charikar, Similarity estimation techniques from rounding algorithms, 2002; Yamada, Asai and Hajishirzi, Efficient passage retrieval with hashing, 2021 (re-ranking)",
     rate: "dim",

@@ -5,7 +5,7 @@ use crate::algorithms::lloyd::{Stop, Trained, lloyd, plus_plus, random_rows_of};
 use crate::backend::DeviceMatrix;
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::Array2;
 use rand::Rng;
@@ -16,6 +16,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "kmeans",
+    family: Some(Family::Vector),
     summary: "k-means: one codebook for whole vectors",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Arthur and Vassilvitskii, k-means++, 2007; Lee, Baek and Sung, Modified K-means algorithm for vector quantizer design, 1997",
     rate: "log2(codewords), rounded up",

@@ -8,7 +8,7 @@ pub use points::LatticeName;
 use crate::algorithms::components::Components;
 use crate::algorithms::moments::{deviations, mean};
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
     Quantizer, State, Stream, Symbols, TrainingRows,
@@ -25,6 +25,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lattice",
+    family: Some(Family::Lattice),
     summary: "Lattice quantizer: codes 2, 4 or 8 components together as one point of a fixed lattice (A2, D4 or E8), without a stored codebook",
     paper: "Conway and Sloane, Fast quantizing and decoding algorithms for lattice quantizers and codes, 1982; A fast encoding method for lattice codes and quantizers, 1983",
     rate: "bits × dim, with dim rounded up to a multiple of 2 (a2), 4 (d4) or 8 (e8)",

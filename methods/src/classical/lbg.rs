@@ -7,7 +7,7 @@ use crate::algorithms::moments::mean;
 use crate::algorithms::utility::{LEAST_GAIN, move_codewords, principal};
 use crate::product::pq::RELATIVE_DROP;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
@@ -19,6 +19,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lbg",
+    family: Some(Family::Vector),
     summary: "LBG: one codebook for whole vectors, grown from the mean by splitting codewords; those of little use are then moved",
     paper: "Linde, Buzo and Gray, An algorithm for vector quantizer design, 1980; Patanè and Russo, The enhanced LBG algorithm, 2001",
     rate: "bits, or log2(codewords) rounded up",

@@ -8,7 +8,7 @@ use crate::algorithms::levels::{
 };
 use crate::backend::Backend;
 use crate::contract::state::StateError;
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use quantizer::{Grid, ScalarQuantizer};
@@ -23,6 +23,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "scalar",
+    family: Some(Family::Scalar),
     summary: "Scalar quantizer: rounds every component to one of 2^bits levels",
     paper: "Lloyd, Least squares quantization in PCM, 1957/1982; Max, Quantizing for minimum distortion, 1960",
     rate: "dim × bits, plus 64 (affine) or 32 (symmetric) per vector or per block with such a scope",

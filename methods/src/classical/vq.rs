@@ -7,7 +7,7 @@ use crate::algorithms::moments::variance;
 use crate::algorithms::moving_codebook::MovingCodebook;
 use crate::contract::usage::Usage;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
@@ -19,6 +19,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "vq",
+    family: Some(Family::Vector),
     summary: "VQ-EMA: one codebook for whole vectors, learned from mini-batches by moving averages, with reset of dead codewords",
     paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017 (appendix A.1); Dhariwal et al., Jukebox, 2020 (restarts of dead codewords)",
     rate: "log2(codewords), rounded up",

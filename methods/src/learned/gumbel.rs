@@ -9,7 +9,7 @@ use crate::learned::shared::{
     fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -22,6 +22,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "gumbel",
+    family: Some(Family::Learned),
     summary: "Gumbel-softmax: a random soft choice of codewords, annealed to a hard choice",
     paper: "Jang, Gu and Poole, Categorical reparameterization with Gumbel-softmax, 2017; Maddison, Mnih and Teh, The concrete distribution, 2017; Ramesh et al., Zero-shot text-to-image generation, 2021 (schedules)",
     rate: "groups × log2(codewords), rounded up",

@@ -4,7 +4,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, GridQuantizer, LatentWidth, Loss, Spread, Steps, Training, TrainingStep, fit,
     restore, unit_rows,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -16,6 +16,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "lfq",
+    family: Some(Family::Learned),
     summary: "Lookup-free quantization (LFQ): stores the sign of each latent component; an entropy loss keeps both signs in use; optionally spherical (BSQ)",
     paper: "Yu et al., Language model beats diffusion: tokenizer is key to visual generation (MAGVIT-v2), 2023; Zhao, Xiong and Krähenbühl, Image and video tokenization with binary spherical quantization, 2024",
     rate: "bits",

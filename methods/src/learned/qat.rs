@@ -5,7 +5,7 @@ use crate::classical::scalar::{Scalar, on_uniform_grids, uniform_grids};
 use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, LatentWidth, Spread, Training, TrainingStep, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -17,6 +17,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "qat",
+    family: Some(Family::Learned),
     summary: "Quantization-aware training: a scalar quantizer of latents; its steps and offsets are learned together with encoder and decoder",
     paper: "Esser et al., Learned step size quantization, 2020; Bhalgat et al., LSQ+, 2020 (learned offsets)",
     rate: "latent × bits",

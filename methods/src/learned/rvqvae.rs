@@ -7,7 +7,7 @@ use crate::learned::shared::{
     Bottleneck, CodebookInit, Encoder, Estimator, ForwardPass, LatentWidth, LearnedCodebook, Rules, Spread,
     Temperature, Training, TrainingStep, Update, fit, restore,
 };
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
@@ -20,6 +20,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "rvqvae",
+    family: Some(Family::Learned),
     summary: "RVQ-VAE: a residual quantizer of latents, learned together with encoder and decoder; optional quantizer dropout",
     paper: "Zeghidour et al., SoundStream: an end-to-end neural audio codec, 2021; Défossez et al., High fidelity neural audio compression (EnCodec), 2022",
     rate: "stages × log2(codewords), rounded up",

@@ -6,7 +6,7 @@ use crate::learned::shared::{
     Bottleneck, Encoder, ForwardPass, LatentWidth, Loss, Spread, Training, TrainingStep, fit, restore,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
 use gradients::Matrix;
@@ -20,6 +20,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "simvq",
+    family: Some(Family::Learned),
     summary: "SimVQ: random fixed vectors, mapped to codewords by one learned linear map, which moves all codewords together",
     paper: "Zhu et al., Addressing representation collapse in vector quantized models with one linear layer, 2024",
     rate: "groups × log2(codewords), rounded up",

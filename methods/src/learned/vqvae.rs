@@ -6,7 +6,7 @@ use crate::learned::shared::{
     Temperature, Training, TrainingStep, Update, fit, restore, to_unit_length,
 };
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, s};
@@ -18,6 +18,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "vqvae",
+    family: Some(Family::Learned),
     summary: "VQ-VAE: codebooks learned together with encoder and decoder; optional moving averages, resets, rotation trick and cosine codes",
     paper: "van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017; Fifty et al., Restructuring vector quantization with the rotation trick, 2024; Dhariwal et al., Jukebox, 2020 (reset); Yu et al., Vector-quantized image modeling with improved VQGAN, 2021 (cosine); Jang, Gu and Poole, 2017 (Gumbel)",
     rate: "groups × log2(codewords), rounded up",

@@ -8,7 +8,7 @@ use crate::contract::curve::Course;
 use crate::contract::training_rows::check_train;
 use crate::product::pq::{RELATIVE_DROP, Starts, check_groups, course, train_groups};
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::transform::{AffineTransform, TransformedQuantizer};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
@@ -21,6 +21,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "opq",
+    family: Some(Family::Product),
     summary: "Optimized product quantizer: a learned rotation that minimizes the distortion of the product quantizer behind it",
     paper: "Ge, He, Ke and Sun, Optimized product quantization for approximate nearest neighbor search, 2013",
     rate: "m × bits",

@@ -4,7 +4,7 @@ use crate::algorithms::lloyd::{Stop, Trained, lloyd, refine};
 use crate::classical::kmeans::KmeansInit;
 use crate::contract::curve::Course;
 use crate::product::quantizer::ProductQuantizer;
-use crate::registry::{MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
@@ -17,6 +17,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "pq",
+    family: Some(Family::Product),
     summary: "Product quantizer: m groups of components, each with its own codebook of 2^bits codewords",
     paper: "Jégou, Douze and Schmid, Product quantization for nearest neighbor search, 2011",
     rate: "m × bits",

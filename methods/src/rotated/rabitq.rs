@@ -6,7 +6,7 @@ use crate::algorithms::moments::mean;
 use crate::algorithms::side::{read_side, unit_residual, write_side};
 use crate::backend::CodeLayout;
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
@@ -21,6 +21,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "rabitq",
+    family: Some(Family::Rotated),
     summary: "RaBitQ: a random rotation, then 1 to 8 bits per component, with unbiased distance estimates",
     paper: "Gao and Long, RaBitQ, 2024; Gao, Gou, Xu, Yang, Long and Wong, Practical and asymptotically optimal quantization of high-dimensional vectors, 2024",
     rate: "dim × bits, plus 64",

@@ -6,7 +6,7 @@ use crate::algorithms::levels::{Samples, lloyd_max};
 use crate::algorithms::side::{read_side, unit_residual, write_side};
 use crate::backend::CodeLayout;
 use crate::contract::batch::{decode_rows, encode_rows};
-use crate::registry::{Exemption, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
+use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::search::level_dot::LevelDot;
 use crate::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
@@ -21,6 +21,7 @@ use strict::check_ranges;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "turboquant",
+    family: Some(Family::Rotated),
     summary: "TurboQuant: a random rotation, then fixed Lloyd–Max levels for each component, without training; optionally unbiased inner products",
     paper: "Zandieh, Daliri, Hadian and Mirrokni, TurboQuant: online vector quantization with near-optimal distortion rate, 2025",
     rate: "dim × bits, plus 32 (mse) or 64 (product)",

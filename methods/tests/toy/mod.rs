@@ -2,7 +2,7 @@
 //! here in full, in one file over the public contract, and the conformance suite holds it to the laws like any other.
 
 use methods::algorithms::pack::SymbolLayout;
-use methods::registry::{Exemption, MethodEntry, Tries, params_of, parse_params, schema_of};
+use methods::registry::{Exemption, Family, MethodEntry, Tries, params_of, parse_params, schema_of};
 use methods::{
     Backend, CodeRoom, Context, DeviceCodes, DeviceMatrix, MatrixRoom, Method, MethodError, ModelError, ParamError,
     Quantizer, State, Symbols, TrainingRows, decode_rows, encode_rows,
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "sign",
+    family: Some(Family::Binary),
     summary: "The sign of each component, at one magnitude",
     paper: "CONTRIBUTING.md",
     rate: "dim",
