@@ -1,19 +1,19 @@
 //! The parent's view of the process of one trial: starting it, reading its messages, enforcing its time limit, and
 //! finding out why it died.
 
+mod log;
+
+use self::log::{OpenLog, Words};
 use crate::json::plain_json;
 use crate::trial::{Failure, Message, Request};
 use crate::units::{ByteSize, Seconds};
-use record::{Cause, Measured};
-use std::io::{BufRead, BufReader, Read, Write};
+use record::{Cause, Measured, TrialLog};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-/// Bytes of standard error that are kept.
-const MAX_WORDS: u64 = 1 << 16;
 
 /// Time that a child may take to exit after its answer; drivers clean up on exit, and some hang.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -57,8 +57,8 @@ pub(crate) struct Child<'a> {
 }
 
 impl Child<'_> {
-    /// Runs the child until it ends. `phase` is called with each phase that it reports.
-    pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> ChildEnd {
+    /// Runs the child until it ends. `phase` is called with each phase that it reports. Returns how it ended, and its log.
+    pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> (ChildEnd, TrialLog) {
         let launcher = self.launcher;
         let child = Command::new(&launcher.program)
             .args(&launcher.arguments)
@@ -71,7 +71,7 @@ impl Child<'_> {
             Ok(child) => child,
             Err(error) => {
                 let reason = format!("{} could not be started: {error}", launcher.program.display());
-                return ChildEnd::Failed(Failure { reason, cause: Cause::Start });
+                return (ChildEnd::Failed(Failure { reason, cause: Cause::Start }), TrialLog::default());
             }
         };
         let request = plain_json(self.request);
@@ -80,28 +80,24 @@ impl Child<'_> {
             let _ = stdin.write_all(request.as_bytes());
         }
         let stderr = child.stderr.take();
-        let words = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut stderr) = stderr {
-                // The first bytes say why; the rest is read and dropped, so that the child can continue.
-                let _ = stderr.by_ref().take(MAX_WORDS).read_to_end(&mut text);
-                let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        let words = std::thread::spawn(move || stderr.map_or_else(Words::default, Words::read));
         let lines = lines_of(child.stdout.take());
 
         // A limit beyond the range of the clock is no limit.
         let mut deadline = Instant::now().checked_add(self.timeout.duration());
         let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let (mut answer, mut codes_sha256) = (None, None);
+        let mut log = OpenLog::default();
         // Its libraries write to standard output too. Lines that are not messages decide nothing, but may explain a
         // death.
         let mut stray = None;
         let mut cut_short = loop {
             match lines.recv_timeout(Duration::from_millis(50)) {
                 Ok(line) => match serde_json::from_str(&line) {
-                    Ok(Message::Phase(name)) => phase(&name),
+                    Ok(Message::Phase(name)) => {
+                        log.enter(&name);
+                        phase(&name);
+                    }
                     Ok(_) if answer.is_some() => {}
                     Ok(Message::Codes(digest)) => codes_sha256 = Some(digest),
                     Ok(Message::Values(values)) => {
@@ -132,18 +128,31 @@ impl Child<'_> {
         let _ = child.kill();
         let exit = child.wait();
         let words = words.join().unwrap_or_default();
+        match (&answer, &cut_short, &exit) {
+            (Some(_), Some(ChildEnd::Timeout), _) => {
+                log.remark("Its process did not end after its answer and was killed.")
+            }
+            (Some(_), None, Ok(exit)) => {
+                if let Some(how) = ill(*exit) {
+                    log.remark(format!("After its answer, {how}."));
+                }
+            }
+            _ => {}
+        }
+        let log = log.close(&words);
         // A terminal's Ctrl-C reaches the child too, perhaps before this process has noticed its own.
         if exit.as_ref().is_ok_and(interrupted) {
             self.interrupt.store(true, Ordering::SeqCst);
         }
         if let Some(answer) = answer {
-            return answer;
+            return (answer, log);
         }
         if self.interrupt.load(Ordering::SeqCst) {
-            return ChildEnd::Interrupted;
+            return (ChildEnd::Interrupted, log);
         }
+        let words = words.beginning();
         let words = stray.map_or(words.clone(), |line| format!("{words}\n{line}"));
-        cut_short.unwrap_or_else(|| ChildEnd::Failed(self.death(exit.ok(), &words)))
+        (cut_short.unwrap_or_else(|| ChildEnd::Failed(self.death(exit.ok(), &words))), log)
     }
 
     /// The trial's own memory limit would stop it in the same way again.
@@ -202,6 +211,22 @@ fn interrupted(exit: &ExitStatus) -> bool {
 #[cfg(not(unix))]
 fn interrupted(_: &ExitStatus) -> bool {
     false
+}
+
+/// How a process ended that should have ended well; None if it did, or if it was killed from here.
+#[cfg(unix)]
+fn ill(exit: ExitStatus) -> Option<String> {
+    use std::os::unix::process::ExitStatusExt;
+    match (exit.code(), exit.signal()) {
+        (Some(0), _) | (_, Some(nix::libc::SIGKILL)) => None,
+        (Some(code), _) => Some(format!("its process ended with exit code {code}")),
+        _ => Some(describe_exit(exit).0),
+    }
+}
+
+#[cfg(not(unix))]
+fn ill(_: ExitStatus) -> Option<String> {
+    None
 }
 
 /// How a process ended, as text, and the cause that this implies.

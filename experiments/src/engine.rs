@@ -26,6 +26,7 @@ use record::{
     is_regular, read_regular, write_atomically,
 };
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,6 +167,7 @@ pub fn run(
         to_run: &to_run,
         queue: Queue::new(to_run.iter().map(|t| needs(plan, t)).collect(), machine::available_memory_bytes()),
         budget: budget.map(Mutex::new),
+        starved: Mutex::default(),
         progress: Mutex::new(RunProgress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
     };
     session.with_budget(|budget| session.order(budget));
@@ -306,8 +308,14 @@ struct Session<'a> {
     to_run: &'a [&'a PlannedTrial],
     queue: Queue,
     budget: Option<Mutex<Budget>>,
+    /// Numbers of trials that run once more, alone.
+    starved: Mutex<HashSet<usize>>,
     progress: Mutex<RunProgress<'a>>,
 }
+
+/// A remark on a trial that runs once more, alone.
+const STARVED: &str =
+    "This is its second attempt. The first one ran beside other trials, and was killed or ran out of memory.";
 
 impl<'a> Session<'a> {
     /// Takes trials in order until none is left, the budget is used up, or the run is interrupted.
@@ -326,13 +334,19 @@ impl<'a> Session<'a> {
                 timeout: self.plan.experiment.timeout,
                 interrupt: self.settings.interrupt,
             };
-            let end = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
+            let (end, mut log) = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
             let starved = matches!(&end, ChildEnd::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
             // Its neighbours may have used the memory that it needed.
             let again = starved && self.queue.had_company(number);
+            if again {
+                self.with_starved(|starved| starved.insert(number));
+            }
             self.queue.end(number, again);
             if again {
                 continue;
+            }
+            if self.with_starved(|starved| starved.contains(&number)) {
+                log.remarks.insert(0, STARVED.to_owned());
             }
             let mut codes = None;
             let (status, failure, values) = match end {
@@ -359,6 +373,7 @@ impl<'a> Session<'a> {
                 wall_seconds: start.elapsed().as_secs_f64(),
                 recipe: Some(recipe::of(self.plan, planned)),
                 codes_sha256: codes,
+                log: Some(log),
                 values,
             };
             let saved = self.settings.folder.save_trial(&record);
@@ -386,6 +401,10 @@ impl<'a> Session<'a> {
     fn order(&self, budget: &Budget) {
         let urgency: Vec<f64> = self.to_run.iter().map(|planned| budget.urgency(planned)).collect();
         self.queue.order(|number| urgency[number]);
+    }
+
+    fn with_starved<T>(&self, act: impl FnOnce(&mut HashSet<usize>) -> T) -> T {
+        act(&mut self.starved.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
     /// None without a budget.

@@ -22,6 +22,7 @@ use checks::Checker;
 use datasets::{Resolved, Summary};
 use entries::LabelledMethod;
 use exclusions::{Axes, Exclusions, Kept};
+use methods::registry::family_of;
 use record::{DatasetFacts, Limits, Trial, id_of};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -294,6 +295,7 @@ impl Plan {
             n,
             metric_space: summary.metric.to_string(),
             method: method.method.name().to_owned(),
+            family: family_of(method.method.name()).map(|family| family.name().to_owned()),
             params,
             label: method.label.clone(),
             series: method.series.clone(),

@@ -2,13 +2,14 @@
 //! that play the part of a trial.
 #![cfg(unix)]
 
-use experiments::engine::{self, Settings};
+use experiments::engine::{self, EngineError, Settings};
 use experiments::plan::PlannedTrial;
 use experiments::trial::Request;
 use experiments::{Document, Launcher, Observer, Outcome, Overrides, Plan, Surroundings};
-use record::{Cause, RunFolder, Status, TrialRecord};
+use record::{Cause, RecordError, RunFolder, Status, TrialRecord};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 const EXPERIMENT: &str = "name: t
 seeds: [1]
@@ -63,7 +64,16 @@ impl Bench {
             surroundings: &surroundings,
             source_tree: self.folder.path().to_owned(),
         };
-        let outcome = engine::run(&mut plan, &document, &settings, &mut Silent).expect("runs");
+        // A child of another test holds the lock of this folder too, between its fork and its start.
+        let mut tries = 0..1000;
+        let outcome = loop {
+            match engine::run(&mut plan, &document, &settings, &mut Silent) {
+                Err(EngineError::Record(RecordError::Busy { .. })) if tries.next().is_some() => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                ended => break ended.expect("runs"),
+            }
+        };
         (outcome, settings.folder.load().expect("a run").records)
     }
 
@@ -95,6 +105,35 @@ fn what_libraries_write_to_standard_output_decides_nothing() {
     let (_, records) = Bench::new(EXPERIMENT).run("echo 'a library says goodbye'; exit 3");
     let reason = records[0].reason.clone().unwrap_or_default();
     assert!(reason.contains("exit status: 3") && reason.ends_with("it said: a library says goodbye"), "{reason}");
+}
+
+#[test]
+fn a_record_keeps_the_log_of_its_trial() {
+    let phases = "for p in load fit distortion; do echo '{\"phase\":\"'$p'\"}'; done; printf 'a library\\033[31m warns\\n\\n' >&2";
+    let log = |script: &str| {
+        let (_, records) = Bench::new(EXPERIMENT).run(&format!("{phases}; {script}"));
+        let log = records[0].log.clone().expect("a log");
+        let names: Vec<&str> = log.phases.iter().map(|phase| phase.name.as_str()).collect();
+        assert_eq!(names, ["load", "fit", "distortion"], "{script}");
+        let seconds: f64 = log.phases.iter().map(|phase| phase.seconds).sum();
+        assert!(seconds <= records[0].wall_seconds && log.phases.iter().all(|phase| phase.seconds >= 0.0), "{log:?}");
+        (records[0].status, log.remarks, log.standard_error)
+    };
+    assert_eq!(log(VALUES), (Status::Ok, vec![], "a library warns".to_owned()));
+    for script in ["kill -KILL $$", "exit 3", r#"echo '{"failed":{"reason":"r","cause":"trial"}}'"#] {
+        let (status, _, error) = log(&format!("echo 'and fails' >&2; {script}"));
+        assert_eq!((status, error.as_str()), (Status::Failed, "a library warns\nand fails"), "{script}");
+    }
+    // What happens after the answer changes no result, but is told.
+    let (status, remarks, _) = log(&format!("{VALUES}; exit 3"));
+    assert_eq!(
+        (status, remarks),
+        (Status::Ok, vec!["After its answer, its process ended with exit code 3.".to_owned()])
+    );
+    let (_, remarks, error) =
+        log(&format!("i=0; while [ $i -lt 1000 ]; do echo \"line $i\"; i=$((i+1)); done >&2; {VALUES}"));
+    assert!(error.starts_with("line ") && error.ends_with("\nline 999") && error.len() <= 4096, "{error}");
+    assert!(remarks[0].starts_with("The first ") && remarks[0].ends_with(" bytes of standard error are not kept."));
 }
 
 /// Runs a script until its trial has failed, then children that succeed; tells the cause and whether these had a chance.
@@ -200,7 +239,7 @@ fn files_that_look_the_same_are_not_read_for_their_digests_again() {
         let path = bench.folder.path().join(name);
         let row = |i: u8| [vec![1, 0, 0, 0], vec![0, 0, i, value]].concat();
         std::fs::write(&path, (0..100).flat_map(row).collect::<Vec<u8>>()).expect("writes");
-        let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let an_hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
         std::fs::File::options().write(true).open(&path).and_then(|f| f.set_modified(an_hour_ago)).expect("a time");
     }
     bench.run(VALUES);
@@ -229,6 +268,8 @@ fn a_trial_that_starves_beside_others_runs_once_more_alone() {
     let side_by_side = std::thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2);
     if side_by_side {
         assert_eq!((outcome.ok, two.started()), (2, 3), "{:?}", records.iter().map(|r| &r.reason).collect::<Vec<_>>());
+        let remarks: Vec<&String> = records.iter().flat_map(|r| &r.log.as_ref().expect("a log").remarks).collect();
+        assert!(remarks.len() == 1 && remarks[0].starts_with("This is its second attempt."), "{remarks:?}");
     }
     // Alone, it has failed.
     let one = Bench::new(EXPERIMENT);

@@ -194,6 +194,7 @@ fn record(d: usize, i: usize, count: usize) -> TrialRecord {
         n: 1000,
         metric_space: "l2".into(),
         method: format!("method-{method}"),
+        family: None,
         params: json!({ "bits": rate, "iterations": 25, "init": "auto" }),
         label: format!("Method {method}, {rate}"),
         series: format!("Method {method}"),
@@ -215,6 +216,7 @@ fn record(d: usize, i: usize, count: usize) -> TrialRecord {
         wall_seconds: 1.0,
         recipe: None,
         codes_sha256: None,
+        log: None,
         values,
     }
 }

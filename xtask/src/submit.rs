@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[command(
     after_help = "A submission holds the experiment, the facts of the machine (processor, cores, instruction set, memory, GPU, system, \
 compiler, version), the results, one record per trial with the SHA-256 of its codes, and the SHA-256 of every file. Vectors are not part of \
-it. Paths of this machine are taken out; if one remains, or the name of this machine, the command refuses and says where.
+it. Paths of this machine, and what processes wrote on standard error, are taken out; if a path remains, or the name of this machine, the command refuses and says where.
 
 Every trial of the run must have succeeded, with a record that others can run again.
 

@@ -92,6 +92,11 @@ fn a_submission_is_made_verified_and_shown() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path();
     ran(folder);
+    // A library of a trial's process has said where it runs.
+    falsify(folder, "pq m=2", 1, |record| {
+        let log = record.log.as_mut().expect("a log");
+        log.standard_error = format!("warning: {}/rows.npy is small", folder.display());
+    });
     let submission = submit(folder);
     let id = submission.file_name().expect("a name").to_string_lossy().into_owned();
     assert!(id.starts_with("small-ada-b-lovelace-b-"), "{id}");
@@ -110,6 +115,11 @@ fn a_submission_is_made_verified_and_shown() {
     for record in &records {
         let recipe = record.recipe.as_ref().expect("a recipe");
         assert_eq!((recipe.dataset["path"].as_str(), &recipe.folder), (Some("rows.npy"), &None));
+        let log = record.log.as_ref().expect("a log");
+        let phases: Vec<&str> = log.phases.iter().map(|phase| phase.name.as_str()).collect();
+        assert!(phases.starts_with(&["load", "fit", "encode", "rate", "distortion"]), "{phases:?}");
+        assert_eq!((log.standard_error.as_str(), &log.remarks[..]), ("", &[][..]));
+        assert!(["product", "scalar"].contains(&record.trial.family.as_deref().unwrap_or("")), "{:?}", record.trial);
     }
     // Another reader of runs accepts it as one.
     let (code, text) = xt(folder, &["query", "SELECT count(*) AS n FROM trials", &submission.display().to_string()]);

@@ -4,14 +4,11 @@
 //! occur once per trial (where it ran, how long it took, why it failed) are only in `trials`, because `results` would
 //! repeat them in every row. Both are written as Parquet, and `results` also as CSV.
 
-use crate::contain::contained;
-use crate::{Cause, Ended, Limits, Machine, RecordError, Run, RunInfo, Status, Trial, TrialRecord, regular};
+use crate::{Cause, Ended, Limits, Machine, Run, RunInfo, Status, Trial, TrialLog, TrialRecord};
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Cursor;
-use std::path::Path;
 
 /// Columns of `results`, in order.
 pub static RESULTS: [(&str, DataType); 22] = [
@@ -40,7 +37,7 @@ pub static RESULTS: [(&str, DataType); 22] = [
 ];
 
 /// Columns of `trials`, in order.
-pub static TRIALS: [(&str, DataType); 29] = [
+pub static TRIALS: [(&str, DataType); 31] = [
     ("experiment", DataType::String),
     ("trial", DataType::String),
     ("dataset", DataType::String),
@@ -53,6 +50,7 @@ pub static TRIALS: [(&str, DataType); 29] = [
     ("device", DataType::String),
     ("threads", DataType::Int64),
     ("seed", DataType::Int64),
+    ("family", DataType::String),
     ("bits_per_vector", DataType::Int64),
     ("status", DataType::String),
     ("reason", DataType::String),
@@ -70,11 +68,12 @@ pub static TRIALS: [(&str, DataType); 29] = [
     ("version", DataType::String),
     ("git_revision", DataType::String),
     ("git_dirty", DataType::Boolean),
+    ("log", DataType::String),
 ];
 
 /// An error of the table library. Frames that this program builds fit its schemas, so such an error is a bug in the
 /// program.
-fn fault(error: PolarsError) -> String {
+pub(crate) fn fault(error: PolarsError) -> String {
     error.to_string()
 }
 
@@ -177,15 +176,21 @@ pub fn results(run: &Run) -> Result<DataFrame, String> {
         .finish()
 }
 
+/// The source of a row of `trials`: the record, and its parameters and log as texts.
+type TrialRow<'a> = (&'a TrialRecord, (&'a str, Option<&'a str>));
+
 /// The table `trials`, in the order of the plan.
 ///
 /// # Errors
 /// None in practice: the rows fit the columns.
 pub fn trials(run: &Run) -> Result<DataFrame, String> {
     let params: Vec<String> = run.records.iter().map(|record| record.trial.params.to_string()).collect();
-    let rows: Vec<(&TrialRecord, &str)> = run.records.iter().zip(params.iter().map(String::as_str)).collect();
+    let logs: Vec<Option<String>> = run.records.iter().map(|r| r.log.as_ref().map(TrialLog::to_json)).collect();
+    let texts = params.iter().zip(&logs).map(|(params, log)| (params.as_str(), log.as_deref()));
+    let rows: Vec<TrialRow<'_>> = run.records.iter().zip(texts).collect();
     Columns::new(&rows)
-        .trial(&run.info, |(record, params)| (&record.trial, *params))
+        .trial(&run.info, |(record, (params, _))| (&record.trial, *params))
+        .text("family", |(r, _)| r.trial.family.as_deref())
         .integers("bits_per_vector", |(r, _)| Some(integer(r.trial.bits_per_vector)))
         .text("status", |(r, _)| Some(r.status.as_str()))
         .text("reason", |(r, _)| r.reason.as_deref())
@@ -203,13 +208,14 @@ pub fn trials(run: &Run) -> Result<DataFrame, String> {
         .text("version", |(r, _)| Some(&r.machine.version))
         .text("git_revision", |(r, _)| r.machine.git_revision.as_deref())
         .flags("git_dirty", |(r, _)| r.machine.git_dirty)
+        .text("log", |(_, (_, log))| *log)
         .finish()
 }
 
 /// The trials of a plan that have ended according to the table `trials`, in the order of the plan.
 ///
 /// # Errors
-/// An unknown status or cause.
+/// An unknown status or cause; a log that is none.
 pub(crate) fn ended(frame: &DataFrame, plan: &[Trial]) -> Result<Vec<Ended>, String> {
     let text = |name: &str| frame.column(name).and_then(|c| c.str().cloned()).map_err(fault);
     let integers = |name: &str| frame.column(name).and_then(|c| c.i64().cloned()).map_err(fault);
@@ -218,7 +224,7 @@ pub(crate) fn ended(frame: &DataFrame, plan: &[Trial]) -> Result<Vec<Ended>, Str
     let (wall, timeout, limit) = (numbers("wall_seconds")?, numbers("timeout_seconds")?, integers("limit_bytes")?);
     let (cpu, cores, simd, memory) = (text("cpu")?, integers("cores")?, text("simd")?, integers("memory_bytes")?);
     let (gpu, os, rustc, version) = (text("gpu")?, text("os")?, text("rustc")?, text("version")?);
-    let revision = text("git_revision")?;
+    let (revision, logs) = (text("git_revision")?, text("log")?);
     let dirty = frame.column("git_dirty").and_then(|c| c.bool().cloned()).map_err(fault)?;
     let rows: HashMap<&str, usize> = ids.iter().enumerate().filter_map(|(row, id)| Some((id?, row))).collect();
     let mut all = Vec::new();
@@ -232,6 +238,10 @@ pub(crate) fn ended(frame: &DataFrame, plan: &[Trial]) -> Result<Vec<Ended>, Str
         let cause = causes
             .get(row)
             .map(|cause| Cause::parse(cause).ok_or_else(|| format!("the trial {} has the cause {cause:?}", trial.id)));
+        let log = logs.get(row).map(|log| {
+            TrialLog::from_json(log)
+                .map_err(|error| format!("the log of the trial {} cannot be read: {error}", trial.id))
+        });
         all.push(Ended {
             trial: trial.clone(),
             status,
@@ -251,6 +261,7 @@ pub(crate) fn ended(frame: &DataFrame, plan: &[Trial]) -> Result<Vec<Ended>, Str
                 git_dirty: dirty.get(row),
             },
             wall_seconds: wall.get(row).unwrap_or_default(),
+            log: log.transpose()?,
         });
     }
     Ok(all)
@@ -304,74 +315,25 @@ pub fn to_parquet(mut frame: DataFrame) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Maximum size of a Parquet file that is read, in bytes.
-const MAX_PARQUET: u64 = 1 << 32;
-
-/// Maximum number of rows per byte of a Parquet file. Tables of this program have less than one row per ten bytes; a
-/// header that claims more than this maximum is refused before memory is allocated.
-const MAX_ROWS_PER_BYTE: usize = 16;
-
-/// Reads the columns in `schema` that `wanted` accepts from a Parquet file. The file may have other columns too. It may
-/// come from a stranger: a file that is not a table of such columns is refused with a reason. Damage within a page
-/// could make the library request more memory than there is, which aborts the process. So the file must have the
-/// SHA-256 `digest`, which was recorded when it was written.
-///
-/// # Errors
-/// A system error; not a regular file; a file that is damaged or has other columns.
-pub(crate) fn read(
-    path: &Path,
-    digest: &str,
-    schema: &[(&str, DataType)],
-    wanted: impl Fn(&str) -> bool,
-) -> Result<DataFrame, RecordError> {
-    let bytes = regular::read(path, MAX_PARQUET).map_err(RecordError::io("read", path))?;
-    if digest != sha256(&bytes) {
-        let reason = format!("its SHA-256 is not {digest}, which was noted when it was written");
-        return Err(RecordError::Damaged { path: path.to_owned(), reason });
-    }
-    let schema: Vec<&(&str, DataType)> = schema.iter().filter(|(name, _)| wanted(name)).collect();
-    contained(|| read_bytes(bytes, &schema)).map_err(|reason| RecordError::Damaged { path: path.to_owned(), reason })
-}
-
 /// The SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read_bytes(bytes: Vec<u8>, schema: &[&(&str, DataType)]) -> Result<DataFrame, String> {
-    let most = bytes.len().saturating_mul(MAX_ROWS_PER_BYTE);
-    let length = bytes.len();
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
-    let found = reader.schema().map_err(fault)?;
-    for (name, kind) in schema {
-        let field = found.get(name).ok_or_else(|| format!("it has no column `{name}`"))?;
-        let stored = DataType::from_arrow_field(field);
-        if stored != *kind {
-            return Err(format!("its column `{name}` holds {stored}, not {kind}"));
-        }
-    }
-    let rows = reader.num_rows().map_err(fault)?;
-    if rows > most {
-        return Err(format!("it promises {rows} rows; a file of {length} bytes can hold {most} at most"));
-    }
-    let names = schema.iter().map(|(name, _)| (*name).to_owned()).collect();
-    // Run on this thread only, so that a panic is contained.
-    let frame = reader.with_columns(Some(names)).read_parallel(ParallelStrategy::None).finish().map_err(fault)?;
-    if frame.height() != rows {
-        return Err(format!("it promises {rows} rows and has {}", frame.height()));
-    }
-    Ok(frame)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::parquet::read;
     use crate::store::tests::{info, record};
-    use crate::{Measured, metric};
+    use crate::{Measured, Phase, metric};
 
-    fn run() -> Run {
+    /// A run of three trials: one has ended well, with a log; one has failed; one has not run.
+    pub(crate) fn run() -> Run {
         let mut records = vec![record("a1"), record("b2")];
         records[0].values.push(Measured::new(&metric::RECALL_K_AT_K, 1.5).k(10).path("adc").repeat(3).stage("all"));
+        records[0].trial.family = Some("product".into());
+        let phases = vec![Phase { name: "fit".into(), seconds: 0.25 }];
+        records[0].log = Some(TrialLog { phases, remarks: vec![], standard_error: "two\nlines".into() });
         records[1].status = Status::Failed;
         records[1].cause = Some(Cause::Memory);
         records[1].reason = Some("no memory".into());
@@ -380,7 +342,7 @@ mod tests {
         records[1].machine = Machine { gpu: Some("G".into()), git_dirty: Some(true), cores: 4, ..Machine::default() };
         records[1].trial.params = serde_json::json!({ "an \"odd\"": "name, with a comma" });
         let mut info = info(&["a1", "b2", "c3"]);
-        info.trials[1] = records[1].trial.clone();
+        records.iter().zip(&mut info.trials).for_each(|(record, trial)| *trial = record.trial.clone());
         Run { info, records, pictures: vec![] }
     }
 
@@ -438,53 +400,16 @@ mod tests {
         assert!(text.contains(",'=1+1,") && text.contains(",-0.0000001,"), "{text}");
     }
 
-    /// A run folder may come from a stranger.
     #[test]
-    fn no_file_is_too_odd_to_be_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("results.parquet");
-        let refused = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).expect("writes");
-            read(&path, &sha256(bytes), &RESULTS, |_| true).map(|frame| frame.height())
-        };
-        let whole = to_parquet(results(&run()).expect("a frame")).expect("bytes");
-        assert_eq!(refused(&whole).expect("reads"), 3);
-        for length in (0..whole.len()).step_by(101) {
-            assert!(refused(&whole[..length]).is_err(), "cut to {length} bytes");
-        }
-        assert!(refused(b"PAR1PAR1").is_err() && refused(&[0xff; 4096]).is_err() && refused(&whole[4..]).is_err());
-        // Change any byte of the footer, with a linear congruential generator: the result is an error or another table,
-        // never a panic.
-        let length =
-            u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().expect("four bytes")) as usize;
-        let mut state = 1u32;
-        for at in (whole.len() - 8 - length..whole.len()).step_by(17) {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1 << (state >> 29);
-            let _ = refused(&bytes);
-        }
-        // Other columns, other types, another order.
-        let write = |frame: DataFrame| to_parquet(frame).expect("bytes");
-        let frame = results(&run()).expect("a frame");
-        let error = refused(&write(frame.drop("value").expect("a column"))).expect_err("no values").to_string();
-        assert!(error.contains("it has no column `value`"), "{error}");
-        let mut texts = frame.clone();
-        texts.replace("value", Column::new("value".into(), ["0.5", "x", ""])).expect("a column");
-        let error = refused(&write(texts)).expect_err("texts").to_string();
-        assert!(error.contains("its column `value` holds str, not f64"), "{error}");
-        let odd = [Some(f64::NAN), None, Some(f64::INFINITY)];
-        let mut numbers = frame.clone();
-        numbers.replace("value", Column::new("value".into(), odd)).expect("a column");
-        assert_eq!(refused(&write(numbers)).expect("numbers all the same"), 3);
-    }
-
-    #[test]
-    fn a_status_that_there_is_none_of_is_refused() {
+    fn a_status_or_a_log_that_is_none_is_refused() {
         let run = run();
-        let mut frame = trials(&run).expect("a frame");
-        frame.replace("status", Column::new("status".into(), ["ok", "splendid"])).expect("a column");
-        let error = ended(&frame, &run.info.trials).expect_err("no status");
-        assert_eq!(error, "the trial b2 has the status \"splendid\"");
+        let refused = |column: &str, values: [&str; 2]| {
+            let mut frame = trials(&run).expect("a frame");
+            frame.replace(column, Column::new(column.into(), values)).expect("a column");
+            ended(&frame, &run.info.trials).expect_err(column)
+        };
+        assert_eq!(refused("status", ["ok", "splendid"]), "the trial b2 has the status \"splendid\"");
+        let error = refused("log", [r#"{"phases":[]}"#, "[0]"]);
+        assert!(error.starts_with("the log of the trial b2 cannot be read: "), "{error}");
     }
 }

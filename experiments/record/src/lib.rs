@@ -6,8 +6,10 @@ mod atomic;
 mod contain;
 pub mod frame;
 mod generated;
+mod log;
 pub mod metric;
 mod models;
+mod parquet;
 mod pictures;
 mod recipe;
 mod regular;
@@ -19,6 +21,7 @@ pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use contain::contained;
 pub use frame::sha256;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
+pub use log::{MOST_STANDARD_ERROR, Phase, TrialLog};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use recipe::{Recipe, digest_of_codes};
@@ -213,6 +216,10 @@ pub struct Trial {
     pub metric_space: String,
     /// Name of the method.
     pub method: String,
+    /// Family of the method, such as `product`; None in records of versions that did not store it, and of programs
+    /// without families.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// All parameters of the method.
     pub params: serde_json::Value,
     /// Name in tables.
@@ -265,6 +272,9 @@ pub struct TrialRecord {
     /// records of versions that did not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes_sha256: Option<String>,
+    /// How it went; None in records of versions that did not store it, and of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<TrialLog>,
     /// All measured values.
     pub values: Vec<Measured>,
 }

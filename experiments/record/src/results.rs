@@ -7,7 +7,8 @@
 use crate::frame::{self, RESULTS, TRIALS};
 use crate::store::is_there;
 use crate::{
-    Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, regular, write_atomically,
+    Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, TrialLog, parquet,
+    regular, write_atomically,
 };
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct Ended {
     pub machine: Machine,
     /// Wall-clock seconds from start to end of its process.
     pub wall_seconds: f64,
+    /// How it went; None if its record does not say.
+    pub log: Option<TrialLog>,
 }
 
 /// A run with its values in a frame.
@@ -64,6 +67,7 @@ impl Results {
             limits: record.limits,
             machine: record.machine.clone(),
             wall_seconds: record.wall_seconds,
+            log: record.log.clone(),
         });
         Ok(Results {
             info: run.info.clone(),
@@ -157,7 +161,7 @@ impl RunFolder {
             return Results::of(&run).map_err(unusable);
         };
         let wanted = |name: &str| VALUES.contains(&name);
-        let values = frame::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, wanted)?;
+        let values = parquet::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, wanted)?;
         self.results_of(info, &trials, values)
     }
 
@@ -184,7 +188,7 @@ impl RunFolder {
     pub fn tables(&self) -> Result<RunTables, RecordError> {
         let info = self.load_info()?;
         if let Some((trials, digest)) = self.current_trials(&info)? {
-            let results = frame::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, |_| true)?;
+            let results = parquet::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, |_| true)?;
             return Ok(RunTables { results, trials });
         }
         let run = self.load()?;
@@ -197,8 +201,8 @@ impl RunFolder {
         let digests =
             self.digests().filter(|_| [RESULTS_FILE, TRIALS_FILE].iter().all(|f| is_there(&self.table_file(f))));
         let digests = digests.ok_or_else(|| RecordError::NoTables { path: self.root().to_owned() })?;
-        let results = frame::read(&self.table_file(RESULTS_FILE), &digests.results, &RESULTS, |_| true)?;
-        let trials = frame::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
+        let results = parquet::read(&self.table_file(RESULTS_FILE), &digests.results, &RESULTS, |_| true)?;
+        let trials = parquet::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
         Ok(RunTables { results, trials })
     }
 
@@ -209,7 +213,7 @@ impl RunFolder {
             return Ok(None);
         }
         let Some(digests) = self.digests() else { return Ok(None) };
-        let trials = frame::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
+        let trials = parquet::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
         // A trial whose record was deleted is to run again, so it no longer counts. A folder without any records was
         // copied without its journal.
         let recorded: HashSet<&str> =

@@ -340,6 +340,7 @@ pub(crate) mod tests {
                 n: 3,
                 metric_space: "l2".into(),
                 method: "m".into(),
+                family: None,
                 params: serde_json::json!({}),
                 label: "l".into(),
                 series: "s".into(),
@@ -356,6 +357,7 @@ pub(crate) mod tests {
             wall_seconds: 0.5,
             recipe: None,
             codes_sha256: None,
+            log: None,
             values: vec![Measured::new(&metric::NMSE, 0.25)],
         }
     }
@@ -379,16 +381,7 @@ pub(crate) mod tests {
         let lock = folder.prepare().expect("fresh");
         assert!(matches!(folder.prepare(), Err(RecordError::Busy { .. })), "one writer at a time");
         drop(lock);
-        let info = RunInfo {
-            schema: SCHEMA,
-            name: "e".into(),
-            analysis: String::new(),
-            experiment: serde_json::json!({}),
-            machine: Machine::default(),
-            datasets: vec![],
-            trials: vec![record("a").trial, record("b").trial],
-            skipped: vec![],
-        };
+        let info = info(&["a", "b"]);
         folder.save_run(&info).expect("saves");
         folder.save_trial(&record("a")).expect("saves");
         let run = folder.load().expect("loads");

@@ -187,6 +187,10 @@ fn anonymize(run: &mut Run) {
             recipe.folder = None;
             shorten_paths(&mut recipe.dataset);
         }
+        // What a process wrote may name files and users. How long its phases took stays.
+        if let Some(log) = &mut record.log {
+            log.standard_error.clear();
+        }
     }
     if let Some(experiment) = run.info.experiment.as_object_mut() {
         // What was included stands in the experiment already.

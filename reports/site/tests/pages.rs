@@ -37,6 +37,7 @@ fn record(label: &str, bits: usize, nmse: f64, machine: &Machine) -> TrialRecord
             n: 1000,
             metric_space: "l2".into(),
             method: "pq".into(),
+            family: None,
             params: json!({ "m": bits / 8 }),
             label: label.into(),
             series: "PQ".into(),
@@ -53,6 +54,7 @@ fn record(label: &str, bits: usize, nmse: f64, machine: &Machine) -> TrialRecord
         wall_seconds: 1.0,
         recipe: Some(Recipe { dataset: json!("words"), folder: None, fingerprint: "f00".into(), measure: Map::new() }),
         codes_sha256: Some("ab".repeat(32)),
+        log: None,
         values,
     }
 }

@@ -4,7 +4,9 @@ use record::metric::{
     BITS_PER_VECTOR, CODE_BYTES, ENCODE_VECTORS_PER_SECOND, MODEL_BYTES, MSE, MSE_STD, NMSE, PSNR_DB, RECALL_K_AT_K,
     RECALL_K_AT_K_STD, SEARCH_QUERIES_PER_SECOND, SQNR_DB, TRAIN_SECONDS, TRAINING_MSE, USAGE,
 };
-use record::{DatasetFacts, Limits, Machine, Measured, Results, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use record::{
+    DatasetFacts, Limits, Machine, Measured, Phase, Results, Run, RunInfo, SCHEMA, Status, Trial, TrialLog, TrialRecord,
+};
 use serde_json::json;
 
 /// How many of each a run has.
@@ -17,12 +19,17 @@ pub struct Size {
 
 /// Numbers between 0 and 1 that follow from their place, and do not pack.
 fn noise(places: [usize; 3]) -> f64 {
+    (noise_bits(places) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The same as bits.
+pub fn noise_bits(places: [usize; 3]) -> u64 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for place in places {
         state = (state ^ place as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         state ^= state >> 29;
     }
-    (state >> 11) as f64 / (1u64 << 53) as f64
+    state
 }
 
 /// A run of that size, and one trial that failed. Training is recorded for so many epochs.
@@ -56,6 +63,11 @@ pub fn run(size: &Size, epochs: usize) -> Run {
     failed.status = Status::Failed;
     failed.reason = Some("no convergence\nafter <10> rounds".into());
     failed.values.clear();
+    failed.log = Some(TrialLog {
+        phases: vec![Phase { name: "fit".into(), seconds: 2.5 }],
+        remarks: vec!["This is its second attempt.".into()],
+        standard_error: "first <b>words</b>\nlast words".into(),
+    });
     records.push(failed);
     let written: Vec<String> = facts.iter().map(|facts| facts.name.clone()).collect();
     Run {
@@ -119,6 +131,8 @@ fn record(facts: &DatasetFacts, [d, method, rate]: [usize; 3], seed: u64, epochs
             n: 5000,
             metric_space: "l2".into(),
             method: name.clone(),
+            // As in a run that continues one of a version without families: some say none.
+            family: [Some("product"), Some("additive"), None].get(method % 3).copied().flatten().map(str::to_owned),
             params: json!({ "bits": bits, "init": "rows", "nested": { "rounds": 3 } }),
             label: format!("{name} {bits}"),
             series: name,
@@ -134,9 +148,23 @@ fn record(facts: &DatasetFacts, [d, method, rate]: [usize; 3], seed: u64, epochs
         machine: machine(),
         recipe: None,
         codes_sha256: None,
+        log: Some(log(id)),
         wall_seconds: 1.5,
         values,
     }
+}
+
+/// A log with as many phases as trials have, of which no two take the same time.
+fn log(id: [usize; 3]) -> TrialLog {
+    let names =
+        ["load", "fit", "encode", "rate", "distortion", "training", "utilization", "recall", "throughput", "memory"];
+    let phase = |(i, name): (usize, &str)| Phase {
+        name: name.into(),
+        seconds: 0.15 * noise([id[0] + 104_729 * i, id[1], id[2]]),
+    };
+    let phases = names.into_iter().enumerate().map(phase).collect();
+    let standard_error = if id[1] == 0 { format!("a library said {}", id[2]) } else { String::new() };
+    TrialLog { phases, remarks: vec![], standard_error }
 }
 
 /// The page of a run.

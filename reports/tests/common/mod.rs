@@ -19,6 +19,7 @@ pub fn trial(label: &str, series: &str, bits: usize, seed: u64) -> Trial {
         n: 1000,
         metric_space: "l2".into(),
         method: series.to_lowercase(),
+        family: None,
         params: json!({ "bits": bits }),
         label: label.into(),
         series: series.into(),
@@ -79,6 +80,7 @@ pub fn record(trial: Trial, nmse: f64) -> TrialRecord {
         wall_seconds: 1.0,
         recipe: None,
         codes_sha256: None,
+        log: None,
         values,
     }
 }

@@ -93,6 +93,7 @@ fn record(
             n,
             metric_space: "l2".into(),
             method: name.into(),
+            family: None,
             params,
             label: name.into(),
             series: name.into(),
@@ -109,6 +110,7 @@ fn record(
         wall_seconds: 0.0,
         recipe: None,
         codes_sha256: None,
+        log: None,
         // The table holds numbers alone.
         values: values.into_iter().filter(|measured| measured.value.is_finite()).collect(),
     }

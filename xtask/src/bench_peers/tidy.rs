@@ -4,6 +4,7 @@ use super::data::Data;
 use super::limits::MachinePeaks;
 use super::outcome::{RowComparison, RowEnd, RowOutcome, RowQuality};
 use super::rows::{Row, Stage};
+use methods::registry::family_of;
 use record::metric::{
     DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, LIMIT_PER_SECOND, LIMIT_SHARE, MSE, PEER_SPEED_RATIO,
     PEER_SPEED_RATIO_AIM, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS,
@@ -49,6 +50,7 @@ pub fn records(
         Some(method) => (method.name(), method.params()),
         None => ("exact", json!({ "k": row.k })),
     };
+    let family = method.as_ref().and_then(|method| family_of(method.name())).map(|family| family.name().to_owned());
     let mut theirs = row.faiss.clone();
     if let Value::Object(theirs) = &mut theirs {
         theirs.insert("version".into(), common.peer_version.into());
@@ -69,6 +71,7 @@ pub fn records(
                 n: data.base_rows(row.rows).nrows(),
                 metric_space: data.metric_space.clone(),
                 method: method.into(),
+                family: family.clone(),
                 params,
                 series: label.clone(),
                 label,
@@ -85,6 +88,7 @@ pub fn records(
             wall_seconds,
             recipe: None,
             codes_sha256: None,
+            log: None,
             values,
         }
     };

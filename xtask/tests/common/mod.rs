@@ -43,6 +43,7 @@ pub fn write_run(root: &Path, machine: &Machine, datasets: &[DatasetFacts], nmse
             n: 3,
             metric_space: "l2".into(),
             method: "m".into(),
+            family: None,
             params: json!({}),
             label: "Method".into(),
             series: "Method".into(),
@@ -59,6 +60,7 @@ pub fn write_run(root: &Path, machine: &Machine, datasets: &[DatasetFacts], nmse
         wall_seconds: 0.5,
         recipe: None,
         codes_sha256: None,
+        log: None,
         values: vec![Measured::new(&NMSE, nmse * seed as f64)],
     };
     let records = vec![record(1), record(2)];

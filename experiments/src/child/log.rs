@@ -1,0 +1,160 @@
+//! What the parent of a trial's process notes for the log of the trial: when phases began, remarks, and how what the process
+//! wrote on standard error ended.
+
+use record::{MOST_STANDARD_ERROR, Phase, TrialLog};
+use std::io::{ErrorKind, Read};
+use std::time::Instant;
+
+/// Bytes of the start of standard error that are kept, which say why a process died.
+const START: usize = 1 << 16;
+
+/// Phases that a log has at most, and the characters of a name. Whatever a library writes may look like a phase.
+const MOST_PHASES: usize = 100;
+const NAME: usize = 60;
+
+/// The log of a trial whose process is running.
+#[derive(Default)]
+pub(super) struct OpenLog {
+    phases: Vec<(String, Instant)>,
+    remarks: Vec<String>,
+}
+
+impl OpenLog {
+    /// A phase has begun.
+    pub(super) fn enter(&mut self, phase: &str) {
+        if self.phases.len() < MOST_PHASES {
+            self.phases.push((plain(phase).chars().take(NAME).collect(), Instant::now()));
+        }
+    }
+
+    /// Adds a sentence.
+    pub(super) fn remark(&mut self, remark: impl Into<String>) {
+        self.remarks.push(remark.into());
+    }
+
+    /// The log of a process that has just ended.
+    pub(super) fn close(mut self, words: &Words) -> TrialLog {
+        let ends = self.phases.iter().skip(1).map(|(_, begin)| *begin).chain([Instant::now()]);
+        let phases = self.phases.iter().zip(ends).map(|((name, begin), end)| {
+            // A microsecond is less than what the clock of a pipe can tell.
+            let seconds = (end.duration_since(*begin).as_secs_f64() * 1e6).round() / 1e6;
+            Phase { name: name.clone(), seconds }
+        });
+        let phases = phases.collect();
+        if words.left_out() > 0 {
+            self.remark(format!("The first {} bytes of standard error are not kept.", words.left_out()));
+        }
+        TrialLog { phases, remarks: self.remarks, standard_error: words.ending() }
+    }
+}
+
+/// What a process wrote on standard error: its start and its end.
+#[derive(Default)]
+pub(super) struct Words {
+    start: Vec<u8>,
+    end: Vec<u8>,
+    length: usize,
+}
+
+impl Words {
+    /// Reads to the end, so that the process can continue, and keeps little.
+    pub(super) fn read(mut source: impl Read) -> Words {
+        let mut words = Words::default();
+        let mut piece = [0; 8192];
+        loop {
+            match source.read(&mut piece) {
+                Ok(0) => return words,
+                Ok(count) => words.add(&piece[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return words,
+            }
+        }
+    }
+
+    fn add(&mut self, piece: &[u8]) {
+        let room = START - self.start.len();
+        self.start.extend(&piece[..piece.len().min(room)]);
+        self.end.extend(piece);
+        self.end.drain(..self.end.len().saturating_sub(MOST_STANDARD_ERROR));
+        self.length += piece.len();
+    }
+
+    /// The first bytes as text.
+    pub(super) fn beginning(&self) -> String {
+        String::from_utf8_lossy(&self.start).into_owned()
+    }
+
+    fn left_out(&self) -> usize {
+        self.length - self.end.len()
+    }
+
+    /// The last lines as plain text. A line that is cut is left out, unless it is the only one.
+    fn ending(&self) -> String {
+        let whole = self.end.iter().position(|byte| *byte == b'\n').filter(|_| self.left_out() > 0);
+        let text = plain(&String::from_utf8_lossy(&self.end[whole.map_or(0, |at| at + 1)..]));
+        // Bytes that are no text take three bytes each when they are replaced.
+        let from = text.ceil_char_boundary(text.len().saturating_sub(MOST_STANDARD_ERROR));
+        text[from..].to_owned()
+    }
+}
+
+/// A text in lines without empty lines, control characters, and the sequences with which terminals colour text.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                if characters.next_if_eq(&'[').is_some() {
+                    while characters.next_if(|c| (' '..='?').contains(c)).is_some() {}
+                    characters.next_if(|c| ('@'..='~').contains(c));
+                }
+            }
+            // Progress that overwrites its line becomes lines.
+            '\r' => plain.push('\n'),
+            '\t' => plain.push(' '),
+            '\n' => plain.push('\n'),
+            _ if character.is_control() => {}
+            _ => plain.push(character),
+        }
+    }
+    let lines = plain.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_told_nothing() {
+        let text = "\u{1b}[1;31merror\u{1b}[0m:\tno\u{7} file\r\n\r\n10%\r20%\u{1b}]x\u{1b}[";
+        assert_eq!(plain(text), "error: no file\n10%\n20%]x");
+    }
+
+    #[test]
+    fn much_that_was_written_leaves_its_start_and_its_last_whole_lines() {
+        let words = Words::read(&b"short\nand whole"[..]);
+        assert_eq!((words.ending().as_str(), words.left_out()), ("short\nand whole", 0));
+        let text: String = (0..20_000).map(|i| format!("line {i}\n")).collect();
+        let words = Words::read(text.as_bytes());
+        assert!(words.beginning().starts_with("line 0\n") && words.beginning().len() == START);
+        let ending = words.ending();
+        assert!(ending.ends_with("line 19999") && ending.len() <= MOST_STANDARD_ERROR, "{}", ending.len());
+        assert!(text.ends_with(&format!("\n{ending}\n")), "whole lines");
+        assert_eq!(words.left_out(), text.len() - MOST_STANDARD_ERROR);
+        // No text, and no line that ends.
+        let ending = Words::read(&[0xff; 10_000][..]).ending();
+        assert!(ending.len() <= MOST_STANDARD_ERROR && ending.chars().all(|c| c == char::REPLACEMENT_CHARACTER));
+        assert_eq!(Words::read(&b"\r\n\t\x1b[2K"[..]).ending(), "");
+    }
+
+    #[test]
+    fn phases_are_few_and_short_whatever_a_library_writes() {
+        let mut log = OpenLog::default();
+        (0..1000).for_each(|_| log.enter(&"\u{1b}[2Jx".repeat(100)));
+        let log = log.close(&Words::default());
+        assert_eq!((log.phases.len(), log.phases[0].name.len()), (MOST_PHASES, NAME));
+        assert!(log.phases.iter().all(|phase| phase.seconds >= 0.0));
+    }
+}
