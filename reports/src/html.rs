@@ -4,6 +4,7 @@
 mod details;
 mod embedded;
 mod figures;
+mod logs;
 mod repeat;
 mod tables;
 

@@ -11,7 +11,7 @@ const start = async () => {
   const details = () => known ??= embedded("report-details");
   const open = (at, number) => openPoint(data, details, at, number);
   const tables = data.datasets.map((dataset, at) => leaderboard(data, at, number => open(at, number)));
-  tables.push(failures(data, number => openFailed(data, number)));
+  tables.push(failures(data, number => openFailed(data, details, number)));
   const dim = figureTools(data, open);
   const changed = () => { refresh(); tables.forEach(show => show()); dim(); };
   const refresh = filterBar(data, changed);

@@ -25,6 +25,8 @@ pub struct Point {
     pub series: String,
     /// Name of its method.
     pub method: String,
+    /// Family of its method; None if its records do not say.
+    pub family: Option<String>,
     /// Its label.
     pub label: String,
     /// The device it ran on.
@@ -54,6 +56,7 @@ impl Clone for Point {
         Point {
             series: self.series.clone(),
             method: self.method.clone(),
+            family: self.family.clone(),
             label: self.label.clone(),
             device: self.device.clone(),
             threads: self.threads,
@@ -373,6 +376,7 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                     points.push(Point {
                         series,
                         method: trial.method.clone(),
+                        family: trial.family.clone(),
                         label,
                         device: trial.device.clone(),
                         threads: trial.threads,

@@ -1,6 +1,7 @@
 //! The tables of all methods for the script of the page, in a form that a page of ten thousand trials has room for.
 
 use super::embedded::{Embedded, embedded, rounded};
+use super::logs::start;
 use super::repeat::{self, Frame};
 use crate::markdown::machine;
 use crate::provenance::revision;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 
 /// Bytes that the tables may take, as they stand in the page; if they need more, their numbers have fewer digits.
-const TABLES: usize = 800_000;
+const TABLES: usize = 700_000;
 
 /// Characters of the reason why a trial failed, and those if there are very many such trials.
 const REASON: usize = 4000;
@@ -67,6 +68,8 @@ struct PointPart<'a> {
     label: &'a str,
     series: &'a str,
     method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'a str>,
     device: &'a str,
     threads: usize,
     bits: usize,
@@ -84,6 +87,8 @@ struct FailedPart<'a> {
     dataset: &'a str,
     label: &'a str,
     method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'a str>,
     device: &'a str,
     threads: usize,
     bits: usize,
@@ -132,6 +137,7 @@ impl<'a> Tables<'a> {
                 label: &point.label,
                 series: &point.series,
                 method: &point.method,
+                family: point.family.as_deref(),
                 device: &point.device,
                 threads: point.threads,
                 bits: point.bits,
@@ -152,14 +158,14 @@ impl<'a> Tables<'a> {
             }
         });
         let datasets = parts.collect();
-        let failed = runs.iter().enumerate().flat_map(|(number, run)| run.failures().map(move |ended| (number, ended)));
-        let failed: Vec<(usize, &Ended)> = failed.collect();
+        let failed: Vec<(usize, &Ended)> = failures(runs).collect();
         let most = if failed.len() > MANY_FAILED { SHORT_REASON } else { REASON };
         let failed = failed.into_iter().map(|(run, ended)| FailedPart {
             run,
             dataset: &ended.trial.dataset,
             label: &ended.trial.label,
             method: &ended.trial.method,
+            family: ended.trial.family.as_deref(),
             device: &ended.trial.device,
             threads: ended.trial.threads,
             bits: ended.trial.bits_per_vector,
@@ -174,9 +180,9 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// The first characters of a text.
-fn start(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+/// The trials that did not succeed, in the order of the table, each with the number of its run.
+pub fn failures(runs: &[Results]) -> impl Iterator<Item = (usize, &Ended)> {
+    runs.iter().enumerate().flat_map(|(number, run)| run.failures().map(move |ended| (number, ended)))
 }
 
 /// The distinct machines and revisions, as texts.

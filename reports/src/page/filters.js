@@ -7,11 +7,14 @@ const readFilter = () => {
   const bound = key => state.get(key) === null || state.get(key) === "" ? NaN : Number(state.get(key));
   filter.words = words;
   filter.set = name => new Set(state.getAll(name));
-  [filter.dataset, filter.method, filter.device] = ["dataset", "method", "device"].map(filter.set);
+  [filter.dataset, filter.family, filter.method, filter.device] = ["dataset", "family", "method", "device"].map(filter.set);
   [filter.from, filter.to] = [bound("from"), bound("to")];
-  filter.active = words.length > 0 || filter.method.size > 0 || filter.device.size > 0
+  filter.active = words.length > 0 || filter.family.size > 0 || filter.method.size > 0 || filter.device.size > 0
     || !Number.isNaN(filter.from) || !Number.isNaN(filter.to);
 };
+
+// The family of a method; what does not say its family is shown as one of its own.
+const familyOf = point => point.family ?? "other";
 
 const has = (set, value) => set.size === 0 || set.has(value);
 
@@ -19,7 +22,7 @@ const has = (set, value) => set.size === 0 || set.has(value);
 const fits = point => {
   const name = point.label.toLowerCase();
   return filter.words.every(word => word.length > 1 && word[0] === "-" ? !name.includes(word.slice(1)) : name.includes(word))
-    && has(filter.method, point.method) && has(filter.device, point.device)
+    && has(filter.family, familyOf(point)) && has(filter.method, point.method) && has(filter.device, point.device)
     && !(point.bits < filter.from) && !(point.bits > filter.to);
 };
 
@@ -69,6 +72,7 @@ const filterBar = (data, changed) => {
   const [from, to] = [bound("from", "Least bits per vector"), bound("to", "Most bits per vector")];
   const menus = [
     ["Dataset", "dataset", data.datasets.map(dataset => dataset.name)],
+    ["Family", "family", distinct(points.map(familyOf))],
     ["Method", "method", distinct(points.map(point => point.method))],
     ["Device", "device", distinct(points.map(point => point.device))],
   ].filter(([, , values]) => new Set(values).size > 1).map(([title, key, values]) => {

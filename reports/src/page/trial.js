@@ -1,10 +1,10 @@
-// The dialog about one configuration and its trials: parameters, the experiment that repeats a trial, all values with
-// their intervals, training curves, and what went wrong.
+// The dialog about one configuration and its trials: parameters, the experiment that repeats a trial, its log, all values
+// with their intervals, training curves, and what went wrong.
 const dialog = document.getElementById("trial");
 
 const row = (...cells) => element("tr", {}, ...cells.map((cell, i) => element(i ? "td" : "th", i ? {} : { scope: "row" }, cell)));
-const grid = (label, head, rows) => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-  element("table", { class: "words", "aria-label": label },
+const grid = (label, head, rows, kind = "words") => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+  element("table", { class: kind, "aria-label": label },
     element("thead", {}, element("tr", {}, ...head.map(title => element("th", { scope: "col" }, title)))),
     element("tbody", {}, ...rows)));
 
@@ -79,6 +79,31 @@ const trialTable = (data, trials) => grid("Trials", ["trial", "seed", "status", 
   trials.map(([trial, status, reason]) =>
     row(element("code", {}, trial[0]), String(trial[1]), status + (reason ? `: ${reason}` : ""), String(trial[2]), data.machines[trial[3]])));
 
+// The logs of trials: how long each phase took, remarks, and the end of what their processes wrote on standard error.
+// `trials` has each trial with its log, if it is known.
+const logs = (all, trials) => {
+  const known = trials.filter(([, log]) => log);
+  if (!known.length) return [];
+  const of = trial => trials.length > 1 ? `, seed ${trial[1]}` : "";
+  const names = [...new Set(known.flatMap(([, log]) => all.phases[log.phases]))];
+  const took = (log, name) => log.seconds.filter((_, i) => all.phases[log.phases][i] === name);
+  const rows = names.map(name => row(name, ...known.map(([, log]) => took(log, name).join(" + ") || "–")));
+  if (rows.length) rows.push(row("whole process", ...known.map(([trial]) => String(trial[2]))));
+  return [
+    rows.length ? grid("Seconds of each phase", ["phase", ...known.map(([trial]) => `seconds${of(trial)}`)], rows, "log") : null,
+    ...known.flatMap(([trial, log]) => (log.remarks ?? []).map(remark => element("p", {}, remark + (of(trial) && ` (seed ${trial[1]})`)))),
+    ...known.filter(([, log]) => log.error).flatMap(([trial, log]) => {
+      const label = `Standard error${of(trial)}`;
+      return [element("p", { class: "hint" }, label), element("pre", { tabindex: "0", role: "region", "aria-label": label }, log.error)];
+    }),
+  ].filter(Boolean);
+};
+
+// What a page had no room for.
+const leftOut = all => all?.left_out
+  ? element("p", { class: "hint" }, `Left out, so that this page stays small: ${all.left_out}. The run has all of it: values in results.parquet, parameters and logs in trials.parquet. cargo xtask query reads both.`)
+  : all ? null : element("p", { class: "hint" }, "This browser is too old to unpack the other details of this page.");
+
 const part = (title, ...content) => content.length ? [element("h3", {}, title), ...content] : [];
 
 const show = (title, id, ...content) => {
@@ -100,7 +125,7 @@ const address = (data, run, trial) => (data.runs.length > 1 ? run + "." : "") + 
 
 const facts = (data, point, dataset) => element("dl", {},
   ...[
-    ["method", point.method], ["dataset", dataset], ["rate", `${count(point.bits, "bit")}, ${count(Math.ceil(point.bits / 8), "byte")} per vector`],
+    ["method", point.method], ...(point.family ? [["family", point.family]] : []), ["dataset", dataset], ["rate", `${count(point.bits, "bit")}, ${count(Math.ceil(point.bits / 8), "byte")} per vector`],
     ["device", `${point.device}, ${count(point.threads, "thread")}`], ["run", data.runs[point.run].name],
   ].flatMap(([term, value]) => [element("dt", {}, term), element("dd", {}, value)]));
 
@@ -132,11 +157,11 @@ const openPoint = async (data, details, at, number, chosen = 0) => {
     ...part("Parameters", ...(parameters ? [element("pre", { tabindex: "0", role: "region", "aria-label": "Parameters" }, parameters)] : [])),
     ...part("Trials", trialTable(data, [...point.trials.map(trial => [trial, "ok", ""]), ...twins.map(one => [one.trial, one.status, one.reason])])),
     ...(more ? part("Repeat a trial", point.trials.length > 1 ? element("p", {}, "Experiment for ", seeds) : null, place) : []).filter(Boolean),
+    ...part("Log", ...logs(all, point.trials.map((trial, i) => [trial, more?.logs[i]]))),
     ...part("Training", ...(more?.curves.length ? [element("div", { class: "curves" }, ...more.curves.map(curve))] : [])),
     ...part("All values", ...(values.length ? [grid("All values", ["metric", "of", "value", "95% interval over seeds", "n"], values)]
       : [columnValues(dataset, number)])),
-    all?.left_out ? element("p", { class: "hint" }, `Left out, so that this page stays small: ${all.left_out}. All values are in results.parquet of the run; cargo xtask query reads it.`) : null,
-    all ? null : element("p", { class: "hint" }, "This browser is too old to unpack the other details of this page."),
+    leftOut(all),
     ...part("Notes on the vectors", ...dataset.remarks.map(remark => element("p", {}, remark))));
   if (more) showYaml();
 };
@@ -146,13 +171,16 @@ const columnValues = (dataset, number) => grid("Values", ["metric", "value", "in
   dataset.columns.filter(column => column.value[number] !== null)
     .map(column => row(element("span", { title: column.meaning }, column.title), String(column.value[number]), interval(column, number) || "–")));
 
-const openFailed = (data, number) => {
+const openFailed = async (data, details, number) => {
   const one = data.failed[number];
+  const all = await details();
   show(`${one.label}: ${one.status}`, address(data, one.run, one.trial),
     facts(data, one, one.dataset),
     ...part("What it said", ...(one.reason ? [element("pre", { tabindex: "0", role: "region", "aria-label": "What it said" }, one.reason)] : [])),
     ...part("Trial", trialTable(data, [[one.trial, one.status, ""]])),
-    ...part("Repeat it", ...yaml(repeat(data.runs[one.run], one.dataset, one.yaml, one.device, one.threads, one.trial[1]))));
+    ...part("Log", ...logs(all, [[one.trial, all?.failed[number]]])),
+    ...part("Repeat it", ...yaml(repeat(data.runs[one.run], one.dataset, one.yaml, one.device, one.threads, one.trial[1]))),
+    leftOut(all));
 };
 
 // Opens the trial that the state of the page names.
@@ -166,5 +194,5 @@ const openAddressed = (data, details) => {
     }
   }
   const failed = data.failed.findIndex(one => address(data, one.run, one.trial) === wanted);
-  if (failed >= 0) openFailed(data, failed);
+  if (failed >= 0) openFailed(data, details, failed);
 };

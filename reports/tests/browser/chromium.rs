@@ -201,6 +201,7 @@ impl Browser {
             "Tab" => 9,
             "Enter" => 13,
             "Escape" => 27,
+            " " => 32,
             "ArrowLeft" => 37,
             "ArrowRight" => 39,
             _ => 0,

@@ -6,7 +6,8 @@ mod chromium;
 mod runs;
 
 use chromium::Browser;
-use runs::{Size, page, run};
+use record::Status;
+use runs::{Size, noise_bits, page, run};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -56,12 +57,37 @@ fn a_reader_filters_sorts_and_chooses_columns() {
     assert!(browser.text(STATE).contains("words=beta+-48"), "{}", browser.text(STATE));
     browser.click("[...document.querySelectorAll('#filters button')].find(one => one.textContent === 'Reset')");
     assert_eq!(browser.text(SHOWN), all);
-    browser.click("document.querySelector('#filters details:nth-of-type(2) summary')");
+    browser.click("document.querySelector('#filters details:nth-of-type(3) summary')");
     browser.click("document.querySelector('#filters input[value=gamma]')");
     browser.click("document.querySelector('#filters input[aria-label^=Most]')");
     browser.type_text("32");
     assert_eq!(browser.text(SHOWN), "gamma 16,gamma 32");
     browser.click("[...document.querySelectorAll('#filters button')].find(one => one.textContent === 'Reset')");
+    // By family, with keys alone. Methods whose records do not say it are a family of their own.
+    let family = "document.querySelector('#filters details:nth-of-type(2) summary')";
+    assert_eq!(browser.text(&format!("{family}.textContent")), "Family: all");
+    browser.value(&format!("{family}.focus()"));
+    browser.key("Enter", 0);
+    let families =
+        "[...document.querySelectorAll('#filters details[open] label')].map(label => label.innerText.trim()).join()";
+    assert_eq!(browser.text(families), "additive,other,product");
+    assert_eq!(browser.text("document.querySelector('#filters details[open] legend').textContent"), "Family");
+    browser.key("Tab", 0);
+    browser.key(" ", 0);
+    assert_eq!(browser.text(SHOWN), "beta 16,beta 32,beta 48,beta 64");
+    browser.key("Tab", 0);
+    browser.key(" ", 0);
+    assert_eq!(browser.text(&format!("{family}.textContent")), "Family: additive, other");
+    assert_eq!(browser.text("document.querySelector('#filters output').value"), "16 of 24 methods");
+    assert!(browser.text(STATE).contains("family=additive&family=other"), "{}", browser.text(STATE));
+    let state = browser.text("location.hash");
+    let filtered = browser.text(SHOWN);
+    assert!(filtered.contains("beta 16") && filtered.contains("gamma 16") && !filtered.contains("alpha"), "{filtered}");
+    assert_eq!(browser.text("document.querySelector('#failures tbody').innerText.includes('alpha')"), "false");
+    browser.open(&file, &state);
+    assert_eq!(browser.text(SHOWN), filtered, "the address restores the families");
+    browser.click("[...document.querySelectorAll('#filters button')].find(one => one.textContent === 'Reset')");
+    assert_eq!(browser.text(SHOWN), all);
     // By dataset: its section is hidden.
     browser.click("document.querySelector('#filters details:nth-of-type(1) summary')");
     browser.click("document.querySelector('#filters input[value=set-1]')");
@@ -135,6 +161,8 @@ fn a_row_and_a_point_open_their_trial() {
         "sub 1",
         "training mse",
         "run\nmade-up",
+        "family\nproduct",
+        "Log",
         "32 bits, 4 bytes per vector",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
@@ -145,19 +173,49 @@ fn a_row_and_a_point_open_their_trial() {
     browser.wait("location.hash === ''");
     assert_eq!(browser.text(TITLE), "");
 
+    // The log: the seconds of each phase for each seed, as in the record.
+    let log = "[...document.querySelectorAll('dialog table.log tr')].map(row => [...row.cells].map(cell => cell.innerText).join('|'))";
+    browser.open(&file, &state);
+    browser.wait("document.querySelector('dialog[open] table.log')");
+    let lines = browser.text(&format!("{log}.join('\\n')"));
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines[0], "phase|seconds, seed 1|seconds, seed 2|seconds, seed 3");
+    let names: Vec<&str> = lines[1..].iter().filter_map(|line| line.split('|').next()).collect();
+    let first = run.records.iter().find(|record| record.trial.id == of("alpha 32")).expect("a record");
+    let phases = &first.log.as_ref().expect("a log").phases;
+    let expected: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).chain(["whole process"]).collect();
+    assert_eq!(names, expected);
+    let shown: f64 = lines[2].split('|').nth(1).and_then(|cell| cell.parse().ok()).expect("seconds");
+    assert!((shown - phases[1].seconds).abs() <= 5e-3 * phases[1].seconds, "{shown} {phases:?}");
+    assert!(lines.last().is_some_and(|line| *line == "whole process|1.5|1.5|1.5"), "{lines:?}");
+    assert_eq!(browser.text("document.querySelectorAll('dialog pre[aria-label^=\"Standard error\"]').length"), "0");
+    browser.key("Escape", 0);
+    browser.wait("location.hash === ''");
+
     // By key, and back.
     browser.value("document.querySelectorAll('#d0 button.open')[4].focus()");
     browser.key("Enter", 0);
     browser.wait("document.querySelector('dialog[open] pre')");
     assert_eq!(browser.text(TITLE), "beta 16");
     assert_eq!(browser.text("document.querySelector('dialog').contains(document.activeElement)"), "true");
+    let said = "[...document.querySelectorAll('dialog pre[aria-label^=\"Standard error\"]')].map(one => one.ariaLabel + ': ' + one.textContent).join()";
+    assert_eq!(
+        browser.text(said),
+        "Standard error, seed 1: a library said 1,Standard error, seed 2: a library said 2,Standard error, seed 3: a library said 3"
+    );
     browser.key("Escape", 0);
     assert_eq!(browser.text("document.activeElement.textContent"), "beta 16", "the focus returns");
 
     // What failed, and why.
     browser.click("document.querySelector('#failures tbody button')");
     browser.wait("document.querySelector('dialog[open] pre')");
-    assert!(browser.text("document.querySelector('dialog').innerText").contains("no convergence\nafter <10> rounds"));
+    let text = browser.text("document.querySelector('dialog').innerText");
+    for expected in
+        ["no convergence\nafter <10> rounds", "This is its second attempt.", "first <b>words</b>\nlast words"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert_eq!(browser.text(&format!("{log}.join()")), "phase|seconds,fit|2.5,whole process|1.5");
     browser.key("Escape", 0);
 
     // Points of a figure.
@@ -328,7 +386,16 @@ fn ten_thousand_trials_fit_into_a_page() {
         assert_eq!(browser.text(&format!("{numbers}.split(' ')[0]")), (some * many_datasets(html)).to_string());
         browser.click("document.querySelector('#d0 tbody tr td')");
         browser.wait("document.querySelector('dialog[open] pre')");
-        assert!(browser.text("document.querySelector('dialog').innerText").contains("nested: { rounds: 3 }"));
+        let text = browser.text("document.querySelector('dialog').innerText");
+        // There is room for what matters most, and the dialog says what there was no room for.
+        for expected in [
+            "nested: { rounds: 3 }",
+            "throughput\t",
+            "a library said 1",
+            "Left out, so that this page stays small: values that are no column of the table; values of single parts of the code; training curves.",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
         browser.key("Escape", 0);
         // A packed figure is unpacked when it comes into view.
         if html.contains("class=\"packed\"") {
@@ -337,6 +404,31 @@ fn ten_thousand_trials_fit_into_a_page() {
         }
         assert_eq!(browser.errors, Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_page_stays_small_whatever_trials_write() {
+    // Failed trials alone, each with as much on standard error as a log keeps.
+    let mut run = run(&Size { datasets: 1, methods: 100, rates: 20, seeds: 1 }, 0);
+    for (i, record) in run.records.iter_mut().enumerate() {
+        record.status = Status::Failed;
+        record.values.clear();
+        record.reason = Some("no convergence".into());
+        let log = record.log.as_mut().expect("a log");
+        log.standard_error = (0..256).map(|line| format!("{:015x}\n", noise_bits([i, line, 0]))).collect();
+    }
+    let html = page(&run);
+    assert!(html.len() < 2_000_000, "{}", html.len());
+    let Some(mut browser) = Browser::start() else { return };
+    browser.screen(1300, 900, false, false);
+    let (_folder, file) = saved(&html);
+    browser.open(&file, "");
+    browser.click("document.querySelector('#failures tbody button')");
+    browser.wait("document.querySelector('dialog[open] pre')");
+    let text = browser.text("document.querySelector('dialog').innerText");
+    assert!(text.contains("throughput\t"), "{text}");
+    assert!(text.contains("Left out, so that this page stays small: what trials wrote on standard error."), "{text}");
+    assert_eq!(browser.errors, Vec::<String>::new());
 }
 
 /// Number of sections about a dataset.
