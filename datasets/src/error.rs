@@ -44,6 +44,14 @@ pub enum DatasetError {
         /// What is wrong.
         reason: String,
     },
+    /// A pickle, of PyTorch or plain.
+    #[error("{} is a pickle, which can run any program when it is opened; it is not read", .path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// The command that converts it.
+        python: String,
+    },
     /// The extension of a file is unknown.
     #[error("the format of {} is unknown", .path.display())]
     UnknownFormat {
@@ -135,6 +143,7 @@ impl DatasetError {
                 "relative paths start at the experiment file, or at the current folder on the command line".to_owned()
             }
             DatasetError::Malformed { .. } => return None,
+            DatasetError::Pickle { python, .. } => format!("if you trust it, convert it: {python}"),
             DatasetError::UnknownFormat { known, .. } => format!("known extensions: {known}"),
             DatasetError::Unwritable { .. } => "write .npy, which knows no such limit".to_owned(),
             DatasetError::Digest { .. } => {

@@ -1,5 +1,6 @@
 //! File formats of vectors. To add one: its file, its `mod` line, its line in [`FORMATS`].
 
+mod arrays;
 mod arrow;
 mod bigann;
 mod blocks;
@@ -7,26 +8,34 @@ mod columns;
 mod contain;
 mod csv;
 mod hdf5;
+mod input;
+mod labels;
 mod lists;
 mod ndjson;
 mod nesting;
 mod npy;
+mod npz;
 mod number;
 mod parquet;
+mod pickle;
 pub(crate) mod picture;
 mod place;
+pub(crate) mod several;
 mod text;
 mod vecs;
 mod write;
+mod zip;
 
 pub use blocks::Blocks;
 pub use place::Place;
+pub(crate) use place::stem;
 pub use write::{FileLayout, OutputType, layout};
 
 use crate::{DatasetError, regular};
+use input::{Input, Packing};
 use ndarray::Array2;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use several::Several;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// A file format of vectors. Readers trust nothing: a header is checked against the file before memory is allocated.
@@ -35,6 +44,17 @@ pub trait Format: Sync {
     fn name(&self) -> &'static str;
     /// File extensions, without the dot.
     fn extensions(&self) -> &'static [&'static str];
+    /// Whether a file without a known extension is of this format, by its first bytes and its length. By default it is
+    /// not.
+    fn recognizes(&self, head: &[u8], length: u64) -> bool {
+        let _ = (head, length);
+        false
+    }
+    /// Whether the values of a file are packed by the format, so that a file that is packed as a whole must be unpacked
+    /// before it is read. By default they are not.
+    fn packs(&self) -> bool {
+        false
+    }
     /// The array to read, if a file may hold several: the requested one, or the default of the format. By default a
     /// file holds one array, and requesting another is an error.
     ///
@@ -64,6 +84,13 @@ pub trait Format: Sync {
     /// # Errors
     /// A reason in words, without the path.
     fn rows(&self, file: OpenFile) -> Result<Box<dyn RowReader>, String>;
+    /// The array as one class per row. By default, rows of one number each.
+    ///
+    /// # Errors
+    /// A reason in words, without the path: another shape, a number that is not a class.
+    fn labels(&self, file: OpenFile) -> Result<Vec<u32>, String> {
+        labels::of_rows(&mut *self.rows(file)?)
+    }
     /// What a file of this format holds besides the values of its rows; None if the format cannot be written. By
     /// default None.
     ///
@@ -108,6 +135,7 @@ pub trait RowReader {
 /// Every format.
 pub static FORMATS: &[&dyn Format] = &[
     &npy::Npy,
+    &npz::Npz,
     &vecs::FVECS,
     &vecs::BVECS,
     &vecs::IVECS,
@@ -130,16 +158,18 @@ pub struct OpenFile {
     /// Its path and the array to read; readers find the result of [`Format::choose`] here.
     pub place: Place,
     /// Buffered content from the start.
-    pub reader: BufReader<File>,
-    /// Length in bytes.
+    pub reader: BufReader<Input>,
+    /// Length of the content in bytes.
     pub length: u64,
+    /// Bytes that it takes in the file system.
+    pub stored: u64,
 }
 
 impl OpenFile {
-    /// The same file with a reader of its own. Both share one position, so only one of them may be read.
-    fn again(&self) -> Result<OpenFile, String> {
-        let file = self.reader.get_ref().try_clone().map_err(|error| error.to_string())?;
-        Ok(OpenFile { place: self.place.clone(), reader: BufReader::with_capacity(1 << 16, file), length: self.length })
+    /// The same content with a reader of its own, from the start.
+    fn again(&self) -> OpenFile {
+        let reader = BufReader::with_capacity(1 << 16, self.reader.get_ref().again());
+        OpenFile { place: self.place.clone(), reader, ..*self }
     }
 }
 
@@ -147,35 +177,83 @@ fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
     open_place(Place::of(path), path)
 }
 
+/// Number of bytes at the start of a file that tell its format.
+const HEAD_BYTES: usize = 16;
+
 /// Opens a place that errors call `path`.
 fn open_place(place: Place, path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
+    if let Some(refusal) = pickle::by_name(&place.file) {
+        return Err(refusal);
+    }
     let extension = place::extension(&place.file);
-    let Some(format) = FORMATS.iter().find(|f| f.extensions().contains(&extension.as_str())) else {
+    let unknown = || {
         let known: Vec<&str> = FORMATS.iter().flat_map(|f| f.extensions()).copied().collect();
-        return Err(DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") });
+        DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") }
     };
-    let mut file = open_file(place)?;
-    file.place.part = format.choose(&mut file).map_err(malformed(path, format.name()))?;
+    let by_name = FORMATS.iter().find(|f| f.extensions().contains(&extension.as_str()));
+    let mut file = match open_file(place, path) {
+        Err(DatasetError::Io { .. }) if by_name.is_none() => return Err(unknown()),
+        opened => opened?,
+    };
+    let format = match by_name {
+        Some(format) => format,
+        None => {
+            let io = |error| DatasetError::Io { path: path.to_owned(), error };
+            let head: Vec<u8> = file.reader.fill_buf().map_err(io)?.iter().take(HEAD_BYTES).copied().collect();
+            if let Some(refusal) = pickle::by_content(path, &head, &mut file) {
+                return Err(refusal);
+            }
+            FORMATS.iter().find(|format| format.recognizes(&head, file.length)).ok_or_else(unknown)?
+        }
+    };
+    let malformed = malformed(path, format.name());
+    if format.packs() && file.reader.get_ref().is_packed() {
+        return Err(malformed(
+            "it packs its values itself, and is not read within another packed file; unpack that".into(),
+        ));
+    }
+    file.place.part = format.choose(&mut file).map_err(malformed)?;
     Ok((*format, file))
 }
 
-fn open_file(place: Place) -> Result<OpenFile, DatasetError> {
+/// Opens a file, which errors call `path`, and finds out the length of its content.
+fn open_file(place: Place, path: &Path) -> Result<OpenFile, DatasetError> {
     let io = |error| DatasetError::Io { path: place.file.clone(), error };
-    let (file, length) = regular::open(&place.file).map_err(io)?;
-    let reader = BufReader::with_capacity(1 << 16, file);
-    Ok(OpenFile { place, reader, length })
+    let (file, stored) = regular::open(&place.file).map_err(io)?;
+    let input = match place::packing(&place.file).0 {
+        Packing::Plain => Input::whole(file, stored),
+        packing => Input::packed(file, stored, packing).map_err(malformed(path, packing.name()))?,
+    };
+    let length = input.length();
+    Ok(OpenFile { place, reader: BufReader::with_capacity(1 << 16, input), length, stored })
 }
 
 fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetError {
     move |reason| DatasetError::Malformed { path: path.to_owned(), format, reason }
 }
 
-/// The file and the array that a path names, with the default of the format filled in.
+/// The file and the array that a path names, with the default of the format filled in. Of a pattern, the array that the
+/// first of its files has.
 ///
 /// # Errors
 /// A missing file, an unknown extension, an unknown array, or several arrays and none requested.
 pub fn resolve(path: &Path) -> Result<Place, DatasetError> {
-    open(path).map(|(_, file)| file.place)
+    let place = Place::of(path);
+    match several::files(&place.file)?.into_iter().next() {
+        Some(first) if first != place.file => {
+            let (_, first) = open_place(Place { file: first.clone(), part: place.part }, &first)?;
+            Ok(Place { file: place.file, part: first.place.part })
+        }
+        _ => open_place(place, path).map(|(_, file)| file.place),
+    }
+}
+
+/// The files of a pattern; None if the place is one file.
+fn several(place: &Place) -> Result<Option<Several>, DatasetError> {
+    match several::files(&place.file)? {
+        files if files == [place.file.clone()] => Ok(None),
+        files => Several::new(files, place.part.clone()).map(Some),
+    }
 }
 
 /// What a file holds besides its rows if no array is requested; None if one is.
@@ -183,10 +261,11 @@ pub fn resolve(path: &Path) -> Result<Place, DatasetError> {
 /// # Errors
 /// As [`resolve`].
 pub(crate) fn companions(path: &Path) -> Result<Option<Companions>, DatasetError> {
-    if Place::of(path).part.is_some() {
+    let place = Place::of(path);
+    if place.part.is_some() || place::is_pattern(&place.file) {
         return Ok(None);
     }
-    let (format, mut file) = open(path)?;
+    let (format, mut file) = open_place(place, path)?;
     format.companions(&mut file).map_err(malformed(path, format.name()))
 }
 
@@ -195,13 +274,38 @@ pub(crate) fn companions(path: &Path) -> Result<Option<Companions>, DatasetError
 /// # Errors
 /// As [`resolve`], and a malformed header.
 pub fn shape(path: &Path) -> Result<(usize, usize), DatasetError> {
-    let (format, mut file) = open(path)?;
-    let malformed = malformed(path, format.name());
-    let (n, dim) = format.shape(&mut file).map_err(&malformed)?;
+    let place = Place::of(path);
+    let (name, (n, dim)) = match several(&place)? {
+        Some(several) => (several.format, several.shape()),
+        None => {
+            let (format, mut file) = open_place(place, path)?;
+            (format.name(), format.shape(&mut file).map_err(malformed(path, format.name()))?)
+        }
+    };
     if n == 0 || dim == 0 {
-        return Err(malformed(format!("it holds {n} rows of {dim} components")));
+        return Err(malformed(path, name)(format!("it holds {n} rows of {dim} components")));
     }
     Ok((n, dim))
+}
+
+/// The rows of a file of vectors that are read from it.
+struct Rows {
+    /// The name of its format.
+    format: &'static str,
+    reader: Box<dyn RowReader>,
+    /// Bytes that unpacking takes besides what the reader takes.
+    unpacking: u64,
+}
+
+/// The rows of a place that errors call `path`.
+fn rows(place: Place, path: &Path) -> Result<Rows, DatasetError> {
+    if let Some(several) = several(&place)? {
+        return Ok(Rows { format: several.format, reader: Box::new(several), unpacking: 0 });
+    }
+    let (format, file) = open_place(place, path)?;
+    let unpacking = file.reader.get_ref().working_bytes();
+    let reader = format.rows(file).map_err(malformed(path, format.name()))?;
+    Ok(Rows { format: format.name(), reader, unpacking })
 }
 
 /// All rows of a file of vectors, as f32, row-major.
@@ -214,15 +318,13 @@ pub fn read(path: &Path) -> Result<Array2<f32>, DatasetError> {
 
 /// As [`read`], of a place that errors call `path`.
 fn read_place(place: Place, path: &Path) -> Result<Array2<f32>, DatasetError> {
-    let (format, file) = open_place(place, path)?;
-    let all = || {
-        let mut rows = format.rows(file)?;
-        let (n, dim) = rows.shape();
-        let mut values = Vec::with_capacity(n * dim);
-        rows.append(n, &mut values)?;
-        Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string())
-    };
-    all().map_err(malformed(path, format.name()))
+    let Rows { format, mut reader, .. } = rows(place, path)?;
+    let (n, dim) = reader.shape();
+    let mut values = Vec::with_capacity(n * dim);
+    let all = reader
+        .append(n, &mut values)
+        .and_then(|()| Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string()));
+    all.map_err(malformed(path, format))
 }
 
 /// Whether a file is a picture by its name.
@@ -242,7 +344,7 @@ pub(crate) fn picture_size(path: &Path) -> Result<picture::Size, DatasetError> {
             known: format!("{} for images", known.join(", ")),
         });
     };
-    let mut file = open_file(Place { file: path.to_owned(), part: None })?;
+    let mut file = open_file(Place { file: path.to_owned(), part: None }, path)?;
     kind.size(&mut file).map_err(malformed(path, kind.name()))
 }
 
@@ -254,13 +356,20 @@ pub(crate) fn read_picture(path: &Path, patch: usize) -> Result<Array2<f32>, Dat
     read_place(Place { file: path.to_owned(), part: Some(patch.to_string()) }, path)
 }
 
-/// Class labels: a one-dimensional npy of integers.
+/// Class labels: a one-dimensional array of integers, or rows of one integer each.
 ///
 /// # Errors
 /// A missing file, another shape or type, a negative label.
 pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
-    let (format, mut file) = open(path)?;
-    npy::read_labels(&mut file).map_err(malformed(path, format.name()))
+    let place = Place::of(path);
+    let Place { part, .. } = resolve(path)?;
+    let mut labels = Vec::new();
+    for file in several::files(&place.file)? {
+        let path = file.clone();
+        let (format, file) = open_place(Place { file, part: part.clone() }, &path)?;
+        labels.extend(format.labels(file).map_err(malformed(&path, format.name()))?);
+    }
+    Ok(labels)
 }
 
 /// Row numbers, as ground truth comes: ivecs.
@@ -281,5 +390,13 @@ pub fn ids_to_ivecs(rows: &[Vec<u32>]) -> Vec<u8> {
 }
 
 fn read_exact(file: &mut OpenFile, bytes: &mut [u8]) -> Result<(), String> {
-    file.reader.read_exact(bytes).map_err(|_| "it ends early".to_owned())
+    file.reader.read_exact(bytes).map_err(unread)
+}
+
+/// Why content cannot be read.
+fn unread(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it ends early".to_owned(),
+        _ => error.to_string(),
+    }
 }

@@ -1,7 +1,7 @@
 //! Files with their digests, and the metadata that shows whether a file is still the same, so that it need not be read
 //! twice.
 
-use crate::format::Place;
+use crate::format::{Place, several};
 use crate::{DatasetError, regular};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,9 +60,19 @@ impl Digests {
         Digests { before, found: HashMap::new() }
     }
 
-    /// The digest of the file that a path names, for any array in it.
+    /// The digest of the file that a path names, for any array in it; of a pattern, one of the digests of all files in
+    /// order.
     pub(crate) fn of(&mut self, path: &Path) -> Result<String, DatasetError> {
-        self.of_file(Place::of(path).file)
+        let named = Place::of(path).file;
+        let files = several::files(&named)?;
+        if files == [named.clone()] {
+            return self.of_file(named);
+        }
+        let mut hasher = Sha256::new();
+        for file in files {
+            hasher.update(self.of_file(file)?);
+        }
+        Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
     }
 
     /// The digest of a file; its name may contain any character.

@@ -242,7 +242,7 @@ const BASE: &str = "base";
 
 impl FileSource {
     fn resolve(&self, root: &Path, digests: &mut Digests) -> Result<Resolved, DatasetError> {
-        let stem = Place::of(&self.path).file.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let stem = format::stem(&Place::of(&self.path).file);
         let name = self.name.clone().or(stem).unwrap_or_default();
         let split = self.split.clone().unwrap_or_default();
         let at = |path: &PathBuf| root.join(path);

@@ -2,6 +2,7 @@
 
 use super::columns::{TableColumn, choose};
 use super::contain::{contained, plausible};
+use super::input::Input;
 use super::lists::absent;
 use super::number::NumberType;
 use super::{Format, OpenFile, RowReader, nesting, read_exact};
@@ -11,7 +12,6 @@ use polars_arrow::datatypes::{ArrowDataType, Field};
 use polars_arrow::io::ipc::read::{FileMetadata, FileReader, deserialize_footer};
 use polars_arrow::offset::Offset;
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
@@ -186,8 +186,8 @@ fn header(file: &mut OpenFile) -> Result<ArrowLayout, String> {
         batches.push(held);
     }
     let bytes = super::number::Number::little_endian(number).bytes();
-    plausible([values, 1], bytes, file.length, true)?;
-    plausible([rows, 1], 1, file.length, true)?;
+    plausible([values, 1], bytes, file, true)?;
+    plausible([rows, 1], 1, file, true)?;
     if number == NumberType::F16 {
         read_as_bits(&mut metadata, column, &field)?;
     }
@@ -218,7 +218,7 @@ struct Batch {
 
 /// Reads the batches in order.
 struct Batches {
-    reader: FileReader<BufReader<File>>,
+    reader: FileReader<BufReader<Input>>,
     number: NumberType,
     shape: (usize, usize),
     /// Rows of each batch.
@@ -376,6 +376,10 @@ impl Format for Arrow {
         &["arrow", "feather", "ipc"]
     }
 
+    fn recognizes(&self, head: &[u8], _: u64) -> bool {
+        head.starts_with(MAGIC)
+    }
+
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
         contained(|| {
             let columns = columns(&metadata(file)?);
@@ -392,7 +396,7 @@ impl Format for Arrow {
             }
             if !values.is_multiple_of(rows) {
                 // Some row has another length; reading finds out which.
-                let mut batches = Batches::new(file.again()?, header);
+                let mut batches = Batches::new(file.again(), header);
                 while batches.read()? {}
                 return Err(format!("{values} values make no {rows} rows of one length"));
             }

@@ -1,14 +1,13 @@
 //! Reads the rows of a file block by block, so that a file may be larger than the memory.
 
-use super::{RowReader, malformed, open};
+use super::{Place, Rows, malformed, rows};
 use crate::DatasetError;
 use std::path::{Path, PathBuf};
 
 /// A file of vectors, read from its first row to its last in blocks of any size.
 pub struct Blocks {
     path: PathBuf,
-    format: &'static str,
-    rows: Box<dyn RowReader>,
+    rows: Rows,
     /// Rows read so far.
     taken: usize,
 }
@@ -19,19 +18,17 @@ impl Blocks {
     /// # Errors
     /// As [`super::shape`].
     pub fn open(path: &Path) -> Result<Blocks, DatasetError> {
-        let (format, file) = open(path)?;
-        let malformed = malformed(path, format.name());
-        let rows = format.rows(file).map_err(&malformed)?;
-        let (n, dim) = rows.shape();
+        let rows = rows(Place::of(path), path)?;
+        let (n, dim) = rows.reader.shape();
         if n == 0 || dim == 0 {
-            return Err(malformed(format!("it holds {n} rows of {dim} components")));
+            return Err(malformed(path, rows.format)(format!("it holds {n} rows of {dim} components")));
         }
-        Ok(Blocks { path: path.to_owned(), format: format.name(), rows, taken: 0 })
+        Ok(Blocks { path: path.to_owned(), rows, taken: 0 })
     }
 
     /// Rows and columns of the whole file.
     pub fn shape(&self) -> (usize, usize) {
-        self.rows.shape()
+        self.rows.reader.shape()
     }
 
     /// Maximum number of bytes that reading holds besides the blocks: the largest piece that the format forces a reader
@@ -40,7 +37,8 @@ impl Blocks {
     /// # Errors
     /// Content that is malformed.
     pub fn working_bytes(&mut self) -> Result<u64, DatasetError> {
-        self.rows.working_bytes().map_err(malformed(&self.path, self.format))
+        let reading = self.rows.reader.working_bytes().map_err(malformed(&self.path, self.rows.format))?;
+        Ok(reading + self.rows.unpacking)
     }
 
     /// Replaces the content of `block` by the next `count` rows, row-major; fewer at the end of the file. Returns their
@@ -56,7 +54,7 @@ impl Blocks {
         if count == 0 {
             return Ok(0);
         }
-        self.rows.append(count, block).map_err(malformed(&self.path, self.format))?;
+        self.rows.reader.append(count, block).map_err(malformed(&self.path, self.rows.format))?;
         // No branch per value; the position is searched for only if there is a wrong value.
         if !block.iter().fold(true, |finite, v| finite & v.is_finite())
             && let Some((at, &value)) = block.iter().enumerate().find(|(_, v)| !v.is_finite())

@@ -1,4 +1,6 @@
-//! Turns panics of third-party readers into errors.
+//! Turns panics of third-party readers into errors, and refuses claims that a file is too small for.
+
+use super::OpenFile;
 
 /// Largest plausible compression ratio, values over file bytes: the limit of deflate. A header that states more is
 /// refused before memory is allocated.
@@ -12,10 +14,17 @@ pub fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, Strin
     strict::contained("its parts contradict each other, so that the reader gave up on it", read)
 }
 
-/// Refuses shapes that a file of `length` bytes cannot justify. Returns the number of values.
-pub fn plausible(shape: [usize; 2], value_bytes: usize, length: u64, compressed: bool) -> Result<usize, String> {
+/// Most bytes that a format that compresses its values can unpack from a file. A file that is packed as a whole does not
+/// hold more for being packed twice.
+pub fn most_unpacked(file: &OpenFile) -> u128 {
+    (u128::from(file.stored) * MAX_EXPANSION).max(file.length.into())
+}
+
+/// Refuses shapes that a file cannot justify. Returns the number of values.
+pub fn plausible(shape: [usize; 2], value_bytes: usize, file: &OpenFile, compressed: bool) -> Result<usize, String> {
     let needed = shape[0] as u128 * shape[1] as u128 * value_bytes as u128;
-    let most = u128::from(length) * if compressed { MAX_EXPANSION } else { 1 };
+    let length = file.length;
+    let most = if compressed { most_unpacked(file) } else { length.into() };
     let [n, dim] = shape;
     match usize::try_from(needed) {
         Ok(_) if needed <= most => Ok(n * dim),

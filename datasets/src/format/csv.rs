@@ -7,10 +7,10 @@
 //! which is the index that pandas writes.
 
 use super::columns::{TableColumn, choose};
+use super::input::Input;
 use super::text::{Records, count, list, number, shown, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{BufReader, Seek};
 
 /// A line end between quotes belongs to the record.
@@ -156,7 +156,7 @@ fn in_column(at: usize, names: &[String], what: &str) -> String {
 
 /// Reads the records that are rows.
 struct CsvRows {
-    records: Records<BufReader<File>>,
+    records: Records<BufReader<Input>>,
     separator: char,
     layout: Layout,
     rows: usize,

@@ -7,6 +7,9 @@ use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, Stor
 
 pub struct Hdf5;
 
+/// The first bytes of a file.
+const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
+
 /// The dataset that is read if none is named and there is one of this name, as in files of ann-benchmarks.
 const DEFAULT: &str = "train";
 
@@ -103,12 +106,12 @@ fn header(file: &OpenFile) -> Result<DatasetLayout, String> {
         return Err(format!("the values of `{name}` lie in another file; copy them into one"));
     }
     let compressed = !dataset.filters().map_err(error_text)?.is_empty();
-    plausible([rows, columns], dataset.element_size(), file.length, compressed)?;
+    plausible([rows, columns], dataset.element_size(), file, compressed)?;
     let mut chunk_rows = 1;
     if let Some(chunk) = dataset.chunk_dims() {
         let chunk: [usize; 2] =
             chunk.try_into().map_err(|chunk| format!("`{name}` has two dimensions, its chunks are {chunk:?}"))?;
-        plausible(chunk, dataset.element_size(), file.length, compressed).map_err(|e| format!("in a chunk, {e}"))?;
+        plausible(chunk, dataset.element_size(), file, compressed).map_err(|e| format!("in a chunk, {e}"))?;
         chunk_rows = chunk[0].max(1);
     }
     let block = (VALUES_PER_BLOCK / columns.max(1)).next_multiple_of(chunk_rows).max(chunk_rows);
@@ -153,6 +156,14 @@ impl Format for Hdf5 {
 
     fn extensions(&self) -> &'static [&'static str] {
         &["hdf5", "h5"]
+    }
+
+    fn recognizes(&self, head: &[u8], _: u64) -> bool {
+        head.starts_with(MAGIC)
+    }
+
+    fn packs(&self) -> bool {
+        true
     }
 
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {

@@ -1,13 +1,13 @@
 //! NDJSON, one JSON value per line: an array of numbers, or an object with such an array under a key.
 
 use super::columns::{TableColumn, choose};
+use super::input::Input;
 use super::text::{Records, count, list, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
 use std::io::{BufReader, Seek};
 
 /// A line end always ends the record.
@@ -120,7 +120,7 @@ fn first(file: &mut OpenFile) -> Result<(Option<String>, usize), String> {
 
 /// Reads the lines in order.
 struct NdjsonRows {
-    records: Records<BufReader<File>>,
+    records: Records<BufReader<Input>>,
     key: Option<String>,
     shape: (usize, usize),
     longest: usize,

@@ -1,11 +1,14 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
 use super::number::{ContiguousRows, Number, NumberType};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader};
-use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, unread};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::io::{Read, Seek, SeekFrom};
 
 pub struct Npy;
+
+/// The first bytes of a file.
+const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Far more than any real header has; a malformed length field could ask for 4 GiB.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
@@ -31,22 +34,13 @@ fn shape_of(header: &NpyHeader) -> Result<(usize, usize), String> {
     }
 }
 
-/// The type as a letter and a size in bytes.
-fn kind(header: &NpyHeader) -> Option<(TypeChar, u64)> {
-    match header.dtype() {
-        DType::Plain(ty) => Some((ty.type_char(), ty.size_field())),
-        _ => None,
-    }
-}
-
-fn values<T: npyz::Deserialize, U>(
-    header: NpyHeader,
-    file: &mut OpenFile,
-    convert: fn(T) -> U,
-) -> Result<Vec<U>, String> {
-    let file = NpyFile::with_header(header, &mut file.reader);
-    let data = file.data::<T>().map_err(|e| e.to_string())?;
-    data.map(|value| value.map(convert)).collect::<Result<_, _>>().map_err(|_| "it ends early".to_owned())
+/// The shape and the type of the values.
+///
+/// # Errors
+/// A malformed header, without the path.
+pub fn describe(file: &mut OpenFile) -> Result<(Vec<u64>, String), String> {
+    let header = header(file)?;
+    Ok((header.shape().to_vec(), header.dtype().descr().trim_matches('\'').to_owned()))
 }
 
 impl Format for Npy {
@@ -56,6 +50,10 @@ impl Format for Npy {
 
     fn extensions(&self) -> &'static [&'static str] {
         &["npy"]
+    }
+
+    fn recognizes(&self, head: &[u8], _: u64) -> bool {
+        head.starts_with(MAGIC)
     }
 
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
@@ -74,6 +72,17 @@ impl Format for Npy {
             return Ok(Box::new(FortranReader { file, number, shape, start, next: 0, buffer: Vec::new() }));
         }
         Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
+    }
+
+    fn labels(&self, mut file: OpenFile) -> Result<Vec<u32>, String> {
+        let header = header(&mut file)?;
+        let &[n] = header.shape() else {
+            return Err(format!("labels need a one-dimensional array, this one has shape {:?}", header.shape()));
+        };
+        let number = number(&header).filter(|number| number.kind.is_integer());
+        let number = number
+            .ok_or_else(|| format!("values of type {} cannot be labels; use integers", header.dtype().descr()))?;
+        labels::read(&mut file, number, n as usize)
     }
 
     fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
@@ -133,9 +142,11 @@ impl RowReader for FortranReader {
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
         let (n, dim) = self.shape;
         let item = self.number.bytes();
+        // Each piece of a packed file is a pass over all of it.
+        let at_once = if self.file.reader.get_ref().is_packed() { count } else { ROWS_PER_PIECE };
         let mut left = count;
         while left > 0 {
-            let rows = left.min(ROWS_PER_PIECE);
+            let rows = left.min(at_once);
             let begin = out.len();
             out.resize(begin + rows * dim, 0.0);
             self.buffer.resize(rows * item, 0);
@@ -144,7 +155,7 @@ impl RowReader for FortranReader {
             for column in 0..dim {
                 let at = self.start + ((column * n + self.next) * item) as u64;
                 file.seek(SeekFrom::Start(at)).map_err(|e| e.to_string())?;
-                file.read_exact(&mut self.buffer).map_err(|_| "it ends early".to_owned())?;
+                file.read_exact(&mut self.buffer).map_err(unread)?;
                 self.number.fill(&self.buffer, out[begin + column..].iter_mut().step_by(dim));
             }
             self.next += rows;
@@ -152,21 +163,4 @@ impl RowReader for FortranReader {
         }
         Ok(())
     }
-}
-
-/// A one-dimensional array of non-negative integers.
-pub fn read_labels(file: &mut OpenFile) -> Result<Vec<u32>, String> {
-    let header = header(file)?;
-    if header.shape().len() != 1 {
-        return Err(format!("labels need a one-dimensional array, this one has shape {:?}", header.shape()));
-    }
-    let labels = match kind(&header) {
-        Some((TypeChar::Uint, 1)) => values(header, file, |v: u8| i64::from(v))?,
-        Some((TypeChar::Uint, 2)) => values(header, file, |v: u16| i64::from(v))?,
-        Some((TypeChar::Uint, 4)) => values(header, file, |v: u32| i64::from(v))?,
-        Some((TypeChar::Int, 4)) => values(header, file, |v: i32| i64::from(v))?,
-        Some((TypeChar::Int, 8)) => values(header, file, |v: i64| v)?,
-        _ => return Err(format!("values of type {} cannot be labels; use integers", header.dtype().descr())),
-    };
-    labels.into_iter().map(|v| u32::try_from(v).map_err(|_| format!("label {v} is not between 0 and 2^32"))).collect()
 }

@@ -19,6 +19,12 @@ pub enum NumberType {
     U64,
 }
 
+impl NumberType {
+    pub const fn is_integer(self) -> bool {
+        !matches!(self, NumberType::F16 | NumberType::F32 | NumberType::F64)
+    }
+}
+
 /// A kind of number in one of the byte orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
@@ -65,6 +71,30 @@ impl Number {
             NumberType::U32 => walk!(u32, |v: u32| v as f32),
             NumberType::I64 => walk!(i64, |v: i64| v as f32),
             NumberType::U64 => walk!(u64, |v: u64| v as f32),
+        }
+    }
+
+    /// The integers in `bytes`, exactly; none if numbers are of another kind.
+    pub fn integers(self, bytes: &[u8]) -> Vec<i128> {
+        macro_rules! walk {
+            ($type:ty) => {{
+                let chunks = bytes.as_chunks::<{ size_of::<$type>() }>().0.iter();
+                let number = |b: &[u8; size_of::<$type>()]| {
+                    if self.big_endian { <$type>::from_be_bytes(*b) } else { <$type>::from_le_bytes(*b) }
+                };
+                chunks.map(|b| number(b).into()).collect()
+            }};
+        }
+        match self.kind {
+            NumberType::I8 => walk!(i8),
+            NumberType::U8 => walk!(u8),
+            NumberType::I16 => walk!(i16),
+            NumberType::U16 => walk!(u16),
+            NumberType::I32 => walk!(i32),
+            NumberType::U32 => walk!(u32),
+            NumberType::I64 => walk!(i64),
+            NumberType::U64 => walk!(u64),
+            NumberType::F16 | NumberType::F32 | NumberType::F64 => Vec::new(),
         }
     }
 
@@ -138,5 +168,9 @@ mod tests {
         check!(U64, u64, 1, 0, u64::MAX);
         let half: Vec<u8> = [1.5, -2.25].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
         assert_eq!(read(NumberType::F16, &half, false), [7.0, 1.5, -2.25]);
+        let wide = [i64::MIN, -1, i64::MAX].map(i64::to_be_bytes).concat();
+        let expected = [i64::MIN, -1, i64::MAX].map(i128::from);
+        assert_eq!(Number { kind: NumberType::I64, big_endian: true }.integers(&wide), expected);
+        assert_eq!(Number::little_endian(NumberType::U8).integers(&[0, 255]), [0, 255]);
     }
 }

@@ -5,7 +5,7 @@
 //! before checking the claim.
 
 use super::columns::{TableColumn, choose};
-use super::contain::{MAX_EXPANSION, contained, plausible};
+use super::contain::{MAX_EXPANSION, contained, most_unpacked, plausible};
 use super::lists::Gathered;
 use super::number::{Number, NumberType};
 use super::{Format, OpenFile, RowReader, nesting};
@@ -168,7 +168,7 @@ fn header(file: &mut OpenFile) -> Result<ColumnLayout, String> {
             dictionary_bytes: u64::try_from(dictionary_bytes).unwrap_or(0),
         });
     }
-    plausible([values, 1], size_of::<f32>(), file.length, true)?;
+    plausible([values, 1], size_of::<f32>(), file, true)?;
     Ok(ColumnLayout { descriptor: column.descriptor.clone(), numbers, chunks, rows, values })
 }
 
@@ -186,7 +186,7 @@ impl Page {
         let header = PageHeader::read_from_in_protocol(&mut protocol).map_err(reason)?;
         let size = |bytes: i32| usize::try_from(bytes).map_err(|_| format!("a page has {bytes} bytes"));
         let (compressed, uncompressed) = (size(header.compressed_page_size)?, size(header.uncompressed_page_size)?);
-        let most = (compressed as u128 + 1) * MAX_EXPANSION;
+        let most = ((compressed as u128 + 1) * MAX_EXPANSION).min(most_unpacked(file));
         if compressed as u64 > file.length || uncompressed as u128 > most {
             return Err(format!(
                 "a page claims {uncompressed} bytes out of {compressed}, in a file of {} bytes",
@@ -488,6 +488,10 @@ impl Format for Parquet {
         &["parquet"]
     }
 
+    fn recognizes(&self, head: &[u8], _: u64) -> bool {
+        head.starts_with(b"PAR1")
+    }
+
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
         contained(|| {
             let columns = columns(&metadata(file)?);
@@ -504,7 +508,7 @@ impl Format for Parquet {
             if !header.values.is_multiple_of(header.rows) {
                 // Some row has another length; reading finds out which.
                 let (values, rows) = (header.values, header.rows);
-                Pages::new(file.again()?, header).check()?;
+                Pages::new(file.again(), header).check()?;
                 return Err(format!("{values} values make no {rows} rows of one length"));
             }
             Ok((header.rows, header.values / header.rows))

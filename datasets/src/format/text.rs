@@ -5,6 +5,7 @@
 //! parsing numbers.
 
 use super::OpenFile;
+use super::input::Input;
 use std::io::{BufRead, BufReader, Read, Seek};
 
 /// Maximum number of bytes of a record, so that a file without line ends does not fill the memory.
@@ -110,7 +111,7 @@ pub fn count(file: &mut OpenFile, quotes: bool) -> Result<(usize, usize), String
 ///
 /// # Errors
 /// Errors of the system.
-pub fn start(file: &mut OpenFile, quotes: bool) -> Result<Records<&mut BufReader<std::fs::File>>, String> {
+pub fn start(file: &mut OpenFile, quotes: bool) -> Result<Records<&mut BufReader<Input>>, String> {
     file.reader.rewind().map_err(|e| e.to_string())?;
     Ok(Records::new(&mut file.reader, quotes))
 }

@@ -1,7 +1,9 @@
 //! Writes vectors and codes as files, row by row.
 
+use super::FORMATS;
+use super::input::Packing;
 use super::number::NumberType;
-use super::{FORMATS, place::extension};
+use super::place::{extension, packing};
 use crate::DatasetError;
 use std::io::{self, Write};
 use std::path::Path;
@@ -33,14 +35,14 @@ pub struct FileLayout {
     pub row_head: Vec<u8>,
 }
 
-/// The layout of a file with `shape` rows and columns of `values`, in the format of the path's extension: `.npy` for both,
-/// `.fvecs` or `.fbin` for vectors, `.bvecs` or `.u8bin` for codes.
+/// The layout of a file with `shape` rows and columns of `values`, in the format of the path's extension: `.npy` for both, `.fvecs` or `.fbin` for vectors, `.bvecs` or `.u8bin` for codes.
 ///
 /// # Errors
 /// An unsuitable extension; a shape that the format cannot hold.
 pub fn layout(path: &Path, values: OutputType, shape: (usize, usize)) -> Result<FileLayout, DatasetError> {
     let written = extension(path);
-    let format = FORMATS.iter().find(|f| f.extensions().contains(&written.as_str()));
+    let plain = packing(path).0 == Packing::Plain;
+    let format = FORMATS.iter().find(|f| plain && f.extensions().contains(&written.as_str()));
     match format.and_then(|format| format.layout(values, shape)) {
         Some(layout) => layout.map_err(|reason| DatasetError::Unwritable { path: path.to_owned(), reason }),
         None => {
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_told() {
         let help = |name: &str, values, shape| layout(Path::new(name), values, shape).expect_err(name).help();
-        for name in ["x.csv", "x.u8bin", "x.parquet", "x"] {
+        for name in ["x.csv", "x.u8bin", "x.parquet", "x.npy.gz", "x"] {
             assert_eq!(help(name, OutputType::F32, (1, 1)).as_deref(), Some("known extensions: npy, fvecs, fbin"));
         }
         assert_eq!(help("x.fbin", OutputType::U8, (1, 1)).as_deref(), Some("known extensions: npy, bvecs, u8bin"));
