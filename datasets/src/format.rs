@@ -20,6 +20,7 @@ mod parquet;
 mod pickle;
 pub(crate) mod picture;
 mod place;
+mod safetensors;
 pub(crate) mod several;
 mod text;
 mod vecs;
@@ -143,6 +144,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &bigann::U8BIN,
     &bigann::I8BIN,
     &bigann::IBIN,
+    &bigann::F16BIN,
+    &safetensors::Safetensors,
     &hdf5::Hdf5,
     &parquet::Parquet,
     &arrow::Arrow,

@@ -4,7 +4,7 @@ mod common;
 
 use common::{bytes_of, deflate, gzip, npy, npy_of, reason, write, zip, zstd};
 use datasets::format::{self, Blocks};
-use ndarray::Array2;
+use ndarray::{Array2, arr2};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -130,6 +130,105 @@ mod npz {
     }
 }
 
+mod safetensors {
+    use super::*;
+
+    fn file(header: &str, values: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), values].concat()
+    }
+
+    fn tensor(dtype: &str, shape: &str, from: usize, to: usize) -> String {
+        format!("{{\"dtype\": \"{dtype}\", \"shape\": {shape}, \"data_offsets\": [{from}, {to}]}}")
+    }
+
+    #[test]
+    fn numbers_of_every_kind_become_f32() {
+        let folder = folder();
+        let read = |dtype: &str, values: &[u8]| {
+            let header =
+                format!("{{\"__metadata__\": {{\"a\": \"b\"}}, \"v\": {}}}", tensor(dtype, "[2, 2]", 0, values.len()));
+            format::read(&write(folder.path(), "v.safetensors", &file(&header, values)))
+                .unwrap_or_else(|e| panic!("{e}"))
+        };
+        let expected = arr2(&[[1.0, 2.0], [3.0, 100.0]]);
+        macro_rules! same {
+            ($dtype:literal, $type:ty) => {
+                assert_eq!(
+                    read($dtype, &[1u8, 2, 3, 100].map(<$type>::from).map(<$type>::to_le_bytes).concat()),
+                    expected
+                );
+            };
+        }
+        same!("F32", f32);
+        same!("F64", f64);
+        same!("U8", u8);
+        same!("I16", i16);
+        same!("U16", u16);
+        same!("I32", i32);
+        same!("U32", u32);
+        same!("I64", i64);
+        same!("U64", u64);
+        assert_eq!(read("I8", &[1, 2, 3, 156]), arr2(&[[1.0, 2.0], [3.0, -100.0]]));
+        assert_eq!(read("F16", &[0, 0x3c, 0, 0x40, 0, 0x42, 0x40, 0x56]), expected);
+        assert_eq!(read("BF16", &[0x80, 0x3f, 0, 0x40, 0x40, 0x40, 0xc8, 0x42]), expected);
+    }
+
+    #[test]
+    fn tensors_are_read_by_name() {
+        let folder = folder();
+        let values = bytes_of(&rows());
+        let header = format!(
+            "{{\"emb\":{},\"y\":{},\"odd\":{}}}",
+            tensor("F32", "[5, 3]", 0, 60),
+            tensor("I64", "[2]", 60, 76),
+            tensor("F8_E5M2", "[2]", 76, 78)
+        );
+        let all = [&values[..], &[9i64, 1 << 31].map(i64::to_le_bytes).concat(), &[0, 0]].concat();
+        let path = write(folder.path(), "a.safetensors", &file(&header, &all));
+        holds(&path, &rows());
+        holds(&part(&path, "emb"), &rows());
+        assert_eq!(format::read_labels(&part(&path, "y")).expect("labels"), [9, 1 << 31]);
+        assert!(reason(&part(&path, "odd")).contains("values of type F8_E5M2 cannot be vectors"));
+        assert!(reason(&part(&path, "y")).contains("two-dimensional tensor, this one has shape [2]"));
+        let error = reason(&part(&path, "z"));
+        assert!(error.contains("its arrays are #emb (5×3, F32), #y (2, I64), #odd (2, F8_E5M2)"), "{error}");
+        let error = format::read_labels(&path).expect_err("rows").to_string();
+        assert!(error.contains("labels need a one-dimensional tensor, this one has shape [5, 3]"), "{error}");
+    }
+
+    #[test]
+    fn files_that_lie_are_refused_with_a_reason() {
+        let folder = folder();
+        let one = |entry: String| file(&format!("{{\"v\": {entry}}}"), &[0; 16]);
+        for (bytes, expected) in [
+            (vec![], "it ends early"),
+            (vec![8, 0, 0], "it ends early"),
+            (file("", &[0; 16])[..8].to_vec(), "its header is malformed: EOF"),
+            (
+                [&[255; 8][..], b"{}"].concat(),
+                "the length of its header, 18446744073709551615 bytes; 2 follow, and 100000000",
+            ),
+            (file("[]", &[]), "expected an object with an entry for each tensor"),
+            (file("{}", &[0; 16]), "it holds no array"),
+            (file("{\"v\": 3}", &[0; 16]), "in `v`: invalid type"),
+            (one(tensor("F32", "[2, -2]", 0, 16)), "in `v`: invalid value: integer `-2`"),
+            (one(tensor("F32", "[2, 2]", 0, 15)), "`v` of shape [2, 2] and type F32 needs 16 bytes; it has 15"),
+            (one(tensor("F32", "[2, 2]", 1, 17)), "`v` should be the bytes 1 to 17 of the 16 after its header"),
+            (one(tensor("F32", "[2, 2]", 16, 0)), "`v` should be the bytes 16 to 0 of the 16"),
+            (one(tensor("F32", "[4294967296, 4294967296]", 0, 16)), "needs more than 2^64 bytes; it has 16"),
+            (one(tensor("F32", "[1000000000000, 384]", 0, 16)), "needs 1536000000000000 bytes; it has 16"),
+            (one(tensor("BOOL", "[4, 4]", 0, 16)), "values of type BOOL cannot be vectors"),
+            (one(tensor("F32", "[0, 4]", 0, 0)), "0 rows of 4"),
+        ] {
+            let error = reason(&write(folder.path(), "x.safetensors", &bytes));
+            assert!(
+                error.contains("is not a usable safetensors file") && error.contains(expected),
+                "{expected}: {error}"
+            );
+        }
+    }
+}
+
 mod packed {
     use super::*;
 
@@ -219,6 +318,19 @@ mod packed {
 }
 
 #[test]
+fn half_precision_of_big_ann_is_read_with_both_headers() {
+    let folder = folder();
+    let values = [0x3c00u16, 0xc080, 0x4200, 0x5640].map(u16::to_le_bytes).concat();
+    let expected = arr2(&[[1.0, -2.25], [3.0, 100.0]]);
+    let narrow = [[2u32, 2].map(u32::to_le_bytes).concat(), values.clone()].concat();
+    holds(&write(folder.path(), "a.f16bin", &narrow), &expected);
+    holds(&write(folder.path(), "b.f16bin", &[[2u64, 2].map(u64::to_le_bytes).concat(), values].concat()), &expected);
+    assert!(
+        reason(&write(folder.path(), "c.f16bin", &narrow[..15])).contains("that is 8 bytes of values; 7 follow it")
+    );
+}
+
+#[test]
 fn files_of_a_pattern_are_one_array_in_the_order_of_their_names() {
     let folder = folder();
     let all = rows();
@@ -273,6 +385,8 @@ fn a_format_is_recognized_by_content_where_the_name_tells_none() {
         let bytes = std::fs::read(fixtures.join(name)).expect(name);
         holds(&write(folder.path(), "c.data", &bytes), &format::read(&fixtures.join(name)).expect(name));
     }
+    let layout = format::layout(Path::new("v.safetensors"), format::OutputType::F32, (5, 3)).expect("a layout");
+    holds(&write(folder.path(), "d.data", &[layout.head, bytes_of(&rows())].concat()), &rows());
     let error = reason(&write(folder.path(), "e.data", b"nothing known"));
     assert!(error.contains("the format of") && error.contains("is unknown"), "{error}");
 }
@@ -305,12 +419,14 @@ fn all_containers(rows: &Array2<f32>) -> Vec<(&'static str, Vec<u8>)> {
     let (n, dim) = rows.dim();
     let array = npy_of(rows);
     let values = bytes_of(rows);
+    let head = |name: &str| format::layout(Path::new(name), format::OutputType::F32, (n, dim)).expect("a layout").head;
     let wide = [n as u64, dim as u64].map(u64::to_le_bytes).concat();
     let deflated = zip(&[("v.npy", array.clone(), true)]);
     vec![
         ("v.npy", array.clone()),
         ("stored.npz", zip(&[("v.npy", array.clone(), false)])),
         ("deflated.npz", deflated),
+        ("v.safetensors", [head("v.safetensors"), values.clone()].concat()),
         ("wide.fbin", [wide, values].concat()),
         ("v.npy.gz", gzip(&array)),
         ("v.npy.zst", zstd(&array)),
@@ -375,7 +491,7 @@ proptest! {
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), packed in any::<bool>()) {
         let folder = folder();
         let deflated = deflate(&bytes);
-        for name in ["a.npz", "e.npy.gz", "f.csv.zst", "g.parquet.gz", "h", "i.pt"] {
+        for name in ["a.npz", "b.safetensors", "d.f16bin", "e.npy.gz", "f.csv.zst", "g.parquet.gz", "h", "i.pt"] {
             let content = match name.rsplit('.').next() {
                 Some("gz") if packed => gzip(&bytes),
                 Some("zst") if packed => zstd(&bytes),

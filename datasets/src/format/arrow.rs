@@ -318,6 +318,8 @@ fn append(array: &dyn Array, kind: NumberType, range: Range<usize>, out: &mut Ve
     }
     match kind {
         NumberType::F16 => walk!(u16, |&bits| f16::from_bits(bits).to_f32()),
+        // Arrow has no such type.
+        NumberType::BF16 => return None,
         NumberType::F32 => walk!(f32, |&v| v),
         NumberType::F64 => walk!(f64, |&v| v as f32),
         NumberType::I8 => walk!(i8, |&v| f32::from(v)),

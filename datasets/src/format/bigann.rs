@@ -15,6 +15,7 @@ const fn bin(name: &'static str, extensions: &'static [&'static str], kind: Numb
 }
 
 pub const FBIN: Bin = bin("fbin", &["fbin"], NumberType::F32);
+pub const F16BIN: Bin = bin("f16bin", &["f16bin"], NumberType::F16);
 pub const U8BIN: Bin = bin("u8bin", &["u8bin"], NumberType::U8);
 pub const I8BIN: Bin = bin("i8bin", &["i8bin"], NumberType::I8);
 pub const IBIN: Bin = bin("ibin", &["ibin"], NumberType::I32);

@@ -1,12 +1,14 @@
 //! Numbers in files as f32: every type that formats store, in both byte orders, in rows without gaps.
 
 use super::{OpenFile, RowReader, read_exact};
-use npyz::half::f16;
+use npyz::half::{bf16, f16};
 
 /// Kinds of number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberType {
     F16,
+    /// The upper half of an f32.
+    BF16,
     F32,
     F64,
     I8,
@@ -21,7 +23,7 @@ pub enum NumberType {
 
 impl NumberType {
     pub const fn is_integer(self) -> bool {
-        !matches!(self, NumberType::F16 | NumberType::F32 | NumberType::F64)
+        !matches!(self, NumberType::F16 | NumberType::BF16 | NumberType::F32 | NumberType::F64)
     }
 }
 
@@ -41,7 +43,7 @@ impl Number {
     pub const fn bytes(self) -> usize {
         match self.kind {
             NumberType::I8 | NumberType::U8 => 1,
-            NumberType::F16 | NumberType::I16 | NumberType::U16 => 2,
+            NumberType::F16 | NumberType::BF16 | NumberType::I16 | NumberType::U16 => 2,
             NumberType::F32 | NumberType::I32 | NumberType::U32 => 4,
             NumberType::F64 | NumberType::I64 | NumberType::U64 => 8,
         }
@@ -61,6 +63,7 @@ impl Number {
         }
         match self.kind {
             NumberType::F16 => walk!(f16, f16::to_f32),
+            NumberType::BF16 => walk!(bf16, bf16::to_f32),
             NumberType::F32 => walk!(f32, |v: f32| v),
             NumberType::F64 => walk!(f64, |v: f64| v as f32),
             NumberType::I8 => walk!(i8, f32::from),
@@ -94,7 +97,7 @@ impl Number {
             NumberType::U32 => walk!(u32),
             NumberType::I64 => walk!(i64),
             NumberType::U64 => walk!(u64),
-            NumberType::F16 | NumberType::F32 | NumberType::F64 => Vec::new(),
+            NumberType::F16 | NumberType::BF16 | NumberType::F32 | NumberType::F64 => Vec::new(),
         }
     }
 
@@ -168,6 +171,9 @@ mod tests {
         check!(U64, u64, 1, 0, u64::MAX);
         let half: Vec<u8> = [1.5, -2.25].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
         assert_eq!(read(NumberType::F16, &half, false), [7.0, 1.5, -2.25]);
+        // 1.5, -2.25 and the largest finite one.
+        let brain = [0xc0, 0x3f, 0x10, 0xc0, 0x7f, 0x7f];
+        assert_eq!(read(NumberType::BF16, &brain, false), [7.0, 1.5, -2.25, f32::from_bits(0x7f7f_0000)]);
         let wide = [i64::MIN, -1, i64::MAX].map(i64::to_be_bytes).concat();
         let expected = [i64::MIN, -1, i64::MAX].map(i128::from);
         assert_eq!(Number { kind: NumberType::I64, big_endian: true }.integers(&wide), expected);

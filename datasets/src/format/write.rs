@@ -35,7 +35,8 @@ pub struct FileLayout {
     pub row_head: Vec<u8>,
 }
 
-/// The layout of a file with `shape` rows and columns of `values`, in the format of the path's extension: `.npy` for both, `.fvecs` or `.fbin` for vectors, `.bvecs` or `.u8bin` for codes.
+/// The layout of a file with `shape` rows and columns of `values`, in the format of the path's extension: `.npy` or
+/// `.safetensors` for both, `.fvecs` or `.fbin` for vectors, `.bvecs` or `.u8bin` for codes.
 ///
 /// # Errors
 /// An unsuitable extension; a shape that the format cannot hold.
@@ -94,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let rows = Array2::from_shape_fn((7000, 5), |(i, j)| (i * 5 + j) as f32 + 0.25);
         let codes = Array2::from_shape_fn((7000, 5), |(i, j)| (i * 37 + j * 11) as u8);
-        for name in ["rows.npy", "rows.fvecs", "rows.fbin"] {
+        for name in ["rows.npy", "rows.fvecs", "rows.fbin", "rows.safetensors"] {
             let path = folder.path().join(name);
             let layout = layout(&path, OutputType::F32, rows.dim()).expect("a known format");
             let mut bytes = layout.head.clone();
@@ -102,7 +103,7 @@ mod tests {
             std::fs::write(&path, bytes).expect("writes");
             assert_eq!(crate::format::read(&path).expect("reads"), rows, "{name}");
         }
-        for name in ["codes.npy", "codes.bvecs", "codes.u8bin"] {
+        for name in ["codes.npy", "codes.bvecs", "codes.u8bin", "codes.safetensors"] {
             let path = folder.path().join(name);
             let layout = layout(&path, OutputType::U8, codes.dim()).expect("a known format");
             let mut bytes = layout.head.clone();
@@ -116,9 +117,15 @@ mod tests {
     fn what_cannot_be_written_is_told() {
         let help = |name: &str, values, shape| layout(Path::new(name), values, shape).expect_err(name).help();
         for name in ["x.csv", "x.u8bin", "x.parquet", "x.npy.gz", "x"] {
-            assert_eq!(help(name, OutputType::F32, (1, 1)).as_deref(), Some("known extensions: npy, fvecs, fbin"));
+            assert_eq!(
+                help(name, OutputType::F32, (1, 1)).as_deref(),
+                Some("known extensions: npy, fvecs, fbin, safetensors")
+            );
         }
-        assert_eq!(help("x.fbin", OutputType::U8, (1, 1)).as_deref(), Some("known extensions: npy, bvecs, u8bin"));
+        assert_eq!(
+            help("x.fbin", OutputType::U8, (1, 1)).as_deref(),
+            Some("known extensions: npy, bvecs, u8bin, safetensors")
+        );
         let much = layout(Path::new("x.u8bin"), OutputType::U8, (1 << 32, 1)).expect_err("too many").to_string();
         assert_eq!(much, "x.u8bin cannot be written: a u8bin file holds fewer than 2^32 rows");
     }
