@@ -8,6 +8,7 @@ mod columns;
 mod contain;
 mod csv;
 mod hdf5;
+mod idx;
 mod input;
 mod labels;
 mod lists;
@@ -146,6 +147,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &bigann::IBIN,
     &bigann::F16BIN,
     &safetensors::Safetensors,
+    &idx::Idx,
     &hdf5::Hdf5,
     &parquet::Parquet,
     &arrow::Arrow,

@@ -229,6 +229,62 @@ mod safetensors {
     }
 }
 
+mod idx {
+    use super::*;
+
+    fn file(code: u8, shape: &[u32], values: &[u8]) -> Vec<u8> {
+        let dimensions: Vec<u8> = shape.iter().flat_map(|size| size.to_be_bytes()).collect();
+        [&[0, 0, code, shape.len() as u8], &dimensions[..], values].concat()
+    }
+
+    #[test]
+    fn pictures_are_rows_and_one_dimension_is_labels() {
+        let folder = folder();
+        let pixels: Vec<u8> = (0..24).collect();
+        let expected = Array2::from_shape_fn((2, 12), |(i, j)| (12 * i + j) as f32);
+        for name in ["train-images-idx3-ubyte", "train-images.idx3-ubyte", "a.idx", "by-content"] {
+            holds(&write(folder.path(), name, &file(8, &[2, 3, 4], &pixels)), &expected);
+        }
+        let labels = write(folder.path(), "t10k-labels-idx1-ubyte", &file(8, &[4], &[7, 2, 1, 255]));
+        assert_eq!(format::read_labels(&labels).expect("labels"), [7, 2, 1, 255]);
+        assert!(reason(&labels).contains("vectors need two dimensions or more, this file has shape [4]"));
+        let wide = write(folder.path(), "wide.idx", &file(12, &[2], &[-1i32, 5].map(i32::to_be_bytes).concat()));
+        let error = format::read_labels(&wide).expect_err("negative").to_string();
+        assert!(error.contains("label -1 of row 0 is not between 0 and 2^32"), "{error}");
+        for (code, values) in [
+            (0x09, vec![255, 2]),
+            (0x0b, [-1i16, 2].map(i16::to_be_bytes).concat()),
+            (0x0c, [-1i32, 2].map(i32::to_be_bytes).concat()),
+            (0x0d, [-1f32, 2.0].map(f32::to_be_bytes).concat()),
+            (0x0e, [-1f64, 2.0].map(f64::to_be_bytes).concat()),
+        ] {
+            holds(&write(folder.path(), "k.idx", &file(code, &[2, 1], &values)), &arr2(&[[-1.0], [2.0]]));
+        }
+    }
+
+    #[test]
+    fn files_that_lie_are_refused_with_a_reason() {
+        let folder = folder();
+        for (bytes, expected) in [
+            (vec![], "it ends early"),
+            (vec![1, 0, 8, 1], "it should begin with two zero bytes, not with 1 and 0"),
+            (file(7, &[2, 2], &[0; 4]), "byte 2 is 0x07, which is no type of IDX"),
+            (vec![0, 0, 8, 3, 0, 0], "it ends early"),
+            (file(8, &[2, 2], &[0; 3]), "states the shape [2, 2], that is 4 bytes of values; 3 follow it"),
+            (file(8, &[2, 2], &[0; 5]), "that is 4 bytes of values; 5 follow it"),
+            (file(13, &[u32::MAX; 3], &[0; 4]), "that is more than 2^64 bytes of values; 4 follow it"),
+            (file(8, &[0, u32::MAX, u32::MAX, u32::MAX], &[]), "states the shape"),
+            (file(8, &[0, 4], &[]), "0 rows of 4"),
+        ] {
+            let error = reason(&write(folder.path(), "x.idx", &bytes));
+            assert!(
+                error.contains("x.idx is not a usable idx file") && error.contains(expected),
+                "{expected}: {error}"
+            );
+        }
+    }
+}
+
 mod packed {
     use super::*;
 
@@ -421,6 +477,8 @@ fn all_containers(rows: &Array2<f32>) -> Vec<(&'static str, Vec<u8>)> {
     let values = bytes_of(rows);
     let head = |name: &str| format::layout(Path::new(name), format::OutputType::F32, (n, dim)).expect("a layout").head;
     let wide = [n as u64, dim as u64].map(u64::to_le_bytes).concat();
+    let big_endian: Vec<u8> = rows.iter().flat_map(|v| v.to_be_bytes()).collect();
+    let idx = [&[0, 0, 13, 2], &[n as u32, dim as u32].map(u32::to_be_bytes).concat()[..], &big_endian].concat();
     let deflated = zip(&[("v.npy", array.clone(), true)]);
     vec![
         ("v.npy", array.clone()),
@@ -428,6 +486,7 @@ fn all_containers(rows: &Array2<f32>) -> Vec<(&'static str, Vec<u8>)> {
         ("deflated.npz", deflated),
         ("v.safetensors", [head("v.safetensors"), values.clone()].concat()),
         ("wide.fbin", [wide, values].concat()),
+        ("v.idx", idx),
         ("v.npy.gz", gzip(&array)),
         ("v.npy.zst", zstd(&array)),
     ]
@@ -491,7 +550,7 @@ proptest! {
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), packed in any::<bool>()) {
         let folder = folder();
         let deflated = deflate(&bytes);
-        for name in ["a.npz", "b.safetensors", "d.f16bin", "e.npy.gz", "f.csv.zst", "g.parquet.gz", "h", "i.pt"] {
+        for name in ["a.npz", "b.safetensors", "c.idx", "d.f16bin", "e.npy.gz", "f.csv.zst", "g.parquet.gz", "h", "i.pt"] {
             let content = match name.rsplit('.').next() {
                 Some("gz") if packed => gzip(&bytes),
                 Some("zst") if packed => zstd(&bytes),
