@@ -173,7 +173,12 @@ pub struct OpenFile {
 impl OpenFile {
     /// The same content with a reader of its own, from the start.
     fn again(&self) -> OpenFile {
-        let reader = BufReader::with_capacity(1 << 16, self.reader.get_ref().again());
+        self.buffered(1 << 16)
+    }
+
+    /// As [`OpenFile::again`], with a buffer of this many bytes.
+    fn buffered(&self, bytes: usize) -> OpenFile {
+        let reader = BufReader::with_capacity(bytes, self.reader.get_ref().again());
         OpenFile { place: self.place.clone(), reader, ..*self }
     }
 }

@@ -62,6 +62,8 @@ fn files_of_other_tools_come_in_blocks() {
         "split.parquet",
         "delta.parquet",
         "unsigned.parquet",
+        "columns.parquet",
+        "columns.parquet#id*",
         "none.arrow",
         "lz4.arrow",
         "zstd.arrow",
@@ -71,6 +73,7 @@ fn files_of_other_tools_come_in_blocks() {
         "pandas.feather",
         "polars.ipc",
         "polars_lists.ipc",
+        "columns.arrow",
         "pandas.csv",
         "pandas_lists.csv",
         "polars.csv",
@@ -188,6 +191,7 @@ mod hostile {
         fn damage_is_an_error_or_rows(
             file in prop::sample::select(vec![
                 "ann.hdf5", "one.h5", "snappy.parquet", "none.parquet", "zstd.parquet", "polars_lists.parquet", "none.arrow",
+                "columns.parquet", "columns.arrow",
                 "zstd.arrow", "polars_lists.ipc", "pandas.csv", "pandas_lists.csv", "polars.ndjson",
             ]),
             at in any::<prop::sample::Index>(),

@@ -112,6 +112,39 @@ fn parquet_of_other_tools_is_read_in_every_encoding() {
 }
 
 #[test]
+fn columns_of_numbers_are_components() {
+    for name in ["columns.parquet", "columns.arrow"] {
+        let expected = rows(50, 6, 0.0);
+        // The columns whose names differ in a number, and those that begin like it.
+        holds(name, &expected);
+        holds(&format!("{name}#e*"), &expected);
+        holds(&format!("{name}#e3*"), &expected.slice(s![.., 3..4]).to_owned());
+        holds(&format!("{name}#id*"), &Array2::from_shape_fn((50, 1), |(i, _)| i as f32));
+        let counted = Array2::from_shape_fn((50, 7), |(i, j)| if j == 0 { i as f32 } else { expected[(i, j - 1)] });
+        holds(&format!("{name}#*"), &counted);
+        assert_eq!(format::read_labels(&fixture(&format!("{name}#id*"))).expect("labels")[49], 49, "{name}");
+        refused(
+            &format!("{name}#x*"),
+            "it has no column of numbers whose name begins with `x`; it has no column of lists",
+        );
+        refused(&format!("{name}#e*#"), "it has no column `e*#`");
+        let error = format::read_labels(&fixture(name)).expect_err("six of them").to_string();
+        assert!(error.contains("labels need one number per row; its 50 rows have 6"), "{error}");
+    }
+    holds("plain.parquet#*", &ndarray::arr2(&[[1.0, 1.0], [2.0, 2.0]]));
+    holds("polars.csv#x*", &rows(50, 6, 0.0));
+    holds("polars.csv#x5*", &rows(50, 6, 0.0).slice(s![.., 5..]).to_owned());
+    refused("polars.csv#word*", "it has no column of numbers whose name begins with `word`");
+    for name in ["null_column.parquet", "null_column.arrow"] {
+        refused(name, "in its column `e1`: row 1 is null, empty, or holds a null");
+    }
+    refused(
+        "plain.parquet",
+        "if components are columns of numbers, write what the names of these begin with, and `*`: `#x*`",
+    );
+}
+
+#[test]
 fn arrow_lists_are_read_in_every_compression() {
     for name in ["none.arrow", "lz4.arrow", "zstd.arrow", "pandas.feather", "polars.ipc", "polars_lists.ipc"] {
         holds(name, &rows(50, 6, 0.0));

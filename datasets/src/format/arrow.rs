@@ -1,11 +1,15 @@
-//! Arrow IPC files (Feather version 2) with a column of lists of numbers; every list is a row.
+//! Arrow IPC files (Feather version 2) with a column of lists of numbers: every list is a row. Or with a column of numbers for
+//! each component.
 
-use super::columns::{TableColumn, choose};
+mod components;
+
+use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::contain::{contained, plausible};
 use super::input::Input;
 use super::lists::absent;
 use super::number::NumberType;
 use super::{Format, OpenFile, RowReader, nesting, read_exact};
+use components::Components;
 use npyz::half::f16;
 use polars_arrow::array::{Array, FixedSizeListArray, ListArray, PrimitiveArray};
 use polars_arrow::datatypes::{ArrowDataType, Field};
@@ -117,7 +121,11 @@ fn columns(metadata: &FileMetadata) -> Vec<TableColumn> {
     let column = |field: &Field| TableColumn {
         name: field.name.to_string(),
         kind: called(&field.dtype),
-        vectors: list(&field.dtype).is_some_and(|(item, _)| number(&item.dtype).is_some()),
+        holds: match list(&field.dtype) {
+            Some((item, _)) if number(&item.dtype).is_some() => Holds::Vectors,
+            None if number(&field.dtype).is_some() => Holds::Numbers,
+            _ => Holds::Other,
+        },
     };
     metadata.schema.iter_values().map(column).collect()
 }
@@ -148,11 +156,14 @@ struct ArrowLayout {
     largest: usize,
 }
 
-fn header(file: &mut OpenFile) -> Result<ArrowLayout, String> {
-    let mut metadata = metadata(file)?;
-    let named = columns(&metadata);
-    let column = named.iter().position(|c| Some(&c.name) == file.place.part.as_ref() && c.vectors);
-    let column = column.ok_or("it changed while it was read")?;
+/// Where the vectors are, and the metadata.
+fn vectors(file: &mut OpenFile) -> Result<(FileMetadata, Vectors), String> {
+    let metadata = metadata(file)?;
+    let vectors = choose(&columns(&metadata), file.place.part.as_deref());
+    Ok((metadata, vectors.map_err(|_| "it changed while it was read")?))
+}
+
+fn header(file: &mut OpenFile, mut metadata: FileMetadata, column: usize) -> Result<ArrowLayout, String> {
     let node = metadata.schema.iter_values().take(column).map(|field| nodes(&field.dtype)).sum::<usize>();
     let field = metadata.schema.iter_values().nth(column).ok_or("it changed while it was read")?.clone();
     let (item, size) = list(&field.dtype).ok_or("it changed while it was read")?;
@@ -189,24 +200,24 @@ fn header(file: &mut OpenFile) -> Result<ArrowLayout, String> {
     plausible([values, 1], bytes, file, true)?;
     plausible([rows, 1], 1, file, true)?;
     if number == NumberType::F16 {
-        read_as_bits(&mut metadata, column, &field)?;
+        read_as_bits(&mut metadata, column)?;
     }
     Ok(ArrowLayout { metadata, column, number, batches, rows, values, largest })
 }
 
 /// Changes the type of a column from half-precision numbers to 16-bit integers, because the reader's type for such numbers
 /// is not public.
-fn read_as_bits(metadata: &mut FileMetadata, column: usize, field: &Field) -> Result<(), String> {
+fn read_as_bits(metadata: &mut FileMetadata, column: usize) -> Result<(), String> {
+    let schema = Arc::make_mut(&mut metadata.schema);
+    let (_, field) = schema.get_at_index_mut(column).ok_or("it changed while it was read")?;
     let bits = |item: &Field| Box::new(Field::new(item.name.clone(), ArrowDataType::UInt16, item.is_nullable));
     let kind = match field.dtype.to_storage() {
         ArrowDataType::List(item) => ArrowDataType::List(bits(item)),
         ArrowDataType::LargeList(item) => ArrowDataType::LargeList(bits(item)),
         ArrowDataType::FixedSizeList(item, size) => ArrowDataType::FixedSizeList(bits(item), *size),
-        _ => return Err("it changed while it was read".to_owned()),
+        _ => ArrowDataType::UInt16,
     };
-    let schema = Arc::make_mut(&mut metadata.schema);
-    let (_, place) = schema.get_at_index_mut(column).ok_or("it changed while it was read")?;
-    place.dtype = kind;
+    field.dtype = kind;
     Ok(())
 }
 
@@ -385,13 +396,19 @@ impl Format for Arrow {
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
         contained(|| {
             let columns = columns(&metadata(file)?);
-            choose(&columns, file.place.part.as_deref()).map(|column| Some(column.name.clone()))
+            let vectors = choose(&columns, file.place.part.as_deref())?;
+            Ok(Some(file.place.part.clone().unwrap_or_else(|| vectors.part(&columns))))
         })
     }
 
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
         contained(|| {
-            let header = header(file)?;
+            let (metadata, vectors) = vectors(file)?;
+            let column = match vectors {
+                Vectors::Lists(column) => column,
+                Vectors::Components(columns) => return Ok(Components::new(file.again(), metadata, columns)?.shape()),
+            };
+            let header = header(file, metadata, column)?;
             let (rows, values) = (header.rows, header.values);
             if rows == 0 {
                 return Ok((0, 0));
@@ -409,8 +426,14 @@ impl Format for Arrow {
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         self.shape(&mut file)?;
         contained(|| {
-            let header = header(&mut file)?;
-            Ok(Box::new(Batches::new(file, header)) as Box<dyn RowReader>)
+            let (metadata, vectors) = vectors(&mut file)?;
+            Ok(match vectors {
+                Vectors::Lists(column) => {
+                    let header = header(&mut file, metadata, column)?;
+                    Box::new(Batches::new(file, header)) as Box<dyn RowReader>
+                }
+                Vectors::Components(columns) => Box::new(Components::new(file, metadata, columns)?),
+            })
         })
     }
 }

@@ -3,10 +3,10 @@
 //! The first line is a header if none of its fields is a number or a list, or if its numbers are 0, 1, 2, …, which is how
 //! pandas names columns without a name. If a column holds lists, these are the vectors; if there are several, `#` and a
 //! name choose one (without a header, its number, counted from 1). Otherwise every column whose first value is a number is
-//! a component, in the order of the file. Columns of text are ignored, and so is a column of numbers with an empty name,
+//! a component, in the order of the file; `#x*` takes those whose names begin with `x`. Columns of text are ignored, and so is a column of numbers with an empty name,
 //! which is the index that pandas writes.
 
-use super::columns::{TableColumn, choose};
+use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::input::Input;
 use super::text::{Records, count, list, number, shown, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
@@ -82,14 +82,6 @@ fn are_names(fields: &[Cow<str>]) -> bool {
     counted || numbers.is_empty() && !fields.iter().any(|field| is_list(field))
 }
 
-/// The position of the vector in a record.
-enum Vectors {
-    /// One column per component.
-    Components(Vec<usize>),
-    /// A column of lists.
-    List(usize),
-}
-
 /// The structure of the file, from its first lines.
 struct Layout {
     /// Names of all columns.
@@ -119,27 +111,31 @@ impl Csv {
             return Err(records.wrong(&uneven(row.len(), names.len())));
         }
         let column = |(name, field): (&String, &Cow<str>)| {
-            let (vectors, empty) = (is_list(field), field.trim().is_empty());
-            let numeric = number(field).is_some() || empty;
-            let kind = if vectors {
-                "lists"
-            } else if numeric {
-                "numbers"
+            let numeric = number(field).is_some() || field.trim().is_empty();
+            let (kind, holds) = if is_list(field) {
+                ("lists", Holds::Vectors)
+            } else if numeric && !name.is_empty() {
+                ("numbers", Holds::Numbers)
             } else {
-                "text"
+                (if numeric { "numbers" } else { "text" }, Holds::Other)
             };
-            TableColumn { name: name.clone(), kind: kind.to_owned(), vectors }
+            TableColumn { name: name.clone(), kind: kind.to_owned(), holds }
         };
         let columns: Vec<TableColumn> = names.iter().zip(&row).map(column).collect();
-        let components: Vec<usize> =
-            (0..columns.len()).filter(|&i| columns[i].kind == "numbers" && !names[i].is_empty()).collect();
-        if part.is_none() && !columns.iter().any(|column| column.vectors) && !components.is_empty() {
-            return Ok(Layout { names, named, dim: components.len(), vectors: Vectors::Components(components) });
-        }
-        let chosen = choose(&columns, part.as_deref())?;
-        let at = columns.iter().position(|column| std::ptr::eq(column, chosen)).unwrap_or_default();
-        let dim = list(&row[at], &mut Vec::new()).map_err(|what| records.wrong(&in_column(at, &names, &what)))?;
-        Ok(Layout { names, named, vectors: Vectors::List(at), dim })
+        let components: Vec<usize> = (0..columns.len()).filter(|&i| columns[i].holds == Holds::Numbers).collect();
+        let lists = columns.iter().any(|column| column.holds == Holds::Vectors);
+        let vectors = if part.is_none() && !lists && !components.is_empty() {
+            Vectors::Components(components)
+        } else {
+            choose(&columns, part.as_deref())?
+        };
+        let dim = match &vectors {
+            Vectors::Components(columns) => columns.len(),
+            Vectors::Lists(at) => {
+                list(&row[*at], &mut Vec::new()).map_err(|what| records.wrong(&in_column(*at, &names, &what)))?
+            }
+        };
+        Ok(Layout { names, named, vectors, dim })
     }
 }
 
@@ -181,7 +177,7 @@ impl CsvRows {
                     out.push(number(&row[at]).ok_or_else(not)?);
                 }
             }
-            Vectors::List(at) => {
+            Vectors::Lists(at) => {
                 let found = list(&row[*at], out).map_err(|what| wrong(*at, &what))?;
                 if found != *dim {
                     return Err(wrong(*at, &format!("it has {found} components, the first row has {dim}")));
@@ -220,8 +216,9 @@ impl Format for Csv {
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
         let layout = self.layout(file)?;
         Ok(match layout.vectors {
-            Vectors::List(at) => Some(layout.names[at].clone()),
-            Vectors::Components(_) => None,
+            Vectors::Lists(at) => Some(layout.names[at].clone()),
+            // As it was written; without a part, all columns of numbers.
+            Vectors::Components(_) => file.place.part.clone(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! NDJSON, one JSON value per line: an array of numbers, or an object with such an array under a key.
 
-use super::columns::{TableColumn, choose};
+use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::input::Input;
 use super::text::{Records, count, list, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
@@ -70,7 +70,8 @@ impl<'de> Visitor<'de> for KeyTypes {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut columns = Vec::new();
         while let Some((Key(name), value)) = map.next_entry::<Key, &RawValue>()? {
-            let vectors = list(value.get(), &mut Vec::new()).is_ok();
+            let lists = list(value.get(), &mut Vec::new()).is_ok();
+            let holds = if lists { Holds::Vectors } else { Holds::Other };
             let kind = match value.get().as_bytes().first() {
                 Some(b'[') => "array",
                 Some(b'{') => "object",
@@ -79,7 +80,7 @@ impl<'de> Visitor<'de> for KeyTypes {
                 Some(b'n') => "null",
                 _ => "number",
             };
-            columns.push(TableColumn { name: name.into_owned(), kind: kind.to_owned(), vectors });
+            columns.push(TableColumn { name: name.into_owned(), kind: kind.to_owned(), holds });
         }
         Ok(columns)
     }
@@ -112,7 +113,10 @@ fn first(file: &mut OpenFile) -> Result<(Option<String>, usize), String> {
     } else {
         let mut json = serde_json::Deserializer::from_str(text);
         let columns = json.deserialize_map(KeyTypes).map_err(|error| records.wrong(&malformed(&error)))?;
-        Some(choose(&columns, part.as_deref())?.name.clone())
+        match choose(&columns, part.as_deref())? {
+            Vectors::Lists(at) => Some(columns[at].name.clone()),
+            Vectors::Components(_) => return Err("its components are not in a list".to_owned()),
+        }
     };
     let dim = array(text, key.as_deref()).and_then(|array| list(array, &mut Vec::new()));
     Ok((key, dim.map_err(|what| records.wrong(&what))?))
