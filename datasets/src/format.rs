@@ -25,6 +25,7 @@ mod safetensors;
 pub(crate) mod several;
 mod text;
 mod vecs;
+mod words;
 mod write;
 mod zip;
 
@@ -154,6 +155,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &csv::CSV,
     &csv::TSV,
     &ndjson::Ndjson,
+    &words::Words,
     &picture::WEBP,
     &picture::PNG,
 ];

@@ -452,7 +452,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,80}") {
         let dir = tempfile::tempdir().expect("a folder");
-        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone()), ("j.arrow", bytes.clone()), ("k.csv", bytes.clone()), ("l.tsv", bytes.clone()), ("m.jsonl", bytes.clone()), ("n.csv", header.clone().into_bytes()), ("o.jsonl", header.clone().into_bytes())] {
+        for (name, content) in [("a.npy", bytes.clone()), ("b.fvecs", bytes.clone()), ("c.npy", npy(&header, &bytes)), ("d.bvecs", bytes.clone()), ("e.fbin", bytes.clone()), ("f.h5", bytes.clone()), ("g.parquet", bytes.clone()), ("h.png", bytes.clone()), ("i.webp", bytes.clone()), ("j.arrow", bytes.clone()), ("k.csv", bytes.clone()), ("l.tsv", bytes.clone()), ("m.jsonl", bytes.clone()), ("n.csv", header.clone().into_bytes()), ("o.jsonl", header.clone().into_bytes()), ("p.txt", header.clone().into_bytes()), ("q.vec", bytes.clone())] {
             let path = write(dir.path(), name, &content);
             let _ = format::shape(&path);
             let _ = format::read(&path);

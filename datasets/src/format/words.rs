@@ -1,0 +1,133 @@
+//! Word vectors as text, as GloVe, word2vec and fastText write them: each line is a word and the components of its vector,
+//! separated by spaces or tabs. Lines of numbers alone, as `numpy.savetxt` writes them, are rows too.
+//!
+//! A first line of two whole numbers before a longer line is the header of word2vec: the numbers of words and of components.
+//! Some words contain spaces, so the components are the last fields of a line.
+
+use super::input::Input;
+use super::number::BUFFER_BYTES;
+use super::text::{Records, count, number, shown, start};
+use super::{Format, OpenFile, RowReader};
+use std::io::{BufReader, Seek};
+
+/// A quote is a word like any other.
+const QUOTES: bool = false;
+
+pub struct Words;
+
+fn fields(text: &str) -> Vec<&str> {
+    text.split([' ', '\t']).filter(|field| !field.is_empty()).collect()
+}
+
+/// The structure of the file, from its first lines.
+struct Layout {
+    /// Whether the first line is a header.
+    header: bool,
+    /// Whether lines begin with a word.
+    words: bool,
+    dim: usize,
+}
+
+fn layout(file: &mut OpenFile) -> Result<Layout, String> {
+    let mut records = start(file, QUOTES)?;
+    if !records.next()? {
+        return Err("it holds no lines".to_owned());
+    }
+    let first: Vec<String> = fields(records.text()?).into_iter().map(str::to_owned).collect();
+    let header = match &first[..] {
+        [n, dim] if n.parse::<u64>().is_ok() && dim.parse::<u64>().is_ok() && records.next()? => {
+            let dim = dim.parse::<usize>().unwrap_or(0);
+            (fields(records.text()?).len() > 2).then_some(dim)
+        }
+        _ => None,
+    };
+    if let Some(dim) = header {
+        let found = fields(records.text()?).len() - 1;
+        return if found >= dim && dim > 0 {
+            Ok(Layout { header: true, words: true, dim })
+        } else {
+            Err(records.wrong(&format!("it has {found} fields after its word; the header states {dim} components")))
+        };
+    }
+    let numbers = first.iter().rev().take_while(|field| number(field).is_some()).count();
+    let words = numbers < first.len();
+    if numbers == 0 {
+        return Err(
+            records.wrong(&format!("it ends with {}, which is not a number", shown(first.last().map_or("", |f| f))))
+        );
+    }
+    Ok(Layout { header: false, words, dim: numbers })
+}
+
+/// Reads the lines in order.
+struct WordRows {
+    records: Records<BufReader<Input>>,
+    layout: Layout,
+    rows: usize,
+    longest: usize,
+}
+
+impl WordRows {
+    fn row(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
+        if !self.records.next()? {
+            return Err("it ends early".to_owned());
+        }
+        let Layout { words, dim, .. } = self.layout;
+        let row = fields(self.records.text()?);
+        let skipped = row.len().checked_sub(dim).filter(|&skipped| if words { skipped > 0 } else { skipped == 0 });
+        let Some(skipped) = skipped else {
+            let word = if words { "a word and " } else { "" };
+            return Err(self
+                .records
+                .wrong(&format!("it has {} fields; the first row has {word}{dim} components", row.len())));
+        };
+        for (j, field) in row[skipped..].iter().enumerate() {
+            let not = || self.records.wrong(&format!("component {j} is {}, which is not a number", shown(field)));
+            out.push(number(field).ok_or_else(not)?);
+        }
+        Ok(())
+    }
+}
+
+impl RowReader for WordRows {
+    fn shape(&self) -> (usize, usize) {
+        (self.rows, self.layout.dim)
+    }
+
+    fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        (0..count).try_for_each(|_| self.row(out))
+    }
+
+    fn working_bytes(&mut self) -> Result<u64, String> {
+        let fields = (self.layout.dim + 2) * size_of::<&str>();
+        Ok((BUFFER_BYTES + 3 * self.longest + 2 * fields) as u64)
+    }
+}
+
+impl Format for Words {
+    fn name(&self) -> &'static str {
+        "text"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["txt", "vec"]
+    }
+
+    fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
+        let layout = layout(file)?;
+        let (records, _) = count(file, QUOTES)?;
+        Ok((records - usize::from(layout.header), layout.dim))
+    }
+
+    fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
+        let layout = layout(&mut file)?;
+        let (records, longest) = count(&mut file, QUOTES)?;
+        let rows = records - usize::from(layout.header);
+        file.reader.rewind().map_err(|e| e.to_string())?;
+        let mut records = Records::new(file.reader, QUOTES);
+        if layout.header {
+            records.next()?;
+        }
+        Ok(Box::new(WordRows { records, layout, rows, longest }))
+    }
+}
