@@ -31,17 +31,22 @@ pub enum Source {
 
 /// Vectors from files. Training rows are what methods are trained on, base rows are encoded and searched, and query
 /// rows are what is searched for. A part without a file of its own takes its rows from `path`. If a file holds several
-/// arrays, write `#` and the name of one: `set.hdf5#test`, `words.parquet#embedding`. A table (Parquet, Arrow, CSV,
-/// TSV, NDJSON) holds its vectors in a column of lists of numbers. A CSV or TSV file can also have one column per
-/// component, and each line of an NDJSON file can be a list. An HDF5 file in the layout of ann-benchmarks, written
+/// arrays, write `#` and the name of one: `set.hdf5#test`, `set.npz#x`, `words.parquet#embedding`. A table (Parquet,
+/// Arrow, CSV, TSV, NDJSON) holds its vectors in a column of lists of numbers. Each line of an NDJSON file can be a list.
+/// The other tables can also have one column of numbers per component: `words.parquet#e*` takes those whose names begin
+/// with `e`, in the order of the table. Without `#`, these are the columns of Parquet and Arrow whose names differ only
+/// in a number at their end, and all columns of numbers of CSV and TSV. A pattern such as `part-*.parquet` takes the
+/// rows of all files whose names match, in the order of their names. A file packed as `.gz` or `.zst` is read as what
+/// is in it; HDF5 and .npz files, which pack their arrays themselves, must be unpacked first. An HDF5 file in the layout of ann-benchmarks, written
 /// without a name, gives base rows (`train`), queries (`test`) and metric at once. Methods are then trained on its base
 /// rows, unless `split` sets `train` or `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// File with the base rows, or with the rows of all parts. Formats: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin,
-    /// .i8bin, .ibin, .hdf5, .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson, .jsonl. A .webp or .png image
-    /// gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
+    /// File with the base rows, or with the rows of all parts. Formats: .npy, .npz, .fvecs, .bvecs, .ivecs, .fbin,
+    /// .u8bin, .i8bin, .ibin, .f16bin, .safetensors, .hdf5, .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson,
+    /// .jsonl, .txt and .vec (word vectors), .idx (as MNIST: `train-images-idx3-ubyte`), and any of them as .gz or .zst.
+    /// If the extension is another one, the first bytes decide. A .webp or .png image gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
     /// file.
     pub path: PathBuf,
     /// File with the training rows. Write `base` to train on the base rows themselves, as vector databases do. Default:
@@ -52,8 +57,8 @@ pub struct FileSource {
     /// ann-benchmarks.
     #[serde(default)]
     pub queries: Option<PathBuf>,
-    /// File with the class of each row of `path`, which the measurement `knn` needs: a one-dimensional .npy array of
-    /// integers. With a file of `queries`, give `query_labels` too. Default: no classes.
+    /// File with the class of each row of `path`, which the measurement `knn` needs: a one-dimensional array of integers
+    /// (.npy, .npz, .safetensors, .idx), or rows of one integer each (`words.parquet#class*`). With a file of `queries`, give `query_labels` too. Default: no classes.
     #[serde(default)]
     pub labels: Option<PathBuf>,
     /// File with the class of each row of `queries`, which the measurement `knn` needs. It holds one class for every

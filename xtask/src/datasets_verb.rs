@@ -55,8 +55,8 @@ fn list(search: &SearchPath) {
         "\nrandom sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
     );
     say!(
-        "own files: {{ path: vectors.npy }}, or .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .hdf5#dataset, .parquet#column, .arrow#column, \
-         .csv, .tsv, .ndjson#key"
+        "own files: {{ path: vectors.npy }}, or .npz#array, .safetensors#tensor, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .f16bin, .idx, .hdf5#dataset, \
+         .parquet#column, .arrow#column, .csv, .tsv, .ndjson#key, .txt; any of them as .gz or .zst; part-*.parquet"
     );
     say!(
         "your images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; a single one: {{ path: photo.png#8 }}"

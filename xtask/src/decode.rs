@@ -17,9 +17,9 @@ Example: cargo xtask decode pq.vqb codes.npy decoded.npy"
 pub struct Arguments {
     /// File of the quantizer that wrote the codes
     model: PathBuf,
-    /// File of codes, as `encode` writes them: .npy (uint8), .u8bin or .bvecs
+    /// File of codes, as `encode` writes them: .npy (uint8), .safetensors, .u8bin or .bvecs
     codes: PathBuf,
-    /// File to write the vectors to: .npy (float32), .fvecs or .fbin
+    /// File to write the vectors to: .npy (float32), .safetensors, .fvecs or .fbin
     out: PathBuf,
     #[command(flatten)]
     budget: Budget,

@@ -19,9 +19,10 @@ Example: cargo xtask encode pq.vqb vectors.npy codes.npy --memory 512MiB";
 pub struct Arguments {
     /// File of a saved quantizer
     model: PathBuf,
-    /// File of vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin, .hdf5#dataset, .parquet#column, .arrow#column, .csv, .tsv, .ndjson#key
+    /// File of vectors: .npy, .npz#array, .safetensors#tensor, .fvecs, .bvecs, .fbin, .u8bin, .f16bin, .idx, .hdf5#dataset, .parquet#column,
+    /// .arrow#column, .csv, .tsv, .ndjson#key, .txt; any of them as .gz or .zst; part-*.npy for several
     vectors: PathBuf,
-    /// File to write the codes to: .npy (uint8), .u8bin or .bvecs
+    /// File to write the codes to: .npy (uint8), .safetensors, .u8bin or .bvecs
     out: PathBuf,
     #[command(flatten)]
     budget: Budget,
