@@ -62,6 +62,46 @@ mod npz {
         assert!(reason(&text).contains("it holds no array"));
     }
 
+    /// A file whose one member and table are described by numbers of 64 bits, as beyond 4 GiB.
+    #[test]
+    fn wide_numbers_are_read() {
+        let folder = folder();
+        let array = npy_of(&rows());
+        let narrow = zip(&[("emb.npy", array.clone(), false)]);
+        let at = narrow.len() - 22 - (46 + 7);
+        let (member, table) = narrow.split_at(at);
+        let mut entry = table[..46 + 7].to_vec();
+        for field in [20, 24, 42] {
+            entry[field..field + 4].copy_from_slice(&[255; 4]);
+        }
+        // An extra field of another kind before that of wide numbers: both lengths, and the position.
+        let wide = [array.len() as u64, array.len() as u64, 0].map(u64::to_le_bytes).concat();
+        let extra = [&[9, 9, 2, 0, 7, 7, 1, 0, 24, 0], &wide[..]].concat();
+        entry[30..32].copy_from_slice(&(extra.len() as u16).to_le_bytes());
+        entry.extend(extra);
+        let end = [1, 1, entry.len() as u64, at as u64].map(u64::to_le_bytes).concat();
+        let end = [&b"PK\x06\x06"[..], &44u64.to_le_bytes(), &[45, 0, 45, 0], &[0; 8], &end].concat();
+        let place = ((at + entry.len()) as u64).to_le_bytes();
+        let pointer = [&b"PK\x06\x07"[..], &[0; 4], &place, &1u32.to_le_bytes()].concat();
+        let last = [&b"PK\x05\x06"[..], &[0; 4], &[255; 12], &[0; 2]].concat();
+        let file = [member, &entry, &end, &pointer, &last].concat();
+        holds(&write(folder.path(), "wide.npz", &file), &rows());
+        // The numbers, the place of the end, and the end of the extra field.
+        for (at, bytes, expected) in [
+            (at + 53 + 10, u64::MAX, "`emb.npy` should hold"),
+            (at + 53 + 10 + 8, u64::MAX, "`emb.npy` should be"),
+            (at + 53 + 10 + 16, u64::MAX, "`emb.npy` should be"),
+            (file.len() - 22 - 20 + 8, u64::MAX, "it ends early"),
+            (file.len() - 22 - 20 + 8, 4, "byte 4 should begin the end of its table of contents"),
+            (file.len() - 22 - 20 - 8, u64::MAX, "its table of contents should be"),
+        ] {
+            let mut file = file.clone();
+            file[at..at + 8].copy_from_slice(&bytes.to_le_bytes());
+            let error = reason(&write(folder.path(), "lie.npz", &file));
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
     #[test]
     fn columns_of_fortran_are_rows_too() {
         let folder = folder();

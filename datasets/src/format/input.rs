@@ -46,6 +46,9 @@ const SMALL_CONTENT: u64 = 64 << 20;
 /// one, and the command `zstd` for the upper one. A file that is too small for the upper one gets less.
 const WINDOWS: [u32; 2] = [23, 27];
 
+/// Bytes just read that are kept: more than the buffer of a reader, which is dropped when the reader seeks.
+const RECENT_BYTES: usize = 1 << 17;
+
 /// The last bytes of packed content that are kept, because tables end with their table of contents.
 const TAIL_BYTES: usize = 1 << 20;
 
@@ -81,6 +84,8 @@ struct Unpacked {
     bytes: Box<dyn Read>,
     /// Number of bytes that were read.
     at: u64,
+    /// The last of them.
+    recent: Vec<u8>,
 }
 
 /// Reads a range of a file. It seeks before each read, so that several readers can share a file.
@@ -217,19 +222,29 @@ impl Input {
         if let Some(from) = self.at.checked_sub(self.extent.length - self.tail.len() as u64) {
             return (&self.tail[from as usize..]).read(buffer);
         }
-        let mut unpacked = match self.unpacked.take().filter(|unpacked| unpacked.at <= self.at) {
-            Some(unpacked) => unpacked,
-            None => Unpacked { bytes: self.unpacker()?, at: 0 },
+        let mut unpacked = match self.unpacked.take() {
+            Some(unpacked) if unpacked.at - unpacked.recent.len() as u64 <= self.at => unpacked,
+            _ => Unpacked { bytes: self.unpacker()?, at: 0, recent: Vec::new() },
         };
+        if let Some(back) = unpacked.at.checked_sub(self.at).filter(|&back| back > 0) {
+            let count = (&unpacked.recent[unpacked.recent.len() - back as usize..]).read(buffer)?;
+            self.unpacked = Some(unpacked);
+            return Ok(count);
+        }
         if unpacked.at < self.at {
             let skipped = self.at - unpacked.at;
             let found = io::copy(&mut (&mut unpacked.bytes).take(skipped), &mut io::sink())?;
             if found < skipped {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            unpacked.recent.clear();
         }
         let count = unpacked.bytes.read(buffer)?;
         unpacked.at = self.at + count as u64;
+        unpacked.recent.extend_from_slice(&buffer[..count]);
+        if unpacked.recent.len() > 2 * RECENT_BYTES {
+            unpacked.recent.drain(..unpacked.recent.len() - RECENT_BYTES);
+        }
         self.unpacked = Some(unpacked);
         Ok(count)
     }
@@ -274,5 +289,68 @@ impl Seek for Input {
             self.read = self.extent.checksum.filter(|_| at == 0).map(|_| Crc::new());
         }
         Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::path::Path;
+
+    /// Numbers that shrink little.
+    fn content(length: usize) -> Vec<u8> {
+        let mut state = 1u32;
+        let mut draw = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..length).map(|_| draw()).collect()
+    }
+
+    fn gzip(path: &Path, content: &[u8]) -> Input {
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        out.write_all(content).expect("memory");
+        let packed = out.finish().expect("memory");
+        std::fs::write(path, &packed).expect("writes");
+        Input::packed(File::open(path).expect("opens"), packed.len() as u64, Packing::Gzip).expect("unpacks")
+    }
+
+    #[test]
+    fn small_steps_back_and_the_tail_need_no_second_pass() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, content) = (folder.path().join("x.gz"), content(5 << 20));
+        let mut reader = BufReader::with_capacity(1 << 16, gzip(&path, &content));
+        let mut read = |at: u64, length: usize| {
+            let mut bytes = vec![0; length];
+            reader.seek(SeekFrom::Start(at)).and_then(|_| reader.read_exact(&mut bytes)).map(|()| bytes)
+        };
+        let expected = |at: usize, length: usize| content[at..at + length].to_vec();
+        assert_eq!(read(1 << 20, 100).expect("reads"), expected(1 << 20, 100));
+        // From here on, starting again at the beginning fails.
+        let mut file = File::options().write(true).open(&path).expect("opens");
+        file.write_all(&[0; 10]).expect("writes");
+        for (at, length) in [((1 << 20) + 50, 3), ((1 << 20) + 100, 70_000), ((1 << 20) + 120, 9), (2 << 20, 200_000)] {
+            assert_eq!(read(at, length).expect("reads"), expected(at as usize, length), "{length} from {at}");
+        }
+        assert_eq!(read((5 << 20) - 8, 8).expect("reads"), expected((5 << 20) - 8, 8), "the tail");
+        assert_eq!(read((2 << 20) + 200_000, 5).expect("reads"), expected((2 << 20) + 200_000, 5), "after the tail");
+        assert_eq!(read(0, 1).expect_err("the start").kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn every_position_is_reached_in_any_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let content = content(3 << 20);
+        let mut input = gzip(&folder.path().join("x.gz"), &content);
+        assert_eq!(input.length(), content.len() as u64);
+        for at in [2_900_000, 0, 1_000_000, 999_999, 500_000, 3_145_727, 700_000, 2_097_152, 2_097_151] {
+            let mut byte = [0];
+            input.seek(SeekFrom::Start(at)).and_then(|_| input.read_exact(&mut byte)).expect("reads");
+            assert_eq!(byte[0], content[at as usize], "byte {at}");
+        }
+        assert_eq!(input.seek(SeekFrom::End(4)).and_then(|_| input.read(&mut [0])).expect("past the end"), 0);
+        assert!(input.seek(SeekFrom::End(-(4 << 20))).is_err());
     }
 }
