@@ -32,7 +32,7 @@ mod zip;
 pub use blocks::Blocks;
 pub use place::Place;
 pub(crate) use place::stem;
-pub use write::{FileLayout, OutputType, layout};
+pub use write::{FileLayout, OutputType, PageHeads, layout};
 
 use crate::{DatasetError, regular};
 use input::{Input, Packing};

@@ -16,7 +16,8 @@
 //! let layout = format::layout(&path, OutputType::F32, (3, 2))?;
 //! let mut file = File::create(&path)?;
 //! file.write_all(&layout.head)?;
-//! layout.write_vectors(&rows, 2, &mut file)?;
+//! layout.write_vectors(0, &rows, 2, &mut file)?;
+//! file.write_all(&layout.tail)?;
 //!
 //! assert_eq!(format::read(&path)?[(2, 0)], 5.0);
 //!

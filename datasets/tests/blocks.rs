@@ -92,18 +92,24 @@ fn written_files_come_in_blocks() {
     let (n, dim) = (9001, 13);
     let values: Vec<f32> = (0..n * dim).map(|i| (i % 8191) as f32 - 17.5).collect();
     let bytes: Vec<u8> = (0..n * dim).map(|i| (i % 251) as u8).collect();
-    for (name, kind) in [("v.npy", OutputType::F32), ("v.fvecs", OutputType::F32), ("v.fbin", OutputType::F32)]
-        .into_iter()
-        .chain([("c.npy", OutputType::U8), ("c.bvecs", OutputType::U8), ("c.u8bin", OutputType::U8)])
+    for (name, kind) in [
+        ("v.npy", OutputType::F32),
+        ("v.fvecs", OutputType::F32),
+        ("v.fbin", OutputType::F32),
+        ("v.safetensors", OutputType::F32),
+        ("v.parquet", OutputType::F32),
+    ]
+    .into_iter()
+    .chain([("c.npy", OutputType::U8), ("c.bvecs", OutputType::U8), ("c.u8bin", OutputType::U8)])
     {
         let path = folder.path().join(name);
         let layout = format::layout(&path, kind, (n, dim)).expect("a known format");
         let mut file = layout.head.clone();
         match kind {
-            OutputType::F32 => layout.write_vectors(&values, dim, &mut file).expect("writes"),
-            OutputType::U8 => layout.write_codes(&bytes, dim, &mut file).expect("writes"),
+            OutputType::F32 => layout.write_vectors(0, &values, dim, &mut file).expect("writes"),
+            OutputType::U8 => layout.write_codes(0, &bytes, dim, &mut file).expect("writes"),
         }
-        std::fs::write(&path, file).expect("writes");
+        std::fs::write(&path, [file, layout.tail].concat()).expect("writes");
         agree(&path);
     }
 }

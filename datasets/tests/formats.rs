@@ -337,11 +337,17 @@ mod property {
             let npy = folder.path().join("v.npy");
             let layout = format::layout(&npy, format::OutputType::F32, (values.len() / dim, dim)).expect("a layout");
             let mut bytes = layout.head.clone();
-            layout.write_vectors(&values, dim, &mut bytes).expect("writes");
+            layout.write_vectors(0, &values, dim, &mut bytes).expect("writes");
             std::fs::write(&npy, bytes).expect("writes");
+            let table = folder.path().join("v.parquet");
+            let layout = format::layout(&table, format::OutputType::F32, (values.len() / dim, dim)).expect("a layout");
+            let mut bytes = layout.head.clone();
+            layout.write_vectors(0, &values, dim, &mut bytes).expect("writes");
+            std::fs::write(&table, [bytes, layout.tail].concat()).expect("writes");
             let names: Vec<String> = (0..dim).map(|j| format!("x{j}")).collect();
             let files = [
                 npy,
+                table,
                 write("v.csv", lines(&values, dim, ",", [""; 2]).as_bytes()),
                 write("named.csv", format!("{}\n{}", names.join(","), lines(&values, dim, ",", [""; 2])).as_bytes()),
                 write("lists.csv", format!("v\n{}", lines(&values, dim, ", ", ["\"[", "]\""])).as_bytes()),

@@ -184,14 +184,14 @@ impl Coding<'_> {
             return Err(CodingError::Dimension { path: vectors.to_owned(), found, dim });
         }
         let layout = format::layout(output, OutputType::U8, (n, size))?;
-        let job = Job { shape: (n, dim), head: &layout.head, made_bytes: size };
+        let job = Job { shape: (n, dim), layout: &layout, made_bytes: size };
         let mut codes = Vec::new();
         stream(self, &job, |block, file| {
             codes.resize(block.count * size, 0);
             let shape = (block.count, dim);
             let rows = ArrayView2::from_shape(shape, block.values).map_err(|_| changed(vectors))?;
             quantizer.encode_into(rows, &mut codes).map_err(refused(vectors))?;
-            layout.write_codes(&codes, size, file).map_err(unwritten(output))
+            layout.write_codes(block.first, &codes, size, file).map_err(unwritten(output))
         })
     }
 
@@ -207,7 +207,7 @@ impl Coding<'_> {
             return Err(CodingError::CodeSize { path: codes.to_owned(), found, size });
         }
         let layout = format::layout(output, OutputType::F32, (n, dim))?;
-        let job = Job { shape: (n, size), head: &layout.head, made_bytes: size + 4 * dim };
+        let job = Job { shape: (n, size), layout: &layout, made_bytes: size + 4 * dim };
         let (mut bytes, mut decoded) = (Vec::new(), Vec::new());
         stream(self, &job, |block, file| {
             bytes.clear();
@@ -222,7 +222,7 @@ impl Coding<'_> {
             if let Some((at, &value)) = decoded.iter().enumerate().find(|(_, v)| !v.is_finite()) {
                 return Err(CodingError::NotFinite { path: codes.to_owned(), code: block.first + at / dim, value });
             }
-            layout.write_vectors(&decoded, dim, file).map_err(unwritten(output))
+            layout.write_vectors(block.first, &decoded, dim, file).map_err(unwritten(output))
         })
     }
 }

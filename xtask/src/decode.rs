@@ -19,7 +19,7 @@ pub struct Arguments {
     model: PathBuf,
     /// File of codes, as `encode` writes them: .npy (uint8), .safetensors, .u8bin or .bvecs
     codes: PathBuf,
-    /// File to write the vectors to: .npy (float32), .safetensors, .fvecs or .fbin
+    /// File to write the vectors to: .npy (float32), .safetensors, .parquet, .fvecs or .fbin
     out: PathBuf,
     #[command(flatten)]
     budget: Budget,

@@ -77,7 +77,7 @@ impl Format for Bin {
                 u32::try_from(value).map_err(|_| format!("a {} file holds fewer than 2^32 {what}", self.name))
             };
             let (n, dim) = (count(n, "rows")?, count(dim, "components")?);
-            Ok(FileLayout { head: [n.to_le_bytes(), dim.to_le_bytes()].concat(), row_head: Vec::new() })
+            Ok(FileLayout { head: [n.to_le_bytes(), dim.to_le_bytes()].concat(), ..FileLayout::default() })
         })
     }
 }

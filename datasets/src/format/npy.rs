@@ -95,7 +95,7 @@ impl Format for Npy {
         let length = (10 + dict.len() + 1).next_multiple_of(64) - 10;
         let text = format!("{dict:<width$}\n", width = length - 1);
         let head = [b"\x93NUMPY\x01\x00".as_slice(), &(length as u16).to_le_bytes(), text.as_bytes()].concat();
-        Some(Ok(FileLayout { head, row_head: Vec::new() }))
+        Some(Ok(FileLayout { head, ..FileLayout::default() }))
     }
 }
 

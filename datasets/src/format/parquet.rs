@@ -6,12 +6,13 @@
 //! before checking the claim.
 
 mod components;
+mod layout;
 mod pages;
 
 use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::contain::{contained, plausible};
 use super::number::NumberType;
-use super::{Format, OpenFile, RowReader, nesting};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, nesting};
 use components::Components;
 use pages::Pages;
 use polars_arrow::datatypes::ArrowDataType;
@@ -237,5 +238,9 @@ impl Format for Parquet {
             let header = columns.pop().ok_or("it changed while it was read")?;
             Ok(Box::new(Pages::new(file, header)) as Box<dyn RowReader>)
         })
+    }
+
+    fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
+        (values == OutputType::F32).then(|| layout::layout(n, dim))
     }
 }

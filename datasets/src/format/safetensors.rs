@@ -185,6 +185,6 @@ impl Format for Safetensors {
         let json = format!("{{\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":[{n},{dim}],\"data_offsets\":[0,{end}]}}}}");
         let length = (LENGTH_BYTES + json.len()).next_multiple_of(ALIGNMENT) - LENGTH_BYTES;
         let head = [&(length as u64).to_le_bytes(), format!("{json:<length$}").as_bytes()].concat();
-        Some(Ok(FileLayout { head, row_head: Vec::new() }))
+        Some(Ok(FileLayout { head, ..FileLayout::default() }))
     }
 }

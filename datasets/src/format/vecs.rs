@@ -64,7 +64,7 @@ impl Format for Vecs {
 
     fn layout(&self, values: OutputType, (_, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
         (values.kind() == self.number.kind).then(|| match i32::try_from(dim) {
-            Ok(dim) => Ok(FileLayout { head: Vec::new(), row_head: dim.to_le_bytes().to_vec() }),
+            Ok(dim) => Ok(FileLayout { row_head: dim.to_le_bytes().to_vec(), ..FileLayout::default() }),
             Err(_) => Err(format!("rows of a {} file have fewer than 2^31 components", self.name)),
         })
     }

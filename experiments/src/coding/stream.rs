@@ -4,7 +4,7 @@ use super::pace::{BLOCKS, Pace};
 use super::{Coded, Coding, CodingError, changed, unwritten};
 use crate::machine;
 use datasets::DatasetError;
-use datasets::format::Blocks;
+use datasets::format::{Blocks, FileLayout};
 use record::{AtomicFile, remove_leftovers};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -16,8 +16,8 @@ use std::time::Instant;
 pub(super) struct Job<'a> {
     /// Rows and columns of the input.
     pub(super) shape: (usize, usize),
-    /// The header of the output.
-    pub(super) head: &'a [u8],
+    /// What the output holds besides its rows.
+    pub(super) layout: &'a FileLayout,
     /// Bytes needed per row besides the row itself while it is processed.
     pub(super) made_bytes: usize,
 }
@@ -46,7 +46,7 @@ pub(super) fn stream(
     let mut file = BufWriter::with_capacity(1 << 16, AtomicFile::create(output)?);
     let begun = Instant::now();
     progress(0, n);
-    file.write_all(job.head).map_err(unwritten(output))?;
+    file.write_all(&job.layout.head).map_err(unwritten(output))?;
     std::thread::scope(|scope| {
         let (ask, asked) = mpsc::channel::<(usize, Vec<f32>)>();
         let (give, given) = mpsc::channel();
@@ -71,6 +71,7 @@ pub(super) fn stream(
         }
         Ok(())
     })?;
+    file.write_all(&job.layout.tail).map_err(unwritten(output))?;
     let file = file.into_inner().map_err(|error| unwritten(output)(error.into_error()))?;
     file.commit()?;
     Ok(Coded { rows: n, seconds: begun.elapsed().as_secs_f64(), peak_bytes: machine::peak_rss_bytes() })

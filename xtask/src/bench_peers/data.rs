@@ -61,7 +61,7 @@ impl Data {
             let write = || {
                 let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
                 file.write_all(&layout.head)?;
-                layout.write_vectors(&row_major(rows), rows.ncols(), &mut file)?;
+                layout.write_vectors(0, &row_major(rows), rows.ncols(), &mut file)?;
                 file.flush()
             };
             write().map_err(|error: std::io::Error| {

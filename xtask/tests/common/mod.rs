@@ -119,7 +119,7 @@ pub fn write_rows(path: &Path, n: usize, dim: usize) {
     let block: Vec<f32> = (0..1000 * dim).map(|_| draw()).collect();
     for start in (0..n).step_by(1000) {
         let rows = (n - start).min(1000);
-        layout.write_vectors(&block[..rows * dim], dim, &mut file).expect("writes");
+        layout.write_vectors(start, &block[..rows * dim], dim, &mut file).expect("writes");
     }
     file.flush().expect("writes");
 }
