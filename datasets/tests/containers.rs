@@ -532,6 +532,40 @@ fn all_containers(rows: &Array2<f32>) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+#[test]
+fn a_value_that_is_not_finite_is_named_by_its_row_in_every_container() {
+    let folder = folder();
+    let mut rows = rows();
+    rows[(3, 2)] = f32::NEG_INFINITY;
+    for (name, bytes) in all_containers(&rows) {
+        let path = write(folder.path(), name, &bytes);
+        let (mut blocks, mut block) = (Blocks::open(&path).expect("opens"), Vec::new());
+        assert_eq!(blocks.next(3, &mut block).expect("finite"), 3, "{name}");
+        let error = blocks.next(2, &mut block).expect_err("infinite").to_string();
+        let expected = format!("{name}: row 3 has the value -inf in column 2, which is not finite as f32");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn the_same_vectors_in_two_containers_are_two_datasets_with_the_same_rows() {
+    let folder = folder();
+    let rows = Array2::from_shape_fn((40, 3), |(i, j)| (i * 3 + j + 1) as f32);
+    let mut fingerprints = Vec::new();
+    for (name, bytes) in all_containers(&rows) {
+        write(folder.path(), name, &bytes);
+        let source: datasets::FileSource = toml::from_str(&format!("path = \"{name}\"")).expect("a source");
+        let resolved = datasets::Source::File(source).resolve(folder.path(), &datasets::SearchPath::default());
+        let resolved = resolved.unwrap_or_else(|error| panic!("{error}"));
+        let data = resolved.load().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((data.train.nrows(), data.base.nrows() + data.queries.nrows()), (18, 22), "{name}");
+        fingerprints.push(resolved.summary.fingerprint);
+    }
+    fingerprints.sort();
+    fingerprints.dedup();
+    assert_eq!(fingerprints.len(), all_containers(&rows).len(), "of the files, not of the rows in them");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
