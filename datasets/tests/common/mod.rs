@@ -1,5 +1,8 @@
 //! Files that tests write: arrays, and what packs them.
 
+// Each test file uses some of it.
+#![allow(dead_code)]
+
 use datasets::format;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
@@ -77,4 +80,30 @@ pub fn zip(members: &[(&str, Vec<u8>, bool)]) -> Vec<u8> {
     let counts = [0, 0, members.len() as u16, members.len() as u16].map(u16::to_le_bytes).concat();
     let place = [table.len() as u32, file.len() as u32].map(u32::to_le_bytes).concat();
     [&file[..], &table, b"PK\x05\x06", &counts, &place, &[0; 2]].concat()
+}
+
+/// A temporary folder.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// Five rows of three components.
+pub fn rows() -> Array2<f32> {
+    Array2::from_shape_fn((5, 3), |(i, j)| i as f32 + j as f32 / 8.0)
+}
+
+/// Checks that a file holds these rows.
+pub fn holds(path: &Path, expected: &Array2<f32>) {
+    assert_eq!(format::shape(path).unwrap_or_else(|e| panic!("{e}")), expected.dim(), "{}", path.display());
+    assert_eq!(format::read(path).unwrap_or_else(|e| panic!("{e}")), expected, "{}", path.display());
+}
+
+/// An array of a file, by name.
+pub fn part(path: &Path, name: &str) -> PathBuf {
+    PathBuf::from(format!("{}#{name}", path.display()))
+}
+
+/// A one-dimensional `.npy` of a type.
+pub fn flat_npy(descr: &str, n: usize, values: &[u8]) -> Vec<u8> {
+    npy(&format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n},), }}\n"), values)
 }
