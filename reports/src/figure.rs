@@ -10,8 +10,10 @@ mod critical_differences;
 mod error_anatomy;
 mod fewer;
 mod hover;
+mod inset;
 mod labels;
 mod legend;
+mod one_rate;
 mod panels;
 mod plot;
 mod rank_frequency;
@@ -99,6 +101,8 @@ struct Sketch {
 /// What is drawn, at any width.
 enum Drawing {
     Chart(Chart),
+    /// The first in one column, both side by side in two.
+    Beside(Box<[Chart; 2]>),
     Panels(PanelFigure),
     Bars(Bars),
     Ranks(Vec<Diagram>),
@@ -108,6 +112,8 @@ impl Drawing {
     fn svg(&self, column: Column) -> Result<String, ReportError> {
         match self {
             Drawing::Chart(chart) => chart.draw(column),
+            Drawing::Beside(charts) if column == Column::Single => charts[0].draw(column),
+            Drawing::Beside(charts) => PanelFigure::of(&charts[..]).draw(column),
             Drawing::Panels(panels) => panels.draw(column),
             Drawing::Bars(bars) => bars.draw(column),
             Drawing::Ranks(diagrams) => critical_differences::svg(diagrams, column),
@@ -117,7 +123,7 @@ impl Drawing {
     /// The width that pages show: both columns where several panels stand beside each other.
     fn shown(&self) -> Column {
         match self {
-            Drawing::Chart(_) => Column::Single,
+            Drawing::Chart(_) | Drawing::Beside(_) => Column::Single,
             Drawing::Panels(panels) if panels.panels.len() < 2 => Column::Single,
             Drawing::Bars(bars) if bars.panels.len() < 2 => Column::Single,
             _ => Column::Double,

@@ -38,6 +38,22 @@ pub fn log_tick(value: f64) -> String {
     if (mantissa - 1.0).abs() < 1e-6 { power } else { format!("{}·{power}", trim(mantissa)) }
 }
 
+/// The value of a tick of a linear axis: a decimal, or a multiple of a power of ten if that is shorter.
+pub fn linear_tick(value: f64) -> String {
+    let sign = if value < 0.0 { "−" } else { "" };
+    let text = match value.abs() {
+        0.0 => "0".to_owned(),
+        size if (1e-3..1e5).contains(&size) => trim(size),
+        size => {
+            // A step of a sum such as 3·10⁻⁷ may lie just below its power of ten.
+            let exponent = (size.log10() + 1e-9).floor();
+            let (mantissa, power) = (trim(size / 10f64.powf(exponent)), superscript(exponent as i32));
+            if mantissa == "1" { format!("10{power}") } else { format!("{mantissa}·10{power}") }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 /// The shortest decimal with about six correct digits.
 pub fn trim(value: f64) -> String {
     let text = format!("{value:.6}");

@@ -88,22 +88,30 @@ fn rows_of_one_norm_have_no_figure_of_norms_and_old_runs_have_none() {
 }
 
 #[test]
-fn frequencies_of_codewords_compare_the_size_that_most_methods_have() {
-    let points = [("PQ 16", "PQ", 16), ("RVQ 16", "RVQ", 16), ("VQ 64", "VQ", 6)];
-    let mut run = run_of(&points, false);
-    for record in &mut run.records {
-        let size: usize = if record.trial.series == "VQ" { 64 } else { 16 };
-        record.values.push(Measured::new(&CODEWORDS, size as f64));
-        // The last codeword is dead.
-        let ranks = (0..).take_while(|i| 1 << i <= size);
-        let share = |i: usize| if 1 << i == size { 0.0 } else { 0.4 / f64::from(1u32 << i) };
-        record.values.extend(ranks.map(|i| Measured::new(&CODEWORD_FREQUENCY, share(i)).repeat(i)));
-    }
-    let figures = all_figures(&run);
-    let (_, svg) = figures.iter().find(|(name, _)| name == "rank-frequency").expect("a figure");
-    assert!(svg.contains("PQ") && svg.contains("RVQ") && !svg.contains("VQ 64"));
+fn frequencies_of_codewords_compare_the_rate_that_most_methods_of_a_size_have() {
+    let points =
+        [("PQ 16", "PQ", 16), ("RVQ 16", "RVQ", 16), ("FSQ 15", "FSQ", 16), ("PQ 32", "PQ", 32), ("VQ 64", "VQ", 6)];
+    // Two builds wrote the ranks 1, 2, 4, … in different ways.
+    let figure = |repeat: fn(u32) -> usize| {
+        let mut run = run_of(&points, false);
+        for record in &mut run.records {
+            let size = if record.trial.series == "VQ" { 6 } else { 4 };
+            let codewords = if record.trial.series == "FSQ" { 15.0 } else { f64::from(1 << size) };
+            record.values.push(Measured::new(&CODEWORDS, codewords));
+            // The last codeword is dead.
+            let share = |i: u32| if i == size { 0.0 } else { 0.4 / f64::from(1u32 << i) };
+            let ranked = (0..=size).map(|i| Measured::new(&CODEWORD_FREQUENCY, share(i)).repeat(repeat(i)));
+            record.values.extend(ranked);
+        }
+        let figures = all_figures(&run);
+        figures.into_iter().find(|(name, _)| name == "rank-frequency").expect("a figure").1
+    };
+    let svg = figure(|i| 1 << i);
+    assert!(["PQ", "RVQ", "FSQ"].iter().all(|name| svg.contains(&format!(">\n{name}\n<"))), "by their series");
+    assert!(!svg.contains("VQ 64") && !svg.contains("PQ 32"));
     let shares: Vec<f64> = svg.split("share of the vectors ").skip(1).filter_map(number).collect();
     assert!(!shares.is_empty() && shares.iter().all(|share| *share > 0.0), "{shares:?}");
+    assert_eq!(svg, figure(|i| i as usize), "records of older builds");
 }
 
 #[test]
@@ -114,6 +122,13 @@ fn the_spread_of_seeds_needs_seeds_that_differ() {
     let deviations: Vec<&str> =
         svg.split("deviation ").skip(1).filter_map(|text| text.split([';', ' ']).next()).collect();
     assert!(deviations.iter().any(|text| text.starts_with("-1.0")), "{deviations:?}");
+    // PQ and scalar quantization at 32 bits stand beside each other.
+    let places = |series: &str| {
+        let marks = svg.split("<rect x=\"").skip(1).filter(|mark| mark.contains(&format!("<title>{series}: ")));
+        marks.filter(|mark| mark.contains("vector 32")).filter_map(|mark| mark.split('"').next()).collect::<Vec<_>>()
+    };
+    let (pq, scalar) = (places("PQ"), places("Scalar"));
+    assert!(pq.len() >= 3 && scalar.len() >= 3 && pq.iter().all(|x| !scalar.contains(x)), "{pq:?} {scalar:?}");
     let mut alone = run();
     alone.records.retain(|record| record.trial.seed == 1);
     assert!(spread(&alone).is_none());

@@ -245,6 +245,71 @@ fn figures_appear_with_what_they_need_only() {
     assert!(!names(&short).iter().any(|n| n.starts_with("training-")), "{:?}", names(&short));
 }
 
+/// Methods below and above the Gaussian bound, some of them nearly alike at three rates, and one of many bits.
+fn crowded() -> Run {
+    let mut records = Vec::new();
+    let mut add = |series: &str, bits: usize, nmse: f64, gap: f64| {
+        for seed in 1..=2 {
+            let mut record = record(trial(&format!("{series} {bits}"), series, bits, seed), nmse);
+            record.values.iter_mut().filter(|v| v.metric == GAP_TO_BOUND_DB.name).for_each(|v| v.value = gap);
+            records.push(record);
+        }
+    };
+    for (i, series) in ["LBG", "PQ", "RVQ", "FSQ", "Gumbel"].into_iter().enumerate() {
+        let i = i as f64;
+        for (at, bits) in [(0.0, 32), (1.0, 64), (2.0, 128)] {
+            add(series, bits, (0.7 - 0.1 * at) * (1.0 - 0.03 * i), 0.4 * at - 0.3 * i + 0.5);
+        }
+    }
+    for (series, bits, nmse) in [("Binary", 4, 0.95), ("Scalar", 512, 0.12), ("Scalar", 1536, 0.01)] {
+        add(series, bits, nmse, 5.0);
+    }
+    run_of(records)
+}
+
+#[test]
+fn the_name_of_the_bound_crosses_no_curve() {
+    for width in ["", "-wide"] {
+        let svg = figure(&crowded(), &format!("rate-gap{width}"));
+        let texts = texts(&svg);
+        let (_, [left, top, right, bottom]) = texts.iter().find(|(text, _)| text == "Gaussian bound").expect("a name");
+        let lines = svg.split('<').filter(|e| e.starts_with("polyline"));
+        let points = |line: &str| -> Vec<(f64, f64)> {
+            let pairs = attribute(line, "points").unwrap_or("").split_whitespace().map(str::to_owned);
+            pairs
+                .filter_map(|pair| {
+                    pair.split_once(',').map(|(x, y)| (x.parse().unwrap_or(0.0), y.parse().unwrap_or(0.0)))
+                })
+                .collect()
+        };
+        // Grid lines are the only ones of that grey.
+        for line in lines.filter(|line| !line.contains("#E6E6E6")) {
+            for pair in points(line).windows(2) {
+                let at = |i: i32| f64::from(i) / 1000.0;
+                let between =
+                    |i: i32| (pair[0].0 + at(i) * (pair[1].0 - pair[0].0), pair[0].1 + at(i) * (pair[1].1 - pair[0].1));
+                let inside = |(x, y): (f64, f64)| *left < x && x < *right && *top < y && y < *bottom;
+                assert!(!(0..=1000).map(between).any(inside), "{width}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn curves_that_crowd_are_enlarged_beside_their_distance_to_the_bound() {
+    let mut run = crowded();
+    // The line of the bound would take the place.
+    run.info.datasets[0].bound.clear();
+    let (narrow, wide) = (figure(&run, "rate-distortion"), figure(&run, "rate-distortion-wide"));
+    assert_readable("rate-distortion", &narrow);
+    assert_readable("rate-distortion-wide", &wide);
+    assert_eq!((count(&narrow, "64"), count(&wide, "64")), (2, 2), "in the inset; on the axis of each panel");
+    assert_eq!(count(&wide, "gap to the Gaussian bound, dB"), 1);
+    assert!(common::text(&run, "report.md").contains("The inset enlarges"));
+    let apart = common::text(&common::run(), "report.md");
+    assert!(!apart.contains("The inset enlarges") && apart.contains("In the figure for two columns"));
+}
+
 #[test]
 fn levels_of_components_are_no_codebooks() {
     // Sixteen components at 1 to 8 bits each.

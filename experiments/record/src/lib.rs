@@ -11,6 +11,7 @@ pub mod metric;
 mod models;
 mod parquet;
 mod pictures;
+pub mod ranks;
 mod recipe;
 mod regular;
 mod results;

@@ -334,7 +334,7 @@ metrics! {
     PERPLEXITY = "perplexity", "1", "perplexity of the codewords that base rows go to; at most the size of the codebook",
         .higher(), .at_least(1.0), .titled("perplexity");
     CODEWORD_FREQUENCY = "codeword_frequency", "1",
-        "share of the base rows that go to a codeword, by its rank among the codewords of its codebook, as a mean over the codebooks of the largest size (`repeat` i: rank 2^i)",
+        "share of the base rows that go to a codeword, by its rank among the codewords of its codebook, as a mean over the codebooks of the largest size (`repeat`: the rank)",
         .share(), .shown(NumberFormat::Significant(3)), .titled("share of the vectors");
     DEAD_CODES = "dead_codes", "1", "codewords that no base row is assigned to",
         .lower(), .at_least(0.0), .shown(NumberFormat::Decimals(0));

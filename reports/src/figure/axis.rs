@@ -1,7 +1,7 @@
 //! Axes with ticks as in papers: 1-2-5 or decades, powers of two for rates, and round linear steps.
 
 use super::style::{SMALL, text_width};
-use crate::number::{log_tick, superscript, trim};
+use crate::number::{linear_tick, log_tick, superscript, trim};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
 
@@ -37,22 +37,33 @@ impl Axis {
         };
         let every = (decades / 7.0).ceil().max(1.0) as i32;
         let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-        let ticks = (first..=last)
-            .filter(|e| e.rem_euclid(every) == 0)
-            .flat_map(|e| steps.iter().map(move |s| s * 10f64.powi(e)))
-            .filter(|t| (low..=high).contains(t))
-            .collect();
+        let at = |steps: &[f64]| -> Vec<f64> {
+            let decades = (first..=last).filter(|e| e.rem_euclid(every) == 0);
+            let all = decades.flat_map(|e| steps.iter().map(move |s| s * 10f64.powi(e)));
+            all.filter(|t| (low..=high).contains(t)).collect()
+        };
+        let ticks = at(steps);
+        // A single tick says nothing of the scale.
+        let ticks = if ticks.len() > 1 { ticks } else { at(&[1.0, 2.0, 5.0]) };
         Some(Axis { low, high, log: true, ticks, format: log_tick })
     }
 
-    /// A logarithmic axis with ticks at powers of two, for rates.
+    /// A logarithmic axis with ticks at powers of two, for rates; with other round ticks if there is only one such power
+    /// among several rates.
     pub fn log2(values: impl Iterator<Item = f64>) -> Option<Axis> {
         let (low, high) = finite_range(values.filter(|v| *v > 0.0))?;
+        let axis = Axis::octaves(low, high);
+        let ticks =
+            if axis.ticks.len() > 1 || low == high { axis.ticks } else { Axis::linear(axis.low, axis.high).ticks };
+        Some(Axis { ticks, ..axis })
+    }
+
+    fn octaves(low: f64, high: f64) -> Axis {
         let (low, high) = widen(low, high, 0.06);
         let every = ((high / low).log2() / 9.0).ceil().max(1.0) as i32;
         let (first, last) = (low.log2().ceil() as i32, high.log2().floor() as i32);
         let ticks = (first..=last).filter(|e| e.rem_euclid(every) == 0).map(|e| 2f64.powi(e)).collect();
-        Some(Axis { low, high, log: true, ticks, format: trim })
+        Axis { low, high, log: true, ticks, format: trim }
     }
 
     /// A linear axis from `low` to `high`, with a round step.
@@ -64,12 +75,13 @@ impl Axis {
         let first = (low / step).ceil() as i64;
         let last = (high / step + 1e-9).floor() as i64;
         let ticks = (first..=last).map(|i| i as f64 * step).collect();
-        Axis { low, high, log: false, ticks, format: trim }
+        Axis { low, high, log: false, ticks, format: linear_tick }
     }
 
     /// As [`Axis::log2`], with ticks written as powers of two, for codebook sizes.
     pub fn powers_of_two(values: impl Iterator<Item = f64>) -> Option<Axis> {
-        Some(Axis { format: |v| format!("2{}", superscript(v.log2().round() as i32)), ..Axis::log2(values)? })
+        let (low, high) = finite_range(values.filter(|v| *v > 0.0))?;
+        Some(Axis { format: |v| format!("2{}", superscript(v.log2().round() as i32)), ..Axis::octaves(low, high) })
     }
 
     /// A linear axis for fractions from 0 to 1, in percent.
@@ -122,6 +134,25 @@ impl Axis {
         axis
     }
 
+    /// The part of the axis between two values, with round ticks of its own, at most so many.
+    pub fn part(&self, low: f64, high: f64, most: usize) -> Axis {
+        let octaves = self.log && self.ticks.len() > 1 && self.ticks.iter().all(|tick| tick.log2().fract() == 0.0);
+        let powers = (low.log2().ceil() as i32..=high.log2().floor() as i32).map(|e| 2f64.powi(e)).take(64);
+        let mut ticks: Vec<f64> = if octaves { powers.collect() } else { Vec::new() };
+        if ticks.len() < 2 {
+            ticks = Axis::linear(low, high).ticks;
+        }
+        while ticks.len() > most.max(2) {
+            ticks = ticks.into_iter().step_by(2).collect();
+        }
+        Axis { low, high, log: self.log, ticks, format: linear_tick }
+    }
+
+    /// The value at a part of the length of the axis.
+    pub fn at(&self, share: f64) -> f64 {
+        if self.log { self.low * (self.high / self.low).powf(share) } else { self.low + (self.high - self.low) * share }
+    }
+
     /// Whether a value is within the ends of the axis.
     pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
@@ -148,11 +179,6 @@ impl Axis {
         } else {
             (value - self.low) / (self.high - self.low)
         }
-    }
-
-    /// The value at a fraction of the drawn distance from `a` to `b`.
-    pub fn between(&self, a: f64, b: f64, share: f64) -> f64 {
-        if self.log { a * (b / a).powf(share) } else { a + (b - a) * share }
     }
 
     /// A value as a tick would show it.
@@ -217,7 +243,12 @@ mod tests {
         assert_eq!(narrow.labels(), ["0.3", "0.4", "0.5", "0.6", "0.8"]);
         let rates = Axis::log2([8.0, 3072.0].into_iter()).expect("values");
         assert_eq!(rates.labels(), ["16", "64", "256", "1024", "4096"]);
+        let near = Axis::log2([164.0, 464.0].into_iter()).expect("values");
+        assert_eq!(near.labels(), ["200", "300", "400"]);
+        assert_eq!(Axis::log2([256.0].into_iter()).expect("a value").labels(), ["256"]);
         assert_eq!(Axis::linear(0.0, 1.0).labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        let single = Axis::log10([2.2e-4, 7e-3].into_iter()).expect("values");
+        assert_eq!(single.labels(), ["2·10⁻⁴", "5·10⁻⁴", "10⁻³", "2·10⁻³", "5·10⁻³"]);
         assert!(Axis::log10([0.0, -1.0].into_iter()).is_none());
         let sizes = Axis::powers_of_two([64.0, 240.0, 4375.0].into_iter()).expect("values");
         assert_eq!(sizes.labels(), ["2⁶", "2⁷", "2⁸", "2⁹", "2¹⁰", "2¹¹", "2¹²"]);
@@ -226,6 +257,14 @@ mod tests {
         assert_eq!(Axis::counts(30).labels(), ["1", "5", "10", "15", "20", "25", "30"]);
         assert_eq!(Axis::counts(200).labels(), ["1", "2", "5", "10", "20", "50", "100", "200"]);
         assert_eq!(Axis::counts(1000).labels(), ["1", "10", "100", "1000"]);
+    }
+
+    #[test]
+    fn large_and_small_steps_have_short_ticks() {
+        assert_eq!(Axis::linear(-1e6, 1e6).labels(), ["−10⁶", "−5·10⁵", "0", "5·10⁵", "10⁶"]);
+        assert_eq!(Axis::linear(0.0, 4e-7).labels(), ["0", "10⁻⁷", "2·10⁻⁷", "3·10⁻⁷", "4·10⁻⁷"]);
+        assert_eq!(Axis::linear(-0.5, 0.5).labels(), ["−0.4", "−0.2", "0", "0.2", "0.4"]);
+        assert_eq!(Axis::linear(0.0, 20000.0).labels(), ["0", "5000", "10000", "15000", "20000"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A chart: one plot, whose curves are named at their ends or in a legend below.
 
 use super::axis::Axis;
-use super::labels::{Label, place};
+use super::inset::Inset;
+use super::labels::{Label, Rect, beside_references, place};
 use super::legend::Legend;
 use super::plot::{BELOW, Frame, Plot};
 pub use super::plot::{PlotSeries, ReferenceLine, Side};
@@ -35,46 +36,64 @@ pub struct Chart {
     pub references: Vec<ReferenceLine>,
     /// Legend entries that explain dashes and open markers.
     pub secondary_name: Option<String>,
+    /// Whether an inset enlarges curves that crowd, if there is room.
+    pub inset: bool,
+}
+
+/// What a chart has at one width.
+struct Layout {
+    plot: Plot,
+    height: i32,
+    right: i32,
+    /// Names at the ends of curves; None if the legend has them.
+    labels: Option<Vec<Label>>,
+    inset: Option<Inset>,
 }
 
 impl Chart {
+    fn layout(&self, column: Column) -> Layout {
+        let mut plot = Plot::new(self.x.clone(), self.y.clone(), self.curves.clone(), self.references.clone());
+        let (width, height) = (column.width(), if column == Column::Single { 262 } else { 340 });
+        let (labels, right) = named(&plot, width, height);
+        let axes = frame(&plot, right).axes((width, height));
+        let mut taken = plot.settle_references(axes);
+        taken.extend(labels.iter().flatten().map(Label::rect));
+        let inset = if self.inset { Inset::find(&plot, axes, &taken) } else { None };
+        Layout { plot, height, right, labels, inset }
+    }
+
+    /// Whether the chart has an inset at a width.
+    pub fn has_inset(&self, column: Column) -> bool {
+        register_fonts();
+        self.layout(column).inset.is_some()
+    }
+
     /// Draws the chart as SVG.
     pub fn draw(&self, column: Column) -> Result<String, ReportError> {
         register_fonts();
         let s = SCALE;
         let width = column.width();
-        let plot_height = match column {
-            Column::Single => 262,
-            Column::Double => 340,
-        };
-        let plot = Plot::new(self.x.clone(), self.y.clone(), self.curves.clone(), self.references.clone());
-        let beside = plot.beside();
-        let (labels, right) = named(&plot, beside, width, plot_height);
+        let Layout { plot, height: plot_height, right, labels, inset } = self.layout(column);
         let curves = plot.curves.iter().filter(|_| labels.is_none());
         let legend = Legend::new(curves, plot.references.iter(), self.secondary_name.as_deref(), width);
         let gap = if legend.height() > 0 { LEGEND_GAP + 4 } else { 2 };
         let height = plot_height + gap + legend.height();
         let mut svg = String::new();
-        let marks;
+        let mut marks;
         {
             let root = SVGBackend::with_string(&mut svg, ((width * s) as u32, (height * s) as u32)).into_drawing_area();
             root.fill(&WHITE).map_err(refused)?;
             let above = root.clone().shrink((0, 0), (width * s, plot_height * s));
-            let frame = Frame {
-                x_title: &self.x_title,
-                y_title: &self.y_title,
-                top: TOP,
-                right,
-                left: LEFT,
-                below: BELOW,
-                beside,
-            };
-            marks = plot.draw(&above, &frame)?;
+            let titled = Frame { x_title: &self.x_title, y_title: &self.y_title, ..frame(&plot, right) };
+            marks = plot.draw(&above, &titled)?;
             for Label { name, index, at } in labels.unwrap_or_default() {
                 let ink = ink(index);
                 let style = TextStyle::from(font(SMALL)).color(&ink).pos(Pos::new(HPos::Left, VPos::Center));
                 let at = ((at.0 * f64::from(s)) as i32, (at.1 * f64::from(s)) as i32);
                 root.draw(&Text::new(name, at, style)).map_err(refused)?;
+            }
+            if let Some(inset) = inset {
+                marks.extend(inset.draw(&root, &plot)?);
             }
             let top = (plot_height + LEGEND_GAP) * s;
             legend.draw(&root.clone().shrink((0, top), (width * s, legend.height().max(1) * s)))?;
@@ -84,13 +103,19 @@ impl Chart {
     }
 }
 
+/// The space around the axes, without titles.
+fn frame(plot: &Plot, right: i32) -> Frame<'static> {
+    Frame { top: TOP, right, left: LEFT, below: BELOW, beside: plot.beside(), ..Frame::default() }
+}
+
 /// Names at the ends of curves, if all have room, and the space to the right of the axes that they need.
-fn named(plot: &Plot, beside: i32, width: i32, height: i32) -> (Option<Vec<Label>>, i32) {
+fn named(plot: &Plot, width: i32, height: i32) -> (Option<Vec<Label>>, i32) {
     let longest = plot.curves.iter().map(|curve| text_width(&curve.name, SMALL)).fold(0.0, f64::max);
     let limit = f64::from(width - 4);
     let with = |right: i32| {
-        let area = [LEFT + beside, TOP, width - right, height - BELOW].map(f64::from);
-        place(plot, area, limit, &plot.reference_labels(area))
+        let area = frame(plot, right).axes((width, height));
+        let taken: Vec<Rect> = beside_references(plot, area).into_iter().flatten().collect();
+        place(plot, area, limit, &taken)
     };
     let wider = longest as i32 + RIGHT;
     if longest > 2.0 * BESIDE * f64::from(width) {

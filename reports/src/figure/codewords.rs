@@ -3,7 +3,7 @@
 
 use super::axis::Axis;
 use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
-use super::style::looks;
+use super::style::looks_of_methods;
 use super::{Drawing, Sketch, codebook_series, origin};
 use crate::ReportError;
 use crate::summary::{DatasetSummary, Point, Which};
@@ -30,6 +30,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let has_codebooks = |p: &&Point| p.codebooks().is_some_and(|(_, codebooks)| codebooks < dataset.facts.dim as f64);
     let mut curves: Vec<PlotSeries> = Vec::new();
     let mut numbers: Vec<f64> = Vec::new();
+    let mut methods: Vec<&str> = Vec::new();
     for point in dataset.points.iter().filter(has_codebooks) {
         let found = point.codebooks().zip(point.estimate(Which::metric(metric)).filter(|e| e.value > 0.0));
         let Some(((size, codebooks), estimate)) = found else { continue };
@@ -37,12 +38,16 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         let at = curves.iter().position(|c| c.name == name).unwrap_or_else(|| {
             curves.push(PlotSeries { name, joined: true, ..PlotSeries::default() });
             numbers.push(codebooks);
+            methods.push(&point.series);
             curves.len() - 1
         });
         curves[at].points.push((size, estimate));
         curves[at].origins.push(origin(point, (size, estimate)));
     }
-    for curve in &mut curves {
+    let names: Vec<(&str, &str)> = methods.into_iter().zip(curves.iter().map(|curve| &curve.name[..])).collect();
+    let looks = looks_of_methods(&names);
+    for (curve, look) in curves.iter_mut().zip(looks) {
+        curve.index = look;
         curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
     // A single point is drawn only next to a curve with the same number of codebooks, which it can be compared with.
@@ -53,8 +58,6 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
     let drawn: Vec<f64> = curves.iter().zip(&numbers).filter(|(c, _)| spans(c)).map(|(_, n)| *n).collect();
     let mut number = numbers.iter();
     curves.retain(|_| number.next().is_some_and(|n| drawn.contains(n)));
-    let looks = looks(&curves.iter().map(|curve| curve.name.as_str()).collect::<Vec<_>>());
-    curves.iter_mut().zip(looks).for_each(|(curve, look)| curve.index = look);
     let sizes = || curves.iter().flat_map(|c| &c.points).map(|(size, _)| *size);
     let Some(x) = Axis::powers_of_two(sizes()) else { return Ok(None) };
     let values = || curves.iter().flat_map(|c| &c.points).map(|(_, e)| e.value);
@@ -84,6 +87,7 @@ pub fn draw(dataset: &DatasetSummary, what: Use) -> Result<Option<Sketch>, Repor
         curves,
         references,
         secondary_name: None,
+        inset: false,
     });
     let caption = format!(
         "{meaning}, against the size of the codebook, on {}; means over seeds with 95% intervals. A curve that falls \

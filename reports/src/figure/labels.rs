@@ -1,6 +1,7 @@
-//! Names of curves at their ends, where there is room: a reader finds them faster than in a legend.
+//! Names of curves at their ends and of reference lines beside them, where there is room: a reader finds them faster than
+//! in a legend.
 
-use super::plot::{Plot, PlotSeries};
+use super::plot::{Plot, PlotSeries, Side};
 use super::style::{MARKER, SMALL, text_width};
 
 /// A rectangle in figure units: left, top, right, bottom.
@@ -14,6 +15,14 @@ pub struct Label {
     pub index: usize,
     /// Left end of the text, at half its height, in figure units.
     pub at: (f64, f64),
+}
+
+impl Label {
+    /// The rectangle of the text.
+    pub fn rect(&self) -> Rect {
+        let (x, y) = self.at;
+        [x, y - 0.5 * HEIGHT, x + text_width(&self.name, SMALL), y + 0.5 * HEIGHT]
+    }
 }
 
 /// Height of a label.
@@ -37,19 +46,7 @@ struct Line {
 /// better for all of them.
 pub fn place(plot: &Plot, area: Rect, limit: f64, taken: &[Rect]) -> Option<Vec<Label>> {
     let at = |x: f64, y: f64| plot.place(x, y, area);
-    let mut lines: Vec<Line> = Vec::new();
-    for curve in &plot.curves {
-        let places: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| at(*x, e.value)).collect();
-        let joined = places.windows(2).filter(|_| curve.joined);
-        lines.extend(joined.map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
-        lines.extend(places.iter().map(|place| Line { from: *place, to: *place, around: MARKER + FREE }));
-        let known = curve.points.iter().filter(|(_, e)| e.count > 1);
-        lines.extend(known.map(|(x, e)| Line { from: at(*x, e.low), to: at(*x, e.high), around: MARKER }));
-    }
-    for reference in &plot.references {
-        let places: Vec<(f64, f64)> = reference.points.iter().map(|(x, y)| at(*x, *y)).collect();
-        lines.extend(places.windows(2).map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
-    }
+    let lines = lines(plot, area);
     let named: Vec<&PlotSeries> = plot.curves.iter().filter(|curve| !curve.secondary).collect();
     let mut free: Vec<Vec<Place>> = Vec::new();
     for curve in &named {
@@ -74,6 +71,86 @@ pub fn place(plot: &Plot, area: Rect, limit: f64, taken: &[Rect]) -> Option<Vec<
     let chosen = choose(&order.iter().map(|&i| &free[i][..]).collect::<Vec<_>>(), &mut Vec::new(), &mut tries)?;
     let label = |(i, at): (usize, (f64, f64))| Label { name: named[i].name.clone(), index: named[i].index, at };
     Some(order.into_iter().zip(chosen).map(label).collect())
+}
+
+/// Everything drawn in a plot whose axes span `area`.
+fn lines(plot: &Plot, area: Rect) -> Vec<Line> {
+    let at = |x: f64, y: f64| plot.place(x, y, area);
+    let mut lines: Vec<Line> = Vec::new();
+    for curve in &plot.curves {
+        let places: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| at(*x, e.value)).collect();
+        let joined = places.windows(2).filter(|_| curve.joined);
+        lines.extend(joined.map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
+        lines.extend(places.iter().map(|place| Line { from: *place, to: *place, around: MARKER + FREE }));
+        let known = curve.points.iter().filter(|(_, e)| e.count > 1);
+        lines.extend(known.map(|(x, e)| Line { from: at(*x, e.low), to: at(*x, e.high), around: MARKER }));
+    }
+    for reference in &plot.references {
+        let places: Vec<(f64, f64)> = reference.points.iter().map(|(x, y)| at(*x, *y)).collect();
+        lines.extend(places.windows(2).map(|pair| Line { from: pair[0], to: pair[1], around: FREE }));
+    }
+    lines
+}
+
+/// Where along a reference line its name is tried, as parts of its length: the middle first.
+const ALONG: [f64; 17] =
+    [0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7, 0.25, 0.75, 0.2, 0.8, 0.14, 0.86, 0.07, 0.93];
+/// Distances of a name from its reference line: across and down.
+const ASIDE: (f64, f64) = (5.0, 4.0);
+
+/// Places for the names of the reference lines of a plot whose axes span `area`, in figure units: rectangles that touch
+/// nothing. None for a line that the legend names, and for one whose name has no such place: then the legend has to.
+pub fn beside_references(plot: &Plot, area: Rect) -> Vec<Option<Rect>> {
+    let lines = lines(plot, area);
+    let mut taken: Vec<Rect> = Vec::new();
+    let mut found = Vec::new();
+    for reference in &plot.references {
+        let points: Vec<(f64, f64)> = reference.points.iter().map(|(x, y)| plot.place(*x, *y, area)).collect();
+        let width = text_width(&reference.name, SMALL);
+        let free = |rect: &Rect| {
+            let inside = rect[0] >= area[0] + FREE
+                && rect[2] <= area[2] - FREE
+                && rect[1] >= area[1] + FREE
+                && rect[3] <= area[3] - FREE;
+            inside && !lines.iter().any(|line| crosses(line, *rect)) && !taken.iter().any(|t| overlap(*t, *rect, FREE))
+        };
+        // A name beside a place, in a direction to the right and down.
+        let beside = |(x, y): (f64, f64)| {
+            move |(right, down): (f64, f64)| {
+                let left = x + right * ASIDE.0 + 0.5 * (right - 1.0) * width;
+                let top = y + down * ASIDE.1 + 0.5 * (down - 1.0) * HEIGHT;
+                [left, top, left + width, top + HEIGHT]
+            }
+        };
+        // First at the side of the line that curves leave free.
+        let (right, down) = reference.side.direction();
+        let first = [(right, down), (0.0, down)];
+        let then = [(-right, down), (right, -down), (0.0, -down), (-right, -down)];
+        let tried = |sides: &[(f64, f64)]| {
+            let places = ALONG.iter().filter_map(|share| along(&points, *share));
+            places.flat_map(|at| sides.iter().copied().map(beside(at))).find(free)
+        };
+        let named = reference.side != Side::Legend;
+        let place = if named { tried(&first).or_else(|| tried(&then)) } else { None };
+        taken.extend(place);
+        found.push(place);
+    }
+    found
+}
+
+/// The place at a part of the length of a line.
+fn along(points: &[(f64, f64)], share: f64) -> Option<(f64, f64)> {
+    let length = |pair: &[(f64, f64)]| (pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1);
+    let mut left = share * points.windows(2).map(length).sum::<f64>();
+    for pair in points.windows(2) {
+        let here = length(pair);
+        if left <= here && here > 0.0 {
+            let part = left / here;
+            return Some((pair[0].0 + part * (pair[1].0 - pair[0].0), pair[0].1 + part * (pair[1].1 - pair[0].1)));
+        }
+        left -= here;
+    }
+    None
 }
 
 /// A place for a name.
@@ -137,25 +214,26 @@ fn candidates(curve: &PlotSeries, at: impl Fn(f64, f64) -> (f64, f64)) -> Option
     Some(all)
 }
 
-fn overlap(a: Rect, b: Rect, around: f64) -> bool {
+/// Whether two rectangles are nearer than this.
+pub fn overlap(a: Rect, b: Rect, around: f64) -> bool {
     a[0] - around < b[2] && b[0] - around < a[2] && a[1] - around < b[3] && b[1] - around < a[3]
 }
 
-/// Whether a line passes through a rectangle (Liang and Barsky, 1984).
+/// Whether a line passes through a rectangle.
 fn crosses(line: &Line, rect: Rect) -> bool {
-    let (dx, dy) = (line.to.0 - line.from.0, line.to.1 - line.from.1);
     let a = line.around;
-    let sides = [
-        (-dx, line.from.0 - (rect[0] - a)),
-        (dx, rect[2] + a - line.from.0),
-        (-dy, line.from.1 - (rect[1] - a)),
-        (dy, rect[3] + a - line.from.1),
-    ];
+    clipped(line.from, line.to, [rect[0] - a, rect[1] - a, rect[2] + a, rect[3] + a]).is_some()
+}
+
+/// The part of a line inside a rectangle, from where to where as parts of its length (Liang and Barsky, 1984).
+pub fn clipped(from: (f64, f64), to: (f64, f64), rect: Rect) -> Option<(f64, f64)> {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let sides = [(-dx, from.0 - rect[0]), (dx, rect[2] - from.0), (-dy, from.1 - rect[1]), (dy, rect[3] - from.1)];
     let (mut enters, mut leaves) = (0.0f64, 1.0f64);
     for (towards, room) in sides {
         if towards == 0.0 {
             if room < 0.0 {
-                return false;
+                return None;
             }
         } else if towards < 0.0 {
             enters = enters.max(room / towards);
@@ -163,12 +241,80 @@ fn crosses(line: &Line, rect: Rect) -> bool {
             leaves = leaves.min(room / towards);
         }
     }
-    enters <= leaves
+    (enters <= leaves).then_some((enters, leaves))
+}
+
+/// Whether nothing that a plot draws in these axes comes near a rectangle.
+pub fn is_free(plot: &Plot, axes: Rect) -> impl Fn(Rect) -> bool {
+    let lines = lines(plot, axes);
+    move |rect| !lines.iter().any(|line| crosses(line, rect))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::axis::Axis;
+    use super::super::plot::ReferenceLine;
+    use super::super::style::register_fonts;
     use super::*;
+    use crate::statistics::mean;
+    use proptest::prelude::*;
+
+    const AREA: Rect = [50.0, 10.0, 388.0, 223.0];
+
+    /// Curves over a horizontal line at zero, as distances to a bound.
+    fn crossed(curves: Vec<Vec<(f64, f64)>>) -> Plot {
+        let drawn = curves.into_iter().enumerate().map(|(index, mut points)| {
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let points = points.into_iter().filter_map(|(x, y)| Some((x, mean(&[y])?))).collect();
+            PlotSeries { name: format!("curve {index}"), index, points, joined: true, ..PlotSeries::default() }
+        });
+        let x = Axis::log2([4.0, 1024.0].into_iter()).expect("an axis");
+        let points = vec![(x.low(), 0.0), (x.high(), 0.0)];
+        let line = ReferenceLine { name: "Gaussian bound".into(), points, side: Side::Rising };
+        Plot::new(x, Axis::linear(-2.0, 4.0), drawn.collect(), vec![line])
+    }
+
+    proptest! {
+        #[test]
+        fn names_of_reference_lines_touch_no_curve(
+            curves in prop::collection::vec(prop::collection::vec((4.0..1024.0, -2.0..4.0), 1..7), 0..8)
+        ) {
+            register_fonts();
+            let mut plot = crossed(curves);
+            let places = plot.settle_references(AREA);
+            prop_assert_eq!(places.is_empty(), plot.references[0].side == Side::Legend, "the legend has what has no place");
+            for [left, top, right, bottom] in places {
+                prop_assert!(left >= AREA[0] && right <= AREA[2] && top >= AREA[1] && bottom <= AREA[3]);
+                let inside = |(x, y): (f64, f64)| left < x && x < right && top < y && y < bottom;
+                for curve in &plot.curves {
+                    let at: Vec<(f64, f64)> = curve.points.iter().map(|(x, e)| plot.place(*x, e.value, AREA)).collect();
+                    prop_assert!(!at.iter().any(|place| inside(*place)));
+                    for pair in at.windows(2) {
+                        let between = |i: i32| {
+                            let part = f64::from(i) / 500.0;
+                            (pair[0].0 + part * (pair[1].0 - pair[0].0), pair[0].1 + part * (pair[1].1 - pair[0].1))
+                        };
+                        prop_assert!(!(0..=500).map(between).any(inside), "{:?}", pair);
+                    }
+                }
+                let line = plot.place(4.0, 0.0, AREA).1;
+                prop_assert!(top > line || bottom < line, "beside its line");
+            }
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_line_moves_out_of_the_way() {
+        register_fonts();
+        let free = beside_references(&crossed(vec![]), AREA)[0].expect("room");
+        let middle = 0.5 * (AREA[0] + AREA[2]);
+        assert!(free[0] >= middle && free[0] < middle + 10.0 && free[1] > crossed(vec![]).place(4.0, 0.0, AREA).1);
+        // A curve through the place that it had.
+        let moved = beside_references(&crossed(vec![vec![(64.0, 0.5), (128.0, -0.5), (256.0, -0.2)]]), AREA)[0];
+        assert!(moved.is_some_and(|moved| moved != free && moved[1] == free[1]), "{moved:?}, below the line still");
+        let wall = (0..60).map(|i| vec![(4.0, 0.1 * f64::from(i - 20)), (1024.0, 0.1 * f64::from(i - 20))]).collect();
+        assert_eq!(beside_references(&crossed(wall), AREA), [None]);
+    }
 
     #[test]
     fn places_are_chosen_together() {

@@ -3,7 +3,7 @@
 
 use super::axis::Axis;
 use super::hover::{Mark, Origin, describe, origins_at};
-use super::labels::Rect;
+use super::labels::{Rect, beside_references};
 use super::refused;
 use super::style::{
     CURVE, Dash, EDGE, GRID, HAIR, INK, MARKER, MUTED, REFERENCE, SCALE, SMALL, STRONG, TEXT, WEAK, colour, dash, font,
@@ -38,8 +38,18 @@ pub struct PlotSeries {
     pub strong: Vec<bool>,
     /// Whether it has many points along a line: intervals are drawn as a band, and only a few points have a marker.
     pub trace: bool,
+    /// How far to the right of its place the marker of each point stands, in figure units, so that those of several clouds
+    /// do not cover each other. If empty, all stand at their places.
+    pub aside: Vec<f64>,
     /// Where its points come from.
     pub origins: Vec<Origin>,
+}
+
+impl PlotSeries {
+    /// How far the marker of a point stands to the right of its place, in drawing units.
+    fn moved(&self, point: usize) -> i32 {
+        (self.aside.get(point).copied().unwrap_or(0.0) * f64::from(SCALE)) as i32
+    }
 }
 
 /// A reference line, labelled where it ends.
@@ -53,8 +63,8 @@ pub struct ReferenceLine {
     pub side: Side,
 }
 
-/// A side of a reference line that curves leave free.
-#[derive(Clone, Copy, PartialEq)]
+/// A side of a reference line that curves leave free, where its name is tried first.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Side {
     /// Below and to the left: the line is a lower envelope.
     Below,
@@ -68,7 +78,20 @@ pub enum Side {
     Legend,
 }
 
+impl Side {
+    /// Its direction: to the right and down.
+    pub fn direction(self) -> (f64, f64) {
+        match self {
+            Side::Below => (-1.0, 1.0),
+            Side::Above => (1.0, -1.0),
+            Side::Over => (-1.0, -1.0),
+            Side::Rising | Side::Legend => (1.0, 1.0),
+        }
+    }
+}
+
 /// Axes and the elements drawn over them.
+#[derive(Clone)]
 pub struct Plot {
     /// Horizontal axis.
     pub x: Axis,
@@ -105,14 +128,11 @@ pub const BELOW: i32 = 39;
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
-/// Where the label of a reference line stands.
-struct LabelPlace {
-    /// In the units of the axes.
-    at: (f64, f64),
-    /// The corner of the text that stands there.
-    pos: Pos,
-    /// In drawing units.
-    shift: (i32, i32),
+impl Frame<'_> {
+    /// The rectangle that the axes span in a drawing of a size, in figure units.
+    pub fn axes(&self, (width, height): (i32, i32)) -> Rect {
+        [self.left + self.beside, self.top, width - self.right, height - self.below].map(f64::from)
+    }
 }
 
 impl Plot {
@@ -124,8 +144,9 @@ impl Plot {
     /// Draws the plot into an area. Returns a mark for each drawn point.
     pub fn draw(&self, area: &Area<'_>, frame: &Frame<'_>) -> Result<Vec<Mark>, ReportError> {
         let s = SCALE;
-        let (width, _) = area.dim_in_pixel();
-        let x = self.x.fitting(f64::from(width as i32 / s - frame.left - frame.beside - frame.right));
+        let (width, height) = area.dim_in_pixel();
+        let axes = frame.axes((width as i32 / s, height as i32 / s));
+        let x = self.x.fitting(axes[2] - axes[0]);
         let mut chart = ChartBuilder::on(area)
             .margin_top(frame.top * s)
             .margin_right(frame.right * s)
@@ -134,18 +155,20 @@ impl Plot {
             .y_label_area_size(frame.beside * s)
             .build_cartesian_2d(x, self.y.clone())
             .map_err(refused)?;
-        chart
-            .configure_mesh()
-            .bold_line_style(GRID.stroke_width(stroke(HAIR)))
+        let mut mesh = chart.configure_mesh();
+        mesh.bold_line_style(GRID.stroke_width(stroke(HAIR)))
             .light_line_style(TRANSPARENT)
             .axis_style(INK.stroke_width(stroke(HAIR)))
             .label_style(TextStyle::from(font(SMALL)).color(&INK))
             .axis_desc_style(TextStyle::from(font(TEXT)).color(&INK))
-            .x_desc(frame.x_title)
-            .y_desc(frame.y_title)
-            .set_all_tick_mark_size(4 * s)
-            .draw()
-            .map_err(refused)?;
+            .set_all_tick_mark_size(4 * s);
+        if !frame.x_title.is_empty() {
+            mesh.x_desc(frame.x_title);
+        }
+        if !frame.y_title.is_empty() {
+            mesh.y_desc(frame.y_title);
+        }
+        mesh.draw().map_err(refused)?;
         // Without tick labels the library also omits the line of an axis.
         let (left, right, bottom, top) = (self.x.low(), self.x.high(), self.y.low(), self.y.high());
         let bare = [(frame.below, [(left, bottom), (right, bottom)]), (frame.beside, [(left, bottom), (left, top)])];
@@ -153,8 +176,14 @@ impl Plot {
             let axis = PathElement::new(ends.to_vec(), INK.stroke_width(stroke(HAIR)));
             chart.draw_series(std::iter::once(axis)).map_err(refused)?;
         }
-        for reference in &self.references {
-            self.draw_reference(&mut chart, reference)?;
+        for (reference, place) in self.references.iter().zip(beside_references(self, axes)) {
+            let line = MUTED.stroke_width(stroke(REFERENCE));
+            let dashed = DashedLineSeries::new(reference.points.clone(), 5 * s, 4 * s, line);
+            chart.draw_series(dashed).map_err(refused)?;
+            let Some([left, top, _, bottom]) = place else { continue };
+            let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(Pos::new(HPos::Left, VPos::Center));
+            let at = ((left * f64::from(s)) as i32, (0.5 * (top + bottom) * f64::from(s)) as i32);
+            area.draw(&Text::new(reference.name.clone(), at, style)).map_err(refused)?;
         }
         // Draw all bands before the lines.
         for curve in self.curves.iter().filter(|c| c.trace) {
@@ -168,7 +197,8 @@ impl Plot {
                 let (y, x_text) = (named(frame.y_title, describe(e)), named(frame.x_title, self.x.written(*x)));
                 let origins = origins_at(&curve.origins, (*x, e.value));
                 let text = format!("{}: {y}; {x_text}{origins}", curve.name);
-                marks.push(Mark::point(chart.backend_coord(&(*x, e.value)), text));
+                let (across, down) = chart.backend_coord(&(*x, e.value));
+                marks.push(Mark::point((across + curve.moved(i), down), text));
             }
         }
         Ok(marks)
@@ -181,6 +211,8 @@ impl Plot {
             let shown = |(at, e): &(f64, Estimate)| x.holds(*at) && y.holds(e.value);
             let strong = curve.strong.iter().zip(&curve.points).filter(|(_, point)| shown(point));
             curve.strong = strong.map(|(strong, _)| *strong).collect();
+            let aside = curve.aside.iter().zip(&curve.points).filter(|(_, point)| shown(point));
+            curve.aside = aside.map(|(aside, _)| *aside).collect();
             curve.points.retain(shown);
         }
         references.iter_mut().for_each(|line| line.points.retain(|(at, value)| x.holds(*at) && y.holds(*value)));
@@ -188,54 +220,30 @@ impl Plot {
         Plot { x, y, curves, references }
     }
 
-    /// The place of a value, if the axes span `area`, in figure units.
+    /// The place of a value, clipped to the axes, if they span `area`, in figure units.
     pub fn place(&self, x: f64, y: f64, area: Rect) -> (f64, f64) {
+        self.project(self.x.clamp(x), self.y.clamp(y), area)
+    }
+
+    /// The place of a value, even outside the axes, if they span `area`, in figure units.
+    pub fn project(&self, x: f64, y: f64, area: Rect) -> (f64, f64) {
         let s = f64::from(SCALE);
         let limits = area.map(|side| (side * s) as i32);
-        let across = self.x.map(&self.x.clamp(x), (limits[0], limits[2]));
-        let down = self.y.map(&self.y.clamp(y), (limits[3], limits[1]));
+        let (across, down) = (self.x.map(&x, (limits[0], limits[2])), self.y.map(&y, (limits[3], limits[1])));
         (f64::from(across) / s, f64::from(down) / s)
     }
 
-    /// The rectangles of the labels of reference lines, if the axes span `area`, in figure units.
-    pub fn reference_labels(&self, area: Rect) -> Vec<Rect> {
-        let boxed = |reference: &ReferenceLine| {
-            let LabelPlace { at, pos, shift } = self.reference_label(reference)?;
-            let (x, y) = self.place(at.0, at.1, area);
-            let (x, y) = (x + f64::from(shift.0 / SCALE), y + f64::from(shift.1 / SCALE));
-            let width = text_width(&reference.name, SMALL);
-            let left = if matches!(pos.h_pos, HPos::Right) { x - width } else { x };
-            let top = if matches!(pos.v_pos, VPos::Bottom) { y - SMALL } else { y };
-            Some([left, top, left + width, top + SMALL])
-        };
-        self.references.iter().filter_map(boxed).collect()
-    }
-
-    fn draw_reference(&self, chart: &mut Axes<'_, '_>, reference: &ReferenceLine) -> Result<(), ReportError> {
-        let s = SCALE;
-        let line = MUTED.stroke_width(stroke(REFERENCE));
-        chart.draw_series(DashedLineSeries::new(reference.points.clone(), 5 * s, 4 * s, line)).map_err(refused)?;
-        let Some(LabelPlace { at, pos, shift }) = self.reference_label(reference) else { return Ok(()) };
-        let style = TextStyle::from(font(SMALL)).color(&MUTED).pos(pos);
-        let label = EmptyElement::at(at) + Text::new(reference.name.clone(), shift, style);
-        chart.draw_series(std::iter::once(label)).map_err(refused)?;
-        Ok(())
-    }
-
-    /// The place of the label of a reference line. None if the legend names the line.
-    fn reference_label(&self, reference: &ReferenceLine) -> Option<LabelPlace> {
-        let s = SCALE;
-        let at = self.half_way_down(&reference.points)?;
-        let (pos, shift) = match reference.side {
-            Side::Legend => return None,
-            Side::Below => (Pos::new(HPos::Right, VPos::Top), (-5 * s, 3 * s)),
-            // Near the right edge there is no space on that side.
-            Side::Above if self.x.map(&at.0, (0, 100)) > 70 => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
-            Side::Over => (Pos::new(HPos::Right, VPos::Bottom), (-5 * s, -3 * s)),
-            Side::Rising => (Pos::new(HPos::Left, VPos::Top), (6 * s, 3 * s)),
-            Side::Above => (Pos::new(HPos::Left, VPos::Bottom), (5 * s, -3 * s)),
-        };
-        Some(LabelPlace { at, pos, shift })
+    /// Leaves to the legend those reference lines whose names have no free place if the axes span `axes`, in figure
+    /// units. Returns the rectangles of the other names.
+    pub fn settle_references(&mut self, axes: Rect) -> Vec<Rect> {
+        let places = beside_references(self, axes);
+        for (reference, place) in self.references.iter_mut().zip(&places) {
+            // A line without a part that the axes can show needs no name.
+            if place.is_none() && reference.points.len() > 1 {
+                reference.side = Side::Legend;
+            }
+        }
+        places.into_iter().flatten().collect()
     }
 
     fn draw_band(&self, chart: &mut Axes<'_, '_>, curve: &PlotSeries) -> Result<(), ReportError> {
@@ -287,7 +295,8 @@ impl Plot {
                 (false, true) => STRONG,
                 (false, false) => WEAK,
             };
-            let outline = marker(curve.index, radius);
+            let moved = |(across, down): (i32, i32)| (across + curve.moved(i), down);
+            let outline: Vec<(i32, i32)> = marker(curve.index, radius).into_iter().map(moved).collect();
             let mut closed = outline.clone();
             closed.extend(outline.first().copied());
             let fill = if curve.secondary { WHITE.filled() } else { ink.filled() };
@@ -321,15 +330,5 @@ impl Plot {
         marked.dedup();
         // A short trace ends before the first marker position.
         if marked.is_empty() { vec![curve.points.len().saturating_sub(1)] } else { marked }
-    }
-
-    /// The point where a line is half-way between its first and last drawn height.
-    fn half_way_down(&self, points: &[(f64, f64)]) -> Option<(f64, f64)> {
-        let height = |y: f64| f64::from(self.y.map(&y, (0, 10_000)));
-        let (first, last) = (points.first()?, points.last()?);
-        let middle = 0.5 * (height(first.1) + height(last.1));
-        let pair = points.windows(2).find(|pair| (height(pair[0].1) - middle) * (height(pair[1].1) - middle) <= 0.0)?;
-        let share = (height(pair[0].1) - middle).abs() / (height(pair[0].1) - height(pair[1].1)).abs().max(1.0);
-        Some((self.x.between(pair[0].0, pair[1].0, share), self.y.between(pair[0].1, pair[1].1, share)))
     }
 }

@@ -29,6 +29,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         curves,
         references: vec![],
         secondary_name: factor.map(|f| format!("dashed: {f}× candidates re-ranked")),
+        inset: false,
     });
     let again = factor.map_or(String::new(), |f| {
         format!(" Dashed: {f} times as many candidates are fetched and re-ranked by their raw vectors.")

@@ -63,6 +63,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         curves,
         references: vec![ReferenceLine { name: "Pareto front".into(), points: line, side: Side::Above }],
         secondary_name: factor.map(|f| format!("open: {f}× candidates re-ranked")),
+        inset: false,
     });
     let threads = dataset.points.iter().map(|p| p.threads).max().unwrap_or(1);
     let other = match timed {

@@ -3,7 +3,7 @@
 
 use super::axis::Axis;
 use super::chart::{Chart, PlotSeries, ReferenceLine, Side};
-use super::style::looks;
+use super::style::looks_of_methods;
 use super::{Drawing, Sketch, codebook_series, origin};
 use crate::ReportError;
 use crate::statistics::Estimate;
@@ -118,6 +118,7 @@ const LINE_POINTS: i32 = 100;
 
 pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> Result<Option<Sketch>, ReportError> {
     let mut curves: Vec<PlotSeries> = Vec::new();
+    let mut methods: Vec<&str> = Vec::new();
     let several = datasets.windows(2).any(|pair| match against {
         Against::Vectors => pair[0].facts.dim != pair[1].facts.dim,
         _ => true,
@@ -129,13 +130,17 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
             let name = against.curve(dataset, point, several);
             let at = curves.iter().position(|curve| curve.name == name).unwrap_or_else(|| {
                 curves.push(PlotSeries { name, joined: true, ..PlotSeries::default() });
+                methods.push(&point.series);
                 curves.len() - 1
             });
             curves[at].points.push((x, seconds));
             curves[at].origins.push(origin(point, (x, seconds)));
         }
     }
-    for curve in &mut curves {
+    let names: Vec<(&str, &str)> = methods.into_iter().zip(curves.iter().map(|curve| &curve.name[..])).collect();
+    let looks = looks_of_methods(&names);
+    for (curve, look) in curves.iter_mut().zip(looks) {
+        curve.index = look;
         curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
     curves.retain(|PlotSeries { points, .. }| {
@@ -145,16 +150,15 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
     let all = || curves.iter().flat_map(|curve| &curve.points);
     let places = || all().map(|(x, _)| *x);
     let x = if against == Against::Vectors { Axis::log10(places()) } else { Axis::log2(places()) };
-    let y = Axis::log10(all().flat_map(|(_, e)| [0.6 * e.low, e.value, e.high]));
+    // Intervals of few seeds are so wide that they would hide how the curves run.
+    let y = Axis::log10(all().flat_map(|(_, e)| [0.5 * e.value, e.value, e.high.min(2.0 * e.value)]));
     let (Some(x), Some(y)) = (x, y) else { return Ok(None) };
     let (power, words, side) = against.ideal();
     // Just below all curves, so that it never crosses them.
-    let factor = all().map(|(x, e)| e.low.min(e.value) / x.powf(power)).fold(f64::INFINITY, f64::min);
-    let at = |i: i32| x.between(x.low(), x.high(), f64::from(i) / f64::from(LINE_POINTS));
+    let factor = all().map(|(x, e)| e.value / x.powf(power)).fold(f64::INFINITY, f64::min);
+    let at = |i: i32| x.at(f64::from(i) / f64::from(LINE_POINTS));
     let line = (0..=LINE_POINTS).map(at).map(|x| (x, 0.75 * factor * x.powf(power))).collect();
     let names = curves.len();
-    let looks = looks(&curves.iter().map(|curve| curve.name.as_str()).collect::<Vec<_>>());
-    curves.iter_mut().zip(looks).for_each(|(curve, look)| curve.index = look);
     let drawn = Chart {
         x_title: against.title(work),
         y_title: work.axis().into(),
@@ -163,6 +167,7 @@ pub fn draw(datasets: &[DatasetSummary], work: TimedTask, against: Against) -> R
         curves,
         references: vec![ReferenceLine { name: words.into(), points: line, side }],
         secondary_name: None,
+        inset: false,
     };
     let caption = format!(
         "Time of {} against {}, on logarithmic axes: median of each seed with 95% intervals over seeds, {names} curve{}. Along \

@@ -3,13 +3,17 @@
 use super::axis::Axis;
 use super::panels::{Panel, PanelFigure};
 use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
-use super::style::looks;
+use super::style::{MARKER, looks};
 use super::{Drawing, Sketch, origin};
 use crate::ReportError;
 use crate::statistics::mean;
 use crate::summary::{DatasetSummary, Which};
 use crate::table::of_k;
 use record::metric::{BITS_PER_VECTOR, NMSE, RECALL_K_AT_K};
+use std::collections::BTreeMap;
+
+/// Width over which methods of one rate stand beside each other, in figure units.
+const ASIDE: f64 = 28.0;
 
 /// The unit of a deviation.
 #[derive(Clone, Copy)]
@@ -33,7 +37,8 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let x_title = BITS_PER_VECTOR.axis();
     let figure = PanelFigure { x_title, y_title: "deviation".into(), panels, shared: false };
     let caption = format!(
-        "Results of each seed on {}, as the deviation from the mean over the seeds of a method. A difference between two \
+        "Results of each seed on {}, as the deviation from the mean over the seeds of a method; methods of one rate stand \
+         beside each other. A difference between two \
          methods that is smaller than this spread needs more seeds.",
         dataset.name
     );
@@ -43,7 +48,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
 /// The deviations of one metric; None if no two seeds differ.
 fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -> Option<Panel> {
     let names = dataset.series();
-    let curves: Vec<PlotSeries> = names
+    let mut curves: Vec<PlotSeries> = names
         .iter()
         .zip(looks(&names))
         .map(|(series, index)| {
@@ -65,6 +70,25 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
         })
         .filter(|curve| !curve.points.is_empty())
         .collect();
+    // Which series each rate has.
+    let mut at_rate: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (of, curve) in curves.iter().enumerate() {
+        for (rate, _) in &curve.points {
+            let all = at_rate.entry(rate.to_bits()).or_default();
+            if all.last() != Some(&of) {
+                all.push(of);
+            }
+        }
+    }
+    for (of, curve) in curves.iter_mut().enumerate() {
+        let aside = |rate: f64| {
+            let all = at_rate.get(&rate.to_bits()).map_or(&[][..], Vec::as_slice);
+            let last = all.len().saturating_sub(1) as f64;
+            let step = (2.0 * MARKER).min(ASIDE / last.max(1.0));
+            step * (all.iter().position(|other| *other == of).unwrap_or(0) as f64 - 0.5 * last)
+        };
+        curve.aside = curve.points.iter().map(|(rate, _)| aside(*rate)).collect();
+    }
     let values = || curves.iter().flat_map(|curve| &curve.points);
     let largest = values().map(|(_, e)| e.value.abs()).fold(0.0, f64::max);
     if largest == 0.0 {

@@ -42,6 +42,7 @@ pub fn draw(dataset: &DatasetSummary, signals: &Signals) -> Result<Option<Sketch
         curves,
         references: vec![],
         secondary_name: None,
+        inset: false,
     });
     let caption = format!("{} of {} against rate; means over seeds with 95% intervals.", signals.meaning, dataset.name);
     Ok(Some(Sketch { caption, drawing }))

@@ -95,10 +95,25 @@ pub const PALETTE: [RGBColor; 8] = [
 /// The start of the hash in [`slot`], chosen so that the methods of the shipped experiments differ in colour.
 const SEED: u32 = 0x0bb7_19ea;
 
-/// The place of a method in the palette: a function of its name alone, so that it has the same colour in every run. What
-/// the name says of the run (`PQ [second run]`) does not count.
+/// A name without what it says of the run, of threads and of the device: `PQ, 2 threads [second run], cuda` is `PQ`.
+fn method(name: &str) -> &str {
+    let is_threads = |end: &str| {
+        let number = end.strip_suffix(" threads").or_else(|| end.strip_suffix(" thread"));
+        number.is_some_and(|number| number.parse::<usize>().is_ok())
+    };
+    let mut method = name.split(" [").next().unwrap_or(name);
+    while let Some((start, end)) = method.rsplit_once(", ") {
+        if !is_threads(end) && !["cpu", "cuda"].contains(&end) {
+            break;
+        }
+        method = start;
+    }
+    method
+}
+
+/// The place of a method in the palette: a function of its name alone, so that it has the same colour in every run.
 fn slot(name: &str) -> usize {
-    let method = name.split(" [").next().unwrap_or(name);
+    let method = method(name);
     // FNV-1a, and a last step that mixes high bits into the low ones.
     let hash = method.bytes().fold(SEED, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
     let mixed = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
@@ -108,12 +123,18 @@ fn slot(name: &str) -> usize {
 /// The index of the look of each name. The colour depends on the name alone. Of several names with the same colour, the
 /// first in the alphabet has a solid line; each further one has other dashes and another marker.
 pub fn looks(names: &[&str]) -> Vec<usize> {
-    let mut order: Vec<&str> = names.to_vec();
+    looks_of_methods(&names.iter().map(|name| (*name, *name)).collect::<Vec<_>>())
+}
+
+/// As [`looks`], for names that tell the variants of a method apart: pairs of a method, which gives the colour, and a name.
+pub fn looks_of_methods(names: &[(&str, &str)]) -> Vec<usize> {
+    let mut order: Vec<(&str, &str)> = names.to_vec();
     order.sort_unstable();
     order.dedup();
-    let look = |name: &&str| {
-        let before = order.iter().take_while(|other| *other < name).filter(|other| slot(other) == slot(name)).count();
-        slot(name) + before * PALETTE.len()
+    let look = |name: &(&str, &str)| {
+        let before =
+            order.iter().take_while(|other| *other < name).filter(|other| slot(other.0) == slot(name.0)).count();
+        slot(name.0) + before * PALETTE.len()
     };
     names.iter().map(look).collect()
 }

@@ -5,7 +5,7 @@ use super::hover::Origin;
 use super::panels::{Panel, PanelFigure};
 use super::plot::{Plot, PlotSeries, ReferenceLine, Side};
 use super::side_by_side::{PointGroup, PointGroups, grouped};
-use super::style::looks;
+use super::style::looks_of_methods;
 use super::{Drawing, Sketch};
 use crate::ReportError;
 use crate::statistics::Estimate;
@@ -156,14 +156,21 @@ fn epochs<'a>(points: &[&Point], curves: impl Iterator<Item = &'a PlotSeries>) -
 /// Names and colours of curves: those of the series, as in other figures; those of the points if a panel has several
 /// points of one series.
 struct Names<'a> {
-    series: Option<Vec<&'a str>>,
-    labels: Vec<&'a str>,
+    /// Whether curves have the names of their series.
+    series: bool,
+    /// Series and name of each curve.
+    names: Vec<(&'a str, &'a str)>,
+    looks: Vec<usize>,
 }
 
 impl<'a> Names<'a> {
     fn new(dataset: &'a DatasetSummary, groups: &PointGroups<'a>) -> Names<'a> {
-        let points = groups.all.iter().flat_map(|group| &group.points);
-        Names { series: groups.apart.then(|| dataset.series()), labels: points.map(|p| p.label.as_str()).collect() }
+        let names: Vec<(&str, &str)> = if groups.apart {
+            dataset.series().into_iter().map(|series| (series, series)).collect()
+        } else {
+            groups.all.iter().flat_map(|group| &group.points).map(|p| (p.series.as_str(), p.label.as_str())).collect()
+        };
+        Names { series: groups.apart, looks: looks_of_methods(&names), names }
     }
 
     fn curves(
@@ -173,12 +180,8 @@ impl<'a> Names<'a> {
         unit: f64,
     ) -> Vec<PlotSeries> {
         let curve = |point: &&Point| {
-            let (names, name) = match &self.series {
-                Some(series) => (series, &point.series),
-                None => (&self.labels, &point.label),
-            };
-            let look = |at: usize| looks(names)[at];
-            let index = names.iter().position(|n| n == name).map_or(0, look);
+            let name = if self.series { &point.series } else { &point.label };
+            let index = self.names.iter().position(|(_, other)| other == name).map_or(0, |at| self.looks[at]);
             let scaled = |e: Estimate| Estimate { value: e.value / unit, low: e.low / unit, high: e.high / unit, ..e };
             let points = course(point).into_iter().map(|(i, e)| ((i + 1) as f64, scaled(e))).collect();
             let origins = vec![Origin { at: None, text: point.origin.clone() }];

@@ -1,7 +1,7 @@
 //! Tests that figures can be read in grey and with a colour-vision deficiency: it simulates both and measures how far the
 //! colours of the palette stay apart.
 
-use super::style::{PALETTE, dash, looks, shape};
+use super::style::{PALETTE, dash, looks, looks_of_methods, shape};
 use plotters::prelude::RGBColor;
 
 /// A colour in linear RGB, each channel from 0 to 1.
@@ -127,8 +127,17 @@ fn a_method_looks_the_same_in_every_run() {
     reversed.reverse();
     assert_eq!(looks(&reversed), all.iter().rev().copied().collect::<Vec<_>>(), "whatever the order");
     assert_eq!(looks(&["PQ"])[0], all[1], "and whatever else there is");
-    let runs = looks(&["PQ [one]", "PQ [two]"]);
-    assert_eq!(runs, [all[1], all[1] + PALETTE.len()], "the colour of a method, in each of two runs");
+    for [one, two] in [["PQ [one]", "PQ [two]"], ["PQ, 1 thread", "PQ, 2 threads"], ["PQ, 1 thread, cuda", "PQ, cpu"]] {
+        assert_eq!(looks(&[one, two]), [all[1], all[1] + PALETTE.len()], "the colour of a method: {one}, {two}");
+    }
+    assert_ne!(looks(&["PQ, 4 bits"])[0], all[1] + PALETTE.len());
+}
+
+#[test]
+fn variants_of_a_method_have_its_colour() {
+    let [pq, rvq] = looks(&["PQ", "RVQ"])[..] else { panic!("two looks") };
+    let all = looks_of_methods(&[("PQ", "PQ, 1 thread"), ("RVQ", "RVQ, 1 thread"), ("PQ", "PQ, 2 threads")]);
+    assert_eq!(all, [pq, rvq, pq + PALETTE.len()]);
 }
 
 #[test]
