@@ -58,6 +58,10 @@ const ALL_ROWS: usize = 200;
 /// Bytes of data, figures, pictures and advice. With all other parts, the page stays below 2 MB.
 const ROOM: usize = 1_400_000;
 
+/// Bytes that figures may take however large the pictures are: a page with many pictures is larger than 2 MB, and still
+/// shows its figures.
+const BESIDE_PICTURES: usize = 600_000;
+
 /// The whole page; `files` are the extensions of the formats in which figures are also written.
 pub fn page(
     runs: &[Results],
@@ -82,8 +86,8 @@ pub fn page(
     let details = Details::fitting(runs, datasets, dictionary, &tables);
     let advice: Vec<Markup> = datasets.iter().enumerate().map(|(i, dataset)| advice::panel(dataset, i)).collect();
     let advised: usize = advice.iter().map(|panel| panel.0.len()).sum();
-    let taken = tables.len() + details.len() + pictures::bytes(pictures) + advised;
-    let figures = Figures::new(figures, ROOM.saturating_sub(taken));
+    let left = ROOM.saturating_sub(tables.len() + details.len() + advised);
+    let figures = Figures::new(figures, left.saturating_sub(pictures::bytes(pictures)).max(left.min(BESIDE_PICTURES)));
     let rows = (ALL_ROWS / datasets.len().max(1)).clamp(1, ROWS);
     html! {
         (DOCTYPE)
