@@ -55,7 +55,7 @@ fn without_parameters(text: &str) -> String {
 #[test]
 fn the_embedded_vectors_get_an_answer() {
     let folder = tempfile::tempdir().expect("a folder");
-    let arguments = ["wordnet-minilm-384", "--bytes", "8", "--rows", "1200", "--method", "pq", "--seeds", "2"];
+    let arguments = ["wordnet-minilm-384", "--bytes", "8", "--rows", "2400", "--method", "pq", "--seeds", "2"];
     let output = advise(folder.path(), &[&arguments[..], &["--yaml", "confirm.yaml"]].concat());
     let text = output_text(&output, folder.path());
     assert_eq!(output.status.code(), Some(0), "{text}");

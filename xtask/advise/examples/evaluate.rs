@@ -8,7 +8,8 @@
 //! processor seconds. `TABLE` is the file that keeps this: what it holds is not measured again, so the command can be
 //! stopped at any time. A race sees the same samples and seeds, so it is replayed from the table. For each case, the best
 //! code of the sweep by the queries of the race is compared with the code that the race chooses, both by the queries held
-//! out, and the seconds of all that the race measured with those of the sweep. One line of a Markdown table for each case;
+//! out, and the seconds of all that the race measured with those of the sweep. "best alone" is the share of the sweep that the
+//! best code alone takes: no search that trains it on all rows can take less. One line of a Markdown table for each case;
 //! `docs/advise.md` holds the result. `-NAME` leaves a method out. `VQBENCH_DATA` names the folder of vectors.
 
 use advise::{Arm, Bench, Failure, Measured, Observer, Race, Samples, arms as arms_of, measure, race};
@@ -39,7 +40,12 @@ type Case = (Vec<(Figure, f64)>, Option<Figure>);
 /// The cases.
 fn cases() -> Vec<Case> {
     let bytes = |most: f64| (Figure::Bytes, most);
-    vec![(vec![bytes(8.0)], None), (vec![bytes(8.0)], Some(Figure::Distortion))]
+    vec![
+        (vec![bytes(8.0)], None),
+        (vec![bytes(16.0)], None),
+        (vec![bytes(16.0)], Some(Figure::Distortion)),
+        (vec![bytes(16.0), (Figure::Recall, 0.4)], Some(Figure::Bytes)),
+    ]
 }
 
 /// Seconds that this process has spent on processors: what other programs do at the same time does not count.
@@ -166,9 +172,9 @@ fn main() -> Result<(), Failed> {
     let wishes: Vec<Wish> =
         cases().into_iter().map(|(limits, best)| Wish::new(limits, best)).collect::<Result<_, _>>()?;
     println!(
-        "| vectors | wish | best of the sweep | chosen by the race | worse by | race s | sweep s | share of its time | codes |"
+        "| vectors | wish | best of the sweep | chosen by the race | worse by | race s | sweep s | share of its time | best alone | codes |"
     );
-    println!("|--|--|--|--|--|--|--|--|--|");
+    println!("|--|--|--|--|--|--|--|--|--|--|");
     let (mut near, mut quick, mut count) = (0, 0, 0);
     for name in names {
         let data = Source::Named(name.clone()).resolve(Path::new("."), &search)?.load()?;
@@ -211,12 +217,15 @@ fn main() -> Result<(), Failed> {
             let sweep_seconds: f64 = cells.iter().map(|rounds| rounds[last].seconds).sum();
             let measured = |cell: &Cell| Some((cell.code.clone(), cell.outcome.clone().ok()?));
             let sweep: Vec<(String, Measured)> = cells.iter().filter_map(|rounds| measured(rounds[last])).collect();
+            let alone =
+                |code: &str| cells.iter().find(|rounds| rounds[last].code == code).map_or(0.0, |r| r[last].seconds);
+            let seconds_of: HashMap<String, f64> = sweep.iter().map(|(code, _)| (code.clone(), alone(code))).collect();
             let mut replayed = Replayed { shares: shares.clone(), cells, seconds: 0.0 };
             let raced = race(wish, arms.len(), &mut replayed, &mut Quiet);
             let finalists: Vec<(String, Measured)> =
                 raced.finalists.iter().filter_map(|code| measured(replayed.cells[*code][last])).collect();
             let (Some((wanted, target)), Some((chosen, found))) = (best(wish, &sweep), best(wish, &finalists)) else {
-                println!("| {name} | {} | no code meets the limits | | | | | | {} |", limits(wish), arms.len());
+                println!("| {name} | {} | no code meets the limits | | | | | | | {} |", limits(wish), arms.len());
                 continue;
             };
             let (regret, share) = (regret(wish, &found, &target), replayed.seconds / sweep_seconds);
@@ -229,13 +238,14 @@ fn main() -> Result<(), Failed> {
                 format!("`{written}`: {}", figures.join(", "))
             };
             println!(
-                "| {name} | {} | {} | {} | {:.1}% | {:.1} | {sweep_seconds:.1} | {:.0}% | {} |",
+                "| {name} | {} | {} | {} | {:.1}% | {:.1} | {sweep_seconds:.1} | {:.0}% | {:.0}% | {} |",
                 limits(wish),
                 show(&wanted, &target),
                 if wanted == chosen { "the same".to_owned() } else { show(&chosen, &found) },
                 100.0 * regret,
                 replayed.seconds,
                 100.0 * share,
+                100.0 * seconds_of.get(&wanted).copied().unwrap_or(0.0) / sweep_seconds,
                 arms.len()
             );
         }

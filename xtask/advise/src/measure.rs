@@ -44,7 +44,7 @@ pub struct Timings {
 
 /// Half of the interval by which the recall on a sample may differ from that on all rows, for each factor of
 /// [`GROWTH`] between them. Fewer training rows make worse codebooks, and fewer base rows make neighbours easier to tell
-/// apart. A choice, not a measurement: `docs/advise.md` shows what follows from it.
+/// apart. METHODOLOGY.md ("Which code to use") says how much was measured.
 const RECALL_PER_GROWTH: f64 = 0.1;
 
 /// The same for the distortion, relative to it.

@@ -5,7 +5,7 @@ use crate::measure::Measured;
 use reports::advice::{Figure, Figures, Wish};
 use std::cmp::Ordering;
 
-/// What is raced.
+/// What is raced. Codes have numbers in the order of their cost, the cheapest first.
 pub trait Bench {
     /// The share of all vectors that each round measures, in ascending order; the last is 1.
     fn shares(&self) -> Vec<f64>;
@@ -67,6 +67,10 @@ pub struct Race {
 /// Codes that reach the last round because they promise most. Others may reach it for what looser limits would buy.
 const FINALISTS: usize = 3;
 
+/// Codes that are kept for a looser limit alone are compared by their cost, if they promise at least this share of the
+/// most promising one: what a looser limit buys need not be known to the last percent.
+const NEARLY: f64 = 0.98;
+
 impl Race {
     fn new(codes: usize, shares: Vec<f64>) -> Race {
         Race { measured: vec![vec![]; codes], left: vec![None; codes], finalists: vec![], stopped: false, shares }
@@ -90,6 +94,18 @@ impl Race {
 
     /// The given codes, the most promising first.
     fn ranked(&self, wish: &Wish, codes: &[usize]) -> Vec<usize> {
+        self.promises(wish, codes).into_iter().map(|(_, code)| code).collect()
+    }
+
+    /// The code of lowest cost among those that promise about as much as the most promising one.
+    fn cheapest_of_the_best(&self, wish: &Wish, codes: &[usize]) -> Option<usize> {
+        let ranked = self.promises(wish, codes);
+        let most = ranked.first()?.0;
+        ranked.into_iter().filter(|(promise, _)| *promise >= most * NEARLY).map(|(_, code)| code).min()
+    }
+
+    /// The given codes with what they promise, the most promising first.
+    fn promises(&self, wish: &Wish, codes: &[usize]) -> Vec<(f64, usize)> {
         let objective = wish.objective();
         let known: Vec<(usize, Figures)> = codes.iter().map(|code| (*code, self.figures(*code))).collect();
         // The best objective among codes that can meet the limits, or among all if none can.
@@ -101,7 +117,7 @@ impl Race {
         let mut ranked: Vec<(f64, &(usize, Figures))> =
             known.iter().map(|one| (wish.promise(&one.1, best), one)).collect();
         ranked.sort_by(|(a, (i, x)), (b, (j, y))| b.total_cmp(a).then_with(|| wish.order(x, y)).then_with(|| i.cmp(j)));
-        ranked.into_iter().map(|(_, (code, _))| *code).collect()
+        ranked.into_iter().map(|(promise, (code, _))| (promise, *code)).collect()
     }
 
     /// The codes that stay, of those that are in the race: `count` that promise most, and for each limit the one that
@@ -113,8 +129,8 @@ impl Race {
         let mut staying: Vec<usize> = ranked.iter().copied().filter(can).take(count).collect();
         let probable = ranked.iter().any(|code| wish.chance(&self.figures(*code)) >= 0.5);
         let mut also = |wish: &Wish| {
-            if let Some(first) = self.ranked(wish, alive).first().filter(|first| !staying.contains(first)) {
-                staying.push(*first);
+            if let Some(code) = self.cheapest_of_the_best(wish, alive).filter(|code| !staying.contains(code)) {
+                staying.push(code);
             }
         };
         wish.relaxed(Figure::relaxed).for_each(|(_, _, looser)| also(&looser));
