@@ -55,11 +55,11 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 const ROWS: usize = 100;
 const ALL_ROWS: usize = 200;
 
-/// Bytes of data, figures, pictures and advice. With all other parts, the page stays below 2 MB.
+/// Bytes of data, figures, pictures and advice. With all other parts, the page stays below 2 MB, unless pictures alone take
+/// all of it.
 const ROOM: usize = 1_400_000;
 
-/// Bytes that figures may take however large the pictures are: a page with many pictures is larger than 2 MB, and still
-/// shows its figures.
+/// Bytes that figures may take if pictures alone take the room: such a page is larger than 2 MB, and still shows its figures.
 const BESIDE_PICTURES: usize = 600_000;
 
 /// The whole page; `files` are the extensions of the formats in which figures are also written.
@@ -87,7 +87,11 @@ pub fn page(
     let advice: Vec<Markup> = datasets.iter().enumerate().map(|(i, dataset)| advice::panel(dataset, i)).collect();
     let advised: usize = advice.iter().map(|panel| panel.0.len()).sum();
     let left = ROOM.saturating_sub(tables.len() + details.len() + advised);
-    let figures = Figures::new(figures, left.saturating_sub(pictures::bytes(pictures)).max(left.min(BESIDE_PICTURES)));
+    let beside = match left.saturating_sub(pictures::bytes(pictures)) {
+        0 => left.min(BESIDE_PICTURES),
+        room => room,
+    };
+    let figures = Figures::new(figures, beside);
     let rows = (ALL_ROWS / datasets.len().max(1)).clamp(1, ROWS);
     html! {
         (DOCTYPE)

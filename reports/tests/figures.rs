@@ -305,9 +305,9 @@ fn curves_that_crowd_are_enlarged_beside_their_distance_to_the_bound() {
     assert_readable("rate-distortion-wide", &wide);
     assert_eq!((count(&narrow, "64"), count(&wide, "64")), (2, 2), "in the inset; on the axis of each panel");
     assert_eq!(count(&wide, "gap to the Gaussian bound, dB"), 1);
-    assert!(common::text(&run, "report.md").contains("The inset enlarges"));
+    assert!(common::text(&run, "report.md").contains("the inset enlarges"));
     let apart = common::text(&common::run(), "report.md");
-    assert!(!apart.contains("The inset enlarges") && apart.contains("In the figure for two columns"));
+    assert!(!apart.contains("inset enlarges") && apart.contains("In the figure for two columns"));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     });
     let meaning = format!(
         "Share of the base vectors that go to a codeword, by its rank among the {} of its codebook, as a mean over \
-         codebooks; a curve ends where codewords are dead, and a flat one uses all codewords equally often",
+         codebooks; a curve that ends early has dead codewords beyond its end, and a flat one uses all codewords equally often",
         range(sizes(), "codeword")
     );
     Ok(Some(Sketch { caption: shown.caption(&meaning), drawing }))

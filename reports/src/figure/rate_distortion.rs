@@ -42,7 +42,10 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let beside = super::rate_gap::chart(dataset);
     let mut said = String::new();
     if chart.has_inset(Column::Single) {
-        said += " The inset enlarges the part in the grey frame.";
+        said += match beside {
+            Some(_) => " In the figure for one column, the inset enlarges the part in the grey frame.",
+            None => " The inset enlarges the part in the grey frame.",
+        };
     }
     if beside.is_some() {
         said += " In the figure for two columns, the distance to that line in decibels stands beside it.";

@@ -153,8 +153,14 @@ impl<'a> Builder<'a> {
     /// The log of a trial, as far as there is room for it.
     fn log(&mut self, ended: &'a Ended) -> Option<LogPart<'a>> {
         let log = ended.log.as_ref().filter(|log| !log.is_empty())?;
-        let words = !log.standard_error.is_empty() && self.extent.holds(Part::Words);
-        if self.extent.holds(Part::Phases) { self.phases.part(log, words) } else { None }
+        let has_words = !log.standard_error.is_empty();
+        if !self.extent.holds(Part::Phases) {
+            // Words stand below the phases.
+            self.extent.left_out.extend(has_words.then_some(Part::Words));
+            return None;
+        }
+        let words = has_words && self.extent.holds(Part::Words);
+        self.phases.part(log, words)
     }
 }
 
