@@ -2,10 +2,10 @@
 
 use crate::number::significant;
 use crate::statistics::median;
-use record::metric::{self, Noise};
-use record::{Measured, Metric, Status, TrialRecord};
+use record::metric::{self, CODEWORD_FREQUENCY, Noise};
+use record::{Measured, Metric, Status, TrialRecord, ranks};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Deviation of a quality metric that is still within tolerance on the same arithmetic, as a fraction of its value: the
 /// last digits of sums of f64. The dictionary's tolerance takes its place where it has one.
@@ -131,6 +131,7 @@ pub fn same_arithmetic(recorded: &TrialRecord, now: &TrialRecord) -> bool {
 
 /// Compares a record with the record of the same trial run again.
 pub fn compare_records(recorded: &TrialRecord, now: &TrialRecord) -> RerunComparison {
+    let (recorded, now) = &with_common_ranks(recorded, now);
     let same_arithmetic = same_arithmetic(recorded, now);
     let codes = match (&recorded.codes_sha256, &now.codes_sha256) {
         (None, _) => Codes::Unknown,
@@ -156,6 +157,38 @@ pub fn compare_records(recorded: &TrialRecord, now: &TrialRecord) -> RerunCompar
     }
     let speeds = speeds.into_iter().flat_map(|(_, speeds)| speeds).collect();
     RerunComparison { same_arithmetic, failure, codes, metrics, speeds }
+}
+
+/// Both records with the frequencies of codewords by their rank. Where one of them is of an older build, which recorded other
+/// ranks, only the ranks that both have are kept.
+fn with_common_ranks(recorded: &TrialRecord, now: &TrialRecord) -> (TrialRecord, TrialRecord) {
+    let is_frequency = |value: &Measured| value.metric == CODEWORD_FREQUENCY.name;
+    // The ranks of a record's frequencies, in its order.
+    let of = |record: &TrialRecord| -> Vec<u64> {
+        let repeats = record.values.iter().filter(|value| is_frequency(value)).map(|v| (v.repeat.unwrap_or(0), ()));
+        ranks::read(repeats.collect()).into_iter().map(|(rank, ())| rank).collect()
+    };
+    let both = [of(recorded), of(now)];
+    let common: HashSet<u64> = both[0].iter().filter(|rank| both[1].contains(rank)).copied().collect();
+    let kept = |record: &TrialRecord, ranks: &[u64]| {
+        let mut record = record.clone();
+        let mut ranks = ranks.iter();
+        record.values.retain_mut(|value| {
+            if !is_frequency(value) {
+                return true;
+            }
+            let Some(rank) = ranks.next().filter(|rank| common.contains(rank)) else { return false };
+            value.repeat = usize::try_from(*rank).ok();
+            true
+        });
+        record
+    };
+    // What only one of them has altogether is a difference, and so are ranks that only one of two records of one build has.
+    let older = |record: &TrialRecord| record.values.iter().find(|v| is_frequency(v)).map(|v| v.repeat == Some(0));
+    match (older(recorded), older(now)) {
+        (Some(old), Some(new)) if old != new => (kept(recorded, &both[0]), kept(now, &both[1])),
+        _ => (recorded.clone(), now.clone()),
+    }
 }
 
 /// The distinct names of metrics, in order.

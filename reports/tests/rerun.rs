@@ -5,7 +5,7 @@
 mod common;
 
 use common::{record, trial};
-use record::metric::{ENCODE_VECTORS_PER_SECOND, IP_BIAS, NMSE, RECALL_K_AT_K, TRAINING_MSE};
+use record::metric::{CODEWORD_FREQUENCY, ENCODE_VECTORS_PER_SECOND, IP_BIAS, NMSE, RECALL_K_AT_K, TRAINING_MSE};
 use record::{Measured, Status, TrialRecord};
 use reports::rerun::{Agreement, Codes, RerunComparison, compare_records};
 
@@ -84,6 +84,27 @@ fn on_other_arithmetic_codes_may_differ_and_quality_decides() {
         assert!(agreement(&lost, metric.name) == Agreement::Different && !lost.agrees(), "{lost:?}");
     }
     insta::assert_snapshot!(near.lines().join("\n"));
+}
+
+/// Older builds recorded the frequencies of the ranks 1, 2, 4, … with the `repeat` 0, 1, 2, ….
+#[test]
+fn frequencies_of_codewords_are_compared_by_rank_with_older_records() {
+    let with = |values: &[(usize, f64)]| {
+        let mut record = recorded();
+        let values = values.iter().map(|(repeat, value)| Measured::new(&CODEWORD_FREQUENCY, *value).repeat(*repeat));
+        record.values.extend(values);
+        record
+    };
+    let old = with(&[(0, 0.5), (1, 0.3), (2, 0.05)]);
+    let new = with(&[(1, 0.5), (2, 0.3), (3, 0.1), (4, 0.05), (5, 0.05)]);
+    let other = with(&[(1, 0.5), (2, 0.4), (3, 0.05), (4, 0.05)]);
+    for (a, b, same) in [(&old, &new, true), (&new, &old, true), (&old, &other, false), (&new, &other, false)] {
+        let found = compare_records(a, b);
+        let expected = if same { Agreement::Equal } else { Agreement::Different };
+        assert_eq!(agreement(&found, CODEWORD_FREQUENCY.name), expected, "{found:?}");
+    }
+    // A record that lacks them altogether differs.
+    assert_eq!(agreement(&compare_records(&recorded(), &new), CODEWORD_FREQUENCY.name), Agreement::Different);
 }
 
 #[test]
