@@ -88,7 +88,7 @@ fn recorded(signal: &datasets::Signal) -> record::SignalFacts {
 
 /// Above this dimension, eigenvalues and the bound are not computed, because their cost grows with the cube of the
 /// dimension.
-const MAX_SPECTRUM_DIM: usize = 2048;
+pub(crate) const MAX_SPECTRUM_DIM: usize = 2048;
 
 /// `mean ‖x−mean‖²` and the eigenvalues of the covariance, largest first; no eigenvalues in very high dimension.
 fn spectrum(rows: ArrayView2<'_, f32>) -> (f64, Vec<f64>) {

@@ -14,6 +14,7 @@ mod sweeps;
 use crate::document::Document;
 use crate::experiment::{DeviceChoice, Experiment, ReportFormat};
 use crate::facts;
+use crate::facts::MAX_SPECTRUM_DIM;
 use crate::fault::Fault;
 use crate::metrics::Measure;
 use crate::surroundings::Surroundings;
@@ -111,7 +112,8 @@ fn expected_bytes(summary: &Summary, code_bits: usize) -> u64 {
 pub(crate) struct Preparation {
     /// Memory in bytes: all rows as f32, and the base rows once more.
     pub bytes: u64,
-    /// Multiply-adds of the covariance, of its eigenvalues (about nine per element of its cube), and of exact neighbours.
+    /// Multiply-adds of exact neighbours and, up to [`MAX_SPECTRUM_DIM`] components, of the covariance and its eigenvalues
+    /// (about nine times the cube of the dimension).
     pub multiply_adds: f64,
 }
 
@@ -123,10 +125,8 @@ impl Preparation {
         let bytes = || rows()?.checked_mul(4)?.checked_mul(summary.dim as u64)?.checked_add(OVERHEAD_BYTES);
         let (dim, base) = (summary.dim as f64, base as f64);
         let searched = if neighbours { base * queries as f64 * dim } else { 0.0 };
-        Preparation {
-            bytes: bytes().unwrap_or(u64::MAX),
-            multiply_adds: base * dim * dim + 9.0 * dim * dim * dim + searched,
-        }
+        let spectrum = if summary.dim > MAX_SPECTRUM_DIM { 0.0 } else { base * dim * dim + 9.0 * dim * dim * dim };
+        Preparation { bytes: bytes().unwrap_or(u64::MAX), multiply_adds: spectrum + searched }
     }
 }
 

@@ -227,7 +227,9 @@ impl Rerun {
 fn too_large(plan: &Plan, place: &Place<'_>) -> Option<String> {
     let dataset = plan.datasets.first()?;
     let cost = Preparation::of(&dataset.resolved.summary, plan.truth_depth() > 0);
-    let seconds = cost.multiply_adds / (ASSUMED_RATE * plan.most_threads() as f64);
+    // The record may ask for more threads than there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let seconds = cost.multiply_adds / (ASSUMED_RATE * plan.most_threads().min(cores) as f64);
     if let Some(most) = place.memory.filter(|most| cost.bytes > most.0) {
         let mebibytes = ByteSize(cost.bytes >> 20 << 20);
         return Some(format!("its vectors take about {mebibytes} of memory, and the limit is {most}"));

@@ -5,7 +5,7 @@ use crate::experiments_verb::{INTERRUPT, heed_interrupts};
 use crate::progress::Progress;
 use clap::Args;
 use experiments::rerun::{Place, Rerun, RerunError};
-use experiments::{Launcher, Observer, Seconds, Surroundings};
+use experiments::{ByteSize, Launcher, Observer, Seconds, Surroundings};
 use record::{RecordError, RunFolder, TrialRecord, is_id, read_trial};
 use reports::rerun::{RerunComparison, compare_records};
 use std::path::{Path, PathBuf};
@@ -39,12 +39,16 @@ pub struct Arguments {
     /// Time limit, if it is less than that of the record, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Seconds>,
+    /// Memory limit on the CPU, if it is less than that of the record, such as 4GiB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
 }
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let record = read_trial(&record_file(&arguments.record, arguments.trial.as_deref())?).map_err(unreadable)?;
     heed_interrupts();
-    let place = Place { folder: arguments.folder.as_deref(), timeout: arguments.timeout, memory: None, here };
+    let place =
+        Place { folder: arguments.folder.as_deref(), timeout: arguments.timeout, memory: arguments.memory, here };
     let trial = &record.trial;
     say_foreign!("trial {}: {}, {}, {}, seed {}", trial.id, trial.dataset, trial.label, trial.device, trial.seed);
     let rerun = Rerun::prepare(&record, &place).map_err(cannot)?;

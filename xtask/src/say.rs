@@ -19,18 +19,19 @@ macro_rules! say {
 
 /// Prints a line that may hold texts of strangers to standard output, without anything that a terminal would obey.
 macro_rules! say_foreign {
-    ($($words:tt)*) => { say!("{}", $crate::say::visible(&format!($($words)*))) };
+    ($($words:tt)*) => { say!("{}", $crate::say::visible(&format!($($words)*)).replace('\n', "\u{fffd}")) };
 }
 
 /// The same to standard error.
 macro_rules! say_foreign_aside {
-    ($($words:tt)*) => { say_aside!("{}", $crate::say::visible(&format!($($words)*))) };
+    ($($words:tt)*) => { say_aside!("{}", $crate::say::visible(&format!($($words)*)).replace('\n', "\u{fffd}")) };
 }
 
 /// A text whose control characters, except for ends of lines, are replaced by `�`. Some of them move the cursor, hide text
 /// or change the title of a terminal. So do the marks that change the direction of text.
 pub fn visible(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let turns =
+        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     text.chars().map(|c| if (c.is_control() && c != '\n') || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 

@@ -91,6 +91,9 @@ fn refused(error: PublishError) -> Mistakes {
         PublishError::NoDigests { .. } => {
             "their records are of an older version of vqbench: run the experiment again with `--force`"
         }
+        PublishError::Pattern { .. } => {
+            "others would read whatever fits it in their folder: put the vectors into one file with a plain name"
+        }
         PublishError::Words(_) => "give it as one line of at most 200 characters",
         PublishError::Private { .. } => {
             "take it out of the experiment and run it again, or allow it with `--disclose TEXT`"

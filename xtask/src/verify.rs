@@ -7,7 +7,7 @@ use crate::rerun::{Session, remarks};
 use crate::submit::today;
 use clap::Args;
 use experiments::plan::{PlannedTrial, describe};
-use experiments::rerun::{Place, Rerun};
+use experiments::rerun::{Place, Rerun, RerunError};
 use experiments::{ByteSize, Observer, Seconds, Surroundings, machine};
 use record::{Machine, TrialRecord, write_atomically};
 use site::{
@@ -172,10 +172,26 @@ fn run_again(records: &[&TrialRecord], place: &Place<'_>) -> Result<Vec<Verified
         say_foreign_aside!("[{done}/{all}] {} ({seconds:.1} s)", describe(&record.trial));
         trials.push(match compared {
             Ok(comparison) => VerifiedTrial::compared(id, comparison),
-            Err(error) => VerifiedTrial::unable(id, error.to_string()),
+            Err(error) => {
+                say_foreign_aside!("{error}");
+                VerifiedTrial::unable(id, public_reason(&error).to_owned())
+            }
         });
     }
     Ok(trials)
+}
+
+/// Why a trial cannot run, for a result that is published. The error itself may quote the verifier's files.
+fn public_reason(error: &RerunError) -> &'static str {
+    match error {
+        RerunError::NoRecipe { .. } | RerunError::Unsuccessful { .. } => "its record is not complete",
+        RerunError::UnknownSet { .. } => "its record names an unknown instruction set",
+        RerunError::TooLarge { .. } => "it needs more than the limits allow",
+        RerunError::Refused { .. } => "its vectors, device or parameters cannot be used here",
+        RerunError::Changed { .. } => "the vectors here have another digest",
+        RerunError::NotStarted { .. } | RerunError::Failed { .. } => "it could not be run here",
+        RerunError::Interrupted { .. } => "it was interrupted",
+    }
 }
 
 /// Says nothing: a line per trial is enough.

@@ -141,7 +141,12 @@ fn check_record(record: &TrialRecord, datasets: &[DatasetFacts]) -> Result<(), S
         return Err(wrong(&file, "its rate is not the one that it measured"));
     }
     match leaving_path(&recipe.dataset) {
-        Some(path) => Err(wrong(&file, format!("its dataset has the path {path:?}, which leads out of its folder"))),
+        Some(path) => Err(wrong(
+            &file,
+            format!(
+                "its dataset has the path {path:?}, which leads out of its folder, to hidden files or to a pattern of files"
+            ),
+        )),
         None => Ok(()),
     }
 }

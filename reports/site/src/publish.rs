@@ -43,6 +43,12 @@ pub enum PublishError {
         /// The first of them.
         first: String,
     },
+    /// A dataset of several files by a pattern, or of a hidden file. Nobody may be made to read those.
+    #[error("a dataset has the path {path:?}, a pattern of files or a hidden file")]
+    Pattern {
+        /// The path.
+        path: String,
+    },
     /// What the submitter said of themselves or of the licence is refused.
     #[error("of this submission, {0}")]
     Words(String),
@@ -105,6 +111,10 @@ pub fn publish(
     let mut run = folder.load()?;
     check(&run)?;
     anonymize(&mut run);
+    let stray = run.records.iter().find_map(|record| leaving_path(&record.recipe.as_ref()?.dataset));
+    if let Some(path) = stray {
+        return Err(PublishError::Pattern { path });
+    }
     let mut files = BTreeMap::new();
     let json = |error: serde_json::Error| PublishError::Text(error.to_string());
     files.insert("run.json".to_owned(), serde_json::to_vec_pretty(&run.info).map_err(json)?);
@@ -201,27 +211,39 @@ fn anonymize(run: &mut Run) {
     }
 }
 
-/// Replaces paths of a dataset that leave its folder by their file names.
+/// Replaces paths of a dataset that leave its folder by their file names. The name of an array after `#` stays.
 fn shorten_paths(dataset: &mut Value) {
     for path in paths_of(dataset) {
-        let name = |text: &str| text.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or("").to_owned();
-        if let Some(text) = path.as_str().filter(|text| leaves(text)) {
-            *path = name(text).into();
+        let name = |file: &str| file.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or("").to_owned();
+        if let Some(text) = path.as_str().filter(|text| leaves(file_of(text))) {
+            let file = file_of(text);
+            *path = format!("{}{}", name(file), &text[file.len()..]).into();
         }
     }
 }
 
-/// Whether a path may lead out of the folder that it starts from.
-fn leaves(path: &str) -> bool {
-    path.starts_with(['/', '~', '\\']) || path.contains("..") || path.contains(':')
+/// The file of a path, without the name of an array after `#`.
+fn file_of(path: &str) -> &str {
+    path.split_once('#').map_or(path, |(file, _)| file)
 }
 
-/// A path of a dataset that may lead out of its folder: whoever runs the trial again would read files that are none of
-/// the submitter's business. None if there is no such path.
+/// Whether the path of a file may lead out of the folder that it starts from.
+fn leaves(file: &str) -> bool {
+    file.starts_with(['/', '~', '\\']) || file.contains("..") || file.contains(':')
+}
+
+/// Whether the path of a file is a pattern of several, or hidden: it would find files that nobody meant.
+fn finds_others(file: &str) -> bool {
+    file.contains(['*', '?', '[']) || file.split('/').any(|part| part.starts_with('.') && part != ".")
+}
+
+/// A path of a dataset that may lead to files that are none of the submitter's business, if somebody runs the trial again:
+/// out of its folder, to hidden files, or to whatever fits a pattern. None if there is no such path.
 pub fn leaving_path(dataset: &Value) -> Option<String> {
     let mut dataset = dataset.clone();
     let paths = paths_of(&mut dataset);
-    paths.into_iter().filter_map(|path| path.as_str()).find(|path| leaves(path)).map(str::to_owned)
+    let strays = |path: &&str| leaves(file_of(path)) || finds_others(file_of(path));
+    paths.into_iter().filter_map(|path| path.as_str()).find(strays).map(str::to_owned)
 }
 
 /// The paths of files in a dataset as an experiment writes it.
@@ -300,6 +322,21 @@ mod tests {
         shorten_paths(&mut named);
         assert_eq!(named, json!("wordnet-minilm-384"));
         assert_eq!(leaving_path(&dataset), None);
+        for (path, stray) in [
+            ("part-*.npy", true),
+            (".ssh/id", true),
+            ("a/.hidden.txt", true),
+            ("?.csv", true),
+            ("./v.npy", false),
+            ("words.parquet#e*", false),
+            ("w.npz#dense/kernel:0", false),
+            ("/srv/w.npz#a", true),
+        ] {
+            assert_eq!(leaving_path(&json!({ "path": path })).is_some(), stray, "{path}");
+        }
+        let mut array = json!({ "path": "/home/ada/w.npz#dense/kernel:0" });
+        shorten_paths(&mut array);
+        assert_eq!(array, json!({ "path": "w.npz#dense/kernel:0" }));
         assert_eq!(leaving_path(&json!({ "path": "v.npy", "queries": "../../q.npy" })), Some("../../q.npy".into()));
     }
 

@@ -20,6 +20,8 @@ pub struct Entry {
     pub reproduced: Option<Verification>,
     /// The verification beside it, whatever it says.
     pub verification: Option<Verification>,
+    /// Whether that is about these very files, and not about earlier ones.
+    pub is_current: bool,
 }
 
 /// Where a point comes from.
@@ -137,8 +139,9 @@ impl Board {
             }
         }
         let reproduced = submission.reproduced().cloned();
-        let Submission { manifest, verification, .. } = submission;
-        self.submissions.push(Entry { manifest, revisions, classes, reproduced, verification });
+        let Submission { manifest, verification, digest, .. } = submission;
+        let is_current = verification.as_ref().is_some_and(|found| found.manifest_sha256 == digest);
+        self.submissions.push(Entry { manifest, revisions, classes, reproduced, verification, is_current });
     }
 
     /// Puts the points of one curve together, by ascending rate; those of earlier submissions come last.

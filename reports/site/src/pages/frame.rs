@@ -43,8 +43,8 @@ pub fn state(entry: &Entry) -> Markup {
     html! {
         @match (&entry.reproduced, &entry.verification) {
             (Some(found), _) => span.reproduced title=(found.meaning()) { "reproduced (" (found.sample.len()) " of " (found.trials) ")" },
-            (None, Some(found)) if found.failed() => span.self title=(found.meaning()) { "self-reported; verification failed" },
-            (None, Some(found)) if !found.passed => span.self title=(found.meaning()) { "self-reported; part of a sample could not run elsewhere" },
+            (None, Some(found)) if entry.is_current && found.failed() => span.self title=(found.meaning()) { "self-reported; verification failed" },
+            (None, Some(found)) if entry.is_current && !found.passed => span.self title=(found.meaning()) { "self-reported; part of a sample could not run elsewhere" },
             (None, _) => span.self { "self-reported" },
         }
     }

@@ -50,8 +50,10 @@ fn verification(found: &Verification, entry: &Entry) -> Markup {
             "By " (found.by) " on " (found.date) ", version " (found.version) ", revision " (found.revision.as_deref().unwrap_or("unknown"))
             ", on " (found.machine) ", sample of seed " (found.seed) ". " (found.meaning())
         }
-        @if found.passed && entry.reproduced.is_none() {
-            p { strong { "It does not count as reproduced: " } "it was made by the submitter or by somebody without a name, or it is about other files than these." }
+        @if !entry.is_current {
+            p { strong { "It does not count: " } "it is about other files than these." }
+        } @else if found.passed && entry.reproduced.is_none() {
+            p { strong { "It does not count as reproduced: " } "it was made by the submitter or by somebody without a name." }
         }
         @if !found.disagreements.is_empty() { ul { @for line in &found.disagreements { li { (line) } } } }
         details { summary { (found.sample.len()) " trials ran again" } div.scroll { table.words {
