@@ -179,6 +179,37 @@ fn pictures_that_lie_are_refused_with_a_reason() {
     }
 }
 
+/// A file of gigabytes of pixels may be small after it is packed twice, and its size is judged by what is on the disk.
+#[test]
+fn a_packed_picture_may_hold_no_more_than_a_bare_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let photo = rgb_png(3, 16, 16);
+    let path = write(dir.path(), "good.png.gz", &gzip(&photo));
+    assert_eq!(format::read(&path).expect("reads").dim(), (4, 192));
+    // Its header states 20,000 × 20,000 pixels; behind the picture are bytes that deflate to almost nothing.
+    let mut bytes = photo;
+    bytes[16..24].copy_from_slice(&[20_000u32, 20_000].map(u32::to_be_bytes).concat());
+    let checksum = crc(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
+    bytes.resize(2 << 20, 0);
+    let plain = write(dir.path(), "bomb.png", &bytes);
+    assert!(format::shape(&plain).is_ok(), "as large as such a file may state");
+    let path = write(dir.path(), "bomb.png.gz", &gzip(&bytes));
+    let error = reason(&path.display().to_string());
+    assert!(error.contains("states 20000×20000 pixels"), "{error}");
+    write(dir.path(), "x.png", &rgb_png(4, 16, 16));
+    write(dir.path(), "y.png", &rgb_png(5, 16, 16));
+    let source: ImageSource = toml::from_str(&format!("images = [{path:?}, 'x.png', 'y.png']")).expect("a source");
+    let error = Source::Images(source).resolve(dir.path(), &SearchPath::default()).expect_err("refused").to_string();
+    assert!(error.contains("states 20000×20000 pixels"), "{error}");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut out, bytes).expect("memory");
+    out.finish().expect("memory")
+}
+
 /// Mutants of good pictures are read or refused; checksums of PNG are made right again, so that more than those is
 /// tried.
 #[test]
