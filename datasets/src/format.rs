@@ -21,6 +21,7 @@ mod parquet;
 mod pickle;
 pub(crate) mod picture;
 mod place;
+mod quote;
 mod safetensors;
 pub(crate) mod several;
 mod text;
@@ -68,6 +69,15 @@ pub trait Format: Sync {
             None => Ok(None),
             Some(part) => Err(format!("a {} file holds one array only; leave out `#{part}`", self.name())),
         }
+    }
+    /// The names of the columns that are the components of a row, in this order; None if the array is not made of named
+    /// columns. By default it is not.
+    ///
+    /// # Errors
+    /// A reason in words, without the path.
+    fn components(&self, file: &mut OpenFile) -> Result<Option<Vec<String>>, String> {
+        let _ = file;
+        Ok(None)
     }
     /// What else a file holds besides the rows that it gives if no array is requested. By default nothing.
     ///
@@ -241,7 +251,7 @@ fn open_file(place: Place, path: &Path) -> Result<OpenFile, DatasetError> {
 }
 
 fn malformed(path: &Path, format: &'static str) -> impl Fn(String) -> DatasetError {
-    move |reason| DatasetError::Malformed { path: path.to_owned(), format, reason }
+    move |reason| DatasetError::Malformed { path: path.to_owned(), format, reason: quote::message(&reason) }
 }
 
 /// The file and the array that a path names, with the default of the format filled in. Of a pattern, the array that the

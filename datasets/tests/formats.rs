@@ -242,6 +242,8 @@ fn text_is_rows_or_an_error_with_its_line() {
         ("a.txt", "the 1 -0.5\n\"a b\" 3 4e-3 \n"),
         ("a.txt", "1.0e+00 -5.0e-01\r\n3\t0.004\r\n"),
         ("a.vec", "2 2\n</s> 1 -0.5 \n. . 3 0.004\n"),
+        ("a.vec", "2 2\nroute no 1 -0.5\n66 3 0.004\n"),
+        ("a.txt", ", 1 -0.5\n1, 3 0.004\n"),
         ("a.ndjson#a\"b", "{\"a\\\"b\": [1, -0.5], \"w\": [1]}\n{\"a\\u0022b\": [3, 4e-3]}"),
     ] {
         assert_eq!(text(name, content), Ok(two.clone()), "{name}: {content}");
@@ -265,6 +267,20 @@ fn text_is_rows_or_an_error_with_its_line() {
         ("a.txt", "0.5 2\n3 4 5\n", "line 2: it has 3 fields; the first row has 2 components"),
         ("a.vec", "2 3\nthe 1 2 3\nof 1 2 x\n", "line 3: component 2 is `x`, which is not a number"),
         ("a.vec", "2 5\nthe 1 2 3\n", "line 2: it has 3 fields after its word; the header states 5 components"),
+        ("a.vec", "1000000 2\nthe 1 2\nof 3 4\n", "its header states 1000000 words, 2 follow; it may be cut off"),
+        ("a.vec", "1 2\nthe 1 2\nof 3 4\n", "its header states 1 words, 2 follow"),
+        (
+            "a.vec",
+            "3 2\nthe 1 2 3\nof 4 5 6\n",
+            "line 2: it has 3 fields after its word; the header states 2 components",
+        ),
+        (
+            "a.vec",
+            "2 2\nthe 1 2 3\nof 4 5 6\n",
+            "line 2: it has 3 fields after its word; the header states 2 components",
+        ),
+        ("a.txt", "0.5, 1, 2\n3, 4, 5\n", "line 1: its numbers are separated by commas; name it .csv"),
+        ("a.txt", "the 0.5; 1; 2\n", "line 1: its numbers are separated by semicolons; separate them by spaces"),
         ("a.jsonl", "\n\n", "it holds no lines"),
         ("a.jsonl", "[1, 2]\n[3, NaN]\n", "line 2: column 5: expected value"),
         ("a.jsonl", "[1, 2]\n[3, null]\n", "line 2: component 1 is `null`, which is not a number"),

@@ -55,6 +55,33 @@ fn npy_files_that_lie_are_refused_with_a_reason() {
 }
 
 #[test]
+fn headers_of_npy_that_take_forever_to_parse_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let around = |inner: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), 'x': {inner}}}\n");
+    let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(40), close.repeat(40));
+    let wide = [b"\x93NUMPY\x02\x00".as_slice(), &u32::MAX.to_le_bytes(), b"{}"].concat();
+    for (bytes, expected) in [
+        (npy(&around(&nested("[", "]")), &[0; 4]), "bad header: its brackets nest more than 8 levels deep"),
+        (npy(&around(&nested("(", ",)")), &[0; 4]), "its brackets nest more than 8 levels deep"),
+        (
+            npy(&around(&format!("['(]))))', {}]", nested("[", "]"))), &[0; 4]),
+            "its brackets nest more than 8 levels deep",
+        ),
+        (npy(&around("{{{1}}}"), &[0; 4]), "it should be one dictionary of Python"),
+        (npy(&around(&format!("'''a'b''', {}", nested("[", "]"))), &[0; 4]), "bad header: it"),
+        (npy(&" ".repeat(10_001), &[0; 4]), "its text should be 10001 bytes long; 10000 is the limit"),
+        (wide, "its text should be 4294967295 bytes long; 10000 is the limit"),
+    ] {
+        let path = write(dir.path(), "a.npy", &bytes);
+        assert!(reason(&path).contains(expected), "{expected}: {}", reason(&path));
+    }
+    // Brackets in a string are none, and structured types are parsed.
+    let odd = "{'descr': [('[[[[[[[[[[[\\'', '<f4', (2,))], 'fortran_order': False, 'shape': (1, 1), }\n";
+    let error = reason(&write(dir.path(), "b.npy", &npy(odd, &[0; 8])));
+    assert!(error.contains("cannot be vectors"), "{error}");
+}
+
+#[test]
 fn vecs_files_that_lie_are_refused_with_a_reason() {
     let dir = tempfile::tempdir().expect("a folder");
     let row = |dim: i32, values: &[f32]| {

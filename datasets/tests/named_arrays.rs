@@ -127,7 +127,10 @@ mod npz {
             (with(table + 42, &[255, 255, 255, 127]), "`emb.npy` should be"),
             (with(0, b"PK\x03\x03"), "byte 0 should begin `emb.npy`"),
             (damaged, "its values do not have the checksum that it states"),
-            (zip(&[("a.npy", npy_of(&rows())[..100].to_vec(), false)]), "in `a`: bad header"),
+            (
+                zip(&[("a.npy", npy_of(&rows())[..100].to_vec(), false)]),
+                "its arrays are #a (not readable: bad header: it ends early)",
+            ),
         ] {
             let error = reason(&write(folder.path(), "x.npz", &bytes));
             assert!(
@@ -135,6 +138,33 @@ mod npz {
                 "{expected}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn an_array_that_cannot_be_read_does_not_hide_the_others() {
+        let folder = folder();
+        let objects = flat_npy("|O", 1, b"\x80\x04.");
+        let deep = npy(&format!("{{'descr': {}1{}}}", "[".repeat(40), "]".repeat(40)), &[]);
+        let all = [("names.npy", objects, true), ("deep.npy", deep, true), ("emb.npy", npy_of(&rows()), true)];
+        let path = write(folder.path(), "a.npz", &zip(&all));
+        holds(&path, &rows());
+        holds(&part(&path, "emb"), &rows());
+        let error = reason(&part(&path, "embs"));
+        assert!(
+            error.contains(
+                "it has no array `embs`; its arrays are #emb (5×3, <f4), #names (not readable: its values have no fixed \
+                 size), #deep (not readable: bad header: its brackets nest more than 8 levels deep); did you mean #emb?"
+            ),
+            "{error}"
+        );
+        let error = reason(&part(&path, "deep"));
+        assert!(error.contains("bad header: its brackets nest"), "{error}");
+        // Names of members go into messages without what a terminal would obey.
+        let long = format!("\u{1b}[2J{}.npy", "n".repeat(9000));
+        let path =
+            write(folder.path(), "b.npz", &zip(&[(&long, npy_of(&rows()), true), ("x.npy", npy_of(&rows()), true)]));
+        let error = reason(&path);
+        assert!(error.contains("#\\u{1b}[2Jnnn") && error.len() < 400, "{error}");
     }
 
     #[test]
@@ -236,14 +266,31 @@ mod safetensors {
             (one(tensor("F32", "[1000000000000, 384]", 0, 16)), "needs 1536000000000000 bytes; it has 16"),
             (one(tensor("BOOL", "[4, 4]", 0, 16)), "values of type BOOL cannot be vectors"),
             (one(tensor("F32", "[0, 4]", 0, 0)), "0 rows of 4"),
+            (one(tensor("F32", &format!("{:?}", [1; 65]), 0, 4)), "its shape has more than 64 dimensions"),
+            (
+                one(tensor("F32", &format!("{:?}", [1; 64]), 0, 4)),
+                "this one has shape [1, 1, 1, 1, 1, 1, 1, 1] and 56 more dimensions",
+            ),
         ] {
             let error = reason(&write(folder.path(), "x.safetensors", &bytes));
+            assert!(error.len() < 1000, "{} bytes", error.len());
             assert!(
                 error.contains("is not a usable safetensors file") && error.contains(expected),
                 "{expected}: {error}"
             );
         }
     }
+}
+
+#[test]
+fn a_packed_header_of_safetensors_is_bounded_by_the_bytes_of_the_file() {
+    let folder = folder();
+    let header = format!("{{{}}}", " ".repeat(2 << 20));
+    let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    let error = reason(&write(folder.path(), "a.safetensors", &file));
+    assert!(error.contains("it holds no array"), "{error}");
+    let error = reason(&write(folder.path(), "a.safetensors.gz", &common::gzip(&file)));
+    assert!(error.contains("2097154 bytes; 2097154 follow, and 1048576 is the limit"), "{error}");
 }
 
 mod idx {

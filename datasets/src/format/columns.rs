@@ -1,5 +1,7 @@
 //! Chooses the columns of a table that hold the vectors: one of lists, or one per component.
 
+use super::quote;
+
 /// A column of a table.
 pub struct TableColumn {
     pub name: String,
@@ -65,17 +67,24 @@ pub fn choose(columns: &[TableColumn], wanted: Option<&str>) -> Result<Vectors, 
     if let Some(at) = columns.iter().position(|column| column.name == name) {
         return match columns[at].holds {
             Holds::Vectors => Ok(Vectors::Lists(at)),
-            _ => Err(format!("its column `{name}` is {}; {}", columns[at].kind, listed(columns))),
+            _ => {
+                let (name, kind) = (quote::name(name), quote::name(&columns[at].kind));
+                Err(format!("its column `{name}` is {kind}; {}", listed(columns)))
+            }
         };
     }
     if let Some(beginning) = name.strip_suffix(ANY) {
         let found: Vec<usize> = is(Holds::Numbers).filter(|&at| columns[at].name.starts_with(beginning)).collect();
         return match found[..] {
-            [] => Err(format!("it has no column of numbers whose name begins with `{beginning}`; {}", listed(columns))),
+            [] => Err(format!(
+                "it has no column of numbers whose name begins with `{}`; {}",
+                quote::name(beginning),
+                listed(columns)
+            )),
             _ => Ok(Vectors::Components(found)),
         };
     }
-    Err(format!("it has no column `{name}`; {}{}", listed(columns), nearest(name, columns)))
+    Err(format!("it has no column `{}`; {}{}", quote::name(name), listed(columns), nearest(name, columns)))
 }
 
 fn without_number(name: &str) -> &str {
@@ -107,11 +116,12 @@ fn numbered(columns: &[TableColumn]) -> Option<Vec<usize>> {
 
 fn listed(columns: &[TableColumn]) -> String {
     let lists: Vec<String> =
-        columns.iter().filter(|c| c.holds == Holds::Vectors).map(|c| format!("#{}", c.name)).collect();
+        columns.iter().filter(|c| c.holds == Holds::Vectors).map(|c| format!("#{}", quote::name(&c.name))).collect();
     if !lists.is_empty() {
         return format!("its columns of lists of numbers are {}", joined(&lists));
     }
-    let all: Vec<String> = columns.iter().map(|c| format!("{} ({})", c.name, c.kind)).collect();
+    let all: Vec<String> =
+        columns.iter().map(|c| format!("{} ({})", quote::name(&c.name), quote::name(&c.kind))).collect();
     let components = if columns.iter().any(|c| c.holds == Holds::Numbers) {
         "; if components are columns of numbers, write what the names of these begin with, and `*`: `#x*`"
     } else {
@@ -134,7 +144,7 @@ fn joined(names: &[String]) -> String {
 fn nearest(wrong: &str, columns: &[TableColumn]) -> String {
     let lists = columns.iter().filter(|column| column.holds == Holds::Vectors);
     let vectors = lists.map(|column| column.name.as_str());
-    strict::nearest(wrong, vectors).map_or_else(String::new, |name| format!("; did you mean #{name}?"))
+    strict::nearest(wrong, vectors).map_or_else(String::new, |name| format!("; did you mean #{}?", quote::name(name)))
 }
 
 #[cfg(test)]
@@ -164,6 +174,9 @@ mod tests {
         assert!(reason(&two, Some("dens")).ends_with("; did you mean #dense?"));
         assert!(!reason(&two, Some("rows")).contains("did you mean"));
         assert!(reason(&[column("id", Holds::Other)], None).ends_with("its columns are id (INT32)"));
+        let odd = [column("a\u{1b}c", Holds::Vectors), column(&"é".repeat(500), Holds::Vectors)];
+        let listed = reason(&odd, None);
+        assert!(listed.contains("#a\\u{1b}c, #é") && listed.chars().count() < 250, "{listed}");
         let many: Vec<TableColumn> = (0..25).map(|i| column(&format!("c{i}"), Holds::Other)).collect();
         assert!(reason(&many, None).ends_with("c19 (INT32) and 5 more"));
     }

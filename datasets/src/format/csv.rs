@@ -8,7 +8,8 @@
 
 use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::input::Input;
-use super::text::{Records, count, list, number, shown, start};
+use super::quote::{self, shown};
+use super::text::{Records, count, list, number, start};
 use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
 use std::borrow::Cow;
 use std::io::{BufReader, Seek};
@@ -145,7 +146,7 @@ fn uneven(found: usize, expected: usize) -> String {
 
 fn in_column(at: usize, names: &[String], what: &str) -> String {
     match names.get(at).filter(|name| !name.is_empty()) {
-        Some(name) => format!("column {} (`{name}`): {what}", at + 1),
+        Some(name) => format!("column {} (`{}`): {what}", at + 1, quote::name(name)),
         None => format!("column {}: {what}", at + 1),
     }
 }
@@ -219,6 +220,14 @@ impl Format for Csv {
             Vectors::Lists(at) => Some(layout.names[at].clone()),
             // As it was written; without a part, all columns of numbers.
             Vectors::Components(_) => file.place.part.clone(),
+        })
+    }
+
+    fn components(&self, file: &mut OpenFile) -> Result<Option<Vec<String>>, String> {
+        let Layout { names, named, vectors, .. } = self.layout(file)?;
+        Ok(match vectors {
+            Vectors::Components(columns) if named => Some(columns.into_iter().map(|at| names[at].clone()).collect()),
+            _ => None,
         })
     }
 

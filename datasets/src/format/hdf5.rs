@@ -2,7 +2,7 @@
 //! two dimensions is read, contiguous or chunked, compressed or not.
 
 use super::contain::{contained, plausible};
-use super::{Companions, Format, OpenFile, RowReader};
+use super::{Companions, Format, OpenFile, RowReader, quote};
 use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, StorageLayout};
 
 pub struct Hdf5;
@@ -58,8 +58,11 @@ fn listed(candidates: &[(String, [usize; 2])]) -> String {
     if candidates.is_empty() {
         return "it has no two-dimensional dataset".to_owned();
     }
-    let named: Vec<String> =
-        candidates.iter().take(MOST_LISTED).map(|(name, [n, dim])| format!("#{name} ({n}×{dim})")).collect();
+    let named: Vec<String> = candidates
+        .iter()
+        .take(MOST_LISTED)
+        .map(|(name, [n, dim])| format!("#{} ({n}×{dim})", quote::name(name)))
+        .collect();
     let more = candidates.len().saturating_sub(MOST_LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("its two-dimensional datasets are {}{more}", named.join(", "))

@@ -1,7 +1,7 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
 use super::number::{ContiguousRows, Number, NumberType};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, unread};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, quote, unread};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::io::{Read, Seek, SeekFrom};
 
@@ -10,13 +10,76 @@ pub struct Npy;
 /// The first bytes of a file.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Far more than any real header has; a malformed length field could ask for 4 GiB.
-const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// Most bytes of the text of a header, as NumPy limits it.
+const MAX_HEADER_BYTES: usize = 10_000;
+
+/// Most brackets within each other in a header. The parser of Python literals takes twice as long for each, and arrays of
+/// numbers need two.
+const MAX_DEPTH: usize = 8;
+
+/// Refuses header text that the parser would take too long for.
+///
+/// # Errors
+/// Brackets that are nested too deep; more than one brace, of which a header is made; strings in three quotes, in which
+/// brackets would be taken for others.
+fn check_nesting(text: &[u8]) -> Result<(), String> {
+    let (mut depth, mut braces) = (0usize, 0);
+    let mut quote = None;
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(_), b'\\') => {
+                bytes.next();
+            }
+            (Some(open), _) => quote = quote.filter(|_| byte != open),
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (None, b'(' | b'[' | b'{') => {
+                depth += 1;
+                braces += usize::from(byte == b'{');
+            }
+            (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(format!("its brackets nest more than {MAX_DEPTH} levels deep"));
+        }
+    }
+    if braces > 1 || ["'''", "\"\"\""].iter().any(|quotes| text.windows(3).any(|found| found == quotes.as_bytes())) {
+        return Err("it should be one dictionary of Python with `descr`, `fortran_order` and `shape`".to_owned());
+    }
+    Ok(())
+}
+
+/// The header as it is in the file. Its text is checked before it is parsed.
+fn header_bytes(file: &mut OpenFile) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![0; MAGIC.len() + 2];
+    file.reader.read_exact(&mut bytes).map_err(unread)?;
+    if !bytes.starts_with(MAGIC) {
+        return Err("it does not begin as a .npy file does".to_owned());
+    }
+    // The length of the text has two bytes in version 1, and four in later ones.
+    let mut length = [0; 4];
+    let width = if bytes[MAGIC.len()] == 1 { 2 } else { 4 };
+    file.reader.read_exact(&mut length[..width]).map_err(unread)?;
+    bytes.extend_from_slice(&length[..width]);
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_HEADER_BYTES {
+        return Err(format!("its text should be {length} bytes long; {MAX_HEADER_BYTES} is the limit"));
+    }
+    let before = bytes.len();
+    bytes.resize(before + length, 0);
+    file.reader.read_exact(&mut bytes[before..]).map_err(unread)?;
+    check_nesting(&bytes[before..])?;
+    Ok(bytes)
+}
 
 /// Reads the header and checks that the file holds as many values as it states.
 fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
-    let header = NpyHeader::from_reader(file.reader.by_ref().take(MAX_HEADER_BYTES))
-        .map_err(|e| format!("bad header: {}", e.to_string().lines().next().unwrap_or("unreadable").trim()))?;
+    let parse = |bytes: Vec<u8>| {
+        NpyHeader::from_reader(&bytes[..])
+            .map_err(|e| e.to_string().lines().next().unwrap_or("unreadable").trim().to_owned())
+    };
+    let header = header_bytes(file).and_then(parse).map_err(|reason| format!("bad header: {reason}"))?;
     let item = header.dtype().num_bytes().filter(|&size| size > 0).ok_or("its values have no fixed size")?;
     let values = header.shape().iter().try_fold(1u64, |product, &n| product.checked_mul(n));
     let needed = values.and_then(|n| n.checked_mul(item as u64)).ok_or("its shape overflows")?;
@@ -30,7 +93,7 @@ fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
 fn shape_of(header: &NpyHeader) -> Result<(usize, usize), String> {
     match header.shape() {
         &[n, dim] => Ok((n as usize, dim as usize)),
-        other => Err(format!("vectors need a two-dimensional array, this one has shape {other:?}")),
+        other => Err(format!("vectors need a two-dimensional array, this one has shape {}", quote::shape(other))),
     }
 }
 
@@ -64,12 +127,20 @@ impl Format for Npy {
         let header = header(&mut file)?;
         let shape = shape_of(&header)?;
         let number = number(&header).ok_or_else(|| {
-            let found = header.dtype().descr();
+            let found = quote::name(&header.dtype().descr());
             format!("values of type {found} cannot be vectors; use float16, float32, float64 or integers")
         })?;
         if header.order() == Order::Fortran {
             let start = file.reader.stream_position().map_err(|e| e.to_string())?;
-            return Ok(Box::new(FortranReader { file, number, shape, start, next: 0, buffer: Vec::new() }));
+            return Ok(Box::new(FortranReader {
+                file,
+                number,
+                shape,
+                start,
+                next: 0,
+                buffer: Vec::new(),
+                held: Vec::new(),
+            }));
         }
         Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
     }
@@ -77,11 +148,15 @@ impl Format for Npy {
     fn labels(&self, mut file: OpenFile) -> Result<Vec<u32>, String> {
         let header = header(&mut file)?;
         let &[n] = header.shape() else {
-            return Err(format!("labels need a one-dimensional array, this one has shape {:?}", header.shape()));
+            return Err(format!(
+                "labels need a one-dimensional array, this one has shape {}",
+                quote::shape(header.shape())
+            ));
         };
         let number = number(&header).filter(|number| number.kind.is_integer());
-        let number = number
-            .ok_or_else(|| format!("values of type {} cannot be labels; use integers", header.dtype().descr()))?;
+        let number = number.ok_or_else(|| {
+            format!("values of type {} cannot be labels; use integers", quote::name(&header.dtype().descr()))
+        })?;
         labels::read(&mut file, number, n as usize)
     }
 
@@ -119,7 +194,8 @@ fn number(header: &NpyHeader) -> Option<Number> {
     Some(Number { kind, big_endian: ty.endianness() == Endianness::Big })
 }
 
-/// Reader of Fortran order, which stores one column after another. A block of rows is a piece of each column.
+/// Reader of Fortran order, which stores one column after another. A block of rows is a piece of each column. In packed
+/// files each block would be a pass over all of the file, so that all rows are read at once.
 struct FortranReader {
     file: OpenFile,
     number: Number,
@@ -128,7 +204,12 @@ struct FortranReader {
     start: u64,
     next: usize,
     buffer: Vec<u8>,
+    /// All rows of a packed file, once some are requested; else empty.
+    held: Vec<f32>,
 }
+
+/// Most values of a packed file that are held.
+const MAX_HELD: usize = 1 << 24;
 
 /// Rows read at a time: pieces of columns that are long enough to read efficiently, and few enough to assemble in the
 /// cache.
@@ -141,9 +222,57 @@ impl RowReader for FortranReader {
 
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
         let (n, dim) = self.shape;
+        if dim == 0 {
+            return Ok(());
+        }
+        if !self.is_packed() || count == n {
+            return self.read(count, out);
+        }
+        if self.held.is_empty() {
+            self.check_held()?;
+            let mut held = Vec::with_capacity(n * dim);
+            self.read(n, &mut held)?;
+            (self.held, self.next) = (held, 0);
+        }
+        let rows = self.held.get(self.next * dim..(self.next + count) * dim).ok_or("it ends early")?;
+        out.extend_from_slice(rows);
+        self.next += count;
+        Ok(())
+    }
+
+    fn working_bytes(&mut self) -> Result<u64, String> {
+        let (n, dim) = self.shape;
+        if !self.is_packed() {
+            let rows = ROWS_PER_PIECE.min(n);
+            return Ok((rows * self.number.bytes()) as u64);
+        }
+        self.check_held()?;
+        Ok(n.saturating_mul(dim * size_of::<f32>() + self.number.bytes()) as u64)
+    }
+}
+
+impl FortranReader {
+    fn is_packed(&self) -> bool {
+        self.file.reader.get_ref().is_packed()
+    }
+
+    /// Refuses a packed file with more values than are held.
+    fn check_held(&self) -> Result<(), String> {
+        let (n, dim) = self.shape;
+        if n * dim <= MAX_HELD {
+            return Ok(());
+        }
+        Err(format!(
+            "its {n} rows of {dim} components are packed in Fortran order, which cannot be read in blocks; save it in C \
+             order (numpy.ascontiguousarray) or unpack it"
+        ))
+    }
+
+    /// Reads the next rows, piece by piece. Of a packed file, all rows are one piece.
+    fn read(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
+        let (n, dim) = self.shape;
         let item = self.number.bytes();
-        // Each piece of a packed file is a pass over all of it.
-        let at_once = if self.file.reader.get_ref().is_packed() { count } else { ROWS_PER_PIECE };
+        let at_once = if self.is_packed() { count } else { ROWS_PER_PIECE };
         let mut left = count;
         while left > 0 {
             let rows = left.min(at_once);

@@ -27,10 +27,12 @@ fn open(file: &mut OpenFile) -> Result<OpenFile, String> {
     found.ok_or("it changed while it was read")?.1.open(file)
 }
 
-fn describe(file: &mut OpenFile, (name, member): (String, Member)) -> Result<NamedArray, String> {
-    let of_array = |reason: String| format!("in `{name}`: {reason}");
-    let (shape, kind) = npy::describe(&mut member.open(file)?).map_err(of_array)?;
-    Ok(NamedArray { name, shape, kind })
+/// One array that cannot be read does not keep others from being read.
+fn describe(file: &mut OpenFile, (name, member): (String, Member)) -> NamedArray {
+    match member.open(file).and_then(|mut array| npy::describe(&mut array)) {
+        Ok((shape, kind)) => NamedArray { name, shape, kind, unreadable: None },
+        Err(reason) => NamedArray { name, shape: Vec::new(), kind: String::new(), unreadable: Some(reason) },
+    }
 }
 
 impl Format for Npz {
@@ -59,7 +61,7 @@ impl Format for Npz {
         if arrays.len() > MOST_OPENED {
             return Err(format!("it holds {} arrays; write the name of one after its name: `#name`", arrays.len()));
         }
-        let arrays = arrays.into_iter().map(|array| describe(file, array)).collect::<Result<Vec<_>, _>>()?;
+        let arrays: Vec<NamedArray> = arrays.into_iter().map(|array| describe(file, array)).collect();
         choose(&arrays, wanted.as_deref()).map(|array| Some(array.name.clone()))
     }
 

@@ -6,8 +6,8 @@
 
 use super::arrays::{NamedArray, choose};
 use super::number::{ContiguousRows, Number, NumberType};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, read_exact};
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, quote, read_exact};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::io::{Seek, SeekFrom};
@@ -17,6 +17,13 @@ pub struct Safetensors;
 /// Bytes of the length before the header, and the longest header, as the format defines them.
 const LENGTH_BYTES: usize = 8;
 const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// Most dimensions of a tensor, as in PyTorch.
+const MAX_DIMENSIONS: usize = 64;
+
+/// Of a file that is packed as a whole, the longest header is this many times its bytes, or [`SMALL_HEADER_BYTES`].
+const MAX_HEADER_EXPANSION: u64 = 64;
+const SMALL_HEADER_BYTES: u64 = 1 << 20;
 
 /// The key of what is not a tensor.
 const NOTES: &str = "__metadata__";
@@ -28,9 +35,34 @@ const ALIGNMENT: usize = 64;
 #[derive(Deserialize)]
 struct Tensor {
     dtype: String,
+    #[serde(deserialize_with = "shape")]
     shape: Vec<u64>,
     /// First byte and end, counted from the end of the header.
     data_offsets: (u64, u64),
+}
+
+/// Reads a shape of at most [`MAX_DIMENSIONS`] dimensions.
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    struct Dimensions;
+    impl<'de> Visitor<'de> for Dimensions {
+        type Value = Vec<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "a list of at most {MAX_DIMENSIONS} dimensions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u64>, A::Error> {
+            let mut shape = Vec::new();
+            while let Some(dimension) = list.next_element()? {
+                if shape.len() == MAX_DIMENSIONS {
+                    return Err(A::Error::custom(format!("its shape has more than {MAX_DIMENSIONS} dimensions")));
+                }
+                shape.push(dimension);
+            }
+            Ok(shape)
+        }
+    }
+    deserializer.deserialize_seq(Dimensions)
 }
 
 /// The tensors by name, in the order of the header.
@@ -53,7 +85,9 @@ impl<'de> Deserialize<'de> for Tensors {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }
-                    let tensor = map.next_value().map_err(|error| A::Error::custom(format!("in `{name}`: {error}")))?;
+                    let tensor = map
+                        .next_value()
+                        .map_err(|error| A::Error::custom(format!("in `{}`: {error}", quote::name(&name))))?;
                     tensors.push((name, tensor));
                 }
                 Ok(Tensors(tensors))
@@ -70,9 +104,13 @@ fn header(file: &mut OpenFile) -> Result<(Vec<(String, Tensor)>, u64), String> {
     read_exact(file, &mut length)?;
     let length = u64::from_le_bytes(length);
     let left = file.length - LENGTH_BYTES as u64;
-    if length > left.min(MAX_HEADER_BYTES) {
+    let most = match file.reader.get_ref().is_packed() {
+        true => MAX_HEADER_BYTES.min(file.stored.saturating_mul(MAX_HEADER_EXPANSION).max(SMALL_HEADER_BYTES)),
+        false => MAX_HEADER_BYTES,
+    };
+    if length > left.min(most) {
         return Err(format!(
-            "it begins with the length of its header, {length} bytes; {left} follow, and {MAX_HEADER_BYTES} is the limit"
+            "it begins with the length of its header, {length} bytes; {left} follow, and {most} is the limit"
         ));
     }
     let mut bytes = vec![0; length as usize];
@@ -108,9 +146,9 @@ fn tensor(file: &mut OpenFile) -> Result<(Tensor, Number), String> {
     let found = tensors.into_iter().find(|(name, _)| Some(name) == file.place.part.as_ref());
     let (name, tensor) = found.ok_or("it changed while it was read")?;
     let number = number(&tensor.dtype).ok_or_else(|| {
-        format!("values of type {} cannot be vectors; use F16, BF16, F32, F64 or integers", tensor.dtype)
+        format!("values of type {} cannot be vectors; use F16, BF16, F32, F64 or integers", quote::name(&tensor.dtype))
     })?;
-    let (from, to) = tensor.data_offsets;
+    let (name, (from, to)) = (quote::name(&name), tensor.data_offsets);
     let present = to.checked_sub(from).filter(|_| to <= file.length - values);
     let present = present.ok_or_else(|| {
         format!("`{name}` should be the bytes {from} to {to} of the {} after its header", file.length - values)
@@ -120,8 +158,9 @@ fn tensor(file: &mut OpenFile) -> Result<(Tensor, Number), String> {
     if needed != Some(present) {
         let needed = needed.map_or_else(|| "more than 2^64".to_owned(), |bytes| bytes.to_string());
         return Err(format!(
-            "`{name}` of shape {:?} and type {} needs {needed} bytes; it has {present}",
-            tensor.shape, tensor.dtype
+            "`{name}` of shape {} and type {} needs {needed} bytes; it has {present}",
+            quote::shape(&tensor.shape),
+            tensor.dtype
         ));
     }
     file.reader.seek(SeekFrom::Start(values + from)).map_err(|e| e.to_string())?;
@@ -131,7 +170,7 @@ fn tensor(file: &mut OpenFile) -> Result<(Tensor, Number), String> {
 fn rows_and_columns(tensor: &Tensor) -> Result<(usize, usize), String> {
     match tensor.shape[..] {
         [n, dim] => Ok((n as usize, dim as usize)),
-        _ => Err(format!("vectors need a two-dimensional tensor, this one has shape {:?}", tensor.shape)),
+        _ => Err(format!("vectors need a two-dimensional tensor, this one has shape {}", quote::shape(&tensor.shape))),
     }
 }
 
@@ -150,7 +189,7 @@ impl Format for Safetensors {
     }
 
     fn choose(&self, file: &mut OpenFile) -> Result<Option<String>, String> {
-        let named = |(name, Tensor { dtype, shape, .. })| NamedArray { name, shape, kind: dtype };
+        let named = |(name, Tensor { dtype, shape, .. })| NamedArray { name, shape, kind: dtype, unreadable: None };
         let arrays: Vec<NamedArray> = header(file)?.0.into_iter().map(named).collect();
         choose(&arrays, file.place.part.as_deref()).map(|array| Some(array.name.clone()))
     }
@@ -169,8 +208,10 @@ impl Format for Safetensors {
         let (tensor, number) = tensor(&mut file)?;
         match tensor.shape[..] {
             [n] if number.kind.is_integer() => labels::read(&mut file, number, n as usize),
-            [_] => Err(format!("values of type {} cannot be labels; use integers", tensor.dtype)),
-            _ => Err(format!("labels need a one-dimensional tensor, this one has shape {:?}", tensor.shape)),
+            [_] => Err(format!("values of type {} cannot be labels; use integers", quote::name(&tensor.dtype))),
+            _ => {
+                Err(format!("labels need a one-dimensional tensor, this one has shape {}", quote::shape(&tensor.shape)))
+            }
         }
     }
 

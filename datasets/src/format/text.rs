@@ -6,6 +6,7 @@
 
 use super::OpenFile;
 use super::input::Input;
+use super::quote::shown;
 use std::io::{BufRead, BufReader, Read, Seek};
 
 /// Maximum number of bytes of a record, so that a file without line ends does not fill the memory.
@@ -13,9 +14,6 @@ const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// Some editors write this before the first character.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Maximum number of characters of a field that a message shows.
-const MOST_SHOWN: usize = 40;
 
 /// The records of a file in order, without blank lines.
 pub struct Records<R> {
@@ -138,18 +136,6 @@ pub fn list(text: &str, out: &mut Vec<f32>) -> Result<usize, String> {
     Ok(out.len() - start)
 }
 
-/// A field as a message shows it.
-pub fn shown(text: &str) -> String {
-    let text = text.trim();
-    if text.is_empty() {
-        return "empty".to_owned();
-    }
-    match text.char_indices().nth(MOST_SHOWN) {
-        Some((end, _)) => format!("`{}…`", &text[..end]),
-        None => format!("`{text}`"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +178,5 @@ mod tests {
         ] {
             assert!(read(text).expect_err(text).contains(expected), "{text}");
         }
-        assert_eq!(shown(&"é".repeat(50)), format!("`{}…`", "é".repeat(40)));
     }
 }

@@ -1,12 +1,13 @@
 //! Word vectors as text, as GloVe, word2vec and fastText write them: each line is a word and the components of its vector,
 //! separated by spaces or tabs. Lines of numbers alone, as `numpy.savetxt` writes them, are rows too.
 //!
-//! A first line of two whole numbers before a longer line is the header of word2vec: the numbers of words and of components.
-//! Some words contain spaces, so the components are the last fields of a line.
+//! A first line of two whole numbers before a longer line is the header of word2vec: the numbers of words and of components,
+//! which must be those of the lines. Some words contain spaces, so the components are the last fields of a line.
 
 use super::input::Input;
 use super::number::BUFFER_BYTES;
-use super::text::{Records, count, number, shown, start};
+use super::quote::shown;
+use super::text::{Records, count, number, start};
 use super::{Format, OpenFile, RowReader};
 use std::io::{BufReader, Seek};
 
@@ -21,8 +22,8 @@ fn fields(text: &str) -> Vec<&str> {
 
 /// The structure of the file, from its first lines.
 struct Layout {
-    /// Whether the first line is a header.
-    header: bool,
+    /// The number of words that the first line states, if it is a header.
+    header: Option<u64>,
     /// Whether lines begin with a word.
     words: bool,
     dim: usize,
@@ -34,20 +35,36 @@ fn layout(file: &mut OpenFile) -> Result<Layout, String> {
         return Err("it holds no lines".to_owned());
     }
     let first: Vec<String> = fields(records.text()?).into_iter().map(str::to_owned).collect();
+    let whole = |field: &String| field.parse::<u64>().ok();
     let header = match &first[..] {
-        [n, dim] if n.parse::<u64>().is_ok() && dim.parse::<u64>().is_ok() && records.next()? => {
-            let dim = dim.parse::<usize>().unwrap_or(0);
-            (fields(records.text()?).len() > 2).then_some(dim)
-        }
+        [n, dim] => whole(n).zip(whole(dim)),
         _ => None,
     };
-    if let Some(dim) = header {
-        let found = fields(records.text()?).len() - 1;
-        return if found >= dim && dim > 0 {
-            Ok(Layout { header: true, words: true, dim })
-        } else {
-            Err(records.wrong(&format!("it has {found} fields after its word; the header states {dim} components")))
+    if let Some((words, dim)) = header
+        && records.next()?
+    {
+        let row = fields(records.text()?);
+        if row.len() > 2 {
+            let found = row.len() - 1;
+            let dim = usize::try_from(dim).ok().filter(|&dim| 0 < dim && dim <= found);
+            // What a word with spaces continues with, if the header is right.
+            let between = dim.map_or(&row[..0], |dim| &row[1..row.len() - dim]);
+            let numbers = !between.is_empty() && between.iter().all(|field| number(field).is_some());
+            return match dim.filter(|_| !numbers) {
+                Some(dim) => Ok(Layout { header: Some(words), words: true, dim }),
+                None => Err(records.wrong(&format!(
+                    "it has {found} fields after its word; the header states {} components",
+                    first[1]
+                ))),
+            };
+        }
+    }
+    if let Some(separator) = first.iter().find_map(|field| separator_after_number(field)) {
+        let (called, instead) = match separator {
+            ',' => ("commas", "name it .csv"),
+            _ => ("semicolons", "separate them by spaces"),
         };
+        return Err(format!("line 1: its numbers are separated by {called}; {instead}"));
     }
     let numbers = first.iter().rev().take_while(|field| number(field).is_some()).count();
     let words = numbers < first.len();
@@ -56,7 +73,29 @@ fn layout(file: &mut OpenFile) -> Result<Layout, String> {
             records.wrong(&format!("it ends with {}, which is not a number", shown(first.last().map_or("", |f| f))))
         );
     }
-    Ok(Layout { header: false, words, dim: numbers })
+    Ok(Layout { header: None, words, dim: numbers })
+}
+
+/// The comma or semicolon that follows a number, so that it separates numbers.
+fn separator_after_number(field: &str) -> Option<char> {
+    let separator = field.chars().next_back().filter(|last| [',', ';'].contains(last))?;
+    number(&field[..field.len() - 1]).map(|_| separator)
+}
+
+/// The structure of a file, its number of rows, and the length of its longest line in bytes.
+///
+/// # Errors
+/// A header that states another number of rows.
+fn measured(file: &mut OpenFile) -> Result<(Layout, usize, usize), String> {
+    let layout = layout(file)?;
+    let (records, longest) = count(file, QUOTES)?;
+    let rows = records - usize::from(layout.header.is_some());
+    match layout.header {
+        Some(stated) if stated != rows as u64 => {
+            Err(format!("its header states {stated} words, {rows} follow; it may be cut off"))
+        }
+        _ => Ok((layout, rows, longest)),
+    }
 }
 
 /// Reads the lines in order.
@@ -114,18 +153,14 @@ impl Format for Words {
     }
 
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
-        let layout = layout(file)?;
-        let (records, _) = count(file, QUOTES)?;
-        Ok((records - usize::from(layout.header), layout.dim))
+        measured(file).map(|(layout, rows, _)| (rows, layout.dim))
     }
 
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
-        let layout = layout(&mut file)?;
-        let (records, longest) = count(&mut file, QUOTES)?;
-        let rows = records - usize::from(layout.header);
+        let (layout, rows, longest) = measured(&mut file)?;
         file.reader.rewind().map_err(|e| e.to_string())?;
         let mut records = Records::new(file.reader, QUOTES);
-        if layout.header {
+        if layout.header.is_some() {
             records.next()?;
         }
         Ok(Box::new(WordRows { records, layout, rows, longest }))

@@ -4,7 +4,7 @@
 
 use super::contain::MAX_EXPANSION;
 use super::input::{Extent, Packing};
-use super::{OpenFile, read_exact};
+use super::{OpenFile, quote, read_exact};
 use std::io::{BufReader, Seek, SeekFrom};
 
 /// A file in a zip file.
@@ -173,7 +173,7 @@ impl Member {
     /// # Errors
     /// A place that is not in the file; a compression that is not read; more content than its bytes can hold.
     pub fn open(&self, file: &mut OpenFile) -> Result<OpenFile, String> {
-        let name = &self.name;
+        let name = quote::name(&self.name);
         if self.flags & ENCRYPTED != 0 {
             return Err(format!("`{name}` is encrypted"));
         }
