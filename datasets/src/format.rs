@@ -40,7 +40,7 @@ use input::{Input, Packing};
 use ndarray::Array2;
 use several::Several;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A file format of vectors. Readers trust nothing: a header is checked against the file before memory is allocated.
 pub trait Format: Sync {
@@ -213,10 +213,7 @@ fn open_place(place: Place, path: &Path) -> Result<(&'static dyn Format, OpenFil
         DatasetError::UnknownFormat { path: path.to_owned(), known: known.join(", ") }
     };
     let by_name = FORMATS.iter().find(|f| f.extensions().contains(&extension.as_str()));
-    let mut file = match open_file(place, path) {
-        Err(DatasetError::Io { .. }) if by_name.is_none() => return Err(unknown()),
-        opened => opened?,
-    };
+    let mut file = open_file(place, path)?;
     let format = match by_name {
         Some(format) => format,
         None => {
@@ -276,6 +273,29 @@ fn several(place: &Place) -> Result<Option<Several>, DatasetError> {
         files if files == [place.file.clone()] => Ok(None),
         files => Several::new(files, place.part.clone()).map(Some),
     }
+}
+
+/// The files that a path names, without those that hold no rows, and what is read in each: paths of the same rows give
+/// the same text, however they are written.
+///
+/// # Errors
+/// As [`resolve`], and a malformed header.
+pub(crate) fn arrays(path: &Path) -> Result<Vec<(PathBuf, String)>, DatasetError> {
+    let Place { file, mut part } = Place::of(path);
+    let files = several::files(&file)?;
+    let mut arrays = Vec::new();
+    for file in &files {
+        let (format, mut open) = open_place(Place { file: file.clone(), part: part.clone() }, file)?;
+        let malformed = malformed(file, format.name());
+        let components = format.components(&mut open).map_err(&malformed)?;
+        if files.len() == 1 || format.shape(&mut open).map_err(&malformed)?.0 > 0 {
+            // All columns of numbers are what is read of CSV without `#` too.
+            let chosen = open.place.part.clone().filter(|part| part != "*").unwrap_or_default();
+            arrays.push((file.clone(), components.map_or(chosen, |names| names.join("\n"))));
+        }
+        part = open.place.part;
+    }
+    Ok(arrays)
 }
 
 /// What a file holds besides its rows if no array is requested; None if one is.

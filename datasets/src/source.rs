@@ -13,6 +13,7 @@ use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use strict::ParamError;
 
@@ -247,7 +248,7 @@ const BASE: &str = "base";
 
 impl FileSource {
     fn resolve(&self, root: &Path, digests: &mut Digests) -> Result<Resolved, DatasetError> {
-        let stem = format::stem(&Place::of(&self.path).file);
+        let stem = format::stem(&Place::of(&root.join(&self.path)).file);
         let name = self.name.clone().or(stem).unwrap_or_default();
         let split = self.split.clone().unwrap_or_default();
         let at = |path: &PathBuf| root.join(path);
@@ -309,11 +310,16 @@ struct Paths {
 }
 
 impl Paths {
+    /// The files of rows, by part.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let rows = [("base", Some(&self.base)), ("train", self.train.as_ref()), ("queries", self.queries.as_ref())];
+        rows.into_iter().filter_map(|(part, path)| Some((part, path?)))
+    }
+
     /// The source of each part: the digest of the file, and the array if there may be several.
     fn contents(&self, digests: &mut Digests) -> Result<Vec<(&'static str, String)>, DatasetError> {
-        let rows = [("base", Some(&self.base)), ("train", self.train.as_ref()), ("queries", self.queries.as_ref())];
         let labels = [("labels", self.base_labels.as_ref()), ("query_labels", self.query_labels.as_ref())];
-        let named = rows.into_iter().chain(labels).filter_map(|(part, path)| Some((part, path?)));
+        let named = self.rows().chain(labels.into_iter().filter_map(|(part, path)| Some((part, path?))));
         let content = |(part, path): (_, &PathBuf)| {
             let digest = digests.of(path)?;
             let array = format::resolve(path)?.part.map_or_else(String::new, |array| format!("#{array}"));
@@ -362,11 +368,16 @@ impl Paths {
             return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
         }
         let contents = self.contents(digests)?;
-        let mut rows: Vec<&String> =
-            contents.iter().filter(|(part, _)| !part.contains("labels")).map(|(_, content)| content).collect();
-        rows.sort_unstable();
-        if rows.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(wrong("two of its files are the same; train, base and query rows must be disjoint".into()));
+        let mut rows = HashMap::new();
+        for (part, path) in self.rows() {
+            for (file, array) in format::arrays(path)? {
+                let first = *rows.entry((digests.of_file(file)?, array)).or_insert(part);
+                if first != part {
+                    return Err(wrong(
+                        "two of its files are the same; train, base and query rows must be disjoint".into(),
+                    ));
+                }
+            }
         }
         let fingerprint: Vec<String> =
             contents.into_iter().map(|(part, content)| format!("{part}:{content}")).collect();

@@ -401,6 +401,15 @@ impl Format for Arrow {
         })
     }
 
+    fn components(&self, file: &mut OpenFile) -> Result<Option<Vec<String>>, String> {
+        contained(|| {
+            let (metadata, vectors) = vectors(file)?;
+            let Vectors::Components(chosen) = vectors else { return Ok(None) };
+            let mut columns = columns(&metadata);
+            Ok(Some(chosen.into_iter().map(|at| std::mem::take(&mut columns[at].name)).collect()))
+        })
+    }
+
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
         contained(|| {
             let (metadata, vectors) = vectors(file)?;

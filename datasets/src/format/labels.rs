@@ -30,6 +30,9 @@ pub fn read(file: &mut OpenFile, number: Number, count: usize) -> Result<Vec<u32
 /// Rows of another length; numbers that are no classes, or of which f32 may not hold the last digit.
 pub fn of_rows(rows: &mut dyn RowReader) -> Result<Vec<u32>, String> {
     let (n, dim) = rows.shape();
+    if n == 0 {
+        return Ok(Vec::new());
+    }
     if dim != 1 {
         return Err(format!("labels need one number per row; its {n} rows have {dim}"));
     }

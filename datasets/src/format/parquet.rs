@@ -207,6 +207,13 @@ impl Format for Parquet {
         })
     }
 
+    fn components(&self, file: &mut OpenFile) -> Result<Option<Vec<String>>, String> {
+        contained(|| {
+            let (columns, lists) = header(file)?;
+            Ok((!lists).then(|| columns.into_iter().map(|column| column.name).collect()))
+        })
+    }
+
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
         contained(|| {
             let (mut columns, lists) = header(file)?;

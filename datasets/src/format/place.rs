@@ -17,14 +17,16 @@ pub struct Place {
 
 impl Place {
     /// Parses a path. The first `#` after a known extension ends the name of the file, so that other names may contain
-    /// the character: `run#3.npy` is a file, `set.h5#group/rows` names an array.
+    /// the character: `run#3.npy` is a file, `set.h5#group/rows` names an array. Without a known extension, a `#` after
+    /// the path of a file on this machine does, if there is no file of the whole path: `model.bin#rows`.
     pub fn of(path: &Path) -> Place {
         let whole = || Place { file: path.to_owned(), part: None };
         // A path that is not Unicode cannot contain an array name.
         let Some(text) = path.to_str() else { return whole() };
-        let mut marks = text.match_indices('#').map(|(at, _)| (&text[..at], &text[at + 1..]));
-        marks
+        let marks = || text.match_indices('#').map(|(at, _)| (&text[..at], &text[at + 1..]));
+        marks()
             .find(|(file, _)| known(extension(Path::new(file)).as_str()))
+            .or_else(|| marks().find(|(file, _)| Path::new(file).is_file()).filter(|_| !path.exists()))
             .map_or_else(whole, |(file, part)| Place { file: file.into(), part: Some(part.to_owned()) })
     }
 }

@@ -1,5 +1,6 @@
 //! Several files as one array: those whose names match a pattern such as `part-*.parquet`, in the order of their names.
 
+use super::quote::shown;
 use super::{Format, OpenFile, Place, RowReader, malformed, open_place, place};
 use crate::DatasetError;
 use glob::{MatchOptions, Pattern};
@@ -37,7 +38,8 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(found)
 }
 
-/// The rows of all files in order. Each file must have the array that was chosen in the first.
+/// The rows of all files in order, without those that hold none. Each file must have the array that was chosen in the
+/// first, and the same columns in the same order.
 pub(super) struct Several {
     /// The name of the format of the first.
     pub(super) format: &'static str,
@@ -52,6 +54,8 @@ pub(super) struct Several {
 struct OpenRows {
     name: String,
     rows: Box<dyn RowReader>,
+    /// Bytes that unpacking takes besides what the reader takes.
+    unpacking: u64,
     left: usize,
 }
 
@@ -59,23 +63,45 @@ impl Several {
     /// Reads the headers of all files.
     ///
     /// # Errors
-    /// Files that cannot be read, and rows of several lengths.
+    /// Files that cannot be read, rows of several lengths, and other columns than those of the first.
     pub(super) fn new(files: Vec<PathBuf>, part: Option<String>) -> Result<Several, DatasetError> {
         let mut several = Several { format: "", files: Vec::new(), dim: 0, next: 0, open: None };
         let mut part = part;
+        let mut columns: Option<(PathBuf, Vec<String>)> = None;
         for file in files {
             let path = file.clone();
             let (format, mut open) = open_place(Place { file, part: part.clone() }, &path)?;
             let malformed = malformed(&path, format.name());
             let (n, dim) = format.shape(&mut open).map_err(&malformed)?;
+            if several.format.is_empty() {
+                several.format = format.name();
+                part.clone_from(&open.place.part);
+            }
+            if n == 0 {
+                continue;
+            }
             if let Some((first, _)) = several.files.first() {
                 if dim != several.dim {
                     let first = first.file.display();
                     return Err(malformed(format!("its rows have {dim} components, those of {first} {}", several.dim)));
                 }
             } else {
-                (several.format, several.dim) = (format.name(), dim);
-                part.clone_from(&open.place.part);
+                several.dim = dim;
+            }
+            match (format.components(&mut open).map_err(&malformed)?, &columns) {
+                (Some(names), Some((first, expected))) => {
+                    if let Some(at) = (0..dim).find(|&at| names.get(at) != expected.get(at)) {
+                        let name = |names: &[String]| shown(names.get(at).map_or("", String::as_str));
+                        return Err(malformed(format!(
+                            "its component {at} is the column {}, that of {} is {}",
+                            name(&names),
+                            first.display(),
+                            name(expected)
+                        )));
+                    }
+                }
+                (Some(names), None) => columns = Some((path.clone(), names)),
+                (None, _) => {}
             }
             several.files.push((open.place, n));
         }
@@ -88,17 +114,18 @@ impl Several {
         let (format, file): (&dyn Format, OpenFile) =
             open_place(place.clone(), &place.file).map_err(|error| error.to_string())?;
         let name = place.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let unpacking = file.reader.get_ref().working_bytes();
         let rows = format.rows(file).map_err(|reason| format!("in {name}: {reason}"))?;
         if rows.shape() != (*expected, self.dim) {
             return Err(format!("{name} changed while it was read"));
         }
-        Ok(OpenRows { name, rows, left: *expected })
+        Ok(OpenRows { name, rows, unpacking, left: *expected })
     }
 }
 
 impl RowReader for Several {
     fn shape(&self) -> (usize, usize) {
-        (self.files.iter().map(|(_, n)| n).sum(), self.dim)
+        (self.files.iter().fold(0, |sum: usize, (_, n)| sum.saturating_add(*n)), self.dim)
     }
 
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
@@ -124,7 +151,8 @@ impl RowReader for Several {
         for at in 0..self.files.len() {
             self.next = at;
             let mut open = self.open()?;
-            most = most.max(open.rows.working_bytes().map_err(|reason| format!("in {}: {reason}", open.name))?);
+            let reading = open.rows.working_bytes().map_err(|reason| format!("in {}: {reason}", open.name))?;
+            most = most.max(reading + open.unpacking);
         }
         self.next = 0;
         Ok(most)
