@@ -37,8 +37,10 @@ pub enum Source {
 /// The other tables can also have one column of numbers per component: `words.parquet#e*` takes those whose names begin
 /// with `e`, in the order of the table. Without `#`, these are the columns of Parquet and Arrow whose names differ only
 /// in a number at their end, and all columns of numbers of CSV and TSV. A pattern such as `part-*.parquet` takes the
-/// rows of all files whose names match, in the order of their names. A file packed as `.gz` or `.zst` is read as what
-/// is in it; HDF5 and .npz files, which pack their arrays themselves, must be unpacked first. An HDF5 file in the layout of ann-benchmarks, written
+/// rows of all files whose names match, in the order of their names; tables with one column per component must name
+/// them in the same order. A file packed as `.gz` or `.zst` is read as what
+/// is in it; HDF5 and .npz files, which pack their arrays themselves, and Parquet files with one column per component
+/// must be unpacked first. An HDF5 file in the layout of ann-benchmarks, written
 /// without a name, gives base rows (`train`), queries (`test`) and metric at once. Methods are then trained on its base
 /// rows, unless `split` sets `train` or `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,8 +48,9 @@ pub enum Source {
 pub struct FileSource {
     /// File with the base rows, or with the rows of all parts. Formats: .npy, .npz, .fvecs, .bvecs, .ivecs, .fbin,
     /// .u8bin, .i8bin, .ibin, .f16bin, .safetensors, .hdf5, .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson,
-    /// .jsonl, .txt and .vec (word vectors), .idx (as MNIST: `train-images-idx3-ubyte`), and any of them as .gz or .zst.
-    /// If the extension is another one, the first bytes decide. A .webp or .png image gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
+    /// .jsonl, .txt and .vec (word vectors), .idx (as MNIST: `train-images-idx3-ubyte`); all but .npz and HDF5 also packed
+    /// as .gz or .zst. If the extension is another one, the first bytes tell .npy, .npz, .safetensors, HDF5, Parquet,
+    /// Arrow and IDX; files of other formats need their extension. A .webp or .png image gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
     /// file.
     pub path: PathBuf,
     /// File with the training rows. Write `base` to train on the base rows themselves, as vector databases do. Default:

@@ -56,7 +56,7 @@ fn list(search: &SearchPath) {
     );
     say!(
         "own files: {{ path: vectors.npy }}, or .npz#array, .safetensors#tensor, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .f16bin, .idx, .hdf5#dataset, \
-         .parquet#column, .arrow#column, .csv, .tsv, .ndjson#key, .txt; any of them as .gz or .zst; part-*.parquet"
+         .parquet#column, .arrow#column, .csv, .tsv, .ndjson#key, .txt; all but .npz and .hdf5 also as .gz or .zst; part-*.parquet"
     );
     say!(
         "your images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; a single one: {{ path: photo.png#8 }}"

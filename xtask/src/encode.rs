@@ -20,7 +20,7 @@ pub struct Arguments {
     /// File of a saved quantizer
     model: PathBuf,
     /// File of vectors: .npy, .npz#array, .safetensors#tensor, .fvecs, .bvecs, .fbin, .u8bin, .f16bin, .idx, .hdf5#dataset, .parquet#column,
-    /// .arrow#column, .csv, .tsv, .ndjson#key, .txt; any of them as .gz or .zst; part-*.npy for several
+    /// .arrow#column, .csv, .tsv, .ndjson#key, .txt; all but .npz and .hdf5 also as .gz or .zst; part-*.npy for several
     vectors: PathBuf,
     /// File to write the codes to: .npy (uint8), .safetensors, .u8bin or .bvecs
     out: PathBuf,
