@@ -93,8 +93,8 @@ mod tests {
         assert_eq!(name(&[objects(), array("x", &[4, 2])], None).as_deref(), Ok("x"));
         assert_eq!(name(&[objects(), array("y", &[4])], None).as_deref(), Ok("y"));
         assert_eq!(
-            reason(&[objects(), array("x", &[4, 2])], Some("z")),
-            "it has no array `z`; its arrays are #x (4×2, F32), #o (not readable: its values have no fixed size)"
+            reason(&[objects(), array("x", &[4, 2])], Some("embedding")),
+            "it has no array `embedding`; its arrays are #x (4×2, F32), #o (not readable: its values have no fixed size)"
         );
         assert_eq!(reason(&[objects()], None), "its arrays are #o (not readable: its values have no fixed size)");
         let odd = [array("\u{1b}[2J", &[1; 60]), array("long".repeat(90).as_str(), &[4, 2]), array("z", &[1, 1])];
