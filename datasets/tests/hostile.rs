@@ -67,6 +67,7 @@ fn headers_of_npy_that_take_forever_to_parse_are_refused() {
             npy(&around(&format!("['(]))))', {}]", nested("[", "]"))), &[0; 4]),
             "its brackets nest more than 8 levels deep",
         ),
+        (npy(&around(&format!("[[[[[[[{}]]]]]]]", "1,".repeat(4000))), &[0; 4]), "bytes nest 8 levels deep, too many"),
         (npy(&around("{{{1}}}"), &[0; 4]), "it should be one dictionary of Python"),
         (npy(&around(&format!("'''a'b''', {}", nested("[", "]"))), &[0; 4]), "bad header: it"),
         (npy(&" ".repeat(10_001), &[0; 4]), "its text should be 10001 bytes long; 10000 is the limit"),

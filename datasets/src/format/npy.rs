@@ -17,13 +17,16 @@ const MAX_HEADER_BYTES: usize = 10_000;
 /// numbers need two.
 const MAX_DEPTH: usize = 8;
 
+/// Most bytes of a header times two to the power of its depth: far more than structured arrays need.
+const MAX_EFFORT: usize = 1 << 17;
+
 /// Refuses header text that the parser would take too long for.
 ///
 /// # Errors
 /// Brackets that are nested too deep; more than one brace, of which a header is made; strings in three quotes, in which
 /// brackets would be taken for others.
 fn check_nesting(text: &[u8]) -> Result<(), String> {
-    let (mut depth, mut braces) = (0usize, 0);
+    let (mut depth, mut deepest, mut braces) = (0usize, 0, 0);
     let mut quote = None;
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -43,6 +46,10 @@ fn check_nesting(text: &[u8]) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err(format!("its brackets nest more than {MAX_DEPTH} levels deep"));
         }
+        deepest = deepest.max(depth);
+    }
+    if text.len() << deepest > MAX_EFFORT {
+        return Err(format!("its {} bytes nest {deepest} levels deep, too many to be parsed", text.len()));
     }
     if braces > 1 || ["'''", "\"\"\""].iter().any(|quotes| text.windows(3).any(|found| found == quotes.as_bytes())) {
         return Err("it should be one dictionary of Python with `descr`, `fortran_order` and `shape`".to_owned());
