@@ -41,7 +41,7 @@ fn codes_are_those_of_all_rows_at_once() {
         model.quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
         let mut decoded = Array2::zeros((n, dim));
         model.quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
-        for (memory, threads) in [("40MiB", "1"), ("64MB", "2"), ("2GiB", "3")] {
+        for (memory, threads) in [("48MiB", "1"), ("64MB", "2"), ("2GiB", "3")] {
             let limits = ["--memory", memory, "--threads", threads];
             let (code, text) = run(here, &[&["encode", "m.vqb", "v.fbin", "c.u8bin"], &limits[..]].concat());
             assert_eq!(code, Some(0), "{method}: {text}");

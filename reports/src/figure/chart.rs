@@ -1,7 +1,7 @@
 //! A chart: one plot, whose curves are named at their ends or in a legend below.
 
 use super::axis::Axis;
-use super::inset::Inset;
+use super::inset::{Inset, crowd};
 use super::labels::{Label, Rect, beside_references, place};
 use super::legend::Legend;
 use super::plot::{BELOW, Frame, Plot};
@@ -56,6 +56,10 @@ impl Chart {
         let (width, height) = (column.width(), if column == Column::Single { 262 } else { 340 });
         let (labels, right) = named(&plot, width, height);
         let axes = frame(&plot, right).axes((width, height));
+        if self.inset {
+            // The frame around what is enlarged.
+            plot.avoided.extend(crowd(&plot, axes));
+        }
         let mut taken = plot.settle_references(axes);
         taken.extend(labels.iter().flatten().map(Label::rect));
         let inset = if self.inset { Inset::find(&plot, axes, &taken) } else { None };

@@ -107,8 +107,8 @@ impl Inset {
     }
 }
 
-/// The rectangle around the markers of different curves that touch each other.
-fn crowd(plot: &Plot, axes: Rect) -> Option<Rect> {
+/// The rectangle around the markers of different curves that touch each other. None if few do.
+pub fn crowd(plot: &Plot, axes: Rect) -> Option<Rect> {
     let curves = plot.curves.iter().enumerate().filter(|(_, curve)| curve.joined);
     let places =
         curves.flat_map(|(of, curve)| curve.points.iter().map(move |(x, e)| (of, plot.place(*x, e.value, axes))));

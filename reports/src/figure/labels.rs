@@ -102,7 +102,7 @@ const ASIDE: (f64, f64) = (5.0, 4.0);
 /// nothing. None for a line that the legend names, and for one whose name has no such place: then the legend has to.
 pub fn beside_references(plot: &Plot, area: Rect) -> Vec<Option<Rect>> {
     let lines = lines(plot, area);
-    let mut taken: Vec<Rect> = Vec::new();
+    let mut taken: Vec<Rect> = plot.avoided.clone();
     let mut found = Vec::new();
     for reference in &plot.references {
         let points: Vec<(f64, f64)> = reference.points.iter().map(|(x, y)| plot.place(*x, *y, area)).collect();
@@ -312,6 +312,11 @@ mod tests {
         // A curve through the place that it had.
         let moved = beside_references(&crossed(vec![vec![(64.0, 0.5), (128.0, -0.5), (256.0, -0.2)]]), AREA)[0];
         assert!(moved.is_some_and(|moved| moved != free && moved[1] == free[1]), "{moved:?}, below the line still");
+        // A frame in that place.
+        let mut framed = crossed(vec![]);
+        framed.avoided.push([free[0] - 20.0, AREA[1], free[2] - 5.0, free[3] + 5.0]);
+        let beside = beside_references(&framed, AREA)[0].expect("room");
+        assert!(!overlap(beside, framed.avoided[0], 0.0) && beside[1] == free[1], "{beside:?}");
         let wall = (0..60).map(|i| vec![(4.0, 0.1 * f64::from(i - 20)), (1024.0, 0.1 * f64::from(i - 20))]).collect();
         assert_eq!(beside_references(&crossed(wall), AREA), [None]);
     }

@@ -101,6 +101,8 @@ pub struct Plot {
     pub curves: Vec<PlotSeries>,
     /// Reference lines, drawn behind the curves.
     pub references: Vec<ReferenceLine>,
+    /// Rectangles that the names of reference lines stay out of, in figure units.
+    pub avoided: Vec<Rect>,
 }
 
 /// The titles and the space around a plot area.
@@ -217,7 +219,7 @@ impl Plot {
         }
         references.iter_mut().for_each(|line| line.points.retain(|(at, value)| x.holds(*at) && y.holds(*value)));
         curves.retain(|curve| !curve.points.is_empty());
-        Plot { x, y, curves, references }
+        Plot { x, y, curves, references, avoided: Vec::new() }
     }
 
     /// The place of a value, clipped to the axes, if they span `area`, in figure units.
