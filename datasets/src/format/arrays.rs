@@ -1,6 +1,6 @@
 //! Chooses the array of a file that holds several named ones.
 
-use super::quote;
+use super::quote::{self, MOST_DIMENSIONS};
 
 /// An array in a file.
 pub struct NamedArray {
@@ -14,9 +14,6 @@ pub struct NamedArray {
 
 /// Maximum number of arrays that a message lists.
 const MOST_LISTED: usize = 12;
-
-/// A message shows fewer dimensions of an array.
-const MOST_DIMENSIONS: usize = 8;
 
 /// The array that `wanted` names; or the only two-dimensional one; or the only one.
 ///

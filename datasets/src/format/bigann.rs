@@ -68,7 +68,7 @@ impl Format for Bin {
 
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let shape = self.shape(&mut file)?;
-        Ok(Box::new(ContiguousRows { file, number: self.number, shape, buffer: Vec::new() }))
+        Ok(ContiguousRows::boxed(file, self.number, shape))
     }
 
     fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {

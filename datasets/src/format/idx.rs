@@ -4,7 +4,7 @@
 //! A row is everything along the first dimension: a picture of 28×28 pixels is a row of 784 components. A file of one
 //! dimension holds labels.
 
-use super::number::{ContiguousRows, Number, NumberType};
+use super::number::{ContiguousRows, Number, NumberType, array_bytes, array_values};
 use super::{Format, OpenFile, RowReader, labels, read_exact};
 use std::io::Seek;
 
@@ -28,7 +28,7 @@ fn number(code: u8) -> Option<Number> {
 }
 
 /// The type and the dimensions, checked against the file; the reader stands at the values.
-fn header(file: &mut OpenFile) -> Result<(Number, Vec<usize>), String> {
+fn header(file: &mut OpenFile) -> Result<(Number, Vec<u64>), String> {
     file.reader.rewind().map_err(|e| e.to_string())?;
     let mut start = [0; START_BYTES];
     read_exact(file, &mut start)?;
@@ -42,10 +42,9 @@ fn header(file: &mut OpenFile) -> Result<(Number, Vec<usize>), String> {
     for _ in 0..dimensions {
         let mut size = [0; DIMENSION_BYTES];
         read_exact(file, &mut size)?;
-        shape.push(u32::from_be_bytes(size) as usize);
+        shape.push(u64::from(u32::from_be_bytes(size)));
     }
-    let count = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size as u64));
-    let needed = count.and_then(|count| count.checked_mul(number.bytes() as u64));
+    let needed = array_bytes(&shape, number.bytes());
     let present = file.length - (START_BYTES + shape.len() * DIMENSION_BYTES) as u64;
     if needed != Some(present) {
         let needed = needed.map_or_else(|| "more than 2^64".to_owned(), |bytes| bytes.to_string());
@@ -57,12 +56,12 @@ fn header(file: &mut OpenFile) -> Result<(Number, Vec<usize>), String> {
 }
 
 /// Rows, and everything else in one.
-fn rows_and_columns(shape: &[usize]) -> Result<(usize, usize), String> {
+fn rows_and_columns(shape: &[u64]) -> Result<(usize, usize), String> {
     match shape {
         [n, row @ ..] if !row.is_empty() => {
             // With no rows, the other dimensions may be of any size.
-            let dim = row.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-            dim.map(|dim| (*n, dim)).ok_or_else(|| format!("its header states the shape {shape:?}"))
+            let dim = array_values(row).and_then(|dim| usize::try_from(dim).ok());
+            dim.map(|dim| (*n as usize, dim)).ok_or_else(|| format!("its header states the shape {shape:?}"))
         }
         _ => Err(format!("vectors need two dimensions or more, this file has shape {shape:?}")),
     }
@@ -91,13 +90,13 @@ impl Format for Idx {
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let (number, shape) = header(&mut file)?;
         let shape = rows_and_columns(&shape)?;
-        Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
+        Ok(ContiguousRows::boxed(file, number, shape))
     }
 
     fn labels(&self, mut file: OpenFile) -> Result<Vec<u32>, String> {
         let (number, shape) = header(&mut file)?;
         match shape[..] {
-            [n] if number.kind.is_integer() => labels::read(&mut file, number, n),
+            [n] if number.kind.is_integer() => labels::read(&mut file, number, n as usize),
             [_] => Err("values of floating point cannot be labels; use integers".to_owned()),
             _ => Err(format!("labels need one dimension, this file has shape {shape:?}")),
         }

@@ -1,6 +1,6 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
-use super::number::{ContiguousRows, Number, NumberType};
+use super::number::{ContiguousRows, Number, NumberType, array_bytes};
 use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, quote, unread};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::io::{Read, Seek, SeekFrom};
@@ -88,8 +88,7 @@ fn header(file: &mut OpenFile) -> Result<NpyHeader, String> {
     };
     let header = header_bytes(file).and_then(parse).map_err(|reason| format!("bad header: {reason}"))?;
     let item = header.dtype().num_bytes().filter(|&size| size > 0).ok_or("its values have no fixed size")?;
-    let values = header.shape().iter().try_fold(1u64, |product, &n| product.checked_mul(n));
-    let needed = values.and_then(|n| n.checked_mul(item as u64)).ok_or("its shape overflows")?;
+    let needed = array_bytes(header.shape(), item).ok_or("its shape overflows")?;
     let present = file.length.saturating_sub(file.reader.stream_position().map_err(|e| e.to_string())?);
     if needed > present {
         return Err(format!("its header states {needed} bytes of values, {present} follow it"));
@@ -149,7 +148,7 @@ impl Format for Npy {
                 held: Vec::new(),
             }));
         }
-        Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
+        Ok(ContiguousRows::boxed(file, number, shape))
     }
 
     fn labels(&self, mut file: OpenFile) -> Result<Vec<u32>, String> {
@@ -176,7 +175,7 @@ impl Format for Npy {
         let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n}, {dim}), }}");
         let length = (10 + dict.len() + 1).next_multiple_of(64) - 10;
         let text = format!("{dict:<width$}\n", width = length - 1);
-        let head = [b"\x93NUMPY\x01\x00".as_slice(), &(length as u16).to_le_bytes(), text.as_bytes()].concat();
+        let head = [MAGIC, &[1, 0], &(length as u16).to_le_bytes(), text.as_bytes()].concat();
         Some(Ok(FileLayout { head, ..FileLayout::default() }))
     }
 }

@@ -21,6 +21,16 @@ pub enum NumberType {
     U64,
 }
 
+/// Number of values of an array; None if it is 2^64 or more.
+pub fn array_values(shape: &[u64]) -> Option<u64> {
+    shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n))
+}
+
+/// Bytes of an array whose values have `item` bytes each; None if they are 2^64 or more.
+pub fn array_bytes(shape: &[u64], item: usize) -> Option<u64> {
+    array_values(shape)?.checked_mul(item as u64)
+}
+
 impl NumberType {
     pub const fn is_integer(self) -> bool {
         !matches!(self, NumberType::F16 | NumberType::BF16 | NumberType::F32 | NumberType::F64)
@@ -114,10 +124,17 @@ pub const BUFFER_BYTES: usize = 1 << 18;
 
 /// Reader of rows that are stored contiguously from the current position.
 pub struct ContiguousRows {
-    pub file: OpenFile,
-    pub number: Number,
-    pub shape: (usize, usize),
-    pub buffer: Vec<u8>,
+    file: OpenFile,
+    number: Number,
+    shape: (usize, usize),
+    buffer: Vec<u8>,
+}
+
+impl ContiguousRows {
+    /// Of a file that was checked to hold `shape` numbers from the current position on.
+    pub fn boxed(file: OpenFile, number: Number, shape: (usize, usize)) -> Box<dyn RowReader> {
+        Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() })
+    }
 }
 
 impl RowReader for ContiguousRows {

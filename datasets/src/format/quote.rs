@@ -11,7 +11,7 @@ const MOST_OF_NAME: usize = 80;
 const MOST_OF_MESSAGE: usize = 4000;
 
 /// Maximum number of dimensions that a message shows.
-const MOST_DIMENSIONS: usize = 8;
+pub const MOST_DIMENSIONS: usize = 8;
 
 /// At most `most` characters, with those escaped that a terminal would obey or not show.
 fn cut(text: &str, most: usize) -> String {

@@ -5,7 +5,7 @@
 //! obstacle to reading another tensor of the same file.
 
 use super::arrays::{NamedArray, choose};
-use super::number::{ContiguousRows, Number, NumberType};
+use super::number::{ContiguousRows, Number, NumberType, array_bytes};
 use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, quote, read_exact};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -153,8 +153,7 @@ fn tensor(file: &mut OpenFile) -> Result<(Tensor, Number), String> {
     let present = present.ok_or_else(|| {
         format!("`{name}` should be the bytes {from} to {to} of the {} after its header", file.length - values)
     })?;
-    let count = tensor.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
-    let needed = count.and_then(|count| count.checked_mul(number.bytes() as u64));
+    let needed = array_bytes(&tensor.shape, number.bytes());
     if needed != Some(present) {
         let needed = needed.map_or_else(|| "more than 2^64".to_owned(), |bytes| bytes.to_string());
         return Err(format!(
@@ -201,7 +200,7 @@ impl Format for Safetensors {
     fn rows(&self, mut file: OpenFile) -> Result<Box<dyn RowReader>, String> {
         let (tensor, number) = tensor(&mut file)?;
         let shape = rows_and_columns(&tensor)?;
-        Ok(Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() }))
+        Ok(ContiguousRows::boxed(file, number, shape))
     }
 
     fn labels(&self, mut file: OpenFile) -> Result<Vec<u32>, String> {
