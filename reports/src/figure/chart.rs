@@ -56,13 +56,12 @@ impl Chart {
         let (width, height) = (column.width(), if column == Column::Single { 262 } else { 340 });
         let (labels, right) = named(&plot, width, height);
         let axes = frame(&plot, right).axes((width, height));
-        if self.inset {
-            // The frame around what is enlarged.
-            plot.avoided.extend(crowd(&plot, axes));
-        }
+        let window = if self.inset { crowd(&plot, axes) } else { None };
+        // The frame around what is enlarged.
+        plot.avoided.extend(window);
         let mut taken = plot.settle_references(axes);
         taken.extend(labels.iter().flatten().map(Label::rect));
-        let inset = if self.inset { Inset::find(&plot, axes, &taken) } else { None };
+        let inset = window.and_then(|window| Inset::find(&plot, axes, window, &taken));
         Layout { plot, height, right, labels, inset }
     }
 

@@ -40,10 +40,9 @@ pub struct Inset {
 }
 
 impl Inset {
-    /// The inset of a plot whose axes span `axes`, away from the rectangles that are `taken`. None if no curves crowd, or
-    /// if no place is free that is large enough to tell them apart.
-    pub fn find(plot: &Plot, axes: Rect, taken: &[Rect]) -> Option<Inset> {
-        let window = crowd(plot, axes)?;
+    /// The inset that enlarges the part of a plot in `window`, where curves [`crowd`], away from the rectangles that are
+    /// `taken`. The axes span `axes`. None if no place is free that is large enough to tell the curves apart.
+    pub fn find(plot: &Plot, axes: Rect, window: Rect, taken: &[Rect]) -> Option<Inset> {
         let free = is_free(plot, axes);
         let (width, height) = (axes[2] - axes[0], axes[3] - axes[1]);
         SIZES.iter().find_map(|part| {
@@ -177,7 +176,8 @@ mod tests {
     fn what_crowds_is_enlarged_in_a_free_place() {
         register_fonts();
         let crowded = plot(0.95);
-        let inset = Inset::find(&crowded, AXES, &[]).expect("an inset");
+        let window = crowd(&crowded, AXES).expect("a crowd");
+        let inset = Inset::find(&crowded, AXES, window, &[]).expect("an inset");
         let places = crowded.curves.iter().take(5).flat_map(|curve| &curve.points);
         for (x, e) in places {
             let (x, y) = crowded.place(*x, e.value, AXES);
@@ -187,14 +187,15 @@ mod tests {
         assert!(is_free(&crowded, AXES)(inset.outer) && !overlap(inset.outer, inset.window, 0.0));
         assert_eq!(inset.plot.curves.len(), 5, "the other curve is elsewhere");
         assert_eq!(inset.plot.x.labels(), ["32", "64", "128"]);
-        let elsewhere = Inset::find(&crowded, AXES, &[inset.outer]);
+        let elsewhere = Inset::find(&crowded, AXES, window, &[inset.outer]);
         assert!(elsewhere.is_none_or(|other| !overlap(other.outer, inset.outer, 0.0)), "what is taken stays free");
     }
 
     #[test]
     fn curves_that_stand_apart_need_no_inset() {
         register_fonts();
-        assert!(Inset::find(&plot(0.6), AXES, &[]).is_none());
-        assert!(Inset::find(&plot(0.95), AXES, &[AXES]).is_none(), "no room");
+        let found = |plot: &Plot, taken: &[Rect]| Inset::find(plot, AXES, crowd(plot, AXES)?, taken);
+        assert!(found(&plot(0.6), &[]).is_none());
+        assert!(found(&plot(0.95), &[AXES]).is_none(), "no room");
     }
 }
