@@ -5,7 +5,7 @@ use crate::statistics::median;
 use record::metric::{self, CODEWORD_FREQUENCY, Noise};
 use record::{Measured, Metric, Status, TrialRecord, ranks};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 /// Deviation of a quality metric that is still within tolerance on the same arithmetic, as a fraction of its value: the
 /// last digits of sums of f64. The dictionary's tolerance takes its place where it has one.
@@ -131,7 +131,8 @@ pub fn same_arithmetic(recorded: &TrialRecord, now: &TrialRecord) -> bool {
 
 /// Compares a record with the record of the same trial run again.
 pub fn compare_records(recorded: &TrialRecord, now: &TrialRecord) -> RerunComparison {
-    let (recorded, now) = &with_common_ranks(recorded, now);
+    let comparable = with_common_ranks(recorded, now);
+    let (recorded, now) = comparable.as_ref().map_or((recorded, now), |(recorded, now)| (recorded, now));
     let same_arithmetic = same_arithmetic(recorded, now);
     let codes = match (&recorded.codes_sha256, &now.codes_sha256) {
         (None, _) => Codes::Unknown,
@@ -159,36 +160,29 @@ pub fn compare_records(recorded: &TrialRecord, now: &TrialRecord) -> RerunCompar
     RerunComparison { same_arithmetic, failure, codes, metrics, speeds }
 }
 
-/// Both records with the frequencies of codewords by their rank. Where one of them is of an older build, which recorded other
-/// ranks, only the ranks that both have are kept.
-fn with_common_ranks(recorded: &TrialRecord, now: &TrialRecord) -> (TrialRecord, TrialRecord) {
-    let is_frequency = |value: &Measured| value.metric == CODEWORD_FREQUENCY.name;
-    // The ranks of a record's frequencies, in its order.
-    let of = |record: &TrialRecord| -> Vec<u64> {
-        let repeats = record.values.iter().filter(|value| is_frequency(value)).map(|v| (v.repeat.unwrap_or(0), ()));
-        ranks::read(repeats.collect()).into_iter().map(|(rank, ())| rank).collect()
+/// Both records with the frequencies of codewords at the ranks that both have, if one of them is of an older build, which
+/// recorded other ranks. None if they can be compared as they are: of two records of one build, ranks that only one of them
+/// has are a difference, and so are frequencies that only one of them has at all.
+fn with_common_ranks(recorded: &TrialRecord, now: &TrialRecord) -> Option<(TrialRecord, TrialRecord)> {
+    let is_frequency = |value: &&Measured| value.metric == CODEWORD_FREQUENCY.name;
+    let older = |record: &TrialRecord| record.values.iter().find(is_frequency).map(|value| value.repeat == Some(0));
+    if older(recorded)? == older(now)? {
+        return None;
+    }
+    let of = |record: &TrialRecord| -> Vec<(u64, Measured)> {
+        let frequencies = record.values.iter().filter(is_frequency);
+        ranks::read(frequencies.map(|value| (value.repeat.unwrap_or(0), value.clone())).collect())
     };
     let both = [of(recorded), of(now)];
-    let common: HashSet<u64> = both[0].iter().filter(|rank| both[1].contains(rank)).copied().collect();
-    let kept = |record: &TrialRecord, ranks: &[u64]| {
+    let kept = |record: &TrialRecord, own: &[(u64, Measured)], other: &[(u64, Measured)]| {
         let mut record = record.clone();
-        let mut ranks = ranks.iter();
-        record.values.retain_mut(|value| {
-            if !is_frequency(value) {
-                return true;
-            }
-            let Some(rank) = ranks.next().filter(|rank| common.contains(rank)) else { return false };
-            value.repeat = usize::try_from(*rank).ok();
-            true
-        });
+        let first = record.values.iter().take_while(|value| !is_frequency(value)).count();
+        record.values.retain(|value| !is_frequency(&value));
+        let common = own.iter().filter(|(rank, _)| other.iter().any(|(known, _)| known == rank));
+        record.values.splice(first..first, common.map(|(rank, value)| value.clone().repeat(*rank as usize)));
         record
     };
-    // What only one of them has altogether is a difference, and so are ranks that only one of two records of one build has.
-    let older = |record: &TrialRecord| record.values.iter().find(|v| is_frequency(v)).map(|v| v.repeat == Some(0));
-    match (older(recorded), older(now)) {
-        (Some(old), Some(new)) if old != new => (kept(recorded, &both[0]), kept(now, &both[1])),
-        _ => (recorded.clone(), now.clone()),
-    }
+    Some((kept(recorded, &both[0], &both[1]), kept(now, &both[1], &both[0])))
 }
 
 /// The distinct names of metrics, in order.
