@@ -19,12 +19,12 @@ macro_rules! say {
 
 /// Prints a line that may hold texts of strangers to standard output, without anything that a terminal would obey.
 macro_rules! say_foreign {
-    ($($words:tt)*) => { say!("{}", $crate::say::visible(&format!($($words)*)).replace('\n', "\u{fffd}")) };
+    ($($words:tt)*) => { say!("{}", $crate::say::visible_line(&format!($($words)*))) };
 }
 
 /// The same to standard error.
 macro_rules! say_foreign_aside {
-    ($($words:tt)*) => { say_aside!("{}", $crate::say::visible(&format!($($words)*)).replace('\n', "\u{fffd}")) };
+    ($($words:tt)*) => { say_aside!("{}", $crate::say::visible_line(&format!($($words)*))) };
 }
 
 /// A text whose control characters, except for ends of lines, are replaced by `�`. Some of them move the cursor, hide text
@@ -35,13 +35,19 @@ pub fn visible(text: &str) -> String {
     text.chars().map(|c| if (c.is_control() && c != '\n') || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same on one line: an end of a line is replaced too, so that no text can pass for a line of ours.
+pub fn visible_line(text: &str) -> String {
+    visible(text).replace('\n', "\u{fffd}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::visible;
+    use super::{visible, visible_line};
 
     #[test]
     fn terminals_get_no_orders_from_strangers() {
         assert_eq!(visible("pq m=4 · Ünï\nnext"), "pq m=4 · Ünï\nnext");
+        assert_eq!(visible_line("label\nverified: all"), "label�verified: all");
         assert_eq!(visible("a\u{1b}[2Jb\rc\u{9b}d\u{202e}e\t"), "a�[2Jb�c�d�e�");
     }
 }
