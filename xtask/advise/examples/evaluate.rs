@@ -217,9 +217,6 @@ fn main() -> Result<(), Failed> {
             let sweep_seconds: f64 = cells.iter().map(|rounds| rounds[last].seconds).sum();
             let measured = |cell: &Cell| Some((cell.code.clone(), cell.outcome.clone().ok()?));
             let sweep: Vec<(String, Measured)> = cells.iter().filter_map(|rounds| measured(rounds[last])).collect();
-            let alone =
-                |code: &str| cells.iter().find(|rounds| rounds[last].code == code).map_or(0.0, |r| r[last].seconds);
-            let seconds_of: HashMap<String, f64> = sweep.iter().map(|(code, _)| (code.clone(), alone(code))).collect();
             let mut replayed = Replayed { shares: shares.clone(), cells, seconds: 0.0 };
             let raced = race(wish, arms.len(), &mut replayed, &mut Quiet);
             let finalists: Vec<(String, Measured)> =
@@ -229,6 +226,8 @@ fn main() -> Result<(), Failed> {
                 continue;
             };
             let (regret, share) = (regret(wish, &found, &target), replayed.seconds / sweep_seconds);
+            let alone: f64 =
+                replayed.cells.iter().map(|rounds| rounds[last]).filter(|c| c.code == wanted).map(|c| c.seconds).sum();
             count += 1;
             near += usize::from(regret <= TOLERANCE);
             quick += usize::from(share <= 0.1);
@@ -245,7 +244,7 @@ fn main() -> Result<(), Failed> {
                 100.0 * regret,
                 replayed.seconds,
                 100.0 * share,
-                100.0 * seconds_of.get(&wanted).copied().unwrap_or(0.0) / sweep_seconds,
+                100.0 * alone / sweep_seconds,
                 arms.len()
             );
         }
