@@ -8,6 +8,7 @@
 //! of latents to encode with. Encoder and decoder count in the model's size and in the time of encoding and decoding.
 
 mod adam;
+mod autoencoder;
 mod codebook;
 mod encoder;
 pub(crate) mod estimator;

@@ -1,6 +1,7 @@
 //! The trained quantizer of a learned method: encoder, quantizer of latents, decoder.
 
-use super::encoder::{Autoencoder, CodersOnBackend, Encoder};
+use super::autoencoder::{Autoencoder, CodersOnBackend};
+use super::encoder::Encoder;
 use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, prepared};
 use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols};
 use std::sync::{Arc, OnceLock};
