@@ -32,7 +32,7 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// Wraps a backend's storage; for implementors of [`Backend`].
+    /// Wraps a backend's storage; for implementors of [`Backend`](super::Backend).
     pub fn from_storage(storage: Arc<dyn Any + Send + Sync>, mean: f64) -> Assigned {
         Assigned { storage, mean }
     }
