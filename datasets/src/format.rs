@@ -8,6 +8,7 @@ mod columns;
 mod contain;
 mod csv;
 mod hdf5;
+mod ids;
 mod idx;
 mod input;
 mod labels;
@@ -104,6 +105,13 @@ pub trait Format: Sync {
     fn labels(&self, file: OpenFile) -> Result<Vec<u32>, String> {
         labels::of_rows(&mut *self.rows(file)?)
     }
+    /// The array as row numbers. By default, rows of numbers that f32 holds exactly.
+    ///
+    /// # Errors
+    /// A reason in words, without the path: a number that is not a row number.
+    fn ids(&self, file: OpenFile) -> Result<Array2<u32>, String> {
+        ids::of_rows(&mut *self.rows(file)?)
+    }
     /// What a file of this format holds besides the values of its rows; None if the format cannot be written. By
     /// default None.
     ///
@@ -157,6 +165,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &bigann::I8BIN,
     &bigann::IBIN,
     &bigann::F16BIN,
+    &bigann::GROUND_TRUTH,
     &safetensors::Safetensors,
     &idx::Idx,
     &hdf5::Hdf5,
@@ -193,10 +202,6 @@ impl OpenFile {
         let reader = BufReader::with_capacity(bytes, self.reader.get_ref().again());
         OpenFile { place: self.place.clone(), reader, ..*self }
     }
-}
-
-fn open(path: &Path) -> Result<(&'static dyn Format, OpenFile), DatasetError> {
-    open_place(Place::of(path), path)
 }
 
 /// Number of bytes at the start of a file that tell its format.
@@ -414,13 +419,24 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
     Ok(labels)
 }
 
-/// Row numbers, as ground truth comes: ivecs.
+/// Row numbers, such as the nearest rows of each query: a two-dimensional array of integers.
 ///
 /// # Errors
-/// A missing or malformed file, a negative number.
+/// A missing or malformed file, a number that is not a row number.
 pub fn read_ids(path: &Path) -> Result<Array2<u32>, DatasetError> {
-    let (_, file) = open(path)?;
-    vecs::read_ids(file).map_err(malformed(path, "ivecs"))
+    let place = Place::of(path);
+    let Place { part, .. } = resolve(path)?;
+    let mut pieces = Vec::new();
+    for file in several::files(&place.file)? {
+        let piece = file.clone();
+        let (format, file) = open_place(Place { file, part: part.clone() }, &piece)?;
+        pieces.push(format.ids(file).map_err(malformed(&piece, format.name()))?);
+    }
+    if pieces.len() == 1 {
+        return Ok(pieces.remove(0));
+    }
+    let views: Vec<_> = pieces.iter().filter(|ids| ids.nrows() > 0).map(|ids| ids.view()).collect();
+    ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| malformed(path, "ground truth")(e.to_string()))
 }
 
 /// Row numbers as the bytes of an ivecs file.

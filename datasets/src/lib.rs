@@ -47,7 +47,7 @@ pub mod truth;
 
 pub use catalog::SearchPath;
 pub use error::DatasetError;
-pub use file_truth::TruthCheck;
+pub use file_truth::{FileTruth, TruthCheck, Unused};
 pub use images::{ImageSource, ImageSplit, Images};
 pub use seen::SeenFile;
 pub use signal::{Picture, Signal};

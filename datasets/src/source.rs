@@ -1,12 +1,13 @@
 //! What a user may write where vectors are wanted, and what becomes of it.
 
 use crate::catalog::{self, SearchPath};
+use crate::file_truth::TruthFile;
 use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
 use crate::seen::{Digests, SeenFile};
 use crate::split::{Holdings, Parts};
 use crate::{
-    Dataset, DatasetError, Labels, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, TruthCheck, ZeroRows,
+    Dataset, DatasetError, FileTruth, Labels, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows,
     file_truth, format,
 };
 use ndarray::{Array2, Axis};
@@ -69,6 +70,13 @@ pub struct FileSource {
     /// row of that file, even if `split` uses only some of them. Give `labels` too. Default: no classes.
     #[serde(default)]
     pub query_labels: Option<PathBuf>,
+    /// File with the true nearest neighbours of each row of `queries`: their row numbers in `path`, counted from 0,
+    /// nearest first. Formats: .ivecs, .ibin, the ground truth of big-ann-benchmarks (row numbers, then distances), and
+    /// arrays of integers in .npy, .npz, .safetensors, HDF5 or a table. Recall uses them if all rows of `path` are base
+    /// rows and a sample agrees with the neighbours that vqbench computes. Otherwise it uses its own, and says why. Default: the
+    /// neighbours in an HDF5 file of ann-benchmarks, if `queries` is not set.
+    #[serde(default)]
+    pub truth: Option<PathBuf>,
     /// How vectors are compared, which decides what the true nearest neighbours of a query are. Default: the metric
     /// that an HDF5 file of ann-benchmarks names; otherwise `l2`.
     #[serde(default)]
@@ -111,13 +119,13 @@ struct VectorFiles {
     queries: Option<PathBuf>,
     base_labels: Option<PathBuf>,
     query_labels: Option<PathBuf>,
-    truth: Option<PathBuf>,
+    truth: Option<TruthFile>,
     holdings: Holdings,
     parts: Parts,
 }
 
 /// The keys of a dataset that name files: a path, or a list of paths.
-pub const PATH_KEYS: [&str; 6] = ["path", "images", "train", "queries", "labels", "query_labels"];
+pub const PATH_KEYS: [&str; 7] = ["path", "images", "train", "queries", "labels", "query_labels", "truth"];
 
 impl Source {
     /// Puts a folder before the relative paths of a dataset as an experiment writes it.
@@ -264,7 +272,7 @@ impl FileSource {
             query_labels: self.query_labels.as_ref().map(at),
             frames_per_second: self.frames_per_second,
             train_on_base,
-            truth: None,
+            truth: self.truth.as_ref().map(at),
         };
         let mut metric = self.metric;
         if let Some(companions) = format::companions(&paths.base)? {
@@ -272,7 +280,7 @@ impl FileSource {
             // The experiment takes precedence over the file, except for the metric, where a contradiction must be an
             // error.
             if self.queries.is_none() {
-                paths.truth = companions.neighbours.as_deref().map(array);
+                paths.truth = paths.truth.or_else(|| companions.neighbours.as_deref().map(array));
                 paths.queries = Some(array(&companions.queries));
                 paths.train_on_base |= self.train.is_none() && split.train.is_none() && split.base.is_none();
             }
@@ -312,6 +320,12 @@ struct Paths {
     truth: Option<PathBuf>,
 }
 
+/// Why row numbers of `path` are not those of base rows; None if they are.
+fn renumbered(path: &Path, held: usize, base: &[usize]) -> Option<String> {
+    let name = file_truth::name_of(path);
+    (!base.iter().copied().eq(0..held)).then(|| format!("the base rows are not all rows of {name} in its order"))
+}
+
 impl Paths {
     /// The files of rows, by part.
     fn rows(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
@@ -321,14 +335,42 @@ impl Paths {
 
     /// The source of each part: the digest of the file, and the array if there may be several.
     fn contents(&self, digests: &mut Digests) -> Result<Vec<(&'static str, String)>, DatasetError> {
-        let labels = [("labels", self.base_labels.as_ref()), ("query_labels", self.query_labels.as_ref())];
-        let named = self.rows().chain(labels.into_iter().filter_map(|(part, path)| Some((part, path?))));
+        let others = [
+            ("labels", self.base_labels.as_ref()),
+            ("query_labels", self.query_labels.as_ref()),
+            ("truth", self.truth.as_ref()),
+        ];
+        let named = self.rows().chain(others.into_iter().filter_map(|(part, path)| Some((part, path?))));
         let content = |(part, path): (_, &PathBuf)| {
             let digest = digests.of(path)?;
             let array = format::resolve(path)?.part.map_or_else(String::new, |array| format!("#{array}"));
             Ok((part, format!("{digest}{array}")))
         };
         named.map(content).collect()
+    }
+
+    /// The neighbours in the files.
+    ///
+    /// # Errors
+    /// No file of queries that they could belong to; other numbers of rows.
+    fn truth_file(&self, name: &str, parts: &Parts, holdings: Holdings) -> Result<Option<TruthFile>, DatasetError> {
+        let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
+        let Some(path) = &self.truth else { return Ok(None) };
+        let Some(queries) = &self.queries else {
+            return Err(wrong("`truth` needs a `queries` file, whose rows its rows belong to".into()));
+        };
+        let (rows, expected) = (format::shape(path)?.0, holdings.queries.unwrap_or(0));
+        if rows != expected {
+            let (path, queries) = (path.display(), queries.display());
+            return Err(wrong(format!("{path} has {rows} rows for the {expected} rows of {queries}")));
+        }
+        Ok(Some(TruthFile {
+            path: path.clone(),
+            base: self.base.clone(),
+            queries: queries.clone(),
+            query_rows: parts.queries.clone(),
+            renumbered: renumbered(&self.base, holdings.base, &parts.base),
+        }))
     }
 
     fn check(
@@ -367,6 +409,7 @@ impl Paths {
         if self.query_labels.is_some() && self.base_labels.is_none() {
             return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
         }
+        let truth = self.truth_file(name, &parts, holdings)?;
         if let Some(rate) = self.frames_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
         }
@@ -407,7 +450,7 @@ impl Paths {
             queries: self.queries,
             base_labels: self.base_labels,
             query_labels: self.query_labels,
-            truth: self.truth,
+            truth,
             holdings,
             parts,
         };
@@ -459,15 +502,18 @@ impl Resolved {
         matches!(&self.plan, ReadPlan::Files(files) if files.holdings.train_on_base)
     }
 
-    /// Compares the neighbours in the files with the exact ones of a sample.
+    /// Reads the neighbours that come with the vectors, and compares those of a sample with the exact ones. `depth` is
+    /// the number of neighbours that are needed of each query. None if none come with them.
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub fn check_truth(&self) -> Result<Option<TruthCheck>, DatasetError> {
-        let ReadPlan::Files(VectorFiles { base, queries: Some(queries), truth: Some(truth), .. }) = &self.plan else {
-            return Ok(None);
-        };
-        file_truth::check(base, queries, truth, self.summary.metric)
+    pub fn file_truth(&self, depth: usize) -> Result<Option<FileTruth>, DatasetError> {
+        match &self.plan {
+            ReadPlan::Files(VectorFiles { truth: Some(truth), .. }) => {
+                truth.check(self.summary.metric, depth).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The location of a row of a part: `row 3 of words.npy`, counted from 0 in its file; or its number in the part, if
@@ -475,10 +521,7 @@ impl Resolved {
     pub fn place(&self, part: Part, row: usize) -> String {
         if let ReadPlan::Files(files) = &self.plan {
             let (path, rows) = files.rows_of(part);
-            let place = Place::of(path);
-            let file = place.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            let array = place.part.map_or_else(String::new, |part| format!("#{part}"));
-            return format!("row {} of {file}{array}", rows.get(row).copied().unwrap_or(row));
+            return format!("row {} of {}", rows.get(row).copied().unwrap_or(row), file_truth::name_of(path));
         }
         let part = match part {
             Part::Train => "training",

@@ -1,7 +1,7 @@
 //! Files that other tools wrote, read value by value: fixtures of h5py and pyarrow (`fixtures/make.py`), and the real sets
 //! of the catalog where `VQBENCH_DATA` names a folder that has them.
 
-use datasets::{DatasetError, MetricSpace, Resolved, SearchPath, Source, catalog, format};
+use datasets::{DatasetError, MetricSpace, Resolved, SearchPath, Source, Unused, catalog, format};
 use ndarray::{Array2, s};
 use std::path::{Path, PathBuf};
 
@@ -432,14 +432,14 @@ fn a_benchmark_in_one_file_is_rows_queries_metric_and_truth_at_once() {
         (&data.train, &data.queries),
         (&data.base, &format::read(&fixture("euclidean.hdf5#test")).expect("reads"))
     );
-    let truth = euclidean.check_truth().expect("reads").expect("there is one");
-    assert!(truth.agreement == 1.0 && !truth.contradicts() && truth.explained_by.is_none(), "{truth:?}");
+    let truth = euclidean.file_truth(10).expect("reads").expect("there is one").check;
+    assert!(truth.agreement == 1.0 && truth.unused.is_none() && truth.explained_by.is_none(), "{truth:?}");
 
     // The same neighbours in a file that says something else.
     let angular = resolve(&file("angular.hdf5", "")).expect("resolves");
     assert_eq!(angular.summary.metric, MetricSpace::Cosine);
-    let truth = angular.check_truth().expect("reads").expect("there is one");
-    assert!(truth.contradicts() && truth.explained_by == Some(MetricSpace::L2), "{truth:?}");
+    let truth = angular.file_truth(10).expect("reads").expect("there is one").check;
+    assert_eq!((truth.unused, truth.explained_by), (Some(Unused::Contradiction), Some(MetricSpace::L2)));
     let error = resolve(&file("angular.hdf5", "metric = \"l2\"")).expect_err("contradicts").to_string();
     assert!(error.contains("`metric: l2` contradicts") && error.contains("`angular` (`metric: cosine`)"), "{error}");
     assert!(resolve(&file("angular.hdf5", "metric = \"cosine\"")).is_ok());
@@ -454,7 +454,7 @@ fn a_benchmark_in_one_file_is_rows_queries_metric_and_truth_at_once() {
     );
     let named = resolve(&named).expect("resolves");
     assert_eq!((named.summary.metric, named.trains_on_base()), (MetricSpace::L2, true));
-    assert!(named.check_truth().expect("reads").is_none());
+    assert!(named.file_truth(10).expect("reads").is_none());
     assert_ne!(named.summary.fingerprint, euclidean.summary.fingerprint);
 }
 

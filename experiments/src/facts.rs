@@ -4,10 +4,10 @@
 use cpu::Isa;
 use datasets::gaussian_bound;
 use datasets::outliers::{self, FAR};
-use datasets::{Dataset, DatasetError, Part, Resolved};
+use datasets::{Dataset, DatasetError, FileTruth, Part, Resolved, Unused};
 use methods::algorithms::moments;
 use ndarray::ArrayView2;
-use record::{DatasetFacts, OutlierFacts, WrongTruth};
+use record::{DatasetFacts, FileTruthFacts, OutlierFacts};
 
 /// Number of points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
@@ -29,8 +29,8 @@ pub fn compute(
     isa: Isa,
 ) -> Result<(DatasetFacts, Truth), DatasetError> {
     let (variance, spectrum) = spectrum(data.base.view());
-    let neighbors = datasets::truth::exact_neighbors(data.base.view(), data.queries.view(), data.metric, depth, isa);
-    let truth: Truth = neighbors.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect();
+    let file_truth = resolved.file_truth(depth)?;
+    let truth = truth(data, file_truth.as_ref(), depth, isa);
     let facts = DatasetFacts {
         name: data.name.clone(),
         dim: data.dim(),
@@ -45,9 +45,19 @@ pub fn compute(
         signal: data.signal.as_ref().map(recorded),
         train_on_base: resolved.trains_on_base(),
         outliers: outliers(data, resolved),
-        wrong_truth: wrong_truth(resolved)?,
+        file_truth: file_truth.and_then(|truth| file_truth_facts(truth, depth)),
     };
     Ok((facts, truth))
+}
+
+/// The `depth` nearest neighbours of each query: those in the files if they are used, otherwise computed.
+fn truth(data: &Dataset, file_truth: Option<&FileTruth>, depth: usize, isa: Isa) -> Truth {
+    let (base, queries) = (data.base.view(), data.queries.view());
+    if let Some(truth) = file_truth.and_then(|truth| truth.neighbours(base, queries, data.metric, depth)) {
+        return truth;
+    }
+    let neighbors = datasets::truth::exact_neighbors(base, queries, data.metric, depth, isa);
+    neighbors.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect()
 }
 
 /// Training rows that are much longer than the others.
@@ -57,13 +67,27 @@ fn outliers(data: &Dataset, resolved: &Resolved) -> Option<OutlierFacts> {
     Some(OutlierFacts { count: found.count, first, factor: found.factor, from: FAR })
 }
 
-/// What is wrong with the neighbours in the files, if anything.
-pub(crate) fn wrong_truth(resolved: &Resolved) -> Result<Option<WrongTruth>, DatasetError> {
-    let check = resolved.check_truth()?.filter(|check| check.contradicts());
-    Ok(check.map(|check| WrongTruth {
+/// What became of the neighbours in the files; None if there are none, or they agree and none are needed.
+///
+/// # Errors
+/// Files that cannot be read.
+pub(crate) fn file_truth(resolved: &Resolved, depth: usize) -> Result<Option<FileTruthFacts>, DatasetError> {
+    Ok(resolved.file_truth(depth)?.and_then(|truth| file_truth_facts(truth, depth)))
+}
+
+fn file_truth_facts(truth: FileTruth, depth: usize) -> Option<FileTruthFacts> {
+    let check = truth.check;
+    (depth > 0 || check.unused == Some(Unused::Contradiction)).then(|| FileTruthFacts {
+        file: check.file,
+        queries: check.queries,
         agreement: check.agreement,
         explained_by: check.explained_by.map(|metric| metric.to_string()),
-    }))
+        used: check.unused.is_none(),
+        unused_because: match check.unused {
+            Some(Unused::Because(reason)) => Some(reason),
+            Some(Unused::Contradiction) | None => None,
+        },
+    })
 }
 
 /// Converted to the result schema, which does not depend on datasets.

@@ -236,12 +236,12 @@ impl Plan {
     pub fn check_values(&self, document: &Document) -> (Vec<Fault>, Vec<(String, String)>) {
         let (mut faults, mut remarks) = (Vec::new(), Vec::new());
         for PlannedDataset { resolved, pointer, .. } in &self.datasets {
-            match resolved.check().and_then(|()| facts::wrong_truth(resolved)) {
+            match resolved.check().and_then(|()| facts::file_truth(resolved, self.truth_depth())) {
                 Err(error) => faults.push(Fault::at(document, pointer, error.to_string(), error.help())),
-                Ok(wrong_truth) => {
+                Ok(file_truth) => {
                     let (name, metric_space) = (resolved.summary.name.clone(), resolved.summary.metric.to_string());
                     let train_on_base = resolved.trains_on_base();
-                    let facts = DatasetFacts { metric_space, train_on_base, wrong_truth, ..DatasetFacts::default() };
+                    let facts = DatasetFacts { metric_space, train_on_base, file_truth, ..DatasetFacts::default() };
                     remarks.extend(facts.remarks().into_iter().map(|remark| (name.clone(), remark)));
                 }
             }

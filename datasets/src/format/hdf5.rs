@@ -3,6 +3,7 @@
 
 use super::contain::{contained, plausible};
 use super::{Companions, Format, OpenFile, RowReader, quote};
+use ndarray::Array2;
 use rust_hdf5::{DatatypeMessage, FileLocking, H5Dataset, H5File, Hdf5Error, StorageLayout};
 
 pub struct Hdf5;
@@ -152,6 +153,25 @@ impl DatasetLayout {
     }
 }
 
+impl DatasetLayout {
+    /// All values as row numbers.
+    fn ids(&self) -> Result<Array2<u32>, String> {
+        if !matches!(self.values, StoredNumber::Signed | StoredNumber::Unsigned) {
+            return Err("row numbers need integers; its values are of floating point".to_owned());
+        }
+        let mut ids = Vec::with_capacity(self.rows * self.columns);
+        for start in (0..self.rows).step_by(self.block.max(1)) {
+            let counts = [self.block.min(self.rows - start), self.columns];
+            let values = self.dataset.read_numeric_slice_as::<i64>(&[start, 0], &counts).map_err(error_text)?;
+            for value in values {
+                let wrong = |_| format!("row {} holds {value}, which is not a row number", ids.len() / self.columns);
+                ids.push(u32::try_from(value).map_err(wrong)?);
+            }
+        }
+        Array2::from_shape_vec((self.rows, self.columns), ids).map_err(|e| e.to_string())
+    }
+}
+
 impl Format for Hdf5 {
     fn name(&self) -> &'static str {
         "hdf5"
@@ -205,6 +225,10 @@ impl Format for Hdf5 {
 
     fn shape(&self, file: &mut OpenFile) -> Result<(usize, usize), String> {
         contained(|| header(file).map(|header| (header.rows, header.columns)))
+    }
+
+    fn ids(&self, file: OpenFile) -> Result<Array2<u32>, String> {
+        contained(|| header(&file)?.ids())
     }
 
     fn rows(&self, file: OpenFile) -> Result<Box<dyn RowReader>, String> {

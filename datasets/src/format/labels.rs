@@ -4,24 +4,37 @@ use super::number::{BUFFER_BYTES, Number};
 use super::{OpenFile, RowReader, read_exact};
 
 /// The first whole number whose neighbour f32 does not know.
-const EXACT: f32 = (1 << 24) as f32;
+pub(super) const EXACT: f32 = (1 << 24) as f32;
 
 /// Reads `count` integers from the current position, which the file was checked to hold.
 ///
 /// # Errors
 /// A number that is no class; content that ends early.
 pub fn read(file: &mut OpenFile, number: Number, count: usize) -> Result<Vec<u32>, String> {
-    let mut labels = Vec::with_capacity(count);
+    exact_integers(file, number, count, |row, value| format!("label {value} of row {row} is not between 0 and 2^32"))
+}
+
+/// Reads `count` integers from the current position, which the file was checked to hold. `wrong` words the error of a
+/// value, by its position, that u32 does not hold.
+///
+/// # Errors
+/// Such a value; content that ends early.
+pub(super) fn exact_integers(
+    file: &mut OpenFile,
+    number: Number,
+    count: usize,
+    wrong: impl Fn(usize, i128) -> String,
+) -> Result<Vec<u32>, String> {
+    let mut integers = Vec::with_capacity(count);
     let mut buffer = vec![0; BUFFER_BYTES.min(count * number.bytes())];
-    while labels.len() < count {
-        let bytes = BUFFER_BYTES.min((count - labels.len()) * number.bytes());
+    while integers.len() < count {
+        let bytes = BUFFER_BYTES.min((count - integers.len()) * number.bytes());
         read_exact(file, &mut buffer[..bytes])?;
         for value in number.integers(&buffer[..bytes]) {
-            let label = u32::try_from(value);
-            labels.push(label.map_err(|_| format!("label {value} of row {} is not between 0 and 2^32", labels.len()))?);
+            integers.push(u32::try_from(value).map_err(|_| wrong(integers.len(), value))?);
         }
     }
-    Ok(labels)
+    Ok(integers)
 }
 
 /// The numbers of rows of one number each.

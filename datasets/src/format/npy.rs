@@ -1,7 +1,8 @@
 //! NumPy's `.npy`: two-dimensional float16, float32, float64 or 8/16/32/64-bit integers, C or Fortran order.
 
 use super::number::{ContiguousRows, Number, NumberType, array_bytes};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, quote, unread};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, ids, labels, quote, unread};
+use ndarray::Array2;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::io::{Read, Seek, SeekFrom};
 
@@ -164,6 +165,18 @@ impl Format for Npy {
             format!("values of type {} cannot be labels; use integers", quote::name(&header.dtype().descr()))
         })?;
         labels::read(&mut file, number, n as usize)
+    }
+
+    fn ids(&self, mut file: OpenFile) -> Result<Array2<u32>, String> {
+        let header = header(&mut file)?;
+        let (n, k) = shape_of(&header)?;
+        let number = number(&header).ok_or_else(|| {
+            format!("values of type {} cannot be row numbers; use integers", quote::name(&header.dtype().descr()))
+        })?;
+        if header.order() == Order::Fortran {
+            return Ok(ids::read(&mut file, number, (k, n))?.reversed_axes().as_standard_layout().into_owned());
+        }
+        ids::read(&mut file, number, (n, k))
     }
 
     fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {

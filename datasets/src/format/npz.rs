@@ -5,6 +5,7 @@ use super::arrays::{NamedArray, choose};
 use super::npy::{self, Npy};
 use super::zip::{self, Member};
 use super::{Format, OpenFile, RowReader};
+use ndarray::Array2;
 
 pub struct Npz;
 
@@ -75,5 +76,8 @@ impl Format for Npz {
 
     fn labels(&self, mut file: OpenFile) -> Result<Vec<u32>, String> {
         Npy.labels(open(&mut file)?)
+    }
+    fn ids(&self, mut file: OpenFile) -> Result<Array2<u32>, String> {
+        Npy.ids(open(&mut file)?)
     }
 }

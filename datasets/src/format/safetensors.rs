@@ -6,7 +6,8 @@
 
 use super::arrays::{NamedArray, choose};
 use super::number::{ContiguousRows, Number, NumberType, array_bytes};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, labels, quote, read_exact};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, ids, labels, quote, read_exact};
+use ndarray::Array2;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -212,6 +213,11 @@ impl Format for Safetensors {
                 Err(format!("labels need a one-dimensional tensor, this one has shape {}", quote::shape(&tensor.shape)))
             }
         }
+    }
+
+    fn ids(&self, mut file: OpenFile) -> Result<Array2<u32>, String> {
+        let (tensor, number) = tensor(&mut file)?;
+        ids::read(&mut file, number, rows_and_columns(&tensor)?)
     }
 
     fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {

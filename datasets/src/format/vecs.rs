@@ -1,7 +1,7 @@
 //! TEXMEX `.fvecs`, `.bvecs`, `.ivecs`: each row is its dimension (i32, little-endian) and that many values.
 
 use super::number::{BUFFER_BYTES, Number, NumberType};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, read_exact};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, ids, read_exact};
 use ndarray::Array2;
 
 pub struct Vecs {
@@ -62,6 +62,20 @@ impl Format for Vecs {
         Ok(Box::new(self.walker(file)?))
     }
 
+    fn ids(&self, file: OpenFile) -> Result<Array2<u32>, String> {
+        if self.number.kind != NumberType::I32 {
+            return ids::of_rows(&mut self.walker(file)?);
+        }
+        let mut rows = self.walker(file)?;
+        let shape = rows.shape;
+        let mut ids: Vec<i32> = Vec::with_capacity(shape.0 * shape.1);
+        rows.each(shape.0, |values| ids.extend(values.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes))))?;
+        if let Some(at) = ids.iter().position(|id| *id < 0) {
+            return Err(format!("row {} holds {}, which is not a row number", at / shape.1, ids[at]));
+        }
+        Array2::from_shape_vec(shape, ids.into_iter().map(i32::cast_unsigned).collect()).map_err(|e| e.to_string())
+    }
+
     fn layout(&self, values: OutputType, (_, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {
         (values.kind() == self.number.kind).then(|| match i32::try_from(dim) {
             Ok(dim) => Ok(FileLayout { row_head: dim.to_le_bytes().to_vec(), ..FileLayout::default() }),
@@ -117,19 +131,5 @@ impl RowReader for Walker {
 
     fn working_bytes(&mut self) -> Result<u64, String> {
         Ok(BUFFER_BYTES.max(HEAD + self.shape.1 * self.number.bytes()) as u64)
-    }
-}
-
-/// Row numbers: ivecs whose values are not negative. They stay integers, since f32 is exact only up to 2^24.
-pub fn read_ids(file: OpenFile) -> Result<Array2<u32>, String> {
-    let mut rows = IVECS.walker(file)?;
-    let shape = rows.shape;
-    let mut ids: Vec<i32> = Vec::with_capacity(shape.0 * shape.1);
-    rows.each(shape.0, |values| ids.extend(values.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes))))?;
-    match ids.iter().find(|id| **id < 0) {
-        Some(id) => Err(format!("{id} is not a row number")),
-        None => {
-            Array2::from_shape_vec(shape, ids.into_iter().map(i32::cast_unsigned).collect()).map_err(|e| e.to_string())
-        }
     }
 }

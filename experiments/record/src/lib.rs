@@ -352,9 +352,9 @@ pub struct DatasetFacts {
     /// Training rows whose norm is far from that of the others; None if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierFacts>,
-    /// A problem with the neighbours that came with the vectors; None if there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wrong_truth: Option<WrongTruth>,
+    /// The neighbours that came with the vectors; None if there were none, or they agree and no measurement needs them.
+    #[serde(default, alias = "wrong_truth", skip_serializing_if = "Option::is_none")]
+    pub file_truth: Option<FileTruthFacts>,
 }
 
 /// Training rows whose norm is much larger than that of the others.
@@ -370,13 +370,46 @@ pub struct OutlierFacts {
     pub from: f64,
 }
 
-/// Neighbours that came with vectors but are not the nearest ones.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WrongTruth {
-    /// Share of the neighbours in a sample that are nearest by the dataset's metric.
+/// Neighbours that came with vectors, and what became of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileTruthFacts {
+    /// Name of their file.
+    pub file: String,
+    /// Number of queries in the sample that was checked.
+    pub queries: usize,
+    /// Share of the neighbours in the sample that are nearest by the dataset's metric.
     pub agreement: f64,
-    /// The metric by which they are nearest; None if no metric fits.
+    /// Another metric by which they are nearest; None if they are nearest by the dataset's, or no metric fits.
     pub explained_by: Option<String>,
+    /// Whether results use them.
+    pub used: bool,
+    /// Why results do not use them, to follow "because"; None if they do, or if they contradict the vectors.
+    pub unused_because: Option<String>,
+}
+
+impl FileTruthFacts {
+    fn remark(&self, metric: &str) -> String {
+        // Records of older versions do not name the file.
+        let file = if self.file.is_empty() { "the file" } else { &self.file };
+        let percent = 100.0 * self.agreement;
+        if self.used {
+            let sample = self.queries;
+            return format!(
+                "Results use the neighbours in {file}. In a sample of {sample} queries, {percent:.1}% of them are those that \
+                 vqbench computes."
+            );
+        }
+        let own = "The results use neighbours that vqbench has computed itself.";
+        if let Some(reason) = &self.unused_because {
+            return format!("The neighbours in {file} are not used, because {reason}. {own}");
+        }
+        let but = self.explained_by.as_ref().map_or_else(String::new, |metric| format!(" They fit metric {metric}."));
+        format!(
+            "The neighbours in {file} do not fit metric {metric}: of a sample, {percent:.0}% are true nearest neighbours.{but} \
+             {own}"
+        )
+    }
 }
 
 impl DatasetFacts {
@@ -399,15 +432,7 @@ impl DatasetFacts {
                 self.train
             ));
         }
-        if let Some(WrongTruth { agreement, explained_by }) = &self.wrong_truth {
-            let but = explained_by.as_ref().map_or_else(String::new, |metric| format!(" They fit metric {metric}."));
-            remarks.push(format!(
-                "The neighbours in the file do not fit metric {}: of a sample, {:.0}% are true nearest neighbours.{but} The \
-                 results use neighbours that vqbench has computed itself.",
-                self.metric_space,
-                100.0 * agreement
-            ));
-        }
+        remarks.extend(self.file_truth.iter().map(|truth| truth.remark(&self.metric_space)));
         remarks
     }
 }
