@@ -41,7 +41,7 @@ use input::{Input, Packing};
 use ndarray::Array2;
 use several::Several;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A file format of vectors. Readers trust nothing: a header is checked against the file before memory is allocated.
 pub trait Format: Sync {
@@ -280,27 +280,22 @@ fn several(place: &Place) -> Result<Option<Several>, DatasetError> {
     }
 }
 
-/// The files that a path names, without those that hold no rows, and what is read in each: paths of the same rows give
-/// the same text, however they are written.
+/// The files that a path names, each with the array to read, without those that hold no rows if there are several.
 ///
 /// # Errors
 /// As [`resolve`], and a malformed header.
-pub(crate) fn arrays(path: &Path) -> Result<Vec<(PathBuf, String)>, DatasetError> {
+pub(crate) fn pieces(path: &Path) -> Result<Vec<Place>, DatasetError> {
     let Place { file, mut part } = Place::of(path);
     let files = several::files(&file)?;
-    let mut arrays = Vec::new();
+    let mut pieces = Vec::new();
     for file in &files {
         let (format, mut open) = open_place(Place { file: file.clone(), part: part.clone() }, file)?;
-        let malformed = malformed(file, format.name());
-        let components = format.components(&mut open).map_err(&malformed)?;
-        if files.len() == 1 || format.shape(&mut open).map_err(&malformed)?.0 > 0 {
-            // All columns of numbers are what is read of CSV without `#` too.
-            let chosen = open.place.part.clone().filter(|part| part != "*").unwrap_or_default();
-            arrays.push((file.clone(), components.map_or(chosen, |names| names.join("\n"))));
+        part.clone_from(&open.place.part);
+        if files.len() == 1 || format.shape(&mut open).map_err(malformed(file, format.name()))?.0 > 0 {
+            pieces.push(open.place);
         }
-        part = open.place.part;
     }
-    Ok(arrays)
+    Ok(pieces)
 }
 
 /// What a file holds besides its rows if no array is requested; None if one is.

@@ -30,6 +30,7 @@
 //! ```
 
 pub mod catalog;
+mod content;
 mod error;
 mod file_truth;
 pub mod format;
@@ -49,7 +50,7 @@ pub use catalog::SearchPath;
 pub use error::DatasetError;
 pub use file_truth::{FileTruth, TruthCheck, Unused};
 pub use images::{ImageSource, ImageSplit, Images};
-pub use seen::SeenFile;
+pub use seen::{Seen, SeenArray, SeenFile};
 pub use signal::{Picture, Signal};
 pub use source::{FileSource, PATH_KEYS, Resolved, Source};
 pub use split::Split;
@@ -196,7 +197,8 @@ pub struct Summary {
     pub labelled: bool,
     /// What the base rows are pieces of, where that is known.
     pub signal: Option<Signal>,
-    /// Changes whenever the vectors change: digests of the files, or the parameters of the generator.
+    /// Changes whenever the vectors change: digests of their decoded values, or the parameters of the generator. The
+    /// same vectors in another file format have the same one.
     pub fingerprint: String,
 }
 

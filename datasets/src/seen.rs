@@ -1,8 +1,10 @@
-//! Files with their digests, and the metadata that shows whether a file is still the same, so that it need not be read
-//! twice.
+//! Files and arrays with their digests, and the metadata that shows whether a file is still the same, so that it need not
+//! be read twice.
 
-use crate::format::{Place, several};
+use crate::content::{self, Content, Reading};
+use crate::format::{self, Place, several};
 use crate::{DatasetError, regular};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -20,6 +22,32 @@ pub struct SeenFile {
     look: Option<String>,
     /// Digest of its content, in lower-case hexadecimal.
     sha256: String,
+}
+
+/// An array whose content is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenArray {
+    asked: Asked,
+    /// Metadata of each file that it was read from; None if a change could go unnoticed.
+    looks: Vec<(PathBuf, Option<String>)>,
+    content: Content,
+}
+
+/// What was read: where it is, as an absolute path, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Asked {
+    file: PathBuf,
+    array: Option<String>,
+    reading: Reading,
+}
+
+/// What is known of files and arrays. Another process need not read them again while they look the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Whole files.
+    pub files: Vec<SeenFile>,
+    /// Arrays in files.
+    pub arrays: Vec<SeenArray>,
 }
 
 /// A file that was modified less than this long ago may change again within one tick of the clock of its file system.
@@ -45,19 +73,53 @@ fn settled(found: &Metadata) -> bool {
     age.is_some_and(|age| age >= SETTLED)
 }
 
-/// Digests of files; each file is read once, however many parts come from it.
+/// Digests of files and arrays; each is read once, however many parts come from it.
 #[derive(Default)]
 pub(crate) struct Digests {
     /// Digests from other processes, valid while the metadata is unchanged.
     before: HashMap<PathBuf, SeenFile>,
     found: HashMap<PathBuf, SeenFile>,
+    /// The same of arrays.
+    arrays_before: HashMap<Asked, SeenArray>,
+    arrays: HashMap<Asked, SeenArray>,
 }
 
 impl Digests {
     /// Reuses digests of files with unchanged metadata.
-    pub(crate) fn knowing(seen: &[SeenFile]) -> Digests {
-        let before = seen.iter().map(|file| (file.path.clone(), file.clone())).collect();
-        Digests { before, found: HashMap::new() }
+    pub(crate) fn knowing(seen: &Seen) -> Digests {
+        let before = seen.files.iter().map(|file| (file.path.clone(), file.clone())).collect();
+        let arrays_before = seen.arrays.iter().map(|array| (array.asked.clone(), array.clone())).collect();
+        Digests { before, arrays_before, ..Digests::default() }
+    }
+
+    /// The contents of arrays, in order. Arrays that are not known are read side by side.
+    pub(crate) fn arrays(&mut self, wanted: &[(&Path, Reading)]) -> Result<Vec<Content>, DatasetError> {
+        let mut asked = Vec::new();
+        for (path, reading) in wanted {
+            let place = format::resolve(path)?;
+            let file = std::path::absolute(&place.file).unwrap_or_else(|_| place.file.clone());
+            asked.push(Asked { file, array: place.part, reading: *reading });
+        }
+        let mut new: Vec<(&Path, &Asked)> = Vec::new();
+        for ((path, _), asked) in wanted.iter().zip(&asked) {
+            if self.arrays.contains_key(asked) || new.iter().any(|(_, other)| *other == asked) {
+                continue;
+            }
+            let same = |before: &SeenArray| {
+                before.looks.iter().all(|(_, look)| look.is_some())
+                    && looks(path).is_ok_and(|looks| looks == before.looks)
+            };
+            match self.arrays_before.remove(asked).filter(same) {
+                Some(before) => drop(self.arrays.insert(asked.clone(), before)),
+                None => new.push((path, asked)),
+            }
+        }
+        let read = |(path, asked): (&Path, &Asked)| see_array(path, asked);
+        for seen in new.into_par_iter().map(read).collect::<Vec<_>>() {
+            let seen = seen?;
+            self.arrays.insert(seen.asked.clone(), seen);
+        }
+        Ok(asked.iter().filter_map(|asked| Some(self.arrays.get(asked)?.content.clone())).collect())
     }
 
     /// The digest of the file that a path names, for any array in it; of a pattern, one of the digests of all files in
@@ -72,7 +134,7 @@ impl Digests {
         for file in files {
             hasher.update(self.of_file(file)?);
         }
-        Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Ok(content::hexadecimal(hasher))
     }
 
     /// The digest of a file; its name may contain any character.
@@ -91,12 +153,32 @@ impl Digests {
         Ok(digest)
     }
 
-    /// All files whose digests were requested.
-    pub(crate) fn into_seen(self) -> Vec<SeenFile> {
-        let mut seen: Vec<SeenFile> = self.found.into_values().collect();
-        seen.sort_by(|a, b| a.path.cmp(&b.path));
-        seen
+    /// All files and arrays whose digests were requested.
+    pub(crate) fn into_seen(self) -> Seen {
+        let mut files: Vec<SeenFile> = self.found.into_values().collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut arrays: Vec<SeenArray> = self.arrays.into_values().collect();
+        arrays.sort_by(|a, b| (&a.asked.file, &a.asked.array).cmp(&(&b.asked.file, &b.asked.array)));
+        Seen { files, arrays }
     }
+}
+
+/// The metadata of the files that a path names.
+fn looks(path: &Path) -> Result<Vec<(PathBuf, Option<String>)>, DatasetError> {
+    let look_of = |file: PathBuf| match file.metadata() {
+        Ok(found) => Ok((std::path::absolute(&file).unwrap_or(file), look(&found))),
+        Err(error) => Err(DatasetError::Io { path: file, error }),
+    };
+    several::files(&Place::of(path).file)?.into_iter().map(look_of).collect()
+}
+
+/// Reads an array, and checks the metadata of its files before and after.
+fn see_array(path: &Path, asked: &Asked) -> Result<SeenArray, DatasetError> {
+    let before = looks(path)?;
+    let content = content::read(path, asked.reading)?;
+    let after = looks(path)?;
+    let looks = if before == after { before } else { before.into_iter().map(|(file, _)| (file, None)).collect() };
+    Ok(SeenArray { asked: asked.clone(), looks, content })
 }
 
 /// Computes the digest of a file, and checks its metadata before and after.
@@ -113,7 +195,7 @@ fn see(path: &Path) -> Result<SeenFile, DatasetError> {
         }
     }
     let after = file.metadata().map(|found| look(&found)).map_err(io)?;
-    let sha256 = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = content::hexadecimal(hasher);
     Ok(SeenFile { path: path.to_owned(), look: if before == after { before } else { None }, sha256 })
 }
 
@@ -133,7 +215,11 @@ mod tests {
     fn seen(path: &Path) -> SeenFile {
         let mut digests = Digests::default();
         digests.of_file(path.to_owned()).expect("reads");
-        SeenFile { sha256: "as before".into(), ..digests.into_seen().remove(0) }
+        SeenFile { sha256: "as before".into(), ..digests.into_seen().files.remove(0) }
+    }
+
+    fn knowing(file: &SeenFile) -> Digests {
+        Digests::knowing(&Seen { files: vec![file.clone()], ..Seen::default() })
     }
 
     #[test]
@@ -142,7 +228,7 @@ mod tests {
         let path = folder.path().join("a.npy");
         old_file(&path, b"content");
         let before = seen(&path);
-        let digest = |before: &SeenFile| Digests::knowing(std::slice::from_ref(before)).of_file(path.clone());
+        let digest = |before: &SeenFile| knowing(before).of_file(path.clone());
         assert_eq!(digest(&before).expect("reads"), "as before");
 
         // Other content of the same length; another length; a file in its place; none at all.
@@ -160,7 +246,35 @@ mod tests {
         let path = folder.path().join("a.npy");
         std::fs::write(&path, b"content").expect("writes");
         let before = seen(&path);
-        let mut digests = Digests::knowing(&[before]);
+        let mut digests = knowing(&before);
         assert_eq!(digests.of_file(path.clone()).expect("reads"), see(&path).expect("reads").sha256);
+    }
+
+    #[test]
+    fn an_array_is_read_again_if_one_of_its_files_changes_or_is_added() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let csv = |name: &str, text: &str| old_file(&folder.path().join(name), text.as_bytes());
+        csv("a-1.csv", "1,2\n");
+        csv("a-2.csv", "3,4\n");
+        let path = folder.path().join("a-*.csv");
+        let rows = |digests: &mut Digests| digests.arrays(&[(&path, Reading::Rows)]).expect("reads").remove(0);
+        let mut digests = Digests::default();
+        let content = rows(&mut digests);
+        let mut seen = digests.into_seen();
+        assert_eq!((seen.files.len(), seen.arrays.len()), (0, 1));
+        seen.arrays[0].content.sha256 = "as before".into();
+        assert_eq!(rows(&mut Digests::knowing(&seen)).sha256, "as before");
+        csv("a-2.csv", "3,5\n");
+        let changed = rows(&mut Digests::knowing(&seen));
+        assert_eq!((changed.pieces[0] == content.pieces[0], changed.pieces[1] == content.pieces[1]), (true, false));
+        csv("a-2.csv", "3,4\n");
+        csv("a-3.csv", "5,6\n");
+        let added = rows(&mut Digests::knowing(&seen));
+        assert_eq!((&added.pieces[..2], added.pieces.len()), (&content.pieces[..], 3));
+        // Unlike the changed one, the whole is that of the same rows in one file.
+        csv("all.csv", "1,2\n3,4\n5,6\n");
+        let all = folder.path().join("all.csv");
+        let all = Digests::default().arrays(&[(&all, Reading::Rows)]).expect("reads").remove(0);
+        assert_eq!((all.sha256 == added.sha256, all.sha256 == changed.sha256), (true, false));
     }
 }

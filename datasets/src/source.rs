@@ -1,10 +1,11 @@
 //! What a user may write where vectors are wanted, and what becomes of it.
 
 use crate::catalog::{self, SearchPath};
+use crate::content::{Content, Reading};
 use crate::file_truth::TruthFile;
 use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
-use crate::seen::{Digests, SeenFile};
+use crate::seen::{Digests, Seen};
 use crate::split::{Holdings, Parts};
 use crate::{
     Dataset, DatasetError, FileTruth, Labels, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows,
@@ -100,8 +101,8 @@ pub struct FileSource {
 pub struct Resolved {
     /// The dataset that loading will give.
     pub summary: Summary,
-    /// The files that were found.
-    pub files: Vec<SeenFile>,
+    /// What was read of the files that were found.
+    pub seen: Seen,
     plan: ReadPlan,
 }
 
@@ -177,36 +178,31 @@ impl Source {
         }
     }
 
-    /// Finds the files, reads their headers and digests, and checks that the parts fit together. `root` is the folder
+    /// Finds the files, reads each array once for its digest, and checks that the parts fit together. `root` is the folder
     /// that relative paths start from.
     ///
     /// # Errors
-    /// Everything that would make loading fail and can be seen without reading values.
+    /// Everything that would make loading fail and can be seen without interpreting values.
     pub fn resolve(&self, root: &Path, search: &SearchPath) -> Result<Resolved, DatasetError> {
-        self.resolve_knowing(root, search, &[])
+        self.resolve_knowing(root, search, &Seen::default())
     }
 
-    /// Like [`Source::resolve`], but does not read files for their digests if they are unchanged since they were
-    /// `seen`.
+    /// Like [`Source::resolve`], but does not read files and arrays for their digests if they are unchanged since they
+    /// were `seen`.
     ///
     /// # Errors
     /// As [`Source::resolve`].
-    pub fn resolve_knowing(
-        &self,
-        root: &Path,
-        search: &SearchPath,
-        seen: &[SeenFile],
-    ) -> Result<Resolved, DatasetError> {
+    pub fn resolve_knowing(&self, root: &Path, search: &SearchPath, seen: &Seen) -> Result<Resolved, DatasetError> {
         let mut digests = Digests::knowing(seen);
         let resolved = self.resolve_with(root, search, &mut digests)?;
-        Ok(Resolved { files: digests.into_seen(), ..resolved })
+        Ok(Resolved { seen: digests.into_seen(), ..resolved })
     }
 
     fn resolve_with(&self, root: &Path, search: &SearchPath, digests: &mut Digests) -> Result<Resolved, DatasetError> {
         match self {
             Source::Synthetic(source) => {
                 let plan = ReadPlan::Synthetic(source.clone());
-                Ok(Resolved { summary: source.summary()?, files: Vec::new(), plan })
+                Ok(Resolved { summary: source.summary()?, seen: Seen::default(), plan })
             }
             Source::Named(name) => {
                 let entry = catalog::find(name)?;
@@ -320,6 +316,19 @@ struct Paths {
     truth: Option<PathBuf>,
 }
 
+/// Checks that no part, and no file of one, is also in another part.
+fn disjoint(contents: &[(&'static str, Content)]) -> Result<(), String> {
+    let mut parts = HashMap::new();
+    for (key, content) in contents.iter().filter(|(key, _)| ["base", "train", "queries"].contains(key)) {
+        for digest in content.pieces.iter().chain([&content.sha256]) {
+            if *parts.entry(digest).or_insert(key) != key {
+                return Err("two of its files are the same; train, base and query rows must be disjoint".into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Why row numbers of `path` are not those of base rows; None if they are.
 fn renumbered(path: &Path, held: usize, base: &[usize]) -> Option<String> {
     let name = file_truth::name_of(path);
@@ -333,20 +342,19 @@ impl Paths {
         rows.into_iter().filter_map(|(part, path)| Some((part, path?)))
     }
 
-    /// The source of each part: the digest of the file, and the array if there may be several.
-    fn contents(&self, digests: &mut Digests) -> Result<Vec<(&'static str, String)>, DatasetError> {
+    /// What each part is made of, by the keys of an experiment.
+    fn contents(&self, digests: &mut Digests) -> Result<Vec<(&'static str, Content)>, DatasetError> {
         let others = [
-            ("labels", self.base_labels.as_ref()),
-            ("query_labels", self.query_labels.as_ref()),
-            ("truth", self.truth.as_ref()),
+            ("labels", self.base_labels.as_ref(), Reading::Labels),
+            ("query_labels", self.query_labels.as_ref(), Reading::Labels),
+            ("truth", self.truth.as_ref(), Reading::Neighbours),
         ];
-        let named = self.rows().chain(others.into_iter().filter_map(|(part, path)| Some((part, path?))));
-        let content = |(part, path): (_, &PathBuf)| {
-            let digest = digests.of(path)?;
-            let array = format::resolve(path)?.part.map_or_else(String::new, |array| format!("#{array}"));
-            Ok((part, format!("{digest}{array}")))
-        };
-        named.map(content).collect()
+        let rows = self.rows().map(|(key, path)| (key, path.as_path(), Reading::Rows));
+        let others = others.into_iter().filter_map(|(key, path, reading)| Some((key, path?.as_path(), reading)));
+        let all: Vec<(&str, &Path, Reading)> = rows.chain(others).collect();
+        let wanted: Vec<(&Path, Reading)> = all.iter().map(|(_, path, reading)| (*path, *reading)).collect();
+        let contents = digests.arrays(&wanted)?;
+        Ok(all.into_iter().map(|(key, ..)| key).zip(contents).collect())
     }
 
     /// The neighbours in the files.
@@ -414,19 +422,9 @@ impl Paths {
             return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
         }
         let contents = self.contents(digests)?;
-        let mut rows = HashMap::new();
-        for (part, path) in self.rows() {
-            for (file, array) in format::arrays(path)? {
-                let first = *rows.entry((digests.of_file(file)?, array)).or_insert(part);
-                if first != part {
-                    return Err(wrong(
-                        "two of its files are the same; train, base and query rows must be disjoint".into(),
-                    ));
-                }
-            }
-        }
+        disjoint(&contents).map_err(wrong)?;
         let fingerprint: Vec<String> =
-            contents.into_iter().map(|(part, content)| format!("{part}:{content}")).collect();
+            contents.iter().map(|(key, content)| format!("{key}:{}", content.sha256)).collect();
         // Only if given, so that the fingerprints of other files stay the same.
         let frames = self.frames_per_second.map_or_else(String::new, |rate| format!(" frames_per_second {rate}"));
         let summary = Summary {
@@ -454,13 +452,13 @@ impl Paths {
             holdings,
             parts,
         };
-        Ok(Resolved { summary, files: Vec::new(), plan: ReadPlan::Files(files) })
+        Ok(Resolved { summary, seen: Seen::default(), plan: ReadPlan::Files(files) })
     }
 }
 
 impl From<ImagePlan> for Resolved {
     fn from(plan: ImagePlan) -> Resolved {
-        Resolved { summary: plan.summary.clone(), files: Vec::new(), plan: ReadPlan::Images(plan) }
+        Resolved { summary: plan.summary.clone(), seen: Seen::default(), plan: ReadPlan::Images(plan) }
     }
 }
 

@@ -232,22 +232,56 @@ fn a_value_that_is_not_finite_is_named_by_its_row_in_every_container() {
 }
 
 #[test]
-fn the_same_vectors_in_two_containers_are_two_datasets_with_the_same_rows() {
+fn the_same_vectors_in_any_container_are_one_dataset() {
     let folder = folder();
     let rows = Array2::from_shape_fn((40, 3), |(i, j)| (i * 3 + j + 1) as f32);
-    let mut fingerprints = Vec::new();
+    let queries = Array2::from_shape_fn((5, 3), |(i, j)| (i * 3 + j) as f32 + 0.5);
+    write(folder.path(), "queries.npy", &npy_of(&queries));
+    let resolve = |path: &str, more: &str| {
+        let text = format!("path = \"{path}\"\nname = \"x\"\n{more}");
+        let source: datasets::FileSource = toml::from_str(&text).expect("a source");
+        let resolved = datasets::Source::File(source).resolve(folder.path(), &datasets::SearchPath::default());
+        resolved.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let mut names: Vec<&str> = Vec::new();
     for (name, bytes) in all_containers(&rows) {
         write(folder.path(), name, &bytes);
-        let source: datasets::FileSource = toml::from_str(&format!("path = \"{name}\"")).expect("a source");
-        let resolved = datasets::Source::File(source).resolve(folder.path(), &datasets::SearchPath::default());
-        let resolved = resolved.unwrap_or_else(|error| panic!("{error}"));
-        let data = resolved.load().unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!((data.train.nrows(), data.base.nrows() + data.queries.nrows()), (18, 22), "{name}");
-        fingerprints.push(resolved.summary.fingerprint);
+        names.push(name);
     }
-    fingerprints.sort();
-    fingerprints.dedup();
-    assert_eq!(fingerprints.len(), all_containers(&rows).len(), "of the files, not of the rows in them");
+    // In pieces of unlike formats.
+    write(folder.path(), "piece-1.npy", &npy_of(&rows.slice(ndarray::s![..7, ..]).to_owned()));
+    write(folder.path(), "piece-2.npy.gz", &gzip(&npy_of(&rows.slice(ndarray::s![7.., ..]).to_owned())));
+    names.push("piece-*");
+    let expected = resolve(names[0], "");
+    let data = expected.load().expect("loads");
+    for name in &names {
+        let resolved = resolve(name, "");
+        assert_eq!(resolved.summary, expected.summary, "{name}");
+        let found = resolved.load().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((&found.train, &found.base, &found.queries), (&data.train, &data.base, &data.queries), "{name}");
+    }
+    let fingerprint = |path: &str, more: &str| resolve(path, more).summary.fingerprint;
+    let (queries, split) = ("queries = \"queries.npy\"", "split = { seed = 1 }");
+    assert_ne!(fingerprint(names[0], split), expected.summary.fingerprint);
+    assert_ne!(fingerprint(names[0], queries), expected.summary.fingerprint);
+    // The same values in rows of another length, and one other value.
+    let reshaped = rows.clone().into_shape_with_order((30, 4)).expect("as many");
+    let mut other = rows.clone();
+    other[(39, 2)] += 1.0;
+    for (name, rows) in [("reshaped.npy", reshaped), ("other.npy", other)] {
+        write(folder.path(), name, &npy_of(&rows));
+        assert_ne!(fingerprint(name, ""), expected.summary.fingerprint);
+    }
+    // A copy in another container, as a whole or in a piece, is no other part.
+    let copied = |path: &str, queries: &str| {
+        let source = format!("path = \"{path}\"\nqueries = \"{queries}\"");
+        let source: datasets::FileSource = toml::from_str(&source).expect("a source");
+        datasets::Source::File(source).resolve(folder.path(), &datasets::SearchPath::default()).map(drop)
+    };
+    for (path, other) in [(names[0], names[1]), (names[1], "piece-*"), ("piece-*", "piece-1.npy")] {
+        let error = copied(path, other).expect_err("the same rows").to_string();
+        assert!(error.contains("two of its files are the same"), "{error}");
+    }
 }
 
 proptest! {

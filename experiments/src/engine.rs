@@ -423,7 +423,7 @@ impl<'a> Session<'a> {
             trial: planned.trial.clone(),
             dataset: self.plan.datasets[planned.dataset].written.clone(),
             root: absolute(&self.plan.root),
-            files: self.plan.datasets[planned.dataset].resolved.files.clone(),
+            seen: self.plan.datasets[planned.dataset].resolved.seen.clone(),
             facts: prepared.facts_file.clone(),
             truth: prepared.truth_file.clone(),
             model: keep.then(|| absolute(&self.settings.folder.model_file(&planned.trial.id))),

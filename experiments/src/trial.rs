@@ -6,7 +6,7 @@ use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
 use cpu::Isa;
-use datasets::{Dataset, SeenFile, Source, format};
+use datasets::{Dataset, Seen, Source, format};
 use methods::{Context, MethodError};
 use ndarray::Array2;
 use record::{Cause, DatasetFacts, Limits, Measured, Trial, digest_of_codes, read_regular};
@@ -25,9 +25,9 @@ pub struct Request {
     pub dataset: Value,
     /// Folder that relative paths start from.
     pub root: PathBuf,
-    /// The files of the dataset as the parent found them. Unchanged files are not read for their digests again.
+    /// The files and arrays of the dataset as the parent found them. If unchanged, they are not read for their digests again.
     #[serde(default)]
-    pub files: Vec<SeenFile>,
+    pub seen: Seen,
     /// Facts of the dataset.
     pub facts: PathBuf,
     /// File with the exact neighbours of its queries (ivecs), if a measurement needs them.
@@ -165,7 +165,7 @@ fn perform(
         let source = Source::parse(&request.dataset).map_err(because(Cause::Trial))?;
         // The parent has read these files before: where they are wrong now, they have changed.
         let resolved = source
-            .resolve_knowing(&request.root, &surroundings.search, &request.files)
+            .resolve_knowing(&request.root, &surroundings.search, &request.seen)
             .map_err(because(Cause::Files))?;
         let data = resolved.load().map_err(because(Cause::Files))?;
         let facts: DatasetFacts = read_facts(&request.facts).map_err(because(Cause::Files))?;

@@ -245,15 +245,15 @@ fn files_that_look_the_same_are_not_read_for_their_digests_again() {
     bench.run(VALUES);
     let text = std::fs::read_to_string(bench.folder.path().join("request")).expect("a request");
     let mut request: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let files = request["files"].as_array_mut().expect("files");
-    assert_eq!(files.len(), 2);
-    files.iter_mut().for_each(|file| file["sha256"] = format!("as {}", file["path"]).into());
+    let arrays = request["seen"]["arrays"].as_array_mut().expect("arrays");
+    assert_eq!(arrays.len(), 2);
+    arrays.iter_mut().for_each(|array| array["content"]["sha256"] = format!("as {}", array["asked"]["file"]).into());
     let request: Request = serde_json::from_value(request).expect("a request");
     let source = datasets::Source::parse(&request.dataset).expect("a source");
-    let resolve = |files| source.resolve_knowing(&request.root, &datasets::SearchPath::default(), files);
-    let fingerprint = |files| resolve(files).expect("resolves").summary.fingerprint;
-    assert_eq!(fingerprint(&request.files).matches("as \"/").count(), 2, "digests are those that were told");
-    assert!(!fingerprint(&[]).contains("as \"/"));
+    let resolve = |seen| source.resolve_knowing(&request.root, &datasets::SearchPath::default(), seen);
+    let fingerprint = |seen| resolve(seen).expect("resolves").summary.fingerprint;
+    assert_eq!(fingerprint(&request.seen).matches("as \"/").count(), 2, "digests are those that were told");
+    assert!(!fingerprint(&datasets::Seen::default()).contains("as \"/"));
 }
 
 #[test]

@@ -18,7 +18,12 @@ impl Blocks {
     /// # Errors
     /// As [`super::shape`].
     pub fn open(path: &Path) -> Result<Blocks, DatasetError> {
-        let rows = rows(Place::of(path), path)?;
+        Blocks::at(Place::of(path), path)
+    }
+
+    /// As [`Blocks::open`], of a place that errors call `path`.
+    pub(crate) fn at(place: Place, path: &Path) -> Result<Blocks, DatasetError> {
+        let rows = rows(place, path)?;
         let (n, dim) = rows.reader.shape();
         if n == 0 || dim == 0 {
             return Err(malformed(path, rows.format)(format!("it holds {n} rows of {dim} components")));
@@ -47,22 +52,31 @@ impl Blocks {
     /// # Errors
     /// Content that is malformed or ends early; a value that is not finite, by its row in the file.
     pub fn next(&mut self, count: usize, block: &mut Vec<f32>) -> Result<usize, DatasetError> {
-        let (n, dim) = self.shape();
-        let count = count.min(n - self.taken);
-        block.clear();
-        block.reserve_exact(count * dim);
-        if count == 0 {
-            return Ok(0);
-        }
-        self.rows.reader.append(count, block).map_err(malformed(&self.path, self.rows.format))?;
+        let (first, dim) = (self.taken, self.shape().1);
+        let count = self.next_of_any(count, block)?;
         // No branch per value; the position is searched for only if there is a wrong value.
         if !block.iter().fold(true, |finite, v| finite & v.is_finite())
             && let Some((at, &value)) = block.iter().enumerate().find(|(_, v)| !v.is_finite())
         {
-            let (row, column) = (self.taken + at / dim, at % dim);
+            let (row, column) = (first + at / dim, at % dim);
             return Err(DatasetError::NonFinite { path: self.path.clone(), row, column, value });
         }
-        self.taken += count;
+        Ok(count)
+    }
+
+    /// As [`Blocks::next`], but values need not be finite.
+    ///
+    /// # Errors
+    /// Content that is malformed or ends early.
+    pub(crate) fn next_of_any(&mut self, count: usize, block: &mut Vec<f32>) -> Result<usize, DatasetError> {
+        let (n, dim) = self.shape();
+        let count = count.min(n - self.taken);
+        block.clear();
+        block.reserve_exact(count * dim);
+        if count > 0 {
+            self.rows.reader.append(count, block).map_err(malformed(&self.path, self.rows.format))?;
+            self.taken += count;
+        }
         Ok(count)
     }
 }

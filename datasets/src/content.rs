@@ -1,0 +1,87 @@
+//! What is in an array, whatever container it lies in: a digest of its decoded values. It identifies vectors, classes and
+//! neighbours, so that the same ones in another format are the same.
+
+use crate::DatasetError;
+use crate::format::{self, Blocks};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Values decoded and digested at a time.
+const BLOCK_VALUES: usize = 1 << 18;
+
+/// How an array is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Reading {
+    /// Vectors.
+    Rows,
+    /// A class for each row.
+    Labels,
+    /// Row numbers of neighbours.
+    Neighbours,
+}
+
+/// The content of an array.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Content {
+    /// Digest of the number of columns (u64, little-endian) and of all values, row by row (f32 or u32, little-endian).
+    pub sha256: String,
+    /// The same of the rows of each file that has any.
+    pub pieces: Vec<String>,
+}
+
+/// Reads an array from its first value to its last. Vectors are read in blocks.
+///
+/// # Errors
+/// Files that cannot be read. Values that are not finite are no error here.
+pub(crate) fn read(path: &Path, reading: Reading) -> Result<Content, DatasetError> {
+    match reading {
+        Reading::Rows => read_rows(path),
+        Reading::Labels => Ok(of_integers(format::read_labels(path)?.iter(), 1)),
+        Reading::Neighbours => format::read_ids(path).map(|ids| of_integers(ids.iter(), ids.ncols())),
+    }
+}
+
+fn read_rows(path: &Path) -> Result<Content, DatasetError> {
+    let places = format::pieces(path)?;
+    let (_, dim) = format::shape(path)?;
+    let mut whole = hasher(dim);
+    let mut pieces = Vec::new();
+    let (mut block, mut bytes) = (Vec::new(), Vec::new());
+    let several = places.len() > 1;
+    for place in places {
+        let mut rows = Blocks::at(place, path)?;
+        let mut piece = hasher(dim);
+        while rows.next_of_any(BLOCK_VALUES.div_ceil(dim), &mut block)? > 0 {
+            bytes.resize(4 * block.len(), 0);
+            bytes.as_chunks_mut().0.iter_mut().zip(&block).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
+            whole.update(&bytes);
+            if several {
+                piece.update(&bytes);
+            }
+        }
+        pieces.push(piece);
+    }
+    if !several {
+        pieces = vec![whole.clone()];
+    }
+    Ok(Content { sha256: hexadecimal(whole), pieces: pieces.into_iter().map(hexadecimal).collect() })
+}
+
+fn of_integers<'a>(values: impl Iterator<Item = &'a u32>, columns: usize) -> Content {
+    let mut hasher = hasher(columns);
+    values.for_each(|value| hasher.update(value.to_le_bytes()));
+    let sha256 = hexadecimal(hasher);
+    Content { pieces: vec![sha256.clone()], sha256 }
+}
+
+fn hasher(columns: usize) -> Sha256 {
+    let mut hasher = Sha256::new();
+    hasher.update((columns as u64).to_le_bytes());
+    hasher
+}
+
+/// A digest as text.
+pub(crate) fn hexadecimal(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
