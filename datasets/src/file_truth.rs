@@ -2,6 +2,7 @@
 //! can be. Files whose neighbours were computed with another metric are common.
 
 use crate::format::{self, Blocks, Place};
+use crate::row_set::RowSet;
 use crate::truth::exact_score;
 use crate::{DatasetError, MetricSpace};
 use ndarray::{Array2, ArrayView2};
@@ -34,7 +35,7 @@ pub(crate) struct TruthFile {
     /// The file of the queries.
     pub queries: PathBuf,
     /// The queries that are used.
-    pub query_rows: Vec<usize>,
+    pub query_rows: RowSet,
     /// Why row numbers of the file are not those of base rows; None if they are.
     pub renumbered: Option<String>,
 }
@@ -100,12 +101,12 @@ impl TruthFile {
             explained_by: None,
             unused: None,
         };
-        if self.query_rows.iter().any(|&row| row >= all.nrows()) {
+        if self.query_rows.iter().any(|row| row >= all.nrows()) {
             let reason = "it has fewer rows than when its header was read".to_owned();
             return Err(DatasetError::Malformed { path: self.path.clone(), format: "ground truth", reason });
         }
         let step = self.query_rows.len().div_ceil(QUERIES).max(1);
-        let sample: Vec<usize> = self.query_rows.iter().copied().step_by(step).collect();
+        let sample: Vec<usize> = self.query_rows.iter().step_by(step).collect();
         check.queries = sample.len();
         check.neighbours = NEIGHBOURS.max(depth).min(all.ncols()).min(base_rows);
         let agreements = self.agreements(&all, &sample, check.neighbours)?;
@@ -115,8 +116,8 @@ impl TruthFile {
             check.explained_by = others.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(other, _)| *other);
         }
         check.unused = self.unusable(&all, base_rows, &check, depth);
-        let ids =
-            if check.unused.is_none() { all.select(ndarray::Axis(0), &self.query_rows) } else { Array2::zeros((0, 0)) };
+        let rows: Vec<usize> = self.query_rows.iter().filter(|_| check.unused.is_none()).collect();
+        let ids = all.select(ndarray::Axis(0), &rows);
         Ok(FileTruth { check, ids })
     }
 
@@ -138,7 +139,7 @@ impl TruthFile {
         }
         let needed = depth.min(base_rows);
         let different = |row: ndarray::ArrayView1<'_, u32>| row.iter().collect::<HashSet<_>>().len();
-        let least = self.query_rows.iter().map(|&row| different(ids.row(row))).min().unwrap_or(0);
+        let least = self.query_rows.iter().map(|row| different(ids.row(row))).min().unwrap_or(0);
         if least < needed {
             return because(format!("it names {least} different neighbours of a query, and {needed} are needed"));
         }

@@ -1,11 +1,14 @@
 //! Several images as one dataset. Whole images are held out, so that base images can be reassembled.
 
+use crate::base_rows::{BaseRows, RowSource, RowStream};
 use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Size};
 use crate::format::{picture_size, read_picture};
+use crate::opened::{Opened, to_unit_length};
+use crate::row_set::RowSet;
 use crate::seen::Digests;
 use crate::signal::{Picture, Signal};
 use crate::split::{Holdings, IMAGE, Parts, RowSelection};
-use crate::{Dataset, DatasetError, MetricSpace, Split, Summary, format};
+use crate::{DatasetError, MetricSpace, Split, Summary, format};
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Images, cut into square patches. A row is one patch: its pixels line by line, with red, green and blue of each pixel
 /// in turn, from 0 to 255. A grey image repeats each value three times. Pixels at the right and lower edges that do not
@@ -218,9 +222,9 @@ impl ImagePlan {
         let queries = files.queries.map(|files| all(files, digests)).transpose()?;
         differ([&base, train.as_deref().unwrap_or_default(), queries.as_deref().unwrap_or_default()]).map_err(wrong)?;
 
-        let chosen = |own: &Option<Vec<ImageFile>>, which: &[usize]| -> Vec<(PathBuf, usize)> {
+        let chosen = |own: &Option<Vec<ImageFile>>, which: &RowSet| -> Vec<(PathBuf, usize)> {
             let from = own.as_deref().unwrap_or(&base);
-            which.iter().map(|&i| (from[i].path.clone(), from[i].rows(patch))).collect()
+            which.iter().map(|i| (from[i].path.clone(), from[i].rows(patch))).collect()
         };
         let (train_files, query_files) = (chosen(&train, &parts.train), chosen(&queries, &parts.queries));
         let count = |files: &[(PathBuf, usize)], wanted: Option<usize>, default: usize, part: &str| {
@@ -237,7 +241,7 @@ impl ImagePlan {
         let query_rows = count(&query_files, split.query_patches, QUERIES, "query")?;
         let mut pictures = Vec::new();
         let mut rows = 0;
-        for image in parts.base.iter().map(|&i| &base[i]) {
+        for image in parts.base.iter().map(|i| &base[i]) {
             let (across, down) = image.size.patches(patch);
             let (name, first_row) = (image.name.clone(), rows);
             pictures.push(Picture { name, width: across * patch, height: down * patch, first_row });
@@ -262,21 +266,38 @@ impl ImagePlan {
         Ok(ImagePlan { summary, patch, train: train_files, base, queries: query_files, seed: split.seed })
     }
 
-    /// Reads all patches that are used.
+    /// Reads training and query patches, and the base patches if they are to be held.
     ///
     /// # Errors
     /// Content that is malformed or has changed since its header was read.
-    pub fn load(&self) -> Result<Dataset, DatasetError> {
+    pub fn open(&self, hold: bool) -> Result<Opened, DatasetError> {
         let Summary { name, metric, signal, .. } = &self.summary;
-        Ok(Dataset {
-            name: name.clone(),
-            metric: *metric,
-            train: self.part(&self.train, self.summary.train, TRAIN_STREAM)?,
-            base: self.part(&self.base, self.summary.base, 0)?,
-            queries: self.part(&self.queries, self.summary.queries, QUERY_STREAM)?,
-            labels: None,
-            signal: signal.clone(),
-        })
+        let part = |files: &[(PathBuf, usize)], wanted: usize, stream: u64| {
+            let mut rows = self.part(files, wanted, stream)?;
+            if *metric == MetricSpace::Cosine {
+                let rows = rows.as_slice_mut().unwrap_or_default();
+                rows.chunks_exact_mut(self.summary.dim).for_each(to_unit_length);
+            }
+            Ok::<_, DatasetError>(rows)
+        };
+        let train = part(&self.train, self.summary.train, TRAIN_STREAM)?;
+        let base = match hold {
+            true => BaseRows::from(part(&self.base, self.summary.base, 0)?),
+            false => BaseRows::there((self.summary.base, self.summary.dim), Arc::new(self.clone())),
+        };
+        let queries = part(&self.queries, self.summary.queries, QUERY_STREAM)?;
+        let (name, signal) = (name.clone(), signal.clone());
+        Ok(Opened { name, metric: *metric, train, base, queries, labels: None, signal })
+    }
+
+    /// All patches of a picture.
+    fn patches(&self, path: &Path, expected: usize) -> Result<Array2<f32>, DatasetError> {
+        let rows = read_picture(path, self.patch)?;
+        if rows.nrows() != expected {
+            let reason = format!("{} has {} patches for {expected}", path.display(), rows.nrows());
+            return Err(DatasetError::Shape { name: self.summary.name.clone(), reason });
+        }
+        Ok(rows)
     }
 
     /// `wanted` patches of the files, in their order.
@@ -298,16 +319,45 @@ impl ImagePlan {
             (start, taken) = (start + rows, later);
         }
         let read = |(path, expected, start, here): (&PathBuf, usize, usize, &[usize])| {
-            let rows = read_picture(path, self.patch)?;
-            if rows.nrows() != expected {
-                let reason = format!("{} has {} patches for {expected}", path.display(), rows.nrows());
-                return Err(DatasetError::Shape { name: self.summary.name.clone(), reason });
-            }
+            let rows = self.patches(path, expected)?;
             Ok(here.iter().flat_map(|&row| rows.row(row - start).to_vec()).collect::<Vec<f32>>())
         };
         let pieces = jobs.into_par_iter().map(read).collect::<Result<Vec<_>, DatasetError>>()?;
         let rows = Array2::from_shape_vec((wanted, self.summary.dim), pieces.concat());
         rows.map_err(|e| DatasetError::Shape { name: self.summary.name.clone(), reason: e.to_string() })
+    }
+}
+
+/// The patches of the base pictures, picture by picture.
+struct PatchStream<'a> {
+    plan: &'a ImagePlan,
+    next: usize,
+    /// Patches that were read and not yet given.
+    left: Vec<f32>,
+}
+
+impl RowSource for ImagePlan {
+    fn open(&self) -> Result<Box<dyn RowStream + '_>, DatasetError> {
+        Ok(Box::new(PatchStream { plan: self, next: 0, left: Vec::new() }))
+    }
+}
+
+impl RowStream for PatchStream<'_> {
+    fn next(&mut self, count: usize, rows: &mut Vec<f32>) -> Result<(), DatasetError> {
+        let dim = self.plan.summary.dim;
+        while self.left.len() < count * dim
+            && let Some((path, expected)) = self.plan.base.get(self.next)
+        {
+            let first = self.left.len();
+            self.left.extend(self.plan.patches(path, *expected)?.iter());
+            if self.plan.summary.metric == MetricSpace::Cosine {
+                self.left[first..].chunks_exact_mut(dim).for_each(to_unit_length);
+            }
+            self.next += 1;
+        }
+        rows.clear();
+        rows.extend(self.left.drain(..count * dim));
+        Ok(())
     }
 }
 

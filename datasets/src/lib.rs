@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+mod base_rows;
 pub mod catalog;
 mod content;
 mod error;
@@ -36,9 +37,11 @@ mod file_truth;
 pub mod format;
 pub mod gaussian_bound;
 mod images;
+mod opened;
 pub mod outliers;
 mod permutation;
 pub mod regular;
+mod row_set;
 mod seen;
 pub mod signal;
 mod source;
@@ -46,10 +49,13 @@ pub mod split;
 pub mod synthetic;
 pub mod truth;
 
+pub use base_rows::{BLOCK_ROWS, BaseRows};
 pub use catalog::SearchPath;
 pub use error::DatasetError;
 pub use file_truth::{FileTruth, TruthCheck, Unused};
 pub use images::{ImageSource, ImageSplit, Images};
+pub use opened::{BaseCheck, Opened};
+pub use row_set::{Marks, RowSet};
 pub use seen::{Seen, SeenArray, SeenFile};
 pub use signal::{Picture, Signal};
 pub use source::{FileSource, PATH_KEYS, Resolved, Source};
@@ -206,35 +212,5 @@ impl Dataset {
     /// Components per vector.
     pub fn dim(&self) -> usize {
         self.base.ncols()
-    }
-
-    /// Checks that f32 holds squared distances between the rows of each part.
-    fn check_range(&self) -> Result<(), DatasetError> {
-        for (part, rows) in [("train", &self.train), ("base", &self.base), ("queries", &self.queries)] {
-            let magnitude = rows.iter().fold(0f32, |most, v| most.max(v.abs()));
-            cpu::check_range(rows.nrows(), rows.ncols(), magnitude, |i, j| rows[(i, j)])
-                .map_err(|reason| DatasetError::Range { name: self.name.clone(), part, reason })?;
-        }
-        Ok(())
-    }
-
-    /// Scales rows to unit length if the metric requires it.
-    fn finish(mut self) -> Result<Dataset, ZeroRows> {
-        if self.metric != MetricSpace::Cosine {
-            return Ok(self);
-        }
-        let mut zeros = ZeroRows::default();
-        for (part, rows) in
-            [(Part::Train, &mut self.train), (Part::Base, &mut self.base), (Part::Queries, &mut self.queries)]
-        {
-            for (i, mut row) in rows.outer_iter_mut().enumerate() {
-                let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-                if norm == 0.0 {
-                    zeros.add(part, i);
-                }
-                row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
-            }
-        }
-        if zeros.count == 0 { Ok(self) } else { Err(zeros) }
     }
 }

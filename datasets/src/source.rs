@@ -1,17 +1,20 @@
 //! What a user may write where vectors are wanted, and what becomes of it.
 
+mod open;
+
 use crate::catalog::{self, SearchPath};
 use crate::content::{Content, Reading};
 use crate::file_truth::TruthFile;
 use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
+use crate::opened::{self, Opened};
+use crate::row_set::RowSet;
 use crate::seen::{Digests, Seen};
 use crate::split::{Holdings, Parts};
 use crate::{
-    Dataset, DatasetError, FileTruth, Labels, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows,
-    file_truth, format,
+    Dataset, DatasetError, FileTruth, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows, file_truth,
+    format,
 };
-use ndarray::{Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -250,6 +253,9 @@ impl Source {
     }
 }
 
+/// Base rows up to this many bytes are held while their values are checked, so that their file is read once.
+const HELD_FOR_CHECK: u64 = 1 << 28;
+
 /// Written instead of a file of training rows: train on the base rows.
 const BASE: &str = "base";
 
@@ -330,9 +336,9 @@ fn disjoint(contents: &[(&'static str, Content)]) -> Result<(), String> {
 }
 
 /// Why row numbers of `path` are not those of base rows; None if they are.
-fn renumbered(path: &Path, held: usize, base: &[usize]) -> Option<String> {
+fn renumbered(path: &Path, held: usize, base: &RowSet) -> Option<String> {
     let name = file_truth::name_of(path);
-    (!base.iter().copied().eq(0..held)).then(|| format!("the base rows are not all rows of {name} in its order"))
+    (!base.iter().eq(0..held)).then(|| format!("the base rows are not all rows of {name} in its order"))
 }
 
 impl Paths {
@@ -477,22 +483,45 @@ impl Resolved {
     /// # Errors
     /// Content that is malformed, not finite, beyond what f32 can compare, or changed since it was resolved.
     pub fn load(&self) -> Result<Dataset, DatasetError> {
-        let data = match &self.plan {
-            ReadPlan::Synthetic(source) => source.load()?,
-            ReadPlan::Files(files) => files.load(&self.summary)?.finish().map_err(|zeros| self.refuse(zeros))?,
-            ReadPlan::Images(images) => images.load()?.finish().map_err(|zeros| self.refuse(zeros))?,
-        };
-        data.check_range()?;
-        Ok(data)
+        let data = self.open(u64::MAX)?;
+        opened::check(&data, self)?;
+        opened::into_dataset(data)
     }
 
-    /// Reads all values and reports what [`Resolved::load`] would refuse. Random sources are always valid. Takes as
-    /// much memory as a run, and frees it.
+    /// Reads or draws training and query rows, and the base rows too if they take at most `most_bytes`, or can be used in
+    /// no other way ([`Resolved::must_be_held`]). The checks that need all base rows are those of [`crate::BaseCheck`].
+    ///
+    /// # Errors
+    /// Content that is malformed, not finite, or changed since it was resolved.
+    pub fn open(&self, most_bytes: u64) -> Result<Opened, DatasetError> {
+        let hold = self.must_be_held() || self.base_bytes() <= most_bytes;
+        match &self.plan {
+            ReadPlan::Synthetic(source) => source.open(hold),
+            ReadPlan::Files(files) => files.open(&self.summary, hold),
+            ReadPlan::Images(images) => images.open(hold),
+        }
+    }
+
+    /// Whether the base rows cannot be read block by block, because `numpy_seed` reorders them.
+    pub fn must_be_held(&self) -> bool {
+        matches!(&self.plan, ReadPlan::Files(files) if files.must_be_held())
+    }
+
+    /// Bytes of the base rows as f32.
+    pub fn base_bytes(&self) -> u64 {
+        (self.summary.base as u64).saturating_mul(4 * self.summary.dim as u64)
+    }
+
+    /// Reads all values and reports what [`Resolved::load`] would refuse, in little memory. Random sources are always
+    /// valid.
     ///
     /// # Errors
     /// As [`Resolved::load`].
     pub fn check(&self) -> Result<(), DatasetError> {
-        if matches!(self.plan, ReadPlan::Synthetic(_)) { Ok(()) } else { self.load().map(drop) }
+        if matches!(self.plan, ReadPlan::Synthetic(_)) {
+            return Ok(());
+        }
+        opened::check(&self.open(HELD_FOR_CHECK)?, self)
     }
 
     /// Whether methods are trained on the base rows.
@@ -519,7 +548,7 @@ impl Resolved {
     pub fn place(&self, part: Part, row: usize) -> String {
         if let ReadPlan::Files(files) = &self.plan {
             let (path, rows) = files.rows_of(part);
-            return format!("row {} of {}", rows.get(row).copied().unwrap_or(row), file_truth::name_of(path));
+            return format!("row {} of {}", rows.get(row).unwrap_or(row), file_truth::name_of(path));
         }
         let part = match part {
             Part::Train => "training",
@@ -529,7 +558,7 @@ impl Resolved {
         format!("{part} row {row}")
     }
 
-    fn refuse(&self, zeros: ZeroRows) -> DatasetError {
+    pub(crate) fn refuse(&self, zeros: ZeroRows) -> DatasetError {
         let row = zeros.first.map_or_else(String::new, |(part, row)| self.place(part, row));
         DatasetError::ZeroRow { name: self.summary.name.clone(), row, count: zeros.count }
     }
@@ -551,7 +580,7 @@ fn read_labels(summary: &Summary, path: &Path, expected: usize) -> Result<Vec<u3
 
 impl VectorFiles {
     /// The file of a part, and the rows that are used of it.
-    fn rows_of(&self, part: Part) -> (&Path, &[usize]) {
+    fn rows_of(&self, part: Part) -> (&Path, &RowSet) {
         let own = match part {
             Part::Train => (&self.train, &self.parts.train),
             Part::Base => (&None, &self.parts.base),
@@ -559,53 +588,4 @@ impl VectorFiles {
         };
         (own.0.as_deref().unwrap_or(&self.base), own.1)
     }
-
-    fn load(&self, summary: &Summary) -> Result<Dataset, DatasetError> {
-        let rows = |path: &Path, expected: usize| {
-            let rows = read_finite(path)?;
-            expect(summary, path, rows.nrows(), expected, "rows").map(|()| rows)
-        };
-        let labels = |path: &Path, expected: usize| read_labels(summary, path, expected);
-        let VectorFiles { holdings, parts, .. } = self;
-        let all = rows(&self.base, holdings.base)?;
-        let part = |file: &Option<PathBuf>, held: Option<usize>, which: &[usize]| match (file, held) {
-            (Some(path), Some(held)) => rows(path, held).map(|rows| taken(rows, which)),
-            _ => Ok(select(&all, which)),
-        };
-        let train = part(&self.train, holdings.train, &parts.train)?;
-        let queries = part(&self.queries, holdings.queries, &parts.queries)?;
-        let labels = match self.base_labels.as_ref().filter(|_| summary.labelled) {
-            None => None,
-            Some(path) => {
-                let of = |labels: &[u32], rows: &[usize]| rows.iter().map(|&i| labels[i]).collect();
-                let all = labels(path, holdings.base)?;
-                let queries = match (&self.query_labels, holdings.queries) {
-                    (Some(path), Some(held)) => of(&labels(path, held)?, &parts.queries),
-                    _ => of(&all, &parts.queries),
-                };
-                Some(Labels { base: of(&all, &parts.base), queries })
-            }
-        };
-        let base = taken(all, &parts.base);
-        let (name, signal) = (summary.name.clone(), summary.signal.clone());
-        Ok(Dataset { name, metric: summary.metric, train, base, queries, labels, signal })
-    }
-}
-
-/// Reads a file whose values must all be finite.
-fn read_finite(path: &Path) -> Result<Array2<f32>, DatasetError> {
-    let rows = format::read(path)?;
-    match rows.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        Some(((row, column), &value)) => Err(DatasetError::NonFinite { path: path.to_owned(), row, column, value }),
-        None => Ok(rows),
-    }
-}
-
-/// The rows `which`, which may be all of them.
-fn taken(rows: Array2<f32>, which: &[usize]) -> Array2<f32> {
-    if which.iter().copied().eq(0..rows.nrows()) { rows } else { select(&rows, which) }
-}
-
-fn select(rows: &Array2<f32>, which: &[usize]) -> Array2<f32> {
-    rows.select(Axis(0), which).as_standard_layout().into_owned()
 }

@@ -1,6 +1,7 @@
 //! Splits one file into disjoint train, base and query rows.
 
 use crate::permutation;
+use crate::row_set::{Marks, RowSet};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -43,11 +44,11 @@ pub enum RowSelection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// Training rows.
-    pub train: Vec<usize>,
+    pub train: RowSet,
     /// Base rows, which are encoded and searched.
-    pub base: Vec<usize>,
+    pub base: RowSet,
     /// Query rows.
-    pub queries: Vec<usize>,
+    pub queries: RowSet,
 }
 
 /// How many rows the files hold.
@@ -74,6 +75,9 @@ pub(crate) struct SplitUnit {
     example: &'static str,
 }
 
+/// Row numbers have 32 bits, here and in results of searches.
+const MOST_ROWS: usize = u32::MAX as usize;
+
 const ROW: SplitUnit = SplitUnit { one: "row", all: "rows of the file", example: "0..20000" };
 
 /// The unit of splits of whole images.
@@ -90,28 +94,53 @@ fn parse_range(text: &str, n: usize, unit: SplitUnit) -> Result<Range<usize>, St
     Ok(start..end)
 }
 
-/// Draws `wanted` of the rows `free`, in ascending order, and removes them from it.
-fn draw(free: &mut Vec<usize>, wanted: usize, part: &str, n: usize, unit: SplitUnit) -> Result<Vec<usize>, String> {
-    if wanted > free.len() {
-        return Err(format!("{wanted} {part} {}s are requested, but only {} of {n} are left", unit.one, free.len()));
+/// Rows that are not in a part yet.
+struct Pool {
+    free: Marks,
+    /// The free rows in random order, as soon as some of them are drawn.
+    order: Option<Vec<u32>>,
+    seed: u64,
+    n: usize,
+    unit: SplitUnit,
+}
+
+impl Pool {
+    /// Draws `wanted` rows. All that are left need no order.
+    fn draw(&mut self, wanted: usize, part: &str) -> Result<RowSet, String> {
+        let Pool { free, order, seed, n, unit } = self;
+        if wanted > free.len() {
+            let left = free.len();
+            return Err(format!("{wanted} {part} {}s are requested, but only {left} of {n} are left", unit.one));
+        }
+        if wanted == free.len() {
+            return Ok(RowSet::of(std::mem::replace(free, Marks::none(0)), *n));
+        }
+        let order = order.get_or_insert_with(|| {
+            let mut order: Vec<u32> = free.iter().map(|row| row as u32).collect();
+            order.shuffle(&mut ChaCha8Rng::seed_from_u64(*seed));
+            order
+        });
+        let mut drawn = Marks::none(*n);
+        for row in order.drain(order.len() - wanted..) {
+            drawn.add(row as usize);
+            free.remove(row as usize);
+        }
+        Ok(RowSet::of(drawn, *n))
     }
-    let mut rows = free.split_off(free.len() - wanted);
-    rows.sort_unstable();
-    Ok(rows)
 }
 
 impl Split {
-    fn shuffled(&self, mut rows: Vec<usize>) -> Vec<usize> {
-        rows.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
-        rows
+    /// `n` rows, of which none is in a part.
+    fn pool(&self, n: usize, unit: SplitUnit) -> Pool {
+        Pool { free: Marks::all(n), order: None, seed: self.seed, n, unit }
     }
 
     /// Rows of a file of a single part.
-    fn own(&self, rows: &Option<RowSelection>, n: usize, part: &str, unit: SplitUnit) -> Result<Vec<usize>, String> {
+    fn own(&self, rows: &Option<RowSelection>, n: usize, part: &str, unit: SplitUnit) -> Result<RowSet, String> {
         match rows {
-            None => Ok((0..n).collect()),
-            Some(RowSelection::Range(text)) => parse_range(text, n, unit).map(Range::collect),
-            Some(RowSelection::Count(count)) => draw(&mut self.shuffled((0..n).collect()), *count, part, n, unit),
+            None => Ok(RowSet::Range(0..n)),
+            Some(RowSelection::Range(text)) => parse_range(text, n, unit).map(RowSet::Range),
+            Some(RowSelection::Count(count)) => self.pool(n, unit).draw(*count, part),
         }
     }
 
@@ -126,37 +155,41 @@ impl Split {
     /// Like [`Split::parts`], for any unit.
     pub(crate) fn parts_of(&self, files: Holdings, unit: SplitUnit) -> Result<Parts, String> {
         let n = files.base;
+        if let Some(most) = [Some(n), files.train, files.queries].into_iter().flatten().max().filter(|n| *n > MOST_ROWS)
+        {
+            return Err(format!("{most} {}s are too many; {MOST_ROWS} is the limit", unit.one));
+        }
         let shared = |rows, own: Option<usize>| match (rows, own) {
             (&Some(RowSelection::Range(ref text)), None) => parse_range(text, n, unit).map(Some),
             _ => Ok(None),
         };
         let ranges =
             [shared(&self.train, files.train)?, shared(&self.base, None)?, shared(&self.queries, files.queries)?];
-        let mut taken = vec![false; n];
-        for range in ranges.iter().flatten() {
-            if taken[range.clone()].contains(&true) {
+        let mut pool = self.pool(n, unit);
+        for (i, range) in ranges.iter().enumerate() {
+            let Some(range) = range else { continue };
+            if ranges[..i].iter().flatten().any(|other| range.start < other.end && other.start < range.end) {
                 return Err(format!(
                     "{}s {}..{} are in two parts; train, base and queries must be disjoint",
                     unit.one, range.start, range.end
                 ));
             }
-            taken[range.clone()].fill(true);
+            range.clone().for_each(|row| pool.free.remove(row));
         }
         let [train_range, base_range, query_range] = ranges;
-        let mut free = self.shuffled((0..n).filter(|&i| !taken[i]).collect());
         let count = |rows: &Option<RowSelection>, default: usize| match rows {
             Some(RowSelection::Count(count)) => *count,
             _ => default,
         };
         let mut left = n - base_range.as_ref().map_or(0, Range::len);
         let mut choose = |range: Option<Range<usize>>, wanted: usize, part: &str| match range {
-            Some(range) => Ok(range.collect()),
-            None => draw(&mut free, wanted, part, n, unit),
+            Some(range) => Ok(RowSet::Range(range)),
+            None => pool.draw(wanted, part),
         };
         let queries = match files.queries {
             Some(own) => self.own(&self.queries, own, "query", unit)?,
             None => {
-                let rows: Vec<usize> = choose(query_range, count(&self.queries, (n / 10).min(1000)), "query")?;
+                let rows = choose(query_range, count(&self.queries, (n / 10).min(1000)), "query")?;
                 left -= rows.len();
                 rows
             }
@@ -168,11 +201,11 @@ impl Split {
             ));
         }
         let train = match files.train {
-            _ if files.train_on_base => Vec::new(),
+            _ if files.train_on_base => RowSet::Range(0..0),
             Some(own) => self.own(&self.train, own, "training", unit)?,
             None => {
                 let default = if base_range.is_some() { left } else { left / 2 };
-                let rows: Vec<usize> = choose(train_range, count(&self.train, default), "training")?;
+                let rows = choose(train_range, count(&self.train, default), "training")?;
                 left -= rows.len();
                 rows
             }
@@ -188,8 +221,8 @@ impl Split {
         if let Some(seed) = self.numpy_seed {
             let order = permutation::numpy(seed, n);
             let own = [(&mut parts.train, files.train), (&mut parts.base, None), (&mut parts.queries, files.queries)];
-            for rows in own.into_iter().filter(|(_, own)| own.is_none()).flat_map(|(rows, _)| rows) {
-                *rows = order[*rows];
+            for (rows, _) in own.into_iter().filter(|(_, own)| own.is_none()) {
+                *rows = RowSet::Listed(rows.iter().map(|row| order[row]).collect());
             }
         }
         Ok(parts)
@@ -209,6 +242,10 @@ mod tests {
         Some(RowSelection::Range(text.to_owned()))
     }
 
+    fn lists(parts: Parts) -> [Vec<usize>; 3] {
+        [parts.train, parts.base, parts.queries].map(|rows| rows.iter().collect())
+    }
+
     fn one_file(n: usize) -> Holdings {
         Holdings { base: n, ..Holdings::default() }
     }
@@ -218,7 +255,7 @@ mod tests {
         fn parts_are_disjoint_and_reproducible(n in 20usize..300, train in 1usize..9, queries in 1usize..9, seed in any::<u64>()) {
             let split = Split { train: count(train), queries: count(queries), seed, ..Split::default() };
             let parts = split.parts(one_file(n)).expect("enough rows");
-            let mut all: Vec<usize> = [&parts.train[..], &parts.base, &parts.queries].concat();
+            let mut all: Vec<usize> = lists(parts.clone()).concat();
             all.sort_unstable();
             prop_assert_eq!(all, (0..n).collect::<Vec<_>>());
             prop_assert_eq!(split.parts(one_file(n)), Ok(parts));
@@ -229,7 +266,7 @@ mod tests {
     fn ranges_are_taken_as_they_stand() {
         let split = Split { train: range("0..4"), base: range("4..8"), queries: range("8..10"), ..Split::default() };
         let parts = split.parts(one_file(10)).expect("fits");
-        assert_eq!((parts.train, parts.base, parts.queries), (vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]));
+        assert_eq!(lists(parts), [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
         let overlap = Split { train: range("0..4"), base: range("3..8"), ..Split::default() };
         assert!(overlap.parts(one_file(10)).expect_err("overlap").contains("two parts"));
         for bad in ["5", "5..3", "0..11", "a..b"] {
@@ -243,12 +280,12 @@ mod tests {
     fn a_part_with_its_own_file_takes_its_rows_from_there() {
         let files = Holdings { base: 10, train: None, queries: Some(4), ..Holdings::default() };
         let all = Split { train: range("0..6"), ..Split::default() }.parts(files).expect("fits");
-        assert_eq!((all.train, all.base, all.queries), ((0..6).collect(), vec![6, 7, 8, 9], vec![0, 1, 2, 3]));
+        assert_eq!(lists(all), [(0..6).collect(), vec![6, 7, 8, 9], vec![0, 1, 2, 3]]);
         // The same numbers in two files are different rows.
         let some = Split { train: range("0..6"), base: range("6..8"), queries: range("1..3"), ..Split::default() };
         let parts = some.parts(files).expect("fits");
-        assert_eq!((parts.train, parts.base, parts.queries), ((0..6).collect(), vec![6, 7], vec![1, 2]));
-        let drawn = Split { queries: count(3), ..Split::default() }.parts(files).expect("fits").queries;
+        assert_eq!(lists(parts), [(0..6).collect(), vec![6, 7], vec![1, 2]]);
+        let [_, _, drawn] = lists(Split { queries: count(3), ..Split::default() }.parts(files).expect("fits"));
         assert!(drawn.len() == 3 && drawn.windows(2).all(|w| w[0] < w[1]) && drawn[2] < 4, "{drawn:?}");
         for bad in [range("1..5"), count(5), count(0)] {
             assert!(Split { queries: bad.clone(), ..Split::default() }.parts(files).is_err(), "{bad:?}");
@@ -256,7 +293,7 @@ mod tests {
         let files = Holdings { base: 10, train: Some(5), queries: Some(4), ..Holdings::default() };
         let parts =
             Split { train: range("2..5"), base: range("8..10"), ..Split::default() }.parts(files).expect("fits");
-        assert_eq!((parts.train, parts.base, parts.queries), (vec![2, 3, 4], vec![8, 9], vec![0, 1, 2, 3]));
+        assert_eq!(lists(parts), [vec![2, 3, 4], vec![8, 9], vec![0, 1, 2, 3]]);
     }
 
     #[test]
@@ -266,6 +303,21 @@ mod tests {
         assert_eq!((parts.base.len(), parts.queries.len()), (90, 10));
         assert_eq!(parts.train, parts.base);
         assert!(Split { train: count(5), ..Split::default() }.parts(files).expect_err("both").contains("leave out"));
+    }
+
+    /// Draws must stay what they are: results of earlier versions are compared with new ones.
+    #[test]
+    fn draws_are_those_of_a_shuffle_of_all_rows() {
+        let split = Split { train: count(30), queries: count(7), base: count(40), seed: 5, ..Split::default() };
+        let mut all: Vec<usize> = (0..100).collect();
+        all.shuffle(&mut ChaCha8Rng::seed_from_u64(5));
+        let mut last = |count: usize| {
+            let mut rows = all.split_off(all.len() - count);
+            rows.sort_unstable();
+            rows
+        };
+        let (queries, train, base) = (last(7), last(30), last(40));
+        assert_eq!(lists(split.parts(one_file(100)).expect("fits")), [train, base, queries]);
     }
 
     #[test]
@@ -281,10 +333,10 @@ mod tests {
             ..Split::default()
         };
         let parts = split.parts(one_file(10)).expect("fits");
-        assert_eq!([parts.train, parts.base, parts.queries].concat(), order);
+        assert_eq!(lists(parts).concat(), order);
         let files = Holdings { base: 10, train: None, queries: Some(4), ..Holdings::default() };
         let split = Split { train: range("0..4"), numpy_seed, ..Split::default() };
-        let parts = split.parts(files).expect("fits");
-        assert_eq!((&parts.train[..], &parts.queries[..]), (&order[..4], &[0, 1, 2, 3][..]));
+        let [train, _, queries] = lists(split.parts(files).expect("fits"));
+        assert_eq!((&train[..], &queries[..]), (&order[..4], &[0, 1, 2, 3][..]));
     }
 }

@@ -1,6 +1,8 @@
 //! Random sources with known statistics, for which theory gives the limits of a quantizer.
 
-use crate::{Dataset, DatasetError, Labels, MetricSpace, Summary};
+use crate::base_rows::{BaseRows, RowSource, RowStream};
+use crate::opened::Opened;
+use crate::{DatasetError, Labels, MetricSpace, Summary};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,6 +10,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Vectors drawn at random from a distribution with known statistics. Training, base and query rows are drawn
 /// independently of each other.
@@ -139,23 +143,28 @@ impl SyntheticSource {
         })
     }
 
-    /// Draws all rows.
+    /// Draws training and query rows, and the base rows if they are to be held.
     ///
     /// # Errors
     /// As [`SyntheticSource::summary`].
-    pub fn load(&self) -> Result<Dataset, DatasetError> {
+    pub(crate) fn open(&self, hold: bool) -> Result<Opened, DatasetError> {
         let summary = self.summary()?;
-        let [train, base, queries] = [0, 1, 2].map(|part| self.draw(PARTS[part].1, self.counts()[part]));
-        let labels = (self.synthetic == SyntheticKind::Mixture).then_some(Labels { base: base.1, queries: queries.1 });
-        Ok(Dataset {
-            name: summary.name,
-            metric: summary.metric,
-            train: train.0,
-            base: base.0,
-            queries: queries.0,
-            labels,
-            signal: None,
-        })
+        let [train, base, queries] = self.counts();
+        let all = |part: usize, n: usize| {
+            let mut rows = Vec::new();
+            self.draw(&self.centres(), PARTS[part].1, 0..n, &mut rows);
+            Array2::from_shape_vec((n, self.dim), rows).unwrap_or_else(|_| unreachable!("n rows of dim values"))
+        };
+        let labels = (self.synthetic == SyntheticKind::Mixture)
+            .then(|| Labels { base: self.clusters(PARTS[1].1, base), queries: self.clusters(PARTS[2].1, queries) });
+        let base = match hold {
+            true => BaseRows::from(all(1, base)),
+            false => {
+                BaseRows::there((base, self.dim), Arc::new(Drawn { source: self.clone(), centres: self.centres() }))
+            }
+        };
+        let (train, queries) = (all(0, train), all(2, queries));
+        Ok(Opened { name: summary.name, metric: summary.metric, train, base, queries, labels, signal: None })
     }
 
     fn rng(&self, stream: u64) -> ChaCha8Rng {
@@ -164,28 +173,39 @@ impl SyntheticSource {
         rng
     }
 
-    /// `n` rows and their clusters.
-    fn draw(&self, stream: u64, n: usize) -> (Array2<f32>, Vec<u32>) {
-        let centres: Vec<f32> = match self.synthetic {
-            SyntheticKind::Mixture => {
-                let mut rng = self.rng(CENTRES);
-                (0..self.components() * self.dim).map(|_| normal(&mut rng) as f32 * BETWEEN.sqrt() as f32).collect()
-            }
-            _ => Vec::new(),
-        };
-        let mut rows = vec![0f32; n * self.dim];
-        let mut labels = vec![0u32; n];
-        rows.par_chunks_mut(self.dim).zip(&mut labels).enumerate().for_each(|(i, (row, label))| {
-            // One generator per row, with the row number mixed into the seed's stream, makes rows independent of their
-            // order.
-            let mut rng = self.rng((stream << 48) | i as u64);
-            self.draw_row(row, label, &centres, &mut rng);
-        });
-        let rows = Array2::from_shape_vec((n, self.dim), rows);
-        (rows.unwrap_or_else(|_| unreachable!("n rows of dim values")), labels)
+    /// The centres of the clusters, one after the other.
+    fn centres(&self) -> Vec<f32> {
+        if self.synthetic != SyntheticKind::Mixture {
+            return Vec::new();
+        }
+        let mut rng = self.rng(CENTRES);
+        (0..self.components() * self.dim).map(|_| normal(&mut rng) as f32 * BETWEEN.sqrt() as f32).collect()
     }
 
-    fn draw_row(&self, row: &mut [f32], label: &mut u32, centres: &[f32], rng: &mut ChaCha8Rng) {
+    /// The generator of a row. One per row makes rows independent of their order.
+    fn row_rng(&self, stream: u64, row: usize) -> ChaCha8Rng {
+        self.rng((stream << 48) | row as u64)
+    }
+
+    /// Replaces the content of `rows` by the rows of a range.
+    fn draw(&self, centres: &[f32], stream: u64, range: Range<usize>, rows: &mut Vec<f32>) {
+        rows.clear();
+        rows.resize(range.len() * self.dim, 0.0);
+        rows.par_chunks_mut(self.dim).zip(range).for_each(|(row, i)| {
+            self.draw_row(row, centres, &mut self.row_rng(stream, i));
+        });
+    }
+
+    /// The clusters of the first `n` rows.
+    fn clusters(&self, stream: u64, n: usize) -> Vec<u32> {
+        (0..n).into_par_iter().map(|i| self.cluster(&mut self.row_rng(stream, i))).collect()
+    }
+
+    fn cluster(&self, rng: &mut ChaCha8Rng) -> u32 {
+        rng.random_range(0..self.components()) as u32
+    }
+
+    fn draw_row(&self, row: &mut [f32], centres: &[f32], rng: &mut ChaCha8Rng) {
         match self.synthetic {
             SyntheticKind::Gaussian => row.iter_mut().for_each(|x| *x = normal(rng) as f32),
             SyntheticKind::Laplacian => row.iter_mut().for_each(|x| *x = laplacian(rng) as f32),
@@ -203,11 +223,43 @@ impl SyntheticSource {
                 row.iter_mut().zip(draws).for_each(|(x, v)| *x = (v / norm) as f32);
             }
             SyntheticKind::Mixture => {
-                *label = rng.random_range(0..self.components()) as u32;
-                let centre = &centres[*label as usize * self.dim..][..self.dim];
+                let centre = &centres[self.cluster(rng) as usize * self.dim..][..self.dim];
                 row.iter_mut().zip(centre).for_each(|(x, c)| *x = c + (normal(rng) * (1.0 - BETWEEN).sqrt()) as f32);
             }
         }
+    }
+}
+
+/// Base rows that are drawn when they are needed.
+struct Drawn {
+    source: SyntheticSource,
+    centres: Vec<f32>,
+}
+
+struct DrawnStream<'a>(&'a Drawn, usize);
+
+impl RowSource for Drawn {
+    fn open(&self) -> Result<Box<dyn RowStream + '_>, DatasetError> {
+        Ok(Box::new(DrawnStream(self, 0)))
+    }
+
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
+    fn row(&self, number: usize, row: &mut Vec<f32>) -> bool {
+        row.resize(self.source.dim, 0.0);
+        self.source.draw_row(row, &self.centres, &mut self.source.row_rng(PARTS[1].1, number));
+        true
+    }
+}
+
+impl RowStream for DrawnStream<'_> {
+    fn next(&mut self, count: usize, rows: &mut Vec<f32>) -> Result<(), DatasetError> {
+        let DrawnStream(drawn, first) = self;
+        drawn.source.draw(&drawn.centres, PARTS[1].1, *first..*first + count, rows);
+        *first += count;
+        Ok(())
     }
 }
 
@@ -236,6 +288,12 @@ mod tests {
             rho: None,
             components: None,
             name: None,
+        }
+    }
+
+    impl SyntheticSource {
+        fn load(&self) -> Result<crate::Dataset, DatasetError> {
+            self.open(true).and_then(crate::opened::into_dataset)
         }
     }
 
@@ -287,6 +345,17 @@ mod tests {
         let mut other = source(SyntheticKind::Gaussian, 3, 10);
         other.seed = 6;
         assert_ne!(other.load().expect("draws").base, a.base);
+    }
+
+    #[test]
+    fn rows_that_are_not_held_are_those_that_are() {
+        for kind in [SyntheticKind::Gaussian, SyntheticKind::Mixture] {
+            let source = source(kind, 3, 5000);
+            let (held, drawn) = (source.open(true).expect("draws"), source.open(false).expect("draws"));
+            assert!(drawn.base.held().is_none());
+            assert_eq!(Some(drawn.base.range(0..5000).expect("draws").view()), held.base.held());
+            assert_eq!((drawn.train, drawn.queries, drawn.labels), (held.train, held.queries, held.labels));
+        }
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use crate::MetricSpace;
 use cpu::{Isa, Nearest, Neighbor, Score, Shortlist};
-use ndarray::{ArrayView1, ArrayView2, s};
+use ndarray::{ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// Base rows packed at a time: limits the memory besides the base rows, and fits the second-level cache.
 const BASE_BLOCK: usize = 4096;
@@ -22,33 +21,93 @@ pub fn exact_neighbors(
     k: usize,
     isa: Isa,
 ) -> Vec<Vec<Neighbor>> {
-    let dim = base.ncols();
-    let k = k.min(base.nrows());
-    let score = if metric == MetricSpace::Ip { Score::NegatedDot } else { Score::HalfDistance };
-    let queries = match queries.as_slice() {
-        Some(values) => Cow::Borrowed(values),
-        None => Cow::Owned(queries.iter().copied().collect()),
-    };
-    let mut lists: Vec<Shortlist> = (0..queries.len() / dim).map(|_| Shortlist::new(k)).collect();
-    for start in (0..base.nrows()).step_by(BASE_BLOCK) {
-        let end = (start + BASE_BLOCK).min(base.nrows());
-        let block = base.slice(s![start..end, ..]);
-        let block = block.as_slice().map_or_else(|| block.iter().copied().collect(), <[f32]>::to_vec);
-        let packed = Nearest::new(isa, block, dim, score);
-        let tasks = lists.par_chunks_mut(QUERY_BLOCK).zip(queries.par_chunks(QUERY_BLOCK * dim));
-        tasks.for_each(|(lists, queries)| packed.shortlist(queries, start as u32, lists));
+    let mut search = NeighborSearch::new(queries, metric, k.min(base.nrows()), isa);
+    search.select(0, base);
+    let mut ranking = search.into_ranking();
+    ranking.score(0, base);
+    ranking.finish()
+}
+
+/// The first of two passes over the base rows, which come in blocks: selects the candidates of each query. Runs on the
+/// current thread pool.
+pub struct NeighborSearch {
+    queries: Vec<f32>,
+    dim: usize,
+    metric: MetricSpace,
+    k: usize,
+    isa: Isa,
+    lists: Vec<Shortlist>,
+}
+
+impl NeighborSearch {
+    /// Of `k` neighbours each, with kernels of `isa`.
+    pub fn new(queries: ArrayView2<'_, f32>, metric: MetricSpace, k: usize, isa: Isa) -> NeighborSearch {
+        let lists = (0..queries.nrows()).map(|_| Shortlist::new(k)).collect();
+        NeighborSearch { queries: queries.iter().copied().collect(), dim: queries.ncols(), metric, k, isa, lists }
     }
-    lists
-        .into_par_iter()
-        .zip(queries.par_chunks_exact(dim))
-        .map(|(mut list, query)| {
-            let score = |id: u32| (exact_score(query, base.row(id as usize), metric), id);
-            let mut exact: Vec<(f64, u32)> = list.drain().into_iter().map(score).collect();
-            exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            exact.truncate(k);
-            exact.into_iter().map(|(score, id)| Neighbor { score: score as f32, id }).collect()
-        })
-        .collect()
+
+    /// The next base rows, and the number of the first of them.
+    pub fn select(&mut self, first: usize, base: ArrayView2<'_, f32>) {
+        let dim = self.dim;
+        let score = if self.metric == MetricSpace::Ip { Score::NegatedDot } else { Score::HalfDistance };
+        for (i, block) in base.axis_chunks_iter(Axis(0), BASE_BLOCK).enumerate() {
+            let values = block.as_slice().map_or_else(|| block.iter().copied().collect(), <[f32]>::to_vec);
+            let packed = Nearest::new(self.isa, values, dim, score);
+            let id = (first + i * BASE_BLOCK) as u32;
+            let tasks = self.lists.par_chunks_mut(QUERY_BLOCK).zip(self.queries.par_chunks(QUERY_BLOCK * dim));
+            tasks.for_each(|(lists, queries)| packed.shortlist(queries, id, lists));
+        }
+    }
+
+    /// The second pass.
+    pub fn into_ranking(self) -> NeighborRanking {
+        let NeighborSearch { queries, dim, metric, k, mut lists, .. } = self;
+        let sorted = |list: &mut Shortlist| {
+            let mut ids = list.drain();
+            ids.sort_unstable();
+            ids.into_iter().map(|id| (id, 0.0)).collect()
+        };
+        let candidates: Vec<Vec<(u32, f64)>> = lists.par_iter_mut().map(sorted).collect();
+        NeighborRanking { queries, dim, metric, k, seen: vec![0; candidates.len()], candidates }
+    }
+}
+
+/// The second of two passes over the base rows, which come in blocks: scores the candidates.
+pub struct NeighborRanking {
+    queries: Vec<f32>,
+    dim: usize,
+    metric: MetricSpace,
+    k: usize,
+    /// By query, in ascending order of their rows.
+    candidates: Vec<Vec<(u32, f64)>>,
+    /// Number of candidates of each query that are scored.
+    seen: Vec<usize>,
+}
+
+impl NeighborRanking {
+    /// The next base rows, and the number of the first of them.
+    pub fn score(&mut self, first: usize, base: ArrayView2<'_, f32>) {
+        let (end, metric) = (first + base.nrows(), self.metric);
+        let of_query = |((candidates, seen), query): ((&mut Vec<(u32, f64)>, &mut usize), &[f32])| {
+            let here = candidates[*seen..].iter_mut().take_while(|(id, _)| (*id as usize) < end);
+            for (id, score) in here {
+                *score = exact_score(query, base.row(*id as usize - first), metric);
+                *seen += 1;
+            }
+        };
+        let queries = self.queries.par_chunks_exact(self.dim);
+        self.candidates.par_iter_mut().zip(&mut self.seen).zip(queries).for_each(of_query);
+    }
+
+    /// The neighbours of each query, once all base rows were seen.
+    pub fn finish(self) -> Vec<Vec<Neighbor>> {
+        let nearest = |mut exact: Vec<(u32, f64)>| {
+            exact.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+            exact.truncate(self.k);
+            exact.into_iter().map(|(id, score)| Neighbor { score: score as f32, id }).collect()
+        };
+        self.candidates.into_par_iter().map(nearest).collect()
+    }
 }
 
 /// The score of one pair in f64; smaller is nearer. Eight partial sums let the compiler vectorize.
@@ -108,6 +167,13 @@ mod tests {
                     let expected: Vec<u32> = all[..10].iter().map(|(_, id)| *id).collect();
                     assert_eq!(found.iter().map(|n| n.id).collect::<Vec<_>>(), expected, "{metric} {isa}");
                 }
+                // The same in blocks.
+                let blocks = || base.axis_chunks_iter(Axis(0), 130).enumerate().map(|(i, rows)| (i * 130, rows));
+                let mut search = NeighborSearch::new(queries.view(), metric, 10, isa);
+                blocks().for_each(|(first, rows)| search.select(first, rows));
+                let mut ranking = search.into_ranking();
+                blocks().for_each(|(first, rows)| ranking.score(first, rows));
+                assert_eq!(ranking.finish(), found, "{metric} {isa}");
             }
         }
     }

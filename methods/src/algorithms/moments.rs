@@ -21,18 +21,35 @@ pub fn sum(values: &[f32]) -> f64 {
 /// Mean of the rows; zeros if there are no rows.
 pub fn mean(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     let mut sums = vec![0f64; rows.ncols()];
+    add_to_sums(rows, &mut sums);
+    mean_of_sums(sums, rows.nrows())
+}
+
+/// Adds rows to the sums of their components. Block after block gives the same as all rows at once.
+pub fn add_to_sums(rows: ArrayView2<'_, f32>, sums: &mut [f64]) {
     for row in rows.outer_iter() {
         sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
     }
-    let count = rows.nrows().max(1) as f64;
+}
+
+/// The mean of `n` rows with these sums.
+pub fn mean_of_sums(sums: Vec<f64>, n: usize) -> Vec<f64> {
+    let count = n.max(1) as f64;
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
 /// `mean ‖x − mean‖²`: the trace of [`covariance`] without its cost.
 pub fn variance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> f64 {
-    let squares =
-        rows.outer_iter().map(|row| row.iter().zip(mean).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum::<f64>());
-    squares.sum::<f64>() / rows.nrows().max(1) as f64
+    let mut squares = 0.0;
+    add_to_squares(rows, mean, &mut squares);
+    squares / rows.nrows().max(1) as f64
+}
+
+/// Adds `‖x − mean‖²` of rows to a sum.
+pub fn add_to_squares(rows: ArrayView2<'_, f32>, mean: &[f64], squares: &mut f64) {
+    for row in rows.outer_iter() {
+        *squares += row.iter().zip(mean).map(|(&x, m)| (f64::from(x) - m).powi(2)).sum::<f64>();
+    }
 }
 
 /// Standard deviation of each component about `mean`.
@@ -50,17 +67,40 @@ const PANEL: usize = 48;
 
 /// `mean (x − mean)·(x − mean)ᵀ`, `dim×dim`. Runs on the current thread pool.
 pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> DMatrix<f64> {
-    let (n, dim) = rows.dim();
-    let mut covariance = Array2::<f64>::zeros((dim, dim));
-    for block in rows.axis_chunks_iter(Axis(0), ROWS) {
-        let centred = Array2::from_shape_fn(block.dim(), |(i, j)| f64::from(block[(i, j)]) - mean[j]);
-        // Each task computes complete sums, so that no result depends on the number of threads.
-        covariance.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter().enumerate().for_each(|(p, mut panel)| {
-            let columns = centred.slice(s![.., p * PANEL..p * PANEL + panel.nrows()]);
-            general_mat_mul(1.0 / n as f64, &columns.t(), &centred, 1.0, &mut panel);
-        });
+    let mut sum = CovarianceSum::new(rows.nrows(), mean);
+    sum.add(rows);
+    sum.finish()
+}
+
+/// The [`covariance`] of rows that come in blocks. Blocks of a multiple of 4096 rows give the same as all rows at once.
+pub struct CovarianceSum<'a> {
+    n: usize,
+    mean: &'a [f64],
+    sum: Array2<f64>,
+}
+
+impl<'a> CovarianceSum<'a> {
+    /// Of `n` rows with this mean.
+    pub fn new(n: usize, mean: &'a [f64]) -> CovarianceSum<'a> {
+        CovarianceSum { n, mean, sum: Array2::zeros((mean.len(), mean.len())) }
     }
-    DMatrix::from_row_iterator(dim, dim, covariance)
+
+    /// The next rows. Runs on the current thread pool.
+    pub fn add(&mut self, rows: ArrayView2<'_, f32>) {
+        for block in rows.axis_chunks_iter(Axis(0), ROWS) {
+            let centred = Array2::from_shape_fn(block.dim(), |(i, j)| f64::from(block[(i, j)]) - self.mean[j]);
+            // Each task computes complete sums, so that no result depends on the number of threads.
+            self.sum.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter().enumerate().for_each(|(p, mut panel)| {
+                let columns = centred.slice(s![.., p * PANEL..p * PANEL + panel.nrows()]);
+                general_mat_mul(1.0 / self.n as f64, &columns.t(), &centred, 1.0, &mut panel);
+            });
+        }
+    }
+
+    /// The covariance, once all rows were added.
+    pub fn finish(self) -> DMatrix<f64> {
+        DMatrix::from_row_iterator(self.mean.len(), self.mean.len(), self.sum)
+    }
 }
 
 #[cfg(test)]

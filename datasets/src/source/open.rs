@@ -1,0 +1,197 @@
+//! Reads the rows of files of vectors: training and query rows, and the base rows if they are to be held. Of a file, no
+//! more than a block is in memory besides the rows that are used.
+
+use super::{VectorFiles, expect, read_labels};
+use crate::base_rows::{BaseRows, RowSource, RowStream};
+use crate::format::Blocks;
+use crate::opened::{Opened, to_unit_length};
+use crate::row_set::RowSet;
+use crate::{DatasetError, Labels, MetricSpace, Summary};
+use ndarray::Array2;
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Values that are read at a time.
+const READ_VALUES: usize = 1 << 20;
+
+/// Opens a file whose number of rows is known. Returns it with the number of rows to read at a time.
+fn open(summary: &Summary, path: &Path, held: usize) -> Result<(Blocks, usize), DatasetError> {
+    let mut blocks = Blocks::open(path)?;
+    let (n, dim) = blocks.shape();
+    expect(summary, path, n, held, "rows")?;
+    expect(summary, path, dim, summary.dim, "components")?;
+    // What cannot be read in blocks is read at once.
+    let rows = if blocks.working_bytes().is_err() { n } else { (READ_VALUES / dim).max(1) };
+    Ok((blocks, rows))
+}
+
+/// Takes its rows out of a file that is read from the first row to the last.
+struct Picker<'a> {
+    /// The rows that are still to come, each with its place.
+    wanted: Peekable<Box<dyn Iterator<Item = (usize, usize)> + Send + 'a>>,
+    values: Vec<f32>,
+    shape: (usize, usize),
+}
+
+impl<'a> Picker<'a> {
+    fn new(rows: &'a RowSet, dim: usize) -> Picker<'a> {
+        Picker { wanted: rows.placed().peekable(), values: vec![0.0; rows.len() * dim], shape: (rows.len(), dim) }
+    }
+
+    /// A block of the file, and the number of its first row.
+    fn offer(&mut self, first: usize, block: &[f32]) {
+        let dim = self.shape.1;
+        let end = first + block.len() / dim;
+        while let Some((row, place)) = self.wanted.next_if(|(row, _)| *row < end) {
+            self.values[place * dim..][..dim].copy_from_slice(&block[(row - first) * dim..][..dim]);
+        }
+    }
+
+    fn is_done(&mut self) -> bool {
+        self.wanted.peek().is_none()
+    }
+
+    fn finish(mut self, metric: MetricSpace) -> Array2<f32> {
+        if metric == MetricSpace::Cosine {
+            self.values.chunks_exact_mut(self.shape.1).for_each(to_unit_length);
+        }
+        Array2::from_shape_vec(self.shape, self.values).unwrap_or_else(|_| unreachable!("a place for each row"))
+    }
+}
+
+/// Reads a file until every picker has its rows; to its end if the values of all its rows are to be checked.
+fn pick(
+    summary: &Summary,
+    path: &Path,
+    held: usize,
+    pickers: &mut [Picker<'_>],
+    all: bool,
+) -> Result<(), DatasetError> {
+    let (mut blocks, rows) = open(summary, path, held)?;
+    let (mut first, mut block) = (0, Vec::new());
+    while (all || !pickers.iter_mut().all(Picker::is_done)) && blocks.next(rows, &mut block)? > 0 {
+        pickers.iter_mut().for_each(|picker| picker.offer(first, &block));
+        first += block.len() / summary.dim;
+    }
+    Ok(())
+}
+
+impl VectorFiles {
+    /// Whether the order of the base rows is not that of their file, so that they can only be held.
+    pub(super) fn must_be_held(&self) -> bool {
+        !self.parts.base.is_ascending()
+    }
+
+    /// Reads what is to be in memory. The base rows are, if `hold`.
+    pub(super) fn open(&self, summary: &Summary, hold: bool) -> Result<Opened, DatasetError> {
+        let VectorFiles { holdings, parts, .. } = self;
+        let (dim, metric) = (summary.dim, summary.metric);
+        let own = |file: &Option<PathBuf>, held: Option<usize>, rows: &RowSet| match (file, held) {
+            (Some(path), Some(held)) => {
+                let mut picker = [Picker::new(rows, dim)];
+                pick(summary, path, held, &mut picker, true)?;
+                let [picker] = picker;
+                Ok::<_, DatasetError>(Some(picker.finish(metric)))
+            }
+            _ => Ok(None),
+        };
+        let mut shared = Vec::new();
+        let rows_of_base =
+            [(hold, &parts.base), (self.train.is_none(), &parts.train), (self.queries.is_none(), &parts.queries)];
+        shared.extend(rows_of_base.iter().filter(|(wanted, _)| *wanted).map(|(_, rows)| Picker::new(rows, dim)));
+        if !shared.is_empty() {
+            // If the base rows are not held, they are checked when they are read.
+            pick(summary, &self.base, holdings.base, &mut shared, hold)?;
+        }
+        let mut shared = shared.into_iter().map(|picker| picker.finish(metric));
+        let base = if hold { shared.next() } else { None };
+        let mut train = if self.train.is_none() { shared.next() } else { None };
+        let mut queries = if self.queries.is_none() { shared.next() } else { None };
+        if train.is_none() {
+            train = own(&self.train, holdings.train, &parts.train)?;
+        }
+        if queries.is_none() {
+            queries = own(&self.queries, holdings.queries, &parts.queries)?;
+        }
+        let base = match base {
+            Some(rows) => BaseRows::from(rows),
+            None => BaseRows::there((summary.base, dim), Arc::new(self.base_rows(summary))),
+        };
+        let (Some(train), Some(queries)) = (train, queries) else { unreachable!("every part has a file") };
+        let labels = self.labels(summary)?;
+        let (name, signal) = (summary.name.clone(), summary.signal.clone());
+        Ok(Opened { name, metric, train, base, queries, labels, signal })
+    }
+
+    fn labels(&self, summary: &Summary) -> Result<Option<Labels>, DatasetError> {
+        let VectorFiles { holdings, parts, .. } = self;
+        let Some(path) = self.base_labels.as_ref().filter(|_| summary.labelled) else { return Ok(None) };
+        let of = |labels: &[u32], rows: &RowSet| rows.iter().map(|i| labels[i]).collect();
+        let all = read_labels(summary, path, holdings.base)?;
+        let queries = match (&self.query_labels, holdings.queries) {
+            (Some(path), Some(held)) => of(&read_labels(summary, path, held)?, &parts.queries),
+            _ => of(&all, &parts.queries),
+        };
+        Ok(Some(Labels { base: of(&all, &parts.base), queries }))
+    }
+
+    fn base_rows(&self, summary: &Summary) -> FileRows {
+        let (path, rows) = (self.base.clone(), self.parts.base.clone());
+        FileRows { path, held: self.holdings.base, rows, summary: summary.clone() }
+    }
+}
+
+/// Base rows in their file.
+struct FileRows {
+    path: PathBuf,
+    held: usize,
+    rows: RowSet,
+    summary: Summary,
+}
+
+/// The rows of a set, in the order of the file.
+type Wanted<'a> = Peekable<Box<dyn Iterator<Item = (usize, usize)> + Send + 'a>>;
+
+struct FileStream<'a> {
+    source: &'a FileRows,
+    blocks: Blocks,
+    wanted: Wanted<'a>,
+    /// Rows that were read at once, and the number of the first of them.
+    block: Vec<f32>,
+    first: usize,
+    at_once: usize,
+}
+
+impl RowSource for FileRows {
+    fn open(&self) -> Result<Box<dyn RowStream + '_>, DatasetError> {
+        let (blocks, at_once) = open(&self.summary, &self.path, self.held)?;
+        let wanted = self.rows.placed().peekable();
+        Ok(Box::new(FileStream { source: self, blocks, wanted, block: Vec::new(), first: 0, at_once }))
+    }
+}
+
+impl RowStream for FileStream<'_> {
+    fn next(&mut self, count: usize, rows: &mut Vec<f32>) -> Result<(), DatasetError> {
+        let FileRows { path, summary, .. } = self.source;
+        let dim = summary.dim;
+        rows.clear();
+        rows.reserve_exact(count * dim);
+        while rows.len() < count * dim {
+            let end = self.first + self.block.len() / dim;
+            match self.wanted.next_if(|(row, _)| *row < end) {
+                Some((row, _)) => rows.extend_from_slice(&self.block[(row - self.first) * dim..][..dim]),
+                None => {
+                    self.first = end;
+                    if self.blocks.next(self.at_once, &mut self.block)? == 0 {
+                        return expect(summary, path, end, self.source.held, "rows");
+                    }
+                }
+            }
+        }
+        if summary.metric == MetricSpace::Cosine {
+            rows.chunks_exact_mut(dim).for_each(to_unit_length);
+        }
+        Ok(())
+    }
+}
