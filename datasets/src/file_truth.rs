@@ -3,9 +3,8 @@
 
 use crate::format::{self, Blocks, Place};
 use crate::row_set::RowSet;
-use crate::truth::exact_score;
 use crate::{DatasetError, MetricSpace};
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -189,28 +188,9 @@ impl TruthFile {
 }
 
 impl FileTruth {
-    /// The `depth` nearest base rows of each query, of the neighbours in the file: by their scores in f64, ties by row
-    /// number. None if the neighbours are not used.
-    pub fn neighbours(
-        &self,
-        base: ArrayView2<'_, f32>,
-        queries: ArrayView2<'_, f32>,
-        metric: MetricSpace,
-        depth: usize,
-    ) -> Option<Vec<Vec<u32>>> {
-        if self.check.unused.is_some() || self.ids.nrows() != queries.nrows() {
-            return None;
-        }
-        let nearest = |query: usize| {
-            let asked = queries.row(query).to_vec();
-            let score = |&id: &u32| (exact_score(&asked, base.row(id as usize), metric), id);
-            let mut scored: Vec<(f64, u32)> = self.ids.row(query).iter().map(score).collect();
-            scored.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            scored.dedup_by_key(|(_, id)| *id);
-            scored.truncate(depth);
-            scored.into_iter().map(|(_, id)| id).collect()
-        };
-        Some((0..queries.nrows()).into_par_iter().map(nearest).collect())
+    /// The rows among which the nearest of each query are; None if the neighbours in the file are not used.
+    pub fn candidates(&self) -> Option<Vec<Vec<u32>>> {
+        self.check.unused.is_none().then(|| self.ids.outer_iter().map(|ids| ids.to_vec()).collect())
     }
 }
 

@@ -62,13 +62,8 @@ impl NeighborSearch {
     /// The second pass.
     pub fn into_ranking(self) -> NeighborRanking {
         let NeighborSearch { queries, dim, metric, k, mut lists, .. } = self;
-        let sorted = |list: &mut Shortlist| {
-            let mut ids = list.drain();
-            ids.sort_unstable();
-            ids.into_iter().map(|id| (id, 0.0)).collect()
-        };
-        let candidates: Vec<Vec<(u32, f64)>> = lists.par_iter_mut().map(sorted).collect();
-        NeighborRanking { queries, dim, metric, k, seen: vec![0; candidates.len()], candidates }
+        let candidates = lists.par_iter_mut().map(Shortlist::drain).collect();
+        NeighborRanking::of(queries, dim, metric, k, candidates)
     }
 }
 
@@ -85,6 +80,26 @@ pub struct NeighborRanking {
 }
 
 impl NeighborRanking {
+    /// Of the `k` nearest of some candidates of each query, by row number.
+    pub fn new(
+        queries: ArrayView2<'_, f32>,
+        metric: MetricSpace,
+        k: usize,
+        candidates: Vec<Vec<u32>>,
+    ) -> NeighborRanking {
+        NeighborRanking::of(queries.iter().copied().collect(), queries.ncols(), metric, k, candidates)
+    }
+
+    fn of(queries: Vec<f32>, dim: usize, metric: MetricSpace, k: usize, candidates: Vec<Vec<u32>>) -> NeighborRanking {
+        let ascending = |mut ids: Vec<u32>| {
+            ids.sort_unstable();
+            ids.dedup();
+            ids.into_iter().map(|id| (id, 0.0)).collect()
+        };
+        let candidates: Vec<Vec<(u32, f64)>> = candidates.into_par_iter().map(ascending).collect();
+        NeighborRanking { queries, dim, metric, k, seen: vec![0; candidates.len()], candidates }
+    }
+
     /// The next base rows, and the number of the first of them.
     pub fn score(&mut self, first: usize, base: ArrayView2<'_, f32>) {
         let (end, metric) = (first + base.nrows(), self.metric);

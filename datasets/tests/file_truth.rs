@@ -4,7 +4,7 @@ mod common;
 
 use common::{folder, gzip, npy, write, zip};
 use datasets::format::{self, ids_to_ivecs};
-use datasets::truth::exact_neighbors;
+use datasets::truth::{NeighborRanking, exact_neighbors};
 use datasets::{Dataset, MetricSpace, Resolved, SearchPath, Source, Unused};
 use ndarray::Array2;
 use rust_hdf5::H5File;
@@ -43,7 +43,11 @@ fn resolve(folder: &Path, more: &str) -> Result<Resolved, String> {
 
 fn exact(data: &Dataset, depth: usize) -> Vec<Vec<u32>> {
     let found = exact_neighbors(data.base.view(), data.queries.view(), data.metric, depth, cpu::Isa::widest());
-    found.iter().map(|row| row.iter().map(|n| n.id).collect()).collect()
+    ids(found)
+}
+
+fn ids(neighbors: Vec<Vec<cpu::Neighbor>>) -> Vec<Vec<u32>> {
+    neighbors.iter().map(|row| row.iter().map(|n| n.id).collect()).collect()
 }
 
 /// The neighbours in the files as they would be used, or why they are not.
@@ -51,9 +55,12 @@ fn used(folder: &Path, more: &str, depth: usize) -> Result<Vec<Vec<u32>>, Unused
     let resolved = resolve(folder, more).expect("resolves");
     let data = resolved.load().expect("loads");
     let truth = resolved.file_truth(depth).expect("reads").expect("there is one");
-    let found = truth.neighbours(data.base.view(), data.queries.view(), data.metric, depth);
-    assert_eq!(found.is_none(), truth.check.unused.is_some());
-    found.ok_or_else(|| truth.check.unused.expect("a reason"))
+    let candidates = truth.candidates();
+    assert_eq!(candidates.is_none(), truth.check.unused.is_some());
+    let candidates = candidates.ok_or_else(|| truth.check.unused.expect("a reason"))?;
+    let mut ranking = NeighborRanking::new(data.queries.view(), data.metric, depth, candidates);
+    ranking.score(0, data.base.view());
+    Ok(ids(ranking.finish()))
 }
 
 fn because(reason: &str) -> Result<Vec<Vec<u32>>, Unused> {

@@ -2,6 +2,7 @@
 //! record as soon as its trial ends.
 
 mod budget;
+mod prepare;
 mod saved_pictures;
 
 pub use crate::child::Launcher;
@@ -9,21 +10,17 @@ pub use crate::child::Launcher;
 use crate::Document;
 use crate::child::{Child, ChildEnd};
 use crate::document::to_yaml;
-use crate::facts::{self, MAX_FACTS};
 use crate::fault::Fault;
-use crate::json::plain_json;
 use crate::machine;
-use crate::plan::{Plan, PlannedTrial, SOURCES};
+use crate::plan::{Plan, PlannedTrial};
 use crate::queue::{Needs, Queue};
 use crate::recipe;
 use crate::surroundings::Surroundings;
 use crate::trial::{Failure, Request};
 use budget::Budget;
-use cpu::Isa;
-use datasets::format;
+use prepare::{Prepared, Unprepared, prepare_datasets};
 use record::{
-    Cause, DatasetFacts, FOUND, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, id_of,
-    is_regular, read_regular, write_atomically,
+    Cause, FOUND, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, is_regular, write_atomically,
 };
 use serde_json::json;
 use std::collections::HashSet;
@@ -37,6 +34,10 @@ use thiserror::Error;
 pub trait Observer: Send {
     /// A dataset is being prepared.
     fn preparing(&mut self, dataset: &str);
+    /// So many of the rows that preparing a dataset reads have been read.
+    fn prepared(&mut self, dataset: &str, done: usize, all: usize) {
+        let _ = (dataset, done, all);
+    }
     /// A remark about a dataset that readers of its figures should know.
     fn remark(&mut self, dataset: &str, remark: &str);
     /// Trials are about to run; `reused` of them had ended before.
@@ -112,16 +113,20 @@ pub fn run(
     let _lock = folder.prepare()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.most_threads()).build();
     let prepared = match pool {
-        Ok(pool) => {
-            pool.install(|| prepare_datasets(plan, document, folder, settings.surroundings.devices.isa, observer))
-        }
-        Err(error) => Err(EngineError::Threads(error.to_string())),
+        Ok(pool) => pool.install(|| prepare_datasets(plan, document, settings, observer)),
+        Err(error) => Err(EngineError::Threads(error.to_string()).into()),
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => {
+        Err(unprepared) => {
             folder.withdraw();
-            return Err(error);
+            let left = plan.trials.len();
+            return match unprepared {
+                Unprepared::Failed(error) => Err(error),
+                Unprepared::Interrupted => {
+                    Ok(Outcome { ok: 0, failed: 0, passing: 0, reused: 0, left, interrupted: true })
+                }
+            };
         }
     };
     let all: Vec<record::Trial> = plan.trials.iter().map(|t| t.trial.clone()).collect();
@@ -211,52 +216,6 @@ fn needs(plan: &Plan, planned: &PlannedTrial) -> Needs {
 
 /// A device that processes need not share.
 const CPU: &str = "cpu";
-
-/// What the trials of a dataset need.
-struct Prepared {
-    facts: DatasetFacts,
-    facts_file: PathBuf,
-    truth_file: Option<PathBuf>,
-}
-
-fn prepare_datasets(
-    plan: &Plan,
-    document: &Document,
-    folder: &RunFolder,
-    isa: Isa,
-    observer: &mut dyn Observer,
-) -> Result<Vec<Prepared>, EngineError> {
-    let depth = plan.truth_depth();
-    let mut all = Vec::new();
-    for dataset in &plan.datasets {
-        let summary = &dataset.resolved.summary;
-        let key = id_of(
-            &json!({ "sources": SOURCES, "name": summary.name, "fingerprint": summary.fingerprint, "depth": depth }),
-        );
-        let facts_file = absolute(&folder.dataset_file(&key, "json"));
-        let truth_file = (depth > 0).then(|| absolute(&folder.dataset_file(&key, "ivecs")));
-        let kept = read_regular(&facts_file, MAX_FACTS).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let facts: DatasetFacts = match kept.filter(|_| truth_file.as_ref().is_none_or(|file| is_regular(file))) {
-            Some(facts) => facts,
-            None => {
-                observer.preparing(&summary.name);
-                let computed =
-                    dataset.resolved.load().and_then(|data| facts::compute(&data, &dataset.resolved, depth, isa));
-                let (facts, truth) = computed.map_err(|error| {
-                    EngineError::Dataset(Fault::at(document, &dataset.pointer, error.to_string(), error.help()))
-                })?;
-                if let Some(file) = &truth_file {
-                    write_atomically(file, &format::ids_to_ivecs(&truth))?;
-                }
-                write_atomically(&facts_file, plain_json(&facts).as_bytes())?;
-                facts
-            }
-        };
-        facts.remarks().iter().for_each(|remark| observer.remark(&summary.name, remark));
-        all.push(Prepared { facts, facts_file, truth_file });
-    }
-    Ok(all)
-}
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())

@@ -1,12 +1,13 @@
 //! Facts of a dataset that do not depend on a method: variance, Gaussian bound, exact neighbours. They are computed
 //! once per run and kept in the run folder.
 
+mod base;
+
+use base::{BaseFacts, Wanted};
 use cpu::Isa;
 use datasets::gaussian_bound;
 use datasets::outliers::{self, FAR};
-use datasets::{Dataset, DatasetError, FileTruth, Part, Resolved, Unused};
-use methods::algorithms::moments;
-use ndarray::ArrayView2;
+use datasets::{DatasetError, FileTruth, Opened, Part, Resolved, Unused};
 use record::{DatasetFacts, FileTruthFacts, OutlierFacts};
 
 /// Number of points of the bound that are kept for drawing.
@@ -18,19 +19,26 @@ pub(crate) const MAX_FACTS: u64 = 1 << 30;
 /// The exact neighbours of each query, by row number, nearest first.
 pub type Truth = Vec<Vec<u32>>;
 
-/// Computes facts and the `depth` nearest neighbours of each query, by kernels of `isa`. `resolved` is what the vectors were loaded from.
+/// Computes facts and the `depth` nearest neighbours of each query, by kernels of `isa`. Neighbours that are `known` are
+/// taken as they are. `resolved` is what the vectors were opened from. `progress` is called with the number of base rows read so far, and of all that are to
+/// be read.
 ///
 /// # Errors
-/// Neighbours that come with the vectors and cannot be read.
-pub fn compute(
-    data: &Dataset,
+/// Vectors that cannot be used, neighbours that come with them and cannot be read; those of `progress`.
+pub fn compute<E: From<DatasetError>>(
+    data: &Opened,
     resolved: &Resolved,
     depth: usize,
+    known: Option<Truth>,
     isa: Isa,
-) -> Result<(DatasetFacts, Truth), DatasetError> {
-    let (variance, spectrum) = spectrum(data.base.view());
+    progress: &mut dyn FnMut(usize, usize) -> Result<(), E>,
+) -> Result<(DatasetFacts, Truth), E> {
     let file_truth = resolved.file_truth(depth)?;
-    let truth = truth(data, file_truth.as_ref(), depth, isa);
+    let wanted = (depth > 0 && known.is_none())
+        .then(|| Wanted { depth, among: file_truth.as_ref().and_then(FileTruth::candidates) });
+    let BaseFacts { variance, spectrum, truth } = base::read(data, resolved, wanted, isa, progress)?;
+    // Without a depth, every query has no neighbours.
+    let truth = known.or(truth).unwrap_or_else(|| vec![Vec::new(); data.queries.nrows()]);
     let facts = DatasetFacts {
         name: data.name.clone(),
         dim: data.dim(),
@@ -50,18 +58,8 @@ pub fn compute(
     Ok((facts, truth))
 }
 
-/// The `depth` nearest neighbours of each query: those in the files if they are used, otherwise computed.
-fn truth(data: &Dataset, file_truth: Option<&FileTruth>, depth: usize, isa: Isa) -> Truth {
-    let (base, queries) = (data.base.view(), data.queries.view());
-    if let Some(truth) = file_truth.and_then(|truth| truth.neighbours(base, queries, data.metric, depth)) {
-        return truth;
-    }
-    let neighbors = datasets::truth::exact_neighbors(base, queries, data.metric, depth, isa);
-    neighbors.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect()
-}
-
 /// Training rows that are much longer than the others.
-fn outliers(data: &Dataset, resolved: &Resolved) -> Option<OutlierFacts> {
+fn outliers(data: &Opened, resolved: &Resolved) -> Option<OutlierFacts> {
     let found = outliers::find(data.train.view())?;
     let first = resolved.place(Part::Train, found.first);
     Some(OutlierFacts { count: found.count, first, factor: found.factor, from: FAR })
@@ -113,36 +111,3 @@ fn recorded(signal: &datasets::Signal) -> record::SignalFacts {
 /// Above this dimension, eigenvalues and the bound are not computed, because their cost grows with the cube of the
 /// dimension.
 pub(crate) const MAX_SPECTRUM_DIM: usize = 2048;
-
-/// `mean ‖x−mean‖²` and the eigenvalues of the covariance, largest first; no eigenvalues in very high dimension.
-fn spectrum(rows: ArrayView2<'_, f32>) -> (f64, Vec<f64>) {
-    let mean = moments::mean(rows);
-    if rows.ncols() > MAX_SPECTRUM_DIM {
-        return (moments::variance(rows, &mean), Vec::new());
-    }
-    let covariance = moments::covariance(rows, &mean);
-    let variance = covariance.trace();
-    let mut eigenvalues: Vec<f64> = covariance.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
-    eigenvalues.sort_by(|a, b| b.total_cmp(a));
-    (variance, eigenvalues)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::Array2;
-
-    #[test]
-    fn the_spectrum_of_scaled_axes_is_their_variances() {
-        // Each axis takes ±its scale equally often, independently of the others.
-        let rows = Array2::from_shape_fn((64, 3), |(i, j)| {
-            let sign = if i >> j & 1 == 0 { 1.0 } else { -1.0 };
-            10.0 + sign * [1.0f32, 3.0, 2.0][j]
-        });
-        let (variance, spectrum) = spectrum(rows.view());
-        assert!((variance - 14.0).abs() < 1e-9, "{variance}");
-        for (found, expected) in spectrum.iter().zip([9.0, 4.0, 1.0]) {
-            assert!((found - expected).abs() < 1e-9, "{spectrum:?}");
-        }
-    }
-}

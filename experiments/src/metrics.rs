@@ -6,6 +6,7 @@ mod error_anatomy;
 mod inner_products;
 pub mod knn;
 mod memory;
+pub mod pass;
 mod rate;
 mod recall;
 mod signal;
@@ -15,15 +16,14 @@ mod utilization;
 
 use crate::facts::Truth;
 use crate::pictures;
-use crate::search::code_search;
+use crate::search::{self, code_search};
 use cpu::Neighbor;
-use datasets::Dataset;
-use inner_products::InnerProductErrors;
+use datasets::{DatasetError, Opened};
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
 use methods::search::codes::CodeSearch;
 use methods::{Backend, MethodError, ParamError, Quantizer};
-use ndarray::Array2;
+use pass::{Accumulate, Outline, Pass};
 use record::{DatasetFacts, Measured};
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -81,7 +81,18 @@ pub trait Measure: Debug + Send + Sync {
         0.0
     }
 
-    /// Takes the measurement.
+    /// Bytes that it keeps for every base row until the trial ends. Beyond these and the codes, the memory of a trial does
+    /// not grow with the number of base rows.
+    fn bytes_per_row(&self) -> usize {
+        0
+    }
+
+    /// Asks for what it adds up over the base rows and their decoded form. By default nothing.
+    fn watch(&self, outline: &Outline<'_>, pass: &mut Pass) {
+        let _ = (outline, pass);
+    }
+
+    /// Takes the measurement, after the pass over the base rows.
     ///
     /// # Errors
     /// Errors of the method.
@@ -102,10 +113,10 @@ pub struct MeasureEntry {
     pub parse: fn(Value) -> Result<Box<dyn Measure>, ParamError>,
 }
 
-/// A trained quantizer with the encoded and decoded base rows, and everything to compare with.
+/// A trained quantizer with the codes of the base rows, what was added up over their decoded form, and everything to compare with.
 pub struct Subject<'a> {
     /// The vectors.
-    pub data: &'a Dataset,
+    pub data: &'a Opened,
     /// Facts of the vectors.
     pub facts: &'a DatasetFacts,
     /// Exact neighbours of the queries.
@@ -114,8 +125,8 @@ pub struct Subject<'a> {
     pub quantizer: &'a dyn Quantizer,
     /// Codes of the base rows.
     pub codes: &'a [u8],
-    /// The base rows, decoded.
-    pub decoded: &'a Array2<f32>,
+    /// What was added up over the base rows and their decoded form.
+    pub pass: &'a Pass,
     /// The backend it was trained on.
     pub backend: &'a dyn Backend,
     /// Seconds of training.
@@ -130,7 +141,7 @@ pub struct Subject<'a> {
 #[derive(Default)]
 pub struct SharedResults {
     found: OnceLock<Result<SearchResults, MethodError>>,
-    inner_products: OnceLock<InnerProductErrors>,
+    exact: OnceLock<Result<Vec<Vec<f64>>, MethodError>>,
     histograms: OnceLock<Result<Option<Histograms>, MethodError>>,
 }
 
@@ -166,21 +177,39 @@ impl<'a> Subject<'a> {
     /// Errors of the method.
     pub fn found(&self) -> Result<&SearchResults, MethodError> {
         let search = || {
-            let search = self.search()?;
-            let neighbors = search.search(self.data.queries.view(), self.search_depth)?;
-            Ok(SearchResults { path: search.path(), neighbors })
+            let (queries, metric) = (self.data.queries.view(), self.data.metric);
+            let (path, neighbors) =
+                search::search_in_parts(self.quantizer, self.codes, metric, queries, self.search_depth)?;
+            Ok(SearchResults { path, neighbors })
         };
         self.shared.found.get_or_init(search).as_ref().map_err(Clone::clone)
     }
 
-    /// Errors of inner products with decoded base rows, computed on first use.
-    fn inner_product_errors(&self) -> &InnerProductErrors {
-        self.shared.inner_products.get_or_init(|| InnerProductErrors::new(self))
+    /// What was added up over the base rows.
+    ///
+    /// # Errors
+    /// The measurement has not asked for it.
+    pub fn sum<A: Accumulate>(&self) -> Result<&'a A, MethodError> {
+        self.pass.get()
     }
 
-    /// Whether [`Subject::found`] has searched already.
+    /// Whether [`Subject::found`] has searched already, and over all codes at once.
     pub fn has_searched(&self) -> bool {
-        self.shared.found.get().is_some()
+        self.shared.found.get().is_some() && self.data.base.nrows() <= search::CODES_AT_ONCE
+    }
+
+    /// The exact scores of what [`Subject::found`] found, in its order, if base rows are not held; computed on first use
+    /// in one pass over them.
+    ///
+    /// # Errors
+    /// Errors of the method; rows that cannot be read.
+    pub fn exact_scores(&self) -> Result<&[Vec<f64>], MethodError> {
+        let score = || {
+            let found = &self.found()?.neighbors;
+            let scores = search::exact_scores(&self.data.base, self.data.queries.view(), self.data.metric, found);
+            scores.map_err(unread)
+        };
+        self.shared.exact.get_or_init(score).as_deref().map_err(Clone::clone)
     }
 
     /// Search over the codes. To build it may lay them out or take them to a device: [`Subject::found`] has what is shared.
@@ -214,6 +243,11 @@ impl<'a> Subject<'a> {
         let names = (0..alphabets.len()).map(|p| symbols.position_name(p)).collect();
         Ok(Some(Histograms { names, counts, side_bits: symbols.side_bits() }))
     }
+}
+
+/// Base rows that cannot be read again.
+fn unread(error: DatasetError) -> MethodError {
+    MethodError::Broken(error.to_string())
 }
 
 /// Reads a measurement by name.

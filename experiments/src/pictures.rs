@@ -1,9 +1,10 @@
 //! Saves crops of images, original and decoded, for reports.
 
-use datasets::{Dataset, Signal};
-use ndarray::ArrayView2;
+use datasets::{Picture, Signal};
+use ndarray::Array2;
 use record::{picture_file, read_regular, write_atomically};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// How many images are saved, and how large a crop.
@@ -26,15 +27,25 @@ pub struct Wanted {
     pub originals: PathBuf,
 }
 
-/// Saves pieces of the decoded pictures, and of the originals unless they are there already.
+/// Gives a range of the base rows, or what they decode to.
+pub type RowsOf<'a> = &'a dyn Fn(Range<usize>) -> Result<Array2<f32>, String>;
+
+/// Saves pieces of the decoded pictures, and of the originals unless they are there already. Asks for the rows of one
+/// picture at a time.
 ///
 /// # Errors
-/// The system's refusal, in words.
-pub fn save(wanted: &Wanted, data: &Dataset, decoded: ArrayView2<'_, f32>) -> Result<(), String> {
-    let Some(Signal::Images { patch, pictures, .. }) = &data.signal else { return Ok(()) };
+/// The system's refusal, in words; those of the rows.
+pub fn save(
+    wanted: &Wanted,
+    signal: Option<&Signal>,
+    originals: RowsOf<'_>,
+    decoded: RowsOf<'_>,
+) -> Result<(), String> {
+    let Some(Signal::Images { patch, pictures, .. }) = signal else { return Ok(()) };
     for picture in pictures.iter().take(wanted.settings.count) {
-        for (folder, rows) in [(&wanted.originals, data.base.view()), (&wanted.decoded, decoded)] {
-            let pixels = picture.pixels(rows, *patch);
+        for (folder, rows) in [(&wanted.originals, originals), (&wanted.decoded, decoded)] {
+            let rows = rows(picture.rows(*patch))?;
+            let pixels = Picture { first_row: 0, ..picture.clone() }.pixels(rows.view(), *patch);
             let png = middle(&pixels, picture.width, picture.height, wanted.settings.crop)?;
             put(folder, &picture_file(folder, &picture.name), &png)?;
         }
@@ -70,8 +81,7 @@ fn middle(pixels: &[u8], width: usize, height: usize, crop: usize) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datasets::{MetricSpace, Picture};
-    use ndarray::Array2;
+    use ndarray::s;
 
     fn decode(path: &Path) -> (u32, u32, Vec<u8>) {
         let file = std::io::BufReader::new(std::fs::File::open(path).expect("a file"));
@@ -87,14 +97,10 @@ mod tests {
         let base = Array2::from_shape_fn((28, 3), |(row, channel)| (row + 100 * channel) as f32);
         let picture = |name: &str, width, height, first_row| Picture { name: name.into(), width, height, first_row };
         let pictures = vec![picture("wide", 6, 4, 0), picture("small", 2, 2, 24)];
-        let data = Dataset {
-            name: "t".into(),
-            metric: MetricSpace::L2,
-            train: base.clone(),
-            queries: base.clone(),
-            base,
-            labels: None,
-            signal: Some(Signal::Images { patch: 1, channels: 3, pictures }),
+        let signal = Signal::Images { patch: 1, channels: 3, pictures };
+        let rows = |more: f32| {
+            let all = base.mapv(|v| v + more);
+            move |rows: Range<usize>| Ok(all.slice(s![rows, ..]).to_owned())
         };
         let dir = tempfile::tempdir().expect("a folder");
         let wanted = Wanted {
@@ -102,8 +108,7 @@ mod tests {
             decoded: dir.path().join("pictures/a1"),
             originals: dir.path().join("pictures/original/t"),
         };
-        let decoded = data.base.mapv(|v| v + 0.4);
-        save(&wanted, &data, decoded.view()).expect("saves");
+        save(&wanted, Some(&signal), &rows(0.0), &rows(0.4)).expect("saves");
         let pixel = |row: usize| [row as u8, row as u8 + 100, row as u8 + 200];
         let piece = |rows: [usize; 4]| rows.map(pixel).concat();
         for folder in [&wanted.originals, &wanted.decoded] {
@@ -113,7 +118,7 @@ mod tests {
         let written = |path: &Path| path.metadata().and_then(|m| m.modified()).expect("a time");
         let original = wanted.originals.join("wide.png");
         let before = written(&original);
-        save(&wanted, &data, data.base.mapv(|v| v + 7.0).view()).expect("saves");
+        save(&wanted, Some(&signal), &rows(0.0), &rows(7.0)).expect("saves");
         assert_eq!(written(&original), before, "originals do not change");
         assert_eq!(decode(&wanted.decoded.join("small.png")).2[0], 31, "decoded ones do");
     }

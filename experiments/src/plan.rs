@@ -6,6 +6,7 @@ mod entries;
 mod exclusions;
 mod extent;
 mod labels;
+mod limits;
 mod overrides;
 mod ranges;
 mod rates;
@@ -16,11 +17,12 @@ use crate::experiment::{DeviceChoice, Experiment, ReportFormat};
 use crate::facts;
 use crate::facts::MAX_SPECTRUM_DIM;
 use crate::fault::Fault;
+use crate::memory::Demand;
 use crate::metrics::Measure;
 use crate::surroundings::Surroundings;
 use crate::units::Seconds;
 use checks::Checker;
-use datasets::{Resolved, Summary};
+use datasets::Resolved;
 use entries::LabelledMethod;
 use exclusions::{Axes, Exclusions, Kept};
 use methods::registry::family_of;
@@ -95,22 +97,9 @@ pub struct PlannedTrial {
 /// Assumed multiply-adds per second and thread. Estimates only order trials and drive the progress bar.
 pub(crate) const ASSUMED_RATE: f64 = 2e10;
 
-/// Memory of a process that has loaded nothing, in bytes.
-const OVERHEAD_BYTES: u64 = 1 << 26;
-
-/// Memory of a trial: all rows as f32, the training rows once more for the method, the base rows once more decoded and
-/// once more for measurements, and the codes. Saturates on overflow.
-fn expected_bytes(summary: &Summary, code_bits: usize) -> u64 {
-    let (train, base, queries) = (summary.train as u64, summary.base as u64, summary.queries as u64);
-    let rows = || train.checked_mul(2)?.checked_add(base.checked_mul(3)?)?.checked_add(queries);
-    let codes = || base.checked_mul(code_bits.div_ceil(8) as u64);
-    let all = || rows()?.checked_mul(4 * summary.dim as u64)?.checked_add(codes()?)?.checked_add(OVERHEAD_BYTES);
-    all().unwrap_or(u64::MAX)
-}
-
 /// What it costs to load a dataset and to compute its facts, which a run does once, before its trials.
 pub(crate) struct Preparation {
-    /// Memory in bytes: all rows as f32, and the base rows once more.
+    /// Memory in bytes.
     pub bytes: u64,
     /// Multiply-adds of exact neighbours and, up to [`MAX_SPECTRUM_DIM`] components, of the covariance and its eigenvalues
     /// (about nine times the cube of the dimension).
@@ -118,15 +107,14 @@ pub(crate) struct Preparation {
 }
 
 impl Preparation {
-    /// Of a dataset; `neighbours` says whether its exact neighbours are needed.
-    pub fn of(summary: &Summary, neighbours: bool) -> Preparation {
-        let (train, base, queries) = (summary.train as u64, summary.base as u64, summary.queries as u64);
-        let rows = || train.checked_add(base.checked_mul(2)?)?.checked_add(queries);
-        let bytes = || rows()?.checked_mul(4)?.checked_mul(summary.dim as u64)?.checked_add(OVERHEAD_BYTES);
-        let (dim, base) = (summary.dim as f64, base as f64);
-        let searched = if neighbours { base * queries as f64 * dim } else { 0.0 };
+    /// Of a dataset, under a limit of memory. `depth` is the number of exact neighbours of each query.
+    pub fn of(resolved: &Resolved, depth: usize, limit: Option<u64>) -> Preparation {
+        let summary = &resolved.summary;
+        let bytes = Demand::of_facts(resolved, depth).estimate(limit);
+        let (dim, base) = (summary.dim as f64, summary.base as f64);
+        let searched = if depth > 0 { base * summary.queries as f64 * dim } else { 0.0 };
         let spectrum = if summary.dim > MAX_SPECTRUM_DIM { 0.0 } else { base * dim * dim + 9.0 * dim * dim * dim };
-        Preparation { bytes: bytes().unwrap_or(u64::MAX), multiply_adds: spectrum + searched }
+        Preparation { bytes, multiply_adds: spectrum + searched }
     }
 }
 
@@ -224,6 +212,9 @@ impl Plan {
             }
             plan.trials.push(planned);
         }
+        let mut checker = Checker::new(document);
+        limits::check(&plan, &mut checker);
+        checker.finish()?;
         if plan.trials.is_empty() {
             let help = plan.skipped.first().cloned().unwrap_or_default();
             return Err(vec![Fault::at(document, "/methods", "no trial is left to run", Some(help))]);
@@ -313,9 +304,15 @@ impl Plan {
             trial,
             name,
             dataset,
-            estimated_bytes: expected_bytes(summary, method.method.code_bits(dim)),
+            estimated_bytes: self.demand(dataset, method.method.code_bits(dim)).estimate(self.limits.memory_bytes),
             estimated_seconds: OVERHEAD_SECONDS + multiply_adds / (ASSUMED_RATE * threads as f64) + measuring,
         }
+    }
+
+    /// The memory that a trial takes.
+    fn demand(&self, dataset: usize, code_bits: usize) -> Demand {
+        let row_bytes = self.measures.iter().map(|m| m.bytes_per_row()).sum();
+        Demand::of_trial(&self.datasets[dataset].resolved, code_bits, row_bytes, self.timed())
     }
 
     /// Keeps the trials whose name contains `text`, ignoring case.

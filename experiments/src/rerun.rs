@@ -226,7 +226,7 @@ impl Rerun {
 /// outside its process. None if they do.
 fn too_large(plan: &Plan, place: &Place<'_>) -> Option<String> {
     let dataset = plan.datasets.first()?;
-    let cost = Preparation::of(&dataset.resolved.summary, plan.truth_depth() > 0);
+    let cost = Preparation::of(&dataset.resolved, plan.truth_depth(), place.memory.map(|most| most.0));
     // The record may ask for more threads than there are cores.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let seconds = cost.multiply_adds / (ASSUMED_RATE * plan.most_threads().min(cores) as f64);

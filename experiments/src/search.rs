@@ -1,7 +1,9 @@
 //! Compressed search as the runner performs it: in the metric of the dataset, and with raw rows to re-order what was found.
 
+use cpu::TopK;
+use datasets::{BaseRows, DatasetError};
 use methods::search::codes::CodeSearch;
-use methods::{MethodError, Neighbor, Quantizer, SearchMetric};
+use methods::{MethodError, Neighbor, Quantizer, SearchMetric, row_major};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -16,6 +18,82 @@ pub fn code_search<'a>(
 ) -> Result<CodeSearch<'a>, MethodError> {
     let metric = if metric == datasets::MetricSpace::Ip { SearchMetric::InnerProduct } else { SearchMetric::L2 };
     CodeSearch::new(quantizer, codes, metric)
+}
+
+/// Codes that are searched at a time. A search may lay them out anew, which takes as much memory as they do. A constant,
+/// so that no result depends on a limit of memory.
+pub const CODES_AT_ONCE: usize = 1 << 20;
+
+/// Searches codes part by part. Returns the search path, and the `k` nearest codes of each query, nearest first, ties by
+/// number.
+///
+/// # Errors
+/// As [`CodeSearch::new`] and [`CodeSearch::search`].
+pub fn search_in_parts(
+    quantizer: &dyn Quantizer,
+    codes: &[u8],
+    metric: datasets::MetricSpace,
+    queries: ArrayView2<'_, f32>,
+    k: usize,
+) -> Result<(&'static str, Vec<Vec<Neighbor>>), MethodError> {
+    let part_bytes = CODES_AT_ONCE * quantizer.code_size();
+    if codes.len() <= part_bytes {
+        let search = code_search(quantizer, codes, metric)?;
+        return Ok((search.path(), search.search(queries, k)?));
+    }
+    let mut path = "";
+    let mut tops = vec![TopK::new(k); queries.nrows()];
+    for (part, codes) in codes.chunks(part_bytes).enumerate() {
+        let search = code_search(quantizer, codes, metric)?;
+        path = search.path();
+        let first = (part * CODES_AT_ONCE) as u32;
+        for (top, found) in tops.iter_mut().zip(search.search(queries, k)?) {
+            found.into_iter().for_each(|neighbor| top.push(neighbor.score, first + neighbor.id));
+        }
+    }
+    Ok((path, tops.iter_mut().map(TopK::drain_sorted).collect()))
+}
+
+/// The exact scores of candidates against the raw rows, in one pass over these.
+///
+/// # Errors
+/// Rows that cannot be read.
+pub fn exact_scores(
+    base: &BaseRows,
+    queries: ArrayView2<'_, f32>,
+    metric: datasets::MetricSpace,
+    candidates: &[Vec<Neighbor>],
+) -> Result<Vec<Vec<f64>>, DatasetError> {
+    let mut scores: Vec<Vec<f64>> = candidates.iter().map(|row| vec![0.0; row.len()]).collect();
+    // By row: its number, the query, and the place among the candidates of that query.
+    let of_query = |(q, row): (usize, &Vec<Neighbor>)| -> Vec<(u32, u32, u32)> {
+        row.iter().zip(0..).map(|(neighbor, place)| (neighbor.id, q as u32, place)).collect()
+    };
+    let mut wanted: Vec<(u32, u32, u32)> = candidates.iter().enumerate().flat_map(of_query).collect();
+    wanted.sort_unstable();
+    let ids: Vec<u32> = wanted.iter().map(|(id, ..)| *id).collect();
+    let queries = row_major(&queries);
+    let dim = base.ncols();
+    base.visit(&ids, |at, row| {
+        let (_, q, place) = wanted[at];
+        let query = &queries[q as usize * dim..][..dim];
+        scores[q as usize][place as usize] = datasets::truth::exact_score(query, row.into(), metric);
+    })?;
+    Ok(scores)
+}
+
+/// As [`rerank_all`], by the exact scores of the candidates.
+pub fn by_scores(candidates: &[Vec<Neighbor>], scores: &[Vec<f64>], depth: usize, k: usize) -> Vec<Vec<u32>> {
+    let one = |(row, scores): (&Vec<Neighbor>, &Vec<f64>)| {
+        nearest(row.iter().zip(scores).take(depth).map(|(neighbor, score)| (*score, neighbor.id)).collect(), k)
+    };
+    candidates.par_iter().zip(scores).map(one).collect()
+}
+
+/// The `k` nearest of rows with their scores.
+fn nearest(mut exact: Vec<(f64, u32)>, k: usize) -> Vec<u32> {
+    exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    exact.into_iter().take(k).map(|(_, id)| id).collect()
 }
 
 /// k-recall@k of each query: the share of the true `k` nearest rows among those returned.
@@ -51,12 +129,8 @@ fn rerank(
     candidates: &[Neighbor],
     k: usize,
 ) -> Vec<u32> {
-    let mut exact: Vec<(f64, u32)> = candidates
-        .iter()
-        .map(|n| (datasets::truth::exact_score(query, base.row(n.id as usize), metric), n.id))
-        .collect();
-    exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    exact.into_iter().take(k).map(|(_, id)| id).collect()
+    let score = |n: &Neighbor| (datasets::truth::exact_score(query, base.row(n.id as usize), metric), n.id);
+    nearest(candidates.iter().map(score).collect(), k)
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 
 use datasets::SearchPath;
 use methods::backend::Devices;
+use std::path::PathBuf;
 
 /// Where named datasets are looked for, and what is computed on.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// Folders of named datasets.
     pub search: SearchPath,
+    /// Where exact neighbours are kept for later runs; None to keep them in the folder of the run only.
+    pub cache: Option<PathBuf>,
     /// The instruction set of the processor, and how devices are opened.
     pub devices: Devices,
 }
@@ -16,6 +19,6 @@ pub struct Surroundings {
 impl Default for Surroundings {
     /// The datasets of the source tree, and the widest instruction set of this processor.
     fn default() -> Surroundings {
-        Surroundings { search: SearchPath::of_source_tree(), devices: Devices::default() }
+        Surroundings { search: SearchPath::of_source_tree(), cache: None, devices: Devices::default() }
     }
 }

@@ -2,17 +2,20 @@
 //! result as lines of JSON.
 
 use crate::facts::{MAX_FACTS, Truth};
+use crate::memory::Demand;
+use crate::metrics::pass::{Outline, Pass};
 use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
 use cpu::Isa;
-use datasets::{Dataset, Seen, Source, format};
-use methods::{Context, MethodError};
-use ndarray::Array2;
+use datasets::{DatasetError, Opened, Seen, Source, format};
+use methods::{Context, MethodError, Quantizer};
+use ndarray::{Array2, s};
 use record::{Cause, DatasetFacts, Limits, Measured, Trial, digest_of_codes, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -74,6 +77,12 @@ pub struct Failure {
     pub reason: String,
     /// The cause, if it is known.
     pub cause: Cause,
+}
+
+impl From<DatasetError> for Failure {
+    fn from(error: DatasetError) -> Failure {
+        because(Cause::Files)(error)
+    }
 }
 
 /// Adds a cause to the text of an error.
@@ -167,11 +176,28 @@ fn perform(
         let resolved = source
             .resolve_knowing(&request.root, &surroundings.search, &request.seen)
             .map_err(because(Cause::Files))?;
-        let data = resolved.load().map_err(because(Cause::Files))?;
+        let mut measures = Vec::new();
+        for entry in MEASURES {
+            let settings = request.measure.get(entry.name);
+            if settings.is_some() || entry.always {
+                let settings = settings.cloned().unwrap_or_default();
+                measures.push((entry.name, metrics::parse(entry.name, settings).map_err(because(Cause::Trial))?));
+            }
+        }
+        let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
+        let demand = Demand::of_trial(
+            &resolved,
+            method.code_bits(resolved.summary.dim),
+            measures.iter().map(|(_, measure)| measure.bytes_per_row()).sum(),
+            measures.iter().any(|(_, measure)| measure.seconds() > 0.0),
+        );
+        // The parent has checked all rows before.
+        let data = resolved.open(demand.held_bytes(request.limits.memory_bytes)).map_err(because(Cause::Files))?;
         let facts: DatasetFacts = read_facts(&request.facts).map_err(because(Cause::Files))?;
+        let changed =
+            || because(Cause::Files)(format!("the vectors of {} have changed since this run began", trial.dataset));
         if resolved.summary.fingerprint != facts.fingerprint {
-            let changed = format!("the vectors of {} have changed since this run began", trial.dataset);
-            return Err(because(Cause::Files)(changed));
+            return Err(changed());
         }
         let truth = match &request.truth {
             Some(path) => read_truth(path, &data).map_err(because(Cause::Files))?,
@@ -179,7 +205,6 @@ fn perform(
         };
         let backend = devices.open(&trial.device).map_err(because(Cause::Device))?;
         let cx = Context::on(backend.clone(), trial.seed);
-        let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
 
         phase("fit");
         let start = Instant::now();
@@ -190,27 +215,25 @@ fn perform(
             save_model(path, &methods::contract::model::write(&*method, &*quantizer)).map_err(because(Cause::Files))?;
         }
 
-        phase("encode");
-        let mut codes = vec![0u8; data.base.nrows() * quantizer.code_size()];
-        quantizer.encode_into(data.base.view(), &mut codes).map_err(at_step("encode"))?;
-        let mut decoded = Array2::<f32>::zeros(data.base.dim());
-        quantizer.decode_into(&codes, decoded.view_mut()).map_err(at_step("decode"))?;
+        let outline = Outline {
+            queries: data.queries.view(),
+            metric: data.metric,
+            signal: data.signal.as_ref(),
+            backend: &*backend,
+        };
+        let mut pass = Pass::default();
+        measures.iter().for_each(|(_, measure)| measure.watch(&outline, &mut pass));
 
-        let mut measures = Vec::new();
-        for entry in MEASURES {
-            let settings = request.measure.get(entry.name);
-            if settings.is_some() || entry.always {
-                let settings = settings.cloned().unwrap_or_default();
-                measures.push((entry.name, metrics::parse(entry.name, settings).map_err(because(Cause::Trial))?));
-            }
-        }
+        phase("encode");
+        let codes = pass_over(&data, &*quantizer, &mut pass)?;
+
         let subject = Subject {
             data: &data,
             facts: &facts,
             truth: &truth,
             quantizer: &*quantizer,
             codes: &codes,
-            decoded: &decoded,
+            pass: &pass,
             backend: &*backend,
             fit_seconds,
             search_depth: measures.iter().map(|(_, m)| m.search_depth()).max().unwrap_or(0).min(data.base.nrows()),
@@ -227,11 +250,50 @@ fn perform(
         }
         if let Some(wanted) = &request.pictures {
             phase("pictures");
-            pictures::save(wanted, &data, decoded.view()).map_err(because(Cause::Files))?;
+            let base = |rows: Range<usize>| data.base.range(rows).map_err(|e| e.to_string());
+            let decode = |rows: Range<usize>| decoded(&*quantizer, &codes, rows).map_err(|e| e.to_string());
+            pictures::save(wanted, data.signal.as_ref(), &base, &decode).map_err(because(Cause::Files))?;
+        }
+        if data.base.held().is_none() {
+            // Their files were read more than once.
+            let again = source.resolve_knowing(&request.root, &surroundings.search, &request.seen);
+            if again.map_err(because(Cause::Files))?.summary.fingerprint != facts.fingerprint {
+                return Err(changed());
+            }
         }
         // After all measurements, so that no measured time contains it.
         Ok(Finished { codes_sha256: digest_of_codes(&codes), values })
     })
+}
+
+/// Encodes the base rows block by block, and decodes each block for what is added up. Returns the codes.
+fn pass_over(data: &Opened, quantizer: &dyn Quantizer, pass: &mut Pass) -> Result<Vec<u8>, Failure> {
+    let size = quantizer.code_size();
+    let mut codes = vec![0u8; data.base.nrows() * size];
+    let mut decoded = Array2::<f32>::zeros((0, data.dim()));
+    data.base.blocks(|first, block| {
+        let codes = &mut codes[first * size..(first + block.nrows()) * size];
+        quantizer.encode_into(block, codes).map_err(at_step("encode"))?;
+        if !pass.is_empty() {
+            // The first block is the largest.
+            if decoded.nrows() < block.nrows() {
+                decoded = Array2::zeros(block.dim());
+            }
+            let mut decoded = decoded.slice_mut(s![..block.nrows(), ..]);
+            quantizer.decode_into(codes, decoded.view_mut()).map_err(at_step("decode"))?;
+            pass.add(block, decoded.view());
+        }
+        Ok::<_, Failure>(())
+    })?;
+    Ok(codes)
+}
+
+/// What the codes of a range of rows decode to.
+fn decoded(quantizer: &dyn Quantizer, codes: &[u8], rows: Range<usize>) -> Result<Array2<f32>, MethodError> {
+    let size = quantizer.code_size();
+    let mut decoded = Array2::zeros((rows.len(), quantizer.dim()));
+    quantizer.decode_into(&codes[rows.start * size..rows.end * size], decoded.view_mut())?;
+    Ok(decoded)
 }
 
 fn save_model(path: &Path, file: &[u8]) -> Result<(), String> {
@@ -243,7 +305,7 @@ fn save_model(path: &Path, file: &[u8]) -> Result<(), String> {
 
 /// Reads the exact neighbours. They are used as row numbers, so a file of another dataset must not exceed the number of
 /// rows.
-fn read_truth(path: &Path, data: &Dataset) -> Result<Truth, String> {
+fn read_truth(path: &Path, data: &Opened) -> Result<Truth, String> {
     let ids = format::read_ids(path).map_err(|e| e.to_string())?;
     let rows = data.base.nrows();
     if ids.nrows() != data.queries.nrows() || ids.iter().any(|&id| id as usize >= rows) {

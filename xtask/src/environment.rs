@@ -19,7 +19,7 @@ const DATA_VARIABLE: &str = "VQBENCH_DATA";
 
 /// What the variables say, and what holds without them.
 pub fn read() -> Result<Surroundings, Mistakes> {
-    Ok(Surroundings { search: search(), devices: Devices { isa: isa()?, toolkit: toolkit() } })
+    Ok(Surroundings { search: search(), cache: cache(), devices: Devices { isa: isa()?, toolkit: toolkit() } })
 }
 
 /// The set that `VQBENCH_ISA` names, or the widest.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// Shows progress on standard error.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    /// The rows of the dataset that is being prepared.
+    rows: Option<RowProgress>,
     terminal: bool,
     done: usize,
     total: usize,
@@ -18,7 +20,7 @@ pub struct Progress {
 impl Progress {
     /// Detects whether standard error is a terminal.
     pub fn new() -> Progress {
-        Progress { bar: None, terminal: std::io::stderr().is_terminal(), done: 0, total: 0 }
+        Progress { bar: None, rows: None, terminal: std::io::stderr().is_terminal(), done: 0, total: 0 }
     }
 
     /// Prints a line above the bar.
@@ -132,7 +134,15 @@ fn headline(record: &TrialRecord) -> String {
 
 impl Observer for Progress {
     fn preparing(&mut self, dataset: &str) {
+        self.rows = None;
         self.line(&format!("preparing {dataset}: checking values, exact neighbours, Gaussian bound"));
+    }
+
+    fn prepared(&mut self, _: &str, done: usize, all: usize) {
+        self.rows.get_or_insert_with(|| RowProgress::new(all)).reach(done);
+        if done == all {
+            self.rows = None;
+        }
     }
 
     fn remark(&mut self, dataset: &str, remark: &str) {

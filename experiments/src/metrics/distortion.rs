@@ -1,5 +1,7 @@
 //! How far are decoded vectors from the originals, on rows not trained on?
 
+use super::inner_products::InnerProducts;
+use super::pass::{Accumulate, Outline, Pass, TASK_ROWS};
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use datasets::gaussian_bound;
 use methods::MethodError;
@@ -27,9 +29,7 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[serde(deny_unknown_fields)]
 struct Distortion {}
 
-/// Rows per task; sums are added in order of tasks, so they do not depend on the thread count.
-const ROWS: usize = 1024;
-
+/// Sums over rows and their decoded form.
 #[derive(Default)]
 struct Sums {
     squared_error: f64,
@@ -44,10 +44,14 @@ impl Measure for Distortion {
         params_of(self)
     }
 
+    fn watch(&self, outline: &Outline<'_>, pass: &mut Pass) {
+        pass.want(Sums::default);
+        pass.want(|| InnerProducts::new(outline));
+    }
+
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let base = subject.data.base.view();
-        let n = base.nrows() as f64;
-        let sums = compare(base, subject.decoded.view());
+        let n = subject.data.base.nrows() as f64;
+        let sums: &Sums = subject.sum()?;
         let mse = sums.squared_error / n;
         let mut out = vec![Measured::new(&MSE, mse), Measured::new(&COSINE, sums.cosine / n)];
         if n > 1.0 {
@@ -69,9 +73,9 @@ impl Measure for Distortion {
                 }
             }
         }
-        let products = subject.inner_product_errors();
-        out.push(Measured::new(&IP_BIAS, products.bias));
-        out.push(Measured::new(&IP_STD, products.deviation));
+        let (bias, deviation) = subject.sum::<InnerProducts>()?.bias_and_deviation();
+        out.push(Measured::new(&IP_BIAS, bias));
+        out.push(Measured::new(&IP_STD, deviation));
         if let Some(train_nmse) = train_nmse(subject)? {
             out.push(Measured::new(&TRAIN_NMSE, train_nmse));
         }
@@ -79,11 +83,11 @@ impl Measure for Distortion {
     }
 }
 
-fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
-    let tasks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).zip(decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
-    let parts: Vec<Sums> = tasks
-        .into_par_iter()
-        .map(|(rows, decoded)| {
+impl Accumulate for Sums {
+    fn add(&mut self, rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) {
+        let tasks = rows.axis_chunks_iter(Axis(0), TASK_ROWS).zip(decoded.axis_chunks_iter(Axis(0), TASK_ROWS));
+        let tasks: Vec<_> = tasks.collect();
+        let one = |(rows, decoded): (ArrayView2<'_, f32>, ArrayView2<'_, f32>)| {
             let mut sums = Sums::default();
             for (x, y) in rows.outer_iter().zip(decoded.outer_iter()) {
                 let (mut error, mut xx, mut yy, mut xy) = (0f64, 0f64, 0f64, 0f64);
@@ -101,14 +105,15 @@ fn compare(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> Sums {
                 sums.cosine += if xx > 0.0 && yy > 0.0 { xy / (xx * yy).sqrt() } else { 0.0 };
             }
             sums
-        })
-        .collect();
-    parts.into_iter().fold(Sums::default(), |a, b| Sums {
-        squared_error: a.squared_error + b.squared_error,
-        fourth: a.fourth + b.fourth,
-        power: a.power + b.power,
-        cosine: a.cosine + b.cosine,
-    })
+        };
+        let parts: Vec<Sums> = tasks.into_par_iter().map(one).collect();
+        for part in parts {
+            self.squared_error += part.squared_error;
+            self.fourth += part.fourth;
+            self.power += part.power;
+            self.cosine += part.cosine;
+        }
+    }
 }
 
 /// Distortion on the training rows over their own variance: a far lower value than `nmse` means overfitting.
@@ -117,13 +122,15 @@ fn train_nmse(subject: &Subject<'_>) -> Result<Option<f64>, MethodError> {
     let quantizer = subject.quantizer;
     let mut squared_error = 0.0;
     // In blocks, so that the decoded training rows are never all in memory.
-    for start in (0..train.nrows()).step_by(16 * ROWS) {
-        let block = train.slice(s![start..(start + 16 * ROWS).min(train.nrows()), ..]);
+    for start in (0..train.nrows()).step_by(16 * TASK_ROWS) {
+        let block = train.slice(s![start..(start + 16 * TASK_ROWS).min(train.nrows()), ..]);
         let mut codes = vec![0u8; block.nrows() * quantizer.code_size()];
         quantizer.encode_into(block, &mut codes)?;
         let mut decoded = Array2::zeros(block.dim());
         quantizer.decode_into(&codes, decoded.view_mut())?;
-        squared_error += compare(block, decoded.view()).squared_error;
+        let mut sums = Sums::default();
+        sums.add(block, decoded.view());
+        squared_error += sums.squared_error;
     }
     let variance = moments::variance(train, &moments::mean(train));
     Ok((variance > 0.0).then(|| squared_error / train.nrows() as f64 / variance))
@@ -137,7 +144,8 @@ mod tests {
     #[test]
     fn sums_by_hand() {
         // Squared errors of 1 and 9, with mean 5 and standard deviation √32.
-        let sums = compare(array![[0f32, 0.0], [0.0, 0.0]].view(), array![[1f32, 0.0], [0.0, 3.0]].view());
+        let mut sums = Sums::default();
+        sums.add(array![[0f32, 0.0], [0.0, 0.0]].view(), array![[1f32, 0.0], [0.0, 3.0]].view());
         assert_eq!((sums.squared_error, sums.fourth, sums.power), (10.0, 82.0, 0.0));
     }
 }

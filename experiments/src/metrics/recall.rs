@@ -2,7 +2,8 @@
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
-use crate::search::{k_recalls, rerank_all};
+use crate::search::{by_scores, k_recalls, rerank_all};
+use cpu::Neighbor;
 use methods::MethodError;
 use methods::registry::schema_of;
 use record::metric::{RECALL_1_AT_R, RECALL_K_AT_K, RECALL_K_AT_K_STD};
@@ -51,17 +52,17 @@ impl Measure for Recall {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let (base, queries) = (subject.data.base.view(), subject.data.queries.view());
+        let rows = subject.data.base.nrows();
         let found = subject.found()?;
         let mut out = Vec::new();
         for &factor in &self.rerank {
             let path = if factor == 0 { found.path.to_owned() } else { rerank_path(factor) };
             // A k larger than the number of rows is skipped.
-            for &k in self.k.iter().filter(|k| **k <= base.nrows()) {
+            for &k in self.k.iter().filter(|k| **k <= rows) {
                 let returned: Truth = if factor == 0 {
                     found.neighbors.iter().map(|row| row.iter().take(k).map(|n| n.id).collect()).collect()
                 } else {
-                    rerank_all(queries, base, subject.data.metric, &found.neighbors, k * factor, k)
+                    reranked(subject, &found.neighbors, k * factor, k)?
                 };
                 out.push(Measured::new(&RECALL_1_AT_R, one_recall(subject.truth, &returned)).k(k).path(&path));
                 let shares = k_recalls(subject.truth, &returned, k);
@@ -75,6 +76,15 @@ impl Measure for Recall {
             }
         }
         Ok(out)
+    }
+}
+
+/// The `k` nearest of the first `depth` candidates of each query, by their raw vectors.
+fn reranked(subject: &Subject<'_>, candidates: &[Vec<Neighbor>], depth: usize, k: usize) -> Result<Truth, MethodError> {
+    let data = subject.data;
+    match data.base.held() {
+        Some(base) => Ok(rerank_all(data.queries.view(), base, data.metric, candidates, depth, k)),
+        None => Ok(by_scores(candidates, subject.exact_scores()?, depth, k)),
     }
 }
 

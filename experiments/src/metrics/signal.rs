@@ -1,9 +1,10 @@
 //! What are rate and distortion in the units of the images or the sound that vectors are pieces of?
 
+use super::pass::{Accumulate, Outline, Pass, TASK_ROWS};
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::CropSettings;
 use datasets::signal::eight_bits;
-use datasets::{MetricSpace, Picture};
+use datasets::{MetricSpace, Picture, Signal};
 use methods::MethodError;
 use methods::registry::schema_of;
 use ndarray::{ArrayView2, Axis};
@@ -24,9 +25,6 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 
 /// Base pictures that get values of their own, at most: a table of thousands per trial helps nobody.
 const OWN_VALUES: usize = 100;
-
-/// Rows per task; sums are added in order of tasks, so they do not depend on the thread count.
-const ROWS: usize = 1024;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -59,19 +57,30 @@ impl Measure for SignalMeasure {
         (self.pictures > 0).then_some(CropSettings { count: self.pictures, crop: self.crop })
     }
 
+    fn watch(&self, outline: &Outline<'_>, pass: &mut Pass) {
+        match outline.signal {
+            Some(Signal::Images { patch, pictures, .. }) => {
+                pass.want(|| PictureErrors::new(pictures, *patch));
+            }
+            // Rows of unit length are no longer log-mel values.
+            Some(Signal::Frames { .. }) if outline.metric != MetricSpace::Cosine => {
+                pass.want(FrameErrors::default);
+            }
+            _ => {}
+        }
+    }
+
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let bits = subject.quantizer.code_bits() as f64;
-        let (base, decoded) = (subject.data.base.view(), subject.decoded.view());
         Ok(match &subject.data.signal {
             None => Vec::new(),
-            Some(datasets::Signal::Images { patch, pictures, .. }) => {
-                of_pictures(bits, *patch, pictures, base, decoded)
+            Some(Signal::Images { patch, pictures, .. }) => {
+                subject.sum::<PictureErrors>()?.measured(bits, *patch, pictures)
             }
-            Some(datasets::Signal::Frames { per_second }) => {
+            Some(Signal::Frames { per_second }) => {
                 let mut out = vec![Measured::new(&BITS_PER_SECOND, bits * per_second)];
-                // Rows of unit length are no longer log-mel values.
                 if subject.data.metric != MetricSpace::Cosine {
-                    out.push(Measured::new(&LOG_MEL_RMSE, rmse(base, decoded)));
+                    out.push(Measured::new(&LOG_MEL_RMSE, subject.sum::<FrameErrors>()?.rmse()));
                 }
                 out
             }
@@ -79,31 +88,83 @@ impl Measure for SignalMeasure {
     }
 }
 
-fn of_pictures(
-    bits: f64,
-    patch: usize,
-    pictures: &[Picture],
-    base: ArrayView2<'_, f32>,
-    decoded: ArrayView2<'_, f32>,
-) -> Vec<Measured> {
-    let mut out = vec![Measured::new(&BITS_PER_PIXEL, bits / (patch * patch) as f64)];
-    // Integers, so that their sum does not depend on the order.
-    let errors: Vec<u64> = (0..base.nrows())
-        .into_par_iter()
-        .map(|row| {
+/// Squared errors of 8-bit values, by picture. Integers, so that their sum does not depend on the order.
+struct PictureErrors {
+    /// The first row after each picture, and the sum of its errors.
+    pictures: Vec<(usize, u64)>,
+    /// Rows so far.
+    rows: usize,
+    /// Values of a row.
+    dim: usize,
+}
+
+impl PictureErrors {
+    fn new(pictures: &[Picture], patch: usize) -> PictureErrors {
+        let ends = pictures.iter().map(|picture| (picture.rows(patch).end, 0));
+        PictureErrors { pictures: ends.collect(), rows: 0, dim: 0 }
+    }
+
+    fn measured(&self, bits: f64, patch: usize, pictures: &[Picture]) -> Vec<Measured> {
+        let mut out = vec![Measured::new(&BITS_PER_PIXEL, bits / (patch * patch) as f64)];
+        let all = self.pictures.iter().map(|(_, errors)| errors).sum();
+        out.extend(psnr_db(all, self.rows * self.dim).map(|value| Measured::new(&PSNR_DB, value)));
+        if pictures.len() <= OWN_VALUES {
+            let own = |(picture, (_, errors)): (&Picture, &(usize, u64))| {
+                let value = psnr_db(*errors, picture.rows(patch).len() * self.dim)?;
+                Some(Measured::new(&PSNR_DB, value).stage(&picture.name))
+            };
+            out.extend(pictures.iter().zip(&self.pictures).filter_map(own));
+        }
+        out
+    }
+}
+
+impl Accumulate for PictureErrors {
+    fn add(&mut self, base: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) {
+        let of_row = |row: usize| -> u64 {
             let pairs = base.row(row).into_iter().zip(decoded.row(row));
             pairs.map(|(&x, &y)| u64::from(eight_bits(x).abs_diff(eight_bits(y))).pow(2)).sum()
-        })
-        .collect();
-    let psnr = |errors: &[u64]| psnr_db(errors.iter().sum(), errors.len() * base.ncols());
-    out.extend(psnr(&errors).map(|value| Measured::new(&PSNR_DB, value)));
-    if pictures.len() <= OWN_VALUES {
-        let own = |picture: &Picture| {
-            psnr(&errors[picture.rows(patch)]).map(|value| Measured::new(&PSNR_DB, value).stage(&picture.name))
         };
-        out.extend(pictures.iter().filter_map(own));
+        let errors: Vec<u64> = (0..base.nrows()).into_par_iter().map(of_row).collect();
+        let mut at = self.pictures.partition_point(|(end, _)| *end <= self.rows);
+        for (row, errors) in (self.rows..).zip(errors) {
+            while self.pictures.get(at).is_some_and(|(end, _)| *end <= row) {
+                at += 1;
+            }
+            if let Some((_, sum)) = self.pictures.get_mut(at) {
+                *sum += errors;
+            }
+        }
+        self.rows += base.nrows();
+        self.dim = base.ncols();
     }
-    out
+}
+
+/// Squared errors of the values of frames.
+#[derive(Default)]
+struct FrameErrors {
+    sum: f64,
+    values: usize,
+}
+
+impl FrameErrors {
+    /// Root of the mean squared error per component.
+    fn rmse(&self) -> f64 {
+        (self.sum / self.values as f64).sqrt()
+    }
+}
+
+impl Accumulate for FrameErrors {
+    fn add(&mut self, base: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) {
+        let tasks = base.axis_chunks_iter(Axis(0), TASK_ROWS).zip(decoded.axis_chunks_iter(Axis(0), TASK_ROWS));
+        let tasks: Vec<_> = tasks.collect();
+        let one = |(rows, decoded): (ArrayView2<'_, f32>, ArrayView2<'_, f32>)| -> f64 {
+            rows.iter().zip(&decoded).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
+        };
+        let parts: Vec<f64> = tasks.into_par_iter().map(one).collect();
+        parts.into_iter().for_each(|part| self.sum += part);
+        self.values += base.len();
+    }
 }
 
 /// `10·log10(255²/MSE)` of 8-bit values; None if nothing differs, because it is infinite.
@@ -111,20 +172,10 @@ fn psnr_db(squared_error: u64, values: usize) -> Option<f64> {
     (squared_error > 0).then(|| 10.0 * (255.0 * 255.0 * values as f64 / squared_error as f64).log10())
 }
 
-/// Root of the mean squared error per component.
-fn rmse(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> f64 {
-    let tasks: Vec<_> = rows.axis_chunks_iter(Axis(0), ROWS).zip(decoded.axis_chunks_iter(Axis(0), ROWS)).collect();
-    let parts: Vec<f64> = tasks
-        .into_par_iter()
-        .map(|(rows, decoded)| rows.iter().zip(&decoded).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum())
-        .collect();
-    (parts.iter().sum::<f64>() / rows.len() as f64).sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::arr2;
+    use ndarray::{arr2, s};
 
     #[test]
     fn psnr_is_of_rounded_values_pooled_and_per_picture() {
@@ -133,7 +184,12 @@ mod tests {
         let decoded = arr2(&[[-40.0, 10.4, 300.0], [6.0, 5.0, 5.0], [7.0, 10.0, 7.0]]);
         let picture = |name: &str, width, first_row| Picture { name: name.into(), width, height: 1, first_row };
         let pictures = [picture("same", 1, 0), picture("other", 2, 1)];
-        let found = of_pictures(6.0, 1, &pictures, base.view(), decoded.view());
+        let mut errors = PictureErrors::new(&pictures, 1);
+        // The second picture lies in two blocks.
+        for rows in [s![..2, ..], s![2.., ..]] {
+            errors.add(base.slice(rows), decoded.slice(rows));
+        }
+        let found = errors.measured(6.0, 1, &pictures);
         let values: Vec<_> = found.iter().map(|v| (&v.metric[..], v.stage.as_deref(), v.value)).collect();
         let psnr = |mse: f64| 10.0 * (65025.0 / mse).log10();
         // What lies beyond 0 to 255 or within half a step is no error; a picture without errors has no finite PSNR.
@@ -160,7 +216,8 @@ mod tests {
 
     #[test]
     fn rmse_is_per_component() {
-        let found = rmse(arr2(&[[1.0, 2.0], [3.0, 4.0]]).view(), arr2(&[[1.0, 2.0], [3.0, 6.0]]).view());
-        assert!((found - 1.0).abs() < 1e-12, "{found}");
+        let mut errors = FrameErrors::default();
+        errors.add(arr2(&[[1.0, 2.0], [3.0, 4.0]]).view(), arr2(&[[1.0, 2.0], [3.0, 6.0]]).view());
+        assert!((errors.rmse() - 1.0).abs() < 1e-12, "{}", errors.rmse());
     }
 }

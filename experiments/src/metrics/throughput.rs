@@ -1,12 +1,13 @@
 //! How fast are training, encoding, decoding and search on this machine?
 
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Measure, MeasureEntry, Subject, params_of, parse_params, unread};
+use crate::memory::TIMED_VALUES;
 use crate::search::rerank_all;
 use crate::units::Seconds;
 use methods::registry::schema_of;
 use methods::search::codes::CodeSearch;
 use methods::{BackendError, MethodError};
-use ndarray::s;
+use ndarray::{Array2, s};
 
 use record::metric::{
     DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_LATENCY_P50_US, SEARCH_LATENCY_P95_US,
@@ -67,18 +68,30 @@ impl Measure for Throughput {
         let (quantizer, data) = (subject.quantizer, subject.data);
         let mut out = vec![Measured::new(&TRAIN_SECONDS, subject.fit_seconds).repeat(0)];
         let n = data.base.nrows();
+        // Base rows that are not held are too many to keep them for a clock: the first of them stand for all.
+        let first;
+        let base = match data.base.held() {
+            Some(rows) => rows,
+            None => {
+                first = data.base.range(0..(TIMED_VALUES / data.dim()).clamp(1, n)).map_err(unread)?;
+                first.view()
+            }
+        };
+        let timed = base.nrows();
 
         // Copies, so that no page of theirs is touched for the first time while the clock runs.
-        let mut codes = subject.codes.to_vec();
+        let mut codes = subject.codes[..timed * quantizer.code_size()].to_vec();
         // The trial has encoded and decoded the same rows just before: that was the warm-up.
-        self.repeat(&mut out, &ENCODE_VECTORS_PER_SECOND, n, subject, true, || {
-            quantizer.encode_into(data.base.view(), &mut codes)
+        self.repeat(&mut out, &ENCODE_VECTORS_PER_SECOND, timed, subject, true, || {
+            quantizer.encode_into(base, &mut codes)
         })?;
 
-        let mut decoded = subject.decoded.clone();
-        self.repeat(&mut out, &DECODE_VECTORS_PER_SECOND, n, subject, true, || {
-            quantizer.decode_into(subject.codes, decoded.view_mut())
+        // Not zeros, whose pages would come to life while the clock runs.
+        let mut decoded = Array2::from_elem(base.dim(), 1f32);
+        self.repeat(&mut out, &DECODE_VECTORS_PER_SECOND, timed, subject, true, || {
+            quantizer.decode_into(&codes, decoded.view_mut())
         })?;
+        drop((codes, decoded));
 
         let search = subject.search()?;
         let before = out.len();
@@ -106,12 +119,14 @@ impl Measure for Throughput {
         for value in &mut out[before..] {
             (value.k, value.path) = (Some(self.k), Some(search.path().to_owned()));
         }
+        // Re-ranking needs the raw vectors at hand.
+        let Some(base) = data.base.held() else { return Ok(out) };
         for &factor in &self.rerank {
             let before = out.len();
             let (queries, depth) = (data.queries.view(), (self.k * factor).min(n));
             self.repeat(&mut out, &SEARCH_QUERIES_PER_SECOND, queries.nrows(), subject, false, || {
                 let candidates = search.search(queries, depth)?;
-                let found = rerank_all(queries, data.base.view(), data.metric, &candidates, depth, self.k);
+                let found = rerank_all(queries, base, data.metric, &candidates, depth, self.k);
                 std::hint::black_box(found);
                 Ok(())
             })?;

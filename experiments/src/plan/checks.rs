@@ -6,7 +6,6 @@ use super::{Overrides, PlannedDataset, available_threads};
 use crate::document::{Document, escape};
 use crate::experiment::Experiment;
 use crate::fault::Fault;
-use crate::machine::total_memory_bytes;
 use crate::metrics::{self, Measure};
 use datasets::{SearchPath, Source};
 use methods::ParamError;
@@ -192,17 +191,6 @@ pub(super) fn resolve_datasets(
                         Some("such as `name: my-vectors`".into()),
                     );
                 }
-                Ok(resolved) if bytes_needed(&resolved.summary) > total_memory_bytes() => {
-                    let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
-                    let needed = gib(bytes_needed(&resolved.summary));
-                    let help = "use fewer rows or dimensions; every trial holds all rows as f32".to_owned();
-                    let message = format!(
-                        "dataset `{}` needs {needed} of memory; this machine has {}",
-                        resolved.summary.name,
-                        gib(total_memory_bytes())
-                    );
-                    checker.fault(&pointer_of_file(&pointer, written), message, Some(help));
-                }
                 Ok(resolved) => datasets.push(PlannedDataset {
                     written: written.clone(),
                     resolved,
@@ -224,13 +212,6 @@ pub(super) fn resolve_datasets(
 /// Whether a text is usable in tables and legends.
 fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && text.chars().count() <= MAX_LABEL && !text.contains(char::is_control)
-}
-
-/// Bytes of all rows as f32; the largest number on overflow.
-fn bytes_needed(summary: &datasets::Summary) -> u64 {
-    let rows =
-        [summary.train, summary.base, summary.queries].into_iter().try_fold(0u64, |sum, n| sum.checked_add(n as u64));
-    rows.and_then(|rows| rows.checked_mul(4 * summary.dim as u64)).unwrap_or(u64::MAX)
 }
 
 /// The pointer to the path of a file source, the images of an image source, or the distribution of a random source.
