@@ -40,6 +40,7 @@ mod images;
 mod opened;
 pub mod outliers;
 mod permutation;
+pub mod profile;
 pub mod regular;
 mod row_set;
 mod seen;

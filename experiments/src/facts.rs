@@ -3,6 +3,9 @@
 
 mod base;
 
+pub(crate) use base::spectrum;
+
+use crate::vectors;
 use base::{BaseFacts, Wanted};
 use cpu::Isa;
 use datasets::gaussian_bound;
@@ -36,7 +39,7 @@ pub fn compute<E: From<DatasetError>>(
     let file_truth = resolved.file_truth(depth)?;
     let wanted = (depth > 0 && known.is_none())
         .then(|| Wanted { depth, among: file_truth.as_ref().and_then(FileTruth::candidates) });
-    let BaseFacts { variance, spectrum, truth } = base::read(data, resolved, wanted, isa, progress)?;
+    let BaseFacts { variance, spectrum, truth, profile } = base::read(data, resolved, wanted, isa, progress)?;
     // Without a depth, every query has no neighbours.
     let truth = known.or(truth).unwrap_or_else(|| vec![Vec::new(); data.queries.nrows()]);
     let facts = DatasetFacts {
@@ -54,6 +57,7 @@ pub fn compute<E: From<DatasetError>>(
         train_on_base: resolved.trains_on_base(),
         outliers: outliers(data, resolved),
         file_truth: file_truth.and_then(|truth| file_truth_facts(truth, depth)),
+        vectors: profile.map(|profile| vectors::facts(&profile, |row| resolved.place(Part::Base, row))),
     };
     Ok((facts, truth))
 }

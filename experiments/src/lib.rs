@@ -51,6 +51,7 @@ pub mod search;
 mod surroundings;
 pub mod trial;
 mod units;
+pub mod vectors;
 
 pub use document::Document;
 pub use engine::{Launcher, Observer, Outcome};

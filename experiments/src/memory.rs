@@ -2,6 +2,7 @@
 //! whether a limit can be met at all.
 
 use crate::machine;
+use datasets::profile::Profiler;
 use datasets::{BaseRows, Resolved, Summary};
 
 /// Memory of a process that has loaded nothing, in bytes.
@@ -60,7 +61,8 @@ impl Demand {
         let parts = sum(&[rows(summary.train, summary.dim), rows(summary.queries, summary.dim)]);
         let least = sum(&[parts, 2 * block(summary)]);
         let neighbours = (summary.queries as u64).saturating_mul(32 * depth as u64 + 1024);
-        let usual = sum(&[least, neighbours, block(summary), OVERHEAD_BYTES]);
+        let profile = Profiler::bytes(summary.base, summary.dim, summary.queries);
+        let usual = sum(&[least, neighbours, profile, block(summary), OVERHEAD_BYTES]);
         Demand { least, usual, base: resolved.base_bytes(), copies: 1, must_hold: resolved.must_be_held() }.complete()
     }
 
@@ -117,6 +119,6 @@ mod tests {
         assert!((240_000_000..320_000_000).contains(&many.least), "{}", many.least);
         assert!(many.estimate(Some(GIB)) < GIB / 2 && many.estimate(Some(40 * GIB)) > 7 * GIB);
         assert!(Demand::of_trial(&resolved(20_000_000), 96, 44, false).least > GIB);
-        assert!(Demand::of_facts(&resolved(20_000_000), 100).usual < GIB / 4);
+        assert!(Demand::of_facts(&resolved(20_000_000), 100).usual < GIB / 3);
     }
 }

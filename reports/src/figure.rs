@@ -25,6 +25,7 @@ mod scaling;
 mod seed_spread;
 pub mod side_by_side;
 mod signal_rate;
+mod spectrum;
 pub mod style;
 mod throughput;
 mod training;
@@ -46,6 +47,8 @@ use panels::PanelFigure;
 use scaling::{Against, TimedTask};
 use style::{Column, looks};
 use training::TrainingMetric;
+
+pub use spectrum::svg as spectrum;
 
 /// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
@@ -74,6 +77,7 @@ static FIGURES: &[(&str, Room, Figure)] = &[
     ("distortion-encoding", Room::POINTS, |dataset| cost::draw(dataset, Cost::Encoding)),
     ("distortion-training", Room::POINTS, |dataset| cost::draw(dataset, Cost::Training)),
     ("distortion-model", Room::POINTS, |dataset| cost::draw(dataset, Cost::Model)),
+    ("spectrum", Room::POINTS, spectrum::draw),
 ];
 
 /// A figure about all datasets together; None if nothing that it needs was measured.

@@ -22,6 +22,7 @@ pub mod summary;
 pub mod table;
 mod tracking;
 mod values;
+pub mod vectors;
 pub mod verify;
 pub mod yaml;
 

@@ -4,7 +4,7 @@ use crate::differences::{self, Differences};
 use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
-use crate::{Drawn, title};
+use crate::{Drawn, title, vectors};
 use record::metric::Dictionary;
 use record::{Machine, Results};
 
@@ -50,6 +50,7 @@ pub fn page(
         for remark in f.remarks() {
             out += &format!("**Note:** {}\n\n", escape(&remark));
         }
+        out += &vectors::markdown(f, escape);
         if dataset.points.is_empty() {
             out += "No trial on these vectors has succeeded.\n";
             continue;

@@ -204,7 +204,8 @@ fn figures_appear_with_what_they_need_only() {
             "seed-spread",
             "utilization",
             "throughput",
-            "distortion-encoding"
+            "distortion-encoding",
+            "spectrum"
         ]
     );
     let mut unbound = run();

@@ -1,4 +1,6 @@
-//! `datasets`: lists the catalog, and says which of its files are on this machine.
+//! `datasets`: lists the catalog, says which of its files are on this machine, and shows what vectors are like.
+
+mod show;
 
 use crate::errors::Mistakes;
 use clap::{Args, Subcommand};
@@ -18,17 +20,14 @@ pub struct Arguments {
 enum Action {
     /// List the datasets of the catalog, and say which are on this machine (the default)
     List,
-    /// Show one dataset: files, digests, source, licence, split
-    Show {
-        /// Name of the dataset
-        name: String,
-    },
+    /// Show what the vectors of a dataset or a file are like; of a dataset, its files, digests, source, licence and split too
+    Show(show::Show),
 }
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     match arguments.action.unwrap_or(Action::List) {
         Action::List => list(&here.search),
-        Action::Show { name } => show(&name, &here.search)?,
+        Action::Show(show) => show::run(&show, here, |name| about(name, &here.search))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -68,7 +67,8 @@ fn plain(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn show(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
+/// What the catalog says of a dataset.
+fn about(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     let entry =
         catalog::find(name).map_err(|error| Mistakes::new(error.to_string(), error.help().unwrap_or_default()))?;
     say!("{}\n{}\n", entry.name, entry.summary);

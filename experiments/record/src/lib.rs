@@ -16,6 +16,7 @@ mod recipe;
 mod regular;
 mod results;
 mod store;
+mod vectors;
 
 pub use agreement::{CheckedTables, Disagreement};
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
@@ -29,6 +30,7 @@ pub use recipe::{Recipe, digest_of_codes};
 pub use regular::{is_regular, read as read_regular};
 pub use results::{Ended, Results, RunTables, VALUES, stacked, table_files};
 pub use store::{RecordError, RunFolder, id_of, is_id, read_trial};
+pub use vectors::{LISTED, QueryFacts, VectorFacts};
 
 use serde::{Deserialize, Serialize};
 
@@ -355,6 +357,9 @@ pub struct DatasetFacts {
     /// The neighbours that came with the vectors; None if there were none, or they agree and no measurement needs them.
     #[serde(default, alias = "wrong_truth", skip_serializing_if = "Option::is_none")]
     pub file_truth: Option<FileTruthFacts>,
+    /// What the vectors are like; None in records of versions that did not store it, and of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<VectorFacts>,
 }
 
 /// Training rows whose norm is much larger than that of the others.
@@ -423,15 +428,8 @@ impl DatasetFacts {
                     .to_owned(),
             );
         }
-        if let Some(OutlierFacts { count, first, factor, from }) = &self.outliers {
-            let (have, rows) = if *count == 1 { ("has", "It is") } else { ("have", "The first is") };
-            remarks.push(format!(
-                "{count} of {} training rows {have} a norm of at least {from} times the median norm. {rows} {first}, counted \
-                 from 0. The largest norm is {factor:.3e} times the median norm. Such rows can change all results; check \
-                 whether they are errors in the data.",
-                self.train
-            ));
-        }
+        remarks.extend(self.outliers.as_ref().map(|far| far.remark(self.train, "training")));
+        remarks.extend(self.vector_remarks());
         remarks.extend(self.file_truth.iter().map(|truth| truth.remark(&self.metric_space)));
         remarks
     }

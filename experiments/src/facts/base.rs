@@ -3,9 +3,11 @@
 
 use super::{MAX_SPECTRUM_DIM, Truth};
 use cpu::Isa;
+use datasets::profile::{Profile, Profiler};
 use datasets::truth::{NeighborRanking, NeighborSearch};
 use datasets::{BaseCheck, DatasetError, Opened, Resolved};
 use methods::algorithms::moments;
+use ndarray::ArrayView2;
 
 /// What the base rows tell.
 pub(super) struct BaseFacts {
@@ -15,6 +17,8 @@ pub(super) struct BaseFacts {
     pub(super) spectrum: Vec<f64>,
     /// The exact neighbours of the queries, if they were searched for.
     pub(super) truth: Option<Truth>,
+    /// What the rows are like; None if there are none.
+    pub(super) profile: Option<Profile>,
 }
 
 /// The neighbours of the queries that are looked for.
@@ -36,6 +40,7 @@ pub(super) fn read<E: From<DatasetError>>(
 ) -> Result<BaseFacts, E> {
     let (n, dim) = (data.base.nrows(), data.dim());
     let mut check = BaseCheck::new(data);
+    let mut profiler = Profiler::new(dim, Some(data.queries.view()));
     let mut sums = vec![0f64; dim];
     let (mut search, mut ranking) = (None, None);
     match wanted {
@@ -49,6 +54,7 @@ pub(super) fn read<E: From<DatasetError>>(
     }
     data.base.blocks(|first, rows| {
         check.add(first, rows);
+        profiler.add(rows);
         moments::add_to_sums(rows, &mut sums);
         if let Some(search) = &mut search {
             search.select(first, rows);
@@ -56,6 +62,7 @@ pub(super) fn read<E: From<DatasetError>>(
         progress(first + rows.nrows(), 2 * n)
     })?;
     check.finish(data, resolved)?;
+    let profile = profiler.finish(isa);
 
     let mean = moments::mean_of_sums(sums, n);
     ranking = ranking.or(search.map(NeighborSearch::into_ranking));
@@ -73,13 +80,19 @@ pub(super) fn read<E: From<DatasetError>>(
     })?;
     let ids = |row: Vec<cpu::Neighbor>| row.into_iter().map(|neighbor| neighbor.id).collect();
     let truth = ranking.map(|ranking| ranking.finish().into_iter().map(ids).collect());
-    let Some(covariance) = covariance.map(moments::CovarianceSum::finish) else {
-        return Ok(BaseFacts { variance: squares / n.max(1) as f64, spectrum: Vec::new(), truth });
+    let (variance, spectrum) = match covariance.map(moments::CovarianceSum::finish) {
+        Some(covariance) => (covariance.trace(), moments::eigenvalues(&covariance)),
+        None => (squares / n.max(1) as f64, Vec::new()),
     };
-    let variance = covariance.trace();
-    let mut spectrum: Vec<f64> = covariance.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
-    spectrum.sort_by(|a, b| b.total_cmp(a));
-    Ok(BaseFacts { variance, spectrum, truth })
+    Ok(BaseFacts { variance, spectrum, truth, profile })
+}
+
+/// The eigenvalues of the covariance of rows, largest first; none in very high dimension.
+pub(crate) fn spectrum(rows: ArrayView2<'_, f32>) -> Vec<f64> {
+    if rows.ncols() > MAX_SPECTRUM_DIM {
+        return Vec::new();
+    }
+    moments::eigenvalues(&moments::covariance(rows, &moments::mean(rows)))
 }
 
 #[cfg(test)]

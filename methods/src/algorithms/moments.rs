@@ -103,6 +103,13 @@ impl<'a> CovarianceSum<'a> {
     }
 }
 
+/// The eigenvalues of a covariance, largest first. Rounding makes none of them negative.
+pub fn eigenvalues(covariance: &DMatrix<f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = covariance.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
+    values.sort_by(|a, b| b.total_cmp(a));
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

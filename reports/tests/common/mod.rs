@@ -4,7 +4,10 @@ use record::metric::{
     BITS_PER_DIM, BITS_PER_VECTOR, ENCODE_VECTORS_PER_SECOND, ENTROPY_BITS_PER_VECTOR, GAP_TO_BOUND_DB,
     KNN_ACCURACY_RETENTION, MODEL_BYTES, NMSE, RECALL_K_AT_K, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS, USAGE,
 };
-use record::{DatasetFacts, Limits, Machine, Measured, Results, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord};
+use record::{
+    DatasetFacts, Limits, Machine, Measured, QueryFacts, Results, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord,
+    VectorFacts,
+};
 use reports::compare::{Comparison, Options};
 use reports::{Artifact, FORMATS, ReportError};
 use serde_json::json;
@@ -114,6 +117,16 @@ pub fn run() -> Run {
         fingerprint: "f".into(),
         variance: 16.0,
         spectrum: vec![1.0; 16],
+        vectors: Some(VectorFacts {
+            norms: [2.5, 4.0, 6.5],
+            copies: 3,
+            off_centre: Some(0.125),
+            variances: [0.9, 1.0, 1.1],
+            intrinsic_dimension: Some(12.5),
+            sample: 1000,
+            queries: Some(QueryFacts { copies: 0, ratio: Some(1.01), far: Some(0.06) }),
+            ..VectorFacts::default()
+        }),
         bound: (1..200).map(|i| (f64::from(i), 4f64.powf(-f64::from(i) / 16.0))).collect(),
         ..DatasetFacts::default()
     };
