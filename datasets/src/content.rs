@@ -2,6 +2,7 @@
 //! neighbours, so that the same ones in another format are the same.
 
 use crate::DatasetError;
+use crate::drops::{MarkedRows, Marker, RowKind};
 use crate::format::{self, Blocks};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,24 +29,27 @@ pub(crate) struct Content {
     pub sha256: String,
     /// The same of the rows of each file that has any.
     pub pieces: Vec<String>,
+    /// Rows of the requested kinds.
+    pub marked: MarkedRows,
 }
 
-/// Reads an array from its first value to its last. Vectors are read in blocks.
+/// Reads an array from its first value to its last, and marks rows of some kinds. Vectors are read in blocks.
 ///
 /// # Errors
 /// Files that cannot be read. Values that are not finite are no error here.
-pub(crate) fn read(path: &Path, reading: Reading) -> Result<Content, DatasetError> {
+pub(crate) fn read(path: &Path, reading: Reading, kinds: &[RowKind]) -> Result<Content, DatasetError> {
     match reading {
-        Reading::Rows => read_rows(path),
+        Reading::Rows => read_rows(path, kinds),
         Reading::Labels => Ok(of_integers(format::read_labels(path)?.iter(), 1)),
         Reading::Neighbours => format::read_ids(path).map(|ids| of_integers(ids.iter(), ids.ncols())),
     }
 }
 
-fn read_rows(path: &Path) -> Result<Content, DatasetError> {
+fn read_rows(path: &Path, kinds: &[RowKind]) -> Result<Content, DatasetError> {
     let places = format::pieces(path)?;
     let (_, dim) = format::shape(path)?;
     let mut whole = hasher(dim);
+    let mut marker = Marker::new(kinds);
     let mut pieces = Vec::new();
     let (mut block, mut bytes) = (Vec::new(), Vec::new());
     let several = places.len() > 1;
@@ -53,6 +57,7 @@ fn read_rows(path: &Path) -> Result<Content, DatasetError> {
         let mut rows = Blocks::at(place, path)?;
         let mut piece = hasher(dim);
         while rows.next_of_any(BLOCK_VALUES.div_ceil(dim), &mut block)? > 0 {
+            marker.take(&block, dim);
             bytes.resize(4 * block.len(), 0);
             bytes.as_chunks_mut().0.iter_mut().zip(&block).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
             whole.update(&bytes);
@@ -65,14 +70,15 @@ fn read_rows(path: &Path) -> Result<Content, DatasetError> {
     if !several {
         pieces = vec![whole.clone()];
     }
-    Ok(Content { sha256: hexadecimal(whole), pieces: pieces.into_iter().map(hexadecimal).collect() })
+    let pieces = pieces.into_iter().map(hexadecimal).collect();
+    Ok(Content { sha256: hexadecimal(whole), pieces, marked: marker.finish() })
 }
 
 fn of_integers<'a>(values: impl Iterator<Item = &'a u32>, columns: usize) -> Content {
     let mut hasher = hasher(columns);
     values.for_each(|value| hasher.update(value.to_le_bytes()));
     let sha256 = hexadecimal(hasher);
-    Content { pieces: vec![sha256.clone()], sha256 }
+    Content { pieces: vec![sha256.clone()], sha256, marked: MarkedRows::default() }
 }
 
 fn hasher(columns: usize) -> Sha256 {

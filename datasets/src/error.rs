@@ -97,7 +97,7 @@ pub enum DatasetError {
         reason: cpu::OutOfRange,
     },
     /// A NaN, an infinity, or a value beyond f32.
-    #[error("{}: row {row} has the value {value} in column {column}, which is not finite as f32", .path.display())]
+    #[error("{}: row {row} has the value {value} in column {column}, which is not finite as f32{}", .path.display(), such_rows(*.count))]
     NonFinite {
         /// The file.
         path: PathBuf,
@@ -107,9 +107,13 @@ pub enum DatasetError {
         column: usize,
         /// The value.
         value: f32,
+        /// How many such rows were seen.
+        count: usize,
+        /// Whether the key `drop` of the dataset can leave such rows out.
+        droppable: bool,
     },
     /// A zero row with the metric cosine.
-    #[error("dataset `{name}`: {row} is all zeros; the metric cosine needs nonzero rows{}", if *.count > 1 { format!(" ({count} such rows)") } else { String::new() })]
+    #[error("dataset `{name}`: {row} is all zeros; the metric cosine needs nonzero rows{}", such_rows(*.count))]
     ZeroRow {
         /// The dataset.
         name: String,
@@ -117,7 +121,13 @@ pub enum DatasetError {
         row: String,
         /// How many there are.
         count: usize,
+        /// Whether the key `drop` of the dataset can leave such rows out.
+        droppable: bool,
     },
+}
+
+fn such_rows(count: usize) -> String {
+    if count > 1 { format!(" ({count} such rows)") } else { String::new() }
 }
 
 impl DatasetError {
@@ -153,7 +163,13 @@ impl DatasetError {
             DatasetError::Range { .. } => {
                 "multiply all vectors by one factor so that their norms are near 1; codes do not change".to_owned()
             }
+            DatasetError::NonFinite { droppable: true, .. } => {
+                "quantizers need finite vectors: fix such rows, or leave them out with `drop: [non-finite]`".to_owned()
+            }
             DatasetError::NonFinite { .. } => "quantizers need finite vectors: remove or fix the row".to_owned(),
+            DatasetError::ZeroRow { droppable: true, .. } => {
+                "leave such rows out with `drop: [zeros]`, or use `metric: l2`".to_owned()
+            }
             DatasetError::ZeroRow { .. } => "remove such rows, or use `metric: l2`".to_owned(),
         })
     }

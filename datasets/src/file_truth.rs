@@ -161,7 +161,7 @@ impl TruthFile {
         let nothing = || Scores { least: Vec::new(), named: Vec::new() };
         let mut scores = vec![METRICS.map(|_| nothing()); sample.len()];
         let (mut first, mut block) = (0, Vec::new());
-        while rows.next(BLOCK_ROWS, &mut block)? > 0 {
+        while rows.next_of_any(BLOCK_ROWS, &mut block)? > 0 {
             scores.par_iter_mut().zip(asked.par_chunks_exact(dim)).zip(&named).for_each(|((found, query), named)| {
                 for (i, row) in block.chunks_exact(dim).enumerate() {
                     for (found, score) in found.iter_mut().zip(all_scores(query, row)) {
@@ -202,7 +202,7 @@ fn chosen_rows(path: &Path, rows: &[usize]) -> Result<Vec<f32>, DatasetError> {
     let (_, dim) = blocks.shape();
     let mut found = vec![0.0; rows.len() * dim];
     let (mut first, mut block) = (0, Vec::new());
-    while first <= wanted.last().copied().unwrap_or(0) && blocks.next(BLOCK_ROWS, &mut block)? > 0 {
+    while first <= wanted.last().copied().unwrap_or(0) && blocks.next_of_any(BLOCK_ROWS, &mut block)? > 0 {
         let end = first + block.len() / dim;
         for (place, &row) in found.chunks_exact_mut(dim).zip(rows).filter(|(_, row)| (first..end).contains(row)) {
             place.copy_from_slice(&block[(row - first) * dim..(row - first + 1) * dim]);

@@ -32,6 +32,7 @@
 mod base_rows;
 pub mod catalog;
 mod content;
+mod drops;
 mod error;
 mod file_truth;
 pub mod format;
@@ -52,6 +53,7 @@ pub mod truth;
 
 pub use base_rows::{BLOCK_ROWS, BaseRows};
 pub use catalog::SearchPath;
+pub use drops::{DroppedRows, RowKind};
 pub use error::DatasetError;
 pub use file_truth::{FileTruth, TruthCheck, Unused};
 pub use images::{ImageSource, ImageSplit, Images};
@@ -160,6 +162,17 @@ pub enum Part {
     Base,
     /// Rows to search for.
     Queries,
+}
+
+impl Part {
+    /// The word before "row": `training`, `base`, `query`.
+    pub fn adjective(self) -> &'static str {
+        match self {
+            Part::Train => "training",
+            Part::Base => "base",
+            Part::Queries => "query",
+        }
+    }
 }
 
 /// Zero rows.

@@ -118,6 +118,18 @@ impl RowSet {
         }
     }
 
+    /// Takes out the rows that are not to be kept.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        if let RowSet::Listed(rows) = self {
+            rows.retain(|row| keep(*row));
+            return;
+        }
+        let n = self.iter().last().map_or(0, |last| last + 1);
+        let mut kept = Marks::none(n);
+        self.iter().filter(|row| keep(*row)).for_each(|row| kept.add(row));
+        *self = RowSet::of(kept, n);
+    }
+
     /// Whether the order of the rows is that of the file.
     pub fn is_ascending(&self) -> bool {
         match self {
@@ -163,7 +175,12 @@ mod tests {
             let set = RowSet::of(some, n);
             prop_assert_eq!((set.len(), set.iter().collect::<Vec<_>>()), (rows.len(), rows.clone()));
             prop_assert_eq!(set.get(rows.len() / 2), rows.get(rows.len() / 2).copied());
-            prop_assert_eq!(set.placed().map(|(row, _)| row).collect::<Vec<_>>(), rows);
+            prop_assert_eq!(set.placed().map(|(row, _)| row).collect::<Vec<_>>(), rows.clone());
+            for mut set in [set, RowSet::Listed(rows.clone())] {
+                set.retain(|row| row % 3 != 0);
+                let kept: Vec<usize> = rows.iter().copied().filter(|row| row % 3 != 0).collect();
+                prop_assert_eq!(set.iter().collect::<Vec<_>>(), kept);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! be read twice.
 
 use crate::content::{self, Content, Reading};
+use crate::drops::RowKind;
 use crate::format::{self, Place, several};
 use crate::{DatasetError, regular};
 use rayon::prelude::*;
@@ -39,6 +40,8 @@ struct Asked {
     file: PathBuf,
     array: Option<String>,
     reading: Reading,
+    /// Kinds of rows that were marked.
+    kinds: Vec<RowKind>,
 }
 
 /// What is known of files and arrays. Another process need not read them again while they look the same.
@@ -92,13 +95,17 @@ impl Digests {
         Digests { before, arrays_before, ..Digests::default() }
     }
 
-    /// The contents of arrays, in order. Arrays that are not known are read side by side.
-    pub(crate) fn arrays(&mut self, wanted: &[(&Path, Reading)]) -> Result<Vec<Content>, DatasetError> {
+    /// The contents of arrays, in order, with rows of some kinds marked. Arrays that are not known are read side by side.
+    pub(crate) fn arrays(
+        &mut self,
+        wanted: &[(&Path, Reading)],
+        kinds: &[RowKind],
+    ) -> Result<Vec<Content>, DatasetError> {
         let mut asked = Vec::new();
         for (path, reading) in wanted {
             let place = format::resolve(path)?;
             let file = std::path::absolute(&place.file).unwrap_or_else(|_| place.file.clone());
-            asked.push(Asked { file, array: place.part, reading: *reading });
+            asked.push(Asked { file, array: place.part, reading: *reading, kinds: kinds.to_vec() });
         }
         let mut new: Vec<(&Path, &Asked)> = Vec::new();
         for ((path, _), asked) in wanted.iter().zip(&asked) {
@@ -175,7 +182,7 @@ fn looks(path: &Path) -> Result<Vec<(PathBuf, Option<String>)>, DatasetError> {
 /// Reads an array, and checks the metadata of its files before and after.
 fn see_array(path: &Path, asked: &Asked) -> Result<SeenArray, DatasetError> {
     let before = looks(path)?;
-    let content = content::read(path, asked.reading)?;
+    let content = content::read(path, asked.reading, &asked.kinds)?;
     let after = looks(path)?;
     let looks = if before == after { before } else { before.into_iter().map(|(file, _)| (file, None)).collect() };
     Ok(SeenArray { asked: asked.clone(), looks, content })
@@ -257,7 +264,7 @@ mod tests {
         csv("a-1.csv", "1,2\n");
         csv("a-2.csv", "3,4\n");
         let path = folder.path().join("a-*.csv");
-        let rows = |digests: &mut Digests| digests.arrays(&[(&path, Reading::Rows)]).expect("reads").remove(0);
+        let rows = |digests: &mut Digests| digests.arrays(&[(&path, Reading::Rows)], &[]).expect("reads").remove(0);
         let mut digests = Digests::default();
         let content = rows(&mut digests);
         let mut seen = digests.into_seen();
@@ -274,7 +281,7 @@ mod tests {
         // Unlike the changed one, the whole is that of the same rows in one file.
         csv("all.csv", "1,2\n3,4\n5,6\n");
         let all = folder.path().join("all.csv");
-        let all = Digests::default().arrays(&[(&all, Reading::Rows)]).expect("reads").remove(0);
+        let all = Digests::default().arrays(&[(&all, Reading::Rows)], &[]).expect("reads").remove(0);
         assert_eq!((all.sha256 == added.sha256, all.sha256 == changed.sha256), (true, false));
     }
 }

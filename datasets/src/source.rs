@@ -4,6 +4,7 @@ mod open;
 
 use crate::catalog::{self, SearchPath};
 use crate::content::{Content, Reading};
+use crate::drops::{self, DroppedRows, MarkedRows, RowKind};
 use crate::file_truth::TruthFile;
 use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
@@ -18,7 +19,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use strict::ParamError;
 
@@ -89,6 +90,12 @@ pub struct FileSource {
     /// their own. Set it to use fewer rows, or to reproduce a published split.
     #[serde(default)]
     pub split: Option<Split>,
+    /// Rows to leave out, such as `[zeros, duplicates]`. They are left out after `split` has divided the rows, so row
+    /// numbers in `split` are those of the file, and parts can become smaller than `split` says. Classes follow their
+    /// rows. The run and its page say how many rows were left out. Default: none. A value that is not finite is then an error, and
+    /// so is a row of zeros with the metric `cosine`; duplicates are used.
+    #[serde(default)]
+    pub drop: Vec<RowKind>,
     /// Number of rows per second of sound. Set it if rows are log-mel frames of sound; the measurement `signal` then
     /// reports bits per second. Default: rows are not sound.
     #[serde(default)]
@@ -126,6 +133,9 @@ struct VectorFiles {
     truth: Option<TruthFile>,
     holdings: Holdings,
     parts: Parts,
+    /// Whether rows with values that are not finite were left out.
+    any_value: bool,
+    dropped: Vec<DroppedRows>,
 }
 
 /// The keys of a dataset that name files: a path, or a list of paths.
@@ -240,6 +250,7 @@ impl Source {
                     frames_per_second: entry.frames_per_second,
                     train_on_base: false,
                     truth: None,
+                    drop: Vec::new(),
                 };
                 for file in &entry.others {
                     locate(file)?;
@@ -275,6 +286,7 @@ impl FileSource {
             frames_per_second: self.frames_per_second,
             train_on_base,
             truth: self.truth.as_ref().map(at),
+            drop: self.drop.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
         };
         let mut metric = self.metric;
         if let Some(companions) = format::companions(&paths.base)? {
@@ -320,6 +332,8 @@ struct Paths {
     train_on_base: bool,
     /// The file of neighbours, if there is one.
     truth: Option<PathBuf>,
+    /// Kinds of rows to leave out, in order.
+    drop: Vec<RowKind>,
 }
 
 /// Checks that no part, and no file of one, is also in another part.
@@ -359,15 +373,23 @@ impl Paths {
         let others = others.into_iter().filter_map(|(key, path, reading)| Some((key, path?.as_path(), reading)));
         let all: Vec<(&str, &Path, Reading)> = rows.chain(others).collect();
         let wanted: Vec<(&Path, Reading)> = all.iter().map(|(_, path, reading)| (*path, *reading)).collect();
-        let contents = digests.arrays(&wanted)?;
+        let contents = digests.arrays(&wanted, &self.drop)?;
         Ok(all.into_iter().map(|(key, ..)| key).zip(contents).collect())
+    }
+
+    /// Takes the rows that the key `drop` names out of all parts.
+    fn leave_out(&self, contents: &[(&'static str, Content)], parts: &mut Parts) -> Result<Vec<DroppedRows>, String> {
+        let none = MarkedRows::default();
+        let of = |key: &str| contents.iter().find(|(part, _)| *part == key).map(|(_, content)| &content.marked);
+        let base = of("base").unwrap_or(&none);
+        drops::leave_out(parts, self.train_on_base, ["train", "base", "queries"].map(|key| of(key).unwrap_or(base)))
     }
 
     /// The neighbours in the files.
     ///
     /// # Errors
     /// No file of queries that they could belong to; other numbers of rows.
-    fn truth_file(&self, name: &str, parts: &Parts, holdings: Holdings) -> Result<Option<TruthFile>, DatasetError> {
+    fn truth_file(&self, name: &str, holdings: Holdings) -> Result<Option<TruthFile>, DatasetError> {
         let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
         let Some(path) = &self.truth else { return Ok(None) };
         let Some(queries) = &self.queries else {
@@ -382,8 +404,8 @@ impl Paths {
             path: path.clone(),
             base: self.base.clone(),
             queries: queries.clone(),
-            query_rows: parts.queries.clone(),
-            renumbered: renumbered(&self.base, holdings.base, &parts.base),
+            query_rows: RowSet::Range(0..0),
+            renumbered: None,
         }))
     }
 
@@ -407,7 +429,7 @@ impl Paths {
         };
         let (train, queries) = (other(&self.train)?, other(&self.queries)?);
         let holdings = Holdings { base: n, train, queries, train_on_base: self.train_on_base };
-        let parts = split.parts(holdings).map_err(wrong)?;
+        let mut parts = split.parts(holdings).map_err(wrong)?;
         if self.query_labels.is_some() && self.queries.is_none() {
             return Err(wrong(
                 "`query_labels` needs a `queries` file; split queries take their classes from `labels`".into(),
@@ -423,12 +445,17 @@ impl Paths {
         if self.query_labels.is_some() && self.base_labels.is_none() {
             return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
         }
-        let truth = self.truth_file(name, &parts, holdings)?;
+        let mut truth = self.truth_file(name, holdings)?;
         if let Some(rate) = self.frames_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
         }
         let contents = self.contents(digests)?;
         disjoint(&contents).map_err(wrong)?;
+        let dropped = self.leave_out(&contents, &mut parts).map_err(wrong)?;
+        if let Some(truth) = &mut truth {
+            truth.query_rows.clone_from(&parts.queries);
+            truth.renumbered = renumbered(&self.base, n, &parts.base);
+        }
         let fingerprint: Vec<String> =
             contents.iter().map(|(key, content)| format!("{key}:{}", content.sha256)).collect();
         // Only if given, so that the fingerprints of other files stay the same.
@@ -443,9 +470,10 @@ impl Paths {
             labelled: self.base_labels.is_some(),
             signal: self.frames_per_second.map(|per_second| Signal::Frames { per_second }),
             fingerprint: format!(
-                "{} {metric} {split:?}{frames}{}",
+                "{} {metric} {split:?}{frames}{}{}",
                 fingerprint.join(" "),
-                if self.train_on_base { " train:base" } else { "" }
+                if self.train_on_base { " train:base" } else { "" },
+                drops::identity(&dropped)
             ),
         };
         let files = VectorFiles {
@@ -457,6 +485,8 @@ impl Paths {
             truth,
             holdings,
             parts,
+            any_value: self.drop.contains(&RowKind::NonFinite),
+            dropped,
         };
         Ok(Resolved { summary, seen: Seen::default(), plan: ReadPlan::Files(files) })
     }
@@ -529,6 +559,11 @@ impl Resolved {
         matches!(&self.plan, ReadPlan::Files(files) if files.holdings.train_on_base)
     }
 
+    /// The rows that were left out of the parts, as the key `drop` says.
+    pub fn dropped(&self) -> &[DroppedRows] {
+        if let ReadPlan::Files(files) = &self.plan { &files.dropped } else { &[] }
+    }
+
     /// Reads the neighbours that come with the vectors, and compares those of a sample with the exact ones. `depth` is
     /// the number of neighbours that are needed of each query. None if none come with them.
     ///
@@ -550,17 +585,13 @@ impl Resolved {
             let (path, rows) = files.rows_of(part);
             return format!("row {} of {}", rows.get(row).unwrap_or(row), file_truth::name_of(path));
         }
-        let part = match part {
-            Part::Train => "training",
-            Part::Base => "base",
-            Part::Queries => "query",
-        };
-        format!("{part} row {row}")
+        format!("{} row {row}", part.adjective())
     }
 
     pub(crate) fn refuse(&self, zeros: ZeroRows) -> DatasetError {
         let row = zeros.first.map_or_else(String::new, |(part, row)| self.place(part, row));
-        DatasetError::ZeroRow { name: self.summary.name.clone(), row, count: zeros.count }
+        let droppable = matches!(self.plan, ReadPlan::Files(_));
+        DatasetError::ZeroRow { name: self.summary.name.clone(), row, count: zeros.count, droppable }
     }
 }
 

@@ -11,7 +11,7 @@ use cpu::Isa;
 use datasets::gaussian_bound;
 use datasets::outliers::{self, FAR};
 use datasets::{DatasetError, FileTruth, Opened, Part, Resolved, Unused};
-use record::{DatasetFacts, FileTruthFacts, OutlierFacts};
+use record::{DatasetFacts, DroppedFacts, FileTruthFacts, OutlierFacts};
 
 /// Number of points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
@@ -56,6 +56,7 @@ pub fn compute<E: From<DatasetError>>(
         signal: data.signal.as_ref().map(recorded),
         train_on_base: resolved.trains_on_base(),
         outliers: outliers(data, resolved),
+        dropped: dropped(resolved),
         file_truth: file_truth.and_then(|truth| file_truth_facts(truth, depth)),
         vectors: profile.map(|profile| vectors::facts(&profile, |row| resolved.place(Part::Base, row))),
     };
@@ -67,6 +68,18 @@ fn outliers(data: &Opened, resolved: &Resolved) -> Option<OutlierFacts> {
     let found = outliers::find(data.train.view())?;
     let first = resolved.place(Part::Train, found.first);
     Some(OutlierFacts { count: found.count, first, factor: found.factor, from: FAR })
+}
+
+/// The rows that the dataset's entry leaves out.
+pub(crate) fn dropped(resolved: &Resolved) -> Vec<DroppedFacts> {
+    let facts = |rows: &datasets::DroppedRows| DroppedFacts {
+        part: rows.part.adjective().to_owned(),
+        of: rows.of,
+        non_finite: rows.non_finite,
+        zeros: rows.zeros,
+        duplicates: rows.duplicates,
+    };
+    resolved.dropped().iter().map(facts).collect()
 }
 
 /// What became of the neighbours in the files; None if there are none, or they agree and none are needed.

@@ -232,7 +232,9 @@ impl Plan {
                 Ok(file_truth) => {
                     let (name, metric_space) = (resolved.summary.name.clone(), resolved.summary.metric.to_string());
                     let train_on_base = resolved.trains_on_base();
-                    let facts = DatasetFacts { metric_space, train_on_base, file_truth, ..DatasetFacts::default() };
+                    let dropped = facts::dropped(resolved);
+                    let facts =
+                        DatasetFacts { metric_space, train_on_base, dropped, file_truth, ..DatasetFacts::default() };
                     remarks.extend(facts.remarks().into_iter().map(|remark| (name.clone(), remark)));
                 }
             }

@@ -37,6 +37,33 @@ fn rows_far_from_the_others_and_rows_trained_on_are_told() {
 }
 
 #[test]
+fn rows_that_are_left_out_and_neighbours_that_come_with_vectors_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let value = |i: usize, j: usize| if i % 50 == 7 { 0.0 } else { ((i * 7 + j * 3) % 211) as f32 };
+    write(folder.path(), "base.npy", npy(200, 4, value));
+    write(folder.path(), "queries.npy", npy(20, 4, |i, j| if i == 3 { 0.0 } else { value(i + 10, j) + 0.25 }));
+    write(folder.path(), "wrong.ivecs", [1u32, 9].map(u32::to_le_bytes).concat().repeat(20));
+    let datasets = "  - { path: base.npy, queries: queries.npy, train: base, truth: wrong.ivecs, metric: cosine, \
+                    drop: [zeros, duplicates] }\n";
+    let dropped = "Left out by the key drop: 4 of 200 base rows (4 of zeros); 1 of 20 query rows (1 of zeros).";
+    let wrong = "The neighbours in wrong.ivecs do not fit metric cosine";
+    let (code, text, _) = run(folder.path(), datasets, &["--dry-run"]);
+    assert_eq!(code, Some(0), "{text}");
+    let wanted = "dataset base: 196 train, 196 base, 19 queries, d=4, cosine";
+    assert!([wanted, dropped, wrong].iter().all(|said| text.contains(said)), "{text}");
+    let (code, text, pages) = run(folder.path(), datasets, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for said in [dropped, wrong] {
+        assert_eq!(text.matches(said).count(), 1, "{text}");
+        assert!(pages.iter().all(|page| page.contains(said)), "{pages:?}");
+    }
+    let (code, text, _) = run(folder.path(), &datasets.replace("zeros, ", ""), &["--dry-run"]);
+    assert_eq!(code, Some(2));
+    let text = text.replace("\n  │", "");
+    assert!(text.contains("such rows)") && text.contains("`drop: [zeros]`"), "{text}");
+}
+
+#[test]
 fn datasets_that_are_not_there_are_left_out_on_request_and_that_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "here.npy", npy(50, 4, |i, j| (i * 7 + j * 3) as f32 % 11.0));

@@ -59,7 +59,8 @@ impl Blocks {
             && let Some((at, &value)) = block.iter().enumerate().find(|(_, v)| !v.is_finite())
         {
             let (row, column) = (first + at / dim, at % dim);
-            return Err(DatasetError::NonFinite { path: self.path.clone(), row, column, value });
+            let path = self.path.clone();
+            return Err(DatasetError::NonFinite { path, row, column, value, count: 1, droppable: false });
         }
         Ok(count)
     }

@@ -26,6 +26,31 @@ fn open(summary: &Summary, path: &Path, held: usize) -> Result<(Blocks, usize), 
     Ok((blocks, rows))
 }
 
+/// The next rows of a file. Unless `any_value`, the first value that is not finite is an error, which says how many rows
+/// have one.
+fn next(blocks: &mut Blocks, any_value: bool, count: usize, block: &mut Vec<f32>) -> Result<usize, DatasetError> {
+    if any_value {
+        return blocks.next_of_any(count, block);
+    }
+    blocks.next(count, block).map_err(|error| match error {
+        DatasetError::NonFinite { path, row, column, value, .. } => {
+            let count = non_finite_rows(&path).unwrap_or(1);
+            DatasetError::NonFinite { path, row, column, value, count, droppable: true }
+        }
+        other => other,
+    })
+}
+
+/// The number of rows of a file with a value that is not finite.
+fn non_finite_rows(path: &Path) -> Result<usize, DatasetError> {
+    let (mut blocks, mut block, mut count) = (Blocks::open(path)?, Vec::new(), 0);
+    let dim = blocks.shape().1;
+    while blocks.next_of_any((READ_VALUES / dim).max(1), &mut block)? > 0 {
+        count += block.chunks_exact(dim).filter(|row| !row.iter().all(|v| v.is_finite())).count();
+    }
+    Ok(count)
+}
+
 /// Takes its rows out of a file that is read from the first row to the last.
 struct Picker<'a> {
     /// The rows that are still to come, each with its place.
@@ -63,14 +88,14 @@ impl<'a> Picker<'a> {
 /// Reads a file until every picker has its rows; to its end if the values of all its rows are to be checked.
 fn pick(
     summary: &Summary,
-    path: &Path,
+    (path, any_value): (&Path, bool),
     held: usize,
     pickers: &mut [Picker<'_>],
     all: bool,
 ) -> Result<(), DatasetError> {
     let (mut blocks, rows) = open(summary, path, held)?;
     let (mut first, mut block) = (0, Vec::new());
-    while (all || !pickers.iter_mut().all(Picker::is_done)) && blocks.next(rows, &mut block)? > 0 {
+    while (all || !pickers.iter_mut().all(Picker::is_done)) && next(&mut blocks, any_value, rows, &mut block)? > 0 {
         pickers.iter_mut().for_each(|picker| picker.offer(first, &block));
         first += block.len() / summary.dim;
     }
@@ -90,7 +115,7 @@ impl VectorFiles {
         let own = |file: &Option<PathBuf>, held: Option<usize>, rows: &RowSet| match (file, held) {
             (Some(path), Some(held)) => {
                 let mut picker = [Picker::new(rows, dim)];
-                pick(summary, path, held, &mut picker, true)?;
+                pick(summary, (path, self.any_value), held, &mut picker, true)?;
                 let [picker] = picker;
                 Ok::<_, DatasetError>(Some(picker.finish(metric)))
             }
@@ -102,7 +127,7 @@ impl VectorFiles {
         shared.extend(rows_of_base.iter().filter(|(wanted, _)| *wanted).map(|(_, rows)| Picker::new(rows, dim)));
         if !shared.is_empty() {
             // If the base rows are not held, they are checked when they are read.
-            pick(summary, &self.base, holdings.base, &mut shared, hold)?;
+            pick(summary, (&self.base, self.any_value), holdings.base, &mut shared, hold)?;
         }
         let mut shared = shared.into_iter().map(|picker| picker.finish(metric));
         let base = if hold { shared.next() } else { None };
@@ -138,7 +163,7 @@ impl VectorFiles {
 
     fn base_rows(&self, summary: &Summary) -> FileRows {
         let (path, rows) = (self.base.clone(), self.parts.base.clone());
-        FileRows { path, held: self.holdings.base, rows, summary: summary.clone() }
+        FileRows { path, held: self.holdings.base, rows, any_value: self.any_value, summary: summary.clone() }
     }
 }
 
@@ -147,6 +172,8 @@ struct FileRows {
     path: PathBuf,
     held: usize,
     rows: RowSet,
+    /// Whether rows with values that are not finite were left out.
+    any_value: bool,
     summary: Summary,
 }
 
@@ -173,7 +200,7 @@ impl RowSource for FileRows {
 
 impl RowStream for FileStream<'_> {
     fn next(&mut self, count: usize, rows: &mut Vec<f32>) -> Result<(), DatasetError> {
-        let FileRows { path, summary, .. } = self.source;
+        let FileRows { path, summary, any_value, .. } = self.source;
         let dim = summary.dim;
         rows.clear();
         rows.reserve_exact(count * dim);
@@ -183,7 +210,7 @@ impl RowStream for FileStream<'_> {
                 Some((row, _)) => rows.extend_from_slice(&self.block[(row - self.first) * dim..][..dim]),
                 None => {
                     self.first = end;
-                    if self.blocks.next(self.at_once, &mut self.block)? == 0 {
+                    if next(&mut self.blocks, *any_value, self.at_once, &mut self.block)? == 0 {
                         return expect(summary, path, end, self.source.held, "rows");
                     }
                 }

@@ -354,6 +354,9 @@ pub struct DatasetFacts {
     /// Training rows whose norm is far from that of the others; None if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierFacts>,
+    /// Rows that the dataset's entry leaves out, by part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedFacts>,
     /// The neighbours that came with the vectors; None if there were none, or they agree and no measurement needs them.
     #[serde(default, alias = "wrong_truth", skip_serializing_if = "Option::is_none")]
     pub file_truth: Option<FileTruthFacts>,
@@ -373,6 +376,33 @@ pub struct OutlierFacts {
     pub factor: f64,
     /// Minimum norm of such a row, divided by the median norm.
     pub from: f64,
+}
+
+/// Rows that were left out of a part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DroppedFacts {
+    /// The part: `training`, `base` or `query`.
+    pub part: String,
+    /// Its number of rows before.
+    pub of: usize,
+    /// Rows with a NaN or an infinity.
+    pub non_finite: usize,
+    /// Rows of zeros only.
+    pub zeros: usize,
+    /// Rows that equal an earlier one.
+    pub duplicates: usize,
+}
+
+impl DroppedFacts {
+    /// `3 of 100 base rows (2 of zeros, 1 duplicate)`.
+    fn remark(&self) -> String {
+        let duplicates = if self.duplicates == 1 { "duplicate" } else { "duplicates" };
+        let kinds = [(self.non_finite, "not finite"), (self.zeros, "of zeros"), (self.duplicates, duplicates)];
+        let words = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
+        let count = self.non_finite + self.zeros + self.duplicates;
+        format!("{count} of {} {} rows ({})", self.of, self.part, words.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// Neighbours that came with vectors, and what became of them.
@@ -430,6 +460,10 @@ impl DatasetFacts {
         }
         remarks.extend(self.outliers.as_ref().map(|far| far.remark(self.train, "training")));
         remarks.extend(self.vector_remarks());
+        if !self.dropped.is_empty() {
+            let parts: Vec<String> = self.dropped.iter().map(DroppedFacts::remark).collect();
+            remarks.push(format!("Left out by the key drop: {}.", parts.join("; ")));
+        }
         remarks.extend(self.file_truth.iter().map(|truth| truth.remark(&self.metric_space)));
         remarks
     }
