@@ -87,7 +87,7 @@ pub enum MetricSpace {
 }
 
 impl MetricSpace {
-    /// What ann-benchmarks, FAISS, Lucene, Milvus and others call it.
+    /// What ann-benchmarks, VIBE, FAISS, Lucene, Milvus and others call it.
     pub fn other_names(self) -> &'static [&'static str] {
         match self {
             MetricSpace::L2 => &[
@@ -100,9 +100,15 @@ impl MetricSpace {
                 "metric_l2",
                 "l2_distance",
             ],
-            MetricSpace::Cosine => {
-                &["angular", "cos", "cosine_similarity", "cosine_distance", "cosinesimil", "metric_cosine"]
-            }
+            MetricSpace::Cosine => &[
+                "angular",
+                "normalized",
+                "cos",
+                "cosine_similarity",
+                "cosine_distance",
+                "cosinesimil",
+                "metric_cosine",
+            ],
             MetricSpace::Ip => &[
                 "dot",
                 "dot_product",

@@ -46,8 +46,8 @@ pub enum Source {
 /// rows of all files whose names match, in the order of their names; tables with one column per component must name
 /// them in the same order. A file packed as `.gz` or `.zst` is read as what
 /// is in it; HDF5 and .npz files, which pack their arrays themselves, and Parquet files with one column per component
-/// must be unpacked first. An HDF5 file in the layout of ann-benchmarks, written
-/// without a name, gives base rows (`train`), queries (`test`) and metric at once. Methods are then trained on its base
+/// must be unpacked first. An HDF5 file in the layout of ann-benchmarks or VIBE, written
+/// without a name, gives base rows (`train`), queries (`test`), their true neighbours and the metric at once. Methods are then trained on its base
 /// rows, unless `split` sets `train` or `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

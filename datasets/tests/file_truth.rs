@@ -212,3 +212,65 @@ fn neighbours_that_cannot_be_used_are_told_with_the_reason() {
     assert!(cut.contains("40 rows of 3 components, that is 480 bytes"), "{cut}");
     assert!(format::read_ids(&here.join("base.npy")).is_err());
 }
+
+/// Writes a file in the layout of VIBE.
+fn vibe(path: &Path, distance: &str, point_type: &str) {
+    let (base, queries) = (vectors(BASE, 0), vectors(QUERIES, 1000));
+    // As `normalized` says, rows have unit length there.
+    let unit = |mut rows: Array2<f32>| {
+        rows.outer_iter_mut().for_each(|mut row| {
+            let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+            row /= norm;
+        });
+        rows
+    };
+    let (base, queries) = if distance == "normalized" { (unit(base), unit(queries)) } else { (base, queries) };
+    let near = exact_neighbors(base.view(), queries.view(), MetricSpace::L2, DEPTH, cpu::Isa::widest());
+    let file = H5File::create(path).expect("creates");
+    let floats = |name: &str, rows: &Array2<f32>| {
+        let array = file.new_dataset::<f32>().shape([rows.nrows(), rows.ncols()]).create(name).expect("creates");
+        array.write_raw(rows.as_slice().expect("rows")).expect("writes");
+    };
+    file.set_attr_string("distance", distance).expect("writes");
+    file.set_attr_string("point_type", point_type).expect("writes");
+    file.set_attr_numeric("dimension", &5i64).expect("writes");
+    floats("train", &base);
+    floats("test", &queries);
+    // Vectors like the queries, to learn from, and their neighbours.
+    floats("learn", &vectors(30, 2000));
+    let ids: Vec<i64> = near.iter().flatten().map(|n| n.id.into()).collect();
+    let scores: Vec<f64> = near.iter().flatten().map(|n| n.score.into()).collect();
+    let array = file.new_dataset::<i64>().shape([QUERIES, DEPTH]).create("neighbors").expect("creates");
+    array.write_raw(&ids).expect("writes");
+    let array = file.new_dataset::<f64>().shape([QUERIES, DEPTH]).create("distances").expect("creates");
+    array.write_raw(&scores).expect("writes");
+    let array = file.new_dataset::<f64>().shape([QUERIES]).create("avg_distances").expect("creates");
+    array.write_raw(&vec![0.0; QUERIES]).expect("writes");
+    let array = file.new_dataset::<u32>().shape([30, 2]).create("learn_neighbors").expect("creates");
+    array.write_raw(&[0u32; 60]).expect("writes");
+}
+
+#[test]
+fn a_file_of_vibe_is_rows_queries_neighbours_and_metric_at_once() {
+    let folder = folder();
+    let resolve = |more: &str| {
+        let source = Source::File(toml::from_str(&format!("path = \"v.hdf5\"\n{more}")).expect("a source"));
+        source.resolve(folder.path(), &SearchPath::default())
+    };
+    for (distance, metric) in [("normalized", MetricSpace::Cosine), ("euclidean", MetricSpace::L2)] {
+        vibe(&folder.path().join("v.hdf5"), distance, "float");
+        let resolved = resolve("").expect("resolves");
+        let s = &resolved.summary;
+        assert_eq!((s.train, s.base, s.queries, s.metric), (BASE, BASE, QUERIES, metric));
+        assert!(resolved.trains_on_base(), "`learn` is like the queries, not like the base rows");
+        let check = resolved.file_truth(DEPTH).expect("reads").expect("there is one").check;
+        assert_eq!((check.unused, check.agreement), (None, 1.0));
+        let learn = resolve("train = \"v.hdf5#learn\"").expect("resolves");
+        assert_eq!((learn.summary.train, learn.trains_on_base()), (30, false));
+    }
+    vibe(&folder.path().join("v.hdf5"), "hamming", "binary");
+    for more in ["", "metric = \"l2\""] {
+        let error = resolve(more).expect_err("packed bits").to_string();
+        assert!(error.contains("each value of `train` is eight bits"), "{error}");
+    }
+}

@@ -1,5 +1,5 @@
-//! HDF5, laid out as ann-benchmarks does (`train`, `test`, `neighbors`, `distances`) or in any other way: one dataset of
-//! two dimensions is read, contiguous or chunked, compressed or not.
+//! HDF5, laid out as ann-benchmarks and VIBE do (`train`, `test`, `neighbors`, `distances`) or in any other way: one dataset
+//! of two dimensions is read, contiguous or chunked, compressed or not.
 
 use super::contain::{contained, plausible};
 use super::{Companions, Format, OpenFile, RowReader, quote};
@@ -18,6 +18,10 @@ const DEFAULT: &str = "train";
 const QUERIES: &str = "test";
 const NEIGHBOURS: &str = "neighbors";
 const METRIC: &str = "distance";
+
+/// The attribute of files of VIBE that says what values are, and what it says of bits, eight of which are one value.
+const POINT_TYPE: &str = "point_type";
+const BITS: &str = "binary";
 
 /// Maximum number of datasets that a message lists; some files hold thousands.
 const MOST_LISTED: usize = 12;
@@ -217,9 +221,16 @@ impl Format for Hdf5 {
             let candidates = candidates(&opened);
             let named = |name: &str| candidates.iter().any(|(known, _)| known == name).then(|| name.to_owned());
             let (Some(_), Some(queries)) = (named(DEFAULT), named(QUERIES)) else { return Ok(None) };
-            // An attribute that is not text names no known metric.
-            let metric = opened.attr_string(METRIC).ok().map(|text| text.trim_end_matches('\0').to_owned());
-            Ok(Some(Companions { queries, neighbours: named(NEIGHBOURS), metric }))
+            // An attribute that is not text says nothing.
+            let said = |name| opened.attr_string(name).ok().map(|text| text.trim_end_matches('\0').to_owned());
+            if said(POINT_TYPE).is_some_and(|kind| kind == BITS) {
+                return Err(format!(
+                    "its attribute `{POINT_TYPE}` says that each value of `{DEFAULT}` is eight bits; write them as numbers \
+                     (`numpy.unpackbits(rows, axis=1)`) to a .npy, and compare these with `metric: l2`, which orders bits as \
+                     the Hamming distance does"
+                ));
+            }
+            Ok(Some(Companions { queries, neighbours: named(NEIGHBOURS), metric: said(METRIC) }))
         })
     }
 
