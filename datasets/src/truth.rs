@@ -67,14 +67,17 @@ impl NeighborSearch {
     }
 }
 
+/// Rows with their scores, in ascending order of the rows.
+type Candidates = Vec<(u32, f64)>;
+
 /// The second of two passes over the base rows, which come in blocks: scores the candidates.
 pub struct NeighborRanking {
     queries: Vec<f32>,
     dim: usize,
     metric: MetricSpace,
     k: usize,
-    /// By query, in ascending order of their rows.
-    candidates: Vec<Vec<(u32, f64)>>,
+    /// By query.
+    candidates: Vec<Candidates>,
     /// Number of candidates of each query that are scored.
     seen: Vec<usize>,
 }
@@ -96,14 +99,14 @@ impl NeighborRanking {
             ids.dedup();
             ids.into_iter().map(|id| (id, 0.0)).collect()
         };
-        let candidates: Vec<Vec<(u32, f64)>> = candidates.into_par_iter().map(ascending).collect();
+        let candidates: Vec<Candidates> = candidates.into_par_iter().map(ascending).collect();
         NeighborRanking { queries, dim, metric, k, seen: vec![0; candidates.len()], candidates }
     }
 
     /// The next base rows, and the number of the first of them.
     pub fn score(&mut self, first: usize, base: ArrayView2<'_, f32>) {
         let (end, metric) = (first + base.nrows(), self.metric);
-        let of_query = |((candidates, seen), query): ((&mut Vec<(u32, f64)>, &mut usize), &[f32])| {
+        let of_query = |((candidates, seen), query): ((&mut Candidates, &mut usize), &[f32])| {
             let here = candidates[*seen..].iter_mut().take_while(|(id, _)| (*id as usize) < end);
             for (id, score) in here {
                 *score = exact_score(query, base.row(*id as usize - first), metric);
@@ -116,7 +119,7 @@ impl NeighborRanking {
 
     /// The neighbours of each query, once all base rows were seen.
     pub fn finish(self) -> Vec<Vec<Neighbor>> {
-        let nearest = |mut exact: Vec<(u32, f64)>| {
+        let nearest = |mut exact: Candidates| {
             exact.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
             exact.truncate(self.k);
             exact.into_iter().map(|(id, score)| Neighbor { score: score as f32, id }).collect()

@@ -48,7 +48,9 @@ pub struct Experiment {
     /// further trial starts, and the report lists what was left out. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Seconds>,
-    /// Memory limit of one trial, such as `2GiB`. Default: none.
+    /// Memory limit of every process of the run, such as `2GiB`. Base rows that do not fit are read in blocks, which changes no
+    /// figure. Training rows and codes must fit; `split: { train: … }` limits the former. Default: none; then base
+    /// rows are read in blocks if they do not fit into half of the machine's memory.
     #[serde(default)]
     pub memory: Option<ByteSize>,
     /// Saves every trained quantizer in the folder `models` of the run, for `cargo xtask encode` and `decode`.

@@ -144,12 +144,17 @@ fn follow_parent() {
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
 }
 
-/// Limits the data memory of this process.
+/// What of the program itself is in memory, which the system's limit of data does not count.
+#[cfg(target_os = "linux")]
+const PROGRAM_BYTES: u64 = 32 << 20;
+
+/// Limits the data memory of this process, so that its peak stays below the limit.
 fn confine(limits: &Limits) {
     #[cfg(target_os = "linux")]
     if let Some(bytes) = limits.memory_bytes {
         use nix::sys::resource::{Resource, setrlimit};
-        let _ = setrlimit(Resource::RLIMIT_DATA, bytes, bytes);
+        let data = bytes - PROGRAM_BYTES.min(bytes / 2);
+        let _ = setrlimit(Resource::RLIMIT_DATA, data, data);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = limits;

@@ -243,7 +243,8 @@ fn run_one(
         EngineError::Dataset(fault) => Mistakes::from(fault),
         EngineError::Threads(_) => Mistakes::new(error.to_string(), "lower `threads`, or the load of this machine"),
     })?;
-    let report = match arguments.no_report {
+    // A run that was interrupted before its first trial has no plan to report on.
+    let report = match arguments.no_report || !RunFolder::new(root).run_file().exists() {
         true => None,
         false => Some(crate::report::render(&[root.to_owned()], None, &plan.report_formats())?),
     };

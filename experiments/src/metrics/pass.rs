@@ -37,8 +37,7 @@ pub struct Pass {
 impl Pass {
     /// Asks for a sum, which `make` starts unless another measurement has.
     pub fn want<A: Accumulate>(&mut self, make: impl FnOnce() -> A) -> &mut A {
-        let is = |sum: &Box<dyn Accumulate>| (&**sum as &dyn Any).is::<A>();
-        let at = self.sums.iter().position(is).unwrap_or_else(|| {
+        let at = self.sums.iter().position(|sum| (&**sum as &dyn Any).is::<A>()).unwrap_or_else(|| {
             self.sums.push(Box::new(make()));
             self.sums.len() - 1
         });
