@@ -23,8 +23,8 @@ pub enum DatasetError {
         file: String,
         /// Folders that were searched.
         searched: Vec<String>,
-        /// Where it comes from.
-        source_note: String,
+        /// How to get it.
+        help: String,
     },
     /// A file that cannot be read.
     #[error("cannot read {}: {error}", .path.display())]
@@ -143,12 +143,7 @@ impl DatasetError {
     /// A suggested fix, if the message does not contain it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            DatasetError::Unknown { help, .. } => help.clone(),
-            DatasetError::Absent { source_note, .. } => {
-                format!(
-                    "put the files into a folder and name it in VQBENCH_DATA (several are separated by `:`); {source_note}"
-                )
-            }
+            DatasetError::Unknown { help, .. } | DatasetError::Absent { help, .. } => help.clone(),
             DatasetError::Io { .. } => {
                 "relative paths start at the experiment file, or at the current folder on the command line".to_owned()
             }

@@ -35,6 +35,7 @@ pub use blocks::Blocks;
 pub use place::Place;
 pub(crate) use place::stem;
 pub use write::{FileLayout, OutputType, PageHeads, layout};
+pub(crate) use zip::ZippedFiles;
 
 use crate::{DatasetError, regular};
 use input::{Input, Packing};
@@ -367,6 +368,16 @@ fn read_place(place: Place, path: &Path) -> Result<Array2<f32>, DatasetError> {
         .append(n, &mut values)
         .and_then(|()| Array2::from_shape_vec((n, dim), values).map_err(|e| e.to_string()));
     all.map_err(malformed(path, format))
+}
+
+/// Whether a path names a file, or a pattern that at least one file matches.
+pub(crate) fn is_here(path: &Path) -> bool {
+    path.is_file() || (place::is_pattern(path) && several::files(path).is_ok_and(|files| !files.is_empty()))
+}
+
+/// Bytes of a file of the big-ann family with so many rows; None if the extension is of another format.
+pub fn cut_bytes(name: &str, rows: usize, dim: usize) -> Option<u64> {
+    bigann::bytes(&place::extension(Path::new(name)), rows, dim)
 }
 
 /// Whether a file is a picture by its name.

@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 mod base_rows;
 pub mod catalog;
 mod content;

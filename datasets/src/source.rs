@@ -2,7 +2,7 @@
 
 mod open;
 
-use crate::catalog::{self, SearchPath};
+use crate::catalog::{self, Located, SearchPath};
 use crate::content::{Content, Reading};
 use crate::drops::{self, DroppedRows, MarkedRows, RowKind};
 use crate::file_truth::TruthFile;
@@ -220,12 +220,12 @@ impl Source {
             Source::Named(name) => {
                 let entry = catalog::find(name)?;
                 let mut locate = |file: &catalog::FileEntry| {
-                    let path = entry.locate(file, search)?;
-                    let found = digests.of(&path)?;
-                    if found == file.sha256 {
-                        Ok(path)
-                    } else {
-                        Err(DatasetError::Digest { path, found, expected: file.sha256.clone() })
+                    let Located { path, sha256 } = entry.locate(file, search)?;
+                    match (sha256, digests.of(&path)?) {
+                        (Some(expected), found) if found != expected => {
+                            Err(DatasetError::Digest { path, found, expected: expected.to_owned() })
+                        }
+                        _ => Ok(path),
                     }
                 };
                 if let Some(set) = &entry.images {
@@ -248,8 +248,8 @@ impl Source {
                     base_labels: entry.base_labels.as_ref().map(&mut locate).transpose()?,
                     query_labels: entry.queries_labels.as_ref().map(&mut locate).transpose()?,
                     frames_per_second: entry.frames_per_second,
-                    train_on_base: false,
-                    truth: None,
+                    train_on_base: entry.train_on_base,
+                    truth: entry.truth.as_ref().map(&mut locate).transpose()?,
                     drop: Vec::new(),
                 };
                 for file in &entry.others {

@@ -567,7 +567,7 @@ fn real_sets_are_read_as_other_tools_read_them() {
     for known in KNOWN {
         let name = known.name;
         let entry = catalog::find(name).expect(name);
-        let Ok(path) = entry.locate(entry.base.as_ref().expect(name), &search) else {
+        let Ok(catalog::Located { path, .. }) = entry.locate(entry.base.as_ref().expect(name), &search) else {
             eprintln!("skipped: {name} is not in VQBENCH_DATA");
             continue;
         };

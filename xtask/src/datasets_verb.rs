@@ -74,9 +74,10 @@ fn about(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     say!("{}\n{}\n", entry.name, entry.summary);
     say!("metric   {}\ndim      {}\nlicence  {}\nsource   {}\n", entry.metric, entry.dim, entry.licence, entry.source);
     for file in entry.files() {
-        let place =
-            entry.locate(file, search).map_or_else(|_| "not found".to_owned(), |path| path.display().to_string());
-        say!("{}\n  sha256 {}\n  {place}", file.path, file.sha256);
+        let place = entry
+            .locate(file, search)
+            .map_or_else(|_| "not found".to_owned(), |found| found.path.display().to_string());
+        say!("{}\n  sha256 {}\n  {place}", file.path, file.sha256.as_deref().unwrap_or("not known"));
     }
     match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Ok(resolved) => {

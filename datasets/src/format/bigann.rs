@@ -42,6 +42,13 @@ fn is_truth((n, k): (u64, u64), length: u64) -> bool {
     pairs > 0 && pairs * u128::from(DISTANCE_BYTES + 4) + u128::from(HEADER_BYTES) == u128::from(length)
 }
 
+/// Bytes of a file with a header of two u32, by its extension.
+pub fn bytes(extension: &str, rows: usize, dim: usize) -> Option<u64> {
+    let bin = [FBIN, F16BIN, U8BIN, I8BIN, IBIN].into_iter().find(|bin| bin.extensions.contains(&extension))?;
+    let values = (rows as u64).checked_mul(dim as u64)?.checked_mul(bin.number.bytes() as u64)?;
+    values.checked_add(HEADER_BYTES)
+}
+
 impl Format for Bin {
     fn name(&self) -> &'static str {
         self.name

@@ -1,11 +1,40 @@
-//! The table of contents of a zip file, as far as `.npz` needs it: members that are stored or deflated.
+//! The table of contents of a zip file, as far as `.npz` and published archives need it: members that are stored or deflated.
 //!
 //! The table is checked against the file, and a member against its place in the table, before anything is unpacked.
 
 use super::contain::MAX_EXPANSION;
 use super::input::{Extent, Packing};
-use super::{OpenFile, quote, read_exact};
-use std::io::{BufReader, Seek, SeekFrom};
+use super::{OpenFile, Place, malformed, open_file, quote, read_exact};
+use crate::DatasetError;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// A zip file with its table of contents.
+pub struct ZippedFiles {
+    path: PathBuf,
+    file: OpenFile,
+    members: Vec<Member>,
+}
+
+impl ZippedFiles {
+    pub fn open(path: &Path) -> Result<ZippedFiles, DatasetError> {
+        let mut file = open_file(Place { file: path.to_owned(), part: None }, path)?;
+        let members = members(&mut file).map_err(malformed(path, "zip"))?;
+        Ok(ZippedFiles { path: path.to_owned(), file, members })
+    }
+
+    pub fn members(&self) -> Vec<(String, u64)> {
+        self.members.iter().map(|member| (member.name.clone(), member.length)).collect()
+    }
+
+    pub fn read(&mut self, number: usize) -> Result<impl Read + use<>, DatasetError> {
+        let malformed = malformed(&self.path, "zip");
+        let count = self.members.len();
+        let none = || malformed(format!("it has {count} members and none with number {number}"));
+        let member = self.members.get(number).ok_or_else(none)?;
+        member.open(&mut self.file).map(|opened| opened.reader).map_err(&malformed)
+    }
+}
 
 /// A file in a zip file.
 pub struct Member {
@@ -207,7 +236,7 @@ impl Member {
         let extent = Extent { packing, start, stored: self.stored, length: self.length, checksum: Some(self.checksum) };
         let part = file.reader.get_ref().part(extent);
         let input = part.ok_or("a zip file within another packed file is not read; unpack the outer one")?;
-        let place = super::Place { part: None, ..file.place.clone() };
+        let place = Place { part: None, ..file.place.clone() };
         Ok(OpenFile {
             place,
             reader: BufReader::with_capacity(1 << 16, input),

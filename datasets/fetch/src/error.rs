@@ -1,0 +1,97 @@
+//! Why something could not be fetched.
+
+use datasets::DatasetError;
+use std::fmt;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A file that could not be fetched. Nothing was put under its name.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// None of its addresses gave the right file.
+    #[error("{file} could not be fetched:{}", .tried.iter().map(|tried| format!("\n  {tried}")).collect::<String>())]
+    Failed {
+        /// Its path below the folder of datasets.
+        file: String,
+        /// Each address that was asked, and what went wrong.
+        tried: Vec<Tried>,
+    },
+    /// The fetching was interrupted. What has arrived is kept, and the next call continues from there.
+    #[error("interrupted; {} of {file} are kept", datasets::catalog::write_bytes(*.kept))]
+    Interrupted {
+        /// Its path below the folder of datasets.
+        file: String,
+        /// Bytes of it that are here.
+        kept: u64,
+    },
+    /// A file of this machine that cannot be read or written.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// Another process fetches the same file.
+    #[error("{} is being fetched by another process", .path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The record of what was fetched cannot be used.
+    #[error("{} cannot be used: {reason}", .path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What was fetched cannot be unpacked, or does not hold what it should.
+    #[error("{file} was fetched, but cannot be unpacked: {reason}")]
+    Archive {
+        /// Its path below the folder of datasets.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// An address that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The address.
+    pub address: String,
+    /// What went wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.reason)
+    }
+}
+
+impl FetchError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> FetchError {
+        let path = path.into();
+        |error| FetchError::Io { path, error }
+    }
+
+    pub(crate) fn archive(file: &str) -> impl Fn(DatasetError) -> FetchError + '_ {
+        |error| FetchError::Archive { file: file.to_owned(), reason: error.to_string() }
+    }
+
+    /// A suggested fix, if the message does not contain it.
+    pub fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            FetchError::Failed { .. } => {
+                "the same command continues where this one stopped; a mirror can be named in VQBENCH_MIRROR, a proxy in HTTPS_PROXY"
+            }
+            FetchError::Interrupted { .. } => "the same command continues where this one stopped",
+            FetchError::Io { .. } => "make room, or choose another folder with XDG_CACHE_HOME",
+            FetchError::Busy { .. } => "wait for it",
+            FetchError::Lock { .. } => "correct the file, or delete it: it then holds what is fetched from now on",
+            FetchError::Archive { .. } => "it was removed: fetch it again, and report it if this repeats",
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Carries out orders: addresses in turn, the digest, the record, the name.
+
+use crate::part::Part;
+use crate::transfer::{Stop, Transfer};
+use crate::unpack::Unpacker;
+use crate::{FetchError, Order, Settings, Share, Tried, address, lock};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// Hears how far a file is.
+pub trait Watch {
+    /// From here on, `done` of `of` bytes of this file are here.
+    fn begin(&mut self, file: &str, done: u64, of: Option<u64>);
+    /// So many bytes are here.
+    fn reach(&mut self, done: u64);
+    /// Something that a person may want to know.
+    fn note(&mut self, text: &str);
+}
+
+/// A file that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// It was here before.
+    Here,
+    /// It has been fetched.
+    New {
+        /// The address that gave it.
+        address: String,
+        /// Its bytes, packed as it was.
+        bytes: u64,
+        /// Its SHA-256.
+        sha256: String,
+        /// Whether the digest was known before, and so was checked.
+        verified: bool,
+    },
+}
+
+/// Fetches files into a folder.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    settings: Settings,
+}
+
+/// A digest that a file must have.
+struct Known {
+    sha256: String,
+    /// Who says so.
+    by: String,
+}
+
+impl Fetcher {
+    /// A fetcher with these settings.
+    pub fn new(settings: Settings) -> Fetcher {
+        Fetcher { settings }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether all files of an order are in the folder.
+    pub fn is_here(&self, order: &Order) -> bool {
+        order.files().iter().all(|file| {
+            let path = self.settings.folder.join(file.trim_end_matches('/'));
+            if file.ends_with('/') { path.is_dir() } else { path.is_file() }
+        })
+    }
+
+    /// Fetches a file, verifies it, and unpacks it if the order says so. Setting `cancel` stops it within the time of a stall at
+    /// most; what has arrived is kept.
+    ///
+    /// # Errors
+    /// See [`FetchError`]. No file has its name unless it is complete and right.
+    pub fn fetch(&self, order: &Order, cancel: &AtomicBool, watch: &mut dyn Watch) -> Result<Fetched, FetchError> {
+        if self.is_here(order) {
+            return Ok(Fetched::Here);
+        }
+        let name = self.settings.folder.join(&order.to);
+        let known = self.known(order)?;
+        let mut part = Part::open(&name)?;
+        let mut tried = Vec::new();
+        for address in self.addresses(order) {
+            let mut transfer =
+                Transfer { settings: &self.settings, order, verified: known.is_some(), cancel, watch: &mut *watch };
+            match transfer.run(&address, &mut part) {
+                Ok(()) => {}
+                Err(Stop::Failed(reason)) => {
+                    tried.push(Tried { address, reason });
+                    continue;
+                }
+                Err(Stop::Interrupted) => {
+                    return Err(FetchError::Interrupted { file: order.to.clone(), kept: part.length() });
+                }
+                Err(Stop::Fatal(error)) => return Err(error),
+            }
+            if let Share::Rows { rows, dim, .. } = order.share {
+                let mut head = [0; 8];
+                head[..4].copy_from_slice(&rows.to_le_bytes());
+                head[4..].copy_from_slice(&dim.to_le_bytes());
+                part.set_head(head)?;
+            }
+            watch.begin(&format!("checking {}", order.to), 0, Some(part.length()));
+            let sha256 = part.digest(|done| watch.reach(done))?;
+            if let Some(Known { sha256: expected, by }) = known.as_ref().filter(|known| known.sha256 != sha256) {
+                part.restart(None)?;
+                tried.push(Tried { address, reason: format!("its SHA-256 is {sha256}; {by} {expected}") });
+                continue;
+            }
+            let bytes = part.length();
+            match order.unpack {
+                None => part.finish(&name)?,
+                Some(packing) => self.unpack(order, packing, part, cancel, watch)?,
+            }
+            lock::record(&self.settings.locks, &order.to, bytes, &sha256, &address)?;
+            return Ok(Fetched::New { address, bytes, sha256, verified: known.is_some() });
+        }
+        if part.length() == 0 {
+            part.remove();
+        }
+        Err(FetchError::Failed { file: order.to.clone(), tried })
+    }
+
+    fn unpack(
+        &self,
+        order: &Order,
+        packing: datasets::catalog::Unpacking,
+        part: Part,
+        cancel: &AtomicBool,
+        watch: &mut dyn Watch,
+    ) -> Result<(), FetchError> {
+        let folder = &self.settings.folder;
+        let unpacked = Unpacker { order, folder, archive: part.path(), cancel, watch }.run(packing);
+        match &unpacked {
+            Err(FetchError::Interrupted { .. } | FetchError::Io { .. }) => {}
+            _ => part.remove(),
+        }
+        unpacked
+    }
+
+    /// The digest that a file must have: of the catalog, or of an earlier fetch.
+    fn known(&self, order: &Order) -> Result<Option<Known>, FetchError> {
+        if let Some(sha256) = &order.sha256 {
+            return Ok(Some(Known { sha256: sha256.clone(), by: "the catalog states".to_owned() }));
+        }
+        let recorded = lock::recorded(&self.settings.locks, &order.to)?;
+        Ok(recorded.map(|(path, entry)| Known {
+            by: format!("{} records ({}, {})", path.display(), entry.date, entry.address),
+            sha256: entry.sha256,
+        }))
+    }
+
+    /// The addresses of a file, those of mirrors first.
+    fn addresses(&self, order: &Order) -> Vec<String> {
+        let mirrors = self.settings.mirrors.iter();
+        let mirrored = mirrors.flat_map(|mirror| order.from.iter().filter_map(|from| address::mirrored(mirror, from)));
+        mirrored.chain(order.from.iter().cloned()).collect()
+    }
+
+    /// Where a file of an order is, once it is here.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.settings.folder.join(file)
+    }
+}

@@ -1,0 +1,518 @@
+//! Servers that break off, stall, redirect, ignore ranges, corrupt, change their files, refuse, or send too much.
+
+mod common;
+
+use common::{Reply, Server, answer, content, fetch, files, order, proper, reason, settings, sha256};
+use fetch::{FetchError, Fetched, Fetcher, Order, Settings, Share};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const LENGTH: usize = 10_000;
+
+/// A folder, and an order of one file at the server.
+struct Case {
+    folder: tempfile::TempDir,
+    server: Server,
+    order: Order,
+}
+
+impl Case {
+    fn new(answer: impl FnMut(usize, &common::Request) -> Reply + Send + 'static) -> Case {
+        let server = Server::new(answer);
+        let order = order(&[server.at("/x/a.bin")]);
+        Case { folder: tempfile::tempdir().expect("a folder"), server, order }
+    }
+
+    fn settings(&self) -> Settings {
+        settings(self.folder.path())
+    }
+
+    fn fetch(&self) -> Result<Fetched, FetchError> {
+        fetch(&self.settings(), &self.order).0
+    }
+
+    /// What is under the final name.
+    fn file(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.path().join(&self.order.to)).ok()
+    }
+
+    /// What has arrived of a file that is not complete.
+    fn part(&self) -> Option<u64> {
+        self.folder.path().join(format!("{}.part", self.order.to)).metadata().ok().map(|found| found.len())
+    }
+
+    /// Asserts that the file is right, and that nothing else is left.
+    fn assert_whole(&self, expected: &[u8]) {
+        assert_eq!(self.file().as_deref(), Some(expected));
+        assert_eq!(files(self.folder.path()), [self.order.to.clone()]);
+    }
+
+    /// Asserts that no file is under the final name.
+    fn assert_nothing(&self) {
+        assert_eq!(self.file(), None);
+    }
+}
+
+fn new(case: &Case, path: &str, bytes: &[u8], verified: bool) -> Fetched {
+    let (address, sha256) = (case.server.at(path), sha256(bytes));
+    Fetched::New { address, bytes: bytes.len() as u64, sha256, verified }
+}
+
+#[test]
+fn a_whole_file_is_fetched_once_and_recorded() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |_, request| Reply::Bytes(proper(&served, "1", request, LENGTH)));
+    let (result, heard) = fetch(&case.settings(), &case.order);
+    assert_eq!(result.expect("fetches"), new(&case, "/x/a.bin", &bytes, false));
+    case.assert_whole(&bytes);
+    assert_eq!(heard.begun[0], ("set/a.bin".to_owned(), 0, Some(LENGTH as u64)));
+    assert_eq!(case.fetch().expect("is here"), Fetched::Here);
+    assert_eq!(case.server.requests().len(), 1);
+    assert_eq!(case.server.requests()[0].headers["accept-encoding"], "identity");
+    let lock = std::fs::read_to_string(case.folder.path().join("datasets.lock")).expect("a record");
+    assert!(lock.contains("path = \"set/a.bin\"\nbytes = 10000\n"), "{lock}");
+    assert!(lock.contains(&format!("sha256 = \"{}\"\naddress = \"{}\"", sha256(&bytes), case.order.from[0])), "{lock}");
+}
+
+#[test]
+fn a_connection_that_breaks_is_continued() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| {
+        Reply::Bytes(proper(&served, "1", request, if number < 2 { 3000 } else { LENGTH }))
+    });
+    let (result, heard) = fetch(&case.settings(), &case.order);
+    result.expect("fetches");
+    case.assert_whole(&bytes);
+    assert_eq!(case.server.ranges(), [None, Some((3000, None)), Some((6000, None))]);
+    assert_eq!(case.server.requests()[1].headers["if-range"], "\"1\"");
+    assert_eq!(heard.notes.len(), 2);
+}
+
+#[test]
+fn a_server_that_always_breaks_off_is_given_up_and_continued_later() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| {
+        Reply::Bytes(proper(&served, "1", request, if number < 4 { 1000 } else { LENGTH }))
+    });
+    let text = reason(case.fetch());
+    assert!(text.ends_with("(after 4 tries)"), "{text}");
+    case.assert_nothing();
+    assert_eq!(case.part(), Some(4000));
+    case.fetch().expect("continues");
+    case.assert_whole(&bytes);
+    assert_eq!(case.server.ranges()[4], Some((4000, None)));
+}
+
+#[test]
+fn a_server_that_stalls_is_asked_again() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| match number {
+        0 => Reply::Stall(proper(&served, "1", request, 2000)),
+        1 => Reply::Stall(Vec::new()),
+        _ => Reply::Bytes(proper(&served, "1", request, LENGTH)),
+    });
+    let short = Duration::from_millis(150);
+    let settings = Settings { connect: short, stall: short, retries: 30, ..case.settings() };
+    let (result, heard) = fetch(&settings, &case.order);
+    result.expect("fetches");
+    case.assert_whole(&bytes);
+    // A slow machine may need more than three tries.
+    assert_eq!(case.server.ranges()[..3], [None, Some((2000, None)), Some((2000, None))]);
+    let address = &case.order.from[0];
+    assert_eq!(
+        heard.notes[..2],
+        [
+            format!("{address}: no byte came for 0.15 s; trying again in 1 s"),
+            format!("{address}: no answer within 0.15 s; trying again in 1 s")
+        ]
+    );
+}
+
+#[test]
+fn an_interrupted_fetch_keeps_what_is_here() {
+    let bytes = content(3 << 20);
+    let served = bytes.clone();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&cancel);
+    let case = Case::new(move |number, request| {
+        if number == 0 {
+            stop.store(true, Ordering::SeqCst);
+        }
+        Reply::Bytes(proper(&served, "1", request, served.len()))
+    });
+    let fetcher = Fetcher::new(case.settings());
+    let result = fetcher.fetch(&case.order, &cancel, &mut common::Heard::default());
+    let Err(FetchError::Interrupted { file, kept }) = result else { panic!("{result:?}") };
+    assert_eq!((file.as_str(), Some(kept)), ("set/a.bin", case.part()));
+    case.assert_nothing();
+    cancel.store(false, Ordering::SeqCst);
+    fetcher.fetch(&case.order, &cancel, &mut common::Heard::default()).expect("continues");
+    case.assert_whole(&bytes);
+}
+
+#[test]
+fn redirects_are_followed_and_circles_named() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |_, request| {
+        let to = |place: &str| Reply::Bytes(answer("302 Found", &[("location", place.to_owned())], b""));
+        match request.path.as_str() {
+            "/x/a.bin" => to("b"),
+            "/x/b" => to("/c?d=e"),
+            "/c?d=e" => Reply::Bytes(proper(&served, "1", request, LENGTH)),
+            "/circle" => to("/circle/b"),
+            "/circle/b" => to("/circle"),
+            "/away" => to("ftp://127.0.0.1/a"),
+            "/nowhere" => Reply::Bytes(answer("302 Found", &[], b"")),
+            path => to(&format!("{path}x")),
+        }
+    });
+    case.fetch().expect("fetches");
+    case.assert_whole(&bytes);
+    let at = |path: &str| {
+        let order = Order { to: "set/other.bin".into(), ..order(&[case.server.at(path)]) };
+        let text = reason(fetch(&case.settings(), &order).0).replace(&case.server.address, "");
+        assert_eq!(files(case.folder.path()), ["set/a.bin"], "{path}");
+        text
+    };
+    assert_eq!(at("/circle"), "its redirects go in a circle: /circle → /circle/b → /circle");
+    assert_eq!(at("/away"), "it leads to ftp://127.0.0.1/a, which is neither http nor https");
+    assert_eq!(at("/nowhere"), "/nowhere redirects to nowhere");
+    assert_eq!(at("/far"), "it has more than 10 redirects");
+}
+
+#[test]
+fn a_server_without_ranges_sends_all_again() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |number, _| {
+        let headers = [("content-length", LENGTH.to_string()), ("etag", "\"1\"".to_owned())];
+        Reply::Bytes(answer("200 OK", &headers, &served[..if number == 0 { 4000 } else { LENGTH }]))
+    });
+    case.fetch().expect("fetches");
+    case.assert_whole(&bytes);
+    assert_eq!(case.server.ranges(), [None, Some((4000, None))]);
+}
+
+#[test]
+fn a_file_that_changes_between_two_tries_starts_again() {
+    let (old, new) = (content(LENGTH), content(LENGTH).into_iter().rev().collect::<Vec<u8>>());
+    let expected = new.clone();
+    let served = old.clone();
+    let case = Case::new(move |number, request| match number {
+        0 => Reply::Bytes(proper(&served, "old", request, 4000)),
+        _ => Reply::Bytes(proper(&new, "new", request, LENGTH)),
+    });
+    case.fetch().expect("fetches");
+    case.assert_whole(&expected);
+
+    // A server that ignores `If-Range`: the tag of the part tells.
+    let (served, later) = (old, expected.clone());
+    let case = Case::new(move |number, request| {
+        let mut request = request.clone();
+        request.headers.remove("if-range");
+        match number {
+            0 => Reply::Bytes(proper(&served, "old", &request, 4000)),
+            _ => Reply::Bytes(proper(&later, "new", &request, LENGTH)),
+        }
+    });
+    let (result, heard) = fetch(&case.settings(), &case.order);
+    result.expect("fetches");
+    case.assert_whole(&expected);
+    assert_eq!(case.server.ranges(), [None, Some((4000, None)), None]);
+    assert!(heard.notes[1].contains("the file has changed"), "{:?}", heard.notes);
+}
+
+#[test]
+fn without_a_tag_only_a_known_digest_lets_a_file_continue() {
+    let bytes = content(LENGTH);
+    let serve = |served: Vec<u8>| {
+        move |number: usize, request: &common::Request| {
+            let first = request.range().map_or(0, |(first, _)| first);
+            let body = &served[first..];
+            let mut headers = vec![("content-length", body.len().to_string())];
+            if first > 0 {
+                headers.push(("content-range", format!("bytes {first}-{}/{LENGTH}", LENGTH - 1)));
+            }
+            let status = if first > 0 { "206 Partial Content" } else { "200 OK" };
+            Reply::Bytes(answer(status, &headers, &body[..if number == 0 { 4000 } else { body.len() }]))
+        }
+    };
+    let case = Case::new(serve(bytes.clone()));
+    case.fetch().expect("fetches");
+    assert_eq!(case.server.ranges(), [None, None]);
+    case.assert_whole(&bytes);
+
+    let mut case = Case::new(serve(bytes.clone()));
+    case.order.sha256 = Some(sha256(&bytes));
+    case.fetch().expect("fetches");
+    assert_eq!(case.server.ranges(), [None, Some((4000, None))]);
+    case.assert_whole(&bytes);
+}
+
+#[test]
+fn a_corrupted_file_is_refused_and_a_mirror_asked() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let mut case = Case::new(move |_, request| {
+        let mut bytes = served.clone();
+        if request.path == "/x/a.bin" {
+            bytes[5000] ^= 1;
+        }
+        Reply::Bytes(proper(&bytes, "1", request, LENGTH))
+    });
+    case.order.sha256 = Some(sha256(&bytes));
+    let mut wrong = bytes.clone();
+    wrong[5000] ^= 1;
+    assert_eq!(
+        reason(case.fetch()),
+        format!("its SHA-256 is {}; the catalog states {}", sha256(&wrong), sha256(&bytes))
+    );
+    case.assert_nothing();
+    assert_eq!(files(case.folder.path()), Vec::<String>::new());
+    case.order.from.push(case.server.at("/y/a.bin"));
+    assert_eq!(case.fetch().expect("the second address"), new(&case, "/y/a.bin", &bytes, true));
+    case.assert_whole(&bytes);
+}
+
+#[test]
+fn what_was_recorded_must_come_again() {
+    let bytes = content(LENGTH);
+    let (served, changed) = (bytes.clone(), content(LENGTH + 1));
+    let case = Case::new(move |number, request| match number {
+        1 => Reply::Bytes(proper(&changed, "2", request, LENGTH + 1)),
+        _ => Reply::Bytes(proper(&served, "1", request, LENGTH)),
+    });
+    case.fetch().expect("fetches");
+    let path = case.folder.path().join(&case.order.to);
+    std::fs::remove_file(&path).expect("removes");
+    let text = reason(case.fetch());
+    let lock = case.folder.path().join("datasets.lock");
+    let start = format!("its SHA-256 is {}; {} records (", sha256(&content(LENGTH + 1)), lock.display());
+    assert!(text.starts_with(&start) && text.ends_with(&sha256(&bytes)), "{text}");
+    case.assert_nothing();
+    assert_eq!(case.fetch().expect("the first content"), new(&case, "/x/a.bin", &bytes, true));
+    case.assert_whole(&bytes);
+}
+
+#[test]
+fn a_missing_file_names_all_addresses() {
+    let mut case = Case::new(|_, request| {
+        let status = if request.path.starts_with("/m/") { "404 Not Found" } else { "410 Gone" };
+        Reply::Bytes(answer(status, &[("content-length", "0".to_owned())], b""))
+    });
+    case.order.from.push("http://127.0.0.1:1/a.bin".to_owned());
+    let host = case.server.address.replace("http://", "");
+    let settings = Settings { mirrors: vec![case.server.at("/m/")], retries: 0, ..case.settings() };
+    let (result, _) = fetch(&settings, &case.order);
+    let text = result.expect_err("nowhere").to_string();
+    let address = &case.server.address;
+    let expected = format!(
+        "set/a.bin could not be fetched:\n  {address}/m/{host}/x/a.bin: 404 Not Found\n  \
+         {address}/m/127.0.0.1:1/a.bin: 404 Not Found\n  {address}/x/a.bin: 410 Gone\n  http://127.0.0.1:1/a.bin: its host refuses the connection"
+    );
+    assert_eq!(text, expected);
+    assert_eq!(files(case.folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_busy_server_is_asked_again_when_it_says() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| match number {
+        0 => Reply::Bytes(answer("429 Too Many Requests", &[("retry-after", "0".to_owned())], b"")),
+        1 => Reply::Bytes(answer("503 Service Unavailable", &[], b"")),
+        _ => Reply::Bytes(proper(&served, "1", request, LENGTH)),
+    });
+    let (result, heard) = fetch(&case.settings(), &case.order);
+    result.expect("fetches");
+    case.assert_whole(&bytes);
+    let address = &case.order.from[0];
+    assert_eq!(heard.notes[0], format!("{address}: 429 Too Many Requests; trying again in 0 s"));
+    assert_eq!(heard.notes[1], format!("{address}: 503 Service Unavailable; trying again in 1 s"));
+
+    let case = Case::new(|_, _| Reply::Bytes(answer("503 Service Unavailable", &[], b"")));
+    assert_eq!(reason(case.fetch()), "503 Service Unavailable (after 4 tries)");
+    assert_eq!(case.server.requests().len(), 4);
+
+    let case =
+        Case::new(|_, _| Reply::Bytes(answer("429 Too Many Requests", &[("retry-after", "3600".to_owned())], b"")));
+    assert_eq!(reason(case.fetch()), "429 Too Many Requests; it asks to wait 3600 s");
+    assert_eq!(case.server.requests().len(), 1);
+}
+
+#[test]
+fn a_server_that_sends_more_than_it_said_is_refused() {
+    // Without a length at the start, chunks go beyond what the first answer stated.
+    let bytes = content(LENGTH);
+    let chunked = |first: usize, body: &[u8]| {
+        let headers = [
+            ("transfer-encoding", "chunked".to_owned()),
+            ("content-range", format!("bytes {first}-{}/{LENGTH}", LENGTH - 1)),
+            ("etag", "\"1\"".to_owned()),
+        ];
+        let body = [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n0\r\n\r\n"].concat();
+        answer("206 Partial Content", &headers, &body)
+    };
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| match number {
+        0 => Reply::Bytes(proper(&served, "1", request, 4000)),
+        _ => Reply::Bytes(chunked(4000, &[&served[4000..], b"more"].concat())),
+    });
+    assert_eq!(reason(case.fetch()), "it sends more than 10000 bytes");
+    assert_eq!(files(case.folder.path()), Vec::<String>::new());
+
+    // A part that is longer than what was asked.
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| match number {
+        0 => Reply::Bytes(proper(&served, "1", request, 4000)),
+        _ => {
+            let headers = [
+                ("content-length", "6004".to_owned()),
+                ("content-range", format!("bytes 4000-{}/{LENGTH}", LENGTH - 1)),
+                ("etag", "\"1\"".to_owned()),
+            ];
+            Reply::Bytes(answer("206 Partial Content", &headers, &[&served[4000..], b"more"].concat()))
+        }
+    });
+    assert_eq!(reason(case.fetch()), "it sends 6004 bytes where 6000 were asked");
+    case.assert_nothing();
+
+    // More than the catalog states, with and without a length.
+    let served = bytes.clone();
+    let mut case = Case::new(move |_, request| match request.path.as_str() {
+        "/x/a.bin" => Reply::Bytes(proper(&served, "1", request, LENGTH)),
+        _ => {
+            let body = [format!("{LENGTH:x}\r\n").as_bytes(), &served, b"\r\n0\r\n\r\n"].concat();
+            Reply::Bytes(answer("200 OK", &[("transfer-encoding", "chunked".to_owned())], &body))
+        }
+    });
+    case.order.bytes = Some(9000);
+    assert_eq!(reason(case.fetch()), "it has 10000 bytes; the catalog states 9000");
+    case.order.from = vec![case.server.at("/chunks")];
+    assert_eq!(reason(case.fetch()), "it sends more than 9000 bytes");
+    assert_eq!(files(case.folder.path()), Vec::<String>::new());
+
+    // Bytes after the end of a message are of no message: they are not read.
+    let served = bytes.clone();
+    let case = Case::new(move |_, request| {
+        let mut bytes = proper(&served, "1", request, LENGTH);
+        bytes.extend_from_slice(b"more");
+        Reply::Bytes(bytes)
+    });
+    case.fetch().expect("fetches");
+    case.assert_whole(&bytes);
+}
+
+#[test]
+fn an_answer_without_a_length_needs_a_digest() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let mut case = Case::new(move |_, _| Reply::Bytes(answer("200 OK", &[], &served)));
+    let text = reason(case.fetch());
+    assert_eq!(text, "it does not say how many bytes it sends, so a broken file could pass for a whole one");
+    case.assert_nothing();
+    case.order.sha256 = Some(sha256(&bytes));
+    case.fetch().expect("fetches");
+    case.assert_whole(&bytes);
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_not_begun() {
+    let case = Case::new(|_, _| Reply::Bytes(answer("200 OK", &[("content-length", u64::MAX.to_string())], b"xxxx")));
+    let text = reason(case.fetch());
+    assert_eq!(text, format!("it has {} bytes; the limit is {}", u64::MAX, 64u64 << 30));
+    assert_eq!(files(case.folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn two_processes_do_not_write_one_file() {
+    let case = Case::new(|_, _| Reply::Bytes(Vec::new()));
+    std::fs::create_dir(case.folder.path().join("set")).expect("a folder");
+    let part = std::fs::File::create(case.folder.path().join("set/a.bin.part")).expect("a file");
+    part.lock().expect("locks");
+    assert!(matches!(case.fetch(), Err(FetchError::Busy { path }) if path.ends_with("set/a.bin.part")));
+    assert!(case.server.requests().is_empty());
+}
+
+#[test]
+fn a_range_of_bytes_is_fetched_alone() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let mut case = Case::new(move |number, request| match request.path.as_str() {
+        "/x/a.bin" => Reply::Bytes(proper(&served, "1", request, if number == 0 { 500 } else { LENGTH })),
+        _ => Reply::Bytes(answer("200 OK", &[("content-length", LENGTH.to_string())], &served)),
+    });
+    case.order.share = Share::Range { start: 2000, end: 5000 };
+    case.fetch().expect("fetches");
+    case.assert_whole(&bytes[2000..5000]);
+    assert_eq!(case.server.ranges(), [Some((2000, Some(4999))), Some((2500, Some(4999)))]);
+
+    case.order.to = "set/b.bin".to_owned();
+    case.order.share = Share::Range { start: 2000, end: 11_000 };
+    assert_eq!(reason(case.fetch()), "it has 10000 bytes; bytes 2000 to 11000 are wanted");
+    case.order.share = Share::Range { start: 2000, end: 3000 };
+    case.order.from = vec![case.server.at("/y")];
+    assert_eq!(reason(case.fetch()), "it does not serve a part of a file");
+    assert_eq!(files(case.folder.path()), ["set/a.bin"]);
+}
+
+/// A file of `rows` rows of three bytes, with its header.
+fn big_ann(rows: u32) -> Vec<u8> {
+    [&rows.to_le_bytes()[..], &3u32.to_le_bytes(), &content(rows as usize * 3)].concat()
+}
+
+#[test]
+fn the_first_rows_of_a_large_file_are_fetched_without_the_others() {
+    let whole = big_ann(3000);
+    let expected = [&1000u32.to_le_bytes()[..], &whole[4..8 + 3000]].concat();
+    let served = whole.clone();
+    let mut case = Case::new(move |number, request| match request.path.as_str() {
+        "/x/a.bin" => Reply::Bytes(proper(&served, "1", request, if number == 0 { 5 } else { 9000 })),
+        // Without ranges, as many bytes as are wanted are read of the whole file.
+        _ => Reply::Bytes(answer("200 OK", &[("content-length", served.len().to_string())], &served)),
+    });
+    let share = Share::Rows { rows: 1000, dim: 3, bytes: 3008 };
+    case.order = Order { share, to: "set/a.u8bin".into(), ..case.order };
+    case.fetch().expect("fetches");
+    case.assert_whole(&expected);
+    assert_eq!(case.server.ranges(), [Some((0, Some(3007))), Some((5, Some(3007)))]);
+    let shape = datasets::format::shape(&case.folder.path().join("set/a.u8bin"));
+    assert_eq!(shape.expect("a file of big-ann"), (1000, 3));
+
+    case.order.to = "set/b.u8bin".into();
+    case.order.from = vec![case.server.at("/without/ranges")];
+    case.fetch().expect("fetches");
+    assert_eq!(case.file(), Some(expected));
+
+    for (rows, dim, what) in [(3001, 3, "at least 3001 of 3"), (1000, 4, "at least 1000 of 4")] {
+        case.order.to = "set/c.u8bin".into();
+        case.order.share = Share::Rows { rows, dim, bytes: 3008 };
+        assert_eq!(reason(case.fetch()), format!("its header states 3000 rows of 3 components; {what} are wanted"));
+        case.assert_nothing();
+    }
+}
+
+#[test]
+fn a_proxy_is_asked_for_a_tunnel() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |_, request| Reply::Bytes(proper(&served, "1", request, LENGTH)));
+    let mut settings = case.settings();
+    settings.proxies.http = Some(case.server.address.clone());
+    let order = Order { to: "set/b.bin".into(), ..order(&["http://datasets.invalid/a.bin".to_owned()]) };
+    let (result, _) = fetch(&settings, &order);
+    result.expect("fetches");
+    let paths: Vec<String> = case.server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["datasets.invalid:80", "/a.bin"]);
+    settings.proxies.none = ".invalid".into();
+    let order = Order { to: "set/c.bin".into(), ..order };
+    let (result, _) = fetch(&settings, &order);
+    assert!(matches!(result, Err(FetchError::Failed { .. })), "{result:?}");
+    assert_eq!(case.server.requests().len(), 2, "the proxy is not asked");
+}
