@@ -218,9 +218,16 @@ impl BaseRows {
     /// # Errors
     /// As [`BaseRows::blocks`].
     pub fn range(&self, rows: std::ops::Range<usize>) -> Result<Array2<f32>, DatasetError> {
-        let ids: Vec<u32> = rows.map(|row| row as u32).collect();
+        self.rows(&rows.map(|row| row as u32).collect::<Vec<_>>())
+    }
+
+    /// The rows of some numbers, which must be in ascending order.
+    ///
+    /// # Errors
+    /// As [`BaseRows::blocks`].
+    pub fn rows(&self, ids: &[u32]) -> Result<Array2<f32>, DatasetError> {
         let mut values = Vec::with_capacity(ids.len() * self.ncols());
-        self.visit(&ids, |_, row| values.extend_from_slice(row))?;
+        self.visit(ids, |_, row| values.extend_from_slice(row))?;
         let found = Array2::from_shape_vec((ids.len(), self.ncols()), values);
         Ok(found.unwrap_or_else(|_| unreachable!("a row for each number")))
     }

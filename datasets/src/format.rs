@@ -23,6 +23,7 @@ mod pickle;
 pub(crate) mod picture;
 mod place;
 mod quote;
+pub(crate) mod row_names;
 mod safetensors;
 pub(crate) mod several;
 mod text;
@@ -37,6 +38,7 @@ pub(crate) use place::stem;
 pub use write::{FileLayout, OutputType, PageHeads, layout};
 pub(crate) use zip::ZippedFiles;
 
+use crate::judgments::{self, Line};
 use crate::{DatasetError, regular};
 use input::{Input, Packing};
 use ndarray::Array2;
@@ -112,6 +114,15 @@ pub trait Format: Sync {
     /// A reason in words, without the path: a number that is not a row number.
     fn ids(&self, file: OpenFile) -> Result<Array2<u32>, String> {
         ids::of_rows(&mut *self.rows(file)?)
+    }
+    /// Passes the name of each row to `each`, in order: a column that `#` names. By default, names are whole numbers, read as
+    /// [`Format::labels`] reads classes.
+    ///
+    /// # Errors
+    /// A reason in words, without the path: no such column, and errors of `each`.
+    fn row_names(&self, mut file: OpenFile, each: &mut row_names::Receiver<'_>) -> Result<(), String> {
+        file.place.part = self.choose(&mut file)?;
+        self.labels(file)?.into_iter().try_for_each(|number| each(&number.to_string()))
     }
     /// What a file of this format holds besides the values of its rows; None if the format cannot be written. By
     /// default None.
@@ -423,6 +434,18 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DatasetError> {
         labels.extend(format.labels(file).map_err(malformed(&path, format.name()))?);
     }
     Ok(labels)
+}
+
+/// Judgments of relevance: text in the layout of TREC or BEIR.
+///
+/// # Errors
+/// A missing file, and lines that are no judgments.
+pub(crate) fn read_judgments(path: &Path) -> Result<Vec<Line>, DatasetError> {
+    let mut file = open_file(Place { file: path.to_owned(), part: None }, path)?;
+    let read = text::start(&mut file, false).and_then(|mut records| {
+        judgments::parse(|| Ok(if records.next()? { Some((records.text()?.to_owned(), records.line())) } else { None }))
+    });
+    read.map_err(malformed(path, "judgments"))
 }
 
 /// Row numbers, such as the nearest rows of each query: a two-dimensional array of integers.

@@ -258,6 +258,7 @@ impl ImagePlan {
             queries: query_rows,
             metric,
             labelled: false,
+            judged: false,
             // Rows of unit length are no longer pixels.
             signal: (metric != MetricSpace::Cosine).then_some(Signal::Images { patch, channels: CHANNELS, pictures }),
             fingerprint: format!("images {} patch {patch} {metric} {split:?}", contents.join(" ")),
@@ -287,7 +288,7 @@ impl ImagePlan {
         };
         let queries = part(&self.queries, self.summary.queries, QUERY_STREAM)?;
         let (name, signal) = (name.clone(), signal.clone());
-        Ok(Opened { name, metric: *metric, train, base, queries, labels: None, signal })
+        Ok(Opened { name, metric: *metric, train, base, queries, labels: None, judgments: None, signal })
     }
 
     /// All patches of a picture.

@@ -39,6 +39,7 @@ mod file_truth;
 pub mod format;
 pub mod gaussian_bound;
 mod images;
+pub mod judgments;
 mod opened;
 pub mod outliers;
 mod permutation;
@@ -58,6 +59,7 @@ pub use drops::{DroppedRows, RowKind};
 pub use error::DatasetError;
 pub use file_truth::{FileTruth, TruthCheck, Unused};
 pub use images::{ImageSource, ImageSplit, Images};
+pub use judgments::Judgments;
 pub use opened::{BaseCheck, Opened};
 pub use row_set::{Marks, RowSet};
 pub use seen::{Seen, SeenArray, SeenFile};
@@ -156,6 +158,8 @@ pub struct Dataset {
     pub queries: Array2<f32>,
     /// Classes of base and query rows, where known.
     pub labels: Option<Labels>,
+    /// Which base rows are relevant to which queries, where known.
+    pub judgments: Option<Judgments>,
     /// What the base rows are pieces of, where that is known.
     pub signal: Option<Signal>,
 }
@@ -222,6 +226,8 @@ pub struct Summary {
     pub metric: MetricSpace,
     /// Whether classes are known.
     pub labelled: bool,
+    /// Whether judgments of relevance are known.
+    pub judged: bool,
     /// What the base rows are pieces of, where that is known.
     pub signal: Option<Signal>,
     /// Changes whenever the vectors change: digests of their decoded values, or the parameters of the generator. The

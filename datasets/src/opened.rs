@@ -1,7 +1,7 @@
 //! A dataset whose base rows need not fit into memory, and the checks that all rows must pass.
 
 use crate::base_rows::BaseRows;
-use crate::{Dataset, DatasetError, Labels, MetricSpace, Part, Resolved, Signal, ZeroRows};
+use crate::{Dataset, DatasetError, Judgments, Labels, MetricSpace, Part, Resolved, Signal, ZeroRows};
 use ndarray::{Array2, ArrayView2};
 
 /// Vectors to be used: training and query rows in memory, base rows held or read block by block. Rows are finite, and
@@ -20,6 +20,8 @@ pub struct Opened {
     pub queries: Array2<f32>,
     /// Classes of base and query rows, where known.
     pub labels: Option<Labels>,
+    /// Which base rows are relevant to which queries, where known.
+    pub judgments: Option<Judgments>,
     /// What the base rows are pieces of, where that is known.
     pub signal: Option<Signal>,
 }
@@ -133,10 +135,10 @@ pub(crate) fn check(data: &Opened, resolved: &Resolved) -> Result<(), DatasetErr
 
 /// All rows in memory.
 pub(crate) fn into_dataset(data: Opened) -> Result<Dataset, DatasetError> {
-    let Opened { name, metric, train, base, queries, labels, signal } = data;
+    let Opened { name, metric, train, base, queries, labels, judgments, signal } = data;
     let base = match base.into_held() {
         Ok(rows) => rows,
         Err(base) => base.range(0..base.nrows())?,
     };
-    Ok(Dataset { name, metric, train, base, queries, labels, signal })
+    Ok(Dataset { name, metric, train, base, queries, labels, judgments, signal })
 }

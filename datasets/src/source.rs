@@ -8,13 +8,14 @@ use crate::drops::{self, DroppedRows, MarkedRows, RowKind};
 use crate::file_truth::TruthFile;
 use crate::format::Place;
 use crate::images::{self, ImagePlan, ImageSource};
+use crate::judgments::JudgmentFiles;
 use crate::opened::{self, Opened};
 use crate::row_set::RowSet;
 use crate::seen::{Digests, Seen};
 use crate::split::{Holdings, Parts};
 use crate::{
-    Dataset, DatasetError, FileTruth, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows, file_truth,
-    format,
+    Dataset, DatasetError, FileTruth, Judgments, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows,
+    file_truth, format,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,11 +68,11 @@ pub struct FileSource {
     /// ann-benchmarks.
     #[serde(default)]
     pub queries: Option<PathBuf>,
-    /// File with the class of each row of `path`, which the measurement `knn` needs: a one-dimensional array of integers
+    /// File with the class of each row of `path`, which the measurements `knn` and `linear_probe` need: a one-dimensional array of integers
     /// (.npy, .npz, .safetensors, .idx), or rows of one integer each (`words.parquet#class*`). With a file of `queries`, give `query_labels` too. Default: no classes.
     #[serde(default)]
     pub labels: Option<PathBuf>,
-    /// File with the class of each row of `queries`, which the measurement `knn` needs. It holds one class for every
+    /// File with the class of each row of `queries`, which the measurements `knn` and `linear_probe` need. It holds one class for every
     /// row of that file, even if `split` uses only some of them. Give `labels` too. Default: no classes.
     #[serde(default)]
     pub query_labels: Option<PathBuf>,
@@ -82,6 +83,20 @@ pub struct FileSource {
     /// neighbours in an HDF5 file of ann-benchmarks, if `queries` is not set.
     #[serde(default)]
     pub truth: Option<PathBuf>,
+    /// Judgments of relevance, which the measurement `retrieval` needs: a text file with one judgment per line, as
+    /// `query 0 document grade` (TREC) or `query document grade` (BEIR, with or without a header), separated by spaces or
+    /// tabs. A grade of 0 or below means not relevant. Only base rows can be found: with a corpus in `path` and questions in
+    /// `queries`, write `train: base` so that all documents are base rows. Default: no judgments.
+    #[serde(default)]
+    pub qrels: Option<PathBuf>,
+    /// File with the id of each row of `path`, as `qrels` names documents: one id per line of a text file (.txt), or a column
+    /// of a table (`corpus.parquet#_id`, `corpus.jsonl#_id`, `words.csv#id`). Default: row numbers, counted from 0.
+    #[serde(default)]
+    pub ids: Option<PathBuf>,
+    /// File with the id of each row of `queries`, as `qrels` names queries, written as in `ids`. Default: row numbers,
+    /// counted from 0.
+    #[serde(default)]
+    pub query_ids: Option<PathBuf>,
     /// How vectors are compared, which decides what the true nearest neighbours of a query are. Default: the metric
     /// that an HDF5 file of ann-benchmarks names; otherwise `l2`.
     #[serde(default)]
@@ -131,6 +146,7 @@ struct VectorFiles {
     base_labels: Option<PathBuf>,
     query_labels: Option<PathBuf>,
     truth: Option<TruthFile>,
+    judgments: JudgmentFiles,
     holdings: Holdings,
     parts: Parts,
     /// Whether rows with values that are not finite were left out.
@@ -139,7 +155,8 @@ struct VectorFiles {
 }
 
 /// The keys of a dataset that name files: a path, or a list of paths.
-pub const PATH_KEYS: [&str; 7] = ["path", "images", "train", "queries", "labels", "query_labels", "truth"];
+pub const PATH_KEYS: [&str; 10] =
+    ["path", "images", "train", "queries", "labels", "query_labels", "truth", "qrels", "ids", "query_ids"];
 
 impl Source {
     /// Puts a folder before the relative paths of a dataset as an experiment writes it.
@@ -251,6 +268,7 @@ impl Source {
                     train_on_base: entry.train_on_base,
                     truth: entry.truth.as_ref().map(&mut locate).transpose()?,
                     drop: Vec::new(),
+                    judgments: JudgmentFiles::default(),
                 };
                 for file in &entry.others {
                     locate(file)?;
@@ -287,6 +305,11 @@ impl FileSource {
             train_on_base,
             truth: self.truth.as_ref().map(at),
             drop: self.drop.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+            judgments: JudgmentFiles {
+                qrels: self.qrels.as_ref().map(at),
+                ids: self.ids.as_ref().map(at),
+                query_ids: self.query_ids.as_ref().map(at),
+            },
         };
         let mut metric = self.metric;
         if let Some(companions) = format::companions(&paths.base)? {
@@ -334,6 +357,7 @@ struct Paths {
     truth: Option<PathBuf>,
     /// Kinds of rows to leave out, in order.
     drop: Vec<RowKind>,
+    judgments: JudgmentFiles,
 }
 
 /// Checks that no part, and no file of one, is also in another part.
@@ -449,6 +473,7 @@ impl Paths {
         if let Some(rate) = self.frames_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
         }
+        self.judgments.check(self.queries.is_some()).map_err(wrong)?;
         let contents = self.contents(digests)?;
         disjoint(&contents).map_err(wrong)?;
         let dropped = self.leave_out(&contents, &mut parts).map_err(wrong)?;
@@ -456,8 +481,10 @@ impl Paths {
             truth.query_rows.clone_from(&parts.queries);
             truth.renumbered = renumbered(&self.base, n, &parts.base);
         }
+        let judgments = self.judgments.contents(digests)?.into_iter();
+        let contents = contents.into_iter().map(|(key, content)| (key, content.sha256));
         let fingerprint: Vec<String> =
-            contents.iter().map(|(key, content)| format!("{key}:{}", content.sha256)).collect();
+            contents.chain(judgments).map(|(key, content)| format!("{key}:{content}")).collect();
         // Only if given, so that the fingerprints of other files stay the same.
         let frames = self.frames_per_second.map_or_else(String::new, |rate| format!(" frames_per_second {rate}"));
         let summary = Summary {
@@ -468,6 +495,7 @@ impl Paths {
             queries: parts.queries.len(),
             metric,
             labelled: self.base_labels.is_some(),
+            judged: self.judgments.qrels.is_some(),
             signal: self.frames_per_second.map(|per_second| Signal::Frames { per_second }),
             fingerprint: format!(
                 "{} {metric} {split:?}{frames}{}{}",
@@ -483,6 +511,7 @@ impl Paths {
             base_labels: self.base_labels,
             query_labels: self.query_labels,
             truth,
+            judgments: self.judgments,
             holdings,
             parts,
             any_value: self.drop.contains(&RowKind::NonFinite),
@@ -578,6 +607,17 @@ impl Resolved {
         }
     }
 
+    /// Reads the judgments of relevance, without the rows.
+    ///
+    /// # Errors
+    /// As [`Resolved::load`].
+    pub fn judgments(&self) -> Result<Option<Judgments>, DatasetError> {
+        match &self.plan {
+            ReadPlan::Files(files) => files.judgments(&self.summary.name),
+            ReadPlan::Synthetic(_) | ReadPlan::Images(_) => Ok(None),
+        }
+    }
+
     /// The location of a row of a part: `row 3 of words.npy`, counted from 0 in its file; or its number in the part, if
     /// rows do not come from a file of vectors.
     pub fn place(&self, part: Part, row: usize) -> String {
@@ -618,5 +658,9 @@ impl VectorFiles {
             Part::Queries => (&self.queries, &self.parts.queries),
         };
         (own.0.as_deref().unwrap_or(&self.base), own.1)
+    }
+
+    fn judgments(&self, name: &str) -> Result<Option<Judgments>, DatasetError> {
+        self.judgments.load(name, self.holdings.base, self.holdings.queries, &self.parts)
     }
 }

@@ -138,6 +138,7 @@ impl SyntheticSource {
             queries,
             metric: MetricSpace::L2,
             labelled: self.synthetic == SyntheticKind::Mixture,
+            judged: false,
             signal: None,
             fingerprint: format!("synthetic-1 {self:?}"),
         })
@@ -164,7 +165,16 @@ impl SyntheticSource {
             }
         };
         let (train, queries) = (all(0, train), all(2, queries));
-        Ok(Opened { name: summary.name, metric: summary.metric, train, base, queries, labels, signal: None })
+        Ok(Opened {
+            name: summary.name,
+            metric: summary.metric,
+            train,
+            base,
+            queries,
+            labels,
+            judgments: None,
+            signal: None,
+        })
     }
 
     fn rng(&self, stream: u64) -> ChaCha8Rng {

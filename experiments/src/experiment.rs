@@ -75,7 +75,7 @@ pub struct Experiment {
     /// Trials to leave out on purpose, each with the reason. The dry run and the report list them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Exclusion>,
-    /// What to measure. Default: everything, with default settings.
+    /// What to measure. Default: everything but `linear_probe`, with default settings.
     #[serde(default)]
     pub measure: Option<Map<String, Value>>,
     /// What the report contains.
@@ -281,7 +281,7 @@ pub fn schema() -> Value {
         .collect();
     properties["measure"] = json!({
         "type": ["object", "null"],
-        "description": "What to measure. Default: everything, with default settings.",
+        "description": "What to measure. Default: everything but `linear_probe`, with default settings.",
         "properties": measures,
         "additionalProperties": false
     });

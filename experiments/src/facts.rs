@@ -10,8 +10,8 @@ use base::{BaseFacts, Wanted};
 use cpu::Isa;
 use datasets::gaussian_bound;
 use datasets::outliers::{self, FAR};
-use datasets::{DatasetError, FileTruth, Opened, Part, Resolved, Unused};
-use record::{DatasetFacts, DroppedFacts, FileTruthFacts, OutlierFacts};
+use datasets::{DatasetError, FileTruth, Judgments, Opened, Part, Resolved, Unused};
+use record::{DatasetFacts, DroppedFacts, FileTruthFacts, JudgmentFacts, OutlierFacts};
 
 /// Number of points of the bound that are kept for drawing.
 const BOUND_POINTS: usize = 160;
@@ -59,8 +59,15 @@ pub fn compute<E: From<DatasetError>>(
         dropped: dropped(resolved),
         file_truth: file_truth.and_then(|truth| file_truth_facts(truth, depth)),
         vectors: profile.map(|profile| vectors::facts(&profile, |row| resolved.place(Part::Base, row))),
+        judgments: data.judgments.as_ref().map(judged),
     };
     Ok((facts, truth))
+}
+
+/// What is known of the relevance of rows.
+pub(crate) fn judged(judgments: &Judgments) -> JudgmentFacts {
+    let (judged, queries) = (judgments.judged(), judgments.relevant.len());
+    JudgmentFacts { judged, queries, left_out: judgments.left_out }
 }
 
 /// Training rows that are much longer than the others.

@@ -37,6 +37,7 @@ mod facts;
 mod fault;
 pub mod include;
 mod json;
+mod logistic;
 pub mod machine;
 mod memory;
 pub mod metrics;

@@ -5,10 +5,13 @@ mod distortion;
 mod error_anatomy;
 mod inner_products;
 pub mod knn;
+mod linear_probe;
 mod memory;
 pub mod pass;
 mod rate;
 mod recall;
+mod retention;
+mod retrieval;
 mod signal;
 mod throughput;
 mod training;
@@ -40,11 +43,16 @@ pub static MEASURES: &[MeasureEntry] = &[
     utilization::ENTRY,
     recall::ENTRY,
     knn::ENTRY,
+    retrieval::ENTRY,
+    linear_probe::ENTRY,
     signal::ENTRY,
     training::ENTRY,
     throughput::ENTRY,
     memory::ENTRY,
 ];
+
+/// Measurements that are taken only if they are named, because they take long.
+const ON_REQUEST: [&str; 1] = ["linear_probe"];
 
 /// A measurement with its settings.
 pub trait Measure: Debug + Send + Sync {
@@ -63,6 +71,11 @@ pub trait Measure: Debug + Send + Sync {
 
     /// Whether it needs class labels.
     fn needs_labels(&self) -> bool {
+        false
+    }
+
+    /// Whether it needs judgments of relevance.
+    fn needs_judgments(&self) -> bool {
         false
     }
 
@@ -265,9 +278,10 @@ pub fn parse(name: &str, params: Value) -> Result<Box<dyn Measure>, ParamError> 
     }
 }
 
-/// Every measurement with default settings.
+/// Every measurement with default settings, except those that are taken only on request.
 pub fn defaults() -> Map<String, Value> {
-    MEASURES.iter().map(|entry| (entry.name.to_owned(), Value::Null)).collect()
+    let usual = MEASURES.iter().filter(|entry| !ON_REQUEST.contains(&entry.name));
+    usual.map(|entry| (entry.name.to_owned(), Value::Null)).collect()
 }
 
 fn parse_params<T: Measure + JsonSchema + DeserializeOwned + 'static>(

@@ -227,14 +227,19 @@ impl Plan {
     pub fn check_values(&self, document: &Document) -> (Vec<Fault>, Vec<(String, String)>) {
         let (mut faults, mut remarks) = (Vec::new(), Vec::new());
         for PlannedDataset { resolved, pointer, .. } in &self.datasets {
-            match resolved.check().and_then(|()| facts::file_truth(resolved, self.truth_depth())) {
+            let known = || Ok((facts::file_truth(resolved, self.truth_depth())?, resolved.judgments()?));
+            match resolved.check().and_then(|()| known()) {
                 Err(error) => faults.push(Fault::at(document, pointer, error.to_string(), error.help())),
-                Ok(file_truth) => {
-                    let (name, metric_space) = (resolved.summary.name.clone(), resolved.summary.metric.to_string());
-                    let train_on_base = resolved.trains_on_base();
-                    let dropped = facts::dropped(resolved);
-                    let facts =
-                        DatasetFacts { metric_space, train_on_base, dropped, file_truth, ..DatasetFacts::default() };
+                Ok((file_truth, judgments)) => {
+                    let facts = DatasetFacts {
+                        metric_space: resolved.summary.metric.to_string(),
+                        train_on_base: resolved.trains_on_base(),
+                        dropped: facts::dropped(resolved),
+                        file_truth,
+                        judgments: judgments.as_ref().map(facts::judged),
+                        ..DatasetFacts::default()
+                    };
+                    let name = resolved.summary.name.clone();
                     remarks.extend(facts.remarks().into_iter().map(|remark| (name.clone(), remark)));
                 }
             }

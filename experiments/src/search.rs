@@ -212,6 +212,7 @@ mod tests {
             base: Array2::eye(4),
             queries: Array2::eye(4),
             labels: None,
+            judgments: None,
             signal: None,
         };
         let method = parse("lbg", json!({ "bits": 2 })).expect("parses");

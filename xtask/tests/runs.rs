@@ -18,7 +18,7 @@ methods:
   - pq: { bits: 3, iterations: 4 }
     sweep: { m: [2, 4] }
   - scalar: { bits: 2 }
-measure: { distortion: {}, utilization: {}, recall: { k: [1, 5], rerank: [0, 2] }, knn: { k: 3 }, throughput: { min_time: 1ms, repeats: 3 } }
+measure: { distortion: {}, utilization: {}, recall: { k: [1, 5], rerank: [0, 2] }, knn: { k: 3 }, linear_probe: {}, throughput: { min_time: 1ms, repeats: 3 } }
 ";
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
@@ -116,6 +116,9 @@ fn a_run_leaves_everything_it_promises() {
         };
         assert_eq!((searched(None), searched(Some(4))), (3, 3), "every repeat, with re-ranking and without");
         assert_eq!((count("knn_accuracy"), count("knn_accuracy_retention")), (2, 1));
+        for metric in ["probe_accuracy_retention", "probe_accuracy_retention_low", "probe_accuracy_retention_high"] {
+            assert_eq!((count("probe_accuracy"), count(metric)), (2, 1), "{metric}");
+        }
         let stages = record.values.iter().filter(|v| v.metric == "perplexity" && v.stage.is_some()).count();
         let positions =
             if record.trial.method == "pq" { record.trial.params["m"].as_u64().expect("m") as usize } else { 12 };

@@ -10,7 +10,7 @@ use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::input::Input;
 use super::quote::{self, shown};
 use super::text::{Records, count, list, number, start};
-use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
+use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES, row_names};
 use std::borrow::Cow;
 use std::io::{BufReader, Seek};
 
@@ -27,7 +27,7 @@ pub const CSV: Csv = Csv { name: "CSV", extensions: &["csv"], separator: ',' };
 pub const TSV: Csv = Csv { name: "TSV", extensions: &["tsv"], separator: '\t' };
 
 /// The fields of a record. A field in quotes may contain separators, line ends, and doubled quotes.
-fn fields(text: &str, separator: char) -> Result<Vec<Cow<'_, str>>, String> {
+pub(super) fn fields(text: &str, separator: char) -> Result<Vec<Cow<'_, str>>, String> {
     if !text.contains('"') {
         return Ok(text.split(separator).map(Cow::Borrowed).collect());
     }
@@ -140,7 +140,7 @@ impl Csv {
     }
 }
 
-fn uneven(found: usize, expected: usize) -> String {
+pub(super) fn uneven(found: usize, expected: usize) -> String {
     format!("it has {found} fields, the first line has {expected}")
 }
 
@@ -247,6 +247,10 @@ impl Format for Csv {
             records.next()?;
         }
         Ok(Box::new(CsvRows { records, separator: self.separator, layout, rows, longest }))
+    }
+
+    fn row_names(&self, file: OpenFile, each: &mut row_names::Receiver<'_>) -> Result<(), String> {
+        row_names::of_csv(file, self.separator, each)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::input::Input;
 use super::text::{Records, count, list, start};
-use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES};
+use super::{Format, OpenFile, RowReader, number::BUFFER_BYTES, row_names};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -88,11 +88,16 @@ impl<'de> Visitor<'de> for KeyTypes {
 
 /// The text of the array in a line: the whole line, or the value of a key.
 fn array<'t>(text: &'t str, key: Option<&str>) -> Result<&'t str, String> {
-    let mut json = serde_json::Deserializer::from_str(text);
     let Some(key) = key else {
         let array: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         return Ok(array.get());
     };
+    under(text, key)
+}
+
+/// The value of a key of an object, as text of JSON.
+pub(super) fn under<'t>(text: &'t str, key: &str) -> Result<&'t str, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
     let found = Under(key).deserialize(&mut json).and_then(|found| json.end().map(|()| found));
     found.map_err(|error| malformed(&error))?.map(RawValue::get).ok_or_else(|| format!("it has no key `{key}`"))
 }
@@ -181,5 +186,9 @@ impl Format for Ndjson {
         let (rows, longest) = count(&mut file, QUOTES)?;
         file.reader.rewind().map_err(|e| e.to_string())?;
         Ok(Box::new(NdjsonRows { records: Records::new(file.reader, QUOTES), key, shape: (rows, dim), longest }))
+    }
+
+    fn row_names(&self, file: OpenFile, each: &mut row_names::Receiver<'_>) -> Result<(), String> {
+        row_names::of_ndjson(file, each)
     }
 }

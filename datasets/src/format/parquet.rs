@@ -8,11 +8,12 @@
 mod components;
 mod layout;
 mod pages;
+mod texts;
 
 use super::columns::{Holds, TableColumn, Vectors, choose};
 use super::contain::{contained, plausible};
 use super::number::NumberType;
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, nesting};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, nesting, row_names};
 use components::Components;
 use pages::Pages;
 use polars_arrow::datatypes::ArrowDataType;
@@ -137,7 +138,9 @@ struct Chunk {
 struct ColumnLayout {
     name: String,
     descriptor: Descriptor,
-    numbers: (ArrowDataType, NumberType),
+    /// How values are decoded, and the numbers they are; None if they are text.
+    kind: ArrowDataType,
+    number: Option<NumberType>,
     chunks: Vec<Chunk>,
     rows: usize,
     /// Numbers in the column, as the header counts them: a null or an empty list counts as one.
@@ -161,7 +164,11 @@ fn header(file: &mut OpenFile) -> Result<(Vec<ColumnLayout>, bool), String> {
 
 fn column(metadata: &FileMetadata, leaf: usize) -> Result<ColumnLayout, String> {
     let column = &metadata.schema().columns()[leaf];
-    let numbers = number(column).ok_or("it changed while it was read")?;
+    let (kind, number) = match number(column) {
+        Some((kind, number)) => (kind, Some(number)),
+        None if texts::is_text(column) => (ArrowDataType::BinaryView, None),
+        None => return Err(format!("its column `{}` holds neither numbers nor text", column.path_in_schema.join("."))),
+    };
     let (mut rows, mut values, mut chunks) = (0usize, 0usize, Vec::new());
     for (i, group) in metadata.row_groups.iter().enumerate() {
         let column = group.parquet_columns().get(leaf).ok_or("a row group lacks the column")?;
@@ -183,7 +190,7 @@ fn column(metadata: &FileMetadata, leaf: usize) -> Result<ColumnLayout, String> 
         });
     }
     let name = column.path_in_schema.first().map_or_else(String::new, |name| name.to_string());
-    Ok(ColumnLayout { name, descriptor: column.descriptor.clone(), numbers, chunks, rows, values })
+    Ok(ColumnLayout { name, descriptor: column.descriptor.clone(), kind, number, chunks, rows, values })
 }
 
 impl Format for Parquet {
@@ -245,6 +252,10 @@ impl Format for Parquet {
             let header = columns.pop().ok_or("it changed while it was read")?;
             Ok(Box::new(Pages::new(file, header)) as Box<dyn RowReader>)
         })
+    }
+
+    fn row_names(&self, mut file: OpenFile, each: &mut row_names::Receiver<'_>) -> Result<(), String> {
+        texts::read(&mut file, each)
     }
 
     fn layout(&self, values: OutputType, (n, dim): (usize, usize)) -> Option<Result<FileLayout, String>> {

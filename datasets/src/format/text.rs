@@ -85,6 +85,11 @@ impl<R: BufRead> Records<R> {
             .map_err(|error| self.wrong(&format!("byte {} is not UTF-8", error.valid_up_to() + 1)))
     }
 
+    /// The line on which the current record begins, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
     /// A message about the current record, with its line.
     pub fn wrong(&self, what: &str) -> String {
         format!("line {}: {what}", self.line)

@@ -144,9 +144,9 @@ impl VectorFiles {
             None => BaseRows::there((summary.base, dim), Arc::new(self.base_rows(summary))),
         };
         let (Some(train), Some(queries)) = (train, queries) else { unreachable!("every part has a file") };
-        let labels = self.labels(summary)?;
+        let (labels, judgments) = (self.labels(summary)?, self.judgments(&summary.name)?);
         let (name, signal) = (summary.name.clone(), summary.signal.clone());
-        Ok(Opened { name, metric, train, base, queries, labels, signal })
+        Ok(Opened { name, metric, train, base, queries, labels, judgments, signal })
     }
 
     fn labels(&self, summary: &Summary) -> Result<Option<Labels>, DatasetError> {

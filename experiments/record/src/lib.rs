@@ -6,6 +6,7 @@ mod atomic;
 mod contain;
 pub mod frame;
 mod generated;
+mod judgments;
 mod log;
 pub mod metric;
 mod models;
@@ -23,6 +24,7 @@ pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use contain::contained;
 pub use frame::sha256;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
+pub use judgments::JudgmentFacts;
 pub use log::{MOST_STANDARD_ERROR, Phase, TrialLog};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
@@ -363,6 +365,9 @@ pub struct DatasetFacts {
     /// What the vectors are like; None in records of versions that did not store it, and of other programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vectors: Option<VectorFacts>,
+    /// Judgments of relevance; None if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgments: Option<JudgmentFacts>,
 }
 
 /// Training rows whose norm is much larger than that of the others.
@@ -465,6 +470,7 @@ impl DatasetFacts {
             remarks.push(format!("Left out by the key drop: {}.", parts.join("; ")));
         }
         remarks.extend(self.file_truth.iter().map(|truth| truth.remark(&self.metric_space)));
+        remarks.extend(self.judgments.iter().flat_map(JudgmentFacts::remarks));
         remarks
     }
 }

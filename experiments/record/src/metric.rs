@@ -250,6 +250,9 @@ macro_rules! metrics {
 /// Tolerance of the gate for deterministic metrics: rounding errors of f64.
 const ROUNDING: f64 = 1e-6;
 
+/// Tolerance of the gate for a classifier that is trained until its gradient is small: one row in a thousand may change.
+const PROBE: f64 = 1e-3;
+
 /// Tolerance of the gate for timings; it is larger if the processes of one run differ by more.
 const PACE: f64 = 0.05;
 
@@ -327,6 +330,39 @@ metrics! {
     KNN_ACCURACY_RETENTION = "knn_accuracy_retention", "1",
         "k-NN accuracy on codes divided by k-NN accuracy on raw vectors",
         .higher(), .at_least(0.0), .shown(NumberFormat::Percent), .essential_column("k-NN kept");
+    NDCG = "ndcg", "1", "nDCG of the first k results by judgments of relevance, with grades as gains, as a mean over queries",
+        .higher(), .within(0.0, 1.0), .essential_column("nDCG@{k}"), .titled("nDCG@{k}"), .gated(ROUNDING);
+    NDCG_RETENTION = "ndcg_retention", "1", "nDCG of search over codes divided by that of raw vectors",
+        .higher(), .at_least(0.0), .shown(NumberFormat::Percent), .column("nDCG@{k} kept");
+    NDCG_RETENTION_LOW = "ndcg_retention_low", "1", "lower end of the 95% interval of ndcg_retention over queries",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    NDCG_RETENTION_HIGH = "ndcg_retention_high", "1", "upper end of the 95% interval of ndcg_retention over queries",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    MRR = "mrr", "1", "1 over the rank of the first relevant row among the first k results, 0 without one, as a mean over queries",
+        .higher(), .within(0.0, 1.0), .column("MRR@{k}"), .titled("MRR@{k}"), .gated(ROUNDING);
+    MRR_RETENTION = "mrr_retention", "1", "MRR of search over codes divided by that of raw vectors",
+        .higher(), .at_least(0.0), .shown(NumberFormat::Percent), .column("MRR@{k} kept");
+    MRR_RETENTION_LOW = "mrr_retention_low", "1", "lower end of the 95% interval of mrr_retention over queries",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    MRR_RETENTION_HIGH = "mrr_retention_high", "1", "upper end of the 95% interval of mrr_retention over queries",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    RELEVANT_RECALL = "relevant_recall", "1", "share of the relevant rows that are among the first k results, as a mean over queries",
+        .higher(), .share(), .column("relevant in {k}"), .titled("relevant rows in {k} results"), .gated(ROUNDING);
+    RELEVANT_RECALL_RETENTION = "relevant_recall_retention", "1", "recall of relevant rows of search over codes divided by that of raw vectors",
+        .higher(), .at_least(0.0), .shown(NumberFormat::Percent), .column("relevant in {k} kept");
+    RELEVANT_RECALL_RETENTION_LOW = "relevant_recall_retention_low", "1", "lower end of the 95% interval of relevant_recall_retention over queries",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    RELEVANT_RECALL_RETENTION_HIGH = "relevant_recall_retention_high", "1", "upper end of the 95% interval of relevant_recall_retention over queries",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    PROBE_ACCURACY = "probe_accuracy", "1", "accuracy on the query rows of logistic regression that was trained on base rows",
+        .higher(), .share(), .column("probe accuracy"), .titled("accuracy of a linear probe"), .gated(PROBE);
+    PROBE_ACCURACY_RETENTION = "probe_accuracy_retention", "1",
+        "accuracy of logistic regression on decoded vectors divided by that on raw vectors",
+        .higher(), .at_least(0.0), .shown(NumberFormat::Percent), .essential_column("probe kept");
+    PROBE_ACCURACY_RETENTION_LOW = "probe_accuracy_retention_low", "1", "lower end of the 95% interval of probe_accuracy_retention over query rows",
+        .at_least(0.0), .shown(NumberFormat::Percent);
+    PROBE_ACCURACY_RETENTION_HIGH = "probe_accuracy_retention_high", "1", "upper end of the 95% interval of probe_accuracy_retention over query rows",
+        .at_least(0.0), .shown(NumberFormat::Percent);
 
     // Codebooks.
     USAGE = "usage", "1", "share of codewords that at least one base row is assigned to",

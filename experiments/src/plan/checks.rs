@@ -275,6 +275,14 @@ pub(super) fn check_questions(
             let message = format!("`{name}` needs class labels, and no dataset here has any");
             let help = "give a file dataset `labels:`, or leave this out".to_owned();
             checker.fault_at_key(&format!("/measure/{name}"), message, Some(help));
+        } else if measure.needs_judgments()
+            && written("")
+            && !datasets.is_empty()
+            && datasets.iter().all(|d| !d.resolved.summary.judged)
+        {
+            let message = format!("`{name}` needs judgments of relevance, and no dataset here has any");
+            let help = "give a file dataset `qrels:`, or leave this out".to_owned();
+            checker.fault_at_key(&format!("/measure/{name}"), message, Some(help));
         } else if measure.needs_signal()
             && written("")
             && !datasets.is_empty()

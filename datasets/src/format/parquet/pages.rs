@@ -100,11 +100,30 @@ pub(super) struct Pages {
     next: usize,
     open: Option<OpenChunk>,
     gathered: Gathered,
+    /// Decoded values as text, where they are asked for as text.
+    texts: Option<Vec<String>>,
 }
 
 impl Pages {
     pub(super) fn new(file: OpenFile, header: ColumnLayout) -> Pages {
-        Pages { file, header, next: 0, open: None, gathered: Gathered::default() }
+        Pages { file, header, next: 0, open: None, gathered: Gathered::default(), texts: None }
+    }
+
+    /// Passes every value of a column without lists to `each`, as text, page by page.
+    ///
+    /// # Errors
+    /// What is wrong with the file, a value that is absent, and errors of `each`.
+    pub(super) fn each_text(mut self, each: &mut super::row_names::Receiver<'_>) -> Result<(), String> {
+        self.texts = Some(Vec::new());
+        loop {
+            let more = self.gather()?;
+            for text in self.texts.iter_mut().flat_map(|texts| texts.drain(..)) {
+                each(&text)?;
+            }
+            if !more {
+                return self.complete();
+            }
+        }
     }
 
     /// Reads more rows. Returns whether there were any.
@@ -196,17 +215,21 @@ impl Pages {
         let most = pages.len() + 1;
         let meta = PageMetaData::new(0, count as i64, Compression::Uncompressed, descriptor);
         let reader = PageReader::new_with_page_meta(Cursor::new(pages.into()), meta, Vec::new(), most);
-        let (kind, number) = &self.header.numbers;
-        let field = Field::new("".into(), kind.clone(), false);
+        let field = Field::new("".into(), self.header.kind.clone(), false);
         let pages = vec![BasicDecompressor::new(reader, Vec::new())];
         let (arrays, _) = column_iter_to_arrays(pages, vec![&leaf], field, None).map_err(reason)?;
         let found: usize = arrays.iter().map(|array| array.len()).sum();
         if found != count {
             return Err(format!("a page claims {count} values and holds {found}"));
         }
-        let out = self.gathered.values();
+        let disagree = "its row groups disagree about the type of the column";
         for array in &arrays {
-            append(array.as_ref(), *number, out).ok_or("its row groups disagree about the type of the column")?;
+            if let Some(texts) = &mut self.texts {
+                super::texts::append(array.as_ref(), self.header.number, texts)?.ok_or(disagree)?;
+            } else {
+                let number = self.header.number.ok_or("it holds text, not numbers")?;
+                append(array.as_ref(), number, self.gathered.values()).ok_or(disagree)?;
+            }
         }
         Ok(())
     }
