@@ -476,6 +476,21 @@ pub fn ids_to_ivecs(rows: &[Vec<u32>]) -> Vec<u8> {
         .collect()
 }
 
+/// Row numbers and scores as the bytes of a file of ground truth of big-ann-benchmarks.
+///
+/// # Errors
+/// Rows of several lengths; more than the format counts.
+pub fn ids_to_ibin(rows: &[Vec<u32>], scores: &[f32]) -> Result<Vec<u8>, String> {
+    let k = rows.first().map_or(0, Vec::len);
+    if rows.iter().any(|row| row.len() != k) || scores.len() != rows.len() * k {
+        return Err("rows and scores of a .ibin file must be as many for each query".to_owned());
+    }
+    let count = |n: usize| u32::try_from(n).map_err(|_| "a .ibin file holds fewer than 2^32 rows".to_owned());
+    let counts = [count(rows.len())?, count(k)?];
+    let ids = counts.iter().chain(rows.iter().flatten()).flat_map(|id| id.to_le_bytes());
+    Ok(ids.chain(scores.iter().flat_map(|score| score.to_le_bytes())).collect())
+}
+
 fn read_exact(file: &mut OpenFile, bytes: &mut [u8]) -> Result<(), String> {
     file.reader.read_exact(bytes).map_err(unread)
 }

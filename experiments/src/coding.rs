@@ -1,4 +1,4 @@
-//! Files of vectors to files of codes by a trained quantizer, and back, within a budget of memory. A file may be larger than the budget, and
+//! Files of vectors to files of codes by a trained quantizer, and back, or to another format, within a budget of memory. A file may be larger than the budget, and
 //! than the machine's memory: one thread reads ahead, the others compute, and what they make is written as it comes.
 //!
 //! ```no_run
@@ -34,6 +34,7 @@ use methods::{MethodError, Quantizer};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use record::RecordError;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use stream::{Job, stream};
@@ -104,6 +105,18 @@ pub enum CodingError {
         found: usize,
         /// Components that the quantizer needs.
         dim: usize,
+    },
+    /// The input does not have the requested rows.
+    #[error("{} has {rows} rows; the range {start}..{end} does not lie within them", path.display())]
+    Rows {
+        /// The input.
+        path: PathBuf,
+        /// The first requested row.
+        start: usize,
+        /// The row after the last.
+        end: usize,
+        /// Rows of the input.
+        rows: usize,
     },
     /// The size of the codes differs from that of the quantizer.
     #[error("{} holds codes of {found} bytes; those of this model have {size}", path.display())]
@@ -184,7 +197,7 @@ impl Coding<'_> {
             return Err(CodingError::Dimension { path: vectors.to_owned(), found, dim });
         }
         let layout = format::layout(output, OutputType::U8, (n, size))?;
-        let job = Job { shape: (n, dim), layout: &layout, made_bytes: size };
+        let job = Job { shape: (n, dim), rows: 0..n, layout: &layout, made_bytes: size };
         let mut codes = Vec::new();
         stream(self, &job, |block, file| {
             codes.resize(block.count * size, 0);
@@ -207,7 +220,7 @@ impl Coding<'_> {
             return Err(CodingError::CodeSize { path: codes.to_owned(), found, size });
         }
         let layout = format::layout(output, OutputType::F32, (n, dim))?;
-        let job = Job { shape: (n, size), layout: &layout, made_bytes: size + 4 * dim };
+        let job = Job { shape: (n, size), rows: 0..n, layout: &layout, made_bytes: size + 4 * dim };
         let (mut bytes, mut decoded) = (Vec::new(), Vec::new());
         stream(self, &job, |block, file| {
             bytes.clear();
@@ -223,6 +236,24 @@ impl Coding<'_> {
                 return Err(CodingError::NotFinite { path: codes.to_owned(), code: block.first + at / dim, value });
             }
             layout.write_vectors(block.first, &decoded, dim, file).map_err(unwritten(output))
+        })
+    }
+
+    /// Writes the vectors of the input, or some rows of it, in the format of the output.
+    ///
+    /// # Errors
+    /// See [`CodingError`].
+    pub fn convert(self, rows: Option<Range<usize>>) -> Result<Coded, CodingError> {
+        let (vectors, output) = (self.input, self.output);
+        let (n, dim) = format::shape(vectors)?;
+        let rows = rows.unwrap_or(0..n);
+        if rows.is_empty() || rows.end > n {
+            return Err(CodingError::Rows { path: vectors.to_owned(), start: rows.start, end: rows.end, rows: n });
+        }
+        let layout = format::layout(output, OutputType::F32, (rows.len(), dim))?;
+        let job = Job { shape: (n, dim), rows, layout: &layout, made_bytes: 4 * dim };
+        stream(self, &job, |block, file| {
+            layout.write_vectors(block.first, block.values, dim, file).map_err(unwritten(output))
         })
     }
 }

@@ -1,6 +1,9 @@
-//! `datasets`: lists the catalog, says which of its files are on this machine, and shows what vectors are like.
+//! `datasets`: lists the catalog, says which of its files are on this machine, shows what vectors are like, and works on
+//! files of vectors.
 
+mod convert;
 mod show;
+mod truth;
 
 use crate::errors::Mistakes;
 use clap::{Args, Subcommand};
@@ -22,12 +25,18 @@ enum Action {
     List,
     /// Show what the vectors of a dataset or a file are like; of a dataset, its files, digests, source, licence and split too
     Show(show::Show),
+    /// Write the vectors of a file in another format
+    Convert(convert::Arguments),
+    /// Compute the exact nearest neighbours of queries, and write them to a file
+    Truth(truth::Arguments),
 }
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     match arguments.action.unwrap_or(Action::List) {
         Action::List => list(&here.search),
         Action::Show(show) => show::run(&show, here, |name| about(name, &here.search))?,
+        Action::Convert(arguments) => return convert::run(arguments),
+        Action::Truth(arguments) => return truth::run(&arguments, here),
     }
     Ok(ExitCode::SUCCESS)
 }

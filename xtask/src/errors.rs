@@ -81,6 +81,7 @@ impl From<CodingError> for Mistakes {
             CodingError::Method { error: MethodError::Param(param), .. } => param.help.as_deref().unwrap_or_default(),
             CodingError::Method { .. } | CodingError::Interrupted { .. } => "",
             CodingError::Changed { .. } => "run this again when no program writes to it",
+            CodingError::Rows { .. } => "choose a range within them, such as 0..1000",
             CodingError::Dimension { .. } => "pass vectors like those that the model was trained on",
             CodingError::CodeSize { .. } | CodingError::NotFinite { .. } => {
                 "pass codes that `encode` wrote with the same model"

@@ -27,6 +27,13 @@ pub const INTERRUPTED: u8 = 130;
 /// Set by Ctrl-C and by the end of a session.
 static INTERRUPT: AtomicBool = AtomicBool::new(false);
 
+/// From now on, Ctrl-C does not end the process; the function tells whether it came.
+pub fn interrupted() -> impl Fn() -> bool {
+    // Whoever cannot install it was here before.
+    let _ = ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::SeqCst));
+    || INTERRUPT.load(Ordering::SeqCst)
+}
+
 impl Budget {
     /// Encodes or decodes a file within the budget; None if it was interrupted, which is said here.
     pub fn code(
@@ -36,8 +43,7 @@ impl Budget {
         resources: &Resources,
         work: impl FnOnce(Coding<'_>) -> Result<Coded, CodingError> + Send,
     ) -> Result<Option<Coded>, Mistakes> {
-        // Whoever cannot install it was here before.
-        let _ = ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::SeqCst));
+        let _ = interrupted();
         let mut bar = None;
         let mut progress = |done, total| bar.get_or_insert_with(|| RowProgress::new(total)).reach(done);
         let coding = Coding { input, output, memory: self.memory, interrupt: &INTERRUPT, progress: &mut progress };

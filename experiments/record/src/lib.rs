@@ -436,8 +436,8 @@ impl FileTruthFacts {
         if self.used {
             let sample = self.queries;
             return format!(
-                "Results use the neighbours in {file}. In a sample of {sample} queries, {percent:.1}% of them are those that \
-                 vqbench computes."
+                "Results use the neighbours in {file}. Of those of {sample} queries, {percent:.1}% were found to be true \
+                 nearest neighbours."
             );
         }
         let own = "The results use neighbours that vqbench has computed itself.";

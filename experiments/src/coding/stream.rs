@@ -7,6 +7,7 @@ use datasets::DatasetError;
 use datasets::format::{Blocks, FileLayout};
 use record::{AtomicFile, remove_leftovers};
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -16,6 +17,8 @@ use std::time::Instant;
 pub(super) struct Job<'a> {
     /// Rows and columns of the input.
     pub(super) shape: (usize, usize),
+    /// The rows of the input that are written.
+    pub(super) rows: Range<usize>,
     /// What the output holds besides its rows.
     pub(super) layout: &'a FileLayout,
     /// Bytes needed per row besides the row itself while it is processed.
@@ -24,7 +27,7 @@ pub(super) struct Job<'a> {
 
 /// A block of rows.
 pub(super) struct Block<'a> {
-    /// Number of the first row, in the file.
+    /// Number of the first row, in the output.
     pub(super) first: usize,
     /// Number of rows.
     pub(super) count: usize,
@@ -40,12 +43,13 @@ pub(super) fn stream(
     mut work: impl FnMut(Block<'_>, &mut BufWriter<AtomicFile>) -> Result<(), CodingError>,
 ) -> Result<Coded, CodingError> {
     let Coding { input, output, memory, interrupt, progress } = coding;
-    let (n, dim) = job.shape;
+    let dim = job.shape.1;
+    let Range { start, end } = job.rows;
     let mut pace = Pace::new(input, job.shape, job.made_bytes, memory)?;
     remove_leftovers(output);
     let mut file = BufWriter::with_capacity(1 << 16, AtomicFile::create(output)?);
     let begun = Instant::now();
-    progress(0, n);
+    progress(0, end);
     file.write_all(&job.layout.head).map_err(unwritten(output))?;
     std::thread::scope(|scope| {
         let (ask, asked) = mpsc::channel::<(usize, Vec<f32>)>();
@@ -55,7 +59,7 @@ pub(super) fn stream(
             let _ = ask.send((pace.rows(), Vec::new()));
         }
         let mut done = 0;
-        while done < n {
+        while done < end {
             if interrupt.load(Ordering::SeqCst) {
                 return Err(CodingError::Interrupted { path: output.to_owned() });
             }
@@ -63,9 +67,13 @@ pub(super) fn stream(
             if count == 0 || values.len() != count * dim {
                 return Err(changed(input));
             }
-            work(Block { first: done, count, values: &values }, &mut file)?;
-            done += count;
-            progress(done, n);
+            let (from, to) = (start.saturating_sub(done).min(count), count.min(end - done));
+            if from < to {
+                let values = &values[from * dim..to * dim];
+                work(Block { first: done + from - start, count: to - from, values }, &mut file)?;
+            }
+            done += to;
+            progress(done, end);
             pace.keep(count)?;
             let _ = ask.send((pace.rows(), values));
         }
@@ -74,7 +82,7 @@ pub(super) fn stream(
     file.write_all(&job.layout.tail).map_err(unwritten(output))?;
     let file = file.into_inner().map_err(|error| unwritten(output)(error.into_error()))?;
     file.commit()?;
-    Ok(Coded { rows: n, seconds: begun.elapsed().as_secs_f64(), peak_bytes: machine::peak_rss_bytes() })
+    Ok(Coded { rows: end - start, seconds: begun.elapsed().as_secs_f64(), peak_bytes: machine::peak_rss_bytes() })
 }
 
 /// Reader thread: answers each request with the next block, until the file ends or no one requests more.
