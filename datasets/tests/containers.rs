@@ -335,6 +335,7 @@ proptest! {
             prop_assert!(read.0 * read.1 <= 8 * bytes.len(), "{} values", read.0 * read.1);
         }
         let _ = format::read_labels(&path);
+        let _ = format::read_ids(&path);
     }
 
     /// Bytes that were never a file of the format.
@@ -353,6 +354,7 @@ proptest! {
             let _ = format::shape(&path);
             let _ = format::read(&path);
             let _ = format::read_labels(&path);
+        let _ = format::read_ids(&path);
         }
     }
 }

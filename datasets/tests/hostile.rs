@@ -485,6 +485,7 @@ proptest! {
             let _ = format::shape(&path);
             let _ = format::read(&path);
             let _ = format::read_labels(&path);
+            let _ = format::read_ids(&path);
         }
     }
 }

@@ -164,7 +164,9 @@ impl DatasetLayout {
             return Err("row numbers need integers; its values are of floating point".to_owned());
         }
         let mut ids = Vec::with_capacity(self.rows * self.columns);
-        for start in (0..self.rows).step_by(self.block.max(1)) {
+        // Rows without columns can be any number.
+        let rows = if self.columns == 0 { 0 } else { self.rows };
+        for start in (0..rows).step_by(self.block.max(1)) {
             let counts = [self.block.min(self.rows - start), self.columns];
             let values = self.dataset.read_numeric_slice_as::<i64>(&[start, 0], &counts).map_err(error_text)?;
             for value in values {
