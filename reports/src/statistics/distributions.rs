@@ -17,8 +17,20 @@ pub fn t95(df: usize) -> f64 {
     TABLE.get(df).map_or_else(compute, |kept| *kept.get_or_init(compute))
 }
 
+/// From this number of degrees of freedom on, quantiles are those of the normal distribution with corrections: the search
+/// of the library does not end for tens of millions.
+const NEARLY_NORMAL: f64 = 1e6;
+
 /// Quantile of Student's t: the value that t stays below with probability `p`. `df` need not be an integer.
+///
+/// For many degrees of freedom ν it is `z + (z³ + z)/4ν + (5z⁵ + 16z³ + 3z)/96ν² + O(ν⁻³)` with the normal quantile z
+/// (Abramowitz and Stegun 26.7.5).
 pub(super) fn t_quantile(p: f64, df: f64) -> f64 {
+    if df >= NEARLY_NORMAL && p > 0.0 && p < 1.0 {
+        let z = normal_quantile(p);
+        let cube = z.powi(3);
+        return z + (cube + z) / (4.0 * df) + (5.0 * z.powi(5) + 16.0 * cube + 3.0 * z) / (96.0 * df * df);
+    }
     // The library asserts that p is a probability.
     let distribution = StudentsT::new(0.0, 1.0, df).ok().filter(|_| (0.0..=1.0).contains(&p));
     distribution.map_or(f64::NAN, |t| t.inverse_cdf(p))
@@ -90,6 +102,9 @@ mod tests {
             assert!((t95(df) - expected).abs() < 6e-4, "{df}: {} for {expected}", t95(df));
         }
         assert!((1..200).all(|df| t95(df) > t95(df + 1)), "no jump where a table would end");
+        assert!((t95(999_999) - t95(1_000_000)).abs() < 1e-6, "{} {}", t95(999_999), t95(1_000_000));
+        // The normal quantile is 1.959963984540054.
+        assert!((t95(19_899_900) - 1.959963984540054 - 1.192e-7).abs() < 1e-10, "{}", t95(19_899_900));
     }
 
     /// Values of scipy 1.17: `t.ppf(.975, df)`, `2*t.sf(t, df)`, `2*norm.sf(z)`, `chi2.sf`, `f.sf`.
