@@ -16,7 +16,8 @@ use std::ops::Range;
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
     /// Training rows: a number of rows, or a range of row numbers such as "0..20000". Fewer rows shorten training.
-    /// Default: half of the rows that are not queries; all that are left if `base` is a range.
+    /// With `train: base`, it is how many of the base rows are drawn. Default: half of the rows that are not queries; all that
+    /// are left if `base` is a range.
     pub train: Option<RowSelection>,
     /// Base rows, which are encoded and searched: a number of rows, or a range. Default: all remaining rows.
     pub base: Option<RowSelection>,
@@ -135,6 +136,17 @@ impl Split {
         Pool { free: Marks::all(n), order: None, seed: self.seed, n, unit }
     }
 
+    /// Draws `wanted` of the base rows, out of `n` rows of their file.
+    fn some_of(&self, base: &RowSet, wanted: usize, n: usize, unit: SplitUnit) -> Result<RowSet, String> {
+        let mut free = Marks::none(n);
+        base.iter().for_each(|row| free.add(row));
+        let part = "training";
+        if wanted > free.len() {
+            return Err(format!("{wanted} {part} {}s are requested, but there are {} base rows", unit.one, free.len()));
+        }
+        Pool { free, ..self.pool(n, unit) }.draw(wanted, part)
+    }
+
     /// Rows of a file of a single part.
     fn own(&self, rows: &Option<RowSelection>, n: usize, part: &str, unit: SplitUnit) -> Result<RowSet, String> {
         match rows {
@@ -194,9 +206,9 @@ impl Split {
                 rows
             }
         };
-        if files.train_on_base && self.train.is_some() {
+        if files.train_on_base && matches!(self.train, Some(RowSelection::Range(_))) {
             return Err(format!(
-                "`train: base` trains on all base {}s; leave out `train` in `split`, or `train: base`",
+                "`train: base` trains on base {}s: write how many of them, leave out `train` in `split`, or `train: base`",
                 unit.one
             ));
         }
@@ -211,7 +223,11 @@ impl Split {
             }
         };
         let base = choose(base_range, count(&self.base, left), "base")?;
-        let train = if files.train_on_base { base.clone() } else { train };
+        let train = match &self.train {
+            _ if !files.train_on_base => train,
+            Some(RowSelection::Count(wanted)) => self.some_of(&base, *wanted, n, unit)?,
+            _ => base.clone(),
+        };
         for (part, rows) in [("train", &train), ("base", &base), ("queries", &queries)] {
             if rows.is_empty() {
                 return Err(format!("no {}s are left for {part} out of {n}", unit.one));
@@ -302,7 +318,16 @@ mod tests {
         let parts = Split { numpy_seed: Some(1), ..Split::default() }.parts(files).expect("fits");
         assert_eq!((parts.base.len(), parts.queries.len()), (90, 10));
         assert_eq!(parts.train, parts.base);
-        assert!(Split { train: count(5), ..Split::default() }.parts(files).expect_err("both").contains("leave out"));
+        let some = Split { train: count(5), ..Split::default() }.parts(files).expect("fits");
+        assert_eq!((some.train.len(), some.base.len()), (5, 90));
+        let base: Vec<usize> = some.base.iter().collect();
+        assert!(some.train.iter().all(|row| base.contains(&row)));
+        assert!(
+            Split { train: count(91), ..Split::default() }.parts(files).expect_err("too many").contains("90 base rows")
+        );
+        assert!(
+            Split { train: range("0..5"), ..Split::default() }.parts(files).expect_err("both").contains("leave out")
+        );
     }
 
     /// Draws must stay what they are: results of earlier versions are compared with new ones.

@@ -281,7 +281,12 @@ fn resolve(folder: &Path, text: &str) -> Result<datasets::Resolved, DatasetError
 }
 
 fn load(folder: &Path, text: &str) -> Dataset {
-    resolve(folder, text).and_then(|resolved| resolved.load()).expect("loads")
+    let resolved = resolve(folder, text).expect("resolves");
+    let data = resolved.load().expect("loads");
+    // Picture by picture they give the same.
+    let read = resolved.open(0).and_then(|opened| opened.base.range(0..data.base.nrows()));
+    assert_eq!(read.expect("reads"), data.base);
+    data
 }
 
 #[test]

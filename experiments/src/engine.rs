@@ -111,7 +111,8 @@ pub fn run(
 ) -> Result<Outcome, EngineError> {
     let folder = &settings.folder;
     let _lock = folder.prepare()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.most_threads()).build();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.most_threads().max(cores)).build();
     let prepared = match pool {
         Ok(pool) => pool.install(|| prepare_datasets(plan, document, settings, observer)),
         Err(error) => Err(EngineError::Threads(error.to_string()).into()),
@@ -156,7 +157,6 @@ pub fn run(
     let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
     // Timed trials run alone; others run side by side as far as threads and memory allow.
     let threads = plan.most_threads();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = if timed { 1 } else { (cores / threads).max(1) };
     let budget = plan.experiment.budget.zip(plan.experiment.seeds.first()).map(|(budget, first_seed)| {
         let ended = before.iter().filter_map(|(_, record)| record.as_ref());

@@ -1,6 +1,7 @@
 //! The memory that the steps of an experiment take. It decides whether base rows are held or read block by block, and
 //! whether a limit can be met at all.
 
+use crate::facts::MAX_SPECTRUM_DIM;
 use crate::machine;
 use datasets::profile::Profiler;
 use datasets::{BaseRows, Resolved, Summary};
@@ -48,7 +49,10 @@ impl Demand {
         let per_row = code_bits.div_ceil(8).saturating_add(row_bytes) as u64;
         let least = sum(&[parts, (summary.base as u64).saturating_mul(per_row), 2 * block(summary)]);
         let must_hold = resolved.must_be_held();
-        let timing = if timed { 2 * rows(summary.base, summary.dim).min(4 * TIMED_VALUES as u64) } else { 0 };
+        // The rows that are timed, decoded ones, and codes as a search lays them out.
+        let codes = (summary.base as u64).saturating_mul(code_bits.div_ceil(8) as u64);
+        let timing =
+            if timed { sum(&[2 * rows(summary.base, summary.dim).min(4 * TIMED_VALUES as u64), codes]) } else { 0 };
         let copies = if timed { 2 } else { 1 };
         // Methods take the training rows once more.
         let usual = sum(&[least, rows(summary.train, summary.dim), 2 * block(summary), timing, OVERHEAD_BYTES]);
@@ -59,10 +63,13 @@ impl Demand {
     pub(crate) fn of_facts(resolved: &Resolved, depth: usize) -> Demand {
         let summary = &resolved.summary;
         let parts = sum(&[rows(summary.train, summary.dim), rows(summary.queries, summary.dim)]);
-        let least = sum(&[parts, 2 * block(summary)]);
-        let neighbours = (summary.queries as u64).saturating_mul(32 * depth as u64 + 1024);
         let profile = Profiler::bytes(summary.base, summary.dim, summary.queries);
-        let usual = sum(&[least, neighbours, profile, block(summary), OVERHEAD_BYTES]);
+        let least = sum(&[parts, profile, 2 * block(summary)]);
+        // Sums of products, their eigenvectors, and some rows in f64.
+        let dim = summary.dim.min(MAX_SPECTRUM_DIM) as u64;
+        let covariance = 8 * (4 * dim * dim + 4096 * dim);
+        let neighbours = (summary.queries as u64).saturating_mul(32 * depth as u64 + 1024);
+        let usual = sum(&[least, neighbours, covariance, block(summary), OVERHEAD_BYTES]);
         Demand { least, usual, base: resolved.base_bytes(), copies: 1, must_hold: resolved.must_be_held() }.complete()
     }
 
