@@ -153,10 +153,11 @@ pub fn find(name: &str) -> Result<Cow<'static, CatalogEntry>, DatasetError> {
         return Ok(Cow::Borrowed(entry));
     }
     CatalogEntry::of_slice(name, entries()).map(Cow::Owned).ok_or_else(|| {
-        let near = strict::nearest_name(name, entries().iter().map(|e| e.name.as_str()), "datasets");
+        let near = strict::nearest(name, entries().iter().map(|e| e.name.as_str()));
+        let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         DatasetError::Unknown {
             name: name.to_owned(),
-            help: format!("{near}; or give `path:`, `images:` or `synthetic:`"),
+            help: format!("{near}`cargo xtask datasets` lists all; or give `path:`, `images:` or `synthetic:`"),
         }
     })
 }

@@ -200,10 +200,10 @@ impl Source {
             _ => Err(ParamError {
                 param: None,
                 message: "this is not a dataset".into(),
-                help: Some(format!(
-                    "write a name ({}), or a mapping with `path:`, `images:` or `synthetic:`",
-                    catalog::entries().iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
-                )),
+                help: Some(
+                    "write a name that `cargo xtask datasets` lists, or a mapping with `path:`, `images:` or `synthetic:`"
+                        .to_owned(),
+                ),
             }),
         }
     }

@@ -216,8 +216,14 @@ pub fn schema() -> Value {
     }
     let properties = &mut schema["properties"];
     let names: Vec<&str> = catalog::entries().iter().map(|e| e.name.as_str()).collect();
+    let large: Vec<&str> = catalog::entries().iter().filter(|e| e.can_be_cut()).map(|e| e.name.as_str()).collect();
     properties["datasets"]["items"] = json!({ "anyOf": [
         { "enum": names, "description": "A dataset of the catalog (`cargo xtask datasets`)." },
+        {
+            "type": "string",
+            "pattern": format!("^({})-[0-9]+[kmb]?$", large.join("|")),
+            "description": "The first rows of a large dataset of the catalog: bigann-10m has ten million.",
+        },
         without_meta(schema_of::<FileSource>().into()),
         without_meta(schema_of::<ImageSource>().into()),
         without_meta(schema_of::<SyntheticSource>().into()),

@@ -32,7 +32,9 @@ pub fn page() -> String {
             - when: { method: vqvae, seed: 3 }\n    reason: two seeds are enough to see that it is slower\n```\n";
     out += "\n## `datasets`\n\nEach entry is a name of the catalog (";
     out += &catalog::entries().iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(", ");
-    out += "; `cargo xtask datasets` describes them) or a mapping of one of the three kinds below.\n";
+    out += "; `cargo xtask datasets` describes them, and `cargo xtask datasets fetch NAME` fetches public ones). Of the large ones, the first \
+            rows are datasets too: `bigann-10m` is the first ten million rows of `bigann`, and `deep1b-500k` the first 500,000 of `deep1b`. \
+            Or it is a mapping of one of the three kinds below.\n";
     for (title, schema) in [
         ("Files of vectors: `path`", schema_of::<FileSource>()),
         ("Images: `images`", schema_of::<ImageSource>()),

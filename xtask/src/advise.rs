@@ -164,7 +164,7 @@ fn vectors(arguments: &Arguments) -> Result<(Value, Source), Mistakes> {
     let document = Document::parse("VECTORS", text).ok().filter(|document| document.value().is_object());
     let mut written = match document {
         Some(document) => document.value().clone(),
-        None if catalog::entries().iter().any(|entry| entry.name == *text) => json!(text),
+        None if catalog::find(text).is_ok() => json!(text),
         None => {
             if !Path::new(text).exists() && Path::new(text).extension().is_none() {
                 // More likely a misspelt name than a file.

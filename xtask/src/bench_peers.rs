@@ -47,7 +47,7 @@ const SCRATCH: &str = "peer";
 in the user's cache folder, from PyPI. That needs Python 3.10 or later with `venv`, and the network, once.
 
 Both sides run alternately, on the same vectors and with the same number of threads: 100,000 uniform rows of 128 components, the \
-embedded wordnet-minilm-384, and siftsmall if VQBENCH_DATA has it. The slowest rows take minutes; `--only` selects some:
+embedded wordnet-minilm-384, and siftsmall if it is on this machine (`cargo xtask datasets fetch siftsmall`). The slowest rows take minutes; `--only` selects some:
   cargo xtask bench-peers --only search --data synthetic
 
 The output folder gets peers.md, and results.csv and results.parquet with every repeat; each row is written when it ends. METHODOLOGY.md \

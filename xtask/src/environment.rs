@@ -17,6 +17,9 @@ const ISA_VARIABLE: &str = "VQBENCH_ISA";
 /// Names the folders of data sets.
 const DATA_VARIABLE: &str = "VQBENCH_DATA";
 
+/// Names mirrors of public datasets.
+const MIRROR_VARIABLE: &str = "VQBENCH_MIRROR";
+
 /// What the variables say, and what holds without them.
 pub fn read() -> Result<Surroundings, Mistakes> {
     Ok(Surroundings { search: search(), cache: cache(), devices: Devices { isa: isa()?, toolkit: toolkit() } })
@@ -29,12 +32,12 @@ fn isa() -> Result<Isa, Mistakes> {
         .map_err(|reason| Mistakes::new(format!("{ISA_VARIABLE}: {reason}"), "leave it unset for the widest"))
 }
 
-/// The folder `embedded` of the source tree and of `VQBENCH_EMBEDDED`, the folders of `VQBENCH_DATA`, and the cache.
+/// The folder `embedded` of the source tree and of `VQBENCH_EMBEDDED`, the folders of `VQBENCH_DATA`, and the folder of fetched datasets.
 fn search() -> SearchPath {
     let of_source_tree = SearchPath::of_source_tree();
     let mut search = SearchPath { embedded: folders("VQBENCH_EMBEDDED"), folders: folders(DATA_VARIABLE) };
     search.embedded.extend(of_source_tree.embedded);
-    search.folders.extend(cache());
+    search.folders.extend(fetched());
     search
 }
 
@@ -77,12 +80,49 @@ pub fn compiler() -> Compiler {
     Compiler { program: std::env::var("CXX").unwrap_or(usual.program), ..Compiler::default() }
 }
 
-/// The user's cache: `vqbench` below `XDG_CACHE_HOME`, or below `.cache` in the home folder. None if neither is an absolute path.
+/// The user's cache: `vqbench` below `XDG_CACHE_HOME`, or where the system has its caches: `Library/Caches` in the home folder on macOS,
+/// `LOCALAPPDATA` on Windows, `.cache` in the home folder elsewhere. None if none of them is an absolute path.
 pub fn cache() -> Option<PathBuf> {
     let absolute = |name: &str| var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || absolute("HOME").or_else(|| absolute("USERPROFILE"));
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")))?;
-    Some(cache.join("vqbench"))
+    let below_home = |folder: &str| absolute("HOME").or_else(|| absolute("USERPROFILE")).map(|home| home.join(folder));
+    let of_system = || match std::env::consts::OS {
+        "macos" => below_home("Library/Caches"),
+        "windows" => absolute("LOCALAPPDATA").or_else(|| below_home(".cache")),
+        _ => below_home(".cache"),
+    };
+    Some(absolute("XDG_CACHE_HOME").or_else(of_system)?.join("vqbench"))
+}
+
+/// The folder of fetched datasets.
+fn fetched() -> Option<PathBuf> {
+    Some(cache()?.join("datasets"))
+}
+
+/// How datasets are fetched: into the cache, through the proxies that the usual variables name, from the mirrors of `VQBENCH_MIRROR`
+/// first. What is fetched is recorded beside the datasets and, if there is one, in `datasets.lock` of the current folder.
+pub fn fetching() -> Result<fetch::Settings, Mistakes> {
+    let none = || Mistakes::new("there is no folder to put datasets into", "set XDG_CACHE_HOME or HOME to a full path");
+    let mut settings = fetch::Settings::new(fetched().ok_or_else(none)?);
+    let lock = PathBuf::from("datasets.lock");
+    settings.locks.extend(lock.exists().then_some(lock));
+    // Programs differ in which of the two spellings they read.
+    let text = |name: &str| {
+        let found =
+            var_os(name).or_else(|| var_os(name.to_lowercase())).map(|value| value.to_string_lossy().into_owned());
+        found.filter(|value| !value.is_empty())
+    };
+    let all = || text("ALL_PROXY");
+    settings.proxies = fetch::Proxies {
+        https: text("HTTPS_PROXY").or_else(all),
+        http: text("HTTP_PROXY").or_else(all),
+        none: text("NO_PROXY").unwrap_or_default(),
+    };
+    settings.mirrors = text(MIRROR_VARIABLE).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    if let Some(wrong) = settings.mirrors.iter().find(|mirror| !mirror.starts_with("http")) {
+        let help = "write addresses such as http://mirror.example/vqbench, separated by spaces";
+        return Err(Mistakes::new(format!("{MIRROR_VARIABLE}: `{wrong}` is not an address"), help));
+    }
+    Ok(settings)
 }
 
 /// The user's home folder, as a text.

@@ -108,6 +108,12 @@ impl From<datasets::DatasetError> for Mistakes {
     }
 }
 
+impl From<fetch::FetchError> for Mistakes {
+    fn from(error: fetch::FetchError) -> Mistakes {
+        Mistakes::new(error.to_string(), error.help().unwrap_or_default())
+    }
+}
+
 impl From<methods::ParamError> for Mistakes {
     fn from(error: methods::ParamError) -> Mistakes {
         Mistakes::new(error.message, error.help.unwrap_or_default())

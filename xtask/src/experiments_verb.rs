@@ -2,6 +2,7 @@
 
 use crate::compare::Gate;
 use crate::errors::Mistakes;
+use crate::fetching;
 use crate::progress::{Progress, roughly, trials};
 use clap::Args;
 use experiments::engine::{EngineError, Settings};
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// nothing
     #[arg(long)]
     dry_run: bool,
+    /// First fetch the public datasets of the catalog that are not on this machine
+    #[arg(long, conflicts_with = "skip_missing")]
+    fetch: bool,
     /// Skip datasets whose files are not on this machine; the report lists them
     #[arg(long)]
     skip_missing: bool,
@@ -89,6 +93,11 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         timeout: arguments.timeout,
         skip_missing: arguments.skip_missing,
     };
+    if arguments.fetch {
+        for file in &files {
+            fetching::of_experiment(&document(file)?, &here.search)?;
+        }
+    }
     // Every file is checked before the first runs.
     let mut plans: Vec<(Document, Plan)> = Vec::new();
     for file in &files {
@@ -138,10 +147,15 @@ fn run_folder(plan: &Plan, arguments: &Arguments, several: bool) -> PathBuf {
     }
 }
 
+/// Reads an experiment file, with what it includes.
+fn document(file: &Path) -> Result<Document, Mistakes> {
+    let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
+    Ok(include::read(file, &shown.display().to_string())?)
+}
+
 /// Reads and checks an experiment file.
 pub fn checked(file: &Path, overrides: &Overrides, here: &Surroundings) -> Result<(Document, Plan), Mistakes> {
-    let shown = file.strip_prefix(crate::source_tree()).unwrap_or(file);
-    let document = include::read(file, &shown.display().to_string())?;
+    let document = document(file)?;
     let root = file.parent().unwrap_or(Path::new("."));
     let plan = Plan::new(&document, root, here, overrides)?;
     Ok((document, plan))

@@ -86,7 +86,7 @@ fn read_method(text: &str) -> Result<Box<dyn Method>, Mistakes> {
 
 /// The rows of a file, or the training rows of a dataset.
 fn training_rows(vectors: &str, search: &SearchPath) -> Result<Array2<f32>, Mistakes> {
-    if catalog::entries().iter().any(|entry| entry.name == vectors) {
+    if catalog::find(vectors).is_ok() {
         let resolved = Source::Named(vectors.to_owned()).resolve(Path::new("."), search)?;
         return Ok(resolved.load()?.train);
     }

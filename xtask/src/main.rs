@@ -15,6 +15,7 @@ mod encode;
 mod environment;
 mod errors;
 mod experiments_verb;
+mod fetching;
 mod fit;
 mod gpu_check;
 mod methods_verb;
@@ -34,6 +35,7 @@ mod verify;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 /// Benchmark vector quantizers at equal rate: distortion, codebook usage, recall and speed, with reports.
 #[derive(Parser)]
@@ -44,7 +46,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a trial failed or a gate tripped, 2 the request is wrong.
-Datasets of the catalog are searched for among the embedded ones, in the folders of VQBENCH_DATA, and in the download cache.
+Datasets of the catalog are searched for among the embedded ones, in the folders of VQBENCH_DATA, and where `datasets fetch` puts them.
 VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2 or portable.";
 
 #[derive(Subcommand)]
@@ -76,7 +78,7 @@ enum Verb {
     BenchPeers(bench_peers::Arguments),
     /// Check the CUDA kernels on the GPU of this machine, and time them: exit code 0 all correct, 2 no GPU
     GpuCheck(gpu_check::Arguments),
-    /// List the datasets of the catalog, or show one
+    /// List the datasets of the catalog, show one, fetch public ones, or remove what was fetched
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
     Methods(methods_verb::Arguments),
@@ -142,7 +144,8 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|mistakes| {
         mistakes.print();
-        ExitCode::from(2)
+        // An interrupted request is not a wrong one.
+        ExitCode::from(if experiments_verb::INTERRUPT.load(Ordering::SeqCst) { 1 } else { 2 })
     })
 }
 

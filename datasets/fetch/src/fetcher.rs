@@ -4,7 +4,6 @@ use crate::part::Part;
 use crate::transfer::{Stop, Transfer};
 use crate::unpack::Unpacker;
 use crate::{FetchError, Order, Settings, Share, Tried, address, lock};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 /// Hears how far a file is.
@@ -74,15 +73,15 @@ impl Fetcher {
     /// See [`FetchError`]. No file has its name unless it is complete and right.
     pub fn fetch(&self, order: &Order, cancel: &AtomicBool, watch: &mut dyn Watch) -> Result<Fetched, FetchError> {
         if self.is_here(order) {
-            return Ok(Fetched::Here);
+            return lock::spread(&self.settings.locks, &order.to).map(|()| Fetched::Here);
         }
         let name = self.settings.folder.join(&order.to);
         let known = self.known(order)?;
+        let verified = !known.is_empty();
         let mut part = Part::open(&name)?;
         let mut tried = Vec::new();
         for address in self.addresses(order) {
-            let mut transfer =
-                Transfer { settings: &self.settings, order, verified: known.is_some(), cancel, watch: &mut *watch };
+            let mut transfer = Transfer { settings: &self.settings, order, verified, cancel, watch: &mut *watch };
             match transfer.run(&address, &mut part) {
                 Ok(()) => {}
                 Err(Stop::Failed(reason)) => {
@@ -102,7 +101,7 @@ impl Fetcher {
             }
             watch.begin(&format!("checking {}", order.to), 0, Some(part.length()));
             let sha256 = part.digest(|done| watch.reach(done))?;
-            if let Some(Known { sha256: expected, by }) = known.as_ref().filter(|known| known.sha256 != sha256) {
+            if let Some(Known { sha256: expected, by }) = known.iter().find(|known| known.sha256 != sha256) {
                 part.restart(None)?;
                 tried.push(Tried { address, reason: format!("its SHA-256 is {sha256}; {by} {expected}") });
                 continue;
@@ -113,7 +112,7 @@ impl Fetcher {
                 Some(packing) => self.unpack(order, packing, part, cancel, watch)?,
             }
             lock::record(&self.settings.locks, &order.to, bytes, &sha256, &address)?;
-            return Ok(Fetched::New { address, bytes, sha256, verified: known.is_some() });
+            return Ok(Fetched::New { address, bytes, sha256, verified });
         }
         if part.length() == 0 {
             part.remove();
@@ -138,16 +137,14 @@ impl Fetcher {
         unpacked
     }
 
-    /// The digest that a file must have: of the catalog, or of an earlier fetch.
-    fn known(&self, order: &Order) -> Result<Option<Known>, FetchError> {
-        if let Some(sha256) = &order.sha256 {
-            return Ok(Some(Known { sha256: sha256.clone(), by: "the catalog states".to_owned() }));
-        }
-        let recorded = lock::recorded(&self.settings.locks, &order.to)?;
-        Ok(recorded.map(|(path, entry)| Known {
-            by: format!("{} records ({}, {})", path.display(), entry.date, entry.address),
-            sha256: entry.sha256,
-        }))
+    /// The digests that a file must have: of the catalog, and of earlier fetches.
+    fn known(&self, order: &Order) -> Result<Vec<Known>, FetchError> {
+        let of_catalog = order.sha256.iter().map(|sha256| (sha256.clone(), "the catalog states".to_owned()));
+        let recorded = lock::recorded(&self.settings.locks, &order.to)?.into_iter();
+        let of_locks = recorded.map(|(path, entry)| {
+            (entry.sha256, format!("{} records ({}, {})", path.display(), entry.date, entry.address))
+        });
+        Ok(of_catalog.chain(of_locks).map(|(sha256, by)| Known { sha256, by }).collect())
     }
 
     /// The addresses of a file, those of mirrors first.
@@ -155,10 +152,5 @@ impl Fetcher {
         let mirrors = self.settings.mirrors.iter();
         let mirrored = mirrors.flat_map(|mirror| order.from.iter().filter_map(|from| address::mirrored(mirror, from)));
         mirrored.chain(order.from.iter().cloned()).collect()
-    }
-
-    /// Where a file of an order is, once it is here.
-    pub fn path(&self, file: &str) -> PathBuf {
-        self.settings.folder.join(file)
     }
 }

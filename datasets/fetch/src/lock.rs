@@ -42,17 +42,31 @@ fn read(path: &Path) -> Result<Vec<Entry>, FetchError> {
     }
 }
 
-/// What the files record of a path, and which of them does.
+/// What the files record of a path, with the file that does.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn recorded(locks: &[PathBuf], path: &str) -> Result<Option<(PathBuf, Entry)>, FetchError> {
+pub fn recorded(locks: &[PathBuf], path: &str) -> Result<Vec<(PathBuf, Entry)>, FetchError> {
+    let mut all = Vec::new();
     for lock in locks {
-        if let Some(entry) = read(lock)?.into_iter().find(|entry| entry.path == path) {
-            return Ok(Some((lock.clone(), entry)));
-        }
+        all.extend(read(lock)?.into_iter().filter(|entry| entry.path == path).map(|entry| (lock.clone(), entry)));
     }
-    Ok(None)
+    Ok(all)
+}
+
+/// Checks a file that was fetched earlier: all files that record it must say the same. Those that exist and do not record it get it
+/// from the others.
+///
+/// # Errors
+/// A file that cannot be read or written, or that says something else.
+pub fn spread(locks: &[PathBuf], path: &str) -> Result<(), FetchError> {
+    let all = recorded(locks, path)?;
+    let Some((_, first)) = all.first() else { return Ok(()) };
+    if let Some((lock, other)) = all.iter().find(|(_, other)| other.sha256 != first.sha256) {
+        let reason = format!("it records {} for {path}, but {} is here", other.sha256, first.sha256);
+        return Err(FetchError::Lock { path: lock.clone(), reason });
+    }
+    write(locks, first)
 }
 
 /// Records a file in the first of the files, and in each of the others that exists, unless it is there.
@@ -60,16 +74,15 @@ pub fn recorded(locks: &[PathBuf], path: &str) -> Result<Option<(PathBuf, Entry)
 /// # Errors
 /// A file that cannot be read or written.
 pub fn record(locks: &[PathBuf], path: &str, bytes: u64, sha256: &str, address: &str) -> Result<(), FetchError> {
-    let entry = Entry {
-        path: path.to_owned(),
-        bytes,
-        sha256: sha256.to_owned(),
-        address: address.to_owned(),
-        date: httpdate::fmt_http_date(SystemTime::now()),
-    };
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let [path, sha256, address] = [path, sha256, address].map(str::to_owned);
+    write(locks, &Entry { path, bytes, sha256, address, date })
+}
+
+fn write(locks: &[PathBuf], entry: &Entry) -> Result<(), FetchError> {
     for (number, lock) in locks.iter().enumerate() {
         if (number == 0 || lock.exists()) && !read(lock)?.iter().any(|known| known.path == entry.path) {
-            append(lock, &entry).map_err(|e| FetchError::Lock { path: lock.clone(), reason: e.to_string() })?;
+            append(lock, entry).map_err(|e| FetchError::Lock { path: lock.clone(), reason: e.to_string() })?;
         }
     }
     Ok(())
@@ -102,20 +115,27 @@ mod tests {
         let (first, second, third) =
             (folder.path().join("new/a.lock"), folder.path().join("b.lock"), folder.path().join("c.lock"));
         std::fs::write(&second, "").expect("writes");
-        let locks = [first.clone(), second, third.clone()];
+        let locks = [first.clone(), second.clone(), third.clone()];
         record(&locks, "a/\"b\"\\.gz", 7, "00ff", "http://x/é").expect("records");
         record(&locks, "a/\"b\"\\.gz", 8, "11", "http://y").expect("keeps the first");
         record(&locks, "c", 1, "22", "http://z").expect("records");
-        for lock in &locks[..2] {
-            let (found, entry) =
-                recorded(std::slice::from_ref(lock), "a/\"b\"\\.gz").expect("reads").expect("it is there");
-            assert_eq!(
-                (&found, entry.bytes, entry.sha256.as_str(), entry.address.as_str()),
-                (lock, 7, "00ff", "http://x/é")
-            );
+        let found = recorded(&locks, "a/\"b\"\\.gz").expect("reads");
+        let places: Vec<&PathBuf> = found.iter().map(|(lock, _)| lock).collect();
+        assert_eq!(places, [&first, &second]);
+        for (_, entry) in &found {
+            assert_eq!((entry.bytes, entry.sha256.as_str(), entry.address.as_str()), (7, "00ff", "http://x/é"));
         }
         assert!(!third.exists(), "only the first is made");
-        assert_eq!(recorded(&locks, "d").expect("reads"), None);
+        assert_eq!(recorded(&locks, "d").expect("reads"), []);
+
+        // A file that did not record it learns it; one that says something else is an error.
+        std::fs::write(&third, "").expect("writes");
+        spread(&locks, "c").expect("agree");
+        assert_eq!(recorded(&locks[2..], "c").expect("reads")[0].1.sha256, "22");
+        let other = std::fs::read_to_string(&third).expect("reads").replace("\"22\"", "\"23\"");
+        std::fs::write(&third, other).expect("writes");
+        let error = spread(&locks, "c").expect_err("differ").to_string();
+        assert_eq!(error, format!("{} cannot be used: it records 23 for c, but 22 is here", third.display()));
         std::fs::write(&first, "[[file]]\npath = 3\n").expect("writes");
         assert!(matches!(recorded(&locks, "c"), Err(FetchError::Lock { path, .. }) if path == first));
     }

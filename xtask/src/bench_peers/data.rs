@@ -105,7 +105,7 @@ pub fn load(name: &str, asked: bool, quick: bool, search: &SearchPath) -> Result
     let resolved = match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Err(DatasetError::Absent { .. }) if !asked => {
             say_aside!(
-                "{name}: skipped, its files are not on this machine (`cargo xtask datasets show {name}` lists them)"
+                "{name}: skipped, its files are not on this machine (`cargo xtask datasets fetch {name}` brings them)"
             );
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! `datasets show`: what the vectors of a dataset or of a file are like, before any experiment uses them.
 
+use super::about::about;
 use crate::errors::Mistakes;
 use crate::progress::RowProgress;
 use clap::Args;
@@ -28,8 +29,7 @@ pub struct Show {
 /// Bytes of the rows that are read at a time.
 const BLOCK_BYTES: usize = 16 << 20;
 
-/// Shows a dataset; `about` prints what the catalog says of it.
-pub fn run(show: &Show, here: &Surroundings, about: impl Fn(&str) -> Result<(), Mistakes>) -> Result<(), Mistakes> {
+pub fn run(show: &Show, here: &Surroundings) -> Result<(), Mistakes> {
     let picture = show.figure.as_deref().map(|path| picture_format(path).map(|format| (path, format))).transpose()?;
     let isa = here.devices.isa;
     let facts = if is_file(&show.name) {
@@ -38,7 +38,7 @@ pub fn run(show: &Show, here: &Surroundings, about: impl Fn(&str) -> Result<(), 
         if show.queries.is_some() {
             return Err(Mistakes::new("`--queries` is for a file of vectors", "a dataset has queries of its own"));
         }
-        about(&show.name)?;
+        about(&show.name, &here.search)?;
         of_dataset(&show.name, here)?
     };
     let Some(facts) = facts else { return Ok(()) };

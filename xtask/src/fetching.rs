@@ -1,0 +1,138 @@
+//! Fetches public datasets, and shows how far it is.
+
+use crate::environment;
+use crate::errors::Mistakes;
+use crate::experiments_verb::{INTERRUPT, heed_interrupts};
+use crate::progress::roughly;
+use datasets::SearchPath;
+use datasets::catalog::{self, CatalogEntry, write_bytes};
+use experiments::Document;
+use fetch::{Fetched, Fetcher, Order, Watch};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Fetches what an experiment names and this machine lacks. Names that cannot be fetched are left to the checks of the experiment.
+///
+/// # Errors
+/// A dataset that cannot be fetched.
+pub fn of_experiment(document: &Document, search: &SearchPath) -> Result<(), Mistakes> {
+    let names = document.value().get("datasets").and_then(serde_json::Value::as_array).into_iter().flatten();
+    for name in names.filter_map(|dataset| dataset.as_str()) {
+        if let Ok(entry) = catalog::find(name)
+            && !entry.downloads.is_empty()
+            && !entry.is_here(search)
+        {
+            dataset(&entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fetches all files of a dataset.
+///
+/// # Errors
+/// A dataset that is published nowhere, or a file that cannot be fetched.
+pub fn dataset(entry: &CatalogEntry) -> Result<(), Mistakes> {
+    if entry.downloads.is_empty() {
+        let why = entry.local.as_deref().unwrap_or("it is a part of vqbench");
+        let help = format!("if you have its files, name their folder in VQBENCH_DATA; source: {}", entry.source);
+        return Err(Mistakes::new(format!("`{}` cannot be fetched: {why}", entry.name), help));
+    }
+    heed_interrupts();
+    let fetcher = Fetcher::new(environment::fetching()?);
+    let size = entry.download_size().unwrap_or_else(|| "an unknown number of bytes".to_owned());
+    say_aside!("{}: {size} to {}", entry.name, fetcher.settings().folder.display());
+    let mut progress = ByteProgress::new();
+    for order in Order::of(entry) {
+        let fetched = fetcher.fetch(&order, &INTERRUPT, &mut progress);
+        progress.end();
+        match fetched? {
+            Fetched::Here => say!("{}: here", order.to),
+            Fetched::New { address, bytes, sha256, verified } => {
+                let checked = if verified { "as known before" } else { "recorded in datasets.lock" };
+                say!("{}: {}, SHA-256 {sha256} ({checked}), from {address}", order.to, write_bytes(bytes));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Time between lines without a terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Shows bytes, rate and remaining time: a bar on a terminal, otherwise a line at intervals.
+struct ByteProgress {
+    bar: Option<ProgressBar>,
+    file: String,
+    of: Option<u64>,
+    /// Bytes that were here at the start.
+    before: u64,
+    begun: Instant,
+    told: Instant,
+}
+
+impl ByteProgress {
+    fn new() -> ByteProgress {
+        let now = Instant::now();
+        ByteProgress { bar: None, file: String::new(), of: None, before: 0, begun: now, told: now }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Watch for ByteProgress {
+    fn begin(&mut self, file: &str, done: u64, of: Option<u64>) {
+        self.end();
+        let now = Instant::now();
+        (self.file, self.of, self.before, self.begun, self.told) = (file.to_owned(), of, done, now, now);
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let template = match of {
+            Some(_) => "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left  {wide_msg}",
+            None => "{spinner} {bytes}, {bytes_per_sec}  {wide_msg}",
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = of.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style).with_position(done);
+        // What was here before says nothing about the rate.
+        bar.reset_eta();
+        bar.set_message(file.to_owned());
+        self.bar = Some(bar);
+    }
+
+    fn reach(&mut self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            return;
+        }
+        if self.told.elapsed() < BETWEEN_LINES {
+            return;
+        }
+        self.told = Instant::now();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let rate = done.saturating_sub(self.before) as f64 / seconds;
+        let left = self.of.filter(|_| rate > 0.0).map(|of| {
+            let seconds = of.saturating_sub(done) as f64 / rate;
+            format!(
+                " of {} ({:.0}%), {} left",
+                write_bytes(of),
+                100.0 * done as f64 / of.max(1) as f64,
+                roughly(seconds)
+            )
+        });
+        let left = left.unwrap_or_default();
+        say_aside!("{}: {}{left}, {}/s", self.file, write_bytes(done), write_bytes(rate as u64));
+    }
+
+    fn note(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say_foreign_aside!("{text}")),
+            None => say_foreign_aside!("{text}"),
+        }
+    }
+}
