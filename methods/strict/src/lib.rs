@@ -209,10 +209,13 @@ fn found_words(found: &str) -> String {
 
 /// The nearest of `names` to a misspelt one; None if none is near.
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wrong = wrong.to_lowercase();
+    let near = |name: &str| 1 + name.chars().count() / 3;
+    let (wrong, length) = (wrong.to_lowercase(), wrong.chars().count());
     names
+        // A distance is at least the difference of the lengths, and takes memory for each pair of characters.
+        .filter(|name| length.abs_diff(name.chars().count()) <= near(name))
         .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3)
+        .filter(|(distance, name)| *distance <= near(name))
         .min()
         .map(|(_, name)| name)
 }
@@ -243,6 +246,16 @@ fn describe(properties: Option<&Map<String, Value>>, key: &str) -> Option<String
 mod tests {
     use super::*;
     use serde::Deserialize;
+
+    #[test]
+    fn near_names_are_found_and_long_ones_take_no_memory() {
+        let names = ["beam", "stages", "iterations"];
+        assert_eq!(nearest("Stage", names.into_iter()), Some("stages"));
+        assert_eq!(nearest("itertaion", names.into_iter()), Some("iterations"));
+        assert_eq!(nearest("bits", names.into_iter()), None);
+        // A table of this and a name would take gigabytes.
+        assert_eq!(nearest(&"x".repeat(100 << 20), names.into_iter()), None);
+    }
     use serde_json::json;
 
     #[derive(Debug, Deserialize, JsonSchema)]
