@@ -17,6 +17,7 @@ mod errors;
 mod experiments_verb;
 mod fetching;
 mod fit;
+mod fuzz;
 mod gpu_check;
 mod methods_verb;
 mod metrics_verb;
@@ -96,6 +97,8 @@ enum Verb {
     Test(test::Arguments),
     /// Run the checks of continuous integration
     Ci(ci::Arguments),
+    /// Try mutated input on everything that reads input from outside: exit code 1 if something failed
+    Fuzz(fuzz::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
     /// Run one trial, requested on standard input (started by `experiments`)
@@ -136,6 +139,7 @@ fn main() -> ExitCode {
         Verb::Schema(arguments) => schema::run(arguments),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Ci(arguments) => ci::run(arguments),
+        Verb::Fuzz(arguments) => fuzz::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
         Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout(), here) {
             Ok(()) => Ok(ExitCode::SUCCESS),

@@ -55,6 +55,10 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant { name: "documentation, warnings denied", check: documentation },
+    Invariant {
+        name: "no mutated input ends a reader",
+        check: |repository| repository.cargo_succeeds(&["xtask", "fuzz"]),
+    },
     Invariant { name: "the CUDA kernels compile for sm_80, sm_90 and sm_100", check: kernels::compile },
     Invariant { name: "the CUDA kernels keep their laws under sanitizers", check: kernels::sanitized },
 ];

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub struct Show {
     /// Name of a dataset, or a file of vectors such as words.npy or set.hdf5#test
-    name: String,
+    name: PathBuf,
     /// File of queries, to compare with the vectors of a file
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -32,14 +32,15 @@ const BLOCK_BYTES: usize = 16 << 20;
 pub fn run(show: &Show, here: &Surroundings) -> Result<(), Mistakes> {
     let picture = show.figure.as_deref().map(|path| picture_format(path).map(|format| (path, format))).transpose()?;
     let isa = here.devices.isa;
+    let name = show.name.to_string_lossy();
     let facts = if is_file(&show.name) {
-        Some(of_file(Path::new(&show.name), show.queries.as_deref(), isa)?)
+        Some(of_file(&show.name, show.queries.as_deref(), isa)?)
     } else {
         if show.queries.is_some() {
             return Err(Mistakes::new("`--queries` is for a file of vectors", "a dataset has queries of its own"));
         }
-        about(&show.name, &here.search)?;
-        of_dataset(&show.name, here)?
+        about(&name, &here.search)?;
+        of_dataset(&name, here)?
     };
     let Some(facts) = facts else { return Ok(()) };
     say!("");
@@ -63,8 +64,9 @@ pub fn run(show: &Show, here: &Surroundings) -> Result<(), Mistakes> {
 }
 
 /// Whether a name is that of a file and not of a dataset.
-fn is_file(name: &str) -> bool {
-    catalog::find(name).is_err() && (name.contains(['.', '/', '\\', '#', '*']) || Path::new(name).exists())
+fn is_file(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    catalog::find(&name).is_err() && (name.contains(['.', '/', '\\', '#', '*']) || path.exists())
 }
 
 /// The format of a picture by the name of its file.
