@@ -3,8 +3,6 @@
 
 mod base;
 
-pub(crate) use base::spectrum;
-
 use crate::vectors;
 use base::{BaseFacts, Wanted};
 use cpu::Isa;
@@ -131,7 +129,3 @@ fn recorded(signal: &datasets::Signal) -> record::SignalFacts {
         }
     }
 }
-
-/// Above this dimension, eigenvalues and the bound are not computed, because their cost grows with the cube of the
-/// dimension.
-pub(crate) const MAX_SPECTRUM_DIM: usize = 2048;

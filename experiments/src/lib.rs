@@ -49,6 +49,7 @@ mod recipe;
 pub mod reference;
 pub mod rerun;
 pub mod search;
+mod spectrum;
 mod surroundings;
 pub mod trial;
 mod units;

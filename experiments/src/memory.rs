@@ -1,8 +1,8 @@
 //! The memory that the steps of an experiment take. It decides whether base rows are held or read block by block, and
 //! whether a limit can be met at all.
 
-use crate::facts::MAX_SPECTRUM_DIM;
 use crate::machine;
+use crate::spectrum::MAX_SPECTRUM_DIM;
 use datasets::profile::Profiler;
 use datasets::{BaseRows, Resolved, Summary};
 

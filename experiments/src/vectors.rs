@@ -1,6 +1,6 @@
 //! What vectors are like, as facts of a run and as those of a file that no experiment has used yet.
 
-use crate::facts::spectrum;
+use crate::spectrum::spectrum;
 use datasets::outliers::{FAR, LongRows};
 use datasets::profile::Profile;
 use record::{DatasetFacts, LISTED, OutlierFacts, QueryFacts, VectorFacts};

@@ -1,13 +1,13 @@
 //! Facts of the base rows, which are read in two passes and never all in memory: mean and candidates for neighbours in
 //! the first, covariance and exact scores in the second.
 
-use super::{MAX_SPECTRUM_DIM, Truth};
+use super::Truth;
+use crate::spectrum::MAX_SPECTRUM_DIM;
 use cpu::Isa;
 use datasets::profile::{Profile, Profiler};
 use datasets::truth::{NeighborRanking, NeighborSearch};
 use datasets::{BaseCheck, DatasetError, Opened, Resolved};
 use methods::algorithms::moments;
-use ndarray::ArrayView2;
 
 /// What the base rows tell.
 pub(super) struct BaseFacts {
@@ -85,14 +85,6 @@ pub(super) fn read<E: From<DatasetError>>(
         None => (squares / n.max(1) as f64, Vec::new()),
     };
     Ok(BaseFacts { variance, spectrum, truth, profile })
-}
-
-/// The eigenvalues of the covariance of rows, largest first; none in very high dimension.
-pub(crate) fn spectrum(rows: ArrayView2<'_, f32>) -> Vec<f64> {
-    if rows.ncols() > MAX_SPECTRUM_DIM {
-        return Vec::new();
-    }
-    moments::eigenvalues(&moments::covariance(rows, &moments::mean(rows)))
 }
 
 #[cfg(test)]
