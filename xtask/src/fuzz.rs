@@ -296,12 +296,7 @@ fn keep(failure: &Failure, folder: &Path) -> Result<(), Mistakes> {
     let unwritten = |error: std::io::Error| Mistakes::new(format!("{}: {error}", folder.display()), "");
     std::fs::create_dir_all(folder).map_err(unwritten)?;
     record::write_atomically(&path, &mutated(&target.seeds(), failure.seed, failure.case))?;
-    say_foreign!(
-        "{}: {}\n  again: cargo xtask fuzz {} --input {}",
-        failure.target,
-        failure.reason,
-        failure.target,
-        path.display()
-    );
+    say_foreign!("{}: {}", failure.target, failure.reason);
+    say_foreign!("  again: cargo xtask fuzz {} --input {}", failure.target, path.display());
     Ok(())
 }
