@@ -64,12 +64,12 @@ impl Demand {
         let summary = &resolved.summary;
         let parts = sum(&[rows(summary.train, summary.dim), rows(summary.queries, summary.dim)]);
         let profile = Profiler::bytes(summary.base, summary.dim, summary.queries);
-        let least = sum(&[parts, profile, 2 * block(summary)]);
         // Sums of products, their eigenvectors, and some rows in f64.
-        let dim = summary.dim.min(MAX_SPECTRUM_DIM) as u64;
-        let covariance = 8 * (4 * dim * dim + 4096 * dim);
-        let neighbours = (summary.queries as u64).saturating_mul(32 * depth as u64 + 1024);
-        let usual = sum(&[least, neighbours, covariance, block(summary), OVERHEAD_BYTES]);
+        let dim = if summary.dim > MAX_SPECTRUM_DIM { 0 } else { summary.dim as u64 };
+        let covariance = 8 * (4 * dim * dim + dim * (summary.base as u64).min(4096));
+        let neighbours = (summary.queries as u64).saturating_mul(32 * depth as u64);
+        let least = sum(&[parts, 2 * block(summary), covariance, neighbours, profile]);
+        let usual = sum(&[least, block(summary), OVERHEAD_BYTES]);
         Demand { least, usual, base: resolved.base_bytes(), copies: 1, must_hold: resolved.must_be_held() }.complete()
     }
 
