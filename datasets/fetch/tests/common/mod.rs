@@ -242,3 +242,50 @@ pub fn files(folder: &Path) -> Vec<String> {
     let held = fetch::cache::held(folder).expect("a folder");
     held.into_iter().map(|file| file.path).filter(|path| path != "datasets.lock").collect()
 }
+
+/// Bytes of most files.
+pub const LENGTH: usize = 10_000;
+
+/// A folder, and an order of one file at the server.
+pub struct Case {
+    pub folder: tempfile::TempDir,
+    pub server: Server,
+    pub order: Order,
+}
+
+impl Case {
+    pub fn new(answer: impl FnMut(usize, &Request) -> Reply + Send + 'static) -> Case {
+        let server = Server::new(answer);
+        let order = order(&[server.at("/x/a.bin")]);
+        Case { folder: tempfile::tempdir().expect("a folder"), server, order }
+    }
+
+    pub fn settings(&self) -> Settings {
+        settings(self.folder.path())
+    }
+
+    pub fn fetch(&self) -> Result<Fetched, FetchError> {
+        fetch(&self.settings(), &self.order).0
+    }
+
+    /// What is under the final name.
+    pub fn file(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.path().join(&self.order.to)).ok()
+    }
+
+    /// What has arrived of a file that is not complete.
+    pub fn part(&self) -> Option<u64> {
+        self.folder.path().join(format!("{}.part", self.order.to)).metadata().ok().map(|found| found.len())
+    }
+
+    /// Asserts that the file is right, and that nothing else is left.
+    pub fn assert_whole(&self, expected: &[u8]) {
+        assert_eq!(self.file().as_deref(), Some(expected));
+        assert_eq!(files(self.folder.path()), std::slice::from_ref(&self.order.to));
+    }
+
+    /// Asserts that no file is under the final name.
+    pub fn assert_nothing(&self) {
+        assert_eq!(self.file(), None);
+    }
+}
