@@ -189,6 +189,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &words::Words,
     &picture::WEBP,
     &picture::PNG,
+    &picture::JPEG,
+    &picture::PNM,
 ];
 
 /// A file being read.

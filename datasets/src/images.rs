@@ -1,7 +1,7 @@
 //! Several images as one dataset. Whole images are held out, so that base images can be reassembled.
 
 use crate::base_rows::{BaseRows, RowSource, RowStream};
-use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Size};
+use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Pictures, Size};
 use crate::format::{picture_size, read_picture};
 use crate::opened::{Opened, to_unit_length};
 use crate::row_set::RowSet;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSource {
-    /// Images of the base rows, and of parts without images of their own. Write a .webp or .png file, a folder (all
+    /// Images of the base rows, and of parts without images of their own. Write a .webp, .png, .jpg or .ppm file, a folder (all
     /// such files in it, ordered by name), or a list of these. Relative paths start at the folder of the experiment
     /// file.
     pub images: Images,
@@ -163,7 +163,8 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     }
     files.sort();
     if files.is_empty() {
-        return Err(io(std::io::Error::other("this folder holds no .webp and no .png file")));
+        let kinds = Pictures::all_extensions("or");
+        return Err(io(std::io::Error::other(format!("this folder holds no file that ends in {kinds}"))));
     }
     Ok(files)
 }

@@ -57,7 +57,7 @@ pub struct FileSource {
     /// .u8bin, .i8bin, .ibin, .f16bin, .safetensors, .hdf5, .h5, .parquet, .arrow, .feather, .ipc, .csv, .tsv, .ndjson,
     /// .jsonl, .txt and .vec (word vectors), .idx (as MNIST: `train-images-idx3-ubyte`); all but .npz and HDF5 also packed
     /// as .gz or .zst. If the extension is another one, the first bytes tell .npy, .npz, .safetensors, HDF5, Parquet,
-    /// Arrow and IDX; files of other formats need their extension. A .webp or .png image gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
+    /// Arrow and IDX; files of other formats need their extension. A .webp, .png, .jpg, .ppm or .pgm image gives its patches as rows (`photo.png#8` for 8×8 pixels). Relative paths start at the folder of the experiment
     /// file.
     pub path: PathBuf,
     /// File with the training rows. Write `base` to train on the base rows themselves, as vector databases do. Default:

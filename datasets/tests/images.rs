@@ -349,7 +349,7 @@ fn sets_of_images_that_cannot_be_are_refused() {
     write(&other, "copy.webp", &std::fs::read(dir.path().join("p1.webp")).expect("reads"));
     let cases = [
         ("images = 'absent'\npatch = 4", "cannot read"),
-        ("images = 'nothing'", "holds no .webp and no .png file"),
+        ("images = 'nothing'", "holds no file that ends in .webp, .png, .jpg"),
         ("images = 'p0.PNG'\npatch = 4", "1 image cannot be held out for 3 parts"),
         ("images = ['p0.PNG', 'p1.webp', 'notes.txt']", "is unknown"),
         ("images = ['p0.PNG', 'p1.webp', 'p2.PNG']", "p2.PNG is not a usable picture file: its 8×4 pixels do not fill"),

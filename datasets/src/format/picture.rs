@@ -1,10 +1,16 @@
-//! Pictures as vectors: WebP (lossless and lossy) and PNG, cut into square patches. `photo.png#8` asks for patches of
+//! Pictures as vectors: WebP (lossless and lossy), PNG, JPEG, PPM and PGM, cut into square patches. `photo.png#8` asks for patches of
 //! 8×8.
 //!
 //! A row is one patch: its pixels line by line, red, green and blue of each in turn, 0 to 255. Patches follow each
 //! other line by line too; pixels at the right and lower edge that do not fill a patch are left out. A grey picture
 //! gives each value three times, so that all pictures of a set have rows of one length. Colour profiles are not
 //! applied.
+
+mod jpeg;
+mod pnm;
+
+pub use jpeg::JPEG;
+pub use pnm::PNM;
 
 use super::contain::{MAX_EXPANSION, contained};
 use super::{Format, OpenFile, RowReader, read_exact};
@@ -32,7 +38,7 @@ pub const WEBP: Pictures = Pictures { name: "WebP", extensions: &["webp"], size:
 pub const PNG: Pictures = Pictures { name: "PNG", extensions: &["png"], size: png_size, decode: png_pixels };
 
 /// Every kind; [`super::FORMATS`] has them too.
-pub const KINDS: [&Pictures; 2] = [&WEBP, &PNG];
+pub const KINDS: [&Pictures; 4] = [&WEBP, &PNG, &JPEG, &PNM];
 
 /// Pixels of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,13 @@ impl Pictures {
     /// The kind of a file with this extension.
     pub fn of_extension(extension: &str) -> Option<&'static Pictures> {
         KINDS.into_iter().find(|kind| kind.extensions.contains(&extension))
+    }
+
+    /// Extensions of all kinds in words: `.webp, .png or .ppm`.
+    pub fn all_extensions(last: &str) -> String {
+        let all: Vec<String> = KINDS.iter().flat_map(|kind| kind.extensions).map(|e| format!(".{e}")).collect();
+        let (end, others) = all.split_last().map_or((String::new(), &[][..]), |(end, others)| (end.clone(), others));
+        format!("{} {last} {end}", others.join(", "))
     }
 
     /// Pixels across and down, from the header.
