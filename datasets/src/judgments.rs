@@ -101,7 +101,8 @@ impl JudgmentFiles {
                 let first = lines.iter().map(of).find(|name| found.get(*name).is_some_and(Option::is_none));
                 let Some(first) = first else { return Ok(()) };
                 let count = found.values().filter(|row| row.is_none()).count();
-                let names = file.as_ref().map_or("the row numbers".to_owned(), |path| path.display().to_string());
+                let numbers = || "the row numbers (name rows with `ids` and `query_ids`)".to_owned();
+                let names = file.as_ref().map_or_else(numbers, |path| path.display().to_string());
                 let (of, path) = (found.len(), path.display());
                 Err(wrong(format!(
                     "{count} of the {of} {what} ids in {path} are not among {names}; the first is `{}`",

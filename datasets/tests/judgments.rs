@@ -97,7 +97,10 @@ fn what_does_not_fit_is_refused_with_its_name() {
             "query-ids.csv#_id; the first is `q9`",
         ),
         (json!({ "qrels": "good", "query_ids": "query-ids.csv#_id" }), "1 of the 1 document ids in"),
-        (json!({ "qrels": "good", "query_ids": "query-ids.csv#_id" }), "not among the row numbers; the first is `a`"),
+        (
+            json!({ "qrels": "good", "query_ids": "query-ids.csv#_id" }),
+            "not among the row numbers (name rows with `ids` and `query_ids`); the first is `a`",
+        ),
         (
             json!({ "qrels": "zeros", "ids": "ids.txt", "query_ids": "query-ids.csv#_id" }),
             "no base row is relevant to any of the 4 query rows",
