@@ -7,8 +7,9 @@ pub use download::{Download, Unpacking};
 pub use slices::{parse_rows, write_rows};
 
 use crate::format::Place;
+use crate::mel::Mel;
 use crate::split::Split;
-use crate::{DatasetError, ImageSplit, MetricSpace, format};
+use crate::{DatasetError, ImageSplit, MetricSpace, SoundSplit, format};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub struct CatalogEntry {
     pub licence: String,
     /// Where it comes from.
     pub source: String,
-    /// Base rows, or all rows when split. Left out where rows are patches of `images`.
+    /// Base rows, or all rows when split. Left out where rows are patches of `images` or frames of `sound`.
     pub base: Option<FileEntry>,
     /// Training rows, all unless the split takes some; default: split from the base file.
     pub train: Option<FileEntry>,
@@ -77,6 +78,8 @@ pub struct CatalogEntry {
     pub queries_labels: Option<FileEntry>,
     /// Images whose patches are the rows.
     pub images: Option<ImageSet>,
+    /// Recordings whose log-mel frames are the rows.
+    pub sound: Option<SoundSet>,
     /// Rows are log-mel frames of sound; this many make one second.
     pub frames_per_second: Option<f64>,
     /// Files that belong to the dataset but hold neither vectors nor classes of base or query rows.
@@ -96,6 +99,20 @@ pub struct ImageSet {
     /// Which images belong to which part.
     pub split: ImageSplit,
     /// The images, in the order in which the split counts them.
+    pub files: Vec<FileEntry>,
+}
+
+/// Recordings of a dataset.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoundSet {
+    /// How they become frames.
+    #[serde(default)]
+    pub mel: Mel,
+    /// Which recordings belong to which part.
+    #[serde(default)]
+    pub split: SoundSplit,
+    /// The recordings, in the order in which the split counts them.
     pub files: Vec<FileEntry>,
 }
 
@@ -249,6 +266,7 @@ impl CatalogEntry {
         .into_iter()
         .flatten()
         .chain(self.images.iter().flat_map(|set| &set.files))
+        .chain(self.sound.iter().flat_map(|set| &set.files))
     }
 }
 
@@ -294,7 +312,8 @@ mod tests {
         names.sort_unstable();
         assert!(!names.is_empty() && names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
         for entry in entries() {
-            assert!(entry.base.is_some() != entry.images.is_some(), "{} has rows from one of the two", entry.name);
+            let sources = [entry.base.is_some(), entry.images.is_some(), entry.sound.is_some()];
+            assert_eq!(sources.iter().filter(|given| **given).count(), 1, "{} has rows from one of these", entry.name);
             assert!(!entry.licence.is_empty() && !entry.source.is_empty(), "{}", entry.name);
         }
         for file in entries().iter().flat_map(|entry| entry.files().chain(&entry.others)) {

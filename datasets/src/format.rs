@@ -28,6 +28,7 @@ mod safetensors;
 pub(crate) mod several;
 mod text;
 mod vecs;
+pub(crate) mod wav;
 mod words;
 mod write;
 mod zip;
@@ -420,6 +421,39 @@ pub(crate) fn picture_size(path: &Path) -> Result<picture::Size, DatasetError> {
 /// As [`read`].
 pub(crate) fn read_picture(path: &Path, patch: usize) -> Result<Array2<f32>, DatasetError> {
     read_place(Place { file: path.to_owned(), part: Some(patch.to_string()) }, path)
+}
+
+/// Whether a file is a recording by its name.
+pub(crate) fn is_wav(path: &Path) -> bool {
+    place::extension(path) == wav::EXTENSION
+}
+
+/// Opens a recording. Errors are as those of [`read`].
+fn open_wav(path: &Path) -> Result<(wav::Header, OpenFile), DatasetError> {
+    if !is_wav(path) {
+        let known = format!("{} for sound", wav::EXTENSION);
+        return Err(DatasetError::UnknownFormat { path: path.to_owned(), known });
+    }
+    let mut file = open_file(Place { file: path.to_owned(), part: None }, path)?;
+    let header = wav::header(&mut file).map_err(malformed(path, "WAV"))?;
+    Ok((header, file))
+}
+
+/// What the header of a recording states.
+///
+/// # Errors
+/// A missing file, or one that is not a recording by name or content.
+pub(crate) fn wav_header(path: &Path) -> Result<wav::Header, DatasetError> {
+    open_wav(path).map(|(header, _)| header)
+}
+
+/// The samples of a recording, mixed down to one channel.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_wav(path: &Path) -> Result<Vec<f32>, DatasetError> {
+    let (header, mut file) = open_wav(path)?;
+    wav::mono(&mut file, &header).map_err(malformed(path, "WAV"))
 }
 
 /// Class labels: a one-dimensional array of integers, or rows of one integer each.

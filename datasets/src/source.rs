@@ -7,12 +7,14 @@ use crate::catalog::{self, Located, SearchPath};
 use crate::drops::{self, DroppedRows, RowKind};
 use crate::file_truth::TruthFile;
 use crate::format::Place;
-use crate::images::{self, ImagePlan, ImageSource};
+use crate::images::{ImagePlan, ImageSource};
 use crate::judgments::JudgmentFiles;
 use crate::opened::{self, Opened};
 use crate::row_set::RowSet;
 use crate::seen::{Digests, Seen};
+use crate::sounds::{SoundPlan, SoundSource};
 use crate::split::{Holdings, Parts};
+use crate::wholes::WholeFiles;
 use crate::{
     Dataset, DatasetError, FileTruth, Judgments, MetricSpace, Part, Signal, Split, Summary, SyntheticSource, ZeroRows,
     file_truth, format,
@@ -33,6 +35,8 @@ pub enum Source {
     File(FileSource),
     /// Images, cut into patches.
     Images(ImageSource),
+    /// Recordings, cut into log-mel frames.
+    Sound(SoundSource),
     /// A random source.
     Synthetic(SyntheticSource),
 }
@@ -136,6 +140,7 @@ enum ReadPlan {
     Synthetic(SyntheticSource),
     Files(VectorFiles),
     Images(ImagePlan),
+    Sound(SoundPlan),
 }
 
 #[derive(Clone, Debug)]
@@ -155,16 +160,17 @@ struct VectorFiles {
 }
 
 /// The keys of a dataset that name files: a path, or a list of paths.
-pub const PATH_KEYS: [&str; 10] =
-    ["path", "images", "train", "queries", "labels", "query_labels", "truth", "qrels", "ids", "query_ids"];
+pub const PATH_KEYS: [&str; 11] =
+    ["path", "images", "wav", "train", "queries", "labels", "query_labels", "truth", "qrels", "ids", "query_ids"];
+
+/// The keys that tell that a dataset is of files, and of which.
+pub const SOURCE_KEYS: [&str; 3] = ["path", "images", "wav"];
 
 impl Source {
     /// Puts a folder before the relative paths of a dataset as an experiment writes it.
     pub fn rebase(written: &mut Value, folder: &Path) {
-        let Some(map) = written.as_object_mut().filter(|map| map.contains_key("path") || map.contains_key("images"))
-        else {
-            return;
-        };
+        let of_files = |map: &&mut serde_json::Map<String, Value>| SOURCE_KEYS.iter().any(|key| map.contains_key(*key));
+        let Some(map) = written.as_object_mut().filter(of_files) else { return };
         let rebase = |path: &mut Value| {
             if let Some(text) = path.as_str() {
                 *path = folder.join(text).display().to_string().into();
@@ -181,7 +187,7 @@ impl Source {
         }
     }
 
-    /// Reads a dataset as an experiment writes it: a name of the catalog, or a mapping with `path:`, `images:` or `synthetic:`.
+    /// Reads a dataset as an experiment writes it: a name of the catalog, or a mapping with `path:`, `images:`, `wav:` or `synthetic:`.
     ///
     /// # Errors
     /// Names the key to blame.
@@ -197,11 +203,15 @@ impl Source {
             Value::Object(map) if map.contains_key("images") => {
                 strict::from_value::<ImageSource>(written.clone()).map(Source::Images)
             }
+            Value::Object(map) if map.contains_key("wav") => {
+                strict::from_value::<SoundSource>(written.clone()).map(Source::Sound)
+            }
             _ => Err(ParamError {
                 param: None,
                 message: "this is not a dataset".into(),
                 help: Some(
-                    "write a name that `cargo xtask datasets` lists, or a mapping with `path:`, `images:` or `synthetic:`"
+                    "write a name that `cargo xtask datasets` lists, or a mapping with `path:`, `images:`, `wav:` or \
+                     `synthetic:`"
                         .to_owned(),
                 ),
             }),
@@ -250,12 +260,21 @@ impl Source {
                     for file in &entry.others {
                         locate(file)?;
                     }
-                    let parts = images::ImageFiles { base: files, ..images::ImageFiles::default() };
+                    let parts = WholeFiles { base: files, ..WholeFiles::default() };
                     let plan = ImagePlan::new(name, parts, set.patch, entry.metric, &set.split, digests)?;
                     return Resolved::from(plan).of_dim(name, entry.dim);
                 }
+                if let Some(set) = &entry.sound {
+                    let files = set.files.iter().map(&mut locate).collect::<Result<Vec<_>, _>>()?;
+                    for file in &entry.others {
+                        locate(file)?;
+                    }
+                    let parts = WholeFiles { base: files, ..WholeFiles::default() };
+                    let plan = SoundPlan::new(name, parts, &set.mel, entry.metric, &set.split, digests)?;
+                    return Resolved::from(plan).of_dim(name, entry.dim);
+                }
                 let Some(base) = &entry.base else {
-                    let reason = "its catalog entry has neither `base` nor `images`".to_owned();
+                    let reason = "its catalog entry has none of `base`, `images` and `sound`".to_owned();
                     return Err(DatasetError::Shape { name: name.clone(), reason });
                 };
                 let paths = Paths {
@@ -277,6 +296,7 @@ impl Source {
                 resolved.of_dim(name, entry.dim)
             }
             Source::Images(source) => source.resolve(root, digests).map(Resolved::from),
+            Source::Sound(source) => source.resolve(root, digests).map(Resolved::from),
             Source::File(source) => source.resolve(root, digests),
         }
     }
@@ -461,6 +481,12 @@ impl From<ImagePlan> for Resolved {
     }
 }
 
+impl From<SoundPlan> for Resolved {
+    fn from(plan: SoundPlan) -> Resolved {
+        Resolved { summary: plan.summary.clone(), seen: Seen::default(), plan: ReadPlan::Sound(plan) }
+    }
+}
+
 impl Resolved {
     /// Checks the dimension that the catalog states.
     fn of_dim(self, name: &str, dim: usize) -> Result<Resolved, DatasetError> {
@@ -492,6 +518,7 @@ impl Resolved {
             ReadPlan::Synthetic(source) => source.open(hold),
             ReadPlan::Files(files) => files.open(&self.summary, hold),
             ReadPlan::Images(images) => images.open(hold),
+            ReadPlan::Sound(sound) => sound.open(hold),
         }
     }
 
@@ -548,7 +575,7 @@ impl Resolved {
     pub fn judgments(&self) -> Result<Option<Judgments>, DatasetError> {
         match &self.plan {
             ReadPlan::Files(files) => files.judgments(&self.summary.name),
-            ReadPlan::Synthetic(_) | ReadPlan::Images(_) => Ok(None),
+            ReadPlan::Synthetic(_) | ReadPlan::Images(_) | ReadPlan::Sound(_) => Ok(None),
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Split {
     pub numpy_seed: Option<u32>,
 }
 
-/// A number of rows, or a range of row numbers. For images, it counts images.
+/// A number of rows, or a range of row numbers. For images and recordings, it counts those.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "write a number of rows, or a range such as 0..20000")]
 pub enum RowSelection {
@@ -83,6 +83,9 @@ const ROW: SplitUnit = SplitUnit { one: "row", all: "rows of the file", example:
 
 /// The unit of splits of whole images.
 pub(crate) const IMAGE: SplitUnit = SplitUnit { one: "image", all: "images", example: "0..16" };
+
+/// The unit of splits of whole recordings.
+pub(crate) const RECORDING: SplitUnit = SplitUnit { one: "recording", all: "recordings", example: "0..16" };
 
 fn parse_range(text: &str, n: usize, unit: SplitUnit) -> Result<Range<usize>, String> {
     let no_range = || format!("`{text}` is not a {} range; write it like {}", unit.one, unit.example);

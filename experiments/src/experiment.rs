@@ -2,7 +2,7 @@
 
 use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};
-use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
+use datasets::{FileSource, ImageSource, SoundSource, SyntheticSource, catalog};
 use methods::METHODS;
 use methods::registry::schema_of;
 use schemars::JsonSchema;
@@ -56,7 +56,7 @@ pub struct Experiment {
     /// Saves every trained quantizer in the folder `models` of the run, for `cargo xtask encode` and `decode`.
     #[serde(default)]
     pub keep_models: bool,
-    /// Where the vectors come from: names of the catalog (`cargo xtask datasets`), files, images, or random sources.
+    /// Where the vectors come from: names of the catalog (`cargo xtask datasets`), files, images, recordings, or random sources.
     #[schemars(length(min = 1))]
     pub datasets: Vec<Value>,
     /// Parameters that methods share: every method that has such a parameter and does not give it takes it from here. Of a
@@ -226,6 +226,7 @@ pub fn schema() -> Value {
         },
         without_meta(schema_of::<FileSource>().into()),
         without_meta(schema_of::<ImageSource>().into()),
+        without_meta(schema_of::<SoundSource>().into()),
         without_meta(schema_of::<SyntheticSource>().into()),
     ]});
     let methods: Vec<Value> = METHODS

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// The recipe of a planned trial.
 pub(crate) fn of(plan: &Plan, planned: &PlannedTrial) -> Recipe {
     let dataset = &plan.datasets[planned.dataset];
-    let names_files = ["path", "images"].iter().any(|key| dataset.written.get(key).is_some());
+    let names_files = datasets::SOURCE_KEYS.iter().any(|key| dataset.written.get(key).is_some());
     // The folder of a file that is named without one is the empty path.
     let root = plan.root.join(".");
     let folder = std::path::absolute(&root).unwrap_or(root);

@@ -6,7 +6,7 @@ pub use keys::{SchemaKey, keys, to_markdown, to_text};
 
 use crate::experiment::Experiment;
 use crate::metrics::MEASURES;
-use datasets::{FileSource, ImageSource, SyntheticSource, catalog};
+use datasets::{FileSource, ImageSource, SoundSource, SyntheticSource, catalog};
 use methods::METHODS;
 use methods::registry::schema_of;
 use serde_json::Value;
@@ -34,10 +34,11 @@ pub fn page() -> String {
     out += &catalog::entries().iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(", ");
     out += "; `cargo xtask datasets` describes them, and `cargo xtask datasets fetch NAME` fetches public ones). Of the large ones, the first \
             rows are datasets too: `bigann-10m` is the first ten million rows of `bigann`, and `deep1b-500k` the first 500,000 of `deep1b`. \
-            Or it is a mapping of one of the three kinds below.\n";
+            Or it is a mapping of one of the four kinds below.\n";
     for (title, schema) in [
         ("Files of vectors: `path`", schema_of::<FileSource>()),
         ("Images: `images`", schema_of::<ImageSource>()),
+        ("Recordings: `wav`", schema_of::<SoundSource>()),
         ("Random sources: `synthetic`", schema_of::<SyntheticSource>()),
     ] {
         let schema = Value::from(schema);

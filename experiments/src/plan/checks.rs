@@ -214,9 +214,9 @@ fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && text.chars().count() <= MAX_LABEL && !text.contains(char::is_control)
 }
 
-/// The pointer to the path of a file source, the images of an image source, or the distribution of a random source.
+/// The pointer to the path of a file source, the images of an image source, the recordings of a source of sound, or the distribution of a random source.
 fn pointer_of_file(pointer: &str, written: &Value) -> String {
-    ["path", "images", "synthetic"]
+    ["path", "images", "wav", "synthetic"]
         .into_iter()
         .find(|key| written.get(key).is_some())
         .map_or(pointer.to_owned(), |key| format!("{pointer}/{key}"))

@@ -188,8 +188,8 @@ fn check(run: &Run) -> Result<(), PublishError> {
 
 /// The keys of a dataset that name files. They are those of `datasets`, which pages do not depend on; a test of `xtask`
 /// compares both.
-pub const PATH_KEYS: [&str; 10] =
-    ["path", "images", "train", "queries", "labels", "query_labels", "truth", "qrels", "ids", "query_ids"];
+pub const PATH_KEYS: [&str; 11] =
+    ["path", "images", "wav", "train", "queries", "labels", "query_labels", "truth", "qrels", "ids", "query_ids"];
 
 /// Takes out the folders of this machine. Vectors are identified by their digest, so that their place does not matter.
 fn anonymize(run: &mut Run) {

@@ -56,15 +56,15 @@ pub fn about(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
     match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Ok(resolved) => {
             let s = resolved.summary;
-            let written = match &entry.images {
-                Some(set) => params_of(&set.split),
-                None => params_of(&entry.split),
+            let (written, unit) = match (&entry.images, &entry.sound) {
+                (Some(set), _) => (params_of(&set.split), " (images)"),
+                (None, Some(set)) => (params_of(&set.split), " (recordings)"),
+                (None, None) => (params_of(&entry.split), ""),
             };
-            if entry.images.is_some() || entry.split != datasets::Split::default() {
+            if !unit.is_empty() || entry.split != datasets::Split::default() {
                 let keys =
                     written.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && **value != 0);
                 let words: Vec<String> = keys.map(|(key, value)| format!("{key} {}", plain(value))).collect();
-                let unit = if entry.images.is_some() { " (images)" } else { "" };
                 say!("\nsplit    {}{unit}", words.join(", "));
             }
             let known =
