@@ -167,10 +167,10 @@ fn places<'n>(
     };
     let mut count = 0;
     row_names::read(path, &mut |name| {
-        if let Some(place) = places.get_mut(name) {
-            if let Some(first) = place.replace(count) {
-                return Err(format!("rows {first} and {count} have the same id `{}`", shown(name)));
-            }
+        if let Some(place) = places.get_mut(name)
+            && let Some(first) = place.replace(count)
+        {
+            return Err(format!("rows {first} and {count} have the same id `{}`", shown(name)));
         }
         count += 1;
         Ok(())

@@ -24,10 +24,10 @@ fn files(folder: &Path) {
         format!("{:.6},{:.6}\n", radius * cos, radius * sin)
     };
     let docs: String = (0..8).map(|i| point(f64::from(i) / 8.0, 1.0)).collect();
-    write(folder, "docs.csv", &format!("x0,x1\n{docs}"));
-    write(folder, "asked.csv", &format!("x0,x1\n{}{}{}", point(0.01, 1.0), point(0.26, 1.0), point(0.6, 1.0)));
+    write(folder, "docs.csv", format!("x0,x1\n{docs}"));
+    write(folder, "asked.csv", format!("x0,x1\n{}{}{}", point(0.01, 1.0), point(0.26, 1.0), point(0.6, 1.0)));
     let ids: String = (0..8).map(|i| format!("doc {i},x\n")).collect();
-    write(folder, "ids.csv", &format!("id,text\n{ids}"));
+    write(folder, "ids.csv", format!("id,text\n{ids}"));
     // The nearest documents of query 0 are 0, 1, 7; of query 1: 2, 3, 1.
     write(folder, "qrels.tsv", "query-id\tcorpus-id\tscore\n0\tdoc 0\t1\n0\tdoc 7\t2\n1\tdoc 3\t1\n1\tdoc 6\t-1\n");
 }
@@ -65,7 +65,7 @@ fn what_people_judged_relevant_is_looked_for() {
 fn a_measurement_without_judgments_is_refused_at_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
     files(folder.path());
-    write(folder.path(), "e.yaml", &EXPERIMENT.replace(", qrels: qrels.tsv, ids: ids.csv#id", ""));
+    write(folder.path(), "e.yaml", EXPERIMENT.replace(", qrels: qrels.tsv, ids: ids.csv#id", ""));
     let output = xtask(folder.path()).args(["experiments", "e.yaml"]).output().expect("starts");
     let text = output_text(&output, folder.path());
     assert!(!output.status.success(), "{text}");
