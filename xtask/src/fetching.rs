@@ -58,15 +58,16 @@ pub fn dataset(entry: &CatalogEntry) -> Result<(), Mistakes> {
     Ok(())
 }
 
-/// Time between lines without a terminal.
+/// Time between lines without a terminal, and between changes of a bar.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
+const BETWEEN_CHANGES: Duration = Duration::from_millis(100);
 
 /// Shows bytes, rate and remaining time: a bar on a terminal, otherwise a line at intervals.
 struct ByteProgress {
     bar: Option<ProgressBar>,
     file: String,
     of: Option<u64>,
-    /// Bytes that were here at the start.
+    /// Bytes that were here at the start, which say nothing about the rate.
     before: u64,
     begun: Instant,
     told: Instant,
@@ -83,6 +84,16 @@ impl ByteProgress {
             bar.finish_and_clear();
         }
     }
+
+    /// `3.2 MB of 5.3 MB (60%), 1.1 MB/s, about 2 s left`
+    fn state(&self, done: u64) -> String {
+        let rate = done.saturating_sub(self.before) as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
+        let share =
+            self.of.map(|of| format!(" of {} ({:.0}%)", write_bytes(of), 100.0 * done as f64 / of.max(1) as f64));
+        let left = self.of.filter(|_| rate > 0.0).map(|of| of.saturating_sub(done) as f64 / rate);
+        let left = left.map_or_else(String::new, |seconds| format!(", {} left", roughly(seconds)));
+        format!("{}{}, {}/s{left}", write_bytes(done), share.unwrap_or_default(), write_bytes(rate as u64))
+    }
 }
 
 impl Watch for ByteProgress {
@@ -90,43 +101,29 @@ impl Watch for ByteProgress {
         self.end();
         let now = Instant::now();
         (self.file, self.of, self.before, self.begun, self.told) = (file.to_owned(), of, done, now, now);
-        if !std::io::stderr().is_terminal() {
-            return;
+        if std::io::stderr().is_terminal() {
+            let template = if of.is_some() { "{bar:30} {wide_msg}" } else { "{spinner} {wide_msg}" };
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = of.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style).with_position(done);
+            bar.set_message(file.to_owned());
+            self.bar = Some(bar);
         }
-        let template = match of {
-            Some(_) => "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left  {wide_msg}",
-            None => "{spinner} {bytes}, {bytes_per_sec}  {wide_msg}",
-        };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = of.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style).with_position(done);
-        // What was here before says nothing about the rate.
-        bar.reset_eta();
-        bar.set_message(file.to_owned());
-        self.bar = Some(bar);
     }
 
     fn reach(&mut self, done: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(done);
-            return;
-        }
-        if self.told.elapsed() < BETWEEN_LINES {
+        let between = if self.bar.is_some() { BETWEEN_CHANGES } else { BETWEEN_LINES };
+        if self.told.elapsed() < between {
             return;
         }
         self.told = Instant::now();
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = done.saturating_sub(self.before) as f64 / seconds;
-        let left = self.of.filter(|_| rate > 0.0).map(|of| {
-            let seconds = of.saturating_sub(done) as f64 / rate;
-            format!(
-                " of {} ({:.0}%), {} left",
-                write_bytes(of),
-                100.0 * done as f64 / of.max(1) as f64,
-                roughly(seconds)
-            )
-        });
-        let left = left.unwrap_or_default();
-        say_aside!("{}: {}{left}, {}/s", self.file, write_bytes(done), write_bytes(rate as u64));
+        let state = self.state(done);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.set_message(format!("{state}  {}", self.file));
+            }
+            None => say_aside!("{}: {state}", self.file),
+        }
     }
 
     fn note(&mut self, text: &str) {

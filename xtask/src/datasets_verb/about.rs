@@ -39,7 +39,10 @@ fn file(entry: &CatalogEntry, file: &FileEntry, search: &SearchPath) {
         entry.locate(file, search).map_or_else(|_| "not found".to_owned(), |found| found.path.display().to_string());
     let others: Vec<&str> = file.or.iter().map(|other| other.path.as_str()).collect();
     let or = if others.is_empty() { String::new() } else { format!(" (or {})", others.join(", ")) };
-    say!("{}{or}\n  sha256 {}\n  {place}", file.path, file.sha256.as_deref().unwrap_or("recorded when it is fetched"));
+    let fetched =
+        entry.downloads.iter().find(|one| one.unpack.is_none() && file.path.split('#').next() == Some(&one.to));
+    let sha256 = file.sha256.as_deref().or_else(|| fetched?.sha256.as_deref());
+    say!("{}{or}\n  sha256 {}\n  {place}", file.path, sha256.unwrap_or("recorded when it is fetched"));
 }
 
 /// Prints it.

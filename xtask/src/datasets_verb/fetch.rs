@@ -7,12 +7,16 @@ use datasets::catalog::{self, CatalogEntry, parse_rows, write_rows};
 use datasets::{DatasetError, SearchPath};
 use std::borrow::Cow;
 
-/// Interrupted or failed, the same command continues where it stopped. Files are put into the cache: `vqbench/datasets` below XDG_CACHE_HOME or
-/// the folder of the system for caches. `datasets.lock` in it records the address, size, SHA-256 and time of what was fetched; what is
-/// fetched again must be the same. If the current folder has a `datasets.lock` (it may be empty), that is used too: commit it, and others
-/// get the same vectors. HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies. VQBENCH_MIRROR names mirrors, which are asked first: they hold
-/// the file of https://HOST/PATH at MIRROR/HOST/PATH.
 #[derive(Args)]
+#[command(
+    after_help = "Interrupted or failed, the same command continues where it stopped. Files are put into the cache: \
+`vqbench/datasets` below XDG_CACHE_HOME, or below the folder of the system for caches. `datasets.lock` in it records the address, size, \
+SHA-256 and time of what was fetched; what is fetched again must be the same. If the current folder has a `datasets.lock` (it may be \
+empty), that is used too: commit it, and others get the same vectors.
+
+HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies. VQBENCH_MIRROR names mirrors, separated by spaces, which are asked first: they hold \
+the file of https://HOST/PATH at MIRROR/HOST/PATH."
+)]
 pub struct Arguments {
     /// Names of datasets
     #[arg(required = true)]

@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
-/// Without names, shows what was fetched. `datasets.lock` is never removed: what is fetched again must be the same.
 #[derive(Args)]
+#[command(
+    after_help = "Without names and flags, this shows what was fetched. `datasets.lock` is never removed: what is fetched again must be \
+the same. Delete the lines of a file in it to accept another content."
+)]
 pub struct Arguments {
     /// Datasets to remove
     #[arg(conflicts_with_all = ["all", "leftovers"])]
