@@ -317,7 +317,7 @@ impl Plan {
     }
 
     /// The memory that a trial takes.
-    fn demand(&self, dataset: usize, code_bits: usize) -> Demand {
+    pub(crate) fn demand(&self, dataset: usize, code_bits: usize) -> Demand {
         let row_bytes = self.measures.iter().map(|m| m.bytes_per_row()).sum();
         Demand::of_trial(&self.datasets[dataset].resolved, code_bits, row_bytes, self.timed())
     }

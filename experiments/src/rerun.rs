@@ -150,16 +150,16 @@ impl Rerun {
             Err(_) => return Err(RerunError::UnknownSet { id, set: set.clone() }),
         };
         let refused = |faults: Vec<Fault>| RerunError::Refused { id: id.clone(), faults };
-        let mut limited = record.clone();
-        if let Some(ByteSize(most)) = place.memory.filter(|_| record.trial.device == CPU) {
-            limited.limits.memory_bytes = Some(record.limits.memory_bytes.map_or(most, |bytes| bytes.min(most)));
-        }
-        let text = to_yaml(&experiment_of(&limited, recipe));
+        let text = to_yaml(&experiment_of(record, recipe));
         let document = Document::parse(&format!("trial {id}"), &text).map_err(|fault| refused(vec![fault]))?;
         let limit = place.timeout.filter(|limit| limit.0 < record.limits.timeout_seconds);
         let overrides = Overrides { timeout: limit, ..Overrides::default() };
         let root = place.folder.map_or_else(|| folder_of(recipe.folder.as_deref()), Path::to_owned);
-        let plan = Plan::new(&document, &root, &surroundings, &overrides).map_err(refused)?;
+        let mut plan = Plan::new(&document, &root, &surroundings, &overrides).map_err(refused)?;
+        // Set afterwards: a plan that does not fit here is no mistake of the record.
+        if let Some(ByteSize(most)) = place.memory.filter(|_| record.trial.device == CPU) {
+            plan.limits.memory_bytes = Some(record.limits.memory_bytes.map_or(most, |bytes| bytes.min(most)));
+        }
         let ([dataset], [planned]) = (&plan.datasets[..], &plan.trials[..]) else {
             let message = format!("its record stands for {} trials instead of one", plan.trials.len());
             return Err(refused(vec![Fault::new(message, "")]));
@@ -230,8 +230,11 @@ fn too_large(plan: &Plan, place: &Place<'_>) -> Option<String> {
     // The record may ask for more threads than there are cores.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let seconds = cost.multiply_adds / (ASSUMED_RATE * plan.most_threads().min(cores) as f64);
-    if let Some(most) = place.memory.filter(|most| cost.bytes > most.0) {
-        let mebibytes = ByteSize(cost.bytes >> 20 << 20);
+    let on_cpu = plan.trials.first().filter(|planned| planned.trial.device == CPU);
+    let of_trial = on_cpu.map_or(0, |planned| plan.demand(0, planned.trial.bits_per_vector).least);
+    let bytes = cost.bytes.max(of_trial);
+    if let Some(most) = place.memory.filter(|most| bytes > most.0) {
+        let mebibytes = ByteSize(bytes >> 20 << 20);
         return Some(format!("its vectors take about {mebibytes} of memory, and the limit is {most}"));
     }
     let most = place.timeout.filter(|most| seconds > most.0)?;

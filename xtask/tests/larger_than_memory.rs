@@ -105,7 +105,10 @@ fn a_limit_that_cannot_be_met_is_refused_before_any_work() {
     };
     let (code, text) = experiment("256MiB", 1_000_000_000, 1000, "{}");
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("256MiB is too little: `scalar` of dataset `gaussian-8` needs at least 7"), "{text}");
+    assert!(
+        text.contains("a memory of 256MiB is too little: `scalar` of dataset `gaussian-8` needs at least 7"),
+        "{text}"
+    );
     let (code, text) = experiment("256MiB", 1000, 100_000_000, "{}");
     assert!(code == Some(2) && text.contains("100000000 training rows"), "{text}");
     // What a measurement keeps of every row counts too.

@@ -14,7 +14,7 @@ pub(super) fn check(plan: &Plan, checker: &mut Checker<'_>) {
     let size = |bytes: u64| ByteSize(bytes.div_ceil(1 << 20) << 20);
     for (i, dataset) in plan.datasets.iter().enumerate() {
         let summary = &dataset.resolved.summary;
-        let facts = (Demand::of_facts(&dataset.resolved, plan.truth_depth()).least, "its facts".to_owned());
+        let facts = (Demand::of_facts(&dataset.resolved, plan.truth_depth()).least, "computing the facts".to_owned());
         let trials = plan.trials.iter().filter(|planned| planned.dataset == i);
         let of_trial = |planned: &PlannedTrial| {
             (plan.demand(i, planned.trial.bits_per_vector).least, format!("`{}`", planned.trial.label))
@@ -36,7 +36,10 @@ pub(super) fn check(plan: &Plan, checker: &mut Checker<'_>) {
         let (pointer, message) = match limit {
             Some(limit) => (
                 "/memory",
-                format!("{} is too little: {what} of dataset `{name}` needs at least {needed}", ByteSize(limit)),
+                format!(
+                    "a memory of {} is too little: {what} of dataset `{name}` needs at least {needed}",
+                    ByteSize(limit)
+                ),
             ),
             None => (
                 &dataset.pointer[..],
