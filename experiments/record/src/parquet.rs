@@ -1,5 +1,7 @@
 //! Reading tables from Parquet files, which may come from a stranger.
 
+mod pages;
+
 use crate::contain::contained;
 use crate::frame::{fault, sha256};
 use crate::{RecordError, regular};
@@ -19,8 +21,7 @@ const MAX_ROWS_PER_BYTE: usize = 16;
 
 /// Reads the columns in `schema` that `wanted` accepts from a Parquet file. The file may have other columns too, and lack
 /// those that older versions did not write. It may come from a stranger: a file that is not a table of such columns is
-/// refused with a reason. Damage within a page could make the library request more memory than there is, which aborts the
-/// process. So the file must have the SHA-256 `digest`, which was recorded when it was written.
+/// refused with a reason. The file must have the SHA-256 `digest`, which was recorded when it was written.
 ///
 /// # Errors
 /// A system error; not a regular file; a file that is damaged or has other columns.
@@ -42,7 +43,7 @@ pub(crate) fn read(
 fn read_bytes(bytes: Vec<u8>, schema: &[&(&str, DataType)]) -> Result<DataFrame, String> {
     let most = bytes.len().saturating_mul(MAX_ROWS_PER_BYTE);
     let length = bytes.len();
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
+    let mut reader = ParquetReader::new(Cursor::new(&bytes[..]));
     let found = reader.schema().map_err(fault)?;
     let lacks = |name: &str| LATER.contains(&name) && !found.contains(name);
     for (name, kind) in schema.iter().filter(|(name, _)| !lacks(name)) {
@@ -56,6 +57,7 @@ fn read_bytes(bytes: Vec<u8>, schema: &[&(&str, DataType)]) -> Result<DataFrame,
     if rows > most {
         return Err(format!("it promises {rows} rows; a file of {length} bytes can hold {most} at most"));
     }
+    pages::check(&bytes, rows, |name| schema.iter().any(|(wanted, _)| *wanted == name))?;
     let names = schema.iter().map(|(name, _)| *name).filter(|name| !lacks(name)).map(str::to_owned).collect();
     // Run on this thread only, so that a panic is contained.
     let mut frame = reader.with_columns(Some(names)).read_parallel(ParallelStrategy::None).finish().map_err(fault)?;

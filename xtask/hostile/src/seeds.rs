@@ -54,6 +54,7 @@ fn of_other_tools(extension: &str) -> Vec<Vec<u8>> {
         "arrow" | "feather" | "ipc" => &["arrow", "feather", "ipc"],
         "ndjson" | "jsonl" => &["ndjson", "jsonl"],
         "csv" | "tsv" => &["csv", "tsv"],
+        "jpg" | "jpeg" => &["jpg"],
         _ => &[extension],
     };
     let mut files: Vec<PathBuf> =
@@ -160,6 +161,10 @@ fn by_hand(extension: &str) -> Vec<Vec<u8>> {
             .into_iter()
             .filter_map(|(colour, channels)| picture(colour, channels))
             .collect(),
+        "ppm" | "pgm" => {
+            let pixels = |channels: usize| (0..9 * 8 * channels).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>();
+            vec![[&b"P6\n# 9 by 8\n9 8\n255\n"[..], &pixels(3)].concat(), [&b"P5 9 8 255\n"[..], &pixels(1)].concat()]
+        }
         _ => Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 mod documents;
 mod models;
 mod records;
+mod sources;
 mod vectors;
 
 use crate::room::Room;
@@ -66,6 +67,8 @@ pub fn targets() -> Vec<Target> {
         |name: &str, cases, seeds, check| Target { name: name.to_owned(), cases, kind: Kind::Other { seeds, check } };
     vectors
         .chain([
+            other("wav", 20_000, sources::wav_seeds, sources::check_wav),
+            other("qrels", 20_000, sources::qrels_seeds, sources::check_qrels),
             other("model", 20_000, models::seeds, models::check),
             other("yaml", 100_000, documents::yaml_seeds, documents::check_yaml),
             other("experiment", 10_000, documents::experiment_seeds, documents::check_experiment),

@@ -75,7 +75,7 @@ impl VectorFile {
 }
 
 /// The value, or None if it was refused in words that name the file.
-fn told<T>(outcome: Result<T, DatasetError>) -> Result<Option<T>, String> {
+pub(super) fn told<T>(outcome: Result<T, DatasetError>) -> Result<Option<T>, String> {
     let error = match outcome {
         Ok(value) => return Ok(Some(value)),
         Err(error) => error,
