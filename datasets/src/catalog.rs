@@ -112,7 +112,10 @@ pub struct SoundSet {
     /// Which recordings belong to which part.
     #[serde(default)]
     pub split: SoundSplit,
-    /// The recordings, in the order in which the split counts them.
+    /// Number of recordings.
+    pub count: usize,
+    /// The recordings, in the order in which the split counts them. A path that ends with `/` stands for all recordings in
+    /// that folder, by name.
     pub files: Vec<FileEntry>,
 }
 
@@ -174,7 +177,7 @@ pub fn find(name: &str) -> Result<Cow<'static, CatalogEntry>, DatasetError> {
         let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         DatasetError::Unknown {
             name: name.to_owned(),
-            help: format!("{near}`cargo xtask datasets` lists all; or give `path:`, `images:` or `synthetic:`"),
+            help: format!("{near}`cargo xtask datasets` lists all; or give `path:`, `images:`, `wav:` or `synthetic:`"),
         }
     })
 }
@@ -190,6 +193,7 @@ impl CatalogEntry {
         let here = |name: &'a str, sha256: &'a Option<String>| {
             let fetched = self.matching(name);
             let found = |folder: &&PathBuf| match &fetched[..] {
+                [] if name.ends_with('/') => folder.join(name).is_dir(),
                 [] => format::is_here(&Place::of(&folder.join(name)).file),
                 paths => paths.iter().all(|path| folder.join(path).is_file()),
             };

@@ -116,6 +116,9 @@ impl DroppedRows {
 impl MarkedRows {
     /// Takes the marked rows of its array out of a part.
     fn leave_out(&self, part: Part, rows: &mut RowSet) -> DroppedRows {
+        if self.non_finite.is_empty() && self.zeros.is_empty() && self.equal.is_empty() {
+            return DroppedRows { part, of: rows.len(), non_finite: 0, zeros: 0, duplicates: 0 };
+        }
         let set = |rows: &[usize]| rows.iter().copied().collect::<HashSet<usize>>();
         let (non_finite, zeros) = (set(&self.non_finite), set(&self.zeros));
         let groups = self.equal.iter().filter(|_| part != Part::Queries).enumerate();
@@ -162,12 +165,18 @@ pub(crate) fn leave_out(
 ) -> Result<Vec<DroppedRows>, String> {
     let mut dropped =
         vec![base.leave_out(Part::Base, &mut parts.base), queries.leave_out(Part::Queries, &mut parts.queries)];
-    if train_on_base {
-        parts.train.clone_from(&parts.base);
-    } else {
+    if !train_on_base {
         dropped.insert(0, train.leave_out(Part::Train, &mut parts.train));
     }
     dropped.retain(|rows| rows.count() > 0);
+    if train_on_base && dropped.iter().any(|rows| rows.part == Part::Base) {
+        // Training rows are some of the base rows, or all of them.
+        let kept = parts.base.marks();
+        parts.train.retain(|row| kept.contains(row));
+        if parts.train.is_empty() {
+            return Err("`drop` leaves out all base rows that methods would be trained on".to_owned());
+        }
+    }
     match dropped.iter().find(|rows| rows.count() == rows.of) {
         Some(DroppedRows { part, of, .. }) => Err(format!("`drop` leaves out all {of} {} rows", part.adjective())),
         None => Ok(dropped),

@@ -114,8 +114,10 @@ impl BaseCheck {
         };
         let (train, queries) = (of(Part::Train, &data.train), of(Part::Queries, &data.queries));
         let parts = [(&train, "train"), (&self.base, "base"), (&queries, "queries")];
-        let count = parts.iter().map(|(check, _)| check.zeros.count).sum();
-        let zeros = ZeroRows { first: parts.iter().find_map(|(check, _)| check.zeros.first), count };
+        // Training rows that are base rows are not counted twice.
+        let counted = if resolved.trains_on_base() { &parts[1..] } else { &parts[..] };
+        let count = counted.iter().map(|(check, _)| check.zeros.count).sum();
+        let zeros = ZeroRows { first: counted.iter().find_map(|(check, _)| check.zeros.first), count };
         if count > 0 {
             return Err(resolved.refuse(zeros));
         }

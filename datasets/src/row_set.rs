@@ -47,6 +47,11 @@ impl Marks {
         self.count == 0
     }
 
+    /// Whether a row is marked.
+    pub fn contains(&self, row: usize) -> bool {
+        self.words.get(row / BITS).is_some_and(|word| word >> (row % BITS) & 1 == 1)
+    }
+
     /// Marks a row.
     pub fn add(&mut self, row: usize) {
         let (word, bit) = (&mut self.words[row / BITS], 1 << (row % BITS));
@@ -124,10 +129,25 @@ impl RowSet {
             rows.retain(|row| keep(*row));
             return;
         }
-        let n = self.iter().last().map_or(0, |last| last + 1);
+        let n = self.end();
         let mut kept = Marks::none(n);
         self.iter().filter(|row| keep(*row)).for_each(|row| kept.add(row));
         *self = RowSet::of(kept, n);
+    }
+
+    /// The row after the last one of the file.
+    fn end(&self) -> usize {
+        match self {
+            RowSet::Range(range) => range.end,
+            _ => self.iter().max().map_or(0, |last| last + 1),
+        }
+    }
+
+    /// The rows as marks.
+    pub(crate) fn marks(&self) -> Marks {
+        let mut marks = Marks::none(self.end());
+        self.iter().for_each(|row| marks.add(row));
+        marks
     }
 
     /// Whether the order of the rows is that of the file.
@@ -172,6 +192,7 @@ mod tests {
             }
             prop_assert_eq!((some.len(), rest.len()), (rows.len(), n - rows.len()));
             prop_assert_eq!(some.iter().collect::<Vec<_>>(), rows.clone());
+            prop_assert!((0..n + 70).all(|row| some.contains(row) == rows.contains(&row)));
             let set = RowSet::of(some, n);
             prop_assert_eq!((set.len(), set.iter().collect::<Vec<_>>()), (rows.len(), rows.clone()));
             prop_assert_eq!(set.get(rows.len() / 2), rows.get(rows.len() / 2).copied());

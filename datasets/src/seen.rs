@@ -53,6 +53,18 @@ pub struct Seen {
     pub arrays: Vec<SeenArray>,
 }
 
+impl Seen {
+    /// What was seen for several datasets.
+    pub fn of<'a>(all: impl Iterator<Item = &'a Seen>) -> Seen {
+        let mut joined = Seen::default();
+        for seen in all {
+            joined.files.extend_from_slice(&seen.files);
+            joined.arrays.extend_from_slice(&seen.arrays);
+        }
+        joined
+    }
+}
+
 /// A file that was modified less than this long ago may change again within one tick of the clock of its file system.
 const SETTLED: Duration = Duration::from_secs(2);
 

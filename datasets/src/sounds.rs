@@ -1,5 +1,6 @@
 //! Recordings as one dataset of log-mel frames. Whole recordings are held out.
 
+use crate::catalog::{CatalogEntry, Located, SoundSet};
 use crate::format::{self, read_wav, wav, wav_header};
 use crate::mel::{Frames, Mel};
 use crate::opened::Opened;
@@ -7,7 +8,7 @@ use crate::seen::Digests;
 use crate::signal::Signal;
 use crate::split::{RECORDING, RowSelection};
 use crate::wholes::{self, Divided, Item, Kind, WholeFiles, WholePart, WholeSplit, Wholes};
-use crate::{DatasetError, MetricSpace, Summary};
+use crate::{DatasetError, MetricSpace, SearchPath, Summary};
 use ndarray::Array2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,24 @@ pub(crate) struct SoundPlan {
     train: WholePart,
     base: WholePart,
     queries: WholePart,
+}
+
+/// The recordings of a dataset of the catalog.
+///
+/// # Errors
+/// Files that are not here, another number of recordings than the catalog states.
+pub(crate) fn located(entry: &CatalogEntry, set: &SoundSet, search: &SearchPath) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut files = Vec::new();
+    for file in &set.files {
+        let Located { path, .. } = entry.locate(file, search)?;
+        files.extend(Wholes::One(path).files(Path::new(""), RECORDINGS)?);
+    }
+    if files.len() == set.count {
+        return Ok(files);
+    }
+    let (found, name) = (files.len(), entry.name.clone());
+    let reason = format!("{found} of its {} recordings are here; remove its folder and fetch it again", set.count);
+    Err(DatasetError::Shape { name, reason })
 }
 
 impl SoundSource {

@@ -12,7 +12,7 @@ use crate::judgments::JudgmentFiles;
 use crate::opened::{self, Opened};
 use crate::row_set::RowSet;
 use crate::seen::{Digests, Seen};
-use crate::sounds::{SoundPlan, SoundSource};
+use crate::sounds::{self, SoundPlan, SoundSource};
 use crate::split::{Holdings, Parts};
 use crate::wholes::WholeFiles;
 use crate::{
@@ -154,8 +154,8 @@ struct VectorFiles {
     judgments: JudgmentFiles,
     holdings: Holdings,
     parts: Parts,
-    /// Whether rows with values that are not finite were left out.
-    any_value: bool,
+    /// Whether the entry can leave rows out.
+    droppable: bool,
     dropped: Vec<DroppedRows>,
 }
 
@@ -248,12 +248,12 @@ impl Source {
                 let entry = catalog::find(name)?;
                 let mut locate = |file: &catalog::FileEntry| {
                     let Located { path, sha256 } = entry.locate(file, search)?;
-                    match (sha256, digests.of(&path)?) {
-                        (Some(expected), found) if found != expected => {
-                            Err(DatasetError::Digest { path, found, expected: expected.to_owned() })
-                        }
-                        _ => Ok(path),
+                    let Some(expected) = sha256 else { return Ok(path) };
+                    let found = digests.of(&path)?;
+                    if found == expected {
+                        return Ok(path);
                     }
+                    Err(DatasetError::Digest { path, found, expected: expected.to_owned() })
                 };
                 if let Some(set) = &entry.images {
                     let files = set.files.iter().map(&mut locate).collect::<Result<Vec<_>, _>>()?;
@@ -265,11 +265,7 @@ impl Source {
                     return Resolved::from(plan).of_dim(name, entry.dim);
                 }
                 if let Some(set) = &entry.sound {
-                    let files = set.files.iter().map(&mut locate).collect::<Result<Vec<_>, _>>()?;
-                    for file in &entry.others {
-                        locate(file)?;
-                    }
-                    let parts = WholeFiles { base: files, ..WholeFiles::default() };
+                    let parts = WholeFiles { base: sounds::located(&entry, set, search)?, ..WholeFiles::default() };
                     let plan = SoundPlan::new(name, parts, &set.mel, entry.metric, &set.split, digests)?;
                     return Resolved::from(plan).of_dim(name, entry.dim);
                 }
@@ -287,6 +283,7 @@ impl Source {
                     train_on_base: entry.train_on_base,
                     truth: entry.truth.as_ref().map(&mut locate).transpose()?,
                     drop: Vec::new(),
+                    droppable: false,
                     judgments: JudgmentFiles::default(),
                 };
                 for file in &entry.others {
@@ -325,6 +322,7 @@ impl FileSource {
             train_on_base,
             truth: self.truth.as_ref().map(at),
             drop: self.drop.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+            droppable: true,
             judgments: JudgmentFiles {
                 qrels: self.qrels.as_ref().map(at),
                 ids: self.ids.as_ref().map(at),
@@ -377,6 +375,8 @@ struct Paths {
     truth: Option<PathBuf>,
     /// Kinds of rows to leave out, in order.
     drop: Vec<RowKind>,
+    /// Whether they can be written: an entry by name has no keys.
+    droppable: bool,
     judgments: JudgmentFiles,
 }
 
@@ -468,7 +468,7 @@ impl Paths {
             judgments: self.judgments,
             holdings,
             parts,
-            any_value: self.drop.contains(&RowKind::NonFinite),
+            droppable: self.droppable,
             dropped,
         };
         Ok(Resolved { summary, seen: Seen::default(), plan: ReadPlan::Files(files) })
@@ -591,7 +591,7 @@ impl Resolved {
 
     pub(crate) fn refuse(&self, zeros: ZeroRows) -> DatasetError {
         let row = zeros.first.map_or_else(String::new, |(part, row)| self.place(part, row));
-        let droppable = matches!(self.plan, ReadPlan::Files(_));
+        let droppable = matches!(&self.plan, ReadPlan::Files(files) if files.droppable);
         DatasetError::ZeroRow { name: self.summary.name.clone(), row, count: zeros.count, droppable }
     }
 }

@@ -38,6 +38,24 @@ const SPLITS: [&str; 4] = [
     r#"{ "train": 3, "base": 8, "queries": "1..3" }"#,
 ];
 
+/// Only rows that are used must be finite, whether base rows are held or not.
+#[test]
+fn a_value_that_is_not_finite_is_an_error_where_its_row_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let values: Vec<f32> = (0..60).map(|i| if i == 40 { f32::NAN } else { i as f32 }).collect();
+    let head = [30u32, 2].into_iter().flat_map(u32::to_le_bytes);
+    let bytes: Vec<u8> = head.chain(values.iter().flat_map(|v| v.to_le_bytes())).collect();
+    std::fs::write(folder.path().join("a.fbin"), bytes).expect("writes");
+    let written =
+        |base: &str| json!({ "path": "a.fbin", "split": { "train": "0..5", "base": base, "queries": "5..7" } });
+    compare(folder.path(), &written("7..20"));
+    let used = resolve(folder.path(), &written("7..21")).expect("resolves");
+    for error in [used.load().err(), used.check().err()] {
+        let error = error.expect("row 20 is used").to_string();
+        assert!(error.contains("row 20"), "{error}");
+    }
+}
+
 #[test]
 fn of_files_of_every_kind() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

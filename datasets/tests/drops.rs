@@ -117,3 +117,23 @@ fn only_rows_that_are_left_out_make_another_dataset_and_neighbours_of_all_rows_a
     let fine = |drop| resolve(folder.path(), &format!("path = \"fine.npy\"{drop}")).expect("resolves").summary;
     assert_eq!(fine("\ndrop = [\"zeros\", \"duplicates\"]"), fine(""));
 }
+
+#[test]
+fn some_of_the_base_rows_are_trained_on_also_if_rows_are_left_out() {
+    let folder = folder();
+    write(folder.path(), "a.npy", &npy_of(&rows().select(Axis(0), &(8..40).collect::<Vec<_>>())));
+    write(folder.path(), "q.npy", &npy_of(&rows().select(Axis(0), &[0, 1])));
+    let text = |drop: &str| {
+        format!("path = \"a.npy\"\nqueries = \"q.npy\"\ntrain = \"base\"\n{drop}\nsplit = {{ train = 30, seed = 1 }}")
+    };
+    let plain = resolve(folder.path(), &text("")).expect("resolves");
+    assert_eq!((plain.summary.train, plain.summary.base), (30, 32));
+    let dropped = resolve(folder.path(), &text("drop = [\"zeros\"]")).expect("resolves");
+    let (kept, data) = (&dropped.summary, dropped.load().expect("loads"));
+    assert_eq!(kept.base, 31);
+    // The row of zeros is among the thirty, or not; the others stay.
+    assert!(kept.train == 29 || kept.train == 30, "{}", kept.train);
+    assert!(data.train.outer_iter().all(|row| row.iter().any(|v| *v != 0.0)));
+    let base: Vec<Vec<u32>> = data.base.outer_iter().map(|row| row.mapv(f32::to_bits).to_vec()).collect();
+    assert!(data.train.outer_iter().all(|row| base.contains(&row.mapv(f32::to_bits).to_vec())));
+}

@@ -221,3 +221,26 @@ fn recordings_that_cannot_be_are_refused_with_a_reason() {
         assert!(error.contains(expected), "{source}: {error}");
     }
 }
+
+#[test]
+fn the_recordings_of_the_catalog_are_a_folder_of_which_none_may_be_missing() {
+    let here = folder();
+    let folder = here.path().join("fsdd/free-spoken-digit-dataset-1.0.10/recordings");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    // As many short recordings as there are, of which no two are alike.
+    let recording = |i: usize| {
+        let samples = (0..2300).map(|n| ((n * (i + 3)) % 32_749) as i16).flat_map(i16::to_le_bytes);
+        wav(8000, 1, 1, 16, &samples.collect::<Vec<_>>())
+    };
+    for i in 0..2999 {
+        write(&folder, &format!("{i}.wav"), &recording(i));
+    }
+    let search = SearchPath { folders: vec![here.path().to_owned()], ..SearchPath::default() };
+    let resolve = || Source::Named("fsdd".into()).resolve(Path::new("."), &search).map_err(|error| error.to_string());
+    let error = resolve().expect_err("one is missing");
+    assert!(error.contains("2999 of its 3000 recordings are here"), "{error}");
+    write(&folder, "2999.wav", &recording(2999));
+    let summary = resolve().expect("all").summary;
+    // Fourteen frames each.
+    assert_eq!((summary.dim, summary.train, summary.base, summary.queries), (64, 20_000, 14_000, 1000));
+}

@@ -85,6 +85,9 @@ fn standardized(rows: ArrayView2<'_, f32>, mean: &[f64], scale: &[f64]) -> Array
     out
 }
 
+/// Tasks whose gradients are in memory at a time.
+const AT_ONCE: usize = 16;
+
 /// What is minimized.
 struct Problem<'l> {
     /// Standardized, with a last component of 1.
@@ -104,13 +107,16 @@ struct Place {
 impl Problem<'_> {
     fn at(&self, weights: Array2<f64>) -> Place {
         let tasks: Vec<_> = self.rows.axis_chunks_iter(Axis(0), ROWS).zip(self.labels.chunks(ROWS)).collect();
-        let parts: Vec<(f64, Array2<f64>)> =
-            tasks.into_par_iter().map(|(rows, labels)| self.part(rows, labels, &weights)).collect();
         let n = self.rows.nrows() as f64;
         let (mut value, mut gradient) = (0.0, Array2::zeros(weights.dim()));
-        for (loss, part) in &parts {
-            value += loss;
-            gradient += part;
+        // A few at a time, because each has a gradient of its own.
+        for tasks in tasks.chunks(AT_ONCE) {
+            let parts: Vec<(f64, Array2<f64>)> =
+                tasks.par_iter().map(|(rows, labels)| self.part(*rows, labels, &weights)).collect();
+            for (loss, part) in &parts {
+                value += loss;
+                gradient += part;
+            }
         }
         let penalized = weights.slice(s![..-1, ..]);
         value = value / n + 0.5 * self.penalty * penalized.iter().map(|w| w * w).sum::<f64>();

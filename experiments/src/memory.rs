@@ -46,7 +46,9 @@ impl Demand {
     pub(crate) fn of_trial(resolved: &Resolved, code_bits: usize, row_bytes: usize, timed: bool) -> Demand {
         let summary = &resolved.summary;
         let parts = sum(&[rows(summary.train, summary.dim), rows(summary.queries, summary.dim)]);
-        let per_row = code_bits.div_ceil(8).saturating_add(row_bytes) as u64;
+        // Classes are read as a whole before those of the base rows are taken.
+        let label_bytes = if summary.labelled { 8 } else { 0 };
+        let per_row = code_bits.div_ceil(8).saturating_add(row_bytes).saturating_add(label_bytes) as u64;
         let least = sum(&[parts, (summary.base as u64).saturating_mul(per_row), 2 * block(summary)]);
         let must_hold = resolved.must_be_held();
         // The rows that are timed, decoded ones, and codes as a search lays them out.

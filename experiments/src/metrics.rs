@@ -21,7 +21,7 @@ use crate::facts::Truth;
 use crate::pictures;
 use crate::search::{self, code_search};
 use cpu::Neighbor;
-use datasets::{DatasetError, Opened};
+use datasets::{DatasetError, Opened, Summary};
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
 use methods::search::codes::CodeSearch;
@@ -110,6 +110,13 @@ pub trait Measure: Debug + Send + Sync {
     /// # Errors
     /// Errors of the method.
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError>;
+}
+
+/// Whether a dataset has what a measurement needs: classes, judgments, a signal.
+pub(crate) fn suits(measure: &dyn Measure, summary: &Summary) -> bool {
+    (summary.labelled || !measure.needs_labels())
+        && (summary.judged || !measure.needs_judgments())
+        && (summary.signal.is_some() || !measure.needs_signal())
 }
 
 /// The registry entry of a measurement.

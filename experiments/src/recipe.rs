@@ -1,7 +1,9 @@
 //! The recipe of a trial: what its record keeps so that it can run again, and the experiment that a record gives back.
 
+use crate::metrics;
 use crate::plan::{Plan, PlannedTrial};
 use crate::units::{ByteSize, Seconds};
+use datasets::Summary;
 use record::{Recipe, TrialRecord};
 use serde_json::{Map, Value, json};
 
@@ -16,8 +18,18 @@ pub(crate) fn of(plan: &Plan, planned: &PlannedTrial) -> Recipe {
         dataset: dataset.written.clone(),
         folder: names_files.then(|| folder.display().to_string()),
         fingerprint: dataset.resolved.summary.fingerprint.clone(),
-        measure: plan.experiment.measure.clone().unwrap_or_default(),
+        measure: measured(plan, &dataset.resolved.summary),
     }
+}
+
+/// The measurements of an experiment that a dataset has what they need for. A record names no others: what it names is
+/// asked for when it runs again.
+fn measured(plan: &Plan, summary: &Summary) -> Map<String, Value> {
+    let suits = |name: &str, settings: &Value| {
+        metrics::parse(name, settings.clone()).is_ok_and(|measure| metrics::suits(&*measure, summary))
+    };
+    let all = plan.experiment.measure.iter().flatten();
+    all.filter(|(name, settings)| suits(name, settings)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The experiment that consists of the trial of a record alone.

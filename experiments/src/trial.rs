@@ -259,12 +259,10 @@ fn perform(
             let decode = |rows: Range<usize>| decoded(&*quantizer, &codes, rows).map_err(|e| e.to_string());
             pictures::save(wanted, data.signal.as_ref(), &base, &decode).map_err(because(Cause::Files))?;
         }
-        if data.base.held().is_none() {
-            // Their files were read more than once.
-            let again = source.resolve_knowing(&request.root, &surroundings.search, &request.seen);
-            if again.map_err(because(Cause::Files))?.summary.fingerprint != facts.fingerprint {
-                return Err(changed());
-            }
+        // Their files may have changed after they were resolved.
+        let again = source.resolve_knowing(&request.root, &surroundings.search, &request.seen);
+        if again.map_err(because(Cause::Files))?.summary.fingerprint != facts.fingerprint {
+            return Err(changed());
         }
         // After all measurements, so that no measured time contains it.
         Ok(Finished { codes_sha256: digest_of_codes(&codes), values })

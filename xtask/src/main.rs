@@ -79,7 +79,7 @@ enum Verb {
     BenchPeers(bench_peers::Arguments),
     /// Check the CUDA kernels on the GPU of this machine, and time them: exit code 0 all correct, 2 no GPU
     GpuCheck(gpu_check::Arguments),
-    /// List the datasets of the catalog, show one, fetch public ones, or remove what was fetched
+    /// List, fetch and remove public datasets; show what vectors are like, convert them, write exact neighbours
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
     Methods(methods_verb::Arguments),

@@ -1,6 +1,7 @@
 //! The first rows of a large set as a dataset of its own: `bigann-10m` is the first ten million rows of `bigann`.
 
 use super::CatalogEntry;
+use crate::split::RowSelection;
 
 /// Letters that stand for a factor, the largest first.
 const UNITS: [(char, usize); 3] = [('B', 1_000_000_000), ('M', 1_000_000), ('K', 1_000)];
@@ -55,6 +56,10 @@ impl CatalogEntry {
         slice.name = self.name_of_slice(rows);
         slice.summary = format!("The first {} rows of {}: {}", write_rows(rows), self.name, self.summary);
         slice.n = Some(rows);
+        // A slice of few rows is trained on all of them.
+        if matches!(slice.split.train, Some(RowSelection::Count(count)) if count >= rows) {
+            slice.split.train = None;
+        }
         let (all, some) = (format!(".{}.", write_rows(self.n?)), format!(".{}.", write_rows(rows)));
         for download in slice.downloads.iter_mut().filter(|download| download.cut) {
             let path = download.to.replace(&all, &some);

@@ -80,5 +80,6 @@ pub(super) fn disjoint(contents: &[(&'static str, Content)]) -> Result<(), Strin
 /// Why row numbers of `path` are not those of base rows; None if they are.
 pub(super) fn renumbered(path: &Path, held: usize, base: &RowSet) -> Option<String> {
     let name = file_truth::name_of(path);
-    (!base.iter().eq(0..held)).then(|| format!("the base rows are not all rows of {name} in its order"))
+    let all = *base == RowSet::Range(0..held) || base.iter().eq(0..held);
+    (!all).then(|| format!("the base rows are not all rows of {name} in its order"))
 }

@@ -26,19 +26,15 @@ fn open(summary: &Summary, path: &Path, held: usize) -> Result<(Blocks, usize), 
     Ok((blocks, rows))
 }
 
-/// The next rows of a file. Unless `any_value`, the first value that is not finite is an error, which says how many rows
-/// have one.
-fn next(blocks: &mut Blocks, any_value: bool, count: usize, block: &mut Vec<f32>) -> Result<usize, DatasetError> {
-    if any_value {
-        return blocks.next_of_any(count, block);
+/// Checks the values of a row that is used. The error says how many rows of the file have one that is not finite.
+fn check_finite(path: &Path, row: usize, values: &[f32], droppable: bool) -> Result<(), DatasetError> {
+    // No branch per value; the position is searched for only if there is a wrong value.
+    if values.iter().fold(true, |finite, v| finite & v.is_finite()) {
+        return Ok(());
     }
-    blocks.next(count, block).map_err(|error| match error {
-        DatasetError::NonFinite { path, row, column, value, .. } => {
-            let count = non_finite_rows(&path).unwrap_or(1);
-            DatasetError::NonFinite { path, row, column, value, count, droppable: true }
-        }
-        other => other,
-    })
+    let (column, value) = values.iter().copied().enumerate().find(|(_, v)| !v.is_finite()).unwrap_or_default();
+    let count = non_finite_rows(path).unwrap_or(1);
+    Err(DatasetError::NonFinite { path: path.to_owned(), row, column, value, count, droppable })
 }
 
 /// The number of rows of a file with a value that is not finite.
@@ -65,12 +61,15 @@ impl<'a> Picker<'a> {
     }
 
     /// A block of the file, and the number of its first row.
-    fn offer(&mut self, first: usize, block: &[f32]) {
+    fn offer(&mut self, file: (&Path, bool), first: usize, block: &[f32]) -> Result<(), DatasetError> {
         let dim = self.shape.1;
         let end = first + block.len() / dim;
         while let Some((row, place)) = self.wanted.next_if(|(row, _)| *row < end) {
-            self.values[place * dim..][..dim].copy_from_slice(&block[(row - first) * dim..][..dim]);
+            let values = &block[(row - first) * dim..][..dim];
+            check_finite(file.0, row, values, file.1)?;
+            self.values[place * dim..][..dim].copy_from_slice(values);
         }
+        Ok(())
     }
 
     fn is_done(&mut self) -> bool {
@@ -85,18 +84,12 @@ impl<'a> Picker<'a> {
     }
 }
 
-/// Reads a file until every picker has its rows; to its end if the values of all its rows are to be checked.
-fn pick(
-    summary: &Summary,
-    (path, any_value): (&Path, bool),
-    held: usize,
-    pickers: &mut [Picker<'_>],
-    all: bool,
-) -> Result<(), DatasetError> {
-    let (mut blocks, rows) = open(summary, path, held)?;
+/// Reads a file, which may be told to drop rows that are not finite, until every picker has its rows.
+fn pick(summary: &Summary, file: (&Path, bool), held: usize, pickers: &mut [Picker<'_>]) -> Result<(), DatasetError> {
+    let (mut blocks, rows) = open(summary, file.0, held)?;
     let (mut first, mut block) = (0, Vec::new());
-    while (all || !pickers.iter_mut().all(Picker::is_done)) && next(&mut blocks, any_value, rows, &mut block)? > 0 {
-        pickers.iter_mut().for_each(|picker| picker.offer(first, &block));
+    while !pickers.iter_mut().all(Picker::is_done) && blocks.next_of_any(rows, &mut block)? > 0 {
+        pickers.iter_mut().try_for_each(|picker| picker.offer(file, first, &block))?;
         first += block.len() / summary.dim;
     }
     Ok(())
@@ -115,7 +108,7 @@ impl VectorFiles {
         let own = |file: &Option<PathBuf>, held: Option<usize>, rows: &RowSet| match (file, held) {
             (Some(path), Some(held)) => {
                 let mut picker = [Picker::new(rows, dim)];
-                pick(summary, (path, self.any_value), held, &mut picker, true)?;
+                pick(summary, (path, self.droppable), held, &mut picker)?;
                 let [picker] = picker;
                 Ok::<_, DatasetError>(Some(picker.finish(metric)))
             }
@@ -126,8 +119,7 @@ impl VectorFiles {
             [(hold, &parts.base), (self.train.is_none(), &parts.train), (self.queries.is_none(), &parts.queries)];
         shared.extend(rows_of_base.iter().filter(|(wanted, _)| *wanted).map(|(_, rows)| Picker::new(rows, dim)));
         if !shared.is_empty() {
-            // If the base rows are not held, they are checked when they are read.
-            pick(summary, (&self.base, self.any_value), holdings.base, &mut shared, hold)?;
+            pick(summary, (&self.base, self.droppable), holdings.base, &mut shared)?;
         }
         let mut shared = shared.into_iter().map(|picker| picker.finish(metric));
         let base = if hold { shared.next() } else { None };
@@ -163,7 +155,7 @@ impl VectorFiles {
 
     fn base_rows(&self, summary: &Summary) -> FileRows {
         let (path, rows) = (self.base.clone(), self.parts.base.clone());
-        FileRows { path, held: self.holdings.base, rows, any_value: self.any_value, summary: summary.clone() }
+        FileRows { path, held: self.holdings.base, rows, droppable: self.droppable, summary: summary.clone() }
     }
 }
 
@@ -172,8 +164,8 @@ struct FileRows {
     path: PathBuf,
     held: usize,
     rows: RowSet,
-    /// Whether rows with values that are not finite were left out.
-    any_value: bool,
+    /// Whether the entry can leave rows out.
+    droppable: bool,
     summary: Summary,
 }
 
@@ -200,17 +192,21 @@ impl RowSource for FileRows {
 
 impl RowStream for FileStream<'_> {
     fn next(&mut self, count: usize, rows: &mut Vec<f32>) -> Result<(), DatasetError> {
-        let FileRows { path, summary, any_value, .. } = self.source;
+        let FileRows { path, summary, droppable, .. } = self.source;
         let dim = summary.dim;
         rows.clear();
         rows.reserve_exact(count * dim);
         while rows.len() < count * dim {
             let end = self.first + self.block.len() / dim;
             match self.wanted.next_if(|(row, _)| *row < end) {
-                Some((row, _)) => rows.extend_from_slice(&self.block[(row - self.first) * dim..][..dim]),
+                Some((row, _)) => {
+                    let values = &self.block[(row - self.first) * dim..][..dim];
+                    check_finite(path, row, values, *droppable)?;
+                    rows.extend_from_slice(values);
+                }
                 None => {
                     self.first = end;
-                    if next(&mut self.blocks, *any_value, self.at_once, &mut self.block)? == 0 {
+                    if self.blocks.next_of_any(self.at_once, &mut self.block)? == 0 {
                         return expect(summary, path, end, self.source.held, "rows");
                     }
                 }

@@ -9,7 +9,7 @@ use crate::json::plain_json;
 use crate::memory::Demand;
 use crate::neighbours::KeptNeighbours;
 use crate::plan::{Plan, PlannedDataset, SOURCES};
-use datasets::{DatasetError, format};
+use datasets::{DatasetError, Source, format};
 use record::{DatasetFacts, id_of, is_regular, read_regular, write_atomically};
 use serde_json::json;
 use std::path::PathBuf;
@@ -110,6 +110,15 @@ fn facts_of(
         if settings.interrupt.load(Ordering::SeqCst) { Err(NoFacts::Interrupted) } else { Ok(()) }
     };
     let (facts, truth) = facts::compute(&data, resolved, depth, known, surroundings.devices.isa, &mut progress)?;
+    // What was read is that of the plan, or its neighbours would be kept for other vectors.
+    let again = Source::parse(&dataset.written)
+        .ok()
+        .map(|source| source.resolve_knowing(&plan.root, &surroundings.search, &resolved.seen))
+        .transpose()?;
+    if again.is_none_or(|again| again.summary.fingerprint != resolved.summary.fingerprint) {
+        let reason = "its files changed while they were read; start the run again".to_owned();
+        return Err(DatasetError::Shape { name: name.clone(), reason }.into());
+    }
     if let Some(kept) = kept {
         kept.put(&truth);
     }

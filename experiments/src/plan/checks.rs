@@ -7,7 +7,7 @@ use crate::document::{Document, escape};
 use crate::experiment::Experiment;
 use crate::fault::Fault;
 use crate::metrics::{self, Measure};
-use datasets::{SearchPath, Source};
+use datasets::{SearchPath, Seen, Source};
 use methods::ParamError;
 use methods::backend::Devices;
 use serde_json::{Map, Value};
@@ -176,27 +176,30 @@ pub(super) fn resolve_datasets(
         let pointer = format!("/datasets/{i}");
         match Source::parse(written) {
             Err(error) => checker.param(&pointer, &error),
-            Ok(source) => match source.resolve(root, search) {
-                Err(error) if error.is_missing() => missing.push((pointer_of_file(&pointer, written), error)),
-                Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
-                Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
-                    let name = &resolved.summary.name;
-                    let help = "give one of them another `name:`".to_owned();
-                    checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
+            // Several entries may use the same files.
+            Ok(source) => {
+                match source.resolve_knowing(root, search, &Seen::of(datasets.iter().map(|d| &d.resolved.seen))) {
+                    Err(error) if error.is_missing() => missing.push((pointer_of_file(&pointer, written), error)),
+                    Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
+                    Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
+                        let name = &resolved.summary.name;
+                        let help = "give one of them another `name:`".to_owned();
+                        checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
+                    }
+                    Ok(resolved) if !is_name(&resolved.summary.name) => {
+                        checker.fault(
+                            &format!("{pointer}/name"),
+                            format!("a dataset needs a name: one line of 1 to {MAX_LABEL} characters"),
+                            Some("such as `name: my-vectors`".into()),
+                        );
+                    }
+                    Ok(resolved) => datasets.push(PlannedDataset {
+                        written: written.clone(),
+                        resolved,
+                        pointer: pointer_of_file(&pointer, written),
+                    }),
                 }
-                Ok(resolved) if !is_name(&resolved.summary.name) => {
-                    checker.fault(
-                        &format!("{pointer}/name"),
-                        format!("a dataset needs a name: one line of 1 to {MAX_LABEL} characters"),
-                        Some("such as `name: my-vectors`".into()),
-                    );
-                }
-                Ok(resolved) => datasets.push(PlannedDataset {
-                    written: written.clone(),
-                    resolved,
-                    pointer: pointer_of_file(&pointer, written),
-                }),
-            },
+            }
         }
     }
     let skip = skip_missing && !datasets.is_empty();

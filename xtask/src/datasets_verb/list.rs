@@ -34,6 +34,10 @@ pub fn run(search: &SearchPath) {
          .parquet#column, .arrow#column, .csv, .tsv, .ndjson#key, .txt; all but .npz and .hdf5 also as .gz or .zst; part-*.parquet"
     );
     say!(
-        "your images: {{ images: folder/, patch: 8 }}, .webp and .png, split by whole images; a single one: {{ path: photo.png#8 }}"
+        "your images: {{ images: folder/, patch: 8 }}, .webp, .png, .jpg, .ppm and .pgm, split by whole images; a single one: \
+         {{ path: photo.png#8 }}"
+    );
+    say!(
+        "your sound: {{ wav: folder/, mel: {{ bands: 64, frame_ms: 25, hop_ms: 20 }} }}, .wav as log-mel frames, split by whole recordings"
     );
 }

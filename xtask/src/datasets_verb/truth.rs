@@ -6,21 +6,32 @@ use crate::progress::RowProgress;
 use clap::Args;
 use cpu::Neighbor;
 use datasets::format::{self, Place, ids_to_ibin, ids_to_ivecs};
-use datasets::truth::exact_neighbors;
-use datasets::{Dataset, MetricSpace, Source, catalog};
+use datasets::truth::NeighborSearch;
+use datasets::{BaseCheck, DatasetError, MetricSpace, Opened, Resolved, Source, catalog};
 use experiments::Surroundings;
-use ndarray::s;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Queries between two looks at progress and Ctrl-C.
-const QUERIES: usize = 960;
+/// Base rows that take at most this many bytes are held.
+const HELD_BYTES: u64 = 1 << 30;
+
+/// What ends a search before its last row.
+enum Ended {
+    Interrupted,
+    Failed(DatasetError),
+}
+
+impl From<DatasetError> for Ended {
+    fn from(error: DatasetError) -> Ended {
+        Ended::Failed(error)
+    }
+}
 
 const AFTER_HELP: &str = "\
 Row numbers are those of the base rows, counted from 0, nearest first; the lower number wins a tie. An experiment takes \
-OUT as `truth`. All vectors are held in memory.
+OUT as `truth`. Base rows may be larger than memory: if they take more than 1 GiB, they are read twice.
 
 Examples: cargo xtask datasets truth base.fvecs --queries query.fvecs -k 100 -o neighbours.ivecs
           cargo xtask datasets truth glove-100-angular.hdf5 -o neighbours.ibin";
@@ -56,16 +67,21 @@ pub fn run(arguments: &Arguments, here: &Surroundings) -> Result<ExitCode, Mista
         return Err(Mistakes::new(format!("{} names no format of neighbours", out.display()), "write .ivecs or .ibin"));
     }
     check_target(out)?;
-    let data = load(arguments, here)?;
+    let resolved = resolve(arguments, here)?;
+    let data = resolved.open(HELD_BYTES)?;
     let k = arguments.k as usize;
     if k > data.base.nrows() {
         let message = format!("{k} neighbours are requested, and there are {} base rows", data.base.nrows());
         return Err(Mistakes::new(message, "use a smaller `-k`"));
     }
     let begun = Instant::now();
-    let Some(found) = neighbours(&data, k, here) else {
-        say_aside!("interrupted: {} was not written", out.display());
-        return Ok(ExitCode::from(INTERRUPTED));
+    let found = match neighbours(&data, &resolved, k, here) {
+        Ok(found) => found,
+        Err(Ended::Failed(error)) => return Err(error.into()),
+        Err(Ended::Interrupted) => {
+            say_aside!("interrupted: {} was not written", out.display());
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
     };
     let ids: Vec<Vec<u32>> = found.iter().map(|row| row.iter().map(|n| n.id).collect()).collect();
     let bytes = if extension == "ibin" {
@@ -86,7 +102,7 @@ pub fn run(arguments: &Arguments, here: &Surroundings) -> Result<ExitCode, Mista
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(arguments: &Arguments, here: &Surroundings) -> Result<Dataset, Mistakes> {
+fn resolve(arguments: &Arguments, here: &Surroundings) -> Result<Resolved, Mistakes> {
     let Arguments { dataset, queries, metric, .. } = arguments;
     let path = Path::new(dataset);
     let named = queries.is_none() && !Place::of(path).file.is_file() && catalog::find(dataset).is_ok();
@@ -104,22 +120,29 @@ fn load(arguments: &Arguments, here: &Surroundings) -> Result<Dataset, Mistakes>
     if !named && resolved.summary.base != format::shape(path)?.0 {
         return Err(Mistakes::new(format!("{dataset} holds no queries"), "give a file of them with `--queries`"));
     }
-    Ok(resolved.load()?)
+    Ok(resolved)
 }
 
-/// None if it was interrupted.
-fn neighbours(data: &Dataset, k: usize, here: &Surroundings) -> Option<Vec<Vec<Neighbor>>> {
-    let interrupt = interrupted();
-    let total = data.queries.nrows();
-    let mut progress = RowProgress::new(total);
-    let mut found = Vec::with_capacity(total);
-    for start in (0..total).step_by(QUERIES) {
-        if interrupt() {
-            return None;
-        }
-        let queries = data.queries.slice(s![start..(start + QUERIES).min(total), ..]);
-        found.extend(exact_neighbors(data.base.view(), queries, data.metric, k, here.devices.isa));
-        progress.reach(found.len());
-    }
-    Some(found)
+/// The neighbours of each query, in two passes over the base rows.
+fn neighbours(data: &Opened, resolved: &Resolved, k: usize, here: &Surroundings) -> Result<Vec<Vec<Neighbor>>, Ended> {
+    let (interrupt, n) = (interrupted(), data.base.nrows());
+    let mut progress = RowProgress::new(2 * n);
+    let mut reach = |done| {
+        progress.reach(done);
+        if interrupt() { Err(Ended::Interrupted) } else { Ok(()) }
+    };
+    let mut check = BaseCheck::new(data);
+    let mut search = NeighborSearch::new(data.queries.view(), data.metric, k, here.devices.isa);
+    data.base.blocks(|first, rows| {
+        check.add(first, rows);
+        search.select(first, rows);
+        reach(first + rows.nrows())
+    })?;
+    check.finish(data, resolved)?;
+    let mut ranking = search.into_ranking();
+    data.base.blocks(|first, rows| {
+        ranking.score(first, rows);
+        reach(n + first + rows.nrows())
+    })?;
+    Ok(ranking.finish())
 }
