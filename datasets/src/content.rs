@@ -4,6 +4,7 @@
 use crate::DatasetError;
 use crate::drops::{MarkedRows, Marker, RowKind};
 use crate::format::{self, Blocks};
+use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -85,6 +86,12 @@ fn hasher(columns: usize) -> Sha256 {
     let mut hasher = Sha256::new();
     hasher.update((columns as u64).to_le_bytes());
     hasher
+}
+
+/// Half of the SHA-256 of a row; 0 and −0 are the same value.
+pub(crate) fn row_digest(row: ArrayView1<'_, f32>) -> u128 {
+    let bytes: Vec<u8> = row.iter().flat_map(|&value| (value + 0.0).to_le_bytes()).collect();
+    Sha256::digest(&bytes).first_chunk().map_or(0, |half| u128::from_le_bytes(*half))
 }
 
 /// A digest as text.

@@ -2,11 +2,12 @@
 //! the parts of a dataset.
 
 use crate::Part;
+use crate::content::row_digest;
 use crate::row_set::RowSet;
 use crate::split::Parts;
+use ndarray::ArrayView1;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
 /// Kinds of rows that can be left out.
@@ -60,7 +61,7 @@ impl Marker {
                 self.marked.zeros.push(self.rows);
             }
             if wanted(RowKind::Duplicates) {
-                self.digests.push(digest(row));
+                self.digests.push(row_digest(ArrayView1::from(row)));
             }
             self.rows += 1;
         }
@@ -79,16 +80,6 @@ impl Marker {
         }
         self.marked
     }
-}
-
-/// Half of the SHA-256 of a row; 0 and −0 are the same.
-fn digest(row: &[f32]) -> u128 {
-    let mut hasher = Sha256::new();
-    let mut bytes = Vec::with_capacity(4 * row.len());
-    bytes.extend(row.iter().flat_map(|v| (v + 0.0).to_le_bytes()));
-    hasher.update(bytes);
-    let digest = hasher.finalize();
-    digest.first_chunk().map_or(0, |half| u128::from_le_bytes(*half))
 }
 
 /// Rows that were left out of a part.

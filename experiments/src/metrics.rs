@@ -267,7 +267,7 @@ impl<'a> Subject<'a> {
 
 /// Base rows that cannot be read again.
 fn unread(error: DatasetError) -> MethodError {
-    MethodError::Broken(error.to_string())
+    MethodError::Unread(error.to_string())
 }
 
 /// Reads a measurement by name.

@@ -93,7 +93,11 @@ fn because<E: std::fmt::Display>(cause: Cause) -> impl Fn(E) -> Failure {
 /// A failure of a method or a measurement in the given step.
 fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
     move |error| {
-        let cause = if matches!(error, MethodError::Backend(_)) { Cause::Device } else { Cause::Trial };
+        let cause = match error {
+            MethodError::Backend(_) => Cause::Device,
+            MethodError::Unread(_) => Cause::Files,
+            _ => Cause::Trial,
+        };
         Failure { reason: format!("{step}: {error}"), cause }
     }
 }

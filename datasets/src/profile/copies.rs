@@ -1,17 +1,15 @@
 //! Counts rows that are copies of earlier rows, in bounded memory.
 
+use crate::content::row_digest;
 use ndarray::ArrayView1;
-use sha2::{Digest, Sha256};
 
 /// Most hashes that are kept, with their counts: 64 MiB.
 pub(super) const MOST: usize = 1 << 22;
 
-/// The first 64 bits of the SHA-256 of a row; 0 and −0 are the same value. With as many hashes as are kept, the
+/// 64 bits of the SHA-256 of a row; 0 and −0 are the same value. With as many hashes as are kept, the
 /// probability that any two different rows have the same one is below 10⁻⁶.
 pub fn hash(row: ArrayView1<'_, f32>) -> u64 {
-    let bytes: Vec<u8> = row.iter().flat_map(|&value| (value + 0.0).to_le_bytes()).collect();
-    let digest = Sha256::digest(&bytes);
-    digest.iter().take(8).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
+    row_digest(row) as u64
 }
 
 /// The hashes of rows. If there are too many distinct ones, only those whose last bits are zero are kept, so that they

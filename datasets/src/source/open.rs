@@ -50,7 +50,7 @@ fn non_finite_rows(path: &Path) -> Result<usize, DatasetError> {
 /// Takes its rows out of a file that is read from the first row to the last.
 struct Picker<'a> {
     /// The rows that are still to come, each with its place.
-    wanted: Peekable<Box<dyn Iterator<Item = (usize, usize)> + Send + 'a>>,
+    wanted: Wanted<'a>,
     values: Vec<f32>,
     shape: (usize, usize),
 }

@@ -1,5 +1,6 @@
 //! Does search over codes find the true neighbours?
 
+use super::retention::mean;
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
 use crate::search::{by_scores, k_recalls, rerank_all};
@@ -95,10 +96,6 @@ fn one_recall(truth: &Truth, returned: &Truth) -> f64 {
 }
 
 /// The mean over queries; 0 without any.
-fn mean(shares: &[f64]) -> f64 {
-    shares.iter().sum::<f64>() / shares.len().max(1) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
