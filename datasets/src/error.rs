@@ -159,7 +159,8 @@ impl DatasetError {
                 "multiply all vectors by one factor so that their norms are near 1; codes do not change".to_owned()
             }
             DatasetError::NonFinite { droppable: true, .. } => {
-                "quantizers need finite vectors: fix such rows, or leave them out with `drop: [non-finite]`".to_owned()
+                "quantizers need finite vectors: fix such rows; in an experiment, `drop: [non-finite]` leaves them out"
+                    .to_owned()
             }
             DatasetError::NonFinite { .. } => "quantizers need finite vectors: remove or fix the row".to_owned(),
             DatasetError::ZeroRow { droppable: true, .. } => {

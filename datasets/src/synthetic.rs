@@ -140,7 +140,8 @@ impl SyntheticSource {
             labelled: self.synthetic == SyntheticKind::Mixture,
             judged: false,
             signal: None,
-            fingerprint: format!("synthetic-1 {self:?}"),
+            // The name is not part of the content.
+            fingerprint: format!("synthetic-1 {:?}", SyntheticSource { name: None, ..self.clone() }),
         })
     }
 

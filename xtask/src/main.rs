@@ -116,6 +116,8 @@ fn main() -> ExitCode {
         }
     };
     let here = &surroundings;
+    // Others have exit codes of their own for what is undecided.
+    let continues = matches!(arguments.verb, Verb::Experiments(_) | Verb::Datasets(_));
     let result = match arguments.verb {
         Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
         Verb::Advise(arguments) => advise::run(arguments, here),
@@ -149,7 +151,7 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|mistakes| {
         mistakes.print();
         // An interrupted request is not a wrong one.
-        ExitCode::from(if experiments_verb::INTERRUPT.load(Ordering::SeqCst) { 1 } else { 2 })
+        ExitCode::from(if continues && experiments_verb::INTERRUPT.load(Ordering::SeqCst) { 1 } else { 2 })
     })
 }
 

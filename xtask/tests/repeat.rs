@@ -29,7 +29,7 @@ fn the_page_gives_the_experiment_that_repeats_a_trial() {
     };
     start("original.yaml");
     browser.open(&folder.path().join("runs/original/report/index.html"), "");
-    let count = browser.text("document.querySelectorAll('#d0 tbody tr').length");
+    let count = browser.text("document.querySelectorAll('#d0 .sortable tbody tr').length");
     assert_eq!(count, "3");
     let trial = |run: &str, id: &str| -> serde_json::Value {
         let path = folder.path().join(format!("runs/{run}/trials/{id}.json"));

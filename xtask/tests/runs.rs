@@ -209,18 +209,18 @@ fn failures_and_timeouts_are_rows_with_their_reason_and_end_nothing_else() {
 #[test]
 fn a_trial_out_of_memory_aborts_alone() {
     let folder = tempfile::tempdir().expect("a folder");
-    // 200,000 × 64 floats are 49 MiB. With two blocks of base rows this is just below the limit, with the program above it.
+    // 200,000 × 64 floats are 49 MiB. With two blocks of base rows these are just below the limit, with the program above it.
     write(
         folder.path(),
         "e.yaml",
-        "name: t\nseeds: [1]\nthreads: 1\nmemory: 84MiB\ndatasets: [{ synthetic: gaussian, dim: 64, n: 200000, queries: 10 }, { synthetic: gaussian, dim: 8, n: 100, queries: 10 }]\nmethods: [{ lbg: { bits: 2 } }]\nmeasure: { utilization: {} }\n",
+        "name: t\nseeds: [1]\nthreads: 1\nmemory: 92MiB\ndatasets: [{ synthetic: gaussian, dim: 64, n: 200000, queries: 10 }, { synthetic: gaussian, dim: 8, n: 100, queries: 10 }]\nmethods: [{ lbg: { bits: 2 } }]\nmeasure: { utilization: {} }\n",
     );
     let (code, text) = run(folder.path(), &[]);
     assert_eq!(code, Some(1), "{text}");
     let records = records(folder.path());
     assert_eq!(records.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Failed, Status::Ok]);
     let reason = records[0].reason.as_deref().unwrap_or("");
-    assert!(reason.starts_with("out of memory under the limit of 84MiB: memory allocation of"), "{reason}");
+    assert!(reason.starts_with("out of memory under the limit of 92MiB: memory allocation of"), "{reason}");
 }
 
 /// Starts a run and waits until it has finished `count` trials.
