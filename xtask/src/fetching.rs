@@ -12,18 +12,36 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Fetches what an experiment names and this machine lacks. Names that cannot be fetched are left to the checks of the experiment.
+/// Fetches what an experiment names and this machine lacks, and checks what is here. Names that cannot be fetched are left to the checks
+/// of the experiment.
 ///
 /// # Errors
-/// A dataset that cannot be fetched.
+/// A dataset that cannot be fetched, or that is not the one that was recorded.
 pub fn of_experiment(document: &Document, search: &SearchPath) -> Result<(), Mistakes> {
     let names = document.value().get("datasets").and_then(serde_json::Value::as_array).into_iter().flatten();
     for name in names.filter_map(|dataset| dataset.as_str()) {
         if let Ok(entry) = catalog::find(name)
             && !entry.downloads.is_empty()
-            && !entry.is_here(search)
         {
-            dataset(&entry)?;
+            if entry.is_here(search) { check(&entry, search)? } else { dataset(&entry)? }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the files of a dataset, which are here, are those that `datasets.lock` records.
+///
+/// # Errors
+/// A file that is not the recorded one.
+pub fn check(entry: &CatalogEntry, search: &SearchPath) -> Result<(), Mistakes> {
+    heed_interrupts();
+    let fetcher = Fetcher::new(environment::fetching()?);
+    let mut progress = ByteProgress::new();
+    for order in Order::of(entry) {
+        if let Some(folder) = search.folders.iter().find(|folder| order.is_in(folder)) {
+            let checked = fetcher.check(&order, folder, &INTERRUPT, &mut progress);
+            progress.end();
+            checked?;
         }
     }
     Ok(())

@@ -155,6 +155,22 @@ fn a_project_says_which_vectors_it_means() {
     for path in ["deep1b/base.1K.fbin", "deep1b/base.1200.fbin", "deep1b/query.public.10K.fbin"] {
         assert_eq!(lines_with(&recorded, path).len(), 1, "{recorded}");
     }
+    // Files that are here must be those of the project; nobody asks without `--fetch`.
+    let yaml = "name: t\nseeds: [1]\nthreads: 1\ndatasets: [deep1b-1k]\nmethods: [{ scalar: { bits: 2 } }]\nmeasure: { distortion: {} }\n";
+    write(folder.path(), "e.yaml", yaml);
+    let digest = recorded.lines().find_map(|line| line.strip_prefix("sha256 = ")).expect("a digest");
+    write(folder.path(), "datasets.lock", &recorded.replace(digest, "\"00\""));
+    for arguments in [&["datasets", "fetch", "deep1b-1k"][..], &["experiments", "e.yaml", "--fetch", "--no-report"]] {
+        let (code, text) = mirror.run(folder.path(), arguments);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("is here, but not as datasets.lock records it"), "{text}");
+    }
+    let (code, text) = mirror.run(folder.path(), &["experiments", "e.yaml", "--dry-run"]);
+    assert_eq!(code, Some(0), "{text}");
+    write(folder.path(), "datasets.lock", &recorded);
+    let (code, text) = mirror.run(folder.path(), &["datasets", "fetch", "deep1b-1k"]);
+    assert_eq!(code, Some(0), "{text}");
+
     // Another machine with the same project, where the mirror has something else.
     let other = tempfile::tempdir().expect("a folder");
     write(other.path(), "datasets.lock", &recorded);

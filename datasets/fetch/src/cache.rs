@@ -1,5 +1,6 @@
 //! What the folder of datasets holds, and how it is emptied.
 
+use crate::digest::REMEMBERED;
 use crate::part::{PART, STATE};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ pub struct Held {
     pub leftover: bool,
 }
 
-/// All files below a folder, in order of their paths; none if there is no such folder. Links are not followed.
+/// All files below a folder, in order of their paths, without the records of what was fetched; none if there is no such folder. Links
+/// are not followed.
 ///
 /// # Errors
 /// A folder that cannot be read, with its path.
@@ -24,6 +26,7 @@ pub fn held(folder: &Path) -> Result<Vec<Held>, (PathBuf, io::Error)> {
     if folder.is_dir() {
         walk(folder, "", false, &mut all)?;
     }
+    all.retain(|file| file.path != "datasets.lock" && file.path != REMEMBERED);
     all.sort();
     Ok(all)
 }

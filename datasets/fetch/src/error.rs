@@ -46,6 +46,26 @@ pub enum FetchError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that is here is not the one that was recorded.
+    #[error("{file} is here, but not as {} records it: its SHA-256 is {found}, not {recorded}", .lock.display())]
+    Differs {
+        /// Its path below the folder of datasets.
+        file: String,
+        /// The record.
+        lock: PathBuf,
+        /// The digest that it records.
+        recorded: String,
+        /// The digest of the file, or of the archive that it comes from.
+        found: String,
+    },
+    /// Files of an archive are here, and nothing says which archive it was.
+    #[error("the files of {file} are here, but nothing tells whether they are those that {} records", .lock.display())]
+    Unrecorded {
+        /// The path of the archive below the folder of datasets.
+        file: String,
+        /// The record.
+        lock: PathBuf,
+    },
     /// What was fetched cannot be unpacked, or does not hold what it should.
     #[error("{file} was fetched, but cannot be unpacked: {reason}")]
     Archive {
@@ -91,6 +111,9 @@ impl FetchError {
             FetchError::Io { .. } => "make room, or choose another folder with XDG_CACHE_HOME",
             FetchError::Busy { .. } => "wait for it",
             FetchError::Lock { .. } => "correct the file, or delete it: it then holds what is fetched from now on",
+            FetchError::Differs { .. } | FetchError::Unrecorded { .. } => {
+                "remove the dataset with `cargo xtask datasets prune` and fetch it again, or delete its lines in this file to accept what is here"
+            }
             FetchError::Archive { .. } => "it was removed: fetch it again, and report it if this repeats",
         })
     }

@@ -3,7 +3,8 @@
 use crate::part::Part;
 use crate::transfer::{Stop, Transfer};
 use crate::unpack::Unpacker;
-use crate::{FetchError, Order, Settings, Share, Tried, address, lock};
+use crate::{FetchError, Order, Settings, Share, Tried, address, digest, lock};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// Hears how far a file is.
@@ -58,22 +59,61 @@ impl Fetcher {
         &self.settings
     }
 
-    /// Whether all files of an order are in the folder.
-    pub fn is_here(&self, order: &Order) -> bool {
-        order.files().iter().all(|file| {
-            let path = self.settings.folder.join(file.trim_end_matches('/'));
-            if file.ends_with('/') { path.is_dir() } else { path.is_file() }
-        })
+    /// Checks that files which are in `folder` are those that were recorded, and records them where they are not yet. A file that nothing
+    /// records is not read; one that was read before is read again only if its metadata has changed. Of an archive whose files
+    /// were not unpacked by a fetcher, nothing can be said, except to `watch`.
+    ///
+    /// # Errors
+    /// See [`FetchError`]: above all, a file that is not the recorded one.
+    pub fn check(
+        &self,
+        order: &Order,
+        folder: &Path,
+        cancel: &AtomicBool,
+        watch: &mut dyn Watch,
+    ) -> Result<(), FetchError> {
+        let locks = &self.settings.locks;
+        let recorded = lock::recorded(locks, &order.to)?;
+        let Some((first_lock, first)) = recorded.first() else { return Ok(()) };
+        let found = match order.unpack {
+            None => {
+                let path = folder.join(&order.to);
+                let length = path.metadata().map_err(FetchError::io(&path))?.len();
+                watch.begin(&format!("checking {}", order.to), 0, Some(length));
+                let found = digest::of_file(&self.settings.folder, &path, cancel, |done| watch.reach(done))?;
+                found.ok_or_else(|| FetchError::Interrupted { file: order.to.clone(), kept: length })?
+            }
+            // The archive was not kept: the record of this folder says which it was.
+            Some(_) if folder == self.settings.folder && Some(first_lock) == locks.first() => first.sha256.clone(),
+            Some(_) if folder == self.settings.folder => {
+                return Err(FetchError::Unrecorded { file: order.to.clone(), lock: first_lock.clone() });
+            }
+            Some(_) => {
+                let (lock, place) = (first_lock.display(), folder.display());
+                watch
+                    .note(&format!("{lock} records {}, but the files in {place} cannot be compared with it", order.to));
+                return Ok(());
+            }
+        };
+        match recorded.iter().find(|(_, entry)| entry.sha256 != found) {
+            None => lock::spread(locks, first),
+            Some((lock, entry)) => Err(FetchError::Differs {
+                file: order.to.clone(),
+                lock: lock.clone(),
+                recorded: entry.sha256.clone(),
+                found,
+            }),
+        }
     }
 
     /// Fetches a file, verifies it, and unpacks it if the order says so. Setting `cancel` stops it within the time of a stall at
-    /// most; what has arrived is kept.
+    /// most; what has arrived is kept. If it is here, it is checked as [`check`](Fetcher::check) does.
     ///
     /// # Errors
     /// See [`FetchError`]. No file has its name unless it is complete and right.
     pub fn fetch(&self, order: &Order, cancel: &AtomicBool, watch: &mut dyn Watch) -> Result<Fetched, FetchError> {
-        if self.is_here(order) {
-            return lock::spread(&self.settings.locks, &order.to).map(|()| Fetched::Here);
+        if order.is_in(&self.settings.folder) {
+            return self.check(order, &self.settings.folder, cancel, watch).map(|()| Fetched::Here);
         }
         let name = self.settings.folder.join(&order.to);
         let known = self.known(order)?;
@@ -107,11 +147,16 @@ impl Fetcher {
                 continue;
             }
             let bytes = part.length();
+            // Before any file has its name: what is here is always recorded.
+            let record = || lock::record(&self.settings.locks, &order.to, bytes, &sha256, &address);
             match order.unpack {
-                None => part.finish(&name)?,
-                Some(packing) => self.unpack(order, packing, part, cancel, watch)?,
+                None => {
+                    record()?;
+                    part.finish(&name)?;
+                    digest::remember(&self.settings.folder, &name, &sha256);
+                }
+                Some(packing) => self.unpack(order, packing, part, &record, cancel, watch)?,
             }
-            lock::record(&self.settings.locks, &order.to, bytes, &sha256, &address)?;
             return Ok(Fetched::New { address, bytes, sha256, verified });
         }
         if part.length() == 0 {
@@ -125,13 +170,14 @@ impl Fetcher {
         order: &Order,
         packing: datasets::catalog::Unpacking,
         part: Part,
+        record: &dyn Fn() -> Result<(), FetchError>,
         cancel: &AtomicBool,
         watch: &mut dyn Watch,
     ) -> Result<(), FetchError> {
         let folder = &self.settings.folder;
-        let unpacked = Unpacker { order, folder, archive: part.path(), cancel, watch }.run(packing);
+        let unpacked = Unpacker { order, folder, archive: part.path(), record, cancel, watch }.run(packing);
         match &unpacked {
-            Err(FetchError::Interrupted { .. } | FetchError::Io { .. }) => {}
+            Err(FetchError::Interrupted { .. } | FetchError::Io { .. } | FetchError::Lock { .. }) => {}
             _ => part.remove(),
         }
         unpacked

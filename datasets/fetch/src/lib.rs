@@ -7,6 +7,7 @@
 mod address;
 pub mod cache;
 mod connection;
+mod digest;
 mod error;
 mod fetcher;
 mod lock;

@@ -1,6 +1,7 @@
 //! What is to be fetched.
 
 use datasets::catalog::{CatalogEntry, Download, Unpacking};
+use std::path::Path;
 
 /// A file to fetch.
 #[derive(Clone, Debug)]
@@ -69,6 +70,14 @@ impl Order {
             Some(Unpacking::Gzip) => vec![self.to.strip_suffix(".gz").unwrap_or(&self.to).to_owned()],
             Some(_) => self.members.iter().map(|member| self.beside(member)).collect(),
         }
+    }
+
+    /// Whether all its files are in a folder of datasets.
+    pub fn is_in(&self, folder: &Path) -> bool {
+        self.files().iter().all(|file| {
+            let path = folder.join(file.trim_end_matches('/'));
+            if file.ends_with('/') { path.is_dir() } else { path.is_file() }
+        })
     }
 
     /// The path of a member of an archive.

@@ -25,6 +25,8 @@ pub struct Unpacker<'a> {
     pub folder: &'a Path,
     /// The complete archive.
     pub archive: &'a Path,
+    /// Records the archive, once all of it is unpacked and before the files have their names.
+    pub record: &'a dyn Fn() -> Result<(), FetchError>,
     pub cancel: &'a AtomicBool,
     pub watch: &'a mut dyn Watch,
 }
@@ -43,7 +45,8 @@ impl Unpacker<'_> {
     /// Unpacks what the order wants.
     pub fn run(mut self, packing: Unpacking) -> Result<(), FetchError> {
         let mut unpacked = Unpacked::default();
-        let all = self.unpack(packing, &mut unpacked).and_then(|()| self.name(&unpacked));
+        let all =
+            self.unpack(packing, &mut unpacked).and_then(|()| (self.record)()).and_then(|()| self.name(&unpacked));
         if all.is_err() {
             for (from, _) in &unpacked.places {
                 let _ = if from.is_dir() { std::fs::remove_dir_all(from) } else { std::fs::remove_file(from) };

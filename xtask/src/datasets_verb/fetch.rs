@@ -43,6 +43,7 @@ pub fn run(arguments: &Arguments, search: &SearchPath) -> Result<(), Mistakes> {
             continue;
         }
         if entry.is_here(search) {
+            fetching::check(&entry, search)?;
             let file = entry.files().next();
             let place = file.and_then(|file| entry.locate(file, search).ok()).map(|found| found.path);
             say!("{} is here: {}", entry.name, place.map_or_else(String::new, |path| path.display().to_string()));

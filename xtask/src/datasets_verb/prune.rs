@@ -40,8 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Mistakes> {
     let wrong = |(path, error): (PathBuf, std::io::Error)| {
         Mistakes::new(format!("{}: {error}", path.display()), "check that you may read and write it")
     };
-    let held: Vec<Held> =
-        cache::held(&folder).map_err(wrong)?.into_iter().filter(|file| file.path != "datasets.lock").collect();
+    let held = cache::held(&folder).map_err(wrong)?;
     let groups = grouped(&held);
     if arguments.names.is_empty() && !arguments.all && !arguments.leftovers {
         return show(&folder, &groups);
