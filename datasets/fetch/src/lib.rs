@@ -40,7 +40,8 @@ pub struct Settings {
     pub connect: Duration,
     /// Longest time without a byte.
     pub stall: Duration,
-    /// How often an address is asked again after a failure that may pass. A try that brings a MiB is not counted.
+    /// How often an address is asked again after a failure that may pass. A try that brings a MiB more than
+    /// were ever here is not counted.
     pub retries: u32,
     /// Wait before it is asked again, unless the server says how long; doubled each time.
     pub backoff: Duration,

@@ -50,6 +50,8 @@ pub struct Part {
     length: u64,
     /// What they are the start of; None if that is unknown.
     origin: Option<Origin>,
+    /// How often bytes were dropped.
+    losses: u32,
 }
 
 /// A file name with something after it.
@@ -75,7 +77,7 @@ impl Part {
         }
         let length = file.metadata().map_err(FetchError::io(&path))?.len();
         let origin = std::fs::read(&state).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Part { path, state, file, length, origin })
+        Ok(Part { path, state, file, length, origin, losses: 0 })
     }
 
     pub fn path(&self) -> &Path {
@@ -90,9 +92,15 @@ impl Part {
         self.origin.as_ref()
     }
 
+    /// How often bytes were dropped since it was opened.
+    pub fn losses(&self) -> u32 {
+        self.losses
+    }
+
     /// Drops all bytes: from now on, those of `origin` follow.
     pub fn restart(&mut self, origin: Option<Origin>) -> Result<(), FetchError> {
         self.file.set_len(0).map_err(FetchError::io(&self.path))?;
+        self.losses += u32::from(self.length > 0);
         self.length = 0;
         match &origin {
             Some(origin) => {

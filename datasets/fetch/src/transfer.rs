@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A try that brings this many bytes is not counted as a failed one.
+/// A try that brings this many bytes more than were ever here is not counted as a failed one.
 const PROGRESS: u64 = 1 << 20;
 
 /// Time between two looks at whether to stop.
@@ -73,19 +73,22 @@ struct Promise {
 impl Transfer<'_> {
     /// Adds bytes of `address` until the file is complete.
     pub fn run(&mut self, address: &str, part: &mut Part) -> Result<(), Stop> {
-        let mut failures = 0;
+        let (mut failures, mut best) = (0, part.length());
         loop {
             if self.cancel.load(Ordering::SeqCst) {
                 return Err(Stop::Interrupted);
             }
-            let before = part.length();
+            let losses = part.losses();
             let (reason, wait) = match self.attempt(address, part) {
                 Ok(()) => return Ok(()),
                 Err(Trouble::Stop(stop)) => return Err(stop),
                 Err(Trouble::Failure(Failure::Lasting(reason))) => return Err(Stop::Failed(reason)),
                 Err(Trouble::Failure(Failure::Passing { reason, wait })) => (reason, wait),
             };
-            failures = if part.length() >= before + PROGRESS { 0 } else { failures + 1 };
+            // A server that changes its file again and again brings many bytes, and never all of them.
+            let advanced = part.length() >= best + PROGRESS && part.losses() == losses;
+            best = best.max(part.length());
+            failures = if advanced { 0 } else { failures + 1 };
             if failures > self.settings.retries {
                 return Err(Stop::Failed(format!("{reason} (after {failures} tries)")));
             }

@@ -183,6 +183,24 @@ fn a_file_that_changes_between_two_tries_starts_again() {
 }
 
 #[test]
+fn a_server_that_changes_its_file_every_time_is_given_up() {
+    // More than a MiB comes each time.
+    let length = 3 << 20;
+    let bytes = content(length);
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| {
+        let mut request = request.clone();
+        request.headers.remove("if-range");
+        Reply::Bytes(proper(&served, &number.to_string(), &request, 2 << 20))
+    });
+    let text = reason(case.fetch());
+    assert!(text.starts_with("the connection broke") && text.ends_with("(after 4 tries)"), "{text}");
+    let rest = Some((2 << 20, None));
+    assert_eq!(case.server.ranges(), [None, rest, None, rest, None]);
+    case.assert_nothing();
+}
+
+#[test]
 fn without_a_tag_only_a_known_digest_lets_a_file_continue() {
     let bytes = content(LENGTH);
     let serve = |served: Vec<u8>| {
