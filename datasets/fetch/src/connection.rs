@@ -16,6 +16,8 @@ pub enum Failure {
         /// What the server asks for.
         wait: Option<Duration>,
     },
+    /// Its host cannot be reached, which may pass: ask again if something of the file is here already.
+    Unreachable(String),
     /// It will not pass.
     Lasting(String),
 }
@@ -134,11 +136,13 @@ fn ask_once(settings: &Settings, address: &str, headers: &[(&str, String)]) -> R
         ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
             Failure::Lasting(error.to_string())
         }
-        ureq::Error::HostNotFound => Failure::Lasting(NO_HOST.to_owned()),
+        ureq::Error::HostNotFound => Failure::Unreachable(NO_HOST.to_owned()),
         // The system has no kind for it.
-        ureq::Error::Io(error) if error.to_string().contains("lookup address") => Failure::Lasting(NO_HOST.to_owned()),
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
+            Failure::Unreachable(NO_HOST.to_owned())
+        }
         ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            Failure::Lasting("its host refuses the connection".to_owned())
+            Failure::Unreachable("its host refuses the connection".to_owned())
         }
         ureq::Error::Timeout(_) => Failure::passing(format!("no answer within {} s", settings.connect.as_secs_f64())),
         error => Failure::passing(error.to_string()),

@@ -4,6 +4,7 @@ use crate::part::Part;
 use crate::transfer::{Stop, Transfer};
 use crate::unpack::Unpacker;
 use crate::{FetchError, Order, Settings, Share, Tried, address, digest, lock};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -120,7 +121,9 @@ impl Fetcher {
         let verified = !known.is_empty();
         let mut part = Part::open(&name)?;
         let mut tried = Vec::new();
-        for address in self.addresses(order) {
+        // An address is tried again if bytes of others were before its own.
+        let mut addresses: VecDeque<String> = self.addresses(order, &part).into();
+        while let Some(address) = addresses.pop_front() {
             let mut transfer = Transfer { settings: &self.settings, order, verified, cancel, watch: &mut *watch };
             match transfer.run(&address, &mut part) {
                 Ok(()) => {}
@@ -142,8 +145,15 @@ impl Fetcher {
             watch.begin(&format!("checking {}", order.to), 0, Some(part.length()));
             let sha256 = part.digest(|done| watch.reach(done))?;
             if let Some(Known { sha256: expected, by }) = known.iter().find(|known| known.sha256 != sha256) {
+                let mixed = part.origin().is_some_and(|origin| origin.address != address);
                 part.restart(None)?;
-                tried.push(Tried { address, reason: format!("its SHA-256 is {sha256}; {by} {expected}") });
+                if mixed {
+                    watch
+                        .note(&format!("{address}: its bytes do not go with those of another address; starting again"));
+                    addresses.push_front(address);
+                } else {
+                    tried.push(Tried { address, reason: format!("its SHA-256 is {sha256}; {by} {expected}") });
+                }
                 continue;
             }
             let bytes = part.length();
@@ -193,10 +203,14 @@ impl Fetcher {
         Ok(of_catalog.chain(of_locks).map(|(sha256, by)| Known { sha256, by }).collect())
     }
 
-    /// The addresses of a file, those of mirrors first.
-    fn addresses(&self, order: &Order) -> Vec<String> {
+    /// The addresses of a file, those of mirrors first, and before them the one that bytes are here of.
+    fn addresses(&self, order: &Order, part: &Part) -> Vec<String> {
         let mirrors = self.settings.mirrors.iter();
         let mirrored = mirrors.flat_map(|mirror| order.from.iter().filter_map(|from| address::mirrored(mirror, from)));
-        mirrored.chain(order.from.iter().cloned()).collect()
+        let mut all: Vec<String> = mirrored.chain(order.from.iter().cloned()).collect();
+        let begun = part.origin().filter(|_| part.length() > 0);
+        // Keeps the order of the others.
+        all.sort_by_key(|address| begun.is_none_or(|origin| origin.address != *address));
+        all
     }
 }

@@ -31,14 +31,21 @@ impl Origin {
         self.etag.clone().filter(|tag| !tag.starts_with("W/")).or_else(|| self.modified.clone())
     }
 
+    /// Whether another file has as many bytes, as far as both say.
+    pub fn same_total(&self, other: &Origin) -> bool {
+        same(&self.total, &other.total)
+    }
+
     /// Whether a later answer is about the same content, as far as both say.
     pub fn agrees(&self, later: &Origin) -> bool {
-        fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-            a.is_none() || b.is_none() || a == b
-        }
         let tags = same(&self.etag, &later.etag) && same(&self.modified, &later.modified);
-        self.address == later.address && same(&self.total, &later.total) && tags
+        self.address == later.address && self.same_total(later) && tags
     }
+}
+
+/// Whether two values are the same, as far as both are known.
+fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }
 
 /// An incomplete file, which no other process touches as long as this value lives.

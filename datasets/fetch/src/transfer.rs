@@ -82,7 +82,10 @@ impl Transfer<'_> {
             let (reason, wait) = match self.attempt(address, part) {
                 Ok(()) => return Ok(()),
                 Err(Trouble::Stop(stop)) => return Err(stop),
-                Err(Trouble::Failure(Failure::Lasting(reason))) => return Err(Stop::Failed(reason)),
+                Err(Trouble::Failure(Failure::Unreachable(reason))) if part.length() > 0 => (reason, None),
+                Err(Trouble::Failure(Failure::Lasting(reason) | Failure::Unreachable(reason))) => {
+                    return Err(Stop::Failed(reason));
+                }
                 Err(Trouble::Failure(Failure::Passing { reason, wait })) => (reason, wait),
             };
             // A server that changes its file again and again brings many bytes, and never all of them.
@@ -115,7 +118,10 @@ impl Transfer<'_> {
 
     fn attempt(&mut self, address: &str, part: &mut Part) -> Result<(), Trouble> {
         let (start, end) = self.order.share.extent();
-        let known = part.origin().filter(|origin| origin.address == address);
+        let is_same = |origin: &Origin| origin.address == address;
+        // With a known digest, the rest of a file may come from anywhere that has as many bytes.
+        let known = part.origin().filter(|origin| self.verified || is_same(origin));
+        let foreign = known.is_some_and(|origin| !is_same(origin));
         let same = |origin: &&Origin| self.verified || origin.etag.is_some() || origin.modified.is_some();
         let offset = if known.is_some_and(|origin| same(&origin)) { part.length() } else { 0 };
         let whole = end.map(|end| end - start).or_else(|| known.and_then(|origin| origin.total)).or(self.order.bytes);
@@ -128,7 +134,7 @@ impl Transfer<'_> {
             let last = end.map_or_else(String::new, |end| (end - 1).to_string());
             headers.push(("range", format!("bytes={}-{last}", start + offset)));
         }
-        if let Some(tag) = known.filter(|_| offset > 0).and_then(Origin::if_range) {
+        if let Some(tag) = known.filter(|_| offset > 0 && !foreign).and_then(Origin::if_range) {
             headers.push(("if-range", tag));
         }
         let answer = ask(self.settings, address, &headers)?;
@@ -136,6 +142,7 @@ impl Transfer<'_> {
             200 => self.whole(address, &answer, part)?,
             206 if ranged => self.partial(address, &answer, offset, part)?,
             206 => return Err(lasting("it sends a part where all was asked")),
+            416 if offset > 0 && foreign => return Err(lasting("it has fewer bytes than are here")),
             416 if offset > 0 => {
                 part.restart(None)?;
                 return Err(Failure::passing("the file has become shorter").into());
@@ -197,7 +204,11 @@ impl Transfer<'_> {
             return Err(lasting(format!("it sends other bytes than those from {}", start + offset)));
         };
         let origin = Self::origin(address, answer, total);
-        if offset > 0 && !part.origin().is_some_and(|before| before.agrees(&origin)) {
+        let before = part.origin().filter(|_| offset > 0);
+        if before.is_some_and(|before| before.address != address && !before.same_total(&origin)) {
+            return Err(lasting("it has another number of bytes than the file that is partly here"));
+        }
+        if before.is_some_and(|before| before.address == address && !before.agrees(&origin)) {
             part.restart(None)?;
             return Err(Failure::passing("the file has changed").into());
         }
