@@ -120,6 +120,7 @@ pub fn fetching() -> Result<fetch::Settings, Mistakes> {
     settings.mirrors = text(MIRROR_VARIABLE).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     if let Some(wrong) = settings.mirrors.iter().find(|mirror| !mirror.starts_with("http")) {
         let help = "write addresses such as http://mirror.example/vqbench, separated by spaces";
+        let wrong = fetch::shown_address(wrong);
         return Err(Mistakes::new(format!("{MIRROR_VARIABLE}: `{wrong}` is not an address"), help));
     }
     Ok(settings)

@@ -13,6 +13,16 @@ fn parts(address: &str) -> Option<Parts<'_>> {
     Some(Parts { scheme, host: &rest[..at], path: &rest[at..] })
 }
 
+/// An address as it is shown and stored: without user and password.
+pub fn shown(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    let end = address[start..].find(['/', '?', '#']).map_or(address.len(), |at| start + at);
+    match address[start..end].rfind('@') {
+        Some(at) => format!("{}{}", &address[..start], &address[start + at + 1..]),
+        None => address.to_owned(),
+    }
+}
+
 /// The host of an address, without port and user, in lower case.
 pub fn host(address: &str) -> String {
     let host = parts(address).map_or("", |parts| parts.host);
@@ -34,7 +44,7 @@ pub fn is_secure(address: &str) -> bool {
 /// A scheme other than http and https, or an encrypted address that leads to one that is not.
 pub fn redirected(from: &str, location: &str) -> Result<String, String> {
     let location = location.split('#').next().unwrap_or_default();
-    let base = parts(from).ok_or_else(|| format!("`{from}` is not an address"))?;
+    let base = parts(from).ok_or_else(|| format!("`{}` is not an address", shown(from)))?;
     let to = if location.contains("://") && !location.starts_with(['/', '?']) {
         location.to_owned()
     } else if let Some(rest) = location.strip_prefix("//") {
@@ -48,10 +58,10 @@ pub fn redirected(from: &str, location: &str) -> Result<String, String> {
     };
     let plain = to.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"));
     if is_secure(from) && plain {
-        return Err(format!("it leads to {to}, which is not encrypted"));
+        return Err(format!("it leads to {}, which is not encrypted", shown(&to)));
     }
     if !plain && !is_secure(&to) {
-        return Err(format!("it leads to {to}, which is neither http nor https"));
+        return Err(format!("it leads to {}, which is neither http nor https", shown(&to)));
     }
     Ok(to)
 }
@@ -85,5 +95,17 @@ mod tests {
         assert_eq!(mirror("x/y.gz"), None);
         assert_eq!(host("http://u:p@A.org:80/x:1"), "a.org");
         assert_eq!(host("http://[::1]:80/"), "::1");
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("https://u:p@a.org:80/x@y?z=@"), "https://a.org:80/x@y?z=@");
+        assert_eq!(shown("https://u:p@q@a.org"), "https://a.org");
+        assert_eq!(shown("u:p@a.org/x"), "a.org/x");
+        assert_eq!(shown("https://a.org/x@y"), "https://a.org/x@y");
+        assert_eq!(
+            redirected("https://u:p@a.org/x", "http://v:q@b.org/"),
+            Err("it leads to http://b.org/, which is not encrypted".into())
+        );
     }
 }

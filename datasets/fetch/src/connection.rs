@@ -100,11 +100,13 @@ pub fn ask(settings: &Settings, address: &str, headers: &[(&str, String)]) -> Re
             return Ok(Answer { status, headers: parts.headers, body });
         }
         let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-        let location = location.ok_or_else(|| Failure::Lasting(format!("{at} redirects to nowhere")))?;
+        let location =
+            location.ok_or_else(|| Failure::Lasting(format!("{} redirects to nowhere", address::shown(at))))?;
         let to = address::redirected(at, location).map_err(Failure::Lasting)?;
         let circle = visited.contains(&to);
         visited.push(to);
         if circle {
+            let visited: Vec<String> = visited.iter().map(|address| address::shown(address)).collect();
             return Err(Failure::Lasting(format!("its redirects go in a circle: {}", visited.join(" → "))));
         }
         if visited.len() > settings.redirects + 1 {
@@ -132,9 +134,11 @@ fn ask_once(settings: &Settings, address: &str, headers: &[(&str, String)]) -> R
     for (name, value) in headers {
         request = request.header(*name, value);
     }
+    // The address may be a part of the message.
+    let text = |error: &ureq::Error| error.to_string().replace(address, &address::shown(address));
     request.call().map_err(|error| match error {
         ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
-            Failure::Lasting(error.to_string())
+            Failure::Lasting(text(&error))
         }
         ureq::Error::HostNotFound => Failure::Unreachable(NO_HOST.to_owned()),
         // The system has no kind for it.
@@ -145,7 +149,7 @@ fn ask_once(settings: &Settings, address: &str, headers: &[(&str, String)]) -> R
             Failure::Unreachable("its host refuses the connection".to_owned())
         }
         ureq::Error::Timeout(_) => Failure::passing(format!("no answer within {} s", settings.connect.as_secs_f64())),
-        error => Failure::passing(error.to_string()),
+        error => Failure::passing(text(&error)),
     })
 }
 

@@ -79,7 +79,7 @@ pub enum FetchError {
 /// An address that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
-    /// The address.
+    /// The address, without user and password.
     pub address: String,
     /// What went wrong.
     pub reason: String,

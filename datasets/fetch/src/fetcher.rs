@@ -25,7 +25,7 @@ pub enum Fetched {
     Here,
     /// It has been fetched.
     New {
-        /// The address that gave it.
+        /// The address that gave it, without user and password.
         address: String,
         /// Its bytes, packed as it was.
         bytes: u64,
@@ -123,9 +123,10 @@ impl Fetcher {
         let mut tried = Vec::new();
         // An address is tried again if bytes of others were before its own.
         let mut addresses: VecDeque<String> = self.addresses(order, &part).into();
-        while let Some(address) = addresses.pop_front() {
+        while let Some(asked) = addresses.pop_front() {
+            let address = address::shown(&asked);
             let mut transfer = Transfer { settings: &self.settings, order, verified, cancel, watch: &mut *watch };
-            match transfer.run(&address, &mut part) {
+            match transfer.run(&asked, &mut part) {
                 Ok(()) => {}
                 Err(Stop::Failed(reason)) => {
                     tried.push(Tried { address, reason });
@@ -150,7 +151,7 @@ impl Fetcher {
                 if mixed {
                     watch
                         .note(&format!("{address}: its bytes do not go with those of another address; starting again"));
-                    addresses.push_front(address);
+                    addresses.push_front(asked);
                 } else {
                     tried.push(Tried { address, reason: format!("its SHA-256 is {sha256}; {by} {expected}") });
                 }
@@ -210,7 +211,7 @@ impl Fetcher {
         let mut all: Vec<String> = mirrored.chain(order.from.iter().cloned()).collect();
         let begun = part.origin().filter(|_| part.length() > 0);
         // Keeps the order of the others.
-        all.sort_by_key(|address| begun.is_none_or(|origin| origin.address != *address));
+        all.sort_by_key(|address| begun.is_none_or(|origin| origin.address != address::shown(address)));
         all
     }
 }

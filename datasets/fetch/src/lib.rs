@@ -17,6 +17,7 @@ mod proxies;
 mod transfer;
 mod unpack;
 
+pub use address::shown as shown_address;
 pub use error::{FetchError, Tried};
 pub use fetcher::{Fetched, Fetcher, Watch};
 pub use order::{Order, Share};

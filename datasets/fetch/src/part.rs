@@ -15,7 +15,7 @@ pub const STATE: &str = ".part.json";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The address that was asked.
+    /// The address that was asked, without user and password.
     pub address: String,
     /// Bytes of the whole file there.
     pub total: Option<u64>,

@@ -3,7 +3,7 @@
 use crate::connection::{Answer, Failure, ask};
 use crate::fetcher::Watch;
 use crate::part::{Origin, Part};
-use crate::{FetchError, Order, Settings, Share};
+use crate::{FetchError, Order, Settings, Share, address};
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -100,7 +100,8 @@ impl Transfer<'_> {
             if wait > self.settings.longest_wait {
                 return Err(Stop::Failed(format!("{reason}; it asks to wait {} s", wait.as_secs())));
             }
-            self.watch.note(&format!("{address}: {reason}; trying again in {:.0} s", wait.as_secs_f64().ceil()));
+            let shown = address::shown(address);
+            self.watch.note(&format!("{shown}: {reason}; trying again in {:.0} s", wait.as_secs_f64().ceil()));
             self.sleep(wait)?;
         }
     }
@@ -118,7 +119,7 @@ impl Transfer<'_> {
 
     fn attempt(&mut self, address: &str, part: &mut Part) -> Result<(), Trouble> {
         let (start, end) = self.order.share.extent();
-        let is_same = |origin: &Origin| origin.address == address;
+        let is_same = |origin: &Origin| origin.address == address::shown(address);
         // With a known digest, the rest of a file may come from anywhere that has as many bytes.
         let known = part.origin().filter(|origin| self.verified || is_same(origin));
         let foreign = known.is_some_and(|origin| !is_same(origin));
@@ -161,7 +162,7 @@ impl Transfer<'_> {
     /// What an answer says of its content.
     fn origin(address: &str, answer: &Answer, total: Option<u64>) -> Origin {
         let (etag, modified) = (answer.header("etag"), answer.header("last-modified"));
-        Origin { address: address.to_owned(), total, etag, modified }
+        Origin { address: address::shown(address), total, etag, modified }
     }
 
     /// Checks the size of the whole file.
@@ -190,7 +191,7 @@ impl Transfer<'_> {
             return Err(lasting("it does not serve a part of a file"));
         }
         if part.length() > 0 {
-            self.watch.note(&format!("{address}: it sends the file from its start again"));
+            self.watch.note(&format!("{}: it sends the file from its start again", address::shown(address)));
         }
         part.restart(Some(Self::origin(address, answer, total)))?;
         Ok(Promise { goal: end.or(total).or(self.order.bytes), open_ended: end.is_some() })
@@ -205,10 +206,10 @@ impl Transfer<'_> {
         };
         let origin = Self::origin(address, answer, total);
         let before = part.origin().filter(|_| offset > 0);
-        if before.is_some_and(|before| before.address != address && !before.same_total(&origin)) {
+        if before.is_some_and(|before| before.address != origin.address && !before.same_total(&origin)) {
             return Err(lasting("it has another number of bytes than the file that is partly here"));
         }
-        if before.is_some_and(|before| before.address == address && !before.agrees(&origin)) {
+        if before.is_some_and(|before| before.address == origin.address && !before.agrees(&origin)) {
             part.restart(None)?;
             return Err(Failure::passing("the file has changed").into());
         }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Case, LENGTH, Reply, Server, answer, content, fetch, proper, reason, sha256};
-use fetch::{FetchError, Fetched, Settings};
+use fetch::{FetchError, Fetched, Order, Settings};
 
 /// Sends 4000 bytes of `first` from `/x/`, and then says that there is no such file; `second` is at `/y/`.
 fn two_addresses(first: Vec<u8>, second: Vec<u8>) -> Case {
@@ -77,7 +77,7 @@ fn bytes_of_two_addresses_that_do_not_fit_are_fetched_again_from_one() {
     let bytes = content(LENGTH);
     let mut damaged = bytes.clone();
     damaged[10] ^= 1;
-    let mut case = two_addresses(damaged.clone(), bytes.clone());
+    let mut case = two_addresses(damaged, bytes.clone());
     case.order.sha256 = Some(sha256(&bytes));
     case.fetch().expect("fetches");
     case.assert_whole(&bytes);
@@ -89,4 +89,34 @@ fn bytes_of_two_addresses_that_do_not_fit_are_fetched_again_from_one() {
     let Err(FetchError::Failed { tried, .. }) = case.fetch() else { panic!("it is fetched") };
     assert_eq!(tried[1].reason, "it has another number of bytes than the file that is partly here");
     assert_eq!(case.part(), Some(4000), "what is here is not lost");
+}
+
+#[test]
+fn a_password_of_a_mirror_is_neither_shown_nor_stored() {
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |number, request| match number {
+        0 => Reply::Bytes(proper(&served, "1", request, 4000)),
+        1 => Reply::Bytes(answer("404 Not Found", &[("content-length", "0".to_owned())], b"")),
+        _ => Reply::Bytes(proper(&served, "1", request, LENGTH)),
+    });
+    let mirror = case.server.address.replace("http://", "http://user:secret@");
+    let order = Order { from: vec!["https://datasets.invalid/a.bin".to_owned()], ..case.order.clone() };
+    let settings = Settings { mirrors: vec![mirror], retries: 1, ..case.settings() };
+    let mut texts = Vec::new();
+    for _ in 0..2 {
+        let (result, heard) = fetch(&settings, &order);
+        texts.push(format!("{heard:?}"));
+        texts.push(result.map_or_else(|error| error.to_string(), |fetched| format!("{fetched:?}")));
+        for file in ["datasets.lock", "set/a.bin.part.json"] {
+            texts.extend(std::fs::read_to_string(case.folder.path().join(file)));
+        }
+    }
+    case.assert_whole(&bytes);
+    let host = case.server.address.replace("http://", "");
+    assert_eq!(texts.len(), 6, "{texts:?}");
+    let shown = texts.iter().filter(|text| text.contains(&host)).count();
+    assert!(shown == 5 && !texts.concat().contains("secret"), "{texts:?}");
+    // It continued what the same address had begun.
+    assert_eq!(case.server.ranges(), [None, Some((4000, None)), Some((4000, None))]);
 }

@@ -204,7 +204,7 @@ pub fn order(from: &[String]) -> Order {
 }
 
 /// Remembers what it hears.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Heard {
     pub begun: Vec<(String, u64, Option<u64>)>,
     pub notes: Vec<String>,
