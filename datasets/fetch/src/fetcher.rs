@@ -120,6 +120,13 @@ impl Fetcher {
         let known = self.known(order)?;
         let verified = !known.is_empty();
         let mut part = Part::open(&name)?;
+        if order.is_in(&self.settings.folder) {
+            // Another process has just fetched it.
+            if part.length() == 0 {
+                part.remove();
+            }
+            return self.check(order, &self.settings.folder, cancel, watch).map(|()| Fetched::Here);
+        }
         let mut tried = Vec::new();
         // An address is tried again if bytes of others were before its own.
         let mut addresses: VecDeque<String> = self.addresses(order, &part).into();
@@ -144,7 +151,9 @@ impl Fetcher {
                 part.set_head(head)?;
             }
             watch.begin(&format!("checking {}", order.to), 0, Some(part.length()));
-            let sha256 = part.digest(|done| watch.reach(done))?;
+            let Some(sha256) = part.digest(cancel, |done| watch.reach(done))? else {
+                return Err(FetchError::Interrupted { file: order.to.clone(), kept: part.length() });
+            };
             if let Some(Known { sha256: expected, by }) = known.iter().find(|known| known.sha256 != sha256) {
                 let mixed = part.origin().is_some_and(|origin| origin.address != address);
                 part.restart(None)?;

@@ -1,11 +1,11 @@
 //! What has arrived of a file, and what it is the start of.
 
-use crate::FetchError;
+use crate::{FetchError, digest};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// Ends of the names of files that are not complete.
 pub const PART: &str = ".part";
@@ -61,6 +61,21 @@ pub struct Part {
     losses: u32,
 }
 
+/// Whether a path leads to an open file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(found)) = (file.metadata(), path.metadata()) else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (open.dev(), open.ino()) == (found.dev(), found.ino())
+    }
+    // As far as can be told: here the system does not let others rename an open file.
+    #[cfg(not(unix))]
+    {
+        open.len() == found.len()
+    }
+}
+
 /// A file name with something after it.
 fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -75,13 +90,19 @@ impl Part {
             std::fs::create_dir_all(folder).map_err(FetchError::io(folder))?;
         }
         let (path, state) = (with_end(path, PART), with_end(path, STATE));
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = file.map_err(FetchError::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(FetchError::Busy { path }),
-            Err(TryLockError::Error(error)) => return Err(FetchError::Io { path, error }),
-        }
+        let file = loop {
+            let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+            let file = file.map_err(FetchError::io(&path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(FetchError::Busy { path }),
+                Err(TryLockError::Error(error)) => return Err(FetchError::Io { path, error }),
+            }
+            // Another process may have given it its name, or removed it, before this one locked it.
+            if is_at(&file, &path) {
+                break file;
+            }
+        };
         let length = file.metadata().map_err(FetchError::io(&path))?.len();
         let origin = std::fs::read(&state).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Part { path, state, file, length, origin, losses: 0 })
@@ -146,27 +167,16 @@ impl Part {
         written.map_err(FetchError::io(&self.path))
     }
 
-    /// SHA-256 of all bytes, in lower case. `reached` hears how many were read.
-    pub fn digest(&mut self, mut reached: impl FnMut(u64)) -> Result<String, FetchError> {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 18];
-        let mut done = 0;
+    /// SHA-256 of all bytes, in lower case; None if `cancel` was set. `reached` hears how many were read.
+    pub fn digest(&mut self, cancel: &AtomicBool, reached: impl FnMut(u64)) -> Result<Option<String>, FetchError> {
         self.file.seek(SeekFrom::Start(0)).map_err(FetchError::io(&self.path))?;
-        loop {
-            let count = self.file.read(&mut buffer).map_err(FetchError::io(&self.path))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            done += count as u64;
-            reached(done);
-        }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        digest::sha256(&mut self.file, &self.path, cancel, reached)
     }
 
     /// Gives the complete file its name.
     pub fn finish(self, name: &Path) -> Result<(), FetchError> {
         self.file.sync_all().map_err(FetchError::io(&self.path))?;
+        // The lock is held until the end, so that the file beside it is not that of another process.
         std::fs::rename(&self.path, name).map_err(FetchError::io(name))?;
         let _ = std::fs::remove_file(&self.state);
         Ok(())
@@ -174,7 +184,31 @@ impl Part {
 
     /// Removes it.
     pub fn remove(self) {
-        let _ = std::fs::remove_file(&self.path);
         let _ = std::fs::remove_file(&self.state);
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_renamed_or_removed_is_not_at_its_old_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, name) = (folder.path().join("a.part"), folder.path().join("a"));
+        let open = || File::options().create(true).truncate(false).write(true).open(&path).expect("opens");
+        let file = open();
+        assert!(is_at(&file, &path));
+        std::fs::rename(&path, &name).expect("renames");
+        assert!(!is_at(&file, &path) && is_at(&file, &name));
+        if cfg!(unix) {
+            let other = open();
+            assert!(!is_at(&file, &path) && is_at(&other, &path));
+        }
+        let mut part = Part::open(&name).expect("opens");
+        part.append(b"of another file").expect("writes");
+        part.restart(None).expect("drops it");
+        assert!(name.exists());
     }
 }

@@ -110,6 +110,36 @@ fn an_interrupted_fetch_keeps_what_is_here() {
 }
 
 #[test]
+fn the_check_of_a_digest_can_be_interrupted() {
+    /// Interrupts as soon as the digest is computed.
+    struct Interrupting<'a>(&'a AtomicBool);
+
+    impl fetch::Watch for Interrupting<'_> {
+        fn begin(&mut self, file: &str, _done: u64, _of: Option<u64>) {
+            self.0.store(file.starts_with("checking"), Ordering::SeqCst);
+        }
+
+        fn reach(&mut self, _done: u64) {}
+
+        fn note(&mut self, _text: &str) {}
+    }
+
+    let bytes = content(LENGTH);
+    let served = bytes.clone();
+    let case = Case::new(move |_, request| Reply::Bytes(proper(&served, "1", request, LENGTH)));
+    let cancel = AtomicBool::new(false);
+    let fetcher = Fetcher::new(case.settings());
+    let result = fetcher.fetch(&case.order, &cancel, &mut Interrupting(&cancel));
+    assert!(matches!(result, Err(FetchError::Interrupted { kept, .. }) if kept == LENGTH as u64), "{result:?}");
+    case.assert_nothing();
+    case.fetch().expect("continues");
+    case.assert_whole(&bytes);
+    assert_eq!(case.server.requests().len(), 1, "all of it was here");
+    let result = fetcher.fetch(&case.order, &cancel, &mut Interrupting(&cancel));
+    assert!(matches!(result, Err(FetchError::Interrupted { .. })), "{result:?}");
+}
+
+#[test]
 fn redirects_are_followed_and_circles_named() {
     let bytes = content(LENGTH);
     let served = bytes.clone();
