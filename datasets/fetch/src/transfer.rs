@@ -139,6 +139,12 @@ impl Transfer<'_> {
             headers.push(("if-range", tag));
         }
         let answer = ask(self.settings, address, &headers)?;
+        let page =
+            || answer.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+        // Otherwise the page of a login or an error would be recorded as what the file must be from now on.
+        if !self.verified && self.order.bytes.is_none() && matches!(answer.status, 200 | 206) && page() {
+            return Err(lasting("it sends a web page, and neither digest nor size of the file are known"));
+        }
         let promise = match answer.status {
             200 => self.whole(address, &answer, part)?,
             206 if ranged => self.partial(address, &answer, offset, part)?,
@@ -214,6 +220,10 @@ impl Transfer<'_> {
             return Err(Failure::passing("the file has changed").into());
         }
         total.map_or(Ok(()), |total| self.check_total(total))?;
+        let most = end.or(self.order.bytes).unwrap_or(self.settings.most_bytes);
+        if total.is_none() && last >= most {
+            return Err(lasting(format!("it has at least {} bytes; the limit is {most}", last.saturating_add(1))));
+        }
         let promised = (last + 1).saturating_sub(first);
         let wanted = end.or(total).map(|end| end.saturating_sub(first));
         let sent = answer.content_length().unwrap_or(promised);

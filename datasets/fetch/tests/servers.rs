@@ -430,6 +430,43 @@ fn a_file_beyond_the_limit_is_not_begun() {
     let text = reason(case.fetch());
     assert_eq!(text, format!("it has {} bytes; the limit is {}", u64::MAX, 64u64 << 30));
     assert_eq!(files(case.folder.path()), Vec::<String>::new());
+
+    // A part of a file whose size is not said.
+    let bytes = content(LENGTH);
+    for (stated, limit) in [(None, 20_000), (Some(15_000), 15_000)] {
+        let served = bytes.clone();
+        let mut case = Case::new(move |number, _| {
+            let mut headers = vec![("etag", "\"1\"".to_owned())];
+            if number == 0 {
+                headers.push(("transfer-encoding", "chunked".to_owned()));
+                let body = [format!("{LENGTH:x}\r\n").as_bytes(), &served[..]].concat();
+                return Reply::Bytes(answer("200 OK", &headers, &body));
+            }
+            headers.push(("content-range", format!("bytes {LENGTH}-20000/*")));
+            Reply::Bytes(answer("206 Partial Content", &headers, &[0; 10_001]))
+        });
+        case.order.bytes = stated;
+        let settings = Settings { most_bytes: 20_000, ..case.settings() };
+        let text = reason(fetch(&settings, &case.order).0);
+        assert_eq!(text, format!("it has at least 20001 bytes; the limit is {limit}"));
+        assert_eq!(case.part(), Some(LENGTH as u64), "nothing is added");
+    }
+}
+
+#[test]
+fn a_web_page_is_not_recorded_as_a_file() {
+    let page = b"<html>Log in</html>";
+    let mut case = Case::new(|_, _| {
+        let headers = [("content-length", page.len().to_string()), ("content-type", "Text/HTML; charset=x".to_owned())];
+        Reply::Bytes(answer("200 OK", &headers, page))
+    });
+    let text = reason(case.fetch());
+    assert_eq!(text, "it sends a web page, and neither digest nor size of the file are known");
+    assert_eq!(files(case.folder.path()), Vec::<String>::new());
+    // Some servers say so of every file: then size and digest decide.
+    case.order.bytes = Some(page.len() as u64);
+    case.fetch().expect("it has the right size");
+    case.assert_whole(page);
 }
 
 #[test]
