@@ -127,7 +127,7 @@ fn the_first_rows_of_a_public_set_are_fetched_used_and_removed() {
 
     let (code, text) = run(&["datasets", "prune"]);
     assert_eq!(code, Some(0));
-    let all = "deep1b-1k     392 kB\n392 kB in HOME/.cache/vqbench/datasets; `prune NAME`, `prune --leftovers` and `prune --all` remove\n";
+    let all = "deep1b-1k     392 kB\n392 kB in HOME/.cache/vqbench/datasets; `prune NAME`, `prune --leftovers`, `prune --others` and `prune --all` remove\n";
     assert_eq!(text, all);
     let (code, text) = run(&["datasets", "prune", "deep1b-1k"]);
     assert_eq!(code, Some(2), "{text}");
@@ -136,6 +136,22 @@ fn the_first_rows_of_a_public_set_are_fetched_used_and_removed() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(lines_with(&text, "removed"), ["removed 2 files, 392 kB"]);
     assert!(!data.exists());
+
+    // Neither what somebody else put there nor what another process fetches now is removed.
+    for name in ["mine/notes.txt", "siftsmall/a.part", "glove/b.part"] {
+        let path = folder.join(".cache/vqbench/datasets").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, "12345").expect("writes");
+    }
+    let part = std::fs::File::open(folder.join(".cache/vqbench/datasets/glove/b.part")).expect("opens");
+    part.lock().expect("locks");
+    let (code, text) = run(&["datasets", "prune", "--all", "--yes"]);
+    let expected = "glove/b.part  is being fetched, and stays\nsiftsmall/a.part  5 bytes\nremoved 1 files, 5 bytes\n";
+    assert_eq!((code, text.as_str()), (Some(0), expected));
+    drop(part);
+    let (code, text) = run(&["datasets", "prune", "--all", "--others", "--yes"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(lines_with(&text, "removed"), ["removed 2 files, 10 bytes"]);
 
     // What was fetched before must come again.
     mirror.put(&format!("{DEEP}/base.1B.fbin"), fbin(1_000_000_000, 1500, 2.0));
@@ -192,6 +208,7 @@ fn what_cannot_be_fetched_is_said() {
         &["fetch", "bigann", "--rows", "2B"],
         &["fetch", "bigann", "--rows", "many"],
         &["fetch", "bigann-1", "nothing-1k"],
+        &["show", "siftsmall", "--figure", "a.svg"],
         &["prune", "siftsmall", "--yes"],
         &["prune", "--all"],
         &["prune"],

@@ -2,6 +2,8 @@
 
 use crate::digest::REMEMBERED;
 use crate::part::{PART, STATE};
+use std::collections::BTreeSet;
+use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,8 @@ pub struct Held {
     pub bytes: u64,
     /// Whether it is what is left of a fetch that did not end.
     pub leftover: bool,
+    /// Whether it belongs to a fetch that runs now.
+    pub in_use: bool,
 }
 
 /// All files below a folder, in order of their paths, without the records of what was fetched; none if there is no such folder. Links
@@ -27,8 +31,23 @@ pub fn held(folder: &Path) -> Result<Vec<Held>, (PathBuf, io::Error)> {
         walk(folder, "", false, &mut all)?;
     }
     all.retain(|file| file.path != "datasets.lock" && file.path != REMEMBERED);
+    for place in folders_in_use(folder, &all) {
+        all.iter_mut()
+            .filter(|file| file.leftover && file.path.starts_with(&place))
+            .for_each(|file| file.in_use = true);
+    }
     all.sort();
     Ok(all)
+}
+
+/// The folders, with `/` at the end, of files that another process fetches. What it unpacks lies there too.
+fn folders_in_use(folder: &Path, all: &[Held]) -> BTreeSet<String> {
+    let locked = |file: &&Held| {
+        let open = datasets::regular::open(&folder.join(&file.path));
+        open.is_ok_and(|(open, _)| matches!(open.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    };
+    let parts = all.iter().filter(|file| file.path.ends_with(PART)).filter(locked);
+    parts.map(|file| file.path.rfind('/').map_or_else(String::new, |at| file.path[..=at].to_owned())).collect()
 }
 
 fn walk(folder: &Path, before: &str, in_leftover: bool, all: &mut Vec<Held>) -> Result<(), (PathBuf, io::Error)> {
@@ -42,7 +61,7 @@ fn walk(folder: &Path, before: &str, in_leftover: bool, all: &mut Vec<Held>) -> 
         if found.is_dir() {
             walk(&entry.path(), &format!("{path}/"), leftover, all)?;
         } else {
-            all.push(Held { path, bytes: found.len(), leftover });
+            all.push(Held { path, bytes: found.len(), leftover, in_use: false });
         }
     }
     Ok(())
@@ -61,4 +80,33 @@ pub fn remove(folder: &Path, files: &[Held]) -> Result<(), (PathBuf, io::Error)>
         let _ = emptied.map(std::fs::remove_dir).take_while(Result::is_ok).count();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_fetch_writes_now_is_in_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in ["a/x.gz.part", "a/x.gz.part.json", "a/b.unpacked.part/c", "a/whole", "d/y.part", "datasets.lock"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, "").expect("writes");
+        }
+        let in_use = || -> Vec<(String, bool)> {
+            held(folder.path()).expect("a folder").into_iter().map(|file| (file.path, file.in_use)).collect()
+        };
+        let all = |used: bool| {
+            let paths = [("a/b.unpacked.part/c", used), ("a/whole", false), ("a/x.gz.part", used)];
+            let others = [("a/x.gz.part.json", used), ("d/y.part", false)];
+            paths.into_iter().chain(others).map(|(path, used)| (path.to_owned(), used)).collect::<Vec<_>>()
+        };
+        assert_eq!(in_use(), all(false));
+        let part = std::fs::File::open(folder.path().join("a/x.gz.part")).expect("opens");
+        part.lock().expect("locks");
+        assert_eq!(in_use(), all(true));
+        part.unlock().expect("unlocks");
+        assert_eq!(in_use(), all(false));
+    }
 }

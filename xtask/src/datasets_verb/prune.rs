@@ -16,11 +16,14 @@ the same. Delete the lines of a file in it to accept another content."
 )]
 pub struct Arguments {
     /// Datasets to remove
-    #[arg(conflicts_with_all = ["all", "leftovers"])]
+    #[arg(conflicts_with_all = ["all", "leftovers", "others"])]
     names: Vec<String>,
-    /// Remove everything that was fetched
+    /// Remove all datasets that were fetched, and what is left of fetches that did not end
     #[arg(long)]
     all: bool,
+    /// Remove the files of the folder that belong to no dataset of the catalog
+    #[arg(long)]
+    others: bool,
     /// Remove what is left of fetches that did not end; they will start from the beginning
     #[arg(long)]
     leftovers: bool,
@@ -42,7 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Mistakes> {
     };
     let held = cache::held(&folder).map_err(wrong)?;
     let groups = grouped(&held);
-    if arguments.names.is_empty() && !arguments.all && !arguments.leftovers {
+    if arguments.names.is_empty() && !arguments.all && !arguments.leftovers && !arguments.others {
         return show(&folder, &groups);
     }
     for name in &arguments.names {
@@ -54,8 +57,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Mistakes> {
             ));
         }
     }
-    let chosen: Vec<Held> =
-        groups.into_iter().filter(|(group, _)| is_chosen(group, arguments)).flat_map(|(_, files)| files).collect();
+    let (in_use, chosen): (Vec<Held>, Vec<Held>) = groups
+        .into_iter()
+        .filter(|(group, _)| is_chosen(group, arguments))
+        .flat_map(|(_, files)| files)
+        .partition(|file| file.in_use);
+    for file in &in_use {
+        say!("{}  is being fetched, and stays", file.path);
+    }
     let size = write_bytes(chosen.iter().map(|file| file.bytes).sum());
     if chosen.is_empty() {
         say!("there is nothing to remove");
@@ -80,7 +89,11 @@ fn show(folder: &Path, groups: &BTreeMap<String, Vec<Held>>) -> Result<(), Mista
         say!("{group:<width$}  {:>9}", write_bytes(bytes(files)));
     }
     let all: u64 = groups.values().map(|files| bytes(files)).sum();
-    say!("{} in {}; `prune NAME`, `prune --leftovers` and `prune --all` remove", write_bytes(all), folder.display());
+    say!(
+        "{} in {}; `prune NAME`, `prune --leftovers`, `prune --others` and `prune --all` remove",
+        write_bytes(all),
+        folder.display()
+    );
     Ok(())
 }
 
@@ -143,13 +156,16 @@ fn has(entry: &CatalogEntry, path: &str) -> bool {
     entry.downloads.iter().flat_map(Download::paths).any(is)
 }
 
-/// Whether a group is to be removed: all, or those whose datasets are all named.
+/// Whether a group is to be removed: all datasets, or those that are all named; other files only if they are asked for.
 fn is_chosen(group: &str, arguments: &Arguments) -> bool {
+    if group == OTHERS {
+        return arguments.others;
+    }
+    if group == LEFTOVERS {
+        return arguments.all || arguments.leftovers;
+    }
     if arguments.all {
         return true;
-    }
-    if group == LEFTOVERS || group == OTHERS {
-        return arguments.leftovers && group == LEFTOVERS;
     }
     !arguments.names.is_empty() && group.split(", ").all(|owner| arguments.names.iter().any(|name| name == owner))
 }

@@ -26,6 +26,9 @@ pub struct Show {
     figure: Option<PathBuf>,
 }
 
+/// What helps if a picture was asked for and cannot be drawn.
+const NO_FIGURE: &str = "the lines above say why; `cargo xtask datasets fetch` fetches public datasets";
+
 /// Bytes of the rows that are read at a time.
 const BLOCK_BYTES: usize = 16 << 20;
 
@@ -42,7 +45,11 @@ pub fn run(show: &Show, here: &Surroundings) -> Result<(), Mistakes> {
         about(&name, &here.search)?;
         of_dataset(&name, here)?
     };
-    let Some(facts) = facts else { return Ok(()) };
+    let Some(facts) = facts else {
+        let absent =
+            || Mistakes::new(format!("`{name}` cannot be used here, so there is no spectrum to draw"), NO_FIGURE);
+        return picture.map_or(Ok(()), |_| Err(absent()));
+    };
     say!("");
     text(&facts).lines().for_each(|line| say_foreign!("{line}"));
     for remark in facts.remarks() {
