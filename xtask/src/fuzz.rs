@@ -47,6 +47,9 @@ const MEMORY: u64 = 384 << 20;
 /// A mutation that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(20);
 
+/// A process that has tried nothing by then hangs: fitting the models that are mutated takes seconds.
+const LONGEST_SETUP: Duration = Duration::from_secs(300);
+
 /// Exit code of a process that found something by itself.
 const FOUND: u8 = 3;
 
@@ -229,7 +232,6 @@ fn supervise(target: &Target, seed: u64, cases: u64, folder: &Path) -> (u64, Opt
         Err(error) => return (0, Some(failure(0, format!("its process could not be started: {error}")))),
     };
     let at = || number_in(&status, 0);
-    // Fitting the models that are mutated takes some seconds before the first mutation.
     let (mut last, mut since) = (None, Instant::now());
     let ended = loop {
         match child.try_wait() {
@@ -240,10 +242,15 @@ fn supervise(target: &Target, seed: u64, cases: u64, folder: &Path) -> (u64, Opt
         let now = at();
         if now != last {
             (last, since) = (now, Instant::now());
-        } else if last.is_some() && since.elapsed() >= LONGEST {
+        }
+        let (longest, what) = match last {
+            Some(_) => (LONGEST, "it takes"),
+            None => (LONGEST_SETUP, "before the first mutation, its process takes"),
+        };
+        if since.elapsed() >= longest {
             let _ = child.kill();
             let _ = child.wait();
-            break Err(format!("it takes longer than {} s", LONGEST.as_secs()));
+            break Err(format!("{what} longer than {} s", longest.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(20));
     };
