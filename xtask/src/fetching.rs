@@ -37,7 +37,7 @@ pub fn check(entry: &CatalogEntry, search: &SearchPath) -> Result<(), Mistakes> 
     heed_interrupts();
     let fetcher = Fetcher::new(environment::fetching()?);
     let mut progress = ByteProgress::new();
-    for order in Order::of(entry) {
+    for order in Order::of(entry)? {
         if let Some(folder) = search.folders.iter().find(|folder| order.is_in(folder)) {
             let checked = fetcher.check(&order, folder, &INTERRUPT, &mut progress);
             progress.end();
@@ -62,7 +62,7 @@ pub fn dataset(entry: &CatalogEntry) -> Result<(), Mistakes> {
     let size = entry.download_size().unwrap_or_else(|| "an unknown number of bytes".to_owned());
     say_aside!("{}: {size} to {}", entry.name, fetcher.settings().folder.display());
     let mut progress = ByteProgress::new();
-    for order in Order::of(entry) {
+    for order in Order::of(entry)? {
         let fetched = fetcher.fetch(&order, &INTERRUPT, &mut progress);
         progress.end();
         match fetched? {

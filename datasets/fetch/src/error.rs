@@ -66,6 +66,16 @@ pub enum FetchError {
         /// The record.
         lock: PathBuf,
     },
+    /// The first rows of a file are wanted, but the catalog does not say how many, or they are more than the format can state.
+    #[error("{file} cannot be cut: its rows of {dim} components are unknown or too many")]
+    Cut {
+        /// Its path below the folder of datasets.
+        file: String,
+        /// The rows that are wanted.
+        rows: Option<usize>,
+        /// Their components.
+        dim: usize,
+    },
     /// What was fetched cannot be unpacked, or does not hold what it should.
     #[error("{file} was fetched, but cannot be unpacked: {reason}")]
     Archive {
@@ -114,6 +124,7 @@ impl FetchError {
             FetchError::Differs { .. } | FetchError::Unrecorded { .. } => {
                 "remove the dataset with `cargo xtask datasets prune` and fetch it again, or delete its lines in this file to accept what is here"
             }
+            FetchError::Cut { .. } => "this is a bug in the catalog of vqbench: please report it",
             FetchError::Archive { .. } => "it was removed: fetch it again, and report it if this repeats",
         })
     }

@@ -1,5 +1,6 @@
 //! What is to be fetched.
 
+use crate::FetchError;
 use datasets::catalog::{CatalogEntry, Download, Unpacking};
 use std::path::Path;
 
@@ -59,8 +60,12 @@ impl Share {
 
 impl Order {
     /// The files of a dataset of the catalog.
-    pub fn of(entry: &CatalogEntry) -> Vec<Order> {
-        entry.downloads.iter().flat_map(|download| orders(entry, download)).collect()
+    ///
+    /// # Errors
+    /// [`FetchError::Cut`]: a file of which the first rows are wanted, but cannot be.
+    pub fn of(entry: &CatalogEntry) -> Result<Vec<Order>, FetchError> {
+        let each = entry.downloads.iter().map(|download| orders(entry, download));
+        Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// Paths below the folder of datasets that exist once it is fetched; those of whole folders end with `/`.
@@ -86,17 +91,22 @@ impl Order {
     }
 }
 
-fn orders(entry: &CatalogEntry, download: &Download) -> Vec<Order> {
-    let rows =
-        entry.n.filter(|_| download.cut).and_then(|n| Some((u32::try_from(n).ok()?, u32::try_from(entry.dim).ok()?)));
-    let of_rows = rows.and_then(|(rows, dim)| {
-        let bytes = datasets::format::cut_bytes(&download.to, rows as usize, dim as usize)?;
-        Some(Share::Rows { rows, dim, bytes })
-    });
-    let share = match (download.range, of_rows) {
-        (Some((start, end)), _) => Share::Range { start, end },
-        (None, Some(rows)) => rows,
-        (None, None) => Share::Whole,
+/// The first rows of a file, as many as the dataset has; None if their numbers do not fit.
+fn first_rows(entry: &CatalogEntry, download: &Download) -> Option<Share> {
+    let (n, dim) = (entry.n?, entry.dim);
+    let bytes = datasets::format::cut_bytes(&download.to, n, dim)?;
+    Some(Share::Rows { rows: n.try_into().ok()?, dim: dim.try_into().ok()?, bytes })
+}
+
+fn orders(entry: &CatalogEntry, download: &Download) -> Result<Vec<Order>, FetchError> {
+    let share = match download.range {
+        Some((start, end)) => Share::Range { start, end },
+        None if download.cut => first_rows(entry, download).ok_or_else(|| FetchError::Cut {
+            file: download.to.clone(),
+            rows: entry.n,
+            dim: entry.dim,
+        })?,
+        None => Share::Whole,
     };
     let order = |name: &str| Order {
         from: download.from.iter().map(|address| address.replace("{}", name)).collect(),
@@ -107,5 +117,29 @@ fn orders(entry: &CatalogEntry, download: &Download) -> Vec<Order> {
         unpack: download.unpack,
         members: download.members.clone(),
     };
-    if download.names.is_empty() { vec![order("")] } else { download.names.iter().map(|name| order(name)).collect() }
+    let names = &download.names;
+    Ok(if names.is_empty() { vec![order("")] } else { names.iter().map(|name| order(name)).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datasets::catalog;
+
+    #[test]
+    fn rows_that_do_not_fit_are_not_the_whole_file() {
+        for entry in catalog::entries() {
+            Order::of(entry).expect("the catalog fits");
+        }
+        let fits = catalog::find("deep1b-1k").expect("a slice").into_owned();
+        let shares = |entry: &CatalogEntry| Order::of(entry).map(|all| all[0].share);
+        let rows = Share::Rows { rows: 1000, dim: 96, bytes: 8 + 1000 * 96 * 4 };
+        assert_eq!(shares(&fits).expect("fits"), rows);
+        for n in [None, Some(1 << 33), Some(usize::MAX)] {
+            let error = shares(&CatalogEntry { n, ..fits.clone() }).expect_err("too many rows");
+            assert!(matches!(error, FetchError::Cut { rows, dim: 96, .. } if rows == n), "{error}");
+        }
+        let error = shares(&CatalogEntry { n: None, ..fits }).expect_err("an unknown number").to_string();
+        assert_eq!(error, "deep1b/base.1K.fbin cannot be cut: its rows of 96 components are unknown or too many");
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 /// Ends of the names of files that are not complete.
 pub const PART: &str = ".part";
 pub const STATE: &str = ".part.json";
+pub const UNPACKED: &str = ".unpacked.part";
 
 /// What tells whether the file at an address is still the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +78,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// A file name with something after it.
-fn with_end(path: &Path, end: &str) -> PathBuf {
+pub fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(end);
     path.with_file_name(name)

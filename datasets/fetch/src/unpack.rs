@@ -1,7 +1,7 @@
 //! Unpacks what was fetched, within limits: files appear under their names only when all of them are unpacked.
 
 use crate::fetcher::Watch;
-use crate::part::PART;
+use crate::part::{UNPACKED, with_end};
 use crate::{FetchError, Order};
 use datasets::archive::ZipFile;
 use datasets::catalog::Unpacking;
@@ -210,9 +210,7 @@ impl Unpacker<'_> {
     }
 }
 
+/// Where a file is until all of its archive is unpacked.
 fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".unpacked");
-    name.push(PART);
-    path.with_file_name(name)
+    with_end(path, UNPACKED)
 }
