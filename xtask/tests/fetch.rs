@@ -175,7 +175,7 @@ fn a_project_says_which_vectors_it_means() {
     let yaml = "name: t\nseeds: [1]\nthreads: 1\ndatasets: [deep1b-1k]\nmethods: [{ scalar: { bits: 2 } }]\nmeasure: { distortion: {} }\n";
     write(folder.path(), "e.yaml", yaml);
     let digest = recorded.lines().find_map(|line| line.strip_prefix("sha256 = ")).expect("a digest");
-    write(folder.path(), "datasets.lock", &recorded.replace(digest, "\"00\""));
+    write(folder.path(), "datasets.lock", recorded.replace(digest, "\"00\""));
     for arguments in [&["datasets", "fetch", "deep1b-1k"][..], &["experiments", "e.yaml", "--fetch", "--no-report"]] {
         let (code, text) = mirror.run(folder.path(), arguments);
         assert_eq!(code, Some(2), "{text}");
