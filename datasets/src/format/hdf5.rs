@@ -19,9 +19,9 @@ const QUERIES: &str = "test";
 const NEIGHBOURS: &str = "neighbors";
 const METRIC: &str = "distance";
 
-/// The attribute of files of VIBE that says what values are, and what it says of bits, eight of which are one value.
+/// The attribute of files of VIBE that says what values are, and how its word for bits, eight of which are one value, begins.
 const POINT_TYPE: &str = "point_type";
-const BITS: &str = "binary";
+const BITS: &str = "bin";
 
 /// Maximum number of datasets that a message lists; some files hold thousands.
 const MOST_LISTED: usize = 12;
@@ -225,7 +225,7 @@ impl Format for Hdf5 {
             let (Some(_), Some(queries)) = (named(DEFAULT), named(QUERIES)) else { return Ok(None) };
             // An attribute that is not text says nothing.
             let said = |name| opened.attr_string(name).ok().map(|text| text.trim_end_matches('\0').to_owned());
-            if said(POINT_TYPE).is_some_and(|kind| kind == BITS) {
+            if said(POINT_TYPE).is_some_and(|kind| kind.starts_with(BITS)) {
                 return Err(format!(
                     "its attribute `{POINT_TYPE}` says that each value of `{DEFAULT}` is eight bits; write them as numbers \
                      (`numpy.unpackbits(rows, axis=1)`) to a .npy, and compare these with `metric: l2`, which orders bits as \

@@ -161,7 +161,7 @@ fn by_hand(extension: &str) -> Vec<Vec<u8>> {
             .into_iter()
             .filter_map(|(colour, channels)| picture(colour, channels))
             .collect(),
-        "ppm" | "pgm" => {
+        "ppm" | "pgm" | "pnm" => {
             let pixels = |channels: usize| (0..9 * 8 * channels).map(|i| (i * 37 % 251) as u8).collect::<Vec<u8>>();
             vec![[&b"P6\n# 9 by 8\n9 8\n255\n"[..], &pixels(3)].concat(), [&b"P5 9 8 255\n"[..], &pixels(1)].concat()]
         }
