@@ -390,11 +390,15 @@ impl DatasetFacts {
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.train_on_base {
-            remarks.push(
-                "Methods are trained on the base rows, which they then encode. The distortion of rows that a method was not \
-                 trained on can be higher."
-                    .to_owned(),
-            );
+            let some = if self.train < self.base {
+                format!("{} of the base rows", self.train)
+            } else {
+                "the base rows".into()
+            };
+            remarks.push(format!(
+                "Methods are trained on {some}, which they then encode. The distortion of rows that a method was not trained on \
+                 can be higher."
+            ));
         }
         remarks.extend(self.outliers.as_ref().map(|far| far.remark(self.train, "training")));
         remarks.extend(self.vector_remarks());

@@ -91,12 +91,13 @@ mod tests {
             assert!(refused(&whole[..length]).is_err(), "cut to {length} bytes");
         }
         assert!(refused(b"PAR1PAR1").is_err() && refused(&[0xff; 4096]).is_err() && refused(&whole[4..]).is_err());
-        // Change any byte of the footer, with a linear congruential generator: the result is an error or another table,
-        // never a panic.
+        // Change bytes of pages and any byte of the footer, with a linear congruential generator: the result is an error or
+        // another table, never a panic or the end of the process.
         let length =
             u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().expect("four bytes")) as usize;
         let mut state = 1u32;
-        for at in (whole.len() - 8 - length..whole.len()).step_by(17) {
+        let pages = (4..whole.len() - 8 - length).step_by(5);
+        for at in pages.chain((whole.len() - 8 - length..whole.len()).step_by(17)) {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (state >> 29);
