@@ -1,18 +1,17 @@
 //! Files and arrays with their digests, and the metadata that shows whether a file is still the same, so that it need not
 //! be read twice.
 
+use crate::DatasetError;
 use crate::content::{self, Content, Reading};
 use crate::drops::RowKind;
 use crate::format::{self, Place, several};
-use crate::{DatasetError, regular};
+use crate::regular::{self, look};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 /// A file whose content is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,29 +62,6 @@ impl Seen {
         }
         joined
     }
-}
-
-/// A file that was modified less than this long ago may change again within one tick of the clock of its file system.
-const SETTLED: Duration = Duration::from_secs(2);
-
-/// Size, modification and change times, and the inode number.
-#[cfg(unix)]
-fn look(found: &Metadata) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let (modified, changed) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
-    settled(found).then(|| format!("{} {modified:?} {changed:?} {} {}", found.len(), found.dev(), found.ino()))
-}
-
-/// Size and time of the last change.
-#[cfg(not(unix))]
-fn look(found: &Metadata) -> Option<String> {
-    let modified = found.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    settled(found).then(|| format!("{} {modified:?}", found.len()))
-}
-
-fn settled(found: &Metadata) -> bool {
-    let age = found.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_some_and(|age| age >= SETTLED)
 }
 
 /// Digests of files and arrays; each is read once, however many parts come from it.
@@ -222,6 +198,7 @@ fn see(path: &Path) -> Result<SeenFile, DatasetError> {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::time::{Duration, SystemTime};
 
     /// A file that was last written to an hour ago.
     fn old_file(path: &Path, content: &[u8]) {

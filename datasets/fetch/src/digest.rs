@@ -2,20 +2,16 @@
 
 use crate::FetchError;
 use crate::part::PART;
+use datasets::regular::look;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
 
 /// The file in the folder of datasets that holds the remembered digests.
 pub const REMEMBERED: &str = "datasets.checked";
-
-/// A file that was modified less than this long ago may change again within one tick of the clock of its file system.
-const SETTLED: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, Deserialize)]
 struct Remembered {
@@ -106,30 +102,11 @@ fn keep(folder: &Path, path: &Path, look: String, sha256: &str) {
     }
 }
 
-/// Size, modification and change times, and the inode number; None if a change could go unnoticed.
-#[cfg(unix)]
-fn look(found: &Metadata) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let (modified, changed) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
-    settled(found).then(|| format!("{} {modified:?} {changed:?} {} {}", found.len(), found.dev(), found.ino()))
-}
-
-/// Size and time of the last change; None if a change could go unnoticed.
-#[cfg(not(unix))]
-fn look(found: &Metadata) -> Option<String> {
-    let modified = found.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    settled(found).then(|| format!("{} {modified:?}", found.len()))
-}
-
-fn settled(found: &Metadata) -> bool {
-    let age = found.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_some_and(|age| age >= SETTLED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn a_file_is_read_again_once_it_looks_different() {
