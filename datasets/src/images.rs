@@ -1,7 +1,8 @@
 //! Several images as one dataset. Whole images are held out, so that base images can be reassembled.
 
+use crate::content::Reading;
 use crate::format::picture::{CHANNELS, DEFAULT_PATCH, MAX_PATCH, Pictures, Size};
-use crate::format::{picture_size, read_picture};
+use crate::format::{Place, picture_size, read_picture};
 use crate::opened::Opened;
 use crate::seen::Digests;
 use crate::signal::{Picture, Signal};
@@ -131,6 +132,11 @@ impl ImagePlan {
             let reason = format!("`patch: {patch}` is out of range; use 1 to {MAX_PATCH} pixels, such as 8");
             return Err(DatasetError::Shape { name: name.to_owned(), reason });
         }
+        // Side by side; each is known afterwards.
+        let all = files.base.iter().chain(files.train.iter().flatten()).chain(files.queries.iter().flatten());
+        let all: Vec<PathBuf> =
+            all.filter(|path| holds_patches(path, patch)).filter_map(|path| patches_of(path, patch)).collect();
+        digests.arrays(&all.iter().map(|path| (path.as_path(), Reading::Rows)).collect::<Vec<_>>(), &[])?;
         let divided = wholes::divide(name, files, &split.of_wholes(), IMAGES, |path| opened(path, patch, digests))?;
         let mut pictures = Vec::new();
         let mut first_row = 0;
@@ -166,6 +172,18 @@ impl ImagePlan {
     }
 }
 
+fn holds_patches(path: &Path, patch: usize) -> bool {
+    picture_size(path).is_ok_and(|size| size.patches(patch).0 * size.patches(patch).1 > 0)
+}
+
+/// The array of an image's patches, as a path names it; None if no path can. What identifies an image are its pixels, whatever
+/// its format.
+fn patches_of(path: &Path, patch: usize) -> Option<PathBuf> {
+    let mut place = path.as_os_str().to_owned();
+    place.push(format!("#{patch}"));
+    Some(PathBuf::from(place)).filter(|place| Place::of(place).file == path)
+}
+
 /// Reads the header of an image.
 fn opened(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<Item<Size>, DatasetError> {
     let size = picture_size(&path)?;
@@ -175,7 +193,11 @@ fn opened(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<Item<Siz
         let reason = format!("its {width}×{height} pixels do not fill one patch of {patch}×{patch}");
         return Err(DatasetError::Malformed { path, format: "picture", reason });
     }
-    let digest = digests.of_file(path.clone())?;
+    let content = match patches_of(&path, patch) {
+        Some(patches) => digests.arrays(&[(&patches, Reading::Rows)], &[])?.into_iter().next(),
+        None => None,
+    };
+    let digest = content.map_or_else(|| digests.of_file(path.clone()), |content| Ok(content.sha256))?;
     Ok(Item::new(path, size, across * down, digest))
 }
 

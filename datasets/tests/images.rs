@@ -334,6 +334,21 @@ fn the_fingerprint_follows_the_images() {
     assert_ne!(of(&text.replace("patch = 4", "patch = 2")), before);
     assert_ne!(of(&format!("{text}\nsplit = {{ seed = 1 }}")), before);
     let resolved = resolve(dir.path(), text).expect("resolves");
+    // The same pixels in other formats, under the same names.
+    let other = tempfile::tempdir().expect("a folder");
+    ["webp", "ppm"].iter().for_each(|name| std::fs::create_dir(other.path().join(name)).expect("a folder"));
+    for (name, width) in [("a", 12), ("b", 8), ("c", 4)] {
+        let data = pixels(width, width, 8, 3);
+        write(other.path(), &format!("{name}.png"), &rgb_png(width, width, 8));
+        write(other.path(), &format!("webp/{name}.webp"), &webp(width, 8, WebpColor::Rgb8, &data));
+        let netpbm = [format!("P6 {width} 8 255\n").as_bytes(), &data].concat();
+        write(other.path(), &format!("ppm/{name}.ppm"), &netpbm);
+    }
+    let of_folder = |folder: &str| {
+        let text = format!("images = '{}'\npatch = 4\nname = 'x'", other.path().join(folder).display());
+        resolve(other.path(), &text).expect("resolves").summary.fingerprint
+    };
+    assert_eq!((of_folder("webp"), of_folder("ppm")), (of_folder("."), of_folder(".")));
     write(dir.path(), "p1.webp", &webp(8, 8, WebpColor::Rgb8, &pixels(9, 8, 8, 3)));
     assert_ne!(of(text), before);
     assert!(resolved.load().is_err(), "its header says another size than before");
