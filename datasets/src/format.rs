@@ -34,6 +34,7 @@ mod write;
 mod zip;
 
 pub use blocks::Blocks;
+pub(crate) use blocks::first_not_finite;
 pub use place::Place;
 pub(crate) use place::stem;
 pub use write::{FileLayout, OutputType, PageHeads, layout};

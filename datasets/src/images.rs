@@ -104,12 +104,7 @@ impl ImageSource {
     /// # Errors
     /// Whatever would make loading fail, as far as it can be seen without interpreting values.
     pub(crate) fn resolve(&self, root: &Path, digests: &mut Digests) -> Result<ImagePlan, DatasetError> {
-        let own = |images: &Option<Wholes>| images.as_ref().map(|images| images.files(root, IMAGES)).transpose();
-        let files = WholeFiles {
-            base: self.images.files(root, IMAGES)?,
-            train: own(&self.train)?,
-            queries: own(&self.queries)?,
-        };
+        let files = WholeFiles::of(&self.images, self.train.as_ref(), self.queries.as_ref(), root, IMAGES)?;
         let name = self.name.clone().or_else(|| self.images.stem()).unwrap_or_default();
         ImagePlan::new(&name, files, self.patch, self.metric, &self.split, digests)
     }
@@ -132,12 +127,9 @@ impl ImagePlan {
             let reason = format!("`patch: {patch}` is out of range; use 1 to {MAX_PATCH} pixels, such as 8");
             return Err(DatasetError::Shape { name: name.to_owned(), reason });
         }
-        // Side by side; each is known afterwards.
-        let all = files.base.iter().chain(files.train.iter().flatten()).chain(files.queries.iter().flatten());
-        let all: Vec<PathBuf> =
-            all.filter(|path| holds_patches(path, patch)).filter_map(|path| patches_of(path, patch)).collect();
-        digests.arrays(&all.iter().map(|path| (path.as_path(), Reading::Rows)).collect::<Vec<_>>(), &[])?;
-        let divided = wholes::divide(name, files, &split.of_wholes(), IMAGES, |path| opened(path, patch, digests))?;
+        let open = |path| opened(path, patch);
+        let identify = |images: &[Item<Size>]| identified(images, patch, digests);
+        let divided = wholes::divide(name, files, &split.of_wholes(), IMAGES, open, identify)?;
         let mut pictures = Vec::new();
         let mut first_row = 0;
         for image in &divided.base_items {
@@ -172,12 +164,19 @@ impl ImagePlan {
     }
 }
 
-fn holds_patches(path: &Path, patch: usize) -> bool {
-    picture_size(path).is_ok_and(|size| size.patches(patch).0 * size.patches(patch).1 > 0)
+/// The digest of the pixels of each image, whatever its format. Images are read side by side.
+fn identified(images: &[Item<Size>], patch: usize, digests: &mut Digests) -> Result<Vec<String>, DatasetError> {
+    let arrays: Vec<Option<PathBuf>> = images.iter().map(|image| patches_of(&image.path, patch)).collect();
+    let named: Vec<(&Path, Reading)> = arrays.iter().flatten().map(|path| (path.as_path(), Reading::Rows)).collect();
+    let mut contents = digests.arrays(&named, &[])?.into_iter();
+    let digest = |(image, array): (&Item<Size>, &Option<PathBuf>)| match array.as_ref().and_then(|_| contents.next()) {
+        Some(content) => Ok(content.sha256),
+        None => digests.of_file(image.path.clone()),
+    };
+    images.iter().zip(&arrays).map(digest).collect()
 }
 
-/// The array of an image's patches, as a path names it; None if no path can. What identifies an image are its pixels, whatever
-/// its format.
+/// The array of an image's patches, as a path names it; None if no path can.
 fn patches_of(path: &Path, patch: usize) -> Option<PathBuf> {
     let mut place = path.as_os_str().to_owned();
     place.push(format!("#{patch}"));
@@ -185,7 +184,7 @@ fn patches_of(path: &Path, patch: usize) -> Option<PathBuf> {
 }
 
 /// Reads the header of an image.
-fn opened(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<Item<Size>, DatasetError> {
+fn opened(path: PathBuf, patch: usize) -> Result<Item<Size>, DatasetError> {
     let size = picture_size(&path)?;
     let (across, down) = size.patches(patch);
     if across * down == 0 {
@@ -193,12 +192,7 @@ fn opened(path: PathBuf, patch: usize, digests: &mut Digests) -> Result<Item<Siz
         let reason = format!("its {width}×{height} pixels do not fill one patch of {patch}×{patch}");
         return Err(DatasetError::Malformed { path, format: "picture", reason });
     }
-    let content = match patches_of(&path, patch) {
-        Some(patches) => digests.arrays(&[(&patches, Reading::Rows)], &[])?.into_iter().next(),
-        None => None,
-    };
-    let digest = content.map_or_else(|| digests.of_file(path.clone()), |content| Ok(content.sha256))?;
-    Ok(Item::new(path, size, across * down, digest))
+    Ok(Item::new(path, size, across * down))
 }
 
 impl ImageSplit {

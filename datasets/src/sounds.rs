@@ -116,12 +116,7 @@ impl SoundSource {
     /// # Errors
     /// Whatever would make loading fail, as far as it can be seen without interpreting values.
     pub(crate) fn resolve(&self, root: &Path, digests: &mut Digests) -> Result<SoundPlan, DatasetError> {
-        let own = |sounds: &Option<Wholes>| sounds.as_ref().map(|sounds| sounds.files(root, RECORDINGS)).transpose();
-        let files = WholeFiles {
-            base: self.wav.files(root, RECORDINGS)?,
-            train: own(&self.train)?,
-            queries: own(&self.queries)?,
-        };
+        let files = WholeFiles::of(&self.wav, self.train.as_ref(), self.queries.as_ref(), root, RECORDINGS)?;
         let name = self.name.clone().or_else(|| self.wav.stem()).unwrap_or_default();
         SoundPlan::new(&name, files, &self.mel, self.metric, &self.split, digests)
     }
@@ -164,10 +159,10 @@ impl SoundPlan {
                     format!("its {} samples do not fill one frame of {} samples", header.samples, frames.samples());
                 return Err(DatasetError::Malformed { path, format: "WAV", reason });
             }
-            let digest = digests.of_file(path.clone())?;
-            Ok(Item::new(path, (), rows, digest))
+            Ok(Item::new(path, (), rows))
         };
-        let divided = wholes::divide(name, files, &split.of_wholes(), RECORDINGS, open)?;
+        let identify = |sounds: &[Item<()>]| sounds.iter().map(|sound| digests.of_file(sound.path.clone())).collect();
+        let divided = wholes::divide(name, files, &split.of_wholes(), RECORDINGS, open, identify)?;
         let (frames, ..) = first.ok_or_else(|| wrong("it has no recordings".to_owned()))?;
         let summary = Summary {
             name: name.to_owned(),

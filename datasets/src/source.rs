@@ -423,7 +423,6 @@ impl Paths {
         if self.query_labels.is_some() && self.base_labels.is_none() {
             return Err(wrong("`query_labels` needs `labels` for the rows of `path` too".into()));
         }
-        let mut truth = self.truth_file(name, holdings)?;
         if let Some(rate) = self.frames_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(wrong(format!("`frames_per_second: {rate}` must be a positive number, such as 50")));
         }
@@ -431,10 +430,7 @@ impl Paths {
         let contents = self.contents(digests)?;
         contents::disjoint(&contents).map_err(wrong)?;
         let dropped = self.leave_out(&contents, &mut parts).map_err(wrong)?;
-        if let Some(truth) = &mut truth {
-            truth.query_rows.clone_from(&parts.queries);
-            truth.renumbered = contents::renumbered(&self.base, n, &parts.base);
-        }
+        let truth = self.truth_file(name, holdings, &parts)?;
         let judgments = self.judgments.contents(digests)?.into_iter();
         let contents = contents.into_iter().map(|(key, content)| (key, content.sha256));
         let fingerprint: Vec<String> =

@@ -100,6 +100,27 @@ pub(crate) struct WholeFiles {
     pub queries: Option<Vec<PathBuf>>,
 }
 
+impl WholeFiles {
+    /// The files that an entry names; parts of their own are left out where it names none.
+    ///
+    /// # Errors
+    /// As [`Wholes::files`].
+    pub(crate) fn of(
+        base: &Wholes,
+        train: Option<&Wholes>,
+        queries: Option<&Wholes>,
+        root: &Path,
+        kind: Kind,
+    ) -> Result<WholeFiles, DatasetError> {
+        let files = |wholes: &Wholes| wholes.files(root, kind);
+        Ok(WholeFiles {
+            base: files(base)?,
+            train: train.map(files).transpose()?,
+            queries: queries.map(files).transpose()?,
+        })
+    }
+}
+
 /// How whole files are divided.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WholeSplit {
@@ -125,10 +146,11 @@ pub(crate) struct Item<H> {
 }
 
 impl<H> Item<H> {
-    pub(crate) fn new(path: PathBuf, header: H, rows: usize, digest: String) -> Item<H> {
+    /// A file that is not identified yet.
+    pub(crate) fn new(path: PathBuf, header: H, rows: usize) -> Item<H> {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name = stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
-        Item { path, name, header, rows, digest }
+        Item { path, name, header, rows, digest: String::new() }
     }
 }
 
@@ -159,16 +181,17 @@ const QUERIES: usize = 1000;
 const TRAIN_STREAM: u64 = 1;
 const QUERY_STREAM: u64 = 2;
 
-/// Reads the headers of all files with `open` and divides them.
+/// Reads the headers of all files with `open`, asks `identify` for a digest of each, and divides the files.
 ///
 /// # Errors
-/// Those of `open`, files given twice, parts that are empty or overlap.
+/// Those of `open` and `identify`, files given twice, parts that are empty or overlap.
 pub(crate) fn divide<H>(
     name: &str,
     files: WholeFiles,
     split: &WholeSplit,
     kind: Kind,
     mut open: impl FnMut(PathBuf) -> Result<Item<H>, DatasetError>,
+    mut identify: impl FnMut(&[Item<H>]) -> Result<Vec<String>, DatasetError>,
 ) -> Result<Divided<H>, DatasetError> {
     let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
     let holdings = Holdings {
@@ -178,7 +201,12 @@ pub(crate) fn divide<H>(
         train_on_base: false,
     };
     let parts = split.parts(holdings, kind).map_err(wrong)?;
-    let mut all = |files: Vec<PathBuf>| files.into_iter().map(&mut open).collect::<Result<Vec<_>, _>>();
+    let mut all = |files: Vec<PathBuf>| {
+        let mut items = files.into_iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
+        let digests = identify(&items)?;
+        items.iter_mut().zip(digests).for_each(|(item, digest)| item.digest = digest);
+        Ok::<_, DatasetError>(items)
+    };
     let base = all(files.base)?;
     let train = files.train.map(&mut all).transpose()?;
     let queries = files.queries.map(&mut all).transpose()?;

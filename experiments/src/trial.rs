@@ -264,7 +264,7 @@ fn perform(
             pictures::save(wanted, data.signal.as_ref(), &base, &decode).map_err(because(Cause::Files))?;
         }
         // Their files may have changed after they were resolved.
-        let again = source.resolve_knowing(&request.root, &surroundings.search, &request.seen);
+        let again = source.resolve_knowing(&request.root, &surroundings.search, &resolved.seen);
         if again.map_err(because(Cause::Files))?.summary.fingerprint != facts.fingerprint {
             return Err(changed());
         }

@@ -7,12 +7,14 @@
 mod agreement;
 mod coding;
 pub mod device;
+mod exercise;
 mod range;
 
 pub use agreement::{
     Disagreement, codes_agree_with_those_of_the_processor, disagreements, scans_agree_with_those_of_the_processor,
 };
 pub use coding::*;
+pub use exercise::exercise;
 pub use range::*;
 
 use crate::backend::{Backend, CpuBackend};

@@ -1,7 +1,8 @@
 //! Model files from outside: damaged, cut short, foreign, or made up; each is refused in clear words, and nothing panics.
 
 use methods::contract::model::{ModelError, read, write};
-use methods::{Context, METHODS, Quantizer, SearchMetric, parse};
+use methods::laws::exercise;
+use methods::{Context, METHODS, parse};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,29 +30,6 @@ fn signed(mut content: Vec<u8>) -> Vec<u8> {
     let checksum = Sha256::digest(&content);
     content.extend(checksum);
     content
-}
-
-/// What a reader of a strange model must still do: code rows without a panic, or say why not.
-fn exercise(quantizer: &dyn Quantizer) {
-    if quantizer.dim() > 1000 || quantizer.code_size() > 10_000 {
-        return;
-    }
-    let rows = Array2::from_elem((2, quantizer.dim()), 0.5);
-    let mut codes = vec![0; 2 * quantizer.code_size()];
-    let mut decoded = Array2::zeros(rows.dim());
-    if quantizer.encode_into(rows.view(), &mut codes).is_ok() {
-        let _ = quantizer.decode_into(&codes, decoded.view_mut());
-    }
-    for fill in [0x00, 0x5a, 0xff] {
-        codes.fill(fill);
-        let _ = quantizer.decode_into(&codes, decoded.view_mut());
-        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
-            if let Some(mut searcher) = quantizer.searcher(metric) {
-                searcher.set_query(&vec![0.1; quantizer.dim()]);
-                let _ = searcher.score_into(&codes, &mut [0.0; 2]);
-            }
-        }
-    }
 }
 
 #[test]

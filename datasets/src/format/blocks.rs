@@ -4,6 +4,15 @@ use super::{Place, Rows, malformed, rows};
 use crate::DatasetError;
 use std::path::{Path, PathBuf};
 
+/// The first value that is not finite, with its position.
+pub(crate) fn first_not_finite(values: &[f32]) -> Option<(usize, f32)> {
+    // No branch per value; the position is searched for only if there is a wrong value.
+    if values.iter().fold(true, |finite, v| finite & v.is_finite()) {
+        return None;
+    }
+    values.iter().copied().enumerate().find(|(_, v)| !v.is_finite())
+}
+
 /// A file of vectors, read from its first row to its last in blocks of any size.
 pub struct Blocks {
     path: PathBuf,
@@ -54,10 +63,7 @@ impl Blocks {
     pub fn next(&mut self, count: usize, block: &mut Vec<f32>) -> Result<usize, DatasetError> {
         let (first, dim) = (self.taken, self.shape().1);
         let count = self.next_of_any(count, block)?;
-        // No branch per value; the position is searched for only if there is a wrong value.
-        if !block.iter().fold(true, |finite, v| finite & v.is_finite())
-            && let Some((at, &value)) = block.iter().enumerate().find(|(_, v)| !v.is_finite())
-        {
+        if let Some((at, value)) = first_not_finite(block) {
             let (row, column) = (first + at / dim, at % dim);
             let path = self.path.clone();
             return Err(DatasetError::NonFinite { path, row, column, value, count: 1, droppable: false });

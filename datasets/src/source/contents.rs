@@ -43,7 +43,12 @@ impl Paths {
     ///
     /// # Errors
     /// No file of queries that they could belong to; other numbers of rows.
-    pub(super) fn truth_file(&self, name: &str, holdings: Holdings) -> Result<Option<TruthFile>, DatasetError> {
+    pub(super) fn truth_file(
+        &self,
+        name: &str,
+        holdings: Holdings,
+        parts: &Parts,
+    ) -> Result<Option<TruthFile>, DatasetError> {
         let wrong = |reason: String| DatasetError::Shape { name: name.to_owned(), reason };
         let Some(path) = &self.truth else { return Ok(None) };
         let Some(queries) = &self.queries else {
@@ -58,8 +63,8 @@ impl Paths {
             path: path.clone(),
             base: self.base.clone(),
             queries: queries.clone(),
-            query_rows: RowSet::Range(0..0),
-            renumbered: None,
+            query_rows: parts.queries.clone(),
+            renumbered: renumbered(&self.base, holdings.base, &parts.base),
         }))
     }
 }
@@ -78,7 +83,7 @@ pub(super) fn disjoint(contents: &[(&'static str, Content)]) -> Result<(), Strin
 }
 
 /// Why row numbers of `path` are not those of base rows; None if they are.
-pub(super) fn renumbered(path: &Path, held: usize, base: &RowSet) -> Option<String> {
+fn renumbered(path: &Path, held: usize, base: &RowSet) -> Option<String> {
     let name = file_truth::name_of(path);
     let all = *base == RowSet::Range(0..held) || base.iter().eq(0..held);
     (!all).then(|| format!("the base rows are not all rows of {name} in its order"))

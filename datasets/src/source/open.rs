@@ -3,7 +3,7 @@
 
 use super::{VectorFiles, expect, read_labels};
 use crate::base_rows::{BaseRows, RowSource, RowStream};
-use crate::format::Blocks;
+use crate::format::{Blocks, first_not_finite};
 use crate::opened::{Opened, to_unit_length};
 use crate::row_set::RowSet;
 use crate::{DatasetError, Labels, MetricSpace, Summary};
@@ -28,11 +28,7 @@ fn open(summary: &Summary, path: &Path, held: usize) -> Result<(Blocks, usize), 
 
 /// Checks the values of a row that is used. The error says how many rows of the file have one that is not finite.
 fn check_finite(path: &Path, row: usize, values: &[f32], droppable: bool) -> Result<(), DatasetError> {
-    // No branch per value; the position is searched for only if there is a wrong value.
-    if values.iter().fold(true, |finite, v| finite & v.is_finite()) {
-        return Ok(());
-    }
-    let (column, value) = values.iter().copied().enumerate().find(|(_, v)| !v.is_finite()).unwrap_or_default();
+    let Some((column, value)) = first_not_finite(values) else { return Ok(()) };
     let count = non_finite_rows(path).unwrap_or(1);
     Err(DatasetError::NonFinite { path: path.to_owned(), row, column, value, count, droppable })
 }
@@ -42,7 +38,7 @@ fn non_finite_rows(path: &Path) -> Result<usize, DatasetError> {
     let (mut blocks, mut block, mut count) = (Blocks::open(path)?, Vec::new(), 0);
     let dim = blocks.shape().1;
     while blocks.next_of_any((READ_VALUES / dim).max(1), &mut block)? > 0 {
-        count += block.chunks_exact(dim).filter(|row| !row.iter().all(|v| v.is_finite())).count();
+        count += block.chunks_exact(dim).filter(|row| first_not_finite(row).is_some()).count();
     }
     Ok(count)
 }

@@ -2,7 +2,8 @@
 
 use crate::room::Room;
 use methods::contract::model::{read, write};
-use methods::{Context, METHODS, Quantizer, SearchMetric, parse};
+use methods::laws::exercise;
+use methods::{Context, METHODS, parse};
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
@@ -34,25 +35,4 @@ pub fn check(_: &Room, input: &[u8]) -> Result<(), String> {
         Err(_) => {}
     }
     Ok(())
-}
-
-/// Codes rows, decodes and searches whatever codes there may be; a refusal is as good as a result.
-fn exercise(quantizer: &dyn Quantizer) {
-    if quantizer.dim() > 1000 || quantizer.code_size() > 10_000 {
-        return;
-    }
-    let rows = Array2::from_elem((2, quantizer.dim()), 0.5);
-    let mut codes = vec![0; 2 * quantizer.code_size()];
-    let mut decoded = Array2::zeros(rows.dim());
-    if quantizer.encode_into(rows.view(), &mut codes).is_ok() {
-        let _ = quantizer.decode_into(&codes, decoded.view_mut());
-    }
-    codes.fill(0x5a);
-    let _ = quantizer.decode_into(&codes, decoded.view_mut());
-    for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
-        if let Some(mut searcher) = quantizer.searcher(metric) {
-            searcher.set_query(&vec![0.1; quantizer.dim()]);
-            let _ = searcher.score_into(&codes, &mut [0.0; 2]);
-        }
-    }
 }
