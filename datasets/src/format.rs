@@ -513,6 +513,18 @@ pub fn ids_to_ivecs(rows: &[Vec<u32>]) -> Vec<u8> {
         .collect()
 }
 
+/// Row numbers from the bytes of an ivecs file; None if they end early.
+pub fn ids_of_ivecs(bytes: &[u8]) -> Option<Vec<Vec<u32>>> {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let (mut words, mut rows) = (words, Vec::new());
+    while let Some((length, others)) = words.split_first() {
+        let (row, later) = others.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        rows.push(row.iter().map(|word| u32::from_le_bytes(*word)).collect());
+        words = later;
+    }
+    rest.is_empty().then_some(rows)
+}
+
 /// Row numbers and scores as the bytes of a file of ground truth of big-ann-benchmarks.
 ///
 /// # Errors

@@ -46,7 +46,7 @@ pub struct Profile {
     pub intrinsic_dimension: Option<f64>,
     /// The queries beside the rows; None without queries.
     pub queries: Option<QueryProfile>,
-    /// A random sample of the rows; all of them, in order, if there are at most 16,384.
+    /// A random sample of the rows; all of them, in order, if there are at most 16,384, and at most 2²⁴ values.
     pub sample: Array2<f32>,
 }
 

@@ -162,10 +162,7 @@ impl RowSet {
     pub(crate) fn placed(&self) -> Box<dyn Iterator<Item = (usize, usize)> + Send + '_> {
         match self {
             RowSet::Range(range) => Box::new(range.clone().enumerate().map(|(at, row)| (row, at))),
-            RowSet::Marked(marks) => {
-                let rows = std::iter::successors(marks.next(0), |row| marks.next(row + 1));
-                Box::new(rows.enumerate().map(|(at, row)| (row, at)))
-            }
+            RowSet::Marked(marks) => Box::new(marks.iter().enumerate().map(|(at, row)| (row, at))),
             RowSet::Listed(rows) => {
                 let mut placed: Vec<(usize, usize)> = rows.iter().copied().zip(0..).collect();
                 placed.sort_unstable();

@@ -52,15 +52,32 @@ pub struct Seen {
     pub arrays: Vec<SeenArray>,
 }
 
+impl SeenFile {
+    /// Whether the file, which is at `path`, looks as it did.
+    fn is_unchanged(&self, path: &Path) -> bool {
+        self.look.is_some() && path.metadata().ok().and_then(|found| look(&found)) == self.look
+    }
+}
+
+impl SeenArray {
+    /// Whether the files of the array, which are at `path`, look as they did.
+    fn is_unchanged(&self, path: &Path) -> bool {
+        self.looks.iter().all(|(_, look)| look.is_some()) && looks(path).is_ok_and(|looks| looks == self.looks)
+    }
+}
+
 impl Seen {
-    /// What was seen for several datasets.
-    pub fn of<'a>(all: impl Iterator<Item = &'a Seen>) -> Seen {
-        let mut joined = Seen::default();
-        for seen in all {
-            joined.files.extend_from_slice(&seen.files);
-            joined.arrays.extend_from_slice(&seen.arrays);
-        }
-        joined
+    /// Whether everything looks as it did, so that a dataset which was resolved from it is still the same. False also if a
+    /// change could go unnoticed.
+    pub fn is_unchanged(&self) -> bool {
+        self.files.iter().all(|file| file.is_unchanged(&file.path))
+            && self.arrays.iter().all(|array| array.is_unchanged(&array.asked.file))
+    }
+
+    /// Adds what was seen for another dataset.
+    pub fn add(&mut self, other: &Seen) {
+        self.files.extend_from_slice(&other.files);
+        self.arrays.extend_from_slice(&other.arrays);
     }
 }
 
@@ -100,11 +117,7 @@ impl Digests {
             if self.arrays.contains_key(asked) || new.iter().any(|(_, other)| *other == asked) {
                 continue;
             }
-            let same = |before: &SeenArray| {
-                before.looks.iter().all(|(_, look)| look.is_some())
-                    && looks(path).is_ok_and(|looks| looks == before.looks)
-            };
-            match self.arrays_before.remove(asked).filter(same) {
+            match self.arrays_before.remove(asked).filter(|before| before.is_unchanged(path)) {
                 Some(before) => drop(self.arrays.insert(asked.clone(), before)),
                 None => new.push((path, asked)),
             }
@@ -138,8 +151,7 @@ impl Digests {
         if let Some(known) = self.found.get(&place) {
             return Ok(known.sha256.clone());
         }
-        let found = |before: &SeenFile| path.metadata().ok().and_then(|found| look(&found)) == before.look;
-        let seen = match self.before.remove(&place).filter(|before| before.look.is_some() && found(before)) {
+        let seen = match self.before.remove(&place).filter(|before| before.is_unchanged(&path)) {
             Some(before) => before,
             None => SeenFile { path: place.clone(), ..see(&path)? },
         };

@@ -141,8 +141,7 @@ impl Split {
 
     /// Draws `wanted` of the base rows, out of `n` rows of their file.
     fn some_of(&self, base: &RowSet, wanted: usize, n: usize, unit: SplitUnit) -> Result<RowSet, String> {
-        let mut free = Marks::none(n);
-        base.iter().for_each(|row| free.add(row));
+        let free = base.marks();
         let part = "training";
         if wanted > free.len() {
             return Err(format!("{wanted} {part} {}s are requested, but there are {} base rows", unit.one, free.len()));

@@ -57,9 +57,9 @@ impl KeptNeighbours {
         if description.key != self.key || description.sha256 != digest(&bytes) {
             return None;
         }
-        let ids = format::read_ids(&self.file("ivecs")).ok()?;
-        let fits = ids.dim() == self.shape && ids.iter().all(|id| (*id as usize) < self.rows);
-        fits.then(|| ids.outer_iter().map(|row| row.to_vec()).collect())
+        let ids = format::ids_of_ivecs(&bytes)?;
+        let fits = |row: &Vec<u32>| row.len() == depth && row.iter().all(|id| (*id as usize) < self.rows);
+        (ids.len() == queries && ids.iter().all(fits)).then_some(ids)
     }
 
     /// Keeps neighbours. A cache that cannot be written keeps none.

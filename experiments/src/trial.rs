@@ -264,9 +264,11 @@ fn perform(
             pictures::save(wanted, data.signal.as_ref(), &base, &decode).map_err(because(Cause::Files))?;
         }
         // Their files may have changed after they were resolved.
-        let again = source.resolve_knowing(&request.root, &surroundings.search, &resolved.seen);
-        if again.map_err(because(Cause::Files))?.summary.fingerprint != facts.fingerprint {
-            return Err(changed());
+        if !resolved.seen.is_unchanged() {
+            let again = source.resolve_knowing(&request.root, &surroundings.search, &resolved.seen);
+            if again.map_err(because(Cause::Files))?.summary.fingerprint != facts.fingerprint {
+                return Err(changed());
+            }
         }
         // After all measurements, so that no measured time contains it.
         Ok(Finished { codes_sha256: digest_of_codes(&codes), values })

@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// A dataset that cannot be fetched, or that is not the one that was recorded.
 pub fn of_experiment(document: &Document, search: &SearchPath) -> Result<(), Mistakes> {
-    let names = document.value().get("datasets").and_then(serde_json::Value::as_array).into_iter().flatten();
-    for name in names.filter_map(|dataset| dataset.as_str()) {
+    // One dataset needs no list.
+    let written = document.value().get("datasets");
+    let datasets = written.map_or(&[][..], |one| one.as_array().map_or(std::slice::from_ref(one), Vec::as_slice));
+    for name in datasets.iter().filter_map(|dataset| dataset.as_str()) {
         if let Ok(entry) = catalog::find(name)
             && !entry.downloads.is_empty()
         {

@@ -2,6 +2,7 @@
 
 use crate::errors::Mistakes;
 use clap::Args;
+use experiments::machine::peak_rss_bytes;
 use hostile::{Room, Target, mutated, run as try_cases, target, targets};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -155,17 +156,6 @@ fn confine() {
     }
 }
 
-/// The largest memory that this process had, in bytes; 0 if the system does not say.
-fn peak_memory() -> u64 {
-    #[cfg(target_os = "linux")]
-    {
-        use nix::sys::resource::{UsageWho, getrusage};
-        getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * 1024)
-    }
-    #[cfg(not(target_os = "linux"))]
-    0
-}
-
 /// Tries the mutations of one target in this process.
 fn inside(targets: &[Target], room: &Room, arguments: &Arguments, status: &Path) -> std::io::Result<ExitCode> {
     let Some(target) = targets.first() else { return Ok(ExitCode::SUCCESS) };
@@ -176,7 +166,7 @@ fn inside(targets: &[Target], room: &Room, arguments: &Arguments, status: &Path)
     };
     let cases = arguments.cases.unwrap_or(target.cases);
     let found = try_cases(target, room, arguments.seed, 0..cases, begin);
-    file.seek(SeekFrom::Start(8)).and_then(|_| file.write_all(&peak_memory().to_le_bytes()))?;
+    file.seek(SeekFrom::Start(8)).and_then(|_| file.write_all(&peak_rss_bytes().unwrap_or(0).to_le_bytes()))?;
     match found {
         None => Ok(ExitCode::SUCCESS),
         Some(finding) => {

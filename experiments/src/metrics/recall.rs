@@ -95,7 +95,6 @@ fn one_recall(truth: &Truth, returned: &Truth) -> f64 {
     hits as f64 / truth.len().max(1) as f64
 }
 
-/// The mean over queries; 0 without any.
 #[cfg(test)]
 mod tests {
     use super::*;

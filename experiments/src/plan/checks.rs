@@ -172,34 +172,33 @@ pub(super) fn resolve_datasets(
     let mut datasets: Vec<PlannedDataset> = Vec::new();
     let mut missing = Vec::new();
     let mut names = HashSet::new();
+    // Several entries may use the same files.
+    let mut seen = Seen::default();
     for (i, written) in experiment.datasets.iter().enumerate() {
         let pointer = format!("/datasets/{i}");
         match Source::parse(written) {
             Err(error) => checker.param(&pointer, &error),
-            // Several entries may use the same files.
-            Ok(source) => {
-                match source.resolve_knowing(root, search, &Seen::of(datasets.iter().map(|d| &d.resolved.seen))) {
-                    Err(error) if error.is_missing() => missing.push((pointer_of_file(&pointer, written), error)),
-                    Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
-                    Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
-                        let name = &resolved.summary.name;
-                        let help = "give one of them another `name:`".to_owned();
-                        checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
-                    }
-                    Ok(resolved) if !is_name(&resolved.summary.name) => {
-                        checker.fault(
-                            &format!("{pointer}/name"),
-                            format!("a dataset needs a name: one line of 1 to {MAX_LABEL} characters"),
-                            Some("such as `name: my-vectors`".into()),
-                        );
-                    }
-                    Ok(resolved) => datasets.push(PlannedDataset {
-                        written: written.clone(),
-                        resolved,
-                        pointer: pointer_of_file(&pointer, written),
-                    }),
+            Ok(source) => match source.resolve_knowing(root, search, &seen) {
+                Err(error) if error.is_missing() => missing.push((pointer_of_file(&pointer, written), error)),
+                Err(error) => checker.fault(&pointer_of_file(&pointer, written), error.to_string(), error.help()),
+                Ok(resolved) if !names.insert(resolved.summary.name.clone()) => {
+                    let name = &resolved.summary.name;
+                    let help = "give one of them another `name:`".to_owned();
+                    checker.fault(&pointer, format!("two datasets are called `{name}`"), Some(help));
                 }
-            }
+                Ok(resolved) if !is_name(&resolved.summary.name) => {
+                    checker.fault(
+                        &format!("{pointer}/name"),
+                        format!("a dataset needs a name: one line of 1 to {MAX_LABEL} characters"),
+                        Some("such as `name: my-vectors`".into()),
+                    );
+                }
+                Ok(resolved) => {
+                    seen.add(&resolved.seen);
+                    let pointer = pointer_of_file(&pointer, written);
+                    datasets.push(PlannedDataset { written: written.clone(), resolved, pointer });
+                }
+            },
         }
     }
     let skip = skip_missing && !datasets.is_empty();

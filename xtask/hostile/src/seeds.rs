@@ -50,7 +50,7 @@ fn written(path: &Path, values: OutputType) -> Option<Vec<u8>> {
 /// Fixtures of an extension, or of others that mean the same.
 fn of_other_tools(extension: &str) -> Vec<Vec<u8>> {
     let alike: &[&str] = match extension {
-        "h5" | "hdf5" | "hdf" => &["h5", "hdf5"],
+        "h5" | "hdf5" => &["h5", "hdf5"],
         "arrow" | "feather" | "ipc" => &["arrow", "feather", "ipc"],
         "ndjson" | "jsonl" => &["ndjson", "jsonl"],
         "csv" | "tsv" => &["csv", "tsv"],

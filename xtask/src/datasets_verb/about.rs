@@ -2,7 +2,7 @@
 
 use crate::errors::Mistakes;
 use datasets::catalog::{CatalogEntry, FileEntry};
-use datasets::{SearchPath, Source, catalog};
+use datasets::{Resolved, SearchPath, Source, catalog};
 use methods::registry::params_of;
 use std::path::Path;
 
@@ -45,20 +45,19 @@ fn file(entry: &CatalogEntry, file: &FileEntry, search: &SearchPath) {
     say!("{}{or}\n  sha256 {}\n  {place}", file.path, sha256.unwrap_or("recorded when it is fetched"));
 }
 
-/// Prints it.
+/// Prints it. Returns the dataset; None if it cannot be used here, which is printed too.
 ///
 /// # Errors
 /// A name that is not in the catalog.
-pub fn about(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
-    let entry =
-        catalog::find(name).map_err(|error| Mistakes::new(error.to_string(), error.help().unwrap_or_default()))?;
+pub fn about(name: &str, search: &SearchPath) -> Result<Option<Resolved>, Mistakes> {
+    let entry = catalog::find(name)?;
     say!("{}\n{}\n", entry.name, entry.summary);
     say!("metric   {}\ndim      {}\nlicence  {}\nsource   {}\n", entry.metric, entry.dim, entry.licence, entry.source);
     addresses(&entry);
     entry.files().for_each(|part| file(&entry, part, search));
     match Source::Named(name.to_owned()).resolve(Path::new("."), search) {
         Ok(resolved) => {
-            let s = resolved.summary;
+            let s = &resolved.summary;
             let (written, unit) = match (&entry.images, &entry.sound) {
                 (Some(set), _) => (params_of(&set.split), " (images)"),
                 (None, Some(set)) => (params_of(&set.split), " (recordings)"),
@@ -74,8 +73,11 @@ pub fn about(name: &str, search: &SearchPath) -> Result<(), Mistakes> {
                 entry.files().any(|file| file.sha256.is_some() || file.or.iter().any(|other| other.sha256.is_some()));
             let digests = if known { "; digests match" } else { "" };
             say!("\n{} training, {} base and {} query rows{digests}", s.train, s.base, s.queries);
+            Ok(Some(resolved))
         }
-        Err(error) => say!("\nnot usable: {error}\n{}", error.help().unwrap_or_default()),
+        Err(error) => {
+            say!("\nnot usable: {error}\n{}", error.help().unwrap_or_default());
+            Ok(None)
+        }
     }
-    Ok(())
 }

@@ -111,8 +111,9 @@ fn agreed(question: &str) -> Result<bool, Mistakes> {
 /// The files by the datasets that they belong to, which share some.
 fn grouped(held: &[Held]) -> BTreeMap<String, Vec<Held>> {
     let mut groups: BTreeMap<String, Vec<Held>> = BTreeMap::new();
+    let all = candidates(held);
     for file in held {
-        let owners: Vec<String> = owners(&file.path, held).into_iter().collect();
+        let owners: Vec<String> = owners(&file.path, &all).into_iter().collect();
         let group = match (file.leftover, owners.is_empty()) {
             (true, _) => LEFTOVERS.to_owned(),
             (false, true) => OTHERS.to_owned(),
@@ -124,21 +125,28 @@ fn grouped(held: &[Held]) -> BTreeMap<String, Vec<Held>> {
 }
 
 /// The names of the datasets that a file belongs to: only those of which all is here, if there are such.
-fn owners(path: &str, held: &[Held]) -> BTreeSet<String> {
-    let all = candidates(held);
-    let of: Vec<&CatalogEntry> = all.iter().filter(|entry| has(entry, path)).collect();
-    let is_here = |path: &String| {
-        held.iter().any(|file| {
-            !file.leftover && (file.path == *path || (path.ends_with('/') && file.path.starts_with(path.as_str())))
-        })
-    };
-    let whole = |entry: &&&CatalogEntry| entry.downloads.iter().flat_map(Download::paths).all(|path| is_here(&path));
-    let wholes: BTreeSet<String> = of.iter().filter(whole).map(|entry| entry.name.clone()).collect();
-    if wholes.is_empty() { of.iter().map(|entry| entry.name.clone()).collect() } else { wholes }
+fn owners(path: &str, all: &[Candidate]) -> BTreeSet<String> {
+    let of: Vec<&Candidate> = all.iter().filter(|one| one.paths.iter().any(|known| covers(known, path))).collect();
+    let wholes: BTreeSet<String> = of.iter().filter(|one| one.whole).map(|one| one.name.clone()).collect();
+    if wholes.is_empty() { of.iter().map(|one| one.name.clone()).collect() } else { wholes }
+}
+
+/// A dataset that files may belong to.
+struct Candidate {
+    name: String,
+    /// What its downloads give.
+    paths: Vec<String>,
+    /// Whether all of it is here.
+    whole: bool,
+}
+
+/// Whether a path of a download is that of a file, or of a folder that holds it.
+fn covers(known: &str, path: &str) -> bool {
+    known == path || (known.ends_with('/') && path.starts_with(known))
 }
 
 /// All datasets, and the first rows of large ones that are here.
-fn candidates(held: &[Held]) -> Vec<CatalogEntry> {
+fn candidates(held: &[Held]) -> Vec<Candidate> {
     let mut all = catalog::entries().to_vec();
     for entry in catalog::entries().iter().filter(|entry| entry.can_be_cut()) {
         let Some(n) = entry.n else { continue };
@@ -148,12 +156,12 @@ fn candidates(held: &[Held]) -> Vec<CatalogEntry> {
             all.extend(rows.filter_map(|rows| entry.slice(parse_rows(rows).ok()?)));
         }
     }
-    all
-}
-
-fn has(entry: &CatalogEntry, path: &str) -> bool {
-    let is = |known: String| known == path || (known.ends_with('/') && path.starts_with(&known));
-    entry.downloads.iter().flat_map(Download::paths).any(is)
+    let candidate = |entry: CatalogEntry| {
+        let paths: Vec<String> = entry.downloads.iter().flat_map(Download::paths).collect();
+        let is_here = |path: &String| held.iter().any(|file| !file.leftover && covers(path, &file.path));
+        Candidate { whole: paths.iter().all(is_here), name: entry.name, paths }
+    };
+    all.into_iter().map(candidate).collect()
 }
 
 /// Whether a group is to be removed: all datasets, or those that are all named; other files only if they are asked for.

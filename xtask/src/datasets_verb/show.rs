@@ -7,7 +7,7 @@ use clap::Args;
 use cpu::Isa;
 use datasets::format::{self, Blocks};
 use datasets::profile::Profiler;
-use datasets::{BaseCheck, DatasetError, Part, Source, catalog};
+use datasets::{BaseCheck, DatasetError, Part, Resolved, catalog};
 use experiments::{Surroundings, vectors};
 use ndarray::ArrayView2;
 use record::{DatasetFacts, write_atomically};
@@ -42,8 +42,10 @@ pub fn run(show: &Show, here: &Surroundings) -> Result<(), Mistakes> {
         if show.queries.is_some() {
             return Err(Mistakes::new("`--queries` is for a file of vectors", "a dataset has queries of its own"));
         }
-        about(&name, &here.search)?;
-        of_dataset(&name, here)?
+        match about(&name, &here.search)? {
+            Some(resolved) => of_dataset(&name, &resolved, isa)?,
+            None => None,
+        }
     };
     let Some(facts) = facts else {
         let absent =
@@ -84,9 +86,8 @@ fn picture_format(path: &Path) -> Result<&'static str, Mistakes> {
     format.ok_or_else(|| Mistakes::new(unknown(), "let it end in .svg, .png or .pdf"))
 }
 
-/// The facts of the base rows and queries of a dataset of the catalog; None if its files are not here.
-fn of_dataset(name: &str, here: &Surroundings) -> Result<Option<DatasetFacts>, Mistakes> {
-    let Ok(resolved) = Source::Named(name.to_owned()).resolve(Path::new("."), &here.search) else { return Ok(None) };
+/// The facts of the base rows and queries of a dataset of the catalog; None if there are no rows.
+fn of_dataset(name: &str, resolved: &Resolved, isa: Isa) -> Result<Option<DatasetFacts>, Mistakes> {
     // Nothing is held: the rows are read once.
     let data = resolved.open(0)?;
     let (mut check, mut progress) = (BaseCheck::new(&data), RowProgress::new(data.base.nrows()));
@@ -98,9 +99,9 @@ fn of_dataset(name: &str, here: &Surroundings) -> Result<Option<DatasetFacts>, M
         Ok::<_, DatasetError>(())
     })?;
     drop(progress);
-    check.finish(&data, &resolved)?;
+    check.finish(&data, resolved)?;
     let place = |row| resolved.place(Part::Base, row);
-    let profile = profiler.finish(here.devices.isa);
+    let profile = profiler.finish(isa);
     Ok(profile.map(|profile| vectors::describe(name, &profile, data.queries.nrows(), place)))
 }
 

@@ -1,13 +1,10 @@
 //! Files that only an entry of an experiment reads: recordings, and judgments of relevance.
 
-use super::vectors::told;
+use super::vectors::{MOST_VALUES, told};
 use crate::room::Room;
 use datasets::{SearchPath, Source};
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// More values than any input of the size of a mutation can justify.
-const MOST_VALUES: usize = 1 << 25;
 
 /// A recording of 16-bit samples, all different from those of another `pitch`.
 fn wav(pitch: usize) -> Vec<u8> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// More values than any input of the size of a mutation can justify.
-const MOST_VALUES: usize = 1 << 25;
+pub(super) const MOST_VALUES: usize = 1 << 25;
 
 /// Rows that are read at a time, for the comparison with all at once.
 const BLOCK: usize = 7;
@@ -33,7 +33,7 @@ pub fn cases(extension: &str) -> u64 {
 /// The arrays that are asked for; the input decides which.
 fn parts(extension: &str) -> &'static [&'static str] {
     match extension {
-        "hdf5" | "h5" | "hdf" => {
+        "hdf5" | "h5" => {
             &["", "#test", "#neighbors", "#more/half", "#integers", "#text", "#linked", "#virtual", "#sparse"]
         }
         "parquet" | "parquet.gz" => &["", "#embedding", "#*", "#double", "#long"],
@@ -41,7 +41,7 @@ fn parts(extension: &str) -> &'static [&'static str] {
         "csv" | "tsv" | "csv.gz" => &["", "#embedding", "#1", "#e*"],
         "ndjson" | "jsonl" | "jsonl.zst" => &["", "#embedding"],
         "npz" | "safetensors" => &["", "#a", "#b"],
-        "png" | "webp" | "jpg" | "jpeg" | "ppm" => &["#4", "#1", ""],
+        "png" | "webp" | "jpg" | "jpeg" | "ppm" | "pgm" | "pnm" => &["#4", "#1", ""],
         _ => &[""],
     }
 }
