@@ -11,12 +11,21 @@ use record::{Cause, Measured, TrialLog};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Time that a child may take to exit after its answer; drivers clean up on exit, and some hang.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Holds a text that is different for each process of a trial. Everything that it starts inherits it, and is recognized by it.
+const TRIAL_VARIABLE: &str = "VQBENCH_TRIAL";
+
+/// A text that no other process of a trial has.
+fn marker(trial: &str) -> String {
+    static STARTED: AtomicU64 = AtomicU64::new(0);
+    format!("{trial}-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
+}
 
 /// How to start a trial's process: it must answer as [`crate::trial::run`] does.
 #[derive(Clone, Debug)]
@@ -60,8 +69,10 @@ impl Child<'_> {
     /// Runs the child until it ends. `phase` is called with each phase that it reports. Returns how it ended, and its log.
     pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> (ChildEnd, TrialLog) {
         let launcher = self.launcher;
+        let marker = marker(&self.request.trial.id);
         let child = Command::new(&launcher.program)
             .args(&launcher.arguments)
+            .env(TRIAL_VARIABLE, &marker)
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -127,6 +138,10 @@ impl Child<'_> {
         }
         let _ = child.kill();
         let exit = child.wait();
+        // An outside program may have started others, which do not end with their parent.
+        if methods::registry::find(&self.request.trial.method).is_ok_and(|method| method.is_program()) {
+            adapters::end_family(TRIAL_VARIABLE, &marker);
+        }
         let words = words.join().unwrap_or_default();
         match (&answer, &cut_short, &exit) {
             (Some(_), Some(ChildEnd::Timeout), _) => {

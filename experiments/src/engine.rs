@@ -214,6 +214,16 @@ fn needs(plan: &Plan, planned: &PlannedTrial) -> Needs {
     Needs { bytes, device: planned.trial.device != CPU }
 }
 
+/// A trial with its rate: an outside program may not say it before there are codes.
+fn with_rate(trial: &record::Trial, values: &[record::Measured]) -> record::Trial {
+    let measured = values.iter().find(|value| value.metric == record::metric::BITS_PER_VECTOR.name);
+    let bits_per_vector = match measured {
+        Some(measured) if trial.bits_per_vector == 0 => measured.value as usize,
+        _ => trial.bits_per_vector,
+    };
+    record::Trial { bits_per_vector, ..trial.clone() }
+}
+
 /// A device that processes need not share.
 const CPU: &str = "cpu";
 
@@ -323,7 +333,7 @@ impl<'a> Session<'a> {
             let (reason, cause) = failure.map(|failure| (failure.reason, failure.cause)).unzip();
             let record = TrialRecord {
                 schema: SCHEMA,
-                trial: planned.trial.clone(),
+                trial: with_rate(&planned.trial, &values),
                 status,
                 reason,
                 cause,

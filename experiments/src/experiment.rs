@@ -3,7 +3,7 @@
 use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};
 use datasets::{FileSource, ImageSource, SoundSource, SyntheticSource, catalog};
-use methods::METHODS;
+use methods::registry::entries;
 use methods::registry::schema_of;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -229,8 +229,7 @@ pub fn schema() -> Value {
         without_meta(schema_of::<SoundSource>().into()),
         without_meta(schema_of::<SyntheticSource>().into()),
     ]});
-    let methods: Vec<Value> = METHODS
-        .iter()
+    let methods: Vec<Value> = entries()
         .map(|entry| {
             let mut params = without_meta(entry.params_schema().into());
             let swept: Map<String, Value> = params["properties"]
@@ -242,6 +241,7 @@ pub fn schema() -> Value {
                     (name.clone(), json!({ "anyOf": [list, { "$ref": "#/$defs/range" }] }))
                 })
                 .collect();
+            let params_are_open = params["additionalProperties"] != json!(false);
             // A required parameter may come from a list instead.
             if let Some(params) = params.as_object_mut() {
                 params.remove("required");
@@ -255,7 +255,8 @@ pub fn schema() -> Value {
                         "type": "object",
                         "description": "Lists or ranges of parameter values. Every combination becomes a method of its own.",
                         "properties": swept,
-                        "additionalProperties": false
+                        // A program has parameters of its own.
+                        "additionalProperties": entry.is_program() && params_are_open
                     },
                     "at_bits": { "$ref": "#/$defs/at_bits" },
                     "label": { "type": "string", "description": "Name in figures and tables. {param} is replaced by the value of that parameter." }
@@ -337,7 +338,7 @@ const ENTRIES: &str = "/properties/methods/anyOf/0/items/anyOf";
 fn refer_to_parameters(schema: &mut Value) {
     let mut defaults: Map<String, Value> = Map::new();
     let mut methods: Map<String, Value> = Map::new();
-    for (i, method) in METHODS.iter().enumerate() {
+    for (i, method) in entries().enumerate() {
         let place = format!("{ENTRIES}/{i}/properties");
         let form = format!("{place}/{}/anyOf/0", method.name);
         methods.insert(method.name.to_owned(), json!({ "$ref": format!("#{form}") }));

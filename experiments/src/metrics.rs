@@ -69,6 +69,11 @@ pub trait Measure: Debug + Send + Sync {
         0
     }
 
+    /// What it needs of the quantizer. Of an outside program that cannot do it, the measurement is not taken.
+    fn needs(&self) -> &'static [Ability] {
+        &[]
+    }
+
     /// Whether it needs class labels.
     fn needs_labels(&self) -> bool {
         false
@@ -110,6 +115,25 @@ pub trait Measure: Debug + Send + Sync {
     /// # Errors
     /// Errors of the method.
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError>;
+}
+
+/// What a measurement needs of a quantizer. Only outside programs may lack it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// Codes of rows, and rows of codes.
+    Decode,
+    /// Search, over codes or in its own way.
+    Search,
+}
+
+/// Whether a quantizer has all that a measurement needs, on vectors that are compared by `metric`.
+pub(crate) fn is_able(quantizer: &dyn Quantizer, needs: &[Ability], metric: datasets::MetricSpace) -> bool {
+    let Some(program) = quantizer.program() else { return true };
+    needs.iter().all(|need| match need {
+        Ability::Decode => program.abilities().decode,
+        // Decoded vectors can always be searched here.
+        Ability::Search => program.abilities().decode || program.can_search(search::search_metric(metric)),
+    })
 }
 
 /// Whether a dataset has what a measurement needs: classes, judgments, a signal.
@@ -198,11 +222,26 @@ impl<'a> Subject<'a> {
     pub fn found(&self) -> Result<&SearchResults, MethodError> {
         let search = || {
             let (queries, metric) = (self.data.queries.view(), self.data.metric);
+            if self.searches_rows() {
+                let search = self.search()?;
+                return Ok(SearchResults {
+                    path: search.path(),
+                    neighbors: search.search(queries, self.search_depth)?,
+                });
+            }
             let (path, neighbors) =
                 search::search_in_parts(self.quantizer, self.codes, metric, queries, self.search_depth)?;
             Ok(SearchResults { path, neighbors })
         };
         self.shared.found.get_or_init(search).as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether an outside program searches rows that it stores in its own way, because it has no search over codes.
+    fn searches_rows(&self) -> bool {
+        self.quantizer.program().is_some_and(|program| {
+            let (abilities, metric) = (program.abilities(), search::search_metric(self.data.metric));
+            abilities.search_base && !abilities.search && program.can_search(metric)
+        })
     }
 
     /// What was added up over the base rows.
@@ -237,6 +276,14 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// As [`CodeSearch::new`].
     pub fn search(&self) -> Result<CodeSearch<'a>, MethodError> {
+        if self.searches_rows() {
+            let rows = self.data.base.held().ok_or_else(|| {
+                let message = "this program searches rows that it stores itself, so all base rows must fit into memory";
+                MethodError::Param(ParamError { param: None, message: message.into(), help: None })
+            })?;
+            let search = CodeSearch::over_rows(self.quantizer, rows, search::search_metric(self.data.metric))?;
+            return search.ok_or_else(|| MethodError::Broken("a program lost its search".into()));
+        }
         code_search(self.quantizer, self.codes, self.data.metric)
     }
 

@@ -155,10 +155,12 @@ impl Plan {
         let (datasets, mut skipped) =
             checks::resolve_datasets(&experiment, root, &surroundings.search, overrides.skip_missing, &mut checker);
         let measures = checks::resolve_measures(&mut experiment, &mut checker);
+        let programs = surroundings.programs.at(root);
         let complete = datasets.len() == experiment.datasets.len();
         overrides::check(&experiment, &datasets, complete, &mut checker);
         let entries::Methods { list: methods, found, missed } =
-            entries::resolve_methods(&experiment, &datasets, &mut checker);
+            entries::resolve_methods(&experiment, &datasets, &programs, &mut checker);
+        programs.dismiss();
         let threads = experiment.threads.get_or_insert_with(|| vec![available_threads()]).clone();
         let rules = experiment.exclude.clone();
         let axes = Axes {

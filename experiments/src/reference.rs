@@ -7,7 +7,7 @@ pub use keys::{SchemaKey, keys, to_markdown, to_text};
 use crate::experiment::Experiment;
 use crate::metrics::MEASURES;
 use datasets::{FileSource, ImageSource, SoundSource, SyntheticSource, catalog};
-use methods::METHODS;
+use methods::registry::entries;
 use methods::registry::schema_of;
 use serde_json::Value;
 
@@ -59,12 +59,12 @@ pub fn page() -> String {
     out += "  `{training.epochs}` by that of a nested parameter. Without a label, the name consists of the method and those\n";
     out += "  written parameters that differ between its entries: `pq m=8`.\n";
     out += "\nThe parameter that `at_bits` finds is the first in this table that the entry does not give:\n\n| method | parameters |\n|--|--|\n";
-    for entry in METHODS {
+    for entry in entries() {
         let names: Vec<String> = entry.rate_params.iter().map(|param| format!("`{}`", param.name)).collect();
         let names = if names.is_empty() { "none: it has one rate".to_owned() } else { names.join(", ") };
         out += &format!("| `{}` | {names} |\n", entry.name);
     }
-    for entry in METHODS {
+    for entry in entries() {
         let schema = Value::from(entry.params_schema());
         let family = entry.family.map_or_else(String::new, |family| format!(" Family: {}.", family.name()));
         out += &format!("\n### `{}`\n\n{}.{family} {}.\n\n", entry.name, entry.summary, entry.paper);

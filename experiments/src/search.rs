@@ -16,8 +16,12 @@ pub fn code_search<'a>(
     codes: &'a [u8],
     metric: datasets::MetricSpace,
 ) -> Result<CodeSearch<'a>, MethodError> {
-    let metric = if metric == datasets::MetricSpace::Ip { SearchMetric::InnerProduct } else { SearchMetric::L2 };
-    CodeSearch::new(quantizer, codes, metric)
+    CodeSearch::new(quantizer, codes, search_metric(metric))
+}
+
+/// How a dataset is searched: only inner products are searched as such.
+pub fn search_metric(metric: datasets::MetricSpace) -> SearchMetric {
+    if metric == datasets::MetricSpace::Ip { SearchMetric::InnerProduct } else { SearchMetric::L2 }
 }
 
 /// Codes that are searched at a time. A search may lay them out anew, which takes as much memory as they do. A constant,
@@ -37,7 +41,9 @@ pub fn search_in_parts(
     k: usize,
 ) -> Result<(&'static str, Vec<Vec<Neighbor>>), MethodError> {
     let part_bytes = CODES_AT_ONCE * quantizer.code_size();
-    if codes.len() <= part_bytes {
+    // A program searches everything at once, and its scores are places.
+    if codes.len() <= part_bytes || quantizer.program().is_some_and(|program| program.can_search(search_metric(metric)))
+    {
         let search = code_search(quantizer, codes, metric)?;
         return Ok((search.path(), search.search(queries, k)?));
     }

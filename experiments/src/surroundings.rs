@@ -14,11 +14,18 @@ pub struct Surroundings {
     pub cache: Option<PathBuf>,
     /// The instruction set of the processor, and how devices are opened.
     pub devices: Devices,
+    /// How outside programs are started.
+    pub programs: adapters::Host,
 }
 
 impl Default for Surroundings {
     /// The datasets of the source tree, and the widest instruction set of this processor.
     fn default() -> Surroundings {
-        Surroundings { search: SearchPath::of_source_tree(), cache: None, devices: Devices::default() }
+        Surroundings {
+            search: SearchPath::of_source_tree(),
+            cache: None,
+            devices: Devices::default(),
+            programs: adapters::Host::default(),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
 use cpu::Isa;
-use datasets::{DatasetError, Opened, Seen, Source, format};
+use datasets::{DatasetError, MetricSpace, Opened, Seen, Source, format};
 use methods::{Context, MethodError, Quantizer};
 use ndarray::{Array2, s};
 use record::{Cause, DatasetFacts, Limits, Measured, Trial, digest_of_codes, read_regular};
@@ -213,14 +213,19 @@ fn perform(
             None => Truth::new(),
         };
         let backend = devices.open(&trial.device).map_err(because(Cause::Device))?;
-        let cx = Context::on(backend.clone(), trial.seed);
+        let cx = Context {
+            programs: programs(request, surroundings, data.metric),
+            ..Context::on(backend.clone(), trial.seed)
+        };
 
         phase("fit");
         let start = Instant::now();
         let quantizer = method.fit(data.train.view(), &cx).map_err(at_step("fit"))?;
         backend.synchronize().map_err(at_step("fit"))?;
         let fit_seconds = start.elapsed().as_secs_f64();
-        if let Some(path) = &request.model {
+        measures.retain(|(_, measure)| metrics::is_able(&*quantizer, measure.needs(), data.metric));
+        // An outside program keeps its model itself.
+        if let Some(path) = request.model.as_ref().filter(|_| quantizer.program().is_none()) {
             save_model(path, &methods::contract::model::write(&*method, &*quantizer)).map_err(because(Cause::Files))?;
         }
 
@@ -234,7 +239,8 @@ fn perform(
         measures.iter().for_each(|(_, measure)| measure.watch(&outline, &mut pass));
 
         phase("encode");
-        let codes = pass_over(&data, &*quantizer, &mut pass)?;
+        let encodes = quantizer.program().is_none_or(|program| program.abilities().encode);
+        let codes = if encodes { pass_over(&data, &*quantizer, &mut pass)? } else { Vec::new() };
 
         let subject = Subject {
             data: &data,
@@ -257,7 +263,8 @@ fn perform(
             let reason = format!("{} is {}, which is not finite", v.metric, v.value);
             return Err(because(Cause::Trial)(reason));
         }
-        if let Some(wanted) = &request.pictures {
+        let decodes = quantizer.program().is_none_or(|program| program.abilities().decode);
+        if let Some(wanted) = request.pictures.as_ref().filter(|_| decodes) {
             phase("pictures");
             let base = |rows: Range<usize>| data.base.range(rows).map_err(|e| e.to_string());
             let decode = |rows: Range<usize>| decoded(&*quantizer, &codes, rows).map_err(|e| e.to_string());
@@ -270,9 +277,21 @@ fn perform(
                 return Err(changed());
             }
         }
+        if let Some(program) = quantizer.program() {
+            phase("bye");
+            program.end().map_err(at_step("bye"))?;
+        }
         // After all measurements, so that no measured time contains it.
         Ok(Finished { codes_sha256: digest_of_codes(&codes), values })
     })
+}
+
+/// How outside programs are started for this trial.
+fn programs(request: &Request, surroundings: &Surroundings, metric: MetricSpace) -> adapters::Host {
+    let mut programs = surroundings.programs.at(&request.root);
+    programs.metric = if metric == MetricSpace::Ip { adapters::Metric::Ip } else { adapters::Metric::L2 };
+    programs.echo = true;
+    programs
 }
 
 /// Encodes the base rows block by block, and decodes each block for what is added up. Returns the codes.

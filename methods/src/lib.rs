@@ -8,7 +8,7 @@
 //! Methods stand in modules with those that they share code with: [`classical`], [`product`], [`additive`], [`rotated`],
 //! [`learned`]. What several modules share is in [`algorithms`] and [`search`], which hold no methods. Adding a method is
 //! one new file in such a module, its `mod` line there, and one line in [`registry::METHODS`]. Its entry says which
-//! [`registry::Family`] it belongs to.
+//! [`registry::Family`] it belongs to. Outside programs are methods too: [`external`].
 //!
 //! Fit, encode, search:
 //!
@@ -35,6 +35,7 @@ pub mod algorithms;
 pub mod backend;
 pub mod classical;
 pub mod contract;
+pub mod external;
 pub mod factory;
 pub mod laws;
 pub mod learned;
@@ -93,6 +94,21 @@ pub trait Method: Debug + Send + Sync {
         let rows = TrainingRows::on_host(train.view(), cx)?;
         self.check(train.ncols())?;
         self.fit_rows(&rows, cx)
+    }
+
+    /// Whether an outside program computes. Then rates and costs are what it says, and codes what it returns.
+    fn is_program(&self) -> bool {
+        false
+    }
+
+    /// The same method with what it depends on besides its parameters: who an outside program is, and what it says for vectors of
+    /// `dims` components. None if there is nothing besides the parameters.
+    ///
+    /// # Errors
+    /// A program that cannot be asked, or that refuses its parameters.
+    fn identify(&self, programs: &adapters::Host, dims: &[usize]) -> Result<Option<Box<dyn Method>>, ParamError> {
+        let _ = (programs, dims);
+        Ok(None)
     }
 
     /// [`Method::fit`] on rows that have been checked and may be in a device's memory. Their dimension has passed
@@ -182,6 +198,11 @@ pub trait Quantizer: Send + Sync {
 
     /// Saves to `state` everything that [`Method::restore`] needs besides the parameters.
     fn save(&self, state: &mut State);
+
+    /// The outside program that computes, if one does. It may lack what every other quantizer can do.
+    fn program(&self) -> Option<&external::Program> {
+        None
+    }
 
     /// Training curves, by iteration or epoch, if the method iterates.
     fn curves(&self) -> &[Curve] {

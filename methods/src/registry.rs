@@ -7,6 +7,7 @@ mod rate;
 
 use crate::additive::{lsq, rvq};
 use crate::classical::{binary, kmeans, lattice, lbg, scalar, vq};
+use crate::external;
 use crate::factory;
 use crate::learned::{fsq, gumbel, lfq, qat, rvqvae, simvq, vqvae};
 use crate::product::{opq, pq};
@@ -45,6 +46,14 @@ pub static METHODS: &[MethodEntry] = &[
     lfq::ENTRY,
     factory::ENTRY,
 ];
+
+/// Methods that outside programs compute: any, and those whose adapters are shipped.
+pub static PROGRAMS: &[MethodEntry] = &[external::ENTRY];
+
+/// Every name that may stand in an experiment: [`METHODS`], then [`PROGRAMS`].
+pub fn entries() -> impl Iterator<Item = &'static MethodEntry> + Clone {
+    METHODS.iter().chain(PROGRAMS)
+}
 
 /// A law of [`crate::laws`] that does not apply to a method, either in general or with certain parameters.
 #[derive(Clone, Copy, Debug)]
@@ -115,9 +124,17 @@ pub struct MethodEntry {
 }
 
 impl MethodEntry {
+    /// Whether outside programs compute it.
+    pub fn is_program(&self) -> bool {
+        PROGRAMS.iter().any(|entry| entry.name == self.name)
+    }
+
     /// Schema of everything that may be written under the name of the method: its parameters and a transform.
     pub fn params_schema(&self) -> Schema {
         let mut schema = (self.schema)();
+        if self.is_program() {
+            return schema;
+        }
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             let mut transform = schema_of::<Transform>().to_value();
             if let Some(transform) = transform.as_object_mut() {
@@ -137,6 +154,10 @@ impl MethodEntry {
 pub fn parse(name: &str, params: Value) -> Result<Box<dyn Method>, ParamError> {
     let mut params = params;
     let entry = find(name)?;
+    // A transform would compute here, where the clock of the program does not see it.
+    if entry.is_program() {
+        return (entry.parse)(params);
+    }
     strict::check_keys(&params, &entry.params_schema())?;
     let transform = Transform::take(entry.name, &mut params)?;
     let inner = (entry.parse)(params)?;
@@ -173,16 +194,16 @@ pub fn parse_text(text: &str) -> Result<Box<dyn Method>, ParamError> {
 /// # Errors
 /// An unknown name, with the nearest known one.
 pub fn find(name: &str) -> Result<&'static MethodEntry, ParamError> {
-    METHODS.iter().find(|entry| entry.name == name).ok_or_else(|| ParamError {
+    entries().find(|entry| entry.name == name).ok_or_else(|| ParamError {
         param: None,
         message: format!("unknown method `{name}`"),
-        help: Some(nearest_name(name, METHODS.iter().map(|entry| entry.name), "methods")),
+        help: Some(nearest_name(name, entries().map(|entry| entry.name), "methods")),
     })
 }
 
 /// The family of a method by its name; None for a name that is unknown or that stands for methods of several families.
 pub fn family_of(name: &str) -> Option<Family> {
-    METHODS.iter().find(|entry| entry.name == name)?.family
+    entries().find(|entry| entry.name == name)?.family
 }
 
 /// Reads a parameter struct; for [`MethodEntry::parse`].

@@ -9,7 +9,7 @@ use experiments::Surroundings;
 use invariants::Repository;
 use methods::backend::Devices;
 use std::env::{split_paths, var_os};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Forces an instruction set by name, to test or to compare narrower ones.
 const ISA_VARIABLE: &str = "VQBENCH_ISA";
@@ -22,7 +22,17 @@ const MIRROR_VARIABLE: &str = "VQBENCH_MIRROR";
 
 /// What the variables say, and what holds without them.
 pub fn read() -> Result<Surroundings, Mistakes> {
-    Ok(Surroundings { search: search(), cache: cache(), devices: Devices { isa: isa()?, toolkit: toolkit() } })
+    let devices = Devices { isa: isa()?, toolkit: toolkit() };
+    Ok(Surroundings { search: search(), cache: cache(), devices, programs: programs() })
+}
+
+/// How outside programs are started: by this executable, in the current folder.
+fn programs() -> adapters::Host {
+    let launcher = std::env::current_exe().ok().filter(|_| cfg!(unix));
+    let arguments = vec!["adapter".to_owned()];
+    let mut programs = adapters::Host::default().at(Path::new("."));
+    programs.launcher = launcher.map(|program| adapters::Launcher { program, arguments });
+    programs
 }
 
 /// The set that `VQBENCH_ISA` names, or the widest.

@@ -104,6 +104,13 @@ enum Verb {
     /// Run one trial, requested on standard input (started by `experiments`)
     #[command(hide = true)]
     Trial,
+    /// Become an outside program that answers on a descriptor of its own (started by trials)
+    #[command(hide = true)]
+    Adapter {
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -143,6 +150,14 @@ fn main() -> ExitCode {
         Verb::Ci(arguments) => ci::run(arguments),
         Verb::Fuzz(arguments) => fuzz::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
+        #[cfg(unix)]
+        Verb::Adapter { command } => {
+            let error = adapters::become_adapter(&command);
+            say_aside!("cannot run `{}`: {error}", command.first().map_or("", String::as_str));
+            Ok(ExitCode::from(127))
+        }
+        #[cfg(not(unix))]
+        Verb::Adapter { .. } => Ok(ExitCode::from(127)),
         Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout(), here) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(_) => Ok(ExitCode::FAILURE),

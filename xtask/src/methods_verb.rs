@@ -4,8 +4,8 @@ use crate::errors::Mistakes;
 use clap::Args;
 use experiments::Fault;
 use experiments::reference::{keys, to_text};
-use methods::registry::{Family, find};
-use methods::{METHODS, MethodEntry};
+use methods::MethodEntry;
+use methods::registry::{Family, entries, find};
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -18,9 +18,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     match arguments.name {
         None => {
-            let width = METHODS.iter().map(|m| m.name.len()).max().unwrap_or(0);
-            let room = METHODS.iter().filter_map(|m| m.family).map(|f| f.name().len()).max().unwrap_or(0);
-            for entry in METHODS {
+            let width = entries().map(|m| m.name.len()).max().unwrap_or(0);
+            let room = entries().filter_map(|m| m.family).map(|f| f.name().len()).max().unwrap_or(0);
+            for entry in entries() {
                 let family = entry.family.map_or("", Family::name);
                 say!("{:<width$}  {family:<room$}  {}", entry.name, entry.summary);
             }

@@ -2,7 +2,7 @@
 
 use super::inner_products::InnerProducts;
 use super::pass::{Accumulate, Outline, Pass, TASK_ROWS};
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use datasets::gaussian_bound;
 use methods::MethodError;
 use methods::algorithms::moments;
@@ -42,6 +42,10 @@ struct Sums {
 impl Measure for Distortion {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Decode]
     }
 
     fn watch(&self, outline: &Outline<'_>, pass: &mut Pass) {

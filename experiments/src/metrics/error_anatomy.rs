@@ -2,7 +2,7 @@
 
 use super::inner_products::{InnerProducts, mean_and_deviation};
 use super::pass::{Accumulate, Outline, Pass};
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
 use methods::registry::schema_of;
 use ndarray::ArrayView2;
@@ -31,6 +31,10 @@ const EQUAL_NORMS: f64 = 0.01;
 impl Measure for ErrorAnatomy {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Decode]
     }
 
     fn bytes_per_row(&self) -> usize {

@@ -1,6 +1,6 @@
 //! How accurate is k-NN classification over codes?
 
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
 use datasets::Labels;
 use methods::MethodError;
@@ -37,6 +37,10 @@ impl Default for Knn {
 impl Measure for Knn {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Search]
     }
 
     fn truth_depth(&self) -> usize {

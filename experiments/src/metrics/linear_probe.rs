@@ -1,7 +1,7 @@
 //! How accurate is a linear classifier that is trained on decoded vectors?
 
 use super::retention::{RetentionMetrics, mean, retention};
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params, unread};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params, unread};
 use crate::logistic::Logistic;
 use methods::registry::schema_of;
 use methods::{MethodError, ParamError};
@@ -50,6 +50,10 @@ impl Default for LinearProbe {
 impl Measure for LinearProbe {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Decode]
     }
 
     fn needs_labels(&self) -> bool {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub const ENTRY: MeasureEntry = MeasureEntry {
     name: "memory",
-    summary: "Peak resident memory of the trial's process, data included; on a GPU also the peak of allocated GPU memory",
+    summary: "Peak resident memory of the trial's process, data included, and of an outside program; on a GPU also the peak of allocated GPU memory",
     always: true,
     schema: schema_of::<MemoryMeasure>,
     parse: parse_params::<MemoryMeasure>,
@@ -28,7 +28,9 @@ impl Measure for MemoryMeasure {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let here = (&PEAK_RSS_BYTES, machine::peak_rss_bytes());
+        // An outside program computes in processes of its own.
+        let program = subject.quantizer.program().map_or(0, |program| program.peak_bytes());
+        let here = (&PEAK_RSS_BYTES, machine::peak_rss_bytes().map(|bytes| bytes + program));
         let there = (&PEAK_DEVICE_BYTES, subject.backend.peak_device_bytes());
         let known = [here, there].into_iter().filter_map(|(metric, bytes)| Some((metric, bytes?)));
         Ok(known.map(|(metric, bytes)| Measured::new(metric, bytes as f64)).collect())

@@ -2,6 +2,7 @@
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
+use methods::external::Program;
 use methods::registry::schema_of;
 use record::Measured;
 use record::metric::{BITS_PER_DIM, BITS_PER_VECTOR, CODE_BYTES, CODEWORDS, ENTROPY_BITS_PER_VECTOR, MODEL_BYTES};
@@ -21,6 +22,23 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 #[serde(deny_unknown_fields)]
 struct Rate {}
 
+/// Bits per vector of an outside program: those of the codes that it returned or, if it stores rows in its own way, by how much
+/// its file grows with them. None if neither can be measured.
+fn program_bits(program: &Program, subject: &Subject<'_>) -> Result<Option<f64>, MethodError> {
+    let abilities = program.abilities();
+    if abilities.encode {
+        return Ok(Some(subject.quantizer.code_bits() as f64));
+    }
+    if !(abilities.search_base && abilities.save) {
+        return Ok(None);
+    }
+    // It stores the rows when it is about to search them.
+    subject.search()?;
+    let grown = program.saved_bytes()?.saturating_sub(subject.quantizer.model_size() as u64);
+    // A file that does not grow does not hold the rows.
+    Ok((grown > 0).then(|| (8.0 * grown as f64 / subject.data.base.nrows() as f64).round()))
+}
+
 impl Measure for Rate {
     fn params(&self) -> Value {
         params_of(self)
@@ -28,13 +46,19 @@ impl Measure for Rate {
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let quantizer = subject.quantizer;
-        let bits = quantizer.code_bits() as f64;
-        let mut out = vec![
-            Measured::new(&BITS_PER_VECTOR, bits),
-            Measured::new(&BITS_PER_DIM, bits / quantizer.dim() as f64),
-            Measured::new(&CODE_BYTES, quantizer.code_size() as f64),
-            Measured::new(&MODEL_BYTES, quantizer.model_size() as f64),
-        ];
+        let mut out = Vec::new();
+        let bits = match quantizer.program() {
+            Some(program) => program_bits(program, subject)?,
+            None => Some(quantizer.code_bits() as f64),
+        };
+        if let Some(bits) = bits {
+            out.push(Measured::new(&BITS_PER_VECTOR, bits));
+            out.push(Measured::new(&BITS_PER_DIM, bits / quantizer.dim() as f64));
+            out.push(Measured::new(&CODE_BYTES, (bits / 8.0).ceil()));
+        }
+        if quantizer.program().is_none_or(|program| program.abilities().save) {
+            out.push(Measured::new(&MODEL_BYTES, quantizer.model_size() as f64));
+        }
         if let Some(histograms) = subject.histograms()? {
             let symbols: f64 = histograms.usage().iter().map(|usage| usage.entropy_bits).sum();
             out.push(Measured::new(&ENTROPY_BITS_PER_VECTOR, symbols + histograms.side_bits as f64));

@@ -1,7 +1,7 @@
 //! Does search over codes find the true neighbours?
 
 use super::retention::mean;
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::facts::Truth;
 use crate::search::{by_scores, k_recalls, rerank_all};
 use cpu::Neighbor;
@@ -42,6 +42,10 @@ impl Default for Recall {
 impl Measure for Recall {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Search]
     }
 
     fn truth_depth(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Does search over codes find what people judged relevant?
 
 use super::retention::{RetentionMetrics, mean, retention};
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use datasets::judgments::Relevant;
 use methods::MethodError;
 use methods::registry::schema_of;
@@ -86,6 +86,10 @@ impl Retrieval {
 impl Measure for Retrieval {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Search]
     }
 
     fn truth_depth(&self) -> usize {

@@ -1,7 +1,7 @@
 //! What are rate and distortion in the units of the images or the sound that vectors are pieces of?
 
 use super::pass::{Accumulate, Outline, Pass, TASK_ROWS};
-use super::{Measure, MeasureEntry, Subject, params_of, parse_params};
+use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use crate::pictures::CropSettings;
 use datasets::signal::eight_bits;
 use datasets::{MetricSpace, Picture, Signal};
@@ -47,6 +47,10 @@ impl Default for SignalMeasure {
 impl Measure for SignalMeasure {
     fn params(&self) -> Value {
         params_of(self)
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        &[Ability::Decode]
     }
 
     fn needs_signal(&self) -> bool {

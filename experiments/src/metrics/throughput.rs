@@ -1,5 +1,7 @@
 //! How fast are training, encoding, decoding and search on this machine?
 
+mod program;
+
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params, unread};
 use crate::memory::TIMED_VALUES;
 use crate::search::rerank_all;
@@ -7,7 +9,7 @@ use crate::units::Seconds;
 use methods::registry::schema_of;
 use methods::search::codes::CodeSearch;
 use methods::{BackendError, MethodError};
-use ndarray::{Array2, s};
+use ndarray::{Array2, CowArray, Ix2, s};
 
 use record::metric::{
     DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_LATENCY_P50_US, SEARCH_LATENCY_P95_US,
@@ -66,17 +68,13 @@ impl Measure for Throughput {
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         let (quantizer, data) = (subject.quantizer, subject.data);
+        if let Some(program) = quantizer.program() {
+            return program::measure(self, program, subject);
+        }
         let mut out = vec![Measured::new(&TRAIN_SECONDS, subject.fit_seconds).repeat(0)];
         let n = data.base.nrows();
-        // Base rows that are not held are too many to keep them for a clock: the first of them stand for all.
-        let first;
-        let base = match data.base.held() {
-            Some(rows) => rows,
-            None => {
-                first = data.base.range(0..(TIMED_VALUES / data.dim()).clamp(1, n)).map_err(unread)?;
-                first.view()
-            }
-        };
+        let base = timed_rows(subject)?;
+        let base = base.view();
         let timed = base.nrows();
 
         // Copies, so that no page of theirs is touched for the first time while the clock runs.
@@ -107,14 +105,8 @@ impl Measure for Throughput {
             MethodError::from(BackendError { operation, device, reason: e.to_string() })
         })?;
         for repeat in 0..self.repeats {
-            let mut micros = single.install(|| self.latencies(subject, &search))?;
-            micros.sort_by(f64::total_cmp);
-            let quantiles =
-                [(&SEARCH_LATENCY_P50_US, 0.50), (&SEARCH_LATENCY_P95_US, 0.95), (&SEARCH_LATENCY_P99_US, 0.99)];
-            for (metric, share) in quantiles {
-                let at = ((micros.len() as f64 * share).ceil() as usize).clamp(1, micros.len()) - 1;
-                out.push(Measured::new(metric, micros[at]).repeat(repeat));
-            }
+            let micros = single.install(|| self.latencies(subject, &search))?;
+            out.extend(latency_quantiles(micros).map(|value| value.repeat(repeat)));
         }
         for value in &mut out[before..] {
             (value.k, value.path) = (Some(self.k), Some(search.path().to_owned()));
@@ -136,6 +128,28 @@ impl Measure for Throughput {
         }
         Ok(out)
     }
+}
+
+/// Base rows to encode by the clock. Those that are not held are too many to keep them for it: the first of them stand for all.
+fn timed_rows<'a>(subject: &Subject<'a>) -> Result<CowArray<'a, f32, Ix2>, MethodError> {
+    let data = subject.data;
+    match data.base.held() {
+        Some(rows) => Ok(rows.into()),
+        None => {
+            let count = (TIMED_VALUES / data.dim()).clamp(1, data.base.nrows());
+            Ok(data.base.range(0..count).map_err(unread)?.into())
+        }
+    }
+}
+
+/// The quantiles of the microseconds of single queries, of which there is at least one.
+fn latency_quantiles(mut micros: Vec<f64>) -> impl Iterator<Item = Measured> {
+    micros.sort_by(f64::total_cmp);
+    let quantiles = [(&SEARCH_LATENCY_P50_US, 0.50), (&SEARCH_LATENCY_P95_US, 0.95), (&SEARCH_LATENCY_P99_US, 0.99)];
+    quantiles.into_iter().filter_map(move |(metric, share)| {
+        let at = ((micros.len() as f64 * share).ceil() as usize).max(1) - 1;
+        Some(Measured::new(metric, *micros.get(at)?))
+    })
 }
 
 impl Throughput {

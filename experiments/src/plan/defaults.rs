@@ -4,7 +4,7 @@ use super::checks::Checker;
 use super::sweeps::{self, Source};
 use crate::document::escape;
 use crate::experiment::Experiment;
-use methods::{METHODS, MethodEntry};
+use methods::MethodEntry;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use strict::nearest_name;
@@ -49,7 +49,7 @@ pub(super) fn apply(experiment: &mut Experiment, checker: &mut Checker<'_>) {
 
 /// The method that an entry names; None if it names none that is known.
 pub(super) fn method_of(entry: &Map<String, Value>) -> Option<&'static MethodEntry> {
-    METHODS.iter().find(|method| entry.contains_key(method.name))
+    methods::registry::entries().find(|method| entry.contains_key(method.name))
 }
 
 /// The schemas of a method's parameters, by name.

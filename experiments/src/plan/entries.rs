@@ -9,7 +9,7 @@ use super::rates::{self, AtBits, SearchFault};
 use super::sweeps::{self, Combination, Source, Swept};
 use crate::document::escape;
 use crate::experiment::Experiment;
-use methods::{METHODS, Method, MethodEntry, ParamError};
+use methods::{Method, MethodEntry, ParamError};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use strict::nearest_name;
@@ -88,8 +88,10 @@ struct Candidate {
 pub(super) fn resolve_methods(
     experiment: &Experiment,
     datasets: &[PlannedDataset],
+    programs: &adapters::Host,
     checker: &mut Checker<'_>,
 ) -> Methods {
+    let all_datasets = datasets;
     let entries: Vec<Entry<'_>> =
         experiment.methods.iter().enumerate().filter_map(|(i, entry)| read_entry(entry, i, checker)).collect();
     let mut missed = Vec::new();
@@ -111,6 +113,14 @@ pub(super) fn resolve_methods(
         for Candidate { place, given, datasets, at_bits } in candidates {
             let method = match methods::parse(name, given.clone()) {
                 Ok(method) => method,
+                Err(error) => {
+                    place.report(&error, checker);
+                    break;
+                }
+            };
+            let dims = concerned_dims(all_datasets, datasets.as_ref());
+            let method = match method.identify(programs, &dims) {
+                Ok(identified) => identified.unwrap_or(method),
                 Err(error) => {
                     place.report(&error, checker);
                     break;
@@ -154,6 +164,13 @@ pub(super) fn resolve_methods(
     methods
 }
 
+/// The dimensions of datasets, all or those of `only`, each once.
+fn concerned_dims(datasets: &[PlannedDataset], only: Option<&BTreeSet<usize>>) -> Vec<usize> {
+    let concerned = datasets.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only.contains(index)));
+    let dims: BTreeSet<usize> = concerned.map(|(_, dataset)| dataset.resolved.summary.dim).collect();
+    dims.into_iter().collect()
+}
+
 /// The parameters of all combinations, rates and overrides of an entry. What is wrong at every rate is reported once.
 fn candidates<'e>(
     entry: &Entry<'e>,
@@ -181,13 +198,7 @@ fn candidates<'e>(
             found.push(Candidate { place, given, datasets: only.clone(), at_bits: None });
             continue;
         };
-        let concerned = |index: usize| only.as_ref().is_none_or(|only| only.contains(&index));
-        let dims: BTreeSet<usize> = datasets
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| concerned(*index))
-            .map(|(_, dataset)| dataset.resolved.summary.dim)
-            .collect();
+        let dims: BTreeSet<usize> = concerned_dims(datasets, only.as_ref()).into_iter().collect();
         match rates::search(method, &given, rates, &dims) {
             Ok(searched) => {
                 let lost = searched.missed.into_iter();
@@ -271,7 +282,7 @@ fn method_of(entry: &Map<String, Value>, pointer: &str, checker: &mut Checker<'_
             } else {
                 format!("this entry names several methods: {found}")
             };
-            let known = METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
+            let known = methods::registry::entries().map(|m| m.name).collect::<Vec<_>>().join(", ");
             let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
             let help = format!("each entry is one method ({known}) with its parameters, and optionally {keys}");
             checker.fault(pointer, message, Some(help));

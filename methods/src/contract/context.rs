@@ -125,6 +125,8 @@ pub struct Context {
     pub cancel: Cancel,
     /// Who draws random numbers.
     pub streams: Streams,
+    /// How outside programs are started.
+    pub programs: adapters::Host,
 }
 
 impl Context {
@@ -135,7 +137,8 @@ impl Context {
 
     /// A context on a backend.
     pub fn on(backend: Arc<dyn Backend>, seed: u64) -> Context {
-        Context { seed, backend, cancel: Cancel::default(), streams: Streams::default() }
+        let programs = adapters::Host::default();
+        Context { seed, backend, cancel: Cancel::default(), streams: Streams::default(), programs }
     }
 
     /// The context of a transform, whose random numbers differ from those of the method behind it.

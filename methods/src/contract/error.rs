@@ -78,6 +78,9 @@ pub enum MethodError {
     /// Something that holds by construction does not: a mistake of this version.
     #[error("{0}; this is a mistake in vqbench")]
     Broken(String),
+    /// An outside program failed.
+    #[error(transparent)]
+    Program(#[from] adapters::AdapterError),
     /// Rows that were to be read again cannot be read.
     #[error("{0}")]
     Unread(String),

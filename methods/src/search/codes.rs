@@ -1,7 +1,9 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
 use super::scan::{HeldCodes, check_whole, hold, of_each};
+use crate::external::Program;
 use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
+use adapters::Held;
 use cpu::TopK;
 use ndarray::ArrayView2;
 
@@ -14,6 +16,9 @@ pub struct CodeSearch<'a> {
     scoring: Scoring<'a>,
 }
 
+/// Name of the search of an outside program.
+const PROGRAM_PATH: &str = "program";
+
 /// What scores codes.
 enum Scoring<'a> {
     /// The backend, by tables or bits of the method's searcher.
@@ -22,6 +27,8 @@ enum Scoring<'a> {
     Searcher,
     /// The backend, after decoding.
     Decoded,
+    /// The outside program, which holds the codes or rows.
+    Program(&'a Program),
 }
 
 impl<'a> CodeSearch<'a> {
@@ -37,6 +44,13 @@ impl<'a> CodeSearch<'a> {
         metric: SearchMetric,
     ) -> Result<CodeSearch<'a>, MethodError> {
         let size = quantizer.code_size();
+        if let Some(program) = quantizer.program()
+            && program.abilities().search
+            && program.can_search(metric)
+        {
+            program.hold(Held::Codes(codes, size))?;
+            return Ok(CodeSearch { quantizer, codes, metric, path: PROGRAM_PATH, scoring: Scoring::Program(program) });
+        }
         check_whole(codes, size)?;
         let (path, scoring) = match quantizer.searcher(metric) {
             Some(searcher) => match hold(&*searcher, codes, size, quantizer.backend())? {
@@ -48,7 +62,31 @@ impl<'a> CodeSearch<'a> {
         Ok(CodeSearch { quantizer, codes, metric, path, scoring })
     }
 
-    /// Name of the method's own search over codes (`adc`), or `decode` if decoded vectors are scored.
+    /// Prepares a search over rows that an outside program stores in its own way; None if it has no such search for `metric`.
+    ///
+    /// # Errors
+    /// Errors of the program.
+    pub fn over_rows(
+        quantizer: &'a dyn Quantizer,
+        rows: ArrayView2<'_, f32>,
+        metric: SearchMetric,
+    ) -> Result<Option<CodeSearch<'a>>, MethodError> {
+        let searches = |program: &&Program| program.abilities().search_base && program.can_search(metric);
+        let Some(program) = quantizer.program().filter(searches) else { return Ok(None) };
+        program.hold(Held::Base(rows))?;
+        let scoring = Scoring::Program(program);
+        Ok(Some(CodeSearch { quantizer, codes: &[], metric, path: PROGRAM_PATH, scoring }))
+    }
+
+    /// The outside program that searches, if one does.
+    pub fn program(&self) -> Option<&'a Program> {
+        match self.scoring {
+            Scoring::Program(program) => Some(program),
+            _ => None,
+        }
+    }
+
+    /// Name of the method's own search over codes (`adc`, `program`), or `decode` if decoded vectors are scored.
     pub fn path(&self) -> &'static str {
         self.path
     }
@@ -67,6 +105,7 @@ impl<'a> CodeSearch<'a> {
                 of_each(&|| self.searcher(), queries, tasks, |searcher| searcher.top_k(self.codes, size, k))
             }
             Scoring::Decoded => self.search_decoded(queries, k),
+            Scoring::Program(program) => program.search(queries, k),
         }
     }
 

@@ -1,0 +1,79 @@
+//! What can go wrong with an outside program; each error says what it did, and what would have been right.
+
+use thiserror::Error;
+
+/// Why an adapter gave no answer that counts.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum AdapterError {
+    /// Its process could not be started.
+    #[error("the adapter `{command}` cannot be started: {reason}")]
+    Start {
+        /// The program.
+        command: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// Its process ended.
+    #[error("the adapter ended during `{verb}`{how}")]
+    Ended {
+        /// The request that it did not answer.
+        verb: &'static str,
+        /// Its exit status and the last that it wrote to standard error.
+        how: String,
+    },
+    /// It took too long.
+    #[error("the adapter did not answer `{verb}` within {seconds} s")]
+    Silent {
+        /// The request.
+        verb: &'static str,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Its reply violates the protocol.
+    #[error("the adapter broke the protocol at `{verb}`: {what}")]
+    Protocol {
+        /// The request.
+        verb: &'static str,
+        /// What it did, and what would be right.
+        what: String,
+    },
+    /// It refused a request.
+    #[error("the adapter refused `{verb}`: {message}")]
+    Refused {
+        /// The request.
+        verb: &'static str,
+        /// Its reason.
+        message: String,
+        /// The parameter that it names as wrong.
+        param: Option<String>,
+    },
+    /// It wrote too much to standard error.
+    #[error("the adapter wrote more than {limit_mib} MiB to standard error and was stopped")]
+    Flood {
+        /// The limit.
+        limit_mib: u64,
+    },
+    /// Processes that it started outlived it.
+    #[error("the adapter left {} behind: {}", count(.names.len()), .names.join(", "))]
+    Left {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The scratch folder cannot be used.
+    #[error("the scratch folder for arrays cannot be used: {0}")]
+    Scratch(String),
+    /// It cannot do what was asked of it, as it said in `hello`.
+    #[error("{name} cannot {what}; its capabilities are {known}")]
+    Unable {
+        /// Its name.
+        name: String,
+        /// What was asked for.
+        what: &'static str,
+        /// What it can do.
+        known: String,
+    },
+}
+
+fn count(processes: usize) -> String {
+    if processes == 1 { "a process".to_owned() } else { format!("{processes} processes") }
+}

@@ -1,0 +1,21 @@
+//! Outside programs as quantizers: the protocol of `docs/adapters.md`, the process that speaks it, and the checks of what it replies.
+//!
+//! A [`Session`] is a running adapter. Each of its functions is one verb: it writes arrays to the scratch folder, sends a
+//! request, waits for the reply and checks everything that came back. A [`Host`] says how programs are started here.
+
+mod arrays;
+mod error;
+mod family;
+mod host;
+mod process;
+mod protocol;
+mod session;
+
+pub use error::AdapterError;
+pub use family::{Member, end_family, family};
+pub use host::{Host, Identity, Launcher};
+#[cfg(unix)]
+pub use process::become_adapter;
+pub use process::{REPLY_VARIABLE, SCRATCH_VARIABLE};
+pub use protocol::{Capability, Hello, Lap, Metric, PROTOCOL, Singles, Timing};
+pub use session::{Found, Held, Session};
