@@ -124,7 +124,11 @@ impl Process {
                 process
             }
         };
-        process.current_dir(&host.root).env(SCRATCH_VARIABLE, &marker).env_remove(REPLY_VARIABLE);
+        // A path without folders has an empty parent.
+        if !host.root.as_os_str().is_empty() {
+            process.current_dir(&host.root);
+        }
+        process.env(SCRATCH_VARIABLE, &marker).env_remove(REPLY_VARIABLE);
         for variable in THREAD_VARIABLES {
             process.env(variable, threads.to_string());
         }
