@@ -5,7 +5,7 @@ mod program;
 
 pub use program::{Abilities, Program};
 
-use crate::registry::{MethodEntry, Tries};
+use crate::registry::{Family, MethodEntry, Tries};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
 use adapters::{AdapterError, Hello, Host, Identity};
 use schemars::Schema;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
     name: "external",
-    family: None,
+    family: Some(Family::Outside),
     summary: "Any program that answers the requests of docs/adapters.md",
     paper: "docs/adapters.md",
     rate: "the bytes of the codes that it returns",
@@ -123,6 +123,11 @@ impl External {
     /// # Errors
     /// It cannot be asked, or refuses its parameters for every dimension.
     fn asked(&self, host: &Host, dims: &[usize]) -> Result<External, ParamError> {
+        if host.refuses_commands {
+            let message = format!("this would start the program `{}`, which its author chose", shown(&self.command));
+            let help = "read what it does; `--run-programs` allows it";
+            return Err(ParamError { param: Some("command".into()), message, help: Some(help.into()) });
+        }
         let params = Value::Object(self.params.clone());
         let mut asked = self.clone();
         let mut hello: Option<(Hello, Identity)> = None;
@@ -152,6 +157,12 @@ impl External {
         }
         Ok(asked)
     }
+}
+
+/// A command in one line, for messages.
+fn shown(command: &[String]) -> String {
+    let line = command.join(" ");
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// An error of a program as one of its parameters.

@@ -192,11 +192,16 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
     say!("\n{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  estimated", "method", "bits/vec", "bits/dim", "seed", "device");
     for planned in &plan.trials {
         let t = &planned.trial;
+        // Outside programs need not say their rate before they have encoded.
+        let (bits, of_component) = match t.bits_per_vector {
+            0 => ("–".to_owned(), "–".to_owned()),
+            bits => (bits.to_string(), format!("{:.3}", bits as f64 / t.dim as f64)),
+        };
         say!(
-            "{:<width$}  {:>8}  {:>9.3}  {:>5}  {:<8}  {}  ({})",
+            "{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  {}  ({})",
             t.label,
-            t.bits_per_vector,
-            t.bits_per_vector as f64 / t.dim as f64,
+            bits,
+            of_component,
             t.seed,
             t.device,
             roughly(planned.estimated_seconds),

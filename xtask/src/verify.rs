@@ -56,12 +56,18 @@ pub struct Arguments {
     /// Most memory of one trial on the CPU, if its record allows more [default: three quarters of this machine's]
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
+    /// Also run trials of outside programs: this starts the commands that their author chose. Read them first
+    #[arg(long)]
+    run_programs: bool,
     /// File of the result [default: verification.json in the submission]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
+    let mut here = here.clone();
+    here.programs.refuses_commands = !arguments.run_programs;
+    let here = &here;
     let out = arguments.out.clone().unwrap_or_else(|| arguments.submission.join(VERIFICATION));
     let submission = match Submission::open(&arguments.submission) {
         Ok(submission) => submission,

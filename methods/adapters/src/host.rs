@@ -28,6 +28,8 @@ pub struct Host {
     pub root: PathBuf,
     /// Whether what they write to standard error goes to standard error of this process too.
     pub echo: bool,
+    /// Whether commands that a file names are refused, because a stranger wrote it.
+    pub refuses_commands: bool,
     /// How the vectors of the current work are compared.
     pub metric: Metric,
     /// Python with `venv`, to make the environments of the adapters that are shipped.

@@ -20,11 +20,13 @@ pub enum Family {
     Rotated,
     /// An encoder, a quantizer and a decoder, trained together.
     Learned,
+    /// Whatever an outside program does.
+    Outside,
 }
 
 impl Family {
     /// All of them, in the order of listings.
-    pub const ALL: [Family; 8] = [
+    pub const ALL: [Family; 9] = [
         Family::Scalar,
         Family::Binary,
         Family::Vector,
@@ -33,6 +35,7 @@ impl Family {
         Family::Lattice,
         Family::Rotated,
         Family::Learned,
+        Family::Outside,
     ];
 
     /// Its name in listings, records and reports.
@@ -46,6 +49,7 @@ impl Family {
             Family::Lattice => "lattice",
             Family::Rotated => "rotated",
             Family::Learned => "learned",
+            Family::Outside => "outside",
         }
     }
 
@@ -60,6 +64,7 @@ impl Family {
             Family::Lattice => "rounds several components together to a point of a fixed lattice",
             Family::Rotated => "rotates vectors at random, so that fixed levels fit every component without training",
             Family::Learned => "trains a quantizer together with an encoder and a decoder, by gradients",
+            Family::Outside => "is computed by another program, which answers requests (docs/adapters.md)",
         }
     }
 }
