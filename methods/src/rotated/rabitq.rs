@@ -133,10 +133,10 @@ impl RabitqQuantizer {
     }
 
     fn encode_row(&self, row: &[f32], code: &mut [u8], scratch: &mut EncodeScratch) {
-        let EncodeScratch { direction, symbols, trial } = scratch;
+        let EncodeScratch { direction, symbols, trial, edges } = scratch;
         let norm = unit_residual(row, Some(&self.center), direction);
         self.rotation.forward(direction);
-        best_cosine(direction, self.spec.bits, symbols, trial);
+        best_cosine(direction, self.spec.bits, symbols, trial, edges);
         let product: f32 = symbols.iter().zip(&*direction).map(|(&u, o)| self.grid[usize::from(u)] * o).sum();
         let (side, packed) = code.split_at_mut(self.components.side_bytes());
         write_side(side, &[norm, product]);
@@ -166,9 +166,10 @@ struct EncodeScratch {
     direction: Vec<f32>,
     symbols: Vec<u16>,
     trial: Vec<u16>,
+    edges: Vec<u64>,
 }
 
-/// If there are at most this many changes of magnitude, all are tried.
+/// If there are at most this many changes of magnitude, all are tried, in the order of their scales.
 const FEW_EDGES: usize = 2048;
 
 /// Number of scales tried per vector otherwise.
@@ -179,50 +180,74 @@ const SCALES: usize = 24;
 /// The best point for a scale `t` has the magnitudes `min(⌊t·|o_j|⌋, kmax) + ½` and the signs of `o`. The paper tries
 /// every `t` at which a magnitude changes, `d·2^(B−1)` of them. If these are many, only a few scales are tried here.
 /// Then single components are changed by single steps until no step improves the cosine.
-fn best_cosine(o: &[f32], bits: u8, symbols: &mut [u16], trial: &mut [u16]) {
+fn best_cosine(o: &[f32], bits: u8, symbols: &mut [u16], trial: &mut [u16], edges: &mut Vec<u64>) {
     let top = (1u16 << (bits - 1)) - 1;
     let largest = o.iter().fold(0f32, |m, v| m.max(v.abs()));
     if top == 0 || largest <= 0.0 {
         symbols.fill(0);
     } else {
-        let full = f32::from(top + 1) / largest;
-        // Every scale at which a magnitude changes; or some scales from 0.4 to 4 times the largest at which every
-        // magnitude just fits.
-        let edges = 1 + o.len() * usize::from(top);
-        let edge = |i: usize| i.div_ceil(o.len()) as f32 / o[i % o.len()].abs() * 1.000_001;
-        let coarse = |i: usize| full * 0.4 * 10f32.powf(i as f32 / (SCALES - 1) as f32);
-        let mut best = (-1f64, 0f32);
-        let mut attempt = |t: f32, symbols: &mut [u16]| {
-            let (mut product, mut power) = (0f64, 0f64);
-            for (k, v) in trial.iter_mut().zip(o) {
-                *k = ((t * v.abs()) as u16).min(top);
-                let magnitude = f64::from(*k) + 0.5;
-                product += magnitude * f64::from(v.abs());
-                power += magnitude * magnitude;
-            }
-            let cosine = product / power.sqrt();
-            if cosine > best.0 {
-                best = (cosine, t);
-                symbols.copy_from_slice(trial);
-            }
-            best.1
-        };
-        if edges <= FEW_EDGES {
-            for i in 0..edges {
-                attempt(edge(i), symbols);
-            }
+        if o.len() * usize::from(top) <= FEW_EDGES {
+            walk(o, top, symbols, edges);
         } else {
-            let near = (0..SCALES).fold(0.0, |_, i| attempt(coarse(i), symbols));
-            // Again around the best scale: its neighbours are about a tenth away.
-            for i in 1..SCALES {
-                attempt(near * (0.9 + 0.2 * i as f32 / SCALES as f32), symbols);
-            }
+            few_scales(o, top, f32::from(top + 1) / largest, symbols, trial);
         }
         step_by_step(o, top, symbols);
     }
     // From magnitudes to symbols: ū = k+½ is u = k+2^(B−1), ū = −(k+½) is u = 2^(B−1)−1−k.
     for (u, v) in symbols.iter_mut().zip(o) {
         *u = if *v < 0.0 { top - *u } else { top + 1 + *u };
+    }
+}
+
+/// The magnitudes with the largest cosine over all scales, as in the paper: from one scale to the next a single magnitude grows
+/// by one, from k − ½ to k + ½. So the inner product grows by `|o_j|`, and the squared norm by 2k.
+fn walk(o: &[f32], top: u16, magnitudes: &mut [u16], edges: &mut Vec<u64>) {
+    edges.clear();
+    for (j, v) in o.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+        // Positive floats are in the order of their bits.
+        edges.extend((1..=top).map(|k| u64::from((f32::from(k) / v.abs()).to_bits()) << 32 | j as u64));
+    }
+    edges.sort_unstable();
+    let component = |edge: &u64| (*edge & u64::from(u32::MAX)) as usize;
+    magnitudes.fill(0);
+    let (mut product, mut power) = (o.iter().map(|v| 0.5 * f64::from(v.abs())).sum::<f64>(), 0.25 * o.len() as f64);
+    let (mut best, mut steps) = (product * product / power, 0);
+    for (step, edge) in edges.iter().enumerate() {
+        let j = component(edge);
+        magnitudes[j] += 1;
+        product += f64::from(o[j].abs());
+        power += 2.0 * f64::from(magnitudes[j]);
+        if product * product > best * power {
+            (best, steps) = (product * product / power, step + 1);
+        }
+    }
+    magnitudes.fill(0);
+    edges[..steps].iter().for_each(|edge| magnitudes[component(edge)] += 1);
+}
+
+/// The magnitudes with the largest cosine over some scales, from 0.4 to 4 times `full`, at which every magnitude just fits.
+fn few_scales(o: &[f32], top: u16, full: f32, magnitudes: &mut [u16], trial: &mut [u16]) {
+    let mut best = (-1f64, 0f32);
+    let mut attempt = |t: f32| {
+        let (mut product, mut power) = (0f64, 0f64);
+        for (k, v) in trial.iter_mut().zip(o) {
+            *k = ((t * v.abs()) as u16).min(top);
+            let magnitude = f64::from(*k) + 0.5;
+            product += magnitude * f64::from(v.abs());
+            power += magnitude * magnitude;
+        }
+        let cosine = product / power.sqrt();
+        if cosine > best.0 {
+            best = (cosine, t);
+            magnitudes.copy_from_slice(trial);
+        }
+        best.1
+    };
+    let coarse = |i: usize| full * 0.4 * 10f32.powf(i as f32 / (SCALES - 1) as f32);
+    let near = (0..SCALES).fold(0.0, |_, i| attempt(coarse(i)));
+    // Again around the best scale: its neighbours are about a tenth away.
+    for i in 1..SCALES {
+        attempt(near * (0.9 + 0.2 * i as f32 / SCALES as f32));
     }
 }
 
@@ -278,7 +303,12 @@ impl Quantizer for RabitqQuantizer {
 
     fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         let dim = self.dim();
-        let scratch = || EncodeScratch { direction: vec![0.0; dim], symbols: vec![0; dim], trial: vec![0; dim] };
+        let scratch = || EncodeScratch {
+            direction: vec![0.0; dim],
+            symbols: vec![0; dim],
+            trial: vec![0; dim],
+            edges: Vec::new(),
+        };
         encode_rows(&*self.backend, rows, codes, scratch, |r, c, s| self.encode_row(r, c, s))
     }
 
@@ -407,7 +437,7 @@ mod tests {
                     let mut o = vec![0.0; dim];
                     unit_residual(&x, None, &mut o);
                     let (mut symbols, mut trial) = (vec![0; dim], vec![0; dim]);
-                    best_cosine(&o, bits, &mut symbols, &mut trial);
+                    best_cosine(&o, bits, &mut symbols, &mut trial, &mut Vec::new());
                     let middle = 0.5 * f64::from((1u32 << bits) - 1);
                     let grid: Vec<f64> = symbols.iter().map(|&u| f64::from(u) - middle).collect();
                     let product: f64 = grid.iter().zip(&o).map(|(g, o)| g * f64::from(*o)).sum();
@@ -416,7 +446,9 @@ mod tests {
                 }
                 // The squared error is 2·(1 − cosine) for all practical purposes. With many bits and few components, chance
                 // finds better points among thousands of scales than among dozens.
+                let walked = dim * ((1 << (bits - 1)) - 1) <= FEW_EDGES;
                 let least = match (bits, dim) {
+                    _ if walked => 0.999_99,
                     (..7, _) => 0.97,
                     (_, 128..) => 0.93,
                     _ => 0.7,
