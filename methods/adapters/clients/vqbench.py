@@ -58,9 +58,10 @@ class Adapter:
     metrics = ["l2"]  # what it searches by: l2, ip
     seedable = False  # whether equal seeds give equal codes
     device = "cpu"
+    code_bytes = None  # of a code of vectors with `dim` components, if that is known before `fit`
 
-    def __init__(self, params, threads):
-        """`params` are checked for names and types; raise `Wrong` for values that cannot work. Compute with at most `threads`."""
+    def __init__(self, params, threads, dim):
+        """Names and types of `params` are right; raise `Wrong` for values that cannot work. `dim` is None if it is unknown yet."""
         self.params, self.threads = params, threads
         self.use_threads(threads)
 
@@ -235,13 +236,13 @@ def _answer(adapter, request):
 def _hello(make, form, request):
     if request["protocol"] != PROTOCOL:
         raise ValueError(f"protocol {request['protocol']} is asked for; this adapter speaks {PROTOCOL}")
-    adapter = make(read_params(form, request["params"]), request["threads"])
-    said = {key: getattr(adapter, key) for key in ("name", "version", "licence", "capabilities", "metrics", "seedable", "device")}
-    return adapter, {"protocol": PROTOCOL, **said}
+    adapter = make(read_params(form, request["params"]), request["threads"], request.get("dim"))
+    keys = ("name", "version", "licence", "capabilities", "metrics", "seedable", "device", "code_bytes")
+    return adapter, {"protocol": PROTOCOL, **{key: getattr(adapter, key) for key in keys}}
 
 
 def serve(make, form):
-    """Answers requests until `bye` or the end of standard input. `make(params, threads)` makes the adapter."""
+    """Answers requests until `bye` or the end of standard input. `make(params, threads, dim)` makes the adapter."""
     adapter = None
     for line in sys.stdin.buffer:
         reply = {}

@@ -25,15 +25,17 @@ class Params:
 class Faiss(vqbench.Adapter):
     name, version, licence, seedable = "faiss", faiss.__version__, "MIT", True
 
-    def __init__(self, params, threads):
-        super().__init__(params, threads)
-        # The dimension is unknown yet: one that all numbers of the codec divide shows whether FAISS knows the codec.
+    def __init__(self, params, threads, dim):
+        super().__init__(params, threads, dim)
+        # While the dimension is unknown, one that all numbers of the codec divide shows whether FAISS knows the codec.
         numbers = [int(n) for n in re.findall(r"\d+", params.codec) if 0 < int(n) < 5000]
-        core = self.core(self.build(min(8 * math.lcm(1, *numbers), 1 << 14), "l2", 0))
+        index = self.build(dim or min(8 * math.lcm(1, *numbers), 1 << 14), "l2", 0)
+        core = self.core(index)
         coded, lsh = isinstance(core, CODED), isinstance(core, faiss.IndexLSH)
         decoded = coded and not lsh and (not hasattr(core, "rabitq") or core.rabitq.nb_bits == 1)
         self.capabilities = ["encode", "search"] * coded + ["decode"] * decoded + ["search_base"] * (not coded) + ["save", "restore"]
         self.metrics = ["l2"] if lsh else ["l2", "ip"]
+        self.code_bytes = index.sa_code_size() if coded and dim else None
 
     def use_threads(self, threads):
         faiss.omp_set_num_threads(threads)
