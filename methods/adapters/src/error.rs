@@ -62,6 +62,14 @@ pub enum AdapterError {
     /// The scratch folder cannot be used.
     #[error("the scratch folder for arrays cannot be used: {0}")]
     Scratch(String),
+    /// The environment of a shipped adapter cannot be made.
+    #[error("{message}")]
+    Environment {
+        /// What is wrong, and where.
+        message: String,
+        /// What would be right.
+        help: String,
+    },
     /// It cannot do what was asked of it, as it said in `hello`.
     #[error("{name} cannot {what}; its capabilities are {known}")]
     Unable {
@@ -72,6 +80,16 @@ pub enum AdapterError {
         /// What it can do.
         known: String,
     },
+}
+
+impl AdapterError {
+    /// What to do about it, if that is known.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            AdapterError::Environment { help, .. } => Some(help),
+            _ => None,
+        }
+    }
 }
 
 fn count(processes: usize) -> String {

@@ -4,13 +4,16 @@
 //! request, waits for the reply and checks everything that came back. A [`Host`] says how programs are started here.
 
 mod arrays;
+mod environment;
 mod error;
 mod family;
 mod host;
 mod process;
 mod protocol;
 mod session;
+mod shipped;
 
+pub use environment::Environment;
 pub use error::AdapterError;
 pub use family::{Member, end_family, family};
 pub use host::{Host, Identity, Launcher};
@@ -19,3 +22,4 @@ pub use process::become_adapter;
 pub use process::{REPLY_VARIABLE, SCRATCH_VARIABLE};
 pub use protocol::{Capability, Hello, Lap, Metric, PROTOCOL, Singles, Timing};
 pub use session::{Found, Held, Session};
+pub use shipped::{CLIENT, SHIPPED, Shipped, find};
