@@ -17,7 +17,7 @@ Import this file before your library, subclass `Adapter`, and end with `serve`:
     vqbench.serve(Mine, Params)
 """
 
-import ctypes, dataclasses, difflib, json, os, sys, time, traceback, types, typing
+import ctypes, dataclasses, difflib, json, os, sys, tempfile, time, traceback, types, typing, zipfile
 
 import numpy as np
 
@@ -106,6 +106,41 @@ class Adapter:
     def restore(self, path, metric):
         """Reads what `save` wrote."""
         raise NotImplementedError
+
+
+def use_processors(count):
+    """On Linux, lets all threads of this process use so many processors: for libraries whose number of threads cannot be changed."""
+    if hasattr(os, "sched_setaffinity"):
+        for task in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(task), _PROCESSORS[:count])
+
+
+_PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def are_unit(rows):
+    """Whether all rows have unit length: then the greatest inner product is the least distance."""
+    return bool(np.all(np.abs(np.einsum("ij,ij->i", rows, rows) - 1) < 1e-3))
+
+
+def folder():
+    """A temporary folder: `with folder() as path:`."""
+    return tempfile.TemporaryDirectory(dir=os.environ.get("VQBENCH_SCRATCH"))
+
+
+def pack(folder, path):
+    """Writes the files of a folder to one file, not compressed, for libraries that save to folders."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(os.listdir(folder)):
+            archive.write(os.path.join(folder, name), name)
+
+
+def unpack(path):
+    """The files of `pack`, in a temporary folder: `with unpack(file) as path:`."""
+    place = folder()
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(place.name)
+    return place
 
 
 def read_params(form, given):
