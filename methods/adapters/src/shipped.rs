@@ -1,13 +1,27 @@
 //! The adapters that are shipped: their programs, what these need, and their parameters, one file and one line each.
 
 mod faiss;
+mod rabitqlib;
+mod scalable_vs;
+mod scann;
+mod turbovec;
+mod usearch;
+mod vector_quantize_pytorch;
 
 use schemars::Schema;
 use serde_json::Value;
 use strict::ParamError;
 
 /// All adapters that are shipped, by name.
-pub static SHIPPED: &[Shipped] = &[faiss::SHIPPED];
+pub static SHIPPED: &[Shipped] = &[
+    faiss::SHIPPED,
+    rabitqlib::SHIPPED,
+    scalable_vs::SHIPPED,
+    scann::SHIPPED,
+    turbovec::SHIPPED,
+    usearch::SHIPPED,
+    vector_quantize_pytorch::SHIPPED,
+];
 
 /// The file that speaks the protocol for adapters in Python. Each of them imports it.
 pub const CLIENT: &str = include_str!("../clients/vqbench.py");

@@ -1,0 +1,56 @@
+//! ScaNN: asymmetric hashing.
+
+use super::{Shipped, parse_params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// This adapter.
+pub(super) const SHIPPED: Shipped = Shipped {
+    name: "scann",
+    summary: "ScaNN: asymmetric hashing, which is product quantization trained for inner products if asked to",
+    use_for: "Inner products and cosine similarity, with the anisotropic loss. It searches only, over vectors that it stores itself, without partitions and without a second search by exact vectors, and has no seed.",
+    licence: "Apache-2.0",
+    package: "scann",
+    oldest_python: (3, 10),
+    adapter: include_str!("../../shipped/scann/adapter.py"),
+    requirements: include_str!("../../shipped/scann/requirements.txt"),
+    examples: &[r#"{"dims-per-block": 2}"#, r#"{"dims-per-block": 4, "table": "lut256", "iterations": 5}"#],
+    schema: strict::schema_of::<ScaNN>,
+    parse: parse_params::<ScaNN>,
+};
+
+/// Parameters of `scann`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct ScaNN {
+    /// Components that one symbol stands for.
+    #[schemars(range(min = 1, max = 8192))]
+    pub dims_per_block: usize,
+    /// Codewords of a block, and how they are searched.
+    pub table: Table,
+    /// Weighs the part of an error along its row more in training, the more the higher this share of the length is; ScaNN advises 0.2.
+    /// For inner products and cosine similarity only. Default: all errors weigh the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub anisotropic_threshold: Option<f64>,
+    /// Iterations of k-means.
+    #[schemars(range(min = 1, max = 10000))]
+    pub iterations: usize,
+}
+
+/// Codewords of a block, and how they are searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// 16 codewords, with scores of 8 bits in registers.
+    #[default]
+    Lut16,
+    /// 256 codewords.
+    Lut256,
+}
+
+impl Default for ScaNN {
+    fn default() -> ScaNN {
+        ScaNN { dims_per_block: 2, table: Table::Lut16, anisotropic_threshold: None, iterations: 10 }
+    }
+}
