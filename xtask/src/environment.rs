@@ -32,6 +32,8 @@ fn programs() -> adapters::Host {
     let arguments = vec!["adapter".to_owned()];
     let mut programs = adapters::Host::default().at(Path::new("."));
     programs.launcher = launcher.map(|program| adapters::Launcher { program, arguments });
+    programs.python = PathBuf::from(if cfg!(windows) { "python" } else { "python3" });
+    programs.environments = cache().map(|cache| cache.join("adapters"));
     programs
 }
 

@@ -108,6 +108,12 @@ impl From<datasets::DatasetError> for Mistakes {
     }
 }
 
+impl From<adapters::AdapterError> for Mistakes {
+    fn from(error: adapters::AdapterError) -> Mistakes {
+        Mistakes::new(error.to_string(), error.help().unwrap_or_default())
+    }
+}
+
 impl From<fetch::FetchError> for Mistakes {
     fn from(error: fetch::FetchError) -> Mistakes {
         Mistakes::new(error.to_string(), error.help().unwrap_or_default())

@@ -3,6 +3,7 @@
 #[macro_use]
 mod say;
 
+mod adapters;
 mod advise;
 mod bench_peers;
 mod ci;
@@ -83,6 +84,8 @@ enum Verb {
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
     Methods(methods_verb::Arguments),
+    /// List, install, check and remove the adapters that are shipped: libraries of others as methods
+    Adapters(adapters::Arguments),
     /// List the metrics: unit, direction, range, meaning
     Metrics(metrics_verb::Arguments),
     /// Train a quantizer on a file of vectors, or on the training rows of a dataset, and save it
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
         Verb::GpuCheck(arguments) => gpu_check::run(arguments, here),
         Verb::Datasets(arguments) => datasets_verb::run(arguments, here),
         Verb::Methods(arguments) => methods_verb::run(arguments),
+        Verb::Adapters(arguments) => adapters::run(&arguments, here),
         Verb::Metrics(arguments) => metrics_verb::run(arguments),
         Verb::Fit(arguments) => fit::run(arguments, here),
         Verb::Encode(arguments) => encode::run(arguments, here),
@@ -152,7 +156,7 @@ fn main() -> ExitCode {
         Verb::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
         #[cfg(unix)]
         Verb::Adapter { command } => {
-            let error = adapters::become_adapter(&command);
+            let error = ::adapters::become_adapter(&command);
             say_aside!("cannot run `{}`: {error}", command.first().map_or("", String::as_str));
             Ok(ExitCode::from(127))
         }

@@ -38,6 +38,10 @@ impl Environment {
         cache: &Path,
         notify: &mut dyn FnMut(&str),
     ) -> Result<Vec<String>, AdapterError> {
+        if let Some(reason) = shipped.refusal() {
+            let message = format!("the adapter `{}` cannot run here: {reason}", shipped.name);
+            return Err(AdapterError::Environment { message, help: "leave its methods out on this machine".into() });
+        }
         let environment = Environment::of(shipped, cache);
         let folder = &environment.folder;
         fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;

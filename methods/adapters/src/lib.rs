@@ -4,6 +4,7 @@
 //! request, waits for the reply and checks everything that came back. A [`Host`] says how programs are started here.
 
 mod arrays;
+mod check;
 mod environment;
 mod error;
 mod family;
@@ -13,6 +14,7 @@ mod protocol;
 mod session;
 mod shipped;
 
+pub use check::{Checked, check};
 pub use environment::Environment;
 pub use error::AdapterError;
 pub use family::{Member, end_family, family};

@@ -41,6 +41,8 @@ pub struct Shipped {
     pub package: &'static str,
     /// The oldest Python that the library runs on.
     pub oldest_python: (u32, u32),
+    /// Why the library cannot run on this machine, if it cannot.
+    pub refusal_here: fn() -> Option<&'static str>,
     /// Text of the program.
     pub adapter: &'static str,
     /// Exact versions of all packages, in pip's notation.
@@ -54,6 +56,11 @@ pub struct Shipped {
 }
 
 impl Shipped {
+    /// Why it cannot run on this machine, if it cannot.
+    pub fn refusal(&self) -> Option<&'static str> {
+        (self.refusal_here)()
+    }
+
     /// The version of the library that is pinned.
     pub fn version(&self) -> &'static str {
         let line = self.requirements.lines().find_map(|line| line.strip_prefix(self.package)?.strip_prefix("=="));
@@ -64,6 +71,20 @@ impl Shipped {
 /// An adapter by its name.
 pub fn find(name: &str) -> Option<&'static Shipped> {
     SHIPPED.iter().find(|shipped| shipped.name == name)
+}
+
+/// For [`Shipped::refusal_here`]: a library that runs everywhere.
+fn everywhere() -> Option<&'static str> {
+    None
+}
+
+/// For [`Shipped::refusal_here`]: a library that needs AVX2 on x86-64.
+fn with_avx2() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    if !std::arch::is_x86_feature_detected!("avx2") {
+        return Some("the library needs a processor with AVX2");
+    }
+    None
 }
 
 /// Reads a parameter struct strictly; for [`Shipped::parse`].

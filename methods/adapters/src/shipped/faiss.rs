@@ -1,6 +1,6 @@
 //! FAISS: the index of any factory string.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, everywhere, parse_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "MIT",
     package: "faiss-cpu",
     oldest_python: (3, 10),
+    refusal_here: everywhere,
     adapter: include_str!("../../shipped/faiss/adapter.py"),
     requirements: include_str!("../../shipped/faiss/requirements.txt"),
     examples: &[

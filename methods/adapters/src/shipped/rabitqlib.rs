@@ -1,6 +1,6 @@
 //! The RaBitQ library of its authors.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, parse_params, with_avx2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "Apache-2.0",
     package: "rabitqlib",
     oldest_python: (3, 11),
+    refusal_here: with_avx2,
     adapter: include_str!("../../shipped/rabitqlib/adapter.py"),
     requirements: include_str!("../../shipped/rabitqlib/requirements.txt"),
     examples: &[

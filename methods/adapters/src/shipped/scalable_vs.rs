@@ -1,6 +1,6 @@
 //! Intel's Scalable Vector Search: locally-adaptive vector quantization.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, parse_params, with_avx2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,21 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "LicenseRef-Intel-Simplified",
     package: "scalable-vs",
     oldest_python: (3, 10),
+    refusal_here: on_linux_with_avx2,
     adapter: include_str!("../../shipped/scalable_vs/adapter.py"),
     requirements: include_str!("../../shipped/scalable_vs/requirements.txt"),
     examples: &[r#"{"levels": "8"}"#, r#"{"levels": "4x4", "padding": 32}"#],
     schema: strict::schema_of::<Svs>,
     parse: parse_params::<Svs>,
 };
+
+/// Its packages are for Linux on x86-64 alone.
+fn on_linux_with_avx2() -> Option<&'static str> {
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return with_avx2();
+    }
+    Some("its packages are for Linux on x86-64")
+}
 
 /// Parameters of `scalable_vs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

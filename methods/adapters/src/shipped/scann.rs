@@ -1,6 +1,6 @@
 //! ScaNN: asymmetric hashing.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, parse_params, with_avx2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "Apache-2.0",
     package: "scann",
     oldest_python: (3, 10),
+    refusal_here: with_avx2,
     adapter: include_str!("../../shipped/scann/adapter.py"),
     requirements: include_str!("../../shipped/scann/requirements.txt"),
     examples: &[r#"{"dims-per-block": 2}"#, r#"{"dims-per-block": 4, "table": "lut256", "iterations": 5}"#],

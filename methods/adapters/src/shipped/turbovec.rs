@@ -1,6 +1,6 @@
 //! turbovec: TurboQuant with a scan of its own.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, everywhere, parse_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "MIT",
     package: "turbovec",
     oldest_python: (3, 10),
+    refusal_here: everywhere,
     adapter: include_str!("../../shipped/turbovec/adapter.py"),
     requirements: include_str!("../../shipped/turbovec/requirements.txt"),
     examples: &[r#"{"bits": 4}"#, r#"{"bits": 2}"#, r#"{"bits": 4, "calibration-rows": 0}"#],

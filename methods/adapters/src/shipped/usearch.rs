@@ -1,6 +1,6 @@
 //! USearch: numbers of 8 to 32 bits, a scan and a graph.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, everywhere, parse_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "Apache-2.0",
     package: "usearch",
     oldest_python: (3, 10),
+    refusal_here: everywhere,
     adapter: include_str!("../../shipped/usearch/adapter.py"),
     requirements: include_str!("../../shipped/usearch/requirements.txt"),
     examples: &[

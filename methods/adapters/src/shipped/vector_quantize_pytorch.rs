@@ -1,6 +1,6 @@
 //! The bottlenecks of vector-quantize-pytorch.
 
-use super::{Shipped, parse_params};
+use super::{Shipped, everywhere, parse_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "MIT",
     package: "vector-quantize-pytorch",
     oldest_python: (3, 11),
+    refusal_here: everywhere,
     adapter: include_str!("../../shipped/vector_quantize_pytorch/adapter.py"),
     requirements: include_str!("../../shipped/vector_quantize_pytorch/requirements.txt"),
     examples: &[
