@@ -21,6 +21,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Holds a text that is different for each process of a trial. Everything that it starts inherits it, and is recognized by it.
 const TRIAL_VARIABLE: &str = "VQBENCH_TRIAL";
 
+/// Name the folder for temporary files, on all systems.
+const TEMPORARY_VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
+
 /// A text that no other process of a trial has.
 fn marker(trial: &str) -> String {
     static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -70,9 +73,19 @@ impl Child<'_> {
     pub(crate) fn run(&self, phase: &mut dyn FnMut(&str)) -> (ChildEnd, TrialLog) {
         let launcher = self.launcher;
         let marker = marker(&self.request.trial.id);
+        let not_started =
+            |reason: String| (ChildEnd::Failed(Failure { reason, cause: Cause::Start }), TrialLog::default());
+        // What an outside program writes to temporary files goes when its trial ends, however that happens.
+        let is_program = methods::registry::find(&self.request.trial.method).is_ok_and(|method| method.is_program());
+        let scratch = match is_program.then(|| tempfile::Builder::new().prefix("vqbench-trial-").tempdir()).transpose()
+        {
+            Ok(scratch) => scratch,
+            Err(error) => return not_started(format!("there is no place for temporary files: {error}")),
+        };
         let child = Command::new(&launcher.program)
             .args(&launcher.arguments)
             .env(TRIAL_VARIABLE, &marker)
+            .envs(scratch.iter().flat_map(|folder| TEMPORARY_VARIABLES.map(|variable| (variable, folder.path()))))
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -80,10 +93,7 @@ impl Child<'_> {
             .spawn();
         let mut child = match child {
             Ok(child) => child,
-            Err(error) => {
-                let reason = format!("{} could not be started: {error}", launcher.program.display());
-                return (ChildEnd::Failed(Failure { reason, cause: Cause::Start }), TrialLog::default());
-            }
+            Err(error) => return not_started(format!("{} could not be started: {error}", launcher.program.display())),
         };
         let request = plain_json(self.request);
         if let Some(mut stdin) = child.stdin.take() {
@@ -136,12 +146,18 @@ impl Child<'_> {
             std::thread::sleep(Duration::from_millis(1));
             cut_short = late(deadline).then_some(ChildEnd::Timeout);
         }
+        // An outside program may have started others, which do not end with their parent. While the trial is there, all of them are
+        // its descendants; once it is not, those are found that have kept its variable.
+        let sign = |ancestor| adapters::Sign { variable: TRIAL_VARIABLE, value: &marker, ancestor };
+        if scratch.is_some() && matches!(child.try_wait(), Ok(None)) {
+            adapters::end_family(&sign(Some(child.id())));
+        }
         let _ = child.kill();
         let exit = child.wait();
-        // An outside program may have started others, which do not end with their parent.
-        if methods::registry::find(&self.request.trial.method).is_ok_and(|method| method.is_program()) {
-            adapters::end_family(TRIAL_VARIABLE, &marker);
+        if scratch.is_some() {
+            adapters::end_family(&sign(None));
         }
+        drop(scratch);
         let words = words.join().unwrap_or_default();
         match (&answer, &cut_short, &exit) {
             (Some(_), Some(ChildEnd::Timeout), _) => {

@@ -7,6 +7,7 @@ use crate::metrics::pass::{Outline, Pass};
 use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
 use crate::surroundings::Surroundings;
+use adapters::AdapterError;
 use cpu::Isa;
 use datasets::{DatasetError, MetricSpace, Opened, Seen, Source, format};
 use methods::{Context, MethodError, Quantizer};
@@ -95,6 +96,7 @@ fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
     move |error| {
         let cause = match error {
             MethodError::Backend(_) => Cause::Device,
+            MethodError::Program(AdapterError::Start { .. } | AdapterError::Scratch(_)) => Cause::Start,
             MethodError::Unread(_) => Cause::Files,
             _ => Cause::Trial,
         };
@@ -142,8 +144,9 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &S
     }
 }
 
-/// Makes this process end with its parent, before anything else is done.
+/// Makes this process end with its parent, before anything else is done, and what outside programs leave behind its own.
 fn follow_parent() {
+    adapters::adopt_orphans();
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
 }
@@ -291,6 +294,7 @@ fn programs(request: &Request, surroundings: &Surroundings, metric: MetricSpace)
     let mut programs = surroundings.programs.at(&request.root);
     programs.metric = if metric == MetricSpace::Ip { adapters::Metric::Ip } else { adapters::Metric::L2 };
     programs.echo = true;
+    programs.sole = true;
     programs
 }
 

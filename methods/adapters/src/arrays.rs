@@ -152,8 +152,10 @@ pub(crate) fn read<T: Value>(path: &Path, rows: usize, columns: Option<usize>) -
     // A file that claims more than it holds is found before there is memory for it.
     let held = file.get_ref().metadata().map_err(|error| format!("{name}: {error}"))?.len();
     let begin = file.stream_position().map_err(|error| format!("{name}: {error}"))?;
-    let Some(bytes) = bytes.filter(|bytes| held - begin.min(held) == *bytes) else {
-        return Err(format!("{name} holds {} bytes of values; its shape needs others", held - begin.min(held)));
+    let held = held.saturating_sub(begin);
+    let Some(bytes) = bytes.filter(|bytes| held == *bytes) else {
+        let needs = bytes.map_or_else(|| "more".to_owned(), |bytes| bytes.to_string());
+        return Err(format!("{name} holds {held} bytes of values; its shape needs {needs}"));
     };
     let mut values = Vec::with_capacity(bytes as usize / size);
     let mut block = vec![0u8; 1 << 20];
@@ -173,11 +175,22 @@ fn name_of(path: &Path) -> String {
 
 /// Opens a regular file and nothing else: a link could lead anywhere, and a pipe would never end.
 fn open(path: &Path, name: &str) -> Result<File, String> {
+    let no_file = || format!("{name} is not a regular file");
     let found = path.symlink_metadata().map_err(|_| format!("it did not write {name}"))?;
     if !found.is_file() {
-        return Err(format!("{name} is not a regular file"));
+        return Err(no_file());
     }
-    OpenOptions::new().read(true).open(path).map_err(|error| format!("{name} cannot be read: {error}"))
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // The file may be another one by now.
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    }
+    let file = options.open(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    if file.metadata().is_ok_and(|found| found.is_file()) { Ok(file) } else { Err(no_file()) }
 }
 
 /// The bytes of a file that an adapter wrote.
@@ -219,7 +232,7 @@ mod tests {
         assert_eq!(wrong(read(&folder.path().join("b.npy"), 2, None)), "it did not write b.npy");
         let whole = std::fs::read(&path).expect("bytes");
         std::fs::write(&path, &whole[..whole.len() - 1]).expect("cut");
-        assert_eq!(wrong(read(&path, 2, Some(3))), "a.npy holds 23 bytes of values; its shape needs others");
+        assert_eq!(wrong(read(&path, 2, Some(3))), "a.npy holds 23 bytes of values; its shape needs 24");
         std::fs::write(&path, b"hello").expect("writes");
         assert_eq!(wrong(read(&path, 2, Some(3))), "a.npy is no .npy file of version 1 or 2");
         write_codes(&path, &[1, 2, 3, 4, 5, 6], 3).expect("writes");

@@ -47,17 +47,31 @@ pub enum AdapterError {
         /// The parameter that it names as wrong.
         param: Option<String>,
     },
-    /// It wrote too much to standard error.
-    #[error("the adapter wrote more than {limit_mib} MiB to standard error and was stopped")]
+    /// It wrote too much to standard output and standard error.
+    #[error("the adapter wrote more than {limit_mib} MiB to standard output and standard error and was stopped")]
     Flood {
         /// The limit.
         limit_mib: u64,
     },
     /// Processes that it started outlived it.
-    #[error("the adapter left {} behind: {}", count(.names.len()), .names.join(", "))]
+    #[error("the adapter left {} behind: {}{}", processes(*.count), .names.join(", "), if .count > &.names.len() { ", …" } else { "" })]
     Left {
-        /// Their names.
+        /// Their number.
+        count: usize,
+        /// Names of the first of them.
         names: Vec<String>,
+    },
+    /// A request does not fit into a pipe.
+    #[error(
+        "the request `{verb}` takes {bytes} bytes, and at most {most} are sent; put large parameters into a file and give its name"
+    )]
+    TooLong {
+        /// The request.
+        verb: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        most: usize,
     },
     /// The scratch folder cannot be used.
     #[error("the scratch folder for arrays cannot be used: {0}")]
@@ -92,6 +106,6 @@ impl AdapterError {
     }
 }
 
-fn count(processes: usize) -> String {
-    if processes == 1 { "a process".to_owned() } else { format!("{processes} processes") }
+fn processes(count: usize) -> String {
+    if count == 1 { "a process".to_owned() } else { format!("{count} processes") }
 }

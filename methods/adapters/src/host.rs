@@ -30,6 +30,9 @@ pub struct Host {
     pub echo: bool,
     /// Whether commands that a file names are refused, because a stranger wrote it.
     pub refuses_commands: bool,
+    /// Whether this process starts one program and nothing else, and has called [`crate::adopt_orphans`]: then all its descendants
+    /// belong to the program.
+    pub sole: bool,
     /// How the vectors of the current work are compared.
     pub metric: Metric,
     /// Python with `venv`, to make the environments of the adapters that are shipped.

@@ -4,7 +4,7 @@
 //! request, waits for the reply and checks everything that came back. A [`Host`] says how programs are started here.
 
 mod arrays;
-mod check;
+mod checks;
 mod environment;
 mod error;
 mod family;
@@ -13,11 +13,11 @@ mod process;
 mod protocol;
 mod session;
 mod shipped;
+mod smoke;
 
-pub use check::{Checked, check};
 pub use environment::Environment;
 pub use error::AdapterError;
-pub use family::{Member, end_family, family};
+pub use family::{Member, Sign, adopt_orphans, end_family, family};
 pub use host::{Host, Identity, Launcher};
 #[cfg(unix)]
 pub use process::become_adapter;
@@ -25,3 +25,4 @@ pub use process::{REPLY_VARIABLE, SCRATCH_VARIABLE};
 pub use protocol::{Capability, Hello, Lap, Metric, PROTOCOL, Singles, Timing};
 pub use session::{Found, Held, Session};
 pub use shipped::{CLIENT, SHIPPED, Shipped, find};
+pub use smoke::{Checked, check};

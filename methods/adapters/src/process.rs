@@ -1,7 +1,7 @@
 //! An adapter as a child process: it is sent lines and answers with lines, on a descriptor of its own; what it writes elsewhere is kept as a log.
 
 use crate::error::AdapterError;
-use crate::family::{Member, end_family, family};
+use crate::family::{Member, Sign, end_family, family};
 use crate::host::Host;
 use crate::protocol::LONGEST_LINE;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,11 +32,23 @@ const KEPT_LOG_BYTES: usize = 4096;
 /// How often a wait looks whether the process is still there.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// Time that a process takes to end once it has closed its pipes.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The last request.
+pub(crate) const BYE: &str = "bye";
+
 /// Time that an adapter may take to end.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Longest request: it fits into the pipe, so that an adapter which does not read cannot block this process.
 const LONGEST_REQUEST: usize = 60_000;
+
+/// Replies that wait to be read. An adapter that sends more has to wait.
+const WAITING_REPLIES: usize = 2;
+
+/// Names of processes that an error lists.
+const MOST_NAMES: usize = 5;
 
 /// A running adapter. It and everything that it started are killed when this is dropped.
 #[derive(Debug)]
@@ -47,6 +59,7 @@ pub(crate) struct Process {
     log: Arc<Log>,
     listener: Option<JoinHandle<()>>,
     marker: String,
+    ancestor: Option<u32>,
     ended: bool,
 }
 
@@ -92,13 +105,38 @@ impl Log {
     }
 }
 
-/// At most `most` characters of a text, without control characters.
+/// At most `most` characters of a text in one line, without the sequences that colour text, and without characters that change
+/// what terminals show.
 pub(crate) fn plain(text: &str, most: usize) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(most).collect()
+    let mut out = String::new();
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                if characters.next_if_eq(&'[').is_some() {
+                    while characters.next_if(|c| (' '..='?').contains(c)).is_some() {}
+                    characters.next_if(|c| ('@'..='~').contains(c));
+                }
+            }
+            // Marks without width, and those that turn the direction of text.
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {}
+            _ if character.is_whitespace() || character.is_control() => {
+                if !out.is_empty() && !out.ends_with(' ') {
+                    out.push(' ');
+                }
+            }
+            _ => out.push(character),
+        }
+        if out.len() > 4 * most {
+            break;
+        }
+    }
+    let text = out.trim_end();
+    text.chars().take(most).collect()
 }
 
 impl Process {
-    /// Starts a command with its scratch folder. Its name is looked for in the folder `root`, then on the path.
+    /// Starts a command with its scratch folder, in the folder `root`.
     pub(crate) fn start(
         host: &Host,
         command: &[String],
@@ -135,7 +173,7 @@ impl Process {
         process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = process.spawn().map_err(|error| failed(error.to_string()))?;
         let requests = child.stdin.take();
-        let (sender, replies) = mpsc::channel();
+        let (sender, replies) = mpsc::sync_channel(WAITING_REPLIES);
         if let Some(stream) = child.stdout.take() {
             let mut stream = BufReader::new(stream);
             std::thread::spawn(move || {
@@ -149,7 +187,8 @@ impl Process {
         let log = Arc::new(Log::default());
         let (kept, echo) = (Arc::clone(&log), host.echo);
         let listener = child.stderr.take().map(|stream| std::thread::spawn(move || kept.follow(stream, echo)));
-        Ok(Process { child, requests, replies, log, listener, marker, ended: false })
+        let ancestor = host.sole.then(std::process::id);
+        Ok(Process { child, requests, replies, log, listener, marker, ancestor, ended: false })
     }
 
     /// Sends a line and waits for the line that answers it.
@@ -160,22 +199,28 @@ impl Process {
         patience: Option<Duration>,
     ) -> Result<Vec<u8>, AdapterError> {
         if line.len() > LONGEST_REQUEST {
-            let message = format!("the request is {} bytes long; parameters may take {LONGEST_REQUEST}", line.len());
-            return Err(AdapterError::Refused { verb, message, param: None });
+            return Err(AdapterError::TooLong { verb, bytes: line.len(), most: LONGEST_REQUEST });
         }
+        let sent = self
+            .requests
+            .as_mut()
+            .map(|requests| requests.write_all(format!("{line}\n").as_bytes()).and_then(|()| requests.flush()));
         // An adapter that has ended says why by its status.
-        if let Some(requests) = &mut self.requests {
-            let _ = requests.write_all(format!("{line}\n").as_bytes()).and_then(|()| requests.flush());
+        if sent.is_none_or(|sent| sent.is_err()) && self.exit(PAUSE).is_none() {
+            self.kill();
+            let what = "it closed its standard input; requests come until `bye`".to_owned();
+            return Err(AdapterError::Protocol { verb, what });
         }
         let begin = Instant::now();
         let mut gone = false;
         loop {
+            let left = patience.map(|patience| patience.saturating_sub(begin.elapsed()));
+            let reply = self.replies.recv_timeout(left.unwrap_or(GLANCE).min(GLANCE));
             if self.log.is_flood() {
                 self.kill();
                 return Err(AdapterError::Flood { limit_mib: MOST_LOG_BYTES >> 20 });
             }
-            let left = patience.map(|patience| patience.saturating_sub(begin.elapsed()));
-            match self.replies.recv_timeout(left.unwrap_or(GLANCE).min(GLANCE)) {
+            match reply {
                 Ok(Ok(line)) => return Ok(line),
                 Ok(Err(error)) => return Err(AdapterError::Protocol { verb, what: error.to_string() }),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.death(verb)),
@@ -191,25 +236,36 @@ impl Process {
         }
     }
 
+    /// How it ended, waiting for it at most so long.
+    fn exit(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let begin = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if begin.elapsed() < patience => std::thread::sleep(Duration::from_millis(2)),
+                exit => return exit.ok().flatten(),
+            }
+        }
+    }
+
+    fn sign(&self) -> Sign<'_> {
+        Sign { variable: SCRATCH_VARIABLE, value: &self.marker, ancestor: self.ancestor }
+    }
+
     /// Its processes.
     pub(crate) fn members(&self) -> Vec<Member> {
-        family(SCRATCH_VARIABLE, &self.marker)
+        family(&self.sign())
     }
 
     /// Waits until it has ended; what it leaves behind is an error.
     pub(crate) fn close(mut self) -> Result<(), AdapterError> {
         self.requests = None;
-        let begin = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && begin.elapsed() < FAREWELL {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        if matches!(self.child.try_wait(), Ok(None)) {
+        let Some(exit) = self.exit(FAREWELL) else {
             self.kill();
             return Err(AdapterError::Protocol {
                 verb: "bye",
                 what: format!("it was still running {} s later; it must end after `bye`", FAREWELL.as_secs()),
             });
-        }
+        };
         // Children that end together with it need a moment.
         let begin = Instant::now();
         while !self.members().is_empty() && begin.elapsed() < Duration::from_millis(500) {
@@ -217,21 +273,27 @@ impl Process {
         }
         let left = self.end_members();
         self.ended = true;
-        if left.is_empty() {
-            return Ok(());
+        if !left.is_empty() {
+            let names = left.iter().take(MOST_NAMES).map(|member| plain(&member.name, 40)).collect();
+            return Err(AdapterError::Left { count: left.len(), names });
         }
-        Err(AdapterError::Left { names: left.into_iter().map(|member| plain(&member.name, 40)).collect() })
+        if !exit.success() {
+            return Err(AdapterError::Ended { verb: "bye", how: self.how(Some(exit)) });
+        }
+        Ok(())
     }
 
-    /// How it ended, and what it said last.
+    /// How it ended, and what it said last. What it has started is ended too, unless its end was asked for: then that is an error of
+    /// its own.
     fn death(&mut self, verb: &'static str) -> AdapterError {
-        let begin = Instant::now();
-        let mut exit = self.child.try_wait().ok().flatten();
-        while exit.is_none() && begin.elapsed() < Duration::from_secs(2) {
-            std::thread::sleep(Duration::from_millis(5));
-            exit = self.child.try_wait().ok().flatten();
+        let exit = self.exit(PAUSE);
+        if verb != BYE {
+            self.kill();
         }
-        self.kill();
+        AdapterError::Ended { verb, how: self.how(exit) }
+    }
+
+    fn how(&self, exit: Option<ExitStatus>) -> String {
         let begin = Instant::now();
         while self.listener.as_ref().is_some_and(|listener| !listener.is_finished())
             && begin.elapsed() < Duration::from_secs(1)
@@ -240,11 +302,11 @@ impl Process {
         }
         let how = exit.map_or_else(|| ": it closed its replies".to_owned(), |exit| format!(" ({})", describe(exit)));
         let said = self.log.last_line().map(|line| format!("; it said: {line}")).unwrap_or_default();
-        AdapterError::Ended { verb, how: format!("{how}{said}") }
+        format!("{how}{said}")
     }
 
     fn end_members(&self) -> Vec<Member> {
-        end_family(SCRATCH_VARIABLE, &self.marker)
+        end_family(&self.sign())
     }
 
     pub(crate) fn kill(&mut self) {
@@ -268,7 +330,10 @@ impl Drop for Process {
 fn describe(exit: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match exit.signal() {
-        Some(signal) => format!("signal {signal}"),
+        Some(signal) => {
+            let name = nix::sys::signal::Signal::try_from(signal).map_or("", nix::sys::signal::Signal::as_str);
+            format!("signal {signal} {name}").trim_end().to_owned()
+        }
         None => exit.to_string(),
     }
 }
@@ -283,7 +348,7 @@ fn read_line(stream: &mut impl BufRead) -> Option<std::io::Result<Vec<u8>>> {
     let mut bytes = Vec::new();
     match stream.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes) {
         Ok(0) => None,
-        Ok(_) if bytes.len() as u64 == LONGEST_LINE => {
+        Ok(_) if bytes.len() as u64 == LONGEST_LINE && !bytes.ends_with(b"\n") => {
             Some(Err(std::io::Error::other("a reply is longer than 1 MiB; arrays travel as files")))
         }
         Ok(_) => Some(Ok(bytes)),

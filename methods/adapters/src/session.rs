@@ -1,23 +1,23 @@
 //! A running adapter: each verb as a function, with every reply checked.
 
 use crate::arrays;
+use crate::checks::{UNACCOUNTED_SECONDS, Watch, check_ids, check_laps, check_singles};
 use crate::error::AdapterError;
 use crate::family::Member;
 use crate::host::Host;
-use crate::process::{Process, plain};
+use crate::process::{BYE, Process, plain};
 use crate::protocol::{Capability, Done, Hello, Lap, Metric, PROTOCOL, Reply, Singles, Timing};
 use ndarray::{Array2, ArrayView2};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Time to start and to say hello: imports of large libraries on a busy machine take long.
 const HELLO: Duration = Duration::from_secs(180);
 
-/// Seconds beyond its own clock that an adapter may take for a timed request: to read and write files, and to warm up.
-const UNACCOUNTED_SECONDS: f64 = 10.0;
+/// Most bytes of a code that an adapter may announce: plans calculate with it.
+const MOST_CODE_BYTES: usize = 1 << 24;
 
 /// A running adapter. When it is dropped, its processes are killed and its scratch folder is removed.
 #[derive(Debug)]
@@ -98,6 +98,9 @@ impl Session {
         if hello.name.is_empty() || hello.version.is_empty() {
             return Err(wrong("`name` and `version` must say something".into()));
         }
+        if let Some(bytes) = hello.code_bytes.filter(|bytes| !(1..=MOST_CODE_BYTES).contains(bytes)) {
+            return Err(wrong(format!("`code_bytes` is {bytes}; 1 to {MOST_CODE_BYTES} are possible")));
+        }
         self.code_bytes = hello.code_bytes.filter(|_| dim.is_some());
         self.hello = Some(hello.clone());
         Ok(hello)
@@ -111,9 +114,10 @@ impl Session {
         let verb = "fit";
         self.dim = rows.ncols();
         let input = self.put(|path| arrays::write_vectors(path, rows))?;
-        let watch = Watch::start(self);
+        let watch = Watch::start(&self.members());
         let done = self.request(verb, json!({ "rows": name(&input), "seed": seed, "metric": metric }))?;
-        let outside = watch.stop(self, verb)?;
+        let outside =
+            watch.stop(&self.members(), self.threads).map_err(|what| AdapterError::Protocol { verb, what })?;
         remove(&input);
         let wrong = |what: String| AdapterError::Protocol { verb, what };
         let seconds = done.seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
@@ -289,7 +293,7 @@ impl Session {
     /// # Errors
     /// It does not end, or leaves processes behind.
     pub fn bye(mut self) -> Result<(), AdapterError> {
-        match self.ask("bye", json!({}), Some(Duration::from_secs(10))) {
+        match self.ask(BYE, json!({}), Some(Duration::from_secs(10))) {
             // It may end at once.
             Ok(_) | Err(AdapterError::Ended { .. }) => self.process.close(),
             Err(error) => Err(error),
@@ -343,9 +347,10 @@ impl Session {
     ) -> Result<(Done, Vec<Lap>), AdapterError> {
         let Some(timing) = timing else { return Ok((self.request(verb, request)?, Vec::new())) };
         request["timing"] = json!(timing);
-        let watch = Watch::start(self);
+        let watch = Watch::start(&self.members());
         let mut done = self.request(verb, request)?;
-        let outside = watch.stop(self, verb)?;
+        let outside =
+            watch.stop(&self.members(), self.threads).map_err(|what| AdapterError::Protocol { verb, what })?;
         let laps = done.timing.take().unwrap_or_default();
         let singles: f64 = done.singles.iter().flatten().sum();
         check_laps(&laps, timing, outside, singles).map_err(|what| AdapterError::Protocol { verb, what })?;
@@ -384,114 +389,6 @@ impl Session {
             _ => Err(wrong("its reply has neither `ok` (an object) nor `error` (a text)".into())),
         }
     }
-}
-
-/// Measures a request from outside: time, and the processor time of all processes of the adapter.
-struct Watch {
-    begin: Instant,
-    processor_seconds: f64,
-}
-
-impl Watch {
-    fn start(session: &Session) -> Watch {
-        let processor_seconds = processor_seconds(&session.members());
-        Watch { begin: Instant::now(), processor_seconds }
-    }
-
-    /// The seconds that passed.
-    fn stop(self, session: &Session, verb: &'static str) -> Result<f64, AdapterError> {
-        let outside = self.begin.elapsed().as_secs_f64();
-        let used = processor_seconds(&session.members()) - self.processor_seconds;
-        // Processor time is counted in hundredths of a second, for each thread.
-        let allowed = 1.1 * outside * session.threads as f64 + 0.05 * (session.threads + 1) as f64;
-        if used > allowed {
-            let threads = if session.threads == 1 {
-                "1 thread allows".into()
-            } else {
-                format!("{} threads allow", session.threads)
-            };
-            return Err(AdapterError::Protocol {
-                verb,
-                what: format!("it used {used:.2} s of processor time in {outside:.2} s, more than {threads}"),
-            });
-        }
-        Ok(outside)
-    }
-}
-
-fn processor_seconds(members: &[Member]) -> f64 {
-    members.iter().map(|member| member.processor_seconds).sum()
-}
-
-/// Whether measurements can be true. `singles` are further seconds that were measured in the same request.
-fn check_laps(laps: &[Lap], timing: Timing, outside: f64, singles: f64) -> Result<(), String> {
-    if laps.len() != timing.repeats {
-        return Err(format!("`timing` has {} measurements; {} were asked for", laps.len(), timing.repeats));
-    }
-    if let Some(lap) = laps.iter().find(|lap| !(lap.seconds.is_finite() && lap.seconds >= 0.0 && lap.rounds > 0)) {
-        return Err(format!("`timing` has {} rounds in {} s", lap.rounds, lap.seconds));
-    }
-    let inside = laps.iter().map(|lap| lap.seconds).sum::<f64>() + singles;
-    if inside > outside {
-        return Err(format!("its clock shows {inside:.4} s, but its reply came after {outside:.4} s"));
-    }
-    let equal = laps.len() > 2 && laps.iter().all(|lap| lap.seconds == laps[0].seconds);
-    if laps.iter().any(|lap| lap.seconds == 0.0) || equal {
-        return Err(format!(
-            "its clock is too coarse: it shows {} s for {}; use a monotonic clock of nanoseconds",
-            laps[0].seconds,
-            if equal { "every repeat" } else { "a repeat" }
-        ));
-    }
-    if let Some(lap) = laps.iter().find(|lap| lap.seconds < 0.99 * timing.min_seconds) {
-        return Err(format!(
-            "it measured for {} s; the work must be repeated for {} s",
-            lap.seconds, timing.min_seconds
-        ));
-    }
-    let round = laps.iter().map(|lap| lap.seconds / lap.rounds as f64).fold(0.0, f64::max);
-    if outside > 2.0 * (inside + round) + UNACCOUNTED_SECONDS {
-        return Err(format!(
-            "its clock shows {inside:.2} s, but its reply took {outside:.2} s: the work that it measured is not all that it did"
-        ));
-    }
-    Ok(())
-}
-
-/// Whether the times of single queries can be true.
-fn check_singles(singles: Vec<f64>, asked: Singles, queries: usize) -> Result<Vec<f64>, String> {
-    let most = asked.queries.min(queries);
-    if singles.is_empty() && most > 0 || singles.len() > most {
-        return Err(format!("`singles` has {} times; 1 to {most} were asked for", singles.len()));
-    }
-    if let Some(wrong) = singles.iter().find(|seconds| !(seconds.is_finite() && **seconds >= 0.0)) {
-        return Err(format!("`singles` has a time of {wrong} s"));
-    }
-    let different: HashSet<u64> = singles.iter().map(|seconds| seconds.to_bits()).collect();
-    if singles.len() >= 10 && different.len() < 3 {
-        return Err(format!(
-            "its clock is too coarse: {} single queries took {} different times; use a monotonic clock of nanoseconds",
-            singles.len(),
-            different.len()
-        ));
-    }
-    Ok(singles)
-}
-
-/// The row numbers of a query, without the -1 at their end.
-fn check_ids(row: &[i64], held: usize, query: usize) -> Result<Vec<u32>, String> {
-    let found: Vec<i64> = row.iter().copied().take_while(|id| *id != -1).collect();
-    if let Some(id) = row[found.len()..].iter().find(|id| **id != -1) {
-        return Err(format!("query {query} has the row {id} after -1; -1 stands only at the end"));
-    }
-    if let Some(id) = found.iter().find(|id| **id < 0 || **id >= held as i64) {
-        return Err(format!("query {query} has the row {id}; rows are numbered from 0 to {}", held as i64 - 1));
-    }
-    let mut seen = HashSet::with_capacity(found.len());
-    if let Some(id) = found.iter().find(|id| !seen.insert(**id)) {
-        return Err(format!("query {query} has the row {id} twice; each row is found at most once"));
-    }
-    Ok(found.into_iter().map(|id| id as u32).collect())
 }
 
 fn name(path: &Path) -> String {
