@@ -6,6 +6,7 @@ mod log;
 use self::log::{OpenLog, Words};
 use crate::json::plain_json;
 use crate::trial::{Failure, Message, Request};
+use crate::turns::Seat;
 use crate::units::{ByteSize, Seconds};
 use record::{Cause, Measured, TrialLog};
 use std::io::{BufRead, BufReader, Write};
@@ -66,6 +67,8 @@ pub(crate) struct Child<'a> {
     pub(crate) timeout: Seconds,
     /// Set from outside to interrupt the run, or here if an interrupt reached the child first.
     pub(crate) interrupt: &'a AtomicBool,
+    /// Its place in a pair. The time that it waits for its turn does not count.
+    pub(crate) seat: Option<Seat<'a>>,
 }
 
 impl Child<'_> {
@@ -99,14 +102,20 @@ impl Child<'_> {
         if let Some(mut stdin) = child.stdin.take() {
             // If a child dies before it has read the request, its exit status says why.
             let _ = stdin.write_all(request.as_bytes());
+            if let Some(seat) = &self.seat {
+                let _ = stdin.write_all(b"\n");
+                seat.connect(stdin);
+            }
         }
+        // The clock of the trial stands while it waits for its turn.
+        let now = || Instant::now() - self.waited();
         let stderr = child.stderr.take();
         let words = std::thread::spawn(move || stderr.map_or_else(Words::default, Words::read));
         let lines = lines_of(child.stdout.take());
 
         // A limit beyond the range of the clock is no limit.
-        let mut deadline = Instant::now().checked_add(self.timeout.duration());
-        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let mut deadline = now().checked_add(self.timeout.duration());
+        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now() >= deadline);
         let (mut answer, mut codes_sha256) = (None, None);
         let mut log = OpenLog::default();
         // Its libraries write to standard output too. Lines that are not messages decide nothing, but may explain a
@@ -116,8 +125,13 @@ impl Child<'_> {
             match lines.recv_timeout(Duration::from_millis(50)) {
                 Ok(line) => match serde_json::from_str(&line) {
                     Ok(Message::Phase(name)) => {
-                        log.enter(&name);
+                        log.enter(&name, now());
                         phase(&name);
+                    }
+                    Ok(Message::Turn(step)) => {
+                        if let Some(seat) = &self.seat {
+                            seat.ask(step);
+                        }
                     }
                     Ok(_) if answer.is_some() => {}
                     Ok(Message::Codes(digest)) => codes_sha256 = Some(digest),
@@ -131,7 +145,7 @@ impl Child<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if answer.is_some() {
-                let farewell = Instant::now() + FAREWELL;
+                let farewell = now() + FAREWELL;
                 deadline = Some(deadline.map_or(farewell, |deadline| deadline.min(farewell)));
             }
             if self.interrupt.load(Ordering::SeqCst) {
@@ -170,7 +184,7 @@ impl Child<'_> {
             }
             _ => {}
         }
-        let log = log.close(&words);
+        let log = log.close(&words, now());
         // A terminal's Ctrl-C reaches the child too, perhaps before this process has noticed its own.
         if exit.as_ref().is_ok_and(interrupted) {
             self.interrupt.store(true, Ordering::SeqCst);
@@ -184,6 +198,11 @@ impl Child<'_> {
         let words = words.beginning();
         let words = stray.map_or(words.clone(), |line| format!("{words}\n{line}"));
         (cut_short.unwrap_or_else(|| ChildEnd::Failed(self.death(exit.ok(), &words))), log)
+    }
+
+    /// How long it has waited for its turn.
+    pub(crate) fn waited(&self) -> Duration {
+        self.seat.as_ref().map(Seat::waited).unwrap_or_default()
     }
 
     /// The trial's own memory limit would stop it in the same way again.

@@ -4,6 +4,7 @@
 mod budget;
 mod prepare;
 mod saved_pictures;
+mod unit;
 
 pub use crate::child::Launcher;
 
@@ -13,14 +14,16 @@ use crate::document::to_yaml;
 use crate::fault::Fault;
 use crate::machine;
 use crate::plan::{Plan, PlannedTrial};
-use crate::queue::{Needs, Queue};
+use crate::queue::Queue;
 use crate::recipe;
 use crate::surroundings::Surroundings;
 use crate::trial::{Failure, Request};
+use crate::turns::{Seat, TurnTable};
 use budget::Budget;
 use prepare::{Prepared, Unprepared, prepare_datasets};
 use record::{
-    Cause, FOUND, Machine, RecordError, RunFolder, RunInfo, SCHEMA, Status, TrialRecord, is_regular, write_atomically,
+    Cause, FOUND, InTurn, Machine, PAIRED, RecordError, RunFolder, RunInfo, SCHEMA, Side, Status, TrialLog,
+    TrialRecord, is_regular, write_atomically,
 };
 use serde_json::json;
 use std::collections::HashSet;
@@ -29,6 +32,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use thiserror::Error;
+use unit::{Unit, units};
 
 /// Told what happens, for progress. Calls come one at a time.
 pub trait Observer: Send {
@@ -151,8 +155,16 @@ pub fn run(
         let kept = kept && (record.status != Status::Ok || saved_pictures::are_here(plan, folder, planned));
         (final_here && kept && (!timed || record.machine.is_like(&machine))).then_some(record)
     };
-    let before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
+    let mut before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
         plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(t) })).collect();
+    // A pair runs together or not at all.
+    let open: HashSet<&str> =
+        before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| t.trial.id.as_str()).collect();
+    for (planned, record) in &mut before {
+        if planned.in_turn.as_ref().is_some_and(|turn| open.contains(turn.partner.as_str())) {
+            *record = None;
+        }
+    }
     let reused = before.iter().filter(|(_, record)| record.is_some()).count();
     let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
     // Timed trials run alone; others run side by side as far as threads and memory allow.
@@ -164,13 +176,15 @@ pub fn run(
     });
     let estimate: f64 = to_run.iter().map(|t| t.estimated_seconds).sum();
     observer.begin(to_run.len(), reused, budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left())));
+    let units = units(&to_run);
     let session = Session {
         plan,
         settings,
         prepared: &prepared,
         machine: &machine,
         to_run: &to_run,
-        queue: Queue::new(to_run.iter().map(|t| needs(plan, t)).collect(), machine::available_memory_bytes()),
+        queue: Queue::new(units.iter().map(|unit| unit.needs(plan)).collect(), machine::available_memory_bytes()),
+        units: &units,
         budget: budget.map(Mutex::new),
         starved: Mutex::default(),
         progress: Mutex::new(RunProgress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
@@ -182,7 +196,8 @@ pub fn run(
         }
     });
     let interrupted = settings.interrupt.load(Ordering::SeqCst);
-    let left: Vec<&PlannedTrial> = session.queue.left().into_iter().map(|number| to_run[number]).collect();
+    let left: Vec<&PlannedTrial> =
+        session.queue.left().into_iter().flat_map(|number| units[number].trials.clone()).collect();
     let left_out = match plan.experiment.budget.filter(|_| !interrupted) {
         Some(budget) => budget::left_out(budget, &left),
         None => Vec::new(),
@@ -206,12 +221,6 @@ pub fn run(
         left: all.len() - records.len(),
         interrupted,
     })
-}
-
-/// The resources of a running trial; its memory limit bounds its memory.
-fn needs(plan: &Plan, planned: &PlannedTrial) -> Needs {
-    let bytes = planned.estimated_bytes.min(plan.limits.memory_bytes.unwrap_or(u64::MAX));
-    Needs { bytes, device: planned.trial.device != CPU }
 }
 
 /// A trial with its rate: an outside program may not say it before there are codes.
@@ -241,6 +250,9 @@ fn save_plan(
     let mut experiment = json!(plan.experiment);
     if !plan.found.is_empty() {
         experiment[FOUND] = json!(plan.found);
+    }
+    if !plan.pairs.is_empty() {
+        experiment[PAIRED] = json!(plan.pairs);
     }
     let resolved = json!({
         "experiment": experiment,
@@ -275,9 +287,10 @@ struct Session<'a> {
     prepared: &'a [Prepared],
     machine: &'a Machine,
     to_run: &'a [&'a PlannedTrial],
+    units: &'a [Unit<'a>],
     queue: Queue,
     budget: Option<Mutex<Budget>>,
-    /// Numbers of trials that run once more, alone.
+    /// Numbers of units that run once more, alone.
     starved: Mutex<HashSet<usize>>,
     progress: Mutex<RunProgress<'a>>,
 }
@@ -286,8 +299,17 @@ struct Session<'a> {
 const STARVED: &str =
     "This is its second attempt. The first one ran beside other trials, and was killed or ran out of memory.";
 
+/// How a trial came to its end.
+struct Attempt<'a> {
+    planned: &'a PlannedTrial,
+    end: ChildEnd,
+    log: TrialLog,
+    /// Seconds, without those in which it waited for its turn.
+    seconds: f64,
+}
+
 impl<'a> Session<'a> {
-    /// Takes trials in order until none is left, the budget is used up, or the run is interrupted.
+    /// Takes units in order until none is left, the budget is used up, or the run is interrupted.
     fn lane(&self) {
         let stop = || {
             self.settings.interrupt.load(Ordering::SeqCst)
@@ -295,18 +317,11 @@ impl<'a> Session<'a> {
                 || self.with_budget(|budget| budget.left() == 0.0).unwrap_or(false)
         };
         while let Some(number) = self.queue.take(stop) {
-            let planned = self.to_run[number];
-            let start = Instant::now();
-            let child = Child {
-                launcher: &self.settings.launcher,
-                request: &self.request(planned),
-                timeout: self.plan.experiment.timeout,
-                interrupt: self.settings.interrupt,
-            };
-            let (end, mut log) = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
-            let starved = matches!(&end, ChildEnd::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
+            let attempts = self.attempt(&self.units[number]);
+            let starved =
+                |end: &ChildEnd| matches!(end, ChildEnd::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
             // Its neighbours may have used the memory that it needed.
-            let again = starved && self.queue.had_company(number);
+            let again = attempts.iter().any(|attempt| starved(&attempt.end)) && self.queue.had_company(number);
             if again {
                 self.with_starved(|starved| starved.insert(number));
             }
@@ -314,61 +329,111 @@ impl<'a> Session<'a> {
             if again {
                 continue;
             }
-            if self.with_starved(|starved| starved.contains(&number)) {
-                log.remarks.insert(0, STARVED.to_owned());
+            if attempts.iter().any(|attempt| matches!(attempt.end, ChildEnd::Interrupted)) {
+                return;
             }
-            let mut codes = None;
-            let (status, failure, values) = match end {
-                ChildEnd::Values { codes_sha256, values } => {
-                    codes = codes_sha256;
-                    (Status::Ok, None, values)
-                }
-                ChildEnd::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
-                ChildEnd::Timeout => {
-                    let reason = format!("it was still running after {}", self.plan.experiment.timeout);
-                    (Status::Timeout, Some(Failure { reason, cause: Cause::Trial }), Vec::new())
-                }
-                ChildEnd::Interrupted => return,
-            };
-            let (reason, cause) = failure.map(|failure| (failure.reason, failure.cause)).unzip();
-            let record = TrialRecord {
-                schema: SCHEMA,
-                trial: with_rate(&planned.trial, &values),
-                status,
-                reason,
-                cause,
-                limits: self.plan.limits,
-                machine: self.machine.clone(),
-                wall_seconds: start.elapsed().as_secs_f64(),
-                recipe: Some(recipe::of(self.plan, planned)),
-                codes_sha256: codes,
-                log: Some(log),
-                values,
-            };
-            let saved = self.settings.folder.save_trial(&record);
-            let left = self.with_budget(|budget| {
-                budget.note(&record);
-                self.order(budget);
-                budget.left()
-            });
-            self.with_progress(|progress| {
-                progress.done_estimate += planned.estimated_seconds;
-                if let Err(error) = saved {
-                    progress.error.get_or_insert(error);
-                }
-                // The remaining estimate, scaled by the accuracy of estimates so far.
-                let total: f64 = self.to_run.iter().map(|t| t.estimated_seconds).sum();
-                let pace = progress.started.elapsed().as_secs_f64() / progress.done_estimate.max(1e-9);
-                let remaining = (total - progress.done_estimate).max(0.0) * pace;
-                let remaining = left.map_or(remaining, |left| remaining.min(left));
-                progress.observer.ended(planned, &record, remaining);
-            });
+            let second = self.with_starved(|starved| starved.contains(&number));
+            attempts.into_iter().for_each(|attempt| self.keep(attempt, second));
         }
     }
 
-    /// Lets the most urgent trials run next.
+    /// Runs the trials of a unit: one of them, or two that compute in turn.
+    fn attempt(&self, unit: &Unit<'a>) -> Vec<Attempt<'a>> {
+        let [ours, theirs] = unit.trials[..] else {
+            return unit.trials.iter().map(|planned| self.attempt_one(planned, None)).collect();
+        };
+        let turns = TurnTable::new();
+        // Both sit down before either of them starts.
+        let seats = [turns.seat(Side::Ours), turns.seat(Side::Theirs)];
+        let mut attempts: Vec<Attempt<'a>> = std::thread::scope(|scope| {
+            let both = [ours, theirs].into_iter().zip(seats);
+            let started: Vec<_> =
+                both.map(|(planned, seat)| scope.spawn(|| self.attempt_one(planned, Some(seat)))).collect();
+            started.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        for Attempt { planned, log, .. } in &mut attempts {
+            log.in_turn = planned.in_turn.as_ref().map(|turn| InTurn {
+                pair: turn.pair.clone(),
+                side: turn.side,
+                with: turn.with.clone(),
+                turns: turns.had(turn.side),
+            });
+        }
+        attempts
+    }
+
+    fn attempt_one(&self, planned: &'a PlannedTrial, seat: Option<Seat<'_>>) -> Attempt<'a> {
+        let start = Instant::now();
+        let request = self.request(planned, seat.is_some());
+        let child = Child {
+            launcher: &self.settings.launcher,
+            request: &request,
+            timeout: self.plan.experiment.timeout,
+            interrupt: self.settings.interrupt,
+            seat,
+        };
+        let (end, log) = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
+        let seconds = (start.elapsed().saturating_sub(child.waited())).as_secs_f64();
+        Attempt { planned, end, log, seconds }
+    }
+
+    /// Saves the record of a trial that has ended.
+    fn keep(&self, attempt: Attempt<'a>, second: bool) {
+        let Attempt { planned, end, mut log, seconds } = attempt;
+        if second {
+            log.remarks.insert(0, STARVED.to_owned());
+        }
+        let mut codes = None;
+        let (status, failure, values) = match end {
+            ChildEnd::Values { codes_sha256, values } => {
+                codes = codes_sha256;
+                (Status::Ok, None, values)
+            }
+            ChildEnd::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
+            ChildEnd::Timeout => {
+                let reason = format!("it was still running after {}", self.plan.experiment.timeout);
+                (Status::Timeout, Some(Failure { reason, cause: Cause::Trial }), Vec::new())
+            }
+            ChildEnd::Interrupted => return,
+        };
+        let (reason, cause) = failure.map(|failure| (failure.reason, failure.cause)).unzip();
+        let record = TrialRecord {
+            schema: SCHEMA,
+            trial: with_rate(&planned.trial, &values),
+            status,
+            reason,
+            cause,
+            limits: self.plan.limits,
+            machine: self.machine.clone(),
+            wall_seconds: seconds,
+            recipe: Some(recipe::of(self.plan, planned)),
+            codes_sha256: codes,
+            log: Some(log),
+            values,
+        };
+        let saved = self.settings.folder.save_trial(&record);
+        let left = self.with_budget(|budget| {
+            budget.note(&record);
+            self.order(budget);
+            budget.left()
+        });
+        self.with_progress(|progress| {
+            progress.done_estimate += planned.estimated_seconds;
+            if let Err(error) = saved {
+                progress.error.get_or_insert(error);
+            }
+            // The remaining estimate, scaled by the accuracy of estimates so far.
+            let total: f64 = self.to_run.iter().map(|t| t.estimated_seconds).sum();
+            let pace = progress.started.elapsed().as_secs_f64() / progress.done_estimate.max(1e-9);
+            let remaining = (total - progress.done_estimate).max(0.0) * pace;
+            let remaining = left.map_or(remaining, |left| remaining.min(left));
+            progress.observer.ended(planned, &record, remaining);
+        });
+    }
+
+    /// Lets the most urgent units run next.
     fn order(&self, budget: &Budget) {
-        let urgency: Vec<f64> = self.to_run.iter().map(|planned| budget.urgency(planned)).collect();
+        let urgency: Vec<f64> = self.units.iter().map(|unit| unit.urgency(budget)).collect();
         self.queue.order(|number| urgency[number]);
     }
 
@@ -385,7 +450,7 @@ impl<'a> Session<'a> {
         act(&mut self.progress.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
-    fn request(&self, planned: &PlannedTrial) -> Request {
+    fn request(&self, planned: &PlannedTrial, in_turn: bool) -> Request {
         let prepared = &self.prepared[planned.dataset];
         let keep = self.plan.experiment.keep_models;
         Request {
@@ -400,6 +465,7 @@ impl<'a> Session<'a> {
             measure: self.plan.experiment.measure.clone().unwrap_or_default(),
             limits: self.plan.limits,
             instruction_set: Some(self.settings.surroundings.devices.isa.to_string()),
+            in_turn,
         }
     }
 }

@@ -8,6 +8,7 @@ use methods::registry::schema_of;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use strict::lists;
 
 /// An experiment file. The registries read its datasets, methods and measurements.
@@ -22,7 +23,7 @@ pub struct Experiment {
     pub analysis: String,
     /// Other experiment files whose keys this one takes over, by paths that start at its folder: `shared.yaml`, or
     /// `{ file: shared.yaml, parts: [datasets, measure] }` for some keys only. Items of `datasets`,
-    /// `overrides`, `methods` and `exclude` stand before those of this file; of `defaults`, `measure` and `report`, single keys are taken over;
+    /// `overrides`, `methods`, `pairs` and `exclude` stand before those of this file; of `defaults`, `measure` and `report`, single keys are taken over;
     /// everything else is taken over where this file does not give it. `name` and `analysis` never are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<Value>,
@@ -72,6 +73,12 @@ pub struct Experiment {
     /// The quantizers: each entry is a method with its parameters, and optionally `sweep`, `zip`, `at_bits` and `label`.
     #[schemars(length(min = 1))]
     pub methods: Vec<Map<String, Value>>,
+    /// Pairs of methods that compute in turn, so that both are timed under the same conditions, such as
+    /// `{ ours: "PQ m=16", theirs: "FAISS PQ16x8" }`. Their trials of equal dataset, device, threads and seed run at the same
+    /// time, and only one of them computes: the turn changes after loading, after training, after encoding, and before each
+    /// repeat of a timing. A method can be in one pair only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<MethodPair>,
     /// Trials to leave out on purpose, each with the reason. The dry run and the report list them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Exclusion>,
@@ -96,6 +103,43 @@ pub struct DatasetOverride {
     /// Parameters of single methods, such as `{ pq: { m: 8 } }`. They count before `parameters`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub methods: Map<String, Value>,
+}
+
+/// Two methods that compute in turn.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MethodPair {
+    /// Name in the table of pairs. Default: the label of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub name: Option<String>,
+    /// Label of the method that is judged. A template such as `"PQ m={m}"` stands for all methods of its entry, which are
+    /// paired in order.
+    pub ours: String,
+    /// Label of the method that it is compared with, or a template that stands for as many methods.
+    pub theirs: String,
+    /// What ours must reach on every dataset, by metric, such as `{ encode_vectors_per_second: { ratio: 2 } }`. If it
+    /// misses an aim, `cargo xtask experiments` says so and ends with code 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aims: BTreeMap<String, PairAim>,
+}
+
+/// How good ours must be, compared with theirs: one of `ratio` and `difference`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PairAim {
+    /// How many times as good ours must be at least: ours / theirs where more is better, theirs / ours where less is better. 1 means
+    /// as good, 2 twice as good. With 0.995, an error may be 1 / 0.995 times theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// How much better ours must be at least, in the unit of the metric: ours − theirs where more is better, theirs − ours where
+    /// less is better. With −0.01, a recall may be 0.01 lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<f64>,
+    /// Number of neighbours, for a metric of searches. Default: 10 if it was measured, otherwise the largest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub k: Option<usize>,
 }
 
 /// Trials to leave out.

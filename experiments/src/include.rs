@@ -14,7 +14,7 @@ use strict::nearest_name;
 const KEY: &str = "include";
 
 /// Lists whose items are put together; the included ones come first.
-const LISTS: [&str; 4] = ["datasets", "overrides", "methods", "exclude"];
+const LISTS: [&str; 5] = ["datasets", "overrides", "methods", "pairs", "exclude"];
 
 /// Mappings whose keys are put together; the file's own keys win.
 const MAPPINGS: [&str; 3] = ["defaults", "measure", "report"];

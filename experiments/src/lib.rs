@@ -35,6 +35,7 @@ pub mod engine;
 pub mod experiment;
 mod facts;
 mod fault;
+pub mod in_turn;
 pub mod include;
 mod json;
 mod logistic;
@@ -52,6 +53,7 @@ pub mod search;
 mod spectrum;
 mod surroundings;
 pub mod trial;
+mod turns;
 mod units;
 pub mod vectors;
 

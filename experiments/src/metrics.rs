@@ -18,6 +18,7 @@ mod training;
 mod utilization;
 
 use crate::facts::Truth;
+use crate::in_turn::Turns;
 use crate::pictures;
 use crate::search::{self, code_search};
 use cpu::Neighbor;
@@ -179,6 +180,8 @@ pub struct Subject<'a> {
     pub search_depth: usize,
     /// Shared results; empty at first.
     pub shared: SharedResults,
+    /// The turns that its trial takes. A measurement gives the turn back before each repeat of a timing.
+    pub turns: &'a Turns<'a>,
 }
 
 /// Results that are computed on first use and shared by the measurements of a trial.

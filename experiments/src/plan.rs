@@ -8,6 +8,7 @@ mod extent;
 mod labels;
 mod limits;
 mod overrides;
+mod pairs;
 mod ranges;
 mod rates;
 mod sweeps;
@@ -26,9 +27,10 @@ use datasets::Resolved;
 use entries::LabelledMethod;
 use exclusions::{Axes, Exclusions, Kept};
 use methods::registry::family_of;
-use record::{DatasetFacts, Limits, Trial, id_of};
+pub(crate) use pairs::id_in_turn;
+use record::{DatasetFacts, Limits, Side, Trial, TurnPair, id_of};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Fingerprint of the sources that determine results.
@@ -63,6 +65,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The GPU that some of it runs on.
     pub gpu: Option<String>,
+    /// The pairs of trials that compute in turn.
+    pub pairs: Vec<TurnPair>,
     /// What `at_bits` found, one line each.
     pub found: Vec<String>,
     /// What is left out (missing datasets, rates that a method cannot have, excluded trials, and, after a run, trials for
@@ -92,6 +96,22 @@ pub struct PlannedTrial {
     pub estimated_seconds: f64,
     /// Rough estimate of its memory, in bytes.
     pub estimated_bytes: u64,
+    /// The trial that it takes turns with, if it does.
+    pub in_turn: Option<TurnWith>,
+}
+
+/// The other side of a trial that takes turns.
+pub struct TurnWith {
+    /// Name of the pair.
+    pub pair: String,
+    /// The side of the trial itself.
+    pub side: Side,
+    /// The id that the trial of the other side would have without a pair.
+    pub with: String,
+    /// The id that it has.
+    pub partner: String,
+    /// The label of its method.
+    pub label: String,
 }
 
 /// Assumed multiply-adds per second and thread. Estimates only order trials and drive the progress bar.
@@ -182,6 +202,7 @@ impl Plan {
             }
         }
         checks::check_questions(&datasets, &measures, &mut checker);
+        let pairs = pairs::resolve(&experiment.pairs, &methods, &mut checker);
         // What the command line leaves out may be what an exclusion is for.
         let reduced = overrides.device.is_some() || !overrides.seeds.is_empty() || !skipped.is_empty();
         if !checker.has_faults() && !reduced {
@@ -202,10 +223,13 @@ impl Plan {
             trials: Vec::new(),
             limits,
             gpu,
+            pairs: Vec::new(),
             found,
             skipped,
         };
+        let mut labels = Vec::new();
         for Kept { dataset, method, device, threads, seed } in kept {
+            labels.push(methods[method].0.label.clone());
             let mut planned = plan.trial(dataset, &methods[method].0, &device, threads, seed);
             if several {
                 let suffix = format!(", {threads} thread{}", if threads == 1 { "" } else { "s" });
@@ -215,6 +239,7 @@ impl Plan {
             plan.trials.push(planned);
         }
         let mut checker = Checker::new(document);
+        plan.pairs = pairs::join(pairs, &mut plan.trials, &labels, !reduced, &mut checker);
         limits::check(&plan, &mut checker);
         checker.finish()?;
         if plan.trials.is_empty() {
@@ -315,6 +340,7 @@ impl Plan {
             dataset,
             estimated_bytes: self.demand(dataset, method.method.code_bits(dim)).estimate(self.limits.memory_bytes),
             estimated_seconds: OVERHEAD_SECONDS + multiply_adds / (ASSUMED_RATE * threads as f64) + measuring,
+            in_turn: None,
         }
     }
 
@@ -324,12 +350,15 @@ impl Plan {
         Demand::of_trial(&self.datasets[dataset].resolved, code_bits, row_bytes, self.timed())
     }
 
-    /// Keeps the trials whose name contains `text`, ignoring case.
+    /// Keeps the trials whose name contains `text`, ignoring case, and those that they take turns with.
     pub fn filter(&mut self, text: &str) {
         // `seed 1` is also part of `seed 10`.
         let is = |t: &PlannedTrial| t.name.to_lowercase() == text.to_lowercase();
         let whole = self.trials.iter().any(is);
-        self.trials.retain(|t| if whole { is(t) } else { t.matches(text) });
+        let kept = self.trials.iter().filter(|t| if whole { is(t) } else { t.matches(text) });
+        let partner = |t: &PlannedTrial| t.in_turn.as_ref().map(|turn| turn.partner.clone());
+        let ids: HashSet<String> = kept.flat_map(|t| [Some(t.trial.id.clone()), partner(t)]).flatten().collect();
+        self.trials.retain(|t| ids.contains(&t.trial.id));
     }
 }
 

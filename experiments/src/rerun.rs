@@ -4,7 +4,7 @@
 use crate::document::{Document, to_yaml};
 use crate::engine::{self, EngineError, Launcher, Observer, Settings};
 use crate::fault::Fault;
-use crate::plan::{ASSUMED_RATE, Overrides, Plan, Preparation};
+use crate::plan::{ASSUMED_RATE, Overrides, Plan, Preparation, id_in_turn};
 use crate::recipe::experiment_of;
 use crate::surroundings::Surroundings;
 use crate::units::{ByteSize, Seconds};
@@ -175,8 +175,15 @@ impl Rerun {
                 recorded: recipe.fingerprint.clone(),
             });
         }
-        let same_build = planned.trial.id == id;
+        let alone = &planned.trial.id;
+        let in_turn = record.log.as_ref().and_then(|log| log.in_turn.as_ref());
+        let same_build = in_turn.map_or(alone.clone(), |turn| id_in_turn(alone, &turn.with)) == id;
         Ok(Rerun { plan, document, surroundings, recorded: record.clone(), lacking, same_build })
+    }
+
+    /// The pair that the trial of the record took turns in. Here it runs alone.
+    pub fn pair(&self) -> Option<&str> {
+        Some(&self.recorded.log.as_ref()?.in_turn.as_ref()?.pair)
     }
 
     /// The record that is run again.

@@ -2,6 +2,7 @@
 //! result as lines of JSON.
 
 use crate::facts::{MAX_FACTS, Truth};
+use crate::in_turn::{Step, Turns};
 use crate::memory::Demand;
 use crate::metrics::pass::{Outline, Pass};
 use crate::metrics::{self, MEASURES, SharedResults, Subject};
@@ -15,9 +16,10 @@ use ndarray::{Array2, s};
 use record::{Cause, DatasetFacts, Limits, Measured, Trial, digest_of_codes, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// The request of the parent.
@@ -49,6 +51,9 @@ pub struct Request {
     /// Instruction set of the CPU kernels, by name. Default: that of the child's own surroundings.
     #[serde(default)]
     pub instruction_set: Option<String>,
+    /// Whether it takes turns with another trial. Then the request is one line, and lines that give it the turn follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_turn: bool,
 }
 
 /// What a trial gives.
@@ -63,6 +68,8 @@ struct Finished {
 pub enum Message {
     /// It has entered a phase.
     Phase(String),
+    /// It gives the turn back, and asks for it for this step.
+    Turn(Step),
     /// The digest of the codes of the base rows. It comes before the values.
     Codes(String),
     /// It has finished.
@@ -108,7 +115,7 @@ fn at_step(step: &str) -> impl Fn(MethodError) -> Failure + '_ {
 ///
 /// # Errors
 /// The answer cannot be written.
-pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &Surroundings) -> std::io::Result<()> {
+pub fn run(input: impl Read + Send, output: impl Write + Send, surroundings: &Surroundings) -> std::io::Result<()> {
     follow_parent();
     // A single line without a backtrace: under a memory limit, collecting a backtrace would need memory that is not
     // available, while holding the lock that reporting the failure needs.
@@ -118,29 +125,47 @@ pub fn run(mut input: impl Read, mut output: impl Write + Send, surroundings: &S
     if std::env::current_dir().is_err() {
         let _ = std::env::set_current_dir(std::env::temp_dir());
     }
-    let mut text = String::new();
+    let (mut input, output) = (BufReader::new(input), Mutex::new(output));
     // Starts a new line, in case a library has written before.
-    let mut say = |message: &Message| {
+    let say = |message: &Message| {
         let line = serde_json::to_string(message)?;
+        let mut output = output.lock().unwrap_or_else(|e| e.into_inner());
         output.write_all(format!("\n{line}\n").as_bytes())?;
         output.flush()
     };
-    let answer = input
-        .read_to_string(&mut text)
-        .map_err(because(Cause::Trial))
-        .and_then(|_| serde_json::from_str::<Request>(&text).map_err(because(Cause::Trial)))
-        .and_then(|request| {
-            confine(&request.limits);
-            perform(&request, surroundings, &mut |phase| {
-                let _ = say(&Message::Phase(phase.to_owned()));
-            })
-        });
+    let answer = read_request(&mut input).map_err(because(Cause::Trial)).and_then(|request| {
+        confine(&request.limits);
+        let input = Mutex::new(input);
+        let ask = |step: &Step| {
+            // Where nobody hands out turns any more, nobody waits for this trial either.
+            if say(&Message::Turn(step.clone())).is_ok() {
+                let _ = input.lock().unwrap_or_else(|e| e.into_inner()).read_line(&mut String::new());
+            }
+        };
+        let turns = if request.in_turn { Turns::new(&ask) } else { Turns::default() };
+        perform(&request, surroundings, &turns, &|phase| {
+            let _ = say(&Message::Phase(phase.to_owned()));
+        })
+    });
     match answer {
         Ok(Finished { codes_sha256, values }) => {
             say(&Message::Codes(codes_sha256))?;
             say(&Message::Values(values))
         }
         Err(failure) => say(&Message::Failed(failure)),
+    }
+}
+
+/// Reads the request: all of the input, or its first line if the trial takes turns.
+fn read_request(input: &mut impl BufRead) -> Result<Request, String> {
+    let mut text = String::new();
+    input.read_line(&mut text).map_err(|error| error.to_string())?;
+    match serde_json::from_str::<Request>(&text) {
+        Ok(request) if request.in_turn => Ok(request),
+        _ => {
+            input.read_to_string(&mut text).map_err(|error| error.to_string())?;
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        }
     }
 }
 
@@ -170,8 +195,14 @@ fn confine(limits: &Limits) {
 fn perform(
     request: &Request,
     surroundings: &Surroundings,
-    phase: &mut (dyn FnMut(&str) + Send),
+    turns: &Turns<'_>,
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<Finished, Failure> {
+    // A phase begins when the trial has the turn.
+    let phase = |number: usize, name: &str| {
+        turns.phase(number, name);
+        say(name);
+    };
     let trial = &request.trial;
     let mut devices = surroundings.devices.clone();
     if let Some(name) = &request.instruction_set {
@@ -182,26 +213,27 @@ fn perform(
         .build()
         .map_err(|e| because(Cause::Start)(format!("threads could not be started: {e}")))?;
     pool.install(|| {
-        phase("load");
+        phase(0, "load");
         let source = Source::parse(&request.dataset).map_err(because(Cause::Trial))?;
         // The parent has read these files before: where they are wrong now, they have changed.
         let resolved = source
             .resolve_knowing(&request.root, &surroundings.search, &request.seen)
             .map_err(because(Cause::Files))?;
         let mut measures = Vec::new();
-        for entry in MEASURES {
+        for (place, entry) in MEASURES.iter().enumerate() {
             let settings = request.measure.get(entry.name);
             if settings.is_some() || entry.always {
                 let settings = settings.cloned().unwrap_or_default();
-                measures.push((entry.name, metrics::parse(entry.name, settings).map_err(because(Cause::Trial))?));
+                let measure = metrics::parse(entry.name, settings).map_err(because(Cause::Trial))?;
+                measures.push((place, entry.name, measure));
             }
         }
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
         let demand = Demand::of_trial(
             &resolved,
             method.code_bits(resolved.summary.dim),
-            measures.iter().map(|(_, measure)| measure.bytes_per_row()).sum(),
-            measures.iter().any(|(_, measure)| measure.seconds() > 0.0),
+            measures.iter().map(|(.., measure)| measure.bytes_per_row()).sum(),
+            measures.iter().any(|(.., measure)| measure.seconds() > 0.0),
         );
         // The parent has checked all rows before.
         let data = resolved.open(demand.held_bytes(request.limits.memory_bytes)).map_err(because(Cause::Files))?;
@@ -221,12 +253,12 @@ fn perform(
             ..Context::on(backend.clone(), trial.seed)
         };
 
-        phase("fit");
+        phase(1, "fit");
         let start = Instant::now();
         let quantizer = method.fit(data.train.view(), &cx).map_err(at_step("fit"))?;
         backend.synchronize().map_err(at_step("fit"))?;
         let fit_seconds = start.elapsed().as_secs_f64();
-        measures.retain(|(_, measure)| metrics::is_able(&*quantizer, measure.needs(), data.metric));
+        measures.retain(|(.., measure)| metrics::is_able(&*quantizer, measure.needs(), data.metric));
         // An outside program keeps its model itself.
         if let Some(path) = request.model.as_ref().filter(|_| quantizer.program().is_none()) {
             save_model(path, &methods::contract::model::write(&*method, &*quantizer)).map_err(because(Cause::Files))?;
@@ -239,9 +271,9 @@ fn perform(
             backend: &*backend,
         };
         let mut pass = Pass::default();
-        measures.iter().for_each(|(_, measure)| measure.watch(&outline, &mut pass));
+        measures.iter().for_each(|(.., measure)| measure.watch(&outline, &mut pass));
 
-        phase("encode");
+        phase(2, "encode");
         let encodes = quantizer.program().is_none_or(|program| program.abilities().encode);
         let codes = if encodes { pass_over(&data, &*quantizer, &mut pass)? } else { Vec::new() };
 
@@ -254,12 +286,13 @@ fn perform(
             pass: &pass,
             backend: &*backend,
             fit_seconds,
-            search_depth: measures.iter().map(|(_, m)| m.search_depth()).max().unwrap_or(0).min(data.base.nrows()),
+            search_depth: measures.iter().map(|(.., m)| m.search_depth()).max().unwrap_or(0).min(data.base.nrows()),
             shared: SharedResults::default(),
+            turns,
         };
         let mut values = Vec::new();
-        for (name, measure) in &measures {
-            phase(name);
+        for (place, name, measure) in &measures {
+            phase(3 + place, name);
             values.extend(measure.measure(&subject).map_err(at_step(name))?);
         }
         if let Some(v) = values.iter().find(|v| !v.value.is_finite()) {
@@ -268,7 +301,7 @@ fn perform(
         }
         let decodes = quantizer.program().is_none_or(|program| program.abilities().decode);
         if let Some(wanted) = request.pictures.as_ref().filter(|_| decodes) {
-            phase("pictures");
+            phase(3 + MEASURES.len(), "pictures");
             let base = |rows: Range<usize>| data.base.range(rows).map_err(|e| e.to_string());
             let decode = |rows: Range<usize>| decoded(&*quantizer, &codes, rows).map_err(|e| e.to_string());
             pictures::save(wanted, data.signal.as_ref(), &base, &decode).map_err(because(Cause::Files))?;
@@ -281,7 +314,7 @@ fn perform(
             }
         }
         if let Some(program) = quantizer.program() {
-            phase("bye");
+            phase(4 + MEASURES.len(), "bye");
             program.end().map_err(at_step("bye"))?;
         }
         // After all measurements, so that no measured time contains it.

@@ -11,6 +11,7 @@ mod tables;
 use crate::advice;
 use crate::differences::{self, Differences};
 use crate::figure::style::REGULAR;
+use crate::in_turn::{self, PairReport};
 use crate::markdown::machine;
 use crate::number::significant;
 use crate::pictures;
@@ -69,7 +70,7 @@ pub fn page(
     figures: &[Drawn],
     pictures: &[pictures::PictureRow<'_>],
     files: &[&str],
-    differences: &Differences,
+    (pairs, differences): (&[PairReport], &Differences),
     dictionary: &Dictionary,
 ) -> String {
     let title = title(runs);
@@ -121,6 +122,7 @@ pub fn page(
                     @if datasets.len() > 1 {
                         nav aria-label="Sections" {
                             @for (i, d) in datasets.iter().enumerate() { a href=(format!("#d{i}")) { (d.name) } " " }
+                            @if !pairs.is_empty() { a href="#in-turn" { "In turn" } " " }
                             @if !differences.pairs.is_empty() { a href="#differences" { "Is the difference real?" } }
                         }
                     }
@@ -144,6 +146,7 @@ pub fn page(
                             (pictures::html(pictures, &dataset.name))
                         }
                     }
+                    (in_turn::html(pairs))
                     (differences::html(differences))
                     @if !failures.is_empty() {
                         section id="failures" {

@@ -21,9 +21,8 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
         ""
     };
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
-    let mut out = String::from("% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n");
-    out += &format!(
-        "\\caption{{Quantizers on {} ($d={}$, {} base vectors; mean of {} seed{}).{}}}\n",
+    let caption = format!(
+        "Quantizers on {} ($d={}$, {} base vectors; mean of {} seed{}).{}",
         escape(&dataset.name),
         dataset.facts.dim,
         dataset.facts.base,
@@ -31,11 +30,8 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
         if seeds == 1 { "" } else { "s" },
         legend(dataset, differences) + error
     );
-    out += &format!("\\label{{tab:{}}}\n", crate::file_name(&dataset.name));
-    out += "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\sbox0{%\n";
-    out += &format!("\\begin{{tabular}}{{p{{{LABEL_WIDTH}}}{}}}\n\\toprule\n", "r".repeat(columns.len()));
     let titles: Vec<String> = columns.iter().map(|c| stacked(&c.title)).collect();
-    out += &format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));
+    let mut out = format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));
     let (groups, verdicts) = (groups(dataset), differences.verdicts(&dataset.name));
     let marks: Vec<HashMap<RowKey<'_>, CellMark>> =
         columns.iter().map(|column| marks(column, &groups, &verdicts)).collect();
@@ -55,7 +51,16 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
             .collect();
         out += &format!("\\raggedright {} & {} \\\\\n", breakable(&point.label), cells.join(" & "));
     }
-    out += "\\bottomrule\n\\end{tabular}}%\n";
+    let layout = format!("p{{{LABEL_WIDTH}}}{}", "r".repeat(columns.len()));
+    fitted(&caption, &crate::file_name(&dataset.name), &layout, &out)
+}
+
+/// A `table` environment around rows; a table that is wider than a line of text is scaled. The caption is LaTeX.
+pub(crate) fn fitted(caption: &str, label: &str, layout: &str, rows: &str) -> String {
+    let mut out = String::from("% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n");
+    out += &format!("\\caption{{{caption}}}\n\\label{{tab:{label}}}\n");
+    out += "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\sbox0{%\n";
+    out += &format!("\\begin{{tabular}}{{{layout}}}\n\\toprule\n{rows}\\bottomrule\n\\end{{tabular}}}}%\n");
     out + "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi\n\\end{table}\n"
 }
 
@@ -151,7 +156,7 @@ fn stacked(title: &str) -> String {
 }
 
 /// A label that may also be broken after punctuation, because labels made of parameters have no spaces.
-fn breakable(label: &str) -> String {
+pub(crate) fn breakable(label: &str) -> String {
     let mut out = String::new();
     for piece in label.split_inclusive([',', ':', '=', ';', '/', '_', '-']) {
         out += &escape(piece);
@@ -222,7 +227,7 @@ const REPLACEMENTS: &[(char, &str)] = &[
     ('Ω', "$\\Omega$"),
 ];
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         let replacement = REPLACEMENTS.iter().find(|(from, _)| *from == c).map(|(_, to)| *to);

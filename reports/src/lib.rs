@@ -6,6 +6,7 @@ pub mod compare;
 mod differences;
 mod figure;
 mod html;
+pub mod in_turn;
 mod latex;
 mod markdown;
 pub mod number;
@@ -24,6 +25,7 @@ mod tracking;
 mod values;
 pub mod vectors;
 pub mod verify;
+mod words;
 pub mod yaml;
 
 pub use figure::style::REGULAR as FONT;
@@ -125,6 +127,7 @@ pub fn render_with(
     let datasets = summarize(runs)?;
     let mut differences = differences::compare_all(&datasets, dictionary);
     differences.csv = wanted("csv");
+    let pairs = in_turn::compare(runs, dictionary)?;
     let figures = figure::draw_all(&datasets)?;
     let pictures = pictures::gather(runs, &datasets);
     let mut artifacts = Vec::new();
@@ -161,6 +164,12 @@ pub fn render_with(
         artifacts.push(Artifact { path: "tables/differences.csv".into(), bytes: pairs });
         artifacts.push(Artifact { path: "tables/rate-savings.csv".into(), bytes: savings });
     }
+    if wanted("csv") && !pairs.is_empty() {
+        artifacts.push(Artifact { path: "tables/in-turn.csv".into(), bytes: in_turn::to_csv(&pairs)? });
+    }
+    if wanted("latex") && !pairs.is_empty() {
+        artifacts.push(Artifact { path: "tables/in-turn.tex".into(), bytes: in_turn::to_latex(&pairs).into_bytes() });
+    }
     if wanted("bencher") {
         artifacts.push(tracking::bencher(&datasets, dictionary)?);
     }
@@ -169,14 +178,15 @@ pub fn render_with(
     }
     if wanted("markdown") {
         artifacts.extend(pictures::artifacts(&pictures));
-        let page = markdown::page(runs, &datasets, &figures, &pictures, &differences, dictionary);
+        let page = markdown::page(runs, &datasets, &figures, &pictures, (&pairs, &differences), dictionary);
         artifacts.push(Artifact { path: "report.md".into(), bytes: page.into_bytes() });
     }
     if wanted("html") {
         let files: Vec<&str> = ["svg", "png", "pdf"].into_iter().filter(|f| wanted(f)).collect();
         artifacts.push(Artifact {
             path: "index.html".into(),
-            bytes: html::page(runs, &datasets, &figures, &pictures, &files, &differences, dictionary).into_bytes(),
+            bytes: html::page(runs, &datasets, &figures, &pictures, &files, (&pairs, &differences), dictionary)
+                .into_bytes(),
         });
     }
     let bytes = provenance::Provenance::new(runs, formats).to_json()?;

@@ -1,6 +1,7 @@
 //! The report as Markdown, for repositories and pull requests.
 
 use crate::differences::{self, Differences};
+use crate::in_turn::{self, PairReport};
 use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
@@ -14,7 +15,7 @@ pub fn page(
     datasets: &[DatasetSummary],
     figures: &[Drawn],
     pictures: &[pictures::PictureRow<'_>],
-    differences: &Differences,
+    (pairs, differences): (&[PairReport], &Differences),
     dictionary: &Dictionary,
 ) -> String {
     let mut out = format!("# {}\n", escape(&title(runs)));
@@ -59,6 +60,7 @@ pub fn page(
         out += &shown(Some(&dataset.name));
         out += &pictures::markdown(pictures, &dataset.name, escape);
     }
+    out += &in_turn::markdown(pairs, escape);
     out += &differences::markdown(differences, escape);
     let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
     if !failures.is_empty() {

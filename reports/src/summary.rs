@@ -258,7 +258,7 @@ pub struct Quantity<'a> {
 type QuantityKey<'a> = (&'a str, Option<&'a str>, Option<usize>, Option<&'a str>);
 
 /// The centre over seeds with its interval, from the values of each seed; see [`Point::estimate`].
-fn over_seeds(groups: &[Vec<f64>], metric: &Metric) -> Option<Estimate> {
+pub(crate) fn over_seeds(groups: &[Vec<f64>], metric: &Metric) -> Option<Estimate> {
     let estimate = match metric.noise {
         Noise::Timed => statistics::timing(groups)?,
         Noise::Exact | Noise::Varies => {

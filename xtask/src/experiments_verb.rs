@@ -8,7 +8,8 @@ use clap::Args;
 use experiments::engine::{EngineError, Settings};
 use experiments::experiment::DeviceChoice;
 use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine, include};
-use record::RunFolder;
+use record::{METRICS, RunFolder};
+use reports::in_turn;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -197,8 +198,9 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
             0 => ("–".to_owned(), "–".to_owned()),
             bits => (bits.to_string(), format!("{:.3}", bits as f64 / t.dim as f64)),
         };
+        let turns = planned.in_turn.as_ref().map(|turn| format!(", in turn with {}", turn.label)).unwrap_or_default();
         say!(
-            "{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  {}  ({})",
+            "{:<width$}  {:>8}  {:>9}  {:>5}  {:<8}  {}  ({}{turns})",
             t.label,
             bits,
             of_component,
@@ -228,7 +230,13 @@ pub fn heed_interrupts() {
     });
 }
 
-/// Runs one experiment. Returns whether a trial failed.
+/// The aims of pairs that a finished run misses, one line each.
+fn missed_aims(root: &Path) -> Result<Vec<String>, Mistakes> {
+    let run = RunFolder::new(root).results()?;
+    Ok(in_turn::missed(&in_turn::compare(&[run], METRICS)?))
+}
+
+/// Runs one experiment. Returns whether a trial failed or an aim was missed.
 fn run_one(
     document: Document,
     mut plan: Plan,
@@ -283,5 +291,7 @@ fn run_one(
     if let Some(report) = report {
         say!("report: {}", report.display());
     }
-    Ok(outcome.failed > 0 || outcome.interrupted)
+    let missed = if plan.pairs.is_empty() || outcome.interrupted { Vec::new() } else { missed_aims(root)? };
+    missed.iter().for_each(|line| say!("aim missed: {line}"));
+    Ok(outcome.failed > 0 || outcome.interrupted || !missed.is_empty())
 }

@@ -133,6 +133,11 @@ pub fn remarks(rerun: &Rerun) -> Vec<String> {
             machine.version, machine.rustc
         ));
     }
+    if let Some(pair) = rerun.pair() {
+        remarks.push(format!(
+            "note: the trial took turns with another one, in the pair {pair}; here it runs alone, so its speeds may differ"
+        ));
+    }
     if let Some(name) = &rerun.lacking {
         remarks.push(format!("note: this processor lacks the instruction set {name} of the record"));
     }

@@ -7,6 +7,7 @@ mod contain;
 mod file_facts;
 pub mod frame;
 mod generated;
+mod in_turn;
 mod judgments;
 mod log;
 pub mod metric;
@@ -26,6 +27,7 @@ pub use contain::contained;
 pub use file_facts::{DroppedFacts, FileTruthFacts};
 pub use frame::sha256;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
+pub use in_turn::{Aim, InTurn, MOST_TURNS, PAIRED, Side, Turn, TurnPair};
 pub use judgments::JudgmentFacts;
 pub use log::{MOST_STANDARD_ERROR, Phase, TrialLog};
 pub use metric::{METRICS, Metric};
@@ -270,7 +272,7 @@ pub struct TrialRecord {
     pub limits: Limits,
     /// The machine it ran on.
     pub machine: Machine,
-    /// Wall-clock seconds from start to end of its process.
+    /// Wall-clock seconds from start to end of its process, without those in which it waited for its turn.
     pub wall_seconds: f64,
     /// What it takes to run the trial again; None in records of versions that did not store it, and of other programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The log of a trial: how long each phase took, what the run noticed about its process, and how what the process wrote on
 //! standard error ended. It says how a trial went, never what it gave: no comparison of runs looks at it.
 
+use crate::InTurn;
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of bytes of [`TrialLog::standard_error`] that a run keeps.
@@ -18,6 +19,9 @@ pub struct TrialLog {
     /// control characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub standard_error: String,
+    /// The pair that it ran in, and its turns; None if it did not take turns with another trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_turn: Option<InTurn>,
 }
 
 /// A phase of a trial.
@@ -25,14 +29,15 @@ pub struct TrialLog {
 pub struct Phase {
     /// Its name: `load`, `fit`, `encode`, or that of a measurement.
     pub name: String,
-    /// Wall-clock seconds until the next phase began; for the last one, until the process ended.
+    /// Wall-clock seconds until the next phase began; for the last one, until the process ended. Those in which the trial
+    /// waited for its turn are not counted.
     pub seconds: f64,
 }
 
 impl TrialLog {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.phases.is_empty() && self.remarks.is_empty() && self.standard_error.is_empty()
+        self.phases.is_empty() && self.remarks.is_empty() && self.standard_error.is_empty() && self.in_turn.is_none()
     }
 
     /// The log as JSON, for the table of trials.

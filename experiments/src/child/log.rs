@@ -20,10 +20,10 @@ pub(super) struct OpenLog {
 }
 
 impl OpenLog {
-    /// A phase has begun.
-    pub(super) fn enter(&mut self, phase: &str) {
+    /// A phase has begun, by the clock of the trial.
+    pub(super) fn enter(&mut self, phase: &str, now: Instant) {
         if self.phases.len() < MOST_PHASES {
-            self.phases.push((plain(phase).chars().take(NAME).collect(), Instant::now()));
+            self.phases.push((plain(phase).chars().take(NAME).collect(), now));
         }
     }
 
@@ -32,9 +32,9 @@ impl OpenLog {
         self.remarks.push(remark.into());
     }
 
-    /// The log of a process that has just ended.
-    pub(super) fn close(mut self, words: &Words) -> TrialLog {
-        let ends = self.phases.iter().skip(1).map(|(_, begin)| *begin).chain([Instant::now()]);
+    /// The log of a process that has just ended, by the clock of the trial.
+    pub(super) fn close(mut self, words: &Words, now: Instant) -> TrialLog {
+        let ends = self.phases.iter().skip(1).map(|(_, begin)| *begin).chain([now]);
         let phases = self.phases.iter().zip(ends).map(|((name, begin), end)| {
             // A microsecond is less than what the clock of a pipe can tell.
             let seconds = (end.duration_since(*begin).as_secs_f64() * 1e6).round() / 1e6;
@@ -44,7 +44,7 @@ impl OpenLog {
         if words.left_out() > 0 {
             self.remark(format!("The first {} bytes of standard error are not kept.", words.left_out()));
         }
-        TrialLog { phases, remarks: self.remarks, standard_error: words.ending() }
+        TrialLog { phases, remarks: self.remarks, standard_error: words.ending(), in_turn: None }
     }
 }
 
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn phases_are_few_and_short_whatever_a_library_writes() {
         let mut log = OpenLog::default();
-        (0..1000).for_each(|_| log.enter(&"\u{1b}[2Jx".repeat(100)));
-        let log = log.close(&Words::default());
+        (0..1000).for_each(|_| log.enter(&"\u{1b}[2Jx".repeat(100), Instant::now()));
+        let log = log.close(&Words::default(), Instant::now());
         assert_eq!((log.phases.len(), log.phases[0].name.len()), (MOST_PHASES, NAME));
         assert!(log.phases.iter().all(|phase| phase.seconds >= 0.0));
     }

@@ -53,6 +53,13 @@ impl Default for Throughput {
     }
 }
 
+/// The numbers of the timings, by which two trials that compute in turn find the same one.
+const ENCODE: usize = 0;
+const DECODE: usize = 1;
+const SEARCH: usize = 2;
+const LATENCY: usize = 3;
+const RERANK: usize = 4;
+
 /// Maximum number of single queries timed per repeat.
 const LATENCY_QUERIES: usize = 200;
 
@@ -80,13 +87,13 @@ impl Measure for Throughput {
         // Copies, so that no page of theirs is touched for the first time while the clock runs.
         let mut codes = subject.codes[..timed * quantizer.code_size()].to_vec();
         // The trial has encoded and decoded the same rows just before: that was the warm-up.
-        self.repeat(&mut out, &ENCODE_VECTORS_PER_SECOND, timed, subject, true, || {
+        self.repeat(&mut out, (ENCODE, &ENCODE_VECTORS_PER_SECOND), timed, subject, true, || {
             quantizer.encode_into(base, &mut codes)
         })?;
 
         // Not zeros, whose pages would come to life while the clock runs.
         let mut decoded = Array2::from_elem(base.dim(), 1f32);
-        self.repeat(&mut out, &DECODE_VECTORS_PER_SECOND, timed, subject, true, || {
+        self.repeat(&mut out, (DECODE, &DECODE_VECTORS_PER_SECOND), timed, subject, true, || {
             quantizer.decode_into(&codes, decoded.view_mut())
         })?;
         drop((codes, decoded));
@@ -94,7 +101,7 @@ impl Measure for Throughput {
         let search = subject.search()?;
         let before = out.len();
         let searched = subject.has_searched();
-        self.repeat(&mut out, &SEARCH_QUERIES_PER_SECOND, data.queries.nrows(), subject, searched, || {
+        self.repeat(&mut out, (SEARCH, &SEARCH_QUERIES_PER_SECOND), data.queries.nrows(), subject, searched, || {
             search.search(data.queries.view(), self.k).map(drop)
         })?;
 
@@ -105,6 +112,7 @@ impl Measure for Throughput {
             MethodError::from(BackendError { operation, device, reason: e.to_string() })
         })?;
         for repeat in 0..self.repeats {
+            subject.turns.repeat(LATENCY, repeat, SEARCH_LATENCY_P50_US.name);
             let micros = single.install(|| self.latencies(subject, &search))?;
             out.extend(latency_quantiles(micros).map(|value| value.repeat(repeat)));
         }
@@ -113,15 +121,22 @@ impl Measure for Throughput {
         }
         // Re-ranking needs the raw vectors at hand.
         let Some(base) = data.base.held() else { return Ok(out) };
-        for &factor in &self.rerank {
+        for (place, &factor) in self.rerank.iter().enumerate() {
             let before = out.len();
             let (queries, depth) = (data.queries.view(), (self.k * factor).min(n));
-            self.repeat(&mut out, &SEARCH_QUERIES_PER_SECOND, queries.nrows(), subject, false, || {
-                let candidates = search.search(queries, depth)?;
-                let found = rerank_all(queries, base, data.metric, &candidates, depth, self.k);
-                std::hint::black_box(found);
-                Ok(())
-            })?;
+            self.repeat(
+                &mut out,
+                (RERANK + place, &SEARCH_QUERIES_PER_SECOND),
+                queries.nrows(),
+                subject,
+                false,
+                || {
+                    let candidates = search.search(queries, depth)?;
+                    let found = rerank_all(queries, base, data.metric, &candidates, depth, self.k);
+                    std::hint::black_box(found);
+                    Ok(())
+                },
+            )?;
             for value in &mut out[before..] {
                 (value.k, value.path) = (Some(self.k), Some(rerank_path(factor)));
             }
@@ -173,11 +188,11 @@ impl Throughput {
     }
 
     /// Times `work` on `items`: each repeat runs until `min_time` has passed. If this process has not done the same work before (`warm`),
-    /// it is done once without a clock first. The device is synchronized before the clock stops.
+    /// it is done once without a clock first. The device is synchronized before the clock stops. `place` numbers the timing.
     fn repeat(
         &self,
         out: &mut Vec<Measured>,
-        metric: &'static Metric,
+        (place, metric): (usize, &'static Metric),
         items: usize,
         subject: &Subject<'_>,
         warm: bool,
@@ -188,6 +203,11 @@ impl Throughput {
             subject.backend.synchronize()?;
         }
         for repeat in 0..self.repeats {
+            if subject.turns.repeat(place, repeat, metric.name) {
+                // Caches hold what the other side computed with.
+                work()?;
+                subject.backend.synchronize()?;
+            }
             let start = Instant::now();
             let mut rounds = 0usize;
             loop {

@@ -305,6 +305,11 @@ pub(super) struct MethodLocation {
 }
 
 impl MethodLocation {
+    /// The entry of the list, as a pointer.
+    pub(super) fn entry(&self) -> &str {
+        &self.entry
+    }
+
     /// The location of the last swept value, or of the method.
     fn last(&self) -> String {
         self.swept.last().map_or_else(|| self.method.clone(), |swept| swept.pointer(&self.entry))

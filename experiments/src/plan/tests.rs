@@ -151,3 +151,71 @@ fn names_tell_trials_apart() {
     one.filter("seed 1");
     assert_eq!(one.trials.len(), 2, "`seed 10` contains it");
 }
+
+const PAIRED: &str = "name: t\nseeds: [1, 2]\nthreads: 1\ndatasets: [{ synthetic: gaussian, dim: 12, n: 50 }]\nmeasure: { distortion: }\nmethods:\n  - pq: { iterations: 3 }\n    sweep: { m: [2, 3] }\n    label: \"PQ m={m}\"\n  - rvq: { iterations: 3, bits: 4 }\n    sweep: { stages: [1, 2] }\n    label: \"RVQ {stages}\"\n  - scalar: { bits: 2 }\n  - lbg: { bits: 2 }\n";
+
+#[test]
+fn trials_of_a_pair_know_each_other_and_have_ids_of_their_own() {
+    let alone = plan(PAIRED).expect("valid");
+    assert!(alone.pairs.is_empty() && alone.trials.iter().all(|t| t.in_turn.is_none()));
+    let pairs = "pairs:\n  - { ours: \"PQ m={m}\", theirs: \"RVQ {stages}\", name: sum, aims: { nmse: { ratio: 0.5 } } }\n  - { ours: scalar, theirs: lbg }\n";
+    let paired = plan(&format!("{PAIRED}{pairs}")).expect("valid");
+    let names: Vec<(&str, usize)> = paired.pairs.iter().map(|p| (p.name.as_str(), p.trials.len())).collect();
+    assert_eq!(names, [("sum, PQ m=2", 2), ("sum, PQ m=3", 2), ("scalar", 2)], "templates are paired in order");
+    assert_eq!(paired.pairs[1].aims[0].ratio, Some(0.5));
+    let by_id = |id: &str| paired.trials.iter().find(|t| t.trial.id == id).expect("a trial");
+    for (ours, theirs) in paired.pairs.iter().flat_map(|pair| &pair.trials) {
+        let (ours, theirs) = (by_id(ours), by_id(theirs));
+        assert_eq!((&ours.trial.dataset, ours.trial.seed), (&theirs.trial.dataset, theirs.trial.seed));
+        let (mine, other) = (ours.in_turn.as_ref().expect("a pair"), theirs.in_turn.as_ref().expect("a pair"));
+        assert_eq!((&mine.partner, &other.partner), (&theirs.trial.id, &ours.trial.id));
+        assert_eq!((mine.side, other.side), (Side::Ours, Side::Theirs));
+        assert_eq!(id_in_turn(&other.with, &mine.with), ours.trial.id, "{}", mine.label);
+    }
+    for (alone, paired) in alone.trials.iter().zip(&paired.trials) {
+        assert_eq!(alone.trial.label, paired.trial.label);
+        assert_ne!(alone.trial.id, paired.trial.id, "a timing in turn is another measurement");
+    }
+    // What a filter keeps of a pair is both.
+    let mut filtered = plan(&format!("{PAIRED}{pairs}")).expect("valid");
+    filtered.filter("PQ m=3 · cpu · seed 2");
+    let kept: Vec<&str> = filtered.trials.iter().map(|t| t.trial.label.as_str()).collect();
+    assert_eq!(kept, ["PQ m=3", "RVQ 2"]);
+    // Trials are joined whatever suffix their labels have.
+    let threads = plan(&format!("{PAIRED}{pairs}").replace("threads: 1", "threads: [1, 2]")).expect("valid");
+    assert_eq!(threads.pairs.iter().map(|pair| pair.trials.len()).collect::<Vec<_>>(), [4, 4, 4]);
+}
+
+#[test]
+fn what_is_wrong_with_a_pair_is_said_where_it_stands() {
+    let faults = |pair: &str| plan(&format!("{PAIRED}pairs:\n  - {pair}\n")).err().unwrap_or_default();
+    for (pair, expected) in [
+        ("{ ours: \"PQ m=4\", theirs: lbg }", "no method is called `PQ m=4`"),
+        ("{ ours: \"PQ m={m}\", theirs: lbg }", "`PQ m={m}` stands for 2 methods and `lbg` for 1 method"),
+        ("{ ours: lbg, theirs: lbg }", "`lbg` is in this pair already"),
+        ("{ ours: scalar, theirs: lbg }\n  - { ours: lbg, theirs: \"RVQ 1\" }", "`lbg` is in another pair already"),
+        (
+            "{ ours: scalar, theirs: lbg, name: x }\n  - { ours: \"PQ m=2\", theirs: \"RVQ 1\", name: x }",
+            "two pairs are called `x`",
+        ),
+        ("{ ours: scalar, theirs: lbg, aims: { nmze: { ratio: 1 } } }", "unknown metric `nmze`"),
+        (
+            "{ ours: scalar, theirs: lbg, aims: { model_bytes: { ratio: 1 }, dead_codes: { } } }",
+            "either a ratio or a difference",
+        ),
+        (
+            "{ ours: scalar, theirs: lbg, aims: { nmse: { ratio: 1, difference: 0 } } }",
+            "either a ratio or a difference",
+        ),
+        ("{ ours: scalar, theirs: lbg, aims: { codewords: { ratio: 1 } } }", "neither larger nor smaller values"),
+        ("{ ours: scalar, theirs: lbg, aims: { nmse: { ratio: -1 } } }", "`ratio: -1` is not above 0"),
+        ("{ ours: scalar, their: lbg }", "unknown key `their`"),
+        ("{ ours: scalar }", "theirs"),
+        ("{ ours: scalar, theirs: lbg, name: \"\" }", "name"),
+    ] {
+        let found = faults(pair);
+        assert!(found.len() == 1 && found[0].contains(expected), "{pair}: {found:?}");
+    }
+    let apart = "{ ours: scalar, theirs: lbg }\nexclude: [{ when: { label: lbg }, reason: slow }]";
+    assert!(faults(apart)[0].contains("no two trials of the pair `scalar` meet"), "{:?}", faults(apart));
+}

@@ -182,9 +182,9 @@ impl Program {
         queries: ArrayView2<'_, f32>,
         k: usize,
         timing: Timing,
-        singles: Singles,
+        singles: Option<Singles>,
     ) -> Result<Found, MethodError> {
-        self.ask(|session| session.search(Held::Same, queries, k, Some(timing), Some(singles)))
+        self.ask(|session| session.search(Held::Same, queries, k, Some(timing), singles))
     }
 
     /// Bytes of what it saves now: its model and, if it holds rows in its own way, these.

@@ -4,23 +4,17 @@ use super::unit::Unit;
 use super::{DifferenceVerdict, Differences, Pair};
 use crate::number::significant;
 use crate::statistics::{ALPHA, Test, least_visible};
+use crate::words::WordTable;
 use maud::{Markup, html as markup};
 use std::collections::{BTreeMap, HashMap};
 
 /// Heading of the section.
 const TITLE: &str = "Is the difference real?";
 
-/// A table in words.
-struct PageTable {
-    heading: String,
-    head: &'static [&'static str],
-    rows: Vec<Vec<String>>,
-}
-
 /// The section in words, for both kinds of pages.
 struct Section {
     paragraphs: Vec<String>,
-    tables: Vec<PageTable>,
+    tables: Vec<WordTable>,
     notes: Vec<String>,
 }
 
@@ -51,10 +45,10 @@ pub fn html(differences: &Differences) -> Markup {
             @for (i, table) in section.tables.iter().enumerate() {
                 // Many tables are folded, so that a reader finds the one about a dataset.
                 @if i > 0 && section.tables.len() > MOST_OPEN {
-                    details { summary { (table.heading) } (grid(table)) }
+                    details { summary { (table.heading) } (table.html()) }
                 } @else {
                     h3 { (table.heading) }
-                    (grid(table))
+                    (table.html())
                 }
             }
             @if cut > 0 {
@@ -70,15 +64,6 @@ pub fn html(differences: &Differences) -> Markup {
     }
 }
 
-fn grid(table: &PageTable) -> Markup {
-    markup! {
-        div.scroll tabindex="0" role="region" aria-label=(table.heading) { table.words aria-label=(table.heading) {
-            thead { tr { @for title in table.head { th scope="col" { (title) } } } }
-            tbody { @for row in &table.rows { tr { @for cell in row { td { (cell) } } } } }
-        } }
-    }
-}
-
 /// The section as Markdown; empty if nothing was compared.
 pub fn markdown(differences: &Differences, escape: fn(&str) -> String) -> String {
     let Some(section) = section(differences) else { return String::new() };
@@ -87,13 +72,7 @@ pub fn markdown(differences: &Differences, escape: fn(&str) -> String) -> String
         out += &format!("\n{}\n", escape(text));
     }
     for table in &section.tables {
-        let row = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
-        out += &format!("\n### {}\n\n", escape(&table.heading));
-        out += &row(&mut table.head.iter().map(|title| escape(title)));
-        out += &format!("|{}\n", "--|".repeat(table.head.len()));
-        for cells in &table.rows {
-            out += &row(&mut cells.iter().map(|cell| escape(cell)));
-        }
+        out += &format!("\n### {}\n\n{}", escape(&table.heading), table.markdown(escape));
     }
     if !section.notes.is_empty() {
         out += "\nNot compared:\n\n";
@@ -123,7 +102,7 @@ fn section(differences: &Differences) -> Option<Section> {
         let of = differences.pairs.iter().filter(|pair| pair.with_best && pair.dataset.as_deref() == name);
         let heading = name.map_or("Over several datasets".to_owned(), |name| format!("Pairs of methods on {name}"));
         let rows = of.map(|pair| cells(pair, &mut sight)).collect();
-        section.tables.push(PageTable { heading, head: PAIRS, rows });
+        section.tables.push(WordTable { heading, head: PAIRS, rows });
     }
     section.notes.extend(not_tested(differences));
     let mut savings: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::new();
@@ -149,7 +128,7 @@ fn section(differences: &Differences) -> Option<Section> {
         }
     }
     for (dataset, rows) in savings {
-        section.tables.push(PageTable {
+        section.tables.push(WordTable {
             heading: format!("Rate at equal distortion on {dataset}"),
             head: SAVINGS,
             rows,

@@ -1,11 +1,14 @@
 //! Speed of outside programs, by their own clocks: what moves vectors between processes is not part of it.
 
-use super::{LATENCY_QUERIES, Throughput, latency_quantiles, timed_rows};
+use super::{DECODE, ENCODE, LATENCY, LATENCY_QUERIES, SEARCH, Throughput, latency_quantiles, timed_rows};
 use crate::metrics::Subject;
 use adapters::{Lap, Singles, Timing};
 use methods::MethodError;
 use methods::external::Program;
-use record::metric::{DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS};
+use record::metric::{
+    DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_LATENCY_P50_US, SEARCH_QUERIES_PER_SECOND,
+    TRAIN_SECONDS,
+};
 use record::{Measured, Metric};
 
 /// Everything that the program can do. Re-ranking is work of vqbench and not timed.
@@ -15,16 +18,19 @@ pub(super) fn measure(
     subject: &Subject<'_>,
 ) -> Result<Vec<Measured>, MethodError> {
     let mut out = vec![Measured::new(&TRAIN_SECONDS, program.fit_seconds()).repeat(0)];
-    let timing = Timing { repeats: settings.repeats, min_seconds: settings.min_time.0 };
+    let laps = |place, metric: &Metric, ask: &mut dyn FnMut(Timing) -> Result<Vec<Lap>, MethodError>| {
+        laps(settings, subject, place, metric.name, ask)
+    };
     let abilities = program.abilities();
     if abilities.encode {
         let rows = timed_rows(subject)?;
-        let laps = program.time_encoding(rows.view(), timing)?;
-        out.extend(rates(&ENCODE_VECTORS_PER_SECOND, &laps, rows.nrows()));
+        let found = laps(ENCODE, &ENCODE_VECTORS_PER_SECOND, &mut |timing| program.time_encoding(rows.view(), timing))?;
+        out.extend(rates(&ENCODE_VECTORS_PER_SECOND, &found, rows.nrows()));
         if abilities.decode {
             let size = subject.quantizer.code_size();
-            let laps = program.time_decoding(&subject.codes[..rows.nrows() * size], timing)?;
-            out.extend(rates(&DECODE_VECTORS_PER_SECOND, &laps, rows.nrows()));
+            let codes = &subject.codes[..rows.nrows() * size];
+            let found = laps(DECODE, &DECODE_VECTORS_PER_SECOND, &mut |timing| program.time_decoding(codes, timing))?;
+            out.extend(rates(&DECODE_VECTORS_PER_SECOND, &found, rows.nrows()));
         }
     }
     if !program.can_search(crate::search::search_metric(subject.data.metric)) {
@@ -34,14 +40,48 @@ pub(super) fn measure(
     let queries = subject.data.queries.view();
     let before = out.len();
     let singles = Singles { queries: LATENCY_QUERIES, seconds: settings.min_time.0 };
-    let found = program.time_search(queries, settings.k, timing, singles)?;
-    out.extend(rates(&SEARCH_QUERIES_PER_SECOND, &found.laps, queries.nrows()));
-    let micros = found.singles.iter().map(|seconds| seconds * 1e6).collect();
-    out.extend(latency_quantiles(micros).map(|value| value.repeat(0)));
+    let micros = |singles: Vec<f64>| singles.into_iter().map(|seconds| seconds * 1e6).collect();
+    if subject.turns.are_taken() {
+        let found = laps(SEARCH, &SEARCH_QUERIES_PER_SECOND, &mut |timing| {
+            program.time_search(queries, settings.k, timing, None).map(|found| found.laps)
+        })?;
+        out.extend(rates(&SEARCH_QUERIES_PER_SECOND, &found, queries.nrows()));
+        for repeat in 0..settings.repeats {
+            subject.turns.repeat(LATENCY, repeat, SEARCH_LATENCY_P50_US.name);
+            let timing = Timing { repeats: 1, min_seconds: settings.min_time.0 };
+            let found = program.time_search(queries, settings.k, timing, Some(singles))?;
+            out.extend(latency_quantiles(micros(found.singles)).map(|value| value.repeat(repeat)));
+        }
+    } else {
+        let timing = Timing { repeats: settings.repeats, min_seconds: settings.min_time.0 };
+        let found = program.time_search(queries, settings.k, timing, Some(singles))?;
+        out.extend(rates(&SEARCH_QUERIES_PER_SECOND, &found.laps, queries.nrows()));
+        out.extend(latency_quantiles(micros(found.singles)).map(|value| value.repeat(0)));
+    }
     for value in &mut out[before..] {
         (value.k, value.path) = (Some(settings.k), Some(search.path().to_owned()));
     }
     Ok(out)
+}
+
+/// The measurements of a timing: one request for all of them, or, in turn, a request for each.
+fn laps(
+    settings: &Throughput,
+    subject: &Subject<'_>,
+    place: usize,
+    name: &str,
+    ask: &mut dyn FnMut(Timing) -> Result<Vec<Lap>, MethodError>,
+) -> Result<Vec<Lap>, MethodError> {
+    let timing = |repeats| Timing { repeats, min_seconds: settings.min_time.0 };
+    if !subject.turns.are_taken() {
+        return ask(timing(settings.repeats));
+    }
+    let mut all = Vec::new();
+    for repeat in 0..settings.repeats {
+        subject.turns.repeat(place, repeat, name);
+        all.extend(ask(timing(1))?);
+    }
+    Ok(all)
 }
 
 fn rates(metric: &'static Metric, laps: &[Lap], items: usize) -> impl Iterator<Item = Measured> {

@@ -28,6 +28,7 @@ const EXPERIMENTS: [&str; 5] = [
     "name: u\ndatasets: [{ synthetic: mixture, dim: 8, n: 50, components: 4, name: m }, { synthetic: ar1, dim: 6, n: 9, rho: 0.5 }]\n\
      defaults: { bits: 3 }\nmethods:\n  - lbg: {}\n    zip: { bits: [1, 2], iterations: [3, 4] }\n  - \"PQ4x4\"\n  - fsq: { preset: 8 }\n\
      overrides:\n  - datasets: [m]\n    methods: [lbg]\n    set: { iterations: 2 }\nexclude:\n  - { methods: [lbg], datasets: [m], reason: why }\n\
+     pairs:\n  - { ours: lbg, theirs: pq, aims: { nmse: { ratio: 0.9 } } }\n\
      timeout: 2m\nmemory: 1GiB\nbudget: 30m\nthreads: [1, 2]\n",
     "name: v\ndatasets: [{ path: none.npy, metric: cosine, split: { train: 0..3, base: 3..5 } }, nowhere]\nmethods: { scalar: {} }\ninclude: [other.yaml]\n",
     "name: w\ndatasets: { synthetic: sphere, dim: 4, n: 10 }\nmethods: { binary: {} }\nseeds: [18446744073709551615]\nreport: { formats: [html], pictures: 2 }\n",
