@@ -7,7 +7,7 @@ pub use program::{Abilities, Program};
 
 use crate::registry::{Family, MethodEntry, Tries};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
-use adapters::{AdapterError, Hello, Host, Identity};
+use adapters::{AdapterError, Hello, Host, Identity, Outside, SHIPPED};
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -59,13 +59,49 @@ fn schema() -> Schema {
     })
 }
 
+/// The registration of an adapter that is shipped, by its place in [`SHIPPED`].
+pub const fn shipped<const AT: usize>() -> MethodEntry {
+    let shipped = &SHIPPED[AT];
+    MethodEntry {
+        name: shipped.name,
+        family: Some(Family::Outside),
+        summary: shipped.summary,
+        paper: "docs/adapters.md",
+        rate: "the bytes of the codes that it returns",
+        rate_params: &[],
+        cost: "unknown",
+        examples: shipped.examples,
+        tries: Tries { params: &[], transforms: false },
+        exempt: &[],
+        schema: shipped.schema,
+        parse: parse_shipped::<AT>,
+    }
+}
+
+fn parse_shipped<const AT: usize>(params: Value) -> Result<Box<dyn Method>, ParamError> {
+    let shipped = &SHIPPED[AT];
+    let mut given = if params.is_null() { json!({}) } else { params };
+    let identity = take_identity(given.as_object_mut())?;
+    let params = match (shipped.parse)(given)? {
+        Value::Object(params) => params,
+        _ => Map::new(),
+    };
+    let (name, outside) = (shipped.name, Outside::Shipped(shipped));
+    Ok(Box::new(External { name, outside, params, identity, said: BTreeMap::new() }))
+}
+
+/// Takes out who the program is, where a plan has written it.
+fn take_identity(params: Option<&mut Map<String, Value>>) -> Result<Option<Identity>, ParamError> {
+    let identity = params.and_then(|params| params.remove(IDENTITY)).map(serde_json::from_value).transpose();
+    identity.map_err(|error| ParamError::new(IDENTITY, error.to_string(), "leave it out; a plan fills it in"))
+}
+
 /// An outside program with its parameters.
 #[derive(Clone, Debug)]
 pub struct External {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Further files that its results depend on.
-    pub files: Vec<String>,
+    name: &'static str,
+    /// The program.
+    pub outside: Outside,
     /// What the program reads.
     pub params: Map<String, Value>,
     /// Who it is; None before a plan has asked.
@@ -99,9 +135,7 @@ fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
         });
     }
     let files = texts("files", given.remove("files"))?;
-    let identity = given.remove(IDENTITY).map(serde_json::from_value).transpose();
-    let identity =
-        identity.map_err(|error| ParamError::new(IDENTITY, error.to_string(), "leave it out; a plan fills it in"))?;
+    let identity = take_identity(Some(&mut given))?;
     let mut params = match given.remove("params") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(params)) => params,
@@ -114,7 +148,8 @@ fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
             return Err(ParamError::new(&key, message, "keep one of the two"));
         }
     }
-    Ok(Box::new(External { command, files, params, identity, said: BTreeMap::new() }))
+    let (name, outside) = (ENTRY.name, Outside::Command { command, files });
+    Ok(Box::new(External { name, outside, params, identity, said: BTreeMap::new() }))
 }
 
 impl External {
@@ -123,18 +158,13 @@ impl External {
     /// # Errors
     /// It cannot be asked, or refuses its parameters for every dimension.
     fn asked(&self, host: &Host, dims: &[usize]) -> Result<External, ParamError> {
-        if host.refuses_commands {
-            let message = format!("this would start the program `{}`, which its author chose", shown(&self.command));
-            let help = "read what it does; `--run-programs` allows it";
-            return Err(ParamError { param: Some("command".into()), message, help: Some(help.into()) });
-        }
         let params = Value::Object(self.params.clone());
         let mut asked = self.clone();
         let mut hello: Option<(Hello, Identity)> = None;
         let mut refused = None;
         let dims = dims.iter().map(|dim| Some(*dim)).chain(dims.is_empty().then_some(None));
         for dim in dims {
-            match host.hello(&self.command, &self.files, &params, dim) {
+            match host.hello(&self.outside, &params, dim) {
                 Ok((said, identity)) => {
                     asked.said.extend(dim.map(|dim| (dim, Ok(said.code_bytes))));
                     hello = Some((said, identity));
@@ -159,12 +189,6 @@ impl External {
     }
 }
 
-/// A command in one line, for messages.
-fn shown(command: &[String]) -> String {
-    let line = command.join(" ");
-    line.chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
 /// An error of a program as one of its parameters.
 fn refusal(params: &Map<String, Value>, error: AdapterError) -> ParamError {
     match error {
@@ -173,22 +197,26 @@ fn refusal(params: &Map<String, Value>, error: AdapterError) -> ParamError {
             ParamError { param, message: format!("the program refuses its parameters: {message}"), help: None }
         }
         error => {
-            let help = "run the command by hand to see what it says; docs/adapters.md tells what it must answer";
-            ParamError { param: Some("command".into()), message: error.to_string(), help: Some(help.into()) }
+            let by_hand = "run the command by hand to see what it says; docs/adapters.md tells what it must answer";
+            let help = error.help().unwrap_or(by_hand).to_owned();
+            ParamError { param: None, message: error.to_string(), help: Some(help) }
         }
     }
 }
 
 impl Method for External {
     fn name(&self) -> &'static str {
-        ENTRY.name
+        self.name
     }
 
     fn params(&self) -> Value {
-        let mut params = json!({ "command": self.command, "params": self.params });
-        if !self.files.is_empty() {
-            params["files"] = json!(self.files);
-        }
+        let mut params = match &self.outside {
+            Outside::Command { command, files } if files.is_empty() => {
+                json!({ "command": command, "params": self.params })
+            }
+            Outside::Command { command, files } => json!({ "command": command, "params": self.params, "files": files }),
+            Outside::Shipped(_) => Value::Object(self.params.clone()),
+        };
         if let Some(identity) = &self.identity {
             params[IDENTITY] = json!(identity);
         }

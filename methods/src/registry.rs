@@ -48,7 +48,19 @@ pub static METHODS: &[MethodEntry] = &[
 ];
 
 /// Methods that outside programs compute: any, and those whose adapters are shipped.
-pub static PROGRAMS: &[MethodEntry] = &[external::ENTRY];
+pub static PROGRAMS: &[MethodEntry] = &[
+    external::ENTRY,
+    external::shipped::<0>(),
+    external::shipped::<1>(),
+    external::shipped::<2>(),
+    external::shipped::<3>(),
+    external::shipped::<4>(),
+    external::shipped::<5>(),
+    external::shipped::<6>(),
+];
+
+/// Every adapter that is shipped is a method.
+const _: () = assert!(PROGRAMS.len() == 1 + adapters::SHIPPED.len());
 
 /// Every name that may stand in an experiment: [`METHODS`], then [`PROGRAMS`].
 pub fn entries() -> impl Iterator<Item = &'static MethodEntry> + Clone {

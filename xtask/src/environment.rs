@@ -34,6 +34,7 @@ fn programs() -> adapters::Host {
     programs.launcher = launcher.map(|program| adapters::Launcher { program, arguments });
     programs.python = PathBuf::from(if cfg!(windows) { "python" } else { "python3" });
     programs.environments = cache().map(|cache| cache.join("adapters"));
+    programs.notify = Some(|text| say_aside!("{text}"));
     programs
 }
 

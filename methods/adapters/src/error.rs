@@ -84,6 +84,12 @@ pub enum AdapterError {
         /// What would be right.
         help: String,
     },
+    /// A stranger's command.
+    #[error("this would start the program `{command}`, which its author chose")]
+    Forbidden {
+        /// The command.
+        command: String,
+    },
     /// It cannot do what was asked of it, as it said in `hello`.
     #[error("{name} cannot {what}; its capabilities are {known}")]
     Unable {
@@ -101,6 +107,7 @@ impl AdapterError {
     pub fn help(&self) -> Option<&str> {
         match self {
             AdapterError::Environment { help, .. } => Some(help),
+            AdapterError::Forbidden { .. } => Some("read what it does; `--run-programs` allows it"),
             _ => None,
         }
     }

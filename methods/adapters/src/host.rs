@@ -1,8 +1,11 @@
 //! How outside programs are started here, and what they say of themselves.
 
+use crate::environment::Environment;
 use crate::error::AdapterError;
+use crate::process::plain;
 use crate::protocol::{Hello, Metric};
 use crate::session::Session;
+use crate::shipped::{CLIENT, Shipped};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -39,8 +42,24 @@ pub struct Host {
     pub python: PathBuf,
     /// Where these environments are kept; None if there is no place.
     pub environments: Option<PathBuf>,
+    /// Told what takes long: an environment that is made for the first time.
+    pub notify: Option<fn(&str)>,
     /// Programs that have said hello, by command. They stay for further questions.
     waiting: Arc<Mutex<HashMap<Vec<String>, Session>>>,
+}
+
+/// An outside program: one that a file names, or one that is shipped.
+#[derive(Clone, Debug)]
+pub enum Outside {
+    /// A command, and further files that its results depend on.
+    Command {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// An adapter that is shipped.
+    Shipped(&'static Shipped),
 }
 
 /// What a result of an outside program depends on, besides its parameters.
@@ -63,6 +82,27 @@ impl Host {
         Host { root: root.to_owned(), ..self.clone() }
     }
 
+    /// The command that starts a program here. The environment of a shipped adapter is made first if there is none.
+    ///
+    /// # Errors
+    /// A stranger's command where they are refused; an environment that cannot be made.
+    pub fn command(&self, outside: &Outside) -> Result<Vec<String>, AdapterError> {
+        match outside {
+            Outside::Command { command, .. } if self.refuses_commands => {
+                Err(AdapterError::Forbidden { command: plain(&command.join(" "), 200) })
+            }
+            Outside::Command { command, .. } => Ok(command.clone()),
+            Outside::Shipped(shipped) => {
+                let cache = self.environments.as_deref().ok_or_else(|| AdapterError::Environment {
+                    message: format!("there is no folder for the Python environment of `{}`", shipped.name),
+                    help: "set XDG_CACHE_HOME or HOME to a full path".into(),
+                })?;
+                let notify = &mut |text: &str| self.notify.iter().for_each(|notify| notify(text));
+                Environment::ready(shipped, &self.python, cache, notify)
+            }
+        }
+    }
+
     /// Asks a program who it is, with parameters and, if it is known, the dimension of vectors. The program stays for further
     /// questions until [`Host::dismiss`].
     ///
@@ -70,22 +110,22 @@ impl Host {
     /// It cannot be started, refuses the parameters, or breaks the protocol.
     pub fn hello(
         &self,
-        command: &[String],
-        files: &[String],
+        outside: &Outside,
         params: &Value,
         dim: Option<usize>,
     ) -> Result<(Hello, Identity), AdapterError> {
+        let command = self.command(outside)?;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut session = match waiting.remove(command) {
+        let mut session = match waiting.remove(&command) {
             Some(session) => session,
-            None => Session::start(self, command, 1)?,
+            None => Session::start(self, &command, 1)?,
         };
         let answer = session.hello(params, dim);
         if matches!(answer, Ok(_) | Err(AdapterError::Refused { .. })) {
-            waiting.insert(command.to_vec(), session);
+            waiting.insert(command, session);
         }
         let hello = answer?;
-        let files_sha256 = self.digest(command, files)?;
+        let files_sha256 = self.digest(outside)?;
         let identity = Identity { name: hello.name.clone(), version: hello.version.clone(), files_sha256 };
         Ok((hello, identity))
     }
@@ -99,38 +139,42 @@ impl Host {
         }
     }
 
-    /// The digest of the files that a command names, and of further `files`: by their contents and not by where they are.
+    /// The digest of the files of a program: by their contents and not by where they are.
     ///
     /// # Errors
-    /// A file of `files` that cannot be read.
-    pub fn digest(&self, command: &[String], files: &[String]) -> Result<String, AdapterError> {
+    /// A file of [`Outside::Command`] that cannot be read.
+    pub fn digest(&self, outside: &Outside) -> Result<String, AdapterError> {
         let mut digest = Sha256::new();
-        let mut add = |path: &Path, must: bool| -> Result<(), AdapterError> {
-            let found = path.metadata().ok().filter(|found| found.is_file() && found.len() <= MOST_FILE_BYTES);
-            let content = found.and_then(|_| std::fs::read(path).ok());
-            match content {
-                Some(content) => {
-                    digest.update((content.len() as u64).to_le_bytes());
-                    digest.update(&content);
-                    Ok(())
-                }
-                None if must => Err(AdapterError::Start {
-                    command: command.first().cloned().unwrap_or_default(),
-                    reason: format!("{} is no file that can be read", path.display()),
-                }),
-                None => Ok(()),
-            }
+        let mut add = |content: &[u8]| {
+            digest.update((content.len() as u64).to_le_bytes());
+            digest.update(content);
         };
-        // What is found on the path belongs to the machine. Its version is in `hello`.
-        for part in command {
-            let path = self.root.join(part);
-            if part.contains(std::path::is_separator) || path.extension().is_some() {
-                add(&path, false)?;
+        match outside {
+            Outside::Shipped(shipped) => {
+                [CLIENT, shipped.adapter, shipped.requirements].iter().for_each(|text| add(text.as_bytes()));
             }
-        }
-        for file in files {
-            add(&self.root.join(file), true)?;
+            Outside::Command { command, files } => {
+                // What is found on the path belongs to the machine. Its version is in `hello`.
+                let named =
+                    |part: &&String| part.contains(std::path::is_separator) || Path::new(part).extension().is_some();
+                for part in command.iter().filter(named) {
+                    self.content(part).iter().for_each(|content| add(content));
+                }
+                for file in files {
+                    add(&self.content(file).ok_or_else(|| AdapterError::Start {
+                        command: command.first().cloned().unwrap_or_default(),
+                        reason: format!("{file} is no file that can be read"),
+                    })?);
+                }
+            }
         }
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The content of a file; None if there is none.
+    fn content(&self, file: &str) -> Option<Vec<u8>> {
+        let path = self.root.join(file);
+        path.metadata().ok().filter(|found| found.is_file() && found.len() <= MOST_FILE_BYTES)?;
+        std::fs::read(path).ok()
     }
 }

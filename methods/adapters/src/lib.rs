@@ -18,7 +18,7 @@ mod smoke;
 pub use environment::Environment;
 pub use error::AdapterError;
 pub use family::{Member, Sign, adopt_orphans, end_family, family};
-pub use host::{Host, Identity, Launcher};
+pub use host::{Host, Identity, Launcher, Outside};
 #[cfg(unix)]
 pub use process::become_adapter;
 pub use process::{REPLY_VARIABLE, SCRATCH_VARIABLE};

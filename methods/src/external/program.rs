@@ -69,9 +69,10 @@ impl Program {
 
     /// Starts the program; it must be the one that the plan has asked.
     fn start(method: &External, dim: usize, cx: &Context) -> Result<(Session, Program), MethodError> {
-        let mut session = Session::start(&cx.programs, &method.command, rayon::current_num_threads())?;
+        let mut session =
+            Session::start(&cx.programs, &cx.programs.command(&method.outside)?, rayon::current_num_threads())?;
         let hello = session.hello(&Value::Object(method.params.clone()), Some(dim))?;
-        let files_sha256 = cx.programs.digest(&method.command, &method.files)?;
+        let files_sha256 = cx.programs.digest(&method.outside)?;
         if let Some(identity) = &method.identity {
             let wrong = |what: String| AdapterError::Protocol { verb: "hello", what };
             if (&identity.name, &identity.version) != (&hello.name, &hello.version) {

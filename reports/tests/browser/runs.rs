@@ -67,6 +67,7 @@ pub fn run(size: &Size, epochs: usize) -> Run {
         phases: vec![Phase { name: "fit".into(), seconds: 2.5 }],
         remarks: vec!["This is its second attempt.".into()],
         standard_error: "first <b>words</b>\nlast words".into(),
+        ..TrialLog::default()
     });
     records.push(failed);
     let written: Vec<String> = facts.iter().map(|facts| facts.name.clone()).collect();
@@ -164,7 +165,7 @@ fn log(id: [usize; 3]) -> TrialLog {
     };
     let phases = names.into_iter().enumerate().map(phase).collect();
     let standard_error = if id[1] == 0 { format!("a library said {}", id[2]) } else { String::new() };
-    TrialLog { phases, remarks: vec![], standard_error }
+    TrialLog { phases, standard_error, ..TrialLog::default() }
 }
 
 /// The page of a run.
