@@ -9,14 +9,16 @@ import dataclasses, math, re, faiss
 import numpy as np
 
 CODED = (faiss.IndexFlatCodes, faiss.IndexPQFastScan, faiss.IndexRaBitQFastScan)
-NAMES = {"niter": "iterations", "max_iter": "iterations", "train_iters": "iterations", "max_beam_size": "beam", "qb": "query_bits",
+NAMES = {"niter": "iterations", "train_iters": "iterations", "max_beam_size": "beam", "qb": "query_bits",
          "max_points_per_centroid": "rows_per_codeword"}  # fmt: skip
+ROTATIONS = {"niter": "rotation_iterations", "max_iter": "rotation_iterations"}
 
 
 @dataclasses.dataclass
 class Params:
     codec: str = "PQ16x8"  # a factory string of FAISS
-    iterations: int | None = None  # of k-means, OPQ, ITQ and LSQ; without it, FAISS's own number of each
+    iterations: int | None = None  # of k-means and LSQ; without it 25, and 10 of RQ
+    rotation_iterations: int | None = None  # of OPQ and ITQ; without it 50. They start at random and are bad after few
     rows_per_codeword: int | None = None  # training rows that k-means uses, at most; without it 256
     beam: int | None = None  # of residual quantizers; without it 5
     query_bits: int | None = None  # of queries of RaBitQ; 0 keeps queries in full; without it FAISS's own number
@@ -58,12 +60,13 @@ class Faiss(vqbench.Adapter):
             for name in ("pq", "rq", "lsq", "itq", "cp"):
                 parts += [getattr(part, name)] if getattr(part, name, None) is not None else []
             parts += [faiss.downcast_AdditiveQuantizer(part.prq.subquantizer(i)) for i in range(part.prq.nsplits)] if hasattr(part, "prq") else []
+            names = ROTATIONS if isinstance(part, (faiss.OPQMatrix, faiss.ITQMatrix)) else NAMES
             values = {"seed": seed, "random_seed": seed, "min_points_per_centroid": 1}
-            for key, value in (values | {key: getattr(self.params, name) for key, name in NAMES.items()}).items():
+            for key, value in (values | {key: getattr(self.params, name) for key, name in names.items()}).items():
                 if value is not None and hasattr(part, key):
                     setattr(part, key, value)
-                    used.add(NAMES.get(key))
-        for name in sorted(set(NAMES.values()) - used):
+                    used.add(names.get(key))
+        for name in sorted({*NAMES.values(), *ROTATIONS.values()} - used):
             if getattr(self.params, name) is not None:
                 raise vqbench.Wrong(name, f"nothing in `{self.params.codec}` has `{name.replace('_', '-')}`: leave it out")
         return index

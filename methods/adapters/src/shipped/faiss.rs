@@ -19,7 +19,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     requirements: include_str!("../../shipped/faiss/requirements.txt"),
     examples: &[
         r#"{"codec": "PQ12x8", "iterations": 10}"#,
-        r#"{"codec": "OPQ12,PQ12x8", "iterations": 4}"#,
+        r#"{"codec": "OPQ12,PQ12x4", "rotation-iterations": 2}"#,
         r#"{"codec": "PQ24x4fs"}"#,
         r#"{"codec": "SQ8"}"#,
         r#"{"codec": "RQ4x6_Nqint8", "beam": 3}"#,
@@ -41,10 +41,15 @@ pub struct Faiss {
     /// A factory string of FAISS, such as `PQ16x8`, `OPQ16,PQ16x8`, `PQ32x4fs`, `SQ8`, `RQ8x8_Nqint8`, `LSQ8x8`, `ITQ64,LSH` or
     /// `RR,RaBitQ`. One codebook of 256 codewords for whole vectors is `PQ1x8`.
     pub codec: String,
-    /// Iterations of k-means, OPQ, ITQ and LSQ. Default: FAISS's own number of each.
+    /// Iterations of k-means and LSQ. Default: 25, and 10 of RQ.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub iterations: Option<usize>,
+    /// Iterations that learn the rotation of OPQ or ITQ. They start from a random rotation, so that few of them are worse than none.
+    /// Default: 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub rotation_iterations: Option<usize>,
     /// Training rows that k-means uses, per codeword and at most. Default: 256. Raise it to train on all rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000000))]
@@ -61,6 +66,13 @@ pub struct Faiss {
 
 impl Default for Faiss {
     fn default() -> Faiss {
-        Faiss { codec: "PQ16x8".into(), iterations: None, rows_per_codeword: None, beam: None, query_bits: None }
+        Faiss {
+            codec: "PQ16x8".into(),
+            iterations: None,
+            rotation_iterations: None,
+            rows_per_codeword: None,
+            beam: None,
+            query_bits: None,
+        }
     }
 }
