@@ -6,6 +6,7 @@
 #define VQBENCH_HPP
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -14,7 +15,9 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <limits>
+#include <locale>
 #include <numeric>
 #include <sstream>
 #include <stdexcept>
@@ -30,8 +33,8 @@ namespace vqbench {
 
 // What a request is answered with instead of a result. `param` names the parameter that is wrong, if one is.
 struct Refused : std::runtime_error {
-    explicit Refused(const std::string& message, std::string param = "")
-        : std::runtime_error(message), param(std::move(param)) {}
+    explicit Refused(const std::string& message, std::string wrong = "")
+        : std::runtime_error(message), param(std::move(wrong)) {}
     std::string param;
 };
 
@@ -247,6 +250,7 @@ private:
                     ++at;
                     unsigned code = hex();
                     if (code >= 0xd800 && code < 0xdc00 && take("\\u")) code = 0x10000 + ((code - 0xd800) << 10) + (hex() - 0xdc00);
+                    if (code >= 0xd800 && code < 0xe000) code = 0xfffd;
                     --at;
                     encode(code, out);
                 } else {
@@ -262,7 +266,7 @@ private:
                 return;
             }
             int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-            out += char((0xf00 >> more & 0xff) | (code >> 6 * more & 0x3f));
+            out += char((0xff80 >> more & 0xff) | (code >> 6 * more & 0x3f));
             while (more-- > 0) out += char(0x80 | (code >> 6 * more & 0x3f));
         }
     };
@@ -448,9 +452,9 @@ public:
     virtual void encode(const Vectors& rows, Codes& codes) { missing(rows, codes); }
     // Call rows.resize(codes.rows, dim), and write a vector into each row.
     virtual void decode(const Codes& codes, Vectors& rows) { missing(codes, rows); }
-    // Keeps codes (or vectors, for search_base) for the searches that follow.
-    virtual void hold(Codes codes) { missing(codes, codes); }
-    virtual void hold(Vectors rows) { missing(rows, rows); }
+    // Keeps codes for the searches that follow, or vectors (the capability search_base).
+    virtual void hold_codes(Codes codes) { missing(codes, codes); }
+    virtual void hold_base(Vectors rows) { missing(rows, rows); }
     // Writes the k nearest rows of each query into `found`, which is filled with -1 and has k columns.
     virtual void search(const Vectors& queries, Ids& found) { missing(queries, found); }
     virtual void save(std::ostream& file) { missing(file, file); }
@@ -617,8 +621,8 @@ private:
             measure(request, reply, [&] { quantizer_.decode(codes, rows); });
             detail::write_npy(file("out"), rows);
         } else if (verb == "search") {
-            if (request.find("codes")) quantizer_.hold(detail::read_npy<std::uint8_t>(file("codes")));
-            if (request.find("base")) quantizer_.hold(detail::read_npy<float>(file("base")));
+            if (request.find("codes")) quantizer_.hold_codes(detail::read_npy<std::uint8_t>(file("codes")));
+            if (request.find("base")) quantizer_.hold_base(detail::read_npy<float>(file("base")));
             Vectors queries = detail::read_npy<float>(file("queries"));
             std::size_t k = request.whole_of("k");
             Ids found;

@@ -41,7 +41,7 @@ class Int8 : public vqbench::Quantizer {
             for (std::size_t j = 0; j < codes.columns; ++j) rows.row(i)[j] = low[j] + step[j] * float(codes.row(i)[j]);
     }
 
-    void hold(vqbench::Codes codes) override { held = std::move(codes); }
+    void hold_codes(vqbench::Codes codes) override { held = std::move(codes); }
     void search(const vqbench::Vectors& queries, vqbench::Ids& found) override {
         std::vector<float> distances(held.rows);
         for (std::size_t q = 0; q < queries.rows; ++q) {

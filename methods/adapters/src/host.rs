@@ -45,7 +45,16 @@ pub struct Host {
     /// Told what takes long: an environment that is made for the first time.
     pub notify: Option<fn(&str)>,
     /// Programs that have said hello, by command. They stay for further questions.
-    waiting: Arc<Mutex<HashMap<Vec<String>, Session>>>,
+    waiting: Arc<Mutex<HashMap<Vec<String>, Waiting>>>,
+}
+
+/// What became of a program that was asked.
+#[derive(Debug)]
+enum Waiting {
+    /// It waits for further questions.
+    Here(Box<Session>),
+    /// It did not answer in time, and would not another time.
+    Silent(AdapterError),
 }
 
 /// An outside program: one that a file names, or one that is shipped.
@@ -117,12 +126,22 @@ impl Host {
         let command = self.command(outside)?;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut session = match waiting.remove(&command) {
-            Some(session) => session,
-            None => Session::start(self, &command, 1)?,
+            Some(Waiting::Here(session)) => session,
+            Some(Waiting::Silent(error)) => {
+                waiting.insert(command, Waiting::Silent(error.clone()));
+                return Err(error);
+            }
+            None => Box::new(Session::start(self, &command, 1)?),
         };
         let answer = session.hello(params, dim);
-        if matches!(answer, Ok(_) | Err(AdapterError::Refused { .. })) {
-            waiting.insert(command, session);
+        match &answer {
+            Ok(_) | Err(AdapterError::Refused { .. } | AdapterError::TooLong { .. }) => {
+                waiting.insert(command, Waiting::Here(session));
+            }
+            Err(error @ AdapterError::Silent { .. }) => {
+                waiting.insert(command, Waiting::Silent(error.clone()));
+            }
+            Err(_) => {}
         }
         let hello = answer?;
         let files_sha256 = self.digest(outside)?;
@@ -133,9 +152,11 @@ impl Host {
     /// Ends the programs that wait for questions.
     pub fn dismiss(&self) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for (_, session) in waiting {
-            // It has nothing to lose.
-            let _ = session.bye();
+        for (_, program) in waiting {
+            if let Waiting::Here(session) = program {
+                // It has nothing to lose.
+                let _ = session.bye();
+            }
         }
     }
 

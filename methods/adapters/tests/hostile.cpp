@@ -50,8 +50,8 @@ class Plain : public vqbench::Quantizer {
         rows.resize(codes.rows, codes.columns);
         for (std::size_t i = 0; i < codes.values.size(); ++i) rows.values[i] = (float(codes.values[i]) + 0.5f - 128) / 32;
     }
-    void hold(vqbench::Codes codes) override { decode(codes, base); }
-    void hold(vqbench::Vectors rows) override {
+    void hold_codes(vqbench::Codes codes) override { decode(codes, base); }
+    void hold_base(vqbench::Vectors rows) override {
         base = std::move(rows);
         holds = true;
     }
@@ -172,6 +172,13 @@ static void spoil(const std::string& path) {
     if (fault == "link") (void)!symlink("/etc/passwd", path.c_str());
     if (fault == "pipe") mkfifo(path.c_str(), 0600);
     if (fault == "folder") mkdir(path.c_str(), 0700);
+    if (fault == "lazy" && type == "|u1") write_array(path, type, false, shape(rows, columns), rows * columns);
+    if (fault == "lazy-search" && type == "<i8") {
+        vqbench::Ids nothing;
+        nothing.resize(rows, columns);
+        std::fill(nothing.values.begin(), nothing.values.end(), -1);
+        vqbench::detail::write_npy(path, nothing);
+    }
     if (fault == "nan") change<float>(path, 5, std::numeric_limits<float>::quiet_NaN());
     if (fault == "infinity") change<float>(path, 5, std::numeric_limits<float>::infinity());
     if (fault == "beyond") change<std::int64_t>(path, 0, 1 << 20);

@@ -2,11 +2,14 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/shell.rs"]
+mod shell;
 
-use adapters::{AdapterError, Held, Host, Launcher, Metric, Session, Singles, Timing};
+use adapters::{AdapterError, Held, Host, Metric, Session, Singles, Timing};
 use common::compiled;
 use ndarray::Array2;
 use serde_json::{Value, json};
+use shell::host;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -14,15 +17,6 @@ const ROWS: usize = 30;
 const DIM: usize = 4;
 const TIMING: Timing = Timing { repeats: 3, min_seconds: 0.002 };
 const SINGLES: Singles = Singles { queries: 30, seconds: 0.002 };
-
-/// Starts programs as the executable of vqbench does: replies on a descriptor of their own, standard output with the log.
-fn host(root: &Path) -> Host {
-    let shell = "shift; exec 3>&1 1>&2; VQBENCH_REPLY_FD=3 exec \"$@\"";
-    let launcher = Launcher { program: "/bin/sh".into(), arguments: vec!["-c".into(), shell.into(), "sh".into()] };
-    let mut host = Host::default().at(root);
-    host.launcher = Some(launcher);
-    host
-}
 
 fn rows() -> Array2<f32> {
     Array2::from_shape_fn((ROWS, DIM), |(i, j)| ((i * DIM + j) as f32 * 0.7).sin())

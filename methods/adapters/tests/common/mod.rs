@@ -5,11 +5,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// An adapter that misbehaves as its parameters say, and the sample `int8`.
+#[allow(dead_code)]
 pub struct Compiled {
     /// `hostile.cpp`.
     pub hostile: PathBuf,
     /// `samples/int8.cpp`.
-    #[allow(dead_code)]
     pub int8: PathBuf,
 }
 
