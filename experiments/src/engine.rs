@@ -205,9 +205,11 @@ pub fn run(
     if let Some(error) = session.progress.into_inner().unwrap_or_else(|e| e.into_inner()).error {
         return Err(error.into());
     }
-    if !left_out.is_empty() {
+    // The rate of an outside program is known when it has been measured.
+    let known: Vec<record::Trial> = all.iter().map(|trial| with_known_rate(trial, folder)).collect();
+    if !left_out.is_empty() || known != all {
         plan.skipped.extend(left_out);
-        save_plan(plan, folder, &prepared, machine, &all)?;
+        save_plan(plan, folder, &prepared, machine, &known)?;
     }
 
     folder.save_model_index(&all)?;
@@ -223,14 +225,21 @@ pub fn run(
     })
 }
 
-/// A trial with its rate: an outside program may not say it before there are codes.
-fn with_rate(trial: &record::Trial, values: &[record::Measured]) -> record::Trial {
-    let measured = values.iter().find(|value| value.metric == record::metric::BITS_PER_VECTOR.name);
-    let bits_per_vector = match measured {
-        Some(measured) if trial.bits_per_vector == 0 => measured.value as usize,
-        _ => trial.bits_per_vector,
-    };
+/// A trial of the plan with the rate in its record.
+fn with_known_rate(trial: &record::Trial, folder: &RunFolder) -> record::Trial {
+    let record = folder.trial(&trial.id).filter(|record| record.status == Status::Ok);
+    let bits_per_vector = record.map_or(trial.bits_per_vector, |record| record.trial.bits_per_vector);
     record::Trial { bits_per_vector, ..trial.clone() }
+}
+
+/// A trial with its rate: that of an outside program is known when it has been measured, and may stay unknown.
+fn with_rate(trial: &record::Trial, values: &[record::Measured]) -> record::Trial {
+    let is_program = methods::registry::find(&trial.method).is_ok_and(|method| method.is_program());
+    if !is_program || values.is_empty() {
+        return trial.clone();
+    }
+    let measured = values.iter().find(|value| value.metric == record::metric::BITS_PER_VECTOR.name);
+    record::Trial { bits_per_vector: measured.map_or(0, |measured| measured.value as usize), ..trial.clone() }
 }
 
 /// A device that processes need not share.

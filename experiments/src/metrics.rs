@@ -240,10 +240,12 @@ impl<'a> Subject<'a> {
     }
 
     /// Whether an outside program searches rows that it stores in its own way, because it has no search over codes.
-    fn searches_rows(&self) -> bool {
+    pub(crate) fn searches_rows(&self) -> bool {
         self.quantizer.program().is_some_and(|program| {
             let (abilities, metric) = (program.abilities(), search::search_metric(self.data.metric));
-            abilities.search_base && !abilities.search && program.can_search(metric)
+            // Where decoded vectors can be searched, rows whose size is unknown say nothing.
+            let is_measurable = abilities.save || !abilities.decode;
+            abilities.search_base && !abilities.search && is_measurable && program.can_search(metric)
         })
     }
 

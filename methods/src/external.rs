@@ -7,10 +7,10 @@ pub use program::{Abilities, Program};
 
 use crate::registry::{Family, MethodEntry, Tries};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, TrainingRows};
-use adapters::{AdapterError, Hello, Host, Identity, Outside, SHIPPED};
+use adapters::{AdapterError, Capability, Hello, Host, Identity, Outside, SHIPPED};
 use schemars::Schema;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The registration of this method.
 pub const ENTRY: MethodEntry = MethodEntry {
@@ -87,7 +87,7 @@ fn parse_shipped<const AT: usize>(params: Value) -> Result<Box<dyn Method>, Para
         _ => Map::new(),
     };
     let (name, outside) = (shipped.name, Outside::Shipped(shipped));
-    Ok(Box::new(External { name, outside, params, identity, said: BTreeMap::new() }))
+    Ok(Box::new(External { name, outside, params, identity, beside: BTreeSet::new(), said: BTreeMap::new() }))
 }
 
 /// Takes out who the program is, where a plan has written it.
@@ -106,6 +106,8 @@ pub struct External {
     pub params: Map<String, Value>,
     /// Who it is; None before a plan has asked.
     pub identity: Option<Identity>,
+    /// The parameters that are written beside `params`.
+    beside: BTreeSet<String>,
     /// What it said for vectors of some dimension: bytes of a code, or why it refuses.
     said: BTreeMap<usize, Result<Option<usize>, ParamError>>,
 }
@@ -142,14 +144,16 @@ fn parse(params: Value) -> Result<Box<dyn Method>, ParamError> {
         Some(_) => return Err(ParamError::new("params", "`params` must be a mapping", help)),
     };
     // All other keys are parameters too, so that these can be swept.
+    let mut beside = BTreeSet::new();
     for (key, value) in given {
+        beside.insert(key.clone());
         if params.insert(key.clone(), value).is_some() {
             let message = format!("`{key}` stands in `params` and beside it");
             return Err(ParamError::new(&key, message, "keep one of the two"));
         }
     }
     let (name, outside) = (ENTRY.name, Outside::Command { command, files });
-    Ok(Box::new(External { name, outside, params, identity, said: BTreeMap::new() }))
+    Ok(Box::new(External { name, outside, params, identity, beside, said: BTreeMap::new() }))
 }
 
 impl External {
@@ -166,12 +170,14 @@ impl External {
         for dim in dims {
             match host.hello(&self.outside, &params, dim) {
                 Ok((said, identity)) => {
-                    asked.said.extend(dim.map(|dim| (dim, Ok(said.code_bytes))));
+                    // Without codes, what it stores is not known before it is measured.
+                    let code_bytes = said.code_bytes.filter(|_| said.can(Capability::Encode));
+                    asked.said.extend(dim.map(|dim| (dim, Ok(code_bytes))));
                     hello = Some((said, identity));
                 }
                 Err(error) => {
-                    let stays = matches!(error, AdapterError::Refused { .. });
-                    let error = refusal(&self.params, error);
+                    let stays = matches!(error, AdapterError::Refused { .. } | AdapterError::TooLong { .. });
+                    let error = self.refusal(error);
                     asked.said.extend(dim.map(|dim| (dim, Err(error.clone()))));
                     refused = Some(error);
                     if !stays {
@@ -187,19 +193,24 @@ impl External {
         }
         Ok(asked)
     }
-}
 
-/// An error of a program as one of its parameters.
-fn refusal(params: &Map<String, Value>, error: AdapterError) -> ParamError {
-    match error {
-        AdapterError::Refused { message, param, .. } => {
-            let param = param.filter(|param| params.contains_key(param));
-            ParamError { param, message: format!("the program refuses its parameters: {message}"), help: None }
-        }
-        error => {
-            let by_hand = "run the command by hand to see what it says; docs/adapters.md tells what it must answer";
-            let help = error.help().unwrap_or(by_hand).to_owned();
-            ParamError { param: None, message: error.to_string(), help: Some(help) }
+    /// An error of the program as one of its parameters, which it names without knowing where it is written.
+    fn refusal(&self, error: AdapterError) -> ParamError {
+        match error {
+            AdapterError::Refused { message, param, .. } => {
+                let below = |param: String| match &self.outside {
+                    Outside::Command { .. } if !self.beside.contains(&param) => format!("params/{param}"),
+                    _ => param,
+                };
+                let param = param.filter(|param| self.params.contains_key(param)).map(below);
+                ParamError { param, message: format!("the program refuses its parameters: {message}"), help: None }
+            }
+            error => {
+                let by_hand = "run the command by hand to see what it says; docs/adapters.md tells what it must answer";
+                let help = error.help().unwrap_or(by_hand).to_owned();
+                let param = matches!(self.outside, Outside::Command { .. }).then(|| "command".into());
+                ParamError { param, message: error.to_string(), help: Some(help) }
+            }
         }
     }
 }

@@ -127,7 +127,7 @@ pub fn groups(dataset: &DatasetSummary) -> Vec<Vec<&Point>> {
     devices.dedup();
     let of_device = |device: &str| {
         let mut seen: HashSet<(&str, usize)> = HashSet::new();
-        let of_device = dataset.points.iter().filter(|point| point.device == device);
+        let of_device = dataset.points.iter().filter(|point| point.device == device && point.rate().is_some());
         let points: Vec<&Point> = of_device.filter(|point| seen.insert((&point.label, point.bits))).collect();
         by_rate(&points)
     };

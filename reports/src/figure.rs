@@ -220,7 +220,7 @@ fn refused(error: impl std::fmt::Display) -> ReportError {
 impl DatasetSummary {
     /// One curve per series, with the rate as x and `value` as y.
     fn curves(&self, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<PlotSeries> {
-        self.curves_over(|point| Some((point.bits as f64, value(point)?)))
+        self.curves_over(|point| Some((point.rate()?, value(point)?)))
     }
 
     /// One curve per series through the coordinates that `at` returns.

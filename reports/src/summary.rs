@@ -133,6 +133,11 @@ impl<'a> Which<'a> {
 }
 
 impl Point {
+    /// Bits per vector; None of an outside program whose rate cannot be measured.
+    pub fn rate(&self) -> Option<f64> {
+        (self.bits > 0).then_some(self.bits as f64)
+    }
+
     /// The centre over all seeds with its interval, clipped to the range of the metric. For timings: the geometric mean
     /// of the medians of the seeds, each from its own process. For all other metrics: the mean over seeds, where each
     /// seed contributes the mean of its values. Returns `None` if no seed has a value.

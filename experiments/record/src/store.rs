@@ -246,9 +246,13 @@ impl RunFolder {
     pub fn load(&self) -> Result<Run, RecordError> {
         let info = self.load_info()?;
         let journal = self.journal(&info)?;
-        // Names may have changed since the trial ended: use those of the plan.
+        // Names may have changed since the trial ended: use those of the plan. A rate may have been measured.
+        let named = |trial: &Trial, record: &TrialRecord| Trial {
+            bits_per_vector: record.trial.bits_per_vector,
+            ..trial.clone()
+        };
         let records: Vec<TrialRecord> =
-            journal.into_iter().map(|(trial, record)| TrialRecord { trial: trial.clone(), ..record }).collect();
+            journal.into_iter().map(|(trial, record)| TrialRecord { trial: named(trial, &record), ..record }).collect();
         let succeeded = records.iter().filter(|record| record.status == Status::Ok).map(|record| &record.trial);
         let pictures = self.load_pictures(&info, succeeded);
         Ok(Run { info, records, pictures })

@@ -23,20 +23,23 @@ pub const ENTRY: MeasureEntry = MeasureEntry {
 struct Rate {}
 
 /// Bits per vector of an outside program: those of the codes that it returned or, if it stores rows in its own way, by how much
-/// its file grows with them. None if neither can be measured.
+/// its file grows with them. None if what is searched cannot be measured.
 fn program_bits(program: &Program, subject: &Subject<'_>) -> Result<Option<f64>, MethodError> {
     let abilities = program.abilities();
-    if abilities.encode {
-        return Ok(Some(subject.quantizer.code_bits() as f64));
+    let codes = abilities.encode.then(|| subject.quantizer.code_bits() as f64);
+    if !subject.searches_rows() {
+        return Ok(codes);
     }
-    if !(abilities.search_base && abilities.save) {
+    if !abilities.save {
         return Ok(None);
     }
     // It stores the rows when it is about to search them.
     subject.search()?;
     let grown = program.saved_bytes()?.saturating_sub(subject.quantizer.model_size() as u64);
     // A file that does not grow does not hold the rows.
-    Ok((grown > 0).then(|| (8.0 * grown as f64 / subject.data.base.nrows() as f64).round()))
+    let stored = (grown > 0).then(|| (8.0 * grown as f64 / subject.data.base.nrows() as f64).round());
+    // What is searched may be larger than the codes.
+    Ok(stored.map(|stored| codes.map_or(stored, |codes| stored.max(codes))))
 }
 
 impl Measure for Rate {

@@ -129,7 +129,8 @@ pub(super) fn resolve_methods(
             let filled = match template {
                 None => Ok((written.label(name, &given), written.series(name, &given))),
                 Some(template) => {
-                    labels::fill(template, name, &method.params()).map(|label| (label, labels::series(template)))
+                    let params = if method.is_program() { labels::spread(method.params()) } else { method.params() };
+                    labels::fill(template, name, &params).map(|label| (label, labels::series(template)))
                 }
             };
             let (label, series) = match filled {

@@ -104,6 +104,17 @@ fn words(value: &Value) -> String {
     }
 }
 
+/// The parameters of an outside program with those that it reads itself beside the others, as they may be written.
+pub(super) fn spread(params: Value) -> Value {
+    let Value::Object(mut all) = params else { return params };
+    if let Some(Value::Object(own)) = all.get("params").cloned() {
+        for (key, value) in own {
+            all.entry(key).or_insert(value);
+        }
+    }
+    Value::Object(all)
+}
+
 /// A template with `{param}` replaced by its value, and `{training.epochs}` by that of a nested one.
 ///
 /// # Errors

@@ -85,6 +85,13 @@ pub(super) fn search(
     rates: &[usize],
     dims: &BTreeSet<usize>,
 ) -> Result<Searched, SearchFault> {
+    if entry.is_program() {
+        let message = format!("`at_bits` cannot choose parameters of `{}`: only the program knows them", entry.name);
+        return Err(SearchFault::NothingToFind {
+            message,
+            help: "`sweep` the parameter that sets its rate".to_owned(),
+        });
+    }
     if !entry.rate_params.is_empty() && entry.rate_param(params).is_none() {
         let names: Vec<String> = entry.rate_params.iter().map(|param| format!("`{}`", param.name)).collect();
         let (names, several) = (names.join(" and "), names.len() > 1);

@@ -137,12 +137,12 @@ impl Program {
         metric == self.metric && self.metrics.contains(&metric)
     }
 
-    /// Measurements of encoding rows.
+    /// Codes of rows, and measurements of encoding them.
     ///
     /// # Errors
     /// See [`AdapterError`].
-    pub fn time_encoding(&self, rows: ArrayView2<'_, f32>, timing: Timing) -> Result<Vec<Lap>, MethodError> {
-        self.ask(|session| session.encode(rows, Some(timing))).map(|(.., laps)| laps)
+    pub fn time_encoding(&self, rows: ArrayView2<'_, f32>, timing: Timing) -> Result<(Vec<u8>, Vec<Lap>), MethodError> {
+        self.ask(|session| session.encode(rows, Some(timing))).map(|(codes, _, laps)| (codes, laps))
     }
 
     /// Measurements of decoding codes.

@@ -116,7 +116,10 @@ impl<'a> Question<'a> {
         let k = dataset.shown_k(&RECALL_K_AT_K);
         let recall = Which { k, ..Which::metric(&RECALL_K_AT_K) };
         let of_point = |point: &Point| {
-            let mut figures = Figures::default().with(Figure::Bytes, point.bits.div_ceil(8) as f64);
+            let mut figures = match point.rate() {
+                Some(bits) => Figures::default().with(Figure::Bytes, (bits / 8.0).ceil()),
+                None => Figures::default(),
+            };
             for (figure, which) in [
                 (Figure::Recall, recall),
                 (Figure::Latency, Which::metric(&SEARCH_LATENCY_P50_US)),

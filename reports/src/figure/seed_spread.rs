@@ -61,7 +61,7 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
                     Unit::Percent => continue,
                     Unit::Points => 100.0,
                 };
-                for at in seeds.iter().filter_map(|v| Some((point.bits as f64, mean(&[scale * (v - centre)])?))) {
+                for at in seeds.iter().filter_map(|v| Some((point.rate()?, mean(&[scale * (v - centre)])?))) {
                     points.push(at);
                     origins.push(origin(point, at));
                 }

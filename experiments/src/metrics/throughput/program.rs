@@ -2,14 +2,17 @@
 
 use super::{DECODE, ENCODE, LATENCY, LATENCY_QUERIES, SEARCH, Throughput, latency_quantiles, timed_rows};
 use crate::metrics::Subject;
-use adapters::{Lap, Singles, Timing};
-use methods::MethodError;
+use adapters::{AdapterError, Found, Lap, Singles, Timing};
 use methods::external::Program;
+use methods::{MethodError, Neighbor};
 use record::metric::{
     DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_LATENCY_P50_US, SEARCH_QUERIES_PER_SECOND,
     TRAIN_SECONDS,
 };
 use record::{Measured, Metric};
+
+/// Least share of results that timed work has in common with the same work without a clock.
+const SAME: f64 = 0.9;
 
 /// Everything that the program can do. Re-ranking is work of vqbench and not timed.
 pub(super) fn measure(
@@ -24,10 +27,18 @@ pub(super) fn measure(
     let abilities = program.abilities();
     if abilities.encode {
         let rows = timed_rows(subject)?;
-        let found = laps(ENCODE, &ENCODE_VECTORS_PER_SECOND, &mut |timing| program.time_encoding(rows.view(), timing))?;
+        let size = subject.quantizer.code_size().max(1);
+        let found = laps(ENCODE, &ENCODE_VECTORS_PER_SECOND, &mut |timing| {
+            let (codes, laps) = program.time_encoding(rows.view(), timing)?;
+            if program.is_seedable() {
+                let same = codes.chunks_exact(size).zip(subject.codes.chunks_exact(size));
+                let same = same.filter(|(timed, before)| timed == before).count();
+                is_the_same_work("encode", "codes", same, rows.nrows())?;
+            }
+            Ok(laps)
+        })?;
         out.extend(rates(&ENCODE_VECTORS_PER_SECOND, &found, rows.nrows()));
         if abilities.decode {
-            let size = subject.quantizer.code_size();
             let codes = &subject.codes[..rows.nrows() * size];
             let found = laps(DECODE, &DECODE_VECTORS_PER_SECOND, &mut |timing| program.time_decoding(codes, timing))?;
             out.extend(rates(&DECODE_VECTORS_PER_SECOND, &found, rows.nrows()));
@@ -37,24 +48,31 @@ pub(super) fn measure(
         return Ok(out);
     }
     let search = subject.search()?;
+    if search.program().is_none() {
+        return Ok(out);
+    }
     let queries = subject.data.queries.view();
     let before = out.len();
     let singles = Singles { queries: LATENCY_QUERIES, seconds: settings.min_time.0 };
     let micros = |singles: Vec<f64>| singles.into_iter().map(|seconds| seconds * 1e6).collect();
+    let untimed = search.search(queries, settings.k)?;
+    let timed = |timing, singles| {
+        let found = program.time_search(queries, settings.k, timing, singles)?;
+        check_found(&found, &untimed).map(|()| found)
+    };
     if subject.turns.are_taken() {
-        let found = laps(SEARCH, &SEARCH_QUERIES_PER_SECOND, &mut |timing| {
-            program.time_search(queries, settings.k, timing, None).map(|found| found.laps)
-        })?;
+        let found =
+            laps(SEARCH, &SEARCH_QUERIES_PER_SECOND, &mut |timing| timed(timing, None).map(|found| found.laps))?;
         out.extend(rates(&SEARCH_QUERIES_PER_SECOND, &found, queries.nrows()));
         for repeat in 0..settings.repeats {
             subject.turns.repeat(LATENCY, repeat, SEARCH_LATENCY_P50_US.name);
             let timing = Timing { repeats: 1, min_seconds: settings.min_time.0 };
-            let found = program.time_search(queries, settings.k, timing, Some(singles))?;
+            let found = timed(timing, Some(singles))?;
             out.extend(latency_quantiles(micros(found.singles)).map(|value| value.repeat(repeat)));
         }
     } else {
         let timing = Timing { repeats: settings.repeats, min_seconds: settings.min_time.0 };
-        let found = program.time_search(queries, settings.k, timing, Some(singles))?;
+        let found = timed(timing, Some(singles))?;
         out.extend(rates(&SEARCH_QUERIES_PER_SECOND, &found.laps, queries.nrows()));
         out.extend(latency_quantiles(micros(found.singles)).map(|value| value.repeat(0)));
     }
@@ -62,6 +80,24 @@ pub(super) fn measure(
         (value.k, value.path) = (Some(settings.k), Some(search.path().to_owned()));
     }
     Ok(out)
+}
+
+/// Whether a search found with a clock what it found without one.
+fn check_found(found: &Found, untimed: &[Vec<Neighbor>]) -> Result<(), MethodError> {
+    let of_query = |(timed, before): (&Vec<u32>, &Vec<Neighbor>)| {
+        before.iter().filter(|neighbor| timed.contains(&neighbor.id)).count()
+    };
+    let same = found.ids.iter().zip(untimed).map(of_query).sum();
+    is_the_same_work("search", "rows found", same, untimed.iter().map(Vec::len).sum())
+}
+
+/// Work that is timed must give what it gives without a clock, except for a few ties.
+fn is_the_same_work(verb: &'static str, what: &str, same: usize, all: usize) -> Result<(), MethodError> {
+    if same as f64 >= SAME * all as f64 {
+        return Ok(());
+    }
+    let what = format!("with a clock, only {same} of {all} {what} are those that it gave without one");
+    Err(MethodError::Program(AdapterError::Protocol { verb, what }))
 }
 
 /// The measurements of a timing: one request for all of them, or, in turn, a request for each.
