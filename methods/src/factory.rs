@@ -130,6 +130,9 @@ fn codec(text: &str, codec: &str) -> Result<(&'static str, Value), ParamError> {
         let bits: u8 = if bits.is_empty() { 1 } else { bits.parse().map_err(|_| unknown())? };
         return Ok(("rabitq", json!({ "bits": bits })));
     }
+    if codec == "Flat" {
+        return Ok(("flat", json!({})));
+    }
     for (prefix, name, count) in [("PQ", "pq", "m"), ("RQ", "rvq", "stages"), ("LSQ", "lsq", "m")] {
         let Some(numbers) = codec.strip_prefix(prefix) else { continue };
         // A fast-scan layout has the same codes.
@@ -150,9 +153,6 @@ fn explain_foreign(text: &str, part: &str) -> Result<(), ParamError> {
             "is an index structure, not a quantizer",
             "vqbench compares codes; name the codec alone, such as PQ16x8",
         );
-    }
-    if starts(&["Flat"]) {
-        return because("stores vectors as they are", "there is no code to measure; leave it out");
     }
     if starts(&["PRQ", "PLSQ", "ZnLattice", "LSH", "ITQ", "PCAW", "PCAR", "L2norm", "SQfp16", "SQbf16", "Refine"]) {
         return because("has no counterpart here", &format!("write {FORMS}"));
@@ -182,6 +182,7 @@ mod tests {
             ("RQ8x8", "rvq", json!({ "stages": 8, "bits": 8 })),
             ("LSQ8x8", "lsq", json!({ "m": 8, "bits": 8 })),
             ("SQ8", "scalar", json!({ "bits": 8 })),
+            ("Flat", "flat", json!({})),
             ("PCA64,SQ4", "scalar", json!({ "bits": 4, "transform": { "pca": { "dim": 64 } } })),
             ("RR128, SQ8", "scalar", json!({ "bits": 8, "transform": "random-rotation" })),
             ("RaBitQ4", "rabitq", json!({ "bits": 4 })),
@@ -196,7 +197,6 @@ mod tests {
         for (text, reason) in [
             ("IVF1024,PQ16x8", "`IVF1024` in `IVF1024,PQ16x8` is an index structure, not a quantizer"),
             ("HNSW32", "is an index structure"),
-            ("Flat", "stores vectors as they are"),
             ("OPQ8_64,PQ16x8", "keeps some components for another codec"),
             ("OPQ16_x,PQ16x8", "keeps some components for another codec"),
             ("ITQ64,LSH", "has no counterpart here"),

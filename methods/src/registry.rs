@@ -6,7 +6,7 @@ mod family;
 mod rate;
 
 use crate::additive::{lsq, rvq};
-use crate::classical::{binary, kmeans, lattice, lbg, scalar, vq};
+use crate::classical::{binary, flat, kmeans, lattice, lbg, scalar, vq};
 use crate::external;
 use crate::factory;
 use crate::learned::{fsq, gumbel, lfq, qat, rvqvae, simvq, vqvae};
@@ -37,6 +37,7 @@ pub static METHODS: &[MethodEntry] = &[
     rabitq::ENTRY,
     turboquant::ENTRY,
     lattice::ENTRY,
+    flat::ENTRY,
     qat::ENTRY,
     fsq::ENTRY,
     gumbel::ENTRY,

@@ -65,8 +65,8 @@ impl Measure for Rate {
         if let Some(histograms) = subject.histograms()? {
             let symbols: f64 = histograms.usage().iter().map(|usage| usage.entropy_bits).sum();
             out.push(Measured::new(&ENTROPY_BITS_PER_VECTOR, symbols + histograms.side_bits as f64));
-            let largest = histograms.counts.iter().map(Vec::len).max().unwrap_or(0);
-            out.push(Measured::new(&CODEWORDS, largest as f64));
+            let largest = histograms.counts.iter().map(Vec::len).max();
+            out.extend(largest.map(|largest| Measured::new(&CODEWORDS, largest as f64)));
         }
         Ok(out)
     }

@@ -29,7 +29,10 @@ impl Measure for Utilization {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
-        let Some(histograms) = subject.histograms()? else { return Ok(Vec::new()) };
+        // A code may consist of values beside its symbols alone.
+        let Some(histograms) = subject.histograms()?.filter(|histograms| !histograms.names.is_empty()) else {
+            return Ok(Vec::new());
+        };
         let usage = histograms.usage();
         let dead = |usage: &Usage| (usage.codewords - usage.used) as f64;
         let mut out = Vec::new();
