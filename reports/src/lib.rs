@@ -10,7 +10,6 @@ pub mod in_turn;
 mod latex;
 mod markdown;
 pub mod number;
-pub mod parity;
 mod pdf;
 mod pictures;
 mod png;

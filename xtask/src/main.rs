@@ -5,7 +5,6 @@ mod say;
 
 mod adapters;
 mod advise;
-mod bench_peers;
 mod ci;
 mod compare;
 mod compare_builds;
@@ -23,7 +22,6 @@ mod gpu_check;
 mod methods_verb;
 mod metrics_verb;
 mod model_file;
-mod parity;
 mod progress;
 mod query;
 mod report;
@@ -74,10 +72,6 @@ enum Verb {
     CompareBuilds(compare_builds::Arguments),
     /// Ask the tables of runs in SQL
     Query(query::Arguments),
-    /// Compare runs of experiments/parity with FAISS: exit code 0 at least as good, 1 worse
-    Parity(parity::Arguments),
-    /// Time our methods and FAISS alternately on the same vectors: exit code 0 every aim reached
-    BenchPeers(bench_peers::Arguments),
     /// Check the CUDA kernels on the GPU of this machine, and time them: exit code 0 all correct, 2 no GPU
     GpuCheck(gpu_check::Arguments),
     /// List, fetch and remove public datasets; show what vectors are like, convert them, write exact neighbours
@@ -139,8 +133,6 @@ fn main() -> ExitCode {
         Verb::Compare(arguments) => compare::run(arguments),
         Verb::CompareBuilds(arguments) => compare_builds::run(arguments, here),
         Verb::Query(arguments) => query::run(arguments),
-        Verb::Parity(arguments) => parity::run(arguments),
-        Verb::BenchPeers(arguments) => bench_peers::run(arguments, here),
         Verb::GpuCheck(arguments) => gpu_check::run(arguments, here),
         Verb::Datasets(arguments) => datasets_verb::run(arguments, here),
         Verb::Methods(arguments) => methods_verb::run(arguments),

@@ -212,7 +212,6 @@ fn what_is_not_a_regular_file() {
         &["experiments", "/dev/zero"],
         &["fit", "pq: { m: 2 }", "pipe.npy", "m.vqb"],
         &["encode", "pipe", "good.npy", "c.npy"],
-        &["parity", "t", "--reference", "pipe"],
         &["compare", "t", "t", "--tolerances", "pipe"],
     ] {
         let output = xtask(path).args(arguments).output().expect("starts");

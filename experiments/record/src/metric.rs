@@ -412,12 +412,11 @@ metrics! {
         .higher(), .at_least(1.0), .titled("perplexity");
     TRAINING = "training_*", "1", "what else training writes at each epoch: the losses of a method, its temperature";
 
-    // Compared with another library (`bench-peers`) and with the limits of a machine (`gpu-check`).
+    // Compared with another library and with the limits of a machine (`gpu-check`).
     LIMIT_SHARE = "limit_share", "1", "speed divided by the measured peak of the machine", .higher(), .timed(), .at_least(0.0);
     LIMIT_PER_SECOND = "limit_per_second", "FLOP/s or B/s", "peak of the machine, measured in this run",
         .varies(), .at_least(0.0), .shown(NumberFormat::Engineering);
     PEER_SPEED_RATIO = "peer_speed_ratio", "1", "our speed over that of the peer", .higher(), .varies(), .at_least(0.0);
-    PEER_SPEED_RATIO_AIM = "peer_speed_ratio_aim", "1", "what the ratio of speeds has to reach", .at_least(0.0);
     STEP_SECONDS = "step_seconds", "s", "seconds of one step of a quantizer on the GPU", .lower(), .timed(), .at_least(0.0);
     STEP_VECTORS_PER_SECOND = "step_vectors_per_second", "1/s", "vectors per second of one step of a quantizer on the GPU",
         .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Engineering);
