@@ -7,6 +7,7 @@ mod differences;
 mod figure;
 mod html;
 pub mod in_turn;
+pub mod junit;
 mod latex;
 mod markdown;
 pub mod number;

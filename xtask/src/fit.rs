@@ -70,7 +70,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
 }
 
 /// A method as an experiment writes it, or as one text.
-fn read_method(text: &str) -> Result<Box<dyn Method>, Mistakes> {
+pub fn read_method(text: &str) -> Result<Box<dyn Method>, Mistakes> {
     let document = Document::parse("METHOD", text)?;
     let entry = document.value().as_object().filter(|entry| entry.len() == 1).and_then(|entry| entry.iter().next());
     Ok(match (entry, document.value()) {

@@ -23,6 +23,7 @@ mod methods_verb;
 mod metrics_verb;
 mod model_file;
 mod progress;
+mod prove;
 mod query;
 mod report;
 mod rerun;
@@ -74,6 +75,8 @@ enum Verb {
     Query(query::Arguments),
     /// Check the CUDA kernels on the GPU of this machine, and time them: exit code 0 all correct, 2 no GPU
     GpuCheck(gpu_check::Arguments),
+    /// Put a method or an outside program to the proof: exit code 0 all checks pass, 1 something is wrong, 2 it cannot be run
+    Prove(prove::Arguments),
     /// List, fetch and remove public datasets; show what vectors are like, convert them, write exact neighbours
     Datasets(datasets_verb::Arguments),
     /// List the methods, or show one: parameters, defaults, rate, cost, paper
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         Verb::CompareBuilds(arguments) => compare_builds::run(arguments, here),
         Verb::Query(arguments) => query::run(arguments),
         Verb::GpuCheck(arguments) => gpu_check::run(arguments, here),
+        Verb::Prove(arguments) => prove::run(arguments, here),
         Verb::Datasets(arguments) => datasets_verb::run(arguments, here),
         Verb::Methods(arguments) => methods_verb::run(arguments),
         Verb::Adapters(arguments) => adapters::run(&arguments, here),
