@@ -1,7 +1,7 @@
 """ScaNN: asymmetric hashing, which is product quantization with codebooks of 16 or 256 codewords, trained for inner products if asked to.
 
-What it does not do: its codes are inside its index, so there is no `encode` and `decode`; no partitions and no search again with exact vectors. The random
-source of its training has no seed.
+What it does not do: its codes are inside its index, so there is no `encode` and `decode`; no partitions and no search again with exact vectors. It trains in
+the same way for every seed.
 """
 
 import vqbench
@@ -14,13 +14,13 @@ from scann import scann_ops_pybind as scann
 class Params:
     dims_per_block: int = 2  # components that one symbol stands for
     table: typing.Literal["lut16", "lut256"] = "lut16"  # 16 codewords of a block and a search in registers, or 256
-    anisotropic_threshold: float | None = None  # above it, training weighs errors along a row more; ScaNN advises 0.2
+    anisotropic_threshold: float | None = None  # as a part of the length of rows; ScaNN advises 0.2
     iterations: int = 10  # of k-means
 
 
 class ScaNN(vqbench.Adapter):
     name, version, licence = "scann", importlib.metadata.version("scann"), "Apache-2.0"
-    capabilities, metrics = ["search_base", "save", "restore"], ["l2", "ip"]
+    capabilities, metrics, seedable = ["search_base", "save", "restore"], ["l2", "ip"], True
 
     def __init__(self, params, threads, dim):
         super().__init__(params, threads, dim)
@@ -37,7 +37,8 @@ class ScaNN(vqbench.Adapter):
         if metric == "l2" and weigh is not None and not vqbench.are_unit(rows):
             raise vqbench.Wrong("anisotropic_threshold", "weights are for inner products: leave it out, or use the metric cosine or ip")
         measure = "dot_product" if metric == "ip" or weigh is not None else "squared_l2"
-        threshold = float("nan") if weigh is None else weigh
+        # ScaNN's threshold is in the unit of the rows, and 0.2 is meant for rows of unit length.
+        threshold = float("nan") if weigh is None else weigh * float(np.linalg.norm(rows, axis=1).mean())
         builder = scann.builder(rows, 1, measure).set_n_training_threads(self.threads)
         builder.score_ah(params.dims_per_block, threshold, len(rows), hash_type=params.table, training_iterations=params.iterations)
         self.searcher = builder.build(docids=[-1 - row for row in range(len(rows))])
@@ -64,10 +65,21 @@ class ScaNN(vqbench.Adapter):
     def save(self, path):
         with vqbench.folder() as folder:
             self.searcher.searcher.serialize(folder, True)
+            file = os.path.join(folder, "hashed_dataset.npy")
+            codes = np.load(file, allow_pickle=False)
+            if self.params.table == "lut16":  # ScaNN writes a byte for each symbol of 4 bits; in memory a byte holds two
+                even = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+                np.save(file, even[:, 0::2] | even[:, 1::2] << 4)
+                os.rename(file, file + f".{codes.shape[1]}")
             vqbench.pack(folder, path)
 
     def restore(self, path, metric):
         with vqbench.unpack(path) as folder:
+            for name in (name for name in os.listdir(folder) if name.startswith("hashed_dataset.npy.")):
+                with open(os.path.join(folder, name), "rb") as file:
+                    codes = np.load(file, allow_pickle=False)
+                codes = np.stack([codes & 15, codes >> 4], axis=2).reshape(len(codes), -1)
+                np.save(os.path.join(folder, "hashed_dataset.npy"), codes[:, : int(name.rsplit(".", 1)[1])])
             self.searcher = scann.load_searcher(folder)
         rows = self.searcher.size()
         self.searcher.docids, self.searcher.docid_to_id = list(range(rows)), {row: row for row in range(rows)}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const SHIPPED: Shipped = Shipped {
     name: "scann",
     summary: "ScaNN: asymmetric hashing, which is product quantization trained for inner products if asked to",
-    use_for: "Inner products and cosine similarity, with the anisotropic loss. It searches only, over vectors that it stores itself, without partitions and without a second search by exact vectors, and has no seed.",
+    use_for: "Inner products and cosine similarity, with the anisotropic loss. It searches only, over vectors that it stores itself, without partitions and without a second search by exact vectors. All seeds give the same codes.",
     licence: "Apache-2.0",
     package: "scann",
     oldest_python: (3, 10),
@@ -29,7 +29,8 @@ pub struct ScaNN {
     pub dims_per_block: usize,
     /// Codewords of a block, and how they are searched.
     pub table: Table,
-    /// Weighs the part of an error along its row more in training, the more the higher this share of the length is; ScaNN advises 0.2.
+    /// Weighs the part of an error along its row more in training: as if only inner products above this share of the length of rows
+    /// mattered. ScaNN advises 0.2.
     /// For inner products and cosine similarity only. Default: all errors weigh the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
