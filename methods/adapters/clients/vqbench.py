@@ -109,7 +109,7 @@ class Adapter:
 
 
 def use_processors(count):
-    """On Linux, lets all threads of this process use so many processors: for libraries whose number of threads cannot be changed."""
+    """On Linux, lets all threads of this process use so many processors, or all with None: for libraries whose number of threads is fixed."""
     if hasattr(os, "sched_setaffinity"):
         for task in os.listdir("/proc/self/task"):
             os.sched_setaffinity(int(task), _PROCESSORS[:count])

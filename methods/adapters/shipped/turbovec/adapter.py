@@ -26,7 +26,8 @@ class Turbovec(vqbench.Adapter):
             raise vqbench.Wrong("bits", f"turbovec needs a multiple of 8 components, not {dim}")
 
     def use_threads(self, threads):
-        vqbench.use_processors(threads)
+        # RAYON_NUM_THREADS has set its number of threads for good: single queries get one processor.
+        vqbench.use_processors(None if threads == self.threads else threads)
 
     def check(self, rows):
         if self.metric == "l2" and not vqbench.are_unit(rows):
