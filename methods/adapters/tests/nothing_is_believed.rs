@@ -179,6 +179,18 @@ fn without_a_launcher_replies_are_on_standard_output() {
 }
 
 #[test]
+fn a_command_may_name_the_scratch_folder() {
+    let Some(compiled) = compiled() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "test -d \"$0\" && test \"$0/x\" = \"$VQBENCH_SCRATCH/$1\" && exec \"$2\"";
+    let program = compiled.int8.to_string_lossy().into_owned();
+    let command = ["sh", "-c", script, "{scratch}", "x", &program].map(str::to_owned);
+    let mut session = Session::start(&host(folder.path()), &command, 1).expect("starts");
+    session.hello(&json!({}), None).expect("says hello");
+    session.bye().expect("ends");
+}
+
+#[test]
 fn parameters_of_any_size_end_in_an_answer() {
     let Some(compiled) = compiled() else { return };
     let folder = tempfile::tempdir().expect("a folder");
