@@ -15,7 +15,7 @@ fn experiments(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn vectors_of_shipped_experiments_are_public() {
-    let files = [experiments("."), experiments("parity")].concat();
+    let files = [experiments("."), experiments("parity"), experiments("peers")].concat();
     assert!(files.len() > 10, "{files:?}");
     for file in files {
         let document = include::read(&file, &file.display().to_string()).unwrap_or_else(|fault| panic!("{fault:?}"));

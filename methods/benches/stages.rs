@@ -2,7 +2,7 @@
 //! `cargo bench -p vqbench-methods -- lsq/encode` for one.
 //!
 //! Methods come from the registry, with the first of their examples: a new one is timed without a line here. Sizes are small,
-//! so that all of it takes a few minutes; `cargo xtask bench-peers` measures at the sizes that matter. Before a method is
+//! so that all of it takes a few minutes; `experiments/peers` measures at the sizes that matter. Before a method is
 //! timed, its codes are checked to beat the mean of the rows.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
