@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = "METHOD is written as in the list `methods` of an experiment, or as a FAISS factory string:
   cargo xtask prove 'pq: { m: 8, bits: 8 }'
   cargo xtask prove OPQ8,PQ8x8 --dim 64
+An adapter that is shipped:
+  cargo xtask prove 'faiss: { codec: PQ4x8 }'
 An outside program that speaks the protocol of docs/adapters.md:
   cargo xtask prove --params '{ bits: 4 }' --like 'rabitq: { bits: 4 }' -- python3 my_adapter.py
 Exit codes: 0 every check passed or was skipped, 1 a check failed, 2 nothing could be checked.")]
@@ -108,13 +110,16 @@ fn subject(
             }
             (arguments.command.clone(), params)
         }
-        Some(text) => {
-            let method = read_method(text)?;
-            match of_program(&*method) {
-                Some(program) => program,
-                None => return Ok((Box::new(Own(method)), like)),
+        Some(text) => match shipped(text, here)? {
+            Some(program) => program,
+            None => {
+                let method = read_method(text)?;
+                match of_program(&*method) {
+                    Some(program) => program,
+                    None => return Ok((Box::new(Own(method)), like)),
+                }
             }
-        }
+        },
     };
     let like = like.or_else(|| like_of(&params));
     let program = Outside::new(here.programs.clone(), command, params).map_err(|error| {
@@ -124,6 +129,29 @@ fn subject(
         )
     })?;
     Ok((Box::new(program), like))
+}
+
+/// Command and parameters of an adapter that is shipped, whose environment is made if it is not there.
+fn shipped(text: &str, here: &Surroundings) -> Result<Option<(Vec<String>, Value)>, Mistakes> {
+    let document = Document::parse("METHOD", text)?;
+    let entry = document.value().as_object().filter(|entry| entry.len() == 1).and_then(|entry| entry.iter().next());
+    let (name, params) = match (entry, document.value()) {
+        (Some((name, params)), _) => (name.as_str(), params.clone()),
+        (None, Value::String(name)) => (name.trim(), json!({})),
+        _ => return Ok(None),
+    };
+    let Some(adapter) = ::adapters::find(name) else { return Ok(None) };
+    let params = (adapter.parse)(params)?;
+    if let Some(reason) = adapter.refusal() {
+        return Err(Mistakes::new(format!("{name} does not run here: {reason}"), "prove it on another machine"));
+    }
+    let host = &here.programs;
+    let cache = host.environments.as_deref().ok_or_else(|| {
+        Mistakes::new("there is no folder for Python environments", "set XDG_CACHE_HOME or HOME to a full path")
+    })?;
+    let mut told = |words: &str| say_aside!("{name}: {words}");
+    let command = ::adapters::Environment::ready(adapter, &host.python, cache, &mut told)?;
+    Ok(Some((command, params)))
 }
 
 /// Command and parameters of a method that is an outside program.
@@ -162,11 +190,18 @@ fn print(report: &Report) {
         }
         say!("");
     }
-    let skipped = report.outcomes.iter().filter_map(|outcome| match &outcome.verdict {
-        Verdict::Skipped(why) => Some((&outcome.name, why)),
-        _ => None,
-    });
-    skipped.for_each(|(name, why)| say_foreign!("skipped  {name}: {why}"));
+    // Many have one reason.
+    let mut skipped: Vec<(&str, Vec<&str>)> = Vec::new();
+    for outcome in &report.outcomes {
+        let Verdict::Skipped(why) = &outcome.verdict else { continue };
+        match skipped.iter_mut().find(|(reason, _)| reason == why) {
+            Some((_, names)) => names.push(&outcome.name),
+            None => skipped.push((why, vec![&outcome.name])),
+        }
+    }
+    for (why, names) in skipped {
+        say_foreign!("skipped  {why}: {}", names.join("; "));
+    }
     say_foreign!("{}", report.headline());
 }
 

@@ -57,7 +57,7 @@ pub enum ProveError {
 }
 
 /// Dimensions that are tried for most checks, in this order.
-const DIMS: [usize; 8] = [16, 24, 12, 32, 64, 128, 256, 96];
+const DIMS: [usize; 16] = [16, 24, 12, 32, 64, 128, 256, 96, 20, 28, 36, 44, 52, 60, 68, 76];
 
 /// The first dimension with which it trains.
 fn usual_dim(subject: &dyn Subject, options: &Options) -> Result<usize, ProveError> {

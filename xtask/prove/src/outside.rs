@@ -6,6 +6,7 @@ use methods::SearchMetric;
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 /// Threads that a program may use.
@@ -89,8 +90,18 @@ impl Outside {
     ) -> Result<Box<dyn Trained + '_>, Refusal> {
         self.searches_by(metric)?;
         let mut session = self.ready(rows.ncols(), fresh)?;
-        match session.fit(rows, seed, metric_of(metric)) {
-            Ok(_) => Ok(self.trained(session, rows.ncols())),
+        let mut fitted = session.fit(rows, seed, metric_of(metric));
+        let mut searches = true;
+        // Some search distances between rows of length 1 alone; their codes can be looked at all the same.
+        if metric == SearchMetric::L2
+            && self.hello.metrics.contains(&Metric::Ip)
+            && let Err(AdapterError::Refused { .. }) = fitted
+        {
+            fitted = session.fit(rows, seed, Metric::Ip);
+            searches = false;
+        }
+        match fitted {
+            Ok(_) => Ok(self.trained(session, rows.ncols(), searches)),
             Err(error @ AdapterError::Refused { .. }) => {
                 self.idle.borrow_mut().push((session, Some(rows.ncols())));
                 Err(refusal("fit", error))
@@ -107,8 +118,8 @@ impl Outside {
         Ok(())
     }
 
-    fn trained(&self, session: Session, dim: usize) -> Box<dyn Trained + '_> {
-        Box::new(InUse { session: RefCell::new(Some(session)), dim, of: self })
+    fn trained(&self, session: Session, dim: usize, searches: bool) -> Box<dyn Trained + '_> {
+        Box::new(InUse { session: RefCell::new(Some(session)), dim, of: self, searches, held: Cell::new(None) })
     }
 
     fn model_path(&self) -> PathBuf {
@@ -173,7 +184,7 @@ impl Subject for Outside {
         // Large models would add up.
         let _ = std::fs::remove_file(&path);
         restored.map_err(|error| refusal("restore", error))?;
-        Ok(self.trained(session, dim))
+        Ok(self.trained(session, dim, true))
     }
 
     fn at_bits(&self, bits: u64) -> Option<Box<dyn Subject>> {
@@ -190,6 +201,10 @@ struct InUse<'s> {
     session: RefCell<Option<Session>>,
     dim: usize,
     of: &'s Outside,
+    /// Whether it was trained for the metric that was asked for.
+    searches: bool,
+    /// A digest of what its searches are over.
+    held: Cell<Option<u64>>,
 }
 
 impl InUse<'_> {
@@ -245,11 +260,25 @@ impl Trained for InUse<'_> {
         queries: ArrayView2<'_, f32>,
         k: usize,
     ) -> Result<subject::Found, Refusal> {
+        if !self.searches {
+            return Err(Refusal::Missing("search by distance among rows of any length"));
+        }
+        let mut digest = DefaultHasher::new();
         let held = match held {
-            subject::Held::Codes(codes) => Held::Codes(&codes.bytes, codes.size),
-            subject::Held::Rows(rows) => Held::Base(rows),
+            subject::Held::Codes(codes) => {
+                codes.bytes.hash(&mut digest);
+                Held::Codes(&codes.bytes, codes.size)
+            }
+            subject::Held::Rows(rows) => {
+                rows.iter().for_each(|value| value.to_bits().hash(&mut digest));
+                Held::Base(rows)
+            }
         };
-        let found = self.ask("search", |session| session.search(held, queries, k, None, None))?;
+        // What stays in place is not sent again.
+        let digest = Some(digest.finish());
+        let held = if self.held.replace(digest) == digest { Held::Same } else { held };
+        let asked = self.ask("search", |session| session.search(held, queries, k, None, None));
+        let found = asked.inspect_err(|_| self.held.set(None))?;
         let padded = found.ids.into_iter().map(|ids| {
             let mut ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
             ids.resize(k.max(ids.len()), -1);
