@@ -22,7 +22,13 @@ enum Action {
     /// Install the libraries of adapters from PyPI, each in an environment of its own. An experiment does so on demand
     Install(Chosen),
     /// Try everything that adapters can do, on a few random vectors: exit code 1 if something is wrong
-    Check(Chosen),
+    Check {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// With `--all`: install those that are not installed, and skip those that cannot be
+        #[arg(long, requires = "all")]
+        install: bool,
+    },
     /// Remove the libraries of adapters
     Remove(Chosen),
 }
@@ -77,7 +83,7 @@ pub fn run(arguments: &Arguments, here: &Surroundings) -> Result<ExitCode, Mista
                 say!("{}  {}  {}", shipped.name, write_bytes(environment.bytes()), environment.folder().display());
             }
         }
-        Action::Check(chosen) => return check_all(chosen, host, cache),
+        Action::Check { chosen, install } => return check_all(chosen, *install, host, cache),
         Action::Remove(chosen) => {
             for shipped in chosen.adapters()? {
                 let freed = Environment::of(shipped, cache).remove()?;
@@ -111,18 +117,26 @@ fn list(cache: &Path) {
     say!("`cargo xtask methods NAME` shows the parameters of an adapter");
 }
 
-fn check_all(chosen: &Chosen, host: &Host, cache: &Path) -> Result<ExitCode, Mistakes> {
+fn check_all(chosen: &Chosen, install: bool, host: &Host, cache: &Path) -> Result<ExitCode, Mistakes> {
     let (mut checked, mut failed) = (0, 0);
     for shipped in chosen.adapters()? {
+        let skip = |reason: &str| say!("{}: skipped, {reason}", shipped.name);
         if let Some(reason) = shipped.refusal() {
-            say!("{}: skipped, {reason}", shipped.name);
+            skip(reason);
             continue;
         }
-        if chosen.all && !Environment::of(shipped, cache).is_complete(shipped) {
-            say!("{}: skipped, it is not installed (`cargo xtask adapters install {}`)", shipped.name, shipped.name);
+        if chosen.all && !install && !Environment::of(shipped, cache).is_complete(shipped) {
+            skip(&format!("it is not installed (`cargo xtask adapters install {}`)", shipped.name));
             continue;
         }
-        let command = ready(shipped, chosen, host, cache)?;
+        let command = match ready(shipped, chosen, host, cache) {
+            Ok(command) => command,
+            Err(error) if install => {
+                skip(&error.to_string());
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         for example in shipped.examples {
             checked += 1;
             let result = attempt(shipped, host, &command, example);

@@ -1,5 +1,6 @@
 //! Arrays as `.npy` files in the scratch folder: written for the adapter, and read from it with every number checked.
 
+use crate::process::plain;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
@@ -133,7 +134,7 @@ pub(crate) fn read<T: Value>(path: &Path, rows: usize, columns: Option<usize>) -
     let no_array = || format!("{name} is no .npy file of version 1 or 2");
     let Header { descr, fortran_order, shape } = header(&mut file).ok_or_else(no_array)?;
     if descr != T::NAME {
-        return Err(format!("{name} has the type {descr}; {} is needed", T::NAME));
+        return Err(format!("{name} has the type {}; {} is needed", plain(&descr, 20), T::NAME));
     }
     let wanted = columns.map_or_else(|| format!("({rows}, bytes)"), |columns| format!("({rows}, {columns})"));
     let &[found_rows, found_columns] = &shape[..] else {
@@ -158,7 +159,7 @@ pub(crate) fn read<T: Value>(path: &Path, rows: usize, columns: Option<usize>) -
         return Err(format!("{name} holds {held} bytes of values; its shape needs {needs}"));
     };
     let mut values = Vec::with_capacity(bytes as usize / size);
-    let mut block = vec![0u8; 1 << 20];
+    let mut block = vec![0u8; (bytes as usize).min(1 << 20)];
     let mut left = bytes as usize;
     while left > 0 {
         let part = left.min(block.len());
@@ -171,6 +172,29 @@ pub(crate) fn read<T: Value>(path: &Path, rows: usize, columns: Option<usize>) -
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What an array of an adapter holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrayKind {
+    /// Vectors, f32.
+    Vectors,
+    /// Codes, bytes.
+    Codes,
+    /// Row numbers, i64.
+    Ids,
+}
+
+/// The number of values in an array of a known shape, read and checked as those of adapters are.
+///
+/// # Errors
+/// What the file is, and what it should be.
+pub fn count_values(path: &Path, kind: ArrayKind, (rows, columns): (usize, usize)) -> Result<usize, String> {
+    match kind {
+        ArrayKind::Vectors => read::<f32>(path, rows, Some(columns)).map(|(_, values)| values.len()),
+        ArrayKind::Codes => read::<u8>(path, rows, Some(columns)).map(|(_, values)| values.len()),
+        ArrayKind::Ids => read::<i64>(path, rows, Some(columns)).map(|(_, values)| values.len()),
+    }
 }
 
 /// Opens a regular file and nothing else: a link could lead anywhere, and a pipe would never end.

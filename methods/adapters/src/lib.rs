@@ -15,6 +15,7 @@ mod session;
 mod shipped;
 mod smoke;
 
+pub use arrays::{ArrayKind, count_values};
 pub use environment::Environment;
 pub use error::AdapterError;
 pub use family::{Member, Sign, adopt_orphans, end_family, family};

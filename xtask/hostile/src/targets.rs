@@ -2,6 +2,7 @@
 
 mod documents;
 mod models;
+mod programs;
 mod records;
 mod sources;
 mod vectors;
@@ -69,6 +70,7 @@ pub fn targets() -> Vec<Target> {
         .chain([
             other("wav", 20_000, sources::wav_seeds, sources::check_wav),
             other("qrels", 20_000, sources::qrels_seeds, sources::check_qrels),
+            other("adapter-array", 100_000, programs::seeds, programs::check),
             other("model", 20_000, models::seeds, models::check),
             other("yaml", 100_000, documents::yaml_seeds, documents::check_yaml),
             other("experiment", 10_000, documents::experiment_seeds, documents::check_experiment),

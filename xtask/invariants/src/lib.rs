@@ -59,6 +59,10 @@ pub const INVARIANTS: &[Invariant] = &[
         name: "no mutated input ends a reader",
         check: |repository| repository.cargo_succeeds(&["xtask", "fuzz"]),
     },
+    Invariant {
+        name: "the adapters that are shipped work, where they can be installed",
+        check: |repository| repository.cargo_succeeds(&["xtask", "adapters", "check", "--all", "--install"]),
+    },
     Invariant { name: "the CUDA kernels compile for sm_80, sm_90 and sm_100", check: kernels::compile },
     Invariant { name: "the CUDA kernels keep their laws under sanitizers", check: kernels::sanitized },
 ];

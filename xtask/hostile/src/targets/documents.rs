@@ -4,7 +4,8 @@ use crate::room::Room;
 use datasets::SearchPath;
 use experiments::document::to_yaml;
 use experiments::{Document, Fault, Overrides, Plan, Surroundings, include};
-use methods::{METHODS, parse, parse_text};
+use methods::registry::entries;
+use methods::{parse, parse_text};
 use serde_json::Value;
 
 /// Most trials of a plan that is listed in full; above it only the time would be tested.
@@ -49,8 +50,7 @@ pub fn experiment_seeds() -> Vec<Vec<u8>> {
 
 /// The methods with the parameters of their examples, and factory strings.
 pub fn method_seeds() -> Vec<Vec<u8>> {
-    let examples = METHODS
-        .iter()
+    let examples = entries()
         .flat_map(|entry| entry.examples.iter().map(|params| format!("{{\"{}\":{params}}}", entry.name).into_bytes()));
     examples.chain(owned(&["OPQ16,PQ16x8", "PCA64,SQ8", "RR32,LSQ8x8", "PQ8x4fs", "RaBitQ", "ITQ64,LSH"])).collect()
 }
@@ -84,7 +84,9 @@ pub fn check_experiment(room: &Room, input: &[u8]) -> Result<(), String> {
         Ok(document) => document,
         Err(fault) => return told(&fault),
     };
-    let here = Surroundings { search: SearchPath::default(), ..Surroundings::default() };
+    let mut here = Surroundings { search: SearchPath::default(), ..Surroundings::default() };
+    // No mutation may start a program.
+    here.programs.refuses_commands = true;
     match Plan::new(&document, room.path(), &here, &Overrides::default()) {
         Err(faults) if faults.is_empty() => Err("it is refused without a fault".to_owned()),
         Err(faults) => faults.iter().try_for_each(told),
