@@ -1,5 +1,6 @@
 //! What reports say of trials that computed in turn: rounds are compared, aims are judged, and nothing else changes.
 
+#[allow(dead_code)]
 mod common;
 
 use common::{all_formats, record, results, run, trial};
