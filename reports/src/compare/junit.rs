@@ -16,11 +16,14 @@ impl Comparison {
             let end = if check.change == Change::Worse { End::Failed(detail) } else { End::Passed(detail) };
             suites[at].cases.push(Case { class: check.subject.clone(), name: check.metric.clone(), end });
         }
-        let others: [(&str, &[String], fn(String) -> End); 2] =
-            [("not comparable", &self.unknown, End::Error), ("left out", &self.notes, End::Skipped)];
-        for (name, reasons, end) in others.into_iter().filter(|(_, reasons, _)| !reasons.is_empty()) {
-            let case =
-                |reason: &String| Case { class: name.to_owned(), name: reason.clone(), end: end(reason.clone()) };
+        for (name, reasons) in [("not comparable", &self.unknown), ("left out", &self.notes)] {
+            if reasons.is_empty() {
+                continue;
+            }
+            let case = |reason: &String| {
+                let end = if name == "left out" { End::Skipped } else { End::Error };
+                Case { class: name.to_owned(), name: reason.clone(), end: end(reason.clone()) }
+            };
             suites.push(Suite { name: name.to_owned(), cases: reasons.iter().map(case).collect() });
         }
         document("vqbench compare", &suites)

@@ -216,6 +216,15 @@ impl<'s> Case<'s> {
         *self.exact.get_or_init(|| seen().unwrap_or(false))
     }
 
+    /// The metric that searches are asked by: distance, or inner product where that is all there is.
+    pub fn searched(&self) -> SearchMetric {
+        let by = |metric| self.usual(metric).and_then(|usual| usual.found().map(drop));
+        match (by(SearchMetric::L2), by(SearchMetric::InnerProduct)) {
+            (Err(Refusal::Missing(_)), Ok(())) => SearchMetric::InnerProduct,
+            _ => SearchMetric::L2,
+        }
+    }
+
     /// Decoded rows of a quantizer.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::case::{Case, Checked, fail};
-use crate::rows::{first_values, select, shuffled};
+use crate::rows::{errors, first_values, select, shuffled};
 use crate::subject::Codes;
 use methods::SearchMetric::L2;
 use ndarray::{Array2, s};
@@ -18,38 +18,67 @@ fn differing(expected: &Codes, found: &Codes) -> Option<usize> {
     (0..expected.rows()).find(|&i| expected.row(i) != found.row(i))
 }
 
-/// Fails where codes or decoded rows are not those of the same rows in one batch.
+/// Fails where codes or decoded rows are not those of the same rows in one batch. Libraries multiply few rows by other kernels than many, and so
+/// round otherwise: a code that differs passes if it is as good, and a decoded row if it is the same up to rounding.
 fn same(case: &Case<'_>, did: &str, order: &[usize]) -> Checked {
     let usual = case.usual(L2)?;
     let codes = usual.codes()?;
     let expected = codes.select(order.iter().copied());
     let rows = select(&usual.rows, order);
+    let words = |i: usize| {
+        let i = i.min(order.len() - 1);
+        format!("{}, row {} {}", usual.rows.words, order[i], first_values(rows.row(i)))
+    };
     let found = usual.trained.encode(rows.view())?;
-    if let Some(i) = differing(&expected, &found) {
-        return fail(
+    let unlike = |i: usize| {
+        fail(
             format!("encoded {did}"),
             "the codes that these rows have among all",
             format!("code {i} of {} is {:02x?} instead of {:02x?}", order.len(), found.row(i), expected.row(i)),
-            format!(
-                "{}, row {} {}",
-                usual.rows.words,
-                order[i.min(order.len() - 1)],
-                first_values(rows.row(i.min(order.len() - 1)))
-            ),
-        );
+            words(i),
+        )
+    };
+    let rounding = case.subject.registered().is_none();
+    if let Some(i) = differing(&expected, &found) {
+        if !rounding || found.size != expected.size || found.rows() != expected.rows() {
+            return unlike(i);
+        }
+        let all = errors(&usual.rows, usual.decoded()?);
+        let near = 1e-4 * all.iter().sum::<f64>() / all.len() as f64;
+        let (before, now) = (usual.trained.decode(&expected)?, usual.trained.decode(&found)?);
+        let (before, now) = (errors(&rows, &before), errors(&rows, &now));
+        if let Some(i) = (0..order.len()).find(|&i| (before[i] - now[i]).abs() > near) {
+            return unlike(i);
+        }
+        let differ = (0..order.len()).filter(|&i| expected.row(i) != found.row(i));
+        if let Some(i) = differ.clone().next().filter(|_| differ.count() > 1 + order.len() / 20) {
+            // Side values may round everywhere; symbols at a tie seldom.
+            let (a, b) = (usual.trained.decode(&expected)?, usual.trained.decode(&found)?);
+            if !same_rows(&a, &b, rounding) {
+                return unlike(i);
+            }
+        }
     }
     let decoded = usual.trained.decode(&expected)?;
     let among: Array2<f32> = select(usual.decoded()?, order);
-    let bad = (0..order.len()).find(|&i| decoded.nrows() != order.len() || decoded.row(i) != among.row(i));
-    if let Some(i) = bad {
+    if !same_rows(&among, &decoded, rounding) {
+        let i = (0..order.len().min(decoded.nrows()))
+            .find(|&i| !same_rows(&select(&among, &[i]), &select(&decoded, &[i]), rounding));
         return fail(
             format!("decoded the codes of {did}"),
             "the rows that these codes have among all",
-            format!("row {i} of {} came out differently", order.len()),
-            format!("{}, the code of row {}", usual.rows.words, order[i]),
+            format!("row {} of {} came out differently", i.unwrap_or(0), order.len()),
+            words(i.unwrap_or(0)),
         );
     }
     Ok(String::new())
+}
+
+/// Whether decoded rows are the same, up to rounding if that may be.
+pub fn same_rows(expected: &Array2<f32>, found: &Array2<f32>, rounding: bool) -> bool {
+    let largest = expected.iter().fold(0f32, |a, v| a.max(v.abs()));
+    let near = if rounding { 1e-5 * largest } else { 0.0 };
+    expected.dim() == found.dim() && expected.iter().zip(found).all(|(a, b)| a == b || (a - b).abs() <= near)
 }
 
 /// Few rows and many.
@@ -121,7 +150,7 @@ pub const INTERLEAVED: Check = Check {
         let part = codes.select(0..100);
         usual.trained.encode(other.view())?;
         let first = usual.trained.decode(&part)?;
-        if first != decoded.slice(s![..100, ..]) {
+        if !same_rows(&decoded.slice(s![..100, ..]).to_owned(), &first, case.subject.registered().is_none()) {
             let i = (0..100.min(first.nrows())).find(|&i| first.row(i) != decoded.row(i)).unwrap_or(0);
             return fail(
                 "encoded other rows, and then decoded 100 codes of before",

@@ -303,9 +303,18 @@ pub const OTHER_DIMS: Check = Check {
                 return fail("encoded and decoded", format!("finite rows, {:?}", train.dim()), came, &train.words);
             }
             components(&codes, &train.rows, &decoded, &train.words)?;
-            let last = trained.encode(train.slice(s![597.., ..]))?;
-            if last != codes.select(597..600) {
-                return fail("encoded the last three rows alone", "their codes among all", "others came", &train.words);
+            let last = trained.decode(&trained.encode(train.slice(s![597.., ..]))?)?;
+            let (among, own) = (decoded.slice(s![597.., ..]).to_owned(), train.slice(s![597.., ..]).to_owned());
+            // A tie may go the other way in another batch, where both codes are as good.
+            let (before, now) = (errors(&own, &among), errors(&own, &last));
+            let near = 1e-4 * mean_and_error(&errors(&train, &decoded)).0;
+            if before.iter().zip(&now).any(|(a, b)| !below((a - b).abs(), near)) {
+                return fail(
+                    "encoded the last three rows alone",
+                    "codes as good as those among all",
+                    "worse or better ones came",
+                    &train.words,
+                );
             }
             taken.push(dim.to_string());
         }

@@ -194,7 +194,7 @@ pub const NUMBERS: Check = Check {
     name: "row numbers",
     question: "A search of 1 to 1025 rows gives k different row numbers, or all rows where k is larger",
     run: |case| {
-        let usual = case.usual(L2)?;
+        let usual = case.usual(case.searched())?;
         for n in COUNTS_OF_ROWS {
             let codes: Codes;
             let rows = usual.rows.slice(s![..n, ..]);
@@ -296,7 +296,7 @@ pub const SELF: Check = Check {
     name: "a row finds itself",
     question: "A query that is a decoded row finds this row, also at the ends of blocks",
     run: |case| {
-        let usual = case.usual(L2)?;
+        let usual = case.usual(case.searched())?;
         let Held::Codes(codes) = usual.held()? else { return skip("it cannot search codes") };
         let places = [0, 7, 8, 31, 32, 127, 128, 255, 256, 511, 512, 1023, 1024];
         let decoded = usual.decoded()?;
@@ -327,7 +327,7 @@ pub const PREFIX: Check = Check {
     name: "fewer neighbours",
     question: "The 1 and 10 nearest are the first of the 100 nearest",
     run: |case| {
-        let usual = case.usual(L2)?;
+        let usual = case.usual(case.searched())?;
         let many = usual.trained.search(usual.held()?, usual.queries.view(), 100)?;
         for k in [1, K] {
             let few = usual.trained.search(usual.held()?, usual.queries.view(), k)?;
@@ -346,7 +346,7 @@ pub const COPIES: Check = Check {
     name: "copies",
     question: "Of rows that are there three times, all three are found, each once",
     run: |case| {
-        let usual = case.usual(L2)?;
+        let usual = case.usual(case.searched())?;
         let part = usual.rows.slice(s![..100, ..]);
         let Ok(rows) = concatenate(Axis(0), &[part, part, part]) else { return skip("rows do not fit") };
         let codes;
@@ -363,7 +363,15 @@ pub const COPIES: Check = Check {
         proper(&found, 300, 30, "searched", &words)?;
         if let Held::Codes(codes) = held {
             let decoded = usual.trained.decode(codes)?;
-            return hold(case, &*usual.trained, "searched rows with copies", &decoded, (&queries, &found), L2, &words);
+            return hold(
+                case,
+                &*usual.trained,
+                "searched rows with copies",
+                &decoded,
+                (&queries, &found),
+                case.searched(),
+                &words,
+            );
         }
         Ok("30 rows each".into())
     },
@@ -375,7 +383,7 @@ pub const MANY_ROWS: Check = Check {
     name: "many rows",
     question: "Among 66,000 rows, more than 16 bits count, it finds those that decoded rows say",
     run: |case| {
-        let usual = case.usual(L2)?;
+        let usual = case.usual(case.searched())?;
         let start = Instant::now();
         if case.subject.codes() {
             usual.trained.encode(usual.rows.view())?;
@@ -411,7 +419,7 @@ pub const MANY_ROWS: Check = Check {
             "searched for decoded rows at the ends of blocks",
             &decoded,
             (&queries, &found),
-            L2,
+            case.searched(),
             &rows.words,
         )
     },
