@@ -132,6 +132,8 @@ fn each_fault_is_one_failed_row() {
     methods += &entries(&["stderr", "child", "daemon", "clean-daemon", "no-scratch"], &["fit"]);
     methods += &entries(&["zero", "constant", "lazy", "lazy-search"], &["timed"]);
     methods += &entries(&["escape-error", "megabyte-error"], &["encode"]);
+    // It says that it can, and cannot.
+    methods += &entries(&["refuses"], &["decode", "search"]);
     methods += &entries(&["code-bytes"], &["never"]);
     let (code, text) = stage.run(&format!("{methods}timeout: 60s\n"), &["--no-report"]);
     assert_eq!(code, Some(1), "{text}");
@@ -312,7 +314,8 @@ fn what_is_missing_is_a_dash() {
     ]
     .map(|(label, can)| format!("  - external: {{ command: [./hostile], can: {can} }}\n    label: {label}\n"))
     .concat();
-    let (code, text) = stage.run(&methods, &[]);
+    let strange = "  - external: { command: [./hostile], can: encode, fault: escape }\n    label: strange name\n";
+    let (code, text) = stage.run(&format!("{methods}{strange}"), &[]);
     assert_eq!(code, Some(0), "{text}");
     let records = stage.records();
     let mut summary = String::new();
@@ -323,7 +326,9 @@ fn what_is_missing_is_a_dash() {
     }
     insta::assert_snapshot!("what_each_program_is_measured_by", summary);
     let bits: Vec<usize> = records.iter().map(|record| record.trial.bits_per_vector).collect();
-    assert_eq!(bits, [32, 0, 24, 32, 32], "by codes, unknown, by the growth of its file");
+    assert_eq!(bits, [32, 0, 24, 32, 32, 32], "by codes, unknown, by the growth of its file");
+    let name = &records[5].trial.params["program"]["name"];
+    assert_eq!(name, "red second line evil <b>");
     let report = |name: &str| std::fs::read_to_string(stage.path().join("runs/t/report").join(name)).expect("a report");
     let markdown = report("report.md");
     let mut table = String::new();
@@ -340,5 +345,6 @@ fn what_is_missing_is_a_dash() {
     let csv = report("tables/gaussian-4.csv");
     let searches = csv.lines().find(|line| line.starts_with("searches,searches,cpu")).expect("a row");
     assert!(searches.contains(",,,,,,,,,"), "{searches}");
-    assert!(report("index.html").contains("searches and saves"));
+    let page = report("index.html");
+    assert!(page.contains("searches and saves") && !page.contains("evil <b>"), "names are texts on the page");
 }
