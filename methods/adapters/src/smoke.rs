@@ -8,8 +8,8 @@ use ndarray::{Array2, ArrayView2, s};
 use serde_json::Value;
 use std::fmt::{self, Display};
 
-/// Components of the vectors: divisible by 12 and 16, as examples need.
-const DIM: usize = 48;
+/// Components of the vectors: divisible by 12 and 16, as examples need, and as many as every library takes.
+const DIM: usize = 96;
 
 /// Rows to train on: enough for 256 codewords.
 const TRAIN: usize = 1000;

@@ -28,6 +28,8 @@ class RaBitQ(vqbench.Adapter):
             value = getattr(params, name)
             if value is not None and not least <= value <= most:
                 raise vqbench.Wrong(name, f"`{name}` must be {least} to {most}, not {value}")
+        if dim is not None and not 64 <= dim <= 65536:
+            raise ValueError(f"the RaBitQ library takes vectors of 64 to 65536 components, not {dim}")
         self.probes = params.probes or params.clusters
 
     def use_threads(self, threads):

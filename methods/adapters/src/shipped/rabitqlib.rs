@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const SHIPPED: Shipped = Shipped {
     name: "rabitqlib",
     summary: "RaBitQ by its authors: 1 to 9 bits per component around centroids, with a scan of its own",
-    use_for: "Estimates of distances without bias, in few bits. It searches only, over vectors that it stores itself, and has no seed.",
+    use_for: "Estimates of distances without bias, in few bits. It searches only, over vectors that it stores itself, and has no seed. Vectors need at least 64 components.",
     licence: "Apache-2.0",
     package: "rabitqlib",
     oldest_python: (3, 11),
