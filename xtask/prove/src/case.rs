@@ -3,7 +3,7 @@
 use crate::checks::search::agreement;
 use crate::outcome::Failure;
 use crate::rows::{Sample, Shape};
-use crate::subject::{Codes, Found, Held, Refusal, Subject, Trained};
+use crate::subject::{ANY_LENGTH, Codes, Found, Held, Refusal, Subject, Trained};
 use methods::SearchMetric;
 use ndarray::{Array2, ArrayView2};
 use std::cell::OnceCell;
@@ -127,6 +127,8 @@ pub struct Case<'s> {
     pub dim: usize,
     /// From which all data follow.
     pub seed: u64,
+    /// Whether all rows are scaled to length 1.
+    pub unit: bool,
     /// By which share the distortion may exceed that of our own method.
     pub tolerance: f64,
     usual: [OnceCell<Result<Usual<'s>, Refusal>>; 4],
@@ -141,6 +143,7 @@ impl<'s> Case<'s> {
             like,
             dim,
             seed,
+            unit: false,
             tolerance: 0.05,
             usual: [const { OnceCell::new() }; 4],
             exact: OnceCell::new(),
@@ -154,7 +157,11 @@ impl<'s> Case<'s> {
 
     /// Rows of a shape, of the dimension of the case.
     pub fn draw(&self, shape: Shape, n: usize, of: u64) -> Sample {
-        shape.draw(n, self.dim, self.seed_of(of))
+        let mut sample = shape.draw(n, self.dim, self.seed_of(of));
+        if self.unit {
+            sample.scale_to_unit();
+        }
+        sample
     }
 
     /// Trains the subject for Euclidean distances, with the seed of the case.
@@ -223,6 +230,12 @@ impl<'s> Case<'s> {
             (Err(Refusal::Missing(_)), Ok(())) => SearchMetric::InnerProduct,
             _ => SearchMetric::L2,
         }
+    }
+
+    /// Whether it refuses to search because rows do not have length 1.
+    pub fn needs_unit_rows(&self) -> bool {
+        let found = self.usual(SearchMetric::L2).and_then(|usual| usual.found().map(drop));
+        matches!(found, Err(Refusal::Error { .. } | Refusal::Missing(ANY_LENGTH)))
     }
 
     /// Decoded rows of a quantizer.

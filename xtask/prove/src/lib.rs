@@ -90,6 +90,13 @@ pub fn prove(
     let begun = Instant::now();
     let dim = usual_dim(subject, options)?;
     let mut case = Case::new(subject, like, dim, options.seed);
+    if case.needs_unit_rows() {
+        let mut other = Case::new(subject, like, dim, options.seed);
+        other.unit = true;
+        if !other.needs_unit_rows() {
+            case = other;
+        }
+    }
     case.tolerance = options.tolerance;
     let laws = laws::of(subject);
     let all = CHECKS.len() + laws.len();
@@ -119,5 +126,12 @@ pub fn prove(
     for law in laws {
         note("laws", law.name.clone(), law.name.clone(), &mut || law.check());
     }
-    Ok(Report { subject: subject.name(), like: like.map(Subject::name), dim, seed: options.seed, outcomes })
+    Ok(Report {
+        subject: subject.name(),
+        like: like.map(Subject::name),
+        dim,
+        unit: case.unit,
+        seed: options.seed,
+        outcomes,
+    })
 }

@@ -60,6 +60,8 @@ pub struct Report {
     pub like: Option<String>,
     /// Components of the vectors of most checks.
     pub dim: usize,
+    /// Whether all rows were scaled to length 1, because it searches no others.
+    pub unit: bool,
     /// The seed from which all data follow.
     pub seed: u64,
     /// All checks, in their order.
@@ -90,8 +92,11 @@ impl Report {
         let (passed, failed, skipped) = self.counts();
         let like = self.like.as_ref().map(|like| format!(", compared with {like}")).unwrap_or_default();
         format!(
-            "{}{like}: {passed} passed, {failed} failed, {skipped} skipped (dimension {}, seed {})",
-            self.subject, self.dim, self.seed
+            "{}{like}: {passed} passed, {failed} failed, {skipped} skipped (dimension {}{}, seed {})",
+            self.subject,
+            self.dim,
+            if self.unit { ", rows of length 1" } else { "" },
+            self.seed
         )
     }
 }

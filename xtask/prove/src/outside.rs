@@ -261,7 +261,7 @@ impl Trained for InUse<'_> {
         k: usize,
     ) -> Result<subject::Found, Refusal> {
         if !self.searches {
-            return Err(Refusal::Missing("search by distance among rows of any length"));
+            return Err(Refusal::Missing(subject::ANY_LENGTH));
         }
         let mut digest = DefaultHasher::new();
         let held = match held {

@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod engine;
 pub mod mutations;
+pub mod parts;
 
 use crate::subject::{Codes, Found, Held, Refusal, Subject, Trained};
 use engine::Engine;

@@ -16,6 +16,19 @@ pub struct Sample {
     pub words: String,
 }
 
+impl Sample {
+    /// Divides every row by its length.
+    pub fn scale_to_unit(&mut self) {
+        for mut row in self.rows.rows_mut() {
+            let length = row.dot(&row).sqrt();
+            if length > 0.0 {
+                row /= length;
+            }
+        }
+        self.words += ", scaled to length 1";
+    }
+}
+
 impl Deref for Sample {
     type Target = Array2<f32>;
 

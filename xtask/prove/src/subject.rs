@@ -30,6 +30,9 @@ pub enum Refusal {
     },
 }
 
+/// What those cannot do that know directions alone.
+pub const ANY_LENGTH: &str = "search by distance among rows of any length";
+
 /// Codes of the same length, one per row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Codes {

@@ -49,7 +49,7 @@ pub const REPEATS: Check = Check {
             }
             let decoded = usual.decoded()?;
             let again = usual.trained.decode(codes)?;
-            if &again != decoded {
+            if again != *decoded {
                 return fail("decoded the same codes again", "the same rows", "others came", &usual.rows.words);
             }
         }

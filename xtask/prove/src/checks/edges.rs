@@ -177,12 +177,9 @@ pub const COSINE: Check = Check {
     question: "Rows of length 1 with zero vectors among them, as a search by cosine similarity makes them",
     run: |case| {
         let mut sample = case.draw(Shape::Gaussian, 1000, 112);
-        for mut row in sample.rows.rows_mut() {
-            let length = row.dot(&row).sqrt();
-            row /= length;
-        }
+        sample.scale_to_unit();
         sample.rows.slice_mut(s![5..;100, ..]).fill(0.0);
-        sample.words += ", scaled to length 1, rows 5, 105, … zero";
+        sample.words += ", rows 5, 105, … zero";
         zeros(case, &sample, &(5..1000).step_by(100).collect::<Vec<_>>())
     },
 };

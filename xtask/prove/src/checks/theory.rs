@@ -111,11 +111,7 @@ fn rotated(case: &Case<'_>, name: &str, params: &Value, bits: usize) -> Checked 
     }
     let unit = |seed| {
         let mut sample = Shape::Gaussian.draw(4000, 128, case.seed_of(seed));
-        for mut row in sample.rows.rows_mut() {
-            let length = row.dot(&row).sqrt();
-            row /= length;
-        }
-        sample.words += ", scaled to length 1";
+        sample.scale_to_unit();
         sample
     };
     let (rabitq, turboquant) = ROTATED[bits - 1];
