@@ -3,6 +3,7 @@
 
 use crate::facts::{MAX_FACTS, Truth};
 use crate::in_turn::{Step, Turns};
+use crate::machine;
 use crate::memory::Demand;
 use crate::metrics::pass::{Outline, Pass};
 use crate::metrics::{self, MEASURES, SharedResults, Subject};
@@ -231,7 +232,8 @@ fn perform(
         let method = methods::parse(&trial.method, trial.params.clone()).map_err(because(Cause::Trial))?;
         let demand = Demand::of_trial(
             &resolved,
-            method.code_bits(resolved.summary.dim),
+            // A program has told the plan, and tells its trial once there are codes.
+            method.code_bits(resolved.summary.dim).max(trial.bits_per_vector),
             measures.iter().map(|(.., measure)| measure.bytes_per_row()).sum(),
             measures.iter().any(|(.., measure)| measure.seconds() > 0.0),
         );
@@ -327,6 +329,7 @@ fn programs(request: &Request, surroundings: &Surroundings, metric: MetricSpace)
     let mut programs = surroundings.programs.at(&request.root);
     programs.metric = if metric == MetricSpace::Ip { adapters::Metric::Ip } else { adapters::Metric::L2 };
     programs.echo = true;
+    programs.patience = None;
     programs.sole = true;
     programs
 }
@@ -334,7 +337,13 @@ fn programs(request: &Request, surroundings: &Surroundings, metric: MetricSpace)
 /// Encodes the base rows block by block, and decodes each block for what is added up. Returns the codes.
 fn pass_over(data: &Opened, quantizer: &dyn Quantizer, pass: &mut Pass) -> Result<Vec<u8>, Failure> {
     let size = quantizer.code_size();
-    let mut codes = vec![0u8; data.base.nrows() * size];
+    let most = machine::available_memory_bytes();
+    let bytes = data.base.nrows().checked_mul(size).filter(|bytes| *bytes as u64 <= most);
+    let Some(bytes) = bytes else {
+        let reason = format!("codes of {size} bytes for {} rows do not fit into memory", data.base.nrows());
+        return Err(because(Cause::Trial)(reason));
+    };
+    let mut codes = vec![0u8; bytes];
     let mut decoded = Array2::<f32>::zeros((0, data.dim()));
     data.base.blocks(|first, block| {
         let codes = &mut codes[first * size..(first + block.nrows()) * size];

@@ -34,6 +34,8 @@ fn programs() -> adapters::Host {
     programs.launcher = launcher.map(|program| adapters::Launcher { program, arguments });
     programs.python = PathBuf::from(if cfg!(windows) { "python" } else { "python3" });
     programs.environments = cache().map(|cache| cache.join("adapters"));
+    // A trial has a limit of its own.
+    programs.patience = Some(std::time::Duration::from_secs(600));
     programs.notify = Some(|text| say_aside!("{text}"));
     programs
 }

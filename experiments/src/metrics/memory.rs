@@ -29,8 +29,8 @@ impl Measure for MemoryMeasure {
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Vec<Measured>, MethodError> {
         // An outside program computes in processes of its own.
-        let program = subject.quantizer.program().map_or(0, |program| program.peak_bytes());
-        let here = (&PEAK_RSS_BYTES, machine::peak_rss_bytes().map(|bytes| bytes + program));
+        let program = subject.quantizer.program().map_or(Some(0), |program| program.peak_bytes());
+        let here = (&PEAK_RSS_BYTES, machine::peak_rss_bytes().zip(program).map(|(bytes, program)| bytes + program));
         let there = (&PEAK_DEVICE_BYTES, subject.backend.peak_device_bytes());
         let known = [here, there].into_iter().filter_map(|(metric, bytes)| Some((metric, bytes?)));
         Ok(known.map(|(metric, bytes)| Measured::new(metric, bytes as f64)).collect())

@@ -36,8 +36,8 @@ fn program_bits(program: &Program, subject: &Subject<'_>) -> Result<Option<f64>,
     // It stores the rows when it is about to search them.
     subject.search()?;
     let grown = program.saved_bytes()?.saturating_sub(subject.quantizer.model_size() as u64);
-    // A file that does not grow does not hold the rows.
-    let stored = (grown > 0).then(|| (8.0 * grown as f64 / subject.data.base.nrows() as f64).round());
+    // A file that grows by less than a byte per row does not hold the rows.
+    let stored = Some((8.0 * grown as f64 / subject.data.base.nrows() as f64).round()).filter(|bits| *bits >= 8.0);
     // What is searched may be larger than the codes.
     Ok(stored.map(|stored| codes.map_or(stored, |codes| stored.max(codes))))
 }

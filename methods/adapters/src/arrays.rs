@@ -20,7 +20,9 @@ fn write<T: Value>(
     (rows, columns): (usize, usize),
     values: impl Iterator<Item = T>,
 ) -> std::io::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    // A link or a pipe that an adapter has put here would lead elsewhere.
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut file = BufWriter::with_capacity(1 << 20, file);
     let text = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}", T::NAME);
     // The header ends with a line break, and the values begin at a multiple of 64 bytes.
     let length = (PREFIX_BYTES + text.len() + 1).next_multiple_of(64) - PREFIX_BYTES;
@@ -39,6 +41,9 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The first bytes, the version, and the length of the header in version 1.
 const PREFIX_BYTES: usize = 10;
+
+/// Most bytes of a code.
+pub(crate) const MOST_CODE_BYTES: usize = 1 << 24;
 
 /// Longest header that is read.
 const LONGEST_HEADER: usize = 4096;
@@ -145,6 +150,9 @@ pub(crate) fn read<T: Value>(path: &Path, rows: usize, columns: Option<usize>) -
     if !fits {
         return Err(format!("{name} has the shape ({found_rows}, {found_columns}); {wanted} is needed"));
     }
+    if columns.is_none() && found_columns > MOST_CODE_BYTES as u64 {
+        return Err(format!("{name} has codes of {found_columns} bytes; at most {MOST_CODE_BYTES} are possible"));
+    }
     if fortran_order && found_rows > 1 && found_columns > 1 {
         return Err(format!("{name} is in Fortran order; C order is needed"));
     }
@@ -158,7 +166,9 @@ pub(crate) fn read<T: Value>(path: &Path, rows: usize, columns: Option<usize>) -
         let needs = bytes.map_or_else(|| "more".to_owned(), |bytes| bytes.to_string());
         return Err(format!("{name} holds {held} bytes of values; its shape needs {needs}"));
     };
-    let mut values = Vec::with_capacity(bytes as usize / size);
+    let mut values = Vec::new();
+    let count = bytes as usize / size;
+    values.try_reserve_exact(count).map_err(|_| format!("{name} holds {count} values, more than the memory can"))?;
     let mut block = vec![0u8; (bytes as usize).min(1 << 20)];
     let mut left = bytes as usize;
     while left > 0 {
@@ -227,11 +237,20 @@ pub(crate) fn file_bytes(path: &Path) -> Result<u64, String> {
     file.metadata().map(|found| found.len()).map_err(|error| format!("{name}: {error}"))
 }
 
-/// Copies a file to another place.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), String> {
+/// Copies a file that an adapter wrote to a place of the caller.
+pub(crate) fn copy_out(from: &Path, to: &Path) -> Result<(), String> {
+    copy(from, File::create(to))
+}
+
+/// Copies a file of the caller into the scratch folder.
+pub(crate) fn copy_in(from: &Path, to: &Path) -> Result<(), String> {
+    copy(from, OpenOptions::new().write(true).create_new(true).open(to))
+}
+
+fn copy(from: &Path, to: std::io::Result<File>) -> Result<(), String> {
     let name = name_of(from);
     let mut input = open(from, &name)?;
-    let mut output = File::create(to).map_err(|error| error.to_string())?;
+    let mut output = to.map_err(|error| error.to_string())?;
     std::io::copy(&mut input, &mut output).and_then(|_| output.flush()).map_err(|error| format!("{name}: {error}"))
 }
 
@@ -259,6 +278,8 @@ mod tests {
         assert_eq!(wrong(read(&path, 2, Some(3))), "a.npy holds 23 bytes of values; its shape needs 24");
         std::fs::write(&path, b"hello").expect("writes");
         assert_eq!(wrong(read(&path, 2, Some(3))), "a.npy is no .npy file of version 1 or 2");
+        assert!(write_codes(&path, &[1], 1).is_err(), "nothing is overwritten");
+        let path = folder.path().join("c.npy");
         write_codes(&path, &[1, 2, 3, 4, 5, 6], 3).expect("writes");
         assert_eq!(read::<u8>(&path, 2, None), Ok((3, vec![1, 2, 3, 4, 5, 6])));
     }

@@ -69,8 +69,9 @@ fn member(pid: i32) -> Option<(Member, i32)> {
     // The name stands in brackets and may hold anything.
     let (start, end) = (stat.find('(')?, stat.rfind(')')?);
     let fields: Vec<&str> = stat[end + 1..].split_whitespace().collect();
-    // A process that has ended and is not yet collected is gone.
-    if fields.first() == Some(&"Z") {
+    // A process that has ended and is not yet collected is gone, unless it is its first thread alone that has ended.
+    let threads: u64 = fields.get(17).and_then(|count| count.parse().ok()).unwrap_or(1);
+    if fields.first() == Some(&"Z") && threads <= 1 {
         return None;
     }
     let parent = fields.get(1)?.parse().ok()?;

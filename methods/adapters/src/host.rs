@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The executable that becomes an adapter by [`crate::become_adapter`], with its arguments; `--` and the command follow them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Host {
     /// Whether this process starts one program and nothing else, and has called [`crate::adopt_orphans`]: then all its descendants
     /// belong to the program.
     pub sole: bool,
+    /// Most time that a program may take to train, encode, decode or search; None if something else limits it.
+    pub patience: Option<Duration>,
     /// How the vectors of the current work are compared.
     pub metric: Metric,
     /// Python with `venv`, to make the environments of the adapters that are shipped.
@@ -82,9 +86,6 @@ pub struct Identity {
     pub files_sha256: String,
 }
 
-/// Longest file of a command whose content counts.
-const MOST_FILE_BYTES: u64 = 1 << 32;
-
 impl Host {
     /// The same host, in another folder.
     pub fn at(&self, root: &Path) -> Host {
@@ -106,6 +107,12 @@ impl Host {
                     message: format!("there is no folder for the Python environment of `{}`", shipped.name),
                     help: "set XDG_CACHE_HOME or HOME to a full path".into(),
                 })?;
+                if self.refuses_commands && !Environment::of(shipped, cache).is_complete(shipped) {
+                    return Err(AdapterError::Environment {
+                        message: format!("the library of `{}` is not installed", shipped.name),
+                        help: format!("`cargo xtask adapters install {}` fetches it", shipped.name),
+                    });
+                }
                 let notify = &mut |text: &str| self.notify.iter().for_each(|notify| notify(text));
                 Environment::ready(shipped, &self.python, cache, notify)
             }
@@ -166,36 +173,50 @@ impl Host {
     /// A file of [`Outside::Command`] that cannot be read.
     pub fn digest(&self, outside: &Outside) -> Result<String, AdapterError> {
         let mut digest = Sha256::new();
-        let mut add = |content: &[u8]| {
-            digest.update((content.len() as u64).to_le_bytes());
-            digest.update(content);
-        };
         match outside {
             Outside::Shipped(shipped) => {
-                [CLIENT, shipped.adapter, shipped.requirements].iter().for_each(|text| add(text.as_bytes()));
+                for text in [CLIENT, shipped.adapter, shipped.requirements] {
+                    digest.update((text.len() as u64).to_le_bytes());
+                    digest.update(text);
+                }
             }
             Outside::Command { command, files } => {
-                // What is found on the path belongs to the machine. Its version is in `hello`.
-                let named =
-                    |part: &&String| part.contains(std::path::is_separator) || Path::new(part).extension().is_some();
-                for part in command.iter().filter(named) {
-                    self.content(part).iter().for_each(|content| add(content));
+                for (place, part) in command.iter().enumerate() {
+                    // What is found on the path belongs to the machine. Its version is in `hello`.
+                    if place == 0 && !part.contains(std::path::is_separator) {
+                        continue;
+                    }
+                    let value = part.split_once('=').map(|(_, value)| value);
+                    for file in std::iter::once(part.as_str()).chain(value) {
+                        self.add(file, &mut digest);
+                    }
                 }
                 for file in files {
-                    add(&self.content(file).ok_or_else(|| AdapterError::Start {
-                        command: command.first().cloned().unwrap_or_default(),
-                        reason: format!("{file} is no file that can be read"),
-                    })?);
+                    if !self.add(file, &mut digest) {
+                        let command = command.first().cloned().unwrap_or_default();
+                        let reason = format!("{file} is no file that can be read");
+                        return Err(AdapterError::Start { command, reason });
+                    }
                 }
             }
         }
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The content of a file; None if there is none.
-    fn content(&self, file: &str) -> Option<Vec<u8>> {
+    /// Adds the content of a file. Returns whether there is such a file.
+    fn add(&self, file: &str, digest: &mut Sha256) -> bool {
         let path = self.root.join(file);
-        path.metadata().ok().filter(|found| found.is_file() && found.len() <= MOST_FILE_BYTES)?;
-        std::fs::read(path).ok()
+        let Some(found) = path.metadata().ok().filter(std::fs::Metadata::is_file) else { return false };
+        let Ok(mut content) = std::fs::File::open(path) else { return false };
+        digest.update(found.len().to_le_bytes());
+        // In blocks: files of weights are large.
+        let mut block = vec![0u8; 1 << 20];
+        loop {
+            match content.read(&mut block) {
+                Ok(0) => return true,
+                Ok(count) => digest.update(&block[..count]),
+                Err(_) => return false,
+            }
+        }
     }
 }

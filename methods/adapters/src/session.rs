@@ -1,6 +1,6 @@
 //! A running adapter: each verb as a function, with every reply checked.
 
-use crate::arrays;
+use crate::arrays::{self, MOST_CODE_BYTES};
 use crate::checks::{UNACCOUNTED_SECONDS, Watch, check_ids, check_laps, check_singles};
 use crate::error::AdapterError;
 use crate::family::Member;
@@ -16,9 +16,6 @@ use tempfile::TempDir;
 /// Time to start and to say hello: imports of large libraries on a busy machine take long.
 const HELLO: Duration = Duration::from_secs(180);
 
-/// Most bytes of a code that an adapter may announce: plans calculate with it.
-const MOST_CODE_BYTES: usize = 1 << 24;
-
 /// A running adapter. When it is dropped, its processes are killed and its scratch folder is removed.
 #[derive(Debug)]
 pub struct Session {
@@ -26,6 +23,7 @@ pub struct Session {
     process: Process,
     scratch: TempDir,
     threads: usize,
+    patience: Option<Duration>,
     next: u64,
     hello: Option<Hello>,
     dim: usize,
@@ -66,7 +64,8 @@ impl Session {
         let scratch = tempfile::Builder::new().prefix("vqbench-adapter-").tempdir();
         let scratch = scratch.map_err(|error| AdapterError::Scratch(error.to_string()))?;
         let process = Process::start(host, command, scratch.path(), threads)?;
-        Ok(Session { process, scratch, threads, next: 0, hello: None, dim: 0, code_bytes: None, held: 0 })
+        let patience = host.patience;
+        Ok(Session { process, scratch, threads, patience, next: 0, hello: None, dim: 0, code_bytes: None, held: 0 })
     }
 
     /// Asks who it is and whether it accepts the parameters, for vectors of `dim` components if that is known.
@@ -261,7 +260,7 @@ impl Session {
     /// See [`AdapterError`].
     pub fn save_to(&mut self, path: &Path) -> Result<(), AdapterError> {
         let file = self.save()?;
-        let copied = arrays::copy(&file, path);
+        let copied = arrays::copy_out(&file, path);
         remove(&file);
         copied.map_err(|what| AdapterError::Protocol { verb: "save", what })
     }
@@ -280,7 +279,7 @@ impl Session {
     pub fn restore(&mut self, path: &Path, dim: usize, metric: Metric) -> Result<(), AdapterError> {
         self.needs(Capability::Restore, "restore a model")?;
         let file = self.file();
-        arrays::copy(path, &file).map_err(AdapterError::Scratch)?;
+        arrays::copy_in(path, &file).map_err(AdapterError::Scratch)?;
         self.dim = dim;
         self.request("restore", json!({ "model": name(&file), "metric": metric }))?;
         remove(&file);
@@ -358,7 +357,7 @@ impl Session {
     }
 
     fn request(&mut self, verb: &'static str, request: Value) -> Result<Done, AdapterError> {
-        let reply = self.ask(verb, request, None)?;
+        let reply = self.ask(verb, request, self.patience)?;
         let wrong = |error: serde_json::Error| AdapterError::Protocol { verb, what: format!("its reply: {error}") };
         serde_json::from_value(reply).map_err(wrong)
     }

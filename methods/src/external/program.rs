@@ -145,12 +145,12 @@ impl Program {
         self.ask(|session| session.encode(rows, Some(timing))).map(|(codes, _, laps)| (codes, laps))
     }
 
-    /// Measurements of decoding codes.
+    /// Measurements of decoding codes, with the rows that they gave.
     ///
     /// # Errors
     /// See [`AdapterError`].
-    pub fn time_decoding(&self, codes: &[u8], timing: Timing) -> Result<Vec<Lap>, MethodError> {
-        self.ask(|session| session.decode(codes, self.code_size, Some(timing))).map(|(_, laps)| laps)
+    pub fn time_decoding(&self, codes: &[u8], timing: Timing) -> Result<(Array2<f32>, Vec<Lap>), MethodError> {
+        self.ask(|session| session.decode(codes, self.code_size, Some(timing)))
     }
 
     /// Makes codes or rows what the next searches are over.
@@ -204,9 +204,10 @@ impl Program {
         self.ask(|session| session.save_to(path))
     }
 
-    /// Peak memory of its processes, in bytes.
-    pub fn peak_bytes(&self) -> u64 {
-        self.guard().as_ref().map_or(0, |session| session.members().iter().map(|member| member.peak_bytes).sum())
+    /// Peak memory of its processes, in bytes; None if they cannot be seen.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let members = self.guard().as_ref().map(Session::members).filter(|members| !members.is_empty())?;
+        Some(members.iter().map(|member| member.peak_bytes).sum())
     }
 
     /// Asks it to end. A quantizer that is used afterwards gives errors.
