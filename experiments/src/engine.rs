@@ -13,7 +13,7 @@ use crate::child::{Child, ChildEnd};
 use crate::document::to_yaml;
 use crate::fault::Fault;
 use crate::machine;
-use crate::plan::{Plan, PlannedTrial};
+use crate::plan::{Plan, PlannedTrial, TurnWith};
 use crate::queue::Queue;
 use crate::recipe;
 use crate::surroundings::Surroundings;
@@ -23,14 +23,14 @@ use budget::Budget;
 use prepare::{Prepared, Unprepared, prepare_datasets};
 use record::{
     Cause, FOUND, InTurn, Machine, PAIRED, RecordError, RunFolder, RunInfo, SCHEMA, Side, Status, TrialLog,
-    TrialRecord, is_regular, write_atomically,
+    TrialRecord, id_of, is_regular, write_atomically,
 };
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use thiserror::Error;
 use unit::{Unit, units};
 
@@ -157,11 +157,24 @@ pub fn run(
     };
     let mut before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
         plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(t) })).collect();
-    // A pair runs together or not at all.
-    let open: HashSet<&str> =
-        before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| t.trial.id.as_str()).collect();
+    // A pair runs together or not at all: its sides must have taken turns with each other.
+    let attempt = |record: &TrialRecord| record.in_turn().map(|turn| turn.attempt.clone());
+    let attempts: HashMap<&str, Option<String>> =
+        before.iter().filter_map(|(t, record)| Some((t.trial.id.as_str(), attempt(record.as_ref()?)))).collect();
+    let open: HashSet<&str> = before
+        .iter()
+        .filter(|(planned, record)| match (record, &planned.in_turn) {
+            (Some(record), Some(turn)) => {
+                attempts.get(turn.partner.as_str()).is_none_or(|other| *other != attempt(record))
+            }
+            (record, _) => record.is_none(),
+        })
+        .map(|(t, _)| t.trial.id.as_str())
+        .collect();
     for (planned, record) in &mut before {
-        if planned.in_turn.as_ref().is_some_and(|turn| open.contains(turn.partner.as_str())) {
+        let of_open =
+            |turn: &TurnWith| open.contains(turn.partner.as_str()) || open.contains(planned.trial.id.as_str());
+        if planned.in_turn.as_ref().is_some_and(of_open) {
             *record = None;
         }
     }
@@ -352,6 +365,8 @@ impl<'a> Session<'a> {
             return unit.trials.iter().map(|planned| self.attempt_one(planned, None)).collect();
         };
         let turns = TurnTable::new();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let attempt = id_of(&json!({ "pair": ours.trial.id, "nanoseconds": now.as_nanos().to_string() }));
         // Both sit down before either of them starts.
         let seats = [turns.seat(Side::Ours), turns.seat(Side::Theirs)];
         let mut attempts: Vec<Attempt<'a>> = std::thread::scope(|scope| {
@@ -365,6 +380,7 @@ impl<'a> Session<'a> {
                 pair: turn.pair.clone(),
                 side: turn.side,
                 with: turn.with.clone(),
+                attempt: attempt.clone(),
                 turns: turns.had(turn.side),
             });
         }

@@ -75,8 +75,15 @@ impl PairRow {
     pub fn reached(&self) -> Option<bool> {
         let aim = self.aim.as_ref()?;
         let Some(compared) = &self.compared else { return Some(false) };
-        let ratio =
-            aim.ratio.is_none_or(|least| compared.ratio.is_some_and(|ratio| ratio.value >= least * (1.0 - ROUNDING)));
+        let better = |least: f64| match compared.ratio {
+            Some(ratio) => ratio.value >= least * (1.0 - ROUNDING),
+            // A value of 0, such as a distortion: no ratio, but an order.
+            None if self.metric.larger_is_better() == Some(true) => {
+                compared.ours.value >= least * compared.theirs.value
+            }
+            None => compared.ours.value * least <= compared.theirs.value,
+        };
+        let ratio = aim.ratio.is_none_or(better);
         let difference = aim.difference.is_none_or(|least| compared.difference.value >= least - ROUNDING);
         Some(ratio && difference)
     }
@@ -172,7 +179,7 @@ pub fn compare(runs: &[Results], dictionary: &Dictionary) -> Result<Vec<PairRepo
                 });
                 let both = [ours, theirs].map(|id| ended.get(id.as_str()));
                 let [Some((ours, mine)), Some((theirs, other))] = both else { continue };
-                if ours.status == Status::Ok && theirs.status == Status::Ok {
+                if ours.status == Status::Ok && theirs.status == Status::Ok && met(ours, theirs) {
                     meetings[at].1.push([mine, other]);
                     let machine = &ours.machine;
                     let words = format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.simd);
@@ -191,6 +198,12 @@ pub fn compare(runs: &[Results], dictionary: &Dictionary) -> Result<Vec<PairRepo
     Ok(all)
 }
 
+/// Whether two trials took turns with each other, as far as their records say.
+fn met(ours: &Ended, theirs: &Ended) -> bool {
+    let attempt = |ended: &Ended| ended.in_turn().map(|turn| turn.attempt.clone());
+    attempt(ours) == attempt(theirs)
+}
+
 /// One line for each aim that is missed.
 pub fn missed(reports: &[PairReport]) -> Vec<String> {
     let of = |report: &PairReport| -> Vec<String> {
@@ -198,7 +211,10 @@ pub fn missed(reports: &[PairReport]) -> Vec<String> {
         let line = |row: &PairRow| {
             let [ours, theirs] = &report.labels;
             let what = match &row.compared {
-                None => format!("{} was not measured for both {ours} and {theirs}", row.key),
+                None => {
+                    let of = row.k.map_or(String::new(), |k| format!(" of {k} neighbours"));
+                    format!("{}{of} was not measured for both {ours} and {theirs}", row.key)
+                }
                 Some(_) => {
                     let [_, _, better, ..] = row.words();
                     format!("{} of {ours} compared with {theirs} is {better}", row.key)

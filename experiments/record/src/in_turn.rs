@@ -67,6 +67,9 @@ pub struct InTurn {
     pub side: Side,
     /// What identifies the other side: the id that its trial would have without a pair.
     pub with: String,
+    /// The attempt that it ran in; equal on both sides if they took turns with each other. Empty in older records.
+    #[serde(default)]
+    pub attempt: String,
     /// The turns that it had, in order, at most [`MOST_TURNS`].
     #[serde(default)]
     pub turns: Vec<Turn>,

@@ -293,6 +293,11 @@ impl TrialRecord {
     pub fn failed_in_passing(&self) -> bool {
         self.status != Status::Ok && self.cause.is_some_and(Cause::passes)
     }
+
+    /// The pair that it ran in; None if it ran in none.
+    pub fn in_turn(&self) -> Option<&InTurn> {
+        self.log.as_ref()?.in_turn.as_ref()
+    }
 }
 
 /// The machine and the software of a run.

@@ -7,8 +7,8 @@
 use crate::frame::{self, RESULTS, TRIALS};
 use crate::store::is_there;
 use crate::{
-    Cause, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, TrialLog, parquet,
-    regular, write_atomically,
+    Cause, InTurn, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, TrialLog,
+    parquet, regular, write_atomically,
 };
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,13 @@ pub struct Ended {
     pub wall_seconds: f64,
     /// How it went; None if its record does not say.
     pub log: Option<TrialLog>,
+}
+
+impl Ended {
+    /// The pair that it ran in; None if it ran in none.
+    pub fn in_turn(&self) -> Option<&InTurn> {
+        self.log.as_ref()?.in_turn.as_ref()
+    }
 }
 
 /// A run with its values in a frame.

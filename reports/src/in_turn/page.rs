@@ -41,8 +41,9 @@ fn introduction(pairs: &[PairReport]) -> Vec<String> {
     let mut texts = vec![
         "The two trials of a pair ran at the same time, and only one of them computed at a time: both met the same conditions. \
          A round is one repeat of each side, directly after each other; their order alternates. “2×” means twice as good: ours / \
-         theirs, or theirs / ours where less is better. It is the median over rounds, and over several seeds the geometric mean \
-         of their medians. The intervals are over seeds; with one seed, they are over its rounds."
+         theirs, or theirs / ours where less is better. A ratio is the median over rounds, and over several seeds the geometric \
+         mean of their medians; its interval is over seeds, and with one seed over its rounds. A difference is the mean over seeds, and \
+         has an interval if there are several."
             .to_owned(),
     ];
     let labels = pairs.iter().map(|pair| (&pair.pair, &pair.labels));
