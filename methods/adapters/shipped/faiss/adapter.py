@@ -51,6 +51,8 @@ class Faiss(vqbench.Adapter):
         except Exception as error:
             raise vqbench.Wrong("codec", f"FAISS refuses `{self.params.codec}` for {dim} components: {error}")
         core, used = self.core(index), set()
+        if isinstance(core, faiss.IndexPQ):  # it renumbers codewords for a search that is not used here, and takes most of the training
+            core.do_polysemous_training = False
         parts = [core] if core is index else [core, *(faiss.downcast_VectorTransform(index.chain.at(i)) for i in range(index.chain.size()))]
         for part in parts:
             if isinstance(part, faiss.OPQMatrix):  # the quantizer that it trains with, which it would make itself

@@ -39,7 +39,8 @@ pub(super) const SHIPPED: Shipped = Shipped {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Faiss {
     /// A factory string of FAISS, such as `PQ16x8`, `OPQ16,PQ16x8`, `PQ32x4fs`, `SQ8`, `RQ8x8_Nqint8`, `LSQ8x8`, `ITQ64,LSH` or
-    /// `RR,RaBitQ`. One codebook of 256 codewords for whole vectors is `PQ1x8`.
+    /// `RR,RaBitQ`. One codebook of 256 codewords for whole vectors is `PQ1x8`. `PQ…` is trained like FAISS's `PQ…np`: without the
+    /// renumbering of codewords for polysemous search, which changes neither distortion nor recall here.
     pub codec: String,
     /// Iterations of k-means and LSQ. Default: 25, and 10 of RQ.
     #[serde(skip_serializing_if = "Option::is_none")]
