@@ -44,6 +44,9 @@ pub struct Arguments {
     /// By which share the distortion may exceed that of our own method
     #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = share)]
     tolerance: f64,
+    /// Name of a check to run, as the result shows it; may be given several times [default: all]
+    #[arg(long, value_name = "CHECK")]
+    only: Vec<String>,
     /// File to write the result to as JUnit XML, for CI services
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -67,6 +70,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         dim: arguments.dim.map(|dim| dim as usize),
         seed: arguments.seed,
         tolerance: arguments.tolerance,
+        only: arguments.only.clone(),
         ..Options::default()
     };
     // Laws say by a panic that they are broken; what they say is in the result.

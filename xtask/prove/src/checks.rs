@@ -57,6 +57,7 @@ pub static CHECKS: &[Check] = &[
     parity::OUTSIDE,
     parity::RECALL_L2,
     parity::RECALL_IP,
+    parity::RECALL_UNEVEN,
     theory::TABLES,
     edges::CONSTANT,
     edges::CONSTANT_COLUMN,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How to prove.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Components of vectors; None for the first usual dimension that works.
     pub dim: Option<usize>,
@@ -40,11 +40,20 @@ pub struct Options {
     pub limit: Duration,
     /// Whether to end with the first check that fails.
     pub until_first_failure: bool,
+    /// Names of the checks to run; all if there are none.
+    pub only: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { dim: None, seed: 1, tolerance: 0.05, limit: Duration::from_secs(110), until_first_failure: false }
+        Options {
+            dim: None,
+            seed: 1,
+            tolerance: 0.05,
+            limit: Duration::from_secs(110),
+            until_first_failure: false,
+            only: Vec::new(),
+        }
     }
 }
 
@@ -102,6 +111,9 @@ pub fn prove(
     let all = CHECKS.len() + laws.len();
     let mut outcomes = Vec::with_capacity(all);
     let mut note = |group, name: String, question: String, run: &mut dyn FnMut() -> Checked| {
+        if !options.only.is_empty() && !options.only.contains(&name) {
+            return;
+        }
         if options.until_first_failure && outcomes.iter().any(|o: &Outcome| matches!(o.verdict, Verdict::Failed(_))) {
             return;
         }

@@ -50,6 +50,8 @@ pub enum Shape {
     Falling,
     /// Each component follows the one before (ρ = 0.9).
     Correlated,
+    /// Gaussian with lengths that differ by factors, around 1.5 in every component.
+    Uneven,
     /// Uniform between 0 and 1.
     Uniform,
     /// Gaussian around a common value of deviation 3, which is the same for all components of a row.
@@ -67,6 +69,7 @@ impl Shape {
             Shape::Skewed => "skewed",
             Shape::Falling => "falling",
             Shape::Correlated => "correlated",
+            Shape::Uneven => "uneven",
             Shape::Uniform => "uniform",
             Shape::Common => "common-factor",
             Shape::Clusters => "clusters",
@@ -87,6 +90,10 @@ impl Shape {
                         row[j] = 0.9 * row[j - 1] + (1.0f32 - 0.81).sqrt() * row[j];
                     }
                 }
+            }
+            Shape::Uneven => {
+                let lengths = gaussian(n, 1, seed ^ 0x1e57).mapv(|v| (0.5 * v).exp());
+                rows = &rows * &lengths + 1.5;
             }
             Shape::Common => {
                 let common = gaussian(n, 1, seed ^ 0x5eed) * 3.0;

@@ -38,7 +38,7 @@ fn like_or_power(case: &Case<'_>, sample: &Sample) -> (f64, &'static str) {
         Some(mean_and_error(&errors(sample, &decoded)).0)
     });
     match ours {
-        Some(ours) => (10.0 * ours + 1e-6 * all, "an error of at most ten times ours"),
+        Some(ours) => (10.0 * ours + 1e-4 * all, "an error of at most ten times ours"),
         None => (all * (1.0 + 1e-6), "an error of at most the squared length of rows"),
     }
 }
@@ -107,7 +107,11 @@ pub const FEW_ROWS: Check = Check {
         let mut notes = Vec::new();
         for n in [2, 7, 20] {
             let sample = case.draw(Shape::Gaussian, n, 102 + n as u64);
-            let (limit, expected) = like_or_power(case, &sample);
+            // Of more rows than codewords, some share one, and which is a matter of chance.
+            let (limit, expected) = match n {
+                20 => (variance(&sample), "an error below the variance"),
+                _ => like_or_power(case, &sample),
+            };
             match at_most(case, &sample, limit, expected) {
                 Ok(note) => notes.push(format!("{n} rows: {note}")),
                 Err(Stop::Skipped(why)) => notes.push(format!("{n} rows: {why}")),
@@ -129,7 +133,8 @@ fn unit(case: &Case<'_>, unit: f32) -> Checked {
     let mut sample = case.draw(Shape::Gaussian, 1000, 110);
     sample.rows *= unit;
     sample.words += &format!(", times {unit:e}");
-    let limit = (1.25 * usual_share(case)? + 1e-7) * variance(&sample);
+    // Formats of 16 bits have steps of a percent and less near their ends.
+    let limit = (1.25 * usual_share(case)?).max(1e-3) * variance(&sample);
     at_most(case, &sample, limit, "an error of about the same share of the variance as in any unit")
 }
 
@@ -231,9 +236,17 @@ fn zeros(case: &Case<'_>, sample: &Sample, zero: &[usize]) -> Checked {
     };
     match trained.search(held, queries.view(), 20) {
         Err(Refusal::Missing(_)) => Ok("decoded; there is no search".into()),
+        Err(Refusal::Error { message, .. }) if case.unit => skip(format!("refused, which is fine: {message}")),
         Err(refusal) => Err(refusal.into()),
         Ok(found) => {
-            super::search::proper(&found, sample.nrows(), 20, "a query of zeros among others", &sample.words)?;
+            super::search::proper(
+                &found,
+                sample.nrows(),
+                20,
+                case.subject.codes(),
+                "a query of zeros among others",
+                &sample.words,
+            )?;
             Ok("decoded and found".into())
         }
     }

@@ -1,9 +1,9 @@
 //! Whether it is as good as our own implementation of the same codec, on the same rows.
 
 use super::Check;
-use crate::case::{Case, Checked, fail, skip};
-use crate::rows::{Shape, below, errors, mean_and_error, power};
-use crate::subject::Subject;
+use crate::case::{Case, Checked, K, fail, skip};
+use crate::rows::{Sample, Shape, below, errors, mean_and_error, power};
+use crate::subject::{Found, Held, Refusal, Subject};
 use methods::SearchMetric::{self, InnerProduct, L2};
 use ndarray::Array2;
 
@@ -17,7 +17,7 @@ fn errors_of(
     seed: u64,
     train: &Array2<f32>,
     rows: &Array2<f32>,
-) -> Result<Vec<f64>, crate::Refusal> {
+) -> Result<Vec<f64>, Refusal> {
     let trained = subject.fit(train.view(), seed, L2)?;
     Ok(errors(rows, &case.coded(&*trained, rows)?))
 }
@@ -104,17 +104,67 @@ pub const RECALL_IP: Check = Check {
     run: |case| recall(case, InnerProduct),
 };
 
+/// True neighbours of rows of uneven length, away from zero.
+pub const RECALL_UNEVEN: Check = Check {
+    group: "parity",
+    name: "parity: recall, uneven rows",
+    question: "Among rows of uneven length away from zero, its searches find as many true neighbours as ours",
+    run: |case| {
+        let Some(like) = case.like else { return skip("no method of ours to compare with is known (`--like`)") };
+        let train = case.draw(Shape::Uneven, 2000, 80);
+        let (rows, queries) = (case.draw(Shape::Uneven, 1025, 81), case.draw(Shape::Uneven, 300, 82));
+        // By inner product all queries would want the same few rows, and so be no independent questions.
+        let found = |subject: &dyn Subject, decodes: bool| {
+            let trained = subject.fit(train.view(), case.seed, L2)?;
+            if !(subject.codes() && subject.searches_codes()) {
+                return trained.search(Held::Rows(rows.view()), queries.view(), K);
+            }
+            let codes = trained.encode(rows.view())?;
+            match trained.search(Held::Codes(&codes), queries.view(), K) {
+                Err(Refusal::Missing(_)) if decodes => {
+                    Ok(numbers(super::search::exact(&trained.decode(&codes)?, &queries, L2, K)))
+                }
+                found => found,
+            }
+        };
+        let mine = found(case.subject, false)?;
+        let Ok(ours) = found(like, true) else { return skip("ours cannot be compared here") };
+        recalls(&rows, &queries, L2, &mine, &ours, 0.06)
+    },
+};
+
+/// Row numbers as searches give them.
+fn numbers(found: Vec<Vec<usize>>) -> Found {
+    found.into_iter().map(|ids| ids.into_iter().map(|id| id as i64).collect()).collect()
+}
+
 fn recall(case: &Case<'_>, metric: SearchMetric) -> Checked {
     let usual = case.usual(metric)?;
     let found = usual.found()?;
     let ours = case.usual_like(metric)?;
-    let Ok(our_found) = ours.found() else { return skip("ours has no search over codes") };
-    let truth = super::search::exact(&usual.rows, &usual.queries, metric, crate::case::K);
+    // Where ours has no search over codes, it decodes them and compares.
+    let our_found = match ours.found() {
+        Ok(found) => found.clone(),
+        Err(_) => numbers(super::search::exact(ours.decoded()?, &ours.queries, metric, K)),
+    };
+    recalls(&usual.rows, &usual.queries, metric, found, &our_found, 0.03)
+}
+
+/// Compares how many true neighbours two searches found.
+fn recalls(
+    rows: &Sample,
+    queries: &Sample,
+    metric: SearchMetric,
+    found: &Found,
+    ours: &Found,
+    tolerance: f64,
+) -> Checked {
+    let truth = super::search::exact(rows, queries, metric, K);
     let share = |found: &[i64], truth: &[usize]| {
         truth.iter().filter(|&&i| found.contains(&(i as i64))).count() as f64 / truth.len() as f64
     };
     let (mut differences, mut mine, mut yours) = (Vec::new(), 0.0, 0.0);
-    for ((found, ours), truth) in found.iter().zip(our_found).zip(&truth) {
+    for ((found, ours), truth) in found.iter().zip(ours).zip(&truth) {
         let (a, b) = (share(found, truth), share(ours, truth));
         differences.push(a - b);
         (mine, yours) = (mine + a, yours + b);
@@ -122,13 +172,17 @@ fn recall(case: &Case<'_>, metric: SearchMetric) -> Checked {
     let n = differences.len().max(1) as f64;
     let (mean, error) = mean_and_error(&differences);
     // Two trainings of one codec differ by chance in which neighbours they find, beside what queries make of it.
-    let allowed = 0.03 + 6.0 * error;
+    let allowed = tolerance + 6.0 * error;
     if !below(-mean, allowed) {
         return fail(
-            format!("searched {} rows for the {} nearest of {n} queries", usual.rows.nrows(), crate::case::K),
+            format!(
+                "searched {} rows for the {K} nearest of {n} queries by {}",
+                rows.nrows(),
+                super::search::name(metric)
+            ),
             format!("a recall of at least {:.3}; ours is {:.3}", yours / n - allowed, yours / n),
             format!("it is {:.3}", mine / n),
-            format!("{}; queries: {}", usual.rows.words, usual.queries.words),
+            format!("{}; queries: {}", rows.words, queries.words),
         );
     }
     Ok(format!("recall {:.3}, ours {:.3}", mine / n, yours / n))

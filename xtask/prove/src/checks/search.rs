@@ -35,11 +35,12 @@ pub fn exact(rows: &Array2<f32>, queries: &Array2<f32>, metric: SearchMetric, k:
     queries.outer_iter().map(nearest).collect()
 }
 
-/// Fails unless there are `k` numbers per query: of rows that there are, each at most once, then -1 where there are no more rows.
+/// Fails unless there are `k` numbers per query: of rows that there are, each at most once, then -1 where there are no more rows. An index that does
+/// not look at `all` rows may find fewer.
 ///
 /// # Errors
 /// The failure.
-pub fn proper(found: &Found, n: usize, k: usize, did: &str, words: &str) -> Result<(), Stop> {
+pub fn proper(found: &Found, n: usize, k: usize, all: bool, did: &str, words: &str) -> Result<(), Stop> {
     for (q, ids) in found.iter().enumerate() {
         let rows: Vec<i64> = ids.iter().copied().take_while(|&id| id >= 0).collect();
         let unlike = |expected: &str| {
@@ -48,7 +49,7 @@ pub fn proper(found: &Found, n: usize, k: usize, did: &str, words: &str) -> Resu
         if ids.len() != k {
             unlike(&format!("{k} row numbers"))?;
         }
-        if rows.len() != k.min(n) {
+        if all && rows.len() != k.min(n) {
             unlike(&format!("{} rows, and -1 only after them", k.min(n)))?;
         }
         if rows.iter().any(|&id| id >= n as i64) || ids[rows.len()..].iter().any(|&id| id != -1) {
@@ -118,7 +119,7 @@ pub fn hold(
     let place =
         || agreement.at.map_or(String::new(), |(q, place)| format!("; first at query {q}, place {}", place + 1));
     let did = format!("{did} by {}", name(metric));
-    if exact && agreement.share < 1.0 || like_exact && (agreement.share < 0.9 || agreement.first < 0.9) {
+    if exact && agreement.share < 1.0 || like_exact && (agreement.share < 0.75 || agreement.first < 0.75) {
         return fail(
             did,
             "the rows whose decoded forms are nearest",
@@ -175,8 +176,8 @@ pub fn same_found(usual: &Usual<'_>, expected: &Found, found: &Found, did: &str)
             at = at.or(Some((q, place, a, b)));
         }
     }
-    // An estimate may be summed in another order, and then near-ties change places.
-    let allowed = if usual.trained.estimates() == Some(false) { 0 } else { all / 100 };
+    // An estimate may be summed in another order, or rounded to bytes; then near-ties change places.
+    let allowed = if usual.trained.estimates() == Some(false) { 0 } else { all / 6 };
     if let Some((q, place, a, b)) = at.filter(|_| differ > allowed || expected.len() != found.len()) {
         return fail(
             format!("{did} by {}", name(usual.metric)),
@@ -210,7 +211,7 @@ pub const NUMBERS: Check = Check {
                 if found.len() != 7 {
                     return fail("asked 7 queries", "7 answers", format!("{} came", found.len()), &usual.rows.words);
                 }
-                proper(&found, n, k, "searched", &usual.rows.words)?;
+                proper(&found, n, k, matches!(held, Held::Codes(_)), "searched", &usual.rows.words)?;
             }
         }
         Ok("for 8 numbers of rows and 4 of neighbours each".into())
@@ -221,7 +222,7 @@ pub const NUMBERS: Check = Check {
 fn exhaustive(case: &Case<'_>, metric: SearchMetric) -> Checked {
     let usual = case.usual(metric)?;
     let found = usual.found()?;
-    proper(found, usual.rows.nrows(), K, "searched", &usual.rows.words)?;
+    proper(found, usual.rows.nrows(), K, case.subject.searches_codes(), "searched", &usual.rows.words)?;
     if let Held::Rows(_) = usual.held()? {
         return skip("it stores vectors in its own way, which cannot be decoded");
     }
@@ -255,7 +256,8 @@ fn recall(case: &Case<'_>, metric: SearchMetric) -> Checked {
     let shares: Vec<f64> = found.iter().zip(&truth).map(|(ids, truth)| share(ids, truth)).collect();
     let (recall, error) = mean_and_error(&shares);
     let (floor, words) = match usual.held()? {
-        Held::Rows(_) => (0.5, "half of them".to_owned()),
+        // What it stores may have one bit per component. Chance finds one in a hundred.
+        Held::Rows(_) => (0.1, "a tenth of them".to_owned()),
         Held::Codes(_) => {
             let by_decoded = exact(usual.decoded()?, &usual.queries, metric, K);
             let hits = by_decoded.iter().zip(&truth).map(|(ids, t)| t.iter().filter(|i| ids.contains(i)).count());
@@ -360,8 +362,15 @@ pub const COPIES: Check = Check {
         let queries = usual.queries.slice(s![..50, ..]).to_owned();
         let found = usual.trained.search(held, queries.view(), 30)?;
         let words = format!("the first 100 of {}, three times", usual.rows.words);
-        proper(&found, 300, 30, "searched", &words)?;
+        proper(&found, 300, 30, matches!(held, Held::Codes(_)), "searched", &words)?;
+        let whole =
+            |ids: &[i64]| (0..100).filter(|row| [0, 100, 200].iter().all(|copy| ids.contains(&(row + copy)))).count();
         if let Held::Codes(codes) = held {
+            // Whatever the scores are, those of equal codes are equal.
+            if let Some(q) = found.iter().position(|ids| whole(ids) < 3) {
+                let came = format!("query {q} got {:?}", found[q]);
+                return fail("searched rows that are there three times", "all three of a row, mostly", came, words);
+            }
             let decoded = usual.trained.decode(codes)?;
             return hold(
                 case,
@@ -392,7 +401,9 @@ pub const MANY_ROWS: Check = Check {
             }
         }
         let rows = case.draw(Shape::Gaussian, 66_000, 140);
-        let places = [0, 255, 256, 4095, 4096, 8191, 16_384, 32_767, 32_768, 65_535, 65_536, 65_999];
+        let mut places = vec![0, 255, 256, 4095, 4096, 8191, 16_384, 32_767, 32_768, 65_535];
+        let beyond = places.len();
+        places.extend((65_536..66_000).step_by(29));
         let codes;
         let held = match usual.held()? {
             Held::Codes(_) => {
@@ -409,9 +420,24 @@ pub const MANY_ROWS: Check = Check {
             Held::Rows(_) => (select(&rows, &places), rows.rows.clone()),
         };
         let found = usual.trained.search(held, queries.view(), K)?;
-        proper(&found, rows.nrows(), K, "searched", &rows.words)?;
+        proper(&found, rows.nrows(), K, matches!(held, Held::Codes(_)), "searched", &rows.words)?;
         if let Held::Rows(_) = held {
             return Ok("row numbers are right".into());
+        }
+        let hits: Vec<bool> = found
+            .iter()
+            .zip(&places)
+            .map(|(ids, &place)| ids.iter().any(|&id| decoded.row(id as usize) == decoded.row(place)))
+            .collect();
+        let share = |hits: &[bool]| hits.iter().filter(|hit| **hit).count() as f64 / hits.len() as f64;
+        let (before, after) = (share(&hits[..beyond]), share(&hits[beyond..]));
+        if after < 0.5 * before {
+            return fail(
+                "searched for decoded rows beyond number 65,535",
+                format!("that they are found as often as those before ({:.0}%)", 100.0 * before),
+                format!("{:.0}% are", 100.0 * after),
+                &rows.words,
+            );
         }
         hold(
             case,

@@ -62,7 +62,7 @@ pub const OTHER_ROWS: Check = Check {
         let order: Vec<usize> = (0..100).rev().collect();
         let fewer = codes.select(order.iter().copied());
         let few = usual.trained.search(Held::Codes(&fewer), usual.queries.view(), K)?;
-        proper(&few, 100, K, "searched 100 rows after 1025", &usual.rows.words)?;
+        proper(&few, 100, K, true, "searched 100 rows after 1025", &usual.rows.words)?;
         let decoded = select(usual.decoded()?, &order);
         let words = format!("the first 100 of {}, reversed", usual.rows.words);
         let queries = &usual.queries.rows;
@@ -93,7 +93,7 @@ pub const PERMUTED: Check = Check {
         let order = shuffled(codes.rows(), case.seed_of(150));
         let permuted = codes.select(order.iter().copied());
         let there = usual.trained.search(Held::Codes(&permuted), usual.queries.view(), K)?;
-        proper(&there, codes.rows(), K, "searched", &usual.rows.words)?;
+        proper(&there, codes.rows(), K, true, "searched", &usual.rows.words)?;
         let back: Found = there
             .iter()
             .map(|ids| ids.iter().map(|&id| order.get(id as usize).map_or(-1, |&i| i as i64)).collect())

@@ -332,9 +332,15 @@ impl Engine {
                 _ => {}
             }
             let prepared = model.query(s, &query);
-            let mut scores: Vec<(f32, i64)> = (0..scanned)
-                .map(|i| (model.score(s, &prepared, held.row(i).as_slice().unwrap_or_default(), metric), i as i64))
-                .collect();
+            let code = |i: usize| {
+                let mut code = held.row(i).to_vec();
+                if s.is("side-of-first") {
+                    (0..8).for_each(|byte| code[byte] = held[(0, byte)]);
+                }
+                code
+            };
+            let mut scores: Vec<(f32, i64)> =
+                (0..scanned).map(|i| (model.score(s, &prepared, &code(i), metric), i as i64)).collect();
             match s.mistake {
                 "search-farthest" => scores.iter_mut().for_each(|score| score.0 = -score.0),
                 "search-ip-least" if metric == SearchMetric::InnerProduct => {
