@@ -25,7 +25,7 @@ enum Action {
     Check {
         #[command(flatten)]
         chosen: Chosen,
-        /// With `--all`: install those that are not installed, and skip those that cannot be
+        /// With `--all`: install those that are not installed, and skip those that cannot be or that take gigabytes
         #[arg(long, requires = "all")]
         install: bool,
     },
@@ -125,8 +125,9 @@ fn check_all(chosen: &Chosen, install: bool, host: &Host, cache: &Path) -> Resul
             skip(reason);
             continue;
         }
-        if chosen.all && !install && !Environment::of(shipped, cache).is_complete(shipped) {
-            skip(&format!("it is not installed (`cargo xtask adapters install {}`)", shipped.name));
+        if chosen.all && (!install || shipped.is_large) && !Environment::of(shipped, cache).is_complete(shipped) {
+            let size = if shipped.is_large { ", and takes gigabytes" } else { "" };
+            skip(&format!("it is not installed (`cargo xtask adapters install {}`){size}", shipped.name));
             continue;
         }
         let command = match ready(shipped, chosen, host, cache) {

@@ -43,6 +43,8 @@ pub struct Shipped {
     pub oldest_python: (u32, u32),
     /// Why the library cannot run on this machine, if it cannot.
     pub refusal_here: fn() -> Option<&'static str>,
+    /// Whether installing it fetches gigabytes. Continuous integration leaves it out.
+    pub is_large: bool,
     /// Text of the program.
     pub adapter: &'static str,
     /// Exact versions of all packages, in pip's notation.

@@ -15,6 +15,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "faiss-cpu",
     oldest_python: (3, 10),
     refusal_here: everywhere,
+    is_large: false,
     adapter: include_str!("../../shipped/faiss/adapter.py"),
     requirements: include_str!("../../shipped/faiss/requirements.txt"),
     examples: &[

@@ -13,6 +13,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "rabitqlib",
     oldest_python: (3, 11),
     refusal_here: with_avx2,
+    is_large: false,
     adapter: include_str!("../../shipped/rabitqlib/adapter.py"),
     requirements: include_str!("../../shipped/rabitqlib/requirements.txt"),
     examples: &[

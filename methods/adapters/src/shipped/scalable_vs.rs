@@ -13,6 +13,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "scalable-vs",
     oldest_python: (3, 10),
     refusal_here: on_linux_with_avx2,
+    is_large: false,
     adapter: include_str!("../../shipped/scalable_vs/adapter.py"),
     requirements: include_str!("../../shipped/scalable_vs/requirements.txt"),
     examples: &[r#"{"levels": "8"}"#, r#"{"levels": "4x4", "padding": 32}"#],

@@ -13,6 +13,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "scann",
     oldest_python: (3, 10),
     refusal_here: with_avx2,
+    is_large: false,
     adapter: include_str!("../../shipped/scann/adapter.py"),
     requirements: include_str!("../../shipped/scann/requirements.txt"),
     examples: &[r#"{"dims-per-block": 2}"#, r#"{"dims-per-block": 4, "table": "lut256", "iterations": 5}"#],

@@ -13,6 +13,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "turbovec",
     oldest_python: (3, 10),
     refusal_here: everywhere,
+    is_large: false,
     adapter: include_str!("../../shipped/turbovec/adapter.py"),
     requirements: include_str!("../../shipped/turbovec/requirements.txt"),
     examples: &[r#"{"bits": 4}"#, r#"{"bits": 2}"#, r#"{"bits": 4, "calibration-rows": 0}"#],

@@ -13,6 +13,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "usearch",
     oldest_python: (3, 10),
     refusal_here: everywhere,
+    is_large: false,
     adapter: include_str!("../../shipped/usearch/adapter.py"),
     requirements: include_str!("../../shipped/usearch/requirements.txt"),
     examples: &[

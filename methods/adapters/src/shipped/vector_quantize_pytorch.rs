@@ -13,6 +13,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     package: "vector-quantize-pytorch",
     oldest_python: (3, 11),
     refusal_here: everywhere,
+    is_large: true,
     adapter: include_str!("../../shipped/vector_quantize_pytorch/adapter.py"),
     requirements: include_str!("../../shipped/vector_quantize_pytorch/requirements.txt"),
     examples: &[

@@ -191,7 +191,11 @@ pub const COSINE: Check = Check {
 
 /// Trains on rows with zero ones among them, and looks at what these become, with others and alone, and at a search for them.
 fn zeros(case: &Case<'_>, sample: &Sample, zero: &[usize]) -> Checked {
-    let trained = case.fit(sample.view())?;
+    let trained = match case.fit(sample.view()) {
+        Ok(trained) => trained,
+        Err(refusal @ Refusal::Error { .. }) => return skip(format!("it refuses to be trained on them: {refusal}")),
+        Err(other) => return Err(other.into()),
+    };
     let all = case.coded(&*trained, sample).map(Some).or_else(|refusal| match refusal {
         Refusal::Missing(_) => Ok(None),
         other => Err(other),

@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::batches::COUNTS_OF_ROWS;
-use crate::case::{Case, Checked, K, Stop, Usual, fail, skip};
+use crate::case::{Case, Checked, K, NEARLY_ALL, Stop, Usual, fail, skip};
 use crate::rows::{Shape, below, mean_and_error, select};
 use crate::subject::{Codes, Found, Held, Trained};
 use methods::SearchMetric::{self, InnerProduct, L2};
@@ -119,7 +119,9 @@ pub fn hold(
     let place =
         || agreement.at.map_or(String::new(), |(q, place)| format!("; first at query {q}, place {}", place + 1));
     let did = format!("{did} by {}", name(metric));
-    if exact && agreement.share < 1.0 || like_exact && (agreement.share < 0.75 || agreement.first < 0.75) {
+    // What it says of itself is held to the letter; what was only seen, to what was seen.
+    let least = if trained.estimates() == Some(false) { 1.0 } else { NEARLY_ALL };
+    if exact && agreement.share < least || like_exact && (agreement.share < 0.75 || agreement.first < 0.75) {
         return fail(
             did,
             "the rows whose decoded forms are nearest",
@@ -303,6 +305,9 @@ pub const SELF: Check = Check {
         let places = [0, 7, 8, 31, 32, 127, 128, 255, 256, 511, 512, 1023, 1024];
         let decoded = usual.decoded()?;
         let queries = select(decoded, &places);
+        if case.searched() == InnerProduct {
+            return skip("by inner product, longer rows may come first");
+        }
         let found = usual.trained.search(Held::Codes(codes), queries.view(), K)?;
         let mut missing = Vec::new();
         for (ids, &place) in found.iter().zip(&places) {
@@ -334,7 +339,8 @@ pub const PREFIX: Check = Check {
         for k in [1, K] {
             let few = usual.trained.search(usual.held()?, usual.queries.view(), k)?;
             let first: Found = many.iter().map(|ids| ids.iter().copied().take(k).collect()).collect();
-            if matches!(usual.held()?, Held::Codes(_)) {
+            // Scores that are estimates, such as distances of bits, tie, and ties may be broken differently for each k.
+            if matches!(usual.held()?, Held::Codes(_)) && case.is_exact() {
                 same_found(usual, &first, &few, &format!("searched for {k} neighbours instead of 100,"))?;
             }
         }
