@@ -73,7 +73,7 @@ fn mistakes_are_found() {
         ("constant rows", "signs", "zero-length"),
         ("large values", "signs", "length-half"),
         ("copies", "signs", "search-copies"),
-        ("parity: recall, uneven rows", "signs", "length-squared"),
+        ("parity: recall, uneven rows", "rvq", "search-l2-is-ip"),
         ("against decoded rows, l2", "rvq", "search-skips-best"),
         ("row numbers", "rvq", "search-pads-zero"),
         ("restored search", "rvq", "restore-metric"),
