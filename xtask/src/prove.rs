@@ -172,14 +172,14 @@ fn like_of(params: &Value) -> Option<Own> {
     let method = texts
         .filter(|text| text.contains(|c: char| c.is_ascii_uppercase()))
         .find_map(|text| methods::parse_text(text).ok())?;
-    if method.name() != "scalar" {
+    let mut params = method.params();
+    if params["levels"] != "uniform" {
         return Some(Own(method));
     }
     // Libraries span the range of each component; ours fits the span to the least error.
-    let mut params = method.params();
     params["scope"] = json!("dimension");
     params["range"] = json!("minmax");
-    methods::parse("scalar", params).ok().map(Own)
+    methods::parse(method.name(), params).ok().map(Own)
 }
 
 /// What the terminal shows at the end: failures in full, the others by name.

@@ -50,7 +50,7 @@ fn what_cannot_be_run_ends_with_exit_code_2() {
     for (arguments, words) in [
         (vec!["prove", "rabitk"], "rabitq"),
         (vec!["prove", "pq: { m: 5 }", "--dim", "16"], "--dim"),
-        (vec!["prove", "--", "/no/such/program"], "cannot be started"),
+        (vec!["prove", "--", "/no/such/program"], "cannot run"),
         (vec!["prove"], "required"),
         (vec!["prove", "--params", "[1]", "--", "cat"], "mapping"),
     ] {
