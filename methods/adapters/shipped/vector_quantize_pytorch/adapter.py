@@ -102,7 +102,7 @@ class Bottlenecks(vqbench.Adapter):
         even = {"fsq": 0.9069, "lfq": 1.0}.get(p.quantizer)
         numbers = torch.tensor(sum(groups, []) if even is None else [axis % len(deviations) for axis in range(latent)], device=rows.device)
         copies = torch.bincount(numbers)[numbers]
-        stretch = torch.ones_like(deviations)[numbers] if even is None else even / deviations[numbers].clamp(min=1e-6 * float(deviations[0]))
+        stretch = torch.ones_like(deviations)[numbers] if even is None or deviations[0] == 0 else even / deviations[numbers].clamp(min=1e-6 * float(deviations[0]))
         encoder.weight.copy_((axes[:, numbers] + 0.05 * (torch.rand(len(axes), latent, device=rows.device) - 0.5) * (copies > 1)).T * stretch[:, None])
         decoder.weight.copy_(axes[:, numbers] / (stretch * copies))
         encoder.bias.zero_()
