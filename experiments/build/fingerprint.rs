@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// Folders with the code that computes results, relative to this package. Whole folders are used, whatever the names of
 /// their files: kernels are written in other languages, and new kinds of file are included automatically.
-pub const SOURCES: [&str; 8] = [
+pub const SOURCES: [&str; 11] = [
     "../datasets/src",
+    "../methods/adapters/clients",
+    "../methods/adapters/shipped",
+    "../methods/adapters/src",
     "../methods/cpu/src",
     "../methods/cuda/kernels",
     "../methods/cuda/src",
@@ -17,12 +20,13 @@ pub const SOURCES: [&str; 8] = [
 ];
 
 /// The files that fix dependencies, their features and how they are compiled.
-pub const MANIFESTS: [&str; 10] = [
+pub const MANIFESTS: [&str; 11] = [
     "../Cargo.lock",
     "../Cargo.toml",
     "../datasets/Cargo.toml",
     "../datasets/catalog.toml",
     "../methods/Cargo.toml",
+    "../methods/adapters/Cargo.toml",
     "../methods/cpu/Cargo.toml",
     "../methods/cuda/Cargo.toml",
     "../methods/gradients/Cargo.toml",
