@@ -124,7 +124,10 @@ pub fn check(host: &Host, command: &[String], params: &Value) -> Result<Checked,
                 same &= other.encode(base, None)?.0 == *codes;
             }
             if let (Some(held), Some(found)) = (held, &found) {
-                same &= other.search(held, queries, K, None, None)?.ids == *found;
+                let again = other.search(held, queries, K, None, None)?.ids;
+                // A program that stores the rows anew, and draws random numbers without a seed, finds others of the near ones.
+                let chance = !hello.seedable && matches!(held, Held::Base(_));
+                same &= again == *found || chance && overlap(&again, found) >= 0.25;
             }
             checked.restored = Some(same);
             other.bye()?;
@@ -135,6 +138,13 @@ pub fn check(host: &Host, command: &[String], params: &Value) -> Result<Checked,
     checked.lacks = wanted.into_iter().filter(needed).filter(|capability| !hello.can(*capability)).collect();
     session.bye()?;
     Ok(checked)
+}
+
+/// The share of neighbours that two searches have in common.
+fn overlap(again: &[Vec<u32>], found: &[Vec<u32>]) -> f64 {
+    let common = |(again, found): (&Vec<u32>, &Vec<u32>)| found.iter().filter(|id| again.contains(id)).count();
+    let all: usize = found.iter().map(Vec::len).sum();
+    again.iter().zip(found).map(common).sum::<usize>() as f64 / all.max(1) as f64
 }
 
 /// Rows of unit length with falling variances, always the same.
