@@ -13,7 +13,7 @@ use crate::child::{Child, ChildEnd};
 use crate::document::to_yaml;
 use crate::fault::Fault;
 use crate::machine;
-use crate::plan::{Plan, PlannedTrial, TurnWith};
+use crate::plan::{Plan, PlannedTrial};
 use crate::queue::Queue;
 use crate::recipe;
 use crate::surroundings::Surroundings;
@@ -161,20 +161,12 @@ pub fn run(
     let attempt = |record: &TrialRecord| record.in_turn().map(|turn| turn.attempt.clone());
     let attempts: HashMap<&str, Option<String>> =
         before.iter().filter_map(|(t, record)| Some((t.trial.id.as_str(), attempt(record.as_ref()?)))).collect();
-    let open: HashSet<&str> = before
-        .iter()
-        .filter(|(planned, record)| match (record, &planned.in_turn) {
-            (Some(record), Some(turn)) => {
-                attempts.get(turn.partner.as_str()).is_none_or(|other| *other != attempt(record))
-            }
-            (record, _) => record.is_none(),
-        })
-        .map(|(t, _)| t.trial.id.as_str())
-        .collect();
     for (planned, record) in &mut before {
-        let of_open =
-            |turn: &TurnWith| open.contains(turn.partner.as_str()) || open.contains(planned.trial.id.as_str());
-        if planned.in_turn.as_ref().is_some_and(of_open) {
+        if planned
+            .in_turn
+            .as_ref()
+            .is_some_and(|turn| attempts.get(turn.partner.as_str()) != attempts.get(planned.trial.id.as_str()))
+        {
             *record = None;
         }
     }
