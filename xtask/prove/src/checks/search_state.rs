@@ -2,12 +2,23 @@
 
 use super::Check;
 use super::search::{hold, proper, same_found};
-use crate::case::{K, fail, skip};
+use crate::case::{Case, K, Usual, fail, skip};
 use crate::rows::{select, shuffled};
 use crate::subject::{Found, Held, Refusal};
-use methods::SearchMetric::{InnerProduct, L2};
+use methods::SearchMetric::{self, InnerProduct, L2};
 use ndarray::s;
 use std::collections::HashSet;
+
+/// The usual data with what a search finds in them now; None if it cannot search by this metric. Other rows may have been held since an
+/// earlier search, and an index of rows may follow from chance.
+fn asked_anew<'c, 's>(case: &'c Case<'s>, metric: SearchMetric) -> Result<Option<(&'c Usual<'s>, Found)>, Refusal> {
+    let usual = case.usual(metric);
+    let found = usual.and_then(|usual| Ok((usual, usual.trained.search(usual.held()?, usual.queries.view(), K)?)));
+    match found {
+        Err(Refusal::Missing(_)) => Ok(None),
+        found => found.map(Some),
+    }
+}
 
 /// Queries alone.
 pub const ONE_BY_ONE: Check = Check {
@@ -17,14 +28,7 @@ pub const ONE_BY_ONE: Check = Check {
     run: |case| {
         let mut by = Vec::new();
         for metric in [L2, InnerProduct] {
-            // Asked anew: other rows may have been held meanwhile, and an index of rows may follow from chance.
-            let usual = case.usual(metric);
-            let found =
-                usual.and_then(|usual| Ok((usual, usual.trained.search(usual.held()?, usual.queries.view(), K)?)));
-            let (usual, found) = match found {
-                Err(Refusal::Missing(_)) => continue,
-                found => found?,
-            };
+            let Some((usual, found)) = asked_anew(case, metric)? else { continue };
             by.push(super::search::name(metric));
             let mut alone = Found::new();
             let mut expected = Found::new();
@@ -144,13 +148,7 @@ pub const INTERLEAVED: Check = Check {
     run: |case| {
         let mut by = Vec::new();
         for metric in [L2, InnerProduct] {
-            let usual = case.usual(metric);
-            let found =
-                usual.and_then(|usual| Ok((usual, usual.trained.search(usual.held()?, usual.queries.view(), K)?)));
-            let (usual, found) = match found {
-                Err(Refusal::Missing(_)) => continue,
-                found => found?,
-            };
+            let Some((usual, found)) = asked_anew(case, metric)? else { continue };
             by.push(super::search::name(metric));
             let other = &usual.queries.rows * -2.0 + 1.0;
             usual.trained.search(usual.held()?, other.view(), 3)?;
