@@ -164,16 +164,16 @@ impl External {
     fn asked(&self, host: &Host, dims: &[usize]) -> Result<External, ParamError> {
         let params = Value::Object(self.params.clone());
         let mut asked = self.clone();
-        let mut hello: Option<(Hello, Identity)> = None;
+        let mut hello: Option<Hello> = None;
         let mut refused = None;
         let dims = dims.iter().map(|dim| Some(*dim)).chain(dims.is_empty().then_some(None));
         for dim in dims {
             match host.hello(&self.outside, &params, dim) {
-                Ok((said, identity)) => {
+                Ok(said) => {
                     // Without codes, what it stores is not known before it is measured.
                     let code_bytes = said.code_bytes.filter(|_| said.can(Capability::Encode));
                     asked.said.extend(dim.map(|dim| (dim, Ok(code_bytes))));
-                    hello = Some((said, identity));
+                    hello = Some(said);
                 }
                 Err(error) => {
                     let stays = matches!(error, AdapterError::Refused { .. } | AdapterError::TooLong { .. });
@@ -187,7 +187,10 @@ impl External {
             }
         }
         match (hello, refused) {
-            (Some((_, identity)), _) => asked.identity = Some(identity),
+            (Some(hello), _) => {
+                let identity = host.identity(&self.outside, &hello);
+                asked.identity = Some(identity.map_err(|error| self.refusal(error))?);
+            }
             (None, Some(error)) => return Err(error),
             (None, None) => {}
         }

@@ -119,17 +119,12 @@ impl Host {
         }
     }
 
-    /// Asks a program who it is, with parameters and, if it is known, the dimension of vectors. The program stays for further
+    /// Asks a program what it is, with parameters and, if it is known, the dimension of vectors. The program stays for further
     /// questions until [`Host::dismiss`].
     ///
     /// # Errors
     /// It cannot be started, refuses the parameters, or breaks the protocol.
-    pub fn hello(
-        &self,
-        outside: &Outside,
-        params: &Value,
-        dim: Option<usize>,
-    ) -> Result<(Hello, Identity), AdapterError> {
+    pub fn hello(&self, outside: &Outside, params: &Value, dim: Option<usize>) -> Result<Hello, AdapterError> {
         let command = self.command(outside)?;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut session = match waiting.remove(&command) {
@@ -150,10 +145,16 @@ impl Host {
             }
             Err(_) => {}
         }
-        let hello = answer?;
+        answer
+    }
+
+    /// What results of a program depend on, by what it has said.
+    ///
+    /// # Errors
+    /// A file of [`Outside::Command`] that cannot be read.
+    pub fn identity(&self, outside: &Outside, hello: &Hello) -> Result<Identity, AdapterError> {
         let files_sha256 = self.digest(outside)?;
-        let identity = Identity { name: hello.name.clone(), version: hello.version.clone(), files_sha256 };
-        Ok((hello, identity))
+        Ok(Identity { name: hello.name.clone(), version: hello.version.clone(), files_sha256 })
     }
 
     /// Ends the programs that wait for questions.
@@ -168,10 +169,7 @@ impl Host {
     }
 
     /// The digest of the files of a program: by their contents and not by where they are.
-    ///
-    /// # Errors
-    /// A file of [`Outside::Command`] that cannot be read.
-    pub fn digest(&self, outside: &Outside) -> Result<String, AdapterError> {
+    fn digest(&self, outside: &Outside) -> Result<String, AdapterError> {
         let mut digest = Sha256::new();
         match outside {
             Outside::Shipped(shipped) => {

@@ -72,16 +72,16 @@ impl Program {
         let mut session =
             Session::start(&cx.programs, &cx.programs.command(&method.outside)?, rayon::current_num_threads())?;
         let hello = session.hello(&Value::Object(method.params.clone()), Some(dim))?;
-        let files_sha256 = cx.programs.digest(&method.outside)?;
-        if let Some(identity) = &method.identity {
+        let now = cx.programs.identity(&method.outside, &hello)?;
+        if let Some(planned) = &method.identity {
             let wrong = |what: String| AdapterError::Protocol { verb: "hello", what };
-            if (&identity.name, &identity.version) != (&hello.name, &hello.version) {
+            if (&planned.name, &planned.version) != (&now.name, &now.version) {
                 return Err(MethodError::Program(wrong(format!(
                     "it is {} {} now; it was {} {} when this run was planned",
-                    hello.name, hello.version, identity.name, identity.version
+                    now.name, now.version, planned.name, planned.version
                 ))));
             }
-            if identity.files_sha256 != files_sha256 {
+            if planned.files_sha256 != now.files_sha256 {
                 return Err(MethodError::Program(wrong("its files have changed since this run was planned".into())));
             }
         }
