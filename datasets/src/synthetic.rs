@@ -1,5 +1,7 @@
 //! Random sources with known statistics, for which theory gives the limits of a quantizer.
 
+mod embedding;
+
 use crate::base_rows::{BaseRows, RowSource, RowStream};
 use crate::opened::Opened;
 use crate::{DatasetError, Labels, MetricSpace, Summary};
@@ -18,8 +20,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyntheticSource {
-    /// The distribution that rows are drawn from. Components have unit variance, except those of `sphere`, whose rows
-    /// have unit length.
+    /// The distribution that rows are drawn from. Components have unit variance, except those of `sphere` and
+    /// `embedding`, whose rows have unit length.
     pub synthetic: SyntheticKind,
     /// Components per vector.
     #[schemars(range(min = 1))]
@@ -62,6 +64,8 @@ pub enum SyntheticKind {
     Gaussian,
     /// Independent Laplacian components.
     Laplacian,
+    /// Independent components, evenly distributed between −√3 and √3.
+    Uniform,
     /// Components that depend on the one before: `dim` consecutive samples of a stationary first-order autoregressive
     /// process with correlation `rho`.
     Ar1,
@@ -70,6 +74,9 @@ pub enum SyntheticKind {
     /// Equally likely Gaussian clusters; 90% of the variance lies between the cluster centres. The clusters serve as
     /// classes for the measurement `knn`.
     Mixture,
+    /// Vectors of unit length that resemble embeddings of text: the variance along the j-th principal axis is
+    /// proportional to 1/j, no axis lies along a component, and 30% of a row's power is the mean's.
+    Embedding,
 }
 
 /// Share of a mixture's variance that lies between the cluster centres.
@@ -77,7 +84,7 @@ const BETWEEN: f64 = 0.9;
 
 /// Streams of the seed; each row has its own position in the stream, so that rows can be drawn in any order.
 const PARTS: [(&str, u64); 3] = [("train", 1), ("base", 2), ("queries", 3)];
-const CENTRES: u64 = 4;
+const SHARED: u64 = 4;
 
 impl SyntheticSource {
     /// Name in tables, e.g. `gaussian-16` or `ar1-8-rho0.9`.
@@ -154,16 +161,14 @@ impl SyntheticSource {
         let [train, base, queries] = self.counts();
         let all = |part: usize, n: usize| {
             let mut rows = Vec::new();
-            self.draw(&self.centres(), PARTS[part].1, 0..n, &mut rows);
+            self.draw(&self.shared(), PARTS[part].1, 0..n, &mut rows);
             Array2::from_shape_vec((n, self.dim), rows).unwrap_or_else(|_| unreachable!("n rows of dim values"))
         };
         let labels = (self.synthetic == SyntheticKind::Mixture)
             .then(|| Labels { base: self.clusters(PARTS[1].1, base), queries: self.clusters(PARTS[2].1, queries) });
         let base = match hold {
             true => BaseRows::from(all(1, base)),
-            false => {
-                BaseRows::there((base, self.dim), Arc::new(Drawn { source: self.clone(), centres: self.centres() }))
-            }
+            false => BaseRows::there((base, self.dim), Arc::new(Drawn { source: self.clone(), shared: self.shared() })),
         };
         let (train, queries) = (all(0, train), all(2, queries));
         Ok(Opened {
@@ -184,13 +189,16 @@ impl SyntheticSource {
         rng
     }
 
-    /// The centres of the clusters, one after the other.
-    fn centres(&self) -> Vec<f32> {
-        if self.synthetic != SyntheticKind::Mixture {
-            return Vec::new();
+    /// What all rows share: the centres of a mixture's clusters, one after the other, or the parameters of `embedding`.
+    fn shared(&self) -> Vec<f32> {
+        let mut rng = self.rng(SHARED);
+        match self.synthetic {
+            SyntheticKind::Mixture => {
+                (0..self.components() * self.dim).map(|_| normal(&mut rng) as f32 * BETWEEN.sqrt() as f32).collect()
+            }
+            SyntheticKind::Embedding => embedding::parameters(self.dim, &mut rng),
+            _ => Vec::new(),
         }
-        let mut rng = self.rng(CENTRES);
-        (0..self.components() * self.dim).map(|_| normal(&mut rng) as f32 * BETWEEN.sqrt() as f32).collect()
     }
 
     /// The generator of a row. One per row makes rows independent of their order.
@@ -199,11 +207,11 @@ impl SyntheticSource {
     }
 
     /// Replaces the content of `rows` by the rows of a range.
-    fn draw(&self, centres: &[f32], stream: u64, range: Range<usize>, rows: &mut Vec<f32>) {
+    fn draw(&self, shared: &[f32], stream: u64, range: Range<usize>, rows: &mut Vec<f32>) {
         rows.clear();
         rows.resize(range.len() * self.dim, 0.0);
         rows.par_chunks_mut(self.dim).zip(range).for_each(|(row, i)| {
-            self.draw_row(row, centres, &mut self.row_rng(stream, i));
+            self.draw_row(row, shared, &mut self.row_rng(stream, i));
         });
     }
 
@@ -216,9 +224,12 @@ impl SyntheticSource {
         rng.random_range(0..self.components()) as u32
     }
 
-    fn draw_row(&self, row: &mut [f32], centres: &[f32], rng: &mut ChaCha8Rng) {
+    fn draw_row(&self, row: &mut [f32], shared: &[f32], rng: &mut ChaCha8Rng) {
         match self.synthetic {
             SyntheticKind::Gaussian => row.iter_mut().for_each(|x| *x = normal(rng) as f32),
+            SyntheticKind::Uniform => {
+                row.iter_mut().for_each(|x| *x = (12f64.sqrt() * (rng.random::<f64>() - 0.5)) as f32)
+            }
             SyntheticKind::Laplacian => row.iter_mut().for_each(|x| *x = laplacian(rng) as f32),
             SyntheticKind::Ar1 => {
                 let (rho, innovation) = (self.rho(), (1.0 - self.rho().powi(2)).sqrt());
@@ -234,9 +245,10 @@ impl SyntheticSource {
                 row.iter_mut().zip(draws).for_each(|(x, v)| *x = (v / norm) as f32);
             }
             SyntheticKind::Mixture => {
-                let centre = &centres[self.cluster(rng) as usize * self.dim..][..self.dim];
+                let centre = &shared[self.cluster(rng) as usize * self.dim..][..self.dim];
                 row.iter_mut().zip(centre).for_each(|(x, c)| *x = c + (normal(rng) * (1.0 - BETWEEN).sqrt()) as f32);
             }
+            SyntheticKind::Embedding => embedding::draw(row, shared, rng),
         }
     }
 }
@@ -244,7 +256,7 @@ impl SyntheticSource {
 /// Base rows that are drawn when they are needed.
 struct Drawn {
     source: SyntheticSource,
-    centres: Vec<f32>,
+    shared: Vec<f32>,
 }
 
 struct DrawnStream<'a>(&'a Drawn, usize);
@@ -260,7 +272,7 @@ impl RowSource for Drawn {
 
     fn row(&self, number: usize, row: &mut Vec<f32>) -> bool {
         row.resize(self.source.dim, 0.0);
-        self.source.draw_row(row, &self.centres, &mut self.source.row_rng(PARTS[1].1, number));
+        self.source.draw_row(row, &self.shared, &mut self.source.row_rng(PARTS[1].1, number));
         true
     }
 }
@@ -268,7 +280,7 @@ impl RowSource for Drawn {
 impl RowStream for DrawnStream<'_> {
     fn next(&mut self, count: usize, rows: &mut Vec<f32>) -> Result<(), DatasetError> {
         let DrawnStream(drawn, first) = self;
-        drawn.source.draw(&drawn.centres, PARTS[1].1, *first..*first + count, rows);
+        drawn.source.draw(&drawn.shared, PARTS[1].1, *first..*first + count, rows);
         *first += count;
         Ok(())
     }
@@ -317,9 +329,12 @@ mod tests {
 
     #[test]
     fn each_source_has_its_known_moments() {
-        for (kind, kurtosis) in
-            [(SyntheticKind::Gaussian, 3.0), (SyntheticKind::Laplacian, 6.0), (SyntheticKind::Ar1, 3.0)]
-        {
+        for (kind, kurtosis) in [
+            (SyntheticKind::Gaussian, 3.0),
+            (SyntheticKind::Laplacian, 6.0),
+            (SyntheticKind::Uniform, 1.8),
+            (SyntheticKind::Ar1, 3.0),
+        ] {
             let (mean, variance, found) = moments(&source(kind, 8, 50_000).load().expect("draws").base);
             assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{kind:?}: {mean} {variance}");
             assert!((found - kurtosis).abs() < 0.05 * kurtosis, "{kind:?}: kurtosis {found}");
@@ -360,7 +375,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_not_held_are_those_that_are() {
-        for kind in [SyntheticKind::Gaussian, SyntheticKind::Mixture] {
+        for kind in [SyntheticKind::Gaussian, SyntheticKind::Mixture, SyntheticKind::Embedding] {
             let source = source(kind, 3, 5000);
             let (held, drawn) = (source.open(true).expect("draws"), source.open(false).expect("draws"));
             assert!(drawn.base.held().is_none());

@@ -27,7 +27,7 @@ pub fn run(search: &SearchPath) {
          bigann-10m"
     );
     say!(
-        "random sources: gaussian, laplacian, ar1, sphere, mixture, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
+        "random sources: gaussian, laplacian, uniform, ar1, sphere, mixture, embedding, such as {{ synthetic: gaussian, dim: 16, n: 100000 }}"
     );
     say!(
         "own files: {{ path: vectors.npy }}, or .npz#array, .safetensors#tensor, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .f16bin, .idx, .hdf5#dataset, \
