@@ -10,6 +10,7 @@ mod critical_differences;
 mod error_anatomy;
 mod fewer;
 mod hover;
+mod in_turn;
 mod inset;
 mod labels;
 mod legend;
@@ -34,6 +35,7 @@ mod utilization;
 mod vision;
 
 use crate::differences::critical::Diagram;
+use crate::in_turn::PairReport;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
@@ -135,13 +137,15 @@ impl Drawing {
     }
 }
 
-/// Draws the figures about all datasets together, then those about each dataset.
-pub fn draw_all(datasets: &[DatasetSummary]) -> Result<Vec<Drawn>, ReportError> {
+/// Draws the figures about all datasets together, then those about each dataset: of its pairs first.
+pub fn draw_all(datasets: &[DatasetSummary], pairs: &[PairReport]) -> Result<Vec<Drawn>, ReportError> {
     let mut drawn = Vec::new();
     for (kind, overview) in OVERVIEWS {
         drawn.extend(named((*kind).to_owned(), None, overview(datasets))?);
     }
     for dataset in datasets {
+        let name = format!("{}-in-turn", file_name(&dataset.name));
+        drawn.extend(named(name, Some(dataset.name.clone()), in_turn::draw(dataset, pairs))?);
         drawn.extend(about(dataset, |_| true)?);
     }
     Ok(drawn)

@@ -128,7 +128,7 @@ pub fn render_with(
     let mut differences = differences::compare_all(&datasets, dictionary);
     differences.csv = wanted("csv");
     let pairs = in_turn::compare(runs, dictionary)?;
-    let figures = figure::draw_all(&datasets)?;
+    let figures = figure::draw_all(&datasets, &pairs)?;
     let pictures = pictures::gather(runs, &datasets);
     let mut artifacts = Vec::new();
     let files: Vec<(String, &str)> = figures

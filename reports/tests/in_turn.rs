@@ -64,6 +64,17 @@ fn the_section_and_the_tables_say_what_was_compared() {
 }
 
 #[test]
+fn a_figure_shows_the_ratios_of_speeds_and_their_aims() {
+    let artifacts = |run: &Run| render(&[results(run)], &all_formats()).expect("renders");
+    let figure = |run: &Run| artifacts(run).into_iter().find(|a| a.path.ends_with("-in-turn.svg"));
+    let svg = String::from_utf8(figure(&paired()).expect("a figure").bytes).expect("text");
+    // The geometric mean of 2, 2.2 and 2.4, and the heading of its panel.
+    assert!(svg.contains(">\n2.2\n<"), "{svg}");
+    assert!(svg.contains("32 bits") && !svg.contains("never ran"), "{svg}");
+    assert!(figure(&run()).is_none(), "without pairs there is none");
+}
+
+#[test]
 fn a_missed_aim_is_one_line_and_what_did_not_run_is_none() {
     let missed = |run: &Run| in_turn::missed(&in_turn::compare(&[results(run)], record::METRICS).expect("compares"));
     assert_eq!(

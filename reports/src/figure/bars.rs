@@ -1,13 +1,13 @@
 //! Quantities of configurations in panels that share their rows: one row per configuration, one panel per quantity. Bars
-//! start at zero and have their value at their end. Values that span more than a factor of ten are points on a
+//! start at zero and have their value at their end. Values that span more than a factor of ten, and ratios, are points on a
 //! logarithmic axis, which has no zero that a bar could start at.
 
 use super::axis::Axis;
 use super::hover::{Mark, describe};
 use super::refused;
 use super::style::{
-    Column, EDGE, GRID, HAIR, INK, MARKER, SCALE, SMALL, abridge, bold, colour, finish, font, marker, register_fonts,
-    shorten, stroke, text_width,
+    Column, EDGE, GRID, HAIR, INK, MARKER, MUTED, SCALE, SMALL, abridge, bold, colour, finish, font, marker,
+    register_fonts, shorten, stroke, text_width,
 };
 use crate::ReportError;
 use crate::statistics::Estimate;
@@ -47,6 +47,16 @@ pub struct BarPanel {
     pub show: fn(f64) -> String,
     /// End of the value axis; by default the largest value.
     pub full: Option<f64>,
+    /// What values are compared with. The axis is then logarithmic.
+    pub reference: Option<Reference>,
+}
+
+/// A value that all values of a panel are compared with.
+pub struct Reference {
+    /// The value; above 0.
+    pub value: f64,
+    /// What each row is to reach; None for rows without an aim.
+    pub aims: Vec<Option<f64>>,
 }
 
 /// Panels of bars: rows with their names and the indices of their looks.
@@ -70,11 +80,12 @@ impl BarPanel {
     fn scale(&self) -> Scale {
         let values = || self.values.iter().flatten().map(|e| e.value);
         let (least, largest) = values().fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
-        let apart = self.full.is_none() && least > 0.0 && largest > LINEAR * least;
+        let apart = self.reference.is_some() || (self.full.is_none() && least > 0.0 && largest > LINEAR * least);
         // Ends of intervals count as far as a logarithmic axis can hold them.
         let ends =
             self.values.iter().flatten().flat_map(|e| [e.low.max(e.value / 3.0), e.value, e.high.min(3.0 * e.value)]);
-        let axis = if apart { Axis::log10(ends) } else { None };
+        let marked = self.reference.iter().flat_map(|to| to.aims.iter().flatten().copied().chain([to.value]));
+        let axis = if apart { Axis::log10(ends.chain(marked)) } else { None };
         axis.map_or(Scale::Linear(self.full.unwrap_or(largest)), Scale::Logarithmic)
     }
 }
@@ -181,6 +192,15 @@ impl Bars {
             }
         }
         canvas.line((left, top - 4.0), (left, bottom), INK)?;
+        if let Some(reference) = &panel.reference {
+            let x = left + scale.place(reference.value, length);
+            canvas.line((x, top - 4.0), (x, bottom), MUTED)?;
+            for (r, aim) in reference.aims.iter().enumerate() {
+                let Some(aim) = aim else { continue };
+                let (x, y) = (left + scale.place(*aim, length), top + row * (r as f64 + 0.5));
+                canvas.line((x, y - 0.4 * row), (x, y + 0.4 * row), INK)?;
+            }
+        }
         let mut marks = Vec::new();
         for ((r, value), (name, look)) in panel.values.iter().enumerate().zip(&self.rows) {
             let y = top + row * (r as f64 + 0.5);
@@ -212,7 +232,16 @@ impl Bars {
                 mark.text = format!("{name}: {} {}{origin}", panel.title, describe(e));
             }
             let aside = if matches!(scale, Scale::Linear(_)) { 4.0 } else { MARKER + 3.0 };
-            canvas.text(&(panel.show)(e.value), value.max(high) + aside, y, HPos::Left, font(SMALL))?;
+            let text = (panel.show)(e.value);
+            let mut end = value.max(high);
+            // The text stands behind an aim that it would cover.
+            let aim = panel.reference.as_ref().and_then(|reference| *reference.aims.get(r)?);
+            if let Some(aim) = aim.map(|aim| left + scale.place(aim, length))
+                && (end..=end + aside + text_width(&text, SMALL)).contains(&aim)
+            {
+                end = aim;
+            }
+            canvas.text(&text, end + aside, y, HPos::Left, font(SMALL))?;
         }
         Ok(marks)
     }

@@ -22,7 +22,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         .map(|(metric, show)| {
             let values: Vec<Option<Estimate>> =
                 dataset.points.iter().map(|p| p.estimate(Which::metric(metric))).collect();
-            BarPanel { title: metric.axis(), values, show, full: None }
+            BarPanel { title: metric.axis(), values, show, full: None, reference: None }
         })
         .filter(|panel| panel.values.iter().any(Option::is_some))
         .collect();

@@ -35,8 +35,14 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         rows: dataset.coloured_rows(),
         origins: dataset.origins(),
         panels: vec![
-            BarPanel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0) },
-            BarPanel { title: "entropy / rate".into(), values: evenness, show: percent, full: Some(1.0) },
+            BarPanel { title: USAGE.axis(), values: usage, show: percent, full: Some(1.0), reference: None },
+            BarPanel {
+                title: "entropy / rate".into(),
+                values: evenness,
+                show: percent,
+                full: Some(1.0),
+                reference: None,
+            },
         ],
     });
     let caption = format!(

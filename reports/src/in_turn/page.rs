@@ -60,7 +60,11 @@ fn introduction(pairs: &[PairReport]) -> Vec<String> {
     }
     let aims: Vec<bool> = pairs.iter().flat_map(|pair| &pair.rows).filter_map(|row| row.reached()).collect();
     if !aims.is_empty() {
-        texts.push(format!("{} of {} aims are reached.", aims.iter().filter(|reached| **reached).count(), aims.len()));
+        texts.push(format!(
+            "Aims that are reached: {} of {}.",
+            aims.iter().filter(|reached| **reached).count(),
+            aims.len()
+        ));
     }
     texts
 }
