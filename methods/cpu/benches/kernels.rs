@@ -135,7 +135,7 @@ fn table_scans(c: &mut Criterion) {
             let tables = ScanTables::new(width, entries.clone(), 0.0);
             let select = |tables: &ScanTables| {
                 let mut list = Shortlist::new(K);
-                block.scan(tables, 0, &mut list);
+                block.scan(&block.step(tables), 0..N, 0, &mut list);
                 list.drain()
             };
             let score = |i: usize| tables.score(&codes[i * 16..][..16], *factors.get(i).unwrap_or(&[0.0, 1.0]));

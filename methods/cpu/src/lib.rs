@@ -6,6 +6,7 @@
 
 mod additive;
 mod cells;
+mod code_block;
 mod columns;
 mod dispatch;
 mod distance;
@@ -18,10 +19,10 @@ mod panels;
 pub mod peak;
 mod range;
 mod shortlist;
-#[cfg(target_arch = "x86_64")]
 mod sieve;
 #[cfg(target_arch = "x86_64")]
 mod sieve_vnni;
+mod table_kernels;
 mod table_scan;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_vbmi;
@@ -32,6 +33,7 @@ mod wide;
 
 pub use additive::{BeamScratch, MAX_DESCENT, SumTables, least_few};
 pub use cells::cell_sums;
+pub use code_block::CodeBlock;
 pub use columns::{negated_products_with_columns, squared_distances_to_columns};
 pub use distance::{negated_products, squared_distance, squared_distances};
 pub use hamming::hamming;
@@ -41,6 +43,6 @@ pub use nearest::Nearest;
 pub use panels::{Panels, Score};
 pub use range::{LARGEST_NORM, LEAST_DIFFERENCE, OutOfRange, check_range, rows_of_range_check};
 pub use shortlist::Shortlist;
-pub use table_scan::{CodeBlock, ScanTables, SymbolWidth, pairs_of_nibbles};
+pub use table_scan::{ScanTables, SteppedTables, SymbolWidth, pairs_of_nibbles};
 pub use topk::{Neighbor, TopK};
 pub use uniform::{decode_uniform_bytes, encode_uniform_bytes};

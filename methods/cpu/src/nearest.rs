@@ -3,25 +3,20 @@
 use crate::dispatch::{Kernel, dispatch};
 use crate::distance::squared_distance_on;
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
-use crate::isa::Set;
-#[cfg(target_arch = "x86_64")]
-use crate::lanes::Avx512;
 use crate::lanes::Lanes;
 use crate::panels::{Panels, Score};
 use crate::shortlist::Shortlist;
-#[cfg(target_arch = "x86_64")]
-use crate::sieve::{ByteRows, MAX_DIM, Sieve};
-#[cfg(target_arch = "x86_64")]
-use crate::sieve_vnni;
+use crate::sieve::{MAX_DIM, Sieve, with_byte_tiles};
+use by_bytes::{Assign, Pack, Sift};
 use rayon::prelude::*;
 use std::sync::OnceLock;
+
+mod by_bytes;
 
 /// Rows per task: whole tiles of every kernel, and a constant, so that no result depends on the number of threads.
 const ROWS_PER_TASK: usize = 240;
 
 /// Minimum numbers of vectors and components for which byte products pay off.
-#[cfg(target_arch = "x86_64")]
 const SIEVE_FROM: (usize, usize) = (48, 24);
 
 /// `k` packed vectors of `dim` components, among which the nearest are searched.
@@ -32,7 +27,6 @@ pub struct Nearest {
     k: usize,
     dim: usize,
     score: Score,
-    #[cfg(target_arch = "x86_64")]
     sieve: Option<Sieve>,
     panels: OnceLock<Panels>,
 }
@@ -45,20 +39,9 @@ impl Nearest {
     pub fn new(isa: Isa, vectors: Vec<f32>, dim: usize, score: Score) -> Nearest {
         assert!(dim > 0 && vectors.len().is_multiple_of(dim), "vectors must hold whole rows of {dim}");
         let k = vectors.len() / dim;
-        #[cfg(target_arch = "x86_64")]
-        let sieve = (isa.set() == Set::Avx512Vnni && k >= SIEVE_FROM.0 && (SIEVE_FROM.1..=MAX_DIM).contains(&dim))
-            // SAFETY: an `Isa` exists only for a set that the processor has.
-            .then(|| unsafe { sieve_vnni::pack(&vectors, dim, score) });
-        Nearest {
-            isa,
-            vectors,
-            k,
-            dim,
-            score,
-            #[cfg(target_arch = "x86_64")]
-            sieve,
-            panels: OnceLock::new(),
-        }
+        let suits = k >= SIEVE_FROM.0 && (SIEVE_FROM.1..=MAX_DIM).contains(&dim);
+        let sieve = suits.then(|| with_byte_tiles(isa, Pack { vectors: &vectors, dim, score })).flatten();
+        Nearest { isa, vectors, k, dim, score, sieve, panels: OnceLock::new() }
     }
 
     /// Number of packed vectors.
@@ -116,10 +99,9 @@ impl Nearest {
 
     fn assign_task(&self, rows: &[f32], stride: usize, nearest: &mut [u32], distances: Option<&mut [f32]>) {
         let task = StridedRows { rows, stride, dim: self.dim };
-        #[cfg(target_arch = "x86_64")]
         if let Some(sieve) = &self.sieve {
-            // SAFETY: a sieve is there only when its instruction set is available.
-            return unsafe { self.assign_by_sieve(sieve, task, nearest, distances) };
+            with_byte_tiles(self.isa, Assign { packed: self, sieve, task, nearest, distances });
+            return;
         }
         let mut open = Vec::new();
         self.panels().assign(rows, stride, nearest, &mut open);
@@ -127,51 +109,6 @@ impl Nearest {
         if let Some(distances) = distances {
             dispatch(self.isa, Distances { packed: self, task, nearest, distances });
         }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-    fn assign_by_sieve(
-        &self,
-        sieve: &Sieve,
-        task: StridedRows<'_>,
-        nearest: &mut [u32],
-        mut distances: Option<&mut [f32]>,
-    ) {
-        let n = nearest.len();
-        let mut bytes = ByteRows::default();
-        sieve_vnni::round_rows(sieve, n, task, &mut bytes);
-        // If there are more candidates, a pass in f32 is cheaper than their single distances.
-        let many = (self.k / 8).max(16);
-        let (mut scores, mut hard) = (Vec::new(), Vec::new());
-        sieve_vnni::near_best(sieve, &bytes, &mut scores, |i, near| {
-            if i >= n {
-                return;
-            }
-            match near {
-                [only] if distances.is_none() => nearest[i] = *only,
-                _ if near.len() > many => hard.push(i),
-                _ => {
-                    let mut best = (f32::INFINITY, near[0]);
-                    for &id in near {
-                        let distance = squared_distance_on::<Avx512>(task.row(i), self.vector(id));
-                        if distance < best.0 {
-                            best = (distance, id);
-                        }
-                    }
-                    nearest[i] = best.1;
-                    if let Some(distances) = &mut distances {
-                        distances[i] = best.0;
-                    }
-                }
-            }
-        });
-        self.nearest_by_floats::<Avx512>(task, &hard, |i, distance, id| {
-            nearest[i] = id;
-            if let Some(distances) = &mut distances {
-                distances[i] = distance;
-            }
-        });
     }
 
     /// Calls `found(row, squared_distance, id)` for the rows listed in `open`: by f32 scores, and by distances where
@@ -214,12 +151,11 @@ impl Nearest {
     /// When there is not one list per query.
     pub fn shortlist(&self, queries: &[f32], first_id: u32, lists: &mut [Shortlist]) {
         assert_eq!(queries.len(), lists.len() * self.dim, "a list per query");
-        #[cfg(target_arch = "x86_64")]
         if let Some(sieve) = &self.sieve
             && !lists.iter().any(Shortlist::is_crowded)
         {
-            // SAFETY: a sieve is there only when its instruction set is available.
-            return unsafe { self.shortlist_by_sieve(sieve, queries, first_id, lists) };
+            with_byte_tiles(self.isa, Sift { sieve, queries, first_id, lists });
+            return;
         }
         const QUERIES: usize = 24;
         let mut scores = vec![0f32; QUERIES.min(lists.len()) * self.k];
@@ -230,30 +166,6 @@ impl Nearest {
             for ((list, query), scores) in lists.iter_mut().zip(queries).zip(scores.chunks_exact(self.k.max(1))) {
                 list.offer_block(scores, first_id, self.panels().margin_of(query));
             }
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-    fn shortlist_by_sieve(&self, sieve: &Sieve, queries: &[f32], first_id: u32, lists: &mut [Shortlist]) {
-        let mut bytes = ByteRows::default();
-        let mut limits = [0f32; ROWS_PER_TASK];
-        for (queries, lists) in queries.chunks(ROWS_PER_TASK * self.dim).zip(lists.chunks_mut(ROWS_PER_TASK)) {
-            sieve_vnni::round_rows(
-                sieve,
-                lists.len(),
-                StridedRows { rows: queries, stride: self.dim, dim: self.dim },
-                &mut bytes,
-            );
-            let limits = &mut limits[..lists.len()];
-            for (limit, (list, margin)) in limits.iter_mut().zip(lists.iter().zip(&bytes.margin)) {
-                *limit = list.limit() + margin;
-            }
-            sieve_vnni::below_limit(sieve, &bytes, limits, |i, id, score, limit| {
-                let margin = bytes.margin[i];
-                lists[i].offer(score, margin, first_id + id);
-                *limit = lists[i].limit() + margin;
-            });
         }
     }
 }

@@ -35,6 +35,23 @@ impl Shortlist {
         self.limit
     }
 
+    /// How many of the best are wanted.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Whether no row is on the list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    /// States that at least `k` rows that have been or will be offered have a score of at most this.
+    pub(crate) fn lower_to(&mut self, limit: f32) {
+        if limit < self.limit {
+            self.limit = limit;
+        }
+    }
+
     /// Offers a row whose score is `score` ± `margin`.
     #[inline]
     pub fn offer(&mut self, score: f32, margin: f32, id: u32) {
@@ -43,6 +60,9 @@ impl Shortlist {
         let low = if low.is_nan() { f32::NEG_INFINITY } else { low };
         let high = if high.is_nan() { f32::INFINITY } else { high };
         if low <= self.limit && self.k > 0 {
+            if self.candidates.len() == self.candidates.capacity() {
+                self.candidates.reserve(self.room.min(4096));
+            }
             self.candidates.push(Candidate { low, high, id });
             if self.candidates.len() >= self.room {
                 self.lower_limit();

@@ -1,15 +1,36 @@
-//! The products of bytes of a [`Sieve`] on AVX-512 VNNI.
+//! The products of bytes of the sieve on AVX-512 VNNI.
 //!
 //! Every function here is inlined into one that is entered only after an `Isa` of AVX-512 VNNI and VBMI was given. The gain that
 //! justifies it is a quarter of the time of f32 (`cargo bench -p vqbench-cpu`).
 
-use crate::nearest::StridedRows;
-use crate::sieve::{ByteRows, Rounded, Rounding, Sieve, TILE_ROWS, WIDTH};
+use crate::lanes::Avx512;
+use crate::sieve::{ByteTile, PanelParts, Rounded, Rounding, SieveWork};
 use crate::wide;
 use std::arch::x86_64::*;
 
+/// Vectors of a panel: two registers of sixteen sums.
+const WIDTH: usize = 32;
+
+/// Rows of a tile: 24 of the 32 registers hold its sums.
+const TILE_ROWS: usize = 12;
+
 /// Approximate scores of a tile: rows × two registers of sixteen vectors.
-type Tile = [[__m512; 2]; TILE_ROWS];
+type Tile = [[Avx512; 2]; TILE_ROWS];
+
+impl ByteTile<TILE_ROWS> for Avx512 {
+    type Rounding = Registers;
+
+    #[inline(always)]
+    fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> Tile {
+        tile(rows, scales, panel)
+    }
+}
+
+/// Does `work` with these products.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+pub(crate) fn run<W: SieveWork>(work: W) -> W::Out {
+    work.run::<Avx512, TILE_ROWS>()
+}
 
 /// `bias − s·t·Σ u_j·v_j` for the rows of a tile and the vectors of a panel.
 #[inline(always)]
@@ -43,7 +64,7 @@ fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> Tile {
     }
     let scale = halves(panel.scale);
     let bias = halves(panel.bias);
-    let mut scores = [[wide::zeros(); 2]; TILE_ROWS];
+    let mut scores = [[Avx512(wide::zeros()); 2]; TILE_ROWS];
     // Written out row by row: in a loop, the compiler would index the sums and keep them in memory.
     macro_rules! scores {
         ($($r:literal)*) => {
@@ -51,7 +72,7 @@ fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> Tile {
                 let s = wide::splat(scales[$r]);
                 for half in 0..2 {
                     let product = wide::times(wide::values(sums[$r][half]), scale[half]);
-                    scores[$r][half] = wide::less_product(product, s, bias[half]);
+                    scores[$r][half] = Avx512(wide::less_product(product, s, bias[half]));
                 }
             )*
         };
@@ -71,119 +92,6 @@ fn halves(values: &[f32]) -> [__m512; 2] {
     [low, high]
 }
 
-/// The parts of a panel of vectors.
-struct PanelParts<'a> {
-    packed: &'a [i8],
-    start: &'a [i32],
-    scale: &'a [f32],
-    bias: &'a [f32],
-}
-
-impl Sieve {
-    #[inline(always)]
-    fn panels(&self) -> impl Iterator<Item = PanelParts<'_>> {
-        let size = self.dim.div_ceil(4) * 4;
-        let packed = self.packed.chunks_exact(size * WIDTH).zip(self.start.chunks_exact(WIDTH));
-        let factors = self.scale.chunks_exact(WIDTH).zip(self.bias.chunks_exact(WIDTH));
-        packed.zip(factors).map(|((packed, start), (scale, bias))| PanelParts { packed, start, scale, bias })
-    }
-}
-
-/// Calls `found(row, ids)` with the packed vectors that may be nearest to a row, in ascending order: their scores are at most
-/// twice the margin above the best. The scores of one tile of rows are held in `scores`.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-pub(crate) fn near_best(sieve: &Sieve, rows: &ByteRows, scores: &mut Vec<f32>, mut found: impl FnMut(usize, &[u32])) {
-    let size = sieve.dim.div_ceil(4) * 4;
-    let columns = sieve.bias.len();
-    scores.resize(TILE_ROWS * columns, 0.0);
-    let mut near: Vec<u32> = Vec::with_capacity(64);
-    for (t, bytes) in rows.bytes.chunks_exact(TILE_ROWS * size).enumerate() {
-        let scales = &rows.scale[t * TILE_ROWS..][..TILE_ROWS];
-        let mut best = [[f32::INFINITY; 16]; TILE_ROWS];
-        for (p, panel) in sieve.panels().enumerate() {
-            let tile = tile(bytes, scales, &panel);
-            for (r, halves) in tile.into_iter().enumerate() {
-                let out = &mut scores[r * columns + p * WIDTH..][..WIDTH];
-                // SAFETY: AVX-512 is present; the first half of `out`, which holds two registers.
-                unsafe { _mm512_storeu_ps(out.as_mut_ptr(), halves[0]) };
-                // SAFETY: the second half.
-                unsafe { _mm512_storeu_ps(out.as_mut_ptr().wrapping_add(16), halves[1]) };
-                let best = best[r].as_mut_ptr();
-                // SAFETY: `best[r]` holds a register.
-                let before = unsafe { _mm512_loadu_ps(best) };
-                let least = _mm512_min_ps(before, _mm512_min_ps(halves[0], halves[1]));
-                // SAFETY: as above.
-                unsafe { _mm512_storeu_ps(best, least) };
-            }
-        }
-        for r in 0..TILE_ROWS {
-            // SAFETY: AVX-512 is present, and `best[r]` holds a register.
-            let best = unsafe { _mm512_loadu_ps(best[r].as_ptr()) };
-            let limit = _mm512_reduce_min_ps(best) + 2.0 * rows.margin[t * TILE_ROWS + r];
-            near.clear();
-            for (block, scores) in scores[r * columns..][..columns].as_chunks::<WIDTH>().0.iter().enumerate() {
-                let [low, high] = halves(scores);
-                let limit = _mm512_set1_ps(limit);
-                let mut within = u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(low, limit))
-                    | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(high, limit)) << 16;
-                while within != 0 {
-                    near.push((block * WIDTH) as u32 + within.trailing_zeros());
-                    within &= within - 1;
-                }
-            }
-            // Missing columns are included if nothing can be decided.
-            while near.last().is_some_and(|&id| id as usize >= sieve.k) {
-                near.pop();
-            }
-            found(t * TILE_ROWS + r, &near);
-        }
-    }
-}
-
-/// Calls `found(row, id, score)` for every packed vector whose score, with the constant of the row, is at most `limit[row]`;
-/// `found` may lower that limit.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-pub(crate) fn below_limit(
-    sieve: &Sieve,
-    rows: &ByteRows,
-    limits: &mut [f32],
-    mut found: impl FnMut(usize, u32, f32, &mut f32),
-) {
-    let size = sieve.dim.div_ceil(4) * 4;
-    for (t, bytes) in rows.bytes.chunks_exact(TILE_ROWS * size).enumerate() {
-        let scales = &rows.scale[t * TILE_ROWS..][..TILE_ROWS];
-        let constants = &rows.constant[t * TILE_ROWS..][..TILE_ROWS];
-        let count = TILE_ROWS.min(limits.len() - t * TILE_ROWS);
-        let limits = &mut limits[t * TILE_ROWS..][..count];
-        for (p, panel) in sieve.panels().enumerate() {
-            let tile = tile(bytes, scales, &panel);
-            for ((r, limit), halves) in limits.iter_mut().enumerate().zip(tile) {
-                let constant = _mm512_set1_ps(constants[r]);
-                let scores = [_mm512_add_ps(halves[0], constant), _mm512_add_ps(halves[1], constant)];
-                let highest = _mm512_set1_ps(*limit);
-                let within = u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(scores[0], highest))
-                    | u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(scores[1], highest)) << 16;
-                if within != 0 {
-                    let mut values = [0f32; WIDTH];
-                    // SAFETY: AVX-512 is present; the first half of `values`, which holds two registers.
-                    unsafe { _mm512_storeu_ps(values.as_mut_ptr(), scores[0]) };
-                    // SAFETY: the second half.
-                    unsafe { _mm512_storeu_ps(values.as_mut_ptr().wrapping_add(16), scores[1]) };
-                    let mut left = within;
-                    while left != 0 {
-                        let column = left.trailing_zeros() as usize;
-                        left &= left - 1;
-                        let id = p * WIDTH + column;
-                        if id < sieve.k {
-                            found(r + t * TILE_ROWS, id as u32, values[column], limit);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Sixteen components of `x − center` from component `i` on, or as many as there are, and a mask of them.
 #[inline(always)]
 fn centred(x: &[f32], center: &[f32], i: usize) -> (__m512, u16) {
@@ -198,7 +106,7 @@ fn centred(x: &[f32], center: &[f32], i: usize) -> (__m512, u16) {
 
 /// Rounds `x − center` to integer multiples of `max|x − center|/127` and stores them with 128 added; padding bytes are
 /// 128.
-struct Registers;
+pub(crate) struct Registers;
 
 impl Rounding for Registers {
     #[inline(always)]
@@ -234,16 +142,4 @@ impl Rounding for Registers {
         }
         Rounded { scale, square, norm: wide::sum(norm).sqrt(), error: wide::sum(error).sqrt() }
     }
-}
-
-/// [`Sieve::new`] on wide registers.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-pub(crate) fn pack(vectors: &[f32], dim: usize, score: crate::Score) -> Sieve {
-    Sieve::new::<Registers>(vectors, dim, score)
-}
-
-/// [`Sieve::round_rows`] on wide registers.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
-pub(crate) fn round_rows(sieve: &Sieve, n: usize, source: StridedRows<'_>, rows: &mut ByteRows) {
-    sieve.round_rows::<Registers>(n, source, rows);
 }

@@ -4,12 +4,18 @@ use super::cpu_backend::view;
 use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, TableScan};
 use crate::contract::batch::row_major;
 use crate::{MethodError, Neighbor, SearchMetric};
-use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, TopK};
+use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, SteppedTables, TopK};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Codes or rows scored at a time: few enough to stay in the second-level cache while all queries pass over them.
 const BLOCK: usize = 2048;
+
+/// Maximum number of bytes of codes that stay laid out for scans between searches.
+const HELD_BYTES: usize = 1 << 26;
+
+/// Bytes of laid out codes that stay in the first-level cache while queries pass over them one after the other.
+const PASS_BYTES: usize = 1 << 14;
 
 /// With fewer queries than this, rearranging codes or packing rows does not pay off.
 const FEW: usize = 8;
@@ -43,15 +49,21 @@ pub(super) struct CpuTableScan<'a> {
     layout: CodeLayout,
     /// Offset and slope of each code; empty if codes have none of their own.
     factors: Vec<[f32; 2]>,
+    /// All codes laid out, if they are few enough. More are laid out block by block in every search.
+    held: Option<CodeBlock>,
 }
 
 impl TableScan for CpuTableScan<'_> {
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let CodeLayout { width, positions, .. } = self.layout;
-        let block = if tables.len() < FEW { None } else { CodeBlock::new(self.isa, width, positions) };
-        let of_task = |tables: &[ScanTables]| match block.clone() {
-            Some(block) => self.top_k_by_blocks(block, tables, k),
-            None => tables.iter().map(|tables| self.top_k_of_one(tables, k)).collect(),
+        let block = match &self.held {
+            None if tables.len() >= FEW => CodeBlock::new(self.isa, width, positions),
+            _ => None,
+        };
+        let of_task = |tables: &[ScanTables]| match (&self.held, block.clone()) {
+            (Some(held), _) => self.top_k_held(held, tables, k),
+            (None, Some(block)) => self.top_k_by_blocks(block, tables, k),
+            (None, None) => tables.iter().map(|tables| self.top_k_of_one(tables, k)).collect(),
         };
         Ok(tables.par_chunks(queries_per_task(tables.len())).flat_map_iter(of_task).collect())
     }
@@ -71,7 +83,13 @@ impl<'a> CpuTableScan<'a> {
                 Cow::Owned(symbols)
             }
         };
-        CpuTableScan { isa, codes, layout: CodeLayout { skip: 0, ..layout }, factors }
+        let layout = CodeLayout { skip: 0, ..layout };
+        let mut held = CodeBlock::new(isa, layout.width, layout.positions);
+        held = held.filter(|block| codes.len() / layout.bytes() * block.bytes_per_code() <= HELD_BYTES);
+        if let Some(block) = &mut held {
+            block.fill(&codes, layout.bytes(), 0, &factors);
+        }
+        CpuTableScan { isa, codes, layout, factors, held }
     }
 
     /// Codes and their factors, block by block, with the index of the first of each block.
@@ -106,13 +124,32 @@ impl<'a> CpuTableScan<'a> {
     }
 
     /// Selects candidates by tables rounded to bytes, and scores these exactly.
+    fn top_k_held(&self, held: &CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
+        let rows = (PASS_BYTES / held.bytes_per_code() / CodeBlock::GROUP).max(4) * CodeBlock::GROUP;
+        let stepped: Vec<SteppedTables<'_>> = tables.iter().map(|tables| held.step(tables)).collect();
+        let mut lists = vec![Shortlist::new(k); tables.len()];
+        for from in (0..held.len()).step_by(rows) {
+            let to = held.len().min(from + rows);
+            stepped.iter().zip(&mut lists).for_each(|(tables, list)| held.scan(tables, from..to, 0, list));
+        }
+        self.best(tables, lists, k)
+    }
+
+    /// As [`CpuTableScan::top_k_held`], for codes that are not laid out.
     fn top_k_by_blocks(&self, mut block: CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
-        let size = self.layout.bytes();
+        let stepped: Vec<SteppedTables<'_>> = tables.iter().map(|tables| block.step(tables)).collect();
         let mut lists = vec![Shortlist::new(k); tables.len()];
         for (first, codes, factors) in self.blocks() {
-            block.fill(codes, size, 0, factors);
-            tables.iter().zip(&mut lists).for_each(|(tables, list)| block.scan(tables, first, list));
+            block.fill(codes, self.layout.bytes(), 0, factors);
+            let all = 0..block.len();
+            stepped.iter().zip(&mut lists).for_each(|(tables, list)| block.scan(tables, all.clone(), first, list));
         }
+        self.best(tables, lists, k)
+    }
+
+    /// The best of each list, by their exact scores.
+    fn best(&self, tables: &[ScanTables], lists: Vec<Shortlist>, k: usize) -> Vec<Vec<Neighbor>> {
+        let size = self.layout.bytes();
         let best = |(tables, mut list): (&ScanTables, Shortlist)| {
             let mut top = TopK::new(k);
             for id in list.drain() {

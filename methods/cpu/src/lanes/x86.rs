@@ -23,7 +23,7 @@ fn sum_of_four(values: __m128) -> f32 {
 
 /// AVX2 with FMA.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(__m256);
+pub(crate) struct Avx2(pub(crate) __m256);
 
 impl Lanes for Avx2 {
     const N: usize = 8;
@@ -259,7 +259,7 @@ impl ShortLanes for Avx512Short {
 
 /// AVX-512 F, BW, DQ and VL.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(__m512);
+pub(crate) struct Avx512(pub(crate) __m512);
 
 impl Lanes for Avx512 {
     const N: usize = 16;

@@ -1,0 +1,429 @@
+//! Codes laid out for the scan by tables of bytes, and the scan itself.
+
+use crate::dispatch::{Kernel, dispatch};
+use crate::isa::Isa;
+use crate::lanes::Lanes;
+use crate::shortlist::Shortlist;
+use crate::table_kernels::{GROUP, GroupSums, NibbleLayout, QUAD, Sums, TableKernels};
+use crate::table_scan::{Bounds, ROUNDED_OFF, ScanTables, SteppedTables, SymbolWidth, rounded_off};
+
+/// Maximum number of byte positions: sums of values up to 255 stay below 2^16.
+const MAX_BYTES: usize = 257;
+
+/// Groups whose sums are all kept when a list is still empty, to begin with a limit.
+const FIRST_GROUPS: usize = 4;
+
+/// Codes, rearranged for the scan.
+#[derive(Clone, Debug)]
+pub struct CodeBlock {
+    isa: Isa,
+    width: SymbolWidth,
+    positions: usize,
+    rows: usize,
+    /// Groups of [`GROUP`] rows, bytes in columns, nibbles as [`NibbleLayout`] says.
+    symbols: Vec<u8>,
+    /// `offset` and `slope` of each row; empty when they are 0 and 1.
+    offsets: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
+impl CodeBlock {
+    /// An empty block for codes of this many symbols; None if the processor or the code does not support this scan.
+    pub fn new(isa: Isa, width: SymbolWidth, positions: usize) -> Option<CodeBlock> {
+        let suits = match width {
+            SymbolWidth::Nibble => true,
+            SymbolWidth::Byte => positions <= MAX_BYTES,
+        };
+        kernel(isa, width)?;
+        let empty =
+            CodeBlock { isa, width, positions, rows: 0, symbols: Vec::new(), offsets: Vec::new(), slopes: Vec::new() };
+        (suits && positions > 0).then_some(empty)
+    }
+
+    /// Replaces the codes of the block by these, of `size` bytes, whose symbols begin after `skip` bytes, with an offset and a slope for
+    /// each, or none.
+    ///
+    /// # Panics
+    /// When lengths do not fit together.
+    pub fn fill(&mut self, codes: &[u8], size: usize, skip: usize, factors: &[[f32; 2]]) {
+        let bytes = self.width.bytes(self.positions);
+        assert!(codes.len().is_multiple_of(size) && skip + bytes <= size, "whole codes with their symbols");
+        self.rows = codes.len() / size;
+        assert!(factors.is_empty() || factors.len() == self.rows, "factors for every row or for none");
+        self.offsets = factors.iter().map(|f| f[0]).collect();
+        self.slopes = factors.iter().map(|f| f[1]).collect();
+        if !factors.is_empty() {
+            let padded = self.rows.next_multiple_of(GROUP);
+            self.offsets.resize(padded, 0.0);
+            self.slopes.resize(padded, 0.0);
+        }
+        self.symbols.clear();
+        self.symbols.resize(self.rows.next_multiple_of(GROUP) * self.row_bytes(), 0);
+        let (quads, group) = (self.in_quads(), GROUP * self.row_bytes());
+        let groups = self.symbols.chunks_exact_mut(group).zip(codes.chunks(GROUP * size));
+        for (symbols, codes) in groups {
+            for (r, code) in codes.chunks_exact(size).enumerate() {
+                let code = &code[skip..skip + bytes];
+                if quads {
+                    let quads = symbols.as_chunks_mut::<QUAD>().0.iter_mut().skip(r).step_by(GROUP);
+                    let (pairs, last) = code.as_chunks::<2>();
+                    let pairs = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
+                    let pairs = pairs.chain(last.first().map(|byte| u16::from(*byte)));
+                    quads.zip(pairs).for_each(|(quad, pair)| *quad = spread(pair).to_le_bytes());
+                } else {
+                    symbols.iter_mut().skip(r).step_by(GROUP).zip(code).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+
+    /// Whether nibbles are spread to bytes.
+    fn in_quads(&self) -> bool {
+        self.width == SymbolWidth::Nibble && TableKernels::of(self.isa).layout == NibbleLayout::Quads
+    }
+
+    fn row_bytes(&self) -> usize {
+        if self.in_quads() { self.positions.next_multiple_of(QUAD) } else { self.width.bytes(self.positions) }
+    }
+
+    /// Number of codes.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no codes.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of the symbols of a code as they are laid out.
+    pub fn bytes_per_code(&self) -> usize {
+        self.row_bytes()
+    }
+
+    /// The tables of a query rounded to whole steps, for [`CodeBlock::scan`].
+    ///
+    /// # Panics
+    /// If the tables have another shape.
+    pub fn step<'t>(&self, tables: &'t ScanTables) -> SteppedTables<'t> {
+        assert!(tables.width() == self.width && tables.positions() == self.positions, "tables for these codes");
+        let levels = match self.width {
+            SymbolWidth::Nibble => TableKernels::of(self.isa).nibble_levels,
+            SymbolWidth::Byte => u8::MAX,
+        };
+        SteppedTables::new(self.isa, tables, levels)
+    }
+
+    /// Offers the codes `from..to` that may be among the best of a query to its list, with their index plus `first_id`. `from` is a
+    /// multiple of [`CodeBlock::GROUP`], and so is `to` unless it is the number of codes.
+    ///
+    /// # Panics
+    /// If the range is no such range.
+    pub fn scan(&self, tables: &SteppedTables<'_>, codes: std::ops::Range<usize>, first_id: u32, list: &mut Shortlist) {
+        assert!(codes.start.is_multiple_of(GROUP) && codes.end <= self.rows, "codes of the block");
+        assert!(codes.end.is_multiple_of(GROUP) || codes.end == self.rows, "whole groups");
+        let Some(kernel) = kernel(self.isa, self.width).filter(|_| list.limit() != f32::NEG_INFINITY) else { return };
+        let mut scan = Scan { block: self, kernel, tables, first_id, list };
+        let groups = codes.start / GROUP..codes.end.div_ceil(GROUP);
+        let begin = if scan.list.is_empty() && groups.len() >= FIRST_GROUPS { FIRST_GROUPS } else { 0 };
+        if begin > 0 {
+            scan.first(groups.start);
+        }
+        (groups.start + begin..groups.end).for_each(|group| scan.group(group));
+    }
+
+    /// Number of codes that are scanned side by side.
+    pub const GROUP: usize = GROUP;
+
+    fn symbols_of(&self, group: usize) -> &[u8] {
+        let bytes = GROUP * self.row_bytes();
+        &self.symbols[group * bytes..][..bytes]
+    }
+
+    fn factors_of(&self, group: usize) -> Option<Factors<'_>> {
+        let rows = group * GROUP..(group + 1) * GROUP;
+        let offsets = self.offsets.get(rows.clone())?.as_chunks().0.first()?;
+        let slopes = self.slopes.get(rows)?.as_chunks().0.first()?;
+        Some(Factors { offsets, slopes })
+    }
+
+    /// One bit per row of a group that is a code and no padding.
+    fn present(&self, group: usize) -> u128 {
+        u128::MAX >> (GROUP - GROUP.min(self.rows - group * GROUP))
+    }
+}
+
+fn kernel(isa: Isa, width: SymbolWidth) -> Option<GroupSums> {
+    let kernels = TableKernels::of(isa);
+    match width {
+        SymbolWidth::Nibble => kernels.nibble_sums,
+        SymbolWidth::Byte => kernels.byte_sums,
+    }
+}
+
+/// The four nibbles of two bytes as bytes, each with the place of its table in four times sixteen entries.
+fn spread(pair: u16) -> u32 {
+    let wide = u32::from(pair);
+    let bytes = (wide | wide << 8) & 0x00ff_00ff;
+    let nibbles = (bytes | bytes << 4) & 0x0f0f_0f0f;
+    nibbles | 0x3020_1000
+}
+
+/// The scan of one query.
+struct Scan<'a, 't> {
+    block: &'a CodeBlock,
+    kernel: GroupSums,
+    tables: &'a SteppedTables<'t>,
+    first_id: u32,
+    list: &'a mut Shortlist,
+}
+
+impl Scan<'_, '_> {
+    fn sums(&self, group: usize, highest: u32, sums: &mut Sums) -> u128 {
+        // SAFETY: the kernel is that of the block's `Isa`, which exists only for a set that the processor has.
+        unsafe { (self.kernel)(self.block.symbols_of(group), self.tables.steps(), highest, sums) }
+    }
+
+    /// The first groups of an empty list: the k-th least upper bound of their rows is a limit. Rows at the same place of these groups
+    /// share a slot, whose least bound stands for it, if there are many more slots than `k`.
+    fn first(&mut self, group: usize) {
+        let mut sums = [[0u32; GROUP]; FIRST_GROUPS];
+        let mut highs = [[0f32; GROUP]; FIRST_GROUPS];
+        let bounds = self.tables.bounds(f32::INFINITY);
+        for (g, (sums, highs)) in sums.iter_mut().zip(&mut highs).enumerate() {
+            self.sums(group + g, u32::MAX, sums);
+            let factors = self.block.factors_of(group + g);
+            dispatch(self.block.isa, Highs { sums, factors, bounds: &bounds, highs });
+            let padding = self.block.present(group + g).trailing_ones() as usize;
+            highs[padding..].fill(f32::INFINITY);
+        }
+        let k = self.list.k();
+        let highs = highs.as_flattened_mut();
+        let highs = if k <= GROUP / 4 {
+            let (slots, rest) = highs.split_at_mut(GROUP);
+            for highs in rest.chunks_exact(GROUP) {
+                // NaN leaves the slot as it is.
+                slots.iter_mut().zip(highs).for_each(|(slot, high)| *slot = if high < slot { *high } else { *slot });
+            }
+            slots
+        } else {
+            highs
+        };
+        if k <= highs.len() / 2 {
+            let (_, limit, _) = highs.select_nth_unstable_by(k - 1, f32::total_cmp);
+            self.list.lower_to(*limit + self.tables.constant());
+        }
+        for (g, sums) in sums.iter().enumerate() {
+            self.offer(group + g, self.near(group + g, sums), sums);
+        }
+    }
+
+    fn group(&mut self, group: usize) {
+        let mut sums = [0u32; GROUP];
+        if self.block.slopes.is_empty() {
+            let within = self.sums(group, self.tables.highest_sum(self.list.limit()), &mut sums);
+            self.offer(group, within, &sums);
+        } else {
+            self.sums(group, u32::MAX, &mut sums);
+            self.offer(group, self.near(group, &sums), &sums);
+        }
+    }
+
+    /// One bit per row: whether its lower bound is at most the limit.
+    fn near(&self, group: usize, sums: &Sums) -> u128 {
+        let (mut near, factors) = (0, self.block.factors_of(group));
+        let bounds = &self.tables.bounds(self.list.limit());
+        dispatch(self.block.isa, AtMost { sums, factors, bounds, near: &mut near });
+        near
+    }
+
+    /// Offers the rows `within`.
+    fn offer(&mut self, group: usize, mut within: u128, sums: &Sums) {
+        within &= self.block.present(group);
+        if within == 0 {
+            return;
+        }
+        let (bounds, factors) = (self.tables.bounds(self.list.limit()), self.block.factors_of(group));
+        while within != 0 {
+            let r = within.trailing_zeros() as usize;
+            within &= within - 1;
+            let sum = bounds.middle + bounds.step * sums[r] as f32;
+            let (offset, slope) = factors.map_or((0.0, 1.0), |f| (f.offsets[r], f.slopes[r]));
+            let margin = slope.abs() * bounds.margin + (bounds.rounding + rounded_off(offset));
+            let id = self.first_id + (group * GROUP + r) as u32;
+            self.list.offer(self.tables.constant() + (offset + slope * sum), margin, id);
+        }
+    }
+}
+
+/// Offsets and slopes of a group of rows.
+#[derive(Clone, Copy)]
+struct Factors<'a> {
+    offsets: &'a [f32; GROUP],
+    slopes: &'a [f32; GROUP],
+}
+
+/// Score without the constant of the query, and the bound on its error, of `L::N` rows from row `at` on.
+#[inline(always)]
+fn scores<L: Lanes>(sums: &Sums, factors: Option<Factors<'_>>, bounds: &Bounds, at: usize) -> (L, L) {
+    let mut values = [0f32; 16];
+    // Sums stay below 2^31, and signed numbers convert in one instruction.
+    values.iter_mut().zip(&sums[at..at + L::N]).for_each(|(value, sum)| *value = sum.cast_signed() as f32);
+    let sum = L::load(&values).mul_add(L::splat(bounds.step), L::splat(bounds.middle));
+    match factors {
+        None => (sum, L::splat(bounds.margin + bounds.rounding)),
+        Some(factors) => {
+            let (offset, slope) = (L::load(&factors.offsets[at..]), L::load(&factors.slopes[at..]));
+            let size = |value: L| value.max(L::splat(0.0).sub(value));
+            let rounding = size(offset).mul_add(L::splat(ROUNDED_OFF), L::splat(bounds.rounding));
+            (slope.mul_add(sum, offset), size(slope).mul_add(L::splat(bounds.margin), rounding))
+        }
+    }
+}
+
+/// One bit per row: whether its lower bound is at most the limit, or NaN.
+struct AtMost<'a> {
+    sums: &'a Sums,
+    factors: Option<Factors<'a>>,
+    bounds: &'a Bounds,
+    near: &'a mut u128,
+}
+
+impl Kernel for AtMost<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let mut near = 0u128;
+        for at in (0..GROUP).step_by(L::N) {
+            let (score, margin) = scores::<L>(self.sums, self.factors, self.bounds, at);
+            let above = L::splat(self.bounds.limit).below(score.sub(margin));
+            near |= u128::from(!above & ((1 << L::N) - 1)) << at;
+        }
+        *self.near = near;
+    }
+}
+
+/// Upper bounds.
+struct Highs<'a> {
+    sums: &'a Sums,
+    factors: Option<Factors<'a>>,
+    bounds: &'a Bounds,
+    highs: &'a mut [f32; GROUP],
+}
+
+impl Kernel for Highs<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for at in (0..GROUP).step_by(L::N) {
+            let (score, margin) = scores::<L>(self.sums, self.factors, self.bounds, at);
+            score.add(margin).store(&mut self.highs[at..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table_kernels::{at_most, plain_byte_sums, plain_nibble_sums};
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn plain_median(sums: &Sums) -> u32 {
+        let mut sorted = *sums;
+        sorted.sort_unstable();
+        sorted[GROUP / 2]
+    }
+
+    /// Instruction sets with a kernel for this width, and an empty block of each.
+    fn blocks(width: SymbolWidth, positions: usize) -> Vec<(Isa, CodeBlock)> {
+        let block = |isa: Isa| CodeBlock::new(isa, width, positions).map(|block| (isa, block));
+        Isa::available().into_iter().filter_map(block).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn sums_in_registers_are_the_plain_sums(
+            nibble in any::<bool>(), positions in prop_oneof![9 => 1usize..70, 1 => 200usize..900], rows in 0usize..300,
+            skip in 0usize..5, large in any::<bool>(), seed in any::<u64>()
+        ) {
+            let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
+            for (isa, mut block) in blocks(width, positions) {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                let bytes = width.bytes(positions);
+                let size = skip + bytes;
+                // Symbols that all select the largest step, or any.
+                let codes: Vec<u8> = (0..rows * size).map(|_| if large { 255 } else { rng.random() }).collect();
+                block.fill(&codes, size, skip, &[]);
+                let entry = |i: usize, v: f32| if large && (i + 1).is_multiple_of(width.alphabet()) { 1.0 } else { v };
+                let entries = (0..positions * width.alphabet()).map(|i| entry(i, rng.random::<f32>())).collect();
+                let tables = ScanTables::new(width, entries, 0.0);
+                let stepped = block.step(&tables);
+                let kernel = kernel(isa, width).expect("a block needs a kernel");
+                for g in 0..rows.div_ceil(GROUP) {
+                    let mut plain = [0; GROUP];
+                    match width {
+                        SymbolWidth::Byte => plain_byte_sums(block.symbols_of(g), stepped.steps(), &mut plain),
+                        SymbolWidth::Nibble => {
+                            let layout = TableKernels::of(isa).layout;
+                            plain_nibble_sums(layout, block.symbols_of(g), stepped.steps(), &mut plain);
+                        }
+                    }
+                    let present = block.present(g);
+                    let count = present.count_ones() as usize;
+                    for highest in [0, 100, plain_median(&plain), u32::MAX] {
+                        let mut fast = [u32::MAX; GROUP];
+                        // SAFETY: an `Isa` exists only for a set that the processor has.
+                        let within = unsafe { kernel(block.symbols_of(g), stepped.steps(), highest, &mut fast) };
+                        prop_assert_eq!(within & present, at_most(&plain, highest) & present, "{}", isa);
+                        prop_assert!(within == 0 || fast[..count] == plain[..count], "{isa}");
+                    }
+                    // And the plain sums are those of the codes.
+                    for (r, sum) in plain[..count].iter().enumerate() {
+                        let code = &codes[(g * GROUP + r) * size + skip..][..bytes];
+                        let symbol =
+                            |p: usize| usize::from(if nibble { code[p / 2] >> (p % 2 * 4) & 15 } else { code[p] });
+                        let steps = (0..positions).map(|p| u32::from(stepped.steps()[p * width.alphabet() + symbol(p)]));
+                        prop_assert_eq!(*sum, steps.sum::<u32>());
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_best_are_on_the_list(
+            nibble in any::<bool>(), positions in 1usize..40, rows in 0usize..1400, k in prop_oneof![4 => 1usize..12, 1 => 30usize..300],
+            with_factors in any::<bool>(), size_of_terms in prop_oneof![4 => -10i32..10, 1 => -140i32..-100], constant in -1e3f32..1e3,
+            ties in any::<bool>(), seed in any::<u64>()
+        ) {
+            let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
+            for (isa, mut block) in blocks(width, positions) {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                let size = width.bytes(positions);
+                let codes: Vec<u8> = (0..rows * size).map(|_| if ties { rng.random::<u8>() & 17 } else { rng.random() }).collect();
+                let mut random = |scale: f32| (rng.random::<f32>() - 0.5) * scale;
+                let factors: Vec<[f32; 2]> = (0..if with_factors { rows } else { 0 }).map(|_| [random(20.0), random(3.0)]).collect();
+                let entries = (0..positions * width.alphabet()).map(|_| random(2f32.powi(size_of_terms))).collect();
+                let tables = ScanTables::new(width, entries, constant);
+                let stepped = block.step(&tables);
+                let mut list = Shortlist::new(k);
+                // In two blocks, the second of which begins in the middle of a group and is scanned in two parts.
+                let cut = rows / 3;
+                for (range, first) in [(0..cut, 0), (cut..rows, cut)] {
+                    let factors = factors.get(range.clone()).unwrap_or(&[]);
+                    block.fill(&codes[range.start * size..range.end * size], size, 0, factors);
+                    let half = block.len() / 2 / GROUP * GROUP;
+                    block.scan(&stepped, 0..half, first as u32, &mut list);
+                    block.scan(&stepped, half..block.len(), first as u32, &mut list);
+                }
+                let short = list.drain();
+                let score = |i: usize| tables.score(&codes[i * size..][..size], *factors.get(i).unwrap_or(&[0.0, 1.0]));
+                let mut all: Vec<(f32, u32)> = (0..rows).map(|i| (score(i), i as u32)).collect();
+                all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                for (score, id) in all.iter().take(k) {
+                    prop_assert!(short.contains(id), "{isa}: code {id} of score {score}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What each instruction set brings to the search by tables of bytes, chosen in one place, and the plain reference of it.
+
+use crate::isa::{Isa, Set};
+#[cfg(target_arch = "x86_64")]
+use crate::table_scan_vbmi as vbmi;
+
+/// Rows whose sums are computed by one call of a kernel, whatever the width of its registers.
+pub(crate) const GROUP: usize = 128;
+
+/// Nibbles of a row side by side in [`NibbleLayout::Quads`]: four tables of 16 entries fill 64 bytes.
+pub(crate) const QUAD: usize = 4;
+
+/// One sum of steps per row of a group.
+pub(crate) type Sums = [u32; GROUP];
+
+/// Adds up the steps that the symbols of a group of rows select. Returns one bit per row: whether its sum is at most `highest`. If no
+/// bit is set, the sums need not be written. Padding rows give any sum.
+///
+/// Arguments are symbols, steps, `highest` and sums. Symbols are `GROUP` rows in the layout of the kernel; steps are those of the
+/// tables, one table after the other, padded with tables of zeros to a multiple of [`QUAD`].
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type GroupSums = unsafe fn(&[u8], &[u8], u32, &mut Sums) -> u128;
+
+/// How the nibbles of a group of rows lie in memory. Bytes lie in columns: the first byte of each row, then the second of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NibbleLayout {
+    /// The bytes of codes, two nibbles each, in columns as bytes are.
+    Pairs,
+    /// Per four positions, each row's four nibbles in as many bytes, 16 apart from table to table.
+    Quads,
+}
+
+/// The kernels of an instruction set; a width of symbols without a kernel is not scanned in blocks.
+pub(crate) struct TableKernels {
+    pub(crate) layout: NibbleLayout,
+    /// Largest step of tables of nibbles: 255, or 127 if the kernel adds two steps in a byte.
+    pub(crate) nibble_levels: u8,
+    pub(crate) nibble_sums: Option<GroupSums>,
+    pub(crate) byte_sums: Option<GroupSums>,
+}
+
+/// The plain reference, for processors without a kernel; not offered for scans, which are faster in f32 then.
+static PORTABLE: TableKernels =
+    TableKernels { layout: NibbleLayout::Pairs, nibble_levels: 127, nibble_sums: None, byte_sums: None };
+
+#[cfg(target_arch = "x86_64")]
+static VBMI: TableKernels = TableKernels {
+    layout: NibbleLayout::Quads,
+    nibble_levels: 255,
+    nibble_sums: Some(vbmi::nibble_sums),
+    byte_sums: Some(vbmi::byte_sums),
+};
+
+impl TableKernels {
+    /// The kernels of an instruction set: the only place that chooses them.
+    pub(crate) fn of(isa: Isa) -> &'static TableKernels {
+        match isa.set() {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => &VBMI,
+            _ => &PORTABLE,
+        }
+    }
+}
+
+/// One bit per row: whether its sum is at most `highest`.
+pub(crate) fn at_most(sums: &Sums, highest: u32) -> u128 {
+    sums.iter().enumerate().fold(0, |bits, (r, sum)| bits | u128::from(*sum <= highest) << r)
+}
+
+/// The reference of [`TableKernels::byte_sums`].
+#[cfg(test)]
+pub(crate) fn plain_byte_sums(symbols: &[u8], steps: &[u8], sums: &mut Sums) {
+    for (r, sum) in sums.iter_mut().enumerate() {
+        let tables = symbols.chunks_exact(GROUP).zip(steps.chunks_exact(256));
+        *sum = tables.map(|(symbols, steps)| u32::from(steps[usize::from(symbols[r])])).sum();
+    }
+}
+
+/// The reference of [`TableKernels::nibble_sums`].
+#[cfg(test)]
+pub(crate) fn plain_nibble_sums(layout: NibbleLayout, symbols: &[u8], steps: &[u8], sums: &mut Sums) {
+    for (r, sum) in sums.iter_mut().enumerate() {
+        *sum = match layout {
+            NibbleLayout::Quads => {
+                let quads = symbols.chunks_exact(GROUP * QUAD).zip(steps.chunks_exact(64));
+                let of = |(symbols, steps): (&[u8], &[u8])| -> u32 {
+                    symbols[r * QUAD..][..QUAD].iter().map(|&s| u32::from(steps[usize::from(s)])).sum()
+                };
+                quads.map(of).sum()
+            }
+            NibbleLayout::Pairs => {
+                let pairs = symbols.chunks_exact(GROUP).zip(steps.chunks_exact(32));
+                let of = |(symbols, steps): (&[u8], &[u8])| {
+                    let pair = usize::from(symbols[r]);
+                    u32::from(steps[pair & 15]) + u32::from(steps[16 + (pair >> 4)])
+                };
+                pairs.map(of).sum()
+            }
+        };
+    }
+}
