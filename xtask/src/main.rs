@@ -48,7 +48,7 @@ struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 a trial failed or a gate tripped, 2 the request is wrong.
 Datasets of the catalog are searched for among the embedded ones, in the folders of VQBENCH_DATA, and where `datasets fetch` puts them.
-VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2 or portable.";
+VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2, neondot, neon or portable.";
 
 #[derive(Subcommand)]
 enum Verb {

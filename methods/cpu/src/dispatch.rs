@@ -2,8 +2,10 @@
 //! set.
 
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::isa::Set;
+#[cfg(target_arch = "aarch64")]
+use crate::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
@@ -25,6 +27,9 @@ pub(crate) fn dispatch<W: Kernel>(isa: Isa, work: W) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { run_avx2(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot | Set::Neon => unsafe { run_neon(work) },
         _ => work.run::<Portable>(),
     }
 }
@@ -39,4 +44,10 @@ fn run_avx512<W: Kernel>(work: W) {
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<W: Kernel>(work: W) {
     work.run::<Avx2>();
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn run_neon<W: Kernel>(work: W) {
+    work.run::<Neon>();
 }

@@ -1,5 +1,8 @@
 //! Hamming distances between bit codes, the inner loop of binary search.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::{aarch64::*, is_aarch64_feature_detected};
+
 /// `distances[i] = popcount(query ⊕ codes[i])`, for codes as long as the query, one after the other.
 ///
 /// # Panics
@@ -12,6 +15,12 @@ pub fn hamming(query: &[u8], codes: &[u8], distances: &mut [u32]) {
         unsafe { with_popcnt(query, codes, distances) };
         return;
     }
+    #[cfg(target_arch = "aarch64")]
+    if is_aarch64_feature_detected!("neon") {
+        // SAFETY: the instructions are there. Gain: the bits of sixteen bytes are counted at once, and not of eight by way of NEON.
+        unsafe { with_neon(query, codes, distances) };
+        return;
+    }
     plain(query, codes, distances);
 }
 
@@ -19,6 +28,34 @@ pub fn hamming(query: &[u8], codes: &[u8], distances: &mut [u32]) {
 #[target_feature(enable = "popcnt")]
 fn with_popcnt(query: &[u8], codes: &[u8], distances: &mut [u32]) {
     plain(query, codes, distances);
+}
+
+/// Sixteen bytes at a time. Bits of a byte are at most 8, so that the counts of 31 registers add up in bytes.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn with_neon(query: &[u8], codes: &[u8], distances: &mut [u32]) {
+    let (query16, query_rest) = query.as_chunks::<16>();
+    for (code, distance) in codes.chunks_exact(query.len()).zip(distances) {
+        let (code16, rest) = code.as_chunks::<16>();
+        let mut sum = 0;
+        for (codes, queries) in code16.chunks(31).zip(query16.chunks(31)) {
+            let mut counts = vdupq_n_u8(0);
+            for (a, b) in codes.iter().zip(queries) {
+                // SAFETY: sixteen bytes are readable.
+                let a = unsafe { vld1q_u8(a.as_ptr()) };
+                // SAFETY: as above.
+                let b = unsafe { vld1q_u8(b.as_ptr()) };
+                counts = vaddq_u8(counts, vcntq_u8(veorq_u8(a, b)));
+            }
+            sum += u32::from(vaddlvq_u8(counts));
+        }
+        if !rest.is_empty() {
+            let mut counted = [0];
+            plain(query_rest, rest, &mut counted);
+            sum += counted[0];
+        }
+        *distance = sum;
+    }
 }
 
 #[inline(always)]
@@ -40,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counts_bits_as_defined(size in 1usize..70, n in 0usize..9, seed in any::<u64>()) {
+        fn counts_bits_as_defined(size in prop_oneof![9 => 1usize..70, 1 => 480usize..1100], n in 0usize..9, seed in any::<u64>()) {
             let byte = |i: usize| (seed.wrapping_mul(i as u64 * 2 + 1) >> 29) as u8;
             let query: Vec<u8> = (0..size).map(byte).collect();
             let codes: Vec<u8> = (0..size * n).map(|i| byte(i + 1000)).collect();

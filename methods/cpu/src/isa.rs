@@ -1,6 +1,8 @@
 //! Which instruction set a kernel is entered with. A value of [`Isa`] proves that the processor has the set, so that entering a
 //! kernel compiled for it is sound; it is chosen by the caller, passed in, and recorded with every result.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 
 /// An instruction set that the kernels are compiled for and that this processor has.
@@ -11,7 +13,7 @@ pub struct Isa(Set);
 
 /// The sets there are, whether this processor has them or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[allow(dead_code, reason = "no processor has all of them")]
 pub(crate) enum Set {
     /// [`Set::Avx512`] with VNNI and VBMI: products of bytes, and tables of bytes held in registers (Ice Lake, Zen 4 and later).
     Avx512Vnni,
@@ -19,12 +21,16 @@ pub(crate) enum Set {
     Avx512,
     /// AVX2 with FMA, 8 lanes of f32.
     Avx2,
+    /// [`Set::Neon`] with products of bytes, four of which are added up at once (Cortex-A76, Neoverse and Apple's A13 and M1, and later).
+    NeonDot,
+    /// NEON of 64-bit ARM, 4 lanes of f32, two registers of which the kernels use as one of 8.
+    Neon,
     /// Whatever the build targets by default; multiplication and addition round separately.
     Portable,
 }
 
 /// Widest first.
-const ALL: [Set; 4] = [Set::Avx512Vnni, Set::Avx512, Set::Avx2, Set::Portable];
+const ALL: [Set; 6] = [Set::Avx512Vnni, Set::Avx512, Set::Avx2, Set::NeonDot, Set::Neon, Set::Portable];
 
 impl Isa {
     /// What every processor of the build's target has.
@@ -45,7 +51,7 @@ impl Isa {
         ALL.into_iter().any(|set| set.name() == name)
     }
 
-    /// The set of that name: `avx512vnni`, `avx512`, `avx2` or `portable`.
+    /// The set of that name: `avx512vnni`, `avx512`, `avx2`, `neondot`, `neon` or `portable`.
     ///
     /// # Errors
     /// A name that is none, or a set that this processor lacks; says which it has.
@@ -76,7 +82,7 @@ impl Isa {
     pub(crate) fn panel_width(self) -> usize {
         match self.0 {
             Set::Avx512Vnni | Set::Avx512 => 32,
-            Set::Avx2 => 16,
+            Set::Avx2 | Set::NeonDot | Set::Neon => 16,
             Set::Portable => 8,
         }
     }
@@ -88,6 +94,8 @@ impl Set {
             Set::Avx512Vnni => "avx512vnni",
             Set::Avx512 => "avx512",
             Set::Avx2 => "avx2",
+            Set::NeonDot => "neondot",
+            Set::Neon => "neon",
             Set::Portable => "portable",
         }
     }
@@ -111,8 +119,11 @@ impl Set {
             }
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot => Set::Neon.is_available() && is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => is_aarch64_feature_detected!("neon"),
             Set::Portable => true,
-            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }

@@ -4,6 +4,10 @@
 //! through one run-time dispatch per batch of rows. Where bytes do more per instruction than f32, a first pass over bytes with a bound
 //! on its error leaves out what cannot win, and f32 decides the rest (`nearest`, `table_scan`).
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[macro_use]
+mod operations;
+
 mod additive;
 mod cells;
 mod code_block;

@@ -10,8 +10,10 @@
 //! sums stays in registers over the whole dimension.
 
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::isa::Set;
+#[cfg(target_arch = "aarch64")]
+use crate::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
@@ -143,6 +145,9 @@ impl Panels {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => unsafe { run_avx2(task, self) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot | Set::Neon => unsafe { run_neon(task, self) },
             _ => run::<Portable, 4, T>(task, self),
         }
     }
@@ -181,6 +186,13 @@ const SHORT: usize = 32;
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<T: TileTask>(task: T, panels: &Panels) {
     run::<Avx2, 6, T>(task, panels);
+}
+
+/// Twenty-four of the 32 registers hold sums, four a column of the panel.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn run_neon<T: TileTask>(task: T, panels: &Panels) {
+    run::<Neon, 6, T>(task, panels);
 }
 
 /// Processes `R` rows at a time, the last ones singly.

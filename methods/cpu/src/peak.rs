@@ -2,8 +2,10 @@
 //! of these.
 
 use crate::isa::Isa;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::isa::Set;
+#[cfg(target_arch = "aarch64")]
+use crate::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
@@ -35,6 +37,9 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> MultiplyAdds {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { multiply_adds_avx2(rounds) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot | Set::Neon => unsafe { multiply_adds_neon(rounds) },
         _ => multiply_adds_on::<Portable>(rounds),
     }
 }
@@ -49,6 +54,12 @@ fn multiply_adds_avx512(rounds: u64) -> MultiplyAdds {
 #[target_feature(enable = "avx2,fma")]
 fn multiply_adds_avx2(rounds: u64) -> MultiplyAdds {
     multiply_adds_on::<Avx2>(rounds)
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn multiply_adds_neon(rounds: u64) -> MultiplyAdds {
+    multiply_adds_on::<Neon>(rounds)
 }
 
 #[inline(always)]
@@ -79,6 +90,9 @@ pub fn read(isa: Isa, values: &[f32]) -> f32 {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { read_avx2(values) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot | Set::Neon => unsafe { read_neon(values) },
         _ => read_on::<Portable>(values),
     }
 }
@@ -93,6 +107,12 @@ fn read_avx512(values: &[f32]) -> f32 {
 #[target_feature(enable = "avx2,fma")]
 fn read_avx2(values: &[f32]) -> f32 {
     read_on::<Avx2>(values)
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn read_neon(values: &[f32]) -> f32 {
+    read_on::<Neon>(values)
 }
 
 /// Eight registers of sums, written out: the compiler splits up arrays of plain integers, and reads at a tenth of the

@@ -4,19 +4,6 @@
 
 use std::arch::x86_64::*;
 
-macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $result:ty = $intrinsic:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[inline(always)]
-            pub(crate) fn $name($($argument: $kind),*) -> $result {
-                // SAFETY: AVX-512 is present, see the module; no memory is touched.
-                unsafe { $intrinsic($($argument),*) }
-            }
-        )*
-    };
-}
-
 operations! {
     /// Zeros.
     zeros() -> __m512 = _mm512_setzero_ps;
