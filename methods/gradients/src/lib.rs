@@ -186,6 +186,11 @@ impl Matrix {
         Matrix(self.0.clone().mean().reshape([1, 1]))
     }
 
+    /// Sum of all entries, 1×1.
+    pub fn sum(&self) -> Matrix {
+        Matrix(self.0.clone().sum().reshape([1, 1]))
+    }
+
     /// The only entry of a 1×1 matrix; of any other the first.
     pub fn scalar(&self) -> f32 {
         self.values().first().copied().unwrap_or(f32::NAN)
@@ -266,6 +271,7 @@ mod tests {
             ("row_sums", Box::new(|x| x.row_sums().by(x))),
             ("column_means", Box::new(|x| x.column_means().by(x))),
             ("mean", Box::new(|x| x.mean().by(x))),
+            ("sum", Box::new(|x| x.sum().by(x))),
             ("columns", Box::new(|x| x.columns(1..3).by(&x.columns(0..2)))),
             ("rows", Box::new(|x| x.rows(&[1, 0, 1]).by(&x.rows(&[0, 0, 1])))),
             ("gather_columns", Box::new(|x| x.gather_columns(&[2, 3, 0, 2]).by(&x.gather_columns(&[0, 1, 2, 2])))),

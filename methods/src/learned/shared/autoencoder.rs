@@ -1,6 +1,7 @@
 //! An encoder and a decoder around a quantizer of latents, on plain rows and on a backend.
 
 use super::network::{LayerWeights, NetworkWeights};
+use super::passes::PackedNetwork;
 use crate::algorithms::moments::mean;
 use crate::backend::{Backend, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale};
 use crate::contract::state::State;
@@ -141,6 +142,14 @@ impl Autoencoder {
             None => None,
         };
         Ok(CodersOnBackend { scale: backend.scale(&self.mean, 1.0 / self.scale, self.scale)?, networks })
+    }
+
+    /// Encoder and decoder for one step of training. Nothing needs the gradient by what is encoded.
+    pub(super) fn packed(&self, isa: Isa) -> Option<[PackedNetwork<'_>; 2]> {
+        let [encoder, decoder] = self.networks.as_ref()?;
+        let (encoder, decoder) =
+            rayon::join(|| PackedNetwork::new(isa, encoder, false), || PackedNetwork::new(isa, decoder, true));
+        Some([encoder, decoder])
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {

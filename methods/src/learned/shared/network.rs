@@ -1,10 +1,11 @@
 //! Small networks: an affine map plus a branch of layers that corrects it. Each network is described once and computed
-//! twice: on differentiable matrices for training, on plain rows for encoding and decoding.
+//! in two ways: forward and backward for training (`passes`), on plain rows for encoding and decoding.
 
 use crate::MethodError;
 use crate::backend::{AffineMap, Backend, BranchLayer, PlainNetwork, RowMap};
 use crate::contract::state::{State, StateError};
 use cpu::Isa;
+#[cfg(test)]
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
@@ -46,6 +47,14 @@ impl AffineLayer {
         [&mut self.weights, &mut self.bias]
     }
 
+    /// Weights and bias, row by row.
+    pub(super) fn values(&self) -> [&[f32]; 2] {
+        [&self.weights, &self.bias].map(|array| match array.as_slice() {
+            Some(values) => values,
+            None => unreachable!("weights are made row by row"),
+        })
+    }
+
     /// Map number `i` of the network `name`, as [`NetworkWeights::save`] stored it.
     pub(crate) fn restore(
         name: &str,
@@ -69,6 +78,8 @@ pub(crate) struct Windows {
     inputs: Vec<u32>,
     /// Inputs per window.
     taps: usize,
+    /// Inputs that always lie beside each other: those of a position.
+    channels: usize,
 }
 
 impl Windows {
@@ -103,11 +114,46 @@ impl Windows {
                 inputs.extend((0..channels).map(|c| first.map_or(size * size * channels, |first| first + c) as u32));
             }
         }
-        Windows { inputs, taps: 9 * channels }
+        Windows { inputs, taps: 9 * channels, channels }
     }
 
-    fn count(&self) -> usize {
+    /// Windows of a row.
+    pub(super) fn count(&self) -> usize {
         self.inputs.len() / self.taps
+    }
+
+    /// Inputs per window.
+    pub(super) fn taps(&self) -> usize {
+        self.taps
+    }
+
+    /// Inputs that all windows of a row see together.
+    pub(super) fn seen(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Writes to `seen` what each window of each row of `of_row` values sees.
+    pub(super) fn gather(&self, rows: &[f32], of_row: usize, seen: &mut Vec<f32>) {
+        seen.resize(rows.len() / of_row * self.inputs.len(), 0.0);
+        for (row, seen) in rows.chunks_exact(of_row).zip(seen.chunks_exact_mut(self.inputs.len())) {
+            for (to, from) in seen.chunks_exact_mut(self.channels).zip(self.inputs.chunks_exact(self.channels)) {
+                match row.get(from[0] as usize..from[0] as usize + self.channels) {
+                    Some(from) => to.copy_from_slice(from),
+                    None => to.fill(0.0),
+                }
+            }
+        }
+    }
+
+    /// The transpose of [`Windows::gather`]: adds to each input of each row what the windows that see it have in `seen`.
+    pub(super) fn scatter(&self, seen: &[f32], of_row: usize, rows: &mut [f32]) {
+        for (row, seen) in rows.chunks_exact_mut(of_row).zip(seen.chunks_exact(self.inputs.len())) {
+            for (from, to) in seen.chunks_exact(self.channels).zip(self.inputs.chunks_exact(self.channels)) {
+                if let Some(to) = row.get_mut(to[0] as usize..to[0] as usize + self.channels) {
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                }
+            }
+        }
     }
 }
 
@@ -130,7 +176,7 @@ pub(crate) struct NetworkWeights {
 }
 
 impl NetworkWeights {
-    /// Every trained array, in the order in which [`NetworkWeights::trace`] expects them.
+    /// Every trained array: weights and bias of the straight map, then those of each map of the branch.
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {
         let mut found: Vec<&mut Array2<f32>> = self.straight.arrays_mut().into();
         for layer in &mut self.branch {
@@ -139,11 +185,6 @@ impl NetworkWeights {
             }
         }
         found
-    }
-
-    /// Length of [`NetworkWeights::parameters`].
-    pub(crate) fn parameter_count(&self) -> usize {
-        2 * self.affines().count()
     }
 
     fn affines(&self) -> impl Iterator<Item = &AffineLayer> {
@@ -159,6 +200,7 @@ impl NetworkWeights {
     }
 
     /// Applies the network to differentiable rows, with `parameters` instead of the arrays.
+    #[cfg(test)]
     pub(crate) fn trace(&self, rows: &Matrix, parameters: &[Matrix]) -> Matrix {
         let mut pairs = parameters.chunks_exact(2);
         let mut affine = |x: &Matrix| match pairs.next() {

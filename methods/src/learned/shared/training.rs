@@ -2,6 +2,7 @@
 
 use super::adam::Adam;
 use super::encoder::{Encoder, LatentWidth, Spread};
+use super::passes::{MapGradient, PackedNetwork, add_gradients};
 use super::quantizer::LearnedQuantizer;
 use super::schedule::learning_rate_share;
 use crate::algorithms::moments::{mean, variance};
@@ -14,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How encoder, bottleneck and decoder are trained together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -133,6 +135,9 @@ pub(crate) struct Loss {
 
 /// The result of one shard of a batch.
 struct Shard {
+    /// The gradients by the maps of encoder and decoder.
+    maps: Vec<MapGradient>,
+    /// The gradients by the parameters of the bottleneck.
     gradients: Vec<Array2<f32>>,
     /// The reconstruction loss, then the losses of the bottleneck, without their weights.
     losses: Vec<(&'static str, f64)>,
@@ -169,6 +174,9 @@ pub(crate) fn fit(
     // If all rows are equal there is nothing to learn.
     let epochs = if spread_of_rows > 0.0 { training.epochs } else { 0 };
     let steps = epochs * rows.nrows().div_ceil(training.batch);
+    let mut sums: Vec<Array2<f32>> = autoencoder.parameters().iter().map(|p| Array2::zeros(p.dim())).collect();
+    let of_networks = sums.len();
+    sums.extend(bottleneck.parameters().iter().map(|p| Array2::zeros(p.dim())));
     let mut step = 0;
     for epoch in 0..epochs {
         order.shuffle(&mut order_rng);
@@ -176,10 +184,10 @@ pub(crate) fn fit(
         for batch in order.chunks(training.batch) {
             cx.cancel.check()?;
             let moment = TrainingStep { progress: step as f64 / steps as f64, cx };
-            let mut arrays = autoencoder.parameters();
-            arrays.extend(bottleneck.parameters());
-            let parameters: Vec<Parameter> = arrays.into_iter().map(|a| Parameter::new(a.view())).collect();
-            let mut sum: Vec<Array2<f32>> = Vec::new();
+            let parameters: Vec<Parameter> =
+                bottleneck.parameters().into_iter().map(|p| Parameter::new(p.view())).collect();
+            let packed = autoencoder.packed(cx.backend.isa());
+            sums.iter_mut().for_each(|sum| sum.fill(0.0));
             let mut shards: Vec<Shard> = Vec::with_capacity(batch.len().div_ceil(SHARD));
             let first = step * training.batch.div_ceil(SHARD);
             for wave in batch.chunks(WAVE * SHARD) {
@@ -187,23 +195,21 @@ pub(crate) fn fit(
                 let done = shards.len();
                 let of_shard = |(s, numbers): (usize, &[usize])| {
                     let rows = standardized.select(Axis(0), numbers);
+                    let share = numbers.len() as f64 / batch.len() as f64;
                     let mut rng = cx.rng(Stream::Shard((first + done + s) as u32));
-                    shard(&autoencoder.networks, &bottleneck, rows.view(), &parameters, &moment, &mut rng)
+                    shard(&packed, &bottleneck, rows, share, &parameters, &moment, &mut rng)
                 };
                 let found: Vec<Shard> = wave.par_chunks(SHARD).enumerate().map(of_shard).collect::<Result<_, _>>()?;
+                let (of_maps, of_bottleneck) = sums.split_at_mut(of_networks);
+                add_gradients(&found.iter().map(|shard| &shard.maps[..]).collect::<Vec<_>>(), of_maps);
                 for mut shard in found {
-                    let rows = shard.latents.nrows();
-                    let gradients = std::mem::take(&mut shard.gradients);
-                    if sum.is_empty() {
-                        sum = gradients.iter().map(|g| Array2::zeros(g.dim())).collect();
-                    }
-                    let weight = rows as f32 / batch.len() as f32;
-                    sum.iter_mut().zip(&gradients).for_each(|(sum, g)| sum.scaled_add(weight, g));
-                    losses.add(&shard.losses, rows as f64);
+                    of_bottleneck.iter_mut().zip(&shard.gradients).for_each(|(sum, g)| *sum += g);
+                    losses.add(&shard.losses, shard.latents.nrows() as f64);
+                    (shard.maps, shard.gradients) = (Vec::new(), Vec::new());
                     shards.push(shard);
                 }
             }
-            if losses.diverged() || sum.iter().any(|g| g.iter().any(|v| !v.is_finite())) {
+            if losses.diverged() || sums.iter().any(|g| g.iter().any(|v| !v.is_finite())) {
                 let epoch = epoch + 1;
                 let reason = format!("in epoch {epoch} of {epochs} a loss or a gradient was NaN or infinite");
                 return Err(MethodError::Diverged(reason + "; lower `learning-rate`"));
@@ -211,7 +217,7 @@ pub(crate) fn fit(
             let rate = training.learning_rate * learning_rate_share(step, steps, WARMUP);
             let mut arrays = autoencoder.parameters();
             arrays.extend(bottleneck.parameters());
-            adam.step(arrays, &sum, rate);
+            adam.step(arrays, &sums, rate);
             let latents: Vec<_> = shards.iter().map(|shard| shard.latents.view()).collect();
             let latents = ndarray::concatenate(Axis(0), &latents).map_err(|e| {
                 MethodError::Broken(format!("latents of the shards of a batch do not fit together: {e}"))
@@ -250,39 +256,91 @@ pub(crate) fn fit(
     Ok(Box::new(LearnedQuantizer::new(autoencoder, bottleneck.quantizer(cx)?, curves.done(), cx)))
 }
 
-/// The gradients of the loss over some rows. The first parameters are those of encoder and decoder.
+/// The gradients of `share` times the loss of some standardized rows. Networks pass them forward and backward; the
+/// bottleneck between is an expression of the autodiff library.
 fn shard(
-    networks: &Option<[super::NetworkWeights; 2]>,
+    networks: &Option<[PackedNetwork<'_>; 2]>,
     bottleneck: &impl Bottleneck,
-    rows: ArrayView2<'_, f32>,
+    rows: Array2<f32>,
+    share: f64,
     parameters: &[Parameter],
     moment: &TrainingStep<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Shard, MethodError> {
-    let leaves: Vec<Matrix> = parameters.iter().map(Parameter::leaf).collect();
-    let counts = networks.as_ref().map_or([0; 2], |pair| [0, 1].map(|i| pair[i].parameter_count()));
-    let (of_encoder, others) = leaves.split_at(counts[0]);
-    let (of_decoder, of_bottleneck) = others.split_at(counts[1]);
-    let x = Matrix::constant(rows);
-    let latents = networks.as_ref().map_or_else(|| x.clone(), |[encoder, _]| encoder.trace(&x, of_encoder));
-    let values = latents.values();
-    if values.iter().any(|v| !v.is_finite()) {
+    let n = rows.nrows();
+    let x = Arc::new(values_of(rows));
+    let encoded = networks.as_ref().map(|[encoder, _]| encoder.forward(&x));
+    let latents = matrix_of(n, encoded.as_ref().map_or(&x[..], |encoded| &encoded.outputs));
+    if latents.iter().any(|v| !v.is_finite()) {
         return Err(MethodError::Diverged("latents are NaN or infinite; lower `learning-rate`".into()));
     }
-    let pass = bottleneck.pass(&latents, of_bottleneck, moment, rng)?;
-    let decoded =
-        networks.as_ref().map_or_else(|| pass.latents.clone(), |[_, decoder]| decoder.trace(&pass.latents, of_decoder));
-    let gap = decoded.minus(&x);
-    let reconstruction = gap.by(&gap).mean();
-    let mut losses = vec![("reconstruction_loss", f64::from(reconstruction.scalar()))];
-    let mut total = reconstruction;
-    for Loss { name, weight, value } in &pass.losses {
-        losses.push((name, f64::from(value.scalar())));
-        total = total.plus(&value.scaled(*weight as f32));
+    let mut leaves = vec![Parameter::new(latents.view()).leaf()];
+    leaves.extend(parameters.iter().map(Parameter::leaf));
+    let pass = bottleneck.pass(&leaves[0], &leaves[1..], moment, rng)?;
+    let quantized = Arc::new(values_of(pass.latents.values()));
+    let decoded = networks.as_ref().map(|[_, decoder]| decoder.forward(&quantized));
+    let outputs = decoded.as_ref().map_or(&quantized[..], |decoded| &decoded.outputs);
+    let (reconstruction, gradient) = squared_error(outputs, &x, share);
+    let mut losses = vec![("reconstruction_loss", reconstruction)];
+    losses.extend(pass.losses.iter().map(|loss| (loss.name, f64::from(loss.value.scalar()))));
+    let mut maps = Vec::new();
+    let by_quantized = match (networks, &decoded) {
+        (Some([_, decoder]), Some(decoded)) => {
+            let found = decoder.backward(quantized, decoded, gradient);
+            maps = found.maps;
+            found.by_rows.unwrap_or_default()
+        }
+        _ => gradient,
+    };
+    // Nothing to differentiate if nothing is trained.
+    if networks.is_none() && parameters.is_empty() {
+        return Ok(Shard { maps, gradients: Vec::new(), losses, latents, chosen: pass.chosen });
     }
-    // Nothing to differentiate if the loss depends on no leaf.
-    let gradients = if leaves.is_empty() { Vec::new() } else { gradients(&total, &leaves) };
-    Ok(Shard { gradients, losses, latents: values, chosen: pass.chosen })
+    // Has the gradients of the whole: that of the reconstruction loss by its quantized latents is known.
+    let mut total = pass.latents.by(&Matrix::constant(matrix_of(n, &by_quantized).view())).sum();
+    for Loss { weight, value, .. } in &pass.losses {
+        total = total.plus(&value.scaled((weight * share) as f32));
+    }
+    let mut gradients = gradients(&total, &leaves);
+    let by_latents = values_of(gradients.remove(0));
+    if let (Some([encoder, _]), Some(encoded)) = (networks, &encoded) {
+        let mut of_encoder = encoder.backward(x, encoded, by_latents).maps;
+        of_encoder.append(&mut maps);
+        maps = of_encoder;
+    }
+    Ok(Shard { maps, gradients, losses, latents, chosen: pass.chosen })
+}
+
+/// The mean squared difference, and the gradient of `share` times it by `found`.
+fn squared_error(found: &[f32], wanted: &[f32], share: f64) -> (f64, Vec<f32>) {
+    let scale = 1.0 / found.len().max(1) as f64;
+    let factor = (2.0 * share * scale) as f32;
+    let mut gaps: Vec<f32> = found.iter().zip(wanted).map(|(found, wanted)| found - wanted).collect();
+    // Short sums in f32, which the compiler vectorizes, and their sum in f64.
+    let of_part = |part: &[f32]| -> f32 {
+        let (whole, tail) = part.as_chunks::<8>();
+        let mut sums = [0f32; 8];
+        for gaps in whole {
+            sums.iter_mut().zip(gaps).for_each(|(sum, gap)| *sum += gap * gap);
+        }
+        sums.iter().sum::<f32>() + tail.iter().map(|gap| gap * gap).sum::<f32>()
+    };
+    let sum: f64 = gaps.chunks(256).map(|part| f64::from(of_part(part))).sum();
+    gaps.iter_mut().for_each(|gap| *gap *= factor);
+    (sum * scale, gaps)
+}
+
+/// The values of rows, one row after the other.
+fn values_of(rows: Array2<f32>) -> Vec<f32> {
+    if rows.is_standard_layout() { rows.into_raw_vec_and_offset().0 } else { rows.iter().copied().collect() }
+}
+
+/// `n` rows of values that lie one row after the other.
+fn matrix_of(n: usize, values: &[f32]) -> Array2<f32> {
+    match Array2::from_shape_vec((n, values.len() / n.max(1)), values.to_vec()) {
+        Ok(rows) => rows,
+        Err(error) => unreachable!("whole rows: {error}"),
+    }
 }
 
 /// Curves in order of their first value.
