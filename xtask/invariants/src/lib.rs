@@ -10,6 +10,7 @@ mod modules;
 mod nvrtc;
 mod outcome;
 mod process;
+mod processors;
 mod repository;
 mod sources;
 mod unsafe_code;
@@ -54,6 +55,7 @@ pub const INVARIANTS: &[Invariant] = &[
             repository.cargo_succeeds(&["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"])
         },
     },
+    Invariant { name: "the CPU kernels of x86-64 and of 64-bit ARM compile", check: processors::compile },
     Invariant { name: "documentation, warnings denied", check: documentation },
     Invariant {
         name: "no mutated input ends a reader",
