@@ -25,10 +25,14 @@ mod product;
 mod range;
 mod shortlist;
 mod sieve;
+#[cfg(target_arch = "aarch64")]
+mod sieve_neon;
 #[cfg(target_arch = "x86_64")]
 mod sieve_vnni;
 mod table_kernels;
 mod table_scan;
+#[cfg(target_arch = "aarch64")]
+mod table_scan_neon;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_vbmi;
 mod topk;

@@ -14,6 +14,8 @@ use crate::isa::{Isa, Set};
 use crate::lanes::Lanes;
 use crate::nearest::StridedRows;
 use crate::panels::{Score, mean};
+#[cfg(target_arch = "aarch64")]
+use crate::sieve_neon;
 #[cfg(target_arch = "x86_64")]
 use crate::sieve_vnni;
 
@@ -45,6 +47,9 @@ pub(crate) fn with_byte_tiles<W: SieveWork>(isa: Isa, work: W) -> Option<W::Out>
         // SAFETY: an `Isa` exists only for a set that the processor has.
         #[cfg(target_arch = "x86_64")]
         Set::Avx512Vnni => Some(unsafe { sieve_vnni::run(work) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot => Some(unsafe { sieve_neon::run(work) }),
         _ => {
             let _ = work;
             None
@@ -322,6 +327,8 @@ fn within<L: Lanes>(scores: [L; 2], limit: L) -> u32 {
 /// The parts of a panel of vectors.
 pub(crate) struct PanelParts<'a> {
     pub(crate) packed: &'a [i8],
+    /// `−128·Σ v_j`, which compensates for the 128 added to rows.
+    #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "NEON takes the 128 off again"))]
     pub(crate) start: &'a [i32],
     pub(crate) scale: &'a [f32],
     pub(crate) bias: &'a [f32],

@@ -1,6 +1,8 @@
 //! What each instruction set brings to the search by tables of bytes, chosen in one place, and the plain reference of it.
 
 use crate::isa::{Isa, Set};
+#[cfg(target_arch = "aarch64")]
+use crate::table_scan_neon as neon;
 #[cfg(target_arch = "x86_64")]
 use crate::table_scan_vbmi as vbmi;
 
@@ -52,12 +54,22 @@ static VBMI: TableKernels = TableKernels {
     byte_sums: Some(vbmi::byte_sums),
 };
 
+#[cfg(target_arch = "aarch64")]
+static NEON: TableKernels = TableKernels {
+    layout: NibbleLayout::Pairs,
+    nibble_levels: neon::NIBBLE_LEVELS,
+    nibble_sums: Some(neon::nibble_sums),
+    byte_sums: Some(neon::byte_sums),
+};
+
 impl TableKernels {
     /// The kernels of an instruction set: the only place that chooses them.
     pub(crate) fn of(isa: Isa) -> &'static TableKernels {
         match isa.set() {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => &VBMI,
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot | Set::Neon => &NEON,
             _ => &PORTABLE,
         }
     }

@@ -41,7 +41,7 @@ operations! {
 
 /// NEON, two registers at a time.
 #[derive(Clone, Copy)]
-pub(crate) struct Neon([float32x4_t; 2]);
+pub(crate) struct Neon(pub(crate) [float32x4_t; 2]);
 
 /// Four values.
 #[inline(always)]

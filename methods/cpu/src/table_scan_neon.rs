@@ -1,0 +1,150 @@
+//! Sums of bytes from tables that are held in registers, on NEON.
+//!
+//! Entered only after an `Isa` of NEON was given. One instruction looks up sixteen symbols in a table of 16 entries, and four do in one of
+//! 256; a loop over floats takes three to each symbol.
+
+use crate::table_kernels::{GROUP, Sums};
+use std::arch::aarch64::*;
+
+/// Registers of sixteen rows in a group.
+const REGISTERS: usize = GROUP / 16;
+
+/// Largest step of tables of nibbles: two of them add up in a byte.
+pub(crate) const NIBBLE_LEVELS: u8 = 127;
+
+/// Pairs of nibbles whose sums of up to 254 stay below 2^16.
+const PAIRS: usize = 258;
+
+/// Sums of sixteen rows: of the first eight, and of the others.
+type RowSums = [uint16x8_t; 2];
+
+/// The symbols of sixteen rows.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load(bytes: &[u8; 16]) -> uint8x16_t {
+    // SAFETY: sixteen bytes are readable.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+/// Sixty-four entries of a table.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_table(entries: &[u8; 64]) -> uint8x16x4_t {
+    // SAFETY: sixty-four bytes are readable.
+    unsafe { vld1q_u8_x4(entries.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn plus(sums: RowSums, found: uint8x16_t) -> RowSums {
+    [vaddw_u8(sums[0], vget_low_u8(found)), vaddw_high_u8(sums[1], found)]
+}
+
+/// One bit for each of sixteen rows: whether its sum is at most `highest`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn at_most(sums: RowSums, highest: uint16x8_t) -> u16 {
+    let within = vmovn_high_u16(vmovn_u16(vcleq_u16(sums[0], highest)), vcleq_u16(sums[1], highest));
+    let bits = vandq_u8(within, load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128]));
+    u16::from_le_bytes([vaddv_u8(vget_low_u8(bits)), vaddv_u8(vget_high_u8(bits))])
+}
+
+/// Whether the sum of any row is at most `highest`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn some_at_most(sums: &[RowSums; REGISTERS], highest: uint16x8_t) -> bool {
+    let mut least = vdupq_n_u16(u16::MAX);
+    for sums in sums {
+        least = vminq_u16(least, vminq_u16(sums[0], sums[1]));
+    }
+    vaddlvq_u16(vcleq_u16(least, highest)) != 0
+}
+
+/// Writes the sums if one of them is at most `highest`, and returns one bit per row.
+#[inline]
+#[target_feature(enable = "neon")]
+fn finish(registers: &[RowSums; REGISTERS], highest: u32, sums: &mut Sums) -> u128 {
+    let highest = vdupq_n_u16(highest.min(u32::from(u16::MAX)) as u16);
+    if !some_at_most(registers, highest) {
+        return 0;
+    }
+    let mut within = 0;
+    for (r, (register, sums)) in registers.iter().zip(sums.as_chunks_mut::<16>().0).enumerate() {
+        within |= u128::from(at_most(*register, highest)) << (16 * r);
+        let quarters = [
+            vmovl_u16(vget_low_u16(register[0])),
+            vmovl_high_u16(register[0]),
+            vmovl_u16(vget_low_u16(register[1])),
+            vmovl_high_u16(register[1]),
+        ];
+        for (quarter, sums) in quarters.into_iter().zip(sums.as_chunks_mut::<4>().0) {
+            // SAFETY: four values are writable.
+            unsafe { vst1q_u32(sums.as_mut_ptr(), quarter) };
+        }
+    }
+    within
+}
+
+/// Two tables of 16 entries are two registers: one look-up each for the lower and the upper nibbles of sixteen rows.
+#[target_feature(enable = "neon")]
+pub(crate) fn nibble_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
+    let (symbols, steps) = (symbols.as_chunks::<GROUP>().0, steps.as_chunks::<32>().0);
+    if symbols.len() <= PAIRS {
+        return finish(&pairs_of_nibbles(symbols, steps), highest, sums);
+    }
+    // Longer codes in parts.
+    let mut part = [0; GROUP];
+    sums.fill(0);
+    for (symbols, steps) in symbols.chunks(PAIRS).zip(steps.chunks(PAIRS)) {
+        finish(&pairs_of_nibbles(symbols, steps), u32::MAX, &mut part);
+        sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+    }
+    crate::table_kernels::at_most(sums, highest)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn pairs_of_nibbles(symbols: &[[u8; GROUP]], steps: &[[u8; 32]]) -> [RowSums; REGISTERS] {
+    let mut registers = [[vdupq_n_u16(0); 2]; REGISTERS];
+    let nibble = vdupq_n_u8(15);
+    for (symbols, steps) in symbols.iter().zip(steps) {
+        let steps = steps.as_chunks::<16>().0;
+        let tables = [load(&steps[0]), load(&steps[1])];
+        for (register, symbols) in registers.iter_mut().zip(symbols.as_chunks::<16>().0) {
+            let pair = load(symbols);
+            let lower = vqtbl1q_u8(tables[0], vandq_u8(pair, nibble));
+            let upper = vqtbl1q_u8(tables[1], vshrq_n_u8::<4>(pair));
+            *register = plus(*register, vaddq_u8(lower, upper));
+        }
+    }
+    registers
+}
+
+/// Registers of rows that pass at a time while sixteen registers hold a table of 256 entries.
+const HALF: usize = REGISTERS / 2;
+
+/// A table of 256 entries is four times four registers: four look-ups, each of which leaves the places beyond its 64 entries as they were.
+#[target_feature(enable = "neon")]
+pub(crate) fn byte_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
+    let quarters = [vdupq_n_u8(64), vdupq_n_u8(128), vdupq_n_u8(192)];
+    let mut all = [[vdupq_n_u16(0); 2]; REGISTERS];
+    for (half, all) in all.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+        let mut registers = [[vdupq_n_u16(0); 2]; HALF];
+        for (symbols, steps) in symbols.as_chunks::<GROUP>().0.iter().zip(steps.as_chunks::<256>().0) {
+            let steps = steps.as_chunks::<64>().0;
+            let tables = [load_table(&steps[0]), load_table(&steps[1]), load_table(&steps[2]), load_table(&steps[3])];
+            let symbols = &symbols.as_chunks::<16>().0[half * HALF..];
+            for (register, symbols) in registers.iter_mut().zip(symbols) {
+                let symbols = load(symbols);
+                let mut found = vqtbl4q_u8(tables[0], symbols);
+                for (table, quarter) in tables[1..].iter().zip(quarters) {
+                    // Below 64 if the symbol is of this quarter, and above if not.
+                    found = vqtbx4q_u8(found, *table, veorq_u8(symbols, quarter));
+                }
+                *register = plus(*register, found);
+            }
+        }
+        *all = registers;
+    }
+    finish(&all, highest, sums)
+}
