@@ -1,5 +1,6 @@
 //! Codes laid out for the scan by tables of bytes, and the scan itself.
 
+use crate::aligned::AlignedBytes;
 use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
@@ -21,7 +22,7 @@ pub struct CodeBlock {
     positions: usize,
     rows: usize,
     /// Groups of [`GROUP`] rows, bytes in columns, nibbles as [`NibbleLayout`] says.
-    symbols: Vec<u8>,
+    symbols: AlignedBytes,
     /// `offset` and `slope` of each row; empty when they are 0 and 1.
     offsets: Vec<f32>,
     slopes: Vec<f32>,
@@ -35,8 +36,15 @@ impl CodeBlock {
             SymbolWidth::Byte => positions <= MAX_BYTES,
         };
         kernel(isa, width)?;
-        let empty =
-            CodeBlock { isa, width, positions, rows: 0, symbols: Vec::new(), offsets: Vec::new(), slopes: Vec::new() };
+        let empty = CodeBlock {
+            isa,
+            width,
+            positions,
+            rows: 0,
+            symbols: AlignedBytes::default(),
+            offsets: Vec::new(),
+            slopes: Vec::new(),
+        };
         (suits && positions > 0).then_some(empty)
     }
 
@@ -57,8 +65,12 @@ impl CodeBlock {
             self.offsets.resize(padded, 0.0);
             self.slopes.resize(padded, 0.0);
         }
-        self.symbols.clear();
-        self.symbols.resize(self.rows.next_multiple_of(GROUP) * self.row_bytes(), 0);
+        let bytes_laid_out = self.rows.next_multiple_of(GROUP) * self.row_bytes();
+        if self.symbols.len() == bytes_laid_out {
+            self.symbols.fill(0);
+        } else {
+            self.symbols = AlignedBytes::zeros(bytes_laid_out);
+        }
         let (quads, group) = (self.in_quads(), GROUP * self.row_bytes());
         let groups = self.symbols.chunks_exact_mut(group).zip(codes.chunks(GROUP * size));
         for (symbols, codes) in groups {
@@ -107,9 +119,10 @@ impl CodeBlock {
     /// If the tables have another shape.
     pub fn step<'t>(&self, tables: &'t ScanTables) -> SteppedTables<'t> {
         assert!(tables.width() == self.width && tables.positions() == self.positions, "tables for these codes");
+        let kernels = TableKernels::of(self.isa);
         let levels = match self.width {
-            SymbolWidth::Nibble => TableKernels::of(self.isa).nibble_levels,
-            SymbolWidth::Byte => u8::MAX,
+            SymbolWidth::Nibble => kernels.nibble_levels,
+            SymbolWidth::Byte => kernels.byte_levels,
         };
         SteppedTables::new(self.isa, tables, levels)
     }
@@ -129,7 +142,8 @@ impl CodeBlock {
         if begin > 0 {
             scan.first(groups.start);
         }
-        (groups.start + begin..groups.end).for_each(|group| scan.group(group));
+        let groups = groups.start + begin..groups.end;
+        if self.slopes.is_empty() { scan.groups(groups) } else { scan.groups_with_factors(groups) }
     }
 
     /// Number of codes that are scanned side by side.
@@ -218,12 +232,23 @@ impl Scan<'_, '_> {
         }
     }
 
-    fn group(&mut self, group: usize) {
-        let mut sums = [0u32; GROUP];
-        if self.block.slopes.is_empty() {
-            let within = self.sums(group, self.tables.highest_sum(self.list.limit()), &mut sums);
-            self.offer(group, within, &sums);
-        } else {
+    /// Groups without factors.
+    fn groups(&mut self, groups: std::ops::Range<usize>) {
+        let mut sums = [0; GROUP];
+        let mut highest = self.tables.highest_sum(self.list.limit());
+        for group in groups {
+            let within = self.sums(group, highest, &mut sums);
+            if within != 0 {
+                self.offer(group, within, &sums);
+                highest = self.tables.highest_sum(self.list.limit());
+            }
+        }
+    }
+
+    /// Groups with factors.
+    fn groups_with_factors(&mut self, groups: std::ops::Range<usize>) {
+        let mut sums = [0; GROUP];
+        for group in groups {
             self.sums(group, u32::MAX, &mut sums);
             self.offer(group, self.near(group, &sums), &sums);
         }

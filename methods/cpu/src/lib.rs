@@ -9,6 +9,7 @@
 mod operations;
 
 mod additive;
+mod aligned;
 mod cells;
 mod code_block;
 mod columns;
@@ -33,6 +34,10 @@ mod table_kernels;
 mod table_scan;
 #[cfg(target_arch = "aarch64")]
 mod table_scan_neon;
+#[cfg(target_arch = "x86_64")]
+mod table_scan_avx2;
+#[cfg(target_arch = "x86_64")]
+mod table_scan_avx512;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_vbmi;
 mod topk;

@@ -8,6 +8,9 @@ struct Candidate {
     id: u32,
 }
 
+/// Number of candidates beyond twice the wanted number after which the limit is lowered.
+const SPARE: usize = 12;
+
 /// The rows that may be among the `k` smallest scores. At least `k` rows have a score of at most the limit; rows whose
 /// score must be above it are dropped.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ impl Shortlist {
             k,
             limit: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY },
             candidates: Vec::new(),
-            room: 2 * k + 32,
+            room: 2 * k + SPARE,
         }
     }
 
@@ -91,7 +94,7 @@ impl Shortlist {
             self.candidates.retain(|candidate| candidate.low <= limit);
         }
         // Doubles the capacity, so that the work per row stays constant even if all candidates stay.
-        self.room = (2 * self.candidates.len()).max(2 * self.k + 32);
+        self.room = (2 * self.candidates.len()).max(2 * self.k + SPARE);
     }
 
     /// Whether the margins are so wide that far more than `k` rows remain.

@@ -4,7 +4,7 @@ use crate::isa::{Isa, Set};
 #[cfg(target_arch = "aarch64")]
 use crate::table_scan_neon as neon;
 #[cfg(target_arch = "x86_64")]
-use crate::table_scan_vbmi as vbmi;
+use crate::{table_scan_avx2 as avx2, table_scan_avx512 as avx512, table_scan_vbmi as vbmi};
 
 /// Rows whose sums are computed by one call of a kernel, whatever the width of its registers.
 pub(crate) const GROUP: usize = 128;
@@ -39,18 +39,26 @@ pub(crate) struct TableKernels {
     /// Largest step of tables of nibbles: 255, or 127 if the kernel adds two steps in a byte.
     pub(crate) nibble_levels: u8,
     pub(crate) nibble_sums: Option<GroupSums>,
+    /// Largest step of tables of bytes.
+    pub(crate) byte_levels: u8,
     pub(crate) byte_sums: Option<GroupSums>,
 }
 
 /// The plain reference, for processors without a kernel; not offered for scans, which are faster in f32 then.
-static PORTABLE: TableKernels =
-    TableKernels { layout: NibbleLayout::Pairs, nibble_levels: 127, nibble_sums: None, byte_sums: None };
+static PORTABLE: TableKernels = TableKernels {
+    layout: NibbleLayout::Pairs,
+    nibble_levels: 127,
+    nibble_sums: None,
+    byte_levels: 255,
+    byte_sums: None,
+};
 
 #[cfg(target_arch = "x86_64")]
 static VBMI: TableKernels = TableKernels {
     layout: NibbleLayout::Quads,
     nibble_levels: 255,
     nibble_sums: Some(vbmi::nibble_sums),
+    byte_levels: 127,
     byte_sums: Some(vbmi::byte_sums),
 };
 
@@ -59,7 +67,26 @@ static NEON: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: neon::NIBBLE_LEVELS,
     nibble_sums: Some(neon::nibble_sums),
+    byte_levels: 255,
     byte_sums: Some(neon::byte_sums),
+};
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: TableKernels = TableKernels {
+    layout: NibbleLayout::Pairs,
+    nibble_levels: 127,
+    nibble_sums: Some(avx512::nibble_sums),
+    byte_levels: 255,
+    byte_sums: None,
+};
+
+#[cfg(target_arch = "x86_64")]
+static AVX2: TableKernels = TableKernels {
+    layout: NibbleLayout::Pairs,
+    nibble_levels: 127,
+    nibble_sums: Some(avx2::nibble_sums),
+    byte_levels: 255,
+    byte_sums: None,
 };
 
 impl TableKernels {
@@ -70,6 +97,10 @@ impl TableKernels {
             Set::Avx512Vnni => &VBMI,
             #[cfg(target_arch = "aarch64")]
             Set::NeonDot | Set::Neon => &NEON,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => &AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => &AVX2,
             _ => &PORTABLE,
         }
     }

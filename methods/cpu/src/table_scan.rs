@@ -10,6 +10,7 @@
 //! Codes whose lower bound lies above the k-th smallest upper bound are not among the best (André, Kermarrec and Le Scouarnec 2015
 //! hold tables in registers; here the bounds make the result exact). The rest are summed in f32.
 
+use crate::aligned::AlignedBytes;
 use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
@@ -57,7 +58,7 @@ pub struct ScanTables {
 pub struct SteppedTables<'t> {
     tables: &'t ScanTables,
     /// Entries in integer steps above the minimum of each table, padded with tables of zeros to a multiple of [`QUAD`].
-    steps: Vec<u8>,
+    steps: AlignedBytes,
     /// Sum of the minima, and the step.
     low: f32,
     step: f32,
@@ -69,7 +70,7 @@ impl<'t> SteppedTables<'t> {
     /// Rounds tables to at most `levels` steps.
     pub(crate) fn new(isa: Isa, tables: &'t ScanTables, levels: u8) -> SteppedTables<'t> {
         let (alphabet, positions) = (tables.width.alphabet(), tables.positions());
-        let steps = vec![0u8; positions.next_multiple_of(QUAD) * alphabet];
+        let steps = AlignedBytes::zeros(positions.next_multiple_of(QUAD) * alphabet);
         let mut stepped = SteppedTables { tables, steps, low: 0.0, step: 0.0, rounding: 0.0 };
         dispatch(isa, Steps { stepped: &mut stepped, levels: f32::from(levels) });
         stepped
