@@ -64,12 +64,45 @@ pub fn scan_byte_tables(tables: &[f32], codes: &[u8], scores: &mut [f32]) {
     }
 }
 
+/// One position of [`scan_tables`], for symbols of any width: `scores[i] += table[symbols[i]]`. Where a block of rows passes position
+/// by position, its scores and one table are all that the cache has to hold.
+///
+/// # Panics
+/// When the lengths do not fit together, or a symbol has no entry.
+pub fn add_entries(table: &[f32], symbols: &[u16], scores: &mut [f32]) {
+    assert_eq!(symbols.len(), scores.len(), "one symbol per score");
+    // A table of every symbol that 16 bits can hold needs no check.
+    if let Ok(table) = <&[f32; 1 << 16]>::try_from(table) {
+        scores.iter_mut().zip(symbols).for_each(|(score, &symbol)| *score += table[usize::from(symbol)]);
+        return;
+    }
+    scores.iter_mut().zip(symbols).for_each(|(score, &symbol)| *score += table[usize::from(symbol)]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn position_by_position_gives_the_plain_scores(
+            m in 1usize..9, n in 0usize..70, alphabet in prop_oneof![4 => 1usize..700, 1 => Just(1 << 16)], seed in any::<u32>()
+        ) {
+            let mix = |i: usize| (seed.wrapping_mul(2654435761).wrapping_add(i as u32 * 40503) >> 7) as usize;
+            // Some entries are not finite: sums in the same order give the same bits.
+            let entry = |i: usize| if mix(i) % 97 == 0 { f32::INFINITY } else { (mix(i) % 1000) as f32 * 0.37 };
+            let tables: Vec<f32> = (0..m * alphabet).map(entry).collect();
+            let symbols: Vec<u16> = (0..m * n).map(|i| (mix(i + 9999) % alphabet) as u16).collect();
+            let (mut plain, mut scores) = (vec![f32::NAN; n], vec![0f32; n]);
+            scan_tables(&tables, alphabet, &symbols, &mut plain);
+            for (p, table) in tables.chunks_exact(alphabet).enumerate() {
+                let of_position: Vec<u16> = symbols.iter().skip(p).step_by(m).copied().collect();
+                add_entries(table, &of_position, &mut scores);
+            }
+            prop_assert_eq!(scores, plain);
+        }
+
         #[test]
         fn the_fast_scan_agrees_with_the_plain_one(m in 1usize..40, n in 0usize..40, seed in any::<u32>()) {
             let mix = |i: usize| (seed.wrapping_mul(2654435761).wrapping_add(i as u32 * 40503) >> 7) as usize;
