@@ -4,8 +4,9 @@
 //! Each kernel gives the right answer once before it is timed. A new kernel is one function here and one name in the group.
 
 use cpu::{
-    CodeBlock, Isa, Nearest, Panels, ScanTables, Score, Shortlist, SymbolWidth, TopK, cell_sums, decode_uniform_bytes,
-    encode_uniform_bytes, hamming, peak, scan_byte_tables, scan_tables, squared_distance, squared_distances_to_columns,
+    CodeBlock, Entries, Factor, Isa, Nearest, Panels, ScanTables, Score, Shortlist, SymbolWidth, TopK, cell_sums,
+    decode_uniform_bytes, encode_uniform_bytes, hamming, peak, row_times_matrix, scan_byte_tables, scan_tables,
+    squared_distance, squared_distances_to_columns,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
@@ -311,6 +312,33 @@ fn top_k(c: &mut Criterion) {
 }
 
 /// The limits that everything above is a share of: operations on registers, and bytes read.
+/// Products of rows with a square matrix, as rotations need them; an element is a multiply-add.
+fn products(c: &mut Criterion) {
+    const N: usize = 96;
+    let mut group = c.benchmark_group("product-96-rows");
+    for d in [384, 1536] {
+        let (rows, matrix) = (floats(1, N * d), floats(2, d * d));
+        for isa in Isa::available() {
+            let entries = Entries::by_rows(&matrix, d);
+            let mut factor = Factor::zeros(isa, d, d);
+            factor.panels_mut().enumerate().for_each(|(p, panel)| Factor::pack(isa, entries, d, p, panel));
+            let mut out = vec![0f32; N * d];
+            factor.multiply(Entries::by_rows(&rows, d), N, &mut out);
+            let plain: f32 = (0..d).map(|j| rows[d + j] * matrix[j * d + 3]).sum();
+            close(out[d + 3], plain, "the product");
+            group.throughput(Throughput::Elements((N * d * d) as u64));
+            group.bench_function(BenchmarkId::new(isa.to_string(), format!("d{d}")), |b| {
+                b.iter(|| factor.multiply(Entries::by_rows(black_box(&rows), d), N, &mut out));
+            });
+            group.throughput(Throughput::Elements((d * d) as u64));
+            group.bench_function(BenchmarkId::new(isa.to_string(), format!("d{d}/one-row")), |b| {
+                b.iter(|| row_times_matrix(isa, black_box(&rows[..d]), &matrix, &mut out[..d]));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn peaks(c: &mut Criterion) {
     const ROUNDS: u64 = 1_000_000;
     let values = vec![0f32; 1 << 24];
@@ -334,6 +362,6 @@ fn peaks(c: &mut Criterion) {
 criterion_group! {
     name = kernels;
     config = settings();
-    targets = assign, nearest, shortlists, scores, distance, scans, table_scans, cells, loops, bits, top_k, peaks
+    targets = assign, nearest, shortlists, scores, distance, scans, table_scans, cells, loops, bits, top_k, products, peaks
 }
 criterion_main!(kernels);

@@ -16,6 +16,8 @@ mod codeword_sums;
 mod columns;
 mod dispatch;
 mod distance;
+mod eigen;
+mod factor;
 mod hamming;
 mod isa;
 mod lanes;
@@ -34,16 +36,17 @@ mod sieve_neon;
 mod sieve_vnni;
 mod table_kernels;
 mod table_scan;
-#[cfg(target_arch = "aarch64")]
-mod table_scan_neon;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_avx2;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_avx512;
+#[cfg(target_arch = "aarch64")]
+mod table_scan_neon;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_vbmi;
 mod thresholds;
 mod topk;
+mod tridiagonal;
 mod uniform;
 #[cfg(target_arch = "x86_64")]
 mod wide;
@@ -54,6 +57,8 @@ pub use code_block::CodeBlock;
 pub use codeword_sums::sum_codewords;
 pub use columns::{negated_products_with_columns, squared_distances_to_columns};
 pub use distance::{negated_products, squared_distance, squared_distances};
+pub use eigen::{Eigen, symmetric_eigen, symmetric_eigenvalues};
+pub use factor::{Entries, Factor, row_times_matrix};
 pub use hamming::hamming;
 pub use isa::Isa;
 pub use lookup::{add_entries, scan_byte_tables, scan_tables};
