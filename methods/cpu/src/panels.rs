@@ -154,7 +154,7 @@ impl Panels {
 }
 
 /// Twice the distance between two f32 next to zero.
-const TINIEST_STEP: f32 = f32::from_bits(2);
+pub(crate) const TINIEST_STEP: f32 = f32::from_bits(2);
 
 /// The maximum; NaN if one of them is, which `f32::max` would ignore.
 fn larger(most: f32, value: f32) -> f32 {

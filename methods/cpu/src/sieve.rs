@@ -13,7 +13,7 @@
 use crate::isa::{Isa, Set};
 use crate::lanes::Lanes;
 use crate::nearest::StridedRows;
-use crate::panels::{Score, mean};
+use crate::panels::{Score, TINIEST_STEP, mean};
 #[cfg(target_arch = "aarch64")]
 use crate::sieve_neon;
 #[cfg(target_arch = "x86_64")]
@@ -191,6 +191,9 @@ impl Sieve {
             values.resize(padded, 0.0);
         }
         let [norm, error, bias] = self.largest;
+        // Squares that are too small for f32 count as zero, and so norms are up to this much too small.
+        let vanished = (self.dim as f32 * f32::from_bits(1)).sqrt();
+        let (norm, error) = (norm + vanished, error + vanished);
         // Rounding of f32: of the scores' own arithmetic, and of norms that are sums of `dim` squares.
         let slack = (self.dim + 64) as f32 * f32::EPSILON;
         rows.row.clear();
@@ -201,15 +204,15 @@ impl Sieve {
             let tile = &mut rows.bytes[i / ROWS * ROWS * groups * GROUP..][..ROWS * groups * GROUP];
             let places = tile.as_chunks_mut::<GROUP>().0.iter_mut().skip(i % ROWS).step_by(ROWS);
             places.zip(rows.row.as_chunks::<GROUP>().0).for_each(|(place, bytes)| *place = *bytes);
-            let length = rounded.square.sqrt();
+            let length = rounded.square.sqrt() + vanished;
             rows.scale[i] = rounded.scale;
             rows.constant[i] = match self.score {
                 Score::HalfDistance => 0.5 * rounded.square,
                 Score::NegatedDot => -x.iter().zip(&self.center).map(|(x, m)| x * m).sum::<f32>(),
             };
-            let bound = rounded.error * norm + length * error;
+            let bound = (rounded.error + vanished) * norm + length * error;
             let sizes = length * (norm + error + self.center_norm) + bias + rows.constant[i].abs();
-            let margin = bound * (1.0 + slack) + sizes * slack;
+            let margin = bound * (1.0 + slack) + sizes * slack + self.dim as f32 * TINIEST_STEP;
             rows.margin[i] = if margin.is_nan() { f32::INFINITY } else { margin };
         }
     }
@@ -345,3 +348,6 @@ pub(crate) trait FoundBelow {
     /// Takes one, with its score and the margin of that, and returns the limit of the row from now on.
     fn below(&mut self, row: usize, id: u32, score: f32, margin: f32) -> f32;
 }
+
+#[cfg(test)]
+mod tests;
