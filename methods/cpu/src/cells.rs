@@ -71,9 +71,7 @@ impl<'r, I: Iterator<Item = (&'r [f32], usize)>> Kernel for AddRows<'_, I> {
             let (sum8, sum_tail) = sum.as_chunks_mut::<8>();
             let (row8, row_tail) = row.as_chunks::<8>();
             for (sum, row) in sum8.iter_mut().zip(row8) {
-                for l in 0..8 {
-                    sum[l] += f64::from(row[l]);
-                }
+                L::add_eight(row, sum);
             }
             sum_tail.iter_mut().zip(row_tail).for_each(|(s, x)| *s += f64::from(*x));
         }

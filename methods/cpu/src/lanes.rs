@@ -41,6 +41,13 @@ pub(crate) trait Lanes: Copy {
     }
     /// One bit per lane: whether `self` is smaller than `bound`.
     fn below(self, bound: Self) -> u32;
+    /// Adds eight values to eight sums in f64.
+    #[inline(always)]
+    fn add_eight(values: &[f32; 8], sums: &mut [f64; 8]) {
+        for l in 0..8 {
+            sums[l] += f64::from(values[l]);
+        }
+    }
     /// Prefetches the cache line of the first value of a slice.
     fn prefetch<T>(values: &[T]);
     /// All lanes alike.

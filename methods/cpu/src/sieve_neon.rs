@@ -120,16 +120,58 @@ pub(crate) struct Registers;
 /// Values at a time.
 const STEP: usize = 8;
 
-/// Up to eight components of `x − center`, and zeros.
+/// Eight components of `x − center`.
 #[inline(always)]
-fn centred(x: &[f32], center: &[f32]) -> [f32; STEP] {
-    match (x.first_chunk::<STEP>(), center.first_chunk::<STEP>()) {
-        (Some(x), Some(center)) => std::array::from_fn(|l| x[l] - center[l]),
-        _ => {
-            let mut values = [0f32; STEP];
-            values.iter_mut().zip(x.iter().zip(center)).for_each(|(value, (x, center))| *value = x - center);
-            values
+fn centred(x: &[f32; STEP], center: &[f32; STEP]) -> [f32; STEP] {
+    std::array::from_fn(|l| x[l] - center[l])
+}
+
+/// The last components, and zeros.
+#[inline(always)]
+fn last(values: &[f32]) -> [f32; STEP] {
+    let mut padded = [0f32; STEP];
+    padded[..values.len()].copy_from_slice(values);
+    padded
+}
+
+/// The largest `|v|` that is a number, and the sum of squares, for each place of eight.
+#[derive(Default)]
+struct Sizes {
+    largest: [f32; STEP],
+    square: [f32; STEP],
+}
+
+impl Sizes {
+    #[inline(always)]
+    fn take(&mut self, v: [f32; STEP]) {
+        for ((largest, square), v) in self.largest.iter_mut().zip(&mut self.square).zip(v) {
+            *largest = if v.abs() > *largest { v.abs() } else { *largest };
+            *square += v * v;
         }
+    }
+}
+
+/// Rounds to multiples of `scale`, and sums the squares of what comes of it and of what is left.
+struct Steps {
+    scale: f32,
+    inverse: f32,
+    norm: [f32; STEP],
+    error: [f32; STEP],
+}
+
+impl Steps {
+    #[inline(always)]
+    fn take(&mut self, v: [f32; STEP]) -> [u8; STEP] {
+        let mut stored = [0u8; STEP];
+        for l in 0..STEP {
+            let whole = (v[l] * self.inverse).round_ties_even();
+            stored[l] = (whole as i32 + 128) as u8;
+            let back = whole * self.scale;
+            let left = v[l] - back;
+            self.norm[l] += back * back;
+            self.error[l] += left * left;
+        }
+        stored
     }
 }
 
@@ -137,38 +179,28 @@ impl Rounding for Registers {
     #[inline(always)]
     fn round(x: &[f32], center: &[f32], bytes: &mut [u8]) -> Rounded {
         assert!(x.len() == center.len() && bytes.len() >= x.len());
-        let (mut largest, mut square) = ([0f32; STEP], [0f32; STEP]);
-        for (x, center) in x.chunks(STEP).zip(center.chunks(STEP)) {
-            let v = centred(x, center);
-            for l in 0..STEP {
-                largest[l] = if v[l].abs() > largest[l] { v[l].abs() } else { largest[l] };
-                square[l] += v[l] * v[l];
-            }
-        }
-        let square = square.iter().sum::<f32>();
-        let scale = largest.into_iter().fold(0f32, f32::max) / 127.0;
+        let (x8, x_tail) = x.as_chunks::<STEP>();
+        let (center8, center_tail) = center.as_chunks::<STEP>();
         let (bytes, padding) = bytes.split_at_mut(x.len());
         padding.fill(128);
+        let mut sizes = Sizes::default();
+        x8.iter().zip(center8).for_each(|(x, center)| sizes.take(centred(x, center)));
+        let tail = centred(&last(x_tail), &last(center_tail));
+        sizes.take(tail);
+        let square = sizes.square.iter().sum::<f32>();
+        let scale = sizes.largest.into_iter().fold(0f32, f32::max) / 127.0;
         // Too small or too large to divide by, or NaN: then the whole vector counts as error.
         if !(1e-30..=1e30).contains(&scale) || square.is_nan() {
             bytes.fill(128);
             return Rounded { scale: 0.0, square, norm: 0.0, error: square.sqrt() };
         }
-        let inverse = 1.0 / scale;
-        let (mut norm, mut error) = ([0f32; STEP], [0f32; STEP]);
-        for ((x, center), bytes) in x.chunks(STEP).zip(center.chunks(STEP)).zip(bytes.chunks_mut(STEP)) {
-            let v = centred(x, center);
-            let mut stored = [0u8; STEP];
-            for l in 0..STEP {
-                let whole = (v[l] * inverse).round_ties_even();
-                stored[l] = (whole as i32 + 128) as u8;
-                let back = whole * scale;
-                let left = v[l] - back;
-                norm[l] += back * back;
-                error[l] += left * left;
-            }
-            bytes.copy_from_slice(&stored[..bytes.len()]);
+        let mut steps = Steps { scale, inverse: 1.0 / scale, norm: [0.0; STEP], error: [0.0; STEP] };
+        let (bytes8, bytes_tail) = bytes.as_chunks_mut::<STEP>();
+        for ((x, center), bytes) in x8.iter().zip(center8).zip(bytes8) {
+            *bytes = steps.take(centred(x, center));
         }
-        Rounded { scale, square, norm: norm.iter().sum::<f32>().sqrt(), error: error.iter().sum::<f32>().sqrt() }
+        bytes_tail.copy_from_slice(&steps.take(tail)[..bytes_tail.len()]);
+        let [norm, error] = [steps.norm, steps.error].map(|sums| sums.iter().sum::<f32>().sqrt());
+        Rounded { scale, square, norm, error }
     }
 }

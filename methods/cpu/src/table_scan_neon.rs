@@ -6,8 +6,8 @@
 use crate::table_kernels::{GROUP, Sums};
 use std::arch::aarch64::*;
 
-/// Registers of sixteen rows in a group.
-const REGISTERS: usize = GROUP / 16;
+/// Registers of sixteen rows in half a group: with sixteen registers of a table and eight of sums, most of the 32 are in use.
+const HALF: usize = GROUP / 32;
 
 /// Largest step of tables of nibbles: two of them add up in a byte.
 pub(crate) const NIBBLE_LEVELS: u8 = 127;
@@ -17,6 +17,9 @@ const PAIRS: usize = 258;
 
 /// Sums of sixteen rows: of the first eight, and of the others.
 type RowSums = [uint16x8_t; 2];
+
+/// Sums of half a group.
+type HalfSums = [RowSums; HALF];
 
 /// The symbols of sixteen rows.
 #[inline]
@@ -52,9 +55,9 @@ fn at_most(sums: RowSums, highest: uint16x8_t) -> u16 {
 /// Whether the sum of any row is at most `highest`.
 #[inline]
 #[target_feature(enable = "neon")]
-fn some_at_most(sums: &[RowSums; REGISTERS], highest: uint16x8_t) -> bool {
+fn some_at_most(sums: &[HalfSums; 2], highest: uint16x8_t) -> bool {
     let mut least = vdupq_n_u16(u16::MAX);
-    for sums in sums {
+    for sums in sums.as_flattened() {
         least = vminq_u16(least, vminq_u16(sums[0], sums[1]));
     }
     vaddlvq_u16(vcleq_u16(least, highest)) != 0
@@ -63,13 +66,13 @@ fn some_at_most(sums: &[RowSums; REGISTERS], highest: uint16x8_t) -> bool {
 /// Writes the sums if one of them is at most `highest`, and returns one bit per row.
 #[inline]
 #[target_feature(enable = "neon")]
-fn finish(registers: &[RowSums; REGISTERS], highest: u32, sums: &mut Sums) -> u128 {
+fn finish(registers: &[HalfSums; 2], highest: u32, sums: &mut Sums) -> u128 {
     let highest = vdupq_n_u16(highest.min(u32::from(u16::MAX)) as u16);
     if !some_at_most(registers, highest) {
         return 0;
     }
     let mut within = 0;
-    for (r, (register, sums)) in registers.iter().zip(sums.as_chunks_mut::<16>().0).enumerate() {
+    for (r, (register, sums)) in registers.as_flattened().iter().zip(sums.as_chunks_mut::<16>().0).enumerate() {
         within |= u128::from(at_most(*register, highest)) << (16 * r);
         let quarters = [
             vmovl_u16(vget_low_u16(register[0])),
@@ -90,27 +93,28 @@ fn finish(registers: &[RowSums; REGISTERS], highest: u32, sums: &mut Sums) -> u1
 pub(crate) fn nibble_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
     let (symbols, steps) = (symbols.as_chunks::<GROUP>().0, steps.as_chunks::<32>().0);
     if symbols.len() <= PAIRS {
-        return finish(&pairs_of_nibbles(symbols, steps), highest, sums);
+        return finish(&[sums_of_pairs(symbols, steps, 0), sums_of_pairs(symbols, steps, 1)], highest, sums);
     }
     // Longer codes in parts.
     let mut part = [0; GROUP];
     sums.fill(0);
     for (symbols, steps) in symbols.chunks(PAIRS).zip(steps.chunks(PAIRS)) {
-        finish(&pairs_of_nibbles(symbols, steps), u32::MAX, &mut part);
+        finish(&[sums_of_pairs(symbols, steps, 0), sums_of_pairs(symbols, steps, 1)], u32::MAX, &mut part);
         sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
     }
     crate::table_kernels::at_most(sums, highest)
 }
 
-#[inline]
+/// Sums of one half of the rows. Not inlined: together, both halves are given more registers than there are.
+#[inline(never)]
 #[target_feature(enable = "neon")]
-fn pairs_of_nibbles(symbols: &[[u8; GROUP]], steps: &[[u8; 32]]) -> [RowSums; REGISTERS] {
-    let mut registers = [[vdupq_n_u16(0); 2]; REGISTERS];
+fn sums_of_pairs(symbols: &[[u8; GROUP]], steps: &[[u8; 32]], half: usize) -> HalfSums {
+    let mut registers = [[vdupq_n_u16(0); 2]; HALF];
     let nibble = vdupq_n_u8(15);
     for (symbols, steps) in symbols.iter().zip(steps) {
         let steps = steps.as_chunks::<16>().0;
         let tables = [load(&steps[0]), load(&steps[1])];
-        for (register, symbols) in registers.iter_mut().zip(symbols.as_chunks::<16>().0) {
+        for (register, symbols) in registers.iter_mut().zip(&symbols.as_chunks::<16>().0[half * HALF..]) {
             let pair = load(symbols);
             let lower = vqtbl1q_u8(tables[0], vandq_u8(pair, nibble));
             let upper = vqtbl1q_u8(tables[1], vshrq_n_u8::<4>(pair));
@@ -120,31 +124,31 @@ fn pairs_of_nibbles(symbols: &[[u8; GROUP]], steps: &[[u8; 32]]) -> [RowSums; RE
     registers
 }
 
-/// Registers of rows that pass at a time while sixteen registers hold a table of 256 entries.
-const HALF: usize = REGISTERS / 2;
-
 /// A table of 256 entries is four times four registers: four look-ups, each of which leaves the places beyond its 64 entries as they were.
 #[target_feature(enable = "neon")]
 pub(crate) fn byte_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
+    let (symbols, steps) = (symbols.as_chunks::<GROUP>().0, steps.as_chunks::<256>().0);
+    finish(&[sums_of_bytes(symbols, steps, 0), sums_of_bytes(symbols, steps, 1)], highest, sums)
+}
+
+/// [`sums_of_pairs`] for bytes.
+#[inline(never)]
+#[target_feature(enable = "neon")]
+fn sums_of_bytes(symbols: &[[u8; GROUP]], steps: &[[u8; 256]], half: usize) -> HalfSums {
     let quarters = [vdupq_n_u8(64), vdupq_n_u8(128), vdupq_n_u8(192)];
-    let mut all = [[vdupq_n_u16(0); 2]; REGISTERS];
-    for (half, all) in all.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
-        let mut registers = [[vdupq_n_u16(0); 2]; HALF];
-        for (symbols, steps) in symbols.as_chunks::<GROUP>().0.iter().zip(steps.as_chunks::<256>().0) {
-            let steps = steps.as_chunks::<64>().0;
-            let tables = [load_table(&steps[0]), load_table(&steps[1]), load_table(&steps[2]), load_table(&steps[3])];
-            let symbols = &symbols.as_chunks::<16>().0[half * HALF..];
-            for (register, symbols) in registers.iter_mut().zip(symbols) {
-                let symbols = load(symbols);
-                let mut found = vqtbl4q_u8(tables[0], symbols);
-                for (table, quarter) in tables[1..].iter().zip(quarters) {
-                    // Below 64 if the symbol is of this quarter, and above if not.
-                    found = vqtbx4q_u8(found, *table, veorq_u8(symbols, quarter));
-                }
-                *register = plus(*register, found);
+    let mut registers = [[vdupq_n_u16(0); 2]; HALF];
+    for (symbols, steps) in symbols.iter().zip(steps) {
+        let steps = steps.as_chunks::<64>().0;
+        let tables = [load_table(&steps[0]), load_table(&steps[1]), load_table(&steps[2]), load_table(&steps[3])];
+        for (register, symbols) in registers.iter_mut().zip(&symbols.as_chunks::<16>().0[half * HALF..]) {
+            let symbols = load(symbols);
+            let mut found = vqtbl4q_u8(tables[0], symbols);
+            for (table, quarter) in tables[1..].iter().zip(quarters) {
+                // Below 64 if the symbol is of this quarter, and above if not.
+                found = vqtbx4q_u8(found, *table, veorq_u8(symbols, quarter));
             }
+            *register = plus(*register, found);
         }
-        *all = registers;
     }
-    finish(&all, highest, sums)
+    registers
 }

@@ -36,6 +36,11 @@ operations! {
     equal_short(a: int16x8_t, b: int16x8_t) -> uint16x8_t = vceqq_s16;
     /// The low byte of each lane.
     narrow(a: uint16x8_t) -> uint8x8_t = vmovn_u16;
+    /// Two values in f64.
+    widen(a: float32x2_t) -> float64x2_t = vcvt_f64_f32;
+    /// The upper two lanes in f64.
+    widen_high(a: float32x4_t) -> float64x2_t = vcvt_high_f64_f32;
+    plus_wide(a: float64x2_t, b: float64x2_t) -> float64x2_t = vaddq_f64;
     as_word(a: uint8x8_t) -> uint64x1_t = vreinterpret_u64_u8;
 }
 
@@ -69,6 +74,15 @@ fn load_whole(values: &[u32; 4]) -> uint32x4_t {
 fn store_whole(register: uint32x4_t, values: &mut [u32; 4]) {
     // SAFETY: NEON is present, see the module, and four values are writable.
     unsafe { vst1q_u32(values.as_mut_ptr(), register) }
+}
+
+/// Adds to two sums.
+#[inline(always)]
+fn add_two(values: float64x2_t, sums: &mut [f64; 2]) {
+    // SAFETY: NEON is present, see the module, and two values are readable.
+    let before = unsafe { vld1q_f64(sums.as_ptr()) };
+    // SAFETY: as above, and writable.
+    unsafe { vst1q_f64(sums.as_mut_ptr(), plus_wide(before, values)) }
 }
 
 impl Neon {
@@ -155,6 +169,17 @@ impl Lanes for Neon {
         let mask = self.less(bound);
         let [first, second] = [[1, 2, 4, 8], [16, 32, 64, 128]].map(|bits| load_whole(&bits));
         sum_whole(plus_whole(and(mask[0], first), and(mask[1], second)))
+    }
+
+    /// Written out: the compiler adds one by one otherwise.
+    #[inline(always)]
+    fn add_eight(values: &[f32; 8], sums: &mut [f64; 8]) {
+        let (sums, _) = sums.as_chunks_mut::<2>();
+        for (four, sums) in values.as_chunks::<4>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
+            let four = load_four(four);
+            add_two(widen(low(four)), &mut sums[0]);
+            add_two(widen_high(four), &mut sums[1]);
+        }
     }
 
     #[inline(always)]
