@@ -12,7 +12,7 @@ pub(super) const SHIPPED: Shipped = Shipped {
     licence: "Apache-2.0",
     package: "scann",
     oldest_python: (3, 10),
-    refusal_here: with_avx2,
+    refusal_here: on_linux,
     is_large: false,
     adapter: include_str!("../../shipped/scann/adapter.py"),
     requirements: include_str!("../../shipped/scann/requirements.txt"),
@@ -20,6 +20,11 @@ pub(super) const SHIPPED: Shipped = Shipped {
     schema: strict::schema_of::<ScaNN>,
     parse: parse_params::<ScaNN>,
 };
+
+/// Its packages are for Linux alone, of either processor.
+fn on_linux() -> Option<&'static str> {
+    if cfg!(target_os = "linux") { with_avx2() } else { Some("its packages are for Linux") }
+}
 
 /// Parameters of `scann`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
