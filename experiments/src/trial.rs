@@ -121,8 +121,8 @@ pub fn run(input: impl Read + Send, output: impl Write + Send, surroundings: &Su
     // A single line without a backtrace: under a memory limit, collecting a backtrace would need memory that is not
     // available, while holding the lock that reporting the failure needs.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
-    // The folder that a run was started from may have been deleted; the autodiff library reads settings there and
-    // panics.
+    // The folder that a run was started from may have been deleted; libraries that read settings there
+    // may panic.
     if std::env::current_dir().is_err() {
         let _ = std::env::set_current_dir(std::env::temp_dir());
     }

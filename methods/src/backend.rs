@@ -17,6 +17,7 @@ mod devices;
 mod error;
 mod matrix;
 mod operations;
+mod windows;
 
 pub use cpu_backend::CpuBackend;
 pub(crate) use cpu_backend::view as host_view;
@@ -30,9 +31,10 @@ pub use matrix::{CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
 pub(crate) use operations::prepared;
 pub use operations::{
     AffineMap, Assigned, Assignment, BitQuery, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, Continuations,
-    Fill, Join, LevelGrid, RowEncoder, RowMap, RowScale, ScalarCoder, SumCoding, SumSearch, TableScan, UniformGrid,
-    WriteCodes, WriteRows,
+    Fill, Join, LevelGrid, NearestSearch, RowEncoder, RowMap, RowScale, ScalarCoder, SumCoding, SumSearch, TableScan,
+    UniformGrid, WriteCodes, WriteRows,
 };
+pub(crate) use windows::Runs;
 
 use crate::{Cancel, MethodError, Neighbor, SearchMetric};
 use cpu::Isa;
@@ -202,6 +204,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// A device failure.
     fn nearest(&self, rows: &DeviceMatrix<'_>, codebook: ArrayView2<'_, f32>) -> Result<Vec<u32>, MethodError>;
+
+    /// Prepares a codebook for repeated use by [`Backend::nearest`]; None if the backend gains nothing by it.
+    fn nearest_search(&self, codebook: ArrayView2<'_, f32>) -> Option<Box<dyn NearestSearch>> {
+        let _ = codebook;
+        None
+    }
 
     /// Sums the rows in each of `k` cells.
     ///

@@ -6,8 +6,8 @@ use super::cpu_scan::{self, CpuBitScan, CpuTableScan};
 use super::cpu_sums::{self, CpuSums};
 use super::{
     AffineMap, Assignment, Backend, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, CodeRoom, Continuations,
-    DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, RowEncoder, RowMap, RowScale, ScalarCoder, SumSearch,
-    TableScan, UniformGrid, WriteCodes, WriteRows,
+    DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, NearestSearch, RowEncoder, RowMap, RowScale,
+    ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::algorithms::moments::sum;
 use crate::{Cancel, MethodError, Neighbor, SearchMetric};
@@ -42,6 +42,16 @@ impl CpuBackend {
 
     fn pack(&self, codebook: ArrayView2<'_, f32>) -> Nearest {
         Nearest::new(self.isa, codebook.iter().copied().collect(), codebook.ncols(), Score::HalfDistance)
+    }
+}
+
+struct PackedCodebook(Nearest);
+
+impl NearestSearch for PackedCodebook {
+    fn nearest(&self, rows: &DeviceMatrix<'_>) -> Result<Vec<u32>, MethodError> {
+        let mut nearest = vec![0u32; rows.nrows()];
+        self.0.assign(values(rows), rows.stride(), &mut nearest, None);
+        Ok(nearest)
     }
 }
 
@@ -233,6 +243,10 @@ impl Backend for CpuBackend {
         let mut nearest = vec![0u32; rows.nrows()];
         self.pack(codebook).assign(values(rows), rows.stride(), &mut nearest, None);
         Ok(nearest)
+    }
+
+    fn nearest_search(&self, codebook: ArrayView2<'_, f32>) -> Option<Box<dyn NearestSearch>> {
+        Some(Box::new(PackedCodebook(self.pack(codebook))))
     }
 
     fn cell_sums(&self, rows: &DeviceMatrix<'_>, nearest: &[u32], k: usize) -> Result<CellSums, MethodError> {

@@ -1,11 +1,11 @@
 //! Products and small networks on the CPU, on plain rows.
 
 use super::cpu_backend::{place, view};
-use super::{AffineMap, BranchLayer, DeviceMatrix, MatrixRoom, RowMap};
+use super::{AffineMap, BranchLayer, DeviceMatrix, MatrixRoom, RowMap, Runs};
 use crate::MethodError;
 use crate::algorithms::rotation::{PackedMatrix, multiply_packed, multiply_packed_into};
-use cpu::Isa;
-use ndarray::{Array2, ArrayView2, s};
+use cpu::{Isa, LeftFactor, Onto, RightFactor};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 /// Rows that one task passes through all layers.
@@ -54,7 +54,7 @@ impl Affine {
 
 enum Layer {
     Affine(Affine),
-    Windows(Vec<u32>, Affine),
+    Windows(WindowMap),
     Rectifier,
 }
 
@@ -66,9 +66,18 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(isa: Isa, straight: AffineMap<'_>, branch: &[BranchLayer<'_>]) -> Network {
+        // The values that a layer is given.
+        let mut of_row = straight.weights.nrows();
         let layer = |layer: &BranchLayer<'_>| match layer {
-            BranchLayer::Affine(map) => Layer::Affine(Affine::new(isa, map)),
-            BranchLayer::Windows { inputs, map } => Layer::Windows(inputs.to_vec(), Affine::new(isa, map)),
+            BranchLayer::Affine(map) => {
+                of_row = map.bias.len();
+                Layer::Affine(Affine::new(isa, map))
+            }
+            BranchLayer::Windows { inputs, map } => {
+                let windows = WindowMap::new(isa, inputs, of_row, map);
+                of_row = windows.outputs();
+                Layer::Windows(windows)
+            }
             BranchLayer::Rectifier => Layer::Rectifier,
         };
         Network { straight: Affine::new(isa, &straight), branch: branch.iter().map(layer).collect() }
@@ -92,7 +101,7 @@ impl Network {
             x = Some(match layer {
                 Layer::Affine(affine) => affine.apply(input),
                 Layer::Rectifier => input.mapv(|v| v.max(0.0)),
-                Layer::Windows(inputs, affine) => convolve(input, inputs, affine),
+                Layer::Windows(windows) => windows.apply(input),
             });
         }
         match x {
@@ -113,20 +122,45 @@ impl RowMap for Network {
     }
 }
 
-fn convolve(rows: ArrayView2<'_, f32>, inputs: &[u32], affine: &Affine) -> Array2<f32> {
-    let taps = affine.weights.nrows();
-    let windows = inputs.len() / taps;
-    let mut seen = Array2::zeros((rows.nrows() * windows, taps));
-    for (i, row) in rows.outer_iter().enumerate() {
-        let mut of_row = seen.slice_mut(s![i * windows..(i + 1) * windows, ..]);
-        for (to, &from) in of_row.iter_mut().zip(inputs) {
-            *to = row.get(from as usize).copied().unwrap_or(0.0);
+/// The same affine map of every window of a row.
+struct WindowMap {
+    runs: Runs,
+    windows: usize,
+    bias: Vec<f32>,
+    weights: RightFactor,
+}
+
+/// Values of windows that are gathered at a time: they stay in the cache.
+const WINDOW_VALUES: usize = 1 << 14;
+
+impl WindowMap {
+    fn new(isa: Isa, inputs: &[u32], of_row: usize, map: &AffineMap<'_>) -> WindowMap {
+        let weights: Vec<f32> = map.weights.iter().copied().collect();
+        WindowMap {
+            runs: Runs::new(inputs, of_row),
+            windows: inputs.len() / map.weights.nrows().max(1),
+            bias: map.bias.iter().copied().collect(),
+            weights: RightFactor::new(isa, &weights, map.bias.len()),
         }
     }
-    let out = affine.apply(seen.view());
-    let shape = (rows.nrows(), windows * affine.bias.len());
-    match out.into_shape_with_order(shape) {
-        Ok(out) => out,
-        Err(error) => unreachable!("the windows of a row lie one after the other: {error}"),
+
+    /// Outputs for a row.
+    fn outputs(&self) -> usize {
+        self.windows * self.bias.len()
+    }
+
+    fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let mut out = Array2::zeros((rows.nrows(), self.outputs()));
+        let at_once = (WINDOW_VALUES / self.runs.seen().max(1)).max(1);
+        let onto = Onto { bias: Some(&self.bias), ..Onto::default() };
+        let mut seen = Vec::new();
+        for (rows, mut out) in rows.axis_chunks_iter(Axis(0), at_once).zip(out.axis_chunks_iter_mut(Axis(0), at_once)) {
+            let rows = rows.as_standard_layout();
+            if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
+                self.runs.gather(rows, &mut seen);
+                self.weights.times(LeftFactor::Rows(&seen), onto, out);
+            }
+        }
+        out
     }
 }

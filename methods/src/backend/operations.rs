@@ -131,6 +131,15 @@ pub struct AffineMap<'a> {
     pub bias: ArrayView2<'a, f32>,
 }
 
+/// A codebook that is searched more than once.
+pub trait NearestSearch: Send + Sync {
+    /// As [`Backend::nearest`](super::Backend::nearest).
+    ///
+    /// # Errors
+    /// A device failure.
+    fn nearest(&self, rows: &DeviceMatrix<'_>) -> Result<Vec<u32>, MethodError>;
+}
+
 /// A step in the branch of a network.
 #[derive(Clone, Copy, Debug)]
 pub enum BranchLayer<'a> {

@@ -11,6 +11,7 @@ use crate::learned::shared::{
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, TrainingRows};
+use cpu::Isa;
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -204,14 +205,15 @@ impl Bottleneck for Relaxed {
                 Matrix::constant(Array2::from_elem((1, 1), inverse as f32).view())
             }
         };
+        let isa = moment.cx.backend.isa();
         let mut outputs = Vec::with_capacity(self.groups.len());
         let mut divergence: Option<Matrix> = None;
         for (g, of_group) in parameters.chunks_exact(3).enumerate().take(self.groups.len()) {
             let [weights, bias, codewords] = of_group else { continue };
-            let logits = latents.columns(g * size..(g + 1) * size).times(weights).plus(bias);
-            outputs.push(gumbel_softmax(&logits, &inverse, self.spec.hard, rng).times(codewords));
+            let logits = latents.columns(g * size..(g + 1) * size).times(weights, isa).plus(bias);
+            outputs.push(gumbel_softmax(&logits, &inverse, self.spec.hard, isa, rng).times(codewords, isa));
             if self.spec.kl_weight > 0.0 {
-                let of_group = from_uniform(&logits);
+                let of_group = from_uniform(&logits, isa);
                 divergence = Some(divergence.map_or_else(|| of_group.clone(), |sum| sum.plus(&of_group)));
             }
         }
@@ -238,9 +240,9 @@ impl Bottleneck for Relaxed {
 }
 
 /// Mean over rows of `KL(softmax(logits) ‖ uniform) = Σ p·ln p + ln K`.
-fn from_uniform(logits: &Matrix) -> Matrix {
+fn from_uniform(logits: &Matrix, isa: Isa) -> Matrix {
     let (_, k) = logits.dim();
-    let log = logits.log_softmax();
+    let log = logits.log_softmax(isa);
     log.exp().by(&log).row_sums().mean().shifted((k as f32).ln())
 }
 
@@ -400,7 +402,7 @@ mod tests {
     #[test]
     fn the_divergence_from_a_uniform_choice_by_hand() {
         let logits = arr2(&[[0.0f32, 0.0, 0.0, 0.0], [50.0, 0.0, 0.0, 0.0]]);
-        let found = from_uniform(&Matrix::constant(logits.view())).scalar();
+        let found = from_uniform(&Matrix::constant(logits.view()), Isa::widest()).scalar();
         assert!((found - 0.5 * 4f32.ln()).abs() < 1e-5, "none, and ln 4: {found}");
     }
 

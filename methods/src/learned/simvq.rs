@@ -163,7 +163,7 @@ impl Bottleneck for Mapped {
             let rows = backend.upload(values.view())?;
             let nearest = backend.nearest(&rows, book.codewords(backend.isa()).view())?;
             let numbers: Vec<usize> = nearest.iter().map(|&c| c as usize).collect();
-            let q = Matrix::constant(book.fixed.select(Axis(0), &numbers).view()).times(map);
+            let q = Matrix::constant(book.fixed.select(Axis(0), &numbers).view()).times(map, backend.isa());
             let values = q.values();
             outputs.push(part.straight_through(values.view()));
             let squared = |gap: Matrix| gap.by(&gap).mean().scaled(share);

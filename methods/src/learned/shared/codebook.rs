@@ -5,13 +5,14 @@ use super::training::{Loss, TrainingStep};
 use crate::algorithms::lloyd::{Stop, lloyd, random_rows};
 use crate::algorithms::moments::sum;
 use crate::algorithms::moving_codebook::MovingCodebook;
-use crate::backend::largest;
+use crate::backend::{Backend, NearestSearch, largest};
 use crate::{Context, MethodError};
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 
 /// How codewords are learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -103,6 +104,13 @@ impl Rules {
 pub(crate) struct LearnedCodebook {
     rules: Rules,
     book: MovingCodebook,
+    /// The codewords as they are used now; forgotten whenever they change.
+    used: OnceLock<UsedCodewords>,
+}
+
+struct UsedCodewords {
+    codewords: Array2<f32>,
+    search: Option<Box<dyn NearestSearch>>,
 }
 
 /// The result of quantizing latents with a codebook.
@@ -123,11 +131,12 @@ impl LearnedCodebook {
         if rules.cosine {
             to_unit_length(&mut book.codewords);
         }
-        LearnedCodebook { rules, book }
+        LearnedCodebook { rules, book, used: OnceLock::new() }
     }
 
     /// The codewords, if gradients train them.
     pub(crate) fn parameter(&mut self) -> Option<&mut Array2<f32>> {
+        self.used = OnceLock::new();
         (self.rules.update == Update::Gradient).then_some(&mut self.book.codewords)
     }
 
@@ -140,6 +149,13 @@ impl LearnedCodebook {
         codewords
     }
 
+    fn used(&self, backend: &dyn Backend) -> &UsedCodewords {
+        self.used.get_or_init(|| {
+            let codewords = self.codewords();
+            UsedCodewords { search: backend.nearest_search(codewords.view()), codewords }
+        })
+    }
+
     /// The nearest codeword of each latent. `parameter` holds the codewords if they are trained by gradients.
     pub(crate) fn choose(
         &self,
@@ -150,9 +166,13 @@ impl LearnedCodebook {
     ) -> Result<Choice, MethodError> {
         let latents = if self.rules.cosine { unit_rows(latents) } else { latents.clone() };
         let values = latents.values();
-        let codewords = self.codewords();
         let backend = &moment.cx.backend;
-        let mut chosen = backend.nearest(&backend.upload(values.view())?, codewords.view())?;
+        let UsedCodewords { codewords, search } = self.used(&**backend);
+        let rows = backend.upload(values.view())?;
+        let mut chosen = match search {
+            Some(search) => search.nearest(&rows)?,
+            None => backend.nearest(&rows, codewords.view())?,
+        };
         let mut output = None;
         if self.rules.estimator == Estimator::Gumbel {
             let all = match parameter {
@@ -160,9 +180,9 @@ impl LearnedCodebook {
                 Some(parameter) => parameter.clone(),
                 None => Matrix::constant(codewords.view()),
             };
-            let weights = self.gumbel_weights(&latents, &values, &codewords, &chosen, moment, rng);
+            let weights = self.gumbel_weights(&latents, &values, codewords, &chosen, moment, rng);
             chosen = largest(weights.values().view());
-            output = Some(weights.times(&all));
+            output = Some(weights.times(&all, backend.isa()));
         }
         let numbers: Vec<usize> = chosen.iter().map(|&c| c as usize).collect();
         let q = codewords.select(Axis(0), &numbers);
@@ -202,10 +222,13 @@ impl LearnedCodebook {
         let powers = codewords.map_axis(Axis(1), |e| e.dot(&e)).insert_axis(Axis(0));
         let columns = Matrix::constant(codewords.t());
         // ‖z‖² is the same for all codewords and cancels in the softmax.
-        let logits =
-            latents.times(&columns).scaled(2.0).minus(&Matrix::constant(powers.view())).scaled((1.0 / scale) as f32);
+        let logits = latents
+            .times(&columns, moment.cx.backend.isa())
+            .scaled(2.0)
+            .minus(&Matrix::constant(powers.view()))
+            .scaled((1.0 / scale) as f32);
         let inverse = Array2::from_elem((1, 1), (1.0 / self.rules.temperature.at(moment.progress)) as f32);
-        gumbel_softmax(&logits, &Matrix::constant(inverse.view()), true, rng)
+        gumbel_softmax(&logits, &Matrix::constant(inverse.view()), true, moment.cx.backend.isa(), rng)
     }
 
     /// Updates moving averages and resets codewords, from all latents of a batch.
@@ -219,6 +242,7 @@ impl LearnedCodebook {
         if self.rules.update == Update::Gradient && self.rules.reset == 0.0 {
             return Ok(());
         }
+        self.used = OnceLock::new();
         let mut rows = latents.to_owned();
         if self.rules.cosine {
             to_unit_length(&mut rows);

@@ -2,6 +2,7 @@
 //! differentiable.
 
 use crate::backend::largest;
+use cpu::Isa;
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
@@ -59,10 +60,16 @@ pub(crate) fn rotate(e: &Matrix, q: ArrayView2<'_, f32>) -> Matrix {
 }
 
 /// `n×k` of Gumbel noise, `−ln(−ln u)` with `u` uniform in (0, 1).
-pub(crate) fn gumbel_noise(n: usize, k: usize, rng: &mut impl Rng) -> Array2<f32> {
+pub(crate) fn gumbel_noise(n: usize, k: usize, isa: Isa, rng: &mut impl Rng) -> Array2<f32> {
     // The midpoints of 2^23 equal parts of the interval: never 0 or 1, and exact in f32.
-    let mut uniform = || ((rng.next_u32() >> 9) as f32 + 0.5) / (1u32 << 23) as f32;
-    Array2::from_shape_fn((n, k), |_| -(-uniform().ln()).ln())
+    let mut noise = Array2::from_shape_simple_fn((n, k), || ((rng.next_u32() >> 9) as f32 + 0.5) / (1u32 << 23) as f32);
+    if let Some(values) = noise.as_slice_mut() {
+        for _ in 0..2 {
+            cpu::ln(isa, values);
+            values.iter_mut().for_each(|v| *v = -*v);
+        }
+    }
+    noise
 }
 
 /// Rows of `k` with a one where `chosen` says.
@@ -73,10 +80,16 @@ pub(crate) fn one_hot(chosen: &[u32], k: usize) -> Array2<f32> {
 }
 
 /// `softmax((logits + noise)/τ)`, with `1/τ` as a matrix of one entry; `hard` makes it one-hot in the forward pass.
-pub(crate) fn gumbel_softmax(logits: &Matrix, inverse_temperature: &Matrix, hard: bool, rng: &mut impl Rng) -> Matrix {
+pub(crate) fn gumbel_softmax(
+    logits: &Matrix,
+    inverse_temperature: &Matrix,
+    hard: bool,
+    isa: Isa,
+    rng: &mut impl Rng,
+) -> Matrix {
     let (n, k) = logits.dim();
-    let noisy = logits.plus(&Matrix::constant(gumbel_noise(n, k, rng).view()));
-    let soft = noisy.by(inverse_temperature).softmax();
+    let noisy = logits.plus(&Matrix::constant(gumbel_noise(n, k, isa, rng).view()));
+    let soft = noisy.by(inverse_temperature).softmax(isa);
     if !hard {
         return soft;
     }
@@ -137,8 +150,13 @@ mod tests {
         let draws = 20_000;
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let rows = Array2::from_shape_fn((draws, 5), |(_, j)| logits[j]);
-        let hard =
-            gumbel_softmax(&Matrix::constant(rows.view()), &Matrix::constant(arr2(&[[2.0f32]]).view()), true, &mut rng);
+        let hard = gumbel_softmax(
+            &Matrix::constant(rows.view()),
+            &Matrix::constant(arr2(&[[2.0f32]]).view()),
+            true,
+            Isa::widest(),
+            &mut rng,
+        );
         let total: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
         let statistic: f64 = logits
             .iter()
@@ -155,10 +173,12 @@ mod tests {
     fn a_hard_choice_has_the_gradient_of_the_soft_one() {
         let (logits, w) = (arr2(&[[0.2f32, 0.9, -0.4]]), arr2(&[[1.0f32, -2.0, 0.5]]));
         let half = Matrix::constant(arr2(&[[0.5f32]]).view());
-        let of = |hard| gradient(|l| gumbel_softmax(l, &half, hard, &mut ChaCha8Rng::seed_from_u64(4)), &logits, &w);
+        let of = |hard| {
+            gradient(|l| gumbel_softmax(l, &half, hard, Isa::widest(), &mut ChaCha8Rng::seed_from_u64(4)), &logits, &w)
+        };
         assert_eq!(of(true), of(false));
         // By hand: y = softmax((l+g)/2), dΣwy/dl = y∘(w − Σwy)/2.
-        let noise = gumbel_noise(1, 3, &mut ChaCha8Rng::seed_from_u64(4));
+        let noise = gumbel_noise(1, 3, Isa::widest(), &mut ChaCha8Rng::seed_from_u64(4));
         let powers = (&logits + &noise).mapv(|x| (0.5 * x).exp());
         let y = &powers / powers.sum();
         let mean = (&y * &w).sum();

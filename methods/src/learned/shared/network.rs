@@ -2,7 +2,7 @@
 //! in two ways: forward and backward for training (`passes`), on plain rows for encoding and decoding.
 
 use crate::MethodError;
-use crate::backend::{AffineMap, Backend, BranchLayer, PlainNetwork, RowMap};
+use crate::backend::{AffineMap, Backend, BranchLayer, PlainNetwork, RowMap, Runs};
 use crate::contract::state::{State, StateError};
 use cpu::Isa;
 #[cfg(test)]
@@ -78,8 +78,8 @@ pub(crate) struct Windows {
     inputs: Vec<u32>,
     /// Inputs per window.
     taps: usize,
-    /// Inputs that always lie beside each other: those of a position.
-    channels: usize,
+    /// The same inputs as runs.
+    runs: Runs,
 }
 
 impl Windows {
@@ -114,7 +114,7 @@ impl Windows {
                 inputs.extend((0..channels).map(|c| first.map_or(size * size * channels, |first| first + c) as u32));
             }
         }
-        Windows { inputs, taps: 9 * channels, channels }
+        Windows { runs: Runs::new(&inputs, size * size * channels), inputs, taps: 9 * channels }
     }
 
     /// Windows of a row.
@@ -127,33 +127,9 @@ impl Windows {
         self.taps
     }
 
-    /// Inputs that all windows of a row see together.
-    pub(super) fn seen(&self) -> usize {
-        self.inputs.len()
-    }
-
-    /// Writes to `seen` what each window of each row of `of_row` values sees.
-    pub(super) fn gather(&self, rows: &[f32], of_row: usize, seen: &mut Vec<f32>) {
-        seen.resize(rows.len() / of_row * self.inputs.len(), 0.0);
-        for (row, seen) in rows.chunks_exact(of_row).zip(seen.chunks_exact_mut(self.inputs.len())) {
-            for (to, from) in seen.chunks_exact_mut(self.channels).zip(self.inputs.chunks_exact(self.channels)) {
-                match row.get(from[0] as usize..from[0] as usize + self.channels) {
-                    Some(from) => to.copy_from_slice(from),
-                    None => to.fill(0.0),
-                }
-            }
-        }
-    }
-
-    /// The transpose of [`Windows::gather`]: adds to each input of each row what the windows that see it have in `seen`.
-    pub(super) fn scatter(&self, seen: &[f32], of_row: usize, rows: &mut [f32]) {
-        for (row, seen) in rows.chunks_exact_mut(of_row).zip(seen.chunks_exact(self.inputs.len())) {
-            for (from, to) in seen.chunks_exact(self.channels).zip(self.inputs.chunks_exact(self.channels)) {
-                if let Some(to) = row.get_mut(to[0] as usize..to[0] as usize + self.channels) {
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-                }
-            }
-        }
+    /// What the windows see.
+    pub(super) fn runs(&self) -> &Runs {
+        &self.runs
     }
 }
 
@@ -204,7 +180,7 @@ impl NetworkWeights {
     pub(crate) fn trace(&self, rows: &Matrix, parameters: &[Matrix]) -> Matrix {
         let mut pairs = parameters.chunks_exact(2);
         let mut affine = |x: &Matrix| match pairs.next() {
-            Some([weights, bias]) => x.times(weights).plus(bias),
+            Some([weights, bias]) => x.times(weights, Isa::widest()).plus(bias),
             _ => unreachable!("as many parameters as NetworkWeights::parameters gives"),
         };
         let straight = affine(rows);

@@ -175,7 +175,7 @@ impl Stage<'_> {
         let (of_row, of_outputs) = (rows.len() / n.max(1), self.outputs());
         let at_once = windows.rows_at_once();
         for (rows, out) in rows.chunks(at_once * of_row).zip(out.chunks_mut(at_once * of_outputs)) {
-            windows.gather(rows, of_row, &mut seen);
+            windows.runs().gather(rows, &mut seen);
             self.map.forward.times(LeftFactor::Rows(&seen), onto, out);
         }
     }
@@ -190,16 +190,16 @@ impl Stage<'_> {
         let at_once = windows.rows_at_once();
         let mut by_seen = Vec::new();
         for (gradient, back) in gradient.chunks(at_once * of_outputs).zip(back.chunks_mut(at_once * of_row)) {
-            by_seen.resize(back.len() / of_row * windows.seen(), 0f32);
+            by_seen.resize(back.len() / of_row * windows.runs().seen(), 0f32);
             transposed.times(LeftFactor::Rows(gradient), Onto::default(), &mut by_seen);
-            windows.scatter(&by_seen, of_row, back);
+            windows.runs().scatter(&by_seen, back);
         }
     }
 }
 
 impl Windows {
     fn rows_at_once(&self) -> usize {
-        (WINDOW_VALUES / self.seen().max(1)).max(1)
+        (WINDOW_VALUES / self.runs().seen().max(1)).max(1)
     }
 }
 
@@ -215,7 +215,7 @@ impl MapGradient {
         let (mut seen, mut whole) = (Vec::new(), vec![0f32; taps * outputs]);
         let at_once = windows.rows_at_once();
         for (rows, gradient) in rows.chunks(at_once * of_row).zip(gradient.chunks(at_once * of_outputs)) {
-            windows.gather(rows, of_row, &mut seen);
+            windows.runs().gather(rows, &mut seen);
             let left = LeftFactor::Columns { matrix: &seen, of: taps, first: 0, count: taps };
             let onto = Onto { present: true, ..Onto::default() };
             RightFactor::new(isa, gradient, outputs).times(left, onto, &mut whole);

@@ -9,7 +9,7 @@ use crate::algorithms::moments::{mean, variance};
 use crate::contract::usage::Usage;
 use crate::{Context, Curve, MethodError, Quantizer, Stream, TrainingRows};
 use gradients::{Matrix, Parameter, gradients};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -218,10 +218,9 @@ pub(crate) fn fit(
             let mut arrays = autoencoder.parameters();
             arrays.extend(bottleneck.parameters());
             adam.step(arrays, &sums, rate);
-            let latents: Vec<_> = shards.iter().map(|shard| shard.latents.view()).collect();
-            let latents = ndarray::concatenate(Axis(0), &latents).map_err(|e| {
-                MethodError::Broken(format!("latents of the shards of a batch do not fit together: {e}"))
-            })?;
+            let latents: Vec<f32> =
+                shards.iter().flat_map(|shard| shard.latents.as_slice()).flatten().copied().collect();
+            let latents = matrix_of(batch.len(), &latents);
             let codebooks = shards.first().map_or(0, |shard| shard.chosen.len());
             let chosen: Vec<Vec<u32>> =
                 (0..codebooks).map(|b| shards.iter().flat_map(|s| s.chosen[b].iter().copied()).collect()).collect();
@@ -392,6 +391,15 @@ struct EpochQuality {
     usage: Vec<Usage>,
 }
 
+/// The sum of squared differences.
+fn error_of(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> f64 {
+    let of_row = |(x, y): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| match (x.as_slice(), y.as_slice()) {
+        (Some(x), Some(y)) => f64::from(cpu::squared_distance(x, y)),
+        _ => x.iter().zip(&y).map(|(x, y)| f64::from(x - y).powi(2)).sum(),
+    };
+    rows.outer_iter().zip(decoded.outer_iter()).map(of_row).sum()
+}
+
 fn evaluate(quantizer: &LearnedQuantizer, train: &TrainingRows<'_>, cx: &Context) -> Result<EpochQuality, MethodError> {
     const ROWS: usize = 1 << 12;
     // Without symbols there would be nothing to count, and the codebook would seem to have collapsed.
@@ -410,7 +418,11 @@ fn evaluate(quantizer: &LearnedQuantizer, train: &TrainingRows<'_>, cx: &Context
         cx.backend.write_codes(&mut codes, size, &mut |codes| quantizer.encode(&held, codes))?;
         let mut decoded = Array2::zeros(rows.dim());
         quantizer.decode_into(&codes, decoded.view_mut())?;
-        squared_error += rows.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
+        // Parts of a constant size, so that the order of the sums does not depend on the number of threads.
+        const PART: usize = 256;
+        let parts = rows.axis_chunks_iter(Axis(0), PART).into_par_iter().zip(decoded.axis_chunks_iter(Axis(0), PART));
+        let errors: Vec<f64> = parts.map(|(x, y)| error_of(x, y)).collect();
+        squared_error += errors.iter().sum::<f64>();
         for code in codes.chunks_exact(size.max(1)) {
             symbols.unpack(code, &mut row_symbols)?;
             counts.iter_mut().zip(&row_symbols).for_each(|(count, &symbol)| count[usize::from(symbol)] += 1);
