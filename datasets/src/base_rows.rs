@@ -37,6 +37,13 @@ pub(crate) trait RowSource: Send + Sync {
         true
     }
 
+    /// Calls `act` with the index of each number in `ids`, which are in ascending order, and its row, if that takes less
+    /// than reading the rows between. Otherwise None, and `act` has not been called.
+    fn visit(&self, ids: &[u32], act: &mut dyn FnMut(usize, &[f32])) -> Option<Result<(), DatasetError>> {
+        let _ = (ids, act);
+        None
+    }
+
     /// Writes one row to `row`, if that is possible without those before it.
     fn row(&self, number: usize, row: &mut Vec<f32>) -> bool {
         let _ = (number, row);
@@ -193,6 +200,11 @@ impl BaseRows {
         }
         if at == ids.len() {
             return Ok(());
+        }
+        if let Rows::There(source) = &self.rows
+            && let Some(visited) = source.visit(ids, &mut act)
+        {
+            return visited;
         }
         let visited = self.blocks(|first, block| {
             while let Some(id) = ids.get(at).map(|id| *id as usize)

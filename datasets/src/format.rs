@@ -45,7 +45,7 @@ use crate::{DatasetError, regular};
 use input::{Input, Packing};
 use ndarray::Array2;
 use several::Several;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A file format of vectors. Readers trust nothing: a header is checked against the file before memory is allocated.
@@ -157,6 +157,15 @@ pub trait RowReader {
     /// # Errors
     /// A reason in words, without the path. Nothing is read after it.
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String>;
+    /// Passes over the next `count` rows without reading them. False if the format has to read what lies between; then
+    /// nothing has changed. By default it has.
+    ///
+    /// # Errors
+    /// As [`RowReader::append`].
+    fn skip(&mut self, count: usize) -> Result<bool, String> {
+        let _ = count;
+        Ok(false)
+    }
     /// Maximum number of bytes that a reader holds besides the requested rows, because the format forces it to read
     /// them at once.
     ///
@@ -542,6 +551,22 @@ pub fn ids_to_ibin(rows: &[Vec<u32>], scores: &[f32]) -> Result<Vec<u8>, String>
 
 fn read_exact(file: &mut OpenFile, bytes: &mut [u8]) -> Result<(), String> {
     file.reader.read_exact(bytes).map_err(unread)
+}
+
+/// Reads bytes of a file of which other parts are passed over: without a buffer, which would be filled each time.
+fn read_apart(file: &mut OpenFile, bytes: &mut [u8]) -> Result<(), String> {
+    file.reader.get_mut().read_exact(bytes).map_err(unread)
+}
+
+/// Passes over bytes of a file. What follows is read by [`read_apart`]. False if the content is packed; then nothing has
+/// changed.
+fn pass_over(file: &mut OpenFile, bytes: u64) -> Result<bool, String> {
+    if file.reader.get_ref().is_packed() {
+        return Ok(false);
+    }
+    let bytes = i64::try_from(bytes).map_err(|_| "it ends early".to_owned())?;
+    file.reader.seek(SeekFrom::Current(bytes)).map_err(unread)?;
+    Ok(true)
 }
 
 /// Why content cannot be read.

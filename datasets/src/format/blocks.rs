@@ -71,6 +71,17 @@ impl Blocks {
         Ok(count)
     }
 
+    /// Passes over the next `count` rows without reading them; callers never request more than are left. False if the format
+    /// has to read what lies between; then nothing has changed.
+    ///
+    /// # Errors
+    /// Content that cannot be read.
+    pub(crate) fn skip(&mut self, count: usize) -> Result<bool, DatasetError> {
+        let skipped = self.rows.reader.skip(count).map_err(malformed(&self.path, self.rows.format))?;
+        self.taken += if skipped { count } else { 0 };
+        Ok(skipped)
+    }
+
     /// As [`Blocks::next`], but values need not be finite.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Numbers in files as f32: every type that formats store, in both byte orders, in rows without gaps.
 
-use super::{OpenFile, RowReader, read_exact};
+use super::{OpenFile, RowReader, pass_over, read_apart, read_exact};
 use npyz::half::{bf16, f16};
 
 /// Kinds of number.
@@ -128,12 +128,14 @@ pub struct ContiguousRows {
     number: Number,
     shape: (usize, usize),
     buffer: Vec<u8>,
+    /// Whether rows were passed over.
+    apart: bool,
 }
 
 impl ContiguousRows {
     /// Of a file that was checked to hold `shape` numbers from the current position on.
     pub fn boxed(file: OpenFile, number: Number, shape: (usize, usize)) -> Box<dyn RowReader> {
-        Box::new(ContiguousRows { file, number, shape, buffer: Vec::new() })
+        Box::new(ContiguousRows { file, number, shape, buffer: Vec::new(), apart: false })
     }
 }
 
@@ -147,11 +149,18 @@ impl RowReader for ContiguousRows {
         self.buffer.resize(left.min(BUFFER_BYTES), 0);
         while left > 0 {
             let bytes = left.min(BUFFER_BYTES);
-            read_exact(&mut self.file, &mut self.buffer[..bytes])?;
+            let read = if self.apart { read_apart } else { read_exact };
+            read(&mut self.file, &mut self.buffer[..bytes])?;
             self.number.append(&self.buffer[..bytes], out);
             left -= bytes;
         }
         Ok(())
+    }
+
+    fn skip(&mut self, count: usize) -> Result<bool, String> {
+        let row_bytes = (self.shape.1 * self.number.bytes()) as u64;
+        self.apart |= pass_over(&mut self.file, row_bytes.saturating_mul(count as u64))?;
+        Ok(self.apart)
     }
 }
 

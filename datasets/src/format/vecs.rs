@@ -1,7 +1,7 @@
 //! TEXMEX `.fvecs`, `.bvecs`, `.ivecs`: each row is its dimension (i32, little-endian) and that many values.
 
 use super::number::{BUFFER_BYTES, Number, NumberType};
-use super::{FileLayout, Format, OpenFile, OutputType, RowReader, ids, read_exact};
+use super::{FileLayout, Format, OpenFile, OutputType, RowReader, ids, pass_over, read_apart, read_exact};
 use ndarray::Array2;
 
 pub struct Vecs {
@@ -31,7 +31,7 @@ impl Vecs {
         use std::io::Seek;
         let shape = self.shape(&mut file)?;
         file.reader.rewind().map_err(|e| e.to_string())?;
-        Ok(Walker { file, number: self.number, shape, next: 0, buffer: Vec::new() })
+        Ok(Walker { file, number: self.number, shape, next: 0, buffer: Vec::new(), apart: false })
     }
 }
 
@@ -91,6 +91,8 @@ struct Walker {
     shape: (usize, usize),
     next: usize,
     buffer: Vec<u8>,
+    /// Whether rows were passed over.
+    apart: bool,
 }
 
 impl Walker {
@@ -103,7 +105,8 @@ impl Walker {
         let mut left = count;
         while left > 0 {
             let rows = left.min(at_once);
-            read_exact(&mut self.file, &mut self.buffer[..rows * row_bytes])?;
+            let read = if self.apart { read_apart } else { read_exact };
+            read(&mut self.file, &mut self.buffer[..rows * row_bytes])?;
             for row in self.buffer[..rows * row_bytes].chunks_exact(row_bytes) {
                 let (head, values) = row.split_first_chunk().ok_or("it ends early")?;
                 let found = Vecs::dimension(*head)?;
@@ -127,6 +130,13 @@ impl RowReader for Walker {
     fn append(&mut self, count: usize, out: &mut Vec<f32>) -> Result<(), String> {
         let number = self.number;
         self.each(count, |values| number.append(values, out))
+    }
+
+    fn skip(&mut self, count: usize) -> Result<bool, String> {
+        let row_bytes = (HEAD + self.shape.1 * self.number.bytes()) as u64;
+        self.apart |= pass_over(&mut self.file, row_bytes.saturating_mul(count as u64))?;
+        self.next += if self.apart { count } else { 0 };
+        Ok(self.apart)
     }
 
     fn working_bytes(&mut self) -> Result<u64, String> {

@@ -15,6 +15,15 @@ use std::sync::Arc;
 /// Values that are read at a time.
 const READ_VALUES: usize = 1 << 20;
 
+/// Rows of a file are read one by one, and those between are passed over, if as many blocks of this many bytes are less
+/// than what would be read otherwise: a read of a row costs about as much.
+const READ_APART_BYTES: u64 = 1 << 14;
+
+/// Whether so many rows are read one by one, out of `span` consecutive rows of `dim` components.
+fn are_apart(rows: usize, span: usize, dim: usize) -> bool {
+    (rows as u64).saturating_mul(READ_APART_BYTES) < (span as u64).saturating_mul(4 * dim as u64)
+}
+
 /// Opens a file whose number of rows is known. Returns it with the number of rows to read at a time.
 fn open(summary: &Summary, path: &Path, held: usize) -> Result<(Blocks, usize), DatasetError> {
     let mut blocks = Blocks::open(path)?;
@@ -68,8 +77,9 @@ impl<'a> Picker<'a> {
         Ok(())
     }
 
-    fn is_done(&mut self) -> bool {
-        self.wanted.peek().is_none()
+    /// The next row that it waits for.
+    fn next(&mut self) -> Option<usize> {
+        self.wanted.peek().map(|(row, _)| *row)
     }
 
     fn finish(mut self, metric: MetricSpace) -> Array2<f32> {
@@ -83,8 +93,16 @@ impl<'a> Picker<'a> {
 /// Reads a file, which may be told to drop rows that are not finite, until every picker has its rows.
 fn pick(summary: &Summary, file: (&Path, bool), held: usize, pickers: &mut [Picker<'_>]) -> Result<(), DatasetError> {
     let (mut blocks, rows) = open(summary, file.0, held)?;
+    let wanted = pickers.iter().map(|picker| picker.shape.0).sum();
+    let apart = are_apart(wanted, held, summary.dim) && blocks.skip(0)?;
     let (mut first, mut block) = (0, Vec::new());
-    while !pickers.iter_mut().all(Picker::is_done) && blocks.next_of_any(rows, &mut block)? > 0 {
+    while let Some(next) = pickers.iter_mut().filter_map(Picker::next).min() {
+        if apart && blocks.skip(next - first)? {
+            first = next;
+        }
+        if blocks.next_of_any(if apart { 1 } else { rows }, &mut block)? == 0 {
+            break;
+        }
         pickers.iter_mut().try_for_each(|picker| picker.offer(file, first, &block))?;
         first += block.len() / summary.dim;
     }
@@ -183,6 +201,45 @@ impl RowSource for FileRows {
         let (blocks, at_once) = open(&self.summary, &self.path, self.held)?;
         let wanted = self.rows.placed().peekable();
         Ok(Box::new(FileStream { source: self, blocks, wanted, block: Vec::new(), first: 0, at_once }))
+    }
+
+    fn visit(&self, ids: &[u32], act: &mut dyn FnMut(usize, &[f32])) -> Option<Result<(), DatasetError>> {
+        let (first, last) = (*ids.first()?, *ids.last()?);
+        if !are_apart(ids.len(), (last - first) as usize + 1, self.summary.dim) {
+            return None;
+        }
+        let (mut blocks, _) = open(&self.summary, &self.path, self.held).ok()?;
+        blocks.skip(0).is_ok_and(|skips| skips).then(|| self.read_apart(&mut blocks, ids, act))
+    }
+}
+
+impl FileRows {
+    /// Reads the rows of some numbers, in ascending order, from a file whose rows can be passed over.
+    fn read_apart(
+        &self,
+        blocks: &mut Blocks,
+        ids: &[u32],
+        act: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(), DatasetError> {
+        let (mut rows, mut values) = (self.rows.iter(), Vec::new());
+        // The number of the row in `values`, that of the next row of `rows`, and that of the next row of the file.
+        let (mut read, mut next, mut at) = (None, 0, 0);
+        for (i, &id) in ids.iter().enumerate() {
+            if read != Some(id) {
+                let Some(row) = rows.nth(id as usize - next) else {
+                    return expect(&self.summary, &self.path, self.rows.len(), id as usize + 1, "rows");
+                };
+                blocks.skip(row - at)?;
+                blocks.next_of_any(1, &mut values)?;
+                check_finite(&self.path, row, &values, self.droppable)?;
+                if self.summary.metric == MetricSpace::Cosine {
+                    to_unit_length(&mut values);
+                }
+                (read, next, at) = (Some(id), id as usize + 1, row + 1);
+            }
+            act(i, &values);
+        }
+        Ok(())
     }
 }
 
