@@ -3,11 +3,12 @@
 
 use crate::DatasetError;
 use crate::drops::{MarkedRows, Marker, RowKind};
-use crate::format::{self, Blocks};
+use crate::format::{self, Blocks, Place};
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::sync::mpsc::{channel, sync_channel};
 
 /// Values decoded and digested at a time.
 const BLOCK_VALUES: usize = 1 << 18;
@@ -52,20 +53,17 @@ fn read_rows(path: &Path, kinds: &[RowKind]) -> Result<Content, DatasetError> {
     let mut whole = hasher(dim);
     let mut marker = Marker::new(kinds);
     let mut pieces = Vec::new();
-    let (mut block, mut bytes) = (Vec::new(), Vec::new());
     let several = places.len() > 1;
     for place in places {
-        let mut rows = Blocks::at(place, path)?;
         let mut piece = hasher(dim);
-        while rows.next_of_any(BLOCK_VALUES.div_ceil(dim), &mut block)? > 0 {
-            marker.take(&block, dim);
-            bytes.resize(4 * block.len(), 0);
-            bytes.as_chunks_mut().0.iter_mut().zip(&block).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
-            whole.update(&bytes);
-            if several {
-                piece.update(&bytes);
-            }
-        }
+        read_ahead(place, path, dim, |block| {
+            let of_piece = || {
+                if several {
+                    piece.update(&block.bytes)
+                }
+            };
+            rayon::join(|| whole.update(&block.bytes), || rayon::join(of_piece, || marker.take(&block.values, dim)));
+        })?;
         pieces.push(piece);
     }
     if !several {
@@ -73,6 +71,48 @@ fn read_rows(path: &Path, kinds: &[RowKind]) -> Result<Content, DatasetError> {
     }
     let pieces = pieces.into_iter().map(hexadecimal).collect();
     Ok(Content { sha256: hexadecimal(whole), pieces, marked: marker.finish() })
+}
+
+/// Rows that were read, and what is digested of them.
+#[derive(Default)]
+struct Block {
+    values: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+/// Calls `act` with each block of rows of a place, in order. A digest is a chain and takes one thread: while it is
+/// computed, another reads and decodes the next block.
+fn read_ahead(place: Place, path: &Path, dim: usize, mut act: impl FnMut(&Block)) -> Result<(), DatasetError> {
+    std::thread::scope(|scope| {
+        let (full, blocks) = sync_channel(1);
+        let (back, used) = channel::<Block>();
+        scope.spawn(move || {
+            let read = || {
+                let mut rows = Blocks::at(place, path)?;
+                loop {
+                    let Block { mut values, mut bytes } = used.try_recv().unwrap_or_default();
+                    if rows.next_of_any(BLOCK_VALUES.div_ceil(dim), &mut values)? == 0 {
+                        return Ok(());
+                    }
+                    bytes.resize(4 * values.len(), 0);
+                    let places = bytes.as_chunks_mut().0.iter_mut();
+                    places.zip(&values).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
+                    if full.send(Ok(Block { values, bytes })).is_err() {
+                        return Ok(());
+                    }
+                }
+            };
+            if let Err(error) = read() {
+                let _ = full.send(Err(error));
+            }
+        });
+        for block in blocks {
+            let block = block?;
+            act(&block);
+            let _ = back.send(block);
+        }
+        Ok(())
+    })
 }
 
 fn of_integers<'a>(values: impl Iterator<Item = &'a u32>, columns: usize) -> Content {

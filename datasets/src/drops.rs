@@ -6,6 +6,7 @@ use crate::content::row_digest;
 use crate::row_set::RowSet;
 use crate::split::Parts;
 use ndarray::ArrayView1;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -52,17 +53,18 @@ impl Marker {
         if self.kinds.is_empty() {
             return;
         }
-        for row in rows.chunks_exact(dim) {
-            let wanted = |kind| self.kinds.contains(&kind);
-            if wanted(RowKind::NonFinite) && !row.iter().all(|v| v.is_finite()) {
-                self.marked.non_finite.push(self.rows);
-            }
-            if wanted(RowKind::Zeros) && row.iter().all(|v| *v == 0.0) {
-                self.marked.zeros.push(self.rows);
-            }
-            if wanted(RowKind::Duplicates) {
-                self.digests.push(row_digest(ArrayView1::from(row)));
-            }
+        let wanted = |kind| self.kinds.contains(&kind);
+        let [non_finite, zeros, duplicates] = [RowKind::NonFinite, RowKind::Zeros, RowKind::Duplicates].map(wanted);
+        let look = |row: &[f32]| {
+            let is_non_finite = non_finite && !row.iter().all(|v| v.is_finite());
+            let is_zero = zeros && row.iter().all(|v| *v == 0.0);
+            (is_non_finite, is_zero, duplicates.then(|| row_digest(ArrayView1::from(row))))
+        };
+        let found: Vec<_> = rows.par_chunks_exact(dim).map(look).collect();
+        for (is_non_finite, is_zero, digest) in found {
+            self.marked.non_finite.extend(is_non_finite.then_some(self.rows));
+            self.marked.zeros.extend(is_zero.then_some(self.rows));
+            self.digests.extend(digest);
             self.rows += 1;
         }
     }
@@ -70,7 +72,7 @@ impl Marker {
     /// The rows of the requested kinds.
     pub fn finish(mut self) -> MarkedRows {
         let mut order: Vec<usize> = (0..self.digests.len()).collect();
-        order.sort_unstable_by_key(|&row| (self.digests[row], row));
+        order.par_sort_unstable_by_key(|&row| (self.digests[row], row));
         let other: HashSet<usize> = self.marked.non_finite.iter().chain(&self.marked.zeros).copied().collect();
         for group in order.chunk_by(|&a, &b| self.digests[a] == self.digests[b]).filter(|group| group.len() > 1) {
             // Equal rows are all of the same other kind, or of none.

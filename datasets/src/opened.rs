@@ -2,7 +2,8 @@
 
 use crate::base_rows::BaseRows;
 use crate::{Dataset, DatasetError, Judgments, Labels, MetricSpace, Part, Resolved, Signal, ZeroRows};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
 
 /// Vectors to be used: training and query rows in memory, base rows held or read block by block. Rows are finite, and
 /// scaled to unit length with the metric cosine.
@@ -41,6 +42,9 @@ pub(crate) fn to_unit_length(row: &mut [f32]) {
     }
 }
 
+/// Rows that one task checks.
+const CHECKED_ROWS: usize = 1024;
+
 /// Checks rows of a part as they pass by: with the metric cosine none may be zero, and f32 must hold their squared
 /// distances.
 pub(crate) struct RangeCheck {
@@ -60,10 +64,12 @@ impl RangeCheck {
 
     /// The next rows.
     pub(crate) fn add(&mut self, part: Part, metric: MetricSpace, first: usize, rows: ArrayView2<'_, f32>) {
-        self.magnitude = rows.iter().fold(self.magnitude, |most, v| most.max(v.abs()));
+        let largest = |rows: ArrayView2<'_, f32>| rows.iter().fold(0f32, |most, v| most.max(v.abs()));
+        let parts: Vec<_> = rows.axis_chunks_iter(Axis(0), CHECKED_ROWS).collect();
+        self.magnitude = self.magnitude.max(parts.into_par_iter().map(largest).reduce(|| 0.0, f32::max));
         if metric == MetricSpace::Cosine {
             let is_zero = |row: ArrayView2<'_, f32>| row.iter().all(|v| *v == 0.0);
-            for (i, row) in rows.axis_chunks_iter(ndarray::Axis(0), 1).enumerate() {
+            for (i, row) in rows.axis_chunks_iter(Axis(0), 1).enumerate() {
                 if is_zero(row) {
                     self.zeros.add(part, first + i);
                 }

@@ -12,7 +12,7 @@ use crate::outliers::{LongRows, Norms};
 use copies::{Copies, hash};
 use cpu::Isa;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use sample::RowSample;
 use std::collections::HashMap;
 
@@ -127,20 +127,28 @@ impl Profiler {
         };
         let mut found = Vec::new();
         rows.axis_iter(Axis(0)).into_par_iter().map(norm_and_hash).collect_into_vec(&mut found);
-        for (row, (norm, hash)) in rows.outer_iter().zip(found) {
-            self.norms.add(norm);
-            self.copies.add(hash);
-            if let Some((_, met)) = self.asked.get_mut(&hash) {
-                *met = true;
+        let Profiler { norms, first, sums, squares, copies, asked, sample, .. } = self;
+        // Side by side, and each in the order of the rows, so that no figure depends on the number of threads.
+        rayon::scope(|scope| {
+            let found = &found;
+            scope.spawn(move |_| found.iter().for_each(|(norm, _)| norms.add(*norm)));
+            scope.spawn(move |_| found.iter().for_each(|(_, hash)| copies.add(*hash)));
+            scope.spawn(move |_| {
+                for (_, hash) in found {
+                    if let Some((_, met)) = asked.get_mut(hash) {
+                        *met = true;
+                    }
+                }
+            });
+            scope.spawn(move |_| rows.outer_iter().for_each(|row| sample.offer(row)));
+            let columns = sums.chunks_mut(COLUMNS).zip(squares.chunks_mut(COLUMNS)).zip(first.chunks(COLUMNS));
+            for (i, ((sums, squares), first)) in columns.enumerate() {
+                scope.spawn(move |_| {
+                    let columns = rows.slice(s![.., i * COLUMNS..i * COLUMNS + first.len()]);
+                    add_differences(columns, first, sums, squares);
+                });
             }
-            let sums = self.sums.iter_mut().zip(&mut self.squares);
-            for ((&value, &first), (sum, square)) in row.iter().zip(&self.first).zip(sums) {
-                let difference = f64::from(value) - f64::from(first);
-                *sum += difference;
-                *square += difference * difference;
-            }
-            self.sample.offer(row);
-        }
+        });
         self.rows += rows.nrows();
     }
 
@@ -170,6 +178,21 @@ impl Profiler {
             queries,
             sample,
         })
+    }
+}
+
+/// Components whose sums are one task.
+const COLUMNS: usize = 32;
+
+/// Adds the differences of rows from `first` and their squares, by component.
+fn add_differences(rows: ArrayView2<'_, f32>, first: &[f32], sums: &mut [f64], squares: &mut [f64]) {
+    for row in rows.outer_iter() {
+        let sums = sums.iter_mut().zip(squares.iter_mut());
+        for ((&value, &first), (sum, square)) in row.iter().zip(first).zip(sums) {
+            let difference = f64::from(value) - f64::from(first);
+            *sum += difference;
+            *square += difference * difference;
+        }
     }
 }
 

@@ -5,11 +5,17 @@ use cpu::{Isa, Nearest, Neighbor, Score, Shortlist};
 use ndarray::{ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
-/// Base rows packed at a time: limits the memory besides the base rows, and fits the second-level cache.
-const BASE_BLOCK: usize = 4096;
+/// Values of base rows that are packed as one task, and most rows of them: they fit the second-level cache.
+const PACKED_VALUES: usize = 1 << 19;
+const PACKED_ROWS: usize = 4096;
 
-/// Queries per task. A constant, so that no result depends on the number of threads.
+/// Values of base rows that are packed at a time: limits the memory besides the base rows.
+const GROUP_VALUES: usize = 1 << 21;
+
+/// Most queries of a task. Few queries are divided too, so that all threads have some.
 const QUERY_BLOCK: usize = 120;
+const LEAST_QUERY_BLOCK: usize = 16;
+const TASKS: usize = 8;
 
 /// The `k` nearest base rows of each query, nearest first, ties by row number. A fast pass selects all candidates that
 /// its error bound cannot rule out; their scores are then computed in f64: `‖q−x‖²` ([`MetricSpace::L2`] and
@@ -50,12 +56,22 @@ impl NeighborSearch {
     pub fn select(&mut self, first: usize, base: ArrayView2<'_, f32>) {
         let dim = self.dim;
         let score = if self.metric == MetricSpace::Ip { Score::NegatedDot } else { Score::HalfDistance };
-        for (i, block) in base.axis_chunks_iter(Axis(0), BASE_BLOCK).enumerate() {
+        let (isa, at_once) = (self.isa, packed_rows(dim));
+        let group = (GROUP_VALUES / dim.max(1) / at_once).max(1) * at_once;
+        let query_block = self.lists.len().div_ceil(TASKS).clamp(LEAST_QUERY_BLOCK, QUERY_BLOCK);
+        let pack = |(i, block): (usize, ArrayView2<'_, f32>)| {
             let values = block.as_slice().map_or_else(|| block.iter().copied().collect(), <[f32]>::to_vec);
-            let packed = Nearest::new(self.isa, values, dim, score);
-            let id = (first + i * BASE_BLOCK) as u32;
-            let tasks = self.lists.par_chunks_mut(QUERY_BLOCK).zip(self.queries.par_chunks(QUERY_BLOCK * dim));
-            tasks.for_each(|(lists, queries)| packed.shortlist(queries, id, lists));
+            (i * at_once, Nearest::new(isa, values, dim, score))
+        };
+        for (g, rows) in base.axis_chunks_iter(Axis(0), group).enumerate() {
+            let blocks: Vec<_> = rows.axis_chunks_iter(Axis(0), at_once).enumerate().collect();
+            let packed: Vec<_> = blocks.into_par_iter().map(pack).collect();
+            let tasks = self.lists.par_chunks_mut(query_block).zip(self.queries.par_chunks(query_block * dim));
+            tasks.for_each(|(lists, queries)| {
+                for (at, packed) in &packed {
+                    packed.shortlist(queries, (first + g * group + at) as u32, lists);
+                }
+            });
         }
     }
 
@@ -65,6 +81,11 @@ impl NeighborSearch {
         let candidates = lists.par_iter_mut().map(Shortlist::drain).collect();
         NeighborRanking::of(queries, dim, metric, k, candidates)
     }
+}
+
+/// Rows of `dim` components that one task packs. However base rows are divided, the neighbours are the same.
+fn packed_rows(dim: usize) -> usize {
+    (PACKED_VALUES / dim.max(1)).next_multiple_of(64).min(PACKED_ROWS)
 }
 
 /// Rows with their scores, in ascending order of the rows.

@@ -95,11 +95,11 @@ impl FileLayout {
     /// # Errors
     /// The system's refusal.
     pub fn write_vectors(&self, first: usize, values: &[f32], dim: usize, out: &mut impl Write) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(4 * VALUES);
+        let mut bytes: Vec<u8> = Vec::with_capacity(4 * VALUES);
         let rows_at_once = (VALUES / dim.max(1)).max(1);
         for (i, rows) in values.chunks(rows_at_once * dim.max(1)).enumerate() {
-            bytes.clear();
-            bytes.extend(rows.iter().flat_map(|v| v.to_le_bytes()));
+            bytes.resize(4 * rows.len(), 0);
+            bytes.as_chunks_mut().0.iter_mut().zip(rows).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
             self.write_codes(first + i * rows_at_once, &bytes, 4 * dim, out)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::content::row_digest;
 use ndarray::ArrayView1;
+use rayon::prelude::*;
 
 /// Most hashes that are kept, with their counts: 64 MiB.
 pub(super) const MOST: usize = 1 << 22;
@@ -54,7 +55,7 @@ impl Copies {
 
     /// Adds the counts of equal hashes.
     fn merge(&mut self) {
-        self.kept.sort_unstable();
+        self.kept.par_sort_unstable();
         self.kept.dedup_by(|next, kept| {
             let equal = next.0 == kept.0;
             kept.1 += if equal { next.1 } else { 0 };

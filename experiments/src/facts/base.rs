@@ -8,6 +8,8 @@ use datasets::profile::{Profile, Profiler};
 use datasets::truth::{NeighborRanking, NeighborSearch};
 use datasets::{BaseCheck, DatasetError, Opened, Resolved};
 use methods::algorithms::moments;
+use ndarray::{ArrayView2, s};
+use rayon::prelude::*;
 
 /// What the base rows tell.
 pub(super) struct BaseFacts {
@@ -53,12 +55,15 @@ pub(super) fn read<E: From<DatasetError>>(
         None => {}
     }
     data.base.blocks(|first, rows| {
-        check.add(first, rows);
-        profiler.add(rows);
-        moments::add_to_sums(rows, &mut sums);
-        if let Some(search) = &mut search {
-            search.select(first, rows);
-        }
+        // Side by side: what one of them does on one thread, others use the remaining threads for.
+        rayon::scope(|scope| {
+            scope.spawn(|_| check.add(first, rows));
+            scope.spawn(|_| profiler.add(rows));
+            scope.spawn(|_| add_to_sums(rows, &mut sums));
+            if let Some(search) = &mut search {
+                search.select(first, rows);
+            }
+        });
         progress(first + rows.nrows(), 2 * n)
     })?;
     check.finish(data, resolved)?;
@@ -69,13 +74,11 @@ pub(super) fn read<E: From<DatasetError>>(
     let mut squares = 0.0;
     let mut covariance = (dim <= MAX_SPECTRUM_DIM).then(|| moments::CovarianceSum::new(n, &mean));
     data.base.blocks(|first, rows| {
-        match &mut covariance {
+        let spread = || match &mut covariance {
             Some(covariance) => covariance.add(rows),
             None => moments::add_to_squares(rows, &mean, &mut squares),
-        }
-        if let Some(ranking) = &mut ranking {
-            ranking.score(first, rows);
-        }
+        };
+        rayon::join(spread, || ranking.iter_mut().for_each(|ranking| ranking.score(first, rows)));
         progress(n + first + rows.nrows(), 2 * n)
     })?;
     let ids = |row: Vec<cpu::Neighbor>| row.into_iter().map(|neighbor| neighbor.id).collect();
@@ -85,6 +88,16 @@ pub(super) fn read<E: From<DatasetError>>(
         None => (squares / n.max(1) as f64, Vec::new()),
     };
     Ok(BaseFacts { variance, spectrum, truth, profile })
+}
+
+/// Components whose sums are one task.
+const COLUMNS: usize = 32;
+
+/// Adds rows to the sums of their components, each in the order of the rows.
+fn add_to_sums(rows: ArrayView2<'_, f32>, sums: &mut [f64]) {
+    sums.par_chunks_mut(COLUMNS).enumerate().for_each(|(i, sums)| {
+        moments::add_to_sums(rows.slice(s![.., i * COLUMNS..i * COLUMNS + sums.len()]), sums);
+    });
 }
 
 #[cfg(test)]
