@@ -32,6 +32,7 @@ use datasets::DatasetError;
 use datasets::format::{self, OutputType};
 use methods::{MethodError, Quantizer};
 use ndarray::{ArrayView2, ArrayViewMut2};
+use rayon::prelude::*;
 use record::RecordError;
 use std::io;
 use std::ops::Range;
@@ -223,16 +224,18 @@ impl Coding<'_> {
         let job = Job { shape: (n, size), rows: 0..n, layout: &layout, made_bytes: size + 4 * dim };
         let (mut bytes, mut decoded) = (Vec::new(), Vec::new());
         stream(self, &job, |block, file| {
-            bytes.clear();
-            bytes.extend(block.values.iter().map(|v| *v as u8));
-            if block.values.iter().zip(&bytes).any(|(value, byte)| *value != f32::from(*byte)) {
+            bytes.resize(block.values.len(), 0);
+            if !to_bytes(block.values, &mut bytes) {
                 return Err(CodingError::NotBytes { path: codes.to_owned() });
             }
             decoded.resize(block.count * dim, 0.0);
             let shape = (block.count, dim);
             let rows = ArrayViewMut2::from_shape(shape, &mut decoded).map_err(|_| changed(codes))?;
             quantizer.decode_into(&bytes, rows).map_err(refused(codes))?;
-            if let Some((at, &value)) = decoded.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+            let not_finite = || decoded.iter().enumerate().find(|(_, v)| !v.is_finite());
+            if !are_finite(&decoded)
+                && let Some((at, &value)) = not_finite()
+            {
                 return Err(CodingError::NotFinite { path: codes.to_owned(), code: block.first + at / dim, value });
             }
             layout.write_vectors(block.first, &decoded, dim, file).map_err(unwritten(output))
@@ -256,6 +259,25 @@ impl Coding<'_> {
             layout.write_vectors(block.first, block.values, dim, file).map_err(unwritten(output))
         })
     }
+}
+
+/// Values that one task checks.
+const CHECKED: usize = 1 << 14;
+
+/// Writes values as bytes. False if one of them is not an integer from 0 to 255.
+fn to_bytes(values: &[f32], bytes: &mut [u8]) -> bool {
+    let parts = values.par_chunks(CHECKED).zip(bytes.par_chunks_mut(CHECKED));
+    let convert = |(values, bytes): (&[f32], &mut [u8])| {
+        bytes.iter_mut().zip(values).fold(true, |all, (byte, value)| {
+            *byte = *value as u8;
+            all & (f32::from(*byte) == *value)
+        })
+    };
+    parts.map(convert).reduce(|| true, |a, b| a & b)
+}
+
+fn are_finite(values: &[f32]) -> bool {
+    values.par_chunks(CHECKED).all(|values| values.iter().fold(true, |all, value| all & value.is_finite()))
 }
 
 fn refused(path: &Path) -> impl Fn(MethodError) -> CodingError {

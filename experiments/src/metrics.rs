@@ -28,6 +28,7 @@ use methods::registry::params_of;
 use methods::search::codes::CodeSearch;
 use methods::{Backend, MethodError, ParamError, Quantizer};
 use pass::{Accumulate, Outline, Pass};
+use rayon::prelude::*;
 use record::{DatasetFacts, Measured};
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -304,18 +305,32 @@ impl<'a> Subject<'a> {
     fn count_symbols(&self) -> Result<Option<Histograms>, MethodError> {
         let Some(symbols) = self.quantizer.symbols() else { return Ok(None) };
         let alphabets = symbols.alphabets();
-        let mut counts: Vec<Vec<u32>> = alphabets.iter().map(|&a| vec![0; a]).collect();
-        let mut row = vec![0u16; alphabets.len()];
-        for code in self.codes.chunks_exact(self.quantizer.code_size()) {
-            symbols.unpack(code, &mut row)?;
-            for (count, &symbol) in counts.iter_mut().zip(&row) {
-                count[usize::from(symbol)] += 1;
+        let none = || alphabets.iter().map(|&a| vec![0u32; a]).collect::<Vec<_>>();
+        let count = |mut counts: Vec<Vec<u32>>, codes: &[u8]| {
+            let Some(symbols) = self.quantizer.symbols() else { return Ok(counts) };
+            let mut row = vec![0u16; alphabets.len()];
+            for code in codes.chunks_exact(self.quantizer.code_size()) {
+                symbols.unpack(code, &mut row)?;
+                for (count, &symbol) in counts.iter_mut().zip(&row) {
+                    count[usize::from(symbol)] += 1;
+                }
             }
-        }
+            Ok::<_, MethodError>(counts)
+        };
+        let add = |mut counts: Vec<Vec<u32>>, others: Vec<Vec<u32>>| {
+            let pairs = counts.iter_mut().flatten().zip(others.iter().flatten());
+            pairs.for_each(|(count, other)| *count += other);
+            Ok(counts)
+        };
+        let parts = self.codes.par_chunks(COUNTED * self.quantizer.code_size());
+        let counts = parts.try_fold(none, count).try_reduce(none, add)?;
         let names = (0..alphabets.len()).map(|p| symbols.position_name(p)).collect();
         Ok(Some(Histograms { names, counts, side_bits: symbols.side_bits() }))
     }
 }
+
+/// Codes whose symbols one task counts.
+const COUNTED: usize = 1 << 14;
 
 /// Base rows that cannot be read again.
 fn unread(error: DatasetError) -> MethodError {

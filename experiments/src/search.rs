@@ -76,7 +76,7 @@ pub fn exact_scores(
         row.iter().zip(0..).map(|(neighbor, place)| (neighbor.id, q as u32, place)).collect()
     };
     let mut wanted: Vec<(u32, u32, u32)> = candidates.iter().enumerate().flat_map(of_query).collect();
-    wanted.sort_unstable();
+    wanted.par_sort_unstable();
     let ids: Vec<u32> = wanted.iter().map(|(id, ..)| *id).collect();
     let queries = row_major(&queries);
     let dim = base.ncols();

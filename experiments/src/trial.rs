@@ -14,7 +14,7 @@ use cpu::Isa;
 use datasets::{DatasetError, MetricSpace, Opened, Seen, Source, format};
 use methods::{Context, MethodError, Quantizer};
 use ndarray::{Array2, s};
-use record::{Cause, DatasetFacts, Limits, Measured, Trial, digest_of_codes, read_regular};
+use record::{Cause, CodesDigest, DatasetFacts, Limits, Measured, Trial, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -277,7 +277,8 @@ fn perform(
 
         phase(2, "encode");
         let encodes = quantizer.program().is_none_or(|program| program.abilities().encode);
-        let codes = if encodes { pass_over(&data, &*quantizer, &mut pass)? } else { Vec::new() };
+        let mut digest = CodesDigest::default();
+        let codes = if encodes { pass_over(&data, &*quantizer, &mut pass, &mut digest)? } else { Vec::new() };
 
         let subject = Subject {
             data: &data,
@@ -319,8 +320,7 @@ fn perform(
             phase(4 + MEASURES.len(), "bye");
             program.end().map_err(at_step("bye"))?;
         }
-        // After all measurements, so that no measured time contains it.
-        Ok(Finished { codes_sha256: digest_of_codes(&codes), values })
+        Ok(Finished { codes_sha256: digest.finish(), values })
     })
 }
 
@@ -334,8 +334,14 @@ fn programs(request: &Request, surroundings: &Surroundings, metric: MetricSpace)
     programs
 }
 
-/// Encodes the base rows block by block, and decodes each block for what is added up. Returns the codes.
-fn pass_over(data: &Opened, quantizer: &dyn Quantizer, pass: &mut Pass) -> Result<Vec<u8>, Failure> {
+/// Encodes the base rows block by block, and decodes each block for what is added up. Returns the codes, which it adds to
+/// `digest`.
+fn pass_over(
+    data: &Opened,
+    quantizer: &dyn Quantizer,
+    pass: &mut Pass,
+    digest: &mut CodesDigest,
+) -> Result<Vec<u8>, Failure> {
     let size = quantizer.code_size();
     let most = machine::available_memory_bytes();
     let bytes = data.base.nrows().checked_mul(size).filter(|bytes| *bytes as u64 <= most);
@@ -348,16 +354,21 @@ fn pass_over(data: &Opened, quantizer: &dyn Quantizer, pass: &mut Pass) -> Resul
     data.base.blocks(|first, block| {
         let codes = &mut codes[first * size..(first + block.nrows()) * size];
         quantizer.encode_into(block, codes).map_err(at_step("encode"))?;
-        if !pass.is_empty() {
-            // The first block is the largest.
-            if decoded.nrows() < block.nrows() {
-                decoded = Array2::zeros(block.dim());
+        let codes = &*codes;
+        let add = || {
+            if !pass.is_empty() {
+                // The first block is the largest.
+                if decoded.nrows() < block.nrows() {
+                    decoded = Array2::zeros(block.dim());
+                }
+                let mut decoded = decoded.slice_mut(s![..block.nrows(), ..]);
+                quantizer.decode_into(codes, decoded.view_mut()).map_err(at_step("decode"))?;
+                pass.add(block, decoded.view());
             }
-            let mut decoded = decoded.slice_mut(s![..block.nrows(), ..]);
-            quantizer.decode_into(codes, decoded.view_mut()).map_err(at_step("decode"))?;
-            pass.add(block, decoded.view());
-        }
-        Ok::<_, Failure>(())
+            Ok::<_, Failure>(())
+        };
+        // A digest is a chain and takes one thread; the others decode meanwhile.
+        rayon::join(add, || digest.add(codes)).0
     })?;
     Ok(codes)
 }

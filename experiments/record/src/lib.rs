@@ -32,7 +32,7 @@ pub use judgments::JudgmentFacts;
 pub use log::{MOST_STANDARD_ERROR, Phase, TrialLog};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
-pub use recipe::{Recipe, digest_of_codes};
+pub use recipe::{CodesDigest, Recipe, digest_of_codes};
 pub use regular::{is_regular, read as read_regular};
 pub use results::{Ended, Results, RunTables, VALUES, stacked, table_files};
 pub use store::{RecordError, RunFolder, id_of, is_id, read_trial};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 /// What determines a trial beside its method, parameters, seed, device and threads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +21,25 @@ pub struct Recipe {
 /// The digest of the codes of the base rows, in hexadecimal: the SHA-256 of all codes one after the other, in the order of
 /// the rows. Each code has `code_bytes` bytes, as the method packs it; nothing stands between them, before or after.
 pub fn digest_of_codes(codes: &[u8]) -> String {
-    crate::frame::sha256(codes)
+    let mut digest = CodesDigest::default();
+    digest.add(codes);
+    digest.finish()
+}
+
+/// The digest of codes that come in parts, see [`digest_of_codes`].
+#[derive(Clone, Debug, Default)]
+pub struct CodesDigest(Sha256);
+
+impl CodesDigest {
+    /// The next codes.
+    pub fn add(&mut self, codes: &[u8]) {
+        self.0.update(codes);
+    }
+
+    /// The digest of all codes.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 #[cfg(test)]
@@ -32,6 +51,9 @@ mod tests {
         // From `printf abc | sha256sum`.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest_of_codes(b"abc"), expected);
+        let mut digest = CodesDigest::default();
+        [&b"a"[..], b"", b"bc"].map(|part| digest.add(part));
+        assert_eq!(digest.finish(), expected, "in parts");
         assert_ne!(digest_of_codes(b"acb"), expected, "the order of rows counts");
     }
 }

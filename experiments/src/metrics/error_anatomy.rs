@@ -1,11 +1,12 @@
 //! Where do the errors of decoded vectors lie: in few vectors, in few dimensions, in long or in short vectors?
 
 use super::inner_products::{InnerProducts, mean_and_deviation};
-use super::pass::{Accumulate, Outline, Pass};
+use super::pass::{Accumulate, Outline, Pass, TASK_ROWS};
 use super::{Ability, Measure, MeasureEntry, Subject, params_of, parse_params};
 use methods::MethodError;
 use methods::registry::schema_of;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis, s};
+use rayon::prelude::*;
 use record::Measured;
 use record::anatomy::{DIMENSION_GROUPS, NORM_GROUPS, QUANTILES, groups};
 use record::metric::{BASE_NORM, DIMENSION_ERROR, IP_BIAS_BY_NORM, IP_STD_BY_NORM, VECTOR_ERROR};
@@ -90,18 +91,34 @@ struct DimensionSums {
 impl Accumulate for Anatomy {
     fn add(&mut self, base: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) {
         self.dimensions.resize(base.ncols(), DimensionSums::default());
-        for (x, y) in base.outer_iter().zip(decoded.outer_iter()) {
-            self.errors.push(squared_error(x.iter().zip(y)));
-            self.norms.push(squares(x.iter().copied()).sqrt());
-            for ((&x, &y), sums) in x.iter().zip(y).zip(&mut self.dimensions) {
-                let (x, y) = (f64::from(x), f64::from(y));
-                sums.values += x;
-                sums.squares += x * x;
-                sums.errors += (x - y) * (x - y);
-            }
+        let tasks = base.axis_chunks_iter(Axis(0), TASK_ROWS).zip(decoded.axis_chunks_iter(Axis(0), TASK_ROWS));
+        let tasks: Vec<_> = tasks.collect();
+        let of_rows = |(rows, decoded): (ArrayView2<'_, f32>, ArrayView2<'_, f32>)| -> Vec<(f64, f64)> {
+            let pairs = rows.outer_iter().zip(decoded.outer_iter());
+            pairs.map(|(x, y)| (squared_error(x.iter().zip(y)), squares(x.iter().copied()).sqrt())).collect()
+        };
+        for part in tasks.into_par_iter().map(of_rows).collect::<Vec<_>>() {
+            self.errors.extend(part.iter().map(|(error, _)| error));
+            self.norms.extend(part.iter().map(|(_, norm)| norm));
         }
+        // Of each dimension in the order of the rows, so that no sum depends on the number of threads.
+        self.dimensions.par_chunks_mut(TASK_DIMENSIONS).enumerate().for_each(|(i, sums)| {
+            let dimensions = s![.., i * TASK_DIMENSIONS..i * TASK_DIMENSIONS + sums.len()];
+            let (base, decoded) = (base.slice(dimensions), decoded.slice(dimensions));
+            for (x, y) in base.outer_iter().zip(decoded.outer_iter()) {
+                for ((&x, &y), sums) in x.iter().zip(y).zip(&mut *sums) {
+                    let (x, y) = (f64::from(x), f64::from(y));
+                    sums.values += x;
+                    sums.squares += x * x;
+                    sums.errors += (x - y) * (x - y);
+                }
+            }
+        });
     }
 }
+
+/// Dimensions whose sums one task computes.
+const TASK_DIMENSIONS: usize = 32;
 
 fn squares(values: impl Iterator<Item = f32>) -> f64 {
     values.map(|value| f64::from(value).powi(2)).sum()
@@ -113,7 +130,7 @@ fn squared_error<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) -> f64 {
 
 /// The [`QUANTILES`] of the errors, with linear interpolation between order statistics.
 fn quantiles(mut errors: Vec<f64>) -> Vec<f64> {
-    errors.sort_unstable_by(f64::total_cmp);
+    errors.par_sort_unstable_by(f64::total_cmp);
     let Some(last) = errors.len().checked_sub(1) else { return Vec::new() };
     let quantile = |share: f64| {
         let place = share * last as f64;
@@ -150,7 +167,7 @@ impl Anatomy {
 /// Row numbers, the shortest rows first.
 fn by_length(norms: &[f64]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..norms.len() as u32).collect();
-    order.sort_unstable_by(|&a, &b| norms[a as usize].total_cmp(&norms[b as usize]).then(a.cmp(&b)));
+    order.par_sort_unstable_by(|&a, &b| norms[a as usize].total_cmp(&norms[b as usize]).then(a.cmp(&b)));
     order
 }
 
