@@ -128,6 +128,7 @@ impl Child<'_> {
                         log.enter(&name, now());
                         phase(&name);
                     }
+                    Ok(Message::Spent(seconds)) => log.spent(seconds),
                     Ok(Message::Turn(step)) => {
                         if let Some(seat) = &self.seat {
                             seat.ask(step);

@@ -22,8 +22,8 @@ use crate::turns::{Seat, TurnTable};
 use budget::Budget;
 use prepare::{Prepared, Unprepared, prepare_datasets};
 use record::{
-    Cause, FOUND, InTurn, Machine, PAIRED, RecordError, RunFolder, RunInfo, SCHEMA, Side, Status, TrialLog,
-    TrialRecord, id_of, is_regular, write_atomically,
+    Cause, FOUND, InTurn, Machine, PAIRED, Preparation, RecordError, RunFolder, RunInfo, SCHEMA, Side, Status,
+    TrialLog, TrialRecord, id_of, is_regular, write_atomically,
 };
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -41,6 +41,10 @@ pub trait Observer: Send {
     /// So many of the rows that preparing a dataset reads have been read.
     fn prepared(&mut self, dataset: &str, done: usize, all: usize) {
         let _ = (dataset, done, all);
+    }
+    /// A dataset has been prepared, which took this.
+    fn has_prepared(&mut self, dataset: &str, preparation: &Preparation) {
+        let _ = (dataset, preparation);
     }
     /// A remark about a dataset that readers of its figures should know.
     fn remark(&mut self, dataset: &str, remark: &str);

@@ -3,6 +3,7 @@
 
 mod base;
 
+use crate::clock::PhaseClock;
 use crate::vectors;
 use base::{BaseFacts, Wanted};
 use cpu::Isa;
@@ -21,7 +22,7 @@ pub(crate) const MAX_FACTS: u64 = 1 << 30;
 pub type Truth = Vec<Vec<u32>>;
 
 /// Computes facts and the `depth` nearest neighbours of each query, by kernels of `isa`. Neighbours that are `known` are
-/// taken as they are. `resolved` is what the vectors were opened from. `progress` is called with the number of base rows read so far, and of all that are to
+/// taken as they are. `resolved` is what the vectors were opened from. `clock` is told the phases, and `progress` is called with the number of base rows read so far, and of all that are to
 /// be read.
 ///
 /// # Errors
@@ -32,12 +33,13 @@ pub fn compute<E: From<DatasetError>>(
     depth: usize,
     known: Option<Truth>,
     isa: Isa,
+    clock: &mut PhaseClock,
     progress: &mut dyn FnMut(usize, usize) -> Result<(), E>,
 ) -> Result<(DatasetFacts, Truth), E> {
     let file_truth = resolved.file_truth(depth)?;
     let wanted = (depth > 0 && known.is_none())
         .then(|| Wanted { depth, among: file_truth.as_ref().and_then(FileTruth::candidates) });
-    let BaseFacts { variance, spectrum, truth, profile } = base::read(data, resolved, wanted, isa, progress)?;
+    let BaseFacts { variance, spectrum, truth, profile } = base::read(data, resolved, wanted, isa, clock, progress)?;
     // Without a depth, every query has no neighbours.
     let truth = known.or(truth).unwrap_or_else(|| vec![Vec::new(); data.queries.nrows()]);
     let facts = DatasetFacts {
@@ -58,6 +60,7 @@ pub fn compute<E: From<DatasetError>>(
         file_truth: file_truth.and_then(|truth| file_truth_facts(truth, depth)),
         vectors: profile.map(|profile| vectors::facts(&profile, |row| resolved.place(Part::Base, row))),
         judgments: data.judgments.as_ref().map(judged),
+        preparation: None,
     };
     Ok((facts, truth))
 }

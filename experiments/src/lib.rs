@@ -29,6 +29,7 @@
 //! ```
 
 mod child;
+mod clock;
 pub mod coding;
 pub mod document;
 pub mod engine;

@@ -64,6 +64,21 @@ pub fn rss_bytes() -> Option<u64> {
     peak_rss_bytes()
 }
 
+/// Processor seconds that all threads of this process have taken so far, in the program and in the system for it.
+#[cfg(unix)]
+pub fn processor_seconds() -> Option<f64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + 1e-6 * time.tv_usec() as f64;
+    Some(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+/// None: this system is not asked.
+#[cfg(not(unix))]
+pub fn processor_seconds() -> Option<f64> {
+    None
+}
+
 /// The name of this machine in its network, which no record holds; None if the system does not tell.
 pub fn host_name() -> Option<String> {
     System::host_name().ok().filter(|name| !name.is_empty())

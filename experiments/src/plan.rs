@@ -28,7 +28,7 @@ use entries::LabelledMethod;
 use exclusions::{Axes, Exclusions, Kept};
 use methods::registry::family_of;
 pub(crate) use pairs::id_in_turn;
-use record::{DatasetFacts, Limits, Side, Trial, TurnPair, id_of};
+use record::{DatasetFacts, Limits, Phase, Side, Trial, TurnPair, id_of};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -80,6 +80,8 @@ pub struct PlannedDataset {
     pub written: Value,
     /// Resolved.
     pub resolved: Resolved,
+    /// How long it took to find its files, and to read each array for the digest of its values.
+    pub found: Vec<Phase>,
     /// Its location in the file, for errors at loading.
     pub pointer: String,
 }

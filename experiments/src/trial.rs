@@ -69,6 +69,8 @@ struct Finished {
 pub enum Message {
     /// It has entered a phase.
     Phase(String),
+    /// The processor seconds that it has taken so far. It says so before it enters a phase, and at the end.
+    Spent(f64),
     /// It gives the turn back, and asks for it for this step.
     Turn(Step),
     /// The digest of the codes of the base rows. It comes before the values.
@@ -134,6 +136,11 @@ pub fn run(input: impl Read + Send, output: impl Write + Send, surroundings: &Su
         output.write_all(format!("\n{line}\n").as_bytes())?;
         output.flush()
     };
+    let say_spent = || {
+        if let Some(seconds) = machine::processor_seconds() {
+            let _ = say(&Message::Spent(seconds));
+        }
+    };
     let answer = read_request(&mut input).map_err(because(Cause::Trial)).and_then(|request| {
         confine(&request.limits);
         let input = Mutex::new(input);
@@ -145,9 +152,11 @@ pub fn run(input: impl Read + Send, output: impl Write + Send, surroundings: &Su
         };
         let turns = if request.in_turn { Turns::new(&ask) } else { Turns::default() };
         perform(&request, surroundings, &turns, &|phase| {
+            say_spent();
             let _ = say(&Message::Phase(phase.to_owned()));
         })
     });
+    say_spent();
     match answer {
         Ok(Finished { codes_sha256, values }) => {
             say(&Message::Codes(codes_sha256))?;

@@ -20,7 +20,7 @@ use crate::sampling::Sampled;
 use crate::statistics::Estimate;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
-use crate::{Drawn, title, vectors};
+use crate::{Drawn, spent, title, vectors};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use details::Details;
@@ -140,6 +140,7 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             (vectors::html(&dataset.facts))
+                            (spent::html(&spent::of(runs, dataset)))
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
                             @else { (advice[i]) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
                             (figures.about(Some(&dataset.name), files))

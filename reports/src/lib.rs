@@ -18,6 +18,7 @@ pub mod provenance;
 pub mod query;
 pub mod rerun;
 mod sampling;
+pub mod spent;
 pub mod statistics;
 pub mod summary;
 pub mod table;

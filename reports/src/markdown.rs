@@ -5,7 +5,7 @@ use crate::in_turn::{self, PairReport};
 use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
-use crate::{Drawn, title, vectors};
+use crate::{Drawn, spent, title, vectors};
 use record::metric::Dictionary;
 use record::{Machine, Results};
 
@@ -52,6 +52,7 @@ pub fn page(
             out += &format!("**Note:** {}\n\n", escape(&remark));
         }
         out += &vectors::markdown(f, escape);
+        out += &spent::markdown(&spent::of(runs, dataset), escape);
         if dataset.points.is_empty() {
             out += "No trial on these vectors has succeeded.\n";
             continue;

@@ -7,12 +7,14 @@ use crate::progress::{Progress, roughly, trials};
 use clap::Args;
 use experiments::engine::{EngineError, Settings};
 use experiments::experiment::DeviceChoice;
-use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine, include};
+use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine, include, machine};
 use record::{METRICS, RunFolder};
 use reports::in_turn;
+use reports::spent::Spent;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Set by Ctrl-C, for every run of this process.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);
@@ -271,10 +273,19 @@ fn run_one(
         EngineError::Threads(_) => Mistakes::new(error.to_string(), "lower `threads`, or the load of this machine"),
     })?;
     // A run that was interrupted before its first trial has no plan to report on.
+    let (begun, spent) = (Instant::now(), machine::processor_seconds());
     let report = match arguments.no_report || !RunFolder::new(root).run_file().exists() {
         true => None,
         false => Some(crate::report::render(&[root.to_owned()], None, &plan.report_formats())?),
     };
+    if let Some((before, after)) = spent.zip(machine::processor_seconds()).filter(|_| report.is_some()) {
+        let took = Spent {
+            phase: "report".to_owned(),
+            seconds: begun.elapsed().as_secs_f64(),
+            processor_seconds: after - before,
+        };
+        say_aside!("the report took {}", took.line());
+    }
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     plan.skipped.iter().skip(told).for_each(|reason| say!("left out: {reason}"));

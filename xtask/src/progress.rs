@@ -3,7 +3,9 @@
 use experiments::Observer;
 use experiments::plan::PlannedTrial;
 use indicatif::{ProgressBar, ProgressStyle};
-use record::{Status, TrialRecord};
+use record::metric::PEAK_RSS_BYTES;
+use record::{Preparation, Status, TrialLog, TrialRecord};
+use reports::spent::Work;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -15,12 +17,27 @@ pub struct Progress {
     terminal: bool,
     done: usize,
     total: usize,
+    /// What the trials of each dataset took, in order.
+    spent: Vec<SpentOn>,
+}
+
+struct SpentOn {
+    dataset: String,
+    logs: Vec<TrialLog>,
+    peaks: Vec<f64>,
 }
 
 impl Progress {
     /// Detects whether standard error is a terminal.
     pub fn new() -> Progress {
-        Progress { bar: None, rows: None, terminal: std::io::stderr().is_terminal(), done: 0, total: 0 }
+        Progress {
+            bar: None,
+            rows: None,
+            terminal: std::io::stderr().is_terminal(),
+            done: 0,
+            total: 0,
+            spent: Vec::new(),
+        }
     }
 
     /// Prints a line above the bar.
@@ -31,11 +48,30 @@ impl Progress {
         }
     }
 
-    /// Removes the bar.
+    /// Removes the bar, and says where the time of trials went.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        for SpentOn { dataset, logs, peaks } in &self.spent {
+            let work = Work::of_trials(&logs.iter().collect::<Vec<_>>(), peaks.iter().copied());
+            if !work.phases.is_empty() {
+                say_aside!("{} of {dataset} took {}", work.name, work.line());
+            }
+        }
+    }
+
+    /// Keeps what a trial took.
+    fn note(&mut self, record: &TrialRecord) {
+        let Some(log) = &record.log else { return };
+        let dataset = &record.trial.dataset;
+        let at = self.spent.iter().position(|spent| &spent.dataset == dataset).unwrap_or_else(|| {
+            self.spent.push(SpentOn { dataset: dataset.clone(), logs: Vec::new(), peaks: Vec::new() });
+            self.spent.len() - 1
+        });
+        self.spent[at].logs.push(TrialLog { phases: log.phases.clone(), ..TrialLog::default() });
+        let peaks = record.values.iter().filter(|value| value.metric == PEAK_RSS_BYTES.name).map(|value| value.value);
+        self.spent[at].peaks.extend(peaks);
     }
 }
 
@@ -145,6 +181,11 @@ impl Observer for Progress {
         }
     }
 
+    fn has_prepared(&mut self, dataset: &str, preparation: &Preparation) {
+        self.rows = None;
+        self.line(&format!("preparing {dataset} took {}", Work::of_preparation(preparation).line()));
+    }
+
     fn remark(&mut self, dataset: &str, remark: &str) {
         self.line(&format!("note on {dataset}: {remark}"));
     }
@@ -171,6 +212,7 @@ impl Observer for Progress {
 
     fn ended(&mut self, trial: &PlannedTrial, record: &TrialRecord, remaining_seconds: f64) {
         self.done += 1;
+        self.note(record);
         let width = self.total.to_string().len();
         let result = match (&record.reason, record.status) {
             (None, _) => headline(record),

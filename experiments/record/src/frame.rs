@@ -332,7 +332,7 @@ pub(crate) mod tests {
         let mut records = vec![record("a1"), record("b2")];
         records[0].values.push(Measured::new(&metric::RECALL_K_AT_K, 1.5).k(10).path("adc").repeat(3).stage("all"));
         records[0].trial.family = Some("product".into());
-        let phases = vec![Phase { name: "fit".into(), seconds: 0.25 }];
+        let phases = vec![Phase { name: "fit".into(), seconds: 0.25, processor_seconds: None }];
         records[0].log = Some(TrialLog { phases, remarks: vec![], standard_error: "two\nlines".into(), in_turn: None });
         records[1].status = Status::Failed;
         records[1].cause = Some(Cause::Memory);

@@ -29,7 +29,7 @@ pub use frame::sha256;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
 pub use in_turn::{Aim, InTurn, MOST_TURNS, PAIRED, Side, Turn, TurnPair};
 pub use judgments::JudgmentFacts;
-pub use log::{MOST_STANDARD_ERROR, Phase, TrialLog};
+pub use log::{MOST_STANDARD_ERROR, Phase, Preparation, TrialLog};
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use recipe::{CodesDigest, Recipe, digest_of_codes};
@@ -377,6 +377,9 @@ pub struct DatasetFacts {
     /// Judgments of relevance; None if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgments: Option<JudgmentFacts>,
+    /// How its vectors were prepared; None in records of versions that did not store it, and of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparation: Option<Preparation>,
 }
 
 /// Training rows whose norm is much larger than that of the others.

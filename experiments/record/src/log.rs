@@ -24,14 +24,29 @@ pub struct TrialLog {
     pub in_turn: Option<InTurn>,
 }
 
-/// A phase of a trial.
+/// A phase of a trial, or of preparing a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Its name: `load`, `fit`, `encode`, or that of a measurement.
+    /// Its name: `load`, `fit`, `encode`, or that of a measurement; of the phases of a [`Preparation`], see there.
     pub name: String,
     /// Wall-clock seconds until the next phase began; for the last one, until the process ended. Those in which the trial
     /// waited for its turn are not counted.
     pub seconds: f64,
+    /// Processor seconds that all threads of the process took meanwhile, those of an outside program not counted; None if
+    /// unknown, and in records of versions that did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor_seconds: Option<f64>,
+}
+
+/// How the vectors of a dataset were prepared, which a run does once, before its trials. It says how that went, never what
+/// it gave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Preparation {
+    /// Its phases, in order: `digest`, `load`, `first pass`, `profile`, `second pass`, `spectrum`.
+    pub phases: Vec<Phase>,
+    /// Peak resident memory of the process of the run at the end of them, in bytes; None if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
 }
 
 impl TrialLog {
@@ -61,9 +76,14 @@ mod tests {
 
     #[test]
     fn a_log_comes_back_as_it_was_written_and_says_no_more_than_it_must() {
-        let mut log = TrialLog { phases: vec![Phase { name: "fit".into(), seconds: 0.25 }], ..TrialLog::default() };
+        let mut log = TrialLog {
+            phases: vec![Phase { name: "fit".into(), seconds: 0.25, processor_seconds: None }],
+            ..TrialLog::default()
+        };
         assert_eq!(log.to_json(), r#"{"phases":[{"name":"fit","seconds":0.25}]}"#);
         assert_eq!(TrialLog::from_json(&log.to_json()), Ok(log.clone()));
+        log.phases[0].processor_seconds = Some(0.5);
+        assert_eq!(log.to_json(), r#"{"phases":[{"name":"fit","seconds":0.25,"processor_seconds":0.5}]}"#);
         log.remarks.push("It ran twice.".into());
         log.standard_error = "one\n\"two\"".into();
         assert_eq!(TrialLog::from_json(&log.to_json()), Ok(log.clone()));

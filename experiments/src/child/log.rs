@@ -1,6 +1,7 @@
 //! What the parent of a trial's process notes for the log of the trial: when phases began, remarks, and how what the process
 //! wrote on standard error ended.
 
+use crate::clock::rounded;
 use record::{MOST_STANDARD_ERROR, Phase, TrialLog};
 use std::io::{ErrorKind, Read};
 use std::time::Instant;
@@ -15,16 +16,30 @@ const NAME: usize = 60;
 /// The log of a trial whose process is running.
 #[derive(Default)]
 pub(super) struct OpenLog {
-    phases: Vec<(String, Instant)>,
+    phases: Vec<OpenPhase>,
     remarks: Vec<String>,
+    /// Processor seconds of its process so far, as it has said.
+    spent: Option<f64>,
+}
+
+struct OpenPhase {
+    name: String,
+    begun: Instant,
+    spent: Option<f64>,
 }
 
 impl OpenLog {
     /// A phase has begun, by the clock of the trial.
     pub(super) fn enter(&mut self, phase: &str, now: Instant) {
         if self.phases.len() < MOST_PHASES {
-            self.phases.push((plain(phase).chars().take(NAME).collect(), now));
+            let name = plain(phase).chars().take(NAME).collect();
+            self.phases.push(OpenPhase { name, begun: now, spent: self.spent });
         }
+    }
+
+    /// The process has taken so many processor seconds so far. It says so before it enters a phase, and at the end.
+    pub(super) fn spent(&mut self, seconds: f64) {
+        self.spent = Some(seconds);
     }
 
     /// Adds a sentence.
@@ -34,11 +49,11 @@ impl OpenLog {
 
     /// The log of a process that has just ended, by the clock of the trial.
     pub(super) fn close(mut self, words: &Words, now: Instant) -> TrialLog {
-        let ends = self.phases.iter().skip(1).map(|(_, begin)| *begin).chain([now]);
-        let phases = self.phases.iter().zip(ends).map(|((name, begin), end)| {
-            // A microsecond is less than what the clock of a pipe can tell.
-            let seconds = (end.duration_since(*begin).as_secs_f64() * 1e6).round() / 1e6;
-            Phase { name: name.clone(), seconds }
+        let ends = self.phases.iter().skip(1).map(|next| (next.begun, next.spent)).chain([(now, self.spent)]);
+        let phases = self.phases.iter().zip(ends).map(|(phase, (end, spent))| Phase {
+            name: phase.name.clone(),
+            seconds: rounded(end.duration_since(phase.begun).as_secs_f64()),
+            processor_seconds: phase.spent.zip(spent).map(|(before, after)| rounded((after - before).max(0.0))),
         });
         let phases = phases.collect();
         if words.left_out() > 0 {
@@ -153,8 +168,23 @@ mod tests {
     fn phases_are_few_and_short_whatever_a_library_writes() {
         let mut log = OpenLog::default();
         (0..1000).for_each(|_| log.enter(&"\u{1b}[2Jx".repeat(100), Instant::now()));
+        log.spent(f64::MAX);
         let log = log.close(&Words::default(), Instant::now());
         assert_eq!((log.phases.len(), log.phases[0].name.len()), (MOST_PHASES, NAME));
-        assert!(log.phases.iter().all(|phase| phase.seconds >= 0.0));
+        assert!(log.phases.iter().all(|phase| phase.seconds >= 0.0 && phase.processor_seconds.is_none()));
+    }
+
+    #[test]
+    fn a_phase_has_the_processor_seconds_between_two_statements() {
+        let mut log = OpenLog::default();
+        for (spent, phase) in [(0.25, "load"), (1.0, "fit"), (4.5, "encode")] {
+            log.spent(spent);
+            log.enter(phase, Instant::now());
+        }
+        // A library that writes what looks like a statement.
+        log.spent(-1.0);
+        let log = log.close(&Words::default(), Instant::now());
+        let spent: Vec<Option<f64>> = log.phases.iter().map(|phase| phase.processor_seconds).collect();
+        assert_eq!(spent, [Some(0.75), Some(3.5), Some(0.0)]);
     }
 }

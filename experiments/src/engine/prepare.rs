@@ -3,14 +3,16 @@
 
 use super::{EngineError, Observer, Settings, absolute};
 use crate::Document;
+use crate::clock::PhaseClock;
 use crate::facts::{self, MAX_FACTS, Truth};
 use crate::fault::Fault;
 use crate::json::plain_json;
+use crate::machine;
 use crate::memory::Demand;
 use crate::neighbours::KeptNeighbours;
 use crate::plan::{Plan, PlannedDataset, SOURCES};
 use datasets::{DatasetError, Source, format};
-use record::{DatasetFacts, id_of, is_regular, read_regular, write_atomically};
+use record::{DatasetFacts, Preparation, id_of, is_regular, read_regular, write_atomically};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -104,12 +106,18 @@ fn facts_of(
     let kept = cache.map(|cache| KeptNeighbours::new(cache, &resolved.summary, depth));
     let known = kept.as_ref().and_then(KeptNeighbours::get);
     let kept = kept.filter(|_| known.is_none());
+    let mut clock = PhaseClock::begin("load");
     let data = resolved.open(Demand::of_facts(resolved, depth).held_bytes(plan.limits.memory_bytes))?;
     let mut progress = |done: usize, all: usize| {
         observer.prepared(name, done, all);
         if settings.interrupt.load(Ordering::SeqCst) { Err(NoFacts::Interrupted) } else { Ok(()) }
     };
-    let (facts, truth) = facts::compute(&data, resolved, depth, known, surroundings.devices.isa, &mut progress)?;
+    let isa = surroundings.devices.isa;
+    let (mut facts, truth) = facts::compute(&data, resolved, depth, known, isa, &mut clock, &mut progress)?;
+    let phases = dataset.found.iter().cloned().chain(clock.end()).collect();
+    let preparation = Preparation { phases, peak_rss_bytes: machine::peak_rss_bytes() };
+    observer.has_prepared(name, &preparation);
+    facts.preparation = Some(preparation);
     // What was read is that of the plan, or its neighbours would be kept for other vectors.
     if !resolved.seen.is_unchanged() {
         let again = Source::parse(&dataset.written)

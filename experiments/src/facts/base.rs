@@ -2,6 +2,7 @@
 //! the first, covariance and exact scores in the second.
 
 use super::Truth;
+use crate::clock::PhaseClock;
 use crate::spectrum::MAX_SPECTRUM_DIM;
 use cpu::Isa;
 use datasets::profile::{Profile, Profiler};
@@ -32,12 +33,13 @@ pub(super) struct Wanted {
 }
 
 /// Reads the base rows and checks them. Looks for neighbours of the queries if some are wanted.
-/// `progress` is called with the number of rows read so far, and of all that are to be read.
+/// `clock` is told the phases. `progress` is called with the number of rows read so far, and of all that are to be read.
 pub(super) fn read<E: From<DatasetError>>(
     data: &Opened,
     resolved: &Resolved,
     wanted: Option<Wanted>,
     isa: Isa,
+    clock: &mut PhaseClock,
     progress: &mut dyn FnMut(usize, usize) -> Result<(), E>,
 ) -> Result<BaseFacts, E> {
     let (n, dim) = (data.base.nrows(), data.dim());
@@ -54,6 +56,7 @@ pub(super) fn read<E: From<DatasetError>>(
         }
         None => {}
     }
+    clock.enter("first pass");
     data.base.blocks(|first, rows| {
         // Side by side: what one of them does on one thread, others use the remaining threads for.
         rayon::scope(|scope| {
@@ -67,10 +70,12 @@ pub(super) fn read<E: From<DatasetError>>(
         progress(first + rows.nrows(), 2 * n)
     })?;
     check.finish(data, resolved)?;
+    clock.enter("profile");
     let profile = profiler.finish(isa);
 
     let mean = moments::mean_of_sums(sums, n);
     ranking = ranking.or(search.map(NeighborSearch::into_ranking));
+    clock.enter("second pass");
     let mut squares = 0.0;
     let mut covariance = (dim <= MAX_SPECTRUM_DIM).then(|| moments::CovarianceSum::new(n, &mean));
     data.base.blocks(|first, rows| {
@@ -81,6 +86,7 @@ pub(super) fn read<E: From<DatasetError>>(
         rayon::join(spread, || ranking.iter_mut().for_each(|ranking| ranking.score(first, rows)));
         progress(n + first + rows.nrows(), 2 * n)
     })?;
+    clock.enter("spectrum");
     let ids = |row: Vec<cpu::Neighbor>| row.into_iter().map(|neighbor| neighbor.id).collect();
     let truth = ranking.map(|ranking| ranking.finish().into_iter().map(ids).collect());
     let (variance, spectrum) = match covariance.map(moments::CovarianceSum::finish) {
@@ -124,8 +130,11 @@ mod tests {
             last = (done, all);
             Ok::<_, DatasetError>(())
         };
-        let facts = read(&data, &resolved, Some(Wanted { depth: 1, among: None }), Isa::widest(), &mut progress)
-            .expect("reads");
+        let mut clock = PhaseClock::begin("load");
+        let wanted = Some(Wanted { depth: 1, among: None });
+        let facts = read(&data, &resolved, wanted, Isa::widest(), &mut clock, &mut progress).expect("reads");
+        let phases: Vec<String> = clock.end().into_iter().map(|phase| phase.name).collect();
+        assert_eq!(phases, ["load", "first pass", "profile", "second pass", "spectrum"]);
         assert!((facts.variance - 14.0).abs() < 1e-9, "{}", facts.variance);
         for (found, expected) in facts.spectrum.iter().zip([9.0, 4.0, 1.0]) {
             assert!((found - expected).abs() < 1e-9, "{:?}", facts.spectrum);

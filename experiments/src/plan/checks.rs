@@ -3,6 +3,7 @@
 
 use super::labels::MAX_LABEL;
 use super::{Overrides, PlannedDataset, available_threads};
+use crate::clock::PhaseClock;
 use crate::document::{Document, escape};
 use crate::experiment::Experiment;
 use crate::fault::Fault;
@@ -176,6 +177,7 @@ pub(super) fn resolve_datasets(
     let mut seen = Seen::default();
     for (i, written) in experiment.datasets.iter().enumerate() {
         let pointer = format!("/datasets/{i}");
+        let clock = PhaseClock::begin("digest");
         match Source::parse(written) {
             Err(error) => checker.param(&pointer, &error),
             Ok(source) => match source.resolve_knowing(root, search, &seen) {
@@ -196,7 +198,8 @@ pub(super) fn resolve_datasets(
                 Ok(resolved) => {
                     seen.add(&resolved.seen);
                     let pointer = pointer_of_file(&pointer, written);
-                    datasets.push(PlannedDataset { written: written.clone(), resolved, pointer });
+                    let (written, found) = (written.clone(), clock.end());
+                    datasets.push(PlannedDataset { written, resolved, found, pointer });
                 }
             },
         }

@@ -81,7 +81,11 @@ mod tests {
     use super::*;
 
     fn log(phases: &[(&str, f64)]) -> TrialLog {
-        let phases = phases.iter().map(|(name, seconds)| Phase { name: (*name).to_owned(), seconds: *seconds });
+        let phases = phases.iter().map(|(name, seconds)| Phase {
+            name: (*name).to_owned(),
+            seconds: *seconds,
+            processor_seconds: None,
+        });
         TrialLog { phases: phases.collect(), ..TrialLog::default() }
     }
 
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn a_log_of_a_stranger_takes_no_more_room_than_one_of_ours() {
         let mut large = log(&[]);
-        large.phases = vec![Phase { name: "é".repeat(10_000), seconds: f64::MAX }; 10_000];
+        large.phases = vec![Phase { name: "é".repeat(10_000), seconds: f64::MAX, processor_seconds: None }; 10_000];
         large.remarks = vec!["é".repeat(10_000); 10_000];
         large.standard_error = "é".repeat(1_000_000);
         let mut names = PhaseNames::new(2);

@@ -64,7 +64,7 @@ pub fn run(size: &Size, epochs: usize) -> Run {
     failed.reason = Some("no convergence\nafter <10> rounds".into());
     failed.values.clear();
     failed.log = Some(TrialLog {
-        phases: vec![Phase { name: "fit".into(), seconds: 2.5 }],
+        phases: vec![Phase { name: "fit".into(), seconds: 2.5, processor_seconds: None }],
         remarks: vec!["This is its second attempt.".into()],
         standard_error: "first <b>words</b>\nlast words".into(),
         ..TrialLog::default()
@@ -162,6 +162,7 @@ fn log(id: [usize; 3]) -> TrialLog {
     let phase = |(i, name): (usize, &str)| Phase {
         name: name.into(),
         seconds: 0.15 * noise([id[0] + 104_729 * i, id[1], id[2]]),
+        processor_seconds: Some(0.25 * noise([id[0] + 1299 * i, id[1], id[2]])),
     };
     let phases = names.into_iter().enumerate().map(phase).collect();
     let standard_error = if id[1] == 0 { format!("a library said {}", id[2]) } else { String::new() };

@@ -8,8 +8,8 @@ use experiments::{Surroundings, document};
 use methods::METHODS;
 use record::metric::{BITS_PER_VECTOR, CODEWORDS, NMSE, RECALL_K_AT_K, TRAIN_SECONDS, USAGE};
 use record::{
-    Cause, DatasetFacts, Limits, Machine, Measured, QueryFacts, Recipe, Results, Run, RunFolder, RunInfo, SCHEMA,
-    Status, Trial, TrialRecord, VectorFacts, sha256,
+    Cause, DatasetFacts, Limits, Machine, Measured, Phase, Preparation, QueryFacts, Recipe, Results, Run, RunFolder,
+    RunInfo, SCHEMA, Status, Trial, TrialRecord, VectorFacts, sha256,
 };
 use serde_json::{Value, json};
 use site::{MANIFEST, Manifest, SUBMISSION_SCHEMA, Submission, Verification};
@@ -80,6 +80,10 @@ fn run() -> Run {
         spectrum: vec![2.0, 1.0, 0.5, 0.5],
         bound: vec![(1.0, 0.9), (8.0, 0.2), (16.0, 0.01)],
         vectors: Some(VectorFacts { queries: Some(QueryFacts::default()), ..VectorFacts::default() }),
+        preparation: Some(Preparation {
+            phases: vec![Phase { name: "load".into(), seconds: 0.5, processor_seconds: Some(0.25) }],
+            peak_rss_bytes: Some(1 << 20),
+        }),
         ..DatasetFacts::default()
     };
     let info = RunInfo {
