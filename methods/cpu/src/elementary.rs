@@ -38,7 +38,7 @@ impl Kernel for Ln<'_> {
 }
 
 /// `ln 2` in two parts; a whole number of up to nine bits times the first is exact.
-const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 
 /// Added to a small number and taken away again, it leaves the nearest whole number; its lowest bits are that number.
 const ROUNDER: f32 = 12_582_912.0;

@@ -40,8 +40,9 @@ impl MovingCodebook {
         let smoothed = total + self.counts.len() as f64 * SMOOTHING;
         for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > f64::MIN_POSITIVE) {
             let count = (count / whole + SMOOTHING) / smoothed * total;
+            let inverse = 1.0 / (whole * count);
             let mut codeword = self.codewords.row_mut(c);
-            codeword.iter_mut().zip(self.sums.row(c)).for_each(|(e, m)| *e = (m / whole / count) as f32);
+            codeword.iter_mut().zip(self.sums.row(c)).for_each(|(e, m)| *e = (m * inverse) as f32);
         }
     }
 
