@@ -59,8 +59,9 @@ impl Accumulate for InnerProducts {
         let tasks: Vec<_> = tasks.collect();
         let kept = self.rows.is_some();
         let one = |(rows, decoded): (ArrayView2<'_, f32>, ArrayView2<'_, f32>)| -> Sums {
-            let errors = &rows - &decoded;
-            let panels = Panels::new(self.isa, &row_major(&errors), rows.ncols(), Score::NegatedDot);
+            let (x, y) = (row_major(&rows), row_major(&decoded));
+            let errors: Vec<f32> = x.iter().zip(&*y).map(|(x, y)| x - y).collect();
+            let panels = Panels::new(self.isa, &errors, rows.ncols(), Score::NegatedDot);
             let mut products = vec![0f32; self.of_row * panels.len()];
             // Negated products with x − x̂ are products with x̂ − x.
             panels.scores(&self.queries, &mut products);
