@@ -1,6 +1,7 @@
 //! What vectors are like, as facts of a run and as those of a file that no experiment has used yet.
 
 use crate::spectrum::spectrum;
+use cpu::Isa;
 use datasets::outliers::{FAR, LongRows};
 use datasets::profile::Profile;
 use record::{DatasetFacts, LISTED, OutlierFacts, QueryFacts, VectorFacts};
@@ -34,14 +35,20 @@ pub(crate) fn facts(profile: &Profile, place: impl Fn(usize) -> String) -> Vecto
 
 /// The facts of rows that are described outside a run, all of them base rows: with the spectrum of the sample of a
 /// profile, on the current thread pool. `queries` is the number of queries, `place` names a row.
-pub fn describe(name: &str, profile: &Profile, queries: usize, place: impl Fn(usize) -> String) -> DatasetFacts {
+pub fn describe(
+    name: &str,
+    profile: &Profile,
+    queries: usize,
+    isa: Isa,
+    place: impl Fn(usize) -> String,
+) -> DatasetFacts {
     DatasetFacts {
         name: name.to_owned(),
         dim: profile.mean.len(),
         base: profile.rows,
         queries,
         variance: profile.variance(),
-        spectrum: spectrum(profile.sample.view()),
+        spectrum: spectrum(isa, profile.sample.view()),
         vectors: Some(facts(profile, place)),
         ..DatasetFacts::default()
     }

@@ -8,6 +8,8 @@ pub mod lloyd;
 pub mod moments;
 pub(crate) mod moving_codebook;
 pub mod pack;
+pub mod polar;
+pub mod products;
 pub mod rotation;
 pub(crate) mod side;
 pub(crate) mod utility;

@@ -146,7 +146,7 @@ impl Transform {
                 AffineTransform { mean: None, axes: Some(random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation))) }
             }
             Transform::Pca(pca) => {
-                let axes = balanced_axes(train.host()?, 1).slice(s![.., ..pca.dim]).to_owned();
+                let axes = balanced_axes(cx.backend.isa(), train.host()?, 1).slice(s![.., ..pca.dim]).to_owned();
                 AffineTransform { mean: Some(mean()?), axes: Some(axes) }
             }
             Transform::Opq(rotation) => rotation.method().fit_rotation(train.host()?, cx)?.affine,

@@ -90,7 +90,7 @@ pub(super) fn read<E: From<DatasetError>>(
     let ids = |row: Vec<cpu::Neighbor>| row.into_iter().map(|neighbor| neighbor.id).collect();
     let truth = ranking.map(|ranking| ranking.finish().into_iter().map(ids).collect());
     let (variance, spectrum) = match covariance.map(moments::CovarianceSum::finish) {
-        Some(covariance) => (covariance.trace(), moments::eigenvalues(&covariance)),
+        Some(covariance) => (covariance.diag().sum(), moments::eigenvalues(isa, covariance)),
         None => (squares / n.max(1) as f64, Vec::new()),
     };
     Ok(BaseFacts { variance, spectrum, truth, profile })

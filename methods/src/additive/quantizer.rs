@@ -3,7 +3,7 @@
 
 use crate::algorithms::codebooks::{Codebooks, symbol_bits};
 use crate::algorithms::moments::mean;
-use crate::algorithms::rotation::multiply;
+use crate::algorithms::products::multiply;
 use crate::backend::{
     Backend, CodeDecoder, CodeRoom, Continuations, DeviceCodes, DeviceMatrix, Join, MatrixRoom, SumCoding, SumSearch,
     keep_what_errs_less, prepared, squared_error,

@@ -2,7 +2,8 @@
 
 use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_error};
 use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
-use crate::algorithms::rotation::{balanced_axes, multiply};
+use crate::algorithms::products::multiply;
+use crate::algorithms::rotation::balanced_axes;
 use crate::contract::curve::{Course, Seen};
 use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
@@ -195,8 +196,10 @@ fn progressive(
 ) -> Result<Array2<f32>, MethodError> {
     let (n, dim, backend) = (rows.nrows(), rows.ncols(), &*cx.backend);
     let axes = match n.div_ceil(AXES_ROWS.max(8 * dim)) {
-        0 | 1 => balanced_axes(backend.download(rows)?.view(), 1),
-        every => balanced_axes(backend.rows_at(rows, &(0..n).step_by(every).collect::<Vec<_>>())?.view(), 1),
+        0 | 1 => balanced_axes(backend.isa(), backend.download(rows)?.view(), 1),
+        every => {
+            balanced_axes(backend.isa(), backend.rows_at(rows, &(0..n).step_by(every).collect::<Vec<_>>())?.view(), 1)
+        }
     };
     let mut rng = cx.rng(Stream::Part(stage));
     let sample = match n > SAMPLE * k {

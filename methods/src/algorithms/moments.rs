@@ -1,6 +1,6 @@
 //! Mean, variance and covariance of rows, in f64 and without an f64 copy of the rows.
 
-use nalgebra::DMatrix;
+use cpu::Isa;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
@@ -66,7 +66,7 @@ pub fn deviations(rows: ArrayView2<'_, f32>, mean: &[f64]) -> Vec<f64> {
 const PANEL: usize = 48;
 
 /// `mean (x − mean)·(x − mean)ᵀ`, `dim×dim`. Runs on the current thread pool.
-pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> DMatrix<f64> {
+pub fn covariance(rows: ArrayView2<'_, f32>, mean: &[f64]) -> Array2<f64> {
     let mut sum = CovarianceSum::new(rows.nrows(), mean);
     sum.add(rows);
     sum.finish()
@@ -89,30 +89,80 @@ impl<'a> CovarianceSum<'a> {
     pub fn add(&mut self, rows: ArrayView2<'_, f32>) {
         for block in rows.axis_chunks_iter(Axis(0), ROWS) {
             let centred = Array2::from_shape_fn(block.dim(), |(i, j)| f64::from(block[(i, j)]) - self.mean[j]);
-            // Each task computes complete sums, so that no result depends on the number of threads.
+            // Each task computes complete sums, so that no result depends on the number of threads. What lies left of the
+            // diagonal is mirrored at the end.
             self.sum.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter().enumerate().for_each(|(p, mut panel)| {
-                let columns = centred.slice(s![.., p * PANEL..p * PANEL + panel.nrows()]);
-                general_mat_mul(1.0 / self.n as f64, &columns.t(), &centred, 1.0, &mut panel);
+                let first = p * PANEL;
+                let columns = centred.slice(s![.., first..first + panel.nrows()]);
+                let mut panel = panel.slice_mut(s![.., first..]);
+                general_mat_mul(1.0 / self.n as f64, &columns.t(), &centred.slice(s![.., first..]), 1.0, &mut panel);
             });
         }
     }
 
     /// The covariance, once all rows were added.
-    pub fn finish(self) -> DMatrix<f64> {
-        DMatrix::from_row_iterator(self.mean.len(), self.mean.len(), self.sum)
+    pub fn finish(mut self) -> Array2<f64> {
+        let dim = self.mean.len();
+        for from in (0..dim).step_by(PANEL) {
+            let to = dim.min(from + PANEL);
+            for i in from..to {
+                for j in from..i {
+                    self.sum[(i, j)] = self.sum[(j, i)];
+                }
+            }
+            let (above, mut below) = self.sum.view_mut().split_at(Axis(0), to);
+            below.slice_mut(s![.., from..to]).assign(&above.slice(s![from.., to..]).t());
+        }
+        self.sum
     }
 }
 
-/// The eigenvalues of a covariance, largest first. Rounding makes none of them negative.
-pub fn eigenvalues(covariance: &DMatrix<f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = covariance.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
-    values.sort_by(|a, b| b.total_cmp(a));
-    values
+/// The eigenvalues of a covariance, largest first. Rounding makes none of them negative. Runs on the current thread pool.
+pub fn eigenvalues(isa: Isa, covariance: Array2<f64>) -> Vec<f64> {
+    let dim = covariance.nrows();
+    let values = cpu::symmetric_eigenvalues(isa, covariance.into_iter().collect(), dim);
+    values.into_iter().map(|value| value.max(0.0)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every spectrum that `nalgebra` finds, and axes whose images are multiples of themselves: of rows in clusters, of fewer rows
+    /// than components, of copies of a component, of tiny and huge units.
+    #[test]
+    fn eigenvalues_and_axes_are_those_of_the_reference() {
+        for (name, n, dim) in [("many rows", 200, 40), ("few rows", 9, 40), ("one row", 1, 7), ("one component", 30, 1)]
+        {
+            for (unit, copies) in [(1.0f32, false), (1e-18, false), (1e15, false), (1.0, true)] {
+                let mut rows = crate::laws::gaussian(n, dim, 5) * unit + 3.0 * unit;
+                rows.columns_mut().into_iter().enumerate().for_each(|(j, mut column)| column /= 1.0 + j as f32);
+                if copies && dim > 4 {
+                    let first = rows.column(0).to_owned();
+                    (1..dim / 2).for_each(|j| rows.column_mut(j).assign(&first));
+                }
+                let covariance = covariance(rows.view(), &mean(rows.view()));
+                let reference = nalgebra::DMatrix::from_iterator(dim, dim, covariance.iter().copied());
+                let mut expected: Vec<f64> = reference.symmetric_eigenvalues().iter().copied().collect();
+                expected.sort_by(|a, b| b.total_cmp(a));
+                let size = expected[0].max(f64::MIN_POSITIVE);
+                for isa in Isa::available() {
+                    let found = eigenvalues(isa, covariance.clone());
+                    for (x, y) in found.iter().zip(&expected) {
+                        assert!((x - y.max(0.0)).abs() <= 1e-12 * size, "{name}, unit {unit}: {x}, not {y}");
+                    }
+                    let cpu::Eigen { values, vectors } =
+                        cpu::symmetric_eigen(isa, covariance.iter().copied().collect(), dim);
+                    let vectors = Array2::from_shape_vec((dim, dim), vectors).expect("square");
+                    let images = covariance.dot(&vectors);
+                    let gap = &images - &(&vectors * &ndarray::Array1::from(values));
+                    assert!(gap.iter().all(|v| v.abs() <= 1e-12 * size), "{name}, unit {unit}: A·V is V·Λ");
+                    let gap = vectors.t().dot(&vectors) - Array2::<f64>::eye(dim);
+                    assert!(gap.iter().all(|v| v.abs() <= 1e-12), "{name}, unit {unit}: orthonormal");
+                }
+            }
+        }
+    }
 
     #[test]
     fn moments_by_hand() {

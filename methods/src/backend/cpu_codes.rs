@@ -7,7 +7,7 @@ use super::{
 use crate::MethodError;
 use crate::algorithms::codebooks::{check_symbols, symbol_bits};
 use crate::algorithms::pack::SymbolLayout;
-use crate::algorithms::rotation::{PackedMatrix, multiply_packed};
+use crate::algorithms::products::{PackedMatrix, multiply_packed};
 use crate::contract::batch;
 use cpu::{Isa, Nearest};
 use ndarray::{Array2, ArrayView2, s};

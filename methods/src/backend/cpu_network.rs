@@ -3,7 +3,7 @@
 use super::cpu_backend::{place, view};
 use super::{AffineMap, BranchLayer, DeviceMatrix, MatrixRoom, RowMap, Runs};
 use crate::MethodError;
-use crate::algorithms::rotation::{PackedMatrix, multiply_packed, multiply_packed_into};
+use crate::algorithms::products::{PackedMatrix, multiply_packed, multiply_packed_into};
 use cpu::{Isa, LeftFactor, Onto, RightFactor};
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;

@@ -188,7 +188,7 @@ impl Bottleneck for Mapped {
 
 impl MappedCodebook {
     fn codewords(&self, isa: Isa) -> Array2<f32> {
-        crate::algorithms::rotation::multiply(isa, self.fixed.view(), self.map.view())
+        crate::algorithms::products::multiply(isa, self.fixed.view(), self.map.view())
     }
 }
 

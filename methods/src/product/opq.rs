@@ -2,7 +2,9 @@
 
 use crate::algorithms::lloyd::{Stop, Trained};
 use crate::algorithms::moments::mean;
-use crate::algorithms::rotation::{balanced_axes, multiply, polar, principal_axes, random};
+use crate::algorithms::polar::polar;
+use crate::algorithms::products::multiply;
+use crate::algorithms::rotation::{balanced_axes, principal_axes, random};
 use crate::classical::kmeans::KmeansInit;
 use crate::contract::curve::Course;
 use crate::contract::training_rows::check_train;
@@ -207,7 +209,7 @@ impl Opq {
     /// `((x − μ)·P − ν)·R = (x − μ − ν·Pᵀ)·(P·R)`, since `PᵀP = I`.
     fn fit_affine(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
         let Some(kept) = self.dim.filter(|&kept| kept < train.ncols()) else { return self.fit_rotation(train, cx) };
-        let axes = principal_axes(train).axes.slice_move(s![.., ..kept]);
+        let axes = principal_axes(cx.backend.isa(), train).axes.slice_move(s![.., ..kept]);
         let mut projection =
             AffineTransform { mean: Some(mean(train).into_iter().map(|m| m as f32).collect()), axes: Some(axes) };
         let backend = &*cx.backend;
@@ -258,7 +260,7 @@ impl Opq {
         let rows = cx.backend.upload(train)?;
         let mut rotation = match self.start {
             RotationInit::Identity => Array2::eye(dim),
-            RotationInit::Pca => balanced_axes(train, self.m),
+            RotationInit::Pca => balanced_axes(cx.backend.isa(), train, self.m),
             RotationInit::Random | RotationInit::Auto => random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation)),
         };
         let stop = |iterations| Stop { max_iterations: iterations, relative_drop: RELATIVE_DROP };

@@ -102,7 +102,7 @@ fn of_dataset(name: &str, resolved: &Resolved, isa: Isa) -> Result<Option<Datase
     check.finish(&data, resolved)?;
     let place = |row| resolved.place(Part::Base, row);
     let profile = profiler.finish(isa);
-    Ok(profile.map(|profile| vectors::describe(name, &profile, data.queries.nrows(), place)))
+    Ok(profile.map(|profile| vectors::describe(name, &profile, data.queries.nrows(), isa, place)))
 }
 
 /// The facts of all rows of a file, read in blocks.
@@ -134,5 +134,5 @@ fn of_file(path: &Path, queries: Option<&Path>, isa: Isa) -> Result<DatasetFacts
     };
     let name = format!("{}", path.display());
     let place = |row: usize| format!("row {row} of {name}");
-    Ok(vectors::describe(&name, &profile, queries.map_or(0, |queries| queries.nrows()), place))
+    Ok(vectors::describe(&name, &profile, queries.map_or(0, |queries| queries.nrows()), isa, place))
 }

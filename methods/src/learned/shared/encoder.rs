@@ -256,7 +256,7 @@ impl Encoder {
         let Ok(networks) = self.build(dim, latent, zeros);
         let networks = networks.map(|[mut encoder, mut decoder]| {
             let mut rng = cx.rng(Stream::Networks);
-            let axes = principal_axes(rows);
+            let axes = principal_axes(cx.backend.isa(), rows);
             set_axes(&mut encoder.straight, &mut decoder.straight, &axes, f64::from(scale), spread, &mut rng);
             set_branch(&mut encoder.branch, &mut rng);
             set_branch(&mut decoder.branch, &mut rng);
@@ -445,7 +445,7 @@ mod tests {
                 }
                 let few = encoder.start(rows.view(), 4, spread, &Context::cpu(1));
                 let lost = power(&(decode(&few, few.encode(Isa::widest(), rows.view()).view()) - &rows));
-                let expected: f64 = principal_axes(rows.view()).variances[4..].iter().sum();
+                let expected: f64 = principal_axes(Isa::widest(), rows.view()).variances[4..].iter().sum();
                 assert!((lost / expected - 1.0).abs() < 0.01, "{encoder:?}: {lost} for {expected}");
                 let more = encoder.start(rows.view(), 40, spread, &Context::cpu(1));
                 let lost = power(&(decode(&more, more.encode(Isa::widest(), rows.view()).view()) - &rows));
