@@ -59,7 +59,7 @@ pub use registry::{METHODS, MethodEntry, parse, parse_text};
 pub use strict::ParamError;
 
 use cpu::{ScanTables, TopK};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, CowArray, Ix2};
 use std::fmt::Debug;
 
 /// The parameters of a method: plain data, complete and type-checked, independent of any vectors.
@@ -230,6 +230,22 @@ pub trait Searcher: Send {
 
     /// Takes the query (`dim` components) that the next scores refer to.
     fn set_query(&mut self, query: &[f32]);
+
+    /// What [`Searcher::set_prepared`] takes of each query (`n×dim`): one row per query, in which a transform, for example,
+    /// has computed for all queries at a time what [`Searcher::set_query`] computes for one. Runs on the current thread pool. By
+    /// default, the queries themselves.
+    ///
+    /// # Errors
+    /// A backend failure.
+    fn prepare<'q>(&self, queries: CowArray<'q, f32, Ix2>) -> Result<CowArray<'q, f32, Ix2>, MethodError> {
+        Ok(queries)
+    }
+
+    /// Takes the query whose row [`Searcher::prepare`] has returned; scores are those after [`Searcher::set_query`], up to
+    /// rounding.
+    fn set_prepared(&mut self, prepared: &[f32]) {
+        self.set_query(prepared);
+    }
 
     /// Writes one score per code. Smaller is nearer: an estimate of `‖q−x‖²` for [`SearchMetric::L2`], of `−q·x` for
     /// [`SearchMetric::InnerProduct`], without any scaling; see [`Searcher::is_estimate`].

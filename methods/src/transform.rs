@@ -1,21 +1,22 @@
 //! Transforms that may precede any method: centring, principal components, rotations. They are part of the model and
 //! count in its size.
 
+mod searcher;
+
 use crate::algorithms::moments::mean;
 use crate::algorithms::rotation::{balanced_axes, random};
-use crate::backend::CodeLayout;
 use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale, prepared};
 use crate::contract::state::{State, StateError};
 use crate::product::opq::{self, Opq};
 use crate::product::pq;
 use crate::registry::params_of;
 use crate::{
-    Context, Curve, Method, MethodError, ModelError, Neighbor, ParamError, Quantizer, SearchMetric, Searcher, Stream,
-    Symbols, TrainingRows,
+    Context, Curve, Method, MethodError, ModelError, ParamError, Quantizer, SearchMetric, Searcher, Stream, Symbols,
+    TrainingRows,
 };
-use cpu::ScanTables;
 use ndarray::{Array2, ArrayView1, s};
 use schemars::JsonSchema;
+use searcher::TransformedSearcher;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
@@ -229,13 +230,22 @@ impl AffineOnBackend {
         rows: &DeviceMatrix<'a>,
         backend: &dyn Backend,
     ) -> Result<DeviceMatrix<'a>, MethodError> {
-        let centred = match &self.centre {
-            Some(centre) => centre.forward(rows)?,
-            None => rows.clone(),
-        };
-        let Some([forward, _]) = &self.axes else { return Ok(centred) };
+        self.turned(&self.centred(rows)?, backend)
+    }
+
+    /// Rows relative to the mean, if there is one.
+    fn centred<'a>(&self, rows: &DeviceMatrix<'a>) -> Result<DeviceMatrix<'a>, MethodError> {
+        match &self.centre {
+            Some(centre) => Ok(centre.forward(rows)?),
+            None => Ok(rows.clone()),
+        }
+    }
+
+    /// The products of rows with the axes, if there are some.
+    fn turned<'a>(&self, rows: &DeviceMatrix<'a>, backend: &dyn Backend) -> Result<DeviceMatrix<'a>, MethodError> {
+        let Some([forward, _]) = &self.axes else { return Ok(rows.clone()) };
         let mut turned = backend.room(rows.nrows(), forward.outputs())?;
-        forward.apply(&centred, &mut turned)?;
+        forward.apply(rows, &mut turned)?;
         Ok(turned.into_matrix())
     }
 }
@@ -379,7 +389,7 @@ impl Quantizer for TransformedQuantizer {
 
     fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
         let inner = self.inner.searcher(metric)?;
-        Some(Box::new(TransformedSearcher { affine: &self.affine, metric, inner, offset: 0.0 }))
+        Some(Box::new(TransformedSearcher { quantizer: self, metric, inner, offset: 0.0 }))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
@@ -393,77 +403,5 @@ impl Quantizer for TransformedQuantizer {
 
     fn curves(&self) -> &[Curve] {
         self.inner.curves()
-    }
-}
-
-/// With `x̂ = y·Aᵀ + μ` and `A` orthonormal, the score of `x̂` is that of `y` and a constant of the query:
-/// `‖q−x̂‖² = ‖(q−μ)A − y‖² + ‖q−μ‖² − ‖(q−μ)A‖²` and `−q·x̂ = −(qA)·y − q·μ`.
-struct TransformedSearcher<'a> {
-    affine: &'a AffineTransform,
-    metric: SearchMetric,
-    inner: Box<dyn Searcher + 'a>,
-    offset: f32,
-}
-
-impl Searcher for TransformedSearcher<'_> {
-    fn path(&self) -> &'static str {
-        self.inner.path()
-    }
-
-    fn is_estimate(&self) -> bool {
-        self.inner.is_estimate()
-    }
-
-    fn is_unbiased(&self) -> bool {
-        // What lies outside of the axes is in no code.
-        self.inner.is_unbiased() && self.affine.axes.as_ref().is_none_or(|axes| axes.nrows() == axes.ncols())
-    }
-
-    fn set_query(&mut self, query: &[f32]) {
-        let AffineTransform { mean, axes } = self.affine;
-        let mut seen = query.to_vec();
-        if let (SearchMetric::L2, Some(mean)) = (self.metric, mean) {
-            seen.iter_mut().zip(mean).for_each(|(q, m)| *q -= m);
-        }
-        let power = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
-        let outside = power(&seen);
-        if let Some(axes) = axes {
-            seen = ArrayView1::from(&seen).dot(axes).to_vec();
-        }
-        self.offset = match (self.metric, mean, axes) {
-            // Axes that span everything leave nothing outside.
-            (SearchMetric::L2, _, Some(axes)) if axes.ncols() < axes.nrows() => {
-                (outside - power(&seen)).max(0.0) as f32
-            }
-            (SearchMetric::InnerProduct, Some(mean), _) => {
-                -query.iter().zip(mean).map(|(q, m)| f64::from(*q) * f64::from(*m)).sum::<f64>() as f32
-            }
-            _ => 0.0,
-        };
-        self.inner.set_query(&seen);
-    }
-
-    fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
-        self.inner.score_into(codes, scores)?;
-        scores.iter_mut().for_each(|score| *score += self.offset);
-        Ok(())
-    }
-
-    fn code_layout(&self) -> Option<CodeLayout> {
-        self.inner.code_layout()
-    }
-
-    fn scan_tables(&self) -> Option<ScanTables> {
-        Some(self.inner.scan_tables()?.plus(self.offset))
-    }
-
-    fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
-        self.inner.row_factors(code)
-    }
-
-    fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<Neighbor>, MethodError> {
-        let mut found = self.inner.top_k(codes, code_size, k)?;
-        found.iter_mut().for_each(|neighbor| neighbor.score += self.offset);
-        Ok(found)
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::backend::{Backend, BitScan, TableScan};
 use crate::{MethodError, Neighbor, Searcher};
-use ndarray::{ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis, CowArray};
 use rayon::prelude::*;
 
 /// Maximum number of queries per thread whose tables are in memory at a time.
@@ -88,19 +88,21 @@ fn known<T>(of_query: Option<T>) -> Result<T, MethodError> {
     of_query.ok_or_else(|| MethodError::Broken("a searcher lost the tables that its codes are held for".into()))
 }
 
-/// What `of_query` finds for each query, which the searcher has taken. Queries are divided into at most `tasks` parts,
-/// each with a searcher of its own.
+/// What `of_query` finds for each query, which the searcher has taken. Queries are prepared together, then divided into at
+/// most `tasks` parts, each with a searcher of its own.
 pub(super) fn of_each<'s, T: Send>(
     searcher: NewSearcher<'_, 's>,
     queries: ArrayView2<'_, f32>,
     tasks: usize,
     of_query: impl Fn(&mut dyn Searcher) -> Result<T, MethodError> + Sync,
 ) -> Result<Vec<T>, MethodError> {
+    let queries = searcher()?.prepare(CowArray::from(queries))?;
+    let queries = queries.as_standard_layout();
     let parts: Vec<_> = queries.axis_chunks_iter(Axis(0), queries.nrows().div_ceil(tasks).max(1)).collect();
     let of_part = |queries: ArrayView2<'_, f32>| -> Result<Vec<T>, MethodError> {
         let mut searcher = searcher()?;
         let found = queries.outer_iter().map(|query| {
-            searcher.set_query(&query.to_vec());
+            searcher.set_prepared(query.as_slice().unwrap_or_default());
             of_query(&mut *searcher)
         });
         found.collect()
