@@ -1,15 +1,15 @@
 //! Residual vector quantization: each stage codes the residual of the stages before it, with beam search.
 
 use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_error};
-use crate::algorithms::lloyd::{Stop, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
+use crate::algorithms::lloyd::{Stop, Trained, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
 use crate::algorithms::products::multiply;
-use crate::algorithms::rotation::balanced_axes;
+use crate::algorithms::rotation::{balanced_axes, leading_axes};
 use crate::contract::curve::{Course, Seen};
 use crate::registry::{Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
 use crate::{
     Context, DeviceMatrix, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows,
 };
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strict::check_ranges;
@@ -195,35 +195,55 @@ fn progressive(
     cx: &Context,
 ) -> Result<Array2<f32>, MethodError> {
     let (n, dim, backend) = (rows.nrows(), rows.ncols(), &*cx.backend);
-    let axes = match n.div_ceil(AXES_ROWS.max(8 * dim)) {
-        0 | 1 => balanced_axes(backend.isa(), backend.download(rows)?.view(), 1),
-        every => {
-            balanced_axes(backend.isa(), backend.rows_at(rows, &(0..n).step_by(every).collect::<Vec<_>>())?.view(), 1)
-        }
+    // In high dimension only the first axes: cells hardly depend on the others.
+    let seen = if dim > 2 * LEADING { LEADING } else { dim };
+    let all_axes = |rows: ArrayView2<'_, f32>| match seen < dim {
+        true => leading_axes(backend.isa(), rows, seen),
+        false => balanced_axes(backend.isa(), rows, 1),
+    };
+    let axes = match n.div_ceil(AXES_ROWS.max(8 * seen)) {
+        0 | 1 => all_axes(backend.download(rows)?.view()),
+        every => all_axes(backend.rows_at(rows, &(0..n).step_by(every).collect::<Vec<_>>())?.view()),
     };
     let mut rng = cx.rng(Stream::Part(stage));
     let sample = match n > SAMPLE * k {
         true => backend.upload_owned(random_rows_of(rows, SAMPLE * k, &mut rng, cx)?)?,
         false => rows.clone(),
     };
-    let mut rotated = backend.room(sample.nrows(), dim)?;
+    let mut rotated = backend.room(sample.nrows(), seen)?;
     backend.product(axes.view())?.apply(&sample, &mut rotated)?;
-    drop(sample);
     let rotated = rotated.into_matrix();
-    let mut dims = dim.min(FIRST_DIMS);
+    let mut dims = seen.min(FIRST_DIMS);
     let mut codebook = plus_plus(&rotated.columns(0..dims), k, &mut rng, cx)?;
-    while dims < dim {
+    while dims < seen {
         let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
         let trained = lloyd(&rotated.columns(0..dims), codebook, step, cx)?;
         // The same cells in twice as many dimensions.
-        dims = (2 * dims).min(dim);
-        let cells = cx.backend.cell_sums(&rotated.columns(0..dims), &trained.nearest, k)?;
-        codebook = Array2::from_shape_fn((k, dims), |(c, j)| match cells.counts[c] {
-            0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
-            count => (cells.sums[(c, j)] / count as f64) as f32,
-        });
+        dims = (2 * dims).min(seen);
+        codebook = means(&rotated.columns(0..dims), &trained, k, cx)?;
     }
-    Ok(lloyd_from_sample(rows, multiply(backend.isa(), codebook.view(), axes.t()), stop, EARLY_SHARE, cx)?.codebook)
+    let codebook = match seen < dim {
+        true => {
+            let step = Stop { max_iterations: stop.max_iterations.min(10), ..stop };
+            let mut trained = lloyd(&rotated, codebook, step, cx)?;
+            trained.codebook = multiply(backend.isa(), trained.codebook.view(), axes.t());
+            means(&sample, &trained, k, cx)?
+        }
+        false => multiply(backend.isa(), codebook.view(), axes.t()),
+    };
+    Ok(lloyd_from_sample(rows, codebook, stop, EARLY_SHARE, cx)?.codebook)
+}
+
+/// Principal components in which cells are looked for, where there are more than twice as many.
+const LEADING: usize = 128;
+
+/// The means of rows in cells that were found from other components of theirs; codewords of empty cells stay, as far as they go.
+fn means(rows: &DeviceMatrix<'_>, trained: &Trained, k: usize, cx: &Context) -> Result<Array2<f32>, MethodError> {
+    let cells = cx.backend.cell_sums(rows, &trained.nearest, k)?;
+    Ok(Array2::from_shape_fn((k, rows.ncols()), |(c, j)| match cells.counts[c] {
+        0 => trained.codebook.get((c, j)).copied().unwrap_or(0.0),
+        count => (cells.sums[(c, j)] / count as f64) as f32,
+    }))
 }
 
 /// Rows per codeword for clustering in all but the last number of dimensions.
@@ -234,7 +254,7 @@ const SAMPLE: usize = 128;
 /// SIFT, MiniLM).
 const EARLY_SHARE: f64 = 0.6;
 
-/// Number of principal components at the start, and number of rows that they are computed from.
+/// Number of principal components at the start, and least number of rows that they are computed from.
 const FIRST_DIMS: usize = 4;
 const AXES_ROWS: usize = 4096;
 
