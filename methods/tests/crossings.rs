@@ -43,7 +43,7 @@ fn rows_and_codes_cross_the_bus_once_each_way() {
             checked,
             (2, 2),
         ),
-        ("opq", json!({ "m": 3, "bits": 4, "iterations": 2, "start": "pca" }), (97, 300), checked, (2, 2)),
+        ("opq", json!({ "m": 3, "bits": 4, "iterations": 2, "start": "pca" }), (97, 302), checked, (2, 2)),
         ("rvq", json!({ "stages": 3, "bits": 3, "iterations": 4 }), (79, 204), checked, (2, 2)),
         (
             "lsq",

@@ -2,7 +2,7 @@
 
 use crate::algorithms::lloyd::{Stop, Trained};
 use crate::algorithms::moments::mean;
-use crate::algorithms::polar::polar;
+use crate::algorithms::polar::{orthonormalized, pulled, turn_of_pairs};
 use crate::algorithms::products::multiply;
 use crate::algorithms::rotation::{balanced_axes, principal_axes, random};
 use crate::classical::kmeans::KmeansInit;
@@ -14,7 +14,7 @@ use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_o
 use crate::transform::{AffineTransform, TransformedQuantizer};
 use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, TrainingRows};
 use cpu::Isa;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub struct Opq {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RotationInit {
-    /// Tries the other three for four iterations on a sample of the training rows, and keeps the one with the least
+    /// Tries the others for three iterations on a sample of the training rows, and keeps the one with the least
     /// error.
     #[default]
     Auto,
@@ -96,14 +96,17 @@ fn default_iterations() -> usize {
     50
 }
 
-/// Training ends when the distortion falls by less than this fraction per iteration.
+/// Training ends when the distortion falls by less than this fraction per iteration, and by less than this share of `dim/n`:
+/// with few rows for its many values, a rotation goes on to learn them by heart. On 10,000 rows of MiniLM (384 components,
+/// `m: 16`), the error of other rows is 0.45227 after 12 iterations, 0.45227 after 25, and 0.45228 after 50.
 const SETTLED: f64 = 3e-5;
+const BY_HEART: f64 = 5e-3;
 
 /// Number of rows for comparing starts; at least 10 per codeword.
 const TRIAL_ROWS: usize = 2500;
 
 /// Maximum number of alternations in that comparison.
-const TRIAL_ITERATIONS: usize = 4;
+const TRIAL_ITERATIONS: usize = 3;
 
 /// k-means iterations between two rotations, and before the first and after the last.
 const INNER_ITERATIONS: usize = 3;
@@ -165,13 +168,43 @@ fn starts(codebooks: Option<Vec<Array2<f32>>>) -> Starts {
     codebooks.map_or(Starts::From(KmeansInit::default()), Starts::Given)
 }
 
+/// How much the rotation that was there counts where pairs of axes cannot turn alone, see [`pulled`]: the new one needs three fifths of the
+/// products that it would need without, and directions of a thousandth of the largest singular value still turn half of the way.
+const PULL: f64 = 1e-3;
+
+/// Iterations after which the rotation is made orthonormal again.
+const ORTHONORMALIZED: usize = 4;
+
 /// Rows whose products are summed in f32 before they are added in f64: few enough for the second-level cache.
 const CORRELATION_ROWS: usize = 2048;
 
-/// `Xᵀ·Y` for the decoded rows `Y`. A dense product costs `n·d²` multiply-adds. Summing rows with the same codeword
-/// first costs only `n·d·m` additions, but takes five times as long at 384 components in 48 groups, because it reads
-/// all rows once per group.
+/// Components per group from which sums over cells are faster than a dense product.
+const MANY_PER_GROUP: usize = 32;
+
+/// `Xᵀ·Y` for the decoded rows `Y`. A dense product costs `n·d²` multiply-adds. Summing the rows of each codeword first costs
+/// only `n·d·m` additions, but reads all rows once per group.
 fn correlation(isa: Isa, rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
+    let dim = rows.ncols();
+    match rows.to_slice() {
+        Some(values) if dim >= MANY_PER_GROUP * groups.len() => correlation_by_cells(isa, values, dim, groups),
+        _ => dense_correlation(isa, rows, groups),
+    }
+}
+
+/// By `X_gᵀ·Y_g = Σ_c (Σ_{i in c} x_i)·cᵀ` for the codewords `c` of group `g`.
+fn correlation_by_cells(isa: Isa, values: &[f32], dim: usize, groups: &[Trained]) -> Array2<f32> {
+    let mut all = Array2::<f32>::zeros((dim, dim));
+    for (group, mut columns) in groups.iter().zip(all.axis_chunks_iter_mut(Axis(1), dim / groups.len())) {
+        let (sums, _) = cpu::cell_sums(isa, values, dim, dim, &group.nearest, group.codebook.nrows());
+        let sums: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
+        if let Ok(sums) = ArrayView2::from_shape((group.codebook.nrows(), dim), &sums) {
+            columns.assign(&multiply(isa, sums.t(), group.codebook.view()));
+        }
+    }
+    all
+}
+
+fn dense_correlation(isa: Isa, rows: ArrayView2<'_, f32>, groups: &[Trained]) -> Array2<f32> {
     let dim = rows.ncols();
     let mut sum = Array2::<f64>::zeros((dim, dim));
     for start in (0..rows.nrows()).step_by(CORRELATION_ROWS) {
@@ -234,7 +267,7 @@ impl Opq {
         let iterations = self.iterations.clamp(1, TRIAL_ITERATIONS);
         let mut best = (f64::INFINITY, RotationInit::Random);
         for start in [RotationInit::Random, RotationInit::Pca, RotationInit::Identity] {
-            let history = Opq { start, iterations, ..self.clone() }.fit_rotation(some, cx)?.history;
+            let history = Opq { start, iterations, ..self.clone() }.alternate(some, true, cx)?.history;
             let error = history.last().unwrap_or(f64::INFINITY);
             if error < best.0 {
                 best = (error, start);
@@ -243,15 +276,23 @@ impl Opq {
         Ok(best.1)
     }
 
-    /// The non-parametric algorithm of the paper: alternately minimizes `‖X·R − Y‖` over codebooks for fixed `R`, and
-    /// over `R` for fixed codes. The latter solution is the polar factor of `Xᵀ·Y`.
+    /// The non-parametric algorithm of the paper: alternately lowers `‖X·R − Y‖` over codebooks for fixed `R`, and
+    /// over `R` for fixed codes. The best `R` is the polar factor of `Xᵀ·Y`. As codes change with it, it need not be found
+    /// each time: with `Z = X·R`, a turn of `Z` towards `Y` that raises `tr(Qᵀ·Zᵀ·Y)` lowers the error, and ends at the same place.
     pub(crate) fn fit_rotation(&self, train: ArrayView2<'_, f32>, cx: &Context) -> Result<Fitted, MethodError> {
-        let dim = train.ncols();
         check_train(train, cx)?;
-        self.check(dim)?;
-        if self.start == RotationInit::Auto {
-            return Opq { start: self.best_start(train, cx)?, ..self.clone() }.fit_rotation(train, cx);
+        self.check(train.ncols())?;
+        match self.start {
+            RotationInit::Auto => {
+                Opq { start: self.best_start(train, cx)?, ..self.clone() }.alternate(train, false, cx)
+            }
+            _ => self.alternate(train, false, cx),
         }
+    }
+
+    /// [`Opq::fit_rotation`] from a start that is no longer to be chosen. A trial needs no rotation after its last error.
+    fn alternate(&self, train: ArrayView2<'_, f32>, is_trial: bool, cx: &Context) -> Result<Fitted, MethodError> {
+        let dim = train.ncols();
         // Relative to the mean: the mean says nothing about which directions belong together, and would dominate those
         // that do.
         let mean: Vec<f32> = mean(train).into_iter().map(|m| m as f32).collect();
@@ -263,10 +304,12 @@ impl Opq {
             RotationInit::Pca => balanced_axes(cx.backend.isa(), train, self.m),
             RotationInit::Random | RotationInit::Auto => random(cx.backend.isa(), dim, &mut cx.rng(Stream::Rotation)),
         };
+        let isa = cx.backend.isa();
+        let least_share = SETTLED.max(BY_HEART * dim as f64 / train.nrows() as f64);
         let stop = |iterations| Stop { max_iterations: iterations, relative_drop: RELATIVE_DROP };
         let mut history = Course::default();
         let mut codebooks: Option<Vec<Array2<f32>>> = None;
-        for _ in 0..self.iterations {
+        for iteration in 1..=self.iterations {
             let mut rotated = cx.backend.room(rows.nrows(), dim)?;
             cx.backend.product(rotation.view())?.apply(&rows, &mut rotated)?;
             let rotated = rotated.into_matrix();
@@ -274,13 +317,23 @@ impl Opq {
             let starts = codebooks.map_or(Starts::From(KmeansInit::default()), Starts::Near);
             let trained = train_groups(&rotated, starts, self.m, self.bits, stop(inner), cx)?;
             let seen = course(&trained);
-            let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, SETTLED * now));
+            let drop = history.last().zip(seen.last()).map(|(before, now)| (before - now, least_share * now));
             history.append(&seen);
             let settled = drop.is_some_and(|(drop, least)| drop <= least);
-            rotation = polar(cx.backend.isa(), &correlation(cx.backend.isa(), train, &trained), &rotation);
+            let last = settled || iteration == self.iterations;
+            if last && is_trial {
+                codebooks = None;
+                break;
+            }
+            let towards = correlation(isa, cx.backend.download(&rotated)?.view(), &trained);
+            let turn = turn_of_pairs(isa, &towards).unwrap_or_else(|| pulled(isa, &towards, &Array2::eye(dim), PULL));
+            rotation = multiply(isa, rotation.view(), turn.view());
+            if last || iteration % ORTHONORMALIZED == 0 {
+                rotation = orthonormalized(isa, rotation);
+            }
             history.advance();
             codebooks = Some(trained.into_iter().map(|t| t.codebook).collect());
-            if settled {
+            if last {
                 break;
             }
         }
@@ -309,6 +362,24 @@ mod tests {
             group /= norm;
         }
         rows
+    }
+
+    #[test]
+    fn sums_over_cells_give_the_dense_correlation() {
+        let rows = with_a_spectrum(300);
+        let random = |seed: u64| gaussian(5, 8, seed);
+        let groups = [1, 2].map(|seed| Trained {
+            codebook: random(seed),
+            mse: 0.0,
+            course: Course::default(),
+            nearest: (0..300).map(|i| (i * i + i / 7) as u32 % 5).collect(),
+        });
+        for isa in Isa::available() {
+            let dense = dense_correlation(isa, rows.view(), &groups);
+            let by_cells = correlation_by_cells(isa, rows.as_slice().expect("in order"), 16, &groups);
+            let size = dense.iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!((&dense - &by_cells).iter().all(|gap| gap.abs() < 1e-5 * size), "{isa}");
+        }
     }
 
     #[test]
