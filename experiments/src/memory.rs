@@ -51,8 +51,9 @@ impl Demand {
         let per_row = code_bits.div_ceil(8).saturating_add(row_bytes).saturating_add(label_bytes) as u64;
         let least = sum(&[parts, (summary.base as u64).saturating_mul(per_row), 2 * block(summary)]);
         let must_hold = resolved.must_be_held();
-        // The rows that are timed, decoded ones, and codes as a search lays them out.
-        let codes = (summary.base as u64).saturating_mul(code_bits.div_ceil(8) as u64);
+        // The rows that are timed, decoded ones (first for decoding, then for searching), and codes as a search lays them out, with the
+        // norm and the slope of each.
+        let codes = (summary.base as u64).saturating_mul(code_bits.div_ceil(8) as u64 + 8);
         let timing =
             if timed { sum(&[2 * rows(summary.base, summary.dim).min(4 * TIMED_VALUES as u64), codes]) } else { 0 };
         let copies = if timed { 2 } else { 1 };

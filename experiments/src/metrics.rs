@@ -19,14 +19,15 @@ mod utilization;
 
 use crate::facts::Truth;
 use crate::in_turn::Turns;
+use crate::memory::TIMED_VALUES;
 use crate::pictures;
-use crate::search::{self, code_search};
+use crate::search;
 use cpu::Neighbor;
 use datasets::{DatasetError, Opened, Summary};
 use methods::contract::usage::Usage;
 use methods::registry::params_of;
-use methods::search::codes::CodeSearch;
-use methods::{Backend, MethodError, ParamError, Quantizer};
+use methods::search::codes::{CodeSearch, HELD_BYTES};
+use methods::{Backend, Method, MethodError, ParamError, Quantizer};
 use pass::{Accumulate, Outline, Pass};
 use rayon::prelude::*;
 use record::{DatasetFacts, Measured};
@@ -167,6 +168,8 @@ pub struct Subject<'a> {
     pub facts: &'a DatasetFacts,
     /// Exact neighbours of the queries.
     pub truth: &'a Truth,
+    /// The parameters of the quantizer.
+    pub method: &'a dyn Method,
     /// The quantizer.
     pub quantizer: &'a dyn Quantizer,
     /// Codes of the base rows.
@@ -290,7 +293,9 @@ impl<'a> Subject<'a> {
             let search = CodeSearch::over_rows(self.quantizer, rows, search::search_metric(self.data.metric))?;
             return search.ok_or_else(|| MethodError::Broken("a program lost its search".into()));
         }
-        code_search(self.quantizer, self.codes, self.data.metric)
+        // Rows that are too many to be held are too many decoded as well.
+        let most_bytes = if self.data.base.held().is_some() { HELD_BYTES } else { 4 * TIMED_VALUES };
+        CodeSearch::within(self.quantizer, self.codes, search::search_metric(self.data.metric), most_bytes)
     }
 
     /// Symbol counts, computed on first use; None for a method without symbols.

@@ -19,6 +19,15 @@ pub fn code_search<'a>(
     CodeSearch::new(quantizer, codes, search_metric(metric))
 }
 
+/// The same for a single search, which holds no decoded rows.
+fn single_search<'a>(
+    quantizer: &'a dyn Quantizer,
+    codes: &'a [u8],
+    metric: datasets::MetricSpace,
+) -> Result<CodeSearch<'a>, MethodError> {
+    CodeSearch::within(quantizer, codes, search_metric(metric), 0)
+}
+
 /// How a dataset is searched: only inner products are searched as such.
 pub fn search_metric(metric: datasets::MetricSpace) -> SearchMetric {
     if metric == datasets::MetricSpace::Ip { SearchMetric::InnerProduct } else { SearchMetric::L2 }
@@ -44,13 +53,13 @@ pub fn search_in_parts(
     // A program searches everything at once, and its scores are places.
     if codes.len() <= part_bytes || quantizer.program().is_some_and(|program| program.can_search(search_metric(metric)))
     {
-        let search = code_search(quantizer, codes, metric)?;
+        let search = single_search(quantizer, codes, metric)?;
         return Ok((search.path(), search.search(queries, k)?));
     }
     let mut path = "";
     let mut tops = vec![TopK::new(k); queries.nrows()];
     for (part, codes) in codes.chunks(part_bytes).enumerate() {
-        let search = code_search(quantizer, codes, metric)?;
+        let search = single_search(quantizer, codes, metric)?;
         path = search.path();
         let first = (part * CODES_AT_ONCE) as u32;
         for (top, found) in tops.iter_mut().zip(search.search(queries, k)?) {

@@ -293,6 +293,7 @@ fn perform(
             data: &data,
             facts: &facts,
             truth: &truth,
+            method: &*method,
             quantizer: &*quantizer,
             codes: &codes,
             pass: &pass,

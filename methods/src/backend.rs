@@ -7,6 +7,7 @@
 
 mod cpu_backend;
 mod cpu_codes;
+mod cpu_levels;
 mod cpu_network;
 mod cpu_scan;
 mod cpu_sums;
@@ -323,10 +324,16 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// If the bytes are not a whole number of codes, or factors and codes do not fit together.
     fn table_scan<'a>(
         &self,
-        codes: &'a [u8],
+        codes: Cow<'a, [u8]>,
         layout: CodeLayout,
         factors: Vec<[f32; 2]>,
     ) -> Result<Box<dyn TableScan + 'a>, MethodError>;
+
+    /// Whether scans of the processor serve this backend, which take factors of rows and symbols wider than a byte. A device decodes
+    /// such codes and searches the rows.
+    fn scans_on_host(&self) -> bool {
+        true
+    }
 
     /// Prepares a search over codes of `size` bytes by Hamming distance.
     ///

@@ -60,6 +60,7 @@ pub use strict::ParamError;
 
 use cpu::{ScanTables, TopK};
 use ndarray::{ArrayView2, ArrayViewMut2, CowArray, Ix2};
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 /// The parameters of a method: plain data, complete and type-checked, independent of any vectors.
@@ -84,6 +85,23 @@ pub trait Method: Debug + Send + Sync {
 
     /// Rough cost of encoding one vector, in multiply-adds, for planning and progress only.
     fn encode_cost(&self, dim: usize) -> f64;
+
+    /// Rough cost of decoding one vector, in multiply-adds: one per component, unless a method says more.
+    fn decode_cost(&self, dim: usize) -> f64 {
+        dim as f64
+    }
+
+    /// Rough cost of preparing a search for one query, in multiply-adds, besides scoring: the products with all codewords, for tables.
+    fn query_cost(&self, dim: usize) -> f64 {
+        let _ = dim;
+        0.0
+    }
+
+    /// Rough cost of scoring one code for one query, in multiply-adds; a look-up in a table counts as one. One look-up per byte of the code,
+    /// and never more than the products of all components, unless a method says something else.
+    fn score_cost(&self, dim: usize) -> f64 {
+        self.code_bits(dim).div_ceil(8).clamp(1, dim.max(1)) as f64
+    }
 
     /// Trains on `train` (`n×dim`) on the host. The same seed gives the same quantizer for any number of threads.
     ///
@@ -170,6 +188,11 @@ pub trait Quantizer: Send + Sync {
     /// # Errors
     /// A symbol outside its alphabet; a backend failure.
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
+
+    /// Whether decoding takes about as long as reading decoded rows from memory, so that a search on the host gains nothing by holding them.
+    fn decodes_at_reading_speed(&self) -> bool {
+        false
+    }
 
     /// Encodes `rows` (`n×dim`) to `codes` (`n·code_size` bytes) on the host, by way of the backend.
     ///
@@ -283,6 +306,44 @@ pub trait Searcher: Send {
     fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
         let _ = code;
         Ok([0.0, 1.0])
+    }
+
+    /// `offset_i` and `slope_i` of all codes, computed once when codes are held; none if they are 0 and 1. They are memory of the
+    /// search and no part of a code: a code of several codewords that add up, for instance, does not hold the norm of their sum.
+    ///
+    /// # Errors
+    /// As [`Searcher::row_factors`], and those of decoding.
+    fn factors(&self, codes: &[u8], code_size: usize) -> Result<Vec<[f32; 2]>, MethodError> {
+        match self.code_layout() {
+            Some(layout) if layout.has_factors => {
+                codes.chunks_exact(code_size).map(|code| self.row_factors(code)).collect()
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The codes as [`Searcher::code_layout`] describes them. Symbols that are neither half nor whole bytes are laid out anew, once
+    /// when codes are held, so that no query unpacks them.
+    ///
+    /// # Errors
+    /// A symbol outside its alphabet; a number of bytes that is no multiple of the code size.
+    fn laid_out<'c>(&self, codes: &'c [u8]) -> Result<Cow<'c, [u8]>, MethodError> {
+        Ok(Cow::Borrowed(codes))
+    }
+
+    /// The symbols of all codes, one code after the other, if they are wider than a byte and scores are sums of entries of
+    /// [`Searcher::wide_tables`].
+    ///
+    /// # Errors
+    /// As [`Searcher::laid_out`].
+    fn wide_symbols(&self, codes: &[u8]) -> Result<Option<Vec<u16>>, MethodError> {
+        let _ = codes;
+        Ok(None)
+    }
+
+    /// The tables of the current query for symbols wider than a byte.
+    fn wide_tables(&self) -> Option<search::wide::WideTables<'_>> {
+        None
     }
 
     /// The `k` codes with the smallest scores, nearest first, ties by number. An implementation may fuse scoring and

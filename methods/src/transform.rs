@@ -289,6 +289,20 @@ impl Method for Transformed {
         fit + (n * dim * after) as f64 + self.inner.fit_cost(n, after)
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        let after = self.transform.dim_after(dim);
+        (dim * after) as f64 + self.inner.decode_cost(after)
+    }
+
+    fn query_cost(&self, dim: usize) -> f64 {
+        let after = self.transform.dim_after(dim);
+        (dim * after) as f64 + self.inner.query_cost(after)
+    }
+
+    fn score_cost(&self, dim: usize) -> f64 {
+        self.inner.score_cost(self.transform.dim_after(dim))
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         let after = self.transform.dim_after(dim);
         (dim * after) as f64 + self.inner.encode_cost(after)

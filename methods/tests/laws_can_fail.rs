@@ -100,7 +100,7 @@ impl Backend for Misled {
 
     fn table_scan<'a>(
         &self,
-        codes: &'a [u8],
+        codes: Cow<'a, [u8]>,
         layout: CodeLayout,
         factors: Vec<[f32; 2]>,
     ) -> Result<Box<dyn TableScan + 'a>, MethodError> {

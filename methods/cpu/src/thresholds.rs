@@ -36,15 +36,15 @@ enum Form {
     Steps(Vec<StepTable>),
 }
 
-/// Where the thresholds of a list lie.
+/// Where the thresholds of a list lie. Small, so that the tables of many components stay in the second-level cache.
 #[derive(Clone, Debug)]
 struct StepTable {
     low: f32,
     scale: f32,
-    /// For each step: the thresholds within it, filled up with NaN, and the number of those below it.
-    steps: Vec<([f32; WITHIN], u8)>,
-    /// The list itself, if too many of its thresholds lie within a step.
-    plain: Option<Vec<f32>>,
+    /// The number of thresholds below each step; empty if too many lie within one.
+    below: Vec<u8>,
+    /// The list, and [`WITHIN`] times NaN.
+    thresholds: Vec<f32>,
 }
 
 impl StepTable {
@@ -53,23 +53,18 @@ impl StepTable {
         let count = STEPS * (list.len() + 1);
         let scale = (count - 1) as f32 / (high - low);
         let scale = if scale.is_finite() { scale } else { 0.0 };
-        let mut table = StepTable { low, scale, steps: vec![([f32::NAN; WITHIN], 0); count], plain: None };
-        let mut within = vec![0usize; count];
-        for &t in list {
-            let step = table.step(t);
-            match table.steps[step].0.get_mut(within[step]) {
-                Some(place) => *place = t,
-                None => {
-                    table.plain = Some(list.to_vec());
-                    return table;
-                }
-            }
-            within[step] += 1;
+        let thresholds = list.iter().copied().chain([f32::NAN; WITHIN]).collect();
+        let mut table = StepTable { low, scale, below: vec![0; count], thresholds };
+        let mut within = vec![0u8; count];
+        list.iter().for_each(|t| within[table.step(*t)] += 1);
+        if within.iter().any(|count| usize::from(*count) > WITHIN) {
+            table.below.clear();
+            return table;
         }
-        let mut below = 0;
-        for ((_, count), within) in table.steps.iter_mut().zip(within) {
-            *count = below as u8;
-            below += within;
+        let mut sum = 0;
+        for (below, within) in table.below.iter_mut().zip(within) {
+            *below = sum;
+            sum += within;
         }
         table
     }
@@ -77,18 +72,18 @@ impl StepTable {
     /// The step of a value: never smaller for a larger one. NaN gets the first.
     #[inline(always)]
     fn step(&self, x: f32) -> usize {
-        // The conversion saturates and maps NaN to 0.
-        (((x - self.low) * self.scale) as i32).clamp(0, self.steps.len() as i32 - 1) as usize
+        // The conversion saturates and maps NaN to 0. Without steps, the result is none of them.
+        (((x - self.low) * self.scale) as i32).max(0).min(self.below.len() as i32 - 1) as usize
     }
 
     #[inline(always)]
     fn digit(&self, x: f32) -> u8 {
-        if let Some(list) = &self.plain {
-            return plain_digit(list, x);
-        }
-        let (within, below) = &self.steps[self.step(x)];
-        // NaN is at most nothing.
-        below + within.iter().map(|t| u8::from(*t <= x)).sum::<u8>()
+        let Some(&below) = self.below.get(self.step(x)) else {
+            return plain_digit(&self.thresholds[..self.thresholds.len() - WITHIN], x);
+        };
+        // Those of later steps are larger than x, and NaN is at most nothing.
+        let next = &self.thresholds[usize::from(below)..][..WITHIN];
+        below + next.iter().map(|t| u8::from(*t <= x)).sum::<u8>()
     }
 }
 
@@ -150,7 +145,9 @@ impl Kernel for Digits<'_> {
                 for (x, digits) in blocks.iter().zip(digit_blocks) {
                     let mut counts = [0i32; BLOCK];
                     for t in columns {
-                        counts.iter_mut().zip(x).for_each(|(count, x)| *count += i32::from(*t <= *x));
+                        for l in 0..BLOCK {
+                            counts[l] += i32::from(*t <= x[l]);
+                        }
                     }
                     digits.iter_mut().zip(counts).for_each(|(digit, count)| *digit = count as u8);
                 }

@@ -149,6 +149,14 @@ impl Method for Lsq {
         start + self.iterations as f64 * (search + solve)
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        (self.m * dim) as f64
+    }
+
+    fn query_cost(&self, dim: usize) -> f64 {
+        (dim * (self.m << self.bits)) as f64
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         self.search_cost(dim, self.rounds) + (self.beam * dim * (self.m << self.bits)) as f64
     }

@@ -9,7 +9,7 @@ use crate::backend::{
     keep_what_errs_less, prepared, squared_error,
 };
 use crate::contract::state::State;
-use crate::search::lookup::AdditiveSearcher;
+use crate::search::additive::{AdditiveSearcher, CentredBooks};
 use crate::{Curve, MethodError, ModelError, Quantizer, SearchMetric, Searcher, Symbols};
 use cpu::SumTables;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
@@ -41,6 +41,8 @@ pub(crate) struct AdditiveQuantizer {
     search: Option<Box<dyn SumSearch>>,
     /// The codebooks as the backend decodes by them, once it has.
     decoder: OnceLock<Box<dyn CodeDecoder>>,
+    /// The codebooks around the origin, once codes are searched by distances.
+    centred: OnceLock<CentredBooks>,
     /// Whether the beam search goes by tables.
     tables: bool,
 }
@@ -67,6 +69,7 @@ impl AdditiveQuantizer {
             backend,
             search,
             decoder: OnceLock::new(),
+            centred: OnceLock::new(),
             tables,
         })
     }
@@ -200,10 +203,14 @@ impl Quantizer for AdditiveQuantizer {
         decoder.decode(codes, rows)
     }
 
-    /// Inner products add up over codebooks; distances would need the norm of the sum, which the code does not hold.
+    /// Inner products add up over codebooks; distances need the norm of the sum besides, which the search keeps.
     fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
-        (metric == SearchMetric::InnerProduct)
-            .then(|| Box::new(AdditiveSearcher::new(&self.codebooks, self.backend.isa())) as Box<dyn Searcher>)
+        let centred = match metric {
+            SearchMetric::InnerProduct => None,
+            SearchMetric::L2 if !self.backend.scans_on_host() => return None,
+            SearchMetric::L2 => Some(self.centred.get_or_init(|| CentredBooks::new(&self.codebooks))),
+        };
+        Some(Box::new(AdditiveSearcher::new(self, &self.codebooks, centred, self.backend.isa())))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

@@ -100,6 +100,14 @@ impl Method for Rvq {
         n as f64 * (stages * (self.iterations + 2) as f64 + self.encode_cost(dim) * self.refit as f64)
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        (self.stages * dim) as f64
+    }
+
+    fn query_cost(&self, dim: usize) -> f64 {
+        (self.stages * dim) as f64 * f64::from(1u32 << self.bits)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         let (stages, beam, codewords) = (self.stages as f64, self.beam as f64, f64::from(1u32 << self.bits));
         // Products with all codewords plus sums of table rows, or products with each residual.

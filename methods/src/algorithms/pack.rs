@@ -103,7 +103,8 @@ impl SymbolLayout {
             Some(1) => unpack_within_bytes::<1>(code, symbols),
             Some(2) => unpack_within_bytes::<2>(code, symbols),
             Some(4) => unpack_within_bytes::<4>(code, symbols),
-            _ => self.unpack_any(code, symbols),
+            Some(width) => unpack_common(width, code, symbols),
+            None => self.unpack_any(code, symbols),
         }
         Ok(())
     }
@@ -142,6 +143,20 @@ fn unpack_within_bytes<const WIDTH: u32>(code: &[u8], symbols: &mut [u16]) {
             *symbol = rest & mask;
             rest >>= WIDTH;
         }
+    }
+}
+
+/// [`SymbolLayout::unpack`] for symbols of one width: each lies within four bytes, and none waits for the one before.
+fn unpack_common(width: u8, code: &[u8], symbols: &mut [u16]) {
+    let mask = (1u32 << width) - 1;
+    for (i, symbol) in symbols.iter_mut().enumerate() {
+        let bit = i * usize::from(width);
+        let bytes = &code[bit / 8..];
+        let word = match bytes.first_chunk::<4>() {
+            Some(bytes) => u32::from_le_bytes(*bytes),
+            None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
+        };
+        *symbol = (word >> (bit % 8) & mask) as u16;
     }
 }
 

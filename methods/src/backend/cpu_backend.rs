@@ -1,6 +1,7 @@
 //! The reference backend: matrices in host memory, kernels of `vqbench-cpu`, and the caller's thread pool.
 
-use super::cpu_codes::{CodewordDecoder, Groups, LevelCoder, Logits, Uniform};
+use super::cpu_codes::{CodewordDecoder, Groups, Logits};
+use super::cpu_levels::{LevelCoder, Uniform};
 use super::cpu_network::{Network, Product};
 use super::cpu_scan::{self, CpuBitScan, CpuTableScan};
 use super::cpu_sums::{self, CpuSums};
@@ -294,7 +295,7 @@ impl Backend for CpuBackend {
     }
 
     fn codewords(&self, codebooks: &[Array2<f32>], bits: u8, join: Join) -> Result<Box<dyn CodeDecoder>, MethodError> {
-        Ok(Box::new(CodewordDecoder::new(codebooks, bits, join)))
+        Ok(Box::new(CodewordDecoder::new(self.isa, codebooks, bits, join)))
     }
 
     fn uniform(&self, grid: &UniformGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
@@ -302,7 +303,7 @@ impl Backend for CpuBackend {
     }
 
     fn levels(&self, grid: &LevelGrid) -> Result<Box<dyn ScalarCoder>, MethodError> {
-        Ok(Box::new(LevelCoder::new(grid.clone())))
+        Ok(Box::new(LevelCoder::new(self.isa, grid.clone())))
     }
 
     fn product(&self, matrix: ArrayView2<'_, f32>) -> Result<Box<dyn RowMap>, MethodError> {
@@ -326,7 +327,7 @@ impl Backend for CpuBackend {
 
     fn table_scan<'a>(
         &self,
-        codes: &'a [u8],
+        codes: Cow<'a, [u8]>,
         layout: CodeLayout,
         factors: Vec<[f32; 2]>,
     ) -> Result<Box<dyn TableScan + 'a>, MethodError> {

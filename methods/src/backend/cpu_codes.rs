@@ -1,11 +1,9 @@
-//! Encoding and decoding on the CPU: nearest codewords, largest outputs, concatenated or added codewords, levels.
+//! Encoding and decoding on the CPU: nearest codewords, largest outputs, concatenated or added codewords.
 
 use super::cpu_backend::{bytes, code_place, place, values, view};
-use super::{
-    AffineMap, CodeDecoder, CodeRoom, DeviceCodes, DeviceMatrix, Join, LevelGrid, MatrixRoom, RowEncoder, UniformGrid,
-};
+use super::{AffineMap, CodeDecoder, CodeRoom, DeviceCodes, DeviceMatrix, Join, MatrixRoom, RowEncoder};
 use crate::MethodError;
-use crate::algorithms::codebooks::{check_symbols, symbol_bits};
+use crate::algorithms::codebooks::check_symbols;
 use crate::algorithms::pack::SymbolLayout;
 use crate::algorithms::products::{PackedMatrix, multiply_packed};
 use crate::contract::batch;
@@ -16,21 +14,8 @@ use rayon::prelude::*;
 /// Rows per task when all groups of components are encoded: few enough for the second-level cache.
 const GROUP_ROWS: usize = 240;
 
-/// Rows per task when codes are whole bytes.
-const BYTE_ROWS: usize = 1024;
-
 /// Maximum number of rows whose logits are in memory at a time.
 const LOGIT_ROWS: usize = 256;
-
-fn encode_each<S>(
-    rows: &DeviceMatrix<'_>,
-    codes: &mut CodeRoom<'_>,
-    scratch: impl Fn() -> S + Sync,
-    encode: impl Fn(&[f32], &mut [u8], &mut S) + Sync,
-) {
-    let size = codes.size();
-    batch::encode_on_host(view(rows), code_place(codes), size, scratch, encode);
-}
 
 fn decode_each<S>(
     codes: &DeviceCodes<'_>,
@@ -128,8 +113,9 @@ pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
 
 /// Codebooks for decoding.
 pub(super) struct CodewordDecoder {
-    /// `K·size` values each.
-    books: Vec<Vec<f32>>,
+    isa: Isa,
+    /// One codebook after the other, `K·size` values each.
+    books: Vec<f32>,
     size: usize,
     codewords: usize,
     layout: SymbolLayout,
@@ -137,16 +123,16 @@ pub(super) struct CodewordDecoder {
 }
 
 impl CodewordDecoder {
-    pub(super) fn new(codebooks: &[Array2<f32>], bits: u8, join: Join) -> CodewordDecoder {
+    pub(super) fn new(isa: Isa, codebooks: &[Array2<f32>], bits: u8, join: Join) -> CodewordDecoder {
         let (codewords, size) = codebooks.first().map_or((0, 0), Array2::dim);
-        let books: Vec<Vec<f32>> = codebooks.iter().map(|book| book.iter().copied().collect()).collect();
-        CodewordDecoder { layout: SymbolLayout::uniform(books.len(), bits), books, size, codewords, join }
+        let books: Vec<f32> = codebooks.iter().flat_map(|book| book.iter().copied()).collect();
+        CodewordDecoder { isa, layout: SymbolLayout::uniform(codebooks.len(), bits), books, size, codewords, join }
     }
 
     /// Concatenates the codewords of whole-byte symbols, which need no unpacking and no range check.
     fn select_bytes(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
-        let books: Vec<&[f32]> = self.books.iter().map(Vec::as_slice).collect();
         let size = self.size;
+        let books: Vec<&[f32]> = self.books.chunks_exact(self.codewords * size).collect();
         decode_each(
             codes,
             rows,
@@ -171,32 +157,47 @@ impl CodewordDecoder {
             },
         )
     }
+
+    /// Adds up codewords, some rows at a time.
+    fn add(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
+        let (m, bytes_of_code) = (self.layout.positions(), codes.size());
+        let parts = place(rows).par_chunks_mut(ADDED_ROWS * self.size);
+        parts.zip(bytes(codes).par_chunks(ADDED_ROWS * bytes_of_code)).try_for_each_init(
+            || vec![0u16; ADDED_ROWS * m],
+            |symbols, (rows, codes)| {
+                let symbols = &mut symbols[..rows.len() / self.size * m];
+                for (code, symbols) in codes.chunks_exact(bytes_of_code).zip(symbols.chunks_exact_mut(m)) {
+                    self.layout.unpack(code, symbols)?;
+                    check_symbols(symbols, self.codewords)?;
+                }
+                cpu::sum_codewords(self.isa, &self.books, self.codewords, self.size, symbols, rows);
+                Ok(())
+            },
+        )
+    }
 }
+
+/// Rows whose codewords are added up at a time.
+const ADDED_ROWS: usize = 256;
 
 impl CodeDecoder for CodewordDecoder {
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
-        if self.join == Join::Beside && self.layout.common_width() == Some(8) && self.codewords == 256 {
+        if self.join == Join::Added {
+            return self.add(codes, rows);
+        }
+        if self.layout.common_width() == Some(8) && self.codewords == 256 {
             return self.select_bytes(codes, rows);
         }
-        let codeword = |book: usize, symbol: u16| &self.books[book][usize::from(symbol) * self.size..][..self.size];
         decode_each(
             codes,
             rows,
-            || vec![0u16; self.books.len()],
+            || vec![0u16; self.layout.positions()],
             |code, row, symbols| {
                 self.layout.unpack(code, symbols)?;
                 check_symbols(symbols, self.codewords)?;
-                match self.join {
-                    Join::Beside => {
-                        let parts = row.chunks_exact_mut(self.size).zip(&*symbols).enumerate();
-                        parts.for_each(|(p, (part, &symbol))| part.copy_from_slice(codeword(p, symbol)));
-                    }
-                    Join::Added => {
-                        row.fill(0.0);
-                        for (p, &symbol) in symbols.iter().enumerate() {
-                            row.iter_mut().zip(codeword(p, symbol)).for_each(|(x, y)| *x += y);
-                        }
-                    }
+                let books = self.books.chunks_exact(self.codewords * self.size);
+                for ((part, &symbol), book) in row.chunks_exact_mut(self.size).zip(&*symbols).zip(books) {
+                    part.copy_from_slice(&book[usize::from(symbol) * self.size..][..self.size]);
                 }
                 Ok(())
             },
@@ -208,142 +209,5 @@ impl CodeDecoder for CodewordDecoder {
 fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
     for ((part, book), &symbol) in row.as_chunks_mut::<D>().0.iter_mut().zip(books).zip(code) {
         *part = book.as_chunks::<D>().0[usize::from(symbol)];
-    }
-}
-
-/// A uniform grid.
-pub(super) struct Uniform {
-    isa: Isa,
-    grid: UniformGrid,
-    layout: SymbolLayout,
-}
-
-impl Uniform {
-    pub(super) fn new(isa: Isa, grid: UniformGrid) -> Uniform {
-        Uniform { isa, layout: SymbolLayout::uniform(grid.offsets.len(), grid.bits), grid }
-    }
-}
-
-impl RowEncoder for Uniform {
-    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
-        let UniformGrid { offsets, steps, bits } = &self.grid;
-        let dim = offsets.len();
-        if *bits == 8 && rows.stride() == dim {
-            let tasks = code_place(codes).par_chunks_mut(BYTE_ROWS * dim);
-            let tasks = tasks.zip(values(rows).par_chunks(BYTE_ROWS * dim));
-            // The stride may leave values after the last row.
-            tasks.for_each(|(codes, rows)| {
-                cpu::encode_uniform_bytes(self.isa, &rows[..codes.len()], offsets, steps, codes);
-            });
-            return Ok(());
-        }
-        let most = ((1u32 << bits) - 1) as u16;
-        encode_each(
-            rows,
-            codes,
-            || vec![0u16; dim],
-            |row, code, symbols| {
-                for (((symbol, x), offset), step) in symbols.iter_mut().zip(row).zip(offsets).zip(steps) {
-                    // The conversion saturates and maps 0/0 to 0.
-                    *symbol = (((x - offset) / step + 0.5) as u16).min(most);
-                }
-                self.layout.pack(symbols, code);
-            },
-        );
-        Ok(())
-    }
-}
-
-impl CodeDecoder for Uniform {
-    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
-        let UniformGrid { offsets, steps, bits } = &self.grid;
-        let dim = offsets.len();
-        if *bits == 8 {
-            let tasks = place(rows).par_chunks_mut(BYTE_ROWS * dim).zip(bytes(codes).par_chunks(BYTE_ROWS * dim));
-            tasks.for_each(|(rows, codes)| cpu::decode_uniform_bytes(self.isa, codes, offsets, steps, rows));
-            return Ok(());
-        }
-        decode_each(
-            codes,
-            rows,
-            || vec![0u16; dim],
-            |code, row, symbols| {
-                self.layout.unpack(code, symbols)?;
-                for (((x, symbol), offset), step) in row.iter_mut().zip(symbols).zip(offsets).zip(steps) {
-                    *x = offset + f32::from(*symbol) * step;
-                }
-                Ok(())
-            },
-        )
-    }
-}
-
-/// LevelCoder that are separated by thresholds.
-pub(super) struct LevelCoder {
-    grid: LevelGrid,
-    layout: SymbolLayout,
-}
-
-impl LevelCoder {
-    pub(super) fn new(grid: LevelGrid) -> LevelCoder {
-        LevelCoder { layout: SymbolLayout::uniform(grid.symbols, symbol_bits(grid.alphabet())), grid }
-    }
-}
-
-impl RowEncoder for LevelCoder {
-    fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
-        let LevelGrid { thresholds, values, width, symbols } = &self.grid;
-        // The lists repeat after this number of symbols.
-        let period = values.len() / width;
-        encode_each(
-            rows,
-            codes,
-            || vec![0u16; *symbols],
-            |row, code, symbols| {
-                for (row, symbols) in row.chunks(period * width).zip(symbols.chunks_mut(period)) {
-                    let lists = thresholds.chunks_exact(*width).zip(values.chunks_exact(*width));
-                    for ((part, symbol), (thresholds, values)) in row.chunks_exact(*width).zip(symbols).zip(lists) {
-                        // Most significant digit first: s = (…(d_n)·L_{n−1} + d_{n−1})…)·L_1 + d_1.
-                        let digits = part.iter().zip(thresholds).zip(values).rev();
-                        *symbol = digits.fold(0, |sum, ((x, thresholds), values)| {
-                            sum * values.len() + thresholds.partition_point(|t| t <= x)
-                        }) as u16;
-                    }
-                }
-                self.layout.pack(symbols, code);
-            },
-        );
-        Ok(())
-    }
-}
-
-impl CodeDecoder for LevelCoder {
-    fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
-        let LevelGrid { values, width, symbols, .. } = &self.grid;
-        let (period, alphabet) = (values.len() / width, self.grid.alphabet());
-        decode_each(
-            codes,
-            rows,
-            || vec![0u16; *symbols],
-            |code, row, symbols| {
-                self.layout.unpack(code, symbols)?;
-                check_symbols(symbols, alphabet)?;
-                for (row, symbols) in row.chunks_mut(period * width).zip(symbols.chunks(period)) {
-                    let lists = values.chunks_exact(*width);
-                    for ((part, &symbol), values) in row.chunks_exact_mut(*width).zip(symbols).zip(lists) {
-                        let mut rest = usize::from(symbol);
-                        if let ([x], [values]) = (&mut *part, values) {
-                            *x = values[rest];
-                            continue;
-                        }
-                        for (x, values) in part.iter_mut().zip(values) {
-                            *x = values[rest % values.len()];
-                            rest /= values.len();
-                        }
-                    }
-                }
-                Ok(())
-            },
-        )
     }
 }

@@ -70,13 +70,13 @@ impl TableScan for CpuTableScan<'_> {
 }
 
 impl<'a> CpuTableScan<'a> {
-    pub(super) fn new(isa: Isa, codes: &'a [u8], layout: CodeLayout, factors: Vec<[f32; 2]>) -> CpuTableScan<'a> {
+    pub(super) fn new(isa: Isa, codes: Cow<'a, [u8]>, layout: CodeLayout, factors: Vec<[f32; 2]>) -> CpuTableScan<'a> {
         let bytes = layout.bytes();
         assert!(bytes > layout.skip && codes.len().is_multiple_of(bytes), "whole codes of {bytes} bytes with symbols");
         let expected = if layout.has_factors { codes.len() / bytes } else { 0 };
         assert_eq!(factors.len(), expected, "factors for each code if the layout has them");
         let codes = match layout.skip {
-            0 => Cow::Borrowed(codes),
+            0 => codes,
             skip => {
                 let mut symbols = Vec::with_capacity(codes.len() / bytes * (bytes - skip));
                 codes.chunks_exact(bytes).for_each(|code| symbols.extend_from_slice(&code[skip..]));

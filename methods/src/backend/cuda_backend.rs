@@ -402,19 +402,23 @@ impl Backend for CudaBackend {
         cuda::standardize(self.rows(rows), None, 1.0, self.place(to)).map_err(self.failed("copy"))
     }
 
+    fn scans_on_host(&self) -> bool {
+        false
+    }
+
     fn table_scan<'a>(
         &self,
-        codes: &'a [u8],
+        codes: Cow<'a, [u8]>,
         layout: CodeLayout,
         factors: Vec<[f32; 2]>,
     ) -> Result<Box<dyn TableScan + 'a>, MethodError> {
-        let on_host = self.on_host().table_scan(codes, layout, factors)?;
         // The kernel knows neither side values nor factors.
         if layout.skip > 0 || layout.has_factors || codes.is_empty() {
-            return Ok(on_host);
+            return self.on_host().table_scan(codes, layout, factors);
         }
-        let codes = self.device.upload(codes).map_err(self.failed("table_scan"))?;
-        Ok(Box::new(CudaTableScan { backend: self.clone(), codes, layout, on_host }))
+        let on_device = self.device.upload(&codes).map_err(self.failed("table_scan"))?;
+        let on_host = self.on_host().table_scan(codes, layout, factors)?;
+        Ok(Box::new(CudaTableScan { backend: self.clone(), codes: on_device, layout, on_host }))
     }
 
     fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError> {

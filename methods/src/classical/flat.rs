@@ -56,6 +56,10 @@ impl Method for Flat {
         0.0
     }
 
+    fn score_cost(&self, dim: usize) -> f64 {
+        dim as f64
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         dim as f64
     }

@@ -118,6 +118,10 @@ impl Method for Kmeans {
         (self.restarts * (self.iterations + 2)) as f64 * n as f64 * self.encode_cost(dim)
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        dim as f64 * self.codewords as f64
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         dim as f64 * self.codewords as f64
     }

@@ -125,6 +125,10 @@ impl Method for Lbg {
         12.0 * (2 + self.moves) as f64 * n as f64 * dim as f64 * self.codeword_count() as f64
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        dim as f64 * self.codeword_count() as f64
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         dim as f64 * self.codeword_count() as f64
     }

@@ -99,6 +99,10 @@ impl Method for Vq {
         2.0 * self.epochs as f64 * n as f64 * self.encode_cost(dim)
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        dim as f64 * self.codewords as f64
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         dim as f64 * self.codewords as f64
     }

@@ -125,6 +125,10 @@ impl Method for Fsq {
         self.training.cost(n, self.encode_cost(dim))
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        self.encoder.cost(dim, self.groups * self.levels().map_or(1, |levels| levels.len()))
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         self.encoder.cost(dim, self.groups * self.levels().map_or(1, |levels| levels.len()))
     }

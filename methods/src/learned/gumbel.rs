@@ -10,7 +10,10 @@ use crate::learned::shared::{
 };
 use crate::product::quantizer::ProductQuantizer;
 use crate::registry::{Exemption, Family, MethodEntry, RateParam, Tries, params_of, parse_params, schema_of};
-use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, State, Stream, Symbols, TrainingRows};
+use crate::{
+    Context, Method, MethodError, ModelError, ParamError, Quantizer, SearchMetric, Searcher, State, Stream, Symbols,
+    TrainingRows,
+};
 use cpu::Isa;
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -117,6 +120,10 @@ impl Method for Gumbel {
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
         self.training.cost(n, self.encode_cost(dim))
+    }
+
+    fn decode_cost(&self, dim: usize) -> f64 {
+        self.encoder.cost(dim, self.encoder.latent(dim, self.width()).unwrap_or(dim))
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -295,6 +302,10 @@ impl Quantizer for LogitQuantizer {
 
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
         self.product.decode(codes, rows)
+    }
+
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
+        self.product.searcher(metric)
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

@@ -132,6 +132,10 @@ impl Method for Lfq {
         self.training.cost(n, self.encode_cost(dim))
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        self.encoder.cost(dim, self.bits)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         self.encoder.cost(dim, self.bits)
     }

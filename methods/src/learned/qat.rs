@@ -86,6 +86,10 @@ impl Method for Qat {
         self.training.cost(n, self.encode_cost(dim))
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        self.encoder.cost(dim, self.latent(dim))
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         self.encoder.cost(dim, self.latent(dim))
     }

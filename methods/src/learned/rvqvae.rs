@@ -167,6 +167,11 @@ impl Method for Rvqvae {
         self.training.cost(n, self.encode_cost(dim))
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        let latent = self.encoder.latent(dim, WIDTH).unwrap_or(dim);
+        self.encoder.cost(dim, latent) + (self.stages * latent) as f64
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         let latent = self.encoder.latent(dim, WIDTH).unwrap_or(dim);
         self.encoder.cost(dim, latent) + (self.stages * self.beam * latent * self.codewords) as f64

@@ -150,6 +150,10 @@ impl Method for Vqvae {
         self.training.cost(n, self.encode_cost(dim))
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        self.encoder.cost(dim, self.encoder.latent(dim, self.width()).unwrap_or(dim))
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         let latent = self.encoder.latent(dim, self.width()).unwrap_or(dim);
         self.encoder.cost(dim, latent) + (latent * self.codewords) as f64

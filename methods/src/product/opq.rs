@@ -140,6 +140,14 @@ impl Method for Opq {
             + iterations * (2.0 * n as f64 * (dim * dim) as f64 + 40.0 * (dim as f64).powi(3))
     }
 
+    fn decode_cost(&self, dim: usize) -> f64 {
+        (dim * dim) as f64
+    }
+
+    fn query_cost(&self, dim: usize) -> f64 {
+        self.encode_cost(dim)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         (dim * dim) as f64 + dim as f64 * f64::from(1u32 << self.bits)
     }

@@ -83,6 +83,10 @@ impl Method for Pq {
         (self.iterations + 1) as f64 * n as f64 * self.encode_cost(dim)
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        dim as f64 * f64::from(1u32 << self.bits)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         dim as f64 * f64::from(1u32 << self.bits)
     }

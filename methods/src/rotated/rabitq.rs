@@ -15,6 +15,7 @@ use crate::{
 use cpu::ScanTables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 use strict::check_ranges;
 
@@ -87,6 +88,14 @@ impl Method for Rabitq {
 
     fn fit_cost(&self, n: usize, dim: usize) -> f64 {
         (n * dim) as f64
+    }
+
+    fn decode_cost(&self, dim: usize) -> f64 {
+        FastRotation::cost(dim) + dim as f64
+    }
+
+    fn query_cost(&self, dim: usize) -> f64 {
+        FastRotation::cost(dim)
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -391,6 +400,10 @@ impl Searcher for RabitqSearcher<'_> {
 
     fn scan_tables(&self) -> Option<ScanTables> {
         self.dot.scan_tables(self.constant)
+    }
+
+    fn laid_out<'c>(&self, codes: &'c [u8]) -> Result<Cow<'c, [u8]>, MethodError> {
+        self.dot.laid_out(codes, self.quantizer.components.side_bytes())
     }
 
     /// `‖x−c‖²` and `−2·‖x−c‖/⟨ū,o⟩`, or 0 and half of that.

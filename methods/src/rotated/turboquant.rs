@@ -15,6 +15,7 @@ use crate::{
 use cpu::ScanTables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 use strict::check_ranges;
 
@@ -124,6 +125,14 @@ impl Method for Turboquant {
 
     fn fit_cost(&self, _n: usize, dim: usize) -> f64 {
         2.0 * FastRotation::cost(dim)
+    }
+
+    fn decode_cost(&self, dim: usize) -> f64 {
+        FastRotation::cost(dim) + dim as f64
+    }
+
+    fn query_cost(&self, dim: usize) -> f64 {
+        FastRotation::cost(dim)
     }
 
     fn encode_cost(&self, dim: usize) -> f64 {
@@ -412,6 +421,10 @@ impl Searcher for TurboSearcher<'_> {
 
     fn scan_tables(&self) -> Option<ScanTables> {
         self.levels.scan_tables(0.0)
+    }
+
+    fn laid_out<'c>(&self, codes: &'c [u8]) -> Result<Cow<'c, [u8]>, MethodError> {
+        self.levels.laid_out(codes, self.quantizer.components.side_bytes())
     }
 
     fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {

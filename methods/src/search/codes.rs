@@ -1,11 +1,12 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
 use super::scan::{HeldCodes, check_whole, hold, of_each};
+use crate::backend::DeviceMatrix;
 use crate::external::Program;
 use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
 use adapters::Held;
 use cpu::TopK;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 /// A trained quantizer and the codes of the base rows.
 pub struct CodeSearch<'a> {
@@ -19,13 +20,21 @@ pub struct CodeSearch<'a> {
 /// Name of the search of an outside program.
 const PROGRAM_PATH: &str = "program";
 
+/// Name of the search over decoded rows, whether they are held or decoded for each call.
+const DECODE_PATH: &str = "decode";
+
+/// Most bytes of decoded rows that a search holds if nothing else is said. More are decoded part by part for each call.
+pub const HELD_BYTES: usize = 512 << 20;
+
 /// What scores codes.
 enum Scoring<'a> {
     /// The backend, by tables or bits of the method's searcher.
     Held(HeldCodes<'a>),
     /// The method's searcher.
     Searcher,
-    /// The backend, after decoding.
+    /// The backend, over rows that have been decoded once.
+    Rows(DeviceMatrix<'static>),
+    /// The backend, after decoding part by part for each call.
     Decoded,
     /// The outside program, which holds the codes or rows.
     Program(&'a Program),
@@ -43,6 +52,19 @@ impl<'a> CodeSearch<'a> {
         codes: &'a [u8],
         metric: SearchMetric,
     ) -> Result<CodeSearch<'a>, MethodError> {
+        CodeSearch::within(quantizer, codes, metric, HELD_BYTES)
+    }
+
+    /// [`CodeSearch::new`] with a limit on the bytes of decoded rows that are held; 0 if a single search follows.
+    ///
+    /// # Errors
+    /// As [`CodeSearch::new`].
+    pub fn within(
+        quantizer: &'a dyn Quantizer,
+        codes: &'a [u8],
+        metric: SearchMetric,
+        most_bytes: usize,
+    ) -> Result<CodeSearch<'a>, MethodError> {
         let size = quantizer.code_size();
         if let Some(program) = quantizer.program()
             && program.abilities().search
@@ -53,11 +75,17 @@ impl<'a> CodeSearch<'a> {
         }
         check_whole(codes, size)?;
         let (path, scoring) = match quantizer.searcher(metric) {
-            Some(searcher) => match hold(&*searcher, codes, size, quantizer.backend())? {
-                Some(held) => (searcher.path(), Scoring::Held(held)),
-                None => (searcher.path(), Scoring::Searcher),
-            },
-            None => ("decode", Scoring::Decoded),
+            Some(searcher) if !decoding_is_less(&*searcher, codes.len() / size) => {
+                match hold(&*searcher, codes, size, quantizer.backend())? {
+                    Some(held) => (searcher.path(), Scoring::Held(held)),
+                    None => (searcher.path(), Scoring::Searcher),
+                }
+            }
+            searcher => {
+                // Scores are the same but for rounding, whichever way they are computed.
+                let path = searcher.map_or(DECODE_PATH, |searcher| searcher.path());
+                (path, decoded(quantizer, codes, most_bytes)?.map_or(Scoring::Decoded, Scoring::Rows))
+            }
         };
         Ok(CodeSearch { quantizer, codes, metric, path, scoring })
     }
@@ -91,6 +119,16 @@ impl<'a> CodeSearch<'a> {
         self.path
     }
 
+    /// Bytes that the search holds besides the codes: codes laid out anew, norms and other factors of rows, decoded rows. They belong to
+    /// no code. 0 for an outside program, which does not say.
+    pub fn held_bytes(&self) -> usize {
+        match &self.scoring {
+            Scoring::Held(held) => held.bytes(),
+            Scoring::Rows(rows) => 4 * rows.nrows() * rows.ncols(),
+            Scoring::Searcher | Scoring::Decoded | Scoring::Program(_) => 0,
+        }
+    }
+
     /// The `k` nearest codes of each query, on the current thread pool.
     ///
     /// # Errors
@@ -104,6 +142,7 @@ impl<'a> CodeSearch<'a> {
                 let tasks = 4 * rayon::current_num_threads();
                 of_each(&|| self.searcher(), queries, tasks, |searcher| searcher.top_k(self.codes, size, k))
             }
+            Scoring::Rows(rows) => self.search_rows(rows, queries, k),
             Scoring::Decoded => self.search_decoded(queries, k),
             Scoring::Program(program) => program.search(queries, k),
         }
@@ -112,6 +151,27 @@ impl<'a> CodeSearch<'a> {
     fn searcher(&self) -> Result<Box<dyn Searcher + 'a>, MethodError> {
         let lost = || MethodError::Broken("a method lost its search over codes".into());
         self.quantizer.searcher(self.metric).ok_or_else(lost)
+    }
+
+    /// Finds the nearest of rows that are decoded already, part by part.
+    fn search_rows(
+        &self,
+        rows: &DeviceMatrix<'static>,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        let backend = self.quantizer.backend();
+        let part_rows = backend.base_rows_at_once(rows.ncols(), queries.nrows());
+        let queries = backend.upload(queries)?;
+        if rows.nrows() <= part_rows {
+            return backend.nearest_rows(rows, &queries, self.metric, k);
+        }
+        let mut tops: Vec<TopK> = (0..queries.nrows()).map(|_| TopK::new(k)).collect();
+        for first in (0..rows.nrows()).step_by(part_rows) {
+            let found = backend.nearest_rows(&rows.part(first, part_rows), &queries, self.metric, k)?;
+            push_all(&mut tops, found, first);
+        }
+        Ok(tops.iter_mut().map(TopK::drain_sorted).collect())
     }
 
     /// Decodes part by part, and finds the nearest rows of each part.
@@ -127,10 +187,45 @@ impl<'a> CodeSearch<'a> {
             let mut decoded = backend.room(codes.count(), dim)?;
             self.quantizer.decode(&codes, &mut decoded)?;
             let found = backend.nearest_rows(&decoded.into_matrix(), &queries, self.metric, k)?;
-            for (top, found) in tops.iter_mut().zip(found) {
-                found.into_iter().for_each(|n| top.push(n.score, (part * part_rows) as u32 + n.id));
-            }
+            push_all(&mut tops, found, part * part_rows);
         }
         Ok(tops.iter_mut().map(TopK::drain_sorted).collect())
     }
+}
+
+/// Adds what was found in the part that begins with row `first`.
+fn push_all(tops: &mut [TopK], found: Vec<Vec<Neighbor>>, first: usize) {
+    for (top, found) in tops.iter_mut().zip(found) {
+        found.into_iter().for_each(|n| top.push(n.score, first as u32 + n.id));
+    }
+}
+
+/// Whether the tables of a query have more entries than there are codes, so that scoring decoded rows takes fewer products than filling
+/// them. Symbols of up to a byte have tables too small for that to matter.
+fn decoding_is_less(searcher: &dyn Searcher, codes: usize) -> bool {
+    searcher.wide_tables().is_some_and(|tables| tables.alphabet > codes)
+}
+
+/// All rows, decoded once in the backend's memory; None if they take more bytes than this or than there are, or if that gains nothing.
+fn decoded(
+    quantizer: &dyn Quantizer,
+    codes: &[u8],
+    most_bytes: usize,
+) -> Result<Option<DeviceMatrix<'static>>, MethodError> {
+    let (size, dim, backend) = (quantizer.code_size(), quantizer.dim(), quantizer.backend());
+    let count = codes.len() / size;
+    // A device needs room beside them for queries and for what decoding takes.
+    let fits = count.saturating_mul(4 * dim) <= most_bytes && count <= backend.rows_at_once(8 * dim)? / 2;
+    if count == 0 || !fits || backend.scans_on_host() && quantizer.decodes_at_reading_speed() {
+        return Ok(None);
+    }
+    let at_once = quantizer.rows_at_once().min(backend.rows_at_once(8 * dim + size + quantizer.bytes_per_row())?);
+    if count <= at_once {
+        let mut rows = backend.room(count, dim)?;
+        quantizer.decode(&backend.upload_codes(codes, size)?, &mut rows)?;
+        return Ok(Some(rows.into_matrix()));
+    }
+    let mut all = Array2::zeros((count, dim));
+    quantizer.decode_into(codes, all.view_mut())?;
+    backend.upload_owned(all).map(Some)
 }

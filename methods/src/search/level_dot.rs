@@ -1,10 +1,12 @@
 //! Inner products of a query with packed symbols that stand for a few levels: the inner loop of search over binary,
 //! RaBitQ and TurboQuant codes.
 
+use super::tables::lay_out;
 use crate::MethodError;
 use crate::algorithms::pack::SymbolLayout;
 use crate::backend::CodeLayout;
 use cpu::{ScanTables, SymbolWidth};
+use std::borrow::Cow;
 
 /// `Σ_j q_j·levels[u_j]` over packed symbols `u`. If no symbol straddles two bytes, a table of 256 sums per byte covers
 /// all the symbols in it.
@@ -50,18 +52,43 @@ impl<'a> LevelDot<'a> {
 
     /// The layout of codes whose symbols begin after `skip` bytes, if many of them can be scanned at a time.
     pub(crate) fn code_layout(&self, skip: usize, has_factors: bool) -> Option<CodeLayout> {
-        let (width, positions) = match self.layout.common_width()? {
-            1 | 2 | 4 => (SymbolWidth::Nibble, 2 * self.layout.bytes()),
-            8 => (SymbolWidth::Byte, self.layout.bytes()),
+        let (width, positions, skip) = match self.layout.common_width()? {
+            1 | 2 | 4 => (SymbolWidth::Nibble, 2 * self.layout.bytes(), skip),
+            8 => (SymbolWidth::Byte, self.layout.bytes(), skip),
+            3 => (SymbolWidth::Nibble, self.layout.positions(), 0),
+            5..=7 => (SymbolWidth::Byte, self.layout.positions(), 0),
             _ => return None,
         };
         Some(CodeLayout { width, positions, skip, has_factors })
+    }
+
+    /// Codes whose symbols begin after `skip` bytes as [`LevelDot::code_layout`] describes them: symbols that straddle bytes are laid
+    /// out anew, without the bytes before them.
+    pub(crate) fn laid_out<'c>(&self, codes: &'c [u8], skip: usize) -> Result<Cow<'c, [u8]>, MethodError> {
+        let width = match self.layout.common_width() {
+            Some(3) => SymbolWidth::Nibble,
+            Some(5..=7) => SymbolWidth::Byte,
+            _ => return Ok(Cow::Borrowed(codes)),
+        };
+        let mut symbols = vec![0u16; self.layout.positions()];
+        let (from, to) = (skip + self.layout.bytes(), width.bytes(symbols.len()));
+        let mut out = vec![0u8; codes.len() / from * to];
+        for (code, out) in codes.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
+            self.layout.unpack(&code[skip..], &mut symbols)?;
+            lay_out(width, &symbols, out);
+        }
+        Ok(Cow::Owned(out))
     }
 
     /// The tables of the current query for such a scan, for bytes or half bytes.
     pub(crate) fn scan_tables(&self, constant: f32) -> Option<ScanTables> {
         let layout = self.code_layout(0, false)?;
         let entries = match layout.width {
+            // Each symbol by itself; entries that no symbol selects are zero.
+            width if self.tables.is_empty() => {
+                let entry = |q: f32, u: usize| self.levels.get(u).map_or(0.0, |level| q * level);
+                self.query.iter().flat_map(|q| (0..width.alphabet()).map(move |u| entry(*q, u))).collect()
+            }
             SymbolWidth::Byte => self.tables.clone(),
             SymbolWidth::Nibble => {
                 let bytes = self.tables.as_chunks::<256>().0.iter();
@@ -119,6 +146,14 @@ mod tests {
             let found = f64::from(dot.dot(&packed).expect("right length"));
             let size: f64 = symbols.iter().zip(&query).map(|(&u, q)| f64::from((q * levels[usize::from(u)]).abs())).sum();
             prop_assert!((found - plain).abs() <= 1e-5 * size + 1e-6, "{} for {}", found, plain);
+            // And as many codes are scanned at a time, here behind three other bytes.
+            let code = [&[1, 2, 3], &packed[..]].concat();
+            let held = dot.laid_out(&code, 3).expect("right length");
+            let CodeLayout { skip, positions, .. } = dot.code_layout(3, false).expect("any width");
+            let tables = dot.scan_tables(0.0).expect("any width");
+            prop_assert_eq!(tables.positions(), positions);
+            let scanned = f64::from(tables.sum(&held[skip..]));
+            prop_assert!((scanned - plain).abs() <= 1e-5 * size + 1e-6, "{} for {}", scanned, plain);
         }
     }
 }

@@ -1,27 +1,36 @@
 //! How a search over codes is done: by the backend where scores are sums of table entries or Hamming distances, by the
 //! method otherwise.
 
+use super::wide::WideCodes;
 use crate::backend::{Backend, BitScan, TableScan};
 use crate::{MethodError, Neighbor, Searcher};
 use ndarray::{ArrayView2, Axis, CowArray};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Maximum number of queries per thread whose tables are in memory at a time.
 const QUERIES: usize = 256;
 
-/// Codes as a backend holds them for searches.
-pub enum HeldCodes<'a> {
+/// Codes as they are held for searches.
+pub struct HeldCodes<'a> {
+    form: Form<'a>,
+    bytes: usize,
+}
+
+enum Form<'a> {
     /// Scores are sums of table entries.
     Tables(Box<dyn TableScan + 'a>),
+    /// The same for symbols wider than a byte.
+    Wide(WideCodes),
     /// Scores are Hamming distances up to offset and slope.
     Bits(Box<dyn BitScan + 'a>),
 }
 
-/// Lets the backend hold codes of `code_size` bytes; None if their scores are neither sums of table entries nor Hamming
-/// distances, so that only the searcher itself computes them.
+/// Holds codes of `code_size` bytes, by the backend unless their symbols are wider than a byte; None if their scores are neither sums of
+/// table entries nor Hamming distances, so that only the searcher itself computes them.
 ///
 /// # Errors
-/// A number of bytes that is no multiple of the size, side values that no encoder writes, or out of device memory.
+/// A number of bytes that is no multiple of the size, symbols or side values that no encoder writes, or out of device memory.
 pub fn hold<'a>(
     searcher: &dyn Searcher,
     codes: &'a [u8],
@@ -30,17 +39,28 @@ pub fn hold<'a>(
 ) -> Result<Option<HeldCodes<'a>>, MethodError> {
     check_whole(codes, code_size)?;
     if searcher.bit_query().is_some() {
-        return Ok(Some(HeldCodes::Bits(backend.bit_scan(codes, code_size)?)));
+        return Ok(Some(HeldCodes { form: Form::Bits(backend.bit_scan(codes, code_size)?), bytes: 0 }));
     }
-    let Some(layout) = searcher.code_layout().filter(|layout| layout.positions > 0 && layout.bytes() == code_size)
-    else {
+    let count = codes.len() / code_size;
+    if let Some(symbols) = searcher.wide_symbols(codes)?
+        && count > 0
+    {
+        let wide = WideCodes::new(&symbols, symbols.len() / count, searcher.factors(codes, code_size)?);
+        let bytes = wide.bytes();
+        return Ok(Some(HeldCodes { form: Form::Wide(wide), bytes }));
+    }
+    let Some(layout) = searcher.code_layout().filter(|layout| layout.positions > 0) else { return Ok(None) };
+    let laid_out = searcher.laid_out(codes)?;
+    if laid_out.len() != count * layout.bytes() {
         return Ok(None);
+    }
+    let factors = searcher.factors(codes, code_size)?;
+    let copied = match &laid_out {
+        Cow::Borrowed(_) if layout.skip == 0 => 0,
+        codes => codes.len() - count * layout.skip,
     };
-    let factors = match layout.has_factors {
-        true => codes.chunks_exact(code_size).map(|code| searcher.row_factors(code)).collect::<Result<_, _>>()?,
-        false => Vec::new(),
-    };
-    Ok(Some(HeldCodes::Tables(backend.table_scan(codes, layout, factors)?)))
+    let bytes = copied + size_of_val(&factors[..]);
+    Ok(Some(HeldCodes { form: Form::Tables(backend.table_scan(laid_out, layout, factors)?), bytes }))
 }
 
 /// Checks that the bytes are a whole number of codes.
@@ -53,6 +73,11 @@ pub(super) fn check_whole(codes: &[u8], code_size: usize) -> Result<(), MethodEr
 }
 
 impl HeldCodes<'_> {
+    /// Bytes of memory that the search takes besides the codes: codes laid out anew, norms and other factors of rows.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The `k` codes with the smallest scores for each query, nearest first, ties by number, on the current thread pool.
     /// Equals [`Searcher::top_k`] query by query, up to the rounding of scores. Each thread asks `searcher` for one of
     /// its own; they must be of the kind that the codes are held for.
@@ -66,15 +91,18 @@ impl HeldCodes<'_> {
         k: usize,
     ) -> Result<Vec<Vec<Neighbor>>, MethodError> {
         let threads = rayon::current_num_threads();
+        if let Form::Wide(wide) = &self.form {
+            // More parts than threads balance the load.
+            return of_each(searcher, queries, 4 * threads, |s| Ok(wide.top_k(known(s.wide_tables())?, k)));
+        }
         let mut found = Vec::with_capacity(queries.nrows());
         for queries in queries.axis_chunks_iter(Axis(0), QUERIES * threads) {
-            found.extend(match self {
-                HeldCodes::Tables(scan) => {
+            found.extend(match &self.form {
+                Form::Wide(_) => Vec::new(),
+                Form::Tables(scan) => {
                     scan.top_k(&of_each(searcher, queries, threads, |s| known(s.scan_tables()))?, k)?
                 }
-                HeldCodes::Bits(scan) => {
-                    scan.top_k(&of_each(searcher, queries, threads, |s| known(s.bit_query()))?, k)?
-                }
+                Form::Bits(scan) => scan.top_k(&of_each(searcher, queries, threads, |s| known(s.bit_query()))?, k)?,
             });
         }
         Ok(found)

@@ -2,9 +2,11 @@
 
 use super::{AffineTransform, TransformedQuantizer};
 use crate::backend::CodeLayout;
+use crate::search::wide::WideTables;
 use crate::{MethodError, Neighbor, SearchMetric, Searcher};
 use cpu::ScanTables;
 use ndarray::{Array1, ArrayView1, Axis, CowArray, Ix2, concatenate};
+use std::borrow::Cow;
 
 /// With `x̂ = y·Aᵀ + μ` and `A` orthonormal, the score of `x̂` is that of `y` and a constant of the query:
 /// `‖q−x̂‖² = ‖(q−μ)A − y‖² + ‖q−μ‖² − ‖(q−μ)A‖²` and `−q·x̂ = −(qA)·y − q·μ`.
@@ -119,6 +121,22 @@ impl Searcher for TransformedSearcher<'_> {
 
     fn row_factors(&self, code: &[u8]) -> Result<[f32; 2], MethodError> {
         self.inner.row_factors(code)
+    }
+
+    fn factors(&self, codes: &[u8], code_size: usize) -> Result<Vec<[f32; 2]>, MethodError> {
+        self.inner.factors(codes, code_size)
+    }
+
+    fn laid_out<'c>(&self, codes: &'c [u8]) -> Result<Cow<'c, [u8]>, MethodError> {
+        self.inner.laid_out(codes)
+    }
+
+    fn wide_symbols(&self, codes: &[u8]) -> Result<Option<Vec<u16>>, MethodError> {
+        self.inner.wide_symbols(codes)
+    }
+
+    fn wide_tables(&self) -> Option<WideTables<'_>> {
+        Some(self.inner.wide_tables()?.plus(self.offset))
     }
 
     fn top_k(&mut self, codes: &[u8], code_size: usize, k: usize) -> Result<Vec<Neighbor>, MethodError> {

@@ -5,6 +5,7 @@ use super::passes::PackedNetwork;
 use crate::algorithms::moments::mean;
 use crate::backend::{Backend, DeviceCodes, DeviceMatrix, MatrixRoom, RowMap, RowScale};
 use crate::contract::state::State;
+use crate::search::mapped::{LatentMap, LatentWeights};
 use crate::{MethodError, Quantizer};
 use cpu::Isa;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
@@ -150,6 +151,19 @@ impl Autoencoder {
         let (encoder, decoder) =
             rayon::join(|| PackedNetwork::new(isa, encoder, false), || PackedNetwork::new(isa, decoder, true));
         Some([encoder, decoder])
+    }
+
+    /// Decoder and scale as one affine map of latents; None if the decoder is more than that.
+    pub(crate) fn latent_map(&self) -> Option<LatentMap> {
+        let (weights, offset) = match &self.networks {
+            None => (LatentWeights::Factor(self.scale), self.mean.clone()),
+            Some([_, decoder]) => {
+                let (weights, bias) = decoder.affine()?;
+                let offset = bias.iter().zip(&self.mean).map(|(b, m)| b * self.scale + m).collect();
+                (LatentWeights::Matrix(weights * self.scale), offset)
+            }
+        };
+        Some(LatentMap { weights, offset })
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Array2<f32>> {

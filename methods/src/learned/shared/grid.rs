@@ -3,7 +3,8 @@
 use crate::algorithms::codebooks::symbol_bits;
 use crate::algorithms::pack::SymbolLayout;
 use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, LevelGrid, MatrixRoom, ScalarCoder, prepared};
-use crate::{MethodError, Quantizer, State, Symbols};
+use crate::search::grid::GridSearcher;
+use crate::{MethodError, Quantizer, SearchMetric, Searcher, State, Symbols};
 use std::sync::{Arc, OnceLock};
 
 /// How a component takes its values: by the number of thresholds that are at most the latent.
@@ -62,6 +63,10 @@ impl Quantizer for GridQuantizer {
 
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
         self.coder()?.decode(codes, rows)
+    }
+
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
+        Some(Box::new(GridSearcher::new(&self.grid, &self.layout, metric)))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {

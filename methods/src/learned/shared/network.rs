@@ -198,6 +198,11 @@ impl NetworkWeights {
         if self.branch.is_empty() { straight } else { straight.plus(&x) }
     }
 
+    /// Weights and bias, if the network is an affine map and no more.
+    pub(crate) fn affine(&self) -> Option<(&Array2<f32>, &Array2<f32>)> {
+        self.branch.is_empty().then_some((&self.straight.weights, &self.straight.bias))
+    }
+
     fn branch(&self) -> Vec<BranchLayer<'_>> {
         fn layer(layer: &LayerWeights) -> BranchLayer<'_> {
             match layer {

@@ -3,7 +3,8 @@
 use super::autoencoder::{Autoencoder, CodersOnBackend};
 use super::encoder::Encoder;
 use crate::backend::{Backend, CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom, prepared};
-use crate::{Context, Curve, MethodError, ModelError, Quantizer, State, Symbols};
+use crate::search::mapped::{LatentMap, MappedSearcher};
+use crate::{Context, Curve, MethodError, ModelError, Quantizer, SearchMetric, Searcher, State, Symbols};
 use std::sync::{Arc, OnceLock};
 
 /// Encodes the latents of rows; codes and symbols are those of the quantizer of latents.
@@ -14,6 +15,8 @@ pub(crate) struct LearnedQuantizer {
     backend: Arc<dyn Backend>,
     /// Encoder and decoder on the backend; prepared at the first use.
     on_backend: OnceLock<CodersOnBackend>,
+    /// The decoder as an affine map, if it is one, once codes are searched.
+    map: OnceLock<Option<LatentMap>>,
 }
 
 impl LearnedQuantizer {
@@ -23,7 +26,8 @@ impl LearnedQuantizer {
         curves: Vec<Curve>,
         cx: &Context,
     ) -> LearnedQuantizer {
-        LearnedQuantizer { autoencoder, latents, curves, backend: cx.backend.clone(), on_backend: OnceLock::new() }
+        let (on_backend, map) = (OnceLock::new(), OnceLock::new());
+        LearnedQuantizer { autoencoder, latents, curves, backend: cx.backend.clone(), on_backend, map }
     }
 
     fn coders(&self) -> Result<&CodersOnBackend, MethodError> {
@@ -79,6 +83,15 @@ impl Quantizer for LearnedQuantizer {
 
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
         self.coders()?.decode(codes, &*self.latents, rows)
+    }
+
+    /// By tables where the decoder is an affine map.
+    fn searcher(&self, metric: SearchMetric) -> Option<Box<dyn Searcher + '_>> {
+        if !self.backend.scans_on_host() {
+            return None;
+        }
+        let map = self.map.get_or_init(|| self.autoencoder.latent_map()).as_ref()?;
+        Some(Box::new(MappedSearcher::new(self, &*self.latents, map, metric)?))
     }
 
     fn symbols(&self) -> Option<&dyn Symbols> {
