@@ -394,8 +394,18 @@ metrics! {
         .lower(), .timed(), .at_least(0.0), .shown(NumberFormat::Significant(3));
     SEARCH_LATENCY_P99_US = "search_latency_p99_us", "µs", "latency of a single query that 99% stay below",
         .lower(), .timed(), .at_least(0.0), .shown(NumberFormat::Significant(3));
+    ENCODE_LIMIT_SHARE = "encode_limit_share", "1", "encoding speed as a share of what reading and arithmetic of this machine allow",
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Percent), .column("encode limit");
+    DECODE_LIMIT_SHARE = "decode_limit_share", "1", "decoding speed as a share of what reading and arithmetic of this machine allow",
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Percent), .column("decode limit");
+    SEARCH_LIMIT_SHARE = "search_limit_share", "1", "search speed as a share of what arithmetic of this machine allows",
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Percent), .column("search limit");
+    LATENCY_LIMIT_SHARE = "latency_limit_share", "1", "speed of a single query as a share of what reading and arithmetic of one thread allow",
+        .higher(), .timed(), .at_least(0.0), .shown(NumberFormat::Percent), .column("query limit");
 
     // Memory.
+    SEARCH_BYTES = "search_bytes", "B", "bytes that a search holds besides the codes: norms, codes laid out anew, decoded rows",
+        .lower(), .at_least(0.0), .shown(NumberFormat::Bytes);
     MODEL_BYTES = "model_bytes", "B", "bytes shared by all vectors: codebooks, levels, rotations, networks",
         .lower(), .at_least(0.0), .shown(NumberFormat::Bytes), .column("model"), .titled("bytes of the model"), .gated(ROUNDING);
     PEAK_RSS_BYTES = "peak_rss_bytes", "B", "peak resident memory of the trial's process, data included",

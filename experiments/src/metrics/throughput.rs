@@ -1,5 +1,6 @@
 //! How fast are training, encoding, decoding and search on this machine?
 
+mod limits;
 mod program;
 
 use super::{Measure, MeasureEntry, Subject, params_of, parse_params, unread};
@@ -12,7 +13,7 @@ use methods::{BackendError, MethodError};
 use ndarray::{Array2, CowArray, Ix2, s};
 
 use record::metric::{
-    DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_LATENCY_P50_US, SEARCH_LATENCY_P95_US,
+    DECODE_VECTORS_PER_SECOND, ENCODE_VECTORS_PER_SECOND, SEARCH_BYTES, SEARCH_LATENCY_P50_US, SEARCH_LATENCY_P95_US,
     SEARCH_LATENCY_P99_US, SEARCH_QUERIES_PER_SECOND, TRAIN_SECONDS,
 };
 use record::{Measured, Metric, rerank_path};
@@ -45,11 +46,13 @@ struct Throughput {
     /// them by their raw vectors. Search without re-ranking is always timed.
     #[schemars(inner(range(min = 1, max = 1000)))]
     rerank: Vec<usize>,
+    /// Also gives each speed as a share of what this machine allows for the bytes that must pass and the products that must be computed.
+    limits: bool,
 }
 
 impl Default for Throughput {
     fn default() -> Throughput {
-        Throughput { min_time: Seconds(0.2), repeats: 5, k: 10, rerank: vec![4] }
+        Throughput { min_time: Seconds(0.2), repeats: 5, k: 10, rerank: vec![4], limits: false }
     }
 }
 
@@ -122,6 +125,10 @@ impl Measure for Throughput {
         }
         for value in &mut out[before..] {
             (value.k, value.path) = (Some(self.k), Some(search.path().to_owned()));
+        }
+        out.push(Measured::new(&SEARCH_BYTES, search.held_bytes() as f64).path(search.path()));
+        if self.limits {
+            out.extend(limits::shares(subject, &out, timed, &single));
         }
         // Re-ranking needs the raw vectors at hand.
         let Some(base) = data.base.held() else { return Ok(out) };

@@ -1,0 +1,175 @@
+//! How near each path comes to what this machine allows: measured speed as a share of the limit by bytes and by products.
+//!
+//! ```text
+//! limit = 1 / max(bytes / reading speed, 2·multiply-adds / arithmetic speed)
+//! ```
+//!
+//! | path | bytes | multiply-adds |
+//! |--|--|--|
+//! | encode a vector | `4·dim + code` | `Method::encode_cost` |
+//! | decode a vector | `4·dim + code` | `Method::decode_cost` |
+//! | a query of many | none: codes pass once for all queries | `Method::query_cost + n·Method::score_cost` |
+//! | a single query, on one thread | `n·code` | the same |
+//!
+//! Both speeds are measured in the process of the trial, with the threads of the path: multiply-adds of f32 on registers alone, and
+//! reading of an array with as many bytes as the path passes in a round, so that what fits into a cache is held to the speed of that cache.
+//! A look-up in a table counts as one multiply-add. Kernels that compute in bytes (search by tables, nearest codewords) can do more
+//! per instruction than f32 can, and their shares may exceed 1. Costs are those of the methods, which are rough; a share says where to look.
+
+use super::Subject;
+use cpu::{Isa, peak};
+use rayon::prelude::*;
+use record::metric::{DECODE_LIMIT_SHARE, ENCODE_LIMIT_SHARE, LATENCY_LIMIT_SHARE, SEARCH_LIMIT_SHARE};
+use record::{Measured, Metric};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Seconds of a repeat of a peak, and repeats; the best counts, which is the least disturbed.
+const SECONDS: f64 = 0.005;
+const REPEATS: usize = 4;
+
+/// Most bytes that are read: larger arrays do not fit into a cache either.
+const MOST_BYTES: f64 = (128u64 << 20) as f64;
+
+/// Rounds of multiply-adds between two looks at the clock.
+const ROUNDS: u64 = 1 << 14;
+
+/// What a path has to do at least.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Work {
+    /// Bytes that pass.
+    bytes: f64,
+    multiply_adds: f64,
+}
+
+/// Speeds of this machine, on the current thread pool.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Peaks {
+    bytes_per_second: f64,
+    operations_per_second: f64,
+}
+
+impl Work {
+    /// Seconds at the limit.
+    fn seconds(self, peaks: Peaks) -> f64 {
+        let reading = self.bytes / peaks.bytes_per_second;
+        reading.max(2.0 * self.multiply_adds / peaks.operations_per_second)
+    }
+}
+
+impl Peaks {
+    /// Measures both, reading by an array of about this many bytes.
+    fn measure(isa: Isa, bytes: f64) -> Peaks {
+        let threads = rayon::current_num_threads();
+        let values = ((bytes.clamp(4096.0, MOST_BYTES) / 4.0) as usize / threads).max(1024);
+        let parts: Vec<Vec<f32>> = (0..threads).into_par_iter().map(|_| vec![1f32; values]).collect();
+        let reading = |_: usize| {
+            best(|| {
+                let each =
+                    parts.par_iter().map(|part| while_time_lasts(|| black_box(peak::read(isa, black_box(part)))));
+                each.map(|rounds| rounds * 4.0 * values as f64).sum()
+            })
+        };
+        let arithmetic = best(|| {
+            let each = parts.par_iter().map(|_| while_time_lasts(|| black_box(peak::multiply_adds(isa, ROUNDS)).value));
+            each.map(|rounds| rounds * peak::multiply_adds(isa, ROUNDS).operations as f64).sum()
+        });
+        Peaks { bytes_per_second: reading(0), operations_per_second: arithmetic }
+    }
+}
+
+/// The most work per second of several repeats.
+fn best(work: impl Fn() -> f64) -> f64 {
+    let speed = || {
+        let start = Instant::now();
+        let done = work();
+        done / start.elapsed().as_secs_f64()
+    };
+    (0..REPEATS).map(|_| speed()).fold(0.0, f64::max)
+}
+
+/// Rounds until the time of a repeat has passed; at least one.
+fn while_time_lasts(round: impl Fn() -> f32) -> f64 {
+    let start = Instant::now();
+    let mut rounds = 0.0;
+    while rounds == 0.0 || start.elapsed().as_secs_f64() < SECONDS {
+        round();
+        rounds += 1.0;
+    }
+    rounds
+}
+
+/// The shares of all speeds among `measured`, repeat by repeat. `single` is the pool of single queries; `timed` the number of rows that
+/// encoding and decoding were timed with.
+pub(super) fn shares(
+    subject: &Subject<'_>,
+    measured: &[Measured],
+    timed: usize,
+    single: &rayon::ThreadPool,
+) -> Vec<Measured> {
+    let (method, data, isa) = (subject.method, subject.data, subject.backend.isa());
+    let (dim, n, code) = (data.dim(), data.base.nrows() as f64, subject.quantizer.code_size() as f64);
+    let row = 4.0 * dim as f64 + code;
+    let score = method.query_cost(dim) + n * method.score_cost(dim);
+    let coding = Peaks::measure(isa, timed as f64 * row);
+    let searching = Peaks::measure(isa, n * code);
+    let alone = single.install(|| Peaks::measure(isa, n * code));
+    // Seconds at the limit for one item of each path, and the items per second that a measured value says.
+    let paths: [(&'static Metric, &str, f64, fn(f64) -> f64); 4] = [
+        (
+            &ENCODE_LIMIT_SHARE,
+            "encode_vectors_per_second",
+            Work { bytes: row, multiply_adds: method.encode_cost(dim) }.seconds(coding),
+            |rate| rate,
+        ),
+        (
+            &DECODE_LIMIT_SHARE,
+            "decode_vectors_per_second",
+            Work { bytes: row, multiply_adds: method.decode_cost(dim) }.seconds(coding),
+            |rate| rate,
+        ),
+        (
+            &SEARCH_LIMIT_SHARE,
+            "search_queries_per_second",
+            Work { bytes: 0.0, multiply_adds: score }.seconds(searching),
+            |rate| rate,
+        ),
+        (
+            &LATENCY_LIMIT_SHARE,
+            "search_latency_p50_us",
+            Work { bytes: n * code, multiply_adds: score }.seconds(alone),
+            |micros| 1e6 / micros,
+        ),
+    ];
+    let share_of = |value: &Measured| {
+        let (metric, _, seconds, per_second) = paths.iter().find(|(_, of, ..)| *of == value.metric)?;
+        let mut share = value.clone();
+        (share.metric, share.value) = (metric.name.into(), seconds * per_second(value.value));
+        Some(share)
+    };
+    measured.iter().filter_map(share_of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slower_of_reading_and_computing_is_the_limit() {
+        let peaks = Peaks { bytes_per_second: 100.0, operations_per_second: 1000.0 };
+        assert_eq!(Work { bytes: 50.0, multiply_adds: 10.0 }.seconds(peaks), 0.5);
+        assert_eq!(Work { bytes: 50.0, multiply_adds: 1000.0 }.seconds(peaks), 2.0);
+        assert_eq!(Work { bytes: 0.0, multiply_adds: 0.0 }.seconds(peaks), 0.0);
+    }
+
+    #[test]
+    fn peaks_are_measured_on_any_instruction_set() {
+        for isa in Isa::available() {
+            for bytes in [0.0, 1e5] {
+                let Peaks { bytes_per_second, operations_per_second } = Peaks::measure(isa, bytes);
+                assert!(bytes_per_second > 0.0 && operations_per_second > 0.0, "{isa}");
+                assert!(bytes_per_second.is_finite() && operations_per_second.is_finite(), "{isa}");
+            }
+        }
+    }
+}
