@@ -32,8 +32,8 @@ pub use matrix::{CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
 pub(crate) use operations::prepared;
 pub use operations::{
     AffineMap, Assigned, Assignment, BitQuery, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, Continuations,
-    Fill, Join, LevelGrid, NearestSearch, RowEncoder, RowMap, RowScale, ScalarCoder, SumCoding, SumSearch, TableScan,
-    UniformGrid, WriteCodes, WriteRows,
+    Fill, Join, LevelGrid, NearestSearch, RowEncoder, RowMap, RowScale, RowSearch, ScalarCoder, SumCoding, SumSearch,
+    TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 pub(crate) use windows::Runs;
 
@@ -347,6 +347,19 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The number of base rows of `dim` components for which a call of [`Backend::nearest_rows`] with this many queries is
     /// fastest per row.
     fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize;
+
+    /// Prepares rows for many searches by `metric`, each of which then gives what [`Backend::nearest_rows`] does; None if the backend
+    /// gains nothing by it.
+    ///
+    /// # Errors
+    /// A device failure.
+    fn hold_rows(
+        &self,
+        _base: &DeviceMatrix<'_>,
+        _metric: SearchMetric,
+    ) -> Result<Option<Box<dyn RowSearch>>, MethodError> {
+        Ok(None)
+    }
 
     /// The `k` rows of `base` nearest to each query, nearest first; ties go to the lower index. A score is `‖q−x‖²`, or
     /// `−q·x` for inner products. Fewer than `k` if there are fewer rows.

@@ -189,11 +189,6 @@ pub trait Quantizer: Send + Sync {
     /// A symbol outside its alphabet; a backend failure.
     fn decode(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError>;
 
-    /// Whether decoding takes about as long as reading decoded rows from memory, so that a search on the host gains nothing by holding them.
-    fn decodes_at_reading_speed(&self) -> bool {
-        false
-    }
-
     /// Encodes `rows` (`n×dim`) to `codes` (`n·code_size` bytes) on the host, by way of the backend.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod panels;
 pub mod peak;
 mod product;
 mod range;
+mod select;
 mod shortlist;
 mod sieve;
 #[cfg(target_arch = "aarch64")]
@@ -69,6 +70,7 @@ pub use pack::{pack_bytes, unpack_bytes};
 pub use panels::{Panels, Score};
 pub use product::{LeftFactor, Onto, RightFactor};
 pub use range::{LARGEST_NORM, LEAST_DIFFERENCE, OutOfRange, check_range, rows_of_range_check};
+pub use select::select_codewords;
 pub use shortlist::Shortlist;
 pub use table_scan::{ScanTables, SteppedTables, SymbolWidth, pairs_of_nibbles};
 pub use thresholds::Thresholds;

@@ -54,6 +54,18 @@ impl Nearest {
         self.k == 0
     }
 
+    /// The vectors, row-major, as they were given.
+    pub fn vectors(&self) -> &[f32] {
+        &self.vectors
+    }
+
+    /// Bytes of memory: the vectors, and what is packed of them.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.vectors[..])
+            + self.sieve.as_ref().map_or(0, Sieve::bytes)
+            + self.panels.get().map_or(0, Panels::bytes)
+    }
+
     fn vector(&self, id: u32) -> &[f32] {
         &self.vectors[id as usize * self.dim..][..self.dim]
     }

@@ -45,6 +45,11 @@ pub struct Panels {
 }
 
 impl Panels {
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.packed[..]) + size_of_val(&self.bias[..])
+    }
+
     /// Packs `vectors` (`k×dim`, row-major) for `isa`.
     ///
     /// # Panics

@@ -124,6 +124,14 @@ pub(crate) trait Rounding {
 }
 
 impl Sieve {
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.packed[..])
+            + size_of_val(&self.start[..])
+            + size_of_val(&self.scale[..])
+            + size_of_val(&self.bias[..])
+    }
+
     /// Packs vectors of `dim` components.
     #[inline(always)]
     pub(crate) fn new<L: ByteTile<ROWS>, const ROWS: usize>(vectors: &[f32], dim: usize, score: Score) -> Sieve {

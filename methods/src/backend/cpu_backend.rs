@@ -3,12 +3,12 @@
 use super::cpu_codes::{CodewordDecoder, Groups, Logits};
 use super::cpu_levels::{LevelCoder, Uniform};
 use super::cpu_network::{Network, Product};
-use super::cpu_scan::{self, CpuBitScan, CpuTableScan};
+use super::cpu_scan::{self, CpuBitScan, CpuTableScan, PackedRows};
 use super::cpu_sums::{self, CpuSums};
 use super::{
     AffineMap, Assignment, Backend, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, CodeRoom, Continuations,
     DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, NearestSearch, RowEncoder, RowMap, RowScale,
-    ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
+    RowSearch, ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::algorithms::moments::sum;
 use crate::{Cancel, MethodError, Neighbor, SearchMetric};
@@ -340,6 +340,14 @@ impl Backend for CpuBackend {
 
     fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize {
         cpu_scan::base_rows_at_once(dim, queries)
+    }
+
+    fn hold_rows(
+        &self,
+        base: &DeviceMatrix<'_>,
+        metric: SearchMetric,
+    ) -> Result<Option<Box<dyn RowSearch>>, MethodError> {
+        Ok(Some(Box::new(PackedRows::new(self.isa, base, metric))))
     }
 
     fn nearest_rows(

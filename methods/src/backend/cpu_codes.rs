@@ -114,48 +114,29 @@ pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
 /// Codebooks for decoding.
 pub(super) struct CodewordDecoder {
     isa: Isa,
-    /// One codebook after the other, `K·size` values each.
+    /// One codebook after the other, `K·size` values each; none where there are `of_bytes`.
     books: Vec<f32>,
     size: usize,
     codewords: usize,
     layout: SymbolLayout,
     join: Join,
+    /// Books of 256 codewords for the bytes of codes, if these select codewords that are concatenated.
+    of_bytes: Option<Vec<Vec<f32>>>,
 }
 
 impl CodewordDecoder {
     pub(super) fn new(isa: Isa, codebooks: &[Array2<f32>], bits: u8, join: Join) -> CodewordDecoder {
         let (codewords, size) = codebooks.first().map_or((0, 0), Array2::dim);
-        let books: Vec<f32> = codebooks.iter().flat_map(|book| book.iter().copied()).collect();
-        CodewordDecoder { isa, layout: SymbolLayout::uniform(codebooks.len(), bits), books, size, codewords, join }
-    }
-
-    /// Concatenates the codewords of whole-byte symbols, which need no unpacking and no range check.
-    fn select_bytes(&self, codes: &DeviceCodes<'_>, rows: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
-        let size = self.size;
-        let books: Vec<&[f32]> = self.books.chunks_exact(self.codewords * size).collect();
-        decode_each(
-            codes,
-            rows,
-            || (),
-            |code, row, ()| {
-                match size {
-                    2 => select::<2>(&books, code, row),
-                    4 => select::<4>(&books, code, row),
-                    6 => select::<6>(&books, code, row),
-                    8 => select::<8>(&books, code, row),
-                    12 => select::<12>(&books, code, row),
-                    16 => select::<16>(&books, code, row),
-                    24 => select::<24>(&books, code, row),
-                    32 => select::<32>(&books, code, row),
-                    _ => {
-                        for ((part, book), &symbol) in row.chunks_exact_mut(size).zip(&books).zip(code) {
-                            part.copy_from_slice(&book[usize::from(symbol) * size..][..size]);
-                        }
-                    }
-                }
-                Ok(())
-            },
-        )
+        let books: Vec<Vec<f32>> = codebooks.iter().map(|book| book.iter().copied().collect()).collect();
+        let layout = SymbolLayout::uniform(books.len(), bits);
+        let of_bytes = match (join, layout.common_width(), codewords) {
+            _ if size == 0 => None,
+            (Join::Beside, Some(8), 256) => Some(books.clone()),
+            (Join::Beside, Some(4), 16) if books.len().is_multiple_of(2) => Some(pairs_of_books(&books, size)),
+            _ => None,
+        };
+        let books = if of_bytes.is_some() { Vec::new() } else { books.concat() };
+        CodewordDecoder { isa, layout, books, size, codewords, join, of_bytes }
     }
 
     /// Adds up codewords, some rows at a time.
@@ -177,6 +158,21 @@ impl CodewordDecoder {
     }
 }
 
+/// For each two books of 16 codewords, one of 256 pairs of these.
+fn pairs_of_books(books: &[Vec<f32>], size: usize) -> Vec<Vec<f32>> {
+    let of_pair = |pair: &[Vec<f32>]| {
+        let codewords = |symbol: usize| {
+            let (low, high) = (symbol & 15, symbol >> 4);
+            [&pair[0][low * size..][..size], &pair[1][high * size..][..size]].concat()
+        };
+        (0..256).flat_map(codewords).collect()
+    };
+    books.chunks_exact(2).map(of_pair).collect()
+}
+
+/// Rows whose codewords are copied by one task.
+const BYTE_ROWS: usize = 1024;
+
 /// Rows whose codewords are added up at a time.
 const ADDED_ROWS: usize = 256;
 
@@ -185,8 +181,14 @@ impl CodeDecoder for CodewordDecoder {
         if self.join == Join::Added {
             return self.add(codes, rows);
         }
-        if self.layout.common_width() == Some(8) && self.codewords == 256 {
-            return self.select_bytes(codes, rows);
+        if let Some(books) = &self.of_bytes {
+            // They need no unpacking and no check: every byte selects a codeword.
+            let (size, dim) = (codes.size(), rows.ncols());
+            assert_eq!(bytes(codes).len() / size.max(1) * dim, place(rows).len(), "one row per code");
+            let tasks = place(rows).par_chunks_mut(BYTE_ROWS * dim).zip(bytes(codes).par_chunks(BYTE_ROWS * size));
+            let part = dim / books.len();
+            tasks.for_each(|(rows, codes)| cpu::select_codewords(self.isa, books, part, codes, rows));
+            return Ok(());
         }
         decode_each(
             codes,
@@ -202,12 +204,5 @@ impl CodeDecoder for CodewordDecoder {
                 Ok(())
             },
         )
-    }
-}
-
-/// Concatenates the codewords of whole-byte symbols; the codeword length is a compile-time constant.
-fn select<const D: usize>(books: &[&[f32]], code: &[u8], row: &mut [f32]) {
-    for ((part, book), &symbol) in row.as_chunks_mut::<D>().0.iter_mut().zip(books).zip(code) {
-        *part = book.as_chunks::<D>().0[usize::from(symbol)];
     }
 }

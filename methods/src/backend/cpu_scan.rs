@@ -1,7 +1,7 @@
 //! Search over codes and rows on the CPU: the reference of every backend.
 
 use super::cpu_backend::view;
-use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, TableScan};
+use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, RowSearch, TableScan};
 use crate::contract::batch::row_major;
 use crate::{MethodError, Neighbor, SearchMetric};
 use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, SteppedTables, TopK};
@@ -205,6 +205,19 @@ pub(super) fn base_rows_at_once(dim: usize, queries: usize) -> usize {
     (values / dim.max(1)).max(FEW)
 }
 
+/// Scores of rows for a query, by `metric`.
+fn score(isa: Isa, metric: SearchMetric, query: &[f32], rows: &[f32], scores: &mut [f32]) {
+    match metric {
+        SearchMetric::InnerProduct => cpu::negated_products(isa, query, rows, scores),
+        SearchMetric::L2 => cpu::squared_distances(isa, query, rows, scores),
+    }
+}
+
+/// Rows of a block that is searched by all queries.
+fn block_rows(dim: usize) -> usize {
+    (BLOCK_VALUES / dim).clamp(FEW, 2 * BLOCK)
+}
+
 /// See [`Backend::nearest_rows`](super::Backend::nearest_rows).
 pub(super) fn nearest_rows(
     isa: Isa,
@@ -214,52 +227,103 @@ pub(super) fn nearest_rows(
     k: usize,
 ) -> Vec<Vec<Neighbor>> {
     let dim = base.ncols();
-    let (base, queries) = (view(base), view(queries));
-    let (base, queries) = (&*row_major(&base), &*row_major(&queries));
-    let score = |query: &[f32], rows: &[f32], scores: &mut [f32]| match metric {
-        SearchMetric::InnerProduct => cpu::negated_products(isa, query, rows, scores),
-        SearchMetric::L2 => cpu::squared_distances(isa, query, rows, scores),
-    };
-    let block = (BLOCK_VALUES / dim).clamp(FEW, 2 * BLOCK);
-    let n = queries.len() / dim;
-    if n < FEW {
-        let of_block = |(b, rows): (usize, &[f32])| -> Vec<TopK> {
-            let mut scores = vec![0f32; rows.len() / dim];
-            let of_query = |query: &[f32]| {
-                let mut top = TopK::new(k);
-                score(query, rows, &mut scores);
-                top.push_block(&scores, (b * block) as u32);
-                top
-            };
-            queries.chunks_exact(dim).map(of_query).collect()
-        };
-        let of_blocks: Vec<Vec<TopK>> = base.par_chunks(block * dim).enumerate().map(of_block).collect();
-        let mut tops = vec![TopK::new(k); n];
-        for of_block in of_blocks {
-            for (top, mut found) in tops.iter_mut().zip(of_block) {
-                found.drain_sorted().into_iter().for_each(|neighbor| top.push(neighbor.score, neighbor.id));
-            }
-        }
-        return tops.iter_mut().map(TopK::drain_sorted).collect();
+    if queries.nrows() >= FEW {
+        return PackedRows::new(isa, base, metric).nearest(queries, k);
     }
-    let kind = if metric == SearchMetric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
-    let packed: Vec<Nearest> =
-        base.par_chunks(block * dim).map(|rows| Nearest::new(isa, rows.to_vec(), dim, kind)).collect();
-    let of_task = |queries: &[f32]| -> Vec<Vec<Neighbor>> {
-        let mut lists = vec![Shortlist::new(k); queries.len() / dim];
-        for (b, rows) in packed.iter().enumerate() {
-            rows.shortlist(queries, (b * block) as u32, &mut lists);
-        }
-        let exact = |(query, mut list): (&[f32], Shortlist)| {
+    let (base, queries) = (view(base), view(queries));
+    let base = row_major(&base);
+    let blocks: Vec<&[f32]> = base.chunks(block_rows(dim) * dim).collect();
+    nearest_to_few(isa, &blocks, &row_major(&queries), dim, metric, k)
+}
+
+/// The search of few queries, without anything prepared; all blocks but the last have [`block_rows`].
+fn nearest_to_few(
+    isa: Isa,
+    blocks: &[&[f32]],
+    queries: &[f32],
+    dim: usize,
+    metric: SearchMetric,
+    k: usize,
+) -> Vec<Vec<Neighbor>> {
+    let of_block = |(b, rows): (usize, &&[f32])| -> Vec<TopK> {
+        let mut scores = vec![0f32; rows.len() / dim];
+        let of_query = |query: &[f32]| {
             let mut top = TopK::new(k);
-            for id in list.drain() {
-                let mut exact = [0f32];
-                score(query, &base[id as usize * dim..][..dim], &mut exact);
-                top.push(exact[0], id);
-            }
-            top.drain_sorted()
+            score(isa, metric, query, rows, &mut scores);
+            top.push_block(&scores, (b * block_rows(dim)) as u32);
+            top
         };
-        queries.chunks_exact(dim).zip(lists).map(exact).collect()
+        queries.chunks_exact(dim).map(of_query).collect()
     };
-    queries.par_chunks(queries_per_task(n) * dim).flat_map_iter(of_task).collect()
+    let of_blocks: Vec<Vec<TopK>> = blocks.par_iter().enumerate().map(of_block).collect();
+    let mut tops = vec![TopK::new(k); queries.len() / dim];
+    for of_block in of_blocks {
+        for (top, mut found) in tops.iter_mut().zip(of_block) {
+            found.drain_sorted().into_iter().for_each(|neighbor| top.push(neighbor.score, neighbor.id));
+        }
+    }
+    tops.iter_mut().map(TopK::drain_sorted).collect()
+}
+
+/// Rows that stay packed between searches.
+pub(super) struct PackedRows {
+    isa: Isa,
+    dim: usize,
+    metric: SearchMetric,
+    /// Of [`block_rows`] each.
+    blocks: Vec<Nearest>,
+}
+
+impl PackedRows {
+    pub(super) fn new(isa: Isa, base: &DeviceMatrix<'_>, metric: SearchMetric) -> PackedRows {
+        let dim = base.ncols();
+        let base = view(base);
+        let kind = if metric == SearchMetric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
+        let pack = |rows: &[f32]| Nearest::new(isa, rows.to_vec(), dim, kind);
+        let blocks = row_major(&base).par_chunks(block_rows(dim) * dim).map(pack).collect();
+        PackedRows { isa, dim, metric, blocks }
+    }
+
+    fn row(&self, id: u32) -> &[f32] {
+        let (block, row) = (id as usize / block_rows(self.dim), id as usize % block_rows(self.dim));
+        &self.blocks[block].vectors()[row * self.dim..][..self.dim]
+    }
+
+    fn nearest(&self, queries: &DeviceMatrix<'_>, k: usize) -> Vec<Vec<Neighbor>> {
+        let PackedRows { isa, dim, metric, .. } = *self;
+        let queries = view(queries);
+        let queries = &*row_major(&queries);
+        let n = queries.len() / dim;
+        if n < FEW {
+            let blocks: Vec<&[f32]> = self.blocks.iter().map(Nearest::vectors).collect();
+            return nearest_to_few(isa, &blocks, queries, dim, metric, k);
+        }
+        let of_task = |queries: &[f32]| -> Vec<Vec<Neighbor>> {
+            let mut lists = vec![Shortlist::new(k); queries.len() / dim];
+            for (b, rows) in self.blocks.iter().enumerate() {
+                rows.shortlist(queries, (b * block_rows(dim)) as u32, &mut lists);
+            }
+            let exact = |(query, mut list): (&[f32], Shortlist)| {
+                let mut top = TopK::new(k);
+                for id in list.drain() {
+                    let mut exact = [0f32];
+                    score(isa, metric, query, self.row(id), &mut exact);
+                    top.push(exact[0], id);
+                }
+                top.drain_sorted()
+            };
+            queries.chunks_exact(dim).zip(lists).map(exact).collect()
+        };
+        queries.par_chunks(queries_per_task(n) * dim).flat_map_iter(of_task).collect()
+    }
+}
+
+impl RowSearch for PackedRows {
+    fn top_k(&self, queries: &DeviceMatrix<'_>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        Ok(self.nearest(queries, k))
+    }
+
+    fn bytes(&self) -> usize {
+        self.blocks.iter().map(Nearest::bytes).sum()
+    }
 }

@@ -299,6 +299,21 @@ pub trait TableScan: Send + Sync {
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 }
 
+/// Rows that a backend has prepared for many searches.
+pub trait RowSearch: Send + Sync {
+    /// As [`Backend::nearest_rows`](super::Backend::nearest_rows) over these rows.
+    ///
+    /// # Errors
+    /// A device failure.
+    ///
+    /// # Panics
+    /// If rows and queries have different numbers of components.
+    fn top_k(&self, queries: &DeviceMatrix<'_>, k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
+
+    /// Bytes of memory that the rows take, prepared.
+    fn bytes(&self) -> usize;
+}
+
 /// Codes in a backend's memory that are compared by their bits.
 pub trait BitScan: Send + Sync {
     /// The `k` codes nearest to the code of each query by Hamming distance, nearest first; ties go to the lower index.

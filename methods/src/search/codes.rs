@@ -1,7 +1,7 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
 use super::scan::{HeldCodes, check_whole, hold, of_each};
-use crate::backend::DeviceMatrix;
+use crate::backend::{DeviceMatrix, RowSearch};
 use crate::external::Program;
 use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
 use adapters::Held;
@@ -34,6 +34,8 @@ enum Scoring<'a> {
     Searcher,
     /// The backend, over rows that have been decoded once.
     Rows(DeviceMatrix<'static>),
+    /// The same over rows that it has prepared for many searches.
+    Prepared(Box<dyn RowSearch>),
     /// The backend, after decoding part by part for each call.
     Decoded,
     /// The outside program, which holds the codes or rows.
@@ -84,7 +86,7 @@ impl<'a> CodeSearch<'a> {
             searcher => {
                 // Scores are the same but for rounding, whichever way they are computed.
                 let path = searcher.map_or(DECODE_PATH, |searcher| searcher.path());
-                (path, decoded(quantizer, codes, most_bytes)?.map_or(Scoring::Decoded, Scoring::Rows))
+                (path, decoded(quantizer, codes, metric, most_bytes)?)
             }
         };
         Ok(CodeSearch { quantizer, codes, metric, path, scoring })
@@ -125,6 +127,7 @@ impl<'a> CodeSearch<'a> {
         match &self.scoring {
             Scoring::Held(held) => held.bytes(),
             Scoring::Rows(rows) => 4 * rows.nrows() * rows.ncols(),
+            Scoring::Prepared(rows) => rows.bytes(),
             Scoring::Searcher | Scoring::Decoded | Scoring::Program(_) => 0,
         }
     }
@@ -143,6 +146,7 @@ impl<'a> CodeSearch<'a> {
                 of_each(&|| self.searcher(), queries, tasks, |searcher| searcher.top_k(self.codes, size, k))
             }
             Scoring::Rows(rows) => self.search_rows(rows, queries, k),
+            Scoring::Prepared(rows) => rows.top_k(&self.quantizer.backend().upload(queries)?, k),
             Scoring::Decoded => self.search_decoded(queries, k),
             Scoring::Program(program) => program.search(queries, k),
         }
@@ -206,26 +210,33 @@ fn decoding_is_less(searcher: &dyn Searcher, codes: usize) -> bool {
     searcher.wide_tables().is_some_and(|tables| tables.alphabet > codes)
 }
 
-/// All rows, decoded once in the backend's memory; None if they take more bytes than this or than there are, or if that gains nothing.
+/// Decodes all codes once, in the backend's memory, and lets the backend prepare the rows for many searches. Leaves it to each search if
+/// the rows take more bytes than `most_bytes` or than there are.
 fn decoded(
     quantizer: &dyn Quantizer,
     codes: &[u8],
+    metric: SearchMetric,
     most_bytes: usize,
-) -> Result<Option<DeviceMatrix<'static>>, MethodError> {
+) -> Result<Scoring<'static>, MethodError> {
     let (size, dim, backend) = (quantizer.code_size(), quantizer.dim(), quantizer.backend());
     let count = codes.len() / size;
     // A device needs room beside them for queries and for what decoding takes.
     let fits = count.saturating_mul(4 * dim) <= most_bytes && count <= backend.rows_at_once(8 * dim)? / 2;
-    if count == 0 || !fits || backend.scans_on_host() && quantizer.decodes_at_reading_speed() {
-        return Ok(None);
+    if count == 0 || !fits {
+        return Ok(Scoring::Decoded);
     }
     let at_once = quantizer.rows_at_once().min(backend.rows_at_once(8 * dim + size + quantizer.bytes_per_row())?);
-    if count <= at_once {
+    let rows = if count <= at_once {
         let mut rows = backend.room(count, dim)?;
         quantizer.decode(&backend.upload_codes(codes, size)?, &mut rows)?;
-        return Ok(Some(rows.into_matrix()));
-    }
-    let mut all = Array2::zeros((count, dim));
-    quantizer.decode_into(codes, all.view_mut())?;
-    backend.upload_owned(all).map(Some)
+        rows.into_matrix()
+    } else {
+        let mut all = Array2::zeros((count, dim));
+        quantizer.decode_into(codes, all.view_mut())?;
+        backend.upload_owned(all)?
+    };
+    Ok(match backend.hold_rows(&rows, metric)? {
+        Some(prepared) => Scoring::Prepared(prepared),
+        None => Scoring::Rows(rows),
+    })
 }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 pub(crate) struct LevelDot<'a> {
     layout: &'a SymbolLayout,
     levels: &'a [f32],
-    /// 256 entries per byte of a code; empty where symbols straddle bytes.
+    /// 256 entries per byte of a code, once a single code is scored; empty where symbols straddle bytes.
     tables: Vec<f32>,
     query: Vec<f32>,
     symbols: Vec<u16>,
@@ -21,33 +21,41 @@ pub(crate) struct LevelDot<'a> {
 
 impl<'a> LevelDot<'a> {
     pub(crate) fn new(layout: &'a SymbolLayout, levels: &'a [f32]) -> LevelDot<'a> {
-        LevelDot { layout, levels, tables: Vec::new(), query: Vec::new(), symbols: vec![0; layout.positions()] }
+        let symbols = vec![0; layout.positions()];
+        LevelDot { layout, levels, tables: Vec::new(), query: Vec::new(), symbols }
     }
 
     pub(crate) fn set_query(&mut self, query: &[f32]) {
-        let bits = usize::from(self.layout.common_width().unwrap_or(0));
-        if ![1, 2, 4, 8].contains(&bits) {
-            self.query.clear();
-            self.query.extend(query);
-            return;
-        }
-        let mask = (1usize << bits) - 1;
         self.tables.clear();
-        self.tables.resize(256 * self.layout.bytes(), 0.0);
-        for (table, part) in self.tables.chunks_exact_mut(256).zip(query.chunks(8 / bits)) {
+        self.query.clear();
+        self.query.extend(query);
+    }
+
+    /// Whether no symbol straddles two bytes.
+    fn has_whole_symbols(&self) -> bool {
+        matches!(self.layout.common_width(), Some(1 | 2 | 4 | 8))
+    }
+
+    /// Tables of the sums of all symbols within `bits` bits of a code, one after the other; None if symbols straddle them.
+    fn sums(&self, bits: usize) -> Option<Vec<f32>> {
+        let width = usize::from(self.layout.common_width()?);
+        if !self.has_whole_symbols() || width > bits {
+            return None;
+        }
+        let alphabet = 1usize << bits;
+        let mut tables = vec![0f32; self.layout.bytes() * 8 / bits * alphabet];
+        for (table, part) in tables.chunks_exact_mut(alphabet).zip(self.query.chunks(bits / width)) {
             // Each symbol in turn, over the sums of those below it.
             for (place, q) in part.iter().enumerate() {
-                for value in 0..1usize << (bits * (place + 1)) {
-                    let symbol = value >> (bits * place) & mask;
-                    let below = value & ((1 << (bits * place)) - 1);
-                    // Entries of this symbol's value 0 hold the sums below and are read first, so they change last.
-                    if symbol > 0 {
-                        table[value] = table[below] + q * self.levels[symbol];
-                    }
+                let below = 1usize << (width * place);
+                let (sums, above) = table.split_at_mut(below);
+                for (above, level) in above.chunks_exact_mut(below).zip(&self.levels[1..1 << width]) {
+                    above.iter_mut().zip(&*sums).for_each(|(entry, sum)| *entry = sum + q * level);
                 }
-                table[..1 << (bits * place)].iter_mut().for_each(|sum| *sum += q * self.levels[0]);
+                sums.iter_mut().for_each(|sum| *sum += q * self.levels[0]);
             }
         }
+        Some(tables)
     }
 
     /// The layout of codes whose symbols begin after `skip` bytes, if many of them can be scanned at a time.
@@ -84,25 +92,22 @@ impl<'a> LevelDot<'a> {
     pub(crate) fn scan_tables(&self, constant: f32) -> Option<ScanTables> {
         let layout = self.code_layout(0, false)?;
         let entries = match layout.width {
-            // Each symbol by itself; entries that no symbol selects are zero.
-            width if self.tables.is_empty() => {
+            // Symbols that straddle bytes, each by itself; entries that no symbol selects are zero.
+            width if !self.has_whole_symbols() => {
                 let entry = |q: f32, u: usize| self.levels.get(u).map_or(0.0, |level| q * level);
                 self.query.iter().flat_map(|q| (0..width.alphabet()).map(move |u| entry(*q, u))).collect()
             }
-            SymbolWidth::Byte => self.tables.clone(),
-            SymbolWidth::Nibble => {
-                let bytes = self.tables.as_chunks::<256>().0.iter();
-                let halves = |table: &[f32; 256]| -> [f32; 32] {
-                    std::array::from_fn(|v| if v < 16 { table[v] } else { table[(v - 16) << 4] - table[0] })
-                };
-                bytes.flat_map(halves).collect()
-            }
+            SymbolWidth::Byte => self.sums(8)?,
+            SymbolWidth::Nibble => self.sums(4)?,
         };
         Some(ScanTables::new(layout.width, entries, constant))
     }
 
     /// Bits beyond the last symbol must be zero, as the encoder leaves them.
     pub(crate) fn dot(&mut self, packed: &[u8]) -> Result<f32, MethodError> {
+        if self.tables.is_empty() {
+            self.tables = self.sums(8).unwrap_or_default();
+        }
         if self.tables.is_empty() {
             self.layout.unpack(packed, &mut self.symbols)?;
             return Ok(self.symbols.iter().zip(&self.query).map(|(&u, q)| q * self.levels[usize::from(u)]).sum());

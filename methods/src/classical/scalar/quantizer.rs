@@ -195,11 +195,6 @@ impl Quantizer for ScalarQuantizer {
         &*self.backend
     }
 
-    fn decodes_at_reading_speed(&self) -> bool {
-        // Narrower symbols are unpacked, and levels looked up, which takes several times as long.
-        matches!(&self.coding, Some(ComponentGrid::Uniform(grid)) if grid.bits == 8)
-    }
-
     fn encode(&self, rows: &DeviceMatrix<'_>, codes: &mut CodeRoom<'_>) -> Result<(), MethodError> {
         match self.prepared()? {
             Some(coder) => coder.encode(rows, codes),
