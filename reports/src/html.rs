@@ -140,7 +140,6 @@ pub fn page(
                             }
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             (vectors::html(&dataset.facts))
-                            (spent::html(&spent::of(runs, dataset)))
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
                             @else { (advice[i]) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
                             (figures.about(Some(&dataset.name), files))
@@ -149,6 +148,7 @@ pub fn page(
                     }
                     (in_turn::html(pairs))
                     (differences::html(differences))
+                    (spent::html(runs, datasets))
                     @if !failures.is_empty() {
                         section id="failures" {
                             h2 { "Failed trials" }

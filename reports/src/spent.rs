@@ -128,23 +128,35 @@ fn total(work: &Work) -> [String; 4] {
     [format!("{} together{peak}", work.name), seconds, processor, threads]
 }
 
-/// The table of a page, behind a heading that opens it.
-pub(crate) fn html(all: &[Work]) -> Markup {
+/// The section of a page, with a table for each dataset behind its name; empty if nothing is known.
+pub(crate) fn html(runs: &[Results], datasets: &[DatasetSummary]) -> Markup {
+    let known: Vec<(&str, Vec<Work>)> = datasets
+        .iter()
+        .map(|dataset| (dataset.name.as_str(), of(runs, dataset)))
+        .filter(|(_, all)| !all.is_empty())
+        .collect();
+    html! {
+        @if !known.is_empty() {
+            section id="time" {
+                h2 { "Where the time went" }
+                p.facts { "Seconds of wall-clock and processor time in each phase. Their ratio is the number of threads that were busy." }
+                @for (name, all) in &known { details.vectors { summary { (name) } (table(all)) } }
+            }
+        }
+    }
+}
+
+fn table(all: &[Work]) -> Markup {
     let row = |first: &str, [phase, rest @ ..]: [String; 4]| {
         html! { tr { th scope="row" { (first) (phase) } @for cell in &rest { td { (cell) } } } }
     };
     html! {
-        @if !all.is_empty() {
-            details.vectors {
-                summary { "Where the time went" }
-                table {
-                    thead { tr { @for title in TITLES { th scope="col" { (title) } } } }
-                    tbody { @for work in all {
-                        @for spent in &work.phases { (row(&format!("{}: ", work.name), cells(spent))) }
-                        (row("", total(work)))
-                    } }
-                }
-            }
+        table {
+            thead { tr { @for title in TITLES { th scope="col" { (title) } } } }
+            tbody { @for work in all {
+                @for spent in &work.phases { (row(&format!("{}: ", work.name), cells(spent))) }
+                (row("", total(work)))
+            } }
         }
     }
 }
@@ -201,7 +213,12 @@ mod tests {
 ";
         assert_eq!(text, expected);
         assert_eq!(markdown(&[], str::to_owned), "");
-        assert_eq!(html(&[]).0, "");
+        assert_eq!(html(&[], &[]).0, "");
+        assert!(
+            table(&all).0.contains("<th scope=\"row\">preparing: digest</th><td>2.00</td><td>2.50</td>"),
+            "{}",
+            table(&all).0
+        );
     }
 
     #[test]
