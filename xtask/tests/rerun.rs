@@ -48,7 +48,7 @@ fn stable(text: &str) -> String {
     let kept = text
         .lines()
         .filter(|line| !line.contains("[1/1]") && !line.contains("per_second") && !line.contains("seconds"));
-    let kept = kept.filter(|line| !line.contains("_us ("));
+    let kept = kept.filter(|line| !line.contains("_us (") && !line.contains("threads busy"));
     let words = |line: &str| {
         let id = |word: &str| word.len() >= 16 && word.trim_end_matches(':').bytes().all(|b| b.is_ascii_hexdigit());
         line.split(' ').map(|word| if id(word) { "ID:" } else { word }).collect::<Vec<_>>().join(" ")
