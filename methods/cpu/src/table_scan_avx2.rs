@@ -67,10 +67,11 @@ fn halves(symbols: &[u8], steps: &[u8]) -> Halves {
 fn at_most(halves: &Halves, highest: u32) -> u128 {
     let most = _mm256_set1_epi16(highest.min(u32::from(u16::MAX)) as i16);
     let mut within = 0u128;
-    for r in 0..REGISTERS {
+    let [evens, odds] = halves;
+    for (r, (even, odd)) in evens.iter().zip(odds).enumerate() {
         // Two bits for each sum, of which one belongs to its row.
-        let [even, odd] = [halves[0][r], halves[1][r]]
-            .map(|sum| _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_min_epu16(sum, most), sum)).cast_unsigned());
+        let even = _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_min_epu16(*even, most), *even)).cast_unsigned();
+        let odd = _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_min_epu16(*odd, most), *odd)).cast_unsigned();
         within |= u128::from(even & 0x5555_5555 | odd & 0xaaaa_aaaa) << (32 * r);
     }
     within

@@ -67,9 +67,10 @@ fn halves(symbols: &[u8], steps: &[u8]) -> Halves {
 fn at_most(halves: &Halves, highest: u32) -> u128 {
     let most = _mm512_set1_epi16(highest.min(u32::from(u16::MAX)) as i16);
     let mut within = 0u128;
-    for r in 0..REGISTERS {
-        let even = _mm512_cmple_epu16_mask(halves[0][r], most);
-        let odd = _mm512_cmple_epu16_mask(halves[1][r], most);
+    let [evens, odds] = halves;
+    for (r, (even, odd)) in evens.iter().zip(odds).enumerate() {
+        let even = _mm512_cmple_epu16_mask(*even, most);
+        let odd = _mm512_cmple_epu16_mask(*odd, most);
         // One byte for each row.
         let rows = _mm512_or_si512(_mm512_maskz_set1_epi16(even, 0x00ff), _mm512_maskz_set1_epi16(odd, -0x0100));
         within |= u128::from(_mm512_movepi8_mask(rows)) << (64 * r);

@@ -19,7 +19,10 @@
 use super::Subject;
 use cpu::{Isa, peak};
 use rayon::prelude::*;
-use record::metric::{DECODE_LIMIT_SHARE, ENCODE_LIMIT_SHARE, LATENCY_LIMIT_SHARE, SEARCH_LIMIT_SHARE};
+use record::metric::{
+    DECODE_LIMIT_SHARE, DECODE_VECTORS_PER_SECOND, ENCODE_LIMIT_SHARE, ENCODE_VECTORS_PER_SECOND, LATENCY_LIMIT_SHARE,
+    SEARCH_LATENCY_P50_US, SEARCH_LIMIT_SHARE, SEARCH_QUERIES_PER_SECOND,
+};
 use record::{Measured, Metric};
 use std::hint::black_box;
 use std::time::Instant;
@@ -99,6 +102,10 @@ fn while_time_lasts(round: impl Fn() -> f32) -> f64 {
     rounds
 }
 
+/// The metric of a share, the name of the measured value that it comes from, the seconds of an item at the limit, and the items per second that
+/// a measured value says.
+type LimitedPath = (&'static Metric, &'static str, f64, fn(f64) -> f64);
+
 /// The shares of all speeds among `measured`, repeat by repeat. `single` is the pool of single queries; `timed` the number of rows that
 /// encoding and decoding were timed with.
 pub(super) fn shares(
@@ -114,29 +121,28 @@ pub(super) fn shares(
     let coding = Peaks::measure(isa, timed as f64 * row);
     let searching = Peaks::measure(isa, n * code);
     let alone = single.install(|| Peaks::measure(isa, n * code));
-    // Seconds at the limit for one item of each path, and the items per second that a measured value says.
-    let paths: [(&'static Metric, &str, f64, fn(f64) -> f64); 4] = [
+    let paths: [LimitedPath; 4] = [
         (
             &ENCODE_LIMIT_SHARE,
-            "encode_vectors_per_second",
+            ENCODE_VECTORS_PER_SECOND.name,
             Work { bytes: row, multiply_adds: method.encode_cost(dim) }.seconds(coding),
             |rate| rate,
         ),
         (
             &DECODE_LIMIT_SHARE,
-            "decode_vectors_per_second",
+            DECODE_VECTORS_PER_SECOND.name,
             Work { bytes: row, multiply_adds: method.decode_cost(dim) }.seconds(coding),
             |rate| rate,
         ),
         (
             &SEARCH_LIMIT_SHARE,
-            "search_queries_per_second",
+            SEARCH_QUERIES_PER_SECOND.name,
             Work { bytes: 0.0, multiply_adds: score }.seconds(searching),
             |rate| rate,
         ),
         (
             &LATENCY_LIMIT_SHARE,
-            "search_latency_p50_us",
+            SEARCH_LATENCY_P50_US.name,
             Work { bytes: n * code, multiply_adds: score }.seconds(alone),
             |micros| 1e6 / micros,
         ),
