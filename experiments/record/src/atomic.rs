@@ -1,4 +1,5 @@
-//! Atomic file writes: the content goes to a temporary file in the same folder, is flushed to disk, and then renamed.
+//! Atomic file writes: the content goes to a temporary file in the same folder, is flushed to disk, and then renamed, or
+//! linked where the first complete file stands.
 
 use crate::RecordError;
 use crate::regular;
@@ -59,6 +60,72 @@ impl AtomicFile {
         self.committed = done.is_ok();
         done.map_err(RecordError::io("write", &self.path))
     }
+}
+
+/// What became of a file that was to be the first under its name.
+enum First {
+    Yes,
+    No,
+    /// Somebody has removed the temporary file.
+    Lost,
+}
+
+impl AtomicFile {
+    /// Makes the file appear under its name if no file has it.
+    fn commit_first(mut self) -> Result<First, RecordError> {
+        self.file.sync_all().map_err(RecordError::io("write", &self.path))?;
+        let linked = fs::hard_link(&self.partial, &self.path);
+        // The answer of a file server may be lost, and the second attempt then finds the file in place. The number of names
+        // tells.
+        if linked.is_ok() || self.file.metadata().is_ok_and(|found| names_of(&found) > 1) {
+            return Ok(First::Yes);
+        }
+        match linked.map_err(|error| error.kind()) {
+            Err(ErrorKind::AlreadyExists) => Ok(First::No),
+            Err(ErrorKind::NotFound) => Ok(First::Lost),
+            // A file system without links: between these two steps another process may be first, whose file is then replaced.
+            Err(ErrorKind::Unsupported | ErrorKind::PermissionDenied) if self.path.symlink_metadata().is_ok() => {
+                Ok(First::No)
+            }
+            _ => {
+                let renamed = fs::rename(&self.partial, &self.path);
+                self.committed = renamed.is_ok();
+                renamed.map(|()| First::Yes).map_err(RecordError::io("write", &self.path))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn names_of(found: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(found)
+}
+
+#[cfg(not(unix))]
+fn names_of(_: &fs::Metadata) -> u64 {
+    1
+}
+
+/// How often a temporary file that somebody has removed is written again.
+const ATTEMPTS: usize = 3;
+
+/// Writes a file atomically if no file has its name. Returns whether it was the first. Several processes, on several machines,
+/// may do so at once: one of them is the first.
+///
+/// # Errors
+/// A system error, with the path.
+pub(crate) fn write_first(path: &Path, bytes: &[u8]) -> Result<bool, RecordError> {
+    for _ in 0..ATTEMPTS {
+        let mut file = AtomicFile::create(path)?;
+        file.write_all(bytes).map_err(RecordError::io("write", path))?;
+        match file.commit_first()? {
+            First::Yes => return Ok(true),
+            First::No => return Ok(false),
+            First::Lost => {}
+        }
+    }
+    let error = io::Error::new(ErrorKind::NotFound, "its temporary file is removed again and again");
+    Err(RecordError::io("write", path)(error))
 }
 
 impl Write for AtomicFile {
@@ -125,6 +192,27 @@ mod tests {
             .collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn of_several_writers_one_is_the_first() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.json");
+        let first: Vec<bool> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..16u8)
+                .map(|i| {
+                    let path = &path;
+                    scope.spawn(move || write_first(path, &[i; 5000]).expect("writes"))
+                })
+                .collect();
+            writers.into_iter().map(|writer| writer.join().expect("ends")).collect()
+        });
+        let winner = first.iter().position(|first| *first).expect("one is the first");
+        assert_eq!(first.iter().filter(|first| **first).count(), 1);
+        assert_eq!(fs::read(&path).expect("reads"), [winner as u8; 5000], "and its content is complete");
+        assert_eq!(names(dir.path()), ["a.json"], "no temporary file stays");
+        assert!(!write_first(&path, b"late").expect("is no error"));
+        assert!(write_first(&dir.path().join("gone/a.json"), b"x").is_err());
     }
 
     #[test]

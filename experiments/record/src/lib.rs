@@ -8,6 +8,7 @@ mod file_facts;
 pub mod frame;
 mod generated;
 mod in_turn;
+mod journal;
 mod judgments;
 mod log;
 pub mod metric;

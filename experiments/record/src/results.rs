@@ -224,7 +224,7 @@ impl RunFolder {
         // A trial whose record was deleted is to run again, so it no longer counts. A folder without any records was
         // copied without its journal.
         let recorded: HashSet<&str> =
-            info.trials.iter().map(|t| t.id.as_str()).filter(|id| self.trial_file(id).exists()).collect();
+            info.trials.iter().map(|t| t.id.as_str()).filter(|id| self.record_file(id).exists()).collect();
         let ids = trials.column("trial").ok().and_then(|ids| ids.str().ok());
         let known: HashSet<&str> = ids.into_iter().flat_map(|ids| ids.iter()).flatten().collect();
         let complete = recorded.is_empty()
@@ -236,7 +236,7 @@ impl RunFolder {
     fn is_newer_than_journal(&self, file: &str, info: &RunInfo) -> bool {
         let Some(written) = modified(&self.table_file(file)) else { return false };
         let plan = std::iter::once(self.run_file());
-        let mut journal = plan.chain(info.trials.iter().map(|trial| self.trial_file(&trial.id)));
+        let mut journal = plan.chain(info.trials.iter().map(|trial| self.record_file(&trial.id)));
         journal.all(|path| modified(&path).is_none_or(|changed| changed <= written))
     }
 }

@@ -211,14 +211,14 @@ impl RunFolder {
     /// Whether a run that was killed before it wrote its plan may have left this file.
     fn is_ours(&self, name: &str) -> bool {
         // The plan is the first file that a run writes.
-        matches!(name, ".lock" | "trials" | "datasets") || partial_of(name) == Some("run.json")
+        matches!(name, ".lock" | "trials" | "datasets" | "tasks" | "tasks.txt") || partial_of(name) == Some("run.json")
     }
 
     /// The record of a trial; returns None if the trial has not ended, or if the record is damaged, so that the trial
     /// runs again.
     pub fn trial(&self, id: &str) -> Option<TrialRecord> {
         self.check_id(id).ok()?;
-        read_json::<TrialRecord>(&self.trial_file(id)).ok().filter(|record| record.trial.id == id)
+        read_json::<TrialRecord>(&self.record_file(id)).ok().filter(|record| record.trial.id == id)
     }
 
     /// Saves the record of a trial.
@@ -260,7 +260,7 @@ impl RunFolder {
 
     /// The trials of the plan that have ended, each with its record as it was written.
     pub(crate) fn journal<'a>(&self, info: &'a RunInfo) -> Result<Vec<(&'a Trial, TrialRecord)>, RecordError> {
-        let files = info.trials.iter().map(|trial| (trial, self.trial_file(&trial.id)));
+        let files = info.trials.iter().map(|trial| (trial, self.record_file(&trial.id)));
         files.filter(|(_, path)| is_there(path)).map(|(trial, path)| Ok((trial, read_json(&path)?))).collect()
     }
 
@@ -283,7 +283,7 @@ impl RunFolder {
         Ok(info)
     }
 
-    fn check_id(&self, id: &str) -> Result<(), RecordError> {
+    pub(crate) fn check_id(&self, id: &str) -> Result<(), RecordError> {
         if is_id(id) {
             return Ok(());
         }
@@ -312,9 +312,12 @@ pub(crate) fn is_there(path: &Path) -> bool {
 
 /// Writes a value as JSON.
 pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
-    let bytes = serde_json::to_vec_pretty(value)
-        .map_err(|e| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
-    write_atomically(path, &bytes)
+    write_atomically(path, &to_json(path, value)?)
+}
+
+/// A value as the JSON that stands in a file.
+pub(crate) fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, RecordError> {
+    serde_json::to_vec_pretty(value).map_err(|e| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() })
 }
 
 /// Reads a value that has a schema version.
