@@ -1,40 +1,31 @@
-//! Runs a plan: prepares the datasets, runs every trial that has not ended yet in a child process, and saves each
-//! record as soon as its trial ends.
+//! Carries out a plan: prepares the datasets, hands the trials that have not ended yet to an executor, and saves the run.
 
-mod budget;
-mod prepare;
-mod saved_pictures;
-mod unit;
+pub(crate) mod saved_pictures;
 
 pub use crate::child::Launcher;
 
 use crate::Document;
-use crate::child::{Child, ChildEnd};
 use crate::document::to_yaml;
+use crate::executor::local::{Allowance, Local};
+use crate::executor::{self, Executor, Ran, SavedPlan, TaskError, Work};
 use crate::fault::Fault;
+use crate::job::{CPU, Job};
 use crate::machine;
 use crate::plan::{Plan, PlannedTrial};
-use crate::queue::Queue;
-use crate::recipe;
+use crate::preparation::{NotPrepared, PreparationJob};
 use crate::surroundings::Surroundings;
-use crate::trial::{Failure, Request};
-use crate::turns::{Seat, TurnTable};
-use budget::Budget;
-use prepare::{Prepared, Unprepared, prepare_datasets};
+use datasets::DatasetError;
 use record::{
-    Cause, FOUND, InTurn, Machine, PAIRED, Preparation, RecordError, RunFolder, RunInfo, SCHEMA, Side, Status,
-    TrialLog, TrialRecord, id_of, is_regular, write_atomically,
+    DatasetFacts, FOUND, Machine, PAIRED, Preparation, RecordError, RunFolder, RunInfo, SCHEMA, Status, Trial,
+    TrialRecord, is_regular, write_atomically,
 };
 use serde_json::json;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
 use thiserror::Error;
-use unit::{Unit, units};
 
-/// Told what happens, for progress. Calls come one at a time.
+/// Told what happens, for progress. Calls come one at a time. A trial is called by its name within the plan.
 pub trait Observer: Send {
     /// A dataset is being prepared.
     fn preparing(&mut self, dataset: &str);
@@ -48,16 +39,20 @@ pub trait Observer: Send {
     }
     /// A remark about a dataset that readers of its figures should know.
     fn remark(&mut self, dataset: &str, remark: &str);
+    /// What tasks elsewhere do.
+    fn waiting(&mut self, words: &str) {
+        let _ = words;
+    }
     /// Trials are about to run; `reused` of them had ended before.
     fn begin(&mut self, to_run: usize, reused: usize, estimated_seconds: f64);
     /// A trial has reached a phase.
-    fn phase(&mut self, trial: &PlannedTrial, phase: &str);
+    fn phase(&mut self, trial: &str, phase: &str);
     /// A trial has ended.
-    fn ended(&mut self, trial: &PlannedTrial, record: &TrialRecord, remaining_seconds: f64);
+    fn ended(&mut self, trial: &str, record: &TrialRecord, remaining_seconds: f64);
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Trials that succeeded, now or before.
     pub ok: usize,
@@ -71,6 +66,8 @@ pub struct Outcome {
     pub left: usize,
     /// Whether it was interrupted.
     pub interrupted: bool,
+    /// What the user should know or do, one line each.
+    pub remarks: Vec<String>,
 }
 
 /// A run that could not start.
@@ -85,6 +82,15 @@ pub enum EngineError {
     /// Threads could not be started.
     #[error("threads could not be started: {0}")]
     Threads(String),
+    /// A dataset cannot be used on the machine of a task.
+    #[error(transparent)]
+    Unusable(#[from] DatasetError),
+    /// A task was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// Tasks cannot be written, submitted or carried out.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 /// Settings of a run besides its plan.
@@ -118,38 +124,102 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, EngineError> {
     let folder = &settings.folder;
-    let _lock = folder.prepare()?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.most_threads().max(cores)).build();
-    let prepared = match pool {
-        Ok(pool) => pool.install(|| prepare_datasets(plan, document, settings, observer)),
-        Err(error) => Err(EngineError::Threads(error.to_string()).into()),
-    };
-    let prepared = match prepared {
-        Ok(prepared) => prepared,
-        Err(unprepared) => {
-            folder.withdraw();
-            let left = plan.trials.len();
-            return match unprepared {
-                Unprepared::Failed(error) => Err(error),
-                Unprepared::Interrupted => {
-                    Ok(Outcome { ok: 0, failed: 0, passing: 0, reused: 0, left, interrupted: true })
-                }
-            };
-        }
-    };
-    let all: Vec<record::Trial> = plan.trials.iter().map(|t| t.trial.clone()).collect();
+    let choice = plan.experiment.executor.clone();
     let machine = Machine {
         gpu: plan.gpu.clone(),
         ..machine::describe(&settings.source_tree, settings.surroundings.devices.isa)
     };
-    save_plan(plan, folder, &prepared, machine.clone(), &all)?;
+    let mut local = Local {
+        launcher: &settings.launcher,
+        surroundings: settings.surroundings,
+        machine: machine.clone(),
+        allowance: plan
+            .experiment
+            .budget
+            .zip(plan.experiment.seeds.first())
+            .map(|(budget, first_seed)| Allowance { budget, first_seed: *first_seed }),
+    };
+    let mut remote = executor::executor(&choice, &settings.launcher.program);
+    let executor: &mut dyn Executor = match &mut remote {
+        Some(remote) => &mut **remote,
+        None => &mut local,
+    };
+    let _lock = folder.prepare()?;
+    let datasets: Vec<PreparationJob> =
+        plan.datasets.iter().map(|dataset| PreparationJob::new(plan, dataset, folder)).collect();
+    let facts = match executor.prepare(plan, &datasets, settings.interrupt, observer) {
+        Ok(facts) => facts,
+        Err((number, error)) => {
+            folder.withdraw();
+            return match error {
+                NotPrepared::Record(error) => Err(error.into()),
+                NotPrepared::Threads(error) => Err(EngineError::Threads(error)),
+                NotPrepared::Dataset(error) => {
+                    let pointer = &plan.datasets[number].pointer;
+                    Err(Fault::at(document, pointer, error.to_string(), error.help()).into())
+                }
+                NotPrepared::Interrupted => {
+                    let left = plan.trials.len();
+                    let (ok, failed, passing, reused, remarks) = (0, 0, 0, 0, Vec::new());
+                    Ok(Outcome { ok, failed, passing, reused, left, interrupted: true, remarks })
+                }
+            };
+        }
+    };
+    let mut saved = SavedPlan::new(plan, machine, datasets, choice);
+    if let Some(facts) = &facts {
+        saved.info.datasets.clone_from(facts);
+        save_run(folder, &saved.info)?;
+    }
     if let Some(text) = &settings.filter {
         plan.filter(text);
     }
 
+    let before = ended_before(plan, settings, executor.machine());
+    let mut jobs = Vec::new();
+    let mut ended = Vec::new();
+    for (planned, record) in plan.trials.iter().zip(before) {
+        match record {
+            Some(record) => {
+                folder.bring_back(&planned.trial.id)?;
+                ended.push(record);
+            }
+            None => {
+                folder.set_aside(&planned.trial.id)?;
+                jobs.push(Job::new(plan, planned, &saved.datasets[planned.dataset], folder));
+            }
+        }
+    }
+    let work = Work {
+        folder,
+        plan: Some(&saved),
+        jobs: &jobs.iter().collect::<Vec<_>>(),
+        ended: &ended,
+        interrupt: settings.interrupt,
+    };
+    let Ran { left_out, remarks } = executor.run(&work, observer)?;
+    if !left_out.is_empty() {
+        plan.skipped.extend(left_out.iter().cloned());
+        saved.info.skipped.extend(left_out);
+        save_run(folder, &saved.info)?;
+    }
+    let outcome = conclude(folder, &mut saved)?;
+    let interrupted = settings.interrupt.load(Ordering::SeqCst);
+    Ok(Outcome { reused: ended.len(), interrupted, remarks, ..outcome })
+}
+
+/// The records of trials that need not run again, one for each trial of the plan. `here` is the machine that all trials run
+/// on, if there is one.
+fn ended_before(plan: &Plan, settings: &Settings<'_>, here: Option<&Machine>) -> Vec<Option<TrialRecord>> {
+    let folder = &settings.folder;
     // A failure is final under the same limits, unless its cause was external. A timing is final on the same machine.
     let timed = plan.timed();
+    let like = |planned: &PlannedTrial, record: &TrialRecord| {
+        here.is_none_or(|here| {
+            let gpu = here.gpu.clone().filter(|_| planned.trial.device != CPU);
+            record.machine.is_like(&Machine { gpu, ..here.clone() })
+        })
+    };
     let ended = |planned: &PlannedTrial| {
         let id = &planned.trial.id;
         let record = folder.trial(id)?;
@@ -157,114 +227,73 @@ pub fn run(
         let final_here = record.status == Status::Ok || !again;
         let kept = !plan.experiment.keep_models || record.status != Status::Ok || is_regular(&folder.model_file(id));
         let kept = kept && (record.status != Status::Ok || saved_pictures::are_here(plan, folder, planned));
-        (final_here && kept && (!timed || record.machine.is_like(&machine))).then_some(record)
+        (final_here && kept && (!timed || like(planned, &record))).then_some(record)
     };
-    let mut before: Vec<(&PlannedTrial, Option<TrialRecord>)> =
-        plan.trials.iter().map(|t| (t, if settings.force { None } else { ended(t) })).collect();
+    let mut before: Vec<Option<TrialRecord>> =
+        plan.trials.iter().map(|planned| if settings.force { None } else { ended(planned) }).collect();
     // A pair runs together or not at all: its sides must have taken turns with each other.
     let attempt = |record: &TrialRecord| record.in_turn().map(|turn| turn.attempt.clone());
+    let both = || plan.trials.iter().zip(&before);
     let attempts: HashMap<&str, Option<String>> =
-        before.iter().filter_map(|(t, record)| Some((t.trial.id.as_str(), attempt(record.as_ref()?)))).collect();
-    for (planned, record) in &mut before {
-        if planned
-            .in_turn
-            .as_ref()
-            .is_some_and(|turn| attempts.get(turn.partner.as_str()) != attempts.get(planned.trial.id.as_str()))
-        {
-            *record = None;
-        }
-    }
-    let reused = before.iter().filter(|(_, record)| record.is_some()).count();
-    let to_run: Vec<&PlannedTrial> = before.iter().filter(|(_, record)| record.is_none()).map(|(t, _)| *t).collect();
-    // Timed trials run alone; others run side by side as far as threads and memory allow.
-    let threads = plan.most_threads();
-    let lanes = if timed { 1 } else { (cores / threads).max(1) };
-    let budget = plan.experiment.budget.zip(plan.experiment.seeds.first()).map(|(budget, first_seed)| {
-        let ended = before.iter().filter_map(|(_, record)| record.as_ref());
-        Budget::new(budget, *first_seed, ended, lanes)
-    });
-    let estimate: f64 = to_run.iter().map(|t| t.estimated_seconds).sum();
-    observer.begin(to_run.len(), reused, budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left())));
-    let units = units(&to_run);
-    let session = Session {
-        plan,
-        settings,
-        prepared: &prepared,
-        machine: &machine,
-        to_run: &to_run,
-        queue: Queue::new(units.iter().map(|unit| unit.needs(plan)).collect(), machine::available_memory_bytes()),
-        units: &units,
-        budget: budget.map(Mutex::new),
-        starved: Mutex::default(),
-        progress: Mutex::new(RunProgress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
+        both().filter_map(|(planned, record)| Some((planned.trial.id.as_str(), attempt(record.as_ref()?)))).collect();
+    let together = |planned: &PlannedTrial| {
+        let partner = |turn: &crate::plan::TurnWith| {
+            attempts.get(turn.partner.as_str()) == attempts.get(planned.trial.id.as_str())
+        };
+        planned.in_turn.as_ref().is_none_or(partner)
     };
-    session.with_budget(|budget| session.order(budget));
-    std::thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| session.lane());
-        }
-    });
-    let interrupted = settings.interrupt.load(Ordering::SeqCst);
-    let left: Vec<&PlannedTrial> =
-        session.queue.left().into_iter().flat_map(|number| units[number].trials.clone()).collect();
-    let left_out = match plan.experiment.budget.filter(|_| !interrupted) {
-        Some(budget) => budget::left_out(budget, &left),
-        None => Vec::new(),
-    };
-    if let Some(error) = session.progress.into_inner().unwrap_or_else(|e| e.into_inner()).error {
-        return Err(error.into());
-    }
-    // The rate of an outside program is known when it has been measured.
-    let known: Vec<record::Trial> = all.iter().map(|trial| with_known_rate(trial, folder)).collect();
-    if !left_out.is_empty() || known != all {
-        plan.skipped.extend(left_out);
-        save_plan(plan, folder, &prepared, machine, &known)?;
-    }
+    let apart: Vec<bool> = plan.trials.iter().map(|planned| !together(planned)).collect();
+    before.iter_mut().zip(apart).filter(|(_, apart)| *apart).for_each(|(record, _)| *record = None);
+    before
+}
 
-    folder.save_model_index(&all)?;
-    let records: Vec<TrialRecord> = all.iter().filter_map(|t| folder.trial(&t.id)).collect();
+/// Saves the run with the rates that have been measured, and counts its trials. Without the facts of all datasets there is
+/// no run yet.
+///
+/// # Errors
+/// The folder cannot be written.
+pub(crate) fn conclude(folder: &RunFolder, saved: &mut SavedPlan) -> Result<Outcome, RecordError> {
+    let before = folder.run_file().exists().then(|| saved.info.clone());
+    let records: Vec<TrialRecord> = saved.info.trials.iter().filter_map(|trial| folder.trial(&trial.id)).collect();
+    // The rate of an outside program is known when it has been measured.
+    let measured: HashMap<&str, usize> = records
+        .iter()
+        .filter(|record| record.status == Status::Ok)
+        .map(|record| (record.trial.id.as_str(), record.trial.bits_per_vector))
+        .collect();
+    let with_known_rate = |trial: &Trial| {
+        let bits_per_vector = measured.get(trial.id.as_str()).copied().unwrap_or(trial.bits_per_vector);
+        Trial { bits_per_vector, ..trial.clone() }
+    };
+    let trials = saved.info.trials.iter().map(with_known_rate).collect();
+    saved.info.trials = trials;
+    let facts: Option<Vec<DatasetFacts>> = saved.datasets.iter().map(PreparationJob::kept).collect();
+    if let Some(facts) = facts {
+        saved.info.datasets = facts;
+        // The tables of a run are as old as its plan: what has not changed is not written again.
+        if before.is_none_or(|before| before != saved.info) {
+            save_run(folder, &saved.info)?;
+        }
+        folder.save_model_index(&saved.info.trials)?;
+    }
     let ok = records.iter().filter(|r| r.status == Status::Ok).count();
     Ok(Outcome {
         ok,
         failed: records.len() - ok,
         passing: records.iter().filter(|r| r.failed_in_passing()).count(),
-        reused,
-        left: all.len() - records.len(),
-        interrupted,
+        reused: 0,
+        left: saved.info.trials.len() - records.len(),
+        interrupted: false,
+        remarks: Vec::new(),
     })
 }
 
-/// A trial of the plan with the rate in its record.
-fn with_known_rate(trial: &record::Trial, folder: &RunFolder) -> record::Trial {
-    let record = folder.trial(&trial.id).filter(|record| record.status == Status::Ok);
-    let bits_per_vector = record.map_or(trial.bits_per_vector, |record| record.trial.bits_per_vector);
-    record::Trial { bits_per_vector, ..trial.clone() }
-}
-
-/// A trial with its rate: that of an outside program is known when it has been measured, and may stay unknown.
-fn with_rate(trial: &record::Trial, values: &[record::Measured]) -> record::Trial {
-    let is_program = methods::registry::find(&trial.method).is_ok_and(|method| method.is_program());
-    if !is_program || values.is_empty() {
-        return trial.clone();
-    }
-    let measured = values.iter().find(|value| value.metric == record::metric::BITS_PER_VECTOR.name);
-    record::Trial { bits_per_vector: measured.map_or(0, |measured| measured.value as usize), ..trial.clone() }
-}
-
-/// A device that processes need not share.
-const CPU: &str = "cpu";
-
-fn absolute(path: &Path) -> PathBuf {
+pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn save_plan(
-    plan: &Plan,
-    folder: &RunFolder,
-    prepared: &[Prepared],
-    machine: Machine,
-    trials: &[record::Trial],
-) -> Result<(), RecordError> {
+/// What a report needs of a plan, without the facts of the datasets.
+pub(crate) fn info_of(plan: &Plan, machine: Machine) -> RunInfo {
     let mut experiment = json!(plan.experiment);
     if !plan.found.is_empty() {
         experiment[FOUND] = json!(plan.found);
@@ -272,221 +301,27 @@ fn save_plan(
     if !plan.pairs.is_empty() {
         experiment[PAIRED] = json!(plan.pairs);
     }
-    let resolved = json!({
-        "experiment": experiment,
-        "trials": trials.iter().map(|t| json!({ "id": t.id, "dataset": t.dataset, "method": t.method, "params": t.params, "label": t.label, "device": t.device, "threads": t.threads, "seed": t.seed, "bits_per_vector": t.bits_per_vector })).collect::<Vec<_>>(),
-    });
-    let text =
-        format!("# The plan as it was resolved: every default filled in, every trial listed.\n{}", to_yaml(&resolved));
-    folder.save_run(&RunInfo {
+    RunInfo {
         schema: SCHEMA,
         name: plan.experiment.name.clone(),
         analysis: plan.experiment.analysis.trim().to_owned(),
-        experiment: resolved["experiment"].clone(),
+        experiment,
         machine,
-        datasets: prepared.iter().map(|p| p.facts.clone()).collect(),
-        trials: trials.to_vec(),
+        datasets: Vec::new(),
+        trials: plan.trials.iter().map(|planned| planned.trial.clone()).collect(),
         skipped: plan.skipped.clone(),
-    })?;
+    }
+}
+
+/// Saves the plan, for this program and, with every default, for readers.
+fn save_run(folder: &RunFolder, info: &RunInfo) -> Result<(), RecordError> {
+    let resolved = json!({
+        "experiment": info.experiment,
+        "trials": info.trials.iter().map(|t| json!({ "id": t.id, "dataset": t.dataset, "method": t.method, "params": t.params, "label": t.label, "device": t.device, "threads": t.threads, "seed": t.seed, "bits_per_vector": t.bits_per_vector })).collect::<Vec<_>>(),
+    });
+    let text =
+        format!("# The plan as it was resolved: every default filled in, every trial listed.\n{}", to_yaml(&resolved));
+    folder.save_run(info)?;
     // Written after run.json, which marks the folder as a run folder.
     write_atomically(&folder.root().join("experiment.yaml"), text.as_bytes())
-}
-
-struct RunProgress<'a> {
-    observer: &'a mut dyn Observer,
-    done_estimate: f64,
-    started: Instant,
-    error: Option<RecordError>,
-}
-
-struct Session<'a> {
-    plan: &'a Plan,
-    settings: &'a Settings<'a>,
-    prepared: &'a [Prepared],
-    machine: &'a Machine,
-    to_run: &'a [&'a PlannedTrial],
-    units: &'a [Unit<'a>],
-    queue: Queue,
-    budget: Option<Mutex<Budget>>,
-    /// Numbers of units that run once more, alone.
-    starved: Mutex<HashSet<usize>>,
-    progress: Mutex<RunProgress<'a>>,
-}
-
-/// A remark on a trial that runs once more, alone.
-const STARVED: &str =
-    "This is its second attempt. The first one ran beside other trials, and was killed or ran out of memory.";
-
-/// How a trial came to its end.
-struct Attempt<'a> {
-    planned: &'a PlannedTrial,
-    end: ChildEnd,
-    log: TrialLog,
-    /// Seconds, without those in which it waited for its turn.
-    seconds: f64,
-}
-
-impl<'a> Session<'a> {
-    /// Takes units in order until none is left, the budget is used up, or the run is interrupted.
-    fn lane(&self) {
-        let stop = || {
-            self.settings.interrupt.load(Ordering::SeqCst)
-                || self.with_progress(|p| p.error.is_some())
-                || self.with_budget(|budget| budget.left() == 0.0).unwrap_or(false)
-        };
-        while let Some(number) = self.queue.take(stop) {
-            let attempts = self.attempt(&self.units[number]);
-            let starved =
-                |end: &ChildEnd| matches!(end, ChildEnd::Failed(f) if matches!(f.cause, Cause::Memory | Cause::Killed));
-            // Its neighbours may have used the memory that it needed.
-            let again = attempts.iter().any(|attempt| starved(&attempt.end)) && self.queue.had_company(number);
-            if again {
-                self.with_starved(|starved| starved.insert(number));
-            }
-            self.queue.end(number, again);
-            if again {
-                continue;
-            }
-            if attempts.iter().any(|attempt| matches!(attempt.end, ChildEnd::Interrupted)) {
-                return;
-            }
-            let second = self.with_starved(|starved| starved.contains(&number));
-            attempts.into_iter().for_each(|attempt| self.keep(attempt, second));
-        }
-    }
-
-    /// Runs the trials of a unit: one of them, or two that compute in turn.
-    fn attempt(&self, unit: &Unit<'a>) -> Vec<Attempt<'a>> {
-        let [ours, theirs] = unit.trials[..] else {
-            return unit.trials.iter().map(|planned| self.attempt_one(planned, None)).collect();
-        };
-        let turns = TurnTable::new();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let attempt = id_of(&json!({ "pair": ours.trial.id, "nanoseconds": now.as_nanos().to_string() }));
-        // Both sit down before either of them starts.
-        let seats = [turns.seat(Side::Ours), turns.seat(Side::Theirs)];
-        let mut attempts: Vec<Attempt<'a>> = std::thread::scope(|scope| {
-            let both = [ours, theirs].into_iter().zip(seats);
-            let started: Vec<_> =
-                both.map(|(planned, seat)| scope.spawn(|| self.attempt_one(planned, Some(seat)))).collect();
-            started.into_iter().filter_map(|thread| thread.join().ok()).collect()
-        });
-        for Attempt { planned, log, .. } in &mut attempts {
-            log.in_turn = planned.in_turn.as_ref().map(|turn| InTurn {
-                pair: turn.pair.clone(),
-                side: turn.side,
-                with: turn.with.clone(),
-                attempt: attempt.clone(),
-                turns: turns.had(turn.side),
-            });
-        }
-        attempts
-    }
-
-    fn attempt_one(&self, planned: &'a PlannedTrial, seat: Option<Seat<'_>>) -> Attempt<'a> {
-        let start = Instant::now();
-        let request = self.request(planned, seat.is_some());
-        let child = Child {
-            launcher: &self.settings.launcher,
-            request: &request,
-            timeout: self.plan.experiment.timeout,
-            interrupt: self.settings.interrupt,
-            seat,
-        };
-        let (end, log) = child.run(&mut |phase| self.with_progress(|p| p.observer.phase(planned, phase)));
-        let seconds = (start.elapsed().saturating_sub(child.waited())).as_secs_f64();
-        Attempt { planned, end, log, seconds }
-    }
-
-    /// Saves the record of a trial that has ended.
-    fn keep(&self, attempt: Attempt<'a>, second: bool) {
-        let Attempt { planned, end, mut log, seconds } = attempt;
-        if second {
-            log.remarks.insert(0, STARVED.to_owned());
-        }
-        let mut codes = None;
-        let (status, failure, values) = match end {
-            ChildEnd::Values { codes_sha256, values } => {
-                codes = codes_sha256;
-                (Status::Ok, None, values)
-            }
-            ChildEnd::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
-            ChildEnd::Timeout => {
-                let reason = format!("it was still running after {}", self.plan.experiment.timeout);
-                (Status::Timeout, Some(Failure { reason, cause: Cause::Trial }), Vec::new())
-            }
-            ChildEnd::Interrupted => return,
-        };
-        let (reason, cause) = failure.map(|failure| (failure.reason, failure.cause)).unzip();
-        let record = TrialRecord {
-            schema: SCHEMA,
-            trial: with_rate(&planned.trial, &values),
-            status,
-            reason,
-            cause,
-            limits: self.plan.limits,
-            machine: self.machine.clone(),
-            wall_seconds: seconds,
-            recipe: Some(recipe::of(self.plan, planned)),
-            codes_sha256: codes,
-            log: Some(log),
-            values,
-        };
-        let saved = self.settings.folder.save_trial(&record);
-        let left = self.with_budget(|budget| {
-            budget.note(&record);
-            self.order(budget);
-            budget.left()
-        });
-        self.with_progress(|progress| {
-            progress.done_estimate += planned.estimated_seconds;
-            if let Err(error) = saved {
-                progress.error.get_or_insert(error);
-            }
-            // The remaining estimate, scaled by the accuracy of estimates so far.
-            let total: f64 = self.to_run.iter().map(|t| t.estimated_seconds).sum();
-            let pace = progress.started.elapsed().as_secs_f64() / progress.done_estimate.max(1e-9);
-            let remaining = (total - progress.done_estimate).max(0.0) * pace;
-            let remaining = left.map_or(remaining, |left| remaining.min(left));
-            progress.observer.ended(planned, &record, remaining);
-        });
-    }
-
-    /// Lets the most urgent units run next.
-    fn order(&self, budget: &Budget) {
-        let urgency: Vec<f64> = self.units.iter().map(|unit| unit.urgency(budget)).collect();
-        self.queue.order(|number| urgency[number]);
-    }
-
-    fn with_starved<T>(&self, act: impl FnOnce(&mut HashSet<usize>) -> T) -> T {
-        act(&mut self.starved.lock().unwrap_or_else(|e| e.into_inner()))
-    }
-
-    /// None without a budget.
-    fn with_budget<T>(&self, act: impl FnOnce(&mut Budget) -> T) -> Option<T> {
-        self.budget.as_ref().map(|budget| act(&mut budget.lock().unwrap_or_else(|e| e.into_inner())))
-    }
-
-    fn with_progress<T>(&self, act: impl FnOnce(&mut RunProgress<'a>) -> T) -> T {
-        act(&mut self.progress.lock().unwrap_or_else(|e| e.into_inner()))
-    }
-
-    fn request(&self, planned: &PlannedTrial, in_turn: bool) -> Request {
-        let prepared = &self.prepared[planned.dataset];
-        let keep = self.plan.experiment.keep_models;
-        Request {
-            trial: planned.trial.clone(),
-            dataset: self.plan.datasets[planned.dataset].written.clone(),
-            root: absolute(&self.plan.root),
-            seen: self.plan.datasets[planned.dataset].resolved.seen.clone(),
-            facts: prepared.facts_file.clone(),
-            truth: prepared.truth_file.clone(),
-            model: keep.then(|| absolute(&self.settings.folder.model_file(&planned.trial.id))),
-            pictures: saved_pictures::wanted(self.plan, &self.settings.folder, planned),
-            measure: self.plan.experiment.measure.clone().unwrap_or_default(),
-            limits: self.plan.limits,
-            instruction_set: Some(self.settings.surroundings.devices.isa.to_string()),
-            in_turn,
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The experiment file as types and as a JSON schema.
 
+use crate::executor::ExecutorChoice;
 use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};
 use datasets::{FileSource, ImageSource, SoundSource, SyntheticSource, catalog};
@@ -54,6 +55,10 @@ pub struct Experiment {
     /// rows are read in blocks if they do not fit into half of the machine's memory.
     #[serde(default)]
     pub memory: Option<ByteSize>,
+    /// Who carries out the trials: `here` (this machine, the default), `slurm` (a cluster), or `tasks` (whoever runs the commands
+    /// of a file), with settings such as `{ slurm: { partition: main, constraint: icelake } }`.
+    #[serde(default, skip_serializing_if = "ExecutorChoice::is_here")]
+    pub executor: ExecutorChoice,
     /// Saves every trained quantizer in the folder `models` of the run, for `cargo xtask encode` and `decode`.
     #[serde(default)]
     pub keep_models: bool,

@@ -86,16 +86,25 @@ pub fn host_name() -> Option<String> {
 
 /// Describes this machine, the instruction set that kernels use, and the source tree at `root` if it is one.
 pub fn describe(root: &Path, isa: Isa) -> Machine {
-    let wanted =
-        RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()).with_memory(MemoryRefreshKind::everything());
-    let system = System::new_with_specifics(wanted).ok();
-    let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
     let git = |arguments: &[&str]| {
         // Read-only: `git status` would otherwise take a lock in the user's tree to refresh its index.
         let output =
             Command::new("git").arg("--no-optional-locks").arg("-C").arg(root).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+    Machine {
+        git_revision: git(&["rev-parse", "HEAD"]),
+        git_dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
+        ..own(isa)
+    }
+}
+
+/// Describes this machine and the instruction set that kernels use.
+pub(crate) fn own(isa: Isa) -> Machine {
+    let wanted =
+        RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()).with_memory(MemoryRefreshKind::everything());
+    let system = System::new_with_specifics(wanted).ok();
+    let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
     Machine {
         cpu: cpus.first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
         cores: cpus.len(),
@@ -105,7 +114,7 @@ pub fn describe(root: &Path, isa: Isa) -> Machine {
         os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned()),
         rustc: env!("VQBENCH_RUSTC").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_revision: git(&["rev-parse", "HEAD"]),
-        git_dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
+        git_revision: None,
+        git_dirty: None,
     }
 }

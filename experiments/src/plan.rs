@@ -14,6 +14,7 @@ mod rates;
 mod sweeps;
 
 use crate::document::Document;
+use crate::executor::ExecutorChoice;
 use crate::experiment::{DeviceChoice, Experiment, ReportFormat};
 use crate::facts;
 use crate::fault::Fault;
@@ -29,6 +30,7 @@ use exclusions::{Axes, Exclusions, Kept};
 use methods::registry::family_of;
 pub(crate) use pairs::id_in_turn;
 use record::{DatasetFacts, Limits, Phase, Side, Trial, TurnPair, id_of};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,8 @@ pub struct Overrides {
     pub timeout: Option<Seconds>,
     /// Skip datasets whose files are missing, if others remain.
     pub skip_missing: bool,
+    /// Instead of `executor`. Where the experiment gives settings for the same one, these count.
+    pub executor: Option<ExecutorChoice>,
 }
 
 /// A checked experiment.
@@ -103,6 +107,7 @@ pub struct PlannedTrial {
 }
 
 /// The other side of a trial that takes turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnWith {
     /// Name of the pair.
     pub pair: String,
@@ -173,6 +178,7 @@ impl Plan {
         if !ranges::expand(&mut experiment, &mut checker) || !extent::check(&experiment, &mut checker) {
             return Err(checker.finish().err().unwrap_or_default());
         }
+        checks::check_executor(&experiment, &mut checker);
         let (devices, gpu) = checks::resolve_devices(&experiment, &surroundings.devices, &mut checker);
         let (datasets, mut skipped) =
             checks::resolve_datasets(&experiment, root, &surroundings.search, overrides.skip_missing, &mut checker);

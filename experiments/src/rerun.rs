@@ -3,6 +3,7 @@
 
 use crate::document::{Document, to_yaml};
 use crate::engine::{self, EngineError, Launcher, Observer, Settings};
+use crate::executor::ExecutorChoice;
 use crate::fault::Fault;
 use crate::plan::{ASSUMED_RATE, Overrides, Plan, Preparation, id_in_turn};
 use crate::recipe::experiment_of;
@@ -153,7 +154,7 @@ impl Rerun {
         let text = to_yaml(&experiment_of(record, recipe));
         let document = Document::parse(&format!("trial {id}"), &text).map_err(|fault| refused(vec![fault]))?;
         let limit = place.timeout.filter(|limit| limit.0 < record.limits.timeout_seconds);
-        let overrides = Overrides { timeout: limit, ..Overrides::default() };
+        let overrides = Overrides { timeout: limit, executor: Some(ExecutorChoice::Here), ..Overrides::default() };
         let root = place.folder.map_or_else(|| folder_of(recipe.folder.as_deref()), Path::to_owned);
         let mut plan = Plan::new(&document, &root, &surroundings, &overrides).map_err(refused)?;
         // Set afterwards: a plan that does not fit here is no mistake of the record.

@@ -14,7 +14,7 @@ use cpu::Isa;
 use datasets::{DatasetError, MetricSpace, Opened, Seen, Source, format};
 use methods::{Context, MethodError, Quantizer};
 use ndarray::{Array2, s};
-use record::{Cause, CodesDigest, DatasetFacts, Limits, Measured, Trial, read_regular};
+use record::{Cause, CodesDigest, DatasetFacts, Limits, Machine, Measured, Trial, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -69,6 +69,8 @@ struct Finished {
 pub enum Message {
     /// It has entered a phase.
     Phase(String),
+    /// The machine that it runs on, without the revision of the sources. It says so at the start, and again once it has a GPU.
+    Machine(Machine),
     /// The processor seconds that it has taken so far. It says so before it enters a phase, and at the end.
     Spent(f64),
     /// It gives the turn back, and asks for it for this step.
@@ -151,9 +153,11 @@ pub fn run(input: impl Read + Send, output: impl Write + Send, surroundings: &Su
             }
         };
         let turns = if request.in_turn { Turns::new(&ask) } else { Turns::default() };
-        perform(&request, surroundings, &turns, &|phase| {
-            say_spent();
-            let _ = say(&Message::Phase(phase.to_owned()));
+        perform(&request, surroundings, &turns, &|message| {
+            if let Message::Phase(_) = message {
+                say_spent();
+            }
+            let _ = say(message);
         })
     });
     say_spent();
@@ -206,18 +210,20 @@ fn perform(
     request: &Request,
     surroundings: &Surroundings,
     turns: &Turns<'_>,
-    say: &(dyn Fn(&str) + Sync),
+    say: &(dyn Fn(&Message) + Sync),
 ) -> Result<Finished, Failure> {
     // A phase begins when the trial has the turn.
     let phase = |number: usize, name: &str| {
         turns.phase(number, name);
-        say(name);
+        say(&Message::Phase(name.to_owned()));
     };
     let trial = &request.trial;
     let mut devices = surroundings.devices.clone();
     if let Some(name) = &request.instruction_set {
         devices.isa = Isa::named(name).map_err(because(Cause::Device))?;
     }
+    let machine = machine::own(devices.isa);
+    say(&Message::Machine(machine.clone()));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(trial.threads)
         .build()
@@ -259,6 +265,9 @@ fn perform(
             None => Truth::new(),
         };
         let backend = devices.open(&trial.device).map_err(because(Cause::Device))?;
+        if let Some(gpu) = backend.device_name() {
+            say(&Message::Machine(Machine { gpu: Some(gpu), ..machine }));
+        }
         let cx = Context {
             programs: programs(request, surroundings, data.metric),
             ..Context::on(backend.clone(), trial.seed)

@@ -3,7 +3,6 @@
 #![cfg(unix)]
 
 use experiments::engine::{self, EngineError, Settings};
-use experiments::plan::PlannedTrial;
 use experiments::{Document, Launcher, Observer, Outcome, Overrides, Plan, Surroundings};
 use record::{RecordError, RunFolder, Side, Status, TrialRecord};
 use std::path::PathBuf;
@@ -35,8 +34,8 @@ impl Observer for Silent {
     fn remark(&mut self, _: &str, _: &str) {}
     fn preparing(&mut self, _: &str) {}
     fn begin(&mut self, _: usize, _: usize, _: f64) {}
-    fn phase(&mut self, _: &PlannedTrial, _: &str) {}
-    fn ended(&mut self, _: &PlannedTrial, _: &TrialRecord, _: f64) {}
+    fn phase(&mut self, _: &str, _: &str) {}
+    fn ended(&mut self, _: &str, _: &TrialRecord, _: f64) {}
 }
 
 struct Bench(tempfile::TempDir);

@@ -5,7 +5,7 @@ use crate::errors::Mistakes;
 use crate::experiments_verb::{INTERRUPT, checked, heed_interrupts};
 use crate::progress::roughly;
 use clap::Args;
-use experiments::{Overrides, Plan, Surroundings};
+use experiments::{ExecutorChoice, Overrides, Plan, Surroundings};
 use record::{Results, RunFolder, Trial, id_of};
 use reports::compare::{Builds, Check, suspect};
 use serde_json::json;
@@ -58,7 +58,8 @@ const FEW_SEEDS: usize = 3;
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
     let options = arguments.gate.options()?;
     let file = arguments.experiment.unwrap_or_else(|| crate::source_tree().join("experiments/gate.yaml"));
-    let overrides = Overrides { device: None, seeds: arguments.seeds.clone(), timeout: None, skip_missing: false };
+    let overrides =
+        Overrides { seeds: arguments.seeds.clone(), executor: Some(ExecutorChoice::Here), ..Overrides::default() };
     let (_, mut plan) = checked(&file, &overrides, here)?;
     if options.speed && !plan.timed() {
         let help = "add `throughput: {}` to its `measure`, or compare quality alone with `--quality-only`";

@@ -3,6 +3,8 @@
 use crate::say::visible;
 use experiments::Fault;
 use experiments::coding::CodingError;
+use experiments::engine::EngineError;
+use experiments::executor::TaskError;
 use invariants::InvariantError;
 use methods::MethodError;
 use miette::{GraphicalReportHandler, GraphicalTheme};
@@ -68,6 +70,20 @@ impl From<record::RecordError> for Mistakes {
             NoTables { .. } => "`cargo xtask report RUN` writes them from the records of its trials",
             NoJournal { .. } => "name a run folder with its folder `trials`",
             Busy { .. } => "wait for it, or choose another folder with `--out`",
+        };
+        Mistakes::new(error.to_string(), help)
+    }
+}
+
+impl From<EngineError> for Mistakes {
+    fn from(error: EngineError) -> Mistakes {
+        let help = match error {
+            EngineError::Record(error) | EngineError::Task(TaskError::Record(error)) => return error.into(),
+            EngineError::Dataset(fault) => return fault.into(),
+            EngineError::Unusable(error) => return error.into(),
+            EngineError::Threads(_) => "lower `threads`, or the load of this machine".to_owned(),
+            EngineError::Interrupted => "the same command continues".to_owned(),
+            EngineError::Task(ref error) => error.help(),
         };
         Mistakes::new(error.to_string(), help)
     }

@@ -4,10 +4,13 @@ use crate::compare::Gate;
 use crate::errors::Mistakes;
 use crate::fetching;
 use crate::progress::{Progress, roughly, trials};
+use crate::tasks_verb;
 use clap::Args;
-use experiments::engine::{EngineError, Settings};
+use experiments::engine::Settings;
 use experiments::experiment::DeviceChoice;
-use experiments::{Document, Launcher, Overrides, Plan, Seconds, Surroundings, engine, include, machine};
+use experiments::{
+    Document, ExecutorChoice, Launcher, Outcome, Overrides, Plan, Seconds, Surroundings, engine, include, machine,
+};
 use record::{METRICS, RunFolder};
 use reports::in_turn;
 use reports::spent::Spent;
@@ -55,6 +58,16 @@ pub struct Arguments {
     /// Time limit of one trial instead of the experiment's, such as 10m
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Seconds>,
+    /// Who carries out the trials instead of the experiment's choice: here, slurm or tasks
+    #[arg(long, value_name = "EXECUTOR", value_parser = ExecutorChoice::named)]
+    executor: Option<ExecutorChoice>,
+    /// Follow a run whose trials were handed to an executor, from any machine that has its folder: collect what has ended,
+    /// submit what is missing, and render the report
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "cancel", "dry_run", "executor", "filter", "force"])]
+    attach: Option<PathBuf>,
+    /// Cancel the tasks of a run that wait or run; what has ended is kept
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "dry_run", "executor", "filter", "force"])]
+    cancel: Option<PathBuf>,
     /// Write no report; `cargo xtask report RUN` renders it later
     #[arg(long)]
     no_report: bool,
@@ -75,6 +88,12 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
 }
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
+    if let Some(run) = &arguments.attach {
+        return tasks_verb::attach(run, arguments.no_report);
+    }
+    if let Some(run) = &arguments.cancel {
+        return tasks_verb::cancel(run);
+    }
     let files = match &arguments.files[..] {
         [] => vec![crate::source_tree().join("experiments/quickstart.yaml")],
         files => files.to_vec(),
@@ -95,6 +114,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         seeds: arguments.seeds.clone(),
         timeout: arguments.timeout,
         skip_missing: arguments.skip_missing,
+        executor: arguments.executor.clone(),
     };
     if arguments.fetch {
         for file in &files {
@@ -232,6 +252,13 @@ pub fn heed_interrupts() {
     });
 }
 
+/// How the process of a trial is started: by this program.
+pub fn launcher() -> Result<Launcher, Mistakes> {
+    let program = std::env::current_exe()
+        .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
+    Ok(Launcher { program, arguments: vec!["trial".into()] })
+}
+
 /// The aims of pairs that a finished run misses, one line each.
 fn missed_aims(root: &Path) -> Result<Vec<String>, Mistakes> {
     let run = RunFolder::new(root).results()?;
@@ -247,12 +274,10 @@ fn run_one(
     here: &Surroundings,
 ) -> Result<bool, Mistakes> {
     let name = plan.experiment.name.clone();
-    let program = std::env::current_exe()
-        .map_err(|e| Mistakes::new(format!("cannot find this program: {e}"), "run it by its path"))?;
     heed_interrupts();
     let settings = Settings {
         folder: RunFolder::new(root),
-        launcher: Launcher { program, arguments: vec!["trial".into()] },
+        launcher: launcher()?,
         filter: arguments.filter.clone(),
         force: arguments.force,
         retry_failed: arguments.retry_failed,
@@ -267,16 +292,27 @@ fn run_one(
     let mut progress = Progress::new();
     let outcome = engine::run(&mut plan, &document, &settings, &mut progress);
     progress.finish();
-    let outcome = outcome.map_err(|error| match error {
-        EngineError::Record(error) => Mistakes::from(error),
-        EngineError::Dataset(fault) => Mistakes::from(fault),
-        EngineError::Threads(_) => Mistakes::new(error.to_string(), "lower `threads`, or the load of this machine"),
-    })?;
+    let outcome = outcome?;
+    let formats = if arguments.no_report { None } else { Some(plan.report_formats()) };
+    plan.skipped.iter().skip(told).for_each(|reason| say!("left out: {reason}"));
+    conclude(&name, &outcome, root, formats.as_deref(), arguments.force)
+}
+
+/// Renders the report of a run that has ended, and says how it ended. Returns whether a trial failed, is missing, or an aim
+/// was missed.
+pub fn conclude(
+    name: &str,
+    outcome: &Outcome,
+    root: &Path,
+    formats: Option<&[String]>,
+    force: bool,
+) -> Result<bool, Mistakes> {
     // A run that was interrupted before its first trial has no plan to report on.
     let (begun, spent) = (Instant::now(), machine::processor_seconds());
-    let report = match arguments.no_report || !RunFolder::new(root).run_file().exists() {
-        true => None,
-        false => Some(crate::report::render(&[root.to_owned()], None, &plan.report_formats())?),
+    let is_run = RunFolder::new(root).run_file().exists();
+    let report = match formats.filter(|_| is_run) {
+        None => None,
+        Some(formats) => Some(crate::report::render(&[root.to_owned()], None, formats)?),
     };
     if let Some((before, after)) = spent.zip(machine::processor_seconds()).filter(|_| report.is_some()) {
         let took = Spent {
@@ -288,21 +324,21 @@ fn run_one(
     }
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
-    plan.skipped.iter().skip(told).for_each(|reason| say!("left out: {reason}"));
+    outcome.remarks.iter().for_each(|remark| say!("{remark}"));
     if outcome.passing > 0 {
         say!("{} failed for an external reason: the same command runs them again", outcome.passing);
     }
     if outcome.failed > outcome.passing {
         say!("{} of the failures are final; `--retry-failed` runs them again", outcome.failed - outcome.passing);
     }
-    if outcome.interrupted {
-        let how = if arguments.force { "without --force, the same command" } else { "the same command" };
+    if outcome.interrupted && outcome.remarks.is_empty() {
+        let how = if force { "without --force, the same command" } else { "the same command" };
         say!("interrupted: {how} continues where this run stopped");
     }
     if let Some(report) = report {
         say!("report: {}", report.display());
     }
-    let missed = if plan.pairs.is_empty() || outcome.interrupted { Vec::new() } else { missed_aims(root)? };
+    let missed = if !is_run || outcome.interrupted { Vec::new() } else { missed_aims(root)? };
     missed.iter().for_each(|line| say!("aim missed: {line}"));
     Ok(outcome.failed > 0 || outcome.interrupted || !missed.is_empty())
 }

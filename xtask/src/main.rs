@@ -30,6 +30,7 @@ mod rerun;
 mod schema;
 mod site_verb;
 mod submit;
+mod tasks_verb;
 mod test;
 mod verify;
 
@@ -53,7 +54,7 @@ VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2, neondot, neon o
 #[derive(Subcommand)]
 enum Verb {
     /// Run experiments and render their reports
-    Experiments(experiments_verb::Arguments),
+    Experiments(Box<experiments_verb::Arguments>),
     /// Say which code to use for vectors, within limits on bytes, recall and time: exit code 1 if no code meets them
     Advise(advise::Arguments),
     /// Render the report of a run again, or one report of several runs, or verify a report
@@ -101,6 +102,12 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
+    /// Task of a run that an executor carries out: prepare a dataset for its trials
+    Prepare(tasks_verb::PrepareArguments),
+    /// Task of a run that an executor carries out: run some of its trials. Exit code 0 if all of them have a record, 1 if not
+    Trials(tasks_verb::TrialsArguments),
+    /// Task of a run that an executor carries out: save it and render its report
+    Finish(tasks_verb::FinishArguments),
     /// Run one trial, requested on standard input (started by `experiments`)
     #[command(hide = true)]
     Trial,
@@ -124,9 +131,12 @@ fn main() -> ExitCode {
     };
     let here = &surroundings;
     // Others have exit codes of their own for what is undecided.
-    let continues = matches!(arguments.verb, Verb::Experiments(_) | Verb::Datasets(_));
+    let continues = matches!(
+        arguments.verb,
+        Verb::Experiments(_) | Verb::Datasets(_) | Verb::Prepare(_) | Verb::Trials(_) | Verb::Finish(_)
+    );
     let result = match arguments.verb {
-        Verb::Experiments(arguments) => experiments_verb::run(arguments, here),
+        Verb::Experiments(arguments) => experiments_verb::run(*arguments, here),
         Verb::Advise(arguments) => advise::run(arguments, here),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Rerun(arguments) => rerun::run(arguments, here),
@@ -158,6 +168,9 @@ fn main() -> ExitCode {
         }
         #[cfg(not(unix))]
         Verb::Adapter { .. } => Ok(ExitCode::from(127)),
+        Verb::Prepare(arguments) => tasks_verb::prepare(arguments, here),
+        Verb::Trials(arguments) => tasks_verb::run_trials(arguments, here),
+        Verb::Finish(arguments) => tasks_verb::finish(arguments),
         Verb::Trial => match experiments::trial::run(std::io::stdin(), std::io::stdout(), here) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(_) => Ok(ExitCode::FAILURE),

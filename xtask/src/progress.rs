@@ -1,7 +1,6 @@
 //! Shows the progress of a run: a bar with the remaining time on a terminal, otherwise one line per trial.
 
 use experiments::Observer;
-use experiments::plan::PlannedTrial;
 use indicatif::{ProgressBar, ProgressStyle};
 use record::metric::PEAK_RSS_BYTES;
 use record::{Preparation, Status, TrialLog, TrialRecord};
@@ -204,13 +203,20 @@ impl Observer for Progress {
         }
     }
 
-    fn phase(&mut self, trial: &PlannedTrial, phase: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {phase}", trial.name));
+    fn waiting(&mut self, words: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(words.to_owned()),
+            None => self.line(words),
         }
     }
 
-    fn ended(&mut self, trial: &PlannedTrial, record: &TrialRecord, remaining_seconds: f64) {
+    fn phase(&mut self, trial: &str, phase: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{trial}: {phase}"));
+        }
+    }
+
+    fn ended(&mut self, trial: &str, record: &TrialRecord, remaining_seconds: f64) {
         self.done += 1;
         self.note(record);
         let width = self.total.to_string().len();
@@ -221,10 +227,8 @@ impl Observer for Progress {
         };
         let left =
             if self.done < self.total { format!(", {} left", roughly(remaining_seconds)) } else { String::new() };
-        let line = format!(
-            "[{:>width$}/{}] {} · {result} ({:.1} s{left})",
-            self.done, self.total, trial.name, record.wall_seconds
-        );
+        let line =
+            format!("[{:>width$}/{}] {} · {result} ({:.1} s{left})", self.done, self.total, trial, record.wall_seconds);
         if let Some(bar) = &self.bar {
             bar.set_position(self.done as u64);
             // On a terminal the bar shows progress; only failures get a line of their own.

@@ -6,7 +6,7 @@ use crate::progress::trials;
 use crate::rerun::{Session, remarks};
 use crate::submit::today;
 use clap::Args;
-use experiments::plan::{PlannedTrial, describe};
+use experiments::plan::describe;
 use experiments::rerun::{Place, Rerun, RerunError};
 use experiments::{ByteSize, Observer, Seconds, Surroundings, machine};
 use record::{Machine, TrialRecord, write_atomically};
@@ -207,8 +207,8 @@ impl Observer for Silent {
     fn preparing(&mut self, _: &str) {}
     fn remark(&mut self, _: &str, _: &str) {}
     fn begin(&mut self, _: usize, _: usize, _: f64) {}
-    fn phase(&mut self, _: &PlannedTrial, _: &str) {}
-    fn ended(&mut self, _: &PlannedTrial, _: &TrialRecord, _: f64) {}
+    fn phase(&mut self, _: &str, _: &str) {}
+    fn ended(&mut self, _: &str, _: &TrialRecord, _: f64) {}
 }
 
 /// This machine, with the GPU if a trial asks for one.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What a trial saves: only trials of the plan's first seed save images, if a measurement requests them and the vectors
 /// are image patches.
-pub(super) fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> Option<Wanted> {
+pub(crate) fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> Option<Wanted> {
     let summary = &plan.datasets[planned.dataset].resolved.summary;
     let pictured = matches!(summary.signal, Some(Signal::Images { .. }));
     let first_seed = plan.experiment.seeds.first() == Some(&planned.trial.seed);
@@ -22,7 +22,7 @@ pub(super) fn wanted(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) ->
 }
 
 /// Whether all files that a trial should save exist; an earlier run with other settings may have saved less.
-pub(super) fn are_here(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> bool {
+pub(crate) fn are_here(plan: &Plan, folder: &RunFolder, planned: &PlannedTrial) -> bool {
     let Some(wanted) = wanted(plan, folder, planned) else { return true };
     let Some(Signal::Images { pictures, .. }) = &plan.datasets[planned.dataset].resolved.summary.signal else {
         return true;

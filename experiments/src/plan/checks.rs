@@ -5,7 +5,7 @@ use super::labels::MAX_LABEL;
 use super::{Overrides, PlannedDataset, available_threads};
 use crate::clock::PhaseClock;
 use crate::document::{Document, escape};
-use crate::experiment::Experiment;
+use crate::experiment::{DeviceChoice, Experiment};
 use crate::fault::Fault;
 use crate::metrics::{self, Measure};
 use datasets::{SearchPath, Seen, Source};
@@ -88,6 +88,24 @@ pub(super) fn apply(experiment: &mut Experiment, overrides: &Overrides) {
     if let Some(timeout) = overrides.timeout {
         experiment.timeout = timeout;
     }
+    if let Some(executor) = &overrides.executor {
+        experiment.executor = executor.instead_of(&experiment.executor);
+    }
+}
+
+/// Checks what an executor needs to know before it has seen the machines that trials run on.
+pub(super) fn check_executor(experiment: &Experiment, checker: &mut Checker<'_>) {
+    if experiment.executor.is_here() {
+        return;
+    }
+    if experiment.threads.is_none() {
+        let help = "add `threads: 8`, or as many as a trial is to have; the cores of this machine say nothing about the others";
+        checker.fault("/executor", "trials run on other machines, and `threads` is not given", Some(help.into()));
+    }
+    if experiment.budget.is_some() {
+        let help = "leave it out, or use `executor: here`: it decides after each trial what runs next".to_owned();
+        checker.fault("/budget", "`budget` needs all trials on this machine", Some(help));
+    }
 }
 
 pub(super) fn check_settings(experiment: &Experiment, checker: &mut Checker<'_>) {
@@ -145,12 +163,25 @@ pub(super) fn resolve_devices(
     checker: &mut Checker<'_>,
 ) -> (Vec<String>, Option<String>) {
     let devices = &experiment.device;
+    // Only the machines that trials run on have them.
+    let elsewhere = !experiment.executor.is_here();
     if devices.is_empty() {
         checker.fault("/device", "`device` is empty", Some("use cpu, cuda or auto".into()));
     }
     let mut names: Vec<String> = Vec::new();
     let mut called = None;
     for device in devices {
+        if elsewhere {
+            match device {
+                DeviceChoice::Auto => {
+                    let help = "write cpu or cuda: what `auto` stands for is not known before a trial runs".to_owned();
+                    checker.fault("/device", "trials run on other machines, and `device` is `auto`", Some(help));
+                }
+                _ if names.iter().any(|name| name == device.name()) => {}
+                _ => names.push(device.name().to_owned()),
+            }
+            continue;
+        }
         match here.open(device.name()) {
             Ok(backend) if names.iter().any(|name| name == backend.name()) => {}
             Ok(backend) => {

@@ -3,7 +3,6 @@
 //! Trials of the first seed come first. Further seeds go where the interval of the main quality metric over the seeds so
 //! far is widest relative to its mean. The time that earlier calls spent on the same run counts.
 
-use crate::plan::PlannedTrial;
 use crate::units::Seconds;
 use record::metric::{KNN_ACCURACY, Metric, NMSE, RECALL_1_AT_R, RECALL_K_AT_K};
 use record::{Status, Trial, TrialRecord};
@@ -66,11 +65,11 @@ impl Budget {
     }
 
     /// How urgent a trial is; the most urgent one runs next. Last come those whose method has failed with another seed.
-    pub(super) fn urgency(&self, planned: &PlannedTrial) -> f64 {
-        if planned.trial.seed == self.first_seed {
+    pub(super) fn urgency(&self, trial: &Trial) -> f64 {
+        if trial.seed == self.first_seed {
             return f64::INFINITY;
         }
-        let group = group(&planned.trial);
+        let group = group(trial);
         if self.failed.contains(&group) {
             return -1.0;
         }
@@ -101,11 +100,10 @@ fn relative_width(values: &[f64]) -> f64 {
 }
 
 /// Lines that say what a used-up budget left out, one for each method and dataset.
-pub(super) fn left_out(budget: Seconds, trials: &[&PlannedTrial]) -> Vec<String> {
+pub(super) fn left_out(budget: Seconds, trials: &[&Trial]) -> Vec<String> {
     let mut groups: Vec<(String, &Trial, Vec<String>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for planned in trials {
-        let trial = &planned.trial;
+    for trial in trials {
         let key = group(trial);
         let place = *places.entry(key.clone()).or_insert(groups.len());
         if place == groups.len() {
@@ -113,7 +111,7 @@ pub(super) fn left_out(budget: Seconds, trials: &[&PlannedTrial]) -> Vec<String>
         }
         groups[place].2.push(trial.seed.to_string());
     }
-    let one_count = trials.iter().all(|planned| planned.trial.threads == trials[0].trial.threads);
+    let one_count = trials.iter().all(|trial| trial.threads == trials[0].threads);
     let line = |(_, trial, seeds): &(String, &Trial, Vec<String>)| {
         let several = if seeds.len() == 1 { "seed" } else { "seeds" };
         let Trial { dataset, label, device, threads, .. } = trial;

@@ -1,0 +1,203 @@
+//! Who carries out the trials of an experiment, as its file says it.
+
+use crate::units::{ByteSize, Seconds};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+/// Who carries out the trials.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ExecutorChoice {
+    /// This machine.
+    #[default]
+    Here,
+    /// Anybody: the tasks are written to a file, one command a line.
+    Tasks(TaskSettings),
+    /// Slurm.
+    Slurm(SlurmSettings),
+}
+
+/// The names.
+const HERE: &str = "here";
+const TASKS: &str = "tasks";
+const SLURM: &str = "slurm";
+
+/// How trials are grouped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskSettings {
+    /// Estimated time of a task: trials are grouped until they take that long. Longer tasks start less often, shorter ones
+    /// spread better.
+    pub task_time: Seconds,
+}
+
+/// How tasks are submitted to Slurm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlurmSettings {
+    /// Partition of all tasks. Default: that of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// Account that pays. Default: that of the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Quality of service. Default: that of the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// Time limit of a task, such as `2h`. A task that reaches it is submitted again with the trials that are left. Default:
+    /// that of the partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Seconds>,
+    /// Memory of a task that shares its node, such as `16GiB`. Default: by the estimates of its trials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Generic resources of tasks that run on a GPU.
+    pub gres: String,
+    /// Feature of the nodes that tasks run on, such as `icelake`. Times are compared only between machines of one class, so
+    /// give it where nodes differ and something is timed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<String>,
+    /// Most tasks of one kind that run at a time.
+    #[schemars(range(min = 1))]
+    pub at_most: usize,
+    /// Lines of shell that run before each task, such as `module load gcc`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<String>,
+    /// How often a trial is submitted at most if its tasks end without a record of any of their trials.
+    #[schemars(range(min = 1))]
+    pub tries: usize,
+    /// Estimated time of a task: trials are grouped until they take that long.
+    pub task_time: Seconds,
+}
+
+/// Ten minutes: an allocation takes seconds to minutes.
+const TASK_TIME: Seconds = Seconds(600.0);
+
+impl Default for TaskSettings {
+    fn default() -> TaskSettings {
+        TaskSettings { task_time: TASK_TIME }
+    }
+}
+
+impl Default for SlurmSettings {
+    fn default() -> SlurmSettings {
+        SlurmSettings {
+            partition: None,
+            account: None,
+            qos: None,
+            time: None,
+            memory: None,
+            gres: "gpu:1".to_owned(),
+            constraint: None,
+            at_most: 64,
+            setup: Vec::new(),
+            tries: 3,
+            task_time: TASK_TIME,
+        }
+    }
+}
+
+impl ExecutorChoice {
+    /// Whether it is this machine.
+    pub fn is_here(&self) -> bool {
+        *self == ExecutorChoice::Here
+    }
+
+    /// The choice that a name stands for, with default settings.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn named(name: &str) -> Result<ExecutorChoice, String> {
+        match name {
+            HERE => Ok(ExecutorChoice::Here),
+            TASKS => Ok(ExecutorChoice::Tasks(TaskSettings::default())),
+            SLURM => Ok(ExecutorChoice::Slurm(SlurmSettings::default())),
+            _ => Err(format!("unknown executor `{name}`; use {HERE}, {TASKS} or {SLURM}")),
+        }
+    }
+
+    /// This choice in place of the one that an experiment has written, whose settings count if it is the same executor.
+    pub(crate) fn instead_of(&self, written: &ExecutorChoice) -> ExecutorChoice {
+        let same = std::mem::discriminant(self) == std::mem::discriminant(written);
+        if same { written.clone() } else { self.clone() }
+    }
+}
+
+impl Serialize for ExecutorChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ExecutorChoice::Here => serializer.serialize_str(HERE),
+            ExecutorChoice::Tasks(settings) => json!({ TASKS: settings }).serialize(serializer),
+            ExecutorChoice::Slurm(settings) => json!({ SLURM: settings }).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ExecutorChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (name, settings) = match Value::deserialize(deserializer)? {
+            Value::String(name) => (name, json!({})),
+            Value::Object(map) if map.len() == 1 => map.into_iter().next().unwrap_or_default(),
+            other => {
+                return Err(D::Error::custom(format!(
+                    "{other} is no executor; write `{SLURM}`, or `{{ {SLURM}: {{ partition: … }} }}`"
+                )));
+            }
+        };
+        let settings = if settings.is_null() { json!({}) } else { settings };
+        match name.as_str() {
+            TASKS => serde_json::from_value(settings).map(ExecutorChoice::Tasks).map_err(D::Error::custom),
+            SLURM => serde_json::from_value(settings).map(ExecutorChoice::Slurm).map_err(D::Error::custom),
+            _ => ExecutorChoice::named(&name).map_err(D::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for ExecutorChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "Executor".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let settings: [(&str, Schema); 2] =
+            [(TASKS, generator.subschema_for::<TaskSettings>()), (SLURM, generator.subschema_for::<SlurmSettings>())];
+        let one = |(name, settings): (&str, Schema)| {
+            let properties: Map<String, Value> = [(name.to_owned(), settings.into())].into_iter().collect();
+            json!({ "type": "object", "properties": properties, "required": [name], "additionalProperties": false })
+        };
+        let [tasks, slurm] = settings.map(one);
+        json_schema!({ "anyOf": [{ "enum": [HERE, TASKS, SLURM] }, tasks, slurm] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_for_its_defaults_and_settings_come_back() {
+        let read = |value: Value| serde_json::from_value::<ExecutorChoice>(value).map_err(|error| error.to_string());
+        assert_eq!(read(json!("here")), Ok(ExecutorChoice::Here));
+        assert_eq!(read(json!("slurm")), Ok(ExecutorChoice::Slurm(SlurmSettings::default())));
+        let written =
+            json!({ "slurm": { "partition": "gpu", "time": "2h", "at_most": 8, "setup": ["module load gcc"] } });
+        let choice = read(written).expect("an executor");
+        assert_eq!(read(json!(choice)), Ok(choice.clone()));
+        let ExecutorChoice::Slurm(settings) = &choice else { unreachable!("{choice:?}") };
+        assert_eq!((settings.partition.as_deref(), settings.at_most, settings.tries), (Some("gpu"), 8, 3));
+        let named = |name: &str| ExecutorChoice::named(name).expect("an executor");
+        assert_eq!(named("slurm").instead_of(&choice), choice, "the settings of the experiment count");
+        assert_eq!(named("here").instead_of(&choice), ExecutorChoice::Here);
+        for (bad, words) in [
+            (json!("pbs"), "unknown executor `pbs`"),
+            (json!({ "slurm": { "partion": "gpu" } }), "partion"),
+            (json!({ "slurm": {}, "tasks": {} }), "is no executor"),
+            (json!(3), "is no executor"),
+        ] {
+            let error = read(bad).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

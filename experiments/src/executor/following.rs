@@ -1,0 +1,372 @@
+//! Follows the tasks of a run: by the records that appear in its folder, and by what the scheduler says of tasks that left
+//! none. Submits again what a lost task left.
+
+use super::remote::{ToDo, plan_of, save_submitted};
+use super::scheduler::{Active, Activity, Array, Content, Ending, Scheduler, Submitted, SubmittedTask, last_words};
+use super::task::{Commands, Need, write_commands};
+use super::{TaskError, Work};
+use crate::engine::{EngineError, Observer};
+use crate::job::Job;
+use crate::preparation::PreparationJob;
+use crate::units::Seconds;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often the folder is looked at, at first and at most, and the factor between two looks in which nothing happens.
+const LOOK: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
+const SLOWER: f64 = 1.5;
+
+/// How long a record may take to appear after its task has ended: file systems of networks remember what they have seen.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A run that is being followed.
+pub(super) struct Following<'a, 's> {
+    work: &'a Work<'a>,
+    commands: Commands<'a>,
+    scheduler: &'s mut (dyn Scheduler + 's),
+    task_time: Seconds,
+    tries: usize,
+    arrays: Vec<Submitted>,
+    /// Trials without a record, by id.
+    waiting: HashMap<&'a str, &'a Job>,
+    done: usize,
+    begun: Instant,
+    /// Since when tasks are not active any more, by array and number.
+    gone: HashMap<(usize, usize), Instant>,
+    /// What the user was last told of the tasks.
+    told: String,
+}
+
+impl<'a, 's> Following<'a, 's> {
+    pub(super) fn new(
+        work: &'a Work<'a>,
+        commands: Commands<'a>,
+        scheduler: &'s mut (dyn Scheduler + 's),
+        task_time: Seconds,
+        tries: usize,
+        arrays: Vec<Submitted>,
+    ) -> Following<'a, 's> {
+        Following {
+            work,
+            commands,
+            scheduler,
+            task_time,
+            tries,
+            arrays,
+            waiting: work.jobs.iter().map(|job| (job.id(), *job)).collect(),
+            done: 0,
+            begun: Instant::now(),
+            gone: HashMap::new(),
+            told: String::new(),
+        }
+    }
+
+    /// Follows them until all trials have ended or nothing is left to try. Returns what the user should know.
+    pub(super) fn follow(&mut self, observer: &mut dyn Observer) -> Result<Vec<String>, EngineError> {
+        let folder = self.work.folder;
+        let [mut pause, slowest] = LOOK;
+        self.collect(observer);
+        loop {
+            if self.work.interrupt.load(Ordering::SeqCst) {
+                return Ok(self.left_alone(&folder.root().display().to_string()));
+            }
+            match self.look(observer) {
+                Ok(Some(remarks)) => {
+                    self.dismiss();
+                    return Ok(remarks);
+                }
+                Ok(None) => {}
+                // The scheduler may be down for a while; the tasks go on.
+                Err(error @ TaskError::Refused { .. }) if !self.arrays.is_empty() => {
+                    self.tell(observer, format!("waiting for the scheduler: {error}"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+            std::thread::sleep(pause);
+            let before = self.done;
+            self.collect(observer);
+            pause = if self.done > before { LOOK[0] } else { pause.mul_f64(SLOWER).min(slowest) };
+        }
+    }
+
+    /// Takes note of the records that have appeared.
+    fn collect(&mut self, observer: &mut dyn Observer) {
+        let folder = self.work.folder;
+        for id in folder.ended_ids() {
+            let Some((_, job)) = self.waiting.remove_entry(id.as_str()) else { continue };
+            let Some(record) = folder.trial(&id) else {
+                self.waiting.insert(job.id(), job);
+                continue;
+            };
+            self.done += 1;
+            let pace = self.begun.elapsed().as_secs_f64() / self.done as f64;
+            observer.ended(&job.name, &record, pace * self.waiting.len() as f64);
+        }
+    }
+
+    /// Asks the scheduler, and submits what no task is left for. Returns remarks once nothing is left to do.
+    fn look(&mut self, observer: &mut dyn Observer) -> Result<Option<Vec<String>>, TaskError> {
+        let ids: Vec<&str> = self.arrays.iter().map(|array| array.id.as_str()).collect();
+        let active = if ids.is_empty() { Vec::new() } else { self.scheduler.active(&ids)? };
+        self.settle(&active);
+        let unprepared = |job: &&PreparationJob| job.kept().is_none();
+        let facts_missing = plan_of(self.work).datasets.iter().any(|job| unprepared(&job));
+        if self.waiting.is_empty() && !facts_missing {
+            return Ok(Some(Vec::new()));
+        }
+        let open = self.open();
+        let missing: Vec<&Job> = self
+            .work
+            .jobs
+            .iter()
+            .copied()
+            .filter(|job| self.waiting.contains_key(job.id()) && !open.contains(job.id()))
+            .collect();
+        let retry: Vec<&Job> = missing.iter().copied().filter(|job| self.attempts(job.id()) < self.tries).collect();
+        let preparing = self.unsettled(|content| matches!(content, Content::Prepare(_)));
+        let lacks_facts = facts_missing && !preparing && self.prepare_attempts() < self.tries;
+        if !retry.is_empty() || (self.waiting.is_empty() && lacks_facts) {
+            self.submit(&retry, observer)?;
+            return Ok(None);
+        }
+        let busy = self.unsettled(|content| !matches!(content, Content::Finish));
+        if !busy && missing.len() == self.waiting.len() {
+            return Ok(Some(self.given_up(&missing)));
+        }
+        self.tell(observer, summary(&active));
+        Ok(None)
+    }
+
+    /// Finds out which tasks have ended, and with what.
+    fn settle(&mut self, active: &[Active]) {
+        let mut changed = false;
+        for (at, array) in self.arrays.iter_mut().enumerate() {
+            let all = active.iter().any(|active| active.id == array.id && active.number.is_none());
+            let listed: HashSet<usize> =
+                active.iter().filter(|active| active.id == array.id).filter_map(|active| active.number).collect();
+            for (index, task) in array.tasks.iter_mut().enumerate() {
+                let place = (at, index + 1);
+                if task.ending.is_some() {
+                    continue;
+                }
+                if all || listed.contains(&place.1) {
+                    self.gone.remove(&place);
+                    continue;
+                }
+                let since = *self.gone.entry(place).or_insert_with(Instant::now);
+                let left = match &task.content {
+                    Content::Prepare(name) => {
+                        let job = plan_of(self.work).datasets.iter().find(|job| &job.name == name);
+                        usize::from(job.is_some_and(|job| job.kept().is_none()))
+                    }
+                    Content::Trials(ids) => ids.iter().filter(|id| self.waiting.contains_key(id.as_str())).count(),
+                    Content::Finish => 0,
+                };
+                let size = if let Content::Trials(ids) = &task.content { ids.len() } else { 1 };
+                if left > 0 && since.elapsed() < GRACE {
+                    continue;
+                }
+                let ending = match left {
+                    0 => Ending::Done,
+                    left if left < size => Ending::Partial,
+                    _ => Ending::Nothing,
+                };
+                (task.ending, changed) = (Some(ending), true);
+            }
+        }
+        if changed {
+            // What is not written is found out again.
+            let _ = self.save();
+        }
+    }
+
+    /// Ids of trials that a task may still run.
+    fn open(&self) -> HashSet<String> {
+        let tasks = self.arrays.iter().flat_map(|array| &array.tasks).filter(|task| task.ending.is_none());
+        let ids = tasks.filter_map(|task| if let Content::Trials(ids) = &task.content { Some(ids) } else { None });
+        ids.flatten().cloned().collect()
+    }
+
+    /// Whether a task that may still be active has such content.
+    fn unsettled(&self, is: impl Fn(&Content) -> bool) -> bool {
+        self.arrays.iter().flat_map(|array| &array.tasks).any(|task| task.ending.is_none() && is(&task.content))
+    }
+
+    /// How many tasks of a trial have ended without a record of any of their trials.
+    fn attempts(&self, id: &str) -> usize {
+        let tasks = self.arrays.iter().flat_map(|array| &array.tasks);
+        let of =
+            |task: &&SubmittedTask| matches!(&task.content, Content::Trials(ids) if ids.iter().any(|own| own == id));
+        tasks.filter(of).filter(|task| task.ending == Some(Ending::Nothing)).count()
+    }
+
+    fn prepare_attempts(&self) -> usize {
+        let tasks = self.arrays.iter().flat_map(|array| &array.tasks);
+        let failed =
+            tasks.filter(|task| matches!(task.content, Content::Prepare(_)) && task.ending == Some(Ending::Nothing));
+        failed.count()
+    }
+
+    fn save(&self) -> Result<(), TaskError> {
+        save_submitted(self.work.folder, &self.arrays)
+    }
+
+    /// Submits tasks for trials, and first for the datasets that they need.
+    fn submit(&mut self, jobs: &[&Job], observer: &mut dyn Observer) -> Result<(), TaskError> {
+        let todo = ToDo::new(self.work, jobs, self.task_time);
+        let round =
+            1 + self.arrays.iter().filter_map(|array| array.name.rsplit_once('.')?.1.parse().ok()).max().unwrap_or(0);
+        todo.write(self.work.folder, &self.commands)?;
+        let mut prepared = Vec::new();
+        let lines = todo.prepare_commands(&self.commands);
+        if !lines.is_empty() {
+            let tasks = todo.prepare.iter().map(|job| Content::Prepare(job.name.clone())).collect();
+            let bytes = todo.prepare.iter().filter_map(|job| job.memory_bytes).max().unwrap_or(0);
+            let threads = self.work.jobs.iter().map(|job| job.trial().threads).max().unwrap_or(1);
+            let array = Array {
+                name: format!("prepare.{round}"),
+                need: Need::Shared,
+                file: write_commands(self.work.folder, &format!("prepare.{round}"), &lines)?,
+                count: lines.len(),
+                bytes,
+                threads,
+            };
+            prepared.extend(self.send(array, tasks, &[], observer)?);
+        }
+        let mut ran = prepared.clone();
+        for (need, tasks) in &todo.trials {
+            for (part, tasks) in tasks.chunks(self.scheduler.most_tasks()).enumerate() {
+                let lines: Vec<String> = tasks.iter().map(|task| self.commands.trials(task)).collect();
+                let part = if part == 0 { String::new() } else { format!("-part{}", part + 1) };
+                let name = format!("trials-{}{part}.{round}", need.name());
+                let array = Array {
+                    file: write_commands(self.work.folder, &name, &lines)?,
+                    name,
+                    need: *need,
+                    count: tasks.len(),
+                    bytes: tasks.iter().map(|task| task.bytes).max().unwrap_or(0),
+                    threads: tasks.iter().map(|task| task.threads).max().unwrap_or(1),
+                };
+                let contents = tasks.iter().map(|task| Content::Trials(task.ids.clone())).collect();
+                match self.send(array, contents, &prepared, observer)? {
+                    Some(id) => ran.push(id),
+                    // The rest is submitted when others have ended.
+                    None => return Ok(()),
+                }
+            }
+        }
+        let name = format!("finish.{round}");
+        let file = write_commands(self.work.folder, &name, &[self.commands.finish()])?;
+        let array = Array { name, need: Need::Shared, file, count: 1, bytes: 0, threads: 1 };
+        self.send(array, vec![Content::Finish], &ran, observer)?;
+        Ok(())
+    }
+
+    /// Submits one array and writes it down. Returns None if the scheduler accepts no more for now.
+    fn send(
+        &mut self,
+        array: Array,
+        contents: Vec<Content>,
+        after: &[String],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<String>, TaskError> {
+        let after: Vec<&str> = after.iter().map(String::as_str).collect();
+        let id = match self.scheduler.submit(self.work.folder, &array, &after) {
+            Ok(id) => id,
+            Err(error @ TaskError::Full { .. }) if !self.arrays.is_empty() => {
+                self.tell(observer, error.to_string());
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let tasks = contents.into_iter().map(|content| SubmittedTask { content, ending: None }).collect();
+        self.tell(observer, format!("submitted {} as job {id}: {}", array.name, counted(array.count, "task")));
+        self.arrays.push(Submitted { name: array.name, id: id.clone(), tasks });
+        self.save()?;
+        Ok(Some(id))
+    }
+
+    /// Cancels the tasks that would make the report: this process makes it now.
+    fn dismiss(&mut self) {
+        let open = |array: &&Submitted| array.tasks.iter().all(|task| task.content == Content::Finish);
+        let ids: Vec<&str> = self.arrays.iter().filter(open).map(|array| array.id.as_str()).collect();
+        // A second report is as good as the first.
+        let _ = self.scheduler.cancel(&ids);
+    }
+
+    /// Says something once.
+    fn tell(&mut self, observer: &mut dyn Observer, words: String) {
+        if words != self.told && !words.is_empty() {
+            observer.waiting(&words);
+            self.told = words;
+        }
+    }
+
+    /// What the user should know about a run that goes on without this process.
+    fn left_alone(&self, folder: &str) -> Vec<String> {
+        vec![format!(
+            "its tasks go on: `cargo xtask experiments --attach {folder}` follows them, and `--cancel {folder}` cancels them"
+        )]
+    }
+
+    /// Why trials have no record, for one trial of each reason.
+    fn given_up(&mut self, missing: &[&Job]) -> Vec<String> {
+        let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for job in missing {
+            let last = self.arrays.iter().enumerate().flat_map(|(at, array)| {
+                let tasks = array.tasks.iter().enumerate();
+                tasks.filter(|(_, task)| matches!(&task.content, Content::Trials(ids) if ids.iter().any(|id| id == job.id())))
+                    .map(move |(index, _)| (at, index + 1))
+            });
+            let Some((at, number)) = last.last() else { continue };
+            reasons.entry(self.reason(at, number)).or_default().push(&job.name);
+        }
+        let line = |(reason, names): (&String, &Vec<&str>)| {
+            let several = if names.len() == 1 { "has" } else { "have" };
+            let count = counted(names.len(), "trial");
+            format!("{count} {several} no record, such as {}: {reason}", names[0])
+        };
+        reasons.iter().map(line).collect()
+    }
+
+    /// How a task ended, and what it said last.
+    fn reason(&mut self, at: usize, number: usize) -> String {
+        let array = &self.arrays[at];
+        let log = self.scheduler.log(self.work.folder, array, number);
+        let id = array.id.clone();
+        let fate = self.scheduler.fate(&id, number).map(|fate| format!(" {fate}")).unwrap_or_default();
+        let words = last_words(&log);
+        let words = if words.is_empty() { "it left no output".to_owned() } else { format!("it said: {words}") };
+        format!("task {id}_{number}{fate}; {words} ({})", log.display())
+    }
+}
+
+/// What the tasks do, in one line.
+fn summary(active: &[Active]) -> String {
+    let (mut nodes, mut reasons): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = Default::default();
+    for active in active {
+        match &active.activity {
+            Activity::Runs(node) => *nodes.entry(node).or_default() += 1,
+            Activity::Waits(reason) => *reasons.entry(reason).or_default() += 1,
+        }
+    }
+    let mut words = Vec::new();
+    if !nodes.is_empty() {
+        let count = nodes.values().sum();
+        let names: Vec<&str> = nodes.into_keys().collect();
+        words.push(format!("{} on {}", counted_as(count, "task runs", "tasks run"), names.join(", ")));
+    }
+    for (reason, count) in reasons {
+        words.push(format!("{}: {reason}", counted_as(count, "task waits", "tasks wait")));
+    }
+    words.join("; ")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    counted_as(count, what, &format!("{what}s"))
+}
+
+fn counted_as(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}

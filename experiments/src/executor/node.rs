@@ -1,0 +1,128 @@
+//! What a task does, on whatever machine it runs: prepares a dataset, runs trials of a planned run with the local engine, or
+//! saves the finished run. Running a task twice, or two at once, is harmless: the first complete record of a trial stands.
+
+use super::local::Local;
+use super::saved_plan::{self, SavedPlan};
+use super::{Executor, TaskError, Work};
+use crate::child::Launcher;
+use crate::engine::{EngineError, Observer, Outcome, conclude};
+use crate::job::Job;
+use crate::machine;
+use crate::preparation::NotPrepared;
+use crate::surroundings::Surroundings;
+use record::RunFolder;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where a task runs.
+pub struct Node<'a> {
+    /// The folder of the run.
+    pub folder: &'a RunFolder,
+    /// How to start a trial.
+    pub launcher: &'a Launcher,
+    /// What this machine computes with, and where it finds vectors.
+    pub surroundings: &'a Surroundings,
+    /// Root of the source tree, for its revision.
+    pub source_tree: &'a Path,
+    /// Set from outside to end the task.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// What became of the trials of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskOutcome {
+    /// Trials that have a record, from this task or from another one.
+    pub ended: usize,
+    /// Trials without one.
+    pub left: usize,
+    /// Datasets that have not been prepared, for which trials are left.
+    pub unprepared: Vec<String>,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+}
+
+impl Node<'_> {
+    /// Prepares a dataset, by its name.
+    ///
+    /// # Errors
+    /// No such dataset, or none that can be used here; an interrupt.
+    pub fn prepare(&self, dataset: &str, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        let saved = SavedPlan::load(self.folder)?;
+        let Some(job) = saved.datasets.iter().find(|job| job.name == dataset) else {
+            let known = saved.datasets.iter().map(|job| job.name.clone()).collect();
+            let (name, folder) = (dataset.to_owned(), self.folder.root().to_owned());
+            return Err(TaskError::UnknownDataset { name, known, folder }.into());
+        };
+        if job.kept().is_some() {
+            return Ok(());
+        }
+        let prepared = job
+            .resolve(self.surroundings)
+            .and_then(|resolved| job.prepare(&resolved, self.surroundings, self.interrupt, observer));
+        match prepared {
+            Ok(_) => Ok(()),
+            Err(NotPrepared::Interrupted) => Err(EngineError::Interrupted),
+            Err(NotPrepared::Dataset(error)) => Err(EngineError::Unusable(error)),
+            Err(NotPrepared::Record(error)) => Err(error.into()),
+            Err(NotPrepared::Threads(error)) => Err(EngineError::Threads(error)),
+        }
+    }
+
+    /// Runs trials, by their ids. Those that have a record are left alone.
+    ///
+    /// # Errors
+    /// An unknown trial; a folder that cannot be used.
+    pub fn trials(&self, ids: &[String], observer: &mut dyn Observer) -> Result<TaskOutcome, EngineError> {
+        SavedPlan::load(self.folder)?;
+        let jobs = saved_plan::jobs(self.folder, Some(ids))?;
+        let unprepared: BTreeSet<&str> =
+            jobs.iter().filter(|job| !is_prepared(job)).map(|job| job.trial().dataset.as_str()).collect();
+        let mut to_run: Vec<&Job> = Vec::new();
+        for job in jobs.iter().filter(|job| is_prepared(job)) {
+            if !has_ended(self.folder, job) {
+                self.folder.set_aside(job.id())?;
+                to_run.push(job);
+            }
+        }
+        let mut local = Local {
+            launcher: self.launcher,
+            surroundings: self.surroundings,
+            machine: machine::describe(self.source_tree, self.surroundings.devices.isa),
+            allowance: None,
+        };
+        let work = Work { folder: self.folder, plan: None, jobs: &to_run, ended: &[], interrupt: self.interrupt };
+        local.run(&work, observer)?;
+        let ended = jobs.iter().filter(|job| self.folder.has_record(job.id())).count();
+        Ok(TaskOutcome {
+            ended,
+            left: jobs.len() - ended,
+            unprepared: unprepared.into_iter().map(str::to_owned).collect(),
+            interrupted: self.interrupt.load(Ordering::SeqCst),
+        })
+    }
+}
+
+/// Saves a run whose trials have run elsewhere, as far as they have ended. Returns its outcome, and the formats of its
+/// report.
+///
+/// # Errors
+/// A run without tasks; a folder that cannot be written.
+pub fn finish(folder: &RunFolder) -> Result<(Outcome, Vec<String>), EngineError> {
+    let mut saved = SavedPlan::load(folder)?;
+    let outcome = conclude(folder, &mut saved)?;
+    Ok((outcome, saved.formats))
+}
+
+fn is_prepared(job: &Job) -> bool {
+    job.request.facts.exists() && job.request.truth.as_ref().is_none_or(|file| file.exists())
+}
+
+/// Whether a trial need not run. The trials of a pair must have taken turns with each other.
+pub(super) fn has_ended(folder: &RunFolder, job: &Job) -> bool {
+    let Some(turn) = &job.in_turn else { return folder.has_record(job.id()) };
+    let attempt =
+        |id: &str| folder.trial(id).filter(|_| folder.has_record(id))?.in_turn().map(|turn| turn.attempt.clone());
+    let own = attempt(job.id());
+    own.is_some() && own == attempt(&turn.partner)
+}

@@ -1,0 +1,358 @@
+//! Slurm: everything that knows its commands, their options and what they print.
+
+use super::TaskError;
+use super::choice::SlurmSettings;
+use super::saved_plan::folder_of_tasks;
+use super::scheduler::{Active, Activity, Array, Scheduler, Submitted};
+use super::task::{Need, quoted};
+use record::RunFolder;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+const SBATCH: &str = "sbatch";
+const SQUEUE: &str = "squeue";
+const SACCT: &str = "sacct";
+const SCANCEL: &str = "scancel";
+const SCONTROL: &str = "scontrol";
+const SINFO: &str = "sinfo";
+
+/// Largest array if the cluster does not tell.
+const MOST_TASKS: usize = 1000;
+
+/// What a task takes besides the memory of its trial: the task itself and the page cache of its files, in bytes.
+const TASK_BYTES: u64 = 512 << 20;
+
+/// How `sbatch` says that a limit on submitted jobs has been reached.
+const FULL: [&str; 5] = [
+    "MaxSubmitJob",
+    "QOSMaxSubmitJobPerUserLimit",
+    "AssocMaxSubmitJobLimit",
+    "Job violates accounting/QOS policy",
+    "Slurm temporarily unable to accept job",
+];
+
+/// A cluster with Slurm.
+pub(crate) struct Slurm {
+    settings: SlurmSettings,
+    most_tasks: Option<usize>,
+    /// Whether the cluster knows the memory of its nodes. If not, it refuses requests of memory.
+    counts_memory: Option<bool>,
+}
+
+impl Slurm {
+    pub(crate) fn new(settings: SlurmSettings) -> Slurm {
+        Slurm { settings, most_tasks: None, counts_memory: None }
+    }
+
+    /// The options of `sbatch` for an array.
+    fn options(&self, folder: &RunFolder, array: &Array, after: &[&str], counts_memory: bool) -> Vec<String> {
+        let settings = &self.settings;
+        let logs = std::path::absolute(log_folder(folder)).unwrap_or_else(|_| log_folder(folder));
+        let mut options = vec![
+            "--parsable".to_owned(),
+            format!("--job-name=vqbench-{}", array.name),
+            format!("--array=1-{}%{}", array.count, settings.at_most.max(1)),
+            format!("--output={}", logs.join(format!("{}.%a.txt", array.name)).display()),
+            "--open-mode=append".to_owned(),
+            "--nodes=1".to_owned(),
+            "--ntasks=1".to_owned(),
+        ];
+        let given = [
+            ("partition", &settings.partition),
+            ("account", &settings.account),
+            ("qos", &settings.qos),
+            ("constraint", &settings.constraint),
+        ];
+        options.extend(given.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value.as_ref()?))));
+        options.extend(settings.time.map(|time| format!("--time={}", minutes(time.0))));
+        if array.need == Need::Gpu {
+            options.push(format!("--gres={}", settings.gres));
+        }
+        if array.need == Need::Timed {
+            // All memory of the node, which nobody else uses.
+            options.extend(["--exclusive".to_owned(), "--mem=0".to_owned()]);
+        } else {
+            let estimate = array.bytes.saturating_add(array.bytes / 4).saturating_add(TASK_BYTES);
+            let bytes = settings.memory.map(|memory| memory.0).or(counts_memory.then_some(estimate));
+            options.push(format!("--cpus-per-task={}", array.threads.max(1)));
+            options.extend(bytes.map(|bytes| format!("--mem={}M", bytes.div_ceil(1 << 20))));
+        }
+        if !after.is_empty() {
+            options.push(format!("--dependency=afterany:{}", after.join(":")));
+        }
+        options
+    }
+
+    /// What each task runs: the setup, then the line of the file that has its number.
+    fn script(&self, array: &Array) -> String {
+        let setup: String = self.settings.setup.iter().map(|line| format!("{line}\n")).collect();
+        let file = quoted(&array.file.to_string_lossy());
+        format!(
+            "#!/bin/bash\n{setup}command=$(sed -n \"${{SLURM_ARRAY_TASK_ID}}p\" {file}) || exit 1\n\
+             [ -n \"$command\" ] || {{ echo \"no command $SLURM_ARRAY_TASK_ID in \"{file} >&2; exit 1; }}\n\
+             eval \"exec $command\"\n"
+        )
+    }
+}
+
+fn log_folder(folder: &RunFolder) -> PathBuf {
+    folder_of_tasks(folder).join("logs")
+}
+
+/// Whole minutes, which Slurm counts in.
+fn minutes(seconds: f64) -> u64 {
+    (seconds / 60.0).ceil().max(1.0) as u64
+}
+
+/// Runs a command, with a text as its input, and returns what it prints.
+fn ask(command: &'static str, arguments: &[String], input: &str) -> Result<String, TaskError> {
+    let failed = |error| TaskError::NoScheduler { command, error };
+    let mut child = Command::new(command)
+        .args(arguments)
+        // Numbers and words as they are parsed here, whatever the user prefers.
+        .env("LC_ALL", "C")
+        .env_remove("SQUEUE_FORMAT")
+        .env_remove("SQUEUE_FORMAT2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that ends before it has read its input says why.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let reason = if lines.is_empty() { output.status.to_string() } else { lines.join("; ") };
+    if command == SBATCH && FULL.iter().any(|words| reason.contains(words)) {
+        return Err(TaskError::Full { command, reason });
+    }
+    Err(TaskError::Refused { command, reason })
+}
+
+impl Scheduler for Slurm {
+    fn most_tasks(&mut self) -> usize {
+        let asked = || {
+            let text = ask(SCONTROL, &["show".to_owned(), "config".to_owned()], "").ok()?;
+            most_tasks(&text)
+        };
+        *self.most_tasks.get_or_insert_with(|| asked().unwrap_or(MOST_TASKS))
+    }
+
+    fn submit(&mut self, folder: &RunFolder, array: &Array, after: &[&str]) -> Result<String, TaskError> {
+        let logs = log_folder(folder);
+        std::fs::create_dir_all(&logs).map_err(|error| TaskError::Write { path: logs, error })?;
+        let asked = || {
+            let text = ask(SINFO, &["-h", "-o", "%m"].map(str::to_owned), "").ok()?;
+            Some(counts_memory(&text))
+        };
+        let counts_memory = *self.counts_memory.get_or_insert_with(|| asked().unwrap_or(true));
+        let text = ask(SBATCH, &self.options(folder, array, after, counts_memory), &self.script(array))?;
+        // With several clusters, the name of the cluster follows.
+        let id = text.trim().split(';').next().unwrap_or_default().to_owned();
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(TaskError::Refused {
+                command: SBATCH,
+                reason: format!("it said {:?}, which is no job id", text.trim()),
+            });
+        }
+        Ok(id)
+    }
+
+    fn active(&mut self, ids: &[&str]) -> Result<Vec<Active>, TaskError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments = ["-h", "-r", "--me", "-o", "%F|%K|%t|%r|%N"].map(str::to_owned);
+        Ok(active(&ask(SQUEUE, &arguments, "")?, ids))
+    }
+
+    fn fate(&mut self, id: &str, number: usize) -> Option<String> {
+        let arguments = ["-n", "-X", "-P", "-o", "State,ExitCode,NodeList", "-j"].map(str::to_owned);
+        let arguments: Vec<String> = arguments.into_iter().chain([format!("{id}_{number}")]).collect();
+        fate(&ask(SACCT, &arguments, "").ok()?)
+    }
+
+    fn log(&self, folder: &RunFolder, array: &Submitted, number: usize) -> PathBuf {
+        log_folder(folder).join(format!("{}.{number}.txt", array.name))
+    }
+
+    fn cancel(&mut self, ids: &[&str]) -> Result<(), TaskError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        ask(SCANCEL, &ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>(), "").map(|_| ())
+    }
+}
+
+/// The largest array of a cluster, from `scontrol show config`. Its largest index is one less.
+fn most_tasks(config: &str) -> Option<usize> {
+    let line = config.lines().find(|line| line.trim_start().starts_with("MaxArraySize"))?;
+    let size: usize = line.split('=').nth(1)?.trim().parse().ok()?;
+    size.checked_sub(1).filter(|most| *most > 0)
+}
+
+/// Whether any node has its memory in the configuration, from `sinfo`: without, it says 1 MB.
+fn counts_memory(text: &str) -> bool {
+    let megabytes = |line: &str| line.trim().trim_end_matches('+').parse::<u64>().ok();
+    text.lines().filter_map(megabytes).any(|megabytes| megabytes > 1)
+}
+
+/// The tasks of arrays that wait or run, from `squeue`.
+fn active(text: &str, ids: &[&str]) -> Vec<Active> {
+    let parse = |line: &str| {
+        let mut fields = line.trim().split('|');
+        let (id, number, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let (reason, nodes) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        if !ids.contains(&id) {
+            return None;
+        }
+        let activity = match state {
+            "PD" | "CF" | "RQ" | "RH" | "SE" | "S" | "ST" => Activity::Waits(in_words(state, reason)),
+            // A completing task may still write.
+            "R" | "CG" | "SI" | "SO" | "RS" => Activity::Runs(nodes.to_owned()),
+            _ => return None,
+        };
+        Some(Active { id: id.to_owned(), number: number.parse().ok(), activity })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// Why a task waits.
+fn in_words(state: &str, reason: &str) -> String {
+    let words = match (state, reason) {
+        ("CF", _) => "its node is being made ready",
+        ("S" | "ST", _) => "it is suspended",
+        (_, "None") => "the scheduler has not looked at it yet",
+        (_, "Resources") => "no node has room for it now",
+        (_, "Priority") => "other jobs come first",
+        (_, "Dependency") => "it starts when earlier tasks have ended",
+        (_, "JobArrayTaskLimit") => "as many tasks run as `at_most` allows",
+        (_, "DependencyNeverSatisfied") => "an earlier task failed, and it can never start",
+        (_, "PartitionDown" | "PartitionInactive") => "its partition is closed",
+        (_, "PartitionTimeLimit") => "`time` is more than its partition allows",
+        (_, "PartitionNodeLimit") => "its partition has no node like that",
+        (_, "BadConstraints") => "no node has the features of `constraint`",
+        (_, "BeginTime") => "it was put back in the queue and starts again in a moment",
+        (_, "JobHeldUser" | "JobHeldAdmin") => "it is held; `scontrol release` lets it go",
+        (_, "launch failed requeued held") => "it could not be started on its node and is held",
+        (_, reason) if reason.starts_with("ReqNodeNotAvail") || reason.starts_with("Nodes required for job are") => {
+            "its nodes are down, drained or reserved"
+        }
+        (_, reason) if reason.starts_with("QOS") || reason.starts_with("Assoc") => {
+            return format!("a limit of your account or quality of service is reached ({reason})");
+        }
+        (_, reason) => return format!("the scheduler says {reason}"),
+    };
+    words.to_owned()
+}
+
+/// How a task ended, from `sacct`.
+fn fate(text: &str) -> Option<String> {
+    // A task that was put back in the queue has a line for each time that it ran.
+    let mut fields = text.lines().rev().find(|line| !line.trim().is_empty())?.split('|');
+    let (state, code) = (fields.next()?.trim(), fields.next().unwrap_or_default());
+    let node = fields.next().unwrap_or_default();
+    let words = match state.split(' ').next()? {
+        "COMPLETED" => "ended".to_owned(),
+        "FAILED" => format!("failed with exit code {}", code.split(':').next().unwrap_or_default()),
+        "CANCELLED" => "was cancelled".to_owned(),
+        "TIMEOUT" => "reached its time limit".to_owned(),
+        "OUT_OF_MEMORY" => "ran out of memory".to_owned(),
+        "NODE_FAIL" => "was lost with its node".to_owned(),
+        "PREEMPTED" => "made room for another job".to_owned(),
+        "BOOT_FAIL" => "had a node that did not start".to_owned(),
+        "DEADLINE" => "reached its deadline".to_owned(),
+        other => format!("is {other}"),
+    };
+    Some(if node.is_empty() || node == "None assigned" { words } else { format!("{words} on {node}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{ByteSize, Seconds};
+
+    fn array(need: Need) -> Array {
+        let file = PathBuf::from("/runs/a b/tasks/trials.1.txt");
+        Array { name: "trials-x.1".into(), need, file, count: 7, bytes: 1 << 30, threads: 4 }
+    }
+
+    #[test]
+    fn each_need_gets_what_it_asks_for() {
+        let settings = SlurmSettings {
+            partition: Some("main".into()),
+            time: Some(Seconds(5400.0)),
+            constraint: Some("icelake".into()),
+            at_most: 3,
+            ..SlurmSettings::default()
+        };
+        let folder = RunFolder::new("/runs/a b");
+        let options = |settings: &SlurmSettings, need| {
+            Slurm::new(settings.clone()).options(&folder, &array(need), &["12", "13"], true)
+        };
+        let timed = options(&settings, Need::Timed);
+        for option in [
+            "--array=1-7%3",
+            "--partition=main",
+            "--constraint=icelake",
+            "--time=90",
+            "--exclusive",
+            "--mem=0",
+            "--dependency=afterany:12:13",
+            "--output=/runs/a b/tasks/logs/trials-x.1.%a.txt",
+        ] {
+            assert!(timed.iter().any(|own| own == option), "{option} is not among {timed:?}");
+        }
+        let shared = options(&settings, Need::Shared);
+        assert!(
+            shared.contains(&"--cpus-per-task=4".to_owned()) && shared.contains(&"--mem=1792M".to_owned()),
+            "{shared:?}"
+        );
+        assert!(!shared.iter().any(|option| option == "--exclusive" || option.starts_with("--gres")), "{shared:?}");
+        let gpu = options(
+            &SlurmSettings { memory: Some(ByteSize(2 << 30)), gres: "gpu:h100:1".into(), ..settings },
+            Need::Gpu,
+        );
+        assert!(gpu.contains(&"--gres=gpu:h100:1".to_owned()) && gpu.contains(&"--mem=2048M".to_owned()), "{gpu:?}");
+    }
+
+    #[test]
+    fn a_script_sets_up_and_runs_its_line() {
+        let settings = SlurmSettings { setup: vec!["module load gcc".into()], ..SlurmSettings::default() };
+        let script = Slurm::new(settings).script(&array(Need::Shared));
+        let lines: Vec<&str> = script.lines().collect();
+        assert_eq!(lines[..2], ["#!/bin/bash", "module load gcc"]);
+        assert!(lines[2].contains("'/runs/a b/tasks/trials.1.txt'"), "{script}");
+    }
+
+    #[test]
+    fn what_slurm_prints_is_read() {
+        let text = "12|3|R|None|node1\n12|4|PD|Resources|\n99|1|R|None|node2\n13|1|CD|None|node1\n\nnonsense\n12|N/A|PD|Dependency|\n";
+        let found = active(text, &["12", "13"]);
+        let waits = |words: &str| Activity::Waits(words.to_owned());
+        let expected = [
+            (Some(3), Activity::Runs("node1".into())),
+            (Some(4), waits("no node has room for it now")),
+            (None, waits("it starts when earlier tasks have ended")),
+        ];
+        let expected = expected.map(|(number, activity)| Active { id: "12".into(), number, activity });
+        assert_eq!(found, expected);
+        assert_eq!(
+            in_words("PD", "QOSMaxJobsPerUserLimit"),
+            "a limit of your account or quality of service is reached (QOSMaxJobsPerUserLimit)"
+        );
+        assert_eq!(most_tasks("MailProg = /bin/mail\nMaxArraySize            = 10001\n"), Some(10000));
+        assert_eq!([most_tasks(""), most_tasks("MaxArraySize = 0"), most_tasks("MaxArraySize = many")], [None; 3]);
+        assert_eq!(["1\n", "1\n64000+\n", ""].map(counts_memory), [false, true, false]);
+        assert_eq!(fate("FAILED|2:0|node1\n").as_deref(), Some("failed with exit code 2 on node1"));
+        assert_eq!(fate("NODE_FAIL|0:0|node1\nCANCELLED by 0|0:15|None assigned\n").as_deref(), Some("was cancelled"));
+        assert_eq!([fate(""), fate("\n")], [None, None]);
+    }
+}
