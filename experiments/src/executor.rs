@@ -132,8 +132,7 @@ pub fn attach(
 /// # Errors
 /// A run without tasks; a scheduler that does not answer.
 pub fn cancel(folder: &RunFolder, program: &Path) -> Result<Vec<String>, EngineError> {
-    let saved = SavedPlan::load(folder)?;
-    match elsewhere(&saved.executor, program) {
+    match elsewhere(&SavedPlan::executor_of(folder)?, program) {
         Some(mut remote) => Ok(remote.cancel(folder)?),
         None => Err(TaskError::NoTasks { folder: folder.root().to_owned() }.into()),
     }

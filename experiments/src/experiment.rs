@@ -55,8 +55,8 @@ pub struct Experiment {
     /// rows are read in blocks if they do not fit into half of the machine's memory.
     #[serde(default)]
     pub memory: Option<ByteSize>,
-    /// Who carries out the trials: `here` (this machine, the default), `slurm` (a cluster), or `tasks` (whoever runs the commands
-    /// of a file), with settings such as `{ slurm: { partition: main, constraint: icelake } }`.
+    /// Who carries out the trials, such as `{ slurm: { partition: main, constraint: icelake } }`. docs/executors.md shows how.
+    /// Default: this machine.
     #[serde(default, skip_serializing_if = "ExecutorChoice::is_here")]
     pub executor: ExecutorChoice,
     /// Saves every trained quantizer in the folder `models` of the run, for `cargo xtask encode` and `decode`.

@@ -2,10 +2,11 @@
 
 use crate::units::{ByteSize, Seconds};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::fmt;
 
 /// Who carries out the trials.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -137,20 +138,37 @@ impl Serialize for ExecutorChoice {
 
 impl<'de> Deserialize<'de> for ExecutorChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (name, settings) = match Value::deserialize(deserializer)? {
-            Value::String(name) => (name, json!({})),
-            Value::Object(map) if map.len() == 1 => map.into_iter().next().unwrap_or_default(),
-            other => {
-                return Err(D::Error::custom(format!(
-                    "{other} is no executor; write `{SLURM}`, or `{{ {SLURM}: {{ partition: … }} }}`"
-                )));
-            }
+        deserializer.deserialize_any(ChoiceVisitor)
+    }
+}
+
+/// Reads a name, or a mapping from a name to settings. Errors in the settings keep their place.
+struct ChoiceVisitor;
+
+impl<'de> Visitor<'de> for ChoiceVisitor {
+    type Value = ExecutorChoice;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{SLURM}`, or `{{ {SLURM}: {{ partition: … }} }}`")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<ExecutorChoice, E> {
+        ExecutorChoice::named(name).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ExecutorChoice, A::Error> {
+        let Some(name) = map.next_key::<String>()? else {
+            return Err(A::Error::custom(format!("no executor is named; use {HERE}, {TASKS} or {SLURM}")));
         };
-        let settings = if settings.is_null() { json!({}) } else { settings };
-        match name.as_str() {
-            TASKS => serde_json::from_value(settings).map(ExecutorChoice::Tasks).map_err(D::Error::custom),
-            SLURM => serde_json::from_value(settings).map(ExecutorChoice::Slurm).map_err(D::Error::custom),
-            _ => ExecutorChoice::named(&name).map_err(D::Error::custom),
+        let choice = match name.as_str() {
+            TASKS => ExecutorChoice::Tasks(map.next_value::<Option<TaskSettings>>()?.unwrap_or_default()),
+            SLURM => ExecutorChoice::Slurm(map.next_value::<Option<SlurmSettings>>()?.unwrap_or_default()),
+            HERE => return Err(A::Error::custom(format!("`{HERE}` has no settings; write `executor: {HERE}`"))),
+            name => return ExecutorChoice::named(name).map_err(A::Error::custom),
+        };
+        match map.next_key::<String>()? {
+            Some(second) => Err(A::Error::custom(format!("two executors, `{name}` and `{second}`; name one"))),
+            None => Ok(choice),
         }
     }
 }
@@ -161,14 +179,21 @@ impl JsonSchema for ExecutorChoice {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let settings: [(&str, Schema); 2] =
-            [(TASKS, generator.subschema_for::<TaskSettings>()), (SLURM, generator.subschema_for::<SlurmSettings>())];
-        let one = |(name, settings): (&str, Schema)| {
+        let named = |name: &str, meaning: &str| json!({ "const": name, "description": meaning });
+        let with = |name: &str, settings: Schema, meaning: &str| {
             let properties: Map<String, Value> = [(name.to_owned(), settings.into())].into_iter().collect();
-            json!({ "type": "object", "properties": properties, "required": [name], "additionalProperties": false })
+            json!({
+                "type": "object", "properties": properties, "required": [name], "additionalProperties": false,
+                "description": meaning,
+            })
         };
-        let [tasks, slurm] = settings.map(one);
-        json_schema!({ "anyOf": [{ "enum": [HERE, TASKS, SLURM] }, tasks, slurm] })
+        json_schema!({ "oneOf": [
+            named(HERE, "This machine."),
+            named(TASKS, "Whoever runs the commands that are written to a file."),
+            named(SLURM, "A cluster with Slurm, with the defaults of the cluster."),
+            with(TASKS, generator.subschema_for::<TaskSettings>(), "The same with settings."),
+            with(SLURM, generator.subschema_for::<SlurmSettings>(), "The same with settings."),
+        ] })
     }
 }
 
@@ -193,8 +218,10 @@ mod tests {
         for (bad, words) in [
             (json!("pbs"), "unknown executor `pbs`"),
             (json!({ "slurm": { "partion": "gpu" } }), "partion"),
-            (json!({ "slurm": {}, "tasks": {} }), "is no executor"),
-            (json!(3), "is no executor"),
+            (json!({ "slurm": {}, "tasks": {} }), "two executors"),
+            (json!({ "here": {} }), "has no settings"),
+            (json!({}), "no executor is named"),
+            (json!(3), "expected `slurm`"),
         ] {
             let error = read(bad).expect_err(words);
             assert!(error.contains(words), "{error}");

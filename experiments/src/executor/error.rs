@@ -64,6 +64,14 @@ pub enum TaskError {
         /// The folder of the run.
         folder: PathBuf,
     },
+    /// One side of a pair without the other.
+    #[error("trial {id} takes turns with trial {partner}, which is not among those to run")]
+    Alone {
+        /// The id.
+        id: String,
+        /// The id of the other side.
+        partner: String,
+    },
     /// A name that no dataset of the run has.
     #[error("{} has no dataset `{name}`; it has {}", .folder.display(), .known.join(", "))]
     UnknownDataset {
@@ -126,6 +134,7 @@ impl TaskError {
             TaskError::UnknownTrial { .. } => {
                 "the ids stand in its tasks.txt; a trial that has ended before is not among them".into()
             }
+            TaskError::Alone { .. } => "name both".into(),
             TaskError::UnknownDataset { .. } => "name one of these".into(),
             TaskError::Alive { folder, .. } => {
                 let folder = folder.display();

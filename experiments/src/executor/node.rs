@@ -76,6 +76,12 @@ impl Node<'_> {
     pub fn trials(&self, ids: &[String], observer: &mut dyn Observer) -> Result<TaskOutcome, EngineError> {
         SavedPlan::load(self.folder)?;
         let jobs = saved_plan::jobs(self.folder, Some(ids))?;
+        let partner = |job: &Job| job.in_turn.as_ref().map(|turn| turn.partner.clone());
+        let alone = |job: &&Job| partner(job).is_some_and(|partner| jobs.iter().all(|other| other.id() != partner));
+        if let Some((id, partner)) = jobs.iter().find(alone).and_then(|job| Some((job.id().to_owned(), partner(job)?)))
+        {
+            return Err(TaskError::Alone { id, partner }.into());
+        }
         let unprepared: BTreeSet<&str> =
             jobs.iter().filter(|job| !is_prepared(job)).map(|job| job.trial().dataset.as_str()).collect();
         let mut to_run: Vec<&Job> = Vec::new();

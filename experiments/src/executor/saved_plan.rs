@@ -74,16 +74,33 @@ impl SavedPlan {
         Ok(write_atomically(&plan_file(folder), plain_json(self).as_bytes())?)
     }
 
+    /// Who carries out a run, of whatever build.
+    pub(super) fn executor_of(folder: &RunFolder) -> Result<ExecutorChoice, TaskError> {
+        #[derive(Deserialize)]
+        struct Chosen {
+            executor: ExecutorChoice,
+        }
+        let path = plan_file(folder);
+        let Chosen { executor } = serde_json::from_slice(&Self::read(folder)?)
+            .map_err(|error| TaskError::Damaged { path, reason: error.to_string() })?;
+        Ok(executor)
+    }
+
+    fn read(folder: &RunFolder) -> Result<Vec<u8>, TaskError> {
+        let path = plan_file(folder);
+        if !path.exists() {
+            return Err(TaskError::NoTasks { folder: folder.root().to_owned() });
+        }
+        read_regular(&path, MAX_REQUESTS).map_err(|error| TaskError::Read { path, error })
+    }
+
     /// Reads the plan of a run.
     ///
     /// # Errors
     /// A run without tasks; a damaged plan; a plan of another build.
     pub fn load(folder: &RunFolder) -> Result<SavedPlan, TaskError> {
         let path = plan_file(folder);
-        if !path.exists() {
-            return Err(TaskError::NoTasks { folder: folder.root().to_owned() });
-        }
-        let bytes = read_regular(&path, MAX_REQUESTS).map_err(|error| TaskError::Read { path: path.clone(), error })?;
+        let bytes = Self::read(folder)?;
         // The plan of another version may look different, which is said before it is called damaged.
         #[derive(Deserialize)]
         struct Origin {
