@@ -362,7 +362,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     }
 
     /// The `k` rows of `base` nearest to each query, nearest first; ties go to the lower index. A score is `‖q−x‖²`, or
-    /// `−q·x` for inner products. Fewer than `k` if there are fewer rows.
+    /// `−q·x` for inner products; NaN is no neighbour. Fewer than `k` if there are fewer rows.
     ///
     /// # Errors
     /// A device failure.

@@ -74,5 +74,5 @@ pub use select::select_codewords;
 pub use shortlist::Shortlist;
 pub use table_scan::{ScanTables, SteppedTables, SymbolWidth, pairs_of_nibbles};
 pub use thresholds::Thresholds;
-pub use topk::{Neighbor, TopK};
+pub use topk::{Neighbor, TopK, add_to_scores};
 pub use uniform::{decode_uniform_bytes, encode_uniform_bytes};

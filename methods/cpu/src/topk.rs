@@ -26,6 +26,14 @@ impl PartialOrd for Neighbor {
     }
 }
 
+/// Adds the constant of a query to the scores of what was found, nearest first. Which rows are found does not depend on the constant,
+/// though rounding may map two of their scores to one; NaN is no neighbour.
+pub fn add_to_scores(constant: f32, found: &mut Vec<Neighbor>) {
+    found.iter_mut().for_each(|neighbor| neighbor.score += constant);
+    found.retain(|neighbor| !neighbor.score.is_nan());
+    found.sort_unstable();
+}
+
 /// A bounded heap that keeps the `k` smallest neighbours seen so far.
 #[derive(Clone, Debug)]
 pub struct TopK {
@@ -39,8 +47,11 @@ impl TopK {
         TopK { k, worst_first: BinaryHeap::with_capacity(k.min(4096) + 1) }
     }
 
-    /// Offers one row.
+    /// Offers one row. NaN is no neighbour.
     pub fn push(&mut self, score: f32, id: u32) {
+        if score.is_nan() {
+            return;
+        }
         let candidate = Neighbor { score, id };
         if self.worst_first.len() < self.k {
             self.worst_first.push(candidate);

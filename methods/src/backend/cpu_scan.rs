@@ -1,5 +1,8 @@
 //! Search over codes and rows on the CPU: the reference of every backend.
 
+#[cfg(test)]
+mod tests;
+
 use super::cpu_backend::view;
 use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, RowSearch, TableScan};
 use crate::contract::batch::row_major;
@@ -117,9 +120,7 @@ impl<'a> CpuTableScan<'a> {
             top.push_block(scores, first);
         }
         let mut found = top.drain_sorted();
-        found.iter_mut().for_each(|neighbor| neighbor.score += tables.constant());
-        // Rounding may map two sums to one score.
-        found.sort_unstable();
+        cpu::add_to_scores(tables.constant(), &mut found);
         found
     }
 
@@ -147,21 +148,23 @@ impl<'a> CpuTableScan<'a> {
         self.best(tables, lists, k)
     }
 
+    /// The exact score of a code, without the constant of the query.
+    fn score(&self, tables: &ScanTables, id: u32) -> f32 {
+        let (id, size) = (id as usize, self.layout.bytes());
+        let sum = tables.sum(&self.codes[id * size..][..size]);
+        self.factors.get(id).map_or(sum, |[offset, slope]| offset + slope * sum)
+    }
+
     /// The best of each list, by their exact scores.
     fn best(&self, tables: &[ScanTables], lists: Vec<Shortlist>, k: usize) -> Vec<Vec<Neighbor>> {
-        let size = self.layout.bytes();
         let best = |(tables, mut list): (&ScanTables, Shortlist)| {
             let mut top = TopK::new(k);
             for id in list.drain() {
-                let code = &self.codes[id as usize * size..][..size];
-                let factors = self.factors.get(id as usize).copied().unwrap_or([0.0, 1.0]);
-                // NaN is not a neighbour.
-                let score = tables.score(code, factors);
-                if !score.is_nan() {
-                    top.push(score, id);
-                }
+                top.push(self.score(tables, id), id);
             }
-            top.drain_sorted()
+            let mut found = top.drain_sorted();
+            cpu::add_to_scores(tables.constant(), &mut found);
+            found
         };
         tables.iter().zip(lists).map(best).collect()
     }

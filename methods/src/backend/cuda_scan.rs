@@ -30,11 +30,9 @@ impl TableScan for CudaTableScan<'_> {
             let found = cuda::scan_tables(codes, width, positions, &entries, k);
             let found = found.map_err(self.backend.failed("table_scan"))?;
             all.extend(found.into_iter().zip(tables).map(|(found, tables)| {
-                let with_constant =
-                    |n: cuda::SelectedRow<f32>| Neighbor { score: n.score + tables.constant(), id: n.id };
-                let mut found: Vec<Neighbor> = found.into_iter().map(with_constant).collect();
-                // Rounding may map two sums to one score.
-                found.sort_unstable();
+                let neighbor = |n: cuda::SelectedRow<f32>| Neighbor { score: n.score, id: n.id };
+                let mut found: Vec<Neighbor> = found.into_iter().map(neighbor).collect();
+                cpu::add_to_scores(tables.constant(), &mut found);
                 found
             }));
         }

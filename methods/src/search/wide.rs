@@ -66,9 +66,7 @@ impl WideCodes {
             top.push_block(scores, first as u32);
         }
         let mut found = top.drain_sorted();
-        found.iter_mut().for_each(|neighbor| neighbor.score += tables.constant);
-        // Rounding may map two sums to one score.
-        found.sort_unstable();
+        cpu::add_to_scores(tables.constant, &mut found);
         found
     }
 }

@@ -1,0 +1,76 @@
+//! That every way to search the same codes or rows finds the same.
+
+use super::*;
+use cpu::SymbolWidth;
+use ndarray::Array2;
+
+fn mix(i: usize) -> usize {
+    (i as u32).wrapping_mul(2_654_435_761).wrapping_add(40_503) as usize >> 7
+}
+
+/// What a search must find: the least sums, ties by number, then with the constant.
+fn expected(sums: impl Iterator<Item = f32>, constant: f32, k: usize) -> Vec<Neighbor> {
+    let mut all: Vec<Neighbor> = sums.zip(0..).map(|(score, id)| Neighbor { score, id }).collect();
+    all.retain(|neighbor| !neighbor.score.is_nan());
+    all.sort();
+    all.truncate(k);
+    cpu::add_to_scores(constant, &mut all);
+    all
+}
+
+/// Codes that are searched in each of the three ways.
+fn check(scan: &CpuTableScan<'_>, tables: &ScanTables, k: usize) {
+    let count = scan.codes.len() / scan.layout.bytes();
+    let expected = expected((0..count as u32).map(|id| scan.score(tables, id)), tables.constant(), k);
+    let isa = scan.isa;
+    assert_eq!(scan.top_k_of_one(tables, k), expected, "{isa}: one query");
+    let tables = std::slice::from_ref(tables);
+    if let Some(held) = &scan.held {
+        assert_eq!(scan.top_k_held(held, tables, k), [&*expected], "{isa}: codes that stay laid out");
+        let block = CodeBlock::new(isa, scan.layout.width, scan.layout.positions).expect("as before");
+        assert_eq!(scan.top_k_by_blocks(block, tables, k), [&*expected], "{isa}: block by block");
+    }
+}
+
+/// Scores that only differ by less than the rounding of the constant.
+#[test]
+fn the_constant_does_not_change_which_codes_are_found() {
+    for isa in Isa::available() {
+        for width in [SymbolWidth::Nibble, SymbolWidth::Byte] {
+            let layout = CodeLayout { width, positions: 2, skip: 0, has_factors: false };
+            let codes: Vec<u8> = (0..1300 * layout.bytes()).map(|i| mix(i) as u8).collect();
+            // Quarters, so that sums are exact in any order.
+            let entries: Vec<f32> = (0..2 * width.alphabet()).map(|i| (mix(i + 77) % 9) as f32 * 0.25).collect();
+            let scan = CpuTableScan::new(isa, Cow::Owned(codes), layout, Vec::new());
+            for constant in [0.0, 1e8] {
+                for k in [1, 10, 1400] {
+                    check(&scan, &ScanTables::new(width, entries.clone(), constant), k);
+                }
+            }
+        }
+    }
+}
+
+/// Rows that overflow, or are no numbers, beside ordinary ones.
+#[test]
+fn scores_that_are_no_numbers_are_no_neighbours_of_few_or_many_queries() {
+    let dim = 40;
+    let mut base = Array2::from_shape_fn((130, dim), |(i, j)| (mix(i * dim + j) % 100) as f32);
+    base.row_mut(3).fill(f32::NAN);
+    base.row_mut(5).fill(-f32::NAN);
+    (base[(7, 0)], base[(7, 1)]) = (f32::INFINITY, f32::NEG_INFINITY);
+    let base = DeviceMatrix::borrowed(base.as_slice().expect("rows"), 130, dim);
+    for isa in Isa::available() {
+        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
+            let find = |n: usize| {
+                let queries = Array2::from_shape_fn((n, dim), |(i, j)| (1 + mix(i * dim + j + 9999) % 50) as f32);
+                let queries = DeviceMatrix::borrowed(queries.as_slice().expect("rows"), n, dim);
+                nearest_rows(isa, &base, &queries, metric, 130)
+            };
+            let (few, many) = (find(FEW - 1), find(FEW));
+            assert_eq!(few, many[..FEW - 1], "{isa}");
+            assert!(many.iter().flatten().all(|n| !n.score.is_nan() && ![3, 5].contains(&n.id)), "{isa}");
+            assert!(many.iter().all(|found| found.len() >= 127), "{isa}");
+        }
+    }
+}
