@@ -8,6 +8,9 @@ use crate::shortlist::Shortlist;
 use crate::table_kernels::{GROUP, GroupSums, NibbleLayout, QUAD, Sums, TableKernels};
 use crate::table_scan::{Bounds, ROUNDED_OFF, ScanTables, SteppedTables, SymbolWidth, rounded_off};
 
+#[cfg(test)]
+mod tests;
+
 /// Maximum number of byte positions: sums of values up to 255 stay below 2^16.
 const MAX_BYTES: usize = 257;
 
@@ -208,15 +211,14 @@ impl Scan<'_, '_> {
             self.sums(group + g, u32::MAX, sums);
             let factors = self.block.factors_of(group + g);
             dispatch(self.block.isa, Highs { sums, factors, bounds: &bounds, highs });
-            let padding = self.block.present(group + g).trailing_ones() as usize;
-            highs[padding..].fill(f32::INFINITY);
+            let codes = self.block.present(group + g).count_ones() as usize;
+            highs[codes..].fill(f32::INFINITY);
         }
         let k = self.list.k();
         let highs = highs.as_flattened_mut();
         let highs = if k <= GROUP / 4 {
             let (slots, rest) = highs.split_at_mut(GROUP);
             for highs in rest.chunks_exact(GROUP) {
-                // NaN leaves the slot as it is.
                 slots.iter_mut().zip(highs).for_each(|(slot, high)| *slot = if high < slot { *high } else { *slot });
             }
             slots
@@ -327,7 +329,7 @@ impl Kernel for AtMost<'_> {
     }
 }
 
-/// Upper bounds.
+/// Upper bounds; infinity where one is NaN, since such a score is unknown.
 struct Highs<'a> {
     sums: &'a Sums,
     factors: Option<Factors<'a>>,
@@ -340,115 +342,7 @@ impl Kernel for Highs<'_> {
     fn run<L: Lanes>(self) {
         for at in (0..GROUP).step_by(L::N) {
             let (score, margin) = scores::<L>(self.sums, self.factors, self.bounds, at);
-            score.add(margin).store(&mut self.highs[at..]);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table_kernels::{at_most, plain_byte_sums, plain_nibble_sums};
-    use proptest::prelude::*;
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    fn plain_median(sums: &Sums) -> u32 {
-        let mut sorted = *sums;
-        sorted.sort_unstable();
-        sorted[GROUP / 2]
-    }
-
-    /// Instruction sets with a kernel for this width, and an empty block of each.
-    fn blocks(width: SymbolWidth, positions: usize) -> Vec<(Isa, CodeBlock)> {
-        let block = |isa: Isa| CodeBlock::new(isa, width, positions).map(|block| (isa, block));
-        Isa::available().into_iter().filter_map(block).collect()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn sums_in_registers_are_the_plain_sums(
-            nibble in any::<bool>(), positions in prop_oneof![9 => 1usize..70, 1 => 200usize..900], rows in 0usize..300,
-            skip in 0usize..5, large in any::<bool>(), seed in any::<u64>()
-        ) {
-            let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
-            for (isa, mut block) in blocks(width, positions) {
-                let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                let bytes = width.bytes(positions);
-                let size = skip + bytes;
-                // Symbols that all select the largest step, or any.
-                let codes: Vec<u8> = (0..rows * size).map(|_| if large { 255 } else { rng.random() }).collect();
-                block.fill(&codes, size, skip, &[]);
-                let entry = |i: usize, v: f32| if large && (i + 1).is_multiple_of(width.alphabet()) { 1.0 } else { v };
-                let entries = (0..positions * width.alphabet()).map(|i| entry(i, rng.random::<f32>())).collect();
-                let tables = ScanTables::new(width, entries, 0.0);
-                let stepped = block.step(&tables);
-                let kernel = kernel(isa, width).expect("a block needs a kernel");
-                for g in 0..rows.div_ceil(GROUP) {
-                    let mut plain = [0; GROUP];
-                    match width {
-                        SymbolWidth::Byte => plain_byte_sums(block.symbols_of(g), stepped.steps(), &mut plain),
-                        SymbolWidth::Nibble => {
-                            let layout = TableKernels::of(isa).layout;
-                            plain_nibble_sums(layout, block.symbols_of(g), stepped.steps(), &mut plain);
-                        }
-                    }
-                    let present = block.present(g);
-                    let count = present.count_ones() as usize;
-                    for highest in [0, 100, plain_median(&plain), u32::MAX] {
-                        let mut fast = [u32::MAX; GROUP];
-                        // SAFETY: an `Isa` exists only for a set that the processor has.
-                        let within = unsafe { kernel(block.symbols_of(g), stepped.steps(), highest, &mut fast) };
-                        prop_assert_eq!(within & present, at_most(&plain, highest) & present, "{}", isa);
-                        prop_assert!(within == 0 || fast[..count] == plain[..count], "{isa}");
-                    }
-                    // And the plain sums are those of the codes.
-                    for (r, sum) in plain[..count].iter().enumerate() {
-                        let code = &codes[(g * GROUP + r) * size + skip..][..bytes];
-                        let symbol =
-                            |p: usize| usize::from(if nibble { code[p / 2] >> (p % 2 * 4) & 15 } else { code[p] });
-                        let steps = (0..positions).map(|p| u32::from(stepped.steps()[p * width.alphabet() + symbol(p)]));
-                        prop_assert_eq!(*sum, steps.sum::<u32>());
-                    }
-                }
-            }
-        }
-
-        #[test]
-        fn the_best_are_on_the_list(
-            nibble in any::<bool>(), positions in 1usize..40, rows in 0usize..1400, k in prop_oneof![4 => 1usize..12, 1 => 30usize..300],
-            with_factors in any::<bool>(), size_of_terms in prop_oneof![4 => -10i32..10, 1 => -140i32..-100], constant in -1e3f32..1e3,
-            ties in any::<bool>(), seed in any::<u64>()
-        ) {
-            let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
-            for (isa, mut block) in blocks(width, positions) {
-                let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                let size = width.bytes(positions);
-                let codes: Vec<u8> = (0..rows * size).map(|_| if ties { rng.random::<u8>() & 17 } else { rng.random() }).collect();
-                let mut random = |scale: f32| (rng.random::<f32>() - 0.5) * scale;
-                let factors: Vec<[f32; 2]> = (0..if with_factors { rows } else { 0 }).map(|_| [random(20.0), random(3.0)]).collect();
-                let entries = (0..positions * width.alphabet()).map(|_| random(2f32.powi(size_of_terms))).collect();
-                let tables = ScanTables::new(width, entries, constant);
-                let stepped = block.step(&tables);
-                let mut list = Shortlist::new(k);
-                // In two blocks, the second of which begins in the middle of a group and is scanned in two parts.
-                let cut = rows / 3;
-                for (range, first) in [(0..cut, 0), (cut..rows, cut)] {
-                    let factors = factors.get(range.clone()).unwrap_or(&[]);
-                    block.fill(&codes[range.start * size..range.end * size], size, 0, factors);
-                    let half = block.len() / 2 / GROUP * GROUP;
-                    block.scan(&stepped, 0..half, first as u32, &mut list);
-                    block.scan(&stepped, half..block.len(), first as u32, &mut list);
-                }
-                let short = list.drain();
-                let score = |i: usize| tables.score(&codes[i * size..][..size], *factors.get(i).unwrap_or(&[0.0, 1.0]));
-                let mut all: Vec<(f32, u32)> = (0..rows).map(|i| (score(i), i as u32)).collect();
-                all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                for (score, id) in all.iter().take(k) {
-                    prop_assert!(short.contains(id), "{isa}: code {id} of score {score}");
-                }
-            }
+            score.add(margin).min(L::splat(f32::INFINITY)).store(&mut self.highs[at..]);
         }
     }
 }

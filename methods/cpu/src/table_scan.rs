@@ -99,8 +99,8 @@ impl<'t> SteppedTables<'t> {
     /// The largest sum in steps whose lower bound may be at most the limit.
     pub(crate) fn highest_sum(&self, limit: f32) -> u32 {
         let room = limit - self.constant() - self.low + 2.0 * (self.rounding + rounded_off(self.constant()));
-        // The conversion saturates.
-        let steps = room / self.step.max(f32::MIN_POSITIVE);
+        // The conversion saturates. Without a step, all sums are zero.
+        let steps = room / self.step;
         if steps.is_nan() { u32::MAX } else { steps as u32 }
     }
 }
@@ -219,11 +219,6 @@ impl ScanTables {
                 tables.iter().enumerate().map(of).sum()
             }
         }
-    }
-
-    /// The score of a code without its side values, whose offset and slope these are.
-    pub fn score(&self, code: &[u8], factors: [f32; 2]) -> f32 {
-        self.constant + (factors[0] + factors[1] * self.sum(code))
     }
 }
 
