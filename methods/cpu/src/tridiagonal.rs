@@ -48,11 +48,10 @@ impl Tridiagonal {
             let mut w = vec![0f64; n];
             if factors[k] != 0.0 {
                 let y = &mut w[k + 1..];
-                y.par_chunks_mut(ROWS).zip(rest.par_chunks(ROWS * n)).with_min_len(MIN_TASK / (n - k)).for_each(
-                    |(y, rows)| {
-                        dispatch(isa, Dots { rows, n, first: k + 1, v, y });
-                    },
-                );
+                let tasks = y.par_chunks_mut(ROWS).zip(rest.par_chunks(ROWS * n));
+                tasks.with_min_len(MIN_TASK / (ROWS * (n - k))).for_each(|(y, rows)| {
+                    dispatch(isa, Dots { rows, n, first: k + 1, v, y });
+                });
                 for (w, earlier) in ws.iter().zip(before[from * n..].chunks_exact(n)) {
                     let (w, earlier) = (&w[k + 1..], &earlier[k + 1..]);
                     let (of_w, of_v) = (dot(isa, w, v), dot(isa, earlier, v));
@@ -75,14 +74,16 @@ impl Tridiagonal {
     }
 }
 
-/// Values for which a thread is worth its start.
-const MIN_TASK: usize = 2048;
+/// Values of the matrix for which a thread is worth its start.
+const MIN_TASK: usize = 1 << 16;
 
-/// Turns `x` into `v` with `(I − τ·v·vᵀ)·x = β·e_0` and `v_0 = 1`; returns `(τ, β)`. No reflection if nothing is behind `x_0`.
+/// Turns `x` into `v` with `(I − τ·v·vᵀ)·x = β·e_0` and `v_0 = 1`; returns `(τ, β)`. No reflection if nothing is behind `x_0`, or
+/// next to nothing.
 fn reflect(isa: Isa, x: &mut [f64]) -> (f64, f64) {
     let Some((&first, tail)) = x.split_first() else { return (0.0, 0.0) };
     let square = dot(isa, tail, tail);
-    if square == 0.0 {
+    // So small that squares have lost their digits, and far below what the reduction of a matrix near 1 rounds off.
+    if square < f64::MIN_POSITIVE / f64::EPSILON {
         return (0.0, first);
     }
     let norm = (first * first + square).sqrt();
