@@ -46,11 +46,6 @@ pub struct Factor {
 }
 
 impl Factor {
-    /// Columns of one panel for an instruction set.
-    pub fn panel_width(isa: Isa) -> usize {
-        isa.panel_width()
-    }
-
     /// Room for a matrix of this shape, which is filled panel by panel: see [`Factor::panels_mut`].
     pub fn zeros(isa: Isa, inner: usize, columns: usize) -> Factor {
         let width = isa.panel_width();

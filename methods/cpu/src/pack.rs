@@ -64,7 +64,7 @@ fn joined(bits: u8, v: u64) -> u64 {
 /// The inverse of [`joined`]; what stands above the eight symbols is dropped.
 #[inline]
 fn spread(bits: u8, v: u64) -> u64 {
-    let low = |count: u8| if bits * count >= 64 { u64::MAX } else { (1u64 << (bits * count)) - 1 };
+    let low = |count: u8| (1u64 << (bits * count)) - 1;
     let quads = (v & low(4)) | (v >> (4 * bits) & low(4)) << 32;
     let pairs = low(2) | low(2) << 32;
     let pairs = (quads & pairs) | (quads >> (2 * bits) & pairs) << 16;
