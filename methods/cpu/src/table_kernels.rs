@@ -106,6 +106,36 @@ impl TableKernels {
     }
 }
 
+/// Defines [`TableKernels::nibble_sums`] from the functions that add up a limited number of columns in 16 bits, compare such sums, and
+/// add them to those of 32 bits.
+#[cfg(target_arch = "x86_64")]
+macro_rules! sums_in_halves {
+    ($features:literal, $halves:ident, $at_most:ident, $add:ident) => {
+        /// Sums in 16 bits as long as they fit.
+        #[target_feature(enable = $features)]
+        pub(crate) fn nibble_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
+            // Columns whose sums, of two steps up to 127 each, stay below 2^16.
+            const COLUMNS: usize = 256;
+            if symbols.len() <= GROUP * COLUMNS {
+                let halves = $halves(symbols, steps);
+                let within = $at_most(&halves, highest);
+                if within != 0 {
+                    sums.fill(0);
+                    $add(&halves, sums);
+                }
+                return within;
+            }
+            sums.fill(0);
+            for (symbols, steps) in symbols.chunks(GROUP * COLUMNS).zip(steps.chunks(32 * COLUMNS)) {
+                $add(&$halves(symbols, steps), sums);
+            }
+            crate::table_kernels::at_most(sums, highest)
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use sums_in_halves;
+
 /// One bit per row: whether its sum is at most `highest`.
 pub(crate) fn at_most(sums: &Sums, highest: u32) -> u128 {
     sums.iter().enumerate().fold(0, |bits, (r, sum)| bits | u128::from(*sum <= highest) << r)

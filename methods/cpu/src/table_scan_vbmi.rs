@@ -3,13 +3,14 @@
 //! Entered only after an `Isa` of AVX-512 VNNI and VBMI was given; 64 look-ups take two or seven instructions (`cargo bench -p vqbench-cpu`).
 
 use crate::table_kernels::{GROUP, QUAD, Sums};
+use crate::table_scan_avx512 as avx512;
 use std::arch::x86_64::*;
 
 /// Registers of sixteen sums in a group of rows.
 const REGISTERS: usize = GROUP / 16;
 
 /// Registers of a column of bytes of a group of rows.
-const HALVES: usize = GROUP / 64;
+const HALVES: usize = avx512::REGISTERS;
 
 /// Four tables of 16 entries are one register: one permutation looks up four symbols of sixteen rows, and one product with ones adds them up.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
@@ -40,54 +41,30 @@ pub(crate) fn nibble_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut
 }
 
 /// A table of 256 entries is four registers: a permutation looks up each quarter, and the two highest bits choose. Steps of up to 127 of
-/// two positions are added in bytes, then to the sums of pairs of rows, `even + 256·odd` modulo 2^16, and of the odd rows alone.
+/// two positions are added in bytes, then to the sums of pairs of rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
 pub(crate) fn byte_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
-    let mut both = [_mm512_setzero_si512(); HALVES];
-    let mut odd = [_mm512_setzero_si512(); HALVES];
+    let mut pairs = avx512::no_pairs();
     let (symbols, last_symbols) = symbols.as_chunks::<{ 2 * GROUP }>();
-    let (pairs, last_steps) = steps.as_chunks::<512>();
-    let mut add = |h: usize, found: __m512i| {
-        both[h] = _mm512_add_epi16(both[h], found);
-        odd[h] = _mm512_add_epi16(odd[h], _mm512_srli_epi16::<8>(found));
-    };
-    for (symbols, steps) in symbols.iter().zip(pairs) {
+    let (tables, last_table) = steps.as_chunks::<512>();
+    for (symbols, steps) in symbols.iter().zip(tables) {
         let first = found(&symbols[..GROUP], &steps[..256]);
         let second = found(&symbols[GROUP..], &steps[256..]);
-        for h in 0..HALVES {
-            add(h, _mm512_add_epi8(first[h], second[h]));
+        for (h, pairs) in pairs.iter_mut().enumerate() {
+            avx512::add_to_pairs(pairs, _mm512_add_epi8(first[h], second[h]));
         }
     }
     if !last_symbols.is_empty() {
-        let steps = pairs.get(symbols.len()).map_or(last_steps, |pair| pair);
-        let last = found(last_symbols, steps);
-        (0..HALVES).for_each(|h| add(h, last[h]));
-    }
-    let mut even = [_mm512_setzero_si512(); HALVES];
-    let most = _mm512_set1_epi16(highest.min(u32::from(u16::MAX)) as i16);
-    let mut within = 0u128;
-    for h in 0..HALVES {
-        even[h] = _mm512_sub_epi16(both[h], _mm512_slli_epi16::<8>(odd[h]));
-        let of_even = _mm512_cmple_epu16_mask(even[h], most);
-        let of_odd = _mm512_cmple_epu16_mask(odd[h], most);
-        // One byte for each row.
-        let rows = _mm512_or_si512(_mm512_maskz_set1_epi16(of_even, 0x00ff), _mm512_maskz_set1_epi16(of_odd, -0x0100));
-        within |= u128::from(_mm512_movepi8_mask(rows)) << (64 * h);
-    }
-    if within != 0 {
-        for h in 0..HALVES {
-            // Even and odd sums in turn, by lanes of eight rows, then in order as 32 bits.
-            let turns = [_mm512_unpacklo_epi16(even[h], odd[h]), _mm512_unpackhi_epi16(even[h], odd[h])];
-            let mut sixteens = [[0u16; 32]; 2];
-            for (turn, sixteens) in turns.into_iter().zip(&mut sixteens) {
-                // SAFETY: `sixteens` holds a register.
-                unsafe { _mm512_storeu_si512(sixteens.as_mut_ptr().cast(), turn) };
-            }
-            for (place, sums) in sums[64 * h..][..64].as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                let from = &sixteens[place % 2][place / 2 * 8..][..8];
-                sums.iter_mut().zip(from).for_each(|(sum, from)| *sum = u32::from(*from));
-            }
+        let steps = tables.get(symbols.len()).map_or(last_table, |pair| pair);
+        for (pairs, found) in pairs.iter_mut().zip(found(last_symbols, steps)) {
+            avx512::add_to_pairs(pairs, found);
         }
+    }
+    let halves = avx512::halves(pairs);
+    let within = avx512::at_most(&halves, highest);
+    if within != 0 {
+        sums.fill(0);
+        avx512::add(&halves, sums);
     }
     within
 }
