@@ -18,6 +18,9 @@ use crate::lanes::Neon;
 use crate::lanes::{Avx2, Avx512};
 use crate::lanes::{Lanes, Portable};
 
+#[cfg(test)]
+mod tests;
+
 /// The meaning of the scores of [`Panels::scores`]; smaller is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
@@ -128,16 +131,25 @@ impl Panels {
     /// Bound on the error of the scores of a row with `‖x‖² = square` relative to the centre:
     ///
     /// ```text
-    /// (dim + 16)·u·(‖x‖² + 2·max‖c‖²) + dim·2⁻¹⁴⁸        u = 2⁻²⁴
+    /// (dim + 16)·u·(‖x‖² + 2·max‖c‖²) + dim·2⁻¹⁴⁸        u = 2⁻²⁴, distances
+    /// (dim + 16)·u·2·‖x‖·max‖c‖ + dim·2⁻¹⁴⁸              products
     /// ```
     ///
     /// A sum of `n` rounded terms is off by at most `n·u` times the sum of their sizes (Higham, Accuracy and Stability of
-    /// Numerical Algorithms, 2002, equation 3.5). Here the terms are products, `Σ|x_j·c_j| ≤ ½‖x‖² + ½‖c‖²`, and squares,
-    /// each with an error of its own from the center, and the last part is what gradual underflow takes.
+    /// Numerical Algorithms, 2002, equation 3.5). Here the terms are products, `Σ|x_j·c_j| ≤ ‖x‖·‖c‖ ≤ ½‖x‖² + ½‖c‖²`, and for distances
+    /// squares, each with an error of its own from the center; the last part is what gradual underflow takes. Norms of products are
+    /// rounded too, and squares that are too small for f32 count as zero in them.
     #[inline(always)]
     fn margin(&self, square: f32) -> f32 {
         let dim = self.dim as f32;
-        let margin = (dim + 16.0) * (0.5 * f32::EPSILON) * (square + 2.0 * self.largest_square) + dim * TINIEST_STEP;
+        let sizes = match self.score {
+            Score::HalfDistance => square + 2.0 * self.largest_square,
+            Score::NegatedDot => {
+                let vanished = (dim * f32::from_bits(1)).sqrt();
+                2.0 * (square.sqrt() + vanished) * (self.largest_square.sqrt() + vanished)
+            }
+        };
+        let margin = (dim + 16.0) * (0.5 * f32::EPSILON) * sizes + dim * TINIEST_STEP;
         if margin.is_nan() { f32::INFINITY } else { margin }
     }
 
@@ -373,110 +385,4 @@ pub(crate) fn mean(vectors: &[f32], dim: usize) -> Vec<f32> {
     }
     let count = (vectors.len() / dim).max(1) as f64;
     sums.into_iter().map(|s| (s / count) as f32).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    fn random(rng: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
-        (0..n).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect()
-    }
-
-    fn plain_score(x: &[f32], c: &[f32], score: Score) -> f64 {
-        let dot: f64 = x.iter().zip(c).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-        let squared: f64 = x.iter().zip(c).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
-        match score {
-            Score::HalfDistance => squared / 2.0,
-            Score::NegatedDot => -dot,
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn every_instruction_set_finds_a_nearest_vector(
-            n in 0usize..40, k in 1usize..70, dim in 1usize..40, slack in 0usize..3, seed in any::<u64>()
-        ) {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let stride = dim + slack;
-            let rows = random(&mut rng, n * stride);
-            let vectors = random(&mut rng, k * dim);
-            for isa in Isa::available() {
-                let panels = Panels::new(isa, &vectors, dim, Score::HalfDistance);
-                let (mut nearest, mut open) = (vec![u32::MAX; n], Vec::new());
-                panels.assign(&rows, stride, &mut nearest, &mut open);
-                for i in 0..n {
-                    let x = &rows[i * stride..][..dim];
-                    let score = |c: usize| plain_score(x, &vectors[c * dim..][..dim], Score::HalfDistance);
-                    let best = (0..k).map(score).fold(f64::INFINITY, f64::min);
-                    prop_assert!((nearest[i] as usize) < k);
-                    prop_assert!(open.contains(&i) || score(nearest[i] as usize) == best, "{isa} row {i}");
-                }
-                // Margins are tight enough to decide nearly all rows of the usual kind.
-                prop_assert!(open.len() <= 2 + n / 10, "{isa}: {} of {n} open", open.len());
-            }
-        }
-
-        #[test]
-        fn every_instruction_set_gives_the_plain_scores(
-            n in 0usize..20, k in 0usize..70, dim in 1usize..40, dot in any::<bool>(), seed in any::<u64>()
-        ) {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let kind = if dot { Score::NegatedDot } else { Score::HalfDistance };
-            let rows = random(&mut rng, n * dim);
-            let vectors = random(&mut rng, k * dim);
-            for isa in Isa::available() {
-                let mut scores = vec![f32::NAN; n * k];
-                Panels::new(isa, &vectors, dim, kind).scores(&rows, &mut scores);
-                for i in 0..n {
-                    for c in 0..k {
-                        let plain = plain_score(&rows[i * dim..][..dim], &vectors[c * dim..][..dim], kind);
-                        prop_assert!((f64::from(scores[i * k + c]) - plain).abs() < 1e-5 * dim as f64);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Equal vectors, vectors that are far from each other, and values that are not finite: a score cannot decide.
-    #[test]
-    fn what_scores_cannot_decide_is_open() {
-        let far = |v: f32| [v, 1e4, -1e4];
-        let near_two = [far(1e4), far(1e4 + 0.01), far(-1e4)].concat();
-        for isa in Isa::available() {
-            for (vectors, row) in [
-                (vec![1.0; 3 * 50], [0.25; 3]),
-                (near_two.clone(), far(1e4)),
-                (vec![f32::NAN; 9], [0.25; 3]),
-                (vec![1.0, 2.0, 3.0, f32::INFINITY, 0.0, 0.0], [0.25; 3]),
-                (vec![1e-23, 0.0, 0.0, 2e-23, 0.0, 0.0], [0.0; 3]),
-            ] {
-                let (mut nearest, mut open) = (vec![9; 7], Vec::new());
-                let panels = Panels::new(isa, &vectors, 3, Score::HalfDistance);
-                panels.assign(&row.repeat(7), 3, &mut nearest, &mut open);
-                assert_eq!(open, [0, 1, 2, 3, 4, 5, 6], "{isa}: {vectors:?}");
-                assert!(nearest.iter().all(|&c| (c as usize) < panels.len()));
-            }
-        }
-    }
-
-    #[test]
-    fn wide_sets_agree_to_the_last_bit() {
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let (rows, vectors) = (random(&mut rng, 11 * 37), random(&mut rng, 45 * 37));
-        let scores: Vec<Vec<f32>> = Isa::available()
-            .into_iter()
-            .filter(|isa| *isa != Isa::PORTABLE)
-            .map(|isa| {
-                let mut scores = vec![0.0; 11 * 45];
-                Panels::new(isa, &vectors, 37, Score::HalfDistance).scores(&rows, &mut scores);
-                scores
-            })
-            .collect();
-        assert!(scores.windows(2).all(|pair| pair[0] == pair[1]));
-    }
 }
