@@ -43,20 +43,23 @@ pub struct NeighborSearch {
     k: usize,
     isa: Isa,
     lists: Vec<Shortlist>,
+    /// Of each query, the nearest of the rows whose scores are known.
+    known: Vec<Candidates>,
 }
 
 impl NeighborSearch {
     /// Of `k` neighbours each, with kernels of `isa`.
     pub fn new(queries: ArrayView2<'_, f32>, metric: MetricSpace, k: usize, isa: Isa) -> NeighborSearch {
-        let lists = (0..queries.nrows()).map(|_| Shortlist::new(k)).collect();
-        NeighborSearch { queries: queries.iter().copied().collect(), dim: queries.ncols(), metric, k, isa, lists }
+        let lists = vec![Shortlist::new(k); queries.nrows()];
+        let (known, dim) = (vec![Vec::new(); lists.len()], queries.ncols());
+        NeighborSearch { queries: queries.iter().copied().collect(), dim, metric, k, isa, lists, known }
     }
 
     /// The next base rows, and the number of the first of them.
     pub fn select(&mut self, first: usize, base: ArrayView2<'_, f32>) {
         let dim = self.dim;
         let score = if self.metric == MetricSpace::Ip { Score::NegatedDot } else { Score::HalfDistance };
-        let (isa, at_once) = (self.isa, packed_rows(dim));
+        let (isa, metric, k, at_once) = (self.isa, self.metric, self.k, packed_rows(dim));
         let group = (GROUP_VALUES / dim.max(1) / at_once).max(1) * at_once;
         let query_block = self.lists.len().div_ceil(TASKS).clamp(LEAST_QUERY_BLOCK, QUERY_BLOCK);
         let pack = |(i, block): (usize, ArrayView2<'_, f32>)| {
@@ -66,21 +69,49 @@ impl NeighborSearch {
         for (g, rows) in base.axis_chunks_iter(Axis(0), group).enumerate() {
             let blocks: Vec<_> = rows.axis_chunks_iter(Axis(0), at_once).enumerate().collect();
             let packed: Vec<_> = blocks.into_par_iter().map(pack).collect();
-            let tasks = self.lists.par_chunks_mut(query_block).zip(self.queries.par_chunks(query_block * dim));
-            tasks.for_each(|(lists, queries)| {
+            let lists = self.lists.par_chunks_mut(query_block).zip(self.known.par_chunks_mut(query_block));
+            let tasks = lists.zip(self.queries.par_chunks(query_block * dim));
+            tasks.for_each(|((lists, known), queries)| {
                 for (at, packed) in &packed {
                     packed.shortlist(queries, (first + g * group + at) as u32, lists);
+                    let queries = queries.chunks_exact(dim.max(1));
+                    for ((list, known), query) in lists.iter_mut().zip(&mut *known).zip(queries) {
+                        if list.is_crowded() {
+                            let score = |id: u32| exact_score(query, base.row(id as usize - first), metric);
+                            known.extend(list.thin_out(first as u32).into_iter().map(|id| (id, score(id))));
+                            keep_nearest(known, k);
+                            list.lower_to(NeighborSearch::limit(metric, k, known));
+                        }
+                    }
                 }
             });
         }
     }
 
+    /// A score in the lists that no row exceeds which is as near as the worst of `k` known ones; later rows of the same score are no nearer.
+    fn limit(metric: MetricSpace, k: usize, known: &Candidates) -> f32 {
+        let worst = known.get(k.wrapping_sub(1)).map_or(f64::INFINITY, |(_, score)| *score);
+        let worst = if metric == MetricSpace::Ip { worst } else { 0.5 * worst };
+        (worst as f32).next_up()
+    }
+
     /// The second pass.
     pub fn into_ranking(self) -> NeighborRanking {
-        let NeighborSearch { queries, dim, metric, k, mut lists, .. } = self;
-        let candidates = lists.par_iter_mut().map(Shortlist::drain).collect();
+        let NeighborSearch { queries, dim, metric, k, mut lists, known, .. } = self;
+        let of_query = |(list, known): (&mut Shortlist, Candidates)| {
+            let mut ids = list.drain();
+            ids.extend(known.into_iter().map(|(id, _)| id));
+            ids
+        };
+        let candidates = lists.par_iter_mut().zip(known).map(of_query).collect();
         NeighborRanking::of(queries, dim, metric, k, candidates)
     }
+}
+
+/// Keeps the `k` nearest rows, nearest first, ties by row number.
+fn keep_nearest(rows: &mut Candidates, k: usize) {
+    rows.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    rows.truncate(k);
 }
 
 /// Rows of `dim` components that one task packs. However base rows are divided, the neighbours are the same.
@@ -88,7 +119,7 @@ fn packed_rows(dim: usize) -> usize {
     (PACKED_VALUES / dim.max(1)).next_multiple_of(64).min(PACKED_ROWS)
 }
 
-/// Rows with their scores, in ascending order of the rows.
+/// Rows with their scores.
 type Candidates = Vec<(u32, f64)>;
 
 /// The second of two passes over the base rows, which come in blocks: scores the candidates.
@@ -97,7 +128,7 @@ pub struct NeighborRanking {
     dim: usize,
     metric: MetricSpace,
     k: usize,
-    /// By query.
+    /// By query, in ascending order of the rows.
     candidates: Vec<Candidates>,
     /// Number of candidates of each query that are scored.
     seen: Vec<usize>,
@@ -141,8 +172,7 @@ impl NeighborRanking {
     /// The neighbours of each query, once all base rows were seen.
     pub fn finish(self) -> Vec<Vec<Neighbor>> {
         let nearest = |mut exact: Candidates| {
-            exact.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-            exact.truncate(self.k);
+            keep_nearest(&mut exact, self.k);
             exact.into_iter().map(|(id, score)| Neighbor { score: score as f32, id }).collect()
         };
         self.candidates.into_par_iter().map(nearest).collect()
@@ -222,5 +252,29 @@ mod tests {
         let base = Array2::from_shape_fn((3, 2), |(i, _)| i as f32);
         let found = exact_neighbors(base.view(), base.view(), MetricSpace::L2, 10, Isa::widest());
         assert_eq!(found[2].iter().map(|n| n.id).collect::<Vec<_>>(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn equal_rows_are_found_without_holding_them_all() {
+        // Two kinds of rows far from the query, so that many scores are equal, and a few nearer ones late.
+        let near = [20_123, 29_999];
+        let row = |i: usize| if near.contains(&i) { 2.0 } else { 3.0 + (i % 2) as f32 };
+        let base = Array2::from_shape_fn((30_000, 30), |(i, j)| row(i) + j as f32);
+        let queries = Array2::from_shape_fn((20, 30), |(i, j)| (i + j) as f32 * 0.01);
+        for isa in Isa::available() {
+            for at_once in [30_000, 7_001] {
+                let blocks =
+                    || base.axis_chunks_iter(Axis(0), at_once).enumerate().map(|(b, rows)| (b * at_once, rows));
+                let mut search = NeighborSearch::new(queries.view(), MetricSpace::L2, 5, isa);
+                blocks().for_each(|(first, rows)| search.select(first, rows));
+                let mut ranking = search.into_ranking();
+                let most = ranking.candidates.iter().map(Vec::len).max();
+                assert!(most < Some(8_000), "{isa}: {most:?} candidates are held");
+                blocks().for_each(|(first, rows)| ranking.score(first, rows));
+                for found in ranking.finish() {
+                    assert_eq!(found.iter().map(|n| n.id).collect::<Vec<_>>(), [20_123, 29_999, 0, 2, 4], "{isa}");
+                }
+            }
+        }
     }
 }

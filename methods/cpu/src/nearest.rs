@@ -164,7 +164,7 @@ impl Nearest {
     pub fn shortlist(&self, queries: &[f32], first_id: u32, lists: &mut [Shortlist]) {
         assert_eq!(queries.len(), lists.len() * self.dim, "a list per query");
         if let Some(sieve) = &self.sieve
-            && !lists.iter().any(Shortlist::is_crowded)
+            && !lists.iter().any(Shortlist::has_been_crowded)
         {
             with_byte_tiles(self.isa, Sift { sieve, queries, first_id, lists });
             return;

@@ -20,6 +20,8 @@ pub struct Shortlist {
     candidates: Vec<Candidate>,
     /// Number of candidates to collect before the limit is lowered.
     room: usize,
+    /// Whether candidates were taken from the list.
+    thinned: bool,
 }
 
 impl Shortlist {
@@ -30,6 +32,7 @@ impl Shortlist {
             limit: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY },
             candidates: Vec::new(),
             room: 2 * k + SPARE,
+            thinned: false,
         }
     }
 
@@ -49,7 +52,7 @@ impl Shortlist {
     }
 
     /// States that at least `k` rows that have been or will be offered have a score of at most this.
-    pub(crate) fn lower_to(&mut self, limit: f32) {
+    pub fn lower_to(&mut self, limit: f32) {
         if limit < self.limit {
             self.limit = limit;
         }
@@ -97,19 +100,40 @@ impl Shortlist {
         self.room = (2 * self.candidates.len()).max(2 * self.k + SPARE);
     }
 
-    /// Whether the margins are so wide that far more than `k` rows remain.
+    /// Whether far more than `k` rows remain: the margins are wide, or many scores are equal. [`Shortlist::thin_out`] makes room.
     pub fn is_crowded(&self) -> bool {
         self.candidates.len() > 16 * self.k + 1024
+    }
+
+    /// Whether the list is or was crowded, so that scores with smaller margins are better.
+    pub(crate) fn has_been_crowded(&self) -> bool {
+        self.thinned || self.is_crowded()
+    }
+
+    /// Takes the candidates from number `first_id` on from the list, and returns them in order of their number. Others stay, and so does
+    /// the limit, which the caller can lower once it knows the scores of those that it took.
+    pub fn thin_out(&mut self, first_id: u32) -> Vec<u32> {
+        self.lower_limit();
+        let (taken, kept) = std::mem::take(&mut self.candidates).into_iter().partition(|c| c.id >= first_id);
+        self.candidates = kept;
+        self.room = (2 * self.candidates.len()).max(2 * self.k + SPARE);
+        self.thinned = true;
+        ascending(taken)
     }
 
     /// Returns the candidates in order of their number; the list is then empty and can be reused.
     pub fn drain(&mut self) -> Vec<u32> {
         self.lower_limit();
-        let mut ids: Vec<u32> = self.candidates.drain(..).map(|candidate| candidate.id).collect();
-        ids.sort_unstable();
-        *self = Shortlist { candidates: std::mem::take(&mut self.candidates), ..Shortlist::new(self.k) };
-        ids
+        let empty = Shortlist::new(self.k);
+        ascending(std::mem::replace(self, empty).candidates)
     }
+}
+
+/// The numbers of candidates.
+fn ascending(candidates: Vec<Candidate>) -> Vec<u32> {
+    let mut ids: Vec<u32> = candidates.into_iter().map(|candidate| candidate.id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 #[cfg(test)]
@@ -120,21 +144,34 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_may_be_among_the_best_is_left_out(
-            rows in prop::collection::vec((0u8..50, -2i8..=2), 0..300), k in 0usize..20
+            rows in prop::collection::vec((0u8..50, -2i8..=2), 0..300), k in 0usize..20, thin_out in 0usize..300
         ) {
             // True scores, and what is known of them: off by at most 2.
             let mut list = Shortlist::new(k);
+            let mut taken = Vec::new();
             let mut all: Vec<(u8, u32)> = Vec::new();
             for (id, (score, off)) in rows.into_iter().enumerate() {
                 list.offer(f32::from(score) + f32::from(off), 2.0, id as u32);
                 all.push((score, id as u32));
+                if id == thin_out {
+                    let first = id as u32 / 2;
+                    taken = list.thin_out(first);
+                    prop_assert!(taken.iter().all(|id| *id >= first) && taken.is_sorted());
+                    // The score of the worst of k that are known is a limit.
+                    let mut known: Vec<u8> = taken.iter().map(|id| all[*id as usize].0).collect();
+                    known.sort_unstable();
+                    if let Some(worst) = k.checked_sub(1).and_then(|last| known.get(last)) {
+                        list.lower_to(f32::from(*worst));
+                    }
+                }
             }
-            let short = list.drain();
+            let (left, took) = (list.drain(), !taken.is_empty());
+            let short = [taken, left].concat();
             all.sort();
             for &(score, id) in all.iter().take(k) {
                 prop_assert!(short.contains(&id), "{id} of score {score}");
             }
-            if k > 0 && all.len() > k {
+            if k > 0 && all.len() > k && !took {
                 let worst = all[k - 1].0 + 8;
                 prop_assert!(short.iter().all(|id| all.iter().any(|(s, i)| i == id && *s <= worst)));
             }

@@ -73,8 +73,8 @@ impl TopK {
         }
     }
 
-    /// A score above which no row can enter.
-    fn bound(&self) -> f32 {
+    /// A score above which no row can enter; infinite as long as there are fewer than `k`.
+    pub fn bound(&self) -> f32 {
         if self.worst_first.len() < self.k {
             f32::INFINITY
         } else {

@@ -128,24 +128,41 @@ impl<'a> CpuTableScan<'a> {
     fn top_k_held(&self, held: &CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
         let rows = (PASS_BYTES / held.bytes_per_code() / CodeBlock::GROUP).max(4) * CodeBlock::GROUP;
         let stepped: Vec<SteppedTables<'_>> = tables.iter().map(|tables| held.step(tables)).collect();
-        let mut lists = vec![Shortlist::new(k); tables.len()];
+        let mut searches = vec![Search::new(k); tables.len()];
         for from in (0..held.len()).step_by(rows) {
             let to = held.len().min(from + rows);
-            stepped.iter().zip(&mut lists).for_each(|(tables, list)| held.scan(tables, from..to, 0, list));
+            for ((search, stepped), tables) in searches.iter_mut().zip(&stepped).zip(tables) {
+                held.scan(stepped, from..to, 0, &mut search.list);
+                self.thin_out(tables, search);
+            }
         }
-        self.best(tables, lists, k)
+        self.best(tables, searches)
     }
 
     /// As [`CpuTableScan::top_k_held`], for codes that are not laid out.
     fn top_k_by_blocks(&self, mut block: CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
         let stepped: Vec<SteppedTables<'_>> = tables.iter().map(|tables| block.step(tables)).collect();
-        let mut lists = vec![Shortlist::new(k); tables.len()];
+        let mut searches = vec![Search::new(k); tables.len()];
         for (first, codes, factors) in self.blocks() {
             block.fill(codes, self.layout.bytes(), 0, factors);
-            let all = 0..block.len();
-            stepped.iter().zip(&mut lists).for_each(|(tables, list)| block.scan(tables, all.clone(), first, list));
+            for ((search, stepped), tables) in searches.iter_mut().zip(&stepped).zip(tables) {
+                block.scan(stepped, 0..block.len(), first, &mut search.list);
+                self.thin_out(tables, search);
+            }
         }
-        self.best(tables, lists, k)
+        self.best(tables, searches)
+    }
+
+    /// Scores the candidates of a crowded list, so that however many scores are equal, few candidates are held.
+    fn thin_out(&self, tables: &ScanTables, search: &mut Search) {
+        if !search.list.is_crowded() {
+            return;
+        }
+        let Search { list, top } = search;
+        list.thin_out(0).into_iter().for_each(|id| top.push(self.score(tables, id), id));
+        // Codes come in ascending order: a later one of the same score as the worst wins no tie.
+        let (worst, constant) = (top.bound(), tables.constant());
+        list.lower_to(worst + constant + f32::EPSILON * (worst.abs() + constant.abs()));
     }
 
     /// The exact score of a code, without the constant of the query.
@@ -155,10 +172,9 @@ impl<'a> CpuTableScan<'a> {
         self.factors.get(id).map_or(sum, |[offset, slope]| offset + slope * sum)
     }
 
-    /// The best of each list, by their exact scores.
-    fn best(&self, tables: &[ScanTables], lists: Vec<Shortlist>, k: usize) -> Vec<Vec<Neighbor>> {
-        let best = |(tables, mut list): (&ScanTables, Shortlist)| {
-            let mut top = TopK::new(k);
+    /// The best of each search, by their exact scores.
+    fn best(&self, tables: &[ScanTables], searches: Vec<Search>) -> Vec<Vec<Neighbor>> {
+        let best = |(tables, Search { mut list, mut top }): (&ScanTables, Search)| {
             for id in list.drain() {
                 top.push(self.score(tables, id), id);
             }
@@ -166,7 +182,22 @@ impl<'a> CpuTableScan<'a> {
             cpu::add_to_scores(tables.constant(), &mut found);
             found
         };
-        tables.iter().zip(lists).map(best).collect()
+        tables.iter().zip(searches).map(best).collect()
+    }
+}
+
+/// What a query has found so far.
+#[derive(Clone)]
+struct Search {
+    /// Codes that may be among the best.
+    list: Shortlist,
+    /// The best of those whose exact scores are known.
+    top: TopK,
+}
+
+impl Search {
+    fn new(k: usize) -> Search {
+        Search { list: Shortlist::new(k), top: TopK::new(k) }
     }
 }
 

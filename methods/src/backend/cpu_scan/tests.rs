@@ -51,6 +51,35 @@ fn the_constant_does_not_change_which_codes_are_found() {
     }
 }
 
+/// More codes of equal scores than a list holds, before and behind some that are nearer.
+#[test]
+fn equal_scores_crowd_no_list() {
+    for isa in Isa::available() {
+        for (width, has_factors) in
+            [(SymbolWidth::Nibble, false), (SymbolWidth::Byte, false), (SymbolWidth::Byte, true)]
+        {
+            let layout = CodeLayout { width, positions: 1, skip: 0, has_factors };
+            let codes: Vec<u8> = (0..50_000).map(|i| if i % 9_999 == 7_777 { 3 } else { 12 }).collect();
+            let factors = vec![[0.5, 1.0]; if has_factors { codes.len() } else { 0 }];
+            let scan = CpuTableScan::new(isa, Cow::Owned(codes), layout, factors);
+            let entries: Vec<f32> = (0..width.alphabet()).map(|i| i as f32).collect();
+            for constant in [0.0, -1e7] {
+                let tables = ScanTables::new(width, entries.clone(), constant);
+                for k in [1, 4, 30] {
+                    check(&scan, &tables, k);
+                }
+                let Some(held) = &scan.held else { continue };
+                let (stepped, mut search) = (held.step(&tables), Search::new(4));
+                for from in (0..held.len()).step_by(4096) {
+                    held.scan(&stepped, from..held.len().min(from + 4096), 0, &mut search.list);
+                    scan.thin_out(&tables, &mut search);
+                    assert!(!search.list.is_crowded(), "{isa}");
+                }
+            }
+        }
+    }
+}
+
 /// Rows that overflow, or are no numbers, beside ordinary ones.
 #[test]
 fn scores_that_are_no_numbers_are_no_neighbours_of_few_or_many_queries() {
