@@ -111,6 +111,11 @@ impl CodeBlock {
         self.rows == 0
     }
 
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.symbols.len() + size_of_val(&self.offsets[..]) + size_of_val(&self.slopes[..])
+    }
+
     /// Bytes of the symbols of a code as they are laid out.
     pub fn bytes_per_code(&self) -> usize {
         self.row_bytes()

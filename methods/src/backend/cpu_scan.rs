@@ -70,6 +70,14 @@ impl TableScan for CpuTableScan<'_> {
         };
         Ok(tables.par_chunks(queries_per_task(tables.len())).flat_map_iter(of_task).collect())
     }
+
+    fn bytes(&self) -> usize {
+        let copied = match &self.codes {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(codes) => codes.len(),
+        };
+        copied + size_of_val(&self.factors[..]) + self.held.as_ref().map_or(0, CodeBlock::bytes)
+    }
 }
 
 impl<'a> CpuTableScan<'a> {

@@ -38,6 +38,11 @@ impl TableScan for CudaTableScan<'_> {
         }
         Ok(all)
     }
+
+    /// The device holds the codes themselves.
+    fn bytes(&self) -> usize {
+        self.on_host.bytes()
+    }
 }
 
 /// Codes on a device that are compared by their bits.

@@ -297,6 +297,9 @@ pub trait TableScan: Send + Sync {
     /// # Panics
     /// If the tables have another layout than the codes.
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
+
+    /// Bytes of memory that the search takes besides the codes it was lent: codes laid out anew, factors of each.
+    fn bytes(&self) -> usize;
 }
 
 /// Rows that a backend has prepared for many searches.

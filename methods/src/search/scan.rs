@@ -6,7 +6,6 @@ use crate::backend::{Backend, BitScan, TableScan};
 use crate::{MethodError, Neighbor, Searcher};
 use ndarray::{ArrayView2, Axis, CowArray};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// Maximum number of queries per thread whose tables are in memory at a time.
 const QUERIES: usize = 256;
@@ -55,12 +54,9 @@ pub fn hold<'a>(
         return Ok(None);
     }
     let factors = searcher.factors(codes, code_size)?;
-    let copied = match &laid_out {
-        Cow::Borrowed(_) if layout.skip == 0 => 0,
-        codes => codes.len() - count * layout.skip,
-    };
-    let bytes = copied + size_of_val(&factors[..]);
-    Ok(Some(HeldCodes { form: Form::Tables(backend.table_scan(laid_out, layout, factors)?), bytes }))
+    let scan = backend.table_scan(laid_out, layout, factors)?;
+    let bytes = scan.bytes();
+    Ok(Some(HeldCodes { form: Form::Tables(scan), bytes }))
 }
 
 /// Checks that the bytes are a whole number of codes.

@@ -80,6 +80,29 @@ fn equal_scores_crowd_no_list() {
     }
 }
 
+#[test]
+fn every_copy_of_the_codes_is_counted() {
+    let codes: Vec<u8> = (0..300 * 6).map(|i| mix(i) as u8).collect();
+    for isa in Isa::available() {
+        for (width, positions) in [(SymbolWidth::Nibble, 10), (SymbolWidth::Byte, 5)] {
+            for (skip, has_factors) in [(0, false), (1, false), (1, true)] {
+                let layout = CodeLayout { width, positions, skip, has_factors };
+                let codes = &codes[..300 * layout.bytes()];
+                let factors = vec![[0.0, 1.0]; if has_factors { 300 } else { 0 }];
+                let scan = CpuTableScan::new(isa, Cow::Borrowed(codes), layout, factors);
+                // 300 codes are laid out in three groups of 128.
+                let laid_out = scan
+                    .held
+                    .as_ref()
+                    .map_or(0, |held| 384 * (held.bytes_per_code() + if has_factors { 8 } else { 0 }));
+                let own = if skip > 0 { 300 * 5 } else { 0 } + if has_factors { 300 * 8 } else { 0 };
+                assert_eq!(scan.bytes(), laid_out + own, "{isa} {layout:?}");
+                assert!(scan.held.is_none() || laid_out >= 300 * 5);
+            }
+        }
+    }
+}
+
 /// Rows that overflow, or are no numbers, beside ordinary ones.
 #[test]
 fn scores_that_are_no_numbers_are_no_neighbours_of_few_or_many_queries() {
