@@ -280,13 +280,13 @@ fn bits(c: &mut Criterion) {
     for size in [16, 48] {
         let (query, codes) = (bytes(1, size), bytes(2, N * size));
         let mut distances = vec![0u32; N];
-        hamming(&query, &codes, &mut distances);
+        hamming(Isa::widest(), &query, &codes, &mut distances);
         for (code, &distance) in codes.chunks_exact(size).zip(&distances) {
             assert_eq!(distance, code.iter().zip(&query).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>());
         }
         group.throughput(Throughput::Elements(N as u64));
         group.bench_function(format!("{}-bit", 8 * size), |b| {
-            b.iter(|| hamming(black_box(&query), &codes, &mut distances));
+            b.iter(|| hamming(Isa::widest(), black_box(&query), &codes, &mut distances));
         });
     }
     group.finish();

@@ -52,6 +52,11 @@ impl Factor {
         Factor { isa, inner, columns, packed: vec![0.0; columns.div_ceil(width) * width * inner] }
     }
 
+    /// Columns of the matrix.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// The panels, so that several threads can pack them by [`Factor::pack`].
     pub fn panels_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         self.packed.chunks_exact_mut((self.inner * self.isa.panel_width()).max(1))

@@ -1,27 +1,26 @@
 //! Hamming distances between bit codes, the inner loop of binary search.
 
+use crate::isa::Isa;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::isa::Set;
 #[cfg(target_arch = "aarch64")]
-use std::arch::{aarch64::*, is_aarch64_feature_detected};
+use std::arch::aarch64::*;
 
 /// `distances[i] = popcount(query ⊕ codes[i])`, for codes as long as the query, one after the other.
 ///
 /// # Panics
 /// When the lengths do not fit together.
-pub fn hamming(query: &[u8], codes: &[u8], distances: &mut [u32]) {
+pub fn hamming(isa: Isa, query: &[u8], codes: &[u8], distances: &mut [u32]) {
     assert!(!query.is_empty() && codes.len() == query.len() * distances.len(), "one code per distance");
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("popcnt") {
-        // SAFETY: the instruction is there. Gain: without it a count is a dozen instructions.
-        unsafe { with_popcnt(query, codes, distances) };
-        return;
+    match isa.set() {
+        // SAFETY: an `Isa` exists only for a set that the processor has. Gain: without the instruction a count is a dozen of them.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512Vnni | Set::Avx512 | Set::Avx2 => unsafe { with_popcnt(query, codes, distances) },
+        // SAFETY: as above. Gain: the bits of sixteen bytes are counted at once, and not of eight by way of NEON.
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot | Set::Neon => unsafe { with_neon(query, codes, distances) },
+        _ => plain(query, codes, distances),
     }
-    #[cfg(target_arch = "aarch64")]
-    if is_aarch64_feature_detected!("neon") {
-        // SAFETY: the instructions are there. Gain: the bits of sixteen bytes are counted at once, and not of eight by way of NEON.
-        unsafe { with_neon(query, codes, distances) };
-        return;
-    }
-    plain(query, codes, distances);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -81,14 +80,16 @@ mod tests {
             let byte = |i: usize| (seed.wrapping_mul(i as u64 * 2 + 1) >> 29) as u8;
             let query: Vec<u8> = (0..size).map(byte).collect();
             let codes: Vec<u8> = (0..size * n).map(|i| byte(i + 1000)).collect();
-            let mut distances = vec![0; n];
-            hamming(&query, &codes, &mut distances);
-            for (code, distance) in codes.chunks(size).zip(distances) {
-                let bits = |bytes: &[u8]| -> Vec<bool> {
-                    bytes.iter().flat_map(|b| (0..8).map(move |i| b >> i & 1 == 1)).collect()
-                };
-                let differing = bits(code).iter().zip(bits(&query)).filter(|(a, b)| **a != *b).count();
-                prop_assert_eq!(distance as usize, differing);
+            let bits = |bytes: &[u8]| -> Vec<bool> {
+                bytes.iter().flat_map(|b| (0..8).map(move |i| b >> i & 1 == 1)).collect()
+            };
+            for isa in Isa::available() {
+                let mut distances = vec![0; n];
+                hamming(isa, &query, &codes, &mut distances);
+                for (code, distance) in codes.chunks(size).zip(distances) {
+                    let differing = bits(code).iter().zip(bits(&query)).filter(|(a, b)| **a != *b).count();
+                    prop_assert_eq!(distance as usize, differing, "{}", isa);
+                }
             }
         }
     }

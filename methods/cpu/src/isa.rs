@@ -17,9 +17,9 @@ pub struct Isa(Set);
 pub(crate) enum Set {
     /// [`Set::Avx512`] with VNNI and VBMI: products of bytes, and tables of bytes held in registers (Ice Lake, Zen 4 and later).
     Avx512Vnni,
-    /// AVX-512 F/BW/DQ/VL with FMA, 16 lanes of f32.
+    /// AVX-512 F/BW/DQ/VL with FMA and POPCNT, 16 lanes of f32.
     Avx512,
-    /// AVX2 with FMA, 8 lanes of f32.
+    /// AVX2 with FMA and POPCNT, 8 lanes of f32.
     Avx2,
     /// [`Set::Neon`] with products of bytes, four of which are added up at once (Cortex-A76, Neoverse and Apple's A13 and M1, and later).
     NeonDot,
@@ -116,9 +116,14 @@ impl Set {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("popcnt")
             }
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Set::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("popcnt")
+            }
             #[cfg(target_arch = "aarch64")]
             Set::NeonDot => Set::Neon.is_available() && is_aarch64_feature_detected!("dotprod"),
             #[cfg(target_arch = "aarch64")]

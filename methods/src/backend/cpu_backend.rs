@@ -335,7 +335,7 @@ impl Backend for CpuBackend {
     }
 
     fn bit_scan<'a>(&self, codes: &'a [u8], size: usize) -> Result<Box<dyn BitScan + 'a>, MethodError> {
-        Ok(Box::new(CpuBitScan::new(codes, size)))
+        Ok(Box::new(CpuBitScan::new(self.isa, codes, size)))
     }
 
     fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize {

@@ -66,14 +66,14 @@ impl RowEncoder for Groups {
 
 /// Linear maps of groups of components.
 pub(super) struct Logits {
-    maps: Vec<(Array2<f32>, Array2<f32>, PackedMatrix)>,
+    /// Weights and bias of each.
+    maps: Vec<(PackedMatrix, Array2<f32>)>,
     layout: SymbolLayout,
 }
 
 impl Logits {
     pub(super) fn new(isa: Isa, maps: &[AffineMap<'_>], bits: u8) -> Logits {
-        let own =
-            |map: &AffineMap<'_>| (map.weights.to_owned(), map.bias.to_owned(), PackedMatrix::new(isa, map.weights));
+        let own = |map: &AffineMap<'_>| (PackedMatrix::new(isa, map.weights), map.bias.to_owned());
         Logits { maps: maps.iter().map(own).collect(), layout: SymbolLayout::uniform(maps.len(), bits) }
     }
 }
@@ -87,9 +87,9 @@ impl RowEncoder for Logits {
             let n = codes.len() / size;
             let rows = rows.slice(s![task * LOGIT_ROWS..task * LOGIT_ROWS + n, ..]);
             let mut symbols = vec![0u16; n * m];
-            for (g, (weights, bias, packed)) in self.maps.iter().enumerate() {
+            for (g, (weights, bias)) in self.maps.iter().enumerate() {
                 let part = rows.slice(s![.., g * group..(g + 1) * group]);
-                let logits = multiply_packed(part, weights.view(), packed) + bias;
+                let logits = multiply_packed(part, weights) + bias;
                 let symbols = symbols.iter_mut().skip(g).step_by(m);
                 symbols.zip(largest(logits.view())).for_each(|(symbol, c)| *symbol = c as u16);
             }

@@ -12,43 +12,38 @@ use rayon::prelude::*;
 const ROWS: usize = 256;
 
 /// `x·A`.
-pub(super) struct Product {
-    matrix: Array2<f32>,
-    packed: PackedMatrix,
-}
+pub(super) struct Product(PackedMatrix);
 
 impl Product {
     pub(super) fn new(isa: Isa, matrix: ArrayView2<'_, f32>) -> Product {
-        Product { packed: PackedMatrix::new(isa, matrix), matrix: matrix.to_owned() }
+        Product(PackedMatrix::new(isa, matrix))
     }
 }
 
 impl RowMap for Product {
     fn outputs(&self) -> usize {
-        self.matrix.ncols()
+        self.0.ncols()
     }
 
     fn apply(&self, rows: &DeviceMatrix<'_>, images: &mut MatrixRoom<'_>) -> Result<(), MethodError> {
-        multiply_packed_into(view(rows), self.matrix.view(), &self.packed, place(images));
+        multiply_packed_into(view(rows), &self.0, place(images));
         Ok(())
     }
 }
 
 /// `x·weights + bias`.
 struct Affine {
-    weights: Array2<f32>,
+    weights: PackedMatrix,
     bias: Array2<f32>,
-    packed: PackedMatrix,
 }
 
 impl Affine {
     fn new(isa: Isa, map: &AffineMap<'_>) -> Affine {
-        let (weights, bias) = (map.weights.to_owned(), map.bias.to_owned());
-        Affine { packed: PackedMatrix::new(isa, weights.view()), weights, bias }
+        Affine { weights: PackedMatrix::new(isa, map.weights), bias: map.bias.to_owned() }
     }
 
     fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        multiply_packed(rows, self.weights.view(), &self.packed) + &self.bias
+        multiply_packed(rows, &self.weights) + &self.bias
     }
 }
 

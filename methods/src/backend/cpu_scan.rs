@@ -211,14 +211,15 @@ impl Search {
 
 /// Codes that are searched by Hamming distance.
 pub(super) struct CpuBitScan<'a> {
+    isa: Isa,
     codes: &'a [u8],
     size: usize,
 }
 
 impl<'a> CpuBitScan<'a> {
-    pub(super) fn new(codes: &'a [u8], size: usize) -> CpuBitScan<'a> {
+    pub(super) fn new(isa: Isa, codes: &'a [u8], size: usize) -> CpuBitScan<'a> {
         assert!(size > 0 && codes.len().is_multiple_of(size), "whole codes of {size} bytes");
-        CpuBitScan { codes, size }
+        CpuBitScan { isa, codes, size }
     }
 }
 
@@ -229,7 +230,7 @@ impl BitScan for CpuBitScan<'_> {
             let mut top = TopK::new(k);
             for (block, codes) in self.codes.chunks(BLOCK * self.size).enumerate() {
                 let (distances, scores) = (&mut distances[..codes.len() / self.size], &mut scores[..]);
-                cpu::hamming(&query.code, codes, distances);
+                cpu::hamming(self.isa, &query.code, codes, distances);
                 let scores = &mut scores[..distances.len()];
                 scores.iter_mut().zip(distances).for_each(|(score, d)| *score = query.offset + query.slope * *d as f32);
                 top.push_block(scores, (block * BLOCK) as u32);

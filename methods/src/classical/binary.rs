@@ -279,7 +279,7 @@ impl Searcher for HammingSearcher<'_> {
             return Err(MethodError::CodeLength { expected: self.query.len() * scores.len(), found: codes.len() });
         }
         self.distances.resize(scores.len(), 0);
-        cpu::hamming(&self.query, codes, &mut self.distances);
+        cpu::hamming(self.quantizer.backend.isa(), &self.query, codes, &mut self.distances);
         let (gap, dim) = (self.quantizer.gap, self.quantizer.dim() as f32);
         for (score, &distance) in scores.iter_mut().zip(&self.distances) {
             *score = match self.metric {
