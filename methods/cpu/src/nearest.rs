@@ -6,7 +6,7 @@ use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::panels::{Panels, Score};
 use crate::shortlist::Shortlist;
-use crate::sieve::{MAX_DIM, Sieve, with_byte_tiles};
+use crate::sieve::{MAX_DIM, Sieve, with_byte_tiles, with_byte_tiles_of_one};
 use by_bytes::{Assign, Pack, Sift};
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -64,6 +64,11 @@ impl Nearest {
         size_of_val(&self.vectors[..])
             + self.sieve.as_ref().map_or(0, Sieve::bytes)
             + self.panels.get().map_or(0, Panels::bytes)
+    }
+
+    /// Whether [`Nearest::shortlist`] reads bytes first, which pays off even for a single query.
+    pub fn has_bytes(&self) -> bool {
+        self.sieve.is_some()
     }
 
     fn vector(&self, id: u32) -> &[f32] {
@@ -166,7 +171,10 @@ impl Nearest {
         if let Some(sieve) = &self.sieve
             && !lists.iter().any(Shortlist::has_been_crowded)
         {
-            with_byte_tiles(self.isa, Sift { sieve, queries, first_id, lists });
+            match lists.len() {
+                1 => with_byte_tiles_of_one(self.isa, Sift { sieve, queries, first_id, lists }),
+                _ => with_byte_tiles(self.isa, Sift { sieve, queries, first_id, lists }),
+            };
             return;
         }
         const QUERIES: usize = 24;

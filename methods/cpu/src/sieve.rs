@@ -57,6 +57,16 @@ pub(crate) fn with_byte_tiles<W: SieveWork>(isa: Isa, work: W) -> Option<W::Out>
     }
 }
 
+/// [`with_byte_tiles`] for a single row: such a tile takes no more time than reading the vectors.
+pub(crate) fn with_byte_tiles_of_one<W: SieveWork>(isa: Isa, work: W) -> Option<W::Out> {
+    match isa.set() {
+        // SAFETY: an `Isa` exists only for a set that the processor has.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512Vnni => Some(unsafe { sieve_vnni::run_of_one(work) }),
+        _ => with_byte_tiles(isa, work),
+    }
+}
+
 /// Components in the four bytes that are multiplied and summed at once.
 const GROUP: usize = 4;
 
@@ -69,9 +79,8 @@ pub(crate) struct Sieve {
     k: usize,
     dim: usize,
     score: Score,
-    /// Vectors of a panel, and rows of a tile.
+    /// Vectors of a panel.
     width: usize,
-    tile_rows: usize,
     /// The origin of vectors: their mean.
     center: Vec<f32>,
     /// The origin of rows: the same for distances, zero for products.
@@ -93,6 +102,7 @@ pub(crate) struct Sieve {
 /// Rows rounded to bytes, padded to whole tiles.
 #[derive(Debug, Default)]
 pub(crate) struct ByteRows {
+    tile_rows: usize,
     /// Tile by tile, `⌈dim/4⌉×tile_rows×4` bytes each, 128 added.
     bytes: Vec<u8>,
     /// `s` of each row.
@@ -145,7 +155,6 @@ impl Sieve {
             dim,
             score,
             width,
-            tile_rows: ROWS,
             packed: vec![0; columns * groups * GROUP],
             start: vec![0; columns],
             scale: vec![0.0; columns],
@@ -189,7 +198,8 @@ impl Sieve {
         source: StridedRows<'_>,
         rows: &mut ByteRows,
     ) {
-        assert!(self.tile_rows == ROWS && self.width == L::WIDTH, "packed for the same instruction set");
+        assert!(self.width == L::WIDTH, "packed for the same instruction set");
+        rows.tile_rows = ROWS;
         let groups = self.dim.div_ceil(GROUP);
         let padded = n.div_ceil(ROWS) * ROWS;
         rows.bytes.clear();
@@ -252,7 +262,7 @@ impl Sieve {
         scores: &mut Vec<f32>,
         found: &mut impl FoundNear,
     ) {
-        assert!(self.tile_rows == ROWS && self.width == L::WIDTH, "packed for the same instruction set");
+        assert!(rows.tile_rows == ROWS && self.width == L::WIDTH, "packed for the same instruction set");
         let columns = self.bias.len();
         scores.resize(ROWS * columns, 0.0);
         let mut near: Vec<u32> = Vec::with_capacity(64);
@@ -295,7 +305,7 @@ impl Sieve {
         limits: &mut [f32],
         found: &mut impl FoundBelow,
     ) {
-        assert!(self.tile_rows == ROWS && self.width == L::WIDTH, "packed for the same instruction set");
+        assert!(rows.tile_rows == ROWS && self.width == L::WIDTH, "packed for the same instruction set");
         let mut values = [0f32; 32];
         for (t, bytes) in rows.bytes.chunks_exact(ROWS * self.padded()).enumerate() {
             let scales = &rows.scale[t * ROWS..][..ROWS];

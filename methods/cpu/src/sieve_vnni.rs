@@ -26,6 +26,21 @@ impl ByteTile<TILE_ROWS> for Avx512 {
     }
 }
 
+impl ByteTile<1> for Avx512 {
+    type Rounding = Registers;
+
+    #[inline(always)]
+    fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> [[Avx512; 2]; 1] {
+        [tile_of_one(rows, scales[0], panel)]
+    }
+}
+
+/// Does `work` with tiles of one row.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
+pub(crate) fn run_of_one<W: SieveWork>(work: W) -> W::Out {
+    work.run::<Avx512, 1>()
+}
+
 /// Does `work` with these products.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")]
 pub(crate) fn run<W: SieveWork>(work: W) -> W::Out {
@@ -79,6 +94,47 @@ fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> Tile {
     }
     scores!(0 1 2 3 4 5 6 7 8 9 10 11);
     scores
+}
+
+/// The same for one row. Two groups are added up side by side, so that no addition waits for the last.
+#[inline(always)]
+fn tile_of_one(row: &[u8], scale: f32, panel: &PanelParts<'_>) -> [Avx512; 2] {
+    let (row, columns) = (row.as_chunks::<4>().0, panel.packed.as_chunks::<{ 4 * WIDTH }>().0);
+    let start = panel.start[..WIDTH].as_ptr();
+    // SAFETY: AVX-512 VNNI is present, see the module; the first sixteen of `WIDTH` constants.
+    let low = unsafe { _mm512_loadu_si512(start.cast()) };
+    // SAFETY: as above; the last sixteen.
+    let high = unsafe { _mm512_loadu_si512(start.wrapping_add(16).cast()) };
+    let zeros = wide::splat_whole(0);
+    let mut sums = [[low, high], [zeros; 2]];
+    let (pairs, last) = row.as_chunks::<2>();
+    let (column_pairs, last_column) = columns.as_chunks::<2>();
+    for (pair, columns) in pairs.iter().zip(column_pairs) {
+        for h in 0..2 {
+            sums[h] = plus_group(sums[h], pair[h], &columns[h]);
+        }
+    }
+    if let ([x], [column, ..]) = (last, last_column) {
+        sums[0] = plus_group(sums[0], *x, column);
+    }
+    let (scales, bias, s) = (halves(panel.scale), halves(panel.bias), wide::splat(scale));
+    let mut scores = [Avx512(wide::zeros()); 2];
+    for h in 0..2 {
+        let product = wide::times(wide::values(wide::plus_whole(sums[0][h], sums[1][h])), scales[h]);
+        scores[h] = Avx512(wide::less_product(product, s, bias[h]));
+    }
+    scores
+}
+
+/// Adds the products of four components.
+#[inline(always)]
+fn plus_group(sums: [__m512i; 2], x: [u8; 4], column: &[i8; 4 * WIDTH]) -> [__m512i; 2] {
+    let x = wide::splat_whole(i32::from_le_bytes(x));
+    // SAFETY: AVX-512 is present, see the module; the first half of the bytes.
+    let low = unsafe { _mm512_loadu_si512(column.as_ptr().cast()) };
+    // SAFETY: as above; the second half.
+    let high = unsafe { _mm512_loadu_si512(column.as_ptr().wrapping_add(64).cast()) };
+    [wide::plus_products(sums[0], x, low), wide::plus_products(sums[1], x, high)]
 }
 
 /// The first `WIDTH` values.

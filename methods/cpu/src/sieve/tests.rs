@@ -82,9 +82,10 @@ proptest! {
             let pairs = rows[i * dim..][..dim].iter().zip(&vectors[c * dim..][..dim]).map(|(x, c)| (f64::from(*x), f64::from(*c)));
             if dot { pairs.map(|(x, c)| -x * c).sum() } else { pairs.map(|(x, c)| 0.5 * (x - c).powi(2)).sum() }
         };
-        for isa in Isa::available() {
+        let tiles = [with_byte_tiles::<Everything<'_>>, with_byte_tiles_of_one];
+        for (isa, tiles) in Isa::available().into_iter().flat_map(|isa| tiles.map(|tiles| (isa, tiles))) {
             let work = Everything { vectors: &vectors, rows: &rows, dim, score };
-            let Some(mut found) = with_byte_tiles(isa, work) else { continue };
+            let Some(mut found) = tiles(isa, work) else { continue };
             for (i, c, score, margin) in &found.scores {
                 let off = (f64::from(*score) - exact(*i, *c as usize)).abs();
                 prop_assert!(off <= f64::from(*margin), "{isa}: row {i}, vector {c}: {off:e} > {margin:e}");
