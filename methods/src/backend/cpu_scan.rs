@@ -163,11 +163,12 @@ impl<'a> CpuTableScan<'a> {
 
     /// Scores the candidates of a crowded list, so that however many scores are equal, few candidates are held.
     fn thin_out(&self, tables: &ScanTables, search: &mut Search) {
-        if !search.list.is_crowded() {
+        let Search { list, top } = search;
+        let taken = list.thin_out(0);
+        if taken.is_empty() {
             return;
         }
-        let Search { list, top } = search;
-        list.thin_out(0).into_iter().for_each(|id| top.push(self.score(tables, id), id));
+        taken.into_iter().for_each(|id| top.push(self.score(tables, id), id));
         // Codes come in ascending order: a later one of the same score as the worst wins no tie.
         let (worst, constant) = (top.bound(), tables.constant());
         list.lower_to(worst + constant + f32::EPSILON * (worst.abs() + constant.abs()));
@@ -298,10 +299,14 @@ fn nearest_to_few(
         };
         queries.chunks_exact(dim).map(of_query).collect()
     };
-    let of_blocks: Vec<Vec<TopK>> = blocks.par_iter().enumerate().map(of_block).collect();
-    let mut tops = vec![TopK::new(k); queries.len() / dim];
-    for of_block in of_blocks {
-        for (top, mut found) in tops.iter_mut().zip(of_block) {
+    merged(blocks.par_iter().enumerate().map(of_block).collect(), queries.len() / dim, k)
+}
+
+/// The best for each query of what was found in parts of the rows.
+fn merged(parts: Vec<Vec<TopK>>, queries: usize, k: usize) -> Vec<Vec<Neighbor>> {
+    let mut tops = vec![TopK::new(k); queries];
+    for part in parts {
+        for (top, mut found) in tops.iter_mut().zip(part) {
             found.drain_sorted().into_iter().for_each(|neighbor| top.push(neighbor.score, neighbor.id));
         }
     }
@@ -337,27 +342,43 @@ impl PackedRows {
         let queries = view(queries);
         let queries = &*row_major(&queries);
         let n = queries.len() / dim;
-        if n < FEW {
+        if n < FEW && !self.blocks.first().is_some_and(Nearest::has_bytes) {
             let blocks: Vec<&[f32]> = self.blocks.iter().map(Nearest::vectors).collect();
             return nearest_to_few(isa, &blocks, queries, dim, metric, k);
         }
-        let of_task = |queries: &[f32]| -> Vec<Vec<Neighbor>> {
+        // The best of some blocks.
+        let of_task = |queries: &[f32], blocks: &[Nearest], first: usize| -> Vec<TopK> {
             let mut lists = vec![Shortlist::new(k); queries.len() / dim];
-            for (b, rows) in self.blocks.iter().enumerate() {
-                rows.shortlist(queries, (b * block_rows(dim)) as u32, &mut lists);
-            }
-            let exact = |(query, mut list): (&[f32], Shortlist)| {
-                let mut top = TopK::new(k);
-                for id in list.drain() {
+            let mut tops = vec![TopK::new(k); lists.len()];
+            let add = |top: &mut TopK, query: &[f32], ids: Vec<u32>| {
+                for id in ids {
                     let mut exact = [0f32];
                     score(isa, metric, query, self.row(id), &mut exact);
                     top.push(exact[0], id);
                 }
-                top.drain_sorted()
             };
-            queries.chunks_exact(dim).zip(lists).map(exact).collect()
+            for (b, rows) in blocks.iter().enumerate() {
+                rows.shortlist(queries, ((first + b) * block_rows(dim)) as u32, &mut lists);
+                for ((top, query), list) in tops.iter_mut().zip(queries.chunks_exact(dim)).zip(&mut lists) {
+                    add(top, query, list.thin_out(0));
+                }
+            }
+            for ((top, query), list) in tops.iter_mut().zip(queries.chunks_exact(dim)).zip(&mut lists) {
+                add(top, query, list.drain());
+            }
+            tops
         };
-        queries.par_chunks(queries_per_task(n) * dim).flat_map_iter(of_task).collect()
+        if n < FEW {
+            // Each thread has some blocks. What is best by exact scores does not depend on how many.
+            let at_once = self.blocks.len().div_ceil(rayon::current_num_threads()).max(1);
+            let parts = self.blocks.par_chunks(at_once).enumerate();
+            let found = parts.map(|(part, blocks)| of_task(queries, blocks, part * at_once)).collect();
+            return merged(found, n, k);
+        }
+        let of_queries = |queries: &[f32]| -> Vec<Vec<Neighbor>> {
+            of_task(queries, &self.blocks, 0).iter_mut().map(TopK::drain_sorted).collect()
+        };
+        queries.par_chunks(queries_per_task(n) * dim).flat_map_iter(of_queries).collect()
     }
 }
 
