@@ -18,13 +18,14 @@ const NAME: usize = 60;
 pub(super) struct OpenLog {
     phases: Vec<OpenPhase>,
     remarks: Vec<String>,
-    /// Processor seconds of its process so far, as it has said.
+    /// Processor seconds of its process so far, as it has said since the last phase began.
     spent: Option<f64>,
 }
 
 struct OpenPhase {
     name: String,
     begun: Instant,
+    /// Processor seconds before it, if they were said.
     spent: Option<f64>,
 }
 
@@ -33,7 +34,8 @@ impl OpenLog {
     pub(super) fn enter(&mut self, phase: &str, now: Instant) {
         if self.phases.len() < MOST_PHASES {
             let name = plain(phase).chars().take(NAME).collect();
-            self.phases.push(OpenPhase { name, begun: now, spent: self.spent });
+            // What was said before this phase says nothing of its end.
+            self.phases.push(OpenPhase { name, begun: now, spent: self.spent.take() });
         }
     }
 
@@ -47,13 +49,14 @@ impl OpenLog {
         self.remarks.push(remark.into());
     }
 
-    /// The log of a process that has just ended, by the clock of the trial.
+    /// The log of a process that has just ended, by the clock of the trial. The processor seconds of a phase are known if the process
+    /// said them before and after it: not those of the phase in which it was killed.
     pub(super) fn close(mut self, words: &Words, now: Instant) -> TrialLog {
         let ends = self.phases.iter().skip(1).map(|next| (next.begun, next.spent)).chain([(now, self.spent)]);
         let phases = self.phases.iter().zip(ends).map(|(phase, (end, spent))| Phase {
             name: phase.name.clone(),
             seconds: rounded(end.duration_since(phase.begun).as_secs_f64()),
-            processor_seconds: phase.spent.zip(spent).map(|(before, after)| rounded((after - before).max(0.0))),
+            processor_seconds: phase.spent.zip(spent).and_then(|(before, after)| taken(before, after)),
         });
         let phases = phases.collect();
         if words.left_out() > 0 {
@@ -61,6 +64,11 @@ impl OpenLog {
         }
         TrialLog { phases, remarks: self.remarks, standard_error: words.ending(), in_turn: None }
     }
+}
+
+/// Processor seconds between two statements; None if the later one is smaller, which no process says.
+fn taken(before: f64, after: f64) -> Option<f64> {
+    (after >= before).then(|| rounded(after - before))
 }
 
 /// What a process wrote on standard error: its start and its end.
@@ -181,10 +189,33 @@ mod tests {
             log.spent(spent);
             log.enter(phase, Instant::now());
         }
-        // A library that writes what looks like a statement.
+        log.spent(4.75);
+        assert_eq!(spent(log), [Some(0.75), Some(3.5), Some(0.25)]);
+    }
+
+    #[test]
+    fn a_phase_without_a_statement_behind_it_has_no_processor_seconds() {
+        // The process was killed in the last phase.
+        let mut log = OpenLog::default();
+        for (spent, phase) in [(0.25, "load"), (1.0, "fit")] {
+            log.spent(spent);
+            log.enter(phase, Instant::now());
+        }
+        assert_eq!(spent(log), [Some(0.75), None]);
+        // A library that writes what looks like a phase, and what looks like a statement.
+        let mut log = OpenLog::default();
+        log.spent(0.25);
+        log.enter("load", Instant::now());
+        log.enter("fit", Instant::now());
+        log.spent(2.0);
+        log.enter("encode", Instant::now());
         log.spent(-1.0);
+        assert_eq!(spent(log), [None, None, None]);
+    }
+
+    /// Processor seconds of the phases of a log.
+    fn spent(log: OpenLog) -> Vec<Option<f64>> {
         let log = log.close(&Words::default(), Instant::now());
-        let spent: Vec<Option<f64>> = log.phases.iter().map(|phase| phase.processor_seconds).collect();
-        assert_eq!(spent, [Some(0.75), Some(3.5), Some(0.0)]);
+        log.phases.iter().map(|phase| phase.processor_seconds).collect()
     }
 }
