@@ -326,7 +326,7 @@ pub trait Searcher: Send {
         Ok(Cow::Borrowed(codes))
     }
 
-    /// The symbols of all codes, one code after the other, if they are wider than a byte and scores are sums of entries of
+    /// The symbols of codes, one code after the other, if they are wider than a byte and scores are sums of entries of
     /// [`Searcher::wide_tables`].
     ///
     /// # Errors

@@ -41,10 +41,8 @@ pub fn hold<'a>(
         return Ok(Some(HeldCodes { form: Form::Bits(backend.bit_scan(codes, code_size)?), bytes: 0 }));
     }
     let count = codes.len() / code_size;
-    if let Some(symbols) = searcher.wide_symbols(codes)?
-        && count > 0
-    {
-        let wide = WideCodes::new(&symbols, symbols.len() / count, searcher.factors(codes, code_size)?);
+    if let Some(wide) = WideCodes::new(codes, code_size, |codes| searcher.wide_symbols(codes))? {
+        let wide = wide.with_factors(searcher.factors(codes, code_size)?);
         let bytes = wide.bytes();
         return Ok(Some(HeldCodes { form: Form::Wide(wide), bytes }));
     }

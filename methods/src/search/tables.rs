@@ -85,7 +85,7 @@ impl Tables {
         }
     }
 
-    /// The symbols of all codes, if they are wider than a byte.
+    /// The symbols of codes, if they are wider than a byte.
     pub(crate) fn wide_symbols(&self, layout: &SymbolLayout, codes: &[u8]) -> Result<Option<Vec<u16>>, MethodError> {
         if self.form(layout) != Some(Form::Wide) {
             return Ok(None);
@@ -232,7 +232,9 @@ mod tests {
                 None => {
                     let wide = tables.wide_symbols(&layout, &codes).expect("symbols of the alphabet").expect("wide");
                     prop_assert_eq!(&wide, &symbols);
-                    let found = WideCodes::new(&wide, m, Vec::new()).top_k(tables.wide_tables(&layout, 0.0).expect("wide"), rows);
+                    let wide = WideCodes::new(&codes, layout.bytes(), |codes| tables.wide_symbols(&layout, codes));
+                    let wide = wide.expect("symbols of the alphabet").expect("wide");
+                    let found = wide.top_k(tables.wide_tables(&layout, 0.0).expect("wide"), rows);
                     prop_assert!(found.iter().all(|n| n.score == plain[n.id as usize]) && found.len() == rows);
                 }
             }

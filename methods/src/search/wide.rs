@@ -34,13 +34,30 @@ pub(crate) struct WideCodes {
 }
 
 impl WideCodes {
-    /// Lays out the symbols of codes that lie one after the other.
-    pub(crate) fn new(symbols: &[u16], positions: usize, factors: Vec<[f32; 2]>) -> WideCodes {
-        let mut laid_out = Vec::with_capacity(symbols.len());
-        for block in symbols.chunks(BLOCK * positions) {
-            (0..positions).for_each(|p| laid_out.extend(block.iter().skip(p).step_by(positions)));
+    /// Lays out codes of `code_size` bytes, block by block, so that besides what is laid out only the symbols of a block are in memory.
+    /// `unpack` gives the symbols of some codes, one code after the other; None if these are not searched in this way. None too if there are
+    /// no codes.
+    pub(crate) fn new<E>(
+        codes: &[u8],
+        code_size: usize,
+        unpack: impl Fn(&[u8]) -> Result<Option<Vec<u16>>, E>,
+    ) -> Result<Option<WideCodes>, E> {
+        let count = codes.len() / code_size;
+        let mut wide = WideCodes { symbols: Vec::new(), positions: 0, factors: Vec::new() };
+        for block in codes.chunks(BLOCK * code_size) {
+            let Some(symbols) = unpack(block)? else { return Ok(None) };
+            if wide.positions == 0 {
+                wide.positions = symbols.len() / (block.len() / code_size);
+                wide.symbols.reserve_exact(count * wide.positions);
+            }
+            (0..wide.positions).for_each(|p| wide.symbols.extend(symbols.iter().skip(p).step_by(wide.positions)));
         }
-        WideCodes { symbols: laid_out, positions, factors }
+        Ok((wide.positions > 0).then_some(wide))
+    }
+
+    /// With an offset and a slope for each code, or none.
+    pub(crate) fn with_factors(self, factors: Vec<[f32; 2]>) -> WideCodes {
+        WideCodes { factors, ..self }
     }
 
     /// Bytes in memory.
@@ -75,6 +92,36 @@ impl WideCodes {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    /// Codes whose symbols are two whole bytes each.
+    fn bytes(symbols: &[u16]) -> Vec<u8> {
+        symbols.iter().flat_map(|symbol| symbol.to_le_bytes()).collect()
+    }
+
+    fn unpacked(codes: &[u8]) -> Result<Option<Vec<u16>>, Infallible> {
+        Ok(Some(codes.as_chunks::<2>().0.iter().map(|symbol| u16::from_le_bytes(*symbol)).collect()))
+    }
+
+    #[test]
+    fn codes_are_unpacked_block_by_block_into_no_more_memory_than_they_take() {
+        let symbols: Vec<u16> = (0..3 * (2 * BLOCK + 7)).map(|i| (i % 1000) as u16).collect();
+        let codes = bytes(&symbols);
+        let (calls, most) = (Cell::new(0), Cell::new(0));
+        let wide = WideCodes::new(&codes, 6, |codes| {
+            calls.set(calls.get() + 1);
+            most.set(most.get().max(codes.len() / 6));
+            unpacked(codes)
+        });
+        let wide = wide.expect("no error").expect("wide codes");
+        assert_eq!((calls.get(), most.get()), (3, BLOCK));
+        assert_eq!((wide.symbols.len(), wide.symbols.capacity()), (symbols.len(), symbols.len()));
+        // In a block, position by position.
+        assert_eq!(wide.symbols[..3], [0, 3, 6]);
+        assert_eq!((wide.symbols[BLOCK], wide.symbols[2 * BLOCK], wide.symbols[3 * BLOCK]), (1, 2, symbols[3 * BLOCK]));
+        assert!(WideCodes::new(&codes, 6, |_| Ok::<_, Infallible>(None)).expect("no error").is_none());
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
@@ -91,7 +138,9 @@ mod tests {
             let factors: Vec<[f32; 2]> =
                 (0..if with_factors { rows } else { 0 }).map(|i| [(mix(i + 5) % 30) as f32, 0.5 + (i % 3) as f32]).collect();
             let tables = WideTables { entries: &entries, alphabet, constant: 3.0 };
-            let found = WideCodes::new(&symbols, positions, factors.clone()).top_k(tables, k);
+            let codes = bytes(&symbols);
+            let wide = WideCodes::new(&codes, 2 * positions, unpacked).expect("no error");
+            let found = wide.map_or(Vec::new(), |wide| wide.with_factors(factors.clone()).top_k(tables, k));
             let mut scores = vec![0f32; rows];
             cpu::scan_tables(&entries, alphabet, &symbols, &mut scores);
             let score = |(i, score): (usize, &f32)| {
