@@ -32,8 +32,8 @@ pub use matrix::{CodeRoom, DeviceCodes, DeviceMatrix, MatrixRoom};
 pub(crate) use operations::prepared;
 pub use operations::{
     AffineMap, Assigned, Assignment, BitQuery, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, Continuations,
-    Fill, Join, LevelGrid, NearestSearch, RowEncoder, RowMap, RowScale, RowSearch, ScalarCoder, SumCoding, SumSearch,
-    TableScan, UniformGrid, WriteCodes, WriteRows,
+    Fill, FillRows, Join, LevelGrid, NearestSearch, RowEncoder, RowMap, RowScale, RowSearch, ScalarCoder, SumCoding,
+    SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 pub(crate) use windows::Runs;
 
@@ -348,15 +348,17 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// fastest per row.
     fn base_rows_at_once(&self, dim: usize, queries: usize) -> usize;
 
-    /// Prepares rows for many searches by `metric`, each of which then gives what [`Backend::nearest_rows`] does; None if the backend
-    /// gains nothing by it.
+    /// Prepares `rows` of `columns` components for many searches by `metric`, each of which then gives what [`Backend::nearest_rows`]
+    /// does; None if the backend gains nothing by it. `fill` writes the rows, part by part and in order, so that all of them are in
+    /// memory only once.
     ///
     /// # Errors
-    /// A device failure.
+    /// A device failure; errors of `fill`.
     fn hold_rows(
         &self,
-        _base: &DeviceMatrix<'_>,
+        (_rows, _columns): (usize, usize),
         _metric: SearchMetric,
+        _fill: FillRows<'_>,
     ) -> Result<Option<Box<dyn RowSearch>>, MethodError> {
         Ok(None)
     }

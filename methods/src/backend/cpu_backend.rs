@@ -7,8 +7,8 @@ use super::cpu_scan::{self, CpuBitScan, CpuTableScan, PackedRows};
 use super::cpu_sums::{self, CpuSums};
 use super::{
     AffineMap, Assignment, Backend, BitScan, BranchLayer, CellSums, CodeDecoder, CodeLayout, CodeRoom, Continuations,
-    DeviceCodes, DeviceMatrix, Fill, Join, LevelGrid, MatrixRoom, NearestSearch, RowEncoder, RowMap, RowScale,
-    RowSearch, ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
+    DeviceCodes, DeviceMatrix, Fill, FillRows, Join, LevelGrid, MatrixRoom, NearestSearch, RowEncoder, RowMap,
+    RowScale, RowSearch, ScalarCoder, SumSearch, TableScan, UniformGrid, WriteCodes, WriteRows,
 };
 use crate::algorithms::moments::sum;
 use crate::{Cancel, MethodError, Neighbor, SearchMetric};
@@ -344,10 +344,11 @@ impl Backend for CpuBackend {
 
     fn hold_rows(
         &self,
-        base: &DeviceMatrix<'_>,
+        rows: (usize, usize),
         metric: SearchMetric,
+        fill: FillRows<'_>,
     ) -> Result<Option<Box<dyn RowSearch>>, MethodError> {
-        Ok(Some(Box::new(PackedRows::new(self.isa, base, metric))))
+        Ok(Some(Box::new(PackedRows::filled(self.isa, rows, metric, fill)?)))
     }
 
     fn nearest_rows(

@@ -4,7 +4,7 @@
 mod tests;
 
 use super::cpu_backend::view;
-use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, RowSearch, TableScan};
+use super::{BitQuery, BitScan, CodeLayout, DeviceMatrix, FillRows, RowSearch, TableScan};
 use crate::contract::batch::row_major;
 use crate::{MethodError, Neighbor, SearchMetric};
 use cpu::{CodeBlock, Isa, Nearest, ScanTables, Score, Shortlist, SteppedTables, TopK};
@@ -272,7 +272,7 @@ pub(super) fn nearest_rows(
 ) -> Vec<Vec<Neighbor>> {
     let dim = base.ncols();
     if queries.nrows() >= FEW {
-        return PackedRows::new(isa, base, metric).nearest(queries, k);
+        return PackedRows::of(isa, base, metric).nearest(queries, k);
     }
     let (base, queries) = (view(base), view(queries));
     let base = row_major(&base);
@@ -322,14 +322,42 @@ pub(super) struct PackedRows {
     blocks: Vec<Nearest>,
 }
 
+/// A block of rows of `dim` components, packed.
+fn pack(isa: Isa, rows: Vec<f32>, dim: usize, metric: SearchMetric) -> Nearest {
+    let kind = if metric == SearchMetric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
+    Nearest::new(isa, rows, dim, kind)
+}
+
 impl PackedRows {
-    pub(super) fn new(isa: Isa, base: &DeviceMatrix<'_>, metric: SearchMetric) -> PackedRows {
+    fn of(isa: Isa, base: &DeviceMatrix<'_>, metric: SearchMetric) -> PackedRows {
         let dim = base.ncols();
         let base = view(base);
-        let kind = if metric == SearchMetric::InnerProduct { Score::NegatedDot } else { Score::HalfDistance };
-        let pack = |rows: &[f32]| Nearest::new(isa, rows.to_vec(), dim, kind);
+        let pack = |rows: &[f32]| pack(isa, rows.to_vec(), dim, metric);
         let blocks = row_major(&base).par_chunks(block_rows(dim) * dim).map(pack).collect();
         PackedRows { isa, dim, metric, blocks }
+    }
+
+    /// Rows that `fill` writes, packed block by block: as many blocks at a time as there are threads.
+    pub(super) fn filled(
+        isa: Isa,
+        (count, dim): (usize, usize),
+        metric: SearchMetric,
+        fill: FillRows<'_>,
+    ) -> Result<PackedRows, MethodError> {
+        let at_once = block_rows(dim) * rayon::current_num_threads();
+        let mut blocks = Vec::with_capacity(count.div_ceil(block_rows(dim)));
+        for from in (0..count).step_by(at_once) {
+            let to = count.min(from + at_once);
+            let of_block = |first: usize| -> Result<Vec<f32>, MethodError> {
+                let range = first..to.min(first + block_rows(dim));
+                let mut rows = vec![0f32; range.len() * dim];
+                fill(range, &mut rows)?;
+                Ok(rows)
+            };
+            let rows: Vec<Vec<f32>> = (from..to).step_by(block_rows(dim)).map(of_block).collect::<Result<_, _>>()?;
+            blocks.par_extend(rows.into_par_iter().map(|rows| pack(isa, rows, dim, metric)));
+        }
+        Ok(PackedRows { isa, dim, metric, blocks })
     }
 
     fn row(&self, id: u32) -> &[f32] {
@@ -389,5 +417,44 @@ impl RowSearch for PackedRows {
 
     fn bytes(&self) -> usize {
         self.blocks.iter().map(Nearest::bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::laws::gaussian;
+
+    #[test]
+    fn rows_that_are_written_block_by_block_are_searched_as_rows_that_are_there() {
+        let (dim, count) = (200, 3 * block_rows(200) - 5);
+        let (base, queries) = (gaussian(count, dim, 1), gaussian(FEW + 3, dim, 2));
+        let values = base.as_slice().expect("in order");
+        let asked = queries.as_slice().expect("in order");
+        for isa in Isa::available() {
+            for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
+                let mut next = 0;
+                let mut fill = |range: std::ops::Range<usize>, rows: &mut [f32]| {
+                    assert!(range.start == next && range.len() <= block_rows(dim), "{range:?} after {next}");
+                    next = range.end;
+                    rows.copy_from_slice(&values[range.start * dim..range.end * dim]);
+                    Ok(())
+                };
+                let held = PackedRows::filled(isa, (count, dim), metric, &mut fill).expect("no error");
+                assert_eq!(next, count);
+                let there = DeviceMatrix::borrowed(values, count, dim);
+                // Few queries, and many.
+                for n in [1, FEW + 3] {
+                    let queries = DeviceMatrix::borrowed(&asked[..n * dim], n, dim);
+                    let plain = nearest_rows(isa, &there, &queries, metric, 7);
+                    assert_eq!(held.top_k(&queries, 7).expect("finds"), plain, "{isa} {metric:?}");
+                }
+                // The rows, and at most as many bytes besides.
+                assert!((4 * count * dim..9 * count * dim).contains(&held.bytes()), "{isa}: {}", held.bytes());
+                let mut broken = |_: std::ops::Range<usize>, _: &mut [f32]| Err(MethodError::NoRows);
+                let error = PackedRows::filled(isa, (count, dim), metric, &mut broken).err();
+                assert_eq!(error, Some(MethodError::NoRows));
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::{MethodError, Neighbor};
 use cpu::{ScanTables, SymbolWidth};
 use ndarray::{Array2, ArrayView2};
 use std::any::Any;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// The nearest codeword of each row and its distance.
@@ -332,6 +333,9 @@ pub trait BitScan: Send + Sync {
 
 /// Fills host memory.
 pub type Fill<'f, T> = &'f mut dyn FnMut(&mut [T]) -> Result<(), MethodError>;
+
+/// Fills the host memory of the rows of a range.
+pub type FillRows<'f> = &'f mut dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), MethodError>;
 
 /// Writes rows to a backend.
 pub type WriteRows<'f> = &'f mut dyn FnMut(&mut MatrixRoom<'_>) -> Result<(), MethodError>;

@@ -6,7 +6,8 @@ use crate::external::Program;
 use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
 use adapters::Held;
 use cpu::TopK;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use std::ops::Range;
 
 /// A trained quantizer and the codes of the base rows.
 pub struct CodeSearch<'a> {
@@ -23,7 +24,8 @@ const PROGRAM_PATH: &str = "program";
 /// Name of the search over decoded rows, whether they are held or decoded for each call.
 const DECODE_PATH: &str = "decode";
 
-/// Most bytes of decoded rows that a search holds if nothing else is said. More are decoded part by part for each call.
+/// Most bytes of decoded rows that a search holds if nothing else is said. More are decoded part by part for each call. Packed for many
+/// searches, rows take up to twice as many.
 pub const HELD_BYTES: usize = 512 << 20;
 
 /// What scores codes.
@@ -210,7 +212,7 @@ fn decoding_is_less(searcher: &dyn Searcher, codes: usize) -> bool {
     searcher.wide_tables().is_some_and(|tables| tables.alphabet > codes)
 }
 
-/// Decodes all codes once, in the backend's memory, and lets the backend prepare the rows for many searches. Leaves it to each search if
+/// Decodes all codes once, in the backend's memory, which prepares the rows for many searches as they come. Leaves it to each search if
 /// the rows take more bytes than `most_bytes` or than there are.
 fn decoded(
     quantizer: &dyn Quantizer,
@@ -225,8 +227,16 @@ fn decoded(
     if count == 0 || !fits {
         return Ok(Scoring::Decoded);
     }
+    let mut fill = |rows: Range<usize>, values: &mut [f32]| {
+        let values = ArrayViewMut2::from_shape((rows.len(), dim), values);
+        let values = values.map_err(|e| MethodError::Broken(e.to_string()))?;
+        quantizer.decode_into(&codes[rows.start * size..rows.end * size], values)
+    };
+    if let Some(prepared) = backend.hold_rows((count, dim), metric, &mut fill)? {
+        return Ok(Scoring::Prepared(prepared));
+    }
     let at_once = quantizer.rows_at_once().min(backend.rows_at_once(8 * dim + size + quantizer.bytes_per_row())?);
-    let rows = if count <= at_once {
+    Ok(Scoring::Rows(if count <= at_once {
         let mut rows = backend.room(count, dim)?;
         quantizer.decode(&backend.upload_codes(codes, size)?, &mut rows)?;
         rows.into_matrix()
@@ -234,9 +244,5 @@ fn decoded(
         let mut all = Array2::zeros((count, dim));
         quantizer.decode_into(codes, all.view_mut())?;
         backend.upload_owned(all)?
-    };
-    Ok(match backend.hold_rows(&rows, metric)? {
-        Some(prepared) => Scoring::Prepared(prepared),
-        None => Scoring::Rows(rows),
-    })
+    }))
 }
