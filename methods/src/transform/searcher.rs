@@ -1,4 +1,4 @@
-//! Search behind a transform: queries of a batch pass it together, by the product of the backend; a single query passes it on the host.
+//! Search behind a transform: queries pass it together, by the product of the backend, before each of them is searched for.
 
 use super::{AffineTransform, TransformedQuantizer};
 use crate::backend::CodeLayout;
@@ -84,7 +84,7 @@ impl Searcher for TransformedSearcher<'_> {
         }
     }
 
-    /// For a single query, on the host: reads the axes once.
+    /// For a query that has not been prepared, on the host: reads the axes once.
     fn set_query(&mut self, query: &[f32]) {
         let mut seen = query.to_vec();
         if let Some(mean) = self.centre() {

@@ -1,6 +1,6 @@
 //! A network during training: passes of some rows forward and backward, with the derivatives of its few kinds of layers
-//! written down, on the products of [`cpu`]. [`NetworkWeights::trace`] says the same to the autodiff library and is what
-//! the tests compare with.
+//! written down, on the products of [`cpu`]. [`NetworkWeights::trace`] says the same in expressions of [`gradients`] and is
+//! what the tests compare with.
 
 use super::network::{AffineLayer, LayerWeights, NetworkWeights, Windows};
 use cpu::{Isa, LeftFactor, Onto, RightFactor};
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// Outputs, and the gradients of `Σ w·outputs` by rows and parameters, as the autodiff library finds them.
+    /// Outputs, and the gradients of `Σ w·outputs` by rows and parameters, as `gradients` finds them.
     fn traced(
         network: &mut NetworkWeights,
         rows: ArrayView2<'_, f32>,
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_agree_with_the_autodiff_library() {
+    fn passes_agree_with_the_gradients_of_expressions() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for (kind, mut network) in networks(&mut rng).into_iter().enumerate() {
             for n in [1, 3, 64, 130] {

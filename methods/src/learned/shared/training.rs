@@ -256,7 +256,7 @@ pub(crate) fn fit(
 }
 
 /// The gradients of `share` times the loss of some standardized rows. Networks pass them forward and backward; the
-/// bottleneck between is an expression of the autodiff library.
+/// bottleneck between is an expression of [`gradients`].
 fn shard(
     networks: &Option<[PackedNetwork<'_>; 2]>,
     bottleneck: &impl Bottleneck,
