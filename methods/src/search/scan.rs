@@ -4,8 +4,9 @@
 use super::wide::WideCodes;
 use crate::backend::{Backend, BitScan, TableScan};
 use crate::{MethodError, Neighbor, Searcher};
-use ndarray::{ArrayView2, Axis, CowArray};
+use ndarray::{ArrayView2, Axis, CowArray, s};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Maximum number of queries per thread whose tables are in memory at a time.
 const QUERIES: usize = 256;
@@ -90,7 +91,8 @@ impl HeldCodes<'_> {
             return of_each(searcher, queries, 4 * threads, |s| Ok(wide.top_k(known(s.wide_tables())?, k)));
         }
         let mut found = Vec::with_capacity(queries.nrows());
-        for queries in queries.axis_chunks_iter(Axis(0), QUERIES * threads) {
+        for range in even_parts(queries.nrows(), QUERIES * threads) {
+            let queries = queries.slice(s![range, ..]);
             found.extend(match &self.form {
                 Form::Wide(_) => Vec::new(),
                 Form::Tables(scan) => {
@@ -101,6 +103,13 @@ impl HeldCodes<'_> {
         }
         Ok(found)
     }
+}
+
+/// Divides `0..count` into the fewest parts of at most `most`, whose lengths differ by one at most. So no part is small because a number
+/// of threads leaves it over: a search over few queries may round scores otherwise than one over many.
+fn even_parts(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = count.div_ceil(most);
+    (0..parts).map(move |part| part * count / parts..(part + 1) * count / parts)
 }
 
 /// Makes a searcher; each thread has its own, because it holds the tables of one query.
@@ -131,4 +140,63 @@ pub(super) fn of_each<'s, T: Send>(
     };
     let parts: Vec<Vec<T>> = parts.into_par_iter().map(of_part).collect::<Result<_, _>>()?;
     Ok(parts.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::laws::{encode, gaussian};
+    use crate::{Context, SearchMetric, parse};
+    use cpu::ScanTables;
+    use std::sync::Mutex;
+
+    #[test]
+    fn parts_are_even_and_cover_everything() {
+        for (count, most) in [(0, 3), (1, 3), (7, 7), (8, 7), (256 * 299 + 1, 256), (1000, 64), (5, 1)] {
+            let parts: Vec<Range<usize>> = even_parts(count, most).collect();
+            assert_eq!(parts.len(), count.div_ceil(most));
+            let mut next = 0;
+            for part in &parts {
+                assert!(part.start == next && part.len() <= most && part.len() >= count / parts.len(), "{parts:?}");
+                next = part.end;
+            }
+            assert_eq!(next, count);
+        }
+    }
+
+    /// Remembers how many queries it is asked for at a time.
+    struct Asked<'a>(&'a Mutex<Vec<usize>>);
+
+    impl TableScan for Asked<'_> {
+        fn top_k(&self, tables: &[ScanTables], _k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+            self.0.lock().expect("no panic").push(tables.len());
+            Ok(vec![Vec::new(); tables.len()])
+        }
+    }
+
+    /// A scan treats few queries otherwise than many, and rounds their scores otherwise.
+    #[test]
+    fn no_number_of_threads_leaves_few_of_many_queries_over() {
+        let rows = gaussian(300, 8, 1);
+        let method = parse("pq", serde_json::json!({ "m": 2, "bits": 4 })).expect("parses");
+        let quantizer = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
+        let codes = encode(&*quantizer, rows.view());
+        for threads in 1..=3 {
+            // One more than fit into a part, and into two.
+            for n in [1, 5, QUERIES * threads + 1, 2 * QUERIES * threads + 3] {
+                let (asked, queries) = (Mutex::default(), gaussian(n, 8, 2));
+                let held = HeldCodes { form: Form::Tables(Box::new(Asked(&asked))), bytes: codes.len() };
+                let searcher = || {
+                    let lost = || MethodError::Broken("no searcher".into());
+                    quantizer.searcher(SearchMetric::L2).ok_or_else(lost)
+                };
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                let found = pool.install(|| held.top_k(&searcher, queries.view(), 3)).expect("searches");
+                assert_eq!(found.len(), n);
+                let asked = asked.lock().expect("no panic").clone();
+                assert_eq!(asked.iter().sum::<usize>(), n);
+                assert!(n < 8 || asked.iter().all(|part| (8..=QUERIES * threads).contains(part)), "{asked:?} of {n}");
+            }
+        }
+    }
 }
