@@ -137,3 +137,27 @@ fn learned_maps_are_better_than_principal_axes() {
         assert!(learned < 0.97 * scalar, "{bits} bits: {learned}, principal axes {scalar}");
     }
 }
+
+/// What a query costs before codes are scored: the way back through the decoder, and the tables of latents.
+#[test]
+fn queries_pass_an_affine_decoder_backwards_before_their_tables_are_filled() {
+    let linear = json!({ "linear": { "latent": 8 } });
+    let cost = |name: &str, params: Value| {
+        parse(name, params.clone()).unwrap_or_else(|e| panic!("{name} {params}: {e}")).query_cost(64)
+    };
+    // 64 components times 8, and 8 times 16 codewords.
+    for name in ["vqvae", "simvq", "gumbel"] {
+        let params = json!({ "codewords": 16, "groups": 2, "encoder": linear });
+        assert_eq!(cost(name, params), 64.0 * 8.0 + 8.0 * 16.0, "{name}");
+    }
+    assert_eq!(cost("vqvae", json!({ "codewords": 16, "encoder": "identity" })), 64.0 + 64.0 * 16.0);
+    let params = json!({ "codewords": 16, "stages": 3, "encoder": linear });
+    assert_eq!(cost("rvqvae", params), 64.0 * 8.0 + 3.0 * 8.0 * 16.0);
+    // An entry for each value of a symbol: 2 symbols of 5·4 values, and 2 of 10 bits.
+    assert_eq!(cost("fsq", json!({ "levels": [5, 4], "groups": 2 })), 64.0 * 4.0 + 2.0 * 20.0);
+    assert_eq!(cost("lfq", json!({ "bits": 20 })), 64.0 * 20.0 + 2.0 * 1024.0);
+    // Decoded rows are searched where the decoder is a network, or has no tables behind it.
+    let network = json!({ "mlp": { "hidden": 16, "latent": 8 } });
+    assert_eq!(cost("vqvae", json!({ "codewords": 16, "encoder": network })), 0.0);
+    assert_eq!(cost("qat", json!({ "encoder": linear })), 0.0);
+}

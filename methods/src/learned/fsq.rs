@@ -129,6 +129,12 @@ impl Method for Fsq {
         self.encoder.cost(dim, self.groups * self.levels().map_or(1, |levels| levels.len()))
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        let levels = self.levels().unwrap_or_default();
+        let codewords: usize = levels.iter().product();
+        self.encoder.query_cost(dim, self.groups * levels.len(), self.groups * codewords)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         self.encoder.cost(dim, self.groups * self.levels().map_or(1, |levels| levels.len()))
     }

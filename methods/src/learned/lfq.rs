@@ -136,6 +136,11 @@ impl Method for Lfq {
         self.encoder.cost(dim, self.bits)
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        let groups = self.groups();
+        self.encoder.query_cost(dim, self.bits, groups << (self.bits / groups))
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         self.encoder.cost(dim, self.bits)
     }

@@ -172,6 +172,11 @@ impl Method for Rvqvae {
         self.encoder.cost(dim, latent) + (self.stages * latent) as f64
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        let latent = self.encoder.latent(dim, WIDTH).unwrap_or(dim);
+        self.encoder.query_cost(dim, latent, self.stages * latent * self.codewords)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         let latent = self.encoder.latent(dim, WIDTH).unwrap_or(dim);
         self.encoder.cost(dim, latent) + (self.stages * self.beam * latent * self.codewords) as f64

@@ -154,6 +154,11 @@ impl Method for Vqvae {
         self.encoder.cost(dim, self.encoder.latent(dim, self.width()).unwrap_or(dim))
     }
 
+    fn query_cost(&self, dim: usize) -> f64 {
+        let latent = self.encoder.latent(dim, self.width()).unwrap_or(dim);
+        self.encoder.query_cost(dim, latent, latent * self.codewords)
+    }
+
     fn encode_cost(&self, dim: usize) -> f64 {
         let latent = self.encoder.latent(dim, self.width()).unwrap_or(dim);
         self.encoder.cost(dim, latent) + (latent * self.codewords) as f64

@@ -236,6 +236,15 @@ impl Encoder {
         }
     }
 
+    /// Multiply-adds that prepare a search by tables for one query: it passes the decoder backwards, and the tables of latents take
+    /// `tables`. None where the decoder is more than an affine map, and decoded rows are searched.
+    pub(crate) fn query_cost(&self, dim: usize, latent: usize, tables: usize) -> f64 {
+        match self {
+            Encoder::Identity | Encoder::Linear(_) => self.cost(dim, latent) + tables as f64,
+            Encoder::Mlp(_) | Encoder::Conv(_) => 0.0,
+        }
+    }
+
     /// Number of values in an encoder or decoder, including the index tables of convolutions.
     fn values(&self, dim: usize, latent: usize) -> f64 {
         match self {
