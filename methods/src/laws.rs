@@ -48,6 +48,7 @@ macro_rules! for_each_law {
             distance_from_zero_costs_nothing,
             multiplying_all_rows_by_a_power_of_two_changes_no_code,
             clusters_far_apart_do_not_hide_the_nearest,
+            searches_over_clusters_far_apart_find_the_nearest,
             no_stream_is_drawn_from_twice,
             transforms_go_before_any_method,
             codes_agree_with_those_of_the_processor,

@@ -303,17 +303,19 @@ pub trait Searcher: Send {
         Ok([0.0, 1.0])
     }
 
-    /// `offset_i` and `slope_i` of all codes, computed once when codes are held; none if they are 0 and 1. They are memory of the
+    /// `offset_i` and `slope_i` of all codes, computed once when codes are held; empty if they are 0 and 1. They are memory of the
     /// search and no part of a code: a code of several codewords that add up, for instance, does not hold the norm of their sum.
+    ///
+    /// None if scores by them cancel in f32, so that they do not tell rows near each other apart. Decoded rows are searched then.
     ///
     /// # Errors
     /// As [`Searcher::row_factors`], and those of decoding.
-    fn factors(&self, codes: &[u8], code_size: usize) -> Result<Vec<[f32; 2]>, MethodError> {
+    fn factors(&self, codes: &[u8], code_size: usize) -> Result<Option<Vec<[f32; 2]>>, MethodError> {
         match self.code_layout() {
             Some(layout) if layout.has_factors => {
-                codes.chunks_exact(code_size).map(|code| self.row_factors(code)).collect()
+                codes.chunks_exact(code_size).map(|code| self.row_factors(code)).collect::<Result<_, _>>().map(Some)
             }
-            _ => Ok(Vec::new()),
+            _ => Ok(Some(Vec::new())),
         }
     }
 

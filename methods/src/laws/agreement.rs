@@ -111,7 +111,7 @@ pub fn scans_agree_with_those_of_the_processor(bench: &Bench) {
             let Some(mut searcher) = quantizer.searcher(metric) else { continue };
             let size = quantizer.code_size();
             let held = scan::hold(&*searcher, &codes, size, &*backend).unwrap_or_else(|e| panic!("{name}: {e}"));
-            let Some(held) = held else { continue };
+            let scan::Holding::Held(held) = held else { continue };
             for (k, asked) in NEIGHBORS.iter().flat_map(|k| [(*k, 9), (*k, 1)]) {
                 let asked = queries.slice(s![..asked, ..]);
                 let searcher_of =

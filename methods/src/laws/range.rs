@@ -1,8 +1,9 @@
 //! Laws of position and scale: codes depend on the shape of the data, not on its offset or unit.
 
 use super::{Bench, DIM, decode, encode, gaussian};
-use crate::Quantizer;
-use ndarray::Array2;
+use crate::search::codes::CodeSearch;
+use crate::{Quantizer, SearchMetric};
+use ndarray::{Array2, ArrayView1, s};
 
 /// Symbols of codes, row by row, without the values that some methods keep beside them.
 fn symbols(quantizer: &dyn Quantizer, codes: &[u8]) -> Vec<u16> {
@@ -89,6 +90,50 @@ pub fn clusters_far_apart_do_not_hide_the_nearest(bench: &Bench) {
                 chosen <= 1.005 * usual * best + resolution(apart),
                 "{name}, clusters at ±{apart}: errors of {chosen} where {best} is there, {usual} times as much where they are near"
             );
+        }
+    }
+}
+
+/// Searches find the nearest decoded rows where clusters lie far apart, beside their spread, as well as differences of f32 do.
+///
+/// A search by `‖q‖² + ‖x̂‖² − 2·q·x̂` in f32 breaks this, as above.
+///
+/// # Panics
+/// Where a method does not.
+pub fn searches_over_clusters_far_apart_find_the_nearest(bench: &Bench) {
+    const K: usize = 7;
+    let apart = 1e4;
+    let (rows, near) = (clusters(apart), gaussian(12, DIM, 13));
+    // Among the rows of one cluster or the other.
+    let queries = &rows.slice(s![..near.nrows(), ..]) + &near;
+    for (name, method) in bench.held_to("searches_over_clusters_far_apart_find_the_nearest") {
+        let quantizer = method.fit(rows.view(), &bench.context(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if quantizer.searcher(SearchMetric::L2).is_some_and(|searcher| searcher.is_estimate()) {
+            continue;
+        }
+        let codes = encode(&*quantizer, rows.view());
+        let decoded = decode(&*quantizer, &codes);
+        let search = CodeSearch::new(&*quantizer, &codes, SearchMetric::L2).unwrap_or_else(|e| panic!("{name}: {e}"));
+        // Few queries, and many.
+        for n in [1, queries.nrows()] {
+            let queries = queries.slice(s![..n, ..]);
+            let found = search.search(queries, K).unwrap_or_else(|e| panic!("{name}: {e}"));
+            for (query, found) in queries.outer_iter().zip(&found) {
+                let length = |row: ArrayView1<'_, f32>| -> f64 {
+                    let squares = query.iter().zip(row).map(|(q, x)| (f64::from(*q) - f64::from(*x)).powi(2));
+                    squares.sum::<f64>().sqrt()
+                };
+                let mut lengths: Vec<f64> = decoded.outer_iter().map(length).collect();
+                lengths.sort_by(f64::total_cmp);
+                assert_eq!(found.len(), K, "{name}");
+                for (found, best) in found.iter().zip(&lengths) {
+                    let length = length(decoded.row(found.id as usize));
+                    assert!(
+                        length <= 1.001 * best + resolution(apart),
+                        "{name}: a row at {length} where one at {best} is there"
+                    );
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
-use super::scan::{HeldCodes, check_whole, hold, of_each};
+use super::scan::{HeldCodes, Holding, check_whole, hold, of_each};
 use crate::backend::{DeviceMatrix, RowSearch};
 use crate::external::Program;
 use crate::{MethodError, Neighbor, Quantizer, SearchMetric, Searcher};
@@ -78,18 +78,19 @@ impl<'a> CodeSearch<'a> {
             return Ok(CodeSearch { quantizer, codes, metric, path: PROGRAM_PATH, scoring: Scoring::Program(program) });
         }
         check_whole(codes, size)?;
-        let (path, scoring) = match quantizer.searcher(metric) {
+        let searcher = quantizer.searcher(metric);
+        // Where the searcher leaves it to decoded rows, scores are the same but for rounding.
+        let path = searcher.as_ref().map_or(DECODE_PATH, |searcher| searcher.path());
+        let holding = match searcher {
             Some(searcher) if !decoding_is_less(&*searcher, codes.len() / size) => {
-                match hold(&*searcher, codes, size, quantizer.backend())? {
-                    Some(held) => (searcher.path(), Scoring::Held(held)),
-                    None => (searcher.path(), Scoring::Searcher),
-                }
+                hold(&*searcher, codes, size, quantizer.backend())?
             }
-            searcher => {
-                // Scores are the same but for rounding, whichever way they are computed.
-                let path = searcher.map_or(DECODE_PATH, |searcher| searcher.path());
-                (path, decoded(quantizer, codes, metric, most_bytes)?)
-            }
+            _ => Holding::Decoded,
+        };
+        let scoring = match holding {
+            Holding::Held(held) => Scoring::Held(held),
+            Holding::Searcher => Scoring::Searcher,
+            Holding::Decoded => decoded(quantizer, codes, metric, most_bytes)?,
         };
         Ok(CodeSearch { quantizer, codes, metric, path, scoring })
     }

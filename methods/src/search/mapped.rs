@@ -4,9 +4,10 @@
 //! x̂ = z·W + o,   q·x̂ = (W·q)·z + q·o,   ‖q−x̂‖² = ‖q′‖² + ‖x̂−o‖² − 2·(W·q′)·z   with q′ = q − o
 //! ```
 //!
-//! `(W·q)·z` is what the quantizer of latents searches by; `‖x̂−o‖²` is computed once for each code that is held.
+//! `(W·q)·z` is what the quantizer of latents searches by; `‖x̂−o‖²` is computed once for each code that is held, if it tells codes apart
+//! ([`factors_by_norms`]).
 
-use super::additive::{norms, square};
+use super::additive::{factors_by_norms, norms, square};
 use super::wide::WideTables;
 use crate::backend::CodeLayout;
 use crate::{MethodError, Quantizer, SearchMetric, Searcher};
@@ -85,9 +86,9 @@ impl Searcher for MappedSearcher<'_> {
 
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {
         self.inner.score_into(codes, scores)?;
-        let factors = self.factors(codes, self.quantizer.code_size())?;
-        for (score, [offset, slope]) in scores.iter_mut().zip(factors) {
-            *score = offset + slope * *score;
+        if self.metric == SearchMetric::L2 {
+            let norms = norms(self.quantizer, &self.map.offset, codes)?;
+            scores.iter_mut().zip(norms).for_each(|(score, norm)| *score += norm);
         }
         scores.iter_mut().for_each(|score| *score += self.constant);
         Ok(())
@@ -97,10 +98,12 @@ impl Searcher for MappedSearcher<'_> {
         Some(CodeLayout { has_factors: self.metric == SearchMetric::L2, ..self.inner.code_layout()? })
     }
 
-    fn factors(&self, codes: &[u8], _code_size: usize) -> Result<Vec<[f32; 2]>, MethodError> {
+    fn factors(&self, codes: &[u8], _code_size: usize) -> Result<Option<Vec<[f32; 2]>>, MethodError> {
         match self.metric {
-            SearchMetric::L2 => norms(self.quantizer, &self.map.offset, codes),
-            SearchMetric::InnerProduct => Ok(Vec::new()),
+            SearchMetric::L2 => {
+                factors_by_norms(self.quantizer, self.quantizer.backend().isa(), &self.map.offset, codes)
+            }
+            SearchMetric::InnerProduct => Ok(Some(Vec::new())),
         }
     }
 

@@ -26,8 +26,17 @@ enum Form<'a> {
     Bits(Box<dyn BitScan + 'a>),
 }
 
-/// Holds codes of `code_size` bytes, by the backend unless their symbols are wider than a byte; None if their scores are neither sums of
-/// table entries nor Hamming distances, so that only the searcher itself computes them.
+/// How codes are searched.
+pub enum Holding<'a> {
+    /// As they are held.
+    Held(HeldCodes<'a>),
+    /// By the searcher, because their scores are neither sums of table entries nor Hamming distances.
+    Searcher,
+    /// By their decoded rows, because scores cancel in f32 ([`Searcher::factors`]).
+    Decoded,
+}
+
+/// Holds codes of `code_size` bytes, by the backend unless their symbols are wider than a byte, if they can be searched so.
 ///
 /// # Errors
 /// A number of bytes that is no multiple of the size, symbols or side values that no encoder writes, or out of device memory.
@@ -36,26 +45,29 @@ pub fn hold<'a>(
     codes: &'a [u8],
     code_size: usize,
     backend: &dyn Backend,
-) -> Result<Option<HeldCodes<'a>>, MethodError> {
+) -> Result<Holding<'a>, MethodError> {
     check_whole(codes, code_size)?;
     if searcher.bit_query().is_some() {
-        return Ok(Some(HeldCodes { form: Form::Bits(backend.bit_scan(codes, code_size)?), bytes: 0 }));
+        return Ok(Holding::Held(HeldCodes { form: Form::Bits(backend.bit_scan(codes, code_size)?), bytes: 0 }));
     }
     let count = codes.len() / code_size;
     if let Some(wide) = WideCodes::new(codes, code_size, |codes| searcher.wide_symbols(codes))? {
-        let wide = wide.with_factors(searcher.factors(codes, code_size)?);
+        let Some(factors) = searcher.factors(codes, code_size)? else { return Ok(Holding::Decoded) };
+        let wide = wide.with_factors(factors);
         let bytes = wide.bytes();
-        return Ok(Some(HeldCodes { form: Form::Wide(wide), bytes }));
+        return Ok(Holding::Held(HeldCodes { form: Form::Wide(wide), bytes }));
     }
-    let Some(layout) = searcher.code_layout().filter(|layout| layout.positions > 0) else { return Ok(None) };
+    let Some(layout) = searcher.code_layout().filter(|layout| layout.positions > 0) else {
+        return Ok(Holding::Searcher);
+    };
     let laid_out = searcher.laid_out(codes)?;
     if laid_out.len() != count * layout.bytes() {
-        return Ok(None);
+        return Ok(Holding::Searcher);
     }
-    let factors = searcher.factors(codes, code_size)?;
+    let Some(factors) = searcher.factors(codes, code_size)? else { return Ok(Holding::Decoded) };
     let scan = backend.table_scan(laid_out, layout, factors)?;
     let bytes = scan.bytes();
-    Ok(Some(HeldCodes { form: Form::Tables(scan), bytes }))
+    Ok(Holding::Held(HeldCodes { form: Form::Tables(scan), bytes }))
 }
 
 /// Checks that the bytes are a whole number of codes.

@@ -123,7 +123,7 @@ impl Searcher for TransformedSearcher<'_> {
         self.inner.row_factors(code)
     }
 
-    fn factors(&self, codes: &[u8], code_size: usize) -> Result<Vec<[f32; 2]>, MethodError> {
+    fn factors(&self, codes: &[u8], code_size: usize) -> Result<Option<Vec<[f32; 2]>>, MethodError> {
         self.inner.factors(codes, code_size)
     }
 
