@@ -44,6 +44,15 @@ impl Nearest {
         Nearest { isa, vectors, k, dim, score, sieve, panels: OnceLock::new() }
     }
 
+    /// Packs now what a search would otherwise pack at its first use.
+    #[must_use]
+    pub fn prepared(self) -> Nearest {
+        if self.sieve.is_none() {
+            self.panels();
+        }
+        self
+    }
+
     /// Number of packed vectors.
     pub fn len(&self) -> usize {
         self.k
