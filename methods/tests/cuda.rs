@@ -4,7 +4,8 @@ use cpu::Isa;
 use cuda::emulator::{BuildError, Compiler, build};
 use methods::backend::{Backend, CudaBackend, Devices};
 use methods::laws::{self, Bench};
-use methods::{Context, MethodError, TrainingRows};
+use methods::search::codes::CodeSearch;
+use methods::{Context, MethodError, SearchMetric, TrainingRows};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -91,6 +92,30 @@ fn a_learned_bottleneck_trains_as_well() {
         };
         let (here, there) = (mse(&Context::cpu(1)), mse(&bench.context(1)));
         assert!((here - there).abs() <= 1e-3 * here, "{name}: {there} for {here}");
+    }
+}
+
+/// A device has no scan of symbols wider than a byte: it searches decoded rows, and finds what the processor finds by tables.
+#[test]
+fn codes_of_wide_symbols_are_searched_as_rows() {
+    let Some((bench, _)) = bench() else { return };
+    // More codes than codewords: fewer are searched as rows everywhere.
+    let (rows, queries) = (laws::gaussian(700, 4, 3), laws::gaussian(9, 4, 4));
+    let params = serde_json::json!({ "m": 2, "bits": 9, "iterations": 1 });
+    let method = methods::parse("pq", params).expect("parses");
+    let here = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
+    let file = methods::contract::model::write(&*method, &*here);
+    let there = methods::contract::model::read(&file, &bench.context(1)).expect("reads").quantizer;
+    let codes = laws::encode(&*here, rows.view());
+    for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
+        let [by_tables, by_rows] =
+            [&here, &there].map(|quantizer| CodeSearch::new(&**quantizer, &codes, metric).expect("prepares"));
+        assert_eq!((by_tables.path(), by_rows.path()), ("adc", "decode"));
+        let [by_tables, by_rows] = [by_tables, by_rows].map(|search| search.search(queries.view(), 5).expect("finds"));
+        for (by_tables, by_rows) in by_tables.iter().flatten().zip(by_rows.iter().flatten()) {
+            let gap = (by_tables.score - by_rows.score).abs();
+            assert!(gap <= 1e-4 * (1.0 + by_tables.score.abs()), "{metric:?}: {by_rows:?} for {by_tables:?}");
+        }
     }
 }
 
