@@ -46,7 +46,9 @@ pub fn leading_axes(isa: Isa, rows: ArrayView2<'_, f32>, count: usize) -> Array2
     let centre: Array1<f32> = mean(rows).into_iter().map(|m| m as f32).collect();
     let centred = &rows - &centre;
     let gaussian = Array2::from_shape_fn((dim, tried), |_| StandardNormal.sample(&mut rng));
-    let mut axes = polar(isa, &gaussian, &Array2::eye(dim).slice_move(s![.., ..tried]));
+    // Without the columns that are not tried.
+    let eye = Array2::from_shape_fn((dim, tried), |(i, j)| if i == j { 1.0 } else { 0.0 });
+    let mut axes = polar(isa, &gaussian, &eye);
     for _ in 0..ITERATIONS {
         let seen = multiply(isa, centred.view(), axes.view());
         axes = polar(isa, &multiply(isa, centred.t(), seen.view()), &axes);
