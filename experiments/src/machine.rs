@@ -21,6 +21,17 @@ pub(crate) fn available_memory_bytes() -> u64 {
     system.available_memory().min(confined)
 }
 
+/// Bytes of data that this process may have; None if there is no limit, or the system has none of this kind.
+pub(crate) fn data_limit_bytes() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+        getrlimit(Resource::RLIMIT_DATA).ok().map(|(soft, _)| soft).filter(|soft| *soft != RLIM_INFINITY)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// Peak resident set size of this process. Linux keeps it per program image; `getrusage` would start from the size of
 /// the process that spawned this one.
 #[cfg(target_os = "linux")]

@@ -19,7 +19,8 @@ mod utilization;
 
 use crate::facts::Truth;
 use crate::in_turn::Turns;
-use crate::memory::TIMED_VALUES;
+use crate::machine;
+use crate::memory::{TIMED_VALUES, codes_of_search, decoded_bytes};
 use crate::pictures;
 use crate::search;
 use cpu::Neighbor;
@@ -293,9 +294,22 @@ impl<'a> Subject<'a> {
             let search = CodeSearch::over_rows(self.quantizer, rows, search::search_metric(self.data.metric))?;
             return search.ok_or_else(|| MethodError::Broken("a program lost its search".into()));
         }
+        let metric = search::search_metric(self.data.metric);
+        CodeSearch::within(self.quantizer, self.codes, metric, self.most_decoded_bytes())
+    }
+
+    /// Bytes of decoded rows that a search may hold beside everything that this process has.
+    fn most_decoded_bytes(&self) -> usize {
+        let Opened { train, queries, base, .. } = self.data;
         // Rows that are too many to be held are too many decoded as well.
-        let most_bytes = if self.data.base.held().is_some() { HELD_BYTES } else { 4 * TIMED_VALUES };
-        CodeSearch::within(self.quantizer, self.codes, search::search_metric(self.data.metric), most_bytes)
+        let most = if base.held().is_some() { HELD_BYTES } else { 4 * TIMED_VALUES };
+        let (n, bits) = (base.nrows(), 8 * self.quantizer.code_size());
+        let parts = [
+            4 * (train.len() + queries.len() + base.held().map_or(TIMED_VALUES, |rows| rows.len())) as u64,
+            self.codes.len() as u64 + codes_of_search(n, bits),
+            2 * self.quantizer.model_size() as u64,
+        ];
+        most.min(decoded_bytes(machine::data_limit_bytes(), &parts))
     }
 
     /// Symbol counts, computed on first use; None for a method without symbols.

@@ -1,5 +1,5 @@
 //! Encoding and decoding block by block: the same codes as at once, within the memory that was allowed, and never half a
-//! file under the name of the result.
+//! file under the name of the result. And a search within the memory of its experiment.
 mod common;
 
 use common::{npy, output_text, write_rows, xtask};
@@ -106,4 +106,32 @@ fn a_run_that_is_stopped_leaves_what_was_there_before() {
         let partial = names(here).iter().filter(|name| name.ends_with(".partial")).count();
         assert_eq!(partial, usize::from(signal == Signal::SIGKILL), "a signal that can be heard cleans up");
     }
+}
+
+/// A trial whose base rows must be held has less room for decoded ones: its search decodes them again for each batch of queries.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_timed_search_holds_no_rows_for_which_there_is_no_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    // 73 MiB of rows. They fit twice, as decoding is timed; not also packed for a search.
+    write_rows(&here.join("v.fbin"), 200_000, 96);
+    let experiment = |memory: &str| {
+        let text = format!(
+            "name: t\nmemory: {memory}\nseeds: [1]\nthreads: 2\n\
+             datasets: [{{ path: v.fbin, split: {{ train: 500, queries: 20, numpy_seed: 1 }} }}]\n\
+             methods: [{{ scalar: {{ bits: 8 }} }}]\n\
+             measure: {{ throughput: {{ min_time: 1ms, repeats: 1, rerank: [] }} }}\n"
+        );
+        std::fs::write(here.join("e.yaml"), text).expect("writes");
+        let (code, text) = run(here, &["experiments", "e.yaml", "--no-report", "--force"]);
+        assert_eq!(code, Some(0), "{text}");
+        let records = record::RunFolder::new(here.join("runs/t")).load().expect("a run").records;
+        let [trial] = &records[..] else { panic!("one trial: {text}") };
+        assert_eq!(trial.reason, None, "{memory}: {text}");
+        let held = trial.values.iter().find(|value| value.metric == "search_bytes").expect("a search");
+        held.value
+    };
+    assert_eq!(experiment("272MiB"), 0.0);
+    assert!(experiment("2GiB") > 4.0 * 96.0 * 199_000.0);
 }
