@@ -66,18 +66,15 @@ impl Peaks {
         let threads = rayon::current_num_threads();
         let values = ((bytes.clamp(4096.0, MOST_BYTES) / 4.0) as usize / threads).max(1024);
         let parts: Vec<Vec<f32>> = (0..threads).into_par_iter().map(|_| vec![1f32; values]).collect();
-        let reading = |_: usize| {
-            best(|| {
-                let each =
-                    parts.par_iter().map(|part| while_time_lasts(|| black_box(peak::read(isa, black_box(part)))));
-                each.map(|rounds| rounds * 4.0 * values as f64).sum()
-            })
+        let read = |part: &Vec<f32>| {
+            black_box(peak::read(isa, black_box(part)));
+            4.0 * values as f64
         };
-        let arithmetic = best(|| {
-            let each = parts.par_iter().map(|_| while_time_lasts(|| black_box(peak::multiply_adds(isa, ROUNDS)).value));
-            each.map(|rounds| rounds * peak::multiply_adds(isa, ROUNDS).operations as f64).sum()
-        });
-        Peaks { bytes_per_second: reading(0), operations_per_second: arithmetic }
+        let compute = || black_box(peak::multiply_adds(isa, ROUNDS)).operations as f64;
+        Peaks {
+            bytes_per_second: best(|| parts.par_iter().map(|part| while_time_lasts(|| read(part))).sum()),
+            operations_per_second: best(|| parts.par_iter().map(|_| while_time_lasts(compute)).sum()),
+        }
     }
 }
 
@@ -91,15 +88,14 @@ fn best(work: impl Fn() -> f64) -> f64 {
     (0..REPEATS).map(|_| speed()).fold(0.0, f64::max)
 }
 
-/// Rounds until the time of a repeat has passed; at least one.
-fn while_time_lasts(round: impl Fn() -> f32) -> f64 {
+/// The work of all rounds until the time of a repeat has passed; of at least one.
+fn while_time_lasts(round: impl Fn() -> f64) -> f64 {
     let start = Instant::now();
-    let mut rounds = 0.0;
-    while rounds == 0.0 || start.elapsed().as_secs_f64() < SECONDS {
-        round();
-        rounds += 1.0;
+    let mut done = round();
+    while start.elapsed().as_secs_f64() < SECONDS {
+        done += round();
     }
-    rounds
+    done
 }
 
 /// The metric of a share, the name of the measured value that it comes from, the seconds of an item at the limit, and the items per second that
@@ -159,6 +155,7 @@ pub(super) fn shares(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn the_slower_of_reading_and_computing_is_the_limit() {
@@ -166,6 +163,16 @@ mod tests {
         assert_eq!(Work { bytes: 50.0, multiply_adds: 10.0 }.seconds(peaks), 0.5);
         assert_eq!(Work { bytes: 50.0, multiply_adds: 1000.0 }.seconds(peaks), 2.0);
         assert_eq!(Work { bytes: 0.0, multiply_adds: 0.0 }.seconds(peaks), 0.0);
+    }
+
+    #[test]
+    fn every_round_that_takes_time_counts() {
+        let rounds = Cell::new(0f64);
+        let done = while_time_lasts(|| {
+            rounds.set(rounds.get() + 1.0);
+            3.0
+        });
+        assert!(done == 3.0 * rounds.get() && done >= 3.0);
     }
 
     #[test]
