@@ -262,11 +262,6 @@ impl<'a> Subject<'a> {
         self.pass.get()
     }
 
-    /// Whether [`Subject::found`] has searched already, and over all codes at once.
-    pub fn has_searched(&self) -> bool {
-        self.shared.found.get().is_some() && self.data.base.nrows() <= search::CODES_AT_ONCE
-    }
-
     /// The exact scores of what [`Subject::found`] found, in its order, if base rows are not held; computed on first use
     /// in one pass over them.
     ///
