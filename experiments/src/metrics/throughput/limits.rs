@@ -8,16 +8,18 @@
 //! |--|--|--|
 //! | encode a vector | `4·dim + code` | `Method::encode_cost` |
 //! | decode a vector | `4·dim + code` | `Method::decode_cost` |
-//! | a query of many | none: codes pass once for all queries | `Method::query_cost + n·Method::score_cost` |
+//! | a query of many | none: codes pass once for all queries | `Method::query_cost + n·Method::score_cost`, or `n·dim` if that is less |
 //! | a single query, on one thread | `n·code` | the same |
 //!
 //! Both speeds are measured in the process of the trial, with the threads of the path: multiply-adds of f32 on registers alone, and
 //! reading of an array with as many bytes as the path passes in a round, so that what fits into a cache is held to the speed of that cache.
-//! A look-up in a table counts as one multiply-add. Kernels that compute in bytes (search by tables, nearest codewords) can do more
+//! A look-up in a table counts as one multiply-add; `n·dim` are the products of a query with decoded rows, which are fewer than those with
+//! all codewords if there are more codewords than rows. Kernels that compute in bytes (search by tables, nearest codewords) can do more
 //! per instruction than f32 can, and their shares may exceed 1. Costs are those of the methods, which are rough; a share says where to look.
 
 use super::Subject;
 use cpu::{Isa, peak};
+use methods::Method;
 use rayon::prelude::*;
 use record::metric::{
     DECODE_LIMIT_SHARE, DECODE_VECTORS_PER_SECOND, ENCODE_LIMIT_SHARE, ENCODE_VECTORS_PER_SECOND, LATENCY_LIMIT_SHARE,
@@ -102,6 +104,11 @@ fn while_time_lasts(round: impl Fn() -> f64) -> f64 {
 /// a measured value says.
 type LimitedPath = (&'static Metric, &'static str, f64, fn(f64) -> f64);
 
+/// Multiply-adds of a query over `n` codes, by tables or by decoded rows.
+fn search_cost(method: &dyn Method, dim: usize, n: f64) -> f64 {
+    (method.query_cost(dim) + n * method.score_cost(dim)).min(n * dim as f64)
+}
+
 /// The shares of all speeds among `measured`, repeat by repeat. `single` is the pool of single queries; `timed` the number of rows that
 /// encoding and decoding were timed with.
 pub(super) fn shares(
@@ -113,7 +120,7 @@ pub(super) fn shares(
     let (method, data, isa) = (subject.method, subject.data, subject.backend.isa());
     let (dim, n, code) = (data.dim(), data.base.nrows() as f64, subject.quantizer.code_size() as f64);
     let row = 4.0 * dim as f64 + code;
-    let score = method.query_cost(dim) + n * method.score_cost(dim);
+    let score = search_cost(method, dim, n);
     let coding = Peaks::measure(isa, timed as f64 * row);
     let searching = Peaks::measure(isa, n * code);
     let alone = single.install(|| Peaks::measure(isa, n * code));
@@ -163,6 +170,19 @@ mod tests {
         assert_eq!(Work { bytes: 50.0, multiply_adds: 10.0 }.seconds(peaks), 0.5);
         assert_eq!(Work { bytes: 50.0, multiply_adds: 1000.0 }.seconds(peaks), 2.0);
         assert_eq!(Work { bytes: 0.0, multiply_adds: 0.0 }.seconds(peaks), 0.0);
+    }
+
+    #[test]
+    fn a_search_is_held_to_the_fewer_products_of_tables_and_of_decoded_rows() {
+        let cost = |bits: u8, n: f64| {
+            let params = serde_json::json!({ "m": 4, "bits": bits });
+            search_cost(&*methods::parse("pq", params).expect("parses"), 64, n)
+        };
+        // 64 components times 256 codewords, and four look-ups per code.
+        assert_eq!(cost(8, 20_000.0), 64.0 * 256.0 + 4.0 * 20_000.0);
+        // Tables of 65,536 entries take more than the products with 20,000 rows, and less than those with 200,000.
+        assert_eq!(cost(16, 20_000.0), 64.0 * 20_000.0);
+        assert_eq!(cost(16, 200_000.0), 64.0 * 65_536.0 + 8.0 * 200_000.0);
     }
 
     #[test]
