@@ -336,15 +336,27 @@ impl<'a> Subject<'a> {
             pairs.for_each(|(count, other)| *count += other);
             Ok(counts)
         };
-        let parts = self.codes.par_chunks(COUNTED * self.quantizer.code_size());
-        let counts = parts.try_fold(none, count).try_reduce(none, add)?;
+        let size = self.quantizer.code_size();
+        let at_once = counted_at_once(self.codes.len() / size, alphabets.iter().sum(), rayon::current_num_threads());
+        let parts = self.codes.par_chunks(at_once * size).map(|codes| count(none(), codes));
+        let counts = parts.try_reduce_with(add).unwrap_or_else(|| Ok(none()))?;
         let names = (0..alphabets.len()).map(|p| symbols.position_name(p)).collect();
         Ok(Some(Histograms { names, counts, side_bits: symbols.side_bits() }))
     }
 }
 
-/// Codes whose symbols one task counts.
+/// Fewest codes whose symbols one task counts.
 const COUNTED: usize = 1 << 14;
+
+/// Most counts of all tasks together: 64 MiB.
+const MOST_COUNTS: usize = 1 << 24;
+
+/// The number of codes whose symbols a task counts: a share of a thread, and a larger one where the counts of a task are many, since each
+/// task has its own.
+fn counted_at_once(codes: usize, counts: usize, threads: usize) -> usize {
+    let tasks = threads.min(MOST_COUNTS / counts.max(1)).max(1);
+    codes.div_ceil(tasks).max(COUNTED)
+}
 
 /// Base rows that cannot be read again.
 fn unread(error: DatasetError) -> MethodError {
@@ -377,4 +389,22 @@ fn parse_params<T: Measure + JsonSchema + DeserializeOwned + 'static>(
 ) -> Result<Box<dyn Measure>, ParamError> {
     let params = if params.is_null() { Value::Object(Map::new()) } else { params };
     Ok(Box::new(strict::from_value::<T>(params)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_count_symbols_share_little_memory() {
+        for (codes, counts, threads) in
+            [(0usize, 0, 1), (10, 3, 8), (1 << 20, 256, 4), (1 << 24, 96 << 16, 64), (1 << 24, 1 << 30, 64)]
+        {
+            let tasks = codes.div_ceil(counted_at_once(codes, counts, threads));
+            assert!(tasks <= threads && (tasks <= 1 || tasks * counts <= MOST_COUNTS), "{tasks} tasks");
+        }
+        assert_eq!(counted_at_once(1 << 20, 256, 4), 1 << 18);
+        // 25 MB of counts: two tasks.
+        assert_eq!(counted_at_once(1 << 24, 96 << 16, 64), 1 << 23);
+    }
 }
