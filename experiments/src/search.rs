@@ -1,5 +1,7 @@
 //! Compressed search as the runner performs it: in the metric of the dataset, and with raw rows to re-order what was found.
 
+use crate::machine::available_memory_bytes;
+use crate::memory::decoded_bytes;
 use cpu::TopK;
 use datasets::{BaseRows, DatasetError};
 use methods::search::codes::CodeSearch;
@@ -7,7 +9,8 @@ use methods::{MethodError, Neighbor, Quantizer, SearchMetric, row_major};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-/// A search over codes in the metric of the dataset, of which only inner products are searched as such.
+/// A search over codes in the metric of the dataset, of which only inner products are searched as such. It holds decoded rows only as far
+/// as the memory that is available now allows.
 ///
 /// # Errors
 /// As [`CodeSearch::new`].
@@ -16,7 +19,8 @@ pub fn code_search<'a>(
     codes: &'a [u8],
     metric: datasets::MetricSpace,
 ) -> Result<CodeSearch<'a>, MethodError> {
-    CodeSearch::new(quantizer, codes, search_metric(metric))
+    let most_bytes = decoded_bytes(Some(available_memory_bytes()), &[]);
+    CodeSearch::within(quantizer, codes, search_metric(metric), most_bytes)
 }
 
 /// The same for a single search, which holds no decoded rows.
