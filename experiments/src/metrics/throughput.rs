@@ -47,6 +47,7 @@ struct Throughput {
     #[schemars(inner(range(min = 1, max = 1000)))]
     rerank: Vec<usize>,
     /// Also gives each speed as a share of what this machine allows for the bytes that must pass and the products that must be computed.
+    /// Only for our own methods on the CPU: the limits of a device or of a program are not known.
     limits: bool,
 }
 

@@ -15,7 +15,8 @@
 //! reading of an array with as many bytes as the path passes in a round, so that what fits into a cache is held to the speed of that cache.
 //! A look-up in a table counts as one multiply-add; `n·dim` are the products of a query with decoded rows, which are fewer than those with
 //! all codewords if there are more codewords than rows. Kernels that compute in bytes (search by tables, nearest codewords) can do more
-//! per instruction than f32 can, and their shares may exceed 1. Costs are those of the methods, which are rough; a share says where to look.
+//! per instruction than f32 can, and their shares may exceed 1. Costs are those of the methods, which are rough; a share says where to
+//! look. Trials on a device and outside programs get no shares.
 
 use super::Subject;
 use cpu::{Isa, peak};
@@ -109,7 +110,7 @@ fn search_cost(method: &dyn Method, dim: usize, n: f64) -> f64 {
     (method.query_cost(dim) + n * method.score_cost(dim)).min(n * dim as f64)
 }
 
-/// The shares of all speeds among `measured`, repeat by repeat. `single` is the pool of single queries; `timed` the number of rows that
+/// The shares of all speeds among `measured`, repeat by repeat; none if a device computes, whose peaks are not measured here. `single` is the pool of single queries; `timed` the number of rows that
 /// encoding and decoding were timed with.
 pub(super) fn shares(
     subject: &Subject<'_>,
@@ -117,6 +118,9 @@ pub(super) fn shares(
     timed: usize,
     single: &rayon::ThreadPool,
 ) -> Vec<Measured> {
+    if subject.backend.device_name().is_some() {
+        return Vec::new();
+    }
     let (method, data, isa) = (subject.method, subject.data, subject.backend.isa());
     let (dim, n, code) = (data.dim(), data.base.nrows() as f64, subject.quantizer.code_size() as f64);
     let row = 4.0 * dim as f64 + code;
