@@ -78,10 +78,9 @@ impl<'a> CodeSearch<'a> {
             return Ok(CodeSearch { quantizer, codes, metric, path: PROGRAM_PATH, scoring: Scoring::Program(program) });
         }
         check_whole(codes, size)?;
+        let on_host = quantizer.backend().scans_on_host();
         // Only the processor scans symbols wider than a byte.
-        let suits =
-            |searcher: &Box<dyn Searcher + 'a>| quantizer.backend().scans_on_host() || searcher.wide_tables().is_none();
-        let searcher = quantizer.searcher(metric).filter(suits);
+        let searcher = quantizer.searcher(metric).filter(|searcher| on_host || searcher.wide_tables().is_none());
         // Where the searcher leaves it to decoded rows, scores are the same but for rounding.
         let path = searcher.as_ref().map_or(DECODE_PATH, |searcher| searcher.path());
         let holding = match searcher {
