@@ -184,6 +184,10 @@ mod tests {
             self.0.lock().expect("no panic").push(tables.len());
             Ok(vec![Vec::new(); tables.len()])
         }
+
+        fn bytes(&self) -> usize {
+            0
+        }
     }
 
     /// A scan treats few queries otherwise than many, and rounds their scores otherwise.

@@ -1,6 +1,7 @@
 //! That every way to search the same codes or rows finds the same.
 
 use super::*;
+use crate::laws::gaussian;
 use cpu::SymbolWidth;
 use ndarray::Array2;
 
@@ -141,7 +142,7 @@ fn one_query_at_a_time_finds_what_many_find_together() {
     let base = DeviceMatrix::borrowed(&base, rows + 3, dim);
     for isa in Isa::available() {
         for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
-            let packed = PackedRows::new(isa, &base, metric);
+            let packed = PackedRows::of(isa, &base, metric);
             let of = |queries: &[f32], k| packed.nearest(&DeviceMatrix::borrowed(queries, queries.len() / dim, dim), k);
             let together = of(&queries, 12);
             for threads in [1, 3] {
@@ -152,6 +153,40 @@ fn one_query_at_a_time_finds_what_many_find_together() {
                     assert_eq!(found, together, "{isa}, {threads} threads, {count} queries");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_written_block_by_block_are_searched_as_rows_that_are_there() {
+    let (dim, count) = (200, 3 * block_rows(200) - 5);
+    let (base, queries) = (gaussian(count, dim, 1), gaussian(FEW + 3, dim, 2));
+    let values = base.as_slice().expect("in order");
+    let asked = queries.as_slice().expect("in order");
+    for isa in Isa::available() {
+        for metric in [SearchMetric::L2, SearchMetric::InnerProduct] {
+            let mut next = 0;
+            let mut fill = |range: std::ops::Range<usize>, rows: &mut [f32]| {
+                assert!(range.start == next && range.len() <= block_rows(dim), "{range:?} after {next}");
+                next = range.end;
+                rows.copy_from_slice(&values[range.start * dim..range.end * dim]);
+                Ok(())
+            };
+            let held = PackedRows::filled(isa, (count, dim), metric, &mut fill).expect("no error");
+            assert_eq!(next, count);
+            let (bytes, there) = (held.bytes(), DeviceMatrix::borrowed(values, count, dim));
+            // Few queries, and many.
+            for n in [1, FEW + 3] {
+                let queries = DeviceMatrix::borrowed(&asked[..n * dim], n, dim);
+                let plain = nearest_rows(isa, &there, &queries, metric, 7);
+                assert_eq!(held.top_k(&queries, 7).expect("finds"), plain, "{isa} {metric:?}");
+            }
+            // The rows, and at most as many bytes besides; nothing is packed while queries are timed.
+            assert!((4 * count * dim..9 * count * dim).contains(&bytes), "{isa}: {bytes}");
+            assert_eq!(held.bytes(), bytes, "{isa}");
+            let mut broken = |_: std::ops::Range<usize>, _: &mut [f32]| Err(MethodError::NoRows);
+            let error = PackedRows::filled(isa, (count, dim), metric, &mut broken).err();
+            assert_eq!(error, Some(MethodError::NoRows));
         }
     }
 }
