@@ -57,7 +57,7 @@ pub use additive::{BeamScratch, MAX_DESCENT, SumTables, least_few};
 pub use cells::cell_sums;
 pub use code_block::CodeBlock;
 pub use codeword_sums::sum_codewords;
-pub use columns::{negated_products_with_columns, squared_distances_to_columns};
+pub use columns::{negated_products_with_columns, squared_distances_to_columns, tables_of_parts};
 pub use distance::{negated_products, squared_distance, squared_distances};
 pub use eigen::{Eigen, symmetric_eigen, symmetric_eigenvalues};
 pub use elementary::{exp, ln};

@@ -21,7 +21,7 @@ pub fn scan_tables(tables: &[f32], alphabet: usize, symbols: &[u16], scores: &mu
 }
 
 /// Tables that stay in the first-level cache while a block of rows passes: 16 of 1 KiB.
-const TABLES: usize = 16;
+pub(crate) const TABLES: usize = 16;
 
 /// Rows that pass before the next tables come in.
 const ROWS: usize = 512;
@@ -82,6 +82,7 @@ pub fn add_entries(table: &[f32], symbols: &[u16], scores: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table_scan::{ScanTables, SymbolWidth};
     use proptest::prelude::*;
 
     proptest! {
@@ -101,6 +102,23 @@ mod tests {
                 add_entries(table, &of_position, &mut scores);
             }
             prop_assert_eq!(scores, plain);
+        }
+
+        #[test]
+        fn a_single_code_has_the_sum_that_it_has_among_others(
+            nibble in any::<bool>(), positions in 1usize..80, n in 1usize..9, seed in any::<u32>()
+        ) {
+            let mix = |i: usize| (seed.wrapping_mul(2654435761).wrapping_add(i as u32 * 40503) >> 7) as usize;
+            let width = if nibble { SymbolWidth::Nibble } else { SymbolWidth::Byte };
+            let entries = (0..positions * width.alphabet()).map(|i| (mix(i) % 10_007) as f32 * 0.37 - 1000.0).collect();
+            let tables = ScanTables::new(width, entries, 0.0);
+            let size = width.bytes(positions);
+            let codes: Vec<u8> = (0..n * size).map(|i| mix(i + 9999) as u8).collect();
+            let mut scores = vec![f32::NAN; n];
+            scan_byte_tables(&tables.of_bytes(), &codes, &mut scores);
+            for (code, score) in codes.chunks(size).zip(scores) {
+                prop_assert_eq!(tables.sum(code).to_bits(), score.to_bits());
+            }
         }
 
         #[test]

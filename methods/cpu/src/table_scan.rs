@@ -14,6 +14,7 @@ use crate::aligned::AlignedBytes;
 use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
+use crate::lookup::TABLES;
 use crate::table_kernels::QUAD;
 use std::borrow::Cow;
 
@@ -206,17 +207,30 @@ impl ScanTables {
         self.entries.len() / self.width.alphabet()
     }
 
-    /// `Σ_p table_p[s_p]` in f32 of a code without its side values.
+    /// `Σ_p table_p[s_p]` in f32 of a code without its side values: what [`scan_byte_tables`](crate::scan_byte_tables) gives for the tables
+    /// of [`ScanTables::of_bytes`], to the last bit.
     pub fn sum(&self, code: &[u8]) -> f32 {
+        let parts = code.chunks(TABLES);
         match self.width {
             SymbolWidth::Byte => {
-                let tables = self.entries.as_chunks::<256>().0;
-                tables.iter().zip(code).map(|(table, &symbol)| table[usize::from(symbol)]).sum()
+                let of_part = |(tables, code): (&[[f32; 256]], &[u8])| -> f32 {
+                    tables.iter().zip(code).map(|(table, &symbol)| table[usize::from(symbol)]).sum()
+                };
+                self.entries.as_chunks::<256>().0.chunks(TABLES).zip(parts).fold(0.0, |sum, part| sum + of_part(part))
             }
             SymbolWidth::Nibble => {
-                let tables = self.entries.as_chunks::<16>().0;
-                let of = |(p, table): (usize, &[f32; 16])| table[usize::from(code[p / 2] >> (p % 2 * 4) & 15)];
-                tables.iter().enumerate().map(of).sum()
+                let of_part = |(entries, code): (&[f32], &[u8])| -> f32 {
+                    let (pairs, last) = entries.as_chunks::<32>();
+                    let of = |(pair, byte): (&[f32; 32], &u8)| {
+                        pair[usize::from(byte & 15)] + pair[usize::from(16 + (byte >> 4))]
+                    };
+                    let sum = pairs.iter().zip(code).map(of).sum::<f32>();
+                    match (last.is_empty(), code.last()) {
+                        (false, Some(byte)) => sum + last[usize::from(byte & 15)],
+                        _ => sum,
+                    }
+                };
+                self.entries.chunks(32 * TABLES).zip(parts).fold(0.0, |sum, part| sum + of_part(part))
             }
         }
     }

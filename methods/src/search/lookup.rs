@@ -33,10 +33,8 @@ impl<'a> LookupSearcher<'a> {
 
 impl Searcher for LookupSearcher<'_> {
     fn set_query(&mut self, query: &[f32]) {
-        let parts = query.chunks_exact(self.codebooks.dsub());
-        for ((columns, table), part) in self.codebooks.columns().iter().zip(self.tables.tables_mut()).zip(parts) {
-            fill(self.isa, part, columns, self.metric, table);
-        }
+        let products = self.metric == SearchMetric::InnerProduct;
+        cpu::tables_of_parts(self.isa, query, self.codebooks.columns(), products, self.tables.all_mut());
     }
 
     fn score_into(&mut self, codes: &[u8], scores: &mut [f32]) -> Result<(), MethodError> {

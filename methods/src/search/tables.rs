@@ -45,6 +45,12 @@ impl Tables {
         self.entries.chunks_exact_mut(self.alphabet)
     }
 
+    /// All tables in sequence, to be filled for another query.
+    pub(crate) fn all_mut(&mut self) -> &mut [f32] {
+        self.pairs.clear();
+        &mut self.entries
+    }
+
     fn form(&self, layout: &SymbolLayout) -> Option<Form> {
         Some(match (layout.common_width()?, self.alphabet) {
             (4, 16) => Form::AsTheyAre(SymbolWidth::Nibble),
