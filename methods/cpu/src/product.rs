@@ -107,7 +107,7 @@ impl RightFactor {
         let rows = match left {
             LeftFactor::Rows(values) => {
                 assert_eq!(values.len() * self.columns, out.len() * self.depth, "one row of products for each row");
-                out.len() / self.columns
+                out.len() / self.columns.max(1)
             }
             LeftFactor::Columns { matrix, of, first, count } => {
                 assert!(matrix.len() == of * self.depth && first + count <= of, "columns that the matrix has");
@@ -116,7 +116,9 @@ impl RightFactor {
         };
         assert_eq!(out.len(), rows * self.columns, "a product for each row and column");
         assert!(onto.bias.is_none_or(|bias| bias.len() == self.columns), "a bias for each column");
-        dispatch(self.isa, Times { right: self, left, onto, rows, out });
+        if !out.is_empty() {
+            dispatch(self.isa, Times { right: self, left, onto, rows, out });
+        }
     }
 }
 
@@ -460,6 +462,7 @@ mod tests {
             let onto = Onto { bias: Some(&[1.0, 1.0, -9.0]), present: true, rectified: true };
             right.times(LeftFactor::Columns { matrix: &[], of: 1, first: 0, count: 1 }, onto, &mut out);
             assert_eq!(out, [2.0, 0.0, 0.0], "{isa}");
+            RightFactor::transposed(isa, &[], 2).times(LeftFactor::Rows(&[1.0; 6]), Onto::default(), &mut []);
         }
     }
 }
