@@ -78,6 +78,11 @@ impl Isa {
         self.0
     }
 
+    /// Whether it has products of bytes that are faster than those of f32: [`Nearest`](crate::Nearest) then reads bytes first.
+    pub fn has_byte_products(self) -> bool {
+        matches!(self.0, Set::Avx512Vnni | Set::NeonDot)
+    }
+
     /// f32 columns in one packed panel: two registers of the set.
     pub(crate) fn panel_width(self) -> usize {
         match self.0 {

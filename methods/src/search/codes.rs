@@ -84,7 +84,7 @@ impl<'a> CodeSearch<'a> {
         // Where the searcher leaves it to decoded rows, scores are the same but for rounding.
         let path = searcher.as_ref().map_or(DECODE_PATH, |searcher| searcher.path());
         let holding = match searcher {
-            Some(searcher) if !decoding_is_less(&*searcher, codes.len() / size) => {
+            Some(searcher) if !decoding_is_less(&*searcher, codes.len() / size, quantizer, most_bytes) => {
                 hold(&*searcher, codes, size, quantizer.backend())?
             }
             _ => Holding::Decoded,
@@ -209,10 +209,17 @@ fn push_all(tops: &mut [TopK], found: Vec<Vec<Neighbor>>, first: usize) {
     }
 }
 
-/// Whether the tables of a query have more entries than there are codes, so that scoring decoded rows takes fewer products than filling
-/// them. Symbols of up to a byte have tables too small for that to matter.
-fn decoding_is_less(searcher: &dyn Searcher, codes: usize) -> bool {
-    searcher.wide_tables().is_some_and(|tables| tables.alphabet > codes)
+/// Rows that stay decoded and are scored by products of bytes in the time that filling as many entries of tables takes at least. (Of
+/// single queries 7 at 128 components, of many queries 20.)
+const HELD_ROWS_PER_ENTRY: usize = 4;
+
+/// Whether scoring decoded rows takes less than filling the tables of a query and scoring codes by them. Symbols of up to a byte have
+/// tables too small for that to matter.
+fn decoding_is_less(searcher: &dyn Searcher, codes: usize, quantizer: &dyn Quantizer, most_bytes: usize) -> bool {
+    let Some(tables) = searcher.wide_tables() else { return false };
+    let is_held = codes.saturating_mul(4 * quantizer.dim()) <= most_bytes;
+    let by_bytes = is_held && quantizer.backend().isa().has_byte_products();
+    if by_bytes { codes < HELD_ROWS_PER_ENTRY * tables.alphabet } else { codes < tables.alphabet }
 }
 
 /// Decodes all codes once, in the backend's memory, which prepares the rows for many searches as they come. Leaves it to each search if
@@ -248,4 +255,45 @@ fn decoded(
         quantizer.decode_into(codes, all.view_mut())?;
         backend.upload_owned(all)?
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::CpuBackend;
+    use crate::{Context, METHODS};
+    use cpu::Isa;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// Whether tables are filled or rows decoded, the same codes are found.
+    #[test]
+    fn wide_symbols_are_decoded_where_that_is_less() {
+        let (alphabet, dim) = (300, 32);
+        let value = |i: usize, j: usize| ((i * 7919 + j * 104_729) % 1009) as f32;
+        let params = json!({ "codewords": alphabet, "iterations": 1 });
+        let method = METHODS.iter().find(|entry| entry.name == "kmeans").expect("it is registered");
+        for isa in Isa::available() {
+            let cx = Context::on(Arc::new(CpuBackend::new(isa)), 1);
+            let train = Array2::from_shape_fn((600, dim), |(i, j)| value(i, j));
+            let quantizer = (method.parse)(params.clone()).expect("parameters").fit(train.view(), &cx).expect("fits");
+            let queries = Array2::from_shape_fn((9, dim), |(i, j)| value(i + 5000, j));
+            for count in [250, 1199, 1200] {
+                let rows = Array2::from_shape_fn((count, dim), |(i, j)| value(i + 77, j));
+                let mut codes = vec![0; count * quantizer.code_size()];
+                quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
+                let find = |most_bytes| {
+                    let search =
+                        CodeSearch::within(&*quantizer, &codes, SearchMetric::L2, most_bytes).expect("a search");
+                    let ids = |found: Vec<Neighbor>| found.into_iter().map(|n| n.id).collect::<Vec<u32>>();
+                    let found = search.search(queries.view(), 5).expect("finds");
+                    (matches!(search.scoring, Scoring::Prepared(_)), found.into_iter().map(ids).collect::<Vec<_>>())
+                };
+                let ((is_decoded, found), (is_held, same)) = (find(HELD_BYTES), find(0));
+                let rows_per_entry = if isa.has_byte_products() { HELD_ROWS_PER_ENTRY } else { 1 };
+                assert_eq!(is_decoded, count < rows_per_entry * alphabet, "{isa}, {count} rows");
+                assert!(!is_held && found == same, "{isa}, {count} rows");
+            }
+        }
+    }
 }
