@@ -41,6 +41,9 @@ pub(crate) enum ChildEnd {
     Interrupted,
 }
 
+/// How long after its child this process may be told to end too.
+const NOTICE: Duration = Duration::from_secs(1);
+
 /// A child process to start.
 pub(crate) struct Child<'a> {
     /// How to start it.
@@ -91,6 +94,13 @@ impl Child<'_> {
         // A terminal's Ctrl-C reaches the child too, perhaps before this process has noticed its own.
         if exit.as_ref().is_ok_and(post_mortem::interrupted) {
             self.interrupt.store(true, Ordering::SeqCst);
+        }
+        // A scheduler that ends a task tells all its processes, one after the other.
+        if answer.is_none() && exit.as_ref().is_ok_and(post_mortem::told_to_end) {
+            let begun = Instant::now();
+            while !self.interrupt.load(Ordering::SeqCst) && begun.elapsed() < NOTICE {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         let end = match answer {
             Some(answer) => answer,

@@ -44,6 +44,18 @@ pub(super) fn interrupted(_: &ExitStatus) -> bool {
     false
 }
 
+/// Whether it was told to end, as a scheduler does before it kills.
+#[cfg(unix)]
+pub(super) fn told_to_end(exit: &ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    [nix::libc::SIGTERM, nix::libc::SIGHUP].map(Some).contains(&exit.signal())
+}
+
+#[cfg(not(unix))]
+pub(super) fn told_to_end(_: &ExitStatus) -> bool {
+    false
+}
+
 /// How a process ended that should have ended well; None if it did, or if it was killed from here.
 #[cfg(unix)]
 pub(super) fn ill(exit: ExitStatus) -> Option<String> {

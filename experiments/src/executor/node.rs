@@ -87,7 +87,11 @@ impl Node<'_> {
         let mut to_run: Vec<&Job> = Vec::new();
         for job in jobs.iter().filter(|job| is_prepared(job)) {
             if !has_ended(self.folder, job) {
-                self.folder.set_aside(job.id())?;
+                // Only a trial of a pair may have a record and yet have to run again. Any other record that is here by now is of
+                // another task, and stands.
+                if job.in_turn.is_some() {
+                    self.folder.set_aside(job.id())?;
+                }
                 to_run.push(job);
             }
         }
