@@ -2,6 +2,7 @@
 //! it, and a record that is to be replaced counts until there is a new one.
 
 use crate::atomic::write_first;
+use crate::results::DIGESTS_FILE;
 use crate::store::{is_id, is_there, to_json};
 use crate::{RecordError, RunFolder, TrialRecord};
 use std::fs;
@@ -44,8 +45,13 @@ impl RunFolder {
         self.check_id(id)?;
         let path = self.trial_file(id);
         match fs::rename(&path, self.earlier_file(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RecordError::io("set aside", &path)(error)),
-            _ => Ok(()),
+            // Tables that hold it are no longer current, whatever the clock of the machine says that writes the new one.
+            Ok(()) => {
+                let _ = fs::remove_file(self.root().join(DIGESTS_FILE));
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(RecordError::io("set aside", &path)(error)),
         }
     }
 
@@ -80,6 +86,24 @@ impl RunFolder {
 mod tests {
     use super::*;
     use crate::store::tests::{info, record};
+
+    #[test]
+    fn tables_follow_a_record_that_a_machine_with_a_slow_clock_writes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(dir.path().join("run"));
+        drop(folder.prepare().expect("fresh"));
+        folder.save_run(&info(&["a1"])).expect("saves");
+        let of = |seconds: f64| TrialRecord { wall_seconds: seconds, ..record("a1") };
+        folder.save_first(&of(1.0)).expect("saves");
+        folder.refresh_tables().expect("writes");
+        folder.set_aside("a1").expect("sets aside");
+        folder.save_first(&of(2.0)).expect("saves");
+        let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let file = fs::File::options().write(true).open(folder.trial_file("a1")).expect("opens");
+        file.set_modified(hour_ago).expect("sets its time");
+        folder.refresh_tables().expect("writes");
+        assert_eq!(folder.results().expect("a run").ended[0].wall_seconds, 2.0);
+    }
 
     #[test]
     fn the_first_record_stands_and_an_earlier_one_counts_until_then() {

@@ -251,7 +251,7 @@ pub(crate) const CSV_FILE: &str = "results.csv";
 pub(crate) const TRIALS_FILE: &str = "trials.parquet";
 
 /// File name of the SHA-256 digests of both tables, which reveal damage before a library reads them.
-const DIGESTS_FILE: &str = "tables.json";
+pub(crate) const DIGESTS_FILE: &str = "tables.json";
 
 /// Maximum size of the file of digests, in bytes.
 const MAX_DIGESTS: u64 = 4096;
