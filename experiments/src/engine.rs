@@ -64,6 +64,8 @@ pub struct Outcome {
     pub reused: usize,
     /// Trials that were not run, because the run was interrupted or filtered.
     pub left: usize,
+    /// Of these, the number that an executor was to run and could not.
+    pub unfinished: usize,
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// What the user should know or do, one line each.
@@ -160,8 +162,9 @@ pub fn run(
                 }
                 NotPrepared::Interrupted => {
                     let left = plan.trials.len();
-                    let (ok, failed, passing, reused, remarks) = (0, 0, 0, 0, Vec::new());
-                    Ok(Outcome { ok, failed, passing, reused, left, interrupted: true, remarks })
+                    let (ok, failed, passing, reused, unfinished) = (0, 0, 0, 0, 0);
+                    let remarks = Vec::new();
+                    Ok(Outcome { ok, failed, passing, reused, left, unfinished, interrupted: true, remarks })
                 }
             };
         }
@@ -197,7 +200,7 @@ pub fn run(
         ended: &ended,
         interrupt: settings.interrupt,
     };
-    let Ran { left_out, remarks } = executor.run(&work, observer)?;
+    let Ran { left_out, unfinished, remarks } = executor.run(&work, observer)?;
     if !left_out.is_empty() {
         plan.skipped.extend(left_out.iter().cloned());
         saved.info.skipped.extend(left_out);
@@ -205,7 +208,7 @@ pub fn run(
     }
     let outcome = conclude(folder, &mut saved)?;
     let interrupted = settings.interrupt.load(Ordering::SeqCst);
-    Ok(Outcome { reused: ended.len(), interrupted, remarks, ..outcome })
+    Ok(Outcome { reused: ended.len(), unfinished, interrupted, remarks, ..outcome })
 }
 
 /// The records of trials that need not run again, one for each trial of the plan. `here` is the machine that all trials run
@@ -283,6 +286,7 @@ pub(crate) fn conclude(folder: &RunFolder, saved: &mut SavedPlan) -> Result<Outc
         passing: records.iter().filter(|r| r.failed_in_passing()).count(),
         reused: 0,
         left: saved.info.trials.len() - records.len(),
+        unfinished: 0,
         interrupted: false,
         remarks: Vec::new(),
     })

@@ -51,6 +51,8 @@ pub(crate) struct Work<'a> {
 pub(crate) struct Ran {
     /// Trials that a used-up budget of time left out, one line each.
     pub(crate) left_out: Vec<String>,
+    /// Trials that were to run and could not.
+    pub(crate) unfinished: usize,
     /// What the user should know or do, one line each.
     pub(crate) remarks: Vec<String>,
 }
@@ -121,10 +123,10 @@ pub fn attach(
     let (ended, left): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| node::has_ended(folder, job));
     let records: Vec<TrialRecord> = ended.iter().filter_map(|job| folder.trial(job.id())).collect();
     let work = Work { folder, plan: Some(&saved), jobs: &left, ended: &records, interrupt };
-    let Ran { remarks, .. } = remote.attach(&work, observer)?;
+    let Ran { unfinished, remarks, .. } = remote.attach(&work, observer)?;
     let outcome = conclude(folder, &mut saved)?;
     let interrupted = interrupt.load(Ordering::SeqCst);
-    Ok((Outcome { reused: records.len(), interrupted, remarks, ..outcome }, saved.formats))
+    Ok((Outcome { reused: records.len(), unfinished, interrupted, remarks, ..outcome }, saved.formats))
 }
 
 /// Cancels the tasks of a run that wait or run. Returns the ids that the scheduler has given them.

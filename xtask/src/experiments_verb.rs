@@ -298,7 +298,7 @@ fn run_one(
     conclude(&name, &outcome, root, formats.as_deref(), arguments.force)
 }
 
-/// Renders the report of a run that has ended, and says how it ended. Returns whether a trial failed, is missing, or an aim
+/// Renders the report of a run that has ended, and says how it ended. Returns whether a trial failed or could not run, or an aim
 /// was missed.
 pub fn conclude(
     name: &str,
@@ -340,5 +340,5 @@ pub fn conclude(
     }
     let missed = if !is_run || outcome.interrupted { Vec::new() } else { missed_aims(root)? };
     missed.iter().for_each(|line| say!("aim missed: {line}"));
-    Ok(outcome.failed > 0 || outcome.interrupted || !missed.is_empty())
+    Ok(outcome.failed + outcome.unfinished > 0 || outcome.interrupted || !missed.is_empty())
 }

@@ -98,6 +98,14 @@ pub enum TaskError {
         /// The system error.
         error: io::Error,
     },
+    /// A scheduler that does not answer, which says nothing about its tasks.
+    #[error("{command} failed: {reason}")]
+    NoAnswer {
+        /// The command.
+        command: &'static str,
+        /// What it said.
+        reason: String,
+    },
     /// The scheduler refuses.
     #[error("{command} failed: {reason}")]
     Refused {
@@ -143,6 +151,9 @@ impl TaskError {
                 )
             }
             TaskError::NoScheduler { .. } => "run this where Slurm is installed, or use `--executor tasks`".into(),
+            TaskError::NoAnswer { .. } => {
+                "tasks that were submitted go on; try again when the scheduler answers".into()
+            }
             TaskError::Refused { .. } => "check the settings of the executor in the experiment".into(),
             TaskError::Full { .. } => "`cargo xtask experiments --attach RUN` submits the rest later".into(),
         }

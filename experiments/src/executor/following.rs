@@ -1,7 +1,7 @@
 //! Follows the tasks of a run: by the records that appear in its folder, and by what the scheduler says of tasks that left
 //! none. Submits again what a lost task left.
 
-use super::remote::{ToDo, plan_of, save_submitted};
+use super::remote::{ToDo, is_cancelled, plan_of, save_submitted};
 use super::scheduler::{Active, Activity, Array, Content, Ending, Scheduler, Submitted, SubmittedTask, last_words};
 use super::task::{Commands, Need, write_commands};
 use super::{TaskError, Work};
@@ -28,6 +28,8 @@ pub(super) struct Following<'a, 's> {
     task_time: Seconds,
     tries: usize,
     arrays: Vec<Submitted>,
+    /// Tasks that had ended before: each time that a user asks for the run, trials get all their tries.
+    earlier: HashSet<(usize, usize)>,
     /// Trials without a record, by id.
     waiting: HashMap<&'a str, &'a Job>,
     done: usize,
@@ -47,7 +49,9 @@ impl<'a, 's> Following<'a, 's> {
         tries: usize,
         arrays: Vec<Submitted>,
     ) -> Following<'a, 's> {
+        let ended = places(&arrays).filter(|(_, task)| task.ending.is_some()).map(|(place, _)| place).collect();
         Following {
+            earlier: ended,
             work,
             commands,
             scheduler,
@@ -78,9 +82,11 @@ impl<'a, 's> Following<'a, 's> {
                 }
                 Ok(None) => {}
                 // The scheduler may be down for a while; the tasks go on.
-                Err(error @ TaskError::Refused { .. }) if !self.arrays.is_empty() => {
+                Err(error @ TaskError::NoAnswer { .. }) if !self.arrays.is_empty() => {
                     self.tell(observer, format!("waiting for the scheduler: {error}"));
                 }
+                // What is running is still collected.
+                Err(error @ TaskError::Refused { .. }) if self.is_busy() => self.tell(observer, error.to_string()),
                 Err(error) => return Err(error.into()),
             }
             std::thread::sleep(pause);
@@ -88,6 +94,11 @@ impl<'a, 's> Following<'a, 's> {
             self.collect(observer);
             pause = if self.done > before { LOOK[0] } else { pause.mul_f64(SLOWER).min(slowest) };
         }
+    }
+
+    /// Number of trials without a record.
+    pub(super) fn unfinished(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Takes note of the records that have appeared.
@@ -110,6 +121,9 @@ impl<'a, 's> Following<'a, 's> {
         let ids: Vec<&str> = self.arrays.iter().map(|array| array.id.as_str()).collect();
         let active = if ids.is_empty() { Vec::new() } else { self.scheduler.active(&ids)? };
         self.settle(&active);
+        if is_cancelled(self.work.folder) {
+            return Ok(Some(self.cancelled()));
+        }
         let unprepared = |job: &&PreparationJob| job.kept().is_none();
         let facts_missing = plan_of(self.work).datasets.iter().any(|job| unprepared(&job));
         if self.waiting.is_empty() && !facts_missing {
@@ -130,8 +144,7 @@ impl<'a, 's> Following<'a, 's> {
             self.submit(&retry, observer)?;
             return Ok(None);
         }
-        let busy = self.unsettled(|content| !matches!(content, Content::Finish));
-        if !busy && missing.len() == self.waiting.len() {
+        if !self.is_busy() && missing.len() == self.waiting.len() {
             return Ok(Some(self.given_up(&missing)));
         }
         self.tell(observer, summary(&active));
@@ -193,23 +206,32 @@ impl<'a, 's> Following<'a, 's> {
         self.arrays.iter().flat_map(|array| &array.tasks).any(|task| task.ending.is_none() && is(&task.content))
     }
 
-    /// How many tasks of a trial have ended without a record of any of their trials.
+    /// Whether a task may still do something besides the report.
+    fn is_busy(&self) -> bool {
+        self.unsettled(|content| !matches!(content, Content::Finish))
+    }
+
+    /// How many tasks with such content have ended, since this process follows them, with nothing done.
+    fn failures(&self, is: impl Fn(&Content) -> bool) -> usize {
+        let tasks = places(&self.arrays).filter(|(place, _)| !self.earlier.contains(place));
+        tasks.filter(|(_, task)| task.ending == Some(Ending::Nothing) && is(&task.content)).count()
+    }
+
     fn attempts(&self, id: &str) -> usize {
-        let tasks = self.arrays.iter().flat_map(|array| &array.tasks);
-        let of =
-            |task: &&SubmittedTask| matches!(&task.content, Content::Trials(ids) if ids.iter().any(|own| own == id));
-        tasks.filter(of).filter(|task| task.ending == Some(Ending::Nothing)).count()
+        self.failures(|content| matches!(content, Content::Trials(ids) if ids.iter().any(|own| own == id)))
     }
 
     fn prepare_attempts(&self) -> usize {
-        let tasks = self.arrays.iter().flat_map(|array| &array.tasks);
-        let failed =
-            tasks.filter(|task| matches!(task.content, Content::Prepare(_)) && task.ending == Some(Ending::Nothing));
-        failed.count()
+        self.failures(|content| matches!(content, Content::Prepare(_)))
     }
 
     fn save(&self) -> Result<(), TaskError> {
         save_submitted(self.work.folder, &self.arrays)
+    }
+
+    /// Whether a task that may still be active prepares a dataset.
+    fn prepares(&self, job: &PreparationJob) -> bool {
+        self.unsettled(|content| matches!(content, Content::Prepare(name) if *name == job.name))
     }
 
     /// Submits tasks for trials, and first for the datasets that they need.
@@ -218,11 +240,18 @@ impl<'a, 's> Following<'a, 's> {
         let round =
             1 + self.arrays.iter().filter_map(|array| array.name.rsplit_once('.')?.1.parse().ok()).max().unwrap_or(0);
         todo.write(self.work.folder, &self.commands)?;
-        let mut prepared = Vec::new();
-        let lines = todo.prepare_commands(&self.commands);
+        // A dataset that an earlier array prepares is waited for.
+        let needed = |task: &SubmittedTask| {
+            let of = |name: &String| todo.prepare.iter().any(|job| job.name == *name);
+            task.ending.is_none() && matches!(&task.content, Content::Prepare(name) if of(name))
+        };
+        let preparing = self.arrays.iter().filter(|array| array.tasks.iter().any(needed));
+        let mut prepared: Vec<String> = preparing.map(|array| array.id.clone()).collect();
+        let unprepared: Vec<&PreparationJob> = todo.prepare.iter().copied().filter(|job| !self.prepares(job)).collect();
+        let lines: Vec<String> = unprepared.iter().map(|job| self.commands.prepare(job)).collect();
         if !lines.is_empty() {
-            let tasks = todo.prepare.iter().map(|job| Content::Prepare(job.name.clone())).collect();
-            let bytes = todo.prepare.iter().filter_map(|job| job.memory_bytes).max().unwrap_or(0);
+            let tasks = unprepared.iter().map(|job| Content::Prepare(job.name.clone())).collect();
+            let bytes = unprepared.iter().filter_map(|job| job.memory_bytes).max().unwrap_or(0);
             let threads = self.work.jobs.iter().map(|job| job.trial().threads).max().unwrap_or(1);
             let array = Array {
                 name: format!("prepare.{round}"),
@@ -310,36 +339,74 @@ impl<'a, 's> Following<'a, 's> {
         )]
     }
 
-    /// Why trials have no record, for one trial of each reason.
-    fn given_up(&mut self, missing: &[&Job]) -> Vec<String> {
-        let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for job in missing {
-            let last = self.arrays.iter().enumerate().flat_map(|(at, array)| {
-                let tasks = array.tasks.iter().enumerate();
-                tasks.filter(|(_, task)| matches!(&task.content, Content::Trials(ids) if ids.iter().any(|id| id == job.id())))
-                    .map(move |(index, _)| (at, index + 1))
-            });
-            let Some((at, number)) = last.last() else { continue };
-            reasons.entry(self.reason(at, number)).or_default().push(&job.name);
-        }
-        let line = |(reason, names): (&String, &Vec<&str>)| {
-            let several = if names.len() == 1 { "has" } else { "have" };
-            let count = counted(names.len(), "trial");
-            format!("{count} {several} no record, such as {}: {reason}", names[0])
-        };
-        reasons.iter().map(line).collect()
+    /// What the user should know about a run whose tasks somebody has cancelled.
+    fn cancelled(&self) -> Vec<String> {
+        let root = self.work.folder.root().display();
+        vec![format!(
+            "its tasks were cancelled; `cargo xtask experiments --attach {root}` submits what is missing again"
+        )]
     }
 
-    /// How a task ended, and what it said last.
-    fn reason(&mut self, at: usize, number: usize) -> String {
+    /// Why trials have no record: for each reason, how many trials there are and what one of their tasks said.
+    fn given_up(&mut self, missing: &[&Job]) -> Vec<String> {
+        let unprepared: HashSet<&str> = plan_of(self.work)
+            .datasets
+            .iter()
+            .filter(|job| job.kept().is_none())
+            .map(|job| job.name.as_str())
+            .collect();
+        let mut reasons: BTreeMap<String, (String, Vec<&str>)> = BTreeMap::new();
+        for job in missing {
+            let dataset = job.trial().dataset.as_str();
+            // What they say themselves is that their dataset comes first.
+            let (task, before) = if unprepared.contains(dataset) {
+                let of = |content: &Content| matches!(content, Content::Prepare(name) if name == dataset);
+                (self.last(of), format!("{dataset} could not be prepared: "))
+            } else {
+                let of =
+                    |content: &Content| matches!(content, Content::Trials(ids) if ids.iter().any(|id| id == job.id()));
+                (self.last(of), String::new())
+            };
+            let Some((at, number)) = task else { continue };
+            let (how, task) = self.reason(at, number);
+            let (_, names) = reasons.entry(format!("{before}{how}")).or_insert_with(|| (task, Vec::new()));
+            names.push(&job.name);
+        }
+        let line = |(reason, (task, names)): (&String, &(String, Vec<&str>))| {
+            let several = if names.len() == 1 { "has" } else { "have" };
+            let count = counted(names.len(), "trial");
+            format!("{count} {several} no record, such as {}: {reason} ({task})", names[0])
+        };
+        let mut lines: Vec<String> = reasons.iter().map(line).collect();
+        let root = self.work.folder.root().display();
+        lines.push(format!("`cargo xtask experiments --attach {root}` submits what is missing again"));
+        lines
+    }
+
+    /// The place of the last task with such content.
+    fn last(&self, is: impl Fn(&Content) -> bool) -> Option<(usize, usize)> {
+        places(&self.arrays).filter(|(_, task)| is(&task.content)).map(|(place, _)| place).last()
+    }
+
+    /// How a task ended and what it said last, and which task it is.
+    fn reason(&mut self, at: usize, number: usize) -> (String, String) {
         let array = &self.arrays[at];
         let log = self.scheduler.log(self.work.folder, array, number);
         let id = array.id.clone();
-        let fate = self.scheduler.fate(&id, number).map(|fate| format!(" {fate}")).unwrap_or_default();
+        let fate = self.scheduler.fate(&id, number).map(|fate| format!("its task {fate}; ")).unwrap_or_default();
         let words = last_words(&log);
-        let words = if words.is_empty() { "it left no output".to_owned() } else { format!("it said: {words}") };
-        format!("task {id}_{number}{fate}; {words} ({})", log.display())
+        let words =
+            if words.is_empty() { "its task left no output".to_owned() } else { format!("its task said: {words}") };
+        (format!("{fate}{words}"), format!("task {id}_{number}, {}", log.display()))
     }
+}
+
+/// All tasks, with the place of their array and their number in it.
+fn places(arrays: &[Submitted]) -> impl Iterator<Item = ((usize, usize), &SubmittedTask)> {
+    arrays
+        .iter()
+        .enumerate()
+        .flat_map(|(at, array)| array.tasks.iter().enumerate().map(move |(index, task)| ((at, index + 1), task)))
 }
 
 /// What the tasks do, in one line.

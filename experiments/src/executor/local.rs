@@ -109,7 +109,7 @@ impl Executor for Local<'_> {
             Some(allowance) => budget::left_out(allowance.budget, &left),
             None => Vec::new(),
         };
-        Ok(Ran { left_out, remarks: Vec::new() })
+        Ok(Ran { left_out, ..Ran::default() })
     }
 }
 

@@ -13,7 +13,8 @@ use crate::plan::Plan;
 use crate::preparation::{NotPrepared, PreparationJob};
 use crate::units::Seconds;
 use record::{DatasetFacts, Machine, RunFolder, read_regular, write_atomically};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -44,6 +45,24 @@ fn jobs_file(folder: &RunFolder) -> PathBuf {
     folder_of_tasks(folder).join("jobs.json")
 }
 
+/// Its presence tells whoever follows a run that its tasks were cancelled, and are not to be submitted again.
+fn cancelled_file(folder: &RunFolder) -> PathBuf {
+    folder_of_tasks(folder).join("cancelled")
+}
+
+pub(super) fn is_cancelled(folder: &RunFolder) -> bool {
+    cancelled_file(folder).exists()
+}
+
+/// Lets tasks be submitted again.
+fn forget_cancelled(folder: &RunFolder) -> Result<(), TaskError> {
+    let path = cancelled_file(folder);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TaskError::Write { path, error }),
+        _ => Ok(()),
+    }
+}
+
 /// What has been submitted for a run.
 fn submitted(folder: &RunFolder) -> Result<Vec<Submitted>, TaskError> {
     let path = jobs_file(folder);
@@ -57,6 +76,13 @@ fn submitted(folder: &RunFolder) -> Result<Vec<Submitted>, TaskError> {
 /// Writes down what has been submitted for a run.
 pub(super) fn save_submitted(folder: &RunFolder, arrays: &[Submitted]) -> Result<(), TaskError> {
     Ok(write_atomically(&jobs_file(folder), plain_json(&arrays).as_bytes())?)
+}
+
+/// The ids of all arrays of a run that wait or run.
+fn alive(scheduler: &mut dyn Scheduler, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError> {
+    let known = scheduler.active(ids)?.into_iter().map(|active| active.id);
+    let all: BTreeSet<String> = known.chain(scheduler.strays(folder, ids)?).collect();
+    Ok(all.into_iter().collect())
 }
 
 impl Executor for Remote<'_> {
@@ -79,16 +105,15 @@ impl Executor for Remote<'_> {
         if let Some(scheduler) = &mut self.scheduler {
             let earlier = submitted(folder)?;
             let ids: Vec<&str> = earlier.iter().map(|array| array.id.as_str()).collect();
-            let alive: HashSet<String> = scheduler.active(&ids)?.into_iter().map(|active| active.id).collect();
-            if !alive.is_empty() {
-                let mut jobs: Vec<String> = alive.into_iter().collect();
-                jobs.sort_unstable();
+            let jobs = alive(&mut **scheduler, folder, &ids)?;
+            if !jobs.is_empty() {
                 return Err(TaskError::Alive { folder: folder.root().to_owned(), jobs }.into());
             }
         }
         let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
         plan_of(work).save(folder, work.jobs)?;
         save_submitted(folder, &[])?;
+        forget_cancelled(folder)?;
         observer.begin(work.jobs.len(), work.ended.len(), estimate);
         self.go_on(work, Vec::new(), observer)
     }
@@ -104,6 +129,13 @@ impl Remote<'_> {
     /// Follows a run that an earlier process has submitted, and submits what is missing.
     pub(crate) fn attach(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Ran, EngineError> {
         let earlier = submitted(work.folder)?;
+        forget_cancelled(work.folder)?;
+        if let Some(scheduler) = &mut self.scheduler {
+            let ids: Vec<&str> = earlier.iter().map(|array| array.id.as_str()).collect();
+            // What they do is not known, and is submitted again.
+            let strays = scheduler.strays(work.folder, &ids)?;
+            scheduler.cancel(&strays.iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
         let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
         observer.begin(work.jobs.len(), work.ended.len(), estimate);
         self.go_on(work, earlier, observer)
@@ -113,12 +145,11 @@ impl Remote<'_> {
     pub(crate) fn cancel(&mut self, folder: &RunFolder) -> Result<Vec<String>, TaskError> {
         let arrays = submitted(folder)?;
         let ids: Vec<&str> = arrays.iter().map(|array| array.id.as_str()).collect();
-        let Some(scheduler) = self.scheduler.as_mut().filter(|_| !ids.is_empty()) else { return Ok(Vec::new()) };
-        let mut active: Vec<String> = scheduler.active(&ids)?.into_iter().map(|active| active.id).collect();
-        active.sort_unstable();
-        active.dedup();
-        scheduler.cancel(&active.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(active)
+        let Some(scheduler) = &mut self.scheduler else { return Ok(Vec::new()) };
+        write_atomically(&cancelled_file(folder), b"")?;
+        let alive = alive(&mut **scheduler, folder, &ids)?;
+        scheduler.cancel(&alive.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(alive)
     }
 
     fn go_on(
@@ -130,11 +161,11 @@ impl Remote<'_> {
         let commands = Commands { program: self.program, folder: work.folder };
         let Some(scheduler) = self.scheduler.as_deref_mut() else {
             let todo = ToDo::new(work, work.jobs, self.task_time);
-            return Ok(Ran { left_out: Vec::new(), remarks: todo.write(work.folder, &commands)? });
+            return Ok(Ran { remarks: todo.write(work.folder, &commands)?, ..Ran::default() });
         };
         let mut following = Following::new(work, commands, scheduler, self.task_time, self.tries, earlier);
         let remarks = following.follow(observer)?;
-        Ok(Ran { left_out: Vec::new(), remarks })
+        Ok(Ran { unfinished: following.unfinished(), remarks, ..Ran::default() })
     }
 }
 

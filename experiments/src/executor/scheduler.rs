@@ -101,6 +101,13 @@ pub(crate) trait Scheduler {
     /// The scheduler does not answer, which says nothing about the tasks.
     fn active(&mut self, ids: &[&str]) -> Result<Vec<Active>, TaskError>;
 
+    /// The ids of arrays of this run that wait or run and are not among these: whoever submitted them was killed before writing
+    /// them down.
+    ///
+    /// # Errors
+    /// The scheduler does not answer.
+    fn strays(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError>;
+
     /// How a task ended, in words; None if the scheduler does not tell.
     fn fate(&mut self, id: &str, number: usize) -> Option<String>;
 

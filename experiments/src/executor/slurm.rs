@@ -6,6 +6,7 @@ use super::saved_plan::folder_of_tasks;
 use super::scheduler::{Active, Activity, Array, Scheduler, Submitted};
 use super::task::{Need, quoted};
 use record::RunFolder;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -32,6 +33,16 @@ const FULL: [&str; 5] = [
     "Slurm temporarily unable to accept job",
 ];
 
+/// How commands say that the controller does not answer.
+const UNREACHABLE: [&str; 6] = [
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Connection refused",
+    "Zero Bytes were transmitted",
+    "Transport endpoint is not connected",
+    "Slurm backup controller in standby mode",
+];
+
 /// A cluster with Slurm.
 pub(crate) struct Slurm {
     settings: SlurmSettings,
@@ -52,6 +63,7 @@ impl Slurm {
         let mut options = vec![
             "--parsable".to_owned(),
             format!("--job-name=vqbench-{}", array.name),
+            format!("--comment={}", comment(folder)),
             format!("--array=1-{}%{}", array.count, settings.at_most.max(1)),
             format!("--output={}", logs.join(format!("{}.%a.txt", array.name)).display()),
             "--open-mode=append".to_owned(),
@@ -96,6 +108,12 @@ impl Slurm {
     }
 }
 
+/// Marks the jobs of a run, even those that nobody has written down.
+fn comment(folder: &RunFolder) -> String {
+    let root = std::path::absolute(folder.root()).unwrap_or_else(|_| folder.root().to_owned());
+    format!("vqbench {}", root.display())
+}
+
 fn log_folder(folder: &RunFolder) -> PathBuf {
     folder_of_tasks(folder).join("logs")
 }
@@ -132,6 +150,10 @@ fn ask(command: &'static str, arguments: &[String], input: &str) -> Result<Strin
     let reason = if lines.is_empty() { output.status.to_string() } else { lines.join("; ") };
     if command == SBATCH && FULL.iter().any(|words| reason.contains(words)) {
         return Err(TaskError::Full { command, reason });
+    }
+    // Only what is submitted can be wrong: other commands fail with the controller.
+    if command != SBATCH || UNREACHABLE.iter().any(|words| reason.contains(words)) {
+        return Err(TaskError::NoAnswer { command, reason });
     }
     Err(TaskError::Refused { command, reason })
 }
@@ -173,10 +195,20 @@ impl Scheduler for Slurm {
         Ok(active(&ask(SQUEUE, &arguments, "")?, ids))
     }
 
+    fn strays(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError> {
+        let arguments = ["-h", "--me", "-o", "%F|%k"].map(str::to_owned);
+        Ok(strays(&ask(SQUEUE, &arguments, "")?, &comment(folder), ids))
+    }
+
     fn fate(&mut self, id: &str, number: usize) -> Option<String> {
         let arguments = ["-n", "-X", "-P", "-o", "State,ExitCode,NodeList", "-j"].map(str::to_owned);
         let arguments: Vec<String> = arguments.into_iter().chain([format!("{id}_{number}")]).collect();
-        fate(&ask(SACCT, &arguments, "").ok()?)
+        let accounted = ask(SACCT, &arguments, "").ok().and_then(|text| fate(&text));
+        // Without accounting, the controller remembers tasks for some minutes.
+        accounted.or_else(|| {
+            let arguments = ["show", "job", "-o"].map(str::to_owned).into_iter().chain([format!("{id}_{number}")]);
+            fate(&as_accounted(&ask(SCONTROL, &arguments.collect::<Vec<_>>(), "").ok()?)?)
+        })
     }
 
     fn log(&self, folder: &RunFolder, array: &Submitted, number: usize) -> PathBuf {
@@ -224,6 +256,15 @@ fn active(text: &str, ids: &[&str]) -> Vec<Active> {
     text.lines().filter_map(parse).collect()
 }
 
+/// The arrays that have a comment, but none of these ids, from `squeue`.
+fn strays(text: &str, comment: &str, ids: &[&str]) -> Vec<String> {
+    let of = |line: &str| {
+        let (id, own) = line.trim().split_once('|')?;
+        (own == comment && !ids.contains(&id)).then(|| id.to_owned())
+    };
+    text.lines().filter_map(of).collect::<BTreeSet<String>>().into_iter().collect()
+}
+
 /// Why a task waits.
 fn in_words(state: &str, reason: &str) -> String {
     let words = match (state, reason) {
@@ -251,6 +292,13 @@ fn in_words(state: &str, reason: &str) -> String {
         (_, reason) => return format!("the scheduler says {reason}"),
     };
     words.to_owned()
+}
+
+/// What `sacct` would say of a task, from `scontrol show job`.
+fn as_accounted(text: &str) -> Option<String> {
+    let field = |name: &str| text.split_whitespace().find_map(|word| word.strip_prefix(name));
+    let (state, code, node) = (field("JobState=")?, field("ExitCode=")?, field("NodeList=").unwrap_or_default());
+    Some(format!("{state}|{code}|{}", if node == "(null)" { "" } else { node }))
 }
 
 /// How a task ended, from `sacct`.
@@ -344,6 +392,8 @@ mod tests {
         ];
         let expected = expected.map(|(number, activity)| Active { id: "12".into(), number, activity });
         assert_eq!(found, expected);
+        let text = "14|vqbench /runs/a|b\n14|vqbench /runs/a|b\n12|vqbench /runs/a|b\n15|vqbench /runs/a\n16|(null)\n";
+        assert_eq!(strays(text, "vqbench /runs/a|b", &["12", "13"]), ["14"]);
         assert_eq!(
             in_words("PD", "QOSMaxJobsPerUserLimit"),
             "a limit of your account or quality of service is reached (QOSMaxJobsPerUserLimit)"
@@ -354,5 +404,10 @@ mod tests {
         assert_eq!(fate("FAILED|2:0|node1\n").as_deref(), Some("failed with exit code 2 on node1"));
         assert_eq!(fate("NODE_FAIL|0:0|node1\nCANCELLED by 0|0:15|None assigned\n").as_deref(), Some("was cancelled"));
         assert_eq!([fate(""), fate("\n")], [None, None]);
+        let shown =
+            "JobId=9 ArrayJobId=7 JobState=CANCELLED Reason=None ExitCode=0:9 ReqNodeList=(null) NodeList=node2\n";
+        assert_eq!(as_accounted(shown).as_deref(), Some("CANCELLED|0:9|node2"));
+        assert_eq!(as_accounted("JobState=PENDING ExitCode=0:0 NodeList=(null)").as_deref(), Some("PENDING|0:0|"));
+        assert_eq!(as_accounted("slurm_load_jobs error"), None);
     }
 }
