@@ -122,6 +122,9 @@ impl<'a, 's> Following<'a, 's> {
         let active = if ids.is_empty() { Vec::new() } else { self.scheduler.active(&ids)? };
         self.settle(&active);
         if is_cancelled(self.work.folder) {
+            // Those that were submitted meanwhile are cancelled too.
+            let ids: HashSet<&str> = active.iter().map(|active| active.id.as_str()).collect();
+            self.scheduler.cancel(&ids.into_iter().collect::<Vec<_>>())?;
             return Ok(Some(self.cancelled()));
         }
         let unprepared = |job: &&PreparationJob| job.kept().is_none();

@@ -33,6 +33,9 @@ const FULL: [&str; 5] = [
     "Slurm temporarily unable to accept job",
 ];
 
+/// Why Slurm holds a task whose node failed to start it.
+const LAUNCH_FAILED: &str = "launch failed requeued held";
+
 /// How commands say that the controller does not answer.
 const UNREACHABLE: [&str; 6] = [
     "Unable to contact slurm controller",
@@ -192,7 +195,13 @@ impl Scheduler for Slurm {
             return Ok(Vec::new());
         }
         let arguments = ["-h", "-r", "--me", "-o", "%F|%K|%t|%r|%N"].map(str::to_owned);
-        Ok(active(&ask(SQUEUE, &arguments, "")?, ids))
+        let text = ask(SQUEUE, &arguments, "")?;
+        // They wait for an administrator, and others can run instead of them.
+        let held = held(&text, ids);
+        if !held.is_empty() {
+            let _ = ask(SCANCEL, &held, "");
+        }
+        Ok(active(&text, ids))
     }
 
     fn strays(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError> {
@@ -246,6 +255,7 @@ fn active(text: &str, ids: &[&str]) -> Vec<Active> {
             return None;
         }
         let activity = match state {
+            "PD" if reason == LAUNCH_FAILED => return None,
             "PD" | "CF" | "RQ" | "RH" | "SE" | "S" | "ST" => Activity::Waits(in_words(state, reason)),
             // A completing task may still write.
             "R" | "CG" | "SI" | "SO" | "RS" => Activity::Runs(nodes.to_owned()),
@@ -254,6 +264,16 @@ fn active(text: &str, ids: &[&str]) -> Vec<Active> {
         Some(Active { id: id.to_owned(), number: number.parse().ok(), activity })
     };
     text.lines().filter_map(parse).collect()
+}
+
+/// The tasks of arrays that Slurm holds because their node could not start them, from `squeue`.
+fn held(text: &str, ids: &[&str]) -> Vec<String> {
+    let of = |line: &str| {
+        let fields: Vec<&str> = line.trim().split('|').collect();
+        let [id, number, "PD", LAUNCH_FAILED, ..] = fields[..] else { return None };
+        ids.contains(&id).then(|| format!("{id}_{number}"))
+    };
+    text.lines().filter_map(of).collect()
 }
 
 /// The arrays that have a comment, but none of these ids, from `squeue`.
@@ -282,7 +302,6 @@ fn in_words(state: &str, reason: &str) -> String {
         (_, "BadConstraints") => "no node has the features of `constraint`",
         (_, "BeginTime") => "it was put back in the queue and starts again in a moment",
         (_, "JobHeldUser" | "JobHeldAdmin") => "it is held; `scontrol release` lets it go",
-        (_, "launch failed requeued held") => "it could not be started on its node and is held",
         (_, reason) if reason.starts_with("ReqNodeNotAvail") || reason.starts_with("Nodes required for job are") => {
             "its nodes are down, drained or reserved"
         }
@@ -383,6 +402,8 @@ mod tests {
     #[test]
     fn what_slurm_prints_is_read() {
         let text = "12|3|R|None|node1\n12|4|PD|Resources|\n99|1|R|None|node2\n13|1|CD|None|node1\n\nnonsense\n12|N/A|PD|Dependency|\n";
+        let lost = "12|5|PD|launch failed requeued held|\n99|5|PD|launch failed requeued held|\n";
+        assert_eq!((held(lost, &["12", "13"]), active(lost, &["12"])), (vec!["12_5".to_owned()], vec![]));
         let found = active(text, &["12", "13"]);
         let waits = |words: &str| Activity::Waits(words.to_owned());
         let expected = [
