@@ -124,12 +124,16 @@ fn shortlists(c: &mut Criterion) {
 
 /// Codes scanned by tables in registers; an element is one code and query.
 fn table_scans(c: &mut Criterion) {
+    Isa::available().into_iter().for_each(|isa| table_scans_of(c, isa));
+}
+
+fn table_scans_of(c: &mut Criterion, isa: Isa) {
     const N: usize = 8192;
     const K: usize = 10;
-    let mut group = c.benchmark_group("table-scan");
+    let mut group = c.benchmark_group(format!("table-scan/{isa}"));
     group.throughput(Throughput::Elements(N as u64));
     for (name, width, positions) in [("32x4", SymbolWidth::Nibble, 32), ("16x8", SymbolWidth::Byte, 16)] {
-        let Some(mut block) = CodeBlock::new(Isa::widest(), width, positions) else { continue };
+        let Some(mut block) = CodeBlock::new(isa, width, positions) else { continue };
         let (codes, entries) = (bytes(1, N * 16), floats(2, positions * width.alphabet()));
         for (kind, factors) in [("sums", vec![]), ("factors", vec![[1.0, -0.5]; N])] {
             block.fill(&codes, 16, 0, &factors);

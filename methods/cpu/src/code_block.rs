@@ -5,7 +5,7 @@ use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::shortlist::Shortlist;
-use crate::table_kernels::{GROUP, GroupSums, NibbleLayout, QUAD, Sums, TableKernels};
+use crate::table_kernels::{GROUP, GroupSums, NibbleLayout, QUAD, Sums, TableKernels, chain};
 use crate::table_scan::{Bounds, ROUNDED_OFF, ScanTables, SteppedTables, SymbolWidth, rounded_off};
 
 #[cfg(test)]
@@ -128,11 +128,11 @@ impl CodeBlock {
     pub fn step<'t>(&self, tables: &'t ScanTables) -> SteppedTables<'t> {
         assert!(tables.width() == self.width && tables.positions() == self.positions, "tables for these codes");
         let kernels = TableKernels::of(self.isa);
-        let levels = match self.width {
-            SymbolWidth::Nibble => kernels.nibble_levels,
-            SymbolWidth::Byte => kernels.byte_levels,
-        };
-        SteppedTables::new(self.isa, tables, levels)
+        let mut stepped = SteppedTables::new(self.isa, tables, kernels.levels(self.width));
+        if kernels.chained && self.width == SymbolWidth::Byte {
+            stepped.arrange(chain);
+        }
+        stepped
     }
 
     /// Offers the codes `from..to` that may be among the best of a query to its list, with their index plus `first_id`. `from` is a

@@ -42,6 +42,10 @@ mod table_scan;
 mod table_scan_avx2;
 #[cfg(target_arch = "x86_64")]
 mod table_scan_avx512;
+#[cfg(target_arch = "x86_64")]
+mod table_scan_bytes_avx2;
+#[cfg(target_arch = "x86_64")]
+mod table_scan_bytes_avx512;
 #[cfg(target_arch = "aarch64")]
 mod table_scan_neon;
 #[cfg(target_arch = "x86_64")]

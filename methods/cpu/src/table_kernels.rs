@@ -1,10 +1,14 @@
 //! What each instruction set brings to the search by tables of bytes, chosen in one place, and the plain reference of it.
 
 use crate::isa::{Isa, Set};
+use crate::table_scan::SymbolWidth;
 #[cfg(target_arch = "aarch64")]
 use crate::table_scan_neon as neon;
 #[cfg(target_arch = "x86_64")]
-use crate::{table_scan_avx2 as avx2, table_scan_avx512 as avx512, table_scan_vbmi as vbmi};
+use crate::{
+    table_scan_avx2 as avx2, table_scan_avx512 as avx512, table_scan_bytes_avx2 as bytes_avx2,
+    table_scan_bytes_avx512 as bytes_avx512, table_scan_vbmi as vbmi,
+};
 
 /// Rows whose sums are computed by one call of a kernel, whatever the width of its registers.
 pub(crate) const GROUP: usize = 128;
@@ -42,6 +46,8 @@ pub(crate) struct TableKernels {
     /// Largest step of tables of bytes.
     pub(crate) byte_levels: u8,
     pub(crate) byte_sums: Option<GroupSums>,
+    /// Whether tables of bytes are given to the kernel as [`chain`] makes them.
+    pub(crate) chained: bool,
 }
 
 /// The plain reference, for processors without a kernel; not offered for scans, which are faster in f32 then.
@@ -51,6 +57,7 @@ static PORTABLE: TableKernels = TableKernels {
     nibble_sums: None,
     byte_levels: 255,
     byte_sums: None,
+    chained: false,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -60,6 +67,7 @@ static VBMI: TableKernels = TableKernels {
     nibble_sums: Some(vbmi::nibble_sums),
     byte_levels: 127,
     byte_sums: Some(vbmi::byte_sums),
+    chained: false,
 };
 
 #[cfg(target_arch = "aarch64")]
@@ -69,6 +77,7 @@ static NEON: TableKernels = TableKernels {
     nibble_sums: Some(neon::nibble_sums),
     byte_levels: 255,
     byte_sums: Some(neon::byte_sums),
+    chained: false,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -77,7 +86,8 @@ static AVX512: TableKernels = TableKernels {
     nibble_levels: 127,
     nibble_sums: Some(avx512::nibble_sums),
     byte_levels: 255,
-    byte_sums: None,
+    byte_sums: Some(bytes_avx512::byte_sums),
+    chained: true,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -86,7 +96,8 @@ static AVX2: TableKernels = TableKernels {
     nibble_levels: 127,
     nibble_sums: Some(avx2::nibble_sums),
     byte_levels: 255,
-    byte_sums: None,
+    byte_sums: Some(bytes_avx2::byte_sums),
+    chained: true,
 };
 
 impl TableKernels {
@@ -102,6 +113,36 @@ impl TableKernels {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => &AVX2,
             _ => &PORTABLE,
+        }
+    }
+
+    /// Largest step of tables for symbols of this width.
+    pub(crate) fn levels(&self, width: SymbolWidth) -> u8 {
+        match width {
+            SymbolWidth::Nibble => self.nibble_levels,
+            SymbolWidth::Byte => self.byte_levels,
+        }
+    }
+}
+
+/// Rearranges tables of 256 steps for kernels that look up sixteen at a time.
+///
+/// Let `T_b` be the `b`-th sixteen steps. The table becomes eight pairs of links, each of which changes the value of one
+/// sixteen into that of the next: `T_b ^ T_{b−1}` and `X_b ^ X_{b−1}`, where `X_b = T_b ^ T_{b+8}`, and `T_{−1} = X_{−1} = 0`. A
+/// symbol `16·b + l` below 128 is found as the `l`-th entries of the first links up to the `b`-th, joined by `^`: those up to
+/// which `symbol − 16·link` is not below zero, which takes one comparison less than `b = link`. One from 128 on is found as
+/// `symbol − 128`, and changed by the second links.
+pub(crate) fn chain(steps: &mut [u8]) {
+    for table in steps.as_chunks_mut::<256>().0 {
+        let plain = *table;
+        let sixteen = |b: usize| &plain.as_chunks::<16>().0[b];
+        for (b, links) in table.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            for (l, [lower, change]) in (0..16).map(|l| (l, [l, l + 16])) {
+                let of = |b: usize| (sixteen(b)[l], sixteen(b)[l] ^ sixteen(b + 8)[l]);
+                let before = if b == 0 { (0, 0) } else { of(b - 1) };
+                links[lower] = of(b).0 ^ before.0;
+                links[change] = of(b).1 ^ before.1;
+            }
         }
     }
 }

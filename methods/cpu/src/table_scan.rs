@@ -77,7 +77,12 @@ impl<'t> SteppedTables<'t> {
         stepped
     }
 
-    /// Steps of one table after the other.
+    /// Lets `arrange` lay out the steps anew, as a kernel wants them.
+    pub(crate) fn arrange(&mut self, arrange: fn(&mut [u8])) {
+        arrange(&mut self.steps);
+    }
+
+    /// Steps of one table after the other, unless they are arranged.
     pub(crate) fn steps(&self) -> &[u8] {
         &self.steps
     }

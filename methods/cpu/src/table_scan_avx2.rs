@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 const REGISTERS: usize = GROUP / 32;
 
 /// Sums of the even and of the odd rows of a group, in 16 bits.
-type Halves = [[__m256i; REGISTERS]; 2];
+pub(crate) type Halves = [[__m256i; REGISTERS]; 2];
 
 sums_in_halves!("avx2,fma", halves_of_nibbles, at_most, add);
 
@@ -68,7 +68,7 @@ fn halves_of_nibbles(symbols: &[u8], steps: &[u8]) -> Halves {
 /// One bit per row: whether its sum is at most `highest`.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn at_most(halves: &Halves, highest: u32) -> u128 {
+pub(crate) fn at_most(halves: &Halves, highest: u32) -> u128 {
     let most = _mm256_set1_epi16(highest.min(u32::from(u16::MAX)) as i16);
     let mut within = 0u128;
     let [evens, odds] = halves;
@@ -84,7 +84,7 @@ fn at_most(halves: &Halves, highest: u32) -> u128 {
 /// Adds 16-bit sums to those of 32 bits.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn add(halves: &Halves, sums: &mut Sums) {
+pub(crate) fn add(halves: &Halves, sums: &mut Sums) {
     for (r, sums) in sums.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let mut values = [[0u16; 16]; 2];
         for (values, half) in values.iter_mut().zip(halves) {
