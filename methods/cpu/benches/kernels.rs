@@ -151,6 +151,13 @@ fn table_scans_of(c: &mut Criterion, isa: Isa) {
             assert!(best.is_some_and(|best| select(&tables).contains(&(best as u32))), "the best is on the list");
             group.bench_function(BenchmarkId::new(name, kind), |b| b.iter(|| select(black_box(&tables))));
         }
+        block.fill(&codes, 16, 0, &[]);
+        let pair = [0, 1].map(|_| ScanTables::new(width, entries.clone(), 0.0));
+        if block.top_k_in_pairs(&pair, K, 1024).is_some() {
+            group.bench_function(BenchmarkId::new(name, "two queries at once"), |b| {
+                b.iter(|| block.top_k_in_pairs(black_box(&pair), K, 1024));
+            });
+        }
         group.bench_function(BenchmarkId::new(name, "lay out"), |b| {
             b.iter(|| block.fill(black_box(&codes), 16, 0, &[]));
         });

@@ -126,7 +126,7 @@ impl CodeBlock {
     /// # Panics
     /// If the tables have another shape.
     pub fn step<'t>(&self, tables: &'t ScanTables) -> SteppedTables<'t> {
-        assert!(tables.width() == self.width && tables.positions() == self.positions, "tables for these codes");
+        assert!(self.suits(tables), "tables for these codes");
         let kernels = TableKernels::of(self.isa);
         let mut stepped = SteppedTables::new(self.isa, tables, kernels.levels(self.width));
         if kernels.chained && self.width == SymbolWidth::Byte {
@@ -157,7 +157,26 @@ impl CodeBlock {
     /// Number of codes that are scanned side by side.
     pub const GROUP: usize = GROUP;
 
-    fn symbols_of(&self, group: usize) -> &[u8] {
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// Whether tables have the shape of the codes.
+    pub(crate) fn suits(&self, tables: &ScanTables) -> bool {
+        tables.width() == self.width && tables.positions() == self.positions
+    }
+
+    /// Whether symbols are bytes, and rows have no factors.
+    pub(crate) fn holds_plain_bytes(&self) -> bool {
+        self.width == SymbolWidth::Byte && self.slopes.is_empty()
+    }
+
+    /// The symbols of a group, bytes in columns.
+    pub(crate) fn symbols_of(&self, group: usize) -> &[u8] {
         let bytes = GROUP * self.row_bytes();
         &self.symbols[group * bytes..][..bytes]
     }
@@ -170,7 +189,7 @@ impl CodeBlock {
     }
 
     /// One bit per row of a group that is a code and no padding.
-    fn present(&self, group: usize) -> u128 {
+    pub(crate) fn present(&self, group: usize) -> u128 {
         u128::MAX >> (GROUP - GROUP.min(self.rows - group * GROUP))
     }
 }

@@ -25,6 +25,7 @@ mod lanes;
 mod lookup;
 mod nearest;
 mod pack;
+mod paired_scan;
 mod panels;
 pub mod peak;
 mod product;

@@ -28,6 +28,12 @@ pub(crate) type Sums = [u32; GROUP];
 /// Unsafe to call unless the processor has the instruction set of the kernel.
 pub(crate) type GroupSums = unsafe fn(&[u8], &[u8], u32, &mut Sums) -> u128;
 
+/// Adds up the steps of two queries, which are the halves of bytes, and returns for each of them one bit per row: whether its sum is at
+/// most the highest. Arguments are symbols in columns of [`GROUP`], steps as [`chain`] makes them, and the highest sums.
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type PairSums = unsafe fn(&[u8], &[u8], [u32; 2]) -> [u128; 2];
+
 /// How the nibbles of a group of rows lie in memory. Bytes lie in columns: the first byte of each row, then the second of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NibbleLayout {
@@ -48,6 +54,7 @@ pub(crate) struct TableKernels {
     pub(crate) byte_sums: Option<GroupSums>,
     /// Whether tables of bytes are given to the kernel as [`chain`] makes them.
     pub(crate) chained: bool,
+    pub(crate) pair_sums: Option<PairSums>,
 }
 
 /// The plain reference, for processors without a kernel; not offered for scans, which are faster in f32 then.
@@ -58,6 +65,7 @@ static PORTABLE: TableKernels = TableKernels {
     byte_levels: 255,
     byte_sums: None,
     chained: false,
+    pair_sums: None,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -68,6 +76,7 @@ static VBMI: TableKernels = TableKernels {
     byte_levels: 127,
     byte_sums: Some(vbmi::byte_sums),
     chained: false,
+    pair_sums: None,
 };
 
 #[cfg(target_arch = "aarch64")]
@@ -78,6 +87,7 @@ static NEON: TableKernels = TableKernels {
     byte_levels: 255,
     byte_sums: Some(neon::byte_sums),
     chained: false,
+    pair_sums: None,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -88,6 +98,7 @@ static AVX512: TableKernels = TableKernels {
     byte_levels: 255,
     byte_sums: Some(bytes_avx512::byte_sums),
     chained: true,
+    pair_sums: Some(bytes_avx512::pair_sums),
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -98,6 +109,7 @@ static AVX2: TableKernels = TableKernels {
     byte_levels: 255,
     byte_sums: Some(bytes_avx2::byte_sums),
     chained: true,
+    pair_sums: Some(bytes_avx2::pair_sums),
 };
 
 impl TableKernels {
@@ -212,5 +224,37 @@ pub(crate) fn plain_nibble_sums(layout: NibbleLayout, symbols: &[u8], steps: &[u
                 pairs.map(of).sum()
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_steps_of_bytes_are_added_up(positions in prop_oneof![1usize..40, 250usize..258], few in any::<bool>(), seed in any::<u64>()) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let symbols: Vec<u8> = (0..positions * GROUP).map(|_| rng.random()).collect();
+            for isa in Isa::available() {
+                let (kernels, padded) = (TableKernels::of(isa), positions.next_multiple_of(QUAD));
+                let Some(byte_sums) = kernels.byte_sums else { continue };
+                // Only the least and the largest, or any.
+                let step = |byte: u8| if few { byte % 2 * kernels.byte_levels } else { byte.min(kernels.byte_levels) };
+                let mut steps: Vec<u8> = (0..padded * 256).map(|_| step(rng.random())).collect();
+                let (mut plain, mut fast) = ([0; GROUP], [0; GROUP]);
+                plain_byte_sums(&symbols, &steps, &mut plain);
+                if kernels.chained {
+                    chain(&mut steps);
+                }
+                // SAFETY: an `Isa` exists only for a set that the processor has.
+                let within = unsafe { byte_sums(&symbols, &steps, u32::MAX, &mut fast) };
+                prop_assert_eq!((within, fast), (u128::MAX, plain), "{}", isa);
+            }
+        }
     }
 }

@@ -113,7 +113,7 @@ impl<'t> SteppedTables<'t> {
 
 /// The least and the greatest of values, of which NaN is neither.
 #[inline(always)]
-fn extremes<L: Lanes>(values: &[f32]) -> (f32, f32) {
+pub(crate) fn extremes<L: Lanes>(values: &[f32]) -> (f32, f32) {
     let (mut least, mut most) = (L::splat(f32::INFINITY), L::splat(f32::NEG_INFINITY));
     for values in values.chunks_exact(L::N) {
         let values = L::load(values);

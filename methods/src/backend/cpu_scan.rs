@@ -135,6 +135,9 @@ impl<'a> CpuTableScan<'a> {
     /// Selects candidates by tables rounded to bytes, and scores these exactly.
     fn top_k_held(&self, held: &CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
         let rows = (PASS_BYTES / held.bytes_per_code() / CodeBlock::GROUP).max(4) * CodeBlock::GROUP;
+        if let Some(found) = held.top_k_in_pairs(tables, k, rows) {
+            return found;
+        }
         let stepped: Vec<SteppedTables<'_>> = tables.iter().map(|tables| held.step(tables)).collect();
         let mut searches = vec![Search::new(k); tables.len()];
         for from in (0..held.len()).step_by(rows) {

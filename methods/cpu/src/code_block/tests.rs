@@ -21,27 +21,6 @@ fn blocks(width: SymbolWidth, positions: usize) -> Vec<(Isa, CodeBlock)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_steps_of_bytes_are_added_up(positions in prop_oneof![1usize..40, 250..=MAX_BYTES], few in any::<bool>(), seed in any::<u64>()) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let symbols: Vec<u8> = (0..positions * GROUP).map(|_| rng.random()).collect();
-        for isa in Isa::available() {
-            let (kernels, padded) = (TableKernels::of(isa), positions.next_multiple_of(QUAD));
-            let Some(byte_sums) = kernels.byte_sums else { continue };
-            // Only the least and the largest, or any.
-            let step = |byte: u8| if few { byte % 2 * kernels.byte_levels } else { byte.min(kernels.byte_levels) };
-            let mut steps: Vec<u8> = (0..padded * 256).map(|_| step(rng.random())).collect();
-            let (mut plain, mut fast) = ([0; GROUP], [0; GROUP]);
-            plain_byte_sums(&symbols, &steps, &mut plain);
-            if kernels.chained {
-                chain(&mut steps);
-            }
-            // SAFETY: an `Isa` exists only for a set that the processor has.
-            let within = unsafe { byte_sums(&symbols, &steps, u32::MAX, &mut fast) };
-            prop_assert_eq!((within, fast), (u128::MAX, plain), "{}", isa);
-        }
-    }
-
-    #[test]
     fn sums_in_registers_are_the_plain_sums(
         nibble in any::<bool>(), positions in prop_oneof![9 => 1usize..70, 1 => 200usize..900], rows in 0usize..300,
         skip in 0usize..5, large in any::<bool>(), seed in any::<u64>()
