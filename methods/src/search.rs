@@ -2,6 +2,7 @@
 
 pub(crate) mod additive;
 pub mod codes;
+mod distinct;
 pub(crate) mod grid;
 pub(crate) mod level_dot;
 pub(crate) mod lookup;

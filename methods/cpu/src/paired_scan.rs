@@ -15,10 +15,11 @@ use crate::code_block::CodeBlock;
 use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
+use crate::lookup::TABLES;
 use crate::shortlist::Shortlist;
 use crate::table_kernels::{GROUP, PairSums, TableKernels, chain};
 use crate::table_scan::{ScanTables, extremes};
-use crate::topk::{Neighbor, TopK};
+use crate::topk::{Neighbor, TopK, add_to_scores};
 use std::ops::Range;
 
 /// Largest step of half a byte.
@@ -44,7 +45,7 @@ struct PairedTables<'t> {
 
 /// What turns a limit of scores into one of sums of steps.
 struct LowerBound {
-    /// The constant of the query and the sum of the least entries.
+    /// The sum of the least entries.
     low: f64,
     step: f64,
     /// Bound of all rounding errors.
@@ -77,15 +78,14 @@ impl<'t> PairedTables<'t> {
             let (tables, limit) = (tables[side], limits[side]);
             let (mut leasts, mut largest) = (Vec::with_capacity(positions), 0.0);
             dispatch(isa, Extremes { entries: tables.entries(), leasts: &mut leasts, largest: &mut largest });
-            let constant = f64::from(tables.constant());
-            let low = constant + leasts.iter().map(|least| f64::from(*least)).sum::<f64>();
+            let low = leasts.iter().map(|least| f64::from(*least)).sum::<f64>();
             let step = (SPREAD * (f64::from(limit) - low) / positions as f64 / f64::from(LEVELS)) as f32;
             let inverse = 1.0 / step;
             if !(step > 0.0 && step.is_normal() && inverse.is_normal() && largest < f32::MAX) {
                 return None;
             }
             dispatch(isa, HalfSteps { entries: tables.entries(), leasts: &leasts, inverse, side, steps: &mut links });
-            let sizes = (3 * positions + 16) as f64 * f64::from(largest) + 4.0 * constant.abs();
+            let sizes = (3 * positions + 16) as f64 * f64::from(largest);
             Some(LowerBound { low, step: f64::from(step), rounding: f64::from(f32::EPSILON) * sizes })
         };
         let bounds = [bound(0)?, bound(1)?];
@@ -178,7 +178,12 @@ impl CodeBlock {
                 tables.iter().zip(tops).for_each(|(tables, top)| self.scan_alone(tables, end..self.len(), k, top));
             }
         }
-        Some(tops.iter_mut().map(TopK::drain_sorted).collect())
+        let best = |(tables, top): (&ScanTables, &mut TopK)| {
+            let mut found = top.drain_sorted();
+            add_to_scores(tables.constant(), &mut found);
+            found
+        };
+        Some(tables.iter().zip(&mut tops).map(best).collect())
     }
 
     /// Scans two queries, and returns how many codes were summed for them.
@@ -199,7 +204,7 @@ impl CodeBlock {
                 while within != 0 {
                     let i = group * GROUP + within.trailing_zeros() as usize;
                     within &= within - 1;
-                    offer(top, self.score_of(pair.tables[side], i), i);
+                    top.push(self.sum_of(pair.tables[side], i), i as u32);
                 }
                 highest[side] = highest_sum(side, top);
             }
@@ -210,28 +215,24 @@ impl CodeBlock {
     /// Scans one query by steps of whole bytes.
     fn scan_alone(&self, tables: &ScanTables, codes: Range<usize>, k: usize, top: &mut TopK) {
         let mut list = Shortlist::new(k);
-        list.lower_to(top.bound());
+        let (worst, constant) = (top.bound(), tables.constant());
+        list.lower_to(worst + constant + f32::EPSILON * (worst.abs() + constant.abs()));
         self.scan(&self.step(tables), codes, 0, &mut list);
-        list.drain().into_iter().for_each(|id| offer(top, self.score_of(tables, id as usize), id as usize));
+        list.drain().into_iter().for_each(|id| top.push(self.sum_of(tables, id as usize), id));
     }
 
-    /// The score of a code, as [`ScanTables::score`] computes it.
-    fn score_of(&self, tables: &ScanTables, i: usize) -> f32 {
+    /// The sum of a code, as [`ScanTables::sum`] computes it.
+    fn sum_of(&self, tables: &ScanTables, i: usize) -> f32 {
         let symbols = self.symbols_of(i / GROUP).as_chunks::<GROUP>().0;
-        let tables_of = tables.entries().as_chunks::<256>().0;
-        let sum: f32 = tables_of.iter().zip(symbols).map(|(table, of)| table[usize::from(of[i % GROUP])]).sum();
-        tables.constant() + (0.0 + sum)
+        let parts = tables.entries().as_chunks::<256>().0.chunks(TABLES).zip(symbols.chunks(TABLES));
+        let of_part = |(tables, symbols): (&[[f32; 256]], &[[u8; GROUP]])| -> f32 {
+            tables.iter().zip(symbols).map(|(table, of)| table[usize::from(of[i % GROUP])]).sum()
+        };
+        parts.fold(0.0, |sum, part| sum + of_part(part))
     }
 
     fn paired_kernel(&self) -> Option<PairSums> {
         TableKernels::of(self.isa()).pair_sums.filter(|_| self.holds_plain_bytes())
-    }
-}
-
-/// NaN is not a neighbour.
-fn offer(top: &mut TopK, score: f32, i: usize) {
-    if !score.is_nan() {
-        top.push(score, i as u32);
     }
 }
 
@@ -301,11 +302,12 @@ mod tests {
                     continue;
                 };
                 for (tables, found) in tables.iter().zip(found) {
-                    let score = |i: usize| tables.score(&codes[i * positions..][..positions], [0.0, 1.0]);
-                    let all = (0..rows).map(|i| Neighbor { score: score(i), id: i as u32 });
+                    let sum = |i: usize| tables.sum(&codes[i * positions..][..positions]);
+                    let all = (0..rows).map(|i| Neighbor { score: sum(i), id: i as u32 });
                     let mut all: Vec<Neighbor> = all.collect();
                     all.sort_unstable();
                     all.truncate(k);
+                    add_to_scores(tables.constant(), &mut all);
                     prop_assert_eq!(found, all, "{}", isa);
                 }
             }

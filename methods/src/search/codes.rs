@@ -1,5 +1,6 @@
 //! Search over the codes of a quantizer: by its own searcher if it has one, otherwise by decoding.
 
+use super::distinct::{DistinctCodes, is_one_symbol};
 use super::scan::{HeldCodes, Holding, check_whole, hold, of_each};
 use crate::backend::{DeviceMatrix, RowSearch};
 use crate::external::Program;
@@ -38,6 +39,8 @@ enum Scoring<'a> {
     Rows(DeviceMatrix<'static>),
     /// The same over rows that it has prepared for many searches.
     Prepared(Box<dyn RowSearch>),
+    /// The same over the distinct codes, decoded.
+    Distinct(DistinctCodes, Box<dyn RowSearch>),
     /// The backend, after decoding part by part for each call.
     Decoded,
     /// The outside program, which holds the codes or rows.
@@ -81,6 +84,12 @@ impl<'a> CodeSearch<'a> {
         let on_host = quantizer.backend().scans_on_host();
         // Only the processor scans symbols wider than a byte.
         let searcher = quantizer.searcher(metric).filter(|searcher| on_host || searcher.wide_tables().is_none());
+        if searcher.as_ref().is_none_or(|searcher| is_one_symbol(&**searcher))
+            && let Some(scoring) = distinct(quantizer, codes, metric, most_bytes)?
+        {
+            let path = searcher.map_or(DECODE_PATH, |searcher| searcher.path());
+            return Ok(CodeSearch { quantizer, codes, metric, path, scoring });
+        }
         // Where the searcher leaves it to decoded rows, scores are the same but for rounding.
         let path = searcher.as_ref().map_or(DECODE_PATH, |searcher| searcher.path());
         let holding = match searcher {
@@ -133,6 +142,7 @@ impl<'a> CodeSearch<'a> {
             Scoring::Held(held) => held.bytes(),
             Scoring::Rows(rows) => 4 * rows.nrows() * rows.ncols(),
             Scoring::Prepared(rows) => rows.bytes(),
+            Scoring::Distinct(distinct, rows) => distinct.bytes() + rows.bytes(),
             Scoring::Searcher | Scoring::Decoded | Scoring::Program(_) => 0,
         }
     }
@@ -152,6 +162,7 @@ impl<'a> CodeSearch<'a> {
             }
             Scoring::Rows(rows) => self.search_rows(rows, queries, k),
             Scoring::Prepared(rows) => rows.top_k(&self.quantizer.backend().upload(queries)?, k),
+            Scoring::Distinct(distinct, rows) => distinct.top_k(&**rows, &self.quantizer.backend().upload(queries)?, k),
             Scoring::Decoded => self.search_decoded(queries, k),
             Scoring::Program(program) => program.search(queries, k),
         }
@@ -222,6 +233,24 @@ fn decoding_is_less(searcher: &dyn Searcher, codes: usize, quantizer: &dyn Quant
     if by_bytes { codes < HELD_ROWS_PER_ENTRY * tables.alphabet } else { codes < tables.alphabet }
 }
 
+/// Prepares a search over the distinct codes; None if codes are long, hardly any are equal, or the backend prepares no rows.
+fn distinct(
+    quantizer: &dyn Quantizer,
+    codes: &[u8],
+    metric: SearchMetric,
+    most_bytes: usize,
+) -> Result<Option<Scoring<'static>>, MethodError> {
+    let size = quantizer.code_size();
+    let Some(distinct) = DistinctCodes::new(codes, size).filter(|distinct| 2 * distinct.count() <= distinct.rows())
+    else {
+        return Ok(None);
+    };
+    Ok(match decoded(quantizer, distinct.codes(), metric, most_bytes)? {
+        Scoring::Prepared(rows) => Some(Scoring::Distinct(distinct, rows)),
+        _ => None,
+    })
+}
+
 /// Decodes all codes once, in the backend's memory, which prepares the rows for many searches as they come. Leaves it to each search if
 /// the rows take more bytes than `most_bytes` or than there are.
 fn decoded(
@@ -269,16 +298,16 @@ mod tests {
     /// Whether tables are filled or rows decoded, the same codes are found.
     #[test]
     fn wide_symbols_are_decoded_where_that_is_less() {
-        let (alphabet, dim) = (300, 32);
+        let (alphabet, dim) = (512, 32);
         let value = |i: usize, j: usize| ((i * 7919 + j * 104_729) % 1009) as f32;
-        let params = json!({ "codewords": alphabet, "iterations": 1 });
-        let method = METHODS.iter().find(|entry| entry.name == "kmeans").expect("it is registered");
+        let params = json!({ "m": 2, "bits": 9, "iterations": 1 });
+        let method = METHODS.iter().find(|entry| entry.name == "pq").expect("it is registered");
         for isa in Isa::available() {
             let cx = Context::on(Arc::new(CpuBackend::new(isa)), 1);
             let train = Array2::from_shape_fn((600, dim), |(i, j)| value(i, j));
             let quantizer = (method.parse)(params.clone()).expect("parameters").fit(train.view(), &cx).expect("fits");
             let queries = Array2::from_shape_fn((9, dim), |(i, j)| value(i + 5000, j));
-            for count in [250, 1199, 1200] {
+            for count in [500, 2047, 2048] {
                 let rows = Array2::from_shape_fn((count, dim), |(i, j)| value(i + 77, j));
                 let mut codes = vec![0; count * quantizer.code_size()];
                 quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
