@@ -165,6 +165,15 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Lets nodes work again that failed to start a task, as an administrator does.
+    pub fn resume_nodes(&self) {
+        if self.ask("sinfo", &["-h", "-o", "%T"]).contains("drain") {
+            self.ask("scontrol", &["update", &format!("nodename={}", NODES.join(",")), "state=resume"]);
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.ask("scancel", &["--partition=main"]);
