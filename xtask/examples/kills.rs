@@ -1,5 +1,5 @@
 //! Kills at random what carries out runs on a real Slurm, and counts what got lost: `cargo run --release -p xtask --example
-//! kills -- KILLS [SEED [KILLS_OF_A_RUN]]`. Exit code 1 if a finished trial got lost, was recorded twice, or if a table differs
+//! kills -- KILLS [SEED [KILLS_OF_A_RUN [0]]]`; with the 0, the daemons of Slurm stay alive. Exit code 1 if a finished trial got lost, was recorded twice, or if a table differs
 //! from that of an undisturbed run.
 
 #[cfg(unix)]
@@ -14,7 +14,7 @@ mod slurm;
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {
-    use kills::{ALL, EXPERIMENT, Plan, disturb};
+    use kills::{ALL, EXPERIMENT, Plan, WITHOUT_DAEMONS, disturb};
     use std::process::ExitCode;
 
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
@@ -47,7 +47,7 @@ fn main() -> std::process::ExitCode {
         kills: number(0, 100) as usize,
         of_a_run: number(2, 30) as usize,
         seed: number(1, 1),
-        victims: &ALL,
+        victims: if number(3, 1) == 0 { &ALL[..WITHOUT_DAEMONS] } else { &ALL },
     };
     match disturb(&plan, &mut cluster) {
         Ok(counts) => {

@@ -51,6 +51,9 @@ pub enum Victim {
     Controller,
 }
 
+/// How many of [`ALL`] are no daemons.
+pub const WITHOUT_DAEMONS: usize = 14;
+
 /// All of them. Where a daemon is away, nothing happens for a while.
 pub const ALL: [Victim; 16] = [
     Victim::Trial,
