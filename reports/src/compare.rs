@@ -21,7 +21,7 @@ use crate::statistics::{Estimate, median, ratio_of_timings};
 use crate::values::{Series, Values, by_trial};
 use pairs::{Match, Pairs};
 use record::metric::{Dictionary, METRICS};
-use record::{Ended, Metric, Results, Status, rerank_factor};
+use record::{Ended, Metric, Results, Status, Trial, rerank_factor};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What to compare and how.
@@ -218,6 +218,18 @@ fn ratio_text(ratio: Estimate, tolerance: f64) -> String {
     )
 }
 
+/// Where a trial was timed: the class of its machine, and its number of threads.
+type Place = (String, usize);
+
+fn place(tried: &Tried<'_>) -> Place {
+    (tried.ended.machine.class(), tried.ended.trial.threads)
+}
+
+/// The trials that were timed at one place.
+fn here<'a>(all: &[Tried<'a>], at: &Place) -> Vec<Tried<'a>> {
+    all.iter().copied().filter(|tried| place(tried) == *at).collect()
+}
+
 /// Compares timings of all seeds, each from its own process.
 fn timing(
     subject: &str,
@@ -228,7 +240,6 @@ fn timing(
 ) {
     // All of them are of one dataset, label and device.
     let Some(first) = old.first().map(|tried| &tried.ended.trial) else { return };
-    let like = |a: &Ended, b: &Ended| a.machine.is_like(&b.machine) && a.trial.threads == b.trial.threads;
     // Everything that was timed, each search with its re-ranking factor.
     let of_trial = |tried: &Tried<'_>| {
         let of = |(metric, all): (&str, &[Series])| {
@@ -246,14 +257,37 @@ fn timing(
     if timed.is_empty() {
         return;
     }
-    if let Some((a, b)) =
-        old.iter().flat_map(|a| fresh.iter().map(move |b| (a.ended, b.ended))).find(|(a, b)| !like(a, b))
-    {
-        let place = |e: &Ended| format!("{} ({} threads)", e.machine.cpu, e.trial.threads);
-        out.unknown.push(format!("{subject}: speed was measured on {} and on {}", place(a), place(b)));
+    // Times are compared where both runs were timed: on one class of machines, with one number of threads.
+    let places = |tried: &[Tried<'_>]| tried.iter().map(place).collect::<BTreeSet<_>>();
+    let (before, after) = (places(old), places(fresh));
+    let common: Vec<&Place> = before.intersection(&after).collect();
+    let listed = |places: &BTreeSet<Place>| {
+        let words = |(class, threads): &Place| format!("{class} ({threads} threads)");
+        places.iter().map(words).collect::<Vec<_>>().join(" and ")
+    };
+    if common.is_empty() {
+        out.unknown.push(format!("{subject}: speed was measured on {} and on {}", listed(&before), listed(&after)));
         return;
     }
-    for (metric, reranked, usual) in timed {
+    if before != after {
+        let only = before.symmetric_difference(&after).cloned().collect();
+        out.unknown.push(format!("{subject}: speed on {} was measured in one of the runs only", listed(&only)));
+    }
+    for at in &common {
+        let subject = if before.len() > 1 { format!("{subject}, on {}", at.0) } else { subject.to_owned() };
+        timing_at(&subject, first, (&here(old, at), &here(fresh, at)), (&timed, tolerances), out);
+    }
+}
+
+/// Compares timings of trials that ran on machines of one class with one number of threads.
+fn timing_at(
+    subject: &str,
+    first: &Trial,
+    (old, fresh): (&[Tried<'_>], &[Tried<'_>]),
+    (timed, tolerances): (&[(&'static Metric, Option<usize>, f64)], &Tolerances),
+    out: &mut Comparison,
+) {
+    for &(metric, reranked, usual) in timed {
         let (metric, larger_is_better) = (metric.name, metric.larger_is_better() == Some(true));
         let (before, after) = (values(old, metric, reranked), values(fresh, metric, reranked));
         let name = timing_name(metric, reranked);

@@ -11,7 +11,7 @@ mod unit;
 
 use crate::figure::side_by_side::{by_rate, range};
 use crate::statistics::{self, ALPHA, MethodComparison, Test, adjusted, deviation};
-use crate::summary::{DatasetSummary, Path, Point, Which};
+use crate::summary::{DatasetSummary, Point, Which};
 use crate::table::{Column, columns};
 use record::Metric;
 use record::metric::{Dictionary, GAP_TO_BOUND_DB, NMSE, Noise};
@@ -173,7 +173,7 @@ pub fn compare_all(datasets: &[DatasetSummary], dictionary: &Dictionary) -> Diff
 
 /// All pairs of a group in one metric; the better one by its mean comes first.
 fn pairs_of<'a>(dataset: &'a DatasetSummary, group: &[&'a Point], column: &Column) -> Vec<Draft<'a>> {
-    let which = Which { metric: column.metric, k: column.k, path: Path::Native };
+    let which = Which { k: column.k, ..Which::metric(column.metric) };
     let larger_is_better = column.metric.larger_is_better() == Some(true);
     // The values of each seed are read once per point, not once per pair.
     let measured = |point: &&'a Point| {

@@ -36,6 +36,7 @@ mod vision;
 
 use crate::differences::critical::Diagram;
 use crate::in_turn::PairReport;
+use crate::machines::called;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use crate::{Drawn, ReportError, file_name};
@@ -54,6 +55,9 @@ pub use spectrum::svg as spectrum;
 
 /// A figure about one dataset; None if nothing that it needs was measured.
 type Figure = fn(&DatasetSummary) -> Result<Option<Sketch>, ReportError>;
+
+/// Figures of times: one for each class of machines, if there are several.
+const TIMED: [&str; 4] = ["recall-speed", "throughput", "distortion-encoding", "distortion-training"];
 
 /// All figures about one dataset, in the order of the page, and how many methods each has room for.
 static FIGURES: &[(&str, Room, Figure)] = &[
@@ -140,8 +144,18 @@ impl Drawing {
 /// Draws the figures about all datasets together, then those about each dataset: of its pairs first.
 pub fn draw_all(datasets: &[DatasetSummary], pairs: &[PairReport]) -> Result<Vec<Drawn>, ReportError> {
     let mut drawn = Vec::new();
+    let classes = classes(datasets);
     for (kind, overview) in OVERVIEWS {
-        drawn.extend(named((*kind).to_owned(), None, overview(datasets))?);
+        if classes.is_empty() || !kind.starts_with("time-") {
+            drawn.extend(named((*kind).to_owned(), None, overview(datasets))?);
+        }
+    }
+    for (number, class) in classes {
+        let here: Vec<DatasetSummary> = datasets.iter().map(|dataset| dataset.on(class)).collect();
+        for (kind, overview) in OVERVIEWS.iter().filter(|(kind, _)| kind.starts_with("time-")) {
+            let figure = named(format!("{kind}-machine{number}"), None, overview(&here))?;
+            drawn.extend(figure.map(|figure| on((number, class), figure)));
+        }
     }
     for dataset in datasets {
         let name = format!("{}-in-turn", file_name(&dataset.name));
@@ -151,12 +165,46 @@ pub fn draw_all(datasets: &[DatasetSummary], pairs: &[PairReport]) -> Result<Vec
     Ok(drawn)
 }
 
-/// Draws those figures about a dataset whose kind is wanted.
+/// The classes of machines that something was timed on, each with its number; empty if there is one.
+fn classes(datasets: &[DatasetSummary]) -> Vec<(usize, &str)> {
+    let mut classes: Vec<(usize, &str)> = datasets
+        .iter()
+        .flat_map(|dataset| dataset.timed_on().into_iter().map(|class| (dataset.number(class), class)))
+        .collect();
+    classes.sort_unstable();
+    classes.dedup();
+    if classes.len() > 1 { classes } else { Vec::new() }
+}
+
+/// A figure of the times of one class of machines.
+fn on((number, class): (usize, &str), figure: Drawn) -> Drawn {
+    let caption = format!("{} All of it was timed on {}: {class}.", figure.caption, called(number));
+    Drawn { caption, ..figure }
+}
+
+/// Draws those figures about a dataset whose kind is wanted: of times, for each class of machines by itself.
 fn about(dataset: &DatasetSummary, wanted: impl Fn(&str) -> bool) -> Result<Vec<Drawn>, ReportError> {
+    let classes = classes(std::slice::from_ref(dataset));
+    let timed = |kind: &str| TIMED.contains(&kind) && !classes.is_empty();
+    let mut drawn = drawn_with(dataset, "", |kind| wanted(kind) && !timed(kind))?;
+    for (number, class) in &classes {
+        let here = dataset.on(class);
+        let of_class = drawn_with(&here, &format!("-machine{number}"), |kind| wanted(kind) && timed(kind))?;
+        drawn.extend(of_class.into_iter().map(|figure| on((*number, class), figure)));
+    }
+    Ok(drawn)
+}
+
+/// Draws figures about a dataset, whose names end with `suffix`.
+fn drawn_with(
+    dataset: &DatasetSummary,
+    suffix: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Drawn>, ReportError> {
     let mut drawn = Vec::new();
     let [points, rows] = [Room::POINTS, Room::ROWS].map(|room| dataset.fewer(room));
     for (kind, room, figure) in FIGURES.iter().filter(|(kind, ..)| wanted(kind)) {
-        let name = format!("{}-{kind}", file_name(&dataset.name));
+        let name = format!("{}-{kind}{suffix}", file_name(&dataset.name));
         let fewer = if *room == Room::ROWS { &rows } else { &points };
         let (shown, said) = fewer.as_ref().map_or((dataset, ""), |(dataset, said)| (dataset, said));
         let sketch = figure(shown)

@@ -12,6 +12,7 @@ use crate::advice;
 use crate::differences::{self, Differences};
 use crate::figure::style::REGULAR;
 use crate::in_turn::{self, PairReport};
+use crate::machines::{self, Classes};
 use crate::markdown::machine;
 use crate::number::significant;
 use crate::pictures;
@@ -81,7 +82,7 @@ pub fn page(
     let failures: Vec<_> = runs.iter().flat_map(Results::failures).collect();
     let succeeded: usize = runs.iter().map(|r| r.ended.len()).sum::<usize>() - failures.len();
     let missing: usize = runs.iter().map(Results::missing).sum();
-    let origins = Origins::new(runs);
+    let origins = Origins::new(runs, &Classes::of(runs));
     let fronts: Vec<Vec<bool>> = datasets.iter().map(DatasetSummary::rate_distortion_front).collect();
     let tables = Tables::fitting(runs, datasets, &fronts, dictionary);
     let details = Details::fitting(runs, datasets, dictionary, &tables);
@@ -141,7 +142,8 @@ pub fn page(
                             @for remark in dataset.facts.remarks() { p.facts { strong { "Note: " } (remark) } }
                             (vectors::html(&dataset.facts))
                             @if dataset.points.is_empty() { p { "No trial on these vectors has succeeded." } }
-                            @else { (advice[i]) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
+                            @if let Some(note) = machines::note(dataset) { p.facts { strong { "Note: " } (note) } }
+                            @if !dataset.points.is_empty() { (advice[i]) (leaderboard(dataset, &fronts[i], dictionary, &origins, rows)) }
                             (figures.about(Some(&dataset.name), files))
                             (pictures::html(pictures, &dataset.name))
                         }
@@ -149,6 +151,7 @@ pub fn page(
                     (in_turn::html(pairs))
                     (differences::html(differences))
                     (spent::html(runs, datasets))
+                    (machines::html(runs))
                     @if !failures.is_empty() {
                         section id="failures" {
                             h2 { "Failed trials" }

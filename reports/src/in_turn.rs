@@ -9,6 +9,7 @@ pub use latex::table as to_latex;
 pub use page::{html, markdown};
 
 use crate::ReportError;
+use crate::machines::Classes;
 use crate::number::{show, significant, trim};
 use crate::statistics::{Estimate, mean, median, timing};
 use crate::summary::over_seeds;
@@ -24,7 +25,7 @@ pub struct PairReport {
     pub pair: String,
     /// Name of the dataset.
     pub dataset: String,
-    /// Where it ran: device and number of threads.
+    /// Where it ran: device and number of threads, and the class of machines if there are several.
     pub place: String,
     /// Labels of ours and theirs.
     pub labels: [String; 2],
@@ -148,6 +149,7 @@ pub fn compare(runs: &[Results], dictionary: &Dictionary) -> Result<Vec<PairRepo
         return Ok(Vec::new());
     }
     let values = by_trial(runs, |_| true)?;
+    let classes = Classes::of(runs);
     let mut all = Vec::new();
     for ((run, pairs), values) in runs.iter().zip(&paired).zip(&values) {
         let ended: HashMap<&str, (&Ended, &Values)> =
@@ -162,7 +164,11 @@ pub fn compare(runs: &[Results], dictionary: &Dictionary) -> Result<Vec<PairRepo
                     continue;
                 };
                 let plural = if trial.threads == 1 { "" } else { "s" };
-                let place = format!("{}, {} thread{plural}", trial.device, trial.threads);
+                let both = [ours, theirs].map(|id| ended.get(id.as_str()));
+                // Seeds that ran on machines of several classes are pairs by themselves.
+                let on = both.iter().flatten().next().filter(|_| classes.several());
+                let on = on.map(|(ended, _)| format!(", {}", classes.name(&ended.machine))).unwrap_or_default();
+                let place = format!("{}, {} thread{plural}{on}", trial.device, trial.threads);
                 let same = |(report, _): &(PairReport, _)| report.dataset == trial.dataset && report.place == place;
                 let at = meetings.iter().position(same).unwrap_or_else(|| {
                     let report = PairReport {
@@ -177,9 +183,9 @@ pub fn compare(runs: &[Results], dictionary: &Dictionary) -> Result<Vec<PairRepo
                     meetings.push((report, Vec::new()));
                     meetings.len() - 1
                 });
-                let both = [ours, theirs].map(|id| ended.get(id.as_str()));
                 let [Some((ours, mine)), Some((theirs, other))] = both else { continue };
-                if ours.status == Status::Ok && theirs.status == Status::Ok && met(ours, theirs) {
+                let alike = classes.name(&ours.machine) == classes.name(&theirs.machine);
+                if ours.status == Status::Ok && theirs.status == Status::Ok && alike && met(ours, theirs) {
                     meetings[at].1.push([mine, other]);
                     let machine = &ours.machine;
                     let words = format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.simd);

@@ -2,6 +2,7 @@
 //! a difference.
 
 use crate::differences::{DifferenceVerdict, Differences, Question, decided_by, groups};
+use crate::machines::note;
 use crate::summary::{DatasetSummary, Point};
 use crate::table::{Column, columns};
 use record::metric::Dictionary;
@@ -20,6 +21,7 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
     } else {
         ""
     };
+    let machines = note(dataset).map(|note| format!(" {}", escape(&note))).unwrap_or_default();
     let seeds = dataset.points.iter().map(|p| p.seed_count()).max().unwrap_or(0);
     let caption = format!(
         "Quantizers on {} ($d={}$, {} base vectors; mean of {} seed{}).{}",
@@ -28,7 +30,7 @@ pub fn table(dataset: &DatasetSummary, dictionary: &Dictionary, differences: &Di
         dataset.facts.base,
         seeds,
         if seeds == 1 { "" } else { "s" },
-        legend(dataset, differences) + error
+        legend(dataset, differences) + error + &machines
     );
     let titles: Vec<String> = columns.iter().map(|c| stacked(&c.title)).collect();
     let mut out = format!("Method & {} \\\\\n\\midrule\n", titles.join(" & "));

@@ -9,6 +9,7 @@ mod html;
 pub mod in_turn;
 pub mod junit;
 mod latex;
+mod machines;
 mod markdown;
 pub mod number;
 mod pdf;

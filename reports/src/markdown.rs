@@ -2,6 +2,7 @@
 
 use crate::differences::{self, Differences};
 use crate::in_turn::{self, PairReport};
+use crate::machines;
 use crate::pictures;
 use crate::summary::DatasetSummary;
 use crate::table::columns;
@@ -57,6 +58,9 @@ pub fn page(
             out += "No trial on these vectors has succeeded.\n";
             continue;
         }
+        if let Some(note) = machines::note(dataset) {
+            out += &format!("**Note:** {}\n\n", escape(&note));
+        }
         out += &leaderboard(dataset, dictionary);
         out += &shown(Some(&dataset.name));
         out += &pictures::markdown(pictures, &dataset.name, escape);
@@ -78,6 +82,7 @@ pub fn page(
             );
         }
     }
+    out += &machines::markdown(runs, escape);
     for run in runs {
         if run.missing() > 0 {
             out += &format!(

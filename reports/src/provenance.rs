@@ -1,9 +1,11 @@
 //! What a report was rendered from and how: a file of every report, which lets anyone render it again and compare.
 
 use crate::FORMATS;
+use crate::machines::Classes;
 use record::{Machine, Results};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Path of the file in the report folder.
 pub const FILE: &str = "provenance.json";
@@ -30,6 +32,9 @@ pub struct RunProvenance {
     pub values: usize,
     /// The source revisions that its trials ran with, in the order of the trials.
     pub revisions: Vec<String>,
+    /// The classes of machines that its trials ran on, in the order of the trials, with the number of trials on each.
+    #[serde(default)]
+    pub machines: Vec<(String, usize)>,
 }
 
 impl Provenance {
@@ -81,20 +86,34 @@ impl RunProvenance {
         }
         // The row that says why a trial did not succeed has no value.
         let values = run.values.column("value").map_or(0, |column| column.len() - column.null_count());
-        RunProvenance { experiment: run.info.name.clone(), ended: run.ended.len(), values, revisions }
+        let classes = Classes::of(std::slice::from_ref(run));
+        let count = |class: &str| run.ended.iter().filter(|ended| &*classes.name(&ended.machine) == class).count();
+        let machines = classes.names().iter().map(|class| (class.to_string(), count(class))).collect();
+        RunProvenance { experiment: run.info.name.clone(), ended: run.ended.len(), values, revisions, machines }
     }
 }
 
-/// The runs and revisions of trials by id, for pages that say where a number comes from.
-pub(crate) struct Origins<'a>(HashMap<&'a str, Vec<(&'a str, String)>>);
+/// Trials that an origin names: every marker of a figure says where it comes from, and a thousand seeds have as many markers.
+const MOST_TRIALS: usize = 12;
+
+/// The runs, revisions and, if there are several, classes of machines of trials by id, for pages that say where a number comes
+/// from.
+pub(crate) struct Origins<'a>(HashMap<&'a str, Vec<Origin<'a>>>);
+
+struct Origin<'a> {
+    run: &'a str,
+    revision: Arc<str>,
+    machine: Option<Arc<str>>,
+}
 
 impl<'a> Origins<'a> {
     /// The origins of all trials that have ended.
-    pub(crate) fn new(runs: &'a [Results]) -> Origins<'a> {
-        let mut origins: HashMap<&str, Vec<(&str, String)>> = HashMap::new();
+    pub(crate) fn new(runs: &'a [Results], classes: &Classes) -> Origins<'a> {
+        let mut origins: HashMap<&str, Vec<Origin<'a>>> = HashMap::new();
         for run in runs {
             for ended in &run.ended {
-                let origin = (run.info.name.as_str(), revision(&ended.machine));
+                let machine = classes.several().then(|| classes.name(&ended.machine));
+                let origin = Origin { run: &run.info.name, revision: revision(&ended.machine).into(), machine };
                 origins.entry(&ended.trial.id).or_default().push(origin);
             }
         }
@@ -104,13 +123,21 @@ impl<'a> Origins<'a> {
     /// Run, trials and revision of values that these trials measured, in words.
     pub(crate) fn describe(&self, trials: &[String]) -> String {
         let found = || trials.iter().filter_map(|id| self.0.get(id.as_str())).flatten();
-        let (mut runs, mut revisions): (Vec<&str>, Vec<&str>) =
-            (found().map(|(run, _)| *run).collect(), found().map(|(_, revision)| revision.as_str()).collect());
-        for list in [&mut runs, &mut revisions] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        format!("run {}, trials {}, revision {}", runs.join(", "), trials.join(", "), revisions.join(", "))
+        let listed = |mut texts: Vec<&str>, between: &str| {
+            texts.sort_unstable();
+            texts.dedup();
+            texts.join(between)
+        };
+        let runs = listed(found().map(|origin| origin.run).collect(), ", ");
+        let revisions = listed(found().map(|origin| &*origin.revision).collect(), ", ");
+        let machines = listed(found().filter_map(|origin| origin.machine.as_deref()).collect(), "; ");
+        let machines = if machines.is_empty() { String::new() } else { format!(", on {machines}") };
+        let named = trials.len().min(MOST_TRIALS);
+        let more = match trials.len() - named {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("run {runs}, trials {}{more}, revision {revisions}{machines}", trials[..named].join(", "))
     }
 }
 

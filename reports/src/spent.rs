@@ -1,11 +1,13 @@
 //! Where the time of a run went: the phases of preparing a dataset and of its trials, in wall-clock and processor seconds.
 //! Their ratio is the number of threads that were busy: a phase on one thread stands out.
 
+use crate::machines::{Classes, called};
 use crate::number::{bytes, significant};
 use crate::summary::DatasetSummary;
 use maud::{Markup, html};
 use record::metric::PEAK_RSS_BYTES;
 use record::{Phase, Preparation, Results, TrialLog};
+use std::collections::BTreeMap;
 
 /// Phases that are shown at most of one piece of work: a record may come from a stranger.
 const MOST_PHASES: usize = 100;
@@ -98,18 +100,28 @@ impl Work {
     }
 }
 
-/// What preparing a dataset took, and all of its trials together that have ended. Work without known phases is left out.
+/// What preparing a dataset took, and all of its trials together that have ended, on each class of machines. Work without known
+/// phases is left out.
 pub fn of(runs: &[Results], dataset: &DatasetSummary) -> Vec<Work> {
+    let classes = Classes::of(runs);
     let ended = runs.iter().flat_map(|run| &run.ended).filter(|ended| ended.trial.dataset == dataset.name);
-    let logs: Vec<_> = ended.filter_map(|ended| ended.log.as_ref()).collect();
-    let measured = dataset.points.iter().flat_map(|point| {
-        (0..point.seed_count())
-            .flat_map(move |seed| point.values(seed, &PEAK_RSS_BYTES))
-            .flat_map(|series| &series.values)
-    });
+    let mut logs: BTreeMap<usize, Vec<&TrialLog>> = BTreeMap::new();
+    for ended in ended {
+        let number = dataset.number(&classes.name(&ended.machine));
+        logs.entry(number).or_default().extend(&ended.log);
+    }
+    let of_class = |(number, logs): (usize, Vec<&TrialLog>)| {
+        let seeds = dataset.points.iter().flat_map(|point| (0..point.seed_count()).map(move |seed| (point, seed)));
+        let here = seeds.filter(|(point, seed)| dataset.number(&point.machines[*seed]) == number);
+        let measured = here.flat_map(|(point, seed)| point.values(seed, &PEAK_RSS_BYTES)).flat_map(|s| &s.values);
+        let mut work = Work::of_trials(&logs, measured.copied());
+        if classes.several() {
+            work.name += &format!(" on {}", called(number));
+        }
+        work
+    };
     let preparing = dataset.facts.preparation.as_ref().map(Work::of_preparation);
-    let all = preparing.into_iter().chain([Work::of_trials(&logs, measured.copied())]);
-    all.filter(|work| !work.phases.is_empty()).collect()
+    preparing.into_iter().chain(logs.into_iter().map(of_class)).filter(|work| !work.phases.is_empty()).collect()
 }
 
 /// Titles of the columns.

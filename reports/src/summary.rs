@@ -1,13 +1,14 @@
 //! Aggregates records: one point per dataset, method, parameters and device, over all its seeds.
 
 use crate::ReportError;
+use crate::machines::Classes;
 use crate::provenance::Origins;
 use crate::statistics::{self, Estimate, mean};
 use crate::values::{Series, Values, by_trial};
 use record::metric::{self, CODEWORDS, Dictionary, NMSE, Noise, TRAINING, TRAINING_MSE};
 use record::{DatasetFacts, Ended, Metric, Results, Status, rerank_factor};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// All results for one dataset.
 pub struct DatasetSummary {
@@ -17,6 +18,8 @@ pub struct DatasetSummary {
     pub facts: DatasetFacts,
     /// One point per method, parameters and device, by ascending rate within a series.
     pub points: Vec<Point>,
+    /// The classes of machines of the whole report, in order.
+    pub machines: Vec<Arc<str>>,
 }
 
 /// The results of one configuration, over all its seeds.
@@ -41,6 +44,8 @@ pub struct Point {
     pub trials: Vec<String>,
     /// The place of each trial among those of its run that have ended.
     pub places: Vec<usize>,
+    /// The class of machines that each trial ran on.
+    pub machines: Vec<Arc<str>>,
     /// Run, trials and source revision, in words.
     pub origin: String,
     /// The seed of each trial.
@@ -64,6 +69,7 @@ impl Clone for Point {
             run: self.run,
             trials: self.trials.clone(),
             places: self.places.clone(),
+            machines: self.machines.clone(),
             origin: self.origin.clone(),
             numbers: self.numbers.clone(),
             seeds: self.seeds.clone(),
@@ -72,8 +78,8 @@ impl Clone for Point {
     }
 }
 
-/// Key of an estimate: the metric, the number of neighbours, and the name of the search path.
-type EstimateKey = (&'static str, Option<usize>, Option<String>);
+/// Key of an estimate: the metric, the number of neighbours, the name of the search path, and the class of machines.
+type EstimateKey = (&'static str, Option<usize>, Option<String>, Option<String>);
 
 /// Selects values: a metric, and the columns that distinguish its values.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +90,8 @@ pub struct Which<'a> {
     pub k: Option<usize>,
     /// Search path, for metrics of searches.
     pub path: Path<'a>,
+    /// Only trials on this class of machines. Without it, times of several classes have no estimate.
+    pub machine: Option<&'a str>,
 }
 
 /// A search path.
@@ -99,12 +107,12 @@ pub enum Path<'a> {
 impl<'a> Which<'a> {
     /// All values of a metric; for metrics of searches, on the method's own path.
     pub fn metric(metric: &'static Metric) -> Which<'a> {
-        Which { metric, k: None, path: Path::Native }
+        Which { metric, k: None, path: Path::Native, machine: None }
     }
 
     /// The values of a search for `k` neighbours on the method's own path.
     pub fn native(metric: &'static Metric, k: usize) -> Which<'a> {
-        Which { metric, k: Some(k), path: Path::Native }
+        Which { metric, k: Some(k), path: Path::Native, machine: None }
     }
 
     /// The selected values of a trial.
@@ -118,7 +126,7 @@ impl<'a> Which<'a> {
             Path::Native => None,
             Path::Named(name) => Some(name.to_owned()),
         };
-        (self.metric.name, self.k, path)
+        (self.metric.name, self.k, path, self.machine.map(str::to_owned))
     }
 
     fn fits(&self, series: &Series) -> bool {
@@ -140,17 +148,26 @@ impl Point {
 
     /// The centre over all seeds with its interval, clipped to the range of the metric. For timings: the geometric mean
     /// of the medians of the seeds, each from its own process. For all other metrics: the mean over seeds, where each
-    /// seed contributes the mean of its values. Returns `None` if no seed has a value.
+    /// seed contributes the mean of its values. Returns `None` if no seed has a value, or if they are times of several classes
+    /// of machines: a mean of these would say nothing of either.
     pub fn estimate(&self, which: Which<'_>) -> Option<Estimate> {
         let mut known = self.estimates.lock().unwrap_or_else(|e| e.into_inner());
         *known.entry(which.key()).or_insert_with(|| {
-            let groups: Vec<Vec<f64>> = self.seeds.iter().map(|values| which.values_of(values)).collect();
+            let all = self.machines.iter().zip(&self.seeds).map(|(machine, values)| (machine, which.values_of(values)));
+            let wanted = |machine: &str| which.machine.is_none_or(|wanted| wanted == machine);
+            let found: Vec<(&Arc<str>, Vec<f64>)> =
+                all.filter(|(machine, values)| wanted(machine) && !values.is_empty()).collect();
+            let apart = found.windows(2).any(|pair| pair[0].0 != pair[1].0);
+            if which.metric.noise == Noise::Timed && apart {
+                return None;
+            }
+            let groups: Vec<Vec<f64>> = found.into_iter().map(|(_, values)| values).collect();
             over_seeds(&groups, which.metric)
         })
     }
 
-    /// Everything that was measured, except for the course of training, each with its estimate over all seeds: in the
-    /// order in which it was written. Values of metrics that the dictionary does not have are left out.
+    /// Everything that was measured, except for the course of training, each with its estimate over all seeds, and times for
+    /// each class of machines by itself: in the order in which it was written. Values of metrics that the dictionary does not have are left out.
     pub fn quantities<'a>(&'a self, dictionary: &Dictionary) -> Vec<(Quantity<'a>, Estimate)> {
         let mut order: Vec<(Quantity<'a>, Vec<Vec<f64>>)> = Vec::new();
         let mut known: HashMap<QuantityKey<'_>, usize> = HashMap::new();
@@ -158,11 +175,12 @@ impl Point {
         for (seed, values) in self.seeds.iter().enumerate() {
             for (name, all) in values.metrics().filter(|(name, _)| !in_training(name)) {
                 let Some(metric) = metric::find_in(dictionary, name) else { continue };
+                let machine = self.machines.get(seed).filter(|_| metric.noise == Noise::Timed).map(|name| &**name);
                 for series in all {
                     let (stage, k, path) = (series.stage.as_deref(), series.k, series.path.as_deref());
-                    let at = *known.entry((name, stage, k, path)).or_insert(order.len());
+                    let at = *known.entry((name, stage, k, path, machine)).or_insert(order.len());
                     if at == order.len() {
-                        order.push((Quantity { metric, stage, k, path }, vec![Vec::new(); self.seeds.len()]));
+                        order.push((Quantity { metric, stage, k, path, machine }, vec![Vec::new(); self.seeds.len()]));
                     }
                     order[at].1[seed].extend(&series.values);
                 }
@@ -235,6 +253,22 @@ impl Point {
         self.seeds.get(trial).map(|values| values.of(metric.name)).unwrap_or_default()
     }
 
+    /// Without the trials on other classes of machines; None if none is left.
+    fn on(&self, machine: &str) -> Option<Point> {
+        let kept: Vec<usize> = (0..self.seeds.len()).filter(|&at| &*self.machines[at] == machine).collect();
+        if kept.is_empty() {
+            return None;
+        }
+        Some(Point {
+            trials: kept.iter().map(|&at| self.trials[at].clone()).collect(),
+            places: kept.iter().map(|&at| self.places[at]).collect(),
+            machines: kept.iter().map(|&at| self.machines[at].clone()).collect(),
+            numbers: kept.iter().map(|&at| self.numbers[at]).collect(),
+            seeds: kept.iter().map(|&at| self.seeds[at].clone()).collect(),
+            ..self.clone()
+        })
+    }
+
     /// Number of seeds that succeeded.
     pub fn seed_count(&self) -> usize {
         self.seeds.len()
@@ -257,10 +291,12 @@ pub struct Quantity<'a> {
     pub k: Option<usize>,
     /// The search path.
     pub path: Option<&'a str>,
+    /// The class of machines that a time was measured on.
+    pub machine: Option<&'a str>,
 }
 
 /// A metric by name, and what its value is of.
-type QuantityKey<'a> = (&'a str, Option<&'a str>, Option<usize>, Option<&'a str>);
+type QuantityKey<'a> = (&'a str, Option<&'a str>, Option<usize>, Option<&'a str>, Option<&'a str>);
 
 /// The centre over seeds with its interval, from the values of each seed; see [`Point::estimate`].
 pub(crate) fn over_seeds(groups: &[Vec<f64>], metric: &Metric) -> Option<Estimate> {
@@ -283,6 +319,40 @@ fn within(estimate: Estimate, metric: &Metric) -> Estimate {
 }
 
 impl DatasetSummary {
+    /// The classes of machines that something was timed on, in order.
+    pub fn timed_on(&self) -> Vec<&str> {
+        let mut timed: HashSet<&str> = HashSet::new();
+        for point in &self.points {
+            for (machine, values) in point.machines.iter().zip(&point.seeds) {
+                let is_timed = |name: &str| metric::find(name).is_some_and(|metric| metric.noise == Noise::Timed);
+                if !timed.contains(&**machine) && values.metrics().any(|(name, _)| is_timed(name)) {
+                    timed.insert(machine);
+                }
+            }
+        }
+        self.machines.iter().map(|name| &**name).filter(|name| timed.contains(name)).collect()
+    }
+
+    /// The number of a class of machines in the report, from 1.
+    pub fn number(&self, machine: &str) -> usize {
+        self.machines.iter().position(|name| &**name == machine).unwrap_or(self.machines.len()) + 1
+    }
+
+    /// Without the trials on other classes of machines.
+    pub fn on(&self, machine: &str) -> DatasetSummary {
+        DatasetSummary {
+            name: self.name.clone(),
+            facts: self.facts.clone(),
+            points: self.points.iter().filter_map(|point| point.on(machine)).collect(),
+            machines: self.machines.clone(),
+        }
+    }
+
+    /// Whether a metric was measured.
+    pub fn has(&self, metric: &Metric) -> bool {
+        self.all(metric).next().is_some()
+    }
+
     /// Names of the curves, in order of first appearance.
     pub fn series(&self) -> Vec<&str> {
         let mut seen = HashSet::new();
@@ -344,6 +414,7 @@ pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
 /// Frames without the required columns.
 pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
     let mut measured = by_trial(runs, |_| true)?;
+    let classes = Classes::of(runs);
     let mut datasets: Vec<DatasetSummary> = Vec::new();
     let several_devices = {
         let mut devices: Vec<&str> = runs.iter().flat_map(|r| &r.info.trials).map(|t| t.device.as_str()).collect();
@@ -358,7 +429,12 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
             let index = position.unwrap_or_else(|| {
                 let taken = datasets.iter().any(|d| d.name == facts.name);
                 let name = if taken { format!("{} ({})", facts.name, run.info.name) } else { facts.name.clone() };
-                datasets.push(DatasetSummary { name, facts: facts.clone(), points: Vec::new() });
+                datasets.push(DatasetSummary {
+                    name,
+                    facts: facts.clone(),
+                    points: Vec::new(),
+                    machines: classes.names().to_vec(),
+                });
                 datasets.len() - 1
             });
             let points = &mut datasets[index].points;
@@ -389,6 +465,7 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                         run: number,
                         trials: Vec::new(),
                         places: Vec::new(),
+                        machines: Vec::new(),
                         origin: String::new(),
                         numbers: Vec::new(),
                         seeds: Vec::new(),
@@ -397,12 +474,13 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
                 }
                 points[at].trials.push(trial.id.clone());
                 points[at].places.push(place);
+                points[at].machines.push(classes.name(&ended.machine));
                 points[at].numbers.push(trial.seed);
                 points[at].seeds.push(std::mem::take(values));
             }
         }
     }
-    let origins = Origins::new(runs);
+    let origins = Origins::new(runs, &classes);
     for dataset in &mut datasets {
         for point in &mut dataset.points {
             point.origin = origins.describe(&point.trials);

@@ -1,12 +1,13 @@
 //! The columns of the leaderboard and their values for a point, shared by pages, LaTeX and CSV.
 
 use crate::ReportError;
+use crate::machines::called;
 use crate::number::show;
 use crate::sampling::{Sampled, over_data};
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Path, Point, Which};
 use record::frame;
-use record::metric::{Dictionary, KNN_ACCURACY_RETENTION};
+use record::metric::{Dictionary, KNN_ACCURACY_RETENTION, Noise};
 use record::{Metric, rerank_path};
 
 /// A cell: the shown text, and the number to sort by.
@@ -33,9 +34,25 @@ pub struct Column {
     pub k: Option<usize>,
     /// The search path; None for the method's own.
     pub path: Option<String>,
+    /// The class of machines that it was timed on; None for everything else, and where all was timed on one class.
+    pub machine: Option<String>,
 }
 
 impl Column {
+    /// The same column for one class of machines.
+    fn on(&self, class: &str, title: &str, key: &str) -> Column {
+        Column {
+            title: title.to_owned(),
+            meaning: format!("{}, on {class}", self.meaning),
+            key: format!("{}{key}", self.key),
+            essential: self.essential,
+            metric: self.metric,
+            k: self.k,
+            path: self.path.clone(),
+            machine: Some(class.to_owned()),
+        }
+    }
+
     /// The cell of a point; a dash if nothing was measured.
     pub fn cell(&self, point: &Point) -> Cell {
         let estimate = self.estimate(point);
@@ -54,7 +71,7 @@ impl Column {
 
     fn which(&self) -> Which<'_> {
         let path = self.path.as_deref().map_or(Path::Native, Path::Named);
-        Which { metric: self.metric, k: self.k, path }
+        Which { metric: self.metric, k: self.k, path, machine: self.machine.as_deref() }
     }
 
     fn estimate(&self, point: &Point) -> Option<Estimate> {
@@ -85,15 +102,45 @@ fn key(metric: &Metric, k: Option<usize>) -> String {
 }
 
 /// The columns of a dictionary that some point of the dataset has values for, each followed by its columns for
-/// re-ranked searches.
+/// re-ranked searches. What was timed on several classes of machines has columns for each of them.
 pub fn columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column> {
+    let classes = dataset.timed_on();
+    let several = classes.len() > 1;
+    let of = |column: Column| -> Vec<Column> {
+        if !several || column.metric.noise != Noise::Timed {
+            return vec![column];
+        }
+        let on = |class: &&str| {
+            let number = dataset.number(class);
+            column.on(class, &format!("{}, {}", column.title, called(number)), &format!("_machine{number}"))
+        };
+        classes.iter().map(on).collect()
+    };
+    let mut columns: Vec<Column> = all_columns(dataset, dictionary).into_iter().flat_map(of).collect();
+    columns.retain(|column| dataset.points.iter().any(|point| column.estimate(point).is_some()));
+    columns
+}
+
+/// The columns of one class of machines: what was timed there, and everything that is not timed.
+pub fn columns_on(dataset: &DatasetSummary, dictionary: &Dictionary, class: Option<&str>) -> Vec<Column> {
+    let of = |column: Column| match class {
+        _ if column.metric.noise != Noise::Timed => Some(column),
+        Some(class) => Some(column.on(class, &column.title, "")),
+        None => None,
+    };
+    all_columns(dataset, dictionary).into_iter().filter_map(of).collect()
+}
+
+/// The columns that there may be, without classes of machines.
+fn all_columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column> {
     let mut columns = Vec::new();
     for metric in dictionary {
         let Some(shown) = metric.column else { continue };
         let k = if shown.title.contains(K) { dataset.shown_k(metric) } else { None };
         let title = k.map_or(shown.title.to_owned(), |k| of_k(shown.title, k));
         let (meaning, key) = (metric.meaning.to_owned(), key(metric, k));
-        columns.push(Column { title, meaning, key: key.clone(), essential: shown.essential, metric, k, path: None });
+        let essential = shown.essential;
+        columns.push(Column { title, meaning, key: key.clone(), essential, metric, k, path: None, machine: None });
         let factors = dataset.rerank_factors(metric);
         for factor in &factors {
             let path = rerank_path(*factor);
@@ -109,10 +156,10 @@ pub fn columns(dataset: &DatasetSummary, dictionary: &Dictionary) -> Vec<Column>
                 metric,
                 k,
                 path: Some(path),
+                machine: None,
             });
         }
     }
-    columns.retain(|column| dataset.points.iter().any(|point| column.estimate(point).is_some()));
     columns
 }
 

@@ -37,13 +37,19 @@ impl Tracked<'_> {
 fn tracked<'a>(datasets: &'a [DatasetSummary], dictionary: &Dictionary) -> Vec<Tracked<'a>> {
     let mut all = Vec::new();
     for dataset in datasets {
+        let classes = dataset.timed_on();
+        let several = classes.len() > 1;
         for point in &dataset.points {
             let alike = dataset.points.iter().filter(|other| other.label == point.label).count();
             let threads = if alike > 1 { format!(" · {} threads", point.threads) } else { String::new() };
             let subject = format!("{} · {}{threads}", dataset.name, point.label);
             for timed in [false, true] {
                 for (metric, _) in gated(dictionary, timed) {
-                    all.extend(of_point(point, metric, &subject));
+                    all.extend(of_point(point, metric, &subject, None).into_iter().filter(|_| !timed || !several));
+                    // A service compares everything of one name: times of other machines have another one.
+                    for class in classes.iter().filter(|_| timed && several) {
+                        all.extend(of_point(point, metric, &format!("{subject} · {class}"), Some(class)));
+                    }
                 }
             }
         }
@@ -51,8 +57,9 @@ fn tracked<'a>(datasets: &'a [DatasetSummary], dictionary: &Dictionary) -> Vec<T
     all
 }
 
-/// The values of a metric for one point: one for each `k` and each search path.
-fn of_point<'a>(point: &'a Point, metric: &'static Metric, subject: &str) -> Vec<Tracked<'a>> {
+/// The values of a metric for one point: one for each `k` and each search path. `machine` is the class of machines of a time,
+/// if there are several.
+fn of_point<'a>(point: &'a Point, metric: &'static Metric, subject: &str, machine: Option<&str>) -> Vec<Tracked<'a>> {
     let mut kinds: Vec<(Option<usize>, Option<&str>)> = Vec::new();
     for trial in 0..point.seed_count() {
         for series in point.values(trial, metric).iter().filter(|series| series.stage.is_none()) {
@@ -63,9 +70,10 @@ fn of_point<'a>(point: &'a Point, metric: &'static Metric, subject: &str) -> Vec
         }
     }
     let estimate = |(k, path): (Option<usize>, Option<&'a str>)| {
-        let which = Which { metric, k, path: path.map_or(Path::Native, Path::Named) };
+        let which = Which { metric, k, path: path.map_or(Path::Native, Path::Named), machine };
         let estimate = point.estimate(which).filter(|estimate| estimate.value.is_finite())?;
-        Some(Tracked { subject: subject.to_owned(), metric, k, path, estimate, seeds: point.seed_count() })
+        let seeds = point.machines.iter().filter(|name| machine.is_none_or(|machine| machine == &***name)).count();
+        Some(Tracked { subject: subject.to_owned(), metric, k, path, estimate, seeds })
     };
     kinds.into_iter().filter_map(estimate).collect()
 }

@@ -11,8 +11,8 @@ use experiments::rerun::{Place, Rerun, RerunError};
 use experiments::{ByteSize, Observer, Seconds, Surroundings, machine};
 use record::{Machine, TrialRecord, write_atomically};
 use site::{
-    Submission, SubmissionError, TrialVerdict, UNNAMED, VERIFICATION, Verification, VerifiedTrial, machine_class,
-    sample, unpredictable_seed,
+    Submission, SubmissionError, TrialVerdict, UNNAMED, VERIFICATION, Verification, VerifiedTrial, sample,
+    unpredictable_seed,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         date: today(),
         version: own.version.clone(),
         revision: own.git_revision.clone(),
-        machine: machine_class(&own),
+        machine: own.class(),
         seed,
         trials: records.len(),
         disagreements,

@@ -331,6 +331,13 @@ impl Machine {
     pub fn is_like(&self, other: &Machine) -> bool {
         (&self.cpu, self.cores, &self.simd, &self.gpu) == (&other.cpu, other.cores, &other.simd, &other.gpu)
     }
+
+    /// The class of a machine, within which speeds are compared, in words: processor, cores, instruction set and GPU.
+    pub fn class(&self) -> String {
+        let gpu = self.gpu.as_ref().map(|gpu| format!(", {gpu}")).unwrap_or_default();
+        let cores = if self.cores == 1 { "1 core".to_owned() } else { format!("{} cores", self.cores) };
+        format!("{}, {cores}, {}{gpu}", self.cpu, self.simd)
+    }
 }
 
 /// Facts about a dataset that do not depend on any method.

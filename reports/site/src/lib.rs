@@ -10,7 +10,7 @@ mod sample;
 mod verification;
 
 pub use folder::{Submission, SubmissionError};
-pub use manifest::{MANIFEST, Manifest, SUBMISSION_SCHEMA, date_of, is_submission_id, machine_class};
+pub use manifest::{MANIFEST, Manifest, SUBMISSION_SCHEMA, date_of, is_submission_id};
 pub use pages::{Site, render};
 pub use publish::{PATH_KEYS, PublishError, Submitter, publish};
 pub use sample::{FALSIFIED, chance, sample, share_of, unpredictable_seed};

@@ -1,6 +1,5 @@
 //! The manifest of a submission: who submits what, under which licence, and the digest of every file.
 
-use record::Machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -149,13 +148,6 @@ pub fn date_of(seconds: u64) -> String {
         month += 1;
     }
     format!("{year:04}-{month:02}-{:02}", days + 1)
-}
-
-/// The class of a machine, within which speeds are compared, in words: processor, cores, instruction set and GPU.
-pub fn machine_class(machine: &Machine) -> String {
-    let gpu = machine.gpu.as_ref().map(|gpu| format!(", {gpu}")).unwrap_or_default();
-    let cores = if machine.cores == 1 { "1 core".to_owned() } else { format!("{} cores", machine.cores) };
-    format!("{}, {cores}, {}{gpu}", machine.cpu, machine.simd)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Makes a submission from a run: checks that it can be verified, takes private paths out, and writes files with their
 //! digests.
 
-use crate::manifest::{MANIFEST, Manifest, SUBMISSION_SCHEMA, check_words, machine_class, slug};
+use crate::manifest::{MANIFEST, Manifest, SUBMISSION_SCHEMA, check_words, slug};
 use crate::readme;
 use record::{RecordError, Run, RunFolder, Status, sha256, write_atomically};
 use serde_json::Value;
@@ -299,7 +299,7 @@ fn whole(text: &str, word: &str) -> Option<usize> {
 
 /// The distinct machine classes of the trials.
 pub fn classes(run: &Run) -> Vec<String> {
-    let classes: BTreeSet<String> = run.records.iter().map(|record| machine_class(&record.machine)).collect();
+    let classes: BTreeSet<String> = run.records.iter().map(|record| record.machine.class()).collect();
     classes.into_iter().collect()
 }
 

@@ -79,7 +79,9 @@ pub(crate) fn panel(dataset: &DatasetSummary, number: usize) -> Markup {
                 p { strong { (first.head) } }
                 ul { @for line in &first.lines { li { (line) } } }
             }
-            p.hint { "From this page's trials alone. Intervals are 95% over seeds and queries; the probability takes the errors of different codes as independent." }
+            p.hint { "From this page's trials alone. Intervals are 95% over seeds and queries; the probability takes the errors of different codes as independent."
+                @if question.apart { " Latency is no limit here: it was measured on several classes of machines." }
+            }
             // A `<` could end the element.
             script type="application/json" { (PreEscaped(data.replace('<', "\\u003c"))) }
         }
@@ -109,10 +111,13 @@ struct Question<'a> {
     quality: Figure,
     k: Option<usize>,
     fields: Vec<Field>,
+    /// Whether latencies are of several classes of machines, so that no limit of them chooses among codes.
+    apart: bool,
 }
 
 impl<'a> Question<'a> {
     fn new(dataset: &'a DatasetSummary) -> Option<Question<'a>> {
+        let apart = dataset.timed_on().len() > 1;
         let k = dataset.shown_k(&RECALL_K_AT_K);
         let recall = Which { k, ..Which::metric(&RECALL_K_AT_K) };
         let of_point = |point: &Point| {
@@ -125,6 +130,9 @@ impl<'a> Question<'a> {
                 (Figure::Latency, Which::metric(&SEARCH_LATENCY_P50_US)),
                 (Figure::Distortion, Which::metric(&NMSE)),
             ] {
+                if apart && figure == Figure::Latency {
+                    continue;
+                }
                 figures.set(figure, point.estimate(which).map(|e| over_all(e, point, which, dataset)));
             }
             figures
@@ -139,7 +147,7 @@ impl<'a> Question<'a> {
             .map(|figure| Field { figure, limits: limits(figure, &codes) })
             .filter(|field| !field.limits.is_empty())
             .collect();
-        Some(Question { points: &dataset.points, codes, quality, k, fields })
+        Some(Question { points: &dataset.points, codes, quality, k, fields, apart })
     }
 
     /// The place of a combination in the grid.

@@ -53,9 +53,8 @@ impl Cost {
     /// Whether the cost is a choice on this dataset. If no method learns over epochs, training time is none, and models
     /// differ only by their codebooks.
     fn matters(self, dataset: &DatasetSummary) -> bool {
-        let timed = |metric| dataset.points.iter().any(|p| p.estimate(Which::metric(metric)).is_some());
         match self {
-            Cost::Training | Cost::Model => dataset.points.iter().any(Point::learns) && timed(&TRAIN_SECONDS),
+            Cost::Training | Cost::Model => dataset.points.iter().any(Point::learns) && dataset.has(&TRAIN_SECONDS),
             Cost::Encoding => true,
         }
     }

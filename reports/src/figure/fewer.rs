@@ -41,7 +41,8 @@ impl DatasetSummary {
             self.points.len(),
             points.len()
         );
-        Some((DatasetSummary { name: self.name.clone(), facts: self.facts.clone(), points }, said))
+        let (name, facts, machines) = (self.name.clone(), self.facts.clone(), self.machines.clone());
+        Some((DatasetSummary { name, facts, points, machines }, said))
     }
 }
 

@@ -16,7 +16,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     let factor = dataset.rerank_factors(&RECALL_K_AT_K).pop();
     if let Some(factor) = factor {
         let path = rerank_path(factor);
-        let which = Which { metric: &RECALL_K_AT_K, k: Some(k), path: Path::Named(&path) };
+        let which = Which { path: Path::Named(&path), ..Which::native(&RECALL_K_AT_K, k) };
         let reranked = dataset.curves(|point| point.estimate(which));
         curves.extend(reranked.into_iter().map(|curve| PlotSeries { secondary: true, ..curve }));
     }

@@ -18,7 +18,7 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
         return Ok(None);
     };
     let place = |p: &Point, path: Path<'_>| {
-        let recall = p.estimate(Which { metric: &RECALL_K_AT_K, k: Some(k), path })?.value;
+        let recall = p.estimate(Which { path, ..Which::native(&RECALL_K_AT_K, k) })?.value;
         Some((recall, p.estimate(Which { path, ..Which::metric(&SEARCH_QUERIES_PER_SECOND) })?))
     };
     let coordinates: Vec<Option<(f64, f64)>> =

@@ -4,6 +4,7 @@ use super::embedded::{Embedded, embedded, rounded};
 use super::logs::{LogPart, PhaseNames};
 use super::repeat;
 use super::tables::failures;
+use crate::machines::called;
 use crate::statistics::Estimate;
 use crate::summary::{DatasetSummary, Point};
 use record::metric::Dictionary;
@@ -114,6 +115,7 @@ impl<'a> Builder<'a> {
         let mut known: HashMap<(&str, String), usize> = HashMap::new();
         let mut quantities: Vec<QuantityPart<'a>> = Vec::new();
         let mut points = Vec::new();
+        let several = dataset.timed_on().len() > 1;
         for point in &dataset.points {
             let mut values = Vec::new();
             for (quantity, e) in point.quantities(dictionary) {
@@ -121,8 +123,9 @@ impl<'a> Builder<'a> {
                     continue;
                 }
                 let k = quantity.k.map(|k| format!("k = {k}"));
-                let of: Vec<&str> = [quantity.stage, k.as_deref(), quantity.path].into_iter().flatten().collect();
-                let of = of.join(", ");
+                let machine = quantity.machine.filter(|_| several).map(|class| called(dataset.number(class)));
+                let of = [quantity.stage, k.as_deref(), quantity.path, machine.as_deref()];
+                let of = of.into_iter().flatten().collect::<Vec<&str>>().join(", ");
                 let next = quantities.len();
                 let at = *known.entry((quantity.metric.name, of.clone())).or_insert(next);
                 if at == next {

@@ -1,12 +1,13 @@
 //! What the pages are about: every point of every submission, and the datasets, methods and machine classes among them.
 
 use crate::folder::Submission;
-use crate::manifest::{Manifest, machine_class, slug};
+use crate::manifest::{Manifest, slug};
 use crate::verification::Verification;
 use record::{Ended, Results, sha256};
 use reports::ReportError;
 use reports::summary::{DatasetSummary, Point, summarize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A submission without its records.
 pub struct Entry {
@@ -29,8 +30,8 @@ pub struct Entry {
 pub struct Source {
     /// Index of its submission.
     pub submission: usize,
-    /// Class of its machine.
-    pub class: String,
+    /// Classes of the machines that its trials ran on, in order.
+    pub classes: Vec<String>,
     /// Source revision, short.
     pub revision: String,
     /// Method, parameters and device: what two submissions must share to be about the same. Labels are free text.
@@ -111,20 +112,27 @@ impl Board {
             let at = at.unwrap_or_else(|| {
                 let path = path_of("datasets", &summary.name, fingerprint);
                 let (name, facts) = (summary.name.clone(), summary.facts.clone());
-                let summary = DatasetSummary { name, facts, points: vec![] };
+                let summary = DatasetSummary { name, facts, points: vec![], machines: vec![] };
                 self.datasets.push(Dataset { summary, sources: vec![], path });
                 self.datasets.len() - 1
             });
-            for point in summary.points {
+            for mut point in summary.points {
+                // Between submissions, only what a record says of its own machine counts.
+                let of = |id: &String| ended.get(id.as_str()).map_or(Arc::from(""), |e| e.machine.class().into());
+                point.machines = point.trials.iter().map(of).collect();
+                let of_point: BTreeSet<&str> = point.machines.iter().map(|class| &**class).collect();
+                let of_point: Vec<String> = of_point.into_iter().map(str::to_owned).collect();
                 let Some(first) = point.trials.first().and_then(|id| ended.get(id.as_str())) else { continue };
                 let trial = &first.trial;
                 let source = Source {
                     submission: number,
-                    class: machine_class(&first.machine),
+                    classes: of_point,
                     revision: short(first),
                     configuration: format!("{} {} on {}", trial.method, trial.params, trial.device),
                 };
-                for (list, text) in [(&mut revisions, &source.revision), (&mut classes, &source.class)] {
+                let of_classes = source.classes.iter().map(|class| (true, class));
+                for (is_class, text) in of_classes.chain([(false, &source.revision)]) {
+                    let list = if is_class { &mut classes } else { &mut revisions };
                     if !list.contains(text) {
                         list.push(text.clone());
                     }
@@ -132,8 +140,15 @@ impl Board {
                 self.methods
                     .entry(point.method.clone())
                     .or_insert_with(|| path_of("methods", &point.method, &point.method));
-                let path = || path_of("machines", &source.class, &source.class);
-                self.classes.entry(source.class.clone()).or_insert_with(path);
+                for class in &source.classes {
+                    self.classes.entry(class.clone()).or_insert_with(|| path_of("machines", class, class));
+                }
+                let dataset = &mut self.datasets[at].summary;
+                for class in &point.machines {
+                    if !dataset.machines.contains(class) {
+                        dataset.machines.push(class.clone());
+                    }
+                }
                 self.datasets[at].summary.points.push(point);
                 self.datasets[at].sources.push(source);
             }

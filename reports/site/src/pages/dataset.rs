@@ -29,6 +29,7 @@ pub fn page(board: &Board, dataset: &Dataset) -> Result<String, ReportError> {
     let shown = DatasetSummary {
         name: dataset.summary.name.clone(),
         facts: facts.clone(),
+        machines: dataset.summary.machines.clone(),
         points: all.iter().filter(|at| chosen.contains(at)).map(|at| dataset.summary.points[*at].clone()).collect(),
     };
     let many = shown.series().len() > MOST_CURVES;

@@ -12,11 +12,11 @@ pub fn page(board: &Board, class: &str) -> String {
              the machines were idle; speeds of other classes do not. All speeds are self-reported: a verification covers codes and quality."
         }
         @for dataset in &board.datasets {
-            @let points: Vec<usize> = (0..dataset.sources.len()).filter(|at| dataset.sources[*at].class == class).collect();
+            @let points: Vec<usize> = (0..dataset.sources.len()).filter(|at| dataset.sources[*at].classes.iter().any(|own| own == class)).collect();
             @if !points.is_empty() {
                 section {
                     h2 { a href={ "../" (dataset.path) } { (dataset.summary.name) } }
-                    (table(board, dataset, &points, Columns::Speed, "../"))
+                    (table(board, dataset, &points, Columns::Speed(class), "../"))
                 }
             }
         }

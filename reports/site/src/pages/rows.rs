@@ -4,37 +4,56 @@ use super::data::{Board, Dataset};
 use super::frame::{link, state};
 use maud::{Markup, html};
 use record::metric::{METRICS, Noise};
-use reports::table::{Column, columns};
+use reports::summary::DatasetSummary;
+use reports::table::{Column, columns_on};
 
 /// Most rows of a table. Pages of submissions have the others.
 pub const MOST_ROWS: usize = 1000;
 
 /// Which columns a table has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Columns {
+pub enum Columns<'a> {
     /// Quality and rate: the same on every machine.
     Quality,
-    /// Times and speeds, and the rate: within a class of machines. Nobody vouches for them but the submitter.
-    Speed,
-    /// All, of one submission: who vouches for it stands elsewhere on its page.
-    All,
+    /// Times and speeds, and the rate: within this class of machines. Nobody vouches for them but the submitter.
+    Speed(&'a str),
+    /// All, of one submission, whose trials ran on these classes of machines: who vouches for it stands elsewhere on its page.
+    All(&'a [String]),
 }
 
-impl Columns {
+impl<'a> Columns<'a> {
     fn has(self, column: &Column) -> bool {
         let timed = column.metric.noise == Noise::Timed;
         let rate = column.metric.name == record::metric::BITS_PER_VECTOR.name;
         match self {
             Columns::Quality => column.metric.noise == Noise::Exact,
-            Columns::Speed => timed || rate,
-            Columns::All => true,
+            Columns::Speed(_) => timed || rate,
+            Columns::All(_) => true,
         }
+    }
+
+    /// The columns of a dataset.
+    fn of(self, dataset: &DatasetSummary) -> Vec<Column> {
+        let all = match self {
+            Columns::Quality => columns_on(dataset, METRICS, None),
+            Columns::Speed(class) => columns_on(dataset, METRICS, Some(class)),
+            Columns::All([class]) => columns_on(dataset, METRICS, Some(class)),
+            Columns::All(classes) => {
+                let mut all = columns_on(dataset, METRICS, None);
+                for class in classes {
+                    let timed = columns_on(dataset, METRICS, Some(class)).into_iter().filter(|c| c.machine.is_some());
+                    all.extend(timed.map(|column| Column { title: format!("{}, on {class}", column.title), ..column }));
+                }
+                all
+            }
+        };
+        all.into_iter().filter(|column| self.has(column)).collect()
     }
 }
 
 /// The points of a dataset with these indices. Nothing if none of them has such a column.
-pub fn table(board: &Board, dataset: &Dataset, points: &[usize], which: Columns, up: &str) -> Markup {
-    let columns: Vec<Column> = columns(&dataset.summary, METRICS).into_iter().filter(|c| which.has(c)).collect();
+pub fn table(board: &Board, dataset: &Dataset, points: &[usize], which: Columns<'_>, up: &str) -> Markup {
+    let columns: Vec<Column> = which.of(&dataset.summary);
     let any = |column: &&Column| points.iter().any(|at| column.cell(&dataset.summary.points[*at]).estimate.is_some());
     let columns: Vec<&Column> = columns.iter().filter(any).collect();
     let rest = points.len().saturating_sub(MOST_ROWS);
@@ -44,7 +63,7 @@ pub fn table(board: &Board, dataset: &Dataset, points: &[usize], which: Columns,
                 th scope="col" { "method" }
                 @for column in &columns { th scope="col" title=(column.meaning) { (column.title) } }
                 @if which == Columns::Quality { th.state scope="col" { "who vouches" } }
-                @if which != Columns::All { th.state scope="col" { "submission" } }
+                @if !matches!(which, Columns::All(_)) { th.state scope="col" { "submission" } }
             } }
             tbody {
                 @for at in points.iter().take(MOST_ROWS) {
@@ -56,7 +75,7 @@ pub fn table(board: &Board, dataset: &Dataset, points: &[usize], which: Columns,
                         @if which == Columns::Quality {
                             td.state { @if let Some(entry) = board.submissions.get(source.submission) { (state(entry)) } }
                         }
-                        @if which != Columns::All { td.state { (link(board, source.submission, up)) } }
+                        @if !matches!(which, Columns::All(_)) { td.state { (link(board, source.submission, up)) } }
                     }
                 }
             }

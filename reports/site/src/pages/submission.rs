@@ -36,7 +36,7 @@ pub fn page(board: &Board, entry: &Entry) -> String {
             @if !points.is_empty() {
                 section {
                     h2 { a href={ "../" (dataset.path) } { (dataset.summary.name) } }
-                    (table(board, dataset, &points, Columns::All, "../"))
+                    (table(board, dataset, &points, Columns::All(&entry.classes), "../"))
                 }
             }
         }
