@@ -4,10 +4,25 @@
 use crate::atomic::write_first;
 use crate::results::DIGESTS_FILE;
 use crate::store::{is_id, is_there, to_json};
-use crate::{RecordError, RunFolder, TrialRecord};
+use crate::{RecordError, RunFolder, RunInfo, TrialRecord};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What a look at the journal of a run tells.
+pub(crate) struct JournalState<'a> {
+    /// When the plan or a record that counts was last changed.
+    pub(crate) newest: Option<SystemTime>,
+    /// The trials of the plan that have a record.
+    pub(crate) recorded: HashSet<&'a str>,
+}
+
+/// Modification time of a file; returns `None` if it does not exist.
+pub(crate) fn modified(path: &Path) -> Option<SystemTime> {
+    path.symlink_metadata().and_then(|found| found.modified()).ok()
+}
 
 impl RunFolder {
     /// Path of the record of a trial that is to run again: it counts until there is a new one.
@@ -72,6 +87,30 @@ impl RunFolder {
     /// Whether a trial has a record that was not set aside.
     pub fn has_record(&self, id: &str) -> bool {
         self.check_id(id).is_ok() && is_there(&self.trial_file(id))
+    }
+
+    /// Looks at the records of a plan: one look at the folder, and one at each record that counts.
+    pub(crate) fn look_at_journal<'a>(&self, info: &'a RunInfo) -> JournalState<'a> {
+        let planned: HashSet<&str> = info.trials.iter().map(|trial| trial.id.as_str()).collect();
+        let mut newest = modified(&self.run_file());
+        let mut recorded = HashSet::new();
+        let mut earlier = Vec::new();
+        let mut note = |id: &'a str, entry: &fs::DirEntry| {
+            if recorded.insert(id) {
+                newest = newest.max(entry.metadata().and_then(|found| found.modified()).ok());
+            }
+        };
+        for entry in fs::read_dir(self.root().join("trials")).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
+            match (planned.get(name), name.strip_suffix(".before").and_then(|id| planned.get(id))) {
+                (Some(id), _) => note(id, &entry),
+                (None, Some(id)) => earlier.push((*id, entry)),
+                (None, None) => {}
+            }
+        }
+        earlier.iter().for_each(|(id, entry)| note(id, entry));
+        JournalState { newest, recorded }
     }
 
     /// The ids of all trials that have such a record, from one look at the folder.

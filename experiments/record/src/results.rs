@@ -5,6 +5,7 @@
 //! older version of this program wrote no tables), they are built from the journal again.
 
 use crate::frame::{self, RESULTS, TRIALS};
+use crate::journal::{JournalState, modified};
 use crate::store::is_there;
 use crate::{
     Cause, InTurn, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, TrialLog,
@@ -13,8 +14,7 @@ use crate::{
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
 /// A trial that has ended, without its measured values.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,7 +150,8 @@ impl RunFolder {
     /// system error.
     pub fn refresh_tables(&self) -> Result<(), RecordError> {
         let info = self.load_info()?;
-        if self.current_trials(&info)?.is_some() && self.is_newer_than_journal(CSV_FILE, &info) {
+        let journal = self.look_at_journal(&info);
+        if self.current_trials(&info, &journal)?.is_some() && self.is_as_new_as(&journal, CSV_FILE) {
             return Ok(());
         }
         self.save_tables(&self.load()?)
@@ -162,7 +163,7 @@ impl RunFolder {
     /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn results(&self) -> Result<Results, RecordError> {
         let info = self.load_info()?;
-        let Some((trials, digest)) = self.current_trials(&info)? else {
+        let Some((trials, digest)) = self.current_trials(&info, &self.look_at_journal(&info))? else {
             let run = self.load()?;
             let unusable = |reason| RecordError::Damaged { path: self.table_file(RESULTS_FILE), reason };
             return Results::of(&run).map_err(unusable);
@@ -194,7 +195,7 @@ impl RunFolder {
     /// No run in this folder; a file that is damaged, of a newer version, or not a regular file (the error names it).
     pub fn tables(&self) -> Result<RunTables, RecordError> {
         let info = self.load_info()?;
-        if let Some((trials, digest)) = self.current_trials(&info)? {
+        if let Some((trials, digest)) = self.current_trials(&info, &self.look_at_journal(&info))? {
             let results = parquet::read(&self.table_file(RESULTS_FILE), &digest, &RESULTS, |_| true)?;
             return Ok(RunTables { results, trials });
         }
@@ -215,16 +216,19 @@ impl RunFolder {
 
     /// The table `trials` and the digest of the table `results`; returns None if a table is missing or older than the
     /// journal.
-    fn current_trials(&self, info: &RunInfo) -> Result<Option<(DataFrame, String)>, RecordError> {
-        if ![RESULTS_FILE, TRIALS_FILE].iter().all(|file| self.is_newer_than_journal(file, info)) {
+    fn current_trials(
+        &self,
+        info: &RunInfo,
+        journal: &JournalState<'_>,
+    ) -> Result<Option<(DataFrame, String)>, RecordError> {
+        if ![RESULTS_FILE, TRIALS_FILE].iter().all(|file| self.is_as_new_as(journal, file)) {
             return Ok(None);
         }
         let Some(digests) = self.digests() else { return Ok(None) };
         let trials = parquet::read(&self.table_file(TRIALS_FILE), &digests.trials, &TRIALS, |_| true)?;
         // A trial whose record was deleted is to run again, so it no longer counts. A folder without any records was
         // copied without its journal.
-        let recorded: HashSet<&str> =
-            info.trials.iter().map(|t| t.id.as_str()).filter(|id| self.record_file(id).exists()).collect();
+        let recorded = &journal.recorded;
         let ids = trials.column("trial").ok().and_then(|ids| ids.str().ok());
         let known: HashSet<&str> = ids.into_iter().flat_map(|ids| ids.iter()).flatten().collect();
         let complete = recorded.is_empty()
@@ -233,11 +237,8 @@ impl RunFolder {
     }
 
     /// Whether a table exists and is at least as new as the plan and all records of the journal.
-    fn is_newer_than_journal(&self, file: &str, info: &RunInfo) -> bool {
-        let Some(written) = modified(&self.table_file(file)) else { return false };
-        let plan = std::iter::once(self.run_file());
-        let mut journal = plan.chain(info.trials.iter().map(|trial| self.record_file(&trial.id)));
-        journal.all(|path| modified(&path).is_none_or(|changed| changed <= written))
+    fn is_as_new_as(&self, journal: &JournalState<'_>, file: &str) -> bool {
+        modified(&self.table_file(file)).is_some_and(|written| journal.newest.is_none_or(|newest| newest <= written))
     }
 }
 
@@ -275,11 +276,6 @@ struct TableDigests {
     trials: String,
 }
 
-/// Modification time of a file; returns `None` if it does not exist.
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.symlink_metadata().and_then(|found| found.modified()).ok()
-}
-
 /// Concatenates the rows of several frames with equal columns, and adds a first column with the name from `names` of
 /// each row's frame.
 ///
@@ -305,7 +301,8 @@ mod tests {
     use super::*;
     use crate::store::tests::{record, tabled};
     use std::fs;
-    use std::time::Duration;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
 
     fn folder() -> (tempfile::TempDir, RunFolder) {
         tabled(record("b2"))

@@ -3,6 +3,7 @@
 use crate::atomic::{partial_of, remove_abandoned, write_atomically};
 use crate::frame::sha256;
 use crate::{Run, RunInfo, SCHEMA, Status, Trial, TrialRecord, regular};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -324,11 +325,20 @@ pub(crate) fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
     let bytes = regular::read(path, MAX_JSON).map_err(RecordError::io("read", path))?;
     let damaged = |e: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: e.to_string() };
-    let value: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
-    match value.get("schema").and_then(Value::as_u64) {
-        Some(found) if found > u64::from(SCHEMA) => Err(RecordError::Newer { path: path.to_owned(), found }),
-        _ => serde_json::from_value(value).map_err(damaged),
+    // A newer version may look different, which is said before it is called damaged.
+    match serde_json::from_slice(&bytes) {
+        Ok(Versioned { schema: Some(found) }) if found > u64::from(SCHEMA) => {
+            Err(RecordError::Newer { path: path.to_owned(), found })
+        }
+        _ => serde_json::from_slice(&bytes).map_err(damaged),
     }
+}
+
+/// The schema version of a file, whatever else is in it.
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default)]
+    schema: Option<u64>,
 }
 
 #[cfg(test)]
