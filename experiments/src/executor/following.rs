@@ -140,7 +140,9 @@ impl<'a, 's> Following<'a, 's> {
             .copied()
             .filter(|job| self.waiting.contains_key(job.id()) && !open.contains(job.id()))
             .collect();
-        let retry: Vec<&Job> = missing.iter().copied().filter(|job| self.attempts(job.id()) < self.tries).collect();
+        let attempts = self.attempts();
+        let had = |job: &Job| attempts.get(job.id()).copied().unwrap_or(0);
+        let retry: Vec<&Job> = missing.iter().copied().filter(|job| had(job) < self.tries).collect();
         let preparing = self.unsettled(|content| matches!(content, Content::Prepare(_)));
         let lacks_facts = facts_missing && !preparing && self.prepare_attempts() < self.tries;
         if !retry.is_empty() || (self.waiting.is_empty() && lacks_facts) {
@@ -198,10 +200,10 @@ impl<'a, 's> Following<'a, 's> {
     }
 
     /// Ids of trials that a task may still run.
-    fn open(&self) -> HashSet<String> {
+    fn open(&self) -> HashSet<&str> {
         let tasks = self.arrays.iter().flat_map(|array| &array.tasks).filter(|task| task.ending.is_none());
         let ids = tasks.filter_map(|task| if let Content::Trials(ids) = &task.content { Some(ids) } else { None });
-        ids.flatten().cloned().collect()
+        ids.flatten().map(String::as_str).collect()
     }
 
     /// Whether a task that may still be active has such content.
@@ -220,8 +222,15 @@ impl<'a, 's> Following<'a, 's> {
         tasks.filter(|(_, task)| task.ending == Some(Ending::Nothing) && is(&task.content)).count()
     }
 
-    fn attempts(&self, id: &str) -> usize {
-        self.failures(|content| matches!(content, Content::Trials(ids) if ids.iter().any(|own| own == id)))
+    /// How many tasks of each trial have ended, since this process follows them, without a record of any of their trials.
+    fn attempts(&self) -> HashMap<&str, usize> {
+        let mut attempts = HashMap::new();
+        for (_, task) in places(&self.arrays).filter(|(place, _)| !self.earlier.contains(place)) {
+            if let (Content::Trials(ids), Some(Ending::Nothing)) = (&task.content, task.ending) {
+                ids.iter().for_each(|id| *attempts.entry(id.as_str()).or_default() += 1);
+            }
+        }
+        attempts
     }
 
     fn prepare_attempts(&self) -> usize {

@@ -77,14 +77,15 @@ impl Executor for Local<'_> {
             .allowance
             .map(|allowance| Budget::new(allowance.budget, allowance.first_seed, work.ended.iter(), lanes));
         let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
-        let estimate = budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left()));
-        observer.begin(work.jobs.len(), work.ended.len(), estimate);
+        let allowed = budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left()));
+        observer.begin(work.jobs.len(), work.ended.len(), allowed);
         let units = units(work.jobs);
         let session = Session {
             local: self,
             work,
             queue: Queue::new(units.iter().map(Unit::needs).collect(), machine::available_memory_bytes()),
             units: &units,
+            estimate,
             budget: budget.map(Mutex::new),
             starved: Mutex::default(),
             progress: Mutex::new(RunProgress { observer, done_estimate: 0.0, started: Instant::now(), error: None }),
@@ -124,6 +125,8 @@ struct Session<'a> {
     local: &'a Local<'a>,
     work: &'a Work<'a>,
     units: &'a [Unit<'a>],
+    /// Rough estimate of the time of all trials, in seconds.
+    estimate: f64,
     queue: Queue,
     budget: Option<Mutex<Budget>>,
     /// Numbers of units that run once more, alone.
@@ -289,9 +292,8 @@ impl<'a> Session<'a> {
                     progress.error.get_or_insert(error);
                 }
                 // The remaining estimate, scaled by the accuracy of estimates so far.
-                let total: f64 = self.work.jobs.iter().map(|job| job.estimated_seconds).sum();
                 let pace = progress.started.elapsed().as_secs_f64() / progress.done_estimate.max(1e-9);
-                let remaining = (total - progress.done_estimate).max(0.0) * pace;
+                let remaining = (self.estimate - progress.done_estimate).max(0.0) * pace;
                 let remaining = left.map_or(remaining, |left| remaining.min(left));
                 progress.observer.ended(&job.name, &record, remaining);
             });

@@ -11,7 +11,7 @@ use crate::machine;
 use crate::preparation::NotPrepared;
 use crate::surroundings::Surroundings;
 use record::RunFolder;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -82,11 +82,13 @@ impl Node<'_> {
         {
             return Err(TaskError::Alone { id, partner }.into());
         }
-        let unprepared: BTreeSet<&str> =
-            jobs.iter().filter(|job| !is_prepared(job)).map(|job| job.trial().dataset.as_str()).collect();
-        let mut to_run: Vec<&Job> = Vec::new();
-        for job in jobs.iter().filter(|job| is_prepared(job)) {
-            if !has_ended(self.folder, job) {
+        // Trials of one dataset need the same files, and every look at one is a message where the folder is on a server.
+        let mut known: HashMap<&Path, bool> = HashMap::new();
+        let (mut unprepared, mut to_run): (BTreeSet<&str>, Vec<&Job>) = Default::default();
+        for job in &jobs {
+            if !*known.entry(&job.request.facts).or_insert_with(|| is_prepared(job)) {
+                unprepared.insert(&job.trial().dataset);
+            } else if !has_ended(self.folder, job) {
                 // Only a trial of a pair may have a record and yet have to run again. Any other record that is here by now is of
                 // another task, and stands.
                 if job.in_turn.is_some() {
