@@ -253,7 +253,7 @@ fn timing(
         let of_metric = timed.iter().filter(move |(name, _)| name == metric.name);
         of_metric.map(move |(_, reranked)| (metric, *reranked, usual))
     });
-    let timed: Vec<(&'static Metric, Option<usize>, f64)> = timed.collect();
+    let timed: Vec<Timed> = timed.collect();
     if timed.is_empty() {
         return;
     }
@@ -279,12 +279,15 @@ fn timing(
     }
 }
 
+/// A metric of speed, how many candidates were ordered by their raw vectors, and the usual tolerance.
+type Timed = (&'static Metric, Option<usize>, f64);
+
 /// Compares timings of trials that ran on machines of one class with one number of threads.
 fn timing_at(
     subject: &str,
     first: &Trial,
     (old, fresh): (&[Tried<'_>], &[Tried<'_>]),
-    (timed, tolerances): (&[(&'static Metric, Option<usize>, f64)], &Tolerances),
+    (timed, tolerances): (&[Timed], &Tolerances),
     out: &mut Comparison,
 ) {
     for &(metric, reranked, usual) in timed {

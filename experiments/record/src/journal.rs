@@ -137,7 +137,7 @@ mod tests {
         folder.refresh_tables().expect("writes");
         folder.set_aside("a1").expect("sets aside");
         folder.save_first(&of(2.0)).expect("saves");
-        let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let hour_ago = SystemTime::now() - std::time::Duration::from_secs(3600);
         let file = fs::File::options().write(true).open(folder.trial_file("a1")).expect("opens");
         file.set_modified(hour_ago).expect("sets its time");
         folder.refresh_tables().expect("writes");
