@@ -198,6 +198,7 @@ pub fn run(
         plan: Some(&saved),
         jobs: &jobs.iter().collect::<Vec<_>>(),
         ended: &ended,
+        reused: ended.len(),
         interrupt: settings.interrupt,
     };
     let Ran { left_out, unfinished, remarks } = executor.run(&work, observer)?;

@@ -40,8 +40,10 @@ pub(crate) struct Work<'a> {
     pub(crate) plan: Option<&'a SavedPlan>,
     /// The trials, in order. Of a pair, both are among them.
     pub(crate) jobs: &'a [&'a Job],
-    /// The records of those that have ended before.
+    /// The records of those that have ended before, for whoever divides a budget of time.
     pub(crate) ended: &'a [TrialRecord],
+    /// Number of trials that have ended before.
+    pub(crate) reused: usize,
     /// Set from outside to end the run.
     pub(crate) interrupt: &'a AtomicBool,
 }
@@ -120,13 +122,13 @@ pub fn attach(
     };
     let _lock = folder.prepare()?;
     let jobs = saved_plan::jobs(folder, None)?;
-    let (ended, left): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| node::has_ended(folder, job));
-    let records: Vec<TrialRecord> = ended.iter().filter_map(|job| folder.trial(job.id())).collect();
-    let work = Work { folder, plan: Some(&saved), jobs: &left, ended: &records, interrupt };
+    let left: Vec<&Job> = jobs.iter().filter(|job| !node::has_ended(folder, job)).collect();
+    let reused = jobs.len() - left.len();
+    let work = Work { folder, plan: Some(&saved), jobs: &left, ended: &[], reused, interrupt };
     let Ran { unfinished, remarks, .. } = remote.attach(&work, observer)?;
     let outcome = conclude(folder, &mut saved)?;
     let interrupted = interrupt.load(Ordering::SeqCst);
-    Ok((Outcome { reused: records.len(), unfinished, interrupted, remarks, ..outcome }, saved.formats))
+    Ok((Outcome { reused, unfinished, interrupted, remarks, ..outcome }, saved.formats))
 }
 
 /// Cancels the tasks of a run that wait or run. Returns the ids that the scheduler has given them.

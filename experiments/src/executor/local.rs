@@ -78,7 +78,7 @@ impl Executor for Local<'_> {
             .map(|allowance| Budget::new(allowance.budget, allowance.first_seed, work.ended.iter(), lanes));
         let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
         let allowed = budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left()));
-        observer.begin(work.jobs.len(), work.ended.len(), allowed);
+        observer.begin(work.jobs.len(), work.reused, allowed);
         let units = units(work.jobs);
         let session = Session {
             local: self,

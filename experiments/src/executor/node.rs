@@ -103,7 +103,8 @@ impl Node<'_> {
             machine: machine::describe(self.source_tree, self.surroundings.devices.isa),
             allowance: None,
         };
-        let work = Work { folder: self.folder, plan: None, jobs: &to_run, ended: &[], interrupt: self.interrupt };
+        let work =
+            Work { folder: self.folder, plan: None, jobs: &to_run, ended: &[], reused: 0, interrupt: self.interrupt };
         local.run(&work, observer)?;
         let ended = jobs.iter().filter(|job| self.folder.has_record(job.id())).count();
         Ok(TaskOutcome {

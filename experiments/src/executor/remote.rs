@@ -114,7 +114,7 @@ impl Executor for Remote<'_> {
         plan_of(work).save(folder, work.jobs)?;
         save_submitted(folder, &[])?;
         forget_cancelled(folder)?;
-        observer.begin(work.jobs.len(), work.ended.len(), estimate);
+        observer.begin(work.jobs.len(), work.reused, estimate);
         self.go_on(work, Vec::new(), observer)
     }
 }
@@ -137,7 +137,7 @@ impl Remote<'_> {
             scheduler.cancel(&strays.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
         let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
-        observer.begin(work.jobs.len(), work.ended.len(), estimate);
+        observer.begin(work.jobs.len(), work.reused, estimate);
         self.go_on(work, earlier, observer)
     }
 
