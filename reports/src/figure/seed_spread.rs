@@ -15,6 +15,18 @@ use std::collections::BTreeMap;
 /// Width over which methods of one rate stand beside each other, in figure units.
 const ASIDE: f64 = 28.0;
 
+/// Most points of a method: more of them cover each other, and make files of megabytes.
+const MOST_POINTS: usize = 200;
+
+/// At most [`MOST_POINTS`] values at even steps of their order, the smallest and the largest among them.
+fn thinned(mut values: Vec<f64>) -> Vec<f64> {
+    if values.len() <= MOST_POINTS {
+        return values;
+    }
+    values.sort_by(f64::total_cmp);
+    (0..MOST_POINTS).map(|i| values[i * (values.len() - 1) / (MOST_POINTS - 1)]).collect()
+}
+
 /// The unit of a deviation.
 #[derive(Clone, Copy)]
 enum Unit {
@@ -34,12 +46,18 @@ pub fn draw(dataset: &DatasetSummary) -> Result<Option<Sketch>, ReportError> {
     if panels.is_empty() {
         return Ok(None);
     }
+    let most = dataset.points.iter().map(|point| point.seed_count()).max().unwrap_or(0);
+    let thinning = if most > MOST_POINTS {
+        format!(" Of more than {MOST_POINTS} seeds, as many points are drawn, at even steps of their order.")
+    } else {
+        String::new()
+    };
     let x_title = BITS_PER_VECTOR.axis();
     let figure = PanelFigure { x_title, y_title: "deviation".into(), panels, shared: false };
     let caption = format!(
         "Results of each seed on {}, as the deviation from the mean over the seeds of a method; methods of one rate stand \
          beside each other. A difference between two \
-         methods that is smaller than this spread needs more seeds.",
+         methods that is smaller than this spread needs more seeds.{thinning}",
         dataset.name
     );
     Ok(Some(Sketch { caption, drawing: Drawing::Panels(figure) }))
@@ -61,7 +79,7 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
                     Unit::Percent => continue,
                     Unit::Points => 100.0,
                 };
-                for at in seeds.iter().filter_map(|v| Some((point.rate()?, mean(&[scale * (v - centre)])?))) {
+                for at in thinned(seeds).iter().filter_map(|v| Some((point.rate()?, mean(&[scale * (v - centre)])?))) {
                     points.push(at);
                     origins.push(origin(point, at));
                 }
@@ -102,4 +120,18 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
         side: Side::Legend,
     };
     Some(Panel { name, plot: Plot::new(x, y, curves, vec![zero]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_seeds_some_are_drawn_with_both_ends() {
+        let few = vec![3.0, 1.0, 2.0];
+        assert_eq!(thinned(few.clone()), few);
+        let many = thinned((0..1250).rev().map(f64::from).collect());
+        assert_eq!((many.len(), many[0], many[MOST_POINTS - 1]), (MOST_POINTS, 0.0, 1249.0));
+        assert!(many.windows(2).all(|pair| (6.0..=7.0).contains(&(pair[1] - pair[0]))), "{many:?}");
+    }
 }
