@@ -5,30 +5,31 @@
 //! the first complete record of a trial stands.
 
 mod budget;
-mod choice;
-mod error;
 mod following;
 pub(crate) mod local;
 mod node;
 mod queue;
 mod remote;
 mod saved_plan;
+pub(crate) mod saved_run;
 mod scheduler;
 mod slurm;
 mod task;
 mod unit;
 
-pub use choice::{ExecutorChoice, SlurmSettings, TaskSettings};
-pub use error::TaskError;
+pub use crate::executor_choice::{ExecutorChoice, SlurmSettings, TaskSettings};
+pub use crate::task_error::TaskError;
 pub use node::{Node, TaskOutcome, finish};
 pub use saved_plan::SavedPlan;
 
-use crate::engine::{EngineError, Observer, Outcome, conclude};
 use crate::job::Job;
+use crate::observer::Observer;
+use crate::outcome::{EngineError, Outcome};
 use crate::plan::Plan;
 use crate::preparation::{NotPrepared, PreparationJob};
 use record::{DatasetFacts, Machine, RunFolder, TrialRecord};
 use remote::Remote;
+use saved_run::conclude;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,6 +1,6 @@
 //! The experiment file as types and as a JSON schema.
 
-use crate::executor::ExecutorChoice;
+use crate::executor_choice::ExecutorChoice;
 use crate::metrics::MEASURES;
 use crate::units::{ByteSize, Seconds};
 use datasets::{FileSource, ImageSource, SoundSource, SyntheticSource, catalog};

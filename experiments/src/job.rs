@@ -1,9 +1,10 @@
 //! A trial that is ready to run: everything that its process and its record need, so that it can run where its plan is not.
 
-use crate::engine::{absolute, saved_pictures};
 use crate::plan::{Plan, PlannedTrial, TurnWith};
 use crate::preparation::PreparationJob;
 use crate::recipe;
+use crate::saved_pictures;
+use crate::surroundings::absolute;
 use crate::trial::Request;
 use record::{Recipe, RunFolder, Trial};
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ mod rates;
 mod sweeps;
 
 use crate::document::Document;
-use crate::executor::ExecutorChoice;
+use crate::executor_choice::ExecutorChoice;
 use crate::experiment::{DeviceChoice, Experiment, ReportFormat};
 use crate::facts;
 use crate::fault::Fault;

@@ -2,14 +2,14 @@
 //! earlier runs have kept.
 
 use crate::clock::PhaseClock;
-use crate::engine::{Observer, absolute};
 use crate::facts::{self, MAX_FACTS, Truth};
 use crate::json::plain_json;
 use crate::machine;
 use crate::memory::Demand;
 use crate::neighbours::KeptNeighbours;
+use crate::observer::Observer;
 use crate::plan::{Plan, PlannedDataset, SOURCES};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, absolute};
 use datasets::{DatasetError, Resolved, Seen, Source, format};
 use record::{DatasetFacts, Phase, Preparation, RecordError, RunFolder, id_of, is_regular, read_regular};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 
 use crate::document::{Document, to_yaml};
 use crate::engine::{self, EngineError, Launcher, Observer, Settings};
-use crate::executor::ExecutorChoice;
+use crate::executor_choice::ExecutorChoice;
 use crate::fault::Fault;
 use crate::plan::{ASSUMED_RATE, Overrides, Plan, Preparation, id_in_turn};
 use crate::recipe::experiment_of;

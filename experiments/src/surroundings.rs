@@ -3,7 +3,7 @@
 
 use datasets::SearchPath;
 use methods::backend::Devices;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where named datasets are looked for, and what is computed on.
 #[derive(Clone, Debug)]
@@ -28,4 +28,9 @@ impl Default for Surroundings {
             programs: adapters::Host::default(),
         }
     }
+}
+
+/// A path that is the same from every folder.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

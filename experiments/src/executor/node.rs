@@ -3,11 +3,13 @@
 
 use super::local::Local;
 use super::saved_plan::{self, SavedPlan};
+use super::saved_run::conclude;
 use super::{Executor, TaskError, Work};
 use crate::child::Launcher;
-use crate::engine::{EngineError, Observer, Outcome, conclude};
 use crate::job::Job;
 use crate::machine;
+use crate::observer::Observer;
+use crate::outcome::{EngineError, Outcome};
 use crate::preparation::NotPrepared;
 use crate::surroundings::Surroundings;
 use record::RunFolder;

@@ -1,8 +1,8 @@
 //! The plan of a run whose trials run elsewhere, as files in the folder of the run: what a task, or a process that follows
 //! the run later, needs instead of the experiment and its datasets.
 
+use super::saved_run::info_of;
 use super::{ExecutorChoice, TaskError};
-use crate::engine::info_of;
 use crate::job::Job;
 use crate::json::plain_json;
 use crate::plan::{Plan, SOURCES};

@@ -1,10 +1,10 @@
 //! Slurm: everything that knows its commands, their options and what they print.
 
 use super::TaskError;
-use super::choice::SlurmSettings;
 use super::saved_plan::folder_of_tasks;
 use super::scheduler::{Active, Activity, Array, Scheduler, Submitted};
 use super::task::{Need, quoted};
+use crate::executor_choice::SlurmSettings;
 use record::RunFolder;
 use std::collections::BTreeSet;
 use std::io::Write;
