@@ -29,6 +29,9 @@ methods:
 measure: { rate: {}, distortion: {}, recall: { k: [10] } }
 ";
 
+/// Number of the last task of its trials; no other array has as many.
+const LAST: usize = 6;
+
 struct Test {
     cluster: Cluster,
     folder: PathBuf,
@@ -55,6 +58,18 @@ impl Test {
         let file = format!("{name}.yaml");
         write(&self.folder, &file, format!("{EXPERIMENT}executor: {{ slurm: {{ {settings} }} }}\n"));
         file
+    }
+
+    /// Settings with which the last task of trials waits until [`Test::open`] is called.
+    fn held(name: &str) -> String {
+        format!(
+            "task_time: 1s, setup: [\"while [ $SLURM_ARRAY_TASK_ID = {LAST} ] && [ ! -e {name}.open ]; do sleep 0.1; done\"]"
+        )
+    }
+
+    /// Lets the held task of a run go on.
+    fn open(&self, name: &str) {
+        write(&self.folder, &format!("{name}.open"), "");
     }
 
     /// Submits a run in the background, and waits until one of its trials has ended.
@@ -130,7 +145,7 @@ fn two_nodes_find_what_one_machine_finds(test: &Test) {
 }
 
 fn another_process_goes_on_after_a_crash(test: &Test) {
-    let file = test.experiment("crash", "task_time: 1s, setup: [sleep 0.5]");
+    let file = test.experiment("crash", &Test::held("crash"));
     let first = test.begun(&file, "crash");
     let (code, text) = test.run(&[&file, "--out", "crash"]);
     assert!(code == Some(2) && text.contains("another run is using crash"), "a second one is told: {text}");
@@ -142,6 +157,7 @@ fn another_process_goes_on_after_a_crash(test: &Test) {
         code == Some(2) && text.contains("tasks of an earlier submission of crash are waiting or running"),
         "{text}"
     );
+    test.open("crash");
     let (code, text) = test.run(&["--attach", "crash", "--no-report"]);
     assert!(code == Some(0) && text.contains("16 trials succeeded, 0 failed"), "{text}");
     assert!(!text.contains("submitted"), "nothing was lost: {text}");
@@ -149,7 +165,7 @@ fn another_process_goes_on_after_a_crash(test: &Test) {
 }
 
 fn what_is_cancelled_stays_so_until_it_is_asked_for(test: &Test) {
-    let file = test.experiment("cancel", "task_time: 1s, setup: [sleep 0.5]");
+    let file = test.experiment("cancel", &Test::held("cancel"));
     let follower = test.begun(&file, "cancel");
     let (code, text) = test.run(&["--cancel", "cancel"]);
     assert!(code == Some(0) && text.contains("cancelled: "), "{text}");
@@ -158,20 +174,19 @@ fn what_is_cancelled_stays_so_until_it_is_asked_for(test: &Test) {
     assert!(test.cluster.wait_for(|cluster| cluster.tasks().is_empty()), "{:?}", test.cluster.tasks());
     let (code, text) = test.run(&["--cancel", "cancel"]);
     assert!(code == Some(0) && text.contains("no task of cancel waits or runs"), "{text}");
+    test.open("cancel");
     let (code, text) = test.run(&["--attach", "cancel", "--no-report"]);
     assert!(code == Some(0) && text.contains("submitted trials-shared.2 as job"), "{text}");
     test.is_equal("cancel");
 }
 
 fn a_lost_task_is_submitted_again(test: &Test) {
-    let file = test.experiment("lost", "task_time: 1s, setup: [sleep 1]");
+    let file = test.experiment("lost", &Test::held("lost"));
     let follower = test.begun(&file, "lost");
     let array = test.array("lost", "trials-shared.1");
-    let own = |(id, state): &(String, String)| state == "R" && id.starts_with(&array);
-    // The one that has begun last has not run its trials yet.
-    let number = |id: &str| id.rsplit('_').next().and_then(|number| number.parse::<usize>().ok());
-    let (id, _) = test.cluster.tasks().into_iter().filter(own).max_by_key(|(id, _)| number(id)).expect("a task runs");
-    test.cluster.ask("scancel", &[&id]);
+    let held = (format!("{array}_{LAST}"), "R".to_owned());
+    assert!(test.cluster.wait_for(|cluster| cluster.tasks().contains(&held)), "{:?}", test.cluster.tasks());
+    test.cluster.ask("scancel", &[&held.0]);
     let output = follower.wait_with_output().expect("ends");
     assert_eq!(output.status.code(), Some(0));
     let again = test.array("lost", "trials-shared.2");
