@@ -49,6 +49,13 @@ pub(crate) struct Work<'a> {
     pub(crate) interrupt: &'a AtomicBool,
 }
 
+impl Work<'_> {
+    /// Estimated time of all trials, one after the other.
+    fn estimated_seconds(&self) -> f64 {
+        self.jobs.iter().map(|job| job.estimated_seconds).sum()
+    }
+}
+
 /// How it went.
 #[derive(Debug, Default)]
 pub(crate) struct Ran {

@@ -9,7 +9,7 @@ use crate::trial::Request;
 use record::{Recipe, RunFolder, Trial};
 use serde::{Deserialize, Serialize};
 
-/// A device that processes need not share.
+/// The device that processes need not share, and whose memory is that of the process. Drivers of others reserve more than they use.
 pub(crate) const CPU: &str = "cpu";
 
 /// A trial that is ready to run. It is one line of `tasks/requests.jsonl` where tasks run elsewhere.

@@ -5,6 +5,7 @@ use crate::document::{Document, to_yaml};
 use crate::engine::{self, EngineError, Launcher, Observer, Settings};
 use crate::executor_choice::ExecutorChoice;
 use crate::fault::Fault;
+use crate::job::CPU;
 use crate::plan::{ASSUMED_RATE, Overrides, Plan, Preparation, id_in_turn};
 use crate::recipe::experiment_of;
 use crate::surroundings::Surroundings;
@@ -98,9 +99,6 @@ pub enum RerunError {
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
 }
-
-/// The device whose memory is that of the process. Drivers of others reserve more than they use.
-const CPU: &str = "cpu";
 
 /// A trial that can run again here.
 pub struct Rerun {

@@ -4,10 +4,12 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/quality.rs"]
+mod quality;
 
 use common::{output_text, write, xtask};
-use record::{RunFolder, Status};
-use std::collections::BTreeMap;
+use quality::quality;
+use record::RunFolder;
 use std::path::Path;
 use std::process::Command;
 
@@ -54,17 +56,6 @@ fn done(folder: &Path, command: &str) -> (Option<i32>, String) {
     (output.status.code(), output_text(&output, folder))
 }
 
-/// What does not depend on time and place, by trial.
-fn quality(root: &Path) -> BTreeMap<String, (String, Vec<String>)> {
-    let run = RunFolder::new(root).load().expect("a run");
-    assert!(run.records.iter().all(|record| record.status == Status::Ok));
-    let exact =
-        |value: &&record::Measured| ["nmse", "recall_k_at_k", "bits_per_vector"].contains(&value.metric.as_str());
-    let values = |record: &record::TrialRecord| record.values.iter().filter(exact).map(|v| format!("{v:?}")).collect();
-    let of = |record: &record::TrialRecord| (record.codes_sha256.clone().expect("codes"), values(record));
-    run.records.iter().map(|record| (record.trial.id.clone(), of(record))).collect()
-}
-
 /// Submits the run; it has two preparations, and tasks of at most one estimated second.
 fn submitted() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -94,7 +85,8 @@ fn commands_that_a_shell_runs_give_what_a_local_run_gives() {
 
     let (code, text) = run(folder, &["experiments", "e.yaml", "--executor", "here", "--out", "here"]);
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(quality(&folder.join("here")), quality(&folder.join("there")));
+    let of = |run: &str| quality(&folder.join(run)).unwrap_or_else(|error| panic!("{run}: {error}"));
+    assert_eq!(of("here"), of("there"));
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Executor for Local<'_> {
         let budget = self
             .allowance
             .map(|allowance| Budget::new(allowance.budget, allowance.first_seed, work.ended.iter(), lanes));
-        let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
+        let estimate = work.estimated_seconds();
         let allowed = budget.as_ref().map_or(estimate, |budget| estimate.min(budget.left()));
         observer.begin(work.jobs.len(), work.reused, allowed);
         let units = units(work.jobs);

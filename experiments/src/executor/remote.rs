@@ -111,11 +111,9 @@ impl Executor for Remote<'_> {
                 return Err(TaskError::Alive { folder: folder.root().to_owned(), jobs }.into());
             }
         }
-        let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
         plan_of(work).save(folder, work.jobs)?;
         save_submitted(folder, &[])?;
         forget_cancelled(folder)?;
-        observer.begin(work.jobs.len(), work.reused, estimate);
         self.go_on(work, Vec::new(), observer)
     }
 }
@@ -137,8 +135,6 @@ impl Remote<'_> {
             let strays = scheduler.strays(work.folder, &ids)?;
             scheduler.cancel(&strays.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
-        let estimate: f64 = work.jobs.iter().map(|job| job.estimated_seconds).sum();
-        observer.begin(work.jobs.len(), work.reused, estimate);
         self.go_on(work, earlier, observer)
     }
 
@@ -159,6 +155,7 @@ impl Remote<'_> {
         earlier: Vec<Submitted>,
         observer: &mut dyn Observer,
     ) -> Result<Ran, EngineError> {
+        observer.begin(work.jobs.len(), work.reused, work.estimated_seconds());
         let commands = Commands { program: self.program, folder: work.folder };
         let Some(scheduler) = self.scheduler.as_deref_mut() else {
             let todo = ToDo::new(work, work.jobs, self.task_time);

@@ -20,7 +20,8 @@ pub fn quality(root: &Path) -> Result<Vec<String>, String> {
         if record.status != Status::Ok {
             return Err(format!("{} failed: {}", trial.id, record.reason.as_deref().unwrap_or_default()));
         }
-        lines.push(format!("{} {:?} {}", trial.id, record.codes_sha256, record.trial.bits_per_vector));
+        let codes = record.codes_sha256.as_deref().ok_or_else(|| format!("{} has no digest of its codes", trial.id))?;
+        lines.push(format!("{} {codes} {}", trial.id, record.trial.bits_per_vector));
         let exact = record.values.iter().filter(|v| metric::find(&v.metric).is_some_and(|m| m.noise == Noise::Exact));
         lines.extend(exact.map(|v| {
             format!("{} {} {:?} {:?} {:?} {:x}", trial.id, v.metric, v.stage, v.k, v.path, v.value.to_bits())
