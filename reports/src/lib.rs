@@ -12,6 +12,7 @@ mod latex;
 mod machines;
 mod markdown;
 pub mod number;
+mod pareto;
 mod pdf;
 mod pictures;
 mod png;

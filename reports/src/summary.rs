@@ -2,6 +2,7 @@
 
 use crate::ReportError;
 use crate::machines::Classes;
+use crate::pareto::pareto;
 use crate::provenance::Origins;
 use crate::statistics::{self, Estimate, mean};
 use crate::values::{Series, Values, by_trial};
@@ -396,18 +397,6 @@ impl DatasetSummary {
     }
 }
 
-/// Marks the Pareto-optimal points: no other point is at least as good in both coordinates and better in one; larger is
-/// better.
-pub fn pareto(points: &[Option<(f64, f64)>]) -> Vec<bool> {
-    points
-        .iter()
-        .map(|point| {
-            let Some((x, y)) = *point else { return false };
-            !points.iter().flatten().any(|&(a, b)| a >= x && b >= y && (a > x || b > y))
-        })
-        .collect()
-}
-
 /// Aggregates the successful trials of all runs.
 ///
 /// # Errors
@@ -490,15 +479,4 @@ pub fn summarize(runs: &[Results]) -> Result<Vec<DatasetSummary>, ReportError> {
         dataset.points.sort_by_key(|point| (order.get(&point.series).copied(), point.bits));
     }
     Ok(datasets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_front_keeps_what_nothing_beats() {
-        let points = [Some((1.0, 5.0)), Some((2.0, 4.0)), Some((2.0, 3.0)), None, Some((0.5, 5.0)), Some((1.0, 5.0))];
-        assert_eq!(pareto(&points), [true, true, false, false, false, true]);
-    }
 }

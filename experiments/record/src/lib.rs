@@ -4,6 +4,7 @@ mod agreement;
 pub mod anatomy;
 mod atomic;
 mod contain;
+mod error;
 mod file_facts;
 pub mod frame;
 mod generated;
@@ -11,6 +12,7 @@ mod in_turn;
 mod journal;
 mod judgments;
 mod log;
+mod machine;
 pub mod metric;
 mod models;
 mod parquet;
@@ -25,18 +27,20 @@ mod vectors;
 pub use agreement::{CheckedTables, Disagreement};
 pub use atomic::{AtomicFile, remove_leftovers, write_atomically};
 pub use contain::contained;
+pub use error::RecordError;
 pub use file_facts::{DroppedFacts, FileTruthFacts};
 pub use frame::sha256;
 pub use generated::{Generated, GeneratedFolder, Unlisted, read_generated, write_generated};
 pub use in_turn::{Aim, InTurn, MOST_TURNS, PAIRED, Side, Turn, TurnPair};
 pub use judgments::JudgmentFacts;
 pub use log::{MOST_STANDARD_ERROR, Phase, Preparation, TrialLog};
+pub use machine::Machine;
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use recipe::{CodesDigest, Recipe, digest_of_codes};
 pub use regular::{is_regular, read as read_regular};
 pub use results::{Ended, Results, RunTables, VALUES, stacked, table_files};
-pub use store::{RecordError, RunFolder, id_of, is_id, read_trial};
+pub use store::{RunFolder, id_of, is_id, read_trial};
 pub use vectors::{LISTED, QueryFacts, VectorFacts};
 
 use serde::{Deserialize, Serialize};
@@ -298,45 +302,6 @@ impl TrialRecord {
     /// The pair that it ran in; None if it ran in none.
     pub fn in_turn(&self) -> Option<&InTurn> {
         self.log.as_ref()?.in_turn.as_ref()
-    }
-}
-
-/// The machine and the software of a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    /// Processor model.
-    pub cpu: String,
-    /// Number of logical cores.
-    pub cores: usize,
-    /// Instruction set of the CPU kernels.
-    pub simd: String,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// GPU model, if one is used.
-    pub gpu: Option<String>,
-    /// Operating system and version.
-    pub os: String,
-    /// Compiler of the program.
-    pub rustc: String,
-    /// Version of vqbench.
-    pub version: String,
-    /// Revision of the source tree; None if unknown.
-    pub git_revision: Option<String>,
-    /// Whether the source tree had uncommitted changes.
-    pub git_dirty: Option<bool>,
-}
-
-impl Machine {
-    /// Whether speeds measured on both machines are comparable.
-    pub fn is_like(&self, other: &Machine) -> bool {
-        (&self.cpu, self.cores, &self.simd, &self.gpu) == (&other.cpu, other.cores, &other.simd, &other.gpu)
-    }
-
-    /// The class of a machine, within which speeds are compared, in words: processor, cores, instruction set and GPU.
-    pub fn class(&self) -> String {
-        let gpu = self.gpu.as_ref().map(|gpu| format!(", {gpu}")).unwrap_or_default();
-        let cores = if self.cores == 1 { "1 core".to_owned() } else { format!("{} cores", self.cores) };
-        format!("{}, {cores}, {}{gpu}", self.cpu, self.simd)
     }
 }
 
