@@ -37,6 +37,7 @@ class Faiss(vqbench.Adapter):
         decoded = coded and not lsh and (not hasattr(core, "rabitq") or core.rabitq.nb_bits == 1)
         self.capabilities = ["encode", "search"] * coded + ["decode"] * decoded + ["search_base"] * (not coded) + ["save", "restore"]
         self.metrics = ["l2"] if lsh else ["l2", "ip"]
+        self.seedable = "LSQ" not in params.codec
         self.code_bytes = index.sa_code_size() if coded and dim else None
 
     def use_threads(self, threads):
