@@ -60,6 +60,7 @@ pub fn run(
         launcher: &settings.launcher,
         surroundings: settings.surroundings,
         machine: machine.clone(),
+        one_by_one: false,
         allowance: plan
             .experiment
             .budget
@@ -72,6 +73,10 @@ pub fn run(
         None => &mut local,
     };
     let _lock = folder.prepare()?;
+    executor::refuse_living_tasks(folder, &settings.launcher.program)?;
+    if choice.is_here() {
+        SavedPlan::forget(folder)?;
+    }
     let datasets: Vec<PreparationJob> =
         plan.datasets.iter().map(|dataset| PreparationJob::new(plan, dataset, folder)).collect();
     let facts = match executor.prepare(plan, &datasets, settings.interrupt, observer) {
@@ -79,8 +84,6 @@ pub fn run(
         Err((number, error)) => {
             folder.withdraw();
             return match error {
-                NotPrepared::Record(error) => Err(error.into()),
-                NotPrepared::Threads(error) => Err(EngineError::Threads(error)),
                 NotPrepared::Dataset(error) => {
                     let pointer = &plan.datasets[number].pointer;
                     Err(Fault::at(document, pointer, error.to_string(), error.help()).into())
@@ -91,6 +94,7 @@ pub fn run(
                     let remarks = Vec::new();
                     Ok(Outcome { ok, failed, passing, reused, left, unfinished, interrupted: true, remarks })
                 }
+                other => Err(other.into()),
             };
         }
     };

@@ -5,6 +5,7 @@
 //! the first complete record of a trial stands.
 
 mod budget;
+mod fates;
 mod following;
 pub(crate) mod local;
 mod node;
@@ -130,7 +131,8 @@ pub fn attach(
     };
     let _lock = folder.prepare()?;
     let jobs = saved_plan::jobs(folder, None)?;
-    let left: Vec<&Job> = jobs.iter().filter(|job| !node::has_ended(folder, job)).collect();
+    let has_ended = |job: &Job| folder.trial(job.id()).is_some() && unit::has_ended(folder, job);
+    let left: Vec<&Job> = jobs.iter().filter(|job| !has_ended(job)).collect();
     let reused = jobs.len() - left.len();
     let work = Work { folder, plan: Some(&saved), jobs: &left, ended: &[], reused, interrupt };
     let Ran { unfinished, remarks, .. } = remote.attach(&work, observer)?;
@@ -139,11 +141,23 @@ pub fn attach(
     Ok((Outcome { reused, unfinished, interrupted, remarks, ..outcome }, saved.formats))
 }
 
-/// Cancels the tasks of a run that wait or run. Returns the ids that the scheduler has given them.
+/// Refuses a run folder in which tasks of an earlier submission wait or run, before anything in it changes.
+///
+/// # Errors
+/// Such tasks; a scheduler that does not answer.
+pub(crate) fn refuse_living_tasks(folder: &RunFolder, program: &Path) -> Result<(), TaskError> {
+    if !saved_plan::is_there(folder) {
+        return Ok(());
+    }
+    elsewhere(&SavedPlan::executor_of(folder)?, program).map_or(Ok(()), |mut remote| remote.refuse_living(folder))
+}
+
+/// Cancels the tasks of a run that wait or run. Returns the ids that the scheduler has given them; None if no scheduler was
+/// given any.
 ///
 /// # Errors
 /// A run without tasks; a scheduler that does not answer.
-pub fn cancel(folder: &RunFolder, program: &Path) -> Result<Vec<String>, EngineError> {
+pub fn cancel(folder: &RunFolder, program: &Path) -> Result<Option<Vec<String>>, EngineError> {
     match elsewhere(&SavedPlan::executor_of(folder)?, program) {
         Some(mut remote) => Ok(remote.cancel(folder)?),
         None => Err(TaskError::NoTasks { folder: folder.root().to_owned() }.into()),

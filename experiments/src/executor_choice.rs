@@ -47,8 +47,8 @@ pub struct SlurmSettings {
     /// Quality of service. Default: that of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
-    /// Time limit of a task, such as `2h`. A task that reaches it is submitted again with the trials that are left. Default:
-    /// that of the partition.
+    /// Time limit of a task, such as `2h`; it must exceed the time of the longest trial. When a task reaches it, the trials that
+    /// are left are submitted again. Default: that of the partition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Seconds>,
     /// Memory of a task that shares its node, such as `16GiB`. Default: by the estimates of its trials.
@@ -56,17 +56,17 @@ pub struct SlurmSettings {
     pub memory: Option<ByteSize>,
     /// Generic resources of tasks that run on a GPU.
     pub gres: String,
-    /// Feature of the nodes that tasks run on, such as `icelake`. Times are compared only between machines of one class, so
+    /// Feature of the nodes that all tasks run on, such as `icelake`. Times are compared only between machines of one class, so
     /// give it where nodes differ and something is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<String>,
-    /// Most tasks of one kind that run at a time.
+    /// Most tasks of an array that run at a time. A large run has several arrays.
     #[schemars(range(min = 1))]
     pub at_most: usize,
     /// Lines of shell that run before each task, such as `module load gcc`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setup: Vec<String>,
-    /// How often a trial is submitted at most if its tasks end without a record of any of their trials.
+    /// A trial is given up after this many tasks that left no record at all.
     #[schemars(range(min = 1))]
     pub tries: usize,
     /// Estimated time of a task: trials are grouped until they take that long.
@@ -115,7 +115,9 @@ impl ExecutorChoice {
             HERE => Ok(ExecutorChoice::Here),
             TASKS => Ok(ExecutorChoice::Tasks(TaskSettings::default())),
             SLURM => Ok(ExecutorChoice::Slurm(SlurmSettings::default())),
-            _ => Err(format!("unknown executor `{name}`; use {HERE}, {TASKS} or {SLURM}")),
+            _ => Err(format!(
+                "unknown executor `{name}`; use {HERE}, {TASKS} or {SLURM}; `{TASKS}` writes commands for any other scheduler"
+            )),
         }
     }
 
@@ -149,7 +151,7 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
     type Value = ExecutorChoice;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{SLURM}`, or `{{ {SLURM}: {{ partition: … }} }}`")
+        write!(f, "`{HERE}`, `{TASKS}`, `{SLURM}`, or settings such as `{{ {SLURM}: {{ partition: main }} }}`")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<ExecutorChoice, E> {
@@ -191,8 +193,8 @@ impl JsonSchema for ExecutorChoice {
             named(HERE, "This machine."),
             named(TASKS, "Whoever runs the commands that are written to a file."),
             named(SLURM, "A cluster with Slurm, with the defaults of the cluster."),
-            with(TASKS, generator.subschema_for::<TaskSettings>(), "The same with settings."),
-            with(SLURM, generator.subschema_for::<SlurmSettings>(), "The same with settings."),
+            with(TASKS, generator.subschema_for::<TaskSettings>(), "`tasks` with settings."),
+            with(SLURM, generator.subschema_for::<SlurmSettings>(), "`slurm` with settings."),
         ] })
     }
 }
@@ -221,7 +223,7 @@ mod tests {
             (json!({ "slurm": {}, "tasks": {} }), "two executors"),
             (json!({ "here": {} }), "has no settings"),
             (json!({}), "no executor is named"),
-            (json!(3), "expected `slurm`"),
+            (json!(3), "expected `here`, `tasks`, `slurm`"),
         ] {
             let error = read(bad).expect_err(words);
             assert!(error.contains(words), "{error}");

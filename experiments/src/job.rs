@@ -1,6 +1,6 @@
 //! A trial that is ready to run: everything that its process and its record need, so that it can run where its plan is not.
 
-use crate::plan::{Plan, PlannedTrial, TurnWith};
+use crate::plan::{Plan, PlannedTrial, SOURCES, TurnWith};
 use crate::preparation::PreparationJob;
 use crate::recipe;
 use crate::saved_pictures;
@@ -39,6 +39,7 @@ impl Job {
         let keep = plan.experiment.keep_models;
         let request = Request {
             trial: planned.trial.clone(),
+            sources: SOURCES.to_owned(),
             dataset: dataset.written.clone(),
             root: absolute(&plan.root),
             seen: dataset.resolved.seen.clone(),

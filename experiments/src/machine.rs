@@ -4,21 +4,35 @@ use cpu::Isa;
 use record::Machine;
 use std::path::Path;
 use std::process::Command;
-use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{
+    CGroupLimits, CpuRefreshKind, MemoryRefreshKind, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, RefreshKind,
+    System,
+};
 
-/// Bytes of memory; the largest number if the system does not report it.
+/// Bytes of memory, at most those that this process may have: a scheduler gives a task a part of its machine. The largest number
+/// if the system does not report it.
 pub(crate) fn total_memory_bytes() -> u64 {
-    let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
-    System::new_with_specifics(wanted).map_or(u64::MAX, |system| system.total_memory())
+    let Some(system) = memory() else { return u64::MAX };
+    system.total_memory().min(confinement(&system).map_or(u64::MAX, |limits| limits.total_memory))
+}
+
+fn memory() -> Option<System> {
+    System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::everything())).ok()
+}
+
+/// The limits on this process and its children, if the system has any.
+fn confinement(system: &System) -> Option<CGroupLimits> {
+    let own = Pid::from_u32(std::process::id());
+    let mut processes = System::new().ok()?;
+    processes.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, ProcessRefreshKind::nothing());
+    processes.process(own).and_then(Process::cgroup_limits).or_else(|| system.cgroup_limits())
 }
 
 /// Bytes of memory that are available now, including limits on this process and its children; the largest number if the
 /// system does not report it.
 pub(crate) fn available_memory_bytes() -> u64 {
-    let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
-    let Ok(system) = System::new_with_specifics(wanted) else { return u64::MAX };
-    let confined = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-    system.available_memory().min(confined)
+    let Some(system) = memory() else { return u64::MAX };
+    system.available_memory().min(confinement(&system).map_or(u64::MAX, |limits| limits.free_memory))
 }
 
 /// Bytes of data that this process may have; None if there is no limit, or the system has none of this kind.

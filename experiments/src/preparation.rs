@@ -8,6 +8,7 @@ use crate::machine;
 use crate::memory::Demand;
 use crate::neighbours::KeptNeighbours;
 use crate::observer::Observer;
+use crate::outcome::EngineError;
 use crate::plan::{Plan, PlannedDataset, SOURCES};
 use crate::surroundings::{Surroundings, absolute};
 use datasets::{DatasetError, Resolved, Seen, Source, format};
@@ -39,6 +40,9 @@ pub struct PreparationJob {
     pub depth: usize,
     /// Memory limit.
     pub memory_bytes: Option<u64>,
+    /// Rough estimate of the memory that this takes, in bytes.
+    #[serde(default)]
+    pub estimated_bytes: u64,
     /// Where its facts go.
     pub facts_file: PathBuf,
     /// Where the exact neighbours go (ivecs), if a measurement needs them.
@@ -62,6 +66,17 @@ pub enum NotPrepared {
     Interrupted,
 }
 
+impl From<NotPrepared> for EngineError {
+    fn from(error: NotPrepared) -> EngineError {
+        match error {
+            NotPrepared::Dataset(error) => EngineError::Unusable(error),
+            NotPrepared::Record(error) => EngineError::Record(error),
+            NotPrepared::Threads(error) => EngineError::Threads(error),
+            NotPrepared::Interrupted => EngineError::Interrupted,
+        }
+    }
+}
+
 impl PreparationJob {
     /// The preparation of a dataset of a plan.
     pub(crate) fn new(plan: &Plan, dataset: &PlannedDataset, folder: &RunFolder) -> PreparationJob {
@@ -78,6 +93,7 @@ impl PreparationJob {
             found: dataset.found.clone(),
             depth,
             memory_bytes: plan.limits.memory_bytes,
+            estimated_bytes: Demand::of_facts(&dataset.resolved, depth).estimate(plan.limits.memory_bytes),
             facts_file: absolute(&folder.dataset_file(&key, "json")),
             truth_file: (depth > 0).then(|| absolute(&folder.dataset_file(&key, "ivecs"))),
             key,

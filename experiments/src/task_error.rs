@@ -11,10 +11,12 @@ pub enum TaskError {
     /// The folder of the run cannot be used.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A folder cannot be made.
-    #[error("cannot create {}: {error}", .path.display())]
+    /// A folder cannot be made, or a file cannot be removed.
+    #[error("cannot {action} {}: {error}", .path.display())]
     Write {
-        /// The folder.
+        /// The operation.
+        action: &'static str,
+        /// Its path.
         path: PathBuf,
         /// The system error.
         error: io::Error,
@@ -35,15 +37,21 @@ pub enum TaskError {
         /// What is wrong.
         reason: String,
     },
-    /// A run whose trials run here, or no run at all.
-    #[error("{} has no tasks: its trials were not handed to an executor", .folder.display())]
+    /// No run in this folder, or no folder: it may be mounted elsewhere.
+    #[error("there is no run in {}", .folder.display())]
+    NoRun {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A run whose trials run on the machine that plans them.
+    #[error("{} has no tasks: its trials run on the machine that planned it", .folder.display())]
     NoTasks {
         /// The folder of the run.
         folder: PathBuf,
     },
     /// The program has changed since the run was planned, or this machine has another build.
     #[error(
-        "the tasks of {} are those of another build: vqbench {version} with sources {sources}, and this is {} with {here}",
+        "{} was planned by another build: vqbench {version} (sources {sources}); this is vqbench {} (sources {here})",
         .folder.display(), env!("CARGO_PKG_VERSION")
     )]
     OtherBuild {
@@ -99,7 +107,7 @@ pub enum TaskError {
         error: io::Error,
     },
     /// A scheduler that does not answer, which says nothing about its tasks.
-    #[error("{command} failed: {reason}")]
+    #[error("{command} does not answer: {reason}")]
     NoAnswer {
         /// The command.
         command: &'static str,
@@ -107,12 +115,20 @@ pub enum TaskError {
         reason: String,
     },
     /// The scheduler refuses.
-    #[error("{command} failed: {reason}")]
+    #[error("{command} refuses the tasks: {reason}")]
     Refused {
         /// The command.
         command: &'static str,
         /// What it said.
         reason: String,
+    },
+    /// An answer that cannot be read.
+    #[error("{command} said {answer:?}, which is not the id of a job")]
+    Unclear {
+        /// The command.
+        command: &'static str,
+        /// What it said.
+        answer: String,
     },
     /// The scheduler accepts no more tasks for now.
     #[error("{command} accepts no more tasks for now: {reason}")]
@@ -132,13 +148,20 @@ impl TaskError {
             TaskError::Write { .. } | TaskError::Read { .. } => {
                 "check that the folder of the run is mounted here and that you may use it".into()
             }
-            TaskError::Damaged { .. } => "submit the run again: `cargo xtask experiments FILE`".into(),
-            TaskError::NoTasks { .. } => {
-                "submit it with `cargo xtask experiments FILE --executor slurm`, or `--executor tasks`".into()
-            }
-            TaskError::OtherBuild { .. } => {
-                "use the program that submitted the run, or submit it again with this one".into()
-            }
+            TaskError::Damaged { path, .. } => format!(
+                "cancel what still waits or runs, delete {}, and submit the experiment again with the same `--out`; trials that \
+                 have ended are kept",
+                path.display()
+            ),
+            TaskError::NoRun { .. } => "check the path, and that its file system is mounted here".into(),
+            TaskError::NoTasks { folder } => format!(
+                "submit it with `cargo xtask experiments FILE --executor slurm --out {}`, or with `--executor tasks`",
+                folder.display()
+            ),
+            TaskError::OtherBuild { folder, .. } => format!(
+                "start the executable that planned it, or plan it again with this one: `cargo xtask experiments FILE --out {}`",
+                folder.display()
+            ),
             TaskError::UnknownTrial { .. } => {
                 "the ids stand in its tasks.txt; a trial that has ended before is not among them".into()
             }
@@ -154,8 +177,17 @@ impl TaskError {
             TaskError::NoAnswer { .. } => {
                 "tasks that were submitted go on; try again when the scheduler answers".into()
             }
-            TaskError::Refused { .. } => "check the settings of the executor in the experiment".into(),
-            TaskError::Full { .. } => "`cargo xtask experiments --attach RUN` submits the rest later".into(),
+            TaskError::Refused { .. } => {
+                "correct the key of `executor` in the experiment that this names; docs/experiment-keys.md lists them".into()
+            }
+            TaskError::Unclear { .. } => {
+                "a wrapper may print more than the id; `squeue --me` shows whether a job was submitted".into()
+            }
+            TaskError::Full { .. } => {
+                "follow the run later with `--attach`, which submits the rest; if the scheduler never accepts it, change the \
+                 settings of `executor` that it names"
+                    .into()
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::memory::Demand;
 use crate::metrics::pass::{Outline, Pass};
 use crate::metrics::{self, MEASURES, SharedResults, Subject};
 use crate::pictures;
+use crate::plan::SOURCES;
 use crate::surroundings::Surroundings;
 use adapters::AdapterError;
 use cpu::Isa;
@@ -28,6 +29,9 @@ use std::time::Instant;
 pub struct Request {
     /// The trial.
     pub trial: Trial,
+    /// Fingerprint of the sources that its id stands for; empty if any will do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sources: String,
     /// The dataset as written.
     pub dataset: Value,
     /// Folder that relative paths start from.
@@ -144,6 +148,11 @@ pub fn run(input: impl Read + Send, output: impl Write + Send, surroundings: &Su
         }
     };
     let answer = read_request(&mut input).map_err(because(Cause::Trial)).and_then(|request| {
+        if !request.sources.is_empty() && request.sources != SOURCES {
+            let reason =
+                "the program has been built anew since this run began, and would not compute the same".to_owned();
+            return Err(Failure { reason, cause: Cause::Start });
+        }
         confine(&request.limits);
         let input = Mutex::new(input);
         let ask = |step: &Step| {

@@ -183,7 +183,9 @@ fn vectors(arguments: &Arguments) -> Result<(Value, Source), Mistakes> {
         }
         (None, _) => {}
     }
-    let here = absolute(".").map_err(|error| Mistakes::new(format!("cannot find this folder: {error}"), ""))?;
+    let here = absolute(".").map_err(|error| {
+        Mistakes::new(format!("cannot find the current folder: {error}"), "run this in a folder that exists")
+    })?;
     Source::rebase(&mut written, &here);
     let source = Source::parse(&written)?;
     Ok((written, source))

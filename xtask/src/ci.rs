@@ -29,7 +29,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     let summary = CheckSummary { machine, checks, left_out };
     say!("{}", summary.text());
     if let Some(path) = environment::step_summary() {
-        let unwritten = |e| Mistakes::new(format!("cannot write the summary of the workflow's step: {e}"), "");
+        let unwritten = |e| {
+            Mistakes::new(
+                format!("cannot write the summary of the workflow's step: {e}"),
+                "check the path in GITHUB_STEP_SUMMARY",
+            )
+        };
         summary.append_to(&path).map_err(unwritten)?;
     }
     Ok(ExitCode::from(u8::from(summary.has_failed())))

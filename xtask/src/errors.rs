@@ -61,6 +61,7 @@ impl From<record::RecordError> for Mistakes {
     fn from(error: record::RecordError) -> Mistakes {
         use record::RecordError::*;
         let help = match &error {
+            Io { action: "lock", .. } => "mount the file system with file locks, or choose another folder with `--out`",
             Io { .. } => "choose another folder with `--out`, or make this one writable",
             NoRun { .. } => "name a folder that `cargo xtask experiments` has written, such as runs/quickstart",
             Foreign { .. } => "choose an empty or new folder with `--out`",
@@ -69,7 +70,7 @@ impl From<record::RecordError> for Mistakes {
             Newer { .. } => "use the version of vqbench that wrote it, or a later one",
             NoTables { .. } => "`cargo xtask report RUN` writes them from the records of its trials",
             NoJournal { .. } => "name a run folder with its folder `trials`",
-            Busy { .. } => "wait for it, or choose another folder with `--out`",
+            Busy { .. } => "wait until it has ended, end it with Ctrl-C, or choose another folder with `--out`",
         };
         Mistakes::new(error.to_string(), help)
     }

@@ -62,11 +62,17 @@ pub struct Arguments {
     #[arg(long, value_name = "EXECUTOR", value_parser = ExecutorChoice::named)]
     executor: Option<ExecutorChoice>,
     /// Follow a run whose trials were handed to an executor, from any machine that has its folder: collect what has ended,
-    /// submit what is missing, and render the report
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "cancel", "dry_run", "executor", "filter", "force"])]
+    /// submit what is missing, and render the report. Trials that have failed stay as they are
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "files", "out", "dry_run", "fetch", "skip_missing", "filter", "force", "retry_failed", "device", "seeds", "timeout",
+        "executor", "cancel", "baseline",
+    ])]
     attach: Option<PathBuf>,
     /// Cancel the tasks of a run that wait or run; what has ended is kept
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "dry_run", "executor", "filter", "force"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "files", "out", "dry_run", "fetch", "skip_missing", "filter", "force", "retry_failed", "device", "seeds", "timeout",
+        "executor", "no_report", "baseline",
+    ])]
     cancel: Option<PathBuf>,
     /// Write no report; `cargo xtask report RUN` renders it later
     #[arg(long)]
@@ -88,6 +94,10 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
 }
 
 pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistakes> {
+    if arguments.baseline.is_none() && arguments.gate.is_given() {
+        let help = "add `--baseline RUN`, or leave the flags of the comparison out";
+        return Err(Mistakes::new("there is no baseline to compare with", help));
+    }
     if let Some(run) = &arguments.attach {
         return tasks_verb::attach(run, arguments.no_report);
     }
@@ -98,10 +108,6 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         [] => vec![crate::source_tree().join("experiments/quickstart.yaml")],
         files => files.to_vec(),
     };
-    if arguments.baseline.is_none() && arguments.gate.is_given() {
-        let help = "add `--baseline RUN`, or leave the flags of the comparison out";
-        return Err(Mistakes::new("there is no baseline to compare with", help));
-    }
     if arguments.baseline.is_some() && files.len() > 1 {
         let help = "run each experiment with a baseline of its own, or compare afterwards with `cargo xtask compare`";
         return Err(Mistakes::new(format!("one baseline for {} experiments", files.len()), help));
@@ -295,7 +301,19 @@ fn run_one(
     let outcome = outcome?;
     let formats = if arguments.no_report { None } else { Some(plan.report_formats()) };
     plan.skipped.iter().skip(told).for_each(|reason| say!("left out: {reason}"));
-    conclude(&name, &outcome, root, formats.as_deref(), arguments.force)
+    let again = if arguments.force { Again::WithoutForce } else { Again::Same };
+    conclude(&name, &outcome, root, formats.as_deref(), again)
+}
+
+/// Which command goes on with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same one.
+    Same,
+    /// The same one without `--force`.
+    WithoutForce,
+    /// That with the experiment: tasks, and who follows them, leave trials alone that have a record.
+    Experiment,
 }
 
 /// Renders the report of a run that has ended, and says how it ended. Returns whether a trial failed or could not run, or an aim
@@ -305,7 +323,7 @@ pub fn conclude(
     outcome: &Outcome,
     root: &Path,
     formats: Option<&[String]>,
-    force: bool,
+    again: Again,
 ) -> Result<bool, Mistakes> {
     // A run that was interrupted before its first trial has no plan to report on.
     let (begun, spent) = (Instant::now(), machine::processor_seconds());
@@ -325,15 +343,22 @@ pub fn conclude(
     let left = if outcome.left > 0 { format!(", {} not run", outcome.left) } else { String::new() };
     say!("{name}: {} succeeded, {} failed{left}", trials(outcome.ok), outcome.failed);
     outcome.remarks.iter().for_each(|remark| say!("{remark}"));
+    let command = match again {
+        Again::Same => "the same command".to_owned(),
+        Again::WithoutForce => "without --force, the same command".to_owned(),
+        Again::Experiment => format!("`cargo xtask experiments FILE --out {}`", root.display()),
+    };
     if outcome.passing > 0 {
-        say!("{} failed for an external reason: the same command runs them again", outcome.passing);
+        say!("{} failed for an external reason: {command} runs them again", outcome.passing);
     }
     if outcome.failed > outcome.passing {
-        say!("{} of the failures are final; `--retry-failed` runs them again", outcome.failed - outcome.passing);
+        say!(
+            "{} failed for a reason of their own: add `--retry-failed` to run them again",
+            outcome.failed - outcome.passing
+        );
     }
     if outcome.interrupted && outcome.remarks.is_empty() {
-        let how = if force { "without --force, the same command" } else { "the same command" };
-        say!("interrupted: {how} continues where this run stopped");
+        say!("interrupted: {command} continues where this run stopped");
     }
     if let Some(report) = report {
         say!("report: {}", report.display());

@@ -71,7 +71,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Mistakes> {
     if let Some(folder) = &arguments.corpus {
         return write_corpus(&chosen, folder).map(|()| ExitCode::SUCCESS);
     }
-    let unusable = |error: std::io::Error| Mistakes::new(format!("there is no room for inputs: {error}"), "");
+    let unusable = |error: std::io::Error| {
+        Mistakes::new(format!("cannot make a temporary folder: {error}"), "set TMPDIR to a folder that you may write")
+    };
     if let Some(status) = &arguments.inside {
         let room = Room::new().map_err(unusable)?;
         return inside(&chosen, &room, &arguments, status).map_err(unusable);
@@ -185,7 +187,9 @@ struct Round {
 /// Tries mutations of every target, each in a process of its own, as many at a time as there are cores.
 fn round(targets: &[&Target], seed: u64, cases: Option<u64>, until: Option<Instant>) -> Result<Round, Mistakes> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Round { tried: 0, failures: Vec::new() }));
-    let room = Room::new().map_err(|error| Mistakes::new(format!("there is no room for inputs: {error}"), ""))?;
+    let room = Room::new().map_err(|error| {
+        Mistakes::new(format!("cannot make a temporary folder: {error}"), "set TMPDIR to a folder that you may write")
+    })?;
     let work = || {
         while let Some(target) = targets.get(next.fetch_add(1, Ordering::SeqCst)) {
             if until.is_some_and(|until| Instant::now() >= until) {

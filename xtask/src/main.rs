@@ -47,7 +47,7 @@ struct Arguments {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 a trial failed or a gate tripped, 2 the request is wrong.
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 a trial failed or is left, an aim was missed or a gate tripped, 2 the request is wrong, 130 interrupted twice.
 Datasets of the catalog are searched for among the embedded ones, in the folders of VQBENCH_DATA, and where `datasets fetch` puts them.
 VQBENCH_ISA forces an instruction set: avx512vnni, avx512, avx2, neondot, neon or portable.";
 
@@ -72,11 +72,11 @@ enum Verb {
     Compare(compare::Arguments),
     /// Compare two builds of this program, trial by trial in turn: exit code 0 no regression, 1 regression, 2 undecided
     CompareBuilds(compare_builds::Arguments),
-    /// Ask the tables of runs in SQL
+    /// Query the tables of runs with SQL
     Query(query::Arguments),
     /// Check the CUDA kernels on the GPU of this machine, and time them: exit code 0 all correct, 2 no GPU
     GpuCheck(gpu_check::Arguments),
-    /// Put a method or an outside program to the proof: exit code 0 all checks pass, 1 something is wrong, 2 it cannot be run
+    /// Check whether a method or an outside program is right: exit code 0 all checks pass, 1 something is wrong, 2 it cannot run
     Prove(prove::Arguments),
     /// List, fetch and remove public datasets; show what vectors are like, convert them, write exact neighbours
     Datasets(datasets_verb::Arguments),
@@ -102,11 +102,11 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
-    /// Task of a run that an executor carries out: prepare a dataset for its trials
+    /// Prepare a dataset of a run (started by a scheduler)
     Prepare(tasks_verb::PrepareArguments),
-    /// Task of a run that an executor carries out: run some of its trials. Exit code 0 if all of them have a record, 1 if not
+    /// Run some trials of a run (started by a scheduler): exit code 0 if all of them have a record, 1 if not
     Trials(tasks_verb::TrialsArguments),
-    /// Task of a run that an executor carries out: save it and render its report
+    /// Save a run and render its report (started by a scheduler)
     Finish(tasks_verb::FinishArguments),
     /// Run one trial, requested on standard input (started by `experiments`)
     #[command(hide = true)]

@@ -31,8 +31,8 @@ pub struct Arguments {
     /// Parameters of the program, as JSON or YAML
     #[arg(long, value_name = "PARAMS", requires = "command")]
     params: Option<String>,
-    /// Our own method of the same codec, to compare with: as good, within the tolerance. A FAISS factory string among the parameters of a program
-    /// says it too
+    /// Our own method of the same codec. The program must be as good, within the tolerance [default: the method that a FAISS
+    /// factory string among the parameters names]
     #[arg(long, value_name = "METHOD")]
     like: Option<String>,
     /// Components of the vectors of most checks [default: the first of 16, 24, 12, 32, 64, … that it takes]

@@ -1,7 +1,7 @@
 //! `prepare`, `trials`, `finish`: the tasks of a run whose trials are handed to an executor; and following such a run.
 
 use crate::errors::Mistakes;
-use crate::experiments_verb::{INTERRUPT, conclude, heed_interrupts, launcher};
+use crate::experiments_verb::{Again, INTERRUPT, conclude, heed_interrupts, launcher};
 use crate::progress::{Progress, trials};
 use clap::Args;
 use experiments::executor::{self, Node, TaskOutcome};
@@ -66,7 +66,8 @@ pub fn run_trials(arguments: TrialsArguments, here: &Surroundings) -> Result<Exi
     let TaskOutcome { ended, left, unprepared, interrupted } = outcome;
     if !unprepared.is_empty() {
         let message = format!("{} cannot run: {} has not been prepared", trials(left), unprepared.join(" and "));
-        let help = format!("`prepare {} --only {}` comes first", arguments.run.display(), unprepared[0]);
+        let file = arguments.run.join("tasks/prepare.txt");
+        let help = format!("first run the commands of {}", file.display());
         return Err(Mistakes::new(message, help));
     }
     let left_words = if left > 0 { format!(", {} left", trials(left)) } else { String::new() };
@@ -99,17 +100,16 @@ fn report(
     no_report: bool,
 ) -> Result<ExitCode, Mistakes> {
     let name = run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let failed = conclude(&name, outcome, run, Some(formats).filter(|_| !no_report), false)?;
+    let failed = conclude(&name, outcome, run, Some(formats).filter(|_| !no_report), Again::Experiment)?;
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 /// Cancels the tasks of a run.
 pub fn cancel(run: &Path) -> Result<ExitCode, Mistakes> {
-    let cancelled = executor::cancel(&RunFolder::new(run), &launcher()?.program)?;
-    if cancelled.is_empty() {
-        say!("no task of {} waits or runs", run.display());
-    } else {
-        say!("cancelled: {}; `--attach {}` submits what is missing again", cancelled.join(", "), run.display());
+    match executor::cancel(&RunFolder::new(run), &launcher()?.program)? {
+        None => say!("vqbench did not start the commands of {}: stop them where you started them", run.display()),
+        Some(ids) if ids.is_empty() => say!("no task of {} waits or runs", run.display()),
+        Some(ids) => say!("cancelled: {}; `--attach {}` submits what is missing again", ids.join(", "), run.display()),
     }
     Ok(ExitCode::SUCCESS)
 }

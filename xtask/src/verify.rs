@@ -76,7 +76,7 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
         }
         Err(error) => {
             say_foreign!("{}: {error}", arguments.submission.display());
-            say!("the submission does not hold together; no trial ran again");
+            say!("a file of the submission is missing, damaged or changed; no trial ran again");
             return Ok(ExitCode::from(1));
         }
     };

@@ -97,7 +97,7 @@ fn what_is_missing_is_listed_anew_and_tasks_that_run_twice_change_nothing() {
     let (code, text) = done(folder, &trials[0]);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("3 trials cannot run: first has not been prepared"), "{text}");
-    assert!(text.contains("`prepare FOLDER/there --only first` comes first"), "{text}");
+    assert!(text.contains("first run the commands of FOLDER/there/tasks/prepare.txt"), "{text}");
 
     let prepare = commands(folder, "tasks/prepare.txt");
     prepare.iter().for_each(|command| assert_eq!(done(folder, command).0, Some(0), "{command}"));
@@ -128,8 +128,8 @@ fn what_is_not_of_this_run_or_build_is_refused() {
     for (arguments, words) in [
         (vec!["trials", "there", "--only", "0123"], "there has no trial 0123 to run"),
         (vec!["prepare", "there", "--only", "third"], "there has no dataset `third`; it has first, second"),
-        (vec!["finish", "nowhere"], "nowhere has no tasks: its trials were not handed to an executor"),
-        (vec!["experiments", "--attach", "nowhere"], "nowhere has no tasks"),
+        (vec!["finish", "nowhere"], "there is no run in nowhere"),
+        (vec!["experiments", "--attach", "nowhere"], "there is no run in nowhere"),
         (vec!["experiments", "e.yaml", "--executor", "pbs"], "unknown executor `pbs`; use here, tasks or slurm"),
     ] {
         let (code, text) = run(folder, &arguments);
@@ -147,7 +147,7 @@ fn what_is_not_of_this_run_or_build_is_refused() {
     // Another process follows the run.
     let lock = RunFolder::new(folder.join("there")).prepare().expect("nobody uses it");
     let (code, text) = run(folder, &["experiments", "--attach", "there"]);
-    assert!(code == Some(2) && text.contains("another run is using there"), "{text}");
+    assert!(code == Some(2) && text.contains("another process runs or follows there"), "{text}");
     drop(lock);
 
     let plan = folder.join("there/tasks/plan.json");
@@ -158,8 +158,8 @@ fn what_is_not_of_this_run_or_build_is_refused() {
     let task = commands(folder, "tasks/trials-shared.txt").remove(0);
     let (code, text) = done(folder, &task);
     let text = text.replace("\n  │ ", " ");
-    assert!(code == Some(2) && text.contains("are those of another build: vqbench"), "{text}");
-    assert!(text.contains("use the program that submitted the run, or submit it again with this one"), "{text}");
+    assert!(code == Some(2) && text.contains("there was planned by another build: vqbench"), "{text}");
+    assert!(text.contains("start the executable that planned it, or plan it again with this one"), "{text}");
     std::fs::write(&plan, "{\"half").expect("writes");
     let (code, text) = done(folder, &task);
     assert!(code == Some(2) && text.contains("plan.json is damaged"), "{text}");

@@ -62,12 +62,22 @@ fn another_build_carries_out_no_task() {
     write(folder.path(), "run/tasks/plan.json", text.replace(sources, "0123456789abcdef"));
     for command in &tasks {
         let (code, text) = task(folder.path(), "", command);
-        assert!(code == Some(2) && text.contains("are those of another build"), "{text}");
+        assert!(code == Some(2) && text.contains("was planned by another build"), "{text}");
         assert!(text.contains("0123456789abcdef") && text.contains(sources), "{text}");
     }
     let (code, text) = run(folder.path(), &["experiments", "--attach", "run"]);
-    assert!(code == Some(2) && text.contains("are those of another build"), "{text}");
+    assert!(code == Some(2) && text.contains("was planned by another build"), "{text}");
     assert_eq!(records(folder.path()), 0);
+    // The program is built anew while a task runs.
+    write(folder.path(), "run/tasks/plan.json", value.to_string());
+    let requests = folder.path().join("run/tasks/requests.jsonl");
+    let asked = std::fs::read_to_string(&requests).expect("requests").replace(sources, "0123456789abcdef");
+    std::fs::write(&requests, asked).expect("writes");
+    tasks.iter().take(2).for_each(|command| drop(task(folder.path(), "", command)));
+    let folder = RunFolder::new(folder.path().join("run"));
+    let reasons: Vec<String> = folder.ended_ids().iter().filter_map(|id| folder.trial(id)?.reason).collect();
+    assert!(!reasons.is_empty() && reasons.iter().all(|reason| reason.contains("built anew")), "{reasons:?}");
+    assert!(folder.ended_ids().iter().all(|id| folder.trial(id).is_some_and(|record| record.failed_in_passing())));
 }
 
 #[test]
@@ -95,7 +105,10 @@ fn vectors_that_vanish_are_rows_that_run_again() {
     std::fs::rename(&away, &rows).expect("moves");
     let (code, text) = run(folder.path(), &["experiments", "--attach", "run", "--no-report"]);
     assert!(code == Some(1) && text.contains(&format!("{before} trials succeeded, {} failed", 6 - before)), "{text}");
-    assert!(text.contains("failed for an external reason: the same command runs them again"), "{text}");
+    assert!(
+        text.contains("failed for an external reason: `cargo xtask experiments FILE --out run` runs them again"),
+        "{text}"
+    );
     // The vectors are back, but other ones.
     let other = std::fs::read_to_string(&rows).expect("rows").replace("6,", "7,");
     let (code, text) = run(folder.path(), &["experiments", "e.yaml", "--out", "run", "--executor", "here"]);
@@ -136,10 +149,10 @@ fn a_folder_that_disappears_is_an_error() {
     std::fs::rename(folder.path().join("run"), folder.path().join("away")).expect("moves");
     for command in &tasks {
         let (code, text) = task(folder.path(), "", command);
-        assert!(code == Some(2) && text.contains("FOLDER/run has no tasks"), "{text}");
+        assert!(code == Some(2) && text.contains("there is no run in FOLDER/run"), "{text}");
     }
     let (code, text) = run(folder.path(), &["experiments", "--attach", "run"]);
-    assert!(code == Some(2) && text.contains("run has no tasks"), "{text}");
+    assert!(code == Some(2) && text.contains("there is no run in run"), "{text}");
     assert!(!folder.path().join("run").exists(), "nothing is left in its place");
 }
 

@@ -15,13 +15,7 @@ use std::path::Path;
 
 #[test]
 fn no_kill_loses_or_repeats_a_finished_trial() {
-    let mut cluster = match Cluster::start() {
-        Ok(cluster) => cluster,
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            return;
-        }
-    };
+    let Some(mut cluster) = Cluster::start_or_skip() else { return };
     let folder = cluster.folder().join("runs");
     std::fs::create_dir(&folder).expect("a folder");
     let plan = Plan {

@@ -297,7 +297,7 @@ fn one_run_at_a_time_in_a_folder() {
     let lock = run_folder.prepare().expect("fresh");
     let (code, text) = run(folder.path(), &[]);
     assert_eq!(code, Some(2));
-    assert!(text.contains("another run is using"), "{text}");
+    assert!(text.contains("another process runs or follows"), "{text}");
     drop(lock);
     assert_eq!(run(folder.path(), &["--filter", "scalar"]).0, Some(0));
 }

@@ -73,20 +73,21 @@ enum First {
 impl AtomicFile {
     /// Makes the file appear under its name if no file has it.
     fn commit_first(mut self) -> Result<First, RecordError> {
-        self.file.sync_all().map_err(RecordError::io("write", &self.path))?;
+        match self.file.sync_all() {
+            // A file server has removed it: where locks do not work, it looks like one that a killed process has left.
+            Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => return Ok(First::Lost),
+            flushed => flushed.map_err(RecordError::io("write", &self.path))?,
+        }
         let linked = fs::hard_link(&self.partial, &self.path);
-        // The answer of a file server may be lost, and the second attempt then finds the file in place. The number of names
-        // tells.
-        if linked.is_ok() || self.file.metadata().is_ok_and(|found| names_of(&found) > 1) {
+        // The answer of a file server may be lost, and the second attempt then finds the file in place.
+        if linked.is_ok() || self.stands() {
             return Ok(First::Yes);
         }
         match linked.map_err(|error| error.kind()) {
             Err(ErrorKind::AlreadyExists) => Ok(First::No),
             Err(ErrorKind::NotFound) => Ok(First::Lost),
+            _ if self.path.symlink_metadata().is_ok() => Ok(First::No),
             // A file system without links: between these two steps another process may be first, whose file is then replaced.
-            Err(ErrorKind::Unsupported | ErrorKind::PermissionDenied) if self.path.symlink_metadata().is_ok() => {
-                Ok(First::No)
-            }
             _ => {
                 let renamed = fs::rename(&self.partial, &self.path);
                 self.committed = renamed.is_ok();
@@ -96,14 +97,21 @@ impl AtomicFile {
     }
 }
 
-#[cfg(unix)]
-fn names_of(found: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::nlink(found)
-}
+impl AtomicFile {
+    /// Whether the file already has its name. Its number is compared, which a client of a file server asks for; the count of its
+    /// names may be remembered from before.
+    #[cfg(unix)]
+    fn stands(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let number = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        let own = number(self.file.metadata());
+        own.is_some() && own == number(self.path.symlink_metadata())
+    }
 
-#[cfg(not(unix))]
-fn names_of(_: &fs::Metadata) -> u64 {
-    1
+    #[cfg(not(unix))]
+    fn stands(&self) -> bool {
+        false
+    }
 }
 
 /// How often a temporary file that somebody has removed is written again.
@@ -168,7 +176,8 @@ pub(crate) fn remove_abandoned(folder: &Path, wanted: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = name.to_str().and_then(partial_of).is_some_and(&wanted);
-        let abandoned = || regular::open(&entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        // On NFS, only files that are open for writing can be locked.
+        let abandoned = || regular::open_to_lock(&entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if ours && abandoned() {
             let _ = fs::remove_file(entry.path());
         }
@@ -213,6 +222,22 @@ mod tests {
         assert_eq!(names(dir.path()), ["a.json"], "no temporary file stays");
         assert!(!write_first(&path, b"late").expect("is no error"));
         assert!(write_first(&dir.path().join("gone/a.json"), b"x").is_err());
+    }
+
+    /// As when the answer of a file server to a link is lost.
+    #[cfg(unix)]
+    #[test]
+    fn a_writer_that_hears_nothing_of_its_link_is_still_the_first() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.json");
+        let mut file = AtomicFile::create(&path).expect("begins");
+        file.write_all(b"own").expect("writes");
+        fs::hard_link(&file.partial, &path).expect("links");
+        assert!(matches!(file.commit_first(), Ok(First::Yes)));
+        let mut other = AtomicFile::create(&path).expect("begins");
+        other.write_all(b"other").expect("writes");
+        assert!(matches!(other.commit_first(), Ok(First::No)));
+        assert_eq!(fs::read(&path).expect("reads"), b"own");
     }
 
     #[test]

@@ -9,6 +9,11 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     checked(OpenOptions::new().read(true), path)
 }
 
+/// Opens a file for writing without truncating it. Refuses symbolic links, pipes and devices.
+pub(crate) fn open_to_lock(path: &Path) -> io::Result<File> {
+    checked(OpenOptions::new().write(true), path)
+}
+
 /// Opens a file for writing without truncating it; creates it if it does not exist. Refuses symbolic links, pipes and
 /// devices.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {

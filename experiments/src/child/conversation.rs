@@ -80,7 +80,9 @@ pub(super) fn listen(child: &Child<'_>, started: &mut Started, phase: &mut dyn F
     // Its output has ended, so the process should end; but a driver may hang on exit.
     while heard.cut_short.is_none() && heard.answer.is_none() && started.is_running() {
         std::thread::sleep(Duration::from_millis(1));
-        heard.cut_short = late(deadline).then_some(ChildEnd::Timeout);
+        let interrupted = child.interrupt.load(Ordering::SeqCst);
+        heard.cut_short =
+            if interrupted { Some(ChildEnd::Interrupted) } else { late(deadline).then_some(ChildEnd::Timeout) };
     }
     heard
 }

@@ -75,13 +75,16 @@ pub(super) fn ill(_: ExitStatus) -> Option<String> {
 /// How a process ended, as text, and the cause that this implies.
 #[cfg(unix)]
 fn describe_exit(exit: ExitStatus) -> (String, Cause) {
-    use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSYS, SIGTRAP};
+    use nix::libc::{SIGABRT, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSYS, SIGTRAP};
     use std::os::unix::process::ExitStatusExt;
-    // Signals that a program causes itself.
-    let own = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
+    // Signals that a program causes itself. SIGBUS is that of a file server that has lost the program, or of a full disk.
+    let own = [SIGABRT, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
     let cause = if exit.signal().is_some_and(|signal| !own.contains(&signal)) { Cause::Killed } else { Cause::Trial };
     let words = match exit.signal() {
-        Some(SIGKILL) => "its process was killed (signal 9), as a system does that runs out of memory".to_owned(),
+        Some(SIGKILL) => {
+            "its process was killed (signal 9): a system does this when memory runs out, and a scheduler at a limit"
+                .to_owned()
+        }
         Some(SIGABRT) => "its process aborted (signal 6)".to_owned(),
         Some(signal) => format!("its process died from signal {signal}"),
         None => format!("its process ended without an answer ({exit})"),

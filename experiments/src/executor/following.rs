@@ -1,16 +1,18 @@
 //! Follows the tasks of a run: by the records that appear in its folder, and by what the scheduler says of tasks that left
 //! none. Submits again what a lost task left.
 
+use super::fates::{cancelled, counted, given_up, left_alone, summary};
 use super::remote::{ToDo, is_cancelled, plan_of, save_submitted};
-use super::scheduler::{Active, Activity, Array, Content, Ending, Scheduler, Submitted, SubmittedTask, last_words};
+use super::scheduler::{Active, Array, Content, Ending, Scheduler, Submitted, SubmittedTask, places};
 use super::task::{Commands, Need, write_commands};
+use super::unit::has_ended;
 use super::{TaskError, Work};
 use crate::job::Job;
 use crate::observer::Observer;
 use crate::outcome::EngineError;
 use crate::preparation::PreparationJob;
 use crate::units::Seconds;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,8 +20,17 @@ use std::time::{Duration, Instant};
 const LOOK: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 const SLOWER: f64 = 1.5;
 
+/// How often the scheduler is asked, at first and at most: it serves a whole cluster.
+const ASK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
+
+/// When the scheduler is asked again about tasks that it does not list any more.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// How long a record may take to appear after its task has ended: file systems of networks remember what they have seen.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// When a scheduler that has refused a task is asked to accept it again.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// A run that is being followed.
 pub(super) struct Following<'a, 's> {
@@ -33,10 +44,19 @@ pub(super) struct Following<'a, 's> {
     earlier: HashSet<(usize, usize)>,
     /// Trials without a record, by id.
     waiting: HashMap<&'a str, &'a Job>,
+    /// Datasets that have not been prepared.
+    unprepared: Vec<&'a PreparationJob>,
     done: usize,
     begun: Instant,
     /// Since when tasks are not active any more, by array and number.
     gone: HashMap<(usize, usize), Instant>,
+    /// Most tasks of an array: fewer than the cluster allows once it has refused that many.
+    most_tasks: Option<usize>,
+    /// Nothing is submitted before.
+    submit_at: Instant,
+    /// The scheduler is not asked before, and how long it is left alone then.
+    ask_at: Instant,
+    pause: Duration,
     /// What the user was last told of the tasks.
     told: String,
 }
@@ -51,6 +71,7 @@ impl<'a, 's> Following<'a, 's> {
         arrays: Vec<Submitted>,
     ) -> Following<'a, 's> {
         let ended = places(&arrays).filter(|(_, task)| task.ending.is_some()).map(|(place, _)| place).collect();
+        let now = Instant::now();
         Following {
             earlier: ended,
             work,
@@ -60,9 +81,14 @@ impl<'a, 's> Following<'a, 's> {
             tries,
             arrays,
             waiting: work.jobs.iter().map(|job| (job.id(), *job)).collect(),
+            unprepared: plan_of(work).datasets.iter().collect(),
             done: 0,
-            begun: Instant::now(),
+            begun: now,
             gone: HashMap::new(),
+            most_tasks: None,
+            submit_at: now,
+            ask_at: now,
+            pause: ASK[0],
             told: String::new(),
         }
     }
@@ -74,27 +100,40 @@ impl<'a, 's> Following<'a, 's> {
         self.collect(observer);
         loop {
             if self.work.interrupt.load(Ordering::SeqCst) {
-                return Ok(self.left_alone(&folder.root().display().to_string()));
+                return Ok(vec![left_alone(folder)]);
             }
-            match self.look(observer) {
-                Ok(Some(remarks)) => {
-                    self.dismiss();
-                    return Ok(remarks);
+            if self.is_complete() || is_cancelled(folder) || Instant::now() >= self.ask_at {
+                match self.look(observer) {
+                    Ok(Some(remarks)) => {
+                        self.dismiss();
+                        return Ok(remarks);
+                    }
+                    Ok(None) => {}
+                    // The scheduler may be down for a while; the tasks go on.
+                    Err(error @ TaskError::NoAnswer { .. }) if !self.arrays.is_empty() => {
+                        self.tell(observer, format!("waiting for the scheduler: {error}"));
+                    }
+                    // What is running is still collected.
+                    Err(error @ (TaskError::Refused { .. } | TaskError::Full { .. })) if self.is_busy() => {
+                        self.submit_at = Instant::now() + REFUSED;
+                        self.tell(observer, error.to_string());
+                    }
+                    Err(error) => return Err(error.into()),
                 }
-                Ok(None) => {}
-                // The scheduler may be down for a while; the tasks go on.
-                Err(error @ TaskError::NoAnswer { .. }) if !self.arrays.is_empty() => {
-                    self.tell(observer, format!("waiting for the scheduler: {error}"));
-                }
-                // What is running is still collected.
-                Err(error @ TaskError::Refused { .. }) if self.is_busy() => self.tell(observer, error.to_string()),
-                Err(error) => return Err(error.into()),
+                let now = Instant::now();
+                self.ask_at = now + if self.gone.is_empty() { self.pause } else { self.pause.min(ASK_AGAIN) };
+                self.pause = self.pause.mul_f64(SLOWER).min(ASK[1]);
             }
             std::thread::sleep(pause);
             let before = self.done;
             self.collect(observer);
             pause = if self.done > before { LOOK[0] } else { pause.mul_f64(SLOWER).min(slowest) };
         }
+    }
+
+    /// Whether nothing is left to do.
+    fn is_complete(&self) -> bool {
+        self.waiting.is_empty() && self.unprepared.is_empty()
     }
 
     /// Number of trials without a record.
@@ -105,12 +144,11 @@ impl<'a, 's> Following<'a, 's> {
     /// Takes note of the records that have appeared.
     fn collect(&mut self, observer: &mut dyn Observer) {
         let folder = self.work.folder;
+        self.unprepared.retain(|job| job.kept().is_none());
         for id in folder.ended_ids() {
-            let Some((_, job)) = self.waiting.remove_entry(id.as_str()) else { continue };
-            let Some(record) = folder.trial(&id) else {
-                self.waiting.insert(job.id(), job);
-                continue;
-            };
+            let Some(&job) = self.waiting.get(id.as_str()) else { continue };
+            let Some(record) = folder.trial(&id).filter(|_| has_ended(folder, job)) else { continue };
+            self.waiting.remove(id.as_str());
             self.done += 1;
             let pace = self.begun.elapsed().as_secs_f64() / self.done as f64;
             observer.ended(&job.name, &record, pace * self.waiting.len() as f64);
@@ -119,39 +157,34 @@ impl<'a, 's> Following<'a, 's> {
 
     /// Asks the scheduler, and submits what no task is left for. Returns remarks once nothing is left to do.
     fn look(&mut self, observer: &mut dyn Observer) -> Result<Option<Vec<String>>, TaskError> {
-        let ids: Vec<&str> = self.arrays.iter().map(|array| array.id.as_str()).collect();
-        let active = if ids.is_empty() { Vec::new() } else { self.scheduler.active(&ids)? };
-        self.settle(&active);
-        if is_cancelled(self.work.folder) {
-            // Those that were submitted meanwhile are cancelled too.
-            let ids: HashSet<&str> = active.iter().map(|active| active.id.as_str()).collect();
-            self.scheduler.cancel(&ids.into_iter().collect::<Vec<_>>())?;
-            return Ok(Some(self.cancelled()));
-        }
-        let unprepared = |job: &&PreparationJob| job.kept().is_none();
-        let facts_missing = plan_of(self.work).datasets.iter().any(|job| unprepared(&job));
-        if self.waiting.is_empty() && !facts_missing {
+        if self.is_complete() {
             return Ok(Some(Vec::new()));
         }
+        let folder = self.work.folder;
+        let active = self.scheduler.active(folder, &self.arrays)?;
+        self.settle(&active);
+        if is_cancelled(folder) {
+            // Those that were submitted meanwhile are cancelled too.
+            let ids: HashSet<&str> = active.iter().map(|active| active.id.as_str()).collect();
+            self.scheduler.cancel(folder, &ids.into_iter().collect::<Vec<_>>())?;
+            return Ok(Some(vec![cancelled(folder)]));
+        }
         let open = self.open();
-        let missing: Vec<&Job> = self
-            .work
-            .jobs
-            .iter()
-            .copied()
-            .filter(|job| self.waiting.contains_key(job.id()) && !open.contains(job.id()))
-            .collect();
+        let is_missing = |job: &&Job| self.waiting.contains_key(job.id()) && !open.contains(job.id());
+        let missing: Vec<&Job> = self.work.jobs.iter().copied().filter(is_missing).collect();
         let attempts = self.attempts();
         let had = |job: &Job| attempts.get(job.id()).copied().unwrap_or(0);
         let retry: Vec<&Job> = missing.iter().copied().filter(|job| had(job) < self.tries).collect();
         let preparing = self.unsettled(|content| matches!(content, Content::Prepare(_)));
-        let lacks_facts = facts_missing && !preparing && self.prepare_attempts() < self.tries;
+        let lacks_facts = !self.unprepared.is_empty() && !preparing && self.prepare_attempts() < self.tries;
         if !retry.is_empty() || (self.waiting.is_empty() && lacks_facts) {
-            self.submit(&retry, observer)?;
+            if Instant::now() >= self.submit_at {
+                self.submit(&retry, observer)?;
+            }
             return Ok(None);
         }
         if !self.is_busy() && missing.len() == self.waiting.len() {
-            return Ok(Some(self.given_up(&missing)));
+            return Ok(Some(given_up(folder, &self.arrays, &self.unprepared, &missing, self.scheduler)));
         }
         self.tell(observer, summary(&active));
         Ok(None)
@@ -175,10 +208,7 @@ impl<'a, 's> Following<'a, 's> {
                 }
                 let since = *self.gone.entry(place).or_insert_with(Instant::now);
                 let left = match &task.content {
-                    Content::Prepare(name) => {
-                        let job = plan_of(self.work).datasets.iter().find(|job| &job.name == name);
-                        usize::from(job.is_some_and(|job| job.kept().is_none()))
-                    }
+                    Content::Prepare(name) => usize::from(self.unprepared.iter().any(|job| &job.name == name)),
                     Content::Trials(ids) => ids.iter().filter(|id| self.waiting.contains_key(id.as_str())).count(),
                     Content::Finish => 0,
                 };
@@ -191,6 +221,7 @@ impl<'a, 's> Following<'a, 's> {
                     left if left < size => Ending::Partial,
                     _ => Ending::Nothing,
                 };
+                self.gone.remove(&place);
                 (task.ending, changed) = (Some(ending), true);
             }
         }
@@ -249,84 +280,100 @@ impl<'a, 's> Following<'a, 's> {
 
     /// Submits tasks for trials, and first for the datasets that they need.
     fn submit(&mut self, jobs: &[&Job], observer: &mut dyn Observer) -> Result<(), TaskError> {
+        let folder = self.work.folder;
+        // An answer of the scheduler may have been lost: what those tasks do is not known, and is submitted again.
+        let strays = self.scheduler.strays(folder, &self.arrays)?;
+        self.scheduler.cancel(folder, &strays.iter().map(String::as_str).collect::<Vec<_>>())?;
+        // A record that cannot be read is none.
+        let is_damaged = |job: &&&Job| folder.has_record(job.id()) && folder.trial(job.id()).is_none();
+        jobs.iter().filter(is_damaged).try_for_each(|job| folder.set_aside(job.id()))?;
         let todo = ToDo::new(self.work, jobs, self.task_time);
         let round =
             1 + self.arrays.iter().filter_map(|array| array.name.rsplit_once('.')?.1.parse().ok()).max().unwrap_or(0);
-        todo.write(self.work.folder, &self.commands)?;
+        todo.write(folder, &self.commands)?;
+        (self.ask_at, self.pause) = (Instant::now() + ASK[0], ASK[0]);
         // A dataset that an earlier array prepares is waited for.
         let needed = |task: &SubmittedTask| {
             let of = |name: &String| todo.prepare.iter().any(|job| job.name == *name);
             task.ending.is_none() && matches!(&task.content, Content::Prepare(name) if of(name))
         };
         let preparing = self.arrays.iter().filter(|array| array.tasks.iter().any(needed));
-        let mut prepared: Vec<String> = preparing.map(|array| array.id.clone()).collect();
+        let earlier: Vec<String> = preparing.map(|array| array.id.clone()).collect();
         let unprepared: Vec<&PreparationJob> = todo.prepare.iter().copied().filter(|job| !self.prepares(job)).collect();
-        let lines: Vec<String> = unprepared.iter().map(|job| self.commands.prepare(job)).collect();
-        if !lines.is_empty() {
-            let tasks = unprepared.iter().map(|job| Content::Prepare(job.name.clone())).collect();
-            let bytes = unprepared.iter().filter_map(|job| job.memory_bytes).max().unwrap_or(0);
-            let threads = self.work.jobs.iter().map(|job| job.trial().threads).max().unwrap_or(1);
-            let array = Array {
-                name: format!("prepare.{round}"),
-                need: Need::Shared,
-                file: write_commands(self.work.folder, &format!("prepare.{round}"), &lines)?,
-                count: lines.len(),
-                bytes,
-                threads,
-            };
-            prepared.extend(self.send(array, tasks, &[], observer)?);
-        }
+        let threads = self.work.jobs.iter().map(|job| job.trial().threads).max().unwrap_or(1);
+        let prepare = |job: &&PreparationJob| ToSend {
+            command: self.commands.prepare(job),
+            content: Content::Prepare(job.name.clone()),
+            bytes: job.estimated_bytes,
+            threads,
+        };
+        let tasks: Vec<ToSend> = unprepared.iter().map(prepare).collect();
+        let prepared = self.send("prepare", round, Need::Shared, &tasks, &earlier, observer)?;
+        let prepared: Vec<String> = earlier.into_iter().chain(prepared).collect();
         let mut ran = prepared.clone();
         for (need, tasks) in &todo.trials {
-            for (part, tasks) in tasks.chunks(self.scheduler.most_tasks()).enumerate() {
-                let lines: Vec<String> = tasks.iter().map(|task| self.commands.trials(task)).collect();
-                let part = if part == 0 { String::new() } else { format!("-part{}", part + 1) };
-                let name = format!("trials-{}{part}.{round}", need.name());
-                let array = Array {
-                    file: write_commands(self.work.folder, &name, &lines)?,
-                    name,
-                    need: *need,
-                    count: tasks.len(),
-                    bytes: tasks.iter().map(|task| task.bytes).max().unwrap_or(0),
-                    threads: tasks.iter().map(|task| task.threads).max().unwrap_or(1),
-                };
-                let contents = tasks.iter().map(|task| Content::Trials(task.ids.clone())).collect();
-                match self.send(array, contents, &prepared, observer)? {
-                    Some(id) => ran.push(id),
-                    // The rest is submitted when others have ended.
-                    None => return Ok(()),
-                }
-            }
+            let tasks: Vec<ToSend> = tasks
+                .iter()
+                .map(|task| ToSend {
+                    command: self.commands.trials(task),
+                    content: Content::Trials(task.ids.clone()),
+                    bytes: task.bytes,
+                    threads: task.threads,
+                })
+                .collect();
+            ran.extend(self.send(&format!("trials-{}", need.name()), round, *need, &tasks, &prepared, observer)?);
         }
-        let name = format!("finish.{round}");
-        let file = write_commands(self.work.folder, &name, &[self.commands.finish()])?;
-        let array = Array { name, need: Need::Shared, file, count: 1, bytes: 0, threads: 1 };
-        self.send(array, vec![Content::Finish], &ran, observer)?;
+        let finish = ToSend { command: self.commands.finish(), content: Content::Finish, bytes: 0, threads: 1 };
+        self.send("finish", round, Need::Shared, &[finish], &ran, observer)?;
         Ok(())
     }
 
-    /// Submits one array and writes it down. Returns None if the scheduler accepts no more for now.
+    /// Submits tasks, in as many arrays as the cluster wants, and writes each down. Returns their ids.
+    ///
+    /// # Errors
+    /// The scheduler refuses; for now, if its limits on what waits and runs leave no room.
     fn send(
         &mut self,
-        array: Array,
-        contents: Vec<Content>,
+        kind: &str,
+        round: usize,
+        need: Need,
+        tasks: &[ToSend],
         after: &[String],
         observer: &mut dyn Observer,
-    ) -> Result<Option<String>, TaskError> {
+    ) -> Result<Vec<String>, TaskError> {
         let after: Vec<&str> = after.iter().map(String::as_str).collect();
-        let id = match self.scheduler.submit(self.work.folder, &array, &after) {
-            Ok(id) => id,
-            Err(error @ TaskError::Full { .. }) if !self.arrays.is_empty() => {
-                self.tell(observer, error.to_string());
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let tasks = contents.into_iter().map(|content| SubmittedTask { content, ending: None }).collect();
-        self.tell(observer, format!("submitted {} as job {id}: {}", array.name, counted(array.count, "task")));
-        self.arrays.push(Submitted { name: array.name, id: id.clone(), tasks });
-        self.save()?;
-        Ok(Some(id))
+        let (mut ids, mut rest) = (Vec::new(), tasks);
+        while !rest.is_empty() {
+            let most = *self.most_tasks.get_or_insert_with(|| self.scheduler.most_tasks());
+            let (now, later) = rest.split_at(most.clamp(1, rest.len()));
+            let part = if ids.is_empty() { String::new() } else { format!("-part{}", ids.len() + 1) };
+            let name = format!("{kind}{part}.{round}");
+            let lines: Vec<String> = now.iter().map(|task| task.command.clone()).collect();
+            let array = Array {
+                file: write_commands(self.work.folder, &name, &lines)?,
+                name,
+                need,
+                count: now.len(),
+                bytes: now.iter().map(|task| task.bytes).max().unwrap_or(0),
+                threads: now.iter().map(|task| task.threads).max().unwrap_or(1),
+            };
+            let id = match self.scheduler.submit(self.work.folder, &array, &after) {
+                Ok(id) => id,
+                // Each task of an array counts towards the limit: fewer of them may be accepted.
+                Err(TaskError::Full { .. }) if now.len() > 1 => {
+                    self.most_tasks = Some(now.len() / 2);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.tell(observer, format!("submitted {} as job {id}: {}", array.name, counted(array.count, "task")));
+            let tasks = now.iter().map(|task| SubmittedTask { content: task.content.clone(), ending: None }).collect();
+            self.arrays.push(Submitted { name: array.name, id: id.clone(), tasks });
+            self.save()?;
+            ids.push(id);
+            rest = later;
+        }
+        Ok(ids)
     }
 
     /// Cancels the tasks that would make the report: this process makes it now.
@@ -334,7 +381,7 @@ impl<'a, 's> Following<'a, 's> {
         let open = |array: &&Submitted| array.tasks.iter().all(|task| task.content == Content::Finish);
         let ids: Vec<&str> = self.arrays.iter().filter(open).map(|array| array.id.as_str()).collect();
         // A second report is as good as the first.
-        let _ = self.scheduler.cancel(&ids);
+        let _ = self.scheduler.cancel(self.work.folder, &ids);
     }
 
     /// Says something once.
@@ -344,109 +391,13 @@ impl<'a, 's> Following<'a, 's> {
             self.told = words;
         }
     }
-
-    /// What the user should know about a run that goes on without this process.
-    fn left_alone(&self, folder: &str) -> Vec<String> {
-        vec![format!(
-            "its tasks go on: `cargo xtask experiments --attach {folder}` follows them, and `--cancel {folder}` cancels them"
-        )]
-    }
-
-    /// What the user should know about a run whose tasks somebody has cancelled.
-    fn cancelled(&self) -> Vec<String> {
-        let root = self.work.folder.root().display();
-        vec![format!(
-            "its tasks were cancelled; `cargo xtask experiments --attach {root}` submits what is missing again"
-        )]
-    }
-
-    /// Why trials have no record: for each reason, how many trials there are and what one of their tasks said.
-    fn given_up(&mut self, missing: &[&Job]) -> Vec<String> {
-        let unprepared: HashSet<&str> = plan_of(self.work)
-            .datasets
-            .iter()
-            .filter(|job| job.kept().is_none())
-            .map(|job| job.name.as_str())
-            .collect();
-        let mut reasons: BTreeMap<String, (String, Vec<&str>)> = BTreeMap::new();
-        for job in missing {
-            let dataset = job.trial().dataset.as_str();
-            // What they say themselves is that their dataset comes first.
-            let (task, before) = if unprepared.contains(dataset) {
-                let of = |content: &Content| matches!(content, Content::Prepare(name) if name == dataset);
-                (self.last(of), format!("{dataset} could not be prepared: "))
-            } else {
-                let of =
-                    |content: &Content| matches!(content, Content::Trials(ids) if ids.iter().any(|id| id == job.id()));
-                (self.last(of), String::new())
-            };
-            let Some((at, number)) = task else { continue };
-            let (how, task) = self.reason(at, number);
-            let (_, names) = reasons.entry(format!("{before}{how}")).or_insert_with(|| (task, Vec::new()));
-            names.push(&job.name);
-        }
-        let line = |(reason, (task, names)): (&String, &(String, Vec<&str>))| {
-            let several = if names.len() == 1 { "has" } else { "have" };
-            let count = counted(names.len(), "trial");
-            format!("{count} {several} no record, such as {}: {reason} ({task})", names[0])
-        };
-        let mut lines: Vec<String> = reasons.iter().map(line).collect();
-        let root = self.work.folder.root().display();
-        lines.push(format!("`cargo xtask experiments --attach {root}` submits what is missing again"));
-        lines
-    }
-
-    /// The place of the last task with such content.
-    fn last(&self, is: impl Fn(&Content) -> bool) -> Option<(usize, usize)> {
-        places(&self.arrays).filter(|(_, task)| is(&task.content)).map(|(place, _)| place).last()
-    }
-
-    /// How a task ended and what it said last, and which task it is.
-    fn reason(&mut self, at: usize, number: usize) -> (String, String) {
-        let array = &self.arrays[at];
-        let log = self.scheduler.log(self.work.folder, array, number);
-        let id = array.id.clone();
-        let fate = self.scheduler.fate(&id, number).map(|fate| format!("its task {fate}; ")).unwrap_or_default();
-        let words = last_words(&log);
-        let words =
-            if words.is_empty() { "its task left no output".to_owned() } else { format!("its task said: {words}") };
-        (format!("{fate}{words}"), format!("task {id}_{number}, {}", log.display()))
-    }
 }
 
-/// All tasks, with the place of their array and their number in it.
-fn places(arrays: &[Submitted]) -> impl Iterator<Item = ((usize, usize), &SubmittedTask)> {
-    arrays
-        .iter()
-        .enumerate()
-        .flat_map(|(at, array)| array.tasks.iter().enumerate().map(move |(index, task)| ((at, index + 1), task)))
-}
-
-/// What the tasks do, in one line.
-fn summary(active: &[Active]) -> String {
-    let (mut nodes, mut reasons): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = Default::default();
-    for active in active {
-        match &active.activity {
-            Activity::Runs(node) => *nodes.entry(node).or_default() += 1,
-            Activity::Waits(reason) => *reasons.entry(reason).or_default() += 1,
-        }
-    }
-    let mut words = Vec::new();
-    if !nodes.is_empty() {
-        let count = nodes.values().sum();
-        let names: Vec<&str> = nodes.into_keys().collect();
-        words.push(format!("{} on {}", counted_as(count, "task runs", "tasks run"), names.join(", ")));
-    }
-    for (reason, count) in reasons {
-        words.push(format!("{}: {reason}", counted_as(count, "task waits", "tasks wait")));
-    }
-    words.join("; ")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    counted_as(count, what, &format!("{what}s"))
-}
-
-fn counted_as(count: usize, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
+/// A task that is to be submitted.
+struct ToSend {
+    command: String,
+    content: Content,
+    /// Estimated memory.
+    bytes: u64,
+    threads: usize,
 }

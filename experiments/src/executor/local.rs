@@ -2,7 +2,7 @@
 
 use super::budget::{self, Budget};
 use super::queue::Queue;
-use super::unit::{Unit, units};
+use super::unit::{Unit, has_ended, units};
 use super::{Executor, Ran, Work};
 use crate::child::{Child, ChildEnd, Launcher, Remains};
 use crate::job::Job;
@@ -42,6 +42,8 @@ pub(crate) struct Local<'a> {
     pub(crate) machine: Machine,
     /// Time for all trials, if it is limited.
     pub(crate) allowance: Option<Allowance>,
+    /// Whether trials run one after the other, as within a task: whoever runs tasks runs several side by side.
+    pub(crate) one_by_one: bool,
 }
 
 impl Executor for Local<'_> {
@@ -73,7 +75,8 @@ impl Executor for Local<'_> {
         // Timed trials run alone; others run side by side as far as threads and memory allow.
         let threads = work.jobs.iter().map(|job| job.trial().threads).max().unwrap_or(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let lanes = if work.jobs.iter().any(|job| job.timed) { 1 } else { (cores / threads).max(1) };
+        let alone = self.one_by_one || work.jobs.iter().any(|job| job.timed);
+        let lanes = if alone { 1 } else { (cores / threads).max(1) };
         let budget = self
             .allowance
             .map(|allowance| Budget::new(allowance.budget, allowance.first_seed, work.ended.iter(), lanes));
@@ -237,7 +240,8 @@ impl<'a> Session<'a> {
             }
             ChildEnd::Failed(failure) => (Status::Failed, Some(failure), Vec::new()),
             ChildEnd::Timeout => {
-                let reason = format!("it was still running after {}", Seconds(job.request.limits.timeout_seconds));
+                let limit = Seconds(job.request.limits.timeout_seconds);
+                let reason = format!("it was still running after {limit}, its `timeout`");
                 (Status::Timeout, Some(Failure { reason, cause: Cause::Trial }), Vec::new())
             }
             ChildEnd::Interrupted => return None,
@@ -278,6 +282,13 @@ impl<'a> Session<'a> {
             }
         }
         let stands = matches!(saved, Ok(false));
+        // Another process may have saved ours between the two of this one: sides that did not take turns are no pair.
+        if stands
+            && let [(ours, _), (theirs, _)] = &records[..]
+            && !has_ended(folder, ours)
+        {
+            saved = [ours, theirs].into_iter().try_for_each(|job| folder.set_aside(job.id())).map(|()| true);
+        }
         for (number, (job, record)) in records.into_iter().enumerate() {
             let record = if stands { folder.trial(job.id()).unwrap_or(record) } else { record };
             let left = self.with_budget(|budget| {

@@ -4,13 +4,13 @@
 use super::local::Local;
 use super::saved_plan::{self, SavedPlan};
 use super::saved_run::conclude;
+use super::unit::has_ended;
 use super::{Executor, TaskError, Work};
 use crate::child::Launcher;
 use crate::job::Job;
 use crate::machine;
 use crate::observer::Observer;
 use crate::outcome::{EngineError, Outcome};
-use crate::preparation::NotPrepared;
 use crate::surroundings::Surroundings;
 use record::RunFolder;
 use std::collections::{BTreeSet, HashMap};
@@ -59,16 +59,9 @@ impl Node<'_> {
         if job.kept().is_some() {
             return Ok(());
         }
-        let prepared = job
-            .resolve(self.surroundings)
-            .and_then(|resolved| job.prepare(&resolved, self.surroundings, self.interrupt, observer));
-        match prepared {
-            Ok(_) => Ok(()),
-            Err(NotPrepared::Interrupted) => Err(EngineError::Interrupted),
-            Err(NotPrepared::Dataset(error)) => Err(EngineError::Unusable(error)),
-            Err(NotPrepared::Record(error)) => Err(error.into()),
-            Err(NotPrepared::Threads(error)) => Err(EngineError::Threads(error)),
-        }
+        let resolved = job.resolve(self.surroundings)?;
+        job.prepare(&resolved, self.surroundings, self.interrupt, observer)?;
+        Ok(())
     }
 
     /// Runs trials, by their ids. Those that have a record are left alone.
@@ -104,6 +97,7 @@ impl Node<'_> {
             surroundings: self.surroundings,
             machine: machine::describe(self.source_tree, self.surroundings.devices.isa),
             allowance: None,
+            one_by_one: true,
         };
         let work =
             Work { folder: self.folder, plan: None, jobs: &to_run, ended: &[], reused: 0, interrupt: self.interrupt };
@@ -131,13 +125,4 @@ pub fn finish(folder: &RunFolder) -> Result<(Outcome, Vec<String>), EngineError>
 
 fn is_prepared(job: &Job) -> bool {
     job.request.facts.exists() && job.request.truth.as_ref().is_none_or(|file| file.exists())
-}
-
-/// Whether a trial need not run. The trials of a pair must have taken turns with each other.
-pub(super) fn has_ended(folder: &RunFolder, job: &Job) -> bool {
-    let Some(turn) = &job.in_turn else { return folder.has_record(job.id()) };
-    let attempt =
-        |id: &str| folder.trial(id).filter(|_| folder.has_record(id))?.in_turn().map(|turn| turn.attempt.clone());
-    let own = attempt(job.id());
-    own.is_some() && own == attempt(&turn.partner)
 }

@@ -1,9 +1,10 @@
 //! Hands the trials of a run to a scheduler, or writes their tasks for anybody to run, and follows them: by the records that
 //! appear in the folder of the run, and by what the scheduler says of tasks that left none.
 
+use super::fates::command;
 use super::following::Following;
 use super::saved_plan::{SavedPlan, folder_of_tasks};
-use super::scheduler::{Scheduler, Submitted};
+use super::scheduler::{Content, Scheduler, Submitted};
 use super::task::{Commands, Need, Task, group, lines, write_commands};
 use super::{Executor, Ran, TaskError, Work};
 use crate::job::Job;
@@ -59,7 +60,7 @@ pub(super) fn is_cancelled(folder: &RunFolder) -> bool {
 fn forget_cancelled(folder: &RunFolder) -> Result<(), TaskError> {
     let path = cancelled_file(folder);
     match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(TaskError::Write { path, error }),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TaskError::Write { action: "remove", path, error }),
         _ => Ok(()),
     }
 }
@@ -67,10 +68,11 @@ fn forget_cancelled(folder: &RunFolder) -> Result<(), TaskError> {
 /// What has been submitted for a run.
 fn submitted(folder: &RunFolder) -> Result<Vec<Submitted>, TaskError> {
     let path = jobs_file(folder);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let bytes = read_regular(&path, MAX_JOBS).map_err(|error| TaskError::Read { path: path.clone(), error })?;
+    // A folder that cannot be read says nothing about what was submitted.
+    let bytes = match read_regular(&path, MAX_JOBS) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|error| TaskError::Read { path: path.clone(), error })?,
+    };
     serde_json::from_slice(&bytes).map_err(|error| TaskError::Damaged { path, reason: error.to_string() })
 }
 
@@ -80,9 +82,9 @@ pub(super) fn save_submitted(folder: &RunFolder, arrays: &[Submitted]) -> Result
 }
 
 /// The ids of all arrays of a run that wait or run.
-fn alive(scheduler: &mut dyn Scheduler, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError> {
-    let known = scheduler.active(ids)?.into_iter().map(|active| active.id);
-    let all: BTreeSet<String> = known.chain(scheduler.strays(folder, ids)?).collect();
+fn alive(scheduler: &mut dyn Scheduler, folder: &RunFolder, arrays: &[Submitted]) -> Result<Vec<String>, TaskError> {
+    let known = scheduler.active(folder, arrays)?.into_iter().map(|active| active.id);
+    let all: BTreeSet<String> = known.chain(scheduler.strays(folder, arrays)?).collect();
     Ok(all.into_iter().collect())
 }
 
@@ -103,14 +105,6 @@ impl Executor for Remote<'_> {
 
     fn run(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Ran, EngineError> {
         let folder = work.folder;
-        if let Some(scheduler) = &mut self.scheduler {
-            let earlier = submitted(folder)?;
-            let ids: Vec<&str> = earlier.iter().map(|array| array.id.as_str()).collect();
-            let jobs = alive(&mut **scheduler, folder, &ids)?;
-            if !jobs.is_empty() {
-                return Err(TaskError::Alive { folder: folder.root().to_owned(), jobs }.into());
-            }
-        }
         plan_of(work).save(folder, work.jobs)?;
         save_submitted(folder, &[])?;
         forget_cancelled(folder)?;
@@ -125,28 +119,40 @@ pub(super) struct ToDo<'w> {
 }
 
 impl Remote<'_> {
+    /// Refuses to go on where tasks of the run wait or run.
+    pub(crate) fn refuse_living(&mut self, folder: &RunFolder) -> Result<(), TaskError> {
+        let Some(scheduler) = &mut self.scheduler else { return Ok(()) };
+        let arrays = submitted(folder)?;
+        let mut tasks = arrays.iter().flat_map(|array| &array.tasks);
+        let all_ended = tasks.all(|task| task.ending.is_some() || task.content == Content::Finish);
+        let jobs = match alive(&mut **scheduler, folder, &arrays) {
+            // The folder was copied to a machine without the scheduler.
+            Err(TaskError::NoScheduler { .. }) if all_ended => return Ok(()),
+            asked => asked?,
+        };
+        if jobs.is_empty() { Ok(()) } else { Err(TaskError::Alive { folder: folder.root().to_owned(), jobs }) }
+    }
+
     /// Follows a run that an earlier process has submitted, and submits what is missing.
     pub(crate) fn attach(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Ran, EngineError> {
         let earlier = submitted(work.folder)?;
         forget_cancelled(work.folder)?;
         if let Some(scheduler) = &mut self.scheduler {
-            let ids: Vec<&str> = earlier.iter().map(|array| array.id.as_str()).collect();
             // What they do is not known, and is submitted again.
-            let strays = scheduler.strays(work.folder, &ids)?;
-            scheduler.cancel(&strays.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let strays = scheduler.strays(work.folder, &earlier)?;
+            scheduler.cancel(work.folder, &strays.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
         self.go_on(work, earlier, observer)
     }
 
-    /// Cancels all tasks of a run. Returns the ids of the scheduler.
-    pub(crate) fn cancel(&mut self, folder: &RunFolder) -> Result<Vec<String>, TaskError> {
+    /// Cancels all tasks of a run. Returns the ids of the scheduler; None if there is none.
+    pub(crate) fn cancel(&mut self, folder: &RunFolder) -> Result<Option<Vec<String>>, TaskError> {
         let arrays = submitted(folder)?;
-        let ids: Vec<&str> = arrays.iter().map(|array| array.id.as_str()).collect();
-        let Some(scheduler) = &mut self.scheduler else { return Ok(Vec::new()) };
+        let Some(scheduler) = &mut self.scheduler else { return Ok(None) };
         write_atomically(&cancelled_file(folder), b"")?;
-        let alive = alive(&mut **scheduler, folder, &ids)?;
-        scheduler.cancel(&alive.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(alive)
+        let alive = alive(&mut **scheduler, folder, &arrays)?;
+        scheduler.cancel(folder, &alive.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Some(alive))
     }
 
     fn go_on(
@@ -190,7 +196,7 @@ impl<'w> ToDo<'w> {
     /// Writes all tasks, for whoever runs them. Returns what the user should do.
     pub(super) fn write(&self, folder: &RunFolder, commands: &Commands<'_>) -> Result<Vec<String>, TaskError> {
         let root = folder.root().display();
-        let attach = format!("`cargo xtask experiments --attach {root}` collects what has run");
+        let attach = format!("{} collects what has run", command("attach", folder));
         let mut all = self.prepare_commands(commands);
         let mut stages = Vec::new();
         let mut stage = |name: &str, lines: &[String]| -> Result<(), TaskError> {
@@ -201,7 +207,7 @@ impl<'w> ToDo<'w> {
             Ok(())
         };
         stage("prepare", &all)?;
-        for need in [Need::Timed, Need::Gpu, Need::Shared] {
+        for need in Need::ALL {
             let lines: Vec<String> =
                 self.trials.get(&need).into_iter().flatten().map(|task| commands.trials(task)).collect();
             stage(&format!("trials-{}", need.name()), &lines)?;

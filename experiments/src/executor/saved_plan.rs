@@ -10,6 +10,7 @@ use crate::preparation::PreparationJob;
 use record::{Machine, RunFolder, RunInfo, SCHEMA, read_regular, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Largest file of requests that is read, in bytes.
@@ -47,7 +48,23 @@ pub struct SavedPlan {
     pub executor: ExecutorChoice,
 }
 
+/// Whether the trials of a run were handed to others.
+pub(super) fn is_there(folder: &RunFolder) -> bool {
+    plan_file(folder).exists()
+}
+
 impl SavedPlan {
+    /// Forgets that the trials of a run were handed to others: it goes on without them.
+    pub(crate) fn forget(folder: &RunFolder) -> Result<(), TaskError> {
+        let path = plan_file(folder);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(TaskError::Write { action: "remove", path, error })
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn new(
         plan: &Plan,
         machine: Machine,
@@ -68,7 +85,7 @@ impl SavedPlan {
     /// Writes the plan and the trials that are to run.
     pub(super) fn save(&self, folder: &RunFolder, jobs: &[&Job]) -> Result<(), TaskError> {
         let place = folder_of_tasks(folder);
-        std::fs::create_dir_all(&place).map_err(|error| TaskError::Write { path: place, error })?;
+        std::fs::create_dir_all(&place).map_err(|error| TaskError::Write { action: "create", path: place, error })?;
         let lines: String = jobs.iter().map(|job| format!("{}\n", plain_json(job))).collect();
         write_atomically(&requests_file(folder), lines.as_bytes())?;
         Ok(write_atomically(&plan_file(folder), plain_json(self).as_bytes())?)
@@ -89,7 +106,9 @@ impl SavedPlan {
     fn read(folder: &RunFolder) -> Result<Vec<u8>, TaskError> {
         let path = plan_file(folder);
         if !path.exists() {
-            return Err(TaskError::NoTasks { folder: folder.root().to_owned() });
+            let there = folder.run_file().exists();
+            let folder = folder.root().to_owned();
+            return Err(if there { TaskError::NoTasks { folder } } else { TaskError::NoRun { folder } });
         }
         read_regular(&path, MAX_REQUESTS).map_err(|error| TaskError::Read { path, error })
     }

@@ -66,6 +66,17 @@ pub(crate) struct Submitted {
     pub(crate) tasks: Vec<SubmittedTask>,
 }
 
+/// The place of a task: its array, and its number in it.
+pub(crate) type Place = (usize, usize);
+
+/// All tasks, with the place of their array and their number in it.
+pub(crate) fn places(arrays: &[Submitted]) -> impl Iterator<Item = (Place, &SubmittedTask)> {
+    arrays
+        .iter()
+        .enumerate()
+        .flat_map(|(at, array)| array.tasks.iter().enumerate().map(move |(index, task)| ((at, index + 1), task)))
+}
+
 /// A task that waits or runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Active {
@@ -99,14 +110,14 @@ pub(crate) trait Scheduler {
     ///
     /// # Errors
     /// The scheduler does not answer, which says nothing about the tasks.
-    fn active(&mut self, ids: &[&str]) -> Result<Vec<Active>, TaskError>;
+    fn active(&mut self, folder: &RunFolder, arrays: &[Submitted]) -> Result<Vec<Active>, TaskError>;
 
     /// The ids of arrays of this run that wait or run and are not among these: whoever submitted them was killed before writing
     /// them down.
     ///
     /// # Errors
     /// The scheduler does not answer.
-    fn strays(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError>;
+    fn strays(&mut self, folder: &RunFolder, arrays: &[Submitted]) -> Result<Vec<String>, TaskError>;
 
     /// How a task ended, in words; None if the scheduler does not tell.
     fn fate(&mut self, id: &str, number: usize) -> Option<String>;
@@ -114,11 +125,11 @@ pub(crate) trait Scheduler {
     /// Where the output of a task goes.
     fn log(&self, folder: &RunFolder, array: &Submitted, number: usize) -> PathBuf;
 
-    /// Cancels all tasks of these arrays.
+    /// Cancels all tasks of these arrays that belong to the run.
     ///
     /// # Errors
     /// The scheduler does not answer.
-    fn cancel(&mut self, ids: &[&str]) -> Result<(), TaskError>;
+    fn cancel(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<(), TaskError>;
 }
 
 /// The last lines of a log; empty if there is none.

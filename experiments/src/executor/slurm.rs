@@ -3,7 +3,7 @@
 use super::TaskError;
 use super::saved_plan::folder_of_tasks;
 use super::scheduler::{Active, Activity, Array, Scheduler, Submitted};
-use super::task::{Need, quoted};
+use super::task::quoted;
 use crate::executor_choice::SlurmSettings;
 use record::RunFolder;
 use std::collections::BTreeSet;
@@ -33,8 +33,15 @@ const FULL: [&str; 5] = [
     "Slurm temporarily unable to accept job",
 ];
 
-/// Why Slurm holds a task whose node failed to start it.
-const LAUNCH_FAILED: &str = "launch failed requeued held";
+/// Why Slurm holds a task that its node failed to start, or that it has put back into the queue too often.
+const HELD: [&str; 2] = ["requeued held", "JobHoldMaxRequeue"];
+
+/// Settings of users that change what the commands do or print.
+const SETTINGS: [&str; 7] = ["SQUEUE_", "SCANCEL_", "SACCT_", "SINFO_", "SCONTROL_", "SBATCH_WAIT", "SBATCH_CLUSTERS"];
+const CLUSTERS: &str = "SLURM_CLUSTERS";
+
+/// The states in which a task has ended. In any other it may still run.
+const ENDED: [&str; 10] = ["BF", "CA", "CD", "DL", "F", "NF", "OOM", "PR", "RV", "TO"];
 
 /// How commands say that the controller does not answer.
 const UNREACHABLE: [&str; 6] = [
@@ -65,10 +72,10 @@ impl Slurm {
         let logs = std::path::absolute(log_folder(folder)).unwrap_or_else(|_| log_folder(folder));
         let mut options = vec![
             "--parsable".to_owned(),
-            format!("--job-name=vqbench-{}", array.name),
+            format!("--job-name={}", job_name(&array.name)),
             format!("--comment={}", comment(folder)),
             format!("--array=1-{}%{}", array.count, settings.at_most.max(1)),
-            format!("--output={}", logs.join(format!("{}.%a.txt", array.name)).display()),
+            format!("--output={}/{}.%a.txt", logs.display().to_string().replace('%', "%%"), array.name),
             "--open-mode=append".to_owned(),
             "--nodes=1".to_owned(),
             "--ntasks=1".to_owned(),
@@ -81,16 +88,17 @@ impl Slurm {
         ];
         options.extend(given.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value.as_ref()?))));
         options.extend(settings.time.map(|time| format!("--time={}", minutes(time.0))));
-        if array.need == Need::Gpu {
+        options.push(format!("--cpus-per-task={}", array.threads.max(1)));
+        if array.need.has_gpu() {
             options.push(format!("--gres={}", settings.gres));
         }
-        if array.need == Need::Timed {
+        if array.need.is_timed() {
             // All memory of the node, which nobody else uses.
             options.extend(["--exclusive".to_owned(), "--mem=0".to_owned()]);
         } else {
-            let estimate = array.bytes.saturating_add(array.bytes / 4).saturating_add(TASK_BYTES);
+            // A trial holds rows if they take at most half of the memory that it may have.
+            let estimate = array.bytes.saturating_mul(2).saturating_add(TASK_BYTES);
             let bytes = settings.memory.map(|memory| memory.0).or(counts_memory.then_some(estimate));
-            options.push(format!("--cpus-per-task={}", array.threads.max(1)));
             options.extend(bytes.map(|bytes| format!("--mem={}M", bytes.div_ceil(1 << 20))));
         }
         if !after.is_empty() {
@@ -113,8 +121,14 @@ impl Slurm {
 
 /// Marks the jobs of a run, even those that nobody has written down.
 fn comment(folder: &RunFolder) -> String {
-    let root = std::path::absolute(folder.root()).unwrap_or_else(|_| folder.root().to_owned());
-    format!("vqbench {}", root.display())
+    // The same for each way to write the path.
+    let root = std::fs::canonicalize(folder.root()).or_else(|_| std::path::absolute(folder.root()));
+    format!("vqbench {}", root.unwrap_or_else(|_| folder.root().to_owned()).display())
+}
+
+/// The name of an array in the lists of Slurm.
+fn job_name(array: &str) -> String {
+    format!("vqbench-{array}")
 }
 
 fn log_folder(folder: &RunFolder) -> PathBuf {
@@ -129,12 +143,20 @@ fn minutes(seconds: f64) -> u64 {
 /// Runs a command, with a text as its input, and returns what it prints.
 fn ask(command: &'static str, arguments: &[String], input: &str) -> Result<String, TaskError> {
     let failed = |error| TaskError::NoScheduler { command, error };
-    let mut child = Command::new(command)
+    let mut process = Command::new(command);
+    // Numbers and words as they are parsed here, whatever the user prefers.
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    names.filter(|name| name == CLUSTERS || SETTINGS.iter().any(|setting| name.starts_with(setting))).for_each(
+        |name| {
+            process.env_remove(name);
+        },
+    );
+    // Ctrl-C is for the process that follows: a submission comes to its end.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut process, 0);
+    let mut child = process
         .args(arguments)
-        // Numbers and words as they are parsed here, whatever the user prefers.
         .env("LC_ALL", "C")
-        .env_remove("SQUEUE_FORMAT")
-        .env_remove("SQUEUE_FORMAT2")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -161,6 +183,12 @@ fn ask(command: &'static str, arguments: &[String], input: &str) -> Result<Strin
     Err(TaskError::Refused { command, reason })
 }
 
+/// The tasks of a run that Slurm lists, of whatever state.
+fn listed(folder: &RunFolder) -> Result<Vec<Listed>, TaskError> {
+    let arguments = ["-h", "-r", "-a", "--me", "-o", FORMAT].map(str::to_owned);
+    Ok(own(&ask(SQUEUE, &arguments, "")?, &comment(folder)))
+}
+
 impl Scheduler for Slurm {
     fn most_tasks(&mut self) -> usize {
         let asked = || {
@@ -172,7 +200,7 @@ impl Scheduler for Slurm {
 
     fn submit(&mut self, folder: &RunFolder, array: &Array, after: &[&str]) -> Result<String, TaskError> {
         let logs = log_folder(folder);
-        std::fs::create_dir_all(&logs).map_err(|error| TaskError::Write { path: logs, error })?;
+        std::fs::create_dir_all(&logs).map_err(|error| TaskError::Write { action: "create", path: logs, error })?;
         let asked = || {
             let text = ask(SINFO, &["-h", "-o", "%m"].map(str::to_owned), "").ok()?;
             Some(counts_memory(&text))
@@ -182,31 +210,28 @@ impl Scheduler for Slurm {
         // With several clusters, the name of the cluster follows.
         let id = text.trim().split(';').next().unwrap_or_default().to_owned();
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(TaskError::Refused {
-                command: SBATCH,
-                reason: format!("it said {:?}, which is no job id", text.trim()),
-            });
+            return Err(TaskError::Unclear { command: SBATCH, answer: text.trim().to_owned() });
         }
         Ok(id)
     }
 
-    fn active(&mut self, ids: &[&str]) -> Result<Vec<Active>, TaskError> {
-        if ids.is_empty() {
+    fn active(&mut self, folder: &RunFolder, arrays: &[Submitted]) -> Result<Vec<Active>, TaskError> {
+        if arrays.is_empty() {
             return Ok(Vec::new());
         }
-        let arguments = ["-h", "-r", "--me", "-o", "%F|%K|%t|%r|%N"].map(str::to_owned);
-        let text = ask(SQUEUE, &arguments, "")?;
+        let listed = listed(folder)?;
         // They wait for an administrator, and others can run instead of them.
-        let held = held(&text, ids);
+        let held: Vec<String> = listed.iter().filter(|task| task.is_of(arrays)).filter_map(Listed::held).collect();
         if !held.is_empty() {
             let _ = ask(SCANCEL, &held, "");
         }
-        Ok(active(&text, ids))
+        Ok(listed.iter().filter(|task| task.is_of(arrays)).filter_map(Listed::active).collect())
     }
 
-    fn strays(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<Vec<String>, TaskError> {
-        let arguments = ["-h", "--me", "-o", "%F|%k"].map(str::to_owned);
-        Ok(strays(&ask(SQUEUE, &arguments, "")?, &comment(folder), ids))
+    fn strays(&mut self, folder: &RunFolder, arrays: &[Submitted]) -> Result<Vec<String>, TaskError> {
+        let ids =
+            listed(folder)?.into_iter().filter(|task| !task.is_of(arrays) && !task.has_ended()).map(|task| task.id);
+        Ok(ids.collect::<BTreeSet<String>>().into_iter().collect())
     }
 
     fn fate(&mut self, id: &str, number: usize) -> Option<String> {
@@ -224,11 +249,17 @@ impl Scheduler for Slurm {
         log_folder(folder).join(format!("{}.{number}.txt", array.name))
     }
 
-    fn cancel(&mut self, ids: &[&str]) -> Result<(), TaskError> {
+    fn cancel(&mut self, folder: &RunFolder, ids: &[&str]) -> Result<(), TaskError> {
         if ids.is_empty() {
             return Ok(());
         }
-        ask(SCANCEL, &ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>(), "").map(|_| ())
+        // An id may meanwhile be that of a job that has nothing to do with the run.
+        let listed = listed(folder)?.into_iter().filter(|task| !task.has_ended() && ids.contains(&task.id.as_str()));
+        let ids: BTreeSet<String> = listed.map(|task| task.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        ask(SCANCEL, &ids.into_iter().collect::<Vec<_>>(), "").map(|_| ())
     }
 }
 
@@ -245,65 +276,84 @@ fn counts_memory(text: &str) -> bool {
     text.lines().filter_map(megabytes).any(|megabytes| megabytes > 1)
 }
 
-/// The tasks of arrays that wait or run, from `squeue`.
-fn active(text: &str, ids: &[&str]) -> Vec<Active> {
+/// What `squeue` prints of a task: array, number, state, reason, nodes, name, comment.
+const FORMAT: &str = "%F|%K|%t|%r|%N|%j|%k";
+
+/// A task of a run, as `squeue` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    id: String,
+    /// None if it stands for all tasks of the array that are not listed.
+    number: Option<usize>,
+    state: String,
+    reason: String,
+    nodes: String,
+    name: String,
+}
+
+/// The tasks with a comment, from what `squeue` prints.
+fn own(text: &str, comment: &str) -> Vec<Listed> {
     let parse = |line: &str| {
-        let mut fields = line.trim().split('|');
-        let (id, number, state) = (fields.next()?, fields.next()?, fields.next()?);
-        let (reason, nodes) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        if !ids.contains(&id) {
-            return None;
-        }
-        let activity = match state {
-            "PD" if reason == LAUNCH_FAILED => return None,
-            "PD" | "CF" | "RQ" | "RH" | "SE" | "S" | "ST" => Activity::Waits(in_words(state, reason)),
-            // A completing task may still write.
-            "R" | "CG" | "SI" | "SO" | "RS" => Activity::Runs(nodes.to_owned()),
-            _ => return None,
-        };
-        Some(Active { id: id.to_owned(), number: number.parse().ok(), activity })
+        let fields: Vec<&str> = line.splitn(7, '|').map(str::trim).collect();
+        let [id, number, state, reason, nodes, name, said] = fields[..] else { return None };
+        let [id, state, reason, nodes, name] = [id, state, reason, nodes, name].map(str::to_owned);
+        (said == comment).then(|| Listed { id, number: number.parse().ok(), state, reason, nodes, name })
     };
     text.lines().filter_map(parse).collect()
 }
 
-/// The tasks of arrays that Slurm holds because their node could not start them, from `squeue`.
-fn held(text: &str, ids: &[&str]) -> Vec<String> {
-    let of = |line: &str| {
-        let fields: Vec<&str> = line.trim().split('|').collect();
-        let [id, number, "PD", LAUNCH_FAILED, ..] = fields[..] else { return None };
-        ids.contains(&id).then(|| format!("{id}_{number}"))
-    };
-    text.lines().filter_map(of).collect()
-}
+impl Listed {
+    /// Whether it is of one of these arrays. Ids alone do not tell: a controller that has lost its state counts anew.
+    fn is_of(&self, arrays: &[Submitted]) -> bool {
+        arrays.iter().any(|array| array.id == self.id && job_name(&array.name) == self.name)
+    }
 
-/// The arrays that have a comment, but none of these ids, from `squeue`.
-fn strays(text: &str, comment: &str, ids: &[&str]) -> Vec<String> {
-    let of = |line: &str| {
-        let (id, own) = line.trim().split_once('|')?;
-        (own == comment && !ids.contains(&id)).then(|| id.to_owned())
-    };
-    text.lines().filter_map(of).collect::<BTreeSet<String>>().into_iter().collect()
+    fn has_ended(&self) -> bool {
+        ENDED.contains(&self.state.as_str())
+    }
+
+    fn is_held(&self) -> bool {
+        self.state == "PD" && HELD.iter().any(|words| self.reason.contains(words))
+    }
+
+    /// What `scancel` calls it, if Slurm holds it.
+    fn held(&self) -> Option<String> {
+        self.is_held().then(|| self.number.map_or(self.id.clone(), |number| format!("{}_{number}", self.id)))
+    }
+
+    /// What it does; None if it has ended, or is held.
+    fn active(&self) -> Option<Active> {
+        if self.has_ended() || self.is_held() {
+            return None;
+        }
+        let activity = match self.state.as_str() {
+            // A completing task may still write.
+            "R" | "CG" | "SI" | "SO" | "RS" => Activity::Runs(self.nodes.clone()),
+            state => Activity::Waits(in_words(state, &self.reason)),
+        };
+        Some(Active { id: self.id.clone(), number: self.number, activity })
+    }
 }
 
 /// Why a task waits.
 fn in_words(state: &str, reason: &str) -> String {
     let words = match (state, reason) {
-        ("CF", _) => "its node is being made ready",
-        ("S" | "ST", _) => "it is suspended",
-        (_, "None") => "the scheduler has not looked at it yet",
-        (_, "Resources") => "no node has room for it now",
+        ("CF", _) => "the node is being made ready",
+        ("S" | "ST", _) => "suspended",
+        (_, "None") => "the scheduler has not looked at them yet",
+        (_, "Resources") => "no node has room now",
         (_, "Priority") => "other jobs come first",
-        (_, "Dependency") => "it starts when earlier tasks have ended",
+        (_, "Dependency") => "earlier tasks have not ended",
         (_, "JobArrayTaskLimit") => "as many tasks run as `at_most` allows",
-        (_, "DependencyNeverSatisfied") => "an earlier task failed, and it can never start",
-        (_, "PartitionDown" | "PartitionInactive") => "its partition is closed",
-        (_, "PartitionTimeLimit") => "`time` is more than its partition allows",
-        (_, "PartitionNodeLimit") => "its partition has no node like that",
+        (_, "DependencyNeverSatisfied") => "an earlier task failed, so these can never start",
+        (_, "PartitionDown" | "PartitionInactive") => "the partition is closed",
+        (_, "PartitionTimeLimit") => "`time` is more than the partition allows",
+        (_, "PartitionNodeLimit") => "the partition has no node like that",
         (_, "BadConstraints") => "no node has the features of `constraint`",
-        (_, "BeginTime") => "it was put back in the queue and starts again in a moment",
-        (_, "JobHeldUser" | "JobHeldAdmin") => "it is held; `scontrol release` lets it go",
+        (_, "BeginTime") => "put back into the queue, to start again in a moment",
+        (_, "JobHeldUser" | "JobHeldAdmin") => "held; `scontrol release` lets them go",
         (_, reason) if reason.starts_with("ReqNodeNotAvail") || reason.starts_with("Nodes required for job are") => {
-            "its nodes are down, drained or reserved"
+            "the nodes are down, drained or reserved"
         }
         (_, reason) if reason.starts_with("QOS") || reason.starts_with("Assoc") => {
             return format!("a limit of your account or quality of service is reached ({reason})");
@@ -343,6 +393,7 @@ fn fate(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::task::Need;
     use super::*;
     use crate::units::{ByteSize, Seconds};
 
@@ -379,7 +430,7 @@ mod tests {
         }
         let shared = options(&settings, Need::Shared);
         assert!(
-            shared.contains(&"--cpus-per-task=4".to_owned()) && shared.contains(&"--mem=1792M".to_owned()),
+            shared.contains(&"--cpus-per-task=4".to_owned()) && shared.contains(&"--mem=2560M".to_owned()),
             "{shared:?}"
         );
         assert!(!shared.iter().any(|option| option == "--exclusive" || option.starts_with("--gres")), "{shared:?}");
@@ -388,6 +439,11 @@ mod tests {
             Need::Gpu,
         );
         assert!(gpu.contains(&"--gres=gpu:h100:1".to_owned()) && gpu.contains(&"--mem=2048M".to_owned()), "{gpu:?}");
+        let both = options(&SlurmSettings::default(), Need::TimedGpu);
+        assert!(
+            ["--gres=gpu:1", "--exclusive", "--cpus-per-task=4"].iter().all(|own| both.iter().any(|o| o == own)),
+            "{both:?}"
+        );
     }
 
     #[test]
@@ -401,20 +457,40 @@ mod tests {
 
     #[test]
     fn what_slurm_prints_is_read() {
-        let text = "12|3|R|None|node1\n12|4|PD|Resources|\n99|1|R|None|node2\n13|1|CD|None|node1\n\nnonsense\n12|N/A|PD|Dependency|\n";
-        let lost = "12|5|PD|launch failed requeued held|\n99|5|PD|launch failed requeued held|\n";
-        assert_eq!((held(lost, &["12", "13"]), active(lost, &["12"])), (vec!["12_5".to_owned()], vec![]));
-        let found = active(text, &["12", "13"]);
+        let run = "vqbench /runs/a|b";
+        let arrays = ["12", "13"].map(|id| Submitted { name: format!("x.{id}"), id: id.to_owned(), tasks: Vec::new() });
+        let own = |text: &str| own(text, run);
+        let active = |text: &str| -> Vec<Active> {
+            own(text).iter().filter(|task| task.is_of(&arrays)).filter_map(Listed::active).collect()
+        };
+        let line = |id: &str, number: &str, rest: &str| format!("{id}|{number}|{rest}|vqbench-x.{id}|{run}\n");
+        let lost = line("12", "5", "PD|launch failed requeued held|");
+        let held: Vec<String> = own(&lost).iter().filter_map(Listed::held).collect();
+        assert_eq!((held, active(&lost)), (vec!["12_5".to_owned()], vec![]));
+        let text = [
+            line("12", "3", "R|None|node1"),
+            line("12", "4", "PD|Resources|"),
+            line("99", "1", "R|None|node2"),
+            line("13", "1", "CD|None|node1"),
+            "\nnonsense\n12|6|R|None|node1|vqbench-x.12|vqbench /runs/other\n".to_owned(),
+            // The controller has given the id to another array of the run.
+            format!("13|2|R|None|node1|vqbench-x.14|{run}\n"),
+            line("12", "N/A", "PD|Dependency|"),
+            line("12", "7", "XX|None|"),
+        ]
+        .concat();
         let waits = |words: &str| Activity::Waits(words.to_owned());
         let expected = [
             (Some(3), Activity::Runs("node1".into())),
-            (Some(4), waits("no node has room for it now")),
-            (None, waits("it starts when earlier tasks have ended")),
+            (Some(4), waits("no node has room now")),
+            (None, waits("earlier tasks have not ended")),
+            (Some(7), waits("the scheduler has not looked at them yet")),
         ];
         let expected = expected.map(|(number, activity)| Active { id: "12".into(), number, activity });
-        assert_eq!(found, expected);
-        let text = "14|vqbench /runs/a|b\n14|vqbench /runs/a|b\n12|vqbench /runs/a|b\n15|vqbench /runs/a\n16|(null)\n";
-        assert_eq!(strays(text, "vqbench /runs/a|b", &["12", "13"]), ["14"]);
+        assert_eq!(active(&text), expected, "a state that nobody knows has not ended");
+        let strays: Vec<String> =
+            own(&text).into_iter().filter(|task| !task.is_of(&arrays)).map(|task| task.id).collect();
+        assert_eq!(strays, ["99", "13"]);
         assert_eq!(
             in_words("PD", "QOSMaxJobsPerUserLimit"),
             "a limit of your account or quality of service is reached (QOSMaxJobsPerUserLimit)"

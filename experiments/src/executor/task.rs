@@ -19,6 +19,9 @@ pub(crate) enum Need {
     Timed,
     /// A GPU.
     Gpu,
+    /// A GPU, on a machine that runs nothing else.
+    #[serde(rename = "timed-gpu")]
+    TimedGpu,
 }
 
 impl Need {
@@ -27,13 +30,27 @@ impl Need {
             Need::Shared => "shared",
             Need::Timed => "timed",
             Need::Gpu => "gpu",
+            Need::TimedGpu => "timed-gpu",
         }
     }
+
+    /// Whether the machine must run nothing else.
+    pub(crate) fn is_timed(self) -> bool {
+        matches!(self, Need::Timed | Need::TimedGpu)
+    }
+
+    pub(crate) fn has_gpu(self) -> bool {
+        matches!(self, Need::Gpu | Need::TimedGpu)
+    }
+
+    /// All of them, in the order in which their tasks are written.
+    pub(crate) const ALL: [Need; 4] = [Need::Timed, Need::TimedGpu, Need::Gpu, Need::Shared];
 
     fn of(unit: &Unit<'_>) -> Need {
         let any = |is: fn(&Job) -> bool| unit.jobs.iter().any(|job| is(job));
         match (any(Job::uses_device), any(|job| job.timed)) {
-            (true, _) => Need::Gpu,
+            (true, true) => Need::TimedGpu,
+            (true, false) => Need::Gpu,
             (false, true) => Need::Timed,
             (false, false) => Need::Shared,
         }
@@ -60,7 +77,7 @@ pub(crate) struct Task {
 /// Groups trials into tasks of about `task_time`, in order. Trials of a pair stay together.
 pub(crate) fn group(jobs: &[&Job], task_time: Seconds) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
-    let mut open: [Option<usize>; 3] = [None; 3];
+    let mut open = [None; Need::ALL.len()];
     for unit in units(jobs) {
         let (need, seconds) = (Need::of(&unit), unit.estimated_seconds());
         let fits =

@@ -3,6 +3,7 @@
 use super::budget::Budget;
 use super::queue::Needs;
 use crate::job::Job;
+use record::RunFolder;
 use std::collections::HashMap;
 
 /// One trial, or ours and theirs of a pair.
@@ -49,4 +50,13 @@ impl Unit<'_> {
     pub(super) fn urgency(&self, budget: &Budget) -> f64 {
         self.jobs.iter().map(|job| budget.urgency(job.trial())).fold(f64::NEG_INFINITY, f64::max)
     }
+}
+
+/// Whether a trial need not run. The trials of a pair must have taken turns with each other.
+pub(super) fn has_ended(folder: &RunFolder, job: &Job) -> bool {
+    let Some(turn) = &job.in_turn else { return folder.has_record(job.id()) };
+    let attempt =
+        |id: &str| folder.trial(id).filter(|_| folder.has_record(id))?.in_turn().map(|turn| turn.attempt.clone());
+    let own = attempt(job.id());
+    own.is_some() && own == attempt(&turn.partner)
 }

@@ -5,6 +5,7 @@ use super::labels::MAX_LABEL;
 use super::{Overrides, PlannedDataset, available_threads};
 use crate::clock::PhaseClock;
 use crate::document::{Document, escape};
+use crate::executor_choice::ExecutorChoice;
 use crate::experiment::{DeviceChoice, Experiment};
 use crate::fault::Fault;
 use crate::metrics::{self, Measure};
@@ -103,8 +104,21 @@ pub(super) fn check_executor(experiment: &Experiment, checker: &mut Checker<'_>)
         checker.fault("/executor", "trials run on other machines, and `threads` is not given", Some(help.into()));
     }
     if experiment.budget.is_some() {
-        let help = "leave it out, or use `executor: here`: it decides after each trial what runs next".to_owned();
+        let help = "leave `budget` out, or use `executor: here`: a budget decides after each trial which one is next"
+            .to_owned();
         checker.fault("/budget", "`budget` needs all trials on this machine", Some(help));
+    }
+    let ExecutorChoice::Slurm(settings) = &experiment.executor else { return };
+    for (key, value) in [("at_most", settings.at_most), ("tries", settings.tries)] {
+        if value == 0 {
+            let help = Some("give at least 1, or leave it out".to_owned());
+            checker.fault(&format!("/executor/slurm/{key}"), format!("`{key}: 0` lets no task run"), help);
+        }
+    }
+    if let Some(time) = settings.time.filter(|time| time.0 < settings.task_time.0) {
+        let message = format!("tasks of {} (`task_time`) do not end within a `time` of {time}", settings.task_time);
+        let help = Some("raise `time`, or lower `task_time`".to_owned());
+        checker.fault("/executor/slurm/time", message, help);
     }
 }
 

@@ -10,6 +10,10 @@ use crate::units::ByteSize;
 /// otherwise into the memory of this machine. One fault for each dataset.
 pub(super) fn check(plan: &Plan, checker: &mut Checker<'_>) {
     let limit = plan.limits.memory_bytes;
+    if limit.is_none() && !plan.experiment.executor.is_here() {
+        // The memory of this machine says nothing about that of others.
+        return;
+    }
     let most = limit.unwrap_or_else(total_memory_bytes);
     let size = |bytes: u64| ByteSize(bytes.div_ceil(1 << 20) << 20);
     for (i, dataset) in plan.datasets.iter().enumerate() {
