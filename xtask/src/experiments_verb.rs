@@ -327,7 +327,7 @@ pub fn conclude(
 ) -> Result<bool, Mistakes> {
     // A run that was interrupted before its first trial has no plan to report on.
     let (begun, spent) = (Instant::now(), machine::processor_seconds());
-    let is_run = RunFolder::new(root).run_file().exists();
+    let is_run = record::is_there(&RunFolder::new(root).run_file());
     let report = match formats.filter(|_| is_run) {
         None => None,
         Some(formats) => Some(crate::report::render(&[root.to_owned()], None, formats)?),

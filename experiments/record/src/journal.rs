@@ -3,8 +3,8 @@
 
 use crate::atomic::write_first;
 use crate::results::DIGESTS_FILE;
-use crate::store::{is_id, is_there, to_json};
-use crate::{RecordError, RunFolder, RunInfo, TrialRecord};
+use crate::store::{is_id, to_json};
+use crate::{RecordError, RunFolder, RunInfo, TrialRecord, is_there};
 use std::collections::HashSet;
 use std::fs;
 use std::io;

@@ -38,7 +38,7 @@ pub use machine::Machine;
 pub use metric::{METRICS, Metric};
 pub use pictures::{PictureFile, picture_file};
 pub use recipe::{CodesDigest, Recipe, digest_of_codes};
-pub use regular::{is_regular, read as read_regular};
+pub use regular::{is_regular, is_there, read as read_regular};
 pub use results::{Ended, Results, RunTables, VALUES, stacked, table_files};
 pub use store::{RunFolder, id_of, is_id, read_trial};
 pub use vectors::{LISTED, QueryFacts, VectorFacts};

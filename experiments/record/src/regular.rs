@@ -1,12 +1,30 @@
 //! Opens files in folders that a stranger may have filled: does not follow links, and reads only regular files.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+
+/// Does something with a path, and once more if nothing is there. A client of NFS remembers for up to a minute that a file was
+/// missing; opening its folder makes it ask the server.
+fn afresh<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match act() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let _ = File::open(folder.unwrap_or(Path::new(".")));
+            act()
+        }
+        done => done,
+    }
+}
+
+/// Whether a path exists; true for a dangling symbolic link too.
+pub fn is_there(path: &Path) -> bool {
+    afresh(path, || path.symlink_metadata()).is_ok()
+}
 
 /// Opens a file for reading. Refuses symbolic links, pipes and devices.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    checked(OpenOptions::new().read(true), path)
+    afresh(path, || checked(OpenOptions::new().read(true), path))
 }
 
 /// Opens a file for writing without truncating it. Refuses symbolic links, pipes and devices.
@@ -22,7 +40,7 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
 
 /// Whether a regular file has this name; false for a symbolic link to one.
 pub fn is_regular(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_file())
+    afresh(path, || path.symlink_metadata()).is_ok_and(|found| found.is_file())
 }
 
 /// The content of a regular file of at most `limit` bytes.

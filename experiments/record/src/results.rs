@@ -6,7 +6,7 @@
 
 use crate::frame::{self, RESULTS, TRIALS};
 use crate::journal::{JournalState, modified};
-use crate::store::is_there;
+use crate::regular::is_there;
 use crate::{
     Cause, InTurn, Limits, Machine, PictureFile, RecordError, Run, RunFolder, RunInfo, Status, Trial, TrialLog,
     parquet, regular, write_atomically,

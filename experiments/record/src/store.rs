@@ -2,7 +2,7 @@
 
 use crate::atomic::{partial_of, remove_abandoned, write_atomically};
 use crate::frame::sha256;
-use crate::{RecordError, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord, regular};
+use crate::{RecordError, Run, RunInfo, SCHEMA, Status, Trial, TrialRecord, is_there, regular};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -82,7 +82,7 @@ impl RunFolder {
     pub fn prepare(&self) -> Result<RunLock, RecordError> {
         self.refuse_links()?;
         if let Ok(mut entries) = fs::read_dir(&self.root)
-            && !self.run_file().exists()
+            && !is_there(&self.run_file())
             && entries.any(|entry| entry.is_ok_and(|e| !self.is_ours(&e.file_name().to_string_lossy())))
         {
             return Err(RecordError::Foreign { path: self.root.clone() });
@@ -122,7 +122,7 @@ impl RunFolder {
 
     /// Undoes [`RunFolder::prepare`] if nothing was added to the folder since.
     pub fn withdraw(&self) {
-        if self.run_file().exists() {
+        if is_there(&self.run_file()) {
             return;
         }
         let _ = fs::remove_dir(self.root.join("trials"));
@@ -229,11 +229,6 @@ pub fn read_trial(path: &Path) -> Result<TrialRecord, RecordError> {
     }
     let reason = format!("the trial id {:?} is not 1 to {MAX_ID} hexadecimal digits", record.trial.id);
     Err(RecordError::Damaged { path: path.to_owned(), reason })
-}
-
-/// Whether a path exists; true for a dangling symbolic link too.
-pub(crate) fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }
 
 /// Writes a value as JSON.

@@ -12,7 +12,7 @@ use crate::machine;
 use crate::observer::Observer;
 use crate::outcome::{EngineError, Outcome};
 use crate::surroundings::Surroundings;
-use record::RunFolder;
+use record::{RunFolder, is_there};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,5 +124,5 @@ pub fn finish(folder: &RunFolder) -> Result<(Outcome, Vec<String>), EngineError>
 }
 
 fn is_prepared(job: &Job) -> bool {
-    job.request.facts.exists() && job.request.truth.as_ref().is_none_or(|file| file.exists())
+    is_there(&job.request.facts) && job.request.truth.as_ref().is_none_or(|file| is_there(file))
 }

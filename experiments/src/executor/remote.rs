@@ -14,7 +14,7 @@ use crate::outcome::EngineError;
 use crate::plan::Plan;
 use crate::preparation::{NotPrepared, PreparationJob};
 use crate::units::Seconds;
-use record::{DatasetFacts, Machine, RunFolder, read_regular, write_atomically};
+use record::{DatasetFacts, Machine, RunFolder, is_there, read_regular, write_atomically};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn cancelled_file(folder: &RunFolder) -> PathBuf {
 }
 
 pub(super) fn is_cancelled(folder: &RunFolder) -> bool {
-    cancelled_file(folder).exists()
+    is_there(&cancelled_file(folder))
 }
 
 /// Lets tasks be submitted again.

@@ -50,7 +50,7 @@ pub struct SavedPlan {
 
 /// Whether the trials of a run were handed to others.
 pub(super) fn is_there(folder: &RunFolder) -> bool {
-    plan_file(folder).exists()
+    record::is_there(&plan_file(folder))
 }
 
 impl SavedPlan {
@@ -105,8 +105,8 @@ impl SavedPlan {
 
     fn read(folder: &RunFolder) -> Result<Vec<u8>, TaskError> {
         let path = plan_file(folder);
-        if !path.exists() {
-            let there = folder.run_file().exists();
+        if !record::is_there(&path) {
+            let there = record::is_there(&folder.run_file());
             let folder = folder.root().to_owned();
             return Err(if there { TaskError::NoTasks { folder } } else { TaskError::NoRun { folder } });
         }

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::preparation::PreparationJob;
 use record::{
     DatasetFacts, FOUND, Machine, PAIRED, RecordError, RunFolder, RunInfo, SCHEMA, Status, Trial, TrialRecord,
-    write_atomically,
+    is_there, write_atomically,
 };
 use serde_json::json;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 /// # Errors
 /// The folder cannot be written.
 pub(crate) fn conclude(folder: &RunFolder, saved: &mut SavedPlan) -> Result<Outcome, RecordError> {
-    let before = folder.run_file().exists().then(|| saved.info.clone());
+    let before = is_there(&folder.run_file()).then(|| saved.info.clone());
     let records: Vec<TrialRecord> = saved.info.trials.iter().filter_map(|trial| folder.trial(&trial.id)).collect();
     // The rate of an outside program is known when it has been measured.
     let measured: HashMap<&str, usize> = records
