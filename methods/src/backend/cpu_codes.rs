@@ -101,14 +101,29 @@ impl RowEncoder for Logits {
     }
 }
 
-/// Index of the largest entry of each row; ties go to the lower index.
+/// Entries that are compared side by side.
+const LANES: usize = 16;
+
+/// Index of the largest entry of each row; ties go to the lower index. NaN is never the largest; a row without a number above −∞ gives 0.
 pub(crate) fn largest(rows: ArrayView2<'_, f32>) -> Vec<u32> {
-    let of_row = |row: ndarray::ArrayView1<'_, f32>| {
-        let best =
-            row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &x)| if x > best.1 { (i, x) } else { best });
-        best.0 as u32
+    let greater = |best: f32, x: f32| if x > best { x } else { best };
+    // The largest value first, in lanes that do not wait for each other, and then its place.
+    let of_slice = |row: &[f32]| {
+        let (chunks, rest) = row.as_chunks::<LANES>();
+        let mut best = [f32::NEG_INFINITY; LANES];
+        for chunk in chunks {
+            best.iter_mut().zip(chunk).for_each(|(best, &x)| *best = greater(*best, x));
+        }
+        let best = best.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &x| greater(best, x));
+        let place = if best > f32::NEG_INFINITY { row.iter().position(|&x| x == best) } else { None };
+        place.unwrap_or(0) as u32
     };
-    rows.outer_iter().map(of_row).collect()
+    rows.outer_iter()
+        .map(|row| match row.to_slice() {
+            Some(row) => of_slice(row),
+            None => of_slice(&row.to_vec()),
+        })
+        .collect()
 }
 
 /// Codebooks for decoding.
@@ -204,5 +219,29 @@ impl CodeDecoder for CodewordDecoder {
                 Ok(())
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn the_largest_entry_is_that_of_a_plain_loop() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut draw = || [f32::NAN, f32::NEG_INFINITY, -2.0, 0.0, 1.0, 1.0, 3.0, f32::INFINITY][rng.random_range(0..8)];
+        for columns in (1..40).chain([256, 300]) {
+            let rows = Array2::from_shape_fn((30, columns), |_| draw());
+            let plain = |row: ndarray::ArrayView1<'_, f32>| {
+                let start = (0, f32::NEG_INFINITY);
+                row.iter().enumerate().fold(start, |best, (i, &x)| if x > best.1 { (i, x) } else { best }).0 as u32
+            };
+            let expected: Vec<u32> = rows.outer_iter().map(plain).collect();
+            assert_eq!(largest(rows.view()), expected);
+            let transposed = rows.t().as_standard_layout().into_owned();
+            assert_eq!(largest(transposed.t()), expected, "columns that are not beside each other");
+        }
     }
 }
