@@ -144,6 +144,11 @@ fn what_is_not_of_this_run_or_build_is_refused() {
         assert!(text.contains(words), "{words}: {text}");
     }
 
+    write(folder, "hasty.yaml", SMALL.replace("tasks: { task_time: 1s }", "slurm: { time: 5m }"));
+    let (code, text) = run(folder, &["experiments", "hasty.yaml"]);
+    let words = "tasks of 10m (`task_time`) do not end within a `time` of 5m";
+    assert!(code == Some(2) && text.contains(words), "{text}");
+
     // Another process follows the run.
     let lock = RunFolder::new(folder.join("there")).prepare().expect("nobody uses it");
     let (code, text) = run(folder, &["experiments", "--attach", "there"]);

@@ -109,12 +109,6 @@ pub(super) fn check_executor(experiment: &Experiment, checker: &mut Checker<'_>)
         checker.fault("/budget", "`budget` needs all trials on this machine", Some(help));
     }
     let ExecutorChoice::Slurm(settings) = &experiment.executor else { return };
-    for (key, value) in [("at_most", settings.at_most), ("tries", settings.tries)] {
-        if value == 0 {
-            let help = Some("give at least 1, or leave it out".to_owned());
-            checker.fault(&format!("/executor/slurm/{key}"), format!("`{key}: 0` lets no task run"), help);
-        }
-    }
     if let Some(time) = settings.time.filter(|time| time.0 < settings.task_time.0) {
         let message = format!("tasks of {} (`task_time`) do not end within a `time` of {time}", settings.task_time);
         let help = Some("raise `time`, or lower `task_time`".to_owned());

@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn the_largest_entry_is_that_of_a_plain_loop() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut draw = || [f32::NAN, f32::NEG_INFINITY, -2.0, 0.0, 1.0, 1.0, 3.0, f32::INFINITY][rng.random_range(0..8)];
+        let mut draw =
+            || [f32::NAN, f32::NEG_INFINITY, -2.0, 0.0, 1.0, 1.0, 3.0, f32::INFINITY][rng.random_range(0..8)];
         for columns in (1..40).chain([256, 300]) {
             let rows = Array2::from_shape_fn((30, columns), |_| draw());
             let plain = |row: ndarray::ArrayView1<'_, f32>| {
