@@ -5,8 +5,8 @@ use record::Machine;
 use std::path::Path;
 use std::process::Command;
 use sysinfo::{
-    CGroupLimits, CpuRefreshKind, MemoryRefreshKind, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, RefreshKind,
-    System,
+    CGroupLimits, CpuRefreshKind, IS_SUPPORTED_SYSTEM, MemoryRefreshKind, Pid, Process, ProcessRefreshKind,
+    ProcessesToUpdate, RefreshKind, System,
 };
 
 /// Bytes of memory, at most those that this process may have: a scheduler gives a task a part of its machine. The largest number
@@ -17,13 +17,14 @@ pub(crate) fn total_memory_bytes() -> u64 {
 }
 
 fn memory() -> Option<System> {
-    System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::everything())).ok()
+    let wanted = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+    IS_SUPPORTED_SYSTEM.then(|| System::new_with_specifics(wanted))
 }
 
 /// The limits on this process and its children, if the system has any.
 fn confinement(system: &System) -> Option<CGroupLimits> {
     let own = Pid::from_u32(std::process::id());
-    let mut processes = System::new().ok()?;
+    let mut processes = System::new();
     processes.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, ProcessRefreshKind::nothing());
     processes.process(own).and_then(Process::cgroup_limits).or_else(|| system.cgroup_limits())
 }
@@ -106,7 +107,7 @@ pub fn processor_seconds() -> Option<f64> {
 
 /// The name of this machine in its network, which no record holds; None if the system does not tell.
 pub fn host_name() -> Option<String> {
-    System::host_name().ok().filter(|name| !name.is_empty())
+    System::host_name().filter(|name| !name.is_empty())
 }
 
 /// Describes this machine, the instruction set that kernels use, and the source tree at `root` if it is one.
@@ -128,15 +129,15 @@ pub fn describe(root: &Path, isa: Isa) -> Machine {
 pub(crate) fn own(isa: Isa) -> Machine {
     let wanted =
         RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()).with_memory(MemoryRefreshKind::everything());
-    let system = System::new_with_specifics(wanted).ok();
-    let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
+    let system = System::new_with_specifics(wanted);
+    let cpus = system.cpus();
     Machine {
         cpu: cpus.first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
         cores: cpus.len(),
         simd: isa.to_string(),
-        memory_bytes: system.as_ref().map_or(0, System::total_memory),
+        memory_bytes: system.total_memory(),
         gpu: None,
-        os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned()),
+        os: System::long_os_version().unwrap_or_else(|| std::env::consts::OS.to_owned()),
         rustc: env!("VQBENCH_RUSTC").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_revision: None,
