@@ -38,8 +38,8 @@ const MOST_KEPT: usize = 8;
 /// The tables of two queries.
 struct PairedTables<'t> {
     tables: [&'t ScanTables; 2],
-    /// Steps of both, the first in the lower halves of bytes, as [`chain`] makes them.
-    links: AlignedBytes,
+    /// Steps of both, the first in the lower halves of bytes, as the kernel wants them.
+    steps: AlignedBytes,
     bounds: [LowerBound; 2],
 }
 
@@ -73,7 +73,7 @@ impl<'t> PairedTables<'t> {
 
     fn new(isa: Isa, tables: [&'t ScanTables; 2], limits: [f32; 2]) -> Option<PairedTables<'t>> {
         let positions = tables[0].positions();
-        let mut links = AlignedBytes::zeros(positions * 256);
+        let mut steps = AlignedBytes::zeros(positions * 256);
         let mut bound = |side: usize| {
             let (tables, limit) = (tables[side], limits[side]);
             let (mut leasts, mut largest) = (Vec::with_capacity(positions), 0.0);
@@ -84,13 +84,15 @@ impl<'t> PairedTables<'t> {
             if !(step > 0.0 && step.is_normal() && inverse.is_normal() && largest < f32::MAX) {
                 return None;
             }
-            dispatch(isa, HalfSteps { entries: tables.entries(), leasts: &leasts, inverse, side, steps: &mut links });
+            dispatch(isa, HalfSteps { entries: tables.entries(), leasts: &leasts, inverse, side, steps: &mut steps });
             let sizes = (3 * positions + 16) as f64 * f64::from(largest);
             Some(LowerBound { low, step: f64::from(step), rounding: f64::from(f32::EPSILON) * sizes })
         };
         let bounds = [bound(0)?, bound(1)?];
-        chain(&mut links);
-        Some(PairedTables { tables, links, bounds })
+        if TableKernels::of(isa).chained {
+            chain(&mut steps);
+        }
+        Some(PairedTables { tables, steps, bounds })
     }
 }
 
@@ -194,7 +196,7 @@ impl CodeBlock {
         tops.iter().zip(&mut highest).enumerate().for_each(|(side, (top, highest))| *highest = highest_sum(side, top));
         for group in codes.start / GROUP..codes.end.div_ceil(GROUP) {
             // SAFETY: the kernel is that of the block's `Isa`, which exists only for a set that the processor has.
-            let within = unsafe { kernel(self.symbols_of(group), &pair.links, highest) };
+            let within = unsafe { kernel(self.symbols_of(group), &pair.steps, highest) };
             for (side, top) in tops.iter_mut().enumerate() {
                 let mut within = within[side] & self.present(group);
                 if within == 0 {
@@ -259,10 +261,12 @@ mod tests {
             let mut links = steps.clone();
             chain(&mut links);
             for isa in Isa::available() {
-                let Some(kernel) = TableKernels::of(isa).pair_sums else { continue };
+                let kernels = TableKernels::of(isa);
+                let Some(kernel) = kernels.pair_sums else { continue };
+                let steps = if kernels.chained { &links } else { &steps };
                 for highest in [[0, u32::MAX], [sum(0, 5), sum(1, 77)], [sum(0, 99) - 1, 70_000]] {
                     // SAFETY: an `Isa` exists only for a set that the processor has.
-                    let within = unsafe { kernel(&symbols, &links, highest) };
+                    let within = unsafe { kernel(&symbols, steps, highest) };
                     for (side, r) in (0..2).flat_map(|side| (0..GROUP).map(move |r| (side, r))) {
                         prop_assert_eq!(within[side] >> r & 1 == 1, sum(side, r) <= highest[side], "{} {} {}", isa, side, r);
                     }

@@ -29,7 +29,8 @@ pub(crate) type Sums = [u32; GROUP];
 pub(crate) type GroupSums = unsafe fn(&[u8], &[u8], u32, &mut Sums) -> u128;
 
 /// Adds up the steps of two queries, which are the halves of bytes, and returns for each of them one bit per row: whether its sum is at
-/// most the highest. Arguments are symbols in columns of [`GROUP`], steps as [`chain`] makes them, and the highest sums.
+/// most the highest. Arguments are symbols in columns of [`GROUP`], steps (as [`chain`] makes them if the kernels are chained), and the
+/// highest sums.
 ///
 /// Unsafe to call unless the processor has the instruction set of the kernel.
 pub(crate) type PairSums = unsafe fn(&[u8], &[u8], [u32; 2]) -> [u128; 2];
@@ -52,7 +53,7 @@ pub(crate) struct TableKernels {
     /// Largest step of tables of bytes.
     pub(crate) byte_levels: u8,
     pub(crate) byte_sums: Option<GroupSums>,
-    /// Whether tables of bytes are given to the kernel as [`chain`] makes them.
+    /// Whether tables of bytes are given to the kernels as [`chain`] makes them.
     pub(crate) chained: bool,
     pub(crate) pair_sums: Option<PairSums>,
 }
@@ -87,7 +88,7 @@ static NEON: TableKernels = TableKernels {
     byte_levels: 255,
     byte_sums: Some(neon::byte_sums),
     chained: false,
-    pair_sums: None,
+    pair_sums: Some(neon::pair_sums),
 };
 
 #[cfg(target_arch = "x86_64")]
