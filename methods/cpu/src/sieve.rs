@@ -59,12 +59,15 @@ pub(crate) fn with_byte_tiles<W: SieveWork>(isa: Isa, work: W) -> Option<W::Out>
 
 /// [`with_byte_tiles`] for a single row: such a tile takes no more time than reading the vectors.
 pub(crate) fn with_byte_tiles_of_one<W: SieveWork>(isa: Isa, work: W) -> Option<W::Out> {
-    #[cfg(target_arch = "x86_64")]
-    if isa.set() == Set::Avx512Vnni {
+    match isa.set() {
         // SAFETY: an `Isa` exists only for a set that the processor has.
-        return Some(unsafe { sieve_vnni::run_of_one(work) });
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512Vnni => Some(unsafe { sieve_vnni::run_of_one(work) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot => Some(unsafe { sieve_neon::run_of_one(work) }),
+        _ => with_byte_tiles(isa, work),
     }
-    with_byte_tiles(isa, work)
 }
 
 /// Components in the four bytes that are multiplied and summed at once.

@@ -24,6 +24,22 @@ impl ByteTile<TILE_ROWS> for Neon {
     }
 }
 
+impl ByteTile<1> for Neon {
+    type Rounding = Registers;
+
+    #[inline(always)]
+    fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> [[Neon; 2]; 1] {
+        // SAFETY: as above.
+        [unsafe { tile_of_one(rows, scales[0], panel) }]
+    }
+}
+
+/// Does `work` with tiles of one row.
+#[target_feature(enable = "neon,dotprod")]
+pub(crate) fn run_of_one<W: SieveWork>(work: W) -> W::Out {
+    work.run::<Neon, 1>()
+}
+
 /// Does `work` with these products.
 #[target_feature(enable = "neon,dotprod")]
 pub(crate) fn run<W: SieveWork>(work: W) -> W::Out {
@@ -52,6 +68,15 @@ fn plus_products<const LANE: usize>(sum: int32x4_t, columns: int8x16_t, row: int
 fn load(bytes: &[i8; 16]) -> int8x16_t {
     // SAFETY: sixteen bytes are readable.
     unsafe { vld1q_s8(bytes.as_ptr()) }
+}
+
+/// Sixteen bytes of a row. 128 is taken off.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_row(bytes: &[u8; 16]) -> int8x16_t {
+    // SAFETY: sixteen bytes are readable.
+    let bytes = unsafe { vld1q_u8(bytes.as_ptr()) };
+    vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(128)))
 }
 
 /// Four bytes of each row: of the first four rows, and of the last two and of none. 128 is taken off.
@@ -101,14 +126,56 @@ fn tile(rows: &[u8], scales: &[f32], panel: &PanelParts<'_>) -> [[Neon; 2]; TILE
             sums[5][c] = plus_products::<1>(sums[5][c], column, rows[1]);
         }
     }
-    let (scale, bias) = (load_values(panel.scale), load_values(panel.bias));
+    let factors = [load_values(panel.scale), load_values(panel.bias)];
     let mut scores = [[Neon([vdupq_n_f32(0.0); 2]); 2]; TILE_ROWS];
     for (r, scores) in scores.iter_mut().enumerate() {
-        let s = vdupq_n_f32(scales[r]);
+        *scores = scores_of(&sums[r], scales[r], &factors);
+    }
+    scores
+}
+
+/// The same for one row. Four groups are added up side by side, so that no addition waits for the last.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn tile_of_one(row: &[u8], scale: f32, panel: &PanelParts<'_>) -> [Neon; 2] {
+    let mut sums = [[vdupq_n_s32(0); 4]; 4];
+    let (fours, rest) = row.as_chunks::<16>();
+    let (columns_of_fours, columns_of_rest) = panel.packed.as_chunks::<{ 16 * WIDTH }>();
+    for (row, columns) in fours.iter().zip(columns_of_fours) {
+        let row = load_row(row);
+        let columns = columns.as_chunks::<16>().0.as_chunks::<4>().0;
         for c in 0..4 {
-            let product = vmulq_f32(vcvtq_f32_s32(sums[r][c]), scale[c]);
-            scores[c / 2].0[c % 2] = vfmsq_f32(bias[c], product, s);
+            sums[0][c] = plus_products::<0>(sums[0][c], load(&columns[0][c]), row);
+            sums[1][c] = plus_products::<1>(sums[1][c], load(&columns[1][c]), row);
+            sums[2][c] = plus_products::<2>(sums[2][c], load(&columns[2][c]), row);
+            sums[3][c] = plus_products::<3>(sums[3][c], load(&columns[3][c]), row);
         }
+    }
+    let groups = rest.as_chunks::<4>().0.iter().zip(columns_of_rest.as_chunks::<{ 4 * WIDTH }>().0);
+    for ((group, columns), sums) in groups.zip(&mut sums) {
+        let mut padded = [128; 16];
+        padded[..4].copy_from_slice(group);
+        let row = load_row(&padded);
+        for (sum, column) in sums.iter_mut().zip(columns.as_chunks::<16>().0) {
+            *sum = plus_products::<0>(*sum, load(column), row);
+        }
+    }
+    let mut all = [vdupq_n_s32(0); 4];
+    for (c, all) in all.iter_mut().enumerate() {
+        *all = vaddq_s32(vaddq_s32(sums[0][c], sums[1][c]), vaddq_s32(sums[2][c], sums[3][c]));
+    }
+    scores_of(&all, scale, &[load_values(panel.scale), load_values(panel.bias)])
+}
+
+/// `bias − s·t·sum` for a row and the vectors of a panel; `factors` are `t` and the bias of each vector.
+#[inline]
+#[target_feature(enable = "neon")]
+fn scores_of(sums: &[int32x4_t; 4], scale: f32, factors: &[[float32x4_t; 4]; 2]) -> [Neon; 2] {
+    let s = vdupq_n_f32(scale);
+    let mut scores = [Neon([vdupq_n_f32(0.0); 2]); 2];
+    for (c, sum) in sums.iter().enumerate() {
+        let product = vmulq_f32(vcvtq_f32_s32(*sum), factors[0][c]);
+        scores[c / 2].0[c % 2] = vfmsq_f32(factors[1][c], product, s);
     }
     scores
 }
