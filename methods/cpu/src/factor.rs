@@ -229,26 +229,47 @@ impl Kernel for RowTimesMatrix<'_> {
         if columns == 0 {
             return;
         }
-        for (x, rows) in row.chunks(AT_ONCE).zip(matrix.chunks(AT_ONCE * columns)) {
-            for first in (0..columns).step_by(L::N) {
-                let count = L::N.min(columns - first);
-                if count == L::N {
-                    let mut sum = L::load(&out[first..]);
-                    for (x, row) in x.iter().zip(rows.chunks_exact(columns)) {
-                        sum = L::splat(*x).mul_add(L::load(&row[first..]), sum);
-                    }
-                    sum.store(&mut out[first..]);
-                } else {
-                    let mut sum = L::load_few(&out[first..]);
-                    for (x, row) in x.iter().zip(rows.chunks_exact(columns)) {
-                        sum = L::splat(*x).mul_add(L::load_few(&row[first..]), sum);
-                    }
-                    let mut last = [0f32; 16];
-                    sum.store(&mut last);
-                    out[first..].copy_from_slice(&last[..count]);
-                }
-            }
+        let (whole, last) = out.split_at_mut(columns / L::N * L::N);
+        let (fours, rest) = row.as_chunks::<AT_ONCE>();
+        let (rows_of_fours, rows_of_rest) = matrix.split_at(fours.len() * AT_ONCE * columns);
+        for (x, rows) in fours.iter().zip(rows_of_fours.chunks_exact(AT_ONCE * columns)) {
+            add_four::<L>(x, rows, columns, whole);
         }
+        for (x, row) in rest.iter().zip(rows_of_rest.chunks_exact(columns)) {
+            add_one::<L>(*x, row, whole);
+        }
+        if !last.is_empty() {
+            let mut sum = L::splat(0.0);
+            for (x, row) in row.iter().zip(matrix.chunks_exact(columns)) {
+                sum = L::splat(*x).mul_add(L::load_few(&row[whole.len()..]), sum);
+            }
+            let mut values = [0f32; 16];
+            sum.store(&mut values);
+            last.copy_from_slice(&values[..last.len()]);
+        }
+    }
+}
+
+/// Adds the products of four rows of the matrix to the sums of whole registers.
+#[inline(always)]
+fn add_four<L: Lanes>(x: &[f32; AT_ONCE], rows: &[f32], columns: usize, sums: &mut [f32]) {
+    let x = [L::splat(x[0]), L::splat(x[1]), L::splat(x[2]), L::splat(x[3])];
+    let row = |r: usize| rows[r * columns..][..sums.len()].chunks_exact(L::N);
+    let rows = row(0).zip(row(1)).zip(row(2)).zip(row(3));
+    for (sums, (((a, b), c), d)) in sums.chunks_exact_mut(L::N).zip(rows) {
+        let mut sum = x[0].mul_add(L::load(a), L::load(sums));
+        sum = x[1].mul_add(L::load(b), sum);
+        sum = x[2].mul_add(L::load(c), sum);
+        x[3].mul_add(L::load(d), sum).store(sums);
+    }
+}
+
+/// [`add_four`] for one row.
+#[inline(always)]
+fn add_one<L: Lanes>(x: f32, row: &[f32], sums: &mut [f32]) {
+    let x = L::splat(x);
+    for (sums, row) in sums.chunks_exact_mut(L::N).zip(row.chunks_exact(L::N)) {
+        x.mul_add(L::load(row), L::load(sums)).store(sums);
     }
 }
 
