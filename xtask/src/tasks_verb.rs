@@ -100,7 +100,7 @@ fn report(
     no_report: bool,
 ) -> Result<ExitCode, Mistakes> {
     let name = run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let failed = conclude(&name, outcome, run, Some(formats).filter(|_| !no_report), Again::Experiment)?;
+    let failed = conclude(&name, outcome, run, (!no_report).then_some(formats), Again::Experiment)?;
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

@@ -85,14 +85,14 @@ pub(crate) struct Windows {
 impl Windows {
     /// Windows around every second position of an image of `size×size` positions with `channels` channels.
     pub(crate) fn halving(size: usize, channels: usize) -> Windows {
-        let picture = |y: usize, x: usize| Some((y, x)).filter(|_| y < size && x < size);
+        let picture = |y: usize, x: usize| (y < size && x < size).then_some((y, x));
         Windows::new(size.div_ceil(2), channels, size, |y, x| (2 * y, 2 * x), picture)
     }
 
     /// Windows around every position of an image of `size×size` positions that is first doubled by repeating each
     /// position.
     pub(crate) fn doubling(size: usize, channels: usize) -> Windows {
-        let picture = |y: usize, x: usize| Some((y / 2, x / 2)).filter(|_| y < 2 * size && x < 2 * size);
+        let picture = |y: usize, x: usize| (y < 2 * size && x < 2 * size).then_some((y / 2, x / 2));
         Windows::new(2 * size, channels, size, |y, x| (y, x), picture)
     }
 
