@@ -165,6 +165,20 @@ impl CodeBlock {
         self.positions
     }
 
+    pub(crate) fn width(&self) -> SymbolWidth {
+        self.width
+    }
+
+    pub(crate) fn has_factors(&self) -> bool {
+        !self.slopes.is_empty()
+    }
+
+    /// The symbols of some groups.
+    pub(crate) fn symbols_of_groups(&self, groups: std::ops::Range<usize>) -> &[u8] {
+        let bytes = GROUP * self.row_bytes();
+        &self.symbols[groups.start * bytes..groups.end * bytes]
+    }
+
     /// Whether tables have the shape of the codes.
     pub(crate) fn suits(&self, tables: &ScanTables) -> bool {
         tables.width() == self.width && tables.positions() == self.positions

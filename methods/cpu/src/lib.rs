@@ -24,6 +24,9 @@ mod isa;
 mod lanes;
 mod lookup;
 mod nearest;
+mod nibble_scan;
+#[cfg(target_arch = "x86_64")]
+mod nibble_scan_avx512;
 mod pack;
 mod paired_scan;
 mod panels;

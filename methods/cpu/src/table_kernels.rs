@@ -1,12 +1,13 @@
 //! What each instruction set brings to the search by tables of bytes, chosen in one place, and the plain reference of it.
 
 use crate::isa::{Isa, Set};
-use crate::table_scan::SymbolWidth;
+use crate::nibble_scan::{self, AT_ONCE, BlockSums, Hit, Slots};
+use crate::table_scan::{SteppedTables, SymbolWidth};
 #[cfg(target_arch = "aarch64")]
 use crate::table_scan_neon as neon;
 #[cfg(target_arch = "x86_64")]
 use crate::{
-    table_scan_avx2 as avx2, table_scan_avx512 as avx512, table_scan_bytes_avx2 as bytes_avx2,
+    nibble_scan_avx512, table_scan_avx2 as avx2, table_scan_avx512 as avx512, table_scan_bytes_avx2 as bytes_avx2,
     table_scan_bytes_avx512 as bytes_avx512, table_scan_vbmi as vbmi,
 };
 
@@ -35,6 +36,33 @@ pub(crate) type GroupSums = unsafe fn(&[u8], &[u8], u32, &mut Sums) -> u128;
 /// Unsafe to call unless the processor has the instruction set of the kernel.
 pub(crate) type PairSums = unsafe fn(&[u8], &[u8], [u32; 2]) -> [u128; 2];
 
+/// Sums groups of nibbles for `Q` queries at once, and lowers the slots of each to the sums. Arguments are the symbols of the groups, and of each
+/// query its steps, the sums that are written, and its slots.
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type NibbleBlocks<const Q: usize> = unsafe fn(&[u8], [&[u8]; Q], [&mut BlockSums; Q], [&mut Slots; Q]);
+
+/// Rounds tables of nibbles to at most as many steps, as [`SteppedTables::new`] does.
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type RoundNibbles = unsafe fn(&mut SteppedTables<'_>, f32);
+
+/// Adds the codes of some groups whose sum is at most the highest. Arguments are sums, the number of groups, the highest, the number of the first code, and where they are added.
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type TakeWithin = unsafe fn(&BlockSums, usize, u16, u32, &mut Vec<Hit>);
+
+/// A sum that at least `k` slots do not exceed, and few more. At least `k` are at most the last argument.
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type KthOfSlots = unsafe fn(&Slots, usize, u16) -> u16;
+
+/// Sums of codes of nibbles in f32, each as [`ScanTables::sum`](crate::ScanTables::sum) computes it. Arguments are the entries of the tables,
+/// all codes, their size in bytes, and the numbers of the codes that are wanted.
+///
+/// Unsafe to call unless the processor has the instruction set of the kernel.
+pub(crate) type SumsOfCodes = unsafe fn(&[f32], &[u8], usize, &[u32; AT_ONCE], &mut [f32; AT_ONCE]);
+
 /// How the nibbles of a group of rows lie in memory. Bytes lie in columns: the first byte of each row, then the second of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NibbleLayout {
@@ -50,6 +78,15 @@ pub(crate) struct TableKernels {
     /// Largest step of tables of nibbles: 255, or 127 if the kernel adds two steps in a byte.
     pub(crate) nibble_levels: u8,
     pub(crate) nibble_sums: Option<GroupSums>,
+    pub(crate) round_nibbles: Option<RoundNibbles>,
+    /// The rest of the search by tables of nibbles. Without kernels of its own, it sums one query at a time.
+    pub(crate) nibble_block: Option<NibbleBlocks<1>>,
+    pub(crate) nibble_block_pair: Option<NibbleBlocks<2>>,
+    /// The row of a group whose sum has a place in [`BlockSums`].
+    pub(crate) row_of_sum: fn(usize) -> usize,
+    pub(crate) take_within: TakeWithin,
+    pub(crate) kth_of_slots: Option<KthOfSlots>,
+    pub(crate) sums_of_codes: Option<SumsOfCodes>,
     /// Largest step of tables of bytes.
     pub(crate) byte_levels: u8,
     pub(crate) byte_sums: Option<GroupSums>,
@@ -63,6 +100,13 @@ static PORTABLE: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: 127,
     nibble_sums: None,
+    round_nibbles: None,
+    nibble_block: None,
+    nibble_block_pair: None,
+    row_of_sum: nibble_scan::row_itself,
+    take_within: nibble_scan::take_within,
+    kth_of_slots: None,
+    sums_of_codes: None,
     byte_levels: 255,
     byte_sums: None,
     chained: false,
@@ -74,6 +118,13 @@ static VBMI: TableKernels = TableKernels {
     layout: NibbleLayout::Quads,
     nibble_levels: 255,
     nibble_sums: Some(vbmi::nibble_sums),
+    round_nibbles: Some(nibble_scan_avx512::round_nibbles),
+    nibble_block: Some(nibble_scan_avx512::block::<1>),
+    nibble_block_pair: Some(nibble_scan_avx512::block::<2>),
+    row_of_sum: nibble_scan_avx512::row_of_sum,
+    take_within: nibble_scan_avx512::take_within::<true>,
+    kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
+    sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
     byte_levels: 127,
     byte_sums: Some(vbmi::byte_sums),
     chained: false,
@@ -85,6 +136,13 @@ static NEON: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: neon::NIBBLE_LEVELS,
     nibble_sums: Some(neon::nibble_sums),
+    round_nibbles: None,
+    nibble_block: None,
+    nibble_block_pair: None,
+    row_of_sum: nibble_scan::row_itself,
+    take_within: nibble_scan::take_within,
+    kth_of_slots: None,
+    sums_of_codes: None,
     byte_levels: 255,
     byte_sums: Some(neon::byte_sums),
     chained: false,
@@ -96,6 +154,13 @@ static AVX512: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: 127,
     nibble_sums: Some(avx512::nibble_sums),
+    round_nibbles: Some(nibble_scan_avx512::round_nibbles),
+    nibble_block: None,
+    nibble_block_pair: None,
+    row_of_sum: nibble_scan::row_itself,
+    take_within: nibble_scan_avx512::take_within::<false>,
+    kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
+    sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
     byte_levels: 255,
     byte_sums: Some(bytes_avx512::byte_sums),
     chained: true,
@@ -107,6 +172,13 @@ static AVX2: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: 127,
     nibble_sums: Some(avx2::nibble_sums),
+    round_nibbles: None,
+    nibble_block: None,
+    nibble_block_pair: None,
+    row_of_sum: nibble_scan::row_itself,
+    take_within: nibble_scan::take_within,
+    kth_of_slots: None,
+    sums_of_codes: None,
     byte_levels: 255,
     byte_sums: Some(bytes_avx2::byte_sums),
     chained: true,

@@ -15,7 +15,7 @@ use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::lookup::TABLES;
-use crate::table_kernels::QUAD;
+use crate::table_kernels::{QUAD, TableKernels};
 use std::borrow::Cow;
 
 /// Width of the symbols of a code, packed least significant first.
@@ -73,7 +73,11 @@ impl<'t> SteppedTables<'t> {
         let (alphabet, positions) = (tables.width.alphabet(), tables.positions());
         let steps = AlignedBytes::zeros(positions.next_multiple_of(QUAD) * alphabet);
         let mut stepped = SteppedTables { tables, steps, low: 0.0, step: 0.0, rounding: 0.0 };
-        dispatch(isa, Steps { stepped: &mut stepped, levels: f32::from(levels) });
+        match TableKernels::of(isa).round_nibbles.filter(|_| tables.width == SymbolWidth::Nibble) {
+            // SAFETY: an `Isa` exists only for a set that the processor has.
+            Some(round) => unsafe { round(&mut stepped, f32::from(levels)) },
+            None => dispatch(isa, Steps { stepped: &mut stepped, levels: f32::from(levels) }),
+        }
         stepped
     }
 
@@ -87,8 +91,46 @@ impl<'t> SteppedTables<'t> {
         &self.steps
     }
 
+    /// The steps to be written, one table after the other.
+    pub(crate) fn steps_mut(&mut self) -> &mut [u8] {
+        &mut self.steps
+    }
+
+    /// States the sum of the minima, the largest range of a table, and the sum of the largest sizes of entries. Returns the inverse of the
+    /// step.
+    pub(crate) fn set_step(&mut self, levels: f32, low: f32, range: f32, largest: f32) -> f32 {
+        // If there is no such step, or none that can be divided by, everything is within one step.
+        let (step, inverse) = match range / levels {
+            step if step > 0.0 && step.is_finite() && (1.0 / step).is_finite() => (step, 1.0 / step),
+            _ => (range, 0.0),
+        };
+        self.low = low;
+        self.step = step;
+        // Sums of `positions` terms, and steps that rounding made one too large.
+        self.rounding = (self.tables.positions() + 8) as f32 * f32::EPSILON * largest + step;
+        inverse
+    }
+
     pub(crate) fn constant(&self) -> f32 {
         self.tables.constant
+    }
+
+    pub(crate) fn tables(&self) -> &'t ScanTables {
+        self.tables
+    }
+
+    /// How many steps the sum of a code may lie above that of another whose score is greater.
+    pub(crate) fn margin_of_sums(&self) -> u32 {
+        let of_rounding = 2.0 * f64::from(self.rounding) / f64::from(self.step);
+        // The conversion saturates.
+        if of_rounding.is_nan() { u32::MAX } else { (self.tables.positions() as f64 + of_rounding).ceil() as u32 }
+    }
+
+    /// The largest sum in steps of a code whose score without the constant may be at most the limit.
+    pub(crate) fn highest_plain_sum(&self, limit: f32) -> u32 {
+        let room = f64::from(limit) - f64::from(self.low) + 2.0 * f64::from(self.rounding);
+        let steps = room / f64::from(self.step);
+        if steps.is_nan() { u32::MAX } else { steps as u32 }
     }
 
     pub(crate) fn bounds(&self, limit: f32) -> Bounds {
@@ -144,11 +186,7 @@ impl Kernel for Steps<'_, '_> {
             low += least;
             leasts.push(least);
         }
-        // If there is no such step, or none that can be divided by, everything is within one step.
-        let (step, inverse) = match range / levels {
-            step if step > 0.0 && step.is_finite() && (1.0 / step).is_finite() => (step, 1.0 / step),
-            _ => (range, 0.0),
-        };
+        let inverse = stepped.set_step(levels, low, range, largest);
         let tables = tables.entries.chunks_exact(alphabet).zip(stepped.steps.chunks_exact_mut(alphabet));
         for ((table, steps), least) in tables.zip(leasts) {
             for (step, v) in steps.iter_mut().zip(table) {
@@ -160,10 +198,6 @@ impl Kernel for Steps<'_, '_> {
                 *step = unsafe { place.to_int_unchecked::<i32>() } as u8;
             }
         }
-        stepped.low = low;
-        stepped.step = step;
-        // Sums of `positions` terms, and steps that rounding made one too large.
-        stepped.rounding = (positions + 8) as f32 * f32::EPSILON * largest + step;
     }
 }
 

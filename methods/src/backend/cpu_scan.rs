@@ -135,6 +135,12 @@ impl<'a> CpuTableScan<'a> {
     /// Selects candidates by tables rounded to bytes, and scores these exactly.
     fn top_k_held(&self, held: &CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
         let rows = (PASS_BYTES / held.bytes_per_code() / CodeBlock::GROUP).max(4) * CodeBlock::GROUP;
+        // Few queries do not pay for what they would write to by turns.
+        if tables.len() >= FEW
+            && let Some(found) = held.top_k_of_nibbles(&self.codes, tables, k)
+        {
+            return found;
+        }
         if let Some(found) = held.top_k_in_pairs(tables, k, rows) {
             return found;
         }

@@ -28,6 +28,8 @@ fn check(scan: &CpuTableScan<'_>, tables: &ScanTables, k: usize) {
     let tables = std::slice::from_ref(tables);
     if let Some(held) = &scan.held {
         assert_eq!(scan.top_k_held(held, tables, k), [&*expected], "{isa}: codes that stay laid out");
+        let many = vec![tables[0].clone(); FEW + 1];
+        assert_eq!(scan.top_k_held(held, &many, k), vec![&*expected; FEW + 1], "{isa}: many queries");
         let block = CodeBlock::new(isa, scan.layout.width, scan.layout.positions).expect("as before");
         assert_eq!(scan.top_k_by_blocks(block, tables, k), [&*expected], "{isa}: block by block");
     }
