@@ -92,6 +92,7 @@ impl<'t> SteppedTables<'t> {
     }
 
     /// The steps to be written, one table after the other.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn steps_mut(&mut self) -> &mut [u8] {
         &mut self.steps
     }
