@@ -123,15 +123,9 @@ fn store_line(value: __m512i, line: &mut Line) {
     unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), value) }
 }
 
-/// One comparison for each group that holds no such sum. `PACKED` sums lie as [`row_of_sum`] says.
+/// One comparison for each group that holds no such sum. Sums lie as [`row_of_sum`] says.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-pub(crate) fn take_within<const PACKED: bool>(
-    sums: &BlockSums,
-    groups: usize,
-    highest: u16,
-    first_id: u32,
-    hits: &mut Vec<Hit>,
-) {
+pub(crate) fn take_within(sums: &BlockSums, groups: usize, highest: u16, first_id: u32, hits: &mut Vec<Hit>) {
     let limit = _mm512_set1_epi16(highest.cast_signed());
     for (group, (least, lines)) in sums.least.iter().zip(&sums.sums).take(groups).enumerate() {
         if _mm512_cmple_epu16_mask(load_line(least), limit) == 0 {
@@ -143,8 +137,7 @@ pub(crate) fn take_within<const PACKED: bool>(
             while within != 0 {
                 let place = 64 * half + within.trailing_zeros() as usize;
                 within &= within - 1;
-                let row = if PACKED { row_of_sum(place) } else { place };
-                hits.push(Hit { sum: lines[place / 32].0[place % 32], id: first_id + row as u32 });
+                hits.push(Hit { sum: lines[place / 32].0[place % 32], id: first_id + row_of_sum(place) as u32 });
             }
         }
     }

@@ -79,7 +79,8 @@ pub(crate) struct TableKernels {
     pub(crate) nibble_levels: u8,
     pub(crate) nibble_sums: Option<GroupSums>,
     pub(crate) round_nibbles: Option<RoundNibbles>,
-    /// The rest of the search by tables of nibbles. Without kernels of its own, it sums one query at a time.
+    /// The rest of the search by tables of nibbles. Sets without [`TableKernels::nibble_block`] have the plain reference of it, which tests compare
+    /// with a full sort; they search otherwise.
     pub(crate) nibble_block: Option<NibbleBlocks<1>>,
     pub(crate) nibble_block_pair: Option<NibbleBlocks<2>>,
     /// The row of a group whose sum has a place in [`BlockSums`].
@@ -122,7 +123,7 @@ static VBMI: TableKernels = TableKernels {
     nibble_block: Some(nibble_scan_avx512::block::<1>),
     nibble_block_pair: Some(nibble_scan_avx512::block::<2>),
     row_of_sum: nibble_scan_avx512::row_of_sum,
-    take_within: nibble_scan_avx512::take_within::<true>,
+    take_within: nibble_scan_avx512::take_within,
     kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
     sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
     byte_levels: 127,
@@ -158,9 +159,9 @@ static AVX512: TableKernels = TableKernels {
     nibble_block: None,
     nibble_block_pair: None,
     row_of_sum: nibble_scan::row_itself,
-    take_within: nibble_scan_avx512::take_within::<false>,
-    kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
-    sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
+    take_within: nibble_scan::take_within,
+    kth_of_slots: None,
+    sums_of_codes: None,
     byte_levels: 255,
     byte_sums: Some(bytes_avx512::byte_sums),
     chained: true,
