@@ -5,6 +5,7 @@ use super::style::SCALE;
 use crate::number::significant;
 use crate::statistics::Estimate;
 use maud::Render;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// A region of a drawing and its text.
@@ -26,10 +27,13 @@ pub struct Origin {
     pub text: String,
 }
 
-/// The origins of the points at these coordinates, one line each, as the last part of a mark's text; empty if none is known.
+/// The origins of the points at these coordinates, one line each, as the last part of a mark's text; empty if none is known. Points of
+/// many seeds at one place have one origin.
 pub fn origins_at(origins: &[Origin], at: (f64, f64)) -> String {
     let found = origins.iter().filter(|origin| origin.at.is_none_or(|place| place == at));
-    found.filter(|origin| !origin.text.is_empty()).map(|origin| format!("\n{}", origin.text)).collect()
+    let mut seen = HashSet::new();
+    let named = found.filter(|origin| !origin.text.is_empty() && seen.insert(&origin.text));
+    named.map(|origin| format!("\n{}", origin.text)).collect()
 }
 
 /// Half the side of a mark around a point, in figure units.

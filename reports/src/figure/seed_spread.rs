@@ -18,13 +18,16 @@ const ASIDE: f64 = 28.0;
 /// Most points of a method: more of them cover each other, and make files of megabytes.
 const MOST_POINTS: usize = 200;
 
-/// At most [`MOST_POINTS`] values at even steps of their order, the smallest and the largest among them.
+/// At most [`MOST_POINTS`] values at even steps of their order, the smallest and the largest among them; where some are left out, one of
+/// equal ones.
 fn thinned(mut values: Vec<f64>) -> Vec<f64> {
     if values.len() <= MOST_POINTS {
         return values;
     }
     values.sort_by(f64::total_cmp);
-    (0..MOST_POINTS).map(|i| values[i * (values.len() - 1) / (MOST_POINTS - 1)]).collect()
+    let mut thinned: Vec<f64> = (0..MOST_POINTS).map(|i| values[i * (values.len() - 1) / (MOST_POINTS - 1)]).collect();
+    thinned.dedup();
+    thinned
 }
 
 /// The unit of a deviation.
@@ -130,6 +133,8 @@ mod tests {
     fn of_many_seeds_some_are_drawn_with_both_ends() {
         let few = vec![3.0, 1.0, 2.0];
         assert_eq!(thinned(few.clone()), few);
+        assert_eq!(thinned(vec![2.0; 3]), [2.0; 3], "of few seeds, all are there");
+        assert_eq!(thinned(vec![2.0; 1250]), [2.0], "equal points cover each other");
         let many = thinned((0..1250).rev().map(f64::from).collect());
         assert_eq!((many.len(), many[0], many[MOST_POINTS - 1]), (MOST_POINTS, 0.0, 1249.0));
         assert!(many.windows(2).all(|pair| (6.0..=7.0).contains(&(pair[1] - pair[0]))), "{many:?}");

@@ -96,7 +96,9 @@ proptest! {
                     let norm = |x: &[f32]| x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
                     let largest = vectors.chunks(dim).map(norm).fold(0.0, f64::max);
                     let size = (norm(row) + 1e-20) * (largest + 1e-20);
-                    prop_assert!(margin <= 2e-7 * (dim + 16) as f64 * size + dim as f64 * 1e-44, "{isa}: {margin} of {size}");
+                    // Where products come near the largest number, the margin may exceed it.
+                    let tight = 2e-7 * (dim + 16) as f64 * size + dim as f64 * 1e-44;
+                    prop_assert!(margin <= tight || size > 1e37 && margin.is_infinite(), "{isa}: {margin} of {size}");
                 }
             }
         }
