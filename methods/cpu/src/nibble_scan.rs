@@ -97,7 +97,7 @@ struct Scratch {
 
 impl Scratch {
     fn new(block: &CodeBlock) -> Scratch {
-        let (row_of_sum, present) = (TableKernels::of(block.isa()).row_of_sum, block.len() % GROUP);
+        let (row_of_sum, present) = (TableKernels::of(block.isa()).nibbles.row_of_sum, block.len() % GROUP);
         let absent = (0..GROUP).filter(|at| row_of_sum(*at) >= present).collect();
         Scratch { sums: Box::new([BlockSums::new(), BlockSums::new(), BlockSums::new()]), absent }
     }
@@ -133,7 +133,7 @@ impl CodeBlock {
     /// # Panics
     /// If tables or codes have another shape.
     pub fn top_k_of_nibbles(&self, codes: &[u8], tables: &[ScanTables], k: usize) -> Option<Vec<Vec<Neighbor>>> {
-        let has_kernel = TableKernels::of(self.isa()).nibble_block.is_some();
+        let has_kernel = TableKernels::of(self.isa()).nibbles.block.is_some();
         if self.width() != SymbolWidth::Nibble || self.has_factors() || k == 0 || !has_kernel {
             return None;
         }
@@ -180,7 +180,7 @@ impl CodeBlock {
 
     /// Sums groups for two queries.
     fn sum_pair(&self, groups: Range<usize>, steps: [&[u8]; 2], to: [&mut BlockSums; 2], slots: [&mut Slots; 2]) {
-        if let Some(kernel) = TableKernels::of(self.isa()).nibble_block_pair {
+        if let Some(kernel) = TableKernels::of(self.isa()).nibbles.block_pair {
             // SAFETY: the kernel is that of the block's `Isa`, which exists only for a set that the processor has.
             unsafe { kernel(self.symbols_of_groups(groups), steps, to, slots) };
         } else {
@@ -193,7 +193,7 @@ impl CodeBlock {
     /// Sums groups for one query.
     fn sum_one(&self, groups: Range<usize>, steps: &[u8], to: &mut BlockSums, slots: &mut Slots) {
         let kernels = TableKernels::of(self.isa());
-        if let Some(kernel) = kernels.nibble_block {
+        if let Some(kernel) = kernels.nibbles.block {
             // SAFETY: as above.
             unsafe { kernel(self.symbols_of_groups(groups), [steps], [to], [slots]) };
         } else if let Some(kernel) = kernels.nibble_sums {
@@ -237,7 +237,7 @@ impl<'a> NibbleSearch<'a> {
         let kernels = TableKernels::of(block.isa());
         let first_id = (groups.start * GROUP) as u32;
         // SAFETY: the kernel is that of the block's `Isa`, which exists only for a set that the processor has.
-        unsafe { (kernels.take_within)(sums, groups.len(), highest, first_id, &mut self.hits) };
+        unsafe { (kernels.nibbles.take_within)(sums, groups.len(), highest, first_id, &mut self.hits) };
         if highest == u16::MAX {
             // Rows that are no codes have the largest sum.
             self.hits.retain(|hit| (hit.id as usize) < block.len());
@@ -343,7 +343,7 @@ const SLOTTED: usize = GROUP / 4;
 
 /// A sum that at least `k` slots do not exceed, and few more. At least `k` are at most `most`.
 fn kth_of_slots(isa: Isa, slots: &Slots, k: usize, most: u16) -> u16 {
-    if let Some(kernel) = TableKernels::of(isa).kth_of_slots {
+    if let Some(kernel) = TableKernels::of(isa).nibbles.kth_of_slots {
         // SAFETY: an `Isa` exists only for a set that the processor has.
         return unsafe { kernel(slots, k, most) };
     }
@@ -414,7 +414,7 @@ fn score(isa: Isa, tables: &ScanTables, codes: Plain<'_>, hits: &[Hit], mut take
             take(Neighbor { score, id });
         }
     };
-    let Some(sums_of) = TableKernels::of(isa).sums_of_codes else {
+    let Some(sums_of) = TableKernels::of(isa).nibbles.sums_of_codes else {
         let code = |id: u32| &codes.codes[id as usize * codes.size..][..codes.size];
         hits.iter().for_each(|hit| take(tables.sum(code(hit.id)), hit.id));
         return;

@@ -72,22 +72,39 @@ pub(crate) enum NibbleLayout {
     Quads,
 }
 
+/// The parts of the search by tables of nibbles for several queries.
+#[derive(Clone, Copy)]
+pub(crate) struct NibbleKernels {
+    /// None: as tables of any width.
+    pub(crate) round: Option<RoundNibbles>,
+    /// None: the set searches otherwise, and has the plain reference of the other parts, which tests compare with a full sort.
+    pub(crate) block: Option<NibbleBlocks<1>>,
+    pub(crate) block_pair: Option<NibbleBlocks<2>>,
+    /// The row of a group whose sum has a place in [`BlockSums`].
+    pub(crate) row_of_sum: fn(usize) -> usize,
+    pub(crate) take_within: TakeWithin,
+    pub(crate) kth_of_slots: Option<KthOfSlots>,
+    pub(crate) sums_of_codes: Option<SumsOfCodes>,
+}
+
+/// Plain loops.
+const PLAIN_NIBBLES: NibbleKernels = NibbleKernels {
+    round: None,
+    block: None,
+    block_pair: None,
+    row_of_sum: nibble_scan::row_itself,
+    take_within: nibble_scan::take_within,
+    kth_of_slots: None,
+    sums_of_codes: None,
+};
+
 /// The kernels of an instruction set; a width of symbols without a kernel is not scanned in blocks.
 pub(crate) struct TableKernels {
     pub(crate) layout: NibbleLayout,
     /// Largest step of tables of nibbles: 255, or 127 if the kernel adds two steps in a byte.
     pub(crate) nibble_levels: u8,
     pub(crate) nibble_sums: Option<GroupSums>,
-    pub(crate) round_nibbles: Option<RoundNibbles>,
-    /// The rest of the search by tables of nibbles. Sets without [`TableKernels::nibble_block`] have the plain reference of it, which tests compare
-    /// with a full sort; they search otherwise.
-    pub(crate) nibble_block: Option<NibbleBlocks<1>>,
-    pub(crate) nibble_block_pair: Option<NibbleBlocks<2>>,
-    /// The row of a group whose sum has a place in [`BlockSums`].
-    pub(crate) row_of_sum: fn(usize) -> usize,
-    pub(crate) take_within: TakeWithin,
-    pub(crate) kth_of_slots: Option<KthOfSlots>,
-    pub(crate) sums_of_codes: Option<SumsOfCodes>,
+    pub(crate) nibbles: NibbleKernels,
     /// Largest step of tables of bytes.
     pub(crate) byte_levels: u8,
     pub(crate) byte_sums: Option<GroupSums>,
@@ -101,13 +118,7 @@ static PORTABLE: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: 127,
     nibble_sums: None,
-    round_nibbles: None,
-    nibble_block: None,
-    nibble_block_pair: None,
-    row_of_sum: nibble_scan::row_itself,
-    take_within: nibble_scan::take_within,
-    kth_of_slots: None,
-    sums_of_codes: None,
+    nibbles: PLAIN_NIBBLES,
     byte_levels: 255,
     byte_sums: None,
     chained: false,
@@ -119,13 +130,15 @@ static VBMI: TableKernels = TableKernels {
     layout: NibbleLayout::Quads,
     nibble_levels: 255,
     nibble_sums: Some(vbmi::nibble_sums),
-    round_nibbles: Some(nibble_scan_avx512::round_nibbles),
-    nibble_block: Some(nibble_scan_avx512::block::<1>),
-    nibble_block_pair: Some(nibble_scan_avx512::block::<2>),
-    row_of_sum: nibble_scan_avx512::row_of_sum,
-    take_within: nibble_scan_avx512::take_within,
-    kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
-    sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
+    nibbles: NibbleKernels {
+        round: Some(nibble_scan_avx512::round_nibbles),
+        block: Some(nibble_scan_avx512::block::<1>),
+        block_pair: Some(nibble_scan_avx512::block::<2>),
+        row_of_sum: nibble_scan_avx512::row_of_sum,
+        take_within: nibble_scan_avx512::take_within,
+        kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
+        sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
+    },
     byte_levels: 127,
     byte_sums: Some(vbmi::byte_sums),
     chained: false,
@@ -137,13 +150,7 @@ static NEON: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: neon::NIBBLE_LEVELS,
     nibble_sums: Some(neon::nibble_sums),
-    round_nibbles: None,
-    nibble_block: None,
-    nibble_block_pair: None,
-    row_of_sum: nibble_scan::row_itself,
-    take_within: nibble_scan::take_within,
-    kth_of_slots: None,
-    sums_of_codes: None,
+    nibbles: PLAIN_NIBBLES,
     byte_levels: 255,
     byte_sums: Some(neon::byte_sums),
     chained: false,
@@ -155,13 +162,7 @@ static AVX512: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: 127,
     nibble_sums: Some(avx512::nibble_sums),
-    round_nibbles: Some(nibble_scan_avx512::round_nibbles),
-    nibble_block: None,
-    nibble_block_pair: None,
-    row_of_sum: nibble_scan::row_itself,
-    take_within: nibble_scan::take_within,
-    kth_of_slots: None,
-    sums_of_codes: None,
+    nibbles: NibbleKernels { round: Some(nibble_scan_avx512::round_nibbles), ..PLAIN_NIBBLES },
     byte_levels: 255,
     byte_sums: Some(bytes_avx512::byte_sums),
     chained: true,
@@ -173,13 +174,7 @@ static AVX2: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
     nibble_levels: 127,
     nibble_sums: Some(avx2::nibble_sums),
-    round_nibbles: None,
-    nibble_block: None,
-    nibble_block_pair: None,
-    row_of_sum: nibble_scan::row_itself,
-    take_within: nibble_scan::take_within,
-    kth_of_slots: None,
-    sums_of_codes: None,
+    nibbles: PLAIN_NIBBLES,
     byte_levels: 255,
     byte_sums: Some(bytes_avx2::byte_sums),
     chained: true,

@@ -73,7 +73,7 @@ impl<'t> SteppedTables<'t> {
         let (alphabet, positions) = (tables.width.alphabet(), tables.positions());
         let steps = AlignedBytes::zeros(positions.next_multiple_of(QUAD) * alphabet);
         let mut stepped = SteppedTables { tables, steps, low: 0.0, step: 0.0, rounding: 0.0 };
-        match TableKernels::of(isa).round_nibbles.filter(|_| tables.width == SymbolWidth::Nibble) {
+        match TableKernels::of(isa).nibbles.round.filter(|_| tables.width == SymbolWidth::Nibble) {
             // SAFETY: an `Isa` exists only for a set that the processor has.
             Some(round) => unsafe { round(&mut stepped, f32::from(levels)) },
             None => dispatch(isa, Steps { stepped: &mut stepped, levels: f32::from(levels) }),

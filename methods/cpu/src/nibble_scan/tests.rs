@@ -45,7 +45,7 @@ proptest! {
             let Some(mut block) = CodeBlock::new(isa, SymbolWidth::Nibble, positions) else { continue };
             block.fill(&codes, size, 0, &[]);
             let Some(found) = block.top_k_of_nibbles(&codes, &tables, k) else {
-                prop_assert!(TableKernels::of(isa).nibble_block.is_none(), "{}", isa);
+                prop_assert!(TableKernels::of(isa).nibbles.block.is_none(), "{}", isa);
                 continue;
             };
             for (tables, found) in tables.iter().zip(found) {
@@ -72,7 +72,7 @@ proptest! {
             let [a, b, c] = &mut slots;
             block.sum_pair(0..groups, steps, pair.each_mut(), [a, b]);
             block.sum_one(0..groups, steps[1], &mut one, c);
-            let row_of_sum = TableKernels::of(isa).row_of_sum;
+            let row_of_sum = TableKernels::of(isa).nibbles.row_of_sum;
             for (steps, sums) in [(steps[0], &pair[0]), (steps[1], &pair[1]), (steps[1], &one)] {
                 for group in 0..groups {
                     let mut seen = [false; GROUP];
@@ -139,10 +139,10 @@ proptest! {
             (0..GROUPS).for_each(|group| block.set_least(group));
             let (kernels, mut hits) = (TableKernels::of(isa), Vec::new());
             // SAFETY: an `Isa` exists only for a set that the processor has.
-            unsafe { (kernels.take_within)(&block, groups, highest, 77, &mut hits) };
+            unsafe { (kernels.nibbles.take_within)(&block, groups, highest, 77, &mut hits) };
             let of = |place: usize| block.sums[place / GROUP][place % GROUP / 32].0[place % 32];
             let all = (0..groups * GROUP).filter(|place| of(*place) <= highest);
-            let id = |place: usize| 77 + (place / GROUP * GROUP + (kernels.row_of_sum)(place % GROUP)) as u32;
+            let id = |place: usize| 77 + (place / GROUP * GROUP + (kernels.nibbles.row_of_sum)(place % GROUP)) as u32;
             let expected: Vec<Hit> = all.map(|place| Hit { sum: of(place), id: id(place) }).collect();
             prop_assert_eq!(hits, expected, "{}", isa);
         }
