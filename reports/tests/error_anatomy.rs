@@ -132,4 +132,8 @@ fn the_spread_of_seeds_needs_seeds_that_differ() {
     let mut alone = run();
     alone.records.retain(|record| record.trial.seed == 1);
     assert!(spread(&alone).is_none());
+    // The mean of three times 0.1 is not 0.1.
+    let mut equal = run();
+    equal.records.iter_mut().flat_map(|record| &mut record.values).for_each(|value| value.value = 0.1);
+    assert!(spread(&equal).is_none());
 }

@@ -76,7 +76,9 @@ fn panel(dataset: &DatasetSummary, name: String, which: Which<'_>, unit: Unit) -
             let (mut points, mut origins) = (Vec::new(), Vec::new());
             for point in dataset.points.iter().filter(|point| point.series == **series) {
                 let seeds: Vec<f64> = point.per_seed(which).into_iter().map(|(_, value)| value).collect();
-                let Some(centre) = mean(&seeds).map(|e| e.value).filter(|_| seeds.len() > 1) else { continue };
+                let Some(mean_of_seeds) = mean(&seeds).filter(|_| seeds.len() > 1) else { continue };
+                // The mean of equal values differs from them by rounding.
+                let centre = if seeds.iter().all(|v| *v == seeds[0]) { seeds[0] } else { mean_of_seeds.value };
                 let scale = match unit {
                     Unit::Percent if centre != 0.0 => 100.0 / centre,
                     Unit::Percent => continue,
