@@ -131,8 +131,7 @@ pub fn attach(
     };
     let _lock = folder.prepare()?;
     let jobs = saved_plan::jobs(folder, None)?;
-    let has_ended = |job: &Job| folder.trial(job.id()).is_some() && unit::has_ended(folder, job);
-    let left: Vec<&Job> = jobs.iter().filter(|job| !has_ended(job)).collect();
+    let left: Vec<&Job> = jobs.iter().filter(|job| unit::ended(folder, job).is_none()).collect();
     let reused = jobs.len() - left.len();
     let work = Work { folder, plan: Some(&saved), jobs: &left, ended: &[], reused, interrupt };
     let Ran { unfinished, remarks, .. } = remote.attach(&work, observer)?;

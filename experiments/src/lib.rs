@@ -57,6 +57,7 @@ pub mod reference;
 pub mod rerun;
 mod saved_pictures;
 pub mod search;
+mod shell;
 mod spectrum;
 mod surroundings;
 mod task_error;

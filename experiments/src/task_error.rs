@@ -1,5 +1,6 @@
 //! Tasks that cannot be written, submitted, followed or carried out.
 
+use crate::shell::run_command;
 use record::RecordError;
 use std::io;
 use std::path::PathBuf;
@@ -168,10 +169,7 @@ impl TaskError {
             TaskError::Alone { .. } => "name both".into(),
             TaskError::UnknownDataset { .. } => "name one of these".into(),
             TaskError::Alive { folder, .. } => {
-                let folder = folder.display();
-                format!(
-                    "`cargo xtask experiments --attach {folder}` follows them, and `--cancel {folder}` cancels them"
-                )
+                format!("{} follows them, and {} cancels them", run_command("attach", folder), run_command("cancel", folder))
             }
             TaskError::NoScheduler { .. } => "run this where Slurm is installed, or use `--executor tasks`".into(),
             TaskError::NoAnswer { .. } => {

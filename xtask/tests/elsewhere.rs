@@ -109,6 +109,10 @@ fn what_is_missing_is_listed_anew_and_tasks_that_run_twice_change_nothing() {
     let before = RunFolder::new(folder.join("there")).trial(&kept[0]).expect("a record");
     assert_eq!(done(folder, &trials[0]).0, Some(0));
     assert_eq!(RunFolder::new(folder.join("there")).trial(&kept[0]), Some(before), "the first record stands");
+    let record = folder.join("there/trials").join(format!("{}.json", kept[0]));
+    std::fs::write(&record, "{\"half").expect("writes");
+    assert_eq!(done(folder, &trials[0]).0, Some(0));
+    assert!(RunFolder::new(folder.join("there")).trial(&kept[0]).is_some(), "a damaged record does not stand");
 
     let (code, text) = run(folder, &["experiments", "--attach", "there"]);
     assert_eq!(code, Some(0), "{text}");

@@ -1,25 +1,24 @@
 //! What a user is told of the tasks of a run: what they do, and why trials have no record.
 
 use super::scheduler::{Active, Activity, Content, Place, Scheduler, Submitted, last_words, places};
-use super::task::quoted;
 use crate::job::Job;
 use crate::preparation::PreparationJob;
+use crate::shell::run_command;
 use record::RunFolder;
 use std::collections::{BTreeMap, HashMap};
 
-/// The command that follows a run, or cancels its tasks.
-pub(super) fn command(flag: &str, folder: &RunFolder) -> String {
-    format!("`cargo xtask experiments --{flag} {}`", quoted(&folder.root().display().to_string()))
-}
-
 /// A run that goes on without the process that has followed it.
 pub(super) fn left_alone(folder: &RunFolder) -> String {
-    format!("its tasks go on: {} follows them, and {} ends them", command("attach", folder), command("cancel", folder))
+    format!(
+        "its tasks go on: {} follows them, and {} ends them",
+        run_command("attach", folder.root()),
+        run_command("cancel", folder.root())
+    )
 }
 
 /// A run whose tasks somebody has cancelled.
 pub(super) fn cancelled(folder: &RunFolder) -> String {
-    format!("its tasks were cancelled; {} submits what is missing again", command("attach", folder))
+    format!("its tasks were cancelled; {} submits what is missing again", run_command("attach", folder.root()))
 }
 
 /// Why trials have no record: for each dataset that could not be prepared, and for each reason, how many trials there are, and
@@ -63,7 +62,7 @@ pub(super) fn given_up(
         let has = counted_as(names.len(), "trial has", "trials have");
         format!("{has} no record, such as {}: {reason} ({task})", names[0])
     }));
-    lines.push(format!("{} submits what is missing again", command("attach", folder)));
+    lines.push(format!("{} submits what is missing again", run_command("attach", folder.root())));
     lines
 }
 

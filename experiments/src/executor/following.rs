@@ -5,7 +5,7 @@ use super::fates::{cancelled, counted, given_up, left_alone, summary};
 use super::remote::{ToDo, is_cancelled, plan_of, save_submitted};
 use super::scheduler::{Active, Array, Content, Ending, Scheduler, Submitted, SubmittedTask, places};
 use super::task::{Commands, Need, write_commands};
-use super::unit::has_ended;
+use super::unit::{ended, is_damaged};
 use super::{TaskError, Work};
 use crate::job::Job;
 use crate::observer::Observer;
@@ -147,7 +147,7 @@ impl<'a, 's> Following<'a, 's> {
         self.unprepared.retain(|job| job.kept().is_none());
         for id in folder.ended_ids() {
             let Some(&job) = self.waiting.get(id.as_str()) else { continue };
-            let Some(record) = folder.trial(&id).filter(|_| has_ended(folder, job)) else { continue };
+            let Some(record) = ended(folder, job) else { continue };
             self.waiting.remove(id.as_str());
             self.done += 1;
             let pace = self.begun.elapsed().as_secs_f64() / self.done as f64;
@@ -284,9 +284,8 @@ impl<'a, 's> Following<'a, 's> {
         // An answer of the scheduler may have been lost: what those tasks do is not known, and is submitted again.
         let strays = self.scheduler.strays(folder, &self.arrays)?;
         self.scheduler.cancel(folder, &strays.iter().map(String::as_str).collect::<Vec<_>>())?;
-        // A record that cannot be read is none.
-        let is_damaged = |job: &&&Job| folder.has_record(job.id()) && folder.trial(job.id()).is_none();
-        jobs.iter().filter(is_damaged).try_for_each(|job| folder.set_aside(job.id()))?;
+        let mut damaged = jobs.iter().filter(|job| is_damaged(folder, job));
+        damaged.try_for_each(|job| folder.set_aside(job.id()))?;
         let todo = ToDo::new(self.work, jobs, self.task_time);
         let round =
             1 + self.arrays.iter().filter_map(|array| array.name.rsplit_once('.')?.1.parse().ok()).max().unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use super::budget::{self, Budget};
 use super::queue::Queue;
-use super::unit::{Unit, has_ended, units};
+use super::unit::{Unit, ended, units};
 use super::{Executor, Ran, Work};
 use crate::child::{Child, ChildEnd, Launcher, Remains};
 use crate::job::Job;
@@ -285,7 +285,7 @@ impl<'a> Session<'a> {
         // Another process may have saved ours between the two of this one: sides that did not take turns are no pair.
         if stands
             && let [(ours, _), (theirs, _)] = &records[..]
-            && !has_ended(folder, ours)
+            && ended(folder, ours).is_none()
         {
             saved = [ours, theirs].into_iter().try_for_each(|job| folder.set_aside(job.id())).map(|()| true);
         }

@@ -4,7 +4,7 @@
 use super::local::Local;
 use super::saved_plan::{self, SavedPlan};
 use super::saved_run::conclude;
-use super::unit::has_ended;
+use super::unit::{ended, is_damaged};
 use super::{Executor, TaskError, Work};
 use crate::child::Launcher;
 use crate::job::Job;
@@ -83,10 +83,10 @@ impl Node<'_> {
         for job in &jobs {
             if !*known.entry(&job.request.facts).or_insert_with(|| is_prepared(job)) {
                 unprepared.insert(&job.trial().dataset);
-            } else if !has_ended(self.folder, job) {
-                // Only a trial of a pair may have a record and yet have to run again. Any other record that is here by now is of
-                // another task, and stands.
-                if job.in_turn.is_some() {
+            } else if ended(self.folder, job).is_none() {
+                // A trial of a pair may have a record and yet have to run again. Any other one that can be read and is here by now
+                // is of another task, and stands.
+                if job.in_turn.is_some() || is_damaged(self.folder, job) {
                     self.folder.set_aside(job.id())?;
                 }
                 to_run.push(job);

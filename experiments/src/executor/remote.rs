@@ -1,7 +1,6 @@
 //! Hands the trials of a run to a scheduler, or writes their tasks for anybody to run, and follows them: by the records that
 //! appear in the folder of the run, and by what the scheduler says of tasks that left none.
 
-use super::fates::command;
 use super::following::Following;
 use super::saved_plan::{SavedPlan, folder_of_tasks};
 use super::scheduler::{Content, Scheduler, Submitted};
@@ -13,9 +12,10 @@ use crate::observer::Observer;
 use crate::outcome::EngineError;
 use crate::plan::Plan;
 use crate::preparation::{NotPrepared, PreparationJob};
+use crate::shell::run_command;
 use crate::units::Seconds;
 use record::{DatasetFacts, Machine, RunFolder, is_there, read_regular, write_atomically};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -81,13 +81,6 @@ pub(super) fn save_submitted(folder: &RunFolder, arrays: &[Submitted]) -> Result
     Ok(write_atomically(&jobs_file(folder), plain_json(&arrays).as_bytes())?)
 }
 
-/// The ids of all arrays of a run that wait or run.
-fn alive(scheduler: &mut dyn Scheduler, folder: &RunFolder, arrays: &[Submitted]) -> Result<Vec<String>, TaskError> {
-    let known = scheduler.active(folder, arrays)?.into_iter().map(|active| active.id);
-    let all: BTreeSet<String> = known.chain(scheduler.strays(folder, arrays)?).collect();
-    Ok(all.into_iter().collect())
-}
-
 impl Executor for Remote<'_> {
     fn machine(&self) -> Option<&Machine> {
         None
@@ -125,7 +118,7 @@ impl Remote<'_> {
         let arrays = submitted(folder)?;
         let mut tasks = arrays.iter().flat_map(|array| &array.tasks);
         let all_ended = tasks.all(|task| task.ending.is_some() || task.content == Content::Finish);
-        let jobs = match alive(&mut **scheduler, folder, &arrays) {
+        let jobs = match scheduler.strays(folder, &[]) {
             // The folder was copied to a machine without the scheduler.
             Err(TaskError::NoScheduler { .. }) if all_ended => return Ok(()),
             asked => asked?,
@@ -147,10 +140,9 @@ impl Remote<'_> {
 
     /// Cancels all tasks of a run. Returns the ids of the scheduler; None if there is none.
     pub(crate) fn cancel(&mut self, folder: &RunFolder) -> Result<Option<Vec<String>>, TaskError> {
-        let arrays = submitted(folder)?;
         let Some(scheduler) = &mut self.scheduler else { return Ok(None) };
         write_atomically(&cancelled_file(folder), b"")?;
-        let alive = alive(&mut **scheduler, folder, &arrays)?;
+        let alive = scheduler.strays(folder, &[])?;
         scheduler.cancel(folder, &alive.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Some(alive))
     }
@@ -196,7 +188,7 @@ impl<'w> ToDo<'w> {
     /// Writes all tasks, for whoever runs them. Returns what the user should do.
     pub(super) fn write(&self, folder: &RunFolder, commands: &Commands<'_>) -> Result<Vec<String>, TaskError> {
         let root = folder.root().display();
-        let attach = format!("{} collects what has run", command("attach", folder));
+        let attach = format!("{} collects what has run", run_command("attach", folder.root()));
         let mut all = self.prepare_commands(commands);
         let mut stages = Vec::new();
         let mut stage = |name: &str, lines: &[String]| -> Result<(), TaskError> {

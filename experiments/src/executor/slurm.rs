@@ -3,8 +3,8 @@
 use super::TaskError;
 use super::saved_plan::folder_of_tasks;
 use super::scheduler::{Active, Activity, Array, Scheduler, Submitted};
-use super::task::quoted;
 use crate::executor_choice::SlurmSettings;
+use crate::shell::quoted;
 use record::RunFolder;
 use std::collections::BTreeSet;
 use std::io::Write;

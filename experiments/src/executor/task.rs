@@ -5,6 +5,7 @@ use super::saved_plan::folder_of_tasks;
 use super::unit::{Unit, units};
 use crate::job::Job;
 use crate::preparation::PreparationJob;
+use crate::shell::quoted;
 use crate::units::Seconds;
 use record::{RunFolder, write_atomically};
 use std::path::{Path, PathBuf};
@@ -136,14 +137,4 @@ pub(crate) fn write_commands(folder: &RunFolder, name: &str, commands: &[String]
 /// Commands, one a line.
 pub(crate) fn lines(commands: &[String]) -> String {
     commands.iter().map(|command| format!("{command}\n")).collect()
-}
-
-/// A word as a shell reads it back.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-,:=+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }

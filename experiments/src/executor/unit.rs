@@ -3,7 +3,7 @@
 use super::budget::Budget;
 use super::queue::Needs;
 use crate::job::Job;
-use record::RunFolder;
+use record::{RunFolder, TrialRecord};
 use std::collections::HashMap;
 
 /// One trial, or ours and theirs of a pair.
@@ -52,11 +52,17 @@ impl Unit<'_> {
     }
 }
 
-/// Whether a trial need not run. The trials of a pair must have taken turns with each other.
-pub(super) fn has_ended(folder: &RunFolder, job: &Job) -> bool {
-    let Some(turn) = &job.in_turn else { return folder.has_record(job.id()) };
-    let attempt =
-        |id: &str| folder.trial(id).filter(|_| folder.has_record(id))?.in_turn().map(|turn| turn.attempt.clone());
-    let own = attempt(job.id());
-    own.is_some() && own == attempt(&turn.partner)
+/// The record of a trial that need not run again: it can be read, and a trial of a pair has taken turns with its partner.
+pub(super) fn ended(folder: &RunFolder, job: &Job) -> Option<TrialRecord> {
+    let record = |id: &str| folder.trial(id).filter(|_| folder.has_record(id));
+    let own = record(job.id())?;
+    let Some(turn) = &job.in_turn else { return Some(own) };
+    let partner = record(&turn.partner)?;
+    let attempt = |record: &TrialRecord| record.in_turn().map(|turn| turn.attempt.clone());
+    (attempt(&own).is_some() && attempt(&own) == attempt(&partner)).then_some(own)
+}
+
+/// Whether a trial has a record that cannot be read. It stands in the way of a new one.
+pub(super) fn is_damaged(folder: &RunFolder, job: &Job) -> bool {
+    folder.has_record(job.id()) && folder.trial(job.id()).is_none()
 }
