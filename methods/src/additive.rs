@@ -4,3 +4,4 @@
 pub mod lsq;
 pub(crate) mod quantizer;
 pub mod rvq;
+mod shrinkage;

@@ -195,7 +195,7 @@ fn wrong_centroids_break_the_law_that_distortion_never_grows() {
 #[test]
 fn a_refit_that_is_not_kept_is_seen() {
     let train = gaussian(600, 12, 1);
-    let method = Rvq { stages: 4, bits: 3, beam: 1, iterations: 10, refit: 100 };
+    let method = Rvq { stages: 4, bits: 3, beam: 1, iterations: 10, refit: 100, shrink: false };
     let quantizer = method.fit(train.view(), &Context::cpu(1)).expect("fits");
     let [curve] = quantizer.curves() else { panic!("one curve") };
     let numbers: Vec<usize> = curve.points.iter().map(|p| p.iteration).collect();

@@ -164,7 +164,7 @@ impl Method for Lsq {
     fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let rows = train.matrix()?;
         let Stages { mut codebooks, mut codes, mse } =
-            train_stages(rows, self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, cx)?;
+            train_stages(rows, self.m, 1 << self.bits, self.beam, STAGE_ITERATIONS, false, cx)?;
         let mut history: Vec<f64> = mse.last().copied().into_iter().collect();
         let deviation = deviations(train.host()?, &mean(train.host()?));
         for iteration in 0..self.iterations {

@@ -1,6 +1,7 @@
 //! Residual vector quantization: each stage codes the residual of the stages before it, with beam search.
 
 use crate::additive::quantizer::{AdditiveQuantizer, Beams, least_squares, mean_error};
+use crate::additive::shrinkage::shrunk;
 use crate::algorithms::lloyd::{Stop, Trained, lloyd, lloyd_from_sample, plus_plus, random_rows_of};
 use crate::algorithms::products::multiply;
 use crate::algorithms::rotation::{balanced_axes, leading_axes};
@@ -27,6 +28,7 @@ pub const ENTRY: MethodEntry = MethodEntry {
         r#"{"stages": 3, "bits": 4}"#,
         r#"{"stages": 1, "bits": 5}"#,
         r#"{"stages": 4, "bits": 3, "beam": 1, "refit": 2}"#,
+        r#"{"stages": 2, "bits": 3, "shrink": true}"#,
     ],
     tries: Tries { params: &["{}"], transforms: false },
     exempt: &[],
@@ -63,6 +65,11 @@ pub struct Rvq {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub refit: usize,
+    /// Moves each codeword towards the mean of its stage, by the noise that its few training rows leave in it. Set it where a codebook
+    /// has fewer than about 100 training rows per codeword of several hundred components: there it lowers the distortion of
+    /// other vectors by 1 to 4%. With many rows per codeword it changes little. `refit` computes the codewords anew, without this.
+    #[serde(default)]
+    pub shrink: bool,
 }
 
 fn default_bits() -> u8 {
@@ -117,7 +124,7 @@ impl Method for Rvq {
     fn fit_rows(&self, train: &TrainingRows<'_>, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {
         let rows = train.matrix()?;
         let Stages { codebooks, codes, mse } =
-            train_stages(rows, self.stages, 1 << self.bits, self.beam, self.iterations, cx)?;
+            train_stages(rows, self.stages, 1 << self.bits, self.beam, self.iterations, self.shrink, cx)?;
         let mut best = AdditiveQuantizer::new(codebooks, self.beam, None, cx.backend.clone())?;
         let (mut codes, mut error) = (codes, *mse.last().unwrap_or(&f64::INFINITY));
         let mut course = Course::default();
@@ -164,13 +171,14 @@ pub(crate) struct Stages {
 }
 
 /// Trains `stages` codebooks of `codewords` codewords, each on the residuals of the `beam` best partial codes of every
-/// row.
+/// row; with `shrink`, against the noise of few rows ([`shrunk`]).
 pub(crate) fn train_stages(
     train: &DeviceMatrix<'_>,
     stages: usize,
     codewords: usize,
     beam: usize,
     iterations: usize,
+    shrink: bool,
     cx: &Context,
 ) -> Result<Stages, MethodError> {
     let bytes = 4.0 * (train.nrows() * train.ncols()) as f64 * beam as f64;
@@ -184,7 +192,11 @@ pub(crate) fn train_stages(
     let (mut codebooks, mut mse) = (Vec::new(), Vec::new());
     for stage in 0..stages {
         // All partial codes of a row lend their residuals: the search will meet all of them.
-        let codebook = progressive(&beams.residuals, codewords, stop, stage as u32, cx)?;
+        let trained = progressive(&beams.residuals, codewords, stop, stage as u32, cx)?;
+        let codebook = match shrink {
+            true => shrunk(&beams.residuals, trained, beams.width, cx)?,
+            false => trained.codebook,
+        };
         beams.extend(codebook.view(), beam, &*cx.backend)?;
         mse.push(beams.mean_error());
         codebooks.push(codebook);
@@ -201,7 +213,7 @@ fn progressive(
     stop: Stop,
     stage: u32,
     cx: &Context,
-) -> Result<Array2<f32>, MethodError> {
+) -> Result<Trained, MethodError> {
     let (n, dim, backend) = (rows.nrows(), rows.ncols(), &*cx.backend);
     // In high dimension only the first axes: cells hardly depend on the others.
     let seen = if dim > 2 * LEADING { LEADING } else { dim };
@@ -239,7 +251,7 @@ fn progressive(
         }
         false => multiply(backend.isa(), codebook.view(), axes.t()),
     };
-    Ok(lloyd_from_sample(rows, codebook, stop, EARLY_SHARE, cx)?.codebook)
+    lloyd_from_sample(rows, codebook, stop, EARLY_SHARE, cx)
 }
 
 /// Principal components in which cells are looked for, where there are more than twice as many.
@@ -299,10 +311,29 @@ mod tests {
     }
 
     #[test]
+    fn shrunk_codewords_suit_other_rows_better() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let (rows, others) = (random(&mut rng, 400, 48), random(&mut rng, 400, 48));
+        let errors = [false, true].map(|shrink| {
+            let method = Rvq { stages: 4, bits: 5, beam: 3, iterations: 10, refit: 0, shrink };
+            let quantizer = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
+            [&rows, &others].map(|rows| {
+                let mut codes = vec![0; 400 * quantizer.code_size()];
+                quantizer.encode_into(rows.view(), &mut codes).expect("encodes");
+                let mut decoded = Array2::zeros(rows.dim());
+                quantizer.decode_into(&codes, decoded.view_mut()).expect("decodes");
+                (rows - &decoded).mapv(|v| f64::from(v * v)).sum() / 400.0
+            })
+        });
+        let [[train, other], [train_shrunk, other_shrunk]] = errors;
+        assert!(train_shrunk > train && other_shrunk < 0.97 * other, "{errors:?}");
+    }
+
+    #[test]
     fn the_first_stages_of_a_code_are_a_coarser_code() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let rows = random(&mut rng, 500, 6);
-        let method = Rvq { stages: 4, bits: 3, beam: 4, iterations: 10, refit: 0 };
+        let method = Rvq { stages: 4, bits: 3, beam: 4, iterations: 10, refit: 0, shrink: false };
         let quantizer = method.fit(rows.view(), &Context::cpu(1)).expect("fits");
         let symbols = quantizer.symbols().expect("has symbols");
         let mut codes = vec![0; 500 * quantizer.code_size()];
