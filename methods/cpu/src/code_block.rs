@@ -74,31 +74,47 @@ impl CodeBlock {
         } else {
             self.symbols = AlignedBytes::zeros(bytes_laid_out);
         }
-        let (quads, group) = (self.in_quads(), GROUP * self.row_bytes());
+        let (layout, group) = (self.layout(), GROUP * self.row_bytes());
         let groups = self.symbols.chunks_exact_mut(group).zip(codes.chunks(GROUP * size));
         for (symbols, codes) in groups {
             for (r, code) in codes.chunks_exact(size).enumerate() {
                 let code = &code[skip..skip + bytes];
-                if quads {
-                    let quads = symbols.as_chunks_mut::<QUAD>().0.iter_mut().skip(r).step_by(GROUP);
-                    let (pairs, last) = code.as_chunks::<2>();
-                    let pairs = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
-                    let pairs = pairs.chain(last.first().map(|byte| u16::from(*byte)));
-                    quads.zip(pairs).for_each(|(quad, pair)| *quad = spread(pair).to_le_bytes());
-                } else {
-                    symbols.iter_mut().skip(r).step_by(GROUP).zip(code).for_each(|(to, from)| *to = *from);
+                match layout {
+                    NibbleLayout::Quads => {
+                        let quads = symbols.as_chunks_mut::<QUAD>().0.iter_mut().skip(r).step_by(GROUP);
+                        let (pairs, last) = code.as_chunks::<2>();
+                        let pairs = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
+                        let pairs = pairs.chain(last.first().map(|byte| u16::from(*byte)));
+                        quads.zip(pairs).for_each(|(quad, pair)| *quad = spread(pair).to_le_bytes());
+                    }
+                    NibbleLayout::Columns => {
+                        let pairs = symbols.chunks_exact_mut(2 * GROUP);
+                        pairs.zip(code).for_each(|(pair, byte)| {
+                            pair[r] = byte & 15;
+                            pair[GROUP + r] = byte >> 4;
+                        });
+                    }
+                    NibbleLayout::Pairs => {
+                        symbols.iter_mut().skip(r).step_by(GROUP).zip(code).for_each(|(to, from)| *to = *from);
+                    }
                 }
             }
         }
     }
 
-    /// Whether nibbles are spread to bytes.
-    fn in_quads(&self) -> bool {
-        self.width == SymbolWidth::Nibble && TableKernels::of(self.isa).layout == NibbleLayout::Quads
+    /// How symbols lie; those of bytes as pairs of nibbles do.
+    fn layout(&self) -> NibbleLayout {
+        match self.width {
+            SymbolWidth::Nibble => TableKernels::of(self.isa).layout,
+            SymbolWidth::Byte => NibbleLayout::Pairs,
+        }
     }
 
     fn row_bytes(&self) -> usize {
-        if self.in_quads() { self.positions.next_multiple_of(QUAD) } else { self.width.bytes(self.positions) }
+        match self.layout() {
+            NibbleLayout::Pairs => self.width.bytes(self.positions),
+            NibbleLayout::Quads | NibbleLayout::Columns => self.positions.next_multiple_of(QUAD),
+        }
     }
 
     /// Number of codes.

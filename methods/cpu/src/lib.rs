@@ -26,6 +26,8 @@ mod lookup;
 mod nearest;
 mod nibble_scan;
 #[cfg(target_arch = "x86_64")]
+mod nibble_scan_avx2;
+#[cfg(target_arch = "x86_64")]
 mod nibble_scan_avx512;
 mod pack;
 mod paired_scan;

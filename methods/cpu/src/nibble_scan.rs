@@ -17,16 +17,15 @@ use crate::lanes::Lanes;
 use crate::table_kernels::{GROUP, TableKernels};
 use crate::table_scan::{ScanTables, SteppedTables, SymbolWidth};
 use crate::topk::{Neighbor, TopK, add_to_scores};
+use std::cell::Cell;
 use std::ops::Range;
 
+mod least;
 #[cfg(test)]
 mod tests;
 
 /// Codes that are summed in f32 at a time.
 pub(crate) const AT_ONCE: usize = 16;
-
-/// As many codes are put in order by counting.
-const FEW: usize = 48;
 
 /// Groups that are summed at a time: their symbols stay in the second-level cache while queries pass over them one after the other. Fewer
 /// in tests, so that there are many such blocks.
@@ -58,6 +57,33 @@ pub(crate) struct BlockSums {
     pub(crate) least: [Line; GROUPS],
 }
 
+/// Some of the groups of a block.
+#[cfg(target_arch = "x86_64")]
+#[derive(Default)]
+pub(crate) struct GroupSet(u128);
+
+#[cfg(target_arch = "x86_64")]
+impl GroupSet {
+    /// Puts a group in, or not.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, group: usize, is_in: bool) {
+        const { assert!(GROUPS <= 128, "a bit for each group") };
+        self.0 |= u128::from(is_in) << group;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Iterator for GroupSet {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let group = (self.0 != 0).then_some(self.0.trailing_zeros() as usize);
+        self.0 &= self.0.wrapping_sub(1);
+        group
+    }
+}
+
 /// The least sums of the rows that share a slot; every group fills the slots of a line.
 pub(crate) type Slots = [Line; LINES];
 
@@ -80,11 +106,24 @@ pub(crate) fn row_itself(place: usize) -> usize {
     place
 }
 
+/// The same where the sums of the even of each 64 rows are a line, and those of the odd ones the next.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn row_of_halves(place: usize) -> usize {
+    let (line, at) = (place / 32, place % 32);
+    64 * (line / 2) + 2 * at + line % 2
+}
+
 /// A code, and its sum of steps or `u16::MAX`, if it is greater.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Hit {
     pub(crate) sum: u16,
     pub(crate) id: u32,
+}
+
+thread_local! {
+    /// The sums of [`Scratch`], kept from one search to the next: to fill them with anything takes as long as to search thousands of codes.
+    static SUMS: Cell<Option<Box<[BlockSums; 3]>>> = const { Cell::new(None) };
 }
 
 /// What searches write to by turns.
@@ -99,7 +138,13 @@ impl Scratch {
     fn new(block: &CodeBlock) -> Scratch {
         let (row_of_sum, present) = (TableKernels::of(block.isa()).nibbles.row_of_sum, block.len() % GROUP);
         let absent = (0..GROUP).filter(|at| row_of_sum(*at) >= present).collect();
-        Scratch { sums: Box::new([BlockSums::new(), BlockSums::new(), BlockSums::new()]), absent }
+        let sums = SUMS.take().unwrap_or_else(|| Box::new([BlockSums::new(), BlockSums::new(), BlockSums::new()]));
+        Scratch { sums, absent }
+    }
+
+    /// Leaves the sums to the next search of the thread.
+    fn keep(self) {
+        SUMS.set(Some(self.sums));
     }
 }
 
@@ -148,7 +193,9 @@ impl CodeBlock {
                 self.pass(from..groups.min(from + GROUPS), pair, &mut sums, codes);
             }
         }
-        Some(searches.into_iter().map(|search| search.finish(self.isa(), codes)).collect())
+        sums.keep();
+        let mut scored = Vec::new();
+        Some(searches.into_iter().map(|search| search.finish(self.isa(), codes, &mut scored)).collect())
     }
 
     /// Scans at most [`GROUPS`] groups for one or two queries.
@@ -280,61 +327,17 @@ impl<'a> NibbleSearch<'a> {
         self.hits.retain(|hit| u32::from(hit.sum) <= highest);
     }
 
-    /// The best codes.
-    fn finish(mut self, isa: Isa, codes: Plain<'_>) -> Vec<Neighbor> {
+    /// The best codes; `found` is room.
+    fn finish(mut self, isa: Isa, codes: Plain<'_>, found: &mut Vec<Neighbor>) -> Vec<Neighbor> {
         self.keep_within();
-        let mut found = Vec::with_capacity(self.hits.len());
+        found.clear();
         score(isa, self.tables.tables(), codes, &self.hits, |n| found.push(n));
         if let Some(mut best) = self.best {
             found.extend(best.drain_sorted());
         }
-        let mut found = least_of(isa, found, self.k);
+        let mut found = least::least_of(isa, found, self.k);
         add_to_scores(self.tables.constant(), &mut found);
         found
-    }
-}
-
-/// The `k` least, in order.
-fn least_of(isa: Isa, mut found: Vec<Neighbor>, k: usize) -> Vec<Neighbor> {
-    if found.len() > FEW {
-        found.sort_unstable();
-        found.truncate(k);
-        return found;
-    }
-    // Of few, counting how many are less takes no guesses.
-    let mut keys = [u64::MAX; FEW];
-    for (key, n) in keys.iter_mut().zip(&found) {
-        let bits = n.score.to_bits().cast_signed();
-        let ordered = (bits ^ (bits >> 31 & i32::MAX)).cast_unsigned() ^ 1 << 31;
-        *key = u64::from(ordered) << 32 | u64::from(n.id);
-    }
-    let (mut ranks, padded) = ([0; FEW], found.len().next_multiple_of(8));
-    dispatch(isa, Ranks { keys: &keys[..padded], ranks: &mut ranks[..padded] });
-    let none = Neighbor { score: f32::NAN, id: 0 };
-    let mut sorted = vec![none; k.min(found.len())];
-    for (n, rank) in found.iter().zip(ranks) {
-        if let Some(place) = sorted.get_mut(rank as usize) {
-            *place = *n;
-        }
-    }
-    sorted
-}
-
-/// How many keys are less than each.
-struct Ranks<'a> {
-    keys: &'a [u64],
-    ranks: &'a mut [u64],
-}
-
-impl Kernel for Ranks<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        // Sixteen or so keys are compared with one at a time.
-        for other in self.keys {
-            for (rank, key) in self.ranks.iter_mut().zip(self.keys) {
-                *rank += u64::from(other < key);
-            }
-        }
     }
 }
 
@@ -405,6 +408,16 @@ pub(crate) fn take_within(sums: &BlockSums, groups: usize, highest: u16, first_i
             }
         }
     }
+}
+
+/// Four bytes of each code, those of the given number, with zeros behind the last byte.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn words_of(codes: &[&[u8]; AT_ONCE], word: usize) -> [u32; AT_ONCE] {
+    codes.map(|code| match code[4 * word..].first_chunk::<4>() {
+        Some(bytes) => u32::from_le_bytes(*bytes),
+        None => code[4 * word..].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
+    })
 }
 
 /// The scores of some codes without the constant, as [`ScanTables::sum`] computes them; NaN is no neighbour.

@@ -3,8 +3,8 @@
 //! Entered only after an `Isa` of AVX-512 was given, and [`block`] after one with VNNI and VBMI. 64 look-ups take two instructions (`cargo bench -p vqbench-cpu`).
 
 use crate::lookup::TABLES;
-use crate::nibble_scan::{AT_ONCE, BlockSums, Hit, LINES, Line, Slots};
-use crate::table_kernels::{GROUP, QUAD};
+use crate::nibble_scan::{AT_ONCE, BlockSums, GroupSet, Hit, LINES, Line, Slots, row_of_halves, words_of};
+use crate::table_kernels::{GROUP, Levels, QUAD};
 use crate::table_scan::SteppedTables;
 use std::arch::x86_64::*;
 
@@ -111,34 +111,44 @@ fn add_quad<const Q: usize>(sums: &mut [[__m512i; REGISTERS]; Q], symbols: &[u8;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 #[inline]
-fn load_line(line: &Line) -> __m512i {
+pub(crate) fn load_line(line: &Line) -> __m512i {
     // SAFETY: a line is a register.
     unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 #[inline]
-fn store_line(value: __m512i, line: &mut Line) {
+pub(crate) fn store_line(value: __m512i, line: &mut Line) {
     // SAFETY: a line is a register.
     unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), value) }
 }
 
-/// One comparison for each group that holds no such sum. Sums lie as [`row_of_sum`] says.
+/// Groups with such sums are found first: asking one after the other takes guesses. Sums lie as [`row_of_sum`] says if they are packed, otherwise as [`row_of_halves`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-pub(crate) fn take_within(sums: &BlockSums, groups: usize, highest: u16, first_id: u32, hits: &mut Vec<Hit>) {
+pub(crate) fn take_within<const PACKED: bool>(
+    sums: &BlockSums,
+    groups: usize,
+    highest: u16,
+    first_id: u32,
+    hits: &mut Vec<Hit>,
+) {
     let limit = _mm512_set1_epi16(highest.cast_signed());
-    for (group, (least, lines)) in sums.least.iter().zip(&sums.sums).take(groups).enumerate() {
-        if _mm512_cmple_epu16_mask(load_line(least), limit) == 0 {
-            continue;
-        }
+    let mut some_within = GroupSet::default();
+    for (group, least) in sums.least.iter().take(groups).enumerate() {
+        some_within.put(group, _mm512_cmple_epu16_mask(load_line(least), limit) != 0);
+    }
+    for group in some_within {
+        let lines = &sums.sums[group];
         let first_id = first_id + (group * GROUP) as u32;
-        let bits = |line: usize| u64::from(_mm512_cmple_epu16_mask(load_line(&lines[line]), limit));
-        for (half, mut within) in [bits(0) | bits(1) << 32, bits(2) | bits(3) << 32].into_iter().enumerate() {
-            while within != 0 {
-                let place = 64 * half + within.trailing_zeros() as usize;
-                within &= within - 1;
-                hits.push(Hit { sum: lines[place / 32].0[place % 32], id: first_id + row_of_sum(place) as u32 });
-            }
+        let mut bits = 0u128;
+        for (l, line) in lines.iter().enumerate() {
+            bits |= u128::from(_mm512_cmple_epu16_mask(load_line(line), limit)) << (32 * l);
+        }
+        while bits != 0 {
+            let place = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let row = if PACKED { row_of_sum(place) } else { row_of_halves(place) };
+            hits.push(Hit { sum: lines[place / 32].0[place % 32], id: first_id + row as u32 });
         }
     }
 }
@@ -179,18 +189,14 @@ pub(crate) fn sums_of_codes(
 ) {
     let (mut sum, mut part) = (_mm512_setzero_ps(), _mm512_set1_ps(-0.0));
     let tables = entries.as_chunks::<16>().0;
-    let of_ids = ids.map(|id| &codes[id as usize * size..][..size]);
+    let mut of_ids = [codes; AT_ONCE];
+    for (code, id) in of_ids.iter_mut().zip(ids) {
+        *code = &codes[*id as usize * size..][..size];
+    }
     // Four bytes of each code are eight symbols.
     for (word, tables) in tables.chunks(8).enumerate() {
-        let mut words = [0u32; AT_ONCE];
-        for (word_of, code) in words.iter_mut().zip(of_ids) {
-            *word_of = match code[4 * word..].first_chunk::<4>() {
-                Some(bytes) => u32::from_le_bytes(*bytes),
-                None => code[4 * word..].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
-            };
-        }
         // SAFETY: sixteen words.
-        let mut words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+        let mut words = unsafe { _mm512_loadu_si512(words_of(&of_ids, word).as_ptr().cast()) };
         for (byte, pair) in tables.chunks(2).enumerate() {
             let mut found = _mm512_permutexvar_ps(words, load(&pair[0]));
             if let Some(high) = pair.get(1) {
@@ -218,7 +224,7 @@ fn load(table: &[f32; 16]) -> __m512 {
 
 /// Least and greatest entries of sixteen tables at a time, then a table at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-pub(crate) fn round_nibbles(stepped: &mut SteppedTables<'_>, levels: f32) {
+pub(crate) fn round_nibbles(stepped: &mut SteppedTables<'_>, levels: Levels) {
     let tables = stepped.tables().entries().as_chunks::<16>().0;
     let (infinity, zero) = (_mm512_set1_ps(f32::INFINITY), _mm512_setzero_ps());
     let (mut low, mut range, mut largest) = (zero, zero, zero);
@@ -233,7 +239,13 @@ pub(crate) fn round_nibbles(stepped: &mut SteppedTables<'_>, levels: f32) {
         let (least, most) =
             (of_each(of_least, |a, b| _mm512_min_ps(a, b)), of_each(of_most, |a, b| _mm512_max_ps(a, b)));
         low = _mm512_add_ps(low, least);
-        range = _mm512_max_ps(range, _mm512_sub_ps(most, least));
+        // NaN is no range.
+        let mut ranges = _mm512_max_ps(_mm512_sub_ps(most, least), zero);
+        if levels.tables == QUAD {
+            ranges = _mm512_add_ps(ranges, _mm512_permute_ps::<0b10_11_00_01>(ranges));
+            ranges = _mm512_add_ps(ranges, _mm512_permute_ps::<0b01_00_11_10>(ranges));
+        }
+        range = _mm512_max_ps(range, ranges);
         largest = _mm512_add_ps(largest, _mm512_max_ps(_mm512_abs_ps(most), _mm512_abs_ps(least)));
         let mut values = [0f32; 16];
         // SAFETY: sixteen values.
@@ -241,6 +253,7 @@ pub(crate) fn round_nibbles(stepped: &mut SteppedTables<'_>, levels: f32) {
         leasts.extend_from_slice(&values);
     }
     let [low, range, largest] = [_mm512_reduce_add_ps(low), _mm512_reduce_max_ps(range), _mm512_reduce_add_ps(largest)];
+    let levels = f32::from(levels.most);
     let inverse = _mm512_set1_ps(stepped.set_step(levels, low, range, largest));
     let levels = _mm512_set1_ps(levels);
     for ((table, steps), least) in tables.iter().zip(stepped.steps_mut().as_chunks_mut::<16>().0).zip(leasts) {

@@ -7,8 +7,8 @@ use crate::table_scan::{SteppedTables, SymbolWidth};
 use crate::table_scan_neon as neon;
 #[cfg(target_arch = "x86_64")]
 use crate::{
-    nibble_scan_avx512, table_scan_avx2 as avx2, table_scan_avx512 as avx512, table_scan_bytes_avx2 as bytes_avx2,
-    table_scan_bytes_avx512 as bytes_avx512, table_scan_vbmi as vbmi,
+    nibble_scan_avx2, nibble_scan_avx512, table_scan_avx2 as avx2, table_scan_avx512 as avx512,
+    table_scan_bytes_avx2 as bytes_avx2, table_scan_bytes_avx512 as bytes_avx512, table_scan_vbmi as vbmi,
 };
 
 /// Rows whose sums are computed by one call of a kernel, whatever the width of its registers.
@@ -16,6 +16,14 @@ pub(crate) const GROUP: usize = 128;
 
 /// Nibbles of a row side by side in [`NibbleLayout::Quads`]: four tables of 16 entries fill 64 bytes.
 pub(crate) const QUAD: usize = 4;
+
+/// The symbols of a group at four positions in [`NibbleLayout::Columns`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) type QuadColumns = [[u8; GROUP]; QUAD];
+
+/// The steps of four tables of 16.
+#[cfg(target_arch = "x86_64")]
+pub(crate) type QuadTables = [[u8; 16]; QUAD];
 
 /// One sum of steps per row of a group.
 pub(crate) type Sums = [u32; GROUP];
@@ -42,10 +50,10 @@ pub(crate) type PairSums = unsafe fn(&[u8], &[u8], [u32; 2]) -> [u128; 2];
 /// Unsafe to call unless the processor has the instruction set of the kernel.
 pub(crate) type NibbleBlocks<const Q: usize> = unsafe fn(&[u8], [&[u8]; Q], [&mut BlockSums; Q], [&mut Slots; Q]);
 
-/// Rounds tables of nibbles to at most as many steps, as [`SteppedTables::new`] does.
+/// Rounds tables of nibbles to steps, as [`SteppedTables::new`] does.
 ///
 /// Unsafe to call unless the processor has the instruction set of the kernel.
-pub(crate) type RoundNibbles = unsafe fn(&mut SteppedTables<'_>, f32);
+pub(crate) type RoundNibbles = unsafe fn(&mut SteppedTables<'_>, Levels);
 
 /// Adds the codes of some groups whose sum is at most the highest. Arguments are sums, the number of groups, the highest, the number of the first code, and where they are added.
 ///
@@ -63,11 +71,23 @@ pub(crate) type KthOfSlots = unsafe fn(&Slots, usize, u16) -> u16;
 /// Unsafe to call unless the processor has the instruction set of the kernel.
 pub(crate) type SumsOfCodes = unsafe fn(&[f32], &[u8], usize, &[u32; AT_ONCE], &mut [f32; AT_ONCE]);
 
+/// How large the steps of tables are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Levels {
+    /// The most that the steps of a code add up to in tables that are added in a byte.
+    pub(crate) most: u8,
+    /// Such tables, one after the other: 1, or [`QUAD`].
+    pub(crate) tables: usize,
+}
+
 /// How the nibbles of a group of rows lie in memory. Bytes lie in columns: the first byte of each row, then the second of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "no processor has all of them")]
 pub(crate) enum NibbleLayout {
     /// The bytes of codes, two nibbles each, in columns as bytes are.
     Pairs,
+    /// A byte for each nibble, in columns as bytes are.
+    Columns,
     /// Per four positions, each row's four nibbles in as many bytes, 16 apart from table to table.
     Quads,
 }
@@ -101,12 +121,10 @@ const PLAIN_NIBBLES: NibbleKernels = NibbleKernels {
 /// The kernels of an instruction set; a width of symbols without a kernel is not scanned in blocks.
 pub(crate) struct TableKernels {
     pub(crate) layout: NibbleLayout,
-    /// Largest step of tables of nibbles: 255, or 127 if the kernel adds two steps in a byte.
-    pub(crate) nibble_levels: u8,
+    pub(crate) nibble_levels: Levels,
     pub(crate) nibble_sums: Option<GroupSums>,
     pub(crate) nibbles: NibbleKernels,
-    /// Largest step of tables of bytes.
-    pub(crate) byte_levels: u8,
+    pub(crate) byte_levels: Levels,
     pub(crate) byte_sums: Option<GroupSums>,
     /// Whether tables of bytes are given to the kernels as [`chain`] makes them.
     pub(crate) chained: bool,
@@ -116,10 +134,10 @@ pub(crate) struct TableKernels {
 /// The plain reference, for processors without a kernel; not offered for scans, which are faster in f32 then.
 static PORTABLE: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
-    nibble_levels: 127,
+    nibble_levels: Levels { most: 127, tables: 1 },
     nibble_sums: None,
     nibbles: PLAIN_NIBBLES,
-    byte_levels: 255,
+    byte_levels: Levels { most: 255, tables: 1 },
     byte_sums: None,
     chained: false,
     pair_sums: None,
@@ -128,18 +146,18 @@ static PORTABLE: TableKernels = TableKernels {
 #[cfg(target_arch = "x86_64")]
 static VBMI: TableKernels = TableKernels {
     layout: NibbleLayout::Quads,
-    nibble_levels: 255,
+    nibble_levels: Levels { most: 255, tables: 1 },
     nibble_sums: Some(vbmi::nibble_sums),
     nibbles: NibbleKernels {
         round: Some(nibble_scan_avx512::round_nibbles),
         block: Some(nibble_scan_avx512::block::<1>),
         block_pair: Some(nibble_scan_avx512::block::<2>),
         row_of_sum: nibble_scan_avx512::row_of_sum,
-        take_within: nibble_scan_avx512::take_within,
+        take_within: nibble_scan_avx512::take_within::<true>,
         kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
         sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
     },
-    byte_levels: 127,
+    byte_levels: Levels { most: 127, tables: 1 },
     byte_sums: Some(vbmi::byte_sums),
     chained: false,
     pair_sums: None,
@@ -148,10 +166,10 @@ static VBMI: TableKernels = TableKernels {
 #[cfg(target_arch = "aarch64")]
 static NEON: TableKernels = TableKernels {
     layout: NibbleLayout::Pairs,
-    nibble_levels: neon::NIBBLE_LEVELS,
+    nibble_levels: Levels { most: neon::NIBBLE_LEVELS, tables: 1 },
     nibble_sums: Some(neon::nibble_sums),
     nibbles: PLAIN_NIBBLES,
-    byte_levels: 255,
+    byte_levels: Levels { most: 255, tables: 1 },
     byte_sums: Some(neon::byte_sums),
     chained: false,
     pair_sums: Some(neon::pair_sums),
@@ -159,11 +177,19 @@ static NEON: TableKernels = TableKernels {
 
 #[cfg(target_arch = "x86_64")]
 static AVX512: TableKernels = TableKernels {
-    layout: NibbleLayout::Pairs,
-    nibble_levels: 127,
+    layout: NibbleLayout::Columns,
+    nibble_levels: Levels { most: 255, tables: QUAD },
     nibble_sums: Some(avx512::nibble_sums),
-    nibbles: NibbleKernels { round: Some(nibble_scan_avx512::round_nibbles), ..PLAIN_NIBBLES },
-    byte_levels: 255,
+    nibbles: NibbleKernels {
+        round: Some(nibble_scan_avx512::round_nibbles),
+        block: Some(avx512::nibble_block::<1>),
+        block_pair: Some(avx512::nibble_block::<2>),
+        row_of_sum: nibble_scan::row_of_halves,
+        take_within: nibble_scan_avx512::take_within::<false>,
+        kth_of_slots: Some(nibble_scan_avx512::kth_of_slots),
+        sums_of_codes: Some(nibble_scan_avx512::sums_of_codes),
+    },
+    byte_levels: Levels { most: 255, tables: 1 },
     byte_sums: Some(bytes_avx512::byte_sums),
     chained: true,
     pair_sums: Some(bytes_avx512::pair_sums),
@@ -171,11 +197,19 @@ static AVX512: TableKernels = TableKernels {
 
 #[cfg(target_arch = "x86_64")]
 static AVX2: TableKernels = TableKernels {
-    layout: NibbleLayout::Pairs,
-    nibble_levels: 127,
+    layout: NibbleLayout::Columns,
+    nibble_levels: Levels { most: 255, tables: QUAD },
     nibble_sums: Some(avx2::nibble_sums),
-    nibbles: PLAIN_NIBBLES,
-    byte_levels: 255,
+    nibbles: NibbleKernels {
+        round: Some(nibble_scan_avx2::round_nibbles),
+        block: Some(avx2::nibble_block::<1>),
+        block_pair: Some(avx2::nibble_block::<2>),
+        row_of_sum: nibble_scan::row_of_halves,
+        take_within: nibble_scan_avx2::take_within,
+        kth_of_slots: Some(nibble_scan_avx2::kth_of_slots),
+        sums_of_codes: Some(nibble_scan_avx2::sums_of_codes),
+    },
+    byte_levels: Levels { most: 255, tables: 1 },
     byte_sums: Some(bytes_avx2::byte_sums),
     chained: true,
     pair_sums: Some(bytes_avx2::pair_sums),
@@ -197,8 +231,8 @@ impl TableKernels {
         }
     }
 
-    /// Largest step of tables for symbols of this width.
-    pub(crate) fn levels(&self, width: SymbolWidth) -> u8 {
+    /// Steps of tables for symbols of this width.
+    pub(crate) fn levels(&self, width: SymbolWidth) -> Levels {
         match width {
             SymbolWidth::Nibble => self.nibble_levels,
             SymbolWidth::Byte => self.byte_levels,
@@ -228,6 +262,10 @@ pub(crate) fn chain(steps: &mut [u8]) {
     }
 }
 
+/// Sums of four positions, at most 255 each, that 16 bits hold.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const HALVES_OF_QUADS: usize = 257;
+
 /// Defines [`TableKernels::nibble_sums`] from the functions that add up a limited number of columns in 16 bits, compare such sums, and
 /// add them to those of 32 bits.
 #[cfg(target_arch = "x86_64")]
@@ -236,8 +274,7 @@ macro_rules! sums_in_halves {
         /// Sums in 16 bits as long as they fit.
         #[target_feature(enable = $features)]
         pub(crate) fn nibble_sums(symbols: &[u8], steps: &[u8], highest: u32, sums: &mut Sums) -> u128 {
-            // Columns whose sums, of two steps up to 127 each, stay below 2^16.
-            const COLUMNS: usize = 256;
+            const COLUMNS: usize = crate::table_kernels::QUAD * crate::table_kernels::HALVES_OF_QUADS;
             if symbols.len() <= GROUP * COLUMNS {
                 let halves = $halves(symbols, steps);
                 let within = $at_most(&halves, highest);
@@ -248,7 +285,7 @@ macro_rules! sums_in_halves {
                 return within;
             }
             sums.fill(0);
-            for (symbols, steps) in symbols.chunks(GROUP * COLUMNS).zip(steps.chunks(32 * COLUMNS)) {
+            for (symbols, steps) in symbols.chunks(GROUP * COLUMNS).zip(steps.chunks(16 * COLUMNS)) {
                 $add(&$halves(symbols, steps), sums);
             }
             crate::table_kernels::at_most(sums, highest)
@@ -284,6 +321,10 @@ pub(crate) fn plain_nibble_sums(layout: NibbleLayout, symbols: &[u8], steps: &[u
                 };
                 quads.map(of).sum()
             }
+            NibbleLayout::Columns => {
+                let columns = symbols.chunks_exact(GROUP).zip(steps.chunks_exact(16));
+                columns.map(|(symbols, steps)| u32::from(steps[usize::from(symbols[r])])).sum()
+            }
             NibbleLayout::Pairs => {
                 let pairs = symbols.chunks_exact(GROUP).zip(steps.chunks_exact(32));
                 let of = |(symbols, steps): (&[u8], &[u8])| {
@@ -313,7 +354,8 @@ mod tests {
                 let (kernels, padded) = (TableKernels::of(isa), positions.next_multiple_of(QUAD));
                 let Some(byte_sums) = kernels.byte_sums else { continue };
                 // Only the least and the largest, or any.
-                let step = |byte: u8| if few { byte % 2 * kernels.byte_levels } else { byte.min(kernels.byte_levels) };
+                let most = kernels.byte_levels.most;
+                let step = |byte: u8| if few { byte % 2 * most } else { byte.min(most) };
                 let mut steps: Vec<u8> = (0..padded * 256).map(|_| step(rng.random())).collect();
                 let (mut plain, mut fast) = ([0; GROUP], [0; GROUP]);
                 plain_byte_sums(&symbols, &steps, &mut plain);

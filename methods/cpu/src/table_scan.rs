@@ -15,7 +15,7 @@ use crate::dispatch::{Kernel, dispatch};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::lookup::TABLES;
-use crate::table_kernels::{QUAD, TableKernels};
+use crate::table_kernels::{Levels, QUAD, TableKernels};
 use std::borrow::Cow;
 
 /// Width of the symbols of a code, packed least significant first.
@@ -68,15 +68,15 @@ pub struct SteppedTables<'t> {
 }
 
 impl<'t> SteppedTables<'t> {
-    /// Rounds tables to at most `levels` steps.
-    pub(crate) fn new(isa: Isa, tables: &'t ScanTables, levels: u8) -> SteppedTables<'t> {
+    /// Rounds tables to steps of these sizes.
+    pub(crate) fn new(isa: Isa, tables: &'t ScanTables, levels: Levels) -> SteppedTables<'t> {
         let (alphabet, positions) = (tables.width.alphabet(), tables.positions());
         let steps = AlignedBytes::zeros(positions.next_multiple_of(QUAD) * alphabet);
         let mut stepped = SteppedTables { tables, steps, low: 0.0, step: 0.0, rounding: 0.0 };
         match TableKernels::of(isa).nibbles.round.filter(|_| tables.width == SymbolWidth::Nibble) {
             // SAFETY: an `Isa` exists only for a set that the processor has.
-            Some(round) => unsafe { round(&mut stepped, f32::from(levels)) },
-            None => dispatch(isa, Steps { stepped: &mut stepped, levels: f32::from(levels) }),
+            Some(round) => unsafe { round(&mut stepped, levels) },
+            None => dispatch(isa, Steps { stepped: &mut stepped, levels }),
         }
         stepped
     }
@@ -97,8 +97,8 @@ impl<'t> SteppedTables<'t> {
         &mut self.steps
     }
 
-    /// States the sum of the minima, the largest range of a table, and the sum of the largest sizes of entries. Returns the inverse of the
-    /// step.
+    /// States the sum of the minima, the largest range of tables that are added in a byte, and the sum of the largest sizes of entries. Returns
+    /// the inverse of the step.
     pub(crate) fn set_step(&mut self, levels: f32, low: f32, range: f32, largest: f32) -> f32 {
         // If there is no such step, or none that can be divided by, everything is within one step.
         let (step, inverse) = match range / levels {
@@ -169,7 +169,7 @@ pub(crate) fn extremes<L: Lanes>(values: &[f32]) -> (f32, f32) {
 /// Rounds tables to steps.
 struct Steps<'a, 't> {
     stepped: &'a mut SteppedTables<'t>,
-    levels: f32,
+    levels: Levels,
 }
 
 impl Kernel for Steps<'_, '_> {
@@ -180,13 +180,19 @@ impl Kernel for Steps<'_, '_> {
         let (alphabet, positions) = (tables.width.alphabet(), tables.positions());
         let (mut range, mut largest, mut low) = (0f32, 0f32, 0f32);
         let mut leasts = Vec::with_capacity(positions);
-        for table in tables.entries.chunks_exact(alphabet) {
-            let (least, most) = extremes::<L>(table);
-            range = range.max(most - least);
-            largest += most.abs().max(least.abs());
-            low += least;
-            leasts.push(least);
+        for together in tables.entries.chunks(levels.tables * alphabet) {
+            let mut ranges = [0f32; QUAD];
+            for (table, range) in together.chunks_exact(alphabet).zip(&mut ranges) {
+                let (least, most) = extremes::<L>(table);
+                // NaN is no range.
+                *range = range.max(most - least);
+                largest += most.abs().max(least.abs());
+                low += least;
+                leasts.push(least);
+            }
+            range = range.max((ranges[0] + ranges[1]) + (ranges[2] + ranges[3]));
         }
+        let levels = f32::from(levels.most);
         let inverse = stepped.set_step(levels, low, range, largest);
         let tables = tables.entries.chunks_exact(alphabet).zip(stepped.steps.chunks_exact_mut(alphabet));
         for ((table, steps), least) in tables.zip(leasts) {
