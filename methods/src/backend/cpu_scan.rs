@@ -71,6 +71,17 @@ impl TableScan for CpuTableScan<'_> {
         Ok(tables.par_chunks(queries_per_task(tables.len())).flat_map_iter(of_task).collect())
     }
 
+    fn queries_of_part(&self, queries: usize) -> Option<usize> {
+        self.held.is_some().then(|| queries_per_task(queries))
+    }
+
+    fn top_k_of_part(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        match &self.held {
+            Some(held) => Ok(self.top_k_held(held, tables, k)),
+            None => self.top_k(tables, k),
+        }
+    }
+
     fn bytes(&self) -> usize {
         let copied = match &self.codes {
             Cow::Borrowed(_) => 0,
@@ -135,10 +146,7 @@ impl<'a> CpuTableScan<'a> {
     /// Selects candidates by tables rounded to bytes, and scores these exactly.
     fn top_k_held(&self, held: &CodeBlock, tables: &[ScanTables], k: usize) -> Vec<Vec<Neighbor>> {
         let rows = (PASS_BYTES / held.bytes_per_code() / CodeBlock::GROUP).max(4) * CodeBlock::GROUP;
-        // Few queries do not pay for what they would write to by turns.
-        if tables.len() >= FEW
-            && let Some(found) = held.top_k_of_nibbles(&self.codes, tables, k)
-        {
+        if let Some(found) = held.top_k_of_nibbles(&self.codes, tables, k) {
             return found;
         }
         if let Some(found) = held.top_k_in_pairs(tables, k, rows) {

@@ -299,6 +299,20 @@ pub trait TableScan: Send + Sync {
     /// If the tables have another layout than the codes.
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 
+    /// How many of so many queries [`TableScan::top_k`] gives to a thread at a time; None if it does not divide them. Whoever divides queries so,
+    /// makes the tables of a part and searches for it in one thread, which finds them in its cache.
+    fn queries_of_part(&self, _queries: usize) -> Option<usize> {
+        None
+    }
+
+    /// [`TableScan::top_k`] for a part of the queries, on the current thread.
+    ///
+    /// # Errors
+    /// As [`TableScan::top_k`].
+    fn top_k_of_part(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError> {
+        self.top_k(tables, k)
+    }
+
     /// Bytes of memory that the search takes besides the codes it was lent: codes laid out anew, factors of each.
     fn bytes(&self) -> usize;
 }

@@ -108,7 +108,11 @@ impl HeldCodes<'_> {
             found.extend(match &self.form {
                 Form::Wide(_) => Vec::new(),
                 Form::Tables(scan) => {
-                    scan.top_k(&of_each(searcher, queries, threads, |s| known(s.scan_tables()))?, k)?
+                    let tables = |searcher: &mut dyn Searcher| known(searcher.scan_tables());
+                    match scan.queries_of_part(queries.nrows()) {
+                        Some(size) => of_parts(searcher, queries, size, tables, |t| scan.top_k_of_part(&t, k))?,
+                        None => scan.top_k(&of_each(searcher, queries, threads, tables)?, k)?,
+                    }
                 }
                 Form::Bits(scan) => scan.top_k(&of_each(searcher, queries, threads, |s| known(s.bit_query()))?, k)?,
             });
@@ -139,18 +143,29 @@ pub(super) fn of_each<'s, T: Send>(
     tasks: usize,
     of_query: impl Fn(&mut dyn Searcher) -> Result<T, MethodError> + Sync,
 ) -> Result<Vec<T>, MethodError> {
+    of_parts(searcher, queries, queries.nrows().div_ceil(tasks), of_query, Ok)
+}
+
+/// What `of_part` makes of what `of_query` finds for each of `size` queries, as [`of_each`] finds it.
+fn of_parts<'s, T, P: Send>(
+    searcher: NewSearcher<'_, 's>,
+    queries: ArrayView2<'_, f32>,
+    size: usize,
+    of_query: impl Fn(&mut dyn Searcher) -> Result<T, MethodError> + Sync,
+    of_part: impl Fn(Vec<T>) -> Result<Vec<P>, MethodError> + Sync,
+) -> Result<Vec<P>, MethodError> {
     let queries = searcher()?.prepare(CowArray::from(queries))?;
     let queries = queries.as_standard_layout();
-    let parts: Vec<_> = queries.axis_chunks_iter(Axis(0), queries.nrows().div_ceil(tasks).max(1)).collect();
-    let of_part = |queries: ArrayView2<'_, f32>| -> Result<Vec<T>, MethodError> {
+    let parts: Vec<_> = queries.axis_chunks_iter(Axis(0), size.max(1)).collect();
+    let found = |queries: ArrayView2<'_, f32>| -> Result<Vec<P>, MethodError> {
         let mut searcher = searcher()?;
         let found = queries.outer_iter().map(|query| {
             searcher.set_prepared(query.as_slice().unwrap_or_default());
             of_query(&mut *searcher)
         });
-        found.collect()
+        of_part(found.collect::<Result<_, _>>()?)
     };
-    let parts: Vec<Vec<T>> = parts.into_par_iter().map(of_part).collect::<Result<_, _>>()?;
+    let parts: Vec<Vec<P>> = parts.into_par_iter().map(found).collect::<Result<_, _>>()?;
     Ok(parts.into_iter().flatten().collect())
 }
 
