@@ -57,13 +57,19 @@ impl RightFactor {
     pub fn new(isa: Isa, values: &[f32], columns: usize) -> RightFactor {
         assert!(columns > 0 && values.len().is_multiple_of(columns), "whole rows of {columns}");
         let depth = values.len() / columns;
-        let mut packed = vec![0f32; depth * columns.next_multiple_of(isa.panel_width() / 2)];
-        each_panel(isa, depth, columns, &mut packed, |first, width, panel| {
+        // Panel after panel, as [`each_panel`] visits them, so that no value is written twice.
+        let (wide, mut packed) = (isa.panel_width(), Vec::new());
+        packed.reserve_exact(depth * columns.next_multiple_of(wide / 2));
+        for first in (0..columns).step_by(wide) {
+            let width = if columns - first > wide / 2 { wide } else { wide / 2 };
             let count = width.min(columns - first);
-            for (to, row) in panel.chunks_exact_mut(width).zip(values.chunks_exact(columns)) {
-                to[..count].copy_from_slice(&row[first..first + count]);
+            for row in values.chunks_exact(columns) {
+                packed.extend_from_slice(&row[first..first + count]);
+                if count < width {
+                    packed.resize(packed.len() + width - count, 0.0);
+                }
             }
-        });
+        }
         RightFactor { isa, depth, columns, packed }
     }
 
