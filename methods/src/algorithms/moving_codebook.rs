@@ -34,15 +34,18 @@ impl MovingCodebook {
     pub(crate) fn update(&mut self, counts: &[usize], sums: &Array2<f64>) {
         self.count(counts);
         let keep = self.decay;
-        self.sums.zip_mut_with(sums, |m, new| *m = keep * *m + (1.0 - keep) * new);
         let whole = 1.0 - keep.powi(self.steps);
         let total: f64 = self.counts.iter().sum::<f64>() / whole;
         let smoothed = total + self.counts.len() as f64 * SMOOTHING;
-        for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > f64::MIN_POSITIVE) {
-            let count = (count / whole + SMOOTHING) / smoothed * total;
-            let inverse = 1.0 / (whole * count);
-            let mut codeword = self.codewords.row_mut(c);
-            codeword.iter_mut().zip(self.sums.row(c)).for_each(|(e, m)| *e = (m * inverse) as f32);
+        for (c, &count) in self.counts.iter().enumerate() {
+            // Once per codeword, so that its sums are still in the cache when it is computed from them.
+            let mut moved = self.sums.row_mut(c);
+            moved.zip_mut_with(&sums.row(c), |m, new| *m = keep * *m + (1.0 - keep) * new);
+            if count > f64::MIN_POSITIVE {
+                let count = (count / whole + SMOOTHING) / smoothed * total;
+                let inverse = 1.0 / (whole * count);
+                self.codewords.row_mut(c).zip_mut_with(&moved, |e, m| *e = (m * inverse) as f32);
+            }
         }
     }
 
