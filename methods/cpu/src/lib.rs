@@ -8,6 +8,7 @@
 #[macro_use]
 mod operations;
 
+mod adam;
 mod additive;
 mod aligned;
 mod cells;
@@ -63,6 +64,7 @@ mod uniform;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
+pub use adam::AdamStep;
 pub use additive::{BeamScratch, MAX_DESCENT, SumTables, least_few};
 pub use cells::cell_sums;
 pub use code_block::CodeBlock;

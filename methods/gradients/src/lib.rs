@@ -56,11 +56,21 @@ fn shaped(dim: (usize, usize), values: Vec<f32>) -> Plain {
 
 /// The derivatives of `loss` (1×1) with respect to each of `leaves`; zeros if it does not depend on one.
 pub fn gradients(loss: &Matrix, leaves: &[Matrix]) -> Vec<Array2<f32>> {
+    gradients_from(vec![(loss.clone(), Array2::ones(loss.dim()))], leaves)
+}
+
+/// The derivatives of a loss with respect to each of `leaves`, given those with respect to `results`, each in the shape of
+/// its matrix; zeros if none depends on a leaf.
+pub fn gradients_from(results: Vec<(Matrix, Array2<f32>)>, leaves: &[Matrix]) -> Vec<Array2<f32>> {
     // What is computed later has a greater number, so that the gradient by the last of all is complete.
     let mut open: BTreeMap<u64, (Matrix, Plain)> = BTreeMap::new();
     let mut found: BTreeMap<u64, Plain> = BTreeMap::new();
-    if loss.0.is_traced {
-        open.insert(loss.0.number, (loss.clone(), Array2::ones(loss.dim())));
+    for (result, gradient) in results.into_iter().filter(|(result, _)| result.0.is_traced) {
+        assert_eq!(gradient.dim(), result.dim(), "a derivative for each entry");
+        match open.get_mut(&result.0.number) {
+            Some((_, sum)) => *sum += &gradient,
+            None => drop(open.insert(result.0.number, (result, row_major(gradient.view())))),
+        }
     }
     while let Some((number, (matrix, gradient))) = open.pop_last() {
         for (source, rule) in &matrix.0.sources {
@@ -123,6 +133,11 @@ impl Matrix {
     /// The present values.
     pub fn values(&self) -> Array2<f32> {
         self.plain().clone()
+    }
+
+    /// The present values, where they are.
+    pub fn view(&self) -> ArrayView2<'_, f32> {
+        self.plain().view()
     }
 
     /// Rows and columns.
@@ -339,6 +354,18 @@ impl Matrix {
     pub fn mean(&self) -> Matrix {
         let (rows, columns) = self.dim();
         self.sum().scaled(1.0 / (rows * columns).max(1) as f32)
+    }
+
+    /// Mean of the squares of all entries, 1×1.
+    pub fn mean_square(&self) -> Matrix {
+        let share = 1.0 / self.plain().len().max(1) as f32;
+        let held = self.0.values.clone();
+        let mean = Array2::from_elem((1, 1), share * self.plain().mapv(|x| x * x).sum());
+        let rule = move |g: &Plain| {
+            let factor = 2.0 * (share * g[(0, 0)]);
+            held.mapv(|x| factor * x)
+        };
+        Matrix::made(mean, [(self, Box::new(rule))])
     }
 
     /// Sum of all entries, 1×1.

@@ -38,6 +38,7 @@ fn every_operation_has_the_derivative_that_differences_show() {
         ("row_sums", Box::new(|x| x.row_sums().by(x))),
         ("column_means", Box::new(|x| x.column_means().by(x))),
         ("mean", Box::new(|x| x.mean().by(x))),
+        ("mean_square", Box::new(|x| x.mean_square().by(x))),
         ("sum", Box::new(|x| x.sum().by(x))),
         ("columns", Box::new(|x| x.columns(1..3).by(&x.columns(0..2)))),
         ("rows", Box::new(|x| x.rows(&[1, 0, 1]).by(&x.rows(&[0, 0, 1])))),
@@ -70,6 +71,21 @@ fn straight_through_gives_the_values_and_passes_the_gradient() {
     let loss = rounded.by(&rounded).mean();
     // d/dy of (y₁² + y₂²)/2 at y = (0, 2).
     assert_eq!(gradients(&loss, &[leaf]), [arr2(&[[0.0f32, 2.0]])]);
+}
+
+/// What is known of several results gives the same as their weighted sum.
+#[test]
+fn gradients_start_from_those_of_results() {
+    let leaf = Parameter::new(arr2(&[[0.5f32, -1.5], [2.0, 0.25]]).view()).leaf();
+    let (first, second) = (leaf.by(&leaf), leaf.mean_square());
+    let by_first = arr2(&[[1.0f32, 2.0], [-3.0, 0.5]]);
+    let loss = first.by(&Matrix::constant(by_first.view())).sum().plus(&second.scaled(0.5));
+    let leaves = std::slice::from_ref(&leaf);
+    let results = vec![(first.clone(), by_first.clone()), (second.clone(), arr2(&[[0.5f32]]))];
+    assert_eq!(gradients_from(results, leaves), gradients(&loss, leaves));
+    // The same result twice.
+    let twice = vec![(first.clone(), by_first.clone()), (first.clone(), by_first.clone())];
+    assert_eq!(gradients_from(twice, leaves), gradients_from(vec![(first, by_first * 2.0)], leaves));
 }
 
 #[test]

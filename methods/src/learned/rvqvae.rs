@@ -13,6 +13,7 @@ use gradients::Matrix;
 use ndarray::{Array2, ArrayView2};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strict::check_ranges;
@@ -267,19 +268,31 @@ impl Bottleneck for ResidualBottleneck {
         if self.spec.update == Update::Gradient && self.spec.reset == 0.0 {
             return Ok(());
         }
+        // What each stage has seen, and the codewords that it has chosen.
+        let mut seen = Vec::with_capacity(self.books.len());
         let mut residuals = latents.to_owned();
-        for (book, chosen) in self.books.iter_mut().zip(chosen) {
+        for (book, chosen) in self.books.iter().zip(chosen) {
             // With dropout a stage has seen some of the rows, and it is unknown which: all rows are assigned again.
             let all = if chosen.len() == residuals.nrows() {
                 chosen.clone()
             } else {
                 cx.backend.nearest(&cx.backend.upload(residuals.view())?, book.codewords().view())?
             };
-            let before = book.codewords();
-            book.after_step(residuals.view(), &all, cx, rng)?;
-            subtract(&mut residuals, before.view(), &all);
+            let rows = residuals.clone();
+            book.subtract_chosen(&mut residuals, &all);
+            seen.push((rows, all));
+        }
+        let of_books = self.books.par_iter_mut().zip(&seen);
+        of_books.try_for_each(|(book, (rows, all))| book.update(rows.view(), all, cx))?;
+        // One after the other: they draw from the same random numbers.
+        for (book, (rows, all)) in self.books.iter_mut().zip(&seen) {
+            book.reset(rows.view(), all, rng);
         }
         Ok(())
+    }
+
+    fn prepare(&self, cx: &Context) {
+        self.books.par_iter().for_each(|book| book.prepare(cx));
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {

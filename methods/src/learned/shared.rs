@@ -10,6 +10,7 @@
 mod adam;
 mod autoencoder;
 mod codebook;
+mod doubled;
 mod encoder;
 pub(crate) mod estimator;
 mod grid;

@@ -11,6 +11,7 @@ use crate::{Context, Method, MethodError, ModelError, ParamError, Quantizer, Sta
 use gradients::Matrix;
 use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strict::check_ranges;
@@ -238,6 +239,10 @@ impl Bottleneck for Grouped {
             book.after_step(latents.slice(s![.., g * size..(g + 1) * size]), chosen, cx, rng)?;
         }
         Ok(())
+    }
+
+    fn prepare(&self, cx: &Context) {
+        self.books.par_iter().for_each(|book| book.prepare(cx));
     }
 
     fn quantizer(&self, cx: &Context) -> Result<Box<dyn Quantizer>, MethodError> {

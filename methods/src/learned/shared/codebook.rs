@@ -8,7 +8,7 @@ use crate::algorithms::moving_codebook::MovingCodebook;
 use crate::backend::{Backend, NearestSearch, largest};
 use crate::{Context, MethodError};
 use gradients::Matrix;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
 use rand::{Rng, RngExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -136,8 +136,25 @@ impl LearnedCodebook {
 
     /// The codewords, if gradients train them.
     pub(crate) fn parameter(&mut self) -> Option<&mut Array2<f32>> {
+        if self.rules.update != Update::Gradient {
+            return None;
+        }
         self.used = OnceLock::new();
-        (self.rules.update == Update::Gradient).then_some(&mut self.book.codewords)
+        Some(&mut self.book.codewords)
+    }
+
+    /// Prepares the codewords for [`LearnedCodebook::choose`], which otherwise does it at its first use.
+    pub(crate) fn prepare(&self, cx: &Context) {
+        self.used(&*cx.backend);
+    }
+
+    /// Subtracts from each row its codeword.
+    pub(crate) fn subtract_chosen(&self, rows: &mut Array2<f32>, chosen: &[u32]) {
+        let own = self.used.get().is_none().then(|| self.codewords());
+        let Some(codewords) = own.as_ref().or(self.used.get().map(|used| &used.codewords)) else { return };
+        for (mut row, &c) in rows.outer_iter_mut().zip(chosen) {
+            row -= &codewords.row(c as usize);
+        }
     }
 
     /// Codewords as they are used.
@@ -165,7 +182,7 @@ impl LearnedCodebook {
         rng: &mut impl Rng,
     ) -> Result<Choice, MethodError> {
         let latents = if self.rules.cosine { unit_rows(latents) } else { latents.clone() };
-        let values = latents.values();
+        let values = latents.view();
         let backend = &moment.cx.backend;
         let UsedCodewords { codewords, search } = self.used(&**backend);
         let rows = backend.upload(values.view())?;
@@ -180,23 +197,23 @@ impl LearnedCodebook {
                 Some(parameter) => parameter.clone(),
                 None => Matrix::constant(codewords.view()),
             };
-            let weights = self.gumbel_weights(&latents, &values, codewords, &chosen, moment, rng);
+            let weights = self.gumbel_weights(&latents, values, codewords, &chosen, moment, rng);
             chosen = largest(weights.values().view());
             output = Some(weights.times(&all, backend.isa()));
         }
-        let numbers: Vec<usize> = chosen.iter().map(|&c| c as usize).collect();
-        let q = codewords.select(Axis(0), &numbers);
+        let mut q = Array2::zeros(values.dim());
+        q.outer_iter_mut().zip(&chosen).for_each(|(mut q, &c)| q.assign(&codewords.row(c as usize)));
         let output = output.unwrap_or_else(|| match self.rules.estimator {
             Estimator::Rotation => rotate(&latents, q.view()),
             _ => latents.straight_through(q.view()),
         });
-        let commitment_loss = squared(&latents.minus(&Matrix::constant(q.view())));
+        let commitment_loss = latents.minus(&Matrix::constant(q.view())).mean_square();
         let codebook_loss = match parameter {
             None => commitment_loss.detached(),
             Some(parameter) => {
                 let of_rows = parameter.rows(&chosen);
                 let of_rows = if self.rules.cosine { unit_rows(&of_rows) } else { of_rows };
-                squared(&of_rows.minus(&latents.detached()))
+                of_rows.minus(&latents.detached()).mean_square()
             }
         };
         Ok(Choice { output, codewords: q, chosen, codebook_loss, commitment_loss })
@@ -207,7 +224,7 @@ impl LearnedCodebook {
     fn gumbel_weights(
         &self,
         latents: &Matrix,
-        values: &Array2<f32>,
+        values: ArrayView2<'_, f32>,
         codewords: &Array2<f32>,
         nearest: &[u32],
         moment: &TrainingStep<'_>,
@@ -239,30 +256,53 @@ impl LearnedCodebook {
         cx: &Context,
         rng: &mut impl Rng,
     ) -> Result<(), MethodError> {
+        self.update(latents, chosen, cx)?;
+        self.reset(latents, chosen, rng);
+        Ok(())
+    }
+
+    /// Updates moving averages, from all latents of a batch.
+    pub(crate) fn update(
+        &mut self,
+        latents: ArrayView2<'_, f32>,
+        chosen: &[u32],
+        cx: &Context,
+    ) -> Result<(), MethodError> {
         if self.rules.update == Update::Gradient && self.rules.reset == 0.0 {
             return Ok(());
         }
         self.used = OnceLock::new();
-        let mut rows = latents.to_owned();
-        if self.rules.cosine {
-            to_unit_length(&mut rows);
-        }
+        let rows = self.as_used(latents);
         let codewords = self.book.codewords.nrows();
         let cells = cx.backend.cell_sums(&cx.backend.upload(rows.view())?, chosen, codewords)?;
         match self.rules.update {
             Update::Ema => self.book.update(&cells.counts, &cells.sums),
             Update::Gradient => self.book.count(&cells.counts),
         }
-        self.book.reset_unused(self.rules.reset, rows.view(), chosen, rng);
+        Ok(())
+    }
+
+    /// Resets codewords behind [`LearnedCodebook::update`], from the same latents.
+    pub(crate) fn reset(&mut self, latents: ArrayView2<'_, f32>, chosen: &[u32], rng: &mut impl Rng) {
+        self.used = OnceLock::new();
+        if self.rules.reset > 0.0 {
+            let rows = self.as_used(latents);
+            self.book.reset_unused(self.rules.reset, rows.view(), chosen, rng);
+        }
         if self.rules.cosine && self.rules.update == Update::Ema {
             to_unit_length(&mut self.book.codewords);
         }
-        Ok(())
     }
-}
 
-fn squared(gap: &Matrix) -> Matrix {
-    gap.by(gap).mean()
+    /// Latents as they are compared with codewords.
+    fn as_used<'l>(&self, latents: ArrayView2<'l, f32>) -> CowArray<'l, f32, Ix2> {
+        if !self.rules.cosine {
+            return latents.into();
+        }
+        let mut rows = latents.to_owned();
+        to_unit_length(&mut rows);
+        rows.into()
+    }
 }
 
 /// Keeps the quotient finite for a zero row.

@@ -1,6 +1,7 @@
 //! Small networks: an affine map plus a branch of layers that corrects it. Each network is described once and computed
 //! in two ways: forward and backward for training (`passes`), on plain rows for encoding and decoding.
 
+use super::doubled::Doubled;
 use crate::MethodError;
 use crate::backend::{AffineMap, Backend, BranchLayer, PlainNetwork, RowMap, Runs};
 use crate::contract::state::{State, StateError};
@@ -80,30 +81,36 @@ pub(crate) struct Windows {
     taps: usize,
     /// The same inputs as runs.
     runs: Runs,
+    /// If the image is doubled before: its places before that.
+    doubled: Option<Doubled>,
 }
 
 impl Windows {
     /// Windows around every second position of an image of `size×size` positions with `channels` channels.
     pub(crate) fn halving(size: usize, channels: usize) -> Windows {
         let picture = |y: usize, x: usize| (y < size && x < size).then_some((y, x));
-        Windows::new(size.div_ceil(2), channels, size, |y, x| (2 * y, 2 * x), picture)
+        let inputs = Windows::inputs(size.div_ceil(2), channels, size, |y, x| (2 * y, 2 * x), picture);
+        Windows { runs: Runs::new(&inputs, size * size * channels), inputs, taps: 9 * channels, doubled: None }
     }
 
     /// Windows around every position of an image of `size×size` positions that is first doubled by repeating each
     /// position.
     pub(crate) fn doubling(size: usize, channels: usize) -> Windows {
         let picture = |y: usize, x: usize| (y < 2 * size && x < 2 * size).then_some((y / 2, x / 2));
-        Windows::new(2 * size, channels, size, |y, x| (y, x), picture)
+        let inputs = Windows::inputs(2 * size, channels, size, |y, x| (y, x), picture);
+        let of_row = size * size * channels;
+        let doubled = Some(Doubled::new(size, channels));
+        Windows { runs: Runs::new(&inputs, of_row), inputs, taps: 9 * channels, doubled }
     }
 
     /// `picture` maps a position that a window sees to one of the `size×size` positions.
-    fn new(
+    fn inputs(
         out: usize,
         channels: usize,
         size: usize,
         centre: impl Fn(usize, usize) -> (usize, usize),
         picture: impl Fn(usize, usize) -> Option<(usize, usize)>,
-    ) -> Windows {
+    ) -> Vec<u32> {
         let mut inputs = Vec::with_capacity(out * out * 9 * channels);
         for (y, x) in (0..out).flat_map(|y| (0..out).map(move |x| (y, x))) {
             let (y, x) = centre(y, x);
@@ -114,17 +121,17 @@ impl Windows {
                 inputs.extend((0..channels).map(|c| first.map_or(size * size * channels, |first| first + c) as u32));
             }
         }
-        Windows { runs: Runs::new(&inputs, size * size * channels), inputs, taps: 9 * channels }
+        inputs
+    }
+
+    /// Places of the image before it is doubled, if it is.
+    pub(super) fn doubled(&self) -> Option<&Doubled> {
+        self.doubled.as_ref()
     }
 
     /// Windows of a row.
     pub(super) fn count(&self) -> usize {
         self.inputs.len() / self.taps
-    }
-
-    /// Inputs per window.
-    pub(super) fn taps(&self) -> usize {
-        self.taps
     }
 
     /// What the windows see.

@@ -2,10 +2,13 @@
 //! written down, on the products of [`cpu`]. [`NetworkWeights::trace`] says the same in expressions of [`gradients`] and is
 //! what the tests compare with.
 
+use super::doubled::Doubled;
 use super::network::{AffineLayer, LayerWeights, NetworkWeights, Windows};
+use crate::backend::Runs;
 use cpu::{Isa, LeftFactor, Onto, RightFactor};
 use ndarray::Array2;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A network at one step of training, packed for products.
@@ -18,7 +21,7 @@ pub(super) struct PackedNetwork<'a> {
 }
 
 struct PackedMap<'a> {
-    bias: &'a [f32],
+    bias: Cow<'a, [f32]>,
     /// Inputs × outputs.
     forward: RightFactor,
     /// Outputs × inputs; none if nobody asks for the gradient by the inputs.
@@ -27,15 +30,57 @@ struct PackedMap<'a> {
 
 impl<'a> PackedMap<'a> {
     fn new(isa: Isa, affine: &'a AffineLayer, input_gradient: bool) -> PackedMap<'a> {
-        let ((_, outputs), [weights, bias]) = (affine.dim(), affine.values());
-        let backward = input_gradient.then(|| RightFactor::transposed(isa, weights, outputs));
-        PackedMap { bias, forward: RightFactor::new(isa, weights, outputs), backward }
+        let [weights, bias] = affine.values();
+        PackedMap::of(isa, weights, bias.into(), input_gradient)
+    }
+
+    fn of(isa: Isa, weights: &[f32], bias: Cow<'a, [f32]>, input_gradient: bool) -> PackedMap<'a> {
+        let backward = input_gradient.then(|| RightFactor::transposed(isa, weights, bias.len()));
+        PackedMap { forward: RightFactor::new(isa, weights, bias.len()), bias, backward }
+    }
+}
+
+/// What a convolution sees. Where an image is doubled before, its places before that are seen instead, each of which has the outputs of
+/// its four places in the doubled image.
+#[derive(Clone, Copy)]
+enum Seen<'a> {
+    Windows(&'a Windows),
+    Doubled(&'a Doubled),
+}
+
+impl<'a> Seen<'a> {
+    fn of(windows: &'a Windows) -> Seen<'a> {
+        windows.doubled().map_or(Seen::Windows(windows), Seen::Doubled)
+    }
+
+    fn runs(self) -> &'a Runs {
+        match self {
+            Seen::Windows(windows) => windows.runs(),
+            Seen::Doubled(doubled) => doubled.runs(),
+        }
+    }
+
+    /// Windows of a row.
+    fn count(self) -> usize {
+        match self {
+            Seen::Windows(windows) => windows.count(),
+            Seen::Doubled(doubled) => doubled.count(),
+        }
+    }
+
+    /// Inputs per window.
+    fn taps(self) -> usize {
+        self.runs().seen() / self.count().max(1)
+    }
+
+    fn rows_at_once(self) -> usize {
+        (WINDOW_VALUES / self.runs().seen().max(1)).max(1)
     }
 }
 
 /// A map of the branch, and the rectifier behind it if there is one.
 struct Stage<'a> {
-    windows: Option<&'a Windows>,
+    windows: Option<Seen<'a>>,
     map: PackedMap<'a>,
     rectified: bool,
 }
@@ -81,9 +126,19 @@ impl<'a> PackedNetwork<'a> {
         let mut branch: Vec<Stage<'a>> = Vec::new();
         for layer in &network.branch {
             let wanted = input_gradient || !branch.is_empty();
-            let (windows, affine) = match layer {
-                LayerWeights::Affine(affine) => (None, affine),
-                LayerWeights::Convolution(windows, affine) => (Some(windows), affine),
+            let (windows, map) = match layer {
+                LayerWeights::Affine(affine) => (None, PackedMap::new(isa, affine, wanted)),
+                LayerWeights::Convolution(windows, affine) => {
+                    let seen = Seen::of(windows);
+                    let map = match seen {
+                        Seen::Windows(_) => PackedMap::new(isa, affine, wanted),
+                        Seen::Doubled(doubled) => {
+                            let [weights, bias] = affine.values();
+                            PackedMap::of(isa, &doubled.weights(weights), bias.repeat(4).into(), wanted)
+                        }
+                    };
+                    (Some(seen), map)
+                }
                 LayerWeights::Rectifier => {
                     match branch.last_mut() {
                         Some(stage) => stage.rectified = true,
@@ -92,7 +147,7 @@ impl<'a> PackedNetwork<'a> {
                     continue;
                 }
             };
-            branch.push(Stage { windows, map: PackedMap::new(isa, affine, wanted), rectified: false });
+            branch.push(Stage { windows, map, rectified: false });
         }
         let (inputs, outputs) = network.straight.dim();
         let straight = PackedMap::new(isa, &network.straight, input_gradient);
@@ -103,7 +158,7 @@ impl<'a> PackedNetwork<'a> {
     pub(super) fn forward(&self, rows: &[f32]) -> Forward {
         let n = rows.len() / self.inputs;
         let mut outputs = vec![0f32; n * self.outputs];
-        let onto = Onto { bias: Some(self.straight.bias), ..Onto::default() };
+        let onto = Onto { bias: Some(&self.straight.bias), ..Onto::default() };
         self.straight.forward.times(LeftFactor::Rows(rows), onto, &mut outputs);
         let mut hidden: Vec<Arc<Vec<f32>>> = Vec::new();
         for (s, stage) in self.branch.iter().enumerate() {
@@ -133,12 +188,17 @@ impl<'a> PackedNetwork<'a> {
         for (s, stage) in self.branch.iter().enumerate().rev() {
             let before = s.checked_sub(1).map(|s| (&self.branch[s], &forward.hidden[s]));
             let input = before.map_or(&rows, |(_, hidden)| hidden);
+            if let Some(Seen::Doubled(doubled)) = stage.windows {
+                let mut of_place = vec![0f32; gradient.len()];
+                doubled.by_place(stage.map.bias.len() / 4, &gradient, &mut of_place);
+                gradient = of_place;
+            }
             maps.push(match stage.windows {
                 None if s + 1 == self.branch.len() => {
                     MapGradient { weights: WeightGradient::Product(input.clone(), last.clone()), bias: sums.clone() }
                 }
                 None => MapGradient::of_rows(self.isa, input.clone(), &gradient, stage.map.bias.len()),
-                Some(windows) => MapGradient::of_windows(self.isa, windows, input, n, &gradient),
+                Some(seen) => MapGradient::of_windows(self.isa, seen, input, n, &gradient),
             });
             match (before, &mut by_rows) {
                 (Some((before, hidden)), _) => {
@@ -162,25 +222,37 @@ impl<'a> PackedNetwork<'a> {
 impl Stage<'_> {
     /// Outputs for a row.
     fn outputs(&self) -> usize {
-        self.map.bias.len() * self.windows.map_or(1, Windows::count)
+        self.map.bias.len() * self.windows.map_or(1, Seen::count)
     }
 
     /// The outputs of `n` rows, added to what `out` holds if `present`.
     fn apply(&self, rows: &[f32], n: usize, present: bool, out: &mut [f32]) {
-        let onto = Onto { bias: Some(self.map.bias), present, rectified: self.rectified };
+        let onto = Onto { bias: Some(&self.map.bias), present, rectified: self.rectified };
         let Some(windows) = self.windows else {
             return self.map.forward.times(LeftFactor::Rows(rows), onto, out);
         };
-        let mut seen = Vec::new();
+        let (mut seen, mut by_place) = (Vec::new(), Vec::new());
         let (of_row, of_outputs) = (rows.len() / n.max(1), self.outputs());
         let at_once = windows.rows_at_once();
         for (rows, out) in rows.chunks(at_once * of_row).zip(out.chunks_mut(at_once * of_outputs)) {
             windows.runs().gather(rows, &mut seen);
-            self.map.forward.times(LeftFactor::Rows(&seen), onto, out);
+            match windows {
+                Seen::Windows(_) => self.map.forward.times(LeftFactor::Rows(&seen), onto, out),
+                Seen::Doubled(doubled) => {
+                    // The product begins with what is present, in the order of places.
+                    let outputs = self.map.bias.len() / 4;
+                    by_place.resize(out.len(), 0f32);
+                    if present {
+                        doubled.by_place(outputs, out, &mut by_place);
+                    }
+                    self.map.forward.times(LeftFactor::Rows(&seen), onto, &mut by_place);
+                    doubled.by_image(outputs, &by_place, out);
+                }
+            }
         }
     }
 
-    /// Adds the gradient by the inputs of `n` rows to `back`, given that by the outputs.
+    /// Adds the gradient by the inputs of `n` rows to `back`, given that by the outputs, by place where images are doubled.
     fn back(&self, gradient: &[f32], n: usize, back: &mut [f32]) {
         let Some(transposed) = &self.map.backward else { return };
         let Some(windows) = self.windows else {
@@ -197,19 +269,14 @@ impl Stage<'_> {
     }
 }
 
-impl Windows {
-    fn rows_at_once(&self) -> usize {
-        (WINDOW_VALUES / self.runs().seen().max(1)).max(1)
-    }
-}
-
 impl MapGradient {
     fn of_rows(isa: Isa, inputs: Arc<Vec<f32>>, gradient: &[f32], outputs: usize) -> MapGradient {
         let right = Arc::new(RightFactor::new(isa, gradient, outputs));
         MapGradient { weights: WeightGradient::Product(inputs, right), bias: column_sums(gradient, outputs) }
     }
 
-    fn of_windows(isa: Isa, windows: &Windows, rows: &[f32], n: usize, gradient: &[f32]) -> MapGradient {
+    /// `gradient` is by place where images are doubled.
+    fn of_windows(isa: Isa, windows: Seen<'_>, rows: &[f32], n: usize, gradient: &[f32]) -> MapGradient {
         let (taps, of_row, of_outputs) = (windows.taps(), rows.len() / n.max(1), gradient.len() / n.max(1));
         let outputs = of_outputs / windows.count();
         let (mut seen, mut whole) = (Vec::new(), vec![0f32; taps * outputs]);
@@ -220,16 +287,24 @@ impl MapGradient {
             let onto = Onto { present: true, ..Onto::default() };
             RightFactor::new(isa, gradient, outputs).times(left, onto, &mut whole);
         }
-        MapGradient { weights: WeightGradient::Whole(whole), bias: column_sums(gradient, outputs) }
+        let mut bias = column_sums(gradient, outputs);
+        if let Seen::Doubled(doubled) = windows {
+            whole = doubled.weight_gradient(&whole);
+            bias = column_sums(&bias, outputs / 4);
+        }
+        MapGradient { weights: WeightGradient::Whole(whole), bias }
     }
 }
 
-/// Adds the gradients of all shards, each of which has one for each map, to weights and biases in turn. The order of the
-/// sums does not depend on the number of threads.
-pub(super) fn add_gradients(shards: &[&[MapGradient]], sums: &mut [Array2<f32>]) {
+/// Sums up the gradients of all shards, each of which has one for each map, in weights and biases in turn; if `present`, on top of what
+/// these hold. The order of the sums does not depend on the number of threads.
+pub(super) fn add_gradients(shards: &[&[MapGradient]], present: bool, sums: &mut [Array2<f32>]) {
     let mut tasks = Vec::new();
     for (m, pair) in sums.chunks_exact_mut(2).enumerate() {
         let [weights, bias] = pair else { continue };
+        if !present {
+            bias.fill(0.0);
+        }
         for of_shard in shards {
             bias.iter_mut().zip(&of_shard[m].bias).for_each(|(sum, b)| *sum += b);
         }
@@ -238,12 +313,16 @@ pub(super) fn add_gradients(shards: &[&[MapGradient]], sums: &mut [Array2<f32>])
         tasks.extend(blocks.enumerate().map(|(b, block)| (m, b * WEIGHT_ROWS, columns, block)));
     }
     tasks.into_par_iter().for_each(|(m, first, columns, block)| {
-        for of_shard in shards {
+        for (s, of_shard) in shards.iter().enumerate() {
+            let present = present || s > 0;
             match &of_shard[m].weights {
                 WeightGradient::Product(inputs, right) => {
                     let of = inputs.len() / right.depth().max(1);
                     let left = LeftFactor::Columns { matrix: inputs, of, first, count: block.len() / columns };
-                    right.times(left, Onto { present: true, ..Onto::default() }, block);
+                    right.times(left, Onto { present, ..Onto::default() }, block);
+                }
+                WeightGradient::Whole(values) if !present => {
+                    block.copy_from_slice(&values[first * columns..][..block.len()]);
                 }
                 WeightGradient::Whole(values) => {
                     block.iter_mut().zip(&values[first * columns..]).for_each(|(sum, v)| *sum += v);
@@ -355,7 +434,11 @@ mod tests {
                         packed.backward(rows, &forward, w)
                     });
                     let parts: Vec<Backward> = parts.collect();
-                    add_gradients(&parts.iter().map(|part| &part.maps[..]).collect::<Vec<_>>(), &mut sums);
+                    // The first is written over what is there, the others are added.
+                    sums.iter_mut().for_each(|sum| sum.fill(7.0));
+                    for (p, part) in parts.iter().enumerate() {
+                        add_gradients(&[&part.maps[..]], p > 0, &mut sums);
+                    }
                     let by_rows = parts.iter().flat_map(|part| part.by_rows.iter().flatten().copied());
                     close(&by_rows.collect::<Vec<f32>>(), &of_loss[0], &format!("{what}, by rows"));
                     for (p, (found, expected)) in sums.iter().zip(&of_loss[1..]).enumerate() {

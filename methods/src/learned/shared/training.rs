@@ -8,13 +8,14 @@ use super::schedule::learning_rate_share;
 use crate::algorithms::moments::{mean, variance};
 use crate::contract::usage::Usage;
 use crate::{Context, Curve, MethodError, Quantizer, Stream, TrainingRows};
-use gradients::{Matrix, Parameter, gradients};
+use gradients::{Matrix, Parameter, gradients_from};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How encoder, bottleneck and decoder are trained together.
@@ -84,6 +85,11 @@ pub(crate) trait Bottleneck: Sync {
         moment: &TrainingStep<'_>,
         rng: &mut ChaCha8Rng,
     ) -> Result<ForwardPass, MethodError>;
+
+    /// Prepares what the passes of a step share. They do it themselves otherwise, one of them while the others wait.
+    fn prepare(&self, cx: &Context) {
+        let _ = cx;
+    }
 
     /// Updates what is learned without gradients, from all latents of the batch and their codewords.
     fn after_step(
@@ -186,22 +192,24 @@ pub(crate) fn fit(
             let moment = TrainingStep { progress: step as f64 / steps as f64, cx };
             let parameters: Vec<Parameter> =
                 bottleneck.parameters().into_iter().map(|p| Parameter::new(p.view())).collect();
-            let packed = autoencoder.packed(cx.backend.isa());
-            sums.iter_mut().for_each(|sum| sum.fill(0.0));
+            let isa = cx.backend.isa();
+            let (packed, ()) = rayon::join(|| autoencoder.packed(isa), || bottleneck.prepare(cx));
+            let (of_maps, of_bottleneck) = sums.split_at_mut(of_networks);
+            of_bottleneck.iter_mut().for_each(|sum| sum.fill(0.0));
             let mut shards: Vec<Shard> = Vec::with_capacity(batch.len().div_ceil(SHARD));
             let first = step * training.batch.div_ceil(SHARD);
             for wave in batch.chunks(WAVE * SHARD) {
                 cx.cancel.check()?;
                 let done = shards.len();
                 let of_shard = |(s, numbers): (usize, &[usize])| {
-                    let rows = standardized.select(Axis(0), numbers);
+                    let rows = rows_of(&standardized, numbers);
                     let share = numbers.len() as f64 / batch.len() as f64;
                     let mut rng = cx.rng(Stream::Shard((first + done + s) as u32));
-                    shard(&packed, &bottleneck, rows, share, &parameters, &moment, &mut rng)
+                    shard(&packed, &bottleneck, (numbers.len(), rows), share, &parameters, &moment, &mut rng)
                 };
                 let found: Vec<Shard> = wave.par_chunks(SHARD).enumerate().map(of_shard).collect::<Result<_, _>>()?;
-                let (of_maps, of_bottleneck) = sums.split_at_mut(of_networks);
-                add_gradients(&found.iter().map(|shard| &shard.maps[..]).collect::<Vec<_>>(), of_maps);
+                let maps: Vec<&[MapGradient]> = found.iter().map(|shard| &shard.maps[..]).collect();
+                add_gradients(&maps, done > 0, of_maps);
                 for mut shard in found {
                     of_bottleneck.iter_mut().zip(&shard.gradients).for_each(|(sum, g)| *sum += g);
                     losses.add(&shard.losses, shard.latents.nrows() as f64);
@@ -209,15 +217,15 @@ pub(crate) fn fit(
                     shards.push(shard);
                 }
             }
-            if losses.diverged() || !sums.iter().all(|sum| sum.as_slice().is_some_and(all_finite)) {
+            let rate = training.learning_rate * learning_rate_share(step, steps, WARMUP);
+            let mut arrays = autoencoder.parameters();
+            arrays.extend(bottleneck.parameters());
+            let finite = adam.step(isa, arrays, &sums, rate);
+            if losses.diverged() || !finite {
                 let epoch = epoch + 1;
                 let reason = format!("in epoch {epoch} of {epochs} a loss or a gradient was NaN or infinite");
                 return Err(MethodError::Diverged(reason + "; lower `learning-rate`"));
             }
-            let rate = training.learning_rate * learning_rate_share(step, steps, WARMUP);
-            let mut arrays = autoencoder.parameters();
-            arrays.extend(bottleneck.parameters());
-            adam.step(arrays, &sums, rate);
             let latents: Vec<f32> =
                 shards.iter().flat_map(|shard| shard.latents.as_slice()).flatten().copied().collect();
             let latents = matrix_of(batch.len(), &latents);
@@ -260,14 +268,13 @@ pub(crate) fn fit(
 fn shard(
     networks: &Option<[PackedNetwork<'_>; 2]>,
     bottleneck: &impl Bottleneck,
-    rows: Array2<f32>,
+    (n, rows): (usize, Vec<f32>),
     share: f64,
     parameters: &[Parameter],
     moment: &TrainingStep<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Shard, MethodError> {
-    let n = rows.nrows();
-    let x = Arc::new(values_of(rows));
+    let x = Arc::new(rows);
     let encoded = networks.as_ref().map(|[encoder, _]| encoder.forward(&x));
     let latents = matrix_of(n, encoded.as_ref().map_or(&x[..], |encoded| &encoded.outputs));
     if latents.iter().any(|v| !v.is_finite()) {
@@ -276,7 +283,7 @@ fn shard(
     let mut leaves = vec![Parameter::new(latents.view()).leaf()];
     leaves.extend(parameters.iter().map(Parameter::leaf));
     let pass = bottleneck.pass(&leaves[0], &leaves[1..], moment, rng)?;
-    let quantized = Arc::new(values_of(pass.latents.values()));
+    let quantized = Arc::new(pass.latents.view().iter().copied().collect::<Vec<f32>>());
     let decoded = networks.as_ref().map(|[_, decoder]| decoder.forward(&quantized));
     let outputs = decoded.as_ref().map_or(&quantized[..], |decoded| &decoded.outputs);
     let (reconstruction, gradient) = squared_error(outputs, &x, share);
@@ -295,12 +302,12 @@ fn shard(
     if networks.is_none() && parameters.is_empty() {
         return Ok(Shard { maps, gradients: Vec::new(), losses, latents, chosen: pass.chosen });
     }
-    // Has the gradients of the whole: that of the reconstruction loss by its quantized latents is known.
-    let mut total = pass.latents.by(&Matrix::constant(matrix_of(n, &by_quantized).view())).sum();
-    for Loss { weight, value, .. } in &pass.losses {
-        total = total.plus(&value.scaled((weight * share) as f32));
+    // The gradient of the reconstruction loss by the quantized latents is known.
+    let mut results = vec![(pass.latents, matrix_of(n, &by_quantized))];
+    for Loss { weight, value, .. } in pass.losses {
+        results.push((value, Array2::from_elem((1, 1), (weight * share) as f32)));
     }
-    let mut gradients = gradients(&total, &leaves);
+    let mut gradients = gradients_from(results, &leaves);
     let by_latents = values_of(gradients.remove(0));
     if let (Some([encoder, _]), Some(encoded)) = (networks, &encoded) {
         let mut of_encoder = encoder.backward(x, encoded, by_latents).maps;
@@ -329,14 +336,16 @@ fn squared_error(found: &[f32], wanted: &[f32], share: f64) -> (f64, Vec<f32>) {
     (sum * scale, gaps)
 }
 
-/// Whether no value is NaN or infinite. Products with zero tell, eight at a time.
-fn all_finite(values: &[f32]) -> bool {
-    let (whole, tail) = values.as_chunks::<8>();
-    let mut sums = [0f32; 8];
-    for values in whole {
-        sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v * 0.0);
+/// The rows with these numbers, one after the other.
+fn rows_of(rows: &Array2<f32>, numbers: &[usize]) -> Vec<f32> {
+    let mut values = Vec::with_capacity(numbers.len() * rows.ncols());
+    for &number in numbers {
+        match rows.row(number).as_slice() {
+            Some(row) => values.extend_from_slice(row),
+            None => values.extend(rows.row(number)),
+        }
     }
-    sums.iter().chain(tail).all(|v| v.is_finite())
+    values
 }
 
 /// The values of rows, one row after the other.
@@ -401,13 +410,30 @@ struct EpochQuality {
     usage: Vec<Usage>,
 }
 
-/// The sum of squared differences.
-fn error_of(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>) -> f64 {
+/// The sum of squared differences between rows and those of `decoded` with these numbers.
+fn error_of(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>, numbers: &[usize]) -> f64 {
     let of_row = |(x, y): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| match (x.as_slice(), y.as_slice()) {
         (Some(x), Some(y)) => f64::from(cpu::squared_distance(x, y)),
         _ => x.iter().zip(&y).map(|(x, y)| f64::from(x - y).powi(2)).sum(),
     };
-    rows.outer_iter().zip(decoded.outer_iter()).map(of_row).sum()
+    rows.outer_iter().zip(numbers.iter().map(|&number| decoded.row(number))).map(of_row).sum()
+}
+
+/// The codes that occur, and the number of that of each row. Where there are more codes than rows to find them in, each row has its own.
+fn distinct(codes: &[u8], size: usize, alphabets: &[usize]) -> (Vec<u8>, Vec<usize>) {
+    let rows = codes.len() / size.max(1);
+    if alphabets.iter().map(|&a| a as f64).product::<f64>() > rows as f64 / 2.0 {
+        return (codes.to_vec(), (0..rows).collect());
+    }
+    let (mut found, mut known) = (Vec::new(), HashMap::new());
+    let numbers = codes.chunks_exact(size.max(1)).map(|code| {
+        *known.entry(code).or_insert_with(|| {
+            found.extend_from_slice(code);
+            found.len() / size.max(1) - 1
+        })
+    });
+    let numbers = numbers.collect();
+    (found, numbers)
 }
 
 fn evaluate(quantizer: &LearnedQuantizer, train: &TrainingRows<'_>, cx: &Context) -> Result<EpochQuality, MethodError> {
@@ -426,12 +452,14 @@ fn evaluate(quantizer: &LearnedQuantizer, train: &TrainingRows<'_>, cx: &Context
         let held = train.matrix()?.part(part * at_once, at_once);
         let mut codes = vec![0u8; rows.nrows() * size];
         cx.backend.write_codes(&mut codes, size, &mut |codes| quantizer.encode(&held, codes))?;
-        let mut decoded = Array2::zeros(rows.dim());
-        quantizer.decode_into(&codes, decoded.view_mut())?;
+        // What a code is decoded to does not depend on others: each is decoded once.
+        let (to_decode, numbers) = distinct(&codes, size, &alphabets);
+        let mut decoded = Array2::zeros((to_decode.len() / size.max(1), rows.ncols()));
+        quantizer.decode_into(&to_decode, decoded.view_mut())?;
         // Parts of a constant size, so that the order of the sums does not depend on the number of threads.
         const PART: usize = 256;
-        let parts = rows.axis_chunks_iter(Axis(0), PART).into_par_iter().zip(decoded.axis_chunks_iter(Axis(0), PART));
-        let errors: Vec<f64> = parts.map(|(x, y)| error_of(x, y)).collect();
+        let parts = rows.axis_chunks_iter(Axis(0), PART).into_par_iter().zip(numbers.par_chunks(PART));
+        let errors: Vec<f64> = parts.map(|(x, numbers)| error_of(x, decoded.view(), numbers)).collect();
         squared_error += errors.iter().sum::<f64>();
         for code in codes.chunks_exact(size.max(1)) {
             symbols.unpack(code, &mut row_symbols)?;
