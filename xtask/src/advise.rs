@@ -70,7 +70,7 @@ pub struct Arguments {
     /// Seed of samples and training
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How often the best code is trained for the interval of its recall
+    /// How often the best code is trained on a small sample, for what seeds add to the interval of its recall
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     seeds: u16,
     /// Format of the answer
@@ -251,7 +251,7 @@ impl Observer for RoundProgress<'_> {
             bar.set_prefix(format!("round {}", self.round));
             self.bar = Some(bar);
         } else {
-            say_aside!("round {}: {codes} codes", self.round);
+            say_aside!("round {}: {codes} {}", self.round, if codes == 1 { "code" } else { "codes" });
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Candidate {
     pub figures: Figures,
     /// Its latency.
     pub latency: Option<Latency>,
+    /// The base rows of the sample from which its figures are forecast; None if they were measured on all rows.
+    pub sample: Option<usize>,
 }
 
 /// The result of a search.
@@ -75,7 +77,7 @@ pub struct Answer {
     pub k: usize,
     /// Seed of the search.
     pub seed: u64,
-    /// How often the best code was trained.
+    /// How often the best code was trained on the first sample.
     pub seeds: usize,
     /// What was asked.
     pub wish: Wish,
@@ -89,7 +91,9 @@ pub struct Answer {
     pub out_of_reach: Vec<(Figure, usize)>,
     /// Codes that left because others promised more.
     pub behind: usize,
-    /// The codes of the last round.
+    /// Codes that left unmeasured: the same without its transform was far behind, or a smaller one met all limits.
+    pub not_needed: usize,
+    /// The codes that were measured, those on all vectors first.
     pub candidates: Vec<Candidate>,
     /// What follows for the wish, by the numbers of the candidates.
     pub choice: Choice,
@@ -111,6 +115,12 @@ impl Answer {
     /// The code to use: the best one that meets the limits by the queries of the race.
     pub fn best(&self) -> Option<&Candidate> {
         self.choice.best.map(|at| &self.candidates[at])
+    }
+
+    /// That a code's figures are forecast, if they are.
+    fn of_sample(&self, at: usize) -> String {
+        let sample = self.candidates[at].sample.filter(|_| self.held_out);
+        sample.map_or_else(String::new, |rows| format!(" (forecast from {rows} rows)"))
     }
 
     fn labelled(&self, at: usize) -> (&str, &Figures) {
@@ -136,7 +146,8 @@ impl Answer {
         let limits = || self.wish.limits().iter().map(|(figure, limit)| (*figure, *limit));
         let relaxed = self.choice.relaxed.iter().map(|relaxed| {
             let found = relaxed.code.map(|at| self.labelled(at));
-            (found.is_some(), relaxation(relaxed.figure, relaxed.limit, &self.wish, found))
+            let text = relaxation(relaxed.figure, relaxed.limit, &self.wish, found);
+            (found.is_some(), text + &relaxed.code.map_or_else(String::new, |at| self.of_sample(at)))
         });
         match self.best() {
             Some(best) => {
@@ -164,7 +175,7 @@ impl Answer {
                 line(match self.choice.runner_up {
                     Some(at) => {
                         let (label, figures) = self.labelled(at);
-                        format!("runner-up: {label}; {}", reach(figures))
+                        format!("runner-up: {label}; {}{}", reach(figures), self.of_sample(at))
                     }
                     None => "runner-up: none within the limits".to_owned(),
                 });
@@ -172,9 +183,10 @@ impl Answer {
             }
             None => {
                 line("\nno code meets the limits".to_owned());
-                limits()
-                    .zip(&self.choice.misses)
-                    .for_each(|((figure, limit), (_, at))| line(miss(figure, limit, at.map(|at| self.labelled(at)))));
+                limits().zip(&self.choice.misses).for_each(|((figure, limit), (_, at))| {
+                    let text = miss(figure, limit, at.map(|at| self.labelled(at)));
+                    line(text + &at.map_or_else(String::new, |at| self.of_sample(at)));
+                });
                 relaxed.filter(|(found, _)| *found).for_each(|(_, text)| line(text));
                 line(self.source());
             }
@@ -192,6 +204,9 @@ impl Answer {
             })
             .collect();
         why.extend((self.behind > 0).then(|| format!("{} left because others promised more", self.behind)));
+        why.extend((self.not_needed > 0).then(|| {
+            format!("{} not measured, because a smaller or a simpler one made them pointless", were(self.not_needed))
+        }));
         why.extend(
             self.failed
                 .first()
@@ -200,8 +215,8 @@ impl Answer {
         if !why.is_empty() {
             line(format!("\n{}", why.join("; ")));
         }
-        if self.tried < self.codes {
-            line(format!("{} not tried: the search was stopped", were(self.codes - self.tried)));
+        if self.stopped && self.tried < self.codes {
+            line(format!("{} not tried; the search was stopped", were(self.codes - self.tried)));
         }
         out
     }
@@ -213,14 +228,18 @@ impl Answer {
                     and too good, because the same queries chose the code"
                 .to_owned();
         }
-        let seeds = if self.seeds > 1 { format!("; recall over {} seeds", self.seeds) } else { String::new() };
+        let seeds = if self.seeds > 1 {
+            format!("; the interval of the recall includes what {} seeds differ on a sample", self.seeds)
+        } else {
+            String::new()
+        };
         format!("by {} queries that the race has not used{seeds}", self.queries_held_out)
     }
 
     /// The answer for programs.
     pub fn to_json(&self) -> Value {
         let of = |at: usize| {
-            let Candidate { code, figures, latency } = &self.candidates[at];
+            let Candidate { code, figures, latency, sample } = &self.candidates[at];
             let known = FIGURES.into_iter().filter_map(|figure| {
                 let e = figures.get(figure)?;
                 let clip = |value: f64| figure.metric().clip(value);
@@ -230,7 +249,7 @@ impl Answer {
             });
             json!({
                 "method": code.method, "params": code.params, "written": code.written,
-                "figures": known.collect::<Map<_, _>>(), "latency": latency,
+                "figures": known.collect::<Map<_, _>>(), "latency": latency, "forecast_from_rows": sample,
             })
         };
         let item = |figure: Figure, limit: f64, code: Option<usize>| json!({ "figure": figure, "limit": limit, "code": code.map(of) });
@@ -253,7 +272,7 @@ impl Answer {
             "codes": self.codes, "tried": self.tried,
             "failed": self.failed.iter().map(|(code, reason)| json!({ "code": code, "reason": reason })).collect::<Vec<_>>(),
             "out_of_reach": self.out_of_reach.iter().map(|(figure, count)| json!({ "figure": figure, "codes": count })).collect::<Vec<_>>(),
-            "behind": self.behind, "seconds": self.seconds,
+            "behind": self.behind, "not_needed": self.not_needed, "seconds": self.seconds,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The codes to try: every method of the registry with the parameters that its entry names, behind transforms where the
 //! entry says that these may help, at every size that the wish allows.
 
+use crate::race::Entrant;
 use methods::transform::{self, Transform};
 use methods::{METHODS, Method, ParamError};
 use reports::advice::{Figure, Wish, rung_above, rungs};
@@ -17,6 +18,12 @@ pub struct Arm {
     pub params: Value,
     /// Bytes of a code.
     pub bytes: usize,
+    /// The parameters that its entry names, without transform and rate.
+    from: &'static str,
+    /// What stands before it.
+    transform: Transform,
+    /// The size that it was made for.
+    size: usize,
 }
 
 impl Arm {
@@ -65,10 +72,10 @@ pub fn arms(wish: &Wish, dim: usize, only: &[String]) -> Vec<Arm> {
     let mut arms = Vec::new();
     for entry in METHODS.iter().filter(|entry| only.is_empty() || only.iter().any(|name| name == entry.name)) {
         let transforms = if entry.tries.transforms { Transform::candidates(dim) } else { vec![Transform::None] };
-        for params in entry.tries.params {
+        for from in entry.tries.params {
             for before in &transforms {
                 // The entry's parameters are JSON objects, as a test of the registry checks.
-                let Ok(Value::Object(mut params)) = serde_json::from_str::<Value>(params) else { continue };
+                let Ok(Value::Object(mut params)) = serde_json::from_str::<Value>(from) else { continue };
                 if *before != Transform::None {
                     params.insert(transform::KEY.to_owned(), methods::registry::params_of(before));
                 }
@@ -79,13 +86,28 @@ pub fn arms(wish: &Wish, dim: usize, only: &[String]) -> Vec<Arm> {
                     let bytes = method.code_bits(dim).div_ceil(8);
                     // What is far below a size is tried at a lower one.
                     if 2 * bytes > size && seen.insert((entry.name, found.to_string())) {
-                        arms.push(Arm { method: entry.name, params: found, bytes });
+                        let (from, transform) = (*from, before.clone());
+                        arms.push(Arm { method: entry.name, params: found, bytes, from, transform, size });
                     }
                 }
             }
         }
     }
     arms
+}
+
+/// The codes as a race sees them, in the same order.
+pub fn entrants(arms: &[Arm]) -> Vec<Entrant> {
+    let kin = |a: &Arm, b: &Arm| a.method == b.method && a.from == b.from;
+    let entrant = |arm: &Arm| Entrant {
+        bytes: arm.bytes,
+        // Every arm is its own kin.
+        kin: arms.iter().position(|a| kin(a, arm) && a.transform == arm.transform).unwrap_or_default(),
+        plain: (arm.transform != Transform::None)
+            .then(|| arms.iter().position(|a| kin(a, arm) && a.transform == Transform::None && a.size == arm.size))
+            .flatten(),
+    };
+    arms.iter().map(entrant).collect()
 }
 
 #[cfg(test)]

@@ -1,24 +1,29 @@
 //! Measures one code on one sample, and says what this tells about all vectors.
 
 use crate::arms::Arm;
-use crate::sample::{GROWTH, Samples, Stage};
+use crate::forecast::over_draws;
+use crate::sample::{Samples, Stage};
 use experiments::search::{code_search, k_recalls};
 use methods::algorithms::moments;
 use methods::search::codes::CodeSearch;
 use methods::{BackendError, Context, MethodError};
 use ndarray::{Array2, ArrayView2, s};
-use reports::advice::{Figure, Figures, Wish};
-use reports::statistics::{Estimate, of_sample, t95};
+use reports::advice::{Figure, Wish};
+use reports::statistics::{Estimate, t95};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// What a code has shown on one sample.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Bytes of a code.
     pub bytes: usize,
     /// k-recall@k of each query of the race.
     pub recalls: Vec<f64>,
+    /// The mean recall of the queries of the race among the training rows, which the code was made for; on a sample alone.
+    pub in_training: Option<f64>,
+    /// The normalized mean squared error of the training rows; on a sample alone.
+    pub training_error: Option<f64>,
     /// The same for the queries held out; in the last round alone.
     pub held_out: Vec<f64>,
     /// Normalized mean squared error and its standard deviation over base rows, where it was asked for.
@@ -32,7 +37,7 @@ pub struct Measured {
 }
 
 /// Times of a code.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timings {
     /// Microseconds of single queries on one thread, in ascending order; empty if none were timed.
     pub latencies: Vec<f64>,
@@ -42,14 +47,6 @@ pub struct Timings {
     pub fit_seconds: f64,
 }
 
-/// Half of the interval by which the recall on a sample may differ from that on all rows, for each factor of
-/// [`GROWTH`] between them. Fewer training rows make worse codebooks, and fewer base rows make neighbours easier to tell
-/// apart. METHODOLOGY.md ("Which code to use") says how much was measured.
-const RECALL_PER_GROWTH: f64 = 0.1;
-
-/// The same for the distortion, relative to it.
-const DISTORTION_PER_GROWTH: f64 = 0.15;
-
 /// Most single queries that are timed.
 const TIMED_QUERIES: usize = 200;
 
@@ -57,102 +54,25 @@ const TIMED_QUERIES: usize = 200;
 const TIMED_SECONDS: f64 = 0.1;
 const FEWEST_TIMED: usize = 20;
 
-impl Measured {
-    /// What is known of the code with all vectors, if it has been measured on a `share` of them, by the queries of the
-    /// race. Intervals include what the rest may change.
-    pub fn figures(&self, share: f64) -> Figures {
-        self.figures_of(&self.recalls, share)
-    }
-
-    /// The same by the queries held out.
-    pub fn figures_held_out(&self) -> Figures {
-        self.figures_of(&self.held_out, 1.0)
-    }
-
-    fn figures_of(&self, recalls: &[f64], share: f64) -> Figures {
-        let growths = (1.0 / share).ln() / (GROWTH as f64).ln();
-        let mut figures = Figures::default().with(Figure::Bytes, self.bytes as f64);
-        figures.set(Figure::Recall, over_draws(recalls).map(|e| widened(e, RECALL_PER_GROWTH * growths)));
-        figures.set(
-            Figure::Distortion,
-            self.distortion.and_then(|(value, deviation)| {
-                Some(widened(of_sample(value, deviation, self.rows)?, DISTORTION_PER_GROWTH * growths * value))
-            }),
-        );
-        let Timings { latencies, encode_rate, fit_seconds } = &self.timings;
-        // With all rows, it takes at least as long, and at most as much longer as there are more rows.
-        figures.set(Figure::Latency, median(latencies).map(|e| grown(e, share)));
-        figures.set(Figure::FitTime, exactly(*fit_seconds).map(|e| grown(e, share)));
-        // Encoding a vector takes as long with all rows; a sample is too short to time it well.
-        let well = 1.0 + growths;
-        let rate = |e: Estimate| Estimate { low: e.low / well, high: e.high * well, ..e };
-        figures.set(Figure::EncodeRate, exactly(*encode_rate).map(rate));
-        figures
-    }
-}
-
-fn exactly(value: f64) -> Option<Estimate> {
-    (value > 0.0).then_some(Estimate { value, low: value, high: value, count: 1 })
-}
-
-/// The interval from no growth to growth in proportion to the rows.
-fn grown(e: Estimate, share: f64) -> Estimate {
-    Estimate { value: e.value / share.sqrt(), high: e.high / share, ..e }
-}
-
-/// With a second, independent error of this half width.
-fn widened(e: Estimate, half: f64) -> Estimate {
-    let own = e.high - e.value;
-    Estimate { low: e.value - own.hypot(half), high: e.value + own.hypot(half), ..e }
-}
-
-/// The mean of independent draws with its 95% interval. One draw has none.
-fn over_draws(values: &[f64]) -> Option<Estimate> {
-    let n = values.len();
-    if n == 0 {
-        return None;
-    }
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    let deviation = if n > 1 { (squares / (n - 1) as f64).sqrt() } else { 0.0 };
-    of_sample(mean, deviation, n).or(Some(Estimate { value: mean, low: mean, high: mean, count: n }))
-}
-
-/// The median of ascending values, with the interval between the order statistics that contain it with at least 95%.
-fn median(sorted: &[f64]) -> Option<Estimate> {
-    let n = sorted.len();
-    let half = 0.98 * (n as f64).sqrt();
-    let at = |place: f64| sorted.get((place.max(0.0) as usize).min(n.saturating_sub(1))).copied();
-    let middle = n as f64 / 2.0;
-    let (value, low, high) = (at(middle)?, at((middle - half).floor())?, at((middle + half).ceil())?);
-    Some(Estimate { value, low, high, count: n })
-}
-
-/// The interval of a recall over seeds and queries: the mean over both, with the variance of the mean over queries and
-/// that over seeds added, and the degrees of freedom of Welch and Satterthwaite. The part of the error that is neither of
-/// a seed nor of a query is in both variances, so the interval is a little too wide. One row of recalls for each seed.
-pub fn over_seeds_and_queries(recalls: &[Vec<f64>]) -> Option<Estimate> {
-    let [first, ..] = recalls else { return None };
-    let seeds = recalls.len() as f64;
-    let of_query = |q: usize| recalls.iter().filter_map(|row| row.get(q)).sum::<f64>() / seeds;
-    let queries = over_draws(&(0..first.len()).map(of_query).collect::<Vec<_>>())?;
-    let means: Vec<f64> = recalls.iter().filter_map(|row| Some(over_draws(row)?.value)).collect();
-    let squared_error = |values: &[f64]| {
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        squares / (values.len() * (values.len() - 1)) as f64
-    };
-    if means.len() < 2 || first.len() < 2 {
+/// The recall with all rows, over queries and seeds: the mean over the queries held out, with the variance of this mean and
+/// that between seeds added, and the degrees of freedom of Welch and Satterthwaite. `seeds` has the recalls of each
+/// training on the first sample, where it varies more than with all rows. The part of the error that is neither of a seed
+/// nor of a query is in both variances, so the interval is a little too wide. With one seed, it is that over queries.
+pub fn over_queries_and_seeds(held_out: &[f64], seeds: &[Vec<f64>]) -> Option<Estimate> {
+    let queries = over_draws(held_out)?;
+    let means: Vec<f64> = seeds.iter().filter_map(|recalls| Some(over_draws(recalls)?.value)).collect();
+    if means.len() < 2 || held_out.len() < 2 {
         return Some(queries);
     }
-    let (over_queries, over_seeds) =
-        (((queries.high - queries.value) / t95(first.len() - 1)).powi(2), squared_error(&means));
+    let mean = means.iter().sum::<f64>() / means.len() as f64;
+    let (of_queries, of_seeds) = (held_out.len() - 1, means.len() - 1);
+    let over_queries = ((queries.high - queries.value) / t95(of_queries)).powi(2);
+    let over_seeds = means.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / of_seeds as f64;
     let sum = over_queries + over_seeds;
     if sum == 0.0 {
         return Some(queries);
     }
-    let df = sum * sum
-        / (over_queries * over_queries / (first.len() - 1) as f64 + over_seeds * over_seeds / (means.len() - 1) as f64);
+    let df = sum * sum / (over_queries * over_queries / of_queries as f64 + over_seeds * over_seeds / of_seeds as f64);
     let half = t95((df as usize).max(1)) * sum.sqrt();
     Some(Estimate { low: queries.value - half, high: queries.value + half, ..queries })
 }
@@ -181,11 +101,7 @@ pub fn measure(
     let encode_rate = stage.base.nrows() as f64 / encoding.elapsed().as_secs_f64().max(1e-9);
     cx.cancel.check()?;
     let search = code_search(&*quantizer, &codes, samples.metric)?;
-    let recalls = |queries: ArrayView2<'_, f32>, truth: &[Vec<u32>]| -> Result<Vec<f64>, MethodError> {
-        let found = search.search(queries, samples.k)?;
-        let found: Vec<Vec<u32>> = found.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect();
-        Ok(k_recalls(truth, &found, samples.k))
-    };
+    let recalls = |queries: ArrayView2<'_, f32>, truth: &[Vec<u32>]| recalls_of(&search, queries, truth, samples.k);
     let mut measured = Measured {
         bytes: quantizer.code_size(),
         recalls: recalls(stage.queries.view(), &stage.truth)?,
@@ -206,8 +122,32 @@ pub fn measure(
         quantizer.decode_into(&codes, decoded.view_mut())?;
         measured.distortion = distortion(stage.base.view(), decoded.view());
     }
+    if let Some(truth) = &stage.truth_in_training {
+        let mut codes = vec![0; stage.train.nrows() * quantizer.code_size()];
+        quantizer.encode_into(stage.train.view(), &mut codes)?;
+        let search = code_search(&*quantizer, &codes, samples.metric)?;
+        let found = recalls_of(&search, stage.queries.view(), truth, samples.k)?;
+        measured.in_training = over_draws(&found).map(|e| e.value);
+        if measured.distortion.is_some() {
+            let mut decoded = Array2::zeros(stage.train.dim());
+            quantizer.decode_into(&codes, decoded.view_mut())?;
+            measured.training_error = distortion(stage.train.view(), decoded.view()).map(|(value, _)| value);
+        }
+    }
     measured.seconds = begin.elapsed().as_secs_f64();
     Ok(measured)
+}
+
+/// k-recall@k of each query.
+fn recalls_of(
+    search: &CodeSearch<'_>,
+    queries: ArrayView2<'_, f32>,
+    truth: &[Vec<u32>],
+    k: usize,
+) -> Result<Vec<f64>, MethodError> {
+    let found = search.search(queries, k)?;
+    let found: Vec<Vec<u32>> = found.into_iter().map(|row| row.into_iter().map(|n| n.id).collect()).collect();
+    Ok(k_recalls(truth, &found, k))
 }
 
 /// Microseconds of single queries on one thread, in ascending order.
@@ -253,49 +193,25 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    /// The interval over queries and seeds contains the true mean in about 95% of all cases, when both matter.
     #[test]
-    fn a_sample_bounds_what_all_rows_take() {
-        let timings = Timings { latencies: vec![10.0; 100], encode_rate: 1000.0, fit_seconds: 2.0 };
-        let measured = Measured { bytes: 8, recalls: vec![0.5; 50], timings, rows: 100, ..Measured::default() };
-        let figures = measured.figures(1.0 / 16.0);
-        let ends = |figure: Figure| figures.get(figure).map(|e| (e.low, e.value, e.high)).expect("known");
-        assert_eq!(ends(Figure::Latency), (10.0, 40.0, 160.0));
-        assert_eq!(ends(Figure::FitTime), (2.0, 8.0, 32.0));
-        assert_eq!(ends(Figure::Recall), (0.3, 0.5, 0.7));
-        assert_eq!(figures.get(Figure::Distortion), None, "not asked for");
-        let all = measured.figures(1.0);
-        assert_eq!(all.get(Figure::Recall).map(|e| (e.low, e.high)), Some((0.5, 0.5)));
-    }
-
-    /// The interval over seeds and queries contains the true mean in about 95% of all cases, when both matter.
-    #[test]
-    fn the_interval_over_seeds_and_queries_covers() {
+    fn the_interval_over_queries_and_seeds_covers() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut normal = || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
         let mut covered = 0;
         for _ in 0..1000 {
-            let of_query: Vec<f64> = (0..60).map(|_| 0.2 * normal()).collect();
-            let rows: Vec<Vec<f64>> = (0..3)
-                .map(|_| {
-                    let of_seed = 0.02 * normal();
-                    of_query.iter().map(|q| 0.5 + of_seed + q + 0.1 * normal()).collect()
-                })
-                .collect();
-            let e = over_seeds_and_queries(&rows).expect("an interval");
+            // The queries of the race, and those held out; each training has an effect of its own.
+            let mut training = |queries: usize| -> Vec<f64> {
+                let of_seed = 0.02 * normal();
+                (0..queries).map(|_| 0.5 + of_seed + 0.2 * normal()).collect()
+            };
+            let (held_out, seeds) = (training(60), [training(500), training(500), training(500)]);
+            let e = over_queries_and_seeds(&held_out, &seeds).expect("an interval");
             covered += usize::from(e.low <= 0.5 && 0.5 <= e.high);
         }
         assert!((930..=990).contains(&covered), "{covered} of 1000");
-        assert_eq!(over_seeds_and_queries(&[]), None);
-        let one = over_seeds_and_queries(&[vec![0.5, 0.7]]).expect("one seed has the interval over queries");
+        assert_eq!(over_queries_and_seeds(&[], &[]), None);
+        let one = over_queries_and_seeds(&[0.5, 0.7], &[vec![0.6, 0.8]]).expect("the interval over queries");
         assert!(one.low < 0.6 && one.high > 0.6);
-    }
-
-    #[test]
-    fn the_median_has_the_interval_of_its_order_statistics() {
-        let values: Vec<f64> = (0..100).map(f64::from).collect();
-        let e = median(&values).expect("values");
-        assert_eq!((e.low, e.value, e.high), (40.0, 50.0, 60.0));
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]).map(|e| (e.low, e.high)), Some((3.0, 3.0)));
     }
 }

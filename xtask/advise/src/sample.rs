@@ -14,8 +14,8 @@ pub const GROWTH: usize = 4;
 /// fewer, methods with many codebooks overfit, and lose against others that they beat with all rows.
 const FIRST_ROWS: usize = 1000;
 
-/// The smallest sample of queries.
-const FEWEST_QUERIES: usize = 50;
+/// As many queries take part in every round, if there are as many. A query costs far less than training.
+const QUERIES: usize = 500;
 
 /// The vectors of one round.
 pub struct Stage {
@@ -29,6 +29,8 @@ pub struct Stage {
     pub queries: Array2<f32>,
     /// The exact neighbours of each.
     pub truth: Vec<Vec<u32>>,
+    /// Their neighbours among the training rows; of a sample alone.
+    pub truth_in_training: Option<Vec<Vec<u32>>>,
     /// Queries that no round of the race uses, with their neighbours; in the last stage alone.
     pub held_out: Option<(Array2<f32>, Vec<Vec<u32>>)>,
 }
@@ -68,11 +70,13 @@ impl Samples {
         let stage = |share: f64| {
             let part = |n: usize| ((n as f64 * share).round() as usize).clamp(1, n);
             let count = (in_race.nrows() as f64 * share.sqrt()) as usize;
-            let queries = first(&in_race, count.max(FEWEST_QUERIES).min(in_race.nrows()));
+            let queries = first(&in_race, count.max(QUERIES).min(in_race.nrows()));
+            let train = first(&train, part(train.nrows()).max(k.min(train.nrows())));
             let base = first(&base, part(base.nrows()).max(k.min(base.nrows())));
             Stage {
                 share,
-                train: first(&train, part(train.nrows())),
+                truth_in_training: (share < 1.0).then(|| neighbours(&train, &queries)),
+                train,
                 truth: neighbours(&base, &queries),
                 held_out: (share == 1.0).then(|| (kept.clone(), neighbours(&base, &kept))),
                 base,
@@ -114,7 +118,7 @@ mod tests {
         let sizes: Vec<usize> = samples.stages.iter().map(|stage| stage.base.nrows()).collect();
         assert_eq!(sizes, [1000, 3000, 9000]);
         assert_eq!(samples.stages.iter().map(|s| s.train.nrows()).collect::<Vec<_>>(), sizes);
-        assert_eq!(samples.stages.iter().map(|s| s.queries.nrows()).collect::<Vec<_>>(), [50, 86, 150]);
+        assert_eq!(samples.stages.iter().map(|s| s.queries.nrows()).collect::<Vec<_>>(), [150, 150, 150]);
         for pair in samples.stages.windows(2) {
             assert!(rows(&pair[0].base).is_subset(&rows(&pair[1].base)));
             assert!(rows(&pair[0].train).is_subset(&rows(&pair[1].train)));

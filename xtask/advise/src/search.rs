@@ -1,8 +1,9 @@
 //! A whole search: codes, samples, the race within the time, and what its end says.
 
 use crate::answer::{Answer, Candidate, CodeFacts, Latency};
-use crate::arms::{Arm, arms};
-use crate::measure::{Measured, measure, over_seeds_and_queries};
+use crate::arms::{Arm, arms, entrants};
+use crate::forecast::of_queries;
+use crate::measure::{Measured, measure, over_queries_and_seeds};
 use crate::race::{Bench, Departure, Failure, Observer, Race, race};
 use crate::sample::Samples;
 use datasets::Dataset;
@@ -10,7 +11,7 @@ use methods::backend::Backend;
 use methods::{Cancel, Context, MethodError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use reports::advice::{Choice, Figure, Figures, Wish, choose, share_best};
+use reports::advice::{Choice, Figure, Figures, Wish, choose, interval_draws, share_best};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub struct Request<'a> {
     pub rows: usize,
     /// Seed of samples and training.
     pub seed: u64,
-    /// How often the best code is trained, with a seed of its own each time.
+    /// How often the best code is trained on the first sample, with a seed of its own each time, for what training varies.
     pub seeds: usize,
     /// The time for everything.
     pub time: Option<Duration>,
@@ -165,7 +166,7 @@ pub fn search(request: &Request<'_>, observer: &mut dyn Observer) -> Result<Answ
     std::thread::scope(|scope| {
         scope.spawn(|| watch(request, begin, &cancels, &done));
         let _ended = Ended(&done);
-        let race = race(&request.wish, arms.len(), &mut vectors, observer);
+        let race = race(&request.wish, &entrants(&arms), &mut vectors, observer);
         conclude(request, &vectors, race, begin)
     })
 }
@@ -193,12 +194,17 @@ fn watch(request: &Request<'_>, begin: Instant, cancels: &[Cancel; 2], done: &At
     }
 }
 
-/// Chooses among the last codes, judges the best by the queries held out, and sums up.
+/// Chooses among the codes, judges the best by the queries held out, and sums up.
 fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Instant) -> Result<Answer, AdviseError> {
     let (wish, last) = (&request.wish, vectors.samples.stages.len() - 1);
-    // Without a code that was measured on all vectors, those that are known best stand in.
+    // Those that were measured on all vectors come first. Without any, those that are known best stand in.
     let held_out = !race.finalists.is_empty();
-    let codes = if held_out { race.finalists.clone() } else { furthest(&race) };
+    let mut codes = if held_out { race.finalists.clone() } else { furthest(&race) };
+    let firm = codes.len();
+    let forecasts = (0..race.measured.len()).filter(|code| {
+        held_out && !race.measured[*code].is_empty() && !race.is_finalist(*code) && !failed(&race, *code)
+    });
+    codes.extend(forecasts);
     if codes.is_empty() {
         let failed = race.left.iter().find_map(|left| match left {
             Some(Departure::Failed(reason)) => Some(reason.clone()),
@@ -210,29 +216,31 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
         });
     }
     let in_race: Vec<Figures> = codes.iter().map(|code| race.figures(*code)).collect();
-    let mut choice = choose(wish, &in_race, Figure::relaxed);
-    let figures_at_end = |code: usize| match race.measured[code].last().filter(|_| held_out) {
-        Some(measured) => measured.figures_held_out(),
+    let mut choice = choose_among(wish, &in_race, firm);
+    let figures_at_end = |code: usize| match race.measured[code].last().filter(|_| race.is_finalist(code)) {
+        Some(measured) => of_queries(measured, &measured.held_out),
         None => race.figures(code),
     };
     let mut figures: Vec<Figures> = codes.iter().map(|code| figures_at_end(*code)).collect();
     let mut seeds = 1;
     if let Some(best) = choice.best.filter(|_| held_out) {
-        let mut recalls: Vec<Vec<f64>> =
-            race.measured[codes[best]].last().map(|measured| measured.held_out.clone()).into_iter().collect();
+        let mut recalls: Vec<Vec<f64>> = race.measured[codes[best]].iter().take(1).map(|m| m.recalls.clone()).collect();
+        // A round that the best code skipped, when the time was up, tells nothing.
+        recalls.retain(|recalls| !recalls.is_empty());
         for seed in (1..request.seeds as u64).map(|more| request.seed.wrapping_add(more)) {
-            let Ok(measured) = vectors.measure_with(codes[best], last, seed) else { break };
-            recalls.push(measured.held_out);
+            let Ok(measured) = vectors.measure_with(codes[best], 0, seed) else { break };
+            recalls.push(measured.recalls);
         }
-        seeds = recalls.len();
-        figures[best].set(Figure::Recall, over_seeds_and_queries(&recalls));
+        seeds = recalls.len().max(1);
+        let held_out = race.measured[codes[best]].last().map_or(&[][..], |measured| &measured.held_out);
+        figures[best].set(Figure::Recall, over_queries_and_seeds(held_out, &recalls));
         drop_gains_that_do_not_hold(wish, &mut choice, &figures, best);
     }
     let shares = choice.best.filter(|_| held_out).map(|best| {
-        let finalists = share_among_finalists(wish, &race, &codes, best, request.seed);
-        (finalists, finalists * share_of_rounds_won(wish, &race, codes[best], request.seed))
+        let share = |codes: &[usize]| share_of_best(wish, &race, codes, best, request.seed);
+        (share(&codes[..firm]), share(&codes))
     });
-    let failed = race.left.iter().zip(vectors.arms).filter_map(|(left, arm)| match left {
+    let reasons = race.left.iter().zip(vectors.arms).filter_map(|(left, arm)| match left {
         Some(Departure::Failed(reason)) => Some((arm.written(), reason.clone())),
         _ => None,
     });
@@ -243,6 +251,7 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
         Candidate {
             code: CodeFacts::from(&vectors.arms[*code]),
             latency: measured.and_then(|measured| Latency::of(&measured.timings.latencies)),
+            sample: measured.filter(|_| !race.is_finalist(*code)).map(|measured| measured.rows),
             figures,
         }
     };
@@ -260,9 +269,10 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
         wish: wish.clone(),
         codes: vectors.arms.len(),
         tried: race.tried(),
-        failed: failed.collect(),
+        failed: reasons.collect(),
         out_of_reach: out_of_reach.filter(|(_, count)| *count > 0).collect(),
         behind: count(&Departure::Behind),
+        not_needed: count(&Departure::NotNeeded),
         is_met: choice.best.is_some_and(|best| wish.is_met(&figures[best])),
         candidates: codes.iter().zip(figures).map(candidate).collect(),
         choice,
@@ -274,10 +284,35 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
     })
 }
 
+fn failed(race: &Race, code: usize) -> bool {
+    matches!(race.left[code], Some(Departure::Failed(_)))
+}
+
 /// The codes that were measured in the latest round that any reached.
 fn furthest(race: &Race) -> Vec<usize> {
     let rounds = race.measured.iter().map(Vec::len).max().unwrap_or(0);
     (0..race.measured.len()).filter(|code| rounds > 0 && race.measured[*code].len() == rounds).collect()
+}
+
+/// Chooses among codes, of which the first `firm` were measured on all vectors: the best one is one of those. What looser
+/// limits buy, the runner-up, and what comes nearest to a limit may be any.
+fn choose_among(wish: &Wish, codes: &[Figures], firm: usize) -> Choice {
+    let own = choose(wish, &codes[..firm], Figure::relaxed);
+    let mut choice = choose(wish, codes, Figure::relaxed);
+    match own.best {
+        Some(best) if choice.best != Some(best) => {
+            choice.runner_up = choice.best;
+            choice.best = Some(best);
+        }
+        Some(_) => {}
+        // A forecast that meets the limits is no answer.
+        None => {
+            let nearest =
+                codes.iter().map(|figures| if wish.is_met(figures) { Figures::default() } else { figures.clone() });
+            choice = Choice { relaxed: choice.relaxed, ..choose(wish, &nearest.collect::<Vec<_>>(), Figure::relaxed) };
+        }
+    }
+    choice
 }
 
 /// What a looser limit buys must show on the queries held out too.
@@ -303,42 +338,27 @@ fn with_recall(figures: &Figures, recalls: &[f64], drawn: &[usize]) -> Figures {
     figures.clone().with(Figure::Recall, mean)
 }
 
-/// The share of resamples of the queries held out in which no code of the last round is better than the best one. All
-/// codes share the resampled queries.
-fn share_among_finalists(wish: &Wish, race: &Race, codes: &[usize], best: usize, seed: u64) -> f64 {
+/// The share of draws in which none of the codes is better than the best one, by its number among them. Codes that were
+/// measured on all vectors share resampled queries, of those held out. Others are drawn from the intervals of their
+/// forecasts.
+fn share_of_best(wish: &Wish, race: &Race, codes: &[usize], best: usize, seed: u64) -> f64 {
+    enum Known<'a> {
+        Measured(&'a [f64], Box<Figures>),
+        Forecast(Vec<Figures>),
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let last: Vec<(&[f64], Figures)> = codes
-        .iter()
-        .filter_map(|code| race.measured[*code].last())
-        .map(|measured| (&measured.held_out[..], measured.figures_held_out()))
-        .collect();
-    share_best(wish, best, RESAMPLES, |_| {
-        let drawn = resample(&mut rng, last[best].0.len());
-        last.iter().map(|(recalls, figures)| with_recall(figures, recalls, &drawn)).collect()
-    })
-}
-
-/// The product over rounds of the share of resamples in which no code that left in this round was better in it than the
-/// best one.
-fn share_of_rounds_won(wish: &Wish, race: &Race, best: usize, seed: u64) -> f64 {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let rounds = race.measured[best].len();
-    let shares = race.shares();
-    let of_round = |round: usize| {
-        let left = (0..race.measured.len()).filter(|code| {
-            race.measured[*code].len() == round + 1 && !matches!(race.left[*code], Some(Departure::Failed(_)))
-        });
-        let measured = [best].into_iter().chain(left).map(|code| &race.measured[code][round]);
-        let known: Vec<(&[f64], Figures)> =
-            measured.map(|measured| (&measured.recalls[..], measured.figures(shares[round]))).collect();
-        // A round that the best code skipped, when the time was up, tells nothing.
-        if known[0].0.is_empty() {
-            return 1.0;
-        }
-        share_best(wish, 0, RESAMPLES, |_| {
-            let drawn = resample(&mut rng, known[0].0.len());
-            known.iter().map(|(recalls, figures)| with_recall(figures, recalls, &drawn)).collect()
-        })
+    let known = |code: &usize| match race.measured[*code].last().filter(|_| race.is_finalist(*code)) {
+        Some(measured) => Known::Measured(&measured.held_out, Box::new(of_queries(measured, &measured.held_out))),
+        None => Known::Forecast(interval_draws(&race.figures(*code), RESAMPLES, *code as u64)),
     };
-    (0..rounds.saturating_sub(1)).map(of_round).product()
+    let all: Vec<Known<'_>> = codes.iter().map(known).collect();
+    let queries = race.measured[codes[best]].last().map_or(0, |measured| measured.held_out.len());
+    share_best(wish, best, RESAMPLES, |draw| {
+        let drawn = resample(&mut rng, queries);
+        let one = |known: &Known<'_>| match known {
+            Known::Measured(recalls, figures) => with_recall(figures, recalls, &drawn),
+            Known::Forecast(draws) => draws[draw].clone(),
+        };
+        all.iter().map(one).collect()
+    })
 }
