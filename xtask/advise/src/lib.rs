@@ -21,7 +21,7 @@ mod search;
 
 pub use answer::{Answer, Candidate, CodeFacts, Latency};
 pub use arms::{Arm, arms, entrants};
-pub use forecast::{forecast, of_queries};
+pub use forecast::of_queries;
 pub use measure::{Measured, Timings, measure};
 pub use race::{Bench, Departure, Entrant, Failure, Observer, Race, race};
 pub use sample::{Samples, Stage};

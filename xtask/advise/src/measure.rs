@@ -1,4 +1,4 @@
-//! Measures one code on one sample, and says what this tells about all vectors.
+//! Measures one code on one sample.
 
 use crate::arms::Arm;
 use crate::forecast::over_draws;
@@ -20,12 +20,12 @@ pub struct Measured {
     pub bytes: usize,
     /// k-recall@k of each query of the race.
     pub recalls: Vec<f64>,
-    /// The mean recall of the queries of the race among the training rows, which the code was made for; on a sample alone.
-    pub in_training: Option<f64>,
-    /// The normalized mean squared error of the training rows; on a sample alone.
-    pub training_error: Option<f64>,
     /// The same for the queries held out; in the last round alone.
     pub held_out: Vec<f64>,
+    /// The mean recall of the queries of the race among the training rows, which the code was made for; on a sample alone.
+    pub in_training: Option<f64>,
+    /// The normalized mean squared error of the training rows, where it was asked for; on a sample alone.
+    pub training_error: Option<f64>,
     /// Normalized mean squared error and its standard deviation over base rows, where it was asked for.
     pub distortion: Option<(f64, f64)>,
     /// Base rows.

@@ -133,11 +133,6 @@ impl Race {
         self.measured[code].last().filter(|_| self.is_finalist(code)).map(|measured| forecast(measured, 1.0))
     }
 
-    /// The share of all vectors that each round measures.
-    pub fn shares(&self) -> &[f64] {
-        &self.shares
-    }
-
     /// Number of codes that have been measured at all.
     pub fn tried(&self) -> usize {
         self.measured.iter().filter(|measured| !measured.is_empty()).count()
