@@ -153,6 +153,13 @@ fn table_scans_of(c: &mut Criterion, isa: Isa) {
         }
         block.fill(&codes, 16, 0, &[]);
         let pair = [0, 1].map(|_| ScanTables::new(width, entries.clone(), 0.0));
+        for (kind, tables) in [("search, one query", &pair[..1]), ("search, two queries", &pair[..])] {
+            if block.top_k_of_nibbles(&codes, tables, K).is_some() {
+                group.bench_function(BenchmarkId::new(name, kind), |b| {
+                    b.iter(|| block.top_k_of_nibbles(&codes, black_box(tables), K));
+                });
+            }
+        }
         if block.top_k_in_pairs(&pair, K, 1024).is_some() {
             group.bench_function(BenchmarkId::new(name, "two queries at once"), |b| {
                 b.iter(|| block.top_k_in_pairs(black_box(&pair), K, 1024));

@@ -27,8 +27,8 @@ mod tests;
 /// Codes that are summed in f32 at a time.
 pub(crate) const AT_ONCE: usize = 16;
 
-/// Groups that are summed at a time: their symbols stay in the second-level cache while queries pass over them one after the other. Fewer
-/// in tests, so that there are many such blocks.
+/// Groups that are summed at a time: their symbols stay in the second-level cache while queries pass over them one after the other, 330 KB of
+/// 32 positions. Fewer in tests, so that there are many such blocks.
 const GROUPS: usize = if cfg!(test) { 8 } else { 80 };
 
 /// Lines of sums of a group.
@@ -289,7 +289,7 @@ impl<'a> NibbleSearch<'a> {
             // Rows that are no codes have the largest sum.
             self.hits.retain(|hit| (hit.id as usize) < block.len());
         }
-        if self.k > SLOTTED && self.hits.len() > 2 * self.k {
+        if self.k > SLOTTED && self.hits.len() > self.k.saturating_mul(2) {
             let (_, kth, _) = self.hits.select_nth_unstable_by_key(self.k - 1, |hit| hit.sum);
             let kth = kth.sum;
             self.lower_to(kth);
@@ -308,11 +308,11 @@ impl<'a> NibbleSearch<'a> {
     /// If far more than `k` codes are within the limit, because many scores are equal or steps are coarse, those until now are replaced by the
     /// best of them.
     fn make_room(&mut self, isa: Isa, codes: Plain<'_>) {
-        if self.hits.len() <= 16 * self.k + 1024 {
+        if self.hits.len() <= self.k.saturating_mul(16).saturating_add(1024) {
             return;
         }
         self.keep_within();
-        if self.hits.len() > 8 * self.k + 512 {
+        if self.hits.len() > self.k.saturating_mul(8).saturating_add(512) {
             let best = self.best.get_or_insert_with(|| TopK::new(self.k));
             score(isa, self.tables.tables(), codes, &self.hits, |n| best.push(n.score, n.id));
             // A later code of the same score as the worst may have a lower number.

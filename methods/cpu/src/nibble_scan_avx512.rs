@@ -1,6 +1,7 @@
 //! The search by tables of nibbles on AVX-512: sums, their comparison with the limit, and the exact sums of what is left.
 //!
-//! Entered only after an `Isa` of AVX-512 was given, and [`block`] after one with VNNI and VBMI. 64 look-ups take two instructions (`cargo bench -p vqbench-cpu`).
+//! Entered only after an `Isa` of AVX-512 was given, and [`block`] after one with VNNI and VBMI. 64 look-ups take two instructions
+//! (`cargo bench -p vqbench-cpu`).
 
 use crate::lookup::TABLES;
 use crate::nibble_scan::{AT_ONCE, BlockSums, GroupSet, Hit, LINES, Line, Slots, row_of_halves, words_of};
@@ -123,7 +124,8 @@ pub(crate) fn store_line(value: __m512i, line: &mut Line) {
     unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), value) }
 }
 
-/// Groups with such sums are found first: asking one after the other takes guesses. Sums lie as [`row_of_sum`] says if they are packed, otherwise as [`row_of_halves`].
+/// Groups with such sums are found first: asking one after the other takes guesses. Sums lie as [`row_of_sum`] says if they are
+/// packed, otherwise as [`row_of_halves`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 pub(crate) fn take_within<const PACKED: bool>(
     sums: &BlockSums,

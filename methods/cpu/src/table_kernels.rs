@@ -74,9 +74,9 @@ pub(crate) type SumsOfCodes = unsafe fn(&[f32], &[u8], usize, &[u32; AT_ONCE], &
 /// How large the steps of tables are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Levels {
-    /// The most that the steps of a code add up to in tables that are added in a byte.
+    /// The most that the steps of a code add up to in so many tables.
     pub(crate) most: u8,
-    /// Such tables, one after the other: 1, or [`QUAD`].
+    /// Tables one after the other: 1, or [`QUAD`]. A kernel may add the steps of more of them in a byte, if they fit.
     pub(crate) tables: usize,
 }
 

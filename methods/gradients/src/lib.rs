@@ -69,7 +69,16 @@ pub fn gradients_from(results: Vec<(Matrix, Array2<f32>)>, leaves: &[Matrix]) ->
         assert_eq!(gradient.dim(), result.dim(), "a derivative for each entry");
         match open.get_mut(&result.0.number) {
             Some((_, sum)) => *sum += &gradient,
-            None => drop(open.insert(result.0.number, (result, row_major(gradient.view())))),
+            None => drop(open.insert(
+                result.0.number,
+                (
+                    result,
+                    match gradient.is_standard_layout() {
+                        true => gradient,
+                        false => row_major(gradient.view()),
+                    },
+                ),
+            )),
         }
     }
     while let Some((number, (matrix, gradient))) = open.pop_last() {

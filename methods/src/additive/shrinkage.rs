@@ -10,9 +10,9 @@ use ndarray::Array2;
 /// c ← m + max(0, 1 − σ² / (n_c · ‖c − m‖²)) · (c − m)
 /// ```
 ///
-/// `σ²` is the mean squared distance of rows to their codewords. A codeword is the mean of the rows of its cell, and the noise of a mean of `n_c`
-/// rows is `σ²/n_c`: the codeword is too far from `m` by that much. In few rows of many components, that is most of what a late
-/// stage takes away.
+/// `σ²` is the mean squared distance of rows to their codewords, which is a little too small where cells have very few rows. A trained
+/// codeword is about the mean of the rows of its cell, and the noise of a mean of `n_c` rows is `σ²/n_c`: the codeword is too far
+/// from `m` by that much. With few rows of many components, most of what a late stage gains on the training rows is this noise.
 ///
 /// `width` successive rows are the residuals of the partial codes of one training row and are much alike. A training row with `w`
 /// of them in a cell therefore counts with weight `w`, and `n_c = (Σw)² / Σw²` (Kish 1965).

@@ -299,13 +299,13 @@ pub trait TableScan: Send + Sync {
     /// If the tables have another layout than the codes.
     fn top_k(&self, tables: &[ScanTables], k: usize) -> Result<Vec<Vec<Neighbor>>, MethodError>;
 
-    /// How many of so many queries [`TableScan::top_k`] gives to a thread at a time; None if it does not divide them. Whoever divides queries so,
-    /// makes the tables of a part and searches for it in one thread, which finds them in its cache.
+    /// Into parts of how many queries so many may be divided, with the same results; None if they are searched together only. Whoever divides
+    /// queries so makes the tables of a part and searches for it in one thread, which finds them in its cache.
     fn queries_of_part(&self, _queries: usize) -> Option<usize> {
         None
     }
 
-    /// [`TableScan::top_k`] for a part of the queries, on the current thread.
+    /// [`TableScan::top_k`] for a part of the queries, on the current thread. Called only if [`TableScan::queries_of_part`] gives a size.
     ///
     /// # Errors
     /// As [`TableScan::top_k`].

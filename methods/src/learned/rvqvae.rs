@@ -197,6 +197,9 @@ impl Method for Rvqvae {
     }
 }
 
+/// Stages whose codebooks are updated at once. Each holds residuals of a whole batch meanwhile.
+const STAGES_AT_ONCE: usize = 8;
+
 struct ResidualBottleneck {
     spec: Rvqvae,
     books: Vec<LearnedCodebook>,
@@ -268,25 +271,27 @@ impl Bottleneck for ResidualBottleneck {
         if self.spec.update == Update::Gradient && self.spec.reset == 0.0 {
             return Ok(());
         }
-        // What each stage has seen, and the codewords that it has chosen.
-        let mut seen = Vec::with_capacity(self.books.len());
         let mut residuals = latents.to_owned();
-        for (book, chosen) in self.books.iter().zip(chosen) {
-            // With dropout a stage has seen some of the rows, and it is unknown which: all rows are assigned again.
-            let all = if chosen.len() == residuals.nrows() {
-                chosen.clone()
-            } else {
-                cx.backend.nearest(&cx.backend.upload(residuals.view())?, book.codewords().view())?
-            };
-            let rows = residuals.clone();
-            book.subtract_chosen(&mut residuals, &all);
-            seen.push((rows, all));
-        }
-        let of_books = self.books.par_iter_mut().zip(&seen);
-        of_books.try_for_each(|(book, (rows, all))| book.update(rows.view(), all, cx))?;
-        // One after the other: they draw from the same random numbers.
-        for (book, (rows, all)) in self.books.iter_mut().zip(&seen) {
-            book.reset(rows.view(), all, rng);
+        for (books, chosen) in self.books.chunks_mut(STAGES_AT_ONCE).zip(chosen.chunks(STAGES_AT_ONCE)) {
+            // What each stage has seen, and the codewords that it has chosen.
+            let mut seen = Vec::with_capacity(books.len());
+            for (book, chosen) in books.iter().zip(chosen) {
+                // With dropout a stage has seen some of the rows, and it is unknown which: all rows are assigned again.
+                let all = if chosen.len() == residuals.nrows() {
+                    chosen.clone()
+                } else {
+                    cx.backend.nearest(&cx.backend.upload(residuals.view())?, book.present().view())?
+                };
+                let rows = residuals.clone();
+                subtract(&mut residuals, book.present().view(), &all);
+                seen.push((rows, all));
+            }
+            let of_books = books.par_iter_mut().zip(&seen);
+            of_books.try_for_each(|(book, (rows, all))| book.update(rows.view(), all, cx))?;
+            // One after the other: they draw from the same random numbers.
+            for (book, (rows, all)) in books.iter_mut().zip(&seen) {
+                book.reset(rows.view(), all, rng);
+            }
         }
         Ok(())
     }

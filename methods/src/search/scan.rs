@@ -86,7 +86,7 @@ impl HeldCodes<'_> {
     }
 
     /// The `k` codes with the smallest scores for each query, nearest first, ties by number, on the current thread pool.
-    /// Equals [`Searcher::top_k`] query by query, up to the rounding of scores. Each thread asks `searcher` for one of
+    /// Equals [`Searcher::top_k`] query by query, up to the rounding of scores. Each part of the queries asks `searcher` for one of
     /// its own; they must be of the kind that the codes are held for.
     ///
     /// # Errors
@@ -202,6 +202,33 @@ mod tests {
 
         fn bytes(&self) -> usize {
             0
+        }
+    }
+
+    /// Parts have from one query to many, and a scan treats few otherwise than many.
+    #[test]
+    fn parts_of_queries_find_what_each_finds_alone() {
+        let (rows, queries) = (gaussian(700, 8, 1), gaussian(100, 8, 2));
+        for bits in [4, 8] {
+            let method = parse("pq", serde_json::json!({ "m": 4, "bits": bits })).expect("parses");
+            let cx = Context::cpu(1);
+            let quantizer = method.fit(rows.view(), &cx).expect("fits");
+            let codes = encode(&*quantizer, rows.view());
+            let searcher = || {
+                let lost = || MethodError::Broken("no searcher".into());
+                quantizer.searcher(SearchMetric::L2).ok_or_else(lost)
+            };
+            let of_codes = searcher().expect("a searcher");
+            let holding = hold(&*of_codes, &codes, quantizer.code_size(), &*cx.backend).expect("holds");
+            let Holding::Held(held) = holding else { panic!("sums of table entries") };
+            let found = |part: Range<usize>| held.top_k(&searcher, queries.slice(s![part, ..]), 5).expect("searches");
+            let alone: Vec<Vec<Neighbor>> = (0..100).flat_map(|query| found(query..query + 1)).collect();
+            for threads in 1..=3 {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                for n in [1, 7, 8, 9, 17, 100] {
+                    assert_eq!(pool.install(|| found(0..n)), alone[..n], "{bits} bits, {n} queries, {threads} threads");
+                }
+            }
         }
     }
 

@@ -25,8 +25,8 @@ pub(super) fn least_of(isa: Isa, found: &mut Vec<Neighbor>, k: usize) -> Vec<Nei
     }
     if found.len() > FEW {
         found.sort_unstable();
-        found.truncate(k);
-        return std::mem::take(found);
+        // `found` keeps its room for the next query.
+        return found[..k.min(found.len())].to_vec();
     }
     let mut keys = [u64::MAX; FEW];
     keys.iter_mut().zip(&*found).for_each(|(key, n)| *key = u64::from(ordered(n.score)) << 32 | u64::from(n.id));

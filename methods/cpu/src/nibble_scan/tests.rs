@@ -57,7 +57,7 @@ proptest! {
 
     #[test]
     fn blocks_hold_the_sums_of_their_codes_and_slots_their_least(
-        positions in prop_oneof![9 => 1usize..70, 1 => 200usize..900], rows in 1usize..500, seed in any::<u64>()
+        positions in prop_oneof![9 => 1usize..70, 1 => 200usize..2400], rows in 1usize..500, seed in any::<u64>()
     ) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let size = positions.div_ceil(2);

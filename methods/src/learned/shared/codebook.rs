@@ -148,13 +148,9 @@ impl LearnedCodebook {
         self.used(&*cx.backend);
     }
 
-    /// Subtracts from each row its codeword.
-    pub(crate) fn subtract_chosen(&self, rows: &mut Array2<f32>, chosen: &[u32]) {
-        let own = self.used.get().is_none().then(|| self.codewords());
-        let Some(codewords) = own.as_ref().or(self.used.get().map(|used| &used.codewords)) else { return };
-        for (mut row, &c) in rows.outer_iter_mut().zip(chosen) {
-            row -= &codewords.row(c as usize);
-        }
+    /// Codewords as they are used, without a copy if they are prepared.
+    pub(crate) fn present(&self) -> CowArray<'_, f32, Ix2> {
+        self.used.get().map_or_else(|| self.codewords().into(), |used| used.codewords.view().into())
     }
 
     /// Codewords as they are used.
@@ -282,7 +278,8 @@ impl LearnedCodebook {
         Ok(())
     }
 
-    /// Resets codewords behind [`LearnedCodebook::update`], from the same latents.
+    /// Resets unused codewords after [`LearnedCodebook::update`], from the same latents. Codewords of moving averages that are compared by
+    /// their angle get unit length again.
     pub(crate) fn reset(&mut self, latents: ArrayView2<'_, f32>, chosen: &[u32], rng: &mut impl Rng) {
         self.used = OnceLock::new();
         if self.rules.reset > 0.0 {

@@ -419,7 +419,7 @@ fn error_of(rows: ArrayView2<'_, f32>, decoded: ArrayView2<'_, f32>, numbers: &[
     rows.outer_iter().zip(numbers.iter().map(|&number| decoded.row(number))).map(of_row).sum()
 }
 
-/// The codes that occur, and the number of that of each row. Where there are more codes than rows to find them in, each row has its own.
+/// The codes that occur, and the number of that of each row. Where more codes are possible than half of the rows, each row has its own.
 fn distinct(codes: &[u8], size: usize, alphabets: &[usize]) -> (Vec<u8>, Vec<usize>) {
     let rows = codes.len() / size.max(1);
     if alphabets.iter().map(|&a| a as f64).product::<f64>() > rows as f64 / 2.0 {
@@ -452,7 +452,7 @@ fn evaluate(quantizer: &LearnedQuantizer, train: &TrainingRows<'_>, cx: &Context
         let held = train.matrix()?.part(part * at_once, at_once);
         let mut codes = vec![0u8; rows.nrows() * size];
         cx.backend.write_codes(&mut codes, size, &mut |codes| quantizer.encode(&held, codes))?;
-        // What a code is decoded to does not depend on others: each is decoded once.
+        // What a code is decoded to does not depend on others: each is decoded once per part.
         let (to_decode, numbers) = distinct(&codes, size, &alphabets);
         let mut decoded = Array2::zeros((to_decode.len() / size.max(1), rows.ncols()));
         quantizer.decode_into(&to_decode, decoded.view_mut())?;
