@@ -127,7 +127,11 @@ pub fn run(arguments: Arguments, here: &Surroundings) -> Result<ExitCode, Mistak
     let mut progress = RoundProgress::new(&request.wish);
     let found = arguments.resources.run(|| search(&request, &mut progress).map_err(Mistakes::from));
     progress.finish();
-    let answer = found?;
+    let answer = match found {
+        // Nothing is known yet.
+        Err(_) if INTERRUPT.load(Ordering::SeqCst) => return Ok(ExitCode::from(INTERRUPTED)),
+        found => found?,
+    };
     if let Some(file) = &arguments.yaml {
         write(file, answer.to_experiment(&written).as_bytes())?;
     }

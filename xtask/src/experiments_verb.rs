@@ -17,7 +17,7 @@ use reports::spent::Spent;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Set by Ctrl-C, for every run of this process.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);
@@ -248,11 +248,16 @@ fn dry_run(mut plan: Plan, document: &Document, filter: Option<&str>) -> Result<
     Ok(())
 }
 
+/// Signals that come together are one: `timeout` sends its signal to the process, and then to the group of the process.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
 /// Makes Ctrl-C set [`INTERRUPT`]; a second one ends the process at once. Only the first call of a process installs the
 /// handler.
 pub fn heed_interrupts() {
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPT.swap(true, Ordering::SeqCst) {
+    let mut first: Option<Instant> = None;
+    let _ = ctrlc::set_handler(move || {
+        let first = first.get_or_insert_with(Instant::now);
+        if INTERRUPT.swap(true, Ordering::SeqCst) && first.elapsed() > AT_ONCE {
             std::process::exit(130);
         }
     });

@@ -93,6 +93,8 @@ pub struct Answer {
     pub behind: usize,
     /// Codes that left unmeasured: the same without its transform was far behind, or a smaller one met all limits.
     pub not_needed: usize,
+    /// Codes that the end of the time left unmeasured.
+    pub untried: usize,
     /// The codes that were measured, those on all vectors first.
     pub candidates: Vec<Candidate>,
     /// What follows for the wish, by the numbers of the candidates.
@@ -123,6 +125,11 @@ impl Answer {
         sample.map_or_else(String::new, |rows| format!(" (forecast from {rows} rows)"))
     }
 
+    /// Number of codes that were measured on all rows.
+    fn on_all(&self) -> usize {
+        self.candidates.iter().filter(|candidate| candidate.sample.is_none()).count()
+    }
+
     fn labelled(&self, at: usize) -> (&str, &Figures) {
         (self.candidates[at].code.written.as_str(), &self.candidates[at].figures)
     }
@@ -130,10 +137,11 @@ impl Answer {
     /// The answer for people.
     pub fn to_text(&self) -> String {
         let mut out = format!(
-            "{}: {}\n{} codes tried on {} training and {} base rows of {} components, {}-recall@{}, metric {}, in {:.1} s\n",
+            "{}: {}\n{} codes tried, {} of them on all {} training and {} base rows of {} components, {}-recall@{}, metric {}, in {:.1} s\n",
             self.dataset,
             limits(&self.wish),
             self.tried,
+            self.on_all(),
             self.train,
             self.base,
             self.dim,
@@ -182,7 +190,10 @@ impl Answer {
                 relaxed.for_each(|(_, text)| line(text));
             }
             None => {
-                line("\nno code meets the limits".to_owned());
+                line(format!(
+                    "\nno code meets the limits: {} measured on all rows, the others are forecasts",
+                    self.on_all()
+                ));
                 limits().zip(&self.choice.misses).for_each(|((figure, limit), (_, at))| {
                     let text = miss(figure, limit, at.map(|at| self.labelled(at)));
                     line(text + &at.map_or_else(String::new, |at| self.of_sample(at)));
@@ -215,8 +226,8 @@ impl Answer {
         if !why.is_empty() {
             line(format!("\n{}", why.join("; ")));
         }
-        if self.stopped && self.tried < self.codes {
-            line(format!("{} not tried; the search was stopped", were(self.codes - self.tried)));
+        if self.stopped && self.untried > 0 {
+            line(format!("{} not tried; the search was stopped", were(self.untried)));
         }
         out
     }

@@ -46,7 +46,8 @@ pub fn forecast(measured: &Measured, share: f64) -> Figures {
     let mut figures = of_queries(measured, &measured.recalls);
     let recall = figures.get(Figure::Recall).map(|e| {
         let (expected, half) = between(e.value, measured.in_training, share);
-        let expected = (expected - RECALL_FALL * growths).max(0.0);
+        // Of a small recall at most four fifths are lost, so that such codes keep their order.
+        let expected = (expected - RECALL_FALL * growths).max(0.2 * expected);
         widened(moved(e, expected - e.value), half.hypot(RECALL_PER_GROWTH * growths))
     });
     figures.set(Figure::Recall, recall);

@@ -348,8 +348,10 @@ fn last_round(wish: &Wish, race: &mut Race, bench: &mut dyn Bench, observer: &mu
             }
         };
         let Some(code) = next.filter(|_| !stopped) else {
-            let staying = race.finalists.clone();
-            race.dismiss(wish, &running, &staying);
+            if !stopped {
+                let staying = race.finalists.clone();
+                race.dismiss(wish, &running, &staying);
+            }
             return;
         };
         observer.begins(last, race.finalists.len() + 1);
@@ -364,7 +366,9 @@ fn last_round(wish: &Wish, race: &mut Race, bench: &mut dyn Bench, observer: &mu
 /// Measures what a looser limit on bytes would allow on the first sample: the codes of the next size that differ in their
 /// rate alone from the most promising ones.
 fn larger_kin(wish: &Wish, entrants: &[Entrant], race: &mut Race, bench: &mut dyn Bench) {
-    if wish.objective() == Figure::Bytes || race.stopped {
+    // Fewer bytes are not bought with more, unless no code meets the limits.
+    let is_met = race.finalists.first().is_some_and(|best| wish.is_met(&race.figures(*best)));
+    if race.stopped || (wish.objective() == Figure::Bytes && is_met) {
         return;
     }
     let looser = wish.relaxed(Figure::relaxed).find(|(figure, ..)| *figure == Figure::Bytes);

@@ -14,6 +14,10 @@ pub const GROWTH: usize = 4;
 /// fewer, methods with many codebooks overfit, and lose against others that they beat with all rows.
 const FIRST_ROWS: usize = 1000;
 
+/// Rows of the first sample for each neighbour, at least: among fewer, any code finds most of them. The constants of forecasts were
+/// measured with as many.
+const ROWS_PER_NEIGHBOUR: usize = 100;
+
 /// As many queries take part in every round, if there are as many. A query costs far less than training.
 const QUERIES: usize = 500;
 
@@ -83,14 +87,14 @@ impl Samples {
                 queries,
             }
         };
-        let shares = shares(train.nrows().min(base.nrows()));
+        let shares = shares(train.nrows().min(base.nrows()), FIRST_ROWS.max(ROWS_PER_NEIGHBOUR.saturating_mul(k)));
         Samples { stages: shares.into_iter().map(stage).collect(), metric: data.metric, k }
     }
 }
 
-/// The shares of samples of `rows` rows: from [`FIRST_ROWS`] rows to all of them in equal steps of about [`GROWTH`].
-fn shares(rows: usize) -> Vec<f64> {
-    let whole = rows as f64 / FIRST_ROWS as f64;
+/// The shares of samples of `rows` rows: from `first` rows to all of them in equal steps of about [`GROWTH`].
+fn shares(rows: usize, first: usize) -> Vec<f64> {
+    let whole = rows as f64 / first as f64;
     let steps = (whole.ln() / (GROWTH as f64).ln()).round().max(0.0);
     (0..=steps as usize).map(|step| if steps == 0.0 { 1.0 } else { whole.powf(step as f64 / steps - 1.0) }).collect()
 }
@@ -136,8 +140,16 @@ mod tests {
         assert_eq!(Samples::draw(&data(990, 60), 3, usize::MAX, 1, &CpuBackend::detect()).stages.len(), 1);
         let samples = Samples::draw(&data(9000, 60), 3, 2000, 1, &CpuBackend::detect());
         assert_eq!(samples.stages.iter().map(|s| s.base.nrows()).collect::<Vec<_>>(), [1000, 2000]);
-        let steps = |rows| shares(rows).iter().map(|share| (share * rows as f64).round() as usize).collect::<Vec<_>>();
+        let steps = |rows| {
+            shares(rows, FIRST_ROWS).iter().map(|share| (share * rows as f64).round() as usize).collect::<Vec<_>>()
+        };
         assert_eq!((steps(1), steps(1000), steps(1999)), (vec![1], vec![1000], vec![1999]));
+        let samples = Samples::draw(&data(9000, 60), 30, usize::MAX, 1, &CpuBackend::detect());
+        assert_eq!(
+            samples.stages.iter().map(|s| s.base.nrows()).collect::<Vec<_>>(),
+            [3000, 9000],
+            "100 for each neighbour"
+        );
         assert_eq!((steps(4000), steps(30_000)), (vec![1000, 4000], vec![1000, 5477, 30_000]));
         assert_eq!(steps(64_000), [1000, 4000, 16_000, 64_000]);
     }

@@ -250,7 +250,9 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
         let measured = race.measured[*code].last();
         Candidate {
             code: CodeFacts::from(&vectors.arms[*code]),
-            latency: measured.and_then(|measured| Latency::of(&measured.timings.latencies)),
+            latency: measured
+                .filter(|_| race.is_finalist(*code))
+                .and_then(|measured| Latency::of(&measured.timings.latencies)),
             sample: measured.filter(|_| !race.is_finalist(*code)).map(|measured| measured.rows),
             figures,
         }
@@ -273,6 +275,7 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
         out_of_reach: out_of_reach.filter(|(_, count)| *count > 0).collect(),
         behind: count(&Departure::Behind),
         not_needed: count(&Departure::NotNeeded),
+        untried: race.left.iter().zip(&race.measured).filter(|(left, m)| left.is_none() && m.is_empty()).count(),
         is_met: choice.best.is_some_and(|best| wish.is_met(&figures[best])),
         candidates: codes.iter().zip(figures).map(candidate).collect(),
         choice,
@@ -288,10 +291,11 @@ fn failed(race: &Race, code: usize) -> bool {
     matches!(race.left[code], Some(Departure::Failed(_)))
 }
 
-/// The codes that were measured in the latest round that any reached.
+/// The codes that were measured in the latest round that any reached, without those that failed.
 fn furthest(race: &Race) -> Vec<usize> {
-    let rounds = race.measured.iter().map(Vec::len).max().unwrap_or(0);
-    (0..race.measured.len()).filter(|code| rounds > 0 && race.measured[*code].len() == rounds).collect()
+    let runs = || (0..race.measured.len()).filter(|code| !failed(race, *code));
+    let rounds = runs().map(|code| race.measured[code].len()).max().unwrap_or(0);
+    runs().filter(|code| rounds > 0 && race.measured[*code].len() == rounds).collect()
 }
 
 /// Chooses among codes, of which the first `firm` were measured on all vectors: the best one is one of those. What looser
