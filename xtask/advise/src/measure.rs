@@ -32,8 +32,6 @@ pub struct Measured {
     pub rows: usize,
     /// Times, where they were asked for.
     pub timings: Timings,
-    /// Seconds of everything.
-    pub seconds: f64,
 }
 
 /// Times of a code.
@@ -134,7 +132,6 @@ pub fn measure(
             measured.training_error = distortion(stage.train.view(), decoded.view()).map(|(value, _)| value);
         }
     }
-    measured.seconds = begin.elapsed().as_secs_f64();
     Ok(measured)
 }
 

@@ -107,6 +107,11 @@ impl Race {
         Race { measured: vec![vec![]; codes], left: vec![None; codes], finalists: vec![], stopped: false, shares, kin }
     }
 
+    /// Whether a code failed.
+    pub fn has_failed(&self, code: usize) -> bool {
+        matches!(self.left[code], Some(Departure::Failed(_)))
+    }
+
     /// Whether a code was measured on all vectors.
     pub fn is_finalist(&self, code: usize) -> bool {
         self.measured[code].len() == self.shares.len()
@@ -330,9 +335,8 @@ fn last_round(wish: &Wish, race: &mut Race, bench: &mut dyn Bench, observer: &mu
     let mut stopped = false;
     loop {
         // A code that was behind may come back, once others have shown what more rows change.
-        let fails = |code: &usize| matches!(race.left[*code], Some(Departure::Failed(_)));
-        let measured = (0..race.measured.len()).filter(|code| !race.measured[*code].is_empty() && !fails(code));
-        let running: Vec<usize> = measured.collect();
+        let runs = |code: &usize| !race.measured[*code].is_empty() && !race.has_failed(*code);
+        let running: Vec<usize> = (0..race.measured.len()).filter(runs).collect();
         let (mut finalists, others): (Vec<usize>, Vec<usize>) =
             running.iter().copied().partition(|code| race.is_finalist(*code));
         finalists.sort_by(|a, b| by_order(wish, race, *a, *b));

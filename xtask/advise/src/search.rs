@@ -202,7 +202,7 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
     let mut codes = if held_out { race.finalists.clone() } else { furthest(&race) };
     let firm = codes.len();
     let forecasts = (0..race.measured.len()).filter(|code| {
-        held_out && !race.measured[*code].is_empty() && !race.is_finalist(*code) && !failed(&race, *code)
+        held_out && !race.measured[*code].is_empty() && !race.is_finalist(*code) && !race.has_failed(*code)
     });
     codes.extend(forecasts);
     if codes.is_empty() {
@@ -287,13 +287,9 @@ fn conclude(request: &Request<'_>, vectors: &Vectors<'_>, race: Race, begin: Ins
     })
 }
 
-fn failed(race: &Race, code: usize) -> bool {
-    matches!(race.left[code], Some(Departure::Failed(_)))
-}
-
 /// The codes that were measured in the latest round that any reached, without those that failed.
 fn furthest(race: &Race) -> Vec<usize> {
-    let runs = || (0..race.measured.len()).filter(|code| !failed(race, *code));
+    let runs = || (0..race.measured.len()).filter(|code| !race.has_failed(*code));
     let rounds = runs().map(|code| race.measured[code].len()).max().unwrap_or(0);
     runs().filter(|code| rounds > 0 && race.measured[*code].len() == rounds).collect()
 }
